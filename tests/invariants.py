@@ -232,7 +232,7 @@ class Invariants:
             self._nothing_of_another_leadership(state)
         if leading is not None or name in self._led:
             self._leader(node, effects)
-        if effects.send_after_save or effects.send:
+        if effects.send_after_save or effects.send or effects.send_past_entries:
             self._messages(state, effects)
         if state.commit_index > self._commit[name]:
             self._commits(node, effects)
@@ -331,7 +331,7 @@ class Invariants:
 
     def _messages(self, state: State, effects: Effects) -> None:
         """Entries that are sent lie in the log, also those of the batch that was sent last."""
-        for message in (*effects.send, *effects.send_after_save):
+        for message in effects.messages():
             if isinstance(message, AppendAccepted):
                 self._acknowledgement(state, message)
             elif isinstance(message, AppendEntries) and message.entries:

@@ -46,6 +46,7 @@ class Measures:
         self.writes = Histogram()  # requests, from their arrival until they are applied
         self.reads = Histogram()  # requests, from their arrival until they are confirmed
         self.disk = Histogram()  # writes of the files, each with its sync
+        self.longest_write_s = 0.0  # of the disk, since somebody looked last and set it to 0
         self.disk_since_s = 0.0  # when the write under way began, by the clock's now_s; 0: none is
         self.elections = 0  # that this node stood in
         self.leaderships = 0  # that it won
@@ -77,7 +78,9 @@ class Measures:
 
     def disk_ends(self) -> None:
         """Count the write that began last."""
-        self.disk.add(self._now_s() - self.disk_since_s)
+        taken_s = self._now_s() - self.disk_since_s
+        self.disk.add(taken_s)
+        self.longest_write_s = max(self.longest_write_s, taken_s)
         self.disk_since_s = 0.0
 
 

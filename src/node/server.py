@@ -34,6 +34,7 @@ from raftline.node.disk_room import DiskRoom, free_bytes, spares
 from raftline.node.driver import Driver
 from raftline.node.observers import Observers
 from raftline.node.recorder import FileRecorder
+from raftline.node.slow_disk import SlowDisk
 from raftline.node.snapshot_threads import SnapshotThreads
 from raftline.node.snapshots import COMPACT_BYTES
 from raftline.node.startup import Startup, node_of
@@ -118,6 +119,7 @@ class Server:
         self._level_rises = threading.Condition(threading.Lock())
         self._noted_level = FIRST
         self.reply_room = ReplyRoom()
+        self._slow_disk = SlowDisk(pace.election_timeout_ms / 1000)
         self.backups = Backups(spares)
         self.traffic_log = TrafficLog(console, course=course_console, is_private=startup.is_private)
         self.observers = Observers(self.name, console.say, self.clock)
@@ -230,6 +232,14 @@ class Server:
     def give_up_late(self, now: int) -> None:
         """Refuse requests that waited too long; with the driver's `core` held."""
         self.listener.give_up_late(now - self.patience_ms)
+        self._name_slow_disk()
+
+    def _name_slow_disk(self) -> None:
+        measures = self.driver.measures
+        longest_s, measures.longest_write_s = measures.longest_write_s, 0.0
+        said = self._slow_disk.look(self.clock.now_s(), measures.disk_since_s, longest_s)
+        if said:
+            self.warn(said)
 
     def report(self, effects: Effects) -> None:
         """Print on the console what a step did; make connections of new members, end those of old

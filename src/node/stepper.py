@@ -57,29 +57,41 @@ class Delivery:
 
     def dispatch(self, effects: Effects, origin: Origin | None) -> None:
         """Send what may leave at once; queue what is to be written, and what may not overtake
-        that. `origin` is where the message came from that is answered."""
-        for message in effects.send:
-            self._send(message)
-        if effects.wants_disk or (effects.send_after_save and self._writes.is_busy):
-            self._writes.add((effects, origin))
+        that. `origin` is where the message came from that is answered.
+
+        A step that writes nothing is dropped, with its messages, if too many wait already: a disk
+        that hangs must not fill the memory with answers, and Raft bears the loss of any message.
+        """
+        writes = self._writes
+        if effects.send:
+            self.deliver(effects.send, origin)
+        if effects.send_past_entries:
+            if writes.holds_promise:
+                effects.send_after_save += effects.send_past_entries
+            else:
+                self.deliver(effects.send_past_entries, origin)
+        if effects.wants_disk:
+            writes.add((effects, origin))
         elif effects.send_after_save:
-            self.deliver(effects.send_after_save, origin)
+            if not writes.is_busy:
+                self.deliver(effects.send_after_save, origin)
+            elif not writes.is_full:
+                writes.add((effects, origin))
 
     def deliver(self, messages: Sequence[Message], origin: Origin | None) -> None:
         """Let messages go; `origin` is where the message came from that they answer."""
         answers = []
         for message in messages:
-            if isinstance(message, ReadIndexReply):  # made true by whoever completed a quorum
+            if not isinstance(message, Answer):
+                self._send(message)
+            elif isinstance(message, ReadIndexReply):  # made true by whoever completed a quorum
                 asker = self._askers.get(message.to)
                 if asker is not None:
                     asker.answer([message])
-            elif isinstance(message, Answer):
+            else:
                 answers.append(message)
         if answers and origin is not None:
             origin.answer(answers)
-        for message in messages:
-            if not isinstance(message, Answer):
-                self._send(message)
 
 
 class NodeRim(Protocol):
@@ -350,7 +362,8 @@ class Stepper:
     def carry_out(self, effects: Effects, origin: Origin | None = None) -> None:
         """Carry out one Effects: send, queue for the disk, answer, apply, report. What it does not
         concern is not called."""
-        if effects.send or effects.send_after_save or effects.wants_disk:
+        has_sent = effects.send or effects.send_after_save or effects.send_past_entries
+        if has_sent or effects.wants_disk:
             self._delivery.dispatch(effects, origin)
         led_term = self._node.view.led_term
         if led_term != self._led_term:
@@ -362,7 +375,6 @@ class Stepper:
         has_work = effects.apply or effects.install is not None or applying.follows_a_write
         if has_work and applying.take(effects, leads=led_term > 0):
             self._sleep.is_for_a_group = False  # the next ones are not waited for as long
-        has_sent = effects.send or effects.send_after_save
         is_seen = effects.append or effects.apply or effects.save or effects.notes
         if has_sent or is_seen or effects.members_changed:
             self._rim.report(effects)  # of a new leader there is a note, a new term is saved

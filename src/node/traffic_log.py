@@ -102,7 +102,7 @@ class TrafficLog(Traffic):
     def carried_out(self, effects: Effects, view: NodeView) -> None:
         """Print what one step did: its notes in any case, sends and entries as traffic. `view` is
         as that step left it."""
-        questions: Sequence[Message] = effects.send or effects.send_after_save
+        questions: Sequence[Message] = effects.messages()
         votes = is_news = False
         for one in questions:
             if isinstance(one, AppendEntries):

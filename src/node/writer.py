@@ -19,7 +19,10 @@ from raftline.net.host import Origin
 from raftline.node.measures import Measures
 from raftline.raft.effects import Effects
 
-WAITING_MAX: Final = 1000  # steps that may wait for the disk; then a leader takes no more requests
+# What may wait for the disk. Beyond it a leader takes no more requests, and a step that only
+# answers is dropped.
+WAITING_MAX: Final = 1000  # steps
+WAITING_BYTES: Final = 64 << 20  # characters of entries
 
 DiskTask = tuple[Effects, Origin | None]  # with where the message came from that asked for it
 _EFFECTS: Final = itemgetter(0)  # of a task
@@ -45,6 +48,7 @@ class WriteQueue:
         self._on_added = on_added
         self.waiting: list[DiskTask] = []
         self.writing: list[DiskTask] = []  # another list for each write
+        self._waiting_bytes = 0  # of the entries in `waiting`
 
     @property
     def is_busy(self) -> bool:
@@ -58,8 +62,14 @@ class WriteQueue:
 
     @property
     def is_full(self) -> bool:
-        """Whether as much waits as may wait: a disk that stands still must not fill the memory."""
-        return len(self.waiting) >= WAITING_MAX
+        """Whether as much waits as may wait: a disk that hangs must not fill the memory."""
+        return len(self.waiting) >= WAITING_MAX or self._waiting_bytes >= WAITING_BYTES
+
+    @property
+    def holds_promise(self) -> bool:
+        """Whether a term, a vote, a lease or a mark of lost memory waits for the disk, or is being
+        written: nothing overtakes these (paper, Figure 2)."""
+        return any(effects.holds_promise for effects, _ in (*self.writing, *self.waiting))
 
     @property
     def goes_first(self) -> bool:
@@ -70,12 +80,15 @@ class WriteQueue:
     def add(self, task: DiskTask) -> None:
         """Have one Effects written after all that was added before."""
         self.waiting.append(task)
+        for entry in task[0].append:
+            self._waiting_bytes += len(entry.command)
         if self._on_added is not None:
             self._on_added()
 
     def begin(self) -> list[DiskTask]:
         """Hand out all that waits, to be written now; nothing may be being written."""
         self.writing, self.waiting = self.waiting, []
+        self._waiting_bytes = 0
         return self.writing
 
     def take_written(self) -> list[DiskTask]:
@@ -86,6 +99,7 @@ class WriteQueue:
     def drop(self) -> None:
         """Forget all that waits."""
         self.waiting = []
+        self._waiting_bytes = 0
 
 
 class Files(Protocol):

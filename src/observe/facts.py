@@ -150,7 +150,7 @@ class Step:
 
     def __post_init__(self) -> None:
         self.message = message = self.event.message if isinstance(self.event, Receive) else None
-        self.sent = [*self.effects.send, *self.effects.send_after_save]
+        self.sent = self.effects.messages()
         answers = [one for one in self.sent if isinstance(one, Answer)] if message else []
         self.answer = next((one for one in answers if message and one.to == message.sender), None)
 

@@ -149,7 +149,7 @@ def _goes_back(step: Step) -> str:
 
 def _promises_before_the_disk(step: Step) -> str:
     effects = step.effects
-    for one in effects.send:
+    for one in (*effects.send, *effects.send_past_entries):
         is_vote = isinstance(one, RequestVoteReply) and one.granted and not one.pre_vote
         is_vote = is_vote or (isinstance(one, RequestVote) and not one.pre_vote)
         if is_vote and effects.save is not None:

@@ -61,6 +61,8 @@ class Effects:
     forgot: bool = False  # 2. this server finds out that it lost its memory (raft/recovering.py)
     recovered: bool = False  # 2. the log counts as whole from here on (raft/recovering.py)
     send_after_save: list[Message] = field(default_factory=list)  # 3. votes, acknowledgements
+    # 3. that promise nothing new: past a write of entries, yet behind one of a vote or the like.
+    send_past_entries: list[Message] = field(default_factory=list)
     apply: list[Entry] = field(default_factory=list)  # 4. committed: execute, answer clients
     reads: list[ReadReady] = field(default_factory=list)  # 4. confirmed: serve
     refused: list[Any] = field(default_factory=list)  # 4. tokens of reads that no leader serves
@@ -68,15 +70,23 @@ class Effects:
     settled: list[Settled] = field(default_factory=list)  # 4. changes of members: answer
     notes: list[str] = field(default_factory=list)  # what changed or was ignored, and why
 
+    def messages(self) -> list[Message]:
+        """Return all that is sent, whenever it may leave."""
+        return [*self.send, *self.send_past_entries, *self.send_after_save]
+
     @property
-    def wants_disk(self) -> bool:
-        """Whether step 2 has anything to do."""
-        return bool(
-            self.append
-            or self.save is not None
+    def holds_promise(self) -> bool:
+        """Whether step 2 changes what this server promised or knows of itself: its term, vote and
+        lease, its memory, the beginning or the tail of its log. Entries alone are none of these."""
+        return (
+            self.save is not None
             or self.cut_after is not None
             or self.recovered
-            or self.chunks
             or self.install is not None
             or self.forgot
         )
+
+    @property
+    def wants_disk(self) -> bool:
+        """Whether step 2 has anything to do."""
+        return bool(self.append or self.chunks or self.holds_promise)

@@ -265,11 +265,16 @@ def check_quorum(state: State) -> None:
     if state.now_ms < leading.quorum_check_at_ms:
         return
     leading.quorum_check_at_ms = state.now_ms + timeout
-    heard = [
-        name
-        for name, progress in leading.progress.items()
-        if progress.is_counted and state.now_ms - progress.heard_at_ms <= timeout
-    ]
-    if not state.membership.is_quorum([state.name, *heard]):
+    if not state.membership.is_quorum([state.name, *heard_lately(state)]):
         state.note(f"[!] {state.name} hears from no quorum of followers: it leads no longer")
         state.follow(state.term, None)
+
+
+def heard_lately(state: State) -> list[str]:
+    """Return the followers that count and answered this leader within an election timeout."""
+    since_ms = state.now_ms - state.options.election_timeout_ms
+    return [
+        name
+        for name, progress in state.progress.items()
+        if progress.is_counted and progress.heard_at_ms >= since_ms
+    ]

@@ -82,33 +82,35 @@ def answer(
     kind: type[AppendAccepted] | type[AppendRejected],
     index: int,
     lease_ms: int = 0,
+    *,
+    past_entries: bool = False,
 ) -> None:
-    """Answer a leader that this log equals its own up to `index`, or may.
+    """Answer a leader that this log equals its own up to `index`, or may. With `past_entries` the
+    answer acknowledges nothing that is on its way to the disk, and does not wait for that.
 
     An answer in a term that its sender never asked in names no round: if that server leads this
     term by now, a round of the earlier one must not confirm its reads.
     """
     number = message.round if message.term == state.term else 0
-    state.send(
-        kind(
-            state.name,
-            message.sender,
-            state.term,
-            index,
-            number,
-            state.incarnation if state.recovering else 0,
-            lease_ms,
-            state.may_be_new,
-        )
+    reply = kind(
+        state.name,
+        message.sender,
+        state.term,
+        index,
+        number,
+        state.without_vote,
+        lease_ms,
+        state.may_be_new,
     )
+    (state.send_past_entries if past_entries else state.send)(reply)
 
 
 def on_append_entries(state: State, message: AppendEntries) -> None:
     """Make this follower's log agree with the leader's, or answer from where it differs.
 
     Entries already present are left alone; only a real conflict cuts the tail, so a late and
-    shorter message erases nothing. The answer waits for the save. Source: Figure 2,
-    AppendEntries receiver 1-5; the node has checked the term (1) before.
+    shorter message erases nothing. The answer waits for what this message has saved. Source:
+    Figure 2, AppendEntries receiver 1-5; the node has checked the term (1) before.
     """
     hear_leader(state, message)
     state.quick_retries_left = 0
@@ -131,7 +133,13 @@ def on_append_entries(state: State, message: AppendEntries) -> None:
     if state.recovering and message.vote_again == state.incarnation:
         regain_vote(state)
     lease_ms = promise(state) if state.options.lease else 0
-    answer(state, message, AppendAccepted, match_index, lease_ms)
+    past_entries = not message.entries and state.only_entries_wait
+    if past_entries:
+        # An answer to a heartbeat shows that this server lives and follows. The leader's reads and
+        # its leadership rest on that (thesis §6.2, §6.4). It need not wait for entries under way,
+        # so it acknowledges none of them: only what is committed and on this disk.
+        match_index = min(match_index, state.commit_index, state.durable_index)
+    answer(state, message, AppendAccepted, match_index, lease_ms, past_entries=past_entries)
 
 
 def _without_known(state: State, entries: Sequence[Entry]) -> list[Entry]:
@@ -155,4 +163,5 @@ def _send_missing(state: State, message: AppendEntries) -> None:
                 f"[*] {state.name} differs from {message.sender} at entry {message.prev_index}"
             )
     lease_ms = promise(state) if state.options.lease else 0
-    answer(state, message, AppendRejected, max(index, state.commit_index), lease_ms)
+    index = max(index, state.commit_index)
+    answer(state, message, AppendRejected, index, lease_ms, past_entries=True)

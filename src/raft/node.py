@@ -88,6 +88,7 @@ from raftline.raft.transfer import (
     advance_transfer,
     begin_transfer,
     campaign,
+    check_disk,
     give_up_transfer,
     on_timeout_now,
     set_heartbeat,
@@ -291,6 +292,9 @@ def _pass_time(state: State, event: inputs.Tick) -> None:
         send_question(state)
     if state.leading is not None:
         check_quorum(state)
+    leading = state.leading
+    if leading and (state.durable_index < state.log.last_index or leading.disk_since_ms):
+        check_disk(state)
     if state.leading is None:
         if state.now_ms >= state.election_at_ms:
             if state.recovering or state.without_vote_now or state.no_leader_because:

@@ -105,7 +105,10 @@ def on_confirmed(state: State, tokens: Sequence[Any], index: int) -> None:
     """
     for token in tokens:
         if isinstance(token, PeerRead):
-            state.send(ReadIndexReply(state.name, token.follower, token.term, index, token.round))
+            # Early: what it reports was committed by a quorum, with or without this disk.
+            state.send_early(
+                ReadIndexReply(state.name, token.follower, token.term, index, token.round)
+            )
         else:
             state.confirmed_reads.append(ReadReady(token, index))
 
@@ -137,7 +140,7 @@ def send_question(state: State) -> None:
     if state.leader is not None:
         forwarded = state.forwarded_reads
         forwarded.again_at_ms = state.now_ms + state.options.heartbeat_ms
-        state.send(ReadIndex(state.name, state.leader, state.term, forwarded.round))
+        state.send_past_entries(ReadIndex(state.name, state.leader, state.term, forwarded.round))
 
 
 def on_read_index_reply(state: State, message: ReadIndexReply) -> None:

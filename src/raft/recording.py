@@ -193,6 +193,7 @@ def _chunk(chunk: Chunk, listed: dict[int, str]) -> str:
 _EACH: dict[str, Callable[[Any, dict[int, str]], str]] = {
     "send": _message,
     "send_after_save": _message,
+    "send_past_entries": _message,
     "chunks": _chunk,
     "notes": lambda note, listed: _one_line(note),
 }

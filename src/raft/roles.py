@@ -101,6 +101,9 @@ class Leading:
     batch: list[Entry] = field(default_factory=list)  # the last one sent, to spell it once
     transfer: PendingTransfer | None = None
     has_uncounted: bool = False  # a follower lost its memory (raft/recovering.py)
+    disk_since_ms: int = 0  # since when an entry waits and the disk has not moved; 0: none waits
+    disk_index: int = 0  # the last entry on the disk then
+    gives_way: bool = False  # its disk hangs: it tries to hand over before it steps down
     keeps_starts: bool = False  # of rounds, which leases are counted from (raft/lease.py)
     round_starts: list[tuple[int, int]] = field(default_factory=list)  # round, time
     lease_is_over: bool = False  # a TimeoutNow has left in this term

@@ -184,6 +184,14 @@ class State:
         """Whether this server's entries were all written by hand (raft/newborn.py)."""
         return self.newborn and self.log.last_index > 0
 
+    @property
+    def only_entries_wait(self) -> bool:
+        """Whether entries of earlier steps are on their way to the disk, and this step adds nothing
+        that has to be there before a message leaves. After a snapshot was installed its own write
+        comes first."""
+        is_behind = self.log.base_index <= self.durable_index < self.log.last_index
+        return is_behind and not self.out.wants_disk
+
     def note(self, text: str) -> None:
         self.out.notes.append(text)
 
@@ -199,6 +207,12 @@ class State:
     def send(self, message: Message) -> None:
         """Send once everything that this input saves is on disk. The rule."""
         self.out.send_after_save.append(message)
+
+    def send_past_entries(self, message: Message) -> None:
+        """Send a message that promises nothing new, and so need not wait while entries are on their
+        way to the disk. It still waits for a term, a vote or a lease that is on its way there."""
+        out = self.out
+        (out.send_past_entries if self.only_entries_wait else out.send_after_save).append(message)
 
     def send_early(self, message: Message) -> None:
         """Send ahead of the leader's own disk write (thesis §10.2.1): 1.5 times as many writes at

@@ -1,4 +1,4 @@
-"""Leadership by request: a transfer (thesis §3.10), and a controller's orders.
+"""Leadership that is given up: a transfer (thesis §3.10), a disk that hangs, and orders.
 
 In a transfer a leader gives way to a follower in a few round trips:
 
@@ -10,17 +10,25 @@ In a transfer a leader gives way to a follower in a few round trips:
 4. Without an outcome within an election timeout the leader takes proposals again. Should the
    follower stand later than that, the leader is deposed as by any election: a cost, no harm.
 
+A leader whose own disk hangs gives way in the same manner (`check_disk`). Its followers
+commit without it (thesis §10.2.1), so heartbeats and answers alone would never end its leadership.
+
 Each order is safe: it does what chance, time and loss could bring about by themselves.
 """
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 
-from raftline.raft.election import start_election
+from raftline.raft.election import heard_lately, start_election
 from raftline.raft.messages import TimeoutNow
 from raftline.raft.roles import PendingTransfer, Role
 from raftline.raft.state import State
+
+# A disk that takes nothing for so many election timeouts hangs; a sync that is merely slow is over
+# long before that.
+DISK_TIMEOUTS = 10
 
 
 class TransferRefused(Exception):
@@ -101,7 +109,8 @@ def advance_transfer(state: State) -> None:
     elif progress.match_index == state.log.last_index == state.commit_index:
         transfer.has_sent = True
         leading.lease_is_over = True
-        state.send(TimeoutNow(state.name, transfer.to, state.term))
+        # Early, as all that a leader sends: its own disk may be the reason for the transfer.
+        state.send_early(TimeoutNow(state.name, transfer.to, state.term))
 
 
 def give_up_transfer(state: State) -> None:
@@ -110,6 +119,39 @@ def give_up_transfer(state: State) -> None:
     if leading.transfer is not None:
         state.note(f"[*] {leading.transfer.to} did not take over: {state.name} leads on")
         leading.transfer = None
+
+
+def check_disk(state: State) -> None:
+    """Give the leadership up if this leader's disk took nothing for `DISK_TIMEOUTS` election
+    timeouts, although an entry waits for it.
+
+    The leader tries to hand over for an election timeout, and then steps down. It can't be elected
+    again before its disk moves, since its votes and its questions wait for the disk. It stays if
+    the others are not a quorum without it, because nobody else could lead.
+    """
+    leading, now_ms = state.as_leader, state.now_ms
+    is_behind = state.durable_index < state.log.last_index
+    if not (is_behind and leading.disk_since_ms) or state.durable_index != leading.disk_index:
+        leading.disk_since_ms = now_ms if is_behind else 0
+        leading.disk_index, leading.gives_way = state.durable_index, False
+        return
+    waits_ms = now_ms - leading.disk_since_ms
+    is_stalled = waits_ms >= DISK_TIMEOUTS * state.options.election_timeout_ms
+    if not is_stalled or leading.transfer is not None:
+        return
+    if not state.membership.is_quorum(heard_lately(state)):
+        return
+    if not leading.gives_way:
+        leading.gives_way = True
+        state.note(
+            f"[!] The disk of {state.name} has not taken entry {state.durable_index + 1} for "
+            f"{waits_ms:,} ms: {state.name} gives the leadership up. Its disk hangs or is much too "
+            "slow"
+        )
+        with suppress(TransferRefused):
+            begin_transfer(state, None)
+            return
+    state.follow(state.term, None)
 
 
 def on_timeout_now(state: State, message: TimeoutNow) -> None:

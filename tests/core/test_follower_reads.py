@@ -31,11 +31,11 @@ def follower(commit: int = 1) -> RawNode:
 
 
 def asked(effects: Effects) -> list[ReadIndex]:
-    return [m for m in effects.send_after_save if isinstance(m, ReadIndex)]
+    return [m for m in effects.messages() if isinstance(m, ReadIndex)]
 
 
 def answers(effects: Effects) -> list[ReadIndexReply]:
-    return [m for m in effects.send_after_save if isinstance(m, ReadIndexReply)]
+    return [m for m in effects.messages() if isinstance(m, ReadIndexReply)]
 
 
 def answer(node: RawNode, index: int, question: ReadIndex, now_ms: int = 110) -> Effects:

@@ -73,7 +73,7 @@ def raised(node: RawNode) -> RawNode:
 
 def to(effects: Effects, peer: str) -> list[object]:
     """Return what is sent to a peer."""
-    return [message for message in (*effects.send, *effects.send_after_save) if message.to == peer]
+    return [message for message in effects.messages() if message.to == peer]
 
 
 # --- when it rises -----------------------------------------------------------------------------

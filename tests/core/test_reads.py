@@ -137,7 +137,7 @@ def test_a_follower_s_question_does_not_wait_for_the_leader_s_state_machine() ->
     node = leader_of("s1", 1, 1)
     acknowledge(node, "s2")
     node.step(Receive(ReadIndex("s2", "s1", node.view.term, 7)), TIMEOUT_MS)
-    answers = acknowledge(node, "s3").send_after_save
+    answers = acknowledge(node, "s3").messages()
     assert answers == [ReadIndexReply("s1", "s2", node.view.term, 3, 7)]
     assert node.view.applied == 0
 

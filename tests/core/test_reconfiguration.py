@@ -457,7 +457,7 @@ def test_a_removed_member_that_began_with_nothing_is_sent_no_entries(
         fresh = InstallSnapshotReply("s3", "s1", term, 1, 1, 0, number, 77, may_be_new)
     effects = node.step(Receive(fresh), node.view.now_ms)
     assert effects.members_changed
-    assert "s3" not in {message.to for message in (*effects.send, *effects.send_after_save)}
+    assert "s3" not in {message.to for message in effects.messages()}
     assert node.view.contacts == {"s2": "s2:1"}
 
 

@@ -309,7 +309,7 @@ def test_a_heartbeat_amid_a_snapshot_transfer_names_the_snapshots_end() -> None:
     while compact(node, node.view.compaction_index):
         pass
     effects = node.step(Tick(), node.wake_at_ms)
-    beat = next(m for m in [*effects.send, *effects.send_after_save] if m.to == "s2")
+    beat = next(m for m in effects.messages() if m.to == "s2")
     assert spell(beat).startswith("AppendEntries 3-3-1-[]")
 
 

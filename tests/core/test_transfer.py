@@ -30,7 +30,7 @@ from tests.core.cores import (
 
 def asked_to_stand(effects: Effects) -> list[str]:
     """Return who is asked to stand."""
-    return [m.to for m in effects.send_after_save if isinstance(m, TimeoutNow)]
+    return [m.to for m in effects.messages() if isinstance(m, TimeoutNow)]
 
 
 def follower(name: str = "s2", **more: object) -> RawNode:

@@ -57,6 +57,12 @@ class Work(NamedTuple):
     recovered: bool
     messages: tuple[int, ...]
 
+    @property
+    def holds_promise(self) -> bool:
+        """Whether nothing may leave past it: see `Effects.holds_promise`."""
+        changes_log = self.cut_after is not None
+        return self.save is not None or changes_log or self.forgot or self.recovered
+
 
 class Local(NamedTuple):
     """One server, up or down."""
@@ -90,6 +96,7 @@ class Outcome(NamedTuple):
     after: tuple[int, ...]  # leave once all work before is on the disk
     event: Event | None
     bad: str = ""
+    past_entries: tuple[int, ...] = ()  # leave past works that hold entries alone
 
 
 class Core(NamedTuple):
@@ -293,7 +300,8 @@ class Server:
             )
         event = before.event(node._state, effects, now_ms)
         self._note_goals(event, effects, served)
-        return Outcome(self.number_of(node), send, work, after, event)
+        past = tuple(self.messages.of(message) for message in effects.send_past_entries)
+        return Outcome(self.number_of(node), send, work, after, event, past_entries=past)
 
     def _note_goals(
         self, event: Event | None, effects: Effects, served: Sequence[ReadReady]

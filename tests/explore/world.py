@@ -456,13 +456,17 @@ class World:
         outcome = self.servers[place].step(local.core, key, taken, now_ms)
         if outcome.bad:
             return made._replace(events=(*made.events, Bad(outcome.bad)))
-        sent, queue = outcome.send, local.queue
+        sent, after, queue = outcome.send, outcome.after, local.queue
+        if any(work.holds_promise for work in queue):
+            after = outcome.past_entries + after
+        else:
+            sent += outcome.past_entries
         if outcome.work is not None:
             queue = (*queue, outcome.work)
-        elif queue and outcome.after:  # not before the disk write of an earlier step
-            queue = (*queue[:-1], self._with_messages(queue[-1], outcome.after))
+        elif queue and after:  # not before the disk write of an earlier step
+            queue = (*queue[:-1], self._with_messages(queue[-1], after))
         else:
-            sent += outcome.after
+            sent += after
         local = local._replace(core=outcome.core, queue=queue)
         events = (*made.events, outcome.event) if outcome.event else made.events
         return self._sent(Made(local, made.left, made.send, events), sent)

@@ -69,7 +69,8 @@ def opened(run: Callable[[], None], *, door: bool = False) -> set[str]:
 
 
 def sent(effects: Effects, to: str) -> list[Message]:
-    return [one for one in (*effects.send, *effects.send_after_save) if one.to == to]
+    all_lists = effects.send, effects.send_past_entries, effects.send_after_save
+    return [one for messages in all_lists for one in messages if one.to == to]
 
 
 def test_an_election() -> None:

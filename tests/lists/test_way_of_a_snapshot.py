@@ -65,7 +65,7 @@ class Server:
         if effects.install is not None:
             self.manager.take_over(effects.install)
         durable = self.manager.persist([effects]) if effects.wants_disk else None
-        for message in (*effects.send, *effects.send_after_save):
+        for message in effects.messages():
             if isinstance(message, InstallSnapshot):
                 self.work.send(message)
             else:

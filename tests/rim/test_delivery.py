@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import pytest
+
 from raftline.node.stepper import Delivery
-from raftline.node.writer import WriteQueue
+from raftline.node.writer import WAITING_MAX, WriteQueue
 from raftline.raft.effects import Effects, HardState
+from raftline.raft.log import Entry, Snapshot
 from raftline.raft.messages import (
+    AppendAccepted,
     AppendEntries,
+    AppendRejected,
     Message,
     ReadIndex,
     ReadIndexReply,
@@ -97,3 +102,65 @@ def test_no_reply_leaves_before_a_write_in_flight() -> None:
     writes.take_written()
     delivery.dispatch(denied, origin)
     assert (origin.answered, writes.is_busy) == (denied.send_after_save, False)
+
+
+def test_an_answer_that_promises_nothing_new_overtakes_entries_that_are_being_written() -> None:
+    writes, origin = no_writes(), Connection()
+    delivery = Delivery(lambda _: None, writes)
+    writes.add((Effects(append=[Entry(1, 1, "set a 1")]), None))
+    writes.begin()
+    writes.add((Effects(append=[Entry(2, 1, "set a 2")]), None))
+    alive = AppendAccepted("s2", "s1", 1, 0, 7)
+    delivery.dispatch(Effects(send_past_entries=[alive]), origin)
+    assert origin.answered == [alive]
+
+
+@pytest.mark.parametrize(
+    "promise",
+    [
+        Effects(save=HardState(1, "s2")),
+        Effects(save=HardState(1, None, 500)),
+        Effects(forgot=True),
+        Effects(recovered=True),
+        Effects(cut_after=3),
+        Effects(install=Snapshot(5, 1, 10, 0)),
+    ],
+)
+@pytest.mark.parametrize("is_being_written", [False, True])
+def test_no_answer_overtakes_a_promise(promise: Effects, is_being_written: bool) -> None:
+    writes, origin = no_writes(), Connection()
+    delivery = Delivery(lambda _: None, writes)
+    writes.add((promise, None))
+    if is_being_written:
+        writes.begin()
+    writes.add((Effects(append=[Entry(1, 1, "set a 1")]), None))
+    alive = AppendAccepted("s2", "s1", 1, 0, 7)
+    delivery.dispatch(Effects(send_past_entries=[alive]), origin)
+    assert origin.answered == []
+    for effects, asker in (*writes.writing, *writes.waiting):
+        delivery.deliver(effects.send_after_save, asker)
+    assert origin.answered == [alive]
+
+
+def test_answers_that_wait_for_a_disk_that_hangs_are_bounded_and_entries_are_kept() -> None:
+    writes, origin = no_writes(), Connection()
+    delivery = Delivery(lambda _: None, writes)
+    delivery.dispatch(Effects(append=[Entry(1, 1, "set a 1")]), origin)
+    writes.begin()
+    for number in range(3 * WAITING_MAX):
+        delivery.dispatch(Effects(send_after_save=[AppendRejected("s2", "s1", 1, 0, number)]), None)
+    assert writes.count <= WAITING_MAX + 1
+    last = Effects(append=[Entry(2, 1, "set a 2")])
+    delivery.dispatch(last, origin)
+    assert writes.waiting[-1] == (last, origin)
+
+
+def test_a_disk_that_hangs_is_full_by_the_length_of_what_waits() -> None:
+    writes, long = no_writes(), "set a " + "x" * (1 << 20)
+    count = 0
+    while not writes.is_full:
+        count += 1
+        writes.add((Effects(append=[Entry(count, 1, long)]), None))
+        assert count <= 100
+    writes.begin()
+    assert not writes.is_full

@@ -147,8 +147,13 @@ class Observer:
 
 def _has_reads_alone(effects: Effects) -> bool:
     """Whether nothing is to be done but to serve reads."""
-    sends = effects.send or effects.send_after_save
-    return not (sends or effects.apply or effects.refused or effects.settled or effects.wants_disk)
+    return not (
+        effects.messages()
+        or effects.apply
+        or effects.refused
+        or effects.settled
+        or effects.wants_disk
+    )
 
 
 class Host:

@@ -126,7 +126,7 @@ class RemoteNode:
             effects = codec.decode(answer.get("effects"), Effects, "Effects")
         except codec.BadValue as error:
             raise HandInError(f"{self._state.name}: {error}") from None
-        for message in (*effects.send, *effects.send_after_save):
+        for message in effects.messages():
             if message.sender != self._state.name:
                 raise HandInError(f"{self._state.name} sends as {message.sender!r:.40}")
         effects.reads = [one._replace(token=self._token(one.token)) for one in effects.reads]
