@@ -16,7 +16,7 @@ from raftline.raft.messages import (
     InstallSnapshot,
     PeerError,
 )
-from raftline.raft.recovering import regain_vote
+from raftline.raft.recovering import hear_of_loss, regain_vote
 from raftline.raft.state import State
 
 FromLeader = AppendEntries | InstallSnapshot
@@ -114,6 +114,8 @@ def on_append_entries(state: State, message: AppendEntries) -> None:
     """
     hear_leader(state, message)
     state.quick_retries_left = 0
+    if message.lost_index:
+        hear_of_loss(state, message)
     if state.vote is None and (state.recovering or state.name not in state.membership.electors):
         # It may have voted in this term in an incarnation that it forgot, or under a name that is
         # used again: spent on the leader, who has won already, its vote isn't given twice.

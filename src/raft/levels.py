@@ -15,6 +15,7 @@ from raftline.raft.log import SafetyError, Versions
 
 PREFIX: Final = "level "
 FIRST: Final = 1
+LOSSES: Final = 4  # builds of this level understand ` you lost N` (raft/recovering.py)
 BOUNDED: Final = 3  # from here on, what one entry may do and leave is bounded, and leases have tags
 _LEVEL = re.compile(r"level ([1-9][0-9]{0,8})", re.ASCII)
 

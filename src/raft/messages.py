@@ -66,7 +66,8 @@ def hears_leader(leader: str, term: int) -> str:
 class AppendEntries(_Message):
     """Paper, Figure 2, AppendEntries. `round` numbers the leader's sends within its term: the
     echo of it confirms leadership (thesis §6.4). `vote_again` names the incarnation whose loss
-    it ends (raft/recovering.py); 0: none."""
+    it ends, `lost_index` an entry that the receiver acknowledged and lacks (raft/recovering.py);
+    0: none."""
 
     prev_index: int
     prev_term: int
@@ -74,6 +75,7 @@ class AppendEntries(_Message):
     commit_index: int = 0
     round: int = 0
     vote_again: int = 0
+    lost_index: int = 0
 
 
 @dataclass(slots=True)

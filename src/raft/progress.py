@@ -45,10 +45,12 @@ class Progress:
     acked_round: int = 0
     sending: Sending | None = None  # in snapshot mode
     rewound_round: int = 0  # complaints about sends up to this round are old news
+    doubt_round: int = 0  # all sends from this round on follow right on `match_index`
     away: bool = False  # its connection broke, and nothing was heard since
     lease_until_ms: int = 0  # until then it votes for no other server, by this leader's clock
     # Amnesia: a follower that lost its memory does not count until it was made whole again.
     is_counted: bool = True
+    lost_index: int = 0  # that it acknowledged and lacks; until it heard so and answered
     incarnation: int = 0  # the one that reported so
     may_be_new: bool = False  # it can't know whether it lost anything
     readmit_round: int = 0  # answers to sends before this round are an earlier incarnation's
@@ -72,6 +74,7 @@ class Progress:
 
     def matched(self, index: int) -> None:
         """The follower holds the leader's log up to `index`; send ahead from now on."""
+        self.doubt_round = 0
         self.match_index = max(self.match_index, index)
         self.next_index = max(self.next_index, self.match_index + 1)
         if self.sending is not None and index < self.sending.snapshot.index:
@@ -87,6 +90,24 @@ class Progress:
         self.next_index = max(self.match_index, agree_index) + 1
         self.rewound_round = round_now
         self._probe()
+        if self.next_index == self.match_index + 1:
+            self.doubt_round = round_now + 1
+
+    def lacks_acknowledged(self, complaint_round: int, held_index: int, base_index: int) -> bool:
+        """Whether a complaint proves that the follower lost entries which it had acknowledged.
+
+        A follower that holds them accepts whatever follows right on `match_index` (§5.3, Log
+        Matching). So it lost them if it refuses a send from after the leader went back to there.
+        The end that it names proves the same once the leader's log begins after `match_index`:
+        then nothing can be sent from there. (A follower that holds them may name an earlier index
+        if its log differs later on, in a run of one term that began before. It is taken for one
+        that lost them, which costs it its vote until it has the leader's snapshot.)
+        """
+        if not self.match_index:
+            return False
+        if self.match_index < base_index:
+            return held_index < self.match_index
+        return 0 < self.doubt_round <= complaint_round
 
     def forgot(self) -> None:
         """The follower lost its memory: nothing it answered before counts. What is left is found as
@@ -98,4 +119,5 @@ class Progress:
         self.mode = Mode.PROBE
         self.sending = None
         self.probe_sent = False
+        self.doubt_round = 0
         self.in_flight.clear()

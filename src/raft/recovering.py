@@ -43,11 +43,23 @@ A server with a vote must know the members, as it may have to stand. One whose l
 them by its configuration file, which may have been edited since, and a joiner not at all. So if
 this log has no entry that names them, the fence does (`append_fence`, raft/reconfiguration.py), or
 the entry that the joiner gets as it asks to be added. It does not take up its vote before.
+
+Older files look whole to their own server: the mark of what was synced is as old as the log. Only
+the leader that heard the acknowledgements can know, as the server refuses to follow on them
+(`Progress.lacks_acknowledged`). It stops counting the server at once, and its AppendEntries end in
+`you lost N`. From that word on the server is recovering, as in step 1. If no such leader is left,
+nobody can know: docs/repair.md.
 """
 
 from __future__ import annotations
 
-from raftline.raft.messages import AppendAccepted, AppendRejected, InstallSnapshotReply
+from raftline.raft.levels import LOSSES
+from raftline.raft.messages import (
+    AppendAccepted,
+    AppendEntries,
+    AppendRejected,
+    InstallSnapshotReply,
+)
 from raftline.raft.progress import Progress
 from raftline.raft.state import State
 
@@ -65,7 +77,7 @@ def leader_heard_recovering(
             return False  # sent before it lost its memory
         # A server without the mark in its answer to a send from after its loss was noted is whole.
         # It got that, or the report of its loss was from before it got that.
-        progress.is_counted = True
+        progress.is_counted, progress.lost_index = True, 0
         _note_whole(state, message.sender)
         return True
     if message.without_vote == progress.incarnation:
@@ -82,13 +94,31 @@ def leader_heard_recovering(
     progress.may_be_new = is_unsure or message.sender not in state.membership.electors
     progress.is_counted = False
     state.as_leader.has_uncounted = True
-    progress.incarnation = message.without_vote
+    progress.incarnation, progress.lost_index = message.without_vote, 0
     progress.readmit_round = state.as_leader.round + 1
     progress.readmit_index = None
     progress.vote_again_round = 0
     progress.forgot()
     state.note(f"[*] {message.sender} {progress.loss}: it catches up without a vote")
     return True
+
+
+def leader_finds_loss(state: State, progress: Progress, complaint: AppendRejected) -> None:
+    """Forget what a follower acknowledged, since it lacks some of that; it is told so, if its build
+    understands. Its fence comes once it has answered: only then is its incarnation known."""
+    name, lost_index = complaint.sender, progress.match_index
+    state.note(
+        f"[!] {name} lost entries: it acknowledged entry {lost_index} to {state.name}, and lacks "
+        "it now. Its files were put back to an older copy, or its disk lost writes. It catches up"
+    )
+    progress.forgot()
+    if state.peer_levels.get(name, 0) < LOSSES:
+        return
+    progress.is_counted, progress.may_be_new = False, name not in state.membership.electors
+    progress.lost_index, progress.incarnation = lost_index, 0
+    progress.readmit_round, progress.readmit_index = state.as_leader.round + 1, None
+    progress.vote_again_round = 0
+    state.as_leader.has_uncounted = True
 
 
 def _began_with_nothing(message: AppendAccepted | AppendRejected | InstallSnapshotReply) -> bool:
@@ -107,7 +137,7 @@ def assign_fences(state: State) -> bool:
         return False
     wanted = False
     for name, progress in leading.progress.items():
-        if progress.is_counted or progress.readmit_index is not None:
+        if progress.is_counted or progress.readmit_index is not None or progress.lost_index:
             continue
         if name in state.membership.electors:
             progress.readmit_index = state.log.last_index + 1
@@ -140,6 +170,23 @@ def _is_current(state: State) -> bool:
 
 
 # --- the server that lost its memory ---------------------------------------------------------
+
+
+def hear_of_loss(state: State, message: AppendEntries) -> None:
+    """Give the vote up if the leader says that this server acknowledged an entry that it lacks.
+
+    That is on the disk before any answer shows it. Late words about a loss that was made good are
+    known by the commit index, which by then lies at or after that entry.
+    """
+    if state.recovering or state.commit_index >= message.lost_index:
+        return
+    state.recovering, state.may_be_new = True, False
+    state.out.forgot = True
+    state.note(
+        f"[!] {state.name} lost entries: it acknowledged entry {message.lost_index} to "
+        f"{message.sender}, and lacks it. Its files were put back to an older copy, or its disk "
+        "lost writes. It catches up without a vote; see docs/repair.md"
+    )
 
 
 def regain_vote(state: State) -> None:

@@ -12,6 +12,7 @@ from raftline.raft.messages import (
     AppendRejected,
 )
 from raftline.raft.progress import Mode, Progress
+from raftline.raft.recovering import leader_finds_loss
 from raftline.raft.roles import Leading
 from raftline.raft.snapshot import lacks_snapshot, send_again
 from raftline.raft.state import State
@@ -143,6 +144,7 @@ def _send(
             state.commit_index,
             number,
             vote_again=0 if progress.is_counted else progress.vote_again(number),
+            lost_index=progress.lost_index,
         )
     )
 
@@ -165,24 +167,26 @@ def on_append_rejected(state: State, message: AppendRejected) -> None:
     """Step back to where the follower's log may agree, and probe there (§5.3, end).
 
     In replicate mode many sends may fail for one reason: only the first complaint counts, the
-    others answer sends from before the step back. A follower that refuses what it acknowledged
-    would refuse the same probe again at once, so it is asked with the next heartbeat.
+    others answer sends from before the step back. If the follower names a place before the log's
+    base, it is asked once at the base, where both may agree all the same: it names the beginning
+    of a run of one term. Only if it refuses that does it need the snapshot (§7).
     """
     progress = state.progress[message.sender]
     if message.round <= progress.rewound_round:
         return
     if progress.mode is Mode.SNAPSHOT:
         return  # it lacks the snapshot's last entry, as it must until it has installed it
-    leading = state.as_leader
-    is_same_probe = progress.mode is Mode.PROBE and message.index < progress.match_index
-    agree_index = min(message.index, state.log.last_index, progress.next_index - 1)
-    progress.rewind(agree_index, leading.round)
+    leading, log = state.as_leader, state.log
+    if progress.lacks_acknowledged(message.round, message.index, log.base_index):
+        leader_finds_loss(state, progress, message)
+    agree_index = min(message.index, log.last_index, progress.next_index - 1)
+    asks_at_base = agree_index < log.base_index < progress.next_index - 1
+    progress.rewind(log.base_index if asks_at_base else agree_index, leading.round)
     leading.round += 1
-    if progress.next_index <= state.log.last_index and not is_same_probe:
+    if progress.next_index <= log.last_index and not asks_at_base:
         send_entries(state, message.sender, progress)
-    else:
-        if not is_same_probe and state.may_send(message.sender):
-            _send(state, leading, message.sender, progress, NO_ENTRIES)
+    elif state.may_send(message.sender):
+        _send(state, leading, message.sender, progress, NO_ENTRIES)
         progress.probe_sent = True
 
 

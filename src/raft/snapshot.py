@@ -104,7 +104,7 @@ def lacks_snapshot(state: State, name: str, progress: Progress) -> bool:
         return True
     if state.now_ms - progress.heard_at_ms >= state.options.election_timeout_ms:
         progress.next_index = state.log.base_index + 1
-        progress.mode = Mode.PROBE
+        progress.mode, progress.doubt_round = Mode.PROBE, 0
         return False
     begin_to_send(state, name, progress)
     return True
@@ -119,7 +119,7 @@ def begin_to_send(state: State, name: str, progress: Progress) -> None:
     snapshot = state.snapshot
     if snapshot is None or snapshot.index < state.log.base_index:
         raise SafetyError(f"{name} lacks entries that lie in no snapshot of {state.name}")
-    progress.mode = Mode.SNAPSHOT
+    progress.mode, progress.doubt_round = Mode.SNAPSHOT, 0
     progress.next_index = snapshot.index + 1
     progress.in_flight.clear()
     progress.probe_sent = False

@@ -70,7 +70,7 @@ _VOTE = re.compile(rf"(RequestVote|PreVote(?!.* transfer)) {_N}-{_N}-{_N}( trans
 _GRANTED = re.compile(rf"Count on me term {_N}( prevote)?")
 _DENIED = re.compile(rf"Not this time term {_N}( prevote)?: (.*)")
 _HEAD = re.compile(rf"AppendEntries {_N}-{_N}-{_N}-(?=\[)")
-_TAIL = re.compile(rf"(?: commit {_N} round {_N}(?: vote again {_N})?)?")
+_TAIL = re.compile(rf"(?: commit {_N} round {_N}(?: vote again {_N}| you lost {_N})?)?")
 _APPENDED = re.compile(rf"I am up to date term {_N} index {_N} round {_N}{_MARKS}")
 _MISSING = re.compile(rf"GiveEntriesAfterIndex {_N} term {_N} round {_N}{_MARKS}")
 _INSTALL = re.compile(
@@ -136,10 +136,14 @@ def append_line(message: AppendEntries, entries: Sequence[str]) -> bytes:
 
 def _around(message: AppendEntries) -> tuple[str, str]:
     """Return what stands before the entries of an AppendEntries, and after them."""
-    again = f" vote again {message.vote_again:d}" if message.vote_again else ""
+    mark = ""
+    if message.vote_again:
+        mark = f" vote again {message.vote_again:d}"
+    elif message.lost_index:
+        mark = f" you lost {message.lost_index:d}"
     return (
         f"AppendEntries {message.term}-{message.prev_index}-{message.prev_term}-",
-        f" commit {message.commit_index} round {message.round}{again}",
+        f" commit {message.commit_index} round {message.round}{mark}",
     )
 
 
@@ -152,6 +156,7 @@ def are_one_line(message: AppendEntries, other: AppendEntries) -> bool:
         and message.commit_index == other.commit_index
         and message.round == other.round
         and message.vote_again == other.vote_again
+        and message.lost_index == other.lost_index
         and message.prev_term == other.prev_term
         and message.term == other.term
     )
@@ -248,7 +253,7 @@ def _read_append(sender: str, to: str, text: str) -> AppendEntries:
     if head is None or tail is None:
         raise PeerError(f"malformed AppendEntries. Its form is: {_FORMS['AppendEntries']}")
     given = (*head.groups(), *tail.groups("0"))
-    term, prev_index, prev_term, commit_index, number, incarnation = _checked(given)
+    term, prev_index, prev_term, commit_index, number, incarnation, lost_index = _checked(given)
     if prev_term > term or (prev_index == 0) != (prev_term == 0) or term == 0:
         raise PeerError(f"no log of term {term} has index {prev_index} of term {prev_term}")
     begin = head.end()
@@ -258,7 +263,16 @@ def _read_append(sender: str, to: str, text: str) -> AppendEntries:
     except ValueError as error:
         raise PeerError(str(error)) from None
     return AppendEntries(
-        sender, to, term, prev_index, prev_term, entries, commit_index, number, incarnation
+        sender,
+        to,
+        term,
+        prev_index,
+        prev_term,
+        entries,
+        commit_index,
+        number,
+        incarnation,
+        lost_index,
     )
 
 

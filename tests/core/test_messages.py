@@ -141,6 +141,10 @@ def test_a_damaged_line_is_refused_or_read_to_a_message_of_that_spelling(
             AppendEntries("s1", "s2", 7, 11, 6, [], 9, 2, 7),
             "AppendEntries 7-11-6-[] commit 9 round 2 vote again 7",
         ),
+        (
+            AppendEntries("s1", "s2", 7, 11, 6, [], 9, 2, 0, 11),
+            "AppendEntries 7-11-6-[] commit 9 round 2 you lost 11",
+        ),
         (AppendAccepted("s2", "s1", 7, 9, 2), "I am up to date term 7 index 9 round 2"),
         (
             AppendAccepted("s2", "s1", 7, 9, 2, 7),

@@ -245,24 +245,6 @@ def test_at_most_one_probe_is_in_flight() -> None:
     assert entries_to(acknowledge(node, "s2", 1), "s2") == [[2]]
 
 
-# Figure 2, matchIndex
-def test_a_follower_that_refuses_what_it_acknowledged_is_asked_once_a_heartbeat() -> None:
-    node = established("s1")
-    node.step(Propose(["set a 1"]), TIMEOUT_MS)
-    acknowledge(node, "s2", 1)
-
-    def refuse() -> list[list[int]]:
-        message = AppendRejected("s2", "s1", 1, 0, node.view.round)
-        return entries_to(node.step(Receive(message), node.view.now_ms), "s2")
-
-    assert refuse() == [[2]]  # it may have lost what was on the way
-    for _ in range(3):
-        assert [refuse() for _ in range(3)] == [[], [], []]
-        beat = node.step(Tick(), node._state.as_leader.heartbeat_at_ms)
-        assert entries_to(beat, "s2") == [[]]
-    assert entries_to(acknowledge(node, "s2", 1), "s2") == [[2]]
-
-
 def test_a_late_report_of_an_earlier_write_lowers_no_index() -> None:
     node = established("s1")
     for number in range(3):

@@ -247,6 +247,8 @@ def test_an_older_snapshot_never_takes_a_later_ones_place() -> None:
 def fall_behind(node: RawNode, peer: str = "s2") -> list[InstallSnapshot]:
     """Let a follower say that it has lost everything; return the pieces it is sent."""
     node._state.as_leader.progress[peer].match_index = 0
+    # It refuses what follows on its match index, and then what follows on the log's base.
+    pieces(node, AppendRejected(peer, "s1", node.view.term, 0, node.view.round))
     return pieces(node, AppendRejected(peer, "s1", node.view.term, 0, node.view.round))
 
 
