@@ -10,6 +10,7 @@ import contextlib
 import errno
 import fcntl
 import os
+import shutil
 import stat
 from collections.abc import Iterable, Iterator
 from functools import partial
@@ -347,6 +348,46 @@ def _sync_folder(path: str) -> None:
         sync_all(descriptor)
     finally:
         os.close(descriptor)
+
+
+@contextlib.contextmanager
+def new_folder(path: str | os.PathLike[str]) -> Iterator[str]:
+    """Yield the path of an empty folder, and give it the name `path`, durably, once the caller has
+    filled it.
+
+    Files that belong together appear together. The folder may replace an empty one, and has its
+    mode and owner then. After an error nothing is left. A process that is killed leaves
+    PATH.new-XXXX.
+
+    Raises:
+        DiskFailed: it can't be renamed. Another process may have put files there meanwhile.
+        FilesRefused: it can't be made.
+    """
+    whole = os.path.realpath(path)
+    beside = f"{whole}.new-{os.urandom(4).hex()}"
+    filled = beside
+    try:
+        Folder(beside)
+        yield beside
+        try:
+            if os.path.isdir(whole):
+                _copy_rights(whole, beside)
+            _sync_folder(beside)
+            os.rename(beside, whole)
+            filled = whole
+            _sync_folder(os.path.dirname(whole))
+        except OSError as error:
+            raise disk_failed(whole, "write", error) from error
+    except BaseException:  # Ctrl-C may come
+        shutil.rmtree(filled, ignore_errors=True)
+        raise
+
+
+def _copy_rights(of: str, to: str) -> None:
+    rights, own = os.stat(of), os.stat(to)
+    if (rights.st_uid, rights.st_gid) != (own.st_uid, own.st_gid):
+        os.chown(to, rights.st_uid, rights.st_gid)
+    os.chmod(to, stat.S_IMODE(rights.st_mode))
 
 
 def copied(folder: Folder, name: str, begin: int = 0) -> Iterator[bytes]:

@@ -11,7 +11,7 @@ import json
 import os
 import re
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from zlib import crc32
 
@@ -32,7 +32,7 @@ from raftline.state.sessions import Sessions, next_era
 from raftline.storage.birth import spell_trace, trace
 from raftline.storage.disk import FilesRefused, LevelRefused, StorageError
 from raftline.storage.examine import Cure, Examination
-from raftline.storage.folder import Folder
+from raftline.storage.folder import Folder, new_folder
 from raftline.storage.hardstate import HardStateFile, LogState, Mark, Promise
 from raftline.storage.logfile import whole_file
 from raftline.storage.logreader import LogRead
@@ -258,8 +258,16 @@ def _members_to_be(folder: Path, members: Sequence[str]) -> Configuration:
     Raises:
         ConfigError: the folder holds something, or a member is not spelled NAME=HOST:PORT.
     """
-    if folder.exists() and (not folder.is_dir() or os.listdir(folder)):
-        raise ConfigError(f"{folder}: is not empty; name a folder that is, or is not there yet")
+    if folder.exists():
+        if not folder.is_dir() or os.listdir(folder):
+            raise ConfigError(f"{folder}: is not empty; name a folder that is, or is not there yet")
+        if os.path.ismount(folder) or folder.samefile(os.curdir):
+            # The new folder takes its place, which a mount point does not allow, and a shell that
+            # is in the folder would not see.
+            raise ConfigError(
+                f"{folder}: is a mount point, or the folder that you are in; name a folder inside "
+                f"it that is not there yet: {folder / 'restored'}"
+            )
     lines = []
     for member in (word for words in members for word in words.split(",") if word):
         name, equals, address = member.partition("=")
@@ -300,8 +308,7 @@ def _read(path: Path) -> LoadedSnapshot:
 
 
 def _write(configuration: Configuration, loaded: LoadedSnapshot, written: list[int]) -> None:
-    """Write the files of all members, or leave none of them."""
-    folder, made = Folder(configuration.folder, is_private=True), list[str]()
+    """Write the files of all members into the folder, which appears with all of them or not."""
     members = all_vote({name: str(where) for name, where in configuration.members.items()})
     index, term = loaded.snapshot[:2]
     state = MachineState(
@@ -314,29 +321,21 @@ def _write(configuration: Configuration, loaded: LoadedSnapshot, written: list[i
         leases=loaded.leases,
     )
 
-    def write(name: str, chunks: Iterable[bytes]) -> None:
-        folder.write_new(name, chunks)
-        made.append(name)
-
     def counted() -> Iterator[bytes]:
         for data in spell_snapshot(state):
             written[0] += len(data)
             yield data
 
-    try:
+    with new_folder(configuration.folder) as place:
+        folder = Folder(place, is_private=True)
         for name in members.names:
-            write(f"{name}.state_machine", counted())
-            write(f"{name}.log", whole_file(members, Log(index, term), loaded.level))
+            folder.write_new(f"{name}.state_machine", counted())
+            log = whole_file(members, Log(index, term), loaded.level)
+            folder.write_new(f"{name}.log", log)
             mark = Mark(index, term)
             promise = Promise(next_era(term), None, LogState.WHOLE, mark, 0, loaded.level)
-            made.append(f"{name}.storage")
             HardStateFile(folder, name).save(promise)
-            write(trace(name), [spell_trace(name)])
+            folder.write_new(trace(name), [spell_trace(name)])
         lines = [f"{name} {host} {port}\n" for name, (host, port) in configuration.members.items()]
         listed = [(config.HEADER + "".join(lines)).encode()]
-        Folder(configuration.folder).write_new(config.FILE_NAME, listed)  # for everybody to read
-    except BaseException:  # Ctrl-C may come
-        for name in made:
-            with contextlib.suppress(StorageError):
-                folder.remove(name)
-        raise
+        Folder(place).write_new(config.FILE_NAME, listed)  # for everybody to read

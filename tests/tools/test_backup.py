@@ -5,7 +5,9 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import signal
 import stat
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
@@ -15,6 +17,7 @@ import pytest
 
 from raftline import cli
 from raftline.clients.conversation import Client
+from raftline.common.config import ConfigError
 from raftline.storage.disk import EXIT_DISK, EXIT_FILES
 from raftline.storage.folder import Folder
 from raftline.tools.backup import _fetch, of_node, restore
@@ -97,9 +100,10 @@ def test_a_backup_or_a_restore_that_failed_is_not_in_the_way_of_another(
         while left[0] <= 0:
             left[0] = len(statuses) + 1
             statuses.append(work())
-            assert not list(tmp_path.glob("**/*.tmp"))
+            assert not [*tmp_path.glob("**/*.tmp"), *tmp_path.glob("*.new-*")]
             if statuses[-1] == EXIT_DISK:
-                assert not (list(new.iterdir()) if what == "restore" else file.exists())
+                assert not new.exists()
+                assert what == "restore" or not file.exists()
             elif what == "backup":
                 file.unlink()
             else:
@@ -107,6 +111,71 @@ def test_a_backup_or_a_restore_that_failed_is_not_in_the_way_of_another(
                 shutil.rmtree(new)
     assert set(statuses[:-1]) - {0} == {EXIT_DISK}  # a folder's own name need not be synced
     assert statuses[-1] == work() == 0
+
+
+def killed_at(step: int, act: Callable[[], int]) -> bool:
+    """Do `act` in a process that SIGKILLs itself before the `step`th call that changes a folder or
+    makes it durable; return whether it came so far."""
+    child = os.fork()
+    if child:
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
+    left = [step]
+
+    def counting(real: Callable[..., object]) -> Callable[..., object]:
+        def counted(*arguments: object, **more: object) -> object:
+            left[0] -= 1
+            if not left[0]:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return real(*arguments, **more)
+
+        return counted
+
+    for name in ("open", "write", "mkdir", "rename", "replace", "fsync", "fdatasync", "chmod"):
+        setattr(os, name, counting(getattr(os, name)))
+    os._exit(act())
+
+
+@pytest.mark.parametrize("was_there", [False, True])
+def test_a_restore_that_is_killed_leaves_no_file_in_the_folder(
+    tmp_path: Path, was_there: bool
+) -> None:
+    logs, new, file = tmp_path / "logs", tmp_path / "new", tmp_path / "backup.txt"
+    logs.mkdir()
+    for name, content in COMPACTED.items():
+        (logs / name).write_bytes(content)
+    assert of_node(logs, "s1", str(file)) == 0
+    if was_there:
+        new.mkdir(mode=0o700)
+    members = ["s1=localhost:10000,s2=localhost:10001"]
+    step, seen, is_killed = 1, set(), True
+    while is_killed:
+        is_killed = killed_at(step, lambda: restore(str(file), str(new), members))
+        seen.add(len(list(new.iterdir())) if new.exists() else -1)
+        if new.exists():
+            assert not was_there or stat.S_IMODE(new.stat().st_mode) == 0o700
+            shutil.rmtree(new)
+        if was_there:
+            new.mkdir(mode=0o700)
+        step += 1
+    assert seen == {0 if was_there else -1, 9}
+    assert step > 40
+
+
+def test_a_restore_refuses_a_folder_whose_place_it_can_t_take(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "backup.txt"
+    file.write_bytes(COMPACTED["s1.state_machine"])
+    place = tmp_path / "place"
+    place.mkdir()
+    monkeypatch.chdir(place)
+    with pytest.raises(ConfigError, match="the folder that you are in; name a folder inside it"):
+        restore(str(file), str(place), ["s1=localhost:10000"])
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(os.path, "ismount", lambda path: Path(path) == place)
+    with pytest.raises(ConfigError, match=f"there yet: {place}/restored"):
+        restore(str(file), str(place), ["s1=localhost:10000"])
+    assert not list(place.iterdir())
 
 
 def test_backup_and_restore_keep_what_is_known_of_each_key(
