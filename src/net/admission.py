@@ -23,7 +23,7 @@ from raftline.wire.commands import Request
 from raftline.wire.leaseoperands import TAG_BYTES, with_tag
 from raftline.wire.limits import PEER_LINE_BYTES, STRANGER_LINE_BYTES
 from raftline.wire.parsing import ParsedLine
-from raftline.wire.protocol import SHUT_DOWN, error
+from raftline.wire.protocol import SHUT_DOWN, error, is_begun_name
 from raftline.wire.refusals import sentence_of
 from raftline.wire.rights import ADMINISTERS_ALL, UserRole
 
@@ -33,6 +33,14 @@ REQUESTS: Final = ("read", "write")  # the kinds of lines that become batches
 NAMED_IN_LOG: Final = ("forget", "lease", "session")  # whose entry is no plain command
 SESSION_BYTES = 8  # by chance in the name of a session, if there are users
 SESSION_NAME_MAX = 27  # characters before them: of 44 no more is cut off (state/sessions.py)
+
+
+def no_session(name: str) -> str:
+    """Return why a node with users refuses a number under a name that a client made up."""
+    return (
+        f"{name} is not a session that NAME@session began, and a node with users takes the numbers "
+        "of no other. Nothing was done."
+    )
 
 
 def numbered(sender: str, number: str, command: str) -> str:
@@ -194,8 +202,10 @@ class Admission:
             why = login.denial_reason(as_asked(request), keys_of_lease, right)
         except KeysUnknownError:
             return ParsedLine("local", request, line.text, reply=self._host.not_here())
-        if not why and request.id and line.kind == "write":  # its number may begin a session
+        if not why and request.id and line.kind == "write" and request.verb != "forget":
             why = login.denial_reason("session", keys_of_lease)
+            if not (why or is_begun_name(request.sender)):  # others could guess it
+                why = no_session(request.sender)
         if why:
             return ParsedLine("local", request, line.text, reply=error(why))
         if request.verb == "status" and not sees_whole_status(login.identity):

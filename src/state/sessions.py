@@ -37,7 +37,7 @@ from raftline.wire.limits import (
     SHORT_REPLIES_BYTES,
     SHORT_REPLY_BYTES,
 )
-from raftline.wire.protocol import DONE_ONCE, error
+from raftline.wire.protocol import DONE_ONCE, error, is_begun_name
 
 WINDOW = 128
 LATEST = 7  # requests that each session keeps in any case; times SESSIONS_MAX it is in the bound
@@ -194,7 +194,7 @@ class Sessions:
     def forget(self, name: str) -> str:
         """End a session that `begin` made, and return the reply. Its name is never begun again, so
         a late copy of one of its requests is refused, and not executed a second time."""
-        if not _is_begun_name(name):
+        if not is_begun_name(name):
             return error(f"{name} is no session that NAME@session began. Nothing was done.")
         session = self._sessions.pop(name, None)
         if session is not None:
@@ -205,7 +205,7 @@ class Sessions:
         """Return the reply to a request that must not be executed (again); None for a new one."""
         session = self._sessions.get(name)
         if session is None:
-            if self._has_forgotten or _is_begun_name(name):
+            if self._has_forgotten or is_begun_name(name):
                 return error(
                     f"session expired: nothing is known of {name} any more, so this request may "
                     "be a retry; it was not executed. Begin a session with NAME@session"
@@ -337,12 +337,6 @@ def _the(kind: type[_Value], value: object) -> _Value:
     if type(value) is not kind:
         raise TypeError(f"a {type(value).__name__} where a {kind.__name__} stands")
     return value
-
-
-def _is_begun_name(name: str) -> bool:
-    """Whether the name has the form that `begin` gives: only `begin` makes such names."""
-    client, dash, index = name.rpartition("-")
-    return bool(client and dash and index.isascii() and index.isdigit())
 
 
 def size_of(reply: str) -> int:

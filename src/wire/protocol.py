@@ -114,6 +114,12 @@ def is_number(text: str) -> bool:
 # --- lines ---------------------------------------------------------------------------------
 
 
+def is_begun_name(name: str) -> bool:
+    """Whether a session has the form of name that `NAME@session` gives, and nothing else."""
+    client, dash, index = name.rpartition("-")
+    return bool(client and dash and index.isascii() and index.isdigit())
+
+
 def decode_line(raw: bytes) -> str:
     """Return the text of one line (its newline already off), without what telnet adds to it.
 

@@ -90,6 +90,8 @@ REFUSALS: Final = (
                "a write may take effect or not; only with a session's number send it again"),
     RefusalRow("session-expired", REFUSED, r"session expired: ",
                "nothing was executed now; begin a new session"),
+    RefusalRow("no-session", REFUSED, r"\S+ is no(?:t a)? session that NAME@session began",
+               "nothing was done; begin a session with NAME@session"),
     RefusalRow("no-login", REFUSED, r"a client without a login may not ", "log in first"),
     RefusalRow("not-allowed", REFUSED, r"(?:none|reader|writer|admin) [\w.-]+ may not ",
                "the user has no right to it"),

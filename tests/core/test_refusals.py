@@ -13,6 +13,7 @@ from raftline.access.rights import denial_reason
 from raftline.access.roles import Identity
 from raftline.common.level import LEVEL
 from raftline.logmanager import LogManager
+from raftline.net.admission import no_session
 from raftline.net.backups import BackupFailed, Backups
 from raftline.net.opening import TLS_ONLY
 from raftline.node.listing import NOT_LISTED
@@ -134,6 +135,8 @@ SENTENCES = [
     (protocol.DONE_ONCE, "done-once"),
     (outcome_unknown("it takes long; see: members"), "outcome-unknown"),
     (expired(), "session-expired"),
+    (error(no_session("c")), "no-session"),
+    (Sessions().forget("c"), "no-session"),
     (denied(NOBODY), "no-login"),
     (denied(ZOE), "not-allowed"),
     (FAILED, "login-failed"),

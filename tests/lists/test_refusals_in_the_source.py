@@ -42,7 +42,7 @@ MISTAKES = {
     "src/node/server.py": {" was removed from the ", " is no peer of "},
     "src/state/commands.py": {" is no whole number from "},
     "src/state/objectcommands.py": {"there is no operation "},
-    "src/state/sessions.py": {" is no session that ", " was another command"},
+    "src/state/sessions.py": {" was another command"},
     "src/state/transactions.py": {" no entry has that index yet"},
     "src/wire/observing.py": {"this connection observes "},
     "src/wire/watches.py": {"no watch with", "a watch with"},

@@ -51,7 +51,7 @@ from raftline.clients.lines import LineConnection
 from raftline.clients.login import REPLY_MAX, Credentials, exchange
 from raftline.clients.login import log_in as send_login
 from raftline.common.config import ConfigError
-from raftline.net.admission import Admission
+from raftline.net.admission import Admission, no_session
 from raftline.state.sessions import Sessions
 from raftline.wire.commands import Request, read_request
 from raftline.wire.limits import LOGINS_WAITING
@@ -704,6 +704,20 @@ def test_a_reader_begins_no_session_by_a_number(access: Access) -> None:
             f"{log}; leave read log out. Nothing was done."
         )
     assert door.say("c#5@get app/x") == "read"
+
+
+def test_a_number_needs_a_session_that_was_begun_where_there_are_users(access: Access) -> None:
+    """The kept reply of a request under a name that a client made up could be guessed."""
+    door, open_door = Door(access), Door(None)
+    door.say(f"login root {PASSWORD}")
+    for line in ("c#5@set a 1", "c#5@txn get a", "c#5@lease 10", "c-#5@incr a", "c#5@session"):
+        name = line.partition("#")[0]
+        assert door.say(line) == f"Sorry, {no_session(name)}"
+        assert open_door.say(line) == "write"
+    for line in ("c.9f86d081884c7d65-57#5@set a 1", "c@set a 1", "set a 1", "c#5@get a"):
+        assert door.say(line) in ("write", "read")
+    door.host.level = 3
+    assert door.say("c@session") == door.say("c-57#5@forget") == "write"
 
 
 def test_a_session_has_a_name_that_nobody_guesses(access: Access) -> None:

@@ -21,7 +21,7 @@ from tests.virtual.clients import Client
 from tests.virtual.history import History
 from tests.virtual.lines import Connected
 from tests.virtual.plan import Plan
-from tests.virtual.requests import Asked, Asker, ClientConnection
+from tests.virtual.requests import Asked, Asker, ClientConnection, Server
 from tests.virtual.users import NAMES, Guest, Settings, UsersFile, is_denial
 from tests.virtual.watching import Watching
 from tests.virtual.watchlines import WatchClient, WatchConnection
@@ -42,6 +42,12 @@ def certificate(name: str) -> dict[str, object]:
 
 class GuestClient(Client):
     """A client that is refused now and then, for want of a right."""
+
+    def __init__(
+        self, world: World, plan: Plan, name: str, servers: Sequence[Server], history: History
+    ) -> None:
+        super().__init__(world, plan, name, servers, history)
+        self._session = None  # a node with users takes no name that a client made up
 
     def answered(self, request: ClientRequest, reply: str) -> None:
         if reply == NOBODY_LOGGED_IN:
