@@ -33,6 +33,7 @@ class Outgoing(OutgoingProtocol):
         super().__init__(host)
         self._socket = connection
         self._lock = threading.Lock()  # nobody waits, computes for long or reads a file under it
+        self._counting = threading.Lock()  # taken last
         self._sending = threading.Lock()  # of who waits for the reader; taken before the other
         self._has_waiter = False  # the connection's thread sleeps on …
         self._moved = Wakeup()

@@ -2,8 +2,10 @@
 what watches send. It decides what leaves next, how much may wait, and who sends.
 
 It has no socket and no thread. Those are of the wire: `Outgoing` (net/outgoing.py) is a socket's, a
-schedule has one in memory. A wire with threads sets a lock. Under it one caller at a time is in
-here, but for `_next` and `_next_of_sources`.
+schedule has one in memory. A wire with threads sets two locks. `_lock` is held while a thread
+sends, and one caller at a time is in here under it, but for `_next` and `_next_of_sources`. The
+methods that are called with the driver's `core` held never take it: the leader would wait for
+whoever sends.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ from typing import Any, Final
 from raftline.common.derived import mypyc_attr
 from raftline.net.host import EVERY, Backlog, Batch, Host, ReplySink
 from raftline.wire import limits
-from raftline.wire.protocol import NO_LEADER, outcome_unknown, reply_line
+from raftline.wire.protocol import NOT_REACHED, outcome_unknown, reply_line
 from raftline.wire.refusals import coded_line
 
 PIECE: Final = limits.PIECE_CHARACTERS
@@ -39,6 +41,7 @@ class OutgoingProtocol(ReplySink):
     def __init__(self, host: Host) -> None:
         self._host = host
         self._lock: AbstractContextManager[Any] = nullcontext()
+        self._counting: AbstractContextManager[Any] = nullcontext()  # of `_kept`; nobody sends
         self._batches: deque[Batch] = deque()  # in the order of their lines; the head is sent first
         self._added = self._settled = 0  # characters of the requests of batches, each in all
         self._backlogs: deque[Backlog] = deque()  # in turn
@@ -95,7 +98,7 @@ class OutgoingProtocol(ReplySink):
 
     def keep(self, batch: Batch, replies: list[str]) -> list[str]:
         """Return the replies to entries as they may wait here; see `ReplySink`."""
-        with self._lock:
+        with self._counting:
             return [self._as_kept(batch, reply) for reply in replies]
 
     def _as_kept(self, batch: Batch, reply: str) -> str:
@@ -113,17 +116,15 @@ class OutgoingProtocol(ReplySink):
 
     def give_up_late(self, before_ms: int) -> None:
         """Answer what was asked before then and has no answer; with the driver's `core` held."""
-        for batch in self._waiting():
+        for batch in list(self._batches):  # copied in one call of C: others add and send meanwhile
             if batch.asked_ms >= before_ms or not batch.asked_ms:  # 0: about to be handed over
                 return
-            if not batch.is_answered:
-                late = "no quorum answered in time"
-                batch.answer_rest(NO_LEADER if batch.is_read else outcome_unknown(late))
-
-    def _waiting(self) -> list[Batch]:
-        # `add` may put more after these meanwhile: an iterator would not have it
-        with self._lock:
-            return [self._batches[place] for place in range(len(self._batches))]
+            if batch.is_answered:
+                continue
+            if batch.is_read or not batch.first_index:  # it is in no log, and never will be
+                batch.answer_rest(NOT_REACHED)
+            else:
+                batch.answer_rest(outcome_unknown("no quorum answered in time"))
 
     # --- what leaves, without waiting for the reader --------------------------------------------
 
@@ -255,7 +256,9 @@ class OutgoingProtocol(ReplySink):
         self._batches.clear()
         self._backlogs.clear()
         self._coming.clear()
-        self._settled, self._is_over = self._added, True
+        self._settled = self._added
+        with self._counting:
+            self._is_over = True
         self._let_go(self._kept)
 
     # --- what leaves next ------------------------------------------------------------------------
@@ -306,7 +309,8 @@ class OutgoingProtocol(ReplySink):
 
     def _let_go(self, kept: int) -> None:
         if kept:
-            self._kept -= kept
+            with self._counting:
+                self._kept -= kept
             self._host.reply_room.let_go(kept)
 
     def _next_of_sources(self) -> bytes:

@@ -56,6 +56,17 @@ class LongWrites:
         used = sum([bytes_here for _, bytes_here in self._under_way])
         return not (used and size) or used + size <= LONG_UNDER_WAY_BYTES
 
+    def forget_answered(self) -> None:
+        """Forget those that were given up."""
+        with self._lock:
+            for sink, runs in list(self.waiting.items()):
+                left = deque([run for run in runs if not run[0].is_answered])
+                self.count -= len(runs) - len(left)
+                if left:
+                    self.waiting[sink] = left
+                else:
+                    del self.waiting[sink]
+
     def hold(self, until_ms: int) -> None:
         """Have those that wait be refused from then on, as there is no leader."""
         with self._lock:
@@ -112,10 +123,10 @@ class RequestQueue:
 
     def put(self, *batches: Batch) -> None:
         """Queue batches that came together for the next step of the core. One is refused if too
-        much waits, unless it has waited before."""
+        much waits, unless it has waited before. One that was given up meanwhile is dropped."""
         size = 0
         for batch in batches:
-            if batch.room is None:
+            if batch.room is None and not batch.is_answered:
                 size += batch.bytes
         if size and not self.room.take(size):
             if len(batches) == 1:
@@ -124,16 +135,19 @@ class RequestQueue:
                 for batch in batches:  # some of them may be short enough
                     self.put(batch)
             return
-        long = self._long
         for batch in batches:
-            batch.room = self.room
-            is_short = not (batch.may_be_long or batch.bytes > LONG_BYTES or long.waiting)
-            if batch.change is not None or batch.reading.by_lease:
-                self.others.append(batch)
-            elif batch.is_read:
-                self.reads.append(batch)
-            elif is_short or not long.holds_back(batch):
-                self.writes.append(batch)
+            if not batch.is_answered:
+                self._add(batch)
+
+    def _add(self, batch: Batch) -> None:
+        batch.room, long = self.room, self._long
+        is_short = not (batch.may_be_long or batch.bytes > LONG_BYTES or long.waiting)
+        if batch.change is not None or batch.reading.by_lease:
+            self.others.append(batch)
+        elif batch.is_read:
+            self.reads.append(batch)
+        elif is_short or not long.holds_back(batch):
+            self.writes.append(batch)
 
     def waiting(self) -> dict[str, int]:
         """Return how many batches wait for what."""
@@ -153,9 +167,20 @@ class RequestQueue:
         if writes:
             self.let_long_go()
         for new in (self.others, *([self.writes] * writes), *([self.reads] * reads)):
-            for _ in range(len(new)):
-                batches.append(new.popleft())  # any thread may add more after these
-        return batches
+            batches += _all_of(new)
+        # One that was given up was answered that nothing was done: it must never be proposed.
+        return [batch for batch in batches if not batch.is_answered]
+
+    def drop_answered(self) -> None:
+        """Forget the batches that were given up before they were proposed. Their bytes are free, so
+        they must not stay until somebody takes them."""
+        for new in (self.others, self.writes, self.reads):
+            left = [batch for batch in _all_of(new) if not batch.is_answered]
+            new.extendleft(reversed(left))  # before those that came meanwhile
+        self.held = [batch for batch in self.held if not batch.is_answered]
+        if self._long.count:
+            self._long.forget_answered()
+            self.let_long_go()
 
     def leave_some(self, writes: list[Batch]) -> list[Batch]:
         """Return those of the writes taken that are proposed now. Of very many the connections have
@@ -271,3 +296,8 @@ class RequestQueue:
         self._long.let_go(self.writes, every=True)
         for batch in self.take(writes=True, reads=True):
             batch.answer_all(STOPPING)
+
+
+def _all_of(new: deque[Batch]) -> list[Batch]:
+    """Take what is there now; any thread may add more after it."""
+    return [new.popleft() for _ in range(len(new))]

@@ -53,6 +53,7 @@ class Rounds:
         if now >= self.late_look_ms:
             self.late_look_ms = now + LATE_LOOK_MS
             self._rim.give_up_late(now)
+            self._queue.drop_answered()
             self._stepper.watchers.look(self._view)
         queue = self._queue
         if queue.writes or queue.reads or queue.others or queue.held:

@@ -22,6 +22,7 @@ RISING = "Sorry, this cluster is about to reach the level that this needs. Try a
 FULL = "Sorry, too many connections; the last places are for peers. Try later."
 TOO_MANY_LOGINS = "Sorry, too many logins at a time. Nothing was done; try again."
 TOO_MUCH_WAITS = "Sorry, too many requests wait here. Nothing was done; try again."
+NOT_REACHED = "Sorry, this server did not get to this request in time. Nothing was done; try again."
 TLS_ALONE = "this port speaks TLS alone."  # a refusal, without its advice to who types
 OUTCOME_UNKNOWN = "Sorry, outcome unknown: "
 # The answer to a retry. Nobody knows more of it, so it is not asked again.

@@ -80,6 +80,7 @@ REFUSALS: Final = (
                "ask again after a pause"),
     RefusalRow("full", ELSEWHERE,
                _begins(protocol.FULL, protocol.TOO_MANY_LOGINS, protocol.TOO_MUCH_WAITS,
+                       protocol.NOT_REACHED,
                        "too many backups at a time.", "the keys of this watch can't be listed: ",
                        "the keys of this watch can't be written to "),
                "ask another node, or this one after a pause"),

@@ -129,6 +129,7 @@ SENTENCES = [
     (protocol.FULL, "full"),
     (protocol.TOO_MANY_LOGINS, "full"),
     (protocol.TOO_MUCH_WAITS, "full"),
+    (protocol.NOT_REACHED, "full"),
     (error("the keys of this watch can't be written to /d: No space left. Nothing was done."),
      "full"),
     (error(NOT_LISTED), "full"),

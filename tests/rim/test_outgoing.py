@@ -9,9 +9,11 @@ from typing import Any
 
 import pytest
 
-from raftline.net.host import Batch
+from raftline.net.host import SHORT, Batch
 from raftline.net.outgoing import Outgoing
 from raftline.net.outgoing_protocol import BATCHES_MAX
+from raftline.wire.protocol import NOT_REACHED
+from raftline.wire.replies import RequestOutcome, outcome_of
 from raftline_course.harness.processes import eventually
 from tests.fake_host import FakeHost
 
@@ -147,21 +149,40 @@ def test_a_reader_that_has_gone_is_not_waited_for(line: Line) -> None:
     assert not line.host.ready_sinks
 
 
-def test_late_writes_are_answered_unknown_and_late_reads_refused(line: Line) -> None:
-    write, read, young = line.ask("set a 1"), line.ask("get a", is_read=True), line.ask("set b 1")
-    write.asked_ms, read.asked_ms, young.asked_ms = 1000, 2000, 3000
+def test_late_requests_are_refused_as_not_done_unless_they_stand_in_the_log(line: Line) -> None:
+    write, waiting, read = line.ask("set a 1"), line.ask("set c 1"), line.ask("get a", is_read=True)
+    young = line.ask("set b 1")
+    write.first_index = 7
+    write.asked_ms, waiting.asked_ms, read.asked_ms, young.asked_ms = 1000, 1000, 2000, 3000
     line.outgoing.give_up_late(before_ms=2500)
     line.host.flush()
-    said = line.far.recv(1000).decode().splitlines()
-    assert said == [
-        "s1@Sorry, outcome unknown: no quorum answered in time",
-        "s1@Sorry, I know of no leader. Try again.",
-    ]
+    unknown, *refused = line.far.recv(1000).decode().splitlines()
+    assert unknown == "s1@Sorry, outcome unknown: no quorum answered in time"
+    assert refused == [f"s1@{NOT_REACHED}"] * 2
+    assert outcome_of(NOT_REACHED) is RequestOutcome.NO_LEADER  # clients send it again
     write.answer_rest("too late")  # it comes after all: nobody hears it
     line.host.flush()
     young.answer_all("B")
     line.host.flush()
     assert line.far.recv(1000) == b"s1@B\n"
+
+
+def test_who_holds_the_core_never_waits_for_a_sender(line: Line) -> None:
+    """A crowd of senders would hold up heartbeats and votes for seconds."""
+    late = line.ask("set a 1")
+    entry = line.ask("get a", "get b")
+
+    def with_core_held() -> None:
+        line.outgoing.give_up_late(before_ms=2)
+        entry.replies = line.outgoing.keep(entry, ["x" * SHORT] * 2)
+        entry.wake()
+
+    holder = threading.Thread(target=with_core_held, daemon=True)
+    with line.outgoing._lock:  # a thread sends
+        holder.start()
+        holder.join(DEADLINE_S)
+        assert not holder.is_alive()
+    assert late.replies == [NOT_REACHED]
 
 
 class Pieces:

@@ -13,6 +13,7 @@ import pytest
 
 from raftline.net.host import Batch
 from raftline.net.outgoing import Outgoing
+from raftline.wire.protocol import NOT_REACHED
 from tests.fake_host import FakeHost
 
 DEADLINE_S = 60.0
@@ -120,7 +121,7 @@ def test_a_request_that_was_not_handed_over_yet_is_not_late(sockets: Sockets) ->
     assert not batch.is_answered
     batch.asked_ms = 1
     sockets.outgoing.give_up_late(before_ms=1_000_000)
-    assert batch.replies == ["Sorry, outcome unknown: no quorum answered in time"]
+    assert batch.replies == [NOT_REACHED]
 
 
 def test_a_read_is_served_from_the_state_that_confirmed_it(sockets: Sockets) -> None:

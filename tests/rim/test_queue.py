@@ -26,7 +26,7 @@ from raftline.wire.limits import (
 )
 from raftline.wire.operands import Limits
 from raftline.wire.parsing import BY_ROUND, Reading
-from raftline.wire.protocol import NO_LEADER, TOO_MUCH_WAITS
+from raftline.wire.protocol import NO_LEADER, NOT_REACHED, TOO_MUCH_WAITS
 from raftline.wire.replies import RequestOutcome, outcome_of
 from tests.set_clock import SetClock
 
@@ -289,6 +289,48 @@ def test_a_long_write_that_was_answered_late_is_not_proposed() -> None:
     assert take(queue) == []
     queue.answer_applied(["done"], 1, 1)
     assert take(queue) == [third]
+
+
+def given_up(*batches: Batch) -> None:
+    """Answer requests that waited too long, as their connections do."""
+    for batch in batches:
+        batch.answer_rest(NOT_REACHED)
+
+
+@pytest.mark.parametrize("is_dropped", [False, True])
+def test_a_request_that_was_given_up_is_never_served(is_dropped: bool) -> None:
+    """Its client was told that nothing was done, and may have sent it again."""
+    queue, sinks = RequestQueue(hold_ms=1000), [Sink() for _ in range(6)]
+    held, write, read, leased, long, later = (
+        short_run(sinks[0]), short_run(sinks[1]),
+        Batch(["get a"], is_read=True, reply_sink=sinks[2]),
+        Batch(["get a"], is_read=True, reading=Reading(by_lease=True), reply_sink=sinks[3]),
+        long_run(sinks[4]), long_run(sinks[5]),
+    )  # fmt: skip
+    queue.put(held)
+    queue.hold(take(queue), now=5)
+    young = [short_run(sinks[1]), Batch(["get b"], is_read=True, reply_sink=sinks[2])]
+    queue.put(write, read, leased, long, later, *young)
+    given_up(held, write, read, leased, long, later)
+    if is_dropped:
+        queue.drop_answered()
+        assert sum(queue.waiting().values()) == len(young)
+    assert take(queue) == young
+    assert queue.room.used == sum(batch.bytes for batch in young)
+    queue.put(read)  # its round was over before it was given up, and its leadership ended
+    assert take(queue) == []
+    assert read.replies == [NOT_REACHED]
+    assert queue.room.used == sum(batch.bytes for batch in young)
+
+
+def test_those_that_were_not_given_up_keep_their_order() -> None:
+    queue = RequestQueue(hold_ms=1000)
+    runs = [short_run(Sink()) for _ in range(5)]
+    queue.put(*runs)
+    given_up(runs[1], runs[3])
+    queue.drop_answered()
+    queue.put(last := short_run(Sink()))
+    assert take(queue) == [runs[0], runs[2], runs[4], last]
 
 
 def test_an_entry_that_takes_long_counts_as_long_however_short_it_is() -> None:
