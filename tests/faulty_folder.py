@@ -88,6 +88,26 @@ class MemoryFolder(Folder):
         self._files[name] = MemoryFile(data)
         self._may_be_left = [dict(self._files)]
 
+    def take_away(self, name: str, way: str) -> MemoryFile:
+        """Remove, rename or truncate a file. A process that has it open still writes to it.
+
+        Returns the file that was taken.
+        """
+        file = self._files[name]
+        if way == "truncate":
+            del file.data[:]
+            file.sync()
+        else:
+            del self._files[name]
+            if way == "rename":
+                self._files[f"{name}.old"] = file
+            self._may_be_left = [dict(self._files)]
+        return file
+
+    def lacks(self, name: str, taken: MemoryFile) -> bool:
+        """Whether no other file than `taken` has this name."""
+        return self._files.get(name, taken) is taken
+
     def kill(self) -> MemoryFolder:
         """Return the folder as the next process finds it after kill -9 of this one.
 

@@ -21,7 +21,7 @@ from raftline.raft.effects import Effects
 
 # What may wait for the disk. Beyond it a leader takes no more requests, and a step that only
 # answers is dropped.
-WAITING_MAX: Final = 1000  # steps
+WAITING_MAX = 1000  # steps
 WAITING_BYTES: Final = 64 << 20  # characters of entries
 
 DiskTask = tuple[Effects, Origin | None]  # with where the message came from that asked for it

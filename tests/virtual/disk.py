@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 from raftline.raft.effects import Effects, HardState
 from raftline.raft.log import Entry
@@ -11,12 +12,20 @@ from raftline.storage.disk import DiskFailed, FilesRefused
 from raftline.storage.recovery import Recovered
 from tests.faulty_folder import Died, Fault, Kind, MemoryFolder
 from tests.invariants import InvariantError
+from tests.memory_file import MemoryFile
 from tests.virtual.manager import Manager
 from tests.virtual.world import World, spell_entry
 
 DEATHS = (Kind.DIE_BEFORE, Kind.DIE_AFTER, Kind.TEAR, Kind.TEAR_WITH_HOLE)
 FAILURES = (Kind.EIO, Kind.ENOSPC)
 STEPS_MAX = 10  # a fault strikes within this many steps of the disk
+
+
+class Copy(NamedTuple):
+    """A node's files at one of its stops."""
+
+    files: dict[str, bytes]
+    promised: tuple[int, int]
 
 
 class Disk:
@@ -29,6 +38,12 @@ class Disk:
         self.is_held = False  # nothing is written until it is let go
         self.lost_promise = False  # its term and vote among it, since it last began
         self.is_full = False  # no file can grow
+        self.is_hung = False  # no write or sync ever returns, until the next start
+        self.went_back = False  # its files are older, and nobody has told the node so yet
+        self.is_foreign = False  # its files are those of another cluster
+        self._taken: MemoryFile | None = None  # the log that was taken from the running node
+        self._refused_log: str | None = None  # the rest of that log, which may not be one
+        self._copies: list[Copy] = []
         self._world = world
         self._name = name
         self._promised = (0, 0)  # index and term of the last entry reported durable
@@ -49,6 +64,8 @@ class Disk:
         for work in works:
             self.whole = (self.whole and not work.forgot) or work.recovered
             self.newborn = self.newborn and not (work.forgot or work.recovered)
+            if work.forgot or work.append or work.install is not None:
+                self.went_back = False
         return durable
 
     def bring(self, entries: Sequence[Entry]) -> None:
@@ -75,6 +92,11 @@ class Disk:
             try:
                 recovered = manager.recover(never_ran=never_ran, joins=joins)
             except (Died, FilesRefused) as error:
+                if self.folder.fault is None and self._refused_log is not None:
+                    left = self.folder.contents()
+                    left.pop(self._refused_log, None)
+                    self._refused_log, self.folder = None, MemoryFolder(left)
+                    continue
                 if self.folder.fault is None and not str(error).startswith("--new says "):
                     self._leave(power_cut=False)
                     raise
@@ -85,7 +107,7 @@ class Disk:
                 self._world.counts["deaths while recovering"] += 1
                 self._leave(power_cut=not self._was_robbed and self._world.chance(0.5))
                 continue
-            self.folder.fault = None
+            self.folder.fault = self._refused_log = None
             if never_ran:
                 self._world.counts["said to be new"] += 1
                 self.whole = True
@@ -121,9 +143,15 @@ class Disk:
 
     def _leave(self, *, power_cut: bool) -> None:
         folder = self.folder
+        if self.log_is_gone:
+            self.whole, self._was_robbed = False, True
+            self._refused_log = f"{self._name}.log"
+        self._taken, self.is_hung = None, False
         self.folder = folder.crash(self._world.random) if power_cut else folder.kill()
         self.folder.is_full = self.is_full
         self._mark_is_there = not power_cut
+        if self.whole and not (self.newborn or self.went_back or self.is_foreign):
+            self._copies.append(Copy(self.folder.contents(), self._promised))
 
     def die_soon(self) -> None:
         """Let a write or a sync that comes soon be the last."""
@@ -145,7 +173,9 @@ class Disk:
     @property
     def has_vote(self) -> bool:
         """Whether the node can vote when it is up; a newborn may yet find that it can't."""
-        return self.whole and not self.newborn
+        is_itself = not (self.went_back or self.is_foreign)
+        can_write = not (self.is_hung or self.log_is_gone)
+        return self.whole and not self.newborn and is_itself and can_write
 
     @property
     def has_entries(self) -> bool:
@@ -155,6 +185,31 @@ class Disk:
         if self.newborn:
             return False  # what a person wrote tells nothing
         return has_snapshot or b"\n1 " in left.get(f"{self._name}.log", b"")
+
+    @property
+    def log_is_gone(self) -> bool:
+        """Whether what the running node writes to its log is in no file of that name."""
+        return self._taken is not None and self.folder.lacks(f"{self._name}.log", self._taken)
+
+    def take_log(self, way: str) -> None:
+        """Somebody removes, renames or truncates the log of the running node."""
+        self._taken = self.folder.take_away(f"{self._name}.log", way)
+
+    def go_back(self, acknowledged: int) -> bool:
+        """Somebody puts the files of the stopped node back as they were at an earlier stop, without
+        some entries up to `acknowledged`. Return whether there is such a copy."""
+        older = [copy for copy in self._copies if copy.promised[0] < acknowledged]
+        if not older or self._promised[0] < acknowledged:
+            return False
+        copy = self._world.random.choice(older)
+        self.folder, self._promised = MemoryFolder(copy.files), copy.promised
+        self.went_back = self.lost_promise = self._was_robbed = True
+        return True
+
+    def become_foreign(self, files: Mapping[str, bytes]) -> None:
+        """Somebody starts the stopped node with the files of another cluster."""
+        self.folder, self._promised = MemoryFolder(files), (0, 0)
+        self.is_foreign = self.whole = True
 
     def lose_storage(self) -> None:
         """Somebody deletes the stopped node's term and vote, or they rot."""
@@ -168,6 +223,7 @@ class Disk:
 
     def lose_all(self, *, trace: bool) -> None:
         """Somebody deletes all files of the stopped node; also the trace that it was there."""
+        self.is_foreign = self.went_back = False
         left = self.folder.contents()
         if f"{self._name}.storage" in left:
             self.whole, self._was_robbed, self.lost_promise = False, True, True

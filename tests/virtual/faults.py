@@ -7,10 +7,12 @@ from collections.abc import Callable, Sequence
 
 from raftline.raft.inputs import Campaign, Input, PeerDisconnected, StepDown, Transfer
 from tests.virtual.churn import can_lose
+from tests.virtual.diskfaults import DiskFaults
 from tests.virtual.host import Host, leaders
 from tests.virtual.network import Network
-from tests.virtual.plan import FAULTS, LATER_FAULTS, Plan
+from tests.virtual.plan import ALL_FAULTS, Plan
 from tests.virtual.world import World
+from tests.virtual.wrongfiles import WrongFiles
 
 
 class Faults:
@@ -24,6 +26,8 @@ class Faults:
         self._names = [host.name for host in hosts]
         self._over = False
         self._handed = 0  # transfers that were asked for
+        self.disks = DiskFaults(world, plan, network, hosts)
+        self._files = WrongFiles(world, plan, network, hosts)
         acts: tuple[Callable[[], None], ...] = (
             self._cut_one_way,
             self._isolate,
@@ -49,13 +53,20 @@ class Faults:
             self._pause_for_long,
             self._failing_machine,
             self._full_disk,
+            lambda: self.disks.hang(self._some()),
+            self.disks.slow_down,
+            lambda: self.disks.take_log(self._some()),
+            self._files.put_back,
+            self._files.put_foreign,
         )
-        self._acts = dict(zip(FAULTS + LATER_FAULTS, acts, strict=True))
+        self._acts = dict(zip(ALL_FAULTS, acts, strict=True))
         self._wait()
 
     def stop(self) -> None:
-        """Let no further fault happen, and end all that last."""
+        """Let no further fault happen, and end all that last, but for disks that hang."""
         self._over = True
+        self.disks.stop()
+        self._files.stop()
         self._network.calm_down()
         for host in self._hosts:
             host.disk_ms = min(self._plan.disk_ms, 5)
@@ -73,11 +84,15 @@ class Faults:
     def _next(self) -> None:
         if self._over:
             return
+        if self._files.is_guarding:
+            self._wait()
+            return
         kind = self._world.random.choice(self._plan.faults)
         for host in self._hosts:
             host.status()
             host.back_up()
         self._world.counts[f"fault: {kind}"] += 1
+        self.disks.struck(kind)
         self._acts[kind]()
         self._wait()
 
@@ -239,7 +254,7 @@ class Faults:
         """While a node is down its log, its term and vote, or all its files are deleted: of no
         more nodes at a time than a cluster can do without, so that it can elect in the end."""
         host = self._some()
-        if not can_lose(self._hosts, host.name):
+        if host.disk.is_foreign or not can_lose(self._hosts, host.name):
             return
         self._crash(host, power_cut=False)
         if host.node is None:

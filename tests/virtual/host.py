@@ -188,6 +188,7 @@ class Host:
         self.disk = disk
         self.paused = False
         self.disk_ms = plan.disk_ms
+        self.slow_ms: Callable[[], int] | None = None  # what each write takes, if it is slow
         self.long_ms = plan.long_ms
         self.make_node: Callable[..., RawNode] = (
             node_from_disk  # or another core (course/raftline_course/grading)
@@ -479,6 +480,9 @@ class Host:
         """Begin to write all that waits, unless the disk is busy: then it comes next. Acts between
         two writes come before. The writer may sleep on while that waits which precedes snapshots:
         then one is asked for, and the writer wakes as it is to be put in force."""
+        if self.disk.is_hung:
+            self._promptness.bound_steps(len(self.writes.waiting))
+            return
         if self._writer_sleeps or self.writes.writing or self.disk.is_held:
             return
         is_late = self.writer_pause_ms is not int and self.writes.goes_first
@@ -498,14 +502,19 @@ class Host:
     def _wake_writer(self) -> None:
         if self._writer_sleeps:
             self._writer_sleeps = False
-            self._write()
+            if not self.disk.is_hung:
+                self._write()
 
     def _write(self) -> None:
         while self._between_writes and self._between_writes[0][0]():
             _, then = self._between_writes.popleft()
             then(True)
-        if self.writes.begin():
+        if not self.writes.begin():
+            return
+        if self.slow_ms is None:
             self.within(self.disk_ms, self._written)
+        else:
+            self.later(self.slow_ms(), self._written)
 
     def between_writes(self, act: Callable[[], bool], then: Callable[[bool], None]) -> None:
         """Let something be done while nothing is being written, as the Writer does; `then` gets
@@ -575,6 +584,8 @@ class Host:
         self._world.counts["backups"] += 1
 
     def _written(self, node: RawNode) -> None:
+        if self.disk.is_hung:
+            return
         works = [effects for effects, _ in self.writes.writing]
         durable = self.disk.persist(self.manager, works)
         self._monitor.wrote(works)
@@ -607,6 +618,19 @@ class Host:
 
     def _wake_owner(self) -> None:
         self.clock.wake_at(self.clock.now_ms())
+
+    # --- another judge -----------------------------------------------------------------------
+
+    @property
+    def members(self) -> Mapping[str, str]:
+        """The members that it was born with."""
+        return self._members
+
+    def judge_by(self, invariants: Invariants) -> Invariants:
+        """Hold the stopped node to other facts from its next start on; return those of before."""
+        before, self._invariants = self._invariants, invariants
+        self.requests.invariants = self._monitor.invariants = invariants
+        return before
 
     # --- starts and stops ---------------------------------------------------------------------
 

@@ -20,7 +20,7 @@ class Monitor:
     def __init__(self, world: World, name: str, invariants: Invariants) -> None:
         self._world = world
         self._name = name
-        self._invariants = invariants
+        self.invariants = invariants
         self._has_led = False  # also in an earlier incarnation
         self._handed_term = 0  # in which somebody handed the leadership to this node
 
@@ -48,7 +48,7 @@ class Monitor:
 
     def refused(self, node: RawNode, message: Message, why: str) -> None:
         """The node refused a message."""
-        self._invariants.refused(node, message, why)
+        self.invariants.refused(node, message, why)
 
     def applied(self, entries: Sequence[Entry], replies: Sequence[str]) -> None:
         """The node has executed entries, with these replies."""
@@ -56,13 +56,13 @@ class Monitor:
             self._world.applied(self._name, entry)
         counts = self._world.counts
         counts["entries applied"] += len(entries)
-        counts["retries answered from the table"] += self._invariants.replied(
+        counts["retries answered from the table"] += self.invariants.replied(
             self._name, entries, replies
         )
 
     def wrote(self, works: Sequence[Effects]) -> None:
         """Step 2 of these is durable."""
-        counts, name, invariants = self._world.counts, self._name, self._invariants
+        counts, name, invariants = self._world.counts, self._name, self.invariants
         for work in works:
             if work.save is not None:
                 vote = f" vote {work.save.vote}" if work.save.vote else ""

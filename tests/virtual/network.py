@@ -38,6 +38,11 @@ class Links:
         """Let everything through again, as badly as planned."""
         self._cut.clear()
 
+    @property
+    def has_cuts(self) -> bool:
+        """Whether any link is cut."""
+        return bool(self._cut)
+
     def are_linked(self, one: str, other: str) -> bool:
         """Whether a connection between these two can stand."""
         return (one, other) not in self._cut and (other, one) not in self._cut
@@ -85,6 +90,7 @@ class Network(Links):
         self._plan = plan
         self._names = names
         self._calm = False
+        self.is_quiet = False  # for a while nothing that is sent is lost, doubled or late
         # What was sent to each node once; the sender of a new message may get some of it again.
         self._old: dict[str, dict[type, list[Message]]] = {name: {} for name in names}
         self.deliver: Callable[[Message], None]  # given by who owns the nodes
@@ -93,7 +99,7 @@ class Network(Links):
         """Take a message along: it arrives once, twice or never. Return whether it may arrive."""
         world, plan, draw = self._world, self._plan, self._draw
         world.counts["messages sent"] += 1
-        if self._calm:
+        if self._calm or self.is_quiet:
             # Broadcast time ≪ election timeout, or no election is sure to end (paper §5.6).
             delay_ms = min(plan.delay_ms, plan.options.election_timeout_ms // 10)
             world.within(delay_ms, self.deliver, message)

@@ -10,6 +10,7 @@ import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
+from raftline.node.writer import WAITING_MAX
 from raftline.raft.state import Options
 from tests.virtual.chance import up_to
 
@@ -37,12 +38,21 @@ FAULTS = (
 )
 LOCKERS_SHARE = 1 / 8  # of schedules
 NEVER = 1 << 40
+FEW_STEPS = 30  # may wait for a disk, where disks hang: a schedule is too short for many
 LATER_FAULTS = (
     "regain",
     "long pause",
     "failing machine",
     "full disk",
 )  # picked last: see `pick_plan`
+RARE_FAULTS = (
+    "hung disk",
+    "slow syncs",
+    "gone log",
+    "older files",
+    "foreign files",
+)  # by name alone
+ALL_FAULTS = FAULTS + LATER_FAULTS + RARE_FAULTS
 
 
 @dataclass(frozen=True)
@@ -86,6 +96,7 @@ class Plan:
     searchers: int = 0  # clients that run the search of raftline's own clients
     long_ms: int = 0  # in which an entry is applied that takes long; 0: there are none
     lockers: int = 0  # programs that take locks; with any the cluster is at level 2
+    waiting_max: int = WAITING_MAX  # steps that may wait for a disk
     pause_ms: int = 5  # the longest, after each piece of a snapshot or a log that is begun anew
 
     @property
@@ -185,6 +196,8 @@ def pick_plan(chance: random.Random, nodes: int | None = None, faults: Sequence[
     plan = replace(plan, long_ms=chance.choice([0, 0, 0, 1000]))
     later += ["full disk"] * (chance.choice([0, 0, 1]) if not faults else 0)
     plan = replace(plan, faults=plan.faults + later)
+    if "hung disk" in plan.faults:
+        plan = replace(plan, waiting_max=FEW_STEPS)
     return with_lockers(plan, 2) if chance.random() < LOCKERS_SHARE else plan
 
 

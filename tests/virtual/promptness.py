@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from raftline.net.host import Batch
+from raftline.node import writer
 from raftline.node.handover import TAKEN_OVER
 from raftline.node.queue import RequestQueue
 from raftline.node.rounds import LATE_LOOK_MS
@@ -80,6 +81,16 @@ class Promptness:
                 raise InvariantError(
                     f"{self._name} leaves {kind} in the queue for {now_ms - since_ms} ms"
                 )
+
+    def bound_steps(self, count: int) -> None:
+        """Hold how many steps wait for a disk to the bound, and to a half more for what a node
+        must not forget, as its term and its vote.
+
+        Raises:
+            InvariantError: more wait, and fill the memory.
+        """
+        if 2 * count > 3 * writer.WAITING_MAX:
+            raise InvariantError(f"{self._name} keeps {count} steps for a disk that hangs")
 
     def alarm(self, due_ms: int) -> None:
         """The owner wakes by itself, and finds what the core was to do at `due_ms`.

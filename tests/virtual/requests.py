@@ -169,7 +169,7 @@ class Requests:
         self._world = world
         self._name = host.name
         self._host = host
-        self._invariants = invariants
+        self.invariants = invariants
         self._applied_index = applied_index
         self._leads_on = leads_on
         self._watch_renewals = watch_renewals
@@ -189,7 +189,7 @@ class Requests:
         """Let the line of a request arrive, on a connection that waits for nothing else."""
         line = request.line
         self._world.tell("request", f"{self._name} <- {line}")
-        request.must_see_index = self._invariants.acknowledged_index
+        request.must_see_index = self.invariants.acknowledged_index
         connection = self._connections.get(request.client)
         if connection is None or connection.asked or connection.is_over:
             guarded = self.porter.connect(request.client) if self.porter is not None else None
@@ -248,11 +248,11 @@ class Requests:
     def _deliver(self, connection: Connected, asked: Asked, request: Request) -> None:
         batch, reply = asked.batch, asked.reply
         if batch is not None and batch.reader is not None:
-            self._invariants.reads(self._name, self._applied_index(), request.must_see_index)
+            self.invariants.reads(self._name, self._applied_index(), request.must_see_index)
             self._answer(request, reply)
         elif batch is not None and asked.is_applied:
-            last = self._invariants.acknowledged_index
-            self._invariants.acknowledged_index = max(last, batch.first_index + asked.place)
+            last = self.invariants.acknowledged_index
+            self.invariants.acknowledged_index = max(last, batch.first_index + asked.place)
             self._answer(request, reply)
         elif not reply.startswith("Sorry, "):  # by the clock of leases
             self._watch_renewals(reply)
@@ -270,7 +270,7 @@ class Requests:
     @property
     def acknowledged_index(self) -> int:
         """The last entry that any node has acknowledged."""
-        return self._invariants.acknowledged_index
+        return self.invariants.acknowledged_index
 
     @property
     def unanswered(self) -> int:

@@ -15,6 +15,7 @@ from typing import NamedTuple
 from raftline.access import login, secret
 from raftline.clients import search
 from raftline.common import wakeup
+from raftline.node import writer
 from raftline.raft import state
 from raftline.raft.log import entries_of
 from raftline.raft.membership import Membership
@@ -137,6 +138,7 @@ def as_planned(plan: Plan) -> Iterator[None]:
         replaced(sessions, "WINDOW", plan.session_window),
         replaced(secret, "read_secrets", read_secrets),
         replaced(login, "derive", derived),
+        replaced(writer, "WAITING_MAX", plan.waiting_max),
         replaced(search, "WINDOW", min(search.WINDOW, plan.session_window)),
         replaced(wakeup, "PAUSE_S", 0.0),  # no thread waits for another
         replaced(wakeup, "PAUSE_FACTOR", 0),
@@ -310,8 +312,11 @@ class _Schedule:
         self.upgrades.finish()
         self.guests.finish()
         self.proofs.finish()
-        served = len(self.history) + 4 * len(self.clients)
+        served, disks = len(self.history) + 4 * len(self.clients), self.faults.disks
+        committed = disks.committed_elsewhere() if disks.has_hung_disk else -1
         self._until("serve", lambda: len(self.history) >= served)
+        self._until("commit", lambda: disks.committed_elsewhere() > committed)
+        disks.replace_disks()
         for locker in self.lockers:
             locker.begin_last_round()
         found = [each.found for each in self.searchers]

@@ -24,7 +24,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from raftline.view.collected import Collector
 from tests.virtual.drawing import run_or_draw
-from tests.virtual.plan import FAULTS, LATER_FAULTS
+from tests.virtual.plan import ALL_FAULTS
 from tests.virtual.schedule import STEPS, Outcome, SimulationFailed, run
 
 MS_PER_HOUR = 3_600_000
@@ -134,7 +134,7 @@ def read_arguments(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument(
         "--fault",
         action="append",
-        choices=FAULTS + LATER_FAULTS,
+        choices=ALL_FAULTS,
         default=[],
         help="only these; may be repeated",
     )

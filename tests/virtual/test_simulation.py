@@ -215,7 +215,7 @@ def test_the_script_ends_when_its_time_is_over(workers: str) -> None:
 UNKNOWN_FAULT = """
 import sys
 from tests.virtual import simulate
-simulate.FAULTS += ("none of this name",)
+simulate.ALL_FAULTS += ("none of this name",)
 sys.exit(simulate.main(sys.argv[1:]))
 """
 
