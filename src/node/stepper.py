@@ -32,7 +32,15 @@ from raftline.raft.inputs import (
     Tick,
 )
 from raftline.raft.log import Entry, Snapshot
-from raftline.raft.messages import Answer, Message, PeerError, ReadIndex, ReadIndexReply
+from raftline.raft.messages import (
+    Answer,
+    AppendEntries,
+    InstallSnapshot,
+    Message,
+    PeerError,
+    ReadIndex,
+    ReadIndexReply,
+)
 from raftline.raft.node import RawNode
 from raftline.wire.limits import WRITES_UNDER_WAY
 from raftline.wire.membercommands import change_reply
@@ -206,10 +214,18 @@ class Stepper:
     # --- what goes into the core -----------------------------------------------------------------
 
     def receive_all(self, messages: Sequence[Message], origin: Origin | None) -> list[str]:
-        """Step messages of a peer; return a complaint for each that was refused."""
+        """Step messages of a peer; return a complaint for each that was refused.
+
+        Entries and pieces of a snapshot are dropped while too much waits for the disk, as if they
+        had been lost on the way: their sender sends them again.
+        """
         complaints = []
         for message in messages:
-            if isinstance(message, ReadIndex):
+            if isinstance(message, AppendEntries | InstallSnapshot):
+                is_for_disk = isinstance(message, InstallSnapshot) or bool(message.entries)
+                if is_for_disk and self._writes.is_full:
+                    continue
+            elif isinstance(message, ReadIndex):
                 self._delivery.asked(message, origin)
             try:
                 self.carry_out(self._node.step(Receive(message), self._clock.now_ms()), origin)

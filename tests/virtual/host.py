@@ -481,7 +481,9 @@ class Host:
         two writes come before. The writer may sleep on while that waits which precedes snapshots:
         then one is asked for, and the writer wakes as it is to be put in force."""
         if self.disk.is_hung:
-            self._promptness.bound_steps(len(self.writes.waiting))
+            # A new term is kept in any case; each takes an election.
+            count = sum(effects.save is None for effects, _ in self.writes.waiting)
+            self._promptness.bound_steps(count)
             return
         if self._writer_sleeps or self.writes.writing or self.disk.is_held:
             return

@@ -83,8 +83,8 @@ class Promptness:
                 )
 
     def bound_steps(self, count: int) -> None:
-        """Hold how many steps wait for a disk to the bound, and to a half more for what a node
-        must not forget, as its term and its vote.
+        """Hold how many steps that bring no new term wait for a disk to the bound, and to a half
+        more for what a node must not forget.
 
         Raises:
             InvariantError: more wait, and fill the memory.
