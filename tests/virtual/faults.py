@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 
 from raftline.raft.inputs import Campaign, Input, PeerDisconnected, StepDown, Transfer
 from tests.virtual.churn import can_lose
+from tests.virtual.crowds import Crowds
 from tests.virtual.diskfaults import DiskFaults
 from tests.virtual.host import Host, leaders
 from tests.virtual.network import Network
@@ -27,6 +28,7 @@ class Faults:
         self._over = False
         self._handed = 0  # transfers that were asked for
         self.disks = DiskFaults(world, plan, network, hosts)
+        self.crowds = Crowds(world, plan, hosts)
         self._files = WrongFiles(world, plan, network, hosts)
         acts: tuple[Callable[[], None], ...] = (
             self._cut_one_way,
@@ -58,6 +60,7 @@ class Faults:
             lambda: self.disks.take_log(self._some()),
             self._files.put_back,
             self._files.put_foreign,
+            lambda: self.crowds.come(self._some()),
         )
         self._acts = dict(zip(ALL_FAULTS, acts, strict=True))
         self._wait()
@@ -67,6 +70,7 @@ class Faults:
         self._over = True
         self.disks.stop()
         self._files.stop()
+        self.crowds.leave()
         self._network.calm_down()
         for host in self._hosts:
             host.disk_ms = min(self._plan.disk_ms, 5)

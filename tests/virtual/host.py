@@ -37,6 +37,7 @@ from raftline.raft.view import NodeView
 from raftline.storage.disk import DiskFailed, StorageError
 from raftline.storage.snapshotlines import MachineState
 from raftline.view.collected import Collector
+from raftline.wire.limits import REQUESTS_TOGETHER, WRITES_TOGETHER
 from raftline.wire.protocol import OUTCOME_UNKNOWN, not_leader
 from tests.faulty_folder import Died
 from tests.invariants import InvariantError, Invariants
@@ -51,6 +52,7 @@ from tests.virtual.snapshots import Snapshots
 from tests.virtual.watching import Watching
 from tests.virtual.world import World
 
+READ_RUNS_MOST = WRITES_TOGETHER // REQUESTS_TOGETHER  # each whole
 MayBegin = Callable[[RawNode, Change], bool]
 Settle = Callable[[str, str], None]  # told the outcome of a change of members
 
@@ -64,6 +66,8 @@ class NodePlan(Protocol):
     def compact_bytes(self) -> int: ...  # of a log that is not yet begun anew
     @property
     def pause_ms(self) -> int: ...  # the longest, after each piece of a snapshot
+    @property
+    def queued_bytes(self) -> int: ...  # of requests that wait
     @property
     def long_ms(self) -> int: ...  # in which an entry is applied that takes long
     @property
@@ -121,6 +125,7 @@ class Observer:
             self._invariants.stepped(node, event, effects)
         reading = self._requests.reading
         if isinstance(event, (Read, AskLeader)):
+            self._bound_reads(event.tokens)
             reading.update(event.tokens)
         if effects.reads or effects.refused:
             self._answered(effects, reading)
@@ -129,6 +134,14 @@ class Observer:
         leads_reads = leading is not None and (leading.reads_waiting or leading.read_rounds)
         if reading or leads_reads or asked.asked or asked.waiting or state.confirmed_reads:
             self._invariants.keeps_reads(state, reading)
+
+    def _bound_reads(self, batches: Sequence[Batch]) -> None:
+        """Hold the reads of one step to the bound of writes, which connections share by turns."""
+        if len(batches) <= READ_RUNS_MOST:
+            return
+        count = sum([len(batch.commands) for batch in batches])
+        if count > WRITES_TOGETHER + REQUESTS_TOGETHER:
+            raise InvariantError(f"{self._node.view.name} serves {count} reads in one step")
 
     def _answered(self, effects: Effects, reading: set[Batch]) -> None:
         served = [ready.token for ready in effects.reads]
@@ -699,8 +712,10 @@ class Host:
             node, self._monitor, self._invariants, self.requests, node.observer
         )
         self.writes = WriteQueue(self.write)
-        self.measures = Measures(self.clock)
-        queue = self.queue = RequestQueue(self._plan.hold_ms, self.measures, clock=self.clock)
+        self.measures, plan = Measures(self.clock), self._plan
+        queue = self.queue = RequestQueue(
+            plan.hold_ms, self.measures, plan.queued_bytes, clock=self.clock
+        )
         sleep = self._sleep = OwnerSleep(self._wake_owner)
         self.stepper = Stepper(node, self.manager, self.writes, queue, self, sleep, self.clock)
         is_own = self.make_node is node_from_disk

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 
 from raftline.node.writer import WAITING_MAX
 from raftline.raft.state import Options
+from raftline.wire.limits import QUEUED_BYTES
 from tests.virtual.chance import up_to
 
 FAULTS = (
@@ -38,6 +39,7 @@ FAULTS = (
 )
 LOCKERS_SHARE = 1 / 8  # of schedules
 NEVER = 1 << 40
+LITTLE_ROOM = 1 << 18  # bytes of requests that wait, where crowds come
 FEW_STEPS = 30  # may wait for a disk, where disks hang: a schedule is too short for many
 LATER_FAULTS = (
     "regain",
@@ -51,6 +53,7 @@ RARE_FAULTS = (
     "gone log",
     "older files",
     "foreign files",
+    "crowd",
 )  # by name alone
 ALL_FAULTS = FAULTS + LATER_FAULTS + RARE_FAULTS
 
@@ -96,6 +99,7 @@ class Plan:
     searchers: int = 0  # clients that run the search of raftline's own clients
     long_ms: int = 0  # in which an entry is applied that takes long; 0: there are none
     lockers: int = 0  # programs that take locks; with any the cluster is at level 2
+    queued_bytes: int = QUEUED_BYTES  # of requests that wait
     waiting_max: int = WAITING_MAX  # steps that may wait for a disk
     pause_ms: int = 5  # the longest, after each piece of a snapshot or a log that is begun anew
 
@@ -198,6 +202,11 @@ def pick_plan(chance: random.Random, nodes: int | None = None, faults: Sequence[
     plan = replace(plan, faults=plan.faults + later)
     if "hung disk" in plan.faults:
         plan = replace(plan, waiting_max=FEW_STEPS)
+    if "crowd" in plan.faults:
+        # Thousands of entries must not travel, or be applied, one by one.
+        options = replace(plan.options, batch_entries=2000, batch_bytes=1 << 20, window=8)
+        plan = replace(plan, options=options, queued_bytes=LITTLE_ROOM, apply_max=4096)
+        plan = replace(plan, slow_entries=False)
     return with_lockers(plan, 2) if chance.random() < LOCKERS_SHARE else plan
 
 

@@ -88,6 +88,9 @@ class RoughLines:
 class Talker:
     """A client that sends lines without reading, about a key that is its own."""
 
+    writes = 0.5  # their share of the lines
+    slow_readers = True
+
     def __init__(
         self, world: World, chance: Random, name: str, hosts: Sequence[Host], think_ms: int
     ) -> None:
@@ -133,7 +136,7 @@ class Talker:
             self._host = self._chance.choice(self._hosts)
             if self._host.node is not None and not self._host.paused:
                 self._connection = self._host.requests.connect()
-                self._connection.window = self._chance.choice(WINDOWS)
+                self._connection.window = self._window()
         elif self._open and self._world.now_ms - self._begun_ms > 2000:
             self._leave()
         elif not self._open:
@@ -154,13 +157,20 @@ class Talker:
                 one.heard = None
             self._host.beside(0, self._chance.random(), connection.hang_up)
 
+    def _window(self) -> int | None:
+        return self._chance.choice(WINDOWS) if self.slow_readers else None
+
+    def _count(self) -> int:
+        """Return how many lines it sends at once."""
+        return self._chance.randint(1, 8)
+
     def _send(self, connection: ClientConnection) -> None:
         if connection is not self._connection:
             return
         lines = []
-        for _ in range(self._chance.randint(1, 8)):
+        for _ in range(self._count()):
             self._number += 1
-            if self._chance.random() < 0.5:
+            if self._chance.random() < self.writes:
                 value = f"v{self._number}"
                 self._asked[value] = None
                 lines.append(f"{self.name}@set {self.name} {value}")

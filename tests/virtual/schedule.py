@@ -459,7 +459,7 @@ class _Schedule:
         self.ledger.judge(managers[0].store)
         if self.foreman is not None:
             self.foreman.judge(json.loads(managers[0].store.get(long_entries.NAME, "[]")))
-        for talker in self.talkers:
+        for talker in (*self.talkers, *self.faults.crowds.all):
             talker.judge(managers[0].store.get(talker.name))
         self.history.journal.judge(managers[0].store.get(JOURNAL, ""))
         self.world.counts["search steps"] += self.history.judge()

@@ -22,6 +22,7 @@ from raftline.raft.state import Options
 from raftline.storage import recovery
 from raftline.storage.recovery import Recovered
 from raftline.view.collected import Collector
+from raftline.wire.limits import QUEUED_BYTES
 from raftline.wire.protocol import NO_LEADER, OUTCOME_UNKNOWN
 from tests.invariants import Invariants
 from tests.virtual.disk import Disk
@@ -176,6 +177,7 @@ class ScriptedCluster:
     compact_bytes = NEVER
     pause_ms = long_ms = 0
     said_new = 0.0
+    queued_bytes = QUEUED_BYTES
     hold_ms = 300
     slow_entries = False
 
