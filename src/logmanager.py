@@ -7,12 +7,13 @@ escaped form in which they travel, so no stored value can break a line or forge 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from typing import cast
 
 from raftline.common.derived import mypyc_attr
 from raftline.common.wakeup import Breathe, give_way, no_pause
 from raftline.raft.effects import Effects, HardState
-from raftline.raft.levels import FIRST
+from raftline.raft.levels import FIRST, Levels, read, spell
 from raftline.raft.log import Entry, SafetyError, Snapshot
 from raftline.raft.membership import Membership, all_vote
 from raftline.state.commands import execute
@@ -27,7 +28,7 @@ from raftline.state.store import Pairs
 from raftline.storage.disk import DiskFailed, FilesRefused, HalfApplied, StorageError
 from raftline.storage.folder import Folder
 from raftline.storage.hardstate import HardStateFile, LogState, Mark
-from raftline.storage.logfile import LogFile, LogRewrite, install
+from raftline.storage.logfile import LogFile, LogRewrite, install, whole_file
 from raftline.storage.recovery import Recovered, Recovery
 from raftline.storage.snapshotfile import SnapshotFile
 from raftline.storage.snapshotlines import LoadedSnapshot, MachineState
@@ -95,6 +96,7 @@ class LogManager:
         """
         recovered, loaded = self.open(self.members, never_ran=never_ran, joins=joins)
         self.state.members, self.store.level = recovered.members, recovered.level
+        self.state.cluster = recovered.base_cluster
         if loaded is not None:
             try:
                 granted = read_granted(loaded.leases)
@@ -230,7 +232,7 @@ class LogManager:
             still, sessions = self._hold(), self.state.sessions.dump()
             applied, members = self.applied, self.members
             level, since = self.store.level, self.store.since
-            granted = self.store.leases.copy()
+            granted, cluster = self.store.leases.copy(), self.state.cluster
         return MachineState(
             *applied,
             members,
@@ -240,6 +242,7 @@ class LogManager:
             level,
             since,
             spell_granted(granted),
+            cluster,
         )
 
     def arrived(self, loaded: LoadedSnapshot, breathe: Breathe = no_pause) -> None:
@@ -271,6 +274,7 @@ class LogManager:
         index, term = loaded.snapshot[:2]
         with self.client_lock:
             self.state.sessions, self.state.members = sessions, loaded.members
+            self.state.cluster = loaded.cluster
             self.applied = Mark(index, term)
             number = entry_number(index, term)
             return self.store.replace(loaded.pairs, loaded.level, granted, loaded.leased, number)
@@ -372,8 +376,8 @@ class LogManager:
     def begin_rewrite(self, snapshot: Snapshot) -> LogRewrite:
         """Begin to write the log again, after `snapshot`, the one in force. If another arrives
         meanwhile, this file is never used (Compaction.finish_rewrite)."""
-        members, level = self.snapshots.members, self.snapshots.level
-        return LogRewrite(self._folder, self.name, snapshot, members, level)
+        held = self.snapshots
+        return LogRewrite(self._folder, self.name, snapshot, held.members, held.level, held.cluster)
 
     def finish_rewrite(self, rewrite: LogRewrite, rest: Sequence[Entry]) -> LogFile | None:
         """Replace the old log by the new one, from one thread at a time as `persist`. Return the
@@ -394,6 +398,32 @@ class LogManager:
             raise
         return old
 
+    def rename_cluster(self, cluster: str, recovered: Recovered) -> None:
+        """Give the files of a node that does not run another identity wherever they hold one. If
+        this is interrupted, no start takes the files, and `recover` does it again.
+
+        Raises:
+            DiskFailed: the files may hold both identities.
+        """
+        storage, log = self._storage, recovered.log
+        is_named = recovered.cluster or Levels(0, FIRST, log.commands).clusters.latest
+        if storage is None or self._logfile is None or not is_named:
+            return  # its first leader draws an identity
+        storage.save(storage.promise._replace(cluster=cluster))
+        if recovered.base_cluster:
+            recovered.base_cluster = self.state.cluster = cluster
+        if self.snapshots.current is not None:
+            self.snapshots.publish(_run(self.snapshots.writing(self.freeze(), no_pause)))
+        for place, command in enumerate(log.commands):
+            if (raised := read(command)).cluster:
+                log.commands[place] = spell(raised.level, cluster)
+        name = f"{self.name}.log"
+        members, level = recovered.members, recovered.level
+        self._folder.replace(name, whole_file(members, log, level, recovered.base_cluster))
+        self._logfile.close()
+        file = self._folder.open_append(name)
+        self._logfile = LogFile(file, log.copy(), 0, self._folder.size(name))
+
     def checked(self, snapshot: Snapshot) -> LoadedSnapshot:
         """Return the snapshot that arrived and passed its checks.
 
@@ -408,14 +438,18 @@ class LogManager:
     def _write(
         self, works: Sequence[Effects], storage: HardStateFile, log: LogFile
     ) -> tuple[int, int] | None:
-        save, level, forgot, recovered = _asked(works)
+        save, level, cluster, forgot, recovered = _asked(works)
         mark = None
         born = storage.promise.state is LogState.NEWBORN
         if forgot and born and log.last.index:
             # What a person wrote goes before the flag: after it, it would be entries of a cluster.
             mark = log.append([Effects(cut_after=0)])
-        if level > storage.promise.level:
-            storage.save(storage.promise._replace(level=level))
+        promise = storage.promise
+        named = promise._replace(
+            level=max(level, promise.level), cluster=promise.cluster or cluster
+        )
+        if named != promise:
+            storage.save(named)
         if save is not None or forgot or (recovered and born):
             promise = storage.promise._replace(**save._asdict()) if save else storage.promise
             state = storage.promise.state
@@ -441,12 +475,22 @@ class LogManager:
         return mark
 
 
-def _asked(works: Sequence[Effects]) -> tuple[HardState | None, int, bool, bool]:
-    """Return the last term and vote, the highest level, whether any forgot and whether any
-    recovered."""
+def _run(writing: Generator[None, None, Snapshot]) -> Snapshot:
+    """Write a snapshot without a pause."""
+    try:
+        while True:
+            next(writing)
+    except StopIteration as end:
+        return cast("Snapshot", end.value)
+
+
+def _asked(works: Sequence[Effects]) -> tuple[HardState | None, int, str, bool, bool]:
+    """Return the last term and vote, the highest level, the identity, whether any forgot and
+    whether any recovered."""
     save: HardState | None = None
-    level, forgot, recovered = FIRST, False, False
+    level, cluster, forgot, recovered = FIRST, "", False, False
     for work in works:
         save, level = work.save or save, max(work.level or FIRST, level)
+        cluster = cluster or work.cluster or ""
         forgot, recovered = forgot or work.forgot, recovered or work.recovered
-    return save, level, forgot, recovered
+    return save, level, cluster, forgot, recovered

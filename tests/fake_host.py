@@ -8,6 +8,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from raftline.access.secret import NO_AUTH
+from raftline.net.levels import Foreigners
 from raftline.net.backups import Backups
 from raftline.net.host import Batch, ReplySink
 from raftline.net.peers import Speakers
@@ -30,7 +31,7 @@ class FakeHost:
         self.level, self.why_level = 1, lambda needed: f"Sorry, this needs level {needed}"
         self.with_level = lambda change: change
         self.speakers, self.peer_auth, self.tls = Speakers(0.3, lambda: 0.0), NO_AUTH, None
-        self.reply_room = ReplyRoom()
+        self.reply_room, self.foreigners = ReplyRoom(), Foreigners("s1")
         self.backups = Backups(lambda folder, size: True)
         self.batches: list[Batch] = []
         self.heard: list[Message] = []

@@ -7,14 +7,22 @@ cluster's level can't read.
 
 from __future__ import annotations
 
+import secrets
 from typing import NamedTuple
 
-LEVEL = 3
+LEVEL = 4
 BEFORE_LEVELS = "0.1.0"  # the version of builds that announce no level
 
 
+def new_cluster() -> str:
+    """Return an identity for a cluster without one: 64 bits of chance, in hexadecimal digits."""
+    return secrets.token_hex(8)
+
+
 class Build(NamedTuple):
-    """The level and the version of a build, as it announces them."""
+    """The level and the version of a build, as it announces them, and the identity of its cluster:
+    "" if that is not known there yet (raft/levels.py)."""
 
     level: int
     version: str
+    cluster: str = ""

@@ -17,6 +17,7 @@ from raftline.access.rights import (
 )
 from raftline.access.tls import named_in
 from raftline.net.host import Host
+from raftline.net.levels import read_level
 from raftline.raft.levels import BOUNDED
 from raftline.raft.messages import PeerError
 from raftline.wire.commands import Request
@@ -69,6 +70,7 @@ class Admission:
         self._answering: Responder | None = None  # of a peer that proves itself
         self.proven: str | None = None  # the member that did
         self._asked_level = False  # in a member's name, which needs no proof here
+        self._cluster = ""  # the identity that the other side announced
 
     @property
     def is_stranger(self) -> bool:
@@ -142,10 +144,24 @@ class Admission:
         if self.login is not None and (line := self._allowed(line, self.login)).reply:
             return line
         if line.kind == "level" and not self.must_prove:
-            self._asked_level = self._asked_level or self._host.is_peer(line.request.sender)
+            self._note_cluster(line)
         if line.kind in ("control", "level"):  # the build of a node that is down is what it was
             return line
         return self._hear(line) if line.kind == "peer" else None
+
+    def _note_cluster(self, line: ParsedLine) -> None:
+        """Keep the identity that a peer announces here."""
+        sender, build = line.request.sender, read_level(line.text)
+        is_peer = self._host.is_peer(sender)
+        self._asked_level = self._asked_level or is_peer
+        if build is not None:
+            self._cluster = build.cluster
+            if is_peer:
+                self._is_foreign(sender)
+
+    def _is_foreign(self, sender: str) -> bool:
+        foreigners, cluster = self._host.foreigners, self._cluster
+        return foreigners.refuses(sender, cluster, self._address(), dials=True)
 
     def _as_order(self, line: ParsedLine) -> ParsedLine:
         """Return a line that is no command as an order, if this node obeys such."""
@@ -295,6 +311,8 @@ class Admission:
         host, sender, message = self._host, line.request.sender, line.message
         if host.is_down:
             return replace(line, message=None)
+        if self._cluster and self._is_foreign(sender):
+            return self._refuse(line, f"{sender} is of another cluster, {self._cluster}")
         if stranger := host.why_not_heard(sender, message):
             return self._refuse(line, f"{stranger}, so it can't say {line.text[:40]}")
         try:

@@ -15,6 +15,7 @@ from raftline.access.secret import PeerAuth
 from raftline.access.tls import Tls
 from raftline.common.derived import mypyc_attr
 from raftline.net.backups import Backups
+from raftline.net.levels import Foreigners
 from raftline.net.peers import Speakers
 from raftline.net.reply_room import ReplyRoom
 from raftline.raft.change import Change
@@ -279,6 +280,7 @@ class Host(Protocol):
     access: Access | None  # its users, and their rights; None: everybody may do everything
     peer_auth: PeerAuth  # what a member has to prove
     tls: Tls | None
+    foreigners: Foreigners  # the servers of other clusters that appear under a member's name
     reply_room: ReplyRoom  # of all connections
     backups: Backups  # that they fetch
 

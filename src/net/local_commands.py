@@ -9,7 +9,7 @@ from functools import partial
 
 from raftline.net.backups import BackupFailed, BackupFile
 from raftline.net.host import Batch, Host, Reader
-from raftline.net.levels import spell_level
+from raftline.net.levels import answer_to_level
 from raftline.net.outgoing_protocol import OutgoingProtocol
 from raftline.net.waits import AwaitReplies, Replies, ReserveRoom, WaitFor, Waits
 from raftline.storage.disk import HalfApplied
@@ -68,7 +68,7 @@ class LocalCommands:
         if asked.reply:
             return asked.reply
         if kind == "level":
-            return spell_level(self._host.name).partition("@")[2]
+            return answer_to_level(self._host.foreigners.mine(), asked.text)
         if kind == "members":
             return (yield from self._members(asked))
         if kind == "control":

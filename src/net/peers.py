@@ -22,7 +22,7 @@ from raftline.access.tls_socket import TlsSocket
 from raftline.common.address import Address
 from raftline.common.guarded_thread import guarded_thread
 from raftline.common.wakeup import Wakeup
-from raftline.net.levels import LevelQuestion, OnBuild
+from raftline.net.levels import Foreigners, LevelQuestion, OnBuild
 from raftline.net.lines import HalfLine, LineReader, LineTooLong, prepare
 from raftline.net.opening import connect, dial_tls, prove
 from raftline.raft import spelling
@@ -62,16 +62,17 @@ class Peer:
         on_build: OnBuild | None = None,
         peer_auth: PeerAuth = NO_AUTH,
         tls: Tls | None = None,
+        foreigners: Foreigners | None = None,
     ) -> None:
         """Prepare; `on_build` gets the build of the peer, and None when the connection broke.
         Without it the peer is not asked. `peer_auth` is what both sides prove first; with
-        `tls` it is spoken if the peer can."""
+        `tls` it is spoken if the peer can. `foreigners` knows the identity of the cluster."""
         self._peer_auth = peer_auth
         self._tls = tls
         self._is_plain = False  # the peer, as far as the last try showed
         self.is_proven = False  # on the connection that there is
         self._proven_by = b""  # the secret of that, if it was one
-        self._level = LevelQuestion(name, on_build)
+        self._level = LevelQuestion(name, on_build, foreigners or Foreigners(me), str(address))
         self.name = name
         self.address = address
         self._me = me
@@ -170,6 +171,14 @@ class Peer:
                 self._put(line, sent)
                 self._more.set()
 
+    def announce(self) -> None:
+        """Send the identity of the cluster, which was learned since this connection was made; a
+        peer of another cluster is left."""
+        if line := self._level.next_line(self._me):
+            self.send(line)
+        if self._level.is_foreign:
+            self._let_go()
+
     def _put(self, line: bytes, sent: int = 0) -> None:
         """Keep a line that was sent so far. What was sent is kept with it, and counts."""
         self._outbox.append(memoryview(line)[sent:] if sent else line)
@@ -266,10 +275,13 @@ class Peer:
             is_good = self._proof_counts and self._is_current(connection)
             if self._stopping.is_set() or not is_good:  # any more: it was being connected
                 return False
+            self.announce()
             read_before = self.bytes_read
             while lines := reader.read(PEER_LINE_BYTES):
                 self.bytes_read = read_before + reader.bytes_read
                 answers: list[Message] = list(filter(None, map(self._understand, lines)))
+                if self._level.is_foreign:
+                    return False
                 if answers:
                     heard = True
                     self._on_answers(answers)
@@ -341,7 +353,7 @@ class Peer:
             name, _, text = split_sender(decode_line(line))
             if name != self.name:
                 raise PeerError(f"it calls itself {name or 'nothing'}: {text}")
-            if self._level.is_asked and self._level.take(text):
+            if self._level.take(text):
                 return None
             if text.startswith(SORRY):
                 raise PeerError(text)
@@ -429,6 +441,11 @@ class PeerBook:
         """Have each connection look whether its certificate is a revoked one."""
         for peer in list(self._peers.values()):
             peer.certificates_revoked()
+
+    def announce(self) -> None:
+        """Send each peer the identity of the cluster, which this node has just learned."""
+        for peer in list(self._peers.values()):
+            peer.announce()
 
     def unproven(self) -> list[str]:
         """Return the peers that have not proved themselves on a connection from here."""

@@ -25,7 +25,7 @@ from raftline.common.wakeup import Wakeup
 from raftline.logmanager import LogManager
 from raftline.net.backups import Backups
 from raftline.net.host import Batch, Orders, Origin, ReplySink
-from raftline.net.levels import Builds, ask_level
+from raftline.net.levels import Builds, Foreigners, ask_level
 from raftline.net.listener import Listener
 from raftline.net.peers import Peer, PeerBook, Speakers
 from raftline.net.reply_room import ReplyRoom
@@ -123,6 +123,9 @@ class Server:
         self.backups = Backups(spares)
         self.traffic_log = TrafficLog(console, course=course_console, is_private=startup.is_private)
         self.observers = Observers(self.name, console.say, self.clock)
+        self.foreigners = Foreigners(
+            self.name, lambda: self.node.view.cluster, console.say, self.clock.now_s
+        )
         self._startup = startup
         self._compact_bytes = compact_bytes
         self._history, self._watches_max = history, watches_max
@@ -194,6 +197,7 @@ class Server:
             self.builds.record,
             self.peer_auth,
             self.tls,
+            self.foreigners,
         )
 
     # --- what the driver asks of the world (stepper.NodeRim) ------------------------------------
@@ -246,6 +250,8 @@ class Server:
         ones."""
         if effects.members_changed:
             self._follow_contacts("!")
+        if effects.cluster is not None:
+            self.book.announce()
         if effects.notes:
             self.driver.measures.stepped(self.node.view, effects)
         self.traffic_log.carried_out(effects, self.node.view)
@@ -294,6 +300,7 @@ class Server:
         facts = {**self.driver.status(), "sessions": len(self.logmanager.state.sessions)}
         facts |= {"reads": self.readings.mode, "pid": os.getpid(), "build": build()}
         facts |= {"level": self.level, "build_level": LEVEL, "version": VERSION}
+        facts |= {"cluster": self.node.view.cluster, "foreign": self.foreigners.seen()}
         facts["time"] = round(self.clock.day_s(), 3)
         if self.orders is not None:
             facts |= self.orders.facts()

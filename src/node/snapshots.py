@@ -309,11 +309,11 @@ class Snapshots:
         except (ValueError, StorageError) as error:
             self._rim.step(SnapshotRejected(snapshot, str(error)))
             return
-        members, level = loaded.members, loaded.level
+        members, level, cluster = loaded.members, loaded.level, loaded.cluster
         del loaded
 
         def hand_over() -> bool:
-            self._rim.step(SnapshotChecked(snapshot, members, level))
+            self._rim.step(SnapshotChecked(snapshot, members, level, cluster))
             return True
 
         yield None

@@ -9,7 +9,7 @@ import random
 from collections.abc import Callable, Sequence
 
 from raftline.common.config import ConfigError, Configuration, Pace
-from raftline.common.level import LEVEL
+from raftline.common.level import LEVEL, new_cluster
 from raftline.logmanager import LogManager
 from raftline.node.clock import Clock
 from raftline.raft.change import advice
@@ -18,6 +18,7 @@ from raftline.raft.node import RawNode, node_from_disk
 from raftline.raft.state import Options
 from raftline.raft.view import NodeView
 from raftline.state.machines import Machines
+from raftline.raft.levels import is_foreign
 from raftline.storage.birth import brings_entries, is_hand_written
 from raftline.storage.disk import DamagedFiles, FilesRefused
 from raftline.storage.folder import Folder, can_be_written_by_others
@@ -34,6 +35,11 @@ ALONE_AND_LOST = (
     "HOST:PORT of one of them"
 )
 GO_ON = "or go on with what is left: raftline recover {name}; "
+OF_TWO_CLUSTERS = (
+    "{name}.storage is of cluster {known}, and {name}.log or {name}.state_machine of cluster "
+    "{in_log}. If `raftline recover {name}` was interrupted, run it again; else put all files of "
+    "{name} back from one copy"
+)
 NO_FILES_OF_A_JOINER = (
     "{name} can't join with the files that it has: they are those of a cluster that it is no "
     "member of ({known}), and the cluster that it joins might take entries of theirs for its own. "
@@ -143,6 +149,7 @@ def node_of(
         lease=leased,
         trailing_bytes=min(TRAILING_BYTES, compact_bytes // 2),
         level=LEVEL,
+        cluster_if_new=new_cluster(),
     )
     return node_from_disk(
         name,
@@ -158,6 +165,8 @@ def node_of(
         incarnation=random.SystemRandom().randrange(1, INCARNATION_MAX),
         snapshot=recovered.snapshot,
         level=recovered.level,
+        base_cluster=recovered.base_cluster,
+        cluster=recovered.cluster,
     )
 
 
@@ -180,6 +189,8 @@ def check_member(view: NodeView, configuration: Configuration, *, joins: bool = 
     name, configurations, members = view.name, view.configurations, view.membership
     if not members.names:
         return [f"[*] {name} knows no members yet: it waits until a leader adds it"]
+    if is_foreign(view.cluster, in_log := view.levels.clusters.latest):
+        raise FilesRefused(OF_TWO_CLUSTERS.format(name=name, known=view.cluster, in_log=in_log))
     known = " ".join(members.names)
     is_known = configurations.has_known(name)
     if not is_known and view.log.base_index == 0 and configurations.at(0).names:

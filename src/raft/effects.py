@@ -54,6 +54,7 @@ class Effects:
     save: HardState | None = None  # 2. term and vote
     cut_after: int | None = None  # 2. last index to keep; a conflicting tail goes
     level: int | None = None  # 2. new level; goes into NAME.storage before the log
+    cluster: str | None = None  # 2. the identity, known from here on; goes there as well
     append: list[Entry] = field(default_factory=list)  # 2. then new entries; one fsync for all
     chunks: list[Chunk] = field(default_factory=list)  # 2. of an arriving snapshot; no fsync
     install: Snapshot | None = None  # 2. the checked file becomes the snapshot, the log its rest
@@ -84,6 +85,7 @@ class Effects:
             or self.recovered
             or self.install is not None
             or self.forgot
+            or self.cluster is not None
         )
 
     @property

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from raftline.raft.lease import promise
+from raftline.raft.levels import PREFIX, is_foreign, read
 from raftline.raft.log import Entry
 from raftline.raft.messages import (
     AppendAccepted,
@@ -37,11 +38,15 @@ def check_leader(state: State, message: FromLeader) -> None:
 
 
 def check_append(state: State, message: AppendEntries) -> None:
-    """Refuse other entries if this server knows some to be committed (§5.4.3).
+    """Refuse other entries if this server knows some to be committed (§5.4.3), and entries of
+    another cluster.
 
     Raises:
         PeerError: the message holds such an entry.
     """
+    for entry in message.entries:
+        if entry.command.startswith(PREFIX):
+            _check_cluster(state, entry)
     commit_index = state.commit_index
     if message.prev_index > commit_index:
         return
@@ -58,6 +63,23 @@ def _check_committed(state: State, index: int, term: int) -> None:
         raise PeerError(
             f"entry {index} is committed with term {known}, it is never replaced by term {term}"
         )
+
+
+def _check_cluster(state: State, entry: Entry) -> None:
+    """Refuse an entry that brings another identity than the one that this server knows. Before it
+    knows one, an entry with the index and term of its own one and another identity is proof as
+    well: within a cluster the two would be equal (Log Matching, §5.3).
+
+    Raises:
+        PeerError: it is an entry of another cluster.
+    """
+    index, term, command = entry
+    mine, log = state.cluster, state.log
+    if log.base_index < index <= log.last_index and log.term_at(index) == term:
+        mine = mine or read(log.commands[index - log.base_index - 1]).cluster
+    theirs = read(command).cluster
+    if is_foreign(mine, theirs):
+        raise PeerError(f"entry {index} is of cluster {theirs}, and this is cluster {mine}")
 
 
 def refuse_old_leader(state: State, message: FromLeader) -> None:

@@ -113,11 +113,12 @@ class SnapshotTaken:
 @dataclass(slots=True)
 class SnapshotChecked:
     """A snapshot whose check was asked for passed; its configuration has these members, and the
-    cluster had this level."""
+    cluster had this level and this identity."""
 
     snapshot: Snapshot
     members: Membership
     level: int = FIRST
+    cluster: str = ""
 
 
 @dataclass(slots=True)

@@ -186,9 +186,11 @@ def node_from_disk(
     incarnation: int = 1,
     snapshot: Snapshot | None = None,
     level: int = FIRST,
+    base_cluster: str = "",
+    cluster: str = "",
 ) -> RawNode:
-    """Return a server that starts with what its disk holds; `members` and `level`: at the base of
-    its log."""
+    """Return a server that starts with what its disk holds; `members`, `level` and `base_cluster`:
+    at the base of its log; `cluster`: the identity that it knows."""
     if log.last_term > hard_state.term:
         raise SafetyError(f"{name} is in term {hard_state.term}, its log in {log.last_term}")
     # What it may have promised before it stopped is kept, be it started otherwise now.
@@ -213,7 +215,8 @@ def node_from_disk(
         applied=log.base_index,
         durable_index=log.last_index,
         snapshot=snapshot,
-        levels=Levels(log.base_index, level, log.commands),
+        levels=Levels(log.base_index, level, log.commands, base_cluster),
+        cluster=cluster or base_cluster,
     )
     state.arm_election()
     arm_first_election(state)
@@ -231,7 +234,8 @@ def _advance(state: State) -> None:
             advance_commit(state)
         if state.is_changing_members:
             advance_change(state)
-    is_below = state.levels.latest < state.options.level
+    levels = state.levels
+    is_below = levels.latest < state.options.level or levels.lacks_cluster
     if state.leading is not None and is_below and raise_level(state):
         send_entries_to_all(state)
     if state.applying < state.commit_index:
@@ -364,7 +368,7 @@ _RULES: Final[dict[type[inputs.Input], Callable[[State, Any], None]]] = {
     inputs.Transfer: lambda state, event: begin_transfer(state, event.to),
     inputs.SnapshotTaken: lambda state, event: snapshot_taken(state, event.snapshot),
     inputs.SnapshotChecked: lambda state, event: install(
-        state, event.snapshot, event.members, event.level
+        state, event.snapshot, event.members, event.level, event.cluster
     ),
     inputs.SnapshotRejected: lambda state, event: refuse(state, event.snapshot, event.why),
     inputs.SnapshotGone: lambda state, event: snapshot_gone(state, event.peer, event.snapshot),

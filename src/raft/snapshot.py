@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from raftline.raft.effects import Chunk
 from raftline.raft.following import answer, hear_leader
-from raftline.raft.levels import Levels
+from raftline.raft.levels import Levels, is_foreign
 from raftline.raft.log import SafetyError, Snapshot
 from raftline.raft.membership import Configurations, Membership
 from raftline.raft.messages import AppendAccepted, InstallSnapshot, InstallSnapshotReply, PeerError
@@ -267,7 +267,9 @@ def _send_held(state: State, message: InstallSnapshot, offset: int) -> None:
     )
 
 
-def install(state: State, snapshot: Snapshot, members: Membership, level: int) -> None:
+def install(
+    state: State, snapshot: Snapshot, members: Membership, level: int, cluster: str
+) -> None:
     """Take over a snapshot whose file arrived whole and passed its checks (Figure 13, 5-8).
 
     The heartbeat that speaks of its last entry is answered after the write.
@@ -275,6 +277,9 @@ def install(state: State, snapshot: Snapshot, members: Membership, level: int) -
     incoming = state.incoming
     if incoming is None or incoming.snapshot != snapshot or incoming.received < snapshot.size:
         return  # another one has begun to arrive since, or this one again: the file is another
+    if is_foreign(state.cluster, cluster):
+        refuse(state, snapshot, f"it is of cluster {cluster}, and this is cluster {state.cluster}")
+        return
     state.incoming = None
     if state.role is Role.LEADER or snapshot.index <= state.commit_index:
         state.note(f"[*] {state.name} needs the snapshot up to entry {snapshot.index} no longer")
@@ -290,8 +295,10 @@ def install(state: State, snapshot: Snapshot, members: Membership, level: int) -
     state.applying = snapshot.index  # 8: the rim replaces the state machine, and reports it
     state.snapshot = snapshot
     state.configurations = Configurations(snapshot.index, members)
-    state.levels = Levels(snapshot.index, level)
+    state.levels = Levels(snapshot.index, level, cluster=cluster)
     state.out.level = level
+    if not state.cluster:
+        state.learn_cluster()
     state.out.members_changed = True
     state.out.install = snapshot
     state.note(

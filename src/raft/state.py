@@ -34,6 +34,7 @@ class Options:
     lease: bool = False  # promise one's vote for a while in each answer, and serve reads on that
     lease_drift_percent: int = 10  # how much faster a follower's clock may run (raft/lease.py)
     level: int = FIRST  # of this build (raft/upgrade.py)
+    cluster_if_new: str = ""  # the identity that this server gives to a cluster without one
 
 
 @dataclass(slots=True)
@@ -65,6 +66,7 @@ class State:
     promised_until_ms: int = 0  # this server's vote is promised to a leader (raft/lease.py)
     lease_ms: int = 0  # the longest promise that the disk knows of
     levels: Levels = field(default_factory=lambda: Levels(0, FIRST))  # of the log
+    cluster: str = ""  # the identity of the cluster, once its entry is known to be committed
     peer_levels: dict[str, int] = field(default_factory=dict)  # received since they were connected
     forwarded_reads: ForwardedReads = field(default_factory=ForwardedReads)
     confirmed_reads: deque[ReadReady] = field(default_factory=deque)  # until these are applied
@@ -334,6 +336,16 @@ class State:
         if index > self.log.last_index:
             raise SafetyError(f"commit index {index} beyond the log's end {self.log.last_index}")
         self.commit_index = max(self.commit_index, index)
+        if not self.cluster:
+            self.learn_cluster()
+
+    def learn_cluster(self) -> None:
+        """Know the identity of the cluster from here on if its entry is committed. Before, it may
+        be rolled back, and another leader's candidate may win."""
+        clusters = self.levels.clusters
+        if clusters.latest and clusters.index <= self.commit_index:
+            self.cluster = self.out.cluster = clusters.latest
+            self.note(f"[*] The identity of this cluster is {self.cluster}")
 
     def hand_out_committed(self) -> None:
         """Put the next committed entries into `out.apply`, each once, in order (Figure 2)."""

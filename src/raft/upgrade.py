@@ -1,7 +1,8 @@
 """Raising the level of a cluster, and keeping what is of a level from servers below it.
 
 The leader appends `level N` once every member, learners too, has announced N or more
-(docs/operate/upgrades.md). Three rules make this safe:
+(docs/operate/upgrades.md). The entry of level 4 gives the cluster its identity: the candidate that
+this leader's shell drew at its start. Three rules make this safe:
 
 1. An entry of level N stands after `level N` in every log that holds it (Log Matching, §5.3). So
    a server that executes it has applied the level before.
@@ -16,7 +17,7 @@ The leader appends `level N` once every member, learners too, has announced N or
 from __future__ import annotations
 
 from raftline.raft.change import Change, ChangeRefused
-from raftline.raft.levels import spell
+from raftline.raft.levels import IDENTIFIED, spell
 from raftline.raft.log import Entry
 from raftline.raft.state import State
 
@@ -39,16 +40,20 @@ def note_level(state: State, name: str, level: int) -> bool:
 
 
 def raise_level(state: State) -> bool:
-    """Append the highest level that all members have announced, if it is above that of the log;
-    return whether there was one. While two configurations are joint, all of both must have."""
-    leading = state.as_leader
-    if state.levels.latest >= state.options.level or leading.transfer is not None:
+    """Append the highest level that all members have announced, if it is above that of the log, or
+    the log lacks the identity; return whether this was done. While two configurations are joint,
+    all of both must have announced it."""
+    leading, levels = state.as_leader, state.levels
+    if leading.transfer is not None:
         return False  # who gives way appends nothing (thesis §3.10)
     announced = [state.peer_levels.get(name, 0) for name in state.peers]
     level = min([state.options.level, *announced])
-    if level <= state.levels.latest:
+    cluster = levels.clusters.latest or state.options.cluster_if_new
+    if not cluster:
+        level = min(level, IDENTIFIED - 1)
+    if level < levels.latest or (level == levels.latest and not levels.lacks_cluster):
         return False
-    state.append([Entry(state.log.last_index + 1, state.term, spell(level))])
+    state.append([Entry(state.log.last_index + 1, state.term, spell(level, cluster))])
     return True
 
 

@@ -117,6 +117,11 @@ class NodeView:
         return self._state.levels
 
     @property
+    def cluster(self) -> str:
+        """The identity of the cluster; "" until its entry is known to be committed."""
+        return self._state.cluster
+
+    @property
     def configurations(self) -> Configurations:
         return self._state.configurations
 

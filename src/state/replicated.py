@@ -31,6 +31,7 @@ class ReplicatedState:
         self.sessions = Sessions()
         self.machines = machines
         self.members = members
+        self.cluster = ""  # the identity
 
     def apply(
         self,
@@ -79,7 +80,7 @@ class ReplicatedState:
                 # snapshot of the state carries it (§7).
                 self.members = read(command) or self.members
             elif command.startswith(levels.PREFIX):
-                self.store.raise_level(levels.read(command), entry_number)
+                self._raise(levels.read(command), entry_number)
             if not command.startswith("machine "):
                 return execute(self.store, command)
             return self._do(command)
@@ -98,6 +99,12 @@ class ReplicatedState:
             reply = self._do(bare)
             self.sessions.remember(name, int(number), asked, reply, self.store.level)
         return reply
+
+    def _raise(self, raised: levels.Raise, entry_number: int) -> None:
+        """Raise the level, unless the entry names another identity than the first one did."""
+        if not levels.is_foreign(self.cluster, raised.cluster):
+            self.cluster = self.cluster or raised.cluster
+            self.store.raise_level(raised.level, entry_number)
 
     def _do(self, bare: str) -> str:
         if bare.startswith("machine "):

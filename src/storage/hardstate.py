@@ -13,7 +13,9 @@ milliseconds, there: `state whole lease 500`. The line is replaced atomically.
 
 A level above the first stands last, from before the log holds the entry that raises it: `state
 whole level 2`. A build that does not know the level refuses the file. This is the first file that
-is read at any start, so such a build touches none of the others.
+is read at any start, so such a build touches none of the others. After it stands the identity of
+the cluster, from the moment that its entry is known to be committed: `level 4 cluster
+9f86d081884c7d65`.
 
 Line 2 is the mark: the last entry known to be synced. It has a fixed width and is overwritten in
 place, without its own sync, after each sync of the log. So after a power cut it may be older
@@ -30,7 +32,7 @@ from typing import NamedTuple
 from zlib import crc32
 
 from raftline.common.level import LEVEL
-from raftline.raft.levels import FIRST
+from raftline.raft.levels import CLUSTER, FIRST
 from raftline.raft.spelling import NUMBER, NUMBER_MAX
 from raftline.storage.disk import DamagedStorage, FilesRefused, LevelRefused
 from raftline.storage.folder import Folder, opened
@@ -39,7 +41,8 @@ _FILE_BYTES_MAX = 512
 _PROMISE = re.compile(
     rb"name (\S+) term (0|%b) vote (\S+)"
     rb" state (whole|newborn|amnesiac|unknown|adopting)(?: lease (%b))?"
-    rb"(?: level ([1-9][0-9]{0,8}))?" % (NUMBER.encode(), NUMBER.encode())
+    rb"(?: level ([1-9][0-9]{0,8})(?: cluster (%b))?)?"
+    % (NUMBER.encode(), NUMBER.encode(), CLUSTER.encode())
 )
 _MARK = re.compile(rb"synced entry ([0-9]{19}) term ([0-9]{19})")
 
@@ -70,6 +73,7 @@ class Promise(NamedTuple):
     mark: Mark
     lease_ms: int = 0
     level: int = FIRST  # the level of the files
+    cluster: str = ""  # the identity of the cluster, if it is known
 
 
 class HardStateFile:
@@ -111,6 +115,7 @@ class HardStateFile:
             Mark(self._number(mark[1], 2), self._number(mark[2], 2)),
             self._number(promise[5] or b"0", 1),
             self._known_level(int(promise[6] or FIRST)),
+            (promise[7] or b"").decode(),
         )
         self._mark_offset = len(lines[0]) + 1
         return self.promise
@@ -131,6 +136,7 @@ class HardStateFile:
             f" state {promise.state.value}"
             f"{f' lease {promise.lease_ms}' if promise.lease_ms else ''}"
             f"{f' level {promise.level}' if promise.level > FIRST else ''}"
+            f"{f' cluster {promise.cluster}' if promise.cluster else ''}"
         )
         first = _with_crc(spelled.encode())
         self._folder.replace(self.name, [first + _mark_line(promise.mark)])
@@ -140,8 +146,7 @@ class HardStateFile:
     def move_mark(self, mark: Mark) -> None:
         """Write in place that the log is synced up to `mark`; this write is not synced."""
         self._folder.overwrite(self.name, self._mark_offset, _mark_line(mark))
-        term, vote, state, _, lease_ms, level = self.promise
-        self.promise = Promise(term, vote, state, mark, lease_ms, level)
+        self.promise = self.promise._replace(mark=mark)
 
     def _match(self, shape: re.Pattern[bytes], line: bytes, number: int) -> re.Match[bytes]:
         body, _, crc = line.rpartition(b" crc32 ")

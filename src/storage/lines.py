@@ -9,7 +9,8 @@
 First the base line: what the log begins after (`17 4 base …` after a compaction: the snapshot
 ends with entry 17 of term 4), and the members there. If some only learn, or two configurations
 are joint, they stand as in an entry: `17 4 base s1=localhost:10000,voter s4=…,learner`. A level
-above the first stands before them: `17 4 base level 2 s1=localhost:10000 …`. Then entries,
+above the first stands before them: `17 4 base level 2 s1=localhost:10000 …`, and from level 4 on
+the identity of the cluster after the level: `level 4 cluster 9f86d081884c7d65`. Then entries,
 `index term command`, and after each batch of them a note that they were synced.
 `# cut after 17`, within a batch, means that what follows replaces every entry after 17.
 
@@ -24,7 +25,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from raftline.common.level import LEVEL
-from raftline.raft.levels import FIRST
+from raftline.raft.levels import CLUSTER, FIRST
 from raftline.raft.log import Entry
 from raftline.raft.membership import PREFIX, Membership, all_vote, is_dialled, read
 from raftline.raft.spelling import NAME, NUMBER, NUMBER_MAX
@@ -41,7 +42,7 @@ _NUMBER = b"0|" + NUMBER.encode()
 _ENTRY = re.compile(rb"(%b) (%b) ([^\n]*)\n" % (_NUMBER, _NUMBER))
 _CUT = re.compile(rb"# cut after (%b)\n" % _NUMBER)
 _BASE = re.compile(rb"(%b) (%b) base(?: ([^\n]+))?\n" % (_NUMBER, _NUMBER))
-_LEVEL = re.compile(rb"level ([1-9][0-9]{0,8})(?: |\Z)")
+_LEVEL = re.compile(rb"level ([1-9][0-9]{0,8})(?: cluster (%b))?(?: |\Z)" % CLUSTER.encode())
 _MEMBER = re.compile(rf"({NAME})=([^\s=]+:[1-9][0-9]{{0,4}})")
 _FORBIDDEN = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
@@ -62,35 +63,38 @@ def cut_line(index: int) -> bytes:
     return b"%b%d\n" % (CUT_PREFIX, index)
 
 
-def base_line(members: Membership, index: int = 0, term: int = 0, level: int = FIRST) -> bytes:
+def base_line(
+    members: Membership, index: int = 0, term: int = 0, level: int = FIRST, cluster: str = ""
+) -> bytes:
     """Return the first line of a log: Raft's entry before the first, or the last entry that the
-    snapshot stands for, with the level and the members. A node that waits to be added names
-    none."""
-    spelled = f"{index} {term} base {spell_level(level)}{spell_members(members)}"
+    snapshot stands for, with the level, the identity and the members. A node that waits to be
+    added names none."""
+    spelled = f"{index} {term} base {spell_level(level, cluster)}{spell_members(members)}"
     return spelled.rstrip(" ").encode() + b"\n"
 
 
-def spell_level(level: int) -> str:
-    """Return a level as it stands before the members, a space after it; "" for the first one,
-    which older builds know."""
-    return f"level {level} " if level > FIRST else ""
+def spell_level(level: int, cluster: str = "") -> str:
+    """Return a level and an identity as they stand before the members, a space after them; "" for
+    the first level, which older builds know."""
+    named = f"cluster {cluster} " if cluster else ""
+    return f"level {level} {named}" if level > FIRST else ""
 
 
-def split_level(spelled: bytes | None) -> tuple[int, bytes]:
-    """Return the level that stands before the members, and the members' text.
+def split_level(spelled: bytes | None) -> tuple[int, str, bytes]:
+    """Return the level and the identity that stand before the members, and the members' text.
 
     Raises:
         LevelRefused: a newer build wrote this.
     """
     found = _LEVEL.match(spelled or b"")
     if found is None:
-        return FIRST, spelled or b""
+        return FIRST, "", spelled or b""
     if int(found[1]) > LEVEL:
         raise LevelRefused(
             f"it is of level {int(found[1])}, and this build of raftline knows levels up to "
             f"{LEVEL}. Go on with a newer version"
         )
-    return int(found[1]), (spelled or b"")[found.end() :]
+    return int(found[1]), (found[2] or b"").decode(), (spelled or b"")[found.end() :]
 
 
 def spell_members(members: Membership) -> str:
@@ -124,13 +128,13 @@ def read_base(raw: bytes) -> tuple[int, int, Membership]:
     index, term = int(match[1]), int(match[2])
     if (index == 0) != (term == 0) or max(index, term) > NUMBER_MAX:
         raise ValueError(f"the base line names an entry {index} of term {term}")
-    return index, term, read_members(split_level(match[3])[1])
+    return index, term, read_members(split_level(match[3])[2])
 
 
-def level_in_base(raw: bytes) -> int:
-    """Return the level that a sound base line names."""
+def level_in_base(raw: bytes) -> tuple[int, str]:
+    """Return the level and the identity that a sound base line names."""
     match = _BASE.fullmatch(raw)
-    return split_level(match[3])[0] if match is not None else FIRST
+    return split_level(match[3])[:2] if match is not None else (FIRST, "")
 
 
 def read_members(spelled: bytes | None) -> Membership:

@@ -146,9 +146,11 @@ def _keeps_its_line(command: str) -> bool:
     return "\n" not in command and "\r" not in command and "\0" not in command
 
 
-def whole_file(members: Membership, log: Log, level: int = FIRST) -> Iterator[bytes]:
+def whole_file(
+    members: Membership, log: Log, level: int = FIRST, cluster: str = ""
+) -> Iterator[bytes]:
     """Yield a whole NAME.log that means the same as `log`, in pieces that each fit in memory."""
-    base = base_line(members, log.base_index, log.base_term, level)
+    base = base_line(members, log.base_index, log.base_term, level, cluster)
     yield base
     crc = crc32(base)
     if log.base_index and log.last_index == log.base_index:
@@ -184,6 +186,7 @@ class LogRewrite:
         snapshot: Snapshot,
         members: Membership,
         level: int = FIRST,
+        cluster: str = "",
     ) -> None:
         self._folder = folder
         self._name = f"{node}.log"
@@ -191,7 +194,7 @@ class LogRewrite:
         self._file: AppendFile = folder.create(self._beside)
         self._runs = TermRuns(snapshot.index, snapshot.term)
         self._size = 0
-        base = base_line(members, snapshot.index, snapshot.term, level)
+        base = base_line(members, snapshot.index, snapshot.term, level, cluster)
         try:
             self._write(base + note_line(0, crc32(base)))
         except DiskFailed:
@@ -266,6 +269,6 @@ def install(
     storage.save(storage.promise._replace(mark=old.base))
     snapshots.install(loaded)
     log = Log(snapshot.index, snapshot.term)
-    folder.replace(name, whole_file(loaded.members, log, loaded.level))
+    folder.replace(name, whole_file(loaded.members, log, loaded.level, loaded.cluster))
     old.close()
     return LogFile(folder.open_append(name), log.copy(), 0, folder.size(name))

@@ -51,12 +51,13 @@ class LogRead:
     void_lines: bool = False  # a cut voided some lines
     holds_mark: bool = False  # the promised entry was read, even if it was cut later
     level: int = FIRST  # the level at the base
+    cluster: str = ""  # the identity at the base
     open_crc: int = 0  # CRC-32 of the good bytes without a note: the base line
 
     @property
-    def last_level(self) -> int:
-        """The highest level in the log."""
-        return Levels(self.log.base_index, self.level, self.log.commands).latest
+    def levels(self) -> Levels:
+        """The levels of the log, and its identity."""
+        return Levels(self.log.base_index, self.level, self.log.commands, self.cluster)
 
 
 class _UncoveredLines:
@@ -157,12 +158,14 @@ class LogReader:
         except ValueError as error:
             raise self._corrupt(str(error), 1, 0, None) from None
         self._lines_taken = 1
+        level, cluster = level_in_base(raw)
         return LogRead(
             members,
             Log(index, term),
             len(raw),
             holds_mark=self._promised.index <= self._covered,
-            level=level_in_base(raw),
+            level=level,
+            cluster=cluster,
             open_crc=crc32(raw),
         )
 

@@ -11,7 +11,7 @@ from zlib import crc32
 
 from raftline.common.level import LEVEL
 from raftline.raft.effects import HardState
-from raftline.raft.levels import FIRST, Levels
+from raftline.raft.levels import FIRST
 from raftline.raft.log import Log, Snapshot
 from raftline.raft.membership import Membership
 from raftline.storage import birth
@@ -44,6 +44,8 @@ class Recovered:
     snapshot: Snapshot | None = None  # the state machine's beginning; `log` follows it
     level: int = FIRST  # the level at the beginning of `log`
     may_be_new: bool = False  # with `recovering`: perhaps nothing is lost
+    base_cluster: str = ""  # the identity at the beginning of `log`
+    cluster: str = ""  # the identity that the node knows
 
 
 class Recovery:
@@ -119,7 +121,7 @@ class Recovery:
                 self._lost_log = True
                 self.storage.save(promise._replace(state=LogState.RECOVERING))
             begin = self.loaded or LoadedSnapshot(Snapshot(0, 0, 0, 0), self._members)
-            whole = whole_file(begin.members, Log(*self._held), begin.level)
+            whole = whole_file(begin.members, Log(*self._held), begin.level, begin.cluster)
             self._folder.replace(self._log_name, whole)
         if promise is None and self.storage.promise.state is LogState.WHOLE:
             knows = self._never_ran or self._is_alone()
@@ -192,7 +194,9 @@ class Recovery:
             self._forget_first_members(found)
         if found.void_lines:
             file.close()
-            self._folder.replace(self._log_name, whole_file(found.members, log, found.level))
+            self._folder.replace(
+                self._log_name, whole_file(found.members, log, found.level, found.cluster)
+            )
             file = self._folder.open_append(self._log_name)
             found.open_crc = 0 if log.last_index else crc32(base_line(found.members))
         promise = self.storage.promise
@@ -207,6 +211,8 @@ class Recovery:
             self.snapshots.current,
             found.level,
             promise.state is LogState.UNKNOWN,
+            found.cluster,
+            promise.cluster or found.cluster,
         ), LogFile(file, log.copy(), found.open_crc, self._folder.size(self._log_name))
 
     def _promise_for(self, log: Log) -> Promise:
@@ -254,7 +260,7 @@ class Recovery:
         Raises:
             LevelRefused: an entry raises the level above that of this build.
         """
-        levels = Levels(found.log.base_index, found.level, found.log.commands)
+        levels = found.levels
         if levels.latest > LEVEL:
             raise LevelRefused(
                 f"{self._log_name}: entry {levels.index} raises the cluster to level "
@@ -273,6 +279,7 @@ class Recovery:
             return
         log, snapshot = found.log, self.loaded.snapshot
         found.members, found.level = self.loaded.members, self.loaded.level
+        found.cluster = self.loaded.cluster
         if log.term_at(snapshot.index) == snapshot.term:
             log.compact(snapshot.index)
         else:
@@ -331,7 +338,7 @@ class Recovery:
                 "caught up"
             )
         mark = Mark(log.last_index, log.last_term)
-        level = max(found.last_level, promise.level if lost else FIRST)
+        level = max(found.levels.latest, promise.level if lost or promise.cluster else FIRST)
         self.storage.save(promise._replace(state=state, mark=mark, level=level))
 
     def _sound_state(self, promise: Promise, log: Log) -> LogState:

@@ -39,8 +39,8 @@ class SnapshotFile:
         self.name = f"{node}.state_machine"
         self.current: Snapshot | None = None
         self.members = all_vote({})  # members of `current`
-        self.level = FIRST  # level of `current`
-        self._written, self._written_level = self.members, FIRST  # those of the one beside it
+        self.level, self.cluster = FIRST, ""  # level and identity of `current`
+        self._written = (self.members, FIRST, "")  # those of the one beside it
         self._node = node
         self._folder = folder
         self._beside = f"{self.name}.tmp"
@@ -106,7 +106,7 @@ class SnapshotFile:
             file.sync()
         finally:
             file.close()
-        self._written, self._written_level = state.members, state.level
+        self._written = (state.members, state.level, state.cluster)
         return Snapshot(state.index, state.term, size, crc)
 
     def publish(self, snapshot: Snapshot) -> bool:
@@ -116,7 +116,7 @@ class SnapshotFile:
             return False
         # Before the rename: a reader must not take the new file for a damaged old one.
         self.current = snapshot
-        self.members, self.level = self._written, self._written_level
+        self.members, self.level, self.cluster = self._written
         self._folder.rename(self._beside, self.name)
         return True
 
@@ -166,6 +166,7 @@ class SnapshotFile:
     def _take(self, loaded: LoadedSnapshot) -> None:
         self.current = loaded.snapshot
         self.members, self.level = loaded.members, loaded.level
+        self.cluster = loaded.cluster
 
     def open(self, snapshot: Snapshot) -> BinaryIO | None:
         """Return the file of `snapshot` to read pieces from; None if it is no longer in force.

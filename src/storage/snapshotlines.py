@@ -9,7 +9,8 @@
     # end: 1 session, 2 keys, crc32 1ff08c67
 
 The first line names the last entry that it covers, by index and term, and the members then;
-before them a level above the first: `17 4 snapshot level 2 s1=localhost:10000 …`.
+before them a level above the first: `17 4 snapshot level 2 s1=localhost:10000 …`, and from level 4
+on the identity of the cluster: `level 4 cluster 9f86d081884c7d65`.
 Session lines are those of the session table. Key and value are spelled as on the wire. After every
 thousandth session or key line stands a note, `# 1000 lines, crc32 5c1a2b3d`. A CRC-32 covers all
 bytes of the file before its note, so that no part can be missing, moved or doubled; the counts
@@ -73,6 +74,7 @@ class MachineState:
     level: int = FIRST
     since: int = 0
     leases: Collection[str] = ()
+    cluster: str = ""  # the identity
 
 
 @dataclass
@@ -84,6 +86,7 @@ class LoadedSnapshot:
     sessions: list[str] = field(default_factory=list)
     pairs: dict[str, str] = field(default_factory=dict)
     level: int = FIRST
+    cluster: str = ""
     leases: list[str] = field(default_factory=list)
     leased: dict[str, set[str]] = field(default_factory=dict)  # the keys of each lease
 
@@ -96,7 +99,7 @@ def spell_snapshot(state: MachineState) -> Iterator[bytes]:
 
 def checked_pieces(state: MachineState) -> Iterator[tuple[bytes, int]]:
     """Yield the same pieces, each with the CRC-32 of all bytes of the file up to its end."""
-    where = f"{spell_level(state.level)}{spell_members(state.members)}"
+    where = f"{spell_level(state.level, state.cluster)}{spell_members(state.members)}"
     lines = [f"{state.index} {state.term} snapshot {where}\n"]
     crc = size = body = 0
     sections = _sections(state)
@@ -195,12 +198,12 @@ class SnapshotReader:
         index, term = int(head[1]), int(head[2])
         if max(index, term) > NUMBER_MAX:
             raise self._damage(f"a number beyond {NUMBER_MAX}")
-        level, spelled = split_level(head[3])
+        level, cluster, spelled = split_level(head[3])
         try:
             members = read_members(spelled)
         except ValueError as error:
             raise self._damage(str(error)) from None
-        return LoadedSnapshot(Snapshot(index, term, 0, 0), members, level=level)
+        return LoadedSnapshot(Snapshot(index, term, 0, 0), members, level=level, cluster=cluster)
 
     def _keep(self, loaded: LoadedSnapshot, lines: list[str]) -> None:
         """Keep the keys of these lines."""

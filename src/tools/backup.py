@@ -22,8 +22,10 @@ from raftline.common import config
 from raftline.common.address import Address, split
 from raftline.common.arguments import typed
 from raftline.common.config import ConfigError, Configuration, check_name
+from raftline.common.level import new_cluster
 from raftline.common.wakeup import no_pause
 from raftline.logmanager import LogManager
+from raftline.raft.levels import IDENTIFIED
 from raftline.raft.log import Log
 from raftline.raft.membership import all_vote
 from raftline.state.leases import own_seconds, read_granted
@@ -228,7 +230,7 @@ def restore(file: str, folder: str, members: Sequence[str]) -> int:
 
     All begin with the same state, and vote at once. The log goes on after the backup's entry, so
     that sessions stay valid. The terms begin far above the backup's, so that messages of nodes
-    of the old cluster have no effect. Returns 0 done, 3 the backup is damaged, 4 the disk
+    of the old cluster have no effect, and it has an identity of its own. Returns 0 done, 3 the backup is damaged, 4 the disk
     failed.
     """
     if not folder:
@@ -236,6 +238,8 @@ def restore(file: str, folder: str, members: Sequence[str]) -> int:
     configuration = _members_to_be(Path(folder), members)
     try:
         loaded = _read(Path(file))
+        if loaded.level >= IDENTIFIED:  # below, its first leader draws one
+            loaded.cluster = new_cluster()
         names = list(configuration.members)
         written = [0]
         with Bar("restore", loaded.snapshot.size * len(names), lambda: written[0]):
@@ -319,6 +323,7 @@ def _write(configuration: Configuration, loaded: LoadedSnapshot, written: list[i
         loaded.pairs,
         level=loaded.level,
         leases=loaded.leases,
+        cluster=loaded.cluster,
     )
 
     def counted() -> Iterator[bytes]:
@@ -330,10 +335,12 @@ def _write(configuration: Configuration, loaded: LoadedSnapshot, written: list[i
         folder = Folder(place, is_private=True)
         for name in members.names:
             folder.write_new(f"{name}.state_machine", counted())
-            log = whole_file(members, Log(index, term), loaded.level)
+            log = whole_file(members, Log(index, term), loaded.level, loaded.cluster)
             folder.write_new(f"{name}.log", log)
             mark = Mark(index, term)
-            promise = Promise(next_era(term), None, LogState.WHOLE, mark, 0, loaded.level)
+            promise = Promise(
+                next_era(term), None, LogState.WHOLE, mark, 0, loaded.level, loaded.cluster
+            )
             HardStateFile(folder, name).save(promise)
             folder.write_new(trace(name), [spell_trace(name)])
         lines = [f"{name} {host} {port}\n" for name, (host, port) in configuration.members.items()]

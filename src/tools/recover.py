@@ -10,6 +10,7 @@ from raftline.common import config
 from raftline.common.address import Address
 from raftline.common.arguments import typed
 from raftline.common.config import ConfigError, Configuration
+from raftline.common.level import new_cluster
 from raftline.logmanager import LogManager
 from raftline.raft.effects import Effects, HardState
 from raftline.raft.log import Entry
@@ -60,8 +61,8 @@ def _recover(manager: LogManager, place: Path, *, confirmed: bool) -> int:
     print(
         f"{node} is the only member from entry {index} on, in term {term}.\n"
         f"1. Start it: {start}\n"
-        "2. Delete the files of every other old member, or keep them elsewhere. None may start "
-        "from them again.\n"
+        "2. Delete the files of every other old member, or keep them elsewhere. The cluster has a "
+        "new identity: nothing is taken from a node that starts from them.\n"
         f"3. Start each new member with --join {address}, best under a new name."
     )
     return 0
@@ -149,8 +150,10 @@ def _is_confirmed(node: str) -> bool:
 def _take_over(
     manager: LogManager, recovered: Recovered, node: str, address: str
 ) -> tuple[int, int]:
-    """Append the configuration of one member, in a term far above those of the old members."""
+    """Give the cluster a new identity. Append the configuration of one member, in a term far above
+    those of the old members."""
     log = recovered.log
+    manager.rename_cluster(new_cluster(), recovered)
     term = next_era(max(recovered.hard_state.term, log.last_term))  # above those of the old members
     alone = Membership((node,), addresses={node: address})
     entry = Entry(log.last_index + 1, term, alone.spell())

@@ -149,7 +149,10 @@ def spelled_back(line: str) -> str | None:
         return before + spelling.spell(found.message)
     if found.kind == "level":
         build = read_level(found.text)
-        return f"{before}Level {build.level} version {build.version}" if build else None
+        if build is None:
+            return None
+        named = f" cluster {build.cluster}" if build.cluster else ""
+        return f"{before}Level {build.level} version {build.version}{named}"
     if found.kind == "proof":
         return line if _is_step_of_a_proof(request.sender, found.text) else None
     if found.problem:
@@ -273,12 +276,13 @@ def test_derived_notes_of_the_log_are_read() -> None:
         "0 0 base s1=localhost:10000 s2=localhost:10001\n",
         "0 0 base\n",
         "17 4 base level 2 s1=h:1,voter s4=h:2,learner\n",
+        "17 4 base level 4 cluster 9f86d081884c7d65 s1=h:1\n",
         "9 2 base s1=h:1,voter | s2=::1:2,voter\n",
     ):
         assert GRAMMAR.matches("log-line", line)
         index, term, members = lines.read_base(line.encode())
-        level = lines.level_in_base(line.encode())
-        assert lines.base_line(members, index, term, level) == line.encode()
+        level, cluster = lines.level_in_base(line.encode())
+        assert lines.base_line(members, index, term, level, cluster) == line.encode()
 
 
 def test_a_derived_storage_file_is_read_and_written_alike(tmp_path: Path) -> None:

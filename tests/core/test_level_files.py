@@ -205,7 +205,7 @@ def test_a_base_line_is_read_as_it_was_spelled(level: int) -> None:
     for members in (all_vote(MEMBERS), all_vote({})):
         raw = base_line(members, 17, 4, level)
         assert read_base(raw) == (17, 4, members)
-        assert level_in_base(raw) == level
+        assert level_in_base(raw) == (level, "")
     assert base_line(all_vote(MEMBERS)) == BASE
     assert base_line(all_vote({}), 17, 4, 2) == b"17 4 base level 2\n"
 

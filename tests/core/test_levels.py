@@ -324,7 +324,7 @@ def test_a_snapshot_that_arrives_brings_its_level() -> None:
     ],
 )  # fmt: skip
 def test_one_command_alone_is_a_level(command: str, level: int) -> None:
-    assert read(command) == level
+    assert read(command).level == level
     assert not level or spell(level) == command
 
 

@@ -281,9 +281,13 @@ class Rig:
         self.node = Node("s1", members={"s1": f"localhost:{self.port}"}, dir=folder)
         self.server: Server = self.node._server
         self.sent = self.received = 0
-        eventually(lambda: self.server.level == LEVEL, "the level of the cluster")
+        eventually(lambda: " cluster " in self.storage, "the level and identity of the cluster")
         eventually(lambda: self.figures()["raftline_connections"] == 0, "no client")
         self.before = self.figures()
+
+    @property
+    def storage(self) -> str:
+        return (self.folder / "s1.storage").read_text()
 
     def figures(self) -> Figures:
         return figures_of(metrics(self.server))
@@ -482,6 +486,7 @@ def test_each_fact_of_status_is_what_was_done(rig: Rig) -> None:
     assert f" term {term} vote s1 " in promise
     assert facts.pop("syncs") == rig.figures()["raftline_syncs_total"]
     assert facts.pop("build") in ("pure", "compiled")
+    (cluster,) = re.findall(r" cluster ([0-9a-f]{16}) ", promise)
     assert facts == {
         "name": "s1",
         "role": "leader",
@@ -514,6 +519,8 @@ def test_each_fact_of_status_is_what_was_done(rig: Rig) -> None:
         "level": LEVEL,
         "build_level": LEVEL,
         "version": VERSION,
+        "cluster": cluster,
+        "foreign": {},
     }
     assert int(re.findall(r"level (\d+)", promise)[0]) == LEVEL
     store = rig.server.logmanager.store

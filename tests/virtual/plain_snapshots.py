@@ -53,13 +53,13 @@ class PlainSnapshots(SnapshotFile):
     def _write(self, state: MachineState) -> Generator[None, None, Snapshot]:
         lines = [] if state.members == self._first_members else [state.members.spell()]
         if state.level > 1:
-            lines += [spell(state.level), *state.leases]
+            lines += [spell(state.level, state.cluster), *state.leases]
             lines += [spell_key_line(*pair, state.since) for pair in state.pairs.items()]
         else:
             lines += [f"{key} {value}" for key, value in state.pairs.items()]
         lines += list(state.sessions) if len(state.sessions) > 1 else []  # the first is a head
         text = "".join(f"{line}\n" for line in lines).encode()
-        self._written, self._written_level = state.members, state.level
+        self._written = (state.members, state.level, state.cluster)
         loaded = self._loaded(state.index, state.term, text)
         yield
         return self._placed(self._beside, loaded, text).snapshot
@@ -78,8 +78,8 @@ class PlainSnapshots(SnapshotFile):
             [line for line in lines if line.startswith(_SESSION)],
         )
         lines = [line for line in lines if not line.startswith(_SESSION)]
-        if lines and levels.read(lines[0]):
-            loaded.level = levels.read(lines.pop(0))
+        if lines and levels.read(lines[0]).level:
+            loaded.level, loaded.cluster = levels.read(lines.pop(0))
             loaded.leases = [line for line in lines if line.startswith(LEASE)]
             keys = [line for line in lines if not line.startswith(LEASE)]  # they begin with facts
             for key, held, lease in map(read_key_line, keys):

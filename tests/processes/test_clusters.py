@@ -1,0 +1,159 @@
+"""Two clusters whose members have the same names: nothing of one gets into the other."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from raftline.common.config import FILE_NAME
+from raftline_course.harness.cluster import STEADY, Cluster, NodeProcess
+from raftline_course.harness.processes import eventually
+
+
+def cluster(folder: Path, *options: str) -> Cluster:
+    folder.mkdir()
+    return Cluster(folder, 3, *(options or STEADY))
+
+
+def at_the_places_of(other: Cluster, folder: Path, *options: str) -> Cluster:
+    """Return a cluster in another folder at the addresses of another one, which was stopped."""
+    again = cluster(folder, *options)
+    for node, earlier in zip(again.nodes, other.nodes, strict=True):
+        node.port = earlier.port
+    shutil.copy(other.folder / FILE_NAME, folder / FILE_NAME)
+    return again
+
+
+def identity(one: Cluster) -> str:
+    """Return the identity of a cluster, once each of its nodes knows it."""
+
+    def known() -> str:
+        found = {node.status().get("cluster", "") for node in one.running}
+        return found.pop() if len(found) == 1 else ""
+
+    return eventually(known, "an identity")
+
+
+def move(node: NodeProcess, folder: Path) -> None:
+    """Let a node start in another folder from now on."""
+    node.folder, node.where = folder, ["--dir", str(folder)]
+
+
+def write(one: Cluster, value: str, count: int = 20) -> None:
+    for number in range(count):
+        assert one.ask(f"set k{number} {value}").startswith("SET response")
+
+
+@pytest.fixture
+def earlier(tmp_path: Path) -> Iterator[Cluster]:
+    """A cluster that has written something."""
+    with cluster(tmp_path / "earlier") as one:
+        one.start().led_by("s1")
+        write(one, "earlier", 30)
+        yield one
+
+
+def test_each_cluster_has_an_identity_that_all_its_nodes_keep(earlier: Cluster) -> None:
+    known = identity(earlier)
+    earlier.kill()
+    assert all(
+        f" cluster {known} " in (earlier.folder / f"{name}.storage").read_text()
+        for name in ("s1", "s2", "s3")
+    )
+    assert f"level 4 cluster {known}" in earlier["s1"].log.read_text()
+    earlier.start().leader()
+    assert identity(earlier) == known
+
+
+def test_a_node_with_the_files_of_an_earlier_cluster_stays_out(
+    earlier: Cluster, tmp_path: Path
+) -> None:
+    """The second try of a tutorial, or a wrong --dir in a unit."""
+    theirs = identity(earlier)
+    earlier.kill()
+    with at_the_places_of(earlier, tmp_path / "later") as later:
+        later.start().led_by("s1")
+        write(later, "later", 20)
+        mine = identity(later)
+        later["s3"].kill()
+        stray = later["s3"]
+        move(stray, earlier.folder)
+        stray.start()
+        line = later["s1"].wait_for_line("[!] s3 at ")
+        assert f"is of cluster {theirs}, and s1 of cluster {mine}: nothing is taken from it" in line
+        stray.wait_for_line("is of cluster")
+        eventually(lambda: later["s1"].status().get("foreign") == {"s3": theirs}, "a row")
+        write(later, "latest", 20)
+        assert later["s1"].ask("transfer s3").startswith("s1@Sorry")
+        assert "late" not in stray.ask("get k0 read local")
+        assert stray.status()["leader"] is None
+        assert later.ask("get k0") == "GET response: latest"
+        said = [line for line in later["s1"].said if line.startswith("[!] s3 at ")]
+        assert len(said) <= 2  # one as s1 dials it, one as it dials s1; none for each try
+        stray.kill()  # the right files bring it back
+        move(stray, later.folder)
+        stray.start()
+        later.wait_until_whole()
+
+
+def test_a_voter_that_was_cut_off_gets_no_vote_of_a_node_that_lives_in_another_cluster(
+    earlier: Cluster, tmp_path: Path
+) -> None:
+    mine = identity(earlier)
+    earlier.kill()
+    with at_the_places_of(earlier, tmp_path / "other") as other:
+        other.start().led_by("s3")
+        write(other, "other", 40)
+        theirs = identity(other)
+        other["s1"].kill()
+        end = other["s3"].status()["last_index"]
+        cut_off = earlier["s1"].start()
+        cut_off.wait_for_line("is of cluster")
+        for _ in range(3):
+            cut_off.ask("Controller@TIMEOUT")
+        assert cut_off.status()["role"] != "leader"
+        assert cut_off.status()["cluster"] == mine
+        assert set(cut_off.status()["foreign"].values()) == {theirs}
+        assert other["s3"].status()["last_index"] >= end
+        assert other.ask("get k39") == "GET response: other"
+
+
+def nodes_at(*nodes: NodeProcess) -> str:
+    return "".join(f"{node.name} localhost {node.port}\n" for node in nodes)
+
+
+def test_two_clusters_with_one_secret_and_a_stale_address_stay_apart(
+    earlier: Cluster, tmp_path: Path
+) -> None:
+    """The s2 of a test dials the s1 of production."""
+    secret = tmp_path / "secret"
+    secret.write_text("a-secret-that-both-clusters-were-given\n")
+    secret.chmod(0o600)
+    with cluster(tmp_path / "production", *STEADY, "--secret", str(secret)) as production:
+        production.start().led_by("s3")
+        write(production, "production")
+        mine = identity(production)
+        with cluster(tmp_path / "copy", *STEADY, "--secret", str(secret)) as copy:
+            for name in ("s1", "s3"):
+                copy[name].launch()
+            stray = copy["s2"]
+            (tmp_path / "stray").mkdir()
+            listed = nodes_at(production["s1"], stray, copy["s3"])
+            (tmp_path / "stray" / FILE_NAME).write_text(listed)
+            move(stray, tmp_path / "stray")
+            stray.start()
+            write(copy, "copy")
+            theirs = eventually(lambda: stray.status().get("cluster"), "its identity")
+            production["s1"].wait_for_line(f"is of cluster {theirs}")
+            production["s2"].kill()  # its place is free for another s2
+            stray.ask("Controller@TIMEOUT")
+            write(production, "production")
+            assert production["s1"].status()["cluster"] == mine
+            production["s2"].start()
+            production.wait_until_whole()
+            assert production.ask("get k3") == "GET response: production"
+            term = production["s3"].status()["term"]
+            assert production["s1"].status()["term"] == term
