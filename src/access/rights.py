@@ -28,7 +28,7 @@ _LOGGED_GET = ", as it is an entry of the log; leave read log out"
 
 _PUBLIC_FIELDS = (
     "name", "role", "term", "leader", "members", "reads", "build", "version", "build_level",
-    "level", "recovering", "no_leader_because", "controlled", "down",
+    "level", "cluster", "recovering", "no_leader_because", "controlled", "down",
 )  # fmt: skip
 KeysOfLease = Callable[[str], list[str] | None]  # None: they are not known here
 

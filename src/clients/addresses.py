@@ -14,6 +14,7 @@ from collections.abc import Iterable
 
 from raftline.clients.health import ClientHealth
 from raftline.common.address import Address, is_loopback
+from raftline.raft.levels import is_foreign
 
 MEMBERS = "status"  # the command whose reply names the members
 AGAIN_S = 60.0  # from an answer to the next question
@@ -37,6 +38,7 @@ class Addresses:
         self.health = ClientHealth() if health is None else health
         self.named = list(dict.fromkeys(Address(*each) for each in named))
         self._learned: tuple[Address, ...] = ()
+        self._cluster = ""  # the identity of the cluster that served first
         self._due_s = -math.inf if learns else math.inf
 
     @property
@@ -52,8 +54,12 @@ class Addresses:
         return True
 
     def take(self, reply: str, now_s: float) -> None:
-        """Take the reply to MEMBERS. Members that it does not name have left; they are dropped."""
-        members = members_in(reply)
+        """Take the reply to MEMBERS. Members that it does not name have left; they are dropped.
+        The members of another cluster than that which served first are not learned."""
+        members, cluster = members_in(reply)
+        if is_foreign(self._cluster, cluster):
+            members = []
+        self._cluster = self._cluster or cluster
         self._due_s = now_s + (AGAIN_S if members else UNANSWERED_S)
         if members:
             self._learned = ()
@@ -71,17 +77,20 @@ class Addresses:
             self._learned = (*self._learned, address)[-LEARNED_MAX:]
 
 
-def members_in(reply: str) -> list[Address]:
-    """Return the addresses of the members that a status names. Without a leader the list is
-    empty: that node may be cut off, or may have left, so its members may be out of date."""
+def members_in(reply: str) -> tuple[list[Address], str]:
+    """Return the addresses of the members that a status names, and the identity of their cluster.
+    Without a leader there are none: that node may be cut off, or may have left, so its members may
+    be out of date."""
     if not reply.startswith(_MARK):
-        return []
+        return [], ""
     try:
         facts = json.loads(reply.removeprefix(_MARK))
         members = facts["members"] if facts["leader"] in facts["members"] else {}
-        return [Address.parse(each) for each in members.values()][:LEARNED_MAX]
+        addresses = [Address.parse(each) for each in members.values()][:LEARNED_MAX]
     except (ValueError, KeyError, TypeError, AttributeError):
-        return []  # an older build, or a user who may not ask
+        return [], ""  # an older build, or a user who may not ask
+    cluster = facts.get("cluster") if addresses else ""
+    return addresses, cluster if isinstance(cluster, str) else ""
 
 
 def lacks_leader(reply: str) -> bool:

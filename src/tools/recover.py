@@ -57,7 +57,7 @@ def _recover(manager: LogManager, place: Path, *, confirmed: bool) -> int:
     if not (confirmed or _is_confirmed(node)):
         print("Nothing was changed.")
         return 1
-    index, term = _take_over(manager, recovered, node, address)
+    index, term = take_over(manager, recovered, node, address)
     print(
         f"{node} is the only member from entry {index} on, in term {term}.\n"
         f"1. Start it: {start}\n"
@@ -147,7 +147,7 @@ def _is_confirmed(node: str) -> bool:
         return False
 
 
-def _take_over(
+def take_over(
     manager: LogManager, recovered: Recovered, node: str, address: str
 ) -> tuple[int, int]:
     """Give the cluster a new identity. Append the configuration of one member, in a term far above

@@ -38,6 +38,7 @@ from raftline.common.config import NAME
 from raftline.common.console import safe_line
 from raftline.common.signals import threads_without_signals
 from raftline.common.timeofday import time_of_day
+from raftline.raft.levels import is_foreign
 from raftline.wire.refusals import RequestOutcome, refusal_in
 
 ANSWER_BYTES_MAX = 1 << 16
@@ -61,6 +62,7 @@ OPTIONAL_FIELDS: Mapping[str, type] = {
     "outgoing": list,
     "members": dict,
     "members_since": int,
+    "cluster": str,
 }
 GRACE_S = 0.2  # added for late answers
 LOOK_S = 1.0  # to find the leader before a request
@@ -69,6 +71,7 @@ LOOK_S = 1.0  # to find the leader before a request
 UNREACHABLE, NO_HOST, NO_ANSWER = "unreachable", "no such host", "no answer"
 NO_LOGIN, LOGIN_REFUSED, NOT_ALLOWED = "no login", "login refused", "not allowed"
 NEEDS_TLS = "TLS alone"
+OTHER_CLUSTER = "other cluster"
 KEPT_OUT = frozenset(
     {NO_LOGIN, LOGIN_REFUSED, NOT_ALLOWED, NEEDS_TLS, NO_TLS, BAD_CERTIFICATE, REFUSED_HERE}
 )
@@ -120,9 +123,10 @@ def gathering(
 ) -> Generator[AskEach, Mapping[str, NodeStatus], list[NodeStatus]]:
     """Return the status of each node, in their order. If an answer names further members, these
     are asked for the same time. A node that is late has no answer, and nobody is asked twice."""
-    nodes = _once_each((yield from _gathering_once(members, timeout_s)))
+    nodes = _of_one_cluster(_once_each((yield from _gathering_once(members, timeout_s))))
     others = _others(nodes)
-    return nodes + ((yield from _gathering_once(others, timeout_s)) if others else [])
+    more = (yield from _gathering_once(others, timeout_s)) if others else []
+    return _of_one_cluster(nodes + more)
 
 
 def _gathering_once(
@@ -254,6 +258,27 @@ def _once_each(nodes: Sequence[NodeStatus]) -> list[NodeStatus]:
     return list(found.values())
 
 
+def cluster_of(nodes: Sequence[NodeStatus]) -> str:
+    """Return the identity that most of the nodes report, the first of several; "" if none does."""
+    reported = [str(node.answer.get("cluster", "")) for node in nodes if node.answer]
+    known = list(filter(None, reported))
+    return max(known, key=known.count, default="")
+
+
+def _of_one_cluster(nodes: Sequence[NodeStatus]) -> list[NodeStatus]:
+    """Return the nodes, without the answers of those that are of another cluster than most."""
+    mine = cluster_of(nodes)
+    return [_unless_foreign(node, mine) for node in nodes]
+
+
+def _unless_foreign(node: NodeStatus, mine: str) -> NodeStatus:
+    theirs = node.answer.get("cluster", "") if node.answer else ""
+    if not is_foreign(mine, theirs):
+        return node
+    why = f"a node of another cluster answers there, {theirs}. The others are of {mine}"
+    return replace(node, answer=None, problem=why, word=OTHER_CLUSTER)
+
+
 def _place_of(node: NodeStatus) -> object:
     """Return where a node's own members have it; None if they do not say."""
     return (node.answer or {}).get("members", {}).get(node.name)
@@ -335,7 +360,7 @@ def _read_answer(line: bytes) -> dict[str, Any]:
             raise NoAnswer(f"its status lacks {field}")
     for field, kind in OPTIONAL_FIELDS.items():
         value = answer.get(field, kind())
-        names = () if kind is int else value
+        names = value if kind in (list, dict) else ()
         if not isinstance(value, kind) or not all(map(_is_name, names)):
             raise NoAnswer(f"its status has {field} that nobody can read")
     return answer

@@ -33,9 +33,11 @@ from raftline.tools.status import (
     EXIT_OK,
     EXIT_UNKNOWN,
     LOOK_S,
+    OTHER_CLUSTER,
     WITHHELD,
     NodeStatus,
     ask_all,
+    cluster_of,
     complain_of,
     leader_of,
     newest_members,
@@ -98,7 +100,8 @@ def verdict(nodes: Sequence[NodeStatus]) -> Verdict:
     counted = [name for name in voters if not any(answers[name].get(one) for one in VOTELESS)]
     has_quorum = _have_quorum(halves, counted)
     shut = [node for node in nodes if node.is_shut]
-    serves: bool | None = leader is not None and has_quorum
+    foreign = [node.name for node in nodes if node.word == OTHER_CLUSTER]
+    serves: bool | None = leader is not None and has_quorum and not foreign
     if not serves and shut and _have_quorum(halves, [*counted, *(node.name for node in shut)]):
         serves = None
     tally = _tally(halves, counted, is_short=not has_quorum, all_vote=counted == voters)
@@ -114,6 +117,10 @@ def verdict(nodes: Sequence[NodeStatus]) -> Verdict:
         text = f"no quorum for {leader.name}, leader of term {members['term']}: {tally}"
     because = "" if leader else _no_leader_because(answers)
     parts = [text, *([because] if because else _voteless(voters, answers))]
+    if foreign:
+        parts.append(
+            f"{', '.join(foreign)} {'is' if len(foreign) == 1 else 'are'} of another cluster"
+        )
     parts += _others(members, answers)
     return Verdict(serves, safe_line("; ".join(parts)), safe_line("; ".join([tally, *parts[1:]])))
 
@@ -224,6 +231,17 @@ def _endings(nodes: Sequence[NodeStatus]) -> Iterator[str]:
         for what, at_s in ends.items() if isinstance(ends, dict) else ():
             if isinstance(at_s, int) and 0 < at_s < AT_S_MAX:
                 yield from filter(None, [safe_line(warning(f"{node.name}: its {what}", at_s))])
+
+
+def _foreigners(nodes: Sequence[NodeStatus]) -> Iterator[str]:
+    """Yield a line about each server of another cluster that a node met under a member's name."""
+    for node in nodes:
+        foreign = (node.answer or {}).get("foreign")
+        for name, theirs in foreign.items() if isinstance(foreign, dict) else ():
+            yield safe_line(
+                f"{node.name} met a server that is called {name} and is of another cluster, "
+                f"{theirs}. It takes nothing from it (docs/repair.md)"
+            )
 
 
 def clocks(nodes: Sequence[NodeStatus]) -> Iterator[str]:
@@ -393,8 +411,10 @@ def _print(nodes: Sequence[NodeStatus], json_indent: int | None) -> int:
         print(as_json(nodes, json_indent or None), flush=True)
     else:
         show(nodes, sys.stdout)
+        if cluster := cluster_of(nodes):
+            print(f"[*] cluster {safe_line(cluster)}")
         print(f"[{'*' if found.serves else '!'}] {found.text}", flush=True)
         complain_of(nodes)
-        for line in (*_endings(nodes), *clocks(nodes)):
+        for line in (*_foreigners(nodes), *_endings(nodes), *clocks(nodes)):
             print(f"[!] {line}", file=sys.stderr)
     return found.exit_status

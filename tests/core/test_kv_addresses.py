@@ -15,10 +15,11 @@ from raftline.wire.replies import Reply
 S1, S2, S3, S4, S5, S6 = (Address(f"h{number}", 10000) for number in range(1, 7))
 
 
-def status(*members: Address, leader: str | None = "s0") -> str:
+def status(*members: Address, leader: str | None = "s0", cluster: str = "") -> str:
     """Return the reply of a node whose members are called s0, s1 and so on."""
     names = {f"s{number}": str(each) for number, each in enumerate(members)}
-    return "STATUS response: " + json.dumps({"name": "s0", "leader": leader, "members": names})
+    facts = {"name": "s0", "leader": leader, "members": names, "cluster": cluster}
+    return "STATUS response: " + json.dumps(facts)
 
 
 def test_a_program_that_names_one_member_learns_the_others() -> None:
@@ -33,6 +34,16 @@ def test_members_that_left_are_forgotten_and_named_ones_stay() -> None:
     addresses.take(status(S1, S2, S3), 0.0)
     addresses.take(status(S4, S5, S6), 1.0)
     assert addresses.known == [S1, S2, S4, S5, S6]
+
+
+def test_the_members_of_another_cluster_are_not_learned() -> None:
+    """One of the named addresses leads to a test by now, or to a restored copy."""
+    addresses = Addresses([S1, S4], learns=True)
+    addresses.take(status(S1, S2, cluster="9f86d081884c7d65"), 0.0)
+    addresses.take(status(S4, S5, S6, cluster="3c6e0b8a9c15224a"), 60.0)
+    assert addresses.known == [S1, S4, S2]
+    addresses.take(status(S1, S3, cluster="9f86d081884c7d65"), 120.0)
+    assert addresses.known == [S1, S4, S3]
 
 
 @pytest.mark.parametrize(
@@ -56,7 +67,7 @@ def test_a_reply_that_names_no_members_for_certain_changes_nothing(reply: str) -
     addresses = Addresses([S1], learns=True)
     addresses.take(status(S1, S2), 0.0)
     addresses.take(reply, 1.0)
-    assert members_in(reply) == []
+    assert members_in(reply) == ([], "")
     assert addresses.known == [S1, S2]
 
 

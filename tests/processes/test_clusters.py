@@ -11,6 +11,7 @@ import pytest
 from raftline.common.config import FILE_NAME
 from raftline_course.harness.cluster import STEADY, Cluster, NodeProcess
 from raftline_course.harness.processes import eventually
+from tests.in_process import raftline
 
 
 def cluster(folder: Path, *options: str) -> Cluster:
@@ -119,6 +120,52 @@ def test_a_voter_that_was_cut_off_gets_no_vote_of_a_node_that_lives_in_another_c
         assert set(cut_off.status()["foreign"].values()) == {theirs}
         assert other["s3"].status()["last_index"] >= end
         assert other.ask("get k39") == "GET response: other"
+
+
+def test_status_names_the_lone_leader_of_another_cluster_and_ends_with_an_error(
+    earlier: Cluster, tmp_path: Path
+) -> None:
+    mine = identity(earlier)
+    whole = raftline("status", "--dir", earlier.folder)
+    assert whole.returncode == 0
+    assert f"[*] cluster {mine}\n[*] s1 leads term " in whole.stdout
+    earlier["s3"].kill()
+    alone = tmp_path / "alone"
+    alone.mkdir()
+    (alone / FILE_NAME).write_text(nodes_at(earlier["s3"]))
+    stray = earlier["s3"]
+    move(stray, alone)
+    stray.start()
+    theirs = eventually(lambda: stray.status().get("cluster"), "its identity")
+    asked = raftline("status", "--dir", earlier.folder)
+    assert asked.returncode == 3
+    assert asked.stdout.splitlines()[-1].endswith("2 of 3 voters answer; s3 is of another cluster")
+    assert f"a node of another cluster answers there, {theirs}" in asked.stderr
+    earlier["s2"].kill()
+    earlier["s1"].kill()
+    earlier["s1"].start()
+    asked = raftline("status", "--dir", earlier.folder)
+    assert asked.returncode == 3
+    assert "no leader: 1 of 3 voters answers, 2 are needed" in asked.stdout
+
+
+def test_nothing_of_a_cluster_gets_into_the_one_that_was_restored_from_its_backup(
+    earlier: Cluster, tmp_path: Path
+) -> None:
+    mine = identity(earlier)
+    backup, copy = tmp_path / "backup.txt", tmp_path / "copy"
+    assert raftline("backup", backup, "--dir", earlier.folder).returncode == 0
+    earlier["s3"].kill()
+    places = ",".join(f"{node.name}=localhost:{node.port}" for node in earlier.nodes)
+    assert raftline("restore", backup, copy, "--members", places).returncode == 0
+    stray = earlier["s3"]  # it was to be started later, when the old nodes are stopped
+    move(stray, copy)
+    stray.start()
+    stray.wait_for_line("is of cluster")
+    write(earlier, "earlier", 5)
+    assert stray.status()["cluster"] not in ("", mine)
+    assert stray.status()["leader"] is None
+    assert earlier["s1"].status()["foreign"] == {"s3": stray.status()["cluster"]}
 
 
 def nodes_at(*nodes: NodeProcess) -> str:

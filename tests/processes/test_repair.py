@@ -129,7 +129,7 @@ def test_a_node_keeps_a_damaged_file_aside_and_catches_up(tmp_path: Path, end: s
 
 def test_a_recovered_survivor_goes_on_undisturbed_by_old_members(tmp_path: Path) -> None:
     with Cluster(tmp_path, 3) as cluster:
-        cluster.start().wait_until_whole()
+        cluster.start().wait_until_whole().wait_until_raised()
         cluster.ask("client4@set a 4")
         cluster.wait_until_equal()
         survivor = cluster["s1"]
@@ -150,6 +150,8 @@ def test_a_recovered_survivor_goes_on_undisturbed_by_old_members(tmp_path: Path)
         cluster["s2"].start()
         cluster["s3"].start()
         eventually(lambda: cluster["s2"].status()["leader"] in ("s2", "s3"), "the old majority")
+        new = survivor.status()["cluster"]
+        cluster["s2"].wait_for_line(f"[!] s1 at localhost:{survivor.port} is of cluster {new}")
         survivor.kill()
         survivor.start()
         assert eventually(lambda: survivor.status().get("role") == "leader")

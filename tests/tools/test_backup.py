@@ -25,6 +25,8 @@ from raftline.tools.fsck import fsck
 from tests.node_files import boot, vote, write
 from tests.tools.test_fsck import COMPACTED
 
+EARLIER = "9f86d081884c7d65"  # the identity of the cluster that is backed up
+
 
 def test_an_offline_backup_refuses_commands_of_a_programs_machine(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -176,6 +178,28 @@ def test_a_restore_refuses_a_folder_whose_place_it_can_t_take(
     with pytest.raises(ConfigError, match=f"there yet: {place}/restored"):
         restore(str(file), str(place), ["s1=localhost:10000"])
     assert not list(place.iterdir())
+
+
+def test_a_restored_cluster_has_an_identity_of_its_own(tmp_path: Path) -> None:
+    """A node of the old cluster that is still about is refused, whatever its address."""
+    (tmp_path / "logs").mkdir()
+    manager, _ = boot(Folder(tmp_path / "logs"))
+    vote(manager, 1, "s1")
+    write(manager, 1, 1, "noop", f"level 4 cluster {EARLIER}", "set a 1")
+    manager.close()
+    backup, members = str(tmp_path / "backup.txt"), ["s1=localhost:10000,s2=localhost:10001"]
+    assert of_node(tmp_path / "logs", "s1", backup) == 0
+    assert f" snapshot level 4 cluster {EARLIER} s1=" in Path(backup).read_text()
+    found = []
+    for folder in ("new", "newer"):
+        assert restore(backup, str(tmp_path / folder), members) == 0
+        for name in ("s1", "s2"):
+            restored, recovered = boot(Folder(tmp_path / folder), name)
+            restored.close()
+            assert recovered.cluster == recovered.base_cluster
+            found.append(recovered.cluster)
+    assert found[0] == found[1] != found[2] == found[3]
+    assert EARLIER not in found
 
 
 def test_backup_and_restore_keep_what_is_known_of_each_key(

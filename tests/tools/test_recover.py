@@ -3,20 +3,32 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
+from itertools import count
 from pathlib import Path
+from random import Random
 
 import pytest
 
-from raftline.common.config import FILE_NAME, ConfigError
+from raftline.common.config import FILE_NAME, ConfigError, Configuration
+from raftline.common.wakeup import no_pause
 from raftline.logmanager import LogManager
+from raftline.node.startup import check_member
+from raftline.raft.effects import Effects
+from raftline.raft.levels import IDENTIFIED, spell
 from raftline.raft.membership import Configurations
+from raftline.raft.node import node_from_disk
+from raftline.raft.state import Options
+from raftline.raft.view import NodeView
 from raftline.state.sessions import ERA_TERMS
+from raftline.storage.disk import FilesRefused
 from raftline.storage.examine import Examination
 from raftline.storage.folder import Folder
 from raftline.tools.fsck import fsck
-from raftline.tools.recover import recover
-from tests.node_files import THIRD, log_file
+from raftline.tools.recover import recover, take_over
+from tests.faulty_folder import Died, Fault, Kind, MemoryFolder
+from tests.node_files import THIRD, boot, entries, log_file, vote, write
 from tests.tools.test_fsck import COMPACTED, DAMAGES, WHOLE
 
 
@@ -137,3 +149,115 @@ def test_fsck_reports_the_last_term_and_index_of_a_survivor(
     assert fsck([str(tmp_path)], None, repairs=False, as_json=True) == 0
     (report,) = json.loads(capsys.readouterr().out)
     assert (report["last_term"], report["last_index"]) == (2, 5)  # the log's; its term is 5
+
+
+# --- the identity of the cluster -------------------------------------------------------------------
+
+EARLIER = "9f86d081884c7d65"
+IDENTITY = re.compile(rb"cluster ([0-9a-f]{16})")
+
+
+def identified(*, has_snapshot: bool) -> MemoryFolder:
+    """Return the files of s1, a member of three in a cluster with an identity."""
+    folder = MemoryFolder()
+    manager, _ = boot(folder)
+    vote(manager, 1, "s1")
+    commands = ["noop", spell(IDENTIFIED, EARLIER), "set a 1"]
+    write(manager, 1, 1, *commands)
+    manager.persist([Effects(level=IDENTIFIED, cluster=EARLIER)])
+    manager.apply(entries(1, 1, *commands))
+    if has_snapshot:
+        publish(manager)
+    write(manager, 4, 1, "set b 2")
+    manager.close()
+    return folder.kill()
+
+
+def publish(manager: LogManager) -> None:
+    """Let a node take a snapshot."""
+    writing = manager.snapshots.writing(manager.freeze(), no_pause)
+    while True:
+        try:
+            next(writing)
+        except StopIteration as end:
+            assert manager.snapshots.publish(end.value)
+            return
+
+
+def taken_over(folder: MemoryFolder) -> None:
+    """Recover s1, as the command does once it is confirmed."""
+    manager = LogManager("s1", folder, {})
+    take_over(manager, manager.recover(), "s1", "h:1")
+    manager.close()
+
+
+def identities(folder: MemoryFolder) -> set[str]:
+    """Return the identities that the files name."""
+    return {
+        found.decode() for data in folder.contents().values() for found in IDENTITY.findall(data)
+    }
+
+
+def start(folder: MemoryFolder) -> NodeView:
+    """Return what s1 knows as it starts from these files.
+
+    Raises:
+        FilesRefused: it does not start from them.
+    """
+    manager, found = boot(folder)
+    manager.close()
+    options = Options(level=IDENTIFIED)
+    node = node_from_disk(
+        "s1", found.members, found.log, found.hard_state, options, lambda: 1, 0,
+        snapshot=found.snapshot, level=found.level, base_cluster=found.base_cluster,
+        cluster=found.cluster,
+    )  # fmt: skip
+    check_member(node.view, Configuration(Path("memory"), {}))
+    return node.view
+
+
+@pytest.mark.parametrize("has_snapshot", [False, True])
+def test_the_recovered_cluster_has_another_identity(has_snapshot: bool) -> None:
+    """So nothing is taken from an old member that starts from its files again."""
+    folder = identified(has_snapshot=has_snapshot)
+    assert identities(folder) == {EARLIER}
+    taken_over(folder)
+    (new,) = identities(folder)
+    view = start(folder.kill())
+    assert view.cluster == new != EARLIER
+    assert [entry.command for entry in view.log.entries(4, 5)] == [
+        "set b 2",
+        "members s1=h:1,voter",
+    ]
+
+
+@pytest.mark.parametrize("kind", [Kind.DIE_BEFORE, Kind.DIE_AFTER, Kind.TEAR])
+@pytest.mark.parametrize("has_snapshot", [False, True])
+def test_no_start_takes_files_of_an_interrupted_recovery_and_another_ends_it(
+    has_snapshot: bool, kind: Kind
+) -> None:
+    whole, refused = identified(has_snapshot=has_snapshot), 0
+    for step in count(1):
+        folder = whole.kill()
+        folder.fault = Fault(step, kind)
+        try:
+            taken_over(folder)
+            break
+        except Died:
+            left = folder.crash(Random(step))
+        try:
+            view = start(left.kill())
+            assert view.cluster == view.levels.clusters.latest
+        except FilesRefused as refusal:
+            assert "If `raftline recover s1` was interrupted, run it again" in str(refusal)
+            refused += 1
+        taken_over(left)
+        assert len(identities(left)) == 1
+        assert start(left.kill()).membership.names == ("s1",)
+    assert refused
+
+
+def test_a_cluster_without_an_identity_gets_it_of_its_first_leader() -> None:
+    folder = MemoryFolder(WHOLE)
+    taken_over(folder)
+    assert identities(folder) == set()

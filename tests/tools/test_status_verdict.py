@@ -27,6 +27,11 @@ def silent(name: str) -> NodeStatus:
     return NodeStatus(name, Address("h", 1), None, "connection refused")
 
 
+def foreign(name: str) -> NodeStatus:
+    """A node of another cluster answers at a member's address, as `ask_all` has it."""
+    return NodeStatus(name, Address("h", 1), None, "a node of another cluster", "other cluster")
+
+
 def leads(**facts: object) -> NodeStatus:
     return says("s1", "leader", **facts)
 
@@ -95,6 +100,11 @@ def test_a_leader_with_a_quorum_serves(nodes: list[NodeStatus], text: str) -> No
          "no leader: 1 of 1 voter answers, enough to elect one; s1 is no member"),
         ([says("s1", voters=[], term=0), silent("s2")],
          "no leader: 1 of 2 voters answers, 2 are needed"),
+        ([leads(), says("s2"), foreign("s3")],
+         "s1 leads term 3: 2 of 3 voters answer; s3 is of another cluster"),
+        ([leads(), foreign("s2"), foreign("s3")],
+         "no quorum for s1, leader of term 3: 1 of 3 voters answers, 2 are needed; "
+         "s2, s3 are of another cluster"),
     ],
 )  # fmt: skip
 def test_without_a_leader_or_a_quorum_status_reports_no_service(
