@@ -8,9 +8,9 @@ from types import SimpleNamespace
 from typing import Any
 
 from raftline.access.secret import NO_AUTH
-from raftline.net.levels import Foreigners
 from raftline.net.backups import Backups
 from raftline.net.host import Batch, ReplySink
+from raftline.net.levels import Foreigners
 from raftline.net.peers import Speakers
 from raftline.net.reply_room import ReplyRoom
 from raftline.raft.messages import Message

@@ -14,11 +14,11 @@ from raftline.logmanager import LogManager
 from raftline.node.clock import Clock
 from raftline.raft.change import advice
 from raftline.raft.effects import Effects, HardState
+from raftline.raft.levels import is_foreign
 from raftline.raft.node import RawNode, node_from_disk
 from raftline.raft.state import Options
 from raftline.raft.view import NodeView
 from raftline.state.machines import Machines
-from raftline.raft.levels import is_foreign
 from raftline.storage.birth import brings_entries, is_hand_written
 from raftline.storage.disk import DamagedFiles, FilesRefused
 from raftline.storage.folder import Folder, can_be_written_by_others

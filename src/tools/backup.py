@@ -230,8 +230,8 @@ def restore(file: str, folder: str, members: Sequence[str]) -> int:
 
     All begin with the same state, and vote at once. The log goes on after the backup's entry, so
     that sessions stay valid. The terms begin far above the backup's, so that messages of nodes
-    of the old cluster have no effect, and it has an identity of its own. Returns 0 done, 3 the backup is damaged, 4 the disk
-    failed.
+    of the old cluster have no effect, and it has an identity of its own. Returns 0 done, 3 the
+    backup is damaged, 4 the disk failed.
     """
     if not folder:
         raise ConfigError("DIR: names no folder")

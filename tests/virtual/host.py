@@ -10,6 +10,7 @@ import contextlib
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from hashlib import sha256
 from math import ceil
 from random import Random
 from typing import Protocol
@@ -27,7 +28,7 @@ from raftline.node.writer import DiskTask, WriteQueue
 from raftline.raft.change import Change
 from raftline.raft.effects import Effects
 from raftline.raft.inputs import Applied, AskLeader, Input, Propose, Read, Transfer
-from raftline.raft.levels import FIRST
+from raftline.raft.levels import FIRST, is_foreign
 from raftline.raft.log import Entry, Snapshot
 from raftline.raft.messages import InstallSnapshot, Message
 from raftline.raft.node import RawNode, StepObserver, node_from_disk
@@ -55,6 +56,11 @@ from tests.virtual.world import World
 READ_RUNS_MOST = WRITES_TOGETHER // REQUESTS_TOGETHER  # each whole
 MayBegin = Callable[[RawNode, Change], bool]
 Settle = Callable[[str, str], None]  # told the outcome of a change of members
+
+
+def cluster_of(name: str, incarnation: int) -> str:
+    """Return the identity that a start of a node draws for a cluster without one."""
+    return sha256(f"{name} {incarnation}".encode()).hexdigest()[:16]
 
 
 class NodePlan(Protocol):
@@ -265,8 +271,17 @@ class Host:
         else:
             self.step(taken)
 
-    def hear(self, message: Message) -> None:
-        """A message comes."""
+    @property
+    def cluster(self) -> str:
+        """The identity that it announces on its connections."""
+        return self.view.cluster if self.view is not None else ""
+
+    def hear(self, message: Message, cluster: str = "") -> None:
+        """A message comes, on a connection whose other end announced this identity. As on a real
+        connection, nothing is taken from a server of another cluster."""
+        if is_foreign(self.cluster, cluster):
+            self._world.counts["messages of other clusters"] += 1
+            return
         if self.paused:
             self._when_up(self._receive, message)
         else:
@@ -681,7 +696,12 @@ class Host:
             self.disk.lost_promise = False
             self._invariants.forgot(self.name)
         chance = self._world.random
-        options = replace(self._plan.options_of_a_start(chance), level=self.build_level)
+        options = replace(
+            self._plan.options_of_a_start(chance),
+            level=self.build_level,
+            cluster_if_new=cluster_of(self.name, self._incarnation),
+        )
+        known = {"base_cluster": recovered.base_cluster, "cluster": recovered.cluster}
         self.node = node = self.make_node(
             self.name,
             recovered.members,
@@ -696,6 +716,7 @@ class Host:
             incarnation=self._incarnation,
             snapshot=recovered.snapshot,
             level=recovered.level,
+            **(known if recovered.cluster else {}),  # a core of another's making has none
         )
         if self.collector is not None:
             self.collector.observe(node, lambda: self._world.now_ms / 1000)

@@ -284,7 +284,7 @@ class _Schedule:
         ]
 
     def _deliver(self, message: Message) -> None:
-        self.hosts[message.to].hear(message)
+        self.hosts[message.to].hear(message, self.hosts[message.sender].cluster)
 
     def trouble(self, steps: int) -> None:
         """Let faults happen for so many events."""

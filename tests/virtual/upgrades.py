@@ -15,7 +15,7 @@ from tests.virtual.network import Links
 from tests.virtual.plan import Plan
 from tests.virtual.world import World
 
-NEWER = 3
+NEWER = 4
 SHARE = 0.4  # of schedules with builds of several levels, beside those with leases or transactions
 
 
@@ -57,8 +57,12 @@ class Upgrades:
                     host.start()
 
     def have_risen(self, members: Sequence[Host]) -> bool:
-        """Whether all members have applied the level, if it is to rise."""
-        return not self.is_on or all(host.manager.level == NEWER for host in members)
+        """Whether all members have applied the level, if it is to rise, and know one identity."""
+        if not self.is_on:
+            return True
+        identities = {host.cluster for host in members}
+        is_one = len(identities) == 1 and "" not in identities
+        return is_one and all(host.manager.level == NEWER for host in members)
 
     def _upgrade(self, host: Host) -> None:
         host.build_level = NEWER
