@@ -14,7 +14,6 @@ from collections.abc import Iterable
 
 from raftline.clients.health import ClientHealth
 from raftline.common.address import Address, is_loopback
-from raftline.raft.levels import is_foreign
 
 MEMBERS = "status"  # the command whose reply names the members
 AGAIN_S = 60.0  # from an answer to the next question
@@ -57,7 +56,7 @@ class Addresses:
         """Take the reply to MEMBERS. Members that it does not name have left; they are dropped.
         The members of another cluster than that which served first are not learned."""
         members, cluster = members_in(reply)
-        if is_foreign(self._cluster, cluster):
+        if cluster and self._cluster and cluster != self._cluster:
             members = []
         self._cluster = self._cluster or cluster
         self._due_s = now_s + (AGAIN_S if members else UNANSWERED_S)

@@ -161,6 +161,8 @@ class Admission:
 
     def _is_foreign(self, sender: str) -> bool:
         foreigners, cluster = self._host.foreigners, self._cluster
+        if not cluster or cluster == foreigners.mine():  # nearly always
+            return False
         return foreigners.refuses(sender, cluster, self._address(), dials=True)
 
     def _as_order(self, line: ParsedLine) -> ParsedLine:
@@ -311,7 +313,7 @@ class Admission:
         host, sender, message = self._host, line.request.sender, line.message
         if host.is_down:
             return replace(line, message=None)
-        if self._cluster and self._is_foreign(sender):
+        if self._is_foreign(sender):
             return self._refuse(line, f"{sender} is of another cluster, {self._cluster}")
         if stranger := host.why_not_heard(sender, message):
             return self._refuse(line, f"{stranger}, so it can't say {line.text[:40]}")

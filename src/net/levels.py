@@ -192,8 +192,10 @@ class LevelQuestion:
     @property
     def is_foreign(self) -> bool:
         """Whether the peer of this connection is of another cluster, which is then printed."""
-        theirs, place = self._theirs, self._place
-        return bool(theirs) and self._foreigners.refuses(self._peer, theirs, place, dials=False)
+        theirs, foreigners = self._theirs, self._foreigners
+        if not theirs or theirs == foreigners.mine():  # nearly always
+            return False
+        return foreigners.refuses(self._peer, theirs, self._place, dials=False)
 
     def forget(self) -> None:
         """Report that the connection broke: the next build there may be another."""

@@ -189,8 +189,7 @@ def check_member(view: NodeView, configuration: Configuration, *, joins: bool = 
     name, configurations, members = view.name, view.configurations, view.membership
     if not members.names:
         return [f"[*] {name} knows no members yet: it waits until a leader adds it"]
-    if is_foreign(view.cluster, in_log := view.levels.clusters.latest):
-        raise FilesRefused(OF_TWO_CLUSTERS.format(name=name, known=view.cluster, in_log=in_log))
+    _check_cluster(view)
     known = " ".join(members.names)
     is_known = configurations.has_known(name)
     if not is_known and view.log.base_index == 0 and configurations.at(0).names:
@@ -219,6 +218,13 @@ def check_member(view: NodeView, configuration: Configuration, *, joins: bool = 
     if name in members.voters and (warning := advice(len(members.voters))):
         notes.append(f"[!] {warning}")
     return notes
+
+
+def _check_cluster(view: NodeView) -> None:
+    """Raise FilesRefused if NAME.storage is of another cluster than the other files."""
+    known, in_log = view.cluster, view.levels.clusters.latest
+    if is_foreign(known, in_log):
+        raise FilesRefused(OF_TWO_CLUSTERS.format(name=view.name, known=known, in_log=in_log))
 
 
 def _refused_alone(view: NodeView) -> FilesRefused:

@@ -27,7 +27,7 @@ from raftline.raft.following import (
     refuse_old_leader,
 )
 from raftline.raft.lease import extend_lease
-from raftline.raft.levels import FIRST, Levels
+from raftline.raft.levels import FIRST, IDENTIFIED, Levels
 from raftline.raft.log import Entry, Log, SafetyError, Snapshot
 from raftline.raft.membership import Configurations, Membership
 from raftline.raft.messages import (
@@ -234,8 +234,9 @@ def _advance(state: State) -> None:
             advance_commit(state)
         if state.is_changing_members:
             advance_change(state)
-    levels = state.levels
-    is_below = levels.latest < state.options.level or levels.lacks_cluster
+    level = state.levels.latest
+    lacks_cluster = level >= IDENTIFIED and not state.levels.clusters.latest
+    is_below = level < state.options.level or lacks_cluster
     if state.leading is not None and is_below and raise_level(state):
         send_entries_to_all(state)
     if state.applying < state.commit_index:

@@ -291,14 +291,12 @@ def install(
     # 7: the log ends before it, or holds another entry there, which makes all after it void.
     state.log.reset(snapshot.index, snapshot.term)
     state.durable_index = min(state.durable_index, snapshot.index)
+    state.levels = Levels(snapshot.index, level, cluster=cluster)
     state.advance_commit_index(snapshot.index)
     state.applying = snapshot.index  # 8: the rim replaces the state machine, and reports it
     state.snapshot = snapshot
     state.configurations = Configurations(snapshot.index, members)
-    state.levels = Levels(snapshot.index, level, cluster=cluster)
     state.out.level = level
-    if not state.cluster:
-        state.learn_cluster()
     state.out.members_changed = True
     state.out.install = snapshot
     state.note(

@@ -194,15 +194,19 @@ class Recovery:
             self._forget_first_members(found)
         if found.void_lines:
             file.close()
-            self._folder.replace(
-                self._log_name, whole_file(found.members, log, found.level, found.cluster)
-            )
+            whole = whole_file(found.members, log, found.level, found.cluster)
+            self._folder.replace(self._log_name, whole)
             file = self._folder.open_append(self._log_name)
             found.open_crc = 0 if log.last_index else crc32(base_line(found.members))
+        file_now = LogFile(file, log.copy(), found.open_crc, self._folder.size(self._log_name))
+        return self._recovered(found), file_now
+
+    def _recovered(self, found: LogRead) -> Recovered:
+        """Return the state that the files hold by now."""
         promise = self.storage.promise
         self.notes.append(f"[*] Current term: {promise.term}")
         return Recovered(
-            log,
+            found.log,
             HardState(promise.term, promise.vote, promise.lease_ms),
             promise.state in (LogState.RECOVERING, LogState.UNKNOWN),
             promise.state is LogState.NEWBORN,
@@ -213,7 +217,7 @@ class Recovery:
             promise.state is LogState.UNKNOWN,
             found.cluster,
             promise.cluster or found.cluster,
-        ), LogFile(file, log.copy(), found.open_crc, self._folder.size(self._log_name))
+        )
 
     def _promise_for(self, log: Log) -> Promise:
         """Return the content of NAME.storage, which must fit the log and the snapshot.

@@ -27,7 +27,7 @@ from raftline.common.wakeup import no_pause
 from raftline.logmanager import LogManager
 from raftline.raft.levels import IDENTIFIED
 from raftline.raft.log import Log
-from raftline.raft.membership import all_vote
+from raftline.raft.membership import Membership, all_vote
 from raftline.state.leases import own_seconds, read_granted
 from raftline.state.machines import UnknownMachine
 from raftline.state.sessions import Sessions, next_era
@@ -311,13 +311,10 @@ def _read(path: Path) -> LoadedSnapshot:
     return loaded
 
 
-def _write(configuration: Configuration, loaded: LoadedSnapshot, written: list[int]) -> None:
-    """Write the files of all members into the folder, which appears with all of them or not."""
-    members = all_vote({name: str(where) for name, where in configuration.members.items()})
-    index, term = loaded.snapshot[:2]
-    state = MachineState(
-        index,
-        term,
+def _state_for(members: Membership, loaded: LoadedSnapshot) -> MachineState:
+    """Return the state of a backup as that of a cluster of these members."""
+    return MachineState(
+        *loaded.snapshot[:2],
         members,
         loaded.sessions,
         loaded.pairs,
@@ -325,6 +322,13 @@ def _write(configuration: Configuration, loaded: LoadedSnapshot, written: list[i
         leases=loaded.leases,
         cluster=loaded.cluster,
     )
+
+
+def _write(configuration: Configuration, loaded: LoadedSnapshot, written: list[int]) -> None:
+    """Write the files of all members into the folder, which appears with all of them or not."""
+    members = all_vote({name: str(where) for name, where in configuration.members.items()})
+    index, term = loaded.snapshot[:2]
+    state = _state_for(members, loaded)
 
     def counted() -> Iterator[bytes]:
         for data in spell_snapshot(state):

@@ -71,7 +71,6 @@ LOOK_S = 1.0  # to find the leader before a request
 UNREACHABLE, NO_HOST, NO_ANSWER = "unreachable", "no such host", "no answer"
 NO_LOGIN, LOGIN_REFUSED, NOT_ALLOWED = "no login", "login refused", "not allowed"
 NEEDS_TLS = "TLS alone"
-OTHER_CLUSTER = "other cluster"
 KEPT_OUT = frozenset(
     {NO_LOGIN, LOGIN_REFUSED, NOT_ALLOWED, NEEDS_TLS, NO_TLS, BAD_CERTIFICATE, REFUSED_HERE}
 )
@@ -91,6 +90,7 @@ class NodeStatus:
     problem: str = ""
     word: str = UNREACHABLE  # the problem in two or three words
     asked_s: tuple[float, float] = (0.0, 0.0)  # the time of day here, before and after
+    is_foreign: bool = False  # it answered, and is of another cluster than most of the nodes
 
     @property
     def is_shut(self) -> bool:
@@ -276,7 +276,7 @@ def _unless_foreign(node: NodeStatus, mine: str) -> NodeStatus:
     if not is_foreign(mine, theirs):
         return node
     why = f"a node of another cluster answers there, {theirs}. The others are of {mine}"
-    return replace(node, answer=None, problem=why, word=OTHER_CLUSTER)
+    return replace(node, answer=None, problem=why, word="other cluster", is_foreign=True)
 
 
 def _place_of(node: NodeStatus) -> object:

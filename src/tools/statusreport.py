@@ -33,7 +33,6 @@ from raftline.tools.status import (
     EXIT_OK,
     EXIT_UNKNOWN,
     LOOK_S,
-    OTHER_CLUSTER,
     WITHHELD,
     NodeStatus,
     ask_all,
@@ -100,7 +99,7 @@ def verdict(nodes: Sequence[NodeStatus]) -> Verdict:
     counted = [name for name in voters if not any(answers[name].get(one) for one in VOTELESS)]
     has_quorum = _have_quorum(halves, counted)
     shut = [node for node in nodes if node.is_shut]
-    foreign = [node.name for node in nodes if node.word == OTHER_CLUSTER]
+    foreign = [node.name for node in nodes if node.is_foreign]
     serves: bool | None = leader is not None and has_quorum and not foreign
     if not serves and shut and _have_quorum(halves, [*counted, *(node.name for node in shut)]):
         serves = None

@@ -115,6 +115,15 @@ def test_a_snapshot_brings_the_identity_to_a_server_without_one() -> None:
     assert effects.cluster == node.view.cluster == MINE
 
 
+def test_a_snapshot_takes_the_place_of_an_identity_that_was_rolled_back() -> None:
+    node = follower()
+    hear(node, "noop", spell(IDENTIFIED, THEIRS))
+    snapshot = Snapshot(7, 2, 3, 5)
+    node.step(Receive(InstallSnapshot("s1", "s2", 2, snapshot, 0, 3, 1, "abc")), 0)
+    node.step(SnapshotChecked(snapshot, node.view.membership, IDENTIFIED, MINE), 0)
+    assert node.view.cluster == MINE
+
+
 def test_a_log_of_level_4_that_holds_no_identity_gets_one() -> None:
     """A person may write such a log by hand."""
     node = established("s1", voters=("s1",), options=NEWER)

@@ -51,7 +51,7 @@ LEADERS = {
 }  # fmt: skip
 # Asked on the way, and not on it: what a lone write without any of these features gets of each.
 ASKED = {
-    "net/levels.py": "whether a peer's line is about its build: it is not",
+    "net/levels.py": "whether a peer is of another cluster, or tells of its build: neither",
     "net/shared_reader.py": "whether it reads for a crowd: there is none",
     "node/disk_room.py": "whether the disk has room for what a member sends: it has",
     "node/batching.py": "whether the write waits for others to share the next one: it is alone",

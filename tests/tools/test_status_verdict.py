@@ -29,7 +29,7 @@ def silent(name: str) -> NodeStatus:
 
 def foreign(name: str) -> NodeStatus:
     """A node of another cluster answers at a member's address, as `ask_all` has it."""
-    return NodeStatus(name, Address("h", 1), None, "a node of another cluster", "other cluster")
+    return NodeStatus(name, Address("h", 1), None, "another cluster", is_foreign=True)
 
 
 def leads(**facts: object) -> NodeStatus:
