@@ -183,7 +183,7 @@ def _join(
     """Begin to ask the cluster to add this node, with the node's own TLS."""
     mine = advertised(server.name, arguments.host, port, configuration, arguments.advertise)
     own = ClientTls.of(tls) if tls is not None else None
-    begin_to_join(server.name, mine, arguments.join, own, server.node, say)
+    begin_to_join(server.name, mine, arguments.join, own, server.node, server.foreigners, say)
 
 
 def _tell_place(
@@ -196,7 +196,7 @@ def _tell_place(
 ) -> None:
     """Report how the node stands to its cluster, whether others reach it, and what they may do."""
     view = server.node.view
-    place = check_member(view, configuration, joins=bool(arguments.join))
+    place = check_member(view, configuration)
     for note in (*place, *boot.access_settings(arguments).warnings()):
         say(note)
     tell_reachability(

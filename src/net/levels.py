@@ -106,11 +106,16 @@ class Foreigners:
         now_s: Callable[[], float] = time.monotonic,
     ) -> None:
         """`mine` returns the identity of this node's cluster, "" if that is not known."""
-        self.mine = mine
+        self._mine = mine
+        self.joins = ""  # the identity of the cluster that this node asks to be added to
         self._me, self._say, self._now_s = me, say, now_s
         self._lock = threading.Lock()
         # The identity and the time, by name, and by whether it dials this node or is dialled.
         self._seen: dict[tuple[str, bool], tuple[str, float]] = {}
+
+    def mine(self) -> str:
+        """Return the identity of the cluster that this node is part of, or joins."""
+        return self._mine() or self.joins
 
     def refuses(self, name: str, theirs: str, place: str, *, dials: bool) -> bool:
         """Return whether a server that has a member's name is of another cluster; print it if

@@ -29,13 +29,18 @@ from raftline.common.config import (
     text_of,
 )
 from raftline.common.guarded_thread import guarded_thread
+from raftline.net.levels import Foreigners, read_level, spell_level
+from raftline.raft.levels import is_foreign
 from raftline.raft.node import RawNode
+from raftline.storage.disk import FilesRefused
 from raftline.storage.folder import make_folder
 from raftline.storage.lines import LINE_BYTES_MAX, looks_like_base
 from raftline.wire.membercommands import CHANGE_S
 
 PAUSES_S = (0.5, 5.0)  # first and longest pause between two tries
 ASKER = "raftline"  # its own name may be a member's, in which nothing is taken without a proof
+ATTEMPT_S = 5.0  # for the identity of the cluster
+IDENTITY_S = 1.0  # for it at the start, before anything is heard
 SEARCH_S = 10.0  # in which one try finds a leader, which may then need CHANGE_S
 
 
@@ -141,15 +146,29 @@ def begin_to_join(
     there: Address,
     tls: ClientTls | None,
     node: RawNode,
+    foreigners: Foreigners,
     say: Callable[[str], None],
 ) -> None:
     """Ask a cluster, in a thread, to add this node; again until it has a vote or an answer that
-    explains why not. A node that is a member already asks nothing, and a learner says so."""
+    explains why not. A node that is a member already asks nothing, and a learner says so.
+
+    The identity of the cluster is asked first. From then on this node hears nobody else: the leader
+    of a cluster that its name has left may still dial it.
+
+    Raises:
+        FilesRefused: its files are those of another cluster.
+    """
+    try:
+        _learn_cluster(name, there, tls, node, foreigners, IDENTITY_S)
+    except FilesRefused:
+        raise
+    except Exception:
+        pass  # it is tried again, and printed then
     if not node.view.is_member:
         request = f"add {name} {mine.host} {mine.port}"
 
         def ask() -> None:
-            _ask_to_be_added(request, name, there, tls, node, say)
+            _ask_to_be_added(request, name, there, tls, node, foreigners, say)
 
         def give_up(error: Exception) -> None:
             say(f"[!] {name} asks no more to be added: {type(error).__name__}: {error}")
@@ -166,6 +185,7 @@ def _ask_to_be_added(
     there: Address,
     tls: ClientTls | None,
     node: RawNode,
+    foreigners: Foreigners,
     say: Callable[[str], None],
 ) -> None:
     say(f"[*] {name} asks {there} to be added to the cluster")
@@ -173,14 +193,16 @@ def _ask_to_be_added(
     while True:
         try:
             # The search below is patient. If no node is there, that is printed at once.
-            with Client(*there, ASKER, tls=tls) as client:
-                client.ask("help")
+            _learn_cluster(name, there, tls, node, foreigners)
             with Client(*there, ASKER, CHANGE_S, search_s=SEARCH_S, follow=True, tls=tls) as client:
                 say(f"[*] {client.request(request)}")
                 return
         except Exception as failure:  # another than a ClientError: no thread to be had, for example
             kind = "" if isinstance(failure, ClientError) else f"{type(failure).__name__}: "
             said = f"[!] {name} is not added yet: {kind}{failure}"
+            if isinstance(failure, FilesRefused):
+                say(f"[!] {failure}")
+                return
             if isinstance(failure, NotAllowed):  # a node has no login: that is how it should be
                 said = f"[*] {name} waits until an admin adds it: raftline {request}"
         if name in node.view.membership.electors:
@@ -190,6 +212,35 @@ def _ask_to_be_added(
         last = said
         time.sleep(pause_s)
         pause_s = min(pause_s * 2, PAUSES_S[1])
+
+
+def _learn_cluster(
+    name: str,
+    there: Address,
+    tls: ClientTls | None,
+    node: RawNode,
+    foreigners: Foreigners,
+    timeout_s: float = ATTEMPT_S,
+) -> None:
+    """Ask the node at an address for the identity of its cluster, which needs no rights.
+
+    Raises:
+        FilesRefused: this node has files of another one.
+        ClientError: no node is there.
+    """
+    with Client(*there, ASKER, timeout_s, tls=tls) as client:
+        build = read_level(client.ask(spell_level("").removeprefix("@")).text)
+    if build is None or not build.cluster:
+        return  # it has none yet
+    view = node.view
+    # A member, or one that was catching up, need not know the identity yet.
+    is_nobodys = view.log.last_index > 0 and not (view.cluster or view.recovering or view.is_member)
+    if is_foreign(view.cluster, build.cluster) or is_nobodys:
+        raise FilesRefused(
+            f"{name} can't join with the files that it has: they are those of another cluster than "
+            f"that of {there}. Move {name}.* and .{name}.born away; it gets all from the leader"
+        )
+    foreigners.joins = build.cluster
 
 
 # --- server-configuration.txt, which several nodes may write at once ---------------------------

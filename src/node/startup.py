@@ -40,11 +40,6 @@ OF_TWO_CLUSTERS = (
     "{in_log}. If `raftline recover {name}` was interrupted, run it again; else put all files of "
     "{name} back from one copy"
 )
-NO_FILES_OF_A_JOINER = (
-    "{name} can't join with the files that it has: they are those of a cluster that it is no "
-    "member of ({known}), and the cluster that it joins might take entries of theirs for its own. "
-    "Move {name}.* and .{name}.born away; it gets all from the leader"
-)
 
 
 class Startup:
@@ -176,15 +171,14 @@ def _picker(pace: Pace) -> Callable[[], int]:
     return lambda: pace.election_timeout_ms + int(chance.random() * pace.election_spread_ms)
 
 
-def check_member(view: NodeView, configuration: Configuration, *, joins: bool = False) -> list[str]:
-    """Return what to print about a node's place in the cluster, as its log has it. One that
-    `joins` has an empty log, is a member already, or was stopped while it caught up.
+def check_member(view: NodeView, configuration: Configuration) -> list[str]:
+    """Return what to print about a node's place in the cluster, as its log has it.
 
     Raises:
         ConfigError: the log begins with a cluster that this node was not born in, nor ever added
             to.
-        FilesRefused: it has lost entries, and no other member can have them; or it joins with
-            entries of a cluster that it was removed from.
+        FilesRefused: it has lost entries, and no other member can have them; or its files are of
+            two clusters.
     """
     name, configurations, members = view.name, view.configurations, view.membership
     if not members.names:
@@ -199,9 +193,6 @@ def check_member(view: NodeView, configuration: Configuration, *, joins: bool = 
         )
     if view.recovering and set(members.names) == {name}:
         raise _refused_alone(view)
-    # Until a joiner holds the entry that adds it, it is recovering (raft/recovering.py).
-    if joins and name not in members.names and (is_known or not view.recovering):
-        raise FilesRefused(NO_FILES_OF_A_JOINER.format(name=name, known=known))
     notes = []
     if not is_known:  # a snapshot, or entries, from before it was added, or long after it left
         notes.append(

@@ -25,15 +25,12 @@ FromLeader = AppendEntries | InstallSnapshot
 
 def check_leader(state: State, message: FromLeader) -> None:
     """Refuse a second leader in one term (§5.2), before anything changes. A sound cluster never
-    has one; a person can speak as one. A joiner that knows no members may have heard the leader
-    of a cluster that its name has left: it follows another once that one is silent.
+    has one; a person can speak as one.
 
     Raises:
         PeerError: another server leads this term.
     """
-    if message.term != state.term or state.leader in (None, message.sender):
-        return
-    if state.membership.names or state.hears_from_leader:
+    if message.term == state.term and state.leader not in (None, message.sender):
         raise PeerError(f"{state.leader} leads term {state.term}, so {message.sender} does not")
 
 

@@ -415,8 +415,8 @@ def listens_to(state: State, message: Message) -> bool:
     holds more; any other stranger is refused. A newborn that knows the members has been away from
     none of their changes that it could remember: it takes the word of members alone.
 
-    A joiner knows no members yet, and may have heard the leader of a cluster that its name has
-    left, in a later term. It answers an earlier leader, which then stands in a term after that one.
+    A joiner knows no members yet, and may have heard a candidate of a later term that was not
+    elected. It answers an earlier leader, which then stands in a term after that one.
     """
     sender = message.sender
     if sender == state.name:

@@ -84,12 +84,6 @@ def leader_heard_recovering(
         return not progress.is_counted  # this incarnation was made whole, and reports it no more
     if message.round < progress.readmit_round:
         return False  # of an incarnation before the known one; or it reports it once more
-    leaving = state.as_leader.leaving
-    if _began_with_nothing(message) and leaving.pop(message.sender, None) is not None:
-        # After it was taken out. It may be to join another cluster.
-        del state.as_leader.progress[message.sender]
-        state.out.members_changed = True
-        return False
     is_unsure = message.may_be_new and not progress.match_index  # else it had held entries
     progress.may_be_new = is_unsure or message.sender not in state.membership.electors
     progress.is_counted = False
@@ -119,12 +113,6 @@ def leader_finds_loss(state: State, progress: Progress, complaint: AppendRejecte
     progress.readmit_round, progress.readmit_index = state.as_leader.round + 1, None
     progress.vote_again_round = 0
     state.as_leader.has_uncounted = True
-
-
-def _began_with_nothing(message: AppendAccepted | AppendRejected | InstallSnapshotReply) -> bool:
-    """Whether a server without a vote may have no entry at all. It need not be `may_be_new`: where
-    its trace was left (NAME.born), it knows that it lost its files, and not which cluster's."""
-    return isinstance(message, InstallSnapshotReply) or message.may_be_new or message.index == 0
 
 
 def assign_fences(state: State) -> bool:

@@ -13,7 +13,6 @@ from raftline.raft.messages import (
     AppendAccepted,
     AppendEntries,
     AppendRejected,
-    InstallSnapshotReply,
     PeerError,
     RequestVote,
     RequestVoteReply,
@@ -438,27 +437,6 @@ def test_a_removed_member_that_does_not_answer_is_forgotten_in_time() -> None:
     assert node.view.contacts == {"s2": "s2:1"}
     with pytest.raises(PeerError):
         node.step(Receive(AppendAccepted("s3", "s1", node.view.term, 1, 1)), node.view.now_ms)
-
-
-@pytest.mark.parametrize("may_be_new", [True, False])
-@pytest.mark.parametrize("snapshot", [True, False])
-def test_a_removed_member_that_began_with_nothing_is_sent_no_entries(
-    may_be_new: bool, snapshot: bool
-) -> None:
-    """It may be to join another cluster, whose entries are others. It need not be unsure: the trace
-    of its birth may lie there still, and tell it that it lost its files."""
-    node = with_a_leaver()
-    beat = node.step(Tick(), node._state.as_leader.heartbeat_at_ms)
-    assert "s3" in {message.to for message in beat.send}
-    term, number = node.view.term, node.view.round
-    fresh: AppendRejected | InstallSnapshotReply
-    fresh = AppendRejected("s3", "s1", term, 0, number, 77, may_be_new=may_be_new)
-    if snapshot:  # it answers a piece of one that was on its way
-        fresh = InstallSnapshotReply("s3", "s1", term, 1, 1, 0, number, 77, may_be_new)
-    effects = node.step(Receive(fresh), node.view.now_ms)
-    assert effects.members_changed
-    assert "s3" not in {message.to for message in effects.messages()}
-    assert node.view.contacts == {"s2": "s2:1"}
 
 
 def test_a_removed_member_that_lost_the_end_of_its_log_still_hears_that_it_was_removed() -> None:

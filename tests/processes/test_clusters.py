@@ -12,6 +12,7 @@ from raftline.common.config import FILE_NAME
 from raftline_course.harness.cluster import STEADY, Cluster, NodeProcess
 from raftline_course.harness.processes import eventually
 from tests.in_process import raftline
+from tests.processes.test_members import joined
 
 
 def cluster(folder: Path, *options: str) -> Cluster:
@@ -166,6 +167,31 @@ def test_nothing_of_a_cluster_gets_into_the_one_that_was_restored_from_its_backu
     assert stray.status()["cluster"] not in ("", mine)
     assert stray.status()["leader"] is None
     assert earlier["s1"].status()["foreign"] == {"s3": stray.status()["cluster"]}
+
+
+def test_a_member_that_was_removed_joins_another_cluster_under_its_name_and_address(
+    earlier: Cluster, tmp_path: Path
+) -> None:
+    """The leader that removed it may dial it for a while."""
+    moved = earlier["s3"]
+    moved.kill()
+    for name in ("other", "moved"):
+        (tmp_path / name).mkdir()
+    with Cluster(tmp_path / "other", 2, *STEADY) as other:
+        other.start().led_by("s1")
+        write(other, "other", 5)
+        assert earlier.ask("remove s3").startswith("REMOVE response")
+        there = f"localhost:{other['s1'].port}"
+        moved.options += ["--join", there]
+        assert moved.launch().ended() == 3  # with the files that it has
+        assert (
+            f"they are those of another cluster than that of {there}. Move s3.*" in moved.said[-1]
+        )
+        move(moved, tmp_path / "moved")
+        assert joined(moved).status()["cluster"] == identity(other)
+        assert moved.ask("get k0 read local").endswith("GET response: other")
+        assert moved.ask("get k20 read local").endswith("no such key: k20")
+        assert "s3" not in earlier["s1"].status()["voters"]
 
 
 def nodes_at(*nodes: NodeProcess) -> str:

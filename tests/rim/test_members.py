@@ -14,6 +14,7 @@ import pytest
 
 from raftline.common.address import Address
 from raftline.common.config import FAST, FILE_NAME, ConfigError, Configuration
+from raftline.net.levels import Foreigners
 from raftline.net.peers import Peer, PeerBook
 from raftline.node import joining
 from raftline.node.clock import Clock
@@ -47,6 +48,8 @@ from tests.core.cores import OPTIONS, node_of
 from tests.node_files import storage_file
 from tests.scripted_node import scripted_nodes
 from tests.snapshot_writing import write_snapshot
+
+LEVEL_1 = "Level 1 version 9"  # the answer of a node whose cluster has no identity
 
 # --- words ------------------------------------------------------------------------------------
 
@@ -275,13 +278,14 @@ def test_a_joiner_that_has_no_login_waits_for_an_admin(refusal: str, line: str) 
             electors.add("s4")  # so it asks no more
 
     with scripted_nodes() as start:
-        there = start(lambda asked: "HELP" if asked == "help" else f"Sorry, {refusal}")
+        there = start(lambda asked: LEVEL_1 if asked.startswith("Level ") else f"Sorry, {refusal}")
         begin_to_join(
             "s4",
             Address("h", 4),
             Address("localhost", there.port),
             None,
             cast(RawNode, SimpleNamespace(view=view)),
+            Foreigners("s4"),
             say,
         )
         eventually(lambda: all(each.name != "s4 joins" for each in threading.enumerate()))
@@ -296,14 +300,14 @@ def test_a_joiner_that_finds_no_leader_says_so_soon(monkeypatch: pytest.MonkeyPa
     said: list[str] = []
 
     def reply(asked: str) -> str:
-        if asked == "help":
-            return "HELP"
+        if asked.startswith("Level "):
+            return LEVEL_1
         return "ADD response: s4 added" if said[-1] == waits else NO_LEADER
 
     with scripted_nodes() as start:
         there = Address("localhost", start(reply).port)
         node = cast(RawNode, SimpleNamespace(view=view))
-        begin_to_join("s4", Address("h", 4), there, None, node, said.append)
+        begin_to_join("s4", Address("h", 4), there, None, node, Foreigners("s4"), said.append)
         eventually(lambda: said[-1] == "[*] ADD response: s4 added")
     assert said[1:-1] == [waits]
 
@@ -316,7 +320,7 @@ def test_a_joiner_that_is_a_member_asks_nothing_and_a_learner_prints_how_it_gets
     learners = () if "s4" in voters else ("s4",)
     node = node_of("s4", voters=Membership(voters, learners))
     said: list[str] = []
-    begin_to_join("s4", Address("h", 4), Address("h", 1), None, node, said.append)
+    begin_to_join("s4", Address("h", 4), Address("h", 1), None, node, Foreigners("s4"), said.append)
     line = "[*] s4 is a learner, without a vote. To give it one: raftline promote s4"
     assert said == [line] * says
 
@@ -427,7 +431,7 @@ def test_a_node_with_entries_from_before_its_addition_waits_for_a_leader() -> No
     assert said.startswith("[!] s4 is no member as far as its log goes (s1 s2): it waits for a ")
 
 
-def joiner(commands: list[str], *, recovering: bool = False) -> RawNode:
+def joiner(commands: list[str], *, recovering: bool = False, cluster: str = "") -> RawNode:
     """Return s4, born to join, with these entries after those that added it or did not yet."""
     log = Log()
     log.extend(1, ["noop", "members s1=h:1,voter s2=h:2,voter", *commands])
@@ -441,6 +445,7 @@ def joiner(commands: list[str], *, recovering: bool = False) -> RawNode:
         0,
         recovering=recovering,
         may_be_new=recovering,
+        cluster=cluster,
     )
 
 
@@ -448,34 +453,71 @@ ADDED = "members s1=h:1,voter s2=h:2,voter s4=h:4,voter"
 REMOVED = "members s1=h:1,voter s2=h:2,voter"
 
 
-@pytest.mark.parametrize("recovering", [False, True])
-def test_a_removed_node_joins_no_cluster_with_its_old_files(recovering: bool) -> None:
-    """Those of another cluster may have the same terms: its entries would be taken for them."""
-    view = joiner([ADDED, REMOVED], recovering=recovering).view
-    with pytest.raises(FilesRefused) as refused:
-        check_member(view, Configuration(Path("c"), {}), joins=True)
-    assert str(refused.value) == (
-        "s4 can't join with the files that it has: they are those of a cluster that it is no "
-        "member of (s1 s2), and the cluster that it joins might take entries of theirs for its "
-        "own. Move s4.* and .s4.born away; it gets all from the leader"
-    )
-    [said] = check_member(view, Configuration(Path("c"), {}))
+def test_a_removed_node_is_told_so() -> None:
+    [said] = check_member(joiner([ADDED, REMOVED]).view, Configuration(Path("c"), {}))
     assert said.startswith("[!] s4 was removed from the cluster by entry 4 of its log.")
 
 
-def test_a_joiner_does_not_bring_the_snapshot_of_a_cluster_without_it() -> None:
-    node = after_a_snapshot(recovering=False)
-    with pytest.raises(FilesRefused, match="s4 can't join with the files that it has"):
-        check_member(node.view, Configuration(Path("c"), {}), joins=True)
+OURS, OTHERS = "9f86d081884c7d65", "3c6e0b8a9c15224a"
+
+
+def joins(node: RawNode, cluster: str) -> tuple[str, list[str]]:
+    """Let a node ask one of a cluster to be added; return the identity that it goes by then, and
+    what was asked."""
+    asked: list[str] = []
+
+    def reply(line: str) -> str:
+        asked.append(line.partition(" ")[0])
+        named = f" cluster {cluster}" if cluster else ""
+        return f"Level 4 version 9{named}" if line.startswith("Level ") else "ADD response: added"
+
+    foreigners, said = Foreigners("s4", lambda: node.view.cluster), list[str]()
+    with scripted_nodes() as start:
+        there = Address("localhost", start(reply).port)
+        begin_to_join("s4", Address("h", 4), there, None, node, foreigners, said.append)
+        eventually(lambda: said[-1] == "[*] ADD response: added")
+    return foreigners.mine(), asked
+
+
+def test_a_joiner_goes_by_the_identity_of_its_cluster_before_it_hears_anybody() -> None:
+    """The leader of a cluster that its name has left may still dial it."""
+    mine, asked = joins(node_of("s4", voters=Membership(())), OURS)
+    assert mine == OURS
+    assert asked[0] == "Level"
+
+
+def test_a_joiner_may_be_added_to_a_cluster_without_an_identity() -> None:
+    assert joins(node_of("s4", voters=Membership(())), "")[0] == ""
+
+
+def test_a_node_that_caught_up_in_part_may_join_again() -> None:
+    assert joins(joiner([], recovering=True), OURS)[0] == OURS
+
+
+def test_a_removed_node_may_join_its_own_cluster_again_with_its_files() -> None:
+    assert joins(joiner([ADDED, REMOVED], cluster=OURS), OURS)[0] == OURS
+
+
+@pytest.mark.parametrize("cluster", ["", OTHERS])
+def test_a_node_joins_no_cluster_with_the_files_of_another_one(cluster: str) -> None:
+    """Its entries may have the same terms, and would be taken for those of the cluster. Files
+    without an identity are from before the cluster had one, or of another one."""
+    with pytest.raises(FilesRefused) as refused:
+        joins(joiner([ADDED, REMOVED], cluster=cluster), OURS)
+    said = re.sub("localhost:[0-9]+", "HOST:PORT", str(refused.value))
+    assert said == (
+        "s4 can't join with the files that it has: they are those of another cluster than that of "
+        "HOST:PORT. Move s4.* and .s4.born away; it gets all from the leader"
+    )
 
 
 def test_a_joiner_that_was_added_or_still_catches_up_starts_again_to_join() -> None:
     nowhere = Configuration(Path("c"), {})
-    assert check_member(joiner([ADDED]).view, nowhere, joins=True) == []
-    [said] = check_member(joiner([], recovering=True).view, nowhere, joins=True)
+    assert check_member(joiner([ADDED]).view, nowhere) == []
+    [said] = check_member(joiner([], recovering=True).view, nowhere)
     assert said.startswith("[!] s4 is no member as far as its log goes (s1 s2): it waits for a ")
     newborn = node_of("s4", voters=Membership(()))
-    [said] = check_member(newborn.view, nowhere, joins=True)
+    [said] = check_member(newborn.view, nowhere)
     assert said == "[*] s4 knows no members yet: it waits until a leader adds it"
 
 
@@ -529,7 +571,7 @@ def started(path: Path, *, joins: bool = False) -> list[str]:
     node = core_of(
         "s1", recovered, FAST, Clock(), heartbeat_ms=50, leased=False, compact_bytes=1 << 20
     )
-    return check_member(node.view, configuration, joins=joins)
+    return check_member(node.view, configuration)
 
 
 @pytest.mark.parametrize(

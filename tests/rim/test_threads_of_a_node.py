@@ -28,6 +28,7 @@ from raftline.monitoring.service import Reload
 from raftline.net import listener as listener_module
 from raftline.net.connection import Connection
 from raftline.net.host import Batch
+from raftline.net.levels import Foreigners
 from raftline.net.listener import Listener
 from raftline.net.outgoing import Outgoing
 from raftline.net.peers import Peer
@@ -376,7 +377,7 @@ def test_observers_are_cut_off_by_an_error_and_may_come_again(
 
 def test_a_joiner_asks_again_after_any_error(monkeypatch: pytest.MonkeyPatch) -> None:
     said: list[str] = []
-    troubles = [RuntimeError("can't start new thread")]
+    troubles = [RuntimeError("can't start new thread")] * 2  # before it serves, and once it does
 
     class Answers:
         def __init__(self, *_: object, **__: object) -> None:
@@ -384,7 +385,8 @@ def test_a_joiner_asks_again_after_any_error(monkeypatch: pytest.MonkeyPatch) ->
                 raise troubles.pop()
 
         def __enter__(self) -> Any:
-            return SimpleNamespace(ask=lambda _: "", request=lambda _: "s4 was added")
+            level = SimpleNamespace(text="Level 1 version 9")
+            return SimpleNamespace(ask=lambda _: level, request=lambda _: "s4 was added")
 
         def __exit__(self, *_: object) -> None: ...
 
@@ -392,7 +394,8 @@ def test_a_joiner_asks_again_after_any_error(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(joining, "Client", Answers)
     monkeypatch.setattr(joining, "PAUSES_S", (0.0, 0.0))
     node = cast(RawNode, SimpleNamespace(view=view))
-    joining.begin_to_join("s4", Address("h", 4), Address("h", 1), None, node, said.append)
+    there, foreigners = Address("h", 1), Foreigners("s4")
+    joining.begin_to_join("s4", Address("h", 4), there, None, node, foreigners, said.append)
     eventually(lambda: "[*] s4 was added" in said)
     assert said[1:-1] == ["[!] s4 is not added yet: RuntimeError: can't start new thread"]
 
