@@ -160,7 +160,7 @@ def figure_7() -> Shown:
         for node in (first, other, follower):  # s2 comes when s1 leads: it hears a heartbeat first
             node.start()
             node.wait_for_line(" 12 7 noop" if node is other else "[*]")
-        follower.wait_for_line("Last log: 13 7 level 3")  # all three are up
+        follower.wait_for_line("Last log: 13 7 level 4")  # all three are up
         cluster.wait_until_whole()
         first.kill()
         leader = cluster.leader()

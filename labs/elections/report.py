@@ -21,7 +21,13 @@ DIFFERS = (
     (r"(Received from \w+ : I am up to date)$", r"\1 term NUMBER index NUMBER round NUMBER"),
     (r"^(GiveEntriesAfterIndex \d+)$", r"\1 term NUMBER round NUMBER"),
 )  # fmt: skip
-MOMENTARY = {"PORT": r"\d+", "NUMBER": r"\d+", "SECONDS": r"[0-9.]+", "NODE": r"s\d"}
+MOMENTARY = {
+    "PORT": r"\d+",
+    "NUMBER": r"\d+",
+    "SECONDS": r"[0-9.]+",
+    "NODE": r"s\d",
+    "IDENTITY": r"[0-9a-f]{16}",
+}
 MORE = "…"  # any lines of ours, none as well
 
 _PROMPT = "\n-----\n[*] Type your message:\n    >> "
@@ -108,7 +114,7 @@ GiveEntriesAfterIndex 9
 Sending message
 Last log: 9 5 get d
 …
-Last log: 13 7 level 3""",
+Last log: 13 7 level 4 cluster IDENTITY""",
         "a follower that stands": """\
 [*] Lost the connection to leader s1
 …

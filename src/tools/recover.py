@@ -61,9 +61,9 @@ def _recover(manager: LogManager, place: Path, *, confirmed: bool) -> int:
     print(
         f"{node} is the only member from entry {index} on, in term {term}.\n"
         f"1. Start it: {start}\n"
-        "2. Delete the files of every other old member, or keep them elsewhere. The cluster has a "
-        "new identity: nothing is taken from a node that starts from them.\n"
-        f"3. Start each new member with --join {address}, best under a new name."
+        "2. Move the files of every other old member away. The cluster has a new identity: nothing "
+        "is taken from a node that starts from them.\n"
+        f"3. Start each new member with --join {address}, and without old files."
     )
     return 0
 

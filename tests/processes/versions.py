@@ -1,4 +1,4 @@
-"""Other versions of a node: the last ones of level 1 and of level 2, and this with a new verb."""
+"""Other versions of a node: late ones of the levels 1 to 3, and this one with a new verb."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 BEFORE_LEVELS = "4067e45b51bc72e0337bf95432a846a9f769eda8"  # the last commit of level 1
 LEVEL_2 = "f64107a9494a66d40ae818106776c4665a04d36e"  # a late commit of level 2
+LEVEL_3 = "71868988f8771226f36b71dbece11d9c5499cf46"  # the last commit of level 3
 BUILD_WHEEL = "import sys; from setuptools import build_meta; build_meta.build_wheel(sys.argv[1])"
 SERVER_OF = """
 import sys
@@ -23,7 +24,7 @@ from raftline.server import main
 sys.exit(main())
 """
 ROW = """    Command("getdel", take.KEY, "the value of KEY, which is removed", WRITE, WRITES_KEY,
-            level=3),
+            level=4),
 """
 FUNCTION = """
 
@@ -51,11 +52,13 @@ def before_levels(folder: Path) -> list[str]:
     return [sys.executable, "-c", SERVER_OF.format(folder=str(folder))]
 
 
-def of_level_2(folder: Path) -> list[str]:
-    """Return the program of a node of level 2, unpacked into a folder; skip the test where the
+def unpacked(commit: str, folder: Path) -> list[str]:
+    """Return the program of a node of a commit, unpacked into a folder; skip the test where the
     history lacks it."""
-    _unpack(LEVEL_2, folder)
-    return [sys.executable, str(folder / "src" / "server.py")]
+    _unpack(commit, folder)
+    of_course = folder / "course" / "raftline_course" / "node.py"  # obeys a controller, from 3 on
+    server = of_course if of_course.exists() else folder / "src" / "server.py"
+    return [sys.executable, str(server)]
 
 
 def _unpack(commit: str, folder: Path) -> None:
@@ -70,7 +73,7 @@ def _unpack(commit: str, folder: Path) -> None:
 
 
 def with_new_verb(folder: Path) -> list[str]:
-    """Return the program of a node of this version with a command of level 3, `getdel KEY`."""
+    """Return the program of a node of this version with a command of level 4, `getdel KEY`."""
     copy = folder / "src"
     shutil.copytree(ROOT / "src", copy, ignore=shutil.ignore_patterns("__pycache__", "*.so"))
     rows, applied = copy / "wire" / "commands.py", copy / "state" / "commands.py"

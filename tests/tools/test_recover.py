@@ -83,7 +83,7 @@ def test_a_survivor_goes_on_at_the_address_that_its_own_file_has(
     assert recover(str(tmp_path), "s1", confirmed=True) == 0
     said = capsys.readouterr().out
     assert f"Start it: raftline server s1 7 --dir {tmp_path}\n" in said
-    assert "--join h:7, best" in said
+    assert "--join h:7, and without old files." in said
     assert b" members s1=h:7,voter\n" in (tmp_path / "s1.log").read_bytes()
 
 
