@@ -160,10 +160,10 @@ class Admission:
                 self._is_foreign(sender)
 
     def _is_foreign(self, sender: str) -> bool:
-        foreigners, cluster = self._host.foreigners, self._cluster
-        if not cluster or cluster == foreigners.mine():  # nearly always
+        theirs = self._cluster
+        if not theirs or theirs == self._host.foreigners.mine():  # nearly always
             return False
-        return foreigners.refuses(sender, cluster, self._address(), dials=True)
+        return self._host.foreigners.refuses(sender, theirs, self._address(), dials=True)
 
     def _as_order(self, line: ParsedLine) -> ParsedLine:
         """Return a line that is no command as an order, if this node obeys such."""
