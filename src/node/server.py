@@ -118,9 +118,8 @@ class Server:
         self._stopping = False
         self._level_rises = threading.Condition(threading.Lock())
         self._noted_level = FIRST
-        self.reply_room = ReplyRoom()
+        self.reply_room, self.backups = ReplyRoom(), Backups(spares)
         self._slow_disk = SlowDisk(pace.election_timeout_ms / 1000)
-        self.backups = Backups(spares)
         self.traffic_log = TrafficLog(console, course=course_console, is_private=startup.is_private)
         self.observers = Observers(self.name, console.say, self.clock)
         self.foreigners = Foreigners(

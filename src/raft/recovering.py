@@ -97,6 +97,11 @@ def leader_heard_recovering(
     return True
 
 
+def may_tell_of_loss(state: State, name: str) -> bool:
+    """Whether it is known how a follower is to be told of its loss: by the level of its build."""
+    return state.options.level < LOSSES or state.peer_levels.get(name, 0) > 0
+
+
 def leader_finds_loss(state: State, progress: Progress, complaint: AppendRejected) -> None:
     """Forget what a follower acknowledged, since it lacks some of that; it is told so, if its build
     understands. Its fence comes once it has answered: only then is its incarnation known."""

@@ -12,7 +12,7 @@ from raftline.raft.messages import (
     AppendRejected,
 )
 from raftline.raft.progress import Mode, Progress
-from raftline.raft.recovering import leader_finds_loss
+from raftline.raft.recovering import leader_finds_loss, may_tell_of_loss
 from raftline.raft.roles import Leading
 from raftline.raft.snapshot import lacks_snapshot, send_again
 from raftline.raft.state import State
@@ -178,6 +178,8 @@ def on_append_rejected(state: State, message: AppendRejected) -> None:
         return  # it lacks the snapshot's last entry, as it must until it has installed it
     leading, log = state.as_leader, state.log
     if progress.lacks_acknowledged(message.round, message.index, log.base_index):
+        if not may_tell_of_loss(state, message.sender):
+            return  # the next heartbeat asks again, and by then it will have told its level
         leader_finds_loss(state, progress, message)
     agree_index = min(message.index, log.last_index, progress.next_index - 1)
     asks_at_base = agree_index < log.base_index < progress.next_index - 1

@@ -34,7 +34,7 @@ from tests.core.cores import (
 
 ENTRIES = 6  # that s3 acknowledged
 KEPT = 3  # that the older copy of its files holds
-TOLD = replace(OPTIONS, level=1)
+TOLD = replace(OPTIONS, level=LOSSES)
 
 
 def leader(entries: int = ENTRIES, *, level: int = LOSSES) -> RawNode:
@@ -187,12 +187,24 @@ def test_a_late_complaint_is_no_proof(round_of: str) -> None:
     state = node._state.as_leader
     late = state.round
     acknowledge(node, "s3")
+    acknowledged = node.view.progress["s3"].match_index
     if round_of == "before":
         node.step(Tick(), node.view.now_ms + OPTIONS.heartbeat_ms)
     effects = node.step(Receive(AppendRejected("s3", "s1", 1, 2, late)), node.view.now_ms)
     effects = node.step(Receive(AppendRejected("s3", "s1", 1, 2, late)), node.view.now_ms)
     assert not any(note.startswith("[!]") for note in effects.notes)
-    assert node.view.progress["s3"].match_index == ENTRIES
+    assert node.view.progress["s3"].match_index == acknowledged
+
+
+def test_a_loss_is_found_once_it_is_known_how_to_tell_the_follower() -> None:
+    node, follower = leader(), older()
+    node.step(PeerLevel("s3", 0), node.view.now_ms)  # a new connection, on which nothing was said
+    assert not any("lost entries" in note for note in talk(node, follower, 3))
+    assert not follower.view.recovering
+    node.step(PeerLevel("s3", LOSSES), node.view.now_ms)
+    notes = talk(node, follower, 6)
+    assert sum("lost entries" in note for note in notes) == 2
+    assert has_vote(follower)
 
 
 def test_late_words_about_a_loss_change_nothing_at_a_follower_that_holds_the_entry() -> None:

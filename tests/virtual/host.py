@@ -58,9 +58,9 @@ MayBegin = Callable[[RawNode, Change], bool]
 Settle = Callable[[str, str], None]  # told the outcome of a change of members
 
 
-def cluster_of(name: str, incarnation: int) -> str:
+def cluster_of(name: str, incarnation: int, era: str = "") -> str:
     """Return the identity that a start of a node draws for a cluster without one."""
-    return sha256(f"{name} {incarnation}".encode()).hexdigest()[:16]
+    return sha256(f"{era}{name} {incarnation}".encode()).hexdigest()[:16]
 
 
 class NodePlan(Protocol):
@@ -218,6 +218,7 @@ class Host:
         self._invariants = invariants
         self._network_send = send
         self.build_level = FIRST  # of the build that it is started with
+        self.era = ""  # another one for a cluster of an earlier time
         self.was_born_with_others = len(members) > 1
         self.is_joiner = False  # from its next start on it knows no members, and asks to be added
         self.may_be_said_new = bool(members)  # until it loses a file: nothing ran here before
@@ -279,17 +280,22 @@ class Host:
     def hear(self, message: Message, cluster: str = "") -> None:
         """A message comes, on a connection whose other end announced this identity. As on a real
         connection, nothing is taken from a server of another cluster."""
-        if is_foreign(self.cluster, cluster):
-            self._world.counts["messages of other clusters"] += 1
+        if self._refuses(cluster):
             return
         if self.paused:
             self._when_up(self._receive, message)
         else:
             self._alive(self._incarnation, self._receive, message)
 
-    def hear_now(self, message: Message) -> None:
-        """A message was read on a connection, by a thread that does not hold `core`."""
-        if self.node is not None:
+    def _refuses(self, cluster: str) -> bool:
+        is_refused = is_foreign(self.cluster, cluster)
+        self._world.counts["messages of other clusters"] += is_refused
+        return is_refused
+
+    def hear_now(self, message: Message, cluster: str) -> None:
+        """A message was read on a connection whose other end announced this identity, by a thread
+        that does not hold `core`."""
+        if self.node is not None and not self._refuses(cluster):
             lock = self.pairs_lock
             waits, lock.may_be_waited_for = lock.may_be_waited_for, False
             self._receive(self.node, message)
@@ -699,7 +705,7 @@ class Host:
         options = replace(
             self._plan.options_of_a_start(chance),
             level=self.build_level,
-            cluster_if_new=cluster_of(self.name, self._incarnation),
+            cluster_if_new=cluster_of(self.name, self._incarnation, self.era),
         )
         known = {"base_cluster": recovered.base_cluster, "cluster": recovered.cluster}
         self.node = node = self.make_node(

@@ -9,7 +9,7 @@ knows no secret of the node at hand; members that share one always prove themsel
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from pathlib import Path
 from random import Random
 from types import SimpleNamespace
@@ -76,6 +76,8 @@ class Door(Doors):
         self.in_force = b""  # as the file spells it
         self.connections: list[PeerConnection] = []
         self.wires: list[Wire] = []  # from here
+        # The identity that a node announces on its connections.
+        self.cluster_of: Callable[[str], str] = lambda name: ""
 
     # --- its secret ------------------------------------------------------------------------------
 
@@ -154,7 +156,7 @@ class Door(Doors):
         for message in received:
             if not origin.may_speak_for(message.sender):
                 raise InvariantError(f"{self.name} takes {message} of who proved nothing")
-            self._host.hear_now(message)
+            self._host.hear_now(message, self.cluster_of(message.sender))
         self._world.counts["messages of proven members"] += len(received)
         return []
 
@@ -322,6 +324,8 @@ class Proofs:
         }
         for (near, _), wire in self._wires.items():
             self.doors[near].wires.append(wire)
+        for door in self.doors.values():
+            door.cluster_of = lambda name: self._by_name[name].cluster
         network.deliver = self._deliver
         self._over = False
         self._number = 0  # of the secret in use
@@ -356,7 +360,7 @@ class Proofs:
         if not isinstance(message, Answer):
             self._wires[message.sender, message.to].send(message)
         elif self._wires[message.to, message.sender].is_up:  # it came back on that connection
-            self._by_name[message.to].hear(message)
+            self._by_name[message.to].hear(message, self._by_name[message.sender].cluster)
 
     def judge(self, far: Host, refusal: str) -> None:
         """Hold the end of a proof between members: in steps a change of the secret parts nobody.

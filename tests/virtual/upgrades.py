@@ -16,6 +16,7 @@ from tests.virtual.plan import Plan
 from tests.virtual.world import World
 
 NEWER = 4
+NOTICED_FROM_NEWER = ("older files", "foreign files")  # at builds of earlier levels nobody can tell
 SHARE = 0.4  # of schedules with builds of several levels, beside those with leases or transactions
 
 
@@ -33,13 +34,15 @@ class Upgrades:
         # A late node with a log written by hand may wait for ever, if a spare leads by then: it is
         # in the later term, and knows no such member. To upgrade all at once brings that about.
         is_picked = self._chance.random() < SHARE or plan.holders + plan.dealers + plan.lockers > 0
+        needs_newest = not set(NOTICED_FROM_NEWER).isdisjoint(plan.faults)
+        is_picked = is_picked or needs_newest
         self.is_on = is_picked and not plan.by_hand
         self._world = world
         self._links = links
         self._hosts = hosts
         self._pause_ms = plan.options.election_timeout_ms // 2
         if self.is_on:
-            share = self._chance.choice([0, 0.3, 1])
+            share = 0 if needs_newest else self._chance.choice([0, 0.3, 1])
             older = random.Random(f"older levels of {seed}")
             for host in hosts:
                 is_older = self._chance.random() < share

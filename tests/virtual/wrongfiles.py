@@ -64,6 +64,8 @@ class WrongFiles:
         is_calm = not (self._guard or self._network.has_cuts or self._world.look)
         if leader is None or leader.view is None or not is_calm:
             return
+        if any(host.build_level < NEWER for host in self._hosts):
+            return  # it could not be told
         progress = leader.view._state.progress
         voters = leader.view.membership.voters
         others = [each for each in self._hosts if each is not leader and each.name in voters]
@@ -187,7 +189,7 @@ def earlier_cluster(
     }
     network.deliver = lambda message: hosts[message.to].hear(message)
     for host in hosts.values():
-        host.disk.newborn, host.build_level = True, NEWER
+        host.disk.newborn, host.build_level, host.era = True, NEWER, "earlier "
         host.start()
         for name in members:
             if name != host.name:
