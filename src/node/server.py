@@ -364,7 +364,9 @@ class Server:
             return change
         address = self.book.address(change.name) or Address.parse(change.address)
         build = ask_level(self.name, address, change.name, self.tls)
-        return change if build is None else change._replace(level=build.level)
+        return (
+            change if build is None else change._replace(level=build.level, cluster=build.cluster)
+        )
 
     def keys_of_lease(self, lease: str) -> list[str] | None:
         with self.driver.core:

@@ -24,6 +24,7 @@ class Change(NamedTuple):
     address: str = ""
     old: str = ""
     level: int = 0  # of the new member's build, 0 if it is not known
+    cluster: str = ""  # the identity that the new member knows, "" if none
 
     def __str__(self) -> str:
         return " ".join(word for word in (self.verb, self.old, self.name) if word)

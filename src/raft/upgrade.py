@@ -17,7 +17,7 @@ this leader's shell drew at its start. Three rules make this safe:
 from __future__ import annotations
 
 from raftline.raft.change import Change, ChangeRefused
-from raftline.raft.levels import IDENTIFIED, spell
+from raftline.raft.levels import IDENTIFIED, is_foreign, spell
 from raftline.raft.log import Entry
 from raftline.raft.state import State
 
@@ -58,13 +58,18 @@ def raise_level(state: State) -> bool:
 
 
 def check_newcomer(state: State, change: Change) -> None:
-    """Refuse to add a server below the level of the log.
+    """Refuse to add a server below the level of the log, or one of another cluster.
 
     One that has announced nothing may be added: until it has, it is sent nothing.
 
     Raises:
-        ChangeRefused: its build is too old.
+        ChangeRefused: its build is too old, or its files are those of another cluster.
     """
+    if is_foreign(state.cluster, change.cluster):
+        raise ChangeRefused(
+            f"{change.name} has files of another cluster, {change.cluster}: move them away, and "
+            f"start {change.name} with --join"
+        )
     level = change.level or state.peer_levels.get(change.name, 0)
     if change.verb in ("add", "replace", "promote") and 0 < level < state.levels.latest:
         raise ChangeRefused(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import Enum
 
+from raftline.raft.levels import is_foreign
 from raftline.raft.membership import Configurations
 from raftline.storage.birth import is_hand_written, trace
 from raftline.storage.disk import CorruptLog, DamagedStorage, FilesRefused
@@ -59,6 +60,11 @@ class Findings:
     problems: list[Problem] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)  # lines to print that are no problems
 
+    @property
+    def cluster(self) -> str:
+        """The identity of the cluster as NAME.storage has it; "" if it is not known."""
+        return self.promise.cluster if self.promise is not None else ""
+
 
 def nodes_in(names: list[str]) -> list[str]:
     """Return the nodes whose files are among these."""
@@ -94,8 +100,25 @@ class Examination:
             )
         else:
             self._look_at_log()
+        self._compare_clusters()
         self._look_for_strays()
         return self._found
+
+    def _compare_clusters(self) -> None:
+        """Report files of two clusters."""
+        name, found = self._found.node, self._found
+        known = found.cluster
+        in_log = found.log.levels.clusters.latest if found.log is not None else ""
+        in_snapshot = found.snapshot.cluster if found.snapshot is not None else ""
+        for file, theirs in ((self._log_name, in_log), (self._snapshots.name, in_snapshot)):
+            if is_foreign(known, theirs):
+                self._add(
+                    file,
+                    f" is of cluster {theirs}, and {self._storage.name} of cluster {known}",
+                    f"If `raftline recover {name}` was interrupted, run it again; else put all "
+                    f"files of {name} back from one copy",
+                    Cure.NONE,
+                )
 
     def _add(
         self,

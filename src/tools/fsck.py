@@ -197,6 +197,7 @@ def _report(found: Findings, done: list[str], running: bool, *, repaired: bool) 
         "term": promise.term if promise is not None else None,
         "vote": promise.vote if promise is not None else None,
         "state": promise.state.value if promise is not None else None,
+        "cluster": found.cluster,
         "first_index": log.log.base_index + 1 if log is not None else None,
         "last_index": log.log.last_index if log is not None else None,
         "last_term": log.log.last_term if log is not None else None,

@@ -6,8 +6,9 @@ from dataclasses import replace
 
 import pytest
 
+from raftline.raft.change import Change
 from raftline.raft.effects import Effects
-from raftline.raft.inputs import PeerLevel, Receive, SnapshotChecked
+from raftline.raft.inputs import ChangeMembers, PeerLevel, Receive, SnapshotChecked
 from raftline.raft.levels import FIRST, IDENTIFIED, Levels, Raise, is_foreign, read, spell
 from raftline.raft.log import Entry, Snapshot
 from raftline.raft.messages import AppendEntries, InstallSnapshot, PeerError
@@ -48,6 +49,19 @@ def test_a_cluster_with_an_older_member_gets_no_identity() -> None:
     node.step(PeerLevel("s2", IDENTIFIED), node.view.now_ms)
     effects = node.step(PeerLevel("s3", IDENTIFIED - 1), node.view.now_ms)
     assert [entry.command for entry in effects.append] == [spell(IDENTIFIED - 1)]
+
+
+def test_a_server_of_another_cluster_is_not_added() -> None:
+    node = established("s1", voters=("s1",), options=NEWER)
+    sync(node)
+    change = Change("add", "s4", "s4:1", level=IDENTIFIED, cluster=THEIRS)
+    [settled] = node.step(ChangeMembers(change, "token"), node.view.now_ms).settled
+    assert settled.text == (
+        f"s4 has files of another cluster, {THEIRS}: move them away, and start s4 with --join. "
+        "Nothing was changed"
+    )
+    mine = change._replace(cluster=MINE)
+    assert node.step(ChangeMembers(mine, "token"), node.view.now_ms).settled == []
 
 
 def test_a_follower_knows_the_identity_once_it_is_committed_and_has_it_saved() -> None:

@@ -253,6 +253,8 @@ def test_no_start_takes_files_of_an_interrupted_recovery_and_another_ends_it(
             assert view.cluster == view.levels.clusters.latest
         except FilesRefused as problem:
             refusals.add(str(problem).partition(". ")[2])
+            problems = Examination(left.kill(), "s1").run().problems
+            refusals |= {one.means for one in problems}
         taken_over(left)
         assert len(identities(left)) == 1
         assert start(left.kill()).membership.names == ("s1",)
