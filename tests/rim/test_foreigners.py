@@ -1,0 +1,205 @@
+"""Servers of other clusters: refused on the connections from them, left on those to them."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from raftline.common.address import Address
+from raftline.common.level import LEVEL, Build
+from raftline.common.version import VERSION
+from raftline.net.admission import Admission
+from raftline.net.levels import FOREIGN_S, Foreigners
+from raftline.net.peers import Peer
+from raftline.raft.messages import Message
+from raftline.wire.operands import Limits
+from raftline.wire.parsing import ParsedLine, Readings, parse
+from raftline_course.harness.processes import DEADLINE_S, eventually
+from tests.fake_host import FakeHost
+
+OURS, OTHERS = "9f86d081884c7d65", "3c6e0b8a9c15224a"
+BEAT = "AppendEntries 1-0-0-[] commit 0 round 1"
+ANSWER = "I am up to date term 1 index 1 round 1"
+
+
+class Cluster:
+    """What s1 knows of its cluster, and what it said of others."""
+
+    def __init__(self, identity: str) -> None:
+        self.identity, self.said, self.now_s = identity, list[str](), 0.0
+        self.foreigners = Foreigners(
+            "s1", lambda: self.identity, self.said.append, lambda: self.now_s
+        )
+
+
+# --- connections from them ------------------------------------------------------------------------
+
+
+class Taken:
+    """A connection to s1."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        host: Any = FakeHost(foreigners=cluster.foreigners)
+        self._admission = Admission(host, socket, address=lambda: "10.0.0.9")
+
+    def say(self, line: str) -> ParsedLine:
+        parsed = parse(line.encode(), Limits(), Readings(), "s1")
+        return self._admission.admit(parsed)
+
+    def is_heard(self) -> bool:
+        return self.say(f"s2@{BEAT}").message is not None
+
+
+@pytest.mark.parametrize(
+    ("mine", "theirs", "is_heard"),
+    [(OURS, OURS, True), (OURS, OTHERS, False), ("", OTHERS, True), (OURS, "", True)],
+)
+def test_nothing_is_taken_from_a_server_of_another_cluster(
+    mine: str, theirs: str, is_heard: bool
+) -> None:
+    cluster = Cluster(mine)
+    connection = Taken(cluster)
+    connection.say(f"s2@Level 4 version 9{f' cluster {theirs}' * bool(theirs)}")
+    assert connection.is_heard() == is_heard
+    assert len(cluster.said) == (not is_heard)
+
+
+def test_a_node_that_learns_its_identity_hears_a_foreign_connection_no_longer() -> None:
+    cluster = Cluster("")
+    connection = Taken(cluster)
+    connection.say(f"s2@Level 4 version 9 cluster {OTHERS}")
+    assert connection.is_heard()
+    cluster.identity = OURS
+    assert not connection.is_heard()
+    assert connection.say(f"s2@{BEAT}").reply == f"Sorry, s2 is of another cluster, {OTHERS}"
+
+
+def test_a_server_that_learns_that_it_is_of_another_cluster_is_heard_no_longer() -> None:
+    connection = Taken(Cluster(OURS))
+    connection.say("s2@Level 4 version 9")
+    assert connection.is_heard()
+    connection.say(f"s2@Level 4 version 9 cluster {OTHERS}")
+    assert not connection.is_heard()
+
+
+def test_a_foreign_server_is_printed_once_until_it_was_away_for_a_while() -> None:
+    cluster = Cluster(OURS)
+    for now_s in (0.0, 0.5, 1.0, FOREIGN_S, 2 * FOREIGN_S):
+        cluster.now_s = now_s
+        Taken(cluster).say(f"s2@Level 4 version 9 cluster {OTHERS}")
+    assert cluster.foreigners.seen() == {"s2": OTHERS}
+    assert len(cluster.said) == 2
+    assert cluster.said[0].startswith(
+        f"[!] s2 at 10.0.0.9 is of cluster {OTHERS}, and s1 of cluster {OURS}: nothing is taken"
+    )
+    cluster.now_s += FOREIGN_S
+    assert cluster.foreigners.seen() == {}
+
+
+def test_a_stranger_that_is_no_member_is_not_printed() -> None:
+    cluster = Cluster(OURS)
+    Taken(cluster).say(f"s9@Level 4 version 9 cluster {OTHERS}")
+    assert (cluster.said, cluster.foreigners.seen()) == ([], {})
+
+
+# --- connections to them --------------------------------------------------------------------------
+
+
+class Dialled:
+    """s1 dials s2, which is this test."""
+
+    def __init__(self, cluster: Cluster, listener: socket.socket) -> None:
+        self.cluster, self.heard, self.builds = cluster, list[Message](), list[Build | None]()
+        self._listener = listener
+        self.peer = Peer(
+            "s1",
+            "s2",
+            Address(*listener.getsockname()),
+            self.heard.extend,
+            lambda _: None,
+            cluster.said.append,
+            lambda _, build, __: self.builds.append(build),
+            foreigners=cluster.foreigners,
+        )
+        self.peer.start()
+
+    def dialled(self, *answers: str) -> tuple[socket.socket, str]:
+        """Return the next connection and its first line, once these answers have left."""
+        connection, _ = self._listener.accept()
+        connection.settimeout(DEADLINE_S)
+        first = connection.recv(4096).decode()
+        connection.sendall("".join(f"s2@{answer}\n" for answer in answers).encode())
+        return connection, first
+
+
+@pytest.fixture
+def cluster() -> Cluster:
+    return Cluster(OURS)
+
+
+@pytest.fixture
+def dialling(cluster: Cluster) -> Iterator[Dialled]:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(DEADLINE_S)
+        dialling = Dialled(cluster, listener)
+        yield dialling
+        dialling.peer.stop()
+
+
+def level(cluster: str) -> str:
+    return f"Level 4 version 9 cluster {cluster}"
+
+
+def test_a_connection_begins_with_the_identity(dialling: Dialled) -> None:
+    connection, first = dialling.dialled(level(OURS), ANSWER)
+    assert first == f"s1@Level {LEVEL} version {VERSION} cluster {OURS}\n"
+    eventually(lambda: dialling.heard, "an answer")
+    assert dialling.builds == [Build(4, "9", OURS)]
+    assert dialling.cluster.said == []
+    connection.close()
+
+
+def test_a_peer_of_another_cluster_is_left_and_printed_once(dialling: Dialled) -> None:
+    for _ in range(3):
+        connection, _ = dialling.dialled(level(OTHERS), ANSWER)
+        while connection.recv(4096):
+            pass  # until it hangs up
+        connection.close()
+    assert dialling.heard == []
+    assert not any(dialling.builds)
+    assert len(dialling.cluster.said) == 1
+    assert dialling.cluster.foreigners.seen() == {"s2": OTHERS}
+
+
+def test_a_node_that_learns_its_identity_tells_it_on_connections_that_stand(
+    dialling: Dialled, cluster: Cluster
+) -> None:
+    cluster.identity = ""
+    dialling.dialled()[0].close()  # the one that may have begun before
+    connection, first = dialling.dialled("Level 4 version 9", ANSWER)
+    assert first == f"s1@Level {LEVEL} version {VERSION}\n"
+    eventually(lambda: dialling.heard, "an answer")
+    cluster.identity = OURS
+    dialling.peer.announce()
+    assert connection.recv(4096).decode() == f"s1@Level {LEVEL} version {VERSION} cluster {OURS}\n"
+    connection.sendall(f"s2@{level(OURS)}\n".encode())
+    eventually(lambda: dialling.builds[-1] == Build(4, "9", OURS), "its answer")
+    connection.close()
+
+
+def test_a_node_that_learns_its_identity_leaves_a_peer_of_another_cluster(
+    dialling: Dialled, cluster: Cluster
+) -> None:
+    cluster.identity = ""
+    dialling.dialled()[0].close()
+    connection, _ = dialling.dialled(level(OTHERS), ANSWER)
+    eventually(lambda: dialling.heard, "an answer")
+    cluster.identity = OURS
+    dialling.peer.announce()
+    while connection.recv(4096):
+        pass  # until it hangs up
+    connection.close()
+    assert len(cluster.said) == 1
