@@ -66,7 +66,8 @@ def test_a_cluster_with_a_learner_compacts_restarts_and_refills_it(small: Cluste
     write(small, 0, 2000)
     for node in small.nodes:
         base = compacted(node, beyond=changed)
-        assert node.log.read_text().splitlines()[0].endswith(f" base level {LEVEL} {spelled}")
+        raised = f"level {LEVEL} cluster {node.status()['cluster']}"
+        assert node.log.read_text().splitlines()[0].endswith(f" base {raised} {spelled}")
         assert base > changed
     small.kill()
     small.start()

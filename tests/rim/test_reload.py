@@ -88,7 +88,7 @@ def test_the_pages_ask_for_no_other_line() -> None:
             "tls-and-secret.md",
             "[*] s1 has read again: settings, secret (two, of which the first is used)",
         ),
-        ("upgrades.md", "[*] Entry 4711 raises this cluster to level 3"),
+        ("upgrades.md", "[*] Entry 4711 raises this cluster to level 4"),
     }
     assert len(SETTINGS) == 2
 
