@@ -237,7 +237,8 @@ class Peer:
         finally:
             self._close(connection)
             self._level.forget()
-        if not self._stopping.is_set():
+        # A server of another cluster at that address says nothing of the peer.
+        if not (self._stopping.is_set() or self._level.is_foreign):
             self._on_lost(self.name)
         return heard
 

@@ -181,7 +181,7 @@ class RemoteNode:
             raise HandInError(f"{state.name} installs a snapshot that was not checked")
         state.log.reset(snapshot.index, snapshot.term)
         state.configurations = Configurations(snapshot.index, checked.members)
-        state.levels = Levels(snapshot.index, checked.level)
+        state.levels = Levels(snapshot.index, checked.level, cluster=checked.cluster)
         state.durable_index = min(state.durable_index, snapshot.index)
         state.applying = state.applied = snapshot.index
         state.snapshot = snapshot
@@ -247,7 +247,10 @@ def begin(
         applied=log.base_index,
         durable_index=log.last_index,
         snapshot=snapshot,
-        levels=Levels(log.base_index, others.get("level", 1), log.commands),
+        levels=Levels(
+            log.base_index, others.get("level", 1), log.commands, others.get("base_cluster", "")
+        ),
+        cluster=others.get("cluster", ""),
     )
     start = Given(
         name,
