@@ -6,6 +6,7 @@ escaped form in which they travel, so no stored value can break a line or forge 
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from typing import cast
@@ -25,10 +26,18 @@ from raftline.state.pairs import StillPairs, free, layered
 from raftline.state.replicated import ReplicatedState
 from raftline.state.sessions import Sessions, entry_number
 from raftline.state.store import Pairs
-from raftline.storage.disk import DiskFailed, FilesRefused, HalfApplied, StorageError
+from raftline.storage.birth import spell_trace, trace
+from raftline.storage.disk import (
+    DiskFailed,
+    FilesRefused,
+    HalfApplied,
+    StorageError,
+    disk_failed,
+)
 from raftline.storage.folder import Folder
 from raftline.storage.hardstate import HardStateFile, LogState, Mark
 from raftline.storage.logfile import LogFile, LogRewrite, install, whole_file
+from raftline.storage.lostfiles import FileState, compare, foreign_files, lost_files
 from raftline.storage.recovery import Recovered, Recovery
 from raftline.storage.snapshotfile import SnapshotFile
 from raftline.storage.snapshotlines import LoadedSnapshot, MachineState
@@ -373,6 +382,80 @@ class LogManager:
                 self._failed = True
                 raise
 
+    def file_states(self) -> dict[str, FileState] | None:
+        """Compare each file of this node with what has its name now; from the thread that calls
+        `persist`. None if that can't be known.
+
+        Raises:
+            DiskFailed: another file has the name of one. It stays, so the node must stop.
+        """
+        storage, born = self._storage, trace(self.name)
+        if self._failed or storage is None:
+            return None
+        try:
+            states = self._states_of_long_files()
+            states[storage.name] = storage.state_of_file()
+            is_born = self._folder.find(born) is not None
+            states[born] = FileState.WHOLE if is_born else FileState.GONE
+        except (OSError, FilesRefused):
+            return None
+        self._refuse_foreign(states)
+        return states
+
+    def check_places(self) -> None:
+        """Look before a rename whether log and snapshot have their names; from the thread that
+        calls `persist`.
+
+        Raises:
+            DiskFailed: another file has one of them. It is not overwritten.
+        """
+        with contextlib.suppress(OSError):
+            self._refuse_foreign(self._states_of_long_files())
+
+    def _states_of_long_files(self) -> dict[str, FileState]:
+        name, log = f"{self.name}.log", self._logfile
+        states = {self.snapshots.name: self.snapshots.state_of_file()}
+        if log is not None:
+            states[name] = compare(self._folder.find(name), log.identity, log.size)
+        return states
+
+    def _refuse_foreign(self, states: Mapping[str, FileState]) -> None:
+        if foreign := foreign_files(states):
+            self._failed = True
+            raise DiskFailed(
+                f"{', '.join(foreign)}: another program put a file of this name into "
+                f"{self._folder.path} while the node ran. It is not overwritten, and the node "
+                "stops. Move that file away, then start the node again: it catches up from the "
+                "others (docs/repair.md)"
+            )
+
+    def write_small_again(self, states: Mapping[str, FileState]) -> None:
+        """Write the small files again; from the thread that calls `persist`. A log that was cut is
+        put aside: a start without a log, but with NAME.storage, is that of a node that lost its
+        memory, until the log is written again.
+
+        Raises:
+            StorageError: the node must stop.
+        """
+        lost, storage, born = lost_files(states), self._storage, trace(self.name)
+        if storage is None:
+            return
+        try:
+            self._folder.make_again(self.name)
+            for name in lost:
+                found = self._folder.find(name) if states[name] is FileState.CUT else None
+                if found is not None and found.size:
+                    self._folder.put_aside(name, "cut")
+            storage.save(storage.promise)
+            if born in lost:
+                self._folder.replace(born, [spell_trace(self.name)])
+        except OSError as error:
+            self._failed = True
+            raise disk_failed(self._folder.path, "write", error) from error
+        except BaseException:
+            self._failed = True
+            raise
+
     def begin_rewrite(self, snapshot: Snapshot) -> LogRewrite:
         """Begin to write the log again, after `snapshot`, the one in force. If another arrives
         meanwhile, this file is never used (Compaction.finish_rewrite)."""
@@ -387,6 +470,7 @@ class LogManager:
             DiskFailed: the node must stop.
         """
         old = self._logfile
+        self.check_places()
         try:
             if old is not None and old.holds_void_lines and self._storage is not None:
                 # A mark is not synced: after a power cut an earlier one may be there again, of

@@ -16,6 +16,7 @@ from typing import BinaryIO
 
 from raftline.storage.disk import AppendFile, FilesRefused, disk_failed
 from raftline.storage.folder import Folder, cannot_read
+from raftline.storage.lostfiles import Found
 from tests.memory_file import Died, Fault, Kind, MemoryFile
 
 __all__ = ["Died", "Fault", "Kind", "MemoryFolder"]
@@ -28,6 +29,10 @@ class MemoryAppendFile(AppendFile):
         super().__init__(name, -1)
         self._folder = folder
         self._file = file
+
+    @property
+    def identity(self) -> tuple[int, int]:
+        return (0, id(self._file))
 
     def _write(self, data: bytes) -> None:
         kind = self._folder.writing_step()
@@ -72,7 +77,8 @@ class MemoryFolder(Folder):
         self.is_full = False  # no file can grow
         self._files = {name: MemoryFile(data) for name, data in (files or {}).items()}
         self._may_be_left = [dict(self._files)]  # what a power cut may leave of the names
-        self._held: set[str] = set()
+        self._held_locks: set[str] = set()
+        self._open: dict[str, MemoryFile] = {}  # to be overwritten
         self._dying: Kind | None = None
 
     # Questions of tests.
@@ -107,6 +113,16 @@ class MemoryFolder(Folder):
     def lacks(self, name: str, taken: MemoryFile) -> bool:
         """Whether no other file than `taken` has this name."""
         return self._files.get(name, taken) is taken
+
+    def rot(self, name: str, data: bytes) -> None:
+        """Let a file have this content, synced, without a write."""
+        file = self._files[name]
+        file.data[:], file.synced = data, len(data)
+
+    def lose(self, name: str) -> None:
+        """Take the name of a file away, as another program would; what is open stays so."""
+        del self._files[name]
+        self._may_be_left = [dict(self._files)]
 
     def kill(self) -> MemoryFolder:
         """Return the folder as the next process finds it after kill -9 of this one.
@@ -260,11 +276,21 @@ class MemoryFolder(Folder):
         except OSError as error:
             raise disk_failed(name, "write", error) from error
 
+    def find(self, name: str) -> Found | None:
+        file = self._files.get(name)
+        return None if file is None else Found((0, id(file)), len(file.data))
+
+    def make_again(self, lock: str) -> None:
+        self._held_locks.add(lock)
+
+    def hold(self, name: str) -> None:
+        self._open[name] = self._there(name)
+
     def overwrite(self, name: str, offset: int, data: bytes) -> None:
         try:
             kind = self.step()
             if kind is None or kind is Kind.DIE_AFTER:
-                file = self._files[name]
+                file = self._open[name]
                 end = offset + len(data)
                 if offset not in file.overwritten:
                     file.overwritten[offset] = bytes(file.data[offset:end])
@@ -275,12 +301,12 @@ class MemoryFolder(Folder):
             raise disk_failed(name, "write", error) from error
 
     def lock(self, name: str, *, reads: bool = False) -> None:
-        if name in self._held:
+        if name in self._held_locks:
             raise FilesRefused(f"{name} is running already")
-        self._held.add(name)
+        self._held_locks.add(name)
 
     def close(self) -> None:
-        self._held.clear()
+        self._held_locks.clear()
 
     def _there(self, name: str) -> MemoryFile:
         if name not in self._files:

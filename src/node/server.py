@@ -301,6 +301,7 @@ class Server:
         facts |= {"level": self.level, "build_level": LEVEL, "version": VERSION}
         facts |= {"cluster": self.node.view.cluster, "foreign": self.foreigners.seen()}
         facts["time"] = round(self.clock.day_s(), 3)
+        facts["lost_files"] = self._snapshot_threads.check.lost
         if self.orders is not None:
             facts |= self.orders.facts()
         if self.tls is not None:

@@ -1,6 +1,6 @@
-"""The two threads that do the jobs of snapshots.py, beside other work.
+"""The threads that do the jobs of snapshots.py and filecheck.py, beside other work.
 
-Neither holds a lock while it reads, writes or computes for long. Python runs one thread at a time,
+None holds a lock while it reads, writes or computes for long. Python runs one thread at a time,
 so they also pause after each small piece, the first in proportion to what it cost.
 """
 
@@ -14,6 +14,7 @@ from raftline.common.guarded_thread import guarded_thread
 from raftline.common.wakeup import Breather, Wakeup, give_way
 from raftline.logmanager import LogManager
 from raftline.node.driver import Driver
+from raftline.node.filecheck import FileCheck
 from raftline.node.snapshots import SPREAD, Snapshots, Turn, Turns, When
 from raftline.raft.inputs import Input
 from raftline.raft.messages import InstallSnapshot
@@ -24,7 +25,8 @@ class _StoppingError(Exception):
 
 
 class SnapshotThreads:
-    """The threads `NAME snapshots`, which takes and checks, and `NAME chunks`, which sends."""
+    """The threads `NAME snapshots`, which takes and checks, `NAME chunks`, which sends, and `NAME
+    files`, which looks after the names of the files."""
 
     def __init__(
         self,
@@ -39,14 +41,16 @@ class SnapshotThreads:
         self.step: Callable[[Input], None] = driver.step
         self.post, self.say = post, say
         self._driver = driver
-        taker, sender = Wakeup(), Wakeup()
-        self.wake_taker, self.wake_sender = taker.set, sender.set
+        taker, sender, looker = Wakeup(), Wakeup(), Wakeup()
+        self.wake_taker, self.wake_sender, self._wake_looker = taker.set, sender.set, looker.set
         self._stopping = False
         self._breather = Breather()
         self.work = work = Snapshots(driver.node, logmanager, driver.writes, self, compact_bytes)
+        self.check = check = FileCheck(logmanager, work.write_again, say)
         runs: dict[str, Callable[[], None]] = {
             "snapshots": lambda: self._run(work.take_and_check(), taker, self.breathe),
             "chunks": lambda: self._run(work.send_pieces(), sender, give_way),
+            "files": lambda: self._run(check.look_after(), looker, give_way),
         }
         self._threads = [
             guarded_thread(run, f"{logmanager.name} {what}", driver.fail)
@@ -62,6 +66,7 @@ class SnapshotThreads:
         self._stopping = True
         self.wake_taker()
         self.wake_sender()
+        self._wake_looker()
         for thread in self._threads:
             if thread.is_alive():
                 thread.join(timeout=5.0)

@@ -102,6 +102,7 @@ class Snapshots:
         self._arrived: deque[Snapshot] = deque(maxlen=1)  # to be checked; a later one is enough
         self._rotten: Snapshot | None = None  # in force, and not fit to be sent
         self._is_asked = False
+        self._files_are_lost = False
         self._wanted: deque[InstallSnapshot] = deque()
         self._open: dict[Snapshot, BinaryIO] = {}
 
@@ -123,6 +124,11 @@ class Snapshots:
             self._is_asked = True
         self._rim.wake_taker()
 
+    def write_again(self) -> None:
+        """Have a snapshot taken, and the log written after it, since files are lost."""
+        self._files_are_lost = True
+        self._rim.wake_taker()
+
     def send(self, message: InstallSnapshot) -> None:
         """Send a piece of a snapshot once it was read from its file; never waits."""
         self._wanted.append(message)
@@ -136,8 +142,11 @@ class Snapshots:
             try:
                 if self._arrived:
                     yield from self._check(self._arrived.pop())
+                elif self._files_are_lost:
+                    self._files_are_lost = False
+                    yield from self._take(is_needed=self._logmanager.applied.index > 0)
                 elif self._rotten or self._logmanager.log_bytes > self._due_bytes:
-                    yield from self._take()
+                    yield from self._take(is_needed=self._rotten is not None)
                 elif self._is_asked:
                     self._is_asked = False
                     yield from self._take(compacts=False)
@@ -151,11 +160,12 @@ class Snapshots:
                 self._due_bytes = self._logmanager.log_bytes + self._compact_bytes
                 self._rotten = None  # found again when it is asked for again
 
-    def _take(self, *, compacts: bool = True) -> Turns[None]:
-        """Take a snapshot of the state as it is now, and let the log begin after it."""
+    def _take(self, *, compacts: bool = True, is_needed: bool = False) -> Turns[None]:
+        """Take a snapshot of the state as it is now, and let the log begin after it. Without
+        anything new only one that `is_needed` is taken."""
         current = self._files.current
         has_news = self._logmanager.applied.index > (current.index if current is not None else 0)
-        if not has_news and not self._rotten:
+        if not has_news and not is_needed:
             if compacts:  # nothing new: look again when it grows
                 self._due_bytes = self._logmanager.log_bytes
             return
@@ -212,6 +222,7 @@ class Snapshots:
             with self._rim.core:
                 if self._writes.goes_first:
                     return False
+            self._logmanager.check_places()
             published.append(self._files.publish(snapshot))
             return True
 

@@ -126,6 +126,12 @@ class AppendFile:
         """Cut the file to `size` bytes, durably."""
         self._do("cut", lambda: self._truncate(size))
 
+    @property
+    def identity(self) -> tuple[int, int]:
+        """Device and inode of the open file, which may have lost its name."""
+        status = os.fstat(self._descriptor)
+        return status.st_dev, status.st_ino
+
     def close(self) -> None:
         if self._descriptor >= 0:
             os.close(self._descriptor)

@@ -25,6 +25,7 @@ from raftline.storage.disk import (
     sync_bytes,
     write_all,
 )
+from raftline.storage.lostfiles import Found
 
 _READ_BUFFER_BYTES = 1 << 18
 _COPY_BYTES = 1 << 18
@@ -64,6 +65,7 @@ class Folder:
         try:
             make_folder(self.path)
             _sync_name(self.path)
+            self._device = os.stat(self.path).st_dev
         except OSError as error:
             reason = error.strerror or str(error)
             raise FilesRefused(
@@ -87,6 +89,39 @@ class Folder:
             return os.stat(self._path(name)).st_size
         except OSError as error:
             raise cannot_read(self._path(name), error) from error
+
+    def find(self, name: str) -> Found | None:
+        """Return what the name stands for; None if nothing has it.
+
+        Raises:
+            OSError: nobody can know.
+        """
+        try:
+            status = os.stat(os.path.join(self.path, name))
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        is_file = stat.S_ISREG(status.st_mode)
+        return Found((status.st_dev, status.st_ino), status.st_size, is_file)
+
+    def make_again(self, lock: str) -> None:
+        """Make the folder if it is gone, and take the lock again if its file is.
+
+        Raises:
+            DiskFailed: it can't be made, or would be in another file system: this one is not
+                mounted any more.
+            FilesRefused: another process has the lock now.
+        """
+        try:
+            if _device_of(self.path) != self._device:
+                raise OSError(errno.ESTALE, "its file system is not mounted there any more")
+            make_folder(self.path)
+            _sync_name(self.path)
+            found = self.find(f"{lock}.lock")
+            held = [os.fstat(each) for each in self._locks]
+        except OSError as error:
+            raise disk_failed(self.path, "write", error) from error
+        if found is None or found.identity not in [(one.st_dev, one.st_ino) for one in held]:
+            self.lock(lock)
 
     def read(self, name: str) -> BinaryIO:
         """Return a buffered reader from the first byte on."""
@@ -219,15 +254,29 @@ class Folder:
         Limits: all within the first 512 bytes, which a disk writes as one.
         """
         try:
-            descriptor = self._overwritten.get(name, -1)
-            if descriptor < 0:
-                path = os.path.join(self.path, name)
-                descriptor = os.open(path, os.O_WRONLY | os.O_NOFOLLOW)
-                self._overwritten[name] = descriptor
-            if os.pwrite(descriptor, data, offset) != len(data):
+            if os.pwrite(self._held(name), data, offset) != len(data):
                 raise OSError(errno.EIO, "only a part was written")
         except OSError as error:
             raise disk_failed(self._path(name), "write", error) from error
+
+    def hold(self, name: str) -> None:
+        """Open a file for `overwrite`, which then does not need its name.
+
+        Raises:
+            DiskFailed: it can't be written.
+        """
+        try:
+            self._held(name)
+        except OSError as error:
+            raise disk_failed(self._path(name), "open for writing", error) from error
+
+    def _held(self, name: str) -> int:
+        descriptor = self._overwritten.get(name, -1)
+        if descriptor < 0:
+            path = os.path.join(self.path, name)
+            descriptor = os.open(path, os.O_WRONLY | os.O_NOFOLLOW)
+            self._overwritten[name] = descriptor
+        return descriptor
 
     def lock(self, name: str, *, reads: bool = False) -> None:
         """Keep any other process from taking the lock `name` until this one closes or dies.
@@ -340,6 +389,15 @@ def can_be_written_by_others(path: str) -> bool:
     except OSError:
         return False
     return bool(mode & (stat.S_IWGRP | stat.S_IWOTH)) and not mode & stat.S_ISVTX
+
+
+def _device_of(path: str) -> int:
+    """Return the device of a folder; of the nearest one above it if it is gone."""
+    while True:
+        try:
+            return os.stat(path).st_dev
+        except FileNotFoundError:
+            path = os.path.dirname(os.path.abspath(path))
 
 
 def _sync_folder(path: str) -> None:

@@ -36,6 +36,7 @@ from raftline.raft.levels import CLUSTER, FIRST
 from raftline.raft.spelling import NUMBER, NUMBER_MAX
 from raftline.storage.disk import DamagedStorage, FilesRefused, LevelRefused
 from raftline.storage.folder import Folder, opened
+from raftline.storage.lostfiles import FileState, Identity, compare
 
 _FILE_BYTES_MAX = 512
 _PROMISE = re.compile(
@@ -85,6 +86,7 @@ class HardStateFile:
         self._mark_offset = 0
         self.name = f"{name}.storage"
         self.promise = Promise(0, None, LogState.WHOLE, Mark(0, 0))
+        self._identity: Identity = (0, 0)
 
     def load(self) -> Promise | None:
         """Read the file, keep its content and return it; None if there is no file.
@@ -129,8 +131,34 @@ class HardStateFile:
             )
         return level
 
+    def hold(self) -> None:
+        """Keep the file open for its marks, so that they need not find it by its name."""
+        self._folder.hold(self.name)
+        found = self._folder.find(self.name)
+        if found is not None:
+            self._identity = found.identity
+
     def save(self, promise: Promise) -> None:
         """Make a whole new promise durable, atomically."""
+        first = self._first_line(promise)
+        self._folder.replace(self.name, [first + _mark_line(promise.mark)])
+        self._mark_offset = len(first)
+        self.promise = promise
+        self.hold()
+
+    def state_of_file(self) -> FileState:
+        """Compare the file of this name with what was written. It is so short that all of it is
+        read: a mark that was written into a cut file makes it as long as before."""
+        found = self._folder.find(self.name)
+        expected = self._first_line(self.promise) + _mark_line(self.promise.mark)
+        state = compare(found, self._identity, len(expected))
+        if state is FileState.WHOLE:
+            with self._folder.read(self.name) as file:
+                if file.read(_FILE_BYTES_MAX + 1) != expected:
+                    return FileState.CUT
+        return state
+
+    def _first_line(self, promise: Promise) -> bytes:
         spelled = (
             f"name {self._node} term {promise.term} vote {promise.vote or '-'}"
             f" state {promise.state.value}"
@@ -138,10 +166,7 @@ class HardStateFile:
             f"{f' level {promise.level}' if promise.level > FIRST else ''}"
             f"{f' cluster {promise.cluster}' if promise.cluster else ''}"
         )
-        first = _with_crc(spelled.encode())
-        self._folder.replace(self.name, [first + _mark_line(promise.mark)])
-        self._mark_offset = len(first)
-        self.promise = promise
+        return _with_crc(spelled.encode())
 
     def move_mark(self, mark: Mark) -> None:
         """Write in place that the log is synced up to `mark`; this write is not synced."""

@@ -23,6 +23,7 @@ from raftline.storage.disk import AppendFile, DiskFailed
 from raftline.storage.folder import Folder
 from raftline.storage.hardstate import HardStateFile, Mark
 from raftline.storage.lines import base_line, cut_line, entry_lines, is_storable, note_line
+from raftline.storage.lostfiles import Identity
 from raftline.storage.snapshotfile import SnapshotFile
 from raftline.storage.snapshotlines import LoadedSnapshot
 
@@ -86,6 +87,11 @@ class LogFile:
         self.size += append_both(self._file, data, note)
         self._file.sync()
         return Mark(runs.last_index, runs.last_term)
+
+    @property
+    def identity(self) -> Identity:
+        """The open file, which may have lost its name."""
+        return self._file.identity
 
     def close(self) -> None:
         self._file.close()

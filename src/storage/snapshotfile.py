@@ -17,6 +17,7 @@ from raftline.raft.membership import all_vote
 from raftline.storage.disk import AppendFile, DamagedFiles, LevelRefused
 from raftline.storage.folder import CATCH_UP, Folder, opened
 from raftline.storage.lines import LINE_BYTES_MAX
+from raftline.storage.lostfiles import FileState, Identity, compare
 from raftline.storage.snapshotlines import (
     HEAD,
     LoadedSnapshot,
@@ -40,6 +41,7 @@ class SnapshotFile:
         self.current: Snapshot | None = None
         self.members = all_vote({})  # members of `current`
         self.level, self.cluster = FIRST, ""  # level and identity of `current`
+        self._identity: Identity = (0, 0)  # of the file of `current`
         self._written = (self.members, FIRST, "")  # those of the one beside it
         self._node = node
         self._folder = folder
@@ -118,6 +120,7 @@ class SnapshotFile:
         self.current = snapshot
         self.members, self.level, self.cluster = self._written
         self._folder.rename(self._beside, self.name)
+        self._identify()
         return True
 
     def discard(self) -> None:
@@ -167,6 +170,18 @@ class SnapshotFile:
         self.current = loaded.snapshot
         self.members, self.level = loaded.members, loaded.level
         self.cluster = loaded.cluster
+        self._identify()
+
+    def _identify(self) -> None:
+        found = self._folder.find(self.name)
+        if found is not None:
+            self._identity = found.identity
+
+    def state_of_file(self) -> FileState:
+        """Compare the file of this name with the snapshot in force."""
+        if self.current is None:
+            return FileState.WHOLE
+        return compare(self._folder.find(self.name), self._identity, self.current.size)
 
     def open(self, snapshot: Snapshot) -> BinaryIO | None:
         """Return the file of `snapshot` to read pieces from; None if it is no longer in force.

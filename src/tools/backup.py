@@ -335,8 +335,10 @@ def _write(configuration: Configuration, loaded: LoadedSnapshot, written: list[i
             written[0] += len(data)
             yield data
 
-    with new_folder(configuration.folder) as place:
-        folder = Folder(place, is_private=True)
+    with (
+        new_folder(configuration.folder) as place,
+        contextlib.closing(Folder(place, is_private=True)) as folder,
+    ):
         for name in members.names:
             folder.write_new(f"{name}.state_machine", counted())
             log = whole_file(members, Log(index, term), loaded.level, loaded.cluster)

@@ -577,7 +577,7 @@ def test_a_damaged_snapshot_is_taken_anew_instead_of_sent(
         rig.folder.remove("s2.state_machine")
     else:
         bad = {"flip": good[:-9] + b"?" + good[-8:], "cut": good[:-1], "other head": b"9" + good}
-        rig.folder.put("s2.state_machine", bad[way])
+        rig.folder.rot("s2.state_machine", bad[way])
     rig.threads.start()
     rig.snapshots.send(InstallSnapshot("s2", "s3", 1, first, 0, 10, 1))
     rig.wait_for_line("[!] s2.state_machine has rotted on the disk")
