@@ -175,6 +175,7 @@ class Driver:
         """Return what `status` prints."""
         with self.core:
             facts = node_facts(self.node.view, self._clock.now_ms())
+            facts["disk_waits_ms"] = self.measures.disk_waits_ms
             return {**facts, "log_bytes": self._logmanager.log_bytes, "syncs": self.syncs}
 
     def waiting(self) -> dict[str, int]:

@@ -76,6 +76,12 @@ class Measures:
         """Note that a write of the files begins."""
         self.disk_since_s = self._now_s()
 
+    @property
+    def disk_waits_ms(self) -> int:
+        """For how long the write under way has not ended, in milliseconds; 0 if there is none."""
+        since_s = self.disk_since_s  # read once: the writer thread may end it
+        return int(1000 * (self._now_s() - since_s)) if since_s else 0
+
     def disk_ends(self) -> None:
         """Count the write that began last."""
         taken_s = self._now_s() - self.disk_since_s

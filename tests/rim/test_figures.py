@@ -513,6 +513,7 @@ def test_each_fact_of_status_is_what_was_done(rig: Rig) -> None:
         "handing_over_to": None,
         "lease_ms": 0,  # reads by rounds
         "log_bytes": (rig.folder / "s1.log").stat().st_size,
+        "disk_waits_ms": 0,
         "lost_files": [],
         "sessions": 0,
         "reads": "index",

@@ -84,8 +84,11 @@ def test_a_write_of_the_disk_is_under_way_until_it_ends() -> None:
     measures = Measures()
     measures.disk_begins()
     assert measures.disk_since_s > 0
+    measures.disk_since_s -= 2
+    assert measures.disk_waits_ms >= 2000
     measures.disk_ends()
     assert measures.disk_since_s == 0
+    assert measures.disk_waits_ms == 0
     assert counted(measures.disk) == 1
     assert len(measures.disk.counts) == len(BOUNDS_S) + 1
 
