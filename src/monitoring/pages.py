@@ -14,6 +14,7 @@ from raftline.node.server import Server
 
 PLAIN = "text/plain; charset=utf-8"
 CORE_S = 2.0  # for a step of the core to end
+DISK_STALL_TIMEOUTS = 10  # election timeouts, until a disk counts as hung
 CONFIRM_S = 2.0  # for a quorum to confirm a read
 
 
@@ -72,7 +73,17 @@ def unhealthy_reason(server: Server) -> str:
     return ""
 
 
+def hung_disk(waits_ms: int, election_timeout_ms: int) -> str:
+    """Return that a disk hangs, "" if it does not: a write takes longer than a leader may wait."""
+    if waits_ms <= DISK_STALL_TIMEOUTS * election_timeout_ms:
+        return ""
+    return f"a write of its disk has taken {waits_ms / 1000:.1f} s already"
+
+
 def _ready(server: Server) -> Answer:
+    waits_ms = server.driver.measures.disk_waits_ms
+    if why := hung_disk(waits_ms, server.pace.election_timeout_ms):
+        return Answer(503, f"not ready: {why}\n")
     steps = readiness(server)
     try:
         wait = next(steps)
