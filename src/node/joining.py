@@ -156,12 +156,14 @@ def begin_to_join(
     of a cluster that its name has left may still dial it.
 
     Raises:
-        FilesRefused: its files are those of another cluster.
+        FilesRefused: it is no member, and its files are those of another cluster.
     """
     try:
         _learn_cluster(name, there, tls, node, foreigners, IDENTITY_S)
-    except FilesRefused:
-        raise
+    except FilesRefused as refused:
+        if not node.view.is_member:
+            raise
+        say(f"[!] {refused}")  # a member serves its own cluster, wherever --join leads by now
     except Exception:
         pass  # it is tried again, and printed then
     if not node.view.is_member:

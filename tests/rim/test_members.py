@@ -498,6 +498,18 @@ def test_a_removed_node_may_join_its_own_cluster_again_with_its_files() -> None:
     assert joins(joiner([ADDED, REMOVED], cluster=OURS), OURS)[0] == OURS
 
 
+def test_a_member_starts_though_it_is_to_join_another_cluster() -> None:
+    """The node that --join names may have moved elsewhere since."""
+    said: list[str] = []
+    node, foreigners = joiner([ADDED], cluster=OTHERS), Foreigners("s4")
+    with scripted_nodes() as start:
+        there = Address("localhost", start(lambda _: f"Level 4 version 9 cluster {OURS}").port)
+        begin_to_join("s4", Address("h", 4), there, None, node, foreigners, said.append)
+    assert len(said) == 1
+    assert said[0].startswith("[!] s4 can't join with the files that it has")
+    assert foreigners.mine() == ""
+
+
 @pytest.mark.parametrize("cluster", ["", OTHERS])
 def test_a_node_joins_no_cluster_with_the_files_of_another_one(cluster: str) -> None:
     """Its entries may have the same terms, and would be taken for those of the cluster. Files
