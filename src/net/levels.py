@@ -46,8 +46,8 @@ def spell_level(me: str, cluster: str = "") -> str:
 def answer_to_level(cluster: str, question: str) -> str:
     """Return the answer to a line of a build. Builds below level 4 understand no identity."""
     asks = read_level(question)
-    is_told = asks is not None and asks.level >= IDENTIFIED
-    return spell_level("", cluster if is_told else "").removeprefix("@")
+    understands = asks is not None and asks.level >= IDENTIFIED
+    return spell_level("", cluster if understands else "").removeprefix("@")
 
 
 def read_level(text: str) -> Build | None:
@@ -157,7 +157,9 @@ class LevelQuestion:
         reached."""
         self._foreigners = foreigners
         self._place = place
-        self._told: str | None = None  # the identity, on this connection; None: nothing was asked
+        self._announced: str | None = (
+            None  # the identity, on this connection; None: nothing was asked
+        )
         self._theirs = ""  # the identity of the peer, on this connection
         self._peer = peer
         self._on_build = on_build
@@ -168,15 +170,17 @@ class LevelQuestion:
         """Return the first line of a new connection; b"" if nothing is asked on it."""
         self.is_asked = self._on_build is not None and not self.was_full
         self.was_full, self._theirs = False, ""
-        self._told = self._foreigners.mine() if self.is_asked else None
-        return f"{spell_level(me, self._told)}\n".encode() if self._told is not None else b""
+        self._announced = self._foreigners.mine() if self.is_asked else None
+        return (
+            f"{spell_level(me, self._announced)}\n".encode() if self._announced is not None else b""
+        )
 
     def next_line(self, me: str) -> bytes:
         """Return the line again if this node learned its identity since it was sent, else b""."""
         mine = self._foreigners.mine()
-        if self._told is None or self._told == mine:
+        if self._announced is None or self._announced == mine:
             return b""
-        self._told = mine
+        self._announced = mine
         return f"{spell_level(me, mine)}\n".encode()
 
     def take(self, text: str) -> bool:

@@ -29,7 +29,7 @@ _LEVEL = re.compile(rf"level ([1-9][0-9]{{0,8}})(?: cluster ({CLUSTER}))?", re.A
 
 
 class Raise(NamedTuple):
-    """What an entry raises: the level, and from level 4 on the identity that it brings."""
+    """The level that an entry raises the cluster to, and from level 4 on the identity in it."""
 
     level: int
     cluster: str

@@ -26,7 +26,7 @@ ANSWER = "I am up to date term 1 index 1 round 1"
 
 
 class Cluster:
-    """What s1 knows of its cluster, and what it said of others."""
+    """The identity that s1 knows, and its lines about other clusters."""
 
     def __init__(self, identity: str) -> None:
         self.identity, self.said, self.now_s = identity, list[str](), 0.0

@@ -453,7 +453,7 @@ ADDED = "members s1=h:1,voter s2=h:2,voter s4=h:4,voter"
 REMOVED = "members s1=h:1,voter s2=h:2,voter"
 
 
-def test_a_removed_node_is_told_so() -> None:
+def test_a_removed_node_prints_that_it_was_removed() -> None:
     [said] = check_member(joiner([ADDED, REMOVED]).view, Configuration(Path("c"), {}))
     assert said.startswith("[!] s4 was removed from the cluster by entry 4 of its log.")
 
