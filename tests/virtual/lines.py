@@ -16,6 +16,7 @@ from raftline.access.tls import Tls
 from raftline.net.admission import Admission
 from raftline.net.backups import Backups
 from raftline.net.host import Batch, Orders, Origin, ReplySink
+from raftline.net.levels import Foreigners
 from raftline.net.outgoing_protocol import OutgoingProtocol
 from raftline.net.peers import Speakers
 from raftline.net.reply_room import ReplyRoom
@@ -67,6 +68,7 @@ class Doors:
         self.is_private = False  # nobody else can read what goes over a connection
         self.peer_auth: PeerAuth = NO_AUTH
         self.tls: Tls | None = None
+        self.foreigners = Foreigners(host.name, lambda: host.cluster, now_s=host.clock.now_s)
         self.reply_room = ReplyRoom(LONG_REPLY_BYTES, now_s=host.clock.now_s)
         self.backups = Backups(lambda folder, size: True, host.clock.now_s)
         self.traffic_log = NoTraffic()
