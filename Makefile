@@ -22,7 +22,7 @@ TESTS = $(PY) -m pytest -q --progress -o console_output_style=classic -n $(WORKE
 SET_UP = $(MAKE)
 
 .PHONY: help run test test-rest test-nightly test-all check lint types format sizes style
-.PHONY: conform conform-bugs sim sim-long view-test fuzz attacks nemesis watchers holders monitoring-test mutants nightly accept labs handout grade-test keys compose-test container-test kubernetes-test release course-wheel clean
+.PHONY: conform conform-bugs sim sim-long view-test fuzz attacks crowd nemesis watchers holders monitoring-test mutants nightly accept labs handout grade-test keys compose-test container-test kubernetes-test release course-wheel clean
 .PHONY: patroni-test integrations-test tooz-test dogpile-test wheel wheels test-wheel test-sanitized bench bench-quick bench-growth bench-table soak profile slow-ways pictures view-picture learn docs
 .DELETE_ON_ERROR:
 
@@ -130,6 +130,9 @@ fuzz: .venv/dev-installed ## lines, proofs, logins, TLS and files of a fuzzer: m
 
 attacks: .venv/dev-installed ## all attacks at once on real nodes, with users at work beside them: make attacks [MINUTES=60]
 	@mkdir -p build && $(PY) -m tests.attacks --minutes $(MINUTES) --report build/attacks.json
+
+crowd: .venv/dev-installed ## connections that send far ahead, beside one client that does not: make crowd [MINUTES=1]
+	@$(PY) -m tests.attacks.crowd --minutes $(if $(filter-out file,$(origin MINUTES)),$(MINUTES),1)
 
 monitoring-test: .venv/dev-installed ## /metrics, the dashboard's queries and the alarms with Debian's Prometheus
 	@$(PY) -m pytest -q -rs tests/processes/test_monitoring.py tests/processes/test_dashboard.py

@@ -9,11 +9,12 @@ from typing import Any
 
 from raftline.access.secret import NO_AUTH
 from raftline.net.backups import Backups
-from raftline.net.host import Batch, ReplySink
+from raftline.net.host import Batch, ReplySink, RequestRoom
 from raftline.net.levels import Foreigners
 from raftline.net.peers import Speakers
 from raftline.net.reply_room import ReplyRoom
 from raftline.raft.messages import Message
+from raftline.wire.limits import QUEUED_BYTES
 from raftline.wire.operands import Limits
 from raftline.wire.parsing import Readings
 from raftline.wire.protocol import NO_LEADER
@@ -32,6 +33,7 @@ class FakeHost:
         self.with_level = lambda change: change
         self.speakers, self.peer_auth, self.tls = Speakers(0.3, lambda: 0.0), NO_AUTH, None
         self.reply_room, self.foreigners = ReplyRoom(), Foreigners("s1")
+        self.request_room = RequestRoom(QUEUED_BYTES)
         self.backups = Backups(lambda folder, size: True)
         self.batches: list[Batch] = []
         self.heard: list[Message] = []

@@ -18,7 +18,7 @@ from raftline.net.opening import TLS_ONLY, NoTls, asks_only_status, begin_tls
 from raftline.net.outgoing import Outgoing
 from raftline.net.server_protocol import ServerProtocol
 from raftline.net.serving import Serving
-from raftline.net.shared_reader import Shareable, SharedReader
+from raftline.net.shared_reader import Ready, Shareable, SharedReader
 from raftline.net.waits import AwaitReplies, ReserveRoom, SendBytes, Wait, WaitFor
 from raftline.raft import spelling
 from raftline.raft.messages import Message
@@ -163,18 +163,21 @@ class Connection(Origin, Shareable):
         data = self._receiver.receive(lines.due_s, is_amid_long=lines.is_amid_long)
         if data is None:
             protocol.pass_time(time.monotonic())
-        else:
-            protocol.receive_data(data, time.monotonic())
+            return
+        protocol.receive_data(data, time.monotonic())
+        if data and (protocol.kind in REQUESTS or not protocol.kind):
+            self._was_parked(has_read=True)
 
-    def _was_parked(self) -> bool:
+    def _was_parked(self, *, has_read: bool = False) -> bool:
         """Have the shared reader read here, if it does so for a crowd; return whether this thread
         has to go on with what was read."""
-        if (
-            self._shared_reader is None
-            or not self._protocol.is_between_lines
-            or (self._tls is not None and self._tls.has_more)  # for which the kernel wakes nobody
-            or not self._shared_reader.park(self)
-        ):
+        is_ready = has_read or (
+            self._protocol.is_between_lines
+            and not (self._tls is not None and self._tls.has_more)  # the kernel would wake nobody
+        )
+        if self._shared_reader is None or not is_ready:
+            return False
+        if not self._shared_reader.park(self, has_read=has_read):
             return False
         if self._trouble is not None:
             raise self._trouble
@@ -202,30 +205,33 @@ class Connection(Origin, Shareable):
         """Return the socket's descriptor."""
         return self._socket.fileno()
 
-    def take_ready(self, batches: list[Batch], now_s: float) -> bool:
-        """Read what has arrived and add it to `batches`; return whether to go on so.
-
-        False means that this connection's thread is needed: something here may wait, or ends.
-        """
-        if self.outgoing.is_full() or self._host.is_down:
-            return False
-        protocol = self._protocol
+    def take_ready(self, batches: list[Batch], now_s: float) -> Ready:
+        """Read what has arrived, unless there is some left, and add a batch of it to `batches`."""
+        if self._host.is_down:
+            return Ready.NEEDS_THREAD
+        if self.outgoing.is_full():
+            return Ready.IS_FULL
+        protocol, serving = self._protocol, self._serving
         try:
-            data = self._receiver.receive_now()
-            if data is not None:
+            if protocol.is_between_lines:
+                data = self._receiver.receive_now()
+                if data is None:
+                    return Ready.WAITS
                 protocol.receive_data(data, now_s)
-            while (batch := self._serving.take_now()) is not None:
-                batches.append(batch)
-                if protocol.is_between_lines or batch.may_be_long or self.outgoing.is_full():
-                    is_between_lines = protocol.is_between_lines
-                    break
-            else:
-                is_between_lines = self._serving.is_between_lines
+            batch = serving.take_now()
         except Exception as trouble:
             self._trouble = trouble
-            return False
-        has_more = self._tls is not None and self._tls.has_more
-        return is_between_lines and not has_more
+            return Ready.NEEDS_THREAD
+        if batch is not None:
+            batches.append(batch)
+            if not protocol.is_between_lines:
+                return Ready.HAS_MORE
+        has_more = self._tls is not None and self._tls.has_more  # for which the kernel wakes nobody
+        return Ready.WAITS if serving.is_between_lines and not has_more else Ready.NEEDS_THREAD
+
+    def tell_of_room(self, tell: Callable[[], None]) -> bool:
+        """Have this called once it is full no longer; return False if it is not."""
+        return self.outgoing.tell_of_room(tell)
 
     def close(self) -> None:
         """End the connection, from any thread."""

@@ -22,7 +22,7 @@ from raftline.raft.change import Change
 from raftline.raft.messages import Message
 from raftline.storage.snapshotlines import MachineState
 from raftline.wire.commands import Request
-from raftline.wire.limits import LONG_BYTES, LONG_QUEUED_BYTES, QUEUED_BYTES
+from raftline.wire.limits import CROWDED_BYTES, LONG_BYTES, LONG_QUEUED_BYTES, QUEUED_BYTES
 from raftline.wire.observing import ObserveAsked
 from raftline.wire.operands import Limits
 from raftline.wire.parsing import BY_ROUND, Reading, Readings
@@ -127,6 +127,11 @@ class RequestRoom:
         self._bytes_max = bytes_max
         self._lock = threading.Lock()
         self.used = 0
+
+    @property
+    def is_crowded(self) -> bool:
+        """Whether so many wait that a connection sends no more while some of its own do."""
+        return self.used > CROWDED_BYTES
 
     def take(self, size: int) -> bool:
         """Take bytes; return False, and take none, if there are not enough left. Long runs leave
@@ -283,6 +288,10 @@ class Host(Protocol):
     foreigners: Foreigners  # the servers of other clusters that appear under a member's name
     reply_room: ReplyRoom  # of all connections
     backups: Backups  # that they fetch
+
+    @property
+    def request_room(self) -> RequestRoom:
+        """The room of the requests of all connections."""
 
     @property
     def level(self) -> int:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import threading
+from collections.abc import Callable
 
 from raftline.common.guarded_thread import guarded_thread
 from raftline.common.wakeup import Wakeup
@@ -37,6 +38,7 @@ class Outgoing(OutgoingProtocol):
         self._sending = threading.Lock()  # of who waits for the reader; taken before the other
         self._has_waiter = False  # the connection's thread sleeps on …
         self._moved = Wakeup()
+        self._tell: Callable[[], None] | None = None  # the shared reader, once there is room
 
     # --- the thread that reads: the connection's own, or the shared reader ---------------------
 
@@ -54,6 +56,20 @@ class Outgoing(OutgoingProtocol):
             while self.is_full():
                 self._moved.wait()
             self._has_waiter = False
+
+    def tell_of_room(self, tell: Callable[[], None]) -> bool:
+        """Have this called, by any thread, once a client that sends without reading may send more;
+        return False if it may now. It may be called twice."""
+        self._tell = tell
+        return self.is_full()
+
+    def _has_moved(self) -> None:
+        if self._has_waiter:
+            self._moved.set()
+        tell = self._tell
+        if tell is not None and not self.is_full():
+            self._tell = None
+            tell()
 
     def send_bytes(self, data: bytes) -> None:
         """Send whole lines, or bytes that stand between lines, and wait until they have been taken.
@@ -79,8 +95,8 @@ class Outgoing(OutgoingProtocol):
         except Exception as problem:  # a file that can't be read, for example
             self._cut_off_by(problem)
             has_begun = True
-        if has_begun and self._has_waiter:
-            self._moved.set()
+        if has_begun:
+            self._has_moved()
         return has_begun
 
     def flush(self) -> None:
@@ -88,14 +104,15 @@ class Outgoing(OutgoingProtocol):
         with self._lock:
             if self._is_stuck or not self._sent_replies():
                 return
-        if self._has_waiter:
-            self._moved.set()
+        if self._has_waiter or self._tell is not None:
+            self._has_moved()
 
     def break_off(self) -> None:
         """End the connection; see `ReplySink` and `Holder`. The thread that sends, if there is one,
         ends by that."""
         super().break_off()
         self._moved.set()
+        self._has_moved()
 
     def shut_down(self, how: int = socket.SHUT_RDWR) -> None:
         """End the connection, or one direction of it, and so any wait of a thread on it."""
@@ -154,6 +171,7 @@ class Outgoing(OutgoingProtocol):
             self._cut_off_by(problem)
         room.give(self)
         self._moved.set()
+        self._has_moved()
 
     def _cut_off_by(self, problem: Exception) -> None:
         """End this connection alone, and report what is more than a reader who is gone."""

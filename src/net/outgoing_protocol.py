@@ -90,6 +90,8 @@ class OutgoingProtocol(ReplySink):
         """Whether a client that sends without reading must wait before it may send more."""
         if self._is_stuck or len(self._batches) >= BATCHES_MAX:
             return True
+        if self._batches and self._host.request_room.is_crowded:
+            return True
         return self._added - self._settled >= UNDER_WAY_MAX
 
     def mark_ready(self) -> None:

@@ -8,16 +8,22 @@ When few are busy, each thread reads again.
 
 A connection is read by one thread at any time, so its lines stay in order. The shared reader
 serves reads and writes alone, and never waits for a client. A connection that would make it wait
-gets its thread back, with the lines that are not served yet.
+gets its thread back, with the lines that are not served yet. One that is full, since it sends ahead
+of its replies, is not read on until it has room; a thread of its own would be one more that wants
+the interpreter. The connections take turns, a batch at a time.
 """
 
 from __future__ import annotations
 
 import contextlib
 import select
+import socket
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
+from enum import Enum, auto
+from functools import partial
 from typing import Final, Protocol
 
 from raftline.common.guarded_thread import guarded_thread
@@ -33,6 +39,15 @@ PIECE: Final = 32  # batches of writes that are handed over together: a group se
 LOOK_S: Final = 0.5  # between two looks whether the crowd is gone, while nothing arrives
 
 
+class Ready(Enum):
+    """The state of a connection after its turn."""
+
+    WAITS = auto()  # for bytes
+    HAS_MORE = auto()  # lines, or bytes that the kernel does not know of: it has another turn
+    IS_FULL = auto()  # it has another turn once there is room
+    NEEDS_THREAD = auto()  # its own: something here may wait, or ends
+
+
 class Shareable(Protocol):
     """A connection as the shared reader sees it."""
 
@@ -42,8 +57,11 @@ class Shareable(Protocol):
 
     def fileno(self) -> int: ...
 
-    def take_ready(self, batches: list[Batch], now_s: float) -> bool:
-        """Read what has arrived and add it to `batches`; return whether to go on reading here."""
+    def take_ready(self, batches: list[Batch], now_s: float) -> Ready:
+        """Read what has arrived, unless there is some left, and add a batch of it to `batches`."""
+
+    def tell_of_room(self, tell: Callable[[], None]) -> bool:
+        """Have this called once it is full no longer; return False if it is not."""
 
 
 class SharedReader:
@@ -64,7 +82,12 @@ class SharedReader:
         self._warn = warn
         self._crowd = crowd
         self._epoll = select.epoll()
+        self._bell, self._bell_end = socket.socketpair()  # rung by whoever has a turn for it
+        self._epoll.register(self._bell.fileno(), select.EPOLLIN)
+        self._is_asleep = False  # or about to be
         self._parked: dict[int, Shareable] = {}
+        self._full: set[int] = set()  # of these; the kernel is not asked about them
+        self._again: deque[int] = deque()  # whose turn comes without the kernel
         self._lock = threading.Lock()  # for `_parked`, and the beginning and end of the thread
         self._runner: threading.Thread | None = None
         self._is_closed = False
@@ -76,17 +99,22 @@ class SharedReader:
 
     # --- a connection's own thread -----------------------------------------------------------
 
-    def park(self, connection: Shareable) -> bool:
+    def park(self, connection: Shareable, *, has_read: bool = False) -> bool:
         """Read for a connection until its thread, which calls this, must go on by itself.
 
-        Returns False at once if there is no crowd. Nothing of a line may have been read yet.
+        Returns False at once if there is no crowd. Nothing of a line may have been read yet, unless
+        `has_read`: then what was read is served first. So of a crowd that comes at once few threads
+        serve what they read, and the others sleep.
         """
         self._note(connection, time.monotonic())
-        if self._senders_before < self._crowd or connection.private_until > self._window:
+        crowd = max(self._senders, self._senders_before) if has_read else self._senders_before
+        if crowd < self._crowd or connection.private_until > self._window:
             return False
         with self._lock:
             if self._is_closed or not self._begin() or not self._register(connection):
                 return False
+        if has_read:
+            self._has_room(connection.fileno())
         return connection.resume.acquire()
 
     def _register(self, connection: Shareable) -> bool:
@@ -116,6 +144,13 @@ class SharedReader:
         """Give every connection back to its thread, soon, and take none any more."""
         with self._lock:
             self._is_closed = True
+            if self._runner is None:
+                self._close_files()
+
+    def _close_files(self) -> None:
+        self._epoll.close()
+        self._bell.close()
+        self._bell_end.close()
 
     def _ended_by(self, error: Exception) -> None:
         self._warn(f"the shared reader ended: {error!r}; each connection reads for itself")
@@ -126,7 +161,10 @@ class SharedReader:
         """Read until `close`. However this thread ends, no connection is left to it."""
         try:
             while not self._is_closed:
-                self._serve(self._epoll.poll(LOOK_S))
+                self._is_asleep = True  # before the look at who rings
+                ready = self._epoll.poll(0 if self._again else LOOK_S)
+                self._is_asleep = False
+                self._serve(ready)
         finally:
             with self._lock:  # in one step: the next connection that comes begins another thread
                 parked = [self._take_out(descriptor) for descriptor in list(self._parked)]
@@ -134,7 +172,7 @@ class SharedReader:
             for connection in parked:
                 connection.resume.release()
             if self._is_closed:
-                self._epoll.close()
+                self._close_files()
 
     def _serve(self, ready: Sequence[tuple[int, int]]) -> None:
         """Take the lines of the connections that are ready, and hand them over."""
@@ -142,15 +180,11 @@ class SharedReader:
         batches: list[Batch] = []
         leaving: list[int] = []  # given back after the lines before are handed over, in order
         owes_submit = False  # batches were handed over, and nobody was asked to serve them
-        if ready and now_s >= self._window_end_s:
+        turns = self._turns(ready)
+        if turns and now_s >= self._window_end_s:
             self._end_window(now_s)
-        for descriptor, _ in ready:
-            connection = self._parked[descriptor]
-            if connection.last_window != self._window:
-                connection.last_window = self._window
-                self._senders += 1
-            if not connection.take_ready(batches, now_s):
-                connection.private_until = self._window + PRIVATE_WINDOWS
+        for descriptor in turns:
+            if not self._takes(descriptor, batches, now_s):
                 leaving.append(descriptor)
             if len(batches) >= PIECE and not batches[0].is_read:
                 self._hand_over(batches, more_come=True)
@@ -160,10 +194,56 @@ class SharedReader:
             self._hand_over(batches, more_come=False)
         for descriptor in leaving:
             self._give_back(descriptor)
-        if not ready:
+        if not turns:
             self._end_window(now_s)
         if self._calm >= CALM_WINDOWS:
             self._give_all_back()
+
+    def _turns(self, ready: Sequence[tuple[int, int]]) -> Sequence[int]:
+        """Return the connections whose turn it is, each once."""
+        if not self._again and all([descriptor in self._parked for descriptor, _ in ready]):
+            return [descriptor for descriptor, _ in ready]  # nearly always
+        turns = {descriptor: None for descriptor, _ in ready}
+        for _ in range(len(self._again)):
+            turns[self._again.popleft()] = None
+        bell = self._bell.fileno()
+        if bell in turns:
+            del turns[bell]
+            self._bell.recv(1 << 10, socket.MSG_DONTWAIT)
+        return [descriptor for descriptor in turns if descriptor in self._parked]
+
+    def _takes(self, descriptor: int, batches: list[Batch], now_s: float) -> bool:
+        """Give a connection its turn; return whether it is read here from now on."""
+        connection = self._parked[descriptor]
+        if connection.last_window != self._window:
+            connection.last_window = self._window
+            self._senders += 1
+        state = connection.take_ready(batches, now_s)
+        if state is Ready.WAITS and not self._full:
+            return True  # nearly always
+        if state is Ready.NEEDS_THREAD:
+            connection.private_until = self._window + PRIVATE_WINDOWS
+            return False
+        if state is Ready.IS_FULL:
+            if descriptor not in self._full:
+                self._full.add(descriptor)
+                self._epoll.modify(descriptor, 0)
+            if not connection.tell_of_room(partial(self._has_room, descriptor)):
+                self._again.append(descriptor)
+        elif state is Ready.HAS_MORE:
+            self._again.append(descriptor)
+        elif descriptor in self._full:
+            self._full.remove(descriptor)
+            self._epoll.modify(descriptor, select.EPOLLIN)
+        return True
+
+    def _has_room(self, descriptor: int) -> None:
+        """Have a connection's turn come; by any thread."""
+        self._again.append(descriptor)
+        if self._is_asleep:
+            self._is_asleep = False
+            with contextlib.suppress(OSError):  # it is closed
+                self._bell_end.send(b"1", socket.MSG_DONTWAIT)
 
     def _hand_over(self, batches: Sequence[Batch], *, more_come: bool) -> None:
         """Have batches served. After an error nobody knows which of them are: their connections
@@ -189,6 +269,7 @@ class SharedReader:
 
     def _take_out(self, descriptor: int) -> Shareable:
         """Read a connection no more; the caller holds the lock, and then resumes its thread."""
+        self._full.discard(descriptor)
         with contextlib.suppress(OSError):
             self._epoll.unregister(descriptor)
         return self._parked.pop(descriptor)
@@ -207,5 +288,6 @@ class SharedReader:
         """Begin another window."""
         self._window_end_s = now_s + WINDOW_S
         self._window += 1
-        self._calm = self._calm + 1 if 2 * self._senders < self._crowd else 0
-        self._senders_before, self._senders = self._senders, 0
+        busy = self._senders + len(self._full)
+        self._calm = self._calm + 1 if 2 * busy < self._crowd else 0
+        self._senders_before, self._senders = busy, 0

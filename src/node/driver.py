@@ -58,6 +58,7 @@ class Driver:
         self._queue = RequestQueue(
             hold_ms, self.measures, clock=clock, is_long=partial(is_long, logmanager.store)
         )
+        self.request_room = self._queue.room
         self._wakeup = Wakeup()
         self._sleep = OwnerSleep(self._wakeup.set)
         self.apart = threading.Lock()  # taken before `core`: no entry is applied without that
@@ -198,7 +199,8 @@ class Driver:
             self._step(self._rounds.keep_time)
         with self.core:
             self._turn_all_away()
-        self._rounds.flush_replies()
+        while self._rounds.ready_sinks:
+            self._rounds.flush_replies()
 
     def _look(self) -> None:
         """Have written what a step added. Serve what is new and need not wait; then send the

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
+from heapq import heapify, heappop, heapreplace
 
 from raftline.net.host import SHORT, Batch, ReplySink, RequestRoom
 from raftline.node.clock import SYSTEM, Clock
@@ -15,6 +16,7 @@ from raftline.wire.limits import (
     LONG_UNDER_WAY_BYTES,
     LONG_WORK_BYTES,
     QUEUED_BYTES,
+    READS_TOGETHER,
     WRITES_TOGETHER,
 )
 from raftline.wire.protocol import STOPPING, TOO_MUCH_WAITS, no_leader, outcome_unknown
@@ -94,6 +96,71 @@ class LongWrites:
                     del self.waiting[sink]
 
 
+class ConnectionTurns:
+    """The turns of the connections, where more waits than is served together.
+
+    Half of what is served goes by start-time fair queueing (Goyal, Vin and Cheng, 1996): the run
+    goes first whose connection was served least. The other half is for the shortest runs, one of
+    each connection. So a connection with one request at a time is served at once, however many
+    others send packets of them, and none waits for ever.
+    """
+
+    def __init__(self) -> None:
+        self._now = 0  # requests that a connection was served which always had some here
+        self._served: dict[object, int] = {}  # by connection, where that is more than `_now`
+
+    def leave_some(self, taken: list[Batch], waiting: deque[Batch], together: int) -> list[Batch]:
+        """Return the runs that are served now; put the others back, before those that came
+        since."""
+        if sum([len(batch.commands) for batch in taken]) <= together:
+            self._served.clear()
+            return taken
+        runs = dict[object, deque[Batch]]()
+        for batch in taken:
+            runs.setdefault(batch.reply_sink or batch, deque()).append(batch)
+        chosen = self._in_turn(runs, together // 2)
+        short = sorted([(len(own[0].commands), sink) for sink, own in runs.items()], key=_size)
+        count = together // 2
+        for size, sink in short:
+            count -= size
+            if count < 0:
+                break
+            self._serve(runs[sink].popleft(), sink, chosen)
+        self._served = {sink: count for sink, count in self._served.items() if count > self._now}
+        served = set(chosen)
+        waiting.extendleft([batch for batch in reversed(taken) if batch not in served])
+        return chosen
+
+    def _in_turn(self, runs: dict[object, deque[Batch]], together: int) -> list[Batch]:
+        """Take so many requests from those that were served least."""
+        turns = [(self._start(sink), place, sink) for place, sink in enumerate(runs)]
+        heapify(turns)
+        chosen = list[Batch]()
+        count = 0
+        while turns and count < together:
+            self._now, place, sink = turns[0]
+            own = runs[sink]
+            count += len(own[0].commands)
+            self._serve(own.popleft(), sink, chosen)
+            if own:
+                heapreplace(turns, (self._start(sink), place, sink))
+            else:
+                heappop(turns)
+                del runs[sink]
+        return chosen
+
+    def _start(self, sink: object) -> int:
+        return max(self._now, self._served.get(sink, 0))
+
+    def _serve(self, batch: Batch, sink: object, chosen: list[Batch]) -> None:
+        self._served[sink] = self._start(sink) + len(batch.commands)
+        chosen.append(batch)
+
+
+def _size(run: tuple[int, object]) -> int:
+    return run[0]
+
+
 class RequestQueue:
     """Keeps every batch in one place until it was answered or handed out again.
 
@@ -111,6 +178,7 @@ class RequestQueue:
         self._now_s = clock.reader_s()
         self._hold_ms = hold_ms
         self._long = LongWrites(is_long)
+        self._write_turns, self._read_turns = ConnectionTurns(), ConnectionTurns()
         self.room = RequestRoom(bytes_max)
         self._measures = measures or Measures()
         # New ones, each kind in its order; only `put`, `take` and `leave_some` change these.
@@ -182,25 +250,13 @@ class RequestQueue:
             self._long.forget_answered()
             self.let_long_go()
 
-    def leave_some(self, writes: list[Batch]) -> list[Batch]:
-        """Return those of the writes taken that are proposed now. Of very many the connections have
-        one run in turn, and the others wait again, before those that came since."""
-        count = sum([len(batch.commands) for batch in writes])
-        if count <= WRITES_TOGETHER:
-            return writes
-        taken, runs = list[Batch](), OrderedDict[ReplySink | None, deque[Batch]]()
-        for batch in writes:
-            runs.setdefault(batch.reply_sink, deque()).append(batch)
-        count = 0
-        while runs and count < WRITES_TOGETHER:
-            sink, own = runs.popitem(last=False)
-            taken.append(own.popleft())
-            count += len(taken[-1].commands)
-            if own:
-                runs[sink] = own
-        for own in reversed(runs.values()):
-            self.writes.extendleft(reversed(own))
-        return taken
+    def leave_writes(self, writes: list[Batch]) -> list[Batch]:
+        """Return those of the writes taken that are proposed now; the others wait again."""
+        return self._write_turns.leave_some(writes, self.writes, WRITES_TOGETHER)
+
+    def leave_reads(self, reads: list[Batch], waiting: deque[Batch]) -> list[Batch]:
+        """Return those of the reads taken that share the next round; the others wait again."""
+        return self._read_turns.leave_some(reads, waiting, READS_TOGETHER)
 
     def let_long_go(self) -> None:
         """Put long writes with the others, as many as may be under way beside those that are."""

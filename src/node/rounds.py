@@ -17,6 +17,8 @@ from raftline.node.writer import DiskTask, Durable
 from raftline.raft.log import Snapshot
 from raftline.raft.view import NodeView
 
+FLUSH_S = 0.025  # for which a thread sends replies; the owner sends the rest, as long at a time
+LOOK_AFTER = 16  # connections, between two looks at the time
 LATE_LOOK_MS = 1000  # between two looks for requests that nobody could answer in time
 
 
@@ -124,7 +126,9 @@ class Rounds:
             sleep.wake()
 
     def flush_replies(self) -> None:
-        """Send the replies that the steps before have completed, then the events."""
+        """Send the replies that the steps before have completed, then the events. Of very many
+        the owner sends the rest: this thread may be one that brings a follower's answers."""
+        end_s, sent = 0.0, 0
         while self.ready_sinks:
             try:
                 sink = self.ready_sinks.popleft()
@@ -134,6 +138,13 @@ class Rounds:
                 sink.flush()
             except Exception:  # no memory, perhaps: this connection ends, and this thread goes on
                 sink.break_off()
+            sent += 1
+            if sent % LOOK_AFTER == 0 and self.ready_sinks:
+                now_s = self._now_s()
+                end_s = end_s or now_s + FLUSH_S
+                if now_s >= end_s:
+                    self._sleep.wake()
+                    break
         stepper, queue, groups = self._stepper, self._queue, self._stepper.write_groups
         is_over = groups.replies_leave and groups.replied(self._now_s())
         if is_over and (queue.writes or queue.reads):

@@ -24,7 +24,7 @@ from raftline.common.version import VERSION
 from raftline.common.wakeup import Wakeup
 from raftline.logmanager import LogManager
 from raftline.net.backups import Backups
-from raftline.net.host import Batch, Orders, Origin, ReplySink
+from raftline.net.host import Batch, Orders, Origin, ReplySink, RequestRoom
 from raftline.net.levels import Builds, Foreigners, ask_level
 from raftline.net.listener import Listener
 from raftline.net.peers import Peer, PeerBook, Speakers
@@ -310,6 +310,10 @@ class Server:
             facts["secret"] = "require" if self.peer_auth.is_required else "offer"
             facts["unproven"] = [] if self.is_down else self.book.unproven()
         return "STATUS response: " + json.dumps(facts)
+
+    @property
+    def request_room(self) -> RequestRoom:
+        return self.driver.request_room
 
     @property
     def level(self) -> int:

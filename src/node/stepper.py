@@ -350,13 +350,14 @@ class Stepper:
         if not self._node.takes_proposals:
             self._queue.hold(writes + changes, now)
         else:
-            if writes := self._queue.leave_some(writes):
+            if writes := self._queue.leave_writes(writes):
                 self._propose(writes, now)
             for batch in changes:
                 self._change(batch, now)
-        if leased:
+        queue = self._queue
+        if leased := queue.leave_reads(leased, queue.others):
             self.carry_out(self._node.step(Read(leased, by_lease=True), now))
-        if by_round:
+        if by_round := queue.leave_reads(by_round, queue.reads):
             self.carry_out(self._node.step(Read(by_round), now))
 
     def _propose(self, batches: list[Batch], now: int) -> None:

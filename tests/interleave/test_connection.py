@@ -7,10 +7,10 @@ that each parks and gets its own thread back again and again.
 from __future__ import annotations
 
 import contextlib
-import select
 import socket
 import threading
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 from unittest import mock
 
@@ -22,7 +22,7 @@ from raftline.net.shared_reader import SharedReader
 from tests.fake_host import FakeHost
 from tests.interleave.explore import check_interleavings, first_failure, seeds
 from tests.interleave.threads import Thread
-from tests.interleave.wires import Epoll, Wire, connected
+from tests.interleave.wires import Wire, connected, reader_for
 
 LINES = (connections, shared_reader, outgoing, outgoing_protocol, server_protocol)
 CLIENTS = 2
@@ -43,8 +43,7 @@ class Scene:
         self.waiting: list[Batch] = []
         self.has_come, self.is_over = threading.Event(), False
         self.host: Any = FakeHost(submit=self.submit)
-        with mock.patch.object(select, "epoll", return_value=Epoll(nears)):
-            self.reader = kind(self.submit, crowd=0)
+        self.reader = reader_for(nears, partial(kind, self.submit, crowd=0))
 
     def submit(self, *batches: Batch, more_come: bool = False) -> None:
         self.waiting.extend(batches)

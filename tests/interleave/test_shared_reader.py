@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import contextlib
-import select
 import socket
 import threading
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
-from unittest import mock
 
 import pytest
 
 from raftline.net import shared_reader
 from raftline.net.host import Batch
-from raftline.net.shared_reader import LOOK_S, SharedReader
+from raftline.net.shared_reader import LOOK_S, Ready, SharedReader
 from tests.interleave.explore import check_interleavings, first_failure, seeds
 from tests.interleave.threads import Stuck
-from tests.interleave.wires import Epoll, Wire, connected
+from tests.interleave.wires import Wire, connected, reader_for
 
 LINES = (shared_reader,)
 CONNECTIONS = 3
@@ -35,6 +35,8 @@ class Connection:
         self._reader, self._near = reader, near
         self.served = served
         self._is_read = False
+        self.fills = False  # one line at a time
+        self._is_full, self._tell = False, None
         self.is_broken = False
         self.thread = threading.Thread(target=self._serve, name=f"connection {near.fileno()}")
 
@@ -63,14 +65,27 @@ class Connection:
 
     # --- by the shared reader, as `Shareable` and as the sink of its batches --------------------
 
-    def take_ready(self, batches: list[Batch], now_s: float) -> bool:
+    def take_ready(self, batches: list[Batch], now_s: float) -> Ready:
+        if self._is_full:
+            return Ready.IS_FULL
         if self._near._in.data[:1] in (END, b""):
-            return False
+            return Ready.NEEDS_THREAD
         line = self._read(socket.MSG_DONTWAIT)
         self.served.append(line)
         sink: Any = self
         batches.append(Batch([line.decode()], is_read=False, reply_sink=sink))
-        return True
+        self._is_full = self.fills
+        return Ready.HAS_MORE if self._near._in.data else Ready.WAITS
+
+    def tell_of_room(self, tell: Callable[[], None]) -> bool:
+        self._tell = tell
+        return self._is_full
+
+    def answer(self) -> None:
+        """Make room, as the thread does that sends the replies."""
+        self._is_full, tell = False, self._tell
+        if tell is not None:
+            tell()
 
     def mark_ready(self) -> None:
         pass
@@ -93,9 +108,30 @@ class WithoutHandlers(SharedReader):
         self._submit(*batches, more_come=more_come)
 
 
-def clients_send(kind: type[SharedReader] = SharedReader, fails_at: int = -1) -> None:
-    """Clients send lines. Each is served in order, once, or its connection has ended."""
+def send(far: Wire) -> None:
+    with contextlib.suppress(OSError):  # it has ended
+        for number in range(LINES_SENT):
+            far.send(b"%d" % number)
+        far.send(END)
+
+
+def answer(asked: deque[Batch], connections: Sequence[Connection]) -> None:
+    """Make room for each batch, until all threads have ended."""
+    while any(one.thread.is_alive() for one in connections):
+        if asked:
+            sink: Any = asked.popleft().reply_sink
+            sink.answer()
+        else:
+            threading.Event().wait(0.01)
+
+
+def clients_send(
+    kind: type[SharedReader] = SharedReader, fails_at: int = -1, *, far_ahead: bool = False
+) -> None:
+    """Clients send lines. Each is served in order, once, or its connection has ended. Of those that
+    send `far_ahead` one line at a time is read, and another thread answers it."""
     pairs = [connected() for _ in range(CONNECTIONS)]
+    asked: deque[Batch] = deque()
     count = 0
 
     def submit(*batches: Batch, more_come: bool = False) -> None:
@@ -103,15 +139,9 @@ def clients_send(kind: type[SharedReader] = SharedReader, fails_at: int = -1) ->
         count += 1
         if count == fails_at:
             raise MemoryError
+        asked.extend(batches)
 
-    def send(far: Wire) -> None:
-        with contextlib.suppress(OSError):  # it has ended
-            for number in range(LINES_SENT):
-                far.send(b"%d" % number)
-            far.send(END)
-
-    with mock.patch.object(select, "epoll", return_value=Epoll([near for near, _ in pairs])):
-        reader = kind(submit, crowd=0)
+    reader = reader_for([near for near, _ in pairs], partial(kind, submit, crowd=0))
     served: list[list[bytes]] = [[] for _ in pairs]
     connections = [
         Connection(reader, near, lines) for (near, _), lines in zip(pairs, served, strict=True)
@@ -120,7 +150,10 @@ def clients_send(kind: type[SharedReader] = SharedReader, fails_at: int = -1) ->
         threading.Thread(target=send, args=(far,), name=f"client {number}")
         for number, (_, far) in enumerate(pairs)
     ]
-    for thread in (*clients, *(one.thread for one in connections)):
+    driver = threading.Thread(target=answer, args=(asked, connections), name="driver")
+    for one in connections:
+        one.fills = far_ahead
+    for thread in (*clients, *(one.thread for one in connections), *[driver] * far_ahead):
         thread.start()
     for one in connections:
         one.thread.join()
@@ -142,6 +175,15 @@ def it_fails_once(kind: type[SharedReader] = SharedReader) -> None:
 @seeds(100, 30_000)
 def test_lines_are_served_in_order_and_each_thread_comes_back(seeds: range) -> None:
     check_interleavings(clients_send, seeds, LINES)
+
+
+def they_send_far_ahead() -> None:
+    clients_send(far_ahead=True)
+
+
+@seeds(100, 30_000)
+def test_who_sends_far_ahead_is_read_again_once_there_is_room(seeds: range) -> None:
+    check_interleavings(they_send_far_ahead, seeds, LINES)
 
 
 @seeds(100, 30_000)

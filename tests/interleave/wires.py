@@ -6,9 +6,11 @@ import contextlib
 import itertools
 import select
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
+from unittest import mock
 
+from raftline.net.shared_reader import SharedReader
 from tests.interleave.threads import Broken, Thread
 
 
@@ -132,22 +134,40 @@ class Epoll:
         """Know the wires that may be registered, by their numbers."""
         self._known = {wire.fileno(): wire for wire in wires}
         self._registered: dict[int, Wire] = {}
+        self._silent: set[int] = set()  # that are not asked about
         self._is_closed = False
 
     def register(self, number: int, _: int) -> None:
         Thread.schedule.step()
         self._registered[number] = self._known[number]
 
+    def modify(self, number: int, events: int) -> None:
+        Thread.schedule.step()
+        assert number in self._registered
+        (self._silent.discard if events else self._silent.add)(number)
+
     def unregister(self, number: int) -> None:
         Thread.schedule.step()
         self._registered.pop(number)
+        self._silent.discard(number)
 
     def poll(self, timeout: float) -> list[tuple[int, int]]:
         def ready() -> list[int]:
-            return [number for number, wire in self._registered.items() if wire.is_readable]
+            asked = self._registered.keys() - self._silent
+            return sorted(number for number in asked if self._registered[number].is_readable)
 
         Thread.schedule.block(lambda: bool(ready()), timeout)
         return [(number, select.EPOLLIN) for number in ready()]
 
     def close(self) -> None:
         self._is_closed = True
+
+
+def reader_for(wires: list[Wire], make: Callable[[], SharedReader]) -> SharedReader:
+    """Make a shared reader for these wires."""
+    bell = connected()
+    with (
+        mock.patch.object(select, "epoll", return_value=Epoll([bell[0], *wires])),
+        mock.patch.object(socket, "socketpair", return_value=bell),
+    ):
+        return make()

@@ -13,6 +13,7 @@ import pytest
 from raftline.common.wakeup import PAUSE_S, Breathe, give_way, no_pause
 from raftline.logmanager import LogManager
 from raftline.net.host import Batch
+from raftline.node import stepper
 from raftline.node.applying import PAUSE_S_MAX, SLICE_S
 from raftline.node.driver import Driver
 from raftline.raft.effects import Effects, HardState
@@ -174,8 +175,9 @@ class Slow:
 
 
 @pytest.fixture
-def leader() -> Slow:
+def leader(monkeypatch: pytest.MonkeyPatch) -> Slow:
     """A leader whose followers hold many heavy entries, of which it has applied the first."""
+    monkeypatch.setattr(stepper, "WRITES_UNDER_WAY", 2 * HEAVY)  # else the next ones wait for these
     slow = Slow(established("s1"))
     slow.driver.submit(slow.heavy)
     first = slow.index

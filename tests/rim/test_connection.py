@@ -101,7 +101,8 @@ class Scene:
 def scene(request: pytest.FixtureRequest) -> Iterator[Scene]:
     one = Scene()
     if request.param == "shared reader":
-        one = Scene(shared_reader=SharedReader(lambda *found: one.host.submit(*found), crowd=0))
+        reader = SharedReader(lambda *found, more_come: one.host.submit(*found), crowd=0)
+        one = Scene(shared_reader=reader)
     yield one
     one.end()
 

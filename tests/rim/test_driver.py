@@ -573,3 +573,28 @@ def test_events_that_find_no_memory_stop_the_node() -> None:
     assert rim.has_failed.wait(DEADLINE_S)
     assert [type(error) for error in rim.failed] == [MemoryError]
     driver.stop(DEADLINE_S)
+
+
+def test_who_brings_an_answer_sends_some_replies_and_the_owner_the_rest() -> None:
+    """Else a crowd of clients holds up the acknowledgements of a follower."""
+    driver = driver_of_s1(FakeRim(), heartbeat_ms=50_000)
+    senders: list[str] = []
+    left = 120
+
+    class Sink:
+        def flush(self) -> None:
+            """Send, and have more to send, as long as the crowd asks."""
+            nonlocal left
+            senders.append(threading.current_thread().name)
+            time.sleep(0.001)
+            left -= 1
+            if left > 0:
+                driver.ready_sinks.append(sink)
+
+    sink: Any = Sink()
+    driver.ready_sinks.extend([sink, sink])
+    driver._rounds.flush_replies()
+    eventually(lambda: not driver.ready_sinks and left <= 0, "all replies")
+    assert "s1 owner" in senders
+    assert senders.count(threading.current_thread().name) < len(senders)
+    driver.stop(DEADLINE_S)

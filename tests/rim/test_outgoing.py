@@ -12,6 +12,7 @@ import pytest
 from raftline.net.host import SHORT, Batch
 from raftline.net.outgoing import Outgoing
 from raftline.net.outgoing_protocol import BATCHES_MAX
+from raftline.wire.limits import CROWDED_BYTES
 from raftline.wire.protocol import NOT_REACHED
 from raftline.wire.replies import RequestOutcome, outcome_of
 from raftline_course.harness.processes import eventually
@@ -183,6 +184,16 @@ def test_who_holds_the_core_never_waits_for_a_sender(line: Line) -> None:
         holder.join(DEADLINE_S)
         assert not holder.is_alive()
     assert late.replies == [NOT_REACHED]
+
+
+def test_a_client_with_requests_here_sends_no_more_while_very_much_waits(line: Line) -> None:
+    assert line.host.request_room.take(CROWDED_BYTES + 1)
+    assert not line.outgoing.is_full()  # however much others send
+    batch = line.ask("set a 1")
+    assert line.outgoing.is_full()
+    batch.answer_all("A")
+    line.host.flush()
+    assert not line.outgoing.is_full()
 
 
 class Pieces:

@@ -21,6 +21,7 @@ from raftline.wire.limits import (
     LONG_QUEUED_BYTES,
     LONG_UNDER_WAY_BYTES,
     PEER_LINE_BYTES,
+    READS_TOGETHER,
     VALUE_BYTES,
     WRITES_TOGETHER,
 )
@@ -358,16 +359,45 @@ def test_connections_take_turns_where_very_many_short_writes_wait() -> None:
     size = WRITES_TOGETHER // 8
     many = [Batch(["set k v"] * size, is_read=False, reply_sink=greedy) for _ in range(32)]
     queue.put(*many, short := short_run(other))
-    proposed = queue.leave_some(take(queue))
-    assert short in proposed[:2]
-    assert len(proposed) == 8 + 1
+    proposed = queue.leave_writes(take(queue))
+    assert short in proposed
+    assert len(proposed) <= 8 + 1
     later = short_run(other)
     queue.put(later)
     rest = take(queue)
     assert [run for run in (*proposed, *rest) if run.reply_sink is greedy] == many
     assert rest[-1] is later
     few = rest[:8]
-    assert queue.leave_some(few) is few
+    assert queue.leave_writes(few) is few
+
+
+def test_one_request_goes_before_the_packets_of_many_connections_and_again_and_again() -> None:
+    queue, one = RequestQueue(hold_ms=1000), Sink()
+    packet = ["set k v"] * (WRITES_TOGETHER // 4)
+    sinks = [Sink() for _ in range(50)]
+    served: list[ReplySink | None] = []
+    queue.put(*[Batch(packet, is_read=False, reply_sink=sink) for sink in sinks])
+    for _ in range(50):
+        queue.put(single := short_run(one))
+        proposed = queue.leave_writes(take(queue))
+        assert single in proposed
+        packets = [batch.reply_sink for batch in proposed if batch is not single]
+        queue.put(*[Batch(packet, is_read=False, reply_sink=sink) for sink in packets])
+        served += packets
+    counts = [served.count(sink) for sink in sinks]
+    assert min(counts) >= 1  # none waits for ever
+
+
+def test_reads_take_turns_as_writes_do() -> None:
+    queue, one = RequestQueue(hold_ms=1000), Sink()
+    packet = ["get k"] * (READS_TOGETHER // 4)
+    many = [Batch(packet, is_read=True, reply_sink=Sink()) for _ in range(20)]
+    single = Batch(["get k"], is_read=True, reply_sink=one)
+    queue.put(*many, single)
+    confirmed = queue.leave_reads(take(queue), queue.reads)
+    assert single in confirmed
+    assert sum(len(batch.commands) for batch in confirmed) <= READS_TOGETHER + len(packet)
+    assert take(queue) == [batch for batch in many if batch not in confirmed]
 
 
 def test_the_longest_command_is_taken_and_fits_a_line_between_nodes() -> None:

@@ -166,8 +166,11 @@ def test_a_client_that_sends_without_reading_is_not_read_any_more(crowd: Crowd) 
         scene.say(f"c@set a {number}\n")
         eventually(lambda n=number: len(scene.batches) > begun + n, "its batch")  # type: ignore[misc]
     scene.say("c@set a more\n")
-    eventually(lambda: crowd.parked() == 2, "the thread of this connection waits for room")
+    eventually(lambda: scene.connection.fileno() in crowd.reader._full, "it waits for room")
+    crowd.scenes[1].say("c@set b 1\n")
+    eventually(lambda: crowd.scenes[1].batches[-1].commands == ["set b 1"], "others are read")
     assert len(scene.batches) == begun + BATCHES_MAX
+    assert crowd.parked() == 3  # a thread of its own would want the interpreter
     scene.answer(begun, "done")
     eventually(lambda: len(scene.batches) == begun + BATCHES_MAX + 1, "room for one more")
     assert scene.batches[-1].commands == ["set a more"]

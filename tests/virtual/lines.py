@@ -15,7 +15,7 @@ from raftline.access.secret import NO_AUTH, PeerAuth
 from raftline.access.tls import Tls
 from raftline.net.admission import Admission
 from raftline.net.backups import Backups
-from raftline.net.host import Batch, Orders, Origin, ReplySink
+from raftline.net.host import Batch, Orders, Origin, ReplySink, RequestRoom
 from raftline.net.levels import Foreigners
 from raftline.net.outgoing_protocol import OutgoingProtocol
 from raftline.net.peers import Speakers
@@ -77,6 +77,10 @@ class Doors:
         self.observed_incarnation = 0  # of the node that these observe
         self.submitted: list[Batch] = []  # some have an answer by now
         self.mark_ready: Callable[[ReplySink], None] = host.mark_ready
+
+    @property
+    def request_room(self) -> RequestRoom:
+        return self._host.queue.room
 
     @property
     def level(self) -> int:
