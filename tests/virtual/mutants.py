@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "src"))
 
 from tests.mutants.listed import ROOT, Mutant, mutants
 from tests.mutants.run import Tree
-from tests.virtual.plan import FAULTS, LATER_FAULTS
+from tests.virtual.plan import FAULTS, LATER_FAULTS, RARE_FAULTS
 from tests.virtual.schedule import SimulationFailed, run
 
 # What runs in a schedule as it does in a node.
@@ -48,7 +48,7 @@ FOUND = re.compile(r"^found (\S+) (.*)", re.MULTILINE)
 def hunt(seconds: float, lockers: int = 0) -> str:
     """Run schedules for so many seconds of the processor: one of all kinds of faults, then one of
     a single kind, each in turn. Return how the first one failed, or ""."""
-    kinds, began_s = itertools.cycle((*LATER_FAULTS, *FAULTS)), time.process_time()
+    kinds, began_s = itertools.cycle((*LATER_FAULTS, *FAULTS, *RARE_FAULTS)), time.process_time()
     for seed in itertools.count():
         for faults in ((), (next(kinds),)):
             if time.process_time() > began_s + seconds:

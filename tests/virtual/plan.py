@@ -38,6 +38,7 @@ FAULTS = (
     "die writing",
 )
 LOCKERS_SHARE = 1 / 8  # of schedules
+RARE_SHARE = 1 / 4  # of schedules have one of the rare faults; the others stay what they were
 NEVER = 1 << 40
 LITTLE_ROOM = 1 << 18  # bytes of requests that wait, where crowds come
 FEW_STEPS = 30  # may wait for a disk, where disks hang: a schedule is too short for many
@@ -54,7 +55,7 @@ RARE_FAULTS = (
     "older files",
     "foreign files",
     "crowd",
-)  # by name alone
+)  # picked after all else
 ALL_FAULTS = FAULTS + LATER_FAULTS + RARE_FAULTS
 
 
@@ -200,6 +201,10 @@ def pick_plan(chance: random.Random, nodes: int | None = None, faults: Sequence[
     plan = replace(plan, long_ms=chance.choice([0, 0, 0, 1000]))
     later += ["full disk"] * (chance.choice([0, 0, 1]) if not faults else 0)
     plan = replace(plan, faults=plan.faults + later)
+    if chance.random() < LOCKERS_SHARE:
+        plan = with_lockers(plan, 2)
+    if not faults and chance.random() < RARE_SHARE:
+        plan = replace(plan, faults=[*plan.faults, chance.choice(RARE_FAULTS)])
     if "hung disk" in plan.faults:
         plan = replace(plan, waiting_max=FEW_STEPS)
     if "crowd" in plan.faults:
@@ -207,7 +212,7 @@ def pick_plan(chance: random.Random, nodes: int | None = None, faults: Sequence[
         options = replace(plan.options, batch_entries=2000, batch_bytes=1 << 20, window=8)
         plan = replace(plan, options=options, queued_bytes=LITTLE_ROOM, apply_max=4096)
         plan = replace(plan, slow_entries=False)
-    return with_lockers(plan, 2) if chance.random() < LOCKERS_SHARE else plan
+    return plan
 
 
 def with_lockers(plan: Plan, count: int) -> Plan:

@@ -1,0 +1,40 @@
+"""Disks that hang or are slow, files that vanish, go back or are another cluster's, and crowds."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.at_night import at_night
+from tests.virtual.plan import RARE_FAULTS
+from tests.virtual.seeds import counts_of
+
+# The first seeds at which each fault had an effect when the code did not withstand it yet.
+SEEDS = {
+    "hung disk": (2, 5, 7, 8, 16, 23),
+    "slow syncs": (46,),
+    "gone log": (5,),
+    "older files": (8, 34, 36, 41, 51),
+    "foreign files": (7, 23, 27, 47, 56),
+    "crowd": (9, 16, 17, 25),
+}
+EFFECTS = {
+    "hung disk": "disks that hang",
+    "slow syncs": "leaders judged under slow disks",
+    "gone log": "logs taken",
+    "older files": "older files put back",
+    "foreign files": "foreign files",
+    "crowd": "lines sent at once",
+}
+
+
+@pytest.mark.parametrize("kind", RARE_FAULTS)
+def test_a_cluster_comes_through_rare_faults(kind: str) -> None:
+    for seed in SEEDS[kind]:
+        counts = counts_of(seed, 1, faults=[kind])
+        assert counts[EFFECTS[kind]] > 0, f"seed {seed} has nothing of {kind}"
+
+
+@pytest.mark.parametrize("kind", RARE_FAULTS)
+@pytest.mark.parametrize(("first", "count"), at_night((0, 100)))
+def test_many_schedules_come_through_rare_faults(kind: str, first: int, count: int) -> None:
+    assert counts_of(first, count, faults=[kind])[EFFECTS[kind]] > 0
