@@ -125,13 +125,14 @@ class RequestRoom:
 
     def __init__(self, bytes_max: int) -> None:
         self._bytes_max = bytes_max
+        self._crowded = min(CROWDED_BYTES, bytes_max // 4)
         self._lock = threading.Lock()
         self.used = 0
 
     @property
     def is_crowded(self) -> bool:
         """Whether so many wait that a connection sends no more while some of its own do."""
-        return self.used > CROWDED_BYTES
+        return self.used > self._crowded
 
     def take(self, size: int) -> bool:
         """Take bytes; return False, and take none, if there are not enough left. Long runs leave

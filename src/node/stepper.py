@@ -184,19 +184,19 @@ class Stepper:
             len(queue.writes),
             len(queue.reads),
             is_writing=writes.is_busy,
-            is_full=writes.is_full or self._are_many_under_way(),
+            is_full=writes.is_full or self.are_many_under_way(),
             is_reading=bool(queue.reads) and self._is_reading(),
         )
 
     def _serves_writes(self) -> bool:
         queued, writes = len(self._queue.writes), self._writes
         is_writing = writes.is_busy
-        is_full = (is_writing and writes.is_full) or self._are_many_under_way()
+        is_full = (is_writing and writes.is_full) or self.are_many_under_way()
         return self._batching.serves_writes(
             queued, self._now_s(), is_writing=is_writing, is_full=is_full
         )
 
-    def _are_many_under_way(self) -> bool:
+    def are_many_under_way(self) -> bool:
         """Whether very many entries are not applied yet. More would wait for all of them; in the
         queue the connections take turns."""
         if not self._batching.in_flight:  # as for one lone client

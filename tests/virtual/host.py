@@ -419,7 +419,7 @@ class Host:
             queue, promptness = self.queue, self._promptness
             is_left = queue.writes or queue.reads or queue.others or queue.held
             if is_left or promptness.first_in:
-                promptness.look(is_full=self.writes.is_full)
+                promptness.look(is_full=self.writes.is_full or self.stepper.are_many_under_way())
 
     def _take_round(self) -> bool:
         self._rounds.do_round()

@@ -40,7 +40,7 @@ FAULTS = (
 LOCKERS_SHARE = 1 / 8  # of schedules
 RARE_SHARE = 1 / 4  # of schedules have one of the rare faults; the others stay what they were
 NEVER = 1 << 40
-LITTLE_ROOM = 1 << 18  # bytes of requests that wait, where crowds come
+LITTLE_ROOM = 1 << 19  # bytes of requests that wait, where crowds come
 FEW_STEPS = 30  # may wait for a disk, where disks hang: a schedule is too short for many
 LATER_FAULTS = (
     "regain",

@@ -214,6 +214,8 @@ class _Schedule:
         self.searchers = [Searcher(self.world, plan, name, hosts, self.history) for name in names]
         self.lockers = self._lockers(hosts, seed)
         self.foreman = Foreman(self.world, plan, hosts) if plan.long_ms else None
+        for host in hosts:
+            host.snapshots.checks_files = "gone log" in plan.faults
         self.upgrades = Upgrades(self.world, plan, self.network, hosts, seed)
         NonMember(self.world, plan, hosts)
         self.operator = Operator(self.world, plan, hosts, addresses)

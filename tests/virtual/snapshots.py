@@ -1,4 +1,4 @@
-"""The two jobs of snapshots at one simulated node, in virtual time."""
+"""The jobs of snapshots, and of a look at the files, at one simulated node, in virtual time."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager
 from typing import Protocol
 
 from raftline.node import snapshots
+from raftline.node.filecheck import FileCheck
 from raftline.node.snapshots import SPREAD, Turn, Turns, When
 from raftline.node.writer import WriteQueue
 from raftline.raft.inputs import Input, SnapshotRejected, SnapshotTaken
@@ -57,6 +58,8 @@ class Snapshots:
         self._rim = rim
         self._taker: Job | None = None
         self._sender: Job | None = None
+        self._looker: Job | None = None
+        self.checks_files = False  # else no chance is drawn for that
         self.work: snapshots.Snapshots
 
     def started(self, node: RawNode) -> None:
@@ -69,13 +72,16 @@ class Snapshots:
         kept = rim, self._world, self._pause_ms, self.is_idle
         self._taker = Job(*kept, work.take_and_check())
         self._sender = Job(*kept, work.send_pieces())
+        if self.checks_files:
+            check = FileCheck(rim.manager, work.write_again, self.say)
+            self._looker = Job(*kept, check.look_after())
 
     def stopped(self) -> None:
         """The node died; nothing more reaches its disk."""
-        for job in (self._taker, self._sender):
+        for job in (self._taker, self._sender, self._looker):
             if job is not None:
                 job.end()
-        self._taker = self._sender = None
+        self._taker = self._sender = self._looker = None
 
     def is_idle(self, job: Job) -> None:
         """A job has nothing to do. Then no snapshot that the core declined is left in memory, nor
@@ -106,6 +112,7 @@ class Snapshots:
         self._rim.post(message)
 
     def say(self, line: str) -> None:
+        self._world.counts["lost files written again"] += " are whole again" in line
         self._world.counts["logs begun anew"] += " begins after entry " in line
         self._world.counts["snapshots not taken"] += " could take no snapshot: " in line
         self._world.tell("snapshot", line)
