@@ -8,14 +8,14 @@ from tests.at_night import at_night
 from tests.virtual.plan import RARE_FAULTS
 from tests.virtual.seeds import counts_of
 
-# The first seeds at which each fault had an effect when the code did not withstand it yet.
+# The first seed of each fault finds the code without its mend: docs/develop/testing.md.
 SEEDS = {
-    "hung disk": (2, 5, 7, 8, 16, 23),
+    "hung disk": (8, 2, 5, 7),
     "slow syncs": (46,),
-    "gone log": (5,),
-    "older files": (8, 34, 36, 41, 51),
-    "foreign files": (7, 23, 27, 47, 56),
-    "crowd": (9, 16, 17, 25),
+    "gone log": (20,),
+    "older files": (16,),
+    "foreign files": (5, 7, 27),
+    "crowd": (2, 9, 16),
 }
 EFFECTS = {
     "hung disk": "disks that hang",
