@@ -10,11 +10,11 @@ from raftline.monitoring.metrics import metrics
 from raftline.net.host import Batch
 from raftline.net.waits import AwaitReplies
 from raftline.net.watching import CONFIRMED
+from raftline.node.measures import disk_hangs
 from raftline.node.server import Server
 
 PLAIN = "text/plain; charset=utf-8"
 CORE_S = 2.0  # for a step of the core to end
-DISK_STALL_TIMEOUTS = 10  # election timeouts, until a disk counts as hung
 CONFIRM_S = 2.0  # for a quorum to confirm a read
 
 
@@ -74,8 +74,8 @@ def unhealthy_reason(server: Server) -> str:
 
 
 def hung_disk(waits_ms: int, election_timeout_ms: int) -> str:
-    """Return that a disk hangs, "" if it does not: a write takes longer than a leader may wait."""
-    if waits_ms <= DISK_STALL_TIMEOUTS * election_timeout_ms:
+    """Return that a disk hangs, "" if it does not."""
+    if not disk_hangs(waits_ms, election_timeout_ms):
         return ""
     return f"a write of its disk has taken {waits_ms / 1000:.1f} s already"
 

@@ -14,6 +14,7 @@ from raftline.node.clock import SYSTEM, Clock
 from raftline.raft.effects import Effects
 from raftline.raft.messages import RequestVote
 from raftline.raft.roles import Role
+from raftline.raft.transfer import DISK_TIMEOUTS
 from raftline.raft.view import NodeView
 from raftline.wire.membercommands import membership_facts
 
@@ -88,6 +89,11 @@ class Measures:
         self.disk.add(taken_s)
         self.longest_write_s = max(self.longest_write_s, taken_s)
         self.disk_since_s = 0.0
+
+
+def disk_hangs(waits_ms: int, election_timeout_ms: int) -> bool:
+    """Whether a write takes longer than a leader may wait for its disk."""
+    return waits_ms > DISK_TIMEOUTS * election_timeout_ms
 
 
 def node_facts(view: NodeView, now_ms: int) -> dict[str, object]:

@@ -32,6 +32,7 @@ from raftline.net.reply_room import ReplyRoom
 from raftline.node.clock import SYSTEM
 from raftline.node.disk_room import DiskRoom, free_bytes, spares
 from raftline.node.driver import Driver
+from raftline.node.measures import disk_hangs
 from raftline.node.observers import Observers
 from raftline.node.recorder import FileRecorder
 from raftline.node.slow_disk import SlowDisk
@@ -302,6 +303,8 @@ class Server:
         facts |= {"cluster": self.node.view.cluster, "foreign": self.foreigners.seen()}
         facts["time"] = round(self.clock.day_s(), 3)
         facts["lost_files"] = self._snapshot_threads.check.lost
+        waits_ms = self.driver.measures.disk_waits_ms
+        facts["disk_hangs"] = disk_hangs(waits_ms, self.pace.election_timeout_ms)
         if self.orders is not None:
             facts |= self.orders.facts()
         if self.tls is not None:

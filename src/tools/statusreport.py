@@ -9,7 +9,7 @@ import contextlib
 import json
 import sys
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, TextIO
 
 from raftline.access.expiry import AT_S_MAX, warning
@@ -45,10 +45,11 @@ from raftline.wire.protocol import NO_LEADER
 from raftline.wire.refusals import RequestOutcome, sentence_of
 
 Answers = Mapping[str, Mapping[str, Any]]
+Words = tuple[str, str]  # for one node and for several
 
 # A voter whose answer has one of these fields set counts in no quorum; for one and for several,
 # by the first of its fields.
-VOTELESS: Mapping[str, tuple[str, str]] = {
+VOTELESS: Mapping[str, Words] = {
     "may_be_new": (
         "may be new or may have lost everything, and has no vote until it has caught up",
         "may be new or may have lost everything, and have no vote until they have caught up",
@@ -58,6 +59,18 @@ VOTELESS: Mapping[str, tuple[str, str]] = {
         "have no vote until they have caught up",
     ),
 }
+# What keeps a voter that answers from following, for one and for several. LOST_FILES alone leaves
+# it able to take entries.
+DISK_HANGS, LOST_FILES, FOLLOWS_NOBODY, IS_AHEAD, LAGS = (
+    ("has a disk that hangs", "have disks that hang"),
+    ("has lost files while it ran", "have lost files while they ran"),
+    ("does not follow the leader", "do not follow the leader"),
+    ("is ahead of the leader", "are ahead of the leader"),
+    ("lacks committed entries and gets none", "lack committed entries and get none"),
+)
+HAS_VOTE, TAKES_ENTRIES = ("has a vote", "have a vote"), ("can take entries",) * 2
+SPARE = {1: "one more", 2: "two more", 3: "three more"}  # and digits from there on
+SECOND_LOOK_S = 1.0  # after the first, if that found a voter that seems not to follow
 COLUMNS = (
     "node", "address", "role", "term", "leader", "last", "committed", "applied", "lag",
     "snapshot", "log",
@@ -76,19 +89,23 @@ class Verdict(NamedTuple):
     serves: bool | None
     text: str
     tally: str  # of its voters; a part of the text
+    troubles: Mapping[str, Sequence[Words]] = {}  # of the voters that do not follow, by name
 
     @property
     def exit_status(self) -> int:
         if self.serves is None:
             return EXIT_UNKNOWN
-        return EXIT_OK if self.serves else EXIT_NO_LEADER
+        return EXIT_OK if self.serves and not self.troubles else EXIT_NO_LEADER
 
 
-def verdict(nodes: Sequence[NodeStatus]) -> Verdict:
+def verdict(nodes: Sequence[NodeStatus], earlier: Sequence[NodeStatus] = ()) -> Verdict:
     """Return whether a leader serves with a quorum, and one line that explains why or why not.
 
     The members are those that the leader reports. Without one, they are those of the newest
     configuration that a node has. A voter that refused us may serve, and may lead.
+
+    `earlier` is a look before this one. Without it no voter is said to lag, to be ahead or to
+    follow nobody, since a healthy one may seem so for a moment.
     """
     leader = leader_of(nodes)
     members = (leader and leader.answer) or newest_members(nodes)
@@ -96,32 +113,103 @@ def verdict(nodes: Sequence[NodeStatus]) -> Verdict:
     halves += [members["outgoing"]] if members.get("outgoing") else []
     answers = {node.name: node.answer for node in nodes if node.answer and not _is_down(node)}
     voters = list(dict.fromkeys(name for half in halves for name in half if name in answers))
-    counted = [name for name in voters if not any(answers[name].get(one) for one in VOTELESS)]
-    has_quorum = _have_quorum(halves, counted)
+    troubles = _troubles_of(nodes, earlier, voters)
+    voting = [name for name in voters if not any(answers[name].get(one) for one in VOTELESS)]
+    able = [name for name in voting if {*troubles.get(name, ())} <= {LOST_FILES}]
+    has_quorum = _have_quorum(halves, able)
+    is_led = leader is not None and has_quorum
+    counted = [name for name in voting if name not in troubles] if is_led else able
     shut = [node for node in nodes if node.is_shut]
     foreign = [node.name for node in nodes if node.is_foreign]
-    serves: bool | None = leader is not None and has_quorum and not foreign
-    if not serves and shut and _have_quorum(halves, [*counted, *(node.name for node in shut)]):
+    serves: bool | None = is_led and not foreign
+    if not serves and shut and _have_quorum(halves, [*able, *(node.name for node in shut)]):
         serves = None
-    tally = _tally(halves, counted, is_short=not has_quorum, all_vote=counted == voters)
+    lacks = TAKES_ENTRIES if able != voting else HAS_VOTE if voting != voters else None
+    tally = _tally(halves, counted, is_short=not has_quorum, is_led=is_led, lacks=lacks)
     if serves is None:
         text = f"can't tell whether a leader serves: {_kept_out(shut)}; {tally}"
-    elif leader is None and (followed := _followed(answers)):
-        text = f"no leader answers, and others follow {followed}: {tally}"
-    elif leader is None:
-        text = f"no leader: {tally}" + (", enough to elect one" if has_quorum else "")
-    elif has_quorum:
-        text = f"{leader.name} leads term {members['term']}: {tally}"
     else:
-        text = f"no quorum for {leader.name}, leader of term {members['term']}: {tally}"
+        text = _led_by(leader, members, answers, tally, has_quorum=has_quorum)
     because = "" if leader else _no_leader_because(answers)
     parts = [text, *([because] if because else _voteless(voters, answers))]
     if foreign:
         parts.append(
             f"{', '.join(foreign)} {'is' if len(foreign) == 1 else 'are'} of another cluster"
         )
-    parts += _others(members, answers)
-    return Verdict(serves, safe_line("; ".join(parts)), safe_line("; ".join([tally, *parts[1:]])))
+    parts += [*_not_following(troubles), *_others(members, answers)]
+    both = safe_line("; ".join(parts)), safe_line("; ".join([tally, *parts[1:]]))
+    return Verdict(serves, *both, troubles)
+
+
+def _led_by(
+    leader: NodeStatus | None,
+    members: Mapping[str, Any],
+    answers: Answers,
+    tally: str,
+    *,
+    has_quorum: bool,
+) -> str:
+    """Return who leads, if anybody does, and the tally."""
+    if leader is None and (followed := _followed(answers)):
+        return f"no leader answers, and others follow {followed}: {tally}"
+    if leader is None:
+        return f"no leader: {tally}" + (", enough to elect one" if has_quorum else "")
+    if has_quorum:
+        return f"{leader.name} leads term {members['term']}: {tally}"
+    return f"no quorum for {leader.name}, leader of term {members['term']}: {tally}"
+
+
+def _troubles_of(
+    nodes: Sequence[NodeStatus], earlier: Sequence[NodeStatus], voters: Sequence[str]
+) -> dict[str, list[Words]]:
+    """Return why each of these voters does not follow, for those that do not. A fact that a node
+    does not report is unknown, and no reason."""
+    now, before = _by_name(nodes), _by_name(earlier)
+    leader, led = leader_of(nodes), leader_of(earlier)
+    is_same = leader and led and (leader.name, _term(leader)) == (led.name, _term(led))
+    found: dict[str, list[Words]] = {}
+    for name in voters:
+        answer, first = now[name], before.get(name)
+        why = [DISK_HANGS] * bool(answer.get("disk_hangs"))
+        why += [LOST_FILES] * bool(answer.get("lost_files"))
+        if leader and led and is_same and first and name != leader.name:
+            why += _between(answer, first, leader.answer or {}, led.answer or {})
+        if why:
+            found[name] = why
+    return found
+
+
+def _between(
+    now: Mapping[str, Any],
+    first: Mapping[str, Any],
+    leader: Mapping[str, Any],
+    led: Mapping[str, Any],
+) -> Iterator[Words]:
+    """Yield what two looks at a voter and at its leader show."""
+    if all("leader" in look and look["leader"] != leader["name"] for look in (now, first)):
+        yield FOLLOWS_NOBODY
+    if any(WITHHELD in look for look in (now, first, leader, led)):
+        return
+    if min(first["last_index"], now["last_index"]) > leader["last_index"]:
+        yield IS_AHEAD
+    is_still = now["last_index"] == first["last_index"] and not now.get("arriving_bytes")
+    if is_still and now["last_index"] < led["commit_index"]:
+        yield LAGS
+
+
+def _by_name(nodes: Sequence[NodeStatus]) -> Answers:
+    return {node.name: node.answer for node in nodes if node.answer}
+
+
+def _term(node: NodeStatus) -> object:
+    return (node.answer or {}).get("term")
+
+
+def _not_following(troubles: Mapping[str, Sequence[Words]]) -> Iterator[str]:
+    """Yield the voters that do not follow, with the reason."""
+    for words in dict.fromkeys(each for why in troubles.values() for each in why):
+        names = [name for name, why in troubles.items() if words in why]
+        yield f"{', '.join(names)} {words[len(names) > 1]}"
 
 
 def explained(
@@ -169,18 +257,29 @@ def _in(half: Sequence[str], names: Collection[str]) -> list[str]:
 
 
 def _tally(
-    halves: Sequence[Sequence[str]], counted: Collection[str], *, is_short: bool, all_vote: bool
+    halves: Sequence[Sequence[str]],
+    counted: Collection[str],
+    *,
+    is_short: bool,
+    is_led: bool,
+    lacks: Words | None,
 ) -> str:
-    """Return the number of voters that answer, and of a quorum if they are too few. While two
-    configurations are joint, it has both."""
+    """Return the number of voters that follow, and how many more may fail; without a leader and a
+    quorum that of voters that answer, and of a quorum if they are too few. While two
+    configurations are joint, it has both. `lacks` is what some that answer do not have."""
     counts = [len(_in(half, counted)) for half in halves]
     is_one = counts[0] == 1
-    text = f"{counts[0]} of {len(halves[0])} voter{'s'[: len(halves[0]) != 1]} answer"
-    text += "s" if is_one else ""
-    if not all_vote:
-        text += " and has a vote" if is_one else " and have a vote"
+    text = f"{counts[0]} of {len(halves[0])} voter{'s'[: len(halves[0]) != 1]} "
+    text += ("follow" if is_led else "answer") + "s" * is_one
+    if lacks and not is_led:
+        text += f" and {lacks[not is_one]}"
     if len(halves) > 1:
         text += f" of those that come, {counts[1]} of {len(halves[1])} of those that go"
+    if is_led:
+        spare = min(count - majority(half) for count, half in zip(counts, halves, strict=True))
+        text += (
+            f"; {SPARE.get(spare, f'{spare} more')} may fail" if spare > 0 else "; none may fail"
+        )
     if is_short:
         needed = [str(majority(half)) for half in halves]
         text += f", {' and '.join(needed)} {'is' if needed == ['1'] else 'are'} needed"
@@ -342,9 +441,14 @@ def _role(name: str, answer: Mapping[str, Any]) -> str:
     return role + (" (recovering)" if answer.get("recovering") else "")
 
 
-def as_json(nodes: Sequence[NodeStatus], indent: int | None = 2) -> str:
-    """Return one JSON list with an object per node, with all fields of the table. A field that was
-    not reported is null. An object without an answer has the reason."""
+def as_json(
+    nodes: Sequence[NodeStatus],
+    indent: int | None = 2,
+    troubles: Mapping[str, Sequence[Words]] = {},
+) -> str:
+    """Return one JSON list with an object per node, with all fields of the table, and why it does
+    not follow. A field that was not reported is null. An object without an answer has the
+    reason."""
     highest = max((node.answer["commit_index"] for node in nodes if node.answer), default=0)
     objects: list[dict[str, Any]] = []
     for node in nodes:
@@ -360,7 +464,9 @@ def as_json(nodes: Sequence[NodeStatus], indent: int | None = 2) -> str:
             facts |= {**node.answer, "reachable": True, "lag": lag}
             if facts.pop(WITHHELD, False):
                 facts |= dict.fromkeys((*COUNTS, "lag"))
-        objects.append({**facts, "name": node.name, "address": str(node.address)})
+        why = [one for one, _ in troubles.get(node.name, ())]
+        where = {"name": node.name, "address": str(node.address)}
+        objects.append({**facts, **where, "troubles": why})
     return json.dumps(objects, indent=indent)
 
 
@@ -390,29 +496,46 @@ def report(
     """
     if every_s is None:
         say = say_waiting if timeout_s > 2 * SAID_AFTER_S else None  # else the table comes soon
-        return _print(ask_all(members, access, timeout_s, say), 2 if json_wanted else None)
+        return _print(*_looks(members, access, timeout_s, say), 2 if json_wanted else None)
     code, between = EXIT_INTERRUPTED, ""
     with contextlib.suppress(KeyboardInterrupt):
         while True:
-            nodes = ask_all(members, access, timeout_s)
+            nodes, earlier = _looks(members, access, timeout_s)
             print(CLEAR if draws(sys.stdout) else between, end="")
-            code = _print(nodes, 0 if json_wanted else None)
+            code = _print(nodes, earlier, 0 if json_wanted else None)
             between = "" if json_wanted else "\n"
             time.sleep(every_s)
     return code
 
 
-def _print(nodes: Sequence[NodeStatus], json_indent: int | None) -> int:
+def _looks(
+    members: Mapping[str, Address],
+    access: ClientAccess,
+    timeout_s: float,
+    say: Callable[[str], None] | None = None,
+) -> tuple[list[NodeStatus], list[NodeStatus]]:
+    """Return the status of each node, and that of a second before if a voter seemed not to follow
+    then."""
+    nodes = ask_all(members, access, timeout_s, say)
+    if not verdict(nodes, nodes).troubles:
+        return nodes, []
+    time.sleep(SECOND_LOOK_S)
+    return ask_all(members, access, timeout_s), nodes
+
+
+def _print(
+    nodes: Sequence[NodeStatus], earlier: Sequence[NodeStatus], json_indent: int | None
+) -> int:
     """Print the table and the verdict, or JSON, on one line if the indent is 0; return the exit
     code."""
-    found = verdict(nodes)
+    found = verdict(nodes, earlier)
     if json_indent is not None:
-        print(as_json(nodes, json_indent or None), flush=True)
+        print(as_json(nodes, json_indent or None, found.troubles), flush=True)
     else:
         show(nodes, sys.stdout)
         if cluster := cluster_of(nodes):
             print(f"[*] cluster {safe_line(cluster)}")
-        print(f"[{'*' if found.serves else '!'}] {found.text}", flush=True)
+        print(f"[{'!' if found.exit_status else '*'}] {found.text}", flush=True)
         complain_of(nodes)
         for line in (*_foreigners(nodes), *_endings(nodes), *clocks(nodes)):
             print(f"[!] {line}", file=sys.stderr)

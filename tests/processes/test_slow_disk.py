@@ -13,6 +13,7 @@ import pytest
 
 from raftline_course.harness.cluster import STEADY, Cluster, NodeProcess
 from raftline_course.harness.processes import eventually, free_ports
+from tests.in_process import raftline
 from tests.processes import slow_disk
 from tests.processes.altered import alter
 
@@ -119,6 +120,25 @@ def test_a_leader_whose_disk_hangs_hands_over_and_says_so(tmp_path: Path) -> Non
             assert new.ask("client4@set b 2") == f"{new.name}@SET response: b set to 2"
             assert any(line.startswith(f"[!] The disk of {leader.name} ") for line in leader.said)
         cluster.wait_until_equal()
+
+
+def test_status_names_a_follower_whose_disk_hangs_until_it_moves(tmp_path: Path) -> None:
+    with with_disks(tmp_path) as cluster:
+        assert cluster.start().ask("client4@set b 0") == "SET response: b set to 0"
+        cluster.wait_until_equal()
+
+        def last_line(code: int, end: str) -> bool:
+            status = raftline("status", "--dir", cluster.folder)
+            return status.returncode == code and status.stdout.rstrip().endswith(end)
+
+        well = "3 of 3 voters follow; one more may fail"
+        assert eventually(lambda: last_line(0, well), "three voters that follow")
+        stalled = cluster.followers()[0]
+        with held(stalled):
+            assert cluster.ask("client4@set b 1") == "SET response: b set to 1"
+            hangs = f"2 of 3 voters follow; none may fail; {stalled.name} has a disk that hangs"
+            assert eventually(lambda: last_line(3, hangs), "a disk that is named")
+        assert eventually(lambda: last_line(0, well), "three voters that follow again")
 
 
 def is_behind(node: NodeProcess) -> bool:

@@ -16,7 +16,7 @@ from typing import IO
 
 from tests.tools.test_status import FOLLOWER, LEADER, cluster_of, line_of
 
-SERVES = b"[*] s1 leads term 3: 2 of 3 voters answer"
+SERVES = b"[*] s1 leads term 3: 2 of 3 voters follow; none may fail"
 # A process that inherits an ignored SIGINT would not hear it.
 UNIGNORED = [
     sys.executable, "-c",

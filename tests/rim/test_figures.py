@@ -515,6 +515,7 @@ def test_each_fact_of_status_is_what_was_done(rig: Rig) -> None:
         "log_bytes": (rig.folder / "s1.log").stat().st_size,
         "disk_waits_ms": 0,
         "lost_files": [],
+        "disk_hangs": False,
         "sessions": 0,
         "reads": "index",
         "pid": os.getpid(),

@@ -118,7 +118,7 @@ def test_the_table_shows_every_node_and_the_dead_as_unreachable(
         ["s2", "follower", "3", "s1", "12", "9", "7", "3", "-", "-"],
         ["s3", "unreachable", "-", "-", "-", "-", "-", "-", "-", "-"],
     ]
-    assert output.splitlines()[-1] == "[*] s1 leads term 3: 2 of 3 voters answer"
+    assert output.splitlines()[-1] == "[*] s1 leads term 3: 2 of 3 voters follow; none may fail"
     assert "connection refused" in errors
     assert code == 0  # a leader, and 2 of 3 reachable
 
@@ -140,6 +140,27 @@ def test_a_status_with_malformed_members_is_shown(
     with cluster_of(tmp_path, line_of(odd), line_of(FOLLOWER)) as command:
         assert cli.main(command) in (0, 3)
     assert "s1" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_a_voter_that_gets_no_entries_is_named_after_a_second_look(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    as_json: bool,
+) -> None:
+    monkeypatch.setattr(statusreport, "SECOND_LOOK_S", 0)
+    behind = {**FOLLOWER, "last_index": 5, "commit_index": 5, "last_applied": 5}
+    voters = {"voters": ["s1", "s2"]}
+    with cluster_of(tmp_path, line_of({**LEADER, **voters}), line_of(behind)) as command:
+        assert cli.main([*command, "--json"] if as_json else command) == 3
+    output = capsys.readouterr().out
+    why = "lacks committed entries and gets none"
+    if as_json:
+        assert [node["troubles"] for node in json.loads(output)] == [[], [why], []]
+    else:
+        assert output.splitlines()[-1].startswith("[!] no quorum for s1, leader of term 3: 1 of 2")
+        assert output.rstrip().endswith(f"; s2 {why}")
 
 
 def test_json_is_for_programs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -413,7 +434,7 @@ def test_status_asks_the_members_that_one_address_names(
         ["s3", f"127.0.0.1:{dead}", "unreachable"],
         ["s2", f"127.0.0.1:{follower}", "follower"],
     ]
-    assert " ".join(verdict) == "[*] s1 leads term 3: 2 of 3 voters answer"
+    assert " ".join(verdict) == "[*] s1 leads term 3: 2 of 3 voters follow; none may fail"
 
 
 def test_a_user_with_prefixes_is_shown_the_members_that_one_address_names(
@@ -433,7 +454,7 @@ def test_a_user_with_prefixes_is_shown_the_members_that_one_address_names(
         ["s2", f"127.0.0.1:{at}", "follower", "3", "s1"],
         ["s1", f"127.0.0.1:{first}", "leader", "3", "s1"],
     ]
-    assert " ".join(verdict) == "[*] s1 leads term 3: 2 of 2 voters answer"
+    assert " ".join(verdict) == "[*] s1 leads term 3: 2 of 2 voters follow; none may fail"
 
 
 def test_two_nodes_of_one_name_are_both_shown(capsys: pytest.CaptureFixture[str]) -> None:

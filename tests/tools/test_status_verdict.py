@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from raftline.clients.options import ClientAccess
 from raftline.common.address import Address
 from raftline.tools import statusreport
 from raftline.tools.status import NodeStatus
-from raftline.tools.statusreport import clocks, explained, verdict
+from raftline.tools.statusreport import as_json, clocks, explained, verdict
 
 THREE = ["s1", "s2", "s3"]
 
@@ -19,7 +20,8 @@ THREE = ["s1", "s2", "s3"]
 def says(name: str, role: str = "follower", **facts: object) -> NodeStatus:
     """Return the answer of a node of term 3 that knows the voters s1, s2 and s3."""
     known = {"voters": THREE, "learners": [], "outgoing": [], "members_since": 0}
-    answer = {"name": name, "role": role, "term": 3, "commit_index": 1, **known, **facts}
+    counts = {"last_index": 1, "commit_index": 1, "last_applied": 1}
+    answer = {"name": name, "role": role, "term": 3, **counts, **known, **facts}
     return NodeStatus(name, Address("h", 1), answer)
 
 
@@ -39,25 +41,29 @@ def leads(**facts: object) -> NodeStatus:
 JOINT: dict[str, Any] = {"voters": ["s1", "s2", "s4"], "outgoing": THREE}
 LEARNERS: dict[str, Any] = {"learners": ["s4", "s5"]}
 OUT: dict[str, Any] = {"voters": ["s1"]}
+FIVE: dict[str, Any] = {"voters": ["s1", "s2", "s3", "s4", "s5"]}
 
 
 @pytest.mark.parametrize(
     ("nodes", "text"),
     [
-        ([leads(), says("s2"), says("s3")], "s1 leads term 3: 3 of 3 voters answer"),
-        ([leads(), says("s2"), silent("s3")], "s1 leads term 3: 2 of 3 voters answer"),
-        ([leads(voters=["s1"])], "s1 leads term 3: 1 of 1 voter answers"),
+        ([leads(), says("s2"), says("s3")],
+         "s1 leads term 3: 3 of 3 voters follow; one more may fail"),
+        ([leads(), says("s2"), silent("s3")],
+         "s1 leads term 3: 2 of 3 voters follow; none may fail"),
+        ([leads(voters=["s1"])], "s1 leads term 3: 1 of 1 voter follows; none may fail"),
         ([leads(**LEARNERS), says("s2"), says("s3"), says("s4"), silent("s5")],
-         "s1 leads term 3: 3 of 3 voters answer; learners: s4 s5"),
+         "s1 leads term 3: 3 of 3 voters follow; one more may fail; learners: s4 s5"),
         ([leads(), says("s2"), says("s3", recovering=True)],
-         "s1 leads term 3: 2 of 3 voters answer and have a vote; "
+         "s1 leads term 3: 2 of 3 voters follow; none may fail; "
          "s3 has no vote until it has caught up"),
         ([leads(**JOINT), says("s2"), silent("s3"), says("s4")],
-         "s1 leads term 3: 3 of 3 voters answer of those that come, 2 of 3 of those that go"),
+         "s1 leads term 3: 3 of 3 voters follow of those that come, 2 of 3 of those that go; "
+         "none may fail"),
         ([leads(**OUT), says("s2"), silent("s3")],
-         "s1 leads term 3: 1 of 1 voter answers; s2 is no member"),
+         "s1 leads term 3: 1 of 1 voter follows; none may fail; s2 is no member"),
         ([says("s1"), says("s2", "leader", term=4, leader="s2"), leads()],
-         "s2 leads term 4: 2 of 3 voters answer"),
+         "s2 leads term 4: 2 of 3 voters follow; none may fail"),
     ],
 )  # fmt: skip
 def test_a_leader_with_a_quorum_serves(nodes: list[NodeStatus], text: str) -> None:
@@ -101,7 +107,7 @@ def test_a_leader_with_a_quorum_serves(nodes: list[NodeStatus], text: str) -> No
         ([says("s1", voters=[], term=0), silent("s2")],
          "no leader: 1 of 2 voters answers, 2 are needed"),
         ([leads(), says("s2"), foreign("s3")],
-         "s1 leads term 3: 2 of 3 voters answer; s3 is of another cluster"),
+         "s1 leads term 3: 2 of 3 voters follow; none may fail; s3 is of another cluster"),
         ([leads(), foreign("s2"), foreign("s3")],
          "no quorum for s1, leader of term 3: 1 of 3 voters answers, 2 are needed; "
          "s2, s3 are of another cluster"),
@@ -111,6 +117,98 @@ def test_without_a_leader_or_a_quorum_status_reports_no_service(
     nodes: list[NodeStatus], text: str
 ) -> None:
     assert verdict(nodes)[:2] == (False, text)
+
+
+DISK: dict[str, Any] = {"disk_hangs": True}
+LOST: dict[str, Any] = {"lost_files": ["s3.log"]}
+
+
+@pytest.mark.parametrize(
+    ("nodes", "text"),
+    [
+        ([leads(), says("s2"), says("s3", **DISK)],
+         "s1 leads term 3: 2 of 3 voters follow; none may fail; s3 has a disk that hangs"),
+        ([leads(**DISK), says("s2"), says("s3")],
+         "s1 leads term 3: 2 of 3 voters follow; none may fail; s1 has a disk that hangs"),
+        ([leads(**FIVE), says("s2"), says("s3", **LOST), says("s4"), says("s5")],
+         "s1 leads term 3: 4 of 5 voters follow; one more may fail; "
+         "s3 has lost files while it ran"),
+        ([leads(**LOST), says("s2", **LOST), says("s3", **LOST)],  # and writes them again
+         "s1 leads term 3: 0 of 3 voters follow; none may fail; "
+         "s1, s2, s3 have lost files while they ran"),
+    ],
+)  # fmt: skip
+def test_a_voter_with_a_bad_disk_is_named_and_costs_the_zero(
+    nodes: list[NodeStatus], text: str
+) -> None:
+    assert verdict(nodes)[:2] == (True, text)
+    assert verdict(nodes).exit_status == 3
+
+
+@pytest.mark.parametrize(
+    ("nodes", "text"),
+    [
+        ([leads(), says("s2", **DISK), says("s3", **DISK)],
+         "no quorum for s1, leader of term 3: 1 of 3 voters answers and can take entries, 2 are "
+         "needed; s2, s3 have disks that hang"),
+        ([says("s1"), says("s2", **DISK), silent("s3")],
+         "no leader: 1 of 3 voters answers and can take entries, 2 are needed; "
+         "s2 has a disk that hangs"),
+    ],
+)  # fmt: skip
+def test_disks_that_hang_are_no_quorum(nodes: list[NodeStatus], text: str) -> None:
+    assert verdict(nodes)[:2] == (False, text)
+
+
+def looks(*pairs: tuple[dict[str, Any], dict[str, Any]]) -> list[list[NodeStatus]]:
+    """Return two looks at s1, which leads, s2, which is well, and s3, from the facts of s1 and s3
+    in each."""
+    well = says("s2", leader="s1", last_index=9, commit_index=9)
+    return [
+        [says("s1", "leader", **{"leader": "s1", **AT_9, **led}), well,
+         says("s3", **{"leader": "s1", **AT_9, **facts})]
+        for led, facts in pairs
+    ]  # fmt: skip
+
+
+AT_9: dict[str, Any] = {"last_index": 9, "commit_index": 9}
+BEHIND: dict[str, Any] = {"last_index": 5, "commit_index": 5}
+AHEAD: dict[str, Any] = {"last_index": 12}
+LEADERLESS: dict[str, Any] = {"leader": None}
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "said"),
+    [
+        (({}, BEHIND), ({}, BEHIND), "lacks committed entries and gets none"),
+        (({}, BEHIND), ({"last_index": 30, "commit_index": 30}, BEHIND),
+         "lacks committed entries and gets none"),
+        (({}, BEHIND), ({}, {"last_index": 6}), ""),  # it catches up
+        (({}, BEHIND), ({}, {**BEHIND, "arriving_bytes": 9}), ""),
+        (({}, {}), ({"last_index": 30, "commit_index": 30}, {}), ""),  # no look showed it behind
+        (({}, AHEAD), ({}, AHEAD), "is ahead of the leader"),
+        (({}, AHEAD), ({"last_index": 15}, {"last_index": 18}), ""),  # it was asked later
+        (({}, AHEAD), ({}, {}), ""),
+        (({}, LEADERLESS), ({}, LEADERLESS), "does not follow the leader"),
+        (({}, {"leader": "s2"}), ({}, {"leader": "s2"}), "does not follow the leader"),
+        (({}, LEADERLESS), ({}, {}), ""),
+        (({"term": 2}, BEHIND), ({}, BEHIND), ""),  # there was an election in between
+        (({}, BEHIND), ({}, {**BEHIND, "withheld": True}), ""),
+    ],
+)  # fmt: skip
+def test_a_voter_that_does_not_follow_in_two_looks_is_named(
+    first: tuple[dict[str, Any], dict[str, Any]],
+    second: tuple[dict[str, Any], dict[str, Any]],
+    said: str,
+) -> None:
+    earlier, nodes = looks(first, second)
+    seen = verdict(nodes, earlier)
+    count, spare = ("2", "none") if said else ("3", "one more")
+    end = f"; s3 {said}" if said else ""
+    assert seen.text == f"s1 leads term 3: {count} of 3 voters follow; {spare} may fail{end}"
+    assert (seen.serves, seen.exit_status) == (True, 3 if said else 0)
+    troubles = [node["troubles"] for node in json.loads(as_json(nodes, None, seen.troubles))]
+    assert troubles == [[], [], [said] if said else []]
 
 
 @pytest.mark.parametrize("end", ["", "."])
@@ -127,9 +225,6 @@ def test_the_sentence_of_an_unknown_outcome_ends_before_that_of_a_look(
 
 def shut(name: str, word: str = "no login") -> NodeStatus:
     return NodeStatus(name, Address("h", 1), None, "long words", word)
-
-
-FIVE = {"voters": ["s1", "s2", "s3", "s4", "s5"]}
 
 
 @pytest.mark.parametrize(

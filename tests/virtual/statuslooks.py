@@ -3,8 +3,8 @@ schedules with onlookers.
 
 Nodes are down, hang, are paused or cut off. Each look ends in time and asks each node once. It has
 each answer that came in time, as it was sent, and a reason in place of any other. It reports that
-the cluster serves if the leader and a quorum have answered, and not otherwise. Once the cluster is
-healed, it reports that.
+the cluster serves if the leader and a quorum whose disks move have answered, and not otherwise.
+Once the cluster is healed, it reports that.
 """
 
 from __future__ import annotations
@@ -257,7 +257,7 @@ def _serves(nodes: Sequence[NodeStatus]) -> bool:
     voting = {
         name
         for name, each in answers.items()
-        if not each.get("recovering") and not each.get("may_be_new")
+        if not any(each.get(fact) for fact in ("recovering", "may_be_new", "disk_hangs"))
     }
     halves = [leader["voters"], leader.get("outgoing") or leader["voters"]]
     return all(2 * len(voting.intersection(half)) > len(half) for half in halves)
