@@ -104,12 +104,15 @@ class Client:
             self._received += data
 
     def check(self) -> None:
-        """Each line was answered once, in order, up to the end of the connection."""
+        """Each line was answered once, in order, up to the end of the connection. Failed logins
+        take turns, so the time for a login may be over before the last line."""
         *lines, rest = self._received.decode().split("\n")
         asked = BEFORE + AFTER
+        is_late = bool(lines) and lines[-1].startswith("s1@Sorry, nobody logged in ")
+        del lines[len(lines) - is_late :]
         heads = [line.partition("@")[0] for line in lines]
         assert heads == [f"s1#{number}" for number in range(len(lines))], lines
-        was_broken_off = self.connection.was_broken_off
+        was_broken_off = self.connection.was_broken_off or is_late
         assert was_broken_off or (len(lines), rest) == (len(asked), ""), lines
         for line, command in zip(lines, asked, strict=False):
             reply = line.partition("@")[2]
@@ -163,6 +166,6 @@ class ByTheUsersOfLater(Login):
 
 def test_a_login_by_users_that_are_gone_is_found() -> None:
     with mock.patch.object(admission, "Login", ByTheUsersOfLater):
-        failure = first_failure(users_are_read_again, range(200), LINES)
+        failure = first_failure(users_are_read_again, range(1000), LINES)
     assert failure is not None
     assert "done by rights that are gone" in str(failure)
