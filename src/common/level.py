@@ -7,7 +7,7 @@ cluster's level can't read.
 
 from __future__ import annotations
 
-import secrets
+import os
 from typing import NamedTuple
 
 LEVEL = 4
@@ -16,7 +16,7 @@ BEFORE_LEVELS = "0.1.0"  # the version of builds that announce no level
 
 def new_cluster() -> str:
     """Return an identity for a cluster without one: 64 bits of chance, in hexadecimal digits."""
-    return secrets.token_hex(8)
+    return os.urandom(8).hex()
 
 
 class Build(NamedTuple):
