@@ -230,7 +230,7 @@ class Connection(Origin, Shareable):
         return Ready.WAITS if serving.is_between_lines and not has_more else Ready.NEEDS_THREAD
 
     def tell_of_room(self, tell: Callable[[], None]) -> bool:
-        """Have this called once it is full no longer; return False if it is not."""
+        """Call `tell` once this connection has room; return False if it has room now."""
         return self.outgoing.tell_of_room(tell)
 
     def close(self) -> None:

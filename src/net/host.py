@@ -131,7 +131,8 @@ class RequestRoom:
 
     @property
     def is_crowded(self) -> bool:
-        """Whether so many wait that a connection sends no more while some of its own do."""
+        """Whether the requests that wait are so many that a connection with some among them is not
+        read further."""
         return self.used > self._crowded
 
     def take(self, size: int) -> bool:

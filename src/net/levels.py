@@ -157,9 +157,8 @@ class LevelQuestion:
         reached."""
         self._foreigners = foreigners
         self._place = place
-        self._announced: str | None = (
-            None  # the identity, on this connection; None: nothing was asked
-        )
+        # The identity that was announced on this connection; None: nothing was asked.
+        self._announced: str | None = None
         self._theirs = ""  # the identity of the peer, on this connection
         self._peer = peer
         self._on_build = on_build
@@ -171,9 +170,7 @@ class LevelQuestion:
         self.is_asked = self._on_build is not None and not self.was_full
         self.was_full, self._theirs = False, ""
         self._announced = self._foreigners.mine() if self.is_asked else None
-        return (
-            f"{spell_level(me, self._announced)}\n".encode() if self._announced is not None else b""
-        )
+        return b"" if self._announced is None else f"{spell_level(me, self._announced)}\n".encode()
 
     def next_line(self, me: str) -> bytes:
         """Return the line again if this node learned its identity since it was sent, else b""."""

@@ -58,8 +58,8 @@ class Outgoing(OutgoingProtocol):
             self._has_waiter = False
 
     def tell_of_room(self, tell: Callable[[], None]) -> bool:
-        """Have this called, by any thread, once a client that sends without reading may send more;
-        return False if it may now. It may be called twice."""
+        """Call `tell`, from any thread, once a client that sends without reading may send more;
+        return False if it may now. `tell` may be called twice."""
         self._tell = tell
         return self.is_full()
 

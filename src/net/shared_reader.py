@@ -61,7 +61,7 @@ class Shareable(Protocol):
         """Read what has arrived, unless there is some left, and add a batch of it to `batches`."""
 
     def tell_of_room(self, tell: Callable[[], None]) -> bool:
-        """Have this called once it is full no longer; return False if it is not."""
+        """Call `tell` once this connection has room; return False if it has room now."""
 
 
 class SharedReader:
@@ -238,7 +238,7 @@ class SharedReader:
         return True
 
     def _has_room(self, descriptor: int) -> None:
-        """Have a connection's turn come; by any thread."""
+        """Give a connection another turn; any thread may call."""
         self._again.append(descriptor)
         if self._is_asleep:
             self._is_asleep = False
