@@ -1,8 +1,8 @@
 """A node that notices when its log is deleted under it.
 
-The course's program reads its log anew then, forgets what it acknowledged, and goes on voting. A
-node of ours never reads its log while it runs, so it would notice at its next start only. In the
-lab it is that start: it stands down, and comes back as a node that lost its log, without a vote.
+The course's program then reads its log again, forgets what it acknowledged, and continues to vote.
+A node of ours has the log in memory and writes it again. In the lab the loss is the lesson: the
+node stands down, and comes back as a node that lost its log, without a vote.
 """
 
 from __future__ import annotations
@@ -17,7 +17,9 @@ LOOK_S = 0.2
 
 
 class WatchfulServer(ControlledServer):
-    """A server that looks after its log file."""
+    """A server that starts again without its log when that is deleted."""
+
+    checks_files = False  # else the log might be whole again before the loss is seen
 
     def start(self) -> None:
         found = self.node.view.durable_index

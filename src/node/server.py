@@ -77,6 +77,7 @@ class Server:
     book: PeerBook
     speakers: Speakers
     builds: Builds  # that peers have announced
+    checks_files = True  # writes a file again that another program removed
 
     def __init__(
         self,
@@ -168,7 +169,12 @@ class Server:
         self.book = PeerBook(self._startup.configuration.members, self._peer)
         self._follow_contacts("*")
         self._snapshot_threads = SnapshotThreads(
-            driver, logmanager, self._post, self._console.say, self._compact_bytes
+            driver,
+            logmanager,
+            self._post,
+            self._console.say,
+            self._compact_bytes,
+            checks_files=self.checks_files,
         )
         self.snapshots = snapshots = self._snapshot_threads.work
         self.disk_room = DiskRoom(

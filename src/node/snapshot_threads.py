@@ -35,8 +35,11 @@ class SnapshotThreads:
         post: Callable[[InstallSnapshot], None],
         say: Callable[[str], None],
         compact_bytes: int,
+        *,
+        checks_files: bool = True,
     ) -> None:
-        """Prepare; `post` sends a message whose data is there to its peer."""
+        """Prepare; `post` sends a message whose data is there to its peer. Without `checks_files`
+        nothing looks after the names of the files."""
         self.core = driver.core
         self.step: Callable[[Input], None] = driver.step
         self.post, self.say = post, say
@@ -50,8 +53,9 @@ class SnapshotThreads:
         runs: dict[str, Callable[[], None]] = {
             "snapshots": lambda: self._run(work.take_and_check(), taker, self.breathe),
             "chunks": lambda: self._run(work.send_pieces(), sender, give_way),
-            "files": lambda: self._run(check.look_after(), looker, give_way),
         }
+        if checks_files:
+            runs["files"] = lambda: self._run(check.look_after(), looker, give_way)
         self._threads = [
             guarded_thread(run, f"{logmanager.name} {what}", driver.fail)
             for what, run in runs.items()

@@ -21,7 +21,7 @@ from raftline_course.controller.orders import ORDERS
 
 SHORT_BYTES = 4 << 10
 FACTOR = 8
-TIMES_MORE_MAX = 24.0  # FACTOR is in proportion, FACTOR ** 2 is the square
+TIMES_MORE_MAX = 3.0 * FACTOR  # FACTOR is in proportion, FACTOR ** 2 is the square
 LEAST_S = 0.0003  # less than this is the noise of the clock
 TRIES = 10
 
@@ -55,17 +55,21 @@ def seconds(work: Callable[[bytes], object], line: bytes) -> float:
 
 
 def times_more(
-    work: Callable[[bytes], object], beginning: bytes, piece: bytes, short: int = SHORT_BYTES
+    work: Callable[[bytes], object],
+    beginning: bytes,
+    piece: bytes,
+    short: int = SHORT_BYTES,
+    factor: int = FACTOR,
 ) -> float:
-    """Return how much more time a line takes that is FACTOR times as long as `short` bytes."""
-    long = (beginning + piece * (short * FACTOR // len(piece)))[: short * FACTOR]
-    found = []
+    """Return how much more time a line takes that is `factor` times as long as `short` bytes."""
+    long = (beginning + piece * (short * factor // len(piece)))[: short * factor]
+    ratios = []
     for _ in range(TRIES):
         short_s, long_s = seconds(work, long[:short]), seconds(work, long)
-        found.append(long_s / max(short_s, LEAST_S))
-        if found[-1] <= TIMES_MORE_MAX:
+        ratios.append(long_s / max(short_s, LEAST_S))
+        if ratios[-1] <= 3 * factor:
             break
-    return min(found)
+    return min(ratios)
 
 
 def understood(line: bytes) -> None:
