@@ -125,9 +125,11 @@ class WrongFiles:
         It is of no use to its cluster until somebody removes these files, so the others must be
         able to elect without it. A cluster has a name that differs from the other one's from the
         level on that NEWER is: at each node that has run, or nothing can tell the two apart.
+        A cluster of one node would elect its leader again and serve whoever asks there; these
+        clients trust the addresses that they were given.
         """
         views = [host.view for host in self._hosts]
-        born = [host for host in self._hosts if host.members and not host.is_joiner]
+        born = [host for host in self._hosts if len(host.members) > 1 and not host.is_joiner]
         if None in views or any(host.manager.level < NEWER for host in self._hosts) or not born:
             return
         host = self._world.random.choice(born)
