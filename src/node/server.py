@@ -168,9 +168,13 @@ class Server:
         driver.watchers.watches_max = self._watches_max
         self.book = PeerBook(self._startup.configuration.members, self._peer)
         self._follow_contacts("*")
+        self._look_after_files(driver)
+
+    def _look_after_files(self, driver: Driver) -> None:
+        """Prepare the threads that take and send snapshots and look for lost files."""
         self._snapshot_threads = SnapshotThreads(
             driver,
-            logmanager,
+            self.logmanager,
             self._post,
             self._console.say,
             self._compact_bytes,
@@ -178,9 +182,9 @@ class Server:
         )
         self.snapshots = snapshots = self._snapshot_threads.work
         self.disk_room = DiskRoom(
-            logmanager,
+            self.logmanager,
             lambda: snapshots.growth_bytes,
-            lambda: free_bytes(logmanager.folder_path),
+            lambda: free_bytes(self.logmanager.folder_path),
         )
 
     def _print_lease(self, lease_ms: int) -> None:

@@ -22,7 +22,9 @@ import pytest
 from raftline.common.level import LEVEL
 from raftline.net.connection import Connection
 from raftline.net.host import Batch
+from raftline.node.filecheck import FileCheck
 from raftline.node.server import Server
+from raftline.node.snapshot_threads import SnapshotThreads
 from raftline.node.stepper import Stepper
 from raftline.node.watchers import Watchers
 from raftline.objects.embedded_node import Node
@@ -82,9 +84,13 @@ VALUES = {
     "state/commands.py", "state/events.py", "storage/disk.py", "storage/lines.py",
     "wire/operands.py", "wire/protocol.py",
 }  # fmt: skip
-# What time asks for in the meantime is another subject: a heartbeat, a look for what is too late.
+# Time asks for something else in the meantime: a heartbeat, an answer that is late, a lost file.
 DOORS = {
-    one.__code__ for one in (Stepper.pass_time, Server.give_up_late, Watchers.look)
+    one.__code__
+    for one in (
+        Stepper.pass_time, Server.give_up_late, Watchers.look, FileCheck.look_after, FileCheck.look,
+        SnapshotThreads._has_come,
+    )
 }  # fmt: skip
 
 
