@@ -102,14 +102,14 @@ class Target(NamedTuple):
 
         return drawn.hypothesis.fuzz_one_input
 
-    def seeds(self, number: int) -> list[bytes]:
-        """Return what stands for drawn examples; where Hypothesis makes them, any bytes."""
+    def seeds(self, number: int, count: int = SEEDS) -> list[bytes]:
+        """Return `count` drawn examples as bytes; where Hypothesis makes them, any bytes."""
         form, found = self.form, []
         if form is None:
             chance = random.Random(number)
-            return [chance.randbytes(SEED_BYTES) for _ in range(SEEDS)]
+            return [chance.randbytes(SEED_BYTES) for _ in range(count)]
 
-        @settings(max_examples=SEEDS, database=None, suppress_health_check=list(HealthCheck))
+        @settings(max_examples=count, database=None, suppress_health_check=list(HealthCheck))
         @seed(number)
         @given(self.strategy)
         def drawn(example: object) -> None:

@@ -13,6 +13,8 @@ from tests import fuzz, guided
 from tests.rim.fuzzed import TARGETS, Target
 from tests.rim.planted import TARGETS as PLANTED
 
+EXAMPLES = 30  # of each target
+
 
 @pytest.mark.slow
 def test_a_fault_behind_three_bytes_is_found_and_shown(
@@ -52,7 +54,7 @@ def test_what_hypothesis_makes_of_bytes_is_shown_as_well(
 def test_an_example_that_is_written_as_bytes_is_read_from_them(name: str) -> None:
     target = TARGETS[name]
     assert target.form is not None
-    for data in target.seeds(3):
+    for data in target.seeds(3, EXAMPLES):
         read = target.form.read(data)
         assert target.form.read(target.form.write(read)) == read
 
