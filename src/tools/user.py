@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import fcntl
+import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +16,7 @@ from raftline.access.users import (
     ITERATIONS,
     User,
     Users,
+    Verifier,
     make_verifier,
     new_secret,
     prefixes_of,
@@ -29,6 +33,7 @@ if TYPE_CHECKING:
     from raftline.common.arguments import Commands
 
 FILE_NAME = "raftline-users"
+_NO_VERIFIER = Verifier(0, b"", b"", b"")
 AGAIN = "The nodes read it again at SIGHUP; each of them needs the same file."
 
 
@@ -48,41 +53,60 @@ def carry_out(options: argparse.Namespace) -> int:
             f"raftline user {options.action} takes the name of a user: a letter, then letters, "
             "digits, _ . or -, at most 64 in all"
         )
-    users = read_users(path) if path.exists() else Users({}, new_secret())
-    known = dict(users.by_name)
-    _ACTIONS[options.action](options, known)
+    change = _ACTIONS[options.action]
+    change(options, dict(_read(path).by_name), _NO_VERIFIER)  # a mistake is reported before asking
+    verifier = _NO_VERIFIER
+    if options.action in ("add", "password"):  # before the lock: a person takes a while to type
+        verifier = make_verifier(ask_password(options.name), options.iterations)
     try:
-        write_users(path, Users(known, users.secret))
+        with _locked(path.parent):
+            users = _read(path)
+            known = dict(users.by_name)
+            change(options, known, verifier)
+            write_users(path, Users(known, users.secret))
     except OSError as error:
         raise ConfigError(f"{path} can't be written: {error.strerror}") from None
     print(f"[*] {options.name}: done in {path}. {AGAIN}", file=sys.stderr)
     return 0
 
 
-def _add(options: argparse.Namespace, known: dict[str, User]) -> None:
+def _read(path: Path) -> Users:
+    return read_users(path) if path.exists() else Users({}, new_secret())
+
+
+@contextlib.contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Keep out other `raftline user` commands. The file is replaced, so its folder is locked."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _add(options: argparse.Namespace, known: dict[str, User], verifier: Verifier) -> None:
     if options.name in known:
         other = "`raftline user change` and `raftline user password` change it"
         raise ConfigError(f"{options.name} is a user already; {other}")
     if options.role is None:
         raise ConfigError(f"--role is missing; there are {', '.join(ROLES)}")
     identity = Identity(options.name, ROLES[options.role], _prefixes(options))
-    verifier = make_verifier(ask_password(options.name), options.iterations)
     known[options.name] = User(identity, verifier)
 
 
-def _change(options: argparse.Namespace, known: dict[str, User]) -> None:
+def _change(options: argparse.Namespace, known: dict[str, User], verifier: Verifier) -> None:
     user = _known(options.name, known)
     role = user.identity.role if options.role is None else ROLES[options.role]
     known[options.name] = user._replace(identity=Identity(options.name, role, _prefixes(options)))
 
 
-def _password(options: argparse.Namespace, known: dict[str, User]) -> None:
+def _password(options: argparse.Namespace, known: dict[str, User], verifier: Verifier) -> None:
     user = _known(options.name, known)
-    verifier = make_verifier(ask_password(options.name), options.iterations)
     known[options.name] = user._replace(verifier=verifier)
 
 
-def _remove(options: argparse.Namespace, known: dict[str, User]) -> None:
+def _remove(options: argparse.Namespace, known: dict[str, User], verifier: Verifier) -> None:
     _known(options.name, known)
     if len(known) == 1:
         raise ConfigError("the last user can't be removed; delete the file, and leave out --users")

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import argparse
 import io
 import stat
+import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from raftline import cli
 from raftline.access.login import Access
-from raftline.access.users import read_users
+from raftline.access.roles import Identity
+from raftline.access.users import Users, read_users, write_users
 from raftline.common.config import ConfigError
 from raftline.node import boot
+from raftline.tools.user import carry_out
 from raftline.wire.rights import UserRole
 from raftline_course import server as controlled
 
@@ -97,6 +102,59 @@ def test_a_mistake_is_one_line_and_changes_nothing(
     assert printed.startswith("raftline: ")
     assert said in printed
     assert desk.path.read_bytes() == before
+
+
+class Waiting(io.StringIO):
+    """A prompt at which a person waits while others work."""
+
+    def __init__(self, meanwhile: Callable[[], object]) -> None:
+        super().__init__(PASSWORD + "\n")
+        self._meanwhile = meanwhile
+
+    def readline(self, size: int = -1, /) -> str:
+        self._meanwhile()
+        return super().readline(size)
+
+
+@pytest.mark.parametrize("words", [["password", "root"], ["add", "eve", "--role", "reader"]])
+def test_what_others_change_while_a_password_is_typed_is_kept(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, words: list[str]
+) -> None:
+    for name in ("root", "mallory"):
+        desk.add(name, "--role", "admin")
+
+    def meanwhile() -> None:
+        assert desk.run("remove", "mallory")[0] == 0
+        desk.add("bob", "--role", "reader")
+
+    monkeypatch.setattr("sys.stdin", Waiting(meanwhile))
+    assert cli.main(["user", *words, "--users", str(desk.path), "--iterations", "4096"]) == 0
+    assert set(read_users(desk.path).by_name) == {"root", "bob", *words[1:2]}
+
+
+def test_a_user_that_another_person_adds_first_keeps_its_password(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdin", Waiting(lambda: desk.add("eve", "--role", "admin")))
+    words = ["user", "add", "eve", "--role", "reader", "--users", str(desk.path)]
+    assert cli.main(words) == 2
+    assert read_users(desk.path).by_name["eve"].identity.role is UserRole.ADMIN
+
+
+def test_changes_at_the_same_time_are_all_kept(desk: Desk) -> None:
+    names = [f"u{number}" for number in range(8)]
+    desk.add("root", "--role", "admin")
+    before = read_users(desk.path)
+    root = before.by_name["root"]
+    others = {name: root._replace(identity=Identity(name, UserRole.READER)) for name in names}
+    write_users(desk.path, Users({"root": root, **others}, before.secret))
+    requests = [argparse.Namespace(action="remove", name=name, users=desk.path) for name in names]
+    removing = [threading.Thread(target=carry_out, args=(request,)) for request in requests]
+    for thread in removing:
+        thread.start()
+    for thread in removing:
+        thread.join()
+    assert set(read_users(desk.path).by_name) == {"root"}
 
 
 def test_a_password_is_no_argument(desk: Desk) -> None:
