@@ -188,12 +188,20 @@ class Console:
         return [line if self._stamp is None else f"{self._stamp()} {line}"]
 
     def _print_all(self) -> None:
-        """Write lines out until the console is closed or its stream is gone."""
+        """Write lines out until the console is closed or its stream is gone. Lines that can't be
+        written, on a full disk say, are lost, and counted in front of the next ones."""
+        lost, why = 0, ""
         while (lines := self._next_lines()) is not None:
+            count = len(lines)
+            if lost:
+                lines[:0] = self._spell(f"[!] lines lost here: {lost:,} ({why})")
             try:
                 self._write("".join(line + "\n" for line in lines))
-            except (OSError, ValueError):  # the reader went away, or the stream was closed
+                lost = 0
+            except (BrokenPipeError, ValueError):  # the reader went away, or the stream was closed
                 self._write = _discard
+            except OSError as error:
+                lost, why = lost + count, error.strerror or str(error)
         self._writer.close()
 
     def _next_lines(self) -> list[str] | None:

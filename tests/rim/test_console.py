@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gc
 import io
 import os
@@ -334,6 +335,34 @@ def test_a_closed_stream_ends_only_the_printing(thread_errors: list[object]) -> 
     close(console)
     assert not console._printer.is_alive()
     assert thread_errors == []
+
+
+class FullDisk(io.StringIO):
+    """Takes nothing as long as it is full."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.is_full = True
+        self.refused = threading.Event()
+
+    def write(self, text: str, /) -> int:
+        if self.is_full:
+            self.refused.set()
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return super().write(text)
+
+
+def test_after_a_full_disk_the_lines_come_again_and_the_gap_is_told() -> None:
+    disk = FullDisk()
+    console = Console(disk, verbose=False, clock=Clock())
+    console.say("lost")
+    assert disk.refused.wait(60)
+    disk.is_full = False
+    console.say("written")
+    close(console)
+    gap, *after = disk.getvalue().splitlines()
+    assert gap == "[!] lines lost here: 1 (No space left on device)"
+    assert after == ["written"]
 
 
 def test_a_terminal_that_knows_only_ascii_gets_ascii() -> None:
