@@ -96,7 +96,7 @@ def _run(
 ) -> int:
     """Serve, or print why not; return the exit status."""
     try:
-        with raised():
+        with raised(ending=()):  # a signal ends the node by itself
             return _boot(service, console, server_of)
     except (ConfigError, PortRefused) as error:
         return _refuse(service, console, str(error), exit_status_of(error, EXIT_USAGE))

@@ -13,7 +13,8 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from types import FrameType
 from typing import Any
 
 from raftline.common.quiet_exit import end_at_once
@@ -25,16 +26,26 @@ WAIT_S_MAX = 1.0
 
 
 @contextlib.contextmanager
-def raised() -> Iterator[None]:
-    """Let Ctrl-C raise KeyboardInterrupt in here, for code that has to clean up or to print."""
+def raised(ending: Sequence[int] = (signal.SIGTERM, signal.SIGHUP)) -> Iterator[None]:
+    """Let Ctrl-C raise KeyboardInterrupt in here, for code that has to clean up or to print, and
+    each signal of `ending` SystemExit. A signal that is ignored or handled stays so."""
     quiet = signal.getsignal(signal.SIGINT) is end_at_once
+    ends = [each for each in ending if quiet and signal.getsignal(each) is signal.SIG_DFL]
     try:
+        for number in ends:
+            signal.signal(number, _end)
         if quiet:
             signal.signal(signal.SIGINT, signal.default_int_handler)
         yield
     finally:
         if quiet:
             signal.signal(signal.SIGINT, end_at_once)
+        for number in ends:
+            signal.signal(number, signal.SIG_DFL)
+
+
+def _end(number: int, frame: FrameType | None) -> None:
+    raise SystemExit(128 + number)  # as a shell reports it
 
 
 @contextlib.contextmanager

@@ -1,12 +1,14 @@
-"""Ctrl-C at any moment of a command's start: exit status 130, and nothing to read."""
+"""Ctrl-C at any moment of a command's start, and other signals while it works."""
 
 from __future__ import annotations
 
 import configparser
+import contextlib
 import os
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ import pytest
 
 from raftline.common.quiet_exit import end_at_once, end_quietly
 from raftline.common.signals import raised
+from tests.scripted_node import ScriptedNode
 
 ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "src"
@@ -189,3 +192,47 @@ def test_ctrl_c_is_an_exception_only_if_there_is_something_to_clean_up(outer: An
         signal.signal(signal.SIGINT, before)
     assert inside is signal.default_int_handler
     assert begun is end_at_once
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_that_ends_a_backup_leaves_no_file(tmp_path: Path, number: signal.Signals) -> None:
+    has_stalled, is_over = threading.Event(), threading.Event()
+
+    def handler(command: str) -> str:
+        if command == "backup":
+            return "BACKUP response: 7-1 of 9 bytes crc32 00000000"
+        if command == "backup from 0":
+            return 'BACKUP response: from 0 "value"'
+        if command.startswith("backup from"):
+            has_stalled.set()
+            is_over.wait(60)
+        return "Sorry, no."
+
+    with contextlib.closing(ScriptedNode(handler)) as node:
+        command = ["-m", "raftline", "backup", "copy", "--at", f"localhost:{node.port}"]
+        backup = subprocess.Popen(
+            [sys.executable, *command], cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(SOURCE)}
+        )
+        try:
+            assert has_stalled.wait(60)
+            assert [path.suffix for path in tmp_path.iterdir()] == [".tmp"]
+            backup.send_signal(number)
+            assert backup.wait(60) == 128 + number
+        finally:
+            backup.kill()
+            backup.wait()
+            is_over.set()
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("outer", [signal.SIG_IGN, lambda *_: None])
+def test_a_signal_that_is_ignored_or_handled_ends_no_command(outer: Any) -> None:
+    before = signal.signal(signal.SIGHUP, outer)
+    ctrl_c = signal.signal(signal.SIGINT, end_at_once)
+    try:
+        with raised():
+            os.kill(os.getpid(), signal.SIGHUP)
+        assert signal.getsignal(signal.SIGHUP) is outer
+    finally:
+        signal.signal(signal.SIGINT, ctrl_c)
+        signal.signal(signal.SIGHUP, before)
