@@ -15,6 +15,7 @@ from typing import IO
 
 from raftline.common.config import ConfigError
 from raftline.common.console import StreamWriter, safe_line
+from raftline.common.private_file import private
 from raftline.tools.colours import SIX, coloured, has_colours
 
 LINE_BYTES_MAX = 4096
@@ -72,7 +73,7 @@ class Relay:
             return
         path = self._folder / f"{name}.console"
         try:
-            file = path.open("wb")
+            file = open(path, "wb", opener=private)  # noqa: SIM115
         except OSError as error:
             raise ConfigError(f"{path}: can't be written: {error.strerror}") from error
         with file:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from raftline.clients.options import ClientAccess
 from raftline.common.address import Address
 from raftline.common.config import ConfigError, complaint
+from raftline.common.private_file import private
 from raftline.view.nodes import CONNECT_S, Nodes
 from raftline.wire.refusals import RequestOutcome
 
@@ -73,7 +74,8 @@ def save(members: Mapping[str, Address], access: ClientAccess, path: Path, secon
         print(why, file=sys.stderr)
         return RequestOutcome.REFUSED
     try:
-        path.write_text(saved_page(feed.everything(), path.stem), encoding="utf-8")
+        with open(path, "w", encoding="utf-8", opener=private) as file:  # it may hold values
+            file.write(saved_page(feed.everything(), path.stem))
     except OSError as error:
         raise ConfigError(f"--save {path}: {complaint(error)}") from None
     print(f"{path} holds {len(feed.kept)} events of {seconds:g} s")

@@ -10,6 +10,7 @@ import pty
 import select
 import signal
 import socket
+import stat
 import subprocess
 import sys
 import threading
@@ -333,7 +334,9 @@ def test_up_runs_the_client_at_the_leader_and_ends_with_it(
         "client reads set a 4",
         "[*] 3 nodes stopped",
     ]
-    assert "[*] s1 started" in (tmp_path / "s1.console").read_text()
+    console = tmp_path / "s1.console"
+    assert "[*] s1 started" in console.read_text()
+    assert stat.S_IMODE(console.stat().st_mode) == 0o600
 
 
 def test_without_a_leader_up_prints_the_reasons_of_the_nodes(

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
+import stat
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from raftline.clients.options import ClientAccess
 from raftline.common.address import Address
-from raftline.view import feed, picture
+from raftline.view import command, feed, picture
 from raftline.view.feed import PageFeed
 from raftline.view.nodes import Nodes
+from tests.saved_page import held
+from tests.scripted_node import ScriptedNode
 
 STATE = '{"clock": 1.0, "role": "follower", "term": 1, "log": []}'
 
@@ -131,3 +136,17 @@ def test_a_member_that_has_moved_is_found_where_another_says_it_is(
 def port_of(server: asyncio.Server) -> int:
     port: int = server.sockets[0].getsockname()[1]
     return port
+
+
+@pytest.mark.parametrize("was_there", [False, True])
+def test_a_saved_page_is_for_its_owner_alone(tmp_path: Path, was_there: bool) -> None:
+    page = tmp_path / "run.html"
+    if was_there:
+        page.write_text("an older page")
+        page.chmod(0o644)
+    node = ScriptedNode(lambda _: f"OBSERVE response: {STATE}")
+    with contextlib.closing(node):
+        members = {"s1": Address("localhost", node.port)}
+        assert command.save(members, ClientAccess(), page, 0.0) == 0
+    assert held(page.read_text(encoding="utf-8"))["events"]
+    assert stat.S_IMODE(page.stat().st_mode) == 0o600
