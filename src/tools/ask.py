@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import os
 import re
 import shlex
 import sys
@@ -252,6 +253,8 @@ def _read_value(path: Path | None) -> str:
     """
     try:
         if path is None:
+            if getattr(sys.stdin, "name", "") == os.devnull:  # by open_closed_streams
+                raise ConfigError("standard input is closed; VALUE - is what it holds")
             data = sys.stdin.buffer.read(VALUE_BYTES + 1)
         else:
             with path.open("rb") as file:

@@ -39,7 +39,7 @@ def test_closing_does_not_wait_for_a_terminal_that_stands_still() -> None:
     ("command", "closed", "status"),
     [
         ("status", 1, 3), ("status", 2, 3), ("recover s1", 0, 1), ("client 1 1 get a", 2, 5),
-        ("server s9 1", 1, 2), ("server s9 1", 2, 2),
+        ("server s9 1", 1, 2), ("server s9 1", 2, 2), ("set a -", 0, 2), ("get a", 0, 5),
     ],
 )  # fmt: skip
 def test_a_command_works_without_a_standard_stream(
@@ -59,6 +59,7 @@ def test_a_command_works_without_a_standard_stream(
     assert done.returncode == status
     assert "Traceback" not in done.stderr
     assert not (closed == 2 and "raftline" in done.stdout)  # an error is no output
+    assert ("standard input is closed" in done.stderr) is (command == "set a -")
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
