@@ -21,7 +21,7 @@ from raftline.common.arguments import EXIT_USAGE, Parser, as_path
 from raftline.common.console import open_closed_streams
 from raftline.common.quiet_exit import EXIT_INTERRUPTED
 from raftline.common.signals import raised
-from raftline.common.standard_streams import drop_output
+from raftline.common.standard_streams import EXIT_OUTPUT, drop_output
 from raftline.tools import (
     accesscommands,
     clustercommands,
@@ -56,9 +56,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         drop_output()
         return 0
     except OSError as error:  # for example a full disk under `> file`
-        what = "can't print: " if drop_output() else ""
+        is_full = drop_output()
+        what = "can't print: " if is_full else ""
         print(f"raftline: {what}{config.complaint(error)}", file=sys.stderr)
-        return EXIT_USAGE
+        return EXIT_OUTPUT if is_full else EXIT_USAGE
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
 

@@ -12,6 +12,7 @@ from raftline.clients.conversation import Client
 from raftline.common.address import Address
 from raftline.common.quiet_exit import EXIT_INTERRUPTED
 from raftline.common.signals import raised
+from raftline.common.standard_streams import EXIT_OUTPUT
 from raftline.wire.protocol import error
 from raftline.wire.replies import RequestOutcome
 
@@ -78,6 +79,6 @@ def run_client(
     except OSError as failure:  # for example a full disk under `> file`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         print(f"{prog}: can't print: {failure.strerror}", file=sys.stderr)
-        return RequestOutcome.USAGE
+        return EXIT_OUTPUT
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED

@@ -7,6 +7,8 @@ import os
 import sys
 from typing import Any
 
+EXIT_OUTPUT = os.EX_IOERR  # standard output did not take what was printed
+
 
 class Dropping(io.FileIO):
     """A file that drops what it can't take."""

@@ -37,7 +37,7 @@ _EPILOG = (
     "It is asked at --at, else at $RAFTLINE, else at the nodes of the folder's "
     "server-configuration.txt, and goes where the leader is. Exit code 0: done; 1: no such key; 2: "
     "usage; 3: no leader; 4: outcome unknown (a write that may yet take effect); 5: refused or "
-    "unreachable."
+    "unreachable; 74: the reply can't be printed."
 )
 
 

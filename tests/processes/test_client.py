@@ -20,6 +20,7 @@ from raftline.client import (
     read_options,
     split_command,
 )
+from raftline.common.standard_streams import EXIT_OUTPUT
 from raftline.wire.protocol import NO_LEADER, error, not_leader, outcome_unknown
 from raftline.wire.replies import Reply, as_json
 from tests import in_process
@@ -291,7 +292,7 @@ def test_an_answer_that_cannot_be_printed_is_reported_in_one_line(
         )
     said = without_notices(done.stderr.decode())
     assert said == "client.py: can't print: No space left on device\n"
-    assert done.returncode == 2
+    assert done.returncode == EXIT_OUTPUT
 
 
 def test_a_write_without_an_answer_has_an_unknown_outcome(start: Start) -> None:

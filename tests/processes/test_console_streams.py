@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from raftline.common.standard_streams import EXIT_OUTPUT
+
 SOURCE = Path(__file__).parents[2] / "src"
 
 
@@ -106,4 +108,4 @@ def test_output_that_is_not_taken_is_reported_in_one_line(command: str) -> None:
     os.close(writing_end)
     with Path("/dev/full").open("wb") as full:
         said = b"raftline: can't print: No space left on device\n"
-        assert run(full.fileno()) == (2, said)
+        assert run(full.fileno()) == (EXIT_OUTPUT, said)
