@@ -78,12 +78,13 @@ def unpacked(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / sdist.name.removesuffix(".tar.gz")
 
 
-def test_the_sdist_holds_the_pages_and_no_stand_in_for_the_package(unpacked: Path) -> None:
+def test_the_sdist_holds_the_pages_and_runs_as_a_clone_does(unpacked: Path) -> None:
     pages = {path.relative_to(ROOT) for path in (ROOT / "docs").rglob("*.md")}
     assert [page for page in sorted(pages) if not (unpacked / page).is_file()] == []
     assert (unpacked / "CHANGELOG.md").is_file()
     assert (unpacked / "src" / "py.typed").is_file()
-    assert not (unpacked / "src" / "raftline").exists()
+    said = run(sys.executable, "src/server.py", "--version", folder=unpacked)
+    assert said.endswith(f" {unpacked.name.removeprefix('raftline-')} (pure)\n")
 
 
 def test_what_is_built_keeps_the_version_of_its_clone(unpacked: Path) -> None:
@@ -98,7 +99,9 @@ def test_the_wheel_runs_a_cluster_in_a_fresh_environment(unpacked: Path, tmp_pat
     run(sys.executable, "-c", BUILD.format("wheel"), tmp_path, folder=unpacked)
     (wheel,) = tmp_path.glob("raftline-*.whl")
     modules = {f"raftline/{path}" for path in map(str, relative_modules(ROOT / "src"))}
-    assert modules - set(zipfile.ZipFile(wheel).namelist()) == set()
+    held = set(zipfile.ZipFile(wheel).namelist())
+    assert modules - held == set()
+    assert not any(name.startswith("raftline/raftline/") for name in held)
     venv.create(tmp_path / "own", with_pip=True)
     programs = tmp_path / "own" / "bin"
     offline = ("--no-index", "--no-deps", "--quiet", "--disable-pip-version-check")
