@@ -295,6 +295,8 @@ class Peer:
         that refuses this node's certificate sends an alert in place of its first answer."""
         if not isinstance(problem, (OSError, HalfLine, LineTooLong)):
             self._complain_of(problem)
+        if isinstance(problem, socket.gaierror):
+            self._complain(f"no such host ({problem.strerror})", "can't be looked up")
         reason = problem.reason if isinstance(problem, ssl.SSLError) else None
         if reason and reason.endswith(OF_CERTIFICATES):
             hint = CLOCK_HINT if reason.endswith(BY_THE_CLOCK) else ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import re
+import socket
 import threading
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,6 +15,7 @@ import pytest
 
 from raftline.common.address import Address
 from raftline.common.config import FAST, FILE_NAME, ConfigError, Configuration
+from raftline.net import peers
 from raftline.net.levels import Foreigners
 from raftline.net.peers import Peer, PeerBook
 from raftline.node import joining
@@ -218,6 +220,29 @@ def test_a_new_member_is_dialed_once_there_is_a_thread_for_it(
         assert FewThreads.left == 8
     finally:
         book.stop()
+
+
+def test_a_member_whose_host_is_misspelled_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    is_said = threading.Event()
+
+    def say(line: str) -> None:
+        said.append(line)
+        is_said.set()
+
+    def look_up(*_: object) -> socket.socket:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(peers, "connect", look_up)
+    peer = Peer("s1", "s2", Address("nohst", 2), lambda _: None, lambda _: None, say)
+    peer.start()
+    try:
+        assert is_said.wait(30)
+    finally:
+        peer.stop()
+    assert said[0] == (
+        "[!] s2 at nohst:2 can't be looked up: no such host (Name or service not known)"
+    )
 
 
 def test_a_node_without_a_thread_for_a_member_does_not_start(
