@@ -36,6 +36,7 @@ if TYPE_CHECKING:  # for type checkers; every command loads this first, so nothi
     from raftline.clients.connection import NotLeader as NotLeader
     from raftline.clients.connection import OutcomeUnknown as OutcomeUnknown
     from raftline.clients.connection import Refused as Refused
+    from raftline.clients.connection import TimedOut as TimedOut
     from raftline.clients.connection import Unreachable as Unreachable
     from raftline.clients.pool import Clients as Clients
     from raftline.clients.tls import ClientTls as ClientTls
@@ -76,7 +77,7 @@ if TYPE_CHECKING:  # for type checkers; every command loads this first, so nothi
 _NAMES = {  # those of each module, for the lines above: a test compares the two
     "client": "Client",
     "clients.connection": "ClientError Closed LoginFailed NoLeader "
-    "NotAllowed NotLeader OutcomeUnknown Refused Unreachable",
+    "NotAllowed NotLeader OutcomeUnknown Refused TimedOut Unreachable",
     "clients.pool": "Clients",
     "clients.tls": "ClientTls",
     "common.errors": "RaftlineError",

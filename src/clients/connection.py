@@ -116,6 +116,12 @@ class Unreachable(ClientError, ConnectionError):
     _is_late = False  # a node took the request, and gave no answer in time
 
 
+class TimedOut(Unreachable, TimeoutError):
+    """No node answered in time; nothing was done."""
+
+    __module__ = PUBLIC
+
+
 class Closed(Unreachable):
     """The node, or the client, was closed; nothing was done."""
 
@@ -211,8 +217,9 @@ def line_of(sender: str, command: str) -> bytes:
 
 def unreachable(address: Address, error: OSError, limit_s: float) -> Unreachable:
     """Return the error for a node that could not be reached there."""
-    failure = Unreachable(_why_unreachable(address, error, limit_s))
-    if isinstance(error, TimeoutError):
+    is_late = isinstance(error, TimeoutError)
+    failure = (TimedOut if is_late else Unreachable)(_why_unreachable(address, error, limit_s))
+    if is_late:
         failure._within = partial(unreachable, address, error)
     if trouble := tls_trouble(error):
         failure.lasts, failure.advice = True, trouble.advice

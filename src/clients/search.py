@@ -26,6 +26,7 @@ from raftline.clients.connection import (
     NotLeader,
     OutcomeUnknown,
     Refused,
+    TimedOut,
     Unreachable,
     check_length,
     in_words,
@@ -50,6 +51,7 @@ FIRST_PAUSE_S = 0.05
 LONGEST_PAUSE_S = 1.0
 WINDOW = 100  # numbers of a session under way; a node remembers 128
 KEPT_OUT = ("no-login", "not-allowed", "tls-only")  # of a node that let nobody in
+SESSION = "session"
 NO_SESSION = "no session was begun in time, so nothing was done"
 _UNKNOWN_BEFORE = "outcome unknown: the session expired while the request was being sent again"
 
@@ -229,7 +231,7 @@ def anywhere(
         ):
             nodes.addresses.health.served(deadline.now_s)
             return _last_word(nodes, _settled(answer, unknown)), unknown is None
-        if outcome is RequestOutcome.UNKNOWN:
+        if outcome is RequestOutcome.UNKNOWN and command != SESSION:  # an unused one does nothing
             unknown = answer
             if row_of(command).handling.is_sent_once:
                 break
@@ -246,9 +248,9 @@ def anywhere(
             yield Pause(pause_s)
             pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
             tried.clear()
-    given_s = deadline.given_s if deadline.left_s < pause_s else None
     known = unknown or refusal or (yield from _why_silent(silent, sender, deadline))
-    return _last_word(nodes, _in_all(known or answer, given_s)), unknown is None
+    last = _in_all(known or answer, deadline.given_s if deadline.left_s < pause_s else None)
+    return _last_word(nodes, last, is_late=silent is not None), unknown is None
 
 
 def _settled(answer: Reply, unknown: Answer | None) -> Answer:
@@ -307,11 +309,13 @@ def _in_all(answer: Answer, given_s: float | None) -> Answer:
     return answer._within(given_s)
 
 
-def _last_word(nodes: NodeTurns, answer: Answer) -> Reply:
-    """Return the reply of a search that nothing settled. Raises ClientError."""
-    if type(answer) is Unreachable and len(nodes.known) > 1:
+def _last_word(nodes: NodeTurns, answer: Answer, *, is_late: bool = False) -> Reply:
+    """Return the reply of a search that nothing settled. `is_late`: a node kept the request.
+    Raises ClientError."""
+    if isinstance(answer, Unreachable) and type(answer) is not Closed and len(nodes.known) > 1:
         where = in_words(nodes.known)
-        nobody = Unreachable(f"nobody answers at {where}. The last one: {answer}")
+        kind = TimedOut if is_late or isinstance(answer, TimedOut) else Unreachable
+        nobody = kind(f"nobody answers at {where}. The last one: {answer}")
         nobody.advice, nobody.lasts = answer.advice, answer.lasts
         raise nobody
     if isinstance(answer, ClientError):
@@ -330,17 +334,17 @@ def session_with_room(
     """
     while (session := sessions.with_room()) is None and sessions.is_beginning:
         if deadline.left_s <= 0:
-            raise Unreachable(NO_SESSION)
+            raise TimedOut(NO_SESSION)
         if isinstance(closed := (yield AwaitSession(sessions, deadline.left_s)), Closed):
             raise closed
     if session is not None:
         return session
     sessions.begin()
     try:
-        begun, _ = yield from anywhere(nodes, name, "session", deadline)
+        begun, _ = yield from anywhere(nodes, name, SESSION, deadline)
         outcome = outcome_of(begun.text)
         if outcome is RequestOutcome.UNKNOWN:  # of the session; the write was not sent
-            raise Unreachable(NO_SESSION)
+            raise NoLeader(NO_SESSION)
         if outcome is not RequestOutcome.DONE:
             return begun
         return sessions.add(begun.text.removeprefix("SESSION response: "))
@@ -463,7 +467,9 @@ def lost(command: str, address: Address, error: OSError, limit_s: float) -> Clie
             " before you send it again."
         )
     else:
-        failure = Unreachable(f"{where} {reason}. Ask again, or ask another node.")
+        failure = (TimedOut if isinstance(error, TimeoutError) else Unreachable)(
+            f"{where} {reason}. Ask again, or ask another node."
+        )
         failure._is_late = isinstance(error, TimeoutError)
     if isinstance(error, TimeoutError):
         failure._within = partial(lost, command, address, error)

@@ -46,14 +46,14 @@ def test_each_error_that_a_client_raises_can_be_imported_from_the_package() -> N
 def test_all_errors_have_one_base_and_those_of_a_connection_or_of_time_have_pythons() -> None:
     assert all(issubclass(each, raftline.RaftlineError) for each in ERRORS)
     network = {
-        each.__name__: base.__name__
+        each.__name__: " ".join(found)
         for each in ERRORS
-        for base in (ConnectionError, TimeoutError)
-        if issubclass(each, base)
+        if (found := [one.__name__ for one in (ConnectionError, TimeoutError) if one in each.mro()])
     }
     assert network == {
         "Unreachable": "ConnectionError",
         "Closed": "ConnectionError",
+        "TimedOut": "ConnectionError TimeoutError",
         "NoLeader": "TimeoutError",
         "NotLeader": "TimeoutError",
     }

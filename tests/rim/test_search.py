@@ -14,6 +14,7 @@ from raftline.clients.connection import (
     NoLeader,
     OutcomeUnknown,
     Refused,
+    TimedOut,
     Unreachable,
     unreachable,
 )
@@ -198,7 +199,7 @@ def test_a_request_whose_time_ends_as_it_waits_for_a_session_has_done_nothing() 
     second = search(nodes, sessions, "c", "incr a", Deadline(10, now=lambda: now_s))
     waits_for_session(next(second))
     now_s = 10.0
-    with pytest.raises(Unreachable, match="nothing was done"):
+    with pytest.raises(TimedOut, match="nothing was done"):
         second.send(None)
 
 
@@ -257,8 +258,30 @@ def test_time_that_is_over_tells_what_is_known() -> None:
 def test_a_write_that_was_not_sent_for_want_of_a_session_was_not_done() -> None:
     """Though nobody knows whether the session was begun."""
     steps = search(NodeTurns([S1]), ClientSessions(), "c", "set a 1", Deadline(0))
-    with pytest.raises(Unreachable, match="no session was begun in time, so nothing was done"):
+    with pytest.raises(NoLeader, match="no session was begun in time, so nothing was done"):
         carried_out(steps, said(outcome_unknown("it fell")))
+    steps = search(NodeTurns([S1, S2]), ClientSessions(), "c", "set a 1", Deadline(0))
+    answers = said(outcome_unknown("it fell")), said(NO_LEADER)
+    assert carried_out(steps, *answers)[1] == said(NO_LEADER)
+
+
+@pytest.mark.parametrize("then", [[], [GONE]])
+def test_a_read_that_ran_out_of_time_is_a_timeout(then: list[Answer]) -> None:
+    late = lost("get a", S1, TimeoutError(), 1)
+    nodes = NodeTurns([S1, S2][: 1 + len(then)])
+    steps = search(nodes, ClientSessions(), "c", "get a", Deadline(0))
+    led = said('STATUS response: {"leader": "s2", "members": {}}')
+    with pytest.raises(TimedOut) as over:
+        carried_out(steps, late, *then, led)
+    assert isinstance(over.value, TimeoutError)
+    assert isinstance(over.value, Unreachable)
+
+
+def test_a_node_that_was_not_reached_in_time_is_a_timeout_and_an_unknown_write_is_none() -> None:
+    assert isinstance(unreachable(S1, TimeoutError(), 1), TimedOut)
+    refused = unreachable(S1, ConnectionRefusedError(), 1)
+    assert not isinstance(refused, TimeoutError)
+    assert not isinstance(lost("set a 1", S1, TimeoutError(), 1), TimeoutError)
 
 
 def test_a_client_that_is_closed_ends_its_requests_and_says_what_is_known() -> None:
@@ -323,9 +346,9 @@ def test_no_node_keeps_a_request_for_longer_than_is_left() -> None:
     ("status", "kind"),
     [
         (said('STATUS response: {"leader": null, "members": {}}'), NoLeader),
-        (said('STATUS response: {"leader": "s2", "members": {}}'), Unreachable),
-        (said("Sorry, a client without a login may not do so."), Unreachable),
-        (GONE, Unreachable),  # it hangs
+        (said('STATUS response: {"leader": "s2", "members": {}}'), TimedOut),
+        (said("Sorry, a client without a login may not do so."), TimedOut),
+        (GONE, TimedOut),  # it hangs
     ],
 )
 def test_a_node_that_keeps_a_request_is_asked_whether_it_has_a_leader(
