@@ -235,7 +235,7 @@ def _why_unreachable(address: Address, error: OSError, limit_s: float) -> str:
     if isinstance(error, ConnectionRefusedError):
         return f"nothing listens on {host} port {port}: no node runs there."
     if isinstance(error, socket.gaierror):
-        return f"no host is called {host}. Check how it is spelled."
+        return f"no such host: {host}. Check how it is spelled."
     if isinstance(error, TimeoutError):
         return f"{host} port {port} did not accept a connection within {limit_s:.3g} s."
     trouble = tls_trouble(error)

@@ -74,8 +74,9 @@ def _add_status(commands: Commands) -> None:
         "status",
         help="a table of the cluster",
         description="Ask every node how it is. Exit code 0: a leader serves; 3: none does, or a "
-        "voter that answers does not follow; 5: that can't be told, since nodes let nobody in "
-        "here: no login, or a bad certificate. With --watch, as of the last look before Ctrl-C.",
+        "voter that answers does not follow; 5: that can't be told, since no node answers, or "
+        "nodes let nobody in here: no login, or a bad certificate. With --watch, as of the last "
+        "look before Ctrl-C.",
     )
     add_asking_options(status, 2.0)
     status.add_argument("--json", action="store_true", help="for programs")

@@ -69,10 +69,10 @@ LOOK_S = 1.0  # to find the leader before a request
 # The reason why a node reports nothing, in a table's words. The first three are for nodes that
 # are not reached, the others for those that do not let us in, or that we do not trust.
 UNREACHABLE, NO_HOST, NO_ANSWER = "unreachable", "no such host", "no answer"
-NO_LOGIN, LOGIN_REFUSED, NOT_ALLOWED = "no login", "login refused", "not allowed"
+NO_LOGIN, LOGIN_FAILED, NOT_ALLOWED = "no login", "login failed", "not allowed"
 NEEDS_TLS = "TLS alone"
 KEPT_OUT = frozenset(
-    {NO_LOGIN, LOGIN_REFUSED, NOT_ALLOWED, NEEDS_TLS, NO_TLS, BAD_CERTIFICATE, REFUSED_HERE}
+    {NO_LOGIN, LOGIN_FAILED, NOT_ALLOWED, NEEDS_TLS, NO_TLS, BAD_CERTIFICATE, REFUSED_HERE}
 )
 WORDS = {"not-allowed": NOT_ALLOWED, "no-login": NO_LOGIN, "tls-only": NEEDS_TLS}  # by codes
 EXIT_OK = 0
@@ -318,7 +318,7 @@ def asking(name: str, address: Address, deadline: Deadline) -> Talk[NodeStatus]:
     except ClientError as error:  # of the login
         word = UNREACHABLE
         if isinstance(error, LoginFailed):
-            word = NO_LOGIN if error._was_not_tried else LOGIN_REFUSED
+            word = NO_LOGIN if error._was_not_tried else LOGIN_FAILED
         return NodeStatus(name, address, None, f"no login: {error.at_the_shell}", word)
     except OSError as error:
         return NodeStatus(name, address, None, *_why(error, address, limit_s))

@@ -118,14 +118,18 @@ def verdict(nodes: Sequence[NodeStatus], earlier: Sequence[NodeStatus] = ()) -> 
     able = [name for name in voting if {*troubles.get(name, ())} <= {LOST_FILES}]
     has_quorum = _have_quorum(halves, able)
     is_led = leader is not None and has_quorum
-    counted = [name for name in voting if name not in troubles] if is_led else able
     shut = [node for node in nodes if node.is_shut]
+    answering = [*able, *(node.name for node in shut)]
+    counted = [name for name in voting if name not in troubles] if is_led else answering
     foreign = [node.name for node in nodes if node.is_foreign]
     serves: bool | None = is_led and not foreign
-    if not serves and shut and _have_quorum(halves, [*able, *(node.name for node in shut)]):
+    is_short = not _have_quorum(halves, answering)
+    if not serves and shut and not is_short:
         serves = None
     lacks = TAKES_ENTRIES if able != voting else HAS_VOTE if voting != voters else None
-    tally = _tally(halves, counted, is_short=not has_quorum, is_led=is_led, lacks=lacks)
+    tally = _tally(halves, counted, is_short=is_short, is_led=is_led, lacks=lacks)
+    if not (answers or shut or foreign):
+        return Verdict(None, f"nobody answers at {', '.join(node.name for node in nodes)}", tally)
     if serves is None:
         text = f"can't tell whether a leader serves: {_kept_out(shut)}; {tally}"
     else:

@@ -167,7 +167,7 @@ def test_nodes_that_have_not_answered_status_are_named(tmp_path: Path, start: St
 
 def test_a_node_with_an_unknown_host_is_unreachable() -> None:
     found = status.ask("s1", Address("a..b", 1), ClientAccess(), 5.0)
-    assert found.problem == "no host is called a..b. Check how it is spelled."
+    assert found.problem == "no such host: a..b. Check how it is spelled."
 
 
 def test_a_hanging_name_server_delays_no_command(

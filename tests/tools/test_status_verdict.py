@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from raftline.clients.connection import OutcomeUnknown
+from raftline.clients.connection import OutcomeUnknown, Unreachable
 from raftline.clients.options import ClientAccess
 from raftline.common.address import Address
 from raftline.tools import statusreport
@@ -75,9 +75,6 @@ def test_a_leader_with_a_quorum_serves(nodes: list[NodeStatus], text: str) -> No
     [
         ([says("s1"), silent("s2"), silent("s3")],
          "no leader: 1 of 3 voters answers, 2 are needed"),
-        ([silent("s1"), silent("s2"), silent("s3")],
-         "no leader: 0 of 3 voters answer, 2 are needed"),
-        ([silent("s1")], "no leader: 0 of 1 voter answer, 1 is needed"),
         ([says("s1", "candidate"), says("s2"), silent("s3")],
          "no leader: 2 of 3 voters answer, enough to elect one"),
         ([says("s1", term=2, leader="s1"), says("s2", leader="s3"), silent("s3")],
@@ -231,20 +228,29 @@ def shut(name: str, word: str = "no login") -> NodeStatus:
     ("nodes", "text"),
     [
         ([shut("s1"), shut("s2"), shut("s3")],
-         "can't tell whether a leader serves: no login at s1, s2, s3; 0 of 3 voters answer, 2 are "
-         "needed"),
+         "can't tell whether a leader serves: no login at s1, s2, s3; 3 of 3 voters answer"),
         ([says("s1"), shut("s2", "bad certificate"), shut("s3")],
-         "can't tell whether a leader serves: bad certificate at s2; no login at s3; 1 of 3 voters "
-         "answers, 2 are needed"),
+         "can't tell whether a leader serves: bad certificate at s2; no login at s3; 3 of 3 voters "
+         "answer"),
         ([leads(), shut("s2", "no TLS"), silent("s3")],
-         "can't tell whether a leader serves: no TLS at s2; 1 of 3 voters answers, 2 are needed"),
+         "can't tell whether a leader serves: no TLS at s2; 2 of 3 voters answer"),
         ([says("s1", leader="s3"), says("s2"), shut("s3")],
-         "can't tell whether a leader serves: no login at s3; 2 of 3 voters answer"),
+         "can't tell whether a leader serves: no login at s3; 3 of 3 voters answer"),
     ],
 )  # fmt: skip
 def test_a_voter_that_let_nobody_in_may_lead(nodes: list[NodeStatus], text: str) -> None:
     assert verdict(nodes)[:2] == (None, text)
     assert verdict(nodes).exit_status == 5
+
+
+def test_where_nobody_answers_status_ends_as_each_other_command_does() -> None:
+    found = verdict([silent("s1"), silent("s2")])
+    assert (found.text, found.exit_status) == ("nobody answers at s1, s2", Unreachable.outcome)
+
+
+def test_who_lets_nobody_in_counts_as_one_that_answers() -> None:
+    found = verdict([shut("s1"), silent("s2"), silent("s3")])
+    assert (found.text, found.serves) == ("no leader: 1 of 3 voters answers, 2 are needed", False)
 
 
 @pytest.mark.parametrize(

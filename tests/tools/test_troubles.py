@@ -60,7 +60,7 @@ TROUBLES = (
             "no login", raftline.NotAllowed),
     Trouble("wrong password", "the login failed: the name or the password is wrong",
             "Look at --user, and at the first line of --password-file", 5,
-            "login refused", raftline.LoginFailed),
+            "login failed", raftline.LoginFailed),
     Trouble("plain text to TLS", "this port speaks TLS alone", "--tls-ca FILE", 5,
             "TLS alone", raftline.Refused),
     Trouble("TLS to plain text", "it speaks no TLS here", "Leave out --tls-ca", 5,
@@ -75,11 +75,11 @@ TROUBLES = (
             "raftline certs DIR --renew", 5, "certificate refused", raftline.Unreachable),
     Trouble("early client", "the certificate of this client is not valid, or not yet, by the clock",
             "Compare that clock", 5, "certificate refused", raftline.Unreachable),
-    Trouble("no such host", "no host is called nowhere.invalid", "Check how it is spelled", 5,
+    Trouble("no such host", "no such host: nowhere.invalid", "Check how it is spelled", 5,
             "no such host", raftline.Unreachable),
     Trouble("no node", "nothing listens on ", "Start one with raftline up", 5,
             "unreachable", raftline.Unreachable),
-    Trouble("hangs", "(gave )?no answer (within|from)", "", 5, "no answer", raftline.Unreachable),
+    Trouble("hangs", "(gave )?no answer (within|from)", "", 5, "no answer", raftline.TimedOut),
     Trouble("no quorum", "I know of no leader. .*1 of 3 voters answers, 2 are needed",
             "raftline status shows", 3, "unreachable", raftline.NoLeader),
 )  # fmt: skip
@@ -231,9 +231,10 @@ def look_at(
 
         done = in_process.raftline("status", "--timeout", limit_s, environment=environment)
         assert f"  {trouble.word}  " in done.stdout
-        assert done.returncode in (3, 5)
+        assert done.returncode == trouble.code
         is_shut = trouble.word not in ("no such host", "unreachable", "no answer")
-        assert ("can't tell" in done.stdout) == is_shut == (done.returncode == 5)
+        assert ("can't tell" in done.stdout) == is_shut
+        assert ("nobody answers at" in done.stdout) == (trouble.code == 5 and not is_shut)
 
         for name, text in environment.items():
             monkeypatch.setenv(name, text)
