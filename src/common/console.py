@@ -78,6 +78,7 @@ class Console:
         self._stamp = stamp
         self._spell: Callable[[str], list[str]] = self._stamped
         self._only_warnings = False
+        self._shows_traffic = True
         self._writer = StreamWriter(stream)
         self._write: Callable[[str], None] = self._writer.write
         self._clock = clock  # seconds; only differences count
@@ -98,9 +99,10 @@ class Console:
             self._spell = spell or self._stamped
 
     def set_level(self, level: str) -> None:
-        """Print heartbeats too ("debug"), all else ("info"), or only what is wrong and what a
-        person asked for ("warning")."""
+        """Print all ("debug"), all but heartbeats ("traffic"), events alone ("info"), or only what
+        is wrong and what a person asked for ("warning")."""
         self.verbose = level == "debug"
+        self._shows_traffic = level in ("debug", "traffic")
         self._only_warnings = level == "warning"
 
     def say(self, text: str) -> None:
@@ -120,6 +122,8 @@ class Console:
 
         Without the lock, which every request would wait for: a count may get lost.
         """
+        if not self._shows_traffic:
+            return False
         is_full = self._printed >= LINES_PER_SECOND_MAX and kind in self._held
         if is_full and self._clock() < self._second_ends:
             self._held[kind] = self._held.get(kind, 0) + lines

@@ -27,8 +27,11 @@ _BYTES = as_number("number of bytes", 1)
 
 
 def log_level(arguments: argparse.Namespace) -> str:
-    """Return the level of the console."""
-    return str(arguments.log_level or ("debug" if arguments.verbose else "info"))
+    """Return the level of the console. A person who watches a node sees its traffic, too; a log
+    that is kept has events alone."""
+    if arguments.log_level is None and not arguments.verbose:
+        return "traffic" if arguments.log_format == "console" else "info"
+    return str(arguments.log_level or "debug")
 
 
 def settle(arguments: argparse.Namespace) -> tuple[int, Configuration]:
@@ -295,7 +298,8 @@ def _add_output(parser: Parser) -> None:
     add(
         "--log-level",
         choices=LEVELS,
-        help="debug: heartbeats, too; info (default); warning: only what somebody has to mend",
+        help="debug: all, with requests, messages and heartbeats; info: what happens to the node"
+        " (default of text and json); warning: only what somebody has to mend",
     )
     add("--log-times", action="store_true", help="print the time before each line")
     add(

@@ -148,6 +148,8 @@ class Node(NoCopies):
         self._port = port or self.address.port
         with threads_without_signals():
             self._console = Console(console or cast(TextIO, LogStream()), verbose=False)
+            if console is None:
+                self._console.set_level("info")  # a program's log holds no traffic
             self._listener = Listener(self.address.host, self._port, CONNECTIONS_MAX)
         taken = self._listener.connections_max
         if taken < CONNECTIONS_MAX:

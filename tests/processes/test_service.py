@@ -146,7 +146,12 @@ def test_each_line_of_a_json_log_is_an_object_with_time_node_and_term(cluster: C
     assert {one["node"] for one in records} == {"s1"}
     assert records[0]["term"] is None
     assert records[-1]["term"] == 1
-    assert records[-1]["message"] == "[*] s1: has shut down cleanly."
+    messages = [one["message"] for one in records]
+    assert messages[-1] == "[*] s1: has shut down cleanly."
+    assert "[*] I am Leader" in messages
+    assert not any(
+        line.startswith(("[*] Received", "[*] Connection", "Sending", "Last")) for line in messages
+    )
     assert all("T" in one["time"] for one in records)
 
 

@@ -20,6 +20,8 @@ from raftline.common.console import (
     Console,
     safe_line,
 )
+from raftline.node import boot
+from raftline.node.boot import log_level
 from raftline.node.traffic_log import TrafficLog
 from raftline.observe.lines import abridged
 from raftline.raft.effects import Effects
@@ -363,6 +365,34 @@ def test_after_a_full_disk_the_lines_come_again_and_the_gap_is_told() -> None:
     gap, *after = disk.getvalue().splitlines()
     assert gap == "[!] lines lost here: 1 (No space left on device)"
     assert after == ["written"]
+
+
+@pytest.mark.parametrize(
+    ("options", "printed"),
+    [
+        ([], "set a 5,I am Leader,[!] odd"),
+        (["--log-format", "json"], "I am Leader,[!] odd"),
+        (["--log-level", "info"], "I am Leader,[!] odd"),
+        (["--log-level", "info", "--verbose"], "I am Leader,[!] odd"),
+        (["--log-level", "warning"], "[!] odd"),
+        (["--log-level", "debug"], "heartbeat,set a 5,I am Leader,[!] odd"),
+        (["--verbose", "--log-format", "text"], "heartbeat,set a 5,I am Leader,[!] odd"),
+    ],
+)
+def test_events_are_at_info_and_traffic_at_debug_or_at_a_bare_console(
+    options: list[str], printed: str
+) -> None:
+    stream = io.StringIO()
+    console = Console(stream, verbose=False, clock=Clock())
+    console.set_level(log_level(boot.parser().parse_args(["s1", "10000", *options])))
+    if console.verbose:
+        console.traffic("messages", "heartbeat")
+    console.traffic("requests", "%s", "set a 5")
+    assert console.has_room("requests") == ("set a 5" in printed)
+    console.say("I am Leader")
+    console.say("[!] odd")
+    close(console)
+    assert stream.getvalue().splitlines() == printed.split(",")
 
 
 def test_a_terminal_that_knows_only_ascii_gets_ascii() -> None:

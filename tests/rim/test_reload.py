@@ -63,13 +63,15 @@ def test_the_lines_to_wait_for_are_printed_at_the_level_of_the_pages(
     console = Console(stream, verbose=False)
     service = Service(again(), again, console, lambda: "now")
     service.reload.add("secret", lambda: "two, of which the first is used")
+    console.traffic("requests", "[*] Received from client : set a 5")
     console.say("[*] I am Leader")
     service.reload.read_again()
     console.close()
     console._printer.join(30)
     if service._records is not None:
         service._records.close()
-    (line,) = stream.getvalue().splitlines()
+    leads, line = stream.getvalue().splitlines()  # who leads is an event, a request is none
+    assert "[*] I am Leader" in leads
     awaited = "[*] s1 has read again: settings, secret (two, of which the first is used)"
     assert awaited in line
     assert f"`{awaited}`" in (PAGES / "tls-and-secret.md").read_text(encoding="utf-8")
