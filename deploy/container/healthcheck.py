@@ -16,14 +16,16 @@ LIMIT_S = 4.0
 def look() -> str:
     """Return what is wrong, "" where all is well."""
     try:
-        door = os.environ["RAFTLINE_HTTP"].rpartition(":")[2]
+        door = os.environ["RAFTLINE_SERVER_HTTP"].rpartition(":")[2]
         urllib.request.urlopen(f"http://127.0.0.1:{door}/health", timeout=LIMIT_S).close()
-        if authority := os.environ.get("RAFTLINE_TLS_CA"):
-            place = ("127.0.0.1", int(os.environ["RAFTLINE_PORT"]))
+        if authority := os.environ.get("RAFTLINE_SERVER_TLS_CA"):
+            place = ("127.0.0.1", int(os.environ["RAFTLINE_SERVER_PORT"]))
             context = ssl.create_default_context(cafile=authority)
-            context.load_cert_chain(os.environ["RAFTLINE_TLS_CERT"], os.environ["RAFTLINE_TLS_KEY"])
+            cert, key = (os.environ[f"RAFTLINE_SERVER_TLS_{part}"] for part in ("CERT", "KEY"))
+            context.load_cert_chain(cert, key)
+            name = os.environ["RAFTLINE_SERVER_NAME"]
             with socket.create_connection(place, LIMIT_S) as connection:
-                context.wrap_socket(connection, server_hostname=os.environ["RAFTLINE_NAME"]).close()
+                context.wrap_socket(connection, server_hostname=name).close()
     except (OSError, KeyError, ValueError) as error:
         return f"{type(error).__name__}: {error}"
     return ""

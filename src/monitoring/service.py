@@ -19,7 +19,7 @@ from raftline.monitoring.systemd import READY, STOPPING, begin_watchdog, notify,
 from raftline.node import boot
 from raftline.node.reading_again import readers_of
 from raftline.node.server import Server
-from raftline.node.settings import Settings
+from raftline.node.settings import PREFIX, Settings
 
 if TYPE_CHECKING:
     from raftline.monitoring.listener import MonitorListener
@@ -51,7 +51,8 @@ class Service:
         self.reload.add("settings", self._take_settings)
         self._set_log()
         for variable in settings.unknown:
-            console.say(f"[!] {variable} is no setting of a node; it is ignored")
+            told = f"{variable} is no setting of a node, as {PREFIX}… are; it is ignored"
+            console.say(f"[!] {told}")
 
     def open_door(self, listed: Address | None) -> None:
         """Answer over HTTP, if that was asked for; before the node reads its files. `listed` is

@@ -11,7 +11,7 @@ from raftline.access.secret import MODES
 from raftline.common import config
 from raftline.common.address import as_endpoint, is_loopback
 from raftline.common.arguments import Parser, Typed, as_host, as_number, program
-from raftline.common.config import PACES, ConfigError, Configuration
+from raftline.common.config import PACES, ConfigError, Configuration, as_option
 from raftline.common.logs import FORMATS, LEVELS
 from raftline.net.shared_reader import IO_MODES
 from raftline.node import joining
@@ -58,9 +58,15 @@ def settle(arguments: argparse.Namespace) -> tuple[int, Configuration]:
 
 
 def access_settings(arguments: argparse.Namespace) -> AccessSettings:
-    """Return the settings about access; each has the name of its argument."""
+    """Return the settings about access; each has the name of its argument, and messages call it
+    by its variable if that set it."""
     names = (field.name for field in dataclasses.fields(AccessSettings) if field.name != "called")
-    return AccessSettings(**{name: getattr(arguments, name) for name in names})
+    variables = getattr(arguments, "variables", {})  # the settings that the environment gave
+
+    def called(setting: str) -> str:
+        return f"${variables[setting]}" if setting in variables else as_option(setting)
+
+    return AccessSettings(**{name: getattr(arguments, name) for name in names}, called=called)
 
 
 def shares(arguments: argparse.Namespace) -> Shares:
@@ -78,8 +84,8 @@ def parser() -> Parser:
     parser = Parser(
         prog=program("server.py", "raftline-server", "raftline server"),
         description="Run one raftline node. It talks lines of text: try `nc localhost PORT`.",
-        epilog="RAFTLINE_NAME, RAFTLINE_PORT, RAFTLINE_MAX_CONNECTIONS, … and raftline.toml set the"
-        " same: an argument outranks the environment, and that the file.",
+        epilog="RAFTLINE_SERVER_NAME, RAFTLINE_SERVER_PORT, … in the environment and raftline.toml"
+        " set the same: an argument outranks the environment, and that the file.",
     )
     _add_place(parser)
     _add_access(parser)

@@ -1,4 +1,4 @@
-"""The settings of a node: its arguments, then `RAFTLINE_*` of the environment, then raftline.toml.
+"""The settings of a node: arguments, `RAFTLINE_SERVER_*` of the environment, and raftline.toml.
 
 The parser of a node's arguments (boot.py) is their only table: each of its options is a setting of
 the same name, but for those that are `Typed` by hand.
@@ -18,11 +18,12 @@ from raftline.common.arguments import Parser, Typed
 from raftline.common.config import ConfigError, complaint, text_of
 
 FILE_NAME = "raftline.toml"
-PREFIX = "RAFTLINE_"
+OURS = "RAFTLINE_"
+PREFIX = f"{OURS}SERVER_"  # the variables of clients have none: both may be in one environment
 # What else is read from the environment, by whom: nothing to wonder about.
 NOT_SETTINGS = (
-    "DEBUG", "LIFELINE", "PURE", "COMPILE", "OPTIMIZE", "TOKEN", "KEY", "KIND", "INDEX", "CONFIG",
-    "USER", "PASSWORD_FILE", "TLS_SERVER_NAME",
+    "DEBUG", "LIFELINE", "PURE", "COMPILE", "OPTIMIZE", "TOKEN", "KEY", "KIND", "INDEX",
+    "USER", "PASSWORD_FILE", "TLS_CA", "TLS_CERT", "TLS_KEY", "TLS_SERVER_NAME",
 )  # fmt: skip
 TRUE, FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
 SECRET_WORDS = ("secret", "password", "key", "token")  # in the name of a setting: a file's path
@@ -87,6 +88,11 @@ def load(parser: Parser, argv: Sequence[str] | None, environment: Mapping[str, s
     for name, action in actions.items():
         if action.dest not in arguments:
             setattr(arguments, action.dest, defaults[name])
+    arguments.variables = {
+        action.dest: variable_of(name)
+        for name, action in actions.items()
+        if sources[name].startswith("environment ")
+    }
     missing = [str(a.metavar) for a in required if getattr(arguments, a.dest) is None]
     if missing and not arguments.print_config:
         raise ConfigError(f"the following arguments are required: {', '.join(missing)}")
@@ -145,8 +151,8 @@ class _Sources:
 
     @staticmethod
     def _is_unknown(variable: str, names: Mapping[str, str]) -> bool:
-        is_ours = variable.startswith(PREFIX) and variable not in names
-        return is_ours and variable.removeprefix(PREFIX) not in NOT_SETTINGS
+        is_ours = variable.startswith(OURS) and variable not in (*names, variable_of("config"))
+        return is_ours and variable.removeprefix(OURS) not in NOT_SETTINGS
 
     def take_file(self, path: Path | None) -> None:
         """Take the settings of a raftline.toml: first the table of this node, then those for all.

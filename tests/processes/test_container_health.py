@@ -38,9 +38,9 @@ def node(tmp_path: Path, folder: Path) -> Iterator[NodeProcess]:
 
 def check(node: NodeProcess, authority: Path, name: str = "s1") -> tuple[int, str]:
     door = node.options[node.options.index("--http") + 1]
-    environment = {"RAFTLINE_HTTP": door, "RAFTLINE_PORT": str(node.port), "RAFTLINE_NAME": name,
-            "RAFTLINE_TLS_CA": str(authority),
-            "RAFTLINE_TLS_CERT": node.options[1], "RAFTLINE_TLS_KEY": node.options[3]}  # fmt: skip
+    settings = {"HTTP": door, "PORT": str(node.port), "NAME": name, "TLS_CA": str(authority),
+                "TLS_CERT": node.options[1], "TLS_KEY": node.options[3]}  # fmt: skip
+    environment = {f"RAFTLINE_SERVER_{name}": text for name, text in settings.items()}
     done = subprocess.run(
         [sys.executable, str(CHECK)],
         env={**os.environ, **environment},

@@ -80,7 +80,7 @@ def serving(block: str, folder: Path, port: int) -> Iterator[str]:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        env={**os.environ, "RAFTLINE_PACE": "fast"},
+        env={**os.environ, "RAFTLINE_SERVER_PACE": "fast"},
     ) as node:
         try:
             assert node.stdout

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import os
 from pathlib import Path
 
@@ -36,14 +37,14 @@ def refusal(
 
 def test_an_argument_outranks_the_environment_and_that_the_file(tmp_path: Path) -> None:
     file = 'pace = "human"\nreads = "log"\nio = "shared"\n'
-    environment = {"RAFTLINE_PACE": "class", "RAFTLINE_READS": "lease"}
+    environment = {"RAFTLINE_SERVER_PACE": "class", "RAFTLINE_SERVER_READS": "lease"}
     found = settings_of(tmp_path, "s1", "1", "--pace", "fast", file=file, environment=environment)
     arguments = found.arguments
     assert (arguments.pace, arguments.reads, arguments.io) == ("fast", "lease", "shared")
     assert arguments.cores == "one"
     sources = [found.sources[name] for name in ("pace", "reads", "io", "cores")]
     path = str(tmp_path / "raftline.toml")
-    assert sources == ["argument --pace", "environment RAFTLINE_READS", path, "default"]
+    assert sources == ["argument --pace", "environment RAFTLINE_SERVER_READS", path, "default"]
 
 
 def test_reload_reports_a_missing_port(
@@ -71,7 +72,7 @@ def test_a_table_of_a_node_outranks_what_is_for_all_and_others_are_not_read(
 
 
 def test_name_and_port_may_stand_anywhere(tmp_path: Path) -> None:
-    environment = {"RAFTLINE_PORT": "10000"}
+    environment = {"RAFTLINE_SERVER_PORT": "10000"}
     found = settings_of(tmp_path, file='name = "s4"\n', environment=environment)
     assert (found.arguments.name, found.arguments.port) == ("s4", "10000")
 
@@ -91,8 +92,8 @@ def test_name_and_port_are_asked_for_where_nothing_sets_them(
 
 def test_switches_and_numbers_are_given_in_the_environment_as_text(tmp_path: Path) -> None:
     environment = {
-        "RAFTLINE_FOLLOWER_READS": "yes", "RAFTLINE_VERBOSE": "0", "RAFTLINE_PACE": "",
-        "RAFTLINE_COMPACT_AT": "500",
+        "RAFTLINE_SERVER_FOLLOWER_READS": "yes", "RAFTLINE_SERVER_VERBOSE": "0",
+        "RAFTLINE_SERVER_PACE": "", "RAFTLINE_SERVER_COMPACT_AT": "500",
     }  # fmt: skip
     arguments = settings_of(tmp_path, "s1", "1", environment=environment).arguments
     assert arguments.follower_reads is True
@@ -103,8 +104,8 @@ def test_switches_and_numbers_are_given_in_the_environment_as_text(tmp_path: Pat
 
 def test_lists_and_optional_numbers_are_given_in_the_environment_as_text() -> None:
     environment = {
-        "RAFTLINE_CONTROLLER_FROM": "h1,10.0.0.0/8",
-        "RAFTLINE_CONTROLLER_UDP": "true",
+        "RAFTLINE_SERVER_CONTROLLER_FROM": "h1,10.0.0.0/8",
+        "RAFTLINE_SERVER_CONTROLLER_UDP": "true",
     }
     arguments = settings.read(course_server.parser(), ["s1", "1"], environment).arguments
     assert arguments.controller_from == ["h1", "10.0.0.0/8"]
@@ -139,17 +140,17 @@ def test_a_wrong_line_of_the_file_is_refused_with_file_and_key(
 def test_a_wrong_variable_is_refused_even_where_an_argument_outranks_it(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    said = refusal(capsys, tmp_path, environment={"RAFTLINE_IO": "some"})
-    assert "error: RAFTLINE_IO: 'some' is none of: " in said
+    said = refusal(capsys, tmp_path, environment={"RAFTLINE_SERVER_IO": "some"})
+    assert "error: RAFTLINE_SERVER_IO: 'some' is none of: " in said
     with pytest.raises(SystemExit):
-        settings_of(tmp_path, "s1", "1", "--io", "auto", environment={"RAFTLINE_IO": "some"})
+        settings_of(tmp_path, "s1", "1", "--io", "auto", environment={"RAFTLINE_SERVER_IO": "some"})
 
 
 def test_a_file_that_is_named_must_be_there(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     missing = str(tmp_path / "nothing.toml")
-    said = refusal(capsys, tmp_path, environment={"RAFTLINE_CONFIG": missing})
+    said = refusal(capsys, tmp_path, environment={"RAFTLINE_SERVER_CONFIG": missing})
     assert f"{missing}: there is no such file of settings" in said
 
 
@@ -161,10 +162,32 @@ def test_a_file_that_is_named_is_read_and_the_one_in_the_folder_is_not(tmp_path:
 
 
 def test_a_variable_that_is_no_setting_is_reported_and_new_is_none(tmp_path: Path) -> None:
-    environment = {"RAFTLINE_PASE": "x", "RAFTLINE_NEW": "1", "RAFTLINE_DEBUG": "1", "PATH": "x"}
+    environment = {
+        "RAFTLINE_SERVER_PASE": "x", "RAFTLINE_SERVER_NEW": "1", "RAFTLINE_PACE": "human",
+        "RAFTLINE_DEBUG": "1", "PATH": "x",
+    }  # fmt: skip
     found = settings_of(tmp_path, "s1", "1", environment=environment)
-    assert found.unknown == ["RAFTLINE_PASE", "RAFTLINE_NEW"]
+    assert found.unknown == ["RAFTLINE_SERVER_PASE", "RAFTLINE_SERVER_NEW", "RAFTLINE_PACE"]
     assert found.arguments.new is False
+
+
+def test_a_node_takes_no_setting_of_a_client(tmp_path: Path) -> None:
+    """An operator's shell has both: `raftline up` there starts nodes."""
+    environment = {"RAFTLINE_TLS_CA": "ca.pem", "RAFTLINE_TLS_CERT": "ann.pem",
+                   "RAFTLINE_TLS_KEY": "ann.key", "RAFTLINE_USER": "ann"}  # fmt: skip
+    found = settings_of(tmp_path, "s1", "1", environment=environment)
+    assert found.unknown == []
+    assert (found.arguments.tls_ca, found.arguments.tls_cert) == (None, None)
+
+
+def test_an_error_names_the_variable_that_gave_the_setting(tmp_path: Path) -> None:
+    missing = str(tmp_path / "no-secret")
+    environment = {"RAFTLINE_SERVER_SECRET": missing, "RAFTLINE_SERVER_TLS_CA": "ca.pem"}
+    found = settings_of(tmp_path, "s1", "1", "--tls-ca", "typed.pem", environment=environment)
+    access = boot.access_settings(found.arguments)
+    assert access.called("tls_ca") == "--tls-ca"
+    with pytest.raises(ConfigError, match=rf"^\$RAFTLINE_SERVER_SECRET {missing}: No such file"):
+        dataclasses.replace(access, tls_ca=None).proofs()
 
 
 def test_what_print_config_shows_is_a_file_that_sets_the_same(tmp_path: Path) -> None:
@@ -186,12 +209,12 @@ def _written(path: Path, text: str) -> str:
 def test_print_config_starts_nothing_and_tells_where_each_setting_comes_from(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(os, "environ", {"RAFTLINE_PACE": "human"})
+    monkeypatch.setattr(os, "environ", {"RAFTLINE_SERVER_PACE": "human"})
     assert server.main(["s1", "--dir", str(tmp_path), "--print-config"]) == 0
     lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
     assert 'name = "s1" # argument NAME' in lines
     assert "# port is not set" in lines
-    assert 'pace = "human" # environment RAFTLINE_PACE' in lines
+    assert 'pace = "human" # environment RAFTLINE_SERVER_PACE' in lines
     assert 'reads = "index" # default' in lines
     assert list(tmp_path.iterdir()) == []
 

@@ -23,6 +23,7 @@ FILES = ("container/Dockerfile", "container/docker-compose.yml", "kubernetes/sta
 def test_each_variable_is_a_setting_of_a_node(file: str) -> None:
     settings = load(boot.parser(), ["s1", "1"], {})
     known = {variable_of(name) for name in [*settings.actions, "config"]}
+    known |= {f"RAFTLINE_TLS_{part}" for part in ("CA", "CERT", "KEY")}  # for clients beside it
     text = (DEPLOY / file).read_text(encoding="utf-8")
     named = set(re.findall(r"RAFTLINE_[A-Z_]+", text.replace("sets RAFTLINE_PORT", "")))
     assert len(named) >= 3
@@ -46,12 +47,12 @@ def test_the_folder_of_the_course_says_that_it_is_a_lab() -> None:
 def test_the_nodes_of_the_compose_file_speak_tls_alone_and_are_locked_in() -> None:
     text = (DEPLOY / "container" / "docker-compose.yml").read_text(encoding="utf-8")
     for words in (
-        'RAFTLINE_TLS_ONLY: "true"',
-        'RAFTLINE_TLS_REQUIRE: "true"',
-        "RAFTLINE_TLS_CA: ",
-        "RAFTLINE_TLS_CERT: ",
-        "RAFTLINE_TLS_KEY: ",
-        "RAFTLINE_SECRET: ",
+        'RAFTLINE_SERVER_TLS_ONLY: "true"',
+        'RAFTLINE_SERVER_TLS_REQUIRE: "true"',
+        "RAFTLINE_SERVER_TLS_CA: ",
+        "RAFTLINE_SERVER_TLS_CERT: ",
+        "RAFTLINE_SERVER_TLS_KEY: ",
+        "RAFTLINE_SERVER_SECRET: ",
         "read_only: true",
         "cap_drop: [ALL]",
         "no-new-privileges:true",
@@ -64,7 +65,7 @@ def test_the_nodes_of_the_compose_file_speak_tls_alone_and_are_locked_in() -> No
 def test_the_pods_answer_nobody_without_a_certificate() -> None:
     text = (DEPLOY / "kubernetes" / "statefulset.yaml").read_text(encoding="utf-8")
     for name in ("TLS_ONLY", "TLS_REQUIRE"):
-        assert f'{{name: RAFTLINE_{name}, value: "true"}}' in text
+        assert f'{{name: RAFTLINE_SERVER_{name}, value: "true"}}' in text
 
 
 def test_kubernetes_links_no_services_into_the_environment() -> None:
@@ -105,7 +106,7 @@ def test_the_commands_for_kubernetes_make_the_files_that_the_pods_name(
     assert len(files) == 3
     for number in range(3):
         for file in files:
-            name = file.replace("$(RAFTLINE_NAME)", f"raftline-{number}")
+            name = file.replace("$(RAFTLINE_SERVER_NAME)", f"raftline-{number}")
             assert (followed / "given-raftline-tls" / name).is_file()
     assert "value: /secret/peers}" in text
     assert (followed / "given-raftline-peers").is_file()
