@@ -205,8 +205,8 @@ def _ask_to_be_added(
             if isinstance(failure, FilesRefused):
                 say(f"[!] {failure}")
                 return
-            if isinstance(failure, NotAllowed):  # a node has no login: that is how it should be
-                said = f"[*] {name} waits until an admin adds it: raftline {request}"
+            if isinstance(failure, NotAllowed):  # a node has no login, so a person is asked
+                said = f"[!] {name} waits until an admin adds it: raftline member {request}"
         if name in node.view.membership.electors:
             return
         if said != last:

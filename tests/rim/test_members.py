@@ -288,7 +288,7 @@ def test_a_joined_node_restarts_without_a_line_in_the_file(tmp_path: Path) -> No
     ("refusal", "line"),
     [
         ("a client without a login may not add: it takes the role admin. Nothing was done.",
-         "[*] s4 waits until an admin adds it: raftline add s4 h 4"),
+         "[!] s4 waits until an admin adds it: raftline member add s4 h 4"),
         ("s4 runs a build of level 1", "[!] s4 is not added yet: s4 runs a build of level 1"),
     ],
 )  # fmt: skip
