@@ -19,7 +19,7 @@ from raftline.clients.connection import ClientError, Refused
 from raftline.clients.conversation import Client
 from raftline.clients.options import ClientAccess
 from raftline.common import config
-from raftline.common.address import Address, split
+from raftline.common.address import Address, is_loopback, split
 from raftline.common.arguments import typed
 from raftline.common.config import ConfigError, Configuration, check_name
 from raftline.common.level import new_cluster
@@ -252,7 +252,14 @@ def restore(file: str, folder: str, members: Sequence[str]) -> int:
         f"key{'s' * (keys != 1)}, the state after entry {index}"
     )
     for name, address in configuration.members.items():
-        print(f"start {name}: {typed()} server {name} {address.port} --dir {folder}")
+        if is_loopback(address.host):
+            print(f"start {name}: {typed()} server {name} {address.port} --dir {folder}")
+        else:
+            print(f"start {name} on {address.host}, with its settings, from a copy of its files")
+    print(
+        "If the cluster had TLS, a secret or users, start the nodes with these settings again: "
+        "without them a node lets in whoever reaches it."
+    )
     return 0
 
 

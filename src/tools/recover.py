@@ -44,12 +44,12 @@ def _recover(manager: LogManager, place: Path, *, confirmed: bool) -> int:
     log = recovered.log
     members = Configurations(log.base_index, recovered.members, log.commands).latest
     address = _address(place, node, members)
-    start = f"{typed()} server {node} {Address.parse(address).port} --dir {place}"
+    start = _start(node, address, place)
     is_alone = members.names == (node,) and log.last_index > 0
     if is_alone and not recovered.recovering:  # a second recovery would only raise the term again
         print(
             f"{node} is the only member already, with what it holds up to entry "
-            f"{log.last_index}. Nothing was changed. Start it: {start}"
+            f"{log.last_index}. Nothing was changed. Start it{start}"
         )
         return 0
     _check_holdings(node, recovered)
@@ -60,12 +60,25 @@ def _recover(manager: LogManager, place: Path, *, confirmed: bool) -> int:
     index, term = take_over(manager, recovered, node, address)
     print(
         f"{node} is the only member from entry {index} on, in term {term}.\n"
-        f"1. Start it: {start}\n"
+        f"1. Start it{start}\n"
         "2. Move the files of every other old member away. The cluster has a new identity: nothing "
         "is taken from a node that starts from them.\n"
-        f"3. Start each new member with --join {address}, and without old files."
+        f"3. Start each new member with --join {address}, and without old files. If the cluster "
+        f"has users, an admin adds it: {typed()} member add NAME HOST PORT"
     )
     return 0
+
+
+def _start(node: str, address: str, place: Path) -> str:
+    """Return how to start the node. Files for their owner alone are those of a node with TLS, a
+    secret or users: without its settings it would let in whoever reaches it."""
+    files = [place / f"{node}{end}" for end in (".log", ".state_machine")]
+    if any(path.stat().st_mode & 0o077 for path in files if path.exists()):
+        return f": {typed()} server {node} {Address.parse(address).port} --dir {place}"
+    return (
+        f" as before, with its settings for TLS, secret and users (systemctl start raftline@{node},"
+        " for example)"
+    )
 
 
 def _folder_of(folder: str | None, node: str) -> Path:

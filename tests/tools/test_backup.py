@@ -287,3 +287,15 @@ def test_the_files_of_a_restored_node_are_for_its_owner_alone(tmp_path: Path) ->
     assert modes.pop("server-configuration.txt") == 0o644
     assert len(modes) == 4
     assert set(modes.values()) == {0o600}
+
+
+def test_a_restore_tells_to_start_nodes_with_their_settings(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "backup.txt"
+    file.write_bytes(COMPACTED["s1.state_machine"])
+    assert restore(str(file), str(tmp_path / "new"), ["s1=localhost:1", "s2=192.0.2.12:2"]) == 0
+    *_, first, second, last = capsys.readouterr().out.splitlines()
+    assert first.endswith(f" server s1 1 --dir {tmp_path / 'new'}")
+    assert second == "start s2 on 192.0.2.12, with its settings, from a copy of its files"
+    assert last.startswith("If the cluster had TLS, a secret or users, start the nodes with these")

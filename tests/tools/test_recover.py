@@ -83,8 +83,23 @@ def test_a_survivor_goes_on_at_the_address_that_its_own_file_has(
     assert recover(str(tmp_path), "s1", confirmed=True) == 0
     said = capsys.readouterr().out
     assert f"Start it: raftline server s1 7 --dir {tmp_path}\n" in said
-    assert "--join h:7, and without old files." in said
+    assert "--join h:7, and without old files. If the cluster has users, an admin adds it" in said
     assert b" members s1=h:7,voter\n" in (tmp_path / "s1.log").read_bytes()
+
+
+def test_a_node_whose_files_are_private_is_to_be_started_with_its_settings(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A start without TLS and users would serve everybody who reaches it."""
+    for name, content in {**COMPACTED, "s1.lock": b""}.items():
+        (tmp_path / name).write_bytes(content)
+        (tmp_path / name).chmod(0o600)
+    for _ in range(2):
+        assert recover(str(tmp_path), "s1", confirmed=True) == 0
+        said = capsys.readouterr().out
+        assert "Start it as before, with its settings for TLS, secret and users (systemctl" in said
+        assert " server s1 " not in said
+    assert {path.stat().st_mode & 0o077 for path in tmp_path.glob("s1.*")} == {0}
 
 
 def test_a_lone_member_that_lost_files_can_be_recovered(tmp_path: Path) -> None:
