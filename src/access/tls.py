@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from raftline.access.expiry import ends_of
+from raftline.access.expiry import ends_of, warning
 from raftline.access.secret import check_private
 from raftline.common.config import ConfigError, as_option
 
@@ -85,6 +85,16 @@ class Tls:
         files = {"certificate": self.files.cert, "ca": self.files.ca}
         found = {what: ends_of(path) for what, path in files.items() if path is not None}
         return {what: at_s for what, at_s in found.items() if at_s is not None}
+
+    def warnings(self) -> list[str]:
+        """Return a line about each certificate that was read last and ends soon, or has ended."""
+        named = zip(("certificate", "ca"), (0, 2), (self.files.cert, self.files.ca), strict=True)
+        said = [
+            warning(f"{self._names[place]} {path}", self._ends[what])
+            for what, place, path in named
+            if what in self._ends
+        ]
+        return [line for line in said if line]
 
     @property
     def revoked(self) -> bytes:

@@ -42,6 +42,8 @@ def readers_of(server: Server) -> dict[str, Callable[[], str]]:
                 raise ConfigError(why)
             server.book.certificates_revoked()
             server.listener.certificates_revoked()
+            for ending in tls.warnings():
+                server.warn(ending)
             return ""
 
         readers["certificates"] = read_certificates

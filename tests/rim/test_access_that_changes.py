@@ -14,7 +14,7 @@ import pytest
 from raftline.access.login import FAILED, Access, Login
 from raftline.access.proof import Initiator
 from raftline.access.roles import EVERYWHERE, Identity
-from raftline.access.secret import PeerAuth, make_secret, read_peer_auth, read_secrets
+from raftline.access.secret import NO_AUTH, PeerAuth, make_secret, read_peer_auth, read_secrets
 from raftline.access.tls import Tls, TlsFiles
 from raftline.access.tls_socket import TlsSocket
 from raftline.access.users import User, Users, make_verifier, write_users
@@ -30,6 +30,7 @@ from raftline.wire.operands import Limits
 from raftline.wire.parsing import Readings, parse
 from raftline.wire.rights import UserRole
 from raftline_course.harness.processes import DEADLINE_S
+from tests import certificates
 from tests.fake_host import FakeHost
 
 OLD, NEW = "correct horse battery", "another password"
@@ -159,6 +160,7 @@ class Running:
         self.asked: list[str] = []
         self.listener = self._noting("connections")
         self.book = self._noting("peers")
+        self.warn = self.asked.append
 
     def _noting(self, who: str) -> Any:
         names = ("rights_changed", "secret_changed", "certificates_revoked", "prove_by")
@@ -173,7 +175,7 @@ def test_whoever_uses_a_file_looks_at_it_again_in_both_directions(
 ) -> None:
     secret = tmp_path / "secret"
     make_secret(secret)
-    tls = SimpleNamespace(reload=lambda: "")
+    tls = SimpleNamespace(reload=lambda: "", warnings=list)
     node: Any = Running(access, read_peer_auth(secret, None), tls)
     before = node.peer_auth
     for what, asked in (
@@ -204,3 +206,18 @@ def test_a_file_that_can_not_be_used_ends_no_connection(tmp_path: Path, access: 
             read()
     assert node.asked == []
     assert node.peer_auth == before
+
+
+def test_a_reload_that_takes_an_expired_certificate_warns(tmp_path: Path, access: Access) -> None:
+    pytest.importorskip("cryptography")
+    certs.make(tmp_path, ["s1=localhost"], [])
+    member = certificates.named("s1")
+    later = 100 * certificates.DAY
+    files = certificates.issue(tmp_path, "mine", member, ["localhost"], until=later)
+    node: Any = Running(access, NO_AUTH, Tls(files))
+    read = readers_of(node)["certificates"]
+    assert read() == ""
+    assert not any(str(files.cert) in line for line in node.asked)
+    certificates.issue(tmp_path, "mine", member, ["localhost"], until=-certificates.DAY)
+    assert read() == ""
+    assert [line for line in node.asked if line.startswith(f"--tls-cert {files.cert} has ended: ")]
