@@ -91,6 +91,7 @@ class NodeStatus:
     word: str = UNREACHABLE  # the problem in two or three words
     asked_s: tuple[float, float] = (0.0, 0.0)  # the time of day here, before and after
     is_foreign: bool = False  # it answered, and is of another cluster than most of the nodes
+    places: frozenset[tuple[str, int]] = frozenset()  # where its address leads, without an answer
 
     @property
     def is_shut(self) -> bool:
@@ -126,7 +127,7 @@ def gathering(
     nodes = _of_one_cluster(_once_each((yield from _gathering_once(members, timeout_s))))
     others = _others(nodes)
     more = (yield from _gathering_once(others, timeout_s)) if others else []
-    return _of_one_cluster(nodes + more)
+    return _without_aliases(_of_one_cluster(nodes + more))
 
 
 def _gathering_once(
@@ -258,6 +259,16 @@ def _once_each(nodes: Sequence[NodeStatus]) -> list[NodeStatus]:
     return list(found.values())
 
 
+def _without_aliases(nodes: Sequence[NodeStatus]) -> list[NodeStatus]:
+    """Return the nodes without those that are known by their address alone, if another one is at
+    the same place: one of the two addresses is spelled otherwise."""
+    kept: list[NodeStatus] = [node for node in nodes if has_name(node.name)]
+    for node in nodes:
+        if not (has_name(node.name) or any(node.places & other.places for other in kept)):
+            kept.append(node)
+    return [node for node in nodes if node in kept]
+
+
 def cluster_of(nodes: Sequence[NodeStatus]) -> str:
     """Return the identity that most of the nodes report, the first of several; "" if none does."""
     reported = [str(node.answer.get("cluster", "")) for node in nodes if node.answer]
@@ -300,7 +311,18 @@ def ask(name: str, address: Address, access: ClientAccess, timeout_s: float) -> 
     before_s = time_of_day()
     with NodeShell("raftline", *access, asks_codes=False) as shell:
         found = carry_out(asking(name, address, Deadline(timeout_s)), shell.do)
+    if found.answer is None:
+        found = replace(found, places=_places(address))
     return replace(found, asked_s=(before_s, time_of_day()))
+
+
+def _places(address: Address) -> frozenset[tuple[str, int]]:
+    """Return the places to which a host name leads."""
+    try:
+        found = socket.getaddrinfo(*address, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError):
+        return frozenset()
+    return frozenset((str(place[0]), address.port) for *_, place in found)
 
 
 def asking(name: str, address: Address, deadline: Deadline) -> Talk[NodeStatus]:

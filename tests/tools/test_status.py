@@ -17,6 +17,7 @@ from raftline.common import config
 from raftline.common.address import Address
 from raftline.net.opening import TLS_ONLY
 from raftline.tools import status, statusreport
+from tests.scripted_node import scripted_nodes
 
 LEADER = {
     "name": "s1",
@@ -435,6 +436,33 @@ def test_status_asks_the_members_that_one_address_names(
         ["s2", f"127.0.0.1:{follower}", "follower"],
     ]
     assert " ".join(verdict) == "[*] s1 leads term 3: 2 of 3 voters follow; none may fail"
+
+
+def test_a_silent_node_whose_address_is_spelled_otherwise_is_shown_once(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with free_port() as dead, scripted_nodes() as start:
+        node = start(lambda _: known)
+        members = {"s1": f"localhost:{node.port}", "s2": f"localhost:{dead}"}
+        facts = {"name": "s1", "role": "follower", "term": 1, "leader": None, "members": members,
+                 "last_index": 1, "commit_index": 1, "last_applied": 1, "voters": ["s1", "s2"],
+                 "members_since": 0}  # fmt: skip
+        known = f"STATUS response: {json.dumps(facts)}"
+        at = f"127.0.0.1:{node.port},127.0.0.1:{dead}"
+        assert cli.main(["status", "--at", at, "--timeout", "10"]) == 3
+    _, *rows, _ = table_of(capsys.readouterr().out)
+    assert [row[:2] for row in rows] == [["s1", f"127.0.0.1:{node.port}"], ["s2", members["s2"]]]
+
+
+@pytest.mark.parametrize("alias", ["127.0.0.1", "LOCALHOST"])
+def test_a_silent_address_that_is_given_twice_is_shown_once(
+    capsys: pytest.CaptureFixture[str], alias: str
+) -> None:
+    with free_port() as dead:
+        at = f"localhost:{dead},{alias}:{dead}"
+        assert cli.main(["status", "--at", at, "--timeout", "10"]) == 5
+    _, *rows, _ = table_of(capsys.readouterr().out)
+    assert [row[0] for row in rows] == [f"localhost:{dead}"]
 
 
 def test_a_user_with_prefixes_is_shown_the_members_that_one_address_names(
