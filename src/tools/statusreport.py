@@ -107,6 +107,9 @@ def verdict(nodes: Sequence[NodeStatus], earlier: Sequence[NodeStatus] = ()) -> 
     `earlier` is a look before this one. Without it no voter is said to lag, to be ahead or to
     follow nobody, since a healthy one may seem so for a moment.
     """
+    if not any(node.answer or node.is_shut or node.is_foreign for node in nodes):
+        text = f"nobody answers at {', '.join(node.name for node in nodes)}"
+        return Verdict(None, text, text)
     leader = leader_of(nodes)
     members = (leader and leader.answer) or newest_members(nodes)
     halves = [members.get("voters") or [node.name for node in nodes]]
@@ -128,21 +131,20 @@ def verdict(nodes: Sequence[NodeStatus], earlier: Sequence[NodeStatus] = ()) -> 
         serves = None
     lacks = TAKES_ENTRIES if able != voting else HAS_VOTE if voting != voters else None
     tally = _tally(halves, counted, is_short=is_short, is_led=is_led, lacks=lacks)
-    if not (answers or shut or foreign):
-        return Verdict(None, f"nobody answers at {', '.join(node.name for node in nodes)}", tally)
     if serves is None:
         text = f"can't tell whether a leader serves: {_kept_out(shut)}; {tally}"
     else:
         text = _led_by(leader, members, answers, tally, has_quorum=has_quorum)
     because = "" if leader else _no_leader_because(answers)
     parts = [text, *([because] if because else _voteless(voters, answers))]
-    if foreign:
-        parts.append(
-            f"{', '.join(foreign)} {'is' if len(foreign) == 1 else 'are'} of another cluster"
-        )
-    parts += [*_not_following(troubles), *_others(members, answers)]
+    parts += [*_of_another(foreign), *_not_following(troubles), *_others(members, answers)]
     both = safe_line("; ".join(parts)), safe_line("; ".join([tally, *parts[1:]]))
     return Verdict(serves, *both, troubles)
+
+
+def _of_another(foreign: Sequence[str]) -> Iterator[str]:
+    if foreign:
+        yield f"{', '.join(foreign)} {'is' if len(foreign) == 1 else 'are'} of another cluster"
 
 
 def _led_by(
