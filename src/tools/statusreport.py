@@ -108,8 +108,7 @@ def verdict(nodes: Sequence[NodeStatus], earlier: Sequence[NodeStatus] = ()) -> 
     follow nobody, since a healthy one may seem so for a moment.
     """
     if not any(node.answer or node.is_shut or node.is_foreign for node in nodes):
-        text = f"nobody answers at {', '.join(node.name for node in nodes)}"
-        return Verdict(None, text, text)
+        return Verdict(None, *[f"nobody answers at {', '.join(node.name for node in nodes)}"] * 2)
     leader = leader_of(nodes)
     members = (leader and leader.answer) or newest_members(nodes)
     halves = [members.get("voters") or [node.name for node in nodes]]
