@@ -92,8 +92,8 @@ def answer_to(
             with contextlib.suppress(TimeoutError):
                 raw: bytes = yield NextLine(deadline.notice_s, bytes_max)
                 return raw.removesuffix(b"\r")
-            asked = f"{address.host} port {address.port} was asked"
-            deadline.notice(f"{asked}, and has {limit_s:.3g} s for it in all")
+            node = f"{address.host} port {address.port}"
+            deadline.notice(f"waiting for {node}, {limit_s:.3g} s in all")
         raw = yield NextLine(until_s, bytes_max)
         return raw.removesuffix(b"\r")
     except OSError as error:

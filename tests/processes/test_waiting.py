@@ -83,9 +83,7 @@ def test_a_node_that_keeps_a_request_is_named_while_it_does(
         assert client.request("get a") == "GET response: True"
         monkeypatch.setattr(connection, "SAID_AFTER_S", DEADLINE_S)
         assert client.request("get a") == "GET response: True"
-    assert said == [
-        f"No answer yet: localhost port {node.port} was asked, and has {DEADLINE_S} s for it in all"
-    ]
+    assert said == [f"No answer yet: waiting for localhost port {node.port}, {DEADLINE_S} s in all"]
 
 
 def test_the_client_reports_its_wait_on_standard_error_unless_quiet(start: Start) -> None:
@@ -98,8 +96,7 @@ def test_the_client_reports_its_wait_on_standard_error_unless_quiet(start: Start
     port = start(late).port
     with running("--timeout", DEADLINE_S, port, 1, "get", "a") as (client, said, complaints):
         assert complaints.readline() == (
-            f"[*] No answer yet: localhost port {port} was asked, and has {DEADLINE_S} s for it in "
-            "all\n"
+            f"[*] No answer yet: waiting for localhost port {port}, {DEADLINE_S} s in all\n"
         )
         over.release()
         assert said.read() == "GET response: 5\n"

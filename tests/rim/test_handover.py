@@ -116,6 +116,15 @@ def test_the_command_without_a_name_leaves_the_choice_to_the_leader(tmp_path: Pa
     assert asked == ["transfer"]
 
 
+def test_a_transfer_to_no_member_names_the_members(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    reply = "Sorry, s9 is no member of this cluster."
+    with leader_that_says(tmp_path, lambda _: reply) as command:
+        assert cli.main([*command, "s9"]) == 5
+    assert capsys.readouterr().err.splitlines() == [reply, "[*] its members are s1"]
+
+
 def test_without_a_leader_the_command_names_the_unreachable_nodes(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
