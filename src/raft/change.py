@@ -98,9 +98,15 @@ def _with_voter(change: Change, members: Membership) -> ChangePlan:
             return ChangePlan(members)
         return ChangePlan(_placed(members, name, "voter"), name)
     for other, where in members.addresses.items():
-        _expect(where != address, f"{address} is the address of {other}")
+        _expect(_place(where) != _place(address), f"{address} is the address of {other}")
     learner = _placed(members, name, "learner", address)
     return ChangePlan(_placed(learner, name, "voter"), name, learner)
+
+
+def _place(address: str) -> str:
+    """Return a form of HOST:PORT that its spellings share: in any case, localhost or 127.0.0.1."""
+    host, _, port = address.lower().rpartition(":")
+    return f"{'127.0.0.1' if host == 'localhost' else host}:{port}"
 
 
 def _replaced(change: Change, members: Membership) -> ChangePlan:

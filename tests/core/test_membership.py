@@ -243,6 +243,17 @@ def test_an_impossible_change_of_members_is_refused(change: Change, why: str) ->
         plan(change, THREE)
 
 
+@pytest.mark.parametrize(
+    ("listed", "added"),
+    [("localhost:1", "127.0.0.1:1"), ("127.0.0.1:1", "localhost:1"), ("h1:1", "H1:1")],
+)
+def test_the_address_of_a_member_is_known_in_its_other_spelling(listed: str, added: str) -> None:
+    members = Membership(("s1",), addresses={"s1": listed})
+    with pytest.raises(ChangeRefused, match=f"{added} is the address of s1"):
+        plan(Change("add", "s2", added), members)
+    plan(Change("add", "s2", added + "0"), members)
+
+
 @pytest.mark.parametrize("verb", ["remove", "demote"])
 def test_the_last_voter_stays(verb: str) -> None:
     with pytest.raises(ChangeRefused, match="nobody would be left"):
