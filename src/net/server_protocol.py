@@ -37,7 +37,7 @@ from raftline.wire.parsing import (
     parse,
     take_simple,
 )
-from raftline.wire.protocol import FULL, looks_foreign
+from raftline.wire.protocol import FULL, is_host_header, looks_foreign
 from raftline.wire.refusals import sentence_of
 
 TIMING_MARK: Final = b"\xff\xfd\x06"  # RFC 860, after telnet's Ctrl-C
@@ -288,7 +288,7 @@ class ServerProtocol:
             if line is None:
                 raw = whole[0]
                 is_new = self._is_first_line or self._announce is not None
-                is_odd = len(raw) > self._short or not raw.isascii()
+                is_odd = len(raw) > self._short or not raw.isascii() or is_host_header(raw)
                 if (is_new or is_odd) and self._is_preceded(raw):
                     break
                 if len(raw) > LONG_BYTES and not self._is_peers:
@@ -322,7 +322,7 @@ class ServerProtocol:
         the connection."""
         if self._announce is not None and not asks_status(raw):
             self.announce()
-        if self._is_first_line:
+        if self._is_first_line or is_host_header(raw):
             self._is_first_line = False
             if foreign := looks_foreign(raw):
                 self._end_now(foreign, drains=True)

@@ -49,7 +49,8 @@ _TELNET = re.compile(rb"(?:\xff(?:[\xfb-\xfe].|[\xf0-\xf9]))+", re.DOTALL)
 _TYPED_BYTES = 64 << 10  # in a longer line nobody negotiates; each piece would take a microsecond
 _SUB_BEGIN, _SUB_END = b"\xff\xfa", b"\xff\xf0"
 _CTRL_C = b"\xff\xf4\xff\xfd\x06"  # as telnet sends it: what was typed before is taken back
-_HTTP = re.compile(rb"[A-Z]+ \S+ HTTP/[0-9]")
+# A web page may choose any token as a method, `show` for example, and a browser sends it as it is.
+_HTTP = re.compile(rb"[A-Z]+ \S+ HTTP/[0-9]|[!#$%&'*+.^_`|~0-9A-Za-z-]+ \S+ HTTP/[0-9]\.[0-9]\r\Z")
 
 
 class ProtocolError(Exception):
@@ -188,13 +189,18 @@ def _past_telnet(raw: bytes, place: int, last_end: int) -> int:
             return place
 
 
+def is_host_header(raw: bytes) -> bool:
+    """Whether a line is the header that every request of a browser has, and that is no command."""
+    return raw[:5].lower() == b"host:"
+
+
 def looks_foreign(raw: bytes) -> str | None:
     """Return what to answer, after `Sorry, `, to a line of another protocol; else None."""
     if raw[:2] == b"\x16\x03":
         protocol = "TLS"
     elif raw[:4] == b"SSH-":
         protocol = "SSH"
-    elif _HTTP.match(raw):
+    elif _HTTP.match(raw) or is_host_header(raw):
         protocol = "HTTP"
     else:
         return None

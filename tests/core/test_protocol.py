@@ -222,6 +222,10 @@ def test_a_line_of_another_protocol_is_answered_with_the_protocol_of_this_port()
     for raw, protocol in [
         (b"GET / HTTP/1.1\r", "HTTP"),
         (b"PRI * HTTP/2.0\r", "HTTP"),
+        (b"show /x HTTP/1.1\r", "HTTP"),
+        (b"Set! /x HTTP/1.0\r", "HTTP"),
+        (b"Host: localhost:10000\r", "HTTP"),
+        (b"hOST:x", "HTTP"),
         (b"\x16\x03\x01\x02\x00\x01", "TLS"),
         (b"SSH-2.0-OpenSSH_9.6\r", "SSH"),
     ]:
@@ -230,6 +234,9 @@ def test_a_line_of_another_protocol_is_answered_with_the_protocol_of_this_port()
         assert said.startswith(f"this port speaks lines of text, not {protocol}.")
     assert looks_foreign(b"client4@set b 5") is None
     assert looks_foreign(b"GET a") is None
+    assert looks_foreign(b"set x HTTP/1.1") is None
+    assert looks_foreign(b"set x to HTTP/1.1\r") is None
+    assert looks_foreign(b"c4#1@set x HTTP/1.1\r") is None
 
 
 def test_an_echo_is_cut_and_cannot_forge_a_line() -> None:

@@ -364,6 +364,26 @@ def test_only_the_first_line_may_be_another_protocol_s(scene: Scene) -> None:
     assert scene.submitted(1) == [["set a 1"]]
 
 
+@pytest.mark.parametrize(("before", "batches"), [
+    ("", []),
+    ("show /x HTTP/1.1\r\n", []),
+    ("help\n", []),
+    ("get b\n", [["get b"]]),
+    ("set b 1\n", [["set b 1"]]),
+])  # fmt: skip
+def test_a_browser_s_request_carries_out_no_line_of_its_body(
+    scene: Scene, before: str, batches: list[list[str]]
+) -> None:
+    """A page chooses the method and the body; each request has the header Host."""
+    head = "Host: attacker.example:10000\r\nContent-Length: 20\r\n\r\n"
+    scene.say(f"{before}{head}set owned by-a-page\n")
+    assert scene.submitted(len(batches)) == batches
+    for number in range(len(batches)):
+        scene.answer(number, "done")
+    assert "not HTTP" in scene.lines()[-1]
+    assert scene.submitted(0) == batches
+
+
 def test_reads_of_two_modes_are_confirmed_each_in_its_own(scene: Scene) -> None:
     scene.say("get a read lease\nget b read lease\nget c read index\n")
     assert scene.submitted(1)[0] == ["get a", "get b"]

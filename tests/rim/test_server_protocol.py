@@ -57,9 +57,19 @@ LINES = [
     b"s2@Level 3 version 0.2.0", b"s9@RequestVote 1-0-0", b"s2@Count on me term 1", b"@", b"a#@b",
     b"s2@Prove s1 nonce", b"login root right", b"login root wrong", b"set a " + b"x" * 800,
     b"get a " + b" " * 3000, b"s2@AppendEntries 1-0-0-[" + b" " * 5000 + b"]",
+    b"Host: x\r",
 ]  # fmt: skip
 TOO_LONG = b"set a " + b"x" * 4000
-FIRST = [b"", b"", b"", b"GET / HTTP/1.1\r\n", b"SSH-2.0-x\r\n", b"status\n", b"\n"]
+FIRST = [
+    b"",
+    b"",
+    b"",
+    b"show /x HTTP/1.1\r\nHost: x\r\n",
+    b"GET / HTTP/1.1\r\n",
+    b"SSH-2.0-x\r\n",
+    b"status\n",
+    b"\n",
+]
 LAST = [b"", b"set a", TOO_LONG, TOO_LONG + b"\nhelp\n"]
 
 
