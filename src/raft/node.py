@@ -322,7 +322,8 @@ def receive(state: State, event: inputs.Receive) -> None:
     if not listens_to(state, message):
         raise PeerError(f"{message.sender} is not a peer of {state.name}")
     if message.term > state.term and _is_too_far(state, message):
-        raise PeerError(f"term {message.term} is too far ahead of mine, {state.term}")
+        _count_far_term(state, message)
+        return
     if message.term >= state.term and isinstance(message, FromLeader):
         check_leader(state, message)
         if isinstance(message, AppendEntries):
@@ -450,6 +451,26 @@ def _is_too_far(state: State, message: Message) -> bool:
     if not log.last_index and isinstance(message, FromLeader) and term <= TERM_MAX:
         return False
     return term - state.term > TERM_STEP_MAX or state.hears_from_leader
+
+
+def _count_far_term(state: State, message: Message) -> None:
+    """Record that a voter is in a term too far ahead; follow once a quorum of the others is.
+
+    Below such a term nobody can win an election any more, so this server is the one to move: it was
+    away during a leap. Only a denied vote counts, which is the answer of a server that was asked.
+
+    Raises:
+        PeerError: the message is not such an answer; nothing was changed.
+    """
+    candidacy = state.candidacy
+    is_denial = isinstance(message, RequestVoteReply) and not message.granted
+    if candidacy is None or not is_denial or message.term > TERM_MAX:
+        raise PeerError(f"term {message.term} is too far ahead of mine, {state.term}")
+    candidacy.far_terms[message.sender] = message.term
+    reached = state.membership.reached_by_quorum(candidacy.far_terms)
+    if reached > state.term:
+        state.note(f"[!] A quorum is in term {reached}, far ahead of mine, {state.term}: following")
+        state.follow(reached, None)
 
 
 def _adopt_term(state: State, message: Message) -> None:

@@ -73,6 +73,7 @@ class Candidacy:
 
     pre_vote: bool
     votes: dict[str, bool]  # by server: whether it gave its vote
+    far_terms: dict[str, int] = field(default_factory=dict)  # by server: its term, out of bound
 
 
 @dataclass(slots=True)
