@@ -18,6 +18,7 @@ from raftline.access.rights import (
 from raftline.access.tls import named_in
 from raftline.net.host import Host
 from raftline.net.levels import read_level
+from raftline.net.peers import Speaker
 from raftline.raft.levels import BOUNDED
 from raftline.raft.messages import PeerError
 from raftline.wire.commands import Request
@@ -55,7 +56,7 @@ class Admission:
     def __init__(
         self,
         host: Host,
-        speaker: object,
+        speaker: Speaker,
         is_private: Callable[[], bool] = lambda: False,
         address: Callable[[], str] = lambda: "nowhere",
     ) -> None:

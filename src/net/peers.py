@@ -14,6 +14,7 @@ import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Protocol
 
 from raftline.access.proof import ProofError
 from raftline.access.secret import NO_AUTH, PeerAuth, new_nonce
@@ -479,22 +480,30 @@ class PeerBook:
             peer.stop()
 
 
+class Speaker(Protocol):
+    """A connection that may speak for a peer."""
+
+    def break_off(self) -> None:
+        """End it, from any thread."""
+
+
 class Speakers:
     """Remembers for each peer's name the connection that used it last, and when.
 
     While that connection is open and spoke within `quiet_s`, nobody else may use the name: a
     second process under one name would collect votes that were given to the first. A name whose
-    bearer is silent or away is free, so a person may type in its stead.
+    bearer is silent or away is free, so a person may type in its stead. The former connection ends
+    then: each could hold half a line of a peer, which is long.
     """
 
     def __init__(self, quiet_s: float, now_s: Callable[[], float]) -> None:
         self._quiet_s = quiet_s
         self._now_s = now_s
         self._lock = threading.Lock()
-        self._speaking: dict[str, tuple[object, float]] = {}
+        self._speaking: dict[str, tuple[Speaker, float]] = {}
 
-    def claim(self, name: str, connection: object) -> None:
-        """Let `connection` speak for the peer.
+    def claim(self, name: str, connection: Speaker) -> None:
+        """Let `connection` speak for the peer, and end the one that did so before.
 
         Raises:
             PeerError: another connection spoke for it just now.
@@ -505,12 +514,15 @@ class Speakers:
             if holder is not connection and now_s - spoke_s < self._quiet_s:
                 raise PeerError(f"{name} speaks on another connection; nobody else does for it")
             self._speaking[name] = (connection, now_s)
+        if holder is not connection:
+            holder.break_off()
 
-    def release(self, name: str, connection: object) -> bool:
+    def release(self, name: str, connection: Speaker) -> bool:
         """End the claim of a connection that ended; return whether it had one. If not, the peer
         speaks on a later connection."""
         with self._lock:
-            was_its = self._speaking.get(name, (None, 0))[0] is connection
+            holder, _ = self._speaking.get(name, (None, 0.0))
+            was_its = holder is connection
             if was_its:
                 del self._speaking[name]
             return was_its

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import threading
 from types import SimpleNamespace
 from typing import Any
 
@@ -16,8 +17,18 @@ from raftline.raft.inputs import SnapshotTaken
 from raftline.raft.log import Snapshot
 from raftline.raft.messages import PeerError
 from raftline.wire.parsing import parse
+from raftline_course.harness.processes import DEADLINE_S, eventually
 from tests.core.cores import compact, established, node_of
 from tests.fake_host import FakeHost
+
+
+class Bearer:
+    """A connection that may speak for a peer, and knows whether it was ended."""
+
+    is_over = False
+
+    def break_off(self) -> None:
+        self.is_over = True
 
 
 @pytest.mark.parametrize(("speaks_elsewhere", "lost"), [(False, ["s2"]), (True, [])])
@@ -32,7 +43,7 @@ def test_a_peer_is_lost_with_the_connection_that_it_spoke_on_last(
     host.speakers.claim("s2", connection)
     if speaks_elsewhere:
         now[0] = 300  # the first has been silent for so long
-        host.speakers.claim("s2", object())
+        host.speakers.claim("s2", Bearer())
     there.close()
     connection.serve()
     assert host.reports == lost
@@ -41,7 +52,7 @@ def test_a_peer_is_lost_with_the_connection_that_it_spoke_on_last(
 def test_a_connection_that_speaks_in_another_name_gives_the_former_one_up() -> None:
     """Else a stranger's names, of which it may make up many, were kept for ever."""
     host: Any = FakeHost(why_not_heard=lambda name, message: "")
-    speaker, other = object(), object()
+    speaker, other = Bearer(), Bearer()
     admission = Admission(host, speaker)
 
     def say(name: str) -> str:
@@ -59,7 +70,7 @@ def test_a_connection_that_speaks_in_another_name_gives_the_former_one_up() -> N
 
 def test_one_connection_at_a_time_speaks_for_a_peer_until_it_is_silent() -> None:
     now = [1000.0]
-    speakers, first, second = Speakers(300, lambda: now[0]), object(), object()
+    speakers, first, second = Speakers(300, lambda: now[0]), Bearer(), Bearer()
     speakers.claim("s2", first)
     now[0] += 200
     speakers.claim("s2", first)
@@ -67,13 +78,39 @@ def test_one_connection_at_a_time_speaks_for_a_peer_until_it_is_silent() -> None
     with pytest.raises(PeerError, match="s2 speaks on another connection"):
         speakers.claim("s2", second)
     speakers.claim("s3", second)
+    assert not first.is_over
     now[0] += 1
     speakers.claim("s2", second)
+    assert first.is_over  # it could hold half a line of a member
     with pytest.raises(PeerError, match="s2 speaks on another connection"):
         speakers.claim("s2", first)
     assert not speakers.release("s2", first)
     assert speakers.release("s2", second)
     speakers.claim("s2", first)
+
+
+def test_a_member_holds_half_a_line_on_one_connection_alone() -> None:
+    """Its lines may have 32 MiB, and half lines of members do not count among those of clients."""
+    now = [0.0]
+    host: Any = FakeHost(speakers=Speakers(300, lambda: now[0]))
+    ends: list[socket.socket] = []
+    threads: list[threading.Thread] = []
+    for number in range(3):
+        here, there = socket.socketpair()
+        connection = Connection(host, here, for_peers_only=False)
+        threads.append(threading.Thread(target=connection.serve))
+        threads[-1].start()
+        ends.append(there)
+        there.settimeout(DEADLINE_S)
+        there.sendall(b"s2@RequestVote 3-9-2\ns2@AppendEntries 3-9-2-[" + b" " * 100_000)
+        eventually(lambda number=number: len(host.heard) > number, "the peer is heard")
+        now[0] += 300
+    for there, thread in zip(ends[:-1], threads[:-1], strict=True):
+        assert there.recv(1) == b""
+        thread.join(DEADLINE_S)
+    assert threads[-1].is_alive()
+    ends[-1].close()
+    threads[-1].join(DEADLINE_S)
 
 
 @pytest.mark.pure
