@@ -16,7 +16,7 @@ import threading
 import time
 from typing import Any
 
-from raftline.wire.limits import TLS_ANSWERS_BYTES, TLS_RECORD_S
+from raftline.wire.limits import TLS_ANSWERS_BYTES, TLS_HANDSHAKE_BYTES, TLS_RECORD_S
 
 RAW_BYTES = 32 << 10  # from the network at a time
 WAITED_BYTES = 4 << 10  # of these that are waited for: so many are kept for it
@@ -68,7 +68,8 @@ class TlsSocket(socket.socket):
         """Shake hands; `name` is what the other side's certificate must be for.
 
         Raises:
-            OSError: the other side speaks no TLS, or shows no good certificate, or is too slow.
+            OSError: the other side speaks no TLS, or shows no good certificate, or is too slow, or
+                sends too much: OpenSSL keeps twice the bytes of a message that does not end.
         """
         tls = context.wrap_bio(
             self._arrived, self._leaving, server_side=server_side, server_hostname=name
@@ -76,6 +77,7 @@ class TlsSocket(socket.socket):
         end_s = time.monotonic() + limit_s
         waiting = select.poll()
         waiting.register(self, select.POLLIN)
+        room = TLS_HANDSHAKE_BYTES
         while True:
             try:
                 tls.do_handshake()
@@ -89,9 +91,12 @@ class TlsSocket(socket.socket):
             left_s = end_s - time.monotonic()
             if left_s <= 0 or not waiting.poll(left_s * 1000):
                 raise TimeoutError("the handshake took too long")
-            data = super().recv(RAW_BYTES)
+            if not room:
+                raise ConnectionAbortedError("its handshake has too many bytes")
+            data = super().recv(min(room, RAW_BYTES))
             if not data:
                 raise ConnectionResetError("it hung up during the handshake")
+            room -= len(data)
             self._arrive(data)
         super().sendall(self._leaving.read())
         self.context = context

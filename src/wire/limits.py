@@ -32,6 +32,7 @@ CUT_BYTES = 1 << 10  # of these that are cut into lines at a time, up to the end
 LINES_TOGETHER = 64  # of one connection whose meaning is kept at a time, but for requests
 REQUESTS_TOGETHER = 128  # of one connection that are handed over at a time
 LINE_S = 30.0  # for a line that was begun, and for a reader that takes no replies
+TLS_HANDSHAKE_BYTES = 32 << 10  # from the other side; some certificates, and no more
 TLS_RECORD_S = 30.0  # for a record that was begun
 TLS_ANSWERS_BYTES = 4 << 10  # of TLS itself, which leave with what is sent next
 HALF_LINES_BYTES = 8 << 20  # at least, of lines that clients began and did not end, all together

@@ -24,7 +24,7 @@ from raftline.net import opening
 from raftline.net.lines import LineReader, set_timeout
 from raftline.net.opening import NoTls, begin_tls
 from raftline.tools import certs
-from raftline.wire.limits import TLS_ANSWERS_BYTES
+from raftline.wire.limits import TLS_ANSWERS_BYTES, TLS_HANDSHAKE_BYTES
 
 DEADLINE_S = 30.0
 
@@ -317,6 +317,46 @@ def test_whoever_has_this_side_answer_without_end_is_disconnected(
         assert here.take(bytearray(100)) == 0
     with pytest.raises(ConnectionAbortedError, match="more answers than it reads"):
         here.take(bytearray(100))
+
+
+@pytest.mark.parametrize(("size", "is_ended"), [(8_000, False), (TLS_HANDSHAKE_BYTES, True)])
+def test_a_hello_without_its_end_holds_so_many_bytes_and_no_more(
+    made: Path, size: int, is_ended: bool
+) -> None:
+    here, there = (TlsSocket(one) for one in socket.socketpair())
+    hello = b"\x01" + (131_000).to_bytes(3, "big") + b"\x03\x03" + bytes(size)
+    pieces = [hello[place : place + 4000] for place in range(0, len(hello), 4000)]
+    there.sendall(b"".join(b"\x16\x03\x01" + len(one).to_bytes(2, "big") + one for one in pieces))
+    if not is_ended:
+        there.shutdown(socket.SHUT_WR)
+    error = ConnectionAbortedError if is_ended else ConnectionResetError
+    context = Tls(files(made, "s1")).server_context()
+    with here, there, pytest.raises(error):
+        here.begin(context, server_side=True, limit_s=DEADLINE_S)
+
+
+def test_lines_that_come_with_the_end_of_a_handshake_do_not_count(made: Path) -> None:
+    """However many they are: they are read when their turn comes."""
+    here, there = (TlsSocket(one) for one in socket.socketpair())
+    data = os.urandom(4 * TLS_HANDSHAKE_BYTES)
+
+    def say() -> None:
+        there.begin(
+            Tls(files(made, "app")).client_context(), server_side=False, limit_s=DEADLINE_S,
+            name="s1",
+        )  # fmt: skip
+        there.sendall(data)
+
+    talking = threading.Thread(target=say)
+    talking.start()
+    with here, there:
+        context = Tls(files(made, "s1")).server_context()
+        here.begin(context, server_side=True, limit_s=DEADLINE_S)
+        received = bytearray()
+        while len(received) < len(data):
+            received += here.recv(1 << 16)
+        talking.join(DEADLINE_S)
+    assert received == data
 
 
 def test_new_files_are_taken_over_and_bad_ones_are_not(made: Path, tmp_path: Path) -> None:
