@@ -116,7 +116,7 @@ async def _serve(
     except OSError as error:
         raise ConfigError(f"the page can't be served on port {port}: {complaint(error)}") from None
     try:
-        key = f"?key={site.key}" if site.key else ""
+        key = f"#key={site.key}" if site.key else ""
         say(f"[*] the picture: http://{HOST}:{found}/{key}")
         await asyncio.Event().wait()
     finally:

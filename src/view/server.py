@@ -2,8 +2,9 @@
 
 It needs aiohttp. A page of another site can't read or order
 anything here: the name of the host must be this machine's, and an order must be JSON from the
-page itself. If there is a login or TLS, the page has the rights of the user who started it. Then
-the page needs a key, which is in the address that is printed once.
+page itself. If there is a login or TLS, or processes to end, the page has rights of the user who
+started it. Then it needs a key, which is in the address that is printed once. The page keeps it in
+memory and sends it in a header: a cookie would go to every port of this machine.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ HEADERS = {
     "Cache-Control": "no-store",
 }
 HOSTS = ("localhost", "127.0.0.1", "[::1]")
+KEY_HEADER = "X-Raftline-Key"
 LINE_CHARACTERS_MAX = 1 << 20
 CONTROLLER = "Controller"  # who orders faults, at nodes that obey one
 
@@ -47,7 +49,8 @@ class Site:
         """`process` kills, stops or starts a node's process, if this program started it."""
         self._feed, self._nodes = feed, feed.nodes
         self._process = process
-        self.key = secrets.token_urlsafe(18) if feed.nodes.has_rights else ""
+        has_rights = feed.nodes.has_rights or process is not None
+        self.key = secrets.token_urlsafe(18) if has_rights else ""
         self.app = web.Application(middlewares=[self._guard], client_max_size=4 << 20)
         self.app.add_routes(
             [
@@ -70,17 +73,17 @@ class Site:
             raise web.HTTPForbidden(text="this page is served to this machine alone\n")
         if request.method == "POST" and not _is_own(request, f"http://{host}"):
             raise web.HTTPForbidden(text="orders are taken from the page alone\n")
-        cookie = f"raftline-view-{host.rpartition(':')[2]}"
-        if self.key and not _is_same(request.cookies.get(cookie, ""), self.key):
-            if not _is_same(request.query.get("key", ""), self.key):
-                raise web.HTTPForbidden(text="open the address with the key that was printed\n")
-            response: web.StreamResponse = web.Response(status=303, headers={"Location": "/"})
-            response.set_cookie(cookie, self.key, httponly=True, samesite="Strict")
-        else:
-            response = await handler(request)
+        if request.match_info.handler not in (self._file, self._no_icon):
+            self._check_key(request.headers.get(KEY_HEADER, ""))
+        response = await handler(request)
         if not response.prepared:
             response.headers.update(HEADERS)
         return response
+
+    def _check_key(self, given: str) -> None:
+        is_right = hmac.compare_digest(given.encode("utf-8", "replace"), self.key.encode())
+        if self.key and not is_right:
+            raise web.HTTPForbidden(text="open the address with the key that was printed\n")
 
     async def _observing(self, app: web.Application) -> AsyncIterator[None]:
         task = asyncio.create_task(self._feed.run())
@@ -151,10 +154,6 @@ class Site:
         if not all(isinstance(word, str) for word in words):
             raise web.HTTPBadRequest
         return words
-
-
-def _is_same(given: str, key: str) -> bool:
-    return hmac.compare_digest(given.encode("utf-8", "replace"), key.encode())
 
 
 def _is_own(request: web.Request, origin: str) -> bool:

@@ -186,23 +186,27 @@ def test_a_node_of_up_is_killed_started_and_stopped_from_the_page(tmp_path: Path
     command = [*PROGRAM, "up", "--dir", str(tmp_path), "--view", str(page)]
     with closing(Process("up", command)) as up:
         up.launch().wait_for_line("2 nodes up")
-        up.wait_for_line("the picture: http://")
-        first = pid_of(page)
-        assert "s1 is killed" in order(page, "kill")
+        key = up.wait_for_line("the picture: http://").partition("/#key=")[2]
+        unsigned = ask(page, "/process", {"node": "s1", "what": "kill"}, **own(page))
+        assert unsigned[0] == ask(page, "/facts")[0] == 403  # another user of this machine
+        first = pid_of(page, key)
+        assert "s1 is killed" in order(page, key, "kill")
         up.wait_for_line("s1 died (killed by SIGKILL)")
-        assert "s1 is started" in order(page, "start")
-        assert eventually(lambda: pid_of(page), "s1 answers") != first
-        assert "s1 is asked to stop" in order(page, "stop")
+        assert "s1 is started" in order(page, key, "start")
+        assert eventually(lambda: pid_of(page, key), "s1 answers") != first
+        assert "s1 is asked to stop" in order(page, key, "stop")
         up.wait_for_line("s1 stopped, as it was told to")
 
 
-def order(page: int, what: str) -> str:
-    return ask(page, "/process", {"node": "s1", "what": what}, **own(page))[2]
+def order(page: int, key: str, what: str) -> str:
+    asked = {"node": "s1", "what": what}
+    return ask(page, "/process", asked, **own(page), **{"X-Raftline-Key": key})[2]
 
 
-def pid_of(page: int) -> int:
+def pid_of(page: int, key: str) -> int:
     """Return the process of s1, 0 where it does not answer."""
-    answer = json.loads(ask(page, "/line", {"node": "s1", "line": "status"}, **own(page))[2])
+    asked = {"node": "s1", "line": "status"}
+    answer = json.loads(ask(page, "/line", asked, **own(page), **{"X-Raftline-Key": key})[2])
     facts = answer["answer"].partition("response: ")[2]
     return int(json.loads(facts)["pid"]) if facts else 0
 

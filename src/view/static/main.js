@@ -8,9 +8,10 @@ import { Events } from "./events.js";
 import { Story } from "./story.js";
 
 const $ = (id) => document.getElementById(id);
-const LAG_S = 0.25, REFRESH_MS = 150, QUIET_S = 5, LEAST_SPAN_S = 0.004, BEFORE_S = 0.03;  // shown before a failure
+const LAG_S = 0.25, REFRESH_MS = 150, RETRY_MS = 2000, QUIET_S = 5, LEAST_SPAN_S = 0.004, BEFORE_S = 0.03;  // shown before a failure
 const model = new Model();
 const view = { end: 0, span: 4, live: true, paused: false, speed: 1, pulses: false, chosen: null, shown: 0, failed: null };
+const key = new URLSearchParams(location.hash.slice(1)).get("key") || "";  // no other port of this machine gets it
 let facts = { members: [], controller: false, processes: false };
 let ahead = null;  // how far the page's clock is behind the time of the picture
 let isAimed = false;  // whether somebody chose the node of the prompt
@@ -145,8 +146,10 @@ function say(node, line, answer) {
   while ($("answers").children.length > 50) $("answers").lastChild.remove();
 }
 
+const ask = (path, more = {}) => fetch(path, { ...more, headers: { ...more.headers, "X-Raftline-Key": key } });
+
 async function post(path, body) {
-  const response = await fetch(path, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) });
+  const response = await ask(path, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) });
   if (!response.ok) throw new Error(`refused (${response.status})`);
   return response.json();
 }
@@ -185,11 +188,28 @@ function take(batch) {
   if (ahead === null || newest > ahead || batch.anew) ahead = newest;
 }
 
-function listen() {
-  const source = new EventSource("/events");
-  source.onopen = () => { $("link").textContent = "connected"; model.clear(); ahead = null; };
-  source.onerror = () => { $("link").textContent = "the server of this page does not answer; trying again"; };
-  source.onmessage = (event) => take(JSON.parse(event.data));
+async function hear(stream) {
+  $("link").textContent = "connected"; model.clear(); ahead = null;
+  const reader = stream.pipeThrough(new TextDecoderStream()).getReader();
+  for (let rest = ""; ;) {
+    const { value, done } = await reader.read();
+    if (done) return;
+    const lines = (rest + value).split("\n");
+    rest = lines.pop();
+    for (const line of lines) if (line) take(JSON.parse(line.replace("data: ", "")));
+  }
+}
+
+async function listen() {  // an EventSource sends no header
+  for (;;) {
+    let problem = "the server of this page does not answer; trying again";
+    try {
+      const response = await ask("/events");
+      if (response.ok) await hear(response.body); else problem = await response.text();
+    } catch { /* it ended */ }
+    $("link").textContent = problem;
+    await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
+  }
 }
 
 function keys(event) {
@@ -231,7 +251,9 @@ async function begin() {
     story.begin(data.story || []);
     showFailure(data.failure);
   } else {
-    facts = await (await fetch("/facts")).json();
+    const response = await ask("/facts");
+    if (!response.ok) { $("link").textContent = await response.text(); return; }
+    facts = await response.json();
     offer(facts.members);
     $("deed").textContent = facts.processes ? "Press Kill at the leader" : facts.controller ? "Press Cut off at the leader" : "End the leader's process";
     listen();
