@@ -4,15 +4,29 @@ lock of the cluster."""
 from __future__ import annotations
 
 import contextlib
+import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from dogpile.cache.api import NO_VALUE, BytesBackend
+from dogpile.cache.api import NO_VALUE, BytesBackend, CantDeserializeException
 from dogpile.cache.api import CacheMutex as Mutex
 
 import raftline
 
 LOCK_S = 30
+
+
+def to_json(value: Any) -> bytes:
+    """Return a value as JSON."""
+    return json.dumps(value).encode()
+
+
+def from_json(data: bytes) -> Any:
+    """Return the value; one that is not JSON counts as missing, so it is computed again."""
+    try:
+        return json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise CantDeserializeException from error
 
 
 class LockMutex(Mutex):
@@ -46,9 +60,15 @@ class RaftlineBackend(BytesBackend):
     * `expiration_time`: seconds after which a value goes by itself
     * `distributed_lock`: one creator for all programs; else one for each process
     * `lock_timeout`: seconds after which the lock of a program that died is free (30)
+    * `serializer`: "json", or "pickle", by which whoever may write keys runs code here ("pickle")
     """
 
     def __init__(self, arguments: dict[str, Any]) -> None:
+        serializer = arguments.get("serializer", "pickle")
+        if serializer not in ("json", "pickle"):
+            raise ValueError(f'serializer is "json" or "pickle", and not {serializer!r}')
+        if serializer == "json":
+            self.serializer, self.deserializer = to_json, from_json
         options = {name: arguments[name] for name in OPTIONS if name in arguments}
         self._kv: raftline.KV[bytes] = arguments.get("kv") or raftline.connect(
             binary=True, name="dogpile", **options

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from dogpile.cache import make_region, register_backend
@@ -50,6 +52,11 @@ class TestSerializers(_GenericSerializerTestSuite, _GenericBackendTestSuite):
     config_args = arguments_of()
 
 
+class TestJson(_GenericBackendTestSuite):
+    backend = NAME
+    config_args = arguments_of(serializer="json")
+
+
 class TestMutexes(_GenericMutexTestSuite):
     backend = NAME
     config_args = arguments_of(distributed_lock=True)
@@ -61,3 +68,26 @@ def test_keys_may_come_from_a_generator() -> None:
     assert region.get_multi(key for key in ("lamp", "door")) == ["on", NO_VALUE]
     region.delete_multi(key for key in ("lamp", "door"))
     assert region.get("lamp") is NO_VALUE
+
+
+def test_a_value_of_another_writer_runs_no_code_where_values_are_json(tmp_path: Path) -> None:
+    ran = tmp_path / "ran"
+
+    class Evil:
+        def __reduce__(self) -> tuple[object, ...]:
+            return Path.touch, (ran,)
+
+    region = make_region().configure(NAME, arguments={"at": _ALL[0]["at"], "serializer": "json"})
+    region.set("price", {"lamp": 5})
+    assert region.get("price") == {"lamp": 5}
+    kept = region.backend.get_serialized("price")
+    assert kept.endswith(b'{"lamp": 5}')
+    facts = kept.partition(b"|")[0]
+    region.backend.set_serialized("price", facts + b"|" + pickle.dumps(Evil()))
+    assert region.get("price") is NO_VALUE
+    assert not ran.exists()
+
+
+def test_an_unknown_serializer_is_refused() -> None:
+    with pytest.raises(ValueError, match='serializer is "json" or "pickle"'):
+        make_region().configure(NAME, arguments={"at": _ALL[0]["at"], "serializer": "yaml"})
