@@ -17,7 +17,7 @@ from raftline.access.rights import (
 )
 from raftline.access.tls import named_in
 from raftline.net.host import Host
-from raftline.net.levels import read_level
+from raftline.net.levels import HIDDEN, answer_to_level, read_level
 from raftline.net.peers import Speaker
 from raftline.raft.levels import BOUNDED
 from raftline.raft.messages import PeerError
@@ -146,9 +146,18 @@ class Admission:
             return line
         if line.kind == "level" and not self.must_prove:
             self._note_cluster(line)
+        if line.kind == "level" and not self._may_know_version(line.request.sender):
+            reply = answer_to_level(self._host.foreigners.mine(), line.text, HIDDEN)
+            return replace(line, reply=reply)
         if line.kind in ("control", "level"):  # the build of a node that is down is what it was
             return line
         return self._hear(line) if line.kind == "peer" else None
+
+    def _may_know_version(self, sender: str) -> bool:
+        """Whether whoever speaks here is a member, or may read the status, which has it."""
+        if self.login is None or self.login.identity.role is not UserRole.NONE:
+            return True
+        return self.proven is not None or (not self.must_prove and self._host.is_peer(sender))
 
     def _note_cluster(self, line: ParsedLine) -> None:
         """Keep the identity that a peer announces here."""

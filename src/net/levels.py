@@ -30,6 +30,7 @@ from raftline.wire.protocol import ProtocolError, decode_line, split_sender
 from raftline.wire.refusals import ELSEWHERE, code_of, refusal_in
 
 FIRST_WORD = "Level"
+HIDDEN = "hidden"  # in the place of the version: it names the very commit, and so the known holes
 _LEVEL_LINE = re.compile(
     rf"Level ([1-9][0-9]{{0,8}}) version (\S{{1,64}})(?: cluster ({CLUSTER}))?", re.ASCII
 )
@@ -37,17 +38,17 @@ ASK_S = 2.0  # for a build that is not connected yet
 FOREIGN_S = 60.0  # a server of another cluster counts as seen for so long, and is printed once
 
 
-def spell_level(me: str, cluster: str = "") -> str:
+def spell_level(me: str, cluster: str = "", version: str = VERSION) -> str:
     """Return the line of this build, without its newline."""
-    line = f"{me}@{FIRST_WORD} {LEVEL} version {VERSION}"
+    line = f"{me}@{FIRST_WORD} {LEVEL} version {version}"
     return f"{line} cluster {cluster}" if cluster else line
 
 
-def answer_to_level(cluster: str, question: str) -> str:
+def answer_to_level(cluster: str, question: str, version: str = VERSION) -> str:
     """Return the answer to a line of a build. Builds below level 4 understand no identity."""
     asks = read_level(question)
     understands = asks is not None and asks.level >= IDENTIFIED
-    return spell_level("", cluster if understands else "").removeprefix("@")
+    return spell_level("", cluster if understands else "", version).removeprefix("@")
 
 
 def read_level(text: str) -> Build | None:

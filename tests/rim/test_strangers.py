@@ -17,6 +17,8 @@ from raftline.access.login import Access
 from raftline.access.roles import EVERYWHERE, Identity
 from raftline.access.secret import PeerAuth
 from raftline.access.users import User, Users, make_verifier, write_users
+from raftline.common.level import LEVEL
+from raftline.common.version import VERSION
 from raftline.net import places as places_module
 from raftline.net import server_protocol
 from raftline.net.connection import Connection
@@ -217,6 +219,23 @@ def test_the_question_for_a_level_without_a_proof_is_no_login(
     doors.append(door := Door(access, peer_auth=PeerAuth(b"0" * 32, is_required=True)))
     assert door.ask("s2@Level 3 version 0.1.0").startswith("s1@Level ")
     assert "nobody logged in" in door.line()
+
+
+@pytest.mark.pure
+def test_a_stranger_is_told_the_level_and_not_the_version(
+    access: Access, doors: list[Door]
+) -> None:
+    """It names the commit, and so the holes that are known."""
+    rule = PeerAuth(b"0" * 32, is_required=True)
+    doors.append(door := Door(access, peer_auth=rule))
+    for sender in ("s2", "s9"):
+        assert door.ask(f"{sender}@Level 3 version 0.1.0") == f"s1@Level {LEVEL} version hidden"
+    door.ask(f"login root {PASSWORD}")
+    told = f"s1@Level {LEVEL} version {VERSION}"
+    assert door.ask("s2@Level 3 version 0.1.0") == told
+    for open_door in (Door(None), Door(access), Door(None, peer_auth=rule)):
+        doors.append(open_door)
+        assert open_door.ask("s2@Level 3 version 0.1.0") == told
 
 
 # --- half lines of all clients --------------------------------------------------------------------
