@@ -3,11 +3,14 @@
 A wrong name and a wrong password get the same replies, after the same work. After a failed exchange
 only its own connection waits. To check a typed password the node derives a key (PBKDF2), before it
 trusts the client. So it derives one at a time; the wait after a wrong one is a part of its turn.
+Connections that tried a few times at most go first, in the order in which they began to: so a
+person gets a turn beside those who guess, whether these keep their connections or make new ones.
 """
 
 from __future__ import annotations
 
 import hmac
+import itertools
 import secrets
 import socket
 import ssl
@@ -24,10 +27,16 @@ from raftline.access.users import MECHANISM, User, Users, derive, read_users, sc
 from raftline.common.address import is_loopback
 from raftline.common.derived import mypyc_attr
 from raftline.wire.commands import Request
-from raftline.wire.limits import FAILED_LOGIN_S, FAILED_LOGINS_S, LOGINS_WAITING
+from raftline.wire.limits import (
+    FAILED_LOGIN_S,
+    FAILED_LOGINS_S,
+    LOGINS_WAITING,
+    REFUSED_LOGIN_S,
+)
 from raftline.wire.protocol import TOO_MANY_LOGINS, error
 from raftline.wire.rights import Right, UserRole
 
+PATIENT_TRIES = 2  # after the first one, before a connection waits behind others
 WRONG_PROOF = "invalid-proof"
 FAILED = error("the login failed: the name or the password is wrong. Nothing was done.")
 OUT_OF_PLACE = error(
@@ -79,6 +88,7 @@ class Access:
         self.wait = threading.Event().wait
         self.new_token: Callable[[int], str] = secrets.token_hex  # of so many bytes
         self.turns = Turns(LOGINS_WAITING)  # at a key that is derived
+        self.arrivals = itertools.count(1)
         self._path = path
         self.users: Users = read_users(path)
         self.failures = Failures()
@@ -101,6 +111,7 @@ class Login:
         self._users = access.users
         self._user: User | None = None
         self._name = ""  # that the exchange under way is for
+        self._passwords = self._arrival = 0  # that were typed here, and when the first one was
         self._exchange: Any = None
         self._exchange_users = access.users
         self.identity = access.nobody
@@ -152,7 +163,12 @@ class Login:
         self._exchange, self._name = None, name
         if not self._is_private():
             return NOT_PRIVATE
-        if not self._access.turns.take():
+        if not self._passwords:
+            self._arrival = next(self._access.arrivals)
+        rank = (max(0, self._passwords - PATIENT_TRIES), self._arrival)
+        self._passwords += 1
+        if not self._access.turns.take(rank):
+            self._access.wait(REFUSED_LOGIN_S)
             return TOO_MANY_LOGINS
         try:
             return self._derived(name, password)

@@ -3,32 +3,48 @@
 from __future__ import annotations
 
 import threading
-from collections import deque
+from bisect import bisect_right
 
 from raftline.common.wakeup import Wakeup
 
 
+class _Waiter:
+    """A thread that waits for its turn."""
+
+    def __init__(self, rank: tuple[int, int]) -> None:
+        self.rank = rank
+        self.is_refused = False
+        self.wakeup = Wakeup()
+
+
 class Turns:
-    """One thread at a time has its turn, in the order in which they came; few may wait for it."""
+    """One thread at a time has its turn. The others wait in the order of their ranks, and those of
+    one rank in the order in which they came. Few may wait: the last of more is refused."""
 
     def __init__(self, waiting_max: int) -> None:
         self._waiting_max = waiting_max
         self._lock = threading.Lock()
-        self._present: deque[Wakeup] = deque()  # the thread with the turn, then those that wait
+        self._present: list[_Waiter] = []  # the thread with the turn, then those that wait
 
-    def take(self) -> bool:
-        """Wait for a turn, which `end` ends; return False at once if too many wait already."""
-        mine = Wakeup()
+    def take(self, rank: tuple[int, int] = (0, 0)) -> bool:
+        """Wait for a turn, which `end` ends; return False if too many wait that come first."""
+        mine = _Waiter(rank)
         with self._lock:
-            if len(self._present) > self._waiting_max:
-                return False
-            self._present.append(mine)
-            is_next = len(self._present) == 1
-        return is_next or mine.wait()
+            ranks = [other.rank for other in self._present[1:]]
+            place = bisect_right(ranks, rank) + 1
+            self._present.insert(place, mine)
+            if self._present[0] is mine:
+                return True
+            if len(self._present) > 1 + self._waiting_max:
+                last = self._present.pop()
+                last.is_refused = True
+                last.wakeup.set()
+        mine.wakeup.wait()
+        return not mine.is_refused
 
     def end(self) -> None:
         """End the turn of the thread that has it, and begin the next one's."""
         with self._lock:
-            self._present.popleft()
+            del self._present[0]
             if self._present:
-                self._present[0].set()
+                self._present[0].wakeup.set()

@@ -49,7 +49,8 @@ PASSWORD_CHARACTERS = 256
 SCRAM_CHARACTERS = 1024  # of one message
 FAILED_LOGIN_S = 0.1  # before the answer
 FAILED_LOGINS_S = 10.0  # between two lines of the console about them
-LOGINS_WAITING = 16  # typed passwords that wait for their turn
+LOGINS_WAITING = 8  # typed passwords that wait for their turn
+REFUSED_LOGIN_S = 0.5  # before the answer to one more
 
 # What is applied, from level 3 on. All nodes must decide alike: another figure needs a new level.
 TRANSACTION_ITEMS = 128  # conditions; and operations after then, and after else

@@ -54,7 +54,7 @@ from raftline.common.config import ConfigError
 from raftline.net.admission import Admission, no_session
 from raftline.state.sessions import Sessions
 from raftline.wire.commands import Request, read_request
-from raftline.wire.limits import LOGINS_WAITING
+from raftline.wire.limits import LOGINS_WAITING, REFUSED_LOGIN_S
 from raftline.wire.loginoperands import ITERATIONS_LEAST
 from raftline.wire.operands import Limits
 from raftline.wire.parsing import Readings, parse
@@ -418,12 +418,14 @@ class Derivations:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.go = threading.Event()
         self.begun = self.under_way = self.most = 0
+        self.passwords: list[str] = []
         self._lock = threading.Lock()
         monkeypatch.setattr("raftline.access.login.derive", self._derive)
 
     def _derive(self, password: str, salt: bytes, iterations: int) -> Verifier:
         with self._lock:
             self.begun += 1
+            self.passwords.append(password)
             self.under_way += 1
             self.most = max(self.most, self.under_way)
         assert self.go.wait(DEADLINE_S)
@@ -459,6 +461,55 @@ def test_of_a_hundred_passwords_at_a_time_one_is_derived_and_few_wait(
     assert login_to(access).take(asked("login bob wrong")) == FAILED  # all places are free again
 
 
+@pytest.mark.parametrize("keep", [True, False])
+def test_a_person_gets_a_turn_beside_those_who_guess(
+    access: Access, monkeypatch: pytest.MonkeyPatch, keep: bool
+) -> None:
+    """Whether these keep their connections, or make a new one for each guess."""
+    access.wait = lambda seconds=None: True
+    derivations = Derivations(monkeypatch)
+    derivations.go.set()
+    person = login_to(access)
+    guessing = [login_to(access) for _ in range(1 + LOGINS_WAITING)]
+    if keep:
+        for login in guessing * 4:
+            login.take(asked("login bob guess"))
+    else:
+        person.take(asked("login bob mistyped"))
+    derivations.go.clear()
+    derivations.passwords.clear()
+    replies: queue.Queue[str] = queue.Queue()
+
+    def say(login: Login, password: str) -> threading.Thread:
+        line = asked(f"login bob {password}")
+        one = threading.Thread(target=lambda: replies.put(login.take(line)), daemon=True)
+        one.start()
+        return one
+
+    talking = []
+    for count, login in enumerate(guessing, start=1):
+        talking.append(say(login, "guess"))
+        eventually(lambda count=count: len(access.turns._present) == count, "a place")
+    talking.append(say(person, "mine"))
+    assert replies.get(timeout=DEADLINE_S) == TOO_MANY_LOGINS  # of the guess that came last
+    derivations.go.set()
+    for one in talking:
+        one.join(DEADLINE_S)
+    assert derivations.passwords[:2] == ["guess", "mine"]
+
+
+def test_the_answer_to_a_login_that_is_refused_waits(
+    access: Access, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else many who guess would keep the node busy with these answers."""
+    waits: list[float] = []
+    access.wait = lambda seconds=None: waits.append(seconds or 0) is None
+    monkeypatch.setattr(access, "turns", Turns(0))
+    assert access.turns.take()
+    assert login_to(access).take(asked("login bob wrong")) == TOO_MANY_LOGINS
+    assert waits == [REFUSED_LOGIN_S]
+
+
 def test_the_wait_after_a_wrong_password_is_a_part_of_its_turn(path: Path) -> None:
     """Else many who guess would keep one processor busy without a pause."""
     access = Access(path, UserRole.NONE, failed_s=7.0)
@@ -492,6 +543,32 @@ def test_turns_come_in_the_order_in_which_they_were_asked_for() -> None:
         one.join(DEADLINE_S)
     assert order == [0, 1, 2]
     assert not turns._present
+
+
+def test_turns_come_in_the_order_of_ranks_and_the_last_of_too_many_is_refused() -> None:
+    turns, order = Turns(2), []
+
+    def take(number: int) -> None:
+        if turns.take((number, 0)):
+            order.append(number)
+            turns.end()
+        else:
+            order.append(-number)
+
+    assert turns.take()
+    waiting = []
+    for count, number in ((2, 3), (3, 2)):
+        waiting.append(threading.Thread(target=take, args=(number,), daemon=True))
+        waiting[-1].start()
+        eventually(lambda count=count: len(turns._present) == count, "a place")
+    waiting.append(threading.Thread(target=take, args=(1,), daemon=True))
+    waiting[-1].start()
+    waiting[0].join(DEADLINE_S)
+    assert order == [-3]
+    turns.end()
+    for one in waiting:
+        one.join(DEADLINE_S)
+    assert order == [-3, 1, 2]
 
 
 # --- the file -----------------------------------------------------------------------------------
