@@ -72,11 +72,20 @@ class Admission:
         self.proven: str | None = None  # the member that did
         self._asked_level = False  # in a member's name, which needs no proof here
         self._cluster = ""  # the identity that the other side announced
+        # Called with the user that is logged in from now on, "" if nobody is, and whether it is an
+        # admin of all keys.
+        self.on_login: Callable[[str, bool], None] = lambda user, is_admin: None
 
     @property
     def is_stranger(self) -> bool:
         """Whether somebody has to log in here before anything may be done."""
-        if self.login is None or self.login.identity.role is not UserRole.NONE:
+        login = self.login
+        return login is not None and login.identity.role is UserRole.NONE and self.is_nobody
+
+    @property
+    def is_nobody(self) -> bool:
+        """Whether this node has users, and neither one of them nor a member speaks here."""
+        if self.login is None or self.login.identity.user:
             return False
         return self.proven is None and self.speaks_for is None and not self._asked_level
 
@@ -199,6 +208,7 @@ class Admission:
         self.proven = member or None
         if self.login is not None and not member:
             self.login.by_certificate(name)
+            self._tell_login(self.login)
 
     # --- users -------------------------------------------------------------------------------
 
@@ -206,12 +216,20 @@ class Admission:
         """Take a line of a login."""
         host, request = self._host, line.request
         host.traffic_log.requested(request.sender, request.verb)  # and no password
-        reply = self.login.take(request) if self.login is not None else NO_USERS
+        reply = NO_USERS
+        if self.login is not None:
+            reply = self.login.take(request)
+            self._tell_login(self.login)
         if reply == FAILED and self.login is not None and host.access is not None:
             tried, failures = self.login.tried, host.access.failures
             if warning := failures.add(tried, self._address(), self.now_s):
                 host.warn(warning)
         return ParsedLine("local", request, reply=reply)
+
+    def _tell_login(self, login: Login) -> None:
+        identity = login.identity
+        is_admin = identity.role is UserRole.ADMIN and identity.is_everywhere
+        self.on_login(identity.user, is_admin)
 
     def denial_reason(self, command: str) -> str:
         """Return why whoever is logged in here may not have a command done; "" if it may be."""

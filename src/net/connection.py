@@ -73,6 +73,8 @@ class Connection(Origin, Shareable):
         self.resume.acquire()
         self._trouble: Exception | None = None  # that the shared reader met, for the own thread
         self._is_begun = False  # any TLS is
+        self.on_login: Callable[[str, bool], None] = lambda user, is_admin: None
+        self._admission.on_login = self._logged_in
 
     @property
     def is_controllers(self) -> bool:
@@ -188,13 +190,16 @@ class Connection(Origin, Shareable):
         """Have the thread that reads come out of its wait; from any thread."""
         self.outgoing.shut_down(socket.SHUT_RD)
 
+    def _logged_in(self, user: str, is_admin: bool) -> None:
+        self.on_login(user, is_admin)
+
     @property
     def is_stranger(self) -> bool:
-        """Whether nobody here has sent anything yet, or may do anything without a login."""
-        return self._protocol.is_stranger
+        """Whether nobody here has sent anything yet, or is logged in where there are users."""
+        return self._protocol.is_stranger or self._admission.is_nobody
 
     def give_up(self) -> None:
-        """End a stranger's connection, whose place others need; from any thread."""
+        """End a connection whose place others need; from any thread."""
         if self._is_begun:
             self.outgoing.send_now(f"{self._host.name}@{FULL}\n".encode())
         self.break_off()

@@ -10,6 +10,7 @@ import socket
 import sys
 import threading
 import time
+from functools import partial
 
 from raftline.access.tls_socket import TlsSocket
 from raftline.common.config import PortRefused
@@ -26,6 +27,10 @@ from raftline.wire.limits import (
     PLACES_FOR_PEERS,
 )
 
+USERS_GIVE_WAY = (
+    "users have taken their part of the connections (--max-connections); whoever has the most of"
+    " them loses the newest ones"
+)
 EVERY_PLACE_TAKEN = (
     "every place for a connection is taken (--max-connections); those go that have said nothing, or"
     " have to log in, for the longest time"
@@ -202,6 +207,7 @@ class Listener:
                 shared_reader=self._shared_reader,
                 half_lines=self._half_lines,
             )
+            connection.on_login = partial(self._log_in, connection)
             accepted.setblocking(True)  # elsewhere than on Linux it is as the listener is
             prepare(accepted, LINE_S)
         except Exception as error:  # no memory, for example
@@ -212,6 +218,15 @@ class Listener:
             self._places.take(connection, time.monotonic())
             sys.setswitchinterval(switch_interval_s(self._places.count))
         self._taken.append(connection)
+
+    def _log_in(self, connection: Connection, user: str, is_admin: bool) -> None:
+        """Count a connection as its user's; end those that give way."""
+        with self._lock:
+            given_up = self._places.log_in(connection, user, is_admin=is_admin)
+        if given_up:
+            self._say_at_times("users", USERS_GIVE_WAY)
+        for each in given_up:
+            each.give_up()
 
     def _begin_taken(self) -> None:
         """Give each connection that was taken a thread.

@@ -1,14 +1,23 @@
 """The places for connections of a node: some for clients, and more for peers alone.
 
 If all places of clients are taken, the next one gets that of a stranger: of whoever came first
-among those who have sent nothing, or have to log in and did not. It has had a moment to do so.
+among those who have sent nothing, or did not log in. It has had a moment to do so.
+
+An eighth of the places of clients is for strangers that are about to log in, and for admins. If
+users and admins would take more than the rest, the user with the most connections loses its newest
+one. So one user that opens connections without end loses its own ones alone.
 """
 
 from __future__ import annotations
 
 from typing import Generic, Protocol, TypeVar
 
-from raftline.wire.limits import PLACES_FOR_PEERS, PLACES_GIVEN_UP, STRANGER_LEAST_S
+from raftline.wire.limits import (
+    PLACES_FOR_PEERS,
+    PLACES_GIVEN_UP,
+    PLACES_KEPT_PART,
+    STRANGER_LEAST_S,
+)
 
 LEAST_CONNECTIONS = 16  # for which a node must have room
 
@@ -40,6 +49,8 @@ class Places(Generic[G]):
         self._since: dict[G, float] = {}
         self._strangers: dict[G, None] = {}  # in the order in which they came; some are none now
         self._given_up: set[G] = set()  # and not ended yet
+        self._user_of: dict[G, str] = {}  # of those that are logged in
+        self._of_user: dict[str, dict[G, None]] = {}  # the same by user, in their order; no admins
 
     @property
     def all(self) -> list[G]:
@@ -81,8 +92,40 @@ class Places(Generic[G]):
         self._since[guest] = now_s
         self._strangers[guest] = None
 
+    def log_in(self, guest: G, user: str, *, is_admin: bool) -> list[G]:
+        """Count a connection as its user's from now on, "" if nobody is logged in there; return
+        those that give their places up for it, which may be itself. The caller ends them."""
+        if self._user_of.get(guest, "") == user:
+            return []
+        self._log_out(guest)
+        if guest not in self._since or not user:
+            return []
+        self._user_of[guest] = user
+        if not is_admin:
+            self._of_user.setdefault(user, {})[guest] = None
+        leaving: list[G] = []
+        most = self._clients_max - max(1, self._clients_max // PLACES_KEPT_PART)
+        while len(self._user_of) > most and self._of_user:
+            if len(self._given_up) >= PLACES_GIVEN_UP:
+                break
+            largest = max(self._of_user, key=lambda name: (len(self._of_user[name]), name == user))
+            newest = next(reversed(self._of_user[largest]))
+            self._log_out(newest)
+            self._given_up.add(newest)
+            leaving.append(newest)
+        return leaving
+
+    def _log_out(self, guest: G) -> None:
+        user = self._user_of.pop(guest, None)
+        own = self._of_user.get(user) if user is not None else None
+        if user is not None and own is not None:
+            own.pop(guest, None)
+            if not own:
+                del self._of_user[user]
+
     def leave(self, guest: G) -> bool:
         """Take its place back, as it ended; return whether it had one."""
+        self._log_out(guest)
         self._strangers.pop(guest, None)
         self._given_up.discard(guest)
         return self._since.pop(guest, None) is not None

@@ -52,6 +52,9 @@ FAILED_LOGINS_S = 10.0  # between two lines of the console about them
 LOGINS_WAITING = 8  # typed passwords that wait for their turn
 REFUSED_LOGIN_S = 0.5  # before the answer to one more
 
+# Users.
+PLACES_KEPT_PART = 8  # of the places of clients, for logins that are under way and for admins
+
 # What is applied, from level 3 on. All nodes must decide alike: another figure needs a new level.
 TRANSACTION_ITEMS = 128  # conditions; and operations after then, and after else
 TRANSACTION_SCANS = 8  # conditions on a prefix and clears: each looks at all keys

@@ -363,6 +363,64 @@ def test_few_are_given_up_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     assert places.make_room(9.0) == [second]
 
 
+def test_the_user_with_the_most_connections_gives_way() -> None:
+    """Its newest one goes; one place in eight is left to logins and admins."""
+    places: Places[Guest] = Places(16)
+
+    def log_in(user: str, *, is_admin: bool = False) -> tuple[Guest, list[Guest]]:
+        places.take(guest := Guest(is_stranger=False), 0.0)
+        return guest, places.log_in(guest, user, is_admin=is_admin)
+
+    bobs = []
+    for _ in range(14):
+        guest, leaving = log_in("bob")
+        assert leaving == []
+        bobs.append(guest)
+    guest, leaving = log_in("bob")
+    assert leaving == [guest]
+    assert places.leave(guest)
+    assert log_in("ann")[1] == [bobs[13]]
+    assert log_in("root", is_admin=True)[1] == [bobs[12]]
+    assert places.log_in(bobs[0], "bob", is_admin=False) == []  # it is already
+    assert not places.is_for_peers_only
+
+
+def test_admins_give_way_to_nobody() -> None:
+    places: Places[Guest] = Places(8)
+    for _ in range(8):
+        places.take(guest := Guest(is_stranger=False), 0.0)
+        assert places.log_in(guest, "root", is_admin=True) == []
+    assert places.log_in(guest, "", is_admin=False) == []  # it has logged out
+    assert places.log_in(guest, "ann", is_admin=False) == [guest]
+
+
+@pytest.mark.pure
+def test_one_user_locks_nobody_out(access: Access) -> None:
+    host = FakeHost(access=access, level=3)
+    bob = User(Identity("bob", UserRole.READER, ("bob/",)), make_verifier("b", ITERATIONS_LEAST))
+    access.users.by_name["bob"] = bob
+    port = next(free_ports)
+    listener = Listener("127.0.0.1", port, 8)
+    listener.open(cast(Any, host))
+    opened = []
+
+    def log_in(user: str, password: str) -> str:
+        opened.append(made := socket.create_connection(("127.0.0.1", port), DEADLINE_S))
+        made.sendall(f"login {user} {password}\n".encode())
+        return made.makefile("r").readline()
+
+    replies = [log_in("bob", "b") for _ in range(12)]
+    assert [one.startswith("s1@LOGIN response") for one in replies] == [True] * 7 + [False] * 5
+    assert replies[7] == f"s1@{FULL}\n"
+    assert log_in("root", PASSWORD).startswith("s1@LOGIN response")
+    assert opened[6].makefile("r").readline() == f"s1@{FULL}\n"
+    assert len([one for one in host.reports if "the newest" in one]) == 1
+    listener.close()
+    listener.end_connections()
+    for each in opened:
+        each.close()
+
+
 @pytest.mark.pure
 @pytest.mark.parametrize("users", [True, False])
 def test_silent_connections_keep_nobody_out(
