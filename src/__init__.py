@@ -46,6 +46,7 @@ if TYPE_CHECKING:  # for type checkers; every command loads this first, so nothi
     from raftline.kv.errors import EventsGone as EventsGone
     from raftline.kv.errors import LeaseLost as LeaseLost
     from raftline.kv.errors import NotUnderstood as NotUnderstood
+    from raftline.kv.errors import TooManyWatches as TooManyWatches
     from raftline.kv.events import Event as Event
     from raftline.kv.events import KVSnapshot as KVSnapshot
     from raftline.kv.lease import Lease as Lease
@@ -83,7 +84,7 @@ _NAMES = {  # those of each module, for the lines above: a test compares the two
     "common.errors": "RaftlineError",
     "kv.calls": "Stat",
     "kv.connecting": "connect",
-    "kv.errors": "EventsGone LeaseLost NotUnderstood",
+    "kv.errors": "EventsGone LeaseLost NotUnderstood TooManyWatches",
     "kv.events": "Event KVSnapshot",
     "kv.lease": "Lease",
     "kv.lock": "Election Lock Semaphore",

@@ -29,13 +29,14 @@ from raftline.kv.callers import Attempt, Callers, Crowd, Leased, Waiter
 from raftline.kv.calls import CALLS, Ask, Stat
 from raftline.kv.codec import TEXT, Codec
 from raftline.kv.contest import MARK, LockKeys, LockProtocol, token_in
-from raftline.kv.errors import LeaseLost
+from raftline.kv.errors import LeaseLost, TooManyWatches
 from raftline.kv.following import BaseWatch
 from raftline.kv.lease_timer import LEAST_S, LeaseKeeper, LeaseTimer, suppress_if
 from raftline.kv.listeners import plain
 from raftline.kv.wait_times import Wait, seconds_to_wait
 
 NOT_HELD = "it is not held by this program"
+POLL_S = 1.0  # between two tries of a claim that can't have a watch
 RELEASE_S = 0.5  # for the release of a lease that was granted in vain
 Kind = TypeVar("Kind")
 
@@ -345,7 +346,14 @@ class BaseClaim(NoCopies, Generic[Leased, Waiter]):
         if token is not None or wait.is_once:
             return token
         protocol.know({})  # the watch lists the keys that there are, and none that are gone
-        watch = attempt.watch = self._watching(self._keys.prefix)
+        attempt.watch = self._watching(self._keys.prefix)
+        try:
+            return (yield from self._following(attempt.watch, protocol, wait))
+        except TooManyWatches:
+            return (yield from self._polling(protocol, wait))
+
+    def _following(self, watch: Any, protocol: LockProtocol, wait: Wait) -> Claiming[int | None]:
+        """Try again whenever a watch reports that the keys have changed."""
         while (yield Look(watch, wait.until_or_none_s)):
             protocol.see(watch._take_ready(), watch.is_listed)
             call = protocol.next_call() if watch.is_listed else None
@@ -357,6 +365,21 @@ class BaseClaim(NoCopies, Generic[Leased, Waiter]):
                 yield from self._sweeping(protocol.abandoned)
         if watch._is_closed:
             raise Closed(f"this client was closed, so {self.name} was not got")
+        return None
+
+    def _polling(self, protocol: LockProtocol, wait: Wait) -> Claiming[int | None]:
+        """Try again once a second, where no node serves a watch."""
+        while self._now() < wait.until_s:
+            page = yield Ask(CALLS.page(self._keys.prefix))
+            protocol.know(dict(page.pairs))
+            call = protocol.next_call()
+            if call is not None:
+                token = token_in((yield Ask(call)))
+                if token is not None:
+                    return token
+            elif protocol.abandoned is not None:
+                yield from self._sweeping(protocol.abandoned)
+            yield AwaitTurn(self._new_waiter(), min(wait.until_s, self._now() + POLL_S))
         return None
 
     def _sweeping(self, mark: str) -> Claiming[bool]:

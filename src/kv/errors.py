@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from raftline.clients.connection import ClientError, Refused
 from raftline.common.errors import PUBLIC
+from raftline.wire.refusals import TOO_MANY, RequestOutcome
 
 
 class LeaseLost(ClientError):
@@ -18,6 +19,15 @@ class EventsGone(Refused):
     Watch without `after`: that begins with the current keys."""
 
     __module__ = PUBLIC
+
+
+class TooManyWatches(Refused):
+    """No node serves one more watch: all that it serves are taken, or all that one user may
+    have. Nothing was done; later one may."""
+
+    __module__ = PUBLIC
+    outcome = RequestOutcome.NO_LEADER
+    code = TOO_MANY
 
 
 class NotUnderstood(ClientError):

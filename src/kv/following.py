@@ -30,11 +30,12 @@ from raftline.clients.tls import tls_trouble
 from raftline.common.address import Address
 from raftline.common.nocopies import NoCopies
 from raftline.kv.codec import Data
+from raftline.kv.errors import TooManyWatches
 from raftline.kv.events import Event, WatchCursor, WatchEnded
 from raftline.kv.liveness import MEMBERS_ID, PROBE_ID, PROBE_KEY, Liveness
 from raftline.wire.limits import KEY_BYTES
 from raftline.wire.protocol import ProtocolError, split_sender
-from raftline.wire.refusals import code_of, refusal_in, sentence_of
+from raftline.wire.refusals import TOO_MANY, code_of, refusal_in, sentence_of
 
 PAUSES_S = (0.05, 1.0)
 SYNC_ID = "3"  # of the watch that shows how far the log is, on the same connection
@@ -83,6 +84,7 @@ class WatchMachine(Generic[Data]):
         self._pause_s = PAUSES_S[0]
         self._failed: set[Address] = set()  # since it was served
         self._lasting: set[Address] = set()  # that will not serve it soon either
+        self._why_too_many = ""
         self._sync: _Sync | None = None
         self._asked: _Sync | None = None  # the one that awaits an answer on this connection
 
@@ -254,6 +256,8 @@ class WatchMachine(Generic[Data]):
         if isinstance(problem, WatchEnded):
             self.cursor.refused(str(problem))
         why, advice, lasts = _explained(problem)
+        if code_of(str(problem)) == TOO_MANY:
+            self._why_too_many = why
         self._failed.add(self._nodes.current)
         if lasts:
             self._lasting.add(self._nodes.current)
@@ -261,12 +265,14 @@ class WatchMachine(Generic[Data]):
         now_s, where = self._now(), in_words(self._nodes.known)
         is_hopeless = self._lasting.issuperset(self._nodes.known)
         if not self._was_served and (now_s >= self._give_up_s or is_hopeless):
+            if self._why_too_many:  # others may be down: this one is there, and refuses
+                raise TooManyWatches(self._why_too_many) from None
             if isinstance(problem, WatchEnded):
                 raise NoLeader(why) from None
             nobody = Unreachable(f"nobody serves it at {where}. The last: {why.removesuffix('.')}.")
             nobody.advice, nobody.lasts = advice, is_hopeless
             raise nobody from None
-        if code_of(str(problem)) != "too-many" and self._failed.issuperset(self._nodes.known):
+        if code_of(str(problem)) != TOO_MANY and self._failed.issuperset(self._nodes.known):
             self._health.failed(now_s, where, why)
         pause_s = self._pause_s
         self._pause_s = min(PAUSES_S[1], 1.5 * pause_s)
@@ -280,7 +286,7 @@ def _explained(problem: Exception) -> tuple[str, str, bool]:
     trouble = tls_trouble(problem) if isinstance(problem, OSError) else None
     if trouble is not None:
         return trouble.why, trouble.advice, True
-    return sentence_of(str(problem)), "", False
+    return sentence_of(str(problem)), "", code_of(str(problem)) == TOO_MANY
 
 
 class BaseWatch(NoCopies, Generic[Data]):

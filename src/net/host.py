@@ -63,6 +63,10 @@ class EventSink(Protocol):
     """The connection that the lines of a watch leave from."""
 
     @property
+    def user(self) -> str | None:
+        """The user that is logged in, "" if nobody is; None: the node has no users."""
+
+    @property
     def puts_codes(self) -> bool:
         """Whether it asked for a code before each refusal."""
 

@@ -38,6 +38,7 @@ class PrefixWatch:
         "resets",
         "sent_s",
         "sink",
+        "user",
     )  # fmt: skip
 
     def __init__(
@@ -53,6 +54,7 @@ class PrefixWatch:
         self.prefix = prefix
         self.request_id = request_id
         self.sink = sink
+        self.user = sink.user  # that it counts for
         self.head = head
         self._next_piece = next_piece
         self.mode = WatchMode.LAGGING

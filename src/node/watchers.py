@@ -13,7 +13,7 @@ from raftline.node.watch import PrefixWatch, WatchMode
 from raftline.node.watch_feed import Feed
 from raftline.raft.view import NodeView
 from raftline.wire import watches as words
-from raftline.wire.limits import WATCHES_MAX
+from raftline.wire.limits import WATCHES_LEFT_PART, WATCHES_MAX
 from raftline.wire.protocol import REMOVED, STOPPING, error
 from raftline.wire.watches import WatchAsked
 
@@ -31,6 +31,7 @@ class Watchers:
         self._watches: dict[EventSink, dict[str, PrefixWatch]] = {}
         self.count = 0  # of the watches that run
         self._weight = 0  # of these
+        self._weight_of: dict[str, int] = {}  # by user, where there are users
         self.watches_max = WATCHES_MAX
         self.are_used = False  # there was a watch
         self._begins_anew = False  # a thread is at it
@@ -80,7 +81,7 @@ class Watchers:
         None, and the refusal, if there can't be one."""
         history, after = self.feed.history, asked.after
         running = self._watches.get(sink, {})
-        if refusal := self._why_not(running, request_id):
+        if refusal := self._why_not(sink.user, running, request_id):
             return None, [refusal]
         if after is not None and after > history.last:
             return None, [words.from_the_future(after, history.last)]
@@ -99,16 +100,27 @@ class Watchers:
                 watch.mode, lines = WatchMode.LAGGING, [words.goes_on(after)]
         self._watches.setdefault(sink, running)[request_id] = watch
         self.count += 1
-        self._weight += watch.weight
+        self._weigh(watch, watch.weight)
         self.feed.enter(watch, self._clock.now_s())
         return watch, lines
 
-    def _why_not(self, running: dict[str, PrefixWatch], request_id: str) -> str:
+    def _weigh(self, watch: PrefixWatch, weight: int) -> None:
+        """Count so much more for a watch, and for its user."""
+        self._weight += weight
+        if watch.user is not None:
+            own = self._weight_of.pop(watch.user, 0) + weight
+            if own:
+                self._weight_of[watch.user] = own
+
+    def _why_not(self, user: str | None, running: dict[str, PrefixWatch], request_id: str) -> str:
         """Return why there can't be one more; "" if there can."""
         if self._is_closed or self._is_cut_off:
             return STOPPING if self._is_closed else REMOVED
         if request_id in running:
             return words.runs_already(request_id)
+        own_max = self.watches_max - self.watches_max // WATCHES_LEFT_PART
+        if user is not None and self._weight_of.get(user, 0) >= own_max:
+            return words.too_many(own_max, of_user=True)
         return words.too_many(self.watches_max) if self._weight >= self.watches_max else ""
 
     def _list(self, watch: PrefixWatch, listing: KeyListing, resets: int) -> str:
@@ -229,7 +241,7 @@ class Watchers:
         if watches is not None and watches.get(watch.request_id) is watch:
             del watches[watch.request_id]
             self.count -= 1
-            self._weight -= watch.weight
+            self._weigh(watch, -watch.weight)
             if not watches:
                 del self._watches[watch.sink]
 

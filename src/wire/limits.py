@@ -54,6 +54,7 @@ REFUSED_LOGIN_S = 0.5  # before the answer to one more
 
 # Users.
 PLACES_KEPT_PART = 8  # of the places of clients, for logins that are under way and for admins
+WATCHES_LEFT_PART = 4  # of the watches, which one user leaves to the others
 
 # What is applied, from level 3 on. All nodes must decide alike: another figure needs a new level.
 TRANSACTION_ITEMS = 128  # conditions; and operations after then, and after else

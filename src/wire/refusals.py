@@ -19,6 +19,7 @@ from raftline.wire.operands import NOT_UNDERSTOOD
 from raftline.wire.protocol import reply_line
 
 SORRY: Final = "Sorry, "
+TOO_MANY: Final = "too-many"  # the code where a node serves no more watches
 
 
 class RequestOutcome(IntEnum):
@@ -151,7 +152,8 @@ REFUSALS: Final = (
     RefusalRow("no-backup", REFUSED,
                _begins("the backup can't be written to ", "the disk has no room for a backup "),
                "the node's disk took no copy"),
-    RefusalRow("too-many", ELSEWHERE, r"this server serves [0-9]+ (?:watches|observers), ",
+    RefusalRow(TOO_MANY, ELSEWHERE,
+               r"this server serves [0-9]+ (?:watches|observers)(?: of one user)?, ",
                "ask another node"),
     RefusalRow("no-machine", REFUSED, r"this node has no state machine ",
                "the leader's program registers no state machine of this name"),

@@ -160,6 +160,11 @@ def runs_already(request_id: str) -> str:
     )
 
 
-def too_many(limit: int) -> str:
-    """Return the refusal of a watch beyond the number that a node serves."""
+def too_many(limit: int, *, of_user: bool = False) -> str:
+    """Return the refusal of a watch beyond the number that a node serves, or serves one user."""
+    if of_user:
+        return (
+            f"Sorry, this server serves {limit} watches of one user, no more. Nothing was done; "
+            "try another."
+        )
     return f"Sorry, this server serves {limit} watches, no more. Nothing was done; try another."

@@ -163,6 +163,7 @@ SENTENCES = [
     (watches.amid_keys(watches.IS_STOPPING, "web/"), "watch-ended"),
     (watches.amid_keys(watches.RIGHTS, ""), "watch-ended"),
     (watches.too_many(1000), "too-many"),
+    (watches.too_many(750, of_user=True), "too-many"),
     (too_many_observers(16), "too-many"),
     (executed("txn set a x ; incr a"), "transaction 2"),
     (executed("txn set a x ; under lease-9 set b y"), "lease-over 2 lease-9"),

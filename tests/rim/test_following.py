@@ -15,6 +15,7 @@ from raftline.clients.one_node import Connect, HangUp, NextLine, NodeStep, Rest,
 from raftline.clients.steps import carry_out
 from raftline.common.address import Address
 from raftline.kv.codec import TEXT
+from raftline.kv.errors import TooManyWatches
 from raftline.kv.events import WatchCursor
 from raftline.kv.following import WatchMachine
 from raftline.kv.liveness import PROBE_PART
@@ -150,6 +151,20 @@ def test_a_watch_that_nobody_serves_is_given_up_at_its_time_and_one_that_was_ser
     while len(world.opened) < 51:
         assert world.take()
     assert world.now_s > 40
+
+
+def test_a_watch_that_no_node_has_room_for_ends_at_once() -> None:
+    world = World(lambda _: [words.too_many(6, of_user=True)])
+    with pytest.raises(TooManyWatches, match="6 watches of one user") as raised:
+        world.values(1)
+    assert (raised.value.code, world.now_s < 4) == ("too-many", True)
+    assert set(world.opened) == {S1, S2}
+
+
+def test_a_node_that_is_full_is_named_rather_than_one_that_is_down() -> None:
+    world = World(lambda _: [words.too_many(6) if world.opened[-1] == S1 else ConnectionEnded()])
+    with pytest.raises(TooManyWatches):
+        world.values(1)
 
 
 def test_a_watch_leaves_a_first_node_that_hangs_within_its_time() -> None:

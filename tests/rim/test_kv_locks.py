@@ -11,8 +11,9 @@ from typing import Any, TypeVar
 import pytest
 
 from raftline.clients.connection import Closed, Unreachable
+from raftline.kv import claims
 from raftline.kv.calls import CALLS, Call
-from raftline.kv.errors import LeaseLost
+from raftline.kv.errors import LeaseLost, TooManyWatches
 from raftline_course.harness.processes import eventually
 from tests.rim.lock_cluster import HELD, AioCluster, AioWatch, Cluster, Watch
 
@@ -113,6 +114,36 @@ def test_a_thread_that_tries_once_does_not_take_part_in_the_wait_of_another() ->
     assert got == [lock.token]
     lock.release()
     assert cluster.keys() == {}
+
+
+def no_watch(prefix: str) -> Any:
+    class Refusing:
+        _is_closed = is_listed = False
+
+        def _step(self, until_s: float | None = None) -> bool:
+            raise TooManyWatches("this server serves 5 watches of one user, no more.")
+
+        def close(self) -> None:
+            pass
+
+    return Refusing()
+
+
+@pytest.mark.parametrize("kind", ["lock", "shared_lock"])
+def test_a_lock_that_gets_no_watch_looks_again_and_again(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(claims, "POLL_S", 0.01)
+    cluster = Cluster()
+    first, second = cluster.lock(), getattr(cluster, kind)()
+    second._watching = no_watch
+    first.acquire()
+    threads = Threads()
+    threads.begin(second.acquire)
+    waits_for(cluster, lambda: cluster.asked.count("show lock/nightly/") >= 3)
+    first.release()
+    threads.end()
+    assert second.is_held
 
 
 def test_threads_stand_in_line_at_a_shared_lock_within_their_own_time() -> None:

@@ -26,7 +26,8 @@ MEMBERS = {"s1": "localhost:10000"}
 class FakeSink:
     """A connection whose reader takes what it is sent, until it is asked not to."""
 
-    def __init__(self) -> None:
+    def __init__(self, user: str | None = None) -> None:
+        self.user = user
         self.text = ""
         self.backlogs: list[Backlog] = []
         self.is_slow = False
@@ -425,6 +426,20 @@ def test_a_watch_with_a_long_prefix_counts_as_several(
     scene.watchers.unwatch(scene.sink, "")
     begun = [scene.watch("k", number=str(number))[0] for number in range(2, 3 + weight)]
     assert [line.partition(" ")[0] for line in begun] == ["WATCH"] * weight + ["Sorry,"]
+
+
+def test_one_user_leaves_a_quarter_of_the_watches_to_the_others(scene: Scene) -> None:
+    scene.watchers.watches_max = 8
+    sinks = [FakeSink("bob"), FakeSink("bob")]
+    begun = [scene.watch("b", number=str(n), sink=sinks[n % 2])[0] for n in range(7)]
+    assert [line.partition(" ")[0] for line in begun] == ["WATCH"] * 6 + ["Sorry,"]
+    assert begun[6].startswith("Sorry, this server serves 6 watches of one user, no more.")
+    anns = FakeSink("ann")
+    assert scene.watch("a", number="1", sink=anns)[0].startswith("WATCH ")
+    assert scene.watch("a", number="2", sink=anns)[0].startswith("WATCH ")
+    assert scene.watch("a", number="3", sink=anns)[0].startswith("Sorry, this server serves 8 w")
+    scene.watchers.drop(sinks[0])
+    assert scene.watch("b", number="9", sink=sinks[1])[0].startswith("WATCH ")
 
 
 def test_a_connection_that_ends_leaves_nothing_behind(scene: Scene) -> None:
