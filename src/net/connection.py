@@ -206,6 +206,11 @@ class Connection(Origin, Shareable):
 
     # --- the shared reader ---------------------------------------------------------------------
 
+    @property
+    def user(self) -> str | None:
+        """The user that is logged in, "" if nobody is; None: the node has no users."""
+        return self.outgoing.user
+
     def fileno(self) -> int:
         """Return the socket's descriptor."""
         return self._socket.fileno()

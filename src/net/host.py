@@ -37,6 +37,8 @@ COUNTED_BYTES: Final = LONG_QUEUED_BYTES // 2  # of one batch among the requests
 class ReplySink(Protocol):
     """The connection that the replies of a batch leave from."""
 
+    user: str | None  # that is logged in, "" if nobody is; None: the node has no users
+
     def mark_ready(self) -> None:
         """Note that replies can leave; `flush` is called after that step of the core."""
 
@@ -208,6 +210,14 @@ class Batch:
     def asks_leader(self) -> bool:
         """Whether a follower may confirm these reads by asking its leader."""
         return self.is_read and self.reading.may_ask
+
+    @property
+    def account(self) -> object:
+        """Whose turn it is with this batch: a user's, or a connection's without users."""
+        sink = self.reply_sink
+        if sink is None:
+            return self
+        return sink if sink.user is None else sink.user
 
     def wait(self, timeout_s: float) -> bool:
         """Wait for the answer; return whether it came in time. Not with a reply sink."""

@@ -10,7 +10,8 @@ A connection is read by one thread at any time, so its lines stay in order. The 
 serves reads and writes alone, and never waits for a client. A connection that would make it wait
 gets its thread back, with the lines that are not served yet. One that is full, since it sends ahead
 of its replies, is not read on until it has room; a thread of its own would be one more that wants
-the interpreter. The connections take turns, a batch at a time.
+the interpreter. The connections take turns, a batch at a time. Where there are users, the requests
+of one that are read in a turn are bounded: the others wait for no more of them.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ WINDOW_S: Final = 0.02
 CALM_WINDOWS: Final = 5  # idle windows after which every connection gets its thread back
 PRIVATE_WINDOWS: Final = 50  # for which a thread that was given back reads by itself
 PIECE: Final = 32  # batches of writes that are handed over together: a group sees others come
+USER_TURN: Final = 256  # requests of one user, after which its other connections wait for a turn
 LOOK_S: Final = 0.5  # between two looks whether the crowd is gone, while nothing arrives
 
 
@@ -54,6 +56,10 @@ class Shareable(Protocol):
     last_window: int  # in which it sent lines
     private_until: int  # the window up to which its own thread reads
     resume: threading.Lock  # acquired by its thread to park, released to let it go on
+
+    @property
+    def user(self) -> str | None:
+        """The user that is logged in, "" if nobody is; None: the node has no users."""
 
     def fileno(self) -> int: ...
 
@@ -88,6 +94,7 @@ class SharedReader:
         self._parked: dict[int, Shareable] = {}
         self._full: set[int] = set()  # of these; the kernel is not asked about them
         self._again: deque[int] = deque()  # whose turn comes without the kernel
+        self._of_user: dict[str | None, int] = {}  # requests that were read in this turn
         self._lock = threading.Lock()  # for `_parked`, and the beginning and end of the thread
         self._runner: threading.Thread | None = None
         self._is_closed = False
@@ -183,13 +190,18 @@ class SharedReader:
         turns = self._turns(ready)
         if turns and now_s >= self._window_end_s:
             self._end_window(now_s)
+        self._of_user.clear()
+        late: list[int] = []  # whose turn is the next one
         for descriptor in turns:
-            if not self._takes(descriptor, batches, now_s):
+            if self._of_user.get(self._parked[descriptor].user, 0) >= USER_TURN:
+                late.append(descriptor)
+            elif not self._takes(descriptor, batches, now_s):
                 leaving.append(descriptor)
             if len(batches) >= PIECE and not batches[0].is_read:
                 self._hand_over(batches, more_come=True)
                 batches.clear()
                 owes_submit = True
+        self._again.extendleft(reversed(late))
         if batches or owes_submit:
             self._hand_over(batches, more_come=False)
         for descriptor in leaving:
@@ -203,9 +215,8 @@ class SharedReader:
         """Return the connections whose turn it is, each once."""
         if not self._again and all([descriptor in self._parked for descriptor, _ in ready]):
             return [descriptor for descriptor, _ in ready]  # nearly always
-        turns = {descriptor: None for descriptor, _ in ready}
-        for _ in range(len(self._again)):
-            turns[self._again.popleft()] = None
+        turns = {self._again.popleft(): None for _ in range(len(self._again))}
+        turns |= dict.fromkeys([descriptor for descriptor, _ in ready])
         bell = self._bell.fileno()
         if bell in turns:
             del turns[bell]
@@ -218,7 +229,11 @@ class SharedReader:
         if connection.last_window != self._window:
             connection.last_window = self._window
             self._senders += 1
+        count = len(batches)
         state = connection.take_ready(batches, now_s)
+        if connection.user is not None and len(batches) > count:
+            size = len(batches[-1].commands)
+            self._of_user[connection.user] = self._of_user.get(connection.user, 0) + size
         if state is Ready.WAITS and not self._full:
             return True  # nearly always
         if state is Ready.NEEDS_THREAD:

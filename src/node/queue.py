@@ -6,8 +6,9 @@ import threading
 from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
 from heapq import heapify, heappop, heapreplace
+from operator import itemgetter
 
-from raftline.net.host import SHORT, Batch, ReplySink, RequestRoom
+from raftline.net.host import SHORT, Batch, RequestRoom
 from raftline.node.clock import SYSTEM, Clock
 from raftline.node.measures import Histogram, Measures
 from raftline.wire.limits import (
@@ -27,14 +28,16 @@ class LongWrites:
 
     Entries are applied in their order. So all that are proposed at once are in the way of who
     comes next, with a short one. Those that wait here are not: a short run goes first, but for one
-    of the same connection. The connections take turns. Any thread may call.
+    of the same connection. The users take turns, and so do the connections of each. Any thread may
+    call.
     """
 
     def __init__(self, is_long: Callable[[Sequence[str]], bool]) -> None:
         self._is_long = is_long  # whether commands take long to apply
         self._lock = threading.Lock()
-        # Of each connection in its order, with the bytes here; the first one's turn is next.
-        self.waiting: OrderedDict[ReplySink | None, deque[tuple[Batch, int]]] = OrderedDict()
+        # Of each user by connection, with the bytes here; the first one's turn is next.
+        self.waiting: OrderedDict[object, OrderedDict[object, deque[tuple[Batch, int]]]]
+        self.waiting = OrderedDict()
         self._under_way: list[tuple[Batch, int]] = []
         self.count = 0  # that wait
 
@@ -43,13 +46,15 @@ class LongWrites:
         size = batch.bytes if batch.bytes > LONG_BYTES else 0
         if not size and self._is_long(batch.commands):
             size = LONG_WORK_BYTES
-        if not size and batch.reply_sink not in self.waiting:
+        account, sink = batch.account, batch.reply_sink or batch
+        if not size and sink not in self.waiting.get(account, ()):
             return False
         with self._lock:
             if not self.waiting and self._may_go(size):
                 self._under_way.append((batch, size))
                 return False
-            self.waiting.setdefault(batch.reply_sink, deque()).append((batch, size))
+            own = self.waiting.setdefault(account, OrderedDict())
+            own.setdefault(sink, deque()).append((batch, size))
             self.count += 1
         return True
 
@@ -61,18 +66,19 @@ class LongWrites:
     def forget_answered(self) -> None:
         """Forget those that were given up."""
         with self._lock:
-            for sink, runs in list(self.waiting.items()):
-                left = deque([run for run in runs if not run[0].is_answered])
-                self.count -= len(runs) - len(left)
-                if left:
-                    self.waiting[sink] = left
-                else:
-                    del self.waiting[sink]
+            for account, own in list(self.waiting.items()):
+                for sink, runs in list(own.items()):
+                    own[sink] = deque([run for run in runs if not run[0].is_answered])
+                    self.count -= len(runs) - len(own[sink])
+                    if not own[sink]:
+                        del own[sink]
+                if not own:
+                    del self.waiting[account]
 
     def hold(self, until_ms: int) -> None:
         """Have those that wait be refused from then on, as there is no leader."""
         with self._lock:
-            for runs in self.waiting.values():
+            for runs in [runs for own in self.waiting.values() for runs in own.values()]:
                 for batch, _ in runs:
                     batch.hold_until_ms = batch.hold_until_ms or until_ms
 
@@ -80,7 +86,8 @@ class LongWrites:
         """Put those that wait no longer at the end of `writes`."""
         with self._lock:
             while self.waiting:
-                sink, runs = next(iter(self.waiting.items()))
+                account, own = next(iter(self.waiting.items()))
+                sink, runs = next(iter(own.items()))
                 batch, size = runs[0]
                 if not (every or batch.room is None or self._may_go(size)):
                     return
@@ -91,23 +98,31 @@ class LongWrites:
                     if size:
                         self._under_way.append((batch, size))
                 if runs:
-                    self.waiting.move_to_end(sink)
+                    own.move_to_end(sink)
                 else:  # after it is in `writes`: the next one follows it
-                    del self.waiting[sink]
+                    del own[sink]
+                if own:
+                    self.waiting.move_to_end(account)
+                else:
+                    del self.waiting[account]
 
 
-class ConnectionTurns:
-    """The turns of the connections, where more waits than is served together.
+Waiting = dict[object, deque[Batch]]  # of one user, by connection; the first one's turn is next
+
+
+class UserTurns:
+    """The turns of the users, where more waits than is served together; without users those of the
+    connections. The connections of one user take turns among themselves.
 
     Half of what is served goes by start-time fair queueing (Goyal, Vin and Cheng, 1996): the run
-    goes first whose connection was served least. The other half is for the shortest runs, one of
-    each connection. So a connection with one request at a time is served at once, however many
-    others send packets of them, and none waits for ever.
+    goes first whose user was served least. The other half is for the shortest runs, one of each
+    user. So a user with one request at a time is served at once, however many packets of them
+    others send on however many connections, and none waits for ever.
     """
 
     def __init__(self) -> None:
-        self._now = 0  # requests that a connection was served which always had some here
-        self._served: dict[object, int] = {}  # by connection, where that is more than `_now`
+        self._now = 0  # requests that a user was served who always had some here
+        self._served: dict[object, int] = {}  # by user, where that is more than `_now`
 
     def leave_some(self, taken: list[Batch], waiting: deque[Batch], together: int) -> list[Batch]:
         """Return the runs that are served now; put the others back, before those that came
@@ -115,50 +130,59 @@ class ConnectionTurns:
         if sum([len(batch.commands) for batch in taken]) <= together:
             self._served.clear()
             return taken
-        runs = dict[object, deque[Batch]]()
+        users = dict[object, Waiting]()
         for batch in taken:
-            runs.setdefault(batch.reply_sink or batch, deque()).append(batch)
-        chosen = self._in_turn(runs, together // 2)
-        short = sorted([(len(own[0].commands), sink) for sink, own in runs.items()], key=_size)
+            own = users.setdefault(batch.account, {})
+            own.setdefault(batch.reply_sink or batch, deque()).append(batch)
+        chosen = self._in_turn(users, together // 2)
+        short = sorted([(*_shortest(own), user) for user, own in users.items()], key=itemgetter(0))
         count = together // 2
-        for size, sink in short:
+        for size, sink, user in short:
             count -= size
             if count < 0:
                 break
-            self._serve(runs[sink].popleft(), sink, chosen)
-        self._served = {sink: count for sink, count in self._served.items() if count > self._now}
-        served = set(chosen)
-        waiting.extendleft([batch for batch in reversed(taken) if batch not in served])
+            self._serve(user, users[user], sink, chosen)
+        self._served = {user: count for user, count in self._served.items() if count > self._now}
+        left = [batch for own in users.values() for runs in own.values() for batch in runs]
+        waiting.extendleft(reversed(left))
         return chosen
 
-    def _in_turn(self, runs: dict[object, deque[Batch]], together: int) -> list[Batch]:
+    def _in_turn(self, users: dict[object, Waiting], together: int) -> list[Batch]:
         """Take so many requests from those that were served least."""
-        turns = [(self._start(sink), place, sink) for place, sink in enumerate(runs)]
+        turns = [(self._start(user), place, user) for place, user in enumerate(users)]
         heapify(turns)
         chosen = list[Batch]()
         count = 0
         while turns and count < together:
-            self._now, place, sink = turns[0]
-            own = runs[sink]
-            count += len(own[0].commands)
-            self._serve(own.popleft(), sink, chosen)
+            self._now, place, user = turns[0]
+            own = users[user]
+            count += self._serve(user, own, next(iter(own)), chosen)
             if own:
-                heapreplace(turns, (self._start(sink), place, sink))
+                heapreplace(turns, (self._start(user), place, user))
             else:
                 heappop(turns)
-                del runs[sink]
+                del users[user]
         return chosen
 
-    def _start(self, sink: object) -> int:
-        return max(self._now, self._served.get(sink, 0))
+    def _start(self, user: object) -> int:
+        return max(self._now, self._served.get(user, 0))
 
-    def _serve(self, batch: Batch, sink: object, chosen: list[Batch]) -> None:
-        self._served[sink] = self._start(sink) + len(batch.commands)
+    def _serve(self, user: object, own: Waiting, sink: object, chosen: list[Batch]) -> int:
+        """Take the next run of a connection, which is the last one of its user from now on; return
+        how many requests it has."""
+        runs = own.pop(sink)
+        batch = runs.popleft()
+        if runs:
+            own[sink] = runs
+        size = len(batch.commands)
+        self._served[user] = self._start(user) + size
         chosen.append(batch)
+        return size
 
 
-def _size(run: tuple[int, object]) -> int:
-    return run[0]
+def _shortest(own: Waiting) -> tuple[int, object]:
+    """Return how many requests the shortest run has that is next on a connection, and where."""
+    return min([(len(runs[0].commands), sink) for sink, runs in own.items()], key=itemgetter(0))
 
 
 class RequestQueue:
@@ -178,7 +202,7 @@ class RequestQueue:
         self._now_s = clock.reader_s()
         self._hold_ms = hold_ms
         self._long = LongWrites(is_long)
-        self._write_turns, self._read_turns = ConnectionTurns(), ConnectionTurns()
+        self._write_turns, self._read_turns = UserTurns(), UserTurns()
         self.room = RequestRoom(bytes_max)
         self._measures = measures or Measures()
         # New ones, each kind in its order; only `put`, `take` and `leave_some` change these.

@@ -34,6 +34,8 @@ STOPPING = "Sorry, this server is stopping. Nothing was done; try another."
 class Sink:
     """A connection that keeps its replies."""
 
+    user: str | None = None
+
     def __init__(self, driver: Driver) -> None:
         self._driver = driver
         self.answers = 0

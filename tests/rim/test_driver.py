@@ -521,6 +521,8 @@ def test_a_removed_node_refuses_its_clients_unless_added_again(is_member: bool, 
 class Sink:
     """A connection whose replies are ready; there may be no memory for them."""
 
+    user: str | None = None
+
     def __init__(self, error: Exception | None = None) -> None:
         self.error = error
         self.done: list[str] = []
@@ -582,6 +584,8 @@ def test_who_brings_an_answer_sends_some_replies_and_the_owner_the_rest() -> Non
     left = 120
 
     class Sink:
+        user: str | None = None
+
         def flush(self) -> None:
             """Send, and have more to send, as long as the crowd asks."""
             nonlocal left

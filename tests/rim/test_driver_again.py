@@ -222,6 +222,8 @@ def test_a_request_for_which_there_is_no_room_is_answered_at_once() -> None:
     flushed: list[list[str]] = []
 
     class Sink:
+        user: str | None = None
+
         def mark_ready(self) -> None:
             driver.ready_sinks.append(cast(Any, self))
 

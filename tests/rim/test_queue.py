@@ -111,6 +111,8 @@ def test_the_requests_that_wait_for_a_leader_are_limited(monkeypatch: pytest.Mon
 
 def test_a_connection_says_how_much_of_the_replies_to_its_entries_is_kept() -> None:
     class Sink:
+        user: str | None = None
+
         def keep(self, batch: Batch, replies: list[str]) -> list[str]:
             assert batch.ids == ["1", "2", "3"]
             return [reply[:3] for reply in replies]
@@ -221,6 +223,9 @@ def test_a_read_counts_until_it_is_confirmed() -> None:
 
 class Sink:
     """A connection."""
+
+    def __init__(self, user: str | None = None) -> None:
+        self.user = user
 
     def keep(self, batch: Batch, replies: list[str]) -> list[str]:
         return replies
@@ -386,6 +391,38 @@ def test_one_request_goes_before_the_packets_of_many_connections_and_again_and_a
         served += packets
     counts = [served.count(sink) for sink in sinks]
     assert min(counts) >= 1  # none waits for ever
+
+
+def test_the_connections_of_one_user_have_one_turn_together() -> None:
+    """Ann sends packets as well, on one connection, beside sixty of bob's."""
+    queue, anns = RequestQueue(hold_ms=1000), Sink("ann")
+    packet = ["set k v"] * (WRITES_TOGETHER // 8)
+    bobs = [Sink("bob") for _ in range(60)]
+    served: list[ReplySink | None] = []
+    queue.put(*[Batch(packet, is_read=False, reply_sink=sink) for sink in (*bobs, *[anns] * 8)])
+    for _ in range(20):
+        for batch in queue.leave_writes(take(queue)):
+            served.append(batch.reply_sink)
+            queue.put(Batch(packet, is_read=False, reply_sink=batch.reply_sink))
+    of_ann = served.count(anns)
+    assert abs(2 * of_ann - len(served)) <= 8
+    counts = [served.count(sink) for sink in bobs]
+    assert max(counts) - min(counts) <= 1
+
+
+def test_the_users_of_long_writes_take_turns() -> None:
+    queue = RequestQueue(hold_ms=1000, is_long=lambda _: True)
+    bobs, anns = [Sink("bob") for _ in range(3)], Sink("ann")
+    long = [short_run(sink) for sink in (*bobs, anns)]
+    for each in long:
+        queue.put(each)
+    order = []
+    while taken := take(queue):
+        order += taken
+        for each in taken:
+            each.answer_all("done")
+    assert order.index(long[3]) == 2
+    assert queue.waiting()["writes"] == 0
 
 
 def test_reads_take_turns_as_writes_do() -> None:

@@ -15,7 +15,7 @@ from raftline.net.outgoing_protocol import BATCHES_MAX
 from raftline.net.server_protocol import TIMING_MARK
 from raftline.net.serving import NO_TIMING_MARK
 from raftline.net.shared_reader import CROWD, PIECE, SharedReader
-from raftline.wire.limits import READ_BYTES
+from raftline.wire.limits import READ_BYTES, REQUESTS_TOGETHER
 from raftline_course.harness.processes import eventually
 from tests.rim.test_connection import Scene
 
@@ -109,6 +109,34 @@ def test_writes_of_a_large_crowd_are_handed_over_in_pieces(others: int, pieces: 
     eventually(lambda: len(crowd.submitted) == begun + 3, "one call, and two for the others")
     assert [len(group) for group in crowd.submitted[begun:]] == [1, *pieces]
     assert crowd.more_came[begun:] == [False, True, False]
+    crowd.end()
+
+
+def test_one_user_s_packets_are_read_a_part_at_a_time_and_each_in_its_turn() -> None:
+    """Of nine connections of bob's, each with a packet, a turn reads two; ann's is one of the
+    first."""
+    crowd = Crowd(11)
+    crowd.ask("set a 1")
+    eventually(lambda: crowd.parked() == 11, "all connections parked")
+    first, *bobs, ann = crowd.scenes
+    for scene in bobs:
+        scene.connection.outgoing.user = "bob"
+    ann.connection.outgoing.user = "ann"
+    submit, begun = crowd.reader._submit, len(crowd.submitted)
+
+    def submit_amid_arrivals(*batches: Any, **_: bool) -> None:
+        crowd.reader._submit = submit
+        for scene in bobs:
+            scene.say("c@set b 2\n" * REQUESTS_TOGETHER)
+        ann.say("c@set b 2\n")
+        submit(*batches)
+
+    crowd.reader._submit = submit_amid_arrivals
+    first.say("c@set a 2\n")
+    eventually(lambda: sum(map(len, crowd.submitted[begun:])) == 11, "a batch of each")
+    groups = [{one.reply_sink for one in group} for group in crowd.submitted[begun + 1 :]]
+    assert [len(group) for group in groups] == [3, 2, 2, 2, 1]
+    assert ann.connection.outgoing in groups[0]
     crowd.end()
 
 

@@ -169,6 +169,8 @@ def _listing(seen: Seen, prefix: str, after: str) -> list[tuple[str, str]]:
 class Notice:
     """Takes the moment at which a batch is answered, for which a thread would wait."""
 
+    user: str | None = None
+
     def __init__(self, answered: Callable[[], None]) -> None:
         self.mark_ready = answered
 
