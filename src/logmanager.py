@@ -25,7 +25,7 @@ from raftline.state.pages import KeyRuns, read_selection, show_page
 from raftline.state.pairs import StillPairs, free, layered
 from raftline.state.replicated import ReplicatedState
 from raftline.state.sessions import Sessions, entry_number
-from raftline.state.store import Pairs
+from raftline.state.store import Pairs, bytes_of
 from raftline.storage.birth import spell_trace, trace
 from raftline.storage.disk import (
     DiskFailed,
@@ -261,6 +261,7 @@ class LogManager:
             ValueError: its lines of sessions or leases are not understood.
         """
         granted = read_granted(loaded.leases)
+        loaded.pair_bytes = bytes_of(loaded.pairs, breathe)
         self._arrived = (Sessions.load(loaded.sessions, breathe), granted)
         self.arrived_snapshot, self._is_declined = loaded, True
 
@@ -286,7 +287,8 @@ class LogManager:
             self.state.cluster = loaded.cluster
             self.applied = Mark(index, term)
             number = entry_number(index, term)
-            return self.store.replace(loaded.pairs, loaded.level, granted, loaded.leased, number)
+            pairs, size = loaded.pairs, loaded.pair_bytes
+            return self.store.replace(pairs, loaded.level, granted, loaded.leased, number, size)
 
     def _refuse_half(self) -> None:
         if self._is_half_applied:

@@ -237,6 +237,7 @@ def _server_of(
         compact_bytes=arguments.compact_at,
         history=(arguments.history_events, arguments.history_bytes),
         watches_max=shares.watches,
+        max_bytes=arguments.max_bytes,
         course_console=arguments.course_console,
         record=arguments.record,
         access=settings.access(),

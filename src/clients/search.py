@@ -50,7 +50,7 @@ from raftline.wire.replies import Reply, outcome_of
 FIRST_PAUSE_S = 0.05
 LONGEST_PAUSE_S = 1.0
 WINDOW = 100  # numbers of a session under way; a node remembers 128
-KEPT_OUT = ("no-login", "not-allowed", "tls-only")  # of a node that let nobody in
+KEPT_OUT = ("no-login", "no-room", "not-allowed", "tls-only")  # of a node that did not look
 SESSION = "session"
 NO_SESSION = "no session was begun in time, so nothing was done"
 _UNKNOWN_BEFORE = "outcome unknown: the session expired while the request was being sent again"
@@ -255,7 +255,7 @@ def anywhere(
 
 def _settled(answer: Reply, unknown: Answer | None) -> Answer:
     """Return the end of a request that a node answered. If an earlier answer left open what was
-    done, it is that one where this node let nobody in, and so did not look."""
+    done, it is that one where this node did not look: it let nobody in, or had no room."""
     return unknown if unknown and code_of(answer.text) in KEPT_OUT else answer
 
 

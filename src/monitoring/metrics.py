@@ -171,6 +171,15 @@ def _state(out: Exposition, server: Server) -> None:
         store = logmanager.store
         keys, granted, leased = len(store), len(store.leases.granted), len(store.leased)
     out.gauge("keys", "Keys in the state machine", keys)
+    quota = server.quota
+    out.gauge("keys_bytes", "What keys, values and leases take in memory, estimated", store.bytes)
+    out.gauge("keys_max_bytes", "What they may take (--max-bytes)", quota.bytes_max)
+    out.family(
+        "gauge",
+        "lacks_room",
+        "1 if writes that need it are refused as the leader lacks room",
+        [({"for": what}, int(quota.lacks == what)) for what in ("bytes", "disk", "leases")],
+    )
     out.gauge(
         "sessions", "Sessions of clients that number their requests", len(logmanager.state.sessions)
     )

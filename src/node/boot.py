@@ -21,7 +21,7 @@ from raftline.node.memory import Shares, shares_of
 from raftline.node.recorder import check_path
 from raftline.node.snapshots import COMPACT_BYTES
 from raftline.wire.commands import READ_MODES
-from raftline.wire.limits import HISTORY_BYTES, HISTORY_EVENTS, MEMORY_BYTES
+from raftline.wire.limits import HISTORY_BYTES, HISTORY_EVENTS, MEMORY_BYTES, PAIRS_BYTES
 
 _BYTES = as_number("number of bytes", 1)
 
@@ -235,14 +235,7 @@ def _add_bounds(parser: Parser) -> None:
         metavar="BYTES",
         help=f"how many bytes of them are kept in memory (default: {HISTORY_BYTES})",
     )
-    add(
-        "--memory",
-        type=_BYTES,
-        metavar="BYTES",
-        help="what the bounds of this node add up to beside its keys; so many connections and"
-        f" watches are taken as fit (default: {MEMORY_BYTES}, or what --max-connections and"
-        " --history-bytes need)",
-    )
+    _add_memory(parser)
     add(
         "--cores",
         choices=("one", "any"),
@@ -256,6 +249,27 @@ def _add_bounds(parser: Parser) -> None:
         default="auto",
         help="threads: a thread reads for each connection; shared: one reads for all clients;"
         " auto: shared while many are busy",
+    )
+
+
+def _add_memory(parser: Parser) -> None:
+    """Have the options for what the keys may take, and for what a node may take beside them."""
+    add = parser.add_argument
+    add(
+        "--max-bytes",
+        type=_BYTES,
+        default=PAIRS_BYTES,
+        metavar="BYTES",
+        help="how many bytes keys, values and leases may take in memory; beyond it only what frees"
+        f" some is taken; of the leader it counts (default: {PAIRS_BYTES})",
+    )
+    add(
+        "--memory",
+        type=_BYTES,
+        metavar="BYTES",
+        help="what the bounds of this node add up to beside its keys; so many connections and"
+        f" watches are taken as fit (default: {MEMORY_BYTES}, or what --max-connections and"
+        " --history-bytes need)",
     )
 
 

@@ -21,6 +21,7 @@ from raftline.net.host import Batch, Origin
 from raftline.node.clock import SYSTEM, Clock, OwnerSleep
 from raftline.node.measures import Measures, node_facts
 from raftline.node.queue import RequestQueue
+from raftline.node.quota import Quota
 from raftline.node.rounds import Rounds
 from raftline.node.stepper import NodeRim, Stepper
 from raftline.node.writer import Durable, Writer
@@ -46,6 +47,7 @@ class Driver:
         rim: NodeRim,
         hold_ms: int,
         clock: Clock = SYSTEM,
+        quota: Quota | None = None,
     ) -> None:
         self.node = node
         self._clock = clock
@@ -66,6 +68,7 @@ class Driver:
         self._stepper = Stepper(
             node, logmanager, self._writer.queue, self._queue, rim, self._sleep, clock
         )
+        self._quota = self._stepper.quota = quota
         self._applying = self._stepper.applying
         self._rounds = Rounds(
             node.view, self._stepper, self._queue, rim, self._sleep, clock, self.fail
@@ -226,6 +229,8 @@ class Driver:
 
     def _written(self, durable: Durable | None) -> None:
         """Let go what waited for this write, and have what gathered meanwhile written next."""
+        if self._quota is not None:
+            self._quota.look_at_disk()
         with self.core:
             tasks = self._writer.queue.take_written()
             if self._failure is None:

@@ -8,6 +8,7 @@ import secrets
 import sys
 import threading
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 from raftline.access.login import Access
@@ -30,10 +31,11 @@ from raftline.net.listener import Listener
 from raftline.net.peers import Peer, PeerBook, Speakers
 from raftline.net.reply_room import ReplyRoom
 from raftline.node.clock import SYSTEM
-from raftline.node.disk_room import DiskRoom, free_bytes, spares
+from raftline.node.disk_room import DiskRoom, disk_of, free_bytes, spares
 from raftline.node.driver import Driver
 from raftline.node.measures import disk_hangs
 from raftline.node.observers import Observers
+from raftline.node.quota import Quota
 from raftline.node.recorder import FileRecorder
 from raftline.node.slow_disk import SlowDisk
 from raftline.node.snapshot_threads import SnapshotThreads
@@ -50,7 +52,13 @@ from raftline.raft.node import RawNode
 from raftline.raft.recording import RecordedNode
 from raftline.raft.spelling import append_line, are_one_line, pieces_of, spell
 from raftline.storage.disk import EXIT_FILES, StorageError, exit_status_of
-from raftline.wire.limits import GARBAGE_BYTES, HISTORY_BYTES, HISTORY_EVENTS, WATCHES_MAX
+from raftline.wire.limits import (
+    GARBAGE_BYTES,
+    HISTORY_BYTES,
+    HISTORY_EVENTS,
+    PAIRS_BYTES,
+    WATCHES_MAX,
+)
 from raftline.wire.membercommands import membership_facts
 from raftline.wire.operands import Limits
 from raftline.wire.parsing import Readings
@@ -68,6 +76,7 @@ class Server:
     # Of this start; a life that an order begins makes others.
     node: RawNode
     driver: Driver
+    quota: Quota
     mark_ready: Callable[[ReplySink], None]
     submit: Callable[..., None]
     transfer: Callable[[str | None], Batch]
@@ -89,6 +98,7 @@ class Server:
         compact_bytes: int = COMPACT_BYTES,
         history: tuple[int, int] = (HISTORY_EVENTS, HISTORY_BYTES),
         watches_max: int = WATCHES_MAX,
+        max_bytes: int = PAIRS_BYTES,
         course_console: bool = False,
         record: Path | None = None,
         access: Access | None = None,
@@ -96,8 +106,9 @@ class Server:
         tls: Tls | None = None,
     ) -> None:
         """Prepare a node; `record` is where its steps are written down, `history` how many
-        events are kept, and bytes; `access` the users of this node, if it has any; `peer_auth`
-        what members have to prove; `tls` how it speaks TLS, None: it does not.
+        events are kept, and bytes; `max_bytes` how many the keys may take; `access` the users of
+        this node, if it has any; `peer_auth` what members have to prove; `tls` how it speaks TLS,
+        None: it does not.
 
         Raises:
             ConfigError: no handshake can name one of the members.
@@ -129,9 +140,8 @@ class Server:
         )
         self._startup = startup
         self._compact_bytes = compact_bytes
-        self._history, self._watches_max = history, watches_max
-        self._record = record
-        self._console = console
+        self._history, self._watches_max, self._max_bytes = history, watches_max, max_bytes
+        self._record, self._console = record, console
         self._spelled: tuple[AppendEntries | None, list[str], bytes] = (None, [], b"")  # the last
         self._end = Wakeup()  # set to stop: a signal handler may do that
         self.exit_status = 0
@@ -157,9 +167,10 @@ class Server:
         if self._record is not None:
             self.node = RecordedNode(self.node, FileRecorder(self._record, self._console.say))
         self._print_lease(recovered.hard_state.lease_ms)
-        self.driver = driver = Driver(
-            self.node, logmanager, self, hold_ms=2 * self.slowest_ms, clock=self.clock
-        )
+        disk = partial(disk_of, logmanager.folder_path)
+        self.quota = quota = Quota(logmanager.store, disk, self._max_bytes)
+        hold_ms, clock = 2 * self.slowest_ms, self.clock
+        self.driver = driver = Driver(self.node, logmanager, self, hold_ms, clock, quota=quota)
         self.mark_ready, self.submit = driver.ready_sinks.append, driver.submit
         self.transfer, self.peer_disconnected = driver.transfer, driver.peer_disconnected
         self.watchers, self.builds = driver.watchers, Builds(driver.peer_level)
@@ -168,9 +179,9 @@ class Server:
         driver.watchers.watches_max = self._watches_max
         self.book = PeerBook(self._startup.configuration.members, self._peer)
         self._follow_contacts("*")
-        self._look_after_files(driver)
+        self._look_after_files(driver, disk)
 
-    def _look_after_files(self, driver: Driver) -> None:
+    def _look_after_files(self, driver: Driver, disk: Callable[[], tuple[int, int]]) -> None:
         """Prepare the threads that take and send snapshots and look for lost files."""
         self._snapshot_threads = SnapshotThreads(
             driver,
@@ -181,11 +192,9 @@ class Server:
             checks_files=self.checks_files,
         )
         self.snapshots = snapshots = self._snapshot_threads.work
-        self.disk_room = DiskRoom(
-            self.logmanager,
-            lambda: snapshots.growth_bytes,
-            lambda: free_bytes(self.logmanager.folder_path),
-        )
+        snapshots.disk = disk
+        free = partial(free_bytes, self.logmanager.folder_path)
+        self.disk_room = DiskRoom(self.logmanager, lambda: snapshots.growth_bytes, free, disk)
 
     def _print_lease(self, lease_ms: int) -> None:
         """Report a promise of this node, of an earlier life, that outlasts its election timeout."""
@@ -309,6 +318,8 @@ class Server:
     def status(self) -> str:
         facts = {**self.driver.status(), "sessions": len(self.logmanager.state.sessions)}
         facts |= {"reads": self.readings.mode, "pid": os.getpid(), "build": build()}
+        facts |= {"bytes": self.logmanager.store.bytes, "max_bytes": self.quota.bytes_max}
+        facts["lacks_room_for"] = self.quota.lacks
         facts |= {"level": self.level, "build_level": LEVEL, "version": VERSION}
         facts |= {"cluster": self.node.view.cluster, "foreign": self.foreigners.seen()}
         facts["time"] = round(self.clock.day_s(), 3)

@@ -18,6 +18,7 @@ from typing import BinaryIO, NamedTuple, Protocol, TypeVar
 from zlib import crc32
 
 from raftline.logmanager import LogManager
+from raftline.node.disk_room import least_of
 from raftline.node.writer import WriteQueue
 from raftline.raft.inputs import (
     Compact,
@@ -33,9 +34,12 @@ from raftline.raft.node import RawNode
 from raftline.storage.disk import LevelRefused, StorageError
 from raftline.storage.logfile import LogFile, LogRewrite
 from raftline.storage.snapshotlines import MachineState
+from raftline.wire.limits import PAIR_BYTES
 
 COMPACT_BYTES = 8 << 20  # a log shorter than this is never compacted
 GROWTH = 2  # nor one that is less than this many times as long as the last snapshot
+RETRY_S = 1.0  # between two looks whether the disk has room for a snapshot
+NEVER = 1 << 62  # bytes of a log, at which a snapshot is due
 SPREAD = 1.25  # times as long at most, by chance
 COPY_ENTRIES = 500  # at a time, under the core's lock
 CHECK_BYTES = 1 << 19  # read in one go
@@ -105,6 +109,9 @@ class Snapshots:
         self._files_are_lost = False
         self._wanted: deque[InstallSnapshot] = deque()
         self._open: dict[Snapshot, BinaryIO] = {}
+        # What it has left, and in all; as if it had no end.
+        self.disk: Callable[[], tuple[int, int]] = lambda: (1 << 62, 0)
+        self._is_short = False  # of room for a snapshot
 
     # --- from any thread -------------------------------------------------------------------
 
@@ -151,7 +158,9 @@ class Snapshots:
                     self._is_asked = False
                     yield from self._take(compacts=False)
                 else:
-                    yield Turn(When.WOKEN)
+                    yield Turn(When.WOKEN, limit_s=RETRY_S if self._is_short else -1)
+                    if self._is_short and not self._lacks_room():
+                        self._due_bytes = -1
             except LevelRefused:  # the leader of that snapshot is of a level beyond this build
                 raise
             except StorageError as error:
@@ -165,8 +174,8 @@ class Snapshots:
         anything new only one that `is_needed` is taken."""
         current = self._files.current
         has_news = self._logmanager.applied.index > (current.index if current is not None else 0)
-        if not has_news and not is_needed:
-            if compacts:  # nothing new: look again when it grows
+        if not is_needed and (not has_news or self._lacks_room()):
+            if compacts and not has_news:  # nothing new: look again when it grows
                 self._due_bytes = self._logmanager.log_bytes
             return
         if not self._logmanager.members.voters:
@@ -201,6 +210,22 @@ class Snapshots:
         if compacts:
             yield from self._compact(snapshot)
             self._due_bytes = self._next_due(self._logmanager.log_bytes)
+
+    def _lacks_room(self) -> bool:
+        """Whether a snapshot would leave the log too little of the disk; report it once, and look
+        again soon."""
+        store = self._logmanager.store
+        left, whole = self.disk()
+        size = store.pair_bytes - PAIR_BYTES * len(store)  # about that of the file
+        was_short, self._is_short = self._is_short, left - size < least_of(whole)
+        if self._is_short and not was_short:
+            self._rim.say(
+                f"[!] {self._name} takes no snapshot: the disk has {left:,} bytes left, and must "
+                "have some for the log"
+            )
+        if self._is_short:
+            self._due_bytes = NEVER
+        return self._is_short
 
     def _opened(self, snapshot: Snapshot | None) -> BinaryIO | None:
         """Return the file of a snapshot that is about to be replaced; None if there is none, or if

@@ -17,6 +17,7 @@ from raftline.node.clock import SYSTEM, Clock, OwnerSleep
 from raftline.node.handover import Handover
 from raftline.node.leasing import Leasing
 from raftline.node.queue import RequestQueue
+from raftline.node.quota import Quota
 from raftline.node.watchers import Watchers
 from raftline.node.writer import DiskTask, Durable, WriteQueue
 from raftline.raft.effects import Effects, ReadReady
@@ -151,6 +152,7 @@ class Stepper:
         self._reads_kept: list[tuple[ReadReady, int]] = []
         self._led_term = 0  # that this server leads, as of the last step; 0: none
         self._read_rounds_max = node.view.options.read_rounds
+        self.quota: Quota | None = None
 
     # --- which requests are served: the numbers that batching decides by ------------------------
 
@@ -350,7 +352,11 @@ class Stepper:
         if not self._node.takes_proposals:
             self._queue.hold(writes + changes, now)
         else:
-            if writes := self._queue.leave_writes(writes):
+            writes = self._queue.leave_writes(writes)
+            if self.quota is not None and writes:
+                writes = self.quota.admit(writes)
+                self._queue.let_long_go()
+            if writes:
                 self._propose(writes, now)
             for batch in changes:
                 self._change(batch, now)

@@ -11,7 +11,7 @@ the texts are the values alone.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, MutableMapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, MutableMapping, Sequence
 from typing import Final, TypeVar, overload
 
 from raftline.common.wakeup import Breathe, no_pause
@@ -26,9 +26,10 @@ from raftline.state.events import (
 )
 from raftline.state.leases import Leases
 from raftline.wire.keyfacts import KeyFacts, facts_of, lease_of, value_of, with_facts
-from raftline.wire.limits import APPLIED_CHARACTERS, APPLIED_EVENTS
+from raftline.wire.limits import APPLIED_CHARACTERS, APPLIED_EVENTS, LEASE_BYTES, PAIR_BYTES
 
 Pairs = MutableMapping[str, str]
+WIDE: Final = 4  # bytes of each character, if one of them is not ASCII: at the most
 BREATHE_KEYS: Final = 5000  # removed between two pauses: 1 to 10 ms of work
 _Other = TypeVar("_Other")
 
@@ -47,6 +48,7 @@ class Store(MutableMapping[str, str]):
         self.term = 0  # its term
         self.leases = Leases()
         self.leased: dict[str, set[str]] = {}  # the keys of each lease that has any
+        self.pair_bytes = 0  # of the pairs in memory, estimated
         self.removed = 0  # keys since it was made
         self.reworked = 0  # bytes of values read and rewritten since it was made
         self.notes_events = False  # whether events are taken
@@ -71,10 +73,13 @@ class Store(MutableMapping[str, str]):
         granted: dict[str, int],
         leased: dict[str, set[str]],
         number: int,
+        pair_bytes: int | None = None,
     ) -> Pairs:
         """Take over a snapshot that ends with the entry of this number; return the old pairs. The
-        changes in between are unknown, so their events are lost."""
+        changes in between are unknown, so their events are lost. The bytes of the pairs are those
+        of `bytes_of`."""
         old, self.held = self.held, held
+        self.pair_bytes = bytes_of(held) if pair_bytes is None else pair_bytes
         self.level, self.since, self.leased = level, 0, leased
         self.leases.granted = granted
         self.forget_events(number)
@@ -116,16 +121,38 @@ class Store(MutableMapping[str, str]):
 
     # --- what a dict can't do --------------------------------------------------------------------
 
+    @property
+    def bytes(self) -> int:
+        """The bytes of keys, values and leases in memory, estimated; the same on every node that
+        has applied the same entries."""
+        leases = len(self.leases.granted) + len(self.leased)
+        return self.pair_bytes + LEASE_BYTES * leases
+
+    def _put(self, key: str, text: str) -> None:
+        """Put a text with facts under a key."""
+        before = self.held.get(key)
+        if before is None:
+            self.pair_bytes += _size_of(key) + PAIR_BYTES + _size_of(text)
+        else:
+            self.pair_bytes += _size_of(text) - _size_of(before)
+        self.held[key] = text
+
+    def _drop(self, key: str, before: str | None) -> None:
+        """Take a key away that has this text, None: it is absent."""
+        if before is not None:
+            self.pair_bytes -= _size_of(key) + PAIR_BYTES + _size_of(before)
+            del self.held[key]
+
     def write(self, key: str, value: str) -> None:
         """Write the whole value; the caller has the event recorded, by `note_sets`."""
         if self.leased:
             self._unbind(key)
-        self.held[key] = value if self.level < 2 else f"{value}\0{self.number}"
+        self._put(key, value if self.level < 2 else f"{value}\0{self.number}")
 
     def amend(self, key: str, value: str) -> None:
         """Change the value; the key stays in its lease."""
         lease = self.lease_of(key)
-        self.held[key] = value if self.level < 2 else with_facts(value, self.number, lease)
+        self._put(key, value if self.level < 2 else with_facts(value, self.number, lease))
         if self.notes_events:
             self.note(SET, key, value)
 
@@ -139,7 +166,7 @@ class Store(MutableMapping[str, str]):
         self._unbind(key)
         if lease:
             self.leased.setdefault(lease, set()).add(key)
-        self.held[key] = with_facts(value, self.number, lease)
+        self._put(key, with_facts(value, self.number, lease))
         if self.notes_events:
             self.note(SET, key, value)
 
@@ -150,7 +177,7 @@ class Store(MutableMapping[str, str]):
         if lease:
             self.leased.setdefault(lease, set()).add(key)
         value, changed = value_of(self.held[key]), facts_of(self.held[key], self.since).changed
-        self.held[key] = with_facts(value, changed, lease)
+        self._put(key, with_facts(value, changed, lease))
 
     def expire(self, lease: str, kind: str = EXPIRE) -> list[str]:
         """Delete all keys of a lease, in one order on every node; return them."""
@@ -170,12 +197,12 @@ class Store(MutableMapping[str, str]):
         """Set a key to this text with its facts, or remove it; no event is recorded."""
         self._unbind(key)
         if text is None:
-            self.held.pop(key, None)
+            self._drop(key, self.held.get(key))
             self.removed += 1
             return
         if lease := lease_of(text):
             self.leased.setdefault(lease, set()).add(key)
-        self.held[key] = text
+        self._put(key, text)
 
     def facts(self, key: str) -> KeyFacts | None:
         """Return the facts of a key, None if it is absent."""
@@ -237,7 +264,7 @@ class Store(MutableMapping[str, str]):
     def _remove(self, key: str, kind: str) -> None:
         if self.leased:
             self._unbind(key)
-        del self.held[key]
+        self._drop(key, self.held[key])
         self.removed += 1
         if self.notes_events:
             self.note(kind, key, "")
@@ -250,6 +277,20 @@ class Store(MutableMapping[str, str]):
             keys.discard(key)
             if not keys:
                 del self.leased[lease]
+
+
+def bytes_of(pairs: Mapping[str, str], breathe: Breathe = no_pause) -> int:
+    """Return the bytes of pairs in memory, estimated as a store does."""
+    size = 0
+    for place, (key, text) in enumerate(pairs.items(), start=1):
+        size += _size_of(key) + PAIR_BYTES + _size_of(text)
+        if place % BREATHE_KEYS == 0:
+            breathe()
+    return size
+
+
+def _size_of(text: str) -> int:
+    return len(text) if text.isascii() else WIDE * len(text)
 
 
 def in_one_order(keys: Collection[str]) -> list[str]:

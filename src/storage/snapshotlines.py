@@ -89,6 +89,7 @@ class LoadedSnapshot:
     cluster: str = ""
     leases: list[str] = field(default_factory=list)
     leased: dict[str, set[str]] = field(default_factory=dict)  # the keys of each lease
+    pair_bytes: int | None = None  # of the pairs, as a store counts them
 
 
 def spell_snapshot(state: MachineState) -> Iterator[bytes]:

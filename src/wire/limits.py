@@ -56,6 +56,13 @@ REFUSED_LOGIN_S = 0.5  # before the answer to one more
 PLACES_KEPT_PART = 8  # of the places of clients, for logins that are under way and for admins
 WATCHES_LEFT_PART = 4  # of the watches, which one user leaves to the others
 
+# Keys and leases, as a leader counts them before it proposes more.
+PAIRS_BYTES = 2 << 30  # of keys, values and leases in memory, if --max-bytes is not given
+PAIR_BYTES = 200  # of each key beside its text and that of its value, as measured
+LEASE_BYTES = 350  # of each lease, as measured
+LEASES_MAX = 100_000  # without their keys
+DISK_LEFT_BYTES = 64 << 20  # that a leader leaves free; an eighth of a smaller disk
+
 # What is applied, from level 3 on. All nodes must decide alike: another figure needs a new level.
 TRANSACTION_ITEMS = 128  # conditions; and operations after then, and after else
 TRANSACTION_SCANS = 8  # conditions on a prefix and clears: each looks at all keys

@@ -110,6 +110,9 @@ REFUSALS: Final = (
                "this build has no such command"),
     RefusalRow("too-long", REFUSED, r"(?:the (?:key|prefix|value) has|this line is longer than) ",
                "a key, a value or a line is over its limit"),
+    RefusalRow("no-room", REFUSED, r"no room: ",
+               "the cluster holds as much as it may, or its leader's disk is nearly full; only"
+               " what frees something is taken"),
     RefusalRow("lease-over", REFUSED,
                r"operation ([0-9]+), .*, can't be done: no such lease: (\S+)\. Nothing was done\.",
                "a transaction changed nothing; the facts are the operation's place and the lease"),

@@ -162,6 +162,7 @@ SENTENCES = [
     (watches.go_on_elsewhere(watches.IS_REMOVED, "", 17), "watch-ended"),
     (watches.amid_keys(watches.IS_STOPPING, "web/"), "watch-ended"),
     (watches.amid_keys(watches.RIGHTS, ""), "watch-ended"),
+    (error("no room: there are 5 leases. Nothing was done; release some first."), "no-room"),
     (watches.too_many(1000), "too-many"),
     (watches.too_many(750, of_user=True), "too-many"),
     (too_many_observers(16), "too-many"),

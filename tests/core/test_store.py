@@ -17,7 +17,7 @@ from raftline.state.commands import execute
 from raftline.state.events import KeyEvent
 from raftline.state.pairs import layered
 from raftline.state.sessions import ERA_NUMBERS, ERA_TERMS, Sessions
-from raftline.state.store import BREATHE_KEYS, Store
+from raftline.state.store import BREATHE_KEYS, Store, bytes_of
 from raftline.storage.snapshotlines import (
     LoadedSnapshot,
     MachineState,
@@ -313,6 +313,7 @@ class OneMeaning(RuleBasedStateMachine):
         for command in commands:
             execute(Store(self.plain), command)
         self.store = Store(dict(self.plain))
+        self.store.pair_bytes = bytes_of(self.plain)
         self.store.raise_level(2, 5)
         self.store.number = 5
         self.store.notes_events = True
@@ -364,6 +365,7 @@ class OneMeaning(RuleBasedStateMachine):
 
     @invariant()
     def is_one(self) -> None:
+        assert self.store.pair_bytes == bytes_of(self.store.held)
         assert dict(self.store) == self.plain
         assert len(self.store) == len(self.plain)
         for key in self.plain:

@@ -32,6 +32,7 @@ PLACES = {"s1": "localhost:10000", "s2": "localhost:10001", "s3": "localhost:100
 
 # Asked or used on the way, and not on it: what a snapshot gets of each.
 ASKED = {
+    "node/disk_room.py": "whether the disk has room for it: it has",
     "node/writer.py": "whether anything waits that precedes a snapshot: nothing does",
     "raft/election.py": "whether a quorum answered the leader: it did",
     "raft/levels.py": "the levels in the log, which begins later now",

@@ -56,6 +56,7 @@ ASKED = {
     "net/levels.py": "whether a peer is of another cluster, or tells of its build: neither",
     "net/shared_reader.py": "whether it reads for a crowd: there is none",
     "node/disk_room.py": "whether the disk has room for what a member sends: it has",
+    "node/quota.py": "whether keys, leases and disk have room for it: they have",
     "node/batching.py": "whether the write waits for others to share the next one: it is alone",
     "node/handover.py": "whether a transfer has ended: nobody asked for one",
     "node/lease_clock.py": "when a lease ends: there is none",

@@ -31,6 +31,7 @@ from raftline.node.measures import BOUNDS_S, LEASE_SHOWN_MS, Measures, node_fact
 from raftline.node.server import Server
 from raftline.raft.roles import Role
 from raftline.storage import disk
+from raftline.wire.limits import PAIRS_BYTES
 from raftline_course.harness.processes import eventually, free_ports
 
 Figures = dict[str, float]
@@ -115,6 +116,7 @@ def painted() -> Server:
             state=SimpleNamespace(sessions=Sized(113)),
             store=_Store(store),
         ),
+        quota=SimpleNamespace(bytes_max=149, lacks="disk"),
     )
     return cast(Server, node)
 
@@ -123,6 +125,7 @@ class _Store(Sized):
     def __init__(self, parts: Any) -> None:
         super().__init__(127)
         self.leases, self.leased = parts.leases, parts.leased
+        self.bytes = 151
 
 
 def buckets(name: str, seconds: float, count: int, **labels: str) -> Figures:
@@ -168,6 +171,9 @@ EXPECTED: Figures = {
     "raftline_peer_sent_bytes_total{peer=s2}": 101, "raftline_peer_sent_bytes_total{peer=s3}": 107,
     "raftline_peer_received_bytes_total{peer=s2}": 103,
     "raftline_peer_received_bytes_total{peer=s3}": 109,
+    "raftline_keys_bytes": 151, "raftline_keys_max_bytes": 149,
+    "raftline_lacks_room{for=bytes}": 0, "raftline_lacks_room{for=disk}": 1,
+    "raftline_lacks_room{for=leases}": 0,
     "raftline_keys": 127, "raftline_sessions": 113, "raftline_leases": 61,
     "raftline_leases_with_keys": 67, "raftline_watches": 71, "raftline_history_events": 73,
 }  # fmt: skip
@@ -519,6 +525,9 @@ def test_each_fact_of_status_is_what_was_done(rig: Rig) -> None:
         "lost_files": [],
         "disk_hangs": False,
         "sessions": 0,
+        "bytes": rig.server.logmanager.store.bytes,
+        "max_bytes": PAIRS_BYTES,
+        "lacks_room_for": "",
         "reads": "index",
         "pid": os.getpid(),
         "level": LEVEL,

@@ -409,6 +409,22 @@ def test_without_room_for_a_snapshot_the_node_reports_it_and_goes_on(
     assert "s2.state_machine.tmp" not in rig.folder.contents()
 
 
+def test_a_snapshot_leaves_the_log_its_part_of_the_disk_and_is_taken_once_there_is_room(
+    make_rig: Callable[..., Rig], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(raftline.node.snapshots, "RETRY_S", 0.01)
+    rig = make_rig(compact_bytes=500)
+    disk = [(1 << 20) - 1, 16 << 20]
+    rig.snapshots.disk = lambda: (disk[0], disk[1])
+    rig.threads.start()
+    rig.grow()
+    rig.wait_for_line("[!] s2 takes no snapshot: the disk has 1,048,575 bytes left, ")
+    disk[0] += 1 << 16
+    rig.wait_for_line("[*] s2.log begins after entry 40 now")
+    assert len([line for line in rig.said if "takes no snapshot" in line]) == 1
+    assert rig.failures == []
+
+
 def test_a_node_stops_amid_a_rewrite_of_the_log_though_its_disk_fails(
     make_rig: Callable[..., Rig],
 ) -> None:

@@ -1,0 +1,110 @@
+"""The bound on what a cluster holds: keys, leases and the leader's disk.
+
+The leader decides before it proposes, so every node applies the same entries whatever its own bound
+is. Beyond the bound only those writes are taken that free something.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from raftline.net.host import Batch
+from raftline.node.disk_room import least_of
+from raftline.state.store import Store
+from raftline.wire.commands import IN_TRANSACTIONS
+from raftline.wire.limits import LEASES_MAX, PAIRS_BYTES
+from raftline.wire.operands import NO_LIMITS
+from raftline.wire.protocol import ProtocolError, error
+from raftline.wire.transactions import read_transaction
+
+_SENDER: Final = r"(?:[^ @]*@)?"
+_FREES: Final = re.compile(rf"{_SENDER}(?:(?:delete|clear|release) |(?:forget|session)\Z)")
+_TXN: Final = re.compile(rf"{_SENDER}txn ")
+_LEASE: Final = re.compile(rf"{_SENDER}lease ")
+_FREES_IN_TXN: Final = frozenset(["delete", "clear", "get", "stat"])
+
+
+class Quota:
+    """Refuses the writes for which there is no room."""
+
+    def __init__(
+        self,
+        store: Store,
+        disk: Callable[[], tuple[int, int]],
+        bytes_max: int = PAIRS_BYTES,
+        leases_max: int = LEASES_MAX,
+    ) -> None:
+        """`disk` returns the bytes that the disk has left, and those of all of it."""
+        self._store = store
+        self._disk = disk
+        self._is_disk_full = False  # as of the last look
+        self.bytes_max = bytes_max
+        self._leases_max = leases_max
+
+    def look_at_disk(self) -> None:
+        """Look whether the disk has room; after each write, by the thread that wrote."""
+        left, whole = self._disk()
+        self._is_disk_full = left < 2 * least_of(whole)
+
+    @property
+    def lacks(self) -> str:
+        """What there is no room for, in one word: "" if for nothing."""
+        if self._store.bytes >= self.bytes_max:
+            return "bytes"
+        if self._is_disk_full:
+            self.look_at_disk()  # somebody may have made room meanwhile
+        if self._is_disk_full:
+            return "disk"
+        return "leases" if len(self._store.leases.granted) >= self._leases_max else ""
+
+    def admit(self, writes: Sequence[Batch]) -> list[Batch]:
+        """Return those that are proposed; the others are answered. Runs that came together are
+        taken or refused as one."""
+        lacks = self.lacks
+        if not lacks:
+            return list(writes)
+        is_refused = asks_lease if lacks == "leases" else needs_room
+        admitted = []
+        for batch in writes:
+            if any(map(is_refused, batch.commands)):
+                batch.answer_all(self._refusal(lacks))
+            else:
+                admitted.append(batch)
+        return admitted
+
+    def _refusal(self, lacks: str) -> str:
+        if lacks == "bytes":
+            return error(
+                f"no room: keys and leases take {self.bytes_max} bytes (--max-bytes). Nothing was "
+                "done; delete or clear some keys first."
+            )
+        if lacks == "disk":
+            return error(
+                "no room: the leader's disk is nearly full. Nothing was done; delete or clear some "
+                "keys first."
+            )
+        return error(
+            f"no room: there are {self._leases_max} leases. Nothing was done; release some first."
+        )
+
+
+def asks_lease(command: str) -> bool:
+    """Whether a command, as the log holds it, asks for a lease."""
+    return _LEASE.match(command) is not None
+
+
+def needs_room(command: str) -> bool:
+    """Whether a command, as the log holds it, does not only free something."""
+    if _FREES.match(command) is not None:
+        return False
+    found = _TXN.match(command)
+    if found is None:
+        return True
+    try:
+        asked = read_transaction(command[found.end() :], IN_TRANSACTIONS, NO_LIMITS)
+    except ProtocolError:
+        return True
+    operations = (*asked.then, *asked.otherwise)
+    return any([each.partition(" ")[0] not in _FREES_IN_TXN for each in operations])

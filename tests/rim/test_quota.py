@@ -1,0 +1,116 @@
+"""The bound on what a cluster holds: beyond it the leader takes only what frees something."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from raftline.net.host import Batch
+from raftline.node.disk_room import DiskRoom
+from raftline.node.quota import Quota, needs_room
+from raftline.raft.log import Entry
+from raftline.raft.messages import AppendEntries
+from raftline.state.commands import execute
+from raftline.state.store import Store
+from raftline.wire.limits import DISK_LEFT_BYTES, LEASE_BYTES, PAIR_BYTES
+from raftline.wire.refusals import code_of
+
+LARGE = 1 << 40  # bytes of a disk
+FREE = (LARGE, LARGE)
+
+
+@pytest.fixture
+def store() -> Store:
+    store = Store(level=4)
+    store.number = 1
+    return store
+
+
+def answers(quota: Quota, *commands: str) -> list[str]:
+    """Return the replies to commands that are refused; "" for each that is proposed."""
+    batches = [Batch([command], is_read=False) for command in commands]
+    admitted = quota.admit(batches)
+    return ["" if batch in admitted else batch.replies[0] for batch in batches]
+
+
+def test_beyond_its_bytes_a_cluster_takes_only_what_frees_some(store: Store) -> None:
+    quota = Quota(store, lambda: FREE, bytes_max=PAIR_BYTES + 50)
+    assert (answers(quota, "set a 1"), quota.lacks) == ([""], "")
+    execute(store, f"set a {'x' * 50}")
+    sets, delete, lease = answers(quota, "set b 1", "delete a", "lease 10")
+    limit = PAIR_BYTES + 50
+    assert sets == lease
+    assert sets == (
+        f"Sorry, no room: keys and leases take {limit} bytes (--max-bytes). Nothing was done; "
+        "delete or clear some keys first."
+    )
+    assert (code_of(sets), delete, quota.lacks) == ("no-room", "", "bytes")
+    execute(store, "delete a")
+    assert (answers(quota, "set b 1"), store.bytes) == ([""], 0)
+
+
+def test_a_run_is_taken_or_refused_as_one(store: Store) -> None:
+    quota = Quota(store, lambda: FREE, bytes_max=0)
+    batch = Batch(["delete a", "set a 1"], is_read=False)
+    assert quota.admit([batch]) == []
+    assert [code_of(reply) for reply in batch.replies] == ["no-room"] * 2
+
+
+@pytest.mark.parametrize(
+    ("command", "needs"),
+    [
+        ("set a 1", True), ("c#7@set a 1", True), ("delete a", False), ("c#7@delete a", False),
+        ("clear a", False), ("release lease-7", False), ("c@forget", False), ("c@session", False),
+        ("set x@delete a", True), ("append a 1", True), ("txn delete a ; clear b", False),
+        ("c#7@txn if a = 1 then delete a else get b", False), ("txn delete a ; set a 1", True),
+        ("txn if a = delete then delete a else set a 1", True), ("under lease-7 set a 1", True),
+    ],
+)  # fmt: skip
+def test_what_frees_needs_no_room(command: str, needs: bool) -> None:
+    assert needs_room(command) is needs
+
+
+def test_leases_are_bounded_by_themselves_and_count(store: Store) -> None:
+    quota = Quota(store, lambda: FREE, leases_max=2)
+    for number in (1, 2):
+        store.number = number
+        execute(store, "lease 10")
+    assert store.bytes == 2 * LEASE_BYTES
+    first, second, third = answers(quota, "lease 10", "c@lease 10 tag", "set a 1")
+    assert (
+        first
+        == second
+        == ("Sorry, no room: there are 2 leases. Nothing was done; release some first.")
+    )
+    assert (third, quota.lacks) == ("", "leases")
+    execute(store, "release lease-1")
+    assert answers(quota, "lease 10") == [""]
+
+
+def test_a_leader_whose_disk_is_nearly_full_refuses_before_it_is(store: Store) -> None:
+    disk = [DISK_LEFT_BYTES, LARGE]
+    quota = Quota(store, lambda: (disk[0], disk[1]))
+    quota.look_at_disk()
+    assert quota.lacks == ""
+    disk[0] -= 1
+    quota.look_at_disk()
+    sets, delete = answers(quota, "set a 1", "delete a")
+    assert (code_of(sets), "disk" in sets, delete) == ("no-room", True, "")
+    disk[:] = [7 << 20, 48 << 20]  # a small disk: an eighth of it
+    assert answers(quota, "set a 1") == [""]
+    disk[0] = 5 << 20
+    quota.look_at_disk()
+    assert quota.lacks == "disk"
+
+
+def test_a_follower_takes_entries_for_longer_than_its_leader_proposes_them() -> None:
+    def why(left: int) -> str:
+        manager: Any = type("Manager", (), {"log_bytes": 0})
+        room = DiskRoom(manager, lambda: 0, lambda: left, lambda: (left, LARGE))
+        entries = [Entry(1, 3, "set a 5")]
+        (refusal,) = room.refusals([AppendEntries("s2", "s1", 3, 0, 0, entries, 0, 1)])
+        return refusal
+
+    assert why(DISK_LEFT_BYTES // 2) == ""
+    assert why(DISK_LEFT_BYTES // 2 - 1).startswith("my disk has ")
