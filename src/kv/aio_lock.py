@@ -79,12 +79,16 @@ class AioClaim(BaseClaim[AioLease, "asyncio.Future[bool]"]):
         return waiter.done() and not waiter.cancelled() and waiter.result()
 
     _call_apart = staticmethod(call_soon)
-    check = awaited(BaseClaim[Any, Any]._checking, "check")
 
-    async def wait_lost(self) -> bool:
+    def check(self) -> Coroutine[Any, Any, int]:
+        """Return the token, once the cluster has confirmed that it is held; see
+        `raftline.Lock.check`. What the task that calls this holds is meant."""
+        return self._carry_out(self._checking(self._caller()))
+
+    def wait_lost(self) -> Coroutine[Any, Any, bool]:
         """Wait until it is over; return whether it was lost, and not released. Raises
         RuntimeError if it is not held by this program."""
-        return await self._my_lease().wait_lost()
+        return self._my_lease().wait_lost()
 
     async def __aexit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
         """Give it up at the end of an `async with`. An error in the block outranks one here."""
@@ -93,15 +97,22 @@ class AioClaim(BaseClaim[AioLease, "asyncio.Future[bool]"]):
 
 class AioLock(AioClaim):
     """A lock for all programs of the cluster: `async with kv.lock("nightly") as token`; see
-    `raftline.Lock`. Tasks may share one object, as with `asyncio.Lock`."""
+    `raftline.Lock`. Tasks may share one object, as with `asyncio.Lock`. The task that calls a
+    method is the one that counts, also if another one awaits it (`asyncio.wait_for`)."""
 
-    acquire = awaited(BaseClaim[Any, Any]._acquiring, "acquire")
+    def acquire(
+        self, blocking: bool | float | None = True, timeout: float | None = -1
+    ) -> Coroutine[Any, Any, int | None]:
+        """Return the fencing token, waiting at most `timeout` seconds; None if it was not got. See
+        `raftline.Lock.acquire`."""
+        wait_s = seconds_to_wait(blocking, timeout)
+        return self._carry_out(self._getting(self._value, wait_s, self._caller()))
+
     holder = awaited(BaseClaim[Any, Any]._holder, "holder")
     __aenter__ = awaited(BaseClaim[Any, Any]._entering, "__aenter__")
 
     def release(self) -> Coroutine[Any, Any, None]:
-        """Release it. Raises LeaseLost if it was lost, RuntimeError if it is not held. What the
-        task that calls this holds is meant, also if another one awaits it (`asyncio.shield`)."""
+        """Release it. Raises LeaseLost if it was lost, RuntimeError if it is not held."""
         return self._carry_out(self._giving(self._caller()))
 
 
@@ -120,12 +131,15 @@ class AioElection(AioClaim, Generic[Data]):
     async def __aenter__(self) -> AioElection[Data]:
         return self
 
-    async def campaign(self, value: Data, timeout: float | None = None) -> int | None:
+    def campaign(
+        self, value: Data, timeout: float | None = None
+    ) -> Coroutine[Any, Any, int | None]:
         """Return the fencing token once this program leads, which `leader` then returns as `value`;
         None if it did not come to lead within `timeout` seconds (0: one try; None, -1: for
         ever)."""
         text = self._codec.text(value)
-        return await self._carry_out(self._getting(text, seconds_to_wait(timeout, -1)))
+        wait_s = seconds_to_wait(timeout, -1)
+        return self._carry_out(self._getting(text, wait_s, self._caller()))
 
     def resign(self) -> Coroutine[Any, Any, None]:
         """Stop leading. Raises LeaseLost if it was lost, RuntimeError if it did not lead."""

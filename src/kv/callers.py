@@ -3,7 +3,8 @@ line. All callers of a semaphore or a shared lock may hold it at a time. Pure.
 
 Each attempt has its lease and its token. So no caller uses those of another. If a caller's lease is
 lost, the next one has its turn at once. What the first does with the object afterwards concerns its
-lost attempt, not the next one's.
+lost attempt, not the next one's. That holds even if it asks from another thread or task: until a
+loss was given back, a caller that holds nothing itself may be the one that lost.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar
-from weakref import WeakKeyDictionary, ref
+from weakref import ref
 
 from raftline.kv.contest import LockProtocol
 from raftline.kv.lease_timer import BaseLease
@@ -36,6 +37,10 @@ class Attempt(Generic[Leased]):
     def caller(self) -> object:
         return self._caller()
 
+    @property
+    def is_lost(self) -> bool:
+        return self.lease is None or self.lease._is_over
+
     def hang_up(self) -> None:
         """Close the watch, if there is one."""
         watch, self.watch = self.watch, None
@@ -53,8 +58,7 @@ class Callers(Generic[Leased, Waiter]):
         self._line: deque[Waiter] = deque()
         self._is_taken = False
         self.holds: Attempt[Leased] | None = None
-        self._losers: WeakKeyDictionary[object, Attempt[Leased]] = WeakKeyDictionary()
-        self._last_loser: Attempt[Leased] | None = None
+        self._lost: list[Attempt[Leased]] = []  # and not given back by anybody
 
     @property
     def holds_any(self) -> bool:
@@ -101,41 +105,39 @@ class Callers(Generic[Leased, Waiter]):
 
     def _keep(self, attempt: Attempt[Leased]) -> None:
         self.holds = attempt
-        self._last_loser = None
-        self._forget(attempt)
+        self._lost = [each for each in self._lost if each.caller is not attempt.caller]
 
     def look(self) -> None:
         """Give the turn to the next if the holder's lease was lost."""
         lost = self.holds
-        if lost is not None and (lost.lease is None or lost.lease._is_over):
+        if lost is not None and lost.is_lost:
             self.holds = None
-            self._last_loser = lost
-            if lost.caller is not None:
-                self._losers[lost.caller] = lost
+            self._lost.append(lost)
             self.ends(lost)
 
     def of(self, caller: object) -> Attempt[Leased] | None:
-        """Return the attempt that a caller means: its own if that was lost, else the holder's, else
-        the last that was lost. None: there was none since a release."""
+        """Return the attempt that a caller means: its own, else one that was lost, else the
+        holder's. None: there was none since a release."""
         self.look()
-        return self._losers.get(caller) or self.holds or self._last_loser
+        held = [] if self.holds is None else [self.holds]
+        return _meant([*held, *reversed(self._lost)], caller)
 
     def take(self, caller: object) -> Attempt[Leased] | None:
         """Return the attempt that a caller releases. It keeps its turn until `ends`."""
         attempt = self.of(caller)
-        if attempt is None:
-            return None
         if attempt is self.holds:
             self.holds = None
-        else:
-            self._forget(attempt)
-        if attempt is self._last_loser:
-            self._last_loser = None
+        elif attempt is not None:
+            self._lost.remove(attempt)
         return attempt
 
-    def _forget(self, attempt: Attempt[Leased]) -> None:
-        if attempt.caller is not None:
-            self._losers.pop(attempt.caller, None)
+
+def _meant(attempts: list[Attempt[Leased]], caller: object) -> Attempt[Leased] | None:
+    """Return the first attempt that is a caller's own, else the first that was lost: the caller may
+    be the one that lost it, in another thread or task. Else return the first of all."""
+    own = [each for each in attempts if each.caller is caller]
+    lost = [each for each in attempts if each.is_lost]
+    return next(iter(own or lost or attempts), None)
 
 
 class Crowd(Callers[Leased, Waiter]):
@@ -149,20 +151,17 @@ class Crowd(Callers[Leased, Waiter]):
         return True
 
     def _keep(self, attempt: Attempt[Leased]) -> None:
-        self._won = [each for each in self._won if not self._is_forgotten(each, attempt.caller)]
+        winner = attempt.caller
+        self._won = [each for each in self._won if not (each.is_lost and each.caller is winner)]
         self._won.append(attempt)
-
-    def _is_forgotten(self, lost: Attempt[Leased], winner: object) -> bool:
-        is_over = lost.lease is None or lost.lease._is_over
-        return is_over and lost.caller in (None, winner)
 
     def look(self) -> None:
         """A loss gives nobody a turn."""
 
     def of(self, caller: object) -> Attempt[Leased] | None:
-        """Return the last attempt of a caller that won; if there is none, that of any caller."""
-        own = [each for each in self._won if each.caller is caller] or self._won
-        return own[-1] if own else None
+        """Return the last attempt of a caller that won; if there is none, one that was lost; else
+        that of any caller."""
+        return _meant(self._won[::-1], caller)
 
     def take(self, caller: object) -> Attempt[Leased] | None:
         attempt = self.of(caller)

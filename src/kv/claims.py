@@ -153,13 +153,14 @@ class BaseClaim(NoCopies, Generic[Leased, Waiter]):
         attempt = self._found()
         return attempt is not None and attempt.lease is not None and attempt.lease.is_held
 
-    def _found(self) -> Attempt[Leased] | None:
+    def _found(self, caller: object = None) -> Attempt[Leased] | None:
+        """Return the attempt of this caller, by default of the one that asks now."""
         callers = self._callers
         with self._mutex:
-            return callers.of(self._caller())
+            return callers.of(self._caller() if caller is None else caller)
 
-    def _mine(self) -> Attempt[Leased]:
-        attempt = self._found()
+    def _mine(self, caller: object = None) -> Attempt[Leased]:
+        attempt = self._found(caller)
         if attempt is None:
             raise RuntimeError(self._why_not_held)
         return attempt
@@ -169,14 +170,14 @@ class BaseClaim(NoCopies, Generic[Leased, Waiter]):
         assert lease is not None
         return lease
 
-    def _checking(self) -> Claiming[int]:
+    def _checking(self, caller: object = None) -> Claiming[int]:
         """Return the token, once the cluster has confirmed that it is held: that the lease goes
         on, and that the key is as the entry of the token set it.
 
         Raises:
             LeaseLost: it is not held.
         """
-        attempt = self._mine()
+        attempt = self._mine(caller)
         lease, token = attempt.lease, attempt.token
         assert lease is not None
         assert token is not None
@@ -265,14 +266,16 @@ class BaseClaim(NoCopies, Generic[Leased, Waiter]):
         assert token is not None, "without a time limit it is got, or an error is raised"
         return token
 
-    def _getting(self, value: str, timeout_s: float | None) -> Claiming[int | None]:
+    def _getting(
+        self, value: str, timeout_s: float | None, caller: object = None
+    ) -> Claiming[int | None]:
         """Return the token once it is held; None if the time is over first. Callers that share
         this object have it in the order in which they asked. One that is cancelled holds
         nothing."""
         wait = Wait.of(timeout_s, self._now())
         if not (yield from self._taking_turn(wait)):
             return None
-        attempt: Attempt[Leased] = Attempt(self._caller())
+        attempt: Attempt[Leased] = Attempt(self._caller() if caller is None else caller)
         token: int | None = None
         limits = RequestLimits(wait, self._client, self._now)
         try:
@@ -466,7 +469,7 @@ class RequestLimits:
 class HasSlot:
     """A claim to one slot of a semaphore."""
 
-    _mine: Callable[[], Attempt[Any]]
+    _mine: Callable[..., Attempt[Any]]
 
     @property
     def slot(self) -> int:

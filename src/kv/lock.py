@@ -93,7 +93,15 @@ class Claim(BaseClaim[Lease, threading.Event]):
         return waiter.is_set()
 
     _call_apart = staticmethod(call_apart)
-    check = carried_out(BaseClaim[Any, Any]._checking, "check")
+
+    def check(self) -> int:
+        """Return the token, once the cluster has confirmed that it is held: that the lease goes
+        on, and that the key is as the entry of the token set it.
+
+        Raises:
+            LeaseLost: it is not held.
+        """
+        return self._carry_out(self._checking(self._caller()))
 
     def wait_lost(self, timeout: float | None = None) -> bool:
         """Wait until it is lost, at most `timeout` seconds; return whether it is. What is released

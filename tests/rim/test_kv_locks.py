@@ -6,6 +6,7 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 import pytest
@@ -481,6 +482,100 @@ def test_a_task_that_lost_a_lock_releases_nothing_of_the_next_one_by_a_shield() 
         over.set()
         await other
         assert cluster.keys() == {}
+
+    run(work)
+
+
+@pytest.mark.parametrize("is_shared", [False, True])
+def test_a_loss_is_given_back_by_another_thread_than_the_one_that_acquired(is_shared: bool) -> None:
+    cluster, threads, tokens = Cluster(), Threads(), []
+    lock = cluster.shared_lock() if is_shared else cluster.lock()
+    pool = ThreadPoolExecutor(1)
+    pool.submit(lock.acquire).result(DEADLINE_S)
+    key = next(key for key in sorted(cluster.keys()) if key.startswith("lock/"))
+    cluster.ask(CALLS.delete(key))
+    lose(cluster)
+    held, over = threading.Event(), threading.Event()
+
+    def next_one() -> None:
+        tokens.append(lock.acquire())
+        held.set()
+        assert over.wait(DEADLINE_S)
+        assert lock.check() == tokens[0]
+        lock.release()
+
+    threads.begin(next_one)
+    assert held.wait(DEADLINE_S)
+    assert not lock.is_held
+    for use in (lock.check, lock.release):
+        with pytest.raises(LeaseLost):
+            use()
+    over.set()
+    threads.end()
+    pool.shutdown()
+    assert not [key for key in sorted(cluster.keys()) if key.startswith("lock/")]
+
+
+def test_one_loss_is_given_back_once() -> None:
+    cluster = Cluster()
+    lock, pool = cluster.lock(), ThreadPoolExecutor(1)
+    pool.submit(lock.acquire).result(DEADLINE_S)
+    cluster.ask(CALLS.delete(HELD))
+    lose(cluster)
+    with ThreadPoolExecutor(1) as others:
+        others.submit(lock.acquire).result(DEADLINE_S)
+    with pytest.raises(LeaseLost):
+        lock.release()
+    lock.release()  # what the other one has: nobody else has anything
+    pool.shutdown()
+    assert cluster.keys() == {}
+
+
+def test_the_task_that_calls_acquire_holds_it_and_not_the_one_that_awaits_it() -> None:
+    async def by_another_task(work: Coroutine[Any, Any, Result]) -> Result:
+        return await asyncio.ensure_future(work)  # as asyncio.wait_for before Python 3.12
+
+    async def work() -> None:
+        cluster = AioCluster()
+        lock, got, over = cluster.lock(), asyncio.Event(), asyncio.Event()
+
+        async def loses() -> None:
+            await by_another_task(lock.acquire())
+            await cluster.ask(CALLS.delete(HELD))
+            lose(cluster)  # type: ignore[arg-type]
+            await got.wait()
+            assert not lock.is_held
+            for use in (lock.check, lock.release):
+                with pytest.raises(LeaseLost):
+                    await by_another_task(use())
+            over.set()
+
+        async def next_one() -> None:
+            token = await by_another_task(lock.acquire())
+            got.set()
+            await over.wait()
+            assert lock.is_held
+            assert await by_another_task(lock.check()) == token
+            await by_another_task(lock.release())
+
+        loser = asyncio.ensure_future(loses())
+        await asyncio.sleep(0)
+        await asyncio.gather(loser, next_one())
+        assert cluster.keys() == {}
+
+    run(work)
+
+
+def test_a_task_that_lost_an_election_leads_again_without_a_release() -> None:
+    async def work() -> None:
+        cluster = AioCluster()
+        election = cluster.election()
+        for _ in range(3):
+            await asyncio.wait_for(election.campaign("host1"), DEADLINE_S)
+            assert election.is_held
+            lose(cluster)  # type: ignore[arg-type]
+            assert not election.is_held
+            await cluster.ask(CALLS.clear("election/"))
 
     run(work)
 
