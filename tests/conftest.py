@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import sys
@@ -108,6 +109,17 @@ def lane_of(item: pytest.Item) -> str:
         return "rest"
     is_quick = PROCESSES not in item.path.parents or item.path.name == SMOKE
     return "quick" if is_quick else "rest"
+
+
+@pytest.fixture(params=["asyncio", "uvloop"])
+def event_loops(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Have `asyncio.run` make loops of asyncio, then of uvloop, for which not every Python has a
+    wheel."""
+    if request.param == "uvloop":
+        uvloop = pytest.importorskip("uvloop")
+        asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())
+    yield request.param
+    asyncio.set_event_loop_policy(None)
 
 
 @pytest.fixture

@@ -8,7 +8,6 @@ and takes effect once. A task may be cancelled at any time: its reply is dropped
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 
@@ -46,7 +45,7 @@ from raftline.clients.search import (
 from raftline.clients.steps import carry_out_awaiting
 from raftline.clients.tls import ClientTls
 from raftline.common.address import Address
-from raftline.kv.line_protocol import reach
+from raftline.kv.line_protocol import ends_within, reach
 from raftline.kv.link import Link
 from raftline.wire.commands import row_of
 from raftline.wire.replies import Reply
@@ -172,8 +171,7 @@ class AioAsker:
         if isinstance(step, AwaitSession):
             begun = asyncio.Event()
             step.sessions.when_begun(begun.set)
-            with contextlib.suppress(asyncio.TimeoutError):  # another class before Python 3.11
-                await asyncio.wait_for(begun.wait(), step.seconds)
+            await ends_within(begun.wait(), step.seconds)
             return None
         return await self._attempt(step)
 
@@ -208,8 +206,7 @@ class AioAsker:
         try:
             return await future
         except TimeoutError:
-            if link.heard_s < sent_s:  # no line on any request since: the node hangs
-                link.close(TimeoutError())
+            link.give_up(self.timeout_s / ATTEMPTS)
             raise
         finally:
             timer.cancel()
@@ -220,10 +217,8 @@ class AioAsker:
         Raises:
             NotSent: it did not within that time; the line was not sent.
         """
-        try:
-            await asyncio.wait_for(link.writable(), limit_s)
-        except asyncio.TimeoutError:  # another class before Python 3.11
-            raise NotSent from None
+        if not await ends_within(link.writable(), limit_s):
+            raise NotSent
 
     async def _connected(self, address: Address, limit_s: float, others: Iterator[Address]) -> Link:
         """Return the connection to a node, or to one of the others that was reached before it;

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
-from typing import Any, TypeVar
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Any, TypeVar, cast
 
 from raftline.clients.codes import CodesOpening
 from raftline.clients.connection import no_such_host
@@ -52,10 +52,9 @@ class LineProtocol(asyncio.Protocol):
         raise NotImplementedError
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's is of no such class
         if not self.is_open:
-            transport.abort()
+            self._transport.abort()
 
     def connection_lost(self, error: Exception | None) -> None:
         self.close(error if isinstance(error, OSError) else ConnectionEnded())
@@ -120,7 +119,8 @@ async def _reach_one(
 ) -> Lines:
     loop = asyncio.get_running_loop()
     options: dict[str, Any] = {}
-    if loop.get_task_factory() is None:  # eager tasks can't race in some Pythons 3.12 and 3.13
+    is_asyncios = isinstance(loop, asyncio.BaseEventLoop)  # uvloop's knows no such option
+    if is_asyncios and loop.get_task_factory() is None:  # eager tasks can't race in some 3.12, 3.13
         options["happy_eyeballs_delay"] = NEXT_S
     if tls is not None:
         options |= {"ssl": tls.context(), "server_hostname": tls.name_of(address.host)}
@@ -135,3 +135,14 @@ def _close(attempt: asyncio.Task[Lines]) -> None:
     """Close a connection that came about beside the one that is used."""
     if not attempt.cancelled() and attempt.exception() is None:
         attempt.result().close(ConnectionAbortedError("another node was reached before"))
+
+
+async def ends_within(work: Awaitable[object], seconds: float) -> bool:
+    """Wait until this has ended, and no longer than that; return whether it has. If not, or if the
+    task that waits is cancelled, it is cancelled. `asyncio.wait_for` may lose the cancellation of
+    the task that waits, before Python 3.12."""
+    future = asyncio.ensure_future(work)
+    try:
+        return bool((await asyncio.wait([future], timeout=seconds))[0])
+    finally:
+        future.cancel()

@@ -23,7 +23,8 @@ class Link(LineProtocol):
     def __init__(self, address: Address, sender: str) -> None:
         """`sender` is the client's name; refusals have codes here."""
         super().__init__(address, sender)
-        self.heard_s = 0.0  # when the last line came, by the loop's clock
+        self._heard_s = 0.0  # when the last bytes came, by the loop's clock
+        self._asked_s = 0.0  # since when a reply is awaited
         self.closed: asyncio.Future[None] = self._loop.create_future()
         self._waiting: deque[tuple[str, asyncio.Future[Reply]]] = deque()  # and their numbers
         self._unsent: list[bytes] = []
@@ -55,6 +56,8 @@ class Link(LineProtocol):
                 future.set_exception(ConnectionEnded())
             return future
         self._is_used = True
+        if not self._waiting:
+            self._asked_s = self._loop.time()
         if not self._unsent:
             self._loop.call_soon(self._flush)
         self._unsent.append(line)
@@ -71,8 +74,21 @@ class Link(LineProtocol):
     def retire(self) -> None:
         """Close once all that was asked is answered; nothing more is sent."""
         self._is_retired = True
-        if not self._waiting:
+        if not self._is_awaited:
             self.close(ConnectionEnded())
+
+    def give_up(self, silent_s: float) -> None:
+        """Take note that a request had no reply in its time. The node hangs if nothing at all came
+        for `silent_s`, which is longer than the limit of one request may be."""
+        since_s = max(self._heard_s, self._asked_s)
+        is_of_no_use = self._is_retired and not self._is_awaited
+        if is_of_no_use or self._loop.time() - since_s >= silent_s:
+            self.close(TimeoutError())
+
+    @property
+    def _is_awaited(self) -> bool:
+        """Whether a request still waits for its reply."""
+        return any(not future.done() for _, future in self._waiting)
 
     def _ended(self, why: OSError) -> None:
         """Let requests that wait fail with `why`."""
@@ -92,7 +108,7 @@ class Link(LineProtocol):
     # --- asyncio's ------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.heard_s = self._loop.time()
+        self._heard_s = self._loop.time()
         super().connection_made(transport)
 
     def connection_lost(self, error: Exception | None) -> None:
@@ -107,7 +123,7 @@ class Link(LineProtocol):
         self._may_write.set()
 
     def data_received(self, data: bytes) -> None:
-        self.heard_s = self._loop.time()
+        self._heard_s = self._loop.time()
         super().data_received(data)
 
     def _take(self, lines: list[bytes]) -> None:

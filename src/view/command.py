@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import importlib.util
 import sys
 import threading
@@ -57,13 +56,13 @@ def save(members: Mapping[str, Address], access: ClientAccess, path: Path, secon
     Raises:
         ConfigError: the file can't be written.
     """
+    from raftline.kv.line_protocol import ends_within
     from raftline.view.feed import PageFeed
     from raftline.view.page import saved_page
 
     async def watch(feed: PageFeed) -> None:
         task = asyncio.create_task(feed.run())
-        with contextlib.suppress(asyncio.TimeoutError):
-            await asyncio.wait_for(feed.heard(), CONNECT_S)
+        await ends_within(feed.heard(), CONNECT_S)
         await asyncio.sleep(seconds)
         task.cancel()
 

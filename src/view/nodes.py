@@ -15,6 +15,7 @@ from raftline.clients.one_node import Connect, Talk, answer_to
 from raftline.clients.options import ClientAccess
 from raftline.clients.steps import carry_out_awaiting
 from raftline.common.address import Address
+from raftline.kv.line_protocol import ends_within
 from raftline.kv.line_stream import AioNodeShell
 
 CONNECT_S = 10.0
@@ -99,10 +100,12 @@ class Nodes:
 
     async def status(self, name: str) -> dict[str, Any]:
         """Return what a node answers of itself, nothing if it does not answer."""
+        asking = asyncio.ensure_future(self.ask(name, f"{SPEAKER}@status"))
+        if not await ends_within(asking, STATUS_S):
+            return {}
         try:
-            answer = await asyncio.wait_for(self.ask(name, f"{SPEAKER}@status"), STATUS_S)
-            facts: Any = json.loads(answer.partition("STATUS response: ")[2])
-        except (OSError, ValueError, asyncio.TimeoutError):
+            facts: Any = json.loads(asking.result().partition("STATUS response: ")[2])
+        except (OSError, ValueError):
             return {}
         return facts if isinstance(facts, dict) else {}
 

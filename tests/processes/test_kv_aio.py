@@ -17,6 +17,17 @@ from raftline_course.harness.cluster import Cluster
 from raftline_course.harness.processes import DEADLINE_S
 from tests.processes.typed import at
 
+pytestmark = pytest.mark.usefixtures("event_loops", "nothing_from_before")
+
+
+@pytest.fixture
+def nothing_from_before(request: pytest.FixtureRequest) -> None:
+    """Delete what the same test left on the other event loop."""
+    if "nodes" in request.fixturenames:
+        with raftline.connect(at(request.getfixturevalue("nodes"))) as kv:
+            for key in list(kv):
+                del kv[key]
+
 
 def run(work: Coroutine[object, object, None]) -> None:
     """Run it; no task may be left, and no thread but that of the loop's look-ups of names."""
@@ -27,7 +38,7 @@ def run(work: Coroutine[object, object, None]) -> None:
         left = asyncio.all_tasks() - {asyncio.current_task()}
         assert left == set()
         new = [each.name for each in set(threading.enumerate()) - threads]
-        assert [name for name in new if not name.startswith("asyncio_")] == []
+        assert [name for name in new if not name.startswith(("asyncio_", "uvloop_"))] == []
 
     asyncio.run(alone())
 

@@ -64,6 +64,7 @@ def test_the_report_says_what_became_of_the_request() -> None:
     assert str(asked) == f"h port 1 {REPORT}. Ask again, or ask another node."
 
 
+@pytest.mark.usefixtures("event_loops")
 def test_a_link_takes_no_line_without_an_end() -> None:
     async def answered() -> None:
         link, transport = Link(Address("h", 1), "me"), Transport()
@@ -85,6 +86,7 @@ def test_a_link_takes_no_line_without_an_end() -> None:
     asyncio.run(answered())
 
 
+@pytest.mark.usefixtures("event_loops")
 def test_a_watch_takes_no_line_without_an_end() -> None:
     async def read() -> None:
         stream, transport = LineStream(Address("h", 1)), Transport()

@@ -20,6 +20,7 @@ from tests.scripted_node import answer_to_codes
 
 DEADLINE_S = 30.0
 LIMIT_S = 0.8
+pytestmark = pytest.mark.usefixtures("event_loops")
 
 
 class Node:
@@ -101,6 +102,24 @@ def value(text: str) -> str:
     return session(text) or f"GET response: {text.removeprefix('get ')}"
 
 
+def test_a_cancellation_in_the_turn_in_which_a_session_begins_is_kept() -> None:
+    async def run() -> None:
+        async with node() as s1, connected(s1) as kv:
+            first = asyncio.ensure_future(kv.set("first", "1"))
+            begins = (await s1.has(1))[0]
+            second = asyncio.ensure_future(kv.set("second", "2"))
+            await asyncio.sleep(0)  # it waits for the session
+            kv._asker._sessions.when_begun(lambda: second.cancel() and None)
+            s1.answers = lambda text: "SET response: done"
+            s1.answer(begins, "SESSION response: p-7")
+            await first
+            with pytest.raises(asyncio.CancelledError):
+                await second
+            assert not any("second" in line for line in s1.lines)
+
+    asyncio.run(run())
+
+
 def test_many_requests_are_in_flight_on_one_connection() -> None:
     async def run() -> None:
         async with node(session) as s1, connected(s1) as kv:
@@ -172,6 +191,21 @@ def test_a_connection_on_which_nothing_came_is_given_up_for_a_new_one() -> None:
             s1.answers = value
             assert await get == "a"
             assert len(s1.writers) == 2
+
+    asyncio.run(run())
+
+
+def test_a_request_with_a_short_limit_costs_no_other_its_connection() -> None:
+    async def run() -> None:
+        async with node() as s1, connected(s1) as kv:
+            patient = asyncio.ensure_future(kv.get("patient"))
+            line = (await s1.has(1))[0]
+            for _ in range(3):
+                with pytest.raises(raftline.Unreachable):
+                    await kv.within(0.01).get("hasty")
+            s1.answer(line, "GET response: 1")
+            assert await patient == "1"
+            assert len(s1.writers) == 1
 
     asyncio.run(run())
 
