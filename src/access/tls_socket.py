@@ -226,13 +226,26 @@ class TlsSocket(socket.socket):
         if flags & socket.MSG_PEEK:
             self._peeked = self._peeked or self.recv(bufsize, flags & ~socket.MSG_PEEK)
             return self._peeked[:bufsize]
-        buffer = bytearray(bufsize)
-        while True:
-            try:
-                return bytes(buffer[: self.recv_into(buffer, bufsize, flags)])
-            except BlockingIOError:
-                if flags & socket.MSG_DONTWAIT or not self._record_s:
-                    raise
+        buffer, limit_s = bytearray(bufsize), self.gettimeout()
+        until_s = None if limit_s is None else time.monotonic() + limit_s
+        try:
+            while True:
+                try:
+                    return bytes(buffer[: self.recv_into(buffer, bufsize, flags)])
+                except BlockingIOError:
+                    if flags & socket.MSG_DONTWAIT or not self._record_s or limit_s == 0:
+                        raise
+                self._wait_until(until_s)
+        finally:
+            self.settimeout(limit_s)
+
+    def _wait_until(self, until_s: float | None) -> None:
+        """Let the next call of the kernel wait until then. Raises TimeoutError if that is over."""
+        if until_s is not None:
+            left_s = until_s - time.monotonic()
+            if left_s <= 0:
+                raise TimeoutError("timed out")
+            self.settimeout(left_s)
 
     # --- writing: by any thread ------------------------------------------------------------------
 
@@ -256,16 +269,22 @@ class TlsSocket(socket.socket):
             super().sendall(data, flags)
             return
         with self._sending:
+            limit_s = self.gettimeout()
+            until_s = time.monotonic() + limit_s if limit_s else None
             view = memoryview(data).cast("B")
             if self._owes and view:
                 view, self._owes = view[1:], False
-            while True:
-                if not self._push(flags):
-                    raise BlockingIOError
-                if not view:
-                    return
-                self._encrypt(view[:PIECE_BYTES])
-                view = view[PIECE_BYTES:]
+            try:
+                while True:
+                    if not self._push(flags, until_s):
+                        raise BlockingIOError
+                    if not view:
+                        return
+                    self._encrypt(view[:PIECE_BYTES])
+                    view = view[PIECE_BYTES:]
+            finally:
+                if until_s is not None:
+                    self.settimeout(limit_s)
 
     def _encrypt(self, view: memoryview) -> None:
         with self._state:
@@ -276,9 +295,10 @@ class TlsSocket(socket.socket):
                 view = view[tls.write(view) :]
             self._unsent = memoryview(self._leaving.read())
 
-    def _push(self, flags: int) -> bool:
+    def _push(self, flags: int, until_s: float | None = None) -> bool:
         """Send what is encrypted; return whether all was taken."""
         while self._unsent:
+            self._wait_until(until_s)
             try:
                 sent = super().send(self._unsent, flags)
             except BlockingIOError:

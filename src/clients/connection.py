@@ -24,6 +24,7 @@ from raftline.wire.refusals import RequestOutcome
 SAID_AFTER_S = 1.0
 CONNECT_TIMEOUT_S = 2.0  # while other addresses are left to try
 LEAST_ATTEMPT_S = 0.05
+SHARES = (1, 2, math.inf)  # of the first node that keeps a request, of the second, of the others
 ADVICE = {  # to a person at a shell, by the code of a refusal
     "no-login": "Log in: --user USER, or $RAFTLINE_USER.",
     "login-failed": "Look at --user, and at the first line of --password-file.",
@@ -132,8 +133,8 @@ class Deadline:
     """`limit_s` seconds from now; `say` gets one line if the first second brings no answer.
 
     The caller that waits looks at `notice_s`, and calls `notice` when that has come. Both times are
-    by `now`, the monotonic clock. One node may keep a request for `attempt_s`, and no longer than
-    is left of the whole; with `reply_s` for just that time.
+    by `now`, the monotonic clock. The first node may keep a request for `attempt_s`, the second
+    for twice that, and the next ones for all that is left; with `reply_s` for just that time.
     """
 
     def __init__(
@@ -152,6 +153,7 @@ class Deadline:
         self._say = say
         self._attempt_s = attempt_s
         self._reply_s = reply_s
+        self._late = 0  # nodes that kept it for too long
 
     @property
     def now_s(self) -> float:
@@ -166,12 +168,17 @@ class Deadline:
         """The seconds for which the node that is asked now may keep the request."""
         if self._reply_s is not None:
             return self._reply_s
-        return max(LEAST_ATTEMPT_S, min(self._attempt_s, self.left_s))
+        share_s = self._attempt_s * SHARES[min(self._late, len(SHARES) - 1)]
+        return max(LEAST_ATTEMPT_S, min(share_s, self.left_s))
 
     @property
     def connect_s(self) -> float:
-        """The seconds that a connection to it may take."""
-        return max(LEAST_ATTEMPT_S, min(CONNECT_TIMEOUT_S, self.left_s))
+        """The seconds of these that a connection to it may take, with TLS and a login."""
+        return min(CONNECT_TIMEOUT_S, self.attempt_s)
+
+    def was_late(self) -> None:
+        """Record that a node kept the request for its time, and did not answer."""
+        self._late += 1
 
     def notice(self, why: str) -> None:
         """Report, once, why there is no answer yet."""
@@ -288,7 +295,7 @@ class NodeConnection(LineConnection):
         try:
             self.socket.recv(1, socket.MSG_PEEK)
         except BlockingIOError:
-            return True
+            return not getattr(self.socket, "has_more", False)  # a part of a record, over TLS
         except OSError:
             pass
         return False

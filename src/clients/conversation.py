@@ -10,7 +10,6 @@ from functools import partial
 
 from raftline.clients.addresses import Addresses
 from raftline.clients.connection import (
-    CONNECT_TIMEOUT_S,
     ClientError,
     Deadline,
     LoginFailed,
@@ -63,7 +62,7 @@ class Client:
     begun before the first one, so that one whose outcome is unknown is sent again and still
     takes effect once (thesis §6.3). Without `follow` such a write is never sent again.
     `also` are further nodes to try; `on_connect` is called before each connection is made.
-    `attempt_s` is how long one node may keep a request, when following, before another is asked;
+    `attempt_s` is how long the first node may keep a request, when following (`Deadline`);
     `search_s`, how long one is looked for that takes it, if that is not `timeout_s`. `on_wait`
     gets a line, once for each request, when a second has brought no answer. Each connection is
     logged in with `credentials`, else with those of the environment, if there are any. It speaks
@@ -158,10 +157,13 @@ class Client:
             Refused: the command is not one line of text.
         """
         if not self.follow:
-            limits = Deadline(self.timeout_s, self._on_wait, reply_s=self.timeout_s)
+            limits = Deadline(self.timeout_s, self._on_wait)
             line = line_of(self.name, command)
             connection = self._connected_to(self.address, self.timeout_s)
-            return self._exchange(connection, line, command, limits)
+            try:
+                return self._exchange(connection, line, command, limits)
+            except ClientError as error:  # in the words of the whole time
+                raise error._within(self.timeout_s) if error._within else error from None
         deadline = Deadline(
             self.search_s or self.timeout_s,
             self._on_wait,
@@ -211,8 +213,11 @@ class Client:
             self._connected_to(self.address, self.timeout_s)
             return
         failures: list[Unreachable] = []
+        deadline = Deadline(self.timeout_s)
         for _ in self._nodes.known:
-            asked, limit_s = self.address, min(self.timeout_s, CONNECT_TIMEOUT_S)
+            asked, limit_s = self.address, deadline.connect_s
+            if failures and not deadline.left_s:
+                break
             try:
                 connection = self._connected_to(asked, limit_s, self._nodes.besides((asked,)))
             except Unreachable as error:
@@ -252,23 +257,25 @@ class Client:
             if self._connection.address == address and self._connection.is_silent():
                 return self._connection
             self.close()
+        until_s = time.monotonic() + limit_s
         if self._on_connect:
             self._on_connect(address)
         try:
-            self._connection = NodeConnection(address, limit_s, self.tls, self.name, others)
+            connection = NodeConnection(address, limit_s, self.tls, self.name, others)
         except OSError as error:
             raise unreachable(address, error, limit_s) from None
-        if self._on_connect and self._connection.address != address:
-            self._on_connect(self._connection.address)
+        if self._on_connect and connection.address != address:
+            self._on_connect(connection.address)
         if self.credentials is not None:
-            self._log_in(self._connection, self.credentials, limit_s)
-        return self._connection
+            self._log_in(connection, self.credentials, until_s - time.monotonic())
+        self._connection = connection  # not before its login
+        return connection
 
     def _log_in(self, connection: NodeConnection, credentials: Credentials, limit_s: float) -> None:
         try:
             log_in(connection, credentials, self.name, limit_s)
         except BaseException as error:
-            self.close()
+            connection.close()
             if isinstance(error, OSError) and not isinstance(error, ClientError):
                 raise lost("auth", connection.address, error, limit_s) from None
             raise

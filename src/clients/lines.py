@@ -50,9 +50,11 @@ class LineConnection:
         """Connect; without `tls` in plain text. While the node hangs, `others` are tried as well;
         `address` is the one that answered. Raises OSError if it takes above `timeout_s`, or if no
         program listens, or if the TLS handshake fails."""
+        until_s = time.monotonic() + timeout_s
         connection, self.address = dial(Address(host, port), timeout_s, others)
         if tls is not None:
-            connection = _with_tls(connection, tls, self.address.host, timeout_s)
+            left_s = max(LEAST_S, until_s - time.monotonic())
+            connection = _with_tls(connection, tls, self.address.host, left_s)
         self.socket = connection
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.timeout_s = timeout_s

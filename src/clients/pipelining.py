@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 
 from raftline.clients.connection import (
+    LEAST_ATTEMPT_S,
     ClientError,
     LoginFailed,
     NodeConnection,
@@ -152,6 +153,7 @@ class Pipelining:
                 self._resume(request, partial(request.machine.throw, error))
                 return
             request.step = step
+            request.until_s = time.monotonic() + step.limit_s
             self._bytes += len(request.line)
             self._to_send.append(request)
 
@@ -196,7 +198,7 @@ class Pipelining:
         now_s, lines = time.monotonic(), []
         while self._to_send and self._to_send[0].step.address == connection.address:
             request = self._to_send.popleft()
-            request.until_s = now_s + request.step.limit_s
+            request.until_s = max(request.until_s, now_s + LEAST_ATTEMPT_S)
             self._sent.append(request)
             lines.append(request.line)
         try:

@@ -22,7 +22,7 @@ from raftline.wire.refusals import refusal_in
 TIMEOUT_S = 10.0
 LEAST_S = 0.001
 CONNECTIONS_MAX = 64  # of one program, each with a session: a cluster keeps 4,096 of these
-ATTEMPTS = 4  # a node may keep a request for a part of the time, then another is asked
+PARTS = 8  # of the time: for one the first node may keep a request, the second one for two
 
 
 def time_limit(timeout: float) -> float:
@@ -146,7 +146,7 @@ class Clients(NoCopies):
         until_s = time.monotonic() + limit_s
         client = self._take(until_s)
         client.timeout_s = max(until_s - time.monotonic(), LEAST_S)
-        client.attempt_s = client.timeout_s / ATTEMPTS
+        client.attempt_s = client.timeout_s / PARTS
         return client
 
     def _take(self, until_s: float) -> Client:

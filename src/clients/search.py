@@ -67,7 +67,7 @@ class AskNode(NamedTuple):
     address: Address
     sender: str
     command: str
-    limit_s: float  # until it is given up
+    limit_s: float  # until it is given up, the time for a connection included
     connect_s: float  # of these, for a connection
     others: Iterator[Address] = NOBODY
 
@@ -275,6 +275,8 @@ def _ask_one(
         answer = yield _ask(asked, sender, command, deadline, others)
         assert answer is not None, "an AskNode is sent an answer"
         if not isinstance(answer, Connected):
+            if isinstance(answer, ClientError) and answer._within is not None:
+                deadline.was_late()
             return asked, answer
         late.add(asked)
         nodes.turn_to(answer.address, asked)

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 
 from raftline.clients.addresses import Addresses
 from raftline.clients.connection import (
     CONNECT_TIMEOUT_S,
+    LEAST_ATTEMPT_S,
     ClientError,
     Closed,
     Deadline,
@@ -25,7 +27,7 @@ from raftline.clients.connection import (
 from raftline.clients.health import SILENCE_S, ClientHealth
 from raftline.clients.login import Credentials, exchange
 from raftline.clients.pipelining import UNSENT, ends_a_pipeline
-from raftline.clients.pool import ATTEMPTS
+from raftline.clients.pool import PARTS
 from raftline.clients.search import (
     WINDOW,
     Answer,
@@ -90,7 +92,7 @@ class AioAsker:
         """
         self.check_place()
         check_shared(command)
-        deadline = Deadline(timeout_s, attempt_s=timeout_s / ATTEMPTS)
+        deadline = Deadline(timeout_s, attempt_s=timeout_s / PARTS)
         steps = search(self._nodes, self._sessions, self.name, command, deadline)
         return text_of(await carry_out_awaiting(steps, self._do))
 
@@ -102,7 +104,7 @@ class AioAsker:
         self.check_place()
         answers: list[str | ClientError] = [Unreachable(UNSENT) for _ in commands]
         if any(row_of(command).handling.is_numbered for command in commands):
-            deadline = Deadline(timeout_s, attempt_s=timeout_s / ATTEMPTS)
+            deadline = Deadline(timeout_s, attempt_s=timeout_s / PARTS)
             begun = session_with_room(self._nodes, self._sessions, self.name, deadline)
             try:
                 await carry_out_awaiting(begun, self._do)  # else its waiters might overtake
@@ -178,7 +180,7 @@ class AioAsker:
     async def _attempt(self, step: AskNode) -> Answer | Connected:
         """Ask a node."""
         line = line_of(step.sender, step.command)
-        address, link = step.address, self._link
+        address, link, began_s = step.address, self._link, time.monotonic()
         if link is None or not link.is_open or link.address != address:
             limit_s = min(step.limit_s, step.connect_s)
             try:
@@ -189,8 +191,9 @@ class AioAsker:
                 return unreachable(address, error, limit_s)
             if link.address != address:
                 return Connected(link.address)
+        spent_s = time.monotonic() - began_s
         try:
-            return await self._exchange(link, line, step.limit_s)
+            return await self._exchange(link, line, max(LEAST_ATTEMPT_S, step.limit_s - spent_s))
         except NotSent:
             return Unreachable(f"{address.host} port {address.port} reads nothing at present.")
         except OSError as error:
@@ -206,7 +209,7 @@ class AioAsker:
         try:
             return await future
         except TimeoutError:
-            link.give_up(self.timeout_s / ATTEMPTS)
+            link.give_up(2 * self.timeout_s / PARTS)
             raise
         finally:
             timer.cancel()

@@ -37,7 +37,7 @@ from raftline.kv.wait_times import Wait, seconds_to_wait
 
 NOT_HELD = "it is not held by this program"
 POLL_S = 1.0  # between two tries of a claim that can't have a watch
-RELEASE_S = 0.5  # for the release of a lease that was granted in vain
+RELEASE_S = 0.15  # after the wait, for the release of a lease that was granted in vain
 Kind = TypeVar("Kind")
 
 
@@ -436,13 +436,14 @@ class RequestLimits:
         self._now = now
         self._is_answered = False
 
-    def keep(self, steps: Claiming[Kind], least_s: float = LEAST_S) -> Claiming[Kind]:
-        """Carry on these steps. Each request has the time that is left, or `least_s`."""
+    def keep(self, steps: Claiming[Kind], late_s: float = 0.0) -> Claiming[Kind]:
+        """Carry on these steps. Each request has the time that is left until `late_s` after the
+        wait, or a little."""
         try:
             step = next(steps)
             while True:
                 try:
-                    answer = yield self._limited(step, least_s) if isinstance(step, Ask) else step
+                    answer = yield self._limited(step, late_s) if isinstance(step, Ask) else step
                 except BaseException as error:
                     step = steps.throw(error)
                 else:
@@ -452,10 +453,10 @@ class RequestLimits:
             result: Kind = end.value
             return result
 
-    def _limited(self, step: Ask, least_s: float) -> Ask:
+    def _limited(self, step: Ask, late_s: float) -> Ask:
         if self._until_s == math.inf:
             return step
-        limit_s = max(least_s, self._until_s - self._now())
+        limit_s = max(LEAST_S, self._until_s + late_s - self._now())
         return step._replace(limit_s=min(limit_s, self._client.timeout))
 
     def is_over(self, error: ClientError) -> bool:

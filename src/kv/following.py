@@ -6,6 +6,7 @@ schedule of simulated nodes. All of them return each event once, by one `WatchCu
 
 from __future__ import annotations
 
+import math
 import random
 import re
 import time
@@ -17,6 +18,7 @@ from raftline.clients.addresses import MEMBERS, Addresses
 from raftline.clients.connection import (
     CONNECT_TIMEOUT_S,
     ClientError,
+    Deadline,
     NoLeader,
     Unreachable,
     in_words,
@@ -24,7 +26,7 @@ from raftline.clients.connection import (
     unreachable,
 )
 from raftline.clients.one_node import Connect, HangUp, NextLine, NodeStep, Rest, Send
-from raftline.clients.pool import ATTEMPTS
+from raftline.clients.pool import PARTS
 from raftline.clients.search import NodeTurns
 from raftline.clients.tls import tls_trouble
 from raftline.common.address import Address
@@ -38,6 +40,7 @@ from raftline.wire.protocol import ProtocolError, split_sender
 from raftline.wire.refusals import TOO_MANY, code_of, refusal_in, sentence_of
 
 PAUSES_S = (0.05, 1.0)
+LEAST_CONNECT_S = 0.2  # a shorter one would be too short for TLS and a login
 SYNC_ID = "3"  # of the watch that shows how far the log is, on the same connection
 SYNC_KEY = "raftline/sync"  # after the prefix; nothing is there
 _AS_OF = re.compile(r"WATCH response: [0-9]+ keys? as of ([0-9]+)", re.ASCII)
@@ -77,8 +80,7 @@ class WatchMachine(Generic[Data]):
         self._health = addresses.health
         self._now = time.monotonic if now is None else now
         self._open_s = open_s
-        self._attempt_s = open_s / ATTEMPTS  # for one node, until the first has served it
-        self._give_up_s = 0.0
+        self._opening: Deadline | None = None  # until the first node serves it, from its use on
         self._was_served = False
         self._is_open = False
         self._pause_s = PAUSES_S[0]
@@ -102,7 +104,7 @@ class WatchMachine(Generic[Data]):
         while not self.is_closed:
             try:
                 if not self._is_open:
-                    yield from self._connect()
+                    yield from self._connect(until_s)
                 return (yield from self._take(until_s))
             except (OSError, WatchEnded, ClientError) as problem:
                 self._is_open = False
@@ -167,18 +169,19 @@ class WatchMachine(Generic[Data]):
             self._asked = None
             yield Send(line_of(f"{self.name}#{SYNC_ID}", "unwatch"))
 
-    def _connect(self) -> Generator[NodeStep, Any, None]:
-        address = self._nodes.current
-        if not self._was_served and self._open_s > 0:
-            self._give_up_s = self._now() + self._open_s
-            self._open_s = 0.0
+    def _connect(self, until_s: float | None) -> Generator[NodeStep, Any, None]:
+        address, opening = self._nodes.current, self._begin_opening()
+        limit_s = CONNECT_TIMEOUT_S if opening is None else opening.connect_s
+        if until_s is not None:
+            limit_s = min(limit_s, until_s - self._now())
+        limit_s = max(limit_s, LEAST_CONNECT_S)
         try:
             others = self._nodes.besides({address, *self._failed})
-            reached = yield Connect(address, CONNECT_TIMEOUT_S, others)
+            reached = yield Connect(address, limit_s, others)
         except ClientError:
             raise
         except OSError as error:
-            raise unreachable(address, error, CONNECT_TIMEOUT_S) from None
+            raise unreachable(address, error, limit_s) from None
         self._is_open = True
         if reached != address:
             self._nodes.turn_to(reached, address)
@@ -186,9 +189,17 @@ class WatchMachine(Generic[Data]):
         if self._sync is not None:
             self._sync.is_ending = False
         self._liveness = Liveness(self._now(), self._health.silence_s)
+        self._attempt_s = math.inf if opening is None else opening.attempt_s
         self._attempt_until_s = self._now() + self._attempt_s
         yield from self._ask_for_members()  # before any event, so that they are known then
         yield Send(line_of(self.name, self.cursor.command))
+
+    def _begin_opening(self) -> Deadline | None:
+        """Return the time within which a first node has to serve it; None: one did."""
+        if self._opening is None and not self._was_served:
+            attempt_s = self._open_s / PARTS
+            self._opening = Deadline(self._open_s, attempt_s=attempt_s, now=self._now)
+        return self._opening
 
     def _ask_for_members(self) -> Generator[NodeStep, Any, None]:
         if self._nodes.addresses.asks(self._now()):
@@ -196,16 +207,14 @@ class WatchMachine(Generic[Data]):
 
     def _take(self, until_s: float | None) -> Watching:
         liveness = self._liveness
-        due_s = liveness.due_s
-        if not self._was_served:
-            due_s = min(due_s, self._attempt_until_s)
+        due_s = min(liveness.due_s, self._attempt_until_s)
         yield from self._ask_for_members()
         yield from self._ask_to_sync()
         try:
             raw = yield NextLine(due_s if until_s is None else min(due_s, until_s))
         except TimeoutError:
             now_s = self._now()
-            if not self._was_served and now_s >= self._attempt_until_s:
+            if now_s >= self._attempt_until_s:
                 raise TimeoutError(f"no answer within {self._attempt_s:.3g} s") from None
             if liveness.is_dead(now_s):
                 raise WatchEnded("it said nothing for too long") from None
@@ -241,7 +250,7 @@ class WatchMachine(Generic[Data]):
 
     def _served(self, now_s: float) -> None:
         self._liveness.confirmed(now_s)
-        self._was_served = True
+        self._was_served, self._opening, self._attempt_until_s = True, None, math.inf
         self._pause_s = PAUSES_S[0]
         self._failed.clear()
         self._health.served(now_s)
@@ -264,7 +273,10 @@ class WatchMachine(Generic[Data]):
         self._nodes.move_on(self._nodes.current, None)
         now_s, where = self._now(), in_words(self._nodes.known)
         is_hopeless = self._lasting.issuperset(self._nodes.known)
-        if not self._was_served and (now_s >= self._give_up_s or is_hopeless):
+        opening = self._opening
+        if opening is not None and (isinstance(problem, TimeoutError) or _is_late(problem)):
+            opening.was_late()
+        if opening is not None and (is_hopeless or not opening.left_s):
             if self._why_too_many:  # others may be down: this one is there, and refuses
                 raise TooManyWatches(self._why_too_many) from None
             if isinstance(problem, WatchEnded):
@@ -277,6 +289,11 @@ class WatchMachine(Generic[Data]):
         pause_s = self._pause_s
         self._pause_s = min(PAUSES_S[1], 1.5 * pause_s)
         return pause_s
+
+
+def _is_late(problem: Exception) -> bool:
+    """Whether the node did not accept a connection in time."""
+    return isinstance(problem, ClientError) and problem._within is not None
 
 
 def _explained(problem: Exception) -> tuple[str, str, bool]:

@@ -13,7 +13,7 @@ from raftline.clients.login import text_in
 from raftline.clients.one_node import BaseNodeShell, Connect, HangUp, NodeStep, Rest, Send
 from raftline.common.address import Address
 from raftline.kv.asker import take_steps
-from raftline.kv.line_protocol import LineProtocol, reach
+from raftline.kv.line_protocol import LineProtocol, ends_within, reach
 
 LINES_MAX = 1000  # lines not taken yet; beyond, nothing is read, and the node ends the watch
 
@@ -113,8 +113,11 @@ class AioNodeShell(BaseNodeShell):
         if self.over.is_set():
             self.close()
         elif self._credentials is not None:
+            login = asyncio.ensure_future(take_steps(self._credentials, answer_to))
             try:
-                await take_steps(self._credentials, answer_to)
+                if not await ends_within(login, max(0.0, until_s - time.monotonic())):
+                    raise TimeoutError
+                login.result()
             except BaseException:  # the task was cancelled, for example
                 self.close()
                 raise

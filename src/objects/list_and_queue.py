@@ -149,7 +149,8 @@ class ReplicatedQueue(ReplicatedObject):
         waiting = Waiting(block, timeout)
         while True:
             try:
-                self._do("put", item, *([self.maxsize] if self.maxsize > 0 else []))
+                room = [self.maxsize] if self.maxsize > 0 else []
+                self._within_wait(waiting)._do("put", item, *room)
                 return
             except NotDone:
                 if not waiting.pauses():
@@ -164,13 +165,20 @@ class ReplicatedQueue(ReplicatedObject):
         waiting = Waiting(block, timeout)
         while True:
             try:
-                return self._do("take")
+                return self._within_wait(waiting)._do("take")
             except NotDone:
                 while waiting.pauses():
-                    if self.qsize():  # a read adds no entry to the log; an attempt to take does
+                    if self._within_wait(
+                        waiting
+                    ).qsize():  # a read adds no entry to the log; an attempt to take does
                         break
                 else:
                     raise Empty from None
+
+    def _within_wait(self, waiting: Waiting) -> ReplicatedQueue:
+        """Return this queue, to be asked within what is left of a wait."""
+        limit_s = waiting.limit_s(self._timeout)
+        return self if limit_s is None else self.within(limit_s)
 
     def put_nowait(self, item: object) -> None:
         """Add an item at the end, or raise Full."""

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from raftline.kv.lease_timer import LEAST_S
 from raftline.kv.methods import short_traceback
 from raftline.kv.wait_times import end_of_wait
 
@@ -25,7 +26,8 @@ class Waiting:
 
     def __init__(self, block: bool = True, timeout: float | None = None) -> None:
         """Wait at most `timeout` seconds, None: for ever; without `block`, do not wait."""
-        end_s = end_of_wait(timeout, time.monotonic())
+        self._began_s = time.monotonic()
+        end_s = end_of_wait(timeout, self._began_s)
         if timeout is not None and timeout < 0:
             raise ValueError("a timeout is not below 0")
         self._end_s = math.inf if end_s is None else end_s
@@ -48,6 +50,14 @@ class Waiting:
                 return False
             changed.wait(min(PAUSES_S[1], left_s))
         return True
+
+    def limit_s(self, request_s: float | None) -> float | None:
+        """Return the time limit of a request: at most what is left of the wait. `request_s` is its
+        own, which counts alone where there is no wait."""
+        if not self._block or self._end_s in (self._began_s, math.inf):
+            return request_s
+        left_s = max(LEAST_S, self._end_s - time.monotonic())
+        return left_s if request_s is None else min(left_s, request_s)
 
     def _left_s(self) -> float:
         if not self._block or given_up().is_set():

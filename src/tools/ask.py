@@ -16,7 +16,7 @@ from raftline.client import Explain, ReplyPrinter, add_forms, answer_one, comman
 from raftline.clients.connection import ClientError, say_waiting
 from raftline.clients.conversation import Client
 from raftline.clients.options import ClientAccess, access_of, add_asking_options
-from raftline.clients.pool import ATTEMPTS, TIMEOUT_S
+from raftline.clients.pool import PARTS, TIMEOUT_S
 from raftline.clients.search import error_of
 from raftline.clients.streams import run_client
 from raftline.clients.where import named_nodes
@@ -64,7 +64,7 @@ def main(verb: str, arguments: Sequence[str]) -> int:
         options.timeout,
         follow=True,
         also=others,
-        attempt_s=options.timeout / ATTEMPTS if others else None,
+        attempt_s=options.timeout / PARTS if others else None,
         on_wait=None if options.quiet else say_waiting,
         credentials=access.credentials,
         tls=access.tls,

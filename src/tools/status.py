@@ -28,7 +28,7 @@ from raftline.clients.conversation import Client
 from raftline.clients.lines import ConnectionEnded, TooLong
 from raftline.clients.one_node import NodeShell, Talk, one_answer
 from raftline.clients.options import ClientAccess
-from raftline.clients.pool import ATTEMPTS
+from raftline.clients.pool import PARTS
 from raftline.clients.search import error_of
 from raftline.clients.steps import carry_out
 from raftline.clients.tls import BAD_CERTIFICATE, NO_TLS, REFUSED_HERE, tls_trouble
@@ -224,7 +224,7 @@ def client_of(
         follow=True,
         also=others,
         search_s=search_s,
-        attempt_s=timeout_s / ATTEMPTS if others and search_s is None else None,
+        attempt_s=timeout_s / PARTS if others and search_s is None else None,
         on_wait=say_waiting,
         credentials=access.credentials,
         tls=access.tls,

@@ -13,7 +13,7 @@ import pytest
 
 import raftline
 import raftline.aio
-from raftline.clients import connection, conversation, dialing
+from raftline.clients import connection, dialing
 from raftline.clients.conversation import Client
 from raftline.clients.lines import ConnectionEnded
 from raftline.common.address import Address
@@ -178,7 +178,7 @@ def by_client(at: str) -> list[str | None]:
 def test_a_node_that_hangs_holds_up_no_other(
     ask: Callable[[str], list[str | None]], port: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in (connection, conversation, asker):  # alone it would have all the time
+    for module in (connection, asker):  # alone it would have all the time
         monkeypatch.setattr(module, "CONNECT_TIMEOUT_S", DEADLINE_S)
     with hanging(port), node(SERVES, port, "5"):
         assert ask(f"{HANGS}:{port},{REFUSES}:{port},{SERVES}:{port}") == ["5"]

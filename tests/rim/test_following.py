@@ -171,12 +171,12 @@ def test_a_watch_leaves_a_first_node_that_hangs_within_its_time() -> None:
     opened = itertools.count()
     world = World(lambda _: [words.begins(1, 5), words.has(5, "a", "1")] if next(opened) else [])
     assert world.values(1) == ["1"]
-    assert 2.5 <= world.now_s < 6
+    assert 1.25 <= world.now_s < 4
     assert len(set(world.opened)) == 2
     world = World(lambda _: [])
-    with pytest.raises(Unreachable, match=r"nobody serves it at .* no answer within 2\.5 s"):
+    with pytest.raises(Unreachable, match=r"nobody serves it at .* no answer within [0-9.]+ s"):
         world.values(1)
-    assert 10 <= world.now_s <= 14
+    assert 10 <= world.now_s <= 11
 
 
 def test_a_watch_that_no_node_serves_suspends_its_client_until_one_does() -> None:

@@ -21,6 +21,7 @@ from typing import Any, TypeVar
 
 from raftline.clients.connection import ClientError, Deadline
 from raftline.clients.one_node import Connect, HangUp, NextLine, NodeStep, Rest, Send
+from raftline.clients.pool import PARTS
 from raftline.clients.search import NodeTurns, search, text_of
 from raftline.clients.steps import carry_out_awaiting
 from raftline.kv.calls import CALLS, Ask, Call, Steps
@@ -41,7 +42,7 @@ from tests.virtual.history import History
 from tests.virtual.host import Host
 from tests.virtual.lockchecks import BY_HAND, NAMES, CallersInTurn, LockCheck
 from tests.virtual.plan import Plan
-from tests.virtual.searchers import ATTEMPTS, LATE_S, Attempt, Searcher
+from tests.virtual.searchers import LATE_S, Attempt, Searcher
 from tests.virtual.searchers import Call as SearchCall
 from tests.virtual.watchlines import LinesHeard
 from tests.virtual.world import World
@@ -447,7 +448,7 @@ class Locker(Searcher):
 
     async def ask(self, call: Call[Result], limit_s: float | None) -> Result:
         limit_s = self.limit_s if limit_s is None else limit_s
-        deadline = Deadline(limit_s, attempt_s=limit_s / ATTEMPTS, now=self.now_s)
+        deadline = Deadline(limit_s, attempt_s=limit_s / PARTS, now=self.now_s)
         steps = search(self._nodes, self._sessions, self.name, call.command, deadline)
         until_ms = self.world.now_ms + 1000 * limit_s
         latest_ms = until_ms + 3000 * LATE_S * (len(self._hosts) + 1)

@@ -23,6 +23,7 @@ from raftline.clients.connection import (
     unreachable,
 )
 from raftline.clients.dialing import NEXT_S
+from raftline.clients.pool import PARTS
 from raftline.clients.search import (
     AskNode,
     AwaitSession,
@@ -50,7 +51,6 @@ PORT = 1  # of each node, as it names its leader
 AT_ONCE = 3
 VERBS: tuple[Verb, ...] = ("get", "get", "set", "set", "cas", "incr", "incr", "delete")
 WAYS = ("index", "lease", "ask")
-ATTEMPTS = 4
 # A search asks each node at least once, for so long, in three goes: session, write, once more.
 LATE_S = LEAST_ATTEMPT_S
 
@@ -150,7 +150,7 @@ class Searcher:
             self, verb, key, value, world.tick(), False, "index", old if verb == "cas" else None
         )
         limit_s = self._plan.options.election_timeout_ms * world.pick((1, 3, 10, 30)) / 1000
-        deadline = Deadline(limit_s, attempt_s=limit_s / ATTEMPTS, now=self._now_s)
+        deadline = Deadline(limit_s, attempt_s=limit_s / PARTS, now=self._now_s)
         steps = search(self._nodes, self._sessions, self.name, request.command, deadline)
         until_ms = world.now_ms + 1000 * limit_s
         latest_ms = until_ms + 3000 * LATE_S * (len(self._hosts) + 1)
