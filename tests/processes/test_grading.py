@@ -13,9 +13,10 @@ from pathlib import Path
 
 import pytest
 
+from raftline.view.collected import Collector
 from raftline_course.grading import bugs, cheats, handin, judging, sandbox, selftest, servers
 from raftline_course.grading import grade as grading
-from raftline_course.grading.handin import read
+from raftline_course.grading.handin import HandIn, details, read
 from raftline_course.grading.judging import Marks, marks_of
 from raftline_course.grading.milestones import LAB, MILESTONES, POINTS, Milestone
 from raftline_course.grading.runs import Stage, run_named, schedule_of, schedules_of
@@ -396,6 +397,32 @@ def test_the_first_failure_is_drawn(folder: Path, tmp_path: Path) -> None:
     assert "so it is committed" not in page
     assert "src/raft/{" not in page.partition('id="saved">')[2]
     assert '"replication.advance_commit"' not in page  # it is no function of the hand-in
+
+
+def test_a_picture_that_cannot_be_drawn_is_an_error(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As in a handout that lacks a function which only the observer of a run calls."""
+
+    def lacking(self: Collector, step: object) -> None:
+        raise NotImplementedError("a rule for you to write")
+
+    monkeypatch.setattr(Collector, "take", lacking)
+    (tmp_path / "mine").mkdir()
+    code = "Node._commit = lambda self: setattr(self, 'commit_index', self.log.last_index)"
+    for path, text in hostile(code).items():
+        (tmp_path / "mine" / path).write_text(text, encoding="utf-8")
+    only = ["--only", "04-a-majority-commits", "--pictures", str(tmp_path / "pictures")]
+    assert grading.main([str(tmp_path / "mine"), *only]) == 1
+    printed = capsys.readouterr().out
+    assert "[!] no picture: when the run was repeated to draw it, " in printed
+    assert "a rule for you to write" in printed
+    assert not (tmp_path / "pictures").exists()
+    found = marks_of(
+        hostile(code), MILESTONES[3], schedules=0, picture=tmp_path / "pictures" / "4.html"
+    )
+    row = (HandIn("ann", {}), [found])
+    assert "    [!] no picture: when the run was repeated to draw it, " in "\n".join(details([row]))
 
 
 def test_a_teacher_gets_a_csv_and_a_page_for_each_hand_in(folder: Path, tmp_path: Path) -> None:

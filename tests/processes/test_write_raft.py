@@ -23,7 +23,8 @@ GIVEN = {
     "__init__", "change", "effects", "entries", "inputs", "levels", "log", "membership",
     "messages", "progress", "roles", "spelling", "view",
 }  # fmt: skip
-KEPT = ("compaction_index", "held_by_followers")  # the world asks for these
+# The world asks for these, and the picture.
+KEPT = ("compaction_index", "held_by_followers", "lease_until_ms")
 
 
 @pytest.fixture(scope="module")
@@ -83,6 +84,32 @@ def test_a_handout_grades_by_itself(made: Path) -> None:
 
     assert graded(made / "labs" / "write-raft" / "skeleton") == ["skeleton", "0", "0", "0"]
     assert graded(LAB / "answers") == ["answers", "10", "10", "20"]
+
+
+@pytest.mark.parametrize(
+    "asked", [["--milestone", "4", "--schedules", "1"], ["--only", "04-a-majority-commits"]]
+)
+def test_a_handout_draws_the_first_failure(made: Path, tmp_path: Path, asked: list[str]) -> None:
+    files = dict(read(LAB / "answers").files)
+    files["raft.py"] += (
+        "\nNode._commit = lambda self: setattr(self, 'commit_index', self.log.last_index)\n"
+    )
+    (tmp_path / "mine").mkdir()
+    for name, text in files.items():
+        (tmp_path / "mine" / name).write_text(text, encoding="utf-8")
+    command = [sys.executable, "-I", "labs/write-raft/grade.py", str(tmp_path / "mine"), *asked]
+    done = subprocess.run(
+        [*command, "--pictures", str(tmp_path / "pictures")],
+        cwd=made,
+        capture_output=True,
+        text=True,
+        timeout=280,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (int("--only" in asked), "")
+    (drawn,) = (tmp_path / "pictures").rglob("*.html")
+    assert f"picture: {drawn}" in done.stdout
+    assert "no majority" in drawn.read_text("utf-8")
 
 
 @pytest.mark.parametrize("milestone", MILESTONES, ids=lambda one: str(one.number))

@@ -2,8 +2,9 @@
 
 FOLDER holds raft.py, or a folder with raft.py for each student. A hand-in runs in a process that
 can only compute: it opens no file, starts nothing and has no network. --only RUN --trace shows one
-run, with all that the hand-in prints. Exit status: 0 graded, 1 the run of --only failed, 2 a
-mistyped option, no hand-in there, or a machine that does not lock a hand-in in.
+run, with all that the hand-in prints. Exit status: 0 graded, 1 the run of --only failed or a
+picture could not be drawn, 2 a mistyped option, no hand-in there, or a machine that does not lock
+a hand-in in.
 """
 
 from __future__ import annotations
@@ -133,7 +134,7 @@ def main(given: Sequence[str] | None = None) -> int:
         )
         return 2
     write(rows, numbers, typed)
-    return 0
+    return int(any(each.picture_error for _, marks in rows for each in marks))
 
 
 def _nothing_done(why: str) -> int:
@@ -157,6 +158,8 @@ def do_one(one: HandIn, typed: argparse.Namespace) -> int:
     print(f"FAILED: {marks.first_failure}")
     if marks.picture:
         print(f"picture: {marks.picture}")
+    if marks.picture_error:
+        print(f"[!] no picture: {marks.picture_error}")
     return 1
 
 

@@ -112,4 +112,6 @@ def details(rows: Sequence[tuple[HandIn, Sequence[Marks]]]) -> list[str]:
             lines.append(f"    {each.first_failure}")
             if each.picture:
                 lines.append(f"    picture: {each.picture}")
+            if each.picture_error:
+                lines.append(f"    [!] no picture: {each.picture_error}")
     return lines

@@ -31,6 +31,7 @@ class Marks:
     schedules: int = 0
     first_failure: str = ""  # which run, and the sentence
     picture: str = ""
+    picture_error: str = ""  # why the first failure was not drawn
     failures: list[str] = field(default_factory=list)  # of transcripts, one line each
 
     def as_json(self) -> dict[str, object]:
@@ -135,8 +136,11 @@ class Judge:
         if self._picture is None or run is None:
             return
         collector = Collector(one_clock=True, names_places=False)
-        self.error_of(run, Stage(collector))
-        if collector.count:
+        again = self.error_of(run, Stage(collector))
+        how = f"{run.text}: {reason_of(again)}" if again is not None else "it passed"
+        if how != text:
+            marks.picture_error = f"when the run was repeated to draw it, {how}"
+        elif collector.count:
             collector.fail(text)
             self._picture.parent.mkdir(parents=True, exist_ok=True)
             page = collector.page(f"milestone {self._marks.milestone}")
