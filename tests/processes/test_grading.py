@@ -50,6 +50,25 @@ def test_the_model_solution_gets_all_points(number: int, schedules: int) -> None
     assert (found.points, found.failures) == (POINTS, [])
 
 
+@pytest.mark.parametrize("number", range(1, len(MILESTONES) + 1))
+def test_the_rules_up_to_a_milestone_are_enough_for_it(number: int) -> None:
+    """A student writes one milestone after the other, beginning with the skeleton."""
+    found = marks(cheats.cut_down(number), number, 3)
+    assert (found.points, found.failures) == (POINTS, [])
+
+
+@pytest.mark.parametrize("number", range(2, len(MILESTONES) + 1))
+def test_the_rules_before_a_milestone_are_not_enough_for_it(number: int) -> None:
+    assert marks(cheats.cut_down(number - 1), number, 0).points < POINTS
+
+
+def test_a_leader_that_refuses_each_read_is_told_so_without_a_loop() -> None:
+    code = "Node._read = lambda self, tokens: self._out.refused.extend(tokens)"
+    found = marks(hostile(code), 9, 5)
+    assert not [one for one in found.failures if "endless loop" in one]
+    assert [one for one in found.failures if "the cluster does not" in one]
+
+
 @pytest.mark.parametrize(("number", "schedules"), [(8, 1), (11, 1), (12, 3)])
 def test_raftline_itself_gets_all_points(number: int, schedules: int) -> None:
     found = marks(bugs.hand_in(0), number, schedules)

@@ -88,7 +88,7 @@ class Client(OneAtATime):
         if verb == "append":  # also where an earlier one may have been done: another piece
             self._written += 1
             value = f" {self.name}.{self._written}{world.pick(ODD_ENDS)}{END}"
-        in_log = verb != "get" or world.chance(0.05)
+        in_log = verb != "get" or world.chance(self._plan.logged_reads)
         how = self._way if self._way is not None else world.pick(WAYS)
         request = ClientRequest(self, verb, key, value, world.tick(), in_log, how, old)
         if self._numbers and verb not in ("get", "session"):

@@ -102,6 +102,7 @@ class Plan:
     lockers: int = 0  # programs that take locks; with any the cluster is at level 2
     queued_bytes: int = QUEUED_BYTES  # of requests that wait
     waiting_max: int = WAITING_MAX  # steps that may wait for a disk
+    logged_reads: float = 0.05  # the share of gets that become entries
     pause_ms: int = 5  # the longest, after each piece of a snapshot or a log that is begun anew
 
     @property

@@ -7,7 +7,7 @@ crash. A mistake is one that students make often.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from raftline_course.grading.handin import read
@@ -31,14 +31,23 @@ class Cheat:
         Raises:
             LookupError: the model solution has changed, so that an edit does not fit.
         """
-        files = dict(read(LAB / "answers").files)
-        text = files["raft.py"]
-        for old, new in self.edits:
-            if text.count(old) != 1:
-                raise LookupError(f"{self.name}: {old!r} is {text.count(old)} times in the model")
-            text = text.replace(old, new)
-        files["raft.py"] = text + self.after
-        return files
+        files = edited(self.name, self.edits)
+        return {**files, "raft.py": files["raft.py"] + self.after}
+
+
+def edited(name: str, edits: Sequence[Edit]) -> Mapping[str, str]:
+    """Return the files of the model solution with these edits.
+
+    Raises:
+        LookupError: the model solution has changed, so that an edit does not fit.
+    """
+    files = dict(read(LAB / "answers").files)
+    text = files["raft.py"]
+    for old, new in edits:
+        if text.count(old) != 1:
+            raise LookupError(f"{name}: {old!r} is {text.count(old)} times in the model")
+        text = text.replace(old, new)
+    return {**files, "raft.py": text}
 
 
 _OWN_TERM = "if index > self.commit_index and self.log.term_at(index) == self.term:  # [7]"
@@ -47,6 +56,20 @@ _KNOWN = (
     "        self._wait_for_leader()\n\n    # --- what the world asks",
     "        ALL[self.name] = self\n        self._wait_for_leader()\n\n"
     "    # --- what the world asks",
+)
+_BETTER_LOG = (
+    "            and (message.last_term, message.last_index)\n"
+    "            >= (self.log.last_term, self.log.last_index)  # [3] the better log (§5.4.1)\n"
+)
+_CUTS_ALWAYS = (
+    "        for entry in message.entries:\n            if entry.index <= log.base_index or",
+    "        if log.last_index > max(message.prev_index, log.base_index):\n"
+    "            self._cut_after(max(message.prev_index, log.base_index))\n"
+    "        for entry in message.entries:\n            if entry.index <= log.base_index or",
+)
+_LEADS_ON = (
+    "            self._check_quorum()\n",
+    "            self._leading.quorum_at_ms = self._now_ms + 500\n",
 )
 _NEVER_WAITS = (
     "        self._heard_leader_ms = self._now_ms\n        self._wait_for_leader()\n",
@@ -137,24 +160,9 @@ MISTAKES = (
     ),
     Cheat(
         "the longer log wins", 3,
-        (
-            ("            and (message.last_term, message.last_index)\n"
-             "            >= (self.log.last_term, self.log.last_index)  # [3] the better log "
-             "(§5.4.1)\n",
-             "            and message.last_index >= self.log.last_index\n"),
-        ),
+        ((_BETTER_LOG, "            and message.last_index >= self.log.last_index\n"),),
     ),
-    Cheat(
-        "the log is cut at each message", 6,
-        (
-            ("        for entry in message.entries:\n            if entry.index <= log.base_index "
-             "or",
-             "        if log.last_index > max(message.prev_index, log.base_index):\n"
-             "            self._cut_after(max(message.prev_index, log.base_index))\n"
-             "        for entry in message.entries:\n            if entry.index <= log.base_index "
-             "or"),
-        ),
-    ),
+    Cheat("the log is cut at each message", 6, (_CUTS_ALWAYS,)),
     Cheat(
         "an earlier term's entry is committed by counting", 7,
         ((_OWN_TERM, "if index > self.commit_index:"),),
@@ -176,9 +184,54 @@ MISTAKES = (
         (("            self._send_to_all()  # [9] a round that confirms that this server still "
           "leads\n", ""),),
     ),
-    Cheat(
-        "a leader without a majority leads on", 10,
-        (("            self._check_quorum()\n", "            self._leading.quorum_at_ms = "
-          "self._now_ms + 500\n"),),
-    ),
+    Cheat("a leader without a majority leads on", 10, (_LEADS_ON,)),
 )  # fmt: skip
+
+# What the model solution lacks as long as the rules of a milestone are not written.
+UNWRITTEN: Mapping[int, tuple[Edit, ...]] = {
+    2: (("        is_vote = isinstance(message, RequestVote)\n", "        return\n"),),
+    3: ((_BETTER_LOG, ""),),
+    4: (
+        ("        log = self.log\n        match_index =",
+         "        return\n        log = self.log\n        match_index ="),
+    ),
+    5: (
+        (" or (\n            message.prev_index >= log.base_index\n            and log.term_at("
+         "message.prev_index) != message.prev_term\n        ):\n", ":\n"),
+        ("                self._cut_after(entry.index - 1)\n", "                continue\n"),
+    ),
+    6: (_CUTS_ALWAYS,),
+    7: ((_OWN_TERM, "if index > self.commit_index:"),),
+    8: (
+        ("            not self._lost\n            and message.term", "            message.term"),
+        ("        if self._lost or not self._may_stand():\n",
+         "        if not self._may_stand():\n"),
+        ("                follower.match_index = min(follower.match_index, message.index)\n", ""),
+    ),
+    9: (
+        ("            self._leading.waiting += tokens\n",
+         "            self._out.refused += tokens\n"),
+    ),
+    10: (_LEADS_ON,),
+    11: (
+        ("        if snapshot is None:\n", "        if True:\n"),
+        ("        snapshot = message.snapshot\n        if snapshot.index <=",
+         "        return\n        snapshot = message.snapshot\n        if snapshot.index <="),
+    ),
+    12: (
+        ("        if is_vote and (message.pre_vote or self._hears_leader()):\n",
+         "        if is_vote and message.pre_vote:\n"),
+        ("        leading = self._leading\n        try:\n",
+         "        leading = None\n        try:\n"),
+    ),
+}  # fmt: skip
+
+
+def cut_down(number: int) -> Mapping[str, str]:
+    """Return the model solution with the rules of the milestones up to this one alone."""
+    edits: list[Edit] = []
+    for milestone, unwritten in UNWRITTEN.items():
+        is_cut_anyhow = milestone == 6 and number < 5  # nothing is cut before milestone 5
+        if milestone > number and not is_cut_anyhow:
+            edits += unwritten
+    return edited(f"milestone {number}", edits)

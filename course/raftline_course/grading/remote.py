@@ -44,6 +44,7 @@ class RemoteNode:
         self.wake_at_ms = 0
         self._timeout_ms = state.pick_timeout_ms()
         self._tokens: dict[int, Any] = {}
+        self._refused: list[Any] = []  # reads that a leader refused, until time passes
         self._number = 0
         options = {name: getattr(state.options, name) for name in OPTIONS}
         given = {**codec.encode(start), "options": options}
@@ -63,7 +64,7 @@ class RemoteNode:
     def step(self, taken: inputs.Input, now_ms: int) -> Effects:
         """Let the core take an input; return what it asks for, once it fits the state."""
         state = self._state
-        state.now_ms = max(now_ms, state.now_ms)
+        passed, state.now_ms = now_ms > state.now_ms, max(now_ms, state.now_ms)
         if isinstance(taken, LEFT_OUT):
             return Effects()
         if isinstance(taken, inputs.Applied):
@@ -79,6 +80,7 @@ class RemoteNode:
         self._take_report(answer)
         state.confirmed_reads += effects.reads
         effects.reads = self._served()
+        effects.refused = self._let_go(effects.refused, passed)
         return self._observed(taken, effects)
 
     def _observed(self, taken: inputs.Input, effects: Effects) -> Effects:
@@ -92,6 +94,18 @@ class RemoteNode:
         while waiting and waiting[0].index <= self._state.applied:
             served.append(waiting.popleft())
         return served
+
+    def _let_go(self, refused: list[Any], passed: bool) -> list[Any]:
+        """Return the refused reads that may be asked again. A node asks its leader at once, so what
+        a leader refuses waits until time has passed."""
+        if self._state.leading is None or passed:
+            held, self._refused = self._refused, []
+        else:
+            held = []
+        if self._state.leading is None:
+            return held + refused
+        self._refused += refused
+        return held
 
     def _ask(self, question: dict[str, Any], now_ms: int) -> dict[str, Any]:
         asked = {"node": self._state.name, "now": now_ms, "timeout": self._timeout_ms, **question}

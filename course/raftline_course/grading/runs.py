@@ -136,4 +136,6 @@ def _faults(
         stage.collector,
         stage.say,
         quorum_check=milestone.quorum_check,
+        replicates=milestone.replicates,
+        in_order=milestone.in_order,
     )

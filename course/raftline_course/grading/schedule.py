@@ -43,8 +43,12 @@ class Schedule:
         say: Print | None = None,
         *,
         quorum_check: bool = False,
+        replicates: bool = True,
+        in_order: bool = False,
     ) -> None:
         self.plan = plan
+        self._replicates, self._in_order = replicates, in_order
+        self._under_way: dict[tuple[str, str], list[Message]] = {}
         self.world = World(random.Random(seed), say)
         names = [f"s{number}" for number in range(1, plan.nodes + plan.spares + 1)]
         addresses = {name: f"localhost:{port}" for port, name in enumerate(names, start=10000)}
@@ -60,7 +64,7 @@ class Schedule:
                 name,
                 members if name in members else {},
                 invariants,
-                self.network.send,
+                self._send,
                 Disk(self.world, name),
             )
             for name in names
@@ -79,9 +83,22 @@ class Schedule:
     def _client(self, name: str) -> Client:
         return Client(self.world, self.plan, name, list(self.hosts.values()), self.history)
 
+    def _send(self, message: Message) -> bool:
+        is_sent = self.network.send(message)
+        if is_sent and self._in_order:
+            self._under_way.setdefault((message.sender, message.to), []).append(message)
+        return is_sent
+
     def _deliver(self, message: Message) -> None:
-        if message.to in self.hosts:
-            self.hosts[message.to].hear(message)
+        """Deliver a message; if the links keep the order, those that were sent before it first."""
+        arrived = [message]
+        if self._in_order:
+            sent = self._under_way[message.sender, message.to]
+            end = sent.index(message) + 1 if message in sent else 0
+            arrived, sent[:end] = sent[:end], []
+        for one in arrived:
+            if one.to in self.hosts:
+                self.hosts[one.to].hear(one)
 
     def trouble(self, timeouts: int) -> None:
         """Start all, and let faults happen for `timeouts` election timeouts."""
@@ -99,12 +116,16 @@ class Schedule:
             self._until("elect a leader", lambda: bool(leaders(self.hosts.values())), within_ms)
 
     def heal(self) -> None:
-        """End all faults; the cluster must elect, serve, and agree in the end (liveness)."""
+        """End all faults; the cluster must elect, serve, and agree in the end (liveness). If no
+        entry reaches a follower yet, it must elect."""
         self.world.tell("act", "> heal everything")
         if self.faults is not None:
             self.faults.stop()
         self.network.calm_down()
         self.operator.stop()
+        if not self._replicates:
+            self._until("elect a leader", self._is_led)
+            return
         if self.clients:
             served = len(self.history) + 3 * len(self.clients)
             self._until("serve its clients", lambda: len(self.history) >= served)
@@ -132,6 +153,14 @@ class Schedule:
             if not view.membership.is_joint:
                 return [self.hosts[name] for name in view.membership.names]
         return []
+
+    def _is_led(self) -> bool:
+        """Whether one server leads, and all others follow it."""
+        views = [host.view for host in self.hosts.values()]
+        found = [view.name for _, view in leaders(self.hosts.values())]
+        return len(found) == 1 and all(
+            view is not None and view.leader == found[0] for view in views
+        )
 
     def _has_answered_reads(self) -> bool:
         return not any(host.requests.reading for host in self._members())
@@ -174,6 +203,7 @@ def plan_of(seed: int, nodes: int, faults: tuple[str, ...], given: Mapping[str, 
         "session_window": 128, "restarts_differ": 0, "late_starts": 0, "by_hand": 0,
         "nonmember_every_ms": 0, "said_new": 0, "dealers": 0, "holders": 0, "clients": 3,
         "faults": list(drawn.faults) if faults else [], "apply_max": 4096,
+        "logged_reads": 1,  # milestone 9 is the first one that serves a read without an entry
         "fault_every_ms": timeout_ms * chance.choice([1, 2, 4]), "think_ms": (30, 100),
     }  # fmt: skip
     picked = {**calm, **given}
@@ -193,13 +223,24 @@ def run(
     say: Print | None = None,
     *,
     quorum_check: bool = False,
+    replicates: bool = True,
+    in_order: bool = False,
 ) -> None:
     """Run a schedule: faults for `timeouts` election timeouts, then heal everything and judge.
 
     Raises:
         Exception: an invariant broke, the healed cluster did not serve, or the history is wrong.
     """
-    schedule = Schedule(seed, plan, servers, collector, say, quorum_check=quorum_check)
+    schedule = Schedule(
+        seed,
+        plan,
+        servers,
+        collector,
+        say,
+        quorum_check=quorum_check,
+        replicates=replicates,
+        in_order=in_order,
+    )
     schedule.trouble(timeouts)
     schedule.heal()
     schedule.judge()

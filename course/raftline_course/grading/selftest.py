@@ -1,9 +1,11 @@
-"""The grader's own test: the model solution and raftline get all points, and each of the bugs,
-cheats and mistakes loses its milestone by schedules alone.
+"""The grader's own test: the model solution and raftline get all points, the model solution cut
+down to the rules up to a milestone gets all points of it, and each of the bugs, cheats and mistakes
+loses its milestone by schedules alone.
 
-`python3 -m raftline_course.grading.selftest [NAME …]`: `model`, `raftline`, `bugs`, `cheats` or
-numbers of bugs; all without one. `table` grades each bug and cheat in every milestone, twenty
-schedules each, and prints the page's table. Exit status: 0 as it should be, 1 not so.
+`python3 -m raftline_course.grading.selftest [NAME …]`: `model`, `raftline`, `parts`, `bugs`,
+`cheats` or numbers of bugs; all without one. `table` grades each bug and cheat in every
+milestone, twenty schedules each, and prints the page's table. Exit status: 0 as it should be, 1
+not so.
 """
 
 from __future__ import annotations
@@ -14,10 +16,10 @@ from dataclasses import dataclass
 
 from labs.checking import end_with
 from raftline_course.grading import bugs
-from raftline_course.grading.cheats import CHEATS, MISTAKES
+from raftline_course.grading.cheats import CHEATS, MISTAKES, cut_down
 from raftline_course.grading.handin import read
 from raftline_course.grading.judging import Marks, first_lost, marks_of
-from raftline_course.grading.milestones import LAB, MILESTONES, POINTS
+from raftline_course.grading.milestones import LAB, MILESTONES, POINTS, Milestone
 
 FEW = 20  # schedules of a bug or a cheat: a fifth of what a hand-in gets
 
@@ -47,10 +49,12 @@ def line_about(name: str, marks: Marks) -> str:
     return f"{name:12} milestone {marks.milestone:2}: {marks.points:2} of {POINTS}, {runs}"
 
 
-def gets_all(name: str, files: Mapping[str, str]) -> bool:
-    """Grade all milestones; return whether all points were given."""
+def gets_all(
+    name: str, files: Mapping[str, str], milestones: Sequence[Milestone] = MILESTONES
+) -> bool:
+    """Grade these milestones; return whether all points were given."""
     good = True
-    for milestone in MILESTONES:
+    for milestone in milestones:
         marks = marks_of(files, milestone)
         good = good and marks.points == POINTS
         print(("ok     " if marks.points == POINTS else "FAILED ") + line_about(name, marks))
@@ -85,7 +89,7 @@ def table() -> str:
 
 def main(names: Sequence[str] = ()) -> int:
     """Test what was named, or all; return the exit status."""
-    names = names or sys.argv[1:] or ["model", "raftline", "bugs", "cheats"]
+    names = names or sys.argv[1:] or ["model", "raftline", "parts", "bugs", "cheats"]
     if "table" in names:
         print(table())
         return 0
@@ -94,6 +98,9 @@ def main(names: Sequence[str] = ()) -> int:
         good &= gets_all("model", read(LAB / "answers").files)
     if "raftline" in names:
         good &= gets_all("raftline", bugs.hand_in(0))
+    for milestone in MILESTONES if "parts" in names else ():
+        part = cut_down(milestone.number)
+        good &= gets_all(f"rules 1-{milestone.number}", part, [milestone])
     for one in faulty_ones():
         kind, _, number = one.name.partition(" ")
         is_bug = kind == "bug"
