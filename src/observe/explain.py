@@ -25,6 +25,11 @@ _TIME = (
         "§5.2", "election.start_election", Topic.LEAD,
     ),
     Rule(
+        lambda step: step.after.role == "candidate" and step.before.role != "pre-candidate",
+        lambda step: f"my election timer has run out, so I stand in term {step.after.term}",
+        "§5.2", "election.start_election",
+    ),
+    Rule(
         lambda step: step.after.role == "candidate",
         lambda step: f"nobody answered in time, so I stand in term {step.after.term}",
         "§5.2", "election.on_silence",

@@ -25,9 +25,25 @@ def _reply(step: Step) -> RequestVoteReply:
 
 
 def _reason(step: Step) -> str:
-    """Return why this server denied its vote."""
+    """Return why this server denied its vote, "" if it did not."""
     answer = step.answer
-    return answer.reason if isinstance(answer, RequestVoteReply) else ""
+    if not isinstance(answer, RequestVoteReply) or answer.granted:
+        return ""
+    return answer.reason or _reason_by_the_rules(step)
+
+
+def _reason_by_the_rules(step: Step) -> str:
+    """Return why a vote is denied whose answer names no reason, as those of lab 7."""
+    asked, before = _asked(step), step.before
+    if asked.term < before.term:
+        return f"term {asked.term} is over, I am in term {before.term}"
+    if not before.has_memory:
+        return "I lost files, so I have no vote"
+    if (asked.last_term, asked.last_index) < (before.last_term, before.last_index):
+        return NOT_UP_TO_DATE
+    if asked.term == before.term and before.vote not in (None, asked.sender):
+        return f"already voted for {before.vote} in term {before.term}"
+    return "no reason was given"
 
 
 def _denied(beginning: str) -> Callable[[Step], bool]:
@@ -54,6 +70,11 @@ def _grant(step: Step) -> str:
 def _count(step: Step) -> str:
     given = step.after.given
     return f"counted: {step.after.share(given)} votes, of {among(given)}"
+
+
+def _why(step: Step) -> str:
+    reason = _reply(step).reason
+    return f": {reason}" if reason else ""
 
 
 def _won(step: Step) -> str:
@@ -96,7 +117,7 @@ ASKED = (
 ANSWERED = (
     Rule(
         lambda step: step.after.term > step.before.term and not _reply(step).granted,
-        lambda step: f"denied: {_reply(step).reason}", "§5.1", "node._adopt_term",
+        lambda step: f"denied{_why(step)}", "§5.1", "node._adopt_term",
     ),
     Rule(
         lambda step: step.before.role not in ("candidate", "pre-candidate")
@@ -114,7 +135,7 @@ ANSWERED = (
     ),
     Rule(
         lambda step: not _reply(step).granted,
-        lambda step: f"counted: {_reply(step).sender} denies: {_reply(step).reason}",
+        lambda step: f"counted: {_reply(step).sender} denies{_why(step)}",
         "§5.2", ON_REPLY,
     ),
     Rule(lambda step: _reply(step).pre_vote, _count, PRE_VOTE, ON_REPLY, Topic.LEAD),

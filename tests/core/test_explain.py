@@ -16,6 +16,7 @@ from raftline.observe.facts import Rule, Step, facts_of
 from raftline.observe.laws import LAWS
 from raftline.observe.lines import Thinning, explained, json_of, text_of
 from raftline.raft import inputs, messages
+from raftline.raft.effects import Effects
 from raftline.raft.inputs import (
     Applied,
     Input,
@@ -285,3 +286,43 @@ def test_a_tick_that_did_nothing_is_never_explained() -> None:
     idle = step(node_of("s2"), Tick(), 1)
     assert not Thinning(is_all=True).takes(idle)
     assert not Thinning(is_all=False).takes(idle)
+
+
+@pytest.mark.parametrize(
+    ("asked", "why"),
+    [
+        ({"term": 2}, "denied: term 2 is over, I am in term 3 (§5.1)"),
+        (
+            {"term": 4, "last_index": 0, "last_term": 0},
+            "denied: log not up to date, mine ends at 1 of term 1 (§5.4.1)",
+        ),
+        ({"term": 3}, "denied: already voted for s3 in term 3 (§5.2)"),
+        ({"term": 4}, "denied: no reason was given"),
+    ],
+)
+def test_a_denied_vote_whose_answer_names_no_reason_is_not_told_as_granted(
+    asked: dict[str, int], why: str
+) -> None:
+    """A server of lab 7 answers `Not this time` without a reason."""
+    node = node_of("s1", 1, term=3, vote="s3")
+    message = replace(request(3, (1, 1), sender="s2", to="s1"), **asked)
+    before = facts_of(node.view)
+    denied = Effects(send_after_save=[RequestVoteReply("s1", "s2", 3, granted=False)])
+    told = text_of(explained(Step("s1", 1.5, before, Receive(message), denied, before)))
+    assert why in told
+    assert "granted:" not in told
+
+
+def test_a_candidate_without_a_prevote_stands_because_its_timer_has_run_out() -> None:
+    before = facts_of(node_of("s1", term=3).view)
+    after = before._replace(role="candidate", term=4, vote="s1")
+    told = text_of(explained(Step("s1", 1.5, before, Tick(), Effects(), after)))
+    assert "my election timer has run out, so I stand in term 4 (§5.2)" in told
+    assert "nobody answered" not in told
+
+
+def test_a_denial_without_a_reason_is_counted_without_one() -> None:
+    before = facts_of(node_of("s1", term=3).view)._replace(role="candidate", votes={"s1": True})
+    answer = RequestVoteReply("s2", "s1", 3, granted=False)
+    told = text_of(explained(Step("s1", 1.5, before, Receive(answer), Effects(), before)))
+    assert "counted: s2 denies (§5.2)" in told
