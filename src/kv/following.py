@@ -264,7 +264,7 @@ class WatchMachine(Generic[Data]):
             raise problem
         if isinstance(problem, WatchEnded):
             self.cursor.refused(str(problem))
-        why, advice, lasts = _explained(problem)
+        why, _, lasts = _explained(problem)
         if code_of(str(problem)) == TOO_MANY:
             self._why_too_many = why
         self._failed.add(self._nodes.current)
@@ -279,16 +279,22 @@ class WatchMachine(Generic[Data]):
         if opening is not None and (is_hopeless or not opening.left_s):
             if self._why_too_many:  # others may be down: this one is there, and refuses
                 raise TooManyWatches(self._why_too_many) from None
-            if isinstance(problem, WatchEnded):
-                raise NoLeader(why) from None
-            nobody = Unreachable(f"nobody serves it at {where}. The last: {why.removesuffix('.')}.")
-            nobody.advice, nobody.lasts = advice, is_hopeless
-            raise nobody from None
+            raise _nobody_serves(problem, where, is_hopeless=is_hopeless) from None
         if code_of(str(problem)) != TOO_MANY and self._failed.issuperset(self._nodes.known):
             self._health.failed(now_s, where, why)
         pause_s = self._pause_s
         self._pause_s = min(PAUSES_S[1], 1.5 * pause_s)
         return pause_s
+
+
+def _nobody_serves(problem: Exception, where: str, *, is_hopeless: bool) -> ClientError:
+    """Return the error of a watch that no node serves, `problem` being the last one's reason."""
+    why, advice, _ = _explained(problem)
+    if isinstance(problem, WatchEnded):
+        return NoLeader(why)
+    nobody = Unreachable(f"nobody serves it at {where}. The last: {why.removesuffix('.')}.")
+    nobody.advice, nobody.lasts = advice, is_hopeless
+    return nobody
 
 
 def _is_late(problem: Exception) -> bool:

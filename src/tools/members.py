@@ -127,8 +127,8 @@ def transfer(
         return failure.outcome
     done = text.startswith(TAKEN_OVER)
     print(for_people(text), file=sys.stdout if done else sys.stderr)
-    if text.endswith(" is no member of this cluster."):
-        known = status.newest_members(nodes).get("members") or [node.name for node in nodes]
-        names = sorted(map(safe_line, known))
-        print(f"[*] its members are {', '.join(names)}", file=sys.stderr)
+    named = status.newest_members(nodes).get("members")
+    if to is not None and named and to not in named:
+        names = ", ".join(sorted(map(safe_line, named)))
+        print(f"[*] its members are {names}", file=sys.stderr)
     return RequestOutcome.DONE if done else outcome_of(text)

@@ -108,7 +108,8 @@ def verdict(nodes: Sequence[NodeStatus], earlier: Sequence[NodeStatus] = ()) -> 
     follow nobody, since a healthy one may seem so for a moment.
     """
     if not any(node.answer or node.is_shut or node.is_foreign for node in nodes):
-        return Verdict(None, *[f"nobody answers at {', '.join(node.name for node in nodes)}"] * 2)
+        nobody = f"nobody answers at {', '.join(node.name for node in nodes)}"
+        return Verdict(None, nobody, nobody)
     leader = leader_of(nodes)
     members = (leader and leader.answer) or newest_members(nodes)
     halves = [members.get("voters") or [node.name for node in nodes]]
@@ -130,10 +131,9 @@ def verdict(nodes: Sequence[NodeStatus], earlier: Sequence[NodeStatus] = ()) -> 
         serves = None
     lacks = TAKES_ENTRIES if able != voting else HAS_VOTE if voting != voters else None
     tally = _tally(halves, counted, is_short=is_short, is_led=is_led, lacks=lacks)
+    text = _led_by(leader, members, answers, tally, has_quorum=has_quorum)
     if serves is None:
         text = f"can't tell whether a leader serves: {_kept_out(shut)}; {tally}"
-    else:
-        text = _led_by(leader, members, answers, tally, has_quorum=has_quorum)
     because = "" if leader else _no_leader_because(answers)
     parts = [text, *([because] if because else _voteless(voters, answers))]
     parts += [*_of_another(foreign), *_not_following(troubles), *_others(members, answers)]
