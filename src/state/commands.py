@@ -188,19 +188,9 @@ def _clear(store: Store, prefix: str) -> str | None:
     """Delete all keys that begin with the prefix."""
     if not prefix or " " in prefix:
         return None
-    found = keys_under(store, prefix)
+    found = store.keys_under(prefix)
     store.remove_all(in_one_order(found), DELETE)
     return f"CLEAR response: {len(found)} key{'s' * (len(found) != 1)} deleted"
-
-
-def keys_under(store: Store, prefix: str) -> list[str]:
-    """Return the keys that begin with a prefix, in no order."""
-    found = [key for key in store if key.startswith(prefix)]
-    store.breathe()
-    if "\\" in prefix:  # an escape that is cut off
-        beginning = real(prefix)
-        found = [key for key in found if real(key).startswith(beginning)]
-    return found
 
 
 def _value(raw: str) -> str:

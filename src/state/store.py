@@ -11,7 +11,15 @@ the texts are the values alone.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import (
+    Callable,
+    Collection,
+    Iterable,
+    Iterator,
+    Mapping,
+    MutableMapping,
+    Sequence,
+)
 from typing import Final, TypeVar, overload
 
 from raftline.common.wakeup import Breathe, no_pause
@@ -24,12 +32,16 @@ from raftline.state.events import (
     EventRun,
     TakenEvents,
 )
+from raftline.state.keyindex import KeyIndex
 from raftline.state.leases import Leases
+from raftline.state.pairs import Overlay
 from raftline.wire.keyfacts import KeyFacts, facts_of, lease_of, value_of, with_facts
 from raftline.wire.limits import APPLIED_CHARACTERS, APPLIED_EVENTS, LEASE_BYTES, PAIR_BYTES
+from raftline.wire.protocol import real
 
 Pairs = MutableMapping[str, str]
 WIDE: Final = 4  # bytes of each character, if one of them is not ASCII: at the most
+LONG_KEYS: Final = 5_000  # more take long to look at
 BREATHE_KEYS: Final = 5000  # removed between two pauses: 1 to 10 ms of work
 _Other = TypeVar("_Other")
 
@@ -49,6 +61,8 @@ class Store(MutableMapping[str, str]):
         self.leases = Leases()
         self.leased: dict[str, set[str]] = {}  # the keys of each lease that has any
         self.pair_bytes = 0  # of the pairs in memory, estimated
+        self.below: Store | None = None  # of a draft: the store that its changes are above
+        self._index: KeyIndex | None = None  # once somebody has asked for a prefix
         self.removed = 0  # keys since it was made
         self.reworked = 0  # bytes of values read and rewritten since it was made
         self.notes_events = False  # whether events are taken
@@ -80,6 +94,7 @@ class Store(MutableMapping[str, str]):
         of `bytes_of`."""
         old, self.held = self.held, held
         self.pair_bytes = bytes_of(held) if pair_bytes is None else pair_bytes
+        self._index = None
         self.level, self.since, self.leased = level, 0, leased
         self.leases.granted = granted
         self.forget_events(number)
@@ -133,6 +148,10 @@ class Store(MutableMapping[str, str]):
         before = self.held.get(key)
         if before is None:
             self.pair_bytes += _size_of(key) + PAIR_BYTES + _size_of(text)
+            if self._index is not None:
+                self._index.add(key)
+                if self._index.count > 2 * len(self.held) + LONG_KEYS:
+                    self._index = None  # most of it is gone
         else:
             self.pair_bytes += _size_of(text) - _size_of(before)
         self.held[key] = text
@@ -203,6 +222,38 @@ class Store(MutableMapping[str, str]):
         if lease := lease_of(text):
             self.leased.setdefault(lease, set()).add(key)
         self._put(key, text)
+
+    # --- keys by prefix --------------------------------------------------------------------------
+
+    @property
+    def unsorted(self) -> int:
+        """How many keys the next look for a prefix sorts first."""
+        return len(self.held) if self._index is None else len(self._index.new)
+
+    def keys_under(self, prefix: str) -> list[str]:
+        """Return the keys that begin with a prefix, in no order."""
+        if self.below is None:
+            found = self._sorted().under(prefix, self.held, self.breathe)
+            self.breathe()
+        else:  # the changes of a draft are few
+            below = dict.fromkeys(self.below.keys_under(prefix))
+            changed = [key for key in self._changed() if key.startswith(prefix)]
+            found = [key for key in dict.fromkeys([*below, *changed]) if key in self.held]
+        return list(filter(_fits(prefix), found))
+
+    def has_keys_under(self, prefix: str) -> bool:
+        """Return whether a key begins with a prefix."""
+        if self.below is not None:
+            return bool(self.keys_under(prefix))
+        return self._sorted().has_any(prefix, self.held, _fits(prefix), self.breathe)
+
+    def _sorted(self) -> KeyIndex:
+        if self._index is None:
+            self._index = KeyIndex(self.held)
+        return self._index
+
+    def _changed(self) -> Iterable[str]:
+        return self.held.changes if isinstance(self.held, Overlay) else self.held
 
     def facts(self, key: str) -> KeyFacts | None:
         """Return the facts of a key, None if it is absent."""
@@ -277,6 +328,15 @@ class Store(MutableMapping[str, str]):
             keys.discard(key)
             if not keys:
                 del self.leased[lease]
+
+
+def _fits(prefix: str) -> Callable[[str], bool]:
+    """Return the test of a key that begins with the spelling of a prefix. A prefix that ends amid
+    the escape of a character is not one of it."""
+    if "\\" not in prefix:
+        return lambda key: True
+    beginning = real(prefix)
+    return lambda key: real(key).startswith(beginning)
 
 
 def bytes_of(pairs: Mapping[str, str], breathe: Breathe = no_pause) -> int:

@@ -11,7 +11,7 @@ import json
 from collections.abc import Sequence
 
 from raftline.raft.levels import BOUNDED
-from raftline.state.commands import applies, execute, keys_under, whole_number
+from raftline.state.commands import applies, execute, whole_number
 from raftline.state.draft import Draft
 from raftline.state.objectcommands import OpenObjects
 from raftline.state.store import Store
@@ -65,7 +65,7 @@ def holds(store: Store, condition: Condition) -> bool:
         facts = store.facts(key)
         return facts is not None and facts.changed <= since
     if condition.is_on_prefix:
-        return bool(keys_under(store, key)) == (test == "keys")
+        return store.has_keys_under(key) == (test == "keys")
     found = store.get(key)
     if test in (">", "<"):
         number = None if found is None else whole_number(found)

@@ -11,17 +11,17 @@ from typing import Final
 
 from raftline.raft.log import Entry
 from raftline.state.leases import EXPIRED
-from raftline.state.store import Store
+from raftline.state.store import LONG_KEYS, Store
 from raftline.wire.commands import COMMANDS, Work
 
 # What some 20 ms are enough for. The slowest on values is `append` to bytes that are all escaped.
 LONG_CHARACTERS: Final = 64 << 10
-LONG_KEYS: Final = 5_000
 TOGETHER_CHARACTERS: Final = 1 << 20  # of short entries: their replies, which repeat them, wait
 
 _WORK: Final = {verb: row.work for verb, row in COMMANDS.items() if row.work is not Work.SHORT}
 _SHORT: Final = tuple([f"{verb} " for verb in ("set", "delete") if verb not in _WORK])
-_SCANS: Final = re.compile(" clear | has keys| has none")  # of a transaction: all keys
+_CLEARS: Final = re.compile(" clear ")  # of a transaction
+_SCANS: Final = re.compile(" clear | has keys| has none")  # which sort the keys first
 _MAY_BE_LONG: Final = re.compile(rf"(?:[^ @]*@)?({'|'.join([*_WORK, EXPIRED])}) ")
 
 
@@ -61,7 +61,9 @@ def _is_long(store: Store, verb: str, command: str) -> bool:
     work = _WORK.get(verb, Work.BY_KEYS)
     if work is Work.OF_PROGRAM:
         return True
-    if verb == "txn" and len(store) > LONG_KEYS and _SCANS.search(command):
+    if verb == "txn" and len(store) > LONG_KEYS and _CLEARS.search(command):
+        return True
+    if verb == "txn" and store.unsorted > LONG_KEYS and _SCANS.search(command):
         return True
     if work is Work.BY_VALUE:
         return len(command) > LONG_CHARACTERS or _characters(store, command) > LONG_CHARACTERS

@@ -65,7 +65,7 @@ DISK_LEFT_BYTES = 64 << 20  # that a leader leaves free; an eighth of a smaller 
 
 # What is applied, from level 3 on. All nodes must decide alike: another figure needs a new level.
 TRANSACTION_ITEMS = 128  # conditions; and operations after then, and after else
-TRANSACTION_SCANS = 8  # conditions on a prefix and clears: each looks at all keys
+TRANSACTION_SCANS = 8  # conditions on a prefix, and clears
 REWORK_BYTES = 4 << 20  # of the values that a transaction reads and rewrites
 ANSWER_BYTES = 8 << 20  # of what the operations of a transaction answer, spelled as JSON
 SESSIONS_MAX = 4096

@@ -67,9 +67,13 @@ def test_a_clear_takes_as_long_as_there_are_keys(store: Store) -> None:
     for number in range(LONG_KEYS):
         store[f"k{number}"] = "v"
     assert count_short(store, entries("clear k")) == 0
-    for scan in ("txn if k has none then set a 1", "s5#7@txn set a 1 ; clear k"):
+    look, clear = "txn if k has none then set a 1", "s5#7@txn set a 1 ; clear k"
+    for scan in (look, clear):
         assert count_short(store, entries(scan)) == 0
         assert count_short(Store(level=3), entries(scan)) == 1
+    store.has_keys_under("k")
+    assert count_short(store, entries(look)) == 1  # the keys are sorted by now
+    assert count_short(store, entries(clear)) == 0
 
 
 def test_an_entry_may_make_the_next_one_long(store: Store) -> None:
