@@ -15,7 +15,7 @@ from raftline.wire.commands import COMMANDS, IN_TRANSACTIONS, Request
 from raftline.wire.leaseoperands import without_lease
 from raftline.wire.operands import NO_LIMITS, show_operands
 from raftline.wire.protocol import shown
-from raftline.wire.rights import Right, Touches, UserRole
+from raftline.wire.rights import LeaseKeys, Right, Touches, UserRole
 from raftline.wire.transactions import read_transaction
 from raftline.wire.watches import watch_operands
 
@@ -30,7 +30,7 @@ _PUBLIC_FIELDS = (
     "name", "role", "term", "leader", "members", "reads", "build", "version", "build_level",
     "level", "cluster", "recovering", "no_leader_because", "controlled", "down",
 )  # fmt: skip
-KeysOfLease = Callable[[str], list[str] | None]  # None: they are not known here
+KeysOfLease = Callable[[str], Sequence[str] | LeaseKeys | None]  # None: they are not known here
 
 
 class KeysUnknownError(Exception):
@@ -42,7 +42,8 @@ class _Need(NamedTuple):
 
     role: UserRole
     line: str  # as a refusal names it
-    keys: Sequence[str] | None = None  # the keys and prefixes that it takes it for; None: for none
+    # The keys and prefixes that it takes it for; None: for none.
+    keys: Sequence[str] | LeaseKeys | None = None
     where: str = " there"  # in a refusal
     hint: str = ""
 
@@ -72,11 +73,17 @@ def denial_reason(
     if identity.is_everywhere and identity.role >= max(right.role, UserRole.WRITER):
         return ""  # a part of a line never needs more than a writer
     for need in _needs(verb, right, command, keys_of_lease):
-        if identity.role < need.role or not all(map(identity.holds, need.keys or ())):
+        if identity.role < need.role or not _holds(identity, need.keys):
             where = "" if need.keys is None else need.where
             takes = f"it takes the role {need.role}{where}{need.hint}"
             return f"{identity} may not {need.line}: {takes}. {_NOTHING}"
     return ""
+
+
+def _holds(identity: Identity, keys: Sequence[str] | LeaseKeys | None) -> bool:
+    if isinstance(keys, LeaseKeys):
+        return keys.are_held(identity.prefixes)
+    return all(map(identity.holds, keys or ()))
 
 
 def _needs(verb: str, right: Right, command: str, keys_of_lease: KeysOfLease) -> Iterator[_Need]:
@@ -129,7 +136,7 @@ def _needs_of(command: str, keys_of_lease: KeysOfLease) -> Iterator[_Need]:
 def _needs_of_parts(command: str, keys_of_lease: KeysOfLease) -> Iterator[_Need]:
     looked_at: set[str] = set()
 
-    def keys_once(lease: str) -> list[str] | None:
+    def keys_once(lease: str) -> Sequence[str] | LeaseKeys | None:
         """Return the keys of a lease that no part before named: it may have very many."""
         if lease in looked_at:
             return []

@@ -26,6 +26,7 @@ from raftline.wire.limits import CROWDED_BYTES, LONG_BYTES, LONG_QUEUED_BYTES, Q
 from raftline.wire.observing import ObserveAsked
 from raftline.wire.operands import Limits
 from raftline.wire.parsing import BY_ROUND, Reading, Readings
+from raftline.wire.rights import LeaseKeys
 from raftline.wire.watches import WatchAsked
 
 EVERY: Final = 1 << 62  # characters: no reply is left out
@@ -347,7 +348,7 @@ class Host(Protocol):
     def with_level(self, change: Change) -> Change:
         """Return a change of members with the level of the new member's build, if it counts."""
 
-    def keys_of_lease(self, lease: str) -> list[str] | None:
+    def keys_of_lease(self, lease: str) -> LeaseKeys | None:
         """Return the keys that go with a lease, as of the last entry applied here. None unless this
         node leads and has applied an entry of its term, so all that was committed before."""
 

@@ -63,6 +63,7 @@ from raftline.wire.membercommands import membership_facts
 from raftline.wire.operands import Limits
 from raftline.wire.parsing import Readings
 from raftline.wire.protocol import NO_LEADER, RISING, error, not_leader
+from raftline.wire.rights import LeaseKeys
 
 EXIT_BROKEN = 70
 GIVE_BACK_LOOKS = 10  # of WAIT_S_MAX each, between two times that freed memory is given back
@@ -397,12 +398,12 @@ class Server:
             change if build is None else change._replace(level=build.level, cluster=build.cluster)
         )
 
-    def keys_of_lease(self, lease: str) -> list[str] | None:
+    def keys_of_lease(self, lease: str) -> LeaseKeys | None:
         with self.driver.core:
             if not self.node.view.knows_committed:
                 return None
         with self.logmanager.client_lock:
-            return list(self.logmanager.store.leased.get(lease, ()))
+            return self.logmanager.store.keys_of(lease)
 
     def without_machine(self, command: str) -> str:
         """Return the reply to a command for a state machine that this node lacks, "" if it has

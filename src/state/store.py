@@ -38,10 +38,12 @@ from raftline.state.pairs import Overlay
 from raftline.wire.keyfacts import KeyFacts, facts_of, lease_of, value_of, with_facts
 from raftline.wire.limits import APPLIED_CHARACTERS, APPLIED_EVENTS, LEASE_BYTES, PAIR_BYTES
 from raftline.wire.protocol import real
+from raftline.wire.rights import LeaseKeys
 
 Pairs = MutableMapping[str, str]
 WIDE: Final = 4  # bytes of each character, if one of them is not ASCII: at the most
 LONG_KEYS: Final = 5_000  # more take long to look at
+LISTED_LEAST: Final = 64  # keys of a lease, from which on their list is kept
 BREATHE_KEYS: Final = 5000  # removed between two pauses: 1 to 10 ms of work
 _Other = TypeVar("_Other")
 
@@ -60,6 +62,7 @@ class Store(MutableMapping[str, str]):
         self.term = 0  # its term
         self.leases = Leases()
         self.leased: dict[str, set[str]] = {}  # the keys of each lease that has any
+        self._listed: dict[str, LeaseKeys] = {}  # the keys of leases with many, as asked for
         self.pair_bytes = 0  # of the pairs in memory, estimated
         self.below: Store | None = None  # of a draft: the store that its changes are above
         self._index: KeyIndex | None = None  # once somebody has asked for a prefix
@@ -95,6 +98,7 @@ class Store(MutableMapping[str, str]):
         old, self.held = self.held, held
         self.pair_bytes = bytes_of(held) if pair_bytes is None else pair_bytes
         self._index = None
+        self._listed = {}
         self.level, self.since, self.leased = level, 0, leased
         self.leases.granted = granted
         self.forget_events(number)
@@ -182,9 +186,7 @@ class Store(MutableMapping[str, str]):
 
     def put_under(self, lease: str, key: str, value: str) -> None:
         """Write the value, and put the key under the lease, or under none ("")."""
-        self._unbind(key)
-        if lease:
-            self.leased.setdefault(lease, set()).add(key)
+        self._bind(key, lease)
         self._put(key, with_facts(value, self.number, lease))
         if self.notes_events:
             self.note(SET, key, value)
@@ -192,9 +194,7 @@ class Store(MutableMapping[str, str]):
     def bind(self, key: str, lease: str) -> None:
         """Put a key that is there under the lease, or under none (""). Its value stays, so
         this is not a change and makes no event."""
-        self._unbind(key)
-        if lease:
-            self.leased.setdefault(lease, set()).add(key)
+        self._bind(key, lease)
         value, changed = value_of(self.held[key]), facts_of(self.held[key], self.since).changed
         self._put(key, with_facts(value, changed, lease))
 
@@ -214,13 +214,11 @@ class Store(MutableMapping[str, str]):
 
     def put_text(self, key: str, text: str | None) -> None:
         """Set a key to this text with its facts, or remove it; no event is recorded."""
-        self._unbind(key)
+        self._bind(key, "" if text is None else lease_of(text))
         if text is None:
             self._drop(key, self.held.get(key))
             self.removed += 1
             return
-        if lease := lease_of(text):
-            self.leased.setdefault(lease, set()).add(key)
         self._put(key, text)
 
     # --- keys by prefix --------------------------------------------------------------------------
@@ -320,12 +318,31 @@ class Store(MutableMapping[str, str]):
         if self.notes_events:
             self.note(kind, key, "")
 
+    def keys_of(self, lease: str) -> LeaseKeys:
+        """Return the keys of a lease; if they are many the same object until one comes or goes."""
+        listed = self._listed.get(lease)
+        if listed is None:
+            listed = LeaseKeys(list(self.leased.get(lease, ())))
+            if len(listed) >= LISTED_LEAST:
+                self._listed[lease] = listed
+        return listed
+
+    def _bind(self, key: str, lease: str) -> None:
+        """Put a key under a lease, or under none ("")."""
+        if lease and key in self.leased.get(lease, ()):
+            return
+        self._unbind(key)
+        if lease:
+            self.leased.setdefault(lease, set()).add(key)
+            self._listed.pop(lease, None)
+
     def _unbind(self, key: str) -> None:
         """Take a key out of its lease, if it is under one."""
         lease = self.lease_of(key)
         keys = self.leased.get(lease)
         if keys is not None:
             keys.discard(key)
+            self._listed.pop(lease, None)
             if not keys:
                 del self.leased[lease]
 

@@ -5,6 +5,7 @@ Each row of wire/commands.py has one. access/rights.py decides by it.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import Enum, IntEnum
 from typing import Final, NamedTuple
 
@@ -54,3 +55,23 @@ WRITES_PARTS: Final = Right(UserRole.WRITER, Touches.PARTS)
 WRITES_ALL: Final = Right(UserRole.WRITER, Touches.EVERY)
 ADMINISTERS: Final = Right(UserRole.ADMIN)
 ADMINISTERS_ALL: Final = Right(UserRole.ADMIN, Touches.EVERY)
+
+
+class LeaseKeys:
+    """The keys of a lease, as long as they are the same. They may be very many, so whether somebody
+    holds all of them is looked at once."""
+
+    def __init__(self, keys: Sequence[str]) -> None:
+        self._keys = keys
+        self._answers: dict[tuple[str, ...], bool] = {}
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+    def are_held(self, prefixes: tuple[str, ...]) -> bool:
+        """Whether each of them begins with one of these."""
+        answer = self._answers.get(prefixes)
+        if answer is None:
+            answer = all([key.startswith(prefixes) for key in self._keys])
+            self._answers[prefixes] = answer
+        return answer

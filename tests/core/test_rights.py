@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -17,7 +19,7 @@ from raftline.wire import operands as take
 from raftline.wire.commands import COMMANDS, WRITE, Command, read_request
 from raftline.wire.operands import Limits
 from raftline.wire.protocol import escape
-from raftline.wire.rights import ADMINISTERS_ALL, UserRole
+from raftline.wire.rights import ADMINISTERS_ALL, LeaseKeys, UserRole
 from raftline_course.controller.orders import ORDERS
 
 BOB = Identity("bob", UserRole.READER, ("app/",))
@@ -185,6 +187,23 @@ def test_the_keys_of_a_lease_are_looked_at_once_however_often_a_line_names_it() 
     assert looks == ["lease-5", "lease-7"]
     line = "txn under lease-5 set app/x 1 ; under lease-6 set app/x 1 ; under lease-5 set app/x 2"
     assert "put a key under lease-6" in denial_reason(EVE, line, keys_of_lease)
+
+
+def test_whether_all_keys_of_a_lease_are_held_is_looked_at_once() -> None:
+    """Else each renewal of a lease with very many keys takes time by their number."""
+    looks = 0
+
+    class Keys(list[str]):
+        def __iter__(self) -> Iterator[str]:
+            nonlocal looks
+            looks += 1
+            return super().__iter__()
+
+    keys = LeaseKeys(Keys(["app/x", "app/y"]))
+    for _ in range(3):
+        assert denial_reason(EVE, "renew lease-5", lambda lease: keys) == ""
+    assert looks == 1
+    assert not keys.are_held(("db/",))
 
 
 def test_where_the_keys_of_a_lease_may_be_unknown_nobody_is_taken_for_its_owner() -> None:

@@ -13,6 +13,7 @@ from raftline.logmanager import LogManager
 from raftline.raft.log import Entry
 from raftline.raft.membership import all_vote
 from raftline.state import keyindex
+from raftline.state import store as store_module
 from raftline.state import store as the_store
 from raftline.state.commands import execute
 from raftline.state.events import KeyEvent
@@ -378,6 +379,15 @@ class OneMeaning(RuleBasedStateMachine):
             assert facts.changed == self.changed[key]
             assert (key in self.store.leased.get(facts.lease, ())) == bool(facts.lease)
         assert sum(map(len, self.store.leased.values())) <= len(self.plain)
+        for lease in ("lease-1", "lease-2"):
+            found = self.store.keys_of(lease)
+            assert len(found) == len(self.store.leased.get(lease, ()))
+            assert found.are_held(tuple(self.store.leased.get(lease, ())))
+
+
+@pytest.fixture(autouse=True)
+def short_lists(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store_module, "LISTED_LEAST", 1)
 
 
 TestOneMeaning = OneMeaning.TestCase

@@ -56,7 +56,9 @@ def test_the_keys_of_a_lease_are_known_once_what_was_committed_is_applied(host: 
         assert host.keys_of_lease("lease-5") is None
         assert host.not_here() == NO_LEADER
     host.node = established("s1", 1)
-    assert host.keys_of_lease("lease-5") == ["a"]
+    known = host.keys_of_lease("lease-5")
+    assert known is not None
+    assert (len(known), known.are_held(("a",)), known.are_held(("b",))) == (1, True, False)
     host.node._state.follow(host.node.view.term, "s2")
     assert host.keys_of_lease("lease-5") is None
     assert host.not_here().endswith("s2 (h2:10001)")

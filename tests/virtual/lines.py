@@ -33,6 +33,7 @@ from raftline.wire.membercommands import membership_facts
 from raftline.wire.operands import Limits
 from raftline.wire.parsing import Readings
 from raftline.wire.protocol import NO_LEADER, RISING, error
+from raftline.wire.rights import LeaseKeys
 from tests.invariants import InvariantError
 from tests.virtual.manager import Manager
 
@@ -133,10 +134,10 @@ class Doors:
     def with_level(self, change: Change) -> Change:
         return change
 
-    def keys_of_lease(self, lease: str) -> list[str] | None:
+    def keys_of_lease(self, lease: str) -> LeaseKeys | None:
         if not self._view.knows_committed:
             return None
-        return list(self._host.manager.store.leased.get(lease, ()))
+        return self._host.manager.store.keys_of(lease)
 
     def not_here(self) -> str:
         leader = self._view.leader
