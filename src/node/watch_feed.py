@@ -36,7 +36,7 @@ from raftline.wire import watches as words
 from raftline.wire.limits import PUSHED_BYTES
 
 SLICE = 200  # connections that one call of `hand_out` sends to
-PIECE_EVENTS = 500  # that a watch which lags looks at in one go
+PIECE_EVENTS = 500  # of its prefix that a watch which lags takes in one go
 PIECE_LINES_BYTES = 64 << 10  # of lines that make a piece
 SILENT_S = 5.0  # then a watch hears how far it is, at the next look:
 LOOK_S = 3.0  # so no silence lasts 10 s
@@ -264,12 +264,9 @@ class Feed:
         lines: list[str] = []
         size = 0
         while size < PIECE_LINES_BYTES and (events := self._next_events(watch)) is not None:
-            index: PrefixIndex[bool] = PrefixIndex()
-            index.put(watch.prefix, True)
             for event in events:
-                if index.matching(event.key):
-                    lines.append(words.event(*event))
-                    size += len(lines[-1])
+                lines.append(words.event(*event))
+                size += len(lines[-1])
         with self.lock:
             lines += watch.lines
             watch.lines = []
@@ -286,7 +283,7 @@ class Feed:
                 return None
             if watch.position < self.history.last:
                 events, watch.position = self.history.after(
-                    watch.position, PIECE_EVENTS, PIECE_LINES_BYTES
+                    watch.position, PIECE_EVENTS, PIECE_LINES_BYTES, watch.prefix
                 )
                 return events
             self._join(watch)

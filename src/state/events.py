@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
+import sys
+from array import array
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from operator import itemgetter
 from typing import NamedTuple
+
+from raftline.wire.protocol import real
 
 SET, DELETE, EXPIRE = "set", "delete", "expire"
 
@@ -38,6 +42,7 @@ class EventRun:
         self.first = first  # 0: they are bare
         self.sets = list(sets)
         self.next = first + len(self.sets)  # the first of the run that can be added as it is
+        self._order: Sequence[int] = ()  # the places by key, once somebody has asked for a prefix
 
     def __len__(self) -> int:
         return len(self.sets) or len(self.bare)
@@ -59,6 +64,28 @@ class EventRun:
             return self.bare[place]
         _, key, value = self.sets[place].split(" ", 2)
         return self.first + place, SET, key, value
+
+    def raw_key_at(self, place: int) -> str:
+        """Return the key of the event at this place, unescaped, without a copy of a value."""
+        if not self.first:
+            key = self.bare[place][2]
+        else:
+            text = self.sets[place]
+            key = text[4 : text.index(" ", 4)]
+        return real(key) if "\\" in key else key
+
+    def places_under(self, raw_prefix: str) -> list[int]:
+        """Return the places of the events of keys with a prefix, which is given unescaped, in
+        order. Nothing may be added to this run any more."""
+        if len(self._order) != len(self):
+            self._order = array("I", sorted(range(len(self)), key=self.raw_key_at))
+        begin = bisect_left(self._order, raw_prefix, key=self.raw_key_at)
+        less = raw_prefix.rstrip(chr(sys.maxunicode))  # a character that none follows
+        end = len(self._order)
+        if less:
+            after = less[:-1] + chr(ord(less[-1]) + 1)
+            end = bisect_left(self._order, after, begin, key=self.raw_key_at)
+        return sorted(self._order[begin:end])
 
     def number_at(self, place: int) -> int:
         """Return the number of the entry of the event at this place, without a copy of a value."""

@@ -15,12 +15,14 @@ from typing import NamedTuple
 
 from raftline.state.events import EventRun, KeyEvent
 from raftline.wire.limits import HISTORY_BYTES, HISTORY_EVENTS
+from raftline.wire.protocol import real
 
 EVENT_BYTES = 150  # memory of one event without its key and value
 SET_BYTES = 64  # of one that is the command of an entry, without that text
 WIDE = 4  # bytes of each character, if one of them is not ASCII: at the most
 RUN_BYTES = 64 << 10  # a run that has as many is not added to
 TAKEN_APART = 16  # so many sets are, to follow on events of another kind
+RUNS_TOGETHER = 16  # at which a watch looks in one go
 DROPPED = 16  # of what may be kept, or of the oldest run, at most a sixteenth more goes than must
 _key, _value, _last = itemgetter(2), itemgetter(3), attrgetter("last")
 
@@ -165,22 +167,36 @@ class EventHistory:
         return number - 1
 
     def after(
-        self, number: int, events_max: int, bytes_max: int = HISTORY_BYTES
+        self, number: int, events_max: int, bytes_max: int = HISTORY_BYTES, prefix: str = ""
     ) -> tuple[Sequence[KeyEvent], int]:
-        """Return the events of the entries after this one, and the entry up to which they go:
-        whole entries, and about that many events and bytes. `number` is covered."""
+        """Return the events of the entries after this one, of keys with a prefix, and the entry up
+        to which they go: whole entries, and about that many events and bytes, or fewer. `number`
+        is covered."""
         found: list[KeyEvent] = []
         upto, size = number, 0
-        first = bisect_right(self._runs, number, key=_last)
-        for run in self._runs[first:]:
-            for place in range(run.place_after(number), len(run)):
+        first, raw_prefix = bisect_right(self._runs, number, key=_last), real(prefix)
+        end = first + RUNS_TOGETHER if raw_prefix else len(self._runs)
+        for run in self._runs[first:end]:
+            for place in self._places(run, number, raw_prefix):
                 event = run.at(place)
                 if event[0] != upto and (len(found) >= events_max or size > bytes_max):
                     return found, upto
                 found.append(KeyEvent._make(event))
                 upto = event[0]
                 size += _size_of(EventRun([event]))
-        return found, self.last
+            upto = run.last
+        return found, self.last if end >= len(self._runs) else upto
+
+    def _places(self, run: EventRun, number: int, raw_prefix: str) -> Sequence[int]:
+        """Return the places of the events of a run after an entry, of keys with a prefix. Most runs
+        have none of it, and are not looked through for that."""
+        begin = run.place_after(number)
+        if not raw_prefix:
+            return range(begin, len(run))
+        if run is self._runs[-1]:  # more may be added to it
+            places = range(begin, len(run))
+            return [place for place in places if run.raw_key_at(place).startswith(raw_prefix)]
+        return [place for place in run.places_under(raw_prefix) if place >= begin]
 
 
 def _size_of(run: EventRun) -> int:

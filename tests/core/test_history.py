@@ -10,6 +10,7 @@ import pytest
 from raftline.state import history as the_history
 from raftline.state.events import DELETE, SET, EventRun, KeyEvent
 from raftline.state.history import EVENT_BYTES, RUN_BYTES, SET_BYTES, EventHistory, _size_of
+from raftline.wire.protocol import real
 
 
 def bare(events: list[KeyEvent]) -> list[EventRun]:
@@ -50,6 +51,69 @@ def test_a_piece_holds_whole_entries() -> None:
     assert ([event.number for event in events], upto) == ([1, 2, 2, 2], 2)
     events, upto = found.after(upto, 2)
     assert ([event.number for event in events], upto) == ([3], 3)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_events_of_a_prefix_are_those_that_a_look_at_all_finds(
+    seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Sets and others, of keys that are spelled with escapes, too, in pieces of any size."""
+    monkeypatch.setattr(the_history, "RUN_BYTES", 300)
+    chance, found, number = random.Random(seed), EventHistory(), 0
+    keys = ["a", "ab", "b/1", "b/2", r"b/\xe4", r"\\a", "b\U0010ffff", "z" * 20]
+    while number < 300:
+        count = chance.randint(1, 9)
+        if chance.random() < 0.5:
+            sets = [f"set {chance.choice(keys)} {chance.random()}" for _ in range(count)]
+            found.add([EventRun([], number + 1, sets)], range(number + 1, number + count + 1))
+        else:
+            count = 1
+            events = [KeyEvent(number + 1, DELETE, key, "") for key in chance.sample(keys, 3)]
+            found.add(bare(events), [number + 1])
+        number += count
+    for prefix in (*keys, "b", "b/", "c"):
+        begin = chance.randint(found.floor, number - 1)
+        whole = found.after(begin, 10**6, prefix="")[0]
+        upto, taken = begin, list[KeyEvent]()
+        while upto < number:
+            part, upto = found.after(upto, chance.randint(1, 9), prefix=prefix)
+            taken += part
+        while len(whole) and whole[-1].number < number:
+            whole = [*whole, *found.after(whole[-1].number, 10**6)[0]]
+        raw = real(prefix)
+        assert taken == [event for event in whole if real(event.key).startswith(raw)]
+
+
+def test_a_watch_of_another_prefix_looks_at_few_events(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else very many watches after an old event would take time by the events of all keys."""
+    found, looks = EventHistory(), 0
+    found.bound(100_000, 1 << 30)
+    found.add(
+        [
+            EventRun([], n + 1, [f"set k{i} v" for i in range(n, n + 1000)])
+            for n in range(0, 20_000, 1000)
+        ],
+        range(1, 20_001),
+    )
+    key_at = EventRun.raw_key_at
+
+    def counted(run: EventRun, place: int) -> str:
+        nonlocal looks
+        looks += 1
+        return key_at(run, place)
+
+    monkeypatch.setattr(EventRun, "raw_key_at", counted)
+
+    def look() -> int:
+        nonlocal looks
+        looks, upto = 0, 0
+        while upto < 20_000:
+            events, upto = found.after(upto, 500, prefix="none/")
+            assert events == []
+        return looks
+
+    assert look() >= 19_000  # once, to sort them
+    assert look() < 3_000
 
 
 def test_the_oldest_entries_go_whole_where_there_are_too_many_events() -> None:
