@@ -19,7 +19,7 @@ from raftline.tools import status
 from raftline.tools.statusreport import explained, verdict
 from raftline.wire.membercommands import CHANGE_S, leaves_learner, read_change
 from raftline.wire.protocol import NO_LEADER, ProtocolError, error
-from raftline.wire.refusals import for_people
+from raftline.wire.refusals import code_of, for_people
 from raftline.wire.replies import RequestOutcome, outcome_of
 
 SEARCH_S = 20.0  # to find a leader, which may then need CHANGE_S
@@ -127,8 +127,8 @@ def transfer(
         return failure.outcome
     done = text.startswith(TAKEN_OVER)
     print(for_people(text), file=sys.stdout if done else sys.stderr)
-    named = status.newest_members(nodes).get("members")
-    if to is not None and named and to not in named:
+    named = status.newest_members(nodes).get("members") or [node.name for node in nodes]
+    if code_of(text) == "not-taken-over" and to not in named:
         names = ", ".join(sorted(map(safe_line, named)))
         print(f"[*] its members are {names}", file=sys.stderr)
     return RequestOutcome.DONE if done else outcome_of(text)

@@ -183,6 +183,8 @@ class Member(Server):
 class Asking:
     """The connection of a client, as the driver sees it: one request."""
 
+    user: str | None = None
+
     def __init__(self, driver: Driver, command: str, check: Any = None, **more: Any) -> None:
         """`check` is called with each reply, at the moment in which it may leave."""
         self._driver, self._check = driver, check

@@ -82,6 +82,7 @@ def test_an_impossible_transfer_is_refused_at_once() -> None:
 def leader_that_says(folder: Path, transfer: Callable[[str], str | None]) -> Iterator[list[str]]:
     """Yield the command for a cluster of one scripted leader."""
     facts = {"name": "s1", "role": "leader", "term": 3, "leader": "s1", "last_index": 9}
+    facts |= {"members_since": 1, "members": {"s1": "localhost:1", "s3": "localhost:3"}}
     status = "STATUS response: " + json.dumps({**facts, "commit_index": 9, "last_applied": 9})
     node = ScriptedNode(lambda command: transfer(command) if "transfer" in command else status)
     (folder / FILE_NAME).write_text(f"s1 localhost {node.port}\n")
@@ -122,7 +123,7 @@ def test_a_transfer_to_no_member_names_the_members(
     reply = "Sorry, s9 is no member of this cluster."
     with leader_that_says(tmp_path, lambda _: reply) as command:
         assert cli.main([*command, "s9"]) == 5
-    assert capsys.readouterr().err.splitlines() == [reply, "[*] its members are s1"]
+    assert capsys.readouterr().err.splitlines() == [reply, "[*] its members are s1, s3"]
 
 
 def test_without_a_leader_the_command_names_the_unreachable_nodes(

@@ -811,6 +811,8 @@ class Host:
 class ChangeAsked:
     """The connection of somebody who asked for a change of members."""
 
+    user: str | None = None
+
     def __init__(
         self, change: Change, settle: Settle, mark_ready: Callable[[ChangeAsked], None]
     ) -> None:

@@ -24,6 +24,7 @@ from raftline.kv.calls import CALLS
 from raftline.net.host import Batch
 from raftline.net.waits import AwaitReplies
 from raftline.node.measures import node_facts
+from raftline.node.quota import Quota
 from raftline.raft.node import StepObserver
 from raftline.raft.view import NodeView
 from raftline.state import pages as state_pages
@@ -319,6 +320,7 @@ def _as_server(host: Host) -> Any:
         logmanager=host.manager,
         listener=SimpleNamespace(traffic=lambda: (0, 0, 0, 0)),
         book=SimpleNamespace(traffic=dict),
+        quota=Quota(host.manager.store, lambda: (1 << 62, 0)),
     )
 
 

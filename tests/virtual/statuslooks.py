@@ -247,9 +247,12 @@ class _Look:
         self._looks.ended(nodes, began_healed=self._began_healed)
 
 
-def _serves(nodes: Sequence[NodeStatus]) -> bool:
-    """Whether the leader of the highest term has answered, and so have enough voters."""
+def _serves(nodes: Sequence[NodeStatus]) -> bool | None:
+    """Whether the leader of the highest term has answered, and so have enough voters; None if
+    nobody has answered."""
     answers = {node.name: node.answer for node in nodes if node.answer is not None}
+    if not answers:
+        return None
     leaders = [each for each in answers.values() if each["role"] == "leader"]
     if not leaders:
         return False

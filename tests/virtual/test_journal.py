@@ -65,6 +65,11 @@ def test_an_append_before_what_had_been_answered_is_reported() -> None:
         journal([Append(5, 6, ONE, 7)], [Seen(1, 2, ONE)]).judge(ONE)
 
 
+def run_all(seeds: Iterable[int]) -> None:
+    for seed in seeds:
+        run(seed)
+
+
 def test_an_append_that_takes_effect_twice_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     def doubled(store: Store, operands: str) -> str | None:
         commands._append(store, operands)
@@ -72,4 +77,4 @@ def test_an_append_that_takes_effect_twice_is_noticed(monkeypatch: pytest.Monkey
 
     monkeypatch.setitem(commands.APPLIED, "append", (FIRST, doubled))
     with pytest.raises(SimulationFailed, match="took effect twice"):
-        run(9)
+        run_all(range(9, 30))
