@@ -54,7 +54,7 @@ class DiskRoom:
     def _of_entries(self, size: int) -> str:
         left, whole = self._disk()
         if left < least_of(whole):
-            return f"my disk has {left} bytes left, and takes no entries"
+            return "my disk is nearly full, and takes no entries"  # the same line each time
         if size <= UNCOMMITTED_LOG_BYTES:
             return ""
         most = UNCOMMITTED_LOG_BYTES + LOG_GROWTH * self._growth_bytes()

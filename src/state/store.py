@@ -225,8 +225,10 @@ class Store(MutableMapping[str, str]):
 
     @property
     def unsorted(self) -> int:
-        """How many keys the next look for a prefix sorts first."""
-        return len(self.held) if self._index is None else len(self._index.new)
+        """How many keys the next look for a prefix sorts first; without the lock it may be a moment
+        old."""
+        index = self._index
+        return len(self.held) if index is None else len(index.new)
 
     def keys_under(self, prefix: str) -> list[str]:
         """Return the keys that begin with a prefix, in no order."""

@@ -147,6 +147,30 @@ def test_a_lock_that_gets_no_watch_looks_again_and_again(
     assert second.is_held
 
 
+def test_a_task_s_lock_that_gets_no_watch_looks_again_and_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(claims, "POLL_S", 0.01)
+
+    class Refusing(AioWatch):
+        async def _step(self, until_s: float | None = None) -> bool:
+            raise TooManyWatches("this server serves 5 watches of one user, no more.")
+
+    async def work() -> None:
+        cluster = AioCluster()
+        first, second = cluster.lock(), cluster.lock()
+        second._watching = lambda prefix: Refusing(cluster, prefix)
+        await first.acquire()
+        waiting = asyncio.create_task(second.acquire())
+        while cluster.asked.count("show lock/nightly/") < 3:
+            await asyncio.sleep(0)
+        await first.release()
+        assert await waiting is not None
+        assert second.is_held
+
+    run(work)
+
+
 def test_threads_stand_in_line_at_a_shared_lock_within_their_own_time() -> None:
     cluster, threads = Cluster(), Threads()
     lock = cluster.lock()

@@ -113,4 +113,4 @@ def test_a_follower_takes_entries_for_longer_than_its_leader_proposes_them() -> 
         return refusal
 
     assert why(DISK_LEFT_BYTES // 2) == ""
-    assert why(DISK_LEFT_BYTES // 2 - 1).startswith("my disk has ")
+    assert why(DISK_LEFT_BYTES // 2 - 1) == "my disk is nearly full, and takes no entries"
