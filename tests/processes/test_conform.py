@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -185,6 +186,36 @@ def test_a_locked_node_reads_what_its_command_names_and_no_other_hand_in(
     in_home = locked.own_places(["sh", "../node"])
     assert str(tmp_path / "ann" / "node") in in_home
     assert str(tmp_path / "ann") not in in_home
+
+
+@needs_lock
+@pytest.mark.skipif(not sandbox.can_lock(), reason="no list of calls for this processor")
+def test_a_locked_node_changes_no_mode_owner_or_time_of_a_file(tmp_path: Path) -> None:
+    """Landlock knows no such rights. The calls do nothing, so that a build that makes them runs."""
+    own, other = tmp_path / "own", tmp_path / "other"
+    own.mkdir()
+    other.mkdir()
+    kept = other / "kept"
+    kept.touch(mode=0o600)
+    before = kept.stat()
+    act = (
+        "import contextlib, os, sys\n"
+        "kept = sys.argv[1]\n"
+        "folder = os.open(os.path.dirname(kept), os.O_PATH)\n"
+        "tries = [lambda: os.chmod(kept, 0o666), lambda: os.utime(kept, (1, 1)),\n"
+        "    lambda: os.chmod('kept', 0o666, dir_fd=folder),\n"
+        "    lambda: os.utime('kept', (1, 1), dir_fd=folder),\n"
+        "    lambda: os.chown(kept, 1, 1), lambda: os.lchown(kept, 1, 1),\n"
+        "    lambda: os.setxattr(kept, 'user.seen', b'x')]\n"
+        "for one in tries:\n"
+        "    with contextlib.suppress(OSError): one()\n"
+    )
+    words = [sys.executable, "-S", locked.__file__, str(own), sys.executable, "-c", act, str(kept)]
+    done = subprocess.run(words, capture_output=True, text=True, check=False, cwd=own)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert kept.stat() == before
+    with contextlib.suppress(OSError):
+        assert os.listxattr(kept) == []
 
 
 @needs_lock

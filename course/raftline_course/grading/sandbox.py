@@ -32,9 +32,19 @@ CALLS = {
     ),
 }  # fmt: skip
 SOCKET_CALLS = {"x86_64": (41, 425), "aarch64": (198, 425)}  # socket; io_uring_setup
+# chmod, chown, utime, setxattr and removexattr with their relatives, which Landlock does not know.
+# From 452 on (fchmodat2, setxattrat, removexattrat, file_setattr) the numbers are the same.
+ATTRIBUTE_CALLS = {
+    "x86_64": (
+        90, 91, 92, 93, 94, 132, 188, 189, 190, 197, 198, 199, 235, 260, 261, 268, 280,
+        452, 463, 466, 469,
+    ),
+    "aarch64": (5, 6, 7, 14, 15, 16, 52, 53, 54, 55, 88, 452, 463, 466, 469),
+}  # fmt: skip
 FAMILIES = (2, 10, 16)  # AF_INET, AF_INET6 and AF_NETLINK, which a look at interfaces takes
 X32 = 1 << 30  # from here on calls have other numbers, on x86-64
 _LOAD_FAMILY = struct.pack("HBBI", 0x20, 0, 0, 16)  # the low half of a call's first argument
+_IGNORE = 0x00050000  # the call returns 0, and does nothing
 _ABSENT = 0x00050026  # ENOSYS: a program then does without
 _LOAD_ARCH, _LOAD_CALL = struct.pack("HBBI", 0x20, 0, 0, 4), struct.pack("HBBI", 0x20, 0, 0, 0)
 _KILL, _DENY, _ALLOW = 0x80000000, 0x00050001, 0x7FFF0000  # deny: EPERM
@@ -92,8 +102,8 @@ def lock() -> None:
 
 def allow_internet_sockets_alone() -> None:
     """Refuse every new socket that is not of the Internet, for good: those of the file system reach
-    the services of a person's session. The rest of the calls stays, but for io_uring, which makes
-    sockets as well.
+    the services of a person's session. Ignore what changes modes, owners, times and attributes of
+    files. The rest of the calls stays, but for io_uring, which makes sockets as well.
 
     Raises:
         OSError: the kernel refuses.
@@ -102,10 +112,12 @@ def allow_internet_sockets_alone() -> None:
         return
     machine = platform.machine()
     socket_call, *others = SOCKET_CALLS[machine]
+    answers = [(number, _ABSENT) for number in others]
+    answers += [(number, _IGNORE) for number in ATTRIBUTE_CALLS[machine]]
     _install([
         _LOAD_ARCH, _jump(ARCH[machine], 1, 0), _give(_KILL),
         _LOAD_CALL, _at_least(X32, 0, 1), _give(_KILL),
-        *(part for number in others for part in (_jump(number, 0, 1), _give(_ABSENT))),
+        *(part for number, answer in answers for part in (_jump(number, 0, 1), _give(answer))),
         _jump(socket_call, 1, 0), _give(_ALLOW),
         _LOAD_FAMILY,
         *(part for family in FAMILIES for part in (_jump(family, 0, 1), _give(_ALLOW))),
