@@ -20,7 +20,6 @@ import os
 import re
 import secrets
 import stat
-from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -70,14 +69,16 @@ class Users:
     def __init__(self, by_name: Mapping[str, User], secret: bytes) -> None:
         self.by_name = by_name
         self.secret = secret
-        counts = Counter(user.verifier.iterations for user in by_name.values())
-        self._iterations = counts.most_common(1)[0][0] if counts else ITERATIONS
+        numbers = sorted(user.verifier.iterations for user in by_name.values())
+        self._iterations = numbers or [ITERATIONS]  # as often as there are users with them
 
     def verifier_of(self, name: str) -> Verifier:
         """Return the verifier of a user. An unknown name gets one that looks like the others,
         the same each time and at each node; no password fits it."""
         made = [_hash(self.secret, f"{part} {name}") for part in ("salt", "stored", "server")]
-        fake = Verifier(self._iterations, made[0][:SALT_BYTES], made[1], made[2])
+        chance = int.from_bytes(_hash(self.secret, f"iterations {name}")[:4], "big")
+        iterations = self._iterations[chance * len(self._iterations) >> 32]
+        fake = Verifier(iterations, made[0][:SALT_BYTES], made[1], made[2])
         user = self.by_name.get(name)
         return fake if user is None else user.verifier
 

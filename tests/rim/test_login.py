@@ -363,6 +363,18 @@ def test_an_unknown_name_looks_like_a_user(access: Access) -> None:
     assert len({len(salt) for salt in seen.values()}) == 1
 
 
+def test_a_user_of_another_number_of_iterations_is_not_named_by_it() -> None:
+    """As many names that are unknown have that number, each the same one each time."""
+    users = users_of(BOB, ROOT, ("eve", UserRole.READER, EVERYWHERE))
+    old = make_verifier(PASSWORD, 2 * ITERATIONS_LEAST)
+    by_name = {**users.by_name, "eve": users.by_name["eve"]._replace(verifier=old)}
+    users = Users(by_name, SECRET)
+    seen = [users.verifier_of(f"name{number}").iterations for number in range(300)]
+    assert seen == [users.verifier_of(f"name{number}").iterations for number in range(300)]
+    assert {*seen} == {ITERATIONS_LEAST, 2 * ITERATIONS_LEAST}
+    assert 50 < seen.count(2 * ITERATIONS_LEAST) < 150  # a third
+
+
 def test_a_forged_proof_for_an_unknown_name_logs_nobody_in(
     access: Access, monkeypatch: pytest.MonkeyPatch
 ) -> None:
