@@ -46,7 +46,10 @@ def _of_values() -> dict[int, str]:
 
 IN_VALUES = _of_values()
 IN_KEYS = IN_VALUES | {ord(" "): r"\s"}
+# What turns the direction of a text: on a terminal it shows another text than there is.
+_TURNING = (0x061C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A))
 CONTROLS = {code: text for code, text in IN_VALUES.items() if code != ord("\\")}
+CONTROLS |= {code: bytes_of(chr(code)) for code in _TURNING}
 
 
 def spelled(raw: str, table: dict[int, str]) -> str:

@@ -101,7 +101,8 @@ def shown(text: str) -> str:
 
 
 def without_controls(text: str) -> str:
-    """Return `text` with control characters spelled, so that a terminal can show it as one line.
+    """Return `text` with control characters spelled, and those that turn its direction, so that a
+    terminal can show it as one line.
 
     Backslashes stay single: this is for text that is escaped already, by someone not trusted.
     """

@@ -21,6 +21,8 @@ from raftline.wire.protocol import (
     reply_line,
     shown,
     split_sender,
+    unescape,
+    without_controls,
 )
 from raftline.wire.refusals import leader_named_in
 from tests.core.typed import LIMITS, command, refusal
@@ -237,6 +239,16 @@ def test_a_line_of_another_protocol_is_answered_with_the_protocol_of_this_port()
     assert looks_foreign(b"set x HTTP/1.1") is None
     assert looks_foreign(b"set x to HTTP/1.1\r") is None
     assert looks_foreign(b"c4#1@set x HTTP/1.1\r") is None
+
+
+def test_a_reply_shows_no_control_and_turns_no_direction_on_a_terminal() -> None:
+    turning = "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
+    text = "paid \x1b[31m" + turning + " 漢 é \u200d"  # this one joins pictures
+    safe = without_controls(text)
+    assert safe.startswith(r"paid \x1b[31m\xd8\x9c\xe2\x80\x8e")
+    assert safe.endswith(" 漢 é \u200d")
+    assert not set(safe) & set(turning)
+    assert unescape(safe) == text
 
 
 def test_an_echo_is_cut_and_cannot_forge_a_line() -> None:
