@@ -34,6 +34,7 @@ from raftline.clients.search import (
     Search,
     SearchStep,
     lost,
+    nobody_answers,
     search,
     text_of,
 )
@@ -206,8 +207,7 @@ class Client:
         """Connect to the node; with `follow`, to any known one.
 
         Raises:
-            Unreachable: no node is reached: that of the address that was asked for, unless
-                another one explains more.
+            Unreachable: no node is reached.
         """
         if not self.follow:
             self._connected_to(self.address, self.timeout_s)
@@ -227,7 +227,8 @@ class Client:
                 if connection.address != asked:
                     self._nodes.turn_to(connection.address, asked)
                 return
-        raise next((each for each in failures if each.lasts), failures[0])
+        last = next((each for each in failures if each.lasts), failures[-1])
+        raise nobody_answers(self._nodes, last)
 
     def _exchange(
         self, connection: NodeConnection, line: bytes, command: str, deadline: Deadline

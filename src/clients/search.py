@@ -314,15 +314,21 @@ def _in_all(answer: Answer, given_s: float | None) -> Answer:
 def _last_word(nodes: NodeTurns, answer: Answer, *, is_late: bool = False) -> Reply:
     """Return the reply of a search that nothing settled. `is_late`: a node kept the request.
     Raises ClientError."""
-    if isinstance(answer, Unreachable) and type(answer) is not Closed and len(nodes.known) > 1:
-        where = in_words(nodes.known)
-        kind = TimedOut if is_late or isinstance(answer, TimedOut) else Unreachable
-        nobody = kind(f"nobody answers at {where}. The last one: {answer}")
-        nobody.advice, nobody.lasts = answer.advice, answer.lasts
-        raise nobody
+    if isinstance(answer, Unreachable) and type(answer) is not Closed:
+        raise nobody_answers(nodes, answer, is_late=is_late)
     if isinstance(answer, ClientError):
         raise answer
     return answer
+
+
+def nobody_answers(nodes: NodeTurns, last: Unreachable, *, is_late: bool = False) -> Unreachable:
+    """Return the error of a search that reached none of the nodes; of one node, its own."""
+    if len(nodes.known) == 1:
+        return last
+    kind = TimedOut if is_late or isinstance(last, TimedOut) else Unreachable
+    nobody = kind(f"nobody answers at {in_words(nodes.known)}. The last one: {last}")
+    nobody.advice, nobody.lasts = last.advice, last.lasts
+    return nobody
 
 
 def session_with_room(

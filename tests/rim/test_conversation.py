@@ -293,11 +293,17 @@ def test_a_reply_is_read_back_as_it_was_written() -> None:
     assert outcome_of("GET response, no such key: a: b") is RequestOutcome.ABSENT
 
 
-def test_an_unreachable_address_is_named() -> None:
+def test_unreachable_addresses_are_all_named() -> None:
     port, other = free_port(), free_port()
     client = Client(port=port, follow=True, also=[("localhost", other)])
-    with pytest.raises(Unreachable, match=f"nothing listens on localhost port {port}:"):
-        client.connect()
+    where = f"localhost port {port}, {other}"
+    for reach in (client.connect, lambda: client.request("get a")):
+        client.timeout_s = 0.1
+        with pytest.raises(Unreachable, match=f"^nobody answers at {where}. .* nothing listens"):
+            reach()
+    alone = Client(port=port, follow=True)
+    with pytest.raises(Unreachable, match=f"^nothing listens on localhost port {port}:"):
+        alone.connect()
 
 
 def test_a_connection_is_announced_before_it_is_tried() -> None:
