@@ -15,7 +15,8 @@ EXIT_FILES, EXIT_DISK, EXIT_SYSTEM = 3, 4, os.EX_OSERR
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 # The disk is full, broken or read-only. Other errors concern names and rights.
 _OF_THE_DISK = (*_NO_ROOM, errno.EFBIG, errno.EIO, errno.EROFS, errno.ESTALE)
-_NO_DESCRIPTOR = (errno.EMFILE, errno.ENFILE)  # this process has no more, or the whole system
+NO_DESCRIPTOR = (errno.EMFILE, errno.ENFILE)  # this process has no more, or the whole system
+MORE_DESCRIPTORS = "let it have more (ulimit -n), then start the node again"
 NOT_ALLOWED = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
@@ -79,7 +80,7 @@ def exit_status_of(error: BaseException, otherwise: int = EXIT_FILES) -> int:
         number = cause.errno if isinstance(cause, OSError) and is_of_system else None
         if number in _OF_THE_DISK:
             return EXIT_DISK
-        if number in _NO_DESCRIPTOR:
+        if number in NO_DESCRIPTOR:
             return EXIT_SYSTEM
         cause = cause.__cause__ or cause.__context__
     return error.exit_status if isinstance(error, StorageError) else otherwise
@@ -91,8 +92,8 @@ def disk_failed(path: str, action: str, error: OSError) -> DiskFailed:
         advice = "free some space on this disk, then start the node again"
     elif error.errno in NOT_ALLOWED:
         advice = "let this user write there, or choose another folder"
-    elif error.errno in _NO_DESCRIPTOR:
-        advice = "let it have more (ulimit -n), then start the node again"
+    elif error.errno in NO_DESCRIPTOR:
+        advice = MORE_DESCRIPTORS
     else:
         advice = "check the disk, then start the node again"
     reason = error.strerror or str(error)

@@ -17,6 +17,8 @@ from functools import partial
 from typing import BinaryIO
 
 from raftline.storage.disk import (
+    MORE_DESCRIPTORS,
+    NO_DESCRIPTOR,
     NOT_ALLOWED,
     AppendFile,
     FilesRefused,
@@ -37,9 +39,10 @@ CATCH_UP = "or let it catch up from the others, without a vote until it has: raf
 def cannot_read(path: str, error: OSError) -> FilesRefused:
     """Return the error for a file that is there and cannot be read."""
     reason = error.strerror or str(error)
+    is_full = error.errno in NO_DESCRIPTOR
+    advice = MORE_DESCRIPTORS if is_full else "check the disk and who may read the file"
     return FilesRefused(
-        f"{path}: cannot be read: {reason}. The node does not start without it; "
-        "check the disk and who may read the file"
+        f"{path}: cannot be read: {reason}. The node does not start without it; {advice}"
     )
 
 

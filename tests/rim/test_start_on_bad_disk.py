@@ -90,6 +90,22 @@ def test_a_file_that_the_disk_does_not_give_back_has_it_as_well(
     assert status_of_a_start(tmp_path) == EXIT_DISK
 
 
+@pytest.mark.parametrize("number", NO_DESCRIPTOR)
+def test_a_file_for_which_no_descriptor_is_left_asks_for_more_of_them(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    number: int,
+) -> None:
+    with_members(tmp_path)
+    (tmp_path / "s1.storage").write_bytes(b"")
+    monkeypatch.setattr("builtins.open", raise_with(number))
+    assert status_of_a_start(tmp_path) == EXIT_SYSTEM
+    said = capsys.readouterr().err
+    assert "(ulimit -n)" in said
+    assert "check the disk" not in said
+
+
 def test_a_list_of_members_that_the_disk_does_not_give_back_has_it_as_well(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
