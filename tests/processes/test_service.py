@@ -17,6 +17,8 @@ import pytest
 
 from raftline_course.harness.cluster import SERVER, Cluster, NodeProcess
 
+TRAFFIC = ("[*] Received", "[*] Connection", "Sending", "Last log")
+
 
 @pytest.fixture
 def cluster(tmp_path: Path) -> Iterator[Cluster]:
@@ -149,10 +151,30 @@ def test_each_line_of_a_json_log_is_an_object_with_time_node_and_term(cluster: C
     messages = [one["message"] for one in records]
     assert messages[-1] == "[*] s1: has shut down cleanly."
     assert "[*] I am Leader" in messages
-    assert not any(
-        line.startswith(("[*] Received", "[*] Connection", "Sending", "Last")) for line in messages
-    )
+    assert not any(line.startswith(TRAFFIC) for line in messages)
     assert all("T" in one["time"] for one in records)
+
+
+def test_a_kept_log_tells_who_led_and_who_the_members_were(tmp_path: Path) -> None:
+    with Cluster(tmp_path, 3, "--log-format", "text") as cluster:
+        first = cluster.start().leader()
+        assert cluster.ask("client4@set a 1") == "SET response: a set to 1"
+        first.kill()
+        second = cluster.leader()
+        assert "removed with entry" in cluster.ask(f"admin@remove {first.name}")
+        (third,) = (node for node in cluster.nodes if node not in (first, second))
+        cluster.ask(f"admin@transfer {third.name}")
+        third.wait_for_line("I am Leader")
+        for node in (second, third):
+            assert node.terminate() == 0
+        for node in (first, second, third):
+            assert any(line.endswith("[*] I am Leader") for line in node.said)
+            told = [
+                line.partition(f" {node.name} term ")[2].partition(": ")[2] for line in node.said
+            ]
+            assert [line for line in told if line.startswith(TRAFFIC)] == []
+        two = " ".join(sorted((second.name, third.name)))
+        assert any(line.endswith(f" on: voters {two}") for line in third.said)
 
 
 @pytest.mark.parametrize("form", ["text", "json"])
