@@ -10,6 +10,7 @@ from pathlib import Path
 from raftline.common.arguments import Parser
 from raftline.common.config import ConfigError
 from raftline.common.console import safe_line
+from raftline.common.private_file import private
 from raftline.raft.node import RawNode
 from raftline.raft.recording import HEADER
 from raftline.raft.replay import BadRecording, replay
@@ -74,7 +75,8 @@ def picture(files: Sequence[str], out: str) -> int:
                 print(f"raftline: {safe_line(f'{path}: {error}')}", file=sys.stderr)
                 return EXIT_BAD_FILE
     try:
-        Path(out).write_text(collector.page(Path(out).stem), encoding="utf-8")
+        with open(out, "w", encoding="utf-8", opener=private) as file:  # as the recordings are
+            file.write(collector.page(Path(out).stem))
     except OSError as error:
         raise ConfigError(f"--out {out}: {error.strerror or error}") from None
     print(f"{out} shows {collector.count} steps")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -37,6 +38,7 @@ def test_recordings_of_two_nodes_become_one_page(tmp_path: Path) -> None:
     nowhere = str(tmp_path / "none" / "page.html")
     refused = picture(*files, "--out", nowhere)
     assert refused.stderr == f"raftline: --out {nowhere}: No such file or directory\n"
+    assert stat.S_IMODE(page.stat().st_mode) == 0o600  # as the recordings
     data = held(page.read_text(encoding="utf-8"))
     assert data["members"] == ["s1", "s2", "s3"]
     assert any("set drawn <b>5" in json.dumps(one.get("append", "")) for one in data["events"])
