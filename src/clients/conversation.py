@@ -207,12 +207,13 @@ class Client:
         """Connect to the node; with `follow`, to any known one.
 
         Raises:
-            Unreachable: no node is reached.
+            Unreachable, LoginFailed: no node is reached, or none lets it in: that of the address
+                that was asked for, unless another one explains more.
         """
         if not self.follow:
             self._connected_to(self.address, self.timeout_s)
             return
-        failures: list[Unreachable] = []
+        failures: list[Unreachable | LoginFailed] = []
         deadline = Deadline(self.timeout_s)
         for _ in self._nodes.known:
             asked, limit_s = self.address, deadline.connect_s
@@ -220,15 +221,16 @@ class Client:
                 break
             try:
                 connection = self._connected_to(asked, limit_s, self._nodes.besides((asked,)))
-            except Unreachable as error:
+            except (Unreachable, LoginFailed) as error:
                 failures.append(error)
                 self._nodes.move_on(asked, error)
             else:
                 if connection.address != asked:
                     self._nodes.turn_to(connection.address, asked)
                 return
-        last = next((each for each in failures if each.lasts), failures[-1])
-        raise nobody_answers(self._nodes, last)
+        lasting = (each for each in failures if isinstance(each, LoginFailed) or each.lasts)
+        last = next(lasting, failures[-1])
+        raise last if isinstance(last, LoginFailed) else nobody_answers(self._nodes, last)
 
     def _exchange(
         self, connection: NodeConnection, line: bytes, command: str, deadline: Deadline

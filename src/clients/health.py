@@ -59,13 +59,13 @@ class ClientHealth:
         self._was_served = False
         self._asked = ""  # the nodes that were asked last, and the last answer
         self._process = os.getpid()
-        self._own_lock = threading.Lock()
+        self._own_lock = threading.RLock()  # a signal handler may ask
 
     @property
-    def _lock(self) -> threading.Lock:
+    def _lock(self) -> contextlib.AbstractContextManager[object]:
         """The lock of this process: a lock held at a fork would never be released in the child."""
         if self._process != os.getpid():
-            self._process, self._own_lock = os.getpid(), threading.Lock()
+            self._process, self._own_lock = os.getpid(), threading.RLock()
         return self._own_lock
 
     def _is_served(self) -> bool:

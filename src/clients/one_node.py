@@ -159,15 +159,15 @@ class NodeShell(BaseNodeShell):
             return step.address
         until_s = time.monotonic() + step.limit_s
         connection = NodeConnection(step.address, step.limit_s, self._tls, self._codes, step.others)
-        self.connection = connection
-        if self.over.is_set():  # meanwhile, by another thread
-            raise ConnectionError("this connection was closed")
-        if self._credentials is not None:
-            try:
+        try:
+            self.connection = connection
+            if self.over.is_set():  # meanwhile, by another thread
+                raise ConnectionError("this connection was closed")
+            if self._credentials is not None:
                 log_in(connection, self._credentials, self._sender, until_s - time.monotonic())
-            except BaseException:
-                self.close()  # else the next step would find a connection without its login
-                raise
+        except BaseException:
+            self.close()  # else the next step would find a connection without its login
+            raise
         return connection.address
 
     def close(self) -> None:

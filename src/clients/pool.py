@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
+import weakref
 from collections.abc import Sequence
 
 from raftline.clients.addresses import Addresses
@@ -22,6 +23,7 @@ from raftline.wire.refusals import refusal_in
 TIMEOUT_S = 10.0
 LEAST_S = 0.001
 CONNECTIONS_MAX = 64  # of one program, each with a session: a cluster keeps 4,096 of these
+LOOK_S = 1.0
 PARTS = 8  # of the time: for one the first node may keep a request, the second one for two
 
 
@@ -74,7 +76,7 @@ class Clients(NoCopies):
         self._process = os.getpid()
         self._lock = threading.Condition()
         self._idle: list[Client] = []
-        self._count = 0  # of connections, idle ones included
+        self._living: weakref.WeakSet[Client] = weakref.WeakSet()  # idle ones included
 
     def __enter__(self) -> Clients:
         return self
@@ -120,7 +122,7 @@ class Clients(NoCopies):
         wait: it gets an extra connection, and needs no session."""
         self._look_for_fork()
         with self._lock:
-            return not self._is_closed and not self._idle and self._count >= CONNECTIONS_MAX
+            return not self._is_closed and not self._idle and len(self._living) >= CONNECTIONS_MAX
 
     def close(self) -> None:
         """Give back all sessions, and close all connections; a request under way still ends."""
@@ -153,20 +155,20 @@ class Clients(NoCopies):
         """Return an idle connection. Raises Closed, Unreachable if there is none."""
         self._look_for_fork()
         with self._lock:
-            while not self._is_closed and not self._idle and self._count >= CONNECTIONS_MAX:
+            while not self._is_closed and not self._idle and len(self._living) >= CONNECTIONS_MAX:
                 left_s = until_s - time.monotonic()
                 if left_s <= 0:
                     raise Unreachable(
                         f"{CONNECTIONS_MAX} requests of this program wait for an answer already, "
                         "so nothing was sent"
                     )
-                self._lock.wait(left_s)
+                self._lock.wait(min(LOOK_S, left_s))  # one that was dropped tells nobody
             if self._is_closed:
                 raise Closed("this client was closed, so nothing can be asked through it")
             if self._idle:
                 return self._idle.pop()  # the one used last: it has the latest leader
             client = self._made()
-            self._count += 1
+            self._living.add(client)
             return client
 
     def _give_back(self, client: Client) -> None:

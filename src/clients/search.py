@@ -60,9 +60,9 @@ Answer = Reply | ClientError
 
 class AskNode(NamedTuple):
     """A step: ask this node. The answer is its reply, or the error in its place; `Closed` if the
-    client was closed, `LoginFailed` if the node let nobody in. While a connection to it hangs, one
-    to each of `others` is tried as well. If one of these comes first, nothing is asked, and the
-    answer is `Connected`."""
+    client was closed, `LoginFailed` if the node did not let it in. While a connection to it hangs,
+    one to each of `others` is tried as well. If one of these comes first, nothing is asked, and
+    the answer is `Connected`."""
 
     address: Address
     sender: str
@@ -208,6 +208,32 @@ class ClientSessions:
             self._all.remove(session)
 
 
+class _Answers:
+    """What nodes answered, none of which settled the request."""
+
+    def __init__(self) -> None:
+        self.unknown: Answer | None = None  # a write that may yet take effect
+        self.refusal: Reply | None = None  # the one that explains best why there is no leader
+        self.kept_out: LoginFailed | None = None  # of a node that may have an older file of users
+        self.silent: Address | None = None  # the last node that kept the request until given up
+        self._lasting: set[Address] = set()  # nodes that will not answer soon either
+
+    def take(self, asked: Address, answer: Answer) -> None:
+        """Take the answer of a node."""
+        self.refusal = _better(self.refusal, answer)
+        if isinstance(answer, LoginFailed):
+            self.kept_out = answer
+        if isinstance(answer, Unreachable):
+            self._lasting |= {asked} if answer.lasts else set()
+            self.silent = asked if answer._is_late else self.silent
+
+    def are_hopeless(self, tried: set[Address]) -> bool:
+        """Whether to ask these again is of no use. A node that lets nobody in counts for all, if no
+        other one let this client in."""
+        is_kept_out = self.kept_out is not None and self.refusal is None
+        return is_kept_out or self._lasting.issuperset(tried)
+
+
 def anywhere(
     nodes: NodeTurns, sender: str, command: str, deadline: Deadline
 ) -> Search[tuple[Reply, bool]]:
@@ -216,13 +242,11 @@ def anywhere(
     pause_s = FIRST_PAUSE_S
     tried: set[Address] = set()
     late: set[Address] = set()  # others were reached before them
-    lasting: set[Address] = set()  # nodes that will not answer soon either
-    silent: Address | None = None  # the last node that kept the request until it was given up
-    unknown: Answer | None = None  # a write that may yet take effect
-    refusal: Reply | None = None  # the one that explains best why there is no leader
+    so_far = _Answers()
     while True:
         asked, answer = yield from _ask_one(nodes, tried, late, sender, command, deadline)
-        if isinstance(answer, (Closed, LoginFailed)):
+        unknown = so_far.unknown
+        if isinstance(answer, Closed) or _is_not_tried(answer):
             return _last_word(nodes, unknown or answer), unknown is None
         outcome = answer.outcome if isinstance(answer, ClientError) else outcome_of(answer.text)
         if isinstance(answer, Reply) and (
@@ -232,25 +256,31 @@ def anywhere(
             nodes.addresses.health.served(deadline.now_s)
             return _last_word(nodes, _settled(answer, unknown)), unknown is None
         if outcome is RequestOutcome.UNKNOWN and command != SESSION:  # an unused one does nothing
-            unknown = answer
+            so_far.unknown = answer
             if row_of(command).handling.is_sent_once:
                 break
-        refusal = _better(refusal, answer)
-        lasting |= {asked} if isinstance(answer, Unreachable) and answer.lasts else set()
-        silent = asked if isinstance(answer, Unreachable) and answer._is_late else silent
+        so_far.take(asked, answer)
         nodes.move_on(asked, answer)
         if nodes.current in tried:  # all refused: wait for an election
             nodes.addresses.health.failed(deadline.now_s, in_words(nodes.known), _words(answer))
-            if deadline.left_s < pause_s or lasting.issuperset(tried):
+            if deadline.left_s < pause_s or so_far.are_hopeless(tried):
                 break
             if deadline.now_s + pause_s > deadline.notice_s:
                 deadline.notice(_search(nodes, answer, deadline.left_s))
             yield Pause(pause_s)
             pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
             tried.clear()
-    known = unknown or refusal or (yield from _why_silent(silent, sender, deadline))
-    last = _in_all(known or answer, deadline.given_s if deadline.left_s < pause_s else None)
-    return _last_word(nodes, last, is_late=silent is not None), unknown is None
+            so_far.kept_out = None  # it may have read its file again
+    given_s = deadline.given_s if deadline.left_s < pause_s else None
+    known = so_far.unknown or so_far.kept_out or so_far.refusal
+    known = known or (yield from _why_silent(so_far.silent, sender, deadline))
+    last, is_late = _in_all(known or answer, given_s), so_far.silent is not None
+    return _last_word(nodes, last, is_late=is_late), so_far.unknown is None
+
+
+def _is_not_tried(answer: Answer) -> bool:
+    """Whether there is no name or password that any node could be sent."""
+    return isinstance(answer, LoginFailed) and answer._was_not_tried
 
 
 def _settled(answer: Reply, unknown: Answer | None) -> Answer:

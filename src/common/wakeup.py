@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable
 
+LOOK_S = 1.0  # between two looks at a flag
 PAUSE_S = 0.0005  # lets another thread run: a mere offer (sleep(0)) is not enough
 PAUSE_FACTOR = 2  # seconds of pause for each second of work
 
@@ -28,6 +30,32 @@ class Wakeup:
             self._lock.release()
         except RuntimeError:  # it is awake already
             return
+
+
+class Flag:
+    """An event that a signal handler may set, also in the midst of a wait for it by the same
+    thread: `threading.Event` would hang then. Such a wait ends within a second."""
+
+    def __init__(self) -> None:
+        self._is_set = False
+        self._changed = threading.Condition()  # reentrant
+
+    def is_set(self) -> bool:
+        return self._is_set
+
+    def set(self) -> None:
+        """Wake all threads that wait, and those that will."""
+        self._is_set = True
+        with self._changed:
+            self._changed.notify_all()
+
+    def wait(self, timeout_s: float | None = None) -> bool:
+        """Wait until it is set; return whether that was in time. None: no limit."""
+        until_s = math.inf if timeout_s is None else time.monotonic() + timeout_s
+        with self._changed:
+            while not self._is_set and (left_s := until_s - time.monotonic()) > 0:
+                self._changed.wait(min(LOOK_S, left_s))
+        return self._is_set
 
 
 Breathe = Callable[[], None]  # yields to other threads

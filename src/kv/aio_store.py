@@ -116,6 +116,7 @@ class AioKV(BaseKV[Data, AioLease, AioLock, AioSemaphore, "AioElection[Data]"]):
         if not self._asker.is_here:  # they are of the process that forked
             self._asker.is_closed = True
             return
+        self._asker.is_closed = True  # first: what waits at a watch is to find it so
         for watch in list(self._shared.watches):
             watch.close()
         if self._shared.keeper is not None:

@@ -127,8 +127,10 @@ class Callers(Generic[Leased, Waiter]):
         attempt = self.of(caller)
         if attempt is self.holds:
             self.holds = None
-        elif attempt is not None:
+        elif attempt in self._lost:
             self._lost.remove(attempt)
+        else:  # a signal handler of this thread has just released it
+            return None
         return attempt
 
 
@@ -165,8 +167,9 @@ class Crowd(Callers[Leased, Waiter]):
 
     def take(self, caller: object) -> Attempt[Leased] | None:
         attempt = self.of(caller)
-        if attempt is not None:
-            self._won.remove(attempt)
+        if attempt not in self._won:
+            return None
+        self._won.remove(attempt)
         return attempt
 
     @property

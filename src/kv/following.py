@@ -19,6 +19,7 @@ from raftline.clients.connection import (
     CONNECT_TIMEOUT_S,
     ClientError,
     Deadline,
+    LoginFailed,
     NoLeader,
     Unreachable,
     in_words,
@@ -85,6 +86,7 @@ class WatchMachine(Generic[Data]):
         self._is_open = False
         self._pause_s = PAUSES_S[0]
         self._failed: set[Address] = set()  # since it was served
+        self._kept_out: set[Address] = set()  # since one of them let this client in
         self._lasting: set[Address] = set()  # that will not serve it soon either
         self._why_too_many = ""
         self._sync: _Sync | None = None
@@ -253,17 +255,29 @@ class WatchMachine(Generic[Data]):
         self._was_served, self._opening, self._attempt_until_s = True, None, math.inf
         self._pause_s = PAUSES_S[0]
         self._failed.clear()
+        self._kept_out.clear()
         self._health.served(now_s)
+
+    def _may_be_let_in(self, problem: ClientError) -> bool:
+        """Whether another node may take this client: one that has read its file of users again, if
+        the login failed at this one."""
+        if not isinstance(problem, LoginFailed):
+            return isinstance(problem, Unreachable)
+        is_again = self._nodes.current in self._kept_out  # all others had their turn since
+        self._kept_out.add(self._nodes.current)
+        is_hopeless = is_again or self._kept_out.issuperset(self._nodes.known)
+        return not (problem._was_not_tried or is_hopeless)
 
     def _move_on(self, problem: Exception) -> float:
         """Turn to the next node; return how long to wait before. Raise a problem that each node
         would have."""
         if self.is_closed:
             return 0.0
-        if isinstance(problem, ClientError) and not isinstance(problem, Unreachable):
+        if isinstance(problem, ClientError) and not self._may_be_let_in(problem):
             raise problem
         if isinstance(problem, WatchEnded):
             self.cursor.refused(str(problem))
+            self._kept_out.clear()
         why, _, lasts = _explained(problem)
         if code_of(str(problem)) == TOO_MANY:
             self._why_too_many = why

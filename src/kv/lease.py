@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any, Protocol, TypeVar
 
 from raftline.clients.steps import carry_out
+from raftline.common.wakeup import Flag
 from raftline.kv.calls import Ask, Call, Steps
 from raftline.kv.lease_timer import BaseLease, Clock, LeaseTimer, clock
 from raftline.kv.methods import carried_out, short_traceback
@@ -97,7 +98,7 @@ def call_apart(on_lost: Callable[[], object]) -> None:
             on_lost()
 
 
-class Lease(BaseLease[threading.Event]):
+class Lease(BaseLease[Flag]):
     """A lease: keys that are set under it go when it ends. `with` grants, renews and releases it.
 
     Its time counts from the moment at which a request was first sent. If no renewal comes through
@@ -152,9 +153,9 @@ class Lease(BaseLease[threading.Event]):
 
         return carry_out(steps, do)
 
-    def _new_event(self) -> threading.Event:
+    def _new_event(self) -> Flag:
         self._process = os.getpid()
-        return threading.Event()
+        return Flag()
 
     @property
     def _is_here(self) -> bool:

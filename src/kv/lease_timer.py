@@ -55,9 +55,10 @@ class LeaseTimer:
         self.seconds = seconds
         self.is_over = False
         self.was_lost = False
+        self.is_renewed = True  # by the keeper; else by the program, and the keeper sees it lost
         self._on_end = on_end
         self._has_reported = False
-        self._ending = threading.Lock()
+        self._ending = threading.RLock()  # a signal handler may release
         self._until_s = sent_s + seconds
         self.renew_at_s = sent_s + seconds / RENEWALS
 
@@ -69,7 +70,7 @@ class LeaseTimer:
     @property
     def due_s(self) -> float:
         """The time at which to renew it, or to see that it is lost."""
-        return min(self.renew_at_s, self._until_s)
+        return min(self.renew_at_s, self._until_s) if self.is_renewed else self._until_s
 
     def is_held(self, now_s: float) -> bool:
         return not self.is_over and now_s < self._until_s
@@ -149,7 +150,7 @@ class BaseLease(NoCopies, Generic[Event]):
         on_end: Callable[[LeaseTimer], object] | None = None,
         now: Clock = clock,
     ) -> None:
-        """Without `keep` the program renews it, by `check`, and nothing else does. `on_end` is
+        """Without `keep` the program renews it, by `check`. The keeper sees its loss. `on_end` is
         called at any end, by what ends it."""
         self._client = client
         self._keeper = keeper
@@ -264,12 +265,12 @@ class BaseLease(NoCopies, Generic[Event]):
             over = self._new_event()
             timer = yield from granting(self._seconds, partial(self._ended, over), self._now)
             self._over, self._timer = over, timer  # together: if this fails, the one before counts
-            if self._keep:
-                try:
-                    self._keeper.keep(timer)
-                except RuntimeError:  # no thread can be started
-                    timer.give_up()
-                    raise
+            timer.is_renewed = self._keep
+            try:
+                self._keeper.keep(timer)
+            except RuntimeError:  # no thread can be started
+                timer.give_up()
+                raise
             return timer.lease
         finally:
             self._grant.release()

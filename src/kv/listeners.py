@@ -101,7 +101,7 @@ class ThreadListeners(Listeners):
 
     def _begin_anew(self) -> None:
         self._process = os.getpid()
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._news: deque[ClientState] = deque()
         self._is_running = False
 

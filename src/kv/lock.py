@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, Generic, TypeVar
 
 from raftline.clients.steps import carry_out
+from raftline.common.wakeup import Flag
 from raftline.kv.callers import Callers
 from raftline.kv.calls import CALLS, Ask
 from raftline.kv.claims import (
@@ -31,7 +32,7 @@ _Claim = TypeVar("_Claim", bound="Claim")
 _FORKED = "it is held by the process that forked, not by this one"
 
 
-class Claim(BaseClaim[Lease, threading.Event]):
+class Claim(BaseClaim[Lease, Flag]):
     """The part that a lock and an election share: what its threads wait for."""
 
     _lease_class = Lease
@@ -41,11 +42,11 @@ class Claim(BaseClaim[Lease, threading.Event]):
 
     def _begin_anew(self) -> None:
         self._process = os.getpid()
-        self._mutex = threading.Lock()
+        self._mutex = threading.RLock()  # a signal handler may release
         super()._begin_anew()
 
     @property
-    def _callers(self) -> Callers[Lease, threading.Event]:
+    def _callers(self) -> Callers[Lease, Flag]:
         """The callers of this process: a forked child does not hold what its parent holds."""
         if self._process != os.getpid():
             self._was_held_at_fork = self._all_callers.holds_any
@@ -81,15 +82,15 @@ class Claim(BaseClaim[Lease, threading.Event]):
             _thread.caller = _Caller()
         return _thread.caller
 
-    def _new_waiter(self) -> threading.Event:
-        return threading.Event()
+    def _new_waiter(self) -> Flag:
+        return Flag()
 
     @staticmethod
-    def _wake(waiter: threading.Event) -> bool:
+    def _wake(waiter: Flag) -> bool:
         waiter.set()
         return True
 
-    def _has_turn(self, waiter: threading.Event) -> bool:
+    def _has_turn(self, waiter: Flag) -> bool:
         return waiter.is_set()
 
     _call_apart = staticmethod(call_apart)

@@ -7,6 +7,7 @@ import os
 import threading
 import weakref
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from typing import Any, TypeVar
 
 from raftline.clients.connection import ClientError, Closed
@@ -34,13 +35,13 @@ class Shared:
         self.listeners = ThreadListeners(clients.addresses.health, clients.name)
         self._watches: weakref.WeakSet[Watch[Any]] = weakref.WeakSet()
         self._process = os.getpid()
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
 
     @property
-    def lock(self) -> threading.Lock:
+    def lock(self) -> AbstractContextManager[Any]:
         """The lock of this process: a lock held at a fork would never be released in the child."""
         if self._process != os.getpid():
-            self._process, self._lock = os.getpid(), threading.Lock()
+            self._process, self._lock = os.getpid(), threading.RLock()
         return self._lock
 
     def watch(self, cursor: WatchCursor[Data], open_s: float) -> Watch[Data]:

@@ -319,3 +319,25 @@ def test_where_nobody_listens_it_says_so_within_its_time() -> None:
                 await kv.watch().next_event()
 
     run(work())
+
+
+def test_tasks_that_wait_for_a_lock_are_told_that_their_client_was_closed(nodes: Cluster) -> None:
+    async def work() -> None:
+        async with raftline.aio.connect(at(nodes)) as other, other.lock("same"):
+            kv = raftline.aio.connect(at(nodes))
+            shared = kv.lock("same")
+            locks = [shared, shared, kv.lock("same")]
+            waiting = [asyncio.ensure_future(each.acquire()) for each in locks]
+
+            def are_waiting() -> bool:
+                watches, link = list(kv._shared.watches), kv._asker._link
+                is_quiet = link is not None and not link._waiting
+                return is_quiet and [each.is_listed for each in watches] == [True, True]
+
+            while not (await other.stat("lock/same/next") and are_waiting()):
+                await asyncio.sleep(0.02)
+            await kv.close()
+            ended = await asyncio.gather(*waiting, return_exceptions=True)
+            assert [type(each) for each in ended] == 3 * [raftline.Closed]
+
+    run(work())

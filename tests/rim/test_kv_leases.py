@@ -217,15 +217,19 @@ def test_a_long_lease_leaves_a_short_one_its_time() -> None:
 
 
 def test_the_thread_renews_no_lease_that_the_program_renews() -> None:
-    client = Client()
-    lease = client.lease(keep=False).grant()
-    assert client.keeper._thread is None
-    client.now_s += 4.0
+    client, lost = Client(), Lost()
+    lease = client.lease(keep=False, on_lost=lost).grant()
+    client.passes(4.0)
     assert lease.check(timeout=5) is lease
-    assert client.asked[-1] == ("renew lease-1", 5)
-    assert lease.left == 9.0
-    client.now_s += 9.0
+    client.passes(8.9)
+    assert not lease.wait_lost(0)
+    assert lease.is_held
+    client.passes(0.1)
     assert (lease.is_held, lease.left) == (False, 0.0)
+    assert lease.wait_lost(DEADLINE_S)
+    assert lost.called.wait(DEADLINE_S)
+    assert client.asked == [("lease 9", None), ("renew lease-1", 5)]
+    ends(client.keeper)
 
 
 def test_closing_does_not_wait_for_a_renewal_that_is_under_way() -> None:
@@ -286,8 +290,8 @@ def test_with_reports_the_loss_of_its_lease_and_nothing_else() -> None:
         use(loses_and_fails)
     use(Lease.release)
     with pytest.raises(LeaseLost, match="lease-4 has ended"):
-        use(lambda lease: client.passes(9.0), keep=False)
-    assert client.asked[-1][0] == "release lease-4"
+        use(lambda lease: client.passes(9.0) or lease.wait_lost(), keep=False)
+    assert client.asked[-1][0] == "lease 9"  # it has expired
     use(lambda lease: None)
     assert client.asked[-1][0] == "release lease-5"
     with pytest.raises(ValueError, match="of a program"):
@@ -561,7 +565,7 @@ def test_async_with_reports_the_loss_of_its_lease_and_nothing_else() -> None:
         await use(AioLease.release)
         with pytest.raises(LeaseLost, match="lease-4 has ended"):
             await use(lambda lease: asyncio.sleep(9.0), keep=False)
-        assert client.asked[-1][1] == "release lease-4"
+        assert client.asked[-1][1] == "lease 9"  # it has expired
         with pytest.raises(ValueError, match="of a program"):
             await use(fails)
         assert client.asked[-1][1] == "release lease-5"
@@ -602,12 +606,15 @@ def test_a_task_s_lease_whose_renewals_are_cancelled_is_given_up() -> None:
 
 def test_the_task_renews_no_lease_that_the_program_renews() -> None:
     async def work(client: AioClient) -> None:
-        lease = await client.lease(keep=False).grant()
-        assert len(client.keeper) == 0
+        lost = asyncio.Event()
+        lease = await client.lease(keep=False, on_lost=lost.set).grant()
         await asyncio.sleep(5.9)
         assert lease.is_held
-        await asyncio.sleep(0.1)
+        assert await lease.wait_lost()
+        assert client.loop.time() == 109.0
         assert not lease.is_held
+        await lost.wait()
+        assert [command for _, command, _ in client.asked] == ["lease 9"]
 
     virtually(work)
 

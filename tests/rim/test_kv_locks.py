@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import sys
 import threading
 import time
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any, TypeVar
 
 import pytest
 
 from raftline.clients.connection import Closed, Unreachable
+from raftline.common.wakeup import Flag
 from raftline.kv import claims
 from raftline.kv.calls import CALLS, Call
 from raftline.kv.errors import LeaseLost, TooManyWatches
@@ -19,6 +23,12 @@ from raftline_course.harness.processes import eventually
 from tests.rim.lock_cluster import HELD, AioCluster, AioWatch, Cluster, Watch
 
 DEADLINE_S = 30.0
+OF_LOCKS = (
+    "/threading.py",
+    "/wakeup.py",
+    "/steps.py",
+    *(f"/kv/{name}.py" for name in ("lock", "claims", "callers", "lease", "lease_timer")),
+)
 Result = TypeVar("Result")
 Work = Callable[[], Coroutine[Any, Any, None]]
 
@@ -306,12 +316,12 @@ def test_a_thread_whose_time_is_over_as_its_turn_comes_leaves_it_to_the_next(
     lock = Cluster().lock()
     lock.acquire()
 
-    class Late(threading.Event):
-        def wait(self, timeout: float | None = None) -> bool:
+    class Late(Flag):
+        def wait(self, timeout_s: float | None = None) -> bool:
             lock.release()  # after its time, and before it says so
             return False
 
-    monkeypatch.setattr("raftline.kv.lock.threading.Event", Late)
+    monkeypatch.setattr("raftline.kv.lock.Flag", Late)
     assert lock.acquire(timeout=0.01) is None
     monkeypatch.undo()
     assert lock.acquire(timeout=0) is not None
@@ -774,6 +784,50 @@ def test_ctrl_c_as_a_thread_wins_leaves_nothing_held(
             lock.acquire()
     assert cluster.keys() == {}
     assert lock.acquire(timeout=0) is not None
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda lock: lock.is_held,
+        lambda lock: lock.acquire(timeout=0),
+        lambda lock: lock.wait_lost(0.001),
+        lambda lock: lock.check(),
+        lambda lock: lock.release(),
+    ],
+)
+def test_a_signal_handler_may_release_in_the_midst_of_any_use(use: Callable[[Any], object]) -> None:
+    """Python runs it between any two lines of the main thread, which may hold any lock then."""
+
+    def use_and_release(line: int) -> None:
+        lock, left = Cluster().lock(), line
+        lock.acquire()
+
+        def trace(frame: Any, event: str, _: object) -> Any:
+            nonlocal left
+            if not frame.f_code.co_filename.endswith(OF_LOCKS):  # the cluster is another program
+                return trace
+            if event == "line" and not left:
+                with contextlib.suppress(RuntimeError):
+                    lock.release()
+            left -= event == "line"
+            return trace
+
+        sys.settrace(trace)
+        try:
+            with contextlib.suppress(RuntimeError, LeaseLost):
+                use(lock)
+        finally:
+            sys.settrace(None)
+        is_through.append(left >= 0)
+
+    is_through: list[bool] = [False]
+    line = 0
+    while not is_through[-1]:
+        threads = Threads()
+        threads.begin(partial(use_and_release, line))
+        threads.end()
+        line += 1
 
 
 # --- nodes that hang ----------------------------------------------------------------------------

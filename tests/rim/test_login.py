@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import contextlib
 import hashlib
@@ -14,6 +15,7 @@ import secrets
 import socket
 import stat
 import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -22,6 +24,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import raftline
+import raftline.aio
 from raftline.access.login import (
     FAILED,
     NOT_PRIVATE,
@@ -44,12 +48,13 @@ from raftline.access.users import (
     spell_users,
     write_users,
 )
-from raftline.clients import shell
+from raftline.clients import conversation, one_node, shell
 from raftline.clients.connection import LoginFailed
 from raftline.clients.conversation import Client
 from raftline.clients.lines import LineConnection
 from raftline.clients.login import REPLY_MAX, Credentials, exchange
 from raftline.clients.login import log_in as send_login
+from raftline.common.address import Address
 from raftline.common.config import ConfigError
 from raftline.net.admission import Admission, no_session
 from raftline.state.sessions import Sessions
@@ -58,12 +63,13 @@ from raftline.wire.limits import LOGINS_WAITING, REFUSED_LOGIN_S
 from raftline.wire.loginoperands import ITERATIONS_LEAST
 from raftline.wire.operands import Limits
 from raftline.wire.parsing import Readings, parse
-from raftline.wire.protocol import TOO_MANY_LOGINS
+from raftline.wire.protocol import TOO_MANY_LOGINS, error
 from raftline.wire.replies import RequestOutcome, outcome_of
 from raftline.wire.rights import UserRole
 from raftline_course.controller.orders import ORDERS
 from raftline_course.harness.processes import DEADLINE_S, eventually
 from tests.fake_host import FakeHost
+from tests.scripted_node import ScriptedNode
 
 PASSWORD = "correct horse battery"
 SECRET = bytes(range(32))
@@ -950,3 +956,91 @@ def test_the_screen_shows_no_password_and_keeps_none(
     shell._answer(nobody, f"login bob {PASSWORD}")
     assert capsys.readouterr().out == "[*] Sending: login bob ***\n"
     assert PASSWORD not in repr(Credentials("bob", PASSWORD))
+
+
+# --- nodes of one cluster -----------------------------------------------------------------------
+
+
+class UsersNode(ScriptedNode):
+    """A node that lets these users read, once they have logged in. One client at a time."""
+
+    def __init__(
+        self, folder: Path, name: str, *users: tuple[str, UserRole, tuple[str, ...]]
+    ) -> None:
+        write_users(folder / name, users_of(*users))
+        self._access = Access(folder / name, UserRole.NONE, failed_s=0.0)
+        self._login = login_to(self._access)
+        super().__init__(self._answer, name)
+
+    def _answer(self, command: str) -> str:
+        if command.startswith("auth n,,"):
+            self._login = login_to(self._access)
+        if command.startswith("auth "):
+            return self._login.take(asked(command))
+        if command.startswith("watch "):
+            return "WATCH response: 0 keys as of 5"
+        return "GET response: 5" if self._login.identity.user else error("you are nobody")
+
+
+@pytest.fixture
+def older_and_newer(tmp_path: Path) -> Iterator[tuple[UsersNode, UsersNode]]:
+    """Two nodes, the first of which has not read the file of users again."""
+    nodes = UsersNode(tmp_path, "s1", ROOT), UsersNode(tmp_path, "s2", ROOT, BOB)
+    yield nodes
+    for node in nodes:
+        node.close()
+
+
+def at_both(nodes: tuple[UsersNode, UsersNode]) -> str:
+    return ",".join(f"localhost:{node.port}" for node in nodes)
+
+
+def test_a_node_with_an_older_file_of_users_is_passed_by(
+    older_and_newer: tuple[UsersNode, UsersNode],
+) -> None:
+    async def by_task() -> str | None:
+        async with raftline.aio.connect(at, user="bob", password=PASSWORD) as kv:
+            return await kv.get("a")
+
+    at = at_both(older_and_newer)
+    with raftline.connect(at, user="bob", password=PASSWORD) as kv:
+        assert kv["a"] == "5"
+        assert kv.snapshot("a").index == 5
+    assert asyncio.run(by_task()) == "5"
+    host, port = at.partition(",")[0].split(":")
+    also = [Address.parse(at.partition(",")[2])]
+    bob = Credentials("bob", PASSWORD)
+    with Client(host, int(port), follow=True, also=also, credentials=bob) as client:
+        client.connect()
+        assert client.address == also[0]
+
+
+def test_a_login_that_all_nodes_refuse_fails_at_once(
+    older_and_newer: tuple[UsersNode, UsersNode],
+) -> None:
+    at = f"{at_both(older_and_newer)},localhost:1"  # where nothing listens
+    with raftline.connect(at, user="bob", password="wrong", timeout=DEADLINE_S) as kv:
+        for use in (lambda: kv["a"], lambda: kv.snapshot("a")):
+            with pytest.raises(LoginFailed, match="the name or the password is wrong"):
+                use()
+    assert sum("auth n,," in line for node in older_and_newer for line in node.received) <= 8
+
+
+@pytest.mark.parametrize("ask", [lambda kv: kv["a"], lambda kv: kv.snapshot("a")])
+def test_an_exception_amid_a_login_leaves_no_connection_without_one(
+    ask: Callable[[Any], object],
+    older_and_newer: tuple[UsersNode, UsersNode],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    at = at_both(older_and_newer).partition(",")[2]
+    with raftline.connect(at, user="bob", password=PASSWORD) as kv:
+        for module in (conversation, one_node):
+            with monkeypatch.context() as patched:
+                patched.setattr(module, "log_in", interrupted)
+                with contextlib.suppress(KeyboardInterrupt):
+                    ask(kv)
+        ask(kv)
+        assert kv["a"] == "5"

@@ -208,3 +208,21 @@ def test_a_program_that_only_reads_has_no_session_to_give_back(node: Node) -> No
     eventually(lambda: not any(each.fileno() >= 0 for each in node.connections), "it has left")
     assert "program@get a" in node.received
     assert not any(line.endswith(("@session", "@forget")) for line in node.received)
+
+
+def test_an_exception_as_a_request_ends_costs_no_place(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As that of a signal handler, by which a program bounds its time."""
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with raftline.Clients(f"localhost:{node.port}", timeout=DEADLINE_S) as clients:
+        with monkeypatch.context() as patched:
+            patched.setattr(raftline.Clients, "_give_back", interrupted)
+            for _ in range(CONNECTIONS_MAX):
+                with pytest.raises(KeyboardInterrupt):
+                    clients.request("renew lease-5")
+        node.may_answer.set()
+        assert clients.request("set a 1", 5.0) == "SET response: done"
