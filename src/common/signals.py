@@ -23,6 +23,7 @@ VARIABLE = "RAFTLINE_LIFELINE"
 # The longest wait of a main thread. Python checks for signals between two instructions: a signal
 # after the last check does not interrupt the wait that follows.
 WAIT_S_MAX = 1.0
+_PR_SET_PDEATHSIG = 1  # of prctl(2)
 
 
 @contextlib.contextmanager
@@ -135,6 +136,26 @@ def tied(environment: Mapping[str, str] | None = None) -> dict[str, Any]:
         "env": line.environment(os.environ if environment is None else environment),
         "pass_fds": [line.reading_end],
     }
+
+
+def killed_with_this() -> Callable[[], None] | None:
+    """Return what a new process has to do before its program begins, so that the kernel kills it
+    when this one is gone, even by kill -9. None: this system has no such thing. The processes that
+    it starts in turn are not killed."""
+    if not sys.platform.startswith("linux"):
+        return None
+    try:
+        import ctypes  # only who starts a command needs it
+    except ImportError:
+        return None
+    prctl, starter = ctypes.CDLL(None).prctl, os.getpid()
+
+    def tie() -> None:
+        prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL))
+        if os.getppid() != starter:  # it was gone before
+            os._exit(128 + signal.SIGKILL)
+
+    return tie
 
 
 def end_with_starter(stop: Callable[[], None]) -> bool:

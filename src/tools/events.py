@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-import subprocess
+import tempfile
 from typing import Final
 
 from raftline.clients.connection import say_waiting
 from raftline.clients.conversation import Client
 from raftline.kv.events import Event
 from raftline.kv.watch_output import begin
+from raftline.tools.guarded import ExitResult, Interrupted, Signals, run
 from raftline.wire.protocol import escape
 
 # Variables of the environment of COMMAND. The value is its standard input, as it may hold any byte.
@@ -20,19 +21,33 @@ INDEX: Final = "RAFTLINE_INDEX"
 
 def run_at_each(client: Client, command: str, program: str) -> int:
     """Run a program by the shell at each event of a watch, one after the other. One that fails is
-    reported, and the watch goes on. It ends only by an exception, such as that of Ctrl-C.
+    reported, and the watch goes on. A signal that ends this is passed on to a program that runs,
+    and its end is waited for; return 128 and its number.
 
     Raises:
         ClientError: no node serves it within the client's time, or it is refused.
     """
-    with begin(client, command) as watch:
-        for event in watch:
-            done = subprocess.run(program, shell=True, input=_value(event), env=_variables(event))
-            if done.returncode:
-                say_waiting(
-                    f"{program}: exit code {done.returncode}, at {event.kind} {_key(event)}"
-                )
+    try:
+        with Signals() as signals, begin(client, command) as watch:
+            for event in watch:
+                ended = _run_at(event, program, signals)
+                if ended.is_to_stop:
+                    raise Interrupted(signals.last)
+                if ended.status:
+                    where = f"at {event.kind} {_key(event)}"
+                    say_waiting(f"{program}: exit code {ended.status}, {where}")
+    except Interrupted as stop:
+        return stop.status
     return 0
+
+
+def _run_at(event: Event[str], program: str, signals: Signals) -> ExitResult:
+    with tempfile.TemporaryFile() as value:
+        value.write(_value(event))
+        value.seek(0)
+        return run(
+            ["/bin/sh", "-c", program], None, 0.0, signals, None, stdin=value, env=_variables(event)
+        )
 
 
 def _value(event: Event[str]) -> bytes:

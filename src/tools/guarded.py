@@ -10,15 +10,22 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from queue import Empty, SimpleQueue
 from types import FrameType
 from typing import Any, NamedTuple
 
-from raftline.common.signals import WAIT_S_MAX
+from raftline.common.signals import WAIT_S_MAX, killed_with_this
 
 TOKEN = "RAFTLINE_TOKEN"  # environment variable with the fencing token
 EXIT_CANNOT_RUN, EXIT_NOT_FOUND = 126, 127  # as a shell reports them
 _LOST = 0  # no signal has this number
+PASSED_ON = (
+    signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT,
+    signal.SIGUSR1, signal.SIGUSR2, signal.SIGALRM, signal.SIGABRT,
+)  # fmt: skip
+_OF_TERMINAL = (signal.SIGINT, signal.SIGQUIT)  # which it sends to all of its process group
+_OF_COMMANDS = (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)  # many do not end at these
 _LOOK_S = 0.05
 
 
@@ -47,15 +54,16 @@ class ExitResult(NamedTuple):
 
 
 class Signals:
-    """Ctrl-C, SIGTERM and SIGHUP: for the command while it runs, else they raise Interrupted. One
-    that is ignored stays so."""
+    """The signals that would end this program: for the command while it runs, else they raise
+    Interrupted. One that is ignored stays so."""
 
     def __init__(self) -> None:
         self.news: SimpleQueue[int | ExitResult] | None = None
+        self.last = 0  # that came
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> Signals:
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        for number in PASSED_ON:
             if signal.getsignal(number) is not signal.SIG_IGN:
                 self._before[number] = signal.signal(number, self._take)
         return self
@@ -65,6 +73,7 @@ class Signals:
             signal.signal(number, handler)
 
     def _take(self, number: int, frame: FrameType | None) -> None:
+        self.last = number
         if self.news is None:
             raise Interrupted(number)
         self.news.put(number)  # reentrant: a signal may interrupt another put
@@ -72,13 +81,15 @@ class Signals:
 
 def run(
     command: Sequence[str],
-    token: int,
+    token: int | None,
     grace_s: float,
     signals: Signals,
-    wait_lost: Callable[[], object],
+    wait_lost: Callable[[], object] | None,
+    **popen: Any,
 ) -> ExitResult:
     """Run a command and return its end. Once `wait_lost` returns it gets SIGTERM, and SIGKILL if it
-    still runs `grace_s` seconds later. It has also ended if this raises.
+    still runs `grace_s` seconds later. It has also ended if this raises. On Linux it is killed if
+    this program is. `popen` are further arguments of subprocess.Popen.
 
     Raises:
         CannotRun: it can't be started.
@@ -86,7 +97,7 @@ def run(
     news: SimpleQueue[int | ExitResult] = SimpleQueue()
     signals.news = news  # before the start: a signal amid it is for the command
     try:
-        guarded = _Guarded(command, token, grace_s, news)
+        guarded = _Guarded(command, token, grace_s, news, popen)
         try:
             ended = guarded.wait(wait_lost)
         except BaseException:
@@ -114,30 +125,40 @@ class _Guarded:
     def __init__(
         self,
         command: Sequence[str],
-        token: int,
+        token: int | None,
         grace_s: float,
         news: SimpleQueue[int | ExitResult],
+        popen: dict[str, Any],
     ) -> None:
         """Start it. Raises CannotRun."""
         self._grace_s = grace_s
         self._has_group = not (sys.stdin is not None and sys.stdin.isatty())
         self._news = news
         self._kill_s: float | None = None  # the time of SIGKILL
+        if token is not None:
+            popen = {"env": {**os.environ, TOKEN: str(token)}, **popen}
         try:
-            self._process = subprocess.Popen(
-                command, env={**os.environ, TOKEN: str(token)}, **self._group()
-            )
+            self._process = subprocess.Popen(command, **self._group(), **popen)
         except OSError as error:
             raise CannotRun(command[0], error) from None
 
     def _group(self) -> dict[str, Any]:
-        if not self._has_group:
-            return {}
-        return {"process_group": 0} if sys.version_info >= (3, 11) else {"preexec_fn": os.setpgrp}
+        tie = killed_with_this()
 
-    def wait(self, wait_lost: Callable[[], object]) -> ExitResult:
+        def begin() -> None:
+            if self._has_group:
+                os.setpgrp()
+            if tie is not None:
+                tie()
+
+        return {"preexec_fn": begin}
+
+    def wait(self, wait_lost: Callable[[], object] | None) -> ExitResult:
         """Wait for its end, and return that."""
-        for work in (self._wait, lambda: self._tell_lost(wait_lost)):
+        works: list[Callable[[], object]] = [self._wait]
+        if wait_lost is not None:
+            works.append(partial(self._tell, wait_lost))
+        for work in works:
             threading.Thread(target=work, name="raftline waits", daemon=True).start()
         return self._follow()
 
@@ -147,8 +168,9 @@ class _Guarded:
         self._process.wait()
 
     def _follow(self) -> ExitResult:
-        """Pass signals on until the end. Ctrl-C and SIGTERM ask this program to end as well, SIGHUP
-        once the command is being ended: before, it asks many a command to read its files again."""
+        """Pass signals on until the end. Most of them ask this program to end as well. SIGHUP,
+        SIGUSR1 and SIGUSR2 do so once the command is being ended: before, they ask many a command
+        to read its files again."""
         was_lost = is_to_stop = False
         while True:
             try:
@@ -166,15 +188,16 @@ class _Guarded:
                 self._kill_s = time.monotonic() + self._grace_s
                 self._send(signal.SIGTERM)
                 self._send(signal.SIGCONT)  # a stopped process handles SIGTERM only then
-            elif self._has_group or news != signal.SIGINT:
-                is_to_stop |= was_lost or news != signal.SIGHUP
-                self._send(news)
+            else:
+                is_to_stop |= was_lost or news not in _OF_COMMANDS
+                if self._has_group or news not in _OF_TERMINAL:
+                    self._send(news)
 
     def _wait(self) -> None:
         status = self._process.wait()
         self._news.put(ExitResult(status if status >= 0 else 128 - status))
 
-    def _tell_lost(self, wait_lost: Callable[[], object]) -> None:
+    def _tell(self, wait_lost: Callable[[], object]) -> None:
         wait_lost()
         self._news.put(_LOST)
 

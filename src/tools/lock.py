@@ -79,7 +79,7 @@ def parser(verb: str) -> Parser:
         prog=f"raftline {verb}",
         usage="%(prog)s [options] NAME -- COMMAND ...",
         description=f"{_DOES[verb]} If it is lost, COMMAND gets SIGTERM, then "
-        "SIGKILL. Ctrl-C, SIGTERM and SIGHUP are passed on to it.",
+        "SIGKILL. Ctrl-C, SIGTERM and other signals that end a program are passed on to it.",
         epilog=_EPILOG,
         allow_abbrev=False,
     )

@@ -396,6 +396,22 @@ def test_a_kept_lease_that_another_ends_ends_the_program(three: Cluster, tmp_pat
         assert granted["lease"] in lost["error"]
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGQUIT, signal.SIGALRM])
+def test_a_signal_ends_a_watch_and_the_command_that_it_runs(
+    three: Cluster, tmp_path: Path, number: signal.Signals
+) -> None:
+    where = f"localhost:{three.nodes[0].port}"
+    raftline(tmp_path, "set", "ends/1", "1", at=where)
+    program = "echo $$ >pid.new; mv pid.new pid; exec sleep 600"
+    watch = [sys.executable, "-m", "raftline", "watch", "ends/", "--exec", program, "--at", where]
+    with subprocess.Popen(watch, cwd=tmp_path, stdin=subprocess.DEVNULL) as watcher:
+        eventually((tmp_path / "pid").exists, "the command runs")
+        watcher.send_signal(number)
+        assert watcher.wait(DEADLINE_S) == 128 + number
+    with pytest.raises(ProcessLookupError):
+        os.kill(int((tmp_path / "pid").read_text()), 0)
+
+
 def test_a_watch_runs_a_command_at_each_event(three: Cluster, tmp_path: Path) -> None:
     where = f"localhost:{three.nodes[0].port}"
     raftline(tmp_path, "set", "at/1", "two words", at=where)

@@ -257,6 +257,27 @@ def test_signals_are_passed_on_and_the_lock_is_free_afterwards(
             assert token > 0
 
 
+@pytest.mark.parametrize("verb", ["lock", "elect"])
+@pytest.mark.parametrize("number", ["QUIT", "USR1", "USR2", "ALRM", "ABRT", "KILL"])
+def test_no_command_outlives_what_held_its_lock(nodes: Cluster, verb: str, number: str) -> None:
+    if number == "KILL" and sys.platform != "linux":
+        pytest.skip("only Linux kills a process with its starter")
+    prints = ("sh", "-c", "echo $$; exec sleep 600")
+    with started(nodes, verb, f"{verb} {number}", "--", *prints) as process:
+        command = int(line(process))
+        process.send_signal(signal.Signals[f"SIG{number}"])
+        assert process.wait(DEADLINE_S) in (-signal.SIGKILL, 128 + signal.Signals[f"SIG{number}"])
+        eventually(lambda: not is_running(command), "the command has ended")
+
+
+def is_running(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return b"\nState:\tZ" not in Path(f"/proc/{pid}/status").read_bytes()
+
+
 def test_a_signal_that_does_not_interrupt_the_wait_is_passed_on(nodes: Cluster) -> None:
     program = ("-c", with_stray_signal(str(SOURCE / "cli.py")))
     sleeps = ("sh", "-c", "echo runs; exec sleep 60")

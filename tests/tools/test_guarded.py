@@ -66,7 +66,7 @@ class Started:
         monkeypatch.setattr(guarded.subprocess, "Popen", start)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+@pytest.mark.parametrize("number", guarded.PASSED_ON)
 def test_a_signal_at_a_command_s_start_ends_it_before_its_lock_goes(
     monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
