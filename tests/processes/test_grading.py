@@ -179,6 +179,52 @@ def test_each_failed_run_costs_a_point() -> None:
     assert [judging._share(5, passed, 100) for passed in (100, 99, 80, 79, 0)] == [5, 4, 4, 3, 0]
 
 
+@pytest.mark.parametrize(
+    ("mistake", "points"),
+    [
+        ("the election timer is never reset", 8),
+        ("any message resets the election timer", 8),
+        ("a vote does not reset the election timer", 8),
+        ("each election timeout is `election_timeout_ms`", 6),
+    ],
+)
+def test_each_kind_of_schedule_that_fails_costs_a_third_of_their_points(
+    mistake: str, points: int
+) -> None:
+    """A mistake with the timer fails few runs, each time of one kind."""
+    one = next(one for one in cheats.MISTAKES if one.name == mistake)
+    found = marks(one.files(), 2, 10)
+    assert (found.points, found.transcripts_passed) == (points, found.transcripts)
+
+
+ALL_COMMITTED = (  # by a follower
+    "append = Node._on_append\ndef too_much(self, message):\n    append(self, message)\n"
+    "    self.commit_index = self.log.last_index\nNode._on_append = too_much"
+)
+
+
+@pytest.mark.parametrize(
+    ("code", "run", "says"),
+    [
+        (ALL_COMMITTED, "04-entries-reach-all", "it was applied too early, after `settle 200ms`"),
+        (ALL_COMMITTED, "06-a-late-message-cuts-nothing", "its commit index is 2 too early"),
+        (
+            "Node._wait_for_leader = lambda self: setattr(self, '_election_at_ms', "
+            "self._now_ms + 200)",
+            "seed 2001",
+            "Each election timeout is drawn by `pick_timeout_ms`",
+        ),
+    ],
+)
+def test_the_sentence_of_a_failure_says_what_is_wrong(code: str, run: str, says: str) -> None:
+    found = run_named(run)
+    assert found is not None
+    with judging.Judge(hostile(code), Marks(1)) as judge:
+        error = judge.error_of(found, Stage())
+    assert error is not None
+    assert says in f"{found.text}: {judging.reason_of(error)}"
+
+
 # --- what a hand-in can't do ----------------------------------------------------------------
 
 

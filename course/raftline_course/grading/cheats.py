@@ -71,6 +71,8 @@ _LEADS_ON = (
     "            self._check_quorum()\n",
     "            self._leading.quorum_at_ms = self._now_ms + 500\n",
 )
+_DRAWN = "self._pick_timeout_ms()\n"
+_VOTE_RESETS = "            self._wait_for_leader()\n        self._send(RequestVoteReply"
 _NEVER_WAITS = (
     "        self._heard_leader_ms = self._now_ms\n        self._wait_for_leader()\n",
     "        self._heard_leader_ms = self._now_ms\n",
@@ -133,6 +135,28 @@ CHEATS = (
 MISTAKES = (
     Cheat("the election timer is never reset", 2, (_NEVER_WAITS,)),
     Cheat(
+        "any message resets the election timer", 2,
+        (("        match message:\n",
+          "        self._wait_for_leader()\n        match message:\n"),),
+    ),
+    Cheat(
+        "a vote does not reset the election timer", 2,
+        ((_VOTE_RESETS, "        self._send(RequestVoteReply"),),
+    ),
+    Cheat(
+        "a denied vote resets the election timer", 3,
+        ((_VOTE_RESETS, _VOTE_RESETS.removeprefix("    ")),),
+    ),
+    Cheat("each election timeout is 200 ms", 2, ((_DRAWN, "200\n"),)),
+    Cheat(
+        "each election timeout is `election_timeout_ms`", 2,
+        ((_DRAWN, "self.options.election_timeout_ms\n"),),
+    ),
+    Cheat(
+        "an election timeout is drawn once, and kept", 2,
+        ((_DRAWN, "vars(self).setdefault('_drawn', self._pick_timeout_ms())\n"),),
+    ),
+    Cheat(
         "a leader sends no heartbeat", 2,
         (
             (
@@ -183,6 +207,11 @@ MISTAKES = (
         "an answer to an earlier round confirms a read", 9,
         (("            self._send_to_all()  # [9] a round that confirms that this server still "
           "leads\n", ""),),
+    ),
+    Cheat(
+        "a new leader serves reads before it has committed an entry", 9,
+        (("if leading.waiting and self.log.term_at(self.commit_index) == self.term:",
+          "if leading.waiting:"),),
     ),
     Cheat("a leader without a majority leads on", 10, (_LEADS_ON,)),
 )  # fmt: skip

@@ -16,7 +16,8 @@ from raftline_course.grading.servers import CannotLock, Nursery, TimeIsUp, shown
 from tests.broken_rules import sentence
 
 CPU_SECONDS, WALL_SECONDS = 10, 600  # a server, and a run; it takes less than one
-MILESTONE_SECONDS = 3600  # of all runs of one
+KINDS = 3  # each kind of schedule that fails costs this part of the points for schedules
+MILESTONE_SECONDS = 3600.0  # of all runs of one
 
 
 @dataclass
@@ -45,23 +46,29 @@ def marks_of(
     schedules: int | None = None,
     picture: Path | None = None,
     salt: str = "",
+    seconds: float | None = None,
 ) -> Marks:
     """Return what a hand-in gets for a milestone; the first failure is drawn into `picture`.
-    A `salt` draws other schedules than its author has seen."""
+    A `salt` draws other schedules than its author has seen. After `seconds` no run begins."""
     marks = Marks(milestone.number)
     marks.transcripts = len(milestone.transcripts) + milestone.machine
     marks.schedules = milestone.count if schedules is None else schedules
-    with Judge(files, marks, picture) as judge:
+    failed: set[str] = set()  # kinds of schedules
+    with Judge(files, marks, picture, seconds) as judge:
         try:
             for run in transcripts_of(milestone):
                 marks.transcripts_passed += judge.passes(run)
             for run in schedules_of(milestone, marks.schedules, salt):
-                marks.schedules_passed += judge.passes(run)
+                if judge.passes(run):
+                    marks.schedules_passed += 1
+                else:
+                    failed.add(run.kind)
         except TimeIsUp as error:
             judge.fail(f"stopped: {error}", None)
     marks.points = _share(TRANSCRIPT_POINTS, marks.transcripts_passed, marks.transcripts)
     rest = POINTS - TRANSCRIPT_POINTS
-    marks.points += _share(rest, marks.schedules_passed, marks.schedules)
+    by_kind = max(0, rest * (KINDS - len(failed)) // KINDS)
+    marks.points += min(by_kind, _share(rest, marks.schedules_passed, marks.schedules))
     return marks
 
 
@@ -83,11 +90,18 @@ def _share(points: int, passed: int, count: int) -> int:
 class Judge:
     """The runs of one hand-in in one milestone."""
 
-    def __init__(self, files: Mapping[str, str], marks: Marks, picture: Path | None = None) -> None:
+    def __init__(
+        self,
+        files: Mapping[str, str],
+        marks: Marks,
+        picture: Path | None = None,
+        seconds: float | None = None,
+    ) -> None:
         self._files = files
         self._marks = marks
         self._picture = picture
-        self._until = time.monotonic() + MILESTONE_SECONDS
+        self._seconds = MILESTONE_SECONDS if seconds is None else seconds
+        self._until = time.monotonic() + self._seconds
         self._nursery: Nursery | None = None
 
     def __enter__(self) -> Judge:
@@ -104,7 +118,7 @@ class Judge:
             TimeIsUp: it took too long, as no other run is to do.
         """
         if time.monotonic() > self._until:
-            raise TimeIsUp(f"its runs took more than {MILESTONE_SECONDS} s in all")
+            raise TimeIsUp(f"its runs took more than {self._seconds:.0f} s in all")
         error = self.error_of(run, Stage())
         if error is None:
             return True

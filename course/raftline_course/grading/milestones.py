@@ -62,12 +62,18 @@ MILESTONES = (
         situations=(drawn.lone_with_a_log, drawn.lone_with_a_slow_disk),
     ),
     Milestone(2, "a majority elects", "§5.2", (3, 4, 5), ("isolate", "kill"), {"clients": 0},
-        situations=(drawn.split_vote, drawn.no_half_is_a_majority, drawn.a_vote_in_each_term),
+        situations=(
+            drawn.timeouts_are_drawn, drawn.no_half_is_a_majority, drawn.a_vote_resets_the_timer,
+            drawn.nothing_else_resets_the_timer, drawn.a_vote_in_each_term, drawn.split_vote,
+        ),
     ),
     Milestone(
         3, "votes last, the better log wins", "§5.1, §5.4.1", (3, 5),
         ("kill", "power cut", "isolate", "kill all"), {"clients": 0},
-        situations=(drawn.the_better_log, drawn.a_vote_outlives_a_crash),
+        situations=(
+            drawn.the_better_log, drawn.a_vote_outlives_a_crash,
+            drawn.a_denied_vote_resets_no_timer,
+        ),
     ),
     Milestone(4, "the leader's log reaches all", "§5.3", (3, 5), timeouts=20,
         situations=(drawn.answers_are_counted, drawn.a_minority_is_away),
@@ -101,6 +107,7 @@ MILESTONES = (
         {**READS, "sessions": 0.5, "conditions": 0.4, "appends": 0.2}, machine=True,
         situations=(
             drawn.a_stale_read, drawn.a_read_without_a_majority, drawn.a_round_before_the_read,
+            drawn.a_read_before_the_first_commit,
         ),
     ),
     Milestone(

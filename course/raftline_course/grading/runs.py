@@ -33,11 +33,12 @@ class Stage:
 
 @dataclass(frozen=True)
 class Run:
-    """One run: `name` is what `--only` takes, `title` says more."""
+    """One run: `name` is what `--only` takes, `title` says more. Runs of one kind test the same."""
 
     name: str
     title: str
     perform: Callable[[HandInRun, Stage], None]
+    kind: str = "transcript"
 
     @property
     def text(self) -> str:
@@ -65,14 +66,14 @@ def schedule_of(milestone: Milestone, seed: int, salt: str) -> Run:
     number = salted(seed, salt)
     drawn = milestone.situations
     if place % 10 == 0:
-        return Run(name, "a quiet cluster", _quiet(milestone, number))
+        return Run(name, "a quiet cluster", _quiet(milestone, number), "quiet")
     if milestone.machine and place % MACHINE_EVERY == 2:
-        return Run(name, "a state machine", _machine(number))
+        return Run(name, "a state machine", _machine(number), "machine")
     if drawn and place % 2:
         draw = drawn[place // 2 % len(drawn)]
         text = situations.text_of(draw, number)
-        return Run(name, transcripts.title_of(text), _play(text))
-    return Run(name, "", _schedule(milestone, number, place))
+        return Run(name, transcripts.title_of(text), _play(text), draw.__name__)
+    return Run(name, "", _schedule(milestone, number, place), "faults")
 
 
 def run_named(name: str, salt: str = "") -> Run | None:

@@ -113,7 +113,10 @@ class Schedule:
             host.start()
         if not self.plan.faults:
             within_ms = LEAD_WITHIN_TIMEOUTS * self.plan.options.election_timeout_ms
-            self._until("elect a leader", lambda: bool(leaders(self.hosts.values())), within_ms)
+            hint = "; is each election timeout drawn by pick_timeout_ms?"
+            self._until(
+                "elect a leader", lambda: bool(leaders(self.hosts.values())), within_ms, hint
+            )
 
     def heal(self) -> None:
         """End all faults; the cluster must elect, serve, and agree in the end (liveness). If no
@@ -135,7 +138,9 @@ class Schedule:
         self._until("answer its reads", self._has_answered_reads)
         self._until("agree", self._agree)
 
-    def _until(self, what: str, is_so: Callable[[], bool], within_ms: int = 0) -> None:
+    def _until(
+        self, what: str, is_so: Callable[[], bool], within_ms: int = 0, hint: str = ""
+    ) -> None:
         """Go on until it is so; a server that still catches up is given more time."""
         within_ms = within_ms or SERVE_WITHIN_TIMEOUTS * self.plan.options.election_timeout_ms
         deadline_ms, held = self.world.now_ms + within_ms, -1
@@ -144,7 +149,7 @@ class Schedule:
                 states = [host.view for host in self.hosts.values() if host.view is not None]
                 before, held = held, sum(state.applied for state in states)
                 if held == before or what != "agree":
-                    raise AssertionError(f"the cluster does not {what} within {within_ms} ms")
+                    raise AssertionError(f"the cluster does not {what} within {within_ms} ms{hint}")
                 deadline_ms += within_ms
             self.world.step()
 

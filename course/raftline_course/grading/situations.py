@@ -119,6 +119,13 @@ def _elected(name: str, voters: Iterable[str], term: int) -> list[str]:
     ]
 
 
+def _stands(name: str, others: Iterable[str], term: int) -> list[str]:
+    """Return the acts and the line by which a server has stood in this term."""
+    others = list(others)
+    prevotes = _votes(name, others, f"{term} prevote")
+    return [*prevotes, "> status", f"+ {name} candidate, term {term}*"]
+
+
 def _majority(members: int) -> int:
     return members // 2 + 1
 
@@ -202,14 +209,15 @@ def split_vote(draw: Draw) -> str:
 
 
 def no_half_is_a_majority(draw: Draw) -> str:
-    members = draw.one_of(2, 3, 4, 5, 6, 7)
+    members = draw.one_of(4, 6)
     name, *others = draw.names(members)
     term = draw.number(0, 40) + 1
     needed = _majority(members) - 1
     voters = draw.chance.sample(others, len(others))
     lines: list[str] = []
     for count, voter in enumerate(voters[:needed], start=1):
-        lines += [f"> {name} <- {voter}@Count on me term {term}"] * draw.one_of(1, 2)
+        times = 2 if count < needed else 1
+        lines += [f"> {name} <- {voter}@Count on me term {term}"] * times
         lines += ["> status", f"{'+' if count == needed else '-'} {name} leader, term {term}*"]
     return _script(
         f"Of {members} servers a candidate needs {needed + 1}; a voter counts once. Paper §5.2.",
@@ -248,6 +256,89 @@ def a_vote_in_each_term(draw: Draw) -> str:
     )
 
 
+def timeouts_are_drawn(draw: Draw) -> str:
+    members = draw.one_of(3, 5)
+    name, *others = draw.names(members)
+    term = draw.number(0, 30)
+    first_ms, again_ms = draw.number(250, 400), draw.number(500, 900)
+    return _script(
+        "Each election timeout is drawn by `pick_timeout_ms`, whenever the timer begins. Paper "
+        "§5.2.",
+        f"> timeouts {name} {first_ms} {again_ms} "
+        + " ".join(f"{other} {FAR_MS}" for other in others),
+        f"> state {name} {term}",
+        _start([name, *others], others),
+        f"> wait {first_ms - 20}ms",
+        f"- {name} saves *",
+        "> wait 20ms",
+        _stands(name, others, term + 1),
+        f"> wait {again_ms - 20}ms",
+        f"- {name} saves *",
+        "> wait 20ms",
+        _stands(name, others, term + 2),
+    )
+
+
+def a_vote_resets_the_timer(draw: Draw) -> str:
+    members = draw.one_of(3, 5)
+    name, *others = draw.names(members)
+    term = draw.number(1, 30)
+    at_ms = draw.number(20, SOON_MS - 20)
+    candidate = draw.chance.choice(others)
+    return _script(
+        "A server that gives its vote waits for a whole election timeout again. Paper §5.2.",
+        f"> timeouts {name} {SOON_MS} {FAR_MS}",
+        f"> state {name} {term - 1}",
+        _start([name, *others], others),
+        f"> wait {at_ms}ms",
+        f"> {name} <- {candidate}@RequestVote {term}-0-0",
+        f"+ {candidate} <- {name}@Count on me term {term}",
+        f"> wait {SOON_MS}ms",
+        f"- {name} saves *",
+        "> status",
+        f"+ {name} follower, term {term}*",
+    )
+
+
+def nothing_else_resets_the_timer(draw: Draw) -> str:
+    """A second candidate of the term, one of an earlier term, and answers that nobody awaits."""
+    members = draw.one_of(3, 5)
+    name, *others = draw.names(members)
+    term = draw.number(3, 30)
+    first, second = draw.chance.sample(others, 2)
+    useless = [
+        f"> {name} <- {second}@RequestVote {term}-0-0",
+        f"> {name} <- {second}@RequestVote {term - 1}-0-0",
+        f"> {name} <- {second}@Count on me term {term - 1}",
+        f"> {name} <- {second}@Not this time term {term}",
+    ]
+    chosen = draw.chance.sample(useless, draw.number(1, 3))
+    return _timer_runs_on(
+        draw, "A message that brings neither a leader nor a vote resets no timer. Paper §5.2.",
+        name, others, term, first, [], chosen,
+    )  # fmt: skip
+
+
+def _timer_runs_on(
+    draw: Draw, title: str, name: str, others: Sequence[str], term: int, vote: str,
+    terms: Sequence[int], acts: Iterable[str], stands_in: int = 0,
+) -> str:  # fmt: skip
+    """Return a transcript in which a server stands as soon as its first timeout is over, whatever
+    came before."""
+    at_ms = draw.number(60, SOON_MS - 20)
+    return _script(
+        title,
+        f"> timeouts {name} {SOON_MS} {FAR_MS}",
+        _log(name, terms),
+        f"> state {name} {term} {vote}",
+        _start([name, *others], others),
+        f"> wait {at_ms}ms",
+        acts,
+        f"> wait {SOON_MS - at_ms + 10}ms",
+        _stands(name, others, stands_in or term + 1),
+    )
+
+
 # --- 3: the better log -----------------------------------------------------------------------
 
 
@@ -277,6 +368,26 @@ def the_better_log(draw: Draw) -> str:
         _start([name, *others], others),
         lines,
     )
+
+
+def a_denied_vote_resets_no_timer(draw: Draw) -> str:
+    members = draw.one_of(3, 5)
+    name, *others = draw.names(members)
+    terms = draw.terms(draw.number(2, 8), draw.number(2, 5))
+    term = terms[-1] + draw.number(0, 5)
+    new = term + draw.number(1, 3)
+    first, second = draw.chance.sample(others, 2)
+    return _timer_runs_on(
+        draw,
+        "A server that denies its vote, as its log is the better one, does not reset its timer. "
+        "Paper §5.4.1.",
+        name, others, term, first, terms,
+        [
+            f"> {name} <- {second}@RequestVote {new}-{len(terms) - 1}-1",
+            f"- {second} <- {name}@Count on me*",
+        ],
+        new + 1,
+    )  # fmt: skip
 
 
 def a_vote_outlives_a_crash(draw: Draw) -> str:
@@ -731,6 +842,29 @@ def a_round_before_the_read(draw: Draw) -> str:
         f"- client2 <- {leader}@GET response*",
         "> settle 100ms",
         f"+ client2 <- {leader}@GET response: {value}",
+    )
+
+
+def a_read_before_the_first_commit(draw: Draw) -> str:
+    members = draw.one_of(3, 5)
+    name, *others = draw.names(members)
+    terms = draw.terms(draw.number(1, 8))
+    term = terms[-1] + draw.number(1, 4)
+    acks = [
+        f"> {name} <- {one}@I am up to date term {term} index {len(terms)} round {number}"
+        for number in (1, 2, 3)
+        for one in others
+    ]
+    return _script(
+        "A new leader serves no read before an entry of its own term is committed. Paper §8.",
+        _timeouts([name], others),
+        _log(name, terms),
+        f"> state {name} {term - 1}",
+        _start([name, *others], others),
+        _elected(name, others, term),
+        _never(
+            f"client1 <- {name}@GET response*", [f"> {name} <- client1@get {draw.key()}", *acks]
+        ),
     )
 
 

@@ -37,18 +37,23 @@ def play(
     player.cluster.make_node = partial(_begin, servers, collector, player)
     player.cluster.invariants = Unchecked()  # type: ignore[assignment]
     act, happened = "", list[str]()
+    before: list[tuple[str, str]] = []  # all that happened, with the act by which it did
     for line in text.splitlines():
         kind, _, rest = line.partition(" ")
         if say is not None:
             say(line)
         if kind == ">":
             act, happened = rest, _perform(player, rest)
+            before += [(act, one) for one in happened]
             if say is not None:
                 say("".join(f"    {one}\n" for one in happened).rstrip("\n"))
         elif kind == "+":
             found = next((at for at, one in enumerate(happened) if _fits(one, rest)), None)
             if found is None:
-                raise NotSo(f"after `{act}` this did not happen: {rest}{_in_lines(happened)}")
+                early = _too_early(rest, happened, before)
+                raise NotSo(
+                    f"after `{act}` this did not happen: {rest}{early}{_in_lines(happened)}"
+                )
             del happened[: found + 1]
         elif kind == "-":
             wrong = [one for one in happened if _fits(one, rest)]
@@ -74,6 +79,8 @@ def _perform(player: Player, act: str) -> list[str]:
         player.play(act)
     except HandInError:
         raise
+    except AssertionError as error:
+        raise NotSo(f"`{act}` can't be done: {error}") from error
     except Exception as error:
         raise NotSo(f"`{act}` failed: {type(error).__name__}: {error}") from error
     return [text for _, text in player.cluster.world.said]
@@ -82,6 +89,19 @@ def _perform(player: Player, act: str) -> list[str]:
 def _fits(line: str, pattern: str) -> bool:
     """Whether it happened; a message counts as sent, whatever becomes of it."""
     return fnmatch.fnmatchcase(line.removesuffix(" (lost)"), pattern)
+
+
+def _too_early(pattern: str, happened: list[str], before: list[tuple[str, str]]) -> str:
+    """Return the words for what was committed or applied before its time; "" if nothing was."""
+    if " applies " in pattern:
+        acts = [act for act, line in before if _fits(line, pattern)]
+        return f"; it was applied too early, after `{acts[0]}`" if acts else ""
+    rest, _, expected = pattern.rpartition(", commit ")
+    for line in happened:
+        same, _, held = line.rpartition(", commit ")
+        if rest and _fits(same, rest) and expected.isdigit() and int(held) > int(expected):
+            return f"; its commit index is {held} too early"
+    return ""
 
 
 def _in_lines(happened: list[str]) -> str:
