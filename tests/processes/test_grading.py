@@ -8,7 +8,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -22,6 +22,7 @@ from raftline_course.grading.milestones import LAB, MILESTONES, POINTS, Mileston
 from raftline_course.grading.runs import Stage, run_named, schedule_of, schedules_of
 from raftline_course.grading.schedule import Schedule, plan_of
 from raftline_course.grading.servers import CannotLock, Nursery
+from raftline_course.grading.sheets import Row
 
 ROOT = Path(__file__).resolve().parents[2]
 MODEL = read(LAB / "answers").files
@@ -517,6 +518,96 @@ def test_a_teacher_gets_a_csv_and_a_page_for_each_hand_in(folder: Path, tmp_path
     assert "there is no raft.py" in (pages / "eve.md").read_text("utf-8")
 
 
+def graded_until(
+    stop: int, monkeypatch: pytest.MonkeyPatch, arguments: list[str]
+) -> tuple[list[str], int]:
+    """Grade without running anything, and interrupt before hand-in number `stop`; return the names
+    of the hand-ins that were graded, and the exit status."""
+    names: list[str] = []
+
+    def marks_of_all(found: list[HandIn], numbers: list[int], typed: object) -> Iterator[Row]:
+        for one in found:
+            if len(names) == stop:
+                raise KeyboardInterrupt
+            names.append(one.name)
+            yield one, [Marks(number, points=7) for number in numbers if not one.problem]
+
+    monkeypatch.setattr(grading, "marks_of_all", marks_of_all)
+    try:
+        return names, grading.main(arguments)
+    except KeyboardInterrupt:
+        return names, 130
+
+
+def test_what_was_graded_before_an_interruption_is_kept_and_gone_on_with(
+    folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    grades, pages = tmp_path / "grades.csv", tmp_path / "feedback"
+    words = [str(folder), "--milestone", "1", "--csv", str(grades), "--feedback", str(pages)]
+    assert graded_until(2, monkeypatch, words) == (["ann", "bob"], 130)
+    printed = capsys.readouterr()
+    assert "go on with --resume" in printed.err
+    assert "bob        7      7" in printed.out
+    begun = grades.read_text("utf-8")
+    assert begun.splitlines()[1:] == ["ann,7,7,", "bob,7,7,"]
+    assert sorted(path.name for path in pages.iterdir()) == ["ann.md", "bob.md"]
+    grades.write_text(begun + "ev", encoding="utf-8")  # the power went, too
+    assert graded_until(9, monkeypatch, [*words, "--resume"]) == (["eve"], 0)
+    assert grades.read_text("utf-8").splitlines()[1:] == [
+        "ann,7,7,",
+        "bob,7,7,",
+        "eve,0,0,there is no raft.py",
+    ]
+    assert capsys.readouterr().out.splitlines()[2:7] == [
+        "hand-in    1    sum",
+        "ann        7      7",
+        "bob        7      7",
+        "eve      there is no raft.py",
+        "of        10     10",
+    ]
+    assert graded_until(9, monkeypatch, [*words, "--resume"]) == ([], 0)
+    assert graded_until(9, monkeypatch, words)[0] == ["ann", "bob", "eve"]
+
+
+@pytest.mark.parametrize("held", ["", "name,points\nann,7\n"])
+def test_a_csv_of_other_milestones_is_not_resumed(folder: Path, tmp_path: Path, held: str) -> None:
+    grades = tmp_path / "grades.csv"
+    grades.write_text(held)
+    done = grade(folder, "--milestone", 1, "--csv", grades, "--resume")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "is not a table of these milestones. Nothing was graded" in done.stderr
+    assert grades.read_text() == held
+
+
+def test_an_archive_and_a_loose_file_get_a_row(folder: Path) -> None:
+    for name in ("carol.zip", "loose.py", "grades.csv", ".hidden"):
+        (folder / name).write_bytes(b"PK")
+    found = {one.name: one.problem for one in handin.hand_ins_of(folder)}
+    assert list(found) == ["ann", "bob", "carol.zip", "eve", "loose.py"]
+    assert found["carol.zip"] == "it is an archive: unpack it into the folder carol"
+    assert found["loose.py"] == "it is a file: put it into a folder of its own, as raft.py"
+
+
+def test_a_hand_in_has_so_many_minutes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each milestone has an equal part of them."""
+    given: list[float | None] = []
+
+    def marks_of(*_: object, seconds: float | None = None, **__: object) -> Marks:
+        given.append(seconds)
+        return Marks(1)
+
+    monkeypatch.setattr(grading, "marks_of", marks_of)
+    typed = grading.arguments_of([str(tmp_path), "--minutes", "6"])
+    grading.mark((HandIn("ann", MODEL), 1, typed, 6 * 60 / 12))
+    assert given == [30]
+    found = judging.marks_of(MODEL, MILESTONES[0], schedules=3, seconds=-1)
+    assert (found.points, len(found.failures)) == (0, 1)
+    assert "its runs took more than" in found.first_failure
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="names are UTF-8 there")
 def test_a_name_that_is_no_utf_8_holds_no_grade_back(folder: Path, tmp_path: Path) -> None:
     named = Path(os.fsdecode(os.fsencode(folder) + b"/M\xfcller"))
@@ -577,6 +668,8 @@ def test_one_run_is_traced_with_what_it_prints(tmp_path: Path) -> None:
         (["nowhere"], "holds no hand-in"),
         ([".", "--milestone", "13"], "there are milestones 1 to 12"),
         ([".", "--jobs", "0"], "no number from 1 on"),
+        ([".", "--minutes", "0"], "no number from 1 on"),
+        ([".", "--resume"], "--resume goes with --csv"),
     ],
 )
 def test_what_is_mistyped_is_reported_in_a_line(given: list[object], says: str) -> None:

@@ -12,19 +12,29 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 from labs.checking import end_with
 from raftline_course.grading import sandbox
-from raftline_course.grading.handin import HandIn, details, hand_ins_of, table
+from raftline_course.grading.handin import HandIn, Table, details, hand_ins_of
 from raftline_course.grading.judging import Judge, Marks, marks_of, reason_of
 from raftline_course.grading.milestones import MILESTONES
 from raftline_course.grading.runs import Stage, run_named
 from raftline_course.grading.servers import CannotLock, shown
-from raftline_course.grading.sheets import Row, write_csv, write_feedback, write_gradescope
+from raftline_course.grading.sheets import (
+    Csv,
+    Row,
+    WrongCsv,
+    name_in_csv,
+    write_feedback,
+    write_gradescope,
+)
+
+MINUTES = 180  # a hand-in's, unless the teacher says otherwise; a sound one needs 15
 
 
 def arguments_of(typed: Sequence[str] | None = None) -> argparse.Namespace:
@@ -56,6 +66,16 @@ def arguments_of(typed: Sequence[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument("--csv", type=Path, metavar="FILE", help="write the table there as CSV")
     parser.add_argument(
+        "--resume", action="store_true", help="with --csv: grade those alone that FILE has not yet"
+    )
+    parser.add_argument(
+        "--minutes",
+        type=_positive,
+        default=MINUTES,
+        metavar="N",
+        help="a hand-in's most time, an equal part for each milestone (180)",
+    )
+    parser.add_argument(
         "--feedback", type=Path, metavar="DIR", help="write a page for each hand-in there"
     )
     parser.add_argument(
@@ -67,6 +87,8 @@ def arguments_of(typed: Sequence[str] | None = None) -> argparse.Namespace:
     found = parser.parse_args(typed)
     if found.trace and found.only is None:
         parser.error("--trace goes with --only RUN")
+    if found.resume and found.csv is None:
+        parser.error("--resume goes with --csv FILE")
     return found
 
 
@@ -83,35 +105,85 @@ def _milestone(text: str) -> int:
     return number
 
 
-Task = tuple[HandIn, int, int | None, Path | None, str]
+Task = tuple[HandIn, int, argparse.Namespace, float]
 
 
 def mark(task: Task) -> Marks:
     """Return one hand-in's marks for one milestone."""
-    one, number, schedules, pictures, salt = task
-    picture = pictures / one.name / f"milestone-{number}.html" if pictures else None
-    milestone = MILESTONES[number - 1]
-    return marks_of(one.files, milestone, schedules=schedules, picture=picture, salt=salt)
+    one, number, typed, seconds = task
+    picture = typed.pictures / one.name / f"milestone-{number}.html" if typed.pictures else None
+    return marks_of(
+        one.files,
+        MILESTONES[number - 1],
+        schedules=typed.schedules,
+        picture=picture,
+        salt=typed.salt,
+        seconds=seconds,
+    )
 
 
 def marks_of_all(
     found: Sequence[HandIn], numbers: Sequence[int], typed: argparse.Namespace
+) -> Iterator[Row]:
+    """Yield each hand-in with its marks as soon as it is graded; print how far it is at a
+    terminal."""
+    seconds = typed.minutes * 60 / len(numbers)
+    sound = [one for one in found if not one.problem]
+    tasks = [(one, number, typed, seconds) for one in sound for number in numbers]
+    pool = ProcessPoolExecutor(min(typed.jobs, len(tasks) or 1), initializer=_end_at_ctrl_c)
+    try:
+        graded = pool.map(mark, tasks)
+        for one in found:
+            marks: list[Marks] = []
+            for number in () if one.problem else numbers:
+                marks.append(next(graded))
+                if sys.stderr.isatty():
+                    points = marks[-1].points
+                    print(f"{one.name}: milestone {number}: {points}", file=sys.stderr)
+            yield one, marks
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _end_at_ctrl_c() -> None:
+    """Let this process of the pool end at once, with its nursery, which ends without it."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+def grade_all(
+    found: Sequence[HandIn], numbers: Sequence[int], typed: argparse.Namespace
 ) -> list[Row]:
-    """Return each hand-in with its marks; print how far it is at a terminal."""
-    tasks = [
-        (one, number, typed.schedules, typed.pictures, typed.salt)
-        for one in found
-        if not one.problem
-        for number in numbers
-    ]
-    rows: list[tuple[HandIn, list[Marks]]] = [(one, []) for one in found]
-    by_name = {one.name: marks for one, marks in rows}
-    with ProcessPoolExecutor(min(typed.jobs, len(tasks) or 1)) as pool:
-        for task, marks in zip(tasks, pool.map(mark, tasks), strict=True):
-            by_name[task[0].name].append(marks)
-            if sys.stderr.isatty():
-                print(f"{task[0].name}: milestone {task[1]}: {marks.points}", file=sys.stderr)
-    return [(one, marks) for one, marks in rows]
+    """Grade, and write each hand-in's row and page as soon as it is graded; return all rows.
+
+    Raises:
+        WrongCsv: the CSV that is to be resumed does not fit.
+    """
+    sheet, table = Csv(typed.csv, numbers) if typed.csv else None, Table(found, numbers)
+    before: dict[str, list[int]] = {}
+    if sheet is not None and typed.resume:
+        before = sheet.points_of_before()
+    elif sheet is not None:
+        sheet.begin()
+    rows: list[Row] = []
+    if not typed.json:
+        print(f"isolation: {sandbox.isolation()}\n\n{table.head}", flush=True)
+    graded = marks_of_all([one for one in found if name_in_csv(one) not in before], numbers, typed)
+    for one in found:
+        points = before.get(name_in_csv(one))
+        if points is not None:
+            pairs = zip(numbers, points, strict=True)
+            rows.append((one, [Marks(number, each) for number, each in pairs]))
+        else:
+            rows.append(next(graded))
+            if sheet is not None:
+                sheet.add(*rows[-1])
+            if typed.feedback is not None:
+                write_feedback(typed.feedback, *rows[-1])
+        if not typed.json:
+            print(table.row(one, [each.points for each in rows[-1][1]]), flush=True)
+    if not typed.json:
+        print(table.foot)
+    return rows
 
 
 def main(given: Sequence[str] | None = None) -> int:
@@ -125,7 +197,15 @@ def main(given: Sequence[str] | None = None) -> int:
     try:
         if typed.only is not None:
             return do_one(found[0], typed)
-        rows = marks_of_all(found, numbers, typed)
+        rows = grade_all(found, numbers, typed)
+    except KeyboardInterrupt:
+        if typed.csv is not None:
+            print(
+                f"[!] {typed.csv} has what is graded by now: go on with --resume", file=sys.stderr
+            )
+        raise
+    except WrongCsv as wrong:
+        return _nothing_done(str(wrong))
     except CannotLock as refused:
         print(
             f"[!] This machine does not let a hand-in be locked in ({refused}), so none may run "
@@ -133,7 +213,7 @@ def main(given: Sequence[str] | None = None) -> int:
             file=sys.stderr,
         )
         return 2
-    write(rows, numbers, typed)
+    write(rows, typed)
     return int(any(each.picture_error for _, marks in rows for each in marks))
 
 
@@ -167,12 +247,8 @@ def _say(line: str) -> None:
     print(shown(line))
 
 
-def write(rows: list[Row], numbers: Sequence[int], typed: argparse.Namespace) -> None:
-    """Print the table, and write the files that were asked for."""
-    if typed.csv is not None:
-        write_csv(typed.csv, rows, numbers)
-    if typed.feedback is not None:
-        write_feedback(typed.feedback, rows)
+def write(rows: list[Row], typed: argparse.Namespace) -> None:
+    """Print what failed, or all marks as JSON; write the file for Gradescope."""
     if typed.gradescope is not None:
         write_gradescope(typed.gradescope, *rows[0])
     if typed.json:
@@ -187,8 +263,6 @@ def write(rows: list[Row], numbers: Sequence[int], typed: argparse.Namespace) ->
         ]
         print(json.dumps({"isolation": sandbox.isolation(), "hand_ins": hand_ins}, indent=1))
         return
-    print(f"isolation: {sandbox.isolation()}\n")
-    print(table(rows, numbers))
     for line in details(rows):
         print(line)
 

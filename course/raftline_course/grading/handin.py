@@ -13,6 +13,8 @@ from raftline_course.grading.servers import shown
 
 FILES_MAX, BYTES_MAX = 400, 2 << 20
 MAIN = "raft.py"
+ARCHIVES = (".zip", ".gz", ".tgz", ".tar", ".xz", ".bz2", ".7z", ".rar")
+WRITTEN = (".csv", ".json", ".md", ".html")  # by a grading; no hand-in
 
 
 @dataclass
@@ -28,11 +30,21 @@ def hand_ins_of(folder: Path) -> list[HandIn]:
     """Return the hand-in that a folder is, or those in its folders, by name."""
     if (folder / MAIN).is_file():
         return [read(folder)]
-    inside = sorted(one for one in folder.iterdir() if one.is_dir() and one.name[0] not in "._")
-    found = [_linked(one) if one.is_symlink() else read(one) for one in inside]
+    inside = sorted(one for one in folder.iterdir() if one.name[0] not in "._")
+    found = [_linked(one) if one.is_symlink() else read(one) for one in inside if one.is_dir()]
     if all(one.problem for one in found) and any(map(_is_main, os.listdir(folder))):
         return [read(folder)]  # whose problem is the name of its file
-    return found
+    loose = [_loose(one) for one in inside if one.is_file() and one.suffix not in WRITTEN]
+    return sorted([*found, *loose], key=lambda one: one.name)
+
+
+def _loose(file: Path) -> HandIn:
+    """Return a hand-in without files: it is no folder, as in the export of a learning platform."""
+    if file.suffix.lower() in ARCHIVES:
+        problem = f"it is an archive: unpack it into the folder {shown(file.stem)}"
+    else:
+        problem = f"it is a file: put it into a folder of its own, as {MAIN}"
+    return HandIn(_own_name(file), problem=problem)
 
 
 def _is_main(path: str) -> bool:
@@ -83,20 +95,28 @@ def _text(path: Path) -> str:
     return path.read_text("utf-8-sig", "replace")
 
 
-def table(rows: Sequence[tuple[HandIn, Sequence[Marks]]], numbers: Sequence[int]) -> str:
-    """Return a row for each hand-in, with a column for each milestone."""
-    width = max([len("hand-in"), *(len(one.name) for one, _ in rows)])
-    head = "".join(f"{number:>5}" for number in numbers)
-    lines = [f"{'hand-in':{width}}{head}{'sum':>7}"]
-    for one, marks in rows:
+class Table:
+    """The table of points: a row for each hand-in, with a column for each milestone."""
+
+    def __init__(self, found: Sequence[HandIn], numbers: Sequence[int]) -> None:
+        self._width = max([len("hand-in"), *(len(one.name) for one in found)])
+        self._numbers = numbers
+
+    @property
+    def head(self) -> str:
+        columns = "".join(f"{number:>5}" for number in self._numbers)
+        return f"{'hand-in':{self._width}}{columns}{'sum':>7}"
+
+    def row(self, one: HandIn, points: Sequence[int]) -> str:
+        """Return the row of a hand-in."""
         if one.problem:
-            lines.append(f"{one.name:{width}}  {one.problem}")
-            continue
-        points = "".join(f"{each.points:>5}" for each in marks)
-        total = sum(each.points for each in marks)
-        lines.append(f"{one.name:{width}}{points}{total:>7}")
-    lines.append(f"{'of':{width}}{f'{POINTS:>5}' * len(numbers)}{POINTS * len(numbers):>7}")
-    return "\n".join(lines)
+            return f"{one.name:{self._width}}  {one.problem}"
+        columns = "".join(f"{each:>5}" for each in points)
+        return f"{one.name:{self._width}}{columns}{sum(points):>7}"
+
+    @property
+    def foot(self) -> str:
+        return self.row(HandIn("of"), [POINTS] * len(self._numbers))
 
 
 def details(rows: Sequence[tuple[HandIn, Sequence[Marks]]]) -> list[str]:

@@ -12,18 +12,59 @@ from raftline_course.grading.judging import Marks
 from raftline_course.grading.milestones import MILESTONES, POINTS
 
 Row = tuple[HandIn, Sequence[Marks]]
+
+
 SHOWN = 20  # failed runs of a milestone in a feedback file
 
 
-def write_csv(path: Path, rows: Sequence[Row], numbers: Sequence[int]) -> None:
-    """Write a line for each hand-in: name, points of each milestone, sum, problem."""
-    with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(["hand-in", *(f"milestone {number}" for number in numbers), "sum",
-                         "problem"])  # fmt: skip
-        for one, marks in rows:
-            points = [each.points for each in marks] or [0] * len(numbers)
-            writer.writerow([_plain(one.name), *points, sum(points), one.problem])
+class WrongCsv(Exception):
+    """A grading can't be resumed with this CSV; the text is one line."""
+
+
+class Csv:
+    """A line for each hand-in: name, points of each milestone, sum, problem. Each is in the file as
+    soon as it is added."""
+
+    def __init__(self, path: Path, numbers: Sequence[int]) -> None:
+        self._path = path
+        self._head = ["hand-in", *(f"milestone {number}" for number in numbers), "sum", "problem"]
+
+    def begin(self) -> None:
+        """Write the head, in the place of what the file held."""
+        self._write("w", self._head)
+
+    def points_of_before(self) -> dict[str, list[int]]:
+        """Return the points of the hand-ins that the file has already, by name; begin it if it is
+        not there. What an interruption left of a last line is dropped.
+
+        Raises:
+            WrongCsv: it is of other milestones, or not of a grading.
+        """
+        if not self._path.exists():
+            self.begin()
+            return {}
+        text = self._path.read_text("utf-8")
+        whole = text[: text.rfind("\n") + 1]
+        head, *rows = list(csv.reader(whole.splitlines())) or [[]]
+        if head != self._head or any(len(row) != len(head) for row in rows):
+            raise WrongCsv(f"{self._path} is not a table of these milestones")
+        if whole != text:
+            self._path.write_text(whole, encoding="utf-8", newline="")
+        return {row[0]: [int(points) for points in row[1:-2]] for row in rows}
+
+    def add(self, one: HandIn, marks: Sequence[Marks]) -> None:
+        """Add the line of a hand-in."""
+        points = [each.points for each in marks] or [0] * (len(self._head) - 3)
+        self._write("a", [name_in_csv(one), *points, sum(points), one.problem])
+
+    def _write(self, mode: str, row: Sequence[object]) -> None:
+        with self._path.open(mode, encoding="utf-8", newline="") as file:
+            csv.writer(file).writerow(row)
+
+
+def name_in_csv(one: HandIn) -> str:
+    """Return the name of a hand-in as its line begins."""
+    return _plain(one.name)
 
 
 def _plain(name: str) -> str:
@@ -57,11 +98,10 @@ def feedback(one: HandIn, marks: Sequence[Marks]) -> str:
     return "\n".join(lines)
 
 
-def write_feedback(folder: Path, rows: Sequence[Row]) -> None:
-    """Write NAME.md for each hand-in."""
+def write_feedback(folder: Path, one: HandIn, marks: Sequence[Marks]) -> None:
+    """Write NAME.md of a hand-in."""
     folder.mkdir(parents=True, exist_ok=True)
-    for one, marks in rows:
-        (folder / f"{one.name}.md").write_text(feedback(one, marks), encoding="utf-8")
+    (folder / f"{one.name}.md").write_text(feedback(one, marks), encoding="utf-8")
 
 
 def write_gradescope(path: Path, one: HandIn, marks: Sequence[Marks]) -> None:
