@@ -44,6 +44,17 @@ def test_a_leader_is_unknown_before_the_first_and_after_its_death(wire: Wire) ->
     ]
 
 
+def test_a_leader_elected_while_the_servers_start_leads_from_second_0(wire: Wire) -> None:
+    wire.beat("0001", 1, 3.0)
+    wire.beat("0003", 2, 4.0)
+    wire.watch.start_at(5.0)
+    wire.beat("0003", 2, 5.1)
+    wire.beat("0002", 3, 7.5)
+    assert wire.watch.leaders == [(0.0, "unkown"), (0.0, "0001"), (0.0, "0003"), (2.5, "0002")]
+    assert wire.watch.terms == [(0.0, "0001", 1), (0.0, "0003", 2), (2.5, "0002", 3)]
+    assert [at for at, *_ in wire.watch.takeovers] == [0.0, 2.5]
+
+
 def test_the_death_of_a_follower_changes_nothing(wire: Wire) -> None:
     wire.beat("0001", 1, 0.5)
     wire.watch.gone("0002", 0.7)

@@ -55,8 +55,15 @@ class LeaderTracker:
         return self.leaders[-1][1]
 
     def start_at(self, start_s: float) -> None:
-        """Count seconds from here on."""
-        self._start_s = start_s
+        """Count seconds from here on; a leader that was elected before leads from second 0."""
+        with self._lock:
+            later_s, self._start_s = start_s - self._start_s, start_s
+            self.leaders = [(max(0.0, at - later_s), who) for at, who in self.leaders]
+            self.terms = [(max(0.0, at - later_s), who, term) for at, who, term in self.terms]
+            self.takeovers = [
+                (max(0.0, at - later_s), new, old, silent_s)
+                for at, new, old, silent_s in self.takeovers
+            ]
 
     def saw(self, speaker: str, hearer: str, line: bytes, arrives: bool, now_s: float) -> None:
         """Record a line between two servers."""

@@ -25,7 +25,7 @@ def _standstills(record: Record) -> Iterator[Explained]:
 
 
 def _leaderless(record: Record) -> Iterator[Explained]:
-    if record.leaders[1:]:
+    if record.leaders[1:] and record.leaders[1][0] > 0:
         yield 0.0, record.leaders[1][0], "no leader: the first election"
     for since, to in record.leaderless():
         yield since, to, f"no leader: {_cause(record, since, to)}"
