@@ -5,7 +5,14 @@ from __future__ import annotations
 from raftline.observe.facts import Rule, Step, Topic, among, held_index, holders, span
 from raftline.observe.laws import commits_as_leader
 from raftline.raft.election import NOOP
-from raftline.raft.messages import AppendAccepted, InstallSnapshot, TimeoutNow
+from raftline.raft.messages import (
+    AppendAccepted,
+    AppendEntries,
+    AppendRejected,
+    InstallSnapshot,
+    InstallSnapshotReply,
+    TimeoutNow,
+)
 
 
 def _is_newer(step: Step) -> bool:
@@ -82,6 +89,22 @@ def _say_handed_out(step: Step) -> str:
     return f"{span(applied[0].index, applied[-1].index)} handed to my state machine"
 
 
+def _uncounted(step: Step) -> list[str]:
+    return [name for name, each in step.after.followers.items() if not each.is_counted]
+
+
+def _appends_fence(step: Step) -> bool:
+    """Whether a leader appends an entry for followers that lost their memory."""
+    is_answer = isinstance(step.message, AppendAccepted | AppendRejected | InstallSnapshotReply)
+    leads_on = step.before.leads and step.after.leads and is_answer
+    return leads_on and bool(step.effects.append and _uncounted(step))
+
+
+def _readmitted(step: Step) -> list[str]:
+    sent = [one for one in step.sent if isinstance(one, AppendEntries) and one.vote_again]
+    return [one.to for one in sent]
+
+
 CONSEQUENCES = (
     Rule(
         _is_newer,
@@ -142,6 +165,24 @@ CONSEQUENCES = (
         lambda step: _tells_to_stand(step) and not step.after.leads,
         lambda step: "I leave, and a follower that holds my whole log may stand at once",
         "thesis §4.2.2", "transfer.leave_to_another",
+    ),
+    Rule(
+        lambda step: _appends_fence(step) and not _has_other_members(step),
+        lambda step: f"entry {step.effects.append[-1].index} is the fence of "
+        f"{' '.join(_uncounted(step))}: up to it lies all that can have been promised before the "
+        "loss",
+        "docs/repair.md", "reconfiguration.append_fence",
+    ),
+    Rule(
+        _readmitted,
+        lambda step: f"{' '.join(_readmitted(step))} holds all up to its fence, which is "
+        "committed: it votes again",
+        "docs/repair.md", "recovering.mark_readmitted",
+    ),
+    Rule(
+        lambda step: step.after.has_memory and not step.before.has_memory,
+        lambda step: "I hold all up to my fence, so I have a vote again",
+        "docs/repair.md", "recovering.regain_vote",
     ),
     Rule(
         lambda step: step.effects.forgot,

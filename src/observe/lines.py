@@ -107,6 +107,7 @@ def state_of(facts: Facts) -> dict[str, object]:
         "timeout_ms": max(0, facts.election_at_ms - facts.now_ms) if not facts.leads else None,
         "electors": facts.electors, "votes": facts.votes,
         "followers": {name: list(each[:3]) for name, each in facts.followers.items()},
+        **({} if facts.has_memory else {"without_vote": True}),
     }  # fmt: skip
 
 
@@ -140,11 +141,14 @@ def json_of(one: ExplainedStep, left_out: int = 0) -> str:
 
 def start_of(at_s: float, facts: Facts, broken: Sequence[Reason]) -> dict[str, object]:
     """Return the start of a node as a step, for a program."""
-    found = Reason(
+    text = (
         f"term {facts.term}, vote {facts.vote or 'none'}, log up to {facts.last_index}: what my "
-        "disk holds",
-        "Figure 2", "node.node_from_disk",
-    )  # fmt: skip
+        "disk holds"
+    )
+    found = Reason(text, "Figure 2", "node.node_from_disk")
+    if not facts.has_memory:
+        text += "; files are lost, so I have no vote until I have caught up"
+        found = Reason(text, "docs/repair.md", "node.node_from_disk")
     return {
         "at": round(at_s, 6), "in": "starts", "from": None, "line": None, "kind": "Start",
         "why": [list(reason) for reason in broken or [found]],

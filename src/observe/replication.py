@@ -116,6 +116,21 @@ def _is_moved(step: Step) -> bool:
     return before is None or after is None or before[1:] != after[1:] or bool(step.sent)
 
 
+def _is_without_vote(step: Step) -> bool:
+    """Whether an answer is of a follower that lost its memory, and counts for no majority."""
+    message = _accepted(step)
+    follower = step.after.followers.get(message.sender)
+    return bool(message.without_vote) and follower is not None and not follower.is_counted
+
+
+def _say_without_vote(step: Step) -> str:
+    message = _accepted(step)
+    return (
+        f"not counted: {message.sender} lost its memory, so it has no vote until it has caught up; "
+        f"it holds my log up to {_match(step)[1]}"
+    )
+
+
 _NOT_MINE = Rule(
     lambda step: not step.before.leads or _accepted(step).term < step.before.term,
     lambda step: "ignored: it answers no question of my term",
@@ -133,6 +148,10 @@ ACCEPTED = (
     _NEWER,
     _NOT_MINE,
     Rule(
+        _is_without_vote, _say_without_vote, "docs/repair.md",
+        "recovering.leader_heard_recovering", Topic.COUNT,
+    ),
+    Rule(
         lambda step: _match(step)[1] > _match(step)[0],
         lambda step: f"counted: {_accepted(step).sender} holds my log up to {_match(step)[1]}",
         "§5.3", "replication.on_append_accepted", Topic.COUNT,
@@ -148,6 +167,12 @@ ACCEPTED = (
 REJECTED = (
     _NEWER,
     _NOT_MINE,
+    Rule(
+        lambda step: _is_without_vote(step) and _is_moved(step),
+        lambda step: f"{_say_without_vote(step)}, and I send it the rest from nextIndex "
+        f"{_next(step)}",
+        "docs/repair.md", "recovering.leader_heard_recovering",
+    ),
     Rule(
         _is_moved,
         lambda step: f"counted: the log of {_accepted(step).sender} does not fit, so I go back to "

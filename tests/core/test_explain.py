@@ -14,7 +14,7 @@ from raftline.observe.consequences import CONSEQUENCES
 from raftline.observe.explain import DECISIONS
 from raftline.observe.facts import Rule, Step, facts_of
 from raftline.observe.laws import LAWS
-from raftline.observe.lines import Thinning, explained, json_of, text_of
+from raftline.observe.lines import Thinning, explained, json_of, start_of, text_of
 from raftline.raft import inputs, messages
 from raftline.raft.effects import Effects
 from raftline.raft.inputs import (
@@ -32,6 +32,7 @@ from raftline.raft.node import RawNode
 from tests.core.cores import (
     OPTIONS,
     TIMEOUT_MS,
+    acknowledge,
     append,
     candidate_of,
     established,
@@ -326,3 +327,41 @@ def test_a_denial_without_a_reason_is_counted_without_one() -> None:
     answer = RequestVoteReply("s2", "s1", 3, granted=False)
     told = text_of(explained(Step("s1", 1.5, before, Receive(answer), Effects(), before)))
     assert "counted: s2 denies (§5.2)" in told
+
+
+def test_an_answer_without_a_vote_is_not_told_as_counted() -> None:
+    leader = established("s1")
+    rejected = AppendRejected("s2", "s1", leader.view.term, 0, leader.view.round, without_vote=7)
+    told = line(leader, Receive(rejected))
+    assert "not counted: s2 lost its memory, so it has no vote until it has caught up" in told
+    fence = leader.view.log.last_index
+    assert f"entry {fence} is the fence of s2:" in told
+    accepted = messages.AppendAccepted(
+        "s2", "s1", leader.view.term, 1, leader.view.round, without_vote=7
+    )
+    told = line(leader, Receive(accepted))
+    assert "not counted: s2" in told
+    assert "it holds my log up to 1" in told
+
+
+def test_the_return_of_a_vote_is_told_by_both_sides() -> None:
+    leader = established("s1")
+    term = leader.view.term
+    leader.step(Receive(AppendRejected("s2", "s1", term, 0, leader.view.round, 7)), 0)
+    fence = leader.view.log.last_index
+    leader.step(Synced(fence, term), 0)
+    acknowledge(leader, "s3")
+    last = messages.AppendAccepted("s2", "s1", term, fence, leader.view.round, 7)
+    told = line(leader, Receive(last))
+    assert "s2 holds all up to its fence, which is committed: it votes again" in told
+    follower = node_of("s2", recovering=True, incarnation=7)
+    told = line(follower, Receive(messages.AppendEntries("s1", "s2", 1, 0, 0, vote_again=7)))
+    assert "I hold all up to my fence, so I have a vote again" in told
+
+
+def test_the_start_of_a_server_that_lost_files_says_that_it_has_no_vote() -> None:
+    facts = facts_of(node_of("s2", recovering=True).view)
+    start = start_of(0.0, facts, [])
+    assert "files are lost, so I have no vote until I have caught up" in str(start["why"])
+    assert start["without_vote"] is True
+    assert "without_vote" not in start_of(0.0, facts_of(node_of("s2").view), [])

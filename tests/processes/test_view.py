@@ -6,6 +6,8 @@ import http.client
 import json
 import os
 import re
+import shutil
+import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import closing
@@ -227,3 +229,36 @@ def test_what_is_missing_is_named_in_one_line(three: Cluster, tmp_path: Path) ->
     assert without.lines == [
         "raftline: the page needs aiohttp, which is not installed: pip install 'aiohttp>=3.9'"
     ]
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="there is no `node` here")
+def test_a_lost_message_ends_between_its_receivers_lane_and_the_one_before(tmp_path: Path) -> None:
+    """A red cross on the lane of a third node would say that it was lost there."""
+    for script in (Path(__file__).parents[2] / "src" / "view" / "static").glob("*.js"):
+        (tmp_path / f"{script.stem}.js").write_text(script.read_text("utf-8"), encoding="utf-8")
+    (tmp_path / "package.json").write_text('{"type": "module"}')
+    (tmp_path / "try.mjs").write_text(
+        """
+        import { Diagram } from "./diagram.js";
+        const members = ["s1", "s2", "s3", "s4"], ends = {}, pen = new Proxy({}, {
+          get: () => () => undefined, set: () => true,
+        });
+        const diagram = Object.create(Diagram.prototype);
+        Object.assign(diagram, { g: pen, spots: [], labels: false, model: { members } });
+        Object.assign(diagram, { view: { end: 10, span: 1, chosen: null } });
+        Object.assign(diagram, { x: (at) => at, lane: (node) => 100 * members.indexOf(node) });
+        Object.assign(diagram, { ink: () => "", colour: () => "" });
+        for (const [from, to] of [["s1", "s3"], ["s4", "s1"], ["s2", "s3"]]) {
+          diagram.arrow({ from, to, lost: true, line: "PreVote 1-0-0" }, 1, null);
+          ends[from + to] = diagram.spots.pop().y2;
+        }
+        console.log(JSON.stringify(ends));
+        """
+    )
+    done = subprocess.run(
+        ["node", "try.mjs"], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    ends = json.loads(done.stdout)
+    assert 100 < ends["s1s3"] < 200
+    assert 0 < ends["s4s1"] < 100
+    assert 100 < ends["s2s3"] < 200

@@ -82,7 +82,7 @@ export class Cards {
       return;
     }
     const state = found.state;
-    role.textContent = `${state.role}, term ${state.term}`;
+    role.textContent = `${state.role}, term ${state.term}${state.without_vote ? ", without a vote" : ""}`;
     card.style.borderLeftColor = `hsl(${hueOf(state.term)} 65% 50%)`;
     this.showTimer(node, state, found.at, time, timer, bar);
     const rows = [["leader", state.leader || "none"], ["log", `ends at ${state.last[0]} of term ${state.last[1]}, commit ${state.commit}, applied ${state.applied}, on disk ${state.durable}`]];

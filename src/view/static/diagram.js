@@ -147,7 +147,9 @@ export class Diagram {
     const { g, view } = this, x1 = this.x(sent), y1 = this.lane(message.from), y2 = this.lane(message.to);
     const isOpen = arrived === null || arrived > view.end;
     const until = isOpen ? Math.min(view.end, sent + (message.lost ? view.span * 0.04 : 0.02)) : arrived;
-    const share = isOpen ? 0.55 : 1, x2 = this.x(until), end = y1 + (y2 - y1) * share;
+    // What is lost, or under way, ends short of its receiver's lane, and past the lanes between.
+    const lanes = Math.abs(this.model.members.indexOf(message.to) - this.model.members.indexOf(message.from)) || 1;
+    const x2 = this.x(until), end = isOpen ? y2 - (y2 - y1) * 0.4 / lanes : y2;
     const chosen = view.chosen && view.chosen.k === "message" && view.chosen.id === message.id;
     g.strokeStyle = g.fillStyle = this.ink(message.lost ? "--red" : message.late ? "--amber" : this.colour(message.line));
     g.globalAlpha = message.pulse && !chosen ? 0.45 : 1; g.lineWidth = chosen ? 3.5 : 1.3;
