@@ -405,10 +405,17 @@ class Invariants:
         members = node._state.configurations.at(known_index)
         for half in (members.voters, members.outgoing or members.voters):
             on_disks = [name for name in holders if name in half]
-            if 2 * len(on_disks) <= len(half) or term != node._state.term:
+            own = node._state.term
+            if 2 * len(on_disks) > len(half) and term != own:
+                raise InvariantError(
+                    f"{node._state.name} commits entry {index} of term {term} by counting, leading "
+                    f"term {own}: it is on the disks of {on_disks}, but an entry of term {own} "
+                    "must commit it"
+                )
+            if 2 * len(on_disks) <= len(half):
                 raise InvariantError(
                     f"{node._state.name} commits entry {index} of term {term} in term "
-                    f"{node._state.term}, on the disks of {on_disks} only, out of {list(half)}"
+                    f"{own}, on the disks of {on_disks} only, out of {list(half)}"
                 )
 
 

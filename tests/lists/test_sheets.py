@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import groupby
 from pathlib import Path
 
 import pytest
@@ -40,3 +41,16 @@ def test_a_sheet_numbers_its_questions_and_leads_to_the_appendix(lab: str) -> No
     assert numbers == list(range(1, len(numbers) + 1))
     assert len(numbers) >= 5
     assert "../appendix-reports.md" in text
+
+
+def test_experiment_b_of_the_majorities_gives_the_orders_that_its_check_gives() -> None:
+    """Without the cut between the two that hold the entry one of them is elected at once, and the
+    short log is never denied."""
+    sheet = (ROOT / "labs" / "majorities" / "README.md").read_text("utf-8")
+    experiment = sheet.partition("**B: ")[2].partition("**C: ")[0]
+    checks = (ROOT / "labs" / "majorities" / "check.py").read_text("utf-8")
+    source = checks.partition("def latest_log_wins(")[2].partition("\ndef ")[0]
+    order = re.compile(r"PARTITION|STORE|SHUTDOWN|HEAL|TIMEOUT")
+    given = order.findall(experiment)
+    assert given == ["PARTITION", "STORE", "PARTITION", "SHUTDOWN", "HEAL", "TIMEOUT", "HEAL"]
+    assert [one for one, _ in groupby(order.findall(source))][: len(given)] == given

@@ -371,3 +371,14 @@ def test_stop_ends_a_node_that_is_still_starting_and_no_other_process(
     assert capsys.readouterr().out == "stopped: node1\n"
     lab.stop(tmp_path)
     assert capsys.readouterr().out == "stopped: nothing ran\n"
+
+
+@pytest.mark.parametrize(("typed", "nodes"), [([], ["3"]), (["--nodes", "5"], ["5"])])
+def test_figure_8_is_not_looked_for_in_a_lone_server(
+    monkeypatch: pytest.MonkeyPatch, typed: list[str], nodes: list[str]
+) -> None:
+    given: list[str] = []
+    monkeypatch.setattr(play, "simulate", lambda _, options, *__: given.extend(options) or 0)
+    monkeypatch.setattr(sys, "argv", ["play.py", "6", "--simulate", "20", *typed])
+    assert play.main() == 0
+    assert given[given.index("--nodes") + 1 :] == nodes
