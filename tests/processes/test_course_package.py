@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -98,3 +99,22 @@ def test_the_course_s_commands_work_beside_an_installed_store(
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert "milestone" in done.stdout or "isolation" in done.stdout
+
+
+def test_the_command_that_installs_store_and_course_finds_both(tmp_path: Path) -> None:
+    """pip is asked what it would install; nothing is fetched."""
+    page = (ROOT / "course" / "docs" / "index.md").read_text(encoding="utf-8")
+    command = next(line for line in page.splitlines() if line.startswith("pip install"))
+    copy = tmp_path / "clone"
+    subprocess.run(["git", "clone", "-q", str(ROOT), str(copy)], check=True, capture_output=True)
+    ways = ["--dry-run", "--no-index", "--no-build-isolation", "--ignore-installed"]
+    done = subprocess.run(
+        [sys.executable, "-m", *command.split(), *ways],
+        cwd=copy,
+        capture_output=True,
+        text=True,
+        timeout=280,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"Would install raftline-\S+ raftline-course-\S+", done.stdout)
