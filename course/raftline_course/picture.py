@@ -75,8 +75,8 @@ def picture(files: Sequence[str], out: str) -> int:
                 print(f"raftline: {safe_line(f'{path}: {error}')}", file=sys.stderr)
                 return EXIT_BAD_FILE
     try:
-        with open(out, "w", encoding="utf-8", opener=private) as file:  # as the recordings are
-            file.write(collector.page(Path(out).stem))
+        with open(out, "w", encoding="utf-8", opener=private) as page:  # as the recordings are
+            page.write(collector.page(Path(out).stem))
     except OSError as error:
         raise ConfigError(f"--out {out}: {error.strerror or error}") from None
     print(f"{out} shows {collector.count} steps")
