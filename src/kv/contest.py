@@ -12,7 +12,7 @@ A claim that waits follows both keys with a watch, and asks only when they chang
 goes, all others that wait try to become next.
 
 Shared holders of a lock have a key each, `lock/NAME/shared/LEASE`, and `held` has their mark. A
-semaphore has its slots in place of `held`. docs/develop/architecture.md has the argument.
+semaphore has its slots in place of `held`. docs/develop/how-a-lock-is-held.md has the argument.
 """
 
 from __future__ import annotations

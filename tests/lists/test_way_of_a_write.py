@@ -7,37 +7,27 @@ declares, spells or keeps what is handed on. So a new module on the way changes 
 
 from __future__ import annotations
 
-import ast
-import re
 import socket
 import sys
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 
 import pytest
 
 from raftline.common.level import LEVEL
-from raftline.net.connection import Connection
 from raftline.net.host import Batch
 from raftline.node.filecheck import FileCheck
 from raftline.node.server import Server
 from raftline.node.snapshot_threads import SnapshotThreads
 from raftline.node.stepper import Stepper
 from raftline.node.watchers import Watchers
-from raftline.objects.embedded_node import Node
 from raftline_course.harness.processes import eventually
 from tests.core.cores import established
+from tests.lists.walks import WRITE, Place, place_of, profiled, rows, running_nodes
 from tests.rim.test_applying import Slow
-from tests.scripted_node import free_port
 
-ROOT = Path(__file__).parents[2]
-SOURCE = ROOT / "src"
-PAGE = ROOT / "docs" / "develop" / "how-a-write-travels.md"
-PLACE = re.compile(r"`([a-z_/]+\.py)`|`(?:[A-Z]\w+\.)?(\w+)`")
-Place = tuple[str, str]  # a file in src/, a function of it
 FILES_MAX = 24  # that a reader of the page opens
 # Those that run at the leader between its queue and its replies; the others belong to a socket, a
 # file or a follower.
@@ -95,33 +85,6 @@ DOORS = {
 }  # fmt: skip
 
 
-def rows() -> list[list[Place]]:
-    """Return the functions that each step of the page's table names."""
-    found = []
-    for line in PAGE.read_text(encoding="utf-8").splitlines():
-        cells = line.split(" | ")
-        if re.match(r"\| \d+ ", line):
-            file, places = "", []
-            for path, name in PLACE.findall(cells[2]):
-                file = path or file
-                if name:
-                    places.append((file, name))
-            found.append(places)
-    return found
-
-
-def defined(file: str) -> set[str]:
-    tree = ast.parse((SOURCE / file).read_text(encoding="utf-8"))
-    kinds = (ast.FunctionDef, ast.ClassDef)
-    return {part.name for part in ast.walk(tree) if isinstance(part, kinds)}
-
-
-def test_each_function_that_the_page_names_is_there() -> None:
-    assert len(rows()) == 14
-    missing = [place for row in rows() for place in row if place[1] not in defined(place[0])]
-    assert missing == []
-
-
 class Way:
     """Collects the modules in which any thread runs a function, while it `is_on`."""
 
@@ -136,61 +99,37 @@ class Way:
             self._deep.calls = within - 1
         elif event == "call" and (within or frame.f_code in DOORS):
             self._deep.calls = within + 1
-        elif event == "call" and self.is_on:
-            file = Path(frame.f_code.co_filename)
-            if file.is_relative_to(SOURCE):
-                self.files.add(file.relative_to(SOURCE).as_posix())
-
-
-@contextmanager
-def three_nodes(folder: Path) -> Iterator[dict[str, Node]]:
-    members = {f"s{i}": f"localhost:{free_port()}" for i in (1, 2, 3)}
-    nodes: dict[str, Node] = {}
-    try:
-        for name in members:
-            nodes[name] = Node(name, members=members, dir=folder / name, pace="class")
-        yield nodes
-    finally:
-        for node in nodes.values():
-            node.close()
+        elif event == "call" and self.is_on and (place := place_of(frame)):
+            self.files.add(place[0])
 
 
 @pytest.mark.pure
 def test_one_write_passes_the_modules_that_the_page_names(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    way, serve = Way(), Connection.serve
-
-    def followed(connection: Connection) -> None:
-        sys.setprofile(way)  # `threading` begins no connection's thread
-        serve(connection)
+    way = Way()
 
     def all_hold(index: int) -> Callable[[], bool]:
         return lambda: all(view.applied >= index for view in views)
 
-    monkeypatch.setattr(Connection, "serve", followed)
-    threading.setprofile(way)
-    try:
-        with three_nodes(tmp_path) as nodes:
-            servers = [node._server for node in nodes.values()]
-            views = [server.node.view for server in servers]
-            # A leader raises the level by itself, as soon as it knows all builds.
-            eventually(lambda: all(server.level == LEVEL for server in servers), "the level")
-            leader = next(view for view in views if view.is_leader)
-            there = nodes[leader.name].address
-            with socket.create_connection((there.host, there.port)) as client:
-                replies = client.makefile("rb")
-                client.sendall(b"client4@set b 1\n")
-                assert replies.readline() == f"{leader.name}@SET response: b set to 1\n".encode()
-                assert eventually(all_hold(leader.log.last_index))
-                way.is_on = True
-                client.sendall(b"client4@set b 5\n")
-                assert replies.readline() == f"{leader.name}@SET response: b set to 5\n".encode()
-                assert eventually(all_hold(leader.log.last_index))
-                way.is_on = False
-    finally:
-        threading.setprofile(None)
-    named = {file for row in rows() for file, _ in row}
+    with profiled(way, monkeypatch), running_nodes(tmp_path, 3) as nodes:
+        servers = [node._server for node in nodes.values()]
+        views = [server.node.view for server in servers]
+        # A leader raises the level by itself, as soon as it knows all builds.
+        eventually(lambda: all(server.level == LEVEL for server in servers), "the level")
+        leader = next(view for view in views if view.is_leader)
+        there = nodes[leader.name].address
+        with socket.create_connection((there.host, there.port)) as client:
+            replies = client.makefile("rb")
+            client.sendall(b"client4@set b 1\n")
+            assert replies.readline() == f"{leader.name}@SET response: b set to 1\n".encode()
+            assert eventually(all_hold(leader.log.last_index))
+            way.is_on = True
+            client.sendall(b"client4@set b 5\n")
+            assert replies.readline() == f"{leader.name}@SET response: b set to 5\n".encode()
+            assert eventually(all_hold(leader.log.last_index))
+            way.is_on = False
+    named = {file for row in rows(WRITE) for file, _ in row}
     assert len(named) <= FILES_MAX
     assert sorted(way.files - named - set(ASKED) - VALUES) == []  # of the way, and not on the page
     assert sorted(named - way.files) == []  # on the page, and not of the way
@@ -203,9 +142,8 @@ def test_what_the_page_names_of_the_leader_runs_in_its_order() -> None:
     ran: list[Place] = []
 
     def note(frame: FrameType, event: str, _: object) -> None:
-        file = Path(frame.f_code.co_filename)
-        if event == "call" and file.is_relative_to(ROOT / "src"):
-            ran.append((str(file.relative_to(ROOT / "src")), frame.f_code.co_name))
+        if event == "call" and (place := place_of(frame)):
+            ran.append(place)
 
     batch = Batch(["set b 1"], is_read=False)
     sys.setprofile(note)
@@ -215,7 +153,7 @@ def test_what_the_page_names_of_the_leader_runs_in_its_order() -> None:
     finally:
         sys.setprofile(None)
     assert batch.replies == ["SET response: b set to 1"]
-    of_the_leader = [place for row in rows() for place in row if place in LEADERS]
+    of_the_leader = [place for row in rows(WRITE) for place in row if place in LEADERS]
     assert len(of_the_leader) == len(LEADERS)
     at = 0  # a function may run more often, so the next time after the one before is looked for
     for place in of_the_leader:

@@ -1,0 +1,97 @@
+"""The walks of docs/develop: tables of steps, and the functions in src/ that each step names."""
+
+from __future__ import annotations
+
+import ast
+import functools
+import re
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Protocol
+
+import pytest
+
+from raftline.net.connection import Connection
+from raftline.objects.embedded_node import Node
+from tests.lists.trees import tree_of
+from tests.scripted_node import free_port
+
+ROOT = Path(__file__).parents[2]
+SOURCE = ROOT / "src"
+WRITE, WATCH, LOCK = (
+    ROOT / "docs" / "develop" / f"how-a-{name}.md"
+    for name in ("write-travels", "watch-travels", "lock-is-held")
+)
+PLACE = re.compile(r"`([a-z_/]+\.py)`|`(?:[A-Z]\w+\.)?(\w+)`")
+Place = tuple[str, str]  # a file in src/, a function of it
+
+
+class Profile(Protocol):
+    """A function for `sys.setprofile`."""
+
+    def __call__(self, frame: FrameType, event: str, _: object, /) -> None: ...
+
+
+def rows(page: Path, mark: str = r"\d+") -> list[list[Place]]:
+    """Return the functions that each step of a page's table names; `mark` begins its row."""
+    steps = []
+    for line in page.read_text(encoding="utf-8").splitlines():
+        cells = line.split(" | ")
+        if re.match(rf"\| {mark} \|", line):
+            file, places = "", list[Place]()
+            for path, name in PLACE.findall(cells[2]):
+                file = path or file
+                if name:
+                    places.append((file, name))
+            steps.append(places)
+    return steps
+
+
+@functools.cache
+def defined(file: str) -> set[str]:
+    """Return the names of the functions and the classes in a file of src/."""
+    kinds = (ast.FunctionDef, ast.ClassDef)
+    return {part.name for part in ast.walk(tree_of(SOURCE / file)) if isinstance(part, kinds)}
+
+
+def place_of(frame: FrameType) -> Place | None:
+    """Return the place of a call, if it is one of src/."""
+    file = Path(frame.f_code.co_filename)
+    if not file.is_relative_to(SOURCE):
+        return None
+    return file.relative_to(SOURCE).as_posix(), frame.f_code.co_name
+
+
+@contextmanager
+def profiled(profile: Profile, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Have the threads that begin meanwhile call `profile`, those of connections among them."""
+    serve = Connection.serve
+
+    def followed(connection: Connection) -> None:
+        sys.setprofile(profile)  # `threading` begins no connection's thread
+        serve(connection)
+
+    monkeypatch.setattr(Connection, "serve", followed)
+    threading.setprofile(profile)
+    try:
+        yield
+    finally:
+        threading.setprofile(None)
+
+
+@contextmanager
+def running_nodes(folder: Path, count: int) -> Iterator[dict[str, Node]]:
+    """Run a cluster of so many nodes in this process."""
+    members = {f"s{i}": f"localhost:{free_port()}" for i in range(1, count + 1)}
+    nodes: dict[str, Node] = {}
+    try:
+        for name in members:
+            nodes[name] = Node(name, members=members, dir=folder / name, pace="class")
+        yield nodes
+    finally:
+        for node in nodes.values():
+            node.close()
