@@ -2,7 +2,30 @@
 
 Most states of a world are there. No timer fires any more, nobody is asked for anything and nobody
 crashes. So times make no difference, nor do answers to rounds that no read waits for
-(`Ends.local`), nor do most messages (search.c, "once the budget is spent").
+(`Ends.local`), nor do most messages (search.c, "once the budget is spent"). What is left out:
+
+* Times, except whether a server hears a leader. Answers to rounds that no read waits for.
+* An answer that changes nothing. A leader's table never goes back within a term, except by a
+  complaint (`GiveEntriesAfterIndex`). So an answer that entries were taken stays, unless no
+  complaint can come: none is on its way, and the follower's log is the leader's.
+* A question whose answer changes nothing at its sender, if no server can come to a later term than
+  the sender's. Its answer is the same at any later time: a vote that is denied in a term is denied
+  there for good, and entries that a follower holds are held.
+* The number of a round in a message, once no read can open or close a round. Entries keep theirs if
+  a follower may complain about them.
+* A question with a sure answer: it changes nothing except that it is answered, and is answered the
+  same way whenever it comes. It is answered at once. The answer may still be on its way for as long
+  as one likes, so whatever follows may follow as well. These are entries of the latest term that a
+  follower has, and entries or a question for a vote of an earlier term, if the sender will never
+  lead the later one.
+* The words of an answer by which a server learns of a later term, if it stands for no election. It
+  becomes a follower, and no word but the term counts.
+* The second of two equal answers that entries were taken, where no complaint can come between them;
+  and of two that name a later term.
+
+Each message is given to the core at the state at hand: only if it changes nothing there is it left
+out. An answer that stands for another one is given as well, and has the same effect; a second one
+is given after the first, and has none.
 """
 
 from __future__ import annotations
