@@ -19,6 +19,7 @@ from collections import deque
 from collections.abc import Iterator
 
 from raftline.common.address import Address
+from raftline.common.wakeup import Flag
 
 NEXT_S = 0.25  # for an address alone; RFC 8305, section 8
 UNDER_WAY = (0, errno.EINPROGRESS, errno.EWOULDBLOCK)  # the last on Windows
@@ -125,7 +126,7 @@ class _Lookup:
 
     def __init__(self, node: Address) -> None:
         self.node = node
-        self.ended = threading.Event()
+        self.ended = Flag()
         self.places: list[_Place] = []
         self.error: Exception | None = None
         self._process = os.getpid()

@@ -9,7 +9,6 @@ steps at one node after the other. `NodeShell` carries them out for a thread, `A
 from __future__ import annotations
 
 import contextlib
-import threading
 import time
 from collections.abc import Generator, Iterator
 from typing import Any, NamedTuple, TypeVar
@@ -19,6 +18,7 @@ from raftline.clients.dialing import NOBODY
 from raftline.clients.login import Credentials, log_in
 from raftline.clients.tls import ClientTls
 from raftline.common.address import Address
+from raftline.common.wakeup import Flag
 
 
 class Connect(NamedTuple):
@@ -121,7 +121,7 @@ class BaseNodeShell:
         asks_codes: bool = True,
     ) -> None:
         """Make no connection yet. `sender` logs in, and asks for codes in refusals if wanted."""
-        self.over = threading.Event()  # set once nothing more is to be connected to
+        self.over = Flag()  # set once nothing more is to be connected to
         self._sender = sender
         self._credentials = credentials
         self._tls = tls

@@ -209,7 +209,7 @@ class ClientSessions:
 
 
 class _Answers:
-    """What nodes answered, none of which settled the request."""
+    """The answers of nodes, none of which settled the request."""
 
     def __init__(self) -> None:
         self.unknown: Answer | None = None  # a write that may yet take effect
@@ -267,8 +267,9 @@ def anywhere(
                 break
             if deadline.now_s + pause_s > deadline.notice_s:
                 deadline.notice(_search(nodes, answer, deadline.left_s))
-            yield Pause(pause_s)
-            pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
+            if not _is_late(answer):
+                yield Pause(pause_s)
+                pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
             tried.clear()
             so_far.kept_out = None  # it may have read its file again
     given_s = deadline.given_s if deadline.left_s < pause_s else None
@@ -276,6 +277,11 @@ def anywhere(
     known = known or (yield from _why_silent(so_far.silent, sender, deadline))
     last, is_late = _in_all(known or answer, given_s), so_far.silent is not None
     return _last_word(nodes, last, is_late=is_late), so_far.unknown is None
+
+
+def _is_late(answer: Answer) -> bool:
+    """Whether a node had all the time of its attempt: so it is asked again without a pause."""
+    return isinstance(answer, ClientError) and answer._within is not None
 
 
 def _is_not_tried(answer: Answer) -> bool:
@@ -305,7 +311,7 @@ def _ask_one(
         answer = yield _ask(asked, sender, command, deadline, others)
         assert answer is not None, "an AskNode is sent an answer"
         if not isinstance(answer, Connected):
-            if isinstance(answer, ClientError) and answer._within is not None:
+            if _is_late(answer):
                 deadline.was_late()
             return asked, answer
         late.add(asked)

@@ -78,7 +78,7 @@ class Link(LineProtocol):
             self.close(ConnectionEnded())
 
     def give_up(self, silent_s: float) -> None:
-        """Take note that a request had no reply in its time. The node hangs if nothing at all came
+        """Record that a request had no reply in its time. The node hangs if nothing at all came
         for `silent_s`, which is longer than the limit of one request may be."""
         since_s = max(self._heard_s, self._asked_s)
         is_of_no_use = self._is_retired and not self._is_awaited

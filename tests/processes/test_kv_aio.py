@@ -321,7 +321,7 @@ def test_where_nobody_listens_it_says_so_within_its_time() -> None:
     run(work())
 
 
-def test_tasks_that_wait_for_a_lock_are_told_that_their_client_was_closed(nodes: Cluster) -> None:
+def test_tasks_that_wait_for_a_lock_end_with_closed_as_their_client_does(nodes: Cluster) -> None:
     async def work() -> None:
         async with raftline.aio.connect(at(nodes)) as other, other.lock("same"):
             kv = raftline.aio.connect(at(nodes))

@@ -342,7 +342,7 @@ def test_no_node_keeps_a_request_for_longer_than_is_left() -> None:
 
     with pytest.raises(Unreachable):
         carry_out(steps, hang)
-    assert limits == [1.25, 2.5, 0.05, 6.2, 0.05, 0.05]
+    assert limits == [1.25, 2.5, 6.25, 0.05, 0.05]
     assert now_s <= 10 + 0.1 + 1e-6
 
 
