@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -108,6 +109,23 @@ class Page:
 @pytest.fixture
 def page(browser: Any, port: int) -> Page:
     return Page(browser).open(f"http://localhost:{port}/")
+
+
+def test_the_page_of_up_opens_with_its_key_alone_and_ends_a_process(
+    browser: Any, tmp_path: Path
+) -> None:
+    config = tmp_path / "server-configuration.txt"
+    config.write_text(f"s1 localhost {next(free_ports)}\n")
+    command = [*PROGRAM, "up", "--dir", str(tmp_path), "--view", str(next(free_ports))]
+    with closing(Process("up", command)) as up:
+        address = up.launch().wait_for_line("the picture: http://").split()[-1]
+        page = Page(browser).open(address.partition("#")[0])
+        page.until("#link", "open the address with the key that was printed")
+        browser.get(address)  # in the same tab, where only the part after # is new
+        page.until('[aria-label="s1"] .role', "leader, term")
+        page.click('[data-node="s1"][data-order="Kill"]')
+        page.until("#answers", "s1 is killed")
+        up.wait_for_line("s1 died (killed by SIGKILL)")
 
 
 def test_a_partition_made_by_a_click_leads_to_an_election_whose_votes_tell_why(

@@ -235,6 +235,7 @@ function wire() {
   $("form").addEventListener("submit", typed);
   $("diagram").addEventListener("click", (event) => { const found = diagram.hit(event.offsetX, event.offsetY); if (found) { choose(found); $("details").scrollIntoView({ block: "nearest" }); } });
   document.addEventListener("keydown", keys);
+  window.addEventListener("hashchange", () => location.reload());  // the key was added to the address
 }
 
 async function begin() {
