@@ -58,7 +58,8 @@ class LeaderTracker:
         """Count seconds from here on; a leader that was elected before leads from second 0."""
         with self._lock:
             later_s, self._start_s = start_s - self._start_s, start_s
-            self.leaders = [(max(0.0, at - later_s), who) for at, who in self.leaders]
+            first, *later = self.leaders  # the first is from the beginning, whenever that is
+            self.leaders = [first, *((max(0.0, at - later_s), who) for at, who in later)]
             self.terms = [(max(0.0, at - later_s), who, term) for at, who, term in self.terms]
             self.takeovers = [
                 (max(0.0, at - later_s), new, old, silent_s)
