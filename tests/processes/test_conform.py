@@ -494,3 +494,48 @@ def test_a_node_that_never_answers_fails_by_the_missing_line(tmp_path: Path) -> 
     assert done.returncode == 1
     assert "    no answer to RequestVote 1-0-0\n" in done.stdout
     assert " > s2@RequestVote 1-0-0\n" in done.stdout
+
+
+class Patient(KitSettings):
+    """A kit that waits for hardly any time."""
+
+    patience_s = 0.01  # type: ignore[assignment]
+
+
+@pytest.mark.pure
+def test_after_three_checks_without_an_election_nobody_waits_for_one() -> None:
+    settings = Patient((sys.executable, "{name}", "{port}", "{dir}"))
+    told = []
+    for _ in range(4):
+        with Scene(settings) as scene, pytest.raises(Failed) as failed:
+            scene.await_candidate(0)
+        told.append("nobody waited" in str(failed.value))
+    assert told == [False, False, False, True]
+    with cluster_module.TestedCluster(settings) as cluster:
+        with pytest.raises(Failed, match="no node leads"):
+            cluster.leader()
+        assert not cluster.transcript.lines  # nobody was asked
+
+
+@pytest.mark.pure
+def test_an_election_that_was_seen_lets_each_check_wait() -> None:
+    settings = Patient((sys.executable, "{name}", "{port}", "{dir}"))
+    settings.elections.note_seen()
+    for _ in range(5):
+        with Scene(settings) as scene, pytest.raises(Failed) as failed:
+            scene.await_leader(0)
+        assert "nobody waited" not in str(failed.value)
+
+
+def test_an_answer_to_a_round_that_nobody_asked_is_told_at_once() -> None:
+    """As of a node that takes numbers for doubles; only answers to earlier rounds are late ones."""
+    with socket.create_server((wires.HOST, 0)) as server:
+        wire = wires.dial(server.getsockname()[1], "s2", Transcript())
+        theirs, _ = server.accept()
+    said = [f"s1@I am up to date term 1 index 0 round {number}\n" for number in (3, 2**53)]
+    theirs.sendall("".join(said).encode())
+    line = wire.next_line(60.0, {1, 2, 3})
+    assert line is not None
+    assert line.text == f"I am up to date term 1 index 0 round {2**53}"
+    theirs.close()
+    wire.close()

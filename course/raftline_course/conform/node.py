@@ -9,7 +9,7 @@ import socket
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from raftline.common.config import FILE_NAME
@@ -18,6 +18,7 @@ from raftline_course.conform.wires import HOST
 from raftline_course.harness.processes import Process, free_ports
 
 START_S = 20.0
+MISSES = 3  # of checks that wait for an election, after which no other one waits
 SHOWN = 20  # lines that it printed
 LOOK_S = 0.02
 
@@ -30,6 +31,29 @@ class NoCommand(Exception):
     """The command can't be carried out at all; one line for the user."""
 
 
+class Elections:
+    """Whether any check of a run has seen the node under test stand or lead."""
+
+    def __init__(self) -> None:
+        self._seen = False
+        self._misses = 0
+
+    def note_seen(self) -> None:
+        self._seen = True
+
+    def note_miss(self) -> None:
+        """Note that a check has waited for that in vain."""
+        self._misses += 1
+
+    @property
+    def why(self) -> str:
+        return f"; nor did it in {MISSES} checks before, so nobody waited for it"
+
+    @property
+    def are_given_up(self) -> bool:
+        return not self._seen and self._misses >= MISSES
+
+
 @dataclass(frozen=True)
 class KitSettings:
     """The user's word on the node under test."""
@@ -37,6 +61,7 @@ class KitSettings:
     command: tuple[str, ...]
     others: tuple[str, ...] = ()  # the command of the other nodes of a mixed cluster
     election_ms: int = 1000
+    elections: Elections = field(default_factory=Elections, compare=False)
 
     @property
     def election_s(self) -> float:

@@ -49,6 +49,7 @@ class Scene:
         prefix = self.syncs.prefix if self.syncs else ()
         self.node = TestedNode(ME, ports[ME], self.folder / ME, ports, settings.command, prefix)
         self.round = 0
+        self._rounds: set[int] = set()  # those that were asked
         self._clients: list[Wire] = []
 
     def __enter__(self) -> Scene:
@@ -135,10 +136,21 @@ class Scene:
         fits: Callable[[Kind], bool] = lambda _: True,
         since: int = 0,
     ) -> Kind:
-        """Return the first message of a kind that fits."""
-        line = self.await_line(
-            lambda line: isinstance(line.message, kind) and fits(line.message), missing, since
-        )
+        """Return the first message of a kind that fits. Once several checks have waited in vain
+        for one of a node that stands or leads, and none has seen any, nobody waits any more."""
+        elections = self.settings.elections if kind in (RequestVote, AppendEntries) else None
+        if elections is not None and elections.are_given_up:
+            raise Failed(missing + elections.why)
+        try:
+            line = self.await_line(
+                lambda line: isinstance(line.message, kind) and fits(line.message), missing, since
+            )
+        except Failed:
+            if elections is not None:
+                elections.note_miss()
+            raise
+        if elections is not None:
+            elections.note_seen()
         assert isinstance(line.message, kind)
         return line.message
 
@@ -150,8 +162,10 @@ class Scene:
 
     # --- the kit as a peer ---------------------------------------------------------------------
 
-    def call(self, peer: str, text: str, least_round: int = 0) -> Line:
+    def call(self, peer: str, text: str, round_now: int = 0) -> Line:
         """Say a line as a peer; return the answer on that connection, not one to a round before."""
+        earlier = self._rounds - {round_now} if round_now else set[int]()
+        self._rounds |= {round_now} - {0}
         until_s = time.monotonic() + self.patience_s
         while True:
             try:
@@ -160,7 +174,7 @@ class Scene:
                 raise Failed(f"the node takes no connection: {error.strerror}") from None
             asked = self.transcript.end
             wire.say(f"{peer}@{text}")
-            line = wire.next_line(self.patience_s, least_round)
+            line = wire.next_line(self.patience_s, earlier)
             if line is None:
                 self.transcript.forgive(asked)
                 raise Failed(f"no answer to {text[:80]}")

@@ -7,7 +7,7 @@ import queue
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 from raftline.clients.one_node import Connect, NextLine, NodeStep, Send
@@ -53,14 +53,13 @@ class Wire:
         with contextlib.suppress(OSError):
             self._connection.sendall(data)
 
-    def next_line(self, timeout_s: float, least_round: int = 0) -> Line | None:
+    def next_line(self, timeout_s: float, earlier: Collection[int] = ()) -> Line | None:
         """Return the next line that nobody has taken yet; None: none came, or the node hung up.
-        Answers to an earlier round than this one are passed over."""
+        Late answers to these earlier rounds are passed over."""
         with contextlib.suppress(queue.Empty):
             while True:
                 line = self._waiting.get(timeout=timeout_s)
-                number = getattr(line.message, "round", 0) if line is not None else 0
-                if not 0 < number < least_round:  # a refusal of another term names no round
+                if line is None or getattr(line.message, "round", 0) not in earlier:
                     return line
         return None
 
