@@ -572,7 +572,7 @@ def test_what_was_graded_before_an_interruption_is_kept_and_gone_on_with(
     assert graded_until(9, monkeypatch, words)[0] == ["ann", "bob", "eve"]
 
 
-@pytest.mark.parametrize("held", ["", "name,points\nann,7\n"])
+@pytest.mark.parametrize("held", ["name,points\nann,7\n", "hand-in"])
 def test_a_csv_of_other_milestones_is_not_resumed(folder: Path, tmp_path: Path, held: str) -> None:
     grades = tmp_path / "grades.csv"
     grades.write_text(held)
@@ -720,8 +720,13 @@ def test_a_machine_that_refuses_the_lock_grades_nobody(
     with pytest.raises(CannotLock, match="seccomp: no"):
         marks(MODEL, 1)
     monkeypatch.setattr(grading, "marks_of_all", lambda *_: marks(MODEL, 1))
-    assert grading.main([str(LAB / "answers")]) == 2
-    assert "(seccomp: no), so none may run here" in capsys.readouterr().err
+    grades = tmp_path / "grades.csv"
+    grades.write_text("of last week")
+    assert grading.main([str(LAB / "answers"), "--csv", str(grades)]) == 2
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert "(seccomp: no), so none may run here" in printed.err
+    assert grades.read_text() == "of last week"
 
 
 def test_a_machine_without_a_lock_is_said_so(monkeypatch: pytest.MonkeyPatch) -> None:

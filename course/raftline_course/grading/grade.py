@@ -160,25 +160,25 @@ def grade_all(
     """
     sheet, table = Csv(typed.csv, numbers) if typed.csv else None, Table(found, numbers)
     before: dict[str, list[int]] = {}
+    row: Row
     if sheet is not None and typed.resume:
         before = sheet.points_of_before()
-    elif sheet is not None:
-        sheet.begin()
     rows: list[Row] = []
-    if not typed.json:
-        print(f"isolation: {sandbox.isolation()}\n\n{table.head}", flush=True)
     graded = marks_of_all([one for one in found if name_in_csv(one) not in before], numbers, typed)
     for one in found:
         points = before.get(name_in_csv(one))
         if points is not None:
             pairs = zip(numbers, points, strict=True)
-            rows.append((one, [Marks(number, each) for number, each in pairs]))
+            row = (one, [Marks(number, each) for number, each in pairs])
         else:
-            rows.append(next(graded))
+            row = next(graded)
             if sheet is not None:
-                sheet.add(*rows[-1])
+                sheet.add(*row)
             if typed.feedback is not None:
-                write_feedback(typed.feedback, *rows[-1])
+                write_feedback(typed.feedback, *row)
+        if not rows and not typed.json:
+            print(f"isolation: {sandbox.isolation()}\n\n{table.head}", flush=True)
+        rows.append(row)
         if not typed.json:
             print(table.row(one, [each.points for each in rows[-1][1]]), flush=True)
     if not typed.json:
@@ -199,7 +199,7 @@ def main(given: Sequence[str] | None = None) -> int:
             return do_one(found[0], typed)
         rows = grade_all(found, numbers, typed)
     except KeyboardInterrupt:
-        if typed.csv is not None:
+        if typed.csv is not None and typed.only is None:
             print(
                 f"[!] {typed.csv} has what is graded by now: go on with --resume", file=sys.stderr
             )

@@ -23,37 +23,41 @@ class WrongCsv(Exception):
 
 class Csv:
     """A line for each hand-in: name, points of each milestone, sum, problem. Each is in the file as
-    soon as it is added."""
+    soon as it is added. The first one takes the place of what the file held, unless it is resumed.
+
+    Raises:
+        OSError: nothing can be written there.
+    """
 
     def __init__(self, path: Path, numbers: Sequence[int]) -> None:
-        self._path = path
+        path.open("a").close()
+        self._path, self._is_begun = path, False
         self._head = ["hand-in", *(f"milestone {number}" for number in numbers), "sum", "problem"]
 
-    def begin(self) -> None:
-        """Write the head, in the place of what the file held."""
-        self._write("w", self._head)
-
     def points_of_before(self) -> dict[str, list[int]]:
-        """Return the points of the hand-ins that the file has already, by name; begin it if it is
-        not there. What an interruption left of a last line is dropped.
+        """Return the points of the hand-ins that the file has already, by name, and resume it. What
+        an interruption left of a last line is dropped.
 
         Raises:
             WrongCsv: it is of other milestones, or not of a grading.
         """
-        if not self._path.exists():
-            self.begin()
-            return {}
         text = self._path.read_text("utf-8")
+        if not text:
+            return {}
         whole = text[: text.rfind("\n") + 1]
         head, *rows = list(csv.reader(whole.splitlines())) or [[]]
         if head != self._head or any(len(row) != len(head) for row in rows):
             raise WrongCsv(f"{self._path} is not a table of these milestones")
         if whole != text:
             self._path.write_text(whole, encoding="utf-8", newline="")
+        self._is_begun = True
         return {row[0]: [int(points) for points in row[1:-2]] for row in rows}
 
     def add(self, one: HandIn, marks: Sequence[Marks]) -> None:
         """Add the line of a hand-in."""
+        if not self._is_begun:
+            self._write("w", self._head)
+            self._is_begun = True
         points = [each.points for each in marks] or [0] * (len(self._head) - 3)
         self._write("a", [name_in_csv(one), *points, sum(points), one.problem])
 
