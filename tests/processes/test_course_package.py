@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -101,15 +102,16 @@ def test_the_course_s_commands_work_beside_an_installed_store(
     assert "milestone" in done.stdout or "isolation" in done.stdout
 
 
-def test_the_command_that_installs_store_and_course_finds_both(tmp_path: Path) -> None:
+@pytest.mark.parametrize("which", [0, 1], ids=["installed", "editable"])
+def test_the_commands_that_install_store_and_course_find_both(tmp_path: Path, which: int) -> None:
     """pip is asked what it would install; nothing is fetched."""
     page = (ROOT / "course" / "docs" / "index.md").read_text(encoding="utf-8")
-    command = next(line for line in page.splitlines() if line.startswith("pip install"))
+    typed = [line for line in page.splitlines() if line.startswith("pip install")][which]
     copy = tmp_path / "clone"
     subprocess.run(["git", "clone", "-q", str(ROOT), str(copy)], check=True, capture_output=True)
-    ways = ["--dry-run", "--no-index", "--no-build-isolation", "--ignore-installed"]
+    ways = ["--dry-run", "--no-index", "--no-build-isolation"]
     done = subprocess.run(
-        [sys.executable, "-m", *command.split(), *ways],
+        [sys.executable, "-m", *shlex.split(typed, comments=True), *ways],
         cwd=copy,
         capture_output=True,
         text=True,
