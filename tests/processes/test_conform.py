@@ -503,28 +503,60 @@ class Patient(KitSettings):
 
 
 @pytest.mark.pure
-def test_after_three_checks_without_an_election_nobody_waits_for_one() -> None:
+def test_after_three_checks_without_an_election_of_a_kind_nobody_waits_for_one() -> None:
+    """A node that leads alone, or stands and never wins, is judged by what it does."""
     settings = Patient((sys.executable, "{name}", "{port}", "{dir}"))
+    elections = settings.elections
     told = []
     for _ in range(4):
         with Scene(settings) as scene, pytest.raises(Failed) as failed:
-            scene.await_candidate(0)
-        told.append("nobody waited" in str(failed.value))
-    assert told == [False, False, False, True]
-    with cluster_module.TestedCluster(settings) as cluster:
-        with pytest.raises(Failed, match="no node leads"):
-            cluster.leader()
-        assert not cluster.transcript.lines  # nobody was asked
-
-
-@pytest.mark.pure
-def test_an_election_that_was_seen_lets_each_check_wait() -> None:
-    settings = Patient((sys.executable, "{name}", "{port}", "{dir}"))
-    settings.elections.note_seen()
-    for _ in range(5):
-        with Scene(settings) as scene, pytest.raises(Failed) as failed:
             scene.await_leader(0)
-        assert "nobody waited" not in str(failed.value)
+        told.append(
+            str(failed.value).endswith(": so it was in 3 checks, and this one does not wait")
+        )
+    assert told == [False, False, False, True]
+    with Scene(settings) as scene:
+        scene.transcript.add("<", "s2", "s1", "RequestVote 2-0-0")
+        assert scene.await_candidate(0).term == 2
+    with cluster_module.TestedCluster(settings) as cluster:
+        for _ in range(3):
+            with pytest.raises(Failed, match="no node leads"):
+                cluster.leader()
+        with pytest.raises(Failed, match="does not wait"):
+            cluster.leader()
+    for _ in range(5):  # this kind came once
+        with (
+            pytest.raises(Failed, match="too late"),
+            elections.awaited("s1 hears nobody, and does not stand"),
+        ):
+            raise Failed("too late")
+
+
+NEVER_LEADS = """
+import socketserver, sys
+class Talk(socketserver.StreamRequestHandler):
+    def handle(self):
+        for line in self.rfile:
+            self.wfile.write(b"s1@Sorry, I know of no leader. Try again.\\n")
+class Server(socketserver.ThreadingTCPServer):
+    allow_reuse_address = daemon_threads = True
+Server(("127.0.0.1", int(sys.argv[2])), Talk).serve_forever()
+"""
+
+
+def test_a_node_that_never_leads_is_waited_for_by_three_checks_and_no_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "node.py").write_text(NEVER_LEADS)
+    monkeypatch.setattr(KitSettings, "patience_s", 0.5)
+    checks = ("reply-name", "id-echo", "no-name", "first-at", "empty-value")
+    words = [word for name in checks for word in ("--only", name)]
+    node = [sys.executable, str(tmp_path / "node.py"), *NODE]
+    assert command.main([*words, "--jobs", "1", "--json", "--", *node]) == 1
+    found = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [one["verdict"] for one in found] == [FAILED] * 5
+    skipped = "a node that is alone never leads: so it was in 3 checks, and this one does not wait"
+    assert [one["why"] == skipped for one in found] == [False] * 3 + [True] * 2
 
 
 def test_an_answer_to_a_round_that_nobody_asked_is_told_at_once() -> None:
@@ -539,3 +571,16 @@ def test_an_answer_to_a_round_that_nobody_asked_is_told_at_once() -> None:
     assert line.text == f"I am up to date term 1 index 0 round {2**53}"
     theirs.close()
     wire.close()
+
+
+def test_a_long_run_of_requests_for_votes_leaves_room_for_what_came_before() -> None:
+    said = Transcript()
+    said.act("s1 starts")
+    for number in range(20):
+        said.add(">", "client1", "client1", f"set k{number} 1")
+    for term in range(2, 252):
+        said.add("<", "s2", "s1", f"PreVote {term}-0-0")
+    shown = said.shown()
+    assert [line for line in shown if line.endswith("> client1@set k19 1")]
+    assert shown[-1].strip() == "… 246 more requests for votes and their answers"
+    assert len(shown) == 26

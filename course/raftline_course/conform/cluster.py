@@ -151,12 +151,12 @@ class TestedCluster:
 
     def leader(self, *, among: tuple[str, ...] = (), who: str = "client1") -> str:
         """Return the node that answers a read; wait until there is one."""
-        for name, reply in self._replies(f"{who}@get nothing", who, among):
-            if reply.startswith("GET response"):
-                self.settings.elections.note_seen()
-                return name
-        self.settings.elections.note_miss()
-        raise Failed("no node leads: none answers a read")
+        problem = "no node leads: none answers a read"
+        with self.settings.elections.awaited(problem):
+            for name, reply in self._replies(f"{who}@get nothing", who, among):
+                if reply.startswith("GET response"):
+                    return name
+            raise Failed(problem)
 
     def ask(self, request: str, who: str = "client1", *, among: tuple[str, ...] = ()) -> str:
         """Ask the leader; return its reply. Where the outcome is unknown it is asked again: it has
@@ -172,7 +172,7 @@ class TestedCluster:
         """Ask node after node until patience ends; yield each name with the reply. A redirect is
         not followed: it names an address of the network between the nodes."""
         end_s = time.monotonic() + self.patience_s
-        while time.monotonic() < end_s and not self.settings.elections.are_given_up:
+        while time.monotonic() < end_s:
             for name in among or tuple(self.nodes):
                 yield name, self.ask_at(name, line, who)
             time.sleep(PAUSE_S)

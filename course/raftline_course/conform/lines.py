@@ -5,7 +5,6 @@ from __future__ import annotations
 from raftline_course.conform.checks import check
 from raftline_course.conform.clients import KitClient
 from raftline_course.conform.scene import Scene
-from raftline_course.conform.verdicts import Failed
 
 CLIENTS = "protocol.md, Clients"
 NAMES = "protocol.md, Names"
@@ -20,14 +19,10 @@ def served(scene: Scene, *, started: bool = False) -> KitClient:
     if not started:
         scene.start()
     until = scene.transcript.lines[-1].at_s + scene.patience_s
-    client, elections = scene.client(), scene.settings.elections
-    while client.ask("get nothing").startswith(NOBODY):
-        if elections.are_given_up:
-            raise Failed(f"a node that is alone does not lead at once{elections.why}")
-        if scene.transcript.lines[-1].at_s >= until:
-            elections.note_miss()
-            raise Failed("a node that is alone never leads")
-    elections.note_seen()
+    client, problem = scene.client(), "a node that is alone never leads"
+    with scene.settings.elections.awaited(problem):
+        while client.ask("get nothing").startswith(NOBODY):
+            scene.expect(scene.transcript.lines[-1].at_s < until, problem)
     return client
 
 

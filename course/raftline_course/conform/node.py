@@ -14,11 +14,11 @@ from pathlib import Path
 
 from raftline.common.config import FILE_NAME
 from raftline_course.conform.machine import busyness
+from raftline_course.conform.verdicts import Elections
 from raftline_course.conform.wires import HOST
 from raftline_course.harness.processes import Process, free_ports
 
 START_S = 20.0
-MISSES = 3  # of checks that wait for an election, after which no other one waits
 SHOWN = 20  # lines that it printed
 LOOK_S = 0.02
 
@@ -29,29 +29,6 @@ class NodeNotStarted(Exception):
 
 class NoCommand(Exception):
     """The command can't be carried out at all; one line for the user."""
-
-
-class Elections:
-    """Whether any check of a run has seen the node under test stand or lead."""
-
-    def __init__(self) -> None:
-        self._seen = False
-        self._misses = 0
-
-    def note_seen(self) -> None:
-        self._seen = True
-
-    def note_miss(self) -> None:
-        """Note that a check has waited for that in vain."""
-        self._misses += 1
-
-    @property
-    def why(self) -> str:
-        return f"; nor did it in {MISSES} checks before, so nobody waited for it"
-
-    @property
-    def are_given_up(self) -> bool:
-        return not self._seen and self._misses >= MISSES
 
 
 @dataclass(frozen=True)

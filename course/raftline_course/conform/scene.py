@@ -136,21 +136,10 @@ class Scene:
         fits: Callable[[Kind], bool] = lambda _: True,
         since: int = 0,
     ) -> Kind:
-        """Return the first message of a kind that fits. Once several checks have waited in vain
-        for one of a node that stands or leads, and none has seen any, nobody waits any more."""
-        elections = self.settings.elections if kind in (RequestVote, AppendEntries) else None
-        if elections is not None and elections.are_given_up:
-            raise Failed(missing + elections.why)
-        try:
-            line = self.await_line(
-                lambda line: isinstance(line.message, kind) and fits(line.message), missing, since
-            )
-        except Failed:
-            if elections is not None:
-                elections.note_miss()
-            raise
-        if elections is not None:
-            elections.note_seen()
+        """Return the first message of a kind that fits."""
+        line = self.await_line(
+            lambda line: isinstance(line.message, kind) and fits(line.message), missing, since
+        )
         assert isinstance(line.message, kind)
         return line.message
 
@@ -287,19 +276,19 @@ class Scene:
 
     def await_leader(self, since: int) -> int:
         """Wait until the node sends AppendEntries; return its term."""
-        append = self.await_message(
-            AppendEntries, f"{ME} has a quorum of votes, and does not lead", since=since
-        )
-        return append.term
+        problem = f"{ME} has a quorum of votes, and does not lead"
+        with self.settings.elections.awaited(problem):
+            return self.await_message(AppendEntries, problem, since=since).term
 
     def await_candidate(self, since: int, above: int = 0) -> RequestVote:
         """Wait until the node asks for a vote (no PreVote) in a term above this one."""
-        return self.await_message(
-            RequestVote,
-            f"{ME} hears nobody, and does not stand in a term above {above}",
-            lambda message: not message.pre_vote and message.term > above,
-            since,
-        )
+        with self.settings.elections.awaited(f"{ME} hears nobody, and does not stand"):
+            return self.await_message(
+                RequestVote,
+                f"{ME} hears nobody, and does not stand in a term above {above}",
+                lambda message: not message.pre_vote and message.term > above,
+                since,
+            )
 
     def answer_late(
         self, peer: str, since: int, fits: Callable[[Message], bool], text: str

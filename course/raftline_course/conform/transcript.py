@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import groupby
 
 from raftline.raft.messages import Message, PeerError
 from raftline.raft.spelling import FIRST_WORDS, read
@@ -13,6 +14,7 @@ from raftline.raft.spelling import FIRST_WORDS, read
 TO_NODE, FROM_NODE, ACT = ">", "<", "*"
 TEXT_MAX = 220
 LINES_MAX = 60
+RUN_MAX = 4  # lines of one kind in a row
 KEPT_MAX = 100_000  # lines of one check in memory; a node that says more is heard no longer
 
 
@@ -141,28 +143,27 @@ class Transcript:
             self._changed.notify_all()
 
     def shown(self) -> list[str]:
-        """Return the end of it, as a report shows it. A run of heartbeats is one line."""
+        """Return the end of it, as a report shows it. Of a run of heartbeats, or of requests for
+        votes, only the first lines are shown."""
         with self._changed:
             lines = list(self.lines)
         shown: list[str] = []
-        quiet = 0
-        for line in lines:
-            if _is_steady(line) and quiet >= 4:
-                quiet += 1
-                continue
-            if quiet > 4:
-                shown.append(f"          … {quiet - 4} more heartbeats and their answers")
-            quiet = quiet + 1 if _is_steady(line) else 0
-            shown.append(line.shown())
-        if quiet > 4:
-            shown.append(f"          … {quiet - 4} more heartbeats and their answers")
+        for kind, run in groupby(lines, _kind_of_run):
+            texts = [line.shown() for line in run]
+            shown += texts[:RUN_MAX] if kind else texts
+            if kind and len(texts) > RUN_MAX:
+                shown.append(f"          … {len(texts) - RUN_MAX} more {kind}")
         left_out = len(shown) - LINES_MAX
         if left_out > 0:
             shown = [*shown[:8], f"          … {left_out} lines", *shown[-(LINES_MAX - 8) :]]
         return shown
 
 
-def _is_steady(line: Line) -> bool:
-    if line.text.startswith("AppendEntries "):
-        return "-[] " in line.text
-    return line.way == TO_NODE and line.text.startswith("I am up to date ")
+def _kind_of_run(line: Line) -> str:
+    """Return the kind of a line that a transcript may hold many of in a row; "" of any other."""
+    if line.text.startswith(("PreVote ", "RequestVote ", "Count on me ", "Not this time ")):
+        return "requests for votes and their answers"
+    is_heartbeat = line.text.startswith("AppendEntries ") and "-[] " in line.text
+    if is_heartbeat or (line.way == TO_NODE and line.text.startswith("I am up to date ")):
+        return "heartbeats and their answers"
+    return ""

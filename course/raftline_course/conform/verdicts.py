@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import threading
+from collections import Counter
+from collections.abc import Iterator
+
+IN_VAIN_MAX = 3
+
 
 class Failed(Exception):
     """The node broke the rule; the message names how."""
@@ -9,3 +16,34 @@ class Failed(Exception):
 
 class NotJudged(Exception):
     """The check can't judge here; the message gives the reason."""
+
+
+class Elections:
+    """The elections that the checks of a run have waited for. A kind that never happened, although
+    several checks waited for it in full, is not waited for again: most checks need an election, and
+    a node that never leads would take the patience of each."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._happened: set[str] = set()
+        self._in_vain: Counter[str] = Counter()
+
+    @contextlib.contextmanager
+    def awaited(self, problem: str) -> Iterator[None]:
+        """Wait for an election inside this context. `problem` says what is so without it.
+
+        Raises:
+            Failed: it never came, or the checks before this one have waited in vain.
+        """
+        with self._lock:
+            in_vain = 0 if problem in self._happened else self._in_vain[problem]
+        if in_vain >= IN_VAIN_MAX:
+            raise Failed(f"{problem}: so it was in {in_vain} checks, and this one does not wait")
+        try:
+            yield
+        except Failed:
+            with self._lock:
+                self._in_vain[problem] += 1
+            raise
+        with self._lock:
+            self._happened.add(problem)
