@@ -21,9 +21,10 @@ PROGRAMS = {
 }
 UP_OPTIONS = {  # of `raftline up`
     "--controller": "the nodes obey `raftline controller`, for teaching and tests",
-    "--controller-udp": "by datagrams as well, on port 5555 of each node's own address",
+    "--controller-udp": "by datagrams as well, on a port (5555) of each node's own address",
     "--controller-lines": "the nodes print the lines of the course's controller lab",
 }
+UP_PORTS = {"--controller-udp": 5555}  # of those options: they take a port, or have this one
 NODE = Path(__file__).with_name("node.py")
 GRADER = Path(__file__).with_name("grading") / "grade.py"  # the handouts of labs 1 to 6 lack it
 # They draw or judge steps of the core, which only a core that is no machine code shows.

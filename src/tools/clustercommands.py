@@ -61,7 +61,11 @@ def _add_up(commands: Commands) -> None:
 
 def add_course_options(commands: Commands) -> None:
     """Add the options that the course has for `up`. A separate step: to look for it takes time."""
-    _add_flags(commands.choices["up"], course.up_options())
+    up, options = commands.choices["up"], course.up_options()
+    for option, port in course.up_ports().items():
+        what = options.pop(option)
+        up.add_argument(option, type=as_port, nargs="?", const=port, metavar="PORT", help=what)
+    _add_flags(up, options)
 
 
 def _add_flags(parser: Parser, options: Mapping[str, str]) -> None:
@@ -189,19 +193,23 @@ def _up(options: argparse.Namespace) -> int:
     from raftline.tools import choosing, up
 
     configuration = choosing.choose(options.dir, options.count, options.base_port)
+    all_options = {**UP_OPTIONS, **course.up_options()}
     return up.up(
         configuration,
         pace=config.PACES[options.pace],
         verbose=options.verbose,
         client_wanted=options.client,
         view_port=options.view,
-        options=[
-            option
-            for option in {**UP_OPTIONS, **course.up_options()}
-            if getattr(options, option[2:].replace("-", "_"))
-            or (option == "--controller" and options.view)
-        ],
+        options=[word for option in all_options for word in _words_of(option, options)],
     )
+
+
+def _words_of(option: str, options: argparse.Namespace) -> list[str]:
+    """Return the words with which a node gets an option of `up`; none if it was not given."""
+    value = getattr(options, option[2:].replace("-", "_"))
+    if value or (option == "--controller" and options.view):
+        return [option] if isinstance(value, bool) else [option, str(value)]
+    return []
 
 
 def _status(options: argparse.Namespace) -> int:

@@ -58,6 +58,12 @@ def up_options() -> dict[str, str]:
     return {} if commands is None else dict(commands.UP_OPTIONS)
 
 
+def up_ports() -> dict[str, int]:
+    """Return those of the options that take a port, with the port that they have without one."""
+    commands = found()
+    return {} if commands is None else dict(commands.UP_PORTS)
+
+
 def program_of(options: Sequence[str], configuration: Configuration) -> list[str] | None:
     """Return the program of nodes with these options, None: the store's.
 

@@ -19,6 +19,7 @@ from pathlib import Path
 
 import pytest
 
+from raftline import cli
 from raftline.clients.options import ClientAccess
 from raftline.common import config
 from raftline.common.address import Address
@@ -600,6 +601,19 @@ def test_datagrams_that_not_every_node_can_have_are_refused_before_any_starts(
     chosen = choosing.choose(str(tmp_path), 3, None)
     with pytest.raises(ConfigError, match=said):
         up.up(chosen, config.FAST, verbose=False, client_wanted=False, options=options)
+
+
+@pytest.mark.parametrize(("typed", "port"), [([], "5555"), (["6555"], "6555")])
+def test_up_takes_the_port_of_the_controller_s_datagrams(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, typed: list[str], port: str
+) -> None:
+    """Two students on one machine run the lab at once, each with a port of their own."""
+    seen: list[str] = []
+    monkeypatch.setattr(up, "up", lambda *_, options, **__: seen.extend(options) or 0)
+    words = ["--controller", "--controller-udp", *typed, "--controller-lines"]
+    assert cli.main(["up", "--dir", str(tmp_path), *words]) == 0
+    assert sorted(seen) == sorted(["--controller", "--controller-udp", port, "--controller-lines"])
+    assert seen[seen.index("--controller-udp") + 1] == port
 
 
 def test_nodes_on_separate_addresses_are_shown_with_them(
