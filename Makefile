@@ -62,10 +62,12 @@ lint: .venv/dev-installed ## ruff, and its format
 format: .venv/dev-installed ## put the code into the one format
 	@$(PY) -m ruff format $(CODE)
 
-# mypy names a package after its folder, so the folder src/ is looked at through a link.
-types: .venv/dev-installed ## mypy --strict
-	@mkdir -p build/typing && ln -sfn ../../src build/typing/raftline
+# Type checkers and editors name a package after its folder, so they see src/ through a link.
+build/typing/raftline:
+	@mkdir -p build/typing && ln -sfn ../../src $@
 	@ln -sfn ../../course/raftline_course build/typing/raftline_course
+
+types: .venv/dev-installed build/typing/raftline ## mypy --strict
 	@(cd build/typing && MYPYPATH=. ../../$(PY) -m mypy --config-file ../../pyproject.toml \
 	  -p raftline -p raftline_course) >build/types.txt 2>&1; status=$$?; \
 	  sed 's#^raftline/#src/#;s#^raftline_course/#course/&#' build/types.txt; exit $$status
@@ -324,7 +326,7 @@ quietly = trap 'exit 130' INT; said=$$($(1) 2>&1) || { printf '%s\n' "$$said" >&
 	@$(call quietly,$(INSTALL) '.[view]')
 	@touch $@
 
-.venv/dev-installed: setup.py setup.cfg pyproject.toml
+.venv/dev-installed: setup.py setup.cfg pyproject.toml | build/typing/raftline
 	@echo "Setting up .venv with the tools for tests and checks ..." >&2
 	@$(MAKE) -s .venv-made
 	@$(call quietly,$(INSTALL) '.[dev]')

@@ -16,7 +16,7 @@ if sys.version_info < (3, 10):  # noqa: UP036 - a clone that nobody installed me
     raise SystemExit(2)
 
 if os.environ.get("RAFTLINE_PURE") == "1":
-    from raftline.common.pure_python import prefer_source
+    from .common.pure_python import prefer_source
 
     prefer_source()
 
@@ -26,54 +26,54 @@ if TYPE_CHECKING:  # for type checkers; every command loads this first, so nothi
 
     __version__: str
 
-    from raftline import aio as aio
-    from raftline.client import Client as Client
-    from raftline.clients.connection import ClientError as ClientError
-    from raftline.clients.connection import Closed as Closed
-    from raftline.clients.connection import LoginFailed as LoginFailed
-    from raftline.clients.connection import NoLeader as NoLeader
-    from raftline.clients.connection import NotAllowed as NotAllowed
-    from raftline.clients.connection import NotLeader as NotLeader
-    from raftline.clients.connection import OutcomeUnknown as OutcomeUnknown
-    from raftline.clients.connection import Refused as Refused
-    from raftline.clients.connection import TimedOut as TimedOut
-    from raftline.clients.connection import Unreachable as Unreachable
-    from raftline.clients.pool import Clients as Clients
-    from raftline.clients.tls import ClientTls as ClientTls
-    from raftline.common.errors import RaftlineError as RaftlineError
-    from raftline.kv.calls import Stat as Stat
-    from raftline.kv.connecting import connect as connect
-    from raftline.kv.errors import EventsGone as EventsGone
-    from raftline.kv.errors import LeaseLost as LeaseLost
-    from raftline.kv.errors import NotUnderstood as NotUnderstood
-    from raftline.kv.errors import TooManyWatches as TooManyWatches
-    from raftline.kv.events import Event as Event
-    from raftline.kv.events import KVSnapshot as KVSnapshot
-    from raftline.kv.lease import Lease as Lease
-    from raftline.kv.lock import Election as Election
-    from raftline.kv.lock import Lock as Lock
-    from raftline.kv.lock import Semaphore as Semaphore
-    from raftline.kv.pipeline import Pending as Pending
-    from raftline.kv.pipeline import Pipeline as Pipeline
-    from raftline.kv.store import KV as KV
-    from raftline.kv.transaction import Outcome as Outcome
-    from raftline.kv.transaction import Transaction as Transaction
-    from raftline.kv.watch import Watch as Watch
-    from raftline.objects.base import LockLost as LockLost
-    from raftline.objects.base import NodeError as NodeError
-    from raftline.objects.base import WrongKind as WrongKind
-    from raftline.objects.dict_and_set import ReplicatedDict as ReplicatedDict
-    from raftline.objects.dict_and_set import ReplicatedSet as ReplicatedSet
-    from raftline.objects.embedded_node import Node as Node
-    from raftline.objects.embedded_server import Leader as Leader
-    from raftline.objects.list_and_queue import ReplicatedList as ReplicatedList
-    from raftline.objects.list_and_queue import ReplicatedQueue as ReplicatedQueue
-    from raftline.objects.lock import ReplicatedLock as ReplicatedLock
-    from raftline.objects.values import Replicated as Replicated
-    from raftline.objects.values import ReplicatedCounter as ReplicatedCounter
-    from raftline.objects.values import ReplicatedMachine as ReplicatedMachine
-    from raftline.state.machines import Rejected as Rejected
-    from raftline.state.machines import StateMachine as StateMachine
+    from . import aio as aio
+    from .client import Client as Client
+    from .clients.connection import ClientError as ClientError
+    from .clients.connection import Closed as Closed
+    from .clients.connection import LoginFailed as LoginFailed
+    from .clients.connection import NoLeader as NoLeader
+    from .clients.connection import NotAllowed as NotAllowed
+    from .clients.connection import NotLeader as NotLeader
+    from .clients.connection import OutcomeUnknown as OutcomeUnknown
+    from .clients.connection import Refused as Refused
+    from .clients.connection import TimedOut as TimedOut
+    from .clients.connection import Unreachable as Unreachable
+    from .clients.pool import Clients as Clients
+    from .clients.tls import ClientTls as ClientTls
+    from .common.errors import RaftlineError as RaftlineError
+    from .kv.calls import Stat as Stat
+    from .kv.connecting import connect as connect
+    from .kv.errors import EventsGone as EventsGone
+    from .kv.errors import LeaseLost as LeaseLost
+    from .kv.errors import NotUnderstood as NotUnderstood
+    from .kv.errors import TooManyWatches as TooManyWatches
+    from .kv.events import Event as Event
+    from .kv.events import KVSnapshot as KVSnapshot
+    from .kv.lease import Lease as Lease
+    from .kv.lock import Election as Election
+    from .kv.lock import Lock as Lock
+    from .kv.lock import Semaphore as Semaphore
+    from .kv.pipeline import Pending as Pending
+    from .kv.pipeline import Pipeline as Pipeline
+    from .kv.store import KV as KV
+    from .kv.transaction import Outcome as Outcome
+    from .kv.transaction import Transaction as Transaction
+    from .kv.watch import Watch as Watch
+    from .objects.base import LockLost as LockLost
+    from .objects.base import NodeError as NodeError
+    from .objects.base import WrongKind as WrongKind
+    from .objects.dict_and_set import ReplicatedDict as ReplicatedDict
+    from .objects.dict_and_set import ReplicatedSet as ReplicatedSet
+    from .objects.embedded_node import Node as Node
+    from .objects.embedded_server import Leader as Leader
+    from .objects.list_and_queue import ReplicatedList as ReplicatedList
+    from .objects.list_and_queue import ReplicatedQueue as ReplicatedQueue
+    from .objects.lock import ReplicatedLock as ReplicatedLock
+    from .objects.values import Replicated as Replicated
+    from .objects.values import ReplicatedCounter as ReplicatedCounter
+    from .objects.values import ReplicatedMachine as ReplicatedMachine
+    from .state.machines import Rejected as Rejected
+    from .state.machines import StateMachine as StateMachine
 
 _NAMES = {  # those of each module, for the lines above: a test compares the two
     "client": "Client",

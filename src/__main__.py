@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import sys
 
-from raftline.common.quiet_exit import end_quietly
+from .common.quiet_exit import end_quietly
 
 
 def raftline() -> int:
     """Be `raftline`; return its exit code."""
     end_quietly()
-    from raftline import cli
+    from . import cli
 
     return cli.main()
 
@@ -18,7 +18,7 @@ def raftline() -> int:
 def server() -> int:
     """Be `raftline-server`; return its exit status."""
     end_quietly()
-    from raftline import server
+    from . import server
 
     return server.main()
 
@@ -26,7 +26,7 @@ def server() -> int:
 def client() -> int:
     """Be `raftline-client`; return its exit code."""
     end_quietly()
-    from raftline import client
+    from . import client
 
     return client.main()
 

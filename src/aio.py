@@ -5,21 +5,21 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal, overload
 
-from raftline.clients.conversation import name_of_client
-from raftline.clients.health import SILENCE_S, silence_limit
-from raftline.clients.login import credentials_of
-from raftline.clients.pool import TIMEOUT_S, time_limit
-from raftline.clients.tls import ClientTls, tls_of
-from raftline.kv.aio_lease import AioLease as Lease
-from raftline.kv.aio_lock import AioElection as Election
-from raftline.kv.aio_lock import AioLock as Lock
-from raftline.kv.aio_lock import AioSemaphore as Semaphore
-from raftline.kv.aio_store import AioKV as KV
-from raftline.kv.aio_watch import AioWatch as Watch
-from raftline.kv.asker import AioAsker
-from raftline.kv.codec import BINARY, TEXT
-from raftline.kv.connecting import addresses_of
-from raftline.kv.pipeline import AioPipeline as Pipeline
+from .clients.conversation import name_of_client
+from .clients.health import SILENCE_S, silence_limit
+from .clients.login import credentials_of
+from .clients.pool import TIMEOUT_S, time_limit
+from .clients.tls import ClientTls, tls_of
+from .kv.aio_lease import AioLease as Lease
+from .kv.aio_lock import AioElection as Election
+from .kv.aio_lock import AioLock as Lock
+from .kv.aio_lock import AioSemaphore as Semaphore
+from .kv.aio_store import AioKV as KV
+from .kv.aio_watch import AioWatch as Watch
+from .kv.asker import AioAsker
+from .kv.codec import BINARY, TEXT
+from .kv.connecting import addresses_of
+from .kv.pipeline import AioPipeline as Pipeline
 
 __all__ = ["KV", "Election", "Lease", "Lock", "Pipeline", "Semaphore", "Watch", "connect"]
 

@@ -11,37 +11,37 @@ import threading
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from typing import cast
 
-from raftline.common.derived import mypyc_attr
-from raftline.common.wakeup import Breathe, give_way, no_pause
-from raftline.raft.effects import Effects, HardState
-from raftline.raft.levels import FIRST, Levels, read, spell
-from raftline.raft.log import Entry, SafetyError, Snapshot
-from raftline.raft.membership import Membership, all_vote
-from raftline.state.commands import execute
-from raftline.state.events import TakenEvents
-from raftline.state.leases import read_granted, spell_granted
-from raftline.state.machines import Machines
-from raftline.state.pages import KeyRuns, read_selection, show_page
-from raftline.state.pairs import StillPairs, free, layered
-from raftline.state.replicated import ReplicatedState
-from raftline.state.sessions import Sessions, entry_number
-from raftline.state.store import Pairs, bytes_of
-from raftline.storage.birth import spell_trace, trace
-from raftline.storage.disk import (
+from .common.derived import mypyc_attr
+from .common.wakeup import Breathe, give_way, no_pause
+from .raft.effects import Effects, HardState
+from .raft.levels import FIRST, Levels, read, spell
+from .raft.log import Entry, SafetyError, Snapshot
+from .raft.membership import Membership, all_vote
+from .state.commands import execute
+from .state.events import TakenEvents
+from .state.leases import read_granted, spell_granted
+from .state.machines import Machines
+from .state.pages import KeyRuns, read_selection, show_page
+from .state.pairs import StillPairs, free, layered
+from .state.replicated import ReplicatedState
+from .state.sessions import Sessions, entry_number
+from .state.store import Pairs, bytes_of
+from .storage.birth import spell_trace, trace
+from .storage.disk import (
     DiskFailed,
     FilesRefused,
     HalfApplied,
     StorageError,
     disk_failed,
 )
-from raftline.storage.folder import Folder
-from raftline.storage.hardstate import HardStateFile, LogState, Mark
-from raftline.storage.logfile import LogFile, LogRewrite, install, whole_file
-from raftline.storage.lostfiles import FileState, compare, foreign_files, lost_files
-from raftline.storage.recovery import Recovered, Recovery
-from raftline.storage.snapshotfile import SnapshotFile
-from raftline.storage.snapshotlines import LoadedSnapshot, MachineState
-from raftline.wire.protocol import STOPPING
+from .storage.folder import Folder
+from .storage.hardstate import HardStateFile, LogState, Mark
+from .storage.logfile import LogFile, LogRewrite, install, whole_file
+from .storage.lostfiles import FileState, compare, foreign_files, lost_files
+from .storage.recovery import Recovered, Recovery
+from .storage.snapshotfile import SnapshotFile
+from .storage.snapshotlines import LoadedSnapshot, MachineState
+from .wire.protocol import STOPPING
 
 EVERY = 1 << 62  # characters: no reply is left out
 LOOK_S = 0.01  # between two looks of a reader at whether long entries are being applied

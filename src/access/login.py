@@ -19,22 +19,22 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from raftline.access.proof import NONCE_BYTES
-from raftline.access.rights import KeysOfLease, denial_reason
-from raftline.access.roles import Identity, nobody
-from raftline.access.turns import Turns
-from raftline.access.users import MECHANISM, User, Users, derive, read_users, scram
-from raftline.common.address import is_loopback
-from raftline.common.derived import mypyc_attr
-from raftline.wire.commands import Request
-from raftline.wire.limits import (
+from ..common.address import is_loopback
+from ..common.derived import mypyc_attr
+from ..wire.commands import Request
+from ..wire.limits import (
     FAILED_LOGIN_S,
     FAILED_LOGINS_S,
     LOGINS_WAITING,
     REFUSED_LOGIN_S,
 )
-from raftline.wire.protocol import TOO_MANY_LOGINS, error
-from raftline.wire.rights import Right, UserRole
+from ..wire.protocol import TOO_MANY_LOGINS, error
+from ..wire.rights import Right, UserRole
+from .proof import NONCE_BYTES
+from .rights import KeysOfLease, denial_reason
+from .roles import Identity, nobody
+from .turns import Turns
+from .users import MECHANISM, User, Users, derive, read_users, scram
 
 PATIENT_TRIES = 2  # after the first one, before a connection waits behind others
 WRONG_PROOF = "invalid-proof"

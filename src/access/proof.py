@@ -19,8 +19,8 @@ import hmac
 import re
 from collections.abc import Generator
 
-from raftline.wire.protocol import NAME
-from raftline.wire.refusals import refusal_in
+from ..wire.protocol import NAME
+from ..wire.refusals import refusal_in
 
 LABEL = "raftline proof of peers 1"
 PROVE, CHALLENGE, PROOF = ("Prove", "Challenge", "Proof")

@@ -10,14 +10,14 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
-from raftline.access.roles import Identity
-from raftline.wire.commands import COMMANDS, IN_TRANSACTIONS, Request
-from raftline.wire.leaseoperands import without_lease
-from raftline.wire.operands import NO_LIMITS, show_operands
-from raftline.wire.protocol import shown
-from raftline.wire.rights import LeaseKeys, Right, Touches, UserRole
-from raftline.wire.transactions import read_transaction
-from raftline.wire.watches import watch_operands
+from ..wire.commands import COMMANDS, IN_TRANSACTIONS, Request
+from ..wire.leaseoperands import without_lease
+from ..wire.operands import NO_LIMITS, show_operands
+from ..wire.protocol import shown
+from ..wire.rights import LeaseKeys, Right, Touches, UserRole
+from ..wire.transactions import read_transaction
+from ..wire.watches import watch_operands
+from .roles import Identity
 
 _NOTHING = "Nothing was done."
 _READ_LOG = " read log"

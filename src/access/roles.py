@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from raftline.wire.rights import UserRole
+from ..wire.rights import UserRole
 
 EVERYWHERE = ("",)
 ROLES = {str(role): role for role in UserRole if role is not UserRole.NONE}

@@ -14,8 +14,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from raftline.access.proof import NONCE_BYTES, Initiator, Responder
-from raftline.common.config import ConfigError, as_option
+from ..common.config import ConfigError, as_option
+from .proof import NONCE_BYTES, Initiator, Responder
 
 MODES = ("require", "offer")
 SECRET_BYTES = 32

@@ -13,9 +13,9 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from raftline.access.expiry import ends_of, warning
-from raftline.access.secret import check_private
-from raftline.common.config import ConfigError, as_option
+from ..common.config import ConfigError, as_option
+from .expiry import ends_of, warning
+from .secret import check_private
 
 # Ten characters: the byte of its length is a newline, so a node that speaks no TLS sees the end of
 # a line, and refuses it at once.

@@ -16,7 +16,7 @@ import threading
 import time
 from typing import Any
 
-from raftline.wire.limits import TLS_ANSWERS_BYTES, TLS_HANDSHAKE_BYTES, TLS_RECORD_S
+from ..wire.limits import TLS_ANSWERS_BYTES, TLS_HANDSHAKE_BYTES, TLS_RECORD_S
 
 RAW_BYTES = 32 << 10  # from the network at a time
 WAITED_BYTES = 4 << 10  # of these that are waited for: so many are kept for it

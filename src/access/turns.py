@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from bisect import bisect_right
 
-from raftline.common.wakeup import Wakeup
+from ..common.wakeup import Wakeup
 
 
 class _Waiter:

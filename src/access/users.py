@@ -24,11 +24,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from raftline.access.roles import EVERYWHERE, ROLES, Identity
-from raftline.common.config import ConfigError
-from raftline.wire.loginoperands import ITERATIONS_LEAST, ITERATIONS_MOST
-from raftline.wire.operands import PREFIX, Limits
-from raftline.wire.protocol import NAME, ProtocolError, unescape
+from ..common.config import ConfigError
+from ..wire.loginoperands import ITERATIONS_LEAST, ITERATIONS_MOST
+from ..wire.operands import PREFIX, Limits
+from ..wire.protocol import NAME, ProtocolError, unescape
+from .roles import EVERYWHERE, ROLES, Identity
 
 MECHANISM = "SCRAM-SHA-256"
 ITERATIONS = 65_536  # RFC 7677 asks for 4,096 at least; docs/use/users.md explains why more

@@ -12,8 +12,8 @@ import json
 import math
 from collections.abc import Iterable
 
-from raftline.clients.health import ClientHealth
-from raftline.common.address import Address, is_loopback
+from ..common.address import Address, is_loopback
+from .health import ClientHealth
 
 MEMBERS = "status"  # the command whose reply names the members
 AGAIN_S = 60.0  # from an answer to the next question

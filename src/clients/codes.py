@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from raftline.wire.refusals import answers_codes, codes_line
+from ..wire.refusals import answers_codes, codes_line
 
 
 class CodesOpening:

@@ -10,16 +10,16 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 
-from raftline.clients.codes import CodesOpening
-from raftline.clients.dialing import NOBODY
-from raftline.clients.lines import LineConnection
-from raftline.clients.tls import ClientTls, tls_trouble
-from raftline.common.address import Address
-from raftline.common.console import safe_line
-from raftline.common.errors import PUBLIC, RaftlineError
-from raftline.wire.operands import Limits
-from raftline.wire.protocol import ProtocolError, decode_line
-from raftline.wire.refusals import RequestOutcome
+from ..common.address import Address
+from ..common.console import safe_line
+from ..common.errors import PUBLIC, RaftlineError
+from ..wire.operands import Limits
+from ..wire.protocol import ProtocolError, decode_line
+from ..wire.refusals import RequestOutcome
+from .codes import CodesOpening
+from .dialing import NOBODY
+from .lines import LineConnection
+from .tls import ClientTls, tls_trouble
 
 SAID_AFTER_S = 1.0
 CONNECT_TIMEOUT_S = 2.0  # while other addresses are left to try

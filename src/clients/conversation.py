@@ -8,8 +8,11 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 
-from raftline.clients.addresses import Addresses
-from raftline.clients.connection import (
+from ..common.address import Address
+from ..wire.protocol import NAME
+from ..wire.replies import Reply, read_reply
+from .addresses import Addresses
+from .connection import (
     ClientError,
     Deadline,
     LoginFailed,
@@ -19,12 +22,12 @@ from raftline.clients.connection import (
     line_of,
     unreachable,
 )
-from raftline.clients.dialing import NOBODY
-from raftline.clients.lines import LEAST_S
-from raftline.clients.login import Credentials, log_in, of_environment
-from raftline.clients.one_node import answer_to, do_at
-from raftline.clients.pipelining import Pipelining
-from raftline.clients.search import (
+from .dialing import NOBODY
+from .lines import LEAST_S
+from .login import Credentials, log_in, of_environment
+from .one_node import answer_to, do_at
+from .pipelining import Pipelining
+from .search import (
     Answer,
     AskNode,
     ClientSessions,
@@ -38,11 +41,8 @@ from raftline.clients.search import (
     search,
     text_of,
 )
-from raftline.clients.steps import carry_out
-from raftline.clients.tls import ClientTls, tls_of
-from raftline.common.address import Address
-from raftline.wire.protocol import NAME
-from raftline.wire.replies import Reply, read_reply
+from .steps import carry_out
+from .tls import ClientTls, tls_of
 
 
 def name_of_client(name: str) -> str:

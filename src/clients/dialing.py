@@ -18,8 +18,8 @@ import time
 from collections import deque
 from collections.abc import Iterator
 
-from raftline.common.address import Address
-from raftline.common.wakeup import Flag
+from ..common.address import Address
+from ..common.wakeup import Flag
 
 NEXT_S = 0.25  # for an address alone; RFC 8305, section 8
 UNDER_WAY = (0, errno.EINPROGRESS, errno.EWOULDBLOCK)  # the last on Windows

@@ -11,10 +11,10 @@ import socket
 import time
 from collections.abc import Iterator, Sequence
 
-from raftline.clients.dialing import NOBODY, dial
-from raftline.clients.tls import ClientTls
-from raftline.common.address import Address
-from raftline.wire.limits import REPLY_LINE_BYTES
+from ..common.address import Address
+from ..wire.limits import REPLY_LINE_BYTES
+from .dialing import NOBODY, dial
+from .tls import ClientTls
 
 TELNET_ANSWER = b"\xff\xfc\x06"  # of a node that was asked whether it is there
 LEAST_S = 1e-6  # a socket with timeout 0 does not block
@@ -182,6 +182,6 @@ def _with_tls(
     connection: socket.socket, tls: ClientTls, host: str, limit_s: float
 ) -> socket.socket:
     """Return the connection with TLS on it. Raises OSError; the connection is closed then."""
-    from raftline.access.tls_socket import TlsSocket
+    from ..access.tls_socket import TlsSocket
 
     return TlsSocket.dialed(connection, tls.context(), tls.name_of(host), limit_s)

@@ -20,14 +20,14 @@ from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import NamedTuple
 
-from raftline.clients.connection import ADVICE, LoginFailed, Unreachable, line_of
-from raftline.clients.lines import LineConnection, TooLong
-from raftline.clients.steps import carry_out
-from raftline.common.config import ConfigError
-from raftline.wire.loginoperands import ITERATIONS_LEAST, ITERATIONS_MOST, why_no_password
-from raftline.wire.protocol import NAME
-from raftline.wire.refusals import RequestOutcome, refusal_in
-from raftline.wire.replies import read_reply
+from ..common.config import ConfigError
+from ..wire.loginoperands import ITERATIONS_LEAST, ITERATIONS_MOST, why_no_password
+from ..wire.protocol import NAME
+from ..wire.refusals import RequestOutcome, refusal_in
+from ..wire.replies import read_reply
+from .connection import ADVICE, LoginFailed, Unreachable, line_of
+from .lines import LineConnection, TooLong
+from .steps import carry_out
 
 USER, PASSWORD_FILE = "RAFTLINE_USER", "RAFTLINE_PASSWORD_FILE"  # of the environment
 REPLY_MAX = 1 << 16  # bytes
@@ -76,7 +76,7 @@ def _first_line(path: str) -> str:
     Raises:
         LoginFailed: it can't be read, or others can read it.
     """
-    from raftline.access.secret import check_private  # only who has such a file needs it
+    from ..access.secret import check_private  # only who has such a file needs it
 
     try:
         with open(path, encoding="utf-8") as file:

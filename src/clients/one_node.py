@@ -13,12 +13,12 @@ import time
 from collections.abc import Generator, Iterator
 from typing import Any, NamedTuple, TypeVar
 
-from raftline.clients.connection import Deadline, NodeConnection
-from raftline.clients.dialing import NOBODY
-from raftline.clients.login import Credentials, log_in
-from raftline.clients.tls import ClientTls
-from raftline.common.address import Address
-from raftline.common.wakeup import Flag
+from ..common.address import Address
+from ..common.wakeup import Flag
+from .connection import Deadline, NodeConnection
+from .dialing import NOBODY
+from .login import Credentials, log_in
+from .tls import ClientTls
 
 
 class Connect(NamedTuple):

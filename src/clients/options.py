@@ -9,21 +9,21 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from raftline.clients import login, tls
-from raftline.clients.connection import LoginFailed
-from raftline.clients.login import NAMED, PASSWORD_FILE, USER, Credentials
-from raftline.clients.tls import ClientTls
-from raftline.clients.where import addresses_in, named_nodes
-from raftline.common.address import Address
-from raftline.common.config import ConfigError
-from raftline.common.quiet_exit import EXIT_INTERRUPTED
-from raftline.common.signals import raised
-from raftline.wire.loginoperands import why_no_password
-from raftline.wire.protocol import NAME
+from ..common.address import Address
+from ..common.config import ConfigError
+from ..common.quiet_exit import EXIT_INTERRUPTED
+from ..common.signals import raised
+from ..wire.loginoperands import why_no_password
+from ..wire.protocol import NAME
+from . import login, tls
+from .connection import LoginFailed
+from .login import NAMED, PASSWORD_FILE, USER, Credentials
+from .tls import ClientTls
+from .where import addresses_in, named_nodes
 
 if TYPE_CHECKING:
-    from raftline.clients.pool import Clients
-    from raftline.common.arguments import Parser
+    from ..common.arguments import Parser
+    from .pool import Clients
 
 
 class ClientAccess(NamedTuple):
@@ -121,7 +121,7 @@ def access_of(options: argparse.Namespace) -> ClientAccess:
 def clients_of(options: argparse.Namespace) -> Clients:
     """Return the client that the options of a command name. Raises ConfigError: see `access_of`, or
     no node is named anywhere."""
-    from raftline.clients.pool import Clients  # most commands need none
+    from .pool import Clients  # most commands need none
 
     access = access_of(options)
     return Clients(

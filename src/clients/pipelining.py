@@ -12,7 +12,10 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 
-from raftline.clients.connection import (
+from ..common.address import Address
+from ..wire.commands import row_of
+from ..wire.replies import Reply, RequestOutcome, outcome_of, read_reply
+from .connection import (
     LEAST_ATTEMPT_S,
     ClientError,
     LoginFailed,
@@ -20,7 +23,7 @@ from raftline.clients.connection import (
     Unreachable,
     line_of,
 )
-from raftline.clients.search import (
+from .search import (
     FIRST_PAUSE_S,
     WINDOW,
     Answer,
@@ -33,9 +36,6 @@ from raftline.clients.search import (
     SearchStep,
     lost,
 )
-from raftline.common.address import Address
-from raftline.wire.commands import row_of
-from raftline.wire.replies import Reply, RequestOutcome, outcome_of, read_reply
 
 BYTES_MAX = 256 << 10  # of lines without an answer; one line may be longer
 Connect = Callable[[Address, float, Iterator[Address]], NodeConnection]

@@ -8,17 +8,17 @@ import time
 import weakref
 from collections.abc import Sequence
 
-from raftline.clients.addresses import Addresses
-from raftline.clients.connection import ClientError, Closed, Unreachable
-from raftline.clients.conversation import Client, name_of_client
-from raftline.clients.health import SILENCE_S, ClientHealth, silence_limit
-from raftline.clients.login import Credentials, of_environment
-from raftline.clients.search import Answer, check_shared, error_of
-from raftline.clients.tls import ClientTls, tls_of
-from raftline.common.address import Address
-from raftline.common.nocopies import NoCopies
-from raftline.wire.commands import row_of
-from raftline.wire.refusals import refusal_in
+from ..common.address import Address
+from ..common.nocopies import NoCopies
+from ..wire.commands import row_of
+from ..wire.refusals import refusal_in
+from .addresses import Addresses
+from .connection import ClientError, Closed, Unreachable
+from .conversation import Client, name_of_client
+from .health import SILENCE_S, ClientHealth, silence_limit
+from .login import Credentials, of_environment
+from .search import Answer, check_shared, error_of
+from .tls import ClientTls, tls_of
 
 TIMEOUT_S = 10.0
 LEAST_S = 0.001

@@ -13,8 +13,21 @@ from collections.abc import Callable, Container, Generator, Iterable, Iterator
 from functools import partial
 from typing import NamedTuple, TypeVar
 
-from raftline.clients.addresses import MEMBERS, Addresses, lacks_leader
-from raftline.clients.connection import (
+from ..common.address import Address
+from ..wire.commands import row_of
+from ..wire.protocol import NO_LEADER, TLS_ALONE
+from ..wire.refusals import (
+    Refusal,
+    RequestOutcome,
+    code_of,
+    leader_in,
+    leader_named_in,
+    refusal_in,
+    sentence_of,
+)
+from ..wire.replies import Reply, outcome_of
+from .addresses import MEMBERS, Addresses, lacks_leader
+from .connection import (
     ADVICE,
     LEAST_ATTEMPT_S,
     ClientError,
@@ -31,21 +44,8 @@ from raftline.clients.connection import (
     check_length,
     in_words,
 )
-from raftline.clients.dialing import NOBODY
-from raftline.clients.tls import is_certificate_refused, tls_trouble
-from raftline.common.address import Address
-from raftline.wire.commands import row_of
-from raftline.wire.protocol import NO_LEADER, TLS_ALONE
-from raftline.wire.refusals import (
-    Refusal,
-    RequestOutcome,
-    code_of,
-    leader_in,
-    leader_named_in,
-    refusal_in,
-    sentence_of,
-)
-from raftline.wire.replies import Reply, outcome_of
+from .dialing import NOBODY
+from .tls import is_certificate_refused, tls_trouble
 
 FIRST_PAUSE_S = 0.05
 LONGEST_PAUSE_S = 1.0

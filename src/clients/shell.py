@@ -9,13 +9,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
 
-from raftline.clients.connection import ClientError
-from raftline.clients.conversation import Client
-from raftline.clients.streams import asks_nothing, say
-from raftline.wire.commands import COMMANDS, row_of
-from raftline.wire.loginoperands import without_password
-from raftline.wire.protocol import without_controls
-from raftline.wire.replies import NOT_RECOGNIZED, RequestOutcome, screen_lines
+from ..wire.commands import COMMANDS, row_of
+from ..wire.loginoperands import without_password
+from ..wire.protocol import without_controls
+from ..wire.replies import NOT_RECOGNIZED, RequestOutcome, screen_lines
+from .connection import ClientError
+from .conversation import Client
+from .streams import asks_nothing, say
 
 readline: ModuleType | None
 try:

@@ -7,14 +7,14 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 
-from raftline.clients.connection import ClientError
-from raftline.clients.conversation import Client
-from raftline.common.address import Address
-from raftline.common.quiet_exit import EXIT_INTERRUPTED
-from raftline.common.signals import raised
-from raftline.common.standard_streams import EXIT_OUTPUT
-from raftline.wire.protocol import error
-from raftline.wire.replies import RequestOutcome
+from ..common.address import Address
+from ..common.quiet_exit import EXIT_INTERRUPTED
+from ..common.signals import raised
+from ..common.standard_streams import EXIT_OUTPUT
+from ..wire.protocol import error
+from ..wire.replies import RequestOutcome
+from .connection import ClientError
+from .conversation import Client
 
 
 def accept_raw_stdin() -> None:

@@ -11,12 +11,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from raftline.common.config import ConfigError
+from ..common.config import ConfigError
 
 if TYPE_CHECKING:
     import ssl
 
-    from raftline.access.tls import Tls
+    from ..access.tls import Tls
 
 PREFIX = "RAFTLINE_TLS_"  # of the environment; what follows is in `PARTS`
 PARTS = ("CERT", "KEY", "CA", "SERVER_NAME")
@@ -73,7 +73,7 @@ class ClientTls:
 
 def _made(cert: _File, key: _File, ca: _File, names: Sequence[str]) -> Tls:
     """Return the TLS of these files. Raises ConfigError, which calls them by `names`."""
-    from raftline.access.tls import Tls, TlsFiles
+    from ..access.tls import Tls, TlsFiles
 
     if key is not None and cert is None:
         raise ConfigError(f"{names[1]} {key}: a key without a certificate; name {names[0]} as well")

@@ -6,9 +6,9 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from raftline.common import config
-from raftline.common.address import Address
-from raftline.common.config import ConfigError
+from ..common import config
+from ..common.address import Address
+from ..common.config import ConfigError
 
 VARIABLE = "RAFTLINE"  # environment variable with addresses of nodes
 

@@ -12,8 +12,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from raftline.common.address import HOST, port_in
-from raftline.common.version import VERSION
+from .address import HOST, port_in
+from .version import VERSION
 
 if TYPE_CHECKING:
     Commands = argparse._SubParsersAction["Parser"]

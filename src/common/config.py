@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from raftline.common.address import HOST, Address, port_in
+from .address import HOST, Address, port_in
 
 FILE_NAME = "server-configuration.txt"
 DEFAULT_FOLDER = "logs"

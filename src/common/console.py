@@ -16,8 +16,8 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final, TextIO
 
-from raftline.common.derived import mypyc_attr
-from raftline.common.standard_streams import Dropping
+from .derived import mypyc_attr
+from .standard_streams import Dropping
 
 LINE_CHARACTERS_MAX = 400
 LINES_PER_SECOND_MAX: Final = 40

@@ -9,7 +9,7 @@ import json
 import logging
 from collections.abc import Callable
 
-from raftline.common.console import is_warning
+from .console import is_warning
 
 FORMATS = ("console", "text", "json")
 LEVELS = ("debug", "info", "warning")

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import FrameType
 from typing import Any
 
-from raftline.common.quiet_exit import end_at_once
+from .quiet_exit import end_at_once
 
 VARIABLE = "RAFTLINE_LIFELINE"
 # The longest wait of a main thread. Python checks for signals between two instructions: a signal

@@ -8,11 +8,11 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any, Protocol, TypeVar
 
-from raftline.clients.steps import carry_out_awaiting
-from raftline.kv.calls import Ask, Call, Steps
-from raftline.kv.lease_timer import BaseLease, Clock, LeaseTimer, clock
-from raftline.kv.methods import awaited, short_traceback
-from raftline.kv.renewals import Renewals, UntilDue, keeping
+from ..clients.steps import carry_out_awaiting
+from .calls import Ask, Call, Steps
+from .lease_timer import BaseLease, Clock, LeaseTimer, clock
+from .methods import awaited, short_traceback
+from .renewals import Renewals, UntilDue, keeping
 
 Result = TypeVar("Result")
 

@@ -7,11 +7,11 @@ import contextlib
 from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any, Generic, TypeAlias, TypeVar
 
-from raftline.clients.steps import carry_out_awaiting
-from raftline.kv.aio_lease import AioLease, AioTransport, call_soon
-from raftline.kv.aio_watch import AioWatch
-from raftline.kv.calls import CALLS, Ask
-from raftline.kv.claims import (
+from ..clients.steps import carry_out_awaiting
+from .aio_lease import AioLease, AioTransport, call_soon
+from .aio_watch import AioWatch
+from .calls import CALLS, Ask
+from .claims import (
     AwaitTurn,
     BaseClaim,
     Claiming,
@@ -20,9 +20,9 @@ from raftline.kv.claims import (
     LeaderChanges,
     Look,
 )
-from raftline.kv.codec import Data
-from raftline.kv.methods import awaited, short_traceback
-from raftline.kv.wait_times import seconds_to_wait
+from .codec import Data
+from .methods import awaited, short_traceback
+from .wait_times import seconds_to_wait
 
 Kind = TypeVar("Kind")
 _Turn: TypeAlias = "asyncio.Future[bool]"  # True: the turn has come

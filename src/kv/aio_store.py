@@ -7,25 +7,25 @@ import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar, overload
 
-from raftline.clients.connection import ClientError, Unreachable
-from raftline.clients.health import ClientHealth
-from raftline.clients.pool import time_limit
-from raftline.clients.steps import carry_out_awaiting
-from raftline.common.errors import RaftlineError
-from raftline.kv.aio_lease import AioKeeper, AioLease
-from raftline.kv.aio_lock import AioElection, AioLock, AioSemaphore
-from raftline.kv.aio_watch import AioWatch
-from raftline.kv.asker import AioAsker
-from raftline.kv.base_kv import BaseKV
-from raftline.kv.calls import Call, Calls
-from raftline.kv.codec import TEXT, Codec, Data
-from raftline.kv.events import KVSnapshot, WatchCursor
-from raftline.kv.listeners import LoopListeners
-from raftline.kv.methods import of_tasks, short_traceback
-from raftline.kv.pipeline import AioPipeline, reads_of, values_of
-from raftline.kv.store import KV, NONE
-from raftline.kv.transaction import Outcome, Transaction, updates
-from raftline.kv.views import key_of_pair, value_of_pair, whole_pair
+from ..clients.connection import ClientError, Unreachable
+from ..clients.health import ClientHealth
+from ..clients.pool import time_limit
+from ..clients.steps import carry_out_awaiting
+from ..common.errors import RaftlineError
+from .aio_lease import AioKeeper, AioLease
+from .aio_lock import AioElection, AioLock, AioSemaphore
+from .aio_watch import AioWatch
+from .asker import AioAsker
+from .base_kv import BaseKV
+from .calls import Call, Calls
+from .codec import TEXT, Codec, Data
+from .events import KVSnapshot, WatchCursor
+from .listeners import LoopListeners
+from .methods import of_tasks, short_traceback
+from .pipeline import AioPipeline, reads_of, values_of
+from .store import KV, NONE
+from .transaction import Outcome, Transaction, updates
+from .views import key_of_pair, value_of_pair, whole_pair
 
 Result = TypeVar("Result")
 Default = TypeVar("Default")

@@ -6,14 +6,14 @@ import contextlib
 import time
 from collections.abc import AsyncIterator
 
-from raftline.clients.steps import carry_out_awaiting
-from raftline.kv.asker import AioAsker
-from raftline.kv.codec import Data
-from raftline.kv.events import Event, WatchCursor
-from raftline.kv.following import BaseWatch, Watching, WatchMachine
-from raftline.kv.line_stream import AioNodeShell
-from raftline.kv.methods import short_traceback
-from raftline.kv.wait_times import end_of_wait
+from ..clients.steps import carry_out_awaiting
+from .asker import AioAsker
+from .codec import Data
+from .events import Event, WatchCursor
+from .following import BaseWatch, Watching, WatchMachine
+from .line_stream import AioNodeShell
+from .methods import short_traceback
+from .wait_times import end_of_wait
 
 
 class AioWatch(BaseWatch[Data], AsyncIterator[Event[Data]]):

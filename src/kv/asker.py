@@ -12,8 +12,8 @@ import os
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 
-from raftline.clients.addresses import Addresses
-from raftline.clients.connection import (
+from ..clients.addresses import Addresses
+from ..clients.connection import (
     CONNECT_TIMEOUT_S,
     LEAST_ATTEMPT_S,
     ClientError,
@@ -24,11 +24,11 @@ from raftline.clients.connection import (
     line_of,
     unreachable,
 )
-from raftline.clients.health import SILENCE_S, ClientHealth
-from raftline.clients.login import Credentials, exchange
-from raftline.clients.pipelining import UNSENT, ends_a_pipeline
-from raftline.clients.pool import PARTS
-from raftline.clients.search import (
+from ..clients.health import SILENCE_S, ClientHealth
+from ..clients.login import Credentials, exchange
+from ..clients.pipelining import UNSENT, ends_a_pipeline
+from ..clients.pool import PARTS
+from ..clients.search import (
     WINDOW,
     Answer,
     AskNode,
@@ -44,13 +44,13 @@ from raftline.clients.search import (
     session_with_room,
     text_of,
 )
-from raftline.clients.steps import carry_out_awaiting
-from raftline.clients.tls import ClientTls
-from raftline.common.address import Address
-from raftline.kv.line_protocol import ends_within, reach
-from raftline.kv.link import Link
-from raftline.wire.commands import row_of
-from raftline.wire.replies import Reply
+from ..clients.steps import carry_out_awaiting
+from ..clients.tls import ClientTls
+from ..common.address import Address
+from ..wire.commands import row_of
+from ..wire.replies import Reply
+from .line_protocol import ends_within, reach
+from .link import Link
 
 
 class NotSent(Exception):

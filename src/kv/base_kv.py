@@ -7,14 +7,14 @@ import time
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
-from raftline.clients.addresses import Addresses
-from raftline.clients.connection import in_words
-from raftline.clients.health import ClientState
-from raftline.clients.pool import time_limit
-from raftline.common.nocopies import NoCopies
-from raftline.kv.calls import Calls
-from raftline.kv.codec import Codec, Data
-from raftline.kv.contest import ELECTIONS, LOCKS, LockKeys, SharedKeys, Slots
+from ..clients.addresses import Addresses
+from ..clients.connection import in_words
+from ..clients.health import ClientState
+from ..clients.pool import time_limit
+from ..common.nocopies import NoCopies
+from .calls import Calls
+from .codec import Codec, Data
+from .contest import ELECTIONS, LOCKS, LockKeys, SharedKeys, Slots
 
 TTL_S = 10.0
 SomeLease = TypeVar("SomeLease")

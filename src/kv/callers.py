@@ -14,8 +14,8 @@ from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 from weakref import ref
 
-from raftline.kv.contest import LockProtocol
-from raftline.kv.lease_timer import BaseLease
+from .contest import LockProtocol
+from .lease_timer import BaseLease
 
 Leased = TypeVar("Leased", bound=BaseLease[Any])
 Waiter = TypeVar("Waiter")

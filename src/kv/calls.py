@@ -12,13 +12,13 @@ from collections.abc import Callable, Collection, Generator
 from dataclasses import dataclass
 from typing import Any, Generic, NamedTuple, Protocol, TypeAlias, TypeVar
 
-from raftline.clients.connection import Refused
-from raftline.common.errors import RaftlineError
-from raftline.kv.codec import TEXT, Codec, Data
-from raftline.kv.errors import LeaseLost, NotUnderstood
-from raftline.wire.leaseoperands import SECONDS_MAX, lease_in
-from raftline.wire.protocol import ProtocolError, escape, is_number, unescape
-from raftline.wire.transactions import spell_word
+from ..clients.connection import Refused
+from ..common.errors import RaftlineError
+from ..wire.leaseoperands import SECONDS_MAX, lease_in
+from ..wire.protocol import ProtocolError, escape, is_number, unescape
+from ..wire.transactions import spell_word
+from .codec import TEXT, Codec, Data
+from .errors import LeaseLost, NotUnderstood
 
 Result = TypeVar("Result")
 Kind = TypeVar("Kind")

@@ -16,24 +16,24 @@ from contextlib import AbstractContextManager
 from functools import partial
 from typing import Any, Generic, NamedTuple, TypeVar
 
-from raftline.clients.connection import (
+from ..clients.connection import (
     ClientError,
     Closed,
     NoLeader,
     OutcomeUnknown,
     Unreachable,
 )
-from raftline.clients.search import LONGEST_PAUSE_S
-from raftline.common.nocopies import NoCopies
-from raftline.kv.callers import Attempt, Callers, Crowd, Leased, Waiter
-from raftline.kv.calls import CALLS, Ask, Stat
-from raftline.kv.codec import TEXT, Codec
-from raftline.kv.contest import MARK, LockKeys, LockProtocol, token_in
-from raftline.kv.errors import LeaseLost, TooManyWatches
-from raftline.kv.following import BaseWatch
-from raftline.kv.lease_timer import LEAST_S, LeaseKeeper, LeaseTimer, suppress_if
-from raftline.kv.listeners import plain
-from raftline.kv.wait_times import Wait, seconds_to_wait
+from ..clients.search import LONGEST_PAUSE_S
+from ..common.nocopies import NoCopies
+from .callers import Attempt, Callers, Crowd, Leased, Waiter
+from .calls import CALLS, Ask, Stat
+from .codec import TEXT, Codec
+from .contest import MARK, LockKeys, LockProtocol, token_in
+from .errors import LeaseLost, TooManyWatches
+from .following import BaseWatch
+from .lease_timer import LEAST_S, LeaseKeeper, LeaseTimer, suppress_if
+from .listeners import plain
+from .wait_times import Wait, seconds_to_wait
 
 NOT_HELD = "it is not held by this program"
 POLL_S = 1.0  # between two tries of a claim that can't have a watch

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
-from raftline.wire.limits import KEY_BYTES
+from ..wire.limits import KEY_BYTES
 
 Data = TypeVar("Data")  # str or bytes
 

@@ -5,16 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal, overload
 
-from raftline.clients.connection import Unreachable
-from raftline.clients.health import SILENCE_S
-from raftline.clients.login import credentials_of
-from raftline.clients.pool import TIMEOUT_S, Clients
-from raftline.clients.tls import ClientTls
-from raftline.clients.where import addresses_in, discover_nodes
-from raftline.common.address import Address
-from raftline.common.config import ConfigError
-from raftline.kv.codec import BINARY, TEXT
-from raftline.kv.store import KV
+from ..clients.connection import Unreachable
+from ..clients.health import SILENCE_S
+from ..clients.login import credentials_of
+from ..clients.pool import TIMEOUT_S, Clients
+from ..clients.tls import ClientTls
+from ..clients.where import addresses_in, discover_nodes
+from ..common.address import Address
+from ..common.config import ConfigError
+from .codec import BINARY, TEXT
+from .store import KV
 
 
 def addresses_of(at: str | None, folder: str | Path | None) -> list[Address]:

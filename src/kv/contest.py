@@ -20,11 +20,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, TypeAlias
 
-from raftline.kv.calls import CALLS, Call, Page, Stat, whole
-from raftline.kv.codec import TEXT
-from raftline.kv.events import Event
-from raftline.kv.transaction import Conditions, Operations, Outcome, Transaction, itself
-from raftline.wire.leaseoperands import lease_in
+from ..wire.leaseoperands import lease_in
+from .calls import CALLS, Call, Page, Stat, whole
+from .codec import TEXT
+from .events import Event
+from .transaction import Conditions, Operations, Outcome, Transaction, itself
 
 _Conditions: TypeAlias = "Conditions[str, Call[Outcome[str]]]"
 _Operations: TypeAlias = "Operations[str, Call[Outcome[str]]]"

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from raftline.clients.connection import ClientError, Refused
-from raftline.common.errors import PUBLIC
-from raftline.wire.refusals import TOO_MANY, RequestOutcome
+from ..clients.connection import ClientError, Refused
+from ..common.errors import PUBLIC
+from ..wire.refusals import TOO_MANY, RequestOutcome
 
 
 class LeaseLost(ClientError):

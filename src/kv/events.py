@@ -14,13 +14,13 @@ import re
 from dataclasses import dataclass
 from typing import Generic
 
-from raftline.clients.search import error_of
-from raftline.kv.calls import entry_index
-from raftline.kv.codec import Codec, Data
-from raftline.kv.errors import EventsGone, NotUnderstood
-from raftline.wire.protocol import ProtocolError, escape, unescape
-from raftline.wire.refusals import RequestOutcome, refusal_in
-from raftline.wire.watches import WatchAsked, spell_watch
+from ..clients.search import error_of
+from ..wire.protocol import ProtocolError, escape, unescape
+from ..wire.refusals import RequestOutcome, refusal_in
+from ..wire.watches import WatchAsked, spell_watch
+from .calls import entry_index
+from .codec import Codec, Data
+from .errors import EventsGone, NotUnderstood
 
 _BEGINS = re.compile(r"WATCH response: ([0-9]+) keys? as of ([0-9]+)", re.ASCII)
 _GOES_ON = re.compile(r"WATCH response: goes on after ([0-9]+)", re.ASCII)

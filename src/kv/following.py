@@ -14,8 +14,8 @@ from collections import deque
 from collections.abc import Callable, Generator
 from typing import Any, Generic
 
-from raftline.clients.addresses import MEMBERS, Addresses
-from raftline.clients.connection import (
+from ..clients.addresses import MEMBERS, Addresses
+from ..clients.connection import (
     CONNECT_TIMEOUT_S,
     ClientError,
     Deadline,
@@ -26,19 +26,19 @@ from raftline.clients.connection import (
     line_of,
     unreachable,
 )
-from raftline.clients.one_node import Connect, HangUp, NextLine, NodeStep, Rest, Send
-from raftline.clients.pool import PARTS
-from raftline.clients.search import NodeTurns
-from raftline.clients.tls import tls_trouble
-from raftline.common.address import Address
-from raftline.common.nocopies import NoCopies
-from raftline.kv.codec import Data
-from raftline.kv.errors import TooManyWatches
-from raftline.kv.events import Event, WatchCursor, WatchEnded
-from raftline.kv.liveness import MEMBERS_ID, PROBE_ID, PROBE_KEY, Liveness
-from raftline.wire.limits import KEY_BYTES
-from raftline.wire.protocol import ProtocolError, split_sender
-from raftline.wire.refusals import TOO_MANY, code_of, refusal_in, sentence_of
+from ..clients.one_node import Connect, HangUp, NextLine, NodeStep, Rest, Send
+from ..clients.pool import PARTS
+from ..clients.search import NodeTurns
+from ..clients.tls import tls_trouble
+from ..common.address import Address
+from ..common.nocopies import NoCopies
+from ..wire.limits import KEY_BYTES
+from ..wire.protocol import ProtocolError, split_sender
+from ..wire.refusals import TOO_MANY, code_of, refusal_in, sentence_of
+from .codec import Data
+from .errors import TooManyWatches
+from .events import Event, WatchCursor, WatchEnded
+from .liveness import MEMBERS_ID, PROBE_ID, PROBE_KEY, Liveness
 
 PAUSES_S = (0.05, 1.0)
 LEAST_CONNECT_S = 0.2  # a shorter one would be too short for TLS and a login

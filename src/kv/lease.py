@@ -8,12 +8,12 @@ import threading
 from collections.abc import Callable
 from typing import Any, Protocol, TypeVar
 
-from raftline.clients.steps import carry_out
-from raftline.common.wakeup import Flag
-from raftline.kv.calls import Ask, Call, Steps
-from raftline.kv.lease_timer import BaseLease, Clock, LeaseTimer, clock
-from raftline.kv.methods import carried_out, short_traceback
-from raftline.kv.renewals import Renewals, UntilDue, keeping
+from ..clients.steps import carry_out
+from ..common.wakeup import Flag
+from .calls import Ask, Call, Steps
+from .lease_timer import BaseLease, Clock, LeaseTimer, clock
+from .methods import carried_out, short_traceback
+from .renewals import Renewals, UntilDue, keeping
 
 Result = TypeVar("Result")
 

@@ -15,12 +15,12 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, Generic, Protocol, TypeVar
 
-from raftline.clients.connection import ClientError
-from raftline.clients.health import report_error
-from raftline.common.nocopies import NoCopies
-from raftline.kv.calls import CALLS, Ask, Steps, seconds_of
-from raftline.kv.errors import LeaseLost
-from raftline.kv.listeners import plain
+from ..clients.connection import ClientError
+from ..clients.health import report_error
+from ..common.nocopies import NoCopies
+from .calls import CALLS, Ask, Steps, seconds_of
+from .errors import LeaseLost
+from .listeners import plain
 
 RENEWALS = 3  # per time of a lease
 RETRY_S = 0.2  # pause after a failed renewal

@@ -6,13 +6,13 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any, TypeVar, cast
 
-from raftline.clients.codes import CodesOpening
-from raftline.clients.connection import no_such_host
-from raftline.clients.dialing import NEXT_S, NOBODY
-from raftline.clients.lines import ConnectionEnded, TooLong
-from raftline.clients.tls import ClientTls
-from raftline.common.address import Address
-from raftline.wire.limits import REPLY_LINE_BYTES
+from ..clients.codes import CodesOpening
+from ..clients.connection import no_such_host
+from ..clients.dialing import NEXT_S, NOBODY
+from ..clients.lines import ConnectionEnded, TooLong
+from ..clients.tls import ClientTls
+from ..common.address import Address
+from ..wire.limits import REPLY_LINE_BYTES
 
 Lines = TypeVar("Lines", bound="LineProtocol")
 

@@ -7,13 +7,13 @@ import time
 from collections import deque
 from typing import Any
 
-from raftline.clients.connection import line_of
-from raftline.clients.lines import ConnectionEnded
-from raftline.clients.login import text_in
-from raftline.clients.one_node import BaseNodeShell, Connect, HangUp, NodeStep, Rest, Send
-from raftline.common.address import Address
-from raftline.kv.asker import take_steps
-from raftline.kv.line_protocol import LineProtocol, ends_within, reach
+from ..clients.connection import line_of
+from ..clients.lines import ConnectionEnded
+from ..clients.login import text_in
+from ..clients.one_node import BaseNodeShell, Connect, HangUp, NodeStep, Rest, Send
+from ..common.address import Address
+from .asker import take_steps
+from .line_protocol import LineProtocol, ends_within, reach
 
 LINES_MAX = 1000  # lines not taken yet; beyond, nothing is read, and the node ends the watch
 

@@ -10,11 +10,11 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 
-from raftline.clients.lines import ConnectionEnded
-from raftline.common.address import Address
-from raftline.kv.line_protocol import LineProtocol
-from raftline.wire.protocol import ProtocolError, split_sender, without_controls
-from raftline.wire.replies import Reply
+from ..clients.lines import ConnectionEnded
+from ..common.address import Address
+from ..wire.protocol import ProtocolError, split_sender, without_controls
+from ..wire.replies import Reply
+from .line_protocol import LineProtocol
 
 
 class Link(LineProtocol):

@@ -16,7 +16,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import TypeVar
 
-from raftline.clients.health import ClientHealth, ClientState, Listener, report_error
+from ..clients.health import ClientHealth, ClientState, Listener, report_error
 
 Function = TypeVar("Function")
 _Timer = threading.Timer | asyncio.TimerHandle

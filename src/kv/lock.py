@@ -7,11 +7,11 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import Any, Generic, TypeVar
 
-from raftline.clients.steps import carry_out
-from raftline.common.wakeup import Flag
-from raftline.kv.callers import Callers
-from raftline.kv.calls import CALLS, Ask
-from raftline.kv.claims import (
+from ..clients.steps import carry_out
+from ..common.wakeup import Flag
+from .callers import Callers
+from .calls import CALLS, Ask
+from .claims import (
     NOT_HELD,
     AwaitTurn,
     BaseClaim,
@@ -21,11 +21,11 @@ from raftline.kv.claims import (
     LeaderChanges,
     Look,
 )
-from raftline.kv.codec import Data
-from raftline.kv.lease import Lease, Transport, call_apart
-from raftline.kv.methods import carried_out, short_traceback
-from raftline.kv.wait_times import seconds_to_wait
-from raftline.kv.watch import Watch
+from .codec import Data
+from .lease import Lease, Transport, call_apart
+from .methods import carried_out, short_traceback
+from .wait_times import seconds_to_wait
+from .watch import Watch
 
 Kind = TypeVar("Kind")
 _Claim = TypeVar("_Claim", bound="Claim")

@@ -13,8 +13,8 @@ from pathlib import Path
 from types import FunctionType, TracebackType
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
-from raftline.common.errors import RaftlineError
-from raftline.kv.calls import Call
+from ..common.errors import RaftlineError
+from .calls import Call
 
 P = ParamSpec("P")
 Kind = TypeVar("Kind")

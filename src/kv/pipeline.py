@@ -15,11 +15,11 @@ import contextlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Concatenate, Generic, TypeVar
 
-from raftline.common.errors import RaftlineError
-from raftline.kv.calls import Call, Calls
-from raftline.kv.codec import Codec, Data
-from raftline.kv.methods import P, Request, documented
-from raftline.kv.transaction import Outcome, Transaction
+from ..common.errors import RaftlineError
+from .calls import Call, Calls
+from .codec import Codec, Data
+from .methods import P, Request, documented
+from .transaction import Outcome, Transaction
 
 Result = TypeVar("Result")
 _NOT_SENT = "it has no result: its pipeline is sent at the end of its `with`"

@@ -14,8 +14,8 @@ from collections.abc import Generator
 from contextlib import AbstractContextManager
 from typing import Any, NamedTuple
 
-from raftline.kv.calls import Ask
-from raftline.kv.lease_timer import Clock, LeaseTimer, renewing
+from .calls import Ask
+from .lease_timer import Clock, LeaseTimer, renewing
 
 _Item = tuple[float, int, LeaseTimer]
 

@@ -10,16 +10,16 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import Any, TypeVar
 
-from raftline.clients.connection import ClientError, Closed
-from raftline.clients.pool import Clients
-from raftline.common.errors import RaftlineError
-from raftline.kv.calls import Call
-from raftline.kv.codec import Data
-from raftline.kv.events import WatchCursor
-from raftline.kv.lease import Keeper
-from raftline.kv.listeners import ThreadListeners
-from raftline.kv.methods import short_traceback
-from raftline.kv.watch import Watch
+from ..clients.connection import ClientError, Closed
+from ..clients.pool import Clients
+from ..common.errors import RaftlineError
+from .calls import Call
+from .codec import Data
+from .events import WatchCursor
+from .lease import Keeper
+from .listeners import ThreadListeners
+from .methods import short_traceback
+from .watch import Watch
 
 Result = TypeVar("Result")
 CLOSED = "this client was closed, so nothing can be asked through it"

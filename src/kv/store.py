@@ -16,21 +16,21 @@ from functools import partial
 from operator import itemgetter
 from typing import TypeVar, overload
 
-from raftline.clients.connection import Unreachable
-from raftline.clients.pool import Clients
-from raftline.clients.steps import carry_out
-from raftline.kv.base_kv import BaseKV
-from raftline.kv.calls import Call, Calls
-from raftline.kv.codec import TEXT, Codec, Data
-from raftline.kv.events import KVSnapshot, WatchCursor
-from raftline.kv.lease import Keeper, Lease
-from raftline.kv.lock import Election, Lock, Semaphore
-from raftline.kv.methods import of_threads, short_traceback
-from raftline.kv.pipeline import Pipeline, reads_of, values_of
-from raftline.kv.shared import Shared, ThreadTransport
-from raftline.kv.transaction import Outcome, Transaction, updates
-from raftline.kv.views import Listing, PrefixItems, PrefixKeys, PrefixValues
-from raftline.kv.watch import Watch
+from ..clients.connection import Unreachable
+from ..clients.pool import Clients
+from ..clients.steps import carry_out
+from .base_kv import BaseKV
+from .calls import Call, Calls
+from .codec import TEXT, Codec, Data
+from .events import KVSnapshot, WatchCursor
+from .lease import Keeper, Lease
+from .lock import Election, Lock, Semaphore
+from .methods import of_threads, short_traceback
+from .pipeline import Pipeline, reads_of, values_of
+from .shared import Shared, ThreadTransport
+from .transaction import Outcome, Transaction, updates
+from .views import Listing, PrefixItems, PrefixKeys, PrefixValues
+from .watch import Watch
 
 Default = TypeVar("Default")
 NONE = object()

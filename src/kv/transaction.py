@@ -12,7 +12,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from raftline.kv.calls import (
+from ..wire.limits import TRANSACTION_ITEMS, VALUE_BYTES
+from ..wire.transactions import spell_word
+from .calls import (
     Call,
     Calls,
     Stat,
@@ -23,9 +25,7 @@ from raftline.kv.calls import (
     seconds_of,
     whole,
 )
-from raftline.kv.codec import Codec, Data
-from raftline.wire.limits import TRANSACTION_ITEMS, VALUE_BYTES
-from raftline.wire.transactions import spell_word
+from .codec import Codec, Data
 
 Result = TypeVar("Result")
 _Read = Callable[[str | None], object]

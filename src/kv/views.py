@@ -17,8 +17,8 @@ from functools import partial
 from operator import itemgetter
 from typing import Any, Generic, TypeVar
 
-from raftline.kv.codec import Data
-from raftline.kv.methods import short_traceback
+from .codec import Data
+from .methods import short_traceback
 
 Pairs = Callable[[Data | None], Iterator[tuple[Data, Data]]]
 Item = TypeVar("Item")

@@ -7,16 +7,16 @@ import os
 import time
 from collections.abc import Iterator
 
-from raftline.clients.addresses import Addresses
-from raftline.clients.login import Credentials
-from raftline.clients.one_node import NodeShell
-from raftline.clients.steps import carry_out
-from raftline.clients.tls import ClientTls
-from raftline.kv.codec import Data
-from raftline.kv.events import Event, WatchCursor
-from raftline.kv.following import BaseWatch, Watching, WatchMachine
-from raftline.kv.methods import short_traceback
-from raftline.kv.wait_times import end_of_wait
+from ..clients.addresses import Addresses
+from ..clients.login import Credentials
+from ..clients.one_node import NodeShell
+from ..clients.steps import carry_out
+from ..clients.tls import ClientTls
+from .codec import Data
+from .events import Event, WatchCursor
+from .following import BaseWatch, Watching, WatchMachine
+from .methods import short_traceback
+from .wait_times import end_of_wait
 
 
 class Watch(BaseWatch[Data], Iterator[Event[Data]]):

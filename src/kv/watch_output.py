@@ -8,18 +8,18 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
-from raftline.clients.addresses import Addresses
-from raftline.clients.connection import ClientError
-from raftline.clients.conversation import Client
-from raftline.clients.streams import say
-from raftline.kv.codec import TEXT
-from raftline.kv.events import Event, WatchCursor
-from raftline.kv.watch import Watch
-from raftline.wire import watches
-from raftline.wire.commands import read_request
-from raftline.wire.operands import NO_LIMITS
-from raftline.wire.protocol import escape, unescape, without_controls
-from raftline.wire.replies import valid_json
+from ..clients.addresses import Addresses
+from ..clients.connection import ClientError
+from ..clients.conversation import Client
+from ..clients.streams import say
+from ..wire import watches
+from ..wire.commands import read_request
+from ..wire.operands import NO_LIMITS
+from ..wire.protocol import escape, unescape, without_controls
+from ..wire.replies import valid_json
+from .codec import TEXT
+from .events import Event, WatchCursor
+from .watch import Watch
 
 _LOOK_S = 0.5  # between two looks whether somebody reads what is printed
 

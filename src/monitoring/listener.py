@@ -21,13 +21,13 @@ from email.utils import formatdate
 from http import HTTPStatus
 from typing import Any, NamedTuple
 
-from raftline.common.address import Endpoint, is_own_name
-from raftline.common.config import PortRefused
-from raftline.common.guarded_thread import guarded_thread
-from raftline.common.signals import threads_without_signals
-from raftline.monitoring.pages import Answer, Pages
-from raftline.wire.limits import HTTP_CONNECTIONS, HTTP_HEAD_BYTES, HTTP_S, HTTP_THREADS
-from raftline.wire.protocol import shown
+from ..common.address import Endpoint, is_own_name
+from ..common.config import PortRefused
+from ..common.guarded_thread import guarded_thread
+from ..common.signals import threads_without_signals
+from ..wire.limits import HTTP_CONNECTIONS, HTTP_HEAD_BYTES, HTTP_S, HTTP_THREADS
+from ..wire.protocol import shown
+from .pages import Answer, Pages
 
 CLOSE_S = 5.0  # for the end of the thread that reads and sends
 PAUSE_S = 0.2  # after a connection that could not be taken

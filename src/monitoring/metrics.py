@@ -9,12 +9,12 @@ import time
 from pathlib import Path
 from typing import Any
 
-from raftline.common.arguments import build
-from raftline.common.version import VERSION
-from raftline.monitoring.exposition import Exposition
-from raftline.node.measures import BOUNDS_S, Histogram
-from raftline.node.server import Server
-from raftline.raft.roles import Role
+from ..common.arguments import build
+from ..common.version import VERSION
+from ..node.measures import BOUNDS_S, Histogram
+from ..node.server import Server
+from ..raft.roles import Role
+from .exposition import Exposition
 
 Counts = tuple[list[int], float]
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")

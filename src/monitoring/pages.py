@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Generator
 from typing import NamedTuple
 
-from raftline.monitoring.exposition import CONTENT_TYPE
-from raftline.monitoring.metrics import metrics
-from raftline.net.host import Batch
-from raftline.net.waits import AwaitReplies
-from raftline.net.watching import CONFIRMED
-from raftline.node.measures import disk_hangs
-from raftline.node.server import Server
+from ..net.host import Batch
+from ..net.waits import AwaitReplies
+from ..net.watching import CONFIRMED
+from ..node.measures import disk_hangs
+from ..node.server import Server
+from .exposition import CONTENT_TYPE
+from .metrics import metrics
 
 PLAIN = "text/plain; charset=utf-8"
 CORE_S = 2.0  # for a step of the core to end

@@ -7,22 +7,22 @@ import socket
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from raftline.common.address import Address
-from raftline.common.config import ConfigError, complaint
-from raftline.common.console import Console
-from raftline.common.guarded_thread import guarded_thread
-from raftline.common.logs import Records
-from raftline.common.signals import Interrupts, threads_without_signals
-from raftline.common.wakeup import Wakeup
-from raftline.monitoring.pages import Pages
-from raftline.monitoring.systemd import READY, STOPPING, begin_watchdog, notify, reloading
-from raftline.node import boot
-from raftline.node.reading_again import readers_of
-from raftline.node.server import Server
-from raftline.node.settings import PREFIX, Settings
+from ..common.address import Address
+from ..common.config import ConfigError, complaint
+from ..common.console import Console
+from ..common.guarded_thread import guarded_thread
+from ..common.logs import Records
+from ..common.signals import Interrupts, threads_without_signals
+from ..common.wakeup import Wakeup
+from ..node import boot
+from ..node.reading_again import readers_of
+from ..node.server import Server
+from ..node.settings import PREFIX, Settings
+from .pages import Pages
+from .systemd import READY, STOPPING, begin_watchdog, notify, reloading
 
 if TYPE_CHECKING:
-    from raftline.monitoring.listener import MonitorListener
+    from .listener import MonitorListener
 
 AT_ONCE = ("log-level", "log-format", "verbose")  # settings that a running node takes over
 
@@ -64,7 +64,7 @@ class Service:
         place = self.arguments.http
         if place is None:
             return
-        from raftline.monitoring.listener import MonitorListener
+        from .listener import MonitorListener
 
         outer = [one.host for one in (self.arguments.advertise, listed) if one is not None]
         names = {self.arguments.host, socket.gethostname(), *outer}

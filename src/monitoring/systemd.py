@@ -10,10 +10,10 @@ import os
 import socket
 import time
 
-from raftline.common.guarded_thread import guarded_thread
-from raftline.common.signals import threads_without_signals
-from raftline.monitoring.pages import unhealthy_reason
-from raftline.node.server import Server
+from ..common.guarded_thread import guarded_thread
+from ..common.signals import threads_without_signals
+from ..node.server import Server
+from .pages import unhealthy_reason
 
 SOCKET = "NOTIFY_SOCKET"
 READY = "READY=1"

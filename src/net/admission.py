@@ -7,27 +7,27 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Final
 
-from raftline.access.login import FAILED, NO_USERS, Login
-from raftline.access.proof import NONCE_BYTES, WRONG, ProofError, Responder
-from raftline.access.rights import (
+from ..access.login import FAILED, NO_USERS, Login
+from ..access.proof import NONCE_BYTES, WRONG, ProofError, Responder
+from ..access.rights import (
     KeysUnknownError,
     as_asked,
     partial_status,
     sees_whole_status,
 )
-from raftline.access.tls import named_in
-from raftline.net.host import Host
-from raftline.net.levels import HIDDEN, answer_to_level, read_level
-from raftline.net.peers import Speaker
-from raftline.raft.levels import BOUNDED
-from raftline.raft.messages import PeerError
-from raftline.wire.commands import Request
-from raftline.wire.leaseoperands import TAG_BYTES, with_tag
-from raftline.wire.limits import PEER_LINE_BYTES, STRANGER_LINE_BYTES
-from raftline.wire.parsing import ParsedLine
-from raftline.wire.protocol import SHUT_DOWN, error, is_begun_name
-from raftline.wire.refusals import sentence_of
-from raftline.wire.rights import ADMINISTERS_ALL, UserRole
+from ..access.tls import named_in
+from ..raft.levels import BOUNDED
+from ..raft.messages import PeerError
+from ..wire.commands import Request
+from ..wire.leaseoperands import TAG_BYTES, with_tag
+from ..wire.limits import PEER_LINE_BYTES, STRANGER_LINE_BYTES
+from ..wire.parsing import ParsedLine
+from ..wire.protocol import SHUT_DOWN, error, is_begun_name
+from ..wire.refusals import sentence_of
+from ..wire.rights import ADMINISTERS_ALL, UserRole
+from .host import Host
+from .levels import HIDDEN, answer_to_level, read_level
+from .peers import Speaker
 
 # Tools ask for a status all the time, clients for codes first.
 _UNPRINTED: Final = ("", "status", "codes")

@@ -14,9 +14,9 @@ import time
 from collections.abc import Callable
 from json.encoder import encode_basestring
 
-from raftline.common.wakeup import Breathe, Breather
-from raftline.storage.snapshotlines import MachineState, checked_pieces
-from raftline.wire.limits import BACKUP_S, BACKUPS
+from ..common.wakeup import Breathe, Breather
+from ..storage.snapshotlines import MachineState, checked_pieces
+from ..wire.limits import BACKUP_S, BACKUPS
 
 PIECE_BYTES = 256 << 10
 Spares = Callable[[str, int], bool]  # whether a file in a folder may grow by so many bytes

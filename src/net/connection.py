@@ -8,22 +8,22 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 
-from raftline.access.login import address_of, is_private
-from raftline.access.tls import Tls
-from raftline.access.tls_socket import TlsSocket
-from raftline.net.admission import REQUESTS, Admission
-from raftline.net.host import Batch, Host, Origin
-from raftline.net.lines import HalfLines, Late, LineBuffer, Receiver, drain
-from raftline.net.opening import TLS_ONLY, NoTls, asks_only_status, begin_tls
-from raftline.net.outgoing import Outgoing
-from raftline.net.server_protocol import ServerProtocol
-from raftline.net.serving import Serving
-from raftline.net.shared_reader import Ready, Shareable, SharedReader
-from raftline.net.waits import AwaitReplies, ReserveRoom, SendBytes, Wait, WaitFor
-from raftline.raft import spelling
-from raftline.raft.messages import Message
-from raftline.wire.limits import HANDSHAKE_S, LINE_S
-from raftline.wire.protocol import FULL
+from ..access.login import address_of, is_private
+from ..access.tls import Tls
+from ..access.tls_socket import TlsSocket
+from ..raft import spelling
+from ..raft.messages import Message
+from ..wire.limits import HANDSHAKE_S, LINE_S
+from ..wire.protocol import FULL
+from .admission import REQUESTS, Admission
+from .host import Batch, Host, Origin
+from .lines import HalfLines, Late, LineBuffer, Receiver, drain
+from .opening import TLS_ONLY, NoTls, asks_only_status, begin_tls
+from .outgoing import Outgoing
+from .server_protocol import ServerProtocol
+from .serving import Serving
+from .shared_reader import Ready, Shareable, SharedReader
+from .waits import AwaitReplies, ReserveRoom, SendBytes, Wait, WaitFor
 
 
 class Connection(Origin, Shareable):

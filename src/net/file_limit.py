@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import resource
 
-from raftline.common.config import ConfigError
-from raftline.net.places import LEAST_CONNECTIONS
-from raftline.wire.limits import (
+from ..common.config import ConfigError
+from ..wire.limits import (
     BACKUPS,
     LISTING_FILES,
     OWN_FILES,
     PLACES_FOR_PEERS,
     PLACES_GIVEN_UP,
 )
+from .places import LEAST_CONNECTIONS
 
 RESERVED_FILES = PLACES_FOR_PEERS + PLACES_GIVEN_UP + LISTING_FILES + BACKUPS + OWN_FILES
 

@@ -10,24 +10,24 @@ from collections.abc import Callable, Sequence
 from sys import getsizeof
 from typing import Final, Protocol
 
-from raftline.access.login import Access
-from raftline.access.secret import PeerAuth
-from raftline.access.tls import Tls
-from raftline.common.derived import mypyc_attr
-from raftline.net.backups import Backups
-from raftline.net.levels import Foreigners
-from raftline.net.peers import Speakers
-from raftline.net.reply_room import ReplyRoom
-from raftline.raft.change import Change
-from raftline.raft.messages import Message
-from raftline.storage.snapshotlines import MachineState
-from raftline.wire.commands import Request
-from raftline.wire.limits import CROWDED_BYTES, LONG_BYTES, LONG_QUEUED_BYTES, QUEUED_BYTES
-from raftline.wire.observing import ObserveAsked
-from raftline.wire.operands import Limits
-from raftline.wire.parsing import BY_ROUND, Reading, Readings
-from raftline.wire.rights import LeaseKeys
-from raftline.wire.watches import WatchAsked
+from ..access.login import Access
+from ..access.secret import PeerAuth
+from ..access.tls import Tls
+from ..common.derived import mypyc_attr
+from ..raft.change import Change
+from ..raft.messages import Message
+from ..storage.snapshotlines import MachineState
+from ..wire.commands import Request
+from ..wire.limits import CROWDED_BYTES, LONG_BYTES, LONG_QUEUED_BYTES, QUEUED_BYTES
+from ..wire.observing import ObserveAsked
+from ..wire.operands import Limits
+from ..wire.parsing import BY_ROUND, Reading, Readings
+from ..wire.rights import LeaseKeys
+from ..wire.watches import WatchAsked
+from .backups import Backups
+from .levels import Foreigners
+from .peers import Speakers
+from .reply_room import ReplyRoom
 
 EVERY: Final = 1 << 62  # characters: no reply is left out
 SHORT: Final = 4096  # characters of a batch's replies that are not counted

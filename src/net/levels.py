@@ -17,17 +17,17 @@ import threading
 import time
 from collections.abc import Callable
 
-from raftline.access.tls import Tls
-from raftline.access.tls_socket import TlsSocket
-from raftline.common.address import Address
-from raftline.common.level import BEFORE_LEVELS, LEVEL, Build
-from raftline.common.version import VERSION
-from raftline.net.lines import HalfLine, LineReader, LineTooLong
-from raftline.net.opening import connect
-from raftline.raft.levels import CLUSTER, IDENTIFIED, is_foreign
-from raftline.wire.limits import BUILD_BYTES
-from raftline.wire.protocol import ProtocolError, decode_line, split_sender
-from raftline.wire.refusals import ELSEWHERE, code_of, refusal_in
+from ..access.tls import Tls
+from ..access.tls_socket import TlsSocket
+from ..common.address import Address
+from ..common.level import BEFORE_LEVELS, LEVEL, Build
+from ..common.version import VERSION
+from ..raft.levels import CLUSTER, IDENTIFIED, is_foreign
+from ..wire.limits import BUILD_BYTES
+from ..wire.protocol import ProtocolError, decode_line, split_sender
+from ..wire.refusals import ELSEWHERE, code_of, refusal_in
+from .lines import HalfLine, LineReader, LineTooLong
+from .opening import connect
 
 FIRST_WORD = "Level"
 HIDDEN = "hidden"  # in the place of the version: it names the very commit, and so the known holes

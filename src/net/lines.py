@@ -14,8 +14,8 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from raftline.access.tls_socket import TlsSocket
-from raftline.wire.limits import (
+from ..access.tls_socket import TlsSocket
+from ..wire.limits import (
     BUFFER_BYTES,
     HALF_LINES_BYTES,
     LONG_READ_BYTES,

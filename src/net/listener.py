@@ -12,20 +12,20 @@ import threading
 import time
 from functools import partial
 
-from raftline.access.tls_socket import TlsSocket
-from raftline.common.config import PortRefused
-from raftline.common.guarded_thread import guarded_thread
-from raftline.net.connection import Connection
-from raftline.net.file_limit import places_for
-from raftline.net.host import Batch, Host
-from raftline.net.lines import HalfLines, prepare
-from raftline.net.places import Places
-from raftline.net.shared_reader import CROWDS, SharedReader
-from raftline.wire.limits import (
+from ..access.tls_socket import TlsSocket
+from ..common.config import PortRefused
+from ..common.guarded_thread import guarded_thread
+from ..wire.limits import (
     HALF_LINES_BYTES,
     LINE_S,
     PLACES_FOR_PEERS,
 )
+from .connection import Connection
+from .file_limit import places_for
+from .host import Batch, Host
+from .lines import HalfLines, prepare
+from .places import Places
+from .shared_reader import CROWDS, SharedReader
 
 USERS_GIVE_WAY = (
     "users have taken their part of the connections (--max-connections); whoever has the most of"

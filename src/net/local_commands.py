@@ -7,17 +7,17 @@ import sys
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from raftline.net.backups import BackupFailed, BackupFile
-from raftline.net.host import Batch, Host, Reader
-from raftline.net.levels import answer_to_level
-from raftline.net.outgoing_protocol import OutgoingProtocol
-from raftline.net.waits import AwaitReplies, Replies, ReserveRoom, WaitFor, Waits
-from raftline.storage.disk import HalfApplied
-from raftline.wire.commands import COMMANDS, HELP, Request
-from raftline.wire.limits import PIECE_CHARACTERS
-from raftline.wire.membercommands import CHANGE_S
-from raftline.wire.parsing import ParsedLine, Reading
-from raftline.wire.protocol import CODES, NO_LEADER, error, outcome_unknown
+from ..storage.disk import HalfApplied
+from ..wire.commands import COMMANDS, HELP, Request
+from ..wire.limits import PIECE_CHARACTERS
+from ..wire.membercommands import CHANGE_S
+from ..wire.parsing import ParsedLine, Reading
+from ..wire.protocol import CODES, NO_LEADER, error, outcome_unknown
+from .backups import BackupFailed, BackupFile
+from .host import Batch, Host, Reader
+from .levels import answer_to_level
+from .outgoing_protocol import OutgoingProtocol
+from .waits import AwaitReplies, Replies, ReserveRoom, WaitFor, Waits
 
 
 class LocalCommands:

@@ -7,14 +7,14 @@ import select
 import socket
 import time
 
-from raftline.access.proof import Initiator, ProofError, proving
-from raftline.access.tls import Tls, named_in
-from raftline.access.tls_socket import TlsSocket
-from raftline.common.address import Address
-from raftline.net.lines import Late, LineReader
-from raftline.wire.limits import HANDSHAKE_S, PROOF_LINE_BYTES, PROOF_S, SORRY_BYTES
-from raftline.wire.parsing import asks_status
-from raftline.wire.protocol import TLS_ALONE, decode_line, split_sender
+from ..access.proof import Initiator, ProofError, proving
+from ..access.tls import Tls, named_in
+from ..access.tls_socket import TlsSocket
+from ..common.address import Address
+from ..wire.limits import HANDSHAKE_S, PROOF_LINE_BYTES, PROOF_S, SORRY_BYTES
+from ..wire.parsing import asks_status
+from ..wire.protocol import TLS_ALONE, decode_line, split_sender
+from .lines import Late, LineReader
 
 SILENT_S = 0.2  # then a connection is printed, before anything is asked
 BEGINNING_BYTES = 128  # of the first line; a name and `@status` are no longer

@@ -8,10 +8,10 @@ import socket
 import threading
 from collections.abc import Callable
 
-from raftline.common.guarded_thread import guarded_thread
-from raftline.common.wakeup import Wakeup
-from raftline.net.host import Host
-from raftline.net.outgoing_protocol import OutgoingProtocol
+from ..common.guarded_thread import guarded_thread
+from ..common.wakeup import Wakeup
+from .host import Host
+from .outgoing_protocol import OutgoingProtocol
 
 
 class Outgoing(OutgoingProtocol):

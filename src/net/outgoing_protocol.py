@@ -15,11 +15,11 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Final
 
-from raftline.common.derived import mypyc_attr
-from raftline.net.host import EVERY, Backlog, Batch, Host, ReplySink
-from raftline.wire import limits
-from raftline.wire.protocol import NOT_REACHED, outcome_unknown, reply_line
-from raftline.wire.refusals import coded_line
+from ..common.derived import mypyc_attr
+from ..wire import limits
+from ..wire.protocol import NOT_REACHED, outcome_unknown, reply_line
+from ..wire.refusals import coded_line
+from .host import EVERY, Backlog, Batch, Host, ReplySink
 
 PIECE: Final = limits.PIECE_CHARACTERS
 AT_ONCE: Final = limits.AT_ONCE_CHARACTERS

@@ -16,21 +16,21 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Protocol
 
-from raftline.access.proof import ProofError
-from raftline.access.secret import NO_AUTH, PeerAuth, new_nonce
-from raftline.access.tls import Tls
-from raftline.access.tls_socket import TlsSocket
-from raftline.common.address import Address
-from raftline.common.guarded_thread import guarded_thread
-from raftline.common.wakeup import Wakeup
-from raftline.net.levels import Foreigners, LevelQuestion, OnBuild
-from raftline.net.lines import HalfLine, LineReader, LineTooLong, prepare
-from raftline.net.opening import connect, dial_tls, prove
-from raftline.raft import spelling
-from raftline.raft.messages import Answer, Message, PeerError
-from raftline.wire.limits import OUTBOX_BYTES, PEER_LINE_BYTES, PEER_S
-from raftline.wire.protocol import ProtocolError, decode_line, split_sender
-from raftline.wire.refusals import SORRY, code_of
+from ..access.proof import ProofError
+from ..access.secret import NO_AUTH, PeerAuth, new_nonce
+from ..access.tls import Tls
+from ..access.tls_socket import TlsSocket
+from ..common.address import Address
+from ..common.guarded_thread import guarded_thread
+from ..common.wakeup import Wakeup
+from ..raft import spelling
+from ..raft.messages import Answer, Message, PeerError
+from ..wire.limits import OUTBOX_BYTES, PEER_LINE_BYTES, PEER_S
+from ..wire.protocol import ProtocolError, decode_line, split_sender
+from ..wire.refusals import SORRY, code_of
+from .levels import Foreigners, LevelQuestion, OnBuild
+from .lines import HalfLine, LineReader, LineTooLong, prepare
+from .opening import connect, dial_tls, prove
 
 BACK_OFF_S = (0.05, 0.5)  # first and longest pause between two tries to connect
 LEAST_PAUSE_S = 0.02  # even if there is something to send

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import Generic, Protocol, TypeVar
 
-from raftline.wire.limits import (
+from ..wire.limits import (
     PLACES_FOR_PEERS,
     PLACES_GIVEN_UP,
     PLACES_KEPT_PART,

@@ -7,10 +7,10 @@ import ipaddress
 import socket
 from collections.abc import Callable, Mapping
 
-from raftline.common.address import EVERYWHERE, Address, is_loopback
-from raftline.common.config import Configuration
-from raftline.common.guarded_thread import guarded_thread
-from raftline.common.signals import threads_without_signals
+from ..common.address import EVERYWHERE, Address, is_loopback
+from ..common.config import Configuration
+from ..common.guarded_thread import guarded_thread
+from ..common.signals import threads_without_signals
 
 _MOVE = "Correct --advertise; a member moves by `remove` and `add`"
 _ADVICE = "right behind a proxy, else nobody will find it"

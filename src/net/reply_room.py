@@ -16,7 +16,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Protocol
 
-from raftline.wire.limits import LONG_REPLY_BYTES, REPLIES_BYTES, REPLY_HELD_S
+from ..wire.limits import LONG_REPLY_BYTES, REPLIES_BYTES, REPLY_HELD_S
 
 MAKERS = 2  # long replies that are made at a time
 LOOK_S = 0.5  # between two looks at those that hold some, while anybody waits

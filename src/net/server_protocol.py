@@ -13,11 +13,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
-from raftline.net.admission import NAMED_IN_LOG, REQUESTS, Admission, numbered
-from raftline.net.host import EVERY, Batch, Host, ReplySink
-from raftline.net.lines import HalfLine, Late, LineBuffer
-from raftline.wire.commands import COMMANDS, Work
-from raftline.wire.limits import (
+from ..wire.commands import COMMANDS, Work
+from ..wire.limits import (
     CUT_BYTES,
     LINE_S,
     LINES_TOGETHER,
@@ -28,7 +25,7 @@ from raftline.wire.limits import (
     STRANGER_LINE_BYTES,
     STRANGER_S,
 )
-from raftline.wire.parsing import (
+from ..wire.parsing import (
     BY_ROUND,
     PLAIN_BYTES,
     ParsedLine,
@@ -37,8 +34,11 @@ from raftline.wire.parsing import (
     parse,
     take_simple,
 )
-from raftline.wire.protocol import FULL, is_host_header, looks_foreign
-from raftline.wire.refusals import sentence_of
+from ..wire.protocol import FULL, is_host_header, looks_foreign
+from ..wire.refusals import sentence_of
+from .admission import NAMED_IN_LOG, REQUESTS, Admission, numbered
+from .host import EVERY, Batch, Host, ReplySink
+from .lines import HalfLine, Late, LineBuffer
 
 TIMING_MARK: Final = b"\xff\xfd\x06"  # RFC 860, after telnet's Ctrl-C
 HALF_LINES_FULL: Final = (

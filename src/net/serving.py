@@ -10,15 +10,15 @@ from collections.abc import Callable
 from operator import attrgetter
 from typing import Final
 
-from raftline.access.rights import denial_reason
-from raftline.net.admission import Admission
-from raftline.net.host import Batch, Host, Origin
-from raftline.net.local_commands import LocalCommands
-from raftline.net.outgoing_protocol import OutgoingProtocol
-from raftline.net.server_protocol import End, Run, ServerProtocol, Step, TimingMark
-from raftline.net.waits import Replies, SendBytes, WaitFor, Waits
-from raftline.net.watching import Observing, Watching
-from raftline.wire.protocol import error
+from ..access.rights import denial_reason
+from ..wire.protocol import error
+from .admission import Admission
+from .host import Batch, Host, Origin
+from .local_commands import LocalCommands
+from .outgoing_protocol import OutgoingProtocol
+from .server_protocol import End, Run, ServerProtocol, Step, TimingMark
+from .waits import Replies, SendBytes, WaitFor, Waits
+from .watching import Observing, Watching
 
 NO_TIMING_MARK: Final = b"\xff\xfc\x06"  # RFC 860
 _MESSAGE: Final = attrgetter("message")  # of a line

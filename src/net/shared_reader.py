@@ -27,8 +27,8 @@ from enum import Enum, auto
 from functools import partial
 from typing import Final, Protocol
 
-from raftline.common.guarded_thread import guarded_thread
-from raftline.net.host import Batch
+from ..common.guarded_thread import guarded_thread
+from .host import Batch
 
 CROWD = 8  # connections that sent lines within one window: then they are read for
 CROWDS = {"auto": CROWD, "shared": 0}

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import TypeAlias, TypeVar
 
-from raftline.net.host import Batch
-from raftline.net.outgoing_protocol import PIECE, OutgoingProtocol
-from raftline.net.reply_room import Holder
+from .host import Batch
+from .outgoing_protocol import PIECE, OutgoingProtocol
+from .reply_room import Holder
 
 _Result = TypeVar("_Result")
 

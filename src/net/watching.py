@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from raftline.net.host import Batch, Host
-from raftline.net.outgoing_protocol import OutgoingProtocol
-from raftline.net.waits import AwaitReplies, Replies, WaitFor, Waits
-from raftline.wire.commands import Request
-from raftline.wire.observing import observe_operands
-from raftline.wire.parsing import Reading
-from raftline.wire.protocol import NO_LEADER, error
-from raftline.wire.watches import watch_operands
+from ..wire.commands import Request
+from ..wire.observing import observe_operands
+from ..wire.parsing import Reading
+from ..wire.protocol import NO_LEADER, error
+from ..wire.watches import watch_operands
+from .host import Batch, Host
+from .outgoing_protocol import OutgoingProtocol
+from .waits import AwaitReplies, Replies, WaitFor, Waits
 
 CONFIRMED = Reading(may_ask=True)  # on any member: a follower asks its leader
 

@@ -9,13 +9,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from raftline.access.expiry import ends_of, warning
-from raftline.access.login import Access
-from raftline.access.roles import ANONYMOUS
-from raftline.access.secret import MODES, PeerAuth, read_peer_auth
-from raftline.access.tls import Tls, TlsFiles, tls_of_node
-from raftline.common.address import is_loopback
-from raftline.common.config import ConfigError, as_option
+from ..access.expiry import ends_of, warning
+from ..access.login import Access
+from ..access.roles import ANONYMOUS
+from ..access.secret import MODES, PeerAuth, read_peer_auth
+from ..access.tls import Tls, TlsFiles, tls_of_node
+from ..common.address import is_loopback
+from ..common.config import ConfigError, as_option
 
 
 @dataclass(frozen=True)

@@ -15,17 +15,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from raftline.common.wakeup import PAUSE_S
-from raftline.logmanager import LogManager
-from raftline.node.batching import Batching
-from raftline.node.clock import SYSTEM, Clock
-from raftline.node.queue import RequestQueue
-from raftline.node.watchers import Watchers
-from raftline.raft.effects import Effects, ReadReady
-from raftline.raft.inputs import Applied
-from raftline.raft.log import Entry
-from raftline.raft.node import RawNode
-from raftline.state.work import count_short
+from ..common.wakeup import PAUSE_S
+from ..logmanager import LogManager
+from ..raft.effects import Effects, ReadReady
+from ..raft.inputs import Applied
+from ..raft.log import Entry
+from ..raft.node import RawNode
+from ..state.work import count_short
+from .batching import Batching
+from .clock import SYSTEM, Clock
+from .queue import RequestQueue
+from .watchers import Watchers
 
 SLICE_S = 0.02  # then the entry at hand is the last one of a slice
 PAUSE_S_MAX = 0.05  # after a slice whose last entry took long

@@ -6,22 +6,22 @@ import argparse
 import dataclasses
 from pathlib import Path
 
-from raftline.access.roles import ANONYMOUS
-from raftline.access.secret import MODES
-from raftline.common import config
-from raftline.common.address import as_endpoint, is_loopback
-from raftline.common.arguments import Parser, Typed, as_host, as_number, program
-from raftline.common.config import PACES, ConfigError, Configuration, as_option
-from raftline.common.logs import FORMATS, LEVELS
-from raftline.net.shared_reader import IO_MODES
-from raftline.node import joining
-from raftline.node.access_settings import AccessSettings
-from raftline.node.joining import joining_address, reached_address, settle_configuration
-from raftline.node.memory import Shares, shares_of
-from raftline.node.recorder import check_path
-from raftline.node.snapshots import COMPACT_BYTES
-from raftline.wire.commands import READ_MODES
-from raftline.wire.limits import HISTORY_BYTES, HISTORY_EVENTS, MEMORY_BYTES, PAIRS_BYTES
+from ..access.roles import ANONYMOUS
+from ..access.secret import MODES
+from ..common import config
+from ..common.address import as_endpoint, is_loopback
+from ..common.arguments import Parser, Typed, as_host, as_number, program
+from ..common.config import PACES, ConfigError, Configuration, as_option
+from ..common.logs import FORMATS, LEVELS
+from ..net.shared_reader import IO_MODES
+from ..wire.commands import READ_MODES
+from ..wire.limits import HISTORY_BYTES, HISTORY_EVENTS, MEMORY_BYTES, PAIRS_BYTES
+from . import joining
+from .access_settings import AccessSettings
+from .joining import joining_address, reached_address, settle_configuration
+from .memory import Shares, shares_of
+from .recorder import check_path
+from .snapshots import COMPACT_BYTES
 
 _BYTES = as_number("number of bytes", 1)
 

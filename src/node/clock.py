@@ -10,8 +10,8 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from raftline.common.derived import mypyc_attr
-from raftline.common.timeofday import time_of_day
+from ..common.derived import mypyc_attr
+from ..common.timeofday import time_of_day
 
 # Leases need a clock that goes on while the machine sleeps; Linux has one.
 _CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)

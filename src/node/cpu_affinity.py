@@ -17,8 +17,8 @@ import time
 from collections.abc import Callable, Collection
 from typing import NamedTuple
 
-from raftline.common.guarded_thread import guarded_thread
-from raftline.node.clock import SYSTEM
+from ..common.guarded_thread import guarded_thread
+from .clock import SYSTEM
 
 PERIOD_S = (0.1, 0.3)  # by chance, so that two nodes don't chase each other
 BUSY = 0.2  # of a core; below half of it, threads may be wherever the kernel likes

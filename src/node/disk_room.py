@@ -11,9 +11,9 @@ import os
 import shutil
 from collections.abc import Callable, Sequence
 
-from raftline.logmanager import LogManager
-from raftline.raft.messages import AppendEntries, InstallSnapshot, Message
-from raftline.wire.limits import (
+from ..logmanager import LogManager
+from ..raft.messages import AppendEntries, InstallSnapshot, Message
+from ..wire.limits import (
     DISK_LEFT_BYTES,
     DISK_PART,
     LOG_GROWTH,

@@ -14,23 +14,23 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TypeVar
 
-from raftline.common.guarded_thread import guarded_thread
-from raftline.common.wakeup import Wakeup
-from raftline.logmanager import LogManager
-from raftline.net.host import Batch, Origin
-from raftline.node.clock import SYSTEM, Clock, OwnerSleep
-from raftline.node.measures import Measures, node_facts
-from raftline.node.queue import RequestQueue
-from raftline.node.quota import Quota
-from raftline.node.rounds import Rounds
-from raftline.node.stepper import NodeRim, Stepper
-from raftline.node.writer import Durable, Writer
-from raftline.raft.inputs import Input, PeerDisconnected, PeerLevel
-from raftline.raft.messages import Message
-from raftline.raft.node import RawNode
-from raftline.raft.transfer import OrderRefused
-from raftline.state.work import is_long
-from raftline.wire.refusals import code_of
+from ..common.guarded_thread import guarded_thread
+from ..common.wakeup import Wakeup
+from ..logmanager import LogManager
+from ..net.host import Batch, Origin
+from ..raft.inputs import Input, PeerDisconnected, PeerLevel
+from ..raft.messages import Message
+from ..raft.node import RawNode
+from ..raft.transfer import OrderRefused
+from ..state.work import is_long
+from ..wire.refusals import code_of
+from .clock import SYSTEM, Clock, OwnerSleep
+from .measures import Measures, node_facts
+from .queue import RequestQueue
+from .quota import Quota
+from .rounds import Rounds
+from .stepper import NodeRim, Stepper
+from .writer import Durable, Writer
 
 HANDOVER_LIMIT_S = 2.0  # at a human pace an election timeout is too long to wait before stopping
 

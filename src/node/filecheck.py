@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from raftline.logmanager import LogManager
-from raftline.node.snapshots import Turn, Turns, When
-from raftline.storage.lostfiles import LossStep, decide, lost_files
+from ..logmanager import LogManager
+from ..storage.lostfiles import LossStep, decide, lost_files
+from .snapshots import Turn, Turns, When
 
 LOOK_S = 1.0
 RETRY_LOOKS = 10  # until files that can't be written are tried again

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-from raftline.net.host import Batch
-from raftline.raft.effects import Effects
-from raftline.raft.inputs import Transfer
-from raftline.raft.node import RawNode
-from raftline.raft.transfer import TransferRefused
-from raftline.raft.view import NodeView
-from raftline.wire.protocol import NO_LEADER, error, outcome_unknown
+from ..net.host import Batch
+from ..raft.effects import Effects
+from ..raft.inputs import Transfer
+from ..raft.node import RawNode
+from ..raft.transfer import TransferRefused
+from ..raft.view import NodeView
+from ..wire.protocol import NO_LEADER, error, outcome_unknown
 
 TAKEN_OVER = "TRANSFER response: "
 

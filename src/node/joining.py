@@ -13,13 +13,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
 
-from raftline.clients.connection import ClientError, NotAllowed
-from raftline.clients.conversation import Client
-from raftline.clients.tls import ClientTls
-from raftline.common import config
-from raftline.common.address import EVERYWHERE, HOST, Address, split
-from raftline.common.arguments import as_port
-from raftline.common.config import (
+from ..clients.connection import ClientError, NotAllowed
+from ..clients.conversation import Client
+from ..clients.tls import ClientTls
+from ..common import config
+from ..common.address import EVERYWHERE, HOST, Address, split
+from ..common.arguments import as_port
+from ..common.config import (
     FILE_BYTES_MAX,
     HEADER,
     ConfigError,
@@ -28,14 +28,14 @@ from raftline.common.config import (
     parse,
     text_of,
 )
-from raftline.common.guarded_thread import guarded_thread
-from raftline.net.levels import Foreigners, read_level, spell_level
-from raftline.raft.levels import is_foreign
-from raftline.raft.node import RawNode
-from raftline.storage.disk import FilesRefused
-from raftline.storage.folder import make_folder
-from raftline.storage.lines import LINE_BYTES_MAX, looks_like_base
-from raftline.wire.membercommands import CHANGE_S
+from ..common.guarded_thread import guarded_thread
+from ..net.levels import Foreigners, read_level, spell_level
+from ..raft.levels import is_foreign
+from ..raft.node import RawNode
+from ..storage.disk import FilesRefused
+from ..storage.folder import make_folder
+from ..storage.lines import LINE_BYTES_MAX, looks_like_base
+from ..wire.membercommands import CHANGE_S
 
 PAUSES_S = (0.5, 5.0)  # first and longest pause between two tries
 ASKER = "raftline"  # its own name may be a member's, in which nothing is taken without a proof

@@ -21,14 +21,14 @@ from collections.abc import Callable, Sequence
 from heapq import nsmallest
 from itertools import chain, filterfalse, islice
 
-from raftline.node.lease_clock import NEVER_MS, LeaseClock
-from raftline.raft.node import RawNode
-from raftline.state.leasecommands import seconds_of
-from raftline.state.leases import spell_expiry
-from raftline.state.store import Store
-from raftline.wire.limits import LEASE_KEYS_CHARACTERS, LEASES_LISTED
-from raftline.wire.operands import not_understood
-from raftline.wire.protocol import error, real
+from ..raft.node import RawNode
+from ..state.leasecommands import seconds_of
+from ..state.leases import spell_expiry
+from ..state.store import Store
+from ..wire.limits import LEASE_KEYS_CHARACTERS, LEASES_LISTED
+from ..wire.operands import not_understood
+from ..wire.protocol import error, real
+from .lease_clock import NEVER_MS, LeaseClock
 
 EXPIRED_MAX = 500  # leases in one expiry; the next is proposed once this one is applied
 STARTED_MAX = 2000  # of the leases that a new leader finds, begun in one step

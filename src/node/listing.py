@@ -20,18 +20,18 @@ from heapq import merge
 from itertools import groupby
 from typing import IO
 
-from raftline.common.wakeup import Breathe, give_way
-from raftline.logmanager import LogManager
-from raftline.node.disk_room import spares
-from raftline.state.pages import key_bytes
-from raftline.state.pairs import StillPairs
-from raftline.state.prefixes import PrefixIndex
-from raftline.state.sessions import entry_number
-from raftline.storage.disk import HalfApplied
-from raftline.wire.keyfacts import value_of
-from raftline.wire.limits import LISTING_BYTES, LISTING_FILES, LISTINGS_BYTES
-from raftline.wire.protocol import real
-from raftline.wire.watches import has
+from ..common.wakeup import Breathe, give_way
+from ..logmanager import LogManager
+from ..state.pages import key_bytes
+from ..state.pairs import StillPairs
+from ..state.prefixes import PrefixIndex
+from ..state.sessions import entry_number
+from ..storage.disk import HalfApplied
+from ..wire.keyfacts import value_of
+from ..wire.limits import LISTING_BYTES, LISTING_FILES, LISTINGS_BYTES
+from ..wire.protocol import real
+from ..wire.watches import has
+from .disk_room import spares
 
 STEP_KEYS = 1000  # looked at in one go
 STEP_BYTES = 256 << 10  # of lines that are spelled before they are written

@@ -10,13 +10,13 @@ from __future__ import annotations
 from bisect import bisect_left
 from typing import Final
 
-from raftline.node.clock import SYSTEM, Clock
-from raftline.raft.effects import Effects
-from raftline.raft.messages import RequestVote
-from raftline.raft.roles import Role
-from raftline.raft.transfer import DISK_TIMEOUTS
-from raftline.raft.view import NodeView
-from raftline.wire.membercommands import membership_facts
+from ..raft.effects import Effects
+from ..raft.messages import RequestVote
+from ..raft.roles import Role
+from ..raft.transfer import DISK_TIMEOUTS
+from ..raft.view import NodeView
+from ..wire.membercommands import membership_facts
+from .clock import SYSTEM, Clock
 
 # Seconds. The upper end of each bucket; what takes longer is in one more.
 BOUNDS_S: Final = [

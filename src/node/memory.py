@@ -9,9 +9,9 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-from raftline.common.config import ConfigError
-from raftline.net.places import LEAST_CONNECTIONS, fewer_than_wanted
-from raftline.wire.limits import (
+from ..common.config import ConfigError
+from ..net.places import LEAST_CONNECTIONS, fewer_than_wanted
+from ..wire.limits import (
     ALLOCATOR_BYTES,
     CONNECTION_BYTES,
     CONNECTIONS_MAX,

@@ -12,26 +12,26 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 
-from raftline.common.guarded_thread import guarded_thread
-from raftline.common.wakeup import Wakeup
-from raftline.net.host import EventSink
-from raftline.node.clock import SYSTEM, Clock
-from raftline.observe import lines
-from raftline.observe.facts import Facts, Step, facts_of
-from raftline.observe.lines import Thinning
-from raftline.raft.effects import Effects
-from raftline.raft.inputs import Input, Receive
-from raftline.raft.messages import AppendEntries, Message
-from raftline.raft.node import RawNode
-from raftline.wire import observing as words
-from raftline.wire.limits import (
+from ..common.guarded_thread import guarded_thread
+from ..common.wakeup import Wakeup
+from ..net.host import EventSink
+from ..observe import lines
+from ..observe.facts import Facts, Step, facts_of
+from ..observe.lines import Thinning
+from ..raft.effects import Effects
+from ..raft.inputs import Input, Receive
+from ..raft.messages import AppendEntries, Message
+from ..raft.node import RawNode
+from ..wire import observing as words
+from ..wire.limits import (
     OBSERVED_CHARACTERS,
     OBSERVED_LINES,
     OBSERVED_STEPS,
     OBSERVERS_MAX,
     PIECE_CHARACTERS,
 )
-from raftline.wire.observing import ObserveAsked
+from ..wire.observing import ObserveAsked
+from .clock import SYSTEM, Clock
 
 GATHER_S = 0.01  # of steps that are sent together: fewer turns are taken from the core's threads
 PIECE_LINES = 200

@@ -8,10 +8,8 @@ from collections.abc import Callable, Sequence
 from heapq import heapify, heappop, heapreplace
 from operator import itemgetter
 
-from raftline.net.host import SHORT, Batch, RequestRoom
-from raftline.node.clock import SYSTEM, Clock
-from raftline.node.measures import Histogram, Measures
-from raftline.wire.limits import (
+from ..net.host import SHORT, Batch, RequestRoom
+from ..wire.limits import (
     BATCHES_HELD,
     LONG_BYTES,
     LONG_UNDER_WAY_BYTES,
@@ -20,7 +18,9 @@ from raftline.wire.limits import (
     READS_TOGETHER,
     WRITES_TOGETHER,
 )
-from raftline.wire.protocol import STOPPING, TOO_MUCH_WAITS, no_leader, outcome_unknown
+from ..wire.protocol import STOPPING, TOO_MUCH_WAITS, no_leader, outcome_unknown
+from .clock import SYSTEM, Clock
+from .measures import Histogram, Measures
 
 
 class LongWrites:

@@ -10,14 +10,14 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from raftline.net.host import Batch
-from raftline.node.disk_room import least_of
-from raftline.state.store import Store
-from raftline.wire.commands import IN_TRANSACTIONS
-from raftline.wire.limits import LEASES_MAX, PAIRS_BYTES
-from raftline.wire.operands import NO_LIMITS
-from raftline.wire.protocol import ProtocolError, error
-from raftline.wire.transactions import read_transaction
+from ..net.host import Batch
+from ..state.store import Store
+from ..wire.commands import IN_TRANSACTIONS
+from ..wire.limits import LEASES_MAX, PAIRS_BYTES
+from ..wire.operands import NO_LIMITS
+from ..wire.protocol import ProtocolError, error
+from ..wire.transactions import read_transaction
+from .disk_room import least_of
 
 _SENDER: Final = r"(?:[^ @]*@)?"
 _FREES: Final = re.compile(rf"{_SENDER}(?:(?:delete|clear|release) |(?:forget|session)\Z)")

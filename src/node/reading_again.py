@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from raftline.common.config import ConfigError
-from raftline.node.server import Server
+from ..common.config import ConfigError
+from .server import Server
 
 
 def readers_of(server: Server) -> dict[str, Callable[[], str]]:

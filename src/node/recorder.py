@@ -13,9 +13,9 @@ from io import FileIO
 from itertools import islice
 from pathlib import Path
 
-from raftline.common.config import ConfigError, complaint
-from raftline.common.version import VERSION
-from raftline.raft.recording import HEADER
+from ..common.config import ConfigError, complaint
+from ..common.version import VERSION
+from ..raft.recording import HEADER
 
 SEGMENT_BYTES = 32 << 20  # a segment is longer only if its state is half of it
 GATHER_MS = 50  # steps are written at the first step this long after the first unwritten one

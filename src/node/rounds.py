@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Sequence
 
-from raftline.net.host import ReplySink
-from raftline.node.clock import Clock, OwnerSleep
-from raftline.node.queue import RequestQueue
-from raftline.node.stepper import NodeRim, Stepper
-from raftline.node.writer import DiskTask, Durable
-from raftline.raft.log import Snapshot
-from raftline.raft.view import NodeView
+from ..net.host import ReplySink
+from ..raft.log import Snapshot
+from ..raft.view import NodeView
+from .clock import Clock, OwnerSleep
+from .queue import RequestQueue
+from .stepper import NodeRim, Stepper
+from .writer import DiskTask, Durable
 
 FLUSH_S = 0.025  # for which a thread sends replies; the owner sends the rest, as long at a time
 LOOK_AFTER = 16  # connections, between two looks at the time

@@ -11,59 +11,59 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
-from raftline.access.login import Access
-from raftline.access.secret import NO_AUTH, PeerAuth
-from raftline.access.tls import Tls, check_names
-from raftline.common.address import Address
-from raftline.common.allocator import Tidy
-from raftline.common.arguments import build
-from raftline.common.config import Pace
-from raftline.common.console import Console
-from raftline.common.level import LEVEL, Build
-from raftline.common.signals import WAIT_S_MAX, threads_without_signals
-from raftline.common.version import VERSION
-from raftline.common.wakeup import Wakeup
-from raftline.logmanager import LogManager
-from raftline.net.backups import Backups
-from raftline.net.host import Batch, Orders, Origin, ReplySink, RequestRoom
-from raftline.net.levels import Builds, Foreigners, ask_level
-from raftline.net.listener import Listener
-from raftline.net.peers import Peer, PeerBook, Speakers
-from raftline.net.reply_room import ReplyRoom
-from raftline.node.clock import SYSTEM
-from raftline.node.disk_room import DiskRoom, disk_of, free_bytes, spares
-from raftline.node.driver import Driver
-from raftline.node.measures import disk_hangs
-from raftline.node.observers import Observers
-from raftline.node.quota import Quota
-from raftline.node.recorder import FileRecorder
-from raftline.node.slow_disk import SlowDisk
-from raftline.node.snapshot_threads import SnapshotThreads
-from raftline.node.snapshots import COMPACT_BYTES
-from raftline.node.startup import Startup, node_of
-from raftline.node.traffic_log import TrafficLog
-from raftline.node.watchers import Watchers
-from raftline.raft.change import Change
-from raftline.raft.effects import Effects
-from raftline.raft.levels import FIRST, LevelTooHigh
-from raftline.raft.log import Snapshot
-from raftline.raft.messages import AppendEntries, InstallSnapshot, Message
-from raftline.raft.node import RawNode
-from raftline.raft.recording import RecordedNode
-from raftline.raft.spelling import append_line, are_one_line, pieces_of, spell
-from raftline.storage.disk import EXIT_FILES, StorageError, exit_status_of
-from raftline.wire.limits import (
+from ..access.login import Access
+from ..access.secret import NO_AUTH, PeerAuth
+from ..access.tls import Tls, check_names
+from ..common.address import Address
+from ..common.allocator import Tidy
+from ..common.arguments import build
+from ..common.config import Pace
+from ..common.console import Console
+from ..common.level import LEVEL, Build
+from ..common.signals import WAIT_S_MAX, threads_without_signals
+from ..common.version import VERSION
+from ..common.wakeup import Wakeup
+from ..logmanager import LogManager
+from ..net.backups import Backups
+from ..net.host import Batch, Orders, Origin, ReplySink, RequestRoom
+from ..net.levels import Builds, Foreigners, ask_level
+from ..net.listener import Listener
+from ..net.peers import Peer, PeerBook, Speakers
+from ..net.reply_room import ReplyRoom
+from ..raft.change import Change
+from ..raft.effects import Effects
+from ..raft.levels import FIRST, LevelTooHigh
+from ..raft.log import Snapshot
+from ..raft.messages import AppendEntries, InstallSnapshot, Message
+from ..raft.node import RawNode
+from ..raft.recording import RecordedNode
+from ..raft.spelling import append_line, are_one_line, pieces_of, spell
+from ..storage.disk import EXIT_FILES, StorageError, exit_status_of
+from ..wire.limits import (
     GARBAGE_BYTES,
     HISTORY_BYTES,
     HISTORY_EVENTS,
     PAIRS_BYTES,
     WATCHES_MAX,
 )
-from raftline.wire.membercommands import membership_facts
-from raftline.wire.operands import Limits
-from raftline.wire.parsing import Readings
-from raftline.wire.protocol import NO_LEADER, RISING, error, not_leader
-from raftline.wire.rights import LeaseKeys
+from ..wire.membercommands import membership_facts
+from ..wire.operands import Limits
+from ..wire.parsing import Readings
+from ..wire.protocol import NO_LEADER, RISING, error, not_leader
+from ..wire.rights import LeaseKeys
+from .clock import SYSTEM
+from .disk_room import DiskRoom, disk_of, free_bytes, spares
+from .driver import Driver
+from .measures import disk_hangs
+from .observers import Observers
+from .quota import Quota
+from .recorder import FileRecorder
+from .slow_disk import SlowDisk
+from .snapshot_threads import SnapshotThreads
+from .snapshots import COMPACT_BYTES
+from .startup import Startup, node_of
+from .traffic_log import TrafficLog
+from .watchers import Watchers
 
 EXIT_BROKEN = 70
 GIVE_BACK_LOOKS = 10  # of WAIT_S_MAX each, between two times that freed memory is given back

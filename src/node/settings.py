@@ -14,8 +14,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from raftline.common.arguments import Parser, Typed
-from raftline.common.config import ConfigError, complaint, text_of
+from ..common.arguments import Parser, Typed
+from ..common.config import ConfigError, complaint, text_of
 
 FILE_NAME = "raftline.toml"
 OURS = "RAFTLINE_"

@@ -10,14 +10,14 @@ import contextlib
 import random
 from collections.abc import Callable
 
-from raftline.common.guarded_thread import guarded_thread
-from raftline.common.wakeup import Breather, Wakeup, give_way
-from raftline.logmanager import LogManager
-from raftline.node.driver import Driver
-from raftline.node.filecheck import FileCheck
-from raftline.node.snapshots import SPREAD, Snapshots, Turn, Turns, When
-from raftline.raft.inputs import Input
-from raftline.raft.messages import InstallSnapshot
+from ..common.guarded_thread import guarded_thread
+from ..common.wakeup import Breather, Wakeup, give_way
+from ..logmanager import LogManager
+from ..raft.inputs import Input
+from ..raft.messages import InstallSnapshot
+from .driver import Driver
+from .filecheck import FileCheck
+from .snapshots import SPREAD, Snapshots, Turn, Turns, When
 
 
 class _StoppingError(Exception):

@@ -17,10 +17,8 @@ from enum import Enum
 from typing import BinaryIO, NamedTuple, Protocol, TypeVar
 from zlib import crc32
 
-from raftline.logmanager import LogManager
-from raftline.node.disk_room import least_of
-from raftline.node.writer import WriteQueue
-from raftline.raft.inputs import (
+from ..logmanager import LogManager
+from ..raft.inputs import (
     Compact,
     Input,
     SnapshotChecked,
@@ -28,13 +26,15 @@ from raftline.raft.inputs import (
     SnapshotRejected,
     SnapshotTaken,
 )
-from raftline.raft.log import Entry, Snapshot
-from raftline.raft.messages import InstallSnapshot
-from raftline.raft.node import RawNode
-from raftline.storage.disk import LevelRefused, StorageError
-from raftline.storage.logfile import LogFile, LogRewrite
-from raftline.storage.snapshotlines import MachineState
-from raftline.wire.limits import PAIR_BYTES
+from ..raft.log import Entry, Snapshot
+from ..raft.messages import InstallSnapshot
+from ..raft.node import RawNode
+from ..storage.disk import LevelRefused, StorageError
+from ..storage.logfile import LogFile, LogRewrite
+from ..storage.snapshotlines import MachineState
+from ..wire.limits import PAIR_BYTES
+from .disk_room import least_of
+from .writer import WriteQueue
 
 COMPACT_BYTES = 8 << 20  # a log shorter than this is never compacted
 GROWTH = 2  # nor one that is less than this many times as long as the last snapshot

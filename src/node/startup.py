@@ -8,22 +8,22 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Sequence
 
-from raftline.common.config import ConfigError, Configuration, Pace
-from raftline.common.level import LEVEL, new_cluster
-from raftline.logmanager import LogManager
-from raftline.node.clock import Clock
-from raftline.raft.change import advice
-from raftline.raft.effects import Effects, HardState
-from raftline.raft.levels import is_foreign
-from raftline.raft.node import RawNode, node_from_disk
-from raftline.raft.state import Options
-from raftline.raft.view import NodeView
-from raftline.state.machines import Machines
-from raftline.storage.birth import brings_entries, is_hand_written
-from raftline.storage.disk import DamagedFiles, FilesRefused
-from raftline.storage.folder import Folder, can_be_written_by_others
-from raftline.storage.recovery import Recovered
-from raftline.storage.repair import repair_before_start
+from ..common.config import ConfigError, Configuration, Pace
+from ..common.level import LEVEL, new_cluster
+from ..logmanager import LogManager
+from ..raft.change import advice
+from ..raft.effects import Effects, HardState
+from ..raft.levels import is_foreign
+from ..raft.node import RawNode, node_from_disk
+from ..raft.state import Options
+from ..raft.view import NodeView
+from ..state.machines import Machines
+from ..storage.birth import brings_entries, is_hand_written
+from ..storage.disk import DamagedFiles, FilesRefused
+from ..storage.folder import Folder, can_be_written_by_others
+from ..storage.recovery import Recovered
+from ..storage.repair import repair_before_start
+from .clock import Clock
 
 TRAILING_BYTES = 4 << 20  # of entries that a snapshot holds, kept in memory
 INCARNATION_MAX = 2**32  # numbers that distinguish one start of a node from another

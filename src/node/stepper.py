@@ -9,19 +9,10 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from raftline.logmanager import LogManager
-from raftline.net.host import Batch, Origin
-from raftline.node.applying import LEADERSHIP_LOST, Applying
-from raftline.node.batching import Batching
-from raftline.node.clock import SYSTEM, Clock, OwnerSleep
-from raftline.node.handover import Handover
-from raftline.node.leasing import Leasing
-from raftline.node.queue import RequestQueue
-from raftline.node.quota import Quota
-from raftline.node.watchers import Watchers
-from raftline.node.writer import DiskTask, Durable, WriteQueue
-from raftline.raft.effects import Effects, ReadReady
-from raftline.raft.inputs import (
+from ..logmanager import LogManager
+from ..net.host import Batch, Origin
+from ..raft.effects import Effects, ReadReady
+from ..raft.inputs import (
     AskLeader,
     ChangeMembers,
     Input,
@@ -32,8 +23,8 @@ from raftline.raft.inputs import (
     Synced,
     Tick,
 )
-from raftline.raft.log import Entry, Snapshot
-from raftline.raft.messages import (
+from ..raft.log import Entry, Snapshot
+from ..raft.messages import (
     Answer,
     AppendEntries,
     InstallSnapshot,
@@ -42,10 +33,19 @@ from raftline.raft.messages import (
     ReadIndex,
     ReadIndexReply,
 )
-from raftline.raft.node import RawNode
-from raftline.wire.limits import WRITES_UNDER_WAY
-from raftline.wire.membercommands import change_reply
-from raftline.wire.protocol import REMOVED, STOPPING, outcome_unknown
+from ..raft.node import RawNode
+from ..wire.limits import WRITES_UNDER_WAY
+from ..wire.membercommands import change_reply
+from ..wire.protocol import REMOVED, STOPPING, outcome_unknown
+from .applying import LEADERSHIP_LOST, Applying
+from .batching import Batching
+from .clock import SYSTEM, Clock, OwnerSleep
+from .handover import Handover
+from .leasing import Leasing
+from .queue import RequestQueue
+from .quota import Quota
+from .watchers import Watchers
+from .writer import DiskTask, Durable, WriteQueue
 
 
 class Delivery:

@@ -6,11 +6,11 @@ import re
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from raftline.common.console import Console
-from raftline.net.host import Traffic
-from raftline.observe.lines import abridged, counted
-from raftline.raft.effects import Effects
-from raftline.raft.messages import (
+from ..common.console import Console
+from ..net.host import Traffic
+from ..observe.lines import abridged, counted
+from ..raft.effects import Effects
+from ..raft.messages import (
     AppendAccepted,
     AppendEntries,
     AppendRejected,
@@ -20,11 +20,11 @@ from raftline.raft.messages import (
     RequestVote,
     RequestVoteReply,
 )
-from raftline.raft.roles import Role
-from raftline.raft.spelling import spell
-from raftline.raft.view import LogView, NodeView
-from raftline.wire.limits import TRAFFIC_LINES
-from raftline.wire.withoutvalues import without_values
+from ..raft.roles import Role
+from ..raft.spelling import spell
+from ..raft.view import LogView, NodeView
+from ..wire.limits import TRAFFIC_LINES
+from ..wire.withoutvalues import without_values
 
 REMINDED_FIRST = 4  # rounds of questions; twice as many each time, so the first lines come early
 REMINDED_EVERY_MAX = 128

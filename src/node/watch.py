@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from enum import Enum, auto
 
-from raftline.net.host import EventSink
-from raftline.node.listing import KeyListing
-from raftline.state.events import BareEvent
-from raftline.wire.limits import WATCH_BYTES
-from raftline.wire.refusals import with_code
+from ..net.host import EventSink
+from ..state.events import BareEvent
+from ..wire.limits import WATCH_BYTES
+from ..wire.refusals import with_code
+from .listing import KeyListing
 
 
 class WatchMode(Enum):

@@ -22,18 +22,18 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Final
 
-from raftline.logmanager import LogManager
-from raftline.net.host import Backlog, EventSink
-from raftline.node.clock import SYSTEM, Clock
-from raftline.node.listing import GivenUp
-from raftline.node.watch import LAST, Delivery, Group, PrefixWatch, WatchMode
-from raftline.raft.log import Entry
-from raftline.state.events import BareEvent, KeyEvent
-from raftline.state.history import EventHistory
-from raftline.state.prefixes import PrefixIndex
-from raftline.state.sessions import entry_number, entry_numbers_of
-from raftline.wire import watches as words
-from raftline.wire.limits import PUSHED_BYTES
+from ..logmanager import LogManager
+from ..net.host import Backlog, EventSink
+from ..raft.log import Entry
+from ..state.events import BareEvent, KeyEvent
+from ..state.history import EventHistory
+from ..state.prefixes import PrefixIndex
+from ..state.sessions import entry_number, entry_numbers_of
+from ..wire import watches as words
+from ..wire.limits import PUSHED_BYTES
+from .clock import SYSTEM, Clock
+from .listing import GivenUp
+from .watch import LAST, Delivery, Group, PrefixWatch, WatchMode
 
 SLICE = 200  # connections that one call of `hand_out` sends to
 PIECE_EVENTS = 500  # of its prefix that a watch which lags takes in one go

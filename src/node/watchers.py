@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from raftline.common.guarded_thread import guarded_thread
-from raftline.logmanager import LogManager
-from raftline.net.host import EventSink
-from raftline.node.clock import SYSTEM, Clock
-from raftline.node.listing import KeyListing, Lister
-from raftline.node.watch import PrefixWatch, WatchMode
-from raftline.node.watch_feed import Feed
-from raftline.raft.view import NodeView
-from raftline.wire import watches as words
-from raftline.wire.limits import WATCHES_LEFT_PART, WATCHES_MAX
-from raftline.wire.protocol import REMOVED, STOPPING, error
-from raftline.wire.watches import WatchAsked
+from ..common.guarded_thread import guarded_thread
+from ..logmanager import LogManager
+from ..net.host import EventSink
+from ..raft.view import NodeView
+from ..wire import watches as words
+from ..wire.limits import WATCHES_LEFT_PART, WATCHES_MAX
+from ..wire.protocol import REMOVED, STOPPING, error
+from ..wire.watches import WatchAsked
+from .clock import SYSTEM, Clock
+from .listing import KeyListing, Lister
+from .watch import PrefixWatch, WatchMode
+from .watch_feed import Feed
 
 
 class Watchers:

@@ -13,11 +13,11 @@ from collections.abc import Callable, Sequence
 from operator import itemgetter
 from typing import Final, Protocol
 
-from raftline.common.derived import mypyc_attr
-from raftline.common.wakeup import Wakeup
-from raftline.net.host import Origin
-from raftline.node.measures import Measures
-from raftline.raft.effects import Effects
+from ..common.derived import mypyc_attr
+from ..common.wakeup import Wakeup
+from ..net.host import Origin
+from ..raft.effects import Effects
+from .measures import Measures
 
 # What may wait for the disk. Beyond it a leader takes no more requests, and a step that only
 # answers is dropped.

@@ -9,18 +9,18 @@ from collections.abc import Iterator
 from queue import Empty, Full
 from typing import Any, Protocol, TypeVar
 
-from raftline.clients.connection import ClientError, Refused
-from raftline.clients.conversation import Client
-from raftline.clients.pool import time_limit
-from raftline.common.errors import PUBLIC, RaftlineError
-from raftline.common.nocopies import NoCopies
-from raftline.kv.errors import LeaseLost
-from raftline.kv.methods import short_tracebacks_of
-from raftline.objects.waiting import Awaitable
-from raftline.state.objectkinds import EMPTY
-from raftline.wire.objectcommands import fits
-from raftline.wire.protocol import escape, unescape
-from raftline.wire.strictjson import Json, NotJsonError, checked, read_json, spell_json
+from ..clients.connection import ClientError, Refused
+from ..clients.conversation import Client
+from ..clients.pool import time_limit
+from ..common.errors import PUBLIC, RaftlineError
+from ..common.nocopies import NoCopies
+from ..kv.errors import LeaseLost
+from ..kv.methods import short_tracebacks_of
+from ..state.objectkinds import EMPTY
+from ..wire.objectcommands import fits
+from ..wire.protocol import escape, unescape
+from ..wire.strictjson import Json, NotJsonError, checked, read_json, spell_json
+from .waiting import Awaitable
 
 _Object = TypeVar("_Object", bound="ReplicatedObject")
 short_tracebacks = short_tracebacks_of(LookupError, ValueError, ArithmeticError, Empty, Full)

@@ -16,7 +16,7 @@ from collections.abc import (
 from collections.abc import Set as AbstractSet
 from typing import Any
 
-from raftline.objects.base import NotDone, ReplicatedCollection, short_tracebacks
+from .base import NotDone, ReplicatedCollection, short_tracebacks
 
 _MISSING = object()
 

@@ -15,32 +15,32 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TextIO, cast
 
-from raftline.clients.login import Credentials, credentials_of
-from raftline.clients.pool import TIMEOUT_S, Clients, time_limit
-from raftline.clients.tls import ClientTls
-from raftline.common.address import port_in
-from raftline.common.config import PACES, ConfigError, Pace, PortRefused
-from raftline.common.console import Console
-from raftline.common.guarded_thread import guarded_thread
-from raftline.common.nocopies import NoCopies
-from raftline.common.signals import threads_without_signals
-from raftline.kv.codec import TEXT
-from raftline.kv.listeners import plain
-from raftline.kv.store import KV
-from raftline.net.listener import Listener
-from raftline.net.places import fewer_than_wanted
-from raftline.node.access_settings import AccessSettings
-from raftline.node.reading_again import readers_of
-from raftline.node.snapshots import COMPACT_BYTES
-from raftline.node.startup import Startup, check_member
-from raftline.objects.base import NodeError
-from raftline.objects.embedded_server import EmbeddedServer, Leader, Leadership, LogStream, View
-from raftline.objects.fork_guard import ForkGuard
-from raftline.objects.members import check_open, resolve_members
-from raftline.objects.waiting import Awaitable
-from raftline.state.machines import Machines, StateMachine
-from raftline.storage.disk import StorageError, exit_status_of
-from raftline.wire.parsing import Readings
+from ..clients.login import Credentials, credentials_of
+from ..clients.pool import TIMEOUT_S, Clients, time_limit
+from ..clients.tls import ClientTls
+from ..common.address import port_in
+from ..common.config import PACES, ConfigError, Pace, PortRefused
+from ..common.console import Console
+from ..common.guarded_thread import guarded_thread
+from ..common.nocopies import NoCopies
+from ..common.signals import threads_without_signals
+from ..kv.codec import TEXT
+from ..kv.listeners import plain
+from ..kv.store import KV
+from ..net.listener import Listener
+from ..net.places import fewer_than_wanted
+from ..node.access_settings import AccessSettings
+from ..node.reading_again import readers_of
+from ..node.snapshots import COMPACT_BYTES
+from ..node.startup import Startup, check_member
+from ..state.machines import Machines, StateMachine
+from ..storage.disk import StorageError, exit_status_of
+from ..wire.parsing import Readings
+from .base import NodeError
+from .embedded_server import EmbeddedServer, Leader, Leadership, LogStream, View
+from .fork_guard import ForkGuard
+from .members import check_open, resolve_members
+from .waiting import Awaitable
 
 CONNECTIONS_MAX = 1024
 NAME_MAX = 56  # characters of the node's name in its clients' names, which have at most 64

@@ -13,14 +13,14 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from raftline.clients.health import report_error
-from raftline.common.guarded_thread import guarded_thread
-from raftline.common.wakeup import Wakeup
-from raftline.net.listener import Listener
-from raftline.node.server import Server
-from raftline.objects.waiting import Waiting
-from raftline.raft.effects import Effects
-from raftline.raft.view import NodeView
+from ..clients.health import report_error
+from ..common.guarded_thread import guarded_thread
+from ..common.wakeup import Wakeup
+from ..net.listener import Listener
+from ..node.server import Server
+from ..raft.effects import Effects
+from ..raft.view import NodeView
+from .waiting import Waiting
 
 LOG = logging.getLogger("raftline")
 

@@ -14,7 +14,7 @@ import stat
 from dataclasses import dataclass
 from pathlib import Path
 
-from raftline.common.address import Address
+from ..common.address import Address
 
 _GUARDS: set[ForkGuard] = set()
 

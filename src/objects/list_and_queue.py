@@ -11,8 +11,9 @@ from operator import index as whole
 from queue import Empty, Full
 from typing import Any, SupportsIndex, overload
 
-from raftline.clients.connection import ClientError, Closed, NoLeader, OutcomeUnknown, Unreachable
-from raftline.objects.base import (
+from ..clients.connection import ClientError, Closed, NoLeader, OutcomeUnknown, Unreachable
+from ..raft.spelling import NUMBER_MAX
+from .base import (
     Asker,
     NotDone,
     ReplicatedCollection,
@@ -20,8 +21,7 @@ from raftline.objects.base import (
     short_tracebacks,
     spelled_in_line,
 )
-from raftline.objects.waiting import Waiting
-from raftline.raft.spelling import NUMBER_MAX
+from .waiting import Waiting
 
 LOG = logging.getLogger("raftline")
 

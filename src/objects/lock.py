@@ -12,16 +12,16 @@ import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from raftline.clients.pool import Clients
-from raftline.kv.aio_lock import AioLock
-from raftline.kv.aio_store import AioKV, beside
-from raftline.kv.claims import NOT_HELD
-from raftline.kv.codec import TEXT
-from raftline.kv.contest import LOCKS, LockKeys
-from raftline.kv.errors import LeaseLost
-from raftline.kv.store import KV
-from raftline.objects.base import Asker, LockLost, ReplicatedObject, short_tracebacks
-from raftline.wire.protocol import escape
+from ..clients.pool import Clients
+from ..kv.aio_lock import AioLock
+from ..kv.aio_store import AioKV, beside
+from ..kv.claims import NOT_HELD
+from ..kv.codec import TEXT
+from ..kv.contest import LOCKS, LockKeys
+from ..kv.errors import LeaseLost
+from ..kv.store import KV
+from ..wire.protocol import escape
+from .base import Asker, LockLost, ReplicatedObject, short_tracebacks
 
 LEASE_S = 10.0
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from raftline.common import config
-from raftline.common.address import Address, is_loopback
-from raftline.common.config import ConfigError, Configuration
-from raftline.node import joining
+from ..common import config
+from ..common.address import Address, is_loopback
+from ..common.config import ConfigError, Configuration
+from ..node import joining
 
 
 def resolve_members(folder: Path, name: str, members: Mapping[str, str] | None) -> Configuration:

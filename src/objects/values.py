@@ -6,11 +6,11 @@ from collections.abc import Callable
 from operator import eq, ge, gt, index, le, lt
 from typing import Any
 
-from raftline.clients.connection import Refused
-from raftline.objects.base import ReplicatedObject, WrongKind, short_tracebacks, spelled_in_line
-from raftline.raft.spelling import NUMBER_MAX
-from raftline.wire.protocol import escape, unescape
-from raftline.wire.strictjson import checked, read_json
+from ..clients.connection import Refused
+from ..raft.spelling import NUMBER_MAX
+from ..wire.protocol import escape, unescape
+from ..wire.strictjson import checked, read_json
+from .base import ReplicatedObject, WrongKind, short_tracebacks, spelled_in_line
 
 
 @short_tracebacks

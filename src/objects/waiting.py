@@ -12,9 +12,9 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from raftline.kv.lease_timer import LEAST_S
-from raftline.kv.methods import short_traceback
-from raftline.kv.wait_times import end_of_wait
+from ..kv.lease_timer import LEAST_S
+from ..kv.methods import short_traceback
+from ..kv.wait_times import end_of_wait
 
 PAUSES_S = (0.02, 0.25)  # first and longest between two looks
 _of_this_thread = threading.local()

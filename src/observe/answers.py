@@ -5,9 +5,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from raftline.observe.facts import Facts, Follower
-from raftline.raft.inputs import Input, Receive
-from raftline.raft.messages import AppendAccepted, AppendRejected, Message, RequestVoteReply
+from ..raft.inputs import Input, Receive
+from ..raft.messages import AppendAccepted, AppendRejected, Message, RequestVoteReply
+from .facts import Facts, Follower
 
 MODE = "by its answers"  # of a follower whose progress the core does not report
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from raftline.observe.facts import Rule, Step, Topic, among, held_index, holders, span
-from raftline.observe.laws import commits_as_leader
-from raftline.raft.election import NOOP
-from raftline.raft.messages import (
+from ..raft.election import NOOP
+from ..raft.messages import (
     AppendAccepted,
     AppendEntries,
     AppendRejected,
@@ -13,6 +11,8 @@ from raftline.raft.messages import (
     InstallSnapshotReply,
     TimeoutNow,
 )
+from .facts import Rule, Step, Topic, among, held_index, holders, span
+from .laws import commits_as_leader
 
 
 def _is_newer(step: Step) -> bool:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from raftline.observe import replication, votes
-from raftline.observe.consequences import CONSEQUENCES
-from raftline.observe.facts import Finding, Reason, Rule, Step, Topic, always, span
-from raftline.observe.laws import LAWS, heard
-from raftline.raft import inputs, messages
+from ..raft import inputs, messages
+from . import replication, votes
+from .consequences import CONSEQUENCES
+from .facts import Finding, Reason, Rule, Step, Topic, always, span
+from .laws import LAWS, heard
 
 BEYOND = "docs/develop/divergence.md"  # not in the paper
 

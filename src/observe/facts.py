@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import NamedTuple
 
-from raftline.raft.effects import Effects
-from raftline.raft.inputs import Input, Receive, Tick
-from raftline.raft.messages import Answer, AppendAccepted, AppendEntries, Message
-from raftline.raft.roles import Role
-from raftline.raft.view import NodeView
+from ..raft.effects import Effects
+from ..raft.inputs import Input, Receive, Tick
+from ..raft.messages import Answer, AppendAccepted, AppendEntries, Message
+from ..raft.roles import Role
+from ..raft.view import NodeView
 
 
 class Follower(NamedTuple):

@@ -3,20 +3,9 @@ itself shows. A sentence of the other tables that claims what is broken here is 
 
 from __future__ import annotations
 
-from raftline.observe.answers import MODE
-from raftline.observe.facts import (
-    Law,
-    Step,
-    Topic,
-    among,
-    electors_of,
-    held_index,
-    holders,
-    span,
-)
-from raftline.raft.effects import HardState
-from raftline.raft.inputs import Read, Synced, Tick
-from raftline.raft.messages import (
+from ..raft.effects import HardState
+from ..raft.inputs import Read, Synced, Tick
+from ..raft.messages import (
     NOT_UP_TO_DATE,
     OF_A_CLUSTER,
     AppendAccepted,
@@ -25,6 +14,17 @@ from raftline.raft.messages import (
     InstallSnapshot,
     RequestVote,
     RequestVoteReply,
+)
+from .answers import MODE
+from .facts import (
+    Law,
+    Step,
+    Topic,
+    among,
+    electors_of,
+    held_index,
+    holders,
+    span,
 )
 
 # --- votes ----------------------------------------------------------------------------------------

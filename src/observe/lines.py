@@ -7,14 +7,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
-from raftline.observe.explain import explain
-from raftline.observe.facts import Facts, Finding, Reason, Step
-from raftline.raft.inputs import PeerDisconnected, Propose, Read
-from raftline.raft.log import Entry
-from raftline.raft.messages import AppendEntries, InstallSnapshot, Message
-from raftline.raft.spelling import spell, spell_append, spell_entries
-from raftline.raft.view import LogView
-from raftline.wire.observing import ObserveAsked
+from ..raft.inputs import PeerDisconnected, Propose, Read
+from ..raft.log import Entry
+from ..raft.messages import AppendEntries, InstallSnapshot, Message
+from ..raft.spelling import spell, spell_append, spell_entries
+from ..raft.view import LogView
+from ..wire.observing import ObserveAsked
+from .explain import explain
+from .facts import Facts, Finding, Reason, Step
 
 ENTRIES_MAX = 100  # of a log, and of a step, that a program gets with their commands
 COMMAND_CHARACTERS_MAX = 60  # of an entry that is sent

@@ -3,14 +3,14 @@ answer. Pure."""
 
 from __future__ import annotations
 
-from raftline.observe.facts import Rule, Step, Topic, always, span
-from raftline.raft.messages import (
+from ..raft.messages import (
     AppendAccepted,
     AppendEntries,
     AppendRejected,
     InstallSnapshot,
     InstallSnapshotReply,
 )
+from .facts import Rule, Step, Topic, always, span
 
 ON_APPEND = "following.on_append_entries"
 

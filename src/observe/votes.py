@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from raftline.observe.facts import Rule, Step, Topic, always, among
-from raftline.raft.messages import (
+from ..raft.messages import (
     HEARS_LEADER,
     NOT_UP_TO_DATE,
     PROMISED,
     RequestVote,
     RequestVoteReply,
 )
+from .facts import Rule, Step, Topic, always, among
 
 
 def _asked(step: Step) -> RequestVote:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from raftline.raft.membership import Membership
+from .membership import Membership
 
 
 class ChangeRefused(Exception):

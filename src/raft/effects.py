@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from raftline.raft.log import Entry, Snapshot
-from raftline.raft.messages import Message
+from .log import Entry, Snapshot
+from .messages import Message
 
 
 class HardState(NamedTuple):

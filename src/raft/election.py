@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from raftline.raft.log import SafetyError
-from raftline.raft.messages import (
+from .log import SafetyError
+from .messages import (
     BY_HAND,
     NOT_UP_TO_DATE,
     PROMISED,
@@ -11,17 +11,17 @@ from raftline.raft.messages import (
     RequestVoteReply,
     hears_leader,
 )
-from raftline.raft.newborn import (
+from .newborn import (
     awaits_answers,
     note_denial,
     why_newborn_gets_no_vote,
     why_without_vote,
     yields_to_better_log,
 )
-from raftline.raft.progress import Progress
-from raftline.raft.replication import propose
-from raftline.raft.roles import Candidacy, Leading, Role
-from raftline.raft.state import State
+from .progress import Progress
+from .replication import propose
+from .roles import Candidacy, Leading, Role
+from .state import State
 
 NOOP = "noop"
 QUICK_RETRIES = 6  # three elections, of which each waits for PreVotes, then for votes

@@ -7,18 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from raftline.raft.lease import promise
-from raftline.raft.levels import PREFIX, is_foreign, read
-from raftline.raft.log import Entry
-from raftline.raft.messages import (
+from .lease import promise
+from .levels import PREFIX, is_foreign, read
+from .log import Entry
+from .messages import (
     AppendAccepted,
     AppendEntries,
     AppendRejected,
     InstallSnapshot,
     PeerError,
 )
-from raftline.raft.recovering import hear_of_loss, regain_vote
-from raftline.raft.state import State
+from .recovering import hear_of_loss, regain_vote
+from .state import State
 
 FromLeader = AppendEntries | InstallSnapshot
 

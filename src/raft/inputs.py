@@ -10,11 +10,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from raftline.raft.change import Change
-from raftline.raft.levels import FIRST
-from raftline.raft.log import Snapshot
-from raftline.raft.membership import Membership
-from raftline.raft.messages import Message
+from .change import Change
+from .levels import FIRST
+from .log import Snapshot
+from .membership import Membership
+from .messages import Message
 
 
 @dataclass(slots=True)

@@ -24,10 +24,10 @@ from __future__ import annotations
 
 from bisect import bisect_right
 
-from raftline.raft.messages import AppendAccepted, AppendRejected
-from raftline.raft.progress import Progress
-from raftline.raft.spelling import NUMBER_MAX
-from raftline.raft.state import State
+from .messages import AppendAccepted, AppendRejected
+from .progress import Progress
+from .spelling import NUMBER_MAX
+from .state import State
 
 
 def promise(state: State) -> int:

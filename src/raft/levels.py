@@ -17,7 +17,7 @@ import re
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
-from raftline.raft.log import SafetyError, Versions
+from .log import SafetyError, Versions
 
 PREFIX: Final = "level "
 FIRST: Final = 1

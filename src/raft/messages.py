@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from raftline.raft.log import Entry, Snapshot
+from .log import Entry, Snapshot
 
 CHUNK_BYTES = 256 << 10  # of a snapshot's file in one message, at most
 

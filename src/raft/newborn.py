@@ -28,7 +28,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from raftline.raft.messages import (
+from .messages import (
     BY_HAND,
     HEARS_LEADER,
     LOST_MEMORY,
@@ -43,8 +43,8 @@ from raftline.raft.messages import (
     RequestVoteReply,
     hears_leader,
 )
-from raftline.raft.roles import Role
-from raftline.raft.state import State
+from .roles import Role
+from .state import State
 
 
 def look_for_history(state: State, message: Message) -> None:

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final, Protocol
 
-from raftline.raft import inputs
-from raftline.raft.effects import Effects, HardState
-from raftline.raft.election import (
+from . import inputs
+from .effects import Effects, HardState
+from .election import (
     arm_first_election,
     check_quorum,
     on_disconnected,
@@ -19,18 +19,18 @@ from raftline.raft.election import (
     on_request_vote_reply,
     on_silence,
 )
-from raftline.raft.following import (
+from .following import (
     FromLeader,
     check_append,
     check_leader,
     on_append_entries,
     refuse_old_leader,
 )
-from raftline.raft.lease import extend_lease
-from raftline.raft.levels import FIRST, IDENTIFIED, Levels
-from raftline.raft.log import Entry, Log, SafetyError, Snapshot
-from raftline.raft.membership import Configurations, Membership
-from raftline.raft.messages import (
+from .lease import extend_lease
+from .levels import FIRST, IDENTIFIED, Levels
+from .log import Entry, Log, SafetyError, Snapshot
+from .membership import Configurations, Membership
+from .messages import (
     AppendAccepted,
     AppendEntries,
     AppendRejected,
@@ -44,8 +44,8 @@ from raftline.raft.messages import (
     RequestVoteReply,
     TimeoutNow,
 )
-from raftline.raft.newborn import explain_silence, look_for_history
-from raftline.raft.reads import (
+from .newborn import explain_silence, look_for_history
+from .reads import (
     ask_leader,
     confirm,
     on_read_index,
@@ -55,14 +55,14 @@ from raftline.raft.reads import (
     send_question,
     serve_applied,
 )
-from raftline.raft.reconfiguration import (
+from .reconfiguration import (
     advance_change,
     append_fence,
     begin_change,
     say_if_removed,
 )
-from raftline.raft.recovering import assign_fences, leader_heard_recovering, mark_readmitted
-from raftline.raft.replication import (
+from .recovering import assign_fences, leader_heard_recovering, mark_readmitted
+from .replication import (
     advance_commit,
     on_append_accepted,
     on_append_rejected,
@@ -72,8 +72,8 @@ from raftline.raft.replication import (
     send_heartbeats,
     send_notices,
 )
-from raftline.raft.roles import Leading
-from raftline.raft.snapshot import (
+from .roles import Leading
+from .snapshot import (
     check_snapshot,
     compact,
     install,
@@ -83,8 +83,8 @@ from raftline.raft.snapshot import (
     snapshot_gone,
     snapshot_taken,
 )
-from raftline.raft.state import Options, State
-from raftline.raft.transfer import (
+from .state import Options, State
+from .transfer import (
     advance_transfer,
     begin_transfer,
     campaign,
@@ -94,8 +94,8 @@ from raftline.raft.transfer import (
     set_heartbeat,
     step_down,
 )
-from raftline.raft.upgrade import note_level, raise_level
-from raftline.raft.view import NodeView
+from .upgrade import note_level, raise_level
+from .view import NodeView
 
 
 class StepObserver(Protocol):

@@ -6,7 +6,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from enum import Enum
 
-from raftline.raft.log import Snapshot
+from .log import Snapshot
 
 
 class Mode(Enum):

@@ -20,12 +20,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from raftline.raft.effects import ReadReady
-from raftline.raft.lease import holds_lease
-from raftline.raft.messages import ReadIndex, ReadIndexReply
-from raftline.raft.replication import send_heartbeats
-from raftline.raft.roles import PeerRead, ReadRound, Role
-from raftline.raft.state import State
+from .effects import ReadReady
+from .lease import holds_lease
+from .messages import ReadIndex, ReadIndexReply
+from .replication import send_heartbeats
+from .roles import PeerRead, ReadRound, Role
+from .state import State
 
 # --- at the leader --------------------------------------------------------------------------
 

@@ -8,18 +8,18 @@ from __future__ import annotations
 
 from typing import Any
 
-from raftline.raft.change import Change, ChangePlan, ChangeRefused, PendingChange, advice, plan
-from raftline.raft.effects import Settled
-from raftline.raft.election import NOOP
-from raftline.raft.levels import FIRST
-from raftline.raft.log import Entry, SafetyError
-from raftline.raft.membership import Membership, read
-from raftline.raft.progress import Progress
-from raftline.raft.replication import propose, send_entries_to_all, send_heartbeats
-from raftline.raft.roles import Role
-from raftline.raft.state import State
-from raftline.raft.transfer import leave_to_another
-from raftline.raft.upgrade import check_newcomer
+from .change import Change, ChangePlan, ChangeRefused, PendingChange, advice, plan
+from .effects import Settled
+from .election import NOOP
+from .levels import FIRST
+from .log import Entry, SafetyError
+from .membership import Membership, read
+from .progress import Progress
+from .replication import propose, send_entries_to_all, send_heartbeats
+from .roles import Role
+from .state import State
+from .transfer import leave_to_another
+from .upgrade import check_newcomer
 
 ROUNDS_MAX = 10  # of catching up (thesis §4.2.1)
 PATIENCE = 10  # election timeouts without a word from whom is to catch up, or is to hear it left

@@ -24,14 +24,14 @@ from itertools import groupby
 from operator import attrgetter
 from typing import Any, Protocol
 
-from raftline.raft.effects import Chunk, Effects
-from raftline.raft.inputs import Input, Receive, Stop
-from raftline.raft.log import Entry, Log
-from raftline.raft.messages import AppendEntries, Message
-from raftline.raft.node import RawNode
-from raftline.raft.plain import Tokens, plain
-from raftline.raft.spelling import spell, spell_append
-from raftline.raft.state import State
+from .effects import Chunk, Effects
+from .inputs import Input, Receive, Stop
+from .log import Entry, Log
+from .messages import AppendEntries, Message
+from .node import RawNode
+from .plain import Tokens, plain
+from .spelling import spell, spell_append
+from .state import State
 
 HEADER = "raftline recording of a node's core"  # its first line begins so
 ENTRY_SPELLED_MAX = 120  # characters of an entry that stands in Effects as it is

@@ -53,15 +53,15 @@ nobody can know: docs/repair.md.
 
 from __future__ import annotations
 
-from raftline.raft.levels import LOSSES
-from raftline.raft.messages import (
+from .levels import LOSSES
+from .messages import (
     AppendAccepted,
     AppendEntries,
     AppendRejected,
     InstallSnapshotReply,
 )
-from raftline.raft.progress import Progress
-from raftline.raft.state import State
+from .progress import Progress
+from .state import State
 
 # --- the leader ----------------------------------------------------------------------------
 

@@ -9,21 +9,21 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from raftline.raft.effects import Effects
-from raftline.raft.inputs import Input, Receive
-from raftline.raft.log import Entry, Log, SafetyError
-from raftline.raft.messages import PeerError
-from raftline.raft.node import RawNode
-from raftline.raft.plain import PlainError, Tokens, core_types, value_of, with_fields
-from raftline.raft.recording import (
+from .effects import Effects
+from .inputs import Input, Receive
+from .log import Entry, Log, SafetyError
+from .messages import PeerError
+from .node import RawNode
+from .plain import PlainError, Tokens, core_types, value_of, with_fields
+from .recording import (
     NOT_SPELLED,
     forget_answered,
     spell_draw,
     spell_effects,
     spell_error,
 )
-from raftline.raft.spelling import read
-from raftline.raft.state import State
+from .spelling import read
+from .state import State
 
 _STEP = re.compile(r"@(-?[0-9]+) (\w+)(?: (.*))?", re.S)
 _ENTRY = re.compile(r"entry ([0-9]+) ([0-9]+) (.*)", re.S)

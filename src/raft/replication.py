@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from typing import Final
 
-from raftline.raft.levels import FIRST
-from raftline.raft.log import Entry, SafetyError, entries_of
-from raftline.raft.messages import (
+from .levels import FIRST
+from .log import Entry, SafetyError, entries_of
+from .messages import (
     AppendAccepted,
     AppendEntries,
     AppendRejected,
 )
-from raftline.raft.progress import Mode, Progress
-from raftline.raft.recovering import leader_finds_loss, may_tell_of_loss
-from raftline.raft.roles import Leading
-from raftline.raft.snapshot import lacks_snapshot, send_again
-from raftline.raft.state import State
+from .progress import Mode, Progress
+from .recovering import leader_finds_loss, may_tell_of_loss
+from .roles import Leading
+from .snapshot import lacks_snapshot, send_again
+from .state import State
 
 NOTICES = 20  # between two heartbeats there is room for this many notices of a commit
 NO_ENTRIES: Final[list[Entry]] = []  # one object, so that the rim spells a round once for all

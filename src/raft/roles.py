@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, NamedTuple
 
-from raftline.raft.change import Change, PendingChange
-from raftline.raft.effects import Settled
-from raftline.raft.log import Entry, Snapshot
-from raftline.raft.progress import Progress
+from .change import Change, PendingChange
+from .effects import Settled
+from .log import Entry, Snapshot
+from .progress import Progress
 
 STARTS_MAX = 4096  # of the rounds that are remembered; older ones carry no lease any more
 

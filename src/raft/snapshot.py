@@ -10,15 +10,15 @@ the whole to the rim to be checked; a checked one comes back as `install`.
 
 from __future__ import annotations
 
-from raftline.raft.effects import Chunk
-from raftline.raft.following import answer, hear_leader
-from raftline.raft.levels import Levels, is_foreign
-from raftline.raft.log import SafetyError, Snapshot
-from raftline.raft.membership import Configurations, Membership
-from raftline.raft.messages import AppendAccepted, InstallSnapshot, InstallSnapshotReply, PeerError
-from raftline.raft.progress import Mode, Progress, Sending
-from raftline.raft.roles import Incoming, Role
-from raftline.raft.state import State
+from .effects import Chunk
+from .following import answer, hear_leader
+from .levels import Levels, is_foreign
+from .log import SafetyError, Snapshot
+from .membership import Configurations, Membership
+from .messages import AppendAccepted, InstallSnapshot, InstallSnapshotReply, PeerError
+from .progress import Mode, Progress, Sending
+from .roles import Incoming, Role
+from .state import State
 
 ENTRY_BYTES = 100  # what an entry in memory costs beside its command
 LAGGING = 16  # times the bytes that are kept for all are kept for a follower that catches up

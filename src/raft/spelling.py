@@ -20,8 +20,8 @@ from collections.abc import Iterable, Sequence
 from json.encoder import encode_basestring
 from typing import Any, Final
 
-from raftline.raft.log import Entry, Snapshot, entries_of
-from raftline.raft.messages import (
+from .log import Entry, Snapshot, entries_of
+from .messages import (
     CHUNK_BYTES,
     AppendAccepted,
     AppendEntries,

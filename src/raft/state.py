@@ -6,14 +6,14 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from raftline.raft.effects import Effects, HardState, ReadReady
-from raftline.raft.levels import FIRST, Levels, check_level
-from raftline.raft.levels import PREFIX as LEVEL_PREFIX
-from raftline.raft.log import Entry, Log, SafetyError, Snapshot, is_run
-from raftline.raft.membership import PREFIX, Configurations, Membership
-from raftline.raft.messages import CHUNK_BYTES, Message
-from raftline.raft.progress import Progress
-from raftline.raft.roles import Candidacy, ForwardedReads, Incoming, Leading, PendingTransfer, Role
+from .effects import Effects, HardState, ReadReady
+from .levels import FIRST, Levels, check_level
+from .levels import PREFIX as LEVEL_PREFIX
+from .log import Entry, Log, SafetyError, Snapshot, is_run
+from .membership import PREFIX, Configurations, Membership
+from .messages import CHUNK_BYTES, Message
+from .progress import Progress
+from .roles import Candidacy, ForwardedReads, Incoming, Leading, PendingTransfer, Role
 
 APPLY_MAX = 4096  # entries handed out to be applied at a time, so that heartbeats go on
 

@@ -21,10 +21,10 @@ from __future__ import annotations
 from contextlib import suppress
 from dataclasses import replace
 
-from raftline.raft.election import heard_lately, start_election
-from raftline.raft.messages import TimeoutNow
-from raftline.raft.roles import PendingTransfer, Role
-from raftline.raft.state import State
+from .election import heard_lately, start_election
+from .messages import TimeoutNow
+from .roles import PendingTransfer, Role
+from .state import State
 
 # A disk that takes nothing for so many election timeouts hangs; a sync that is merely slow is over
 # long before that.

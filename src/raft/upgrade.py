@@ -16,10 +16,10 @@ this leader's shell drew at its start. Three rules make this safe:
 
 from __future__ import annotations
 
-from raftline.raft.change import Change, ChangeRefused
-from raftline.raft.levels import IDENTIFIED, is_foreign, spell
-from raftline.raft.log import Entry
-from raftline.raft.state import State
+from .change import Change, ChangeRefused
+from .levels import IDENTIFIED, is_foreign, spell
+from .log import Entry
+from .state import State
 
 
 def note_level(state: State, name: str, level: int) -> bool:

@@ -6,14 +6,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from raftline.raft.lease import lease_until_ms
-from raftline.raft.levels import Levels
-from raftline.raft.log import Entry, Snapshot
-from raftline.raft.membership import Configurations, Membership
-from raftline.raft.progress import Progress
-from raftline.raft.roles import PendingTransfer, Role
-from raftline.raft.snapshot import compaction_index
-from raftline.raft.state import Options, State
+from .lease import lease_until_ms
+from .levels import Levels
+from .log import Entry, Snapshot
+from .membership import Configurations, Membership
+from .progress import Progress
+from .roles import PendingTransfer, Role
+from .snapshot import compaction_index
+from .state import Options, State
 
 
 class LogView(Protocol):

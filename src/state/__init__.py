@@ -1,6 +1,6 @@
 """The effect of an applied command: pairs, sessions, objects, a program's machines. Pure."""
 
-from raftline.state import (  # noqa: F401  they register the functions of commands
+from . import (  # noqa: F401  they register the functions of commands
     commands,
     leasecommands,
     objectcommands,

@@ -14,13 +14,13 @@ import json
 from collections.abc import Callable
 from typing import Final
 
-from raftline.raft.levels import FIRST
-from raftline.raft.spelling import NUMBER_MAX
-from raftline.state.events import DELETE
-from raftline.state.store import Store, in_one_order
-from raftline.wire.commands import COMMANDS
-from raftline.wire.operands import Limits, not_understood
-from raftline.wire.protocol import ProtocolError, error, escape, real, shown, unescape
+from ..raft.levels import FIRST
+from ..raft.spelling import NUMBER_MAX
+from ..wire.commands import COMMANDS
+from ..wire.operands import Limits, not_understood
+from ..wire.protocol import ProtocolError, error, escape, real, shown, unescape
+from .events import DELETE
+from .store import Store, in_one_order
 
 Apply = Callable[[Store, str], str | None]
 APPLIED: Final[dict[str, tuple[int, Apply]]] = {}  # by verb: the lowest level, the function

@@ -6,9 +6,9 @@ transaction that can't be done leaves no trace, and a snapshot never holds half 
 
 from __future__ import annotations
 
-from raftline.state.events import BareEvent
-from raftline.state.pairs import Overlay
-from raftline.state.store import BREATHE_KEYS, Store
+from .events import BareEvent
+from .pairs import Overlay
+from .store import BREATHE_KEYS, Store
 
 
 class Draft:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from operator import itemgetter
 from typing import NamedTuple
 
-from raftline.wire.protocol import real
+from ..wire.protocol import real
 
 SET, DELETE, EXPIRE = "set", "delete", "expire"
 

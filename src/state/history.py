@@ -13,9 +13,9 @@ from itertools import filterfalse
 from operator import attrgetter, itemgetter
 from typing import NamedTuple
 
-from raftline.state.events import EventRun, KeyEvent
-from raftline.wire.limits import HISTORY_BYTES, HISTORY_EVENTS
-from raftline.wire.protocol import real
+from ..wire.limits import HISTORY_BYTES, HISTORY_EVENTS
+from ..wire.protocol import real
+from .events import EventRun, KeyEvent
 
 EVENT_BYTES = 150  # memory of one event without its key and value
 SET_BYTES = 64  # of one that is the command of an entry, without that text

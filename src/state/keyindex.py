@@ -12,7 +12,7 @@ from bisect import bisect_left
 from collections.abc import Callable, Container, Iterable
 from typing import Final
 
-from raftline.common.wakeup import Breathe
+from ..common.wakeup import Breathe
 
 RUN_KEYS: Final = 16_384  # of a run, sorted or merged in a few ms
 

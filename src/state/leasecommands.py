@@ -5,12 +5,12 @@ docs/use/leases.md is the view of the user.
 
 from __future__ import annotations
 
-from raftline.raft.levels import BOUNDED
-from raftline.state.commands import applies, execute
-from raftline.state.events import DELETE
-from raftline.state.leases import EXPIRED, own_lease, own_seconds, read_expiry
-from raftline.state.store import Store
-from raftline.wire.leaseoperands import UNDER, grant_in, lease_in, seconds_in
+from ..raft.levels import BOUNDED
+from ..wire.leaseoperands import UNDER, grant_in, lease_in, seconds_in
+from .commands import applies, execute
+from .events import DELETE
+from .leases import EXPIRED, own_lease, own_seconds, read_expiry
+from .store import Store
 
 
 def seconds_of(store: Store, lease: str) -> int:

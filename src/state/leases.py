@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from raftline.wire.leaseoperands import LEASE, lease_in, seconds_in
+from ..wire.leaseoperands import LEASE, lease_in, seconds_in
 
 OWN = "own-"
 EXPIRED = "expired"  # the first word of an expiry; it has no row, so no client can type it

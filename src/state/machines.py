@@ -10,12 +10,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Protocol
 
-from raftline.common.errors import PUBLIC, RaftlineError
-from raftline.raft.log import SafetyError
-from raftline.state.store import Store
-from raftline.wire.operands import Limits
-from raftline.wire.protocol import error, escape, shown, unescape
-from raftline.wire.strictjson import DEPTH_MAX, Json, checked, read_json, spell_json
+from ..common.errors import PUBLIC, RaftlineError
+from ..raft.log import SafetyError
+from ..wire.operands import Limits
+from ..wire.protocol import error, escape, shown, unescape
+from ..wire.strictjson import DEPTH_MAX, Json, checked, read_json, spell_json
+from .store import Store
 
 REASON_MAX = 400  # characters of the reason when `apply` refuses
 _METHODS = ("apply", "snapshot", "restore")

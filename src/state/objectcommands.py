@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from typing import Final
 
-from raftline.state.commands import applies
-from raftline.state.objectkinds import EMPTY, OPERATIONS, ConditionFailed
-from raftline.state.store import Store
-from raftline.wire.objectcommands import Unfit, fits, operands_of
-from raftline.wire.operands import Limits
-from raftline.wire.protocol import ProtocolError, error, escape, shown, unescape
-from raftline.wire.strictjson import Json, NotJsonError, read_json, spell_json
+from ..wire.objectcommands import Unfit, fits, operands_of
+from ..wire.operands import Limits
+from ..wire.protocol import ProtocolError, error, escape, shown, unescape
+from ..wire.strictjson import Json, NotJsonError, read_json, spell_json
+from .commands import applies
+from .objectkinds import EMPTY, OPERATIONS, ConditionFailed
+from .store import Store
 
 WALK: Final = 16  # to read an object costs as much as this many operations on an open one
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-from raftline.wire.strictjson import Json
+from ..wire.strictjson import Json
 
 
 class ConditionFailed(Exception):

@@ -18,11 +18,11 @@ from itertools import islice
 from operator import itemgetter
 from typing import NamedTuple
 
-from raftline.raft.levels import BOUNDED
-from raftline.state.pairs import StillPairs
-from raftline.wire.keyfacts import value_of
-from raftline.wire.operands import show_operands
-from raftline.wire.protocol import ProtocolError, real
+from ..raft.levels import BOUNDED
+from ..wire.keyfacts import value_of
+from ..wire.operands import show_operands
+from ..wire.protocol import ProtocolError, real
+from .pairs import StillPairs
 
 PAGE_KEYS = 1000
 STEP_KEYS = 2000  # keys scanned between two pauses

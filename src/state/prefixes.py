@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Generic, TypeVar
 
-from raftline.wire.protocol import real
+from ..wire.protocol import real
 
 Group = TypeVar("Group")
 

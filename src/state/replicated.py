@@ -8,14 +8,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from raftline.raft import levels
-from raftline.raft.log import Entry
-from raftline.raft.membership import PREFIX, Membership, read
-from raftline.state.commands import execute, is_read, set_to
-from raftline.state.machines import Machines
-from raftline.state.sessions import Sessions, entry_numbers_of
-from raftline.state.store import Store
-from raftline.wire.leaseoperands import without_tag
+from ..raft import levels
+from ..raft.log import Entry
+from ..raft.membership import PREFIX, Membership, read
+from ..wire.leaseoperands import without_tag
+from .commands import execute, is_read, set_to
+from .machines import Machines
+from .sessions import Sessions, entry_numbers_of
+from .store import Store
 
 _NOT_OF_THE_STORE: Final = (PREFIX, levels.PREFIX, "machine ")
 

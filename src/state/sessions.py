@@ -26,18 +26,18 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import TypeVar
 from zlib import crc32
 
-from raftline.raft.levels import BOUNDED
-from raftline.raft.log import Entry
-from raftline.wire.commands import COMMANDS, ReplyForm, row_of
-from raftline.wire.leaseoperands import without_lease
-from raftline.wire.limits import (
+from ..raft.levels import BOUNDED
+from ..raft.log import Entry
+from ..wire.commands import COMMANDS, ReplyForm, row_of
+from ..wire.leaseoperands import without_lease
+from ..wire.limits import (
     LONG_REPLIES_BYTES,
     REMEMBERED_REQUESTS,
     SESSIONS_MAX,
     SHORT_REPLIES_BYTES,
     SHORT_REPLY_BYTES,
 )
-from raftline.wire.protocol import DONE_ONCE, error, is_begun_name
+from ..wire.protocol import DONE_ONCE, error, is_begun_name
 
 WINDOW = 128
 LATEST = 7  # requests that each session keeps in any case; times SESSIONS_MAX it is in the bound

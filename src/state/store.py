@@ -22,9 +22,13 @@ from collections.abc import (
 )
 from typing import Final, TypeVar, overload
 
-from raftline.common.wakeup import Breathe, no_pause
-from raftline.raft.log import Entry
-from raftline.state.events import (
+from ..common.wakeup import Breathe, no_pause
+from ..raft.log import Entry
+from ..wire.keyfacts import KeyFacts, facts_of, lease_of, value_of, with_facts
+from ..wire.limits import APPLIED_CHARACTERS, APPLIED_EVENTS, LEASE_BYTES, PAIR_BYTES
+from ..wire.protocol import real
+from ..wire.rights import LeaseKeys
+from .events import (
     DELETE,
     EXPIRE,
     SET,
@@ -32,13 +36,9 @@ from raftline.state.events import (
     EventRun,
     TakenEvents,
 )
-from raftline.state.keyindex import KeyIndex
-from raftline.state.leases import Leases
-from raftline.state.pairs import Overlay
-from raftline.wire.keyfacts import KeyFacts, facts_of, lease_of, value_of, with_facts
-from raftline.wire.limits import APPLIED_CHARACTERS, APPLIED_EVENTS, LEASE_BYTES, PAIR_BYTES
-from raftline.wire.protocol import real
-from raftline.wire.rights import LeaseKeys
+from .keyindex import KeyIndex
+from .leases import Leases
+from .pairs import Overlay
 
 Pairs = MutableMapping[str, str]
 WIDE: Final = 4  # bytes of each character, if one of them is not ASCII: at the most

@@ -10,18 +10,18 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
-from raftline.raft.levels import BOUNDED
-from raftline.state.commands import applies, execute, whole_number
-from raftline.state.draft import Draft
-from raftline.state.objectcommands import OpenObjects
-from raftline.state.store import Store
-from raftline.wire.commands import ReplyForm, row_of, transaction_of
-from raftline.wire.leaseoperands import without_lease
-from raftline.wire.limits import ANSWER_BYTES, REWORK_BYTES
-from raftline.wire.objectcommands import Unfit
-from raftline.wire.operands import Limits
-from raftline.wire.protocol import ProtocolError, error, real, shown
-from raftline.wire.transactions import CLEAR, Condition
+from ..raft.levels import BOUNDED
+from ..wire.commands import ReplyForm, row_of, transaction_of
+from ..wire.leaseoperands import without_lease
+from ..wire.limits import ANSWER_BYTES, REWORK_BYTES
+from ..wire.objectcommands import Unfit
+from ..wire.operands import Limits
+from ..wire.protocol import ProtocolError, error, real, shown
+from ..wire.transactions import CLEAR, Condition
+from .commands import applies, execute, whole_number
+from .draft import Draft
+from .objectcommands import OpenObjects
+from .store import Store
 
 CHARACTERS_MAX = 2 << 20  # of all answers of the operations, below level 3
 # Without its lease a key would stay after its holder died.

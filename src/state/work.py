@@ -9,10 +9,10 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
-from raftline.raft.log import Entry
-from raftline.state.leases import EXPIRED
-from raftline.state.store import LONG_KEYS, Store
-from raftline.wire.commands import COMMANDS, Work
+from ..raft.log import Entry
+from ..wire.commands import COMMANDS, Work
+from .leases import EXPIRED
+from .store import LONG_KEYS, Store
 
 # What some 20 ms are enough for. The slowest on values is `append` to bytes that are all escaped.
 LONG_CHARACTERS: Final = 64 << 10

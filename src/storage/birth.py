@@ -15,15 +15,15 @@ from collections.abc import Iterator
 from functools import partial
 from typing import BinaryIO
 
-from raftline.raft.log import Log
-from raftline.raft.membership import Membership
-from raftline.storage.disk import FilesRefused
-from raftline.storage.folder import Folder, copied, opened
-from raftline.storage.hardstate import HardStateFile, LogState, Mark, Promise
-from raftline.storage.lines import BOM, LINE_BYTES_MAX, looks_like_base, read_entry
-from raftline.storage.logfile import whole_file
-from raftline.wire.operands import Limits
-from raftline.wire.protocol import escape
+from ..raft.log import Log
+from ..raft.membership import Membership
+from ..wire.operands import Limits
+from ..wire.protocol import escape
+from .disk import FilesRefused
+from .folder import Folder, copied, opened
+from .hardstate import HardStateFile, LogState, Mark, Promise
+from .lines import BOM, LINE_BYTES_MAX, looks_like_base, read_entry
+from .logfile import whole_file
 
 _COMMAND = re.compile(r"(?:get|delete) ([^ ]+)|set ([^ ]+) (.*)")
 

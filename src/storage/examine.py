@@ -5,15 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import Enum
 
-from raftline.raft.levels import is_foreign
-from raftline.raft.membership import Configurations
-from raftline.storage.birth import is_hand_written, trace
-from raftline.storage.disk import CorruptLog, DamagedStorage, FilesRefused
-from raftline.storage.folder import Folder
-from raftline.storage.hardstate import HardStateFile, LogState, Mark, Promise
-from raftline.storage.logreader import LogRead, LogReader
-from raftline.storage.snapshotfile import SnapshotFile
-from raftline.storage.snapshotlines import HEAD, LoadedSnapshot
+from ..raft.levels import is_foreign
+from ..raft.membership import Configurations
+from .birth import is_hand_written, trace
+from .disk import CorruptLog, DamagedStorage, FilesRefused
+from .folder import Folder
+from .hardstate import HardStateFile, LogState, Mark, Promise
+from .logreader import LogRead, LogReader
+from .snapshotfile import SnapshotFile
+from .snapshotlines import HEAD, LoadedSnapshot
 
 _CATCHES_UP = "the node catches up from the others, without a vote until it has"
 _ALONE = "; where it is the only member: raftline recover"

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator
 from functools import partial
 from typing import BinaryIO
 
-from raftline.storage.disk import (
+from .disk import (
     MORE_DESCRIPTORS,
     NO_DESCRIPTOR,
     NOT_ALLOWED,
@@ -27,7 +27,7 @@ from raftline.storage.disk import (
     sync_bytes,
     write_all,
 )
-from raftline.storage.lostfiles import Found
+from .lostfiles import Found
 
 _READ_BUFFER_BYTES = 1 << 18
 _COPY_BYTES = 1 << 18

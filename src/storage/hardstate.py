@@ -31,12 +31,12 @@ from enum import Enum
 from typing import NamedTuple
 from zlib import crc32
 
-from raftline.common.level import LEVEL
-from raftline.raft.levels import CLUSTER, FIRST
-from raftline.raft.spelling import NUMBER, NUMBER_MAX
-from raftline.storage.disk import DamagedStorage, FilesRefused, LevelRefused
-from raftline.storage.folder import Folder, opened
-from raftline.storage.lostfiles import FileState, Identity, compare
+from ..common.level import LEVEL
+from ..raft.levels import CLUSTER, FIRST
+from ..raft.spelling import NUMBER, NUMBER_MAX
+from .disk import DamagedStorage, FilesRefused, LevelRefused
+from .folder import Folder, opened
+from .lostfiles import FileState, Identity, compare
 
 _FILE_BYTES_MAX = 512
 _PROMISE = re.compile(

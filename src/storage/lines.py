@@ -24,12 +24,12 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
-from raftline.common.level import LEVEL
-from raftline.raft.levels import CLUSTER, FIRST
-from raftline.raft.log import Entry
-from raftline.raft.membership import PREFIX, Membership, all_vote, is_dialled, read
-from raftline.raft.spelling import NAME, NUMBER, NUMBER_MAX
-from raftline.storage.disk import LevelRefused
+from ..common.level import LEVEL
+from ..raft.levels import CLUSTER, FIRST
+from ..raft.log import Entry
+from ..raft.membership import PREFIX, Membership, all_vote, is_dialled, read
+from ..raft.spelling import NAME, NUMBER, NUMBER_MAX
+from .disk import LevelRefused
 
 LINE_BYTES_MAX = 1 << 28  # a longer "line" is a hole in the file, without line ends
 

@@ -14,18 +14,18 @@ from operator import itemgetter
 from typing import Final
 from zlib import crc32
 
-from raftline.raft.effects import Effects
-from raftline.raft.levels import FIRST
-from raftline.raft.log import Entry, Log, SafetyError, Snapshot, TermRuns, is_run
-from raftline.raft.membership import Membership
-from raftline.raft.spelling import VERY_LONG, is_printable
-from raftline.storage.disk import AppendFile, DiskFailed
-from raftline.storage.folder import Folder
-from raftline.storage.hardstate import HardStateFile, Mark
-from raftline.storage.lines import base_line, cut_line, entry_lines, is_storable, note_line
-from raftline.storage.lostfiles import Identity
-from raftline.storage.snapshotfile import SnapshotFile
-from raftline.storage.snapshotlines import LoadedSnapshot
+from ..raft.effects import Effects
+from ..raft.levels import FIRST
+from ..raft.log import Entry, Log, SafetyError, Snapshot, TermRuns, is_run
+from ..raft.membership import Membership
+from ..raft.spelling import VERY_LONG, is_printable
+from .disk import AppendFile, DiskFailed
+from .folder import Folder
+from .hardstate import HardStateFile, Mark
+from .lines import base_line, cut_line, entry_lines, is_storable, note_line
+from .lostfiles import Identity
+from .snapshotfile import SnapshotFile
+from .snapshotlines import LoadedSnapshot
 
 _LONG_BYTES = 64 << 10  # to copy so much takes longer than another write
 _COMMAND: Final = itemgetter(2)  # of an entry

@@ -17,13 +17,13 @@ from itertools import chain
 from typing import BinaryIO
 from zlib import crc32
 
-from raftline.raft.levels import FIRST, Levels
-from raftline.raft.log import Log
-from raftline.raft.membership import Membership
-from raftline.storage.disk import CorruptLog, LevelRefused
-from raftline.storage.folder import CATCH_UP, Folder, opened
-from raftline.storage.hardstate import Mark
-from raftline.storage.lines import (
+from ..raft.levels import FIRST, Levels
+from ..raft.log import Log
+from ..raft.membership import Membership
+from .disk import CorruptLog, LevelRefused
+from .folder import CATCH_UP, Folder, opened
+from .hardstate import Mark
+from .lines import (
     CUT_PREFIX,
     LINE_BYTES_MAX,
     NOT_UTF_8,

@@ -9,26 +9,26 @@ from __future__ import annotations
 from dataclasses import dataclass
 from zlib import crc32
 
-from raftline.common.level import LEVEL
-from raftline.raft.effects import HardState
-from raftline.raft.levels import FIRST
-from raftline.raft.log import Log, Snapshot
-from raftline.raft.membership import Membership
-from raftline.storage import birth
-from raftline.storage.disk import (
+from ..common.level import LEVEL
+from ..raft.effects import HardState
+from ..raft.levels import FIRST
+from ..raft.log import Log, Snapshot
+from ..raft.membership import Membership
+from . import birth
+from .disk import (
     DamagedFiles,
     DamagedStorage,
     DiskFailed,
     FilesRefused,
     LevelRefused,
 )
-from raftline.storage.folder import CATCH_UP, Folder, copied
-from raftline.storage.hardstate import HardStateFile, LogState, Mark, Promise
-from raftline.storage.lines import base_line
-from raftline.storage.logfile import LogFile, beside, whole_file
-from raftline.storage.logreader import LogRead, LogReader
-from raftline.storage.snapshotfile import SnapshotFile
-from raftline.storage.snapshotlines import LoadedSnapshot
+from .folder import CATCH_UP, Folder, copied
+from .hardstate import HardStateFile, LogState, Mark, Promise
+from .lines import base_line
+from .logfile import LogFile, beside, whole_file
+from .logreader import LogRead, LogReader
+from .snapshotfile import SnapshotFile
+from .snapshotlines import LoadedSnapshot
 
 
 @dataclass

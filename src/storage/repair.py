@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from raftline.storage.examine import Cure, Examination, Findings, Problem
-from raftline.storage.folder import Folder, copied
-from raftline.storage.hardstate import HardStateFile, LogState, Mark, Promise
+from .examine import Cure, Examination, Findings, Problem
+from .folder import Folder, copied
+from .hardstate import HardStateFile, LogState, Mark, Promise
 
 
 def repair(folder: Folder, found: Findings) -> list[str]:

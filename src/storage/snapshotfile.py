@@ -9,16 +9,16 @@ from __future__ import annotations
 from collections.abc import Generator
 from typing import BinaryIO
 
-from raftline.common.wakeup import Breathe, no_pause
-from raftline.raft.effects import Chunk
-from raftline.raft.levels import FIRST
-from raftline.raft.log import Snapshot
-from raftline.raft.membership import all_vote
-from raftline.storage.disk import AppendFile, DamagedFiles, LevelRefused
-from raftline.storage.folder import CATCH_UP, Folder, opened
-from raftline.storage.lines import LINE_BYTES_MAX
-from raftline.storage.lostfiles import FileState, Identity, compare
-from raftline.storage.snapshotlines import (
+from ..common.wakeup import Breathe, no_pause
+from ..raft.effects import Chunk
+from ..raft.levels import FIRST
+from ..raft.log import Snapshot
+from ..raft.membership import all_vote
+from .disk import AppendFile, DamagedFiles, LevelRefused
+from .folder import CATCH_UP, Folder, opened
+from .lines import LINE_BYTES_MAX
+from .lostfiles import FileState, Identity, compare
+from .snapshotlines import (
     HEAD,
     LoadedSnapshot,
     MachineState,

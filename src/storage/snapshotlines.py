@@ -37,19 +37,19 @@ from itertools import islice
 from typing import BinaryIO
 from zlib import crc32
 
-from raftline.common.wakeup import Breathe
-from raftline.raft.levels import FIRST
-from raftline.raft.log import Snapshot
-from raftline.raft.membership import Membership
-from raftline.raft.spelling import NUMBER, NUMBER_MAX
-from raftline.storage.lines import (
+from ..common.wakeup import Breathe
+from ..raft.levels import FIRST
+from ..raft.log import Snapshot
+from ..raft.membership import Membership
+from ..raft.spelling import NUMBER, NUMBER_MAX
+from ..wire.keyfacts import read_key_line, spell_key_line
+from .lines import (
     LINE_BYTES_MAX,
     read_members,
     spell_level,
     spell_members,
     split_level,
 )
-from raftline.wire.keyfacts import read_key_line, spell_key_line
 
 NOTE_LINES = 1000
 STEP_LINES = 250  # written or read at a time: less than a millisecond of work

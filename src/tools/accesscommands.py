@@ -5,11 +5,11 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from raftline.common.arguments import as_number, as_path
-from raftline.common.config import ConfigError
+from ..common.arguments import as_number, as_path
+from ..common.config import ConfigError
 
 if TYPE_CHECKING:
-    from raftline.common.arguments import Commands
+    from ..common.arguments import Commands
 
 
 def add_commands(commands: Commands) -> None:
@@ -61,7 +61,7 @@ def _add_certs(commands: Commands) -> None:
 
 
 def _certs(options: argparse.Namespace) -> int:
-    from raftline.tools import certs
+    from . import certs
 
     if options.renew and (options.node or options.client):
         raise ConfigError("--renew takes the certificates that DIR has; leave --node, --client out")
@@ -76,7 +76,7 @@ def _certs(options: argparse.Namespace) -> int:
 
 
 def _secret(options: argparse.Namespace) -> int:
-    from raftline.access.secret import make_secret
+    from ..access.secret import make_secret
 
     make_secret(options.file)
     return 0

@@ -12,24 +12,24 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from raftline.client import Explain, ReplyPrinter, add_forms, answer_one, command_of
-from raftline.clients.connection import ClientError, say_waiting
-from raftline.clients.conversation import Client
-from raftline.clients.options import ClientAccess, access_of, add_asking_options
-from raftline.clients.pool import PARTS, TIMEOUT_S
-from raftline.clients.search import error_of
-from raftline.clients.streams import run_client
-from raftline.clients.where import named_nodes
-from raftline.common.address import Address
-from raftline.common.arguments import Parser, as_number
-from raftline.common.config import ConfigError, complaint
-from raftline.tools.verbs import LISTINGS, REQUESTS
-from raftline.wire.commands import COMMANDS, Command, read_request
-from raftline.wire.limits import VALUE_BYTES
-from raftline.wire.operands import KEY, KEY_VALUE, NO_LIMITS, PAGE, PREFIX, WATCHED
-from raftline.wire.protocol import ProtocolError, error, escape, real
-from raftline.wire.refusals import refusal_in
-from raftline.wire.replies import Reply, RequestOutcome, outcome_to, value_in
+from ..client import Explain, ReplyPrinter, add_forms, answer_one, command_of
+from ..clients.connection import ClientError, say_waiting
+from ..clients.conversation import Client
+from ..clients.options import ClientAccess, access_of, add_asking_options
+from ..clients.pool import PARTS, TIMEOUT_S
+from ..clients.search import error_of
+from ..clients.streams import run_client
+from ..clients.where import named_nodes
+from ..common.address import Address
+from ..common.arguments import Parser, as_number
+from ..common.config import ConfigError, complaint
+from ..wire.commands import COMMANDS, Command, read_request
+from ..wire.limits import VALUE_BYTES
+from ..wire.operands import KEY, KEY_VALUE, NO_LIMITS, PAGE, PREFIX, WATCHED
+from ..wire.protocol import ProtocolError, error, escape, real
+from ..wire.refusals import refusal_in
+from ..wire.replies import Reply, RequestOutcome, outcome_to, value_in
+from .verbs import LISTINGS, REQUESTS
 
 STDIN = "-"
 _NUMBER = re.compile(r"-[0-9.]+")  # a word that is no option, though it begins with a dash
@@ -52,7 +52,7 @@ def main(verb: str, arguments: Sequence[str]) -> int:
     options = reader.parse_args(typed.options)
     command = _command(reader, options, verb, typed)
     if verb == "lease" and options.keep:
-        from raftline.tools.keep import keep  # the client for programs, which takes a while to load
+        from .keep import keep  # the client for programs, which takes a while to load
 
         return keep(int(command.split()[1]), options)
     nodes = named_nodes(options.at, options.dir)
@@ -82,7 +82,7 @@ def main(verb: str, arguments: Sequence[str]) -> int:
 
 def _explaining(nodes: Mapping[str, Address], access: ClientAccess) -> Explain:
     def explain(failure: ClientError) -> ClientError:
-        from raftline.tools.statusreport import explained  # only a failure needs it
+        from .statusreport import explained  # only a failure needs it
 
         return explained(failure, nodes, access)
 
@@ -93,11 +93,11 @@ def _converse(
     client: Client, command: str, verb: str, options: argparse.Namespace, printer: ReplyPrinter
 ) -> int:
     if verb == "watch" and options.program is not None:
-        from raftline.tools.events import run_at_each
+        from .events import run_at_each
 
         return run_at_each(client, command, options.program)
     if verb in ("show", *LISTINGS):
-        from raftline.tools.listing import Wanted, show
+        from .listing import Wanted, show
 
         form = next(
             (each for each in LISTINGS if verb == each or getattr(options, each, False)), ""

@@ -15,40 +15,40 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from zlib import crc32
 
-from raftline.clients.connection import ClientError, Refused
-from raftline.clients.conversation import Client
-from raftline.clients.options import ClientAccess
-from raftline.common import config
-from raftline.common.address import Address, is_loopback, split
-from raftline.common.arguments import typed
-from raftline.common.config import ConfigError, Configuration, check_name
-from raftline.common.level import new_cluster
-from raftline.common.wakeup import no_pause
-from raftline.logmanager import LogManager
-from raftline.raft.levels import IDENTIFIED
-from raftline.raft.log import Log
-from raftline.raft.membership import Membership, all_vote
-from raftline.state.leases import own_seconds, read_granted
-from raftline.state.machines import UnknownMachine
-from raftline.state.sessions import Sessions, next_era
-from raftline.storage.birth import spell_trace, trace
-from raftline.storage.disk import FilesRefused, LevelRefused, StorageError
-from raftline.storage.examine import Cure, Examination
-from raftline.storage.folder import Folder, new_folder
-from raftline.storage.hardstate import HardStateFile, LogState, Mark, Promise
-from raftline.storage.logfile import whole_file
-from raftline.storage.logreader import LogRead
-from raftline.storage.snapshotlines import (
+from ..clients.connection import ClientError, Refused
+from ..clients.conversation import Client
+from ..clients.options import ClientAccess
+from ..common import config
+from ..common.address import Address, is_loopback, split
+from ..common.arguments import typed
+from ..common.config import ConfigError, Configuration, check_name
+from ..common.level import new_cluster
+from ..common.wakeup import no_pause
+from ..logmanager import LogManager
+from ..raft.levels import IDENTIFIED
+from ..raft.log import Log
+from ..raft.membership import Membership, all_vote
+from ..state.leases import own_seconds, read_granted
+from ..state.machines import UnknownMachine
+from ..state.sessions import Sessions, next_era
+from ..storage.birth import spell_trace, trace
+from ..storage.disk import FilesRefused, LevelRefused, StorageError
+from ..storage.examine import Cure, Examination
+from ..storage.folder import Folder, new_folder
+from ..storage.hardstate import HardStateFile, LogState, Mark, Promise
+from ..storage.logfile import whole_file
+from ..storage.logreader import LogRead
+from ..storage.snapshotlines import (
     LoadedSnapshot,
     MachineState,
     SnapshotReader,
     spell_snapshot,
 )
-from raftline.tools import status
-from raftline.tools.fsck import WatchedFolder, tell_failure, tell_unwritten
-from raftline.tools.progress import Bar
-from raftline.tools.statusreport import explained
-from raftline.wire.protocol import error
+from ..wire.protocol import error
+from . import status
+from .fsck import WatchedFolder, tell_failure, tell_unwritten
+from .progress import Bar
+from .statusreport import explained
 
 _N = "([0-9]{1,19})"
 BEGUN = re.compile(rf"BACKUP response: {_N}-{_N} of {_N} bytes crc32 ([0-9a-f]{{8}})")

@@ -12,11 +12,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from raftline.access.expiry import WARN_DAYS, ends_of, warning
-from raftline.access.secret import write_new
-from raftline.access.tls import MEMBER
-from raftline.common.address import HOST
-from raftline.common.config import ConfigError, check_name, complaint
+from ..access.expiry import WARN_DAYS, ends_of, warning
+from ..access.secret import write_new
+from ..access.tls import MEMBER
+from ..common.address import HOST
+from ..common.config import ConfigError, check_name, complaint
 
 if TYPE_CHECKING:
     from cryptography import x509

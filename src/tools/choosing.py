@@ -10,17 +10,17 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from raftline.clients.options import ClientAccess
-from raftline.common import config
-from raftline.common.address import PORT_MAX, Address, is_loopback
-from raftline.common.config import NAME, ConfigError, Configuration
-from raftline.node import joining
-from raftline.raft.membership import Configurations, Membership
-from raftline.storage.disk import StorageError
-from raftline.storage.folder import Folder
-from raftline.storage.hardstate import Mark
-from raftline.storage.logreader import LogReader
-from raftline.tools import status
+from ..clients.options import ClientAccess
+from ..common import config
+from ..common.address import PORT_MAX, Address, is_loopback
+from ..common.config import NAME, ConfigError, Configuration
+from ..node import joining
+from ..raft.membership import Configurations, Membership
+from ..storage.disk import StorageError
+from ..storage.folder import Folder
+from ..storage.hardstate import Mark
+from ..storage.logreader import LogReader
+from . import status
 
 DEFAULT_NODES = 3
 DEFAULT_BASE_PORT = 10000

@@ -16,14 +16,14 @@ import threading
 import time
 from collections.abc import Sequence
 
-from raftline.clients.options import ClientAccess
-from raftline.common.address import Address
-from raftline.common.arguments import typed
-from raftline.common.config import ConfigError, Configuration, Pace
-from raftline.common.signals import threads_without_signals
-from raftline.tools import status
-from raftline.tools.processes import ServerProcess, end_all
-from raftline.tools.relay import Relay
+from ..clients.options import ClientAccess
+from ..common.address import Address
+from ..common.arguments import typed
+from ..common.config import ConfigError, Configuration, Pace
+from ..common.signals import threads_without_signals
+from . import status
+from .processes import ServerProcess, end_all
+from .relay import Relay
 
 STOP_SECONDS_MAX = 5.0
 ASK_SECONDS_MAX = 1.0

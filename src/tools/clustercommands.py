@@ -6,15 +6,15 @@ import argparse
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from raftline.clients.options import access_of, add_asking_options, word_first
-from raftline.clients.where import named_nodes
-from raftline.common import config
-from raftline.common.arguments import as_number, as_port, as_seconds
-from raftline.tools import course
-from raftline.wire.commands import COMMANDS
+from ..clients.options import access_of, add_asking_options, word_first
+from ..clients.where import named_nodes
+from ..common import config
+from ..common.arguments import as_number, as_port, as_seconds
+from ..wire.commands import COMMANDS
+from . import course
 
 if TYPE_CHECKING:
-    from raftline.common.arguments import Commands, Parser
+    from ..common.arguments import Commands, Parser
 
 NODES_MAX = 99
 UP_OPTIONS = {
@@ -169,8 +169,8 @@ def _add_check(commands: Commands) -> None:
 
 
 def _perf(options: argparse.Namespace) -> int:
-    from raftline.kv.asker import AioAsker
-    from raftline.tools import perf
+    from ..kv.asker import AioAsker
+    from . import perf
 
     if not options.prefix:
         raise config.ConfigError("--prefix: is empty, and would be all keys; name another one")
@@ -181,7 +181,7 @@ def _perf(options: argparse.Namespace) -> int:
 
 
 def _members(options: argparse.Namespace) -> int:
-    from raftline.tools import members
+    from . import members
 
     verb, *names = options.words
     words = [verb, *(getattr(options, name) for name in names)]
@@ -190,7 +190,7 @@ def _members(options: argparse.Namespace) -> int:
 
 
 def _up(options: argparse.Namespace) -> int:
-    from raftline.tools import choosing, up
+    from . import choosing, up
 
     configuration = choosing.choose(options.dir, options.count, options.base_port)
     all_options = {**UP_OPTIONS, **course.up_options()}
@@ -213,14 +213,14 @@ def _words_of(option: str, options: argparse.Namespace) -> list[str]:
 
 
 def _status(options: argparse.Namespace) -> int:
-    from raftline.tools import statusreport
+    from . import statusreport
 
     nodes, access = named_nodes(options.at, options.dir), access_of(options)
     return statusreport.report(nodes, access, options.timeout, options.json, options.watch)
 
 
 def _transfer(options: argparse.Namespace) -> int:
-    from raftline.tools import members
+    from . import members
 
     nodes, access = named_nodes(options.at, options.dir), access_of(options)
     return members.transfer(nodes, access, options.to, options.timeout)

@@ -13,21 +13,21 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, NamedTuple
 
-from raftline.clients.connection import ClientError
-from raftline.clients.conversation import Client
-from raftline.clients.options import (
+from ..clients.connection import ClientError
+from ..clients.conversation import Client
+from ..clients.options import (
     ASKING_WITH_VALUE,
     access_of,
     add_asking_options,
     word_first,
 )
-from raftline.clients.where import named_nodes
-from raftline.common.arguments import Parser
-from raftline.common.config import ConfigError
-from raftline.tools import ask, status
-from raftline.tools.verbs import LISTED, REQUESTS
-from raftline.wire.protocol import escape
-from raftline.wire.replies import pairs_of
+from ..clients.where import named_nodes
+from ..common.arguments import Parser
+from ..common.config import ConfigError
+from ..wire.protocol import escape
+from ..wire.replies import pairs_of
+from . import ask, status
+from .verbs import LISTED, REQUESTS
 
 EXIT_FILES, EXIT_FOLDERS = 10, 11
 ASKING_S = 1.0

@@ -13,8 +13,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 
-from raftline.common.arguments import Parser
-from raftline.common.config import ConfigError, Configuration
+from ..common.arguments import Parser
+from ..common.config import ConfigError, Configuration
 
 COMMANDS = {
     "simulate": "a cluster under load and faults, and a report: raftline simulate METRICS",

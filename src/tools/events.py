@@ -6,12 +6,12 @@ import os
 import tempfile
 from typing import Final
 
-from raftline.clients.connection import say_waiting
-from raftline.clients.conversation import Client
-from raftline.kv.events import Event
-from raftline.kv.watch_output import begin
-from raftline.tools.guarded import ExitResult, Interrupted, Signals, run
-from raftline.wire.protocol import escape
+from ..clients.connection import say_waiting
+from ..clients.conversation import Client
+from ..kv.events import Event
+from ..kv.watch_output import begin
+from ..wire.protocol import escape
+from .guarded import ExitResult, Interrupted, Signals, run
 
 # Variables of the environment of COMMAND. The value is its standard input, as it may hold any byte.
 KEY: Final = "RAFTLINE_KEY"

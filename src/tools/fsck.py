@@ -9,19 +9,19 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from raftline.common import config
-from raftline.common.config import ConfigError
-from raftline.storage.disk import (
+from ..common import config
+from ..common.config import ConfigError
+from ..storage.disk import (
     EXIT_DISK,
     DiskFailed,
     FilesRefused,
     StorageError,
     exit_status_of,
 )
-from raftline.storage.examine import Cure, Examination, Findings, Problem, nodes_in
-from raftline.storage.folder import Folder
-from raftline.storage.repair import repair
-from raftline.tools.progress import Bar
+from ..storage.examine import Cure, Examination, Findings, Problem, nodes_in
+from ..storage.folder import Folder
+from ..storage.repair import repair
+from .progress import Bar
 
 EXIT_CLEAN = 0
 EXIT_PROBLEMS = 1

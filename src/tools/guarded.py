@@ -15,7 +15,7 @@ from queue import Empty, SimpleQueue
 from types import FrameType
 from typing import Any, NamedTuple
 
-from raftline.common.signals import WAIT_S_MAX, killed_with_this
+from ..common.signals import WAIT_S_MAX, killed_with_this
 
 TOKEN = "RAFTLINE_TOKEN"  # environment variable with the fencing token
 EXIT_CANNOT_RUN, EXIT_NOT_FOUND = 126, 127  # as a shell reports them

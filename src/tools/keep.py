@@ -6,15 +6,15 @@ import argparse
 import json
 import sys
 
-from raftline.clients.connection import ClientError
-from raftline.clients.options import ClientAccess, clients_of
-from raftline.clients.streams import say
-from raftline.clients.where import by_address
-from raftline.kv.codec import TEXT
-from raftline.kv.errors import LeaseLost
-from raftline.kv.store import KV
-from raftline.tools.guarded import Interrupted, Signals
-from raftline.wire.protocol import error
+from ..clients.connection import ClientError
+from ..clients.options import ClientAccess, clients_of
+from ..clients.streams import say
+from ..clients.where import by_address
+from ..kv.codec import TEXT
+from ..kv.errors import LeaseLost
+from ..kv.store import KV
+from ..wire.protocol import error
+from .guarded import Interrupted, Signals
 
 EXIT_LOST = 124  # as `raftline lock` has it
 
@@ -36,7 +36,7 @@ def keep(seconds: int, options: argparse.Namespace) -> int:
     except LeaseLost as loss:
         return _failure(str(loss), EXIT_LOST, options)
     except ClientError as problem:
-        from raftline.tools.statusreport import explained  # only a failure needs it
+        from .statusreport import explained  # only a failure needs it
 
         nodes = by_address(clients.addresses.known)
         access = ClientAccess(clients.credentials, clients.tls)

@@ -7,15 +7,15 @@ import sys
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from raftline.client import ReplyPrinter
-from raftline.clients.connection import ClientError
-from raftline.clients.conversation import Client
-from raftline.clients.streams import say
-from raftline.wire.commands import read_request
-from raftline.wire.operands import NO_LIMITS
-from raftline.wire.protocol import error, escape
-from raftline.wire.refusals import for_people
-from raftline.wire.replies import (
+from ..client import ReplyPrinter
+from ..clients.connection import ClientError
+from ..clients.conversation import Client
+from ..clients.streams import say
+from ..wire.commands import read_request
+from ..wire.operands import NO_LIMITS
+from ..wire.protocol import error, escape
+from ..wire.refusals import for_people
+from ..wire.replies import (
     Reply,
     RequestOutcome,
     base64_of,

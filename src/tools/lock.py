@@ -12,19 +12,19 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 
-from raftline.clients.connection import ClientError, Refused, say_waiting
-from raftline.clients.options import ClientAccess, add_asking_options, clients_of
-from raftline.clients.pool import TIMEOUT_S
-from raftline.clients.where import by_address
-from raftline.common.arguments import Parser, as_number, as_seconds
-from raftline.kv.codec import TEXT
-from raftline.kv.contest import SLOTS_MAX
-from raftline.kv.errors import LeaseLost
-from raftline.kv.lock import Claim
-from raftline.kv.store import KV
-from raftline.tools.guarded import CannotRun, ExitResult, Interrupted, Signals, run
-from raftline.wire.leaseoperands import SECONDS_MAX
-from raftline.wire.protocol import error
+from ..clients.connection import ClientError, Refused, say_waiting
+from ..clients.options import ClientAccess, add_asking_options, clients_of
+from ..clients.pool import TIMEOUT_S
+from ..clients.where import by_address
+from ..common.arguments import Parser, as_number, as_seconds
+from ..kv.codec import TEXT
+from ..kv.contest import SLOTS_MAX
+from ..kv.errors import LeaseLost
+from ..kv.lock import Claim
+from ..kv.store import KV
+from ..wire.leaseoperands import SECONDS_MAX
+from ..wire.protocol import error
+from .guarded import CannotRun, ExitResult, Interrupted, Signals, run
 
 _DOES = {
     "lock": "Run COMMAND while this program holds the lock NAME.",
@@ -61,7 +61,7 @@ def main(verb: str, arguments: Sequence[str]) -> int:
             carry_out = _lock if verb == "lock" else _elect
             return carry_out(kv, options, command, signals, says)
     except ClientError as problem:
-        from raftline.tools.statusreport import explained  # only a failure needs it
+        from .statusreport import explained  # only a failure needs it
 
         nodes = by_address(clients.addresses.known)
         access = ClientAccess(clients.credentials, clients.tls)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterator, Mapping
 
-from raftline.common.arguments import Parser
-from raftline.common.version import VERSION
-from raftline.tools.verbs import GROUPS
+from ..common.arguments import Parser
+from ..common.version import VERSION
+from .verbs import GROUPS
 
 _FILES = """\
 .SH FILES

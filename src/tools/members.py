@@ -7,20 +7,20 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from raftline.clients.connection import ClientError, say_waiting
-from raftline.clients.conversation import Client
-from raftline.clients.options import ClientAccess
-from raftline.common.address import Address
-from raftline.common.config import check_name
-from raftline.common.console import safe_line
-from raftline.node.handover import TAKEN_OVER
-from raftline.raft.change import advice
-from raftline.tools import status
-from raftline.tools.statusreport import explained, verdict
-from raftline.wire.membercommands import CHANGE_S, leaves_learner, read_change
-from raftline.wire.protocol import NO_LEADER, ProtocolError, error
-from raftline.wire.refusals import code_of, for_people
-from raftline.wire.replies import RequestOutcome, outcome_of
+from ..clients.connection import ClientError, say_waiting
+from ..clients.conversation import Client
+from ..clients.options import ClientAccess
+from ..common.address import Address
+from ..common.config import check_name
+from ..common.console import safe_line
+from ..node.handover import TAKEN_OVER
+from ..raft.change import advice
+from ..wire.membercommands import CHANGE_S, leaves_learner, read_change
+from ..wire.protocol import NO_LEADER, ProtocolError, error
+from ..wire.refusals import code_of, for_people
+from ..wire.replies import RequestOutcome, outcome_of
+from . import status
+from .statusreport import explained, verdict
 
 SEARCH_S = 20.0  # to find a leader, which may then need CHANGE_S
 MARK = "MEMBERS response: "

@@ -31,7 +31,7 @@ def show(name: str | None, folder: Path | None) -> int:
     Raises:
         ConfigError: there is no such page, a folder is given as well, or it can't be written.
     """
-    from raftline.common.config import ConfigError, complaint  # setup.py has no package yet
+    from ..common.config import ConfigError, complaint  # setup.py has no package yet
 
     found = pages()
     if folder is not None:
@@ -74,7 +74,7 @@ def _name(path: Path) -> str:
 
 
 def _page(name: str, found: Mapping[str, tuple[str, str]]) -> str:
-    from raftline.common.config import ConfigError
+    from ..common.config import ConfigError
 
     by_path = {path: text for path, text in found.values()}
     if name in found:

@@ -11,17 +11,17 @@ import time
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
-from raftline.clients.connection import ClientError
-from raftline.clients.options import ClientAccess
-from raftline.clients.streams import say
-from raftline.clients.where import by_address
-from raftline.common.config import ConfigError
-from raftline.common.quiet_exit import EXIT_INTERRUPTED
-from raftline.kv.aio_store import AioKV
-from raftline.kv.asker import AioAsker
-from raftline.kv.codec import TEXT
-from raftline.tools.statusreport import explained
-from raftline.wire.protocol import error
+from ..clients.connection import ClientError
+from ..clients.options import ClientAccess
+from ..clients.streams import say
+from ..clients.where import by_address
+from ..common.config import ConfigError
+from ..common.quiet_exit import EXIT_INTERRUPTED
+from ..kv.aio_store import AioKV
+from ..kv.asker import AioAsker
+from ..kv.codec import TEXT
+from ..wire.protocol import error
+from .statusreport import explained
 
 
 class Load(NamedTuple):

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import IO, Any, TypeVar
 
-from raftline.common.signals import tied
+from ..common.signals import tied
 
 DEADLINE_S = 30.0
 PIECE_BYTES = 4096  # of a line, where the output is bounded

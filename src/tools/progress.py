@@ -6,7 +6,7 @@ import sys
 import threading
 from collections.abc import Callable
 
-from raftline.common.console import draws
+from ..common.console import draws
 
 FIRST_AFTER_S = 1.0  # shorter work shows no bar
 AGAIN_S = 0.2

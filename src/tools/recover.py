@@ -6,20 +6,20 @@ import contextlib
 import sys
 from pathlib import Path
 
-from raftline.common import config
-from raftline.common.address import Address
-from raftline.common.arguments import typed
-from raftline.common.config import ConfigError, Configuration
-from raftline.common.level import new_cluster
-from raftline.logmanager import LogManager
-from raftline.raft.effects import Effects, HardState
-from raftline.raft.log import Entry
-from raftline.raft.membership import Configurations, Membership
-from raftline.state.sessions import next_era
-from raftline.storage.disk import FilesRefused, StorageError
-from raftline.storage.folder import Folder
-from raftline.storage.recovery import Recovered
-from raftline.tools.fsck import tell_failure
+from ..common import config
+from ..common.address import Address
+from ..common.arguments import typed
+from ..common.config import ConfigError, Configuration
+from ..common.level import new_cluster
+from ..logmanager import LogManager
+from ..raft.effects import Effects, HardState
+from ..raft.log import Entry
+from ..raft.membership import Configurations, Membership
+from ..state.sessions import next_era
+from ..storage.disk import FilesRefused, StorageError
+from ..storage.folder import Folder
+from ..storage.recovery import Recovered
+from .fsck import tell_failure
 
 
 def recover(folder: str | None, node: str, *, confirmed: bool) -> int:

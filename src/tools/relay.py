@@ -13,10 +13,10 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import IO
 
-from raftline.common.config import ConfigError
-from raftline.common.console import StreamWriter, safe_line
-from raftline.common.private_file import private
-from raftline.tools.colours import SIX, coloured, has_colours
+from ..common.config import ConfigError
+from ..common.console import StreamWriter, safe_line
+from ..common.private_file import private
+from .colours import SIX, coloured, has_colours
 
 LINE_BYTES_MAX = 4096
 FINISH_SECONDS_MAX = 1.0

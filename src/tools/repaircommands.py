@@ -6,12 +6,12 @@ import argparse
 import re
 from typing import TYPE_CHECKING
 
-from raftline.clients.options import access_of, add_asking_options
-from raftline.clients.where import named_nodes
-from raftline.common import config
+from ..clients.options import access_of, add_asking_options
+from ..clients.where import named_nodes
+from ..common import config
 
 if TYPE_CHECKING:
-    from raftline.common.arguments import Commands
+    from ..common.arguments import Commands
 
 
 def add_commands(commands: Commands) -> None:
@@ -101,19 +101,19 @@ def _add_replay(commands: Commands) -> None:
 
 
 def _fsck(options: argparse.Namespace) -> int:
-    from raftline.tools import fsck
+    from . import fsck
 
     return fsck.fsck(options.wanted, options.dir, repairs=options.repair, as_json=options.json)
 
 
 def _recover(options: argparse.Namespace) -> int:
-    from raftline.tools import recover
+    from . import recover
 
     return recover.recover(options.dir, options.node, confirmed=options.yes)
 
 
 def _backup(options: argparse.Namespace) -> int:
-    from raftline.tools import backup
+    from . import backup
 
     if options.check:
         return backup.check(options.file)
@@ -124,13 +124,13 @@ def _backup(options: argparse.Namespace) -> int:
 
 
 def _restore(options: argparse.Namespace) -> int:
-    from raftline.tools import backup
+    from . import backup
 
     return backup.restore(options.file, options.folder, options.members)
 
 
 def _replay(options: argparse.Namespace) -> int:
-    from raftline.tools import replay
+    from . import replay
 
     return replay.replay_file(options.file)
 
@@ -155,6 +155,6 @@ def _user(text: str) -> str:
 
 
 def _unit(options: argparse.Namespace) -> int:
-    from raftline.tools import unit
+    from . import unit
 
     return unit.show(options.user)

@@ -8,11 +8,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from raftline.common.arguments import build
-from raftline.common.console import safe_line
-from raftline.common.version import VERSION
-from raftline.raft.recording import HEADER
-from raftline.raft.replay import BadRecording, Difference, replay
+from ..common.arguments import build
+from ..common.console import safe_line
+from ..common.version import VERSION
+from ..raft.recording import HEADER
+from ..raft.replay import BadRecording, Difference, replay
 
 EXIT_SAME = 0
 EXIT_DIFFERS = 1

@@ -17,29 +17,29 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, NamedTuple
 
-from raftline.clients.connection import (
+from ..clients.connection import (
     ClientError,
     Deadline,
     LoginFailed,
     say_waiting,
     unreachable,
 )
-from raftline.clients.conversation import Client
-from raftline.clients.lines import ConnectionEnded, TooLong
-from raftline.clients.one_node import NodeShell, Talk, one_answer
-from raftline.clients.options import ClientAccess
-from raftline.clients.pool import PARTS
-from raftline.clients.search import error_of
-from raftline.clients.steps import carry_out
-from raftline.clients.tls import BAD_CERTIFICATE, NO_TLS, REFUSED_HERE, tls_trouble
-from raftline.clients.where import has_name
-from raftline.common.address import Address
-from raftline.common.config import NAME
-from raftline.common.console import safe_line
-from raftline.common.signals import threads_without_signals
-from raftline.common.timeofday import time_of_day
-from raftline.raft.levels import is_foreign
-from raftline.wire.refusals import RequestOutcome, refusal_in
+from ..clients.conversation import Client
+from ..clients.lines import ConnectionEnded, TooLong
+from ..clients.one_node import NodeShell, Talk, one_answer
+from ..clients.options import ClientAccess
+from ..clients.pool import PARTS
+from ..clients.search import error_of
+from ..clients.steps import carry_out
+from ..clients.tls import BAD_CERTIFICATE, NO_TLS, REFUSED_HERE, tls_trouble
+from ..clients.where import has_name
+from ..common.address import Address
+from ..common.config import NAME
+from ..common.console import safe_line
+from ..common.signals import threads_without_signals
+from ..common.timeofday import time_of_day
+from ..raft.levels import is_foreign
+from ..wire.refusals import RequestOutcome, refusal_in
 
 ANSWER_BYTES_MAX = 1 << 16
 LINE = b"status"

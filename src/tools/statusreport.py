@@ -12,8 +12,8 @@ import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, TextIO
 
-from raftline.access.expiry import AT_S_MAX, warning
-from raftline.clients.connection import (
+from ..access.expiry import AT_S_MAX, warning
+from ..clients.connection import (
     SAID_AFTER_S,
     ClientError,
     NoLeader,
@@ -21,13 +21,15 @@ from raftline.clients.connection import (
     Unreachable,
     say_waiting,
 )
-from raftline.clients.options import ClientAccess
-from raftline.common.address import Address
-from raftline.common.console import draws, safe_line
-from raftline.common.quiet_exit import EXIT_INTERRUPTED
-from raftline.raft.membership import majority
-from raftline.tools.colours import BOLD_GREEN, RED, coloured, has_colours
-from raftline.tools.status import (
+from ..clients.options import ClientAccess
+from ..common.address import Address
+from ..common.console import draws, safe_line
+from ..common.quiet_exit import EXIT_INTERRUPTED
+from ..raft.membership import majority
+from ..wire.protocol import NO_LEADER
+from ..wire.refusals import RequestOutcome, sentence_of
+from .colours import BOLD_GREEN, RED, coloured, has_colours
+from .status import (
     COUNTS,
     EXIT_NO_LEADER,
     EXIT_OK,
@@ -41,8 +43,6 @@ from raftline.tools.status import (
     leader_of,
     newest_members,
 )
-from raftline.wire.protocol import NO_LEADER
-from raftline.wire.refusals import RequestOutcome, sentence_of
 
 Answers = Mapping[str, Mapping[str, Any]]
 Words = tuple[str, str]  # for one node and for several

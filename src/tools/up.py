@@ -11,17 +11,17 @@ import time
 from collections.abc import Iterator, Sequence
 from types import FrameType
 
-from raftline.common import config
-from raftline.common.address import Address
-from raftline.common.config import Configuration, Pace
-from raftline.common.quiet_exit import EXIT_INTERRUPTED
-from raftline.common.signals import WAIT_S_MAX, threads_without_signals
-from raftline.tools import course, status
-from raftline.tools.choosing import check_local, described, local_members, write_down
-from raftline.tools.cluster import LocalCluster, NobodyReads, NotStarted
-from raftline.tools.relay import Relay
-from raftline.tools.statusreport import verdict
-from raftline.view import command
+from ..common import config
+from ..common.address import Address
+from ..common.config import Configuration, Pace
+from ..common.quiet_exit import EXIT_INTERRUPTED
+from ..common.signals import WAIT_S_MAX, threads_without_signals
+from ..view import command
+from . import course, status
+from .choosing import check_local, described, local_members, write_down
+from .cluster import LocalCluster, NobodyReads, NotStarted
+from .relay import Relay
+from .statusreport import verdict
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGHUP)
 LEADER_SECONDS_MAX = {"fast": 30.0, "class": 30.0, "human": 60.0}
@@ -153,7 +153,7 @@ def _tell_deaths(cluster: LocalCluster) -> None:
 
 
 def _run_client(address: Address, cluster: LocalCluster) -> int:
-    from raftline import client
+    from .. import client
 
     arguments = [str(address.port), "1", "--follow", "--host", address.host]
     for other in cluster.configuration.members.values():

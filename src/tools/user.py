@@ -11,8 +11,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from raftline.access.roles import ROLES, Identity
-from raftline.access.users import (
+from ..access.roles import ROLES, Identity
+from ..access.users import (
     ITERATIONS,
     User,
     Users,
@@ -23,14 +23,14 @@ from raftline.access.users import (
     read_users,
     write_users,
 )
-from raftline.clients.options import typed_password
-from raftline.common.arguments import as_number
-from raftline.common.config import ConfigError
-from raftline.wire.loginoperands import ITERATIONS_LEAST, ITERATIONS_MOST, why_no_password
-from raftline.wire.protocol import NAME, ProtocolError
+from ..clients.options import typed_password
+from ..common.arguments import as_number
+from ..common.config import ConfigError
+from ..wire.loginoperands import ITERATIONS_LEAST, ITERATIONS_MOST, why_no_password
+from ..wire.protocol import NAME, ProtocolError
 
 if TYPE_CHECKING:
-    from raftline.common.arguments import Commands
+    from ..common.arguments import Commands
 
 FILE_NAME = "raftline-users"
 _NO_VERIFIER = Verifier(0, b"", b"", b"")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Final
 
-from raftline.wire.commands import AT_THE_SHELL, COMMANDS
+from ..wire.commands import AT_THE_SHELL, COMMANDS
 
 LISTINGS: Final = {
     "keys": "the keys alone, one a line, or those that begin with PREFIX",

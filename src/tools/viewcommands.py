@@ -6,15 +6,15 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from raftline.clients.options import access_of, add_asking_options
-from raftline.clients.where import named_nodes
-from raftline.common.arguments import as_port, as_seconds
-from raftline.common.config import ConfigError
+from ..clients.options import access_of, add_asking_options
+from ..clients.where import named_nodes
+from ..common.arguments import as_port, as_seconds
+from ..common.config import ConfigError
 
 SAVED_S = 10.0
 
 if TYPE_CHECKING:
-    from raftline.common.arguments import Commands
+    from ..common.arguments import Commands
 
 
 def add_commands(commands: Commands) -> None:
@@ -40,8 +40,8 @@ def add_commands(commands: Commands) -> None:
 
 
 def _view(options: argparse.Namespace) -> int:
-    from raftline.tools.status import by_name
-    from raftline.view import command
+    from ..view import command
+    from .status import by_name
 
     if options.seconds is not None and options.save is None:
         raise ConfigError("--for is how long --save observes; add --save FILE.html")

@@ -7,18 +7,18 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from raftline.observe.answers import with_answers
-from raftline.observe.cluster import Cluster
-from raftline.observe.facts import Facts, Step, facts_of
-from raftline.observe.lines import abridged, explained, hello, json_of, start_of
-from raftline.raft.effects import Effects
-from raftline.raft.inputs import Input, Receive
-from raftline.raft.log import Entry
-from raftline.raft.messages import AppendEntries, Message
-from raftline.raft.node import RawNode
-from raftline.view.page import saved_page
-from raftline.view.picture import Event, Picture
-from raftline.wire.observing import ObserveAsked
+from ..observe.answers import with_answers
+from ..observe.cluster import Cluster
+from ..observe.facts import Facts, Step, facts_of
+from ..observe.lines import abridged, explained, hello, json_of, start_of
+from ..raft.effects import Effects
+from ..raft.inputs import Input, Receive
+from ..raft.log import Entry
+from ..raft.messages import AppendEntries, Message
+from ..raft.node import RawNode
+from ..wire.observing import ObserveAsked
+from .page import saved_page
+from .picture import Event, Picture
 
 STEP_S = 0.001  # from one step in virtual time to the next
 SECTIONS = re.compile(r"(?:thesis )?§[0-9.]*[0-9]|Figure [0-9]+")

@@ -10,15 +10,15 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from raftline.clients.options import ClientAccess
-from raftline.common.address import Address
-from raftline.common.config import ConfigError, complaint
-from raftline.common.private_file import private
-from raftline.view.nodes import CONNECT_S, Nodes
-from raftline.wire.refusals import RequestOutcome
+from ..clients.options import ClientAccess
+from ..common.address import Address
+from ..common.config import ConfigError, complaint
+from ..common.private_file import private
+from ..wire.refusals import RequestOutcome
+from .nodes import CONNECT_S, Nodes
 
 if TYPE_CHECKING:
-    from raftline.view.server import ProcessOrder
+    from .server import ProcessOrder
 
 HOST = "localhost"
 DEFAULT_PORT = 8765
@@ -56,9 +56,9 @@ def save(members: Mapping[str, Address], access: ClientAccess, path: Path, secon
     Raises:
         ConfigError: the file can't be written.
     """
-    from raftline.kv.line_protocol import ends_within
-    from raftline.view.feed import PageFeed
-    from raftline.view.page import saved_page
+    from ..kv.line_protocol import ends_within
+    from .feed import PageFeed
+    from .page import saved_page
 
     async def watch(feed: PageFeed) -> None:
         task = asyncio.create_task(feed.run())
@@ -106,8 +106,8 @@ async def _serve(
     say: Callable[[str], None],
     process: ProcessOrder | None = None,
 ) -> None:
-    from raftline.view.feed import PageFeed
-    from raftline.view.server import Site, listening
+    from .feed import PageFeed
+    from .server import Site, listening
 
     site = Site(PageFeed(nodes, say), process=process)
     try:

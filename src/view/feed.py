@@ -8,12 +8,12 @@ import json
 import time
 from collections.abc import Callable, Mapping
 
-from raftline.clients.one_node import HangUp, NextLine, Rest, Send, Talk
-from raftline.common.address import Address
-from raftline.common.console import safe_line
-from raftline.view.nodes import SPEAKER, Nodes, UserRefused
-from raftline.view.picture import Event, Picture
-from raftline.view.thinning import BATCH_MAX, remembered, thinned
+from ..clients.one_node import HangUp, NextLine, Rest, Send, Talk
+from ..common.address import Address
+from ..common.console import safe_line
+from .nodes import SPEAKER, Nodes, UserRefused
+from .picture import Event, Picture
+from .thinning import BATCH_MAX, remembered, thinned
 
 AGAIN_S = 0.5  # between two tries to reach a node
 AGAIN_REFUSED_S = 5.0  # it counts logins that fail

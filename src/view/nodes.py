@@ -9,14 +9,14 @@ import ssl
 from collections.abc import Mapping
 from typing import Any
 
-from raftline.clients.connection import ClientError, Deadline, LoginFailed
-from raftline.clients.lines import ConnectionEnded
-from raftline.clients.one_node import Connect, Talk, answer_to
-from raftline.clients.options import ClientAccess
-from raftline.clients.steps import carry_out_awaiting
-from raftline.common.address import Address
-from raftline.kv.line_protocol import ends_within
-from raftline.kv.line_stream import AioNodeShell
+from ..clients.connection import ClientError, Deadline, LoginFailed
+from ..clients.lines import ConnectionEnded
+from ..clients.one_node import Connect, Talk, answer_to
+from ..clients.options import ClientAccess
+from ..clients.steps import carry_out_awaiting
+from ..common.address import Address
+from ..kv.line_protocol import ends_within
+from ..kv.line_stream import AioNodeShell
 
 CONNECT_S = 10.0
 STATUS_S = 2.0

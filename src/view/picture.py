@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Iterator
 from typing import Any
 
-from raftline.view.clocks import Clocks
+from .clocks import Clocks
 
 LOST_AFTER_S = 2.0  # without an arrival; one that comes later is late
 SENT_MAX = 5000  # that wait for their other end, of each kind

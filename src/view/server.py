@@ -18,9 +18,9 @@ from typing import Any
 
 from aiohttp import web
 
-from raftline.view.feed import PageFeed
-from raftline.view.page import STATIC
-from raftline.wire.refusals import refusal_in
+from ..wire.refusals import refusal_in
+from .feed import PageFeed
+from .page import STATIC
 
 TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript"}
 POLICY = (

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from raftline.view.picture import Event
+from .picture import Event
 
 PULSES_KEPT = 1000  # of the heartbeats, for a page that is opened later
 BATCH_MAX = 100  # events in a batch; at 20 batches a second 2,000

@@ -14,13 +14,13 @@ from enum import Enum, auto
 from functools import lru_cache
 from typing import Final, NamedTuple
 
-from raftline.wire import leaseoperands as of_leases
-from raftline.wire import loginoperands as of_logins
-from raftline.wire import operands as take
-from raftline.wire import transactions
-from raftline.wire.operands import ALL_KEYS, NO_LIMITS, TRY, Limits, Operands, not_understood
-from raftline.wire.protocol import ProtocolError, shown
-from raftline.wire.rights import (
+from . import leaseoperands as of_leases
+from . import loginoperands as of_logins
+from . import operands as take
+from . import transactions
+from .operands import ALL_KEYS, NO_LIMITS, TRY, Limits, Operands, not_understood
+from .protocol import ProtocolError, shown
+from .rights import (
     ADMINISTERS,
     ADMINISTERS_ALL,
     OPEN,
@@ -37,7 +37,7 @@ from raftline.wire.rights import (
     WRITES_UNDER_LEASE,
     Right,
 )
-from raftline.wire.transactions import TransactionCommand
+from .transactions import TransactionCommand
 
 READ_MODES = ("index", "lease", "log", "local")
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-from raftline.raft.spelling import NUMBER, NUMBER_MAX
+from ..raft.spelling import NUMBER, NUMBER_MAX
 
 MARK = "\0"
 _LINE = re.compile(rf"({NUMBER})" r"(?:,([A-Za-z][A-Za-z0-9.-]{0,63}))?")

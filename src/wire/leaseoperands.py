@@ -10,9 +10,9 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from raftline.raft.spelling import NUMBER
-from raftline.wire.operands import KEY, KEY_BY, KEY_OLD_NEW, KEY_VALUE, Limits, Operands
-from raftline.wire.protocol import ProtocolError, shown
+from ..raft.spelling import NUMBER
+from .operands import KEY, KEY_BY, KEY_OLD_NEW, KEY_VALUE, Limits, Operands
+from .protocol import ProtocolError, shown
 
 SECONDS_MAX = 10_000_000  # 115 days
 LEASE = "lease-"

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import re
 
-from raftline.wire.limits import PASSWORD_CHARACTERS, SCRAM_CHARACTERS
-from raftline.wire.operands import Limits, Operands
-from raftline.wire.protocol import NAME, ProtocolError
+from .limits import PASSWORD_CHARACTERS, SCRAM_CHARACTERS
+from .operands import Limits, Operands
+from .protocol import NAME, ProtocolError
 
 ITERATIONS_LEAST, ITERATIONS_MOST = 4096, 10_000_000  # RFC 7677; more would take minutes
 _NOTHING = "Nothing was done."

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 
-from raftline.common.address import EVERYWHERE, HOST
-from raftline.common.config import NAME, ConfigError, port_number
-from raftline.raft.change import Change
-from raftline.raft.membership import Configurations
-from raftline.wire.commands import COMMANDS
-from raftline.wire.protocol import ProtocolError, error, outcome_unknown, shown
+from ..common.address import EVERYWHERE, HOST
+from ..common.config import NAME, ConfigError, port_number
+from ..raft.change import Change
+from ..raft.membership import Configurations
+from .commands import COMMANDS
+from .protocol import ProtocolError, error, outcome_unknown, shown
 
 _LEARNER = re.compile(r"[A-Z]+ response: \S+ is a learner without a vote, ")
 CHANGE_S = 600.0  # a new member may need long to catch up; the leader gives up earlier

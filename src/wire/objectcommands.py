@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from raftline.wire.protocol import shown
-from raftline.wire.strictjson import Json, NotJsonError, read_values
+from .protocol import shown
+from .strictjson import Json, NotJsonError, read_values
 
 OPERANDS = {
     "dict.put": "KEY VALUE",

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from raftline.wire.protocol import ProtocolError
+from .protocol import ProtocolError
 
 FORM = "observe [json] [all]"
 NOT_OBSERVING = "Sorry, this connection observes nothing. To begin: observe"

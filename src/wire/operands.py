@@ -7,13 +7,13 @@ from collections.abc import Callable, Sequence
 from functools import cache
 from typing import NamedTuple
 
-from raftline.raft.spelling import NUMBER, NUMBER_MAX, is_printable
-from raftline.wire.limits import KEY_BYTES, VALUE_BYTES
-from raftline.wire.objectcommands import Unfit, operands_of
-from raftline.wire.observing import observe_operands
-from raftline.wire.protocol import NAME, ProtocolError, escape, shown, unescape
-from raftline.wire.strictjson import DEPTH_MAX, NotJsonError, read_json, spell_json
-from raftline.wire.watches import WatchAsked, spell_watch, watch_operands
+from ..raft.spelling import NUMBER, NUMBER_MAX, is_printable
+from .limits import KEY_BYTES, VALUE_BYTES
+from .objectcommands import Unfit, operands_of
+from .observing import observe_operands
+from .protocol import NAME, ProtocolError, escape, shown, unescape
+from .strictjson import DEPTH_MAX, NotJsonError, read_json, spell_json
+from .watches import WatchAsked, spell_watch, watch_operands
 
 NOT_UNDERSTOOD = "I don't understand: "
 TRY = "Try: get KEY, set KEY VALUE, delete KEY, show, help"

@@ -7,14 +7,14 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-from raftline.raft import spelling
-from raftline.raft.change import Change
-from raftline.raft.levels import FIRST
-from raftline.raft.messages import Answer, Message, PeerError
-from raftline.wire.commands import COMMANDS, READ, WRITE, Handling, Request, Work, read_request
-from raftline.wire.membercommands import read_change
-from raftline.wire.operands import KEY, KEY_VALUE, Limits, not_understood
-from raftline.wire.protocol import (
+from ..raft import spelling
+from ..raft.change import Change
+from ..raft.levels import FIRST
+from ..raft.messages import Answer, Message, PeerError
+from .commands import COMMANDS, READ, WRITE, Handling, Request, Work, read_request
+from .membercommands import read_change
+from .operands import KEY, KEY_VALUE, Limits, not_understood
+from .protocol import (
     LONG,
     SENDER,
     ProtocolError,

@@ -9,9 +9,9 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from raftline.raft import spelling
-from raftline.raft.spelling import NUMBER, NUMBER_MAX, is_printable
-from raftline.wire import escapes
+from ..raft import spelling
+from ..raft.spelling import NUMBER, NUMBER_MAX, is_printable
+from . import escapes
 
 NOT_LEADER = "Sorry, I am not the leader."
 NO_LEADER = "Sorry, I know of no leader. Try again."

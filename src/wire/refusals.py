@@ -13,10 +13,10 @@ import re
 from enum import IntEnum
 from typing import Final, NamedTuple
 
-from raftline.wire import protocol
-from raftline.wire.objectcommands import OPERANDS
-from raftline.wire.operands import NOT_UNDERSTOOD
-from raftline.wire.protocol import reply_line
+from . import protocol
+from .objectcommands import OPERANDS
+from .operands import NOT_UNDERSTOOD
+from .protocol import reply_line
 
 SORRY: Final = "Sorry, "
 TOO_MANY: Final = "too-many"  # the code where a node serves no more watches

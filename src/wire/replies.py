@@ -8,10 +8,10 @@ import sys
 from base64 import b64encode
 from typing import Any, NamedTuple
 
-from raftline.wire.commands import COMMANDS, FOREIGN, ReplyForm, read_request, row_of
-from raftline.wire.leaseoperands import without_lease
-from raftline.wire.operands import Limits
-from raftline.wire.protocol import (
+from .commands import COMMANDS, FOREIGN, ReplyForm, read_request, row_of
+from .leaseoperands import without_lease
+from .operands import Limits
+from .protocol import (
     ProtocolError,
     decode_line,
     escape,
@@ -19,8 +19,8 @@ from raftline.wire.protocol import (
     split_sender,
     without_controls,
 )
-from raftline.wire.refusals import RequestOutcome as RequestOutcome
-from raftline.wire.refusals import for_people, leader_named_in, refusal_in, sentence_of
+from .refusals import RequestOutcome as RequestOutcome
+from .refusals import for_people, leader_named_in, refusal_in, sentence_of
 
 NOT_RECOGNIZED = ">> Command not recognized"
 NO_SUCH_KEY = ", no such key"
@@ -78,7 +78,7 @@ def mistake_in(command: str) -> str:
             return "the command holds what would get lost on its way."
         request = read_request("client", "", command, Limits(sys.maxsize, sys.maxsize))
         if row_of(command).handling.kind == "members":
-            from raftline.wire.membercommands import read_change  # only who mistypes needs it
+            from .membercommands import read_change  # only who mistypes needs it
 
             read_change(request.command)
     except (ProtocolError, UnicodeError) as mistake:

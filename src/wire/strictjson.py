@@ -12,7 +12,7 @@ import math
 import re
 from typing import Any, NoReturn, TypeAlias
 
-from raftline.raft.spelling import NUMBER_MAX
+from ..raft.spelling import NUMBER_MAX
 
 Json: TypeAlias = Any  # None, bool, int, float, str, list of Json, dict of str to Json
 

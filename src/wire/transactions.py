@@ -13,9 +13,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from raftline.raft.levels import BOUNDED
-from raftline.wire.limits import TRANSACTION_ITEMS, TRANSACTION_SCANS
-from raftline.wire.operands import (
+from ..raft.levels import BOUNDED
+from .limits import TRANSACTION_ITEMS, TRANSACTION_SCANS
+from .operands import (
     KEY,
     KEY_VALUE,
     WHOLE_NUMBER,
@@ -23,7 +23,7 @@ from raftline.wire.operands import (
     Operands,
     is_whole_number,
 )
-from raftline.wire.protocol import ProtocolError, escape, is_number, shown, unescape
+from .protocol import ProtocolError, escape, is_number, shown, unescape
 
 FORM = "[if CONDITION ; ... then] OPERATION ; ... [else OPERATION ; ...]"
 CONDITIONS = (

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from raftline.raft.spelling import NUMBER_MAX
-from raftline.wire.protocol import ProtocolError, is_number, shown
+from ..raft.spelling import NUMBER_MAX
+from .protocol import ProtocolError, is_number, shown
 
 ALL_KEYS = "all keys"
 FORM = "watch [PREFIX] [after INDEX]"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from raftline.wire.commands import COMMANDS
+from .commands import COMMANDS
 
 _WORDS_MAX: Final = 6  # of a line that holds no value; others are mistakes
 

@@ -21,6 +21,7 @@ ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "src"
 PAGE = ROOT / "docs" / "develop" / "architecture.md"
 ROOMS_MAX = 18
+SCRIPTS = {"cli", "client", "server", "simulator"}  # that people start by their path
 NO_ROOMS = {"__init__", "__main__", "raftline"}  # `import raftline` and `python -m raftline`
 # Without these a node has no users, there is no command for certificates, and no picture.
 # mypy_extensions is imported for types alone.
@@ -48,15 +49,19 @@ def modules() -> dict[str, ast.Module]:
     return {name_of(path): tree_of(path) for path in SOURCE.rglob("*.py")}
 
 
-def imported(tree: ast.AST) -> list[str]:
-    """Return the full names that a module imports, wherever in it that is done."""
+def imported(tree: ast.AST, name: str = "") -> list[str]:
+    """Return the names that a module imports, anywhere in it: absolute ones, or full ones if the
+    module's name below `raftline` is given."""
     found = []
     for part in ast.walk(tree):
         if isinstance(part, ast.Import):
             found += [alias.name for alias in part.names]
-        elif isinstance(part, ast.ImportFrom):
-            assert part.level == 0, "a relative import"
+        elif isinstance(part, ast.ImportFrom) and not part.level:
             found += [f"{part.module}.{alias.name}" for alias in part.names]
+        elif isinstance(part, ast.ImportFrom) and name:
+            above = ["raftline", *name.split(".")][: -part.level]
+            home = ".".join([*above, part.module] if part.module else above)
+            found += [f"{home}.{alias.name}" for alias in part.names]
     return found
 
 
@@ -65,7 +70,7 @@ def arrows() -> dict[str, set[str]]:
     """Return the modules of ours that each module imports."""
     found: dict[str, set[str]] = {}
     for name, tree in modules().items():
-        ours = [one.removeprefix("raftline.") for one in imported(tree) if is_ours(one)]
+        ours = [one.removeprefix("raftline.") for one in imported(tree, name) if is_ours(one)]
         found[name] = {
             one if one in modules() else one.rpartition(".")[0] or "__init__" for one in ours
         }
@@ -153,22 +158,32 @@ def test_a_pure_room_has_no_input_no_output_no_clock_and_no_chance() -> None:
         f"{name} imports {one}"
         for name, tree in modules().items()
         if room_of(name) in pure
-        for one in imported(tree)
+        for one in imported(tree, name)
         if one.partition(".")[0] in IMPURE
     ]
     assert against == []
 
 
-def test_only_the_standard_library_and_full_names_of_ours_are_imported() -> None:
-    """A module of ours imported by its bare name would be loaded a second time."""
+def test_only_the_standard_library_and_ours_are_imported() -> None:
     known = {*sys.stdlib_module_names, "raftline"}
     foreign = {
         (name, one.partition(".")[0])
         for name, tree in modules().items()
-        for one in imported(tree)
+        for one in imported(tree, name)
         if one.partition(".")[0] not in known
     }
     assert foreign == OPTIONAL
+
+
+def test_modules_import_each_other_by_relative_names() -> None:
+    """An editor finds them so in a clone, where no folder is called raftline. A script that is
+    started by its path has no package, so it imports absolute names."""
+    absolute = {
+        name
+        for name, tree in modules().items()
+        if any(is_ours(one) for one in imported(tree))
+    }
+    assert absolute == {*SCRIPTS, "raftline.__init__"}
 
 
 @pytest.mark.parametrize("folder", ["tests", "bench", "labs", "course"])

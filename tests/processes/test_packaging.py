@@ -182,7 +182,7 @@ def test_an_install_is_found_before_any_folder_of_its_name(kind: str, tmp_path: 
 def test_an_installed_package_and_a_clone_name_the_same() -> None:
     installed, clone = SOURCE / "__init__.py", SOURCE / "raftline" / "__init__.py"
     editable = ROOT / "deploy" / "editable" / "raftline" / "__init__.py"
-    typed = r"^    from raftline\.(\S+) import (\w+) as \2$"
+    typed = r"^    from \.(\S+) import (\w+) as \2$"
     homes = {name: home for home, name in re.findall(typed, installed.read_text("utf-8"), re.M)}
     assert homes == importlib.import_module("raftline.__init__")._HOMES
     names = "\n    from raftline.__init__ import __all__, __dir__, __getattr__ "
