@@ -13,7 +13,7 @@ from ..common.nocopies import NoCopies
 from ..wire.commands import row_of
 from ..wire.refusals import refusal_in
 from .addresses import Addresses
-from .connection import ClientError, Closed, Unreachable
+from .connection import ClientError, Closed, TimedOut
 from .conversation import Client, name_of_client
 from .health import SILENCE_S, ClientHealth, silence_limit
 from .login import Credentials, of_environment
@@ -152,13 +152,13 @@ class Clients(NoCopies):
         return client
 
     def _take(self, until_s: float) -> Client:
-        """Return an idle connection. Raises Closed, Unreachable if there is none."""
+        """Return an idle connection. Raises Closed, TimedOut if there is none."""
         self._look_for_fork()
         with self._lock:
             while not self._is_closed and not self._idle and len(self._living) >= CONNECTIONS_MAX:
                 left_s = until_s - time.monotonic()
                 if left_s <= 0:
-                    raise Unreachable(
+                    raise TimedOut(
                         f"{CONNECTIONS_MAX} requests of this program wait for an answer already, "
                         "so nothing was sent"
                     )

@@ -7,7 +7,7 @@ import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar, overload
 
-from ..clients.connection import ClientError, Unreachable
+from ..clients.connection import ClientError, TimedOut
 from ..clients.health import ClientHealth
 from ..clients.pool import time_limit
 from ..clients.steps import carry_out_awaiting
@@ -258,7 +258,7 @@ class AioKV(BaseKV[Data, AioLease, AioLock, AioSemaphore, "AioElection[Data]"]):
         async with self.watch(prefix) as watch:
             while not watch.is_listed:
                 if not await watch._step(until_s):
-                    raise Unreachable(f"not all keys came within {self._timeout:g} s")
+                    raise TimedOut(f"not all keys came within {self._timeout:g} s")
             return KVSnapshot._of(watch.position, watch._take_ready())
 
 

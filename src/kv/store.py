@@ -16,7 +16,7 @@ from functools import partial
 from operator import itemgetter
 from typing import TypeVar, overload
 
-from ..clients.connection import Unreachable
+from ..clients.connection import TimedOut
 from ..clients.pool import Clients
 from ..clients.steps import carry_out
 from .base_kv import BaseKV
@@ -254,10 +254,10 @@ class KV(BaseKV[Data, Lease, Lock, Semaphore, "Election[Data]"], MutableMapping[
     @short_traceback
     def snapshot(self, prefix: Data | None = None) -> KVSnapshot[Data]:
         """Return all pairs under a prefix as of one entry, and its index: a watch with `after` goes
-        on there. Raises Unreachable if they did not come in the time of a call."""
+        on there. Raises TimedOut if they did not come in the time of a call."""
         until_s = time.monotonic() + self._timeout
         with self.watch(prefix) as watch:
             while not watch.is_listed:
                 if not watch._step(until_s):
-                    raise Unreachable(f"not all keys came within {self._timeout:g} s")
+                    raise TimedOut(f"not all keys came within {self._timeout:g} s")
             return KVSnapshot._of(watch.position, watch._take_ready())

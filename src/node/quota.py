@@ -35,18 +35,28 @@ class Quota:
         disk: Callable[[], tuple[int, int]],
         bytes_max: int = PAIRS_BYTES,
         leases_max: int = LEASES_MAX,
+        say: Callable[[str], None] = lambda _: None,
     ) -> None:
-        """`disk` returns the bytes that the disk has left, and those of all of it."""
+        """`disk` returns the bytes that the disk has left, and those of all of it; `say` is told
+        when the disk is nearly full, and when it has room again."""
         self._store = store
         self._disk = disk
         self._is_disk_full = False  # as of the last look
         self.bytes_max = bytes_max
         self._leases_max = leases_max
+        self._say = say
 
     def look_at_disk(self) -> None:
         """Look whether the disk has room; after each write, by the thread that wrote."""
         left, whole = self._disk()
-        self._is_disk_full = left < 2 * least_of(whole)
+        was_full, self._is_disk_full = self._is_disk_full, left < 2 * least_of(whole)
+        if self._is_disk_full and not was_full:
+            self._say(
+                f"[!] The disk is nearly full: it has {left:,} bytes left. Until there is room no "
+                "writes are taken; free some space on it"
+            )
+        elif was_full and not self._is_disk_full:
+            self._say("[*] The disk has room again: writes are taken")
 
     @property
     def lacks(self) -> str:

@@ -169,7 +169,7 @@ class Server:
             self.node = RecordedNode(self.node, FileRecorder(self._record, self._console.say))
         self._print_lease(recovered.hard_state.lease_ms)
         disk = partial(disk_of, logmanager.folder_path)
-        self.quota = quota = Quota(logmanager.store, disk, self._max_bytes)
+        self.quota = quota = Quota(logmanager.store, disk, self._max_bytes, say=self._console.say)
         hold_ms, clock = 2 * self.slowest_ms, self.clock
         self.driver = driver = Driver(self.node, logmanager, self, hold_ms, clock, quota=quota)
         self.mark_ready, self.submit = driver.ready_sinks.append, driver.submit

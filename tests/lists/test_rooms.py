@@ -179,9 +179,7 @@ def test_modules_import_each_other_by_relative_names() -> None:
     """An editor finds them so in a clone, where no folder is called raftline. A script that is
     started by its path has no package, so it imports absolute names."""
     absolute = {
-        name
-        for name, tree in modules().items()
-        if any(is_ours(one) for one in imported(tree))
+        name for name, tree in modules().items() if any(is_ours(one) for one in imported(tree))
     }
     assert absolute == {*SCRIPTS, "raftline.__init__"}
 

@@ -225,7 +225,7 @@ def fill(folder: Path) -> None:
             pass
 
 
-def test_a_full_disk_stops_a_node_that_works_again_once_there_is_room(tmp_path: Path) -> None:
+def test_a_node_takes_no_writes_while_its_disk_is_nearly_full(tmp_path: Path) -> None:
     with tiny_disk(tmp_path / "disk") as folder, Cluster(folder, 1) as cluster:
         node = cluster["s1"].start()
         cluster.leader()
@@ -237,18 +237,31 @@ def test_a_full_disk_stops_a_node_that_works_again_once_there_is_room(tmp_path: 
                     break
                 done += 1
         assert 10 < done < 30
-        assert node.ended() == 4
-        assert [line for line in node.said if line.startswith("[!]")] == [
-            f"[!] s1 stops: {node.log}: cannot write: No space left on device. Nothing of it was "
-            "acknowledged and the node stops; free some space on this disk, then start the node "
-            "again"
-        ]
+        assert "the leader's disk is nearly full. Nothing was done" in reply
+        node.wait_for_line("[!] The disk is nearly full")
         subprocess.run(["mount", "-o", "remount,size=4m", str(folder)], check=True)
-        node.start()
         value = "v" * 10_000
         for number in range(done):
             assert cluster.ask(f"client4@get k{number}") == f"GET response: {value}"
         assert cluster.ask("client4@set room again") == "SET response: room set to again"
+
+
+def test_a_disk_that_another_program_fills_stops_a_node(tmp_path: Path) -> None:
+    with tiny_disk(tmp_path / "disk") as folder, Cluster(folder, 1) as cluster:
+        node = cluster["s1"].start()
+        assert cluster.ask("client4@set a 1") == "SET response: a set to 1"
+        fill(folder)
+        with node.connect() as client:
+            assert "SET response" not in client.ask("client4@set b " + "v" * 10_000)
+        assert node.ended() == 4
+        assert (
+            f"[!] s1 stops: {node.log}: cannot write: No space left on device. Nothing of it was "
+            "acknowledged and the node stops; free some space on this disk, then start the node "
+            "again"
+        ) in node.said
+        (folder / BALLAST).unlink()
+        node.start()
+        assert cluster.ask("client4@get a") == "GET response: 1"
 
 
 def test_a_node_that_starts_on_a_full_disk_ends_as_one_that_meets_it_later(
@@ -278,9 +291,8 @@ def test_a_full_disk_of_a_follower_leaves_the_others_serving(tmp_path: Path) -> 
         for number in range(60):
             reply = cluster.ask(f"client4@set k{number} " + "v" * 10_000)
             assert reply.startswith(f"SET response: k{number} set to ")
-        assert node.ended() == 4
+        node.wait_for_line("[!] The disk is nearly full")
         subprocess.run(["mount", "-o", "remount,size=4m", str(folder)], check=True)
-        node.start()
         cluster.wait_until_equal()
 
 

@@ -328,23 +328,22 @@ def _operation(
     return ClientOperation(client, verb, key, value, called_at, time.monotonic(), found)
 
 
+STOP = -1  # the last item of each consumer
+
+
 def test_each_item_of_a_queue_is_taken_once_by_many_while_the_leader_dies(
     cluster: Cluster, two: list[raftline.Clients]
 ) -> None:
     queues = [raftline.ReplicatedQueue("jobs", node=each) for each in two]
     taken: SimpleQueue[int] = SimpleQueue()
-    done = threading.Event()
 
     def produce(queue: raftline.ReplicatedQueue, first: int) -> None:
         for number in range(first, first + 40):
             queue.put(number)
 
     def consume(queue: raftline.ReplicatedQueue) -> None:
-        while not (done.is_set() and queue.empty()):
-            try:
-                taken.put(queue.get(timeout=0.2))
-            except Empty:
-                continue
+        while (number := queue.get(timeout=DEADLINE_S)) != STOP:
+            taken.put(number)
 
     producers = [
         threading.Thread(target=produce, args=(queue, 1000 * n), daemon=True)
@@ -357,7 +356,8 @@ def test_each_item_of_a_queue_is_taken_once_by_many_while_the_leader_dies(
     cluster.leader().kill()
     for thread in producers:
         thread.join(DEADLINE_S)
-    done.set()
+    for _ in consumers:
+        queues[0].put(STOP)
     for thread in consumers:
         thread.join(DEADLINE_S)
     numbers = [taken.get() for _ in range(taken.qsize())]

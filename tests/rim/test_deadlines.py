@@ -30,6 +30,7 @@ from raftline.clients.conversation import Client
 from raftline.clients.login import Credentials
 from raftline.clients.tls import ClientTls
 from raftline.tools import certs
+from raftline_course.harness.cluster import Cluster, NodeProcess
 
 pytestmark = pytest.mark.slow
 LIMIT_S, GRACE_S, TRIES, DEADLINE_S = 0.7, 0.3, 3, 30.0
@@ -264,8 +265,8 @@ def late_in(took: Late) -> Late:
     return {name: seconds for name, seconds in took.items() if seconds > LIMIT_S + GRACE_S}
 
 
-def late_of_threads(works: Works) -> Late:
-    """Make these calls side by side; return those that end late, and when."""
+def seconds_of_threads(works: Works) -> Late:
+    """Make these calls side by side; return how long each took."""
     ended: queue.SimpleQueue[tuple[str, float]] = queue.SimpleQueue()
 
     def run(name: str, work: Callable[[], object]) -> None:
@@ -276,7 +277,12 @@ def late_of_threads(works: Works) -> Late:
 
     for each in works.items():
         threading.Thread(target=run, args=each, daemon=True).start()
-    return late_in(dict(ended.get(timeout=DEADLINE_S) for _ in works))
+    return dict(ended.get(timeout=DEADLINE_S) for _ in works)
+
+
+def late_of_threads(works: Works) -> Late:
+    """Make these calls side by side; return those that end late, and when."""
+    return late_in(seconds_of_threads(works))
 
 
 @in_each_case
@@ -331,3 +337,76 @@ def test_no_call_of_a_task_ends_late(at: str, access: Kwargs) -> None:
         assert loop.run_until_complete(late_in_all(works)) == {}
     finally:
         loop.close()
+
+
+# --- what is held when the nodes begin to hang ----------------------------------------------------
+
+
+HELD_LIMIT_S = 2.0  # enough for a slow machine to take hold first
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    with Cluster(tmp_path_factory.mktemp("cluster"), 1).start() as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def node(cluster: Cluster) -> Iterator[NodeProcess]:
+    node = cluster.leader()
+    yield node
+    node.resume()
+
+
+def at_of(node: NodeProcess) -> str:
+    return f"localhost:{node.port}"
+
+
+HELD: dict[str, Call] = {
+    "lease.check": lambda held: held["lease"].check(HELD_LIMIT_S),
+    "lock.check": lambda held: held["lock"].check(),
+    "lock.release": lambda held: held["lock"].release(),
+    "lease.release": lambda held: held["lease"].release(),
+    "election.resign": lambda held: held["election"].resign(),
+}
+HELD_BY_THREADS: dict[str, Call] = {
+    "lease.wait_lost": lambda held: held["lease"].wait_lost(HELD_LIMIT_S),
+    "lock.wait_lost": lambda held: held["lock"].wait_lost(HELD_LIMIT_S),
+}
+
+
+@pytest.mark.parametrize("name", [*HELD, *HELD_BY_THREADS])
+def test_no_call_of_what_a_thread_holds_ends_late(node: NodeProcess, name: str) -> None:
+    with raftline.connect(at_of(node), timeout=HELD_LIMIT_S) as kv:
+        held = {
+            "lease": kv.lease(60),
+            "lock": kv.lock(name, ttl=60),
+            "election": kv.election(f"{name} election"),
+        }
+        held["lease"].grant()
+        held["lock"].acquire()
+        held["election"].campaign("me")
+        node.pause()
+        took = seconds_of_threads({name: partial((HELD | HELD_BY_THREADS)[name], held)})
+    assert took[name] <= HELD_LIMIT_S + GRACE_S
+
+
+@pytest.mark.parametrize("name", HELD)
+def test_no_call_of_what_a_task_holds_ends_late(node: NodeProcess, name: str) -> None:
+    async def took() -> float:
+        async with raftline.aio.connect(at_of(node), timeout=HELD_LIMIT_S) as kv:
+            lease, lock, election = (
+                kv.lease(60),
+                kv.lock(f"{name} of a task", ttl=60),
+                kv.election(f"{name} of tasks"),
+            )
+            await lease.grant()
+            await lock.acquire()
+            await election.campaign("me")
+            node.pause()
+            began_s = time.monotonic()
+            with contextlib.suppress(raftline.RaftlineError):
+                await HELD[name]({"lease": lease, "lock": lock, "election": election})
+            return time.monotonic() - began_s
+
+    assert asyncio.run(took()) <= HELD_LIMIT_S + GRACE_S

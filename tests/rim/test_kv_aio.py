@@ -184,7 +184,7 @@ def test_a_node_that_stands_still_is_left_with_all_that_it_was_asked() -> None:
 
 def test_a_connection_on_which_nothing_came_is_given_up_for_a_new_one() -> None:
     async def run() -> None:
-        async with node() as s1, connected(s1, timeout=2) as kv:
+        async with node() as s1, connected(s1, timeout=10) as kv:
             s1.hears = False
             get = asyncio.ensure_future(kv.get("a"))
             await s1.has(1)
@@ -225,7 +225,7 @@ def test_a_node_that_reads_late_has_no_more_time_for_its_reply() -> None:
         begun_s = loop.time()
         with pytest.raises(TimeoutError):
             await asker._exchange(link, b"program@get a", LIMIT_S)
-        assert LIMIT_S <= loop.time() - begun_s < 1.5 * LIMIT_S
+        assert LIMIT_S - 0.002 <= loop.time() - begun_s < 1.5 * LIMIT_S
 
     asyncio.run(run())
 
