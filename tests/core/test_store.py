@@ -12,11 +12,11 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from raftline.logmanager import LogManager
 from raftline.raft.log import Entry
 from raftline.raft.membership import all_vote
-from raftline.state import keyindex
 from raftline.state import store as store_module
 from raftline.state import store as the_store
 from raftline.state.commands import execute
 from raftline.state.events import KeyEvent
+from raftline.state.keyindex import RUN_KEYS
 from raftline.state.pairs import layered
 from raftline.state.sessions import ERA_NUMBERS, ERA_TERMS, Sessions
 from raftline.state.store import BREATHE_KEYS, Store, bytes_of
@@ -201,11 +201,9 @@ def test_the_removal_of_many_keys_pauses_between_its_parts(command: str) -> None
     assert (left[-2:], len(store)) == ([BREATHE_KEYS + 1, 1], 0)
 
 
-def test_a_transaction_on_many_keys_pauses_between_its_parts(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(keyindex, "RUN_KEYS", BREATHE_KEYS)
-    store, pauses = Store({f"k{number}": "v" for number in range(2 * BREATHE_KEYS + 1)}, level=3), 0
+def test_a_transaction_on_many_keys_pauses_between_its_parts() -> None:
+    count, pauses = 2 * RUN_KEYS + 1, 0
+    store = Store({f"k{number}": "v" for number in range(count)}, level=3)
 
     def breathe() -> None:
         nonlocal pauses
@@ -215,7 +213,8 @@ def test_a_transaction_on_many_keys_pauses_between_its_parts(
     execute(store, "txn if k has keys ; l has none then get k1")
     assert pauses == 2  # while the keys are sorted
     execute(store, "txn clear k")
-    assert (pauses, len(store)) == (2 + 1 + 2 + 2, 0)  # a look, the draft, and the store
+    parts = count // BREATHE_KEYS
+    assert (pauses, len(store)) == (2 + 1 + 2 * parts, 0)  # a look, the draft, and the store
 
 
 def test_a_whole_write_takes_a_key_out_of_its_lease_and_an_addition_does_not() -> None:
