@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
@@ -10,6 +9,7 @@ from operator import itemgetter
 from typing import NamedTuple
 
 from ..wire.protocol import real
+from .keyindex import text_after
 
 SET, DELETE, EXPIRE = "set", "delete", "expire"
 
@@ -80,10 +80,8 @@ class EventRun:
         if len(self._order) != len(self):
             self._order = array("I", sorted(range(len(self)), key=self.raw_key_at))
         begin = bisect_left(self._order, raw_prefix, key=self.raw_key_at)
-        less = raw_prefix.rstrip(chr(sys.maxunicode))  # a character that none follows
-        end = len(self._order)
-        if less:
-            after = less[:-1] + chr(ord(less[-1]) + 1)
+        after, end = text_after(raw_prefix), len(self._order)
+        if after:
             end = bisect_left(self._order, after, begin, key=self.raw_key_at)
         return sorted(self._order[begin:end])
 

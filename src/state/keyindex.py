@@ -76,8 +76,11 @@ class KeyIndex:
 
 def _part(run: list[str], prefix: str) -> tuple[int, int]:
     """Return where the keys with a prefix begin in a run, and end."""
-    begin = bisect_left(run, prefix)
+    begin, after = bisect_left(run, prefix), text_after(prefix)
+    return begin, bisect_left(run, after, begin) if after else len(run)
+
+
+def text_after(prefix: str) -> str:
+    """Return the first text after all those with a prefix; "" if none comes after them."""
     less = prefix.rstrip(chr(sys.maxunicode))  # a character that none follows
-    if not less:
-        return begin, len(run)
-    return begin, bisect_left(run, less[:-1] + chr(ord(less[-1]) + 1), begin)
+    return less[:-1] + chr(ord(less[-1]) + 1) if less else ""
