@@ -21,7 +21,7 @@ TESTS = $(PY) -m pytest -q --progress -o console_output_style=classic -n $(WORKE
 # By another name: make -n carries out the lines that name $(MAKE) itself, and would start the nodes.
 SET_UP = $(MAKE)
 
-.PHONY: help run test test-rest test-nightly test-all check lint types format sizes style
+.PHONY: help run test test-rest test-nightly test-all check lint types spelling format sizes
 .PHONY: conform conform-bugs sim sim-long view-test fuzz attacks crowd nemesis watchers holders monitoring-test mutants nightly accept labs handout grade-test keys compose-test container-test kubernetes-test release course-wheel clean
 .PHONY: patroni-test integrations-test tooz-test dogpile-test wheel wheels test-wheel test-sanitized bench bench-quick bench-growth bench-table soak profile slow-ways pictures view-picture learn docs
 .DELETE_ON_ERROR:
@@ -53,11 +53,14 @@ test-nightly: .venv/dev-installed ## the tests that are left to `make nightly`, 
 test-all: .venv/dev-installed ## every test but the night's, in a quarter of an hour
 	@$(TESTS)
 
-check: lint types ## lint and types
+check: lint types spelling ## lint, types and spelling
 
 lint: .venv/dev-installed ## ruff, and its format
 	@$(PY) -m ruff check $(CODE)
 	@$(PY) -m ruff format --check --quiet $(CODE) || { echo "make format puts that right" >&2; exit 1; }
+
+spelling: .venv/dev-installed ## common misspellings in code and pages, by codespell
+	@$(PY) -m codespell_lib
 
 format: .venv/dev-installed ## put the code into the one format
 	@$(PY) -m ruff format $(CODE)
@@ -72,9 +75,6 @@ types: .venv/dev-installed build/typing/raftline ## mypy --strict
 	  -p raftline -p raftline_course) >build/types.txt 2>&1; status=$$?; \
 	  sed 's#^raftline/#src/#;s#^raftline_course/#course/&#' build/types.txt; exit $$status
 	@MYPYPATH=bench:build/typing $(PY) -m mypy --config-file pyproject.toml bench/*.py
-
-style: .venv/dev-installed ## the English of pages and docstrings; a report that no verdict waits for
-	@$(PY) -m pytest -q tests/style
 
 sizes: ## the longest files of the store and the course, in lines; a report, no limit
 	@find src course -name '*.py' -exec wc -l {} + | sort -rn | sed -n '2,21p'

@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterator
 
 from raftline.wire.protocol import error
 from raftline.wire.refusals import BAD_REQUEST, REFUSALS, SORRY, code_of
-from tests.lists.test_sentences import trees
+from tests.lists.trees import trees
 
 # Calls that make a refusal: the place of its sentence, and what others add to it. ProtocolError,
 # Unfit and ProofError are of mistakes, and of proofs between members.

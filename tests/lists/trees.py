@@ -4,7 +4,17 @@ from __future__ import annotations
 
 import ast
 import functools
+from collections.abc import Iterator
 from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def trees(*folders: str) -> Iterator[tuple[str, ast.Module]]:
+    """Yield the name of each Python file in the folders, from the root, and its tree."""
+    for folder in folders:
+        for path in sorted((ROOT / folder).rglob("*.py")):
+            yield path.relative_to(ROOT).as_posix(), tree_of(path)
 
 
 @functools.cache

@@ -124,7 +124,6 @@ def test_results_with_nothing_to_draw_leave_no_picture(
 
 
 def test_the_picture_makes_the_readme_no_longer(tmp_path: Path) -> None:
-    """The README has a limit (tests/style/test_pages.py)."""
     readme = tmp_path / "README.md"
     shutil.copy(ROOT / "README.md", readme)
     found = results(
