@@ -67,7 +67,7 @@ def made() -> Iterator[tuple[Path, str, str]]:
     can = f"that can't stand in a transaction; {', '.join(most)} and {last} can."
     yield PROTOCOL, r"that can't stand in a transaction; .*? can\.", can
     alone = ", ".join(f"`{row.verb}`" for row in OPERATIONS if row.verb != UNDER)
-    yield TRANSACTIONS, r"(?<=any command on one key:\n)`get`.*(?=\.\n`under)", alone
+    yield TRANSACTIONS, r"(?<=any command on one key: )`get`.*(?=\.\n\s*`under)", alone
     asked = [verb for verb in COMMANDS if verb not in OF_A_SESSION]
     yield GRAMMAR, r"(?m)^request +=.*\n(?: .*\n)*", _alternatives("request", asked)
     logged = [verb for verb in asked if COMMANDS[verb].handling.kind == "write"]
