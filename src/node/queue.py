@@ -12,6 +12,7 @@ from ..net.host import SHORT, Batch, RequestRoom
 from ..wire.limits import (
     BATCHES_HELD,
     LONG_BYTES,
+    LONG_TURNS,
     LONG_UNDER_WAY_BYTES,
     LONG_WORK_BYTES,
     QUEUED_BYTES,
@@ -127,7 +128,7 @@ class UserTurns:
     def leave_some(self, taken: list[Batch], waiting: deque[Batch], together: int) -> list[Batch]:
         """Return the runs that are served now; put the others back, before those that came
         since."""
-        if sum([len(batch.commands) for batch in taken]) <= together:
+        if sum([_turns(batch) for batch in taken]) <= together:
             self._served.clear()
             return taken
         users = dict[object, Waiting]()
@@ -174,15 +175,20 @@ class UserTurns:
         batch = runs.popleft()
         if runs:
             own[sink] = runs
-        size = len(batch.commands)
+        size = _turns(batch)
         self._served[user] = self._start(user) + size
         chosen.append(batch)
         return size
 
 
 def _shortest(own: Waiting) -> tuple[int, object]:
-    """Return how many requests the shortest run has that is next on a connection, and where."""
-    return min([(len(runs[0].commands), sink) for sink, runs in own.items()], key=itemgetter(0))
+    """Return the size of the shortest run that is next on a connection, and the connection."""
+    return min([(_turns(runs[0]), sink) for sink, runs in own.items()], key=itemgetter(0))
+
+
+def _turns(batch: Batch) -> int:
+    """Return the size of a run in requests. A transaction takes as long as many sets do."""
+    return len(batch.commands) + LONG_TURNS * batch.may_be_long
 
 
 class RequestQueue:
@@ -212,6 +218,7 @@ class RequestQueue:
         self.held: list[Batch] = []  # no leader known: kept until one is, or for `hold_ms`
         self.pending: deque[Batch] = deque()  # proposed in `_pending_term`, in index order
         self._pending_term = 0
+        self.long_pending = 0  # runs among these that may take long to apply
 
     def put(self, *batches: Batch) -> None:
         """Queue batches that came together for the next step of the core. One is refused if too
@@ -307,6 +314,7 @@ class RequestQueue:
         for batch in batches:
             batch.first_index = first_index + len(commands)
             commands += batch.commands
+            self.long_pending += batch.may_be_long
         self._pending_term = term
         self.pending.extend(batches)
         return commands
@@ -331,6 +339,7 @@ class RequestQueue:
             if len(batch.replies) < len(batch.commands):
                 break
             done.append(self.pending.popleft())
+            self.long_pending -= batch.may_be_long
         if done:
             self._wake(done, self._measures.writes)
             self.let_long_go()
@@ -365,6 +374,7 @@ class RequestQueue:
             if batch.first_index + len(batch.commands) - 1 <= after:
                 return
             self.pending.pop()
+            self.long_pending -= batch.may_be_long
             batch.leave_room()
             batch.answer_rest(outcome_unknown(why))
         self.let_long_go()

@@ -34,7 +34,7 @@ from ..raft.messages import (
     ReadIndexReply,
 )
 from ..raft.node import RawNode
-from ..wire.limits import WRITES_UNDER_WAY
+from ..wire.limits import LONG_TURNS, WRITES_UNDER_WAY
 from ..wire.membercommands import change_reply
 from ..wire.protocol import REMOVED, STOPPING, outcome_unknown
 from .applying import LEADERSHIP_LOST, Applying
@@ -204,7 +204,8 @@ class Stepper:
         if not self._batching.in_flight:  # as for one lone client
             return False
         view = self._node.view
-        return view.log.last_index - view.applied >= WRITES_UNDER_WAY
+        waiting = view.log.last_index - view.applied + LONG_TURNS * self._queue.long_pending
+        return waiting >= WRITES_UNDER_WAY
 
     def _serves_reads(self) -> bool:
         queued, is_reading = len(self._queue.reads), self._is_reading()

@@ -99,6 +99,7 @@ AT_ONCE_CHARACTERS = 256 << 10  # of such a longer one; beyond it a thread of it
 QUEUED_BYTES = 16 << 20  # of requests that wait, all connections together
 LONG_BYTES = 64 << 10  # of a run of requests that leaves room, and lets short ones go first
 LONG_TOGETHER = 2  # requests in a run whose entries may take long to apply
+LONG_TURNS = 32  # requests as which such a run counts beside its own, where runs take turns
 LONG_QUEUED_BYTES = QUEUED_BYTES * 3 // 4  # of these that wait, all connections together
 LONG_UNDER_WAY_BYTES = 2 * (VALUE_BYTES + 2 * KEY_BYTES)  # of these, proposed at a time
 LONG_WORK_BYTES = 2 << 20  # as which a run counts there whose entries take long to apply

@@ -19,6 +19,7 @@ from raftline.raft.spelling import spell_entries
 from raftline.wire.limits import (
     KEY_BYTES,
     LONG_QUEUED_BYTES,
+    LONG_TURNS,
     LONG_UNDER_WAY_BYTES,
     PEER_LINE_BYTES,
     READS_TOGETHER,
@@ -241,8 +242,14 @@ def long_run(sink: ReplySink, size: int = LONG_UNDER_WAY_BYTES) -> Batch:
     return Batch(["x" * size], is_read=False, reply_sink=sink)
 
 
-def short_run(sink: ReplySink) -> Batch:
-    return Batch(["set a 5"], is_read=False, reply_sink=sink)
+def short_run(sink: ReplySink, count: int = 1) -> Batch:
+    batch = Batch(["set a 5"] * count, is_read=False, reply_sink=sink)
+    batch.may_be_long = False
+    return batch
+
+
+def transaction(sink: ReplySink) -> Batch:
+    return Batch(['txn if keys "x" ""'] * 2, is_read=False, reply_sink=sink)
 
 
 def take(queue: RequestQueue) -> list[Batch]:
@@ -362,7 +369,7 @@ def test_connections_take_turns_where_very_many_short_writes_wait() -> None:
     """Else each request would wait for all that one client sends ahead on some connections."""
     queue, greedy, other = RequestQueue(hold_ms=1000), Sink(), Sink()
     size = WRITES_TOGETHER // 8
-    many = [Batch(["set k v"] * size, is_read=False, reply_sink=greedy) for _ in range(32)]
+    many = [short_run(greedy, size) for _ in range(32)]
     queue.put(*many, short := short_run(other))
     proposed = queue.leave_writes(take(queue))
     assert short in proposed
@@ -413,7 +420,7 @@ def test_the_connections_of_one_user_have_one_turn_together() -> None:
 def test_the_users_of_long_writes_take_turns() -> None:
     queue = RequestQueue(hold_ms=1000, is_long=lambda _: True)
     bobs, anns = [Sink("bob") for _ in range(3)], Sink("ann")
-    long = [short_run(sink) for sink in (*bobs, anns)]
+    long = [transaction(sink) for sink in (*bobs, anns)]
     for each in long:
         queue.put(each)
     order = []
@@ -450,11 +457,11 @@ def test_the_longest_command_is_taken_and_fits_a_line_between_nodes() -> None:
 
 def test_the_connections_of_long_writes_take_turns() -> None:
     queue, many, one = RequestQueue(hold_ms=1000, is_long=lambda _: True), Sink(), Sink()
-    first, *others = [short_run(many) for _ in range(4)]
+    first, *others = [transaction(many) for _ in range(4)]
     queue.put(first)
     for each in others:
         queue.put(each)
-    queue.put(honest := short_run(one))
+    queue.put(honest := transaction(one))
     order = []
     while taken := take(queue):
         order += taken
@@ -481,3 +488,24 @@ def test_all_that_wait_are_turned_away_long_ones_too() -> None:
     queue.put(*runs)
     queue.turn_all_away("it stops")
     assert all(run.is_answered for run in runs)
+
+
+def test_few_transactions_share_a_group_and_a_set_goes_before_the_rest() -> None:
+    """A transaction takes as long as many sets, and all of a group come before the next one."""
+    queue, ann = RequestQueue(hold_ms=1000), Sink("ann")
+    queue.put(*[transaction(Sink("bob")) for _ in range(200)])
+    queue.put(short := short_run(ann))
+    proposed = queue.leave_writes(take(queue))
+    assert short in proposed
+    assert len(proposed) <= 1 + WRITES_TOGETHER // LONG_TURNS
+
+
+def test_transactions_under_way_are_counted_until_they_are_answered() -> None:
+    queue, sink = RequestQueue(hold_ms=1000), Sink()
+    batches = [transaction(sink) for _ in range(3)]
+    queue.enter(batches, 1, 1)
+    assert queue.long_pending == 3
+    queue.answer_applied(["done"] * 4, 1, 4)
+    assert queue.long_pending == 1
+    queue.give_up_pending("nobody leads")
+    assert queue.long_pending == 0
