@@ -1,4 +1,4 @@
-"""Parameters whose tests are left to `make nightly`, since others like them are in each run."""
+"""Parameters whose tests are left to another lane, since others like them are in each run."""
 
 from __future__ import annotations
 
@@ -13,3 +13,8 @@ def at_night(*values: Any) -> list[Any]:
         pytest.param(*(value if isinstance(value, tuple) else (value,)), marks=pytest.mark.nightly)
         for value in values
     ]
+
+
+def in_the_rest(*values: Any) -> Any:
+    """Return a parameter of these values for `make test-rest`."""
+    return pytest.param(*values, marks=pytest.mark.slow)
