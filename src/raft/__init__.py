@@ -1,1 +1,1 @@
-"""Consensus as a pure state machine. Start reading in node.py; no I/O, clock or chance in here."""
+"""Consensus as a pure state machine, without I/O, clocks or randomness. Start in node.py."""

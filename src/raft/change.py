@@ -1,7 +1,7 @@
-"""Changes of members, and the configurations that lead there; pure arithmetic.
+"""Membership changes and the configurations that they go through; pure arithmetic.
 
-Any change of voters goes C_old → C_old,new → C_new (paper §6), however many it moves at once. A
-learner counts nowhere, so that adding or taking one out is a single entry.
+Any change of voters goes C_old → C_old,new → C_new (paper §6), however many voters it moves at
+once. A learner is never counted, so adding or removing one takes a single entry.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from .membership import Membership
 
 
 class ChangeRefused(Exception):
-    """A change that was not begun: nothing was appended. The message is one line for a person."""
+    """A change refused before anything was appended. The message is one line for a person."""
 
 
 class Change(NamedTuple):
@@ -23,7 +23,7 @@ class Change(NamedTuple):
     name: str
     address: str = ""
     old: str = ""
-    level: int = 0  # of the new member's build, 0 if it is not known
+    level: int = 0  # of the new member's build, 0 if unknown
     cluster: str = ""  # the identity that the new member knows, "" if none
 
     def __str__(self) -> str:
@@ -31,13 +31,13 @@ class Change(NamedTuple):
 
     @property
     def place(self) -> str:
-        """The new member as a request names it: NAME HOST PORT."""
+        """The new member in the form of a request: NAME HOST PORT."""
         host, _, port = self.address.rpartition(":")
         return f"{self.name} {host} {port}"
 
 
 class ChangePlan(NamedTuple):
-    """The way of a change. `learner_first` is appended at once; `candidate` must then catch up."""
+    """The steps of a change: `learner_first` is appended at once, then `candidate` catches up."""
 
     target: Membership
     candidate: str | None = None
@@ -46,10 +46,10 @@ class ChangePlan(NamedTuple):
 
 @dataclass(slots=True)
 class PendingChange:
-    """A change under way at the leader. It ends with the leadership; the log has its outcome.
+    """A change in progress at the leader. It ends with the leadership; the log has its outcome.
 
-    Rounds of catching up are those of thesis §4.2.1: each brings the learner what the log held
-    when the round began.
+    The catch-up rounds follow thesis §4.2.1: each round sends the learner the entries that the log
+    held when the round began.
     """
 
     change: Change
@@ -58,16 +58,16 @@ class PendingChange:
     candidate: str | None
     began_ms: int
     round_began_ms: int
-    round_index: int  # what the candidate must hold for this round to be over
+    round_index: int  # the entry that the candidate must hold to finish this round
     rounds: int = 1
     joint_index: int = 0
 
 
 def plan(change: Change, members: Membership) -> ChangePlan:
-    """Return how to get from `members` to what is asked.
+    """Return the steps from `members` to the requested configuration.
 
     Raises:
-        ChangeRefused: it does not fit the members, or would leave no voter.
+        ChangeRefused: the change does not fit the members, or would leave no voter.
     """
     match change.verb:
         case "add":
@@ -88,8 +88,8 @@ def plan(change: Change, members: Membership) -> ChangePlan:
 
 
 def _with_voter(change: Change, members: Membership) -> ChangePlan:
-    """Return the way to a vote for NAME at this address. If it has one, nothing is left to do
-    but to commit the members as they are: a leader that was deposed could claim so wrongly."""
+    """Return the steps to make NAME at this address a voter. If it is one already, the current
+    members must still be committed, because a deposed leader could wrongly claim that."""
     name, address = change.name, change.address
     if name in members.names:
         where = members.addresses.get(name)
@@ -104,14 +104,14 @@ def _with_voter(change: Change, members: Membership) -> ChangePlan:
 
 
 def _place(address: str) -> str:
-    """Return a form of HOST:PORT that its spellings share: in any case, localhost or 127.0.0.1."""
+    """Return a canonical HOST:PORT: in lower case, with 127.0.0.1 for localhost."""
     host, _, port = address.lower().rpartition(":")
     return f"{'127.0.0.1' if host == 'localhost' else host}:{port}"
 
 
 def _replaced(change: Change, members: Membership) -> ChangePlan:
-    """Return the way from whatever an earlier try left: NAME unknown, a learner, a voter beside
-    OLD, or all of it done."""
+    """Return the remaining steps after any earlier attempt: NAME may be unknown, a learner, a voter
+    alongside OLD, or the replacement may be complete."""
     _expect(change.old != change.name, "a replacement needs a name of its own")
     added = _with_voter(change, members)
     if change.old not in members.names and change.name in members.voters:
@@ -125,7 +125,7 @@ def _replaced(change: Change, members: Membership) -> ChangePlan:
 
 
 def _placed(members: Membership, name: str, role: str, address: str = "") -> Membership:
-    """Return the members with `name` in this role, or in none."""
+    """Return the members with `name` in this role, or without it if the role is empty."""
     voters = tuple(one for one in members.voters if one != name)
     learners = tuple(one for one in members.learners if one != name)
     addresses = dict(members.addresses)
@@ -151,7 +151,7 @@ def _expect(fact: bool, otherwise: str) -> None:
 
 
 def advice(voters: int) -> str:
-    """Return why this number of voters is a poor one; "" for a good one."""
+    """Return why this number of voters is a poor choice; "" if it is a good one."""
     if voters == 2:
         return "2 voters need each other, the loss of either stops the cluster: have 1 or 3"
     if voters % 2 == 0:

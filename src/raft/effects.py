@@ -1,4 +1,4 @@
-"""Effects: the requests of the consensus core to the rim, and the values that both hand over."""
+"""Effects: the requests of the consensus core to the rim, and the values that the two exchange."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from .messages import Message
 
 
 class HardState(NamedTuple):
-    """The state that is on disk before any answer that depends on it leaves (paper, Figure 2)."""
+    """State that must be on disk before any answer that depends on it is sent (paper, Figure 2)."""
 
     term: int
     vote: str | None
-    lease_ms: int = 0  # for so long after a start votes may be promised (raft/lease.py)
+    lease_ms: int = 0  # how long after a start a vote may be promised (raft/lease.py)
 
 
 class ReadReady(NamedTuple):
-    """A read that is served now: the state machine has applied `index`. Leadership was confirmed
-    after the read came, and `index` was committed then (thesis §6.4)."""
+    """A read that can be served now: the state machine has applied `index`. Leadership was
+    confirmed after the read arrived, and `index` was committed by then (thesis §6.4)."""
 
     token: Any
     index: int  # type: ignore[assignment]  # the field's word; tuple.index is not used
 
 
 class Settled(NamedTuple):
-    """The outcome of a change of members: `done`; `refused`, nothing was appended; `unknown`."""
+    """The outcome of a membership change: `done`, `refused` (nothing was appended) or `unknown`."""
 
     token: Any
     outcome: str
@@ -34,7 +34,7 @@ class Settled(NamedTuple):
 
 
 class Chunk(NamedTuple):
-    """Bytes of an arriving snapshot and their place in its file; 0 begins the file again."""
+    """Bytes of an arriving snapshot and their offset in its file; offset 0 restarts the file."""
 
     offset: int
     data: bytes
@@ -42,43 +42,44 @@ class Chunk(NamedTuple):
 
 @dataclass(slots=True)
 class Effects:
-    """The requests of one input to the rim, in the order in which they must be carried out.
+    """The requests to the rim after one input, in the order in which they must be carried out.
 
-    A step 2 that is empty costs no disk write, yet messages of step 3 may not overtake the
-    step 2 of an earlier Effects. Step 4 may be carried out at once, or bit by bit, and `Applied`
-    reports each bit. What is applied is committed, that is, durable on a quorum, whether or not
-    this server's own disk is among it.
+    An empty step 2 needs no disk write, but the messages of step 3 must not overtake step 2 of an
+    earlier Effects. Step 4 may be carried out at once or in parts, and `Applied` reports each part.
+    Applied entries are committed, that is, durable on a quorum, which may or may not include this
+    server's own disk.
     """
 
-    send: list[Message] = field(default_factory=list)  # 1. may leave at once (thesis §10.2.1)
+    send: list[Message] = field(default_factory=list)  # 1. may be sent at once (thesis §10.2.1)
     save: HardState | None = None  # 2. term and vote
-    cut_after: int | None = None  # 2. last index to keep; a conflicting tail goes
-    level: int | None = None  # 2. new level; goes into NAME.storage before the log
-    cluster: str | None = None  # 2. the identity, known from here on; goes there as well
+    cut_after: int | None = None  # 2. last index to keep; the conflicting tail is deleted
+    level: int | None = None  # 2. new level; written to NAME.storage before the log
+    cluster: str | None = None  # 2. the identity, known from now on; written there too
     append: list[Entry] = field(default_factory=list)  # 2. then new entries; one fsync for all
     chunks: list[Chunk] = field(default_factory=list)  # 2. of an arriving snapshot; no fsync
-    install: Snapshot | None = None  # 2. the checked file becomes the snapshot, the log its rest
-    check: Snapshot | None = None  # 3. all of it has arrived: check its file, then report
-    forgot: bool = False  # 2. this server finds out that it lost its memory (raft/recovering.py)
-    recovered: bool = False  # 2. the log counts as whole from here on (raft/recovering.py)
+    install: Snapshot | None = None  # 2. publish the checked file; the log keeps the rest
+    check: Snapshot | None = None  # 3. it has arrived whole: check its file, then report
+    forgot: bool = False  # 2. this server learned that it lost its memory (raft/recovering.py)
+    recovered: bool = False  # 2. the log counts as complete from now on (raft/recovering.py)
     send_after_save: list[Message] = field(default_factory=list)  # 3. votes, acknowledgements
-    # 3. that promise nothing new: past a write of entries, yet behind one of a vote or the like.
+    # 3. messages without a new promise: they overtake writes of entries, but not those of a vote.
     send_past_entries: list[Message] = field(default_factory=list)
     apply: list[Entry] = field(default_factory=list)  # 4. committed: execute, answer clients
     reads: list[ReadReady] = field(default_factory=list)  # 4. confirmed: serve
     refused: list[Any] = field(default_factory=list)  # 4. tokens of reads that no leader serves
-    members_changed: bool = False  # 4. whom to keep connections to: see State.contacts
-    settled: list[Settled] = field(default_factory=list)  # 4. changes of members: answer
+    members_changed: bool = False  # 4. update the connections: see State.contacts
+    settled: list[Settled] = field(default_factory=list)  # 4. membership changes: answer
     notes: list[str] = field(default_factory=list)  # what changed or was ignored, and why
 
     def messages(self) -> list[Message]:
-        """Return all that is sent, whenever it may leave."""
+        """Return all messages to send, early and late ones."""
         return [*self.send, *self.send_past_entries, *self.send_after_save]
 
     @property
     def holds_promise(self) -> bool:
-        """Whether step 2 changes what this server promised or knows of itself: its term, vote and
-        lease, its memory, the beginning or the tail of its log. Entries alone are none of these."""
+        """Whether step 2 changes this server's promises or its knowledge of itself: its term, vote
+        and lease, its memory, the beginning or the tail of its log. New entries alone do not count.
+        """
         return (
             self.save is not None
             or self.cut_after is not None

@@ -24,26 +24,26 @@ from .roles import Candidacy, Leading, Role
 from .state import State
 
 NOOP = "noop"
-QUICK_RETRIES = 6  # three elections, of which each waits for PreVotes, then for votes
+QUICK_RETRIES = 6  # three elections; each waits for PreVotes, then for votes
 
 
 def on_silence(state: State) -> None:
-    """No leader spoke for an election timeout: ask whether an election could be won.
+    """Ask for PreVotes after an election timeout without a leader.
 
-    PreVote (thesis §9.6): the term rises only after a quorum would vote for this server, so a
-    server that was cut off comes back without disturbing anybody.
+    With PreVote (thesis §9.6) the term rises only after a quorum would vote for this server, so a
+    server that was partitioned away returns without disturbing the others.
     """
     arm_again(state)
     state.refuse_forwarded_reads()
     if state.recovering or not state.may_stand:
-        return  # learners, those who were removed, those who wait to be added
+        return  # a learner, a removed server, or a server that waits to be added
     if state.name not in state.membership.electors:
-        state.election_at_ms += 4 * state.options.election_timeout_ms  # it is hardly ever needed
+        state.election_at_ms += 4 * state.options.election_timeout_ms  # rarely needed
     if state.has_adopted_log:
         soon_ms = state.now_ms + state.options.election_timeout_ms // 4
         state.election_at_ms = min(state.election_at_ms, soon_ms)
     if state.newborn and state.role is Role.PRE_CANDIDATE and _has_quorum_of_votes(state):
-        start_election(state)  # who has not answered by now is taken for away
+        start_election(state)  # a member that has not answered by now counts as absent
         return
     if state.role is not Role.PRE_CANDIDATE:
         state.note(f"[*] Heard from no leader: asking for PreVotes for term {state.term + 1}")
@@ -56,23 +56,23 @@ def on_silence(state: State) -> None:
 
 
 def arm_first_election(state: State) -> None:
-    """Let a lone voter stand as soon as its promises allow: there is no leader it could hear.
+    """Make a lone voter stand as soon as its promises allow: there is no leader to hear from.
 
-    So does a newborn whose log was written by hand: of all newborns it alone has entries. It asks
-    for PreVotes four times in the shortest election timeout, so that its question comes before
-    servers with empty logs elect one of themselves, and its entries go.
+    The same holds for a newborn whose log was written by hand: only this newborn has entries. It
+    asks for PreVotes four times in the shortest election timeout. Otherwise servers with empty logs
+    could elect one of themselves first, and its entries would be lost.
     """
     if state.membership.is_quorum([state.name]) or state.has_adopted_log:
         state.election_at_ms = max(state.now_ms, state.promised_until_ms)
 
 
 def arm_again(state: State) -> None:
-    """Wait for the outcome of an election: a whole timeout (§5.2), or shortly if the leader's
-    process ended and everybody stands at the same time.
+    """Wait for the outcome of an election: a full timeout (§5.2), or a short one if the leader's
+    process ended and all servers stand at the same time.
 
-    A vote that was split is so tried again after hundredths of a second. That is safe: PreVote
-    still asks first, and after QUICK_RETRIES tries the waits are whole ones, so that a network
-    slower than the short ones elects as ever.
+    A split vote is thus retried within hundredths of a second. That is safe: PreVote still asks
+    first, and after QUICK_RETRIES retries the timeouts are full ones, so elections also succeed on
+    a network slower than the short timeouts.
     """
     state.arm_election()
     if state.quick_retries_left:
@@ -86,8 +86,8 @@ def short_delay_ms(state: State) -> int:
 
 
 def on_disconnected(state: State, peer: str) -> None:
-    """The connection of a peer broke. If it led, ask for PreVotes soon instead of waiting out the
-    timeout, yet not while this server's vote is promised (raft/lease.py)."""
+    """Handle the lost connection of a peer. If the peer led, ask for PreVotes soon instead of after
+    the full timeout, but not while this server's vote is promised (raft/lease.py)."""
     if (progress := state.progress.get(peer)) is not None:
         progress.away = True
     if state.role is not Role.FOLLOWER or state.leader != peer:
@@ -102,7 +102,7 @@ def on_disconnected(state: State, peer: str) -> None:
 
 
 def start_election(state: State, *, transfer: bool = False) -> None:
-    """Stand in a new term: vote for oneself, ask everybody (§5.2)."""
+    """Stand for election in a new term: vote for this server and ask all others (§5.2)."""
     state.note("[*] Starting election...")
     state.refuse_forwarded_reads()
     state.leader = None
@@ -135,13 +135,13 @@ def _ask(state: State, term: int, *, pre_vote: bool, transfer: bool = False) -> 
 
 
 def on_request_vote(state: State, message: RequestVote) -> None:
-    """Give the vote of this term once, first come first served, to a log at least as good (§5.2,
-    §5.4.1); to a PreVote answer whether one would."""
+    """Grant the vote of this term once, first come first served, to a log at least as up to date
+    (§5.2, §5.4.1). For a PreVote, answer whether the vote would be granted."""
     reason = why_not(state, message)
     if reason is None and not message.pre_vote:
         state.save(message.term, message.sender)
         if state.role is Role.PRE_CANDIDATE:
-            state.follow(state.term, None)  # PreVotes that are on their way elect it no more
+            state.follow(state.term, None)  # PreVotes that arrive later no longer count
         state.arm_election()  # Figure 2, followers: granting a vote resets the timer
     term = message.term if reason is None else state.term
     state.send(
@@ -160,13 +160,13 @@ def on_request_vote(state: State, message: RequestVote) -> None:
 
 
 def why_not(state: State, message: RequestVote) -> str | None:
-    """Return why this server doesn't vote so; None if it does."""
+    """Return why this server denies the vote; None if it grants it."""
     if message.term < state.term:
         return f"term {message.term} is over, I am in term {state.term}"
     if state.recovering:
         return why_without_vote(state)
     if state.hears_from_leader and not _is_handed_over(state, message):
-        # thesis §4.2.3: so that no candidate deposes a leader that works
+        # thesis §4.2.3: so that no candidate deposes a working leader
         if state.leader is None:
             return PROMISED
         return hears_leader(state.leader, state.term)
@@ -185,16 +185,16 @@ def why_not(state: State, message: RequestVote) -> str | None:
 
 
 def _is_handed_over(state: State, message: RequestVote) -> bool:
-    """Whether the leader of the term before gave way to the sender: its term was taken on with
-    this very message, or nobody leads it yet (thesis §3.10)."""
+    """Whether the leader of the previous term gave way to the sender: this message raised the term,
+    or the term has no known leader yet (thesis §3.10)."""
     return message.transfer and message.term == state.term and state.leader is None
 
 
 def on_request_vote_reply(state: State, message: RequestVoteReply) -> None:
-    """Count a vote of this very election; a quorum of them makes a leader (§5.2).
+    """Count a vote of the current election; a quorum of votes elects the leader (§5.2).
 
-    A granted PreVote names the term it was asked for, a vote the term it was cast in, so
-    neither can be taken for the other nor for one of an earlier election.
+    A granted PreVote names the term of its request, a vote the term in which it was cast. So
+    neither can be mistaken for the other, or for one of an earlier election.
     """
     candidacy = state.candidacy
     if candidacy is None or message.pre_vote is not candidacy.pre_vote:
@@ -206,7 +206,7 @@ def on_request_vote_reply(state: State, message: RequestVoteReply) -> None:
     if state.newborn and yields_to_better_log(state, message):
         return
     votes = candidacy.votes
-    if message.granted or message.sender not in votes:  # a denial may be of an earlier term
+    if message.granted or message.sender not in votes:  # a denial may belong to an earlier term
         votes[message.sender] = message.granted
     if not _has_quorum_of_votes(state):
         return
@@ -221,9 +221,9 @@ def _has_quorum_of_votes(state: State) -> bool:
 
 
 def become_leader(state: State) -> None:
-    """Lead the term: know nothing of the followers' logs yet, and append a no-op (§8).
+    """Lead the term: assume nothing about the followers' logs, and append a no-op (§8).
 
-    The no-op is the entry of this term whose commit also commits what earlier terms left.
+    The commit of this entry of the current term also commits the entries of earlier terms.
 
     Raises:
         SafetyError: this server was not a candidate.
@@ -238,7 +238,7 @@ def become_leader(state: State) -> None:
     state.without_vote_now, state.no_leader_because = {}, ""
     state.leader_heard_at_ms = None
     sends_late = state.newborn or state.membership.is_quorum([state.name])
-    if state.newborn:  # on the disk before anybody hears this leader: it has a history now
+    if state.newborn:  # on disk before this leader sends anything: it has a history now
         state.newborn, state.out.recovered = False, True
         state.save(state.term, state.vote)
     first = state.log.last_index + 1
@@ -259,7 +259,7 @@ def become_leader(state: State) -> None:
 
 
 def check_quorum(state: State) -> None:
-    """Step down as a leader whom no quorum answered for an election timeout (thesis §6.2)."""
+    """Step down if no quorum has answered this leader for an election timeout (thesis §6.2)."""
     leading = state.as_leader
     timeout = state.options.election_timeout_ms
     if state.now_ms < leading.quorum_check_at_ms:
@@ -271,7 +271,7 @@ def check_quorum(state: State) -> None:
 
 
 def heard_lately(state: State) -> list[str]:
-    """Return the followers that count and answered this leader within an election timeout."""
+    """Return the counted followers that answered this leader within an election timeout."""
     since_ms = state.now_ms - state.options.election_timeout_ms
     return [
         name

@@ -1,6 +1,6 @@
-"""AppendEntries at a follower: agree with the leader's log, or answer from where it differs.
+"""AppendEntries at a follower: match the leader's log, or answer where the two differ.
 
-`snapshot` shares the first and the last step: to hear a leader, and to answer it.
+`snapshot` shares the first and the last step, which are `hear_leader` and `answer`.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ FromLeader = AppendEntries | InstallSnapshot
 
 
 def check_leader(state: State, message: FromLeader) -> None:
-    """Refuse a second leader in one term (§5.2), before anything changes. A sound cluster never
-    has one; a person can speak as one.
+    """Refuse a second leader in one term (§5.2), before anything changes. A correct cluster never
+    has one, but a person can type such a message.
 
     Raises:
         PeerError: another server leads this term.
@@ -35,8 +35,7 @@ def check_leader(state: State, message: FromLeader) -> None:
 
 
 def check_append(state: State, message: AppendEntries) -> None:
-    """Refuse other entries if this server knows some to be committed (§5.4.3), and entries of
-    another cluster.
+    """Refuse entries that conflict with committed ones (§5.4.3), and entries of another cluster.
 
     Raises:
         PeerError: the message holds such an entry.
@@ -63,12 +62,12 @@ def _check_committed(state: State, index: int, term: int) -> None:
 
 
 def _check_cluster(state: State, entry: Entry) -> None:
-    """Refuse an entry that brings another identity than the one that this server knows. Before it
-    knows one, an entry with the index and term of its own one and another identity is proof as
-    well: within a cluster the two would be equal (Log Matching, §5.3).
+    """Refuse an entry with an identity other than the known one. Before this server knows an
+    identity, its own entry of the same index and term is proof as well: within a cluster the two
+    entries would be equal (Log Matching, §5.3).
 
     Raises:
-        PeerError: it is an entry of another cluster.
+        PeerError: the entry belongs to another cluster.
     """
     index, term, command = entry
     mine, log = state.cluster, state.log
@@ -80,7 +79,7 @@ def _check_cluster(state: State, entry: Entry) -> None:
 
 
 def refuse_old_leader(state: State, message: FromLeader) -> None:
-    """Answer with this server's term, so that a leader of an earlier one steps down."""
+    """Answer with this server's term, so that the leader of an earlier term steps down."""
     state.note(
         f"[*] {state.name} ignored {type(message).__name__} from {message.sender}: "
         f"term {message.term} < {state.term}"
@@ -89,7 +88,7 @@ def refuse_old_leader(state: State, message: FromLeader) -> None:
 
 
 def hear_leader(state: State, message: FromLeader) -> None:
-    """Follow the sender, which leads the term of its message, and wait for its next word."""
+    """Follow the sender, which leads the term of its message, and restart the election timer."""
     state.follow(message.term, message.sender)
     state.leader_heard_at_ms = state.now_ms
     state.arm_election()
@@ -104,11 +103,11 @@ def answer(
     *,
     past_entries: bool = False,
 ) -> None:
-    """Answer a leader that this log equals its own up to `index`, or may. With `past_entries` the
-    answer acknowledges nothing that is on its way to the disk, and does not wait for that.
+    """Tell a leader that this log equals its own up to `index`, or may do so. With `past_entries`
+    the answer acknowledges no pending disk write, and does not wait for one.
 
-    An answer in a term that its sender never asked in names no round: if that server leads this
-    term by now, a round of the earlier one must not confirm its reads.
+    An answer to a message of an earlier term carries no round. If the leader also leads the current
+    term by now, a round of the earlier term must not confirm its reads.
     """
     number = message.round if message.term == state.term else 0
     reply = kind(
@@ -125,19 +124,20 @@ def answer(
 
 
 def on_append_entries(state: State, message: AppendEntries) -> None:
-    """Make this follower's log agree with the leader's, or answer from where it differs.
+    """Make this follower's log match the leader's, or answer where the two differ.
 
-    Entries already present are left alone; only a real conflict cuts the tail, so a late and
-    shorter message erases nothing. The answer waits for what this message has saved. Source:
-    Figure 2, AppendEntries receiver 1-5; the node has checked the term (1) before.
+    Entries already present are left alone. Only a real conflict cuts the tail, so a late, shorter
+    message erases nothing. The answer waits until the changes of this message are saved. Source:
+    Figure 2, AppendEntries receiver 1-5; the node has already checked the term (1).
     """
     hear_leader(state, message)
     state.quick_retries_left = 0
     if message.lost_index:
         hear_of_loss(state, message)
     if state.vote is None and (state.recovering or state.name not in state.membership.electors):
-        # It may have voted in this term in an incarnation that it forgot, or under a name that is
-        # used again: spent on the leader, who has won already, its vote isn't given twice.
+        # This server may have voted in this term in an incarnation that it forgot, or under a name
+        # that is reused. It spends the vote on the leader, which has won already, so it can't vote
+        # twice.
         state.save(state.term, message.sender)
     agrees = state.log.term_at(message.prev_index) == message.prev_term
     if not agrees and message.prev_index >= state.log.base_index:  # receiver 2
@@ -149,22 +149,23 @@ def on_append_entries(state: State, message: AppendEntries) -> None:
             state.cut_after(new[0].index - 1)
         state.append(new)  # receiver 4
     match_index = message.prev_index + len(message.entries)
-    # receiver 5: never beyond what this very message has matched
+    # receiver 5: never beyond the entries that this message has matched
     state.advance_commit_index(min(message.commit_index, match_index))
     if state.recovering and message.vote_again == state.incarnation:
         regain_vote(state)
     lease_ms = promise(state) if state.options.lease else 0
     past_entries = not message.entries and state.only_entries_wait
     if past_entries:
-        # An answer to a heartbeat shows that this server lives and follows. The leader's reads and
-        # its leadership rest on that (thesis §6.2, §6.4). It need not wait for entries under way,
-        # so it acknowledges none of them: only what is committed and on this disk.
+        # An answer to a heartbeat shows that this server is alive and follows. The leader's reads
+        # and its leadership depend on that (thesis §6.2, §6.4). The answer need not wait for
+        # pending writes of entries, so it acknowledges only entries that are committed and on this
+        # disk.
         match_index = min(match_index, state.commit_index, state.durable_index)
     answer(state, message, AppendAccepted, match_index, lease_ms, past_entries=past_entries)
 
 
 def _without_known(state: State, entries: Sequence[Entry]) -> list[Entry]:
-    """Return the entries from the first on that this log lacks or holds with another term."""
+    """Return the entries from the first one that this log lacks or holds with another term."""
     if not entries or entries[0].index > state.log.last_index:
         return list(entries)
     for position, entry in enumerate(entries):
@@ -174,12 +175,12 @@ def _without_known(state: State, entries: Sequence[Entry]) -> list[Entry]:
 
 
 def _send_missing(state: State, message: AppendEntries) -> None:
-    """Answer with the last index that may agree: the log's end, or before the whole run of the
-    term that conflicts (§5.3, end); what is committed agrees for certain."""
+    """Answer with the last index that may agree: the end of the log, or the entry before the run of
+    the conflicting term (§5.3, end). Committed entries always agree."""
     index = state.log.last_index
     if message.prev_index <= index:
         index = state.log.first_index_of_term_at(message.prev_index) - 1
-        if state.incoming is None:  # else it is no news
+        if state.incoming is None:  # else this is already known
             state.note(
                 f"[*] {state.name} differs from {message.sender} at entry {message.prev_index}"
             )

@@ -1,7 +1,7 @@
-"""The inputs of the consensus core: one value for each thing that can happen to a server.
+"""The inputs of the consensus core: one class for each event that a server handles.
 
-The same state, inputs, times and draws of chance give the same Effects. Tokens stand for requests
-that are answered later: they come back in an Effects as they are.
+The same state, inputs, times and random draws give the same Effects. A token stands for a request
+that is answered later: an Effects returns it unchanged.
 """
 
 from __future__ import annotations
@@ -19,23 +19,23 @@ from .messages import Message
 
 @dataclass(slots=True)
 class Receive:
-    """A message came from a peer. Raises PeerError if no server of a sound cluster sends it; then
-    nothing was changed."""
+    """A message arrived from a peer. Raises PeerError, and changes nothing, if no server of a
+    correct cluster sends it."""
 
     message: Message
 
 
 @dataclass(slots=True)
 class Propose:
-    """Append commands as the leader; they get the indexes `last_index + 1 …` in order. Raises
-    SafetyError unless `takes_proposals`."""
+    """Append commands as the leader, in order, from index `last_index + 1` on. Raises SafetyError
+    unless `takes_proposals`."""
 
     commands: list[str]
 
 
 @dataclass(slots=True)
 class Read:
-    """Confirm reads: each token comes back in `reads` or in `refused`, now or later. `by_lease`:
+    """Confirm reads: each token is returned in `reads` or in `refused`, now or later. `by_lease`:
     serve them under this leader's lease, if it has one."""
 
     tokens: Sequence[Any]
@@ -44,14 +44,14 @@ class Read:
 
 @dataclass(slots=True)
 class AskLeader:
-    """Confirm reads at this follower by asking its leader; the tokens come back as with `Read`."""
+    """Confirm reads at this follower by asking its leader; tokens are returned as with `Read`."""
 
     tokens: Sequence[Any]
 
 
 @dataclass(slots=True)
 class ChangeMembers:
-    """Change the members as the leader; `token` comes back in `settled`, now or later. Raises
+    """Change the members as the leader; `token` is returned in `settled`, now or later. Raises
     SafetyError if this server does not lead."""
 
     change: Change
@@ -60,8 +60,8 @@ class ChangeMembers:
 
 @dataclass(slots=True)
 class Transfer:
-    """Hand the leadership over, to anybody fit if `to` is None. Raises TransferRefused if that
-    can't be; then nothing was changed."""
+    """Hand the leadership over to `to`, or to any suitable follower if `to` is None. Raises
+    TransferRefused, and changes nothing, if that is impossible."""
 
     to: str | None
 
@@ -76,15 +76,16 @@ class Synced:
 
 @dataclass(slots=True)
 class Applied:
-    """The state machine has executed the entries up to `index`, or taken over the snapshot of that
-    entry. The Effects hold reads alone. Raises SafetyError if they were not handed out."""
+    """The state machine has executed the entries up to `index`, or loaded the snapshot of that
+    entry. The Effects contain only reads. Raises SafetyError if these entries were not handed out.
+    """
 
     index: int
 
 
 @dataclass(slots=True)
 class Tick:
-    """Time has passed: heartbeats, CheckQuorum, an election, a question once more."""
+    """Time has passed: heartbeats, CheckQuorum, an election or a repeated question may be due."""
 
 
 @dataclass(slots=True)
@@ -96,7 +97,8 @@ class PeerDisconnected:
 
 @dataclass(slots=True)
 class PeerLevel:
-    """A peer sent the level of its build, on a connection made by this server; 0: that broke."""
+    """A peer sent the level of its build on a connection from this server. 0: that connection
+    broke."""
 
     peer: str
     level: int
@@ -104,16 +106,16 @@ class PeerLevel:
 
 @dataclass(slots=True)
 class SnapshotTaken:
-    """A snapshot of this server's own state lies on its disk, durable (§7). Raises SafetyError if
-    it stands for entries that were not applied here, or for other ones."""
+    """A snapshot of this server's own state is durable on its disk (§7). Raises SafetyError if it
+    covers entries that were not applied here, or different ones."""
 
     snapshot: Snapshot
 
 
 @dataclass(slots=True)
 class SnapshotChecked:
-    """A snapshot whose check was asked for passed; its configuration has these members, and the
-    cluster had this level and this identity."""
+    """A snapshot passed the requested check. It contains these members, and this level and identity
+    of the cluster."""
 
     snapshot: Snapshot
     members: Membership
@@ -123,7 +125,7 @@ class SnapshotChecked:
 
 @dataclass(slots=True)
 class SnapshotRejected:
-    """A snapshot whose check was asked for did not pass."""
+    """A snapshot failed the requested check."""
 
     snapshot: Snapshot
     why: str
@@ -131,7 +133,7 @@ class SnapshotRejected:
 
 @dataclass(slots=True)
 class SnapshotGone:
-    """A piece for `peer` could not be read: a later snapshot has taken the file's name."""
+    """A chunk for `peer` could not be read: a later snapshot has replaced the file."""
 
     peer: str
     snapshot: Snapshot
@@ -139,20 +141,22 @@ class SnapshotGone:
 
 @dataclass(slots=True)
 class Compact:
-    """Drop entries up to `index` from memory, some thousand in one step. Raises SafetyError if no
-    snapshot on disk stands for them."""
+    """Drop entries up to `index` from memory, a few thousand in one step. Raises SafetyError if no
+    snapshot on disk covers them."""
 
     index: int
 
 
 @dataclass(slots=True)
 class StepDown:
-    """Follow, by a controller's word. Raises OrderRefused if this server does so already."""
+    """Become a follower, on a controller's order. Raises OrderRefused if this server already is
+    one."""
 
 
 @dataclass(slots=True)
 class Campaign:
-    """Stand at once, by a controller's word. Raises OrderRefused without a vote to give."""
+    """Stand for election at once, on a controller's order. Raises OrderRefused if this server has
+    no vote to give."""
 
 
 @dataclass(slots=True)
@@ -164,7 +168,7 @@ class SetHeartbeat:
 
 @dataclass(slots=True)
 class Stop:
-    """This server stops: the tokens of all that waits come back."""
+    """This server stops: the tokens of all waiting requests are returned."""
 
 
 Input = (

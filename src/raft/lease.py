@@ -1,22 +1,22 @@
-"""Leases: a leader that may serve reads without a round, while a quorum has promised its votes.
+"""Leases: a leader may serve reads without a round while a quorum has promised its votes.
 
-Thesis §6.4.1, made explicit on the wire. A server that runs with `Options.lease` ends each
+This is thesis §6.4.1, made explicit on the wire. A server that runs with `Options.lease` ends each
 answer to a leader in `lease MS`: for that time, counted from the arrival of the request, it votes
-for no other server. It keeps that promise also if the leader's connection breaks, and after a
-restart with any options. So before the first promise of a length leaves, that length is on its
-disk. It goes with a later save of term and vote, once no promise runs and none is made any more.
-Each start waits for the length on the disk. The leader counts each promise from
-the moment in which it opened the round that was answered, which was before the question came,
-and shortens it by `lease_drift_percent`. While a quorum's promises run, every later election
-needs a vote that is promised, so nobody else leads.
+for no other server. It keeps that promise even if the leader's connection breaks, and after a
+restart with any options. So before the first promise of a given length is sent, that length is on
+disk. A later save of term and vote removes it, once no promise is in force and the server makes no
+new ones. Each start waits for the length on disk. The leader counts each promise from the moment at
+which it opened the answered round, which was before the request arrived, and shortens the promise
+by `lease_drift_percent`. While the promises of a quorum are in force, every later election needs a
+promised vote, so no other server leads.
 
-What this assumes and nothing here can check: no follower's clock runs faster than the leader's
-by more than that share. Beyond it a read may be stale. ReadIndex assumes nothing of clocks.
+This module assumes, and cannot check, that no follower's clock runs faster than the leader's by
+more than that percentage. Otherwise a read may be stale. ReadIndex assumes nothing about clocks.
 
 Three details that make it hold:
-* Answers name for how long, so that servers with different timeouts make no difference.
-* A leadership transfer (thesis §3.10) goes past every promise, by the leader's own leave. So once
-  its TimeoutNow has left, however late it may arrive, the leader uses no lease in this term.
+* Each answer names its duration, so servers may have different timeouts.
+* A leadership transfer (thesis §3.10) overrides every promise, with the leader's own consent. So
+  once the leader has sent TimeoutNow, however late it may arrive, it uses no lease in this term.
 * A server without `Options.lease` promises nothing and is not counted.
 """
 
@@ -31,7 +31,7 @@ from .state import State
 
 
 def promise(state: State) -> int:
-    """Vote for no other server for an election timeout from now on; return that time."""
+    """Promise this server's vote for an election timeout from now on; return the duration."""
     length_ms = state.options.election_timeout_ms
     if state.recovering:
         return 0
@@ -45,7 +45,7 @@ def promise(state: State) -> int:
 def extend_lease(
     state: State, progress: Progress, message: AppendAccepted | AppendRejected
 ) -> None:
-    """Count a follower's promise from the beginning of the round that it answers."""
+    """Extend the lease by a follower's promise, counted from the start of the answered round."""
     leading = state.as_leader
     place = bisect_right(leading.round_starts, (message.round, NUMBER_MAX)) - 1
     if place < 0:
@@ -56,7 +56,7 @@ def extend_lease(
 
 
 def lease_until_ms(state: State) -> int:
-    """Return until when no quorum votes for anybody else; 0 if no lease can be used."""
+    """Return the time until which no quorum votes for another server; 0 without a usable lease."""
     leading = state.leading
     if not state.options.lease or leading is None or leading.lease_is_over:
         return 0
@@ -66,5 +66,5 @@ def lease_until_ms(state: State) -> int:
 
 
 def holds_lease(state: State) -> bool:
-    """Whether this leader may serve reads now without asking anybody."""
+    """Whether this leader may serve reads now without asking its followers."""
     return state.now_ms < lease_until_ms(state)

@@ -1,14 +1,14 @@
-"""The levels of a log: what its entries may hold, from which entry on.
+"""The levels of a log: which commands its entries may hold, and from which entry on.
 
-An entry `level 2` means that every member understands what builds of level 2 may write. The level
-is in force where that entry is applied. A log without such an entry, and without one before its
-base, is of the first level.
+An entry `level 2` means that every member understands the entries that builds of level 2 may write.
+The level takes effect where that entry is applied. A log without such an entry, in the log or
+before its base, has the first level.
 
-From level 4 on the entry carries the identity of the cluster as well: `level 4 cluster
-9f86d081884c7d65`. The first such entry of a log decides, and nothing changes the identity after
-that. A node knows its identity from the moment that this entry is committed. Log Matching (§5.3)
-holds within one cluster only: two clusters may hold different entries with the same index and
-term. So nothing is taken from a server whose identity `is_foreign`.
+From level 4 on the entry also carries the identity of the cluster: `level 4 cluster
+9f86d081884c7d65`. The first such entry of a log sets the identity, and nothing changes it after
+that. A node knows its identity from the moment at which this entry is committed. Log Matching
+(§5.3) holds only within one cluster: two clusters may hold different entries with the same index
+and term. So a server ignores every message from a server whose identity `is_foreign`.
 """
 
 from __future__ import annotations
@@ -22,51 +22,53 @@ from .log import SafetyError, Versions
 PREFIX: Final = "level "
 FIRST: Final = 1
 LOSSES: Final = 4  # builds of this level understand ` you lost N` (raft/recovering.py)
-BOUNDED: Final = 3  # from here on, what one entry may do and leave is bounded, and leases have tags
+BOUNDED: Final = 3  # from here on one entry has bounded work and output, and leases have tags
 IDENTIFIED: Final = 4  # from here on a cluster has an identity
 CLUSTER: Final = "[0-9a-f]{16}"  # the form of an identity
 _LEVEL = re.compile(rf"level ([1-9][0-9]{{0,8}})(?: cluster ({CLUSTER}))?", re.ASCII)
 
 
 class Raise(NamedTuple):
-    """The level that an entry raises the cluster to, and from level 4 on the identity in it."""
+    """The level to which an entry raises the cluster, and from level 4 on the identity in it."""
 
     level: int
     cluster: str
 
 
 class LevelTooHigh(SafetyError):
-    """The log holds what this build can't execute. It must stop, and a newer one go on."""
+    """The log holds entries that this build can't execute. It must stop, and a newer build take
+    over."""
 
 
 def spell(level: int, cluster: str = "") -> str:
-    """Return the command of the entry that raises the level; `read` gives it back."""
+    """Return the command of the entry that raises the level; `read` is the inverse."""
     named = level >= IDENTIFIED and cluster
     return f"{PREFIX}{level} cluster {cluster}" if named else f"{PREFIX}{level}"
 
 
 def read(command: str) -> Raise:
-    """Return what a command raises the cluster to; level 0 for any other command.
+    """Return the level and identity to which a command raises the cluster; level 0 for any other
+    command.
 
-    Total: what looks like a level and isn't one changes nothing, on every server alike.
+    The function is total: a malformed level command changes nothing, on every server alike.
     """
-    found = _LEVEL.fullmatch(command)
-    if found is None or (found[2] is not None and int(found[1]) < IDENTIFIED):
+    match = _LEVEL.fullmatch(command)
+    if match is None or (match[2] is not None and int(match[1]) < IDENTIFIED):
         return Raise(0, "")
-    return Raise(int(found[1]), found[2] or "")
+    return Raise(int(match[1]), match[2] or "")
 
 
 def is_foreign(mine: str, theirs: str) -> bool:
-    """Whether two identities are those of different clusters. An identity that is not known yet,
-    "", is foreign to none."""
+    """Whether two identities belong to different clusters. An identity that is not known yet, "",
+    is never foreign."""
     return mine != theirs and bool(mine) and bool(theirs)
 
 
 def check_level(name: str, known: int, index: int, level: int) -> int:
-    """Return the level that an entry brings.
+    """Return the level of an entry after checking that this build supports it.
 
     Raises:
-        LevelTooHigh: the build of this server knows lower ones alone.
+        LevelTooHigh: this build supports only lower levels.
     """
     if level > known:
         raise LevelTooHigh(
@@ -77,8 +79,8 @@ def check_level(name: str, known: int, index: int, level: int) -> int:
 
 
 class Levels(Versions[int]):
-    """Every level of the log by the index of its entry, and the identity. The latest level is the
-    highest."""
+    """Every level of the log by the index of its entry, and the identity of the cluster. The latest
+    level is the highest."""
 
     def __init__(
         self, base_index: int, base: int, commands: Sequence[str] = (), cluster: str = ""
@@ -92,12 +94,12 @@ class Levels(Versions[int]):
 
     @property
     def lacks_cluster(self) -> bool:
-        """Whether the log is of level 4 and holds no identity, as one written by hand may."""
+        """Whether the log has level 4 but no identity, as a log written by hand may."""
         return self.latest >= IDENTIFIED and not self.clusters.latest
 
     def append(self, index: int, command: str) -> bool:
-        """Record a new entry that may raise the level; return whether it does. A level never
-        falls, and an entry with another identity than the first one changes nothing."""
+        """Record a new entry that may raise the level; return whether it does. The level never
+        falls, and an entry with an identity other than the first one changes nothing."""
         level, cluster = read(command)
         if is_foreign(self.clusters.latest, cluster):
             return False

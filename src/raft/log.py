@@ -1,4 +1,4 @@
-"""The log in memory: entries, and the snapshot that stands for the first of them."""
+"""The log in memory: entries, and the snapshot that replaces the first of them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ Version = TypeVar("Version")
 
 
 class SafetyError(Exception):
-    """An invariant of Raft broke in this server. It must stop; nothing it holds can be trusted."""
+    """A violated Raft invariant in this server. It must stop, since none of its state can be
+    trusted."""
 
 
 class Entry(NamedTuple):
@@ -23,10 +24,10 @@ class Entry(NamedTuple):
 
 
 class Snapshot(NamedTuple):
-    """A snapshot, distinct from any other: the state after entry `index` of `term` (paper §7).
+    """The identity of a snapshot: the state after entry `index` of `term` (paper §7).
 
-    `size` is the bytes of its file, `crc` their CRC-32: two servers may spell one state in two
-    ways, and a transfer must not mix them.
+    `size` is the size of its file in bytes, `crc` the CRC-32 of the file. Two servers may serialize
+    one state in two ways, and a transfer must not mix the two files.
     """
 
     index: int  # type: ignore[assignment]  # tuple.index is not used
@@ -38,7 +39,8 @@ class Snapshot(NamedTuple):
 def entries_of(first: int, term: int, commands: Sequence[str]) -> list[Entry]:
     """Return entries from index `first` on, all of one term.
 
-    As by `Entry(…)` for each, but in C, which is what a third of a busy leader's time went to.
+    The result equals `Entry(…)` for each command, but is built in C: the calls took a third of a
+    busy leader's time.
     """
     if len(commands) == 1:
         return [Entry(first, term, commands[0])]
@@ -52,8 +54,8 @@ def is_run(indexes: Sequence[int], terms: Sequence[int], first: int) -> bool:
 
 
 class Versions(Generic[Version]):
-    """Values that entries of the log change, by the index of each such entry. The first one is
-    that of the log's base."""
+    """Values that entries of the log change, by the index of each such entry. The first value is
+    the one at the log's base."""
 
     def __init__(self, base_index: int, base: Version) -> None:
         self._indexes = [base_index]
@@ -62,28 +64,28 @@ class Versions(Generic[Version]):
 
     @property
     def index(self) -> int:
-        """The index of the entry that brought the latest."""
+        """The index of the entry that set the latest version."""
         return self._indexes[-1]
 
     def at(self, index: int) -> Version:
-        """Return the version of the log up to `index`."""
+        """Return the version in force at `index`."""
         return self._known[max(bisect_right(self._indexes, index) - 1, 0)]
 
     def add(self, index: int, version: Version) -> None:
-        """Record what the entry at `index` brings."""
+        """Record the version that the entry at `index` sets."""
         self._indexes.append(index)
         self._known.append(version)
         self.latest = version
 
     def cut_after(self, index: int) -> None:
-        """Forget what entries after `index` brought: they were rolled back (paper §6)."""
+        """Forget the versions of entries after `index`, which were rolled back (paper §6)."""
         keep = max(bisect_right(self._indexes, index), 1)
         del self._indexes[keep:]
         del self._known[keep:]
         self.latest = self._known[-1]
 
     def compact(self, index: int) -> None:
-        """Let the version at `index` be that of the base: a snapshot stands there (paper §7)."""
+        """Make `index` the base, since a snapshot replaces the entries up to there (paper §7)."""
         first = max(bisect_right(self._indexes, index) - 1, 0)
         del self._indexes[:first]
         del self._known[:first]
@@ -102,7 +104,7 @@ class TermRuns:
         self._run_terms: list[int] = []
 
     def copy(self) -> TermRuns:
-        """Return the terms alone, to be changed apart from these."""
+        """Return an independent copy of the terms, without commands."""
         runs = TermRuns(self.base_index, self.base_term)
         runs.last_index = self.last_index
         runs._run_starts, runs._run_terms = self._run_starts.copy(), self._run_terms.copy()
@@ -123,8 +125,8 @@ class TermRuns:
         return self._run_terms[bisect_right(self._run_starts, index) - 1]
 
     def last_runs(self, count: int) -> list[tuple[int, int]]:
-        """Return the last `count` runs of equal terms, each with its first index and its term.
-        The entry before the log's first one is a run by itself, if there is room."""
+        """Return the last `count` runs of equal terms, each with its first index and its term. If
+        fewer exist, the log's base precedes them as a run of its own."""
         starts, terms = self._run_starts[-count:], self._run_terms[-count:]
         runs = list(zip(starts, terms, strict=True))
         return runs if len(runs) == count else [(self.base_index, self.base_term), *runs]
@@ -134,7 +136,7 @@ class TermRuns:
         return self._run_starts[bisect_right(self._run_starts, index) - 1]
 
     def add(self, term: int, count: int) -> None:
-        """Add `count` entries of one term after the last.
+        """Add `count` entries of one term at the end.
 
         Raises:
             SafetyError: the term is lower than the last entry's; terms never fall along a log.
@@ -156,14 +158,14 @@ class TermRuns:
         self.last_index = min(index, self.last_index)
 
     def accepts(self, last_index: int, last_term: int) -> bool:
-        """Whether a log that ends so is at least as up to date as this one (paper §5.4.1)."""
+        """Whether a log with this last entry is at least as up to date (paper §5.4.1)."""
         return (last_term, last_index) >= (self.last_term, self.last_index)
 
 
 class Log(TermRuns):
     """Entries `base_index + 1 … last_index`, each `(index, term, command)`.
 
-    Commands lie in one list, so that a million entries cost a million strings and a handful of
+    All commands are in one list, so a million entries cost a million strings and a handful of
     pairs.
     """
 
@@ -172,12 +174,12 @@ class Log(TermRuns):
         self.commands: list[str] = []
 
     def append(self, term: int, command: str) -> None:
-        """Add one entry after the last; see `add`."""
+        """Add one entry at the end; see `add`."""
         self.add(term, 1)
         self.commands.append(command)
 
     def extend(self, term: int, commands: Sequence[str]) -> None:
-        """Add entries of one term after the last; see `add`."""
+        """Add entries of one term at the end; see `add`."""
         if commands:
             self.add(term, len(commands))
             self.commands.extend(commands)
@@ -203,7 +205,7 @@ class Log(TermRuns):
             self._run_starts[0] = max(self._run_starts[0], index + 1)
 
     def reset(self, index: int, term: int) -> None:
-        """Begin again, empty, after the last entry of a snapshot."""
+        """Empty the log, and continue after the last entry of a snapshot."""
         Log.__init__(self, index, term)
 
     def entries(self, first: int, last: int) -> list[Entry]:
@@ -212,7 +214,7 @@ class Log(TermRuns):
             return []
         if first <= self.base_index or last > self.last_index:
             raise SafetyError(f"the log has no entries {first}-{last}")
-        found = []
+        entries = []
         run = bisect_right(self._run_starts, first) - 1
         index = first
         while index <= last:
@@ -222,7 +224,7 @@ class Log(TermRuns):
             term = self._run_terms[run]
             offset = self.base_index + 1
             commands = self.commands[index - offset : run_last + 1 - offset]
-            found += entries_of(index, term, commands)
+            entries += entries_of(index, term, commands)
             index = run_last + 1
             run += 1
-        return found
+        return entries

@@ -1,13 +1,14 @@
-"""Membership: voters, learners, joint configurations, and the quorum of each.
+"""Membership: voters, learners, joint configurations and their quorums.
 
-A configuration is an entry of the log, in words that a person can read:
+A configuration is an entry of the log, in readable text:
 
     members s1=localhost:10000,voter s2=localhost:10001,voter s4=localhost:10003,learner
     members s1=localhost:10000,voter | s1=localhost:10000,voter s2=localhost:10001,voter
 
-The second is a joint one (paper §6, C_old,new): on the left the voters of the configuration that
-ends, on the right all members of the one that begins. A server uses the latest configuration in
-its log, committed or not, and goes back to the one before if the entry is cut off (paper §6).
+The second example is a joint configuration (paper §6, C_old,new), with the voters of the old
+configuration on the left and all members of the new one on the right. A server uses the latest
+configuration in its log, committed or not, and returns to the previous one if the entry is cut off
+(paper §6).
 """
 
 from __future__ import annotations
@@ -23,18 +24,18 @@ from .spelling import NAME
 
 PREFIX: Final = "members "
 _WORD = re.compile(rf"({NAME})=([^\s=,|]+:[1-9][0-9]{{0,4}}),(voter|learner)")
-# As in common/address.py, by which a node dials: it could not dial anything else.
+# The form in common/address.py, since a node could not dial any other.
 _HOST = re.compile(r"(?!\.|.{0,252}\.\.|.{0,252}[^.]{64})[A-Za-z0-9_.:%-]{1,253}")
 _PORT_MAX: Final = 65535
 
 
 @dataclass(frozen=True, slots=True)
 class Membership:
-    """The members of one configuration, by name. Learners receive entries and never count."""
+    """The members of one configuration, by name. Learners receive entries but are never counted."""
 
     voters: tuple[str, ...]
     learners: tuple[str, ...] = ()
-    outgoing: tuple[str, ...] = ()  # voters of the configuration that ends; empty unless joint
+    outgoing: tuple[str, ...] = ()  # voters of the old configuration; empty unless joint
     addresses: Mapping[str, str] = field(default_factory=dict, hash=False)  # name to host:port
 
     @property
@@ -43,12 +44,12 @@ class Membership:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Everybody who receives entries, each once."""
+        """All members that receive entries, each once."""
         return tuple(dict.fromkeys((*self.outgoing, *self.voters, *self.learners)))
 
     @property
     def electors(self) -> tuple[str, ...]:
-        """Everybody who counts somewhere, and so may stand: voters of either half (paper §6)."""
+        """The voters of both halves, each of which may stand for election (paper §6)."""
         return tuple(dict.fromkeys((*self.outgoing, *self.voters)))
 
     def has(self, name: str) -> bool:
@@ -56,31 +57,31 @@ class Membership:
         return name in self.voters or name in self.learners or name in self.outgoing
 
     def is_quorum(self, names: Collection[str]) -> bool:
-        """Return whether these servers are a majority of the voters; while the configuration is
-        joint, of those that go and, apart from that, of those that come (paper §6)."""
+        """Return whether these servers are a majority of the voters. In a joint configuration they
+        must be a majority of the old voters and, separately, of the new ones (paper §6)."""
         there = set(names)
         return all([len(there.intersection(half)) >= majority(half) for half in self._halves()])
 
     def reached_by_quorum(self, values: dict[str, int]) -> int:
-        """Return the highest number that a quorum reached; the absent count as 0."""
+        """Return the highest number that a quorum reached; a missing number counts as 0."""
         if not self.outgoing:
             return _reached_by_majority(self.voters, values)
         return min([_reached_by_majority(half, values) for half in self._halves()])
 
     def joint_to(self, target: Membership) -> Membership:
-        """Return C_old,new: the way from this configuration to `target` (paper §6)."""
+        """Return C_old,new, the joint configuration between this one and `target` (paper §6)."""
         return Membership(
             target.voters, target.learners, self.voters, {**self.addresses, **target.addresses}
         )
 
     def settled(self) -> Membership:
-        """Return C_new, the configuration in which a joint one ends."""
+        """Return C_new, the configuration that follows a joint one."""
         names = (*self.voters, *self.learners)
         addresses = {name: where for name, where in self.addresses.items() if name in names}
         return Membership(self.voters, self.learners, (), addresses)
 
     def spell(self) -> str:
-        """Return the command of the entry that makes this configuration; `read` gives it back."""
+        """Return the command of the entry for this configuration; `read` is the inverse."""
         words = [f"{name}={self.addresses[name]},voter" for name in self.outgoing]
         words += ["|"] if self.is_joint else []
         words += [f"{name}={self.addresses[name]},voter" for name in self.voters]
@@ -88,7 +89,7 @@ class Membership:
         return PREFIX + " ".join(words)
 
     def describe(self) -> str:
-        """Return who counts, for a person."""
+        """Return the voters and learners as text for a person."""
         text = "voters " + " ".join(self.voters)
         if self.is_joint:
             old, new = " ".join(self.outgoing), " ".join(self.voters)
@@ -100,7 +101,7 @@ class Membership:
 
 
 def all_vote(addresses: Mapping[str, str]) -> Membership:
-    """Return the configuration in which all of these vote: that of a cluster at its birth."""
+    """Return a configuration in which all of these servers vote, as in a new cluster."""
     return Membership(tuple(addresses), addresses=dict(addresses))
 
 
@@ -109,15 +110,15 @@ def _reached_by_majority(voters: Sequence[str], values: dict[str, int]) -> int:
 
 
 def majority(voters: Sequence[str]) -> int:
-    """Return how many are more than half of these voters: 2 of 3, 3 of 4 (paper §5.2)."""
+    """Return the smallest majority of these voters: 2 of 3, 3 of 4 (paper §5.2)."""
     return len(voters) // 2 + 1
 
 
 def read(command: str) -> Membership | None:
-    """Return the configuration that a command spells; None for any other command.
+    """Return the configuration in a command; None for any other command.
 
-    Total: what looks like a configuration and isn't one is an entry that changes nothing, on
-    every server alike.
+    The function is total: a malformed configuration is an entry that changes nothing, on every
+    server alike.
     """
     if not command.startswith(PREFIX):
         return None
@@ -132,7 +133,7 @@ def read(command: str) -> Membership | None:
 
 
 def is_dialled(address: str) -> bool:
-    """Whether HOST:PORT, whose port has one to five digits, is a place that a node can dial."""
+    """Whether a node can dial HOST:PORT, whose port has one to five digits."""
     host, _, port = address.rpartition(":")
     if host.startswith("[") and host.endswith("]") and ":" in host:
         host = host[1:-1]
@@ -140,24 +141,24 @@ def is_dialled(address: str) -> bool:
 
 
 def _read_half(text: str, addresses: dict[str, str]) -> dict[str, list[str]] | None:
-    """Return names by role. None: a word has another form, or names no place that can be dialled, a
-    name occurs twice, or a member has another address than before."""
+    """Return names by role; None if a word is malformed or its address can't be dialled, a name
+    occurs twice, or a member's address differs from the one before."""
     names: dict[str, list[str]] = {"voter": [], "learner": []}
     for word in text.split(" ") if text else ():
-        found = _WORD.fullmatch(word)
-        if found is None or any(found[1] in others for others in names.values()):
+        match = _WORD.fullmatch(word)
+        if match is None or any(match[1] in others for others in names.values()):
             return None
-        if not is_dialled(found[2]) or addresses.setdefault(found[1], found[2]) != found[2]:
+        if not is_dialled(match[2]) or addresses.setdefault(match[1], match[2]) != match[2]:
             return None
-        names[found[3]].append(found[1])
+        names[match[3]].append(match[1])
     return names
 
 
 class Configurations(Versions[Membership]):
     """Every configuration of the log by the index of its entry; the latest is in use (paper §6).
 
-    The first is the one of the log's base: the members at birth, those of a snapshot, or none
-    for a server that waits to be added.
+    The first configuration is the one at the log's base: the initial members, the members in a
+    snapshot, or nobody for a server that waits to be added.
     """
 
     def __init__(self, base_index: int, base: Membership, commands: Sequence[str] = ()) -> None:
@@ -167,12 +168,12 @@ class Configurations(Versions[Membership]):
                 self.append(index, command)
 
     def has_known(self, name: str) -> bool:
-        """Whether this server is or was a member in any configuration that the log still has."""
+        """Whether any configuration that the log still has includes this server."""
         return any(membership.has(name) for membership in self._known)
 
     def removed_by(self, name: str) -> int:
-        """Return the entry that took `name` out; 0 if it is a member, or never was one here."""
-        index = 0  # of the configuration after the one that is looked at
+        """Return the entry that removed `name`; 0 if it is a member or never was one here."""
+        index = 0  # of the configuration after the current one
         for place in range(len(self._known) - 1, -1, -1):
             if self._known[place].has(name):
                 return index
@@ -180,7 +181,7 @@ class Configurations(Versions[Membership]):
         return 0
 
     def append(self, index: int, command: str) -> None:
-        """Record a new entry that may be a configuration."""
+        """Record the configuration of a new entry, if it is one."""
         membership = read(command)
         if membership is not None:
             self.add(index, membership)

@@ -1,27 +1,28 @@
-"""A server that begins with nothing: whose word it takes, and what ends its wait.
+"""A server that starts with an empty disk: which messages it trusts, and what ends its wait.
 
-A first start looks like the start of a server whose disk was replaced. Such a server is
-`newborn`. Two wiped servers of three must never elect the third, which may lack what they had
-acknowledged. So a newborn asks at each message whether the cluster has a history:
+A first start looks like the start of a server whose disk was replaced. Such a server is `newborn`.
+Two wiped servers of three must never elect the third, which may lack entries that they had
+acknowledged. So a newborn checks each message for proof that the cluster has a history:
 
-* A leader is heard, a member with entries asks for a vote, or a member's denial reports entries, a
-  leader, a promise to one or a lost memory: there is a history, and this server may have been part
-  of it. From then on it has no vote, as a server that lost its memory (raft/recovering.py, FAST
-  2018). It `may_be_new`, which is all it knows.
-* It votes, or stands for election: its log and its candidate's are empty, so the cluster is fresh
-  as far as any server can know. From then on it is like any other server. Before it stands it asks
-  every member: a quorum of PreVotes is not enough while others may yet answer with entries.
-* A log that a person wrote by hand, and that no leader ever touched, is no history. Its owner is
-  newborn too, and shows it: its questions end in `newborn`. Newborns vote for it by §5.4.1, and it
-  stays newborn until it leads, or hears again of the leader that it voted for. A server that holds
-  entries of a cluster gives it no vote. If it finds that there is a history, its entries go: a copy
-  stays as NAME.log.seed.
-* A name that is no member moves nothing. A server that was started to join knows no members, so it
-  listens to every leader.
+* A leader sends a message, a member with entries asks for a vote, or a member's denial reports
+  entries, a leader, a promise to a leader or a lost memory: the cluster has a history, and this
+  server may have been part of it. From then on the newborn has no vote, like a server that lost its
+  memory (raft/recovering.py, FAST 2018). It `may_be_new`, and it can't know more than that.
+* The newborn votes, or stands for election: its log and the candidate's are empty, so the cluster
+  is new as far as any server can know. From then on it is like any other server. Before it stands
+  it asks every member, because a quorum of PreVotes is not enough while others may still answer
+  with entries.
+* A log that a person wrote by hand, and that no leader ever touched, is not a history. Its owner is
+  newborn too, and shows that: its vote requests end in `newborn`. Newborns vote for it by §5.4.1,
+  and it stays newborn until it leads, or hears again from the leader that it voted for. A server
+  that holds entries of a cluster denies it the vote. If it learns that there is a history, it drops
+  its entries, and keeps a copy as NAME.log.seed.
+* A message from a non-member has no effect. A server that was started to join knows no members, so
+  it listens to every leader.
 
-If too few voters are left, no server is elected, which is safe. Each server then prints why:
-`no_leader_because`. The wait ends when the servers that are away return, by an operator's word that
-a server never ran before (`--new`, storage/recovery.py), or by `raftline recover`.
+If too few voters are left, no server is elected, which is safe. Each server then prints the reason,
+`no_leader_because`. The wait ends when the absent servers return, when an operator declares that a
+server never ran before (`--new`, storage/recovery.py), or with `raftline recover`.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ from .state import State
 
 
 def look_for_history(state: State, message: Message) -> None:
-    """Give the vote up if a message proves that the cluster has a history; that is on the disk
+    """Give up the vote if a message proves that the cluster has a history. The loss is on disk
     before any answer shows it."""
     if not _tells_of_history(message):
         return
@@ -59,11 +60,11 @@ def look_for_history(state: State, message: Message) -> None:
     state.recovering = state.may_be_new = True
     state.out.forgot = True
     if state.role is not Role.FOLLOWER:
-        state.follow(state.term, None)  # votes under way do not count any more
+        state.follow(state.term, None)  # pending votes no longer count
     holds = "no files"
     if state.log.last_index:
-        # Its terms are a person's: an entry of the cluster may have the index and term of another
-        # one here, and no comparison of the two would show it (Log Matching, §5.3).
+        # A person chose its terms. So an entry of the cluster may differ from one here with the
+        # same index and term, and a comparison would not show it (Log Matching, §5.3).
         state.cut_after(0)
         holds = "a log written by hand, which is set aside,"
     state.note(
@@ -73,9 +74,10 @@ def look_for_history(state: State, message: Message) -> None:
 
 
 def _comes_of_its_vote(state: State, message: Message) -> bool:
-    """Whether this server helped to elect the sender, as it leads the term of that vote, or ends
-    in an entry of that term; or a denial names the one that it helped to elect."""
-    if isinstance(message, RequestVoteReply):  # it may overtake the first word of that leader
+    """Whether this server helped to elect the sender, which leads the term of that vote or has a
+    last entry of that term, or whether a denial names the leader that this server helped to elect.
+    """
+    if isinstance(message, RequestVoteReply):  # it may overtake that leader's first message
         vote = state.vote
         return vote is not None and message.reason == hears_leader(vote, state.term)
     if message.sender != state.vote:
@@ -104,8 +106,8 @@ def why_newborn_gets_no_vote(state: State, message: RequestVote) -> str | None:
 
 
 def awaits_answers(state: State) -> bool:
-    """Whether a newborn with a quorum of PreVotes had better hear the other members first: half
-    the shortest election timeout, since one that is away never answers."""
+    """Whether a newborn with a quorum of PreVotes must wait for the other members. It waits for
+    half the shortest election timeout, since an absent member never answers."""
     voters = state.membership.electors
     if all(name in state.votes for name in voters):
         return False
@@ -115,8 +117,8 @@ def awaits_answers(state: State) -> bool:
 
 
 def yields_to_better_log(state: State, message: RequestVoteReply) -> bool:
-    """Let a newborn yield to one whose hand-written log is better (§5.4.1). Two others
-    could elect each other, and its entries would go."""
+    """Return whether this newborn yields to a newborn with a better hand-written log (§5.4.1).
+    Otherwise two other servers could elect each other, and the better log would be lost."""
     if message.granted or not message.reason.endswith(BY_HAND):
         return False
     state.follow(state.term, None)
@@ -125,22 +127,22 @@ def yields_to_better_log(state: State, message: RequestVoteReply) -> bool:
 
 
 def why_without_vote(state: State) -> str:
-    """Return what a server without a vote answers when it is asked for one."""
+    """Return the reason with which a server without a vote denies one."""
     if not state.may_be_new:
         return LOST_MEMORY
     return MAY_BE_NEW + OF_A_CLUSTER * (state.log.last_index > 0 and not state.newborn)
 
 
 def note_denial(state: State, message: RequestVoteReply) -> None:
-    """Note a voter that has no vote, as its denial shows; a vote that it grants takes that back."""
+    """Record a voter whose denial shows that it has no vote; a granted vote removes the record."""
     state.without_vote_now.pop(message.sender, None)
     if not message.granted and message.reason.startswith((LOST_MEMORY, MAY_BE_NEW)):
         state.without_vote_now[message.sender] = message.reason.startswith(MAY_BE_NEW)
 
 
 def explain_silence(state: State) -> None:
-    """An election timeout passed without a leader: print once why there is none, if voters that may
-    be new are the reason. `status` and replies name the same."""
+    """Print once why there is no leader, if voters that may be new are the reason. Called after an
+    election timeout without a leader; `status` and replies give the same reason."""
     why = _why_without_a_vote(state) if state.recovering else _why_no_leader(state)
     if why and why != state.no_leader_because:
         state.note(f"[!] No leader is heard: {why}")
@@ -168,7 +170,7 @@ def _why_no_leader(state: State) -> str:
     unsure = [name for name in voters if without.get(name)]
     have_votes = [name for name in voters if name in state.votes and name not in without]
     if not unsure or state.membership.is_quorum(have_votes):
-        return ""  # those that answer are enough: their votes were split, for example
+        return ""  # enough members answer: their votes were split, for example
     silent = [name for name in voters if not (name in state.votes or name in without)]
     answer = f"{silent[0]} answers" if len(silent) == 1 else f"enough of {_listed(silent)} answer"
     away = f"when {answer}, or " if silent else ""

@@ -1,7 +1,7 @@
-"""A server's consensus, whole: an input and the time go in, one Effects comes out.
+"""The consensus of one server as a function: an input and the time go in, one Effects comes out.
 
-Start reading here: `_RULES` names the rule for each input, and `_MESSAGE_RULES` that of a message
-once `receive` takes it.
+Start reading here: `_RULES` has the rule for each input, and `_MESSAGE_RULES` the rule for each
+message that `receive` accepts.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ from .view import NodeView
 
 
 class StepObserver(Protocol):
-    """The one who gets each step; it changes nothing, and raises nothing."""
+    """An observer of each step. It must not change anything or raise."""
 
     def stepped(self, event: inputs.Input, effects: Effects) -> None: ...
     def refused(self, message: Message, why: str) -> None: ...
@@ -108,23 +108,23 @@ class StepObserver(Protocol):
 class RawNode:
     """One server of the cluster as a pure state machine.
 
-    The same state and the same input give the same Effects. Who calls carries each Effects out
-    in order (see `Effects`) and reports with `Synced` when entries have reached the disk. Times
-    are milliseconds of any clock that never goes back.
+    The same state and the same input give the same Effects. The caller carries out each Effects in
+    order (see `Effects`) and reports with `Synced` when entries have reached the disk. Times are
+    milliseconds of any clock that never goes back.
     """
 
     def __init__(self, state: State) -> None:
-        """Go on from a state: that of a start (`node_from_disk`), or one of a recording."""
+        """Continue from a state, either of a start (`node_from_disk`) or from a recording."""
         self._state = state
         self.view = NodeView(state)
         self.observer: StepObserver | None = None
 
     def step(self, event: inputs.Input, now_ms: int) -> Effects:
-        """Take one input; return what it asks for.
+        """Process one input; return its effects.
 
         Raises:
-            PeerError, TransferRefused, OrderRefused: the input is refused; nothing was changed.
-            SafetyError: an invariant broke, or the caller asks for what this server can't do.
+            PeerError, TransferRefused, OrderRefused: the input was refused; nothing was changed.
+            SafetyError: an invariant broke, or this server can't do what the caller requests.
         """
         state = self._state
         state.now_ms = max(now_ms, state.now_ms)
@@ -138,7 +138,7 @@ class RawNode:
 
     @property
     def wake_at_ms(self) -> int:
-        """The time at which a `Tick` has something to do."""
+        """The time at which the next `Tick` is due."""
         state = self._state
         if state.applying < state.commit_index:
             return state.now_ms
@@ -155,16 +155,16 @@ class RawNode:
 
     @property
     def takes_proposals(self) -> bool:
-        """Whether this server leads and does not give way to another."""
+        """Whether this server leads and is not handing over the leadership."""
         leading = self._state.leading
         return leading is not None and leading.transfer is None
 
     def accepts(self, message: Message) -> bool:
-        """Whether a message may be taken from its sender, as a first look."""
+        """Whether a message may be taken from its sender, as a first check."""
         return listens_to(self._state, message)
 
     def committed(self, first: int, count: int) -> list[Entry]:
-        """Return at most `count` committed entries from `first` on; none if the log in memory
+        """Return at most `count` committed entries from `first` on, or none if the log in memory
         begins after `first`."""
         state = self._state
         last = min(state.commit_index, first + count - 1)
@@ -189,11 +189,11 @@ def node_from_disk(
     base_cluster: str = "",
     cluster: str = "",
 ) -> RawNode:
-    """Return a server that starts with what its disk holds; `members`, `level` and `base_cluster`:
-    at the base of its log; `cluster`: the identity that it knows."""
+    """Return a server that starts with the state on its disk. `members`, `level` and `base_cluster`
+    are the values at the base of its log; `cluster` is the identity that it knows."""
     if log.last_term > hard_state.term:
         raise SafetyError(f"{name} is in term {hard_state.term}, its log in {log.last_term}")
-    # What it may have promised before it stopped is kept, be it started otherwise now.
+    # A promise from before the stop is kept, even if the server now runs with other options.
     promised_until_ms = now_ms + hard_state.lease_ms if hard_state.lease_ms else 0
     state = State(
         name,
@@ -224,13 +224,13 @@ def node_from_disk(
 
 
 def _advance(state: State) -> None:
-    """Do what the input has made possible: commit, apply, serve reads.
+    """Do the work that the input has made possible: commit, apply, serve reads.
 
-    Here, too, each feature that has something under way gets its turn; the state shows which, so
-    that no rule asks them (docs/develop/architecture.md, "A step").
+    Each feature with work in progress also gets its turn here; the state shows which, so that no
+    rule has to ask (docs/develop/architecture.md, "A step").
     """
     if state.leading is not None:
-        if state.commit_index < state.durable_index:  # until then answers alone commit
+        if state.commit_index < state.durable_index:  # otherwise only answers commit
             advance_commit(state)
         if state.is_changing_members:
             advance_change(state)
@@ -253,7 +253,7 @@ def _advance(state: State) -> None:
 
 
 def _confirm(state: State, leading: Leading) -> None:
-    """Do what answers of followers have made possible beside a commit."""
+    """Do the work, other than commits, that answers of followers have made possible."""
     if leading.read_rounds:
         confirm(state)
     if leading.has_uncounted:
@@ -268,17 +268,18 @@ def _confirm(state: State, leading: Leading) -> None:
 
 
 def _synced(state: State, event: inputs.Synced) -> None:
-    """A late report of an entry that has since been cut is known by its term and ignored: two
-    logs that hold the same index and term are equal up to there (Log Matching, §5.3)."""
+    """Record the synced entry. A late report of an entry that has since been cut is recognized by
+    its term and ignored: two logs with the same index and term are equal up to there (Log Matching,
+    §5.3)."""
     if state.log.term_at(event.index) == event.term:
         state.durable_index = max(state.durable_index, event.index)
 
 
 def _applied(state: State, event: inputs.Applied) -> None:
-    """Raise lastApplied (Figure 2, all servers), which the reads that were confirmed wait for.
+    """Raise lastApplied (Figure 2, all servers), for which confirmed reads wait.
 
-    As in etcd's log.go: `applying` is handed out, `applied` is done. Nothing is committed, sent or
-    decided by what is applied here, so no other rule runs.
+    As in etcd's log.go, entries up to `applying` are handed out, and entries up to `applied` are
+    executed. Nothing is committed, sent or decided because of this report, so no other rule runs.
     """
     if not state.applied <= event.index <= state.applying:
         raise SafetyError(
@@ -313,10 +314,10 @@ def _pass_time(state: State, event: inputs.Tick) -> None:
 
 
 def receive(state: State, event: inputs.Receive) -> None:
-    """Take a message from a peer.
+    """Process a message from a peer.
 
     Raises:
-        PeerError: no server of a sound cluster sends this; nothing was changed.
+        PeerError: no server of a correct cluster sends this; nothing was changed.
     """
     message = event.message
     if not listens_to(state, message):
@@ -347,14 +348,15 @@ def _disconnected(state: State, event: inputs.PeerDisconnected) -> None:
 
 
 def _peer_level(state: State, event: inputs.PeerLevel) -> None:
-    """Record a peer's level; the leader speaks at once to whom it had to be silent."""
+    """Record a peer's level. If that ends the leader's silence towards the peer, send to it at
+    once."""
     may_hear = note_level(state, event.peer, event.level)
     progress = state.progress.get(event.peer)
     if may_hear and progress is not None:
         send_heartbeat(state, event.peer, progress)
 
 
-# These make nothing possible but what their own rule does.
+# These need only their own rule, without `_advance`.
 _QUIET: Final = (inputs.Applied, inputs.Compact, inputs.Stop)
 _RULES: Final[dict[type[inputs.Input], Callable[[State, Any], None]]] = {
     inputs.Receive: receive,
@@ -382,14 +384,14 @@ _RULES: Final[dict[type[inputs.Input], Callable[[State, Any], None]]] = {
 }
 
 
-# The largest lead of a term over that of the last entry that is known to be committed. An election
-# adds one, so no sound cluster comes near. One forged line with the highest possible term would end
-# all elections for good.
+# The largest lead of a term over the term of the last entry known to be committed. An election adds
+# one, so no correct cluster comes near. A single forged line with the highest possible term would
+# end all elections for good.
 TERM_LEAP_MAX: Final = 2**48
-# Beyond that, the largest lead over this server's term while no leader is heard, so that elections
-# can follow a leap.
+# Beyond that, the largest lead over this server's term while it hears from no leader, so that
+# elections can follow a leap.
 TERM_STEP_MAX: Final = 2**16
-TERM_MAX: Final = 2**62  # that a server without entries takes from a leader
+TERM_MAX: Final = 2**62  # the highest that a server without entries takes from a leader
 
 FromFollower = AppendAccepted | AppendRejected | InstallSnapshotReply
 
@@ -410,14 +412,15 @@ _MESSAGE_RULES: Final[dict[type[Message], Callable[[State, Any], None]]] = {
 def listens_to(state: State, message: Message) -> bool:
     """Whether a message may be taken from its sender.
 
-    Servers don't ask their configuration who may lead (thesis §4.1): one that was away while
-    members changed must hear a leader, and vote for a candidate, that it has never heard of.
-    But then it hears from no leader that it knows, and who asks for its vote has a log that
-    holds more; any other stranger is refused. A newborn that knows the members has been away from
-    none of their changes that it could remember: it takes the word of members alone.
+    Servers don't check their configuration to see who may lead (thesis §4.1). A server that was
+    away while the members changed must accept a leader, and vote for a candidate, that it has never
+    heard of. But in that case it hears from no leader that it knows, and the candidate has a more
+    complete log; any other stranger is refused. A newborn that knows the members can't have
+    forgotten a change of them, so it listens only to members.
 
-    A joiner knows no members yet, and may have heard a candidate of a later term that was not
-    elected. It answers an earlier leader, which then stands in a term after that one.
+    A joiner knows no members yet, and may have heard from a candidate of a later term that was not
+    elected. It answers a leader of an earlier term, which then stands in a term after the later
+    one.
     """
     sender = message.sender
     if sender == state.name:
@@ -430,7 +433,7 @@ def listens_to(state: State, message: Message) -> bool:
     if state.newborn and state.membership.names:
         return False
     if state.hears_from_leader or (message.term < state.term and state.membership.names):
-        return False  # a stranger's past; also the old members' of a cluster that was recovered
+        return False  # a stranger of an earlier term, or an old member of a recovered cluster
     if isinstance(message, RequestVote):
         log = state.log
         return (message.last_term, message.last_index) > (log.last_term, log.last_index)
@@ -438,12 +441,12 @@ def listens_to(state: State, message: Message) -> bool:
 
 
 def _is_too_far(state: State, message: Message) -> bool:
-    """Whether no sound cluster can have come to the term of a message.
+    """Whether a correct cluster can't have reached the term of a message.
 
-    It is counted from the last entry that is known to be committed. Neither a forged term moves
-    that, nor a forged entry, so that forged terms do not add up. Else two of them would take a
-    server so far that the others refuse its terms, and it theirs. A server without entries knows no
-    term: it takes that of a leader.
+    The limit counts from the last entry that is known to be committed. Neither a forged term nor a
+    forged entry moves that, so forged terms do not add up. Otherwise two of them would take a
+    server so far ahead that it and the others refuse each other's terms. A server without entries
+    knows no term, and takes that of a leader.
     """
     log, term = state.log, message.term
     if term - (log.term_at(state.commit_index) or 0) <= TERM_LEAP_MAX:
@@ -454,13 +457,13 @@ def _is_too_far(state: State, message: Message) -> bool:
 
 
 def _count_far_term(state: State, message: Message) -> None:
-    """Record that a voter is in a term too far ahead; follow once a quorum of the others is.
+    """Record that a voter is in a term too far ahead; follow once a quorum is.
 
-    Below such a term nobody can win an election any more, so this server is the one to move: it was
-    away during a leap. Only a denied vote counts, which is the answer of a server that was asked.
+    Below such a term no server can win an election any longer, so this server must move: it was
+    away during a leap. Only a denied vote counts, which is an answer to this server's request.
 
     Raises:
-        PeerError: the message is not such an answer; nothing was changed.
+        PeerError: the message is not a denied vote; nothing was changed.
     """
     candidacy = state.candidacy
     is_denial = isinstance(message, RequestVoteReply) and not message.granted
@@ -474,15 +477,15 @@ def _count_far_term(state: State, message: Message) -> None:
 
 
 def _adopt_term(state: State, message: Message) -> None:
-    """A higher term in any message makes this server a follower in it (Figure 2, all servers).
+    """Become a follower in a higher term from any message (Figure 2, all servers).
 
-    Questions and grants of PreVote name a term that no server is in yet. A RequestVote while the
-    leader is heard is not obeyed (thesis §4.2.3), unless that leader gave way: then it names the
-    term right after this one (thesis §3.10).
+    PreVote requests and grants name a term that no server has entered yet. A RequestVote that
+    arrives while this server hears from a leader is ignored (thesis §4.2.3), unless that leader
+    gave way: then it names the term right after this one (thesis §3.10).
     """
     if isinstance(message, RequestVote):
-        given_way = message.transfer and message.term == state.term + 1
-        if message.pre_vote or (state.hears_from_leader and not given_way):
+        is_transfer = message.transfer and message.term == state.term + 1
+        if message.pre_vote or (state.hears_from_leader and not is_transfer):
             return
     if isinstance(message, RequestVoteReply) and message.pre_vote and message.granted:
         return
@@ -490,11 +493,11 @@ def _adopt_term(state: State, message: Message) -> None:
 
 
 def _hear_follower(state: State, message: FromFollower) -> bool:
-    """Record what an answer shows beside what its rule counts: that the follower is there, what it
-    promises, whether it lost its memory. Return False for an answer that is not to this leadership.
+    """Record the facts of an answer that its rule does not count: that the follower is alive, its
+    promise, and whether it lost its memory. Return False for an answer to an earlier leadership.
 
-    A term compares with the term the question was sent in: answers of an earlier term never
-    count (Students' Guide to Raft).
+    The term is compared with the term of the request: answers of an earlier term never count
+    (Students' Guide to Raft).
     """
     leading = state.leading
     if leading is None or message.term != state.term:
@@ -504,7 +507,7 @@ def _hear_follower(state: State, message: FromFollower) -> bool:
     if isinstance(message, AppendAccepted) and message.index > state.log.last_index:
         raise PeerError(f"{message.sender} can't hold entry {message.index}, I never sent it")
     progress = leading.progress.get(message.sender)
-    if progress is None:  # it was taken out, and has heard so
+    if progress is None:  # it was removed, and has been told
         return False
     is_of_memory = message.without_vote or not progress.is_counted
     if is_of_memory and not leader_heard_recovering(state, progress, message):

@@ -1,8 +1,8 @@
-"""Values of the core as plain JSON values, and back: for the recording of a node's steps.
+"""Conversion of the core's values to plain JSON and back, for the recording of a node's steps.
 
-None, bools, numbers, texts and lists stay as they are. Anything else is an object
-with one key, the name of its type: `{"Progress": {"next_index": 8, …}}`, `{"Role": "LEADER"}`.
-No type of the core is listed here, so new fields and types need no change.
+None, bools, numbers, texts and lists stay as they are. Any other value becomes an object with one
+key, the name of its type: `{"Progress": {"next_index": 8, …}}`, `{"Role": "LEADER"}`. This module
+lists no type of the core, so new fields and types need no change.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ ALIKE = frozenset({type(None), bool, int, float, str})
 
 
 class PlainError(ValueError):
-    """A text that spells no value of this version's core."""
+    """A text that is not a value of this version's core."""
 
 
 class Token(NamedTuple):
-    """A request that waits, as a recording knows it: a number."""
+    """The number that stands for a waiting request in a recording."""
 
     number: int
 
 
 class Tokens:
-    """The numbers of the requests that wait in the core."""
+    """The numbers of the requests waiting in the core."""
 
     def __init__(self) -> None:
         self._numbers: dict[int, tuple[int, object]] = {}  # by id; the request is kept with it
@@ -37,24 +37,23 @@ class Tokens:
 
     def number(self, token: object) -> int:
         """Return the number of a request, a new one if it has none."""
-        known = self._numbers.get(id(token))
-        if known is None:
+        entry = self._numbers.get(id(token))
+        if entry is None:
             self._last += 1
-            known = self._numbers[id(token)] = (self._last, token)
-        return known[0]
+            entry = self._numbers[id(token)] = (self._last, token)
+        return entry[0]
 
     def forget(self, token: object) -> None:
-        """Forget a request that was answered: it gets a new number if it comes again."""
+        """Forget an answered request; it gets a new number if it returns."""
         self._numbers.pop(id(token), None)
 
     def clear(self) -> None:
-        """Forget all of them; no number is given twice."""
+        """Forget all requests; no number is reused."""
         self._numbers.clear()
 
 
 def plain(value: Any, tokens: Tokens) -> Any:
-    """Return a value of the core as JSON. An object of another type is the token of a
-    request."""
+    """Return a value of the core as JSON. An object of any other type is the token of a request."""
     kind = type(value)
     if kind in ALIKE:
         return value
@@ -70,7 +69,7 @@ _SHAPES: dict[type, Callable[[Any, Tokens], Any]] = {}
 
 
 def _shape_of(kind: type) -> Callable[[Any, Tokens], Any]:
-    """Return the function that spells values of one type."""
+    """Return the function that converts values of one type."""
     name = kind.__name__
     if kind is Token:
         return lambda value, tokens: {"token": value.number}
@@ -104,14 +103,14 @@ def _fields_of(kind: type) -> Sequence[str] | None:
     if dataclasses.is_dataclass(kind):
         return [field.name for field in dataclasses.fields(kind)]
     fields: Sequence[str] | None = getattr(kind, "__mypyc_attrs__", None)  # it is compiled
-    return fields and [field for field in fields if field != "__dict__"]  # as of a generic class
+    return fields and [field for field in fields if field != "__dict__"]  # a generic class has one
 
 
 def value_of(spelled: Any) -> Any:
-    """Return the value that `plain` spelled; a request is a `Token`.
+    """Return the value from which `plain` made this JSON; a request becomes a `Token`.
 
     Raises:
-        PlainError: it has another form, or is of a core with other types or fields.
+        PlainError: the JSON is malformed, or comes from a core with other types or fields.
     """
     if type(spelled) is list:
         return [value_of(item) for item in spelled]
@@ -152,7 +151,7 @@ def with_fields(kind: type, fields: dict[str, Any]) -> Any:
     """Return an object of the core with these fields.
 
     Raises:
-        PlainError: the fields are not those of its type.
+        PlainError: the type has other fields.
     """
     known = getattr(kind, "__dataclass_fields__", fields).keys()
     if known != fields.keys():

@@ -1,4 +1,4 @@
-"""A leader's view of one follower: what it holds, what to send it next, what is on the way."""
+"""A leader's view of one follower: its log, the next entry to send, the messages in flight."""
 
 from __future__ import annotations
 
@@ -12,27 +12,27 @@ from .log import Snapshot
 class Mode(Enum):
     """How a leader sends to a follower."""
 
-    PROBE = "probe"  # one message at a time, until it is known where the logs agree
+    PROBE = "probe"  # one message at a time, until the leader knows where the logs agree
     REPLICATE = "replicate"  # ahead of the answers, up to a window
-    SNAPSHOT = "snapshot"  # the entries it lacks are gone from the log: chunks of a snapshot
+    SNAPSHOT = "snapshot"  # chunks of a snapshot, since the log lost the entries it lacks
 
 
 @dataclass(slots=True)
 class Sending:
-    """A snapshot on its way to one follower: what arrived, and what is to be sent next."""
+    """A snapshot in transfer to one follower: the bytes that it holds, and the next to send."""
 
     snapshot: Snapshot
-    held: int = 0  # bytes that the follower reports it holds
+    held: int = 0  # bytes that the follower reports to hold
     next_offset: int = 0
-    moved_at_ms: int = 0  # when the follower last answered about it, or it was sent again
+    moved_at_ms: int = 0  # the time of the follower's last answer about it, or of a resend
 
 
 @dataclass(slots=True)
 class Progress:
-    """Paper, Figure 2, nextIndex and matchIndex; with modes and a window (thesis §10.2.1).
+    """nextIndex and matchIndex (paper, Figure 2), with modes and a window (thesis §10.2.1).
 
-    `match_index < next_index` always. `acked_round` is the latest send that was answered in
-    this term, whether it appended or not: proof that the follower still followed then.
+    `match_index < next_index` always holds. `acked_round` is the latest send that was answered in
+    this term, whether or not it appended entries: proof that the follower still followed then.
     """
 
     next_index: int
@@ -44,41 +44,41 @@ class Progress:
     commit_sent: int = 0  # the commit index of the last message
     acked_round: int = 0
     sending: Sending | None = None  # in snapshot mode
-    rewound_round: int = 0  # complaints about sends up to this round are old news
-    doubt_round: int = 0  # all sends from this round on follow right on `match_index`
-    away: bool = False  # its connection broke, and nothing was heard since
+    rewound_round: int = 0  # complaints about sends up to this round are outdated
+    doubt_round: int = 0  # all sends from this round on begin right after `match_index`
+    away: bool = False  # its connection broke, and nothing has arrived since
     lease_until_ms: int = 0  # until then it votes for no other server, by this leader's clock
-    # Amnesia: a follower that lost its memory does not count until it was made whole again.
+    # Amnesia: a follower that lost its memory is not counted until it has recovered.
     is_counted: bool = True
-    lost_index: int = 0  # that it acknowledged and lacks; until it heard so and answered
-    incarnation: int = 0  # the one that reported so
+    lost_index: int = 0  # acknowledged but missing; until it was told and answered
+    incarnation: int = 0  # the incarnation that reported its loss
     may_be_new: bool = False  # it can't know whether it lost anything
-    readmit_round: int = 0  # answers to sends before this round are an earlier incarnation's
-    readmit_index: int | None = None  # the entry that must be committed, and held, before it votes
+    readmit_round: int = 0  # answers to earlier sends belong to an earlier incarnation
+    readmit_index: int | None = None  # the entry that it must hold, committed, before it votes
     vote_again_round: int = 0  # the first send that let it vote again
-    # Membership: a server that was taken out hears of it, and is then forgotten.
-    leave_index: int = 0  # the entry that took it out
-    leave_round: int = 0  # the first send that reported it is out
-    leave_by_ms: int = 0  # or when it is given up
+    # Membership: a removed server is told so, and then forgotten.
+    leave_index: int = 0  # the entry that removed it
+    leave_round: int = 0  # the first send that reported its removal
+    leave_by_ms: int = 0  # when the leader gives up telling it
 
     @property
     def loss(self) -> str:
-        """The loss of a follower that does not count, or the doubt about one."""
+        """What happened, or may have happened, to a follower that is not counted."""
         return "is new, or lost its memory" if self.may_be_new else "lost its memory"
 
     def vote_again(self, round_now: int) -> int:
-        """Return the incarnation that a send of this round allows to vote again, else 0
+        """Return the incarnation that a send of this round allows to vote again, or 0
         (raft/recovering.py)."""
         is_due = not self.is_counted and 0 < self.vote_again_round <= round_now
         return self.incarnation if is_due else 0
 
     def matched(self, index: int) -> None:
-        """The follower holds the leader's log up to `index`; send ahead from now on."""
+        """Record that the follower holds the leader's log up to `index`; send ahead from now on."""
         self.doubt_round = 0
         self.match_index = max(self.match_index, index)
         self.next_index = max(self.next_index, self.match_index + 1)
         if self.sending is not None and index < self.sending.snapshot.index:
-            return  # an answer from before the snapshot was begun
+            return  # an answer from before the snapshot transfer
         self.mode = Mode.REPLICATE
         self.sending = None
         self.probe_sent = False
@@ -86,7 +86,7 @@ class Progress:
             self.in_flight.popleft()
 
     def rewind(self, agree_index: int, round_now: int) -> None:
-        """Begin to probe again right after `agree_index`, but never before what has matched."""
+        """Probe again right after `agree_index`, but never before `match_index`."""
         self.next_index = max(self.match_index, agree_index) + 1
         self.rewound_round = round_now
         self._probe()
@@ -94,14 +94,15 @@ class Progress:
             self.doubt_round = round_now + 1
 
     def lacks_acknowledged(self, complaint_round: int, held_index: int, base_index: int) -> bool:
-        """Whether a complaint proves that the follower lost entries which it had acknowledged.
+        """Whether a complaint proves that the follower lost entries that it had acknowledged.
 
-        A follower that holds them accepts whatever follows right on `match_index` (§5.3, Log
-        Matching). So it lost them if it refuses a send from after the leader went back to there.
-        The end that it names proves the same once the leader's log begins after `match_index`:
-        then nothing can be sent from there. (A follower that holds them may name an earlier index
-        if its log differs later on, in a run of one term that began before. It is taken for one
-        that lost them, which costs it its vote until it has the leader's snapshot.)
+        A follower that holds these entries accepts any message that continues right after
+        `match_index` (§5.3, Log Matching). So it lost them if it refuses a send made after the
+        leader returned to that index. If the leader's log begins after `match_index`, nothing can
+        be sent from there; then the end that the follower names is the proof. (A follower that
+        holds the entries may name an earlier index if its log differs later on, in a run of one
+        term that began before. It is treated as if it had lost them, which costs it its vote until
+        it has the leader's snapshot.)
         """
         if not self.match_index:
             return False
@@ -110,8 +111,8 @@ class Progress:
         return 0 < self.doubt_round <= complaint_round
 
     def forgot(self) -> None:
-        """The follower lost its memory: nothing it answered before counts. What is left is found as
-        ever, from `next_index` backwards."""
+        """Record that the follower lost its memory, so its earlier answers no longer count. Probing
+        from `next_index` backwards finds its remaining entries as usual."""
         self.match_index = self.lease_until_ms = 0
         self._probe()
 

@@ -1,18 +1,19 @@
 """ReadIndex: linearizable reads without an entry in the log (thesis §6.4).
 
-At a follower: it asks its leader for the read index (thesis §6.4, end).
+A follower asks its leader for the read index (thesis §6.4, end).
 
-1. The follower sends `ReadIndex TERM round R` for all reads that wait; one question at a time.
-2. The leader takes it as its own read: after a round (or under a lease) it answers
-   `Read at index I`, where I was its commit index when it took the question.
+1. The follower sends `ReadIndex TERM round R` for all waiting reads, one question at a time.
+2. The leader treats it like its own read: after a round (or under a lease) it answers `Read at
+   index I`, where I was its commit index when it received the question.
 3. The follower serves the reads once its own state machine has applied I. They are linearizable:
-   I holds all that was committed when they came, and the state read is never older than I.
+   everything that was committed when the reads arrived is at or before I, and the state read is
+   never older than I.
 
-A question whose answer is not there after a heartbeat's time is sent once more under its number:
-whichever answer comes first will do, as its reads had come before either. Under a new number, over
-a network whose round trips take longer, each answer would be to a question before the last. Where
-the leader changes the reads are given back. R is a number that the follower never used before,
-also not before a restart: its clock, or one more than the last.
+A question without an answer after a heartbeat interval is repeated under its number. The first
+answer to either is valid, since the reads arrived before both. If the number changed, and round
+trips took longer than the interval, each answer would belong to an earlier question. If the leader
+changes, the reads are returned. R is a number that the follower never used before, not even before
+a restart: its clock, or one more than the last number.
 """
 
 from __future__ import annotations
@@ -31,16 +32,17 @@ from .state import State
 
 
 def read(state: State, tokens: Sequence[Any], *, by_lease: bool) -> None:
-    """Serve the reads that `tokens` stand for once that is safe; refuse them if this server does
-    not lead. Those that wait share one round of heartbeats.
+    """Serve the reads of these tokens once that is safe; refuse them if this server does not lead.
+    Waiting reads share one round of heartbeats.
 
-    Under a lease they are confirmed at once, by the commit index (thesis §6.4.1). The lease counts
-    as of now, when they came, though they are served once that index is applied, which may be
-    after the lease. What was acknowledged to anybody before they came is in that index: nobody else
-    leads while a quorum has promised its votes, all that this leader acknowledged it had committed,
-    and the entry at that index is of its term, so what earlier leaders committed lies before it
-    (Leader Completeness, §5.4.3). The state that is read is never older than the index. If it is
-    newer, it holds committed entries alone, so every later read is of an index as high.
+    Under a lease the reads are confirmed at once, with the commit index (thesis §6.4.1). The lease
+    must be valid now, when the reads arrive, although they are served once that index is applied,
+    which may be after the lease. Every write that was acknowledged before they arrived is at or
+    before that index: no other server leads while a quorum has promised its votes, this leader had
+    committed all that it acknowledged, and the entry at that index is of its term, so the commits
+    of earlier leaders lie before it (Leader Completeness, §5.4.3). The state that is read is never
+    older than the index. If it is newer, it holds only committed entries, so every later read has
+    an index as high.
     """
     if state.leading is None:
         state.out.refused += tokens
@@ -53,7 +55,7 @@ def read(state: State, tokens: Sequence[Any], *, by_lease: bool) -> None:
 
 
 def on_read_index(state: State, message: ReadIndex) -> None:
-    """Take a follower's question as a read; a server that does not lead its term can't answer."""
+    """Handle a follower's question as a read; only the leader of its term can answer."""
     if state.role is not Role.LEADER or message.term != state.term:
         state.note(
             f"[*] {state.name} ignored ReadIndex from {message.sender}: "
@@ -64,10 +66,10 @@ def on_read_index(state: State, message: ReadIndex) -> None:
 
 
 def open_round(state: State) -> None:
-    """Begin to confirm the reads that wait.
+    """Begin to confirm the waiting reads.
 
-    1. Only after an entry of this term is committed is the commit index known to be the
-       cluster's (step 1 of thesis §6.4); until then they wait.
+    1. Until an entry of this term is committed, this leader does not know the cluster's commit
+       index (step 1 of thesis §6.4), and the reads wait.
     2. The read index is the commit index now, before the round is sent (step 2).
     3. The round shows whether this server still leads (step 3).
     """
@@ -83,7 +85,7 @@ def open_round(state: State) -> None:
 
 
 def confirm(state: State) -> None:
-    """Take the reads for confirmed whose round a quorum answered (step 3 of thesis §6.4)."""
+    """Confirm the reads whose round a quorum answered (step 3 of thesis §6.4)."""
     leading = state.as_leader
     answered = confirmed_round(state) if leading.read_rounds else 0
     while leading.read_rounds and leading.read_rounds[0].round <= answered:
@@ -100,12 +102,13 @@ def confirmed_round(state: State) -> int:
 
 
 def on_confirmed(state: State, tokens: Sequence[Any], index: int) -> None:
-    """The leader confirmed reads: answer the followers that asked, and let the others wait for
-    `index`. A follower waits for its own state machine, so its answer does not wait for this one.
+    """Handle confirmed reads: answer the followers that asked, and queue this server's own reads
+    until `index` is applied. A follower waits for its own state machine, so its answer does not
+    wait for this one.
     """
     for token in tokens:
         if isinstance(token, PeerRead):
-            # Early: what it reports was committed by a quorum, with or without this disk.
+            # Early: a quorum has committed that index, with or without this disk.
             state.send_early(
                 ReadIndexReply(state.name, token.follower, token.term, index, token.round)
             )
@@ -117,7 +120,7 @@ def on_confirmed(state: State, tokens: Sequence[Any], index: int) -> None:
 
 
 def ask_leader(state: State, tokens: Sequence[Any]) -> None:
-    """Serve reads at this follower once the leader has answered from which index on."""
+    """Serve reads at this follower once the leader has answered with the read index."""
     if state.role is not Role.FOLLOWER or state.leader is None:
         state.out.refused += tokens
         return
@@ -127,7 +130,7 @@ def ask_leader(state: State, tokens: Sequence[Any]) -> None:
 
 
 def ask(state: State) -> None:
-    """Ask for all reads that wait."""
+    """Ask the leader on behalf of all waiting reads."""
     forwarded = state.forwarded_reads
     forwarded.asked, forwarded.waiting = forwarded.waiting, []
     if forwarded.asked:
@@ -136,7 +139,7 @@ def ask(state: State) -> None:
 
 
 def send_question(state: State) -> None:
-    """Send the question that is under way, for the first time or once more."""
+    """Send the current question, for the first time or again."""
     if state.leader is not None:
         forwarded = state.forwarded_reads
         forwarded.again_at_ms = state.now_ms + state.options.heartbeat_ms
@@ -144,9 +147,9 @@ def send_question(state: State) -> None:
 
 
 def on_read_index_reply(state: State, message: ReadIndexReply) -> None:
-    """Let the reads of this question wait for the state machine alone; ask for the next ones.
+    """Queue the reads of this question until their index is applied; ask for the next ones.
 
-    An answer to an earlier question, or of another leader, proves nothing about these reads.
+    An answer to an earlier question, or from another leader, proves nothing about these reads.
     """
     forwarded = state.forwarded_reads
     current = message.term == state.term and message.sender == state.leader

@@ -1,7 +1,7 @@
-"""Changing the members while the cluster serves: paper §6, thesis §4; docs/operate/membership.md.
+"""Membership changes in a running cluster: paper §6, thesis §4; docs/operate/membership.md.
 
-The leader takes one change at a time through the log. What is committed under which quorum is
-`membership`'s business; here is when the next entry may be appended, and who hears of it.
+The leader makes one change at a time through the log. `membership` defines the quorums; this module
+decides when the next entry may be appended, and who is told of it.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from .state import State
 from .transfer import leave_to_another
 from .upgrade import check_newcomer
 
-ROUNDS_MAX = 10  # of catching up (thesis §4.2.1)
-PATIENCE = 10  # election timeouts without a word from whom is to catch up, or is to hear it left
+ROUNDS_MAX = 10  # catch-up rounds (thesis §4.2.1)
+PATIENCE = 10  # election timeouts without an answer from a server that catches up or was removed
 
 
 def begin_change(state: State, change: Change, token: Any) -> None:
-    """Begin a change of members, now or when it may, or refuse it; `token` comes back in
-    `settled`. It waits no longer than this server leads."""
+    """Begin a membership change now or as soon as it is allowed, or refuse it; `token` is returned
+    in `settled`. The change waits only while this server leads."""
     if state.role is not Role.LEADER:
         raise SafetyError(f"{state.name} is asked to change members, but is {state.role.value}")
     if state.transfer is None and _is_early(state):
@@ -37,13 +37,13 @@ def begin_change(state: State, change: Change, token: Any) -> None:
 
 
 def _is_early(state: State) -> bool:
-    """Whether a leader knows too little yet to begin a change. The following needs no
-    request.
+    """Whether this leader can't begin a change yet. It can once both conditions hold, which needs
+    no request:
 
-    1. The configuration that it found in its log is committed, and is no step on the way to
-       another (paper §6; thesis §4.1): that one is brought to its end first (`advance_change`).
-    2. Its own entry term is committed (Ongaro's correction of 2015 on raft-dev): or else
-       two leaders could each commit a change by a majority that doesn't know the other.
+    1. The configuration in its log is committed and not joint (paper §6; thesis §4.1). An
+       unfinished change is completed first (`advance_change`).
+    2. An entry of its own term is committed (Ongaro's correction of 2015 on raft-dev). Otherwise
+       two leaders could each commit a change with a majority that doesn't know the other change.
     """
     return state.as_leader.pending_change is None and (
         state.configurations.index > state.commit_index
@@ -53,8 +53,8 @@ def _is_early(state: State) -> bool:
 
 
 def _begin(state: State, change: Change, token: Any) -> None:
-    """Begin a change that is not early, one at a time; a leader that gives way begins none, as it
-    appends nothing (thesis §3.10)."""
+    """Begin a change that is no longer early, one at a time. A leader that is handing over begins
+    none, since it appends nothing (thesis §3.10)."""
     leading = state.as_leader
     try:
         _give_up_for(state, change)
@@ -91,17 +91,17 @@ def _begin(state: State, change: Change, token: Any) -> None:
 
 
 def _plan_for_recovering_voter(state: State, change: Change) -> ChangePlan | None:
-    """Return the members as they are, for an entry, if a voter that lost its memory asks to be
-    added: started to join, it can know them by entries alone. The address that it names doesn't
-    matter, as it was heard at the one that is known."""
+    """Return the current members, for an entry, if a voter that lost its memory asks to be added: a
+    server started to join can learn the members only from entries. The requested address doesn't
+    matter, since the server was reached at its known address."""
     members, progress = state.membership, state.as_leader.progress.get(change.name)
     is_lost = change.name in members.voters and progress is not None and not progress.is_counted
     return ChangePlan(members) if change.verb == "add" and is_lost else None
 
 
 def _needed_and_lost(state: State, target: Membership, candidate: str | None) -> list[str]:
-    """Return voters of `target` without a vote that it can't do without: no fence of theirs could
-    be committed then, nor anything else, for good (raft/recovering.py)."""
+    """Return the voters of `target` that have no vote, if a quorum needs them: their fence could
+    never be committed then, nor could anything else (raft/recovering.py)."""
     leading = state.as_leader
     without = {name for name, progress in leading.progress.items() if not progress.is_counted}
     lost = [name for name in target.voters if name in without - {candidate}]
@@ -113,7 +113,7 @@ def _losses(state: State, names: list[str]) -> list[str]:
 
 
 def _give_up_for(state: State, change: Change) -> None:
-    """A server that is to be removed need not catch up any more."""
+    """Give up a pending change if its candidate is now to be removed."""
     pending = state.as_leader.pending_change
     if pending is None or pending.candidate != change.name or change.verb != "remove":
         return
@@ -122,12 +122,12 @@ def _give_up_for(state: State, change: Change) -> None:
 
 
 def append_configuration(state: State, membership: Membership) -> None:
-    """Append a configuration and use it from now on (paper §6); followers learn it as entries."""
+    """Append a configuration and use it from now on (paper §6); followers learn it as an entry."""
     leading = state.as_leader
     before = state.membership.addresses
     state.append([Entry(state.log.last_index + 1, state.term, membership.spell())])
     for name in state.peers:
-        # A removed member may come back without its files: its old progress does not count.
+        # A removed member may return without its files: its old progress does not count.
         if name not in leading.progress or leading.leaving.pop(name, None) is not None:
             leading.progress[name] = Progress(state.log.last_index, state.now_ms)
     for name, progress in leading.progress.items():
@@ -139,17 +139,17 @@ def append_configuration(state: State, membership: Membership) -> None:
 
 
 def append_fence(state: State) -> None:
-    """Append the entry after which a voter that lost its memory votes again (raft/recovering.py):
-    who the members are, unless an entry in this log names them.
+    """Append the entry after which a voter that lost its memory votes again (raft/recovering.py).
+    It names the members, unless an entry in this log already does.
 
-    A server whose log is gone begins it anew with the members of its configuration file, and goes
-    by them until the log names others. A file may have been edited since the birth of the cluster,
-    which changes no member. With it the server would count other quorums than the others do, and
-    two that share no server could each elect a leader.
+    A server whose log is gone starts a new one with the members of its configuration file, and uses
+    them until the log names others. An edit of that file since the birth of the cluster changed no
+    member. With such a file the server would count different quorums than the others, and two
+    quorums without a common server could each elect a leader.
 
-    The members stay as they are. So it is no change that has to wait (paper §6, thesis §4.1): the
-    quorums before and after this entry are the same, with it and without it. At the first level it
-    is a no-op: a member may be of another make, which has no changes of members.
+    The members stay the same, so this is not a change that has to wait (paper §6, thesis §4.1): the
+    quorums are the same before and after this entry, and with or without it. At the first level the
+    fence is a no-op, since a member may be another implementation without membership changes.
     """
     is_said = state.configurations.index > state.log.base_index
     if is_said or state.levels.latest <= FIRST:
@@ -169,10 +169,10 @@ def _append_target(state: State, pending: PendingChange) -> None:
 
 
 def advance_change(state: State) -> None:
-    """Take the step that has become possible by what is committed now.
+    """Take the next step that the current commit index allows.
 
-    A new leader finishes what it finds in its log: once C_old,new is committed, C_new is
-    appended (paper §6), even if another leader began it.
+    A new leader finishes a change that it finds in its log: once C_old,new is committed, it appends
+    C_new (paper §6), even if another leader began the change.
     """
     leading = state.as_leader
     _let_leavers_go(state)
@@ -183,7 +183,7 @@ def advance_change(state: State) -> None:
     if pending is not None and is_done and not state.membership.is_joint:
         _settle(state, pending, "done", _outcome(state, pending))
     if leading.transfer is not None:
-        return  # a transfer appends nothing (thesis §3.10); this goes on after it
+        return  # a transfer appends nothing (thesis §3.10); the change resumes after it
     if state.membership.is_joint:
         append_configuration(state, state.membership.settled())
     elif leading.pending_change is not None:
@@ -195,9 +195,9 @@ def advance_change(state: State) -> None:
 
 
 def _catch_up(state: State, pending: PendingChange) -> None:
-    """Let a learner vote once a round of catching up took less than an election timeout: then no
-    commit waits long for it (thesis §4.2.1). After 10 rounds, or a silence, it stays a learner,
-    and the reply has the reason."""
+    """Make a learner a voter once a catch-up round took less than an election timeout: then no
+    commit waits long for it (thesis §4.2.1). After 10 rounds, or a long silence, it stays a
+    learner, and the reply gives the reason."""
     name, timeout_ms = str(pending.candidate), state.options.election_timeout_ms
     progress, now_ms = state.as_leader.progress[name], state.now_ms
     if progress.match_index < pending.round_index or not progress.is_counted:
@@ -215,7 +215,7 @@ def _catch_up(state: State, pending: PendingChange) -> None:
 
 
 def _leave_as_learner(state: State, pending: PendingChange, why: str) -> None:
-    """End a change halfway, and print which request goes on with it and which one takes it back."""
+    """End a change halfway, and tell which request resumes it and which one reverts it."""
     change, name = pending.change, str(pending.candidate)
     then = f". Once it has caught up: promote {name}"
     if change.verb == "replace":
@@ -256,8 +256,8 @@ def _outcome(state: State, pending: PendingChange) -> str:
 
 
 def _let_leavers_go(state: State) -> None:
-    """Forget those who were taken out, as soon as they have heard that it is committed, or when
-    they take too long: the message is a courtesy, and nothing waits for them."""
+    """Forget removed members once they know that their removal is committed, or if they take too
+    long: the message is a courtesy, and nothing depends on it."""
     leading = state.as_leader
     for name in list(leading.leaving):
         progress = leading.progress[name]
@@ -271,19 +271,20 @@ def _let_leavers_go(state: State) -> None:
 
 
 def _step_down_if_out(state: State) -> None:
-    """A leader that is not in C_new leads until that is committed, counting itself in no
-    majority, and not longer (paper §6). It leaves to another (thesis §4.2.2), if one is there."""
+    """Step down once C_new without this leader is committed; until then it leads without counting
+    itself in any majority (paper §6). It hands over to another server (thesis §4.2.2), if one is
+    ready."""
     if state.name in state.membership.voters:
         return
     state.note(f"[!] {state.name} has no vote any more, so it leads no longer")
-    send_heartbeats(state)  # they hear that it is committed
+    send_heartbeats(state)  # tells the others that it is committed
     leave_to_another(state)
     state.follow(state.term, None)
     state.out.members_changed = True
 
 
 def say_if_removed(state: State) -> None:
-    """Print it on the console once it is certain that this server was taken out."""
+    """Print on the console that this server was removed, once that is certain."""
     if state.is_member or state.configurations.index > state.commit_index:
         return
     index = state.configurations.removed_by(state.name)

@@ -1,17 +1,17 @@
-"""A node whose steps are written down: what went in, the draws of chance, and what came out.
+"""A node that records its steps: the input, the random draws, and the Effects.
 
-A recording is text, in paragraphs that an empty line ends. The first is the core's whole state:
-a line `state FIELD VALUE` for each field, and a line `entry INDEX TERM COMMAND` for each entry
-of the log in memory. Each later paragraph is one step:
+A recording is text in paragraphs, each of which ends with an empty line. The first paragraph is the
+whole state of the core: a line `state FIELD VALUE` for each field, and a line `entry INDEX TERM
+COMMAND` for each entry of the log in memory. Each later paragraph is one step:
 
     @81234 Receive s1 AppendEntries 3-41-3-[{"index": 42, …}] commit 41 round 9
     draw 187
     append 42 3 set b 5
     send_after_save s1 I am up to date term 3 index 42 round 9
 
-That is the time and the input, then each draw of chance, then the Effects, without the fields
-that are empty. Messages stand in the words of the wire. Several entries stand in Effects as
-their range and a checksum. A request that waits is a number. `raft/replay.py` reads all of it.
+These lines are the time and the input, then each random draw, then the Effects without their empty
+fields. Messages have the form that they have on the wire. Several entries appear in Effects as
+their range and a checksum, a waiting request as a number. `raft/replay.py` reads recordings.
 """
 
 from __future__ import annotations
@@ -33,31 +33,31 @@ from .plain import Tokens, plain
 from .spelling import spell, spell_append
 from .state import State
 
-HEADER = "raftline recording of a node's core"  # its first line begins so
-ENTRY_SPELLED_MAX = 120  # characters of an entry that stands in Effects as it is
+HEADER = "raftline recording of a node's core"  # the beginning of its first line
+ENTRY_SPELLED_MAX = 120  # most characters of an entry that Effects show in full
 
 _EFFECTS = [field.name for field in dataclasses.fields(Effects)]
 _values = attrgetter(*_EFFECTS)
 _STATE = [field.name for field in dataclasses.fields(State)]
-NOT_SPELLED = ("pick_timeout_ms", "out")  # chance is recorded by its draws; Effects begin empty
+NOT_SPELLED = ("pick_timeout_ms", "out")  # random draws are recorded instead; Effects begin empty
 
 
 class Recorder(Protocol):
     """The file of a recording."""
 
     def begin(self, state: Iterator[str]) -> None:
-        """Begin a new segment with these lines of the whole state; raise if that can't be done."""
+        """Begin a new segment with these lines of the whole state; raise if that fails."""
 
     def add(self, step: str, now_ms: int, *, may_be_last: bool) -> bool:
-        """Add the paragraph of one step; return whether a new segment is due. Raise if that can't
-        be done. `may_be_last`: this server stops, or an invariant broke."""
+        """Add the paragraph of one step; return whether a new segment is due. Raise if that fails.
+        `may_be_last`: this server stops, or an invariant broke."""
 
     def give_up(self, error: Exception) -> None:
-        """Record no more: this went wrong."""
+        """Stop recording because of this error."""
 
 
 class RecordedNode(RawNode):
-    """A node that goes on from another one, and has each of its steps written down."""
+    """A node that takes over the state of another one and records each of its steps."""
 
     def __init__(self, node: RawNode, recorder: Recorder) -> None:
         super().__init__(node._state)
@@ -80,12 +80,12 @@ class RecordedNode(RawNode):
         return effects
 
     def _draw(self) -> int:
-        drawn = self._pick_timeout_ms()
-        self._draws.append(drawn)
-        return drawn
+        delay_ms = self._pick_timeout_ms()
+        self._draws.append(delay_ms)
+        return delay_ms
 
     def _begin(self) -> None:
-        """Begin a segment; nothing that goes wrong here, or in `_record`, may reach the node."""
+        """Begin a segment; no error here, or in `_record`, may reach the node."""
         if self._recorder is None:
             return
         self._tokens.clear()
@@ -100,7 +100,7 @@ class RecordedNode(RawNode):
         recorder.give_up(error)
 
     def _record(self, event: Input, now_ms: int, outcome: Effects | list[str]) -> None:
-        """Write a step down."""
+        """Record one step."""
         tokens, recorder = self._tokens, self._recorder
         if recorder is None:
             return
@@ -132,7 +132,7 @@ def forget_answered(effects: Effects, tokens: Tokens) -> None:
 
 
 def spell_state(state: State, tokens: Tokens) -> Iterator[str]:
-    """Yield the lines of a state, an empty one last."""
+    """Yield the lines of a state, and an empty line at the end."""
     for field in _STATE:
         value = getattr(state, field)
         if isinstance(value, Log):
@@ -152,41 +152,41 @@ def spell_input(event: Input, now_ms: int, tokens: Tokens) -> str:
     return f"@{now_ms} {name} {_json(fields)}" if fields else f"@{now_ms} {name}"
 
 
-def spell_draw(drawn: int) -> str:
-    """Return the line of a draw of chance."""
-    return f"draw {drawn}"
+def spell_draw(delay_ms: int) -> str:
+    """Return the line of a random draw."""
+    return f"draw {delay_ms}"
 
 
 def spell_error(error: Exception) -> str:
-    """Return the line of a step that was refused, or broke."""
+    """Return the line of a step that was refused or failed."""
     return _one_line(f"raises {type(error).__name__}: {error}")
 
 
 def spell_effects(effects: Effects, tokens: Tokens) -> list[str]:
-    """Return the lines of Effects; fields that ask for nothing have none."""
+    """Return the lines of Effects; empty fields have no lines."""
     lines: list[str] = []
-    listed: dict[int, str] = {}  # the entries of this step that were spelled, by id
+    texts: dict[int, str] = {}  # the text of this step's entries so far, by id
     for field, value in zip(_EFFECTS, _values(effects), strict=True):
         if not value and (value is None or value is False or type(value) is list):
             continue
         if field in _EACH:
             of_item = _EACH[field]
-            lines += [f"{field} {of_item(item, listed)}" for item in value]
+            lines += [f"{field} {of_item(item, texts)}" for item in value]
         elif field in ("append", "apply"):
-            lines.append(f"{field} {_entries(value, listed)}")
+            lines.append(f"{field} {_entries(value, texts)}")
         else:
             lines.append(f"{field} {_json(plain(value, tokens))}")
     return lines
 
 
-def _message(message: Message, listed: dict[int, str]) -> str:
+def _message(message: Message, texts: dict[int, str]) -> str:
     if isinstance(message, AppendEntries):
-        entries = f"[{_entries(message.entries, listed)}]"
+        entries = f"[{_entries(message.entries, texts)}]"
         return f"{message.to} {spell_append(message, entries)}"
     return f"{message.to} {spell(message)}"
 
 
-def _chunk(chunk: Chunk, listed: dict[int, str]) -> str:
+def _chunk(chunk: Chunk, texts: dict[int, str]) -> str:
     return f"{len(chunk.data)} bytes at {chunk.offset} crc32 {zlib.crc32(chunk.data):08x}"
 
 
@@ -195,22 +195,22 @@ _EACH: dict[str, Callable[[Any, dict[int, str]], str]] = {
     "send_after_save": _message,
     "send_past_entries": _message,
     "chunks": _chunk,
-    "notes": lambda note, listed: _one_line(note),
+    "notes": lambda note, texts: _one_line(note),
 }
 
 
-def _entries(entries: Sequence[Entry], listed: dict[int, str]) -> str:
-    """Return entries as Effects show them: one that is short as it is, else ranges of indexes of
-    one term, and a checksum of the commands."""
+def _entries(entries: Sequence[Entry], texts: dict[int, str]) -> str:
+    """Return entries as Effects show them: a single short entry in full, others as index ranges of
+    one term and a checksum of the commands."""
     if not entries:
         return ""
     if len(entries) == 1 and len(entries[0].command) <= ENTRY_SPELLED_MAX:
         index, term, command = entries[0]
         return f"{index} {term} {command}"
-    spelled = listed.get(id(entries))
-    if spelled is None:
-        spelled = listed[id(entries)] = _range_of(entries)
-    return spelled
+    text = texts.get(id(entries))
+    if text is None:
+        text = texts[id(entries)] = _range_of(entries)
+    return text
 
 
 def _range_of(entries: Sequence[Entry]) -> str:

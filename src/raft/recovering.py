@@ -1,54 +1,57 @@
-"""A server that lost its memory, and how it comes back without harm.
+"""A server that lost its memory, and its safe return.
 
-Raft's safety rests on what a server has promised staying promised: entries that it acknowledged
-are in its log, and in each term it votes once. A server whose log was deleted or cut, or whose
-term and vote are gone, or both, must not help to elect a leader that lacks what it forgot, nor
-vote again in a term in which it has voted, nor be counted for entries that it no longer holds
-(after Alagappan et al., "Protocol-Aware Recovery for Consensus-Based Storage", FAST 2018). So:
+Raft's safety depends on servers keeping their promises: entries that a server acknowledged stay in
+its log, and it votes once in each term. A server may lose its log, a part of it, or its term and
+vote. Such a server must not help to elect a leader that lacks the lost entries, vote again in a
+term in which it has voted, or be counted for entries that it no longer holds (after Alagappan et
+al., "Protocol-Aware Recovery for Consensus-Based Storage", FAST 2018). So:
 
 1. A recovering server grants no vote and does not stand. Its answers end in `without vote LIFE`;
-   LIFE is a number that no other start of it has. Whatever vote of a term it does not know to
-   have given, it spends on the leader that it hears in that term.
-2. The leader, in term T, forgets what it knew of it, leaves it out of every quorum, and
-   appends an entry: the fence. It names the members if nothing else in the log does.
-3. Once the fence is committed, by a quorum of the others, and the recovering server holds all up
-   to it, the leader's AppendEntries end in `vote again LIFE`. The server writes that down, and
-   from then on answers as everyone does.
+   LIFE is a number that no other start of the server has. If it does not know its vote of a term,
+   it spends the vote on the leader from which it hears in that term.
+2. The leader, in term T, discards its progress for that server, leaves the server out of every
+   quorum, and appends an entry, the fence. The fence names the members if no other entry in the log
+   does.
+3. Once a quorum of the others has committed the fence, and the recovering server holds the log up
+   to it, the leader's AppendEntries end in `vote again LIFE`. The server saves that, and from then
+   on answers like any other server.
 
-Why that is safe. Let A be the recovering server, Q the quorum that committed the fence in T. A is
-not in Q, and the fence was appended after A's memory was gone.
+Why that is safe: let A be the recovering server, and Q the quorum that committed the fence in T. A
+is not in Q, and the fence was appended after A had lost its memory.
 
-* No leader of a term U > T was elected before the loss. It would have had a quorum of votes
-  cast by then; one of the voters is in Q and not A, and could not have taken an entry of T after
-  it had voted in U. So all that A ever helped to commit is of terms up to T, and the leader of T
-  holds it (Leader Completeness, §5.4.3), ahead of the fence: A has it again.
-* A vote that A forgot makes no second leader. In terms up to T it has none to give: T's was
-  spent in step 1. Suppose it had voted for X in some U > T. X stood in U before the loss, so X's
-  log of then, which a candidate does not change, ends before the fence: by the first point it
-  holds no entry of a term beyond T, and of T only what came earlier. To win with that vote X
-  needs another one from Q, and whoever holds the fence denies it to that log (§5.4.1); who gave
-  it before could not have taken the fence. So only the vote counts that A gives afresh.
-* If it was A itself that stood in U, it had not won (the first point), and the votes that are
-  still on their way to it were given to a log that ends before the one that it has now.
+* No leader of a term U > T was elected before the loss. Such a leader would have had a quorum of
+  votes by then; one of the voters is in Q and is not A, and could not have taken an entry of T
+  after it had voted in U. So all entries that A ever helped to commit are of terms up to T, and the
+  leader of T holds them before the fence (Leader Completeness, §5.4.3): A has them again.
+* A vote that A forgot can't elect a second leader. In terms up to T, A has no vote to give: it
+  spent the vote of T in step 1. Suppose A had voted for X in some U > T. X stood in U before the
+  loss, and a candidate does not change its log, so the log of X ends before the fence: by the first
+  point it holds no entry of a term beyond T, and of T only earlier entries. To win with that vote X
+  needs another vote from Q. A server that holds the fence denies its vote to that log (§5.4.1), and
+  a server that voted for X earlier could not have taken the fence. So only A's new vote counts.
+* If A itself stood in U, it had not won (the first point), and the votes that are still in flight
+  to it were given to a log that ends before its current one.
 
-A learner has no vote: if it lost its memory as one, what is committed in T is fence enough.
+A learner has no vote: if it lost its memory as a learner, the last committed entry of T is a
+sufficient fence.
 
-A server that begins with nothing at all can't know whether it is new (raft/newborn.py). Once it
-finds that the cluster has a history, it is recovering and `may_be_new`. So is one that was started
-to join, as its name may be that of a voter whose files are gone. It knows no members, never stands,
-and listens to no candidate with an empty log, so it is recovering before it votes. If it is new
-indeed, it is a learner then, and no fence is appended for it.
+A server that starts with an empty disk can't know whether it is new (raft/newborn.py). Once it
+learns that the cluster has a history, it is recovering and `may_be_new`. The same holds for a
+server that was started to join, since its name may belong to a voter whose files are gone. It knows
+no members, never stands, and ignores candidates with an empty log, so it is recovering before it
+votes. If it really is new, it is a learner by then, and needs no fence.
 
-A server with a vote must know the members, as it may have to stand. One whose log is gone knows
-them by its configuration file, which may have been edited since, and a joiner not at all. So if
-this log has no entry that names them, the fence does (`append_fence`, raft/reconfiguration.py), or
-the entry that the joiner gets as it asks to be added. It does not take up its vote before.
+A server with a vote must know the members, since it may have to stand. A server whose log is gone
+knows them from its configuration file, which may have been edited since, and a joiner does not know
+them. So if no entry of the log names them, the fence does (`append_fence`,
+raft/reconfiguration.py), or the entry that answers the joiner's request to be added. The server
+does not regain its vote before.
 
-Older files look whole to their own server: the mark of what was synced is as old as the log. Only
-the leader that heard the acknowledgements can know, as the server refuses to follow on them
-(`Progress.lacks_acknowledged`). It stops counting the server at once, and its AppendEntries end in
-`you lost N`. From that word on the server is recovering, as in step 1. If no such leader is left,
-nobody can know: docs/repair.md.
+Files restored from an older copy look complete to their own server: the record of synced entries is
+as old as the log. Only the leader that received the acknowledgements can detect the loss, when the
+server refuses to continue from them (`Progress.lacks_acknowledged`). The leader stops counting the
+server at once, and its AppendEntries end in `you lost N`. From that message on the server is
+recovering, as in step 1. If no such leader is left, the loss can't be detected: docs/repair.md.
 """
 
 from __future__ import annotations
@@ -71,20 +74,20 @@ def leader_heard_recovering(
     progress: Progress,
     message: AppendAccepted | AppendRejected | InstallSnapshotReply,
 ) -> bool:
-    """Note what an answer reports of a follower's memory; return False for one that is old news."""
+    """Record what an answer reports about a follower's memory; return False if it is outdated."""
     if not message.without_vote:
         if message.round < progress.readmit_round:
             return False  # sent before it lost its memory
-        # A server without the mark in its answer to a send from after its loss was noted is whole.
-        # It got that, or the report of its loss was from before it got that.
+        # The server has recovered if its answer to a send made after its loss was noted has no
+        # mark. It was told to vote again, or the report of its loss was older than that.
         progress.is_counted, progress.lost_index = True, 0
         _note_whole(state, message.sender)
         return True
     if message.without_vote == progress.incarnation:
-        return not progress.is_counted  # this incarnation was made whole, and reports it no more
+        return not progress.is_counted  # else it has recovered since
     if message.round < progress.readmit_round:
-        return False  # of an incarnation before the known one; or it reports it once more
-    is_unsure = message.may_be_new and not progress.match_index  # else it had held entries
+        return False  # of an earlier incarnation than the known one, or a repeated report
+    is_unsure = message.may_be_new and not progress.match_index  # otherwise it had held entries
     progress.may_be_new = is_unsure or message.sender not in state.membership.electors
     progress.is_counted = False
     state.as_leader.has_uncounted = True
@@ -98,13 +101,14 @@ def leader_heard_recovering(
 
 
 def may_tell_of_loss(state: State, name: str) -> bool:
-    """Whether it is known how a follower is to be told of its loss: by the level of its build."""
+    """Whether the leader knows how to tell a follower of its loss, which depends on the level of
+    its build."""
     return state.options.level < LOSSES or state.peer_levels.get(name, 0) > 0
 
 
 def leader_finds_loss(state: State, progress: Progress, complaint: AppendRejected) -> None:
-    """Forget what a follower acknowledged, since it lacks some of that; it is told so, if its build
-    understands. Its fence comes once it has answered: only then is its incarnation known."""
+    """Discard a follower's acknowledgements, since it lacks some of those entries, and tell it so,
+    if its build understands that. Its fence follows its answer, which names its incarnation."""
     name, lost_index = complaint.sender, progress.match_index
     state.note(
         f"[!] {name} lost entries: it acknowledged entry {lost_index} to {state.name}, and lacks "
@@ -121,9 +125,9 @@ def leader_finds_loss(state: State, progress: Progress, complaint: AppendRejecte
 
 
 def assign_fences(state: State) -> bool:
-    """Set the next entry as the fence for those who wait for one; return whether there are any.
+    """Assign the next entry as the fence to all servers that need one; return whether any does.
 
-    Not while the leadership is handed over: who gives way appends nothing (thesis §3.10).
+    Assign none during a leadership transfer, in which the leader appends nothing (thesis §3.10).
     """
     leading = state.as_leader
     if leading.transfer is not None:
@@ -141,9 +145,9 @@ def assign_fences(state: State) -> bool:
 
 
 def mark_readmitted(state: State) -> bool:
-    """Let those vote again that hold everything up to their fence, once that is committed.
+    """Readmit the followers that hold the log up to their committed fence.
 
-    Return whether there is anybody new to send it to.
+    Return whether any follower was readmitted, and must be told.
     """
     leading = state.as_leader
     is_new = False
@@ -158,7 +162,7 @@ def mark_readmitted(state: State) -> bool:
 
 
 def _is_current(state: State) -> bool:
-    """Whether the commit index is known to be no less than what earlier terms left (§5.4.2)."""
+    """Whether the commit index is known to cover the commits of earlier terms (§5.4.2)."""
     return state.log.term_at(state.commit_index) == state.term
 
 
@@ -166,10 +170,10 @@ def _is_current(state: State) -> bool:
 
 
 def hear_of_loss(state: State, message: AppendEntries) -> None:
-    """Give the vote up if the leader says that this server acknowledged an entry that it lacks.
+    """Give up the vote if the leader says that this server acknowledged an entry that it lacks.
 
-    That is on the disk before any answer shows it. Late words about a loss that was made good are
-    known by the commit index, which by then lies at or after that entry.
+    The loss is on disk before any answer shows it. A late message about a repaired loss is
+    recognized by the commit index, which by then is at or after that entry.
     """
     if state.recovering or state.commit_index >= message.lost_index:
         return
@@ -183,8 +187,8 @@ def hear_of_loss(state: State, message: AppendEntries) -> None:
 
 
 def regain_vote(state: State) -> None:
-    """Take part in elections again; the mark goes from the disk before any answer shows it. Not
-    before it knows the members for certain; it will get it again."""
+    """Take part in elections again; the mark is removed from disk before any answer shows that. Do
+    nothing until a committed entry names the members; the leader repeats its message."""
     if not state.configurations.at(state.commit_index).names:
         return
     state.recovering = state.may_be_new = False

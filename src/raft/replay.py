@@ -1,5 +1,5 @@
-"""A recorded node, once more: a fresh core from the state of a recording, stepped through its
-inputs and its draws of chance, until its Effects differ from the recorded ones."""
+"""Replay of a recorded node: a new core starts from the recorded state, and steps through the
+recorded inputs and random draws until its Effects differ from the recorded ones."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ _ENTRY = re.compile(r"entry ([0-9]+) ([0-9]+) (.*)", re.S)
 
 
 class BadRecording(ValueError):
-    """The file is not a recording, or is one of another version of the core."""
+    """A file that is not a recording, or comes from another version of the core."""
 
 
 @dataclass(frozen=True)
 class Difference:
-    """The first step whose outcome is another one now."""
+    """The first step whose outcome differs from the recorded one."""
 
     step: int  # counted from 1
-    line: int  # of the recording, in which the step begins
+    line: int  # of the recording, where the step begins
     event: str
     recorded: list[str]
     replayed: list[str]
@@ -46,7 +46,7 @@ class Difference:
 
 @dataclass(frozen=True)
 class ReplayResult:
-    """How many steps had the same Effects, and the first one that had others."""
+    """The number of steps with equal Effects, and the first step with different ones."""
 
     steps: int
     difference: Difference | None = None
@@ -55,10 +55,10 @@ class ReplayResult:
 def replay(
     lines: Iterable[str], first_line: int = 1, look: Callable[[RawNode], None] = lambda node: None
 ) -> ReplayResult:
-    """Step a fresh core through a recording; `first_line` is the number of the first line. `look`
-    gets the core before its first step.
+    """Step a new core through a recording; `first_line` is the number of the first line. `look`
+    receives the core before its first step.
 
-    A last step that was cut off, without an empty line after it, is left out.
+    A truncated last step, without an empty line after it, is skipped.
 
     Raises:
         BadRecording: the text can't be read.
@@ -69,32 +69,32 @@ def replay(
         raise BadRecording("it ends within its first state")
     replayed = _Replayed(state_of(first, number))
     look(replayed.node)
-    done = 0
+    steps = 0
     for number, (event, *recorded) in paragraphs:
         try:
-            came_out = replayed.step(event, recorded)
+            outcome = replayed.step(event, recorded)
         except (ValueError, PeerError) as error:
             raise BadRecording(f"line {number}: {error}") from None
-        if came_out != recorded:
-            return ReplayResult(done, Difference(done + 1, number, event, recorded, came_out))
-        done += 1
-    return ReplayResult(done)
+        if outcome != recorded:
+            return ReplayResult(steps, Difference(steps + 1, number, event, recorded, outcome))
+        steps += 1
+    return ReplayResult(steps)
 
 
 def _paragraphs(lines: Iterable[str], first: int) -> Iterator[tuple[int, list[str]]]:
-    """Yield the number of the first line, and the lines, of each whole paragraph."""
-    found: list[str] = []
+    """Yield the number of the first line, and the lines, of each complete paragraph."""
+    paragraph: list[str] = []
     for number, line in enumerate(lines, start=first):
         if line != "\n":
-            found.append(line.removesuffix("\n"))
-        elif found:
-            yield number - len(found), found
-            found = []
+            paragraph.append(line.removesuffix("\n"))
+        elif paragraph:
+            yield number - len(paragraph), paragraph
+            paragraph = []
 
 
 def state_of(lines: list[str], first: int) -> State:
-    """Return the first state of a segment; the caller sets its source of chance."""
-    found: dict[str, Any] = {}
+    """Return the first state of a segment; the caller sets its random source."""
+    fields: dict[str, Any] = {}
     entries: list[Entry] = []
     log_field = ""
     for number, line in enumerate(lines, start=first):
@@ -107,36 +107,36 @@ def state_of(lines: list[str], first: int) -> State:
             if word != "state":
                 raise PlainError("neither a field of the state nor an entry")
             if isinstance(value, dict) and "base" in value:
-                log_field, found[field] = field, Log(*value["base"])
+                log_field, fields[field] = field, Log(*value["base"])
             else:
-                found[field] = value_of(value)
+                fields[field] = value_of(value)
         except (ValueError, TypeError, RecursionError) as error:
             raise BadRecording(f"line {number}: {error}") from None
     if not log_field:
         raise BadRecording("its first state has no log")
-    log = found[log_field]
+    log = fields[log_field]
     try:
         for index, term, command in entries:
             if index != log.last_index + 1:
                 raise BadRecording(f"entry {index} where {log.last_index + 1} must follow")
             log.append(term, command)
-        return with_fields(State, {**found, **dict.fromkeys(NOT_SPELLED), "out": Effects()})  # type: ignore[no-any-return]
+        return with_fields(State, {**fields, **dict.fromkeys(NOT_SPELLED), "out": Effects()})  # type: ignore[no-any-return]
     except (PlainError, SafetyError) as error:
         raise BadRecording(str(error)) from None
 
 
 class _Replayed:
-    """The fresh core."""
+    """The new core of a replay."""
 
     def __init__(self, state: State) -> None:
         self.node = RawNode(state)
         state.pick_timeout_ms = self._draw
         self._tokens = Tokens()
-        self._draws: list[int] = []  # the recorded ones that are left of this step
+        self._draws: list[int] = []  # the remaining recorded draws of this step
         self._drawn: list[str] = []
 
     def step(self, line: str, recorded: list[str]) -> list[str]:
-        """Take the input of a line, with the recorded draws; return the lines of what came out."""
+        """Process the input of a line, with the recorded draws; return the lines of the outcome."""
         event, now_ms = _input_of(line, self.node.view.name)
         draws = [text for text in recorded if text.startswith("draw ")]
         self._draws = [int(text[5:]) for text in draws]
@@ -153,25 +153,25 @@ class _Replayed:
         if not self._draws:
             self._drawn.append("draw (none was recorded)")
             return 2 * self.node.view.options.election_timeout_ms
-        drawn = self._draws.pop(0)
-        self._drawn.append(spell_draw(drawn))
-        return drawn
+        delay_ms = self._draws.pop(0)
+        self._drawn.append(spell_draw(delay_ms))
+        return delay_ms
 
 
 def _input_of(line: str, name: str) -> tuple[Input, int]:
     """Return the input and the time of a step's first line.
 
     Raises:
-        ValueError, PeerError: it has another form.
+        ValueError, PeerError: the line is malformed.
     """
-    found = _STEP.fullmatch(line)
-    if found is None:
+    match = _STEP.fullmatch(line)
+    if match is None:
         raise ValueError("not the beginning of a step")
-    if found[2] == "Receive":
-        sender, _, text = (found[3] or "").partition(" ")
-        return Receive(read(sender, name, text)), int(found[1])
-    kind = core_types().get(found[2])
+    if match[2] == "Receive":
+        sender, _, text = (match[3] or "").partition(" ")
+        return Receive(read(sender, name, text)), int(match[1])
+    kind = core_types().get(match[2])
     if kind is None or kind.__module__ != Receive.__module__:
-        raise ValueError(f"the core takes no {found[2]}")
-    event: Input = value_of({found[2]: json.loads(found[3]) if found[3] else {}})
-    return event, int(found[1])
+        raise ValueError(f"the core takes no {match[2]}")
+    event: Input = value_of({match[2]: json.loads(match[3]) if match[3] else {}})
+    return event, int(match[1])

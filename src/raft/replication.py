@@ -1,4 +1,4 @@
-"""AppendEntries at the leader, and the rule for when an entry is committed."""
+"""AppendEntries at the leader, and the rule that decides when an entry is committed."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from .roles import Leading
 from .snapshot import lacks_snapshot, send_again
 from .state import State
 
-NOTICES = 20  # between two heartbeats there is room for this many notices of a commit
-NO_ENTRIES: Final[list[Entry]] = []  # one object, so that the rim spells a round once for all
+NOTICES = 20  # most notices of a commit between two heartbeats
+NO_ENTRIES: Final[list[Entry]] = []  # one object, so that the rim serializes a round only once
 
 
 def propose(state: State, commands: list[str]) -> None:
-    """Append one entry for each command in the leader's term, and send them on (§5.3).
+    """Append one entry for each command in the leader's term, and send the entries (§5.3).
 
-    They leave before the leader's own disk write (thesis §10.2.1); the leader counts itself
-    only once `synced` shows it.
+    They are sent before the leader's own disk write (thesis §10.2.1); the leader counts itself only
+    once `Synced` reports the write.
     """
     leading = state.as_leader
     if leading.transfer is not None:
@@ -36,22 +36,22 @@ def propose(state: State, commands: list[str]) -> None:
     state.out.append += entries
     options = state.options
     if len(entries) <= options.batch_entries and sum(map(len, commands)) <= options.batch_bytes:
-        leading.batch = entries  # as `next_batch` would make it
+        leading.batch = entries  # the batch that `next_batch` would make
     send_entries_to_all(state)
 
 
 def send_entries_to_all(state: State) -> None:
-    """Send every follower what it lacks, as far as its window allows."""
+    """Send every follower the entries that it lacks, as far as its window allows."""
     for name, progress in state.as_leader.progress.items():
         send_entries(state, name, progress)
 
 
 def send_entries(state: State, name: str, progress: Progress) -> None:
-    """Send one follower the entries it lacks: one message in probe mode, a window in replicate;
-    the snapshot if the log no longer has them (§7).
+    """Send one follower the entries that it lacks: one message in probe mode, a window of messages
+    in replicate mode, or the snapshot if the log no longer has the entries (§7).
 
-    A follower that gets a snapshot lacks its last entry, which this log holds or began after. So
-    nobody needs one who lacks nothing.
+    A follower that needs a snapshot lacks the snapshot's last entry, which this log holds or begins
+    after. So a follower that lacks no entry needs no snapshot.
     """
     if progress.next_index > state.log.last_index:
         return
@@ -73,17 +73,16 @@ def send_entries(state: State, name: str, progress: Progress) -> None:
 
 
 def _needs_snapshot(state: State, name: str, progress: Progress) -> bool:
-    """Whether a follower gets the snapshot now (§7): what it lacks is no longer in the log."""
+    """Whether a follower gets the snapshot now (§7), since the log lacks its next entries."""
     if progress.mode is not Mode.SNAPSHOT and progress.next_index > state.log.base_index:
         return False
     return lacks_snapshot(state, name, progress)
 
 
 def next_batch(state: State, leading: Leading, first: int) -> list[Entry]:
-    """Return the entries from `first` on, bounded in number and bytes, at least one.
+    """Return the entries from `first` on: at least one, limited in number and bytes.
 
-    Followers that stand at the same place get the same list object, so that the rim spells it
-    once for all of them.
+    Followers at the same index get the same list object, so that the rim serializes it only once.
     """
     cached = leading.batch
     last = min(state.log.last_index, first + state.options.batch_entries - 1)
@@ -101,7 +100,8 @@ def next_batch(state: State, leading: Leading, first: int) -> list[Entry]:
 
 
 def send_heartbeats(state: State) -> None:
-    """Open a new round: an empty AppendEntries to every follower, then what it lacks (§5.2)."""
+    """Open a new round: send every follower an empty AppendEntries, then its missing entries
+    (§5.2)."""
     leading = state.as_leader
     leading.begin_round(state.now_ms)
     leading.heartbeat_at_ms = state.now_ms + state.options.heartbeat_ms
@@ -111,7 +111,7 @@ def send_heartbeats(state: State) -> None:
 
 
 def send_heartbeat(state: State, name: str, progress: Progress) -> None:
-    """Send one follower an empty AppendEntries of this round, and what it lacks."""
+    """Send one follower an empty AppendEntries of this round, and its missing entries."""
     progress.probe_sent = False
     _needs_snapshot(state, name, progress)
     _send(state, state.as_leader, name, progress, NO_ENTRIES)
@@ -124,10 +124,10 @@ def send_heartbeat(state: State, name: str, progress: Progress) -> None:
 def _send(
     state: State, leading: Leading, name: str, progress: Progress, entries: list[Entry]
 ) -> None:
-    """Send entries, or none; the caller has asked `may_send`."""
+    """Send an AppendEntries, possibly empty; the caller has checked `may_send`."""
     prev_index = progress.next_index - 1
     prev_term = state.log.term_at(prev_index)
-    if progress.sending is not None:  # the log's base may have moved on from it since
+    if progress.sending is not None:  # the log's base may be later by now
         prev_index, prev_term = progress.sending.snapshot[:2]
     if prev_term is None:
         raise SafetyError(f"{name} is to be sent entries from {prev_index}, not in the log")
@@ -150,10 +150,10 @@ def _send(
 
 
 def on_append_accepted(state: State, message: AppendAccepted) -> None:
-    """Count what the follower now holds, and go on sending (Figure 2, Leaders).
+    """Count the entries that the follower now holds, and continue to send (Figure 2, Leaders).
 
-    Its index was reached by this leader's own messages of this term, so it can't be too high,
-    however late it comes; `matched` never lowers it.
+    The follower reached its index through this leader's messages of this term, so the index can't
+    be too high, however late the answer arrives; `matched` never lowers it.
     """
     progress = state.progress[message.sender]
     progress.matched(message.index)
@@ -164,22 +164,23 @@ def on_append_accepted(state: State, message: AppendAccepted) -> None:
 
 
 def on_append_rejected(state: State, message: AppendRejected) -> None:
-    """Step back to where the follower's log may agree, and probe there (§5.3, end).
+    """Go back to an index at which the follower's log may agree, and probe there (§5.3, end).
 
-    In replicate mode many sends may fail for one reason: only the first complaint counts, the
-    others answer sends from before the step back. If the follower names a place before the log's
-    base, it is asked once at the base, where both may agree all the same: it names the beginning
-    of a run of one term. Only if it refuses that does it need the snapshot (§7).
+    In replicate mode many sends may fail for one reason: only the first complaint counts, and the
+    others answer sends from before the leader went back. If the follower names an index before the
+    log's base, the leader first probes at the base. The two logs may still agree there, because the
+    follower names the beginning of a run of one term. Only if the follower refuses that too does it
+    need the snapshot (§7).
     """
     progress = state.progress[message.sender]
     if message.round <= progress.rewound_round:
         return
     if progress.mode is Mode.SNAPSHOT:
-        return  # it lacks the snapshot's last entry, as it must until it has installed it
+        return  # it lacks the snapshot's last entry, as expected before the installation
     leading, log = state.as_leader, state.log
     if progress.lacks_acknowledged(message.round, message.index, log.base_index):
         if not may_tell_of_loss(state, message.sender):
-            return  # the next heartbeat asks again, and by then it will have told its level
+            return  # the next heartbeat asks again; by then its level will be known
         leader_finds_loss(state, progress, message)
     agree_index = min(message.index, log.last_index, progress.next_index - 1)
     asks_at_base = agree_index < log.base_index < progress.next_index - 1
@@ -193,14 +194,15 @@ def on_append_rejected(state: State, message: AppendRejected) -> None:
 
 
 def advance_commit(state: State) -> None:
-    """Commit what a quorum holds on disk, if it is of the leader's own term (§5.4.2, Figure 8).
+    """Commit the entries that a quorum holds on disk, if the last is of the leader's own term
+    (§5.4.2, Figure 8).
 
-    Entries of earlier terms are committed by the one of this term that follows them.
+    Entries of earlier terms are committed by an entry of this term that follows them.
     """
     leading = state.as_leader
-    held = {name: p.match_index for name, p in leading.progress.items() if p.is_counted}
-    held[state.name] = state.durable_index
-    index = state.membership.reached_by_quorum(held)
+    matches = {name: p.match_index for name, p in leading.progress.items() if p.is_counted}
+    matches[state.name] = state.durable_index
+    index = state.membership.reached_by_quorum(matches)
     if index > state.commit_index and state.log.term_at(index) == state.term:
         state.advance_commit_index(index)
         if not leading.notice_at_ms and state.levels.latest > FIRST:
@@ -208,18 +210,19 @@ def advance_commit(state: State) -> None:
 
 
 def _plan_notice(state: State, leading: Leading) -> None:
-    """Send the followers the commit index soon: watches of keys there wait for it.
+    """Schedule a notice of the commit index to the followers, where watches of keys wait for it.
 
-    An AppendEntries carries the leader's commit index (§5.3), so under load the next entries carry
-    it, and no notice is sent. There is nothing to watch at the first level.
+    Every AppendEntries carries the leader's commit index (§5.3), so under load the next entries
+    carry it, and no notice is sent. At the first level there is nothing to watch.
     """
     leading.notice_at_ms = state.now_ms + max(1, state.options.heartbeat_ms // NOTICES)
     leading.notice_index = state.commit_index
 
 
 def send_notices(state: State) -> None:
-    """Send the commit index to followers that no message gave it; a heartbeat has it for those
-    that are probed. An empty AppendEntries of no new round proves nothing that is new."""
+    """Send the commit index to followers that have not received it with other messages; followers
+    in probe mode get it with the next heartbeat. An empty AppendEntries without a new round proves
+    nothing new."""
     leading = state.as_leader
     index, leading.notice_at_ms = leading.notice_index, 0
     for name, progress in leading.progress.items():

@@ -1,4 +1,4 @@
-"""The roles, and what a server knows in each: it is made with the role, and goes with it."""
+"""The roles, and the state of a server in each role, which begins and ends with the role."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ from .effects import Settled
 from .log import Entry, Snapshot
 from .progress import Progress
 
-STARTS_MAX = 4096  # of the rounds that are remembered; older ones carry no lease any more
+STARTS_MAX = 4096  # most remembered rounds; older ones no longer count for leases
 
 
 class Role(Enum):
-    """The role of a server (paper §5.1); a pre-candidate asks before it stands (thesis §9.6)."""
+    """The role of a server (paper §5.1); a pre-candidate asks for PreVotes before it stands (thesis
+    §9.6)."""
 
     FOLLOWER = "follower"
     PRE_CANDIDATE = "pre-candidate"
@@ -26,7 +27,7 @@ class Role(Enum):
 
 @dataclass(slots=True)
 class ReadRound:
-    """Reads that share one confirmation: served at `index` once `round` reached a quorum."""
+    """Reads that share one confirmation, served at `index` once a quorum answered `round`."""
 
     round: int
     index: int
@@ -34,7 +35,7 @@ class ReadRound:
 
 
 class PeerRead(NamedTuple):
-    """The token of a read that a follower asks for; the answer names its term and round."""
+    """The token of a read for a follower; the answer carries its term and round."""
 
     follower: str
     term: int
@@ -43,7 +44,7 @@ class PeerRead(NamedTuple):
 
 @dataclass(slots=True)
 class ForwardedReads:
-    """A follower's reads that need its leader's read index."""
+    """A follower's reads that wait for the leader's read index."""
 
     round: int = 0
     again_at_ms: int = 0
@@ -51,7 +52,7 @@ class ForwardedReads:
     waiting: list[Any] = field(default_factory=list)  # for the next
 
     def give_back(self) -> list[Any]:
-        """Forget the reads that no leader has answered, and return their tokens."""
+        """Forget the unanswered reads, and return their tokens."""
         tokens = [*self.asked, *self.waiting]
         self.asked, self.waiting = [], []
         return tokens
@@ -59,7 +60,7 @@ class ForwardedReads:
 
 @dataclass(slots=True)
 class Incoming:
-    """A snapshot that arrives at a follower: from whom, in which term, and how much is here."""
+    """A snapshot that a follower is receiving: its sender, its term and the received bytes."""
 
     snapshot: Snapshot
     sender: str
@@ -69,52 +70,52 @@ class Incoming:
 
 @dataclass(slots=True)
 class Candidacy:
-    """One round of questions for PreVotes, or one election."""
+    """One round of PreVote requests, or one election."""
 
     pre_vote: bool
-    votes: dict[str, bool]  # by server: whether it gave its vote
-    far_terms: dict[str, int] = field(default_factory=dict)  # by server: its term, out of bound
+    votes: dict[str, bool]  # by server: whether it granted its vote
+    far_terms: dict[str, int] = field(default_factory=dict)  # by server: its too high term
 
 
 @dataclass(slots=True)
 class PendingTransfer:
-    """The leadership is being handed over (thesis §3.10); until when, then this leader goes on."""
+    """A leadership transfer in progress (thesis §3.10). At `until_ms` this leader resumes."""
 
     to: str
     until_ms: int
-    has_sent: bool = False  # TimeoutNow has left
+    has_sent: bool = False  # TimeoutNow has been sent
 
 
 @dataclass(slots=True)
 class Leading:
-    """The volatile state of a leader (paper, Figure 2), made again for each leadership."""
+    """The volatile state of a leader (paper, Figure 2), new for each leadership."""
 
-    votes: dict[str, bool]  # that elected it
+    votes: dict[str, bool]  # the answers in its election
     progress: dict[str, Progress]
     quorum_check_at_ms: int
     heartbeat_at_ms: int
-    term_durable_index: int  # once this entry is on disk, so is what nothing sent may overtake
+    term_durable_index: int  # once this entry is on disk, messages may be sent early
     round: int = 0
-    notice_at_ms: int = 0  # when followers get `notice_index`; 0: nothing is to be sent
+    notice_at_ms: int = 0  # when followers get `notice_index`; 0: no notice is due
     notice_index: int = 0
     reads_waiting: list[Any] = field(default_factory=list)
     read_rounds: deque[ReadRound] = field(default_factory=deque)
-    batch: list[Entry] = field(default_factory=list)  # the last one sent, to spell it once
+    batch: list[Entry] = field(default_factory=list)  # the last one sent, to serialize it only once
     transfer: PendingTransfer | None = None
     has_uncounted: bool = False  # a follower lost its memory (raft/recovering.py)
-    disk_since_ms: int = 0  # since when an entry waits and the disk has not moved; 0: none waits
+    disk_since_ms: int = 0  # since when an entry waits for an idle disk; 0: none waits
     disk_index: int = 0  # the last entry on the disk then
-    gives_way: bool = False  # its disk hangs: it tries to hand over before it steps down
-    keeps_starts: bool = False  # of rounds, which leases are counted from (raft/lease.py)
+    gives_way: bool = False  # its disk hangs: it tries a transfer before it steps down
+    keeps_starts: bool = False  # record when rounds start, for leases (raft/lease.py)
     round_starts: list[tuple[int, int]] = field(default_factory=list)  # round, time
-    lease_is_over: bool = False  # a TimeoutNow has left in this term
-    pending_change: PendingChange | None = None  # the change of members under way here
-    waiting: list[tuple[Change, Any]] = field(default_factory=list)  # may not begin yet
-    # Removed members that have not heard so: name to host:port.
+    lease_is_over: bool = False  # a TimeoutNow has been sent in this term
+    pending_change: PendingChange | None = None  # the membership change in progress
+    waiting: list[tuple[Change, Any]] = field(default_factory=list)  # for their turn
+    # Removed members that have not been told yet: name to host:port.
     leaving: dict[str, str] = field(default_factory=dict)
 
     def begin_round(self, now_ms: int) -> None:
-        """Number the questions to the followers that leave now; an answer names its round."""
+        """Begin a new round of messages to the followers; an answer carries its round."""
         self.round += 1
         if self.keeps_starts:
             self.round_starts.append((self.round, now_ms))
@@ -122,8 +123,8 @@ class Leading:
                 del self.round_starts[: STARTS_MAX // 2]
 
     def drop_reads(self) -> list[Any]:
-        """Forget every read that waits here, and return their tokens; a follower's are not ours
-        to return: it asks again."""
+        """Forget all waiting reads, and return the tokens of this server's own reads; a follower
+        repeats its question."""
         tokens = list(self.reads_waiting)
         for waiting in self.read_rounds:
             tokens += waiting.tokens
@@ -132,8 +133,7 @@ class Leading:
         return [token for token in tokens if not isinstance(token, PeerRead)]
 
     def drop_changes(self) -> list[Settled]:
-        """Forget the changes of members that this leader was asked for, and return what to print of
-        each; the log has the rest."""
+        """Forget the requested membership changes, and return the outcome of each request."""
         settled = [
             Settled(
                 token,

@@ -1,11 +1,11 @@
 """Compaction and InstallSnapshot (paper §7, Figure 13; thesis §5).
 
-The log's beginning goes when a snapshot stands for it, and who lacks that beginning gets the
-snapshot in chunks.
+The beginning of the log is dropped once a snapshot covers it, and a follower that lacks that
+beginning gets the snapshot in chunks.
 
-The core moves no bytes. As a leader it names a piece of the snapshot's file (`InstallSnapshot`
-without data) and the rim reads and sends it. As a follower it hands each piece to the disk, and
-the whole to the rim to be checked; a checked one comes back as `install`.
+The core moves no bytes. At a leader it names a chunk of the snapshot's file (`InstallSnapshot`
+without data), and the rim reads and sends it. At a follower it hands each chunk to the disk, and
+requests a check of the complete file from the rim, which then calls `install`.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from .progress import Mode, Progress, Sending
 from .roles import Incoming, Role
 from .state import State
 
-ENTRY_BYTES = 100  # what an entry in memory costs beside its command
-LAGGING = 16  # times the bytes that are kept for all are kept for a follower that catches up
-COMPACT_MAX = 20_000  # entries dropped in one step, so that nobody waits for long
+ENTRY_BYTES = 100  # the memory of an entry in addition to its command
+LAGGING = 16  # factor on `trailing_bytes` for a follower that catches up
+COMPACT_MAX = 20_000  # entries dropped in one step, so that no request waits for long
 
 # --- the own log ---------------------------------------------------------------------------
 
@@ -31,23 +31,24 @@ def snapshot_taken(state: State, snapshot: Snapshot) -> None:
     """Record that a snapshot of this server's own state is on its disk.
 
     Raises:
-        SafetyError: it stands for entries that were not applied here, or for other ones.
+        SafetyError: it covers entries that were not applied here, or different ones.
     """
-    known = state.log.term_at(snapshot.index)
-    if snapshot.index > state.applied or known not in (snapshot.term, None):
+    known_term = state.log.term_at(snapshot.index)
+    if snapshot.index > state.applied or known_term not in (snapshot.term, None):
         raise SafetyError(
             f"{state.name} has a snapshot of entry {snapshot.index} of term {snapshot.term}, but "
-            f"applied up to {state.applied}, and its log has term {known} there"
+            f"applied up to {state.applied}, and its log has term {known_term} there"
         )
-    # With the same index: the old one rotted, and was taken again.
+    # An equal index means that the old snapshot was corrupt and has been taken again.
     if state.snapshot is None or snapshot.index >= state.snapshot.index:
         state.snapshot = snapshot
 
 
 def compaction_index(state: State) -> int:
-    """Return up to where the log may go: what the snapshot on disk stands for, less the last
-    entries of it, so that a follower that lacks a few entries needs no snapshot. More of them stay
-    for one that catches up, or else a snapshot would be out of date whenever it was sent."""
+    """Return the index up to which the log may be dropped: the snapshot on disk covers these
+    entries. Its last entries stay, so that a follower that lacks a few entries needs no snapshot.
+    More of them stay for a follower that catches up, since otherwise a snapshot would be out of
+    date whenever it was sent."""
     log, snapshot, trailing = state.log, state.snapshot, state.options.trailing_bytes
     if snapshot is None or snapshot.index <= log.base_index:
         return log.base_index
@@ -65,8 +66,8 @@ def compaction_index(state: State) -> int:
 
 
 def held_by_followers(state: State, index: int) -> int:
-    """Return the last entry that all those hold whom this leader sends entries or a snapshot, and
-    that answer: at most `index`. Who is sent a snapshot counts as if it had all of it."""
+    """Return the last entry, at most `index`, that all answering followers in replicate or snapshot
+    mode hold. A follower in snapshot mode counts as if it had the whole snapshot."""
     since_ms = state.now_ms - state.options.election_timeout_ms
     for progress in state.progress.values():
         if progress.mode is not Mode.PROBE and progress.heard_at_ms > since_ms:
@@ -76,10 +77,10 @@ def held_by_followers(state: State, index: int) -> int:
 
 
 def compact(state: State, index: int) -> None:
-    """Drop entries up to `index` from memory, as many as one step may.
+    """Drop entries up to `index` from memory, at most `COMPACT_MAX` in one step.
 
     Raises:
-        SafetyError: a part of them was not applied, or no snapshot on disk stands for it.
+        SafetyError: some of these entries were not applied, or no snapshot on disk covers them.
     """
     covered = state.snapshot.index if state.snapshot is not None else 0
     if index > min(covered, state.applied):
@@ -98,8 +99,8 @@ def compact(state: State, index: int) -> None:
 
 
 def lacks_snapshot(state: State, name: str, progress: Progress) -> bool:
-    """Whether a follower is to get the snapshot, which is then begun: what it lacks is no longer
-    in the log. One that is silent is probed with what the log still has, until it answers."""
+    """Whether a follower needs the snapshot, since the log no longer has its next entries; if so,
+    start the transfer. A silent follower is probed with the remaining log until it answers."""
     if progress.mode is Mode.SNAPSHOT:
         return True
     if state.now_ms - progress.heard_at_ms >= state.options.election_timeout_ms:
@@ -111,10 +112,10 @@ def lacks_snapshot(state: State, name: str, progress: Progress) -> bool:
 
 
 def begin_to_send(state: State, name: str, progress: Progress) -> None:
-    """Send a follower the snapshot, since the entries that it lacks are no longer in the log.
+    """Start to send a follower the snapshot, since the log no longer has the entries that it lacks.
 
-    Heartbeats go on and speak of the snapshot's last entry: the follower can confirm that one
-    once it has installed it, and that is how the transfer ends.
+    Heartbeats continue, with the snapshot's last entry as the previous one. The follower can accept
+    them once it has installed the snapshot, which ends the transfer.
     """
     snapshot = state.snapshot
     if snapshot is None or snapshot.index < state.log.base_index:
@@ -132,7 +133,8 @@ def begin_to_send(state: State, name: str, progress: Progress) -> None:
 
 
 def send_chunks(state: State, name: str, sending: Sending) -> None:
-    """Ask the rim to send the next pieces, at most a window ahead of what the follower holds."""
+    """Ask the rim to send the next chunks, at most a window ahead of the bytes that the follower
+    holds."""
     snapshot = sending.snapshot
     window = state.options.chunk_window * state.options.chunk_bytes
     while sending.next_offset < min(snapshot.size, sending.held + window):
@@ -153,8 +155,8 @@ def _send_chunk(state: State, name: str, sending: Sending, length: int) -> None:
 
 
 def on_held(state: State, message: InstallSnapshotReply) -> None:
-    """Go on from where the follower stands, be it before what was sent or after it (a leader
-    before this one may have sent the same snapshot)."""
+    """Continue from the follower's position, which may be before or after the bytes that were sent
+    (an earlier leader may have sent the same snapshot)."""
     leading = state.as_leader
     progress = state.progress[message.sender]
     sending = progress.sending
@@ -166,8 +168,8 @@ def on_held(state: State, message: InstallSnapshotReply) -> None:
         raise PeerError(f"{message.sender} can't hold {message.offset} bytes of this snapshot")
     went_back = message.offset < sending.held or message.offset == sending.held > 0
     if message.offset > sending.next_offset or went_back or not message.offset:
-        # Something was lost or known before: only the first word of that counts, the answers to
-        # what was sent until now repeat it.
+        # Some bytes were lost, or already received. Only the first such answer counts, since the
+        # answers to the other chunks in flight repeat it.
         sending.next_offset = message.offset
         progress.rewound_round = leading.round
         leading.round += 1
@@ -177,8 +179,8 @@ def on_held(state: State, message: InstallSnapshotReply) -> None:
 
 
 def send_again(state: State, name: str, progress: Progress) -> None:
-    """Ask a follower that was silent on the snapshot for an election timeout how far it is,
-    by an empty piece: pieces get lost, and followers start again."""
+    """Ask for a follower's position with an empty chunk after an election timeout without an answer
+    about the snapshot: chunks get lost, and followers restart."""
     sending = progress.sending
     if sending is None or (state.now_ms - sending.moved_at_ms < state.options.election_timeout_ms):
         return
@@ -188,7 +190,7 @@ def send_again(state: State, name: str, progress: Progress) -> None:
 
 
 def snapshot_gone(state: State, peer: str, snapshot: Snapshot) -> None:
-    """Begin to send the snapshot in force; pieces of the earlier one can't be read any more."""
+    """Start to send the current snapshot, since chunks of the earlier one can no longer be read."""
     progress = state.progress.get(peer)
     if progress is None or progress.sending is None or progress.sending.snapshot != snapshot:
         return
@@ -200,39 +202,39 @@ def snapshot_gone(state: State, peer: str, snapshot: Snapshot) -> None:
 
 
 def check_snapshot(state: State, message: InstallSnapshot) -> None:
-    """Refuse a snapshot that ends in another entry than the one that this server knows to be
-    committed there (§5.4.3).
+    """Refuse a snapshot whose last entry conflicts with a committed one (§5.4.3).
 
     Raises:
-        PeerError: it does.
+        PeerError: the entries conflict.
     """
     index, term = message.snapshot[:2]
-    known = state.log.term_at(index)
-    if index <= state.commit_index and known not in (None, term):
-        raise PeerError(f"entry {index} is committed with term {known}, not with term {term}")
+    known_term = state.log.term_at(index)
+    if index <= state.commit_index and known_term not in (None, term):
+        raise PeerError(f"entry {index} is committed with term {known_term}, not with term {term}")
 
 
 def on_install_snapshot(state: State, message: InstallSnapshot) -> None:
-    """Take a piece of the leader's snapshot, or answer where to go on, or that it isn't needed.
+    """Take a chunk of the leader's snapshot, or answer with the position to continue from, or that
+    the snapshot isn't needed.
 
-    Source: Figure 13, InstallSnapshot receiver 2-6; the node has checked the term (1) before.
-    Instead of `done` each message has the size, and instead of taking pieces as they come only
-    the next one is taken: the answer names which.
+    Source: Figure 13, InstallSnapshot receiver 2-6; the node has already checked the term (1).
+    Instead of `done`, each message has the size of the file. Only the next chunk in order is taken,
+    and the answer names it.
     """
     hear_leader(state, message)
     snapshot = message.snapshot
-    if state.log.term_at(snapshot.index) == snapshot.term:  # 6: the entries follow on it already
+    if state.log.term_at(snapshot.index) == snapshot.term:  # 6: later entries are here already
         state.advance_commit_index(snapshot.index)
     if state.incoming and state.incoming.snapshot.index <= state.commit_index:
         state.incoming = None  # the log has overtaken it
-    if snapshot.index <= state.commit_index:  # never back: an old one, or one come twice
+    if snapshot.index <= state.commit_index:  # never back: it is old or a duplicate
         answer(state, message, AppendAccepted, snapshot.index)
         return
     incoming = state.incoming
     if incoming is None or incoming.snapshot != snapshot:
         if incoming and incoming.term == message.term and incoming.snapshot.index > snapshot.index:
-            return  # this leader has a later one on its way: a late piece of an earlier one
-        if message.offset == 0:  # 2: another snapshot begins again, nothing of two is ever mixed
+            return  # a late chunk of an earlier snapshot
+        if message.offset == 0:  # 2: a new snapshot restarts the file; two are never mixed
             incoming = state.incoming = Incoming(snapshot, message.sender, message.term)
             state.note(
                 f"[*] {state.name} receives the snapshot of {message.sender} up to entry "
@@ -245,7 +247,7 @@ def on_install_snapshot(state: State, message: InstallSnapshot) -> None:
     if message.offset == incoming.received < snapshot.size and message.length:  # 3
         state.out.chunks.append(Chunk(message.offset, message.raw))
         incoming.received += message.length
-        if incoming.received == snapshot.size:  # 4: all of it
+        if incoming.received == snapshot.size:  # 4: complete
             state.out.check = snapshot
     _send_held(state, message, incoming.received)
 
@@ -270,13 +272,13 @@ def _send_held(state: State, message: InstallSnapshot, offset: int) -> None:
 def install(
     state: State, snapshot: Snapshot, members: Membership, level: int, cluster: str
 ) -> None:
-    """Take over a snapshot whose file arrived whole and passed its checks (Figure 13, 5-8).
+    """Install a snapshot whose file arrived complete and passed its checks (Figure 13, 5-8).
 
-    The heartbeat that speaks of its last entry is answered after the write.
+    The next heartbeat that names its last entry is answered after the write.
     """
     incoming = state.incoming
     if incoming is None or incoming.snapshot != snapshot or incoming.received < snapshot.size:
-        return  # another one has begun to arrive since, or this one again: the file is another
+        return  # a newer transfer has replaced the file
     if is_foreign(state.cluster, cluster):
         refuse(state, snapshot, f"it is of cluster {cluster}, and this is cluster {state.cluster}")
         return
@@ -285,15 +287,15 @@ def install(
         state.note(f"[*] {state.name} needs the snapshot up to entry {snapshot.index} no longer")
         return
     if state.log.term_at(snapshot.index) == snapshot.term:
-        state.advance_commit_index(snapshot.index)  # 6: what follows on it is kept
+        state.advance_commit_index(snapshot.index)  # 6: keep the entries after it
         return
     was_member = state.is_member and state.log.last_index > 0  # a newborn may be added later
-    # 7: the log ends before it, or holds another entry there, which makes all after it void.
+    # 7: the log ends before it, or holds a different entry there, which invalidates the rest.
     state.log.reset(snapshot.index, snapshot.term)
     state.durable_index = min(state.durable_index, snapshot.index)
     state.levels = Levels(snapshot.index, level, cluster=cluster)
     state.advance_commit_index(snapshot.index)
-    state.applying = snapshot.index  # 8: the rim replaces the state machine, and reports it
+    state.applying = snapshot.index  # 8: the rim replaces the state machine, and reports that
     state.snapshot = snapshot
     state.configurations = Configurations(snapshot.index, members)
     state.out.level = level
@@ -307,8 +309,8 @@ def install(
 
 
 def refuse(state: State, snapshot: Snapshot, why: str) -> None:
-    """Forget a snapshot whose file does not pass its checks; the leader will be asked to begin
-    again when it asks."""
+    """Forget a snapshot whose file failed its checks; the answer to the leader's next message asks
+    it to begin again."""
     if state.incoming is not None and state.incoming.snapshot == snapshot:
         state.incoming = None
         state.note(

@@ -1,15 +1,15 @@
-"""The spelling of the messages as lines, and back: `read(spell(m))` gives `m` back.
+"""The messages as lines, and back: `read(spell(m))` returns `m`.
 
-The words that begin each line are those of a person's course report ("Count on me", "I am up
-to date"); what follows them (term, index, round) distinguishes a late answer from a new
-one. docs/use/protocol.md lists every form.
+The first words of each line come from the reports of the course ("Count on me", "I am up to date");
+the numbers after them (term, index, round) distinguish a late answer from a new one.
+docs/use/protocol.md lists every form.
 
     s1@InstallSnapshot 5-17-4 offset 0 of 66 crc32 1ff08c67 round 9 data "17 4 snapshot …"
     s2@GiveSnapshotAfterByte 66 of 17-4 term 5 round 9
 
-The data is a piece of the snapshot's file, a JSON string of at most `CHUNK_BYTES` bytes; a byte
-that is not UTF-8, because a character was cut in two, stands in it as `\\udcNN`. The last piece
-has no answer: a heartbeat that is answered `I am up to date` ends the transfer.
+The data is a chunk of the snapshot's file, a JSON string of at most `CHUNK_BYTES` bytes. A byte
+that is not UTF-8, because a character was cut in two, appears as `\\udcNN`. The last chunk has no
+answer: a heartbeat that is answered `I am up to date` ends the transfer.
 """
 
 from __future__ import annotations
@@ -38,12 +38,12 @@ from .messages import (
 )
 
 NAME = r"[A-Za-z][A-Za-z0-9_.-]{0,63}"  # of a server or a client
-NUMBER = r"[1-9][0-9]{0,18}"  # one from 1 on, in its one spelling
-NUMBER_MAX = 2**63 - 1  # the largest number anywhere: a term, an index, a value that is counted
+NUMBER = r"[1-9][0-9]{0,18}"  # at least 1, in canonical form
+NUMBER_MAX = 2**63 - 1  # the largest term, index or counted value
 _NOT_PLAIN: Final = bytes(code for code in range(256) if not 0x20 <= code < 0x7F)
 _CONTROLS: Final = tuple([chr(code) for code in _NOT_PLAIN if code < 0x80])
-_LONG: Final = 150  # characters; of fewer `isprintable` takes less time than `translate`
-VERY_LONG: Final = 4096  # from here on it takes less time to look for each control character
+_LONG: Final = 150  # characters; up to here `isprintable` is faster than `translate`
+VERY_LONG: Final = 4096  # above this, a search for each control character is faster
 
 _FORMS = {
     "RequestVote": "RequestVote TERM-LASTINDEX-LASTTERM [transfer|newborn]",
@@ -63,7 +63,8 @@ FIRST_WORDS = frozenset({*_FORMS, "InstallSnapshot", "GiveSnapshotAfterByte"})
 
 _N = r"([0-9]{1,19})"
 _FIRST = re.compile(rf'\[{{"index": ({NUMBER}), "term": ({NUMBER}), "command": "')  # of a list
-# After a follower's answer: its incarnation, and whether it may be new (raft/recovering.py).
+# At the end of a follower's answer: its incarnation, and whether it may be new
+# (raft/recovering.py).
 _WITHOUT_VOTE = rf"(?: without vote {_N}( maybe new)?)?"
 _MARKS = rf"(?: lease {_N})?{_WITHOUT_VOTE}"
 _VOTE = re.compile(rf"(RequestVote|PreVote(?!.* transfer)) {_N}-{_N}-{_N}( transfer| newborn)?")
@@ -84,7 +85,7 @@ _READ_AT = re.compile(rf"Read at index {_N} term {_N} round {_N}")
 
 
 def spell(message: Message) -> str:
-    """Return the message as it stands after `NAME@` on the wire."""
+    """Return the text of the message after `NAME@` on the wire."""
     match message:
         case AppendEntries():
             return spell_append(message, spell_entries(message.entries))
@@ -123,19 +124,19 @@ def _spell_short(message: RequestVoteReply | TimeoutNow | ReadIndex | ReadIndexR
 
 
 def spell_append(message: AppendEntries, entries: str) -> str:
-    """Return an AppendEntries whose entries were spelled before (once for all followers)."""
+    """Return the text of an AppendEntries with entries serialized once for all followers."""
     head, tail = _around(message)
     return f"{head}{entries}{tail}"
 
 
 def append_line(message: AppendEntries, entries: Sequence[str]) -> bytes:
-    """Return the same as the line that its sender sends. The entries are pieces of their text."""
+    """Return the whole line of the same message. `entries` are the pieces of their text."""
     head, tail = _around(message)
     return "".join([f"{message.sender}@{head}", *entries, f"{tail}\n"]).encode()
 
 
 def _around(message: AppendEntries) -> tuple[str, str]:
-    """Return what stands before the entries of an AppendEntries, and after them."""
+    """Return the text before and after the entries of an AppendEntries."""
     mark = ""
     if message.vote_again:
         mark = f" vote again {message.vote_again:d}"
@@ -148,8 +149,8 @@ def _around(message: AppendEntries) -> tuple[str, str]:
 
 
 def are_one_line(message: AppendEntries, other: AppendEntries) -> bool:
-    """Whether both have the same list of entries, and are spelled alike: they differ in who gets
-    them alone."""
+    """Whether both have the same list of entries and the same text, so that they differ only in
+    their receivers."""
     return (
         message.entries is other.entries
         and message.prev_index == other.prev_index
@@ -190,29 +191,29 @@ def _spell_held(message: InstallSnapshotReply) -> str:
 
 
 def read(sender: str, to: str, text: str) -> Message:
-    """Return the message that `sender` spelled for `to`.
+    """Return the message from `sender` to `to` with this text.
 
     Raises:
         PeerError: the text has no known form, a number is beyond 2^63-1, the entries of an
-            AppendEntries don't follow one another from the index before them, or no snapshot of
-            that size has such a piece.
+            AppendEntries don't follow one another from the previous index, or a chunk does not fit
+            the size of its snapshot.
     """
     if text.startswith("AppendEntries "):
         return _read_append(sender, to, text)
-    if found := _APPENDED.fullmatch(text):
-        term, index, number = _checked(found.group(1, 2, 3))
-        if found.lastindex == 3:  # nearly always
+    if match := _APPENDED.fullmatch(text):
+        term, index, number = _checked(match.group(1, 2, 3))
+        if match.lastindex == 3:  # nearly always
             return AppendAccepted(sender, to, term, index, number)
-        return AppendAccepted(sender, to, term, index, number, *_read_marks(found))
-    if found := _MISSING.fullmatch(text):
-        index, term, number = _numbers(found, 1, 2, 3)
-        return AppendRejected(sender, to, term, index, number, *_read_marks(found))
+        return AppendAccepted(sender, to, term, index, number, *_read_marks(match))
+    if match := _MISSING.fullmatch(text):
+        index, term, number = _numbers(match, 1, 2, 3)
+        return AppendRejected(sender, to, term, index, number, *_read_marks(match))
     if text.startswith("InstallSnapshot "):
         return _read_install(sender, to, text)
     if text.startswith("GiveSnapshotAfterByte "):
         return _read_held(sender, to, text)
-    if found := _VOTE.fullmatch(text):
-        term, index, last_term = _numbers(found, 2, 3, 4)
+    if match := _VOTE.fullmatch(text):
+        term, index, last_term = _numbers(match, 2, 3, 4)
         if last_term >= term or (index == 0) != (last_term == 0):
             raise PeerError(f"a log can't end at index {index} of term {last_term} in term {term}")
         return RequestVote(
@@ -221,27 +222,27 @@ def read(sender: str, to: str, text: str) -> Message:
             term,
             index,
             last_term,
-            found[1] == "PreVote",
-            found[5] == " transfer",
-            found[5] == " newborn",
+            match[1] == "PreVote",
+            match[5] == " transfer",
+            match[5] == " newborn",
         )
     return _read_short(sender, to, text)
 
 
 def _read_short(sender: str, to: str, text: str) -> Message:
-    """Return an answer to a vote, or a message that is made of numbers alone."""
-    if found := _GRANTED.fullmatch(text):
-        (term,) = _numbers(found, 1)
-        return RequestVoteReply(sender, to, term, True, found[2] is not None)
-    if found := _DENIED.fullmatch(text):
-        (term,) = _numbers(found, 1)
-        return RequestVoteReply(sender, to, term, False, found[2] is not None, found[3])
-    if found := _READ_INDEX.fullmatch(text):
-        return ReadIndex(sender, to, *_numbers(found, 1, 2))
-    if found := _READ_AT.fullmatch(text):
-        return ReadIndexReply(sender, to, *_numbers(found, 2, 1, 3))
-    if found := _TIMEOUT_NOW.fullmatch(text):
-        return TimeoutNow(sender, to, *_numbers(found, 1))
+    """Return an answer to a vote request, or a message with only numbers."""
+    if match := _GRANTED.fullmatch(text):
+        (term,) = _numbers(match, 1)
+        return RequestVoteReply(sender, to, term, True, match[2] is not None)
+    if match := _DENIED.fullmatch(text):
+        (term,) = _numbers(match, 1)
+        return RequestVoteReply(sender, to, term, False, match[2] is not None, match[3])
+    if match := _READ_INDEX.fullmatch(text):
+        return ReadIndex(sender, to, *_numbers(match, 1, 2))
+    if match := _READ_AT.fullmatch(text):
+        return ReadIndexReply(sender, to, *_numbers(match, 2, 1, 3))
+    if match := _TIMEOUT_NOW.fullmatch(text):
+        return TimeoutNow(sender, to, *_numbers(match, 1))
     word = text.split(" ", 1)[0]
     raise PeerError(f"malformed {word}. Its form is: {_FORMS.get(word, 'none that I know')}")
 
@@ -252,8 +253,8 @@ def _read_append(sender: str, to: str, text: str) -> AppendEntries:
     tail = _TAIL.fullmatch(text, end) if end else None
     if head is None or tail is None:
         raise PeerError(f"malformed AppendEntries. Its form is: {_FORMS['AppendEntries']}")
-    given = (*head.groups(), *tail.groups("0"))
-    term, prev_index, prev_term, commit_index, number, incarnation, lost_index = _checked(given)
+    digits = (*head.groups(), *tail.groups("0"))
+    term, prev_index, prev_term, commit_index, number, incarnation, lost_index = _checked(digits)
     if prev_term > term or (prev_index == 0) != (prev_term == 0) or term == 0:
         raise PeerError(f"no log of term {term} has index {prev_index} of term {prev_term}")
     begin = head.end()
@@ -295,27 +296,27 @@ def _read_install(sender: str, to: str, text: str) -> InstallSnapshot:
 
 
 def _read_held(sender: str, to: str, text: str) -> InstallSnapshotReply:
-    found = _HELD.fullmatch(text)
-    if found is None:
+    match = _HELD.fullmatch(text)
+    if match is None:
         raise PeerError(f"malformed GiveSnapshotAfterByte. Its form is: {_HELD_FORM}")
-    offset, index, index_term, term, number = _numbers(found, 1, 2, 3, 4, 5)
+    offset, index, index_term, term, number = _numbers(match, 1, 2, 3, 4, 5)
     return InstallSnapshotReply(
-        sender, to, term, index, index_term, offset, number, _given(found, 6), found[7] is not None
+        sender, to, term, index, index_term, offset, number, _given(match, 6), match[7] is not None
     )
 
 
-def _read_marks(found: re.Match[str]) -> tuple[int, int, bool]:
+def _read_marks(match: re.Match[str]) -> tuple[int, int, bool]:
     """Return `without_vote`, `lease_ms` and `may_be_new` of an answer to AppendEntries."""
-    return _given(found, 5), _given(found, 4), found[6] is not None
+    return _given(match, 5), _given(match, 4), match[6] is not None
 
 
-def _given(found: re.Match[str], group: int) -> int:
-    """Return a number that may be left out."""
-    return _numbers(found, group)[0] if found[group] else 0
+def _given(match: re.Match[str], group: int) -> int:
+    """Return an optional number, 0 if it is missing."""
+    return _numbers(match, group)[0] if match[group] else 0
 
 
-def _numbers(found: re.Match[str], *groups: int) -> tuple[int, ...]:
-    return _checked(map(found.__getitem__, groups))
+def _numbers(match: re.Match[str], *groups: int) -> tuple[int, ...]:
+    return _checked(map(match.__getitem__, groups))
 
 
 def _checked(digits: Iterable[str]) -> tuple[int, ...]:
@@ -326,8 +327,8 @@ def _checked(digits: Iterable[str]) -> tuple[int, ...]:
 
 
 def is_printable(text: str) -> bool:
-    """Return the same as `isprintable`. A long text of ASCII takes a quarter of its time, a very
-    long one a tenth, and no copy."""
+    """Return `text.isprintable()`. A long ASCII text takes a quarter of its time, a very long one a
+    tenth and no copy."""
     if len(text) <= _LONG or not text.isascii():
         return text.isprintable()
     if len(text) > VERY_LONG:
@@ -336,12 +337,12 @@ def is_printable(text: str) -> bool:
 
 
 def spell_entries(entries: Sequence[Entry]) -> str:
-    """Return the list of these entries. No command of a log has a control character."""
+    """Return these entries as a JSON list. No command of a log has a control character."""
     return "".join(pieces_of(entries))
 
 
 def pieces_of(entries: Sequence[Entry]) -> list[str]:
-    """Return the same in pieces, so that a long command is copied once, into its line."""
+    """Return the same list in pieces, so that a long command is copied only once, into its line."""
     if not entries:
         return ["[]"]
     pieces, begin = list[str](), "[{"
@@ -350,7 +351,7 @@ def pieces_of(entries: Sequence[Entry]) -> list[str]:
         begin = '"}, {'
     pieces.append('"}]')
     if True not in ['"' in command or "\\" in command for _, _, command in entries]:
-        return pieces  # nothing that JSON spells otherwise
+        return pieces  # no character that JSON escapes
     spelled = [
         f'{{"index": {index}, "term": {term}, "command": {encode_basestring(command)}}}'
         for index, term, command in entries
@@ -361,14 +362,14 @@ def pieces_of(entries: Sequence[Entry]) -> list[str]:
 def read_entries(
     text: str, prev_index: int, prev_term: int, term: int, begin: int = 0, end: int | None = None
 ) -> list[Entry]:
-    """Return the entries of a JSON list that go on, index by index, from the one before. The list
-    is the text from `begin` to `end`; around it stand plain characters alone.
+    """Return the entries of a JSON list that continue from the previous index. The list is the text
+    from `begin` to `end`; the text around it has only plain characters.
 
-    A number may also be given as the text of its digits, as the course programs did. The text is
-    of a line that came, so of the control characters it holds a tab at most.
+    A number may also be a string of digits, as in the course programs. The text comes from a
+    received line, so a tab is its only possible control character.
 
     Raises:
-        ValueError: it has another form; the message explains what is wrong.
+        ValueError: the list is malformed; the message explains the error.
     """
     end = len(text) if end is None else end
     entries = _plain_entries(text, begin, end, prev_index + 1)
@@ -382,7 +383,7 @@ def read_entries(
 
 
 def _checked_entries(items: Any, prev_index: int, prev_term: int, term: int) -> list[Entry]:
-    """Return the entries of a list that was read as JSON, whoever wrote it.
+    """Return the entries of a parsed JSON list from any sender.
 
     Raises:
         ValueError: as `read_entries`.
@@ -409,19 +410,19 @@ def _checked_entries(items: Any, prev_index: int, prev_term: int, term: int) -> 
 
 
 def _plain_entries(text: str, begin: int, end: int, first: int) -> list[Entry] | None:
-    """Return the entries from index `first` on of a list as `spell_entries` makes it, if they are
-    of one term and no command is spelled otherwise in JSON; else None. For 64 entries that takes
-    three fifths of the time of JSON and of `_checked_entries`, for a very long command a tenth."""
-    begun = _FIRST.match(text, begin, end)
-    if begun is None or begun[1] != str(first):
+    """Return the entries from index `first` on of a list in the form of `spell_entries`, if they
+    are of one term and no command needs a JSON escape; None otherwise. For 64 entries this takes
+    three fifths of the time of JSON and `_checked_entries`, for a very long command a tenth."""
+    start = _FIRST.match(text, begin, end)
+    if start is None or start[1] != str(first):
         return None
     if not text.isascii() or "\\" in text or "\t" in text or "\x7f" in text:
         return None
-    between = f', "term": {begun[2]}, "command": "'
-    commands, index, place = list[str](), first, begun.end()
+    between = f', "term": {start[2]}, "command": "'
+    commands, index, place = list[str](), first, start.end()
     while True:
         quote = text.find('"', place, end)
-        if quote <= place:  # there is none, or the command is empty
+        if quote <= place:  # no quote, or an empty command
             return None
         commands.append(text[place:quote])
         index += 1
@@ -431,12 +432,12 @@ def _plain_entries(text: str, begin: int, end: int, first: int) -> list[Entry] |
         place = quote + len(head)
     if text[quote:end] != '"}]' or index > NUMBER_MAX + 1:
         return None
-    return entries_of(first, int(begun[2]), commands)
+    return entries_of(first, int(start[2]), commands)
 
 
 def is_one_line(command: str) -> bool:
-    """Return whether a command can stand in a line of the log: no control characters, UTF-8."""
-    if is_printable(command):  # then it has no lone surrogate either
+    """Return whether a command can be a line of the log: UTF-8 without control characters."""
+    if is_printable(command):  # so it has no lone surrogate either
         return command != ""
     try:
         command.encode()

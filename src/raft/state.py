@@ -1,4 +1,4 @@
-"""Figure 2 of the paper as one dataclass, and the few moves that keep it consistent."""
+"""Figure 2 of the paper as one dataclass, and the operations that keep it consistent."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .messages import CHUNK_BYTES, Message
 from .progress import Progress
 from .roles import Candidacy, ForwardedReads, Incoming, Leading, PendingTransfer, Role
 
-APPLY_MAX = 4096  # entries handed out to be applied at a time, so that heartbeats go on
+APPLY_MAX = 4096  # entries handed out at a time, so that heartbeats continue
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,16 +30,16 @@ class Options:
     read_rounds: int = 2  # most confirmation rounds under way for reads
     chunk_bytes: int = CHUNK_BYTES  # of a snapshot in one message
     chunk_window: int = 2  # most unanswered chunks to one follower
-    trailing_bytes: int = 4 << 20  # of a snapshot's entries, kept for followers that lack a few
-    lease: bool = False  # promise one's vote for a while in each answer, and serve reads on that
+    trailing_bytes: int = 4 << 20  # entries of a snapshot kept for followers that lack a few
+    lease: bool = False  # promise the vote for a while in each answer; serve reads by lease
     lease_drift_percent: int = 10  # how much faster a follower's clock may run (raft/lease.py)
     level: int = FIRST  # of this build (raft/upgrade.py)
-    cluster_if_new: str = ""  # the identity that this server gives to a cluster without one
+    cluster_if_new: str = ""  # the identity for a cluster that has none
 
 
 @dataclass(slots=True)
 class State:
-    """The state of a server. Time is in milliseconds, chance a function that was handed in."""
+    """The state of a server. Times are in milliseconds; random delays come from a function."""
 
     name: str
     configurations: Configurations
@@ -51,29 +51,29 @@ class State:
     now_ms: int
     recovering: bool = False  # it lost its log, or its term and vote, or all (raft/recovering.py)
     newborn: bool = False  # it began with nothing and has not voted yet (raft/newborn.py)
-    may_be_new: bool = False  # beside `recovering`: it can't know whether it lost anything
+    may_be_new: bool = False  # with `recovering`: it can't know whether it lost anything
     incarnation: int = 1  # differs from that of every other start of this server
     leader: str | None = None
     leader_heard_at_ms: int | None = None  # None: no leader, or its connection broke
     commit_index: int = 0
     applying: int = 0  # handed out to be applied: the rim executes these in order
     applied: int = 0  # the rim has executed these, and reported so by `Applied`
-    durable_index: int = 0  # own entries up to here are on disk
+    durable_index: int = 0  # entries up to here are on this server's disk
     election_at_ms: int = 0
-    snapshot: Snapshot | None = None  # the one on this server's disk
-    incoming: Incoming | None = None  # one on its way here, never mixed with another
-    quick_retries_left: int = 0  # election timeouts that are short: the leader's process ended
+    snapshot: Snapshot | None = None  # the current one on this server's disk
+    incoming: Incoming | None = None  # the arriving one, never mixed with another
+    quick_retries_left: int = 0  # remaining short election timeouts: the leader's process ended
     promised_until_ms: int = 0  # this server's vote is promised to a leader (raft/lease.py)
-    lease_ms: int = 0  # the longest promise that the disk knows of
+    lease_ms: int = 0  # the longest promise recorded on disk
     levels: Levels = field(default_factory=lambda: Levels(0, FIRST))  # of the log
     cluster: str = ""  # the identity of the cluster, once its entry is known to be committed
-    peer_levels: dict[str, int] = field(default_factory=dict)  # received since they were connected
+    peer_levels: dict[str, int] = field(default_factory=dict)  # announced since connected
     forwarded_reads: ForwardedReads = field(default_factory=ForwardedReads)
     confirmed_reads: deque[ReadReady] = field(default_factory=deque)  # until these are applied
-    removed_by: int = 0  # the entry that took this server out, or a later one, as was printed
-    without_vote_now: dict[str, bool] = field(default_factory=dict)  # denied so; True: may be new
-    no_leader_because: str = ""  # as was printed, if servers without a vote are the reason
-    candidacy: Candidacy | None = None  # while it stands, or asks for PreVotes
+    removed_by: int = 0  # the printed entry that removed this server, or a later one
+    without_vote_now: dict[str, bool] = field(default_factory=dict)  # True: it may be new
+    no_leader_because: str = ""  # the printed reason, if it is servers without a vote
+    candidacy: Candidacy | None = None  # during an election or PreVote
     leading: Leading | None = None  # while it leads
     out: Effects = field(default_factory=Effects)
 
@@ -90,7 +90,7 @@ class State:
         """This server's state as a leader.
 
         Raises:
-            SafetyError: it does not lead, so a rule for leaders has no business here.
+            SafetyError: this server does not lead, so a rule for leaders must not run.
         """
         if self.leading is None:
             raise SafetyError(f"{self.name} does not lead, it is {self.role.value}")
@@ -98,10 +98,9 @@ class State:
 
     @property
     def votes(self) -> dict[str, bool]:
-        """The answers of the servers that were asked for a vote, in this election or in the one
-        that made this server the leader."""
-        asked = self.leading or self.candidacy
-        return asked.votes if asked is not None else {}
+        """The answers to vote requests, in this election or in the one that this leader won."""
+        election = self.leading or self.candidacy
+        return election.votes if election is not None else {}
 
     @property
     def progress(self) -> dict[str, Progress]:
@@ -110,7 +109,7 @@ class State:
 
     @property
     def transfer(self) -> PendingTransfer | None:
-        """The leadership transfer under way."""
+        """The leadership transfer in progress."""
         return self.leading.transfer if self.leading is not None else None
 
     @property
@@ -120,21 +119,21 @@ class State:
 
     @property
     def peers(self) -> list[str]:
-        """The other members, learners among them: who is sent entries."""
+        """The other members, including learners, all of which receive entries."""
         return [name for name in self.configurations.latest.names if name != self.name]
 
     @property
     def contacts(self) -> Mapping[str, str]:
-        """Name and host:port of everybody to keep a connection to. A leader goes on for a while
-        with those who were taken out, so that they hear of it."""
+        """The name and host:port of each server to keep a connection to. A leader keeps contact
+        with removed members until they know of their removal."""
         takes_part = self.is_member or self.may_stand
-        wanted = {*self.peers, *self.progress} if takes_part else {*self.progress}
+        names = {*self.peers, *self.progress} if takes_part else {*self.progress}
         leaving = self.leading.leaving if self.leading is not None else {}
-        known = {**leaving, **self.configurations.latest.addresses}
-        return {name: where for name, where in known.items() if name in wanted}
+        addresses = {**leaving, **self.configurations.latest.addresses}
+        return {name: where for name, where in addresses.items() if name in names}
 
     @property
-    def without_vote(self) -> int:  # as answers to a leader have it
+    def without_vote(self) -> int:  # for answers to a leader
         return self.incarnation if self.recovering else 0
 
     @property
@@ -143,7 +142,7 @@ class State:
 
     @property
     def is_changing_members(self) -> bool:
-        """Whether this leader has a change of members before it (raft/reconfiguration.py)."""
+        """Whether this leader has a membership change to make (raft/reconfiguration.py)."""
         leading, members = self.leading, self.configurations.latest
         return leading is not None and bool(
             leading.pending_change is not None
@@ -155,9 +154,10 @@ class State:
 
     @property
     def may_stand(self) -> bool:
-        """Whether this server may lead: it votes somewhere in the latest configuration, or did in
-        the one before and doesn't know the latest to be committed. Perhaps nobody else has
-        the entry, and who votes in it can't be elected without this server (thesis §4.2.2)."""
+        """Whether this server may lead: it is an elector in the latest configuration, or was one in
+        the previous configuration and doesn't know the latest to be committed. Perhaps no other
+        server has that entry, and its voters can't be elected without this server (thesis §4.2.2).
+        """
         if self.name in self.configurations.latest.electors:
             return True
         index = self.configurations.index
@@ -165,8 +165,8 @@ class State:
 
     @property
     def hears_from_leader(self) -> bool:
-        """Whether a leader spoke within the shortest election timeout (thesis §4.2.3), or was
-        promised this server's vote."""
+        """Whether a leader sent a message within the shortest election timeout (thesis §4.2.3), or
+        this server's vote is promised to one."""
         return (
             self.role is Role.LEADER
             or self.now_ms < self.promised_until_ms
@@ -177,7 +177,7 @@ class State:
         )
 
     def may_send(self, name: str) -> bool:
-        """Whether this server's log may be sent to a server: rule 3 of raft/upgrade.py."""
+        """Whether this server may send its log to the named one: rule 3 of raft/upgrade.py."""
         level = self.levels.latest
         return level <= FIRST or self.peer_levels.get(name, 0) >= level
 
@@ -188,9 +188,9 @@ class State:
 
     @property
     def only_entries_wait(self) -> bool:
-        """Whether entries of earlier steps are on their way to the disk, and this step adds nothing
-        that has to be there before a message leaves. After a snapshot was installed its own write
-        comes first."""
+        """Whether entries of earlier steps are being written to disk, and this step adds nothing
+        that must be on disk before a message is sent. After the installation of a snapshot, its
+        write comes first."""
         is_behind = self.log.base_index <= self.durable_index < self.log.last_index
         return is_behind and not self.out.wants_disk
 
@@ -198,7 +198,7 @@ class State:
         self.out.notes.append(text)
 
     def note_removed(self, index: int, how: str) -> None:
-        """Note that this server was taken out, as the log shows up to `index`."""
+        """Note that this server was removed, as the log shows up to `index`."""
         self.removed_by = index
         self.out.members_changed = True
         self.note(
@@ -207,27 +207,29 @@ class State:
         )
 
     def send(self, message: Message) -> None:
-        """Send once everything that this input saves is on disk. The rule."""
+        """Send a message after everything that this input saves is on disk, which is the normal
+        case."""
         self.out.send_after_save.append(message)
 
     def send_past_entries(self, message: Message) -> None:
-        """Send a message that promises nothing new, and so need not wait while entries are on their
-        way to the disk. It still waits for a term, a vote or a lease that is on its way there."""
+        """Send a message without a new promise, which need not wait for writes of entries. It still
+        waits for the write of a term, a vote or a lease."""
         out = self.out
         (out.send_past_entries if self.only_entries_wait else out.send_after_save).append(message)
 
     def send_early(self, message: Message) -> None:
-        """Send ahead of the leader's own disk write (thesis §10.2.1): 1.5 times as many writes at
-        one connection, 1.2 at 64 (docs/develop/speed.md). The one exception; a term or vote on its
-        way to the disk still goes first. Others vote only for a term that is on the candidate's
-        disk; but a lone voter elects itself before, and may have learners. And a server that led
-        with a log written by hand forgets, by a crash before its write, that others have it."""
+        """Send a message ahead of the leader's own disk write (thesis §10.2.1): 1.5 times as many
+        writes at one connection, 1.2 at 64 (docs/develop/speed.md). The message still waits for a
+        pending write of a term or vote. Others vote only for a term that is on the candidate's
+        disk, but a lone voter elects itself before that, and may have learners. A server that led
+        with a log written by hand, and crashed before its write, forgets that others have that log.
+        So leaders of these two kinds send early only after the write of `term_durable_index`."""
         out, leading = self.out, self.leading or self.as_leader  # which raises
         early = out.save is None and self.durable_index >= leading.term_durable_index
         (out.send if early else out.send_after_save).append(message)
 
     def save(self, term: int, vote: str | None) -> None:
-        """Set term and vote; they are on disk before anything sent from now on leaves."""
+        """Set the term and vote, which are on disk before any later message is sent."""
         if term < self.term or (term == self.term and self.vote not in (None, vote)):
             raise SafetyError(
                 f"{self.name} would go from term {self.term} vote {self.vote} "
@@ -243,18 +245,19 @@ class State:
             self.newborn, self.out.recovered = False, True  # it takes part in the first election
 
     def arm_election(self) -> None:
-        """Wait for a leader for a newly picked timeout, counted from now (§5.2); past a promise
-        that was longer than the shortest one (raft/lease.py)."""
+        """Restart the election timer with a new random timeout (§5.2). It begins now, or later if a
+        promise is longer than the shortest timeout (raft/lease.py)."""
         promised_ms = self.promised_until_ms - self.options.election_timeout_ms
         self.election_at_ms = max(self.now_ms, promised_ms) + self.pick_timeout_ms()
 
     def refuse_forwarded_reads(self) -> None:
-        """The leader that was asked leads no longer, or another does: its reads are refused."""
+        """Refuse the reads for which the leader was asked, since the leader has changed."""
         self.out.refused += self.forwarded_reads.give_back()
 
     def follow(self, term: int, leader: str | None) -> None:
-        """Be a follower in `term`. The election timer runs on; only a leader's word or a vote
-        granted resets it (Figure 2, followers), but a leader that falls arms a new one."""
+        """Become a follower in `term`. The election timer keeps running: only a leader's message or
+        a granted vote resets it (Figure 2, followers), but a leader that steps down starts a new
+        one."""
         if term > self.term or leader != self.leader:
             self.refuse_forwarded_reads()
         if term > self.term:
@@ -273,8 +276,8 @@ class State:
             self.without_vote_now, self.no_leader_because = {}, ""
 
     def stop(self) -> None:
-        """Forget all that waits for an answer, and hand its tokens back: this server stops, or
-        leads no longer."""
+        """Drop all waiting requests and return their tokens, since this server stops or no longer
+        leads."""
         if self.leading is not None:
             self.out.refused += self.leading.drop_reads()
             self.out.settled += self.leading.drop_changes()
@@ -283,8 +286,8 @@ class State:
         self.confirmed_reads.clear()
 
     def append(self, entries: list[Entry]) -> None:
-        """Add entries after the last one, in memory and, by `out`, on disk. A configuration
-        among them is in use from here on (paper §6)."""
+        """Add entries at the end of the log, in memory and, through `out`, on disk. A configuration
+        among them is in use from now on (paper §6)."""
         first = self.log.last_index + 1
         indexes, terms, commands = zip(*entries)  # noqa: B905
         if len(entries) > 1 and is_run(indexes, terms, first):
@@ -297,9 +300,9 @@ class State:
         are_changed = False
         for index, command in zip(indexes, commands, strict=True):
             if command.startswith(PREFIX):
-                known = self.configurations.index
+                index_before = self.configurations.index
                 self.configurations.append(index, command)
-                are_changed |= self.configurations.index != known
+                are_changed |= self.configurations.index != index_before
             elif command.startswith(LEVEL_PREFIX) and self.levels.append(index, command):
                 self._note_level(index)
         self.out.append += entries
@@ -307,17 +310,17 @@ class State:
             self._note_members()
 
     def cut_after(self, index: int) -> None:
-        """Drop the log's tail after `index`; nothing committed is ever dropped (§5.4.3)."""
+        """Drop the log's tail after `index`; committed entries are never dropped (§5.4.3)."""
         if index < self.commit_index:
             raise SafetyError(f"cut after {index}, but {self.commit_index} is committed")
         if self.role is Role.LEADER:
             raise SafetyError("a leader never cuts its own log (§5.3, Leader Append-Only)")
         self.log.cut_after(index)
-        known = self.configurations.index
+        index_before = self.configurations.index
         self.levels.cut_after(index)
         self.configurations.cut_after(index)
-        if self.configurations.index != known:
-            self.note(f"[!] The change of members in entry {known} is rolled back")
+        if self.configurations.index != index_before:
+            self.note(f"[!] The change of members in entry {index_before} is rolled back")
             self._note_members()
         self.durable_index = min(self.durable_index, index)
         self.out.cut_after = index
@@ -340,8 +343,8 @@ class State:
             self.learn_cluster()
 
     def learn_cluster(self) -> None:
-        """Know the identity of the cluster from here on if its entry is committed. Before, it may
-        be rolled back, and another leader's candidate may win."""
+        """Adopt the identity of the cluster if its entry is committed. Until then the entry may be
+        rolled back, and another leader's candidate may win."""
         clusters = self.levels.clusters
         if clusters.latest and clusters.index <= self.commit_index:
             self.cluster = self.out.cluster = clusters.latest

@@ -1,19 +1,19 @@
-"""Leadership that is given up: a transfer (thesis §3.10), a disk that hangs, and orders.
+"""Ways to give up the leadership: a transfer (thesis §3.10), a hung disk, and orders.
 
-In a transfer a leader gives way to a follower in a few round trips:
+A transfer hands the leadership to a follower in a few round trips:
 
-1. The leader takes no more proposals (the rim holds them) and goes on to send what it has.
-2. Once the follower holds all of it, and all of it is committed, every request that waits has its
+1. The leader takes no more proposals (the rim holds them) and continues to send its entries.
+2. Once the follower holds the whole log, and all of it is committed, every waiting request has its
    answer. Then the leader sends `TimeoutNow TERM`.
-3. The follower stands at once, without PreVote; its RequestVote ends in ` transfer`, so that
-   those who hear from the leader vote all the same. The leader steps down at the new term.
-4. Without an outcome within an election timeout the leader takes proposals again. Should the
-   follower stand later than that, the leader is deposed as by any election: a cost, no harm.
+3. The follower stands at once, without PreVote. Its RequestVote ends in ` transfer`, so that
+   servers that hear from the leader vote for it anyway. The leader steps down in the new term.
+4. Without an outcome within an election timeout, the leader takes proposals again. If the follower
+   stands later than that, it deposes the leader like any election, which is slow but safe.
 
-A leader whose own disk hangs gives way in the same manner (`check_disk`). Its followers
-commit without it (thesis §10.2.1), so heartbeats and answers alone would never end its leadership.
+A leader whose own disk hangs hands over in the same way (`check_disk`). Its followers commit
+without it (thesis §10.2.1), so heartbeats and answers alone would never end its leadership.
 
-Each order is safe: it does what chance, time and loss could bring about by themselves.
+Each order is safe, because chance, delays and lost messages could have the same effect.
 """
 
 from __future__ import annotations
@@ -26,20 +26,20 @@ from .messages import TimeoutNow
 from .roles import PendingTransfer, Role
 from .state import State
 
-# A disk that takes nothing for so many election timeouts hangs; a sync that is merely slow is over
-# long before that.
+# A disk without progress for this many election timeouts counts as hung; a sync that is merely slow
+# ends long before that.
 DISK_TIMEOUTS = 10
 
 
 class TransferRefused(Exception):
-    """The leadership can't be handed over so; nothing was changed. The message explains why."""
+    """A refused transfer; nothing was changed. The message gives the reason."""
 
 
 def begin_transfer(state: State, to: str | None) -> None:
-    """Hand the leadership to `to`, or to the follower that is nearest to holding everything.
+    """Hand the leadership to `to`, or to the follower with the most complete log.
 
     Raises:
-        TransferRefused: this server does not lead, or that one can't take over now.
+        TransferRefused: this server does not lead, or the follower can't take over now.
     """
     if state.role is not Role.LEADER:
         raise TransferRefused(f"{state.name} does not lead")
@@ -58,10 +58,11 @@ def begin_transfer(state: State, to: str | None) -> None:
 
 
 def leave_to_another(state: State) -> None:
-    """Let the voter that holds everything stand at once, if there is one: this leader goes.
+    """Tell a voter with the whole log, if there is one, to stand at once, because this leader
+    leaves.
 
-    Unlike in a transfer nothing is waited for, neither for a follower to catch up nor for an
-    outcome; without a successor an election timeout decides, as after any leader.
+    Unlike a transfer, this waits neither for a follower to catch up nor for an outcome. Without a
+    successor, an election timeout ends the leadership as usual.
     """
     leading = state.as_leader
     fit = [name for name in state.membership.voters if why_unfit(state, name) is None]
@@ -69,12 +70,12 @@ def leave_to_another(state: State) -> None:
     if fit:
         successor = max(fit, key=lambda name: _nearness(state, name))
         leading.lease_is_over = True
-        # Early, as all that a leader sends: after its own disk the connections may be gone.
+        # Early: after the wait for this server's disk, the connections may be gone.
         state.send_early(TimeoutNow(state.name, successor, state.term))
 
 
 def why_unfit(state: State, name: str) -> str | None:
-    """Return why this server can't be handed the leadership; None if it can."""
+    """Return why this server can't take over the leadership; None if it can."""
     if name == state.name:
         return f"{name} leads already"
     progress = state.as_leader.progress.get(name)
@@ -109,12 +110,12 @@ def advance_transfer(state: State) -> None:
     elif progress.match_index == state.log.last_index == state.commit_index:
         transfer.has_sent = True
         leading.lease_is_over = True
-        # Early, as all that a leader sends: its own disk may be the reason for the transfer.
+        # Early: this server's disk may be the reason for the transfer.
         state.send_early(TimeoutNow(state.name, transfer.to, state.term))
 
 
 def give_up_transfer(state: State) -> None:
-    """Lead on, and take proposals again."""
+    """End the transfer, and take proposals again."""
     leading = state.as_leader
     if leading.transfer is not None:
         state.note(f"[*] {leading.transfer.to} did not take over: {state.name} leads on")
@@ -122,12 +123,12 @@ def give_up_transfer(state: State) -> None:
 
 
 def check_disk(state: State) -> None:
-    """Give the leadership up if this leader's disk took nothing for `DISK_TIMEOUTS` election
-    timeouts, although an entry waits for it.
+    """Give up the leadership if an entry has waited for this leader's disk for `DISK_TIMEOUTS`
+    election timeouts without any progress.
 
-    The leader tries to hand over for an election timeout, and then steps down. It can't be elected
-    again before its disk moves, since its votes and its questions wait for the disk. It stays if
-    the others are not a quorum without it, because nobody else could lead.
+    The leader tries a transfer for an election timeout, and then steps down. It can't be elected
+    again before its disk makes progress, since its votes and its vote requests wait for the disk.
+    It stays if the others are not a quorum without it, because no other server could lead.
     """
     leading, now_ms = state.as_leader, state.now_ms
     is_behind = state.durable_index < state.log.last_index
@@ -155,7 +156,7 @@ def check_disk(state: State) -> None:
 
 
 def on_timeout_now(state: State, message: TimeoutNow) -> None:
-    """Stand at once, if the leader of this very term asks for it and one's vote counts."""
+    """Stand at once, if the leader of the current term asks for it and this server is a voter."""
     if message.term != state.term or message.sender != state.leader:
         state.note(
             f"[*] {state.name} ignored TimeoutNow from {message.sender}: "
@@ -172,14 +173,14 @@ def on_timeout_now(state: State, message: TimeoutNow) -> None:
 
 
 class OrderRefused(Exception):
-    """This server can't do that now; nothing was changed. The message explains why."""
+    """A refused order; nothing was changed. The message gives the reason."""
 
 
 def step_down(state: State) -> None:
-    """Be a follower, as a leader is that no quorum answers (thesis §6.2).
+    """Become a follower, like a leader without answers from a quorum (thesis §6.2).
 
     Raises:
-        OrderRefused: it is one already.
+        OrderRefused: this server is a follower already.
     """
     if state.role is Role.FOLLOWER:
         raise OrderRefused(f"{state.name} follows already, in term {state.term}")
@@ -189,14 +190,14 @@ def step_down(state: State) -> None:
 
 
 def campaign(state: State) -> None:
-    """Stand at once in a new term, as the paper's servers do at the end of a timeout (§5.2).
+    """Stand at once in a new term, like the paper's servers at the end of a timeout (§5.2).
 
-    No PreVote asks first, so a leader that works is deposed by the higher term. Those who hear
-    from it still don't vote (thesis §4.2.3), nor do those who promised it their votes (lease):
-    nor does this server, for itself, while its own is promised.
+    There is no PreVote, so the higher term deposes a working leader. Servers that hear from that
+    leader still deny their votes (thesis §4.2.3), and so do servers that promised it their votes
+    (lease), including this one.
 
     Raises:
-        OrderRefused: it has no vote, or has promised it.
+        OrderRefused: this server has no vote, or has promised it.
     """
     if state.recovering:
         why = "may be new or may have lost everything" if state.may_be_new else "lost its memory"
@@ -215,12 +216,13 @@ def campaign(state: State) -> None:
     newborn = state.newborn
     start_election(state)
     if newborn and state.role is Role.CANDIDATE:
-        # No quorum has answered yet that there is no history: it may have lost all its files.
+        # No quorum has confirmed that there is no history: this server may have lost all its files.
         state.newborn, state.out.recovered = True, False
 
 
 def set_heartbeat(state: State, heartbeat_ms: int) -> None:
-    """Send heartbeats, as a leader, at this interval in milliseconds; the next comes after one."""
+    """Set a leader's heartbeat interval in milliseconds; the next heartbeat is due after one
+    interval."""
     state.options = replace(state.options, heartbeat_ms=heartbeat_ms)
     if state.leading is not None:
         state.leading.heartbeat_at_ms = state.now_ms + heartbeat_ms

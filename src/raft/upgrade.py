@@ -1,17 +1,17 @@
-"""Raising the level of a cluster, and keeping what is of a level from servers below it.
+"""Raising the level of a cluster, and keeping entries of a level from servers below it.
 
-The leader appends `level N` once every member, learners too, has announced N or more
+The leader appends `level N` once every member, including learners, has announced N or more
 (docs/operate/upgrades.md). The entry of level 4 gives the cluster its identity: the candidate that
-this leader's shell drew at its start. Three rules make this safe:
+the leader's node drew at its start. Three rules make this safe:
 
-1. An entry of level N stands after `level N` in every log that holds it (Log Matching, §5.3). So
-   a server that executes it has applied the level before.
-2. Each member at the time when `level N` is appended has announced N on an open connection. A
-   member that is added after it is refused if it announced less.
-3. A build may be replaced by an older one at any time after that. So from the moment that
-   `level N` is in its log, a leader sends its log to those servers alone that have announced N
-   since they were connected last. To any other it is silent: that server applies nothing, and can't
-   win an election without the committed entry (§5.4.1).
+1. An entry of level N follows `level N` in every log that holds it (Log Matching, §5.3). So a
+   server that executes it has already applied the level.
+2. When `level N` is appended, each member has announced N on an open connection. A member to be
+   added later is refused if it announced less.
+3. A member may be downgraded to an older build at any time after that. So once `level N` is in its
+   log, a leader sends its log only to servers that have announced N since they last connected. It
+   sends nothing to any other server: that server applies nothing, and can't win an election without
+   the committed entry (§5.4.1).
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from .state import State
 
 
 def note_level(state: State, name: str, level: int) -> bool:
-    """Record the level that a server announced, 0 when its connection broke; return whether it
-    may be sent from now on what it was not sent before."""
+    """Record the level that a server announced, 0 when its connection broke; return whether this
+    leader's silence towards it ends."""
     was_silent = not state.may_send(name)
     if level:
         state.peer_levels[name] = level
@@ -40,12 +40,12 @@ def note_level(state: State, name: str, level: int) -> bool:
 
 
 def raise_level(state: State) -> bool:
-    """Append the highest level that all members have announced, if it is above that of the log, or
-    the log lacks the identity; return whether this was done. While two configurations are joint,
-    all of both must have announced it."""
+    """Append the highest level that all members have announced, if it is above the level of the
+    log, or the log lacks the identity; return whether an entry was appended. In a joint
+    configuration the members of both halves must have announced it."""
     leading, levels = state.as_leader, state.levels
     if leading.transfer is not None:
-        return False  # who gives way appends nothing (thesis §3.10)
+        return False  # a transfer appends nothing (thesis §3.10)
     announced = [state.peer_levels.get(name, 0) for name in state.peers]
     level = min([state.options.level, *announced])
     cluster = levels.clusters.latest or state.options.cluster_if_new
@@ -58,12 +58,12 @@ def raise_level(state: State) -> bool:
 
 
 def check_newcomer(state: State, change: Change) -> None:
-    """Refuse to add a server below the level of the log, or one of another cluster.
+    """Refuse to add a server below the level of the log, or a server of another cluster.
 
-    One that has announced nothing may be added: until it has, it is sent nothing.
+    A server that has announced no level may be added, but gets no entries until it has.
 
     Raises:
-        ChangeRefused: its build is too old, or its files are those of another cluster.
+        ChangeRefused: its build is too old, or its files belong to another cluster.
     """
     if is_foreign(state.cluster, change.cluster):
         raise ChangeRefused(

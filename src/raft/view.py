@@ -1,5 +1,5 @@
-"""The view of a server: its state to look at. It sets nothing; but `Levels`, `Configurations` and
-`Progress` are the server's own, which nobody outside may change."""
+"""A read-only view of a server's state. The `Levels`, `Configurations` and `Progress` objects are
+the server's own: callers must not change them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .state import Options, State
 
 
 class LogView(Protocol):
-    """The log, to look at."""
+    """A read-only view of the log."""
 
     @property
     def base_index(self) -> int: ...
@@ -33,11 +33,11 @@ class LogView(Protocol):
 
 
 class NodeView:
-    """A window on a server's state, as of its last step.
+    """A read-only view of a server's state after its last step.
 
-    It costs nothing to make and copies nothing, since the driver looks through it at each step.
-    Whoever needs several facts of one moment holds the lock under which the core is stepped.
-    `State` documents what each field is.
+    The driver uses it at each step, so creating it is cheap and copies nothing. To read several
+    facts of one moment, hold the lock under which the core is stepped. `State` documents each
+    field.
     """
 
     __slots__ = ("_state",)
@@ -100,7 +100,7 @@ class NodeView:
 
     @property
     def reads_wait(self) -> bool:
-        """Whether a read was confirmed that waits for an entry which was handed out."""
+        """Whether a confirmed read waits for an entry that was handed out."""
         waiting = self._state.confirmed_reads
         return bool(waiting) and waiting[0].index <= self._state.applying
 
@@ -183,46 +183,46 @@ class NodeView:
 
     @property
     def knows_committed(self) -> bool:
-        """Whether this node leads and has applied an entry of its term: so it has applied all that
-        was committed before it led (paper §8)."""
+        """Whether this node leads and has applied an entry of its term, and so all entries that
+        were committed before it led (paper §8)."""
         state = self._state
         return state.leading is not None and state.log.term_at(state.applied) == state.term
 
     @property
     def arriving_bytes(self) -> int:
-        """How much is here of a snapshot that arrives."""
+        """The received bytes of an arriving snapshot."""
         return self._state.incoming.received if self._state.incoming else 0
 
     @property
     def compaction_index(self) -> int:
-        """Up to where the log may be dropped from memory."""
+        """The index up to which the log may be dropped from memory."""
         return compaction_index(self._state)
 
     @property
     def round(self) -> int:
-        """The last round of heartbeats."""
+        """The number of the last round of heartbeats."""
         leading = self._state.leading
         return leading.round if leading is not None else 0
 
     @property
     def read_rounds(self) -> int:
-        """How many rounds that confirm reads are under way."""
+        """The number of rounds in progress that confirm reads."""
         leading = self._state.leading
         return len(leading.read_rounds) if leading is not None else 0
 
     @property
     def read_round(self) -> int:
-        """The first round that reads wait for; 0 if none does."""
+        """The first round for which reads wait; 0 if there is none."""
         leading = self._state.leading
         return leading.read_rounds[0].round if leading is not None and leading.read_rounds else 0
 
     @property
     def quorum_check_at_ms(self) -> int:
-        """The time of a leader's next look whether a quorum answered; 0 at others."""
+        """The time of a leader's next CheckQuorum; 0 in other roles."""
         leading = self._state.leading
         return leading.quorum_check_at_ms if leading is not None else 0
 
     @property
     def lease_until_ms(self) -> int:
-        """Until when reads may be served under the lease; 0 without one."""
+        """The time until which reads may be served under the lease; 0 without a lease."""
         return lease_until_ms(self._state)

@@ -103,7 +103,7 @@ class Node:
         return self._election_at_ms
 
     def step(self, taken: Any, now_ms: int) -> Effects:  # noqa: C901 - one case an input
-        """Take one input; return what it asks for."""
+        """Process one input; return its effects."""
         self._now_ms, self._out = now_ms, Effects()
         match taken:
             case inputs.Tick():

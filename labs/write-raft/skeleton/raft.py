@@ -43,7 +43,7 @@ class Node:
         return self.configurations.latest
 
     def step(self, taken: Any, now_ms: int) -> Effects:
-        """Take one input; return what it asks for."""
+        """Process one input; return its effects."""
         self.now_ms, self.out = now_ms, Effects()
         rule = RULES.get(type(taken))
         if rule is not None:
