@@ -1,1 +1,1 @@
-"""The meaning of a line: requests, replies, limits, and values with one spelling. Pure."""
+"""The meaning of each line: requests, replies, limits, and values in canonical form. Pure."""

@@ -1,8 +1,8 @@
-"""The operands of the commands about leases: seconds, the name of a lease, a command under one.
+"""The operands of lease commands: seconds, the name of a lease, a command under a lease.
 
-A lease is named after the entry that granted it: `lease-57`. On a node with users its name has a
-random tag as well: `lease-57.9f86d081884c7d65`. The tag is in the entry, so all nodes give the same
-name: `lease 10 9f86d081884c7d65`. docs/use/leases.md explains what a lease is. Pure.
+A lease is named after the entry that granted it: `lease-57`. On a node with users its name also has
+a random tag: `lease-57.9f86d081884c7d65`. The tag is in the entry (`lease 10 9f86d081884c7d65`), so
+all nodes use the same name. docs/use/leases.md explains leases. Pure.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from .protocol import ProtocolError, shown
 
 SECONDS_MAX = 10_000_000  # 115 days
 LEASE = "lease-"
-TAG_BYTES = 8  # random ones
+TAG_BYTES = 8  # random bytes of a tag
 _NUMBER = re.compile(NUMBER)
 _TAG = re.compile(r"[0-9a-f]{16}", re.ASCII)
-# The commands that can stand under a lease: those that give one key a value.
+# The commands allowed under a lease, each of which gives one key a value.
 UNDER: Mapping[str, Operands] = {
     "set": KEY_VALUE,
     "setnx": KEY_VALUE,
@@ -31,14 +31,14 @@ _NOTHING = "Nothing was done."
 
 
 def seconds_in(text: str) -> int | None:
-    """Return a lease's seconds in a text; None if it has another form, or is out of bounds."""
+    """Return the seconds in a text; None if it is malformed or out of bounds."""
     if not _NUMBER.fullmatch(text) or int(text) > SECONDS_MAX:
         return None
     return int(text)
 
 
 def lease_in(text: str) -> int | None:
-    """Return the number in a lease's name; None if the text has another form."""
+    """Return the number in a lease's name; None if the text is malformed."""
     number, dot, tag = text.removeprefix(LEASE).partition(".")
     if not text.startswith(LEASE) or not _NUMBER.fullmatch(number):
         return None
@@ -46,30 +46,30 @@ def lease_in(text: str) -> int | None:
 
 
 def with_tag(command: str, tag: str) -> str:
-    """Return the entry of a `lease SECONDS` whose lease gets this tag in its name."""
+    """Return the entry for a `lease SECONDS`, with the tag for the name of the lease."""
     return f"{command} {tag}"
 
 
 def grant_in(operands: str) -> tuple[int, str] | None:
-    """Return the seconds and the tag ("": no tag) of the operands of `lease` in an entry; None
-    if they have another form."""
-    spelled, space, tag = operands.partition(" ")
-    seconds = seconds_in(spelled)
+    """Return the seconds and the tag (or "") in the operands of a `lease` entry; None if they are
+    malformed."""
+    digits, space, tag = operands.partition(" ")
+    seconds = seconds_in(digits)
     if seconds is None or (space and not _TAG.fullmatch(tag)):
         return None
     return seconds, tag
 
 
 def without_tag(command: str) -> str:
-    """Return the command of an entry without its tag: a retry has another one."""
+    """Return the command of an entry without its tag, which differs in a retry."""
     if not command.startswith("lease "):
         return command
-    asked, _, tag = command.rpartition(" ")
-    return asked if _TAG.fullmatch(tag) and asked != "lease" else command
+    untagged, _, tag = command.rpartition(" ")
+    return untagged if _TAG.fullmatch(tag) and untagged != "lease" else command
 
 
 def without_lease(command: str) -> str:
-    """Return the command without `under lease-57 ` before it."""
+    """Return the command without a leading `under lease-57 `."""
     return command.split(" ", 2)[-1] if command.startswith("under ") else command
 
 
@@ -99,17 +99,17 @@ def _one_word(verb: str, operands: str, form: str) -> str:
 
 
 def _read_seconds(verb: str, operands: str, limits: Limits) -> str:
-    """`lease SECONDS`."""
+    """Parse `lease SECONDS`."""
     return f"{verb} {_seconds(_one_word(verb, operands, 'SECONDS'))}"
 
 
 def _read_lease(verb: str, operands: str, limits: Limits) -> str:
-    """`VERB LEASE`."""
+    """Parse `VERB LEASE`."""
     return f"{verb} {_lease(_one_word(verb, operands, 'LEASE'))}"
 
 
 def _read_under(verb: str, operands: str, limits: Limits) -> str:
-    """`under LEASE COMMAND`: a value is the rest of the line, as without the lease."""
+    """Parse `under LEASE COMMAND`. A value is the rest of the line, as without the lease."""
     lease, _, command = operands.partition(" ")
     inner, _, rest = command.partition(" ")
     if not lease or not inner:
@@ -125,7 +125,7 @@ def _read_under(verb: str, operands: str, limits: Limits) -> str:
 
 
 def _read_setex(verb: str, operands: str, limits: Limits) -> str:
-    """`setex KEY SECONDS VALUE`."""
+    """Parse `setex KEY SECONDS VALUE`."""
     key, _, rest = operands.partition(" ")
     seconds, space, value = rest.partition(" ")
     if not key or not space:
@@ -138,7 +138,7 @@ def _read_setex(verb: str, operands: str, limits: Limits) -> str:
 
 
 def _read_expire(verb: str, operands: str, limits: Limits) -> str:
-    """`expire KEY SECONDS`."""
+    """Parse `expire KEY SECONDS`."""
     key, space, seconds = operands.rstrip(" ").partition(" ")
     if not key or not space:
         raise ProtocolError(f"the form is: {verb} KEY SECONDS. {_NOTHING}")

@@ -1,4 +1,4 @@
-"""The operands of a login: a name and a password, or a message of SCRAM. Pure.
+"""The operands of a login: a name and a password, or a SCRAM message. Pure.
 
 No error message here repeats the typed text: it may hold a password.
 """
@@ -13,20 +13,20 @@ from .protocol import NAME, ProtocolError
 
 ITERATIONS_LEAST, ITERATIONS_MOST = 4096, 10_000_000  # RFC 7677; more would take minutes
 _NOTHING = "Nothing was done."
-# Of SASLprep (RFC 4013) these characters stay as they are. So no two spellings are one password.
+# SASLprep (RFC 4013) leaves these characters unchanged, so each password has one spelling.
 _PASSWORD = re.compile(rf"[ -~]{{1,{PASSWORD_CHARACTERS}}}")
 _MESSAGE = re.compile(rf"[!-~]{{1,{SCRAM_CHARACTERS}}}")
 
 
 def why_no_password(text: str) -> str:
-    """Return why this can be no password, "" if it can."""
+    """Return why this is not a valid password, or ""."""
     if _PASSWORD.fullmatch(text):
         return ""
     return f"a password has 1 to {PASSWORD_CHARACTERS} characters of ASCII, spaces too"
 
 
 def without_password(command: str) -> str:
-    """Return a command as it may be shown and kept: a login without its password."""
+    """Return a command that may be shown and stored: a login without its password."""
     words = command.split()
     if words[:1] != ["login"]:
         return command
@@ -34,7 +34,7 @@ def without_password(command: str) -> str:
 
 
 def _read_login(verb: str, operands: str, limits: Limits) -> str:
-    """`login NAME PASSWORD`: the password is the rest of the line."""
+    """Parse `login NAME PASSWORD`. The password is the rest of the line."""
     name, space, password = operands.partition(" ")
     if not name or not space or not password:
         raise ProtocolError(f"the form is: {verb} NAME PASSWORD. {_NOTHING}")
@@ -47,7 +47,7 @@ def _read_login(verb: str, operands: str, limits: Limits) -> str:
 
 
 def _read_message(verb: str, operands: str, limits: Limits) -> str:
-    """`auth MESSAGE`: one of the two messages that a client sends (RFC 5802)."""
+    """Parse `auth MESSAGE`, one of the two messages that a client sends (RFC 5802)."""
     message = operands.rstrip(" ")
     if not _MESSAGE.fullmatch(message):
         raise ProtocolError(

@@ -1,4 +1,4 @@
-"""`members`, `add`, `remove`, `replace`, `promote`, `demote`: lines to changes and back. Pure."""
+"""Parsing and replies of `members`, `add`, `remove`, `replace`, `promote` and `demote`. Pure."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from .commands import COMMANDS
 from .protocol import ProtocolError, error, outcome_unknown, shown
 
 _LEARNER = re.compile(r"[A-Z]+ response: \S+ is a learner without a vote, ")
-CHANGE_S = 600.0  # a new member may need long to catch up; the leader gives up earlier
+CHANGE_S = 600.0  # a new member may take long to catch up; the leader gives up earlier
 
 
 def read_change(message: str) -> Change | None:
-    """Return the change that a request asks for; None for `members`, which asks for none.
+    """Return the requested change; None for `members`, which requests none.
 
     Raises:
-        ProtocolError: a word too few or too many, no name, no host or no port.
+        ProtocolError: a missing or extra word, or an invalid name, host or port.
     """
     verb, *words = message.split()
     if verb == "members":
@@ -49,13 +49,13 @@ def change_reply(command: str, outcome: str, text: str) -> str:
 
 
 def leaves_learner(reply: str) -> bool:
-    """Whether a change of members ended halfway: the new member has no vote."""
+    """Whether a membership change ended halfway, so that the new member has no vote."""
     return _LEARNER.match(reply) is not None
 
 
 def membership_facts(configurations: Configurations, commit_index: int) -> dict[str, object]:
-    """Return the members as `members` and `status` print them. `outgoing` are the voters of the
-    configuration that ends, while the two are joint."""
+    """Return the members as `members` and `status` print them. `outgoing` lists the voters of the
+    old configuration while the configuration is joint."""
     members = configurations.latest
     return {
         "voters": list(members.voters),

@@ -1,7 +1,7 @@
-"""Each operation on a replicated object, and its operands. Pure.
+"""The operations on replicated objects, and their operands. Pure.
 
-An object is a JSON value under a key; operands in brackets may be left out. What an operation does
-is in state/objectkinds.py.
+An object is a JSON value under a key. Operands in brackets are optional. state/objectkinds.py
+implements the operations.
 """
 
 from __future__ import annotations
@@ -50,11 +50,11 @@ OPERANDS = {
 
 
 class Unfit(Exception):
-    """The operation is unknown or does not fit: nothing was changed. The message explains why."""
+    """An unknown or unfit operation; nothing was changed. The message gives the reason."""
 
 
 def is_scalar(value: Json) -> bool:
-    """Whether a set may hold it."""
+    """Whether a set may hold this value."""
     return not isinstance(value, list | dict)
 
 
@@ -70,10 +70,10 @@ def fits(kind: str, value: Json) -> bool:
 
 
 def operands_of(name: str, text: str) -> list[Json]:
-    """Return the operands of an operation, as JSON values with spaces between them spell them.
+    """Return the operands of an operation from JSON values separated by spaces.
 
     Raises:
-        Unfit: the operation is unknown, or its operands are others.
+        Unfit: the operation is unknown, or its operands don't fit it.
     """
     if name not in OPERANDS:
         raise Unfit(f"there is no operation {shown(name)} on an object")
@@ -103,7 +103,7 @@ def _is_number(value: Json) -> bool:
 
 
 def _is_slice(value: Json) -> bool:
-    """Whether it is [START, STOP, STEP], each a whole number or null."""
+    """Whether the value is [START, STOP, STEP], each a whole number or null."""
     return (
         isinstance(value, list)
         and len(value) == 3

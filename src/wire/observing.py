@@ -1,6 +1,6 @@
-"""The words of an observe: its request, and the answers that need no step. Pure.
+"""The request of an observe, and the replies that need no step of the node. Pure.
 
-docs/operate/observe.md explains its lines; src/observe/ makes them.
+docs/operate/observe.md explains its lines; src/observe/ produces them.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ class ObserveAsked(NamedTuple):
     """The operands of an observe."""
 
     as_json: bool = False
-    is_all: bool = False  # steady heartbeats too
+    is_all: bool = False  # include steady heartbeats
 
 
 def observe_operands(command: str) -> ObserveAsked:
     """Return the operands of `observe [json] [all]`.
 
     Raises:
-        ProtocolError: the words after `observe` have another form.
+        ProtocolError: the words after `observe` are malformed.
     """
     words = command.split(" ")[1:]
     if words not in ([], ["json"], ["all"], ["json", "all"]):
@@ -41,5 +41,5 @@ def ended(lines: int) -> str:
 
 
 def too_many(limit: int) -> str:
-    """Return the refusal of an observer beyond those that a node serves."""
+    """Return the refusal of an observer beyond the limit of a node."""
     return f"Sorry, this server serves {limit} observers, no more. Nothing was done."

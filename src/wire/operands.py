@@ -1,4 +1,4 @@
-"""The operands of each command: how they are typed, and their one spelling in the log. Pure."""
+"""The operands of each command: their typed forms, and their canonical form in the log. Pure."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .watches import WatchAsked, spell_watch, watch_operands
 
 NOT_UNDERSTOOD = "I don't understand: "
 TRY = "Try: get KEY, set KEY VALUE, delete KEY, show, help"
-ALL_KEYS = 1 << 30  # each of the operands is spelled as a key
+ALL_KEYS = 1 << 30  # all operands have the form of keys
 _OPTIONAL = re.compile(r"\[[^]]*\]")
 _OFFSET = re.compile(r"0|[1-9][0-9]{0,17}", re.ASCII)
 WHOLE_NUMBER = "whole number from -(2^63-1) to 2^63-1"
@@ -25,68 +25,69 @@ _WHOLE_NUMBER = re.compile(rf"0|-?{NUMBER}")
 
 
 class Limits(NamedTuple):
-    """How long keys and values may be, in bytes as they are after unescaping."""
+    """The maximum lengths of keys and values, in bytes after unescaping."""
 
     key_bytes: int = KEY_BYTES
     value_bytes: int = VALUE_BYTES
 
     @property
     def line_bytes(self) -> int:
-        """The longest line to accept: key and value with every byte escaped, name, id, verb."""
+        """The longest accepted line: a key and a value with every byte escaped, name, id and
+        verb."""
         return 4 * (self.key_bytes + self.value_bytes) + 256
 
     @property
     def line_too_long(self) -> str:
-        """The answer, after `Sorry, `, to a line over `line_bytes`."""
+        """The text after `Sorry, ` in the reply to a line over `line_bytes`."""
         return (
             f"this line is longer than {self.line_bytes} bytes; nothing of it was done. A key has"
             f" at most {self.key_bytes} bytes, a value {self.value_bytes}."
         )
 
 
-NO_LIMITS = Limits(1 << 62, 1 << 62)  # of a line that a node of other limits reads, or has read
+NO_LIMITS = Limits(1 << 62, 1 << 62)  # for a line that a node with other limits reads
 
 
 class Operands(NamedTuple):
-    """One form of operands, which several commands may share."""
+    """A form of operands, which several commands may share."""
 
-    form: str  # as the help shows it, "" if a command stands alone
+    form: str  # for the help, "" if a command takes no operands
     read: Callable[[str, str, Limits], str]
-    """Return the command in its one spelling, of its verb and of what follows that and a space.
+    """Return the command in canonical form from its verb and the text after the verb and a space.
 
     Raises:
-        ProtocolError: an operand is missing, too many, too long or misspelled.
+        ProtocolError: an operand is missing, extra, too long or malformed.
     """
-    keys: int = 0  # this many at the front hold no space; the rest of the line is one value
-    is_line: bool = False  # one argument alone may be the whole line of them, as typed
-    is_public: bool = False  # no value and no secret is in it: a console shows it whole
+    keys: int = 0  # this many at the front have no space; the rest of the line is one value
+    is_line: bool = False  # a single argument may be the whole line, as typed
+    is_public: bool = False  # without values and secrets: a console may show it
 
     @property
     def needed(self) -> tuple[str, ...]:
-        """The operands that can't be left out."""
+        """The required operands."""
         return _needed(self.form)
 
     @property
     def begins_with_key(self) -> bool:
-        """Whether the first operand is a key, always."""
+        """Whether the first operand is always a key."""
         return self.form.startswith("KEY")
 
     @property
     def ends_in_value(self) -> bool:
-        """Whether the rest of the line, after the keys, is a value."""
+        """Whether the rest of the line after the keys is a value."""
         return 0 < self.keys < ALL_KEYS
 
     def spell(self, words: Sequence[str]) -> str:
-        """Return the operands as they are typed in a line, each given as its own text."""
+        """Return the operands in the form of a typed line; each word is one operand unescaped."""
         if self.is_line:
             return words[0] if len(words) == 1 else " ".join(map(_spell_word, words))
-        spelled = [escape(word, key=True) for word in words[: self.keys]]
+        typed = [escape(word, key=True) for word in words[: self.keys]]
         if rest := words[self.keys :]:
-            spelled.append(escape(" ".join(rest), key=False))
-        return " ".join(spelled)
+            typed.append(escape(" ".join(rest), key=False))
+        return " ".join(typed)
 
     def value_in(self, command: str) -> str:
-        """Return the value at the end of a command that has one."""
+        """Return the value at the end of a command with a value."""
         return command.split(" ", self.keys + 1)[-1]
 
 
@@ -96,17 +97,17 @@ def _needed(form: str) -> tuple[str, ...]:
 
 
 def _spell_word(word: str) -> str:
-    r"""Return a word of a line in which an empty one is written `\e`."""
+    r"""Return a word of a line, in which an empty word is written `\e`."""
     return escape(word, key=True) or r"\e"
 
 
 def not_understood(line: str) -> str:
-    """Return what is wrong with a line that is no command."""
+    """Return the error message for a line that is not a command."""
     return f"{NOT_UNDERSTOOD}{shown(line)}. {TRY}"
 
 
 def _read_value(verb: str, operands: str, limits: Limits) -> str:
-    """`VERB KEY VALUE`: the value is the rest of the line."""
+    """Parse `VERB KEY VALUE`. The value is the rest of the line."""
     end = operands.find(" ")
     if not operands or end == 0:
         raise ProtocolError(f"the key is missing: {verb} KEY VALUE, with one space before the key")
@@ -117,8 +118,8 @@ def _read_value(verb: str, operands: str, limits: Limits) -> str:
 
 
 def is_as_spelled(message: str, limits: Limits) -> bool:
-    """Whether `VERB KEY VALUE` stands for itself, and is the one spelling of its command: what
-    `_read_value` would return, without a copy of the value. Each character is a byte."""
+    """Whether `VERB KEY VALUE` is already canonical, so that `_read_value` would return it
+    unchanged, but without a copy of the value. Each character is a byte."""
     begin = message.find(" ") + 1
     end = message.find(" ", begin)
     return (
@@ -131,7 +132,7 @@ def is_as_spelled(message: str, limits: Limits) -> bool:
 
 
 def _read_key(verb: str, operands: str, limits: Limits) -> str:
-    """`VERB KEY`."""
+    """Parse `VERB KEY`."""
     operand = operands.rstrip(" ")
     if not operand or operand[0] == " ":
         raise ProtocolError(f"the key is missing: {verb} KEY, with one space before the key")
@@ -141,7 +142,8 @@ def _read_key(verb: str, operands: str, limits: Limits) -> str:
 
 
 def _read_prefix(verb: str, operands: str, limits: Limits) -> str:
-    """`VERB PREFIX`: an empty one would be all keys, which nobody types by mistake."""
+    """Parse `VERB PREFIX`. An empty prefix would mean all keys, so it is refused as a likely
+    mistake."""
     operand = operands.rstrip(" ")
     if not operand or operand[0] == " ":
         raise ProtocolError(f"the prefix is missing: {verb} PREFIX. Nothing was done.")
@@ -178,38 +180,38 @@ def _read_incr(verb: str, operands: str, limits: Limits) -> str:
 
 
 def is_whole_number(text: str) -> bool:
-    """Whether a text is a number as `incr` takes it, in its one spelling."""
+    """Whether a text is a canonical number for `incr`."""
     return _WHOLE_NUMBER.fullmatch(text) is not None and abs(int(text)) <= NUMBER_MAX
 
 
 def _read_object(verb: str, operands: str, limits: Limits) -> str:
-    """`object KEY OPERATION [JSON ...]`: each JSON value in its one spelling."""
+    """Parse `object KEY OPERATION [JSON ...]`, with each JSON value in canonical form."""
     key, _, rest = operands.strip(" ").partition(" ")
     operation, _, text = rest.partition(" ")
     if not key or not operation:
         raise ProtocolError('the form is: object KEY OPERATION [JSON ...]: object s dict.put "a" 1')
     key = _canonical("key", key, limits.key_bytes)
     try:
-        given = operands_of(operation, unescape(text))
+        values = operands_of(operation, unescape(text))
     except Unfit as problem:
         raise ProtocolError(f"{problem}. Nothing was done.") from None
-    spelled = " ".join(map(spell_json, given))
-    spelled = _canonical("value", escape(spelled, key=False), limits.value_bytes)
-    return f"{verb} {key} {operation} {spelled}".rstrip(" ")
+    value = " ".join(map(spell_json, values))
+    value = _canonical("value", escape(value, key=False), limits.value_bytes)
+    return f"{verb} {key} {operation} {value}".rstrip(" ")
 
 
 def _read_machine(verb: str, operands: str, limits: Limits) -> str:
-    """`machine NAME JSON`: a command for a state machine of the program's own."""
+    """Parse `machine NAME JSON`, a command for a program's own state machine."""
     key, _, text = operands.strip(" ").partition(" ")
     if not key or not text:
         raise ProtocolError("the form is: machine NAME JSON")
     key = _canonical("key", key, limits.key_bytes)
     try:
-        spelled = spell_json(read_json(unescape(text), DEPTH_MAX))
+        value = spell_json(read_json(unescape(text), DEPTH_MAX))
     except NotJsonError as problem:
         raise ProtocolError(f"{problem}. Nothing was done.") from None
-    spelled = _canonical("value", escape(spelled, key=False), limits.value_bytes)
-    return f"{verb} {key} {spelled}"
+    value = _canonical("value", escape(value, key=False), limits.value_bytes)
+    return f"{verb} {key} {value}"
 
 
 def _read_show(verb: str, operands: str, limits: Limits) -> str:
@@ -223,9 +225,9 @@ def _read_show(verb: str, operands: str, limits: Limits) -> str:
 
 
 def _read_watch(verb: str, operands: str, limits: Limits) -> str:
-    asked = watch_operands(f"{verb} {operands.strip(' ')}".rstrip(" "))
-    prefix = _canonical("prefix", asked.prefix, limits.key_bytes)
-    return spell_watch(WatchAsked(prefix, asked.after))
+    options = watch_operands(f"{verb} {operands.strip(' ')}".rstrip(" "))
+    prefix = _canonical("prefix", options.prefix, limits.key_bytes)
+    return spell_watch(WatchAsked(prefix, options.after))
 
 
 def _read_observe(verb: str, operands: str, limits: Limits) -> str:
@@ -242,12 +244,13 @@ def _read_transfer(verb: str, operands: str, limits: Limits) -> str:
 
 
 def _read_words(verb: str, operands: str, limits: Limits) -> str:
-    """Words with one space between them; membercommands.read_change looks at each of them."""
+    """Return the words separated by single spaces; membercommands.read_change checks each of
+    them."""
     return " ".join([verb, *operands.split()])
 
 
 def _read_backup(verb: str, operands: str, limits: Limits) -> str:
-    """`backup` begins one, `backup from BYTE` asks for a piece of it."""
+    """Parse `backup`, which begins a backup, or `backup from BYTE`, which fetches a piece of it."""
     words = operands.split()
     if not words:
         return verb
@@ -257,7 +260,7 @@ def _read_backup(verb: str, operands: str, limits: Limits) -> str:
 
 
 def _read_bare(verb: str, operands: str, limits: Limits) -> str:
-    """A command without operands."""
+    """Parse a command without operands."""
     if operands.strip(" "):
         raise ProtocolError(f"{verb} stands alone. Nothing was done.")
     return verb
@@ -280,10 +283,10 @@ def _canonical(what: str, text: str, limit: int) -> str:
 def show_operands(command: str) -> tuple[str | None, str | None]:
     """Return (prefix, after) of `show [PREFIX] [after KEY]`, still escaped.
 
-    `show after` asks for the prefix `after`; `show after k` for what follows the key `k`.
+    `show after` requests the prefix `after`; `show after k` requests the keys after `k`.
 
     Raises:
-        ProtocolError: the words after `show` have another form.
+        ProtocolError: the words after `show` are malformed.
     """
     match command.split(" "):
         case ["show"]:
@@ -313,5 +316,5 @@ NONE = Operands("", _read_bare, is_public=True)
 
 
 def words(form: str) -> Operands:
-    """Return operands that are names, hosts and ports: one word each."""
+    """Return operands that are names, hosts and ports, one word each."""
     return Operands(form, _read_words, is_public=True)

@@ -1,4 +1,4 @@
-"""One line that arrived, turned into a `ParsedLine`; the node is not asked. Pure."""
+"""The parsing of a received line into a `ParsedLine`, without the state of the node. Pure."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ from .protocol import (
 
 
 class Reading(NamedTuple):
-    """One way to serve reads; a run of equal ones shares a confirmation."""
+    """A way to serve reads; consecutive reads with the same way share a confirmation."""
 
     by_lease: bool = False  # under the leader's lease while it has one (thesis §6.4.1)
-    may_ask: bool = False  # a follower asks the leader for its read index instead of naming it
-    by_clock: bool = False  # after a round the leader answers by its clock of leases
+    may_ask: bool = False  # a follower asks for the read index, instead of naming its leader
+    by_clock: bool = False  # after a round the leader answers by its lease clock
 
 
 _READINGS: Final = tuple(
@@ -38,15 +38,15 @@ _READINGS: Final = tuple(
 BY_ROUND: Final = _READINGS[False][False]
 BY_CLOCK: Final = Reading(by_clock=True)
 LEVEL_QUESTION: Final = "Level "  # net/levels.py
-_WORD: Final = 32  # characters, more than a first word has: what follows is not copied for it
+_WORD: Final = 32  # characters, more than any first word, so that the rest is not copied
 PROOF_LINES: Final = ("Prove ", "Proof ")  # access/proof.py
-# A command on one key, with a value or without one, that stands for itself: no escape, printable
-# ASCII. To find that by one expression takes half of the time of a closer look, if it is short.
+# A canonical command on one key, with or without a value: printable ASCII without escapes. For a
+# short line, this single expression takes half the time of full parsing.
 PLAIN_BYTES: Final = 512
 _plain: Final = re.compile(rf"(?:{SENDER})?(([a-z]+) ([!-\[\]-~]+)( [ -\[\]-~]*|))").fullmatch
 _OF_KEY: Final = {verb: row for verb, row in COMMANDS.items() if row.operands is KEY}
 _WITH_VALUE: Final = {verb: row for verb, row in COMMANDS.items() if row.operands is KEY_VALUE}
-# Those of them that any cluster has, and that never take long.
+# The verbs that every cluster level supports, and that are always fast.
 _SIMPLE: Final = frozenset(
     [
         verb
@@ -57,17 +57,17 @@ _SIMPLE: Final = frozenset(
 
 
 class Readings(NamedTuple):
-    """The ways of reading that a node was started with."""
+    """The options of a node for reads."""
 
     mode: str = "index"
     at_followers: bool = False
 
     def kind_of(self, kind: str, asked_for: str) -> tuple[str, Reading]:
-        """Return the kind of a "read" or a "show": a "write" (its own entry) or "local"
-        where it is not to be confirmed as it is; and how it is confirmed.
+        """Return the kind of a "read" or a "show", and how it is confirmed. The kind changes to
+        "write" (an entry of its own) or "local" if the mode says so.
 
-        `asked_for` is the mode after `read` in the request, "" if there is none. A show is
-        never an entry: its reply would be as long as the state machine.
+        `asked_for` is the mode after `read` in the request, "" if there is none. A show is never an
+        entry, since its reply would be as long as the state machine.
         """
         mode = asked_for or self.mode
         if mode == "local":
@@ -77,30 +77,30 @@ class Readings(NamedTuple):
         return kind, _READINGS[mode == "lease"][self.at_followers or asked_for == "index"]
 
 
-@dataclass(slots=True)  # made for each line: in half of the time of a NamedTuple
+@dataclass(slots=True)  # created for each line: takes half the time of a NamedTuple
 class ParsedLine:
-    """One line; lines of one `kind` in a row are served together.
+    """A parsed line; consecutive lines of one `kind` are served together.
 
-    The kinds: "peer", "write", "read", "show", "members", "backup", "watch", "observe", "login";
-    "control", an order, which a node that obeys some makes of a refused line; "level", the question
-    of a peer for this build; "proof", a step of a peer's proof; "local", which the connection's
-    thread answers; "refused"; and "garbled", a line without a sender or a text.
+    The kinds are "peer", "write", "read", "show", "members", "backup", "watch", "observe" and
+    "login"; "control", an order, into which a node with a controller turns a refused line; "level",
+    a peer's question for this build; "proof", a step of a peer's proof; "local", which the
+    connection's thread answers; "refused"; and "garbled", a line without a sender or a text.
     """
 
     kind: str
     request: Request
     text: str = ""  # the line after its sender
-    message: Message | None = None  # of a peer, also one that is refused for what it is
+    message: Message | None = None  # of a peer, even if its type is refused here
     problem: str = ""  # the reason to refuse the line
     reading: Reading = BY_ROUND
     change: Change | None = None
-    reply: str = ""  # to a local line, if it is known already
+    reply: str = ""  # to a local line, if already known
 
 
 def parse(line: bytes, limits: Limits, readings: Readings, me: str) -> ParsedLine:
-    """Return what a line means to the node `me`; the newline at its end is off."""
-    if len(line) <= PLAIN_BYTES and (found := _plain(line.decode("latin-1"))):
-        sender, number, text, verb, key, rest = found.groups("")
+    """Return the parsed line, received by the node `me`, without its newline."""
+    if len(line) <= PLAIN_BYTES and (match := _plain(line.decode("latin-1"))):
+        sender, number, text, verb, key, rest = match.groups("")
         row = (_WITH_VALUE if rest else _OF_KEY).get(verb)
         fits = len(key) <= limits.key_bytes and len(rest) <= limits.value_bytes
         if row is not None and fits:
@@ -112,22 +112,22 @@ def parse(line: bytes, limits: Limits, readings: Readings, me: str) -> ParsedLin
 def take_simple(
     lines: deque[bytes], count: int, readings: Readings, ways: tuple[str, Reading] | None
 ) -> tuple[tuple[str, Reading] | None, list[tuple[str, str, str]]]:
-    """Take at most `count` of the next lines, as long as they are plain commands on one key, all of
-    one kind, "read" or "write", and confirmed alike. None of them is longer than a limit, or
-    refused by a rule. Return these ways, which are given unless these lines are the first ones,
-    and sender, request's number and command of each.
+    """Take at most `count` of the next lines, as long as they are plain commands on one key with
+    the same kind, "read" or "write", and the same way of confirmation. None of them exceeds a limit
+    or breaks a rule. Return that kind and way, which `ways` sets unless these lines are the first
+    ones, and the sender, request number and command of each line.
 
-    It is what `parse` returns of each. These are most lines of a busy node, and nothing is made
-    for them but what goes into their batch.
+    The result equals that of `parse` for each line. These are most lines of a busy node, so no
+    objects are created for them except those in their batch.
     """
-    taken: list[tuple[str, str, str]] = []
+    commands: list[tuple[str, str, str]] = []
     before, had_value = "", False
-    while lines and len(taken) < count:
+    while lines and len(commands) < count:
         line = lines[0]
-        found = _plain(line.decode("latin-1")) if len(line) <= PLAIN_BYTES else None
-        if found is None:
+        match = _plain(line.decode("latin-1")) if len(line) <= PLAIN_BYTES else None
+        if match is None:
             break
-        sender, number, command, verb, rest = found.group(1, 2, 3, 4, 6)
+        sender, number, command, verb, rest = match.group(1, 2, 3, 4, 6)
         has_value = rest != ""
         if verb != before or has_value != had_value:
             row = (_WITH_VALUE if has_value else _OF_KEY).get(verb)
@@ -137,13 +137,13 @@ def take_simple(
             if own[0] == "local" or own != (ways or own):
                 break
             ways, before, had_value = own, verb, has_value
-        taken.append((sender or "", number or "", command))
+        commands.append((sender or "", number or "", command))
         lines.popleft()
-    return ways, taken
+    return ways, commands
 
 
 def _parse_closely(line: bytes, limits: Limits, readings: Readings, me: str) -> ParsedLine:
-    """Return the same of any line."""
+    """Return the parsed line for any form of line."""
     try:
         if len(line) > LONG and (read := read_long_line(line)) is not None:
             sender, number, text = read
@@ -153,7 +153,7 @@ def _parse_closely(line: bytes, limits: Limits, readings: Readings, me: str) -> 
             sender, number, text = "", "", text.lstrip(" ")
     except ProtocolError as problem:
         return ParsedLine("garbled", Request("", "", "", ""), problem=str(problem))
-    # No command begins with a capital, and each word of a peer does.
+    # No command begins with a capital letter, but every message of a peer does.
     if sender and "A" <= text[:1] <= "Z":
         other = _parse_other(sender, number, text, me)
         if other is not None:
@@ -167,7 +167,7 @@ def _parse_closely(line: bytes, limits: Limits, readings: Readings, me: str) -> 
 
 
 def _parse_other(sender: str, number: str, text: str, me: str) -> ParsedLine | None:
-    """Return a line of a peer; None for the rest."""
+    """Return the parsed line of a peer; None for any other line."""
     if text[:_WORD].partition(" ")[0] in spelling.FIRST_WORDS:
         speaker = Request(sender, number, "", "")
         try:
@@ -180,7 +180,7 @@ def _parse_other(sender: str, number: str, text: str, me: str) -> ParsedLine | N
         return ParsedLine("peer", speaker, text, message, misplaced)
     if text.startswith(LEVEL_QUESTION):
         return ParsedLine("level", Request(sender, number, "", ""), text)
-    if text.startswith(PROOF_LINES):  # a node without a secret does not know them
+    if text.startswith(PROOF_LINES):  # unknown to a node without a secret
         unknown = not_understood(text.rstrip(" "))
         return ParsedLine("proof", Request(sender, number, "", ""), text, problem=unknown)
     return None
@@ -189,7 +189,7 @@ def _parse_other(sender: str, number: str, text: str, me: str) -> ParsedLine | N
 def _parse_request(
     request: Request, text: str, handling: Handling, readings: Readings
 ) -> ParsedLine:
-    """Return what kind of request it is."""
+    """Return the parsed line of a request."""
     if handling is WRITE:  # nearly always
         return ParsedLine("write", request, text)
     if handling.kind == "members":
@@ -205,5 +205,5 @@ def _parse_request(
 
 
 def asks_status(line: bytes) -> bool:
-    """Whether a line asks for the status of a node, as tools do all the time."""
+    """Whether a line asks for the status of a node, which tools do often."""
     return line.rpartition(b"@")[2].strip() == b"status"

@@ -1,7 +1,7 @@
-"""Lines between people, clients and nodes: escapes, names, framing, and words of replies. Pure.
+"""Lines between people, clients and nodes: escapes, names, framing, and texts of replies. Pure.
 
 A message is one line, `NAME@MESSAGE` or `NAME#ID@MESSAGE`; docs/use/protocol.md is the user's view.
-Escapes spell keys and values of any bytes inside one printable line.
+With escapes, keys and values of any bytes fit in one printable line.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ FULL = "Sorry, too many connections; the last places are for peers. Try later."
 TOO_MANY_LOGINS = "Sorry, too many logins at a time. Nothing was done; try again."
 TOO_MUCH_WAITS = "Sorry, too many requests wait here. Nothing was done; try again."
 NOT_REACHED = "Sorry, this server did not get to this request in time. Nothing was done; try again."
-TLS_ALONE = "this port speaks TLS alone."  # a refusal, without its advice to who types
+TLS_ALONE = "this port speaks TLS alone."  # a refusal, without its advice to a person
 OUTCOME_UNKNOWN = "Sorry, outcome unknown: "
-# The answer to a retry. Nobody knows more of it, so it is not asked again.
+# The answer to a retry. No node knows more about it, so the client does not ask again.
 DONE_ONCE = f"{OUTCOME_UNKNOWN}it took effect once, but its reply is no longer kept"
 
 NAME: Final = re.compile(spelling.NAME, re.ASCII)
 _NUMBER: Final = re.compile(rf"0|{NUMBER}")
-LONG: Final = 4096  # characters or bytes of a line, of which each copy counts
-SENDER: Final = rf"({spelling.NAME})(?:#(0|[1-9][0-9]{{0,17}}))?@"  # and its id, up to 18 digits
+LONG: Final = 4096  # characters or bytes of a line, above which each copy matters
+SENDER: Final = rf"({spelling.NAME})(?:#(0|[1-9][0-9]{{0,17}}))?@"  # with its id, up to 18 digits
 _SENDER: Final = re.compile(SENDER.encode())
-# What is not seen: controls, formats, spaces of other widths, halves of characters, private ones.
-# Each node makes the reply to an entry, and keeps it. So this is not left to `isprintable`: a later
-# Python knows more characters.
+# Invisible characters: controls, formats, spaces of other widths, surrogates, private ones. Each
+# node produces the reply to an entry, and keeps it. So this can't depend on `isprintable`, which
+# knows more characters in a later Python.
 _UNSEEN: Final = re.compile(
     r"[\x00-\x1f\x7f-\xa0\xad\u0600-\u0605\u061c\u06dd\u070f\u0890\u0891\u08e2\u1680\u180e"
     r"\u2000-\u200f\u2028-\u202f\u205f-\u206f\u3000\ud800-\uf8ff\ufeff\ufff0-\ufffb"
@@ -43,24 +43,24 @@ _UNSEEN: Final = re.compile(
     r"\U000e0000-\U000e00ff\U000e01f0-\U0010ffff]"
 )
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f]")
-# RFC 854: IAC, then an option's negotiation, or a command of one byte; and a sub-negotiation. FF
-# before any other byte is not telnet but a byte that is not UTF-8, and is refused as that.
+# RFC 854: IAC, then the negotiation of an option, or a command of one byte; and a sub-negotiation.
+# FF before any other byte is not telnet, and is refused as a byte that is not UTF-8.
 _TELNET = re.compile(rb"(?:\xff(?:[\xfb-\xfe].|[\xf0-\xf9]))+", re.DOTALL)
-_TYPED_BYTES = 64 << 10  # in a longer line nobody negotiates; each piece would take a microsecond
+_TYPED_BYTES = 64 << 10  # a longer line has no negotiation; each piece would take a microsecond
 _SUB_BEGIN, _SUB_END = b"\xff\xfa", b"\xff\xf0"
-_CTRL_C = b"\xff\xf4\xff\xfd\x06"  # as telnet sends it: what was typed before is taken back
-# A web page may choose any token as a method, `show` for example, and a browser sends it as it is.
+_CTRL_C = b"\xff\xf4\xff\xfd\x06"  # as telnet sends it: discards the text typed before it
+# A web page may choose any token as a method, for example `show`, which a browser sends unchanged.
 _HTTP = re.compile(rb"[A-Z]+ \S+ HTTP/[0-9]|[!#$%&'*+.^_`|~0-9A-Za-z-]+ \S+ HTTP/[0-9]\.[0-9]\r\Z")
 
 
 class ProtocolError(Exception):
-    """The message is what follows `Sorry, ` in the reply: the rule broken, and what to do."""
+    """A violated rule. The message follows `Sorry, ` in the reply, and says what to do."""
 
 
 def escape(raw: str, key: bool) -> str:
-    """Return the spelling of `raw` inside one line; in a key a space is spelled as well.
+    """Return `raw` escaped for one line; in a key, spaces are escaped too.
 
-    A byte that is not UTF-8 stands in `raw` as a lone surrogate (`surrogateescape`).
+    In `raw`, a lone surrogate (`surrogateescape`) represents a byte that is not UTF-8.
     """
     if is_printable(raw) and "\\" not in raw and not (key and " " in raw):
         return raw
@@ -68,12 +68,12 @@ def escape(raw: str, key: bool) -> str:
 
 
 def unescape(text: str) -> str:
-    r"""Return what `text` stands for; bytes that are not UTF-8 become lone surrogates.
+    r"""Return `text` unescaped; bytes that are not UTF-8 become lone surrogates.
 
-    `\xNN` are bytes: a run of them that is UTF-8 becomes its characters.
+    `\xNN` is a byte; a run of such bytes that is valid UTF-8 becomes its characters.
 
     Raises:
-        ProtocolError: a backslash begins no known escape.
+        ProtocolError: a backslash has no known escape.
     """
     if "\\" not in text:
         return text
@@ -87,7 +87,7 @@ def unescape(text: str) -> str:
 
 
 def real(text: str) -> str:
-    """Return what an escaped text stands for; one that is spelled otherwise stands for itself."""
+    """Return an escaped text unescaped, or unchanged if its escapes are invalid."""
     try:
         return unescape(text)
     except (ProtocolError, UnicodeError):
@@ -95,16 +95,16 @@ def real(text: str) -> str:
 
 
 def shown(text: str) -> str:
-    """Return `text` fit to be echoed: one printable line of at most 60 characters of it."""
+    """Return at most 60 characters of `text` as one printable line, fit to be echoed."""
     cut = text if len(text) <= 60 else text[:60] + "..."
     return _UNSEEN.sub(lambda found: escapes.bytes_of(found[0]), cut)
 
 
 def without_controls(text: str) -> str:
-    """Return `text` with control characters spelled, and those that turn its direction, so that a
-    terminal can show it as one line.
+    """Return `text` with control characters and characters that change the text direction escaped,
+    so that a terminal can show it as one line.
 
-    Backslashes stay single: this is for text that is escaped already, by someone not trusted.
+    Backslashes stay single: the text is already escaped, but by an untrusted sender.
     """
     return text if text.isprintable() else text.translate(escapes.CONTROLS)
 
@@ -118,19 +118,19 @@ def is_number(text: str) -> bool:
 
 
 def is_begun_name(name: str) -> bool:
-    """Whether a session has the form of name that `NAME@session` gives, and nothing else."""
+    """Whether a session's name has exactly the form that `NAME@session` assigns."""
     client, dash, index = name.rpartition("-")
     return bool(client and dash and index.isascii() and index.isdigit())
 
 
 def decode_line(raw: bytes) -> str:
-    """Return the text of one line (its newline already off), without what telnet adds to it.
+    """Return the text of one line (without its newline), without telnet's additions.
 
-    One `\\r` at the end goes; so do telnet's negotiations; its Ctrl-C takes back what was typed
-    before. A raw tab stays.
+    One `\\r` at the end is removed, and so are telnet's negotiations; telnet's Ctrl-C discards the
+    text before it. A raw tab stays.
 
     Raises:
-        ProtocolError: a byte is not UTF-8, or a control character; the message spells it.
+        ProtocolError: a byte is not UTF-8, or is a control character; the message shows it escaped.
     """
     if raw[-1:] == b"\r":
         raw = raw[:-1]
@@ -164,10 +164,10 @@ def _decode_slowly(raw: bytes) -> str:
 
 
 def _without_telnet(raw: bytes) -> bytes:
-    """Return a line without negotiations at its beginning, and those after a `\\r`: elsewhere
-    they would be bytes of a value. Looks at no byte more than a few times, whatever they are."""
+    """Return a line without negotiations at its beginning and after a `\\r`; elsewhere they would
+    be bytes of a value. Each byte is read only a few times, whatever the line contains."""
     last_end = raw.rfind(_SUB_END)
-    kept, begin = bytearray(), 0  # no list: an object for each piece would be forty times as much
+    kept, begin = bytearray(), 0  # a list of pieces would take forty times the memory
     while True:
         end = _past_telnet(raw, begin, last_end)
         carriage_return = raw.find(b"\r\xff", end)
@@ -179,8 +179,8 @@ def _without_telnet(raw: bytes) -> bytes:
 
 
 def _past_telnet(raw: bytes, place: int, last_end: int) -> int:
-    """Return where the negotiations end that begin at a place. The last end of any that is a
-    sub-negotiation is given: one that has no end is not looked for."""
+    """Return the end of the negotiations that begin at `place`. `last_end` is the end of the line's
+    last sub-negotiation, so the search skips sub-negotiations without an end."""
     while True:
         if raw.startswith(_SUB_BEGIN, place) and place + len(_SUB_BEGIN) <= last_end:
             place = raw.find(_SUB_END, place + len(_SUB_BEGIN)) + len(_SUB_END)
@@ -191,12 +191,14 @@ def _past_telnet(raw: bytes, place: int, last_end: int) -> int:
 
 
 def is_host_header(raw: bytes) -> bool:
-    """Whether a line is the header that every request of a browser has, and that is no command."""
+    """Whether a line is the Host header, which every browser request has, and which is not a
+    command."""
     return raw[:5].lower() == b"host:"
 
 
 def looks_foreign(raw: bytes) -> str | None:
-    """Return what to answer, after `Sorry, `, to a line of another protocol; else None."""
+    """Return the text after `Sorry, ` in the reply to a line of another protocol; None for other
+    lines."""
     if raw[:2] == b"\x16\x03":
         protocol = "TLS"
     elif raw[:4] == b"SSH-":
@@ -209,13 +211,13 @@ def looks_foreign(raw: bytes) -> str | None:
 
 
 def split_sender(line: str) -> tuple[str, str, str]:
-    """Return (name, id, message); name and id are "" if the line does not give them.
+    """Return (name, id, message); name and id are "" if the line has none.
 
-    The first `@` divides, if it stands in the first word: keys and values may hold others.
-    Spaces before the line are dropped.
+    The first `@` is the separator if it is in the first word, since keys and values may contain
+    others. Spaces before the line are dropped.
 
     Raises:
-        ProtocolError: what stands before the `@` is no name, or no name and id.
+        ProtocolError: the text before the `@` is not a valid name, or name and id.
     """
     line = line.lstrip(" ")
     before, at, message = line.partition("@")
@@ -236,8 +238,8 @@ def split_sender(line: str) -> tuple[str, str, str]:
 
 
 def read_long_line(raw: bytes) -> tuple[str, str, str] | None:
-    """Return what `decode_line` and `split_sender` make of a line, whose text is copied once; None
-    of one without a sender, and of one that needs a closer look."""
+    """Return the result of `decode_line` and `split_sender` for a line, with only one copy of its
+    text; None for a line without a sender, or one that needs full parsing."""
     sender = _SENDER.match(raw)
     if sender is None:
         return None
@@ -251,23 +253,24 @@ def read_long_line(raw: bytes) -> tuple[str, str, str] | None:
 
 
 def error(text: str) -> str:
-    """Return the reply of an error; every error begins so, and nothing else does."""
+    """Return an error reply; all error replies, and no others, have this prefix."""
     return "Sorry, " + text
 
 
 def not_leader(name: str, host: str, port: int) -> str:
-    """Return the reply that sends a client to the leader; nothing was done."""
+    """Return the reply that redirects a client to the leader; nothing was done."""
     shown_host = f"[{host}]" if ":" in host else host
     return f"{NOT_LEADER} Last leader I heard from is: {name} ({shown_host}:{port})"
 
 
 def no_leader(because: str) -> str:
-    """Return the reply of a node that knows of no leader; "" if it can't know why."""
+    """Return the reply of a node without a known leader; `because` is "" if the reason is
+    unknown."""
     return f"{NO_LEADER} {because}" if because else NO_LEADER
 
 
 def outcome_unknown(reason: str) -> str:
-    """Return the reply to a write that may yet take effect, or may not."""
+    """Return the reply to a write that may or may not still take effect."""
     return OUTCOME_UNKNOWN + reason
 
 
@@ -275,5 +278,5 @@ CODES = "CODES response: on"
 
 
 def reply_line(name: str, request_id: str, text: str) -> str:
-    """Return the reply as one line, with the request's id if it had one."""
+    """Return the reply as one line, with the request's id if there is one."""
     return f"{name}#{request_id}@{text}\n" if request_id else f"{name}@{text}\n"

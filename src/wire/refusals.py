@@ -1,9 +1,9 @@
-"""The codes of refusals: a word for programs before the sentence for people. Pure.
+"""The codes of refusals, which precede the sentence for people with a word for programs. Pure.
 
-A connection that asked for `codes` gets `Sorry [CODE FACT ...] SENTENCE` instead of
-`Sorry, SENTENCE`. Each row below has a code, what it means for the request, and the form of its
-sentences. A sentence of no row has the code `bad-request`. A client that asks a node without codes
-reads them from the sentences, by the same table.
+A connection that sent `codes` gets `Sorry [CODE FACT ...] SENTENCE` instead of `Sorry, SENTENCE`.
+Each row below has a code, its meaning for the request, and the form of its sentences. A sentence
+without a row has the code `bad-request`. If a node sends no codes, the client derives them from the
+sentences with the same table.
 """
 
 from __future__ import annotations
@@ -19,36 +19,37 @@ from .operands import NOT_UNDERSTOOD
 from .protocol import reply_line
 
 SORRY: Final = "Sorry, "
-TOO_MANY: Final = "too-many"  # the code where a node serves no more watches
+TOO_MANY: Final = "too-many"  # the code of a node that serves no further watches
 
 
 class RequestOutcome(IntEnum):
-    """The outcome of a request; the number is the client's exit code, the highest the worst."""
+    """The outcome of a request; the number is the client's exit code, and the highest is the
+    worst."""
 
     DONE = 0
     ABSENT = 1  # no such key, or a condition that did not hold (setnx, cas)
     USAGE = 2
-    NO_LEADER = 3  # no leader known, not the leader, stopping, full: certainly nothing was done
-    UNKNOWN = 4  # a write that may yet take effect
-    REFUSED = 5  # refused, or nobody answered: certainly nothing was done
+    NO_LEADER = 3  # no leader known, not the leader, stopping, full: nothing was done
+    UNKNOWN = 4  # a write that may still take effect
+    REFUSED = 5  # refused, or no node answered: nothing was done
 
 
-ELSEWHERE: Final = RequestOutcome.NO_LEADER  # nothing was done; this or another node may, later
+ELSEWHERE: Final = RequestOutcome.NO_LEADER  # nothing was done; a later try may succeed
 UNKNOWN: Final = RequestOutcome.UNKNOWN
 REFUSED: Final = RequestOutcome.REFUSED
 
 
 class RefusalRow(NamedTuple):
-    """One kind of refusals."""
+    """A kind of refusal."""
 
     code: str
     outcome: RequestOutcome
-    form: str  # of its sentences, as far as they differ; the groups are the facts
+    form: str  # the pattern of its sentences; the groups are the facts
     means: str
 
 
 def _begins(*sentences: str) -> str:
-    """Return the form of what begins with one of these."""
+    """Return a pattern for sentences that begin with one of these."""
     escaped = [re.escape(each.removeprefix(SORRY)) for each in sentences]
     return f"(?:{'|'.join(escaped)})"
 
@@ -64,7 +65,7 @@ REFUSALS: Final = (
                "ask another node; this one does not know the leader's address"),
     RefusalRow("no-leader", ELSEWHERE,
                _begins(protocol.NO_LEADER) + r" (\S+) has no vote, since it ",
-               "no leader is known; the fact is a voter without a vote, for whom the others wait"),
+               "no leader is known; the fact is a voter without a vote, for which the others wait"),
     RefusalRow("no-leader", ELSEWHERE,
                _begins(protocol.NO_LEADER) + r" (\S+?)(?:,| and) (?:.* and )?(\S+) have no vote, ",
                "no leader is known; the facts are the first and the last voter without a vote"),
@@ -74,7 +75,7 @@ REFUSALS: Final = (
                _begins(protocol.STOPPING, "an entry failed on this server, which stops."),
                "ask another node"),
     RefusalRow("removed", ELSEWHERE, _begins(protocol.REMOVED),
-               "ask another node, and never this one"),
+               "ask another node, never this one"),
     RefusalRow("down", ELSEWHERE, _begins(protocol.SHUT_DOWN),
                "ask another node"),
     RefusalRow("level-rising", ELSEWHERE, _begins(protocol.RISING),
@@ -87,19 +88,19 @@ REFUSALS: Final = (
                "ask another node, or this one after a pause"),
     RefusalRow("done-once", UNKNOWN,
                _begins(protocol.DONE_ONCE) + r"\Z",
-               "a write took effect once; nobody knows its reply"),
+               "a write took effect once; its reply is lost"),
     RefusalRow("outcome-unknown", UNKNOWN, _begins(protocol.OUTCOME_UNKNOWN),
-               "a write may take effect or not; only with a session's number send it again"),
+               "a write may or may not take effect; repeat it only with a session's number"),
     RefusalRow("session-expired", REFUSED, r"session expired: ",
-               "nothing was executed now; begin a new session"),
+               "nothing was executed this time; begin a new session"),
     RefusalRow("no-session", REFUSED, r"\S+ is no(?:t a)? session that NAME@session began",
                "nothing was done; begin a session with NAME@session"),
     RefusalRow("no-login", REFUSED, r"a client without a login may not ", "log in first"),
     RefusalRow("not-allowed", REFUSED, r"(?:none|reader|writer|admin) [\w.-]+ may not ",
-               "the user has no right to it"),
+               "the user lacks the right to do this"),
     RefusalRow("login-failed", REFUSED, r"the login failed: ", "the name or the password is wrong"),
     RefusalRow("login-failed", REFUSED, r"others could read a password here\. ",
-               "a password goes over TLS only"),
+               "a password may be sent only over TLS"),
     RefusalRow("no-users", REFUSED, r"this node has no users, ", "ask without a login"),
     RefusalRow("tls-only", REFUSED, _begins(protocol.TLS_ALONE), "connect with TLS"),
     RefusalRow("low-level", REFUSED, r"this cluster is at level ([0-9]+) until ",
@@ -112,35 +113,35 @@ REFUSALS: Final = (
                "a key, a value or a line is over its limit"),
     RefusalRow("no-room", REFUSED, r"no room: ",
                "the cluster holds as much as it may, or its leader's disk is nearly full; only"
-               " what frees something is taken"),
+               " requests that free space are taken"),
     RefusalRow("lease-over", REFUSED,
                r"operation ([0-9]+), .*, can't be done: no such lease: (\S+)\. Nothing was done\.",
-               "a transaction changed nothing; the facts are the operation's place and the lease"),
+               "a transaction changed nothing; the facts are the operation's number and the lease"),
     RefusalRow("transaction", REFUSED, r"operation ([0-9]+), .*, can't be done: ",
-               "a transaction changed nothing; the fact is the place of the operation"),
+               "a transaction changed nothing; the fact is the number of the operation"),
     RefusalRow("transaction", REFUSED,
                r"the first ([0-9]+) operations (?:answer|read and rewrite) more than ",
-               "a transaction changed nothing; the fact is how many operations are too much"),
+               "a transaction changed nothing; the fact is how many operations were too many"),
     RefusalRow("too-long", REFUSED, r".* would have [0-9]+ bytes(?: as JSON)?; the limit is ",
                "the result would be over its limit"),
     RefusalRow("wrong-kind", REFUSED, r".* holds no [a-z]+ but something else",
-               "the key holds a value that is none of that kind"),
+               "the key holds a value of another kind"),
     RefusalRow("no-number", REFUSED, r"the value of .* is no whole number, ",
-               "there is nothing that could be added to"),
+               "the key holds no number to add to"),
     RefusalRow("out-of-range", REFUSED, r"the value of .* would go beyond 2\^63-1; ",
                "the sum would be too large"),
     RefusalRow("events-gone", REFUSED, r"events up to ([0-9]+) are gone" + _WATCH_ANEW,
                "the watch begins again with the keys; the fact is the last entry without events"),
     RefusalRow("events-gone", REFUSED, r"entry ([0-9]+) is not in the log any more" + _WATCH_ANEW,
-               "the watch begins again with the keys: the cluster was restored to before that"),
+               "the watch begins again with the keys: the cluster went back to an earlier state"),
     RefusalRow("not-yet", REFUSED, r"there is no entry ([0-9]+) yet; the last one is ([0-9]+)\.",
-               "a watch after an entry that is not there; the facts are that and the last one"),
+               "a watch after an entry that does not exist; the facts are it and the last entry"),
     RefusalRow("watch-ended", REFUSED,
                r"this (?:watch|server) .*(?:\. Go on|, before all keys were told\. Begin) with: ",
-               "this node ended the watch; go on elsewhere with the command after the colon"),
+               "this node ended the watch; resume elsewhere with the command after the colon"),
     RefusalRow("speaks-elsewhere", REFUSED,
                r"[\w.-]+ speaks on another connection; nobody else does for it\Z",
-               "a member's message on a second connection; try again once the first has ended"),
+               "a member's message on a second connection; retry after the first has ended"),
     RefusalRow("not-taken-over", REFUSED, r"\S+ did not take over: (\S+) leads term ([0-9]+)\.\Z",
                "a transfer failed; the facts are the leader and its term"),
     RefusalRow("not-taken-over", REFUSED,
@@ -148,13 +149,13 @@ REFUSALS: Final = (
                r"|\S+ (?:leads already|does not lead|is no member of this cluster"
                r"|is a learner, it has no vote|is about to leave the cluster"
                r"|is not reached at the moment|.* and catches up without a vote))\.\Z",
-               "a transfer was not begun"),
+               "a transfer was refused"),
     RefusalRow("not-changed", REFUSED,
                r".*(?:\. Nothing was changed|is removed before it has caught up)\.\Z",
-               "the members stay as they are; the sentence has the reason"),
+               "the members did not change; the sentence has the reason"),
     RefusalRow("no-backup", REFUSED,
                _begins("the backup can't be written to ", "the disk has no room for a backup "),
-               "the node's disk took no copy"),
+               "the node could not write the copy to its disk"),
     RefusalRow(TOO_MANY, ELSEWHERE,
                r"this server serves [0-9]+ (?:watches|observers)(?: of one user)?, ",
                "ask another node"),
@@ -164,15 +165,15 @@ REFUSALS: Final = (
                rf"(?!(?:{'|'.join(map(re.escape, OPERANDS))}): )\S+: .*\. Nothing was done\.\Z",
                "a state machine of the program refused the command; its reason follows its name"),
 )  # fmt: skip
-CODES_ID: Final = "0"  # of the line by which our clients ask for codes
-BAD_REQUEST: Final = "bad-request"  # of all other sentences: they name the mistake
+CODES_ID: Final = "0"  # of the line with which our clients request codes
+BAD_REQUEST: Final = "bad-request"  # for all other sentences, which name the mistake
 _OUTCOMES: Final = {row.code: row.outcome for row in reversed(REFUSALS)}
 _PORT = re.compile(r"[0-9]{1,5}", re.ASCII)
 _CODED = re.compile(r"Sorry \[([a-z-]+)((?: \S+?)*)\] (.*)\Z", re.ASCII | re.DOTALL)
 
 
 class Refusal(NamedTuple):
-    """A refusal as a program reads it."""
+    """A refusal in the form for programs."""
 
     code: str
     facts: tuple[str, ...]
@@ -181,24 +182,24 @@ class Refusal(NamedTuple):
 
 
 def refusal_in(reply: str) -> Refusal | None:
-    """Return the refusal in the text of a reply, with its code or without; None if it is none."""
+    """Return the refusal in the text of a reply, with or without a code; None for other replies."""
     if reply.startswith(SORRY):
         return _by_sentence(reply.removeprefix(SORRY))
-    found = _CODED.match(reply) if reply.startswith("Sorry [") else None
-    if found is None:
+    match = _CODED.match(reply) if reply.startswith("Sorry [") else None
+    if match is None:
         return None
-    code, facts, text = found.groups()
+    code, facts, text = match.groups()
     return Refusal(code, tuple(facts.split()), text, _OUTCOMES.get(code, REFUSED))
 
 
 def leader_named_in(reply: str) -> tuple[str, str, int] | None:
-    """Return (name, host, port) if a reply sends a client to the leader; else None."""
+    """Return (name, host, port) if a reply redirects a client to the leader; otherwise None."""
     refusal = refusal_in(reply)
     return None if refusal is None else leader_in(refusal)
 
 
 def leader_in(refusal: Refusal) -> tuple[str, str, int] | None:
-    """Return the leader's (name, host, port), if a refusal names it."""
+    """Return the leader's (name, host, port) if a refusal names it; otherwise None."""
     if refusal.code != "not-leader" or len(refusal.facts) != 2:
         return None
     name, address = refusal.facts
@@ -210,19 +211,19 @@ def leader_in(refusal: Refusal) -> tuple[str, str, int] | None:
 
 @functools.cache
 def _patterns() -> list[tuple[re.Pattern[str], RefusalRow]]:
-    """Return the forms, compiled at their first use. A sentence is matched from its beginning."""
+    """Return the patterns, compiled on first use. A sentence is matched from its beginning."""
     return [(re.compile(row.form, re.ASCII | re.DOTALL), row) for row in REFUSALS]
 
 
 def _by_sentence(text: str) -> Refusal:
     for pattern, row in _patterns():
-        if found := pattern.match(text):
-            return Refusal(row.code, found.groups(), text, row.outcome)
+        if match := pattern.match(text):
+            return Refusal(row.code, match.groups(), text, row.outcome)
     return Refusal(BAD_REQUEST, (), text, REFUSED)
 
 
 def with_code(reply: str) -> str:
-    """Return a reply as it leaves on a connection that asked for codes."""
+    """Return a reply in the form for a connection that requested codes."""
     refusal = refusal_in(reply)
     if refusal is None:
         return reply
@@ -230,39 +231,40 @@ def with_code(reply: str) -> str:
 
 
 def coded_line(name: str, request_id: str, text: str) -> str:
-    """Return the line of a reply, as `reply_line` does, with a code if it refuses."""
+    """Return the line of a reply, like `reply_line`, with a code if it is a refusal."""
     return reply_line(name, request_id, with_code(text))
 
 
 def codes_line(sender: str) -> bytes:
-    """Return the line by which a client asks for codes, before its first request. It waits for
-    no answer: a node of an earlier build refuses it, and the client reads sentences then."""
+    """Return the line with which a client requests codes, before its first request. The client does
+    not wait for the answer: an earlier build refuses the line, and the client then reads
+    sentences."""
     return f"{sender}#{CODES_ID}@codes".encode()
 
 
 def answers_codes(line: bytes) -> bool:
-    """Whether the first line of a connection answers `codes_line`. If it does not, the node said
-    something else before, such as that it is full."""
+    """Whether the first line of a connection answers `codes_line`. If not, the node sent another
+    line first, for example that it is full."""
     before, _, text = line.partition(b"@")
     if before.endswith(f"#{CODES_ID}".encode()):
         return True
     refusal = refusal_in(text.decode("utf-8", "surrogateescape").rstrip("\r"))
-    return refusal is not None and refusal.code == "not-understood"  # from one that reads no ids
+    return refusal is not None and refusal.code == "not-understood"  # a node that reads no ids
 
 
 def code_of(reply: str) -> str:
-    """Return the code of a reply that refuses, "" for another."""
+    """Return the code of a refusal, "" for any other reply."""
     refusal = refusal_in(reply)
     return "" if refusal is None else refusal.code
 
 
 def for_people(reply: str) -> str:
-    """Return the text of a reply as people read it, without a code."""
+    """Return the text of a reply for people, without a code."""
     refusal = refusal_in(reply)
     return reply if refusal is None else f"{SORRY}{refusal.text}"
 
 
 def sentence_of(reply: str) -> str:
-    """Return what a reply says to people, without `Sorry, `, or without a code."""
+    """Return the sentence of a reply for people, without `Sorry, ` and without a code."""
     refusal = refusal_in(reply)
     return reply if refusal is None else refusal.text

@@ -1,4 +1,4 @@
-"""The meaning of a reply: its outcome, and its forms for a person and for a program."""
+"""The meaning of a reply: its outcome, and its forms for people and for programs."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ from .refusals import for_people, leader_named_in, refusal_in, sentence_of
 
 NOT_RECOGNIZED = ">> Command not recognized"
 NO_SUCH_KEY = ", no such key"
-NOT_FOUND = "Entry not found"  # on the screen, as in the figures
-_ROWS = {verb.upper(): row for verb, row in COMMANDS.items()}  # as a reply names its verb
-OTHERWISE = ", else"  # a transaction whose conditions did not hold
+NOT_FOUND = "Entry not found"  # on the screen, as in the course's figures
+_ROWS = {verb.upper(): row for verb, row in COMMANDS.items()}  # by the verb in a reply
+OTHERWISE = ", else"  # the conditions of a transaction did not hold
 NOT_MET = frozenset(
     {NO_SUCH_KEY, ", key exists", ", no match", ", not done", OTHERWISE, ", no such lease",
      ", no lease"}
@@ -37,14 +37,14 @@ _LONE = re.compile(r"[\ud800-\udfff]")
 
 
 class Reply(NamedTuple):
-    """One answer: who gave it, and its text without the name (`GET response: 5`)."""
+    """An answer: the name of its server, and its text without the name (`GET response: 5`)."""
 
     server: str
     text: str
 
 
 def read_reply(raw: bytes) -> Reply | None:
-    """Return the reply in a line without its newline; None if a node never wrote it."""
+    """Return the reply in a line without its newline; None if the line can't come from a node."""
     try:
         name, _, text = split_sender(without_controls(raw.decode("utf-8", "surrogateescape")))
     except ProtocolError:
@@ -53,15 +53,15 @@ def read_reply(raw: bytes) -> Reply | None:
 
 
 def outcome_of(text: str) -> RequestOutcome:
-    """Return what became of the request that was answered so."""
+    """Return the outcome of the request with this reply."""
     if refusal := refusal_in(text):
         return refusal.outcome
     return RequestOutcome.ABSENT if _parts(text)[1] in NOT_MET else RequestOutcome.DONE
 
 
 def outcome_to(command: str, text: str) -> RequestOutcome:
-    """Return what became of this command, which was answered so: a mistake in it is one of
-    usage, whoever refuses it."""
+    """Return the outcome of this command with this reply. A mistake in the command is a usage
+    error, even if a node refuses it."""
     outcome = outcome_of(text)
     return (
         RequestOutcome.USAGE
@@ -71,14 +71,14 @@ def outcome_to(command: str, text: str) -> RequestOutcome:
 
 
 def mistake_in(command: str) -> str:
-    """Return why no node takes it, whatever that holds: no such command, a word too few or too
-    many, what can't stand in a line. "" if a node may."""
+    """Return why no node can accept the command, whatever its state: an unknown command, a missing
+    or extra word, or text that can't be in a line. Return "" if a node may accept it."""
     try:
         if decode_line(command.encode("utf-8", "surrogateescape")) != command:
             return "the command holds what would get lost on its way."
         request = read_request("client", "", command, Limits(sys.maxsize, sys.maxsize))
         if row_of(command).handling.kind == "members":
-            from .membercommands import read_change  # only who mistypes needs it
+            from .membercommands import read_change  # needed only after a mistake
 
             read_change(request.command)
     except (ProtocolError, UnicodeError) as mistake:
@@ -87,7 +87,7 @@ def mistake_in(command: str) -> str:
 
 
 def _parts(text: str) -> tuple[str, str, str]:
-    """Return `GET`, what stands between `response` and `: `, and what follows."""
+    """Return `GET`, the text between `response` and `: `, and the rest."""
     head, colon, rest = text.partition(": ")
     verb, response, absence = head.partition(" response")
     return (verb, absence, rest) if colon and response else ("", "", text)
@@ -99,7 +99,7 @@ def _pairs(rest: str) -> tuple[dict[str, str], str]:
     docs/use/protocol.md has the form.
 
     Raises:
-        ValueError: it is not the JSON that a node writes.
+        ValueError: the text is not the JSON that a node writes.
     """
     pairs, end = json.JSONDecoder().raw_decode(rest)
     if not isinstance(pairs, dict):
@@ -111,13 +111,13 @@ def pairs_of(text: str) -> tuple[dict[str, str], str]:
     """Return the pairs in the reply to a `show`, and the command for the next page or "".
 
     Raises:
-        ValueError: no node writes it so.
+        ValueError: the reply does not have the form that a node writes.
     """
     return _pairs(_parts(text)[2])
 
 
 def value_in(text: str) -> str:
-    """Return what a program wants of a reply that is no error: a value, pairs as JSON, or ""."""
+    """Return the result in a successful reply for a program: a value, pairs as JSON, or ""."""
     verb, _, rest = _parts(text)
     form = _ROWS.get(verb, FOREIGN).reply
     if form is ReplyForm.LEASE:
@@ -126,7 +126,7 @@ def value_in(text: str) -> str:
 
 
 def screen_lines(text: str) -> list[str]:
-    """Return the reply as the screen shows it, in the words of the course program's figures."""
+    """Return the screen lines of the reply, in the words of the course program's figures."""
     if (refusal := refusal_in(text)) is not None:
         unknown = [NOT_RECOGNIZED] if refusal.code == "not-understood" else []
         return [*unknown, for_people(text)]
@@ -159,11 +159,11 @@ def _shown_pairs(rest: str) -> list[str]:
 
 
 def as_json(command: str, reply: Reply) -> str:
-    """Return the reply as one JSON object in one line, keys and values unescaped.
+    """Return the reply as one JSON object in one line, with keys and values unescaped.
 
-    A value that is not UTF-8 is null, and its bytes are in `base64`. So are pairs that `pairs`
-    lacks, as their key or value is not UTF-8; `key_base64` has such a key. Elsewhere such a byte
-    is spelled as in a line, `\\xNN`.
+    A value that is not UTF-8 is null, and its bytes are in `base64`. Pairs whose key or value is
+    not UTF-8 are in `base64` instead of `pairs`, and such a key is in `key_base64`. Elsewhere such
+    a byte is escaped as in a line, `\\xNN`.
     """
     outcome = outcome_to(command, reply.text)
     typed = command.lstrip(" ")
@@ -190,38 +190,39 @@ def as_json(command: str, reply: Reply) -> str:
 
 
 def valid_json(fields: Any) -> str:
-    """Return it as JSON that every reader takes: without lone surrogates, as which Python
-    has bytes that are not UTF-8. An object has such keys, values and pairs in base64."""
+    """Return the fields as JSON that every reader accepts, without the lone surrogates with which
+    Python represents bytes that are not UTF-8. An object has such keys, values and pairs in
+    base64."""
     if is_text(json.dumps(fields, ensure_ascii=False)):
         return json.dumps(fields)
     return json.dumps(_without_lone(_with_base64(fields) if isinstance(fields, dict) else fields))
 
 
 def is_text(text: str) -> bool:
-    """Whether it holds no byte that is not UTF-8."""
+    """Whether all bytes of the text are UTF-8."""
     return not _LONE.search(text)
 
 
 def base64_of(text: str) -> str:
-    """Return its bytes in base64."""
+    """Return the bytes of the text in base64."""
     return b64encode(text.encode("utf-8", "surrogateescape")).decode()
 
 
 def _with_base64(fields: dict[str, Any]) -> dict[str, Any]:
-    made = dict(fields)
+    result = dict(fields)
     key, value, pairs = fields.get("key"), fields.get("value"), fields.get("pairs")
     if isinstance(value, str) and not is_text(value):
-        made |= {"value": None, "base64": base64_of(value)}
+        result |= {"value": None, "base64": base64_of(value)}
     if isinstance(key, str) and not is_text(key):
-        made["key_base64"] = base64_of(key)
+        result["key_base64"] = base64_of(key)
     if isinstance(pairs, dict):
-        made["pairs"] = {name: each for name, each in pairs.items() if is_text(f"{name}{each}")}
-        made["base64"] = {
+        result["pairs"] = {name: each for name, each in pairs.items() if is_text(f"{name}{each}")}
+        result["base64"] = {
             base64_of(name): base64_of(str(each))
             for name, each in pairs.items()
-            if name not in made["pairs"]
+            if name not in result["pairs"]
         }
-    return made
+    return result
 
 
 def _without_lone(value: Any) -> Any:
@@ -254,7 +255,7 @@ def _facts(command: str, text: str) -> dict[str, Any]:
             case ReplyForm.DELETED:
                 return {}
     except ValueError:
-        pass  # not as a node writes it: handed on as it is
+        pass  # not the form that a node writes: returned unchanged
     return {"text": rest}
 
 

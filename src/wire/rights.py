@@ -1,6 +1,6 @@
-"""The right that a line takes: a role, and the keys that the line touches. Pure.
+"""The right that a line requires: a role, and the keys that the line touches. Pure.
 
-Each row of wire/commands.py has one. access/rights.py decides by it.
+Each row of wire/commands.py has a right, which access/rights.py checks.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 
 
 class UserRole(IntEnum):
-    """A role; each may do what the ones below it may."""
+    """A role; each includes the rights of the roles below it."""
 
     NONE = 0
     READER = 1
@@ -23,7 +23,7 @@ class UserRole(IntEnum):
 
 
 class Touches(Enum):
-    """The keys that a line touches. The value is the word for them in the table of the page."""
+    """The keys that a line touches. The value is their description in the table of the page."""
 
     NOTHING = "no key"
     KEY = "KEY"
@@ -35,7 +35,7 @@ class Touches(Enum):
 
 
 class Right(NamedTuple):
-    """The role that a line takes, for the keys that it touches."""
+    """The role that a line requires for the keys that it touches."""
 
     role: UserRole
     touches: Touches = Touches.NOTHING
@@ -58,8 +58,8 @@ ADMINISTERS_ALL: Final = Right(UserRole.ADMIN, Touches.EVERY)
 
 
 class LeaseKeys:
-    """The keys of a lease, as long as they are the same. They may be very many, so whether somebody
-    holds all of them is looked at once."""
+    """The keys of a lease at one time. There may be very many, so the check whether a user may
+    touch all of them is cached."""
 
     def __init__(self, keys: Sequence[str]) -> None:
         self._keys = keys
@@ -69,7 +69,7 @@ class LeaseKeys:
         return len(self._keys)
 
     def are_held(self, prefixes: tuple[str, ...]) -> bool:
-        """Whether each of them begins with one of these."""
+        """Whether each key begins with one of these prefixes."""
         answer = self._answers.get(prefixes)
         if answer is None:
             answer = all([key.startswith(prefixes) for key in self._keys])

@@ -1,8 +1,8 @@
-"""JSON as objects keep it: one spelling for a value, the same on every node and Python. Pure.
+"""The JSON of objects: a canonical form for each value, equal on every node and Python. Pure.
 
-What other parsers leave open is settled here, since a node that takes what another refuses
-diverges from it: whole numbers lie within 2^63-1, numbers are finite, nothing is nested deeper
-than a bound, text is whole characters.
+This module fixes the details that other parsers leave open, since a node that accepts a value that
+another node refuses would diverge from it: whole numbers are within 2^63-1, numbers are finite, the
+nesting depth is limited, and text has only whole characters.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from ..raft.spelling import NUMBER_MAX
 
 Json: TypeAlias = Any  # None, bool, int, float, str, list of Json, dict of str to Json
 
-DEPTH_MAX = 32  # of what a request brings
-STORED_DEPTH_MAX = 64  # of what lies under a key: a request's value, in the object that holds it
-VALUES_MAX = 16  # more than any request has
+DEPTH_MAX = 32  # of a value in a request
+STORED_DEPTH_MAX = 64  # of a stored object, which contains a request's value
+VALUES_MAX = 16  # more than any request needs
 _ESCAPED_QUOTE_OR_BRACKET = re.compile(r'\\.|["\[{\]}]', re.DOTALL)
 _AS_SQUARE = bytes.maketrans(b"{}", b"[]")
 _NO_BRACKETS = bytes(each for each in range(256) if each not in b"[]{}")
@@ -26,14 +26,14 @@ _SURROGATE = re.compile(r"[\ud800-\udfff]")
 
 
 class NotJsonError(ValueError):
-    """The message names which rule is broken, to follow on what was looked at."""
+    """Text that breaks a rule, which the message names after the name of the text."""
 
 
 def read_json(text: str, depth_max: int = STORED_DEPTH_MAX) -> Json:
-    """Return the one value that `text` spells.
+    """Return the single value in `text`.
 
     Raises:
-        NotJsonError: it spells none, or one outside the bounds above.
+        NotJsonError: the text has no value, or a value outside the limits above.
     """
     values = read_values(text, depth_max)
     if len(values) != 1:
@@ -42,7 +42,7 @@ def read_json(text: str, depth_max: int = STORED_DEPTH_MAX) -> Json:
 
 
 def read_values(text: str, depth_max: int = DEPTH_MAX) -> list[Json]:
-    """Return the values that `text` spells, with spaces between them; see `read_json`."""
+    """Return the values in `text`, separated by spaces; see `read_json`."""
     if _is_deeper(text, depth_max):
         raise NotJsonError(f"nested more than {depth_max} deep")
     values: list[Json] = []
@@ -64,16 +64,16 @@ def read_values(text: str, depth_max: int = DEPTH_MAX) -> list[Json]:
 
 
 def spell_json(value: Json) -> str:
-    """Return the one spelling of a value that `read_json` or `checked` has returned."""
+    """Return the canonical form of a value from `read_json` or `checked`."""
     return json.dumps(value, ensure_ascii=False, allow_nan=False)
 
 
 def checked(value: object, depth: int = 1) -> Json:
-    """Return a program's value as JSON has it; a tuple becomes a list.
+    """Return a program's value as JSON; a tuple becomes a list.
 
     Raises:
-        TypeError: JSON has no such value, such as a set, bytes or a key that is no str.
-        ValueError: it lies outside the bounds above.
+        TypeError: JSON has no such value, for example a set, bytes or a key that is not a str.
+        ValueError: the value is outside the limits above.
     """
     if depth > DEPTH_MAX + 1:
         raise NotJsonError(f"nested more than {DEPTH_MAX} deep")
@@ -103,29 +103,30 @@ def _checked_key(key: object) -> str:
 
 
 def _is_deeper(text: str, depth_max: int) -> bool:
-    """Whether brackets outside of strings are nested deeper; total, whatever the text.
+    """Whether brackets outside of strings are nested deeper; defined for any text.
 
-    Strings go first, then all but brackets, then the innermost pairs, as often as brackets may be
-    nested. What is left is nested deeper, or is no JSON: then each bracket is looked at.
+    The function removes strings, then all characters except brackets, then the innermost pairs,
+    once for each allowed level. If brackets remain, they are nested deeper or the text is not JSON,
+    and the slow check of each bracket decides.
     """
     if text.count("[") + text.count("{") <= depth_max:
         return False
     outside = "".join(text.replace(r"\\", "").replace(r"\"", "").split('"')[::2])
     if "\\" in outside:
         return _is_deeper_by_each(text, depth_max)
-    left = outside.encode("ascii", "ignore").translate(_AS_SQUARE, _NO_BRACKETS)
+    rest = outside.encode("ascii", "ignore").translate(_AS_SQUARE, _NO_BRACKETS)
     for _ in range(depth_max):
-        before = len(left)
-        left = left.replace(b"[]", b"")
-        if len(left) in (0, before):
+        before = len(rest)
+        rest = rest.replace(b"[]", b"")
+        if len(rest) in (0, before):
             break
-    return len(left) > 0 and _is_deeper_by_each(text, depth_max)
+    return len(rest) > 0 and _is_deeper_by_each(text, depth_max)
 
 
 def _is_deeper_by_each(text: str, depth_max: int) -> bool:
     depth, in_string = 0, False
-    for found in _ESCAPED_QUOTE_OR_BRACKET.finditer(text):
-        sign = found[0]
+    for match in _ESCAPED_QUOTE_OR_BRACKET.finditer(text):
+        sign = match[0]
         if sign == '"':
             in_string = not in_string
         elif not in_string and sign in "[{":
@@ -144,7 +145,7 @@ def _past_spaces(text: str, place: int) -> int:
 
 
 def _whole_number(text: str) -> int:
-    # Bounded before int() sees it: how long a number int() takes differs between Pythons.
+    # Checked before int(), whose limit on the number of digits differs between Pythons.
     if len(text) > 20:
         raise NotJsonError("a whole number beyond 2^63-1")
     return _within(int(text))
@@ -170,7 +171,7 @@ def _refuse_constant(name: str) -> NoReturn:
     raise NotJsonError(f"{name} is no JSON")
 
 
-# Not strict: a line break typed as \n inside a string has become one before it arrives here.
+# Not strict: a \n typed inside a string is already a line break when it arrives here.
 _DECODER = json.JSONDecoder(
     strict=False, parse_int=_whole_number, parse_float=_fraction, parse_constant=_refuse_constant
 )

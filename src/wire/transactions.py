@@ -1,11 +1,11 @@
-r"""The transaction: several conditions and operations in one line, read and spelled. Pure.
+r"""Parsing of the transaction: several conditions and operations in one line. Pure.
 
     txn if b = 5 ; c absent then set b 6 ; delete c else get b
 
-One space stands between two words. A key and a value is one word each: a space in it is written
-`\s`, and an empty one `\e`. The words `;`, `then` and `else` divide wherever they stand. As a key
-or value each is written with its first character as a byte: `\x3b`, `\x74hen`, `\x65lse`.
-docs/use/transactions.md is the view of the user.
+Words are separated by single spaces. A key or a value is one word: a space in it is written `\s`,
+and an empty one `\e`. The words `;`, `then` and `else` are always separators. As a key or a value,
+each of them is written with its first character as a byte: `\x3b`, `\x74hen`, `\x65lse`.
+docs/use/transactions.md is the user's view.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ CONDITIONS = (
 )
 CLEAR = "clear"
 EMPTY = r"\e"
-UNDER = "under"  # puts another operation under a lease: `under lease-57 set a 1`
+UNDER = "under"  # puts an operation under a lease: `under lease-57 set a 1`
 _NEW_TESTS = frozenset({">", "<", "keys", "none"})  # since level 3
 _DIVIDERS = (";", "then", "else")
 _FOLLOWS = {"if": "then", "then": "else"}
@@ -41,12 +41,12 @@ _ONE_WORD = rf"A value is one word: a space in it is written \s, an empty one {E
 
 
 class Condition(NamedTuple):
-    """One condition; `test` is `=`, `!=`, `>`, `<`, `absent`, `exists`, `unchanged`, `keys` or
-    `none`. The key of the last two is a prefix."""
+    """A condition. `test` is `=`, `!=`, `>`, `<`, `absent`, `exists`, `unchanged`, `keys` or
+    `none`; the key of the last two is a prefix."""
 
     key: str
     test: str
-    value: str = ""  # as a key would hold it
+    value: str = ""  # in the form of a stored value
     since: int = 0
 
     @property
@@ -55,16 +55,16 @@ class Condition(NamedTuple):
 
 
 class TransactionCommand(NamedTuple):
-    """The operations are commands as they would stand alone in the log."""
+    """A parsed transaction. Its operations are commands in their canonical form."""
 
     conditions: list[Condition]
     then: list[str]
     otherwise: list[str]
-    spelled: str  # the one spelling of the whole, without its verb
+    spelled: str  # the canonical form of the transaction, without its verb
 
     @property
     def level(self) -> int:
-        """The lowest level of a cluster that understands it, above that of its operations."""
+        """The lowest cluster level that supports it, apart from its operations."""
         is_new = any([condition.test in _NEW_TESTS for condition in self.conditions])
         return BOUNDED if is_new or _clears(self.then) or _clears(self.otherwise) else 0
 
@@ -72,10 +72,10 @@ class TransactionCommand(NamedTuple):
 def read_transaction(
     text: str, operations: Mapping[str, Operands], limits: Limits
 ) -> TransactionCommand:
-    """Return the transaction that stands after `txn `; `operations` are those that may be in it.
+    """Return the transaction after `txn `; `operations` are the allowed ones.
 
     Raises:
-        ProtocolError: something in it is mistyped; the message names the place.
+        ProtocolError: the transaction has a mistake; the message names the place.
     """
     words = text.strip(" ").split(" ")
     if words == [""]:
@@ -85,25 +85,25 @@ def read_transaction(
     items = _divide(words)
     conditions: list[Condition] = []
     commands: dict[str, list[str]] = {"then": [], "else": []}
-    spelled: list[str] = []
+    canonical: list[str] = []
     for section, places in items.items():
-        begun = len(spelled)
+        section_start = len(canonical)
         for begin, end in places:
-            spelled += [";"] if len(spelled) > begun else []
+            canonical += [";"] if len(canonical) > section_start else []
             if section == "if":
                 condition, item = _read_condition(words, begin, end, limits)
                 conditions.append(condition)
             else:
                 command, item = _read_operation(words, begin, end, operations, limits)
                 commands[section].append(command)
-            spelled += item
-        spelled[begun:begun] = [section] if "if" in items else []
+            canonical += item
+        canonical[section_start:section_start] = [section] if "if" in items else []
     scans = len([condition for condition in conditions if condition.is_on_prefix])
     scans += _clears(commands["then"]) + _clears(commands["else"])
     if scans > TRANSACTION_SCANS:
         why = "conditions on a prefix and clears at most: each looks at all keys"
         raise ProtocolError(f"a transaction has {TRANSACTION_SCANS} {why}. {_NOTHING}")
-    return TransactionCommand(conditions, commands["then"], commands["else"], " ".join(spelled))
+    return TransactionCommand(conditions, commands["then"], commands["else"], " ".join(canonical))
 
 
 def _clears(commands: Sequence[str]) -> int:
@@ -111,13 +111,13 @@ def _clears(commands: Sequence[str]) -> int:
 
 
 def spell_word(text: str) -> str:
-    """Return how a key or value is written inside a transaction."""
+    """Return a key or value in the form for a transaction."""
     word = escape(text, key=True)
     return rf"\x{ord(word[0]):02x}{word[1:]}" if word in _DIVIDERS else word or EMPTY
 
 
 def _divide(words: list[str]) -> dict[str, list[tuple[int, int]]]:
-    """Return the places of the conditions and operations, by the word that they stand after."""
+    """Return the positions of the conditions and operations, by the word that precedes them."""
     section = "if" if words[0] == "if" else "then"
     items: dict[str, list[tuple[int, int]]] = {section: []}
     begin = int(words[0] in ("if", "then"))
@@ -147,62 +147,62 @@ def _divide(words: list[str]) -> dict[str, list[tuple[int, int]]]:
 def _read_condition(
     words: list[str], begin: int, end: int, limits: Limits
 ) -> tuple[Condition, list[str]]:
-    """Return a condition, and its words in their one spelling."""
+    """Return a condition, and its words in canonical form."""
     try:
         match words[begin:end]:
             case [key, ("=" | "!=") as test, value]:
                 operands = f"{_typed_key(key)} {_typed_value(value)}"
                 _, key, value = KEY_VALUE.read("set", operands, limits).split(" ", 2)
-                found = Condition(key, test, value)
+                condition = Condition(key, test, value)
             case [key, ("absent" | "exists") as test]:
-                found = Condition(_key(key, limits), test)
+                condition = Condition(_key(key, limits), test)
             case [key, "unchanged", "since", index]:
                 why = f"that is no index, as `stat KEY` answers it. {_NOTHING}"
                 _check(is_number(index), words, end, why)
-                found = Condition(_key(key, limits), "unchanged", since=int(index))
+                condition = Condition(_key(key, limits), "unchanged", since=int(index))
             case [key, (">" | "<") as test, number]:
                 why = f"that is no {WHOLE_NUMBER}. {_NOTHING}"
                 _check(is_whole_number(number), words, end, why)
-                found = Condition(_key(key, limits), test, number)
+                condition = Condition(_key(key, limits), test, number)
             case [key, "has", ("keys" | "none") as test]:
-                found = Condition(_key(key, limits), test)
+                condition = Condition(_key(key, limits), test)
             case _:
                 why = f"that is no condition. {CONDITIONS} is one. {_NOTHING}"
                 raise _wrong(words, begin, end - begin, why)
     except ProtocolError as problem:
         raise _placed(words, begin, end, problem) from None
-    return found, _condition_words(found)
+    return condition, _condition_words(condition)
 
 
 def _check(is_right: bool, words: list[str], end: int, why: str) -> None:
-    """Raise ProtocolError with the place of the last word before `end`, unless it is right."""
+    """Raise ProtocolError with the position of the last word before `end`, unless it is right."""
     if not is_right:
         raise _wrong(words, end - 1, 1, why)
 
 
-def _condition_words(found: Condition) -> list[str]:
-    """Return the words of a condition in their one spelling."""
-    item = [_respelled(found.key), found.test]
-    if found.is_on_prefix:
+def _condition_words(condition: Condition) -> list[str]:
+    """Return the words of a condition in canonical form."""
+    item = [_respelled(condition.key), condition.test]
+    if condition.is_on_prefix:
         item.insert(1, "has")
-    elif found.test == "unchanged":
-        item += ["since", str(found.since)]
-    elif found.test not in ("absent", "exists"):
-        item.append(_respelled(found.value))
+    elif condition.test == "unchanged":
+        item += ["since", str(condition.since)]
+    elif condition.test not in ("absent", "exists"):
+        item.append(_respelled(condition.value))
     return item
 
 
 def _read_operation(
     words: list[str], begin: int, end: int, operations: Mapping[str, Operands], limits: Limits
 ) -> tuple[str, list[str]]:
-    """Return an operation as a command, and its words in their one spelling."""
+    """Return an operation as a command, and its words in canonical form."""
     verb = words[begin]
     form = operations.get(verb)
     if form is None:
         *most, last = operations
         can = f"{', '.join(most)} and {last} can"
         raise _wrong(words, begin, 1, f"that can't stand in a transaction; {can}. {_NOTHING}")
-    if verb == UNDER and end > begin + 2 and words[begin + 2] != UNDER:  # which can't be nested
+    if verb == UNDER and end > begin + 2 and words[begin + 2] != UNDER:  # no nesting
         inner, item = _read_operation(words, begin + 2, end, operations, limits)
         command = _read_by(form, words, begin, end, f"{words[begin + 1]} {inner}", limits)
         return command, [verb, words[begin + 1], *item]
@@ -211,12 +211,12 @@ def _read_operation(
         raise _wrong(words, begin, end - begin, f"the form is: {verb} {form.form}. {_ONE_WORD}")
     parts = least + 1 if is_open else count
     try:
-        typed = [_typed_key(word) for word in words[begin + 1 : end]]
+        operands = [_typed_key(word) for word in words[begin + 1 : end]]
         if form.ends_in_value or is_open:
-            typed[parts - 1 :] = [" ".join(map(_typed_value, words[begin + parts : end]))]
+            operands[parts - 1 :] = [" ".join(map(_typed_value, words[begin + parts : end]))]
     except ProtocolError as problem:
         raise _placed(words, begin, end, problem) from None
-    command = _read_by(form, words, begin, end, " ".join(typed), limits)
+    command = _read_by(form, words, begin, end, " ".join(operands), limits)
     return command, [verb, *map(_respelled, command.split(" ", parts)[1:])]
 
 
@@ -234,26 +234,26 @@ def _key(word: str, limits: Limits) -> str:
 
 
 def _typed_key(word: str) -> str:
-    """Return a word as it would be typed if it is one outside of a transaction as well."""
+    """Return a word in the form for a key outside of a transaction."""
     return "" if word == EMPTY else word
 
 
 def _typed_value(word: str) -> str:
-    """Return a word as it would be typed at the end of a line."""
+    """Return a word in the form for a value at the end of a line."""
     return "" if word == EMPTY else escape(unescape(word), key=False)
 
 
 def _respelled(part: str) -> str:
-    """Return a key or a value of a command as it is written inside a transaction."""
+    """Return a key or value of a command in the form for a transaction."""
     return spell_word(unescape(part))
 
 
 class _Placed(ProtocolError):
-    """One whose message names the place."""
+    """An error whose message already names the place."""
 
 
 def _wrong(words: list[str], place: int, count: int, why: str) -> ProtocolError:
-    """Return what is wrong with some words, or at the end."""
+    """Return the error for some words, or for the end."""
     if place == len(words):
         return _Placed(f"at the end of the transaction: {why}")
     text = shown(" ".join(words[place : place + count]))
@@ -261,7 +261,7 @@ def _wrong(words: list[str], place: int, count: int, why: str) -> ProtocolError:
 
 
 def _placed(words: list[str], begin: int, end: int, problem: ProtocolError) -> ProtocolError:
-    """Return the problem with its place before it."""
+    """Return the problem preceded by its place."""
     if isinstance(problem, _Placed):
         return problem
     why = str(problem)

@@ -1,7 +1,7 @@
-"""The words of a watch: its request in its one spelling, and the lines that answer it. Pure.
+"""The request of a watch in canonical form, and the lines that answer it. Pure.
 
-docs/use/watch.md is the user's view. Each line of a watch stands after the node's name, and bears
-the request's id if there was one.
+docs/use/watch.md is the user's view. The node's name precedes each line of a watch, with the
+request's id if there is one.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ FORM = "watch [PREFIX] [after INDEX]"
 class WatchAsked(NamedTuple):
     """The operands of a watch."""
 
-    prefix: str = ""  # in its canonical spelling; "" for all keys
-    after: int | None = None  # the entry after which it goes on; None: it begins with the keys
+    prefix: str = ""  # in canonical form; "" for all keys
+    after: int | None = None  # the entry after which it resumes; None: begin with the keys
 
 
 def watch_operands(command: str) -> WatchAsked:
-    """Return the operands of `watch [PREFIX] [after INDEX]`, the prefix as it was typed.
+    """Return the operands of `watch [PREFIX] [after INDEX]`, with the prefix as typed.
 
-    `watch after` asks for the prefix `after`; `watch after 57` for all changes after entry 57.
+    `watch after` requests the prefix `after`; `watch after 57` all changes after entry 57.
 
     Raises:
-        ProtocolError: the words after `watch` have another form.
+        ProtocolError: the words after `watch` are malformed.
     """
     match command.split(" ")[1:]:
         case []:
@@ -43,10 +43,10 @@ def watch_operands(command: str) -> WatchAsked:
 
 
 def read_index(text: str) -> int:
-    """Return the number of an entry.
+    """Return the number of an entry from its text.
 
     Raises:
-        ProtocolError: it is none.
+        ProtocolError: the text is not a number.
     """
     if not is_number(text):
         raise ProtocolError(
@@ -55,13 +55,13 @@ def read_index(text: str) -> int:
     return int(text)
 
 
-def spell_watch(asked: WatchAsked) -> str:
-    """Return the command in its one spelling."""
+def spell_watch(options: WatchAsked) -> str:
+    """Return the command in canonical form."""
     words = ["watch"]
-    if asked.prefix:
-        words.append(asked.prefix)
-    if asked.after is not None:
-        words += ["after", str(asked.after)]
+    if options.prefix:
+        words.append(options.prefix)
+    if options.after is not None:
+        words += ["after", str(options.after)]
     return " ".join(words)
 
 
@@ -69,17 +69,17 @@ def spell_watch(asked: WatchAsked) -> str:
 
 
 def begins(keys: int, number: int) -> str:
-    """Return the first line of a watch that begins with the keys that there are."""
+    """Return the first line of a watch that begins with the current keys."""
     return f"WATCH response: {keys} key{'s' * (keys != 1)} as of {number}"
 
 
 def goes_on(number: int) -> str:
-    """Return the first line of a watch that goes on after an entry."""
+    """Return the first line of a watch that resumes after an entry."""
     return f"WATCH response: goes on after {number}"
 
 
 def has(number: int, key: str, value: str) -> str:
-    """Return the line of a key that is there when the watch begins."""
+    """Return the line of a key that exists when the watch begins."""
     return f"EVENT {number} has {key} {value}"
 
 
@@ -89,7 +89,7 @@ def event(number: int, kind: str, key: str, value: str) -> str:
 
 
 def nothing_until(number: int) -> str:
-    """Return the line that means: nothing more matches, up to this entry."""
+    """Return the line which means that nothing else matches up to this entry."""
     return f"EVENT {number}"
 
 
@@ -102,13 +102,13 @@ ENDED_AMID_KEYS = "UNWATCH response: ended before all keys were told"
 
 
 def gone(prefix: str, number: int) -> str:
-    """Return the line that stands before a watch that begins again, as events are gone."""
+    """Return the line before a watch that begins again because events are gone."""
     return f"Sorry, events up to {number} are gone; {_anew(prefix)}"
 
 
 def never_was(prefix: str, number: int) -> str:
-    """Return the line that stands before a watch that begins again, as this cluster has lost the
-    entry that it is to go on after: `raftline recover` or `restore` went back before it."""
+    """Return the line before a watch that begins again because the cluster lost the entry after
+    which it would resume: `raftline recover` or `restore` went back before that entry."""
     return f"Sorry, entry {number} is not in the log any more; {_anew(prefix)}"
 
 
@@ -117,7 +117,7 @@ def _anew(prefix: str) -> str:
 
 
 def from_the_future(number: int, last: int) -> str:
-    """Return the refusal of a watch after an entry that no node has."""
+    """Return the refusal of a watch after an entry that does not exist yet."""
     return (
         f"Sorry, there is no entry {number} yet; the last one is {last}. Nothing was done; see: "
         f"{FORM}"
@@ -125,7 +125,7 @@ def from_the_future(number: int, last: int) -> str:
 
 
 def go_on_elsewhere(why: str, prefix: str, number: int) -> str:
-    """Return the last line of a watch that this node ends; `why` is a clause."""
+    """Return the last line of a watch that this node ends; `why` is a clause with the reason."""
     return f"Sorry, {why}. Go on with: {spell_watch(WatchAsked(prefix, number))}"
 
 
@@ -141,14 +141,14 @@ IS_REMOVED = "this server was removed from the cluster, so this watch has ended"
 
 
 def no_watch(request_id: str) -> str:
-    """Return the refusal of an unwatch of nothing."""
+    """Return the refusal of an unwatch without a watch."""
     if request_id:
         return f"Sorry, no watch with the id {request_id} runs on this connection."
     return "Sorry, no watch without an id runs on this connection. With one: client4#7@unwatch"
 
 
 def runs_already(request_id: str) -> str:
-    """Return the refusal of a second watch under one id, or of a second one without an id."""
+    """Return the refusal of a second watch with the same id, or of a second one without an id."""
     if request_id:
         return (
             f"Sorry, a watch with the id {request_id} runs on this connection. Nothing was done; "
@@ -161,7 +161,7 @@ def runs_already(request_id: str) -> str:
 
 
 def too_many(limit: int, *, of_user: bool = False) -> str:
-    """Return the refusal of a watch beyond the number that a node serves, or serves one user."""
+    """Return the refusal of a watch beyond the limit of a node, or of one user."""
     if of_user:
         return (
             f"Sorry, this server serves {limit} watches of one user, no more. Nothing was done; "

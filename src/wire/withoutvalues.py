@@ -1,4 +1,4 @@
-"""A line of a client, or the command of an entry, without the values in it. Pure."""
+"""A client's line, or the command of an entry, without its values. Pure."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from typing import Final
 
 from .commands import COMMANDS
 
-_WORDS_MAX: Final = 6  # of a line that holds no value; others are mistakes
+_WORDS_MAX: Final = 6  # most words of a line without a value; longer lines are mistakes
 
 
 def without_values(text: str) -> str:
-    """Return the verb and the key, for a console: `set a …`. Of a line that nobody understands
-    nothing is left, as anything may be a value there."""
-    before, at, command = text.partition("@")  # of an entry: the session and the number
+    """Return the verb and the key for a console: `set a …`. An unknown line is hidden completely,
+    because any part of it may be a value."""
+    before, at, command = text.partition("@")  # the session and the number of an entry
     if not at or " " in before:
         before, at, command = "", "", text
     verb, *words = command.lstrip(" ").split(" ", _WORDS_MAX)
