@@ -1,1 +1,1 @@
-"""The steps of the core as lines that a person reads, each with its reason. Pure."""
+"""The steps of the core as readable lines, each with its reason. Pure."""

@@ -1,5 +1,5 @@
-"""The votes and match indexes of a core that does not report its own: what the messages that came
-to it show. Pure."""
+"""The votes and match indexes of a core that does not report them, derived from the messages that
+it received. Pure."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from ..raft.inputs import Input, Receive
 from ..raft.messages import AppendAccepted, AppendRejected, Message, RequestVoteReply
 from .facts import Facts, Follower
 
-MODE = "by its answers"  # of a follower whose progress the core does not report
+MODE = "by its answers"  # the mode of a follower without reported progress
 
 
 def with_answers(name: str, before: Facts, event: Input, after: Facts) -> Facts:
-    """Return the facts after a step. A core that reports votes and progress has its own."""
+    """Return the facts after a step. The votes and progress of a core that reports them are
+    kept."""
     message = event.message if isinstance(event, Receive) else None
     if after.leads:
         if after.followers or set(after.electors) <= {name}:
@@ -21,16 +22,16 @@ def with_answers(name: str, before: Facts, event: Input, after: Facts) -> Facts:
         return _of_leader(name, before, after, message)
     if after.role == "follower" or after.votes:
         return after
-    goes_on = (before.role, before.term) == (after.role, after.term)
+    is_same_role = (before.role, before.term) == (after.role, after.term)
     return after._replace(
-        votes=_counted(before.votes, message, before) if goes_on else {name: True}
+        votes=_counted(before.votes, message, before) if is_same_role else {name: True}
     )
 
 
 def _counted(
     votes: Mapping[str, bool], message: Message | None, before: Facts
 ) -> Mapping[str, bool]:
-    """Return the votes with one that came to a candidate."""
+    """Return the votes, with the vote that a candidate just received."""
     is_pre_vote = before.role == "pre-candidate"
     if not isinstance(message, RequestVoteReply) or message.pre_vote is not is_pre_vote:
         return votes
@@ -40,17 +41,17 @@ def _counted(
 
 
 def _of_leader(name: str, before: Facts, after: Facts, message: Message | None) -> Facts:
-    goes_on = before.leads and before.term == after.term
-    if goes_on:
+    is_same_term = before.leads and before.term == after.term
+    if is_same_term:
         votes = before.votes
     elif before.role == "candidate" and before.term == after.term:
         votes = _counted(before.votes, message, before)
     else:
         votes = {name: True}
     new = Follower(0, before.last_index + 1, MODE)
-    known = before.followers if goes_on else {}
+    followers_before = before.followers if is_same_term else {}
     peers = [peer for peer in (*after.electors, *after.addresses) if peer != name]
-    followers = {peer: known.get(peer, new) for peer in dict.fromkeys(peers)}
+    followers = {peer: followers_before.get(peer, new) for peer in dict.fromkeys(peers)}
     if isinstance(message, AppendAccepted | AppendRejected):
         was = followers.get(message.sender)
         if was is not None and message.term == after.term:

@@ -1,8 +1,8 @@
-"""The facts of all servers of a cluster, in one order of time: whether they bear out what a server
-says. Pure.
+"""A check of each server's statements against the facts of all servers of a cluster, in order of
+time. Pure.
 
-A server knows the answers that it got; here is who really holds an entry, and who voted for whom.
-It takes one clock for all servers, as a simulation has.
+A server knows only the answers that it received; this module knows which servers really hold an
+entry, and how each one voted. It needs one clock for all servers, as in a simulation.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from .facts import Facts, Finding, Step, Topic, among, electors_of
 
 
 class _Disk:
-    """The log of one server, and what it let the others know of its disk."""
+    """The log of one server, and the facts about its disk that its messages showed."""
 
     def __init__(self) -> None:
         self.log: dict[int, Entry] = {}
         self.base_index = 0
-        self.durable_index = 0  # as it knows, or as an answer of it shows
-        self.term = 0  # that a message of it shows to be on its disk
+        self.durable_index = 0  # as it reports, or as its answer shows
+        self.term = 0  # on its disk, according to its messages
         self.vote: str | None = None
 
     def holds(self, index: int, term: int) -> bool:
@@ -32,7 +32,7 @@ class _Disk:
         return entry is not None and entry.term == term and self.durable_index >= index
 
     def shows(self, message: Message) -> None:
-        """Note what its message shows to be on its disk (Figure 2)."""
+        """Record what a message of the server proves to be on its disk (Figure 2)."""
         vote = None
         if isinstance(message, RequestVote) and not message.pre_vote:
             vote = message.sender
@@ -50,46 +50,46 @@ class _Disk:
 
 
 class _Committed:
-    """An entry as it was first taken for committed, by whom, and in which term."""
+    """An entry when it was first considered committed, with the server and its term."""
 
     def __init__(self, entry: Entry, name: str, term: int) -> None:
         self.entry, self.name, self.term = entry, name, term
 
 
 class Cluster:
-    """Takes the starts and the steps of all servers, and says what they break (Figure 3)."""
+    """A checker for the starts and steps of all servers, which reports broken rules (Figure 3)."""
 
     def __init__(self) -> None:
         self._servers: dict[str, _Disk] = {}
         self._leaders: dict[int, str] = {}  # of each term
-        self._entries: dict[tuple[int, int], tuple[str, str]] = {}  # index, term: command, by whom
+        self._entries: dict[tuple[int, int], tuple[str, str]] = {}  # index, term: command, server
         self._committed: dict[int, _Committed] = {}
-        self._has_lost = False  # a log: what was held by a majority may not be any more
+        self._has_lost = False  # a log was lost, so a majority may no longer hold an entry
 
     def started(self, name: str, facts: Facts, log: Sequence[Entry]) -> list[Finding]:
-        """Take a server's start with what its disk holds."""
-        known = self._servers.get(name)
+        """Record a server's start with the content of its disk."""
+        earlier = self._servers.get(name)
         server = self._servers[name] = _Disk()
-        found: list[Finding] = []
+        findings: list[Finding] = []
         is_empty = not (facts.term or facts.last_index)
-        if not facts.has_memory or (known is not None and is_empty):
-            self._has_lost = True  # what it held, or all of its files
-        elif known is not None:
-            server.term, server.vote = known.term, known.vote
-            found += _forgotten(known, facts)
+        if not facts.has_memory or (earlier is not None and is_empty):
+            self._has_lost = True  # it lost its entries, or all of its files
+        elif earlier is not None:
+            server.term, server.vote = earlier.term, earlier.vote
+            findings += _forgotten(earlier, facts)
             self._forget(name, facts.term)
         if facts.commit_index > facts.base_index:
-            found.append(Finding(
+            findings.append(Finding(
                 Topic.START,
                 f"starts with entries up to {facts.commit_index} committed, and no leader said so: "
                 f"its snapshot reaches up to {facts.base_index}",
                 "Figure 2", "node.node_from_disk",
             ))  # fmt: skip
         server.base_index, server.durable_index = facts.base_index, facts.durable_index
-        return found + self._take_entries(name, server, log)
+        return findings + self._take_entries(name, server, log)
 
     def stepped(self, step: Step) -> list[Finding]:
-        """Take a step, and return what it breaks."""
+        """Record a step, and return the rules that it breaks."""
         if isinstance(step.event, Receive) and not step.refusal:
             message = step.event.message
             if (sender := self._servers.get(message.sender)) is not None:
@@ -101,17 +101,17 @@ class Cluster:
         if cut is not None:
             server.log = {at: one for at, one in server.log.items() if at <= cut}
             server.durable_index = min(server.durable_index, cut)
-        found = self._take_entries(step.name, server, step.effects.append)
+        findings = self._take_entries(step.name, server, step.effects.append)
         server.base_index = step.after.base_index
         server.durable_index = max(server.durable_index, step.after.durable_index)
-        found += self._led(step, server)
+        findings += self._led(step, server)
         if step.after.commit_index > step.before.commit_index:
-            found += self._commits(step, server)
-        return found
+            findings += self._commits(step, server)
+        return findings
 
     def _forget(self, name: str, term: int) -> None:
-        """Forget the terms that a lone voter led and that died with it, before its disk had them:
-        they may be led once more."""
+        """Forget terms that a lone voter led and lost in a crash before they were on its disk: it
+        may lead them again."""
         gone = [led for led, leader in self._leaders.items() if leader == name and led > term]
         for led in gone:
             del self._leaders[led]
@@ -120,12 +120,13 @@ class Cluster:
     def _take_entries(self, name: str, server: _Disk, entries: Iterable[Entry]) -> list[Finding]:
         for entry in entries:
             server.log[entry.index] = entry
-            known = self._entries.setdefault((entry.index, entry.term), (entry.command, name))
-            if known[0] != entry.command:
+            place = entry.index, entry.term
+            command, where = self._entries.setdefault(place, (entry.command, name))
+            if command != entry.command:
                 return [Finding(
                     Topic.APPEND,
                     f"entry {entry.index} of term {entry.term} is `{entry.command}` here, and "
-                    f"{'was ' if known[1] == name else ''}`{known[0]}` at {known[1]}: Log Matching",
+                    f"{'was ' if where == name else ''}`{command}` at {where}: Log Matching",
                     "§5.3, Figure 3", "state.append",
                 )]  # fmt: skip
         return []
@@ -134,11 +135,11 @@ class Cluster:
         before, after = step.before, step.after
         if not after.leads or (before.leads and before.term == after.term):
             return []
-        found = []
-        known = self._leaders.setdefault(after.term, step.name)
-        if known != step.name:
-            text = f"leads term {after.term}, which {known} leads, too: Election Safety"
-            found.append(Finding(Topic.LEAD, text, "§5.2, Figure 3", "election.become_leader"))
+        findings = []
+        leader = self._leaders.setdefault(after.term, step.name)
+        if leader != step.name:
+            text = f"leads term {after.term}, which {leader} leads, too: Election Safety"
+            findings.append(Finding(Topic.LEAD, text, "§5.2, Figure 3", "election.become_leader"))
         lacks = self._lacks(server, after.term)
         if lacks is not None:
             entry = lacks.entry
@@ -146,8 +147,8 @@ class Cluster:
                 f"leads term {after.term} without entry {entry.index} of term {entry.term}, which "
                 f"{lacks.name} committed in term {lacks.term}: Leader Completeness"
             )
-            found.append(Finding(Topic.LEAD, text, "§5.4, Figure 3", "election.become_leader"))
-        return found
+            findings.append(Finding(Topic.LEAD, text, "§5.4, Figure 3", "election.become_leader"))
+        return findings
 
     def _lacks(self, server: _Disk, term: int) -> _Committed | None:
         """Return the last entry committed in an earlier term, if a log lacks it."""
@@ -155,8 +156,8 @@ class Cluster:
         last = max(earlier, key=lambda one: one.entry.index, default=None)
         if last is None or last.entry.index <= server.base_index:
             return None
-        held = server.log.get(last.entry.index)
-        return None if held is not None and held.term == last.entry.term else last
+        entry = server.log.get(last.entry.index)
+        return None if entry is not None and entry.term == last.entry.term else last
 
     def _commits(self, step: Step, server: _Disk) -> list[Finding]:
         before, after = step.before, step.after
@@ -173,12 +174,12 @@ class Cluster:
                     "Machine Safety",
                     "§5.4.3, Figure 3", "state.advance_commit_index",
                 )]  # fmt: skip
-        held = server.log.get(after.commit_index)
-        is_own = before.leads and after.leads and not self._has_lost and held is not None
-        return self._held(step, held) if is_own and held is not None else []
+        entry = server.log.get(after.commit_index)
+        is_own = before.leads and after.leads and not self._has_lost and entry is not None
+        return self._held(step, entry) if is_own and entry is not None else []
 
     def _held(self, step: Step, entry: Entry) -> list[Finding]:
-        """Look who really holds an entry that a leader commits."""
+        """Check which servers really hold an entry that a leader commits."""
         names = [
             name
             for name in electors_of(step)
@@ -192,7 +193,7 @@ class Cluster:
 
 
 def _forgotten(known: _Disk, facts: Facts) -> list[Finding]:
-    """Return what a server has lost over a start, though others heard that its disk had it."""
+    """Return what a server lost in a restart although its messages had shown it to be on disk."""
     text = ""
     if facts.term < known.term:
         text = f"starts in term {facts.term}, though it answered in term {known.term}"

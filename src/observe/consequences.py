@@ -1,4 +1,5 @@
-"""The rules of consequences: changes by a step beside the decision about its input. Pure."""
+"""The rules of consequences: the changes of a step other than the decision about its input.
+Pure."""
 
 from __future__ import annotations
 
@@ -33,10 +34,10 @@ def _commits(step: Step) -> bool:
 def _say_committed(step: Step) -> str:
     index, before = step.after.commit_index, step.before
     names = holders(step, index)
-    known = before if before.leads else step.after
+    leader = before if before.leads else step.after
     return (
-        f"entry {index} of my term {step.after.term_at(index) or known.term} is held by "
-        f"{among(names)}, {known.share(names)}: a majority, so it is committed"
+        f"entry {index} of my term {step.after.term_at(index) or leader.term} is held by "
+        f"{among(names)}, {leader.share(names)}: a majority, so it is committed"
     )
 
 
@@ -48,7 +49,7 @@ def _say_reported(step: Step) -> str:
 
 
 def _holds_old(step: Step) -> bool:
-    """Whether a majority has come to hold an entry that is not committed, for its term."""
+    """Whether a majority now holds an entry that is not committed because of its term."""
     before, after = step.before, step.after
     if not (before.leads and after.leads and isinstance(step.message, AppendAccepted)):
         return False
@@ -85,8 +86,8 @@ def _tells_to_stand(step: Step) -> bool:
 
 
 def _say_handed_out(step: Step) -> str:
-    applied = step.effects.apply
-    return f"{span(applied[0].index, applied[-1].index)} handed to my state machine"
+    entries = step.effects.apply
+    return f"{span(entries[0].index, entries[-1].index)} handed to my state machine"
 
 
 def _uncounted(step: Step) -> list[str]:
@@ -94,7 +95,7 @@ def _uncounted(step: Step) -> list[str]:
 
 
 def _appends_fence(step: Step) -> bool:
-    """Whether a leader appends an entry for followers that lost their memory."""
+    """Whether a leader appends a fence for followers that lost their memory."""
     is_answer = isinstance(step.message, AppendAccepted | AppendRejected | InstallSnapshotReply)
     leads_on = step.before.leads and step.after.leads and is_answer
     return leads_on and bool(step.effects.append and _uncounted(step))
@@ -142,8 +143,8 @@ CONSEQUENCES = (
     ),
     Rule(
         lambda step: step.effects.reads and not step.after.leads,
-        lambda step: f"reads are served ({len(step.effects.reads)}): I have applied what the "
-        "leader's read index asks for",
+        lambda step: f"reads are served ({len(step.effects.reads)}): I have applied the "
+        "entries up to the leader's read index",
         "thesis §6.4", "reads.serve_applied", Topic.READ,
     ),
     Rule(
@@ -169,8 +170,7 @@ CONSEQUENCES = (
     Rule(
         lambda step: _appends_fence(step) and not _has_other_members(step),
         lambda step: f"entry {step.effects.append[-1].index} is the fence of "
-        f"{' '.join(_uncounted(step))}: up to it lies all that can have been promised before the "
-        "loss",
+        f"{' '.join(_uncounted(step))}: every promise from before the loss is covered up to it",
         "docs/repair.md", "reconfiguration.append_fence",
     ),
     Rule(

@@ -1,4 +1,4 @@
-"""The explanation of a step, by the tables of rules: docs/operate/observe.md. Pure."""
+"""The explanation of a step from the tables of rules: docs/operate/observe.md. Pure."""
 
 from __future__ import annotations
 
@@ -47,12 +47,12 @@ _TIME = (
     ),
     Rule(
         lambda step: step.after.leads and step.before.electors != step.after.electors,
-        lambda step: "a change of members that waited begins",
+        lambda step: "a waiting change of members begins",
         "§6", "reconfiguration.advance_change",
     ),
     Rule(
         lambda step: step.after.leads and step.sent and not step.effects.append,
-        lambda step: "no entries follow to tell of it, so I say by themselves that entries up to "
+        lambda step: "no entries follow to carry it, so I send a notice that entries up to "
         f"{step.after.commit_index} are committed",
         "§5.3", "replication.send_notices",
     ),
@@ -110,7 +110,7 @@ _ON_READ_INDEX = (
     ),
 )  # fmt: skip
 _ON_READ_INDEX_REPLY = _only(
-    "counted: reads that waited for it wait for my state machine now",
+    "counted: the waiting reads now wait only for my state machine",
     "thesis §6.4",
     "reads.on_read_index_reply",
 )
@@ -124,7 +124,7 @@ _DISCONNECTED = (
     Rule(always, lambda step: "it did not lead: nothing to do", BEYOND, "election.on_disconnected"),
 )
 
-# By the input: the first rule that fits explains the decision.
+# By type of input: the first matching rule explains the decision.
 DECISIONS: Mapping[type[object], Sequence[Rule]] = {
     messages.RequestVote: votes.ASKED,
     messages.RequestVoteReply: votes.ANSWERED,
@@ -177,34 +177,34 @@ DECISIONS: Mapping[type[object], Sequence[Rule]] = {
         Rule(always, _say_level, "docs/operate/upgrades.md", "upgrade.note_level"),
     ),
     inputs.ChangeMembers: _only(
-        "a change of members is taken up", "§6", "reconfiguration.begin_change"
+        "a change of members is requested", "§6", "reconfiguration.begin_change"
     ),
     inputs.Transfer: _only(
-        "the leadership is to be handed over", "thesis §3.10", "transfer.begin_transfer"
+        "a transfer of the leadership begins", "thesis §3.10", "transfer.begin_transfer"
     ),
     inputs.SnapshotTaken: _only("my snapshot is on the disk", "§7", "snapshot.snapshot_taken"),
-    inputs.SnapshotChecked: _only("the snapshot that came is sound", "§7", "snapshot.install"),
-    inputs.SnapshotRejected: _only("the snapshot that came is not sound", "§7", "snapshot.refuse"),
+    inputs.SnapshotChecked: _only("the received snapshot is sound", "§7", "snapshot.install"),
+    inputs.SnapshotRejected: _only("the received snapshot is damaged", "§7", "snapshot.refuse"),
     inputs.SnapshotGone: _only(
         "a later snapshot has taken its place", "§7", "snapshot.snapshot_gone"
     ),
     inputs.Compact: _only(
-        "entries leave the memory, a snapshot has them", "§7", "snapshot.compact"
+        "entries are dropped from memory, since a snapshot has them", "§7", "snapshot.compact"
     ),
     inputs.StepDown: _only(
-        "the controller says so", "course/docs/controller.md", "transfer.step_down"
+        "the controller orders it", "course/docs/controller.md", "transfer.step_down"
     ),
     inputs.Campaign: _only(
         "the controller says that my election timeout is over", "§5.2", "transfer.campaign"
     ),
     inputs.SetHeartbeat: _only(
-        "the controller says so", "course/docs/controller.md", "transfer.set_heartbeat"
+        "the controller orders it", "course/docs/controller.md", "transfer.set_heartbeat"
     ),
     inputs.Stop: _only("this server stops", "course/docs/controller.md", "state.stop"),
 }  # fmt: skip
 
 
-# What rests on what: entries that may not be taken can't be committed either.
+# Topics that depend on others: entries that must not be taken can't be committed either.
 _RESTS: Mapping[Topic, frozenset[Topic]] = {
     Topic.APPEND: frozenset((Topic.COMMIT, Topic.APPLY)),
     Topic.COUNT: frozenset((Topic.COMMIT, Topic.APPLY)),
@@ -213,28 +213,28 @@ _RESTS: Mapping[Topic, frozenset[Topic]] = {
 
 
 def explain(step: Step, findings: Sequence[Finding] = ()) -> list[Reason]:
-    """Return the reasons of a step: what it breaks, then the decision about its input, then what
-    followed. A sentence that claims what is broken is left out.
+    """Return the reasons of a step: the rules that it breaks, then the decision about its input,
+    then the consequences. A sentence about a broken topic is left out.
 
-    `findings` are what others know of the step (observe/cluster.py).
+    `findings` are the results of observe/cluster.py for the step.
     """
     if step.refusal:
         return [Reason(f"refused: {step.refusal}", "docs/use/protocol.md", "node.receive")]
     event = step.message if step.message is not None else step.event
-    for decision in DECISIONS[type(event)]:  # the last one always fits
+    for decision in DECISIONS[type(event)]:  # the last one always matches
         if decision.when(step):
             break
     rules = [decision, *(rule for rule in CONSEQUENCES if rule.when(step))]
-    found = broken(step)
-    known = {finding.claim for finding in found}
-    found += [finding for finding in findings if finding.claim not in known]
-    claims = {claim for one in found for claim in (one.claim, *_RESTS.get(one.claim, ()))}
-    said = [rule.explain(step) for rule in rules if rule.claim not in claims]
-    return [finding.reason for finding in found] + said
+    findings_here = broken(step)
+    topics = {finding.claim for finding in findings_here}
+    findings_here += [finding for finding in findings if finding.claim not in topics]
+    claims = {claim for one in findings_here for claim in (one.claim, *_RESTS.get(one.claim, ()))}
+    reasons = [rule.explain(step) for rule in rules if rule.claim not in claims]
+    return [finding.reason for finding in findings_here] + reasons
 
 
 def broken(step: Step) -> list[Finding]:
-    """Return what a step breaks, by what it shows itself."""
+    """Return the rules that a step breaks, judged from the step alone."""
     return [
         Finding(law.claim, text, law.section, law.place)
         for law in LAWS

@@ -1,8 +1,8 @@
-"""A server's state for an observer, one step of its core, and the form of a rule: its condition,
-its sentence, its section and its place. Pure.
+"""The state of a server for an observer, a step of its core, and the form of a rule with its
+condition, its sentence, its section and its place. Pure.
 
-What is counted here is counted anew, and not by the core's own functions: a sentence that took
-their word would justify their mistakes.
+This module counts votes and entries itself, without the core's functions: a sentence that relied on
+them would justify their mistakes.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ class Follower(NamedTuple):
     acked_round: int = 0
 
 
-RUNS_MAX = 8  # of equal terms at a log's end that are copied
+RUNS_MAX = 8  # runs of equal terms copied from a log's end
 LEADER = Role.LEADER.value
 
 
 class Facts(NamedTuple):
-    """The state between two steps."""
+    """The state of a server between two steps."""
 
     role: str
     term: int
@@ -50,17 +50,17 @@ class Facts(NamedTuple):
     now_ms: int
     election_at_ms: int
     electors: tuple[str, ...]
-    votes: Mapping[str, bool]  # for this server, while it is a candidate, and once it leads
+    votes: Mapping[str, bool]  # for this server, as a candidate and as the leader
     followers: Mapping[str, Follower]  # of a leader
     round: int
     addresses: Mapping[str, str]  # of all members
     halves: tuple[tuple[str, ...], ...]  # the voters; while a configuration is joint, both
     runs: tuple[tuple[int, int], ...]  # of equal terms at the log's end: first index, term
     applying: int  # the last entry that was handed out
-    has_memory: bool  # False: it lost its log, and catches up without a vote
+    has_memory: bool  # False: it lost its log and catches up without a vote
     timeout_ms: int
     quorum_check_at_ms: int  # a leader's
-    read_round: int  # a leader's: the first round that reads wait for, 0 if none does
+    read_round: int  # a leader's first round for which reads wait, or 0
     lease_until_ms: int  # a leader's
 
     @property
@@ -69,29 +69,29 @@ class Facts(NamedTuple):
 
     @property
     def given(self) -> list[str]:
-        """The servers that gave this one their vote."""
+        """The servers that granted this one their vote."""
         return [name for name, yes in self.votes.items() if yes]
 
     def term_at(self, index: int) -> int | None:
-        """Return the term of an entry; None if the log has none there, or it is not known."""
+        """Return the term of an entry; None if there is no such entry, or its term is unknown."""
         if index > self.last_index:
             return None
         return next((term for first, term in reversed(self.runs) if first <= index), None)
 
     def is_majority(self, names: Collection[str]) -> bool:
-        """Whether these are more than half of the voters, of each half of a joint configuration
-        (paper §5.2, §6)."""
+        """Whether these servers are a majority of the voters, or of both halves of a joint
+        configuration (paper §5.2, §6)."""
         return all(2 * sum(name in names for name in half) > len(half) for half in self.halves)
 
     def share(self, names: Collection[str]) -> str:
-        """Return how many voters these are: `2 of 3`, `2 of 3 and 1 of 3`."""
+        """Return the number of voters among these servers: `2 of 3`, `2 of 3 and 1 of 3`."""
         return " and ".join(
             f"{sum(name in names for name in half)} of {len(half)}" for half in self.halves
         )
 
 
 def facts_of(view: NodeView) -> Facts:
-    """Return the facts of a server. The caller holds the lock under which it is stepped."""
+    """Return the facts of a server. The caller must hold the lock under which it is stepped."""
     log, members = view.log, view.membership
     return Facts(
         view.role.value,
@@ -134,7 +134,7 @@ def facts_of(view: NodeView) -> Facts:
 
 @dataclass
 class Step:
-    """One step of the core: its input, its Effects, and the state before and after."""
+    """A step of the core: its input, its Effects, and the state before and after."""
 
     name: str
     at_s: float
@@ -142,11 +142,11 @@ class Step:
     event: Input
     effects: Effects
     after: Facts
-    refusal: str = ""  # why the input was refused, so that nothing was changed
+    refusal: str = ""  # the reason if the input was refused and nothing changed
     term_there: int | None = None  # this log's term at the prev_log_index of an AppendEntries
-    message: Message | None = field(init=False)  # that came, if one did
-    sent: list[Message] = field(init=False)  # those that wait for the disk last
-    answer: Message | None = field(init=False)  # to the message that came
+    message: Message | None = field(init=False)  # the received one, if any
+    sent: list[Message] = field(init=False)  # messages that wait for the disk come last
+    answer: Message | None = field(init=False)  # to the received message
 
     def __post_init__(self) -> None:
         self.message = message = self.event.message if isinstance(self.event, Receive) else None
@@ -156,12 +156,12 @@ class Step:
 
     @property
     def is_idle(self) -> bool:
-        """Whether time has passed, and nothing was due."""
+        """Whether this is a tick on which nothing was due."""
         return isinstance(self.event, Tick) and self.is_pulse and not self.sent
 
     @property
     def is_pulse(self) -> bool:
-        """Whether this is a heartbeat or its answer, of a cluster at rest."""
+        """Whether this is a heartbeat or its answer in an idle cluster."""
         if self.refusal or _settled(self.before) != _settled(self.after):
             return False
         effects, message = self.effects, self.message
@@ -173,7 +173,7 @@ class Step:
 
 
 def _settled(facts: Facts) -> tuple[object, ...]:
-    """Return what does not change while a cluster is at rest."""
+    """Return the facts that do not change while a cluster is idle."""
     matches = [each.match_index for each in facts.followers.values()]
     return (
         facts.role, facts.term, facts.vote, facts.leader, facts.last_index, facts.last_term,
@@ -191,27 +191,26 @@ class Reason(NamedTuple):
     """A part of the explanation of a step."""
 
     text: str
-    section: str  # of the paper, or of the thesis if it is named
+    section: str  # of the paper, or of the thesis if it says so
     place: str  # module.function in src/raft/
     is_broken: bool = False  # the step breaks this rule
 
 
 class Topic(Enum):
-    """The kinds of rules that a step can break. A sentence that claims what is broken is left
-    out."""
+    """The kinds of rules that a step can break. A sentence about a broken topic is left out."""
 
-    VOTE = "vote"  # why a vote is given or denied
-    COUNT = "count"  # what an answer shows
+    VOTE = "vote"  # why a vote is granted or denied
+    COUNT = "count"  # the meaning of an answer
     LEAD = "lead"
     APPEND = "append"  # why entries are taken, refused or dropped
     COMMIT = "commit"
     APPLY = "apply"
     READ = "read"
-    START = "start"  # what is there after a start
+    START = "start"  # the state after a start
 
 
 class Rule(NamedTuple):
-    """One row of a table: a kind of decision."""
+    """A row of a table: a kind of decision."""
 
     when: Callable[[Step], object]
     say: Callable[[Step], str]
@@ -224,7 +223,7 @@ class Rule(NamedTuple):
 
 
 class Finding(NamedTuple):
-    """A broken rule, and the kind of claim that no sentence of the step may make."""
+    """A broken rule, and the topic on which the step must not have other sentences."""
 
     claim: Topic
     text: str
@@ -237,10 +236,10 @@ class Finding(NamedTuple):
 
 
 class Law(NamedTuple):
-    """One row of the table of what no step may do."""
+    """A row of the table of forbidden actions."""
 
     claim: Topic
-    check: Callable[[Step], str]  # how the step breaks it, "" if it does not
+    check: Callable[[Step], str]  # how the step breaks the law, or ""
     section: str
     place: str
 
@@ -250,47 +249,48 @@ def always(step: Step) -> bool:
 
 
 def span(first_index: int, last_index: int) -> str:
-    """Return the name of entries in a row: `entry 4`, `entries 4-9`."""
+    """Return the name of consecutive entries: `entry 4`, `entries 4-9`."""
     if first_index == last_index:
         return f"entry {first_index}"
     return f"entries {first_index}-{last_index}"
 
 
 def among(names: Collection[str]) -> str:
-    """Return names for a sentence: `s1 s3`, `s2 alone`, `nobody`."""
+    """Return the names for a sentence: `s1 s3`, `s2 alone`, `nobody`."""
     return f"{next(iter(names))} alone" if len(names) == 1 else " ".join(names) or "nobody"
 
 
 def holders(step: Step, index: int) -> list[str]:
-    """Return who holds a leader's entry, as far as it knows: by its own disk and the answers."""
-    held = acknowledged(step)
-    return [name for name in electors_of(step) if held.get(name, 0) >= index]
+    """Return the servers that hold an entry, as far as the leader knows from its disk and the
+    answers."""
+    matches = acknowledged(step)
+    return [name for name in electors_of(step) if matches.get(name, 0) >= index]
 
 
 def electors_of(step: Step) -> tuple[str, ...]:
-    """Return who counts in a step: what it appended itself comes after (paper §6)."""
+    """Return the electors for a step, before any configuration that it appends (paper §6)."""
     return step.before.electors if step.before.leads else step.after.electors
 
 
 def acknowledged(step: Step) -> dict[str, int]:
-    """Return up to which entry each voter holds the leader's log, as far as it knows. An answer
-    counts for the entry that it names, in the term that it names."""
+    """Return the last entry of the leader's log that each voter holds, as far as the leader knows.
+    An answer counts for the entry and the term that it names."""
     before, after, message = step.before, step.after, step.message
     leads_on = before.leads and (not after.leads or before.term == after.term)
-    known = before if leads_on else after
-    held = {name: each.match_index for name, each in known.followers.items()}
+    facts = before if leads_on else after
+    matches = {name: each.match_index for name, each in facts.followers.items()}
     if leads_on and isinstance(message, AppendAccepted) and message.term == before.term:
-        known_index = held.get(message.sender, 0)
-        held[message.sender] = 0 if message.without_vote else max(known_index, message.index)
+        match_index = matches.get(message.sender, 0)
+        matches[message.sender] = 0 if message.without_vote else max(match_index, message.index)
     for name, each in (after.followers or before.followers).items():
         if not each.is_counted:
-            held.pop(name, None)
-    held[step.name] = after.durable_index
-    return held
+            matches.pop(name, None)
+    matches[step.name] = after.durable_index
+    return matches
 
 
 def held_index(step: Step) -> int:
-    """Return the last entry that a majority holds, as far as a leader knows."""
-    known = step.before if step.before.leads else step.after
-    reached = sorted(set(acknowledged(step).values()), reverse=True)
-    return next((index for index in reached if known.is_majority(holders(step, index))), 0)
+    """Return the last entry that a majority holds, as far as the leader knows."""
+    facts = step.before if step.before.leads else step.after
+    indexes = sorted(set(acknowledged(step).values()), reverse=True)
+    return next((index for index in indexes if facts.is_majority(holders(step, index))), 0)

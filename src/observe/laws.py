@@ -1,5 +1,5 @@
-"""The table of what no step may do, each row with its section: the evidence is what the step
-itself shows. A sentence of the other tables that claims what is broken here is left out. Pure."""
+"""The table of actions that no step may take, each with its section. The evidence is the step
+itself. If a step breaks a law, the other tables' sentences on the same topic are left out. Pure."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ from .facts import (
 
 
 def _given(step: Step) -> RequestVote | None:
-    """Return the question to which this step gives a vote, or a PreVote."""
-    asked, answer = step.message, step.answer
-    is_given = isinstance(answer, RequestVoteReply) and answer.granted
-    return asked if is_given and isinstance(asked, RequestVote) else None
+    """Return the request to which this step grants a vote or a PreVote."""
+    request, answer = step.message, step.answer
+    is_granted = isinstance(answer, RequestVoteReply) and answer.granted
+    return request if is_granted and isinstance(request, RequestVote) else None
 
 
 def _denial(step: Step) -> str:
@@ -44,74 +44,74 @@ def _denial(step: Step) -> str:
 
 
 def _votes_in_an_earlier_term(step: Step) -> str:
-    asked = _given(step)
-    if asked is None or asked.term >= step.before.term:
+    request = _given(step)
+    if request is None or request.term >= step.before.term:
         return ""
-    return f"votes in term {asked.term}, which is over: it is in term {step.before.term}"
+    return f"votes in term {request.term}, which is over: it is in term {step.before.term}"
 
 
 def _votes_twice(step: Step) -> str:
-    asked, before = _given(step), step.before
-    if asked is None or asked.pre_vote or before.term != asked.term:
+    request, before = _given(step), step.before
+    if request is None or request.pre_vote or before.term != request.term:
         return ""
-    if before.vote in (None, asked.sender):
+    if before.vote in (None, request.sender):
         return ""
-    return f"votes for {asked.sender} in term {asked.term}, in which it voted for {before.vote}"
+    return f"votes for {request.sender} in term {request.term}, in which it voted for {before.vote}"
 
 
 def _votes_for_a_lesser_log(step: Step) -> str:
-    asked, before = _given(step), step.before
-    if asked is None:
+    request, before = _given(step), step.before
+    if request is None:
         return ""
-    if (asked.last_term, asked.last_index) >= (before.last_term, before.last_index):
+    if (request.last_term, request.last_index) >= (before.last_term, before.last_index):
         return ""
     return (
-        f"votes for {asked.sender}, whose log ends at {asked.last_index} of term "
-        f"{asked.last_term}: its own ends at {before.last_index} of term {before.last_term}, "
+        f"votes for {request.sender}, whose log ends at {request.last_index} of term "
+        f"{request.last_term}: its own ends at {before.last_index} of term {before.last_term}, "
         "which is more up to date"
     )
 
 
 def _votes_without_memory(step: Step) -> str:
-    asked = _given(step)
-    if asked is None or step.before.has_memory:
+    request = _given(step)
+    if request is None or step.before.has_memory:
         return ""
-    return f"votes for {asked.sender}, though it lost its log, and with it what it acknowledged"
+    return f"votes for {request.sender}, though it lost its log, and with it what it acknowledged"
 
 
 def _keeps_no_vote(step: Step) -> str:
-    asked, before, after = _given(step), step.before, step.after
-    if asked is None or asked.pre_vote or asked.term < before.term:
+    request, before, after = _given(step), step.before, step.after
+    if request is None or request.pre_vote or request.term < before.term:
         return ""
-    cast = (asked.term, asked.sender)
+    cast = (request.term, request.sender)
     saved = step.effects.save or HardState(before.term, before.vote)
     if (after.term, after.vote) == cast == (saved.term, saved.vote):
         return ""
     return (
-        f"votes for {asked.sender} in term {asked.term} and keeps no such vote, so it may vote "
+        f"votes for {request.sender} in term {request.term} and keeps no such vote, so it may vote "
         f"again: vote {after.vote or 'none'}, on the disk {saved.vote or 'none'}"
     )
 
 
 def _denies_for_no_vote(step: Step) -> str:
-    asked, before = step.message, step.before
-    if not (isinstance(asked, RequestVote) and _denial(step).startswith("already voted")):
+    request, before = step.message, step.before
+    if not (isinstance(request, RequestVote) and _denial(step).startswith("already voted")):
         return ""
-    if before.term == asked.term and before.vote not in (None, asked.sender):
+    if before.term == request.term and before.vote not in (None, request.sender):
         return ""
-    return f"denies for a vote of term {asked.term}, in which it has given none to anybody else"
+    return f"denies for a vote of term {request.term}, in which it has given none to anybody else"
 
 
 def _denies_an_up_to_date_log(step: Step) -> str:
-    asked, before, reason = step.message, step.before, _denial(step)
-    if not isinstance(asked, RequestVote) or not reason.startswith(NOT_UP_TO_DATE):
+    request, before, reason = step.message, step.before, _denial(step)
+    if not isinstance(request, RequestVote) or not reason.startswith(NOT_UP_TO_DATE):
         return ""
-    is_less = (asked.last_term, asked.last_index) < (before.last_term, before.last_index)
+    is_less = (request.last_term, request.last_index) < (before.last_term, before.last_index)
     if is_less or reason.endswith(OF_A_CLUSTER):
         return ""
     return (
-        f"denies as not up to date a log that ends at {asked.last_index} of term "
-        f"{asked.last_term}: its own ends at {before.last_index} of term {before.last_term}"
+        f"denies as not up to date a log that ends at {request.last_index} of term "
+        f"{request.last_term}: its own ends at {before.last_index} of term {before.last_term}"
     )
 
 
@@ -179,7 +179,7 @@ def _counts_another_vote(step: Step) -> str:
 
 
 def _votes_for(step: Step) -> list[str]:
-    """Return who voted for a candidate in the term in which it leads after the step."""
+    """Return the servers that voted for the leader of this step, in its term."""
     before, term, reply = step.before, step.after.term, step.message
     names = [step.name]
     if before.role == "candidate" and before.term == term:
@@ -204,7 +204,7 @@ def _leads_without_a_majority(step: Step) -> str:
 
 
 def _append(step: Step) -> AppendEntries | None:
-    """Return the AppendEntries that came, if it was not refused as a whole."""
+    """Return the received AppendEntries, unless it was refused as a whole."""
     return None if step.refusal or not isinstance(step.message, AppendEntries) else step.message
 
 
@@ -296,7 +296,7 @@ def _acknowledges_more(step: Step) -> str:
     return f"acknowledges entry {answer.index}: this message shows equal logs up to {shown} alone"
 
 
-# --- what a leader counts -------------------------------------------------------------------------
+# --- counting by a leader -------------------------------------------------------------------------
 
 
 def _counts_more(step: Step) -> str:
@@ -317,7 +317,7 @@ def _counts_more(step: Step) -> str:
 
 
 def commits_as_leader(step: Step) -> bool:
-    """Whether a leader commits, also one that leaves by this very entry (thesis §4.2.2)."""
+    """Whether a leader commits, even if it steps down with this entry (thesis §4.2.2)."""
     leaves = step.before.leads and not isinstance(step.message, AppendEntries)
     is_higher = step.after.commit_index > step.before.commit_index
     return is_higher and step.effects.install is None and (step.after.leads or leaves)
@@ -327,8 +327,8 @@ def _commits_without_a_majority(step: Step) -> str:
     index = step.after.commit_index
     if not commits_as_leader(step):
         return ""
-    names, known = holders(step, index), step.before if step.before.leads else step.after
-    if known.is_majority(names):
+    names, leader = holders(step, index), step.before if step.before.leads else step.after
+    if leader.is_majority(names):
         return ""
     count = len(electors_of(step))
     return f"commits entry {index}, held by {among(names)} of {count}: no majority"
@@ -355,7 +355,7 @@ def _does_not_commit(step: Step) -> str:
     if index <= after.commit_index or after.term_at(index) != after.term:
         return ""
     if any(each.mode == MODE for each in after.followers.values()):
-        return ""  # this core may commit a moment later
+        return ""  # this core may commit slightly later
     names = holders(step, index)
     return (
         f"does not commit entry {index} of its term {after.term}, though {among(names)} hold it, "
@@ -379,14 +379,14 @@ def _leads_on(step: Step) -> str:
 
 
 def heard(step: Step) -> list[str]:
-    """Return this leader and who answered it within an election timeout."""
+    """Return this leader and the servers that answered it within an election timeout."""
     since_ms = step.after.now_ms - step.after.timeout_ms
-    found = step.before.followers.items()
-    recent = [name for name, each in found if each.is_counted and each.heard_at_ms >= since_ms]
+    followers = step.before.followers.items()
+    recent = [name for name, each in followers if each.is_counted and each.heard_at_ms >= since_ms]
     return [name for name in step.before.electors if name == step.name or name in recent]
 
 
-# --- what a follower takes for committed, and what is applied and read ----------------------------
+# --- commits at a follower, applied entries and reads ---------------------------------------------
 
 
 def _commits_unmatched(step: Step) -> str:
@@ -448,8 +448,8 @@ def _reads_unconfirmed(step: Step) -> str:
     waited, waits = before.read_round, after.read_round
     if not waited or waits == waited:
         return ""
-    found = after.followers.items()
-    names = [name for name, each in found if each.is_counted and each.acked_round >= waited]
+    followers = after.followers.items()
+    names = [name for name, each in followers if each.is_counted and each.acked_round >= waited]
     names = [name for name in after.electors if name == step.name or name in names]
     if after.is_majority(names):
         return ""

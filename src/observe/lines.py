@@ -1,4 +1,4 @@
-"""The lines of an observer, for a person and for a program (docs/operate/observe.md). Pure."""
+"""The lines of an observer, for people and for programs (docs/operate/observe.md). Pure."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from ..wire.observing import ObserveAsked
 from .explain import explain
 from .facts import Facts, Finding, Reason, Step
 
-ENTRIES_MAX = 100  # of a log, and of a step, that a program gets with their commands
-COMMAND_CHARACTERS_MAX = 60  # of an entry that is sent
-BROKEN = "BROKEN: "  # before a reason of a rule that the step breaks
-EVERY_S = 1.0  # in which one step of a cluster at rest is sent
+ENTRIES_MAX = 100  # entries of a log or a step that a program gets with commands
+COMMAND_CHARACTERS_MAX = 60  # of the command in an entry
+BROKEN = "BROKEN: "  # prefix of the reason for a broken rule
+EVERY_S = 1.0  # between two heartbeats shown for an idle cluster
 
 
 class ExplainedStep(NamedTuple):
-    """One step with its explanation, made once for all observers."""
+    """A step with its explanation, which is made once for all observers."""
 
     step: Step
     reasons: list[Reason]
@@ -35,7 +35,7 @@ def explained(step: Step, findings: Sequence[Finding] = ()) -> ExplainedStep:
 
 
 def head(step: Step) -> str:
-    """Return the input: a message and its sender, or another input in plain words."""
+    """Return the input as text: a message and its sender, or another input in plain words."""
     if (message := step.message) is not None:
         return f"{abridged(message)} of {message.sender}"
     event = step.event
@@ -51,7 +51,7 @@ def head(step: Step) -> str:
 
 
 def text_of(one: ExplainedStep, left_out: int = 0) -> str:
-    """Return the line of a step for a person; `left_out` heartbeats like it were not sent."""
+    """Return the line of a step for a person; `left_out` similar heartbeats were not sent."""
     step = one.step
     why = "; ".join(
         f"{BROKEN * reason.is_broken}{reason.text} ({reason.section})" for reason in one.reasons
@@ -63,7 +63,7 @@ def text_of(one: ExplainedStep, left_out: int = 0) -> str:
     if sent := "; ".join(f"to {' '.join(to)}: {text}" for text, to in _by_line(step.sent)):
         line += " | sent " + sent
     if left_out:
-        line += f" | {left_out} steady heartbeats before it were left out"
+        line += f" | {left_out} earlier steady heartbeats were left out"
     return line
 
 
@@ -75,7 +75,7 @@ def _by_line(messages: Sequence[Message]) -> list[tuple[str, list[str]]]:
 
 
 def changes(before: Facts, after: Facts) -> list[str]:
-    """Return the changes of a step, in words."""
+    """Return the changes of a step as text."""
     pairs = (
         ("role", before.role, after.role), ("term", before.term, after.term),
         ("vote", before.vote, after.vote), ("leader", before.leader, after.leader),
@@ -99,7 +99,7 @@ def changes(before: Facts, after: Facts) -> list[str]:
 
 
 def state_of(facts: Facts) -> dict[str, object]:
-    """Return the state of a server, for a program."""
+    """Return the state of a server for a program."""
     return {
         "role": facts.role, "term": facts.term, "vote": facts.vote, "leader": facts.leader,
         "last": [facts.last_index, facts.last_term], "commit": facts.commit_index,
@@ -140,26 +140,26 @@ def json_of(one: ExplainedStep, left_out: int = 0) -> str:
 
 
 def start_of(at_s: float, facts: Facts, broken: Sequence[Reason]) -> dict[str, object]:
-    """Return the start of a node as a step, for a program."""
+    """Return the start of a node as a step for a program."""
     text = (
-        f"term {facts.term}, vote {facts.vote or 'none'}, log up to {facts.last_index}: what my "
-        "disk holds"
+        f"term {facts.term}, vote {facts.vote or 'none'}, log up to {facts.last_index}, read "
+        "from my disk"
     )
-    found = Reason(text, "Figure 2", "node.node_from_disk")
+    start = Reason(text, "Figure 2", "node.node_from_disk")
     if not facts.has_memory:
         text += "; files are lost, so I have no vote until I have caught up"
-        found = Reason(text, "docs/repair.md", "node.node_from_disk")
+        start = Reason(text, "docs/repair.md", "node.node_from_disk")
     return {
         "at": round(at_s, 6), "in": "starts", "from": None, "line": None, "kind": "Start",
-        "why": [list(reason) for reason in broken or [found]],
+        "why": [list(reason) for reason in broken or [start]],
         "changed": [], "sent": [], "refused": False, "pulse": False, "cut": None, "append": [],
         **state_of(facts),
     }  # fmt: skip
 
 
-def hello(name: str, at_s: float, facts: Facts, log: LogView, asked: ObserveAsked) -> str:
-    """Return the first line: the clock of this node as of now, and its state."""
-    if asked.as_json:
+def hello(name: str, at_s: float, facts: Facts, log: LogView, options: ObserveAsked) -> str:
+    """Return the first line: the current clock of this node, and its state."""
+    if options.as_json:
         first = max(log.base_index + 1, log.last_index - ENTRIES_MAX + 1)
         entries = (
             [
@@ -173,7 +173,7 @@ def hello(name: str, at_s: float, facts: Facts, log: LogView, asked: ObserveAske
                  "members": facts.addresses, **state_of(facts)}  # fmt: skip
         return "OBSERVE response: " + _json(state)
     leader = f" of {facts.leader}" if facts.role == "follower" and facts.leader else ""
-    thinned = "" if asked.is_all else "; of steady heartbeats one a second is told"
+    thinned = "" if options.is_all else "; one steady heartbeat a second is shown"
     return (
         f"OBSERVE response: clock {at_s:.6f}, {facts.role}{leader} in term {facts.term}, log ends "
         f"at {facts.last_index} of term {facts.last_term}, commit {facts.commit_index}, applied "
@@ -190,8 +190,8 @@ _json = json.JSONEncoder(ensure_ascii=False).encode
 
 
 def abridged(message: Message) -> str:
-    """Return the content of a message; of entries the first and the number of others, of a
-    snapshot's piece all but its data."""
+    """Return the content of a message, with only the first of its entries and the number of the
+    others, and without the data of a snapshot chunk."""
     if isinstance(message, InstallSnapshot):
         return spell(replace(message, data="")).removesuffix(' data ""')
     if not isinstance(message, AppendEntries) or not message.entries:
@@ -204,7 +204,7 @@ def abridged(message: Message) -> str:
 
 
 def counted(message: Message) -> str:
-    """Return the content of a message; of entries only their number."""
+    """Return the content of a message, with only the number of its entries."""
     if not isinstance(message, AppendEntries) or not message.entries:
         return abridged(message)
     count = len(message.entries)
@@ -212,14 +212,14 @@ def counted(message: Message) -> str:
 
 
 def short(command: str) -> str:
-    """Return a command of an entry, its end left out if it is long."""
+    """Return an entry's command, truncated if it is long."""
     if len(command) > COMMAND_CHARACTERS_MAX:
         return command[: COMMAND_CHARACTERS_MAX - 1] + "…"
     return command
 
 
 class Thinning:
-    """Takes one step of a cluster at rest a second, and counts the others."""
+    """A filter that passes one heartbeat per second of an idle cluster, and counts the others."""
 
     def __init__(self, *, is_all: bool) -> None:
         self._is_all = is_all
@@ -227,7 +227,7 @@ class Thinning:
         self._left_out = 0
 
     def takes(self, step: Step) -> bool:
-        """Whether a step is sent."""
+        """Whether to send a step."""
         if step.is_idle:
             return False
         if self._is_all or not step.is_pulse:
@@ -239,6 +239,6 @@ class Thinning:
         return True
 
     def count(self) -> int:
-        """Return how many were left out since the last call."""
+        """Return the number of steps left out since the last call."""
         count, self._left_out = self._left_out, 0
         return count

@@ -1,5 +1,5 @@
-"""The rules of replication: why a follower takes or refuses entries, and how its leader treats the
-answer. Pure."""
+"""The rules of replication: why a follower accepts or refuses entries, and how its leader handles
+the answer. Pure."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ FROM_LEADER = (
     ),
     Rule(
         always,
-        lambda step: f"accepted: {_append(step).sender} leads, so my election timer begins anew",
+        lambda step: f"accepted: {_append(step).sender} leads, so my election timer restarts",
         "§5.2", "following.hear_leader", Topic.APPEND,
     ),
 )  # fmt: skip
@@ -99,7 +99,7 @@ def _accepted(step: Step) -> AppendAccepted | AppendRejected | InstallSnapshotRe
 
 
 def _match(step: Step) -> tuple[int, int]:
-    """Return a follower's match index before the step and after it."""
+    """Return a follower's match index before and after the step."""
     sender = _accepted(step).sender
     before, after = step.before.followers.get(sender), step.after.followers.get(sender)
     return (before.match_index if before else 0, after.match_index if after else 0)
@@ -117,7 +117,7 @@ def _is_moved(step: Step) -> bool:
 
 
 def _is_without_vote(step: Step) -> bool:
-    """Whether an answer is of a follower that lost its memory, and counts for no majority."""
+    """Whether an answer is from a follower that lost its memory and counts for no majority."""
     message = _accepted(step)
     follower = step.after.followers.get(message.sender)
     return bool(message.without_vote) and follower is not None and not follower.is_counted
@@ -133,7 +133,7 @@ def _say_without_vote(step: Step) -> str:
 
 _NOT_MINE = Rule(
     lambda step: not step.before.leads or _accepted(step).term < step.before.term,
-    lambda step: "ignored: it answers no question of my term",
+    lambda step: "ignored: it does not answer a request of my term",
     "§5.1",
     "node._hear_follower",
 )
@@ -158,7 +158,7 @@ ACCEPTED = (
     ),
     Rule(
         always,
-        lambda step: f"counted: {_accepted(step).sender} still follows, as of round "
+        lambda step: f"counted: {_accepted(step).sender} still followed in round "
         f"{_accepted(step).round}",
         "thesis §6.2", "node._hear_follower",
     ),
@@ -180,7 +180,7 @@ REJECTED = (
         "§5.3", "replication.on_append_rejected",
     ),
     Rule(
-        always, lambda step: "ignored: I stepped back for this reason already", "§5.3",
+        always, lambda step: "ignored: I already went back for this reason", "§5.3",
         "replication.on_append_rejected",
     ),
 )  # fmt: skip
@@ -213,7 +213,7 @@ INSTALL = (
     ),
     Rule(
         lambda step: step.answer is None,
-        lambda step: "ignored: a later snapshot of this leader is on its way to me", "§7",
+        lambda step: "ignored: this leader is sending me a later snapshot", "§7",
         "snapshot.on_install_snapshot",
     ),
     Rule(
@@ -227,10 +227,10 @@ HELD = (
     _NOT_MINE,
     Rule(
         lambda step: step.sent,
-        lambda step: f"counted: I send {_accepted(step).sender} the next pieces of the snapshot",
+        lambda step: f"counted: I send {_accepted(step).sender} the next chunks of the snapshot",
         "§7", "snapshot.send_chunks",
     ),
     Rule(
-        always, lambda step: "counted: further pieces are on their way", "§7", "snapshot.on_held"
+        always, lambda step: "counted: further chunks are on their way", "§7", "snapshot.on_held"
     ),
 )  # fmt: skip

@@ -1,4 +1,4 @@
-"""The rules of elections: why a vote is given, denied or counted. Pure."""
+"""The rules of elections: why a vote is granted, denied or counted. Pure."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def _reply(step: Step) -> RequestVoteReply:
 
 
 def _reason(step: Step) -> str:
-    """Return why this server denied its vote, "" if it did not."""
+    """Return why this server denied its vote, or ""."""
     answer = step.answer
     if not isinstance(answer, RequestVoteReply) or answer.granted:
         return ""
@@ -33,15 +33,15 @@ def _reason(step: Step) -> str:
 
 
 def _reason_by_the_rules(step: Step) -> str:
-    """Return why a vote is denied whose answer names no reason, as those of lab 7."""
-    asked, before = _asked(step), step.before
-    if asked.term < before.term:
-        return f"term {asked.term} is over, I am in term {before.term}"
+    """Return why a vote is denied if the answer names no reason, as in lab 7."""
+    request, before = _asked(step), step.before
+    if request.term < before.term:
+        return f"term {request.term} is over, I am in term {before.term}"
     if not before.has_memory:
         return "I lost files, so I have no vote"
-    if (asked.last_term, asked.last_index) < (before.last_term, before.last_index):
+    if (request.last_term, request.last_index) < (before.last_term, before.last_index):
         return NOT_UP_TO_DATE
-    if asked.term == before.term and before.vote not in (None, asked.sender):
+    if request.term == before.term and before.vote not in (None, request.sender):
         return f"already voted for {before.vote} in term {before.term}"
     return "no reason was given"
 
@@ -59,17 +59,21 @@ def _deny(step: Step) -> str:
 
 
 def _grant(step: Step) -> str:
-    asked, before = _asked(step), step.before
-    kind = f"I would vote so in term {asked.term}" if asked.pre_vote else "I gave no other vote"
+    request, before = _asked(step), step.before
+    kind = (
+        f"I would vote for it in term {request.term}"
+        if request.pre_vote
+        else "I gave no other vote"
+    )
     return (
-        f"granted: {kind}, and its log ends at {asked.last_index} of term {asked.last_term}, "
+        f"granted: {kind}, and its log ends at {request.last_index} of term {request.last_term}, "
         f"mine at {before.last_index} of term {before.last_term}"
     )
 
 
 def _count(step: Step) -> str:
-    given = step.after.given
-    return f"counted: {step.after.share(given)} votes, of {among(given)}"
+    voters = step.after.given
+    return f"counted: {step.after.share(voters)} votes, of {among(voters)}"
 
 
 def _why(step: Step) -> str:
@@ -78,15 +82,15 @@ def _why(step: Step) -> str:
 
 
 def _won(step: Step) -> str:
-    given = list(dict.fromkeys([*step.before.given, _reply(step).sender]))
-    return f"{step.before.share(given)} votes are a majority, of {among(given)}"
+    voters = list(dict.fromkeys([*step.before.given, _reply(step).sender]))
+    return f"{step.before.share(voters)} votes are a majority, of {among(voters)}"
 
 
 WHY_NOT = "election.why_not"
 ON_REPLY = "election.on_request_vote_reply"
 PRE_VOTE = "thesis §9.6"
 
-# A RequestVote or PreVote that came.
+# A received RequestVote or PreVote.
 ASKED = (
     Rule(_denied("term "), _deny, "§5.1", WHY_NOT, Topic.VOTE),
     Rule(_denied(NOT_UP_TO_DATE), _deny, "§5.4.1", WHY_NOT, Topic.VOTE),
@@ -113,7 +117,7 @@ ASKED = (
     Rule(always, _grant, "§5.2, §5.4.1", "election.on_request_vote", Topic.VOTE),
 )  # fmt: skip
 
-# An answer to a question of this server.
+# An answer to a request of this server.
 ANSWERED = (
     Rule(
         lambda step: step.after.term > step.before.term and not _reply(step).granted,
@@ -122,7 +126,7 @@ ANSWERED = (
     Rule(
         lambda step: step.before.role not in ("candidate", "pre-candidate")
         or _reply(step).pre_vote is not (step.before.role == "pre-candidate"),
-        lambda step: "ignored: I do not ask for this vote any more", "§5.2", ON_REPLY,
+        lambda step: "ignored: I no longer ask for this vote", "§5.2", ON_REPLY,
     ),
     Rule(
         lambda step: step.after.leads, lambda step: f"counted: {_won(step)}, so I lead",

@@ -123,8 +123,8 @@ def test_the_section_of_a_rule_is_of_the_paper_the_thesis_or_a_page() -> None:
         (
             lambda: node_of("s2", 1),
             request(2, (1, 1), pre_vote=True),
-            "PreVote 2-1-1 of s1 granted: I would vote so in term 2, and its log ends at 1 of term "
-            "1, mine at 1 of term 1 (thesis §9.6, §5.4.1) | sent to s1: Count on me",
+            "PreVote 2-1-1 of s1 granted: I would vote for it in term 2, and its log ends at 1 of "
+            "term 1, mine at 1 of term 1 (thesis §9.6, §5.4.1) | sent to s1: Count on me",
         ),
         (
             lambda: node_of("s2", 1),
@@ -178,7 +178,7 @@ def test_an_election_from_the_silence_to_the_first_commit() -> None:
         "stand in term 2 (thesis §9.6) | changed: role pre-candidate → candidate, term 1 → 2"
     )
     late = RequestVoteReply("s3", "s1", 2, True, pre_vote=True)
-    assert "ignored: I do not ask for this vote any more (§5.2)" in line(node, Receive(late))
+    assert "ignored: I no longer ask for this vote (§5.2)" in line(node, Receive(late))
     denial = RequestVoteReply("s3", "s1", 2, False, reason="already voted for s2 in term 2")
     assert "counted: s3 denies: already voted for s2" in line(node, Receive(denial))
     won = line(node, Receive(RequestVoteReply("s2", "s1", 2, True)))
@@ -221,7 +221,7 @@ def test_a_leader_goes_back_once_for_one_reason() -> None:
     behind = AppendRejected("s2", "s1", node.view.term, 1, node.view.round)
     said = line(node, Receive(behind))
     assert "the log of s2 does not fit, so I go back to nextIndex" in said
-    assert "ignored: I stepped back for this reason already" in line(node, Receive(behind))
+    assert "ignored: I already went back for this reason" in line(node, Receive(behind))
 
 
 def test_a_leader_that_hears_nobody_gives_up() -> None:

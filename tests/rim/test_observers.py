@@ -233,4 +233,4 @@ def test_the_next_life_of_a_node_is_observed_by_the_same(scene: Scene) -> None:
     scene.node = node_of("s2")
     scene.observers.follow(scene.node, scene.core)
     after()
-    assert "my election timer begins anew" in shown(sink, "AppendEntries")
+    assert "my election timer restarts" in shown(sink, "AppendEntries")
