@@ -1,1 +1,2 @@
-"""Shared by all programs: configuration, arguments, console, signals. Imports no other room."""
+"""Code shared by all programs: configuration, arguments, console, signals. It imports no other
+package."""

@@ -1,4 +1,4 @@
-"""`HOST:PORT`, as people, programs, files and other nodes name a node's place."""
+"""`HOST:PORT`, the form of addresses for people, programs, files and other nodes."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ import re
 from collections.abc import Collection
 from typing import NamedTuple
 
-# Parts of 1 to 63 characters: Python's resolver raises a UnicodeError for others.
-# The lookaheads are bounded, so that megabytes take no quadratic time.
+# Parts of 1 to 63 characters: Python's resolver raises a UnicodeError for others. The lookaheads
+# are bounded, so that long inputs do not take quadratic time.
 HOST = re.compile(r"(?!\.|.{0,252}\.\.|.{0,252}[^.]{64})[A-Za-z0-9_.:%-]{1,253}")
 PORT_MAX = 65535
 PORT = re.compile(r"[1-9][0-9]{0,4}")
 UNIX = "unix:"
-EVERYWHERE = ("0.0.0.0", "::")  # where one listens, not where one is reached
+EVERYWHERE = ("0.0.0.0", "::")  # addresses to listen on, which no client can dial
 
 
 class Address(NamedTuple):
-    """The place where a node is reached."""
+    """The address of a node."""
 
     host: str
     port: int
@@ -27,10 +27,10 @@ class Address(NamedTuple):
 
     @classmethod
     def parse(cls, text: str) -> Address:
-        """Return what HOST:PORT names. An IPv6 host may stand in brackets.
+        """Return the address in HOST:PORT. An IPv6 host may be in brackets.
 
         Raises:
-            ValueError: it has another form; the message is for the user.
+            ValueError: the text is malformed; the message is for the user.
         """
         try:
             host, port = split(text)
@@ -42,9 +42,9 @@ class Address(NamedTuple):
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this machine reaches `host`: all of 127.0.0.0/8, ::1, the name localhost. An
-    IPv4 address may be as an IPv6 socket shows it, and a zone may follow a %."""
-    import ipaddress  # loaded late: most commands do not need it
+    """Whether only this machine can reach `host`: 127.0.0.0/8, ::1 or the name localhost. An IPv4
+    address may have the mapped form of an IPv6 socket, and a zone may follow a %."""
+    import ipaddress  # imported late, since most commands do not need it
 
     try:
         address = ipaddress.ip_address(host.partition("%")[0])
@@ -54,8 +54,9 @@ def is_loopback(host: str) -> bool:
 
 
 def is_own_name(host: str, names: Collection[str]) -> bool:
-    """Whether the value of an HTTP `Host`, with a port or without, is an address, localhost or one
-    of `names`. A stranger's DNS can't make any of these lead a browser here from another site."""
+    """Whether the value of an HTTP `Host` header, with or without a port, is an address, localhost
+    or one of `names`. A stranger's DNS can't direct a browser from another site here under any of
+    these."""
     import ipaddress  # as above
 
     if host.startswith("["):
@@ -71,7 +72,7 @@ def is_own_name(host: str, names: Collection[str]) -> bool:
 
 
 def split(text: str) -> tuple[str, str]:
-    """Return the host, without brackets, and the port of HOST:PORT; "" for a host that is missing.
+    """Return the host, without brackets, and the port of HOST:PORT; "" for a missing host.
 
     Nothing else is checked.
     """
@@ -96,7 +97,7 @@ class Endpoint(NamedTuple):
 
     @property
     def is_open_to_network(self) -> bool:
-        """Whether other machines can reach it."""
+        """Whether other machines can reach the endpoint."""
         return not self.path and not is_loopback(self.host)
 
     def __str__(self) -> str:
@@ -105,7 +106,7 @@ class Endpoint(NamedTuple):
 
 
 def as_endpoint(text: str) -> Endpoint:
-    """Return what `PORT`, `HOST:PORT` or `unix:PATH` names. For argparse."""
+    """Return the endpoint in `PORT`, `HOST:PORT` or `unix:PATH`. For argparse."""
     if text.startswith(UNIX) and len(text) > len(UNIX):
         return Endpoint(path=text.removeprefix(UNIX))
     host, port = split(text) if ":" in text else ("localhost", text)

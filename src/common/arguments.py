@@ -1,4 +1,4 @@
-"""The arguments of all commands: mistakes in one line, name and version."""
+"""The argument parser of all commands: one-line errors, the name and the version."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ EXIT_USAGE = 2
 
 
 def build() -> str:
-    """Return "compiled" if the core runs as machine code, "pure" if as Python."""
+    """Return "compiled" if the core runs as machine code, "pure" if it runs as Python."""
     core = importlib.util.find_spec("raftline.raft.state")
     return "pure" if core is None or str(core.origin).endswith(".py") else "compiled"
 
 
 class Typed(argparse.Action):
-    """An option that is typed by hand: no file and no variable can set it (node/settings.py)."""
+    """An option for the command line only: no file or variable can set it (node/settings.py)."""
 
     def __init__(self, option_strings: Sequence[str], dest: str, **options: Any) -> None:
         super().__init__(option_strings, dest, nargs=0, const=True, default=False, **options)
@@ -40,7 +40,7 @@ class Typed(argparse.Action):
 
 
 class _Version(Typed):
-    """Prints the version. The build is looked up only here, not at each start."""
+    """An option that prints the version. Only this looks up the build, not each start."""
 
     def __call__(self, parser: argparse.ArgumentParser, *_: object) -> NoReturn:
         print(f"raftline {VERSION} ({build()})")
@@ -48,7 +48,8 @@ class _Version(Typed):
 
 
 class Parser(argparse.ArgumentParser):
-    """Prints mistakes in the arguments in one line, with a hint; exits with 2."""
+    """A parser that prints a mistake in the arguments in one line, with a hint, and exits with
+    2."""
 
     def error(self, message: str) -> NoReturn:
         more = self.format_usage().strip() if self.usage else f"Try: {self.prog} --help"
@@ -60,7 +61,7 @@ class Parser(argparse.ArgumentParser):
         self.add_argument("--version", action=_Version, help="and the build")
 
     def add_cluster_options(self, timeout_s: float | None = None) -> None:
-        """Add `--dir` and `--timeout`: the folder that names the nodes, and the time limit."""
+        """Add `--dir` and `--timeout`: the folder of the configuration, and the time limit."""
         seconds = "seconds" if timeout_s is None else f"seconds ({timeout_s:g})"
         self.add_argument("--dir", metavar="D", help="the folder of server-configuration.txt")
         self.add_argument(
@@ -69,7 +70,7 @@ class Parser(argparse.ArgumentParser):
 
 
 def as_port(text: str) -> int:
-    """Return a port as an argument names it, 1 to 65535. For argparse, as what follows."""
+    """Return a port from 1 to 65535. For argparse, like the next functions."""
     try:
         return port_in(text)
     except ValueError as problem:
@@ -77,8 +78,8 @@ def as_port(text: str) -> int:
 
 
 def as_number(what: str, low: int, high: int | None = None) -> Callable[[str], int]:
-    """Return what reads a whole number in plain digits; without `high`, one of 18 digits at most.
-    `what` it is, a mistake in it names: "number of nodes"."""
+    """Return a parser for a whole number in plain digits, of at most 18 digits without `high`. Its
+    error message names the number with `what`, for example "number of nodes"."""
     limits = f"{low} or more" if high is None else f"{low} to {high}"
 
     def read(text: str) -> int:
@@ -98,15 +99,15 @@ def as_host(text: str) -> str:
 
 
 def as_path(text: str) -> Path:
-    """Return the path of a file or folder. An empty one, of a variable that is not set, say, would
-    be the current folder."""
+    """Return the path of a file or folder. An empty path, for example from an unset variable, is
+    refused, since it would mean the current folder."""
     if not text:
         raise argparse.ArgumentTypeError("the name is empty")
     return Path(text)
 
 
 def as_seconds(text: str) -> float:
-    """Return a time limit in seconds, above 0 and a day at most."""
+    """Return a time limit in seconds, above 0 and at most a day."""
     try:
         number = float(text)
     except ValueError:
@@ -117,7 +118,8 @@ def as_seconds(text: str) -> float:
 
 
 def program(*names: str) -> str:
-    """Return the one of these names that was typed; the last, if it was another."""
+    """Return the name under which the program was started, or the last of `names` if it is not one
+    of them."""
     typed = os.path.basename(sys.argv[0]) if sys.argv else ""
     return typed if typed in names else names[-1]
 

@@ -1,7 +1,7 @@
 """The configuration: members, their addresses, and the pace of the cluster.
 
 `server-configuration.txt` holds one node per line, `NAME HOST PORT`; `NAME PORT` means localhost.
-`#` begins a comment. The file lies beside the nodes' own files, in `logs/`.
+`#` begins a comment. The file is next to the nodes' own files, in `logs/`.
 """
 
 from __future__ import annotations
@@ -25,31 +25,31 @@ EXAMPLE = "s1 localhost 10000"
 
 
 class ConfigError(Exception):
-    """The configuration can't be used. The message is one line for the user."""
+    """An unusable configuration. The message is one line for the user."""
 
 
 class PortRefused(Exception):
-    """The port can't be listened on; the message is one line for the user."""
+    """A port on which this program can't listen. The message is one line for the user."""
 
 
 @dataclass(frozen=True)
 class Configuration:
-    """The members as one file names them, in its order."""
+    """The members in a configuration file, in its order."""
 
     path: Path
     members: Mapping[str, Address]
     added: str = ""  # the line that this start added; `withdraw` removes it
-    unread: str = ""  # why the file could not be read; the node does not need it then
+    unread: str = ""  # why the file could not be read, if the node does not need it
 
     @property
     def folder(self) -> Path:
-        """The folder of the nodes' files: beside the configuration."""
+        """The folder of the nodes' files, which contains the configuration."""
         return self.path.parent
 
 
 @dataclass(frozen=True)
 class Pace:
-    """The times of a cluster. An election timeout lies in [timeout, timeout + spread).
+    """The times of a cluster. An election timeout is in [timeout, timeout + spread).
 
     A heartbeat must be many times faster than an election timeout (paper, §5.6).
     """
@@ -63,23 +63,23 @@ class Pace:
 FAST = Pace("fast", election_timeout_ms=500, election_spread_ms=500, heartbeat_ms=100)
 # The times of the course's program, slow enough for a class to watch an election.
 HUMAN = Pace("human", election_timeout_ms=10_000, election_spread_ms=8_000, heartbeat_ms=3_000)
-# For machines far apart, or so busy that a node stands still for a second.
+# For machines far apart, or so busy that a node may pause for a second.
 CLASS = Pace("class", election_timeout_ms=2000, election_spread_ms=2000, heartbeat_ms=300)
 PACES: Mapping[str, Pace] = {pace.name: pace for pace in (FAST, CLASS, HUMAN)}
 
 
 def load(folder: str | Path | None = None, option: str = "--dir") -> Configuration:
     """Return the configuration in `folder`, or the nearest one at or above the current folder.
-    Messages call what names the folder `option`.
+    Messages refer to the folder's option as `option`.
 
     Raises:
-        ConfigError: it is missing, or can't be used; the message explains what to do.
+        ConfigError: the file is missing or unusable; the message explains what to do.
     """
     return read(locate(folder, option))
 
 
 def locate(folder: str | Path | None = None, option: str = "--dir") -> Path:
-    """Return the configuration's path, or the path that it would have in a named `folder`."""
+    """Return the path of the configuration, which need not exist if `folder` is given."""
     if folder == "":
         raise ConfigError(f"{option}: names no folder; give one, or leave it out")
     if folder is not None:
@@ -90,7 +90,7 @@ def locate(folder: str | Path | None = None, option: str = "--dir") -> Path:
         raise ConfigError("the current folder was deleted; change to one that is there") from None
     for above in (here, *here.parents):
         for candidate in (above / DEFAULT_FOLDER / FILE_NAME, above / FILE_NAME):
-            if os.path.isfile(candidate):  # also False without the right to look
+            if os.path.isfile(candidate):  # also False without permission
                 return candidate
     raise ConfigError(
         f"no {DEFAULT_FOLDER}/{FILE_NAME} here or in any folder above; "
@@ -104,13 +104,13 @@ def read(path: Path) -> Configuration:
 
 
 def parse(path: Path, text: str, named: str | None = None) -> Configuration:
-    """Return the members in `text`, which came from `path`, or is called `named` in messages.
+    """Return the members in `text`, which comes from `path`, or has the name `named` in messages.
 
     Raises:
-        ConfigError: it can't be used.
+        ConfigError: the text is unusable.
     """
     members: dict[str, Address] = {}
-    taken: dict[tuple[str, int], str] = {}
+    names: dict[tuple[str, int], str] = {}
     for number, line in enumerate(text.split("\n"), start=1):
         fields = line.partition("#")[0].split()
         if not fields:
@@ -119,7 +119,7 @@ def parse(path: Path, text: str, named: str | None = None) -> Configuration:
         name, address = _member(fields, where)
         if name in members:
             raise ConfigError(f"{where}: {name} is there twice; every node needs its own name")
-        other = taken.setdefault(_endpoint(address), name)
+        other = names.setdefault(_endpoint(address), name)
         if other != name:
             raise ConfigError(f"{where}: {name} and {other} share {address}; give each its own")
         members[name] = address
@@ -144,7 +144,7 @@ def _member(fields: list[str], where: str) -> tuple[str, Address]:
 
 
 def check_name(name: str) -> None:
-    """Raise ConfigError if no node can have this name, which is a part of file names."""
+    """Raise ConfigError if the name, which is a part of file names, is not valid for a node."""
     if not NAME.fullmatch(name):
         raise ConfigError(
             f"{_shown(name)} is no name of a node: a letter, then letters, digits, _ . or -, at "
@@ -153,20 +153,20 @@ def check_name(name: str) -> None:
 
 
 def as_option(setting: str) -> str:
-    """Return the option of a command that has a setting: `--tls-cert` for `tls_cert`."""
+    """Return the command-line option for a setting: `--tls-cert` for `tls_cert`."""
     return f"--{setting.replace('_', '-')}"
 
 
 def complaint(problem: OSError, place: Path | None = None) -> str:
-    """Return what to print of a file that can't be used: `logs/s1.log: Permission denied`. An error
-    of a write names no file; then it is named by `place`, if that is given."""
+    """Return the message for an unusable file: `logs/s1.log: Permission denied`. The error of a
+    write has no file name; `place` is used instead, if it is given."""
     name = place if problem.filename is None else problem.filename
     where = f"{name}: " if name is not None else ""
     return f"{where}{problem.strerror or problem}"
 
 
 def port_number(text: str, where: str) -> int:
-    """Return a port in 1–65535, written in plain digits. Raises ConfigError, naming `where`."""
+    """Return a port from 1 to 65535 in plain digits. Raises ConfigError, which names `where`."""
     try:
         return port_in(text)
     except ValueError:
@@ -175,13 +175,13 @@ def port_number(text: str, where: str) -> int:
 
 
 def _endpoint(address: Address) -> tuple[str, int]:
-    """Return a form that all spellings of one address share."""
+    """Return the canonical form of an address."""
     host = address.host.lower()
     return ("127.0.0.1" if host == "localhost" else host), address.port
 
 
 def text_of(path: Path) -> str:
-    """Return the file's text. Raises ConfigError if it can't be read, or is not UTF-8."""
+    """Return the file's text. Raises ConfigError if the file can't be read, or is not UTF-8."""
     try:
         with path.open("rb") as file:
             return decode(path, file.read(FILE_BYTES_MAX + 1))
@@ -194,18 +194,18 @@ def text_of(path: Path) -> str:
 
 
 def decode(path: Path, raw: bytes) -> str:
-    """Return the text that these bytes of `path` are. Raises ConfigError."""
+    """Decode the bytes of the file `path`. Raises ConfigError."""
     if len(raw) > FILE_BYTES_MAX:
         raise ConfigError(
             f"{path}: is larger than {FILE_BYTES_MAX:,} bytes; it may be another program's file"
         )
     try:
-        return raw.decode("utf-8-sig")  # an editor may have put a byte order mark in front
+        return raw.decode("utf-8-sig")  # an editor may have added a byte order mark
     except UnicodeDecodeError as error:
         line = raw.count(b"\n", 0, error.start) + 1
         raise ConfigError(f"{path}:{line}: is not UTF-8 text") from error
 
 
 def _shown(text: str) -> str:
-    """Return `text` quoted, safe for a terminal, and not long."""
+    """Return `text` quoted, truncated and safe for a terminal."""
     return repr(text if len(text) <= 60 else text[:60] + "…")

@@ -1,6 +1,6 @@
-"""The console of a node: every event, but only as much traffic as a terminal can show.
+"""The console of a node, which prints every event, but only as much traffic as a terminal can show.
 
-To print only puts a line on a short queue; one thread writes the lines. So a terminal that is
+Printing only puts a line in a short queue; one thread writes the lines. So a terminal that is
 stopped (Ctrl-S, a full pipe) or gone blocks no other thread.
 """
 
@@ -26,13 +26,13 @@ CLOSE_SECONDS_MAX = 1.0
 
 
 def safe_line(text: str) -> str:
-    """Return `text` as one line that no terminal takes for a command, cut at 400 characters.
+    """Return `text` as one line without control sequences for a terminal, cut at 400 characters.
 
     Unprintable characters are shown as bytes, `\\xNN`, so a client can't forge a line.
     """
     cut = len(text) > LINE_CHARACTERS_MAX
     if cut:
-        text = text[: LINE_CHARACTERS_MAX - 1]  # first, or a value of 1 MiB is escaped in full
+        text = text[: LINE_CHARACTERS_MAX - 1]  # before escaping, which takes long
     if not text.isprintable():
         text = "".join(c if c.isprintable() else _as_bytes(c) for c in text)
         if len(text) > LINE_CHARACTERS_MAX:
@@ -42,28 +42,29 @@ def safe_line(text: str) -> str:
 
 
 def _beginning(argument: object) -> object:
-    """Return as much of an argument as a line can show, and one character more if there is more."""
+    """Return the part of an argument that a line can show, plus one character if it is longer."""
     if isinstance(argument, str) and len(argument) > LINE_CHARACTERS_MAX:
         return argument[: LINE_CHARACTERS_MAX + 1]
     return argument
 
 
 def _as_bytes(character: str) -> str:
-    if 0xDC80 <= ord(character) <= 0xDCFF:  # a byte that was no UTF-8, kept by surrogateescape
+    if 0xDC80 <= ord(character) <= 0xDCFF:  # a byte that was not UTF-8, kept by surrogateescape
         return f"\\x{ord(character) - 0xDC00:02x}"
     return "".join(f"\\x{byte:02x}" for byte in character.encode("utf-8", "surrogatepass"))
 
 
 def is_warning(line: str) -> bool:
-    """Whether a line reports a problem that a person can mend."""
+    """Whether a line reports a problem that a person can fix."""
     return line.startswith("[!]")
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)
 class Console:
-    """Prints a node's lines. Any thread may speak, a signal handler may not (it may hold the lock).
+    """The printer of a node's lines. Any thread may use it, but not a signal handler, since the
+    interrupted thread may hold the lock.
 
-    `verbose` is for callers: they print steady heartbeats only with it.
+    `verbose` is for callers, which print steady heartbeats only if it is set.
     """
 
     def __init__(
@@ -73,7 +74,7 @@ class Console:
         clock: Callable[[], float] = time.monotonic,
         stamp: Callable[[], str] | None = None,
     ) -> None:
-        """Prepare; `stamp` gives the time before each line, None: lines have no time."""
+        """Start the printing thread. `stamp` returns the time before each line; None: no times."""
         self.verbose = verbose
         self._stamp = stamp
         self._spell: Callable[[str], list[str]] = self._stamped
@@ -81,46 +82,47 @@ class Console:
         self._shows_traffic = True
         self._writer = StreamWriter(stream)
         self._write: Callable[[str], None] = self._writer.write
-        self._clock = clock  # seconds; only differences count
+        self._clock = clock  # in seconds; only differences matter
         self._changed = threading.Condition(threading.Lock())
         self._lines: deque[tuple[str | None, str]] = deque()  # kind of traffic or None, and text
-        self._held: dict[str, int] = {}  # traffic of this second that was not printed, by kind
+        self._held: dict[str, int] = {}  # unprinted traffic of this second, by kind
         self._dropped: dict[str, int] = {}  # lines dropped from a full queue, by kind
         self._second_ends = 0.0
-        self._printed = 0  # lines of traffic in this second
+        self._printed = 0  # traffic lines in this second
         self._closing = False
         self._traffic_is_over = False
         self._printer = threading.Thread(target=self._print_all, name="console", daemon=True)
         self._printer.start()
 
     def spell_by(self, spell: Callable[[str], list[str]] | None) -> None:
-        """Print what `spell` makes of a line, from now on; None: the line as it is."""
+        """Print the lines that `spell` returns for a line, from now on; None: the line
+        unchanged."""
         with self._changed:
             self._spell = spell or self._stamped
 
     def set_level(self, level: str) -> None:
-        """Print all ("debug"), all but heartbeats ("traffic"), events alone ("info"), or only what
-        is wrong and what a person asked for ("warning")."""
+        """Print everything ("debug"), everything except heartbeats ("traffic"), only events
+        ("info"), or only problems and requested lines ("warning")."""
         self.verbose = level == "debug"
         self._shows_traffic = level in ("debug", "traffic")
         self._only_warnings = level == "warning"
 
     def say(self, text: str) -> None:
-        """Print one line that is never counted as traffic: a change of role, an error."""
+        """Print one line that is never traffic: a change of role, an error."""
         line = safe_line(text)
         with self._changed:
             self._put(None, line)
 
     def answer(self, text: str) -> None:
-        """Print one line that a person asked for, at any level."""
+        """Print one line that a person requested, at any level."""
         line = safe_line(text)
         with self._changed:
             self._put(None, line, is_awaited=True)
 
     def has_room(self, kind: str, lines: int = 1) -> bool:
-        """Whether a line of this kind would be printed in this second; else they are counted here.
+        """Whether a line of this kind would be printed in this second; if not, count the lines.
 
-        Without the lock, which every request would wait for: a count may get lost.
+        It takes no lock, for which every request would wait, so a count may be lost.
         """
         if not self._shows_traffic:
             return False
@@ -131,9 +133,10 @@ class Console:
         return True
 
     def traffic(self, kind: str, text: str, *arguments: object) -> None:
-        """Print `text % arguments`, or count it as one of `kind` if this second has had enough.
+        """Print `text % arguments`, or count it under `kind` if this second has enough lines.
 
-        `kind` is a plural, as in "3,120 more requests". Without arguments, `text` stands as it is.
+        `kind` is a plural, as in "3,120 more requests". Without arguments, `text` is printed
+        unchanged.
         """
         if not self.has_room(kind):
             return
@@ -147,7 +150,7 @@ class Console:
                 self._printed = 0
             if self._printed >= LINES_PER_SECOND_MAX:
                 if not self._held:
-                    self._changed.notify()  # the printer sums up when the second is over
+                    self._changed.notify()  # the printer sums up at the end of the second
                 self._held[kind] = self._held.get(kind, 0) + 1
                 return
             self._printed += 1
@@ -156,13 +159,13 @@ class Console:
             self._put(kind, line)
 
     def end_traffic(self) -> None:
-        """Sum up unprinted lines, and print no more traffic, before the last lines."""
+        """Sum up unprinted lines and stop printing traffic, before the last lines."""
         with self._changed:
             self._sum_up()
             self._traffic_is_over = True
 
     def close(self) -> None:
-        """Print what is left, for at most a second; afterwards nothing is printed."""
+        """Print the remaining lines for at most a second; after that nothing is printed."""
         with self._changed:
             self._sum_up()
             self._closing = True
@@ -172,11 +175,12 @@ class Console:
     def _sum_up(self) -> None:
         if self._held:
             held, self._held = self._held, {}
-            # A copy: `has_room` may add a kind at any time.
+            # Copied, since `has_room` may add a kind at any time.
             self._put(None, f"… {_counted(held.copy(), ' more')} in this second")
 
     def _put(self, kind: str | None, line: str, *, is_awaited: bool = False) -> None:
-        """Queue a line; if the queue is full, the oldest traffic goes, then the oldest line."""
+        """Queue a line; if the queue is full, drop the oldest traffic line, or else the oldest
+        line."""
         is_wanted = is_awaited or not self._only_warnings or is_warning(line)
         if self._closing or not is_wanted:
             return
@@ -192,8 +196,9 @@ class Console:
         return [line if self._stamp is None else f"{self._stamp()} {line}"]
 
     def _print_all(self) -> None:
-        """Write lines out until the console is closed or its stream is gone. Lines that can't be
-        written, on a full disk say, are lost, and counted in front of the next ones."""
+        """Write lines until the console is closed or its stream is gone. Lines that can't be
+        written, for example on a full disk, are lost; their number is printed before the next
+        lines."""
         lost, why = 0, ""
         while (lines := self._next_lines()) is not None:
             count = len(lines)
@@ -202,14 +207,15 @@ class Console:
             try:
                 self._write("".join(line + "\n" for line in lines))
                 lost = 0
-            except (BrokenPipeError, ValueError):  # the reader went away, or the stream was closed
+            except (BrokenPipeError, ValueError):  # the reader is gone, or the stream was closed
                 self._write = _discard
             except OSError as error:
                 lost, why = lost + count, error.strerror or str(error)
         self._writer.close()
 
     def _next_lines(self) -> list[str] | None:
-        """Return the lines that wait, or None when the console is closed and all are out."""
+        """Return the waiting lines, or None when the console is closed and all lines are
+        written."""
         with self._changed:
             while not self._lines:
                 if self._closing:
@@ -225,8 +231,8 @@ class Console:
             lines = [line for _, line in self._lines]
             self._lines.clear()
             if self._dropped:
-                dropped = f"… {_counted(self._dropped)} dropped: the terminal stood still"
-                lines[:0] = self._spell(dropped)
+                summary = f"… {_counted(self._dropped)} dropped: the terminal stood still"
+                lines[:0] = self._spell(summary)
                 self._dropped = {}
             return lines
 
@@ -247,14 +253,14 @@ def _discard(text: str) -> None:
 
 
 def open_closed_streams() -> None:
-    """Open the null device for standard streams that this process was started without (`>&-`). Let
-    the others take any text: unknown characters are escaped.
+    """Open the null device for standard streams that are missing at the start (`>&-`). Make the
+    others accept any text: unknown characters are escaped.
 
-    Else they are None, and the next open file gets their number. Then output of a library on
+    Otherwise they are None, and the next open file gets their number. Then a library's output on
     standard error would go to a peer, and a lifeline would be read as a node's input.
 
-    A line that standard error does not take, on a full disk say, is dropped: it does not change
-    the exit status.
+    A line that standard error can't take, for example on a full disk, is dropped, and does not
+    change the exit status.
     """
     if sys.stderr is sys.__stderr__ and sys.stderr is not None:
         raw = io.BufferedWriter(Dropping(sys.stderr.fileno(), "w", closefd=False))
@@ -268,16 +274,16 @@ def open_closed_streams() -> None:
 
 
 def draws(stream: TextIO) -> bool:
-    """Whether colours, and lines that are drawn again, can be seen where `stream` goes."""
+    """Whether `stream` can show colours and redrawn lines."""
     return stream.isatty() and os.environ.get("TERM") != "dumb"
 
 
 class StreamWriter:
-    """Writes to a stream; past its buffer, by its own descriptor, if the stream has one.
+    """A writer to a stream, which bypasses its buffer if the stream has a descriptor.
 
     A thread that blocks in a buffered write holds the buffer's lock. Then the interpreter can't
-    end, as it flushes the standard streams. The stream belongs to the caller: if that closes it,
-    the next open file gets the number of its descriptor. So this has a duplicate.
+    exit, since it flushes the standard streams. The stream belongs to the caller: if the caller
+    closes it, the next open file gets the number of its descriptor. So this class uses a duplicate.
     """
 
     def __init__(self, stream: TextIO) -> None:
@@ -292,7 +298,7 @@ class StreamWriter:
             pass
 
     def write(self, text: str) -> None:
-        """Write all of a text. Raises OSError or ValueError: the stream is gone."""
+        """Write the whole text. Raises OSError or ValueError if the stream is gone."""
         if self._descriptor < 0:
             self._stream.write(text)
             self._stream.flush()

@@ -1,7 +1,7 @@
-"""Classes of the compiled wheel that Python classes may be derived from.
+"""Classes of the compiled wheel from which Python classes may be derived.
 
-mypyc asks for that in a decorator, which is in a package for the time of compiling alone. Here it
-is for a clone: it does nothing.
+mypyc requires a decorator for that, from a package that is installed only for compilation. In a
+clone, the decorator in this module does nothing.
 """
 
 from __future__ import annotations
@@ -15,5 +15,5 @@ else:
     _Class = TypeVar("_Class", bound=type)
 
     def mypyc_attr(**_: bool) -> Callable[[_Class], _Class]:
-        """Return a decorator that leaves a class as it is."""
+        """Return a decorator that leaves a class unchanged."""
         return lambda decorated: decorated

@@ -1,15 +1,15 @@
-"""The one base of the errors that a program meets."""
+"""The base class of all errors that a program may get."""
 
 from __future__ import annotations
 
-PUBLIC = "raftline"  # the module of errors, as a traceback names it and a program imports it
+PUBLIC = "raftline"  # the module of errors in tracebacks and imports
 
 
 class RaftlineError(Exception):
-    """Any error of raftline's own: of a client, a lock, a collection, a node in the program.
+    """Any error of raftline: of a client, a lock, a collection, or a node in the program.
 
-    `TypeError`, `ValueError` and `KeyError` stay what Python has: for what can't be a key or a
-    value, and for a key that is not there.
+    `TypeError`, `ValueError` and `KeyError` keep their meaning in Python: an object that can't be a
+    key or a value, and a missing key.
     """
 
     __module__ = PUBLIC

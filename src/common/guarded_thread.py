@@ -1,4 +1,4 @@
-"""The threads of a node: none of them ends by an error that nobody sees."""
+"""Threads of a node that report the error with which they end."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from collections.abc import Callable
 def guarded_thread(
     run: Callable[[], object], name: str, on_error: Callable[[Exception], object]
 ) -> threading.Thread:
-    """Return a thread that is not begun yet.
+    """Return a thread that is not started yet.
 
-    `on_error` gets an error that comes out of `run`. It stops the node, or it reports what the node
-    does no longer.
+    `on_error` receives an exception from `run`. It stops the node, or reports which function of the
+    node has ended.
     """
 
     def guarded() -> None:

@@ -1,7 +1,8 @@
-"""The level of this build: the newest verbs, options, records and messages that it understands.
+"""The level of this build, which stands for the newest verbs, options, records and messages that it
+supports.
 
-A cluster has a level as well, which its leader raises once every member is of that level
-(docs/operate/upgrades.md). Until then this build writes and sends nothing that a member of the
+A cluster has a level too, which its leader raises once every member supports it
+(docs/operate/upgrades.md). Until then this build writes and sends nothing that a member at the
 cluster's level can't read.
 """
 
@@ -15,13 +16,13 @@ BEFORE_LEVELS = "0.1.0"  # the version of builds that announce no level
 
 
 def new_cluster() -> str:
-    """Return an identity for a cluster without one: 64 bits of chance, in hexadecimal digits."""
+    """Return a new identity for a cluster: 64 random bits in hexadecimal digits."""
     return os.urandom(8).hex()
 
 
 class Build(NamedTuple):
-    """The level and the version of a build, as it announces them, and the identity of its cluster:
-    "" if that is not known there yet (raft/levels.py)."""
+    """The level and the version that a build announces, and the identity of its cluster, or "" if
+    it does not know one yet (raft/levels.py)."""
 
     level: int
     version: str

@@ -1,6 +1,6 @@
-"""The lines of a console as records of `logging`: as text or as JSON, with time, node and term.
+"""The lines of a console as `logging` records, in text or JSON, with time, node and term.
 
-They go through the logger `raftline`, so filters and handlers that a program adds there see them.
+They go through the logger `raftline`, so a program can add filters and handlers there.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ LOGGER = "raftline"
 
 
 class Records(logging.Handler):
-    """Spells lines; `spell` is called by one thread at a time."""
+    """A handler that formats lines. Only one thread at a time may call `spell`."""
 
     def __init__(
         self,
@@ -26,8 +26,8 @@ class Records(logging.Handler):
         stamp: Callable[[], str],
         term: Callable[[], int | None],
     ) -> None:
-        """Prepare; `form` is "text" or "json", `stamp` gives the time, `term` the node's term,
-        None before there is one."""
+        """Attach to the logger. `form` is "text" or "json", `stamp` returns the time, and `term`
+        the node's term, or None if there is none yet."""
         super().__init__()
         self._form = form
         self._node = node
@@ -40,7 +40,8 @@ class Records(logging.Handler):
         self._logger.addHandler(self)
 
     def spell(self, line: str) -> list[str]:
-        """Return what to print for a line: nothing if a filter of the logger drops it."""
+        """Return the lines to print for a line, which are none if a filter of the logger drops
+        it."""
         level = logging.WARNING if is_warning(line) else logging.INFO
         facts = {"node": self._node, "term": self._term(), "stamp": self._stamp()}
         record = self._logger.makeRecord(LOGGER, level, "", 0, line, (), None, extra=facts)
@@ -52,7 +53,7 @@ class Records(logging.Handler):
         self._spelled.append(self._as_json(record) if self._form == "json" else self._text(record))
 
     def close(self) -> None:
-        """Leave the logger."""
+        """Detach from the logger."""
         self._logger.removeHandler(self)
         super().close()
 

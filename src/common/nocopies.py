@@ -1,4 +1,4 @@
-"""`NoCopies`: a base of objects whose data is in the cluster."""
+"""`NoCopies`: a base class for objects whose data is in the cluster."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Files that their owner alone can read."""
+"""Files that only their owner can read."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import stat
 
 
 def private(path: str, flags: int) -> int:
-    """Open a file for its owner alone, whatever its mode was: an opener for `open`."""
+    """Open a file with access only for its owner, whatever its mode was. An opener for `open`."""
     descriptor = os.open(path, flags, 0o600)
     try:
         if stat.S_ISREG(os.fstat(descriptor).st_mode):  # not a terminal, or a pipe

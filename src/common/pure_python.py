@@ -1,4 +1,4 @@
-"""RAFTLINE_PURE=1: imports the Python source even if a compiled core lies beside it."""
+"""Support for RAFTLINE_PURE=1, which imports the Python source even next to a compiled core."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ from importlib.machinery import FileFinder, ModuleSpec, SourceFileLoader
 
 
 class SourceFinder:
-    """Finds the modules of raftline as their `.py` files alone; see `sys.meta_path`."""
+    """A finder for `sys.meta_path` that loads the modules of raftline only from `.py` files."""
 
     @staticmethod
     def find_spec(
         name: str, path: Sequence[str] | None = None, target: object = None
     ) -> ModuleSpec | None:
-        """Return where a module of raftline is; None for any other."""
+        """Return the spec of a module of raftline; None for any other module."""
         if path is None or not name.startswith("raftline."):
             return None
         for folder in path:
-            found = FileFinder(folder, (SourceFileLoader, [".py"])).find_spec(name)
-            if found is not None:
-                return found
+            spec = FileFinder(folder, (SourceFileLoader, [".py"])).find_spec(name)
+            if spec is not None:
+                return spec
         return None
 
 
 def prefer_source() -> None:
-    """Import each module from now on as Python."""
+    """Import all later modules as Python."""
     sys.meta_path.insert(0, SourceFinder)

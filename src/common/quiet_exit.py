@@ -1,11 +1,11 @@
-"""The beginning of a command: Ctrl-C ends it quietly before anything else is loaded."""
+"""The start of a command, which makes Ctrl-C end it quietly before other modules are loaded."""
 
 from __future__ import annotations
 
 import os
 
-EXIT_INTERRUPTED = 130  # as a shell reports Ctrl-C
-# The built-in part of `signal`: the module itself loads enums for some milliseconds.
+EXIT_INTERRUPTED = 130  # the status that shells report for Ctrl-C
+# The built-in part of `signal`: the full module takes some milliseconds to load enums.
 _signal = __import__("_signal")
 
 
@@ -15,12 +15,12 @@ def end_at_once(number: int, frame: object) -> None:
 
 
 def end_quietly() -> None:
-    """Let Ctrl-C end this process so, except inside `signals.raised`. It is for programs, never
-    for a library. A command calls it first: the other imports take a while, and Ctrl-C in them
-    would print a traceback.
+    """Make Ctrl-C end this process quietly, except inside `signals.raised`. This is for programs,
+    never for a library. A command calls it first, because the other imports take a while, and
+    Ctrl-C during them would print a traceback.
 
-    A shell without job control starts `&` processes with SIGINT ignored. This undoes that, so
-    that `kill -INT` works, also for processes that this one starts.
+    A shell without job control starts `&` processes with SIGINT ignored. This function undoes that,
+    so that `kill -INT` works, also for processes that this one starts.
     """
     if _signal.getsignal(_signal.SIGINT) in (_signal.default_int_handler, _signal.SIG_IGN):
         _signal.signal(_signal.SIGINT, end_at_once)

@@ -1,8 +1,8 @@
-"""Ctrl-C, SIGTERM and SIGHUP, and the end of a node with its starter.
+"""Handling of Ctrl-C, SIGTERM and SIGHUP, and the end of a node together with its starter.
 
-The starter keeps the writing end of a pipe and never writes to it. Each node holds the reading
-end; when the starter is gone, even by kill -9, the kernel closes the pipe and the node reads its
-end. The number of the descriptor travels in the environment.
+The starter keeps the writing end of a pipe and never writes to it. Each node holds the reading end.
+When the starter is gone, even after kill -9, the kernel closes the pipe, and the node reads
+end-of-file. An environment variable passes the number of the descriptor.
 """
 
 from __future__ import annotations
@@ -20,16 +20,17 @@ from typing import Any
 from .quiet_exit import end_at_once
 
 VARIABLE = "RAFTLINE_LIFELINE"
-# The longest wait of a main thread. Python checks for signals between two instructions: a signal
-# after the last check does not interrupt the wait that follows.
+# The longest wait of a main thread. Python checks for signals between two instructions, so a signal
+# after the last check does not interrupt the following wait.
 WAIT_S_MAX = 1.0
 _PR_SET_PDEATHSIG = 1  # of prctl(2)
 
 
 @contextlib.contextmanager
 def raised(ending: Sequence[int] = (signal.SIGTERM, signal.SIGHUP)) -> Iterator[None]:
-    """Let Ctrl-C raise KeyboardInterrupt in here, for code that has to clean up or to print, and
-    each signal of `ending` SystemExit. A signal that is ignored or handled stays so."""
+    """Make Ctrl-C raise KeyboardInterrupt inside this context, and each signal of `ending`
+    SystemExit, for code that has to clean up or to print. A signal that is already ignored or
+    handled keeps its handling."""
     quiet = signal.getsignal(signal.SIGINT) is end_at_once
     ends = [each for each in ending if quiet and signal.getsignal(each) is signal.SIG_DFL]
     try:
@@ -46,15 +47,15 @@ def raised(ending: Sequence[int] = (signal.SIGTERM, signal.SIGHUP)) -> Iterator[
 
 
 def _end(number: int, frame: FrameType | None) -> None:
-    raise SystemExit(128 + number)  # as a shell reports it
+    raise SystemExit(128 + number)  # the status that shells report
 
 
 @contextlib.contextmanager
 def threads_without_signals() -> Iterator[None]:
-    """Let threads that start here take no signals. A signal that another thread takes does not
-    wake the main one, which alone can act on it."""
-    asked = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, asked)
+    """Block signals in threads that are started in this context. A signal that another thread takes
+    does not wake the main thread, which alone can act on it."""
+    blocked = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, blocked)
     try:
         yield
     finally:
@@ -62,9 +63,9 @@ def threads_without_signals() -> Iterator[None]:
 
 
 class Interrupts:
-    """Ctrl-C, SIGTERM and SIGHUP from the first moment: before there is a server, they end the
-    process. Unless standard input is a terminal, SIGHUP does not: it is kept until the server can
-    act on it. A SIGHUP that is ignored stays so: `nohup` asks for that."""
+    """The handling of Ctrl-C, SIGTERM and SIGHUP from the start of a node. Before there is a
+    server, they end the process, except that SIGHUP without a terminal is kept until the server can
+    act on it. An ignored SIGHUP stays ignored, since `nohup` requests that."""
 
     def __init__(self) -> None:
         self._stop: Callable[[], None] = lambda: os._exit(0)
@@ -77,19 +78,19 @@ class Interrupts:
             number: signal.signal(number, lambda *_, act=act: act())
             for number, act in actions.items()
         }
-        # A process inherits the signal mask of the thread that started it, which may block signals.
+        # The signal mask is inherited from the starting thread, which may block signals.
         signal.pthread_sigmask(signal.SIG_UNBLOCK, actions)
 
     def stop(self) -> None:
-        """Do what a signal does."""
+        """Act as if a signal had arrived."""
         self._stop()
 
     def stop_with(self, stop: Callable[[], None]) -> None:
         self._stop = stop
 
     def read_again_with(self, ask: Callable[[], None]) -> None:
-        """Have SIGHUP do this, an earlier one too, unless standard input is a terminal: there it
-        means that the terminal was closed, and ends the process as before."""
+        """Call `ask` on SIGHUP, including an earlier one, unless standard input is a terminal.
+        There SIGHUP means that the terminal was closed, and still ends the process."""
         if not _is_at_terminal():
             self._hang_up = ask
             if self._was_hung_up:
@@ -108,29 +109,29 @@ def _is_at_terminal() -> bool:
 
 
 class Lifeline:
-    """The starter's side: the reading end for each node, and the writing end that stays open."""
+    """The starter's side of the pipe: the reading end for each node, and the open writing end."""
 
     def __init__(self) -> None:
         self.reading_end, self._writing_end = os.pipe()
 
     def environment(self, base: Mapping[str, str] = os.environ) -> dict[str, str]:
-        """Return the environment for a node that is given `reading_end`."""
+        """Return the environment for a node that receives `reading_end`."""
         return {**base, VARIABLE: str(self.reading_end)}
 
     def close(self) -> None:
-        """Close the writing end: every node that still runs stops."""
+        """Close both ends, which stops every node that still runs."""
         for descriptor in (self.reading_end, self._writing_end):
             os.close(descriptor)
 
 
 @functools.cache
 def _own() -> Lifeline:
-    """Return the lifeline of this process, which is closed at its end."""
+    """Return the lifeline of this process, which closes when the process ends."""
     return Lifeline()
 
 
 def tied(environment: Mapping[str, str] | None = None) -> dict[str, Any]:
-    """Return arguments of subprocess.Popen and run: a process started with them ends with this."""
+    """Return arguments for subprocess.Popen and run that make a new process end with this one."""
     line = _own()
     return {
         "env": line.environment(os.environ if environment is None else environment),
@@ -139,29 +140,29 @@ def tied(environment: Mapping[str, str] | None = None) -> dict[str, Any]:
 
 
 def killed_with_this() -> Callable[[], None] | None:
-    """Return what a new process has to do before its program begins, so that the kernel kills it
-    when this one is gone, even by kill -9. None: this system has no such thing. The processes that
-    it starts in turn are not killed."""
+    """Return a function that a new process must call before its program begins, so that the kernel
+    kills it when this process is gone, even after kill -9. Return None on systems without this
+    feature. The kernel does not kill the new process's own children."""
     if not sys.platform.startswith("linux"):
         return None
     try:
-        import ctypes  # only who starts a command needs it
+        import ctypes  # needed only to start a command
     except ImportError:
         return None
     prctl, starter = ctypes.CDLL(None).prctl, os.getpid()
 
     def tie() -> None:
         prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL))
-        if os.getppid() != starter:  # it was gone before
+        if os.getppid() != starter:  # it has already ended
             os._exit(128 + signal.SIGKILL)
 
     return tie
 
 
 def end_with_starter(stop: Callable[[], None]) -> bool:
-    """Call `stop`, from its own thread, when the starter of this process is gone.
+    """Call `stop`, in a separate thread, when the starter of this process is gone.
 
-    Returns False, and does nothing, if this process was given no lifeline.
+    Returns False, and does nothing, if this process has no lifeline.
     """
     number = os.environ.pop(VARIABLE, "")  # not for programs that this one starts
     if not (number.isascii() and number.isdigit()):
@@ -178,5 +179,5 @@ def _wait_for_the_end(descriptor: int, stop: Callable[[], None]) -> None:
         while os.read(descriptor, 1):
             pass  # the starter never writes; other bytes have no meaning
     except OSError:
-        return  # no such descriptor: the variable was not meant for this process
+        return  # no such descriptor: the variable was for another process
     stop()

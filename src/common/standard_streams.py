@@ -1,4 +1,4 @@
-"""Standard streams that take no more: a full disk, or a reader that has gone."""
+"""Standard streams that no longer accept output: a full disk, or a reader that is gone."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import os
 import sys
 from typing import Any
 
-EXIT_OUTPUT = os.EX_IOERR  # standard output did not take what was printed
+EXIT_OUTPUT = os.EX_IOERR  # standard output did not accept the output
 
 
 class Dropping(io.FileIO):
-    """A file that drops what it can't take."""
+    """A file that drops data that it can't write."""
 
     def write(self, data: Any, /) -> int:
         try:
@@ -21,7 +21,8 @@ class Dropping(io.FileIO):
 
 
 def drop_output() -> bool:
-    """Drop what standard output does not take, and what follows; return whether there is any."""
+    """If standard output does not accept its buffered output, drop it and all later output. Return
+    whether this was necessary."""
     try:
         sys.stdout.flush()
     except OSError:

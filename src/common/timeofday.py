@@ -1,4 +1,4 @@
-"""The time of day, for people who compare the clocks of machines. Nothing is decided by it."""
+"""The time of day, for people who compare the clocks of machines. No decision depends on it."""
 
 from __future__ import annotations
 
@@ -6,5 +6,5 @@ import time
 
 
 def time_of_day() -> float:
-    """Return the seconds since 1970. It can be set, and jumps."""
+    """Return the seconds since 1970. The clock can be set, and may jump."""
     return time.time()

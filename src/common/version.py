@@ -1,7 +1,7 @@
 """The version of this build: 0.2.0.dev1041+g3fa94c1d2, and 0.2.0 at the tag v0.2.0.
 
-A wheel and an sdist hold it in `common/frozen.py`, which setup.py writes into them. A clone that
-runs as it is reads its commit from the files of git, and runs no program for that.
+A wheel or an sdist contains it in `common/frozen.py`, which setup.py writes. A clone reads its
+commit from the files of git, without running git.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ import importlib
 import os
 import re
 
-RELEASE = "0.2.0"  # the next one; it stands here alone
+RELEASE = "0.2.0"  # the next release; defined only here
 HASH_DIGITS = 9
 
 
 def of_clone(root: str) -> str:
-    """Return the version of a clone; without its commit if that is unknown."""
+    """Return the version of a clone, without its commit if that is unknown."""
     commit = ""
     with contextlib.suppress(OSError, UnicodeError):
         commit = _commit(root)
@@ -31,7 +31,7 @@ def _commit(root: str) -> str:
         OSError, UnicodeError: a file can't be read.
     """
     own = os.path.join(root, ".git")
-    if os.path.isfile(own):  # a linked work tree: the file names its folder
+    if os.path.isfile(own):  # a linked work tree: the file contains its folder
         own = os.path.join(root, _text(own).removeprefix("gitdir: "))
     name = _text(own, "HEAD")
     if not name.startswith("ref: "):

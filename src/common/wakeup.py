@@ -1,4 +1,4 @@
-"""A wakeup: one thread waits until another sets it. Pauses in long work."""
+"""A wakeup, for which one thread waits until another sets it, and pauses in long work."""
 
 from __future__ import annotations
 
@@ -7,25 +7,26 @@ import threading
 import time
 from collections.abc import Callable
 
-LOOK_S = 1.0  # between two looks at a flag
-PAUSE_S = 0.0005  # lets another thread run: a mere offer (sleep(0)) is not enough
+LOOK_S = 1.0  # between two checks of a flag
+PAUSE_S = 0.0005  # lets another thread run, for which sleep(0) is not enough
 PAUSE_FACTOR = 2  # seconds of pause for each second of work
 
 
 class Wakeup:
-    """A bare lock, set from any thread: set twice before the sleeper woke, it wakes it once."""
+    """A wakeup for one thread, made of a bare lock, which any thread may set. If it is set twice
+    before the sleeper wakes, the sleeper wakes once."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._lock.acquire()
 
     def wait(self, timeout_s: float = -1) -> bool:
-        """Wait until it is set, or was set since the last wait. Return whether that was in time;
-        -1: no limit."""
+        """Wait until the wakeup is set, or return at once if it was set since the last wait. Return
+        whether it was set in time; -1: no limit."""
         return self._lock.acquire(timeout=timeout_s)
 
     def set(self) -> None:
-        """Wake the thread that waits."""
+        """Wake the waiting thread."""
         try:
             self._lock.release()
         except RuntimeError:  # it is awake already
@@ -33,8 +34,8 @@ class Wakeup:
 
 
 class Flag:
-    """An event that a signal handler may set, also in the midst of a wait for it by the same
-    thread: `threading.Event` would hang then. Such a wait ends within a second."""
+    """An event that a signal handler may set, even while the same thread is entering a wait for it,
+    in which case `threading.Event` would hang. Such a wait ends within a second."""
 
     def __init__(self) -> None:
         self._is_set = False
@@ -44,13 +45,13 @@ class Flag:
         return self._is_set
 
     def set(self) -> None:
-        """Wake all threads that wait, and those that will."""
+        """Wake all waiting threads, and let later waits return at once."""
         self._is_set = True
         with self._changed:
             self._changed.notify_all()
 
     def wait(self, timeout_s: float | None = None) -> bool:
-        """Wait until it is set; return whether that was in time. None: no limit."""
+        """Wait until the flag is set; return whether it was set in time. None: no limit."""
         until_s = math.inf if timeout_s is None else time.monotonic() + timeout_s
         with self._changed:
             while not self._is_set and (left_s := until_s - time.monotonic()) > 0:
@@ -62,22 +63,22 @@ Breathe = Callable[[], None]  # yields to other threads
 
 
 def no_pause() -> None:
-    """Do not pause: the work is short, or nobody else has any."""
+    """Do not pause: the work is short, or no other thread has work."""
 
 
 def give_way() -> None:
-    """Let other threads run, in the midst of long work."""
+    """Let other threads run during long work."""
     time.sleep(PAUSE_S)
 
 
 class Breather:
-    """The pauses in long work of one thread, so that the others, which serve clients, run."""
+    """The pauses in the long work of one thread, in which the threads that serve clients run."""
 
     def __init__(self) -> None:
         self.begin()
 
     def begin(self) -> None:
-        """Count the processor time of this thread from here on."""
+        """Start to count the processor time of this thread."""
         self._cpu_s = time.thread_time()
 
     def breathe(self) -> None:
