@@ -1,1 +1,1 @@
-"""The consensus core at work: who steps it, what waits, what is written, when it is answered."""
+"""The program around the consensus core: threads, queues, the disk writer, snapshots, watches."""

@@ -1,6 +1,6 @@
-"""The settings of a node about access: who may speak as a member, and who may do what.
+"""The access settings of a node: who may act as a member, and what each client may do.
 
-`raftline server` has them from its options, a `Node` in a program from its keywords.
+`raftline server` gets them from its options, a `Node` in a program from its keyword arguments.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from ..common.config import ConfigError, as_option
 
 @dataclass(frozen=True)
 class AccessSettings:
-    """The settings of access; None and False: not set. `called` returns the name of a setting where
-    it was set, for messages: `--tls-cert` or `tls_cert`."""
+    """The access settings; None and False: not set. `called` returns the name of a setting as the
+    user wrote it, for messages: `--tls-cert` or `tls_cert`."""
 
     host: str
     insecure: bool = False
@@ -38,13 +38,12 @@ class AccessSettings:
     called: Callable[[str], str] = as_option
 
     def check(self) -> None:
-        """Check that nobody who is to be kept out can speak as a member, unless that was stated to
-        be meant.
+        """Check that only members can act as members, unless an insecure setup is confirmed.
 
         Raises:
-            ConfigError: members prove nothing, and others can reach the node, or its users are to
-                be the only ones who may do something; or a setting is for users, and there are
-                none; or a word is none of those there are.
+            ConfigError: members prove nothing although others can reach the node, or although the
+                rights of its clients are restricted; or a setting is for users, and there are none;
+                or a word is not one of the valid ones.
         """
         called = self.called
         for name, word, words in (
@@ -52,10 +51,10 @@ class AccessSettings:
             ("anonymous", self.anonymous, tuple(ANONYMOUS)),
         ):
             if word not in (None, *words):
-                raise ConfigError(f"{called(name)}: {word!r} is none of: {', '.join(words)}")
+                raise ConfigError(f"{called(name)}: {word!r} is not one of: {', '.join(words)}")
         if self.users is None and self.anonymous is not None:
             raise ConfigError(
-                f"{called('anonymous')} is for those who are not logged in; it takes "
+                f"{called('anonymous')} is for clients that are not logged in; it needs "
                 f"{called('users')} FILE"
             )
         if self.proves_members or self.insecure:
@@ -64,22 +63,24 @@ class AccessSettings:
             raise ConfigError(self._why_open())
         if self.users is not None and self._role_of_others != "admin":
             raise ConfigError(
-                f"{called('anonymous')} {self.anonymous} keeps nobody of this machine out while "
-                "members prove nothing: whoever speaks as one is asked for no right, and changes "
-                f"every key. So {self._proofs}; where that is meant, add {called('insecure')}"
+                f"{called('anonymous')} {self.anonymous} does not stop clients on this machine "
+                "while members prove nothing: a client that poses as a member needs no rights, and "
+                f"can change every key. So {self._proofs}; if this is intended, add "
+                f"{called('insecure')}"
             )
 
     def _why_open(self) -> str:
         called = self.called
         if self.secret is None:
             return (
-                f"{called('host')} {self.host} lets others reach this node, and whoever does could "
-                f"speak as a member: {self._proofs}; where that is meant, add {called('insecure')}"
+                f"{called('host')} {self.host} lets others reach this node, and anyone who does "
+                f"could pose as a member: {self._proofs}; if this is intended, add "
+                f"{called('insecure')}"
             )
         return (
-            f"{called('secret_mode')} offer hears members that prove nothing, and others can reach "
-            f"this node; leave it out, or add {called('insecure')} while the secret is turned on "
-            "node by node"
+            f"{called('secret_mode')} offer accepts members that prove nothing, and others can "
+            f"reach this node; leave it out, or add {called('insecure')} while the secret is "
+            "turned on node by node"
         )
 
     @property
@@ -89,28 +90,28 @@ class AccessSettings:
 
     @property
     def proves_members(self) -> bool:
-        """Whether nothing is taken in the name of a member that proved nothing."""
+        """Whether only members that prove themselves are heard as members."""
         if self.tls_only and self.tls_ca is not None:
             return True  # a member has to show a certificate
         return self.secret is not None and self.secret_mode != "offer"
 
     @property
     def is_protected(self) -> bool:
-        """Whether anybody is kept out: then the node's files and its console are for its owner."""
+        """Whether access is restricted; then files and console are only for the node's owner."""
         return (self.users, self.secret, self.tls_cert) != (None, None, None)
 
     def warnings(self) -> Iterator[str]:
-        """Yield what to print at the start: that the node is more open than it may seem, or its
-        certificates end soon."""
+        """Yield warnings to print at the start: the node is more open than it may seem, or its
+        certificates expire soon."""
         called = self.called
         for setting, path in (("tls_cert", self.tls_cert), ("tls_ca", self.tls_ca)):
             ends_s = ends_of(path) if path is not None else None
-            if ends_s is not None and (said := warning(f"{called(setting)} {path}", ends_s)):
-                yield f"[!] {said}"
+            if ends_s is not None and (line := warning(f"{called(setting)} {path}", ends_s)):
+                yield f"[!] {line}"
         if self.secret_mode == "offer":
             yield (
-                f"[!] {called('secret_mode')} offer hears members that prove nothing: this node is "
-                "as open as without a secret. Leave it out once `unproven` in status is empty"
+                f"[!] {called('secret_mode')} offer accepts members that prove nothing: this node "
+                "is as open as without a secret. Leave it out once `unproven` in status is empty"
             )
         if self.users is None:
             if not is_loopback(self.host) and not self.insecure:
@@ -124,20 +125,20 @@ class AccessSettings:
             return
         if not self.proves_members and self._role_of_others != "admin":
             yield (
-                f"[!] members prove nothing ({called('insecure')}): whoever speaks as one is asked "
-                f"for no right, whatever {called('users')} says"
+                f"[!] members prove nothing ({called('insecure')}): a client that poses as a "
+                f"member needs no rights, whatever {called('users')} says"
             )
         if self.anonymous is None and self._role_of_others == "admin":
             yield (
-                "[!] who is not logged in may do everything, as only this machine reaches this "
-                f"node; {called('anonymous')} none has everybody log in"
+                "[!] clients that are not logged in may do everything, as only this machine "
+                f"reaches this node; with {called('anonymous')} none, everybody has to log in"
             )
 
     def proofs(self) -> tuple[PeerAuth, Tls | None]:
-        """Return what members have to prove to the node, and how it speaks TLS, None: it does not.
+        """Return what members have to prove to the node, and how it speaks TLS; None: without TLS.
 
         Raises:
-            ConfigError: a file for it can't be used, or a setting that goes with it is missing.
+            ConfigError: one of the files can't be used, or a setting that belongs to it is missing.
         """
         tls = tls_of_node(
             TlsFiles(self.tls_cert, self.tls_key, self.tls_ca),
@@ -152,10 +153,10 @@ class AccessSettings:
         return peer_auth, tls
 
     def access(self) -> Access | None:
-        """Return the users and what others may do; None if everybody may do everything.
+        """Return the users and the rights of others; None if everybody may do everything.
 
         Raises:
-            ConfigError: the file can't be used, or a library is not here.
+            ConfigError: the file can't be used, or a library is not installed.
         """
         if self.users is None:
             return None
@@ -163,5 +164,5 @@ class AccessSettings:
 
     @property
     def _role_of_others(self) -> str:
-        """The role of who is not logged in."""
+        """The role of clients that are not logged in."""
         return self.anonymous or ("admin" if is_loopback(self.host) else "none")

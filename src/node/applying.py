@@ -1,14 +1,14 @@
-"""Applying what is committed, in slices, and answering the requests that wait for it.
+"""Applying committed entries, in slices, and answering the requests that wait for them.
 
-The core hands entries out; the state machine executes them here, some at a time, and then the core
-is given back: heartbeats, votes and acknowledgements wait for a slice at most, however much there
-is to apply. The thread that took a step applies the first slice, and the owner thread the rest.
+The core hands out entries, and the state machine executes some of them here. Then the core is
+released, so heartbeats, votes and acknowledgements wait for one slice at most, however many entries
+there are. The thread that took a step applies the first slice, and the owner thread the rest.
 
-A leader applies at once: clients wait. A follower that has entries to write does that after the
-write, or with its next step, whichever is first: its leader waits for the answer to the write.
+A leader applies at once, since clients wait. A follower that has entries to write applies after the
+write, or with its next step, whichever comes first: its leader waits for the answer to the write.
 
-Entries whose work is long (state/work.py) are applied by a thread of its own, without the core:
-`begin_apart` hands them out, `end_apart` takes their replies. Meanwhile nothing else is applied.
+Entries whose work is long (state/work.py) are applied in a thread of their own, without the core:
+`begin_apart` hands them out, `end_apart` takes their replies. Nothing else is applied meanwhile.
 """
 
 from __future__ import annotations
@@ -27,19 +27,19 @@ from .clock import SYSTEM, Clock
 from .queue import RequestQueue
 from .watchers import Watchers
 
-SLICE_S = 0.02  # then the entry at hand is the last one of a slice
+SLICE_S = 0.02  # no new entry begins after this time in a slice
 PAUSE_S_MAX = 0.05  # after a slice whose last entry took long
-PIECE_ENTRIES = 500  # taken from the log in one go
+PIECE_ENTRIES = 500  # taken from the log at once
 LEADERSHIP_LOST = "this server lost the leadership before the entry was committed"
 
 
 class Applying:
     """Applies committed entries in order, each once; the caller holds the driver's `core` lock.
 
-    The caller of `take` with a snapshot to install sees to it that nothing `is_apart`.
+    A caller of `take` with a snapshot to install makes sure that `is_apart` is False.
 
-    An error here stops the node: an entry that can't be executed would make it another one than
-    the others. What was not executed stays to be applied.
+    An error here stops the node: without an entry that can't be executed, its state would differ
+    from that of the other nodes. The entries that were not executed stay to be applied.
     """
 
     def __init__(
@@ -52,8 +52,8 @@ class Applying:
         on_applied: Callable[[list[ReadReady]], None],
         clock: Clock = SYSTEM,
     ) -> None:
-        """Begin with what the files held; `on_applied` is called after some entries were applied,
-        or a snapshot was taken over, with the reads that waited for that."""
+        """Begin after the entries that recovery has applied. `on_applied` is called after some
+        entries were applied or a snapshot was installed, with the reads that waited for that."""
         self._node = node
         self._logmanager = logmanager
         self._feed = watchers.feed
@@ -61,22 +61,23 @@ class Applying:
         self._batching = batching
         self._on_applied = on_applied
         self._now_s = clock.reader_s()
-        self.lags = False  # a slice of what is left may be applied now
-        self.follows_a_write = False  # what is left is applied after a write
-        self._at_hand: Sequence[Entry] = ()  # of that, or of what was applied since
-        self.pause_s = PAUSE_S  # in which the others have their turn, before the next slice
-        # Called when long entries wait for the one thread that calls `begin_apart`, `apply_apart`
-        # without `core`, and `Stepper.end_apart`; None: they are applied like the others.
+        self.lags = False  # another slice of the remaining entries may be applied now
+        self.follows_a_write = False  # the remaining entries are applied after a write
+        self._at_hand: Sequence[Entry] = ()  # some of these; they may be applied by now
+        self.pause_s = PAUSE_S  # before the next slice, so that other threads get the lock
+        # Called when long entries wait for the one thread that calls `begin_apart`, then
+        # `apply_apart` without `core`, then `Stepper.end_apart`. None: no entry is treated as long.
         self.on_long: Callable[[], None] | None = None
-        self.waits_apart = False  # they do; what follows on them waits
-        self.is_apart = False  # some are being applied without `core`: the pairs change
+        self.waits_apart = False  # long entries wait for that thread, and later ones for them
+        self.is_apart = False  # entries are being applied without `core`: the pairs change
         self._begun_s = 0.0
 
     def take(self, effects: Effects, *, leads: bool) -> bool:
-        """Apply a slice of what a step and those before it commit, or leave that to a write, or to
-        the owner thread if it is at it; return whether this answers the requests of a group."""
+        """Apply a slice of the entries that this step and earlier ones committed, or leave that to
+        a write, or to the owner thread if it already applies; return whether this answers the
+        requests of a group."""
         if effects.install is not None:
-            self._queue.give_up_pending(LEADERSHIP_LOST)  # nobody executes their entries here
+            self._queue.give_up_pending(LEADERSHIP_LOST)  # their entries are not executed here
             self._logmanager.take_over(effects.install)
             self.lags = self.follows_a_write = self.waits_apart = False
             self._feed.applied([])
@@ -92,8 +93,8 @@ class Applying:
         return self.go_on(effects.apply)
 
     def go_on(self, at_hand: Sequence[Entry] = ()) -> bool:
-        """Apply the next slice; return whether that answers the requests of a group. Entries that
-        are `at_hand` need not be copied from the log."""
+        """Apply the next slice; return whether that answers the requests of a group. Entries in
+        `at_hand` need not be copied from the log."""
         at_hand, self._at_hand = at_hand or self._at_hand, ()
         self.follows_a_write = False
         self.waits_apart = False
@@ -127,8 +128,8 @@ class Applying:
         self.pause_s = min(max(PAUSE_S, over_s / 2), PAUSE_S_MAX)
 
     def begin_apart(self) -> Sequence[Entry]:
-        """Return the next entries if they are long: the caller applies some of them with
-        `apply_apart`, and then calls `end_apart`; none if there is nothing to do."""
+        """Return the next entries if they are long, else none. The caller applies some of them
+        with `apply_apart`, and then calls `end_apart`."""
         if not self.waits_apart:
             return ()
         index = self._node.view.applied
@@ -142,12 +143,12 @@ class Applying:
         return entries[:long]
 
     def apply_apart(self, entries: Sequence[Entry]) -> list[str]:
-        """Apply some of these, without `core`; return their replies."""
+        """Apply some of these entries, without `core`; return their replies."""
         end_s = self._begun_s + SLICE_S
         return self._logmanager.apply_apart(entries, self._now_s, end_s)
 
     def end_apart(self, entries: Sequence[Entry], replies: list[str]) -> bool:
-        """Report what was applied, and go on; return as `go_on` does."""
+        """Report the applied entries, and apply the next slice; return as `go_on` does."""
         over_s = self._now_s() - self._begun_s - SLICE_S
         self.is_apart = False
         answers = self._answer(entries, replies)
@@ -157,7 +158,7 @@ class Applying:
         return answers
 
     def _answer(self, entries: Sequence[Entry], replies: list[str]) -> bool:
-        """Answer the requests of those that were applied, the first ones."""
+        """Answer the requests of the applied entries, one for each reply."""
         first, last = entries[0].index, entries[len(replies) - 1].index
         self._feed.applied(entries[: len(replies)])
         if self._queue.pending:

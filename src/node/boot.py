@@ -1,4 +1,4 @@
-"""The arguments of a node, and what they settle before anything of it exists."""
+"""The arguments of a node, and the values that follow from them before the node exists."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ _BYTES = as_number("number of bytes", 1)
 
 
 def log_level(arguments: argparse.Namespace) -> str:
-    """Return the level of the console. A person who watches a node sees its traffic, too; a log
-    that is kept has events alone."""
+    """Return the level of the console. A person who watches a node also sees its traffic; a log
+    that is kept has only events."""
     if arguments.log_level is None and not arguments.verbose:
         return "traffic" if arguments.log_format == "console" else "info"
     return str(arguments.log_level or "debug")
@@ -38,7 +38,7 @@ def settle(arguments: argparse.Namespace) -> tuple[int, Configuration]:
     """Return the port to listen on and the configuration to start with.
 
     Raises:
-        ConfigError: one of them can't be used; the message explains what to do.
+        ConfigError: an argument can't be used; the message explains what to do.
     """
     port = config.port_number(arguments.port, "PORT")
     if arguments.new and arguments.join:
@@ -47,8 +47,8 @@ def settle(arguments: argparse.Namespace) -> tuple[int, Configuration]:
         check_path(arguments.record)
     if not is_loopback(arguments.host) and not arguments.open_to_network:
         raise ConfigError(
-            f"--host {arguments.host} lets other machines reach this node; if that is meant, add "
-            "--open-to-network. Without --host only this machine can"
+            f"--host {arguments.host} lets other machines reach this node; if this is intended, "
+            "add --open-to-network. Without --host only this machine can"
         )
     access_settings(arguments).check()
     folder, name = arguments.dir, arguments.name
@@ -58,8 +58,8 @@ def settle(arguments: argparse.Namespace) -> tuple[int, Configuration]:
 
 
 def access_settings(arguments: argparse.Namespace) -> AccessSettings:
-    """Return the settings about access; each has the name of its argument, and messages call it
-    by its variable if that set it."""
+    """Return the access settings. Each has the name of its argument; messages use the name of the
+    environment variable if that set it."""
     names = (field.name for field in dataclasses.fields(AccessSettings) if field.name != "called")
     variables = getattr(arguments, "variables", {})  # the settings that the environment gave
 
@@ -80,12 +80,12 @@ def shares(arguments: argparse.Namespace) -> Shares:
 
 
 def parser() -> Parser:
-    """Return what reads the arguments of a node."""
+    """Return the parser of the arguments of a node."""
     parser = Parser(
         prog=program("server.py", "raftline-server", "raftline server"),
         description="Run one raftline node. It talks lines of text: try `nc localhost PORT`.",
         epilog="RAFTLINE_SERVER_NAME, RAFTLINE_SERVER_PORT, … in the environment and raftline.toml"
-        " set the same: an argument outranks the environment, and that the file.",
+        " set the same: an argument overrides the environment, which overrides the file.",
     )
     _add_place(parser)
     _add_access(parser)
@@ -99,7 +99,7 @@ def parser() -> Parser:
 
 
 def _add_place(parser: Parser) -> None:
-    """Have the arguments for the node's name, its port and its folder."""
+    """Add the arguments for the node's name, its port and its folder."""
     add = parser.add_argument
     add("name", metavar="NAME", help="which line of the configuration: s1")
     add("port", metavar="PORT", help="where to listen: 10000")
@@ -110,32 +110,32 @@ def _add_place(parser: Parser) -> None:
         "--advertise",
         type=reached_address,
         metavar="HOST:PORT",
-        help="where others reach this node, if that is not where it listens: behind a proxy, in"
-        " a container, on every address",
+        help="the address where others reach this node, if it differs from the one it listens on:"
+        " behind a proxy, in a container, on every address",
     )
 
 
 def _add_access(parser: Parser) -> None:
-    """Have the options for who may come in."""
+    """Add the options for access."""
     add = parser.add_argument
     add(
         "--users",
         type=Path,
         metavar="FILE",
-        help="clients log in, and may do what FILE allows (`raftline user` writes it); read again"
-        " on SIGHUP",
+        help="require clients to log in; FILE has their rights (`raftline user` writes it). It is"
+        " read again on SIGHUP",
     )
     add(
         "--anonymous",
         choices=ANONYMOUS,
         metavar="ROLE",
-        help="what those may do who are not logged in: none, reader, writer, admin (default: admin"
-        " where only this machine reaches the node, else none)",
+        help="the role of clients that are not logged in: none, reader, writer, admin (default:"
+        " admin if only this machine reaches the node, else none)",
     )
     add(
         "--insecure",
         action="store_true",
-        help="start though others can reach this node, and could speak as a member of the cluster",
+        help="start although others can reach this node and could pose as a member of the cluster",
     )
     add(
         "--secret",
@@ -147,19 +147,19 @@ def _add_access(parser: Parser) -> None:
     add(
         "--secret-mode",
         choices=MODES,
-        help="require (default): nothing is taken in the name of a member that proved nothing;"
-        " offer: it is, while the secret is turned on node by node",
+        help="require (default): members have to prove themselves; offer: members without a proof"
+        " are accepted as well, while the secret is turned on node by node",
     )
 
 
 def _add_tls(parser: Parser) -> None:
-    """Have the options for TLS."""
+    """Add the options for TLS."""
     add = parser.add_argument
     add(
         "--tls-cert",
         type=Path,
         metavar="FILE",
-        help="speak TLS with this certificate, beside plain lines on the same port",
+        help="speak TLS with this certificate, along with plain lines on the same port",
     )
     add("--tls-key", type=Path, metavar="FILE", help="the key of that certificate")
     add(
@@ -171,24 +171,24 @@ def _add_tls(parser: Parser) -> None:
     add(
         "--tls-only",
         action="store_true",
-        help="speak TLS alone; with --tls-ca a member proves itself by its certificate",
+        help="speak only TLS; with --tls-ca a member proves itself by its certificate",
     )
     add(
         "--tls-require",
         action="store_true",
-        help="answer nobody without a certificate of --tls-ca, clients neither",
+        help="answer nobody without a certificate of --tls-ca, not even clients",
     )
     add(
         "--tls-crl",
         type=Path,
         metavar="FILE",
-        help="the list of certificates that the CA of --tls-ca revoked, in PEM; read again on"
+        help="the list of certificates that the CA of --tls-ca revoked, in PEM; it is read again on"
         " SIGHUP",
     )
 
 
 def _add_service(parser: Parser) -> None:
-    """Have the options for elections, reads and snapshots."""
+    """Add the options for elections, reads and snapshots."""
     add = parser.add_argument
     add(
         "--pace",
@@ -213,20 +213,21 @@ def _add_service(parser: Parser) -> None:
         type=_BYTES,
         default=COMPACT_BYTES,
         metavar="BYTES",
-        help="take a snapshot when the log is so long, and twice the last one (default: 8388608)",
+        help="take a snapshot when the log has this size and twice that of the last snapshot"
+        " (default: 8388608)",
     )
     _add_bounds(parser)
 
 
 def _add_bounds(parser: Parser) -> None:
-    """Have the options for the events that are kept, for processors and for threads."""
+    """Add the options for the events that are kept, for processors and for threads."""
     add = parser.add_argument
     add(
         "--history-events",
         type=as_number("number of events", 1),
         default=HISTORY_EVENTS,
         metavar="N",
-        help="how many of the latest events are kept, from which watches go on (default: 100000)",
+        help="how many of the latest events are kept, for watches that resume (default: 100000)",
     )
     add(
         "--history-bytes",
@@ -240,65 +241,66 @@ def _add_bounds(parser: Parser) -> None:
         "--cores",
         choices=("one", "any"),
         default="one",
-        help="one: a busy node keeps its threads on one core, and moves where another has more to"
-        " give; any: wherever the kernel likes",
+        help="one: a busy node keeps its threads on one core, and moves to another that has more"
+        " idle time; any: the kernel chooses",
     )
     add(
         "--io",
         choices=IO_MODES,
         default="auto",
-        help="threads: a thread reads for each connection; shared: one reads for all clients;"
+        help="threads: one reading thread for each connection; shared: one for all clients;"
         " auto: shared while many are busy",
     )
 
 
 def _add_memory(parser: Parser) -> None:
-    """Have the options for what the keys may take, and for what a node may take beside them."""
+    """Add the options that bound the memory for the keys and the other memory of a node."""
     add = parser.add_argument
     add(
         "--max-bytes",
         type=_BYTES,
         default=PAIRS_BYTES,
         metavar="BYTES",
-        help="how many bytes keys, values and leases may take in memory; beyond it only what frees"
-        f" some is taken; of the leader it counts (default: {PAIRS_BYTES})",
+        help="how many bytes keys, values and leases may take in memory; beyond it only commands"
+        f" that free some are accepted. The leader's setting counts (default: {PAIRS_BYTES})",
     )
     add(
         "--memory",
         type=_BYTES,
         metavar="BYTES",
-        help="what the bounds of this node add up to beside its keys; so many connections and"
-        f" watches are taken as fit (default: {MEMORY_BYTES}, or what --max-connections and"
+        help="the sum of the memory bounds of this node, without its keys; it accepts as many"
+        f" connections and watches as fit (default: {MEMORY_BYTES}, or what --max-connections and"
         " --history-bytes need)",
     )
 
 
 def _add_membership(parser: Parser) -> None:
-    """Have the options for a node that is not known yet."""
+    """Add the options for a node that is not known yet."""
     add = parser.add_argument
     add("--register", action="store_true", help="add NAME to the configuration")
     add(
         "--join",
         metavar="HOST:PORT",
         type=joining_address,
-        help="be added to the cluster of the node there; NAME need not be in the configuration",
+        help="ask the node at this address to be added to its cluster; NAME need not be in the"
+        " configuration",
     )
     add(
         "--new",
         action=Typed,
-        help="NAME never ran before, on no machine: it votes at once. Type it by hand, once: a"
-        " script that says it of a node that lost its disk loses acknowledged writes",
+        help="NAME never ran before, on any machine: it votes at once. Type this by hand, once: a"
+        " script that uses it for a node that lost its disk loses acknowledged writes",
     )
 
 
 def _add_output(parser: Parser) -> None:
-    """Have the options for what a node writes down and prints."""
+    """Add the options for what a node records and prints."""
     add = parser.add_argument
     add(
         "--record",
         type=Path,
         metavar="FILE",
-        help="write down each step of the core, for `raftline replay` and a bug report; FILE holds"
+        help="record each step of the core, for `raftline replay` and a bug report; FILE holds"
         " keys and values",
     )
     add(
@@ -308,7 +310,7 @@ def _add_output(parser: Parser) -> None:
         help="serve /health, /ready, /metrics and /status over HTTP there: PORT on localhost,"
         " HOST:PORT, or unix:PATH",
     )
-    add("--verbose", action="store_true", help="print each heartbeat, too")
+    add("--verbose", action="store_true", help="also print each heartbeat")
     add(
         "--log-format",
         choices=FORMATS,
@@ -318,19 +320,19 @@ def _add_output(parser: Parser) -> None:
     add(
         "--log-level",
         choices=LEVELS,
-        help="debug: all, with requests, messages and heartbeats; info: what happens to the node"
-        " (default of text and json); warning: only what somebody has to mend",
+        help="debug: everything, with requests, messages and heartbeats; info: what happens to the"
+        " node (default of text and json); warning: only what somebody has to fix",
     )
     add("--log-times", action="store_true", help="print the time before each line")
     add(
         "--course-console",
         action="store_true",
-        help="print a bare `Sending message`, and votes as a table only, as the course's figures",
+        help="print a bare `Sending message`, and votes only as a table, like the course's figures",
     )
 
 
 def _add_settings(parser: Parser) -> None:
-    """Have the options for the settings of this node as a whole."""
+    """Add the options for the settings of this node as a whole."""
     add = parser.add_argument
     add(
         "--max-connections",
@@ -341,6 +343,6 @@ def _add_settings(parser: Parser) -> None:
     add(
         "--config",
         metavar="FILE",
-        help="settings (default: raftline.toml in the folder of --dir, else here)",
+        help="the file of settings (default: raftline.toml in the folder of --dir, else here)",
     )
     add("--print-config", action=Typed, help="show each setting and where it comes from")

@@ -1,10 +1,10 @@
-"""A busy node keeps its threads together on one core, and moves them when that core gets full.
+"""CPU affinity: a busy node keeps its threads on one core, and moves them when that core is full.
 
-One interpreter runs one thread at a time. Spread over two cores its threads wake each other across
-cores for every request, and mostly to find the interpreter taken again. On one core they take turns
-by themselves. That takes 0.82 to 0.95 of the processor time of a request, and gives 1.05 to 1.25
-times the requests a second (docs/develop/speed.md). Since others may want that core as well, a
-thread looks several times a second whether another one has more to give.
+One interpreter runs one thread at a time. On two cores, its threads wake each other across cores
+for every request, usually to find the interpreter taken again. On one core they take turns without
+that cost. A request then takes 0.82 to 0.95 of the processor time, and the node serves 1.05 to 1.25
+times as many requests a second (docs/develop/speed.md). Other programs may use that core as well,
+so a thread checks several times a second whether another core has more idle time.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from typing import NamedTuple
 from ..common.guarded_thread import guarded_thread
 from .clock import SYSTEM
 
-PERIOD_S = (0.1, 0.3)  # by chance, so that two nodes don't chase each other
-BUSY = 0.2  # of a core; below half of it, threads may be wherever the kernel likes
-SWITCHES_PER_S = 2_000  # of threads; fewer are no trouble
-ADVANTAGE = 0.25  # of a core that another one must have to offer before all move there
+PERIOD_S = (0.1, 0.3)  # random, so that two nodes don't chase each other
+BUSY = 0.2  # of a core; below half of it, the kernel places the threads
+SWITCHES_PER_S = 2_000  # of threads; fewer do no harm
+ADVANTAGE = 0.25  # of a core: the extra idle time of another core that justifies a move
 
 
 class CpuUse(NamedTuple):
-    """The use of the machine up to one moment."""
+    """The processor time used on the machine up to one moment."""
 
     at_s: float
     used_s: float  # processor time of this node
@@ -36,11 +36,11 @@ class CpuUse(NamedTuple):
 
 
 def choose(before: CpuUse, now: CpuUse, chosen: int | None) -> int | None:
-    """Return the core to be on from now on, None: whichever the kernel likes.
+    """Return the core to run on from now on; None: the kernel chooses.
 
-    A node that is not busy, or whose threads don't get in each other's way, is left alone; one
-    that is on a core stays there unless another has clearly more to give than this one has left
-    and the node uses now.
+    A node is left alone if it is not busy, or if its threads don't get in each other's way. A node
+    that is on a core stays there, unless another core clearly has more idle time than the sum of
+    what is idle here and what this node uses.
     """
     passed_s = now.at_s - before.at_s
     used = (now.used_s - before.used_s) / passed_s
@@ -55,12 +55,12 @@ def choose(before: CpuUse, now: CpuUse, chosen: int | None) -> int | None:
 
 
 def begin_to_watch(name: str, say: Callable[[str], None]) -> None:
-    """Start the thread that measures, and moves the others, if there are several cores."""
+    """Start the thread that measures and moves the other threads, if there are several cores."""
     allowed = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set()
     if len(allowed) > 1 and os.path.exists("/proc/self/task"):
 
         def let_go(error: Exception) -> None:
-            say(f"[!] {name} looks no more which core has most to give: {error!r}")
+            say(f"[!] {name} no longer checks which core has the most idle time: {error!r}")
             with contextlib.suppress(OSError):
                 move_threads(allowed)
 
@@ -71,18 +71,18 @@ def _watch(allowed: set[int]) -> None:
     chosen: int | None = None
     before: CpuUse | None = None
     while True:
-        # Not allowed here, no descriptor left, another machine's cores: left to the kernel.
+        # No permission, no free descriptor, unexpected core numbers: leave it to the kernel.
         with contextlib.suppress(OSError, KeyError, ValueError):
-            seen, before = before, look(allowed)
-            found = chosen if seen is None else choose(seen, before, chosen)
-            if found != chosen:
-                move_threads(allowed if found is None else {found})
-            chosen = found
+            last, before = before, look(allowed)
+            best = chosen if last is None else choose(last, before, chosen)
+            if best != chosen:
+                move_threads(allowed if best is None else {best})
+            chosen = best
         time.sleep(random.uniform(*PERIOD_S))
 
 
 def look(cores: Collection[int]) -> CpuUse:
-    """Return what was used up to now, and of these cores left idle."""
+    """Return the processor time that was used up to now, and the idle time of these cores."""
     usage = resource.getrusage(resource.RUSAGE_SELF)
     idle_s = {}
     ticks = os.sysconf("SC_CLK_TCK")
@@ -96,9 +96,9 @@ def look(cores: Collection[int]) -> CpuUse:
 
 
 def move_threads(cores: Collection[int]) -> None:
-    """Have every thread of this process run on these cores only; a new one begins where the one
-    is that makes it."""
-    for _ in range(2):  # once more for those that were begun meanwhile
+    """Restrict every thread of this process to these cores. A new thread inherits the cores of the
+    thread that starts it."""
+    for _ in range(2):  # a second time for threads that were started meanwhile
         for thread in os.listdir("/proc/self/task"):
-            with contextlib.suppress(OSError):  # it has ended, or the kernel knows better
+            with contextlib.suppress(OSError):  # the thread has ended, or the kernel refuses
                 os.sched_setaffinity(int(thread), cores)

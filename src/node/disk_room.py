@@ -1,8 +1,8 @@
-"""The bound of what a node takes from other members: no more than its disk has room for.
+"""The bound on what a node accepts from other members: as much as its disk has room for.
 
-A member that has gone mad knows the secret, so its lines are heard. What it sends lies on the disk
-until an entry of a quorum, or a whole snapshot, takes its place. Refusing a message is always safe:
-it may as well have been lost. A leader that is well sends it again, and later there is room.
+A member that misbehaves knows the secret, so its lines are heard. The data that it sends stays on
+the disk until entries of a quorum, or a whole snapshot, replace it. It is always safe to refuse a
+message: the network may lose it as well. A correct leader sends it again, when there may be room.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from ..wire.limits import (
 
 
 class DiskRoom:
-    """Looks at what comes from members before it reaches the core."""
+    """Checks the messages of members before they reach the core."""
 
     def __init__(
         self,
@@ -31,16 +31,16 @@ class DiskRoom:
         free: Callable[[], int],
         disk: Callable[[], tuple[int, int]] = lambda: (1 << 62, 0),
     ) -> None:
-        """`growth_bytes` is what NAME.log gets from one snapshot to the next, `free` what the disk
-        has left, `disk` the same and what it has in all."""
+        """`growth_bytes` returns by how much NAME.log grows between two snapshots, `free` the free
+        bytes of the disk, `disk` its free bytes and its size."""
         self._logmanager = logmanager
         self._growth_bytes = growth_bytes
         self._free = free
         self._disk = disk
 
     def refusals(self, messages: Sequence[Message]) -> list[str]:
-        """Return for each message why it is not taken; "" if it is."""
-        found = []
+        """Return for each message why it is refused; "" if it is accepted."""
+        refusals = []
         for message in messages:
             why = ""
             if isinstance(message, AppendEntries):
@@ -48,8 +48,8 @@ class DiskRoom:
                     why = self._of_entries(self._logmanager.log_bytes)
             elif isinstance(message, InstallSnapshot) and message.offset == 0:
                 why = self._of_snapshot(message.snapshot.size)
-            found.append(why)
-        return found
+            refusals.append(why)
+        return refusals
 
     def _of_entries(self, size: int) -> str:
         left, whole = self._disk()
@@ -70,20 +70,20 @@ class DiskRoom:
 
 
 def least_of(whole: int) -> int:
-    """Return how many bytes of a disk with so many a follower leaves free, and so does a snapshot
-    that a node takes: half of what a leader does (node/quota.py), which stops first."""
+    """Return how many bytes of a disk of this size a follower leaves free, as does a node that
+    takes a snapshot. A leader leaves twice as many (node/quota.py), so it stops first."""
     return min(DISK_LEFT_BYTES // 2, whole // DISK_PART)
 
 
 def spares(folder: str | os.PathLike[str], size: int) -> bool:
-    """Whether a temporary file may grow by `size` bytes, and leave the log its part of the disk."""
+    """Whether a temporary file may grow by `size` bytes and still leave room for the log."""
     disk = shutil.disk_usage(folder)
     return disk.free - size >= min(UNCOMMITTED_LOG_BYTES, disk.total // DISK_PART)
 
 
 def disk_of(folder: str | os.PathLike[str]) -> tuple[int, int]:
-    """Return how many bytes a process without special rights can still write there, and how many
-    there are in all; as if it had no end, if that can't be known."""
+    """Return how many bytes a process without special rights can still write there, and the size
+    of the disk. If that can't be read, return an endless disk."""
     try:
         disk = shutil.disk_usage(folder)
     except OSError:

@@ -1,8 +1,9 @@
-"""Which thread steps the core. What is served, and when, is decided in rounds.py.
+"""The threads that step the core. rounds.py decides which requests are served, and when.
 
-One lock, `core`, for a step of the core (docs/develop/architecture.md). The owner thread gathers
-requests and keeps time; answers are stepped by the thread that received them; what is to be
-written is left to the writer thread (writer.py), so a slow disk holds up only what waits for it.
+Each step of the core holds one lock, `core` (docs/develop/architecture.md). The owner thread
+gathers requests and keeps time. The thread that received a peer's answer steps it into the core.
+The writer thread (writer.py) does all writes, so a slow disk delays only the steps that wait for
+it.
 """
 
 from __future__ import annotations
@@ -32,13 +33,13 @@ from .rounds import Rounds
 from .stepper import NodeRim, Stepper
 from .writer import Durable, Writer
 
-HANDOVER_LIMIT_S = 2.0  # at a human pace an election timeout is too long to wait before stopping
+HANDOVER_LIMIT_S = 2.0  # at a human pace, an election timeout is too long to delay a stop
 
 _Result = TypeVar("_Result")
 
 
 class Driver:
-    """Lets one thread at a time step the core, and has what each step left done."""
+    """Lets one thread at a time step the core, and schedules the work that each step leaves."""
 
     def __init__(
         self,
@@ -63,7 +64,7 @@ class Driver:
         self.request_room = self._queue.room
         self._wakeup = Wakeup()
         self._sleep = OwnerSleep(self._wakeup.set)
-        self.apart = threading.Lock()  # taken before `core`: no entry is applied without that
+        self.apart = threading.Lock()  # held to apply without `core`; taken before `core`
         self._long_entries = Wakeup()
         self._stepper = Stepper(
             node, logmanager, self._writer.queue, self._queue, rim, self._sleep, clock
@@ -84,8 +85,11 @@ class Driver:
     # --- from any thread --------------------------------------------------------------
 
     def submit(self, *batches: Batch, more_come: bool = False) -> None:
-        """Have requests served: by this thread, unless another one is at it, or has them wait to
-        share a write or a round with more. Where `more_come`, this thread calls again soon."""
+        """Queue requests, and serve them in this thread if the core is free.
+
+        They may have to wait, to share a write or a round with later requests. With `more_come`
+        this thread calls again soon, so nothing is served yet.
+        """
         self._stepper.enqueue(*batches)
         if self._stopping:
             with self.core:
@@ -94,7 +98,7 @@ class Driver:
             self._rounds.look(self._take_round)
 
     def receive(self, messages: Sequence[Message], origin: Origin | None) -> list[str]:
-        """Step messages of a peer into the core; return a complaint for each that was refused."""
+        """Step messages of a peer into the core; return a complaint for each refused message."""
         with self.core:
             complaints = self._guard(partial(self._stepper.receive_all, messages, origin))
         self._look()
@@ -102,23 +106,23 @@ class Driver:
 
     def peer_disconnected(self, peer: str) -> None:
         """Report to the core that a peer's connection broke."""
-        if not self._stopping:  # else it is this server that goes away
+        if not self._stopping:  # otherwise this server closed the connection
             self.step(PeerDisconnected(peer))
 
     def peer_level(self, peer: str, level: int) -> None:
-        """Give the core the level of a peer's build, 0 when the connection to it broke."""
+        """Report the level of a peer's build to the core: 0 when the connection to it broke."""
         if not self._stopping:
             self.step(PeerLevel(peer, level))
 
     def step(self, event: Input) -> None:
-        """Let the core take an input of another thread: see docs/develop/how-a-write-travels.md."""
+        """Step an input of another thread into the core (docs/develop/how-a-write-travels.md)."""
         self._step(lambda: self._stepper.take(event))
 
     def order(self, event: Input) -> None:
-        """Let the core take a controller's order.
+        """Step a controller's order into the core.
 
         Raises:
-            OrderRefused: it can't be carried out now; nothing was changed.
+            OrderRefused: the order can't be carried out now; nothing was changed.
         """
 
         def step() -> OrderRefused | None:
@@ -132,16 +136,16 @@ class Driver:
             raise refusal
 
     def transfer(self, to: str | None) -> Batch:
-        """Begin to hand the leadership over; the batch's one reply reports how that ended."""
+        """Begin a leadership transfer; the batch's only reply reports how the transfer ended."""
         batch = Batch(["transfer"], is_read=False)
         self._step(lambda: self._stepper.transfer(batch, to))
         return batch
 
     def hand_over(self, election_timeout_ms: int) -> None:
-        """Give the leadership, if this server has it, to whoever can take it; then it may stop.
+        """Transfer the leadership, if this server has it, to any member that can take it.
 
-        Bounded by an election timeout. If the first one goes away meanwhile (all stop at once)
-        another is tried; if nobody is left, nothing is waited for.
+        This takes at most an election timeout. If the first target goes away in the meantime (all
+        members stop at once), another one is tried. If no target is left, return at once.
         """
         end_s = self._clock.now_s() + min(election_timeout_ms / 1000, HANDOVER_LIMIT_S)
         while self.node.view.is_leader and (left_s := end_s - self._clock.now_s()) > 0:
@@ -150,7 +154,7 @@ class Driver:
                 return
 
     def start(self, name: str) -> None:
-        """Begin to serve: the owner thread, the writer thread, and that of long entries."""
+        """Start the owner thread, the writer thread and the thread for long entries."""
         runs = {"owner": self.run, "writer": self._writer.run, "applier": self._apply_apart}
         self._threads = [
             guarded_thread(run, f"{name} {what}", self.fail) for what, run in runs.items()
@@ -160,19 +164,19 @@ class Driver:
             thread.start()
 
     def stop(self, patience_s: float) -> None:
-        """Answer everybody who waits, write what is left, and end the threads."""
+        """Answer all waiting requests, write the remaining steps, and end the threads."""
         self._stopping = True
         ends = (self._sleep.wake, self._writer.stop, self._long_entries.set)
         for end, thread in zip(ends, self._threads, strict=False):
             end()
-            if thread.is_alive():  # or it never began: there was no thread to be had
+            if thread.is_alive():  # the system may have refused to start it
                 thread.join(patience_s)
         if self._failure is None and self.has_written:
             self._logmanager.close()
 
     @property
     def has_written(self) -> bool:
-        """Whether the writer thread has ended, so that nobody touches the files any more."""
+        """Whether the writer thread has ended, so that no thread touches the files any longer."""
         return not any(thread.is_alive() for thread in self._threads[1:2])
 
     def status(self) -> dict[str, object]:
@@ -183,22 +187,22 @@ class Driver:
             return {**facts, "log_bytes": self._logmanager.log_bytes, "syncs": self.syncs}
 
     def waiting(self) -> dict[str, int]:
-        """Return how many batches wait, by what for, and how many steps wait for the disk."""
+        """Return the number of waiting batches, by reason, and of steps that wait for the disk."""
         with self.core:
             return {**self._queue.waiting(), "disk": self._writer.queue.count}
 
-    # --- what waits, and time --------------------------------------------------------------
+    # --- waiting requests, and time --------------------------------------------------------
 
     def run(self) -> None:
-        """Keep time: sleep until the next deadline, and step what is due."""
+        """Keep time: sleep until the next deadline, then do what is due."""
         while not self._stopping:
-            with self.core:  # a step in between that wants to wake us earlier must see this
+            with self.core:  # a step that has to wake us earlier must see our deadline
                 pause_s = self._rounds.begin_sleep()
             if pause_s > 0:
                 self._wakeup.wait(pause_s)
             self._sleep.end()
             if self._applying.lags:
-                time.sleep(self._applying.pause_s)  # a lock that is taken at once lets nobody in
+                time.sleep(self._applying.pause_s)  # else no other thread gets the lock
             self._step(self._rounds.keep_time)
         with self.core:
             self._turn_all_away()
@@ -206,14 +210,14 @@ class Driver:
             self._rounds.flush_replies()
 
     def _look(self) -> None:
-        """Have written what a step added. Serve what is new and need not wait; then send the
-        replies that can leave."""
+        """Wake the writer for what a step added. Serve the new requests that need not wait, then
+        send the replies that can leave."""
         if self.writes.waiting:
             self._writer.wake()
         self._rounds.look(self._take_round)
 
     def _take_round(self) -> bool:
-        """Do a round, unless another thread has the core: then the owner looks again."""
+        """Do a round, unless another thread holds the core: then the owner tries again."""
         if self._stopping:
             return False
         if not self.core.acquire(blocking=False):
@@ -228,7 +232,7 @@ class Driver:
         return True
 
     def _written(self, durable: Durable | None) -> None:
-        """Let go what waited for this write, and have what gathered meanwhile written next."""
+        """Release the steps that waited for this write; the ones queued since are written next."""
         if self._quota is not None:
             self._quota.look_at_disk()
         with self.core:
@@ -238,17 +242,17 @@ class Driver:
                 self._rounds.after_write(tasks, durable)
         self._rounds.look(self._take_round)
 
-    # --- long entries, by a thread of their own --------------------------------------------
+    # --- long entries, in a thread of their own --------------------------------------------
 
     def _apply_apart(self) -> None:
-        """Apply the entries that take long, while others step the core."""
+        """Apply the entries that take long, while other threads step the core."""
         while not self._stopping:
             self._long_entries.wait()
             while not self._stopping and self._applied_apart():
                 time.sleep(self._applying.pause_s)
 
     def _applied_apart(self) -> bool:
-        """Apply some of them; return whether more wait."""
+        """Apply some long entries; return whether more wait."""
         with self.apart:
             with self.core:
                 entries = self._guard(self._applying.begin_apart)
@@ -267,19 +271,19 @@ class Driver:
     # --- one step, and the end -------------------------------------------------------------
 
     def fail(self, error: Exception) -> None:
-        """Stop the node: an invariant broke in a thread beside this one."""
+        """Stop the node: an invariant broke in a helper thread."""
         with self.core:
             self._fail(error)
 
     def _step(self, step: Callable[[], _Result]) -> _Result | None:
-        """Take one step and return what it returns; then look whether it left something to do."""
+        """Take one step and return its result; then serve what it left to do."""
         with self.core:
             result = self._guard(step)
         self._look()
         return result
 
     def _guard(self, step: Callable[[], _Result]) -> _Result | None:
-        """Take one step with `core` held. After a failure there are no more; an error is one."""
+        """Take one step with `core` held. An error is a failure, after which no step is taken."""
         if self._failure is None:
             try:
                 return step()
@@ -288,11 +292,11 @@ class Driver:
         return None
 
     def _fail(self, error: Exception) -> None:
-        """Stop for good, with `core` held: after a failed write or a broken invariant nothing
-        here can be trusted, so nobody steps the core again."""
+        """Stop for good, with `core` held. After a failed write or a broken invariant the state
+        here can't be trusted, so no thread steps the core again."""
         self._failure = self._failure or error
         self._stopping = True
-        with contextlib.suppress(Exception):  # it stops by the first error, whatever that leaves
+        with contextlib.suppress(Exception):  # the first error is reported, not one that follows
             self._writer.abandon()
             self._turn_all_away()
         self._sleep.wake()

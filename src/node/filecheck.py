@@ -1,7 +1,7 @@
-"""A look at a node's files, once a second: whether they still have their names.
+"""A check of a node's files, once a second: whether they still have their names.
 
-It is a job as in snapshots.py: a thread does it, or a schedule. The look itself is an act between
-two writes, so that no rename of the node's own is under way.
+It is a job, as in snapshots.py, done by a thread or by a schedule. The check itself runs between
+two writes, so that the node is not renaming a file at that moment.
 """
 
 from __future__ import annotations
@@ -17,29 +17,30 @@ RETRY_LOOKS = 10  # until files that can't be written are tried again
 
 
 class FileCheck:
-    """Looks after the names of one node's files."""
+    """Checks that the files of one node keep their names."""
 
     def __init__(
         self, logmanager: LogManager, write_again: Callable[[], None], say: Callable[[str], None]
     ) -> None:
-        """`write_again` has a snapshot taken, and the log written again after it."""
+        """`write_again` starts a snapshot, after which the log is rewritten."""
         self._logmanager = logmanager
         self._write_again = write_again
         self._say = say
         self._waited = 0
-        self.lost: list[str] = []  # files that are not in the folder at the moment
+        self.lost: list[str] = []  # files that are missing in the folder at the moment
 
     def look_after(self) -> Turns[None]:
-        """Look again and again."""
+        """Check the files again and again: a job."""
         while True:
             yield Turn(When.WOKEN, limit_s=LOOK_S)
             yield Turn(When.BETWEEN_WRITES, self.look)
 
     def look(self) -> bool:
-        """Look at the files, between two writes, and do what that leads to.
+        """Check the files, between two writes, and write lost ones again.
 
         Raises:
-            StorageError: another file has the name of one, or the small ones can't be written.
+            StorageError: another file has the name of one of them, or the small files can't be
+                written.
         """
         manager = self._logmanager
         states = manager.file_states()

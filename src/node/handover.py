@@ -1,4 +1,4 @@
-"""Leadership transfers that clients wait for, and the reply to each."""
+"""The leadership transfers that clients wait for, and the reply to each."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ TAKEN_OVER = "TRANSFER response: "
 class _WaitingTransfer(NamedTuple):
     batch: Batch
     to: str
-    term: int  # in which it was begun
+    term: int  # in which the transfer began
 
 
 class Handover:
@@ -31,7 +31,7 @@ class Handover:
         self.waiting: list[_WaitingTransfer] = []
 
     def begin(self, batch: Batch, to: str | None, now: int) -> Effects:
-        """Begin a transfer; `batch` is answered once it has ended, or at once if it can't be."""
+        """Begin a transfer; answer `batch` when it ends, or at once if it can't begin."""
         view = self._node.view
         if not view.is_leader:
             batch.answer_all(NO_LEADER if view.leader is None else self._not_leader(view.leader))
@@ -57,14 +57,14 @@ class Handover:
         self.waiting = still
 
     def end(self) -> None:
-        """Answer all who wait, since this server stops."""
+        """Answer all waiting requests, since this server stops."""
         for waiting in self.waiting:
             waiting.batch.answer_all(outcome_unknown(f"{waiting.to} may take over yet, or not"))
         self.waiting = []
 
 
 def _outcome(waiting: _WaitingTransfer, view: NodeView) -> str | None:
-    """Return what to print of a transfer; None while it is not known."""
+    """Return the reply about a transfer; None while its outcome is not known."""
     if view.is_leader:
         if view.transfer is not None and view.term == waiting.term:
             return None

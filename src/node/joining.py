@@ -1,4 +1,4 @@
-"""The way of a node into a cluster: a line in server-configuration.txt, or asking to be added."""
+"""How a node enters a cluster: by a line in server-configuration.txt, or by asking to be added."""
 
 from __future__ import annotations
 
@@ -37,15 +37,15 @@ from ..storage.folder import make_folder
 from ..storage.lines import LINE_BYTES_MAX, looks_like_base
 from ..wire.membercommands import CHANGE_S
 
-PAUSES_S = (0.5, 5.0)  # first and longest pause between two tries
-ASKER = "raftline"  # its own name may be a member's, in which nothing is taken without a proof
-ATTEMPT_S = 5.0  # for the identity of the cluster
-IDENTITY_S = 1.0  # for it at the start, before anything is heard
-SEARCH_S = 10.0  # in which one try finds a leader, which may then need CHANGE_S
+PAUSES_S = (0.5, 5.0)  # first and longest pause between two attempts
+ASKER = "raftline"  # not the node's name: if it is a member's, lines need a proof
+ATTEMPT_S = 5.0  # to ask for the identity of the cluster
+IDENTITY_S = 1.0  # the same at the start, before the node hears any message
+SEARCH_S = 10.0  # for one attempt to find a leader, which may then need CHANGE_S
 
 
 def joining_address(text: str) -> Address:
-    """Return what `--join HOST:PORT` names."""
+    """Return the address in `--join HOST:PORT`."""
     host, port = split(text)
     if not HOST.fullmatch(host):
         raise argparse.ArgumentTypeError(f"{text!r} is not HOST:PORT of a node of the cluster")
@@ -53,7 +53,7 @@ def joining_address(text: str) -> Address:
 
 
 def reached_address(text: str) -> Address:
-    """Return what `--advertise HOST:PORT` names."""
+    """Return the address in `--advertise HOST:PORT`."""
     host, port = split(text)
     if not HOST.fullmatch(host):
         raise argparse.ArgumentTypeError(f"{text!r} is not HOST:PORT, where others reach this node")
@@ -67,8 +67,8 @@ def settle_configuration(
 ) -> Configuration:
     """Return the configuration that a node starts with.
 
-    It names the node, unless the node joins a cluster or has joined one before: then its log
-    has the members. So the file need not be there, or may be another user's.
+    It names the node, unless the node joins a cluster or has joined one before: then its log has
+    the members. In that case the file may be missing, or belong to another user.
 
     Raises:
         ConfigError: the node is in no configuration, or the file can't be used.
@@ -86,9 +86,9 @@ def settle_configuration(
                 raise
             configuration = replace(configuration, unread=str(error))
     if name not in configuration.members and not knows_itself:
-        known = " ".join(configuration.members)
+        names = " ".join(configuration.members)
         raise ConfigError(
-            f"{name} is not in {configuration.path} (it names: {known}); "
+            f"{name} is not in {configuration.path} (it names: {names}); "
             f"add a line '{name} {host} {port}' there, or start with --register, or with "
             "--join HOST:PORT to join a cluster that runs already"
         )
@@ -98,7 +98,7 @@ def settle_configuration(
 
 
 def _has_begun(log: Path) -> bool:
-    """Whether this is a log of ours: one that was written by hand names no members."""
+    """Whether a node wrote this log: one that was written by hand names no members."""
     with contextlib.suppress(OSError), log.open("rb") as file:
         return looks_like_base(file.readline(LINE_BYTES_MAX))
     return False
@@ -123,11 +123,11 @@ def _make_folder(folder: Path) -> None:
 def advertised(
     name: str, host: str, port: int, configuration: Configuration, given: Address | None = None
 ) -> Address:
-    """Return where the others are to reach this node: what `--advertise` gave, else what the file
-    has, else where it listens.
+    """Return the address at which the others reach this node: the one of `--advertise`, else the
+    one in the file, else the one it listens on.
 
     Raises:
-        ConfigError: it listens everywhere, which is nowhere in particular.
+        ConfigError: the node listens on every address, so none of them is known.
     """
     if given is not None:
         return given
@@ -149,23 +149,23 @@ def begin_to_join(
     foreigners: Foreigners,
     say: Callable[[str], None],
 ) -> None:
-    """Ask a cluster, in a thread, to add this node; again until it has a vote or an answer that
-    explains why not. A node that is a member already asks nothing, and a learner says so.
+    """Ask a cluster, in a thread, to add this node. Ask again until it has a vote, or an answer
+    that explains why not. A node that is already a member does not ask; a learner prints a hint.
 
-    The identity of the cluster is asked first. From then on this node hears nobody else: the leader
-    of a cluster that its name has left may still dial it.
+    First ask for the identity of the cluster. From then on this node hears no other cluster: the
+    leader of one that a node of this name has left may still dial it.
 
     Raises:
-        FilesRefused: it is no member, and its files are those of another cluster.
+        FilesRefused: the node is not a member, and its files belong to another cluster.
     """
     try:
         _learn_cluster(name, there, tls, node, foreigners, IDENTITY_S)
     except FilesRefused as refused:
         if not node.view.is_member:
             raise
-        say(f"[!] {refused}")  # a member serves its own cluster, wherever --join leads by now
+        say(f"[!] {refused}")  # a member serves its own cluster, wherever --join points by now
     except Exception:
-        pass  # it is tried again, and printed then
+        pass  # the thread tries again, and prints the failure
     if not node.view.is_member:
         request = f"add {name} {mine.host} {mine.port}"
 
@@ -173,11 +173,12 @@ def begin_to_join(
             _ask_to_be_added(request, name, there, tls, node, foreigners, say)
 
         def give_up(error: Exception) -> None:
-            say(f"[!] {name} asks no more to be added: {type(error).__name__}: {error}")
+            say(f"[!] {name} no longer asks to be added: {type(error).__name__}: {error}")
 
         guarded_thread(ask, f"{name} joins", give_up).start()
     elif name not in node.view.membership.electors:
-        # Not asked for: an operator may have taken its vote. One that died halfway is one, too.
+        # A vote is not asked for: an operator may have taken it. A node that stopped halfway
+        # through joining is a learner, too.
         say(f"[*] {name} is a learner, without a vote. To give it one: raftline promote {name}")
 
 
@@ -194,24 +195,24 @@ def _ask_to_be_added(
     pause_s, last = PAUSES_S[0], ""
     while True:
         try:
-            # The search below is patient. If no node is there, that is printed at once.
+            # The search below is patient. This fails at once if no node is there.
             _learn_cluster(name, there, tls, node, foreigners)
             with Client(*there, ASKER, CHANGE_S, search_s=SEARCH_S, follow=True, tls=tls) as client:
                 say(f"[*] {client.request(request)}")
                 return
-        except Exception as failure:  # another than a ClientError: no thread to be had, for example
+        except Exception as failure:  # besides a ClientError: no thread can be started, say
             kind = "" if isinstance(failure, ClientError) else f"{type(failure).__name__}: "
-            said = f"[!] {name} is not added yet: {kind}{failure}"
+            line = f"[!] {name} is not added yet: {kind}{failure}"
             if isinstance(failure, FilesRefused):
                 say(f"[!] {failure}")
                 return
-            if isinstance(failure, NotAllowed):  # a node has no login, so a person is asked
-                said = f"[!] {name} waits until an admin adds it: raftline member {request}"
+            if isinstance(failure, NotAllowed):  # a node has no login, so an admin has to add it
+                line = f"[!] {name} waits until an admin adds it: raftline member {request}"
         if name in node.view.membership.electors:
             return
-        if said != last:
-            say(said)
-        last = said
+        if line != last:
+            say(line)
+        last = line
         time.sleep(pause_s)
         pause_s = min(pause_s * 2, PAUSES_S[1])
 
@@ -227,32 +228,31 @@ def _learn_cluster(
     """Ask the node at an address for the identity of its cluster, which needs no rights.
 
     Raises:
-        FilesRefused: this node has files of another one.
+        FilesRefused: this node has files of another cluster.
         ClientError: no node is there.
     """
     with Client(*there, ASKER, timeout_s, tls=tls) as client:
         build = read_level(client.ask(spell_level("").removeprefix("@")).text)
     if build is None or not build.cluster:
-        return  # it has none yet
+        return  # the cluster has none yet
     view = node.view
     # A member, or one that was catching up, need not know the identity yet.
     is_nobodys = view.log.last_index > 0 and not (view.cluster or view.recovering or view.is_member)
     if is_foreign(view.cluster, build.cluster) or is_nobodys:
         raise FilesRefused(
-            f"{name} can't join with the files that it has: they are those of another cluster than "
-            f"that of {there}. Move {name}.* and .{name}.born away; it gets all from the leader"
+            f"{name} can't join with the files that it has: they belong to another cluster than "
+            f"{there}. Move {name}.* and .{name}.born away; it gets everything from the leader"
         )
     foreigners.joins = build.cluster
 
 
-# --- server-configuration.txt, which several nodes may write at once ---------------------------
+# --- server-configuration.txt, which several nodes may write at the same time -------------------
 
 
 def register(path: Path, name: str, port: int, given: Address | None = None) -> Configuration:
-    """Make `name` a member on localhost, or at the address that is given, creating the file if it
-    is absent.
+    """Make `name` a member on localhost, or at the address `given`; create the file if necessary.
 
-    Nothing changes if `name` is there with this port. Several nodes may register at once.
+    Nothing changes if `name` is there with this port. Several nodes may register at the same time.
 
     Raises:
         ConfigError: `name` is there with another port, the port is taken, or the file can't be
@@ -286,35 +286,35 @@ def register(path: Path, name: str, port: int, given: Address | None = None) -> 
 
 
 def begun(path: Path, text: str) -> Configuration:
-    """Return what the file at `path` holds; if it holds nothing yet, `text` is written there.
+    """Return the configuration in the file at `path`; write `text` if it is missing or empty.
 
-    Several nodes may do so at once. Who finds a file of no bytes finds it as another is about to
-    write it, if there are no links, or as one left it that died before it did.
+    Several nodes may do so at the same time. A file can be empty if the file system has no links:
+    another node is about to write it, or died before it did.
 
     Raises:
         ConfigError: the file, or `text`, can't be used, or the file can't be written.
     """
-    wanted = parse(path, text)
+    configuration = parse(path, text)
     if path.exists() and (there := text_of(path)):
         return parse(path, there)
     try:
         make_folder(path.parent)
         if _made(path, text):
-            return wanted
+            return configuration
         with _locked(path) as file:
             there = decode(path, file.read(FILE_BYTES_MAX + 1))
             if there:
                 return parse(path, there)
             _fill(file, text)
-            return wanted
+            return configuration
     except OSError as error:
         raise ConfigError(f"{path}: can't be written: {error.strerror}") from error
 
 
 def withdraw(configuration: Configuration) -> None:
-    """Make the file what it was before this start registered a node that did not come up.
+    """Restore the file as it was before this start registered a node that then failed to start.
 
-    What others have registered since stays. If it can't be done the line stays, too.
+    Lines that others have registered since stay. If the file can't be changed, so does this line.
     """
     path, added = configuration.path, configuration.added.encode("utf-8")
     with contextlib.suppress(OSError), _locked(path) as file:
@@ -329,8 +329,8 @@ def withdraw(configuration: Configuration) -> None:
 
 
 def _made(path: Path, text: str) -> bool:
-    """Make a new file at once as a whole, so that no reader finds a part of it; return whether it
-    was made. Another process may be first, or the file system may have no links."""
+    """Create a file atomically, so that no reader finds a part of it; return whether it was
+    created. Another process may be faster, or the file system may have no links."""
     if path.exists():
         return False
     beside = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
@@ -353,8 +353,8 @@ def _fill(file: BinaryIO, text: str) -> None:
 
 @contextlib.contextmanager
 def _locked(path: Path) -> Iterator[BinaryIO]:
-    """Yield the file, made if it is absent: read from its beginning, written at its end. It is
-    locked: otherwise two nodes might both read it and then both write."""
+    """Yield the file, created if necessary: it is read from its beginning and written at its end.
+    It is locked: otherwise two nodes might both read it and then both write."""
     while True:
         with path.open("a+b") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
@@ -365,7 +365,7 @@ def _locked(path: Path) -> Iterator[BinaryIO]:
 
 
 def _is_at(path: Path, file: BinaryIO) -> bool:
-    """Whether the file that is open still is the one at `path`: it may have been withdrawn."""
+    """Whether the open file is still the one at `path`: another node may have withdrawn it."""
     try:
         return os.path.samestat(os.fstat(file.fileno()), path.stat())
     except FileNotFoundError:

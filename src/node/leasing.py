@@ -1,17 +1,17 @@
 """Leases at the leader: it counts their time, renews them, and proposes their expiry.
 
-docs/use/leases.md has the argument that no lease ends early. What it rests on here:
+docs/use/leases.md has the argument that no lease ends early. It relies on this module as follows:
 
-* A new leader gives every lease its whole time again. A renewal that another leader confirmed was
-  sent before a quorum elected this one.
-* A renewal is confirmed by a round, as a read is (thesis §6.4): once an entry of this term is
-  applied. Then no entry of an earlier term waits to be applied, so no expiry does. One of this
-  term that waits is in `_expiring`: its lease can't be renewed.
-* To find that a lease is due and to propose its expiry is one step of the core. So is a renewal.
-  One comes before the other.
-* An expiry names its term, and does nothing in an entry of another one.
+* A new leader gives every lease its whole time again. A renewal that an earlier leader confirmed
+  was sent before a quorum elected this leader.
+* A renewal is confirmed by a round, like a read (thesis §6.4), once an entry of this term is
+  applied. Then no entry of an earlier term waits to be applied, so no expiry of such a term does.
+  The leases of a waiting expiry of this term are in `_expiring`: they can't be renewed.
+* A single step of the core finds that a lease is due and proposes its expiry. A renewal is a single
+  step, too. So one of the two comes before the other.
+* An expiry names its term, and has no effect in an entry of another term.
 
-Whoever calls holds the lock under which the core is stepped. Times are those of `node/clock`.
+The caller holds the lock under which the core is stepped. Times are those of `node/clock`.
 """
 
 from __future__ import annotations
@@ -31,30 +31,30 @@ from ..wire.protocol import error, real
 from .lease_clock import NEVER_MS, LeaseClock
 
 EXPIRED_MAX = 500  # leases in one expiry; the next is proposed once this one is applied
-STARTED_MAX = 2000  # of the leases that a new leader finds, begun in one step
-KEY_CHARACTERS = 50  # as which each counts, beside its own
+STARTED_MAX = 2000  # existing leases that a new leader starts to count in one step
+KEY_CHARACTERS = 50  # counted for each key in addition to its own
 
 
 class Leasing:
-    """Counts time while this server leads, and answers what the time of leases decides."""
+    """Counts time while this server leads, and answers the commands that depend on lease times."""
 
     def __init__(self, node: RawNode, store: Store) -> None:
         self._node = node
         self._store = store
         self._clock = LeaseClock(self._seconds)
-        self.term = 0  # that this server leads; 0: none
+        self.term = 0  # the term that this server leads; 0: none
         self.is_in_use = False  # there was a lease in this term
         self._inherited: list[str] = []  # leases of earlier leaderships, not counted yet
-        self._expiring: set[str] = set()  # an expiry of it is in the log and not applied yet
-        self._expiry_index = 0  # of that entry
+        self._expiring: set[str] = set()  # leases whose expiry is in the log and not applied yet
+        self._expiry_index = 0  # the index of that entry
 
     def _seconds(self, lease: str) -> int:
         return seconds_of(self._store, lease)
 
     def stepped(self, term: int, now: Callable[[], int]) -> None:
-        """Record what a step has changed: what was applied, and the term that this server leads, 0
-        for none. `now` is asked after that step, so it is not before the request of any entry that
-        was applied."""
+        """Record the changes of a step: the applied entries, and the term that this server leads, 0
+        for none. `now` is called after the step, so its time is not before the request of any
+        applied entry."""
         if term != self.term:
             self._lead(term)
         if not term:
@@ -82,7 +82,7 @@ class Leasing:
 
     @property
     def wake_at_ms(self) -> int:
-        """The time at which there is something to do."""
+        """The time at which the next work is due."""
         if self._inherited:
             return 0
         if not len(self._clock) or not self._may_propose:
@@ -91,8 +91,8 @@ class Leasing:
 
     @property
     def _may_propose(self) -> bool:
-        """Whether an expiry may be proposed: this server leads and takes proposals, it has applied
-        an entry of its term, so it knows what is in force, and no other expiry is under way."""
+        """Whether an expiry may be proposed: this server leads and accepts proposals, it has
+        applied an entry of its term, so its state is current, and no other expiry is in flight."""
         view = self._node.view
         return (
             not self._expiring
@@ -101,8 +101,8 @@ class Leasing:
         )
 
     def expiry(self, now_ms: int) -> str:
-        """Do what time asks for. Return the expiry to be proposed in this step, "" for none."""
-        if self._inherited:  # some in a step, so that a million of them take no long step
+        """Do what is due by now. Return the expiry to propose in this step, "" for none."""
+        if self._inherited:  # only some in each step, so that a million of them don't block it
             for lease in self._inherited[-STARTED_MAX:]:
                 self._clock.start(lease, now_ms)
             del self._inherited[-STARTED_MAX:]
@@ -115,25 +115,25 @@ class Leasing:
         self._expiry_index = self._node.view.log.last_index + 1
         return spell_expiry(self.term, due)
 
-    # --- what a round has confirmed -------------------------------------------------------------
+    # --- commands that a round has confirmed ----------------------------------------------------
 
     def answers(self, commands: Sequence[str], now_ms: int) -> list[str]:
-        """Return the replies to commands that were confirmed together. A list that is asked for
-        many times in a packet is made once, until a lease is renewed."""
+        """Return the replies to commands that were confirmed together. If a packet asks for the
+        list many times, it is made only once until a lease is renewed."""
         replies: list[str] = []
-        listed = ""
+        listing = ""
         for command in commands:
             if command != "leases":
                 replies.append(self.answer(command, now_ms))
-                listed = "" if command.startswith("renew ") else listed
+                listing = "" if command.startswith("renew ") else listing
             else:
-                listed = listed or self.answer(command, now_ms)
-                replies.append(listed)
+                listing = listing or self.answer(command, now_ms)
+                replies.append(listing)
         return replies
 
     def answer(self, command: str, now_ms: int) -> str:
-        """Return the reply to `renew`, `ttl` or `leases`, which a round has just confirmed: this
-        server led when the request had come. `now_ms` was read after that."""
+        """Return the reply to `renew`, `ttl` or `leases`. A round has just confirmed that this
+        server led after the request had arrived; `now_ms` was read after that."""
         verb, _, operand = command.partition(" ")
         if verb == "renew":
             return self._renew(operand, now_ms)
@@ -164,7 +164,7 @@ class Leasing:
         return left_ms / 1000
 
     def _listed(self, now_ms: int) -> dict[str, object]:
-        """Return what `leases` lists: the first of them, and how many there are."""
+        """Return the content of the reply to `leases`: the first leases, and their number."""
         store = self._store
         granted, leased = store.leases.granted, store.leased
         shown: dict[str, object] = {}

@@ -1,7 +1,8 @@
-"""The keys that are there when a watch begins, as of one entry, and their lines.
+"""The keys that exist when a watch begins, at one entry of the log, and their lines.
 
-Many watches begin at a time: clients come back after a node was away, or a snapshot replaced the
-state under all of them. Those that come while the pairs are looked through share the next look.
+Many watches can begin at the same time: clients come back after a node was away, or a snapshot
+replaced the state under all of them. Watches that arrive during a scan of the pairs share the next
+scan.
 """
 
 from __future__ import annotations
@@ -33,32 +34,31 @@ from ..wire.protocol import real
 from ..wire.watches import has
 from .disk_room import spares
 
-STEP_KEYS = 1000  # looked at in one go
+STEP_KEYS = 1000  # scanned between two pauses
 STEP_BYTES = 256 << 10  # of lines that are spelled before they are written
-SORTED_KEYS = 10_000  # sorted in one go
+SORTED_KEYS = 10_000  # sorted at once
 PIECE_BYTES = 64 << 10
-OWN_BYTES = 1 << 10  # as which a look counts in memory, besides its lines
+OWN_BYTES = 1 << 10  # counted for the memory of a scan, in addition to its lines
 NOT_LISTED = (
     "the keys of this watch can't be listed: a look at them failed. Nothing was done; try another."
 )
 
 
 def _place(key: str) -> bytes:
-    """Return the place of a spelled key in the order, which is that of the keys' bytes."""
+    """Return the sort key of a spelled key: keys are in the order of their bytes."""
     return key_bytes(real(key))
 
 
 def _with_prefix(keys: list[str], prefix: str) -> Iterator[tuple[int, int]]:
-    """Yield the first and the end of each run of those of the keys, which are in order, that have
-    a prefix."""
+    """Yield the start and the end of each run of keys that have a prefix; the keys are in order."""
     raw = real(prefix)
     try:
         first = raw.encode()
-    except UnicodeEncodeError:  # with a byte that is no UTF-8: such keys may stand apart
+    except UnicodeEncodeError:  # bytes that are not UTF-8: such keys may not be adjacent
         is_within = [real(key).startswith(raw) for key in keys]
-        for found, run in groupby(range(len(keys)), is_within.__getitem__):
+        for matches, run in groupby(range(len(keys)), is_within.__getitem__):
             places = list(run)
-            if found:
+            if matches:
                 yield places[0], places[-1] + 1
         return
     begin = bisect_left(keys, first, key=_place)
@@ -68,37 +68,37 @@ def _with_prefix(keys: list[str], prefix: str) -> Iterator[tuple[int, int]]:
 
 
 class GivenUp(Exception):
-    """The lines of a listing are gone: it was read too slowly, and others needed their room."""
+    """The lines of a listing are gone: it was read too slowly, and others needed the room."""
 
 
 class ListingRoom:
-    """The memory and the files without a name that the lines of all listings take.
+    """The memory and the nameless files that the lines of all listings take.
 
-    Each counts until the last watch has let go of it. Whoever collects it as garbage may hold the
-    lock, and so leaves a note alone.
+    Each of them counts until the last watch has released it. The thread that then collects it as
+    garbage may already hold the lock, so it only leaves a note.
     """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._bytes = 0
         self._let_go: deque[list[int]] = deque()
-        # In the order in which they were read last.
+        # In the order of their last reads.
         self._files: weakref.WeakKeyDictionary[IO[bytes], None] = weakref.WeakKeyDictionary()
 
     def _counted(self) -> int:
-        """Return the memory that is taken, with the lock held."""
+        """Return the memory in use; with the lock held."""
         while self._let_go:
             self._bytes -= self._let_go.popleft()[0]
         return self._bytes
 
     def memory(self, counted: list[int]) -> IO[bytes]:
-        """Return a place in memory; `counted` has the bytes that `grow` counts for it."""
+        """Return a buffer in memory; `counted` holds the bytes that `grow` counts for it."""
         place = io.BytesIO()
         weakref.finalize(place, self._let_go.append, counted).atexit = False
         return place
 
     def grow(self, counted: list[int], size: int) -> bool:
-        """Count `size` more bytes of a place in memory; return whether there is room for them."""
+        """Count `size` more bytes for a buffer; return whether there is room for them."""
         with self._lock:
             if counted[0] + size > LISTING_BYTES or self._counted() + size > LISTINGS_BYTES:
                 return False
@@ -107,10 +107,10 @@ class ListingRoom:
             return True
 
     def file(self, folder: str) -> IO[bytes]:
-        """Return a file. If there are too many, the one goes that was not read for longest.
+        """Return a file. If there are too many, close the least recently read one.
 
         Raises:
-            OSError: it can't be made.
+            OSError: the file can't be created.
         """
         while len(self._files) >= LISTING_FILES:
             self.give_up_one()
@@ -119,24 +119,24 @@ class ListingRoom:
         return place
 
     def touch(self, place: IO[bytes]) -> None:
-        """Note that somebody reads a file."""
+        """Note that a file is being read."""
         with self._lock:
             self._files.pop(place, None)
             self._files[place] = None
 
     def give_up_one(self, besides: IO[bytes] | None = None) -> bool:
-        """Close the file that was not read for longest; return whether there was one."""
+        """Close the least recently read file, except `besides`; return whether there was one."""
         with self._lock:
             oldest = next((each for each in list(self._files) if each is not besides), None)
             if oldest is None:
                 return False
             del self._files[oldest]
-        oldest.close()  # after a read that is under way
+        oldest.close()  # waits for a read that is under way
         return True
 
 
 class Lines:
-    """The lines of all listings of one look, which one thread writes before others read them."""
+    """The lines of all listings of one scan, which one thread writes before others read them."""
 
     def __init__(self, room: ListingRoom, folder: str) -> None:
         self.size = 0
@@ -149,7 +149,7 @@ class Lines:
         self._is_file = False
 
     def write(self, data: bytes) -> None:
-        """Add lines. After a failure of the disk no listing of this look is any good."""
+        """Add lines. After a disk error, all listings of this scan fail."""
         try:
             if not self._is_file and not self._room.grow(
                 self._counted, len(data) + OWN_BYTES * (not self._counted[0])
@@ -167,18 +167,18 @@ class Lines:
         self.size += len(data)
 
     def _move(self) -> None:
-        """Go on in a file."""
-        written, self._place = self._place, self._room.file(self._folder)
+        """Move the lines from memory to a file."""
+        memory, self._place = self._place, self._room.file(self._folder)
         self._is_file = True
         self._make_room(self.size)
-        written.seek(0)
-        self._place.write(written.read())
+        memory.seek(0)
+        self._place.write(memory.read())
 
     def _make_room(self, size: int) -> None:
-        """Give up others' files until the disk has room for these bytes.
+        """Give up other scans' files until the disk has room for these bytes.
 
         Raises:
-            OSError: it has none.
+            OSError: the disk has no room.
         """
         while not spares(self._folder, size):
             if not self._room.give_up_one(besides=self._place):
@@ -188,8 +188,8 @@ class Lines:
         """Return `size` bytes from `offset` on.
 
         Raises:
-            GivenUp: they are gone.
-            OSError: the disk does not give them.
+            GivenUp: the lines are gone.
+            OSError: the disk can't read them.
         """
         with self._lock:
             try:
@@ -203,36 +203,37 @@ class Lines:
 
 
 class KeyListing:
-    """The lines of the keys with one prefix; watches of one look share it, each at its own place.
+    """The lines of the keys with one prefix. Watches that share a scan share the listing, each at
+    its own position.
 
-    A reader may take its time: the lines lie apart from the state, which goes on changing. If
-    it takes none, others may need the room.
+    A reader may be slow: the lines are stored apart from the state, which continues to change. If
+    it stops reading, other listings may take the room.
     """
 
     def __init__(self, lines: Lines) -> None:
-        self.number = 0  # of the entry that this is the state after
+        self.number = 0  # of the last entry in this state
         self.count = 0
         self._lines = lines
-        self._spans: list[tuple[int, int]] = []  # of the lines of its look
+        self._spans: list[tuple[int, int]] = []  # the parts of the scan's lines
 
     @property
     def failure(self) -> str:
-        """Why there is no such listing; "" if there is."""
+        """The reason why the listing failed; "" if it did not."""
         return self._lines.failure
 
     def begin(self, number: int, runs: Iterable[tuple[int, int]], places: Sequence[int]) -> None:
-        """Begin with the state after an entry, and these runs of the keys of the look. `places`
-        has where the line of each key begins, and the end of all."""
+        """Begin with the state after an entry, and with these runs of the scan's keys. `places`
+        holds the start of each key's line, and the end of the last."""
         self.number = number
         for first, end in runs:
             self.count += end - first
             self._spans.append((places[first], places[end]))
 
     def piece(self, offset: int) -> bytes:
-        """Return whole lines from this place on; b"" after the last.
+        """Return whole lines from this position on; b"" after the last.
 
         Raises:
-            GivenUp, OSError: as of `Lines.read`.
+            GivenUp, OSError: see `Lines.read`.
         """
         for begin, end in self._spans:
             if offset < end - begin:
@@ -252,7 +253,7 @@ class KeyListing:
 
 
 class Lister:
-    """Looks the pairs through for all who wait for it."""
+    """Scans the pairs for all watches that wait for their keys."""
 
     def __init__(self, logmanager: LogManager, breathe: Breathe = give_way) -> None:
         self._logmanager = logmanager
@@ -260,29 +261,32 @@ class Lister:
         self._looking = threading.Lock()
         self._lock = threading.Lock()
         self._waiting: dict[str, KeyListing] = {}
-        self._lines: Lines | None = None  # of those that wait
+        self._lines: Lines | None = None  # of the waiting listings
         self.room = ListingRoom()
 
     def take(self, prefixes: Sequence[str]) -> list[KeyListing]:
-        """Return the keys with each of these prefixes, as of a moment after this call. A look
-        that fails raises to who took it; the others see `KeyListing.failure`."""
+        """Return the keys with each of these prefixes, at a moment after this call.
+
+        If a scan fails, the caller that ran it gets the exception; the others see it in
+        `KeyListing.failure`.
+        """
         if not prefixes:
             return []
         with self._lock:
-            found = [self._wanted(prefix) for prefix in prefixes]
+            listings = [self._wanted(prefix) for prefix in prefixes]
         with self._looking:
             with self._lock:
                 waiting, self._waiting = self._waiting, {}
                 lines, self._lines = self._lines, None
-            if lines is not None:  # else the turn before has taken them
+            if lines is not None:  # else the previous scan included these prefixes
                 try:
                     self._look(waiting, lines)
                 except HalfApplied as failure:
                     lines.failure = str(failure)
                 except BaseException:
-                    lines.failure = NOT_LISTED  # to others whose keys these were to be as well
+                    lines.failure = NOT_LISTED  # for the other callers of this scan
                     raise
-        return found
+        return listings
 
     def _wanted(self, prefix: str) -> KeyListing:
         listing = self._waiting.get(prefix)
@@ -293,10 +297,9 @@ class Lister:
         return listing
 
     def _look(self, waiting: dict[str, KeyListing], lines: Lines) -> None:
-        """Look the pairs through once, while they stand still.
+        """Scan the pairs once, while they do not change.
 
-        Prefixes may lie within one another, so no key and no line is kept more than once for all
-        of them.
+        One prefix may contain another, so each key and each line is kept only once for all of them.
         """
         index: PrefixIndex[bool] = PrefixIndex()
         for prefix in waiting:
@@ -304,13 +307,13 @@ class Lister:
                 index.put(prefix, True)
         applied, still = self._logmanager.hold()
         try:
-            found: list[str] = []
+            matches: list[str] = []
             for place, key in enumerate(still, start=1):
                 if index.matching(key):
-                    found.append(key)
+                    matches.append(key)
                 if place % STEP_KEYS == 0:
                     self._breathe()
-            keys, number = self._in_order(found), entry_number(*applied)
+            keys, number = self._in_order(matches), entry_number(*applied)
             places = self._spell(still, keys, number, lines)
             for prefix, listing in waiting.items():
                 listing.begin(number, _with_prefix(keys, prefix), places)
@@ -320,21 +323,21 @@ class Lister:
     def _spell(
         self, still: StillPairs, keys: Iterable[str], number: int, lines: Lines
     ) -> Sequence[int]:
-        """Write down the lines of keys; return where each begins, and the end of all."""
-        places, spelled, begun = array("Q", [0]), list[bytes](), 0
+        """Write the lines of these keys; return the start of each line, and the end of the last."""
+        places, parts, start = array("Q", [0]), list[bytes](), 0
         for key in keys:
             line = has(number, key, value_of(still[key]))
-            spelled.append(f"{line}\n".encode("utf-8", "replace"))
-            places.append(places[-1] + len(spelled[-1]))
-            if len(spelled) >= STEP_KEYS or places[-1] - begun >= STEP_BYTES:
-                lines.write(b"".join(spelled))
-                spelled, begun = [], places[-1]
+            parts.append(f"{line}\n".encode("utf-8", "replace"))
+            places.append(places[-1] + len(parts[-1]))
+            if len(parts) >= STEP_KEYS or places[-1] - start >= STEP_BYTES:
+                lines.write(b"".join(parts))
+                parts, start = [], places[-1]
                 self._breathe()
-        lines.write(b"".join(spelled))
+        lines.write(b"".join(parts))
         return places
 
     def _in_order(self, keys: list[str]) -> list[str]:
-        """Return the keys in order; to sort a million at once would stop every thread."""
+        """Return the keys in order; sorting a million at once would block every thread."""
         if len(keys) <= SORTED_KEYS:
             return sorted(keys, key=_place)
         runs = []

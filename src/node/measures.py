@@ -1,8 +1,8 @@
-"""Measures of a node's work, which it takes as it goes: counts, and times in buckets; and the
-facts that it reports in `status`.
+"""Measures of a node's work (counts, and times in buckets), and the facts of `status`.
 
-A time is counted for a group at once: all requests of a batch, one write of the disk. Whoever
-adds is alone with it (the core's lock, the writer thread); a reader may see them a moment late.
+A time is counted for a whole group: all requests of a batch, or one write of the disk. Only one
+thread at a time adds to a measure (with the core's lock, or as the writer thread). A reader may see
+values that are a moment old.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from ..raft.view import NodeView
 from ..wire.membercommands import membership_facts
 from .clock import SYSTEM, Clock
 
-# Seconds. The upper end of each bucket; what takes longer is in one more.
+# Seconds. The upper end of each bucket; longer times are in one more bucket.
 BOUNDS_S: Final = [
     0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0,
     10.0,
 ]  # fmt: skip
-LEASE_SHOWN_MS: Final = 3_600_000  # a node that is alone has an endless lease
+LEASE_SHOWN_MS: Final = 3_600_000  # the lease of a single node is endless
 
 
 class Histogram:
@@ -40,24 +40,24 @@ class Histogram:
 
 
 class Measures:
-    """All measures of one start of a node."""
+    """The measures of a node since its start."""
 
     def __init__(self, clock: Clock = SYSTEM) -> None:
         self._now_s = clock.reader_s()
         self.writes = Histogram()  # requests, from their arrival until they are applied
         self.reads = Histogram()  # requests, from their arrival until they are confirmed
         self.disk = Histogram()  # writes of the files, each with its sync
-        self.longest_write_s = 0.0  # of the disk, since somebody looked last and set it to 0
-        self.disk_since_s = 0.0  # when the write under way began, by the clock's now_s; 0: none is
-        self.elections = 0  # that this node stood in
-        self.leaderships = 0  # that it won
-        self.takeovers = 0  # of these, those for which the leader before asked
-        self.leader_changes = 0  # that it heard of
+        self.longest_write_s = 0.0  # of the disk; the reader sets it back to 0
+        self.disk_since_s = 0.0  # when the current write began, by the clock's now_s; 0: none
+        self.elections = 0  # in which this node was a candidate
+        self.leaderships = 0  # elections that it won
+        self.takeovers = 0  # leaderships that the previous leader transferred to it
+        self.leader_changes = 0  # changes of the leader that it knows
         self._stood_term = self._led_term = self._asked_term = 0
         self._leader: str | None = None
 
     def stepped(self, view: NodeView, effects: Effects) -> None:
-        """Look at what a step changed; the core prints a note if that is anything."""
+        """Count the changes of a step; the core prints a note for each of them."""
         role, term, leader = view.role, view.term, view.leader
         for message in effects.send_after_save:
             if isinstance(message, RequestVote) and message.transfer:
@@ -79,15 +79,15 @@ class Measures:
 
     @property
     def disk_waits_ms(self) -> int:
-        """For how long the write under way has not ended, in milliseconds; 0 if there is none."""
+        """How long the current write has taken so far, in milliseconds; 0 if there is none."""
         since_s = self.disk_since_s  # read once: the writer thread may end it
         return int(1000 * (self._now_s() - since_s)) if since_s else 0
 
     def disk_ends(self) -> None:
-        """Count the write that began last."""
-        taken_s = self._now_s() - self.disk_since_s
-        self.disk.add(taken_s)
-        self.longest_write_s = max(self.longest_write_s, taken_s)
+        """Count the write that has ended."""
+        duration_s = self._now_s() - self.disk_since_s
+        self.disk.add(duration_s)
+        self.longest_write_s = max(self.longest_write_s, duration_s)
         self.disk_since_s = 0.0
 
 
@@ -97,7 +97,7 @@ def disk_hangs(waits_ms: int, election_timeout_ms: int) -> bool:
 
 
 def node_facts(view: NodeView, now_ms: int) -> dict[str, object]:
-    """Return what `status` prints of a node; whoever calls holds the driver's `core` lock."""
+    """Return the facts of a node for `status`; the caller holds the driver's `core` lock."""
     return {
         "name": view.name,
         "role": view.role.value,

@@ -1,7 +1,7 @@
-"""The memory of a node beside its keys, and how many connections and watches fit. Pure.
+"""The memory of a node besides its keys, and how many connections and watches fit. Pure functions.
 
-The table of docs/operate/limits.md has each part. Keys, values, leases and the log of their latest
-changes are not among them: they grow with what is stored.
+The table in docs/operate/limits.md has each part. Keys, values, leases and the log of their latest
+changes are not included: they grow with the stored data.
 """
 
 from __future__ import annotations
@@ -41,13 +41,14 @@ FIXED_BYTES = sum(
         ALLOCATOR_BYTES,
         WORK_BYTES,
         QUEUED_BYTES,
-        3 * REPLIES_BYTES,  # made up to twice that, and kept for entries
+        3 * REPLIES_BYTES,  # twice for replies that are being made, once for replies of entries
         LISTINGS_BYTES,
         LONG_REPLIES_BYTES + SHORT_REPLIES_BYTES + REMEMBERED_REQUESTS * REMEMBERED_BYTES,
         OUTBOXES * OUTBOX_BYTES,
     )
 )
-# So much of the rest is for each: an eighth for watches. What these two leave is for connections.
+# The parts of the rest: an eighth for watches, a sixth for half lines, the remainder for
+# connections.
 PART_OF_WATCHES = 8
 PART_OF_HALF_LINES = 6
 PART_OF_CONNECTIONS = 1 - 1 / PART_OF_WATCHES - 1 / PART_OF_HALF_LINES
@@ -63,9 +64,9 @@ class Shares(NamedTuple):
     half_lines_bytes: int
 
     def lines(self, name: str, connections: int) -> list[str]:
-        """Return what a node prints at its start, if it has room for this many connections."""
+        """Return the lines that a node prints at its start, with room for this many connections."""
         lines = [
-            f"[*] {name} memory: its bounds add up to {self.memory_bytes // MIB} MiB beside the"
+            f"[*] {name} memory: its bounds add up to {self.memory_bytes // MIB} MiB besides the"
             f" keys, with up to {connections:,} connections and {self.watches:,} watches"
             " (--memory)"
         ]
@@ -77,8 +78,8 @@ class Shares(NamedTuple):
 def shares_of(
     memory_bytes: int | None, history_bytes: int, connections: int | None, *, has_tls: bool
 ) -> Shares:
-    """Return the bounds. None: as much memory as the other settings need, MEMORY_BYTES at least;
-    as many connections as fit, CONNECTIONS_MAX at most.
+    """Return the bounds. `memory_bytes` None: as much memory as the other settings need, at least
+    MEMORY_BYTES. `connections` None: as many as fit, at most CONNECTIONS_MAX.
 
     Raises:
         ConfigError: the memory is not enough to serve anybody.
@@ -96,8 +97,8 @@ def shares_of(
     if fitting < LEAST_CONNECTIONS:
         least = fixed + _rest_for(LEAST_CONNECTIONS, each)
         raise ConfigError(
-            f"--memory {memory_bytes}: a node with these settings takes {least} bytes at least"
-            " beside its keys; --history-bytes is a part of it"
+            f"--memory {memory_bytes}: a node with these settings needs at least {least} bytes"
+            " besides its keys; this includes --history-bytes"
         )
     return Shares(memory_bytes, min(connections or CONNECTIONS_MAX, fitting), watches, half_lines)
 

@@ -1,8 +1,8 @@
 """The observers of a node, which get each step of the core, and their thread.
 
-A step that is observed costs the copy of some facts, and a place in a bounded queue. An extra
-thread explains the steps and sends the lines, so no reader delays the node. Without an observer
-there is no thread, and the core only checks one field.
+An observed step costs the copy of some facts, and a place in a bounded queue. A separate thread
+explains the steps and sends the lines, so no reader delays the node. Without an observer there is
+no thread, and the core only checks one field.
 """
 
 from __future__ import annotations
@@ -33,17 +33,17 @@ from ..wire.limits import (
 from ..wire.observing import ObserveAsked
 from .clock import SYSTEM, Clock
 
-GATHER_S = 0.01  # of steps that are sent together: fewer turns are taken from the core's threads
+GATHER_S = 0.01  # steps of this time are sent together, to interrupt the core's threads less often
 PIECE_LINES = 200
 
 
 class Observer:
-    """One connection that observes; a `Backlog` of its lines."""
+    """A connection that observes; a `Backlog` of its lines."""
 
     def __init__(
         self, name: str, request_id: str, sink: EventSink, asked: ObserveAsked, first: int = 0
     ) -> None:
-        """`first` is the number of the first step that it is sent."""
+        """`first` is the number of the first step that this observer gets."""
         self.first = first
         self.sink = sink
         self.asked = asked
@@ -52,7 +52,7 @@ class Observer:
         self._head = f"{name}#{request_id}@" if request_id else f"{name}@"
         self._lock = threading.Lock()
         self._lines: deque[str] = deque()
-        self._characters = 0  # of these, about
+        self._characters = 0  # of these lines, approximately
         self._lost = 0
         self._is_source = False
 
@@ -71,12 +71,12 @@ class Observer:
             self.sent += 1
 
     def lose(self, count: int) -> None:
-        """Count lines that were never made, as too many waited."""
+        """Count lines that were not made because too many steps waited."""
         with self._lock:
             self._lost += count
 
     def begins_to_tell(self) -> bool:
-        """Whether it has lines, and its connection does not ask for them yet."""
+        """Whether it has lines and its connection does not read them yet; from then on it does."""
         with self._lock:
             begins = bool(self._lines) and not self._is_source
             self._is_source = self._is_source or begins
@@ -111,21 +111,22 @@ class Observers:
         self._name = name
         self._say = say
         self._node: RawNode | None = None
-        self._core = threading.Lock()  # that of the driver, once there is one
+        self._core = threading.Lock()  # the lock of the driver, once there is one
         self._facts: Facts | None = None
         self._steps: deque[tuple[int, Step]] = deque()  # each with its number
-        self._count = 0  # of steps that were recorded
+        self._count = 0  # of recorded steps
         self._lost_steps = 0
-        self._lock = threading.Lock()  # for `_observers`, and for the thread's begin and end
+        self._lock = threading.Lock()  # for `_observers`, and for the thread's start and end
         self._observers: dict[EventSink, Observer] = {}
         self._wakeup = Wakeup()
-        # The thread that sends; a schedule has none. Both are called with a lock held.
+        # Start and wake the thread that sends; a schedule has no thread. Both are called with a
+        # lock held.
         self.begin_sending: Callable[[], bool] = self._begin_thread
         self.wake: Callable[[], None] = self._wakeup.set
         self._sender: threading.Thread | None = None
 
     def follow(self, node: RawNode, core: threading.Lock) -> None:
-        """Observe this node from now on, which is stepped under `core`; it has not begun yet."""
+        """Observe this node from now on. It is stepped under `core`, and has not started yet."""
         with self._lock:
             self._node, self._core = node, core
             if self._observers:
@@ -137,11 +138,11 @@ class Observers:
         self._note(event, effects, "")
 
     def refused(self, message: Message, why: str) -> None:
-        """Record a message that was refused, so that nothing changed."""
+        """Record a message that was refused and changed nothing."""
         self._note(Receive(message), Effects(), why)
 
     def _note(self, event: Input, effects: Effects, refusal: str) -> None:
-        """Record a step; nothing that goes wrong here may reach the node."""
+        """Record a step; no error here may reach the node."""
         try:
             node, before = self._node, self._facts
             if node is None or before is None:
@@ -183,7 +184,7 @@ class Observers:
         return ""
 
     def close(self, sink: EventSink) -> str:
-        """End what a connection observes; return the reply."""
+        """End the observation of a connection; return the reply."""
         with self._lock:
             observer = self._observers.pop(sink, None)
             if not self._observers and self._node is not None:
@@ -194,12 +195,12 @@ class Observers:
         return words.NOT_OBSERVING if observer is None else words.ended(observer.end())
 
     def _begin_thread(self) -> bool:
-        """Let the thread that sends begin; return whether there is one."""
+        """Start the thread that sends; return whether there is one."""
         if self._sender is None:
             thread = guarded_thread(self._run, f"{self._name} observed", self._ended_by)
             try:
                 thread.start()
-            except RuntimeError:  # no thread to be had
+            except RuntimeError:  # no thread can be started
                 return False
             self._sender = thread
         return True
@@ -217,19 +218,19 @@ class Observers:
                     return
 
     def _ended_by(self, error: Exception) -> None:
-        """Let who observes begin anew: nobody sends to these any more."""
+        """Disconnect all observers, as no thread sends to them any longer; they may reconnect."""
         with self._lock:
             self._sender = None
             sinks = list(self._observers)
-        self._say(f"[!] {self._name}: those who observe are cut off: {error!r}")
+        self._say(f"[!] {self._name}: the observers are disconnected: {error!r}")
         for sink in sinks:
             sink.break_off()
 
     def send_gathered(self) -> None:
-        """Send the lines of all steps that have gathered."""
+        """Send the lines of all queued steps."""
         while self._steps:
             steps = list(self._take_steps())
-            with self._lock:  # after they were taken: who began before any of them is here
+            with self._lock:  # later than the steps: all of their observers are here
                 observers = list(self._observers.values())
             lost_steps, self._lost_steps = self._lost_steps, 0
             for observer in observers:
@@ -240,11 +241,11 @@ class Observers:
                 self._send(observer)
 
     def _take_steps(self) -> Iterator[tuple[int, Step]]:
-        """Take some of the steps that have gathered."""
+        """Take some of the queued steps."""
         for _ in range(PIECE_LINES):
             try:
                 yield self._steps.popleft()
-            except IndexError:  # all are sent, or the last observer has left meanwhile
+            except IndexError:  # the queue is empty, or the last observer has left
                 return
 
     def _send(self, observer: Observer) -> None:
@@ -260,7 +261,7 @@ class Observers:
             for observer in takers:
                 form = lines.json_of if observer.asked.as_json else lines.text_of
                 observer.put(form(one, observer.thinning.count()))
-        except Exception as error:  # the reader misses a line, and the node goes on
+        except Exception as error:  # the reader misses a line, and the node continues
             for observer in takers:
                 observer.lose(1)
             self._say(f"[!] {self._name}: a step can't be explained: {error!r}")

@@ -25,25 +25,24 @@ from .measures import Histogram, Measures
 
 
 class LongWrites:
-    """The runs of writes that take long, few of which are proposed at a time.
+    """The runs of writes that take long, of which only a few are proposed at a time.
 
-    Entries are applied in their order. So all that are proposed at once are in the way of who
-    comes next, with a short one. Those that wait here are not: a short run goes first, but for one
-    of the same connection. The users take turns, and so do the connections of each. Any thread may
-    call.
+    Entries are applied in order, so long writes that are proposed delay every short write after
+    them. Long runs that wait here delay only later runs of the same connection. The users take
+    turns, and so do the connections of each user. Any thread may call.
     """
 
     def __init__(self, is_long: Callable[[Sequence[str]], bool]) -> None:
         self._is_long = is_long  # whether commands take long to apply
         self._lock = threading.Lock()
-        # Of each user by connection, with the bytes here; the first one's turn is next.
+        # The runs of each user, by connection, with their bytes; the first user's turn is next.
         self.waiting: OrderedDict[object, OrderedDict[object, deque[tuple[Batch, int]]]]
         self.waiting = OrderedDict()
         self._under_way: list[tuple[Batch, int]] = []
-        self.count = 0  # that wait
+        self.count = 0  # of waiting runs
 
     def holds_back(self, batch: Batch) -> bool:
-        """Take a run if it has to wait; return whether it has."""
+        """Take a run if it has to wait; return whether it was taken."""
         size = batch.bytes if batch.bytes > LONG_BYTES else 0
         if not size and self._is_long(batch.commands):
             size = LONG_WORK_BYTES
@@ -65,7 +64,7 @@ class LongWrites:
         return not (used and size) or used + size <= LONG_UNDER_WAY_BYTES
 
     def forget_answered(self) -> None:
-        """Forget those that were given up."""
+        """Forget the runs that were given up."""
         with self._lock:
             for account, own in list(self.waiting.items()):
                 for sink, runs in list(own.items()):
@@ -77,14 +76,14 @@ class LongWrites:
                     del self.waiting[account]
 
     def hold(self, until_ms: int) -> None:
-        """Have those that wait be refused from then on, as there is no leader."""
+        """Refuse the waiting runs from that time on, as there is no leader."""
         with self._lock:
             for runs in [runs for own in self.waiting.values() for runs in own.values()]:
                 for batch, _ in runs:
                     batch.hold_until_ms = batch.hold_until_ms or until_ms
 
     def let_go(self, writes: deque[Batch], *, every: bool = False) -> None:
-        """Put those that wait no longer at the end of `writes`."""
+        """Move the runs that may be proposed, or `every` run, to the end of `writes`."""
         with self._lock:
             while self.waiting:
                 account, own = next(iter(self.waiting.items()))
@@ -94,13 +93,13 @@ class LongWrites:
                     return
                 runs.popleft()
                 self.count -= 1
-                if batch.room is not None:  # else it was answered meanwhile, as it was late
+                if batch.room is not None:  # else it was late, and has been refused
                     writes.append(batch)
                     if size:
                         self._under_way.append((batch, size))
                 if runs:
                     own.move_to_end(sink)
-                else:  # after it is in `writes`: the next one follows it
+                else:  # only after the batch is in `writes`, so that a later one follows it
                     del own[sink]
                 if own:
                     self.waiting.move_to_end(account)
@@ -108,31 +107,32 @@ class LongWrites:
                     del self.waiting[account]
 
 
-Waiting = dict[object, deque[Batch]]  # of one user, by connection; the first one's turn is next
+Waiting = dict[object, deque[Batch]]  # of one user, by connection; the first one is next
 
 
 class UserTurns:
-    """The turns of the users, where more waits than is served together; without users those of the
-    connections. The connections of one user take turns among themselves.
+    """Fair turns for users when more requests wait than one group may have.
 
-    Half of what is served goes by start-time fair queueing (Goyal, Vin and Cheng, 1996): the run
-    goes first whose user was served least. The other half is for the shortest runs, one of each
-    user. So a user with one request at a time is served at once, however many packets of them
-    others send on however many connections, and none waits for ever.
+    Without users, the connections take turns. The connections of one user take turns among
+    themselves.
+
+    Half of each group is chosen by start-time fair queueing (Goyal, Vin and Cheng, 1996): the next
+    run is one of the user that was served least. The other half is for the shortest runs, one of
+    each user. So a user with one request at a time is served at once, however many requests others
+    send on however many connections, and no user starves.
     """
 
     def __init__(self) -> None:
-        self._now = 0  # requests that a user was served who always had some here
-        self._served: dict[object, int] = {}  # by user, where that is more than `_now`
+        self._now = 0  # requests served so far to a user who always had some waiting
+        self._served: dict[object, int] = {}  # the count of each user, where it exceeds `_now`
 
-    def leave_some(self, taken: list[Batch], waiting: deque[Batch], together: int) -> list[Batch]:
-        """Return the runs that are served now; put the others back, before those that came
-        since."""
-        if sum([_turns(batch) for batch in taken]) <= together:
+    def leave_some(self, batches: list[Batch], waiting: deque[Batch], together: int) -> list[Batch]:
+        """Return the runs that are served now; put the others back at the head of `waiting`."""
+        if sum([_turns(batch) for batch in batches]) <= together:
             self._served.clear()
-            return taken
+            return batches
         users = dict[object, Waiting]()
-        for batch in taken:
+        for batch in batches:
             own = users.setdefault(batch.account, {})
             own.setdefault(batch.reply_sink or batch, deque()).append(batch)
         chosen = self._in_turn(users, together // 2)
@@ -144,12 +144,12 @@ class UserTurns:
                 break
             self._serve(user, users[user], sink, chosen)
         self._served = {user: count for user, count in self._served.items() if count > self._now}
-        left = [batch for own in users.values() for runs in own.values() for batch in runs]
-        waiting.extendleft(reversed(left))
+        rest = [batch for own in users.values() for runs in own.values() for batch in runs]
+        waiting.extendleft(reversed(rest))
         return chosen
 
     def _in_turn(self, users: dict[object, Waiting], together: int) -> list[Batch]:
-        """Take so many requests from those that were served least."""
+        """Take this many requests from the users that were served least."""
         turns = [(self._start(user), place, user) for place, user in enumerate(users)]
         heapify(turns)
         chosen = list[Batch]()
@@ -169,8 +169,8 @@ class UserTurns:
         return max(self._now, self._served.get(user, 0))
 
     def _serve(self, user: object, own: Waiting, sink: object, chosen: list[Batch]) -> int:
-        """Take the next run of a connection, which is the last one of its user from now on; return
-        how many requests it has."""
+        """Take the next run of a connection, and move the connection behind the user's other ones;
+        return how many requests the run has."""
         runs = own.pop(sink)
         batch = runs.popleft()
         if runs:
@@ -192,9 +192,9 @@ def _turns(batch: Batch) -> int:
 
 
 class RequestQueue:
-    """Keeps every batch in one place until it was answered or handed out again.
+    """Keeps every batch in one place until it is answered or handed out again.
 
-    Any thread may `put`; callers of the other methods hold the driver's `core` lock.
+    Any thread may call `put`; callers of the other methods hold the driver's `core` lock.
     """
 
     def __init__(
@@ -211,18 +211,18 @@ class RequestQueue:
         self._write_turns, self._read_turns = UserTurns(), UserTurns()
         self.room = RequestRoom(bytes_max)
         self._measures = measures or Measures()
-        # New ones, each kind in its order; only `put`, `take` and `leave_some` change these.
+        # New batches, each kind in its order; only `put`, `take` and `leave_some` change these.
         self.writes: deque[Batch] = deque()  # may share the next write of the disk
         self.reads: deque[Batch] = deque()  # may share the next round
-        self.others: deque[Batch] = deque()  # wait for nothing
-        self.held: list[Batch] = []  # no leader known: kept until one is, or for `hold_ms`
+        self.others: deque[Batch] = deque()  # need not wait
+        self.held: list[Batch] = []  # wait for a leader, at most for `hold_ms`
         self.pending: deque[Batch] = deque()  # proposed in `_pending_term`, in index order
         self._pending_term = 0
         self.long_pending = 0  # runs among these that may take long to apply
 
     def put(self, *batches: Batch) -> None:
-        """Queue batches that came together for the next step of the core. One is refused if too
-        much waits, unless it has waited before. One that was given up meanwhile is dropped."""
+        """Queue batches that arrived together for the next step of the core. A batch is refused if
+        too much waits, unless it was queued before. A batch that was given up is dropped."""
         size = 0
         for batch in batches:
             if batch.room is None and not batch.is_answered:
@@ -231,7 +231,7 @@ class RequestQueue:
             if len(batches) == 1:
                 batches[0].answer_all(TOO_MUCH_WAITS)
             else:
-                for batch in batches:  # some of them may be short enough
+                for batch in batches:  # some of them may fit
                     self.put(batch)
             return
         for batch in batches:
@@ -249,7 +249,7 @@ class RequestQueue:
             self.writes.append(batch)
 
     def waiting(self) -> dict[str, int]:
-        """Return how many batches wait for what."""
+        """Return the number of waiting batches, by reason."""
         return {
             "writes": len(self.writes) + self._long.count, "reads": len(self.reads),
             "others": len(self.others), "leader": len(self.held), "commit": len(self.pending),
@@ -261,41 +261,41 @@ class RequestQueue:
         return self.held[0].hold_until_ms if self.held else None
 
     def take(self, *, writes: bool, reads: bool) -> list[Batch]:
-        """Hand out what is held, and what is new of these kinds; it came in this order."""
+        """Hand out the held batches, then the new ones of these kinds, each in its order."""
         batches, self.held = self.held, []
         if writes:
             self.let_long_go()
         for new in (self.others, *([self.writes] * writes), *([self.reads] * reads)):
             batches += _all_of(new)
-        # One that was given up was answered that nothing was done: it must never be proposed.
+        # A batch that was given up must never be proposed: its reply was that nothing was done.
         return [batch for batch in batches if not batch.is_answered]
 
     def drop_answered(self) -> None:
-        """Forget the batches that were given up before they were proposed. Their bytes are free, so
-        they must not stay until somebody takes them."""
+        """Forget the batches that were given up before they were proposed. They no longer count as
+        queued bytes, so they must not stay until the next `take`."""
         for new in (self.others, self.writes, self.reads):
-            left = [batch for batch in _all_of(new) if not batch.is_answered]
-            new.extendleft(reversed(left))  # before those that came meanwhile
+            rest = [batch for batch in _all_of(new) if not batch.is_answered]
+            new.extendleft(reversed(rest))  # before batches that arrived since
         self.held = [batch for batch in self.held if not batch.is_answered]
         if self._long.count:
             self._long.forget_answered()
             self.let_long_go()
 
     def leave_writes(self, writes: list[Batch]) -> list[Batch]:
-        """Return those of the writes taken that are proposed now; the others wait again."""
+        """Return the writes that are proposed now; queue the others again."""
         return self._write_turns.leave_some(writes, self.writes, WRITES_TOGETHER)
 
     def leave_reads(self, reads: list[Batch], waiting: deque[Batch]) -> list[Batch]:
-        """Return those of the reads taken that share the next round; the others wait again."""
+        """Return the reads that share the next round; queue the others again."""
         return self._read_turns.leave_some(reads, waiting, READS_TOGETHER)
 
     def let_long_go(self) -> None:
-        """Put long writes with the others, as many as may be under way beside those that are."""
+        """Move long writes to the queue, up to the in-flight limit."""
         if self._long.count:
             self._long.let_go(self.writes)
 
     def hold(self, batches: Sequence[Batch], now: int, no_leader_because: str = "") -> None:
-        """Keep batches until there is a leader; refuse those that waited too long."""
+        """Keep batches until there is a leader; refuse the ones that waited too long."""
         for batch in batches:
             if batch.hold_until_ms == 0:
                 batch.hold_until_ms = now + self._hold_ms
@@ -308,8 +308,8 @@ class RequestQueue:
             self.let_long_go()
 
     def enter(self, batches: Sequence[Batch], first_index: int, term: int) -> list[str]:
-        """Note that these get the entries from `first_index` on, in `term`; return their commands
-        in that order."""
+        """Note that these batches get the entries from `first_index` on, in `term`; return their
+        commands in that order."""
         commands: list[str] = []
         for batch in batches:
             batch.first_index = first_index + len(commands)
@@ -320,39 +320,39 @@ class RequestQueue:
         return commands
 
     def are_pending_beside(self, term: int | None) -> bool:
-        """Whether batches wait for entries of another term than the one this server leads; None:
-        it leads none."""
+        """Whether batches wait for entries of a term other than `term`, which this server leads;
+        None: it does not lead."""
         return bool(self.pending) and self._pending_term != term
 
     def answer_applied(self, replies: list[str], first: int, last: int) -> None:
-        """Give the replies of the entries `first` to `last` to their requests. Pending batches lie
-        in index order, so none is searched for."""
-        done: list[Batch] = []
+        """Give the replies of the entries `first` to `last` to their requests. Pending batches are
+        in index order, so no search is needed."""
+        answered: list[Batch] = []
         while self.pending and self.pending[0].first_index <= last:
             batch = self.pending[0]
             start = batch.first_index + len(batch.replies) - first
-            given = replies[start : start + len(batch.commands) - len(batch.replies)]
+            own = replies[start : start + len(batch.commands) - len(batch.replies)]
             sink = batch.reply_sink
-            if sink is not None and sum(map(len, given)) > SHORT:
-                given = sink.keep(batch, given)
-            batch.replies += given
+            if sink is not None and sum(map(len, own)) > SHORT:
+                own = sink.keep(batch, own)
+            batch.replies += own
             if len(batch.replies) < len(batch.commands):
                 break
-            done.append(self.pending.popleft())
+            answered.append(self.pending.popleft())
             self.long_pending -= batch.may_be_long
-        if done:
-            self._wake(done, self._measures.writes)
+        if answered:
+            self._wake(answered, self._measures.writes)
             self.let_long_go()
 
     def confirmed(self, batches: Sequence[Batch]) -> None:
-        """Let reads be served: they were confirmed."""
+        """Release reads that were confirmed, so that they are served."""
         self._wake(batches, self._measures.reads)
 
     def _wake(self, batches: Sequence[Batch], times: Histogram) -> None:
-        """Let the replies leave, and count their times; those that came together at once."""
+        """Release the replies, and count their times; requests with equal times count at once."""
         now_s = self._now_s()
         size = count = 0
-        asked_s = 0.0  # of these `count` requests
+        asked_s = 0.0  # when these `count` requests arrived
         for batch in batches:
             if batch.room is not None:
                 batch.room = None
@@ -368,7 +368,7 @@ class RequestQueue:
         self.room.let_go(size)
 
     def give_up_pending(self, why: str, after: int = 0) -> None:
-        """Answer the requests of entries after this index that their outcome is unknown here."""
+        """Answer the requests of entries after this index: their outcome is unknown here."""
         while self.pending:
             batch = self.pending[-1]
             if batch.first_index + len(batch.commands) - 1 <= after:
@@ -380,7 +380,7 @@ class RequestQueue:
         self.let_long_go()
 
     def turn_all_away(self, why: str) -> None:
-        """Answer everybody: what was proposed has an unknown outcome, of the rest nothing was
+        """Answer all requests. The outcome of proposed ones is unknown; of the others nothing was
         done."""
         self.give_up_pending(why)
         self._long.let_go(self.writes, every=True)
@@ -389,5 +389,5 @@ class RequestQueue:
 
 
 def _all_of(new: deque[Batch]) -> list[Batch]:
-    """Take what is there now; any thread may add more after it."""
+    """Take the batches that are there now; any thread may add more at the end."""
     return [new.popleft() for _ in range(len(new))]

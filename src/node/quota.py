@@ -1,7 +1,7 @@
-"""The bound on what a cluster holds: keys, leases and the leader's disk.
+"""The bounds of a cluster: the memory of keys, the number of leases and the leader's disk.
 
-The leader decides before it proposes, so every node applies the same entries whatever its own bound
-is. Beyond the bound only those writes are taken that free something.
+The leader decides before it proposes, so every node applies the same entries, whatever its own
+bound is. Beyond a bound, only writes that free something are accepted.
 """
 
 from __future__ import annotations
@@ -37,41 +37,41 @@ class Quota:
         leases_max: int = LEASES_MAX,
         say: Callable[[str], None] = lambda _: None,
     ) -> None:
-        """`disk` returns the bytes that the disk has left, and those of all of it; `say` is told
-        when the disk is nearly full, and when it has room again."""
+        """`disk` returns the free bytes of the disk, and its size; `say` prints a line when the
+        disk is nearly full, and when it has room again."""
         self._store = store
         self._disk = disk
-        self._is_disk_full = False  # as of the last look
+        self._is_disk_full = False  # at the last look
         self.bytes_max = bytes_max
         self._leases_max = leases_max
         self._say = say
 
     def look_at_disk(self) -> None:
-        """Look whether the disk has room; after each write, by the thread that wrote."""
+        """Check whether the disk has room; called after each write, by the thread that wrote."""
         left, whole = self._disk()
         was_full, self._is_disk_full = self._is_disk_full, left < 2 * least_of(whole)
         if self._is_disk_full and not was_full:
             self._say(
-                f"[!] The disk is nearly full: it has {left:,} bytes left. Until there is room no "
-                "writes are taken; free some space on it"
+                f"[!] The disk is nearly full: it has {left:,} bytes left. No writes are accepted "
+                "until there is room; free some space on it"
             )
         elif was_full and not self._is_disk_full:
-            self._say("[*] The disk has room again: writes are taken")
+            self._say("[*] The disk has room again: writes are accepted")
 
     @property
     def lacks(self) -> str:
-        """What there is no room for, in one word: "" if for nothing."""
+        """The exhausted resource, in one word: bytes, disk or leases; "" if there is room."""
         if self._store.bytes >= self.bytes_max:
             return "bytes"
         if self._is_disk_full:
-            self.look_at_disk()  # somebody may have made room meanwhile
+            self.look_at_disk()  # there may be room by now
         if self._is_disk_full:
             return "disk"
         return "leases" if len(self._store.leases.granted) >= self._leases_max else ""
 
     def admit(self, writes: Sequence[Batch]) -> list[Batch]:
-        """Return those that are proposed; the others are answered. Runs that came together are
-        taken or refused as one."""
+        """Return the writes to propose; answer the others with a refusal. Each batch is accepted or
+        refused as a whole."""
         lacks = self.lacks
         if not lacks:
             return list(writes)
@@ -101,20 +101,20 @@ class Quota:
 
 
 def asks_lease(command: str) -> bool:
-    """Whether a command, as the log holds it, asks for a lease."""
+    """Whether a command, as it is in the log, asks for a lease."""
     return _LEASE.match(command) is not None
 
 
 def needs_room(command: str) -> bool:
-    """Whether a command, as the log holds it, does not only free something."""
+    """Whether a command, as it is in the log, does more than free something."""
     if _FREES.match(command) is not None:
         return False
-    found = _TXN.match(command)
-    if found is None:
+    match = _TXN.match(command)
+    if match is None:
         return True
     try:
-        asked = read_transaction(command[found.end() :], IN_TRANSACTIONS, NO_LIMITS)
+        transaction = read_transaction(command[match.end() :], IN_TRANSACTIONS, NO_LIMITS)
     except ProtocolError:
         return True
-    operations = (*asked.then, *asked.otherwise)
+    operations = (*transaction.then, *transaction.otherwise)
     return any([each.partition(" ")[0] not in _FREES_IN_TXN for each in operations])

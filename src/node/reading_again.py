@@ -1,4 +1,4 @@
-"""The files of users, of the secret and of TLS, which a node that runs reads again."""
+"""Reloading the files of users, of the secret and of TLS while the node runs."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from .server import Server
 
 
 def readers_of(server: Server) -> dict[str, Callable[[], str]]:
-    """Return what reads each kind of file again that the node has, by its name; it may be called
-    from any thread. It returns what to print of it, "" for nothing, and raises ConfigError if
-    the file can't be used and all stays as it was."""
+    """Return a function for each kind of file of the node, which reloads it in any thread. It
+    returns a note to print, "" for none; it raises ConfigError, and changes nothing, if the file
+    can't be used."""
     readers: dict[str, Callable[[], str]] = {}
     if (access := server.access) is not None:
 
         def read_users() -> str:
-            """Read them; lost rights end at once."""
+            """Reload the users; lost rights end at once."""
             access.reload()
             server.listener.rights_changed()
             return f"{len(access.users.by_name)} in all"
@@ -25,8 +25,8 @@ def readers_of(server: Server) -> dict[str, Callable[[], str]]:
     if server.peer_auth.secret:
 
         def read_secret() -> str:
-            """Read it again. A connection that was proved by one that is gone is ended; the
-            members make another."""
+            """Reload the secret. End connections whose proof used a secret that is gone; the
+            members then make new ones."""
             server.peer_auth = server.peer_auth.read_again()
             server.book.prove_by(server.peer_auth)
             server.listener.secret_changed()
@@ -36,8 +36,8 @@ def readers_of(server: Server) -> dict[str, Callable[[], str]]:
     if (tls := server.tls) is not None:
 
         def read_certificates() -> str:
-            """Read them for new connections; those that stand keep what they have. But if the
-            list of revoked ones is another, those that showed a certificate are made again."""
+            """Reload the certificates, for new connections; existing ones keep theirs. But if the
+            list of revoked certificates has changed, connections with a certificate are ended."""
             if why := tls.reload():
                 raise ConfigError(why)
             server.book.certificates_revoked()

@@ -1,7 +1,8 @@
-"""`--record FILE`: the file of a node's steps, in two segments at most.
+"""`--record FILE`: the recording of a node's steps, in at most two segments.
 
-FILE begins with the core's whole state. Once it is long it becomes FILE.1, and a new FILE begins
-with the whole state again; the FILE.1 before is dropped. Each of the two can be replayed alone.
+FILE begins with the core's whole state. When it is long it becomes FILE.1, which replaces an
+earlier FILE.1, and a new FILE begins with the whole state again. Each of the two can be replayed
+alone.
 """
 
 from __future__ import annotations
@@ -17,10 +18,10 @@ from ..common.config import ConfigError, complaint
 from ..common.version import VERSION
 from ..raft.recording import HEADER
 
-SEGMENT_BYTES = 32 << 20  # a segment is longer only if its state is half of it
-GATHER_MS = 50  # steps are written at the first step this long after the first unwritten one
-GATHER_CHARACTERS = 64 << 10  # or with this many characters
-BATCH_LINES = 2000  # of a state that are written at a time
+SEGMENT_BYTES = 32 << 20  # a segment is longer only if more than half of it is its state
+GATHER_MS = 50  # steps are written if the last write was this long ago
+GATHER_CHARACTERS = 64 << 10  # or if they have this many characters
+BATCH_LINES = 2000  # of a state, written at a time
 NODE_FILES = (".log", ".storage", ".state_machine")
 
 
@@ -28,7 +29,7 @@ def check_path(path: Path) -> None:
     """Check that a recording may be written there.
 
     Raises:
-        ConfigError: it would replace another file, or its folder does not exist.
+        ConfigError: the recording would replace another file, or its folder does not exist.
     """
     if not path.name:
         raise ConfigError("--record: names no file")
@@ -45,14 +46,14 @@ def check_path(path: Path) -> None:
         except OSError as error:
             raise ConfigError(f"--record {path}: {complaint(error)}") from None
         if head and head != HEADER.encode():
-            raise ConfigError(f"--record {path}: {each} is there, and is no recording")
+            raise ConfigError(f"--record {path}: {each} exists and is not a recording")
 
 
 class FileRecorder:
-    """Writes one start of a node to its file. The caller holds the driver's `core` lock.
+    """Records a node, from its start, in a file. The caller holds the driver's `core` lock.
 
-    Steps are handed to the kernel some at a time: each time another thread may take over from
-    the one that steps the core. A node that is killed leaves out what was stepped shortly before.
+    Steps are handed to the kernel in groups, since at each write another thread may take over from
+    the one that steps the core. If the node is killed, the last steps are missing.
     """
 
     def __init__(self, path: Path, say: Callable[[str], None]) -> None:
@@ -69,17 +70,17 @@ class FileRecorder:
         """Begin a new segment with these lines of the whole state.
 
         Raises:
-            OSError, ConfigError: that can't be done.
+            OSError, ConfigError: the file can't be written.
         """
         check_path(self._path)
         self._write()
         self._close()
         newer = _newer(self._path)
         self._file = _opened(newer, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-        written = _write_all(self._file, f"{HEADER}, version {VERSION}\n")
+        size = _write_all(self._file, f"{HEADER}, version {VERSION}\n")
         while lines := list(islice(state, BATCH_LINES)):
-            written += _write_all(self._file, "".join(f"{line}\n" for line in lines))
-        self._left = max(self.segment_bytes - written, written)
+            size += _write_all(self._file, "".join(f"{line}\n" for line in lines))
+        self._left = max(self.segment_bytes - size, size)
         if self._path.exists():
             os.replace(self._path, _older(self._path))
         os.replace(newer, self._path)
@@ -88,7 +89,7 @@ class FileRecorder:
         """Add the paragraph of one step; return whether a new segment is due.
 
         Raises:
-            OSError: that can't be done.
+            OSError: the file can't be written.
         """
         self._unwritten.append(step)
         self._unwritten_characters += len(step)
@@ -99,15 +100,15 @@ class FileRecorder:
         return self._left <= 0
 
     def _write(self) -> None:
-        """Hand to the kernel what was added."""
+        """Hand the added steps to the kernel."""
         steps, self._unwritten, self._unwritten_characters = self._unwritten, [], 0
         if self._file is not None and steps:
             self._left -= _write_all(self._file, "".join(steps))
 
     def give_up(self, error: Exception) -> None:
-        """Record no more: this went wrong. The node goes on."""
+        """Stop the recording because of an error; the node continues."""
         why = complaint(error) if isinstance(error, OSError) else f"{error}"
-        self._say(f"[!] Recording into {self._path} ends here, the node goes on: {why}")
+        self._say(f"[!] Recording into {self._path} ends here, the node continues: {why}")
         self._close()
 
     def _close(self) -> None:
@@ -117,18 +118,18 @@ class FileRecorder:
 
 
 def _write_all(file: FileIO, text: str) -> int:
-    """Hand all of a text to the kernel; return how many bytes that are."""
+    """Hand a whole text to the kernel; return its length in bytes."""
     data = text.encode("utf-8", "surrogatepass")
-    done = 0
-    while done < len(data):
-        done += os.write(file.fileno(), data[done:])
+    offset = 0
+    while offset < len(data):
+        offset += os.write(file.fileno(), data[offset:])
     return len(data)
 
 
 def _opened(path: Path, flags: int) -> FileIO:
-    """Open a regular file; for its owner alone, as it holds the keys and values of clients."""
+    """Open a regular file, readable only by its owner: it holds the keys and values of clients."""
     if path.exists() and not stat.S_ISREG(path.stat().st_mode):
-        raise ConfigError(f"{path} is no regular file")
+        raise ConfigError(f"{path} is not a regular file")
     mode = "wb" if flags & os.O_WRONLY else "rb"
     return FileIO(os.open(path, flags | os.O_CLOEXEC, 0o600), mode)
 

@@ -1,7 +1,7 @@
 """The decisions of the driver: when requests are served, and which replies leave after a step.
 
-Here are no threads, no waiting and no `core` lock. The driver takes the lock and has the threads; a
-schedule makes the same decisions on a virtual clock.
+This module has no threads, no waiting and no `core` lock. The driver takes the lock and owns the
+threads; a schedule makes the same decisions on a virtual clock.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from .queue import RequestQueue
 from .stepper import NodeRim, Stepper
 from .writer import DiskTask, Durable
 
-FLUSH_S = 0.025  # for which a thread sends replies; the owner sends the rest, as long at a time
-LOOK_AFTER = 16  # connections, between two looks at the time
-LATE_LOOK_MS = 1000  # between two looks for requests that nobody could answer in time
+FLUSH_S = 0.025  # the longest time a thread sends replies; then the owner sends the rest
+LOOK_AFTER = 16  # connections between two looks at the time
+LATE_LOOK_MS = 1000  # between two looks for requests that were not answered in time
 
 
 class Rounds:
-    """Decides when the stepper serves what waits, and until when the owner sleeps."""
+    """Decides when the stepper serves waiting requests, and how long the owner sleeps."""
 
     def __init__(
         self,
@@ -44,12 +44,12 @@ class Rounds:
         self._clock, self._now_s = clock, clock.reader_s()
         self._on_failure = on_failure
         self.late_look_ms = 0
-        self.ready_sinks: deque[ReplySink] = deque()  # of replies that can leave
+        self.ready_sinks: deque[ReplySink] = deque()  # the connections whose replies can leave
 
     # --- with `core` held ------------------------------------------------------------------------
 
     def do_round(self) -> None:
-        """Do what time asks for, and serve what need not wait."""
+        """Do what is due by now, and serve the requests that need not wait."""
         now = self._clock.now_ms()
         self._stepper.pass_time(now)
         if now >= self.late_look_ms:
@@ -61,16 +61,16 @@ class Rounds:
         if queue.writes or queue.reads or queue.others or queue.held:
             self._stepper.serve()
         if queue.held and queue.held[0].hold_until_ms < self._sleep.until_ms:
-            self._sleep.wake()  # it is refused at that time
+            self._sleep.wake()  # that batch is refused at that time
 
     def keep_time(self) -> None:
-        """Do a round, and then apply a slice of what the steps before have left."""
+        """Do a round, then apply a slice of the entries that earlier steps left."""
         self.do_round()
         if self._stepper.applying.lags:
             self._stepper.apply_slice()
 
     def after_write(self, tasks: Sequence[DiskTask], durable: Durable | None) -> None:
-        """Let go what waited for a write, and have what gathered meanwhile written next."""
+        """Release the steps that waited for a write; the ones queued since are written next."""
         self._stepper.written(tasks, durable)
         if self._queue.writes:
             self.do_round()
@@ -80,7 +80,7 @@ class Rounds:
         self._rim.wrote(arrived)
 
     def begin_sleep(self) -> float:
-        """Begin the owner's sleep; return how long it may be, in seconds."""
+        """Begin the owner's sleep; return its longest duration, in seconds."""
         self._sleep.begin()
         pause_s = self._pause_s()
         self._sleep.until_s = self._now_s() + pause_s
@@ -98,13 +98,13 @@ class Rounds:
         self._sleep.is_for_a_group = gather_s < pause_s
         return min(gather_s, pause_s)
 
-    # --- without it ------------------------------------------------------------------------------
+    # --- without `core` --------------------------------------------------------------------------
 
     def look(self, take_round: Callable[[], bool]) -> None:
-        """Serve what is new and need not wait; then send the replies that can leave.
+        """Serve the new requests that need not wait, then send the replies that can leave.
 
-        `take_round` does a round with `core` held; it returns False if another thread holds it.
-        Then the owner looks again, so nothing is left lying.
+        `take_round` does a round with `core` held; it returns False if another thread holds
+        `core`. Then the owner tries again, so no request is forgotten.
         """
         queue = self._queue
         if queue.writes or queue.reads or queue.others:
@@ -120,14 +120,17 @@ class Rounds:
             self.flush_replies()
 
     def _wake_owner_for_group(self) -> None:
-        """Have the owner look in time at the requests that gather."""
+        """Wake the owner if it would sleep past the time at which gathered requests are served."""
         sleep = self._sleep
         if not sleep.is_for_a_group and self._stepper.next_look_s() < sleep.until_s:
             sleep.wake()
 
     def flush_replies(self) -> None:
-        """Send the replies that the steps before have completed, then the events. Of very many
-        the owner sends the rest: this thread may be one that brings a follower's answers."""
+        """Send the replies that earlier steps completed, then the events.
+
+        If there are very many, the owner sends the rest: this thread may be needed to receive a
+        follower's answers.
+        """
         end_s, sent = 0.0, 0
         while self.ready_sinks:
             try:
@@ -136,7 +139,7 @@ class Rounds:
                 return
             try:
                 sink.flush()
-            except Exception:  # no memory, perhaps: this connection ends, and this thread goes on
+            except Exception:  # out of memory, perhaps: end this connection, not this thread
                 sink.break_off()
             sent += 1
             if sent % LOOK_AFTER == 0 and self.ready_sinks:
@@ -152,5 +155,5 @@ class Rounds:
         if stepper.watchers.are_used:
             try:
                 stepper.watchers.hand_out()
-            except Exception as error:  # watches would get what follows, after a gap
+            except Exception as error:  # watches would get the next events after a gap
                 self._on_failure(error)

@@ -1,4 +1,4 @@
-"""One node: its parts, what its connections and its driver ask of it, how it starts and stops."""
+"""A node: its parts, the methods for its connections and its driver, its start and its stop."""
 
 from __future__ import annotations
 
@@ -66,15 +66,15 @@ from .traffic_log import TrafficLog
 from .watchers import Watchers
 
 EXIT_BROKEN = 70
-GIVE_BACK_LOOKS = 10  # of WAIT_S_MAX each, between two times that freed memory is given back
-LOOK_S = 0.1  # between two looks for a leader, of a request that waits for a level
+GIVE_BACK_LOOKS = 10  # waits of WAIT_S_MAX each, after which freed memory is given back
+LOOK_S = 0.1  # between two checks of a request that waits for a level
 
 
 class Server:
-    """One node: the core and its driver, its peers, its listener, and what it prints. It is the
-    `net.host.Host` of its connections, which documents each method of that."""
+    """A node: the core and its driver, its peers, its listener, and its console lines. It is the
+    `net.host.Host` of its connections; that protocol documents its methods."""
 
-    # Of this start; a life that an order begins makes others.
+    # Of this start. An order that restarts the node replaces them.
     node: RawNode
     driver: Driver
     quota: Quota
@@ -86,8 +86,8 @@ class Server:
     logmanager: LogManager
     book: PeerBook
     speakers: Speakers
-    builds: Builds  # that peers have announced
-    checks_files = True  # writes a file again that another program removed
+    builds: Builds  # announced by the peers
+    checks_files = True  # write a file again if another program removed it
 
     def __init__(
         self,
@@ -106,13 +106,12 @@ class Server:
         peer_auth: PeerAuth = NO_AUTH,
         tls: Tls | None = None,
     ) -> None:
-        """Prepare a node; `record` is where its steps are written down, `history` how many
-        events are kept, and bytes; `max_bytes` how many the keys may take; `access` the users of
-        this node, if it has any; `peer_auth` what members have to prove; `tls` how it speaks TLS,
-        None: it does not.
+        """Prepare a node. `history` is how many events are kept, and how many bytes of them;
+        `max_bytes` is the bound for the keys; `record` is the file of the recording; `access` has
+        the users of this node, if any; `peer_auth` is the proof that members need.
 
         Raises:
-            ConfigError: no handshake can name one of the members.
+            ConfigError: a member has a name that a TLS handshake can't use.
         """
         if tls is not None:
             check_names(startup.configuration.members)
@@ -148,10 +147,10 @@ class Server:
         self.exit_status = 0
 
     def recover(self) -> None:
-        """Recover from the files: make the parts of the node, which `start` lets work.
+        """Recover from the files, and make the parts of the node; `start` starts them.
 
         Raises:
-            StorageError: not from these files.
+            StorageError: the node can't start from these files.
         """
         logmanager, recovered = self._startup.recover()
         self.logmanager = logmanager
@@ -183,7 +182,7 @@ class Server:
         self._look_after_files(driver, disk)
 
     def _look_after_files(self, driver: Driver, disk: Callable[[], tuple[int, int]]) -> None:
-        """Prepare the threads that take and send snapshots and look for lost files."""
+        """Prepare the threads that take and send snapshots and check for lost files."""
         self._snapshot_threads = SnapshotThreads(
             driver,
             self.logmanager,
@@ -198,15 +197,15 @@ class Server:
         self.disk_room = DiskRoom(self.logmanager, lambda: snapshots.growth_bytes, free, disk)
 
     def _print_lease(self, lease_ms: int) -> None:
-        """Report a promise of this node, of an earlier life, that outlasts its election timeout."""
+        """Report a promise from before this start that outlasts the election timeout."""
         if lease_ms > self.pace.election_timeout_ms:
             self._console.say(
                 f"[*] {self.name} may have promised its vote to a leader for {lease_ms / 1000:g} s "
-                "at another pace (--reads lease): until they are over it stands for no election"
+                "at another pace (--reads lease): for that time it does not stand for election"
             )
 
     def _peer(self, peer: str, address: Address) -> Peer:
-        """Return a connection, not begun yet, to a member."""
+        """Return a connection to a member; it is not started yet."""
         return Peer(
             self.name,
             peer,
@@ -220,7 +219,7 @@ class Server:
             self.foreigners,
         )
 
-    # --- what the driver asks of the world (stepper.NodeRim) ------------------------------------
+    # --- the methods for the driver (stepper.NodeRim) -------------------------------------------
 
     def send(self, message: Message) -> None:
         """Send a message to its peer."""
@@ -232,8 +231,8 @@ class Server:
             self._post(message)
 
     def _append_line(self, message: AppendEntries) -> bytes:
-        """Return the line of an AppendEntries. The peers that stand at one place get the same one,
-        the others at least the same entries."""
+        """Return the line of an AppendEntries. Peers at the same index share one line; others share
+        at least the spelled entries."""
         last, entries, line = self._spelled
         if last is None or message.entries is not last.entries:
             entries = pieces_of(message.entries)
@@ -250,7 +249,7 @@ class Server:
         self.book.send(message.to, line)
 
     def wrote(self, arrived: Snapshot | None) -> None:
-        """Look whether a snapshot is due, or has arrived whole."""
+        """Check whether a snapshot is due, or a whole one has arrived."""
         self.snapshots.wrote(arrived)
 
     def give_up_late(self, now: int) -> None:
@@ -261,13 +260,12 @@ class Server:
     def _name_slow_disk(self) -> None:
         measures = self.driver.measures
         longest_s, measures.longest_write_s = measures.longest_write_s, 0.0
-        said = self._slow_disk.look(self.clock.now_s(), measures.disk_since_s, longest_s)
-        if said:
-            self.warn(said)
+        warning = self._slow_disk.look(self.clock.now_s(), measures.disk_since_s, longest_s)
+        if warning:
+            self.warn(warning)
 
     def report(self, effects: Effects) -> None:
-        """Print on the console what a step did; make connections of new members, end those of old
-        ones."""
+        """Print what a step did; connect to new members, and disconnect from removed ones."""
         if effects.members_changed:
             self._follow_contacts("!")
         if effects.cluster is not None:
@@ -277,18 +275,21 @@ class Server:
         self.traffic_log.carried_out(effects, self.node.view)
 
     def _follow_contacts(self, mark: str) -> None:
-        """Keep connections to whom the core talks to. Print who is dialled elsewhere than the log
-        says: a line of the file for one that moved keeps it away, or leads to the old one."""
+        """Keep connections to the members that the core talks to.
+
+        Print each member whose address in the file differs from the log: if the member has moved,
+        the line in the file is stale, and leads nowhere or to the old node.
+        """
         contacts, configuration = self.node.view.contacts, self._startup.configuration
         for name in self.book.follow(contacts):
             self._console.say(
-                f"[{mark}] {name} is at {contacts[name]} by the log, and {configuration.path} says "
-                f"{configuration.members[name]}: this node dials that. If {name} moved, correct "
-                "the file, and start this node again"
+                f"[{mark}] {name} is at {contacts[name]} according to the log, but "
+                f"{configuration.path} says {configuration.members[name]}: this node dials the "
+                f"latter. If {name} has moved, correct the file and restart this node"
             )
 
     def fail(self, error: BaseException) -> None:
-        """Stop because nothing that this node writes or holds can be trusted any more."""
+        """Stop, because the state and the writes of this node can no longer be trusted."""
         if self._stopping:
             return
         otherwise = EXIT_FILES if isinstance(error, LevelTooHigh) else EXIT_BROKEN
@@ -306,7 +307,7 @@ class Server:
         return secrets.token_hex(size)
 
     def warn(self, what: str) -> None:
-        """Report that something did not work, and that the node goes on."""
+        """Print a warning about something that failed; the node continues."""
         self._console.say(f"[!] {self.name}: {what}")
 
     # --- requests ---------------------------------------------------------------------------
@@ -352,10 +353,10 @@ class Server:
                 self._level_rises.notify_all()
 
     def why_level(self, needed: int) -> str:
-        """Return the reply to a request that needs a level above that of this cluster.
+        """Return the refusal of a request that needs a higher level than the cluster has.
 
-        If the cluster is about to reach it, as after each start, this waits, as for a leader. If
-        it reaches the level, this returns "".
+        If the cluster is about to reach the level, as after each start, wait as for a leader.
+        Return "" once the level is reached.
         """
         end_s = self.clock.now_s() + 2 * self.slowest_ms / 1000
         with self._level_rises:
@@ -367,17 +368,17 @@ class Server:
         return why
 
     def _why_below(self, needed: int) -> str:
-        """Return the members that keep this cluster from a level, "" if it is reached. If this node
-        knows of none, another may, or this one soon."""
+        """Return which members keep this cluster below a level, "" if it is reached. If this node
+        knows of none, another node may, or this one will soon."""
         if self.level >= needed:
             return ""
         view, members = self.node.view, self.node.view.membership.names
         below = [name for name in members if self._build(name).level < needed]
         if view.levels.latest < needed and below:
             are = "is" if len(below) == 1 else "are"
-            named = " and ".join(f"{name} ({self._build(name).version})" for name in below)
+            names = " and ".join(f"{name} ({self._build(name).version})" for name in below)
             return error(
-                f"this cluster is at level {self.level} until {named} {are} upgraded. "
+                f"this cluster is at level {self.level} until {names} {are} upgraded. "
                 "Nothing was done."
             )
         leader = view.leader
@@ -406,8 +407,8 @@ class Server:
             return self.logmanager.store.keys_of(lease)
 
     def without_machine(self, command: str) -> str:
-        """Return the reply to a command for a state machine that this node lacks, "" if it has
-        it. Another leader may have it; here the command must never become an entry."""
+        """Return the refusal of a command for a state machine that this node lacks, "" if it has
+        the machine. Another leader may have it; here the command must never become an entry."""
         why = self.logmanager.state.machines.why_not(command.split(" ", 2)[1])
         if not why:
             return ""
@@ -420,7 +421,7 @@ class Server:
     def not_leader(self, leader: str) -> str:
         """Return the reply that sends a client on to `leader`."""
         address = self.book.address(leader)
-        if address is None:  # no entry has yet where it is
+        if address is None:  # no entry has its address yet
             return NO_LEADER
         return not_leader(leader, address.host, address.port)
 
@@ -434,17 +435,17 @@ class Server:
             return self.node.view.hears_from_leader
 
     def why_not_heard(self, sender: str, message: Message | None) -> str:
-        """Return why nothing is taken from `sender`; "" for a peer, and for a stranger's message
-        that the core listens to (reconfiguration)."""
+        """Return why messages from `sender` are refused; "" for a peer, and for a stranger's
+        message that the core accepts (reconfiguration)."""
         if sender in self.book or self.is_peer(sender):
             return ""
-        with self.driver.core:  # what follows looks at several facts of one moment
+        with self.driver.core:  # to read several facts of the same moment
             if message is not None and self.node.accepts(message):
                 return ""
             return self.why_no_peer(sender)
 
     def why_no_peer(self, name: str) -> str:
-        """Return why messages of `name`, which is no peer, are refused; with `core` held."""
+        """Return why messages of `name`, which is not a peer, are refused; with `core` held."""
         removed_by = self.node.view.configurations.removed_by(name)
         if removed_by:
             return f"{name} was removed from the cluster by entry {removed_by}"
@@ -458,15 +459,15 @@ class Server:
         return f"{name} is no peer of {self.name}{removed}"
 
     def hear(self, received: Sequence[Message], origin: Origin | None) -> list[str]:
-        """Step what peers send, as far as this node hears it; return a complaint for each message
-        that was refused."""
+        """Step messages of peers that this node accepts; return a complaint for each refused
+        message."""
         if self.is_down:
             return []
         refusals = self.disk_room.refusals(received)
         if not any(refusals):
             return self.driver.receive(received, origin)
-        taken = [one for one, why in zip(received, refusals, strict=True) if not why]
-        return [*filter(None, refusals), *self.driver.receive(taken, origin)]
+        accepted = [one for one, why in zip(received, refusals, strict=True) if not why]
+        return [*filter(None, refusals), *self.driver.receive(accepted, origin)]
 
     # --- life ------------------------------------------------------------------------------
 
@@ -480,7 +481,7 @@ class Server:
     def wait(self) -> int:
         """Serve until asked to stop; then stop, and return the exit status."""
         tidy = Tidy(GARBAGE_BYTES, GIVE_BACK_LOOKS)
-        while not self._end.wait(WAIT_S_MAX):  # a signal that did not interrupt it is handled now
+        while not self._end.wait(WAIT_S_MAX):  # a pending signal is handled between two waits
             tidy.look()
         if self.exit_status == 0 and not self.is_down:
             self.driver.hand_over(self.pace.election_timeout_ms)
@@ -495,24 +496,24 @@ class Server:
         return self.exit_status
 
     def start(self) -> None:
-        """Let the threads of this life begin."""
+        """Start the threads of this run."""
         with threads_without_signals():
-            self.book.start()  # before anything can change whom it follows
+            self.book.start()  # before the members can change
             self.driver.start(self.name)
             self._snapshot_threads.start()
 
     def halt(self, patience_s: float) -> None:
-        """End this life: its threads, its connections to peers, its hold on the files."""
+        """End this run: stop its threads, close its connections to peers, release the files."""
         self._snapshot_threads.stop()
         self.driver.stop(patience_s)
         self.book.stop()
 
     def heartbeat_ms(self) -> int:
-        """Return the time between two heartbeats that this life begins with."""
+        """Return the time between two heartbeats at the beginning of this run."""
         return self.pace.heartbeat_ms
 
     def stop(self) -> None:
-        """Ask the node to stop; from any thread, also a signal handler."""
+        """Ask the node to stop; any thread may call this, and so may a signal handler."""
         self._stopping = True
         self._end.set()
 

@@ -1,7 +1,7 @@
-"""The settings of a node: arguments, `RAFTLINE_SERVER_*` of the environment, and raftline.toml.
+"""The settings of a node, from arguments, `RAFTLINE_SERVER_*` variables and raftline.toml.
 
 The parser of a node's arguments (boot.py) is their only table: each of its options is a setting of
-the same name, but for those that are `Typed` by hand.
+the same name, except the ones that must be `Typed` by hand.
 """
 
 from __future__ import annotations
@@ -19,28 +19,28 @@ from ..common.config import ConfigError, complaint, text_of
 
 FILE_NAME = "raftline.toml"
 OURS = "RAFTLINE_"
-PREFIX = f"{OURS}SERVER_"  # the variables of clients have none: both may be in one environment
-# What else is read from the environment, by whom: nothing to wonder about.
+PREFIX = f"{OURS}SERVER_"  # clients' variables don't have it: both can be in one environment
+# Other variables that are read from the environment, so they are not reported as unknown.
 NOT_SETTINGS = (
     "DEBUG", "LIFELINE", "PURE", "COMPILE", "OPTIMIZE", "TOKEN", "KEY", "KIND", "INDEX",
     "USER", "PASSWORD_FILE", "TLS_CA", "TLS_CERT", "TLS_KEY", "TLS_SERVER_NAME",
 )  # fmt: skip
 TRUE, FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
-SECRET_WORDS = ("secret", "password", "key", "token")  # in the name of a setting: a file's path
+SECRET_WORDS = ("secret", "password", "key", "token")  # in the names of settings for secret files
 
 
 @dataclass(frozen=True)
 class Settings:
-    """All settings of a node, and where each comes from, by its name."""
+    """All settings of a node, and the source of each, by name."""
 
     arguments: argparse.Namespace
     actions: Mapping[str, argparse.Action]
     sources: Mapping[str, str]
-    unknown: Sequence[str]  # variables that look like settings, and are none
+    unknown: Sequence[str]  # variables that look like settings, but are not
 
     def lines(self) -> Iterator[str]:
-        """Yield what `--print-config` shows: a raftline.toml of all settings. A path that may be
-        a secret's content, since no file is there, is not shown."""
+        """Yield the lines of `--print-config`: a raftline.toml of all settings. A path to a missing
+        file is not shown if it may be the secret itself."""
         for name, action in self.actions.items():
             value, source = getattr(self.arguments, action.dest), self.sources[name]
             if value is None or value == []:
@@ -54,7 +54,7 @@ class Settings:
 
 
 def read(parser: Parser, argv: Sequence[str] | None, environment: Mapping[str, str]) -> Settings:
-    """Return the settings of a node. A wrong one ends the process, in one line."""
+    """Return the settings of a node. A wrong one ends the process with a one-line message."""
     try:
         return load(parser, argv, environment)
     except ConfigError as error:
@@ -67,12 +67,12 @@ def load(parser: Parser, argv: Sequence[str] | None, environment: Mapping[str, s
     """Return the settings of a node.
 
     Raises:
-        ConfigError, OSError: one of the environment or of the file is wrong.
+        ConfigError, OSError: a setting of the environment or of the file is wrong.
     """
     actions = {name_of(action): action for action in _settable(parser)}
     defaults = {name: action.default for name, action in actions.items()}
     required = [action for action in actions.values() if action.required]
-    for action in actions.values():  # so only what was typed is in the result
+    for action in actions.values():  # so that the result has only the typed arguments
         action.default, action.required = argparse.SUPPRESS, False
     arguments = parser.parse_args(argv)
     for name, action in actions.items():
@@ -100,12 +100,12 @@ def load(parser: Parser, argv: Sequence[str] | None, environment: Mapping[str, s
 
 
 def name_of(action: argparse.Action) -> str:
-    """Return the name of a setting: that of its option, without the dashes."""
+    """Return the name of a setting: the name of its option, without the dashes."""
     return action.option_strings[-1].lstrip("-") if action.option_strings else action.dest
 
 
 def variable_of(name: str) -> str:
-    """Return the variable of the environment that holds a setting."""
+    """Return the environment variable of a setting."""
     return PREFIX + name.replace("-", "_").upper()
 
 
@@ -123,7 +123,7 @@ def _spelling(action: argparse.Action) -> str:
 
 
 class _Sources:
-    """Takes in what the environment and the file set, after what was typed."""
+    """Adds the settings of the environment and of the file to the typed ones."""
 
     def __init__(
         self,
@@ -137,10 +137,10 @@ class _Sources:
         self.unknown: list[str] = []
 
     def take_environment(self, environment: Mapping[str, str]) -> None:
-        """Take the variables; one that is empty counts as absent.
+        """Take the variables; an empty one counts as absent.
 
         Raises:
-            ConfigError: one holds no such setting.
+            ConfigError: a variable has a wrong value.
         """
         names = {variable_of(name): name for name in self._actions}
         for variable, text in environment.items():
@@ -155,33 +155,33 @@ class _Sources:
         return is_ours and variable.removeprefix(OURS) not in NOT_SETTINGS
 
     def take_file(self, path: Path | None) -> None:
-        """Take the settings of a raftline.toml: first the table of this node, then those for all.
+        """Take the settings of a raftline.toml: first this node's table, then the common ones.
 
         Raises:
-            ConfigError: it can't be used, or has an unknown setting.
+            ConfigError: the file can't be used, or has an unknown setting.
         """
         if path is None:
             return
         content = _toml(path)
-        for_all = {key: given for key, given in content.items() if not isinstance(given, dict)}
+        for_all = {key: value for key, value in content.items() if not isinstance(value, dict)}
         if "name" in for_all:
             self._take("name", for_all.pop("name"), f"{path}: name", str(path))
         own = content.get(str(getattr(self._arguments, "name", "")), {})
         for where, table in ((f"{path} [{self._name}]", own), (str(path), for_all)):
-            for key, given in table.items() if isinstance(table, dict) else ():
+            for key, value in table.items() if isinstance(table, dict) else ():
                 if key not in self._actions:
                     raise ConfigError(_no_setting(f"{where}: {key}", key, self._actions))
-                self._take(key, given, f"{where}: {key}", where)
+                self._take(key, value, f"{where}: {key}", where)
 
     @property
     def _name(self) -> str:
         return str(getattr(self._arguments, "name", ""))
 
-    def _take(self, name: str, given: object, where: str, source: str) -> None:
-        """Take a setting, unless it was set before. A wrong one is refused all the same."""
+    def _take(self, name: str, raw: object, where: str, source: str) -> None:
+        """Take a setting, unless it is already set. A wrong value is refused in any case."""
         action = self._actions[name]
         try:
-            value = _value(action, given)
+            value = _value(action, raw)
         except (argparse.ArgumentTypeError, ValueError) as error:
             raise ConfigError(f"{where}: {error}") from None
         if action.dest not in self._arguments:
@@ -189,57 +189,57 @@ class _Sources:
             self._sources[name] = source
 
 
-def _value(action: argparse.Action, given: object) -> object:
-    """Return the value that `given` is for this setting. Raises ValueError, as its type does."""
+def _value(action: argparse.Action, raw: object) -> object:
+    """Return `raw` as a value of this setting. Raises ValueError, as does its type."""
     if action.nargs == 0:
-        return _truth(given)
+        return _truth(raw)
     if isinstance(action.default, list):
-        words = given if isinstance(given, list) else str(given).split(",")
+        words = raw if isinstance(raw, list) else str(raw).split(",")
         return [_one(action, word) for word in words]
-    if action.nargs == "?" and str(given).lower() in ("true", "false"):
-        return action.const if _truth(given) else action.default
-    return _one(action, given)
+    if action.nargs == "?" and str(raw).lower() in ("true", "false"):
+        return action.const if _truth(raw) else action.default
+    return _one(action, raw)
 
 
-def _one(action: argparse.Action, given: object) -> object:
-    if isinstance(given, bool) or not isinstance(given, str | int):
-        raise ValueError(f"{_spelled(given)} is no value for it: a text or a number is")
-    text = str(given).strip()
+def _one(action: argparse.Action, raw: object) -> object:
+    if isinstance(raw, bool) or not isinstance(raw, str | int):
+        raise ValueError(f"{_spelled(raw)} is not a valid value: use a text or a number")
+    text = str(raw).strip()
     value = action.type(text) if callable(action.type) else text
     if action.choices is not None and value not in action.choices:
-        raise ValueError(f"{text!r} is none of: {', '.join(map(str, action.choices))}")
+        raise ValueError(f"{text!r} is not one of: {', '.join(map(str, action.choices))}")
     return value
 
 
-def _truth(given: object) -> bool:
-    word = str(given).lower()
+def _truth(raw: object) -> bool:
+    word = str(raw).lower()
     if word not in TRUE + FALSE:
-        raise ValueError(f"{_spelled(given)} is neither true nor false")
+        raise ValueError(f"{_spelled(raw)} is neither true nor false")
     return word in TRUE
 
 
 def _no_setting(where: str, key: str, actions: Mapping[str, object]) -> str:
-    import difflib  # only who mistypes needs it
+    import difflib  # needed only after a typing error
 
     near = difflib.get_close_matches(key.replace("_", "-"), actions, 1)
     hint = f"did you mean {near[0]}?" if near else "raftline server --print-config lists them"
-    return f"{where} is no setting that can stand there; {hint}"
+    return f"{where} is not a setting that is allowed there; {hint}"
 
 
 def _file(arguments: argparse.Namespace, environment: Mapping[str, str]) -> Path | None:
-    """Return the raftline.toml to read: the named one, else the one in the node's folder or, if no
-    folder is named, in the current one. None: no such file."""
-    named = arguments.config or environment.get(variable_of("config"))
-    if named:
-        if not os.path.isfile(named):
-            raise ConfigError(f"{named}: there is no such file of settings")
-        return Path(named)
+    """Return the raftline.toml to read: the file of `--config`, else the one in the node's folder
+    or, without `--dir`, in the current folder. None: no such file."""
+    config = arguments.config or environment.get(variable_of("config"))
+    if config:
+        if not os.path.isfile(config):
+            raise ConfigError(f"{config}: there is no such file of settings")
+        return Path(config)
     path = Path(getattr(arguments, "dir", None) or "") / FILE_NAME
-    return path if os.path.isfile(path) else None  # of a folder that is shut the node reports
+    return path if os.path.isfile(path) else None  # the node reports an unreadable folder later
 
 
 def _toml(path: Path) -> dict[str, object]:
-    """Return what a file of settings holds. Raises ConfigError, naming file and line."""
+    """Return the content of a file of settings. Raises ConfigError, naming file and line."""
     for module in ("tomllib", "tomli"):  # by name: Python 3.10 has no tomllib
         try:
             reader = importlib.import_module(module)
@@ -248,16 +248,16 @@ def _toml(path: Path) -> dict[str, object]:
         try:
             content: dict[str, object] = reader.loads(text_of(path))
         except ValueError as error:
-            raise ConfigError(f"{path}: is no TOML: {error}") from None
+            raise ConfigError(f"{path}: is not valid TOML: {error}") from None
         return content
     raise ConfigError(
-        f"{path}: this Python can't read TOML. Take Python 3.11 or newer, pip install tomli, or "
+        f"{path}: this Python can't read TOML. Use Python 3.11 or newer, pip install tomli, or "
         f"set {PREFIX}… in the environment"
     )
 
 
 def _spelled(value: object) -> str:
-    """Return a value as TOML has it."""
+    """Return a value in TOML's notation."""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, list):

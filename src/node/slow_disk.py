@@ -1,24 +1,24 @@
-"""The decision when the console names a disk that takes long for a write and its sync."""
+"""The decision when to warn on the console that writes of the disk are slow."""
 
 from __future__ import annotations
 
 from typing import Final
 
-BOUND_S: Final = 1.0  # as etcd warns of; at a fast pace an election timeout is shorter
-AGAIN_S: Final = 60.0  # from one line to the next
+BOUND_S: Final = 1.0  # the bound of etcd's warning; at a fast pace an election timeout is shorter
+AGAIN_S: Final = 60.0  # from one warning to the next
 
 
 class SlowDisk:
-    """Looks at the writes of one node from time to time; without a file, a thread or a clock."""
+    """Checks the write times of one node, now and then; it has no file, thread or clock."""
 
     def __init__(self, election_timeout_s: float) -> None:
         self._bound_s = min(BOUND_S, election_timeout_s)
         self._silent_until_s = 0.0
-        self._longest_s = 0.0  # of the writes that were not named yet
+        self._longest_s = 0.0  # the longest write since the last warning
 
     def look(self, now_s: float, since_s: float, longest_s: float) -> str:
-        """Return what to print, "" for nothing. `since_s` is when the write under way began, 0
-        without one; `longest_s` the longest write that ended since the last look."""
+        """Return a warning to print, "" for none. `since_s` is the start of the current write, 0
+        without one; `longest_s` is the longest write that ended since the last look."""
         self._longest_s = max(self._longest_s, longest_s)
         under_way_s = now_s - since_s if since_s else 0.0
         slowest_s = max(self._longest_s, under_way_s)
@@ -26,10 +26,10 @@ class SlowDisk:
             return ""
         self._silent_until_s, self._longest_s = now_s + AGAIN_S, 0.0
         if under_way_s == slowest_s:
-            what = f"a write of its disk has taken {slowest_s:.1f} s, and is not over"
+            what = f"a write of its disk has taken {slowest_s:.1f} s, and has not ended"
         else:
             what = f"a write of its disk took {slowest_s:.1f} s"
         return (
             f"{what}; more than {self._bound_s:g} s is slow. Writes of clients may wait for it, "
-            "and a leader whose disk hangs gives its place up. Look after the disk of this host"
+            "and a leader whose disk hangs steps down. Check the disk of this host"
         )

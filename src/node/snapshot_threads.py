@@ -1,7 +1,8 @@
-"""The threads that do the jobs of snapshots.py and filecheck.py, beside other work.
+"""The threads that do the jobs of snapshots.py and filecheck.py in the background.
 
-None holds a lock while it reads, writes or computes for long. Python runs one thread at a time,
-so they also pause after each small piece, the first in proportion to what it cost.
+None of them holds a lock during long reads, writes or computations. Python runs one thread at a
+time, so they also pause after each small piece of work. The pauses of the first thread are
+proportional to the cost of the piece.
 """
 
 from __future__ import annotations
@@ -21,12 +22,12 @@ from .snapshots import SPREAD, Snapshots, Turn, Turns, When
 
 
 class _StoppingError(Exception):
-    """The node stops; what was under way is left, and removed at the next start."""
+    """The node stops; unfinished files stay behind, and are removed at the next start."""
 
 
 class SnapshotThreads:
-    """The threads `NAME snapshots`, which takes and checks, `NAME chunks`, which sends, and `NAME
-    files`, which looks after the names of the files."""
+    """The threads `NAME snapshots`, which takes and checks snapshots, `NAME chunks`, which sends
+    them, and `NAME files`, which checks the names of the files."""
 
     def __init__(
         self,
@@ -38,8 +39,8 @@ class SnapshotThreads:
         *,
         checks_files: bool = True,
     ) -> None:
-        """Prepare; `post` sends a message whose data is there to its peer. Without `checks_files`
-        nothing looks after the names of the files."""
+        """Prepare the threads. `post` sends a message, complete with its data, to its peer. Without
+        `checks_files` there is no thread that checks the names of the files."""
         self.core = driver.core
         self.step: Callable[[Input], None] = driver.step
         self.post, self.say = post, say
@@ -66,7 +67,7 @@ class SnapshotThreads:
             thread.start()
 
     def stop(self) -> None:
-        """Leave what is under way, and wait until the threads have let go of the files."""
+        """Abandon the work in progress, and wait until the threads have released the files."""
         self._stopping = True
         self.wake_taker()
         self.wake_sender()
@@ -79,7 +80,7 @@ class SnapshotThreads:
         return random.uniform(1.0, SPREAD)
 
     def breathe(self) -> None:
-        """Let the other threads run: they serve clients, this one does not."""
+        """Let the other threads run: they serve clients, unlike this one."""
         if self._stopping:
             raise _StoppingError
         self._breather.breathe()
@@ -94,7 +95,7 @@ class SnapshotThreads:
                 turn = job.send(turn is None or self._has_come(turn, wakeup))
 
     def _has_come(self, turn: Turn, wakeup: Wakeup) -> bool:
-        """Wait for what a turn is about; return what its job gets."""
+        """Wait until a turn can continue; return the result for its job."""
         if turn.when is When.NOTHING_APART:
             with self._driver.apart:
                 return turn.act()

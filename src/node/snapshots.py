@@ -1,10 +1,10 @@
-"""Snapshots: when one is taken, how the log begins after it, which pieces are sent, and what is
-done with one that arrives (docs/develop/how-a-write-travels.md).
+"""Snapshots: taking one, compacting the log after it, sending its pieces, and checking one that
+arrives (docs/develop/how-a-write-travels.md).
 
-Here are no threads and no waiting. The work is two jobs, `take_and_check` and `send_pieces`. Each
-yields a Turn when it needs what others hold, or has nothing to do, and None after each small piece
-of work, so that others run. snapshot_threads.py has a thread for each; a schedule does them on a
-virtual clock.
+This module has no threads and no waiting. The work is done by two jobs, `take_and_check` and
+`send_pieces`. Each yields a Turn when it needs a resource that others hold, or has nothing to do,
+and None after each small piece of work, so that others run. snapshot_threads.py has a thread for
+each job; a schedule runs them on a virtual clock.
 """
 
 from __future__ import annotations
@@ -37,20 +37,20 @@ from .disk_room import least_of
 from .writer import WriteQueue
 
 COMPACT_BYTES = 8 << 20  # a log shorter than this is never compacted
-GROWTH = 2  # nor one that is less than this many times as long as the last snapshot
-RETRY_S = 1.0  # between two looks whether the disk has room for a snapshot
-NEVER = 1 << 62  # bytes of a log, at which a snapshot is due
-SPREAD = 1.25  # times as long at most, by chance
-COPY_ENTRIES = 500  # at a time, under the core's lock
-CHECK_BYTES = 1 << 19  # read in one go
-OPEN_MAX = 4  # snapshots that are being sent, earlier ones among them
-IDLE_S = 10.0  # a file is closed if no piece is asked for in this time
+GROWTH = 2  # nor one that is shorter than this multiple of the last snapshot
+RETRY_S = 1.0  # between two checks whether the disk has room for a snapshot
+NEVER = 1 << 62  # bytes; no log gets so long, so no snapshot is due
+SPREAD = 1.25  # the largest random factor of the length at which a snapshot is due
+COPY_ENTRIES = 500  # copied at a time, under the core's lock
+CHECK_BYTES = 1 << 19  # read at once
+OPEN_MAX = 4  # snapshots that are being sent, including earlier ones
+IDLE_S = 10.0  # files are closed if no piece is requested in this time
 
 _Result = TypeVar("_Result")
 
 
 class When(Enum):
-    """The moment at which a job can go on."""
+    """The moment at which a job can continue."""
 
     WOKEN = "it was woken, or its time is over"
     NOTHING_APART = "no entry is applied without `core`, until the act is done"
@@ -58,13 +58,16 @@ class When(Enum):
 
 
 class Turn(NamedTuple):
-    """A wait of a job. It gets what `act` returns, or whether it was woken. An act between
-    writes that returns False is done again after the next write; the job gets False if there is
-    none any more."""
+    """A wait of a job.
+
+    The job receives the result of `act`, or whether it was woken. An act between writes that
+    returns False is called again after the next write; the job receives False if the node stops
+    first.
+    """
 
     when: When
     act: Callable[[], bool] = bool
-    limit_s: float = -1  # until it goes on though nobody wakes it; -1: never
+    limit_s: float = -1  # the longest wait to be woken; -1: without limit
 
 
 Turns = Generator[Turn | None, bool, _Result]
@@ -74,12 +77,12 @@ class SnapshotRim(Protocol):
     """The node around the two jobs."""
 
     @property
-    def core(self) -> AbstractContextManager[object]: ...  # held for a look at the core
+    def core(self) -> AbstractContextManager[object]: ...  # held to read the core
     def step(self, taken: Input) -> None: ...
-    def post(self, message: InstallSnapshot) -> None: ...  # whose data is there
+    def post(self, message: InstallSnapshot) -> None: ...  # complete with its data
     def say(self, line: str) -> None: ...
-    def breathe(self) -> None: ...  # a pause amid work that can't be left for a turn
-    def spread(self) -> float: ...  # a number from 1 to SPREAD, by chance
+    def breathe(self) -> None: ...  # pauses during work that can't yield a turn
+    def spread(self) -> float: ...  # a random number from 1 to SPREAD
     def wake_taker(self) -> None: ...
     def wake_sender(self) -> None: ...
 
@@ -103,27 +106,27 @@ class Snapshots:
         self._files = logmanager.snapshots
         self._compact_bytes = compact_bytes
         self._due_bytes = self._next_due(0)
-        self._arrived: deque[Snapshot] = deque(maxlen=1)  # to be checked; a later one is enough
-        self._rotten: Snapshot | None = None  # in force, and not fit to be sent
+        self._arrived: deque[Snapshot] = deque(maxlen=1)  # the latest one, to check
+        self._rotten: Snapshot | None = None  # in force, but damaged, so it can't be sent
         self._is_asked = False
         self._files_are_lost = False
         self._wanted: deque[InstallSnapshot] = deque()
         self._open: dict[Snapshot, BinaryIO] = {}
-        # What it has left, and in all; as if it had no end.
+        # The free bytes of the disk, and its size; by default the disk is endless.
         self.disk: Callable[[], tuple[int, int]] = lambda: (1 << 62, 0)
-        self._is_short = False  # of room for a snapshot
+        self._is_short = False  # the disk lacks room for a snapshot
 
     # --- from any thread -------------------------------------------------------------------
 
     def wrote(self, arrived: Snapshot | None) -> None:
-        """Record that the log has grown, or that all of a snapshot has arrived; never waits."""
+        """Record that the log has grown, or that a whole snapshot has arrived; never wait."""
         if arrived is not None:
             self._arrived.append(arrived)
         if arrived is not None or self._logmanager.log_bytes > self._due_bytes:
             self._rim.wake_taker()
 
     def ask(self, *, compacts: bool = False) -> None:
-        """Have the state written soon, though the log is short, which stays as it is unless this
+        """Request a snapshot soon, however short the log is. The log stays as it is unless this
         `compacts`."""
         if compacts:
             self._due_bytes = -1
@@ -132,19 +135,19 @@ class Snapshots:
         self._rim.wake_taker()
 
     def write_again(self) -> None:
-        """Have a snapshot taken, and the log written after it, since files are lost."""
+        """Request a snapshot, and a rewrite of the log after it, since files are lost."""
         self._files_are_lost = True
         self._rim.wake_taker()
 
     def send(self, message: InstallSnapshot) -> None:
-        """Send a piece of a snapshot once it was read from its file; never waits."""
+        """Queue a piece of a snapshot, to be read from its file and sent; never wait."""
         self._wanted.append(message)
         self._rim.wake_sender()
 
     # --- taking and checking ---------------------------------------------------------------
 
     def take_and_check(self) -> Turns[None]:
-        """Take and check what there is to, again and again: one of the two jobs."""
+        """Take and check snapshots whenever one is due: one of the two jobs."""
         while True:
             try:
                 if self._arrived:
@@ -161,17 +164,17 @@ class Snapshots:
                     yield Turn(When.WOKEN, limit_s=RETRY_S if self._is_short else -1)
                     if self._is_short and not self._lacks_room():
                         self._due_bytes = -1
-            except LevelRefused:  # the leader of that snapshot is of a level beyond this build
+            except LevelRefused:  # the snapshot's leader has a level beyond this build
                 raise
             except StorageError as error:
-                # What is in force is as it was; the node can go on without a new one.
+                # The snapshot in force is unchanged; the node can continue without a new one.
                 self._rim.say(f"[!] {self._name} could take no snapshot: {error}")
                 self._due_bytes = self._logmanager.log_bytes + self._compact_bytes
-                self._rotten = None  # found again when it is asked for again
+                self._rotten = None  # detected again at the next request
 
     def _take(self, *, compacts: bool = True, is_needed: bool = False) -> Turns[None]:
-        """Take a snapshot of the state as it is now, and let the log begin after it. Without
-        anything new only one that `is_needed` is taken."""
+        """Take a snapshot of the present state, and let the log begin after it. If there is nothing
+        new, do so only if it `is_needed`."""
         current = self._files.current
         has_news = self._logmanager.applied.index > (current.index if current is not None else 0)
         if not is_needed and (not has_news or self._lacks_room()):
@@ -179,7 +182,7 @@ class Snapshots:
                 self._due_bytes = self._logmanager.log_bytes
             return
         if not self._logmanager.members.voters:
-            # It was born to join, and has not come to the first entry that names members.
+            # The node was born to join, and has not reached the first entry that names members.
             self._due_bytes = self._logmanager.log_bytes + self._compact_bytes
             return
         states: list[MachineState] = []
@@ -188,7 +191,7 @@ class Snapshots:
             states.append(self._logmanager.freeze())
             return True
 
-        yield Turn(When.NOTHING_APART, freeze)  # what it holds has been reported to the core
+        yield Turn(When.NOTHING_APART, freeze)  # all applied entries are reported to the core
         keys = len(states[0].pairs)
         try:
             snapshot = yield from self._files.writing(states.pop(), self._rim.breathe)
@@ -198,7 +201,7 @@ class Snapshots:
         old = self._opened(current)
         published = yield from self._publish(snapshot)
         if old is not None:
-            old.close()  # frees its bytes, which takes a while: not while others wait to write
+            old.close()  # frees its bytes, which takes a while; no writer waits here
         if not published:
             return
         self._rotten = None
@@ -212,34 +215,34 @@ class Snapshots:
             self._due_bytes = self._next_due(self._logmanager.log_bytes)
 
     def _lacks_room(self) -> bool:
-        """Whether a snapshot would leave the log too little of the disk; report it once, and look
-        again soon."""
+        """Whether a snapshot would leave too little of the disk for the log; report this once, and
+        check again soon."""
         store = self._logmanager.store
         left, whole = self.disk()
-        size = store.pair_bytes - PAIR_BYTES * len(store)  # about that of the file
+        size = store.pair_bytes - PAIR_BYTES * len(store)  # the approximate size of the file
         was_short, self._is_short = self._is_short, left - size < least_of(whole)
         if self._is_short and not was_short:
             self._rim.say(
-                f"[!] {self._name} takes no snapshot: the disk has {left:,} bytes left, and must "
-                "have some for the log"
+                f"[!] {self._name} takes no snapshot: the disk has {left:,} bytes left, and the "
+                "log needs some of them"
             )
         if self._is_short:
             self._due_bytes = NEVER
         return self._is_short
 
     def _opened(self, snapshot: Snapshot | None) -> BinaryIO | None:
-        """Return the file of a snapshot that is about to be replaced; None if there is none, or if
-        it can't be read, which a new one mends."""
+        """Return the file of a snapshot that is about to be replaced. None: there is no snapshot,
+        or it can't be read, and the new one fixes that."""
         try:
             return self._files.open(snapshot) if snapshot is not None else None
         except (OSError, StorageError):
             return None
 
     def _publish(self, snapshot: Snapshot) -> Turns[bool]:
-        """Put a snapshot of this node's own in force; False if a later one arrived.
+        """Put this node's own snapshot in force; return False if a later one arrived.
 
-        One that arrived and waits to be put in force is written first, or else it would displace
-        this one, which holds more; so is the term of its last entry.
+        An arrived snapshot that waits to be put in force is written first; otherwise it would
+        displace this one, which is newer. So is the term of the snapshot's last entry.
         """
         published: list[bool] = []
 
@@ -255,7 +258,7 @@ class Snapshots:
         return done and published[0]
 
     def _compact(self, snapshot: Snapshot) -> Turns[None]:
-        """Write the log again after the snapshot, then drop from memory what stands in it."""
+        """Rewrite the log after the snapshot, then drop the entries in the snapshot from memory."""
         rewrite = self._logmanager.begin_rewrite(snapshot)
         is_done = False
         try:
@@ -279,17 +282,17 @@ class Snapshots:
         )
 
     def _committed_entries(self, first: int) -> Sequence[Entry]:
-        """Return entries from `first` on that are committed and on this node's disk."""
+        """Return committed entries from `first` on that are on this node's disk."""
         with self._rim.core:
             durable = self._node.view.durable_index - first + 1
             return self._node.committed(first, min(COPY_ENTRIES, durable))
 
     def _finish(self, rewrite: LogRewrite) -> Turns[bool]:
-        """Let the log written again take the old one's place; False if the node stops first. This
-        job installs snapshots, too, so none comes meanwhile.
+        """Replace the log with the rewritten one; return False if the node stops first. This job
+        also installs snapshots, so none is installed meanwhile.
 
-        What is left is copied from the log in memory, which may be ahead of the disk, or have cut
-        what the disk still has: then what waits is written first.
+        The remaining entries are copied from the log in memory. It may be ahead of the disk, or may
+        have cut entries that the disk still has: then the waiting steps are written first.
         """
         finished: list[LogFile | None] = []
 
@@ -305,27 +308,27 @@ class Snapshots:
         done = yield Turn(When.BETWEEN_WRITES, finish)
         for old in finished:
             if old is not None:
-                old.close()  # frees its bytes, which takes long; no write waits here
+                old.close()  # frees its bytes, which takes long; no writer waits here
         return done
 
     def _drop(self, index: int) -> bool:
-        """Drop some thousand entries from memory, `index` the last; return whether more remain.
-        Pause before the next call: no other thread gets a lock that is taken again at once."""
+        """Drop some thousand entries up to `index` from memory; return whether more remain. Pause
+        before the next call, or no other thread gets the lock."""
         self._rim.step(Compact(index))
         with self._rim.core:
             return self._node.view.log.base_index < index
 
     def _next_due(self, left_bytes: int) -> int:
-        """Return how long the log may become, if `left_bytes` of it follow on the snapshot.
+        """Return how long the log may become, if `left_bytes` of it follow the snapshot.
 
-        Chance keeps the nodes apart: a quorum that stops for a moment all at once is felt by
-        every write, a single follower by none.
+        A random factor keeps the nodes apart: if a quorum pauses at the same moment, every write
+        waits for it, but no write waits for a single follower.
         """
         return left_bytes + int(self.growth_bytes * self._rim.spread())
 
     @property
     def growth_bytes(self) -> int:
-        """By how many bytes the log grows from one snapshot to the next."""
+        """The growth of the log from one snapshot to the next, in bytes."""
         current = self._files.current
         size = current.size if current is not None else 0
         return max(self._compact_bytes, GROWTH * size)
@@ -334,7 +337,7 @@ class Snapshots:
         """Check a snapshot that has arrived, and hand it to the core or refuse it.
 
         Raises:
-            LevelRefused: its leader is of a level that this build can't reach.
+            LevelRefused: its leader has a level that this build can't reach.
         """
         breathe = self._rim.breathe
         try:
@@ -360,7 +363,7 @@ class Snapshots:
     # --- sending ---------------------------------------------------------------------------
 
     def send_pieces(self) -> Turns[None]:
-        """Send the pieces that are asked for, again and again: the other job."""
+        """Send each requested piece: the other job."""
         try:
             while True:
                 if not self._wanted:
@@ -393,8 +396,8 @@ class Snapshots:
             self._replace_rotten(snapshot, "has rotted on the disk, as its CRC-32 shows")
 
     def _not_read(self, message: InstallSnapshot, error: OSError | StorageError) -> None:
-        """Report it. What the disk does not give back is rotten, too; a file that can't be opened
-        may lack a descriptor alone."""
+        """Report an error in reading a snapshot. A file that the disk can't read is rotten, too; a
+        file that can't be opened may only lack a descriptor."""
         snapshot = message.snapshot
         if (file := self._open.pop(snapshot, None)) is not None:
             file.close()
@@ -406,13 +409,13 @@ class Snapshots:
     def _replace_rotten(self, snapshot: Snapshot, why: str) -> None:
         self._rotten = snapshot
         self._rim.say(
-            f"[!] {self._files.name} {why}. Nobody is sent that, {self._name} takes a new one"
+            f"[!] {self._files.name} {why}. It is not sent to anyone; {self._name} takes a new one"
         )
         self._rim.wake_taker()
 
     def _checked(self, snapshot: Snapshot) -> Turns[BinaryIO | None]:
-        """Return the file of a snapshot to send, once all of it is checked; None if it is missing.
-        A receiver would refuse a damaged one again and again."""
+        """Return the file of a snapshot to send, after checking all of it; None if it is missing or
+        damaged. A receiver would refuse a damaged one again and again."""
         file = self._open.pop(snapshot, None) or self._files.open(snapshot)
         if file is None:
             return None

@@ -1,6 +1,6 @@
-"""The start of a node: its files recovered, its core as it was by them.
+"""The start of a node: recover its files, and make its core from them.
 
-Done by a process that starts, and again by one whose node was shut down and is to come back.
+A process does this when it starts, and again when its node was shut down and has to come back.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ from ..storage.recovery import Recovered
 from ..storage.repair import repair_before_start
 from .clock import Clock
 
-TRAILING_BYTES = 4 << 20  # of entries that a snapshot holds, kept in memory
+TRAILING_BYTES = 4 << 20  # of entries that are in the snapshot, but stay in memory
 INCARNATION_MAX = 2**32  # numbers that distinguish one start of a node from another
 ALONE_AND_LOST = (
     "{name} has lost files, or a part of them, and is the only member: there is nobody "
     "to catch up from. Restore all its files from one backup; {go_on}or remove {name}.log, "
-    "{name}.storage, {name}.state_machine and .{name}.born, and begin anew and empty. If others "
-    "were added since, move {name}.log and {name}.state_machine away and start with --join "
+    "{name}.storage, {name}.state_machine and .{name}.born, and start again with an empty node. If "
+    "others were added since, move {name}.log and {name}.state_machine away and start with --join "
     "HOST:PORT of one of them"
 )
-GO_ON = "or go on with what is left: raftline recover {name}; "
+GO_ON = "or continue with what is left: raftline recover {name}; "
 OF_TWO_CLUSTERS = (
     "{name}.storage is of cluster {known}, and {name}.log or {name}.state_machine of cluster "
     "{in_log}. If `raftline recover {name}` was interrupted, run it again; else put all files of "
@@ -43,7 +43,7 @@ OF_TWO_CLUSTERS = (
 
 
 class Startup:
-    """Recovers one node from its files, as often as it is asked to."""
+    """Recovers one node from its files; it may do so several times."""
 
     def __init__(
         self,
@@ -56,13 +56,13 @@ class Startup:
         never_ran: bool = False,
         is_private: bool = False,
     ) -> None:
-        """Prepare; `never_ran` is an operator's word for the first start alone
-        (storage/recovery.py). The files of a node that `is_private` are for their owner alone."""
+        """Prepare; `never_ran` is an operator's claim about the first start only
+        (storage/recovery.py). With `is_private` only the owner may read the node's files."""
         self.name = name
         self.configuration = configuration
         self._say = say
         self._joins = joins
-        self.first_term = 0  # in which a node begins that was just born
+        self.first_term = 0  # the term in which a newborn node begins
         self._machines = machines
         self._never_ran = never_ran
         self.is_private = is_private
@@ -72,15 +72,15 @@ class Startup:
         return Folder(self.configuration.folder, is_private=self.is_private)
 
     def recover(self) -> tuple[LogManager, Recovered]:
-        """Return what the files hold, and the manager that holds them open from now on.
+        """Return the manager that keeps the files open from now on, and their content.
 
         Raises:
-            StorageError: the node must not start from them; one line explains why.
+            StorageError: the node must not start from these files; one line explains why.
         """
         members = self.configuration.members
-        known = {} if self._joins else {name: str(where) for name, where in members.items()}
+        addresses = {} if self._joins else {name: str(where) for name, where in members.items()}
         folder = self.folder()
-        logmanager = LogManager(self.name, folder, known, self._machines)
+        logmanager = LogManager(self.name, folder, addresses, self._machines)
         never_ran, self._never_ran = self._never_ran, False
         if self._joins:
             _check_that_it_brings_nothing(folder, self.name)
@@ -98,11 +98,11 @@ class Startup:
         return logmanager, recovered
 
     def _recovered(self, logmanager: LogManager, never_ran: bool) -> Recovered:
-        """Read the files. Damaged ones are kept aside where others are there to catch up from:
-        without a vote until that is done (raft/recovering.py).
+        """Read the files. If there are other members to catch up from, set damaged files aside: the
+        node then has no vote until it has caught up (raft/recovering.py).
 
         Raises:
-            FilesRefused: the node must not start from them.
+            FilesRefused: the node must not start from these files.
         """
         try:
             return logmanager.recover(never_ran=never_ran, joins=self._joins)
@@ -115,14 +115,15 @@ class Startup:
 
 
 def _check_that_it_brings_nothing(folder: Folder, name: str) -> None:
-    """A joiner's entries are those of its cluster: a person's terms may be beyond all of them.
+    """Check that a joiner has no log that was written by hand: its entries must come from its
+    cluster, and the terms of such a log may exceed all terms there.
 
     Raises:
-        FilesRefused: its log was written by hand.
+        FilesRefused: the log was written by hand.
     """
     log = f"{name}.log"
     if folder.exists(f"{name}.storage"):
-        return  # it began before: a log without its base line is damaged
+        return  # the node ran before: a log without its base line is damaged
     if folder.exists(log) and is_hand_written(folder, log):
         raise brings_entries(log, "the file")
 
@@ -137,7 +138,7 @@ def node_of(
     leased: bool,
     compact_bytes: int,
 ) -> RawNode:
-    """Return the core as it was by its files."""
+    """Return the core, restored from its files."""
     options = Options(
         pace.election_timeout_ms,
         heartbeat_ms,
@@ -166,38 +167,38 @@ def node_of(
 
 
 def _picker(pace: Pace) -> Callable[[], int]:
-    """Return the source of election timeouts: chance, which the core itself never uses."""
-    chance = random.Random()  # seeded by the kernel; asked at every heartbeat
+    """Return the random source of election timeouts; the core itself uses no randomness."""
+    chance = random.Random()  # seeded by the kernel; used at every heartbeat
     return lambda: pace.election_timeout_ms + int(chance.random() * pace.election_spread_ms)
 
 
 def check_member(view: NodeView, configuration: Configuration) -> list[str]:
-    """Return what to print about a node's place in the cluster, as its log has it.
+    """Return what to print about a node's place in the cluster, according to its log.
 
     Raises:
-        ConfigError: the log begins with a cluster that this node was not born in, nor ever added
+        ConfigError: the log begins with a cluster that this node was neither born in nor ever added
             to.
-        FilesRefused: it has lost entries, and no other member can have them; or its files are of
-            two clusters.
+        FilesRefused: the node has lost entries that no other member can have; or its files belong
+            to two clusters.
     """
     name, configurations, members = view.name, view.configurations, view.membership
     if not members.names:
         return [f"[*] {name} knows no members yet: it waits until a leader adds it"]
     _check_cluster(view)
-    known = " ".join(members.names)
+    names = " ".join(members.names)
     is_known = configurations.has_known(name)
     if not is_known and view.log.base_index == 0 and configurations.at(0).names:
         raise ConfigError(
-            f"{name} is no member of the cluster in its log ({known}): is this the "
+            f"{name} is not a member of the cluster in its log ({names}): is this the "
             f"log of another node? Put its own {name}.log back, or start it elsewhere"
         )
     if view.recovering and set(members.names) == {name}:
         raise _refused_alone(view)
     notes = []
-    if not is_known:  # a snapshot, or entries, from before it was added, or long after it left
+    if not is_known:  # its log or snapshot is from before it was added, or long after it left
         notes.append(
-            f"[!] {name} is no member as far as its log goes ({known}): it waits for a leader "
-            "that knows better, or adds it"
+            f"[!] {name} is not a member as far as its log goes ({names}): it waits for a leader "
+            "that knows more, or adds it"
         )
     elif name not in members.names:
         removed_by = configurations.removed_by(name)
@@ -212,30 +213,30 @@ def check_member(view: NodeView, configuration: Configuration) -> list[str]:
 
 
 def _check_cluster(view: NodeView) -> None:
-    """Raise FilesRefused if NAME.storage is of another cluster than the other files."""
-    known, in_log = view.cluster, view.levels.clusters.latest
-    if is_foreign(known, in_log):
-        raise FilesRefused(OF_TWO_CLUSTERS.format(name=view.name, known=known, in_log=in_log))
+    """Raise FilesRefused if NAME.storage belongs to another cluster than the other files."""
+    own, in_log = view.cluster, view.levels.clusters.latest
+    if is_foreign(own, in_log):
+        raise FilesRefused(OF_TWO_CLUSTERS.format(name=view.name, known=own, in_log=in_log))
 
 
 def _refused_alone(view: NodeView) -> FilesRefused:
-    """Return the refusal of an only member that lost files. Without an entry and a term, nothing
-    is left that `recover` could go on with."""
+    """Return the refusal to start a single member that lost files. Without an entry and a term,
+    nothing is left that `recover` could use."""
     go_on = GO_ON.format(name=view.name) if view.log.last_index or view.term else ""
     return FilesRefused(ALONE_AND_LOST.format(name=view.name, go_on=go_on))
 
 
 def _about_the_list(configuration: Configuration, members: Sequence[str]) -> list[str]:
-    """Return a warning if the list of members is not the one of the log, by which a node goes."""
-    known, listed = " ".join(members), configuration.members
+    """Return a warning if the file lists other members than the log, which is authoritative."""
+    names, file_members = " ".join(members), configuration.members
     if configuration.unread:
         return [
-            f"[!] {configuration.unread}. The members are those of the log: {known}. Let this user "
+            f"[!] {configuration.unread}. The members are those of the log: {names}. Let this user "
             "read the file, or remove it"
         ]
-    if listed and set(members) != set(listed):
+    if file_members and set(members) != set(file_members):
         return [
-            f"[!] the log says the members are {known}, {configuration.path} says "
-            f"{' '.join(listed)}: the log holds"
+            f"[!] the log says the members are {names}, {configuration.path} says "
+            f"{' '.join(file_members)}: the log holds"
         ]
     return []

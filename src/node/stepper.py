@@ -1,6 +1,6 @@
-"""The core, step by step: what goes into it, and what becomes of the Effects that come out.
+"""The steps of the core: the inputs that go in, and how the Effects that come out are carried out.
 
-Here are no threads and no waiting. The driver decides which thread takes a step, and when.
+This module has no threads and no waiting. The driver decides which thread takes a step, and when.
 """
 
 from __future__ import annotations
@@ -49,10 +49,10 @@ from .writer import DiskTask, Durable, WriteQueue
 
 
 class Delivery:
-    """Sends an Effects' messages, and leaves with the writer what the disk comes before. An answer
-    goes back to its question's connection, the rest to the peers.
+    """Sends the messages of an Effects; the ones that must wait for the disk go to the writer.
 
-    The caller holds the driver's `core` lock.
+    An answer goes back on the connection of its question. Other messages go to the peers. The
+    caller holds the driver's `core` lock.
     """
 
     def __init__(self, send: Callable[[Message], None], writes: WriteQueue) -> None:
@@ -61,15 +61,15 @@ class Delivery:
         self._askers: dict[str, Origin | None] = {}  # where a follower's last ReadIndex came from
 
     def asked(self, message: ReadIndex, origin: Origin | None) -> None:
-        """Remember who asks what may be answered by another step than this one."""
+        """Remember who sent a ReadIndex: a later step may answer it."""
         self._askers[message.sender] = origin
 
     def dispatch(self, effects: Effects, origin: Origin | None) -> None:
-        """Send what may leave at once; queue what is to be written, and what may not overtake
-        that. `origin` is where the message came from that is answered.
+        """Send the messages that may leave at once; queue the writes, and the messages that must
+        follow them. `origin` is the source of the message that is answered.
 
         A step that writes nothing is dropped, with its messages, if too many wait already: a disk
-        that hangs must not fill the memory with answers, and Raft bears the loss of any message.
+        that hangs must not fill the memory with answers, and Raft tolerates the loss of messages.
         """
         writes = self._writes
         if effects.send:
@@ -88,12 +88,12 @@ class Delivery:
                 writes.add((effects, origin))
 
     def deliver(self, messages: Sequence[Message], origin: Origin | None) -> None:
-        """Let messages go; `origin` is where the message came from that they answer."""
+        """Send messages; `origin` is the source of the message that they answer."""
         answers = []
         for message in messages:
             if not isinstance(message, Answer):
                 self._send(message)
-            elif isinstance(message, ReadIndexReply):  # made true by whoever completed a quorum
+            elif isinstance(message, ReadIndexReply):  # `origin` completed the quorum
                 asker = self._askers.get(message.to)
                 if asker is not None:
                     asker.answer([message])
@@ -118,8 +118,8 @@ class NodeRim(Protocol):
 class Stepper:
     """Steps the core and carries out its Effects.
 
-    The caller holds the driver's `core` lock, but for `enqueue`, `is_wanted` and `next_look_s`:
-    they may be a moment old, and the thread that steps the core asks again.
+    The caller holds the driver's `core` lock, except for `enqueue`, `is_wanted` and `next_look_s`.
+    Their answers may be a moment old; the thread that steps the core asks again.
     """
 
     def __init__(
@@ -148,16 +148,17 @@ class Stepper:
         )
         self._handover = Handover(node, rim.not_leader)
         self._leasing = Leasing(node, logmanager.store)
-        # Confirmed while the pairs change without `core`; each with the term that this node led.
+        # Reads that were confirmed while entries were applied without `core`, each with the term
+        # that this node led.
         self._reads_kept: list[tuple[ReadReady, int]] = []
-        self._led_term = 0  # that this server leads, as of the last step; 0: none
+        self._led_term = 0  # the term that this server led after the last step; 0: none
         self._read_rounds_max = node.view.options.read_rounds
         self.quota: Quota | None = None
 
-    # --- which requests are served: the numbers that batching decides by ------------------------
+    # --- which requests are served: the numbers for the decisions of batching -------------------
 
     def enqueue(self, *batches: Batch) -> None:
-        """Put batches that came together in the queue."""
+        """Put batches that arrived together in the queue."""
         queue, now_s, now_ms = self._queue, self._now_s(), self._clock.now_ms()
         reads, writes = len(queue.reads), len(queue.writes)
         for batch in batches:
@@ -169,7 +170,7 @@ class Stepper:
             self._batching.enqueue(writes + 1, now_s, is_read=False)
 
     def is_wanted(self) -> bool:
-        """Whether anything waits that is served now."""
+        """Whether any waiting request can be served now."""
         queue = self._queue
         if queue.writes and self._serves_writes():
             return True
@@ -178,7 +179,7 @@ class Stepper:
         return bool(queue.others)
 
     def next_look_s(self) -> float:
-        """Return the latest time at which gathered requests are served, by `now_s` of the clock."""
+        """Return the time by which gathered requests are served, in seconds of the clock."""
         queue, writes = self._queue, self._writes
         if not (queue.writes or queue.reads):
             return math.inf
@@ -199,9 +200,9 @@ class Stepper:
         )
 
     def are_many_under_way(self) -> bool:
-        """Whether very many entries are not applied yet. More would wait for all of them; in the
-        queue the connections take turns."""
-        if not self._batching.in_flight:  # as for one lone client
+        """Whether very many entries are not applied yet. New entries would wait for all of them,
+        while in the queue the connections take turns."""
+        if not self._batching.in_flight:  # as with a single client
             return False
         view = self._node.view
         waiting = view.log.last_index - view.applied + LONG_TURNS * self._queue.long_pending
@@ -214,13 +215,13 @@ class Stepper:
     def _is_reading(self) -> bool:
         return self._node.view.read_rounds >= self._read_rounds_max
 
-    # --- what goes into the core -----------------------------------------------------------------
+    # --- inputs of the core ----------------------------------------------------------------------
 
     def receive_all(self, messages: Sequence[Message], origin: Origin | None) -> list[str]:
-        """Step messages of a peer; return a complaint for each that was refused.
+        """Step messages of a peer; return a complaint for each refused message.
 
-        Entries and pieces of a snapshot are dropped while too much waits for the disk, as if they
-        had been lost on the way: their sender sends them again.
+        While too much waits for the disk, entries and pieces of a snapshot are dropped, as if the
+        network had lost them: their sender sends them again.
         """
         complaints = []
         for message in messages:
@@ -239,19 +240,19 @@ class Stepper:
         return complaints
 
     def transfer(self, batch: Batch, to: str | None) -> None:
-        """Begin to hand the leadership over; `batch` waits for the end of that."""
+        """Begin a leadership transfer; `batch` is answered when it ends."""
         self.carry_out(self._handover.begin(batch, to, self._clock.now_ms()))
 
     def take(self, event: Input) -> None:
-        """Let the core take another input.
+        """Step another kind of input into the core.
 
         Raises:
-            OrderRefused: it is an order that can't be carried out now; nothing was changed.
+            OrderRefused: the input is an order that can't be carried out now; nothing was changed.
         """
         self.carry_out(self._node.step(event, self._clock.now_ms()))
 
     def pass_time(self, now: int) -> None:
-        """Do what time asks for."""
+        """Do what is due at this time."""
         if now >= self._node.wake_at_ms:
             self.carry_out(self._node.step(Tick(), now))
         leasing = self._leasing
@@ -268,7 +269,7 @@ class Stepper:
         return min(self._node.wake_at_ms, self._leasing.wake_at_ms)
 
     def written(self, tasks: Sequence[DiskTask], durable: Durable | None) -> None:
-        """Let go what waited for these writes, and report to the core what is durable."""
+        """Send the messages that waited for these writes, and report `durable` to the core."""
         for effects, origin in tasks:
             if effects.send_after_save:
                 self._delivery.deliver(effects.send_after_save, origin)
@@ -277,30 +278,30 @@ class Stepper:
         if durable is not None:
             self.carry_out(self._node.step(Synced(*durable), self._clock.now_ms()))
 
-    # --- what is applied -------------------------------------------------------------------------
+    # --- applying --------------------------------------------------------------------------------
 
     def apply_slice(self) -> None:
-        """Apply the next slice of what the steps before have left, and answer who waited."""
+        """Apply the next slice of the entries that earlier steps left; answer their requests."""
         self._has_applied(answers=self.applying.go_on())
 
     def end_apart(self, entries: Sequence[Entry], replies: list[str]) -> None:
-        """Answer who waited for these, which were applied without `core`, and do what was left
-        undone meanwhile: the time of leases stood still, and reads waited."""
+        """Answer the requests of these entries, which were applied without `core`. Then catch up:
+        in the meantime leases did not expire, and reads waited."""
         answers = self.applying.end_apart(entries, replies)
-        kept, self._reads_kept = self._reads_kept, []
+        waiting, self._reads_kept = self._reads_kept, []
         led_term = self._led_term
-        for read, term in kept:
+        for read, term in waiting:
             if not read.token.reading.by_clock or term == led_term:
                 self._serve_reads([read])
-            elif not read.token.is_answered:  # its leadership ended, and its clock of leases
+            elif not read.token.is_answered:  # that leadership ended, and its clock of leases
                 self._queue.put(read.token)
-        if kept:
+        if waiting:
             self._sleep.wake()
         self._has_applied(answers=answers)
 
     def _has_applied(self, *, answers: bool) -> None:
         if answers:
-            self._sleep.is_for_a_group = False  # the next ones are not waited for as long
+            self._sleep.is_for_a_group = False  # the wait for the next group may be shorter
         is_early = self._leasing.is_in_use and self._leasing.wake_at_ms < self._sleep.until_ms
         if is_early or self.applying.lags:
             self._sleep.wake()
@@ -308,11 +309,11 @@ class Stepper:
     # --- requests --------------------------------------------------------------------------------
 
     def serve(self) -> None:
-        """Serve what is held and what is new, but for what had better gather: propose and confirm
-        as the leader, send on to another, or hold while there is none.
+        """Serve held and new requests, except those that are still being batched.
 
-        The clock is read after the queue: a lease that ran before a read came, and ran out since,
-        proves nothing about that read.
+        A leader proposes writes and confirms reads. Another member redirects to the leader, or
+        holds the requests while there is none. The clock is read after the queue: a lease that was
+        valid before a read arrived, and has run out since, proves nothing about that read.
         """
         queue = self._queue
         batches = queue.take(
@@ -377,15 +378,15 @@ class Stepper:
     def _change(self, batch: Batch, now: int) -> None:
         if batch.change is not None and self._node.takes_proposals:
             self.carry_out(self._node.step(ChangeMembers(batch.change, batch), now))
-        else:  # a step before ended this leadership: look for the new leader
+        else:  # an earlier step ended this leadership: look for the new leader
             self._queue.put(batch)
             self._sleep.wake()
 
-    # --- what becomes of its Effects -----------------------------------------------------------
+    # --- carrying out its Effects --------------------------------------------------------------
 
     def carry_out(self, effects: Effects, origin: Origin | None = None) -> None:
-        """Carry out one Effects: send, queue for the disk, answer, apply, report. What it does not
-        concern is not called."""
+        """Carry out one Effects: send, queue for the disk, answer, apply, report. Only the parts
+        that have something to do are called."""
         has_sent = effects.send or effects.send_after_save or effects.send_past_entries
         if has_sent or effects.wants_disk:
             self._delivery.dispatch(effects, origin)
@@ -398,10 +399,10 @@ class Stepper:
         applying = self.applying
         has_work = effects.apply or effects.install is not None or applying.follows_a_write
         if has_work and applying.take(effects, leads=led_term > 0):
-            self._sleep.is_for_a_group = False  # the next ones are not waited for as long
+            self._sleep.is_for_a_group = False  # the wait for the next group may be shorter
         is_seen = effects.append or effects.apply or effects.save or effects.notes
         if has_sent or is_seen or effects.members_changed:
-            self._rim.report(effects)  # of a new leader there is a note, a new term is saved
+            self._rim.report(effects)  # a new leader comes with a note, a new term with a save
         if self._handover.waiting:
             self._handover.look()
         sleep = self._sleep
@@ -421,26 +422,27 @@ class Stepper:
         self._led_term = term
         self._batching.leads = term > 0
         if self._queue.are_pending_beside(term or None):
-            # Before anything is applied: what now lies at their indexes may be another's. What the
-            # steps before have handed out is theirs, and is answered once it is applied.
-            handed = effects.apply[0].index - 1 if effects.apply else self._node.view.applying
-            self._queue.give_up_pending(LEADERSHIP_LOST, after=handed)
+            # Do this before applying anything: the entries at the indexes of these requests may
+            # be replaced by now. Entries that earlier steps handed out are still theirs, and are
+            # answered once they are applied.
+            last = effects.apply[0].index - 1 if effects.apply else self._node.view.applying
+            self._queue.give_up_pending(LEADERSHIP_LOST, after=last)
             self._batching.lost_leadership()
 
     def _answer(self, effects: Effects) -> None:
-        """Answer whom this step answers, but for those whose entries it applies."""
+        """Answer the requests that this step settles, except those whose entries it applies."""
         if self._led_term != self._leasing.term and not self.applying.is_apart:
             self._leasing.stepped(self._led_term, self._clock.now_ms)
         if effects.reads:
             self._serve_reads(effects.reads)
         for batch, outcome, text in effects.settled:
             batch.answer_all(change_reply(batch.commands[0], outcome, text))
-        for batch in effects.refused:  # its leadership ended: look for the new leader
+        for batch in effects.refused:  # this leadership ended: look for the new leader
             self._queue.put(batch)
 
     def _applied(self, reads: list[ReadReady]) -> None:
-        """Do what follows once entries were applied, or a snapshot was taken over: `reads` are
-        those that waited for it."""
+        """Report that entries were applied, or a snapshot was installed, and serve `reads`, which
+        waited for that."""
         self._rim.applied()
         if self._led_term or self._leasing.term:
             self._leasing.stepped(self._led_term, self._clock.now_ms)
@@ -448,8 +450,11 @@ class Stepper:
             self._serve_reads(reads)
 
     def _serve_reads(self, reads: Sequence[ReadReady]) -> None:
-        """Let reads be served, or answer by the clock of leases, which this leader counts: the core
-        gives its reads back when a leadership ends. They wait while the pairs change."""
+        """Serve confirmed reads; answer the ones about leases by this leader's clock of leases.
+
+        The core gives such reads back when a leadership ends. All reads wait while entries are
+        applied without `core`.
+        """
         if self.applying.is_apart:
             self._reads_kept += [(read, self._led_term) for read in reads]
             return
@@ -458,7 +463,7 @@ class Stepper:
             if not batch.reading.by_clock:
                 batch.reader = self._logmanager
                 confirmed.append(batch)
-            elif not batch.is_answered:  # it was given up
+            elif not batch.is_answered:  # otherwise it was given up
                 # The time is read after the round, so after the request.
                 batch.replies = self._leasing.answers(batch.commands, self._clock.now_ms())
                 batch.wake()
@@ -470,15 +475,15 @@ class Stepper:
             self._sleep.is_for_a_group = False
 
     def turn_all_away(self, *, failed: bool) -> None:
-        """Answer everybody, since this server stops."""
+        """Answer all waiting requests, since this server stops."""
         self._queue.turn_all_away("this server failed" if failed else "this server is stopping")
         for (batch, _), _ in self._reads_kept:
             batch.answer_all(STOPPING)
         self._reads_kept.clear()
-        left = self._node.step(Stop(), self._clock.now_ms())
-        for batch in left.refused:
+        effects = self._node.step(Stop(), self._clock.now_ms())
+        for batch in effects.refused:
             batch.answer_all(STOPPING)
-        for batch, outcome, _ in left.settled:
+        for batch, outcome, _ in effects.settled:
             unknown = outcome_unknown("this server is stopping; see: members")
             batch.answer_all(unknown if outcome == "unknown" else STOPPING)
         self._handover.end()

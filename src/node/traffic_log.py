@@ -1,4 +1,4 @@
-"""The console's lines about a node's traffic, in the words of the course program's figures."""
+"""The console lines about a node's traffic, in the words of the course's figures."""
 
 from __future__ import annotations
 
@@ -26,17 +26,16 @@ from ..raft.view import LogView, NodeView
 from ..wire.limits import TRAFFIC_LINES
 from ..wire.withoutvalues import without_values
 
-REMINDED_FIRST = 4  # rounds of questions; twice as many each time, so the first lines come early
+REMINDED_FIRST = 4  # rounds of requests; the interval doubles, so the first lines come early
 REMINDED_EVERY_MAX = 128
 _GIVEN_OR_DENIED = re.compile(r"\[\*\] \S+ (?:gives|denies) its PreVote ")
 
 
 class TrafficLog(Traffic):
-    """Prints who connects, who asks and what servers send each other.
+    """Prints connections, requests and the messages between servers.
 
-    Steady heartbeats and their answers, and the PreVotes of who asks again and again, are printed
-    only with `--verbose`; everything here is traffic, of which the console prints some tens of
-    lines a second and sums up the rest.
+    Idle heartbeats and their answers, and repeated PreVotes, are printed only with `--verbose`. All
+    of these lines are traffic: the console prints some tens of them a second, and sums up the rest.
     """
 
     def __init__(
@@ -46,27 +45,27 @@ class TrafficLog(Traffic):
         course: bool = False,
         is_private: bool = False,
     ) -> None:
-        """Prepare; `course` is to print no more of a message, or of votes, than the figures do.
-        No value is printed if the node `is_private`, but with `--verbose`."""
+        """Prepare; with `course`, print no more of messages and votes than the figures show. If the
+        node `is_private`, values are printed only with `--verbose`."""
         self._console = console
         self._is_private = is_private
         self._course = course
-        self.is_cut_off: Callable[[str], bool] | None = None  # of a peer: nothing is printed of it
+        self.is_cut_off: Callable[[str], bool] | None = None  # no lines about such a peer
         self._acknowledged: dict[str, int] = {}  # by peer: the last index that was printed
         self._pre_votes = PreVotes()
-        self._led_term = 0  # the last one whose votes were printed
+        self._led_term = 0  # the last term whose votes were printed
 
     def connected(self, address: object) -> None:
         self._console.traffic("connections", "[*] Connection from %s", address)
 
     def requested(self, sender: str, text: str) -> None:
-        if self._console.has_room("requests"):  # there are many more than are printed
+        if self._console.has_room("requests"):  # most requests are not printed
             if self._hides_values:
                 text = without_values(text)
             self._console.traffic("requests", "[*] Received from %s : %s", sender or "client", text)
 
     def shows_requests(self, count: int) -> bool:
-        """Whether the console prints any of `count` requests; else it counts them as left out."""
+        """Whether the console prints any of `count` requests; else it counts them as omitted."""
         return self._console.has_room("requests", count)
 
     @property
@@ -78,7 +77,7 @@ class TrafficLog(Traffic):
         self._console.traffic("datagrams", "[*] Ignored a datagram from %s: %s", source, why)
 
     def received(self, sender: str, text: str | None, message: Message) -> None:
-        """Print what a peer sent, unless it is the pulse of a cluster at rest, or an election's."""
+        """Print a peer's message, unless it is routine: a heartbeat or a repeated PreVote."""
         if self.is_cut_off is not None and self.is_cut_off(sender):
             return
         if isinstance(message, RequestVoteReply):
@@ -100,8 +99,8 @@ class TrafficLog(Traffic):
         self._console.traffic("messages", "[*] Received from %s : %s", sender, text)
 
     def carried_out(self, effects: Effects, view: NodeView) -> None:
-        """Print what one step did: its notes in any case, sends and entries as traffic. `view` is
-        as that step left it."""
+        """Print what a step did: its notes in any case, its messages and entries as traffic. `view`
+        shows the node after that step."""
         questions: Sequence[Message] = effects.messages()
         votes = is_news = False
         for one in questions:
@@ -111,7 +110,7 @@ class TrafficLog(Traffic):
                 votes = is_news = True
             elif not isinstance(one, AppendAccepted | InstallSnapshot | InstallSnapshotReply):
                 is_news = True
-        if effects.notes or votes or effects.save is not None:  # of a new leader there is a note
+        if effects.notes or votes or effects.save is not None:  # a new leader comes with a note
             self._say_notes(effects, view)
         if votes:
             questions = self._of_votes(questions)
@@ -131,7 +130,7 @@ class TrafficLog(Traffic):
         self._tell_votes(view)
 
     def _of_votes(self, questions: Sequence[Message]) -> Sequence[Message]:
-        """Print a reminder of PreVotes that have no end; return what is worth a line."""
+        """Print a reminder about repeated PreVotes; return the messages that are worth a line."""
         if reminder := self._pre_votes.asked(questions):
             self._console.say(reminder)
         if self._console.verbose:
@@ -139,8 +138,7 @@ class TrafficLog(Traffic):
         return [one for one in questions if self._pre_votes.is_news("to", one.to, one)]
 
     def _sends(self, questions: Sequence[Message], log: LogView) -> None:
-        """Print to whom each message goes, and what it holds; to the course's figures, that one
-        goes."""
+        """Print each message with its receiver; or, like the course's figures, without details."""
         if isinstance(questions[0], AppendEntries):
             if not self._console.has_room("messages", 1 + len(questions)):
                 return
@@ -155,8 +153,9 @@ class TrafficLog(Traffic):
                 text = counted(one) if self._hides_values else abridged(one)
                 self._console.traffic("messages", "Sending message to %s: %s", one.to, text)
         if lacks:
-            # The end of a follower's log, as it can't take what it was sent (the course's Figures
-            # 2 and 7); without a command if that entry is in a snapshot, or there is none.
+            # The end of the log of a follower that can't take the entries it was sent (the course's
+            # Figures 2 and 7). The command is missing if the entry is in a snapshot, or if the log
+            # is empty.
             last = f"{log.last_index} {log.last_term}"
             commands = list(log.commands[-1:])
             if self._hides_values:
@@ -164,27 +163,27 @@ class TrafficLog(Traffic):
             self._console.traffic("entries", "Last log: %s", " ".join([last, *commands]))
 
     def _tell_votes(self, view: NodeView) -> None:
-        """Print who elected a new leader, beside the course's table of votes."""
+        """Print who elected a new leader, in addition to the course's table of votes."""
         if view.role is not Role.LEADER or view.term == self._led_term:
             return
         self._led_term = view.term
         electors = view.membership.electors
-        given = [name for name in electors if view.votes.get(name)]
+        votes = [name for name in electors if view.votes.get(name)]
         if not self._course:
-            self._console.say(f"votes: {' '.join(given)} of {' '.join(electors)}")
+            self._console.say(f"votes: {' '.join(votes)} of {' '.join(electors)}")
 
     def _is_pulse(self, message: Message) -> bool:
         if isinstance(message, AppendAccepted):
-            known = self._acknowledged.get(message.sender, 0)
+            last_index = self._acknowledged.get(message.sender, 0)
             self._acknowledged[message.sender] = message.index
-            return message.index == known
+            return message.index == last_index
         if isinstance(message, AppendEntries):
             return not message.entries
         return isinstance(message, InstallSnapshot | InstallSnapshotReply)
 
 
 def is_pre_vote(message: Message) -> bool:
-    """Return whether this is a question for a PreVote, or the answer to one."""
+    """Return whether this is a request for a PreVote, or the answer to one."""
     return isinstance(message, RequestVote | RequestVoteReply) and message.pre_vote
 
 
@@ -202,21 +201,21 @@ class PreVotes:
 
     def _begin_anew(self) -> None:
         self._lines.clear()
-        self._answers: dict[str, RequestVoteReply] = {}  # to the last round of questions
+        self._answers: dict[str, RequestVoteReply] = {}  # to the last round of requests
         self._rounds = 0
         self._remind_at = REMINDED_FIRST
-        self._last: Mapping[str, bool] = {}  # who answered the round before it
+        self._last: Mapping[str, bool] = {}  # the answers to the round before
         self._reported: Mapping[str, bool] | None = None
 
     def follow(self, view: NodeView) -> None:
-        """Begin again in a new term, or if the leader changes."""
+        """Start over in a new term, or if the leader changes."""
         moment = view.term, view.leader
         if self._moment is not None and moment != self._moment:
             self._begin_anew()
         self._moment = moment
 
     def is_news(self, way: str, peer: str, message: Message) -> bool:
-        """Return whether a message is worth a line: of PreVotes only what was not printed yet."""
+        """Return whether a message is worth a line; a repeated PreVote is not."""
         return not is_pre_vote(message) or self._is_new((way, peer, spell(message)))
 
     def is_new_note(self, note: str) -> bool:
@@ -226,31 +225,32 @@ class PreVotes:
     def heard(self, message: Message) -> None:
         """Record an answer."""
         if isinstance(message, RequestVoteReply) and message.pre_vote:
-            with self._lock:  # nobody adds to a round that is being counted
+            with self._lock:  # no answer is added while a round is being counted
                 self._answers[message.sender] = message
 
     def asked(self, questions: Iterable[Message]) -> str:
-        """Record a round of questions; return what to print of those before it, or "".
+        """Record a round of requests; return a line about the earlier ones, or "".
 
-        That is who answers: when it has changed, for two rounds, and now and then.
+        The line shows who answers. It is due when that has changed and stayed for two rounds, and
+        from time to time.
         """
-        asked = [one for one in questions if isinstance(one, RequestVote) and one.pre_vote]
-        if not asked:
+        requests = [one for one in questions if isinstance(one, RequestVote) and one.pre_vote]
+        if not requests:
             return ""
         with self._lock:
             answers, self._answers = self._answers, {}
-        found = {name: vote.granted for name, vote in answers.items()}
-        is_steady, self._last = found == self._last, found
+        votes = {name: vote.granted for name, vote in answers.items()}
+        is_steady, self._last = votes == self._last, votes
         self._rounds += 1
         is_due = self._rounds >= self._remind_at
         if is_due:
             self._remind_at += min(self._rounds, REMINDED_EVERY_MAX)
-        elif self._reported is None or not is_steady or found == self._reported:
+        elif self._reported is None or not is_steady or votes == self._reported:
             return ""
-        self._reported = found
-        term = asked[0].term
+        self._reported = votes
+        term = requests[0].term
         begin = f"[*] Still no leader: asked {self._rounds} times for PreVotes for term {term}. "
-        return begin + _sorted_by_answer([one.to for one in asked], answers)
+        return begin + _sorted_by_answer([one.to for one in requests], answers)
 
     def _is_new(self, line: tuple[str, ...]) -> bool:
         if line in self._lines:
@@ -262,7 +262,7 @@ class PreVotes:
 
 
 def _sorted_by_answer(names: Iterable[str], answers: Mapping[str, RequestVoteReply]) -> str:
-    """Return who would vote, who would not and why, and who does not answer."""
+    """Return the names that would vote, would not vote (with the reason), and do not answer."""
     groups: dict[str, list[str]] = {"Yes": [], "No": [], "No answer": []}
     for name in names:
         vote = answers.get(name)

@@ -1,4 +1,4 @@
-"""One watch: how far it has come with the events, and the lines that wait for its reader."""
+"""A watch: its position in the events, and the lines that wait for its reader."""
 
 from __future__ import annotations
 
@@ -13,17 +13,20 @@ from .listing import KeyListing
 
 
 class WatchMode(Enum):
-    """How a watch gets what it sends."""
+    """How a watch gets its lines."""
 
-    LAGGING = auto()  # it is a backlog of its connection: first the keys, then from the history
+    LAGGING = auto()  # it is a backlog of its connection: first the keys, then the history
     LIVE = auto()  # it is pushed each event as it is applied
-    RELISTING = auto()  # its events are gone; it waits for the keys that there are
+    RELISTING = auto()  # its events are gone; it waits for a listing of the keys
     ENDED = auto()
 
 
 class PrefixWatch:
-    """The watch of one prefix on one connection. What is changed here is under the lock of the
-    `Watchers`, but for the place in the listing: one thread at a time asks a backlog."""
+    """The watch of one prefix on one connection.
+
+    Its attributes are changed under the lock of the `Watchers`. The position in the listing is the
+    exception: only one thread at a time reads a backlog.
+    """
 
     __slots__ = (
         "_next_piece",
@@ -49,35 +52,36 @@ class PrefixWatch:
         head: str,
         next_piece: Callable[[PrefixWatch], bytes],
     ) -> None:
-        """`head` stands before each line: the node's name, and the id if there is one.
-        `next_piece` returns the lines to be sent next."""
+        """`head` begins each line: the node's name, and the id if there is one. `next_piece`
+        returns the next lines to send."""
         self.prefix = prefix
         self.request_id = request_id
         self.sink = sink
-        self.user = sink.user  # that it counts for
+        self.user = sink.user  # whose quota it counts against
         self.head = head
         self._next_piece = next_piece
         self.mode = WatchMode.LAGGING
-        self.position = 0  # all events up to this entry were sent, or are not to be
-        self.resets = 0  # of the history, when this was known to be in it
-        self.lines: list[str] = []  # to be sent before anything else
+        self.position = 0  # events up to this entry were sent, or are not wanted
+        self.resets = 0  # of the history, when `position` was known to be in it
+        self.lines: list[str] = []  # sent before anything else
         self.listing: KeyListing | None = None  # the keys, while they are sent
         self.sent_s = 0.0  # when it last sent anything, by the clock's now_s
         self._place = 0  # in the listing
 
     def begin(self, listing: KeyListing) -> None:
-        """Begin with the keys that there are."""
+        """Begin with the keys of a listing."""
         self.listing, self._place, self.position = listing, 0, listing.number
         self.mode = WatchMode.LAGGING
 
     @property
     def weight(self) -> int:
-        """As how many watches it counts: its prefix is kept as it is spelled, and as it is."""
+        """The number of watches that it counts as. The prefix is in memory twice: as it is spelled
+        on the line, and decoded."""
         return 1 + 2 * len(self.prefix.encode()) // WATCH_BYTES
 
     @property
     def is_listing(self) -> bool:
-        """Whether some keys are still to be sent, so that a watch can't resume at its position."""
+        """Whether some keys were not sent yet, so that a watch can't resume at its position."""
         return self.mode is WatchMode.RELISTING or (
             self.mode is WatchMode.LAGGING and self.listing is not None
         )
@@ -90,7 +94,7 @@ class PrefixWatch:
         """Return the next keys of the listing; b"" after the last.
 
         Raises:
-            GivenUp, OSError: as of `KeyListing.piece`.
+            GivenUp, OSError: see `KeyListing.piece`.
         """
         listing = self.listing
         piece = b"" if listing is None else listing.piece(self._place)
@@ -102,26 +106,27 @@ class PrefixWatch:
         return head + piece[:-1].replace(b"\n", b"\n" + head) + b"\n"
 
     def refused(self, refusal: str) -> str:
-        """Return a refusal that stands between events as it leaves."""
+        """Return a refusal that is sent between events, with its code if the connection wants
+        codes."""
         return with_code(refusal) if self.sink.puts_codes else refusal
 
     def spelled(self, lines: list[str]) -> bytes:
-        """Return lines as they leave."""
+        """Return lines as bytes to send."""
         head = self.head
         return "".join([f"{head}{line}\n" for line in lines]).encode("utf-8", "replace")
 
 
 class Group:
-    """The watches of one prefix that are pushed their events."""
+    """The live watches of one prefix."""
 
     __slots__ = ("pending", "prefix", "watches")
 
     def __init__(self, prefix: str) -> None:
         self.prefix = prefix
         self.watches: dict[PrefixWatch, None] = {}
-        self.pending: list[BareEvent] = []  # applied, and not handed out
+        self.pending: list[BareEvent] = []  # applied, but not handed out yet
 
 
-# Lines for one watch, and the entry from which it goes on if they can't be sent.
+# Lines for one watch, and the entry after which it resumes if they can't be sent.
 Delivery = tuple[PrefixWatch, int, list[str]]
 LAST = -1  # instead of an entry: the last line of a watch

@@ -1,16 +1,17 @@
-"""The way of an event to the watches that it matches, and the threads that take it there.
+"""The path of an event to the watches that it matches, and the threads on that path.
 
-* The thread that took a step notes what was applied, with the core's lock held. It looks the key
+* The thread that took a step notes the applied events, with the core's lock held. It looks the key
   up in an index by prefix, and touches no watch that does not match.
-* After the step the same thread hands the lines out (`hand_out`), one send a connection, without
-  waiting. One thread at a time does so: the lines of a connection stay in order. What is more than
-  a slice of work is left to the owner thread, which keeps time in between.
-* A watch that can't be pushed more, as its reader is slow, lags: from then on its
-  connection asks it for pieces, and it takes them from the history. When it has come to the end it
-  is pushed again. One whose events the history has dropped is ended.
+* After the step the same thread hands the lines out (`hand_out`), with one send for each
+  connection, without waiting. Only one thread at a time does so, so the lines of a connection stay
+  in order. If there is more than a slice of work, the owner thread does the rest, and keeps time in
+  between.
+* If its reader is slow, a watch can't be pushed more lines, and lags: from then on its connection
+  asks it for pieces, which it takes from the history. At the end of the history it is pushed again.
+  If the history has dropped its events, the watch is ended.
 
-Locks are taken in this order: `handing`, a connection's, `lock`. Under `lock` no thread waits
-or sends.
+Locks are taken in this order: `handing`, a connection's lock, `lock`. While a thread holds `lock`,
+it neither waits nor sends.
 """
 
 from __future__ import annotations
@@ -36,20 +37,20 @@ from .listing import GivenUp
 from .watch import LAST, Delivery, Group, PrefixWatch, WatchMode
 
 SLICE = 200  # connections that one call of `hand_out` sends to
-PIECE_EVENTS = 500  # of its prefix that a watch which lags takes in one go
-PIECE_LINES_BYTES = 64 << 10  # of lines that make a piece
-SILENT_S = 5.0  # then a watch hears how far it is, at the next look:
+PIECE_EVENTS = 500  # of its prefix that a lagging watch takes at once
+PIECE_LINES_BYTES = 64 << 10  # the size of a piece
+SILENT_S = 5.0  # after this time, a watch is sent its position at the next look
 LOOK_S = 3.0  # so no silence lasts 10 s
-SPELLED_MAX = 100  # lines in the spelling of one head, for the watches that share both
-# In place of lines that are too long to be pushed: the watches take their events from the history.
+SPELLED_MAX = 100  # encoded lists of lines, for watches with the same lines and head
+# Instead of lines that are too long to push: the watches then read the history.
 TOO_LONG: Final[list[str]] = []
 
 
 class Feed:
     """The latest events, the watches by prefix, and the lines on their way to them.
 
-    Watches that can't go on are left in `stranded`, and `is_stranded` is called. `has_ended` is
-    called with each one that the feed ends. Both are called with `lock` held.
+    Watches that can't continue are put in `stranded`, and `is_stranded` is called. `has_ended` is
+    called with each watch that the feed ends. Both are called with `lock` held.
     """
 
     def __init__(
@@ -60,7 +61,7 @@ class Feed:
         has_ended: Callable[[PrefixWatch], None],
         clock: Clock = SYSTEM,
     ) -> None:
-        """Begin after what the files held."""
+        """Begin after the entries that recovery has applied."""
         self.lock = threading.Lock()
         self.handing = threading.Lock()
         self.history = EventHistory()
@@ -74,8 +75,8 @@ class Feed:
         self._dirty: deque[Group] = deque()
         self._ready: dict[EventSink, list[Delivery]] = {}
         self._quiet: deque[tuple[float, PrefixWatch]] = deque()  # each once, and its next look
-        self._is_late = False  # the quiet ones are to be looked at
-        self._handed = 0  # the entry up to which all was given to the watches that are live
+        self._is_late = False  # a look at the quiet watches is due
+        self._handed = 0  # live watches were given all events up to this entry
         logmanager.store.notes_events = True
         logmanager.take_events()
         self.history.reset(entry_number(*logmanager.applied))
@@ -83,29 +84,29 @@ class Feed:
     # --- with the core's lock held ---------------------------------------------------------------
 
     def applied(self, entries: Sequence[Entry]) -> None:
-        """Note what these entries did, or what a snapshot that was taken over replaced."""
+        """Note the events of these entries, or that a snapshot has replaced the state."""
         store = self._logmanager.store
-        taken = self._logmanager.take_events()
+        new = self._logmanager.take_events()
         with self.lock:
             numbers: Sequence[int] = range(store.number + 1 - len(entries), store.number + 1)
-            if store.number - self.history.last != len(entries):  # no run, which they mostly are
+            if store.number - self.history.last != len(entries):  # rarely: not consecutive
                 numbers = entry_numbers_of(entries)
-            if taken.lost_up_to > self.history.floor:
-                self._forget_all(taken.lost_up_to)
-                numbers = [number for number in numbers if number > taken.lost_up_to]
-            self.history.add(taken.runs, numbers)
+            if new.lost_up_to > self.history.floor:
+                self._forget_all(new.lost_up_to)
+                numbers = [number for number in numbers if number > new.lost_up_to]
+            self.history.add(new.runs, numbers)
             without_events = store.since if store.level >= 2 else self.history.last
             if without_events > self.history.floor:
                 self.history.begin_after(without_events)
             if self._index.lengths:
-                for event in taken.events:
+                for event in new.events:
                     for group in self._index.matching(event[2]):
                         if not group.pending:
                             self._dirty.append(group)
                         group.pending.append(event)
 
     def _forget_all(self, gone: int) -> None:
-        """Let every watch begin again: the events up to this entry are gone."""
+        """Restart every watch: the events up to this entry are gone."""
         self.history.reset(gone)
         self._dirty.clear()
         self._ready = {t: [d for d in due if d[1] == LAST] for t, due in self._ready.items()}
@@ -117,7 +118,7 @@ class Feed:
         self._is_stranded()
 
     def mark_keepalives_due(self) -> None:
-        """Have quiet watches hear how far this node is; called every second or so."""
+        """Schedule keepalives for quiet watches; called about once a second."""
         if self._quiet:
             self._is_late = True
 
@@ -125,12 +126,12 @@ class Feed:
 
     @property
     def has_work(self) -> bool:
-        """Whether lines wait to be handed out."""
+        """Whether any lines or keepalives wait to be handed out."""
         return bool(self._dirty or self._ready or self._is_late)
 
     def hand_out(self) -> None:
-        """Send the lines that wait, or leave them to the thread that is at it; a slice of them,
-        and the rest to the owner."""
+        """Send a slice of the waiting lines, and leave the rest to the owner. If another thread is
+        already sending, leave all of them to it."""
         left = SLICE
         while self.has_work:
             if left <= 0:
@@ -144,7 +145,7 @@ class Feed:
                 self.handing.release()
 
     def _hand_out_to(self, count: int) -> int:
-        """Send what waits for at most this many connections; return for how many it was."""
+        """Send the waiting lines of at most this many connections; return how many there were."""
         with self.lock:
             self.distribute()
             sinks = list(self._ready)[:count]
@@ -154,15 +155,15 @@ class Feed:
 
     @contextlib.contextmanager
     def alone(self) -> Iterator[None]:
-        """Hold `handing` for a while. What other threads left to this one meanwhile, since they
-        found it taken, the owner thread hands out."""
+        """Hold `handing` for a while. Then wake the owner thread for the lines that other threads
+        could not hand out meanwhile."""
         with self.handing:
             yield
         if self.has_work:
             self._wake_owner()
 
     def push_to(self, sink: EventSink) -> None:
-        """Send what waits for one connection; with `handing` held."""
+        """Send the waiting lines of one connection; with `handing` held."""
         with self.lock:
             self.distribute()
             ready = [(sink, self._ready.pop(sink, []))]
@@ -188,13 +189,13 @@ class Feed:
                     part = spelled[id(lines), watch.head] = watch.spelled(lines)
                 parts.append(part)
                 size += len(part)
-            if size > PUSHED_BYTES:  # they send the same in pieces
+            if size > PUSHED_BYTES:  # the watches send the same lines in pieces
                 sink.push_later(partial(self._to_backlogs, deliveries))
             elif parts:
                 sink.push(b"".join(parts), partial(self._to_backlogs, deliveries))
 
     def distribute(self) -> None:
-        """Give each watch the events of its group; with both locks held."""
+        """Give each watch the events of its group; with `handing` and `lock` held."""
         while self._dirty:
             group = self._dirty.popleft()
             events, group.pending = group.pending, []
@@ -215,7 +216,7 @@ class Feed:
             self._send_keepalives(self._clock.now_s())
 
     def _send_keepalives(self, now_s: float) -> None:
-        """Send how far this node is to watches that got nothing for long."""
+        """Send the position of this node to watches that got nothing for a long time."""
         last, quiet = self.history.last, self._quiet
         lines = [words.nothing_until(last)]
         while quiet and quiet[0][0] <= now_s:
@@ -227,7 +228,8 @@ class Feed:
             quiet.append((now_s + LOOK_S, watch))
 
     def _to_backlogs(self, deliveries: Sequence[Delivery]) -> Sequence[Backlog]:
-        """Make watches backlogs that could not be pushed these; the connection's lock is held."""
+        """Turn watches that could not be pushed these lines into backlogs; the connection's lock is
+        held."""
         backlogs: list[PrefixWatch] = []
         with self.lock:
             for watch, before, lines in deliveries:
@@ -244,8 +246,8 @@ class Feed:
     # --- a watch that lags -----------------------------------------------------------------------
 
     def next_piece(self, watch: PrefixWatch) -> bytes:
-        """Return the next whole lines of a watch; see `Backlog`. Another thread may let it begin
-        again meanwhile: its lines come first, then the keys, then the events after them."""
+        """Return the next whole lines of a watch; see `Backlog`. Another thread may restart it
+        meanwhile: its lines come first, then the keys, then the events after them."""
         with self.lock:
             lines, watch.lines = watch.lines, []
             has_keys = watch.mode is WatchMode.LAGGING and watch.listing is not None
@@ -260,7 +262,7 @@ class Feed:
         return keys or self._catch_up(watch)
 
     def _catch_up(self, watch: PrefixWatch) -> bytes:
-        """Return the next lines from the history; at its end the watch is pushed its events."""
+        """Return the next lines from the history; at its end the watch goes live again."""
         lines: list[str] = []
         size = 0
         while size < PIECE_LINES_BYTES and (events := self._next_events(watch)) is not None:
@@ -275,11 +277,11 @@ class Feed:
         return watch.spelled(lines)
 
     def _next_events(self, watch: PrefixWatch) -> Sequence[KeyEvent] | None:
-        """Return what a watch looks at next; None if it does not lag any more."""
+        """Return the next events for a watch to check; None if it no longer lags."""
         with self.lock:
             if watch.mode is not WatchMode.LAGGING or self._has_lost_events(watch):
                 return None
-            if watch.lines or watch.listing is not None:  # it has just begun again
+            if watch.lines or watch.listing is not None:  # it has just been restarted
                 return None
             if watch.position < self.history.last:
                 events, watch.position = self.history.after(
@@ -290,8 +292,8 @@ class Feed:
             return None
 
     def _has_lost_events(self, watch: PrefixWatch) -> bool:
-        """Whether the history does not reach back to a watch; then it begins again if the state
-        was replaced, and has ended if it was too slow."""
+        """Whether the history no longer has the next events of a watch. Then restart the watch if
+        the state was replaced, and end it if its reader was too slow."""
         if watch.position >= self.history.floor:
             return False
         if watch.resets != self.history.resets:
@@ -303,13 +305,13 @@ class Feed:
         return True
 
     def _end_slow(self, watch: PrefixWatch) -> None:
-        """End a watch whose reader was too slow, unless it has ended or begins again."""
+        """End a watch whose reader was too slow, unless it has ended or restarts."""
         if watch.mode is WatchMode.LAGGING:
             watch.lines = [self.end(watch, words.TOO_SLOW)]
             self._has_ended(watch)
 
     def _join(self, watch: PrefixWatch) -> None:
-        """Let a watch be pushed the events of its prefix from now on."""
+        """Make a watch live: push it the events of its prefix from now on."""
         group = self._index.get(watch.prefix)
         if group is None:
             group = Group(watch.prefix)
@@ -318,7 +320,7 @@ class Feed:
         watch.mode, watch.resets = WatchMode.LIVE, self.history.resets
 
     def leave(self, watch: PrefixWatch, mode: WatchMode) -> None:
-        """Let a watch be pushed no more."""
+        """Stop pushing events to a watch."""
         group = self._index.get(watch.prefix)
         if watch.mode is WatchMode.LIVE and group is not None:
             del group.watches[watch]
@@ -329,12 +331,12 @@ class Feed:
     # --- the beginning and the end, with `lock` held ---------------------------------------------
 
     def enter(self, watch: PrefixWatch, now_s: float) -> None:
-        """Take a watch, which lags."""
+        """Add a watch, which begins as a lagging one."""
         watch.sent_s = now_s
         self._quiet.append((now_s + LOOK_S, watch))
 
     def end(self, watch: PrefixWatch, why: str) -> str:
-        """Send a watch nothing more; return its last line."""
+        """Stop sending events to a watch; return its last line."""
         amid_keys, position = watch.is_listing, self.position_of(watch)
         self.leave(watch, WatchMode.ENDED)
         watch.lines = []
@@ -343,17 +345,17 @@ class Feed:
         return watch.refused(words.go_on_elsewhere(why, watch.prefix, position))
 
     def position_of(self, watch: PrefixWatch) -> int:
-        """Return the entry up to which a watch was given everything, and nothing after it; with
-        `handing` held as well if it is live."""
+        """Return the entry up to which a watch was given all events, and none after it. For a live
+        watch, `handing` is held as well."""
         if watch.mode is WatchMode.LIVE:
             return max(self._handed, watch.position)
         return watch.position
 
     def say_last(self, watch: PrefixWatch, line: str) -> None:
-        """Have the last line of a watch sent, after all its others; with `handing` held."""
+        """Queue the last line of a watch, after all its other lines; with `handing` held."""
         self._ready.setdefault(watch.sink, []).append((watch, LAST, [line]))
 
 
 def _are_long(events: Sequence[BareEvent]) -> bool:
-    """Whether the lines of these events are more than is pushed at once."""
+    """Whether the lines of these events exceed the size of one push."""
     return sum([len(event[2]) + len(event[3]) for event in events]) > PUSHED_BYTES

@@ -1,4 +1,4 @@
-"""The watches of a node as their connections see them: how each begins, begins again, and ends."""
+"""The watches of a node, from the view of their connections: their start, restart and end."""
 
 from __future__ import annotations
 
@@ -19,27 +19,27 @@ from .watch_feed import Feed
 
 
 class Watchers:
-    """All watches of a node; `net.host.Watchers` documents what its connections ask of it."""
+    """All watches of a node; `net.host.Watchers` documents the methods for its connections."""
 
     def __init__(
         self, logmanager: LogManager, wake_owner: Callable[[], None], clock: Clock = SYSTEM
     ) -> None:
-        """Begin after what the files held."""
+        """Begin after the entries that recovery has applied."""
         self._clock = clock
         self._name = logmanager.name
         self._lister = Lister(logmanager)
         self._watches: dict[EventSink, dict[str, PrefixWatch]] = {}
-        self.count = 0  # of the watches that run
-        self._weight = 0  # of these
-        self._weight_of: dict[str, int] = {}  # by user, where there are users
+        self.count = 0  # of running watches
+        self._weight = 0  # of the running watches
+        self._weight_of: dict[str, int] = {}  # by user, if there are users
         self.watches_max = WATCHES_MAX
         self.are_used = False  # there was a watch
-        self._begins_anew = False  # a thread is at it
+        self._begins_anew = False  # a thread restarts watches
         self._is_closed = False
         self._is_cut_off = False  # this node was removed, and hears no leader
         self.feed = Feed(logmanager, wake_owner, self._list_anew, self._forget, clock)
-        self.run_beside = self._in_a_thread  # or as a schedule lets it be done
-        self.on_failure: Callable[[Exception], None] = _raise  # or as the driver stops the node
+        self.run_beside = self._in_a_thread  # a schedule replaces this
+        self.on_failure: Callable[[Exception], None] = _raise  # the driver replaces this
         self.hand_out = self.feed.hand_out
 
     # --- a watch begins --------------------------------------------------------------------------
@@ -55,22 +55,22 @@ class Watchers:
         self.are_used = True
         with self.feed.lock:
             resets = self.feed.history.resets
-            begun = [self._begin(sink, request_id, one) for request_id, one in asked]
-        listed = [
-            watch for watch, _ in begun if watch is not None and watch.mode is WatchMode.RELISTING
+            new = [self._begin(sink, request_id, one) for request_id, one in asked]
+        to_list = [
+            watch for watch, _ in new if watch is not None and watch.mode is WatchMode.RELISTING
         ]
         listings = dict(
-            zip(listed, self._lister.take([watch.prefix for watch in listed]), strict=True)
+            zip(to_list, self._lister.take([watch.prefix for watch in to_list]), strict=True)
         )
-        # Before the reply is made: what ends a watch from here on is sent after it.
-        sink.add_backlogs([one for one, _ in begun if one is not None])
+        # Before the reply is made: if a watch ends from here on, that is sent after the reply.
+        sink.add_backlogs([one for one, _ in new if one is not None])
         first_lines: list[list[str]] = []
         with self.feed.lock:
-            for watch, lines in begun:
+            for watch, lines in new:
                 if watch is not None and watch.mode is WatchMode.RELISTING:
                     lines = [*lines, self._list(watch, listings[watch], resets)]
                 elif watch is not None and watch.mode is WatchMode.ENDED:
-                    lines = []  # it was sent its last line meanwhile
+                    lines = []  # its last line was sent meanwhile
                 first_lines.append(lines)
         return first_lines
 
@@ -78,7 +78,7 @@ class Watchers:
         self, sink: EventSink, request_id: str, asked: WatchAsked
     ) -> tuple[PrefixWatch | None, list[str]]:
         """Return a new watch, in mode RELISTING if it begins with the keys, and its first lines;
-        None, and the refusal, if there can't be one."""
+        None and the refusal if it can't begin."""
         history, after = self.feed.history, asked.after
         running = self._watches.get(sink, {})
         if refusal := self._why_not(sink.user, running, request_id):
@@ -105,7 +105,7 @@ class Watchers:
         return watch, lines
 
     def _weigh(self, watch: PrefixWatch, weight: int) -> None:
-        """Count so much more for a watch, and for its user."""
+        """Add to the weight of all watches, and of the user of this one."""
         self._weight += weight
         if watch.user is not None:
             own = self._weight_of.pop(watch.user, 0) + weight
@@ -113,7 +113,7 @@ class Watchers:
                 self._weight_of[watch.user] = own
 
     def _why_not(self, user: str | None, running: dict[str, PrefixWatch], request_id: str) -> str:
-        """Return why there can't be one more; "" if there can."""
+        """Return why another watch can't begin; "" if it can."""
         if self._is_closed or self._is_cut_off:
             return STOPPING if self._is_closed else REMOVED
         if request_id in running:
@@ -124,7 +124,7 @@ class Watchers:
         return words.too_many(self.watches_max) if self._weight >= self.watches_max else ""
 
     def _list(self, watch: PrefixWatch, listing: KeyListing, resets: int) -> str:
-        """Let a watch begin with the keys; return the line that reports it, or why it can't."""
+        """Start a watch with the keys; return the line that reports this, or why it can't start."""
         if listing.failure:
             self.feed.leave(watch, WatchMode.ENDED)
             self._forget(watch)
@@ -133,15 +133,15 @@ class Watchers:
         watch.resets = resets
         return words.begins(listing.count, listing.number)
 
-    # --- a watch begins again ---------------------------------------------------------------------
+    # --- a watch restarts -------------------------------------------------------------------------
 
     def _list_anew(self) -> None:
-        """Have the keys listed again to the stranded watches, by a thread that lives until then."""
+        """Start a thread that lists the keys again for the stranded watches, and then ends."""
         if self.feed.stranded and not self._begins_anew:
             self._begins_anew = self.run_beside(self._run_anew)
 
     def _in_a_thread(self, run: Callable[[], None]) -> bool:
-        """Start a thread for it; return False if none can be started: `look` tries again."""
+        """Start a thread; return False if none can be started: then `look` tries again."""
         try:
             guarded_thread(run, f"{self._name} watches anew", self.on_failure).start()
         except RuntimeError:
@@ -149,8 +149,8 @@ class Watchers:
         return True
 
     def look(self, view: NodeView) -> None:
-        """Check the watches that need a keepalive or wait for a thread. End them all if this node
-        was removed, and so gets no more entries; serve others once it is added again."""
+        """Check for watches that need a keepalive or wait for a thread. If this node was removed,
+        and so gets no more entries, end all watches; accept new ones once it is added again."""
         is_cut_off = view.removed_by > 0 and not view.is_member and view.leader is None
         was_cut_off, self._is_cut_off = self._is_cut_off, is_cut_off
         if is_cut_off and not was_cut_off:
@@ -162,22 +162,22 @@ class Watchers:
     def _run_anew(self) -> None:
         feed = self.feed
         while True:
-            with feed.alone(), feed.lock:  # what was on its way to them has left, or never will
+            with feed.alone(), feed.lock:  # no more lines are on their way to these watches
                 watches, feed.stranded = feed.stranded, []
                 if not watches:
                     self._begins_anew = False
                     return
                 resets, floor = feed.history.resets, feed.history.floor
             listings = self._lister.take([watch.prefix for watch in watches])
-            begun_by: dict[EventSink, list[PrefixWatch]] = {}
+            restarted: dict[EventSink, list[PrefixWatch]] = {}
             with feed.lock:
                 for watch, listing in zip(watches, listings, strict=True):
                     if watch.mode is WatchMode.RELISTING:
                         gone = watch.refused(words.gone(watch.prefix, floor))
                         watch.lines = [gone, self._list(watch, listing, resets)]
-                        begun_by.setdefault(watch.sink, []).append(watch)
-            for sink, begun in begun_by.items():
-                sink.go_on(begun)  # their first lines left before: others are yet to begin
+                        restarted.setdefault(watch.sink, []).append(watch)
+            for sink, own in restarted.items():
+                sink.go_on(own)  # the replies to these watches have left before
 
     # --- a watch ends ----------------------------------------------------------------------------
 
@@ -214,17 +214,17 @@ class Watchers:
                 self._forget(watch)
 
     def close(self) -> None:
-        """End every watch, since this node stops; serve none from now on."""
+        """End every watch, since this node stops; accept none from now on."""
         self._is_closed = True
         self._end_all(words.IS_STOPPING)
 
     def _end_all(self, why: str) -> None:
-        """Send every watch what was applied, then that it ends here, and why."""
+        """Send every watch the applied events, then the line that it ends here, and why."""
         feed = self.feed
         with feed.alone():
             with feed.lock:
                 sinks = list(self._watches)
-            for sink in sinks:  # of a watch that has ended nothing is sent but its last line
+            for sink in sinks:  # first, since a watch that has ended gets only its last line
                 feed.push_to(sink)
             with feed.lock:
                 for watches in list(self._watches.values()):
@@ -235,7 +235,7 @@ class Watchers:
             self.hand_out()
 
     def _forget(self, watch: PrefixWatch) -> None:
-        """Take a watch that has ended from the list, and its keys; with the lock held."""
+        """Remove a watch that has ended from the list, and drop its keys; with the lock held."""
         watch.listing = None
         watches = self._watches.get(watch.sink)
         if watches is not None and watches.get(watch.request_id) is watch:

@@ -1,8 +1,8 @@
-"""The queue before the disk, and the thread that alone writes a node's files.
+"""The queue before the disk, and the only thread that writes a node's files.
 
-The thread takes *all* steps that wait, in order, writes once, and syncs once. Then the driver lets
-the messages go that depended on it. Meanwhile the core is stepped on: disk and network work in
-parallel. `WriteQueue` has no thread and no file, so a schedule uses it as it is.
+The thread takes *all* waiting steps, in order, writes once, and syncs once. Then the driver sends
+the messages that depended on the write. Meanwhile other threads continue to step the core: disk and
+network work in parallel. `WriteQueue` has no thread and no file, so a schedule uses it as it is.
 """
 
 from __future__ import annotations
@@ -19,40 +19,40 @@ from ..net.host import Origin
 from ..raft.effects import Effects
 from .measures import Measures
 
-# What may wait for the disk. Beyond it a leader takes no more requests, and a step that only
-# answers is dropped.
+# Bounds on what may wait for the disk. Beyond them a leader takes no more requests, and a step that
+# only answers is dropped.
 WAITING_MAX = 1000  # steps
 WAITING_BYTES: Final = 64 << 20  # characters of entries
 
-DiskTask = tuple[Effects, Origin | None]  # with where the message came from that asked for it
+DiskTask = tuple[Effects, Origin | None]  # a step, and the source of the message that caused it
 _EFFECTS: Final = itemgetter(0)  # of a task
 Durable = tuple[int, int]  # index and term of the last entry now on disk
 
 
 def precedes_snapshots(effects: Effects) -> bool:
-    """Whether this takes back a part of the log, or brings the term that a snapshot may end in: a
-    node whose term is earlier than its entries does not start."""
+    """Whether these Effects cut the log, or save the term that a snapshot may end in: a node does
+    not start if its saved term is earlier than its entries."""
     cuts = effects.cut_after is not None or effects.install is not None
     return cuts or effects.save is not None
 
 
 class WriteQueue:
-    """Keeps each step from when it was taken until it is on the disk.
+    """Keeps each step until it is on the disk.
 
-    Whoever calls holds the driver's `core` lock.
+    The caller holds the driver's `core` lock.
     """
 
     def __init__(self, on_added: Callable[[], None] | None = None) -> None:
-        """Begin empty; `on_added` is called when there is something to write. Without it the caller
-        of `add` looks after that: see `Writer.wake`."""
+        """Begin empty; `on_added` is called when there is something to write. Without it, the
+        caller of `add` wakes the writer: see `Writer.wake`."""
         self._on_added = on_added
         self.waiting: list[DiskTask] = []
-        self.writing: list[DiskTask] = []  # another list for each write
-        self._waiting_bytes = 0  # of the entries in `waiting`
+        self.writing: list[DiskTask] = []  # a new list for each write
+        self._waiting_bytes = 0  # the size of the entries in `waiting`
 
     @property
     def is_busy(self) -> bool:
-        """Whether anything is being written or waits to be."""
+        """Whether any step is being written or waits to be."""
         return bool(self.writing or self.waiting)
 
     @property
@@ -62,23 +62,23 @@ class WriteQueue:
 
     @property
     def is_full(self) -> bool:
-        """Whether as much waits as may wait: a disk that hangs must not fill the memory."""
+        """Whether the queue has reached its bounds: a disk that hangs must not fill the memory."""
         return len(self.waiting) >= WAITING_MAX or self._waiting_bytes >= WAITING_BYTES
 
     @property
     def holds_promise(self) -> bool:
-        """Whether a term, a vote, a lease or a mark of lost memory waits for the disk, or is being
-        written: nothing overtakes these (paper, Figure 2)."""
+        """Whether a term, a vote, a lease or a mark of lost memory waits for the disk or is being
+        written: no message may overtake these (paper, Figure 2)."""
         return any(effects.holds_promise for effects, _ in (*self.writing, *self.waiting))
 
     @property
     def goes_first(self) -> bool:
-        """Whether what waits must be on the disk before a snapshot or a log that is begun again has
+        """Whether the waiting steps must be on the disk before a snapshot, or a rewritten log, gets
         its name."""
         return any(precedes_snapshots(effects) for effects, _ in self.waiting)
 
     def add(self, task: DiskTask) -> None:
-        """Have one Effects written after all that was added before."""
+        """Add one Effects, to be written after all earlier ones."""
         self.waiting.append(task)
         for entry in task[0].append:
             self._waiting_bytes += len(entry.command)
@@ -86,18 +86,18 @@ class WriteQueue:
             self._on_added()
 
     def begin(self) -> list[DiskTask]:
-        """Hand out all that waits, to be written now; nothing may be being written."""
+        """Hand out all waiting steps, to be written now; no write may be under way."""
         self.writing, self.waiting = self.waiting, []
         self._waiting_bytes = 0
         return self.writing
 
     def take_written(self) -> list[DiskTask]:
-        """Hand out what was just written."""
+        """Hand out the steps that were just written."""
         written, self.writing = self.writing, []
         return written
 
     def drop(self) -> None:
-        """Forget all that waits."""
+        """Forget all waiting steps."""
         self.waiting = []
         self._waiting_bytes = 0
 
@@ -110,7 +110,7 @@ class Files(Protocol):
 
 
 class Job:
-    """Something to do between two writes: `act` returns whether it is done."""
+    """A task between two writes: `act` returns whether it is done."""
 
     def __init__(self, act: Callable[[], bool]) -> None:
         self.act = act
@@ -142,18 +142,19 @@ class Writer:
         self._stopping = False
 
     def wake(self) -> None:
-        """Have the thread write what waits. Its first move takes `core`: whoever added something
-        calls this once `core` is free again, or both would be woken twice. While it writes it needs
-        no call: it looks for more after each write.
+        """Wake the thread if steps wait.
+
+        The thread takes `core` first. So call this after releasing `core`, or both threads would
+        be woken twice. During a write no call is needed: the thread looks for more after each one.
         """
         if not self.queue.writing:
             self._wakeup.set()
 
     def between_writes(self, act: Callable[[], bool]) -> bool:
-        """Let the writer thread do `act` while nothing is being written, and wait for it.
+        """Call `act` in the writer thread while nothing is being written, and wait for it.
 
-        If `act` returns False, what waits is written and `act` called again. Returns False
-        if the thread ended before; an error in `act` is one of writing.
+        If `act` returns False, the waiting steps are written and `act` is called again. Returns
+        False if the thread ended first; an error in `act` counts as an error in writing.
         """
         job = Job(act)
         with self._core:
@@ -165,21 +166,21 @@ class Writer:
         return job.is_done
 
     def stop(self) -> None:
-        """Let the thread end once nothing waits any more."""
+        """Tell the thread to end once nothing waits any longer."""
         self._stopping = True
         self._wakeup.set()
 
     def abandon(self) -> None:
-        """Write nothing more, whatever waits; with `core` held."""
+        """Drop the waiting steps and write nothing more; with `core` held."""
         self.queue.drop()
         self.stop()
         self._end_jobs()
 
     def run(self) -> None:
-        """Write whatever comes, until `stop`; a failure ends it at once and for good."""
+        """Write the steps that are added, until `stop`; a failure ends the thread for good."""
         while True:
             self._wakeup.wait()
-            stops = self._stopping  # as of now: what was added before it is seen below
+            stops = self._stopping  # read first: steps added before the stop are written below
             try:
                 while (self._jobs and self._do_job()) or self._write_once():
                     pass
@@ -195,25 +196,25 @@ class Writer:
                 return
 
     def _do_job(self) -> bool:
-        """Do the job that comes next; return whether there was one, and it is done."""
+        """Do the next job; return whether there was one and it is done."""
         with self._core:
             job = self._jobs[0] if self._jobs else None
         if job is None or not job.act():
             return False
         job.is_done = True
         with self._core:
-            if job in self._jobs:  # else it was ended while it was being done
+            if job in self._jobs:  # else it was ended meanwhile
                 self._jobs.remove(job)
                 job.ended.release()
         return True
 
     def _end_jobs(self) -> None:
-        """Let those go whose jobs nobody does any more."""
+        """Wake the threads whose jobs will never be done."""
         while self._jobs:
             self._jobs.popleft().ended.release()
 
     def _write_once(self) -> bool:
-        """Write what waits; return whether more is to be written or done by now."""
+        """Write the waiting steps; return whether more steps or jobs wait by now."""
         with self._core:
             tasks = self.queue.begin()
         if not tasks:

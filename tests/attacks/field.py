@@ -35,7 +35,7 @@ NAMES = {
 }
 VALUE = 1_000_000  # bytes of the long values that attacks work on
 ITEMS = 330_000  # of a list in a value as long
-SAYS_MOST = re.compile(r"memory: its bounds add up to ([0-9]+) MiB beside the keys")
+SAYS_MOST = re.compile(r"memory: its bounds add up to ([0-9]+) MiB besides the keys")
 BOUNDED_LEVEL = 3  # from which on what is applied has bounds
 
 

@@ -14,7 +14,7 @@ def test_the_log_of_another_cluster_is_refused_by_the_names_in_it(tmp_path: Path
         node.log.write_text(foreign)
         assert node.launch().ended() == 2
         assert [line for line in node.said if line.startswith("[!]")] == [
-            "[!] s1 is no member of the cluster in its log (x1 x2): is this the log of another "
+            "[!] s1 is not a member of the cluster in its log (x1 x2): is this the log of another "
             "node? Put its own s1.log back, or start it elsewhere"
         ]
         assert node.log.read_text() == foreign

@@ -213,8 +213,8 @@ def test_a_line_of_the_list_that_keeps_a_moved_member_away_is_printed(
     listed = cluster.folder / FILE_NAME
     for node in others:
         node.wait_for_line(
-            f"[!] {old.name} is at localhost:{moved.port} by the log, and {listed} says "
-            f"localhost:{old.port}: this node dials that."
+            f"[!] {old.name} is at localhost:{moved.port} according to the log, but "
+            f"{listed} says localhost:{old.port}: this node dials the latter."
         )
     listed.write_text(listed.read_text().replace(f" {old.port}", f" {moved.port}"))
     for node in others:

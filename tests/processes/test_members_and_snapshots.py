@@ -119,7 +119,7 @@ def test_a_joiner_without_the_entry_that_added_it_catches_up_and_votes(
     leader.kill()  # what it knows of the fourth node, the one that leads now doesn't
     leader.start()
     fourth.start()
-    fourth.wait_for_line(f"[!] {fourth.name} is no member as far as its log goes (s1 s2 s3): ")
+    fourth.wait_for_line(f"[!] {fourth.name} is not a member as far as its log goes (s1 s2 s3): ")
     small.wait_until_equal()
     check(small, 429)
     small["s1"].kill()

@@ -87,7 +87,7 @@ def test_a_wrong_file_at_sighup_is_reported_and_changes_nothing(cluster: Cluster
     settings(cluster, 'log-level = "loud"\n')
     path = cluster.folder / "raftline.toml"
     assert read_again(node) == (
-        f"[!] s1: settings can't be read again, and stay: {path}: log-level: 'loud' is none of: "
+        f"[!] s1: settings can't be read again, and stay: {path}: log-level: 'loud' is not one of: "
         "debug, info, warning"
     )
     assert cluster.ask("client4@set b 5") == "SET response: b set to 5"

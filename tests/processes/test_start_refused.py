@@ -238,7 +238,7 @@ def test_a_network_address_is_refused_without_its_option(idle: Cluster) -> None:
         status, complaint = refused(idle["s1"], "--host", "0.0.0.0")
         assert status == 2
         assert complaint == (
-            "--host 0.0.0.0 lets other machines reach this node; if that is meant, add "
+            "--host 0.0.0.0 lets other machines reach this node; if this is intended, add "
             "--open-to-network. Without --host only this machine can"
         )
         idle["s1"].start("--host", "0.0.0.0", "--open-to-network", "--insecure")
@@ -254,22 +254,22 @@ def test_a_node_that_others_reach_does_not_start_unprotected(
         status, complaint = refused(idle["s1"], *reached)
         assert status == 2
         assert complaint == (
-            "--host 0.0.0.0 lets others reach this node, and whoever does could speak as a member: "
-            "add --secret FILE (`raftline secret FILE` makes one), or --tls-only and --tls-ca "
-            "FILE; where that is meant, add --insecure"
+            "--host 0.0.0.0 lets others reach this node, and anyone who does could pose as a "
+            "member: add --secret FILE (`raftline secret FILE` makes one), or --tls-only and "
+            "--tls-ca FILE; if this is intended, add --insecure"
         )
         offer = ("--secret", str(secret), "--secret-mode", "offer")
         status, complaint = refused(idle["s1"], *reached, *offer)
         assert status == 2
         assert complaint == (
-            "--secret-mode offer hears members that prove nothing, and others can reach this node; "
-            "leave it out, or add --insecure while the secret is turned on node by node"
+            "--secret-mode offer accepts members that prove nothing, and others can reach this "
+            "node; leave it out, or add --insecure while the secret is turned on node by node"
         )
         assert not (idle.folder / "s1.log").exists()
         idle["s1"].start(*reached, "--secret", str(secret))
         idle["s1"].wait_for_line("[!] without --users every client that reaches this node may do ")
         idle["s2"].start(*reached, *offer, "--insecure")
-        idle["s2"].wait_for_line("[!] --secret-mode offer hears members that prove nothing: ")
+        idle["s2"].wait_for_line("[!] --secret-mode offer accepts members that prove nothing: ")
 
 
 @pytest.mark.parametrize("option", ["--pace=slow", "--reads=never", "--max-connections=x"])

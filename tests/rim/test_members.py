@@ -445,7 +445,7 @@ def test_a_node_with_a_snapshot_from_before_its_addition_waits_for_a_leader(
     """It was killed before the entry came that adds it, or has lost that entry."""
     node = after_a_snapshot(recovering=recovering)
     [said] = check_member(node.view, Configuration(Path("c"), {}))
-    assert said.startswith("[!] s4 is no member as far as its log goes (s1 s2): it waits for a ")
+    assert said.startswith("[!] s4 is not a member as far as its log goes (s1 s2): it waits for a ")
 
 
 def test_a_node_with_entries_from_before_its_addition_waits_for_a_leader() -> None:
@@ -453,7 +453,7 @@ def test_a_node_with_entries_from_before_its_addition_waits_for_a_leader() -> No
     log.extend(1, ["noop", "members s1=h:1,voter s2=h:2,voter"])
     node = node_from_disk("s4", Membership(()), log, HardState(1, None), OPTIONS, lambda: 1, 0)
     [said] = check_member(node.view, Configuration(Path("c"), {}))
-    assert said.startswith("[!] s4 is no member as far as its log goes (s1 s2): it waits for a ")
+    assert said.startswith("[!] s4 is not a member as far as its log goes (s1 s2): it waits for a ")
 
 
 def joiner(commands: list[str], *, recovering: bool = False, cluster: str = "") -> RawNode:
@@ -543,8 +543,8 @@ def test_a_node_joins_no_cluster_with_the_files_of_another_one(cluster: str) -> 
         joins(joiner([ADDED, REMOVED], cluster=cluster), OURS)
     said = re.sub("localhost:[0-9]+", "HOST:PORT", str(refused.value))
     assert said == (
-        "s4 can't join with the files that it has: they are those of another cluster than that of "
-        "HOST:PORT. Move s4.* and .s4.born away; it gets all from the leader"
+        "s4 can't join with the files that it has: they belong to another cluster than HOST:PORT. "
+        "Move s4.* and .s4.born away; it gets everything from the leader"
     )
 
 
@@ -552,7 +552,7 @@ def test_a_joiner_that_was_added_or_still_catches_up_starts_again_to_join() -> N
     nowhere = Configuration(Path("c"), {})
     assert check_member(joiner([ADDED]).view, nowhere) == []
     [said] = check_member(joiner([], recovering=True).view, nowhere)
-    assert said.startswith("[!] s4 is no member as far as its log goes (s1 s2): it waits for a ")
+    assert said.startswith("[!] s4 is not a member as far as its log goes (s1 s2): it waits for a ")
     newborn = node_of("s4", voters=Membership(()))
     [said] = check_member(newborn.view, nowhere)
     assert said == "[*] s4 knows no members yet: it waits until a leader adds it"
@@ -612,7 +612,7 @@ def started(path: Path, *, joins: bool = False) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("advice", "joins"), [("remove (.*), and begin anew", False), ("since, move (.*) away", True)]
+    ("advice", "joins"), [("remove (.*), and start again", False), ("since, move (.*) away", True)]
 )
 def test_a_lone_node_that_lost_files_starts_once_its_advice_is_followed(
     tmp_path: Path, advice: str, joins: bool

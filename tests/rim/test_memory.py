@@ -31,7 +31,7 @@ def test_the_parts_add_up_to_what_is_said(has_tls: bool) -> None:
     assert MEMORY_BYTES - each < sum_bytes <= MEMORY_BYTES
     lines = shares.lines("s1", shares.connections)
     assert len(lines) == 1
-    assert lines[0].startswith("[*] s1 memory: its bounds add up to 256 MiB beside the keys")
+    assert lines[0].startswith("[*] s1 memory: its bounds add up to 256 MiB besides the keys")
 
 
 def test_a_node_that_takes_fewer_connections_than_fit_its_memory_says_so() -> None:
@@ -63,9 +63,9 @@ def test_settings_that_are_given_are_kept_if_no_memory_is(has_tls: bool) -> None
 
 
 def test_too_little_memory_is_refused_with_the_least_that_will_do() -> None:
-    with pytest.raises(ConfigError, match=r"takes ([0-9]+) bytes at least") as refused:
+    with pytest.raises(ConfigError, match=r"needs at least ([0-9]+) bytes") as refused:
         shares_of(1 << 20, HISTORY_BYTES, MANY, has_tls=True)
-    least = int(str(refused.value).partition(" takes ")[2].split()[0])
+    least = int(str(refused.value).partition(" at least ")[2].split()[0])
     assert shares_of(least, HISTORY_BYTES, MANY, has_tls=True).connections > 0
 
 

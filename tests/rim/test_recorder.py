@@ -111,7 +111,7 @@ def test_a_start_keeps_the_recording_of_the_previous_start(tmp_path: Path) -> No
 def test_no_other_file_is_replaced(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_text("1 1 set a 1\n")
     said: list[str] = []
-    with pytest.raises(ConfigError, match="is no recording"):
+    with pytest.raises(ConfigError, match="is not a recording"):
         check_path(tmp_path / "s1.steps")
     node = recorded(tmp_path / "s1.steps", said)
     write(node, 1)
@@ -150,5 +150,5 @@ def test_a_disk_that_fails_ends_the_recording_and_not_the_node(
     write(node, 2)
     assert node.view.commit_index == 5
     assert len(said) == 1
-    assert said[0].startswith(f"[!] Recording into {path} ends here, the node goes on: ")
+    assert said[0].startswith(f"[!] Recording into {path} ends here, the node continues: ")
     assert 7 <= steps_of(path) < 14

@@ -115,18 +115,18 @@ def test_lists_and_optional_numbers_are_given_in_the_environment_as_text() -> No
 @pytest.mark.parametrize(
     ("file", "complaint"),
     [
-        ("pase = 'fast'", "pase is no setting that can stand there; did you mean pace?"),
-        ("zzz = 1", "zzz is no setting that can stand there; raftline server --print-config"),
-        ("pace = 'quick'", "pace: 'quick' is none of: class, fast, human"),
-        ("pace = 1.5", 'pace: "1.5" is no value for it: a text or a number is'),
+        ("pase = 'fast'", "pase is not a setting that is allowed there; did you mean pace?"),
+        ("zzz = 1", "zzz is not a setting that is allowed there; raftline server "),
+        ("pace = 'quick'", "pace: 'quick' is not one of: class, fast, human"),
+        ("pace = 1.5", 'pace: "1.5" is not a valid value: use a text or a number'),
         ("verbose = 'maybe'", 'verbose: "maybe" is neither true nor false'),
-        ("compact-at = true", "compact-at: true is no value for it: a text or a number is"),
+        ("compact-at = true", "compact-at: true is not a valid value: use a text or a number"),
         ("compact-at = 0", "compact-at: '0' is no number of bytes, 1 or more"),
-        ("[s1]\nio = 'x'", "[s1]: io: 'x' is none of: "),
-        ("new = true", "new is no setting that can stand there"),
-        ("config = 'x'", "config is no setting that can stand there"),
-        ("print-config = true", "print-config is no setting that can stand there"),
-        ("pace =", "is no TOML: Invalid value (at "),
+        ("[s1]\nio = 'x'", "[s1]: io: 'x' is not one of: "),
+        ("new = true", "new is not a setting that is allowed there"),
+        ("config = 'x'", "config is not a setting that is allowed there"),
+        ("print-config = true", "print-config is not a setting that is allowed there"),
+        ("pace =", "is not valid TOML: Invalid value (at "),
     ],
 )
 def test_a_wrong_line_of_the_file_is_refused_with_file_and_key(
@@ -141,7 +141,7 @@ def test_a_wrong_variable_is_refused_even_where_an_argument_outranks_it(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     said = refusal(capsys, tmp_path, environment={"RAFTLINE_SERVER_IO": "some"})
-    assert "error: RAFTLINE_SERVER_IO: 'some' is none of: " in said
+    assert "error: RAFTLINE_SERVER_IO: 'some' is not one of: " in said
     with pytest.raises(SystemExit):
         settings_of(tmp_path, "s1", "1", "--io", "auto", environment={"RAFTLINE_SERVER_IO": "some"})
 

@@ -12,7 +12,7 @@ def test_a_write_that_is_over_and_took_long_is_named() -> None:
 def test_a_write_that_is_not_over_is_named() -> None:
     said = SlowDisk(5.0).look(100.0, 98.5, 0.2)
     assert " 1.5 s" in said
-    assert "not over" in said
+    assert "has not ended" in said
 
 
 def test_writes_within_the_bound_are_not_named() -> None:

@@ -202,7 +202,7 @@ def test_without_users_nobody_is_asked_who_they_are(known: list[str]) -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--anonymous", "none"], "it takes --users FILE"),
+        (["--anonymous", "none"], "it needs --users FILE"),
         (["--users", "nowhere"], "the file of users nowhere: No such file or directory"),
     ],
 )
@@ -221,7 +221,7 @@ def test_datagrams_do_not_go_with_users(known: list[str]) -> None:
 
 # --- a node that is more open than it seems -----------------------------------------------------
 
-UNPROVEN = r"keeps nobody of this machine out while members prove nothing: .* add --secret FILE"
+UNPROVEN = r"does not stop clients on this machine while members prove nothing: .* --secret FILE"
 OFFERED = ["--secret", "s", "--secret-mode", "offer"]
 BY_CERTIFICATE = ["--tls-only", "--tls-ca", "ca.pem"]
 
@@ -264,8 +264,8 @@ OPEN = ["--host", "0.0.0.0", "--open-to-network"]
         ([*OPEN, "--secret", "s", "--users", "u"], []),
         ([*OPEN, "--insecure"], []),  # the word for it was said
         (["--users", "u", "--anonymous", "admin"], []),
-        (["--users", "u"], ["who is not logged in may do everything"]),
-        (OFFERED, ["--secret-mode offer hears members that prove nothing"]),
+        (["--users", "u"], ["clients that are not logged in may do everything"]),
+        (OFFERED, ["--secret-mode offer accepts members that prove nothing"]),
         ([*OPEN, "--secret", "s"], ["without --users every client that reaches this node may do"]),
         ([*OPEN, *BY_CERTIFICATE], ["without --users every client that reaches this node may do"]),
         ([*OPEN, *BY_CERTIFICATE, "--tls-require"], ["without --users every client with a certif"]),
