@@ -1,1 +1,1 @@
-"""Sockets: who gets in, what they are answered, and the connections to the peers."""
+"""Sockets: the admission of connections, the replies on them, and the connections to peers."""

@@ -1,5 +1,5 @@
-"""Which lines a connection takes: how long they may be, who may speak for a peer, and what a user
-may do."""
+"""The rules for the lines of a connection: how long they may be, who may speak for a peer, and
+what a user may do."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ from .host import Host
 from .levels import HIDDEN, answer_to_level, read_level
 from .peers import Speaker
 
-# Tools ask for a status all the time, clients for codes first.
+# Not printed: tools ask for the status again and again, and clients ask for codes first.
 _UNPRINTED: Final = ("", "status", "codes")
 REQUESTS: Final = ("read", "write")  # the kinds of lines that become batches
-NAMED_IN_LOG: Final = ("forget", "lease", "session")  # whose entry is no plain command
-SESSION_BYTES = 8  # by chance in the name of a session, if there are users
-SESSION_NAME_MAX = 27  # characters before them: of 44 no more is cut off (state/sessions.py)
+NAMED_IN_LOG: Final = ("forget", "lease", "session")  # verbs whose entry is not the plain command
+SESSION_BYTES = 8  # random bytes in the name of a session, if there are users
+SESSION_NAME_MAX = 27  # characters before them, so that the name fits 44 (state/sessions.py)
 
 
 def no_session(name: str) -> str:
-    """Return why a node with users refuses a number under a name that a client made up."""
+    """Return why a node with users refuses a number under a name that a client invented."""
     return (
         f"{name} is not a session that NAME@session began, and a node with users takes the numbers "
         "of no other. Nothing was done."
@@ -46,12 +46,12 @@ def no_session(name: str) -> str:
 
 
 def numbered(sender: str, number: str, command: str) -> str:
-    """Return the command of a request with a number, as the log holds it."""
+    """Return the command of a numbered request, as it is in the log."""
     return f"{sender}#{number}@{command}"
 
 
 class Admission:
-    """The rules for the lines of one connection, which begins as a client's."""
+    """The rules for the lines of one connection, which starts as a client's connection."""
 
     def __init__(
         self,
@@ -60,53 +60,53 @@ class Admission:
         is_private: Callable[[], bool] = lambda: False,
         address: Callable[[], str] = lambda: "nowhere",
     ) -> None:
-        """`speaker` is the connection: one at a time speaks for a peer. `is_private` is whether
-        nobody else reads what goes over it, `address` where it comes from."""
+        """`speaker` is the connection: only one at a time speaks for a peer. `is_private` returns
+        whether nobody else can read its traffic, `address` where it comes from."""
         self._host = host
         self._address = address
         self._speaker = speaker
-        self.now_s = 0.0  # as of the bytes that came last
-        self.speaks_for: str | None = None  # the peer, once it spoke
+        self.now_s = 0.0  # the time of the last bytes
+        self.speaks_for: str | None = None  # the peer, once it has sent a message
         self.login = Login(host.access, is_private) if host.access is not None else None
-        self._answering: Responder | None = None  # of a peer that proves itself
-        self.proven: str | None = None  # the member that did
-        self._asked_level = False  # in a member's name, which needs no proof here
+        self._answering: Responder | None = None  # to a peer that proves itself
+        self.proven: str | None = None  # the member that has proved itself
+        self._asked_level = False  # in a member's name; this needs no proof
         self._cluster = ""  # the identity that the other side announced
-        # Called with the user that is logged in from now on, "" if nobody is, and whether it is an
-        # admin of all keys.
+        # Called with the user that is logged in from now on, "" for none, and whether that user is
+        # an admin of all keys.
         self.on_login: Callable[[str, bool], None] = lambda user, is_admin: None
 
     @property
     def is_stranger(self) -> bool:
-        """Whether somebody has to log in here before anything may be done."""
+        """Whether the other side has to log in before it may do anything."""
         login = self.login
         return login is not None and login.identity.role is UserRole.NONE and self.is_nobody
 
     @property
     def is_nobody(self) -> bool:
-        """Whether this node has users, and neither one of them nor a member speaks here."""
+        """Whether this node has users, but neither a user nor a member is on this connection."""
         if self.login is None or self.login.identity.user:
             return False
         return self.proven is None and self.speaks_for is None and not self._asked_level
 
     @property
     def user(self) -> str | None:
-        """The user that is logged in here, "" if nobody is; None: this node has no users."""
+        """The user that is logged in here, "" for none; None: this node has no users."""
         return self.login.identity.user if self.login is not None else None
 
     @property
     def has_rules(self) -> bool:
-        """Whether a read or a write may be refused here for anything but itself."""
+        """Whether a read or a write may be refused for other reasons than its content."""
         host = self._host
         is_open = self.login is None and self.proven is None and not host.peer_auth.is_required
         return host.is_down or not is_open
 
     def longest(self, beginning: bytes) -> int:
-        """How long a line may be: a peer's holds many entries, a client's one key and value, and
-        a stranger's a login or a proof.
+        """Return the longest permitted line: a peer's line holds many entries, a client's line one
+        key and value, and a stranger's line a login or a proof.
 
-        Who only claims to be a peer gets room for one entry of any size (JSON doubles its
-        backslashes), and the rest once it has spoken as one.
+        A sender that only claims to be a peer gets room for one entry of any size (JSON doubles its
+        backslashes), and for more once its first message was accepted.
         """
         host = self._host
         name, at, text = beginning.partition(b"@")
@@ -120,15 +120,15 @@ class Admission:
         return PEER_LINE_BYTES if self.speaks_for else 2 * host.limits.line_bytes
 
     def admit(self, line: ParsedLine) -> ParsedLine:
-        """Return the line as this node takes it: some that can be understood are refused."""
+        """Return the line as this node serves it: some well-formed lines are refused."""
         host, request = self._host, line.request
         has_rules = self.proven is not None or host.peer_auth.is_required
         if line.kind == "peer" and not has_rules:
             return self._hear(line)
         if has_rules or self.login is not None or line.kind not in REQUESTS:
-            taken = self._admit_apart(line, has_rules=has_rules)
-            if taken is not None:
-                return taken
+            admitted = self._admit_apart(line, has_rules=has_rules)
+            if admitted is not None:
+                return admitted
         if host.is_down and line.kind != "garbled" and line.text != "status":
             return self._refuse(line, sentence_of(SHUT_DOWN))
         level = request.level
@@ -141,8 +141,8 @@ class Admission:
         return self._refuse(line, line.problem) if line.problem else line
 
     def _admit_apart(self, line: ParsedLine, *, has_rules: bool) -> ParsedLine | None:
-        """Return a line that is no request, or one that rules of who speaks refuse, as this node
-        takes it; None for one that is a request to everybody."""
+        """Return a line as this node serves it, if it is not a request, or if a rule about its
+        sender refuses it; return None for a request that everybody may make."""
         if line.kind == "refused":
             line = self._as_order(line)
         if line.kind == "login":
@@ -158,12 +158,12 @@ class Admission:
         if line.kind == "level" and not self._may_know_version(line.request.sender):
             reply = answer_to_level(self._host.foreigners.mine(), line.text, HIDDEN)
             return replace(line, reply=reply)
-        if line.kind in ("control", "level"):  # the build of a node that is down is what it was
+        if line.kind in ("control", "level"):  # answered even by a node that is down
             return line
         return self._hear(line) if line.kind == "peer" else None
 
     def _may_know_version(self, sender: str) -> bool:
-        """Whether whoever speaks here is a member, or may read the status, which has it."""
+        """Whether the sender is a member, or may read the status, which shows the version."""
         if self.login is None or self.login.identity.role is not UserRole.NONE:
             return True
         return self.proven is not None or (not self.must_prove and self._host.is_peer(sender))
@@ -185,7 +185,7 @@ class Admission:
         return self._host.foreigners.refuses(sender, theirs, self._address(), dials=True)
 
     def _as_order(self, line: ParsedLine) -> ParsedLine:
-        """Return a line that is no command as an order, if this node obeys such."""
+        """Return a line that is not a command as an order, if this node obeys orders."""
         orders = self._host.orders
         if orders is None or not orders.is_order(line.text):
             return line
@@ -193,7 +193,7 @@ class Admission:
         return ParsedLine("control", replace(line.request, command=command), line.text)
 
     def why_too_long(self, longest: int) -> str:
-        """Return what to answer to a line over its limit, after `Sorry, `."""
+        """Return the complaint about a line over its limit, without `Sorry, `."""
         if longest != STRANGER_LINE_BYTES:
             return self._host.limits.line_too_long
         return (
@@ -202,7 +202,7 @@ class Admission:
         )
 
     def certify(self, certificate: dict[str, object]) -> None:
-        """Admit whoever a verified certificate names: a member, or else a user."""
+        """Admit the member or user that a verified certificate names."""
         name, is_member = named_in(certificate)
         member = name if is_member else ""
         self.proven = member or None
@@ -215,7 +215,7 @@ class Admission:
     def _log_in(self, line: ParsedLine) -> ParsedLine:
         """Take a line of a login."""
         host, request = self._host, line.request
-        host.traffic_log.requested(request.sender, request.verb)  # and no password
+        host.traffic_log.requested(request.sender, request.verb)  # without the password
         reply = NO_USERS
         if self.login is not None:
             reply = self.login.take(request)
@@ -232,14 +232,14 @@ class Admission:
         self.on_login(identity.user, is_admin)
 
     def denial_reason(self, command: str) -> str:
-        """Return why whoever is logged in here may not have a command done; "" if it may be."""
+        """Return why the user of this connection may not run a command; "" if it may."""
         if self.login is None:
             return ""
         return self.login.denial_reason(command, self._host.keys_of_lease)
 
     def _allowed(self, line: ParsedLine, login: Login) -> ParsedLine:
-        """Return the line if whoever is logged in here may have it done, else one that explains why
-        not; and a status that holds no more than the user may know."""
+        """Return the line if the user may run it, else a line with the refusal. A status line gets
+        a reply with only those facts that the user may see."""
         request, keys_of_lease = line.request, self._host.keys_of_lease
         if line.kind in ("peer", "level") or not request.command:
             return line
@@ -250,7 +250,7 @@ class Admission:
             return ParsedLine("local", request, line.text, reply=self._host.not_here())
         if not why and request.id and line.kind == "write" and request.verb != "forget":
             why = login.denial_reason("session", keys_of_lease)
-            if not (why or is_begun_name(request.sender)):  # others could guess it
+            if not (why or is_begun_name(request.sender)):  # others could guess the name
                 why = no_session(request.sender)
         if why:
             return ParsedLine("local", request, line.text, reply=error(why))
@@ -259,12 +259,12 @@ class Admission:
         return line
 
     def logged(self, request: Request) -> str:
-        """Return the command as the log will hold it: with the client's name if that counts."""
-        if request.verb == "forget":  # its number is for the reply alone
+        """Return the command as it will be in the log: with the client's name if it matters."""
+        if request.verb == "forget":  # its number is only for the reply
             return f"{request.sender}@forget"
         command = request.command
         if request.verb == "lease" and self.login is not None and self._host.level >= BOUNDED:
-            command = with_tag(command, self._host.new_token(TAG_BYTES))  # nobody else may use it
+            command = with_tag(command, self._host.new_token(TAG_BYTES))  # for this client only
         if request.id:
             return numbered(request.sender, request.id, command)
         if request.verb == "session":
@@ -272,8 +272,8 @@ class Admission:
         return command
 
     def session_of(self, sender: str) -> str:
-        """Return the name under which a session is begun. If there are users it holds what
-        nobody can guess, so nobody else uses up its numbers."""
+        """Return the name of a new session. If there are users it ends in a random token, so that
+        nobody else can use up its numbers."""
         if self.login is None:
             return sender
         return f"{sender[:SESSION_NAME_MAX]}.{self._host.new_token(SESSION_BYTES)}"
@@ -282,18 +282,18 @@ class Admission:
 
     @property
     def must_prove(self) -> bool:
-        """Whether nothing is taken in a member's name until it has proved itself here."""
+        """Whether lines in a member's name are refused until it has proved itself here."""
         return self.proven is None and self._host.peer_auth.is_required
 
     @property
     def awaits_proof(self) -> bool:
-        """Whether a proof was begun, and neither succeeded nor failed."""
+        """Whether a proof has begun, but has neither succeeded nor failed."""
         return self._answering is not None and self._answering.waits
 
     def _why_unproven(self, line: ParsedLine) -> str:
-        """Return why a line in a member's name is refused; "" if it is not for want of a proof.
+        """Return why a line in a member's name is refused for lack of a proof; "" if it is not.
 
-        A connection on which one member proved itself speaks for no other.
+        A connection on which a member proved itself can't speak for another one.
         """
         host, sender = self._host, line.request.sender
         if sender == self.proven or line.kind == "level":
@@ -307,7 +307,7 @@ class Admission:
         return ""
 
     def _prove(self, line: ParsedLine) -> ParsedLine:
-        """Take a step of a proof. A node without a secret knows no such lines."""
+        """Take a step of a proof. A node without a secret does not know these lines."""
         host = self._host
         if self._answering is None:
             self._answering = host.peer_auth.responder(host.name, host.new_token(NONCE_BYTES))
@@ -320,13 +320,13 @@ class Admission:
         except ProofError as problem:
             reply = error(str(problem))
         self.proven = self.proven or self._answering.proven
-        if not self.proof_counts:  # the file was read again meanwhile
+        if not self.proof_counts:  # the secret was reloaded meanwhile
             self.proven, reply = None, error(WRONG)
         return ParsedLine("proof", line.request, reply=reply)
 
     @property
     def proof_counts(self) -> bool:
-        """Whether a member that proved itself here did so by a secret that is one now."""
+        """Whether the secret of the member's proof, if any, is still valid."""
         by = self._answering.proven_by if self._answering is not None else b""
         return not by or by in self._host.peer_auth.secrets
 
@@ -337,7 +337,7 @@ class Admission:
         return ParsedLine("local", line.request, reply=error(problem))
 
     def _hear(self, line: ParsedLine) -> ParsedLine:
-        """Let a server's message in, if its sender may speak for a peer on this connection."""
+        """Admit a server's message if its sender may speak for a peer on this connection."""
         host, sender, message = self._host, line.request.sender, line.message
         if host.is_down:
             return replace(line, message=None)
@@ -347,9 +347,9 @@ class Admission:
             return self._refuse(line, f"{stranger}, so it can't say {line.text[:40]}")
         try:
             host.speakers.claim(sender, self._speaker)
-        except PeerError as taken:
-            return self._refuse(line, str(taken))
-        if self.speaks_for not in (None, sender):  # or who makes up names had ever more of them
+        except PeerError as refusal:
+            return self._refuse(line, str(refusal))
+        if self.speaks_for not in (None, sender):  # one name for each connection
             host.speakers.release(self.speaks_for, self._speaker)
         self.speaks_for = sender
         if message is None or line.problem:

@@ -1,8 +1,9 @@
-"""The copies of a node's state that connections fetch, piece by piece (docs/use/protocol.md).
+"""Backups: copies of a node's state that connections fetch piece by piece (docs/use/protocol.md).
 
-Each is the text of a snapshot, in a file without a name beside the node's own. It goes away with
-the connection that asked for it, or with the process. All of them leave the log its part of the
-disk, and there are few at a time. One that nobody reads for long gives way to another.
+Each is the text of a snapshot, in a nameless file in the node's folder. It disappears with the
+connection that asked for it, or with the process. All backups together leave room on the disk for
+the log, and there are only a few at a time. A backup that is not read for a long time gives way to
+another one.
 """
 
 from __future__ import annotations
@@ -19,15 +20,15 @@ from ..storage.snapshotlines import MachineState, checked_pieces
 from ..wire.limits import BACKUP_S, BACKUPS
 
 PIECE_BYTES = 256 << 10
-Spares = Callable[[str, int], bool]  # whether a file in a folder may grow by so many bytes
+Spares = Callable[[str, int], bool]  # whether a file in a folder may grow by a number of bytes
 
 
 class BackupFailed(Exception):
-    """There is no copy of the state. The message is what the reply says."""
+    """The state can't be copied. The message is the text of the reply."""
 
 
 class BackupFile:
-    """The state as of one moment; `begin` names it, `piece` gives its bytes."""
+    """The state at one moment; `begin` identifies it, `piece` returns its bytes."""
 
     def __init__(self, folder: str, has_room: Callable[[int], bool]) -> None:
         """Prepare the copy; `write` fills it. `has_room` returns whether a number of bytes fits."""
@@ -36,10 +37,10 @@ class BackupFile:
         self._index = self._term = self._size = self._crc = 0
 
     def write(self, state: MachineState) -> None:
-        """Write it down, without haste.
+        """Write the state to the file, with pauses for other threads.
 
         Raises:
-            BackupFailed: there is no room for it, for example; nothing is left of it.
+            BackupFailed: the disk has no room for it, for example; the file is removed.
         """
         self._index, self._term = state.index, state.term
         breathe = Breather().breathe
@@ -53,7 +54,7 @@ class BackupFile:
         except OSError as failure:
             raise BackupFailed(
                 f"the backup can't be written to {self._folder}: {failure.strerror or failure}. "
-                "Nothing was done, and this server goes on. Look at that disk."
+                "Nothing was done, and this server continues. Check that disk."
             ) from failure
         finally:
             state.release(breathe)
@@ -62,8 +63,8 @@ class BackupFile:
         for data, crc in checked_pieces(state):
             if not self._has_room(len(data)):
                 raise BackupFailed(
-                    "the disk has no room for a backup beside the log. Nothing was done, and this "
-                    f"server goes on. Look at the disk of {self._folder}."
+                    "the disk has no room for a backup besides the log. Nothing was done, and this "
+                    f"server continues. Check the disk of {self._folder}."
                 )
             self._file.write(data)
             self._size, self._crc = self._size + len(data), crc
@@ -72,40 +73,40 @@ class BackupFile:
 
     @property
     def begin(self) -> str:
-        """Which entry it is the state after, of which term; its size and CRC-32."""
+        """The index and the term of the last entry in the state, its size and its CRC-32."""
         return f"{self._index}-{self._term} of {self._size} bytes crc32 {self._crc:08x}"
 
     def piece(self, offset: int) -> str:
-        """Return the bytes from `offset` on as a JSON string; at the end an empty one. A byte that
-        is not UTF-8, because a character was cut in two, is `\\udcNN` in it.
+        """Return the bytes from `offset` on as a JSON string, which is empty at the end. A byte
+        that is not UTF-8, because a character was cut in two, is `\\udcNN` in it.
 
         Raises:
-            ValueError: it is closed.
+            ValueError: the file is closed.
         """
         self._file.seek(offset)
         text = encode_basestring(self._file.read(PIECE_BYTES).decode("utf-8", "surrogateescape"))
         return f"from {offset} " + text.encode("utf-8", "backslashreplace").decode()
 
     def close(self) -> None:
-        """Give its room back; from any thread."""
+        """Free the room of the file; any thread may call this."""
         self._file.close()
 
 
 class Backups:
-    """All copies of a node; any thread may ask."""
+    """All backups of a node; any thread may call."""
 
     def __init__(self, spares: Spares, now_s: Callable[[], float] = time.monotonic) -> None:
         self._spares = spares
         self._now_s = now_s
         self._lock = threading.Lock()
-        self._read_s: dict[BackupFile, float] = {}  # when each was read last
+        self._read_s: dict[BackupFile, float] = {}  # the time of each one's last read
 
     def make(self, folder: str, freeze: Callable[[], MachineState]) -> BackupFile:
-        """Return a copy of what is applied.
+        """Return a copy of the applied state.
 
         Raises:
-            BackupFailed: there are too many, or the disk has no room for it.
-            HalfApplied: as of `freeze`.
+            BackupFailed: there are too many backups, or the disk has no room for it.
+            HalfApplied: raised by `freeze`.
         """
         file = BackupFile(folder, lambda size: self._has_room(folder, size))
         while not self._has_place(file):
@@ -120,7 +121,7 @@ class Backups:
         return file
 
     def _has_place(self, file: BackupFile) -> bool:
-        """Take a place if there is one. While it is written, it is read by nobody."""
+        """Take a place if there is one. A backup that is being written is not ended."""
         with self._lock:
             if len(self._read_s) >= BACKUPS:
                 return False
@@ -134,23 +135,23 @@ class Backups:
         return True
 
     def _ends_one(self) -> bool:
-        """End the one that was not read for longest, if that is too long; return whether it is."""
+        """End the least recently read backup, if it is idle for too long; return whether it was."""
         with self._lock:
             file = min(self._read_s, key=self._read_s.__getitem__, default=None)
             if file is None or self._read_s[file] > self._now_s() - BACKUP_S:
                 return False
             del self._read_s[file]
-        file.close()  # after a read that is under way
+        file.close()  # waits for a read that is under way
         return True
 
     def touch(self, file: BackupFile) -> None:
-        """Note that somebody reads it now, unless it was ended."""
+        """Note that a backup is being read, unless it was ended."""
         with self._lock:
             if file in self._read_s:
                 self._read_s[file] = self._now_s()
 
     def end(self, file: BackupFile) -> None:
-        """Give back the room of one that nobody needs any more."""
+        """Free the room of a backup that is no longer needed."""
         self._forget(file)
         file.close()
 

@@ -1,4 +1,4 @@
-"""One connection from outside, a client's or a peer's, and the thread that serves it."""
+"""A connection from outside, a client's or a peer's, and the thread that serves it."""
 
 from __future__ import annotations
 
@@ -27,8 +27,9 @@ from .waits import AwaitReplies, ReserveRoom, SendBytes, Wait, WaitFor
 
 
 class Connection(Origin, Shareable):
-    """Drives the machines of one connection on its socket, by its thread or the shared reader:
-    bytes to steps (`ServerProtocol`), steps served (`Serving`), replies sent (`Outgoing`)."""
+    """Drives the machines of one connection on its socket, in its own thread or in the shared
+    reader: `ServerProtocol` turns bytes into steps, `Serving` serves them, `Outgoing` sends the
+    replies."""
 
     def __init__(
         self,
@@ -40,8 +41,8 @@ class Connection(Origin, Shareable):
         shared_reader: SharedReader | None = None,
         half_lines: HalfLines | None = None,
     ) -> None:
-        """Prepare; `announce` prints on the console that this connection has come. `half_lines`
-        counts those of all connections."""
+        """Prepare; `announce` prints a line about this connection. `half_lines` counts the half
+        lines of all connections."""
         self._host = host
         self._socket = connection
         self._tls = connection if isinstance(connection, TlsSocket) else None
@@ -71,23 +72,23 @@ class Connection(Origin, Shareable):
         self.last_window = self.private_until = 0  # see `Shareable`
         self.resume = threading.Lock()
         self.resume.acquire()
-        self._trouble: Exception | None = None  # that the shared reader met, for the own thread
-        self._is_begun = False  # any TLS is
+        self._trouble: Exception | None = None  # an error in the shared reader, for the own thread
+        self._is_begun = False  # plain lines, or TLS after its handshake
         self.on_login: Callable[[str, bool], None] = lambda user, is_admin: None
         self._admission.on_login = self._logged_in
 
     @property
     def is_controllers(self) -> bool:
-        """Whether a controller speaks here, who outlives a node that is shut down."""
+        """Whether this is a controller's connection, which outlives a node that is shut down."""
         return self._serving.is_controllers
 
     @property
     def bytes_moved(self) -> tuple[int, int]:
-        """How many bytes were read, and sent as replies and events."""
+        """The number of bytes that were read, and that were sent as replies and events."""
         return self._receiver.bytes_read, self.outgoing.bytes_sent
 
     def serve(self) -> None:
-        """Serve until either side has enough; nothing that arrives here harms anybody else."""
+        """Serve until either side ends the connection; no input here may harm other connections."""
         protocol = self._protocol
         try:
             protocol.bound_strangers(time.monotonic())
@@ -104,22 +105,22 @@ class Connection(Origin, Shareable):
         except Late:
             self._complain(protocol.why_late)
         except OSError:
-            pass  # they are gone
+            pass  # the other side is gone
         except MemoryError:
             self._complain("this request needs more memory than there is.")
         finally:
             name = self._admission.speaks_for
             if name is not None and self._host.speakers.release(name, self):
-                # All that it sent has been taken: only now is its silence certain.
+                # All of its messages have been handled, so it is disconnected only now.
                 self._host.peer_disconnected(name)
-            # What is left here is garbage that refers to itself, which Python collects by the
-            # number of objects: none of them may keep many bytes until then.
+            # These objects refer to each other, so Python collects them only after it has counted
+            # many new objects. None of them may keep many bytes until then.
             self._serving.end()
             self.close()
             self._receiver.release()
 
     def _complain(self, problem: str) -> None:
-        """Send a complaint, if the reader is still there."""
+        """Send a complaint, if the other side still reads."""
         with contextlib.suppress(OSError):
             self.outgoing.send_bytes(self._serving.complaint(problem))
 
@@ -140,7 +141,7 @@ class Connection(Origin, Shareable):
             steps.close()
 
     def _waited(self, wait: Wait) -> bool:
-        """Wait for what the machine needs but bytes, by this thread; return the result."""
+        """Wait in this thread for a need of the machine other than bytes; return the result."""
         is_there = True
         if wait is WaitFor.EMPTY:
             self.outgoing.wait_until_empty()
@@ -152,12 +153,12 @@ class Connection(Origin, Shareable):
             self._host.reply_room.reserve(wait.holder, in_turn=wait.in_turn)
         elif isinstance(wait, AwaitReplies):
             is_there = wait.batch.wait(wait.within_s)
-        if self._protocol.why_late:  # a stranger that takes its replies slowly has no more time
+        if self._protocol.why_late:  # a stranger gets no extra time by reading replies slowly
             self._protocol.pass_time(time.monotonic())
         return is_there
 
     def _read(self) -> None:
-        """Let bytes come, or be read by the shared reader for a while."""
+        """Wait for bytes, or let the shared reader read for a while."""
         protocol = self._protocol
         if self._shared_reader is not None and protocol.kind in REQUESTS and self._was_parked():
             return
@@ -171,11 +172,11 @@ class Connection(Origin, Shareable):
             self._was_parked(has_read=True)
 
     def _was_parked(self, *, has_read: bool = False) -> bool:
-        """Have the shared reader read here, if it does so for a crowd; return whether this thread
-        has to go on with what was read."""
+        """Let the shared reader read here, if there is a crowd; return whether this thread has to
+        continue with the lines that were read."""
         is_ready = has_read or (
             self._protocol.is_between_lines
-            and not (self._tls is not None and self._tls.has_more)  # the kernel would wake nobody
+            and not (self._tls is not None and self._tls.has_more)  # unknown to the kernel
         )
         if self._shared_reader is None or not is_ready:
             return False
@@ -187,7 +188,7 @@ class Connection(Origin, Shareable):
         return not self._serving.is_between_lines
 
     def _read_no_more(self) -> None:
-        """Have the thread that reads come out of its wait; from any thread."""
+        """Wake the reading thread out of its wait; any thread may call this."""
         self.outgoing.shut_down(socket.SHUT_RD)
 
     def _logged_in(self, user: str, is_admin: bool) -> None:
@@ -195,11 +196,11 @@ class Connection(Origin, Shareable):
 
     @property
     def is_stranger(self) -> bool:
-        """Whether nobody here has sent anything yet, or is logged in where there are users."""
+        """Whether the other side has sent nothing yet or, if there are users, is not logged in."""
         return self._protocol.is_stranger or self._admission.is_nobody
 
     def give_up(self) -> None:
-        """End a connection whose place others need; from any thread."""
+        """End a connection whose place others need; any thread may call this."""
         if self._is_begun:
             self.outgoing.send_now(f"{self._host.name}@{FULL}\n".encode())
         self.break_off()
@@ -208,7 +209,7 @@ class Connection(Origin, Shareable):
 
     @property
     def user(self) -> str | None:
-        """The user that is logged in, "" if nobody is; None: the node has no users."""
+        """The user that is logged in, "" for none; None: the node has no users."""
         return self.outgoing.user
 
     def fileno(self) -> int:
@@ -216,7 +217,7 @@ class Connection(Origin, Shareable):
         return self._socket.fileno()
 
     def take_ready(self, batches: list[Batch], now_s: float) -> Ready:
-        """Read what has arrived, unless there is some left, and add a batch of it to `batches`."""
+        """Add a batch of lines to `batches`, reading new bytes only if no lines are left."""
         if self._host.is_down:
             return Ready.NEEDS_THREAD
         if self.outgoing.is_full():
@@ -236,7 +237,7 @@ class Connection(Origin, Shareable):
             batches.append(batch)
             if not protocol.is_between_lines:
                 return Ready.HAS_MORE
-        has_more = self._tls is not None and self._tls.has_more  # for which the kernel wakes nobody
+        has_more = self._tls is not None and self._tls.has_more  # bytes unknown to the kernel
         return Ready.WAITS if serving.is_between_lines and not has_more else Ready.NEEDS_THREAD
 
     def tell_of_room(self, tell: Callable[[], None]) -> bool:
@@ -244,22 +245,22 @@ class Connection(Origin, Shareable):
         return self.outgoing.tell_of_room(tell)
 
     def close(self) -> None:
-        """End the connection, from any thread."""
+        """End the connection; any thread may call this."""
         self.outgoing.close()
 
     def rights_changed(self) -> None:
-        """Look at the rights of whoever is logged in here, since the users were read again."""
+        """Check the rights of the user again, since the file of users was reloaded."""
         if self._serving.end_refused():
             self.break_off()
 
     def secret_changed(self) -> None:
-        """End it if a member proved itself by a secret that is none any more."""
+        """End the connection if its member's proof used a secret that is no longer valid."""
         if not self._admission.proof_counts:
             self.break_off()
 
     def certificates_revoked(self) -> None:
-        """End it if a certificate was shown that was checked by a list of revoked ones which is
-        none any more. A handshake that is under way looks for itself at its end."""
+        """End the connection if its certificate was checked against an outdated list of revoked
+        ones. A handshake in progress checks this itself at its end."""
         tls, connection = self._host.tls, self._socket
         if tls is None or not isinstance(connection, TlsSocket) or not connection.peer:
             return
@@ -267,12 +268,12 @@ class Connection(Origin, Shareable):
             self.break_off()
 
     def break_off(self) -> None:
-        """Make this connection's thread come out of its wait and end it."""
+        """Wake this connection's thread out of its wait, and end the connection."""
         self.outgoing.shut_down()
 
     def answer(self, answers: Sequence[Message]) -> None:
-        """Answer a peer, from whichever thread made it true. Never waits: a peer that does not
-        take its answers is cut off, and asks again."""
+        """Send answers to a peer, in any thread, without waiting. A peer that does not read its
+        answers is disconnected, and asks again."""
         name, lines = self._host.name, ""
         for message in answers:
             lines += f"{name}@{spelling.spell(message)}\n"
@@ -287,11 +288,11 @@ def admit_by_tls(
     *,
     wait_s: float | None,
 ) -> bool:
-    """Shake hands if the other side wants to, and admit whoever its certificate names; return
-    whether TLS is spoken now. `wait_s` is as of `begin_tls`.
+    """Do the TLS handshake if the other side begins one, and admit the member or user that its
+    certificate names; return whether the connection uses TLS. For `wait_s` see `begin_tls`.
 
     Raises:
-        Late, NoTls, OSError: as `begin_tls`.
+        Late, NoTls, OSError: see `begin_tls`.
     """
     if tls is None or not isinstance(connection, TlsSocket):
         return False

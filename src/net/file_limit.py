@@ -1,4 +1,4 @@
-"""The files and sockets that this process may have open, and how many connections fit."""
+"""The limit of open files and sockets of this process, and how many connections fit below it."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ RESERVED_FILES = PLACES_FOR_PEERS + PLACES_GIVEN_UP + LISTING_FILES + BACKUPS + 
 
 def places_for(connections: int, others: int = 0) -> int:
     """Raise this process's limit of open files as far as these connections need and the system
-    allows. Return how many connections fit below it, `connections` at most. `others` is the number
-    of files that are open beside these connections and RESERVED_FILES.
+    allows; return how many connections fit below it, at most `connections`. `others` is the number
+    of open files in addition to these connections and RESERVED_FILES.
 
     Clients must not use up the files that the node needs for its log.
 
     Raises:
-        ConfigError: fewer than LEAST_CONNECTIONS fit, and fewer than were asked for.
+        ConfigError: the limit is too low for LEAST_CONNECTIONS, and for `connections`.
     """
     reserved = RESERVED_FILES + others
     limit = raise_file_limit(connections + reserved)
@@ -33,14 +33,14 @@ def places_for(connections: int, others: int = 0) -> int:
     if limit < least + reserved:
         raise ConfigError(
             f"this process may have {limit} files and sockets open, and a node with these settings"
-            f" needs {least + reserved} at least; raise the limit (ulimit -n, LimitNOFILE)"
+            f" needs at least {least + reserved}; raise the limit (ulimit -n, LimitNOFILE)"
         )
     return limit - reserved
 
 
 def raise_file_limit(wanted: int) -> int:
-    """Let this process have this many files and sockets open, or as many as it may; return how
-    many of these it may have then."""
+    """Raise the limit of open files and sockets to this number, or as far as the system allows;
+    return the smaller of the two."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     enough = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
     if soft != resource.RLIM_INFINITY and soft < enough:

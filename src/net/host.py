@@ -1,6 +1,6 @@
-"""Requests that wait together, and the node as its connections see it.
+"""Batches of requests, and the interface of a node for its connections.
 
-`Host` is a protocol, which `node/server.py` fulfils.
+`Host` is a protocol, which `node/server.py` implements.
 """
 
 from __future__ import annotations
@@ -29,61 +29,64 @@ from .levels import Foreigners
 from .peers import Speakers
 from .reply_room import ReplyRoom
 
-EVERY: Final = 1 << 62  # characters: no reply is left out
-SHORT: Final = 4096  # characters of a batch's replies that are not counted
-COUNTED_BYTES: Final = LONG_QUEUED_BYTES // 2  # of one batch among the requests that wait
+EVERY: Final = 1 << 62  # characters: all replies fit
+SHORT: Final = 4096  # characters; shorter replies of a batch are not counted
+COUNTED_BYTES: Final = LONG_QUEUED_BYTES // 2  # the most that one batch counts as queued bytes
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)
 class ReplySink(Protocol):
-    """The connection that the replies of a batch leave from."""
+    """The connection that sends the replies of a batch."""
 
-    user: str | None  # that is logged in, "" if nobody is; None: the node has no users
+    user: str | None  # the user that is logged in, "" for none; None: the node has no users
 
     def mark_ready(self) -> None:
         """Note that replies can leave; `flush` is called after that step of the core."""
 
     def flush(self) -> None:
-        """Send them."""
+        """Send the replies that are ready."""
 
     def break_off(self) -> None:
-        """End the connection: no reply leaves any more, and nobody waits for one."""
+        """End the connection: no more replies leave, and no thread waits for one."""
 
     def keep(self, batch: Batch, replies: list[str]) -> list[str]:
-        """Return the replies to entries as they may wait here with their batch: those that are too
-        long for the room there is are answered otherwise. With the driver's `core` held; of
-        replies that are SHORT together nobody asks this."""
+        """Return the replies to entries, to be stored with their batch until they leave.
+
+        A reply that is too long for the available room is replaced. The driver's `core` is held.
+        This is not called for replies of no more than SHORT characters in all.
+        """
 
 
 class Backlog(Protocol):
-    """A watch that lags, and sends what happened in pieces."""
+    """A lagging watch, whose events are sent in pieces."""
 
     def next_piece(self) -> bytes:
-        """Return the next whole lines, some of them at a time; b"" if there are none now."""
+        """Return a piece of the next lines, all of them whole; b"" if there are none now."""
 
 
 class EventSink(Protocol):
-    """The connection that the lines of a watch leave from."""
+    """The connection that sends the lines of a watch."""
 
     @property
     def user(self) -> str | None:
-        """The user that is logged in, "" if nobody is; None: the node has no users."""
+        """The user that is logged in, "" for none; None: the node has no users."""
 
     @property
     def puts_codes(self) -> bool:
-        """Whether it asked for a code before each refusal."""
+        """Whether the connection asked for a code before each refusal."""
 
     def push(self, data: bytes, to_backlogs: Callable[[], Sequence[Backlog]]) -> None:
-        """Send whole lines without waiting, or make the watches backlogs that send them later."""
+        """Send whole lines without waiting, or turn the watches into backlogs that send them
+        later."""
 
     def push_later(self, to_backlogs: Callable[[], Sequence[Backlog]]) -> None:
-        """Make the watches backlogs at once: what they have to send is too long to be pushed."""
+        """Turn the watches into backlogs at once: their lines are too long to be pushed."""
 
     def add_backlogs(self, backlogs: Sequence[Backlog]) -> None:
-        """Take watches that begin: their lines leave once the replies to their requests have."""
+        """Add new watches: their lines leave after the replies to their requests."""
 
     def go_on(self, backlogs: Sequence[Backlog]) -> None:
-        """Take backlogs that began before, and send what they have; never waits for the reader."""
+        """Add backlogs of earlier watches, and send their lines; never wait for the reader."""
 
     def break_off(self) -> None:
         """End the connection."""
@@ -96,14 +99,14 @@ class Watchers(Protocol):
         """Whether this watch may begin only after a confirmed read."""
 
     def open(self, sink: EventSink, asked: Sequence[tuple[str, WatchAsked]]) -> list[list[str]]:
-        """Begin watches, each with a request's id; return the first lines of each. Those that have
-        begun are backlogs of `sink` from then on, which are sent after these."""
+        """Begin watches, each with a request's id; return the first lines of each. Watches that
+        have begun are backlogs of `sink`, whose lines are sent after these."""
 
     def unwatch(self, sink: EventSink, request_id: str) -> str:
-        """End a watch, once all its lines are on their way; return the reply."""
+        """End a watch after all its lines were sent; return the reply."""
 
     def end_refused(self, sink: EventSink, why_not: Callable[[str], str]) -> None:
-        """End the watches of a connection whose commands are refused by now, and report that."""
+        """End the watches of a connection that are refused by now, and report this on it."""
 
     def drop(self, sink: EventSink) -> None:
         """Forget the watches of a connection that ends."""
@@ -113,22 +116,22 @@ class Observers(Protocol):
     """The observers of a node, each on its connection."""
 
     def open(self, sink: EventSink, request_id: str, asked: ObserveAsked) -> str:
-        """Begin to send steps; return why that can't be, "" if it has begun."""
+        """Begin to send steps; return why this is refused, "" if it has begun."""
 
     def close(self, sink: EventSink) -> str:
-        """End what a connection observes, if it does; return the reply."""
+        """End the observation of a connection, if there is one; return the reply."""
 
 
 class Reader(Protocol):
     """The state that reads are served from."""
 
     def read(self, commands: Sequence[str], room: int = EVERY, *, waits: bool = True) -> list[str]:
-        """Return the replies to the first commands, up to the one with which there are `room`
-        characters. None if they are not to be had soon, unless the caller `waits`."""
+        """Return the replies to the first commands, until they have `room` characters. Return no
+        replies if they are not available soon, unless the caller `waits`."""
 
 
 class RequestRoom:
-    """The bytes of the requests of a node that wait; any thread may take some."""
+    """The memory for the waiting requests of a node; any thread may take bytes."""
 
     def __init__(self, bytes_max: int) -> None:
         self._bytes_max = bytes_max
@@ -138,13 +141,13 @@ class RequestRoom:
 
     @property
     def is_crowded(self) -> bool:
-        """Whether the requests that wait are so many that a connection with some among them is not
-        read further."""
+        """Whether so many requests wait that no more lines are read from a connection with waiting
+        requests."""
         return self.used > self._crowded
 
     def take(self, size: int) -> bool:
-        """Take bytes; return False, and take none, if there are not enough left. Long runs leave
-        some to the others."""
+        """Take bytes; return False, and take none, if not enough are left. Long runs leave some
+        bytes for the others."""
         bytes_max = self._bytes_max
         if size > LONG_BYTES:
             bytes_max = bytes_max * LONG_QUEUED_BYTES // QUEUED_BYTES
@@ -163,8 +166,8 @@ class RequestRoom:
 class Batch:
     """A run of writes, or of reads, in the order of their lines.
 
-    With a `reply_sink` no thread waits: the replies leave from there. Without one a thread waits on
-    a bare lock of its own, acquired to wait and released to wake.
+    With a `reply_sink` no thread waits: the sink sends the replies. Without one, a thread waits on
+    a plain lock, which it acquires to wait and which is released to wake it.
     """
 
     __slots__ = (
@@ -185,23 +188,23 @@ class Batch:
         self.commands = commands
         self.is_read = is_read
         self.reading = reading
-        self.ids = ids  # of the requests, "" if one has none; for `reply_sink`
+        self.ids = ids  # of the requests, "" for one without; for `reply_sink`
         self.reply_sink = reply_sink
-        self.change = change  # a change of members: then it is the batch's one command
+        self.change = change  # a change of members, which is the only command of its batch
         self.may_be_long = True  # False: none of the commands takes long to apply
         self.replies: list[str] = []
-        self.reader: Reader | None = None  # of confirmed reads: of the state that confirmed them
+        self.reader: Reader | None = None  # of confirmed reads: the state to read from
         self.sent = 0  # replies that have left
         self.size = 0  # characters of the commands, as its sink counts them
         self.kept = 0  # characters of replies, as its sink counts them
         self.first_index = 0
         self.asked_ms = 0
-        self.asked_s = 0.0  # by time.monotonic, for what is measured
-        self.hold_until_ms = 0  # 0: not held for want of a leader
+        self.asked_s = 0.0  # by time.monotonic, for measures
+        self.hold_until_ms = 0  # 0: not held for lack of a leader
         self.is_answered = False
-        # Of the commands, in memory. The longest one counts less: it fits as well.
+        # The memory of the commands. The longest batch counts less, so that it fits as well.
         self.bytes = min(sum(map(getsizeof, commands)), COUNTED_BYTES)
-        self.room: RequestRoom | None = None  # of which these are taken
+        self.room: RequestRoom | None = None  # the room that these bytes are taken from
         self._done: threading.Lock | None = None
         if reply_sink is None:
             self._done = threading.Lock()
@@ -214,27 +217,27 @@ class Batch:
 
     @property
     def account(self) -> object:
-        """Whose turn it is with this batch: a user's, or a connection's without users."""
+        """The account whose turn this batch uses: its user or, without users, its connection."""
         sink = self.reply_sink
         if sink is None:
             return self
         return sink if sink.user is None else sink.user
 
     def wait(self, timeout_s: float) -> bool:
-        """Wait for the answer; return whether it came in time. Not with a reply sink."""
+        """Wait for the answer; return whether it arrived in time. Only without a reply sink."""
         return self._done is not None and self._done.acquire(timeout=timeout_s)
 
     def leave_room(self) -> None:
-        """Give the bytes back: it waits no longer. With the driver's `core` held."""
+        """Give the bytes back: the batch no longer waits. With the driver's `core` held."""
         if self.room is not None:
             room, self.room = self.room, None
             room.let_go(self.bytes)
 
     def wake(self) -> None:
-        """Let the replies leave, or the thread go on that waits for them. Reads without replies
-        are confirmed by that: they may be served from now on."""
+        """Release the replies, or the thread that waits for them. Reads without replies are
+        confirmed by this: they may be served from now on."""
         self.is_answered = True
-        if self.room is not None and not self.first_index:  # else its entries wait yet
+        if self.room is not None and not self.first_index:  # else its entries are still pending
             self.leave_room()
         if self.reply_sink is not None:
             self.reply_sink.mark_ready()
@@ -259,7 +262,7 @@ class Origin(Protocol):
 
 
 class Traffic(Protocol):
-    """The lines of the console about connections and what they ask."""
+    """The console lines about connections and their requests."""
 
     def connected(self, address: object) -> None: ...
     def requested(self, sender: str, text: str) -> None: ...
@@ -273,7 +276,7 @@ class AnsweredOrder(Protocol):
 
 
 class Orders(Protocol):
-    """Orders that a node of the course obeys beside the commands (course/docs/controller.md)."""
+    """Orders that a node of the course obeys, besides commands (course/docs/controller.md)."""
 
     def is_order(self, text: str) -> bool: ...
     def is_allowed(self, sender: str, host: str) -> bool: ...
@@ -297,14 +300,14 @@ class Host(Protocol):
     limits: Limits
     readings: Readings
     patience_s: float  # for the answer to a request
-    is_down: bool  # between two lives, by an order: nothing else is heard
+    is_down: bool  # an order has stopped the node: only orders are obeyed
     speakers: Speakers
     access: Access | None  # its users, and their rights; None: everybody may do everything
-    peer_auth: PeerAuth  # what a member has to prove
+    peer_auth: PeerAuth  # the proof that members need
     tls: Tls | None
     foreigners: Foreigners  # the servers of other clusters that appear under a member's name
     reply_room: ReplyRoom  # of all connections
-    backups: Backups  # that they fetch
+    backups: Backups  # of all connections
 
     @property
     def request_room(self) -> RequestRoom:
@@ -312,7 +315,7 @@ class Host(Protocol):
 
     @property
     def level(self) -> int:
-        """The level of the cluster, as of the last entry applied here."""
+        """The level of the cluster at the last entry that was applied here."""
 
     @property
     def traffic_log(self) -> Traffic: ...
@@ -326,58 +329,60 @@ class Host(Protocol):
     def observers(self) -> Observers: ...
 
     def submit(self, *batches: Batch, more_come: bool = False) -> None:
-        """Queue requests and have them served. With `more_come` this thread does not serve them in
-        this call; another may."""
+        """Queue requests, and serve them. With `more_come`, this thread does not serve them in this
+        call; another thread may."""
 
     def mark_ready(self, sink: ReplySink) -> None:
-        """Have `sink` flushed after this step of the core."""
+        """Schedule a `flush` of `sink` after this step of the core."""
 
     def transfer(self, to: str | None) -> Batch:
-        """Begin to hand the leadership over; the batch's one reply reports how that ended."""
+        """Begin a leadership transfer; the batch's only reply reports how the transfer ended."""
 
     def members(self) -> dict[str, object]:
-        """Return the configuration in use here, as `members` prints it."""
+        """Return the configuration that is in use here, for the reply to `members`."""
 
     def status(self) -> str:
         """Return the reply to `status`."""
 
     def why_level(self, needed: int) -> str:
-        """Return the reply to a request above the level of the cluster. This waits if the cluster
-        is about to reach that level, and returns "" once it has."""
+        """Return the refusal of a request above the level of the cluster. If the cluster is about
+        to reach that level, wait, and return "" once it has."""
 
     def with_level(self, change: Change) -> Change:
-        """Return a change of members with the level of the new member's build, if it counts."""
+        """Return a change of members, with the level of the new member's build if that matters."""
 
     def keys_of_lease(self, lease: str) -> LeaseKeys | None:
-        """Return the keys that go with a lease, as of the last entry applied here. None unless this
-        node leads and has applied an entry of its term, so all that was committed before."""
+        """Return the keys that are attached to a lease, at the last entry that was applied here.
+        None unless this node leads and has applied an entry of its term, and so all entries that
+        were committed before."""
 
     def not_here(self) -> str:
         """Return the reply that sends a client to the leader, or to try again."""
 
     def without_machine(self, command: str) -> str:
-        """Return the reply to a command for a state machine that is not here, else ""."""
+        """Return the refusal of a command for a state machine that this node lacks, else ""."""
 
     def is_peer(self, name: str) -> bool:
-        """Whether `name` is a member that this node talks to, or leads it."""
+        """Whether `name` is the leader, or a member that this node talks to."""
 
     def hears_from_leader(self) -> bool:
-        """Whether a leader was heard within an election timeout."""
+        """Whether this node heard from a leader within an election timeout."""
 
     def why_not_heard(self, sender: str, message: Message | None) -> str:
-        """Return why nothing is taken from `sender`; "" for a peer, or a message that counts."""
+        """Return why messages from `sender` are refused; "" for a peer, or for a message that the
+        core accepts."""
 
     def hear(self, received: Sequence[Message], origin: Origin | None) -> list[str]:
-        """Step what peers send; return a complaint for each message that was refused."""
+        """Step messages of peers; return a complaint for each refused message."""
 
     def peer_disconnected(self, peer: str) -> None:
         """Report to the core that a peer's connection broke."""
 
     def new_token(self, size: int) -> str:
-        """Return random bytes that nobody can guess, `size` of them, as hexadecimal digits."""
+        """Return `size` random bytes, which nobody can guess, as hexadecimal digits."""
 
     def warn(self, what: str) -> None:
-        """Report that something did not work, and that the node goes on."""
+        """Print a warning about something that failed; the node continues."""
 
     def fail(self, error: BaseException) -> None:
-        """Stop the node for good: it can't go on without a thread that ended."""
+        """Stop the node for good: a thread has ended that it can't work without."""

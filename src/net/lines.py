@@ -1,7 +1,7 @@
-"""Lines out of bytes, bounded in bytes and time; and bytes out of a socket, with bounds in the
-kernel for each wait.
+"""Lines from bytes, bounded in size and time; and bytes from a socket, with each wait bounded in
+the kernel.
 
-`LineBuffer` has no socket: the bytes and the time are handed in.
+`LineBuffer` has no socket: the caller passes the bytes and the time.
 """
 
 from __future__ import annotations
@@ -25,29 +25,29 @@ from ..wire.limits import (
 
 
 class HalfLine(Exception):
-    """A line was begun and not ended in time."""
+    """A line began and did not end in time."""
 
 
 class Late(HalfLine):
-    """Lines that were due did not come in time."""
+    """Lines that were due did not arrive in time."""
 
 
 class HalfLines:
-    """The bytes of the half lines of all clients of a node, which are bounded together.
+    """The bytes of the half lines of all clients of a node, which have a common bound.
 
-    If they are too many, the lines go that began first: one that is being sent ends soon, and
-    one that is held up does not. What fits a buffer is not counted.
+    Beyond the bound, the lines that began first are given up: an active sender ends its line soon,
+    a stalled one does not. Bytes that fit the buffer of a connection are not counted.
     """
 
     def __init__(self, bytes_max: int = HALF_LINES_BYTES) -> None:
         self._bytes_max = bytes_max
         self._lock = threading.Lock()
-        self._bytes: dict[LineBuffer, int] = {}  # in the order in which they began
+        self._bytes: dict[LineBuffer, int] = {}  # in the order of their beginnings
         self.sum = 0
-        self.turn = threading.Lock()  # of who reads the meaning of a long line, which takes memory
+        self.turn = threading.Lock()  # held to parse a long line, which takes memory
 
     def hold(self, lines: LineBuffer, size: int) -> None:
-        """Note the bytes of a half line. It may be the one that is given up."""
+        """Note the bytes of a half line. This may give up the line itself."""
         given_up = []
         with self._lock:
             self.sum += size - self._bytes.get(lines, 0)
@@ -60,14 +60,14 @@ class HalfLines:
             each.give_up()
 
     def let_go(self, lines: LineBuffer) -> None:
-        """Forget a half line, if it is there."""
+        """Forget a half line, if it is counted."""
         with self._lock:
             self.sum -= self._bytes.pop(lines, 0)
 
 
 class LineBuffer:
-    """The lines of one connection, and the one that has begun, which has `patience_s` to end. For
-    one thread at a time. A silent connection may stay for ever."""
+    """The lines of one connection, and the half line at the end, which has `patience_s` to be
+    completed. Only one thread at a time may call. A silent connection may stay forever."""
 
     def __init__(
         self,
@@ -75,25 +75,25 @@ class LineBuffer:
         half_lines: HalfLines | None = None,
         on_given_up: Callable[[], None] = lambda: None,
     ) -> None:
-        """With `half_lines` what is kept here counts among those of all clients. `on_given_up` is
-        called by any thread."""
+        """With `half_lines`, a half line here counts towards the common bound. `on_given_up` may be
+        called in any thread."""
         self._patience_s = patience_s
         self._half_lines = half_lines
         self._on_given_up = on_given_up
         self.turn = half_lines.turn if half_lines is not None else threading.Lock()
         self.is_given_up = False  # by `half_lines`
-        self.begun = bytearray()  # of the line that has begun; pieces of a byte take no more
-        self._more: list[bytes] = []  # what follows in a long one: to grow a text copies it
-        self.size = 0  # of all of the line that has begun, in bytes
-        self.is_amid_long = False  # it is longer than what is read at a time
+        self.begun = bytearray()  # the start of the half line; single bytes don't waste memory
+        self._more: list[bytes] = []  # the rest of a long half line, since growing copies it
+        self.size = 0  # of the whole half line, in bytes
+        self.is_amid_long = False  # the half line is longer than one read
         self._begun_s = 0.0
-        self.due_s = 0.0  # when all that is due must have come; 0: nothing is
+        self.due_s = 0.0  # the time at which lines are due; 0: none are
 
     def feed(self, data: bytes, now_s: float) -> list[bytes]:
         """Return the lines that end in these bytes, without their newlines; keep the rest.
 
         Raises:
-            HalfLine: as `check_time`.
+            HalfLine: see `check_time`.
         """
         if self.due_s:
             self.check_time(now_s)
@@ -101,7 +101,7 @@ class LineBuffer:
         if end < 0:
             self._keep(data, now_s)
             return []
-        if data.find(b"\n", end + 1) < 0:  # `split` looks at each byte by itself
+        if data.find(b"\n", end + 1) < 0:  # faster than `split`, which checks byte by byte
             lines, rest = [data[:end]], data[end + 1 :]
         else:
             lines = data.split(b"\n")
@@ -118,7 +118,7 @@ class LineBuffer:
             self._begun_s = now_s
         if not self.is_amid_long:
             self.begun += data
-        elif self._more and len(self._more[-1]) < BUFFER_BYTES:  # no object for each byte
+        elif self._more and len(self._more[-1]) < BUFFER_BYTES:  # avoid an object for each byte
             self._more[-1] += data
         else:
             self._more.append(data)
@@ -129,11 +129,11 @@ class LineBuffer:
         self.check_time(now_s)
 
     def check_time(self, now_s: float) -> None:
-        """Look whether anything is late.
+        """Check whether a line is late.
 
         Raises:
-            HalfLine: a line was begun `patience_s` ago and has not ended; or, as `Late`, lines that
-                were due have not come.
+            HalfLine: a line began `patience_s` ago and has not ended.
+            Late: lines that were due have not arrived.
         """
         if self.due_s and now_s > self.due_s:
             raise Late
@@ -141,43 +141,43 @@ class LineBuffer:
             raise HalfLine
 
     def count_no_more(self) -> None:
-        """Count half lines no more among those of all clients: a member sends them, whose lines
-        have a limit of their own."""
+        """Stop counting the half lines here towards the bound of the clients: the sender is a
+        member, whose lines have a limit of their own."""
         if self._half_lines is not None:
             self._half_lines.let_go(self)
             self._half_lines = None
 
     def forget(self) -> None:
-        """Give the memory of a half line back."""
+        """Free the memory of a half line."""
         self.begun = bytearray()
         self._more, self.size, self.is_amid_long = [], 0, False
         if self._half_lines is not None:
             self._half_lines.let_go(self)
 
     def give_up(self) -> None:
-        """Have whoever reads here give up the line that has begun; from any thread."""
+        """Tell the reading thread to give up the half line; any thread may call this."""
         self.is_given_up = True
         self._on_given_up()
 
 
-DRAIN_S = 2.0  # for what is still on its way when a connection is of no more use
+DRAIN_S = 2.0  # for bytes that are still arriving at the end of a connection
 DRAIN_BYTES = 16 << 10  # at a time
-LEAST_S = 0.001  # of a wait: the kernel takes 0 for no bound at all
-# Of the whole node: threads that have read much all wait for the interpreter with it. Each of them
-# takes one of these meanwhile, by one call.
+LEAST_S = 0.001  # the shortest wait: for the kernel, 0 means no bound
+# Tokens of the whole node. A thread that does a long read holds one, as it keeps the bytes while it
+# waits for the interpreter. A single call takes a token.
 long_reads: Final = [None] * LONG_READS
 
 
 class LineTooLong(Exception):
-    """A line went on beyond the limit, in bytes; nothing of it can be used."""
+    """A line exceeds the limit, in bytes; it can't be used."""
 
 
 class Receiver:
-    """The bytes of a socket, for one thread at a time: that of the connection, or the shared
+    """The bytes of a socket, for one thread at a time: the connection's thread, or the shared
     reader while that thread is parked. `patience_s` bounds each wait; see `prepare`.
 
-    Whoever waits keeps a buffer for a usual request alone. What has come beyond it is read into
-    memory that nobody keeps.
+    While it waits, a connection keeps only a buffer for a usual request. Bytes beyond that are read
+    into temporary memory.
     """
 
     def __init__(self, connection: socket.socket, patience_s: float) -> None:
@@ -185,17 +185,17 @@ class Receiver:
         self._tls = connection if isinstance(connection, TlsSocket) else None
         self._buffer = memoryview(bytearray(BUFFER_BYTES))
         self._patience_s = patience_s
-        self._is_bounded = False  # by another time than `patience_s`
+        self._is_bounded = False  # waits have another bound than `patience_s`
         self.bytes_read = 0
 
     def release(self) -> None:
-        """Give the buffer back: nothing is read any more."""
+        """Free the buffer: there are no more reads."""
         self._buffer = memoryview(b"")
 
     def receive(self, due_s: float = 0.0, *, is_amid_long: bool = False) -> bytes | None:
-        """Wait for bytes; return b"" at the end, None if none came within the patience, or up to
-        `due_s` of time.monotonic unless that is 0. Amid a long line those that are here are taken
-        by larger pieces.
+        """Wait for bytes; return b"" at the end, and None if none arrive within `patience_s` or,
+        unless it is 0, until `due_s` of time.monotonic. Within a long line, available bytes are
+        read in larger pieces.
 
         Raises:
             OSError: the connection broke.
@@ -217,20 +217,21 @@ class Receiver:
         return data
 
     def _rest(self) -> bytes:
-        """Return what else is here after a full buffer, up to READ_BYTES with it."""
+        """Return the available bytes after a full buffer, up to READ_BYTES in all."""
         try:
             return self._connection.recv(READ_BYTES - BUFFER_BYTES, socket.MSG_DONTWAIT)
         except BlockingIOError:
             return b""
 
     def _receive_much(self) -> bytes | None:
-        """Return the bytes that are here, up to the end of their line: b"" at the end, None if
-        there are none, if TLS has them, or if enough threads do so. Never waits, so nobody keeps
-        the memory for them.
+        """Return the available bytes up to the end of their line, b"" at the end of the stream.
 
-        A value of 1 MiB by pieces of the buffer would be 64 turns of the interpreter. What follows
-        the line may be as many short ones, which would take many times their bytes: a reader that
-        takes no replies has few of these.
+        Return None if there are none, if TLS has them, or if enough threads do long reads already.
+        Never wait, so no idle connection keeps such memory.
+
+        A value of 1 MiB, read in pieces of the buffer, would take 64 turns of the interpreter. The
+        bytes after the line may be many short lines, whose objects take much more memory than their
+        bytes. A client that reads no replies must not have many of these, so they are left.
         """
         if self._tls is not None:
             return None
@@ -251,10 +252,10 @@ class Receiver:
         return data
 
     def receive_now(self) -> bytes | None:
-        """Return the bytes that are here: b"" at the end, None if there are none. Never waits.
+        """Return the available bytes: b"" at the end, None if there are none. Never wait.
 
-        It asks the kernel once, and once more if the buffer is full. Under TLS, whose small records
-        nobody is woken for, there are as many bytes as `TlsSocket.take` gives at most.
+        This calls the kernel once, and once more if the buffer is full. With TLS it also takes the
+        buffered records, which wake no thread, as far as `TlsSocket.take` returns them.
 
         Raises:
             OSError: the connection broke.
@@ -273,8 +274,8 @@ class Receiver:
 
 
 class LineReader(Receiver):
-    """Reads lines on a connection that this node made. One that was begun has `patience_s` to
-    end."""
+    """Reads lines on a connection that this node made. A half line has `patience_s` to be
+    completed."""
 
     def __init__(self, connection: socket.socket, patience_s: float) -> None:
         super().__init__(connection, patience_s)
@@ -285,7 +286,7 @@ class LineReader(Receiver):
 
         Raises:
             LineTooLong: a line of several pieces has more bytes than `longest`.
-            HalfLine: as `LineBuffer.check_time`.
+            HalfLine: see `LineBuffer.check_time`.
             OSError: the connection broke.
         """
         lines = self._lines
@@ -303,20 +304,20 @@ class LineReader(Receiver):
                 return whole
 
     def limit(self, seconds: float | None) -> None:
-        """Give the other side so long for all that it has to send first; None: for ever."""
+        """Bound the time for the first lines of the other side; None: no bound."""
         self._lines.due_s = 0.0 if seconds is None else time.monotonic() + seconds
 
     @property
     def has_begun(self) -> bool:
-        """Whether the beginning of a line was read, and not its end."""
+        """Whether the beginning of a line was read, but not its end."""
         return bool(self._lines.begun)
 
 
 def prepare(connection: socket.socket, patience_s: float) -> None:
-    """Make a connection prompt and mortal: no delay of small writes, and no wait without end.
+    """Set the options of a connection: send small writes without delay, and bound each wait.
 
-    Without TCP_NODELAY a small write may stall for 40 ms. The kernel's own timeouts cost
-    nothing, where Python's would add a poll to each call.
+    Without TCP_NODELAY a small write may stall for 40 ms. The kernel's own timeouts cost nothing,
+    while Python's would add a poll to each call.
     """
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
@@ -334,10 +335,10 @@ def set_timeout(connection: socket.socket, which: int, seconds: float) -> None:
 
 
 def drain(connection: socket.socket) -> None:
-    """Throw away what is still being sent, for a while, so that the last reply arrives.
+    """Discard incoming bytes for a while, so that the last reply arrives.
 
-    To close a socket with bytes unread resets it, and a reset takes away what the other side
-    has not read yet.
+    Closing a socket with unread bytes resets the connection, and a reset discards the bytes that
+    the other side has not read yet.
     """
     end_s = time.monotonic() + DRAIN_S
     with contextlib.suppress(OSError):

@@ -1,4 +1,4 @@
-"""The listening socket, and a thread for each connection that comes in."""
+"""The listening socket, and a thread for each accepted connection."""
 
 from __future__ import annotations
 
@@ -28,22 +28,22 @@ from .places import Places
 from .shared_reader import CROWDS, SharedReader
 
 USERS_GIVE_WAY = (
-    "users have taken their part of the connections (--max-connections); whoever has the most of"
-    " them loses the newest ones"
+    "users have taken their share of the connections (--max-connections); the user with the most"
+    " of them loses the newest ones"
 )
 EVERY_PLACE_TAKEN = (
-    "every place for a connection is taken (--max-connections); those go that have said nothing, or"
-    " have to log in, for the longest time"
+    "all connections are in use (--max-connections); the ones that have sent nothing, or have not"
+    " logged in, for the longest time are closed"
 )
 COMPLAINT_PAUSE_S = 60.0
-CLOSE_S = 5.0  # for the thread that takes connections to have ended
-AT_ONCE = 1024  # connections that are taken before the first of them is served
-SWITCH_S = 20e-6  # of the switch interval for each connection; see `switch_interval_s`
+CLOSE_S = 5.0  # the longest wait for the end of the accepting thread
+AT_ONCE = 1024  # connections that are accepted before the first of them is served
+SWITCH_S = 20e-6  # the switch interval for each connection; see `switch_interval_s`
 USUAL_SWITCH_S = sys.getswitchinterval()
 
 
 class Listener:
-    """Listens from the start, so that a port in use is found before any file is touched; takes
+    """Takes the port at once, so that a port in use is detected before any file is touched; accepts
     connections once there is a server to serve them."""
 
     def __init__(
@@ -55,12 +55,12 @@ class Listener:
         half_lines_bytes: int = HALF_LINES_BYTES,
         other_files: int = 0,
     ) -> None:
-        """Take the port; `io` is one of `IO_MODES`. So many connections are taken as this process
-        may have open beside `other_files`, connections_max at most.
+        """Take the port; `io` is one of `IO_MODES`. The listener accepts as many connections as
+        this process may have open in addition to `other_files`, at most `connections_max`.
 
         Raises:
-            ConfigError: these are hardly any.
-            PortRefused: the port can't be had.
+            ConfigError: these would be too few.
+            PortRefused: the port is not available.
         """
         self.connections_max = connections_max = places_for(connections_max, other_files)
         self._places: Places[Connection] = Places(connections_max)
@@ -68,17 +68,17 @@ class Listener:
         self._io = io
         self._shared_reader: SharedReader | None = None
         self._lock = threading.Lock()
-        self._taken: list[Connection] = []  # and not begun; of the thread that takes them
+        self._taken: list[Connection] = []  # accepted and not started; of the accepting thread
         self._closing = threading.Event()
         self._taker: threading.Thread | None = None
-        self._complained_s: dict[str, float] = {}  # of what
+        self._complained_s: dict[str, float] = {}  # the time of the last complaint, by kind
         self._gone = (0, 0, 0)  # connections that ended, and the bytes that they read and sent
         try:
             info = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
             self._socket = socket.socket(info[0], socket.SOCK_STREAM)
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             self._socket.bind(info[4])
-            # A connection that finds this queue full begins a second late, or three.
+            # If this queue is full, a new connection is delayed by one or three seconds.
             self._socket.listen(connections_max + PLACES_FOR_PEERS)
             self._socket.setblocking(False)
         except OSError as error:
@@ -93,11 +93,11 @@ class Listener:
 
     @property
     def bound(self) -> str:
-        """The IP address that is listened on."""
+        """The IP address of the listening socket."""
         return str(self._socket.getsockname()[0])
 
     def traffic(self) -> tuple[int, int, int, int]:
-        """Return how many connections are open, how many have been taken in all, and how many
+        """Return how many connections are open, how many have been accepted in all, and how many
         bytes they have read and sent."""
         with self._lock:
             moved = [connection.bytes_moved for connection in self._places.all]
@@ -106,10 +106,10 @@ class Listener:
         return len(moved), ended + len(moved), read, sent
 
     def open(self, host: Host) -> None:
-        """Take connections from now on, in its own thread."""
+        """Accept connections from now on, in a thread of its own."""
 
         def submit(*batches: Batch, more_come: bool) -> None:
-            host.submit(*batches, more_come=more_come)  # each life of the node has one of its own
+            host.submit(*batches, more_come=more_come)  # looked up late: a restart replaces it
 
         self._host = host
         if self._io in CROWDS and hasattr(select, "epoll"):  # Linux has it
@@ -119,52 +119,52 @@ class Listener:
         self._taker = taker
 
     def close(self) -> None:
-        """Take no more connections; the port is free at once."""
+        """Stop accepting connections; the port is free at once."""
         self._closing.set()
         with contextlib.suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)
-        if self._taker is not None:  # or it takes from whoever gets this descriptor next
+        if self._taker is not None:  # or it would accept from the next owner of this descriptor
             self._taker.join(CLOSE_S)
         self._socket.close()
         if self._shared_reader is not None:
             self._shared_reader.close()
 
     def _all_open(self) -> list[Connection]:
-        """Return the connections that are open now; what is done with one may end it."""
+        """Return the connections that are open now, as a copy: using one may end it."""
         with self._lock:
             return self._places.all
 
     def end_connections(self, *, but_controllers: bool = False) -> None:
-        """End every connection that is open."""
+        """End every open connection."""
         for connection in self._all_open():
             if not (but_controllers and connection.is_controllers):
                 connection.break_off()
 
     def rights_changed(self) -> None:
-        """Have every connection look at the rights of its user."""
+        """Let every connection check the rights of its user again."""
         for connection in self._all_open():
             connection.rights_changed()
 
     def secret_changed(self) -> None:
-        """Have every connection look whether its proof still counts."""
+        """Let every connection check whether its proof is still valid."""
         for connection in self._all_open():
             connection.secret_changed()
 
     def certificates_revoked(self) -> None:
-        """Have every connection look whether its certificate is a revoked one."""
+        """Let every connection check whether its certificate may be revoked."""
         for connection in self._all_open():
             connection.certificates_revoked()
 
     def give_up_late(self, before_ms: int) -> None:
-        """Answer what was asked before then and has no answer; with the driver's `core` held."""
+        """Answer unanswered requests from before this time; with the driver's `core` held."""
         for connection in self._all_open():
             connection.outgoing.give_up_late(before_ms)
 
     def _accept(self) -> None:
-        """Take all connections that wait; then begin their threads; then wait for more.
+        """Accept all waiting connections; then start their threads; then wait for more.
 
-        A thread that serves asks for the interpreter again and again. With a thousand of them at
-        it, a connection that is not taken yet would wait for seconds (docs/develop/speed.md).
+        A serving thread needs the interpreter again and again. With a thousand of them, a
+        connection that is not accepted yet would wait for seconds (docs/develop/speed.md).
         """
         waiting = select.poll()
         waiting.register(self._socket, select.POLLIN)
@@ -182,10 +182,10 @@ class Listener:
             else:
                 if len(self._taken) >= AT_ONCE:
                     self._begin_taken()
-        self._begin_taken()  # `end_connections` ends them
+        self._begin_taken()  # `end_connections` will end them
 
     def _take(self, accepted: socket.socket, address: object) -> None:
-        """Give the connection a place; the last places are for peers alone."""
+        """Give the connection a place; the last places are only for peers."""
         with self._lock:
             given_up = self._places.make_room(time.monotonic())
             is_full, for_peers_only = self._places.is_full, self._places.is_for_peers_only
@@ -208,9 +208,9 @@ class Listener:
                 half_lines=self._half_lines,
             )
             connection.on_login = partial(self._log_in, connection)
-            accepted.setblocking(True)  # elsewhere than on Linux it is as the listener is
+            accepted.setblocking(True)  # except on Linux, it inherits the mode of the listener
             prepare(accepted, LINE_S)
-        except Exception as error:  # no memory, for example
+        except Exception as error:  # out of memory, for example
             self._complain(error)
             accepted.close()
             return
@@ -220,7 +220,7 @@ class Listener:
         self._taken.append(connection)
 
     def _log_in(self, connection: Connection, user: str, is_admin: bool) -> None:
-        """Count a connection as its user's; end those that give way."""
+        """Count a connection as its user's; end the connections that give way."""
         with self._lock:
             given_up = self._places.log_in(connection, user, is_admin=is_admin)
         if given_up:
@@ -229,16 +229,16 @@ class Listener:
             each.give_up()
 
     def _begin_taken(self) -> None:
-        """Give each connection that was taken a thread.
+        """Start a thread for each accepted connection.
 
-        Not by `threading`, which waits until the new thread runs: that takes a turn of the
-        interpreter for each of them, and one of the processor. So these threads have no name.
+        This does not use `threading`, which waits until the new thread runs: each one would cost a
+        turn of the interpreter and of the processor. So these threads have no name.
         """
         taken, self._taken = self._taken, []
         for connection in taken:
             try:
                 _thread.start_new_thread(self._serve, (connection,))
-            except (RuntimeError, MemoryError) as error:  # no thread to be had
+            except (RuntimeError, MemoryError) as error:  # no thread can be started
                 self._forget(connection)
                 self._complain(error)
                 connection.close()
@@ -247,7 +247,7 @@ class Listener:
         try:
             connection.serve()
         except Exception as error:
-            self._say_at_times("broken", f"a connection ends, and the others go on: {error!r}")
+            self._say_at_times("broken", f"a connection ends, and the others continue: {error!r}")
             connection.close()
         finally:
             self._forget(connection)
@@ -261,7 +261,7 @@ class Listener:
             sys.setswitchinterval(switch_interval_s(self._places.count))
 
     def _complain(self, error: BaseException) -> None:
-        why = f"can't take a connection: {str(error) or repr(error)}; those that are open go on"
+        why = f"can't take a connection: {str(error) or repr(error)}; the open ones continue"
         self._say_at_times("trouble", why)
 
     def _say_at_times(self, what: str, text: str) -> None:
@@ -272,11 +272,11 @@ class Listener:
 
 
 def switch_interval_s(connections: int) -> float:
-    """Return how long a thread that waits for the interpreter sleeps between two looks, in s.
+    """Return how long a thread sleeps before it asks for the interpreter again, in seconds.
 
-    A thousand threads that each look every 5 ms use a whole core for it. Then a thread that steps
-    the core and sends to a peer waits for half a second, and the leader falls.
-    docs/develop/speed.md has the figures. Up to 250 connections it stays as it was when this
-    process started.
+    A thousand threads that each ask every 5 ms use a whole core for this. Then a thread that steps
+    the core and sends to a peer waits for half a second, and the leader loses its leadership.
+    docs/develop/speed.md has the figures. Up to 250 connections the interval stays as it was when
+    this process started.
     """
     return max(USUAL_SWITCH_S, connections * SWITCH_S)

@@ -1,4 +1,4 @@
-"""The commands that a connection answers one after the other, in order: no batch of requests."""
+"""The commands that a connection answers one at a time, in order, outside of batches."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from .waits import AwaitReplies, Replies, ReserveRoom, WaitFor, Waits
 
 
 class LocalCommands:
-    """Answers the kinds "show", "level", "members", "backup", "control", "proof" and "local" of
-    one connection.
+    """Answers the lines of the kinds "show", "level", "members", "backup", "control", "proof" and
+    "local" of one connection.
 
-    It is the `Holder` of the room for long replies that are made here.
+    It is the `Holder` of the room for the long replies that it makes.
     """
 
     def __init__(
@@ -35,13 +35,13 @@ class LocalCommands:
         break_off: Callable[[], None],
         address: Callable[[], str],
     ) -> None:
-        """`break_off` ends the connection, and `address` is the host that it comes from."""
+        """`break_off` ends the connection, and `address` returns the host that it comes from."""
         self._host = host
         self._outgoing = outgoing
         self._replies = replies
         self.break_off = break_off
         self._address = address
-        self._backup_file: BackupFile | None = None  # which this connection fetches
+        self._backup_file: BackupFile | None = None  # fetched by this connection
         self.is_controllers = False  # such a connection outlives a node that is shut down
 
     @property
@@ -50,7 +50,7 @@ class LocalCommands:
         return self._outgoing.user
 
     def serve(self, kind: str, run: Sequence[ParsedLine]) -> Waits[None]:
-        """Reply to lines of one kind, and of one way of reading."""
+        """Reply to lines of one kind and one `Reading`."""
         if kind == "show":
             yield from self._shows([one.request for one in run], run[0].reading)
             return
@@ -64,7 +64,7 @@ class LocalCommands:
                 yield from self._replies.add_in_pieces(one.request.id, reply)
 
     def _answer(self, kind: str, asked: ParsedLine) -> Waits[str]:
-        """Return the reply to a line that takes no room for a long one."""
+        """Return the reply to a line that needs no room for a long reply."""
         if asked.reply:
             return asked.reply
         if kind == "level":
@@ -85,15 +85,15 @@ class LocalCommands:
         if reply and len(reply) <= PIECE_CHARACTERS:
             yield from self._replies.add_in_pieces(request.id, reply)
         else:
-            reply = ""  # it is made again when its turn has come
+            reply = ""  # the reply is made again when its turn has come
             yield from self._long(request.id, read, in_turn=request.verb != "show")
 
     def _long(
         self, request_id: str, make: Callable[[], str], *, in_turn: bool = False
     ) -> Waits[None]:
-        """Give a reply that may be long, once the node has room for it; see `ReplyRoom`. Whoever
-        has room waits for nobody but its reader: others wait for the room."""
-        yield from self._replies.flush()  # what came before need not wait
+        """Add a reply that may be long, once the node has room for it; see `ReplyRoom`. A holder of
+        room waits only for its reader, since others wait for the room."""
+        yield from self._replies.flush()  # earlier replies need not wait
         room = self._host.reply_room
         yield ReserveRoom(self, in_turn)
         try:
@@ -116,7 +116,7 @@ class LocalCommands:
                 yield from self._replies.add_in_pieces(request.id, reply)
 
     def _members(self, asked: ParsedLine) -> Waits[str]:
-        """Change the members, or list them once this server is known to lead."""
+        """Change the members, or list them once it is confirmed that this server leads."""
         host, change = self._host, asked.change
         yield from self._replies.flush()
         if change is not None:
@@ -130,7 +130,8 @@ class LocalCommands:
         return "MEMBERS response: " + json.dumps(host.members())
 
     def _backup(self, request: Request) -> Waits[None]:
-        """Copy the state, once this server is known to lead; or give a piece of that copy."""
+        """Copy the state, once it is confirmed that this server leads; or reply with a piece of
+        that copy."""
         offset = request.command.rpartition(" ")[2]
         if offset != "backup":
             yield from self._long(request.id, partial(self._piece_of_backup, int(offset)))
@@ -152,11 +153,11 @@ class LocalCommands:
         self._host.backups.touch(file)
         try:
             return f"BACKUP response: {file.piece(offset)}"
-        except ValueError:  # it is closed
+        except ValueError:  # the file is closed
             return error("no backup is here any more: others needed its room; begin with: backup")
 
     def _begin_backup(self) -> str:
-        self.end()  # frees the room of the one before
+        self.end()  # frees the room of the previous backup
         backups, logmanager = self._host.backups, self._host.logmanager
         try:
             file = self._backup_file = backups.make(logmanager.folder_path, logmanager.freeze)
@@ -165,16 +166,16 @@ class LocalCommands:
         return f"BACKUP response: {file.begin}"
 
     def end(self) -> None:
-        """Give back the room of the backup that was made here, if any."""
+        """Free the room of the backup of this connection, if any."""
         file, self._backup_file = self._backup_file, None
         if file is not None:
             self._host.backups.end(file)
 
     def _obey(self, asked: ParsedLine) -> Waits[str]:
-        yield from self._replies.flush()  # what came before may be about to end
+        yield from self._replies.flush()  # the order may end the connection
         host = self._address()
         orders, request = self._host.orders, asked.request
-        assert orders is not None  # which made an order of the line
+        assert orders is not None  # otherwise the line would not be an order
         self.is_controllers = orders.is_allowed(request.sender, host)
         return orders.obey(request, host).line
 

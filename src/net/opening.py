@@ -1,5 +1,5 @@
-"""The beginning of a connection between nodes, or of one from outside: TLS if it is spoken, on one
-port with plain lines or alone, and the proof of two members (access/proof.py)."""
+"""The beginning of a connection, between nodes or from outside: the TLS handshake, on the same port
+as plain lines or without them, and the mutual proof of two members (access/proof.py)."""
 
 from __future__ import annotations
 
@@ -16,23 +16,25 @@ from ..wire.parsing import asks_status
 from ..wire.protocol import TLS_ALONE, decode_line, split_sender
 from .lines import Late, LineReader
 
-SILENT_S = 0.2  # then a connection is printed, before anything is asked
-BEGINNING_BYTES = 128  # of the first line; a name and `@status` are no longer
-HANDSHAKE = b"\x16"  # the first byte of TLS, and of no line
+SILENT_S = 0.2  # after this time a connection is printed, even without a request
+BEGINNING_BYTES = 128  # of the first line; a name and `@status` fit
+HANDSHAKE = b"\x16"  # the first byte of TLS, but never of a line
 TLS_ONLY = f"{TLS_ALONE} Try: openssl s_client -quiet -connect HOST:PORT"
 
 
 class NoTls(Exception):
-    """A connection is plain, and this node speaks TLS alone."""
+    """A connection is plain, but this node speaks only TLS."""
 
 
 def begin_tls(connection: TlsSocket, tls: Tls, wait_s: float | None) -> bool:
-    """Wait for the first byte, and shake hands if it begins TLS; return whether it did. The
-    connection is read by nobody yet. `wait_s` is for both together; None: the first byte may come
-    at any time.
+    """Wait for the first byte, and do the handshake if it begins TLS; return whether it did.
+
+    No other thread reads from the connection yet. `wait_s` bounds the wait and the handshake
+    together; None: the first byte may arrive at any time.
 
     Raises:
-        Late: nothing came within `wait_s`. NoTls: the connection is plain, and must not be.
+        Late: no byte arrived within `wait_s`.
+        NoTls: the connection is plain, and must not be.
         OSError: the connection broke, or the handshake failed or took too long.
     """
     begun_s = time.monotonic()
@@ -45,14 +47,14 @@ def begin_tls(connection: TlsSocket, tls: Tls, wait_s: float | None) -> bool:
         return False
     limit_s = HANDSHAKE_S if wait_s is None else begun_s + wait_s - time.monotonic()
     connection.begin(tls.server_context(), server_side=True, limit_s=limit_s)
-    if not tls.is_current(connection.context):  # it began before others were revoked
+    if not tls.is_current(connection.context):  # certificates were revoked since it began
         raise ConnectionAbortedError("certificates were revoked during the handshake")
     return True
 
 
 def asks_only_status(connection: socket.socket) -> bool:
-    """Whether a connection begins with lines that ask for `status`, and does so soon; they are left
-    to who reads. `raftline status --watch` and `up` make such connections again and again.
+    """Whether a connection soon begins with lines that ask for `status`; the lines stay unread.
+    `raftline status --watch` and `up` make such connections again and again.
 
     Raises:
         OSError: the connection broke.
@@ -64,32 +66,33 @@ def asks_only_status(connection: socket.socket) -> bool:
 
 
 def _is_readable(connection: socket.socket, wait_s: float | None) -> bool:
-    """Wait for bytes or the end, for any time if `wait_s` is None; return whether there are."""
+    """Wait for bytes or the end, without a bound if `wait_s` is None; return whether they came."""
     waiting = select.poll()  # select() takes no descriptor above 1023
     waiting.register(connection, select.POLLIN)
     return bool(waiting.poll(None if wait_s is None else wait_s * 1000))
 
 
 def connect(address: Address, patience_s: float) -> socket.socket:
-    """Connect to a peer, and to nobody else.
+    """Connect to a peer, but never to this very connection.
 
-    If the peer is down and its port is one that the kernel hands out to outgoing
-    connections, a dial may meet itself; it would also keep the peer from its own port.
+    If the peer is down, and its port is one that the kernel assigns to outgoing connections, a
+    connection may connect to itself. It would also keep the peer from taking its own port.
 
     Raises:
-        OSError, UnicodeError: that failed; the second: the host is no name to look up.
+        OSError: the connection failed.
+        UnicodeError: the host is not a name that can be looked up.
     """
     connection = socket.create_connection(address, timeout=patience_s)
     if connection.getsockname() == connection.getpeername():
         connection.close()
-        raise ConnectionRefusedError(f"{address} is nobody but this very connection")
+        raise ConnectionRefusedError(f"{address} is this very connection")
     return connection
 
 
 def dial_tls(connection: TlsSocket, tls: Tls, peer: str) -> bool:
-    """Shake hands with a peer, whose certificate has to be for its name; return whether it is that
-    of the member, as on the side that answers. Other certificates of the CA may list the name as a
-    host: a web server's.
+    """Do the TLS handshake with a peer, whose certificate has to be for its name. Return whether
+    the certificate is the member's, as the answering side checks, too. Other certificates of the CA
+    may list the name as a host, such as the certificate of a web server.
 
     Raises:
         OSError, ssl.SSLError: the connection broke, or the handshake failed or took too long.
@@ -101,8 +104,8 @@ def dial_tls(connection: TlsSocket, tls: Tls, peer: str) -> bool:
 def prove(
     connection: socket.socket, reader: LineReader, dialing: Initiator, me: str, peer: str
 ) -> str:
-    """Prove this node to a peer and have the peer prove itself; return its refusal to begin, ""
-    once all is proved. Nobody else sends or reads on the connection yet.
+    """Do the mutual proof of this node and a peer; return the peer's refusal to begin, "" on
+    success. No other thread sends or reads on the connection yet.
 
     Raises:
         ProofError, ProtocolError: the other side is not that peer, or knows another secret.

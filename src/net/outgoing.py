@@ -1,4 +1,4 @@
-"""The lines that leave on a connection's socket: the machine of `net/outgoing_protocol.py`, with
+"""The lines that leave on a connection's socket: the machine of `net/outgoing_protocol.py`, plus
 the lock, the socket and the threads that it lacks."""
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ from .outgoing_protocol import OutgoingProtocol
 
 
 class Outgoing(OutgoingProtocol):
-    """The replies of one connection, on its socket, from any thread.
+    """The replies of one connection, sent on its socket by any thread.
 
-    Whoever answers the last request that a reply waits for sends it, without waiting: to wake the
-    connection's own thread for that would cost more than all the rest of a request (1.3 times as
-    many sets at 64 connections without it: docs/develop/speed.md). A very long reply, and what a
-    reader does not take at once, goes out by a thread that lives until it has. That thread makes
-    one piece at a time, once the node has room for it (`ReplyRoom`). So a reader that is slow
-    holds nobody up, and takes no memory beyond a piece or one long reply.
+    The thread that completes a reply sends it, without waiting. Waking the connection's own thread
+    would cost more than all the rest of a request: without that, 64 connections do 1.3 times as
+    many sets (docs/develop/speed.md). For a very long reply, or if the reader does not take a reply
+    at once, a temporary thread sends the rest. That thread makes one piece at a time, once the node
+    has room for it (`ReplyRoom`). So a slow reader delays no other connection, and takes no memory
+    beyond a piece or one long reply.
 
-    A watch that follows closely is pushed its lines, without waiting. One that lags is a
-    backlog: it is asked for a piece whenever the reader has taken the one before.
+    A watch that keeps up is pushed its lines, without waiting. A lagging watch is a backlog: it is
+    asked for the next piece when the reader has taken the last one.
 
     `_send`, `_send_later` and `_cut_off` are called with the lock held.
     """
@@ -33,24 +33,24 @@ class Outgoing(OutgoingProtocol):
     def __init__(self, host: Host, connection: socket.socket) -> None:
         super().__init__(host)
         self._socket = connection
-        self._lock = threading.Lock()  # nobody waits, computes for long or reads a file under it
+        self._lock = threading.Lock()  # never held during waits, long computations or file reads
         self._counting = threading.Lock()  # taken last
-        self._sending = threading.Lock()  # of who waits for the reader; taken before the other
-        self._has_waiter = False  # the connection's thread sleeps on …
+        self._sending = threading.Lock()  # held to wait for the reader; taken before `_lock`
+        self._has_waiter = False  # the connection's thread sleeps on `_moved`
         self._moved = Wakeup()
-        self._tell: Callable[[], None] | None = None  # the shared reader, once there is room
+        self._tell: Callable[[], None] | None = None  # tells the shared reader that there is room
 
     # --- the thread that reads: the connection's own, or the shared reader ---------------------
 
     def wait_until_empty(self) -> None:
-        """Return once every reply has left, or the reader has."""
+        """Wait until every reply has left, or the reader is gone."""
         self._has_waiter = True
         while not self.is_empty():
             self._moved.wait()
         self._has_waiter = False
 
     def wait_for_room(self) -> None:
-        """Return once a client that sends without reading may send more."""
+        """Wait until a client that sends without reading may send more."""
         if self.is_full():
             self._has_waiter = True
             while self.is_full():
@@ -58,7 +58,7 @@ class Outgoing(OutgoingProtocol):
             self._has_waiter = False
 
     def tell_of_room(self, tell: Callable[[], None]) -> bool:
-        """Call `tell`, from any thread, once a client that sends without reading may send more;
+        """Call `tell`, in any thread, once a client that sends without reading may send more;
         return False if it may now. `tell` may be called twice."""
         self._tell = tell
         return self.is_full()
@@ -72,7 +72,7 @@ class Outgoing(OutgoingProtocol):
             tell()
 
     def send_bytes(self, data: bytes) -> None:
-        """Send whole lines, or bytes that stand between lines, and wait until they have been taken.
+        """Send whole lines, or bytes between lines, and wait until the kernel has taken them.
 
         Raises:
             OSError: the reader is gone, or took nothing for too long.
@@ -89,10 +89,10 @@ class Outgoing(OutgoingProtocol):
     # --- any thread ----------------------------------------------------------------------------
 
     def _pump(self) -> bool:
-        """Do so by this thread while the reader takes all at once, else by one that waits."""
+        """Send in this thread while the reader takes everything at once, else in one that waits."""
         try:
             has_begun = super()._pump()
-        except Exception as problem:  # a file that can't be read, for example
+        except Exception as problem:  # an unreadable file, for example
             self._cut_off_by(problem)
             has_begun = True
         if has_begun:
@@ -100,7 +100,7 @@ class Outgoing(OutgoingProtocol):
         return has_begun
 
     def flush(self) -> None:
-        """Send the replies that are complete, up to the first request that has none yet."""
+        """Send the complete replies, up to the first request that has none yet."""
         with self._lock:
             if self._is_stuck or not self._sent_replies():
                 return
@@ -108,20 +108,20 @@ class Outgoing(OutgoingProtocol):
             self._has_moved()
 
     def break_off(self) -> None:
-        """End the connection; see `ReplySink` and `Holder`. The thread that sends, if there is one,
-        ends by that."""
+        """End the connection; see `ReplySink` and `Holder`. This also ends a thread that is sending
+        on it."""
         super().break_off()
         self._moved.set()
         self._has_moved()
 
     def shut_down(self, how: int = socket.SHUT_RDWR) -> None:
-        """End the connection, or one direction of it, and so any wait of a thread on it."""
+        """Shut down the connection, or one direction of it, which ends all waits on it."""
         with self._lock:
             self._shut_down(how)
 
     def close(self) -> None:
-        """End the connection, and close it once no thread uses it: the next connection gets its
-        descriptor."""
+        """End the connection, and close it once no thread uses it: the next connection may get the
+        same descriptor."""
         self.break_off()
         with self._sending, self._lock:
             self._socket.close()
@@ -140,12 +140,12 @@ class Outgoing(OutgoingProtocol):
             return len(data)
 
     def _send_later(self, data: bytes) -> bool:
-        """Have its own thread send this and all that follows; return whether there is one."""
+        """Start a thread that sends this and all that follows; return whether it started."""
         self._is_stuck = True
         drain = guarded_thread(lambda: self._drain(data), "slow reader", self._cut_off_by)
         try:
             drain.start()
-        except RuntimeError:  # no thread to be had
+        except RuntimeError:  # no thread can be started
             self._cut_off()
             return False
         return True
@@ -157,7 +157,7 @@ class Outgoing(OutgoingProtocol):
     # --- the thread of a slow reader -------------------------------------------------------------
 
     def _drain(self, data: bytes) -> None:
-        """Send to a reader that is slow, until it has all; SO_SNDTIMEO bounds each wait."""
+        """Send to a slow reader until nothing is left; SO_SNDTIMEO bounds each wait."""
         room = self._host.reply_room
         try:
             if data:
@@ -174,14 +174,14 @@ class Outgoing(OutgoingProtocol):
         self._has_moved()
 
     def _cut_off_by(self, problem: Exception) -> None:
-        """End this connection alone, and report what is more than a reader who is gone."""
+        """End only this connection; report the problem unless the reader is just gone."""
         with self._lock:
             self._cut_off()
         if not isinstance(problem, (OSError, MemoryError)):
             self._host.warn(f"replies can't be sent, and their connection ends: {problem!r}")
 
     def _has_more(self, data: bytes) -> bool:
-        """Send a piece, all of it; return whether there is more to send."""
+        """Send a whole piece; return whether there is more to send."""
         if data:
             self._send_all(data)
             self._host.reply_room.give(self)

@@ -1,8 +1,8 @@
-"""The peers of a node: where they are reached, the connection to each (questions out, answers
-back), and the one connection from it that speaks for it.
+"""The peers of a node: their addresses, the connection to each (requests out, answers back), and
+the connection from each peer that speaks for it.
 
-The log holds who the members are and where; `server-configuration.txt` has the last word on where
-(a proxy, another network). Connections begin and end as the configuration changes.
+The log has the members and their addresses. An address in `server-configuration.txt` takes
+precedence (a proxy, another network). Connections begin and end as the configuration changes.
 """
 
 from __future__ import annotations
@@ -32,24 +32,25 @@ from .levels import Foreigners, LevelQuestion, OnBuild
 from .lines import HalfLine, LineReader, LineTooLong, prepare
 from .opening import connect, dial_tls, prove
 
-BACK_OFF_S = (0.05, 0.5)  # first and longest pause between two tries to connect
+BACK_OFF_S = (0.05, 0.5)  # first and longest pause between two attempts to connect
 LEAST_PAUSE_S = 0.02  # even if there is something to send
 NOT_YET_VALID, EXPIRED = 9, 10  # OpenSSL's numbers, X509_V_ERR_…
-BY_THE_CLOCK = ("ALERT_BAD_CERTIFICATE", "ALERT_CERTIFICATE_EXPIRED")  # its alerts about these
+BY_THE_CLOCK = ("ALERT_BAD_CERTIFICATE", "ALERT_CERTIFICATE_EXPIRED")  # OpenSSL's alerts for them
 OF_CERTIFICATES = (
     *BY_THE_CLOCK, "ALERT_CERTIFICATE_REVOKED", "ALERT_CERTIFICATE_REQUIRED", "ALERT_UNKNOWN_CA",
     "ALERT_UNSUPPORTED_CERTIFICATE", "ALERT_CERTIFICATE_UNKNOWN",
 )  # fmt: skip
 CLOCK_HINT = "; compare the clock of this machine with that of the others: raftline status"
-FOREIGN_PAUSE_S = 60.0  # between two words on a port that answers nonsense
+FOREIGN_PAUSE_S = 60.0  # between two complaints about the same peer
 
 
 class Peer:
-    """Dials one peer for ever; two threads: one connects and reads, one sends what piled up.
+    """A peer that this node keeps dialing. One thread connects and reads, another sends the lines
+    that have gathered.
 
-    `send` never blocks: it writes to the socket itself while that takes all, which saves a
-    hand-over; what it does not take goes through the sender. Raft allows loss, so a message to
-    a peer that is away, or has too much on its way already, is dropped.
+    `send` never blocks. It writes to the socket itself while the kernel takes all bytes, which
+    saves a hand-over; the rest goes through the sender. Raft tolerates loss, so a message is
+    dropped if the peer is away, or if too many bytes are queued for it.
     """
 
     def __init__(
@@ -66,13 +67,13 @@ class Peer:
         foreigners: Foreigners | None = None,
     ) -> None:
         """Prepare; `on_build` gets the build of the peer, and None when the connection broke.
-        Without it the peer is not asked. `peer_auth` is what both sides prove first; with
-        `tls` it is spoken if the peer can. `foreigners` knows the identity of the cluster."""
+        Without it the peer is not asked for its build. `peer_auth` is for the mutual proof; with
+        `tls`, TLS is used if the peer supports it. `foreigners` knows the cluster's identity."""
         self._peer_auth = peer_auth
         self._tls = tls
-        self._is_plain = False  # the peer, as far as the last try showed
-        self.is_proven = False  # on the connection that there is
-        self._proven_by = b""  # the secret of that, if it was one
+        self._is_plain = False  # the last attempt showed no TLS at the peer
+        self.is_proven = False  # the peer, on the present connection
+        self._proven_by = b""  # the secret of its proof, if one was used
         self._level = LevelQuestion(name, on_build, foreigners or Foreigners(me), str(address))
         self.name = name
         self.address = address
@@ -81,37 +82,37 @@ class Peer:
         self._on_lost = on_lost
         self._say = say
         self._lock = threading.Lock()
-        self._sending = threading.Lock()  # of the sender; it is taken before the other
+        self._sending = threading.Lock()  # of the sender; taken before `_lock`
         self._socket: socket.socket | None = None
         self._outbox: list[bytes | memoryview] = []
         self._outbox_bytes = 0
-        self.bytes_sent = self.bytes_read = 0  # on all connections that ended, and on this one
-        self._to_begin: list[tuple[Callable[[], None], str]] = []  # threads that were not to be had
-        self._more = Wakeup()  # set when the outbox has something
+        self.bytes_sent = self.bytes_read = 0  # on all connections to this peer so far
+        self._to_begin: list[tuple[Callable[[], None], str]] = []  # threads not started yet
+        self._more = Wakeup()  # set when the outbox has lines
         self._stopping = threading.Event()
-        self._wanted = threading.Event()  # there was something to send, and no connection
+        self._wanted = threading.Event()  # there was a line to send, but no connection
         self._complained_s = -FOREIGN_PAUSE_S
 
     def start(self) -> None:
-        """Begin both threads.
+        """Start both threads.
 
         Raises:
-            RuntimeError: there is none to be had now; `send` tries again.
+            RuntimeError: a thread can't be started now; `send` tries again.
         """
         with self._lock:
             self._to_begin = [(self._send_outbox, "sender"), (self._dial, "reader")]
             self._begin()
 
     def _begin(self) -> None:
-        """Begin the threads that lack, with the lock held: the sender first, as the reader is what
-        makes a connection."""
+        """Start the missing threads, with the lock held: the sender first, as the reader makes the
+        connection."""
         while self._to_begin:
             run, what = self._to_begin[0]
             guarded_thread(run, f"{self._me} {what} of {self.name}", self._complain_of).start()
             del self._to_begin[0]
 
     def _begin_again(self) -> None:
-        """Try it once more, if it failed."""
+        """Try again to start the missing threads."""
         try:
             self._begin()
         except RuntimeError as problem:
@@ -124,22 +125,20 @@ class Peer:
         self._let_go()
 
     def prove_by(self, peer_auth: PeerAuth) -> None:
-        """Prove this side by this from now on; a connection that a dropped secret proved is made
-        again."""
+        """Use this for proofs from now on; reconnect if the present proof used a dropped secret."""
         self._peer_auth = peer_auth
         with self._lock:
             if self._socket is not None and not self._proof_counts:
                 self._break(self._socket)
 
     def certificates_revoked(self) -> None:
-        """Make the connection again if the peer showed a certificate, as it may be a revoked one
-        by now."""
+        """Reconnect if the peer showed a certificate, which may be revoked by now."""
         with self._lock:
             if self._socket is not None and not self._is_current(self._socket):
                 self._break(self._socket)
 
     def _is_current(self, connection: socket.socket) -> bool:
-        """Whether its certificate was checked by the list of revoked ones as it is now."""
+        """Whether its certificate was checked against the present list of revoked ones."""
         if self._tls is None or not isinstance(connection, TlsSocket):
             return True
         return self._tls.is_current(connection.context)
@@ -149,7 +148,7 @@ class Peer:
         return not self._proven_by or self._proven_by in self._peer_auth.secrets
 
     def send(self, line: bytes) -> None:
-        """Send one line, or drop it if the peer is away or far too slow."""
+        """Send one line, or drop it if the peer is away or much too slow."""
         with self._lock:
             if self._socket is None:
                 if self._to_begin:
@@ -166,22 +165,23 @@ class Peer:
             except BlockingIOError:
                 sent = 0
             except OSError:
-                return  # the reader finds out, and connects again
+                return  # the reader notices this, and reconnects
             self.bytes_sent += sent
             if sent < len(line):
                 self._put(line, sent)
                 self._more.set()
 
     def announce(self) -> None:
-        """Send the identity of the cluster, which was learned since this connection was made; a
-        peer of another cluster is left."""
+        """Send the identity of the cluster if this node has learned it since it connected;
+        disconnect from a peer of another cluster."""
         if line := self._level.next_line(self._me):
             self.send(line)
         if self._level.is_foreign:
             self._let_go()
 
     def _put(self, line: bytes, sent: int = 0) -> None:
-        """Keep a line that was sent so far. What was sent is kept with it, and counts."""
+        """Queue the rest of a line, of which `sent` bytes were sent. They stay in memory with it,
+        so they count."""
         self._outbox.append(memoryview(line)[sent:] if sent else line)
         self._outbox_bytes += len(line)
 
@@ -192,8 +192,8 @@ class Peer:
                 pass
 
     def _sent_some(self) -> bool:
-        """Send what has gathered; return whether there was some, and it has left."""
-        with self._sending:  # so long nobody closes the connection
+        """Send the queued lines; return whether there were any and they were sent."""
+        with self._sending:  # meanwhile no thread closes the connection
             with self._lock:
                 connection, outbox, self._outbox = self._socket, self._outbox, []
             if not outbox or connection is None:
@@ -212,8 +212,8 @@ class Peer:
         return True
 
     def _break(self, connection: socket.socket) -> None:
-        """End a connection that nobody closes meanwhile. Half a line may have left: only a new
-        one makes sense of what follows."""
+        """Shut down a connection that no thread can close meanwhile. Half a line may have left, so
+        more lines can be sent only on a new connection."""
         with contextlib.suppress(OSError):
             connection.shutdown(socket.SHUT_RDWR)
 
@@ -223,7 +223,7 @@ class Peer:
             heard = False
             try:
                 heard = self._dial_once()
-            except Exception as problem:  # an address that can't be looked up, for example
+            except Exception as problem:  # a failed look-up of the address, for example
                 self._explain(problem)
             if heard:
                 pause_s = BACK_OFF_S[0]
@@ -238,16 +238,16 @@ class Peer:
         finally:
             self._close(connection)
             self._level.forget()
-        # A server of another cluster at that address says nothing of the peer.
+        # A server of another cluster at that address shows nothing about the peer.
         if not (self._stopping.is_set() or self._level.is_foreign):
             self._on_lost(self.name)
         return heard
 
     def _rest(self, pause_s: float) -> None:
-        """Wait before the next try to connect; shortly if there is something to send.
+        """Wait before the next attempt to connect, for a short time if there is a line to send.
 
-        So a new leader reaches a node that has just come back at once, and not after the pause
-        that its absence had grown to.
+        So a new leader reaches a node that has just come back at once, and does not wait for the
+        pause that has grown in its absence.
         """
         self._wanted.clear()
         if not self._stopping.wait(min(pause_s, LEAST_PAUSE_S)):
@@ -256,7 +256,7 @@ class Peer:
     def _connect(self) -> socket.socket:
         connection = connect(self.address, PEER_S)
         if self._tls is None or (self._is_plain and not self._tls.is_only):
-            self._is_plain = False  # it may have been started again since
+            self._is_plain = False  # the peer may have been restarted with TLS since
             return connection
         return TlsSocket(connection)
 
@@ -270,12 +270,12 @@ class Peer:
             self._begin_tls(connection)
             self._prove(connection, reader)
             if question := self._level.first_line(self._me):
-                connection.sendall(question)  # nobody else sends on it yet
+                connection.sendall(question)  # no other thread sends on it yet
             with self._lock:
                 self._socket = connection
                 self._outbox, self._outbox_bytes = [], 0
             is_good = self._proof_counts and self._is_current(connection)
-            if self._stopping.is_set() or not is_good:  # any more: it was being connected
+            if self._stopping.is_set() or not is_good:  # changed while it was being connected
                 return False
             self.announce()
             read_before = self.bytes_read
@@ -287,13 +287,13 @@ class Peer:
                 if answers:
                     heard = True
                     self._on_answers(answers)
-        except Exception as problem:  # nearly always the peer is gone, or speaks nonsense
+        except Exception as problem:  # usually the peer is gone, or sends invalid lines
             self._explain(problem)
         return heard
 
     def _explain(self, problem: Exception) -> None:
-        """Complain of what is no mere end of a connection, which is made anew in any case. A peer
-        that refuses this node's certificate sends an alert in place of its first answer."""
+        """Complain about a problem, unless the connection has just ended; it is made again in any
+        case. A peer that refuses this node's certificate sends an alert instead of an answer."""
         if not isinstance(problem, (OSError, HalfLine, LineTooLong)):
             self._complain_of(problem)
         if isinstance(problem, socket.gaierror):
@@ -307,11 +307,11 @@ class Peer:
         self._complain(f"{type(error).__name__}: {error}", "can't be talked to")
 
     def _begin_tls(self, connection: socket.socket) -> None:
-        """Shake hands with the peer, whose certificate has to be for its name.
+        """Do the TLS handshake with the peer, whose certificate has to be for its name.
 
         Raises:
-            OSError: that failed. A peer that is not known to speak TLS is dialled without it next,
-                unless TLS alone is spoken.
+            OSError: the handshake failed. If the peer may not support TLS, the next attempt is
+                without it, unless this node speaks only TLS.
         """
         if self._tls is None or not isinstance(connection, TlsSocket):
             return
@@ -328,10 +328,10 @@ class Peer:
             raise
 
     def _prove(self, connection: socket.socket, reader: LineReader) -> None:
-        """Have both sides prove themselves, before anything else is sent.
+        """Do the mutual proof, before anything else is sent.
 
         Raises:
-            ConnectionAbortedError: it must be proved, and was not.
+            ConnectionAbortedError: the proof is required, and failed.
         """
         dialing = self._peer_auth.initiator(self._me, self.name, new_nonce())
         self._proven_by = b""
@@ -376,7 +376,7 @@ class Peer:
             self._say(f"[!] {self.name} at {self.address} {of}: {what}")
 
     def _let_go(self) -> None:
-        """Send no more by the connection, and break it."""
+        """Stop sending on the connection, and break it."""
         with self._lock:
             connection, self._socket = self._socket, None
             self.is_proven = False
@@ -385,50 +385,53 @@ class Peer:
                 self._break(connection)
 
     def _close(self, connection: socket.socket) -> None:
-        """Close a connection once no thread uses it: its descriptor is the next one's then."""
+        """Close a connection once no thread uses it: its descriptor may be reused at once."""
         self._let_go()
         with self._sending:
             connection.close()
 
 
 class PeerBook:
-    """The peers of one node. `follow` is called by one thread at a time (with the driver's
-    `core` held), the others by any."""
+    """The peers of one node. Only one thread at a time calls `follow` (with the driver's `core`
+    held); any thread may call the other methods."""
 
     def __init__(
         self,
         here: Mapping[str, Address],
         dial: Callable[[str, Address], Peer],
     ) -> None:
-        """Prepare; `here` is what this node's own configuration file holds."""
+        """Prepare; `here` has the addresses in this node's own configuration file."""
         self._here = here
         self._dial = dial
         self._peers: dict[str, Peer] = {}
-        self._addresses: dict[str, Address] = dict(here)  # also of those who have left
-        self._logged: dict[str, str] = {}  # the same, as the log has them
+        self._addresses: dict[str, Address] = dict(here)  # including former members
+        self._logged: dict[str, str] = {}  # the addresses in the log
         self._started = False
         self._stopped = False
 
     def follow(self, contacts: Mapping[str, str]) -> list[str]:
-        """Keep a connection to exactly these, name to host:port; never waits for a network. Return
-        those whose place is new, and that are dialled elsewhere, as the configuration file says."""
-        wanted = {
+        """Keep connections to exactly these peers (name to host:port); never wait for the network.
+
+        Return the peers that have a new address in the log, but are dialed at another one because
+        of the configuration file.
+        """
+        addresses = {
             name: self._here.get(name, Address.parse(text)) for name, text in contacts.items()
         }
         peers = dict(self._peers)
-        for name in [name for name in peers if peers[name].address != wanted.get(name)]:
+        for name in [name for name in peers if peers[name].address != addresses.get(name)]:
             peers.pop(name).stop()
-        for name, address in wanted.items():
+        for name, address in addresses.items():
             if name not in peers and not self._stopped:
                 peers[name] = self._dial(name, address)
                 if self._started:
                     with contextlib.suppress(RuntimeError):  # no thread now: `send` tries again
                         peers[name].start()
-        self._addresses = {**self._addresses, **wanted}
-        self._peers = peers  # replaced as a whole: others read it meanwhile
+        self._addresses = {**self._addresses, **addresses}
+        self._peers = peers  # replaced as a whole: other threads read it meanwhile
         news = {name: text for name, text in contacts.items() if self._logged.get(name) != text}
         self._logged.update(news)
-        return [name for name, text in news.items() if wanted[name] != Address.parse(text)]
+        return [name for name, text in news.items() if addresses[name] != Address.parse(text)]
 
     def send(self, name: str, line: bytes) -> None:
         """Send a line to a peer, or drop it if there is no connection."""
@@ -437,12 +440,12 @@ class PeerBook:
             peer.send(line)
 
     def prove_by(self, peer_auth: PeerAuth) -> None:
-        """Have each connection proved by this; one whose secret holds no more begins again."""
+        """Use this for the proofs of all connections; reconnect where a secret is not valid."""
         for peer in list(self._peers.values()):
             peer.prove_by(peer_auth)
 
     def certificates_revoked(self) -> None:
-        """Have each connection look whether its certificate is a revoked one."""
+        """Reconnect each peer whose certificate may be revoked by now."""
         for peer in list(self._peers.values()):
             peer.certificates_revoked()
 
@@ -456,7 +459,7 @@ class PeerBook:
         return [name for name, peer in self._peers.items() if not peer.is_proven]
 
     def traffic(self) -> dict[str, tuple[int, int]]:
-        """Return for each peer how many bytes were sent to it, and how many its answers had."""
+        """Return for each peer how many bytes were sent to it, and read from its answers."""
         return {name: (peer.bytes_sent, peer.bytes_read) for name, peer in self._peers.items()}
 
     def __contains__(self, name: str) -> bool:
@@ -466,7 +469,7 @@ class PeerBook:
         return iter(self._peers)
 
     def address(self, name: str) -> Address | None:
-        """Return where `name` is reached; None for one that was never heard of."""
+        """Return the address of `name`; None if it is unknown."""
         return self._addresses.get(name)
 
     def start(self) -> None:
@@ -484,16 +487,16 @@ class Speaker(Protocol):
     """A connection that may speak for a peer."""
 
     def break_off(self) -> None:
-        """End it, from any thread."""
+        """End the connection; any thread may call this."""
 
 
 class Speakers:
     """Remembers for each peer's name the connection that used it last, and when.
 
-    While that connection is open and spoke within `quiet_s`, nobody else may use the name: a
-    second process under one name would collect votes that were given to the first. A name whose
-    bearer is silent or away is free, so a person may type in its stead. The former connection ends
-    then: each could hold half a line of a peer, which is long.
+    While that connection is open, and was active within `quiet_s`, no other one may use the name: a
+    second process under the same name would collect votes that were given to the first. If the
+    peer is silent or away, its name is free, so a person may type its messages. Then the former
+    connection is ended: each of the two could hold half a line of a peer, which may be long.
     """
 
     def __init__(self, quiet_s: float, now_s: Callable[[], float]) -> None:
@@ -503,10 +506,10 @@ class Speakers:
         self._speaking: dict[str, tuple[Speaker, float]] = {}
 
     def claim(self, name: str, connection: Speaker) -> None:
-        """Let `connection` speak for the peer, and end the one that did so before.
+        """Let `connection` speak for the peer, and end the connection that did so before.
 
         Raises:
-            PeerError: another connection spoke for it just now.
+            PeerError: another connection has just spoken for the peer.
         """
         now_s = self._now_s()
         with self._lock:
@@ -518,11 +521,11 @@ class Speakers:
             holder.break_off()
 
     def release(self, name: str, connection: Speaker) -> bool:
-        """End the claim of a connection that ended; return whether it had one. If not, the peer
+        """End the claim of a connection that has ended; return whether it had one. If not, the peer
         speaks on a later connection."""
         with self._lock:
             holder, _ = self._speaking.get(name, (None, 0.0))
-            was_its = holder is connection
-            if was_its:
+            is_holder = holder is connection
+            if is_holder:
                 del self._speaking[name]
-            return was_its
+            return is_holder

@@ -1,11 +1,11 @@
-"""The places for connections of a node: some for clients, and more for peers alone.
+"""The places for connections of a node: some for clients, and some more that only peers may take.
 
-If all places of clients are taken, the next one gets that of a stranger: of whoever came first
-among those who have sent nothing, or did not log in. It has had a moment to do so.
+If all places of clients are taken, a new connection gets the place of a stranger: the oldest
+connection that has sent nothing, or has not logged in. A stranger is given a moment to do so.
 
-An eighth of the places of clients is for strangers that are about to log in, and for admins. If
+An eighth of the places of clients is for admins, and for strangers that are about to log in. If
 users and admins would take more than the rest, the user with the most connections loses its newest
-one. So one user that opens connections without end loses its own ones alone.
+one. So a user that opens connections without end loses only its own.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from ..wire.limits import (
     STRANGER_LEAST_S,
 )
 
-LEAST_CONNECTIONS = 16  # for which a node must have room
+LEAST_CONNECTIONS = 16  # a node must have room for them
 
 
-def fewer_than_wanted(name: str, taken: int, wanted: int) -> str:
-    """Return what a node prints that takes fewer connections than it might."""
+def fewer_than_wanted(name: str, count: int, wanted: int) -> str:
+    """Return the warning of a node that accepts fewer connections than its settings allow."""
     return (
-        f"[!] {name} takes {taken:,} connections, not {wanted:,}: its process may have no more"
+        f"[!] {name} takes {count:,} connections, not {wanted:,}: its process may have no more"
         " files and sockets open (ulimit -n, LimitNOFILE)"
     )
 
@@ -47,10 +47,10 @@ class Places(Generic[G]):
     def __init__(self, clients_max: int) -> None:
         self._clients_max = clients_max
         self._since: dict[G, float] = {}
-        self._strangers: dict[G, None] = {}  # in the order in which they came; some are none now
-        self._given_up: set[G] = set()  # and not ended yet
-        self._user_of: dict[G, str] = {}  # of those that are logged in
-        self._of_user: dict[str, dict[G, None]] = {}  # the same by user, in their order; no admins
+        self._strangers: dict[G, None] = {}  # in order; some may not be strangers any longer
+        self._given_up: set[G] = set()  # not ended yet
+        self._user_of: dict[G, str] = {}  # of the connections that are logged in
+        self._of_user: dict[str, dict[G, None]] = {}  # these by user, in order; without admins
 
     @property
     def all(self) -> list[G]:
@@ -59,7 +59,7 @@ class Places(Generic[G]):
 
     @property
     def count(self) -> int:
-        """How many have not ended."""
+        """The number of connections that have not ended."""
         return len(self._since)
 
     @property
@@ -73,8 +73,8 @@ class Places(Generic[G]):
         return len(self._since) - len(self._given_up) >= self._clients_max + PLACES_FOR_PEERS
 
     def make_room(self, now_s: float) -> list[G]:
-        """Return those who give their places up, so that one that comes has one of a client's: as
-        many as took the places of peers, and one more. The caller ends them; then they leave."""
+        """Return the connections to end, so that a new one gets a client's place: as many as took
+        the places of peers, and one more. The caller ends them; then they leave."""
         leaving: list[G] = []
         while self.is_for_peers_only and self._strangers:
             oldest = next(iter(self._strangers))
@@ -93,8 +93,8 @@ class Places(Generic[G]):
         self._strangers[guest] = None
 
     def log_in(self, guest: G, user: str, *, is_admin: bool) -> list[G]:
-        """Count a connection as its user's from now on, "" if nobody is logged in there; return
-        those that give their places up for it, which may be itself. The caller ends them."""
+        """Count a connection for its user from now on; "": nobody is logged in there. Return the
+        connections that lose their places, which may include this one. The caller ends them."""
         if self._user_of.get(guest, "") == user:
             return []
         self._log_out(guest)
@@ -124,7 +124,7 @@ class Places(Generic[G]):
                 del self._of_user[user]
 
     def leave(self, guest: G) -> bool:
-        """Take its place back, as it ended; return whether it had one."""
+        """Free the place of a connection that has ended; return whether it had one."""
         self._log_out(guest)
         self._strangers.pop(guest, None)
         self._given_up.discard(guest)

@@ -1,4 +1,4 @@
-"""Whether the others look for this node where it listens: the port and the host."""
+"""A check that other nodes look for this node at the host and port where it listens."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from ..common.config import Configuration
 from ..common.guarded_thread import guarded_thread
 from ..common.signals import threads_without_signals
 
-_MOVE = "Correct --advertise; a member moves by `remove` and `add`"
-_ADVICE = "right behind a proxy, else nobody will find it"
+_MOVE = "Correct --advertise; to move a member, use `remove` and `add`"
+_ADVICE = "fine behind a proxy, otherwise nobody will find it"
 
 
 def tell_reachability(
@@ -25,13 +25,11 @@ def tell_reachability(
     say: Callable[[str], None],
     advertised: Address | None = None,
 ) -> None:
-    """Report what keeps others from finding a node.
+    """Report why other nodes may not find this one.
 
-    `advertised` is where `--advertise` has others reach it; then nothing is looked up.
-
-    It listens at `listens`, and has the IP address `bound`; `members` are those of its
-    log, name to host:port. A host name is looked up in its own thread: a name server may take
-    its time.
+    The node listens at `listens`, with the IP address `bound`; `members` are the members in its log
+    (name to host:port). `advertised` is the address of `--advertise`; with it, nothing is looked
+    up. A host name is looked up in a separate thread, as a name server may be slow.
     """
     sought, source = configuration.members.get(name), str(configuration.path)
     if sought is None and name in members:
@@ -42,15 +40,15 @@ def tell_reachability(
     if advertised is not None:
         if sought != advertised:
             say(
-                f"{begin} at {sought}, and --advertise says {advertised}: "
-                f"they go by the former. {_MOVE}"
+                f"{begin} at {sought}, but --advertise says {advertised}: "
+                f"they use the former. {_MOVE}"
             )
         return
     if sought.port != listens.port:
-        say(f"{begin} on port {sought.port}, and it listens on {listens.port}: {_ADVICE}")
+        say(f"{begin} on port {sought.port}, but it listens on {listens.port}: {_ADVICE}")
     if _is_plain(sought.host, listens.host, bound):
         return
-    line = f"{begin} at {sought}, and it listens on {listens.host}: {_ADVICE}. Without a proxy, "
+    line = f"{begin} at {sought}, but it listens on {listens.host}: {_ADVICE}. Without a proxy, "
     if sought.host.lower() == "localhost" or _is_address(sought.host):
         _tell_host(sought, bound, line, say)
         return
@@ -63,26 +61,26 @@ def tell_reachability(
 
 
 def _tell_host(sought: Address, bound: str, line: str, say: Callable[[str], None]) -> None:
-    found = _addresses_of(sought.host)
-    if bound in found:
+    addresses = _addresses_of(sought.host)
+    if bound in addresses:
         return
-    if not found and not is_loopback(bound):
+    if not addresses and not is_loopback(bound):
         return  # a name that is known elsewhere, such as a load balancer's
-    opened = "" if found and all(map(is_loopback, found)) else " --open-to-network"
+    opened = "" if addresses and all(map(is_loopback, addresses)) else " --open-to-network"
     advice = f"start it with --host {sought.host}{opened}"
-    if not any(map(_is_here, found)):
+    if not any(map(_is_here, addresses)):
         advice = (
-            f"{sought.host} is no address of this machine: correct it there, or start the node "
+            f"{sought.host} is not an address of this machine: correct it there, or start the node "
             "with --host 0.0.0.0 --open-to-network"
         )
     say(line + advice)
 
 
 def _is_plain(sought: str, host: str, bound: str) -> bool:
-    """Whether no look-up is needed to see that the hosts agree."""
+    """Whether the hosts agree without a look-up."""
     return (
         sought.lower() == host.lower()
-        or sought in EVERYWHERE  # no place to look for anybody; it means this machine
+        or sought in EVERYWHERE  # not an address to reach; it means this machine
         or ipaddress.ip_address(bound.partition("%")[0]).is_unspecified
     )
 
@@ -98,8 +96,8 @@ def _is_address(host: str) -> bool:
 def _addresses_of(host: str) -> set[str]:
     """Return the IP addresses of a host; none if its name is not known here."""
     with contextlib.suppress(OSError, UnicodeError):
-        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
-        return {str(info[4][0]) for info in found}
+        infos = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+        return {str(info[4][0]) for info in infos}
     return set()
 
 

@@ -1,10 +1,11 @@
-"""The bytes of replies and events that a node has made and that nobody has taken yet.
+"""The room for replies and events that a node has made, but no reader has taken yet.
 
-A reader that takes nothing keeps what was made for it: a piece, at most a whole long reply. So all
-connections of a node share one room for it. Whoever may wait makes no long reply before there is
-room. Whoever keeps some of it for long while others wait is cut off: a reader that takes nothing
-must not keep those waiting that do. One user leaves room for the others, however many connections
-it has. The reply to an entry is made when that is applied, and is not kept if there is no room.
+A reader that takes nothing holds the bytes that were made for it: a piece, or at most a whole long
+reply. So all connections of a node share one room for these bytes. If a thread can wait, it makes
+a long reply only when there is room. A connection that holds bytes for long while others wait is
+ended: a reader that takes nothing must not delay the others. A single user leaves room for the
+others, however many connections it has. The reply to an entry is made when the entry is applied,
+and is dropped if there is no room.
 """
 
 from __future__ import annotations
@@ -18,8 +19,8 @@ from typing import Protocol
 
 from ..wire.limits import LONG_REPLY_BYTES, REPLIES_BYTES, REPLY_HELD_S
 
-MAKERS = 2  # long replies that are made at a time
-LOOK_S = 0.5  # between two looks at those that hold some, while anybody waits
+MAKERS = 2  # long replies that are made at the same time
+LOOK_S = 0.5  # between two checks of the holders, while a connection waits
 
 
 class Holder(Protocol):
@@ -27,14 +28,14 @@ class Holder(Protocol):
 
     @property
     def user(self) -> str | None:
-        """The user that is logged in, "" if nobody is; None: the node has no users."""
+        """The user that is logged in, "" for none; None: the node has no users."""
 
     def break_off(self) -> None:
         """End the connection."""
 
 
 class ReplyRoom:
-    """Counts what each connection holds; it has no say in how much one reply has."""
+    """Counts the bytes that each connection holds; it does not limit the length of a reply."""
 
     def __init__(
         self,
@@ -44,30 +45,31 @@ class ReplyRoom:
         now_s: Callable[[], float] = time.monotonic,
     ) -> None:
         self.used = 0
-        self.kept = 0  # of replies to entries, which nobody could have wait for room
+        self.kept = 0  # of replies to entries, which can't wait for room
         self._bytes_max = bytes_max
         self._held_s = held_s
         self._look_s = look_s
         self._now_s = now_s
         self._changed = threading.Condition()
-        self._makers: set[Holder] = set()  # that make a reply now, in turn
-        # Bytes, since when, and whose they were, as made.
+        self._makers: set[Holder] = set()  # the ones that make a reply now, in turn
+        # The bytes, their time, and their user at that time.
         self._held: dict[Holder, tuple[int, float, str | None]] = {}
-        self._of_user: dict[str | None, int] = {}  # of these bytes
+        self._of_user: dict[str | None, int] = {}  # the sum of these bytes by user
 
     def reserve(self, holder: Holder, *, in_turn: bool = False) -> None:
-        """Wait until there is room for a long reply, and take it; `hold` records how long it is.
+        """Wait until there is room for a long reply, and reserve it; `hold` records its length.
 
-        `holder` holds nothing yet, and this thread no lock. If `in_turn`, few make theirs at a
-        time: that takes the interpreter from the thread that keeps time.
+        `holder` holds no bytes yet, and this thread holds no lock. With `in_turn`, only a few
+        replies are made at the same time: making one takes the interpreter from the thread that
+        keeps time.
         """
         while not self.reserve_now(holder, in_turn=in_turn):
             with self._changed:
                 self._changed.wait_for(partial(self._may_make, holder, in_turn), self._look_s)
 
     def reserve_now(self, holder: Holder, *, in_turn: bool = False) -> bool:
-        """Do the same if there is room now; else end those that hold theirs for too long. Return
-        whether there was room. Never waits."""
+        """Reserve room if there is any now; else end the connections that hold bytes for too long.
+        Return whether there was room. Never wait."""
         with self._changed:
             may_make = self._may_make(holder, in_turn)
             if may_make:
@@ -82,16 +84,16 @@ class ReplyRoom:
         return not self._is_full(holder) and not (in_turn and len(self._makers) >= MAKERS)
 
     def _end_late(self, holder: Holder) -> None:
-        """End the connections that hold theirs for too long, if there is no room for another."""
+        """End the connections that hold bytes for too long, if there is no room for this one."""
         before_s = self._now_s() - self._held_s
         with self._changed:
-            held = self._held.items() if self._is_full(holder) else ()
-            late = [one for one, (_, since_s, _) in held if since_s <= before_s]
+            holders = self._held.items() if self._is_full(holder) else ()
+            late = [one for one, (_, since_s, _) in holders if since_s <= before_s]
         for one in late:
             one.break_off()
 
     def keep(self, size: int) -> bool:
-        """Count a reply to an entry, which waits with its request; return whether there is room."""
+        """Count a reply to an entry, which stays with its request; return whether there is room."""
         with self._changed:
             if self.kept + size > self._bytes_max:
                 return False
@@ -99,13 +101,13 @@ class ReplyRoom:
             return True
 
     def let_go(self, size: int) -> None:
-        """Note that so much of these has left, or never will."""
+        """Subtract replies to entries that have left, or never will."""
         with self._changed:
             self.kept -= size
 
     def relieve(self) -> None:
-        """End those that hold theirs longest if there is twice as much as there may be: what
-        was made without a wait. This thread holds no lock."""
+        """End the oldest holders if twice the permitted bytes are held, as some replies are made
+        without a wait. This thread holds no lock."""
         with self._changed:
             surplus = self.used - 2 * self._bytes_max
             late = []
@@ -117,21 +119,21 @@ class ReplyRoom:
             one.break_off()
 
     def _is_full(self, holder: Holder) -> bool:
-        """Whether there is no room for one more. What another user holds counts as no more than
-        leaves room for one reply."""
+        """Whether there is no room for another reply. The bytes of each other user are capped, so
+        that a single user always leaves room for one reply."""
         most = max(0, self._bytes_max - LONG_REPLY_BYTES)
         own = self._of_user.get(holder.user, 0)
         others = sum([min(size, most) for size in self._of_user.values()]) - min(own, most)
         return own + others > most
 
     def hold(self, holder: Holder, size: int) -> None:
-        """Count what was made for a connection, instead of what it reserved; never waits."""
+        """Count the bytes made for a connection, instead of the bytes it reserved; never wait."""
         with self._changed:
             self._set(holder, size, self._now_s())
             self._changed.notify_all()
 
     def give(self, holder: Holder) -> None:
-        """Note that a connection holds nothing any more."""
+        """Note that a connection no longer holds any bytes."""
         if holder in self._held:
             with self._changed:
                 self._set(holder, 0, 0.0)

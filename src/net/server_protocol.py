@@ -1,9 +1,9 @@
-"""A connection from outside as a machine: bytes go in; out come batches of requests, lines for the
-connection's own thread, and the end.
+"""A connection from outside as a machine: its input is bytes; its output is batches of requests,
+lines for the connection's own thread, and the end.
 
-It has no socket and no thread, and no clock: the time is handed in, in seconds of one clock. The
-connection's thread drives it, or the shared reader. Lines are admitted when their turn has come:
-so the replies are the same however the bytes are cut.
+It has no socket, no thread and no clock: the caller passes the time, in seconds of one clock. The
+connection's thread or the shared reader drives it. A line is admitted only when it is next, so the
+replies do not depend on how the bytes are split.
 """
 
 from __future__ import annotations
@@ -47,27 +47,27 @@ HALF_LINES_FULL: Final = (
 )
 HALF_LINE: Final = f"a line was begun and not ended within {LINE_S:.0f} s."
 OF_PEERS: Final = ("peer", "level", "proof")
-# Lines in a run, if not LINES_TOGETHER.
+# The longest run of lines of these kinds; of the others it is LINES_TOGETHER.
 MOST: Final = {**dict.fromkeys(REQUESTS, REQUESTS_TOGETHER), "peer": EVERY}
 MAY_TAKE_LONG: Final = frozenset([verb for verb in COMMANDS if COMMANDS[verb].work != Work.SHORT])
 
 
 @dataclass(slots=True)
 class Run:
-    """Lines of one kind that the connection's own thread serves."""
+    """Lines of one kind, for the connection's own thread."""
 
     lines: list[ParsedLine]
 
 
 @dataclass(slots=True)
 class TimingMark:
-    """Telnet shows nothing of the next line before its mark is answered."""
+    """A timing mark of telnet, which shows nothing of the next line until the mark is answered."""
 
 
 @dataclass(slots=True)
 class End:
-    """Nothing more is taken. The complaint, "" if there is none, follows all replies. If `drains`,
-    what the other side still sends is thrown away for a while."""
+    """The end of the input. The complaint, "" for none, follows all replies. With `drains`,
+    incoming bytes are discarded for a while."""
 
     complaint: str
     drains: bool = False
@@ -77,7 +77,7 @@ Step: TypeAlias = Batch | Run | TimingMark | End
 
 
 class ServerProtocol:
-    """The lines of one connection: framed, parsed, admitted and put together with their like."""
+    """The lines of one connection: framed, parsed, admitted, and grouped by kind."""
 
     def __init__(
         self,
@@ -89,44 +89,44 @@ class ServerProtocol:
         lines: LineBuffer | None = None,
         announce: Callable[[], None] | None = None,
     ) -> None:
-        """Replies to batches leave from `sink`. `announce` is called once, before the first line
-        that asks for anything but `status`."""
+        """`sink` sends the replies to batches. `announce` is called once, before the first line
+        that is not a request for `status`."""
         self._host = host
         self._admission = admission
         self._sink = sink
         self._for_peers_only = for_peers_only
         self.lines = lines or LineBuffer(LINE_S)
         self._announce = announce
-        self._short = min(STRANGER_LINE_BYTES, host.limits.line_bytes)  # no line is too long so
+        self._short = min(STRANGER_LINE_BYTES, host.limits.line_bytes)  # never too long
         shortest = min(host.limits.key_bytes, host.limits.value_bytes, self._short)
         self._takes_simple = shortest >= PLAIN_BYTES and not for_peers_only
-        # The lines that were not handed out: at most one that was admitted, then one that was
-        # parsed, then others that are whole, then bytes that were not cut into lines yet.
+        # The input that was not handed out: at most one admitted line, then at most one parsed
+        # line, then whole lines, then bytes that were not split into lines yet.
         self._admitted: list[ParsedLine] = []
         self._parsed: ParsedLine | None = None
         self._whole: deque[bytes] = deque()
         self._uncut = b""
-        self._mark: TimingMark | None = None  # of the next line, not handed out
+        self._mark: TimingMark | None = None  # of the next line, not handed out yet
         self._is_marked = False  # the mark of the next line was handed out
         self._end: End | None = None
-        # As of the last step: all lines are handed out, and none has begun.
+        # After the last step: all lines are handed out, and there is no half line.
         self.is_between_lines = True
         self._is_first_line = True
         self._now_s = 0.0
         self.kind = ""  # of the last step with lines
         self._reading = BY_ROUND
-        self._may_be_long = False  # one of them may take long to apply
-        self.has_changed = False  # that step is of another kind, or reading, than the one before
-        self.why_late = ""  # if nobody logs in or proves anything; "": that has no bound
-        self._is_peers = False  # one has spoken here
+        self._may_be_long = False  # one of its lines may take long to apply
+        self.has_changed = False  # that step has another kind, or reading, than the one before
+        self.why_late = ""  # the complaint if a login or a proof is late; "": it has no bound
+        self._is_peers = False  # a peer has spoken here
 
     @property
     def is_stranger(self) -> bool:
-        """Whether nobody here has sent anything yet, or may do anything without a login."""
+        """Whether the other side has sent nothing yet, or has to log in first."""
         return self._is_first_line or self._admission.is_stranger
 
     def announce(self) -> None:
-        """Print on the console that this connection has come, once."""
+        """Print the line about this connection, once."""
         announce, self._announce = self._announce, None
         if announce is not None:
             announce()
@@ -134,7 +134,7 @@ class ServerProtocol:
     # --- bytes and time --------------------------------------------------------------------------
 
     def receive_data(self, data: bytes, now_s: float) -> None:
-        """Take bytes that arrived; b"": none follow."""
+        """Take bytes that arrived; b"" is the end of the stream."""
         self._now_s = self._admission.now_s = now_s
         self.is_between_lines = False
         if not data:
@@ -143,9 +143,11 @@ class ServerProtocol:
         self._uncut += data
 
     def _cut(self) -> bool:
-        """Cut the next lines out of what arrived; return whether there is one. Those of a few bytes
-        take many times as many as objects, and their turn may come late: a reader that takes no
-        replies holds them up."""
+        """Split the next lines off the bytes; return whether there is one.
+
+        Only some are split at a time. Short lines take many times their bytes as objects, and may
+        have to wait for long: a client that reads no replies delays them.
+        """
         while self._uncut and not self._whole:
             data, end = self._uncut, len(self._uncut)
             if end > CUT_BYTES:
@@ -158,13 +160,13 @@ class ServerProtocol:
         return bool(self._whole)
 
     def forget(self) -> None:
-        """Give back what was not handed out: nothing is served here any more."""
+        """Drop the input that was not handed out: no more lines are served here."""
         self._whole.clear()
         self._uncut, self._admitted, self._parsed = b"", [], None
         self.lines.forget()
 
     def pass_time(self, now_s: float) -> None:
-        """Look whether anything is late, after a while without bytes."""
+        """Check whether a line is late, after a while without bytes."""
         try:
             self.lines.check_time(now_s)
         except HalfLine as problem:
@@ -174,14 +176,14 @@ class ServerProtocol:
         self._end_now(self.why_late if isinstance(problem, Late) else HALF_LINE)
 
     def _end_now(self, complaint: str, *, drains: bool = False) -> End:
-        """End before the lines that were not handed out."""
+        """End now, and drop the lines that were not handed out."""
         self.forget()
         self._end, self.is_between_lines = End(complaint, drains), False
         return self._end
 
     def bound_strangers(self, now_s: float) -> None:
-        """Bound the time of a proof that was begun, of the first line on a place for peers, and
-        of those who have to log in."""
+        """Bound the time for a proof that has begun, for the first line on a place for peers, and
+        for a login that is required."""
         admission, due_s, why = self._admission, 0.0, ""
         if admission.awaits_proof or (self._for_peers_only and admission.must_prove):
             due_s, why = PROOF_S, f"nobody proved to be a member within {PROOF_S:g} s."
@@ -199,9 +201,9 @@ class ServerProtocol:
     # --- lines -----------------------------------------------------------------------------------
 
     def next_step(self, *, may_wait: bool = True) -> Step | None:
-        """Return what to do with the next lines; None if more bytes have to come first. Unless it
-        `may_wait`, also None before a line of another kind than REQUESTS, or whose level may rise.
-        """
+        """Return the step for the next lines; None if more bytes are needed first. Unless the
+        caller `may_wait`, also return None before a line that is not a request, or that needs a
+        higher level."""
         is_tried = self._takes_simple and self._announce is None and not self._is_peers
         batch = self._simple_batch() if is_tried else None
         run = self._next_run(may_wait=may_wait) if batch is None and self._mark is None else []
@@ -218,7 +220,7 @@ class ServerProtocol:
         self.kind, self._reading = kind, reading
 
     def _step_of(self, run: list[ParsedLine]) -> Step:
-        """Return what to do with lines of one kind, which are admitted."""
+        """Return the step for admitted lines of one kind."""
         kind, reading = run[0].kind, run[0].reading
         self._note(kind, reading)
         is_bounded = kind in REQUESTS or (kind == "peer" and self._is_peers)
@@ -243,42 +245,41 @@ class ServerProtocol:
         return batch
 
     def _simple_batch(self) -> Batch | None:
-        """Return the next lines as one batch if they are simple requests, which nothing here has to
-        be asked about one by one; None if they are not. It is the batch that `_step_of` makes of
-        lines of any kind."""
+        """Return the next lines as one batch if they are simple requests, which need no individual
+        checks; None if they are not. `_step_of` would make the same batch."""
         if self._is_first_line or self._parsed is not None or self._admitted or self.why_late:
             return None
         if self._mark is not None or self._admission.has_rules:
             return None
-        taken: list[tuple[str, str, str]] = []
+        requests: list[tuple[str, str, str]] = []
         ways: tuple[str, Reading] | None = None
         while self._whole or (self._uncut and self._cut()):
-            count = REQUESTS_TOGETHER - len(taken)
+            count = REQUESTS_TOGETHER - len(requests)
             ways, more = take_simple(self._whole, count, self._host.readings, ways)
             if not more:
                 break
-            taken += more
+            requests += more
         if ways is None:
             return None
         is_read = ways[0] == "read"
         traffic_log = self._host.traffic_log
-        if traffic_log.shows_requests(len(taken)):
-            for sender, _, command in taken:
+        if traffic_log.shows_requests(len(requests)):
+            for sender, _, command in requests:
                 traffic_log.requested(sender, command)
-        ids = [number for _, number, _ in taken]
-        commands = [command for _, _, command in taken]
+        ids = [number for _, number, _ in requests]
+        commands = [command for _, _, command in requests]
         if not is_read and any(ids):
             commands = [
                 numbered(sender, number, command) if number else command
-                for sender, number, command in taken
+                for sender, number, command in requests
             ]
         batch = Batch(commands, is_read, ways[1], ids, self._sink)
         batch.may_be_long = False
         return batch
 
     def _next_run(self, *, may_wait: bool) -> list[ParsedLine]:
-        """Admit the next lines, as long as they are of one kind. Each is admitted when those before
-        it were, since a login may be one of them."""
+        """Admit the next lines, as long as they are of one kind. A line is admitted only after the
+        lines before it, since one of them may be a login."""
         host, admit, whole = self._host, self._admission.admit, self._whole
         limits, readings, me = host.limits, host.readings, host.name
         run, self._admitted = self._admitted, []
@@ -306,20 +307,20 @@ class ServerProtocol:
                 self._parsed = line
                 break
             line = admit(line)
-            if run and line.kind != run[0].kind:  # it is refused, for example
+            if run and line.kind != run[0].kind:  # for example, because it is refused
                 self._admitted = [line]
                 break
             run.append(line)
             may_be_long += line.request.verb in MAY_TAKE_LONG
             if may_be_long >= LONG_TOGETHER or len(run) >= MOST.get(line.kind, LINES_TOGETHER):
-                break  # what others send goes between this run and the next
+                break  # lines of other connections go between this run and the next
             line = None
         self._may_be_long = may_be_long > 0
         return run
 
     def _is_preceded(self, raw: bytes) -> bool:
-        """Whether the next line is not taken now: its mark has to be answered before, or it ends
-        the connection."""
+        """Whether another step precedes the next line: the answer to its mark, or the end of the
+        connection."""
         if self._announce is not None and not asks_status(raw):
             self.announce()
         if self._is_first_line or is_host_header(raw):
@@ -336,7 +337,7 @@ class ServerProtocol:
         return False
 
     def _is_too_long(self, beginning: bytes, size: int) -> bool:
-        """Whether a line goes on beyond its limit; then nothing more is taken."""
+        """Whether a line exceeds its limit; then end the input."""
         longest = self._admission.longest(beginning)
         if size > longest:
             self.announce()
@@ -344,7 +345,7 @@ class ServerProtocol:
         return size > longest
 
     def _next_without_lines(self) -> Step | None:
-        """Return what comes before the next line, or instead of it."""
+        """Return a step that precedes the next line, or replaces it."""
         if self._mark is not None:
             mark, self._mark = self._mark, None
             return mark

@@ -1,7 +1,6 @@
-"""The lines of one connection served one after the other, as a machine that yields what it waits
-for.
+"""Serving the lines of one connection, in order, as a machine that yields its waits.
 
-It has no socket, no thread and no clock. The thread of a `Connection` runs it, and a schedule does.
+It has no socket, no thread and no clock. The thread of a `Connection` runs it, or a schedule.
 """
 
 from __future__ import annotations
@@ -25,8 +24,8 @@ _MESSAGE: Final = attrgetter("message")  # of a line
 
 
 class Serving:
-    """Serves the steps of a `ServerProtocol`: it hands requests over, answers other lines, and
-    sends their replies together, each after those to the lines before."""
+    """Serves the steps of a `ServerProtocol`: it submits requests, answers other lines, and sends
+    their replies together, in the order of the lines."""
 
     def __init__(
         self,
@@ -38,8 +37,8 @@ class Serving:
         break_off: Callable[[], None],
         address: Callable[[], str],
     ) -> None:
-        """`origin` takes the answers to peers, `break_off` ends the connection, and `address` is
-        where it comes from."""
+        """`origin` takes the answers to peers, `break_off` ends the connection, and `address`
+        returns where it comes from."""
         self._host = host
         self._origin = origin
         self._protocol = protocol
@@ -50,16 +49,16 @@ class Serving:
         why_refused = admission.denial_reason
         self._watching = Watching(host, outgoing, self._replies, why_refused)
         self._observing = Observing(host, outgoing, self._replies, why_refused)
-        self._left: Step | None = None  # by `take_now`
-        self.drains = False  # in the end what the other side still sends is thrown away
+        self._left: Step | None = None  # a step that `take_now` left to `steps`
+        self.drains = False  # at the end, incoming bytes are discarded for a while
 
     @property
     def is_controllers(self) -> bool:
-        """Whether a controller speaks here, who outlives a node that is shut down."""
+        """Whether this is a controller's connection, which outlives a node that is shut down."""
         return self._local_commands.is_controllers
 
     def steps(self) -> Waits[None]:
-        """Serve up to the end."""
+        """Serve until the end."""
         protocol, outgoing, replies = self._protocol, self._outgoing, self._replies
         outgoing.user = self._admission.user  # by a certificate
         while True:
@@ -82,7 +81,7 @@ class Serving:
         yield from self._end(step)
 
     def _hand_over(self, batch: Batch) -> Waits[None]:
-        if self._protocol.has_changed:  # what comes later sees what came before
+        if self._protocol.has_changed:  # a later request must see the effects of earlier ones
             yield WaitFor.EMPTY
         if self._replies.lines:
             yield SendBytes(self._replies.take())
@@ -101,7 +100,7 @@ class Serving:
     def _serve(self, step: TimingMark | Run) -> Waits[None]:
         if isinstance(step, TimingMark):
             yield from self._replies.flush()  # of the lines before it
-            yield SendBytes(NO_TIMING_MARK)  # in its turn: not amid a reply
+            yield SendBytes(NO_TIMING_MARK)  # between two replies
             return
         kind, lines = self._protocol.kind, step.lines
         if self._protocol.has_changed:
@@ -109,8 +108,8 @@ class Serving:
         if kind == "peer":
             if self._replies.lines:
                 yield from self._replies.flush()
-            heard = list(filter(None, map(_MESSAGE, lines)))
-            for complaint in self._host.hear(heard, self._origin):
+            messages = list(filter(None, map(_MESSAGE, lines)))
+            for complaint in self._host.hear(messages, self._origin):
                 yield from self._replies.add_in_pieces("", error(complaint))
         elif kind == "watch":
             yield from self._watching.serve([one.request for one in lines])
@@ -122,12 +121,12 @@ class Serving:
             yield from self._local_commands.serve(kind, lines)
 
     def complaint(self, problem: str) -> bytes:
-        """Return the replies that have gathered, and a complaint after them."""
+        """Return the queued replies, followed by a complaint."""
         self._replies.add("", error(problem))
         return self._replies.take()
 
     def end(self) -> None:
-        """Forget what was begun here, since this connection ends."""
+        """Drop watches, backups and remaining input, since this connection ends."""
         self._watching.end()
         self._observing.end()
         self._local_commands.end()
@@ -137,8 +136,8 @@ class Serving:
     # --- another reader --------------------------------------------------------------------------
 
     def take_now(self) -> Batch | None:
-        """Return the requests that come next, if nothing has to be waited for; they are to be
-        handed over. What else comes next is left to `steps`."""
+        """Return the next batch of requests if it need not wait; the caller submits it. Leave any
+        other step to `steps`."""
         step = self._protocol.next_step(may_wait=False)
         is_next = not self._protocol.has_changed or self._outgoing.is_empty()
         if isinstance(step, Batch) and is_next:
@@ -149,14 +148,14 @@ class Serving:
 
     @property
     def is_between_lines(self) -> bool:
-        """Whether `steps` has nothing to do before more bytes come."""
+        """Whether `steps` has nothing to do until more bytes arrive."""
         return self._left is None and self._protocol.is_between_lines
 
-    # --- rights that are new, by any thread ------------------------------------------------------
+    # --- changed rights, from any thread ---------------------------------------------------------
 
     def end_refused(self) -> bool:
-        """End the watches that are refused by now; return whether the connection ends, too: its
-        user is gone, or may not observe any more."""
+        """End the watches that are refused by now; return whether the connection has to end, too:
+        its user is gone, or may no longer observe."""
         login = self._admission.login
         if login is None:
             return False

@@ -17,21 +17,21 @@ _Result = TypeVar("_Result")
 class WaitFor(Enum):
     """A wait of a connection for its other side."""
 
-    BYTES = auto()  # until the protocol was given bytes, or the time
+    BYTES = auto()  # until the protocol has received bytes or a new time
     EMPTY = auto()  # until every reply has left
-    ROOM = auto()  # until it may send more: see `OutgoingProtocol.is_full`
+    ROOM = auto()  # until the client may send more: see `OutgoingProtocol.is_full`
 
 
 @dataclass(slots=True)
 class SendBytes:
-    """Wait until every reply has left, and then these bytes."""
+    """A wait until every reply has left, and then these bytes."""
 
     data: bytes
 
 
 @dataclass(slots=True)
 class AwaitReplies:
-    """Wait for the answer to a batch, at most for a time. The result is whether it came."""
+    """A bounded wait for the answer to a batch. The result is whether it arrived."""
 
     batch: Batch
     within_s: float
@@ -39,25 +39,25 @@ class AwaitReplies:
 
 @dataclass(slots=True)
 class ReserveRoom:
-    """Wait until there is room for a long reply: see `ReplyRoom.reserve`."""
+    """A wait until there is room for a long reply: see `ReplyRoom.reserve`."""
 
     holder: Holder
     in_turn: bool
 
 
 Wait: TypeAlias = WaitFor | SendBytes | AwaitReplies | ReserveRoom
-# A machine of such waits; it is sent the result of each.
+# A machine that yields such waits, and is sent the result of each.
 Waits: TypeAlias = Generator[Wait, bool, _Result]
 
 
 class Replies:
-    """Replies that a connection's machine makes itself, and sends together."""
+    """The replies that a connection's machine makes itself, and sends together."""
 
     def __init__(self, name: str, outgoing: OutgoingProtocol) -> None:
         """`outgoing` spells each line."""
         self._name = name
         self._outgoing = outgoing
-        self.lines: list[str] = []  # that have gathered
+        self.lines: list[str] = []  # queued replies
         self._size = 0
 
     def add(self, request_id: str, text: str) -> None:
@@ -66,17 +66,18 @@ class Replies:
         self._size += len(text)
 
     def add_in_pieces(self, request_id: str, text: str) -> Waits[None]:
-        """Add the reply to a request; a piece of them is sent at once, as by `flush`."""
+        """Add the reply to a request; when the replies make up a piece, send them as `flush`
+        does."""
         self.add(request_id, text)
         if self._size >= PIECE:
             yield from self.flush()
 
     def flush(self) -> Waits[None]:
-        """Send the replies that have gathered."""
+        """Send the queued replies."""
         if self.lines:
             yield SendBytes(self.take())
 
     def take(self) -> bytes:
-        """Return the lines that have gathered, which are sent now."""
+        """Return the queued lines, to be sent now, and forget them."""
         lines, self.lines, self._size = self.lines, [], 0
         return "".join(lines).encode("utf-8", "replace")

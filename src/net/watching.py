@@ -1,4 +1,4 @@
-"""The requests of one connection for what it gets later: `watch`, `observe` and their ends."""
+"""The requests of one connection whose lines follow later: `watch`, `observe`, and their ends."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .host import Batch, Host
 from .outgoing_protocol import OutgoingProtocol
 from .waits import AwaitReplies, Replies, WaitFor, Waits
 
-CONFIRMED = Reading(may_ask=True)  # on any member: a follower asks its leader
+CONFIRMED = Reading(may_ask=True)  # works on any member: a follower asks its leader
 
 
 class _Begun:
@@ -26,24 +26,24 @@ class _Begun:
         replies: Replies,
         why_not: Callable[[str], str],
     ) -> None:
-        """`why_not` returns why a command is refused to whoever is logged in by now, "" if not."""
+        """`why_not` returns why the present user may not run a command, "" if it may."""
         self._host = host
         self._outgoing = outgoing
         self._replies = replies
         self._why_not = why_not
-        self.has_begun = False  # once on this connection
+        self.has_begun = False  # at least once on this connection
 
 
 class Watching(_Begun):
     """Serves `watch` and `unwatch`.
 
-    A watch begins with the state as of a confirmed read, so one that begins again elsewhere never
-    goes back in time (thesis §6.4). One that goes on after an entry which this node has applied
-    needs no such read: it sends what is committed, from there on.
+    A watch begins with the state of a confirmed read, so a watch that restarts on another node
+    never goes back in time (thesis §6.4). A watch that resumes after an entry that this node has
+    applied needs no such read: it continues with committed events.
     """
 
     def serve(self, requests: Sequence[Request]) -> Waits[None]:
-        """Serve requests that came together, in order."""
+        """Serve requests that arrived together, in order."""
         opened: list[Request] = []
         for request in requests:
             if request.verb == "watch":
@@ -52,7 +52,7 @@ class Watching(_Begun):
             yield from self._open(opened)
             opened = []
             reply = self._host.watchers.unwatch(self._outgoing, request.id)
-            yield WaitFor.EMPTY  # after all that this watch was sent
+            yield WaitFor.EMPTY  # the reply follows all lines of this watch
             yield from self._replies.add_in_pieces(request.id, reply)
         yield from self._open(opened)
 
@@ -67,7 +67,7 @@ class Watching(_Begun):
             self._host.watchers.end_refused(self._outgoing, why_not)
 
     def _open(self, requests: Sequence[Request]) -> Waits[None]:
-        """Begin watches; those that need a confirmed read share one."""
+        """Begin watches; the ones that need a confirmed read share it."""
         if not requests:
             return
         self.has_begun = True
@@ -76,19 +76,19 @@ class Watching(_Begun):
         is_needed = [watchers.needs_confirming(one) for _, one in asked]
         refusal = (yield from self._confirm()) if any(is_needed) else ""
         is_refused = [bool(refusal) and needed for needed in is_needed]
-        taken = [one for one, refused in zip(asked, is_refused, strict=True) if not refused]
-        first_lines = iter(watchers.open(self._outgoing, taken))
+        accepted = [one for one, refused in zip(asked, is_refused, strict=True) if not refused]
+        first_lines = iter(watchers.open(self._outgoing, accepted))
         for request, refused in zip(requests, is_refused, strict=True):
             for line in [refusal] if refused else next(first_lines):
                 yield from self._replies.add_in_pieces(request.id, line)
         yield from self._replies.flush()
-        if any(self._why_not(request.command) for request in requests):  # by rights that are new
+        if any(self._why_not(request.command) for request in requests):  # if rights have changed
             self.end_refused(self._why_not)
         self._outgoing.pump()
 
     def _confirm(self) -> Waits[str]:
-        """Wait until this node has applied all that was committed when this began; return why
-        that can't be known, "" if it has."""
+        """Wait until this node has applied all entries that were committed when this began; return
+        a refusal if that can't be confirmed, else ""."""
         batch = Batch(["watch"], is_read=True, reading=CONFIRMED)
         self._host.submit(batch)
         if not (yield AwaitReplies(batch, self._host.patience_s)):
@@ -100,7 +100,7 @@ class Observing(_Begun):
     """Serves `observe` and `unobserve`; a connection observes once at a time."""
 
     def serve(self, requests: Sequence[Request]) -> Waits[None]:
-        """Serve requests that came together, in order."""
+        """Serve requests that arrived together, in order."""
         observers = self._host.observers
         for request in requests:
             if request.verb == "observe":
@@ -108,15 +108,15 @@ class Observing(_Begun):
                 asked = observe_operands(request.command)
                 if refusal := observers.open(self._outgoing, request.id, asked):
                     yield from self._replies.add_in_pieces(request.id, refusal)
-                elif why := self._why_not(request.command):  # by rights that are new
+                elif why := self._why_not(request.command):  # if rights have changed
                     observers.close(self._outgoing)
                     yield from self._replies.add_in_pieces(request.id, error(why))
             else:
                 reply = observers.close(self._outgoing)
-                yield WaitFor.EMPTY  # after the lines that were on their way
+                yield WaitFor.EMPTY  # the reply follows all lines of this observation
                 yield from self._replies.add_in_pieces(request.id, reply)
 
     def end(self) -> None:
-        """Observe no more, since this connection ends."""
+        """End the observation, since this connection ends."""
         if self.has_begun:
             self._host.observers.close(self._outgoing)

@@ -36,7 +36,7 @@ def test_a_node_out_of_descriptors_serves_its_open_connections(tmp_path: Path) -
             for _ in range(60):
                 stack.enter_context(node.connect())
             said = node.wait_for_line("can't take a connection: ")
-            assert said.endswith("Too many open files; those that are open go on")
+            assert said.endswith("Too many open files; the open ones continue")
             for number in range(20):
                 assert early.ask(f"client4@set b {number}") == f"s1@SET response: b set to {number}"
         assert eventually(lambda: cluster.ask("client4@get b")) == "GET response: 19"

@@ -41,8 +41,8 @@ def test_a_host_that_the_node_does_not_listen_on_is_reported_with_the_option(
     with alone:
         node, begin = configured(alone, "127.0.0.2")
         assert notes(node.start()) == [
-            f"{begin}at 127.0.0.2:{node.port}, and it listens on localhost: right behind a proxy, "
-            "else nobody will find it. Without a proxy, start it with --host 127.0.0.2"
+            f"{begin}at 127.0.0.2:{node.port}, but it listens on localhost: fine behind a proxy, "
+            "otherwise nobody will find it. Without a proxy, start it with --host 127.0.0.2"
         ]
 
 
@@ -50,9 +50,9 @@ def test_a_host_of_another_machine_is_reported_with_both_options(alone: Cluster)
     with alone:
         node, begin = configured(alone, "192.0.2.5")  # nobody's: for documentation
         assert notes(node.start()) == [
-            f"{begin}at 192.0.2.5:{node.port}, and it listens on localhost: right behind a proxy, "
-            "else nobody will find it. Without a proxy, 192.0.2.5 is no address of this machine: "
-            f"correct it there, or start the node with --host 0.0.0.0 {OPEN}"
+            f"{begin}at 192.0.2.5:{node.port}, but it listens on localhost: fine behind a proxy, "
+            "otherwise nobody will find it. Without a proxy, 192.0.2.5 is not an address of this "
+            f"machine: correct it there, or start the node with --host 0.0.0.0 {OPEN}"
         ]
 
 
@@ -61,7 +61,7 @@ def test_an_unknown_host_name_is_reported(alone: Cluster) -> None:
         node, begin = configured(alone, "nowhere.invalid")
         node.start()
         line = node.wait_for_line("others reach")
-        assert line.startswith(f"{begin}at nowhere.invalid:{node.port}, and it listens on loc")
+        assert line.startswith(f"{begin}at nowhere.invalid:{node.port}, but it listens on loc")
         assert line.endswith(f"or start the node with --host 0.0.0.0 {OPEN}")
 
 
@@ -71,7 +71,7 @@ def test_a_node_on_another_host_than_the_files_localhost_is_reported(alone: Clus
         node.host = "127.0.0.3"
         said = notes(node.start("--host", "127.0.0.3"))
         assert len(said) == 1
-        assert said[0].startswith(f"{begin}at localhost:{node.port}, and it listens on 127.0.0.3: ")
+        assert said[0].startswith(f"{begin}at localhost:{node.port}, but it listens on 127.0.0.3: ")
         assert said[0].endswith("start it with --host localhost")
 
 
@@ -96,8 +96,8 @@ def test_another_port_than_the_files_is_reported(alone: Cluster) -> None:
     with alone:
         node, begin = configured(alone, "localhost", 1)
         assert notes(node.start()) == [
-            f"{begin}on port 1, and it listens on {node.port}: right behind a proxy, else nobody "
-            "will find it"
+            f"{begin}on port 1, but it listens on {node.port}: fine behind a proxy, "
+            "otherwise nobody will find it"
         ]
 
 
@@ -124,6 +124,6 @@ def test_a_node_that_advertises_another_address_than_the_file_says_so(alone: Clu
     with alone:
         node, begin = configured(alone, "localhost")
         assert notes(node.start("--advertise", "192.0.2.5:7")) == [
-            f"{begin}at localhost:{node.port}, and --advertise says 192.0.2.5:7: they go by the "
-            "former. Correct --advertise; a member moves by `remove` and `add`"
+            f"{begin}at localhost:{node.port}, but --advertise says 192.0.2.5:7: they use the "
+            "former. Correct --advertise; to move a member, use `remove` and `add`"
         ]

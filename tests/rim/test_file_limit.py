@@ -60,7 +60,7 @@ def test_a_limit_with_room_for_hardly_any_connection_is_refused(
     monkeypatch.setattr(file_limit, "resource", Limits(limit, limit))
     assert places_for(wanted) == least
     monkeypatch.setattr(file_limit, "resource", Limits(limit - 1, limit - 1))
-    with pytest.raises(ConfigError, match=f"have {limit - 1} files .* needs {limit} at least"):
+    with pytest.raises(ConfigError, match=f"have {limit - 1} files .* needs at least {limit}"):
         places_for(wanted)
 
 

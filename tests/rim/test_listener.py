@@ -181,7 +181,7 @@ def test_a_connection_without_a_thread_is_closed_and_those_after_it_are_served(
     crowd.open()
     assert [client.recv(1) for client in crowd.clients[:2]] == [b"", b""]
     assert crowd.close_after(3) == "TTTTTBBB"
-    said = "can't take a connection: can't start new thread; those that are open go on"
+    said = "can't take a connection: can't start new thread; the open ones continue"
     assert crowd.host.reports == [said]
 
 

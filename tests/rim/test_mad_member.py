@@ -100,5 +100,5 @@ def test_backups_of_a_node_leave_its_log_room(
     node.backups.make(logmanager.folder_path, logmanager.freeze)
     full = SimpleNamespace(total=16 * BOUND, free=BOUND)
     monkeypatch.setattr(disk_room.shutil, "disk_usage", lambda folder: full)
-    with pytest.raises(BackupFailed, match="the disk has no room for a backup beside the log"):
+    with pytest.raises(BackupFailed, match="the disk has no room for a backup besides the log"):
         node.backups.make(logmanager.folder_path, logmanager.freeze)

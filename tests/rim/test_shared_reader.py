@@ -410,7 +410,7 @@ def test_requests_that_could_not_be_handed_over_end_their_connections_alone(crow
     scene.thread.join(60)
     assert not scene.thread.is_alive()
     assert scene.there.recv(1) == b""
-    assert trouble.reported == ["requests of 1 connections, which end, met MemoryError()"]
+    assert trouble.reported == ["requests of 1 connections failed, so these end: MemoryError()"]
     for other in others:
         other.say("c@set b 1\n")
         crowd.answer(other, 1)

@@ -236,7 +236,7 @@ def test_a_connection_that_can_not_be_taken_keeps_none_from_being_taken(
     with asks(listener) as first, asks(listener) as second:
         assert is_ended(first)
         assert second.recv(1)
-    assert host.reports == [f"can't take a connection: {trouble}; those that are open go on"]
+    assert host.reports == [f"can't take a connection: {trouble}; the open ones continue"]
 
 
 @pytest.mark.pure
@@ -256,7 +256,7 @@ def test_a_connection_that_meets_an_error_ends_alone(
         eventually(lambda: listener.traffic()[0] == 0, "its place is free")
     with asks(listener) as another:
         assert another.recv(1)
-    assert host.reports == ["a connection ends, and the others go on: KeyError('a request')"]
+    assert host.reports == ["a connection ends, and the others continue: KeyError('a request')"]
 
 
 # --- what a node can't go on without --------------------------------------------------------------

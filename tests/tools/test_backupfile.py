@@ -64,7 +64,7 @@ def test_without_room_a_backup_is_refused_in_one_line(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr("tempfile.TemporaryFile", no_room)
-    with pytest.raises(BackupFailed, match=r"No space left.*this server goes on\."):
+    with pytest.raises(BackupFailed, match=r"No space left.*this server continues\."):
         all_fit().make(str(tmp_path), lambda: state(1))
 
 
@@ -80,7 +80,7 @@ def test_a_backup_leaves_the_log_its_part_of_the_disk(tmp_path: Path) -> None:
     frozen = state(3000)
     frozen.release = lambda breathe: released.append(True)
     room = Backups(spares)
-    with pytest.raises(BackupFailed, match=r"no room for a backup beside the log\. Nothing was"):
+    with pytest.raises(BackupFailed, match=r"no room for a backup besides the log\. Nothing was"):
         room.make(str(tmp_path), lambda: frozen)
     assert {folder for folder, _ in asked} == {str(tmp_path)}
     assert len(asked) > 1  # some of it was written
