@@ -1,4 +1,4 @@
-"""`kv.lease()` for asyncio: a lease that a task renews."""
+"""`kv.lease()` for asyncio: a lease that an asyncio task renews."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class AioTransport(Protocol):
 
 
 class AioKeeper:
-    """Renews the leases of one client: there is a task for each."""
+    """Renews the leases of one client, with one task for each lease."""
 
     def __init__(self, client: AioTransport, now: Clock = clock) -> None:
         self._client = client
@@ -37,7 +37,8 @@ class AioKeeper:
         return len(self._tasks)
 
     def keep(self, timer: LeaseTimer) -> None:
-        """Renew a lease from now on, until it is over. One whose task is cancelled is given up."""
+        """Renew a lease from now on, until it is over. If its task is cancelled, the lease is given
+        up."""
         renewals = Renewals()
         renewals.add(timer)
         steps = keeping(renewals, self._now, contextlib.nullcontext())
@@ -46,7 +47,7 @@ class AioKeeper:
         task.add_done_callback(lambda _: timer.give_up())
 
     def drop(self, timer: LeaseTimer) -> None:
-        """Stop renewing a lease: it is over."""
+        """Stop renewing a lease, because it is over."""
         if timer in self._tasks:
             renewals, task = self._tasks.pop(timer)
             renewals.drop(timer)
@@ -68,15 +69,15 @@ class AioKeeper:
 
 
 def call_soon(on_lost: Callable[[], object]) -> None:
-    """Let the event loop call it: it may raise, and must not end a renewal."""
+    """Schedule `on_lost` on the event loop. It may raise, which must not end a renewal."""
     asyncio.get_running_loop().call_soon(on_lost)
 
 
 class AioLease(BaseLease[asyncio.Event]):
-    """A lease: keys that are set under it go when it ends. `async with` grants, renews and
+    """A lease: keys that are set under it are deleted when it ends. `async with` grants and
     releases it. A task renews it while it is held.
 
-    `is_held` is as that of `raftline.Lease`. `on_lost` is called by the event loop.
+    `is_held` has the same meaning as in `raftline.Lease`. The event loop calls `on_lost`.
     """
 
     _with = "async with"
@@ -87,22 +88,22 @@ class AioLease(BaseLease[asyncio.Event]):
         await self._carry_out(self._leaving(error))
 
     async def grant(self) -> AioLease:
-        """Get it granted; see `raftline.Lease.grant`. `async with` calls this."""
+        """Acquire the lease; see `raftline.Lease.grant`. `async with` calls this method."""
         await self._carry_out(self._granting())
         return self
 
     __aenter__ = grant
 
     async def check(self, timeout: float | None = None) -> AioLease:
-        """Confirm that it is held, else raise LeaseLost; see `raftline.Lease.check`."""
+        """Confirm that the lease is held, or raise LeaseLost; see `raftline.Lease.check`."""
         await self._carry_out(self._checking(timeout))
         return self
 
     release = awaited(BaseLease[Any]._releasing, "release")
 
     async def wait_lost(self) -> bool:
-        """Wait until it is over; return whether it was lost, and not released. Raises RuntimeError
-        if it was not granted."""
+        """Wait until the lease is over; return whether it was lost rather than released. Raises
+        RuntimeError if it was not granted."""
         over, timer = self._over, self._granted()
         await over.wait()
         return timer.was_lost
@@ -121,6 +122,6 @@ class AioLease(BaseLease[asyncio.Event]):
 
 
 def _current_task() -> object:
-    with contextlib.suppress(RuntimeError):  # no event loop runs
+    with contextlib.suppress(RuntimeError):  # no event loop is running
         return asyncio.current_task()
     return None

@@ -25,16 +25,16 @@ from .methods import awaited, short_traceback
 from .wait_times import seconds_to_wait
 
 Kind = TypeVar("Kind")
-_Turn: TypeAlias = "asyncio.Future[bool]"  # True: the turn has come
+_Turn: TypeAlias = "asyncio.Future[bool]"  # True: the caller has its turn
 
 
 class AioClaim(BaseClaim[AioLease, "asyncio.Future[bool]"]):
-    """The part that a lock and an election share: what its tasks wait for."""
+    """The part that a lock and an election share: the waits of their tasks."""
 
     _lease_class = AioLease
     _client: AioTransport
     _watching: Callable[[str], AioWatch[str]]
-    _mutex = contextlib.nullcontext()  # tasks give way at an await alone
+    _mutex = contextlib.nullcontext()  # tasks switch only at an await
 
     @short_traceback
     async def _carry_out(self, steps: Claiming[Kind]) -> Kind:
@@ -61,7 +61,7 @@ class AioClaim(BaseClaim[AioLease, "asyncio.Future[bool]"]):
                 timer.cancel()
 
     def _caller(self) -> object:
-        with contextlib.suppress(RuntimeError):  # no event loop runs
+        with contextlib.suppress(RuntimeError):  # no event loop is running
             return asyncio.current_task() or _NO_TASK
         return _NO_TASK
 
@@ -70,7 +70,7 @@ class AioClaim(BaseClaim[AioLease, "asyncio.Future[bool]"]):
 
     @staticmethod
     def _wake(waiter: _Turn) -> bool:
-        if waiter.done():  # its time is over, or its task was cancelled
+        if waiter.done():  # it timed out, or its task was cancelled
             return False
         waiter.set_result(True)
         return True
@@ -81,30 +81,31 @@ class AioClaim(BaseClaim[AioLease, "asyncio.Future[bool]"]):
     _call_apart = staticmethod(call_soon)
 
     def check(self) -> Coroutine[Any, Any, int]:
-        """Return the token, once the cluster has confirmed that it is held; see
-        `raftline.Lock.check`. What the task that calls this holds is meant."""
+        """Return the token, once the cluster has confirmed that the calling task holds it; see
+        `raftline.Lock.check`."""
         return self._carry_out(self._checking(self._caller()))
 
     def wait_lost(self) -> Coroutine[Any, Any, bool]:
-        """Wait until it is over; return whether it was lost, and not released. Raises
-        RuntimeError if it is not held by this program."""
+        """Wait until it is over; return whether it was lost rather than released. Raises
+        RuntimeError if this program does not hold it."""
         return self._my_lease().wait_lost()
 
     async def __aexit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
-        """Give it up at the end of an `async with`. An error in the block outranks one here."""
+        """Release it at the end of an `async with`. An error in the block takes precedence over an
+        error here."""
         await self._carry_out(self._leaving(error))
 
 
 class AioLock(AioClaim):
     """A lock for all programs of the cluster: `async with kv.lock("nightly") as token`; see
     `raftline.Lock`. Tasks may share one object, as with `asyncio.Lock`. The task that calls a
-    method is the one that counts, also if another one awaits it (`asyncio.wait_for`)."""
+    method is the holder, even if another task awaits the call (`asyncio.wait_for`)."""
 
     def acquire(
         self, blocking: bool | float | None = True, timeout: float | None = -1
     ) -> Coroutine[Any, Any, int | None]:
-        """Return the fencing token, waiting at most `timeout` seconds; None if it was not got. See
-        `raftline.Lock.acquire`."""
+        """Return the fencing token, waiting at most `timeout` seconds; None if the lock was not
+        acquired. See `raftline.Lock.acquire`."""
         wait_s = seconds_to_wait(blocking, timeout)
         return self._carry_out(self._getting(self._value, wait_s, self._caller()))
 
@@ -117,8 +118,8 @@ class AioLock(AioClaim):
 
 
 class AioSemaphore(HasSlot, AioLock):
-    """A lock that `limit` programs hold at a time; see `raftline.Semaphore`. Each task that uses
-    one object holds it for itself."""
+    """A lock that up to `limit` programs hold at a time; see `raftline.Semaphore`. Each task that
+    uses an object holds it for itself."""
 
     holders = awaited(BaseClaim[Any, Any]._holders, "holders")
 
@@ -134,8 +135,8 @@ class AioElection(AioClaim, Generic[Data]):
     def campaign(
         self, value: Data, timeout: float | None = None
     ) -> Coroutine[Any, Any, int | None]:
-        """Return the fencing token once this program leads, which `leader` then returns as `value`;
-        None if it did not come to lead within `timeout` seconds (0: one try; None, -1: for
+        """Return the fencing token once this program leads; `leader` then returns `value`. Return
+        None if it did not become the leader within `timeout` seconds (0: one try; None, -1: for
         ever)."""
         text = self._codec.text(value)
         wait_s = seconds_to_wait(timeout, -1)
@@ -146,11 +147,11 @@ class AioElection(AioClaim, Generic[Data]):
         return self._carry_out(self._giving(self._caller()))
 
     async def leader(self) -> Data | None:
-        """Return the value that the leader campaigned with; None: no leader."""
+        """Return the value that the leader campaigned with; None if there is no leader."""
         return self._codec.of_any(await self._client.ask(CALLS.get(self._keys.held)))
 
     async def observe(self) -> AsyncIterator[Data | None]:
-        """Yield the leader's value now and after each change; None: no leader."""
+        """Yield the leader's value now and after each change; None while there is no leader."""
         leaders = LeaderChanges(self._keys)
         async with self._watching(self._keys.prefix) as watch:
             while await watch._step():

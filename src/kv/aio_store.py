@@ -33,7 +33,7 @@ Kind = TypeVar("Kind")
 
 
 class _AioShared:
-    """The parts that a client shares with its views that have other time limits."""
+    """The parts that a client shares with its views, which have other time limits."""
 
     def __init__(self, health: ClientHealth) -> None:
         self.listeners = LoopListeners(health)
@@ -60,7 +60,7 @@ class TaskTransport:
 
     @short_traceback
     async def ask(self, call: Call[Result], timeout: float | None = None) -> Result:
-        """Carry out a call, and return what its reply means."""
+        """Carry out a call, and return the result that its reply stands for."""
         try:
             return call.read(await self.request(call.command, timeout))
         except RaftlineError as error:
@@ -70,9 +70,10 @@ class TaskTransport:
 class AioKV(BaseKV[Data, AioLease, AioLock, AioSemaphore, "AioElection[Data]"]):
     """The keys and values of a cluster, for the tasks of one event loop.
 
-    `raftline.aio.connect()` makes one. All requests share one connection, each a line in flight.
-    The methods are those of `raftline.KV`, awaited, with the same errors. A task that is cancelled
-    amid a write does not know whether it took effect.
+    `raftline.aio.connect()` makes one. All requests share one connection, on which each request is
+    a line in flight. The methods are the coroutine versions of the methods of `raftline.KV`, with
+    the same errors. A task that is cancelled during a write does not know whether the write took
+    effect.
     """
 
     _called = "raftline.aio.KV"
@@ -113,10 +114,10 @@ class AioKV(BaseKV[Data, AioLease, AioLock, AioSemaphore, "AioElection[Data]"]):
 
     async def close(self) -> None:
         """End the connection, watches and tasks. Leases that are not released expire."""
-        if not self._asker.is_here:  # they are of the process that forked
+        if not self._asker.is_here:  # they belong to the process that forked
             self._asker.is_closed = True
             return
-        self._asker.is_closed = True  # first: what waits at a watch is to find it so
+        self._asker.is_closed = True  # first, so that waiters at a watch see it
         for watch in list(self._shared.watches):
             watch.close()
         if self._shared.keeper is not None:
@@ -135,7 +136,7 @@ class AioKV(BaseKV[Data, AioLease, AioLock, AioSemaphore, "AioElection[Data]"]):
     @overload
     async def get(self, key: Data, default: Data | Default) -> Data | Default: ...
     async def get(self, key: Data, default: object = None) -> object:
-        """Return the value of a key, `default` if it is absent."""
+        """Return the value of a key, or `default` if it is absent."""
         value = await self._ask(self._calls.get(key))
         return default if value is None else value
 
@@ -144,7 +145,7 @@ class AioKV(BaseKV[Data, AioLease, AioLock, AioSemaphore, "AioElection[Data]"]):
 
     @short_traceback
     async def setdefault(self, key: Data, default: Data) -> Data:
-        """Return the value of a key; set it to `default` before, in one step, if it is absent."""
+        """Return the value of a key. If it is absent, first set it to `default`, in one step."""
         while not await self.setnx(key, default):
             value = await self.get(key)
             if value is not None:
@@ -161,7 +162,7 @@ class AioKV(BaseKV[Data, AioLease, AioLock, AioSemaphore, "AioElection[Data]"]):
     @overload
     async def pop(self, key: Data, default: Data | Default) -> Data | Default: ...
     async def pop(self, key: Data, default: object = NONE) -> object:
-        """Take a key out, in one step, and return its value; `default` if it is absent. Raises
+        """Remove a key and return its value, in one step; return `default` if it is absent. Raises
         KeyError if it is absent and no default is given."""
         value = await self._ask(self._calls.pop(key))
         if value is None and default is NONE:
@@ -170,14 +171,14 @@ class AioKV(BaseKV[Data, AioLease, AioLock, AioSemaphore, "AioElection[Data]"]):
 
     @short_traceback
     async def popitem(self, prefix: Data | None = None) -> tuple[Data, Data]:
-        """Take the first key out, of those under a prefix if one is given, and return it with its
-        value. Raises KeyError if there is none."""
+        """Remove the first key, or the first under a prefix if one is given, and return it with its
+        value. Raises KeyError if there is no key."""
         return await carry_out_awaiting(self._calls.popped_item(prefix), self._ask)
 
     async def update(
         self, pairs: Mapping[Data, Data] | Iterable[tuple[Data, Data]] = (), /, **named: Data
     ) -> None:
-        """Set all pairs of a mapping, or of pairs; see `raftline.KV.update`."""
+        """Set all pairs of a mapping or an iterable; see `raftline.KV.update`."""
         for call in updates(self._codec, pairs, named):
             await self._ask(call)
 
@@ -187,32 +188,32 @@ class AioKV(BaseKV[Data, AioLease, AioLock, AioSemaphore, "AioElection[Data]"]):
     persist = of_tasks(Calls[Data].persist)
 
     def txn(self) -> Transaction[Data, Awaitable[Outcome[Data]]]:
-        """Return a transaction to be built; its `commit()` is awaited."""
+        """Return a transaction to build; await its `commit()`."""
         return Transaction(self._codec, self._ask)
 
     def pipeline(self) -> AioPipeline[Data]:
-        """Return a pipeline: `async with kv.pipeline() as batch: batch.set("a", "1")` sends all of
-        its requests at once."""
+        """Return a pipeline: `async with kv.pipeline() as batch: batch.set("a", "1")` sends all
+        requests of the block at once."""
         return AioPipeline(self._codec, self._transport.request_together)
 
     @short_traceback
     async def get_many(self, keys: Iterable[Data]) -> dict[Data, Data]:
-        """Return the keys that are there, of these, with their values."""
+        """Return those of these keys that exist, with their values."""
         async with self.pipeline() as batch:
-            found = reads_of(batch, keys)
-        return values_of(found)
+            reads = reads_of(batch, keys)
+        return values_of(reads)
 
     def items(self, prefix: Data | None = None) -> AsyncIterator[tuple[Data, Data]]:
-        """Yield the pairs, those under a prefix if one is given, in the order of the keys. Each
-        page of a thousand is as of one moment; between two of them the store may change."""
+        """Yield the pairs in the order of their keys, restricted to a prefix if one is given. Each
+        page of a thousand pairs shows one moment; the store may change between two pages."""
         return self._listing(prefix, whole_pair)
 
     def keys(self, prefix: Data | None = None) -> AsyncIterator[Data]:
-        """Yield the keys, those under a prefix if one is given, in their order."""
+        """Yield the keys in order, restricted to a prefix if one is given."""
         return self._listing(prefix, key_of_pair)
 
     def values(self, prefix: Data | None = None) -> AsyncIterator[Data]:
-        """Yield the values, those under a prefix if one is given."""
+        """Yield the values, restricted to a prefix if one is given."""
         return self._listing(prefix, value_of_pair)
 
     async def _listing(
@@ -228,13 +229,13 @@ class AioKV(BaseKV[Data, AioLease, AioLock, AioSemaphore, "AioElection[Data]"]):
             after = page.after
 
     async def clear(self, prefix: Data) -> int:
-        """Delete all keys under a prefix, in one entry; return how many."""
+        """Delete all keys under a prefix, in one entry; return their number."""
         return await self._ask(self._calls.clear(prefix))
 
     # --- watches, leases, locks -----------------------------------------------------------------
 
     def watch(self, prefix: Data | None = None, *, after: int | None = None) -> AioWatch[Data]:
-        """Return an async iterator over the events under a prefix: each key that is there, then
+        """Return an async iterator over the events under a prefix: first each existing key, then
         each change; see `raftline.KV.watch`."""
         watch = AioWatch(self._asker, WatchCursor(self._codec, prefix, after), self._timeout)
         self._shared.watches.add(watch)
@@ -253,18 +254,18 @@ class AioKV(BaseKV[Data, AioLease, AioLock, AioSemaphore, "AioElection[Data]"]):
 
     @short_traceback
     async def snapshot(self, prefix: Data | None = None) -> KVSnapshot[Data]:
-        """Return all pairs under a prefix as of one entry; see `raftline.KV.snapshot`."""
+        """Return all pairs under a prefix at one entry; see `raftline.KV.snapshot`."""
         until_s = time.monotonic() + self._timeout
         async with self.watch(prefix) as watch:
             while not watch.is_listed:
                 if not await watch._step(until_s):
-                    raise TimedOut(f"not all keys came within {self._timeout:g} s")
+                    raise TimedOut(f"not all keys arrived within {self._timeout:g} s")
             return KVSnapshot._of(watch.position, watch._take_ready())
 
 
 def beside(kv: KV[Any]) -> AioKV[str]:
-    """Return a client for the tasks of a program that has one for threads: at the same nodes, with
-    the same time limits and access."""
+    """Return a client for the tasks of a program that has a client for threads. It uses the same
+    nodes, time limits and credentials."""
     clients = kv._shared.clients
     nodes, silence_s = clients.addresses.known, clients.addresses.health.silence_s
     asker = AioAsker(nodes, clients.name, kv.timeout, clients.credentials, clients.tls, silence_s)

@@ -17,13 +17,13 @@ from .wait_times import end_of_wait
 
 
 class AioWatch(BaseWatch[Data], AsyncIterator[Event[Data]]):
-    """The events of the keys with a prefix: first the keys that there are, then each change.
+    """The events of the keys with a prefix: first the existing keys, then each change.
 
-    It has a connection, and no task: lines are read while the program iterates.
+    It has a connection but no task: lines are read while the program iterates.
     """
 
     def __init__(self, asker: AioAsker, cursor: WatchCursor[Data], open_s: float) -> None:
-        """Make no connection yet; see `WatchMachine`."""
+        """Initialize without connecting; see `WatchMachine`."""
         super().__init__(WatchMachine(asker.addresses, asker.name, cursor, open_s))
         self._asker = asker
         self._node = AioNodeShell(asker.name, asker.credentials, asker.tls)
@@ -45,7 +45,8 @@ class AioWatch(BaseWatch[Data], AsyncIterator[Event[Data]]):
 
     @short_traceback
     async def next_event(self, timeout: float | None = None) -> Event[Data] | None:
-        """Return the next event; None if none came in `timeout` seconds, or it was closed."""
+        """Return the next event; None if no event came within `timeout` seconds, or the watch was
+        closed."""
         until_s = end_of_wait(timeout, time.monotonic())
         while not self._machine.ready:
             if not await self._run(self._machine.take_line(until_s)):
@@ -54,20 +55,20 @@ class AioWatch(BaseWatch[Data], AsyncIterator[Event[Data]]):
 
     @short_traceback
     async def sync(self, timeout: float | None = None) -> list[Event[Data]] | None:
-        """Return the events up to now; None if they did not come in `timeout` seconds, or it was
-        closed; see `raftline.Watch.sync`. The task that iterates calls it."""
+        """Return the events up to now; None if they did not come within `timeout` seconds, or the
+        watch was closed; see `raftline.Watch.sync`. Call it from the task that iterates."""
         until_s = end_of_wait(timeout, time.monotonic())
         return self._take_ready() if await self._run(self._machine.sync(until_s)) else None
 
     def close(self) -> None:
-        """End it; the task that iterates stops."""
+        """End the watch; the task that iterates over it stops."""
         self._machine.is_closed = True
         self._node.over.set()
         self._end_here()
 
     @short_traceback
     async def _step(self, until_s: float | None = None) -> bool:
-        """Take one line; return False if none came in time, or the watch was closed."""
+        """Process one line; return False if no line came in time, or the watch was closed."""
         return await self._run(self._machine.take_line(until_s))
 
     async def _run(self, steps: Watching) -> bool:
@@ -79,6 +80,6 @@ class AioWatch(BaseWatch[Data], AsyncIterator[Event[Data]]):
             self._end_here()
 
     def _end_here(self) -> None:
-        """End the connection, unless it is that of the process that forked."""
+        """End the connection, unless it belongs to the process that forked."""
         if self._asker.is_here:
             self._node.close()

@@ -1,8 +1,10 @@
-"""The requests of asyncio's client: one connection, and the search that threads use, too.
+"""The requests of the asyncio client: one connection, with the same search for the leader as the
+client for threads.
 
-A request is a line in flight on the connection to the leader, beside those of other tasks, and
-costs no thread. Writes carry numbers of a session, so one that lost its connection is sent again
-and takes effect once. A task may be cancelled at any time: its reply is dropped when it comes.
+A request is a line in flight on the connection to the leader, along with the lines of other tasks,
+and costs no thread. Writes carry the numbers of a session, so a write that lost its connection is
+sent again and takes effect once. A task may be cancelled at any time: its reply is dropped when it
+arrives.
 """
 
 from __future__ import annotations
@@ -54,11 +56,11 @@ from .link import Link
 
 
 class NotSent(Exception):
-    """A line was not sent, since the node has enough to read."""
+    """A line was not sent, because the node has enough to read."""
 
 
 class AioAsker:
-    """Asks a cluster for any number of tasks of one event loop."""
+    """Sends the requests of any number of tasks of one event loop to a cluster."""
 
     def __init__(
         self,
@@ -69,7 +71,7 @@ class AioAsker:
         tls: ClientTls | None = None,
         silence_s: float = SILENCE_S,
     ) -> None:
-        """Begin with these nodes; make no connection yet."""
+        """Start with these nodes, without connecting yet."""
         self.addresses = Addresses(addresses, learns=True, health=ClientHealth(silence_s))
         self.name = name
         self.timeout_s = timeout_s
@@ -85,10 +87,10 @@ class AioAsker:
         self.is_closed = False
 
     async def request(self, command: str, timeout_s: float) -> str:
-        """Return the text of the reply, within `timeout_s` or little more.
+        """Return the text of the reply, within `timeout_s` or slightly more.
 
         Raises:
-            ClientError: as `Client.request`.
+            ClientError: see `Client.request`.
         """
         self.check_place()
         check_shared(command)
@@ -99,15 +101,16 @@ class AioAsker:
     async def request_together(
         self, commands: Sequence[str], timeout_s: float
     ) -> list[str | ClientError]:
-        """Return the text of each reply, or its error. They begin in their order; as many are under
-        way as one session has numbers for. Once one has found no node in time, no other begins."""
+        """Return the text of each reply, or its error. The requests start in order, and as many are
+        in flight as one session has numbers for. After a request that found no node in time, no
+        further request starts."""
         self.check_place()
         answers: list[str | ClientError] = [Unreachable(UNSENT) for _ in commands]
         if any(row_of(command).handling.is_numbered for command in commands):
             deadline = Deadline(timeout_s, attempt_s=timeout_s / PARTS)
-            begun = session_with_room(self._nodes, self._sessions, self.name, deadline)
+            opening = session_with_room(self._nodes, self._sessions, self.name, deadline)
             try:
-                await carry_out_awaiting(begun, self._do)  # else its waiters might overtake
+                await carry_out_awaiting(opening, self._do)  # otherwise its waiters might overtake
             except ClientError as error:
                 return [error, *answers[1:]]
         left = iter(enumerate(commands))
@@ -129,24 +132,26 @@ class AioAsker:
 
     @property
     def is_here(self) -> bool:
-        """Whether this is the process that made it, and not one that was forked. A child shares
-        the selector of the event loop: what it closes there gets no more bytes in the parent."""
+        """Whether this is the process that made the client, and not a forked child. A child shares
+        the selector of the event loop: a connection that it closes there gets no more bytes in the
+        parent."""
         return self._process == os.getpid()
 
     def check_place(self) -> None:
-        """Raise if no request can be sent: closed, another event loop, a forked child."""
+        """Raise if no request can be sent: the client is closed, or this is another event loop or a
+        forked child."""
         if self.is_closed:
-            raise Closed("this client was closed, so nothing can be asked through it")
+            raise Closed("this client was closed, so it can't send requests")
         if not self.is_here:
-            raise RuntimeError("this client is of the process that forked; connect anew here")
+            raise RuntimeError("this client belongs to the process that forked; connect again here")
         loop = asyncio.get_running_loop()
         if self._loop is None:
             self._loop = loop
         elif self._loop is not loop:
-            raise RuntimeError("this client is of another event loop; connect anew in this one")
+            raise RuntimeError("this client belongs to another event loop; connect again here")
 
     async def close(self) -> None:
-        """Give back the sessions, end the connection, and wait until it has ended."""
+        """Return the sessions, close the connection, and wait until it has ended."""
         self.is_closed = True
         sessions, self._sessions = self._sessions, ClientSessions()
         if self._link is not None:
@@ -171,14 +176,14 @@ class AioAsker:
             await asyncio.sleep(step.seconds)
             return None
         if isinstance(step, AwaitSession):
-            begun = asyncio.Event()
-            step.sessions.when_begun(begun.set)
-            await ends_within(begun.wait(), step.seconds)
+            started = asyncio.Event()
+            step.sessions.when_begun(started.set)
+            await ends_within(started.wait(), step.seconds)
             return None
         return await self._attempt(step)
 
     async def _attempt(self, step: AskNode) -> Answer | Connected:
-        """Ask a node."""
+        """Send a request to a node, and return its answer."""
         line = line_of(step.sender, step.command)
         address, link, began_s = step.address, self._link, time.monotonic()
         if link is None or not link.is_open or link.address != address:
@@ -195,7 +200,7 @@ class AioAsker:
         try:
             return await self._exchange(link, line, max(LEAST_ATTEMPT_S, step.limit_s - spent_s))
         except NotSent:
-            return Unreachable(f"{address.host} port {address.port} reads nothing at present.")
+            return Unreachable(f"{address.host} port {address.port} currently reads nothing.")
         except OSError as error:
             return lost(step.command, address, error, step.limit_s)
 
@@ -215,17 +220,17 @@ class AioAsker:
             timer.cancel()
 
     async def _until_writable(self, link: Link, limit_s: float) -> None:
-        """Wait until the node reads on.
+        """Wait until the node reads again.
 
         Raises:
-            NotSent: it did not within that time; the line was not sent.
+            NotSent: it did not read within that time, so the line was not sent.
         """
         if not await ends_within(link.writable(), limit_s):
             raise NotSent
 
     async def _connected(self, address: Address, limit_s: float, others: Iterator[Address]) -> Link:
-        """Return the connection to a node, or to one of the others that was reached before it;
-        tasks that need one share the attempt."""
+        """Return the connection to a node, or to one of `others` if it was reached first. Tasks
+        that need the same connection share the attempt."""
         task = self._connecting.get(address)
         if task is None:
             task = asyncio.ensure_future(self._connect(address, others))
@@ -250,7 +255,7 @@ class AioAsker:
         link = await reach(address, make, self.tls, CONNECT_TIMEOUT_S, others)
         if self.credentials is not None:
             await self._log_in(link, self.credentials)
-        if self.is_closed:  # it was made in the same moment
+        if self.is_closed:  # it was made at the same moment
             link.close(ConnectionAbortedError("this client was closed"))
         if self._link is not None and self._link.is_open:
             before = self._link
@@ -261,24 +266,24 @@ class AioAsker:
         return link
 
     async def _log_in(self, link: Link, credentials: Credentials) -> None:
-        """Log in on a connection that carries no request yet."""
+        """Log in on a connection that does not carry a request yet."""
 
-        async def said(command: str) -> str:
+        async def answer_to(command: str) -> str:
             return (await self._exchange(link, line_of(self.name, command), CONNECT_TIMEOUT_S)).text
 
         try:
-            await take_steps(credentials, said)
+            await take_steps(credentials, answer_to)
         except BaseException:
             link.close(ConnectionAbortedError("the login failed"))
             raise
 
 
-async def take_steps(credentials: Credentials, said: Callable[[str], Awaitable[str]]) -> None:
-    """Carry out a login; `said` sends a command and returns the text of the reply. A thread derives
-    the key from the password, since that takes a while.
+async def take_steps(credentials: Credentials, answer_to: Callable[[str], Awaitable[str]]) -> None:
+    """Carry out a login; `answer_to` sends a command and returns the text of the reply. A thread
+    derives the key from the password, since that takes a while.
 
     Raises:
-        LoginFailed, Unreachable: see `clients.login.exchange`. OSError: no answer came in time.
+        LoginFailed, Unreachable: see `clients.login.exchange`. OSError: no answer arrived in time.
     """
     loop = asyncio.get_running_loop()
     steps = exchange(credentials)
@@ -291,7 +296,7 @@ async def take_steps(credentials: Credentials, said: Callable[[str], Awaitable[s
 
     command = step(None)
     while command is not None:
-        command = await loop.run_in_executor(None, step, await said(command))
+        command = await loop.run_in_executor(None, step, await answer_to(command))
 
 
 def _expire(future: asyncio.Future[Reply]) -> None:

@@ -1,4 +1,5 @@
-"""The part of `KV` and `AioKV` that waits for nothing: what they are, and what they make."""
+"""The part of `KV` and `AioKV` that never waits: their properties, and the objects that they
+make."""
 
 from __future__ import annotations
 
@@ -25,7 +26,8 @@ Made = TypeVar("Made")
 
 
 class BaseKV(NoCopies, Generic[Data, SomeLease, SomeLock, SomeSemaphore, SomeElection]):
-    """A client of threads or of tasks; the parameters are the classes of what it makes."""
+    """A client for threads or for tasks; the type parameters are the classes of the objects that it
+    makes."""
 
     _called = "raftline.KV"
     _lease_class: type[SomeLease]
@@ -33,7 +35,7 @@ class BaseKV(NoCopies, Generic[Data, SomeLease, SomeLock, SomeSemaphore, SomeEle
     _semaphore_class: type[SomeSemaphore]
     _election_class: Any  # of SomeElection
     _transport: Any
-    _shared: Any  # with all of the same connections
+    _shared: Any  # with all clients of the same connections
 
     def __init__(self, codec: Codec[Data], timeout: float, name: str, addresses: Addresses) -> None:
         self._timeout = time_limit(timeout)
@@ -70,18 +72,19 @@ class BaseKV(NoCopies, Generic[Data, SomeLease, SomeLock, SomeSemaphore, SomeEle
 
     @property
     def state(self) -> ClientState:
-        """Whether the cluster serves this client, as its latest requests and watches met it:
-        "connected"; "suspended" while no node does, and before the first answer; "lost" once that
-        has lasted for ten seconds; "closed" after `close`. It asks no node."""
+        """Whether the cluster serves this client, judged by its latest requests and watches:
+        "connected"; "suspended" while no node serves it, and before the first answer; "lost" once
+        that has lasted for ten seconds; "closed" after `close`. Reading it sends no request."""
         return self._addresses.health.state(time.monotonic())
 
     def add_listener(self, listener: Callable[[ClientState], object]) -> None:
-        """Call a function at each change of `state`, one change after the other. A thread for
-        that calls it, in asyncio the event loop. Raises TypeError if it is no plain function."""
+        """Call a function at each change of `state`, one change after the other. A thread of its
+        own calls it, or in asyncio the event loop. Raises TypeError if it is not a plain
+        function."""
         self._shared.listeners.add(listener)
 
     def remove_listener(self, listener: Callable[[ClientState], object]) -> None:
-        """Call it no more. Raises ValueError if it was not added."""
+        """Stop calling a listener. Raises ValueError if it was not added."""
         self._shared.listeners.remove(listener)
 
     def lease(
@@ -94,8 +97,8 @@ class BaseKV(NoCopies, Generic[Data, SomeLease, SomeLock, SomeSemaphore, SomeEle
         """Return a lease: `with kv.lease(10) as lease: kv.set("a", "1", lease=lease)`; in asyncio
         `async with`.
 
-        A thread renews it, or a task. With `keep=False` the program does, by `lease.check()`: then
-        the lease ends if the program's work stands still.
+        A thread or a task renews it. With `keep=False` the program renews it, by `lease.check()`:
+        then the lease ends if the program makes no progress.
         """
         return self._make(self._lease_class, ttl, on_lost, keep)
 
@@ -110,7 +113,8 @@ class BaseKV(NoCopies, Generic[Data, SomeLease, SomeLock, SomeSemaphore, SomeEle
         """Return a lock: `with kv.lock("nightly") as token`; in asyncio `async with`. `on_lost` is
         called if it is lost.
 
-        With `shared=True` any number of programs hold it at a time, and nobody who wants it alone.
+        With `shared=True` any number of programs hold it at a time, and no program holds it
+        exclusively.
         """
         keys = SharedKeys(name) if shared else LockKeys(LOCKS, name)
         return self._claim(self._lock_class, keys, ttl, on_lost)
@@ -123,17 +127,18 @@ class BaseKV(NoCopies, Generic[Data, SomeLease, SomeLock, SomeSemaphore, SomeEle
         ttl: float = TTL_S,
         on_lost: Callable[[], object] | None = None,
     ) -> SomeSemaphore:
-        """Return a semaphore, which `limit` programs hold at a time, from 1 to 1000."""
+        """Return a semaphore that up to `limit` programs hold at a time, from 1 to 1000."""
         return self._claim(self._semaphore_class, Slots(name, limit), ttl, on_lost)
 
     def election(
         self, name: str, *, ttl: float = TTL_S, on_lost: Callable[[], object] | None = None
     ) -> SomeElection:
-        """Return an election: `kv.election("service").campaign("host1")` waits until it leads."""
-        made: SomeElection = self._claim(
+        """Return an election: `kv.election("service").campaign("host1")` waits until this program
+        leads."""
+        election: SomeElection = self._claim(
             self._election_class, LockKeys(ELECTIONS, name), ttl, on_lost
         )
-        return made
+        return election
 
     def _claim(
         self, kind: type[Made], keys: LockKeys, ttl: float, on_lost: Callable[[], object] | None

@@ -1,10 +1,11 @@
-"""The callers of one lock or election object: one tries or holds at a time, the others wait in
+"""The callers of one lock or election object: one tries or holds at a time, and the others wait in
 line. All callers of a semaphore or a shared lock may hold it at a time. Pure.
 
-Each attempt has its lease and its token. So no caller uses those of another. If a caller's lease is
-lost, the next one has its turn at once. What the first does with the object afterwards concerns its
-lost attempt, not the next one's. That holds even if it asks from another thread or task: until a
-loss was given back, a caller that holds nothing itself may be the one that lost.
+Each attempt has its own lease and token, so no caller uses those of another caller. If a caller's
+lease is lost, the next caller has its turn at once. Later calls by the first caller concern its
+lost attempt, not the attempt of the next one. That holds even for a call from another thread or
+task: until a lost attempt is released, a caller that holds nothing itself may be the caller that
+lost it.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ class Attempt(Generic[Leased]):
         """Begin an attempt of a thread or a task."""
         self._caller = ref(caller)  # weak: threads and tasks end
         self.lease: Leased | None = None
-        self.token: int | None = None  # None: not won yet
+        self.token: int | None = None  # None: it has not won yet
         self.contest: LockProtocol | None = None
         self.has_turn = True
         self.watch: Any = None
@@ -49,16 +50,16 @@ class Attempt(Generic[Leased]):
 
 
 class Callers(Generic[Leased, Waiter]):
-    """The turns of callers with one object."""
+    """The turns of the callers of one object."""
 
     def __init__(self, wake: Callable[[Waiter], bool]) -> None:
-        """`wake` is called with the waiter whose turn has come. It returns False if that one
-        gave up; then the next is called."""
+        """`wake` is called with the waiter whose turn has come. It returns False if that waiter
+        gave up; then `wake` is called with the next."""
         self._wake = wake
         self._line: deque[Waiter] = deque()
         self._is_taken = False
         self.holds: Attempt[Leased] | None = None
-        self._lost: list[Attempt[Leased]] = []  # and not given back by anybody
+        self._lost: list[Attempt[Leased]] = []  # and not yet released
 
     @property
     def holds_any(self) -> bool:
@@ -66,7 +67,7 @@ class Callers(Generic[Leased, Waiter]):
         return self.holds is not None
 
     def comes(self, waiter: Waiter | None) -> bool:
-        """Return whether a new caller has its turn. If not, its waiter joins the queue."""
+        """Return whether a new caller has its turn at once. If not, its waiter joins the queue."""
         self.look()
         if not self._is_taken:
             self._is_taken = True
@@ -76,21 +77,21 @@ class Callers(Generic[Leased, Waiter]):
         return False
 
     def leaves(self, waiter: Waiter, has_turn: bool) -> None:
-        """Remove a waiter that gave up; if it had its turn, the next has it."""
+        """Remove a waiter that gave up. If it had its turn, pass the turn on."""
         if has_turn:
             self.passes()
         elif waiter in self._line:
             self._line.remove(waiter)
 
     def passes(self) -> None:
-        """Give the turn to the next in line."""
+        """Give the turn to the next waiter in line."""
         while self._line:
             if self._wake(self._line.popleft()):
                 return
         self._is_taken = False
 
     def ends(self, attempt: Attempt[Leased]) -> None:
-        """Give the turn of an attempt to the next, once."""
+        """Pass on the turn of an attempt, once."""
         if attempt.has_turn:
             attempt.has_turn = False
             self.passes()
@@ -108,7 +109,7 @@ class Callers(Generic[Leased, Waiter]):
         self._lost = [each for each in self._lost if each.caller is not attempt.caller]
 
     def look(self) -> None:
-        """Give the turn to the next if the holder's lease was lost."""
+        """Pass on the turn if the holder's lease was lost."""
         lost = self.holds
         if lost is not None and lost.is_lost:
             self.holds = None
@@ -116,8 +117,8 @@ class Callers(Generic[Leased, Waiter]):
             self.ends(lost)
 
     def of(self, caller: object) -> Attempt[Leased] | None:
-        """Return the attempt that a caller means: its own, else one that was lost, else the
-        holder's. None: there was none since a release."""
+        """Return the attempt that a caller means: its own, else a lost one, else the holder's.
+        Return None if there is no attempt since a release."""
         self.look()
         held = [] if self.holds is None else [self.holds]
         return _meant([*held, *reversed(self._lost)], caller)
@@ -135,15 +136,15 @@ class Callers(Generic[Leased, Waiter]):
 
 
 def _meant(attempts: list[Attempt[Leased]], caller: object) -> Attempt[Leased] | None:
-    """Return the first attempt that is a caller's own, else the first that was lost: the caller may
-    be the one that lost it, in another thread or task. Else return the first of all."""
+    """Return the caller's own first attempt, else the first lost one: the caller may have lost it
+    in another thread or task. Else return the first attempt of all."""
     own = [each for each in attempts if each.caller is caller]
     lost = [each for each in attempts if each.is_lost]
     return next(iter(own or lost or attempts), None)
 
 
 class Crowd(Callers[Leased, Waiter]):
-    """Callers that may all hold what their object stands for: nobody waits for a turn."""
+    """Callers that may all hold the lock or semaphore at once: nobody waits for a turn."""
 
     def __init__(self, wake: Callable[[Waiter], bool]) -> None:
         super().__init__(wake)
@@ -158,11 +159,11 @@ class Crowd(Callers[Leased, Waiter]):
         self._won.append(attempt)
 
     def look(self) -> None:
-        """A loss gives nobody a turn."""
+        """Do nothing: a loss gives nobody a turn."""
 
     def of(self, caller: object) -> Attempt[Leased] | None:
-        """Return the last attempt of a caller that won; if there is none, one that was lost; else
-        that of any caller."""
+        """Return the last winning attempt of a caller, else a lost attempt, else any caller's
+        attempt."""
         return _meant(self._won[::-1], caller)
 
     def take(self, caller: object) -> Attempt[Leased] | None:

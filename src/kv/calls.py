@@ -1,7 +1,7 @@
-"""The requests of a typed client: how each is spelled as one line, and its reply read. Pure.
+"""The requests of a typed client: how each is spelled as one line, and how its reply is read. Pure.
 
-A `Call` is one request and what its reply means. Threads and tasks of asyncio send the same calls.
-No key or value can be taken for another word of the line: spaces and control bytes in it are
+A `Call` is one request and the reader of its reply. Threads and asyncio tasks send the same calls.
+No key or value can be mistaken for another word of the line: spaces and control bytes in it are
 escaped (`wire/protocol.escape`), and a value stands last.
 """
 
@@ -33,7 +33,7 @@ class HasId(Protocol):
     def id(self) -> str: ...
 
 
-AnyLease: TypeAlias = HasId | str | None  # or its id
+AnyLease: TypeAlias = HasId | str | None  # a lease or its id
 
 
 class _NoSuchKey(Exception):
@@ -41,23 +41,25 @@ class _NoSuchKey(Exception):
 
 
 class Call(Generic[Result]):
-    """A request, and how the text of its reply is read."""
+    """A request, and the function that reads the text of its reply."""
 
     __slots__ = ("_leases", "_read", "command")
 
     def __init__(
         self, command: str, read: Callable[[str], Result], leases: Collection[str] = ()
     ) -> None:
-        """`leases` are those that a transaction names: if one has ended, it is refused."""
+        """`leases` are the leases that a transaction names: if one has ended, the request is
+        refused."""
         self.command = command
         self._read = read
         self._leases = leases
 
     def read(self, text: str) -> Result:
-        """Return what a reply means.
+        """Return the result that a reply stands for.
 
         Raises:
-            NotUnderstood: it has another form. (A ValueError would mean that nothing was sent.)
+            NotUnderstood: the reply has an unknown form. (A ValueError would mean that nothing was
+                sent.)
             LeaseLost, KeyError: as the request documents.
         """
         try:
@@ -65,11 +67,11 @@ class Call(Generic[Result]):
         except _NoSuchKey as absent:
             raise KeyError(*absent.args) from None
         except (ValueError, TypeError, LookupError, AttributeError):
-            raise NotUnderstood(f"the reply is of no known form: {text[:80]}") from None
+            raise NotUnderstood(f"the reply has an unknown form: {text[:80]}") from None
 
     def failure(self, error: RaftlineError) -> RaftlineError:
-        """Return the error of this request: of a refusal for want of a lease that it names,
-        LeaseLost."""
+        """Return the error of this request: LeaseLost if it was refused because a lease that it
+        names has ended."""
         lease = error.facts[-1] if isinstance(error, Refused) and error.code == "lease-over" else ""
         return (
             LeaseLost(f"{lease} has ended, so nothing was done") if lease in self._leases else error
@@ -77,10 +79,10 @@ class Call(Generic[Result]):
 
 
 class Ask(NamedTuple):
-    """A step of a machine: ask the cluster; the answer is what the reply means."""
+    """A step of a machine: send a request; the answer is the result that the reply stands for."""
 
     call: Call[Any]
-    limit_s: float | None = None  # None: that of the client
+    limit_s: float | None = None  # None: the client's limit
 
 
 Steps = Generator[Ask, Any, Kind]
@@ -90,13 +92,13 @@ class ReplyParts(NamedTuple):
     """The parts of a reply: `GET response, no such key: b`."""
 
     verb: str
-    absence: str  # ", no such key", "" if it was done
+    absence: str  # ", no such key"; "" if the request was done
     rest: str
 
 
 @dataclass(frozen=True)
 class Stat:
-    """The facts of a key."""
+    """The metadata of a key."""
 
     index: int  # of its last change: for `unchanged` in a transaction
     lease: str | None  # None: it has no lease
@@ -116,22 +118,22 @@ def answered(text: str) -> ReplyParts:
     """Return the parts of a reply that is not an error.
 
     Raises:
-        NotUnderstood: it has another form.
+        NotUnderstood: the reply has an unknown form.
     """
     head, colon, rest = text.partition(": ")
     verb, response, absence = head.partition(" response")
     if not (colon and response):
-        raise NotUnderstood(f"the reply is of no known form: {text[:80]}")
+        raise NotUnderstood(f"the reply has an unknown form: {text[:80]}")
     return ReplyParts(verb, absence, rest)
 
 
 def seconds_of(ttl: float) -> int:
-    """Return a lease's time in whole seconds. Raises TypeError, ValueError."""
+    """Return the time of a lease in whole seconds. Raises TypeError, ValueError."""
     if isinstance(ttl, bool) or not isinstance(ttl, int | float):
-        raise TypeError(f"a time of a lease is a number of seconds, not {type(ttl).__name__}")
+        raise TypeError(f"a lease time is a number of seconds, not {type(ttl).__name__}")
     if ttl != ttl or not 1 <= ttl <= SECONDS_MAX or int(ttl) != ttl:
         raise ValueError(
-            f"{ttl} is no time of a lease: a whole number of seconds from 1 to {SECONDS_MAX}; "
+            f"{ttl} is not a valid lease time: a whole number of seconds from 1 to {SECONDS_MAX}; "
             "nothing was sent"
         )
     return int(ttl)
@@ -140,20 +142,20 @@ def seconds_of(ttl: float) -> int:
 def whole(number: int) -> int:
     if isinstance(number, bool) or not isinstance(number, int):
         raise TypeError(f"a whole number is an int, not {type(number).__name__}")
-    return int(number)  # of an enum as well, which is spelled otherwise
+    return int(number)  # also of an enum, which would be spelled differently
 
 
 def entry_index(number: int) -> int:
     """Return the index of an entry. Raises TypeError, ValueError."""
     index = whole(number)
     if not is_number(str(index)):
-        raise ValueError(f"{index} is no index of an entry: a whole number from 0 on")
+        raise ValueError(f"{index} is not an entry index: a whole number from 0 up")
     return index
 
 
 def lease_name(lease: str) -> str:
     if lease_in(lease) is None:
-        raise ValueError(f"{lease!r} is no lease: give what kv.lease() made, or its id")
+        raise ValueError(f"{lease!r} is not a lease: give a lease from kv.lease(), or its id")
     return lease
 
 
@@ -161,7 +163,7 @@ def _raw(spelled: str) -> str:
     try:
         return unescape(spelled)
     except ProtocolError as problem:
-        raise NotUnderstood(f"the reply holds what can't be read: {problem}") from None
+        raise NotUnderstood(f"the reply has a part that can't be read: {problem}") from None
 
 
 def _none(text: str) -> None:
@@ -183,7 +185,7 @@ def _count(text: str) -> int:
 
 
 def read_stat(facts: str) -> Stat:
-    """Return the facts of a key from their JSON."""
+    """Return the metadata of a key from its JSON."""
     stat = json.loads(facts)
     return Stat(int(stat["index"]), stat["lease"], int(stat["bytes"]))
 
@@ -203,7 +205,7 @@ class Calls(Generic[Data]):
     # --- one key --------------------------------------------------------------------------------
 
     def get(self, key: Data) -> Call[Data | None]:
-        """Return the value of a key; None if it is absent."""
+        """Read a key; return its value, or None if it is absent."""
         return Call(f"get {self._key(key)}", self._read_value)
 
     def _read_value(self, text: str) -> Data | None:
@@ -213,7 +215,7 @@ class Calls(Generic[Data]):
     def set(
         self, key: Data, value: Data, *, ttl: int | None = None, lease: AnyLease = None
     ) -> Call[None]:
-        """Set a key: for good, for `ttl` seconds, or as long as a lease lasts.
+        """Set a key: permanently, for `ttl` seconds, or for as long as a lease lasts.
 
         Raises:
             LeaseLost: the lease has ended; nothing was done.
@@ -228,7 +230,7 @@ class Calls(Generic[Data]):
     def setnx(
         self, key: Data, value: Data, *, ttl: int | None = None, lease: AnyLease = None
     ) -> Call[bool]:
-        """Set a key if it is not there; return whether it was set."""
+        """Set a key if it is absent; return whether it was set."""
         if ttl is not None:
             return self._timed(key, "absent", value, ttl, lease)
         return _under(lease, f"setnx {self._key(key)} {self._value(value)}", _is_done)
@@ -236,7 +238,7 @@ class Calls(Generic[Data]):
     def cas(
         self, key: Data, old: Data, new: Data, *, ttl: int | None = None, lease: AnyLease = None
     ) -> Call[bool]:
-        """Set a key to `new` where its value is `old`; return whether it was set."""
+        """Set a key to `new` if its value is `old`; return whether it was set."""
         if ttl is not None:
             return self._timed(key, f"= {spell_word(self.codec.text(old))}", new, ttl, lease)
         spelled = escape(self.codec.text(old), key=True)
@@ -245,7 +247,7 @@ class Calls(Generic[Data]):
     def _timed(
         self, key: Data, condition: str, value: Data, ttl: int, lease: AnyLease
     ) -> Call[bool]:
-        """Set a key for `ttl` seconds if a condition on it holds, in one entry."""
+        """Set a key for `ttl` seconds if a condition on the key holds, in one entry."""
         if lease is not None:
             raise ValueError(TTL_OR_LEASE)
         word, spelled = spell_word(self.codec.key(key)), spell_word(self.codec.text(value))
@@ -253,7 +255,7 @@ class Calls(Generic[Data]):
         return Call(command, lambda text: answered(text).absence == ", then")
 
     def incr(self, key: Data, by: int = 1, *, lease: AnyLease = None) -> Call[int]:
-        """Add to the number in a key, which begins at 0; return the sum."""
+        """Add to the number in a key, which starts at 0; return the sum."""
 
         def read(text: str) -> int:
             return int(answered(text).rest)
@@ -261,15 +263,16 @@ class Calls(Generic[Data]):
         return _under(lease, f"incr {self._key(key)} {whole(by)}", read)
 
     def append(self, key: Data, value: Data, *, lease: AnyLease = None) -> Call[int]:
-        """Append a value to what a key has; return how many bytes it has then."""
+        """Append to the value of a key; return the new length in bytes."""
         return _under(lease, f"append {self._key(key)} {self._value(value)}", _size)
 
     def delete(self, key: Data) -> Call[bool]:
-        """Remove a key; return whether it was there."""
+        """Remove a key; return whether it existed."""
         return Call(f"delete {self._key(key)}", _is_done)
 
     def stat(self, key: Data) -> Call[Stat | None]:
-        """Return the index of a key's last change, its lease and its bytes; None: no such key."""
+        """Return the index of a key's last change, its lease and its size in bytes; None if there
+        is no such key."""
 
         def read(text: str) -> Stat | None:
             answer = answered(text)
@@ -278,7 +281,8 @@ class Calls(Generic[Data]):
         return Call(f"stat {self._key(key)}", read)
 
     def ttl(self, key: Data) -> Call[float | None]:
-        """Return the seconds that a key has left; None: it stays. Raises KeyError: no such key."""
+        """Return the seconds that a key has left, or None if it does not expire. Raises KeyError if
+        there is no such key."""
 
         def read(text: str) -> float | None:
             answer = answered(text)
@@ -289,15 +293,15 @@ class Calls(Generic[Data]):
         return Call(f"ttl {self._key(key)}", read)
 
     def expire(self, key: Data, ttl: int) -> Call[bool]:
-        """Let a key go after `ttl` seconds; return whether it is there."""
+        """Expire a key after `ttl` seconds; return whether the key exists."""
         return Call(f"expire {self._key(key)} {seconds_of(ttl)}", _is_done)
 
     def persist(self, key: Data) -> Call[bool]:
-        """Let a key stay; return whether it was under a lease."""
+        """Take a key out of its lease, so that it stays; return whether it was under a lease."""
         return Call(f"persist {self._key(key)}", _is_done)
 
     def pop(self, key: Data) -> Call[Data | None]:
-        """Take a key out, in one step, and return its value; None if it is absent."""
+        """Remove a key and return its value, in one step; None if it is absent."""
         word = spell_word(self.codec.key(key))
 
         def read(text: str) -> Data | None:
@@ -307,8 +311,8 @@ class Calls(Generic[Data]):
         return Call(f"txn get {word} ; delete {word}", read)
 
     def popped_item(self, prefix: Data | None) -> Generator[Call[Any], Any, tuple[Data, Data]]:
-        """Take one key out, and return it with its value. A generator: it yields a call, and is
-        sent what its reply means. If another client took that key meanwhile, it takes the next.
+        """Remove one key, and return it with its value. This is a generator: it yields calls, and
+        is sent their results. If another client has removed the key meanwhile, it tries the next.
 
         Raises:
             KeyError: there is no key.
@@ -325,7 +329,7 @@ class Calls(Generic[Data]):
     # --- many keys ------------------------------------------------------------------------------
 
     def page(self, prefix: Data | None = None, after: str = "") -> Call[Page[Data]]:
-        """Ask for the pairs after the key whose text is `after`, a thousand at most."""
+        """Return at most a thousand pairs, after the key whose text is `after`."""
         command = "show"
         if prefix:
             command += f" {escape(self.codec.text(prefix, 'a prefix'), key=True)}"
@@ -337,14 +341,14 @@ class Calls(Generic[Data]):
         rest = answered(text).rest
         pairs, end = json.JSONDecoder().raw_decode(rest)
         of = self.codec.of
-        found = [(of(key), of(pairs[key])) for key in pairs]
+        items = [(of(key), of(pairs[key])) for key in pairs]
         is_last = end == len(rest)
-        if not found and not is_last:
-            raise ValueError("a page without a key, from which none could go on")
-        return Page(found, is_last, next(reversed(pairs)) if pairs else "")
+        if not items and not is_last:
+            raise ValueError("an empty page that is not the last: the next can't be asked for")
+        return Page(items, is_last, next(reversed(pairs)) if pairs else "")
 
     def clear(self, prefix: Data) -> Call[int]:
-        """Delete all keys under a prefix, in one entry; return how many."""
+        """Delete all keys under a prefix, in one entry; return their number."""
         text = self.codec.key(prefix, "a prefix")
         return Call(f"clear {escape(text, key=True)}", _count)
 
@@ -357,7 +361,8 @@ class Calls(Generic[Data]):
         return Call(f"renew {lease_name(lease)}", _is_done)
 
     def release(self, lease: str) -> Call[int | None]:
-        """Ask for the end of a lease, and how many keys went with it; None: it had ended."""
+        """End a lease; return how many keys were deleted with it, or None if it had ended
+        before."""
 
         def read(text: str) -> int | None:
             return None if answered(text).absence else _count(text)
@@ -366,7 +371,7 @@ class Calls(Generic[Data]):
 
 
 def _under(lease: AnyLease, command: str, read: Callable[[str], Result]) -> Call[Result]:
-    """Return a call whose key is put under a lease, if there is one."""
+    """Return a call, under a lease if one is given."""
     if lease is None:
         return Call(command, read)
     name = lease_name(str(lease))

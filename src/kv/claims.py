@@ -1,8 +1,9 @@
-"""Locks and elections of a program: one holder, and callers in turn. Threads and tasks share it.
+"""Locks and elections of a program: one holder at a time, and callers in turn. Threads and tasks
+share this code.
 
-What asks or waits is a machine (`steps.py`): getting a lock, holding it, giving it up. A claim has
-a lease granted, tries at once, and then follows the keys by a watch (`contest.py`). Who shares a
-lock deletes the mark of shared holders if it is the last one.
+Each operation that sends a request or waits is a machine (`steps.py`): acquiring a lock, holding
+it, releasing it. A claim acquires a lease, tries at once, and then follows the keys by a watch
+(`contest.py`). The last shared holder of a lock deletes the mark of shared holders.
 """
 
 from __future__ import annotations
@@ -36,28 +37,28 @@ from .listeners import plain
 from .wait_times import Wait, seconds_to_wait
 
 NOT_HELD = "it is not held by this program"
-POLL_S = 1.0  # between two tries of a claim that can't have a watch
-RELEASE_S = 0.15  # after the wait, for the release of a lease that was granted in vain
+POLL_S = 1.0  # between two tries of a claim that can't get a watch
+RELEASE_S = 0.15  # after the wait, for the release of a lease that won nothing
 Kind = TypeVar("Kind")
 
 
 class AwaitTurn(NamedTuple):
-    """A step: wait for the turn of this waiter, in time. The answer is whether it came."""
+    """A step: wait until it is this waiter's turn. The answer is False if that took too long."""
 
     waiter: Any
     until_s: float | None
 
 
 class Look(NamedTuple):
-    """A step: take one line of this watch, in time. The answer is False if the time is over, or
-    the client was closed."""
+    """A step: process one line of this watch. The answer is False if the time is over, or the
+    client was closed."""
 
     watch: Any
     until_s: float | None
 
 
 class LetGo(NamedTuple):
-    """A step: carry these steps out to their end, even if the caller is cancelled meanwhile."""
+    """A step: carry out these steps to their end, even if the caller is cancelled meanwhile."""
 
     steps: Claiming[None]
 
@@ -67,12 +68,12 @@ Claiming = Generator[ClaimStep, Any, Kind]
 
 
 class BaseClaim(NoCopies, Generic[Leased, Waiter]):
-    """A lock or an election: its keys, its callers, and what they ask."""
+    """A lock or an election: its keys, its callers, and their requests."""
 
     _states = ("held", "not held")
     _lease_class: type[Leased]
     _client: Any  # carries out its requests
-    _mutex: AbstractContextManager[Any]  # held while callers are looked at
+    _mutex: AbstractContextManager[Any]  # held while callers are inspected
 
     def __init__(
         self,
@@ -85,7 +86,8 @@ class BaseClaim(NoCopies, Generic[Leased, Waiter]):
         holder: str = "",
         codec: Codec[Any] = TEXT,
     ) -> None:
-        """`watching` begins a watch; `holder` begins the name that others read."""
+        """`watching` starts a watch; `holder` is the first part of the name that other programs
+        read."""
         make: Callable[..., Leased] = self._lease_class
         self._make_lease = partial(make, client, keeper, ttl)
         self._make_lease()  # raises at once if the time can't be one
@@ -109,7 +111,7 @@ class BaseClaim(NoCopies, Generic[Leased, Waiter]):
     # --- of a shell -----------------------------------------------------------------------------
 
     def _caller(self) -> object:
-        """Return the identity of the thread or the task that asks."""
+        """Return the identity of the calling thread or task."""
         raise NotImplementedError
 
     def _new_waiter(self) -> Waiter:
@@ -117,14 +119,14 @@ class BaseClaim(NoCopies, Generic[Leased, Waiter]):
 
     @staticmethod
     def _wake(waiter: Waiter) -> bool:
-        """Tell a waiter that its turn has come; return False if it gave up."""
+        """Tell a waiter that it has its turn; return False if it gave up."""
         raise NotImplementedError
 
     def _has_turn(self, waiter: Waiter) -> bool:
         raise NotImplementedError
 
     def _now(self) -> float:
-        """Return seconds of the clock by which watches wait."""
+        """Return the seconds of the clock that watches use."""
         return time.monotonic()
 
     @staticmethod
@@ -142,7 +144,8 @@ class BaseClaim(NoCopies, Generic[Leased, Waiter]):
 
     @property
     def token(self) -> int:
-        """The fencing token: the index of the entry that granted it, higher for each holder."""
+        """The fencing token: the index of the entry that granted it, which is higher for each new
+        holder."""
         token = self._mine().token
         assert token is not None
         return token
@@ -154,7 +157,7 @@ class BaseClaim(NoCopies, Generic[Leased, Waiter]):
         return attempt is not None and attempt.lease is not None and attempt.lease.is_held
 
     def _found(self, caller: object = None) -> Attempt[Leased] | None:
-        """Return the attempt of this caller, by default of the one that asks now."""
+        """Return the attempt of a caller, by default the current one."""
         callers = self._callers
         with self._mutex:
             return callers.of(self._caller() if caller is None else caller)
@@ -171,11 +174,11 @@ class BaseClaim(NoCopies, Generic[Leased, Waiter]):
         return lease
 
     def _checking(self, caller: object = None) -> Claiming[int]:
-        """Return the token, once the cluster has confirmed that it is held: that the lease goes
-        on, and that the key is as the entry of the token set it.
+        """Return the token, once the cluster has confirmed that it is held: the lease lives, and
+        the key has not changed since the entry of the token set it.
 
         Raises:
-            LeaseLost: it is not held.
+            LeaseLost: the lock is not held.
         """
         attempt = self._mine(caller)
         lease, token = attempt.lease, attempt.token
@@ -189,11 +192,11 @@ class BaseClaim(NoCopies, Generic[Leased, Waiter]):
         ):
             lease._lose()
             raise self._broken(attempt)
-        lease._expect_held()  # the last answer may have taken long
+        lease._expect_held()  # the last answer may have taken a long time
         return token
 
     def _giving(self, caller: object) -> Claiming[None]:
-        """Give up what this caller holds, and let the next one try."""
+        """Release the caller's hold, and give the next caller its turn."""
         callers = self._callers
         with self._mutex:
             attempt = callers.take(caller)
@@ -208,24 +211,25 @@ class BaseClaim(NoCopies, Generic[Leased, Waiter]):
             raise self._broken(attempt)
 
     def _leaving(self, error: BaseException | None) -> Claiming[None]:
-        """Give it up at the end of a `with`. An error inside explains more than one here."""
+        """Release it at the end of a `with`. An error in the block explains more than an error
+        here."""
         if self._found() is not None:
             with suppress_if(error, ClientError):
                 yield from self._giving(self._caller())
 
     def _broken(self, attempt: Attempt[Leased]) -> LeaseLost:
-        """Return the error for a key that another holder has set, or that is gone."""
+        """Return the error for a key that another holder has set, or that was deleted."""
         assert attempt.contest is not None
         key = attempt.contest.key
-        return LeaseLost(f"{key} is not this program's any more: it was deleted, or set anew")
+        return LeaseLost(f"{key} no longer belongs to this program: it was deleted or set again")
 
     def _holder(self) -> Claiming[str | None]:
-        """Return the holder by the name that it gave; None: it is free. Shared holders stand in
-        one text, with commas between them."""
+        """Return the name that the holder gave; None if nobody holds it. The names of shared
+        holders are joined with commas."""
         return ", ".join((yield from self._holders())) or None
 
     def _holders(self) -> Claiming[list[str]]:
-        """Return the holders by the names that they gave, in the order of their slots."""
+        """Return the names that the holders gave, in the order of their slots."""
         keys = self._keys
         values = keys.seen((yield Ask(keys.look)))
         if keys.mark_in(values) is None:
@@ -237,14 +241,14 @@ class BaseClaim(NoCopies, Generic[Leased, Waiter]):
             self._callers.ends(attempt)
 
     def _ended(self, attempt: Attempt[Leased], timer: LeaseTimer) -> None:
-        """Take the end of a lease: let the next caller try, and report the loss of what it held."""
+        """Handle the end of a lease: give the next caller its turn, and report a lost lock."""
         with self._mutex:
             self._callers.look()
             was_held = attempt.token is not None
         if timer.was_lost and was_held and self._on_lost is not None:
             self._call_apart(self._on_lost)
 
-    # --- how it is got --------------------------------------------------------------------------
+    # --- acquiring ------------------------------------------------------------------------------
 
     @property
     def _value(self) -> str:
@@ -254,23 +258,24 @@ class BaseClaim(NoCopies, Generic[Leased, Waiter]):
     def _acquiring(
         self, blocking: bool | float | None = True, timeout: float | None = -1
     ) -> Claiming[int | None]:
-        """Return the fencing token, waiting at most `timeout` seconds; None if it was not got.
+        """Return the fencing token, waiting at most `timeout` seconds; None if the lock was not
+        acquired.
 
-        -1 and None are for ever; 0, and `blocking=False`, are one try. `acquire(5)` is
+        -1 and None wait for ever; 0 and `blocking=False` try once. `acquire(5)` is
         `acquire(timeout=5)`.
         """
         return (yield from self._getting(self._value, seconds_to_wait(blocking, timeout)))
 
     def _entering(self) -> Claiming[int]:
         token = yield from self._getting(self._value, None)
-        assert token is not None, "without a time limit it is got, or an error is raised"
+        assert token is not None, "without a time limit it is acquired, or an error is raised"
         return token
 
     def _getting(
         self, value: str, timeout_s: float | None, caller: object = None
     ) -> Claiming[int | None]:
-        """Return the token once it is held; None if the time is over first. Callers that share
-        this object have it in the order in which they asked. One that is cancelled holds
+        """Return the token once the lock is held; None if the time is over first. Callers that
+        share this object acquire it in the order of their calls. A cancelled caller holds
         nothing."""
         wait = Wait.of(timeout_s, self._now())
         if not (yield from self._taking_turn(wait)):
@@ -284,11 +289,11 @@ class BaseClaim(NoCopies, Generic[Leased, Waiter]):
         except (NoLeader, OutcomeUnknown, Unreachable) as error:
             if not limits.is_over(error):
                 raise
-            yield AwaitTurn(self._new_waiter(), wait.until_s)  # the rest: nobody wakes this one
+            yield AwaitTurn(self._new_waiter(), wait.until_s)  # nobody wakes it
             return None
         finally:
             attempt.hang_up()
-            if token is None:  # not the attempt's: Ctrl-C may come as it wins
+            if token is None:  # not `attempt.token`: Ctrl-C may come as it wins
                 yield LetGo(limits.keep(self._letting_go(attempt), RELEASE_S))
 
     def _taking_turn(self, wait: Wait) -> Claiming[bool]:
@@ -309,18 +314,18 @@ class BaseClaim(NoCopies, Generic[Leased, Waiter]):
         return is_there
 
     def _claiming(self, attempt: Attempt[Leased], value: str, wait: Wait) -> Claiming[int | None]:
-        """Claim it; return the token, None if the time is over first. A single try reads first,
-        and writes nothing if it is held."""
+        """Claim it; return the token, or None if the time is over first. A single try reads first,
+        and writes nothing if the lock is held."""
         while True:
-            found = yield from self._looking(wait.is_once)
-            if wait.is_once and not self._keys.is_free(found):
+            values = yield from self._looking(wait.is_once)
+            if wait.is_once and not self._keys.is_free(values):
                 return None
             try:
                 attempt.hang_up()
                 yield from self._dropping(attempt)
                 attempt.lease = lease = self._make_lease(on_end=partial(self._ended, attempt))
                 protocol = self._keys.claim((yield from lease._granting()), value)
-                protocol.know(found)
+                protocol.know(values)
                 attempt.contest = protocol
                 token = yield from self._contending(attempt, protocol, wait)
                 if token is None or self._wins(attempt, token):
@@ -331,7 +336,7 @@ class BaseClaim(NoCopies, Generic[Leased, Waiter]):
                 return None
 
     def _looking(self, is_once: bool) -> Claiming[dict[str, str]]:
-        """Return the keys by which a claim decides on its first try; none are taken for free."""
+        """Return the keys that decide the first try of a claim. No keys mean that it is free."""
         keys = self._keys
         if not (is_once or keys.looks_first):
             return {}
@@ -348,7 +353,7 @@ class BaseClaim(NoCopies, Generic[Leased, Waiter]):
         token = None if call is None else token_in((yield Ask(call)))
         if token is not None or wait.is_once:
             return token
-        protocol.know({})  # the watch lists the keys that there are, and none that are gone
+        protocol.know({})  # the watch lists existing keys, not deleted ones
         attempt.watch = self._watching(self._keys.prefix)
         try:
             return (yield from self._following(attempt.watch, protocol, wait))
@@ -367,11 +372,11 @@ class BaseClaim(NoCopies, Generic[Leased, Waiter]):
             elif watch.is_listed and protocol.abandoned is not None:
                 yield from self._sweeping(protocol.abandoned)
         if watch._is_closed:
-            raise Closed(f"this client was closed, so {self.name} was not got")
+            raise Closed(f"this client was closed, so {self.name} was not acquired")
         return None
 
     def _polling(self, protocol: LockProtocol, wait: Wait) -> Claiming[int | None]:
-        """Try again once a second, where no node serves a watch."""
+        """Try again once a second, because no node serves a watch."""
         while self._now() < wait.until_s:
             page = yield Ask(CALLS.page(self._keys.prefix))
             protocol.know(dict(page.pairs))
@@ -386,8 +391,8 @@ class BaseClaim(NoCopies, Generic[Leased, Waiter]):
         return None
 
     def _sweeping(self, mark: str) -> Claiming[bool]:
-        """Delete the mark of shared holders if none of them is left; return whether that was
-        done."""
+        """Delete the mark of shared holders if no such holder is left; return whether it was
+        deleted."""
         keys = self._keys
         if (yield Ask(CALLS.get(keys.held))) != mark:
             return False
@@ -400,8 +405,9 @@ class BaseClaim(NoCopies, Generic[Leased, Waiter]):
 
     def _sweeping_after(self, attempt: Attempt[Leased]) -> Claiming[None]:
         """Delete the mark if the end of this attempt leaves no shared holder. A failure is not
-        reported: the next claim does so. While the first holder is there, whom the mark names, one
-        key is read. To look at all of them costs a look at all keys of a node."""
+        reported: the next claim deletes the mark. While the first holder, which the mark names, is
+        there, only its key is read. To list all shared holders, a node has to scan all of its
+        keys."""
         if attempt.contest is not None and (mark := attempt.contest.mark) is not None:
             first = self._keys.sharer(mark.removeprefix(MARK))
             with contextlib.suppress(ClientError):
@@ -427,18 +433,18 @@ class BaseClaim(NoCopies, Generic[Leased, Waiter]):
 
 
 class RequestLimits:
-    """The time limits of the requests of one wait: none lasts much longer than that."""
+    """The time limits of the requests of one wait: no request lasts much longer than the wait."""
 
     def __init__(self, wait: Wait, client: Any, now: Callable[[], float]) -> None:
-        """The time limit of the client counts where it is shorter."""
+        """The time limit of the client applies if it is shorter."""
         self._until_s = math.inf if wait.is_once else wait.until_s
         self._client = client
         self._now = now
         self._is_answered = False
 
     def keep(self, steps: Claiming[Kind], late_s: float = 0.0) -> Claiming[Kind]:
-        """Carry on these steps. Each request has the time that is left until `late_s` after the
-        wait, or a little."""
+        """Carry out these steps. Each request has the time that is left until `late_s` after the
+        end of the wait, or at least a short time."""
         try:
             step = next(steps)
             while True:
@@ -460,8 +466,8 @@ class RequestLimits:
         return step._replace(limit_s=min(limit_s, self._client.timeout))
 
     def is_over(self, error: ClientError) -> bool:
-        """Whether a request failed since the time is over, at a cluster that had answered. A search
-        ends before its time if that is too short for another pause."""
+        """Whether a request failed because the time is over, at a cluster that had answered. A
+        search ends early if the time left is too short for another pause."""
         is_final = isinstance(error, Closed) or (isinstance(error, Unreachable) and error.lasts)
         is_late = self._now() >= self._until_s - LONGEST_PAUSE_S
         return self._is_answered and is_late and not is_final
@@ -481,14 +487,14 @@ class HasSlot:
 
 
 class LeaderChanges:
-    """The leaders that a watch of an election shows."""
+    """The leaders that a watch of an election reports."""
 
     def __init__(self, keys: LockKeys) -> None:
         self._held = keys.held
         self._is_reported = False
 
     def take(self, watch: BaseWatch[str]) -> Iterator[str | None]:
-        """Yield the values of the leaders since the last look; None: no leader."""
+        """Yield the values of the leaders since the last call; None while there is no leader."""
         for event in watch._take_ready():
             if event.key == self._held:
                 self._is_reported = True

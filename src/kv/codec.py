@@ -1,7 +1,7 @@
-"""Keys and values of a program, str or bytes, and the text that stands for them on the wire. Pure.
+"""Keys and values of a program, str or bytes, and their text on the wire. Pure.
 
-On the wire a byte that is not UTF-8 is spelled `\\xNN`; in between it is a lone surrogate, as
-Python's `surrogateescape` has it. So bytes come back as they were, and so does any str.
+On the wire a byte that is not UTF-8 is spelled `\\xNN`; in the program's text it is a lone
+surrogate, as in Python's `surrogateescape`. So bytes are returned unchanged, and so is any str.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ Data = TypeVar("Data")  # str or bytes
 
 
 class Codec(Generic[Data]):
-    """The way from a program's keys and values to text, and back."""
+    """The conversion of a program's keys and values to text, and back."""
 
     def __init__(
         self, kind: type[Data], to_text: Callable[[Data], str], of: Callable[[str], Data]
@@ -25,18 +25,18 @@ class Codec(Generic[Data]):
         self.of = of
 
     def of_any(self, text: str | None) -> Data | None:
-        """Return what a text stands for; None for none."""
+        """Return the key or value of a text; None for None."""
         return None if text is None else self.of(text)
 
     def key(self, key: Data, what: str = "a key") -> str:
-        """Return the text of a key, or of what else is not empty. Raises TypeError, ValueError."""
+        """Return the text of a key, or of another non-empty part. Raises TypeError, ValueError."""
         text = self.text(key, what)
         if not text:
             raise ValueError(f"{what} has at least one byte; nothing was sent")
         return text
 
     def can_be_key(self, key: object) -> bool:
-        """Whether this can be a key. If not, no such key exists."""
+        """Return whether this can be a key. If not, no such key exists."""
         try:
             text = self.key(key)  # type: ignore[arg-type]
         except (TypeError, ValueError):
@@ -58,9 +58,9 @@ def _text(part: str) -> str:
             part.encode("utf-8", "surrogateescape")
         except UnicodeEncodeError:
             raise ValueError(
-                "it holds half a surrogate pair, which is no text; nothing was sent"
+                "it has half a surrogate pair, which is not valid text; nothing was sent"
             ) from None
-    return str.__str__(part)  # of an enum as well, which is spelled otherwise
+    return str.__str__(part)  # also of an enum, which would be spelled differently
 
 
 def _text_of_bytes(part: bytes) -> str:

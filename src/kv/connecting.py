@@ -18,17 +18,17 @@ from .store import KV
 
 
 def addresses_of(at: str | None, folder: str | Path | None) -> list[Address]:
-    """Return the nodes to ask: those named, else those of $RAFTLINE or of a configuration.
+    """Return the nodes to ask: the nodes in `at`, else those in $RAFTLINE or in a configuration.
 
     Raises:
-        ValueError: a named address has another form. TypeError: it is not a text.
-        Unreachable: none is named anywhere.
+        ValueError: an address in `at` has an invalid form. TypeError: `at` is not a string.
+        Unreachable: no node is named anywhere.
     """
     if at is not None:
         if not isinstance(at, str):
             raise TypeError(f'the nodes are one text, "h1:10000,h2:10000", not {type(at).__name__}')
         if folder is not None:
-            raise ValueError("at and folder both say where to ask; give one of them")
+            raise ValueError("at and folder both name the nodes to ask; give only one of them")
         return addresses_in(at)
     try:
         return list(discover_nodes(folder, 'connect("HOST:PORT,…")', "folder=").values())
@@ -76,16 +76,17 @@ def connect(
 ) -> KV[str] | KV[bytes]:
     """Return the cluster's keys and values as a mapping; no node is asked yet.
 
-    `at` names some of its nodes, `"h1:10000,h2:10000"`. Without it $RAFTLINE does, else the
-    `server-configuration.txt` of `folder`, or of the nearest folder that has one. Each call ends
-    within `timeout` seconds or little more. `name` is what the nodes see, and begins the names of
-    sessions. With `binary` keys and values are bytes. Each connection is logged in as `user`, if
-    there is one, else as $RAFTLINE_USER, with the password of the file $RAFTLINE_PASSWORD_FILE. It
-    speaks TLS with `tls`, else as $RAFTLINE_TLS_CA and its like have it. A watch, and a lock that
-    waits, goes on at another node after `silence` seconds in which its node sent nothing.
+    `at` names some of its nodes, as in `"h1:10000,h2:10000"`. Without it the nodes come from
+    $RAFTLINE, else from the `server-configuration.txt` in `folder` or in the nearest folder that
+    has one. Each call ends within `timeout` seconds or slightly more. The nodes see the client as
+    `name`, which is also the first part of the names of its sessions. With `binary` keys and values
+    are bytes. Each connection logs in as `user` if one is given, else as $RAFTLINE_USER with the
+    password in the file $RAFTLINE_PASSWORD_FILE. It uses TLS as `tls` says, else as
+    $RAFTLINE_TLS_CA and the related variables say. A watch or a waiting lock moves to another node
+    if its node sends nothing for `silence` seconds.
 
     Raises:
-        ValueError, TypeError: an option can't be used.
+        ValueError, TypeError: an option is invalid.
         Unreachable: no node is named anywhere.
     """
     clients = Clients(

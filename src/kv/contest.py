@@ -1,18 +1,18 @@
-"""The contest for a lock, an election or a semaphore: who holds it, who is next, and by which
-entry. Pure.
+"""The contest for a lock, an election or a semaphore: its holder, the next holder, and the entries
+that decide. Pure.
 
-Two keys, both under the lease of their owner, so that both go when it dies:
+There are two keys, each under the lease of its owner, so that it is deleted when the owner dies:
 
-* `lock/NAME/held` has the owner. Only a transaction on the condition that it is absent sets it:
-  so there is one holder at a time. The number of that entry is the fencing token.
-* `lock/NAME/next` has the lease of the next holder. While it is there, no other claim takes the
-  lock. So a holder that releases it and asks again at once does not overtake those that wait.
+* `lock/NAME/held` has the name of the owner. It is set only by a transaction on the condition that
+  it is absent, so there is one holder at a time. The index of that entry is the fencing token.
+* `lock/NAME/next` has the lease of the next holder. While it exists, no other claim takes the lock.
+  So a holder that releases the lock and acquires it again at once does not overtake waiting claims.
 
-A claim that waits follows both keys with a watch, and asks only when they changed. When `next`
-goes, all others that wait try to become next.
+A waiting claim follows both keys with a watch, and sends a request only after a change. When `next`
+is deleted, all other waiting claims try to become next.
 
-Shared holders of a lock have a key each, `lock/NAME/shared/LEASE`, and `held` has their mark. A
-semaphore has its slots in place of `held`. docs/develop/how-a-lock-is-held.md has the argument.
+Each shared holder of a lock has a key, `lock/NAME/shared/LEASE`, and `held` has their mark. A
+semaphore has slots in place of `held`. docs/develop/how-a-lock-is-held.md has the argument.
 """
 
 from __future__ import annotations
@@ -34,17 +34,17 @@ ELECTIONS = "election"
 
 SEMAPHORES = "semaphore"
 SLOTS_MAX = 1000
-MARK = "shared:"  # and the lease of the first one: the mark of shared holders
+MARK = "shared:"  # with the lease of the first shared holder this is the mark of shared holders
 
 
 class LockKeys:
     """The keys of one lock or election, for one holder at a time."""
 
-    looks_first = False  # whether a claim that may wait looks before its first try, too
+    looks_first = False  # whether a claim that may wait also reads before its first try
     is_for_many = False  # whether callers that share an object may all hold it
 
     def __init__(self, kind: str, name: str) -> None:
-        """Name them. Raises TypeError, ValueError if the name can't be a part of a key."""
+        """Name the keys. Raises TypeError, ValueError if the name can't be a part of a key."""
         self.name = TEXT.key(name, f"the name of {'an' if kind == ELECTIONS else 'a'} {kind}")
         self.prefix = f"{kind}/{self.name}/"
         self.held = f"{self.prefix}held"
@@ -53,24 +53,24 @@ class LockKeys:
         self._sharers = f"{self.prefix}shared/"
 
     def holders_in(self, values: Mapping[str, str]) -> list[str]:
-        """Return the holders that a look found, by the names that they gave."""
+        """Return the names that the holders in these keys gave."""
         return [values[self.held]] if self.held in values else []
 
     @property
     def look(self) -> Call[Any]:
-        """The request by which a claim looks whether it is free."""
+        """The request that reads whether it is free."""
         return CALLS.get(self.held)
 
     def seen(self, answer: Any) -> dict[str, str]:
-        """Return the keys that a look found."""
+        """Return the keys in the answer to `look`."""
         return {} if answer is None else {self.held: answer}
 
     def is_free(self, values: Mapping[str, str]) -> bool:
-        """Whether a claim may have it, by these keys."""
+        """Return whether these keys let a claim acquire it."""
         return self.held not in values
 
     def claim(self, lease: str, value: str) -> LockProtocol:
-        """Return a claim to it."""
+        """Return a claim under a lease, with the name of its holder."""
         return LockProtocol(self, lease, value)
 
     def sharer(self, lease: str) -> str:
@@ -78,7 +78,7 @@ class LockKeys:
         return f"{self._sharers}{lease}"
 
     def mark_in(self, values: Mapping[str, str]) -> str | None:
-        """Return the mark of shared holders; None: there is none."""
+        """Return the mark of shared holders; None if there is no mark."""
         value = values.get(self.held, "")
         is_mark = self._may_be_shared and value.startswith(MARK)
         return value if is_mark and lease_in(value.removeprefix(MARK)) else None
@@ -88,7 +88,7 @@ class LockKeys:
         return CALLS.page(f"{self._sharers}lease-")
 
     def sharers_in(self, values: Mapping[str, str]) -> list[str]:
-        """Return the shared holders by the names that they gave."""
+        """Return the names that the shared holders gave."""
         begin = len(self._sharers)
         return [
             value
@@ -97,8 +97,7 @@ class LockKeys:
         ]
 
     def sweep(self, mark: str, since: int) -> Call[Outcome[str]]:
-        """Return the request that deletes the mark, if nobody became a shared holder after this
-        index."""
+        """Return the request that deletes the mark unless it was set again after this index."""
         same = _plan().if_.equal(self.held, mark).unchanged(self.held, since)
         return same.then.delete(self.held).commit()
 
@@ -119,12 +118,12 @@ class SharedKeys(LockKeys):
 
 
 class Slots(LockKeys):
-    """The keys of a semaphore: a slot for each that may hold it."""
+    """The keys of a semaphore: a slot for each possible holder."""
 
     looks_first = is_for_many = True
 
     def __init__(self, name: str, limit: int) -> None:
-        """Name them. Raises TypeError, ValueError also if the limit can't be one."""
+        """Name the keys. Raises TypeError, ValueError, also if the limit is invalid."""
         super().__init__(SEMAPHORES, name)
         if not 1 <= whole(limit) <= SLOTS_MAX:
             raise ValueError(f"a semaphore has 1 to {SLOTS_MAX} holders at a time, not {limit}")
@@ -132,8 +131,8 @@ class Slots(LockKeys):
 
     def holders_in(self, values: Mapping[str, str]) -> list[str]:
         begin = len(self.prefix)
-        taken = {int(key[begin:]): key for key in values if key[begin:].isdecimal()}
-        return [values[taken[number]] for number in sorted(taken)]
+        slots = {int(key[begin:]): key for key in values if key[begin:].isdecimal()}
+        return [values[slots[number]] for number in sorted(slots)]
 
     @property
     def look(self) -> Call[Any]:
@@ -153,9 +152,9 @@ class LockProtocol:
     """One claim's view of the keys, and its next request."""
 
     def __init__(self, keys: LockKeys, lease: str, value: str) -> None:
-        """Claim it under this lease; the key that it sets gets `value`."""
-        self.key = keys.held  # which it sets
-        self.mark: str | None = None  # which `held` has for as long as a shared claim holds it
+        """Start a claim under this lease; the key that it sets gets `value`."""
+        self.key = keys.held  # the key that it sets
+        self.mark: str | None = None  # the value of `held` while shared holders hold the lock
         self._keys = keys
         self._lease = lease
         self._value = value
@@ -164,12 +163,12 @@ class LockProtocol:
         self._has_news = False
 
     def know(self, values: Mapping[str, str]) -> None:
-        """Take what a look found."""
+        """Replace the known keys by those that a request returned."""
         self._values = dict(values)
         self._has_news = True
 
     def see(self, events: Iterable[Event[str]], is_listed: bool) -> None:
-        """Take what a watch of the prefix reported; `is_listed` once all keys are listed."""
+        """Apply the events of a watch of the prefix; `is_listed` once all keys are listed."""
         for event in events:
             if event.value is None:
                 self._values.pop(event.key, None)
@@ -181,8 +180,8 @@ class LockProtocol:
         self._is_listed = is_listed
 
     def next_call(self, and_wait: bool = True) -> Call[Outcome[str]] | None:
-        """Return the next request; None while none can succeed. If it fails, the keys have changed
-        meanwhile, so the watch will report more."""
+        """Return the next request; None while no request can succeed. If the request fails, the
+        keys have changed meanwhile, so the watch will report more."""
         if not self._has_news:
             return None
         self._has_news = False
@@ -193,22 +192,23 @@ class LockProtocol:
 
     @property
     def abandoned(self) -> str | None:
-        """The mark of shared holders that have all gone."""
+        """The mark of shared holders, if all of them are gone."""
         mark = self._keys.mark_in(self._values)
         return mark if mark and not self._keys.sharers_in(self._values) else None
 
     def try_once(self, and_wait: bool = False) -> Call[Outcome[str]]:
-        """Take it if it is free and `next` is absent. Else, with `and_wait`, try to become next."""
+        """Return the request that takes it if it is free and `next` is absent. Otherwise the
+        request tries to become next, with `and_wait`."""
         keys = self._keys
-        taken = self._take(self._if_free().absent(keys.next).then)
+        operations = self._take(self._if_free().absent(keys.next).then)
         if and_wait:
-            taken.else_.setnx(keys.next, self._lease, lease=self._lease)
-        return taken.commit()
+            operations.else_.setnx(keys.next, self._lease, lease=self._lease)
+        return operations.commit()
 
     def _as_next(self) -> Call[Outcome[str]]:
         keys = self._keys
-        taken = self._take(self._if_free().equal(keys.next, self._lease).then)
-        return taken.delete(keys.next).commit()
+        operations = self._take(self._if_free().equal(keys.next, self._lease).then)
+        return operations.delete(keys.next).commit()
 
     def _if_free(self) -> _Conditions:
         return _plan().if_.absent(self._keys.held)
@@ -218,16 +218,16 @@ class LockProtocol:
 
 
 class SharedProtocol(LockProtocol):
-    """A claim to share a lock: with all who share it, or as the first one."""
+    """A claim to share a lock: with the other shared holders, or as the first of them."""
 
     def __init__(self, keys: LockKeys, lease: str, value: str) -> None:
         super().__init__(keys, lease, value)
         self.key = keys.sharer(lease)
 
     def _if_free(self) -> _Conditions:
-        held, found = self._keys.held, self._keys.mark_in(self._values)
-        self.mark = found or f"{MARK}{self._lease}"
-        return _plan().if_.equal(held, found) if found else _plan().if_.absent(held)
+        held, mark = self._keys.held, self._keys.mark_in(self._values)
+        self.mark = mark or f"{MARK}{self._lease}"
+        return _plan().if_.equal(held, mark) if mark else _plan().if_.absent(held)
 
     def _take(self, then: _Operations) -> _Operations:
         assert self.mark is not None

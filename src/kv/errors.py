@@ -1,4 +1,4 @@
-"""The errors of a typed client, beside those of any client (`clients/connection.py`)."""
+"""The errors of a typed client, in addition to those of every client (`clients/connection.py`)."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ from ..wire.refusals import TOO_MANY, RequestOutcome
 
 
 class LeaseLost(ClientError):
-    """The lease has ended, or may have: it was not renewed in time. Another program may hold
-    what it held. A write under it was not done."""
+    """The lease has ended, or may have: it was not renewed in time. Another program may now hold
+    the lock that it guarded. A write under it was not done."""
 
     __module__ = PUBLIC
 
 
 class EventsGone(Refused):
-    """The events after the index of a watch are gone, so what changed since is unknown.
-    Watch without `after`: that begins with the current keys."""
+    """The events after the index of a watch are gone, so the changes since then are unknown. Watch
+    without `after`, which begins with the current keys."""
 
     __module__ = PUBLIC
 
 
 class TooManyWatches(Refused):
-    """No node serves one more watch: all that it serves are taken, or all that one user may
-    have. Nothing was done; later one may."""
+    """No node serves another watch: its limit of watches, or the limit of one user, is reached.
+    Nothing was done; a later try may succeed."""
 
     __module__ = PUBLIC
     outcome = RequestOutcome.NO_LEADER

@@ -1,10 +1,10 @@
-"""The events of a watch, each once, also if it goes on at another node. Pure.
+"""The events of a watch, each once, even if the watch continues at another node. Pure.
 
 A `WatchCursor` is fed the lines of a watch (docs/use/watch.md) and returns events. If a connection
-ends, it spells how to go on: after the last entry that came whole, less the events of the next
-entry that came already. If the events after that are gone, the node lists the keys that
-there are. The difference from what came before is events then: so a loop sees every final
-state.
+ends, it spells the request that continues the watch: after the last entry that arrived whole,
+without those events of the next entry that have already arrived. If the events after that entry are
+gone, the node lists the existing keys. The cursor then returns the differences from the known keys
+as events, so a loop sees every final state.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ _DIGEST_BYTES = 32
 class Event(Generic[Data]):
     """A change of one key by one entry of the log.
 
-    `kind` is "has" for a key that is there when the watch begins, then "set", "delete" (by a
-    command) or "expire" (its lease ended). `value` is None in the last two.
+    `kind` is "has" for a key that exists when the watch begins, then "set", "delete" (by a command)
+    or "expire" (its lease ended). `value` is None for the last two.
     """
 
     index: int
@@ -42,21 +42,22 @@ class Event(Generic[Data]):
 
     @property
     def is_there(self) -> bool:
-        """Whether the key is there now."""
+        """Whether the key exists after this event."""
         return self.value is not None
 
 
 @dataclass(frozen=True)
 class KVSnapshot(Generic[Data]):
-    """All pairs under a prefix, in the order of their keys, as of one entry of the log."""
+    """All pairs under a prefix, in the order of their keys, at one entry of the log."""
 
     index: int
     pairs: dict[Data, Data]
 
     @classmethod
     def _of(cls, index: int | None, events: list[Event[Data]]) -> KVSnapshot[Data]:
-        """Return the snapshot that a watch began with. Amid the keys it may have begun anew at
-        another node: keys that had come may have changed or gone, and others lie between them."""
+        """Return the snapshot with which a watch began. The watch may have started again at another
+        node while it listed the keys. Keys that had arrived may then have changed or been deleted,
+        and other keys lie between them."""
         assert index is not None, "a watch that has listed its keys has a position"
         pairs: dict[Data, Data] = {}
         for event in events:
@@ -68,7 +69,7 @@ class KVSnapshot(Generic[Data]):
 
 
 class WatchEnded(Exception):
-    """The node has ended this watch; another may go on with it."""
+    """The node has ended this watch; another node may continue it."""
 
 
 class WatchCursor(Generic[Data]):
@@ -79,49 +80,50 @@ class WatchCursor(Generic[Data]):
         text = "" if prefix is None else codec.text(prefix, "a prefix")
         self._prefix = escape(text, key=True)
         self._known_keys: dict[str, tuple[bytes, int]] | None = {} if after is None else None
-        self._listing = 0  # its number, which its keys in `_known_keys` have
+        self._listing = 0  # its number, which marks its keys in `_known_keys`
         self._left = 0  # keys of the listing still to come
         self._as_of = 0  # the listing is the state after this entry
-        self._has_begun = False  # a listing has come whole
+        self._has_begun = False  # a listing has arrived whole
         # Nothing up to this entry is missing.
         self._whole = None if after is None else entry_index(after)
-        self._index = 0  # of the entry after it, 0: none yet; …
+        self._index = 0  # of the entry after `_whole`, 0: no such entry yet; …
         self._count = 0  # … this many of its events were returned, …
-        self._seen = 0  # … and came on this connection
-        self._is_served = False  # this connection has sent a line of it
+        self._seen = 0  # … and arrived on this connection
+        self._is_served = False  # a line of it has arrived on this connection
 
     @property
     def command(self) -> str:
-        """The request by which the watch begins, or goes on, on a new connection."""
+        """The request that begins or resumes the watch on a new connection."""
         self._seen = self._left = 0
         self._is_served = False
         return spell_watch(WatchAsked(self._prefix, self._whole))
 
     @property
     def position(self) -> int | None:
-        """The entry after which a new watch would go on; None: it has to begin with the keys."""
+        """The entry after which a new watch would continue; None if it has to begin with the
+        keys."""
         return self._whole
 
     @property
     def is_listed(self) -> bool:
-        """Whether all keys came, and since then each change up to the last line."""
+        """Whether all keys have arrived, and since then each change up to the last line."""
         return self._has_begun and not self._left
 
     @property
     def prefix(self) -> str:
-        """The prefix, as it is spelled."""
+        """The prefix in its spelled form."""
         return self._prefix
 
     @property
     def is_listed_or_follows(self) -> bool:
-        """Whether this connection sends changes alone from now on."""
+        """Whether this connection sends only changes from now on."""
         return self._is_served and not self._left and self._whole is not None
 
     def refused(self, text: str) -> None:
-        """Take a last line. The watch goes on, or begins again with the keys.
+        """Handle the last line of a node. The watch continues, or begins again with the keys.
 
         Raises:
-            NotAllowed, Refused: no node would serve it.
+            NotAllowed, Refused: no node would serve the watch.
         """
         refusal = refusal_in(text)
         if refusal is not None and refusal.code in ("no-login", "not-allowed"):
@@ -133,11 +135,11 @@ class WatchCursor(Generic[Data]):
         self._whole = None  # this cluster was restored to a time before that entry
 
     def take(self, text: str) -> list[Event[Data]]:
-        """Take a line, without the node's name; return its events.
+        """Handle a line, without the node's name; return its events.
 
         Raises:
-            WatchEnded: it is the last one of this node.
-            EventsGone: what changed since the index that the program gave is unknown.
+            WatchEnded: it is the last line of this node.
+            EventsGone: the changes since the index that the program gave are unknown.
         """
         word, _, rest = text.partition(" ")
         if word == "EVENT":
@@ -146,12 +148,12 @@ class WatchCursor(Generic[Data]):
             return self._first(text)
         refusal = refusal_in(text)
         if refusal is None:
-            raise NotUnderstood(f"a watch was answered in no known form: {text[:80]}")
+            raise NotUnderstood(f"the answer to a watch has an unknown form: {text[:80]}")
         if refusal.code != "events-gone":
             raise WatchEnded(text)
         if self._known_keys is None:
             raise EventsGone(
-                f"{refusal.text.partition('; ')[0]}, and the keys as of then are not known here; "
+                f"{refusal.text.partition('; ')[0]}, and the keys at that index are unknown here; "
                 "watch without after"
             )
         return []  # the listing follows
@@ -161,11 +163,11 @@ class WatchCursor(Generic[Data]):
         if begins := _BEGINS.fullmatch(text):
             self._listing += 1
             self._left = int(begins[1])
-            self._whole = None  # a watch can't resume amid the listing
+            self._whole = None  # a watch can't resume in the middle of the listing
             self._as_of = int(begins[2])
             return [] if self._left else self._listed()
         if not _GOES_ON.fullmatch(text):
-            raise NotUnderstood(f"a watch was answered in no known form: {text[:80]}")
+            raise NotUnderstood(f"the answer to a watch has an unknown form: {text[:80]}")
         return []
 
     def _event(self, rest: str) -> list[Event[Data]]:
@@ -177,18 +179,18 @@ class WatchCursor(Generic[Data]):
             key = unescape(key)
             value = unescape(value)
         except (ValueError, ProtocolError):
-            raise NotUnderstood(f"an event is of no known form: {rest[:80]}") from None
+            raise NotUnderstood(f"an event has an unknown form: {rest[:80]}") from None
         if not kind:
             self._nothing_until(index)
             return []
         if kind == "has":
             return self._has(key, value)
         if kind not in ("set", "delete", "expire"):
-            raise NotUnderstood(f"an event is of no known kind: {rest[:80]}")
+            raise NotUnderstood(f"an event has an unknown kind: {rest[:80]}")
         return self._changed(index, kind, key, value)
 
     def _changed(self, index: int, kind: str, key: str, value: str) -> list[Event[Data]]:
-        if index != self._index:  # the events of one entry stand together, so that one is whole
+        if index != self._index:  # events of one entry are adjacent, so the last entry is whole
             self._whole = self._index or self._whole
             self._index, self._count, self._seen = index, 0, 0
         self._seen += 1
@@ -202,20 +204,20 @@ class WatchCursor(Generic[Data]):
         return [self._made(index, kind, key, value if kind == "set" else None)]
 
     def _nothing_until(self, index: int) -> None:
-        """Record that all events up to an entry came. After a change of nodes, that entry may be
-        before one of which the other node sent a part."""
+        """Record that all events up to an entry have arrived. After a change of nodes, that entry
+        may precede one that the other node sent in part."""
         self._whole = max(index, self._whole or 0)
         if index >= self._index:
             self._index = self._count = self._seen = 0
 
     def _has(self, key: str, value: str) -> list[Event[Data]]:
-        """Take a key that is there; it is an event if that is new."""
+        """Handle an existing key; it is an event if the key or its value is new."""
         self._left -= 1
         keys = self._known_keys if self._known_keys is not None else {}
-        known = keys.get(key)
+        previous = keys.get(key)
         keys[key] = (_digest(value), self._listing)
         events = []
-        if known is None or known[0] != _digest(value):
+        if previous is None or previous[0] != _digest(value):
             kind = "set" if self._has_begun else "has"
             events.append(self._made(self._as_of, kind, key, value))
         return events if self._left else events + self._listed()
@@ -236,7 +238,7 @@ class WatchCursor(Generic[Data]):
 
 
 def _place(pair: tuple[object, object]) -> bytes:
-    """Return the place of a pair in the order, which is that of the keys' bytes."""
+    """Return the sort key of a pair: the bytes of its key."""
     key = pair[0]
     return key if isinstance(key, bytes) else str(key).encode("utf-8", "surrogateescape")
 

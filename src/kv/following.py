@@ -1,7 +1,7 @@
-"""A watch as a machine: it connects, goes on at another node, and sees that a node is silent.
+"""A watch as a machine: it connects, moves to another node, and detects that a node is silent.
 
-Its steps are carried out by a thread (`watch.py`), by a task of asyncio (`aio_watch.py`), or in a
-schedule of simulated nodes. All of them return each event once, by one `WatchCursor`.
+A thread (`watch.py`), an asyncio task (`aio_watch.py`) or a schedule of simulated nodes carries out
+its steps. In each case a `WatchCursor` makes sure that each event is returned once.
 """
 
 from __future__ import annotations
@@ -41,9 +41,9 @@ from .events import Event, WatchCursor, WatchEnded
 from .liveness import MEMBERS_ID, PROBE_ID, PROBE_KEY, Liveness
 
 PAUSES_S = (0.05, 1.0)
-LEAST_CONNECT_S = 0.2  # a shorter one would be too short for TLS and a login
-SYNC_ID = "3"  # of the watch that shows how far the log is, on the same connection
-SYNC_KEY = "raftline/sync"  # after the prefix; nothing is there
+LEAST_CONNECT_S = 0.2  # a shorter time would not suffice for TLS and a login
+SYNC_ID = "3"  # of the watch that shows the end of the log, on the same connection
+SYNC_KEY = "raftline/sync"  # after the prefix; no such key exists
 _AS_OF = re.compile(r"WATCH response: [0-9]+ keys? as of ([0-9]+)", re.ASCII)
 _ENDED = re.compile(r"UNWATCH response: ended after ([0-9]+)", re.ASCII)
 
@@ -52,11 +52,11 @@ Watching = Generator[NodeStep, Any, bool]
 
 
 class _Sync:
-    """The index that a watch has to reach, once a node has answered how far the log is."""
+    """The index that a watch has to reach, once a node has answered with the end of the log."""
 
     def __init__(self) -> None:
         self.target: int | None = None
-        self.is_ending = False  # the watch was ended there, to learn how far it came
+        self.is_ending = False  # the watch was ended, to learn its position
 
 
 class WatchMachine(Generic[Data]):
@@ -70,9 +70,10 @@ class WatchMachine(Generic[Data]):
         open_s: float,
         now: Callable[[], float] | None = None,
     ) -> None:
-        """Make no connection yet. If no node serves it within `open_s` of the first use, that
-        raises why. Once served it goes on until it is closed, also at members that `addresses`
-        learns. It begins at a random one of the named nodes, so that many watches are spread."""
+        """Initialize without connecting. If no node serves the watch within `open_s` of its first
+        use, that raises the reason. Once served, the watch continues until it is closed, also at
+        members that `addresses` learns. It starts at a random named node, so that many watches are
+        spread over the nodes."""
         self.name = name
         self.cursor = cursor
         self.ready: deque[Event[Data]] = deque()
@@ -81,27 +82,27 @@ class WatchMachine(Generic[Data]):
         self._health = addresses.health
         self._now = time.monotonic if now is None else now
         self._open_s = open_s
-        self._opening: Deadline | None = None  # until the first node serves it, from its use on
+        self._opening: Deadline | None = None  # from its first use until the first node serves it
         self._was_served = False
         self._is_open = False
         self._pause_s = PAUSES_S[0]
         self._failed: set[Address] = set()  # since it was served
-        self._kept_out: set[Address] = set()  # since one of them let this client in
-        self._lasting: set[Address] = set()  # that will not serve it soon either
+        self._kept_out: set[Address] = set()  # since a node let this client in
+        self._lasting: set[Address] = set()  # these nodes will not serve it soon either
         self._why_too_many = ""
         self._sync: _Sync | None = None
-        self._asked: _Sync | None = None  # the one that awaits an answer on this connection
+        self._asked: _Sync | None = None  # it awaits an answer on this connection
 
     @property
     def known(self) -> list[Address]:
-        """The nodes at which it may go on."""
+        """The nodes at which the watch may continue."""
         return self._nodes.known
 
     def take_line(self, until_s: float | None) -> Watching:
-        """Take one line; return False if none came in time, or the watch was closed.
+        """Process one line; return False if no line came in time, or the watch was closed.
 
         Raises:
-            ClientError: no node would serve it; or none did within the time to begin.
+            ClientError: no node would serve the watch, or no node did within the time to begin.
         """
         while not self.is_closed:
             try:
@@ -119,12 +120,13 @@ class WatchMachine(Generic[Data]):
         return False
 
     def connect_anew(self) -> None:
-        """Go on by a new connection: of this one a line may be lost, or half sent."""
+        """Continue on a new connection: a line of this connection may be lost or half sent."""
         self._is_open = False
 
     def sync(self, until_s: float | None) -> Watching:
-        """Take lines until all events that were acknowledged before have come; return False if they
-        did not in time, or the watch was closed. Raises ClientError as `take_line`."""
+        """Process lines until the events of all acknowledged writes have arrived; return False if
+        they did not arrive in time, or the watch was closed. Raises ClientError as `take_line`
+        does."""
         sync = self._sync = _Sync()
         try:
             while not self.is_closed:
@@ -138,18 +140,18 @@ class WatchMachine(Generic[Data]):
             self._sync = None
 
     def _go_on_after_sync(self, until_s: float | None) -> Watching:
-        """Wait for the answer to the end of the watch, after which it begins again."""
+        """Wait for the answer to `unwatch`, after which the watch begins again."""
         while self._sync is not None and self._sync.is_ending:
             if not (yield from self.take_line(until_s)):
                 return False
         return True
 
     def _ask_to_sync(self) -> Generator[NodeStep, Any, None]:
-        """Ask how far the log is; then end the watch, which shows how far it has come."""
+        """Ask for the end of the log; then end the watch, which shows its position."""
         sync = self._sync
         if sync is None or not self.cursor.is_listed_or_follows:
             return
-        if sync.target is None and self._asked is None:  # one that was given up is awaited first
+        if sync.target is None and self._asked is None:  # an abandoned sync is awaited first
             self._asked = sync
             yield Send(line_of(f"{self.name}#{SYNC_ID}", f"watch {self._below_prefix(SYNC_KEY)}"))
         elif sync.target is not None and not sync.is_ending:
@@ -157,17 +159,17 @@ class WatchMachine(Generic[Data]):
             yield Send(line_of(self.name, "unwatch"))
 
     def _below_prefix(self, key: str) -> str:
-        """Return a key that whoever may watch this prefix may read."""
+        """Return a key that every user who may watch this prefix may read."""
         prefix = self.cursor.prefix
         return f"{prefix}{key}" if len(prefix) + len(key) <= KEY_BYTES else prefix
 
     def _take_sync(self, text: str) -> Generator[NodeStep, Any, None]:
-        """Take a line of the watch that shows how far the log is."""
+        """Handle a line of the watch that shows the end of the log."""
         if refusal_in(text) is not None:
             raise WatchEnded(text)
-        if found := _AS_OF.fullmatch(text):
+        if match := _AS_OF.fullmatch(text):
             if self._asked is not None:
-                self._asked.target = int(found[1])
+                self._asked.target = int(match[1])
             self._asked = None
             yield Send(line_of(f"{self.name}#{SYNC_ID}", "unwatch"))
 
@@ -193,11 +195,12 @@ class WatchMachine(Generic[Data]):
         self._liveness = Liveness(self._now(), self._health.silence_s)
         self._attempt_s = math.inf if opening is None else opening.attempt_s
         self._attempt_until_s = self._now() + self._attempt_s
-        yield from self._ask_for_members()  # before any event, so that they are known then
+        yield from self._ask_for_members()  # before any event, so that they are known by then
         yield Send(line_of(self.name, self.cursor.command))
 
     def _begin_opening(self) -> Deadline | None:
-        """Return the time within which a first node has to serve it; None: one did."""
+        """Return the time within which a first node has to serve the watch; None once a node
+        did."""
         if self._opening is None and not self._was_served:
             attempt_s = self._open_s / PARTS
             self._opening = Deadline(self._open_s, attempt_s=attempt_s, now=self._now)
@@ -219,7 +222,7 @@ class WatchMachine(Generic[Data]):
             if now_s >= self._attempt_until_s:
                 raise TimeoutError(f"no answer within {self._attempt_s:.3g} s") from None
             if liveness.is_dead(now_s):
-                raise WatchEnded("it said nothing for too long") from None
+                raise WatchEnded("it was silent for too long") from None
             if liveness.begin_probe(now_s):
                 probe = f"get {self._below_prefix(PROBE_KEY)} read index"
                 yield Send(line_of(f"{self.name}#{PROBE_ID}", probe))
@@ -259,17 +262,17 @@ class WatchMachine(Generic[Data]):
         self._health.served(now_s)
 
     def _may_be_let_in(self, problem: ClientError) -> bool:
-        """Whether another node may take this client: one that has read its file of users again, if
-        the login failed at this one."""
+        """Return whether another node may accept this client. If the login failed here, another
+        node may have reloaded its file of users."""
         if not isinstance(problem, LoginFailed):
             return isinstance(problem, Unreachable)
-        is_again = self._nodes.current in self._kept_out  # all others had their turn since
+        is_again = self._nodes.current in self._kept_out  # all others were tried since
         self._kept_out.add(self._nodes.current)
         is_hopeless = is_again or self._kept_out.issuperset(self._nodes.known)
         return not (problem._was_not_tried or is_hopeless)
 
     def _move_on(self, problem: Exception) -> float:
-        """Turn to the next node; return how long to wait before. Raise a problem that each node
+        """Turn to the next node; return the seconds to wait before. Raise a problem that every node
         would have."""
         if self.is_closed:
             return 0.0
@@ -291,7 +294,7 @@ class WatchMachine(Generic[Data]):
         if opening is not None and (isinstance(problem, TimeoutError) or _is_late(problem)):
             opening.was_late()
         if opening is not None and (is_hopeless or not opening.left_s):
-            if self._why_too_many:  # others may be down: this one is there, and refuses
+            if self._why_too_many:  # other nodes may be down: this node is up, and refuses
                 raise TooManyWatches(self._why_too_many) from None
             raise _nobody_serves(problem, where, is_hopeless=is_hopeless) from None
         if code_of(str(problem)) != TOO_MANY and self._failed.issuperset(self._nodes.known):
@@ -302,22 +305,23 @@ class WatchMachine(Generic[Data]):
 
 
 def _nobody_serves(problem: Exception, where: str, *, is_hopeless: bool) -> ClientError:
-    """Return the error of a watch that no node serves, `problem` being the last one's reason."""
+    """Return the error of a watch that no node serves; `problem` is the last node's reason."""
     why, advice, _ = _explained(problem)
     if isinstance(problem, WatchEnded):
         return NoLeader(why)
-    nobody = Unreachable(f"nobody serves it at {where}. The last: {why.removesuffix('.')}.")
+    nobody = Unreachable(f"no node serves it at {where}. The last: {why.removesuffix('.')}.")
     nobody.advice, nobody.lasts = advice, is_hopeless
     return nobody
 
 
 def _is_late(problem: Exception) -> bool:
-    """Whether the node did not accept a connection in time."""
+    """Return whether the node did not accept a connection in time."""
     return isinstance(problem, ClientError) and problem._within is not None
 
 
 def _explained(problem: Exception) -> tuple[str, str, bool]:
-    """Return why a node did not serve, what a person may do, and whether that stays so."""
+    """Return why a node did not serve the watch, advice for the user, and whether that will
+    last."""
     if isinstance(problem, Unreachable):
         return str(problem), problem.advice, problem.lasts
     trouble = tls_trouble(problem) if isinstance(problem, OSError) else None
@@ -327,7 +331,7 @@ def _explained(problem: Exception) -> tuple[str, str, bool]:
 
 
 class BaseWatch(NoCopies, Generic[Data]):
-    """The part of a watch that waits for nothing."""
+    """The part of a watch that never waits."""
 
     def __init__(self, machine: WatchMachine[Data]) -> None:
         self._machine = machine
@@ -338,12 +342,13 @@ class BaseWatch(NoCopies, Generic[Data]):
 
     @property
     def position(self) -> int | None:
-        """The index after which `kv.watch(after=…)` would go on; None amid the first keys."""
+        """The index after which `kv.watch(after=…)` would continue; None while the first keys
+        arrive."""
         return self._machine.cursor.position
 
     @property
     def is_listed(self) -> bool:
-        """Whether all keys that existed at its beginning have come."""
+        """Whether all keys that existed at its beginning have arrived."""
         return self._machine.cursor.is_listed
 
     @property
@@ -351,17 +356,17 @@ class BaseWatch(NoCopies, Generic[Data]):
         return self._machine.is_closed
 
     def _take_ready(self) -> list[Event[Data]]:
-        """Return the events that have come."""
+        """Return the events that have arrived."""
         events = list(self._machine.ready)
         self._machine.ready.clear()
         return events
 
 
 def text_and_id(raw: bytes) -> tuple[str, str]:
-    """Return the text of a line without the node's name, and its id.
+    """Return the text of a line, without the node's name, and the id.
 
     Raises:
-        ConnectionError: no node wrote it.
+        ConnectionError: the line was not written by a node.
     """
     try:
         name, number, text = split_sender(raw.decode("utf-8", "surrogateescape"))

@@ -1,4 +1,5 @@
-"""`kv.lease()`: a lease that is renewed until it is lost; one thread renews all of a client."""
+"""`kv.lease()`: a lease that is renewed until it is lost; one thread renews all leases of a
+client."""
 
 from __future__ import annotations
 
@@ -27,7 +28,7 @@ class Transport(Protocol):
 
 
 class Keeper:
-    """Renews the leases of one client, in a thread that runs while there are some."""
+    """Renews the leases of one client, in a thread that runs while there are leases."""
 
     def __init__(self, client: Transport, name: str, now: Clock = clock) -> None:
         self._client = client
@@ -51,21 +52,21 @@ class Keeper:
             self._renewals.add(timer)
             if not self._renewals.is_carried_out:
                 thread = threading.Thread(target=self._run, name=self._name, daemon=True)
-                thread.start()  # may raise, and the next lease needs one then
+                thread.start()  # may raise, and then the next lease starts a thread
                 self._thread = thread
                 self._renewals.is_carried_out = True
             self._changed.notify()
 
     def drop(self, timer: LeaseTimer) -> None:
-        """Stop renewing a lease: it is over."""
+        """Stop renewing a lease, because it is over."""
         if self._process == os.getpid():
             with self._changed:
                 self._renewals.drop(timer)
                 self._changed.notify()
 
     def close(self) -> None:
-        """Stop renewing, and wait until the thread has ended. A renewal that is under way is not
-        waited for: the thread ends after it."""
+        """Stop renewing, and wait until the thread has ended. Do not wait for a renewal in
+        progress: the thread ends after it."""
         if self._process != os.getpid():
             return
         with self._changed:
@@ -90,7 +91,7 @@ class Keeper:
 
 
 def call_apart(on_lost: Callable[[], object]) -> None:
-    """Call it in another thread: it may take long, or raise, and must not delay a renewal."""
+    """Call `on_lost` in another thread: it may take long or raise, and must not delay a renewal."""
     try:
         threading.Thread(target=on_lost, name="a lease was lost", daemon=True).start()
     except RuntimeError:  # no thread can be started
@@ -99,11 +100,12 @@ def call_apart(on_lost: Callable[[], object]) -> None:
 
 
 class Lease(BaseLease[Flag]):
-    """A lease: keys that are set under it go when it ends. `with` grants, renews and releases it.
+    """A lease: keys that are set under it are deleted when it ends. `with` grants, renews and
+    releases it.
 
-    Its time counts from the moment at which a request was first sent. If no renewal comes through
-    for all of that time it is lost: `is_held` is false from then on, and `on_lost` is called, by
-    its own thread.
+    Its time counts from the moment at which a request was first sent. If no renewal succeeds within
+    that time, the lease is lost: `is_held` is false from then on, and `on_lost` is called in its
+    own thread.
     """
 
     _client: Transport
@@ -112,12 +114,12 @@ class Lease(BaseLease[Flag]):
         self._carry_out(self._leaving(error))
 
     def grant(self) -> Lease:
-        """Get it granted, and renew it from now on. `with` calls this.
+        """Acquire the lease, and renew it from now on. `with` calls this method.
 
         Raises:
-            LeaseLost: the answer came when its time was over. It was never held.
-            RuntimeError: it is granted already, or is being granted, or no thread can be started
-                to renew it.
+            LeaseLost: the answer came after its time was over, so it was never held.
+            RuntimeError: it is already granted or being granted, or no thread can be started to
+                renew it.
         """
         self._carry_out(self._granting())
         return self
@@ -125,11 +127,11 @@ class Lease(BaseLease[Flag]):
     __enter__ = grant
 
     def check(self, timeout: float | None = None) -> Lease:
-        """Renew it for its whole time, which confirms that it is held. `timeout` is by default
-        that of the client.
+        """Renew the lease for its whole time, which confirms that it is held. `timeout` defaults to
+        the client's.
 
         Raises:
-            LeaseLost: it is not held.
+            LeaseLost: the lease is not held.
         """
         self._carry_out(self._checking(timeout))
         return self
@@ -137,11 +139,11 @@ class Lease(BaseLease[Flag]):
     release = carried_out(BaseLease[Any]._releasing, "release")
 
     def wait_lost(self, timeout: float | None = None) -> bool:
-        """Wait until it is lost, at most `timeout` seconds; return whether it is. One that is
-        released is not lost.
+        """Wait until the lease is lost, at most `timeout` seconds; return whether it is. A released
+        lease is not lost.
 
         Raises:
-            RuntimeError: it was not granted.
+            RuntimeError: the lease was not granted.
         """
         over, timer = self._over, self._granted()
         return over.wait(timeout) and timer.was_lost

@@ -1,8 +1,8 @@
-"""A lease at its holder: its time, its end, and the requests that it needs.
+"""A lease on the holder's side: its time, its end, and the requests that it needs.
 
-A holder counts from the moment at which it first **sent** the request that was answered, never
-from the answer, which may have come late (docs/use/leases.md has the argument). Threads and tasks
-of asyncio carry out the same steps (`steps.py`), with a clock that they hand in.
+A holder counts from the moment at which it first **sent** the request that was answered, never from
+the answer, which may have arrived late (docs/use/leases.md has the argument). Threads and asyncio
+tasks carry out the same steps (`steps.py`), with a clock that they pass in.
 """
 
 from __future__ import annotations
@@ -30,7 +30,8 @@ Clock = Callable[[], float]
 
 
 def clock() -> float:
-    """Return seconds of a clock that goes on while the machine sleeps, if there is one."""
+    """Return the seconds of a clock that keeps running while the machine sleeps, if there is
+    one."""
     if hasattr(time, "CLOCK_BOOTTIME"):
         return time.clock_gettime(time.CLOCK_BOOTTIME)
     return time.monotonic()
@@ -39,7 +40,7 @@ def clock() -> float:
 class LeaseTimer:
     """One granted lease, and the time until which its holder may rely on it.
 
-    It ends once: it is lost, or given up. Which of them came first counts, from any thread.
+    It ends once: it is lost or given up. The first of these counts, from any thread.
     """
 
     def __init__(
@@ -49,13 +50,13 @@ class LeaseTimer:
         sent_s: float,
         on_end: Callable[[LeaseTimer], object] | None = None,
     ) -> None:
-        """Hold a lease whose grant was first sent at that time. `on_end` is called once, when it
-        is over."""
+        """Start the time of a lease whose grant request was first sent at `sent_s`. `on_end` is
+        called once, when the lease is over."""
         self.lease = lease
         self.seconds = seconds
         self.is_over = False
         self.was_lost = False
-        self.is_renewed = True  # by the keeper; else by the program, and the keeper sees it lost
+        self.is_renewed = True  # by the keeper; else by the program
         self._on_end = on_end
         self._has_reported = False
         self._ending = threading.RLock()  # a signal handler may release
@@ -64,22 +65,22 @@ class LeaseTimer:
 
     @property
     def until_s(self) -> float:
-        """The time from which another client may hold it."""
+        """The time from which another client may hold the lease."""
         return self._until_s
 
     @property
     def due_s(self) -> float:
-        """The time at which to renew it, or to see that it is lost."""
+        """The time at which to renew the lease, or to detect that it is lost."""
         return min(self.renew_at_s, self._until_s) if self.is_renewed else self._until_s
 
     def is_held(self, now_s: float) -> bool:
         return not self.is_over and now_s < self._until_s
 
     def limit_s(self, now_s: float, shortest_s: float = math.inf) -> float | None:
-        """Return the seconds that one renewal may take; None: its time is over.
+        """Return the seconds that one renewal may take; None if the time of the lease is over.
 
-        They are at most a third of its time, and a third of `shortest_s`, the time of the
-        shortest lease that the same thread renews. So that one is renewed in time, too.
+        They are at most a third of its time, and a third of `shortest_s`, the time of the shortest
+        lease that the same thread renews. So the shortest lease is renewed in time, too.
         """
         left_s = self._until_s - now_s
         if left_s <= 0:
@@ -87,28 +88,28 @@ class LeaseTimer:
         return max(LEAST_S, min(left_s, min(self.seconds, shortest_s) / RENEWALS))
 
     def extend(self, sent_s: float) -> None:
-        """Record a renewal that was first sent at that time, and granted."""
+        """Record a successful renewal whose request was first sent at `sent_s`."""
         self._until_s = max(self._until_s, sent_s + self.seconds)
         self.renew_at_s = sent_s + self.seconds / RENEWALS
 
     def retry_soon(self, now_s: float) -> None:
-        """Record a renewal that got no answer: ask again soon."""
+        """Schedule another renewal soon, since the last one got no answer."""
         self.renew_at_s = now_s + RETRY_S
 
     def report(self, now_s: float) -> None:
-        """Log the error that is being handled, the first one of this lease; ask again soon. An
-        error of this program must end no loop that renews."""
+        """Log the current exception if it is the first of this lease, and schedule another renewal
+        soon. An error of this program must not end a renewal loop."""
         if not self._has_reported:
             self._has_reported = True
-            report_error("%s was not renewed, by an error of this program", self.lease)
+            report_error("%s was not renewed because of an error in this program", self.lease)
         self.retry_soon(now_s)
 
     def lose(self) -> None:
-        """Record that it is lost, if it is not over."""
+        """Mark the lease as lost, unless it is over."""
         self._end(was_lost=True)
 
     def give_up(self) -> None:
-        """Stop holding it, if it is not over: it was released, or will expire."""
+        """Stop holding the lease, unless it is over: it was released, or will expire."""
         self._end(was_lost=False)
 
     def _end(self, was_lost: bool) -> None:
@@ -120,7 +121,7 @@ class LeaseTimer:
             self._on_end(self)
 
     def loss(self) -> LeaseLost:
-        """Return the error for a use of it after its end."""
+        """Return the error for a use of the lease after its end."""
         return LeaseLost(f"{self.lease} has ended: it was released, or not renewed in time")
 
 
@@ -135,7 +136,7 @@ Event = TypeVar("Event", bound=Any)  # has `set`, which is called once a lease i
 
 
 class BaseLease(NoCopies, Generic[Event]):
-    """The part of a lease that waits for nothing: its state, and its requests as machines."""
+    """The part of a lease that never waits: its state, and its requests as machines."""
 
     _with = "with"
     _client: Any  # carries out its requests
@@ -150,8 +151,8 @@ class BaseLease(NoCopies, Generic[Event]):
         on_end: Callable[[LeaseTimer], object] | None = None,
         now: Clock = clock,
     ) -> None:
-        """Without `keep` the program renews it, by `check`. The keeper sees its loss. `on_end` is
-        called at any end, by what ends it."""
+        """Without `keep` the program renews the lease, by `check`, and the keeper only detects its
+        loss. `on_end` is called at any end, by the thread or task that ends the lease."""
         self._client = client
         self._keeper = keeper
         self._seconds = seconds_of(ttl)
@@ -160,7 +161,7 @@ class BaseLease(NoCopies, Generic[Event]):
         self._on_end = on_end
         self._now = now
         self._timer: LeaseTimer | None = None
-        self._grant = threading.Lock()  # held while it is being granted, to one thread or task
+        self._grant = threading.Lock()  # held by the thread or task to which it is being granted
         self._over = self._new_event()
 
     def _new_event(self) -> Event:
@@ -168,7 +169,7 @@ class BaseLease(NoCopies, Generic[Event]):
 
     @staticmethod
     def _call_apart(on_lost: Callable[[], object]) -> None:
-        """Call it so that it can't delay or end a renewal."""
+        """Call `on_lost` so that it can't delay or end a renewal."""
         raise NotImplementedError
 
     def __repr__(self) -> str:
@@ -181,21 +182,19 @@ class BaseLease(NoCopies, Generic[Event]):
 
     @property
     def id(self) -> str:
-        """Its name in the cluster: `lease-57`."""
+        """The name of the lease in the cluster: `lease-57`."""
         if self._timer is None:
-            raise RuntimeError(
-                f"this lease was not granted yet: {self._with} kv.lease(10) as lease"
-            )
+            raise RuntimeError(f"this lease is not granted yet: {self._with} kv.lease(10) as lease")
         return self._timer.lease
 
     @property
     def _is_here(self) -> bool:
-        """Whether it was granted to this process, and not to one that forked."""
+        """Whether it was granted to this process, and not to the parent that forked it."""
         return True
 
     @property
     def is_held(self) -> bool:
-        """Whether it is held for certain, by this program's own clock."""
+        """Whether it is certainly held, by this program's own clock."""
         timer = self._timer
         return timer is not None and self._is_here and timer.is_held(self._now())
 
@@ -213,7 +212,7 @@ class BaseLease(NoCopies, Generic[Event]):
         return self._timer is None or self._timer.is_over
 
     def _lose(self) -> None:
-        """Record that it is lost: the key that it guards is gone."""
+        """Mark it as lost, because the key that it guards is gone."""
         if self._timer is not None:
             self._timer.lose()
 
@@ -231,15 +230,15 @@ class BaseLease(NoCopies, Generic[Event]):
         return timer
 
     def _expect_held(self) -> None:
-        """Raise LeaseLost if its time is over by now: it is lost then."""
+        """Raise LeaseLost if its time is over by now, and mark it as lost."""
         timer = self._granted()
         if not timer.is_held(self._now()):
             timer.lose()
             raise timer.loss()
 
     def _is_to_release(self, error: BaseException | None) -> bool:
-        """Return whether the end of a `with` has to release it. Raises LeaseLost if it was lost,
-        and no error inside explains more."""
+        """Return whether the end of a `with` has to release the lease. Raises LeaseLost if it was
+        lost, unless an error in the block explains more."""
         timer = self._timer
         if timer is not None and self._is_here and not timer.is_over:
             return True
@@ -250,21 +249,21 @@ class BaseLease(NoCopies, Generic[Event]):
     # --- the machines ---------------------------------------------------------------------------
 
     def _granting(self) -> Steps[str]:
-        """Get it granted, and renewed from then on; return its name.
+        """Acquire the lease, and renew it from then on; return its name.
 
         Raises:
-            LeaseLost: the answer came when its time was over. It was never held.
-            RuntimeError: it is granted already, or is being granted, or no thread can be started
-                to renew it.
+            LeaseLost: the answer came after its time was over, so it was never held.
+            RuntimeError: it is already granted or being granted, or no thread can be started to
+                renew it.
         """
         if not self._grant.acquire(blocking=False):
             raise RuntimeError("this lease is being granted; make another one: kv.lease(…)")
         try:
             if not self._is_over:
-                raise RuntimeError(f"{self.id} is granted already; make another one: kv.lease(…)")
+                raise RuntimeError(f"{self.id} is already granted; make another one: kv.lease(…)")
             over = self._new_event()
             timer = yield from granting(self._seconds, partial(self._ended, over), self._now)
-            self._over, self._timer = over, timer  # together: if this fails, the one before counts
+            self._over, self._timer = over, timer  # both: if this fails, the previous lease counts
             timer.is_renewed = self._keep
             try:
                 self._keeper.keep(timer)
@@ -276,23 +275,26 @@ class BaseLease(NoCopies, Generic[Event]):
             self._grant.release()
 
     def _checking(self, limit_s: float | None) -> Steps[None]:
-        """Have the cluster confirm it. Raises LeaseLost."""
+        """Confirm the lease with the cluster. Raises LeaseLost."""
         timer = self._held()
         if not (yield from confirming(timer, self._now, limit_s)):
             raise timer.loss()
 
     def _releasing(self) -> Steps[int]:
-        """End it; return how many keys were deleted. Raises LeaseLost if it had ended before."""
+        """End the lease; return how many keys were deleted. Raises LeaseLost if it had ended
+        before."""
         return (yield from releasing(self._held(), self._now))
 
     def _leaving(self, error: BaseException | None) -> Steps[None]:
-        """Release it at the end of a `with`. An error inside explains more than one here."""
+        """Release the lease at the end of a `with`. An error in the block explains more than an
+        error here."""
         if self._is_to_release(error):
             with suppress_if(error, ClientError):
                 yield from self._releasing()
 
     def _dropping(self) -> Steps[None]:
-        """Release it, even if it was lost. A failure is not reported: the lease expires anyway."""
+        """Release the lease, even if it was lost. A failure is not reported: the lease expires
+        anyway."""
         timer = self._timer
         if timer is not None and self._is_here:
             timer.give_up()
@@ -311,26 +313,26 @@ class BaseLease(NoCopies, Generic[Event]):
 def suppress_if(
     error: BaseException | None, kind: type[Exception]
 ) -> contextlib.AbstractContextManager[None]:
-    """Suppress errors of a kind if there is one already that explains more."""
+    """Suppress errors of a kind if an earlier error explains more."""
     return contextlib.nullcontext() if error is None else contextlib.suppress(kind)
 
 
 def granting(seconds: int, on_end: Callable[[LeaseTimer], object], now: Clock) -> Steps[LeaseTimer]:
-    """Get a lease granted, and return it.
+    """Acquire a lease, and return its timer.
 
     Raises:
-        LeaseLost: the answer came when its time was over, so it was never held.
+        LeaseLost: the answer came after its time was over, so it was never held.
     """
     sent_s = now()
     name = yield Ask(CALLS.grant(seconds))
     timer = LeaseTimer(name, seconds, sent_s, on_end)
     if not timer.is_held(now()):
-        raise LeaseLost(f"{name} was over before its grant was known: the answer took too long")
+        raise LeaseLost(f"{name} was over before its grant arrived: the answer took too long")
     return timer
 
 
 def confirming(timer: LeaseTimer, now: Clock, limit_s: float | None) -> Steps[bool]:
-    """Renew a lease for its whole time; return whether it is held. If it is not, it is lost."""
+    """Renew a lease for its whole time; return whether it is held. Otherwise it is lost."""
     sent_s = now()
     is_there = yield Ask(CALLS.renew(timer.lease), limit_s)
     if is_there:
@@ -342,8 +344,8 @@ def confirming(timer: LeaseTimer, now: Clock, limit_s: float | None) -> Steps[bo
 
 
 def renewing(timer: LeaseTimer, now: Clock, shortest_s: float = math.inf) -> Steps[None]:
-    """Renew a lease that is due. If its time is over it is lost. If no node answers, or one
-    refuses, it is held until then."""
+    """Renew a lease that is due. If its time is over, it is lost. If no node answers, or a node
+    refuses, it stays held until its time is over."""
     if timer.is_over:
         return
     limit_s = timer.limit_s(now(), shortest_s)
@@ -357,10 +359,10 @@ def renewing(timer: LeaseTimer, now: Clock, shortest_s: float = math.inf) -> Ste
 
 
 def releasing(timer: LeaseTimer, now: Clock) -> Steps[int]:
-    """End a lease; return how many keys went with it.
+    """End a lease; return how many keys were deleted with it.
 
     Raises:
-        LeaseLost: it had ended before.
+        LeaseLost: the lease had ended before.
     """
     was_held = timer.is_held(now())
     timer.give_up()

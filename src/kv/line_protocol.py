@@ -1,4 +1,4 @@
-"""One connection of asyncio to one node: how it comes about, and its lines as they come."""
+"""One asyncio connection to one node: how it is made, and its incoming lines."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ Lines = TypeVar("Lines", bound="LineProtocol")
 
 
 class LineProtocol(asyncio.Protocol):
-    """Cuts what comes into lines, until the connection ends."""
+    """Splits the incoming bytes into lines, until the connection ends."""
 
     def __init__(self, address: Address, sender: str = "") -> None:
-        """With `sender`, the client's name, refusals have codes."""
+        """With `sender`, the client's name, refusals contain codes."""
         self.address = address
         self._codes = CodesOpening(sender)
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
         self._received = bytearray()
-        self._searched = 0  # its first bytes, which hold no newline
-        self._problem: OSError | None = None  # why it ended
+        self._searched = 0  # its first bytes, which have no newline
+        self._problem: OSError | None = None  # the reason for its end
 
     @property
     def is_open(self) -> bool:
         return self._problem is None
 
     def close(self, why: OSError) -> None:
-        """End it at once."""
+        """End the connection at once."""
         if self._problem is None:
             self._problem = why
             self._received = bytearray()
@@ -44,15 +44,15 @@ class LineProtocol(asyncio.Protocol):
             self._ended(why)
 
     def _take(self, lines: list[bytes]) -> None:
-        """Take the lines that came, without their newlines."""
+        """Handle incoming lines, without their newlines."""
         raise NotImplementedError
 
     def _ended(self, why: OSError) -> None:
-        """Let what waits for a line go on."""
+        """Wake the waiters for a line."""
         raise NotImplementedError
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)  # uvloop's is of no such class
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's has another class
         if not self.is_open:
             self._transport.abort()
 
@@ -83,11 +83,11 @@ async def reach(
     limit_s: float,
     others: Iterator[Address] = NOBODY,
 ) -> Lines:
-    """Return a connection to a node, or to the one of the others that is reached before it, as
+    """Return a connection to a node, or to one of `others` if it is reached first, as
     `clients.dialing.dial` does for threads. `make` makes its protocol.
 
     Raises:
-        OSError: the node is not reached, or the TLS handshake fails. TimeoutError: nobody was
+        OSError: the node is not reached, or the TLS handshake fails. TimeoutError: no node was
             reached within `limit_s`.
     """
     loop = asyncio.get_running_loop()
@@ -107,7 +107,7 @@ async def reach(
         raise TimeoutError
     finally:
         for each in attempts:
-            if each.done():  # now: who cancelled this may take all connections for closed after it
+            if each.done():  # now: a caller that cancels expects no open ones later
                 _close(each)
             else:
                 each.add_done_callback(_close)
@@ -119,28 +119,28 @@ async def _reach_one(
 ) -> Lines:
     loop = asyncio.get_running_loop()
     options: dict[str, Any] = {}
-    is_asyncios = isinstance(loop, asyncio.BaseEventLoop)  # uvloop's knows no such option
+    is_asyncios = isinstance(loop, asyncio.BaseEventLoop)  # uvloop has no such option
     if is_asyncios and loop.get_task_factory() is None:  # eager tasks can't race in some 3.12, 3.13
         options["happy_eyeballs_delay"] = NEXT_S
     if tls is not None:
         options |= {"ssl": tls.context(), "server_hostname": tls.name_of(address.host)}
     try:
-        _, made = await loop.create_connection(lambda: make(address), *address, **options)
-    except UnicodeError:  # no name that could be looked up, such as a..b
+        _, protocol = await loop.create_connection(lambda: make(address), *address, **options)
+    except UnicodeError:  # not a name that can be looked up, such as a..b
         raise no_such_host() from None
-    return made
+    return protocol
 
 
 def _close(attempt: asyncio.Task[Lines]) -> None:
-    """Close a connection that came about beside the one that is used."""
+    """Close a connection that was made in addition to the one in use."""
     if not attempt.cancelled() and attempt.exception() is None:
         attempt.result().close(ConnectionAbortedError("another node was reached before"))
 
 
 async def ends_within(work: Awaitable[object], seconds: float) -> bool:
-    """Wait until this has ended, and no longer than that; return whether it has. If not, or if the
-    task that waits is cancelled, it is cancelled. `asyncio.wait_for` may lose the cancellation of
-    the task that waits, before Python 3.12."""
+    """Wait for `work` to end, for at most this time; return whether it has ended. Cancel it if it
+    has not, or if the waiting task is cancelled. Before Python 3.12, `asyncio.wait_for` may lose
+    the cancellation of the waiting task."""
     future = asyncio.ensure_future(work)
     try:
         return bool((await asyncio.wait([future], timeout=seconds))[0])

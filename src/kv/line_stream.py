@@ -1,4 +1,4 @@
-"""Lines of one asyncio connection, as they come: those of a watch, and of the view."""
+"""The incoming lines of one asyncio connection, of a watch or of the view."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from ..common.address import Address
 from .asker import take_steps
 from .line_protocol import LineProtocol, ends_within, reach
 
-LINES_MAX = 1000  # lines not taken yet; beyond, nothing is read, and the node ends the watch
+LINES_MAX = 1000  # unread lines; beyond, nothing is received, and the node ends the watch
 
 
 class LineStream(LineProtocol):
-    """Keeps the lines that came until they are taken. A wait for one can be cancelled."""
+    """Buffers incoming lines until they are read. A wait for a line can be cancelled."""
 
     def __init__(self, address: Address, sender: str = "") -> None:
         super().__init__(address, sender)
@@ -36,7 +36,7 @@ class LineStream(LineProtocol):
         """Return the next line without its newline.
 
         Raises:
-            TimeoutError: none came in that time.
+            TimeoutError: no line came in that time.
             OSError: the connection has ended.
         """
         if not self._lines and self._problem is None:
@@ -72,7 +72,7 @@ class LineStream(LineProtocol):
 
 
 class AioNodeShell(BaseNodeShell):
-    """The steps of a conversation, carried out for a task."""
+    """Carries out the steps of a conversation for a task."""
 
     stream: LineStream | None = None
 
@@ -96,8 +96,8 @@ class AioNodeShell(BaseNodeShell):
 
         Raises:
             LoginFailed, Unreachable: see `clients.login.exchange`.
-            OSError: the node is not reached, or the TLS handshake fails. TimeoutError: that, or an
-                answer to the login, takes longer.
+            OSError: the node is not reached, or the TLS handshake fails. TimeoutError: the
+                connection or the login takes longer.
         """
         until_s = time.monotonic() + step.limit_s
 

@@ -1,7 +1,7 @@
-"""One connection of asyncio to one node, with any number of requests in flight.
+"""One asyncio connection to one node, with any number of requests in flight.
 
-Replies come in the order of the lines (docs/use/protocol.md), so the first that waits is the one
-that is answered; its number has to be that of the line. A cancelled request keeps its
+Replies arrive in the order of the lines (docs/use/protocol.md), so a reply answers the first
+waiting request, and its number has to be the number of that request. A cancelled request keeps its
 place, and its reply is dropped.
 """
 
@@ -18,13 +18,14 @@ from .line_protocol import LineProtocol
 
 
 class Link(LineProtocol):
-    """Sends lines in the order of the calls, those of one turn of the loop at once."""
+    """Sends lines in the order of the calls, and all lines of one turn of the event loop at
+    once."""
 
     def __init__(self, address: Address, sender: str) -> None:
-        """`sender` is the client's name; refusals have codes here."""
+        """`sender` is the client's name; refusals contain codes on this connection."""
         super().__init__(address, sender)
-        self._heard_s = 0.0  # when the last bytes came, by the loop's clock
-        self._asked_s = 0.0  # since when a reply is awaited
+        self._heard_s = 0.0  # when the last bytes arrived, by the loop's clock
+        self._asked_s = 0.0  # the time since which a reply is awaited
         self.closed: asyncio.Future[None] = self._loop.create_future()
         self._waiting: deque[tuple[str, asyncio.Future[Reply]]] = deque()  # and their numbers
         self._unsent: list[bytes] = []
@@ -32,25 +33,25 @@ class Link(LineProtocol):
         self._may_write.set()
         self._is_retired = False
         self._is_used = False
-        self._unasked: Reply | None = None  # what the node said before anything was sent
+        self._unasked: Reply | None = None  # a line of the node before anything was sent
 
     # --- for the asker --------------------------------------------------------------------------
 
     @property
     def is_full(self) -> bool:
-        """Whether the node has much to read yet."""
+        """Whether the node still has much to read."""
         return not self._may_write.is_set()
 
     async def writable(self) -> None:
-        """Wait until the node has read enough of what was sent."""
+        """Wait until the node has read enough of the sent bytes."""
         await self._may_write.wait()
 
     def send(self, line: bytes) -> asyncio.Future[Reply]:
-        """Send a line, `NAME@COMMAND` or `NAME#ID@COMMAND`; the reply comes as the result, or an
+        """Send a line, `NAME@COMMAND` or `NAME#ID@COMMAND`; return a future of the reply or an
         OSError."""
         future: asyncio.Future[Reply] = self._loop.create_future()
         if not self.is_open:
-            if self._unasked is not None:  # such as that the node is full; so nothing was sent
+            if self._unasked is not None:  # for example, the node is full; nothing was sent
                 future.set_result(self._unasked)
             else:
                 future.set_exception(ConnectionEnded())
@@ -66,20 +67,20 @@ class Link(LineProtocol):
         return future
 
     def send_last(self, lines: list[bytes]) -> None:
-        """Send lines before the end, if they can leave at once. No answer is awaited."""
+        """Send lines before the end, if they can be written at once. No answer is awaited."""
         if self.is_open and not self.is_full:
             self._unsent += lines
             self._flush()
 
     def retire(self) -> None:
-        """Close once all that was asked is answered; nothing more is sent."""
+        """Close the connection once all requests are answered; send nothing more."""
         self._is_retired = True
         if not self._is_awaited:
             self.close(ConnectionEnded())
 
     def give_up(self, silent_s: float) -> None:
-        """Record that a request had no reply in its time. The node hangs if nothing at all came
-        for `silent_s`, which is longer than the limit of one request may be."""
+        """Record that a request got no reply in time. The node hangs if nothing at all arrived for
+        `silent_s`, which is longer than the limit of any request."""
         since_s = max(self._heard_s, self._asked_s)
         is_of_no_use = self._is_retired and not self._is_awaited
         if is_of_no_use or self._loop.time() - since_s >= silent_s:
@@ -87,11 +88,11 @@ class Link(LineProtocol):
 
     @property
     def _is_awaited(self) -> bool:
-        """Whether a request still waits for its reply."""
+        """Whether a request is still waiting for its reply."""
         return any(not future.done() for _, future in self._waiting)
 
     def _ended(self, why: OSError) -> None:
-        """Let requests that wait fail with `why`."""
+        """Fail the waiting requests with `why`."""
         self._may_write.set()
         waiting, self._waiting = self._waiting, deque()
         for _, future in waiting:
@@ -142,15 +143,15 @@ class Link(LineProtocol):
         if not name:
             self.close(ConnectionError("answered something that is not raftline"))
             return False
-        if not self._waiting:  # a node sends goodbye, unasked
+        if not self._waiting:  # an unasked line: the node says goodbye
             if not self._is_used:
                 self._unasked = Reply(name, text)
             self.close(ConnectionEnded())
             return False
-        asked, future = self._waiting.popleft()
-        if number != asked:
-            self._waiting.appendleft((asked, future))
-            self.close(ConnectionError("answered another request than the next"))
+        expected, future = self._waiting.popleft()
+        if number != expected:
+            self._waiting.appendleft((expected, future))
+            self.close(ConnectionError("answered a request other than the next one"))
             return False
         if not future.done():
             future.set_result(Reply(name, text))

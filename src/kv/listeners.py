@@ -1,7 +1,7 @@
-"""The listeners of a client's state: functions of the program that are called at each change.
+"""The listeners of a client's state: functions of the program, called at each change.
 
-"suspended" becomes "lost" by its time, without a request. So while a client with listeners has no
-node, a timer waits for that time: a thread, or one of the event loop.
+"suspended" becomes "lost" after a time, without a request. So while a client with listeners has no
+node, a timer waits for that time: a thread, or a timer of the event loop.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ _Timer = threading.Timer | asyncio.TimerHandle
 
 
 def plain(function: Function, what: str) -> Function:
-    """Return a function of the program. Raises TypeError if it is none, or a coroutine function,
-    as nobody would await it."""
+    """Return a function of the program. Raises TypeError if it is not a function, or if it is a
+    coroutine function, which nobody would await."""
     if not callable(function) or asyncio.iscoroutinefunction(function):
         raise TypeError(f"{what} is a plain function, not {type(function).__name__}")
     return function
 
 
 class Listeners:
-    """Calls listeners one after the other, each change in its order."""
+    """Calls listeners one after the other, with the changes in order."""
 
     def __init__(self, health: ClientHealth) -> None:
         self._health = health
@@ -42,19 +42,20 @@ class Listeners:
         health.on_wait = self._wait
 
     def add(self, listener: Listener) -> None:
-        """Call it at each change from now on. Raises TypeError if it is no plain function."""
+        """Call a listener at each change from now on. Raises TypeError if it is not a plain
+        function."""
         self._listeners.append(plain(listener, "a listener"))
         self._wait()
 
     def remove(self, listener: Listener) -> None:
-        """Call it no more. Raises ValueError if it was not added."""
+        """Stop calling a listener. Raises ValueError if it was not added."""
         if listener not in self._listeners:
             raise ValueError("this listener was not added")
         self._listeners.remove(listener)
         self._wait()
 
     def close(self) -> None:
-        """Report that the client is closed, and wait for no time any more."""
+        """Report that the client is closed, and stop the timer."""
         self._is_closed = True
         self._health.close()
         self._wait()
@@ -70,12 +71,12 @@ class Listeners:
             self._timer.cancel()
         left_s = self._health.lost_s - time.monotonic()
         if self._listeners and left_s < math.inf and not self._is_closed:
-            with contextlib.suppress(RuntimeError):  # no event loop runs, or no thread can begin
+            with contextlib.suppress(RuntimeError):  # no event loop, or no thread can start
                 self._timer = self._call_later(left_s, self._look)
 
     def _look(self) -> None:
         self._health.look(time.monotonic())
-        self._wait()  # a timer may be early by the grain of the clock
+        self._wait()  # a timer may be early by the resolution of the clock
 
     def _report(self, state: ClientState) -> None:
         raise NotImplementedError
@@ -87,12 +88,13 @@ class Listeners:
         for listener in list(self._listeners):
             try:
                 listener(state)
-            except (Exception, SystemExit):  # the second would end this thread, and say nothing
+            except (Exception, SystemExit):  # SystemExit would silently end this thread
                 report_error("a listener of the client's state failed")
 
 
 class ThreadListeners(Listeners):
-    """Calls them in a thread, which exists while there are changes to report. Another one waits."""
+    """Calls listeners in a thread, which exists while there are changes to report. Another thread
+    is the timer."""
 
     def __init__(self, health: ClientHealth, name: str) -> None:
         super().__init__(health)
@@ -115,7 +117,7 @@ class ThreadListeners(Listeners):
             self._is_running = True
         try:
             threading.Thread(target=self._run, name=self._name, daemon=True).start()
-        except RuntimeError:  # none can be started: the next change reports this one, too
+        except RuntimeError:  # no thread can start: the next change reports this one, too
             with self._lock:
                 self._is_running = False
 
@@ -136,7 +138,7 @@ class ThreadListeners(Listeners):
 
 
 class LoopListeners(Listeners):
-    """Lets the event loop call them. A timer of the loop waits."""
+    """Calls listeners from the event loop, with a timer of the loop."""
 
     def _report(self, state: ClientState) -> None:
         asyncio.get_running_loop().call_soon(self._call, state)

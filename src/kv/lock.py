@@ -1,4 +1,4 @@
-"""`kv.lock()` and `kv.election()`: one holder at a time, each with a token that only grows."""
+"""`kv.lock()` and `kv.election()`: one holder at a time, with a token that only grows."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _FORKED = "it is held by the process that forked, not by this one"
 
 
 class Claim(BaseClaim[Lease, Flag]):
-    """The part that a lock and an election share: what its threads wait for."""
+    """The part that a lock and an election share: the waits of their threads."""
 
     _lease_class = Lease
     _client: Transport
@@ -58,7 +58,7 @@ class Claim(BaseClaim[Lease, Flag]):
         return _FORKED if self._was_held_at_fork else NOT_HELD
 
     def _asked_by(self: _Claim, client: Transport) -> _Claim:
-        """Return this claim, with the same holder, to be asked with another time limit."""
+        """Return this claim, with the same holder and another time limit."""
         other = object.__new__(type(self))
         other.__dict__.update(self.__dict__, _client=client)
         return other
@@ -96,33 +96,34 @@ class Claim(BaseClaim[Lease, Flag]):
     _call_apart = staticmethod(call_apart)
 
     def check(self) -> int:
-        """Return the token, once the cluster has confirmed that it is held: that the lease goes
-        on, and that the key is as the entry of the token set it.
+        """Return the token, once the cluster has confirmed that it is held: the lease lives, and
+        the key has not changed since the entry of the token set it.
 
         Raises:
-            LeaseLost: it is not held.
+            LeaseLost: the lock is not held.
         """
         return self._carry_out(self._checking(self._caller()))
 
     def wait_lost(self, timeout: float | None = None) -> bool:
-        """Wait until it is lost, at most `timeout` seconds; return whether it is. What is released
-        is not lost. Raises RuntimeError if it is not held by this program."""
+        """Wait until it is lost, at most `timeout` seconds; return whether it is. A released lock
+        is not lost. Raises RuntimeError if this program does not hold it."""
         return self._my_lease().wait_lost(timeout)
 
     def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
-        """Give it up at the end of a `with`. An error in the block outranks one here."""
+        """Release it at the end of a `with`. An error in the block takes precedence over an error
+        here."""
         self._carry_out(self._leaving(error))
 
 
 class Lock(Claim):
     """A lock for all programs of the cluster: `with kv.lock("nightly", ttl=10) as token`.
 
-    It is held by a lease. So it is free again `ttl` seconds after its holder died, or little
-    later. A holder that was paused for longer does not notice. So the resource that the lock
-    guards gets the token, and refuses one below the highest that it has seen.
+    It is held by a lease, so it is free again `ttl` seconds after its holder died, or slightly
+    later. A holder that was paused for longer does not notice that. So pass the token to the
+    resource that the lock guards, and let it refuse a token below the highest that it has seen.
 
-    Threads may share one object. As with `threading.Lock`, one has it at a time, the others wait in
-    line, and a thread that has it waits as well: it is not reentrant.
+    Threads may share one object. As with `threading.Lock`, one thread holds it at a time and the
+    others wait in line. It is not reentrant: a thread that already holds it waits as well.
     """
 
     acquire = carried_out(BaseClaim[Any, Any]._acquiring, "acquire")
@@ -135,9 +136,10 @@ class Lock(Claim):
 
 
 class Semaphore(HasSlot, Lock):
-    """A lock that `limit` programs hold at a time: `with kv.semaphore("reports", 3) as token`.
+    """A lock that up to `limit` programs hold at a time: `with kv.semaphore("reports", 3) as
+    token`.
 
-    Each caller of one object holds it for itself, as with `threading.Semaphore`, and has a slot.
+    As with `threading.Semaphore`, each caller of an object holds it for itself, in its own slot.
     """
 
     holders = carried_out(BaseClaim[Any, Any]._holders, "holders")
@@ -152,8 +154,8 @@ class Election(Claim, Generic[Data]):
         return self
 
     def campaign(self, value: Data, timeout: float | None = None) -> int | None:
-        """Return the fencing token once this program leads, which `leader` then returns as `value`;
-        None if it did not come to lead within `timeout` seconds (0: one try; None, -1: for
+        """Return the fencing token once this program leads; `leader` then returns `value`. Return
+        None if it did not become the leader within `timeout` seconds (0: one try; None, -1: for
         ever)."""
         text = self._codec.text(value)
         return self._carry_out(self._getting(text, seconds_to_wait(timeout, -1)))
@@ -163,11 +165,11 @@ class Election(Claim, Generic[Data]):
         self._carry_out(self._giving(self._caller()))
 
     def leader(self) -> Data | None:
-        """Return the value that the leader campaigned with; None: no leader."""
+        """Return the value that the leader campaigned with; None if there is no leader."""
         return self._codec.of_any(self._client.ask(CALLS.get(self._keys.held)))
 
     def observe(self) -> Iterator[Data | None]:
-        """Yield the leader's value now and after each change; None: no leader."""
+        """Yield the leader's value now and after each change; None while there is no leader."""
         leaders = LeaderChanges(self._keys)
         with self._watching(self._keys.prefix) as watch:
             while watch._step():
@@ -175,7 +177,7 @@ class Election(Claim, Generic[Data]):
 
 
 class _Caller:
-    """A thread's identity. `threading.current_thread()` would keep threads that C code began."""
+    """A thread's identity. `threading.current_thread()` would keep threads that C code started."""
 
 
 _thread = threading.local()

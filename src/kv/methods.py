@@ -1,6 +1,7 @@
-"""The methods of a client: those of one request each, made from `Calls`, and their tracebacks.
+"""The methods of a client that send one request each, made from `Calls`, and their tracebacks.
 
-`pipeline.py` has the methods of a pipeline. So a request has one signature and one docstring.
+`pipeline.py` makes the methods of a pipeline in the same way. So a request has one signature and
+one docstring.
 """
 
 from __future__ import annotations
@@ -28,8 +29,8 @@ _PACKAGE = f"{Path(__file__).parents[1]}{os.sep}"
 def of_threads(request: Request[P, Kind]) -> Callable[Concatenate[Any, P], Kind]:
     """Return the method that carries out a request."""
 
-    def method(self: Any, /, *operands: P.args, **named: P.kwargs) -> Kind:
-        result: Kind = self._ask(request(self._calls, *operands, **named))
+    def method(self: Any, /, *operands: P.args, **options: P.kwargs) -> Kind:
+        result: Kind = self._ask(request(self._calls, *operands, **options))
         return result
 
     return documented(method, request, "{}")
@@ -38,20 +39,20 @@ def of_threads(request: Request[P, Kind]) -> Callable[Concatenate[Any, P], Kind]
 def of_tasks(
     request: Request[P, Kind],
 ) -> Callable[Concatenate[Any, P], Coroutine[Any, Any, Kind]]:
-    """Return the method that carries out a request, to be awaited."""
+    """Return the coroutine method that carries out a request."""
 
-    async def method(self: Any, /, *operands: P.args, **named: P.kwargs) -> Kind:
-        result: Kind = await self._ask(request(self._calls, *operands, **named))
+    async def method(self: Any, /, *operands: P.args, **options: P.kwargs) -> Kind:
+        result: Kind = await self._ask(request(self._calls, *operands, **options))
         return result
 
     return documented(method, request, "{}")
 
 
 def carried_out(machine: Machine[P, Kind], name: str) -> Callable[Concatenate[Any, P], Kind]:
-    """Return the method of threads, of this name, that carries out a machine of the object."""
+    """Return the method of this name that carries out a machine of the object, for threads."""
 
-    def method(self: Any, /, *operands: P.args, **named: P.kwargs) -> Kind:
-        result: Kind = self._carry_out(machine(self, *operands, **named))
+    def method(self: Any, /, *operands: P.args, **options: P.kwargs) -> Kind:
+        result: Kind = self._carry_out(machine(self, *operands, **options))
         return result
 
     return documented(method, machine, "{}", name)
@@ -60,10 +61,10 @@ def carried_out(machine: Machine[P, Kind], name: str) -> Callable[Concatenate[An
 def awaited(
     machine: Machine[P, Kind], name: str
 ) -> Callable[Concatenate[Any, P], Coroutine[Any, Any, Kind]]:
-    """Return the method of tasks, of this name, that carries out a machine of the object."""
+    """Return the coroutine method of this name that carries out a machine of the object."""
 
-    async def method(self: Any, /, *operands: P.args, **named: P.kwargs) -> Kind:
-        result: Kind = await self._carry_out(machine(self, *operands, **named))
+    async def method(self: Any, /, *operands: P.args, **options: P.kwargs) -> Kind:
+        result: Kind = await self._carry_out(machine(self, *operands, **options))
         return result
 
     return documented(method, machine, "{}", name)
@@ -72,45 +73,45 @@ def awaited(
 def documented(
     method: _Method, request: Callable[..., object], form: str, name: str = ""
 ) -> _Method:
-    """Return a method with the name, the docstring and the operands of a request, in tracebacks
-    and for `help`."""
-    made: Any = _named(method, request, name)
+    """Return a method with the name, the docstring and the parameters of a request, in tracebacks
+    and in `help`."""
+    wrapper: Any = _named(method, request, name)
     of = inspect.signature(request)
     result = str(of.return_annotation).partition("[")[2].removesuffix("]")
-    made.__signature__ = of.replace(return_annotation=form.format(result))
+    wrapper.__signature__ = of.replace(return_annotation=form.format(result))
     return method
 
 
-def _named(made: Any, method: Any, name: str = "") -> Any:
-    """Return a function with the name and the docstring of a method, in tracebacks as well."""
-    update_wrapper(made, method)
-    made.__name__ = name or method.__name__
-    made.__code__ = made.__code__.replace(co_name=made.__name__)
-    return made
+def _named(function: Any, method: Any, name: str = "") -> Any:
+    """Return a function with the name and the docstring of a method, also in tracebacks."""
+    update_wrapper(function, method)
+    function.__name__ = name or method.__name__
+    function.__code__ = function.__code__.replace(co_name=function.__name__)
+    return function
 
 
 def short_traceback(
     method: _Method, kinds: tuple[type[Exception], ...] = (RaftlineError,)
 ) -> _Method:
-    """Return a method whose errors of these kinds show one frame of this package, its own: so a
-    traceback ends near the program's line. Frames of functions of the program stay."""
+    """Return a method whose errors of these kinds show only one frame of this package, its own, so
+    that a traceback ends near the program's line. Frames of the program's functions stay."""
 
-    def shown(*operands: Any, **named: Any) -> Any:
+    def shown(*operands: Any, **options: Any) -> Any:
         try:
-            return method(*operands, **named)
+            return method(*operands, **options)
         except kinds as error:
             failure = error
         raise failure.with_traceback(_of_others(failure.__traceback__))
 
-    async def shown_later(*operands: Any, **named: Any) -> Any:
+    async def shown_later(*operands: Any, **options: Any) -> Any:
         try:
-            return await method(*operands, **named)  # type: ignore[misc]
+            return await method(*operands, **options)  # type: ignore[misc]
         except kinds as error:
             failure = error
         raise failure.with_traceback(_of_others(failure.__traceback__))
 
-    made: _Method = _named(shown_later if inspect.iscoroutinefunction(method) else shown, method)
-    return made
+    wrapper: _Method = _named(shown_later if inspect.iscoroutinefunction(method) else shown, method)
+    return wrapper
 
 
 def _of_others(traceback: TracebackType | None) -> TracebackType | None:
@@ -124,19 +125,19 @@ def _of_others(traceback: TracebackType | None) -> TracebackType | None:
 
 
 def short_tracebacks_of(*kinds: type[Exception]) -> Callable[[_Class], _Class]:
-    """Return what gives each public method and property of a class a short traceback, also for
+    """Return a class decorator that gives public methods and properties short tracebacks, also for
     errors of these kinds."""
 
     def shorten(function: Any) -> Any:
         return function and short_traceback(function, (RaftlineError, *kinds))
 
-    def decorate(made: _Class) -> _Class:
-        for name, each in list(vars(made).items()):
+    def decorate(cls: _Class) -> _Class:
+        for name, each in list(vars(cls).items()):
             is_private = name.startswith("_") and not name.endswith("__")
             if isinstance(each, FunctionType) and not is_private and name != "__init__":
-                setattr(made, name, shorten(each))
+                setattr(cls, name, shorten(each))
             elif isinstance(each, property):
-                setattr(made, name, property(shorten(each.fget), shorten(each.fset)))
-        return made
+                setattr(cls, name, property(shorten(each.fget), shorten(each.fset)))
+        return cls
 
     return decorate

@@ -1,12 +1,12 @@
-"""`kv.pipeline()`: many requests on their way at once, for a thread or a task.
+"""`kv.pipeline()`: many requests in flight at once, for a thread or a task.
 
     with kv.pipeline() as batch:
         visits = batch.incr("visits")
         batch.set("seen", "now")
     visits.result()
 
-Each request is one as `KV` makes it, done once. It is no transaction: another client's requests may
-come between, and one that is refused leaves the others done.
+Each request is like a request of `KV`, and takes effect once. A pipeline is not a transaction:
+another client's requests may come in between, and a refused request does not undo the others.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from .methods import P, Request, documented
 from .transaction import Outcome, Transaction
 
 Result = TypeVar("Result")
-_NOT_SENT = "it has no result: its pipeline is sent at the end of its `with`"
-_INTERRUPTED = "it has no result: its pipeline was interrupted, so it may be done or not"
+_NOT_SENT = "there is no result yet: the pipeline is sent at the end of its `with`"
+_INTERRUPTED = "there is no result: the pipeline was interrupted, so the request may be done or not"
 
 
 class Pending(Generic[Result]):
-    """The result of one request of a pipeline, once that was sent."""
+    """The result of one request of a pipeline, once the pipeline was sent."""
 
     def __init__(self, call: Call[Result]) -> None:
         self._call = call
@@ -47,8 +47,8 @@ class Pending(Generic[Result]):
         """Return the result.
 
         Raises:
-            RaftlineError, KeyError: that of the request.
-            RuntimeError: the pipeline was not sent, or it was interrupted.
+            RaftlineError, KeyError: the error of the request.
+            RuntimeError: the pipeline was not sent or was interrupted.
         """
         if not self._is_there:
             raise RuntimeError(_INTERRUPTED if self._is_interrupted else _NOT_SENT)
@@ -70,18 +70,19 @@ class Pending(Generic[Result]):
 def of_pipelines(request: Request[P, Result]) -> Callable[Concatenate[Any, P], Pending[Result]]:
     """Return the method that adds a request to a pipeline."""
 
-    def method(self: Any, /, *operands: P.args, **named: P.kwargs) -> Pending[Result]:
-        pending: Pending[Result] = self._add(request(self._calls, *operands, **named))
+    def method(self: Any, /, *operands: P.args, **options: P.kwargs) -> Pending[Result]:
+        pending: Pending[Result] = self._add(request(self._calls, *operands, **options))
         return pending
 
     return documented(method, request, "Pending[{}]")
 
 
 class BasePipeline(Generic[Data]):
-    """The requests of a pipeline, each with its result to come."""
+    """The requests of a pipeline, each with its pending result."""
 
     def __init__(self, codec: Codec[Data], together: Callable[[Sequence[str]], Any]) -> None:
-        """`together` sends commands, and returns their answers, in asyncio to be awaited."""
+        """`together` sends commands and returns their answers; in asyncio it is a coroutine
+        function."""
         self._codec = codec
         self._together = together
         self._calls = Calls(codec)
@@ -103,7 +104,7 @@ class BasePipeline(Generic[Data]):
         return pending
 
     def _commands(self) -> list[str]:
-        """Return what is to be sent; nothing can be added any more."""
+        """Return the commands to send, and close the pipeline to further requests."""
         self._is_over = True
         return [each._call.command for each in self._requests]
 
@@ -119,7 +120,7 @@ class BasePipeline(Generic[Data]):
             raise
 
     def _settle(self, answers: Sequence[str | RaftlineError]) -> None:
-        """Take the answers. Raise the first error, once all results are there."""
+        """Set the results. Then raise the first error, if there is one."""
         for request, answer in zip(self._requests, answers, strict=True):
             request._settle(answer)
         for request in self._requests:
@@ -141,29 +142,29 @@ class BasePipeline(Generic[Data]):
     clear = of_pipelines(Calls[Data].clear)
 
     def txn(self) -> Transaction[Data, Pending[Outcome[Data]]]:
-        """Return a transaction to be built; `commit()` adds it to the pipeline."""
+        """Return a transaction to build; its `commit()` adds it to the pipeline."""
         return Transaction(self._codec, self._add)
 
 
 def reads_of(batch: BasePipeline[Data], keys: Iterable[Data]) -> dict[Data, Pending[Data | None]]:
     """Add a read of each of these keys."""
     if isinstance(keys, str | bytes):
-        raise TypeError(f"the keys are a list of them, not one {type(keys).__name__}")
+        raise TypeError(f"the keys are a list of keys, not one {type(keys).__name__}")
     return {key: batch.get(key) for key in dict.fromkeys(keys)}
 
 
-def values_of(found: Mapping[Data, Pending[Data | None]]) -> dict[Data, Data]:
-    """Return the values of the keys that are there."""
-    read = ((key, pending.result()) for key, pending in found.items())
-    return {key: value for key, value in read if value is not None}
+def values_of(reads: Mapping[Data, Pending[Data | None]]) -> dict[Data, Data]:
+    """Return the values of the keys that exist."""
+    pairs = ((key, pending.result()) for key, pending in reads.items())
+    return {key: value for key, value in pairs if value is not None}
 
 
 class Pipeline(BasePipeline[Data]):
     """Requests that are sent together at the end of a `with`; `kv.pipeline()` makes one.
 
-    They leave in their order, and are carried out in it unless the leader changes meanwhile. A read
-    need not see a write of the same pipeline. If one fails, the end of the `with` raises the first
-    error; each `Pending` has its own. If the block raises, nothing is sent.
+    They are sent in order, and are carried out in order unless the leader changes meanwhile. A read
+    need not see a write of the same pipeline. If requests fail, the end of the `with` raises the
+    first error; each `Pending` has its own error. If the block raises, nothing is sent.
     """
 
     def __enter__(self) -> Pipeline[Data]:

@@ -1,5 +1,5 @@
-"""The parts that a client shares with its views that have other time limits; and how a call of a
-program is carried out."""
+"""The parts that a client shares with its views, which have other time limits; and the transport
+that carries out the calls of a program."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from .methods import short_traceback
 from .watch import Watch
 
 Result = TypeVar("Result")
-CLOSED = "this client was closed, so nothing can be asked through it"
+CLOSED = "this client was closed, so it can't send requests"
 
 
 class Shared:
-    """The connections, the watches and the thread of leases of one client."""
+    """The connections, the watches and the lease thread of one client."""
 
     def __init__(self, clients: Clients) -> None:
         self.clients = clients
@@ -39,7 +39,8 @@ class Shared:
 
     @property
     def lock(self) -> AbstractContextManager[Any]:
-        """The lock of this process: a lock held at a fork would never be released in the child."""
+        """The lock of this process. A lock that is held at a fork would never be released in the
+        child."""
         if self._process != os.getpid():
             self._process, self._lock = os.getpid(), threading.RLock()
         return self._lock
@@ -52,12 +53,12 @@ class Shared:
         )
         with self.lock:
             if self.is_closed:
-                raise Closed("this client was closed, so nothing can be watched through it")
+                raise Closed("this client was closed, so it can't watch")
             self._watches.add(watch)
         return watch
 
     def close(self) -> None:
-        """End all of it. Leases that are not released expire."""
+        """Close the connections, watches and threads. Leases that are not released expire."""
         with self.lock:
             self.is_closed = True
             watches = list(self._watches)
@@ -91,7 +92,7 @@ class ThreadTransport:
 
     @short_traceback
     def ask(self, call: Call[Result], timeout: float | None = None) -> Result:
-        """Carry out a call, and return what its reply means."""
+        """Carry out a call, and return the result that its reply stands for."""
         try:
             return call.read(self.request(call.command, timeout))
         except RaftlineError as error:

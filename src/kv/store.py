@@ -43,9 +43,9 @@ class KV(BaseKV[Data, Lease, Lock, Semaphore, "Election[Data]"], MutableMapping[
     takes effect once, even if it is sent again.
 
     Raises, from any method:
-        Refused, NoLeader, Unreachable: surely nothing was done.
-        OutcomeUnknown: the write may yet take effect, or not.
-        TypeError, ValueError: a key or a value can't be one; nothing was sent.
+        Refused, NoLeader, Unreachable: nothing was done, for certain.
+        OutcomeUnknown: the write may or may not take effect.
+        TypeError, ValueError: a key or a value is invalid; nothing was sent.
     """
 
     _lease_class, _lock_class, _semaphore_class = Lease, Lock, Semaphore
@@ -93,7 +93,7 @@ class KV(BaseKV[Data, Lease, Lock, Semaphore, "Election[Data]"], MutableMapping[
     # --- requests -------------------------------------------------------------------------------
 
     def request(self, command: str, timeout: float | None = None) -> str:
-        """Return the text of the reply to a typed line; replicated objects ask so."""
+        """Return the text of the reply to a typed line; replicated objects use this."""
         return self._ask(Call(command, str), timeout)
 
     @overload
@@ -101,7 +101,7 @@ class KV(BaseKV[Data, Lease, Lock, Semaphore, "Election[Data]"], MutableMapping[
     @overload
     def get(self, key: Data, default: Data | Default) -> Data | Default: ...
     def get(self, key: Data, default: object = None) -> object:
-        """Return the value of a key, `default` if it is absent."""
+        """Return the value of a key, or `default` if it is absent."""
         value = self._ask(self._calls.get(key))
         return default if value is None else value
 
@@ -117,21 +117,21 @@ class KV(BaseKV[Data, Lease, Lock, Semaphore, "Election[Data]"], MutableMapping[
     persist = of_threads(Calls[Data].persist)
 
     def txn(self) -> Transaction[Data, Outcome[Data]]:
-        """Return a transaction to be built: several keys in one step, all or nothing."""
+        """Return a transaction to build: several keys in one step, all or nothing."""
         return Transaction(self._codec, self._ask)
 
     def pipeline(self) -> Pipeline[Data]:
-        """Return a pipeline: `with kv.pipeline() as batch: batch.set("a", "1")` sends all of its
-        requests at once."""
+        """Return a pipeline: `with kv.pipeline() as batch: batch.set("a", "1")` sends all requests
+        of the block at once."""
         return Pipeline(self._codec, self._transport.request_together)
 
     @short_traceback
     def get_many(self, keys: Iterable[Data]) -> dict[Data, Data]:
-        """Return the keys that are there, of these, with their values. They are asked for at once,
-        and each is read by itself."""
+        """Return those of these keys that exist, with their values. All reads are sent at once, and
+        each key is read by itself."""
         with self.pipeline() as batch:
-            found = reads_of(batch, keys)
-        return values_of(found)
+            reads = reads_of(batch, keys)
+        return values_of(reads)
 
     # --- a mapping ------------------------------------------------------------------------------
 
@@ -166,7 +166,7 @@ class KV(BaseKV[Data, Lease, Lock, Semaphore, "Election[Data]"], MutableMapping[
     @overload
     def pop(self, key: Data, default: Data | Default) -> Data | Default: ...
     def pop(self, key: Data, default: object = NONE) -> object:
-        """Take a key out, in one step, and return its value."""
+        """Remove a key and return its value, in one step."""
         value = self._ask(self._calls.pop(key))
         if value is not None:
             return value
@@ -176,21 +176,21 @@ class KV(BaseKV[Data, Lease, Lock, Semaphore, "Election[Data]"], MutableMapping[
 
     @short_traceback
     def popitem(self, prefix: Data | None = None) -> tuple[Data, Data]:
-        """Take the first key out, in one step, and return it with its value; the first under a
-        prefix if one is given. Raises KeyError if there is none."""
+        """Remove the first key, or the first under a prefix if one is given, and return it with its
+        value, in one step. Raises KeyError if there is no key."""
         return carry_out(self._calls.popped_item(prefix), self._ask)
 
     def update(  # type: ignore[override]
         self, pairs: Mapping[Data, Data] | Iterable[tuple[Data, Data]] = (), /, **named: Data
     ) -> None:
-        """Set all pairs of a mapping, or of pairs. Up to 128, of a megabyte in all, are one step;
-        more are several steps."""
+        """Set all pairs of a mapping or an iterable. Up to 128 pairs, of a megabyte in all, are set
+        in one step; more take several steps."""
         for call in updates(self._codec, pairs, named):
             self._ask(call)
 
     @short_traceback
     def setdefault(self, key: Data, default: Data | None = None) -> Data:
-        """Return the value of a key; set it to `default` before, in one step, if it is absent."""
+        """Return the value of a key. If it is absent, first set it to `default`, in one step."""
         if default is None:
             raise TypeError("a key can't have the value None; give a default")
         while not self.setnx(key, default):
@@ -200,15 +200,15 @@ class KV(BaseKV[Data, Lease, Lock, Semaphore, "Election[Data]"], MutableMapping[
         return default
 
     def items(self, prefix: Data | None = None) -> ItemsView[Data, Data]:
-        """Return the pairs, those under a prefix if one is given, in the order of the keys."""
+        """Return the pairs in the order of their keys, restricted to a prefix if one is given."""
         return PrefixItems(self, self._pairs, prefix)
 
     def keys(self, prefix: Data | None = None) -> KeysView[Data]:
-        """Return the keys, those under a prefix if one is given, in their order."""
+        """Return the keys in order, restricted to a prefix if one is given."""
         return PrefixKeys(self, self._pairs, prefix)
 
     def values(self, prefix: Data | None = None) -> ValuesView[Data]:
-        """Return the values, those under a prefix if one is given."""
+        """Return the values, restricted to a prefix if one is given."""
         return PrefixValues(self, self._pairs, prefix)
 
     def _pairs(self, prefix: Data | None) -> Iterator[tuple[Data, Data]]:
@@ -221,8 +221,8 @@ class KV(BaseKV[Data, Lease, Lock, Semaphore, "Election[Data]"], MutableMapping[
             after = page.after
 
     def clear(self, prefix: Data | None = None) -> int:  # type: ignore[override]
-        """Delete all keys under a prefix, in one entry; return how many. Without a
-        prefix it raises TypeError: to delete all keys of a cluster is no accident."""
+        """Delete all keys under a prefix, in one entry; return their number. Without a prefix it
+        raises TypeError, so that nobody deletes all keys of a cluster by accident."""
         if prefix is None:
             raise TypeError("kv.clear() would delete every key of the cluster: give a prefix")
         return self._ask(self._calls.clear(prefix))
@@ -230,12 +230,12 @@ class KV(BaseKV[Data, Lease, Lock, Semaphore, "Election[Data]"], MutableMapping[
     # --- watches, leases, locks -----------------------------------------------------------------
 
     def watch(self, prefix: Data | None = None, *, after: int | None = None) -> Watch[Data]:
-        """Return an iterator over the events under a prefix: each key that is there, then each
-        change. With `after` only the changes after that index.
+        """Return an iterator over the events under a prefix: first each existing key, then each
+        change. With `after`, return only the changes after that index.
 
-        It goes on at another node when its node dies. If the events since then are gone, the
-        difference from what was known comes as events: a loop sees every final state, and may
-        miss what was between.
+        The watch moves to another node when its node dies. If the events since then are gone, it
+        returns the differences from the known keys as events. So a loop sees every final state, and
+        may miss states in between.
         """
         return self._shared.watch(WatchCursor(self._codec, prefix, after), self._timeout)
 
@@ -253,11 +253,12 @@ class KV(BaseKV[Data, Lease, Lock, Semaphore, "Election[Data]"], MutableMapping[
 
     @short_traceback
     def snapshot(self, prefix: Data | None = None) -> KVSnapshot[Data]:
-        """Return all pairs under a prefix as of one entry, and its index: a watch with `after` goes
-        on there. Raises TimedOut if they did not come in the time of a call."""
+        """Return all pairs under a prefix at one entry, and the index of that entry: a watch with
+        `after` continues there. Raises TimedOut if they did not arrive within the time of a
+        call."""
         until_s = time.monotonic() + self._timeout
         with self.watch(prefix) as watch:
             while not watch.is_listed:
                 if not watch._step(until_s):
-                    raise TimedOut(f"not all keys came within {self._timeout:g} s")
+                    raise TimedOut(f"not all keys arrived within {self._timeout:g} s")
             return KVSnapshot._of(watch.position, watch._take_ready())

@@ -1,4 +1,4 @@
-"""`kv.txn()`: conditions and operations that are one step, built call by call. Pure.
+"""`kv.txn()`: conditions and operations in one step, built call by call. Pure.
 
     done = kv.txn().if_.equal("b", "5").absent("c").then.set("b", "6").else_.get("b").commit()
 
@@ -35,10 +35,11 @@ _Read = Callable[[str | None], object]
 class Outcome(Generic[Data]):
     """The outcome of a transaction. It is true if the conditions held.
 
-    `results` has one item for each operation of the branch that was taken: the value, or None, of
-    a get; the number of an incr; the bytes of an append; how many keys a clear deleted; a `Stat`,
-    or None; of each other operation whether it was done. All of them took effect in one entry.
-    `value`, `number`, `stat` and `done` give one of them its type.
+    `results` has one item for each operation of the branch that was taken: the value of a get, or
+    None; the number of an incr; the length in bytes after an append; the number of keys that a
+    clear deleted; the `Stat` of a stat, or None; for any other operation, whether it was done. All
+    operations took effect in one entry. `value`, `number`, `stat` and `done` return one result with
+    its type.
     """
 
     succeeded: bool
@@ -50,24 +51,27 @@ class Outcome(Generic[Data]):
 
     def value(self, place: int) -> Data | None:
         """Return the value that the get in this place read; None if there was no key. The first
-        place is 0, and -1 is the last. Raises IndexError, TypeError: none is there, or no get."""
+        place is 0, the last is -1. Raises IndexError if there is no such operation, TypeError if it
+        is not a get."""
         result = self.results[place]
         return None if result is None else self._of(place, self._kind, result)
 
     def number(self, place: int) -> int:
-        """Return the number of an incr, an append or a clear. Raises as `value`."""
+        """Return the number of an incr, an append or a clear. Raises the errors of `value`."""
         result = self._of(place, int, self.results[place])
         if isinstance(result, bool):
             raise TypeError(f"the operation in place {place} has no number: use done({place})")
         return result
 
     def stat(self, place: int) -> Stat | None:
-        """Return the facts that a stat read; None if there was no key. Raises as `value`."""
+        """Return the metadata that a stat read; None if there was no key. Raises the errors of
+        `value`."""
         result = self.results[place]
         return None if result is None else self._of(place, Stat, result)
 
     def done(self, place: int) -> bool:
-        """Return whether a set, a delete or the like was done. Raises as `value`."""
+        """Return whether a set, a delete or a similar operation was done. Raises the errors of
+        `value`."""
         return self._of(place, bool, self.results[place])
 
     def _of(self, place: int, kind: type[Result], result: object) -> Result:
@@ -98,10 +102,10 @@ class Plan(Generic[Data]):
 
     @property
     def call(self) -> Call[Outcome[Data]]:
-        """The request for all of it. Raises ValueError if nothing would be done."""
+        """The request of the whole transaction. Raises ValueError if it has no operation."""
         then, otherwise = self.branches["then"], self.branches["else"]
         if not then:
-            raise ValueError("a transaction has at least one operation behind then")
+            raise ValueError("a transaction needs at least one operation after then")
         parts = ["txn"]
         if self.conditions:
             parts += ["if", " ; ".join(self.conditions)]
@@ -120,46 +124,47 @@ class Plan(Generic[Data]):
 
 
 class Conditions(Generic[Data, Result]):
-    """The conditions, after `if_`: the first branch is taken where all of them hold."""
+    """The conditions, after `if_`: the first branch is taken if all of them hold."""
 
     def __init__(self, plan: Plan[Data], ask: Callable[[Call[Outcome[Data]]], Result]) -> None:
         self._plan = plan
         self._ask = ask
 
     def equal(self, key: Data, value: Data) -> Conditions[Data, Result]:
-        """The key has this value."""
+        """Require that the key has this value."""
         return self._with(f"{self._plan.key(key)} = {self._plan.value(value)}")
 
     def differ(self, key: Data, value: Data) -> Conditions[Data, Result]:
-        """The key has another value, or is absent."""
+        """Require that the key has another value, or is absent."""
         return self._with(f"{self._plan.key(key)} != {self._plan.value(value)}")
 
     def absent(self, key: Data) -> Conditions[Data, Result]:
-        """The key is not there."""
+        """Require that the key is absent."""
         return self._with(f"{self._plan.key(key)} absent")
 
     def exists(self, key: Data) -> Conditions[Data, Result]:
-        """The key is there."""
+        """Require that the key exists."""
         return self._with(f"{self._plan.key(key)} exists")
 
     def unchanged(self, key: Data, since: int) -> Conditions[Data, Result]:
-        """The key is there, and was not changed after this index: that of a `stat`."""
+        """Require that the key exists, and has not changed since this index, which `stat`
+        returns."""
         return self._with(f"{self._plan.key(key)} unchanged since {entry_index(since)}")
 
     def greater(self, key: Data, number: int) -> Conditions[Data, Result]:
-        """The key has a whole number above this one, as `incr` leaves it."""
+        """Require that the key has a whole number above this one, in the form of `incr`."""
         return self._with(f"{self._plan.key(key)} > {whole(number)}")
 
     def less(self, key: Data, number: int) -> Conditions[Data, Result]:
-        """The key has a whole number below this one."""
+        """Require that the key has a whole number below this one."""
         return self._with(f"{self._plan.key(key)} < {whole(number)}")
 
     def any_under(self, prefix: Data) -> Conditions[Data, Result]:
-        """A key begins with this prefix."""
+        """Require that a key begins with this prefix."""
         return self._with(f"{self._plan.prefix(prefix)} has keys")
 
     def none_under(self, prefix: Data) -> Conditions[Data, Result]:
-        """No key begins with this prefix."""
+        """Require that no key begins with this prefix."""
         return self._with(f"{self._plan.prefix(prefix)} has none")
 
     def _with(self, condition: str) -> Conditions[Data, Result]:
@@ -173,7 +178,7 @@ class Conditions(Generic[Data, Result]):
 
 
 class Operations(Generic[Data, Result]):
-    """The operations of one branch, in their order."""
+    """The operations of one branch, in order."""
 
     def __init__(
         self, plan: Plan[Data], ask: Callable[[Call[Outcome[Data]]], Result], branch: str
@@ -186,14 +191,14 @@ class Operations(Generic[Data, Result]):
     def else_(self) -> Operations[Data, Result]:
         """The operations if a condition does not hold."""
         if not self._plan.conditions:
-            raise ValueError("without a condition behind if_ there is no else_")
+            raise ValueError("else_ needs a condition after if_")
         return Operations(self._plan, self._ask, "else")
 
     def commit(self) -> Result:
-        """Carry it out, all or nothing.
+        """Carry out the transaction, all or nothing.
 
         Raises:
-            Refused: an operation can't be done (`incr` of a word); nothing was.
+            Refused: an operation can't be done (`incr` of a word); nothing was done.
             LeaseLost: a lease that it names has ended; nothing was done.
         """
         return self._ask(self._plan.call)
@@ -203,7 +208,7 @@ class Operations(Generic[Data, Result]):
         return self._with(f"get {self._plan.key(key)}", self._read_value)
 
     def stat(self, key: Data) -> Operations[Data, Result]:
-        """Read the facts of a key."""
+        """Read the metadata of a key."""
 
         def read(answer: str | None) -> object:
             return read_stat(answer) if answer is not None and answer.startswith("{") else None
@@ -213,7 +218,7 @@ class Operations(Generic[Data, Result]):
     def set(
         self, key: Data, value: Data, *, ttl: int | None = None, lease: object = None
     ) -> Operations[Data, Result]:
-        """Set a key, for `ttl` seconds or under a lease if one of them is given."""
+        """Set a key, for `ttl` seconds or under a lease if either is given."""
         plan = self._plan
         name, text = plan.key(key), plan.codec.key(key)
         if ttl is not None:
@@ -225,7 +230,7 @@ class Operations(Generic[Data, Result]):
         return self._under(lease, f"set {name} {plan.value(value)}", lambda answer: answer == done)
 
     def setnx(self, key: Data, value: Data, *, lease: object = None) -> Operations[Data, Result]:
-        """Set a key if it is not there."""
+        """Set a key if it is absent."""
         plan = self._plan
         done = f"{plan.codec.key(key)} set to {plan.codec.text(value)}"
         operation = f"setnx {plan.key(key)} {plan.value(value)}"
@@ -234,7 +239,7 @@ class Operations(Generic[Data, Result]):
     def cas(
         self, key: Data, old: Data, new: Data, *, lease: object = None
     ) -> Operations[Data, Result]:
-        """Set a key to `new` if it is `old`."""
+        """Set a key to `new` if its value is `old`."""
         plan = self._plan
         done = f"{plan.codec.key(key)} set to {plan.codec.text(new)}"
         operation = f"cas {plan.key(key)} {plan.value(old)} {plan.value(new)}"
@@ -246,7 +251,7 @@ class Operations(Generic[Data, Result]):
         return self._under(lease, operation, lambda answer: int(answer or ""))
 
     def append(self, key: Data, value: Data, *, lease: object = None) -> Operations[Data, Result]:
-        """Append a value to what the key has."""
+        """Append to the value of a key."""
         operation = f"append {self._plan.key(key)} {self._plan.value(value)}"
         return self._under(lease, operation, lambda answer: int((answer or "").rsplit(" ", 2)[-2]))
 
@@ -256,18 +261,18 @@ class Operations(Generic[Data, Result]):
         return self._with(f"delete {self._plan.key(key)}", lambda answer: answer == done)
 
     def clear(self, prefix: Data) -> Operations[Data, Result]:
-        """Delete all keys under a prefix; the result is how many."""
+        """Delete all keys under a prefix; the result is their number."""
         operation = f"clear {self._plan.prefix(prefix)}"
         return self._with(operation, lambda answer: int((answer or "").partition(" ")[0]))
 
     def expire(self, key: Data, ttl: int) -> Operations[Data, Result]:
-        """Let a key go after a time."""
+        """Expire a key after a time."""
         done = f"{self._plan.codec.key(key)} for {seconds_of(ttl)} s"
         operation = f"expire {self._plan.key(key)} {seconds_of(ttl)}"
         return self._with(operation, lambda answer: answer == done)
 
     def persist(self, key: Data) -> Operations[Data, Result]:
-        """Take a key out of its lease."""
+        """Take a key out of its lease, so that it stays."""
         done = f"{self._plan.codec.key(key)} stays"
         return self._with(f"persist {self._plan.key(key)}", lambda answer: answer == done)
 
@@ -288,9 +293,9 @@ class Operations(Generic[Data, Result]):
 
 
 class Transaction(Generic[Data, Result]):
-    """A transaction that begins: `if_` has its conditions, `then` its operations."""
+    """The start of a transaction: `if_` has its conditions, `then` its operations."""
 
-    if not TYPE_CHECKING:  # else a type checker takes it for a promise of any name
+    if not TYPE_CHECKING:  # otherwise a type checker would accept any name
 
         def __getattr__(self, name: str) -> object:
             what = f"{type(self).__name__!r} object has no attribute {name!r}"
@@ -309,7 +314,7 @@ class Transaction(Generic[Data, Result]):
 
     @property
     def if_(self) -> Conditions[Data, Result]:
-        """The conditions; without any the operations after `then` are carried out."""
+        """The conditions; without conditions, the operations after `then` are carried out."""
         return Conditions(self._plan, self._ask)
 
     @property
@@ -319,7 +324,7 @@ class Transaction(Generic[Data, Result]):
 
 
 def itself(call: Call[Result]) -> Call[Result]:
-    """Return a call: for a transaction that is asked for elsewhere."""
+    """Return a call, for a transaction that is sent elsewhere."""
     return call
 
 
@@ -328,11 +333,11 @@ def updates(
     more: Mapping[Data, Data] | Iterable[tuple[Data, Data]],
     named: Mapping[str, Data],
 ) -> list[Call[Any]]:
-    """Return the requests that set all of these: transactions, each with as much as one entry
-    should hold. One pair alone is a `set`, which takes no level.
+    """Return the requests that set all of these pairs: transactions, each as large as one entry
+    should be. A single pair is a `set`, which needs no level.
 
     Raises:
-        TypeError, ValueError: a key or a value can't be one.
+        TypeError, ValueError: a key or a value is invalid.
     """
     pairs: dict[Any, Data] = {**dict(more), **named}
     if len(pairs) < 2:

@@ -42,17 +42,17 @@ class _PairReader(Iterator[Item]):
         return self._part(next(self._pairs))
 
     def take(self, pairs: list[Any]) -> None:
-        """Go through these pairs, which `len` has read, unless it has begun."""
+        """Iterate over these pairs, which `len` has read, unless the iteration has begun."""
         if self._pairs is None:
             self._pairs = iter(pairs)
 
 
 class Listing(Generic[Item]):
-    """The pairs under a prefix, to go through and to count.
+    """The pairs under a prefix, to iterate over and to count.
 
-    `list(view)` asks for an iterator, then for the length, as a hint, and then for the items. So
-    `len` gives the pairs that it read to an iterator of this thread that has not begun. The pairs
-    are read once.
+    `list(view)` asks for an iterator, then for the length as a hint, and then for the items. So
+    `len` passes the pairs that it read to this thread's iterator if that has not begun, and the
+    pairs are read once.
     """
 
     def __init__(
@@ -70,19 +70,19 @@ class Listing(Generic[Item]):
     @short_traceback
     def __len__(self) -> int:
         pairs = list(self._read())
-        made = getattr(self._latest, "reader", None)
-        reader = made() if made is not None else None
+        latest = getattr(self._latest, "reader", None)
+        reader = latest() if latest is not None else None
         if reader is not None:
             reader.take(pairs)
         return len(pairs)
 
     @short_traceback
     def __bool__(self) -> bool:
-        return any(True for _ in self._read())  # a page at most
+        return any(True for _ in self._read())  # at most one page
 
 
 class _OfPrefix(MappingView, Generic[Data]):
-    """The pairs that a view goes through."""
+    """The pairs that a view iterates over."""
 
     _part = staticmethod(whole_pair)
 
@@ -103,8 +103,8 @@ class _OfPrefix(MappingView, Generic[Data]):
 
 
 class PrefixItems(_OfPrefix[Data], ItemsView[Data, Data]):
-    """The pairs under a prefix, in the order of their keys. Each page of a thousand is as of one
-    moment; between two of them the store may change."""
+    """The pairs under a prefix, in the order of their keys. Each page of a thousand pairs shows one
+    moment; the store may change between two pages."""
 
 
 class PrefixKeys(_OfPrefix[Data], KeysView[Data]):

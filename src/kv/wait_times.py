@@ -16,7 +16,7 @@ class Wait(NamedTuple):
 
     @staticmethod
     def of(seconds: float | None, now_s: float) -> Wait:
-        """Begin to wait for a number of seconds; None is for ever, 0 is one try."""
+        """Start a wait of a number of seconds; None is for ever, 0 is one try."""
         return Wait(math.inf if seconds is None else now_s + seconds, seconds == 0)
 
     @property
@@ -25,13 +25,13 @@ class Wait(NamedTuple):
 
 
 def seconds_to_wait(blocking: bool | float | None, timeout: float | None) -> float | None:
-    """Return for how many seconds to wait; None: for ever, 0: one try.
+    """Return the seconds to wait; None: for ever, 0: one try.
 
-    The form is that of `threading.Lock.acquire`: -1 is for ever. A number, or None, that stands
-    first is the timeout.
+    The arguments have the form of `threading.Lock.acquire`: -1 is for ever. A number or None as the
+    first argument is the timeout.
 
     Raises:
-        TypeError, ValueError, OverflowError: as `threading.Lock.acquire`.
+        TypeError, ValueError, OverflowError: as in `threading.Lock.acquire`.
     """
     if not isinstance(blocking, bool):
         if timeout != -1:
@@ -40,23 +40,23 @@ def seconds_to_wait(blocking: bool | float | None, timeout: float | None) -> flo
     if timeout == -1 and not isinstance(timeout, bool):
         return None if blocking else 0.0
     if not blocking:
-        raise ValueError("without blocking there is nothing to wait for: no timeout")
+        raise ValueError("a non-blocking call can't have a timeout")
     if timeout is None:
         return None
     seconds = _number(timeout)
     if not seconds >= 0:
-        raise ValueError(f"a timeout of {timeout} s is no time: 0 or more seconds; -1: for ever")
+        raise ValueError(f"a timeout of {timeout} s is invalid: 0 or more seconds; -1: for ever")
     if seconds > threading.TIMEOUT_MAX:
         raise OverflowError(f"a timeout of {timeout} s is too long; -1: for ever")
     return seconds
 
 
 def end_of_wait(timeout: float | None, now_s: float) -> float | None:
-    """Return the end of a wait for an event, by the clock of `now_s`; None: there is none. After a
-    timeout of 0 or less it is over.
+    """Return the end of a wait for an event, by the clock of `now_s`; None if it has no end. With a
+    timeout of 0 or less it is already over.
 
     Raises:
-        TypeError, ValueError, OverflowError: that is no time.
+        TypeError, ValueError, OverflowError: the timeout is invalid.
     """
     return None if timeout is None else now_s + _number(timeout)
 
@@ -65,7 +65,7 @@ def _number(timeout: float) -> float:
     if isinstance(timeout, bool) or not isinstance(timeout, int | float):
         raise TypeError(f"a timeout is a number of seconds, not {type(timeout).__name__}")
     if timeout != timeout:
-        raise ValueError("a timeout of nan s is no time: seconds, or None: for ever")
+        raise ValueError("a timeout of nan s is invalid: seconds, or None: for ever")
     try:
         return float(timeout)
     except OverflowError:

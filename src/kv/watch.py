@@ -1,4 +1,4 @@
-"""`kv.watch()`: an iterator over events, which goes on at another node if one fails."""
+"""`kv.watch()`: an iterator over events, which moves to another node if its node fails."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from .wait_times import end_of_wait
 
 
 class Watch(BaseWatch[Data], Iterator[Event[Data]]):
-    """The events of the keys with a prefix: first the keys that there are, then each change.
+    """The events of the keys with a prefix: first the existing keys, then each change.
 
-    One thread iterates; any may `close` it, which ends the iteration.
+    One thread iterates; any thread may `close` the watch, which ends the iteration.
     """
 
     def __init__(
@@ -34,7 +34,7 @@ class Watch(BaseWatch[Data], Iterator[Event[Data]]):
         credentials: Credentials | None = None,
         tls: ClientTls | None = None,
     ) -> None:
-        """Make no connection yet; see `WatchMachine`."""
+        """Initialize without connecting; see `WatchMachine`."""
         super().__init__(WatchMachine(addresses, name, cursor, open_s))
         self._node = NodeShell(name, credentials, tls)
         self._process = os.getpid()
@@ -56,7 +56,8 @@ class Watch(BaseWatch[Data], Iterator[Event[Data]]):
 
     @short_traceback
     def next_event(self, timeout: float | None = None) -> Event[Data] | None:
-        """Return the next event; None if none came in `timeout` seconds, or it was closed."""
+        """Return the next event; None if no event came within `timeout` seconds, or the watch was
+        closed."""
         until_s = end_of_wait(timeout, time.monotonic())
         while not self._machine.ready:
             if not self._run(self._machine.take_line(until_s)):
@@ -65,18 +66,19 @@ class Watch(BaseWatch[Data], Iterator[Event[Data]]):
 
     @short_traceback
     def sync(self, timeout: float | None = None) -> list[Event[Data]] | None:
-        """Return the events up to now: of all that was acknowledged before this call, and was not
-        returned yet. None if they did not come in `timeout` seconds, or it was closed; those that
-        came are still to be taken. The thread that iterates calls it.
+        """Return the events up to now: the events of all writes that were acknowledged before this
+        call and were not returned yet. Return None if they did not come within `timeout` seconds,
+        or the watch was closed; later calls return the events that did come. Call it from the
+        thread that iterates.
 
         Raises:
-            ClientError: as the iteration.
+            ClientError: as during the iteration.
         """
         until_s = end_of_wait(timeout, time.monotonic())
         return self._take_ready() if self._run(self._machine.sync(until_s)) else None
 
     def close(self) -> None:
-        """End it; the thread that iterates stops. Any thread may."""
+        """End the watch; the iterating thread stops. Any thread may call it."""
         self._machine.is_closed = True
         self._node.over.set()
         connection = self._node.connection
@@ -87,17 +89,17 @@ class Watch(BaseWatch[Data], Iterator[Event[Data]]):
 
     @short_traceback
     def _step(self, until_s: float | None = None) -> bool:
-        """Take one line; return False if none came in time, or the watch was closed."""
+        """Process one line; return False if no line came in time, or the watch was closed."""
         return self._run(self._machine.take_line(until_s))
 
     def _run(self, steps: Watching) -> bool:
         if self._process != os.getpid():
-            raise RuntimeError("this watch is of the process that forked; begin one here")
+            raise RuntimeError("this watch belongs to the process that forked; start one here")
         try:
             return carry_out(steps, self._node.do)
         except Exception:
             raise
-        except BaseException:  # Ctrl-C: a line may have been read, and not taken
+        except BaseException:  # Ctrl-C: a line may have been read and not processed
             self._machine.connect_anew()
             self._node.close()
             raise

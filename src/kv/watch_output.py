@@ -1,4 +1,4 @@
-"""A watch at a shell and on the client's screen: its events as lines, until Ctrl-C."""
+"""A watch in a shell or on the client's screen: its events as lines, until Ctrl-C."""
 
 from __future__ import annotations
 
@@ -21,24 +21,24 @@ from .codec import TEXT
 from .events import Event, WatchCursor
 from .watch import Watch
 
-_LOOK_S = 0.5  # between two looks whether somebody reads what is printed
+_LOOK_S = 0.5  # between two checks that standard output is still read
 
 
 def begin(client: Client, command: str) -> Watch[str]:
-    """Return the watch that is asked for, at the client's nodes. If a node ends it, it goes on at
-    another member, unless the client stays at one node."""
-    asked = _asked(command)
-    cursor = WatchCursor(TEXT, unescape(asked.prefix), asked.after)
+    """Return the watch that a command asks for, at the client's nodes. If a node ends it, it moves
+    to another member, unless the client stays at one node."""
+    request = _asked(command)
+    cursor = WatchCursor(TEXT, unescape(request.prefix), request.after)
     addresses = Addresses(client.addresses, learns=client.follow)
     return Watch(addresses, client.name, cursor, client.timeout_s, client.credentials, client.tls)
 
 
 def follow(client: Client, command: str, quiet: bool, as_object: bool) -> None:
-    """Print the events of a watch. It ends only by an exception, such as that of Ctrl-C.
+    """Print the events of a watch. It ends only by an exception, such as KeyboardInterrupt.
 
     Raises:
-        ClientError: no node serves it within the client's time, or it is refused.
-        BrokenPipeError: the reader of what is printed has gone.
+        ClientError: no node serves the watch within the client's time, or it is refused.
+        BrokenPipeError: the reader of standard output has gone.
     """
     with begin(client, command) as watch:
         for event in _while_read(watch):
@@ -53,10 +53,10 @@ def follow(client: Client, command: str, quiet: bool, as_object: bool) -> None:
 
 
 def _while_read(watch: Watch[str]) -> Iterator[Event[str]]:
-    """Yield the events. Raises BrokenPipeError once nobody reads standard output any more."""
+    """Yield the events. Raises BrokenPipeError once nobody reads standard output."""
     output = select.poll()
-    with contextlib.suppress(OSError, ValueError):  # it is no file of the system
-        output.register(sys.stdout.fileno(), 0)  # which shows errors and the end alone
+    with contextlib.suppress(OSError, ValueError):  # it is not a file of the system
+        output.register(sys.stdout.fileno(), 0)  # reports only errors and the end
     while True:
         if (event := watch.next_event(_LOOK_S)) is not None:
             yield event
@@ -74,8 +74,8 @@ def show(client: Client, command: str) -> None:
         except ClientError as failure:
             say(f"Sorry, {failure.at_the_shell}")
         except KeyboardInterrupt:
-            on = watches.spell_watch(_asked(command)._replace(after=watch.position))
-            say(f"\n[*] The watch has ended. It goes on with: {on}")
+            resume = watches.spell_watch(_asked(command)._replace(after=watch.position))
+            say(f"\n[*] The watch has ended. To continue: {resume}")
 
 
 def _asked(command: str) -> watches.WatchAsked:
@@ -83,7 +83,7 @@ def _asked(command: str) -> watches.WatchAsked:
 
 
 def line_of(event: Event[str]) -> str:
-    """Return an event as a node writes it."""
+    """Return the line of an event as a node writes it."""
     key = escape(event.key, key=True)
     value = None if event.value is None else escape(event.value, key=False)
     if value is not None and event.kind == "has":
@@ -92,6 +92,6 @@ def line_of(event: Event[str]) -> str:
 
 
 def as_json(event: Event[str]) -> str:
-    """Return an event as one JSON object in one line, as `as_json` returns a reply."""
+    """Return an event as one JSON object on one line, as `as_json` does for a reply."""
     fields: dict[str, Any] = {"index": event.index, "kind": event.kind, "key": event.key}
     return valid_json(fields if event.value is None else fields | {"value": event.value})

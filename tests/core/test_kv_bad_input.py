@@ -36,7 +36,7 @@ def outcome(call: Callable[[], Any]) -> Any:
     [
         ("5", TypeError, "a timeout is a number of seconds, not str"),
         (True, TypeError, "a timeout is a number of seconds, not bool"),
-        (math.nan, ValueError, "a timeout of nan s is no time"),
+        (math.nan, ValueError, "a timeout of nan s is invalid"),
     ],
 )
 def test_a_watch_waits_for_no_wrong_time(

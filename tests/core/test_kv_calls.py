@@ -252,20 +252,20 @@ def test_a_time_that_a_key_has_left_is_none_where_it_stays() -> None:
         (lambda: CALLS.get("\ud800"), ValueError, "half a surrogate pair"),
         (lambda: CALLS.incr("a", 1.5), TypeError, "a whole number is an int"),
         (lambda: CALLS.incr("a", True), TypeError, "a whole number is an int"),
-        (lambda: CALLS.set("a", "1", ttl=0.05), ValueError, "is no time of a lease"),
-        (lambda: CALLS.set("a", "1", ttl=100_000_000), ValueError, "is no time of a lease"),
+        (lambda: CALLS.set("a", "1", ttl=0.05), ValueError, "is not a valid lease time"),
+        (lambda: CALLS.set("a", "1", ttl=100_000_000), ValueError, "is not a valid lease time"),
         (lambda: CALLS.set("a", "1", ttl=10, lease="lease-1"), ValueError, "not both"),
-        (lambda: CALLS.set("a", "1", lease="x set b 1"), ValueError, "is no lease"),
-        (lambda: seconds_of(float("nan")), ValueError, "is no time of a lease"),
+        (lambda: CALLS.set("a", "1", lease="x set b 1"), ValueError, "is not a lease"),
+        (lambda: seconds_of(float("nan")), ValueError, "is not a valid lease time"),
         (lambda: seconds_of("10"), TypeError, "is a number of seconds"),
         (lambda: Model().txn().if_.absent("a").then.commit(), ValueError, "at least one"),
-        (lambda: Model().txn().then.set("a", "1").else_, ValueError, "without a condition"),
+        (lambda: Model().txn().then.set("a", "1").else_, ValueError, "needs a condition"),
         (lambda: Model().txn().if_.none_under(""), ValueError, "at least one byte"),
         (lambda: Model().txn().then.clear(""), ValueError, "at least one byte"),
         (lambda: Model().txn().if_.greater("a", "5"), TypeError, "an int, not str"),  # type: ignore[arg-type]
         (lambda: Model().txn().if_.less("a", True), TypeError, "an int, not bool"),
         (lambda: Model().txn().then.set("a", "1", ttl=1, lease="x"), ValueError, "not both"),
-        (lambda: Model().txn().then.set("a", "1", lease="x"), ValueError, "is no lease"),
+        (lambda: Model().txn().then.set("a", "1", lease="x"), ValueError, "is not a lease"),
     ],
 )
 def test_what_no_request_can_say_is_refused_before_it_is_sent(
@@ -277,5 +277,5 @@ def test_what_no_request_can_say_is_refused_before_it_is_sent(
 
 def test_a_reply_of_an_unknown_form_is_said_to_be_one() -> None:
     for text in ("", "hello", "GET response"):
-        with pytest.raises(NotUnderstood, match="of no known form"):
+        with pytest.raises(NotUnderstood, match="has an unknown form"):
             answered(text)

@@ -129,7 +129,7 @@ def test_a_watch_from_an_index_can_not_know_what_was_deleted_before() -> None:
     assert fed(cursor, words.goes_on(57), words.event(58, "set", "app/a", "1")) == [
         (58, "set", "app/a", "1")
     ]
-    said = "^events up to 80 are gone, and the keys as of then are not known here; watch without "
+    said = "^events up to 80 are gone, and the keys at that index are unknown here; watch without "
     with pytest.raises(EventsGone, match=said):
         cursor.take(words.gone("app/", 80))
 

@@ -110,7 +110,7 @@ def test_a_grant_whose_answer_takes_the_whole_time_was_never_held() -> None:
         if is_granted:
             assert way.carry_out(steps).is_held(way.now())
         else:
-            with pytest.raises(LeaseLost, match="lease-57 was over before its grant was known"):
+            with pytest.raises(LeaseLost, match="lease-57 was over before its grant arrived"):
                 way.carry_out(steps)
         assert ended == []
 

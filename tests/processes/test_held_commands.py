@@ -451,7 +451,7 @@ def test_a_watch_on_the_screen_runs_until_ctrl_c_and_the_screen_goes_on(
     kv["screen/b"] = "2"
     screen.expect(r"EVENT ([0-9]+) set screen/b 2\r\n")
     screen.sendintr()
-    screen.expect(r"The watch has ended\. It goes on with: watch screen/ after [0-9]+\r\n")
+    screen.expect(r"The watch has ended\. To continue: watch screen/ after [0-9]+\r\n")
     screen.expect_exact("    >> ")
     screen.sendline("watch a b c")
     screen.expect_exact("Sorry, the form is: watch [PREFIX] [after INDEX]")

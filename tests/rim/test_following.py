@@ -142,7 +142,7 @@ def test_a_watch_that_nobody_serves_is_given_up_at_its_time_and_one_that_was_ser
         world.values(1)
     assert 10 <= world.now_s <= 13
     world = World(lambda _: [ConnectionEnded()])
-    with pytest.raises(Unreachable, match="nobody serves it at one port 1; two port 2"):
+    with pytest.raises(Unreachable, match="no node serves it at one port 1; two port 2"):
         world.values(1)
     rounds = itertools.count()
     world = World(
@@ -174,7 +174,7 @@ def test_a_watch_leaves_a_first_node_that_hangs_within_its_time() -> None:
     assert 1.25 <= world.now_s < 4
     assert len(set(world.opened)) == 2
     world = World(lambda _: [])
-    with pytest.raises(Unreachable, match=r"nobody serves it at .* no answer within [0-9.]+ s"):
+    with pytest.raises(Unreachable, match=r"no node serves it at .* no answer within [0-9.]+ s"):
         world.values(1)
     assert 10 <= world.now_s <= 11
 

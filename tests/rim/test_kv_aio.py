@@ -372,7 +372,7 @@ def test_another_event_loop_is_refused_in_words() -> None:
     kv = raftline.aio.connect("127.0.0.1:1", timeout=0.1)
     with pytest.raises(raftline.Unreachable):
         asyncio.run(run(kv))
-    with pytest.raises(RuntimeError, match="of another event loop"):
+    with pytest.raises(RuntimeError, match="belongs to another event loop"):
         asyncio.run(run(kv))
 
 

@@ -177,7 +177,7 @@ def test_an_error_in_a_renewal_is_logged_once_and_other_leases_are_renewed(
     second.release()
     ends(client.keeper)
     assert of_raftline(caplog) == [
-        ("lease-1 was not renewed, by an error of this program", TypeError)
+        ("lease-1 was not renewed because of an error in this program", TypeError)
     ]
 
 
@@ -308,7 +308,7 @@ def test_a_grant_that_comes_too_late_was_never_held() -> None:
 
     client.answer = answer
     lease = client.lease(on_lost=lost)
-    with pytest.raises(LeaseLost, match="over before its grant was known"):
+    with pytest.raises(LeaseLost, match="over before its grant arrived"):
         lease.grant()
     assert client.keeper._thread is None
     with pytest.raises(RuntimeError, match="was not granted"):
@@ -341,7 +341,7 @@ def fails(command: str) -> object:
 def test_a_lease_is_granted_anew_after_its_end() -> None:
     client, lost = Client(), Lost()
     lease = client.lease(on_lost=lost).grant()
-    with pytest.raises(RuntimeError, match="lease-1 is granted already"):
+    with pytest.raises(RuntimeError, match="lease-1 is already granted"):
         lease.grant()
     lease._lose()
     assert lost.called.wait(DEADLINE_S)
@@ -488,7 +488,7 @@ def test_a_task_s_lease_whose_renewals_fail_is_lost_when_its_time_is_over(
             await lease.release()
 
     virtually(work)
-    line = "lease-1 was not renewed, by an error of this program"
+    line = "lease-1 was not renewed because of an error in this program"
     logged = [(line, TypeError)] if isinstance(failure, TypeError) else []
     assert of_raftline(caplog) == logged
 
@@ -580,7 +580,7 @@ def test_a_task_s_grant_that_comes_too_late_was_never_held() -> None:
         with pytest.raises(RuntimeError, match="was not granted"):
             await lease.wait_lost()
         client.back_s = 8.0
-        with pytest.raises(LeaseLost, match="over before its grant was known"):
+        with pytest.raises(LeaseLost, match="over before its grant arrived"):
             await lease.grant()
         client.back_s = 7.0
         assert (await lease.grant()).is_held

@@ -339,7 +339,7 @@ def test_check_and_release_of_a_lock_that_was_broken_report_its_loss() -> None:
     token = second.acquire(timeout=0)
     assert second.check() == token
     assert first.is_held  # as far as it knows
-    with pytest.raises(LeaseLost, match=f"^{HELD} is not this program's any more"):
+    with pytest.raises(LeaseLost, match=f"^{HELD} no longer belongs to this program"):
         first.check()
     assert not first.is_held
     assert lost.wait(DEADLINE_S)
@@ -353,7 +353,7 @@ def test_check_and_release_of_a_lock_that_was_broken_report_its_loss() -> None:
     second.release()
     assert second.acquire(timeout=0) is not None
     cluster.ask(CALLS.set(HELD, "by hand"))
-    with pytest.raises(LeaseLost, match=f"^{HELD} is not this program's any more"):
+    with pytest.raises(LeaseLost, match=f"^{HELD} no longer belongs to this program"):
         second.release()
     assert not second.is_held
     assert cluster.keys() == {HELD: "by hand"}
@@ -386,7 +386,7 @@ def test_check_and_release_of_a_task_s_lock_that_was_broken_report_its_loss() ->
         assert await first.check() == first.token
         await cluster.ask(CALLS.delete(HELD))
         token = await second.acquire(timeout=0)
-        with pytest.raises(LeaseLost, match=f"^{HELD} is not this program's any more"):
+        with pytest.raises(LeaseLost, match=f"^{HELD} no longer belongs to this program"):
             await first.check()
         assert not first.is_held
         assert await first.wait_lost()
@@ -397,7 +397,7 @@ def test_check_and_release_of_a_task_s_lock_that_was_broken_report_its_loss() ->
             await first.release()
         assert await second.check() == token
         await cluster.ask(CALLS.delete(HELD))
-        with pytest.raises(LeaseLost, match=f"^{HELD} is not this program's any more"):
+        with pytest.raises(LeaseLost, match=f"^{HELD} no longer belongs to this program"):
             await second.release()
 
     run(work)
@@ -408,7 +408,7 @@ def test_an_election_that_was_broken_reports_its_loss() -> None:
     election = cluster.election()
     election.campaign("one")
     cluster.ask(CALLS.delete("election/service/held"))
-    with pytest.raises(LeaseLost, match="election/service/held is not this program's any more"):
+    with pytest.raises(LeaseLost, match="election/service/held no longer belongs to this program"):
         election.check()
     with pytest.raises(LeaseLost):
         election.resign()
@@ -919,7 +919,7 @@ def test_a_thread_that_waits_as_its_client_is_closed_gets_no_token_but_an_error(
     cluster.watch = lambda prefix: ClosedWatch(cluster, prefix)  # type: ignore[method-assign]
     lock, election = cluster.lock(), cluster.election()
     for wait in (lock.acquire, lock.__enter__, lambda: election.campaign("second")):
-        with pytest.raises(Closed, match=r"this client was closed, so .* was not got"):
+        with pytest.raises(Closed, match=r"this client was closed, so .* was not acquired"):
             wait()
     assert not lock.is_held
     assert not election.is_held
@@ -932,7 +932,7 @@ def test_a_task_that_waits_as_its_client_is_closed_gets_no_token_but_an_error() 
         cluster.watch = lambda prefix: AioClosedWatch(cluster, prefix)  # type: ignore[method-assign]
         lock = cluster.lock()
         for wait in (lock.acquire, lock.__aenter__):
-            with pytest.raises(Closed, match="this client was closed, so nightly was not got"):
+            with pytest.raises(Closed, match="this client was closed, so nightly was not acquired"):
                 await wait()
         assert not lock.is_held
 

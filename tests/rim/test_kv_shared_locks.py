@@ -398,7 +398,7 @@ def test_a_shared_lock_that_an_operator_cleared_is_lost() -> None:
     at_once(one.gets())
     at_once(two.gets())
     store.carry_out(CALLS.delete(one.key))
-    with pytest.raises(LeaseLost, match=f"{one.key} is not this program's any more"):
+    with pytest.raises(LeaseLost, match=f"{one.key} no longer belongs to this program"):
         at_once(one.checks())
     assert at_once(two.checks()) == two.token
     store.carry_out(CALLS.delete(ALONE.held))  # and the next one shares it anew

@@ -234,7 +234,7 @@ def test_without_a_leader_it_ends_in_the_time_of_one_request(run: Run, start: St
     with pytest.raises((raftline.NoLeader, raftline.Unreachable)):
         run(at(node), fill, timeout=0.3)
     assert len({line.partition("@")[2] for line in node.received}) <= WINDOW
-    with pytest.raises(raftline.Unreachable, match="not sent, as a request before it"):
+    with pytest.raises(raftline.Unreachable, match="because an earlier request"):
         results[-1].result()
 
 
@@ -354,7 +354,7 @@ def test_a_request_of_an_interrupted_pipeline_may_be_done(
     may_answer = threading.Event()
     pending = interrupt(start(lambda _: may_answer.wait(1.0) and None), monkeypatch)
     may_answer.set()
-    with pytest.raises(RuntimeError, match="interrupted, so it may be done or not"):
+    with pytest.raises(RuntimeError, match="interrupted, so the request may be done or not"):
         pending.result()
     assert repr(pending) == "<the result of a request, interrupted>"
 
@@ -385,7 +385,7 @@ def test_get_many_returns_the_keys_that_are_there_in_their_order(start: Start) -
         assert kv.get_many(["c", "b", "a", "c"]) == {"c": "3", "a": "1"}
         assert list(kv.get_many(["c", "a"])) == ["c", "a"]
         assert kv.get_many([]) == {}
-        with pytest.raises(TypeError, match="the keys are a list of them"):
+        with pytest.raises(TypeError, match="the keys are a list of keys"):
             kv.get_many("abc")
     assert store.sessions == 0
 

@@ -102,7 +102,7 @@ def test_a_replicated_lock_that_was_broken_reports_its_loss(
     assert lock.acquire()
     assert lock._key == HELD  # what `delete` deletes
     cluster.ask(CALLS.delete(HELD))
-    with pytest.raises(raftline.LockLost, match=f"{HELD} is not this program's any more"):
+    with pytest.raises(raftline.LockLost, match=f"{HELD} no longer belongs to this program"):
         lock.check()
     assert not lock.is_held
     with pytest.raises(raftline.LockLost):
