@@ -1,9 +1,9 @@
-"""The addresses at which a cluster may be asked: those that a program names, and those of the
-members as the cluster names them. Pure.
+"""The addresses of a cluster's nodes: those that a program names, and the addresses of the members
+that the cluster names. Pure.
 
-Members come and go, and a program may name one of them alone. So a client asks now and then, on a
-connection that serves it, for a `status`, which each reader may ask. One such book is for all
-connections of a client: its requests, its watches, and the watches of locks that wait.
+Members come and go, and a program may name only one of them. So a client occasionally sends a
+`status`, which every reader may send, on a connection that serves it. All connections of a client
+share one `Addresses`: its requests, its watches, and the watches of waiting locks.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from ..common.address import Address, is_loopback
 from .health import ClientHealth
 
 MEMBERS = "status"  # the command whose reply names the members
-AGAIN_S = 60.0  # from an answer to the next question
-UNANSWERED_S = 5.0  # then another connection may ask
+AGAIN_S = 60.0  # from an answer to the next request
+UNANSWERED_S = 5.0  # after this time another connection may ask
 LEARNED_MAX = 64
 _MARK = "STATUS response: "
 
 
 class Addresses:
-    """The addresses of one cluster: first those that were named, then those that were learned."""
+    """The addresses of one cluster: first the named ones, then the learned ones."""
 
     def __init__(
         self,
@@ -32,8 +32,9 @@ class Addresses:
         learns: bool = False,
         health: ClientHealth | None = None,
     ) -> None:
-        """Begin with these. With `learns` the cluster is asked for its members. Without, only a
-        leader that a node names is added. `health` takes what is met at them."""
+        """Start with the `named` addresses. With `learns`, the client asks the cluster for its
+        members. Without it, only a leader that a node names is added. `health` records whether the
+        nodes serve."""
         self.health = ClientHealth() if health is None else health
         self.named = list(dict.fromkeys(Address(*each) for each in named))
         self._learned: tuple[Address, ...] = ()
@@ -42,19 +43,21 @@ class Addresses:
 
     @property
     def known(self) -> list[Address]:
-        """All of them. Those that were named stay: their names may lead to other nodes later."""
+        """All addresses. The named addresses stay: their host names may lead to other nodes
+        later."""
         return [*self.named, *(each for each in self._learned if each not in self.named)]
 
     def asks(self, now_s: float) -> bool:
-        """Return whether to ask for the members now. If so, the question counts as asked."""
+        """Return whether to ask for the members now. If so, the request counts as sent."""
         if now_s < self._due_s:
             return False
         self._due_s = now_s + UNANSWERED_S
         return True
 
     def take(self, reply: str, now_s: float) -> None:
-        """Take the reply to MEMBERS. Members that it does not name have left; they are dropped.
-        The members of another cluster than that which served first are not learned."""
+        """Record the reply to MEMBERS. Members that it does not name have left, and are dropped. If
+        it comes from another cluster than the first one that served, its members are not
+        learned."""
         members, cluster = members_in(reply)
         if cluster and self._cluster and cluster != self._cluster:
             members = []
@@ -66,8 +69,9 @@ class Addresses:
                 self.learn(each)
 
     def learn(self, address: Address) -> None:
-        """Add one. A loopback address is left out if all named ones are on other machines: a node
-        calls itself so, and another program may listen there on this machine."""
+        """Add an address. A loopback address is left out if all named addresses are on other
+        machines: a node may give that address for itself, and another program may listen there on
+        this machine."""
         hosts = {each.host for each in self.named}
         is_foreign = address.host not in hosts and is_loopback(address.host)
         if is_foreign and not any(map(is_loopback, hosts)):
@@ -78,8 +82,8 @@ class Addresses:
 
 def members_in(reply: str) -> tuple[list[Address], str]:
     """Return the addresses of the members that a status names, and the identity of their cluster.
-    Without a leader there are none: that node may be cut off, or may have left, so its members may
-    be out of date."""
+    Return no addresses if the status names no leader: the node may be cut off or may have left, so
+    its members may be out of date."""
     if not reply.startswith(_MARK):
         return [], ""
     try:

@@ -1,4 +1,4 @@
-"""The request for codes in refusals, at the beginning of a connection."""
+"""The request for codes in refusals, at the start of a connection."""
 
 from __future__ import annotations
 
@@ -6,20 +6,21 @@ from ..wire.refusals import answers_codes, codes_line
 
 
 class CodesOpening:
-    """The line that asks for codes. It leaves with the first line, and its answer is skipped."""
+    """The line that asks for codes. It is sent with the first line, and its answer is skipped."""
 
     def __init__(self, sender: str) -> None:
-        """`sender` is the client's name; "": ask for none."""
+        """`sender` is the client's name; "": do not ask for codes."""
         self._unsent = [codes_line(sender)] if sender else []
         self._is_awaited = bool(sender)
 
     def take_unsent(self) -> list[bytes]:
-        """Return what has to leave before the lines that are sent now."""
+        """Return the lines to send before the next lines."""
         unsent, self._unsent = self._unsent, []
         return unsent
 
     def is_answered_by(self, line: bytes) -> bool:
-        """Whether this line, the next one that came, is the answer, and so that of no request."""
+        """Return whether this incoming line is the answer to the line for codes, and not to a
+        request."""
         if not self._is_awaited:
             return False
         self._is_awaited = False

@@ -22,10 +22,10 @@ from .lines import LineConnection
 from .tls import ClientTls, tls_trouble
 
 SAID_AFTER_S = 1.0
-CONNECT_TIMEOUT_S = 2.0  # while other addresses are left to try
+CONNECT_TIMEOUT_S = 2.0  # while there are other addresses to try
 LEAST_ATTEMPT_S = 0.05
-SHARES = (1, 2, math.inf)  # of the first node that keeps a request, of the second, of the others
-ADVICE = {  # to a person at a shell, by the code of a refusal
+SHARES = (1, 2, math.inf)  # of the first, the second and any further node that keeps a request
+ADVICE = {  # to a user at a shell, by the code of a refusal
     "no-login": "Log in: --user USER, or $RAFTLINE_USER.",
     "login-failed": "Look at --user, and at the first line of --password-file.",
     "not-allowed": "Log in as another user, or have this one changed: raftline user change.",
@@ -35,7 +35,7 @@ _LIMITS = Limits()
 
 
 def in_words(addresses: Iterable[Address]) -> str:
-    """Return them as `localhost port 10000, 10001; other port 10000`."""
+    """Return addresses in the form `localhost port 10000, 10001; other port 10000`."""
     ports: dict[str, list[str]] = {}
     for host, port in sorted(addresses):
         ports.setdefault(host, []).append(str(port))
@@ -43,10 +43,10 @@ def in_words(addresses: Iterable[Address]) -> str:
 
 
 class ClientError(RaftlineError):
-    """No answer, or an answer that refuses. The message is what follows `Sorry,`.
+    """The request got no answer, or was refused. The message is the text after `Sorry,`.
 
-    `advice` is what a person at a shell may do, and no part of the message. `code` is the word for
-    programs of a node's refusal, and `facts` what belongs to it (docs/use/protocol.md).
+    `advice` tells a user at a shell what to do, and is not part of the message. `code` is the
+    machine-readable word of a node's refusal, and `facts` are its details (docs/use/protocol.md).
     """
 
     __module__ = PUBLIC
@@ -54,7 +54,7 @@ class ClientError(RaftlineError):
     advice = ""
     code = ""
     facts: tuple[str, ...] = ()
-    _within: Callable[[float], ClientError] | None = None  # the same, for another time
+    _within: Callable[[float], ClientError] | None = None  # the same error for another time limit
 
     @property
     def at_the_shell(self) -> str:
@@ -70,8 +70,9 @@ class NoLeader(ClientError, TimeoutError):
 
 
 class NotLeader(NoLeader):
-    """This node does not lead; nothing was done. `leader` is where it believes the leader is.
-    A client that follows the leader raises it if that one did not answer in time."""
+    """This node is not the leader; nothing was done. `leader` is the leader's address as far as the
+    node knows. A client that follows the leader raises this error if the leader did not answer in
+    time."""
 
     __module__ = PUBLIC
 
@@ -81,8 +82,8 @@ class NotLeader(NoLeader):
 
 
 class OutcomeUnknown(ClientError):
-    """The write may yet take effect, or may not. Sending it again could do it twice. So it is no
-    `ConnectionError` and no `TimeoutError`, after which libraries try again."""
+    """The write may or may not take effect. Sending it again could do it twice. So this is neither
+    a `ConnectionError` nor a `TimeoutError`, after which libraries retry."""
 
     __module__ = PUBLIC
     outcome = RequestOutcome.UNKNOWN
@@ -95,26 +96,26 @@ class Refused(ClientError):
 
 
 class NotAllowed(Refused):
-    """The user has no right to it, or there was no login; nothing was done."""
+    """The user lacks the right to do this, or is not logged in; nothing was done."""
 
     __module__ = PUBLIC
 
 
 class LoginFailed(ClientError):
-    """The node did not take the name and the password, or did not prove that it knows them;
+    """The node did not accept the name and the password, or did not prove that it knows them;
     nothing was done."""
 
     __module__ = PUBLIC
-    _was_not_tried = False  # there is no name or password that could be sent
+    _was_not_tried = False  # there is no valid name or password to send
 
 
 class Unreachable(ClientError, ConnectionError):
-    """No node answered; nothing was done. `lasts`: nor will it soon, as when a certificate has
-    expired."""
+    """No node answered; nothing was done. `lasts` is true if that will not change soon, for example
+    if a certificate has expired."""
 
     __module__ = PUBLIC
     lasts = False
-    _is_late = False  # a node took the request, and gave no answer in time
+    _is_late = False  # a node accepted the request, and gave no answer in time
 
 
 class TimedOut(Unreachable, TimeoutError):
@@ -124,17 +125,19 @@ class TimedOut(Unreachable, TimeoutError):
 
 
 class Closed(Unreachable):
-    """The node, or the client, was closed; nothing was done."""
+    """The node or the client was closed; nothing was done."""
 
     __module__ = PUBLIC
 
 
 class Deadline:
-    """`limit_s` seconds from now; `say` gets one line if the first second brings no answer.
+    """A deadline `limit_s` seconds from now; `say` gets one line if no answer arrives in the first
+    second.
 
-    The caller that waits looks at `notice_s`, and calls `notice` when that has come. Both times are
-    by `now`, the monotonic clock. The first node may keep a request for `attempt_s`, the second
-    for twice that, and the next ones for all that is left; with `reply_s` for just that time.
+    The waiting caller calls `notice` at the time `notice_s`. All times are by `now`, the monotonic
+    clock. The first node may keep a request for `attempt_s`, the second for twice that, and further
+    nodes for all the time that is left. With `reply_s`, each node may keep it for exactly that
+    time.
     """
 
     def __init__(
@@ -147,13 +150,13 @@ class Deadline:
         now: Callable[[], float] | None = None,
     ) -> None:
         self._now = time.monotonic if now is None else now
-        self.given_s = limit_s if reply_s is None else reply_s  # as the caller gave it
+        self.given_s = limit_s if reply_s is None else reply_s  # as given by the caller
         self.until_s = self.now_s + limit_s
         self.notice_s = self.now_s + SAID_AFTER_S if say else math.inf
         self._say = say
         self._attempt_s = attempt_s
         self._reply_s = reply_s
-        self._late = 0  # nodes that kept it for too long
+        self._late = 0  # nodes that kept the request for too long
 
     @property
     def now_s(self) -> float:
@@ -165,7 +168,7 @@ class Deadline:
 
     @property
     def attempt_s(self) -> float:
-        """The seconds for which the node that is asked now may keep the request."""
+        """The seconds for which the current node may keep the request."""
         if self._reply_s is not None:
             return self._reply_s
         share_s = self._attempt_s * SHARES[min(self._late, len(SHARES) - 1)]
@@ -173,27 +176,28 @@ class Deadline:
 
     @property
     def connect_s(self) -> float:
-        """The seconds of these that a connection to it may take, with TLS and a login."""
+        """The part of `attempt_s` for the connection, including TLS and the login."""
         return min(CONNECT_TIMEOUT_S, self.attempt_s)
 
     def was_late(self) -> None:
-        """Record that a node kept the request for its time, and did not answer."""
+        """Record that a node kept the request for its whole time without an answer."""
         self._late += 1
 
     def notice(self, why: str) -> None:
-        """Report, once, why there is no answer yet."""
+        """Report once why there is no answer yet."""
         self.notice_s = math.inf
         if self._say is not None:
             self._say(f"No answer yet: {why}")
 
 
 def say_waiting(text: str) -> None:
-    """Print a line on standard error: it is not a part of the answer."""
+    """Print a line on standard error, because it is not part of the answer."""
     print(f"[*] {safe_line(text)}", file=sys.stderr, flush=True)
 
 
 def check_length(command: str) -> None:
-    """Raise Refused if no node takes a line as long as this: a session, too, is begun in vain."""
+    """Raise Refused if the line is too long for any node. This also avoids starting a session for
+    nothing."""
     if len(command) > _LIMITS.line_bytes:  # characters, so bytes as well
         failure = Refused(_LIMITS.line_too_long)
         failure.code = "too-long"
@@ -201,11 +205,11 @@ def check_length(command: str) -> None:
 
 
 def line_of(sender: str, command: str) -> bytes:
-    """Return the line that asks for `command`, as it goes over the wire, without a newline.
+    """Return the line of `command` on the wire, without a newline.
 
     Raises:
-        Refused: it is not one line of text, or longer than a node takes, or the node would take a
-            part of it for a command of telnet, and leave that out without a word.
+        Refused: it is not one line of text, or is too long for a node, or the node would take a
+            part of it for a telnet command and silently drop that.
     """
     if "\n" in command:
         raise Refused(r"a command is one line; a newline inside a value is written \n")
@@ -213,17 +217,17 @@ def line_of(sender: str, command: str) -> bytes:
     try:
         line = f"{sender}@{command}".encode("utf-8", "surrogateescape")
     except UnicodeEncodeError:
-        raise Refused("the command holds half a surrogate pair, which is no text") from None
+        raise Refused("the command has half a surrogate pair, which is not valid text") from None
     if command.endswith("\r"):
         raise Refused(r"a carriage return ends the command, and would get lost; it is written \r")
-    with contextlib.suppress(ProtocolError):  # the node's to refuse, in its own words
+    with contextlib.suppress(ProtocolError):  # the node refuses it in its own words
         if decode_line(line).encode() != line:
             raise Refused(r"telnet's bytes in the command would get lost; each is written \xNN")
     return line
 
 
 def unreachable(address: Address, error: OSError, limit_s: float) -> Unreachable:
-    """Return the error for a node that could not be reached there."""
+    """Return the error for a node that could not be reached."""
     is_late = isinstance(error, TimeoutError)
     failure = (TimedOut if is_late else Unreachable)(_why_unreachable(address, error, limit_s))
     if is_late:
@@ -251,7 +255,7 @@ def _why_unreachable(address: Address, error: OSError, limit_s: float) -> str:
 
 
 def no_such_host() -> OSError:
-    """Return the error for a host of which Python's resolver says that it can't be a name."""
+    """Return the error for a host that Python's resolver rejects as a name."""
     return socket.gaierror(socket.EAI_NONAME, "no such host name")
 
 
@@ -266,20 +270,20 @@ class NodeConnection(LineConnection):
         sender: str = "",
         others: Iterator[Address] = NOBODY,
     ) -> None:
-        """Connect, as `LineConnection`. With `sender`, the client's name, refusals have codes; what
-        asks for them leaves with the first line."""
+        """Connect like `LineConnection`. With `sender`, the client's name, refusals contain codes;
+        the line that asks for them is sent with the first line."""
         self._codes = CodesOpening(sender)
         try:
             super().__init__(address.port, timeout_s, address.host, tls, others)
-        except UnicodeError:  # no name that could be looked up, such as a..b
+        except UnicodeError:  # not a name that can be looked up, such as a..b
             raise no_such_host() from None
 
     def send(self, *lines: str | bytes) -> None:
-        """Send these lines, each with a newline after it."""
+        """Send these lines, each followed by a newline."""
         super().send(*self._codes.take_unsent(), *lines)
 
     def send_soon(self, *lines: str | bytes) -> None:
-        """Send them while replies are read; see `LineConnection.send_soon`."""
+        """Send lines while replies are read; see `LineConnection.send_soon`."""
         super().send_soon(*self._codes.take_unsent(), *lines)
 
     def read(self, until_s: float | None = None, bytes_max: int | None = None) -> bytes:
@@ -288,7 +292,7 @@ class NodeConnection(LineConnection):
         return super().read(until_s, bytes_max) if self._codes.is_answered_by(line) else line
 
     def is_silent(self) -> bool:
-        """Whether nothing arrived unasked: neither the end nor a node's farewell line."""
+        """Return whether nothing arrived unasked, neither the end nor a node's farewell line."""
         if self.received:
             return False
         self.socket.settimeout(0)

@@ -1,4 +1,5 @@
-"""`Client`: a program's conversation with the cluster. It asks, waits, and follows the leader."""
+"""`Client`: a program's conversation with the cluster. It sends requests, waits, and follows the
+leader."""
 
 from __future__ import annotations
 
@@ -46,29 +47,29 @@ from .tls import ClientTls, tls_of
 
 
 def name_of_client(name: str) -> str:
-    """Return `name`. Raises TypeError, ValueError if it can't stand before the `@` of a line."""
+    """Return `name`. Raises TypeError, ValueError if it is not valid before the `@` of a line."""
     if not isinstance(name, str):
         raise TypeError(f"the name of a client is a str, not {type(name).__name__}")
     if not NAME.fullmatch(name):
         what = "a letter, then letters, digits, _ . or -, at most 64 in all"
-        raise ValueError(f"{name!r} is no name of a client: {what}")
+        raise ValueError(f"{name!r} is not a valid client name: {what}")
     return name
 
 
 class Client:
-    """Asks one node at a time, one request after the other; not for several threads at once.
+    """Sends one request after the other, to one node at a time; not for several threads at once.
 
-    With `follow` it goes where a sorry line sends it, and past dead nodes to the others that it
-    knows, until `timeout_s` has passed. Its writes then carry numbers of its own session,
-    begun before the first one, so that one whose outcome is unknown is sent again and still
-    takes effect once (thesis §6.3). Without `follow` such a write is never sent again.
-    `also` are further nodes to try; `on_connect` is called before each connection is made.
-    `attempt_s` is how long the first node may keep a request, when following (`Deadline`);
-    `search_s`, how long one is looked for that takes it, if that is not `timeout_s`. `on_wait`
-    gets a line, once for each request, when a second has brought no answer. Each connection is
-    logged in with `credentials`, else with those of the environment, if there are any. It speaks
-    TLS with `tls`, else by the environment. `addresses` are those of the cluster, where other
-    clients of this program use them, too.
+    With `follow` it follows the sorry lines of nodes to the leader, and skips dead nodes, until
+    `timeout_s` has passed. Its writes then carry the numbers of its own session, which begins
+    before the first write. So a write whose outcome is unknown is sent again and still takes effect
+    once (thesis §6.3). Without `follow` such a write is never sent again. `also` are further nodes
+    to try; `on_connect` is called before each connection is made. `attempt_s` is the time for which
+    the first node may keep a request, when following (`Deadline`). `search_s` is the time of the
+    search for a node that accepts it, if that differs from `timeout_s`. `on_wait` gets a line, once
+    for each request, if no answer arrives within a second. Each connection logs in with
+    `credentials`, else with the credentials of the environment, if there are any. It uses TLS with
+    `tls`, else as the environment says. `addresses` are the cluster's addresses, if other clients
+    of this program share them.
     """
 
     def __init__(
@@ -88,11 +89,10 @@ class Client:
         tls: ClientTls | None = None,
         addresses: Addresses | None = None,
     ) -> None:
-        """Make no connection yet.
+        """Initialize without connecting.
 
         Raises:
-            ValueError: `name` can't begin a line, or the environment names files for TLS that can't
-                be used.
+            ValueError: `name` is not valid, or the environment names unusable TLS files.
         """
         self._nodes = NodeTurns([(host, port), *also], addresses)
         self.name = name_of_client(name)
@@ -109,12 +109,12 @@ class Client:
 
     @property
     def address(self) -> Address:
-        """The node that is asked now."""
+        """The current node."""
         return self._nodes.current
 
     @property
     def addresses(self) -> list[Address]:
-        """The nodes that may be asked."""
+        """The nodes that this client may ask."""
         return list(self._nodes.known) if self.follow else [self.address]
 
     def __enter__(self) -> Client:
@@ -130,8 +130,9 @@ class Client:
             self._connection = None
 
     def forget_sessions(self) -> None:
-        """Give the sessions back, and close the connection. It waits for no answer, and for no
-        room to send. If a node misses this, the cluster drops a session as its least used one."""
+        """Return the sessions, and close the connection. This waits neither for an answer nor for
+        room to send. If a node misses it, the cluster drops the session when it is the least
+        recently used."""
         sessions, self._sessions = self._sessions, ClientSessions()
         if self._connection is not None:
             self._connection.timeout_s = LEAST_S
@@ -151,10 +152,10 @@ class Client:
         return text_of(self.ask(command))
 
     def ask(self, command: str) -> Reply:
-        """Return the reply, also one that begins with `Sorry,`.
+        """Return the reply, even if it begins with `Sorry,`.
 
         Raises:
-            OutcomeUnknown, Unreachable: no reply came; see `request`.
+            OutcomeUnknown, Unreachable: no reply arrived; see `request`.
             Refused: the command is not one line of text.
         """
         if not self.follow:
@@ -163,7 +164,7 @@ class Client:
             connection = self._connected_to(self.address, self.timeout_s)
             try:
                 return self._exchange(connection, line, command, limits)
-            except ClientError as error:  # in the words of the whole time
+            except ClientError as error:  # with the time limit of the whole request
                 raise error._within(self.timeout_s) if error._within else error from None
         deadline = Deadline(
             self.search_s or self.timeout_s,
@@ -189,8 +190,8 @@ class Client:
             return error
 
     def ask_together(self, commands: Iterable[str]) -> list[Answer]:
-        """Return the answers to these commands, which are under way at once, each within the time
-        limits of a request from its beginning. It follows the leader."""
+        """Return the answers to these commands, which are in flight at once. Each has the time
+        limits of a request from its start. This follows the leader."""
 
         def machine_of(command: str) -> Search[Reply]:
             deadline = Deadline(self.timeout_s, attempt_s=self.attempt_s or math.inf)
@@ -200,15 +201,15 @@ class Client:
         try:
             return steps.run()
         except BaseException:
-            self._sessions = ClientSessions()  # requests under way may hold the others for long
+            self._sessions = ClientSessions()  # requests in flight may occupy the old ones for long
             raise
 
     def connect(self) -> None:
-        """Connect to the node; with `follow`, to any known one.
+        """Connect to the node; with `follow`, to any known node.
 
         Raises:
-            Unreachable, LoginFailed: no node is reached, or none lets it in: that of the address
-                that was asked for, unless another one explains more.
+            Unreachable, LoginFailed: no node is reached, or no node accepts the login. The error is
+                that of the last node, unless another node's error lasts.
         """
         if not self.follow:
             self._connected_to(self.address, self.timeout_s)
@@ -216,17 +217,17 @@ class Client:
         failures: list[Unreachable | LoginFailed] = []
         deadline = Deadline(self.timeout_s)
         for _ in self._nodes.known:
-            asked, limit_s = self.address, deadline.connect_s
+            node, limit_s = self.address, deadline.connect_s
             if failures and not deadline.left_s:
                 break
             try:
-                connection = self._connected_to(asked, limit_s, self._nodes.besides((asked,)))
+                connection = self._connected_to(node, limit_s, self._nodes.besides((node,)))
             except (Unreachable, LoginFailed) as error:
                 failures.append(error)
-                self._nodes.move_on(asked, error)
+                self._nodes.move_on(node, error)
             else:
-                if connection.address != asked:
-                    self._nodes.turn_to(connection.address, asked)
+                if connection.address != node:
+                    self._nodes.turn_to(connection.address, node)
                 return
         lasting = (each for each in failures if isinstance(each, LoginFailed) or each.lasts)
         last = next(lasting, failures[-1])
@@ -255,7 +256,7 @@ class Client:
     def _connected_to(
         self, address: Address, limit_s: float, others: Iterator[Address] = NOBODY
     ) -> NodeConnection:
-        """Return a connection to a node, or to one of the others if that comes first."""
+        """Return a connection to a node, or to one of `others` if it is reached first."""
         if self._connection is not None:
             if self._connection.address == address and self._connection.is_silent():
                 return self._connection
@@ -271,7 +272,7 @@ class Client:
             self._on_connect(connection.address)
         if self.credentials is not None:
             self._log_in(connection, self.credentials, until_s - time.monotonic())
-        self._connection = connection  # not before its login
+        self._connection = connection  # only after its login
         return connection
 
     def _log_in(self, connection: NodeConnection, credentials: Credentials, limit_s: float) -> None:

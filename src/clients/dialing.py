@@ -1,8 +1,8 @@
-"""A connection to a node, or to one of some others while it hangs (RFC 8305, "happy eyeballs").
+"""A connection to a node, or to another node while the first hangs (RFC 8305, "happy eyeballs").
 
-A name may lead to several addresses. They are tried one after the other, without a wait for one
-that hangs; after them those of the other nodes. A name is looked up each time, and one whose name
-server hangs is like a node that hangs.
+A name may resolve to several addresses. They are tried one after the other, without waiting for an
+address that hangs, and then the addresses of the other nodes. A name is looked up each time; if its
+name server hangs, that is treated like a node that hangs.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from collections.abc import Iterator
 from ..common.address import Address
 from ..common.wakeup import Flag
 
-NEXT_S = 0.25  # for an address alone; RFC 8305, section 8
+NEXT_S = 0.25  # for one address; RFC 8305, section 8
 UNDER_WAY = (0, errno.EINPROGRESS, errno.EWOULDBLOCK)  # the last on Windows
 NOBODY: Iterator[Address] = iter(())
 _Place = tuple[int, int, int, str, tuple[object, ...]]
@@ -30,12 +30,12 @@ _Place = tuple[int, int, int, str, tuple[object, ...]]
 def dial(
     node: Address, limit_s: float, others: Iterator[Address] = NOBODY
 ) -> tuple[socket.socket, Address]:
-    """Return a connection to a node, or to the one of the others that answers first, and which it
-    is. Another one is tried each NEXT_S while the node has not answered.
+    """Return a connection to a node, or to one of `others` if it answers first, and its address.
+    While the node has not answered, another node is tried every NEXT_S.
 
     Raises:
-        OSError: of the first address of the node, once all of its addresses have failed, or if
-            nobody has answered within `limit_s`.
+        OSError: the error of the node's first address, once all of its addresses have failed, or if
+            no node has answered within `limit_s`.
     """
     until_s = time.monotonic() + limit_s
     with selectors.DefaultSelector() as selector:
@@ -52,7 +52,7 @@ def dial(
 
 
 class _Attempts:
-    """The connections to a node and to others that are under way at once."""
+    """The connections in progress to a node and to others."""
 
     def __init__(
         self, node: Address, others: Iterator[Address], selector: selectors.BaseSelector
@@ -61,18 +61,18 @@ class _Attempts:
         self._node = node
         self._others = others
         self._selector = selector
-        self._count: int | None = None  # of these addresses, once they are known
+        self._count: int | None = None  # of the node's addresses, once they are known
         self._lookups = [_Lookup.of(node)]
         self._places: deque[tuple[Address, _Place]] = deque()
         self._under_way: dict[socket.socket, Address] = {}
 
     @property
     def have_failed(self) -> bool:
-        """Whether no address of the node is left."""
+        """Whether all addresses of the node have failed."""
         return self._count == len(self.errors)
 
     def go_on(self, wait_s: float) -> tuple[socket.socket, Address] | None:
-        """Try the next address, and wait; return what was reached."""
+        """Try the next address, and wait; return a finished connection and its address."""
         if not self._under_way and self._lookups:
             self._lookups[-1].ended.wait(wait_s)
         self._take_names()
@@ -81,18 +81,18 @@ class _Attempts:
         for key, _ in self._selector.select(wait_s) if self._under_way else ():
             ended = next(each for each in self._under_way if each is key.fileobj)
             self._selector.unregister(ended)
-            tried = self._under_way.pop(ended)
+            address = self._under_way.pop(ended)
             number = ended.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
             if not number:
-                return ended, tried
+                return ended, address
             ended.close()
-            self._failed(tried, OSError(number, os.strerror(number)))
+            self._failed(address, OSError(number, os.strerror(number)))
         if not self._places and not self.have_failed:
             self._lookups += map(_Lookup.of, itertools.islice(self._others, 1))
         return None
 
     def _take_names(self) -> None:
-        """Take the addresses that were found. Raise if there are none of the node."""
+        """Add the addresses of finished look-ups. Raise if the node's look-up failed."""
         for each in [each for each in self._lookups if each.ended.is_set()]:
             self._lookups.remove(each)
             if each.node == self._node:
@@ -101,28 +101,28 @@ class _Attempts:
                     raise each.error
             self._places.extend((each.node, place) for place in each.places)
 
-    def _begin(self, tried: Address, place: _Place) -> bool:
+    def _begin(self, address: Address, place: _Place) -> bool:
         try:
-            begun = _begin(place)
+            connection = _begin(place)
         except OSError as error:
-            self._failed(tried, error)
+            self._failed(address, error)
             return False
-        self._under_way[begun] = tried
-        self._selector.register(begun, selectors.EVENT_WRITE)
+        self._under_way[connection] = address
+        self._selector.register(connection, selectors.EVENT_WRITE)
         return True
 
-    def _failed(self, tried: Address, error: OSError) -> None:
-        self.errors += [error] if tried == self._node else []
+    def _failed(self, address: Address, error: OSError) -> None:
+        self.errors += [error] if address == self._node else []
 
     def close(self) -> None:
-        """End those that are still under way."""
+        """Close the connections that are still in progress."""
         for each in self._under_way:
             each.close()
 
 
 class _Lookup:
-    """The addresses of one host. A thread of its own asks for them: a name server may hang, and no
-    time limit is to wait for it, nor the end of the program."""
+    """The addresses of one host. A separate thread looks them up: a name server may hang, and
+    neither a time limit nor the end of the program should wait for it."""
 
     def __init__(self, node: Address) -> None:
         self.node = node
@@ -133,12 +133,12 @@ class _Lookup:
 
     @classmethod
     def of(cls, node: Address) -> _Lookup:
-        """Return the look-up of a node that is under way, else begin one."""
-        made = _looked_up.get(node)
-        if made is None or made._process != os.getpid():
-            made = _looked_up[node] = cls(node)
-            made._begin()
-        return made
+        """Return the current look-up of a node, or start one."""
+        lookup = _looked_up.get(node)
+        if lookup is None or lookup._process != os.getpid():
+            lookup = _looked_up[node] = cls(node)
+            lookup._begin()
+        return lookup
 
     def _begin(self) -> None:
         if not _is_numeric(self.node.host):
@@ -150,15 +150,15 @@ class _Lookup:
 
     def _run(self) -> None:
         try:
-            found = socket.getaddrinfo(*self.node, type=socket.SOCK_STREAM)
-            self.places = found  # type: ignore[assignment]
+            places = socket.getaddrinfo(*self.node, type=socket.SOCK_STREAM)
+            self.places = places  # type: ignore[assignment]
         except (OSError, UnicodeError) as error:
             self.error = error
         _looked_up.pop(self.node, None)
         self.ended.set()
 
 
-_looked_up: dict[Address, _Lookup] = {}  # those under way
+_looked_up: dict[Address, _Lookup] = {}  # the look-ups in progress
 
 
 def _is_numeric(host: str) -> bool:
@@ -169,12 +169,13 @@ def _is_numeric(host: str) -> bool:
 
 
 def _begin(place: _Place) -> socket.socket:
-    """Raises OSError: this machine has no such family of addresses, or no way to this one."""
+    """Start a connection. Raises OSError if this machine lacks the address family, or a route to
+    the address."""
     family, kind, protocol, _, address = place
-    begun = socket.socket(family, kind, protocol)
-    begun.setblocking(False)
-    number = begun.connect_ex(address)
+    connection = socket.socket(family, kind, protocol)
+    connection.setblocking(False)
+    number = connection.connect_ex(address)
     if number in UNDER_WAY:
-        return begun
-    begun.close()
+        return connection
+    connection.close()
     raise OSError(number, os.strerror(number))

@@ -1,8 +1,8 @@
-"""The state of a client: whether some node of the cluster serves it.
+"""The state of a client: whether a node of the cluster serves it.
 
-Its requests, its watches and the watches of locks that wait report to one `ClientHealth` what they
-meet. It changes the state, writes the log, and has the listeners of the program called. It reads no
-clock: each report comes with its time.
+Its requests, its watches and the watches of waiting locks report successes and failures to one
+`ClientHealth`. It changes the state, writes the log, and calls the program's listeners. It does not
+read a clock: each report comes with its time.
 """
 
 from __future__ import annotations
@@ -17,26 +17,26 @@ from typing import Literal
 
 ClientState = Literal["connected", "suspended", "lost", "closed"]
 Listener = Callable[[ClientState], object]
-LOST_S = 10.0  # without a node, the time of a lease unless a program gives another
-SILENCE_S = 25.0  # of a node that serves a watch; it sends something every ten seconds
+LOST_S = 10.0  # without a node; the default time of a lease
+SILENCE_S = 25.0  # of a node that serves a watch; it sends a line every ten seconds
 LOG = logging.getLogger("raftline")
 
 
 def report_error(text: str, *operands: object) -> None:
-    """Log the error that is being handled. A filter of the program that fails ends no thread."""
+    """Log the current exception. A failing filter of the program does not end the thread."""
     with contextlib.suppress(Exception):
         LOG.exception(text, *operands)
 
 
 def _warn(text: str, *operands: object) -> None:
-    """Log it. A filter of the program that fails ends no request, watch or listener."""
+    """Log a warning. A failing filter of the program does not end a request, watch or listener."""
     with contextlib.suppress(Exception):
         LOG.warning(text, *operands)
 
 
 def silence_limit(silence: float) -> float:
-    """Return the seconds for which a node that serves a watch may send nothing. Raises TypeError,
-    ValueError if that can't be a time."""
+    """Return the seconds for which a node that serves a watch may be silent. Raises TypeError,
+    ValueError if the time is invalid."""
     if isinstance(silence, bool) or not isinstance(silence, int | float):
         raise TypeError(f"a silence is a number of seconds, not {type(silence).__name__}")
     if not 1 <= silence <= threading.TIMEOUT_MAX:
@@ -48,22 +48,23 @@ def silence_limit(silence: float) -> float:
 
 
 class ClientHealth:
-    """Whether some node serves a client, and since when none does."""
+    """Whether a node serves a client, and the time since which no node does."""
 
     def __init__(self, silence_s: float = SILENCE_S) -> None:
         self.silence_s = silence_s
         self.on_change: Listener = _ignore
-        self.on_wait: Callable[[], object] = _ignore  # called as a time without a node begins
+        self.on_wait: Callable[[], object] = _ignore  # called when a time without a node begins
         self._state: ClientState = "suspended"
-        self._since_s: float | None = None  # of the time without a node
+        self._since_s: float | None = None  # the start of the time without a node
         self._was_served = False
-        self._asked = ""  # the nodes that were asked last, and the last answer
+        self._asked = ""  # the nodes of the last attempt, and the last answer
         self._process = os.getpid()
         self._own_lock = threading.RLock()  # a signal handler may ask
 
     @property
     def _lock(self) -> contextlib.AbstractContextManager[object]:
-        """The lock of this process: a lock held at a fork would never be released in the child."""
+        """The lock of this process. A lock that is held at a fork would never be released in the
+        child."""
         if self._process != os.getpid():
             self._process, self._own_lock = os.getpid(), threading.RLock()
         return self._own_lock
@@ -73,16 +74,16 @@ class ClientHealth:
 
     @property
     def lost_s(self) -> float:
-        """The time at which "suspended" becomes "lost"; inf while it does not."""
+        """The time at which "suspended" becomes "lost"; inf if it does not."""
         since_s = self._since_s
         return math.inf if since_s is None or self._state == "lost" else since_s + LOST_S
 
     def state(self, now_s: float) -> ClientState:
-        """Return the state. It begins as "suspended", until a node has answered."""
+        """Return the state. It is "suspended" at first, until a node has answered."""
         return "lost" if now_s >= self.lost_s else self._state
 
     def served(self, now_s: float) -> None:
-        """Report that a node served a request or a watch."""
+        """Record that a node served a request or a watch."""
         if self._is_served():
             return
         with self._lock:
@@ -96,7 +97,7 @@ class ClientHealth:
             _warn("a node serves again, after %.0f s", now_s - since_s)
 
     def failed(self, now_s: float, where: str, why: str) -> None:
-        """Report that each known node was asked, and none serves."""
+        """Record that every known node was asked, and no node serves."""
         with self._lock:
             self._asked = f"{where}. The last one: {why}"
             if self._is_served():
@@ -107,7 +108,7 @@ class ClientHealth:
         self.look(now_s)
 
     def look(self, now_s: float) -> None:
-        """Let "suspended" become "lost" if its time has come."""
+        """Change "suspended" to "lost" if it is time."""
         with self._lock:
             since_s = self._since_s
             if since_s is None or now_s < self.lost_s:
@@ -115,19 +116,19 @@ class ClientHealth:
             self._change("lost")
         if self._was_served:
             _warn(
-                "no node serves for %.0f s, so events, and locks that wait, are late; asked in"
+                "no node has served for %.0f s, so events and waiting locks are late; asked in"
                 " turn: %s",
                 now_s - since_s, self._asked,
             )  # fmt: skip
 
     def close(self) -> None:
-        """Report that the program has closed the client. That stays."""
+        """Record that the program has closed the client. This state is final."""
         with self._lock:
             self._since_s = None
             self._change("closed")
 
     def _change(self, state: ClientState) -> None:
-        """Called with the lock held, so that listeners get the changes in their order."""
+        """Change the state, with the lock held, so that listeners get the changes in order."""
         if self._state != "closed":
             self._state = state
             self.on_change(state)

@@ -1,6 +1,6 @@
-"""One TCP connection on which lines go out and come in, each by a deadline.
+"""One TCP connection that sends and receives lines, each with a deadline.
 
-It does not read what the lines mean, and follows no leader: `conversation.py` does.
+It does not interpret the lines, and does not follow the leader: `conversation.py` does.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ from ..wire.limits import REPLY_LINE_BYTES
 from .dialing import NOBODY, dial
 from .tls import ClientTls
 
-TELNET_ANSWER = b"\xff\xfc\x06"  # of a node that was asked whether it is there
+TELNET_ANSWER = b"\xff\xfc\x06"  # a node's answer to "are you there"
 LEAST_S = 1e-6  # a socket with timeout 0 does not block
 
 
 class ConnectionEnded(ConnectionError):
-    """The other side ended the connection before a whole line came."""
+    """The other side ended the connection before a whole line arrived."""
 
     def __init__(self) -> None:
         super().__init__("closed the connection before it answered")
 
 
 class TooLong(ConnectionError):
-    """The line is longer than the caller takes; the rest of the stream can't be read."""
+    """The line is longer than the caller accepts; the rest of the stream can't be read."""
 
     def __init__(self, bytes_max: int) -> None:
         super().__init__(f"answered with a line of more than {bytes_max} bytes")
@@ -47,9 +47,9 @@ class LineConnection:
         tls: ClientTls | None = None,
         others: Iterator[Address] = NOBODY,
     ) -> None:
-        """Connect; without `tls` in plain text. While the node hangs, `others` are tried as well;
-        `address` is the one that answered. Raises OSError if it takes above `timeout_s`, or if no
-        program listens, or if the TLS handshake fails."""
+        """Connect, in plain text without `tls`. While the node hangs, `others` are tried as well;
+        `address` is the node that answered. Raises OSError if this takes longer than `timeout_s`,
+        no program listens, or the TLS handshake fails."""
         until_s = time.monotonic() + timeout_s
         connection, self.address = dial(Address(host, port), timeout_s, others)
         if tls is not None:
@@ -67,17 +67,17 @@ class LineConnection:
         self.close()
 
     def send(self, *lines: str | bytes) -> None:
-        """Send these lines, each with a newline after it."""
+        """Send these lines, each followed by a newline."""
         data = self._with_unsent(lines)
         self._unsent = memoryview(b"")
         self.socket.settimeout(self.timeout_s)
         self.socket.sendall(data)
 
     def send_soon(self, *lines: str | bytes) -> None:
-        """Send as much as leaves without a wait; `read` sends the rest while it waits.
+        """Send as much as possible without waiting; `read` sends the rest while it waits.
 
-        A node that waits until somebody takes its replies reads no further. Whoever sends it much
-        in one go, and reads nothing meanwhile, would wait for it in vain.
+        A node stops reading while its replies are not read. A caller that sends much at once, and
+        reads nothing meanwhile, would deadlock with it.
         """
         self._unsent = memoryview(self._with_unsent(lines))
         self.socket.settimeout(0)
@@ -91,7 +91,7 @@ class LineConnection:
         return bytes(self._unsent) + b"".join(line + b"\n" for line in raw)
 
     def _push(self) -> None:
-        """Send what the kernel takes now. The socket has the timeout 0."""
+        """Send as much as the kernel accepts now. The socket has the timeout 0."""
         with contextlib.suppress(BlockingIOError):
             while self._unsent:
                 self._unsent = self._unsent[self.socket.send(self._unsent) :]
@@ -101,7 +101,7 @@ class LineConnection:
         `bytes_max` is REPLY_LINE_BYTES if it is not given.
 
         Raises:
-            TimeoutError: none came in time; one that comes later can still be read.
+            TimeoutError: no line arrived in time; a later line can still be read.
             ConnectionEnded: the other side ended the connection first.
             TooLong: what came is longer than `bytes_max`.
         """
@@ -124,10 +124,10 @@ class LineConnection:
         return line
 
     def _exchange(self, until_s: float | None) -> bytes:
-        """Return what comes next; b"" at the end. Send what is unsent meanwhile.
+        """Return the next bytes; b"" at the end. Send unsent bytes meanwhile.
 
         Raises:
-            TimeoutError: nothing came in time.
+            TimeoutError: nothing arrived in time.
         """
         end_s = time.monotonic() + self.timeout_s if until_s is None else until_s
         self.socket.settimeout(0)
@@ -143,7 +143,7 @@ class LineConnection:
                 selector.select(left_s)
 
     def read_line(self) -> str:
-        """Return the next line as text, without what answers telnet; "" at the end."""
+        """Return the next line as text, without the answer to telnet; "" at the end."""
         try:
             return self.read().replace(TELNET_ANSWER, b"").decode()
         except ConnectionEnded:
@@ -154,12 +154,12 @@ class LineConnection:
         return [self.read_line() for _ in range(count)]
 
     def ask(self, line: str | bytes) -> str:
-        """Send one line and return the one that answers it."""
+        """Send one line and return the line that answers it."""
         self.send(line)
         return self.read_line()
 
     def is_closed(self) -> bool:
-        """Wait for the other side to send something or end; return whether it ended."""
+        """Wait until the other side sends bytes or ends; return whether it ended."""
         if self.received:
             return False
         try:
@@ -173,7 +173,7 @@ class LineConnection:
 
 
 def ask(port: int, line: str | bytes, timeout_s: float = 30.0, host: str = "localhost") -> str:
-    """Return the line that answers this one, on its own connection. Raises OSError."""
+    """Send a line on its own connection, and return the answer. Raises OSError."""
     with LineConnection(port, timeout_s, host) as connection:
         return connection.ask(line)
 
@@ -181,7 +181,7 @@ def ask(port: int, line: str | bytes, timeout_s: float = 30.0, host: str = "loca
 def _with_tls(
     connection: socket.socket, tls: ClientTls, host: str, limit_s: float
 ) -> socket.socket:
-    """Return the connection with TLS on it. Raises OSError; the connection is closed then."""
+    """Return the connection with TLS. If it raises OSError, the connection is closed."""
     from ..access.tls_socket import TlsSocket
 
     return TlsSocket.dialed(connection, tls.context(), tls.name_of(host), limit_s)

@@ -1,7 +1,7 @@
-"""The client's half of a login by SCRAM-SHA-256 (RFC 5802, RFC 7677), on the standard library.
+"""The client's half of a login by SCRAM-SHA-256 (RFC 5802, RFC 7677), with the standard library.
 
 The password never leaves this process. The node proves in its last message that it knows the user.
-An exchange is a generator: it yields a command, and is sent the text of its reply.
+An exchange is a generator: it yields commands, and is sent the text of each reply.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _CHALLENGE = re.compile(r"AUTH response: (r=([!-+\--~]+),s=([A-Za-z0-9+/=]+),i=(
 
 
 class Credentials(NamedTuple):
-    """A name and a password, or the file that holds the password in its first line."""
+    """A name and a password, or the file whose first line is the password."""
 
     user: str
     password: str = ""
@@ -51,10 +51,10 @@ class Credentials(NamedTuple):
         """The password.
 
         Raises:
-            LoginFailed: it can't be read, or can't be a password.
+            LoginFailed: the password can't be read, or is invalid.
         """
         if not NAME.fullmatch(self.user):
-            raise LoginFailed(f"{self.user!r} is no name of a user; {NAMED}")
+            raise LoginFailed(f"{self.user!r} is not a valid user name; {NAMED}")
         if not self.password and not self.file:
             failure = LoginFailed(
                 f"{self.user} has no password here; ${PASSWORD_FILE} names its file."
@@ -71,12 +71,12 @@ class Credentials(NamedTuple):
 
 
 def _first_line(path: str) -> str:
-    """Return the first line of the file of a password; of a pipe as well (`<(pass show bob)`).
+    """Return the first line of a password file, which may be a pipe (`<(pass show bob)`).
 
     Raises:
-        LoginFailed: it can't be read, or others can read it.
+        LoginFailed: the file can't be read, or other users can read it.
     """
-    from ..access.secret import check_private  # only who has such a file needs it
+    from ..access.secret import check_private  # only needed for such a file
 
     try:
         with open(path, encoding="utf-8") as file:
@@ -87,30 +87,31 @@ def _first_line(path: str) -> str:
     except ConfigError as problem:
         raise LoginFailed(str(problem)) from None
     except (OSError, UnicodeDecodeError) as error:
-        why = error.strerror if isinstance(error, OSError) else "it is no text"
+        why = error.strerror if isinstance(error, OSError) else "it is not valid UTF-8"
         raise LoginFailed(f"the file of the password {path}: {why}") from None
 
 
 def of_environment() -> Credentials | None:
-    """Return what $RAFTLINE_USER and $RAFTLINE_PASSWORD_FILE name; None if they name no user. A
-    mistake in them is reported at the first login."""
+    """Return the credentials in $RAFTLINE_USER and $RAFTLINE_PASSWORD_FILE; None if they name no
+    user. A mistake in them is reported at the first login."""
     user = os.environ.get(USER, "")
     return Credentials(user, file=os.environ.get(PASSWORD_FILE, "")) if user else None
 
 
 def credentials_of(user: str | None, password: str | None) -> Credentials | None:
-    """Return what a program logs in with: what it names, else what the environment names; None
-    where neither names a user.
+    """Return the credentials that a program names, else those in the environment; None if neither
+    names a user.
 
     Raises:
-        ValueError: a password without a user, a user without one, or a name that no user can have.
+        ValueError: there is a password without a user or a user without a password, or the name is
+            invalid.
     """
     if user is None:
         if password is not None:
             raise ValueError("a password without a user; name both")
         return of_environment()
     if not NAME.fullmatch(user):
-        raise ValueError(f"{user!r} is no name of a user; {NAMED}")
+        raise ValueError(f"{user!r} is not a valid user name; {NAMED}")
     if password is not None and (why := why_no_password(password)):
         raise ValueError(why)
     file = "" if password else os.environ.get(PASSWORD_FILE, "")
@@ -122,10 +123,10 @@ def credentials_of(user: str | None, password: str | None) -> Credentials | None
 def log_in(
     connection: LineConnection, credentials: Credentials, sender: str, timeout_s: float
 ) -> None:
-    """Log in on a connection on which nothing was asked yet.
+    """Log in on a connection that has not carried a request yet.
 
     Raises:
-        LoginFailed, Unreachable: see `exchange`. OSError: no answer came in time.
+        LoginFailed, Unreachable: see `exchange`. OSError: no answer arrived in time.
     """
     until_s = time.monotonic() + timeout_s
 
@@ -148,13 +149,14 @@ def text_in(raw: bytes) -> str:
 
 
 def nonce() -> str:
-    """Return a nonce; it is drawn again for each exchange."""
+    """Return a random nonce, a new one for each exchange."""
     return secrets.token_urlsafe(18)
 
 
 @functools.lru_cache(maxsize=16)
 def _keys(password: str, salt: bytes, iterations: int) -> tuple[bytes, bytes]:
-    """Return the client's key and the server's. The result is kept: it takes long to compute."""
+    """Return the client's key and the server's key. The result is cached, as it takes long to
+    compute."""
     salted = hashlib.pbkdf2_hmac("sha256", password.encode(), salt, iterations)
     return _mac(salted, "Client Key"), _mac(salted, "Server Key")
 
@@ -166,11 +168,11 @@ def _mac(key: bytes, text: str) -> bytes:
 def exchange(
     credentials: Credentials, new_nonce: Callable[[], str] = nonce
 ) -> Generator[str, str, None]:
-    """Yield each command of a login, and be sent its reply; it ends once this is logged in.
+    """Yield each command of a login, and receive its reply; end once the login has succeeded.
 
     Raises:
-        LoginFailed: the node refuses it, or does not prove that it knows the user.
-        Unreachable: this node takes no login now; another may.
+        LoginFailed: the node refuses the login, or does not prove that it knows the user.
+        Unreachable: this node accepts no login now; another node may.
     """
     try:
         password, own = credentials.secret, new_nonce()
@@ -199,7 +201,7 @@ def exchange(
 
 
 def _checked(reply: str) -> str:
-    """Return the reply. Raises LoginFailed, Unreachable if it is a refusal."""
+    """Return the reply. Raises LoginFailed or Unreachable if it is a refusal."""
     refusal = refusal_in(reply)
     if refusal is None:
         return reply

@@ -1,8 +1,8 @@
 """A conversation with one named node, as a machine (`steps.py`): it connects, sends a line and
-takes what answers it, by a deadline. It searches for no leader, and asks nothing twice.
+reads the answer, with a deadline. It does not search for the leader, and sends nothing twice.
 
-So ask `raftline status`, the view, the course's controller, trial and kit. A watch takes the same
-steps at one node after the other. `NodeShell` carries them out for a thread, `AioNodeShell` of
+`raftline status`, the view, and the course's controller, trial and kit use it. A watch takes the
+same steps at one node after the other. `NodeShell` carries them out for a thread, `AioNodeShell` in
 `kv/line_stream.py` for a task.
 """
 
@@ -22,8 +22,8 @@ from .tls import ClientTls
 
 
 class Connect(NamedTuple):
-    """A step: connect to this node, or to one of the others that is reached while it hangs, and log
-    in. The answer is the address of the one that it is. Raises OSError, ClientError."""
+    """A step: connect to this node, or to one of `others` that is reached while it hangs, and log
+    in. The answer is the address of the connected node. Raises OSError, ClientError."""
 
     address: Address
     limit_s: float
@@ -34,14 +34,14 @@ class Send(NamedTuple):
     """A step: send a line, within this time. Raises OSError."""
 
     line: bytes
-    limit_s: float | None = None  # None: that of the connection
+    limit_s: float | None = None  # None: the connection's limit
 
 
 class NextLine(NamedTuple):
-    """A step: the answer is the next line. Raises TimeoutError if none comes in time, OSError."""
+    """A step: read the next line. Raises TimeoutError if no line arrives in time, and OSError."""
 
     until_s: float
-    bytes_max: int | None = None  # None: as long as any reply
+    bytes_max: int | None = None  # None: the limit of any reply
 
 
 class HangUp(NamedTuple):
@@ -49,7 +49,7 @@ class HangUp(NamedTuple):
 
 
 class Rest(NamedTuple):
-    """A step: wait so long, or until the conversation is over."""
+    """A step: wait for this time, or until the conversation is over."""
 
     seconds: float
 
@@ -62,10 +62,11 @@ Talk = Generator[NodeStep, Any, Kind]
 def one_answer(
     address: Address, line: bytes, deadline: Deadline, bytes_max: int | None = None
 ) -> Talk[bytes]:
-    """Connect to a node, and return the line that answers this one. One deadline holds for all.
+    """Connect to a node, and return the answer to a line. One deadline covers all steps.
 
     Raises:
-        LoginFailed, Unreachable: it takes no login. OSError: it is not reached, or does not answer.
+        LoginFailed, Unreachable: the node accepts no login. OSError: it is not reached, or does not
+            answer.
     """
     yield Connect(address, deadline.attempt_s)
     return (yield from answer_to(line, address, deadline, bytes_max))
@@ -74,11 +75,12 @@ def one_answer(
 def answer_to(
     line: bytes, address: Address, deadline: Deadline, bytes_max: int | None = None
 ) -> Talk[bytes]:
-    """Return the line that answers `line`, both without a newline. If it is late,
-    `deadline.notice` reports that.
+    """Return the answer to `line`, both without a newline. If it is late, `deadline.notice` reports
+    that.
 
     Raises:
-        OSError: it did not come in time, or the connection broke. It is of no use then.
+        OSError: the answer did not arrive in time, or the connection broke. The connection is then
+            useless.
     """
     limit_s = deadline.attempt_s
     until_s = deadline.now_s + limit_s
@@ -86,7 +88,7 @@ def answer_to(
     try:
         yield Send(line, limit_s)
     except OSError as error:
-        broken = error  # a node that closes early sends why first: the reply may be there
+        broken = error  # a node that closes early sends the reason first: it may be here
     try:
         if deadline.notice_s < until_s:
             with contextlib.suppress(TimeoutError):
@@ -110,7 +112,7 @@ def do_at(connection: NodeConnection, step: Send | NextLine) -> bytes | None:
 
 
 class BaseNodeShell:
-    """One connection at a time to a node, of a thread or a task."""
+    """One connection at a time to a node, for a thread or a task."""
 
     def __init__(
         self,
@@ -120,8 +122,9 @@ class BaseNodeShell:
         *,
         asks_codes: bool = True,
     ) -> None:
-        """Make no connection yet. `sender` logs in, and asks for codes in refusals if wanted."""
-        self.over = Flag()  # set once nothing more is to be connected to
+        """Initialize without connecting. `sender` logs in, and asks for codes in refusals with
+        `asks_codes`."""
+        self.over = Flag()  # set once no further connection is allowed
         self._sender = sender
         self._credentials = credentials
         self._tls = tls
@@ -129,7 +132,7 @@ class BaseNodeShell:
 
 
 class NodeShell(BaseNodeShell):
-    """The steps of a conversation, carried out for a thread."""
+    """Carries out the steps of a conversation for a thread."""
 
     connection: NodeConnection | None = None
 
@@ -154,14 +157,14 @@ class NodeShell(BaseNodeShell):
 
     def open(self, step: Connect) -> Address:
         """Connect and log in, within the time of the step, unless there is a connection to that
-        node; return the node that was reached."""
+        node; return the connected node."""
         if self.connection is not None and self.connection.address == step.address:
             return step.address
         until_s = time.monotonic() + step.limit_s
         connection = NodeConnection(step.address, step.limit_s, self._tls, self._codes, step.others)
         try:
             self.connection = connection
-            if self.over.is_set():  # meanwhile, by another thread
+            if self.over.is_set():  # set by another thread meanwhile
                 raise ConnectionError("this connection was closed")
             if self._credentials is not None:
                 log_in(connection, self._credentials, self._sender, until_s - time.monotonic())

@@ -1,4 +1,4 @@
-"""The options of a command that is a client: where to ask, for how long, its login and its TLS."""
+"""The options of a client command: the nodes to ask, the time limit, the login and TLS."""
 
 from __future__ import annotations
 
@@ -27,14 +27,15 @@ if TYPE_CHECKING:
 
 
 class ClientAccess(NamedTuple):
-    """The login and the TLS of a client; None: no login, plain text."""
+    """The login and the TLS of a client; None means no login and plain text."""
 
     credentials: Credentials | None = None
     tls: ClientTls | None = None
 
     @classmethod
     def of_environment(cls) -> ClientAccess:
-        """Return what the environment has. Raises ConfigError: the files of TLS can't be used."""
+        """Return the access that the environment names. Raises ConfigError if the TLS files can't
+        be used."""
         return cls(login.of_environment(), tls.of_environment())
 
 
@@ -43,7 +44,7 @@ ASKING_WITH_VALUE = ("--at", "--dir", "--timeout", *WITH_VALUE)
 
 
 def add_asking_options(parser: Parser, timeout_s: float | None = None) -> None:
-    """Add all of them: `--at`, `--dir` and `--timeout`, then those for the login and TLS."""
+    """Add all options: `--at`, `--dir` and `--timeout`, then those for the login and TLS."""
     parser.add_argument(
         "--at",
         type=_addresses,
@@ -69,7 +70,7 @@ def add_login_options(parser: argparse.ArgumentParser) -> None:
         "--user",
         type=_user,
         metavar="USER",
-        help=f"log in as USER (${USER}); without a file the password is asked for",
+        help=f"log in as USER (${USER}); without a file, prompt for the password",
     )
     add(
         "--password-file", metavar="FILE", help=f"its first line is the password (${PASSWORD_FILE})"
@@ -78,25 +79,25 @@ def add_login_options(parser: argparse.ArgumentParser) -> None:
         "--tls-ca",
         type=Path,
         metavar="FILE",
-        help="speak TLS; the CA of the nodes' certificates ($RAFTLINE_TLS_CA)",
+        help="use TLS; the CA of the nodes' certificates ($RAFTLINE_TLS_CA)",
     )
     add(
         "--tls-cert",
         type=Path,
         metavar="FILE",
-        help="a certificate of one's own ($RAFTLINE_TLS_CERT)",
+        help="the client's own certificate ($RAFTLINE_TLS_CERT)",
     )
     add("--tls-key", type=Path, metavar="FILE", help="its key ($RAFTLINE_TLS_KEY)")
     add(
         "--tls-server-name",
         metavar="HOST",
-        help="that the node's certificate is for, if not its host ($RAFTLINE_TLS_SERVER_NAME)",
+        help="name in the node's certificate, if not its host ($RAFTLINE_TLS_SERVER_NAME)",
     )
 
 
 def word_first(arguments: Sequence[str]) -> list[str]:
-    """Return the arguments of a command that is a client, with the options before the first word
-    put after it: that word is the command, or its action. Without a word they stay as they are."""
+    """Move the options before the first word behind it, and return the arguments. That word is the
+    client command or its action. Without a word the arguments are unchanged."""
     position = 0
     while position < len(arguments) and arguments[position].startswith("-"):
         position += 2 if arguments[position] in ASKING_WITH_VALUE else 1
@@ -105,23 +106,22 @@ def word_first(arguments: Sequence[str]) -> list[str]:
 
 
 def access_of(options: argparse.Namespace) -> ClientAccess:
-    """Return the access that the options name, else that of the environment. If no file is
-    named, the password is asked for on the terminal.
+    """Return the access that the options name, else the access that the environment names. If no
+    file is named, ask for the password on the terminal.
 
     Raises:
-        ConfigError: the files of TLS or that of the password can't be used, or no password was
-            typed.
+        ConfigError: the TLS files or the password file can't be used, or no password was typed.
     """
     files = (options.tls_cert, options.tls_key, options.tls_ca, options.tls_server_name)
     has_tls = files != (None, None, None, None)
-    made = tls.of_files(*files, tls.OPTIONS) if has_tls else tls.of_environment()
-    return ClientAccess(_user_of(options), made)
+    client_tls = tls.of_files(*files, tls.OPTIONS) if has_tls else tls.of_environment()
+    return ClientAccess(_user_of(options), client_tls)
 
 
 def clients_of(options: argparse.Namespace) -> Clients:
-    """Return the client that the options of a command name. Raises ConfigError: see `access_of`, or
+    """Return the client for the options of a command. Raises ConfigError as `access_of` does, or if
     no node is named anywhere."""
-    from .pool import Clients  # most commands need none
+    from .pool import Clients  # most commands do not need it
 
     access = access_of(options)
     return Clients(
@@ -147,25 +147,25 @@ def _user_of(options: argparse.Namespace) -> Credentials | None:
 
 
 def _of_file(credentials: Credentials) -> Credentials:
-    """Return them. Raises ConfigError: the file can't be used. A pipe is read at the login alone,
-    as that can be done once."""
+    """Return the credentials. Raises ConfigError if the file can't be used. A pipe is only read at
+    the login, because it can be read only once."""
     file = credentials.file
     if file and (os.path.isfile(file) or not os.path.exists(file)):
         try:
-            credentials.secret  # noqa: B018 - it is read to know whether it can be
+            credentials.secret  # noqa: B018 - reading it checks it
         except LoginFailed as failure:
             raise ConfigError(str(failure)) from None
     return credentials
 
 
 def typed_password(prompt: str) -> str:
-    """Return what is typed at a prompt on the terminal, without being shown.
+    """Return the password typed at a prompt on the terminal, without echo.
 
     Raises:
-        ConfigError: there was no line (Ctrl-D), or it is no text.
+        ConfigError: there was no line (Ctrl-D), or it is not valid UTF-8.
         SystemExit: Ctrl-C.
     """
-    from getpass import getpass  # only who types it needs it
+    from getpass import getpass  # only needed for typed passwords
 
     try:
         with raised():  # else Ctrl-C would leave the terminal without its echo
@@ -175,11 +175,11 @@ def typed_password(prompt: str) -> str:
             print(file=sys.stderr)  # the prompt's line has not ended
         if isinstance(error, KeyboardInterrupt):
             raise SystemExit(EXIT_INTERRUPTED) from None
-        why = "is no text" if isinstance(error, UnicodeDecodeError) else "is missing"
+        why = "is not valid UTF-8" if isinstance(error, UnicodeDecodeError) else "is missing"
         raise ConfigError(f"the password {why}; type it, and then Enter") from None
 
 
 def _user(text: str) -> str:
     if not NAME.fullmatch(text):
-        raise argparse.ArgumentTypeError(f"{text!r} is no name of a user; {NAMED}")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a valid user name; {NAMED}")
     return text

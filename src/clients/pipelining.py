@@ -1,8 +1,8 @@
-"""Many requests of one thread under way at once, on one connection after the other.
+"""Many requests of one thread in flight at once, on one connection after the other.
 
-Each request is the machine of `search.py`. So it finds the leader, bears a number of a session and
-is sent again as a lone one is. Here their lines leave together, and the replies are taken in the
-order of the lines (docs/use/protocol.md).
+Each request is a machine of `search.py`. So it finds the leader, carries a number of a session and
+is sent again, like a single request. Here the lines are sent together, and the replies are read in
+the order of the lines (docs/use/protocol.md).
 """
 
 from __future__ import annotations
@@ -41,18 +41,18 @@ BYTES_MAX = 256 << 10  # of lines without an answer; one line may be longer
 Connect = Callable[[Address, float, Iterator[Address]], NodeConnection]
 
 
-UNSENT = "it was not sent, as a request before it found no node that served it in time"
+UNSENT = "it was not sent, because an earlier request found no node that served it in time"
 
 
 def ends_a_pipeline(error: ClientError) -> bool:
-    """Whether it is that of a request which found no node in time, or was not let in: the next
-    ones would fare alike."""
+    """Return whether the request found no node in time, or its login failed: the next requests
+    would fail alike."""
     is_refused = error.outcome is RequestOutcome.REFUSED
     return not is_refused or isinstance(error, (Unreachable, LoginFailed))
 
 
 class _UnderWay:
-    """A machine, its place, and the line that it waits for an answer to."""
+    """A machine, its place, and the line whose answer it awaits."""
 
     def __init__(self, place: int, machine: Search[Reply]) -> None:
         self.place = place
@@ -63,7 +63,7 @@ class _UnderWay:
 
 
 class Pipelining:
-    """Carries out the machines of requests side by side, in their order."""
+    """Carries out the machines of requests side by side, in order."""
 
     def __init__(
         self,
@@ -73,8 +73,8 @@ class Pipelining:
         connect: Connect,
         hang_up: Callable[[], None],
     ) -> None:
-        """`machine_of` begins the request of a command, with `sessions`. `connect` returns the
-        connection to a node; it raises ClientError. `hang_up` closes it."""
+        """`machine_of` starts the request of a command, with `sessions`. `connect` returns the
+        connection to a node, or raises ClientError. `hang_up` closes the connection."""
         self._commands = deque(commands)
         self._machine_of = machine_of
         self._sessions = sessions
@@ -85,14 +85,14 @@ class Pipelining:
         self._count = 0  # of requests that have begun
         self._to_send: deque[_UnderWay] = deque()
         self._sent: deque[_UnderWay] = deque()
-        self._bytes = 0  # of lines that are to be sent, or have no answer
+        self._bytes = 0  # of lines that are unsent or unanswered
         self._paused: list[tuple[float, _UnderWay]] = []
         self._without_session: list[_UnderWay] = []
-        self._has_failed = False  # then nothing more is begun
+        self._has_failed = False  # then no further request starts
 
     def run(self) -> list[Answer]:
-        """Return the answers in the order of the requests. If one found no node in time, those
-        that were not begun by then are not sent."""
+        """Return the answers in the order of the requests. If a request found no node in time,
+        requests that have not started by then are not sent."""
         try:
             while self._begin_more() or len(self._answers) < self._count:
                 self._go_on()
@@ -107,7 +107,7 @@ class Pipelining:
     # --- requests -------------------------------------------------------------------------------
 
     def _begin_more(self) -> bool:
-        """Begin as many as may be under way; return whether there was one."""
+        """Start as many requests as may be in flight; return whether any started."""
         before = self._count
         while self._commands and not self._has_failed and self._has_room:
             machine = self._machine_of(self._commands.popleft())
@@ -117,8 +117,8 @@ class Pipelining:
 
     @property
     def _has_room(self) -> bool:
-        """Whether the next may be under way, too. A full session is waited for: another one would
-        be taken from other clients."""
+        """Whether the next request may start. It waits for a full session, because another session
+        would be taken from other clients."""
         active = self._count - len(self._answers)
         if not active:
             return True
@@ -128,7 +128,7 @@ class Pipelining:
         return not is_numbered or self._sessions.with_room() is not None
 
     def _resume(self, request: _UnderWay, resume: Callable[[], SearchStep]) -> None:
-        """Take a machine to its next step, or to its end."""
+        """Run a machine to its next step, or to its end."""
         try:
             step = resume()
         except StopIteration as end:
@@ -167,8 +167,9 @@ class Pipelining:
     # --- steps ----------------------------------------------------------------------------------
 
     def _go_on(self) -> None:
-        """Do what can be done next: send and read, go on without a wait, or wait. Those that wait
-        go on together, for each may meet a node that hangs, and would do so after the other."""
+        """Do the next possible work: send and read, resume requests that wait for a session, or
+        wait. Paused requests resume together: each may meet a node that hangs, and otherwise they
+        would meet it one after the other."""
         if self._to_send or self._sent:
             self._send()
             self._read()
@@ -187,7 +188,8 @@ class Pipelining:
                     self._paused.append(each)
 
     def _send(self) -> None:
-        """Send the lines for one node. Those for another wait until all sent ones are answered."""
+        """Send the lines for one node. Lines for another node wait until all sent lines are
+        answered."""
         if not self._to_send:
             return
         step = self._to_send[0].step
@@ -209,7 +211,7 @@ class Pipelining:
             self._lose_all(error)
 
     def _reach(self, step: AskNode) -> bool:
-        """Connect to the node of a step; return whether that is the one that was reached."""
+        """Connect to the node of a step; return whether that node was reached."""
         answer: ClientError | Connected
         try:
             self._connection = self._connect(step.address, step.connect_s, step.others)
@@ -231,7 +233,7 @@ class Pipelining:
                 self._to_send.append(request)
 
     def _read(self) -> None:
-        """Take the next reply, and those that came with it."""
+        """Read the next reply, and the replies that arrived with it."""
         connection = self._connection
         while self._sent and connection is not None:
             try:
@@ -248,7 +250,7 @@ class Pipelining:
                 return
 
     def _lose_all(self, error: OSError) -> None:
-        """Answer each request on a connection that broke: no reply comes any more."""
+        """Answer each request on a broken connection: no reply will arrive."""
         self._hang_up()
         self._connection = None
         unanswered, self._sent = self._sent, deque()

@@ -1,4 +1,4 @@
-"""Clients of one cluster for the threads of one program: a connection for each request."""
+"""Clients of one cluster for the threads of one program: one connection for each request."""
 
 from __future__ import annotations
 
@@ -22,25 +22,25 @@ from .tls import ClientTls, tls_of
 
 TIMEOUT_S = 10.0
 LEAST_S = 0.001
-CONNECTIONS_MAX = 64  # of one program, each with a session: a cluster keeps 4,096 of these
+CONNECTIONS_MAX = 64  # of one program, each with a session: a cluster keeps 4,096 sessions
 LOOK_S = 1.0
-PARTS = 8  # of the time: for one the first node may keep a request, the second one for two
+PARTS = 8  # of the time: the first node may keep a request for one part, the second for two
 
 
 def time_limit(timeout: float) -> float:
-    """Return a time limit in seconds. Raises TypeError, ValueError if it can't be one."""
+    """Return a time limit in seconds. Raises TypeError, ValueError if it is invalid."""
     if isinstance(timeout, bool) or not isinstance(timeout, int | float):
         raise TypeError(f"a timeout is a number of seconds, not {type(timeout).__name__}")
     if not 0 < timeout <= threading.TIMEOUT_MAX:
-        raise ValueError(f"a timeout of {timeout} s is no time: say how many seconds, above 0")
+        raise ValueError(f"a timeout of {timeout} s is invalid: give a number of seconds above 0")
     return float(timeout)
 
 
 class Clients(NoCopies):
-    """Asks a cluster from any number of threads at once; follows its leader.
+    """Sends requests to a cluster from any number of threads at once; follows its leader.
 
-    A write carries a number of its connection's session. So it takes effect once, even if it is
-    sent again. If CONNECTIONS_MAX requests are under way, a thread waits for one of them to end.
+    A write carries a number of its connection's session, so it takes effect once, even if it is
+    sent again. If CONNECTIONS_MAX requests are in flight, a thread waits for one of them to end.
     Another connection would cost a session, which the cluster would take from another client.
     """
 
@@ -53,13 +53,13 @@ class Clients(NoCopies):
         tls: ClientTls | None = None,
         silence: float = SILENCE_S,
     ) -> None:
-        """Ask the nodes at `addresses`, `host:port` each; the first is asked first.
-        `credentials` and `tls` are as those of a `Client`. After `silence` seconds without a line
-        a watch goes on at another node.
+        """Use the nodes at `addresses`, each `host:port`; the first is asked first. `credentials`
+        and `tls` are as for a `Client`. After `silence` seconds without a line a watch moves to
+        another node.
 
         Raises:
-            ValueError: an address has another form, or `name` can't begin a line, or the
-                environment names files for TLS that can't be used, or `silence` is below 1.
+            ValueError: an address or `name` is invalid, the environment names unusable TLS files,
+                or `silence` is below 1.
         """
         self.name = name_of_client(name)
         self.timeout = time_limit(timeout)
@@ -85,12 +85,12 @@ class Clients(NoCopies):
         self.close()
 
     def request(self, command: str, timeout: float | None = None) -> str:
-        """Return the text of the cluster's reply, within `timeout` seconds or little more.
+        """Return the text of the cluster's reply, within `timeout` seconds or slightly more.
 
         Raises:
-            TypeError, ValueError: `timeout` can't be a time limit.
+            TypeError, ValueError: `timeout` is invalid.
             NoLeader, Unreachable, Refused: nothing was done.
-            OutcomeUnknown: it may yet take effect, or not.
+            OutcomeUnknown: it may or may not take effect.
         """
         check_shared(command)
         limit_s = self.timeout if timeout is None else time_limit(timeout)
@@ -105,9 +105,9 @@ class Clients(NoCopies):
                 self._give_back(client)
 
     def request_together(self, commands: Sequence[str], timeout: float) -> list[str | ClientError]:
-        """Return the text of each reply, or its error; all are under way at once on one connection.
-        `timeout` seconds are for each request from its beginning. Once one has found no node in
-        time, no other begins."""
+        """Return the text of each reply, or its error; all requests are in flight at once on one
+        connection. Each request has `timeout` seconds from its start. After a request that found no
+        node in time, no further request starts."""
         for command in commands:
             check_shared(command)
         client = self._taken(timeout)
@@ -125,7 +125,7 @@ class Clients(NoCopies):
             return not self._is_closed and not self._idle and len(self._living) >= CONNECTIONS_MAX
 
     def close(self) -> None:
-        """Give back all sessions, and close all connections; a request under way still ends."""
+        """Return all sessions, and close all connections; requests in flight still finish."""
         self._look_for_fork()
         with self._lock:
             self._is_closed = True
@@ -135,16 +135,16 @@ class Clients(NoCopies):
             client.forget_sessions()
 
     def _look_for_fork(self) -> None:
-        """Begin anew in a forked child, with a new lock. Two processes on one connection would
-        mix up replies. A thread that does not exist here may have held the lock."""
+        """Start over in a forked child, with a new lock. Two processes on one connection would mix
+        up replies. A thread that does not exist here may have held the lock."""
         if self._process != os.getpid():
             idle = self._idle
             self._begin_anew()
             for client in idle:
-                client.close()  # this process's end of it: the parent still has its own
+                client.close()  # this process's end: the parent still has its own
 
     def _taken(self, limit_s: float) -> Client:
-        """Return a connection, with what is left of the time for its request."""
+        """Return a connection, with the remaining time for its request."""
         until_s = time.monotonic() + limit_s
         client = self._take(until_s)
         client.timeout_s = max(until_s - time.monotonic(), LEAST_S)
@@ -152,21 +152,21 @@ class Clients(NoCopies):
         return client
 
     def _take(self, until_s: float) -> Client:
-        """Return an idle connection. Raises Closed, TimedOut if there is none."""
+        """Return an idle connection. Raises Closed, or TimedOut if there is none in time."""
         self._look_for_fork()
         with self._lock:
             while not self._is_closed and not self._idle and len(self._living) >= CONNECTIONS_MAX:
                 left_s = until_s - time.monotonic()
                 if left_s <= 0:
                     raise TimedOut(
-                        f"{CONNECTIONS_MAX} requests of this program wait for an answer already, "
+                        f"{CONNECTIONS_MAX} requests of this program already wait for an answer, "
                         "so nothing was sent"
                     )
-                self._lock.wait(min(LOOK_S, left_s))  # one that was dropped tells nobody
+                self._lock.wait(min(LOOK_S, left_s))  # a dropped client does not notify
             if self._is_closed:
-                raise Closed("this client was closed, so nothing can be asked through it")
+                raise Closed("this client was closed, so it can't send requests")
             if self._idle:
-                return self._idle.pop()  # the one used last: it has the latest leader
+                return self._idle.pop()  # the last used one: it knows the latest leader
             client = self._made()
             self._living.add(client)
             return client

@@ -1,9 +1,9 @@
-"""The search for a node that takes a request: the next node, the pauses, the end.
+"""The search for a node that accepts a request: the next node, the pauses, the end.
 
 A search is a machine (`steps.py`). It yields a step, `AskNode`, `Pause` or `AwaitSession`, and is
-sent the answer; it returns the reply that settles the request. A thread carries the steps out
-(`conversation.py`), a task of asyncio (`kv/asker.py`), or a simulated client. So all of them look
-for the leader, use sessions and judge outcomes alike, and end in time.
+sent the answer; it returns the reply that settles the request. A thread (`conversation.py`), an
+asyncio task (`kv/asker.py`) or a simulated client carries out the steps. So all of them search for
+the leader, use sessions and judge outcomes in the same way, and end in time.
 """
 
 from __future__ import annotations
@@ -49,31 +49,31 @@ from .tls import is_certificate_refused, tls_trouble
 
 FIRST_PAUSE_S = 0.05
 LONGEST_PAUSE_S = 1.0
-WINDOW = 100  # numbers of a session under way; a node remembers 128
-KEPT_OUT = ("no-login", "no-room", "not-allowed", "tls-only")  # of a node that did not look
+WINDOW = 100  # numbers of a session in flight; a node remembers 128
+KEPT_OUT = ("no-login", "no-room", "not-allowed", "tls-only")  # the node did not look at it
 SESSION = "session"
-NO_SESSION = "no session was begun in time, so nothing was done"
+NO_SESSION = "no session was started in time, so nothing was done"
 _UNKNOWN_BEFORE = "outcome unknown: the session expired while the request was being sent again"
 
 Answer = Reply | ClientError
 
 
 class AskNode(NamedTuple):
-    """A step: ask this node. The answer is its reply, or the error in its place; `Closed` if the
-    client was closed, `LoginFailed` if the node did not let it in. While a connection to it hangs,
-    one to each of `others` is tried as well. If one of these comes first, nothing is asked, and
-    the answer is `Connected`."""
+    """A step: send the request to this node. The answer is its reply or an error: `Closed` if the
+    client was closed, `LoginFailed` if the node refused the login. While a connection to the node
+    hangs, connections to `others` are tried as well. If one of them is made first, nothing is sent,
+    and the answer is `Connected`."""
 
     address: Address
     sender: str
     command: str
-    limit_s: float  # until it is given up, the time for a connection included
-    connect_s: float  # of these, for a connection
+    limit_s: float  # the whole time, including the connection
+    connect_s: float  # the part for the connection
     others: Iterator[Address] = NOBODY
 
 
 class Connected(NamedTuple):
-    """The node to which there is a connection now, and not to the one that was to be asked."""
+    """The node to which the client is connected, instead of the node in the step."""
 
     address: Address
 
@@ -85,8 +85,8 @@ class Pause(NamedTuple):
 
 
 class AwaitSession(NamedTuple):
-    """A step: wait until the request that begins a session has ended (`when_begun`), and no longer
-    than this. The answer is None; `Closed` if the client was closed."""
+    """A step: wait until the request that starts a session has ended (`when_begun`), at most this
+    long. The answer is None, or `Closed` if the client was closed."""
 
     sessions: ClientSessions
     seconds: float
@@ -98,38 +98,38 @@ Search = Generator[SearchStep, Answer | Connected | None, Kind]
 
 
 class NodeTurns:
-    """The nodes of a cluster in the order of their turns, and the one that is asked now."""
+    """The nodes of a cluster in the order of their turns, and the current node."""
 
     def __init__(
         self, order: Iterable[tuple[str, int]], addresses: Addresses | None = None
     ) -> None:
-        """Ask in this order. `addresses` are the cluster's, if other clients share them."""
+        """Start with this order. `addresses` are the cluster's, if other clients share them."""
         self._turns = [Address(*each) for each in order]
         self.addresses = Addresses(self._turns) if addresses is None else addresses
         self.current = self._turns[0]
 
     @property
     def known(self) -> list[Address]:
-        """The nodes that may be asked, the one that was not asked for longest first."""
+        """The nodes that may be asked, the least recently asked first."""
         known = self.addresses.known
         turns = [each for each in self._turns if each in known]
         self._turns = turns + [each for each in known if each not in turns]
         return list(self._turns)
 
     def besides(self, tried: Container[Address]) -> Iterator[Address]:
-        """Yield the nodes that were not tried, in the order of their turns."""
+        """Yield the untried nodes, in the order of their turns."""
         yield from (each for each in self.known if each not in tried)
 
     def turn_to(self, address: Address, asked: Address) -> None:
-        """Turn to a node that was reached before the one that was to be asked."""
+        """Turn to a node that was reached before `asked`, whose turn it was."""
         others = [each for each in self.known if each not in (address, asked)]
         self._turns = [address, *others, asked]
         if self.current == asked:
             self.current = address
 
     def move_on(self, asked: Address, answer: Answer | None) -> None:
-        """Turn from the node that was asked to the leader that it named, else to the one that was
-        not asked for longest. If another request did so meanwhile, that stays."""
+        """Turn from the node that was asked to the leader that it named, else to the least recently
+        asked node. Do nothing if another request has turned meanwhile."""
         if asked != self.current:
             return
         leader = leader_named_in(answer.text) if isinstance(answer, Reply) else None
@@ -141,7 +141,7 @@ class NodeTurns:
 
 
 class ClientSession:
-    """A session of this client, and its numbers that are under way."""
+    """A session of this client, and its numbers in flight."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -150,7 +150,7 @@ class ClientSession:
 
     @property
     def has_room(self) -> bool:
-        """Whether one more number keeps all that are under way within the window."""
+        """Whether another number keeps all numbers in flight within the window."""
         return not self.under_way or self.highest + 1 - next(iter(self.under_way)) < WINDOW
 
     def take(self) -> int:
@@ -161,43 +161,43 @@ class ClientSession:
 
 
 class ClientSessions:
-    """The sessions of a client. It needs a second one only while a request of the first is late.
-    One request at a time begins one, for all that need it."""
+    """The sessions of a client. It needs a second session only while a request of the first is
+    late. One request at a time starts a session, for all requests that need it."""
 
     def __init__(self) -> None:
         self._all: list[ClientSession] = []
-        self._waiting: list[Callable[[], None]] | None = None  # None: none is being begun
+        self._waiting: list[Callable[[], None]] | None = None  # None: no session is being started
 
     @property
     def names(self) -> list[str]:
         return [each.name for each in self._all]
 
     def with_room(self) -> ClientSession | None:
-        """Return a session that can take a write; None if one must be begun."""
+        """Return a session that has room for a write; None if a new session is needed."""
         return next((each for each in self._all if each.has_room), None)
 
     @property
     def is_beginning(self) -> bool:
-        """Whether a request begins a session now."""
+        """Whether a request is starting a session."""
         return self._waiting is not None
 
     def begin(self) -> None:
-        """Record that a request begins a session now."""
+        """Record that a request is starting a session."""
         self._waiting = []
 
     def end_beginning(self) -> None:
-        """Record that it has ended, with a session or without."""
+        """Record that the request has ended, with a session or without."""
         waiting, self._waiting = self._waiting or [], None
         for call in waiting:
             call()
 
     def when_begun(self, call: Callable[[], None]) -> None:
-        """Call it once the request that begins a session now has ended."""
-        assert self._waiting is not None, "no session is being begun"
+        """Register a call for the end of the request that is starting a session."""
+        assert self._waiting is not None, "no session is being started"
         self._waiting.append(call)
 
     def add(self, name: str) -> ClientSession:
-        """Record a session that was begun."""
+        """Record a new session."""
         session = ClientSession(name)
         self._all.append(session)
         return session
@@ -209,17 +209,17 @@ class ClientSessions:
 
 
 class _Answers:
-    """The answers of nodes, none of which settled the request."""
+    """The answers of nodes so far, none of which settled the request."""
 
     def __init__(self) -> None:
-        self.unknown: Answer | None = None  # a write that may yet take effect
-        self.refusal: Reply | None = None  # the one that explains best why there is no leader
+        self.unknown: Answer | None = None  # of a write that may still take effect
+        self.refusal: Reply | None = None  # the best explanation why there is no leader
         self.kept_out: LoginFailed | None = None  # of a node that may have an older file of users
-        self.silent: Address | None = None  # the last node that kept the request until given up
+        self.silent: Address | None = None  # the last node that kept it to the end
         self._lasting: set[Address] = set()  # nodes that will not answer soon either
 
     def take(self, asked: Address, answer: Answer) -> None:
-        """Take the answer of a node."""
+        """Record the answer of a node."""
         self.refusal = _better(self.refusal, answer)
         if isinstance(answer, LoginFailed):
             self.kept_out = answer
@@ -228,8 +228,8 @@ class _Answers:
             self.silent = asked if answer._is_late else self.silent
 
     def are_hopeless(self, tried: set[Address]) -> bool:
-        """Whether to ask these again is of no use. A node that lets nobody in counts for all, if no
-        other one let this client in."""
+        """Return whether it is useless to ask these nodes again. A failed login at one node counts
+        for all, unless another node accepted the login."""
         is_kept_out = self.kept_out is not None and self.refusal is None
         return is_kept_out or self._lasting.issuperset(tried)
 
@@ -237,11 +237,11 @@ class _Answers:
 def anywhere(
     nodes: NodeTurns, sender: str, command: str, deadline: Deadline
 ) -> Search[tuple[Reply, bool]]:
-    """Ask one known node after the other until one has an answer that settles it; return it, and
-    whether no earlier answer left open what was done. Raises ClientError if none came in time."""
+    """Ask known nodes in turn until an answer settles the request; return it, and whether no
+    earlier answer left the outcome unknown. Raises ClientError if no answer settled it in time."""
     pause_s = FIRST_PAUSE_S
     tried: set[Address] = set()
-    late: set[Address] = set()  # others were reached before them
+    late: set[Address] = set()  # other nodes were reached before them
     so_far = _Answers()
     while True:
         asked, answer = yield from _ask_one(nodes, tried, late, sender, command, deadline)
@@ -255,13 +255,13 @@ def anywhere(
         ):
             nodes.addresses.health.served(deadline.now_s)
             return _last_word(nodes, _settled(answer, unknown)), unknown is None
-        if outcome is RequestOutcome.UNKNOWN and command != SESSION:  # an unused one does nothing
+        if outcome is RequestOutcome.UNKNOWN and command != SESSION:  # an unused one has no effect
             so_far.unknown = answer
             if row_of(command).handling.is_sent_once:
                 break
         so_far.take(asked, answer)
         nodes.move_on(asked, answer)
-        if nodes.current in tried:  # all refused: wait for an election
+        if nodes.current in tried:  # all nodes refused: wait for an election
             nodes.addresses.health.failed(deadline.now_s, in_words(nodes.known), _words(answer))
             if deadline.left_s < pause_s or so_far.are_hopeless(tried):
                 break
@@ -271,27 +271,28 @@ def anywhere(
                 yield Pause(pause_s)
                 pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
             tried.clear()
-            so_far.kept_out = None  # it may have read its file again
+            so_far.kept_out = None  # the node may have reloaded its file
     given_s = deadline.given_s if deadline.left_s < pause_s else None
-    known = so_far.unknown or so_far.kept_out or so_far.refusal
-    known = known or (yield from _why_silent(so_far.silent, sender, deadline))
-    last, is_late = _in_all(known or answer, given_s), so_far.silent is not None
+    reason = so_far.unknown or so_far.kept_out or so_far.refusal
+    reason = reason or (yield from _why_silent(so_far.silent, sender, deadline))
+    last, is_late = _in_all(reason or answer, given_s), so_far.silent is not None
     return _last_word(nodes, last, is_late=is_late), so_far.unknown is None
 
 
 def _is_late(answer: Answer) -> bool:
-    """Whether a node had all the time of its attempt: so it is asked again without a pause."""
+    """Return whether a node used the whole time of its attempt, so that it is asked again without a
+    pause."""
     return isinstance(answer, ClientError) and answer._within is not None
 
 
 def _is_not_tried(answer: Answer) -> bool:
-    """Whether there is no name or password that any node could be sent."""
+    """Return whether there is no valid name or password to send to any node."""
     return isinstance(answer, LoginFailed) and answer._was_not_tried
 
 
 def _settled(answer: Reply, unknown: Answer | None) -> Answer:
-    """Return the end of a request that a node answered. If an earlier answer left open what was
-    done, it is that one where this node did not look: it let nobody in, or had no room."""
+    """Return the final answer of a request that a node answered. An earlier unknown outcome wins if
+    this node did not look at the request: it refused the login, or had no room."""
     return unknown if unknown and code_of(answer.text) in KEPT_OUT else answer
 
 
@@ -303,7 +304,8 @@ def _ask_one(
     command: str,
     deadline: Deadline,
 ) -> Search[tuple[Address, Answer]]:
-    """Ask the node whose turn it is, or the one that was reached before it; return which."""
+    """Ask the current node, or a node that was reached before it; return the node and its
+    answer."""
     while True:
         asked = nodes.current
         tried.add(asked)
@@ -319,8 +321,8 @@ def _ask_one(
 
 
 def _why_silent(address: Address | None, sender: str, deadline: Deadline) -> Search[Reply | None]:
-    """Return the refusal of a node that kept a request, if it waits for a leader, and may do so for
-    longer than the request has time. A node that hangs is not waited for as long once more."""
+    """Return a refusal for a node that kept a request, if it is waiting for a leader, which may
+    take longer than the request's time. Do not wait for a hanging node that long a second time."""
     if address is None or max(LEAST_ATTEMPT_S, deadline.left_s) < deadline.attempt_s:
         return None
     status = yield _ask(address, sender, MEMBERS, deadline)
@@ -340,16 +342,16 @@ def _ask(
 
 
 def _in_all(answer: Answer, given_s: float | None) -> Answer:
-    """Return the answer; one that names the time of the last attempt names all of it, as given.
-    None: it is not over."""
+    """Return the answer. If it names the time of the last attempt, make it name the whole time
+    limit instead, unless `given_s` is None because that time is not over."""
     if isinstance(answer, Reply) or answer._within is None or given_s is None:
         return answer
     return answer._within(given_s)
 
 
 def _last_word(nodes: NodeTurns, answer: Answer, *, is_late: bool = False) -> Reply:
-    """Return the reply of a search that nothing settled. `is_late`: a node kept the request.
-    Raises ClientError."""
+    """Return the last answer of a search as a reply, or raise it as a ClientError. `is_late`: a
+    node kept the request."""
     if isinstance(answer, Unreachable) and type(answer) is not Closed:
         raise nobody_answers(nodes, answer, is_late=is_late)
     if isinstance(answer, ClientError):
@@ -358,7 +360,8 @@ def _last_word(nodes: NodeTurns, answer: Answer, *, is_late: bool = False) -> Re
 
 
 def nobody_answers(nodes: NodeTurns, last: Unreachable, *, is_late: bool = False) -> Unreachable:
-    """Return the error of a search that reached none of the nodes; of one node, its own."""
+    """Return the error of a search that reached no node. With a single node it is that node's
+    error."""
     if len(nodes.known) == 1:
         return last
     kind = TimedOut if is_late or isinstance(last, TimedOut) else Unreachable
@@ -370,11 +373,11 @@ def nobody_answers(nodes: NodeTurns, last: Unreachable, *, is_late: bool = False
 def session_with_room(
     nodes: NodeTurns, sessions: ClientSessions, name: str, deadline: Deadline
 ) -> Search[ClientSession | Reply]:
-    """Return a session that can take a write, begun if there is none; or the reply that refuses
-    one. While another request begins one, wait for that.
+    """Return a session that has room for a write, and start one if needed; or return the reply that
+    refuses it. While another request is starting a session, wait for that.
 
     Raises:
-        ClientError: none was begun in time; nothing was done.
+        ClientError: no session was started in time; nothing was done.
     """
     while (session := sessions.with_room()) is None and sessions.is_beginning:
         if deadline.left_s <= 0:
@@ -385,13 +388,13 @@ def session_with_room(
         return session
     sessions.begin()
     try:
-        begun, _ = yield from anywhere(nodes, name, SESSION, deadline)
-        outcome = outcome_of(begun.text)
+        reply, _ = yield from anywhere(nodes, name, SESSION, deadline)
+        outcome = outcome_of(reply.text)
         if outcome is RequestOutcome.UNKNOWN:  # of the session; the write was not sent
             raise NoLeader(NO_SESSION)
         if outcome is not RequestOutcome.DONE:
-            return begun
-        return sessions.add(begun.text.removeprefix("SESSION response: "))
+            return reply
+        return sessions.add(reply.text.removeprefix("SESSION response: "))
     finally:
         sessions.end_beginning()
 
@@ -399,8 +402,8 @@ def session_with_room(
 def numbered(
     nodes: NodeTurns, sessions: ClientSessions, name: str, command: str, deadline: Deadline
 ) -> Search[Reply]:
-    """Send a write with a number of a session, and return the reply. So it takes effect once,
-    even if it is sent again (thesis §6.3)."""
+    """Send a write with a number of a session, and return the reply. The number makes it take
+    effect once, even if it is sent again (thesis §6.3)."""
     is_again = False
     while True:
         session = yield from session_with_room(nodes, sessions, name, deadline)
@@ -424,21 +427,21 @@ def numbered(
 
 
 def check_shared(command: str) -> None:
-    """Raise Refused if a command concerns its connection alone. Other requests share that: they
-    would take an event for their answer, or be those of another user."""
+    """Raise Refused if a command concerns only its connection. Other requests share the connection:
+    they would take an event for their answer, or act as another user."""
     row = row_of(command)
     if row.handling.kind in ("watch", "observe", "login"):
         raise Refused(
-            f"{row.verb} concerns one connection, and the requests of this client share theirs; "
-            "nothing was sent. Use kv.watch(), connect(user=…), or a connection of your own."
+            f"{row.verb} concerns one connection, but this client's requests share connections; "
+            "nothing was sent. Use kv.watch(), connect(user=…), or your own connection."
         )
 
 
 def search(
     nodes: NodeTurns, sessions: ClientSessions, name: str, command: str, deadline: Deadline
 ) -> Search[Reply]:
-    """Find a node that serves the request; return the reply. At times that node is then asked
-    for the members; it is no failure if it names none."""
+    """Find a node that serves the request; return the reply. From time to time, then ask that node
+    for the members; a failure of this does not matter."""
     check_length(command)
     if row_of(command).handling.is_numbered:
         reply = yield from numbered(nodes, sessions, name, command, deadline)
@@ -458,7 +461,7 @@ def text_of(reply: Reply) -> str:
 
     Raises:
         NotLeader, NoLeader, NotAllowed, Refused: the node's sorry line; nothing was done.
-        OutcomeUnknown: it may take effect or not.
+        OutcomeUnknown: it may or may not take effect.
     """
     refusal = refusal_in(reply.text)
     if refusal is None:
@@ -467,7 +470,7 @@ def text_of(reply: Reply) -> str:
 
 
 def error_of(refusal: Refusal) -> ClientError:
-    """Return the error of a request that was refused so."""
+    """Return the error of a refused request."""
     failure = _error_of(refusal)
     failure.code, failure.facts = refusal.code, refusal.facts
     failure.advice = ADVICE.get(refusal.code, "")
@@ -475,22 +478,22 @@ def error_of(refusal: Refusal) -> ClientError:
 
 
 def _error_of(refusal: Refusal) -> ClientError:
-    said = refusal.text
+    text = refusal.text
     match refusal.code:
         case "not-leader":
             leader = leader_in(refusal)
-            return NotLeader(said, Address(*leader[1:]) if leader else None)
+            return NotLeader(text, Address(*leader[1:]) if leader else None)
         case "no-login" | "not-allowed":
-            return NotAllowed(said)
+            return NotAllowed(text)
         case "tls-only":
             return Refused(f"{TLS_ALONE} Name its CA: $RAFTLINE_TLS_CA, or ClientTls(ca=…).")
     if refusal.outcome is RequestOutcome.NO_LEADER:
-        return NoLeader(said)
-    return OutcomeUnknown(said) if refusal.outcome is RequestOutcome.UNKNOWN else Refused(said)
+        return NoLeader(text)
+    return OutcomeUnknown(text) if refusal.outcome is RequestOutcome.UNKNOWN else Refused(text)
 
 
 def lost(command: str, address: Address, error: OSError, limit_s: float) -> ClientError:
-    """Return the error of a request whose answer did not come."""
+    """Return the error of a request whose answer did not arrive."""
     where = f"{address.host} port {address.port}"
     if is_certificate_refused(error) and (trouble := tls_trouble(error)):
         refused = Unreachable(f"{where}: {trouble.why}.")
@@ -522,9 +525,9 @@ def lost(command: str, address: Address, error: OSError, limit_s: float) -> Clie
 
 
 def _search(nodes: NodeTurns, answer: Answer, left_s: float) -> str:
-    """Return a line with the nodes in turn, the time left and the last answer."""
-    said = _words(answer).partition(". ")[0].removesuffix(".")
-    return f"asking {in_words(nodes.known)} for {left_s:.0f} s more. The last one: {said}"
+    """Return a line with the nodes, the time left and the last answer."""
+    last = _words(answer).partition(". ")[0].removesuffix(".")
+    return f"asking {in_words(nodes.known)} for {left_s:.0f} s more. The last one: {last}"
 
 
 def _words(answer: Answer) -> str:
@@ -532,15 +535,16 @@ def _words(answer: Answer) -> str:
 
 
 def _better(before: Reply | None, answer: Answer) -> Reply | None:
-    """Return the one of two refusals that explains more; None if there was none."""
+    """Return the refusal that explains more; None if there was no refusal."""
     if not isinstance(answer, Reply) or outcome_of(answer.text) is not RequestOutcome.NO_LEADER:
         return before
     return max(before or answer, answer, key=_explains)
 
 
 def _explains(reply: Reply) -> tuple[bool, bool, bool]:
-    """Order refusals by what they explain. First a node that knows why there is no leader, then
-    one that knows only itself, last one that names a leader that is gone."""
+    """Return a sort key that orders refusals by how much they explain. A node that knows why there
+    is no leader explains most. Next is a node that knows only itself, and last a node that names a
+    leader that is gone."""
     refusal = refusal_in(reply.text)
     assert refusal is not None, "only refusals are compared"
     is_itself = refusal.facts == (reply.server,)

@@ -1,4 +1,4 @@
-"""The client's screen, as in the course's figures 1, 5 and 6; line editing on a terminal."""
+"""The client's screen, as in the course's figures 1, 5 and 6, with line editing on a terminal."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from .streams import asks_nothing, say
 readline: ModuleType | None
 try:
     import readline
-except ImportError:  # Windows, and Pythons built without it: plain typing then
+except ImportError:  # Windows, and Python builds without it: no line editing
     readline = None
 
 RULE = "-----"
@@ -44,12 +44,13 @@ def _never(client: Client, command: str) -> bool:
 def run_shell(
     client: Client, on_terminal: bool, watched: Callable[[Client, str], bool] = _never
 ) -> int:
-    """Converse until the input ends, Ctrl-C at an empty line or `exit`; return the exit code.
+    """Converse until the input ends, `exit`, or Ctrl-C at an empty line; return the exit code.
 
-    `watched` shows the events of a watch until Ctrl-C; it returns False if it was given none.
+    `watched` shows the events of a watch until Ctrl-C; it returns False if the command is not a
+    watch.
 
-    The code is 0 even if commands failed, as the screen showed it. It is 4 if Ctrl-C left a write
-    without its answer.
+    The code is 0 even if commands failed, because the screen showed that. It is 4 if Ctrl-C left a
+    write without an answer.
     """
     keys: dict[str, None] = {}  # in the order in which they were seen
     read = _line_editor(keys) if on_terminal else _echoing_reader()
@@ -63,7 +64,7 @@ def run_shell(
             if command.split()[:1] == ["help"]:
                 say("\n" + "\n".join(_help_on(command.split()[1:])))
             elif not asks_nothing(command) and not watched(client, command):
-                outcome = RequestOutcome.UNKNOWN  # until the answer is here
+                outcome = RequestOutcome.UNKNOWN  # until the answer arrives
                 _remember_key(keys, command)
                 lines = _answer(client, command)
                 outcome = RequestOutcome.DONE
@@ -81,7 +82,8 @@ def run_shell(
 
 
 def _help_on(verbs: list[str]) -> list[str]:
-    """Return the lines of the help on these commands; on all, if none is a command."""
+    """Return the help lines for these commands, or for all commands if none of the words is a
+    command."""
     return [line for line in HELP_LINES if line.split()[0] in verbs] or list(HELP_LINES)
 
 
@@ -101,7 +103,7 @@ def _show(command: str, lines: Sequence[str]) -> None:
 
 
 def _meant(command: str, likeness: float = 0.6) -> str:
-    """Return how the command is typed that was meant, "" if none is near."""
+    """Return the form of the command that was probably meant; "" if none is similar."""
     import difflib  # only needed after a mistake
 
     verb = command.split(" ", 1)[0].lower()
@@ -112,14 +114,14 @@ def _meant(command: str, likeness: float = 0.6) -> str:
 
 
 def point_at_id(name: str) -> None:
-    """Print on standard error where an ID looks like a command that was mistyped."""
+    """Warn on standard error if an ID looks like a mistyped command."""
     if meant := _meant(name, LIKE_A_COMMAND):
-        said = f"[!] {name} is taken for the ID, not for a command. Did you mean: {meant}"
-        print(said, file=sys.stderr, flush=True)
+        warning = f"[!] {name} is taken for the ID, not for a command. Did you mean: {meant}"
+        print(warning, file=sys.stderr, flush=True)
 
 
 def _echoing_reader() -> Callable[[], str]:
-    """Return a reader for a pipe: it shows each command where a person would have typed it."""
+    """Return a reader for a pipe, which shows each command where a user would have typed it."""
 
     def read() -> str:
         print(PROMPT, end="", flush=True)
@@ -140,7 +142,7 @@ def _remember_key(keys: dict[str, None], command: str) -> None:
 
 
 def _line_editor(keys: dict[str, None]) -> Callable[[], str]:
-    """Return a reader for a terminal, with history and completion where readline is there."""
+    """Return a reader for a terminal, with history and completion if readline exists."""
     if readline is not None:
         readline.set_completer_delims(" ")
         readline.set_completer(lambda text, state: _completion(keys, text, state))
@@ -151,14 +153,14 @@ def _line_editor(keys: dict[str, None]) -> Callable[[], str]:
 
 
 def _read_typed() -> str:
-    """Return the line that was typed; "" if Ctrl-C took back one that had begun.
+    """Return the typed line; "" if Ctrl-C cancelled a line that had begun.
 
-    Without readline the editor can't know that: Ctrl-C then ends the client.
+    Without readline, a line that has begun can't be detected, so Ctrl-C ends the client.
     """
     try:
         line = input(PROMPT)
         if readline is not None and without_password(line) != line:
-            with contextlib.suppress(ValueError):  # editors that keep no history
+            with contextlib.suppress(ValueError):  # editors without a history
                 readline.remove_history_item(readline.get_current_history_length() - 1)
         return line
     except KeyboardInterrupt:
@@ -172,16 +174,16 @@ def _completion(keys: dict[str, None], text: str, state: int) -> str | None:
     assert readline is not None
     before = readline.get_line_buffer()[: readline.get_begidx()].split()
     if not before:
-        found = [f"{verb} " for verb in sorted(COMPLETED) if verb.startswith(text)]
+        matches = [f"{verb} " for verb in sorted(COMPLETED) if verb.startswith(text)]
     elif len(before) == 1 and "KEY" in row_of(before[0]).operands.form:
-        found = [f"{key} " for key in keys if key.startswith(text)]
+        matches = [f"{key} " for key in keys if key.startswith(text)]
     else:
-        found = []
-    return found[state] if state < len(found) else None
+        matches = []
+    return matches[state] if state < len(matches) else None
 
 
 def history_path() -> Path:
-    """Return where typed lines are kept (XDG base directories: state; a relative one is void)."""
+    """Return the path of the history (XDG base directories: state; a relative path is ignored)."""
     state = os.environ.get("XDG_STATE_HOME", "")
     if not os.path.isabs(state):
         state = "~/.local/state"
@@ -189,7 +191,8 @@ def history_path() -> Path:
 
 
 def _open_history(editor: ModuleType) -> None:
-    """Load the history of earlier sessions, and save this one's; neither without a folder."""
+    """Load the history of earlier sessions, and save this session's at exit; do neither without a
+    folder."""
     import atexit  # only a terminal needs it
 
     with contextlib.suppress(OSError, RuntimeError):  # RuntimeError: no home folder is known

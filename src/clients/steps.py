@@ -1,8 +1,8 @@
-"""The two runners of a client's machines: one for threads, one for tasks of asyncio.
+"""The two runners of a client's machines: one for threads, one for asyncio tasks.
 
-A machine is a generator. It yields a step, and is sent its answer, or the error is thrown into it.
-It decides what comes next, and touches no socket, thread, task or clock. So threads and tasks
-decide alike, and so do simulated clients, whose clock and network are simulated, too.
+A machine is a generator. It yields a step, and is sent the answer, or the error is thrown into it.
+It decides the next step, and touches no socket, thread, task or clock. So threads, tasks and
+simulated clients, with their simulated clock and network, decide alike.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ Kind = TypeVar("Kind")
 
 
 def carry_out(steps: Generator[Step, Any, Kind], do: Callable[[Step], object]) -> Kind:
-    """Do each step by `do`, and return what the generator returns."""
+    """Carry out each step with `do`, and return the generator's result."""
     try:
         step = next(steps)
         while True:
@@ -33,7 +33,7 @@ def carry_out(steps: Generator[Step, Any, Kind], do: Callable[[Step], object]) -
 async def carry_out_awaiting(
     steps: Generator[Step, Any, Kind], do: Callable[[Step], Awaitable[object]]
 ) -> Kind:
-    """Do each step by `do`, awaited, and return what the generator returns."""
+    """Carry out each step by awaiting `do`, and return the generator's result."""
     try:
         step = next(steps)
         while True:

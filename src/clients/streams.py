@@ -1,4 +1,4 @@
-"""A client's standard streams: the lines that come in, and the end of a broken stream."""
+"""A client's standard streams: the input lines, and the handling of a broken stream."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from .conversation import Client
 
 
 def accept_raw_stdin() -> None:
-    """Take any bytes in: those that are not UTF-8 raise nothing here.
+    """Accept any bytes on standard input: bytes that are not UTF-8 do not raise.
 
-    A line ends at a newline only; a lone carriage return is the node's to refuse.
+    A line ends only at a newline; the node refuses a lone carriage return.
     """
     if isinstance(sys.stdin, io.TextIOWrapper):
         sys.stdin.reconfigure(encoding="utf-8", errors="surrogateescape", newline="\n")
 
 
 def lines_of_stdin() -> Iterator[str]:
-    """Yield each line that asks something as soon as it is there."""
+    """Yield each line with a command as soon as it arrives."""
     for line in sys.stdin or ():
         command = line.removesuffix("\n").removesuffix("\r")
         if not asks_nothing(command):
@@ -35,12 +35,12 @@ def lines_of_stdin() -> Iterator[str]:
 
 
 def asks_nothing(command: str) -> bool:
-    """Whether the line is blank or a comment: it is not sent, and gets no reply."""
+    """Return whether the line is blank or a comment, which is not sent and gets no reply."""
     return not command.strip() or command.lstrip().startswith("#")
 
 
 def say(text: str = "") -> None:
-    """Print one line at once, also into a pipe."""
+    """Print one line and flush it, also into a pipe."""
     print(text, flush=True)
 
 
@@ -50,7 +50,7 @@ def say_connecting(address: Address) -> None:
 
 
 def report_delay(text: str) -> None:
-    """Print why there is no answer yet."""
+    """Print the reason why there is no answer yet."""
     say(f"[*] {text}")
 
 
@@ -60,8 +60,8 @@ def run_client(
     prog: str,
     explain: Callable[[ClientError], ClientError] | None = None,
 ) -> int:
-    """Converse, give back the sessions, close the connection, and return the exit code. A failure
-    is printed in one line, as `explain` knows it."""
+    """Converse, return the sessions, close the connection, and return the exit code. Print a
+    failure in one line, in the words of `explain`."""
     try:
         with raised(), client:
             try:
@@ -73,7 +73,8 @@ def run_client(
         print(error(failure.at_the_shell), file=sys.stderr)
         return failure.outcome
     except BrokenPipeError:
-        # The reader of our lines has gone: not an error, and nothing to print at exit.
+        # The reader of our lines is gone: that is not an error, and there is nothing to print at
+        # exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return RequestOutcome.DONE
     except OSError as failure:  # for example a full disk under `> file`

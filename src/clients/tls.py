@@ -1,6 +1,6 @@
-"""The TLS of a client: the files that a program, an option or the environment names.
+"""The TLS of a client, with files that a program, an option or the environment names.
 
-Plain clients do not load ssl, which takes a while: the first ClientTls that is made loads it.
+Plain clients do not load ssl, which takes a while: the first ClientTls loads it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from ..access.tls import Tls
 
-PREFIX = "RAFTLINE_TLS_"  # of the environment; what follows is in `PARTS`
+PREFIX = "RAFTLINE_TLS_"  # of environment variables; the rest of each name is in `PARTS`
 PARTS = ("CERT", "KEY", "CA", "SERVER_NAME")
 OPTIONS = ("--tls-cert", "--tls-key", "--tls-ca", "--tls-server-name")
 _File = str | os.PathLike[str] | None
@@ -27,9 +27,9 @@ _File = str | os.PathLike[str] | None
 class ClientTls:
     """TLS for the connections of a client: `raftline.connect(…, tls=ClientTls(ca="ca.pem"))`.
 
-    `ca` is the file of the CA that signs the nodes' certificates; without it, the CAs that this
-    machine trusts count. `cert` and `key` are the client's certificate and its key. A node's
-    certificate has to name the host that is connected to, or `server_name` if that is given.
+    `ca` is the file of the CA that signs the nodes' certificates; the default is the CAs that this
+    machine trusts. `cert` and `key` are the client's certificate and its key. A node's certificate
+    has to name the host of the connection, or `server_name` if it is given.
     """
 
     def __init__(
@@ -43,8 +43,8 @@ class ClientTls:
         """Read the files.
 
         Raises:
-            ValueError: one of them can't be used; the message names which, and why.
-            TypeError: a file is not a path, or `server_name` not a text.
+            ValueError: a file can't be used; the message names the file and the reason.
+            TypeError: a file is not a path, or `server_name` is not a string.
         """
         try:
             self._tls = _made(cert, key, ca, ("cert", "key", "ca"))
@@ -57,22 +57,23 @@ class ClientTls:
 
     @classmethod
     def of(cls, tls: Tls, server_name: str | None = None) -> ClientTls:
-        """Return a client's TLS with the files of `tls`, which are read already."""
-        made = cls.__new__(cls)
-        made._tls, made.server_name = tls, server_name
-        return made
+        """Return a client's TLS with the files of `tls`, which are already loaded."""
+        client_tls = cls.__new__(cls)
+        client_tls._tls, client_tls.server_name = tls, server_name
+        return client_tls
 
     def context(self) -> ssl.SSLContext:
-        """Return the context of the next connection; files that changed are read again."""
+        """Return the context of the next connection; reload changed files."""
         return self._tls.client_context()
 
     def name_of(self, host: str) -> str:
-        """Return the name that the certificate of the node at `host` has to be for."""
+        """Return the name that must be in the certificate of the node at `host`."""
         return self.server_name or host
 
 
 def _made(cert: _File, key: _File, ca: _File, names: Sequence[str]) -> Tls:
-    """Return the TLS of these files. Raises ConfigError, which calls them by `names`."""
+    """Return the TLS with these files. Raises ConfigError, whose message refers to them by
+    `names`."""
     from ..access.tls import Tls, TlsFiles
 
     if key is not None and cert is None:
@@ -83,39 +84,39 @@ def _made(cert: _File, key: _File, ca: _File, names: Sequence[str]) -> Tls:
 
 def _checked_name(name: str | None) -> str | None:
     if name is not None and not isinstance(name, str):
-        raise TypeError(f"a server name is a text, not of type {type(name).__name__}")
+        raise TypeError(f"a server name is a string, not of type {type(name).__name__}")
     if name == "":
         raise ValueError("a server name has one character at least")
     return name
 
 
 class TlsTrouble(NamedTuple):
-    """The reason why a connection with TLS did not come about."""
+    """The reason why a TLS connection failed."""
 
     word: str  # for a table
     why: str
-    advice: str = ""  # to a person at a shell
+    advice: str = ""  # to a user at a shell
 
 
 NO_TLS, BAD_CERTIFICATE, REFUSED_HERE = "no TLS", "bad certificate", "certificate refused"
-# By TLS 1.3 a client hears only if it reads an answer that its certificate was refused.
+# With TLS 1.3 a client learns only on reading an answer that its certificate was refused.
 _REFUSALS = {
     "TLSV13_ALERT_CERTIFICATE_REQUIRED":
-        ("it answers nobody without a certificate: name one and its key, beside the CA",
+        ("it requires a client certificate: name one and its key, along with the CA",
          "At a shell: --tls-cert FILE --tls-key FILE."),
     "SSLV3_ALERT_CERTIFICATE_REVOKED":
         ("the certificate of this client was revoked", "Name another one: --tls-cert FILE."),
     "SSLV3_ALERT_CERTIFICATE_EXPIRED":
         ("the certificate of this client has expired, by the clock there",
          "Renew it: raftline certs DIR --renew. Or is that clock wrong?"),
-    "SSLV3_ALERT_BAD_CERTIFICATE":  # OpenSSL's word for one that is not yet valid
+    "SSLV3_ALERT_BAD_CERTIFICATE":  # OpenSSL's alert for a certificate that is not yet valid
         ("the certificate of this client is not valid, or not yet, by the clock there",
          "Compare that clock with the one here."),
     "TLSV1_ALERT_UNKNOWN_CA":
-        ("the certificate of this client is of another CA",
+        ("the certificate of this client is from another CA",
          "Name one of this cluster's CA: --tls-cert FILE."),
 }  # fmt: skip
-# By OpenSSL's number of what it found (X509_V_ERR_…), so that its words may change.
+# By OpenSSL's error number (X509_V_ERR_…), so that its wording may change.
 _NOT_YET_VALID, _EXPIRED, _OTHER_CA, _OTHER_NAME = 9, 10, (18, 19, 20, 21), (62, 64)
 _RENEW = "Renew it there: raftline certs DIR --renew."
 
@@ -123,16 +124,17 @@ _RENEW = "Renew it there: raftline certs DIR --renew."
 def of_files(
     cert: _File, key: _File, ca: _File, server_name: str | None, names: Sequence[str]
 ) -> ClientTls:
-    """Return the TLS of these files; messages call the first three by `names`.
+    """Return the TLS with these files; messages refer to the first three by `names`.
 
     Raises:
-        ConfigError: they can't be used.
+        ConfigError: the files can't be used.
     """
     return ClientTls.of(_made(cert, key, ca, names), server_name)
 
 
 def of_environment() -> ClientTls | None:
-    """Return what $RAFTLINE_TLS_CA, _CERT, _KEY and _SERVER_NAME name, if they name a file.
+    """Return the TLS with the files in $RAFTLINE_TLS_CA, _CERT and _KEY, and _SERVER_NAME; None if
+    they name no file.
 
     Raises:
         ConfigError: a file can't be used.
@@ -147,10 +149,10 @@ def of_environment() -> ClientTls | None:
 
 
 def tls_of(tls: ClientTls | None) -> ClientTls | None:
-    """Return the TLS that a program names, else that of the environment.
+    """Return the TLS that a program names, else the TLS of the environment.
 
     Raises:
-        TypeError: it is no ClientTls. ValueError: the environment names files that can't be used.
+        TypeError: `tls` is not a ClientTls. ValueError: the environment names unusable files.
     """
     if tls is not None and not isinstance(tls, ClientTls):
         raise TypeError(f"tls is a raftline.ClientTls, not of type {type(tls).__name__}")
@@ -161,30 +163,31 @@ def tls_of(tls: ClientTls | None) -> ClientTls | None:
 
 
 def is_certificate_refused(error: OSError) -> bool:
-    """Whether the other side refused this client's certificate, and so took no request."""
+    """Return whether the other side refused this client's certificate, and so accepted no
+    request."""
     ssl = sys.modules.get("ssl")
     return ssl is not None and isinstance(error, ssl.SSLError) and error.reason in _REFUSALS
 
 
 def tls_trouble(error: OSError) -> TlsTrouble | None:
-    """Return why TLS did not come about; None if the error is another one."""
+    """Return the reason why TLS failed; None for any other error."""
     ssl = sys.modules.get("ssl")  # None: no TLS was tried
     if ssl is None or not isinstance(error, ssl.SSLError):
         return None
     if isinstance(error, ssl.SSLCertVerificationError):
         why = error.verify_message.removesuffix(".")
-        why = f"its certificate is not taken (CERTIFICATE_VERIFY_FAILED): {why}"
+        why = f"its certificate is not accepted (CERTIFICATE_VERIFY_FAILED): {why}"
         return TlsTrouble(BAD_CERTIFICATE, why, _advice(error.verify_code))
     if error.reason == "WRONG_VERSION_NUMBER":
         advice = "Leave out --tls-ca and $RAFTLINE_TLS_CA, or start the node with --tls-cert."
-        return TlsTrouble(NO_TLS, "it speaks no TLS here", advice)
+        return TlsTrouble(NO_TLS, "it does not speak TLS here", advice)
     if refusal := _REFUSALS.get(error.reason or ""):
         return TlsTrouble(REFUSED_HERE, *refusal)
-    return TlsTrouble(NO_TLS, f"no TLS came about: {error.reason or error}")
+    return TlsTrouble(NO_TLS, f"the TLS handshake failed: {error.reason or error}")
 
 
 def _advice(verify_code: int) -> str:
-    """Return what to do if a node's certificate is not taken, by OpenSSL's reason."""
+    """Return the advice for a node's certificate that is not accepted, by OpenSSL's reason."""
     if verify_code == _EXPIRED:
         return f"{_RENEW} Is the clock of this machine right?"
     if verify_code == _NOT_YET_VALID:
@@ -192,5 +195,5 @@ def _advice(verify_code: int) -> str:
     if verify_code in _OTHER_CA:
         return "Name the CA of this cluster: --tls-ca FILE, or $RAFTLINE_TLS_CA."
     if verify_code in _OTHER_NAME:
-        return "Ask the host that it is for, or name that: --tls-server-name HOST."
+        return "Connect to the host in the certificate, or name it: --tls-server-name HOST."
     return ""

@@ -1,4 +1,4 @@
-"""The nodes of a cluster that may be asked: as a program or a person names them, or as found."""
+"""The nodes of a cluster that a client asks: named by a program or a user, or discovered."""
 
 from __future__ import annotations
 
@@ -10,53 +10,54 @@ from ..common import config
 from ..common.address import Address
 from ..common.config import ConfigError
 
-VARIABLE = "RAFTLINE"  # environment variable with addresses of nodes
+VARIABLE = "RAFTLINE"  # the environment variable with the addresses of nodes
 
 
 def addresses_in(text: str) -> list[Address]:
-    """Return the addresses in `h1:10000,h2:10000`. Raises ValueError if one has another form."""
+    """Return the addresses in `h1:10000,h2:10000`. Raises ValueError if an address is invalid."""
     return [Address.parse(each.strip(" ")) for each in text.split(",")]
 
 
 def named_nodes(at: Sequence[Address] | None, folder: str | Path | None) -> Mapping[str, Address]:
-    """Return the nodes that a command is to ask: those of `--at`, else of `--dir`, $RAFTLINE, or
-    the nearest folder's configuration. A node that is named by its address alone has that for
-    its name.
+    """Return the nodes that a command should ask: from `--at`, else from `--dir`, $RAFTLINE, or the
+    nearest folder's configuration. If only the address of a node is given, the address is also its
+    name.
 
     Raises:
-        ConfigError: there are none, or two options name them.
+        ConfigError: there are no nodes, or two options name them.
     """
     if at is None:
-        named = "" if folder is None else "--dir FOLDER, "
-        return discover_nodes(folder, f"{named}--at HOST:PORT")
+        option = "" if folder is None else "--dir FOLDER, "
+        return discover_nodes(folder, f"{option}--at HOST:PORT")
     if folder is not None:
         raise ConfigError("--at and --dir both say where to ask; give one of them")
     return by_address(at)
 
 
 def has_name(node: str) -> bool:
-    """Whether this names a node, and is not an address in place of a name."""
+    """Return whether this is the name of a node, and not an address."""
     return ":" not in node
 
 
 def by_address(addresses: Sequence[Address]) -> Mapping[str, Address]:
-    """Return the nodes, each by its address in place of its name."""
+    """Return the nodes, with their addresses as their names."""
     return {str(address): address for address in addresses}
 
 
 def discover_nodes(
     folder: str | Path | None, otherwise: str, option: str = "--dir"
 ) -> Mapping[str, Address]:
-    """Return the nodes in $RAFTLINE, else those in the configuration of the folder; of this one
-    alone if it is named. `otherwise` explains how else to name them, and `option` names the folder.
+    """Return the nodes in $RAFTLINE, else the nodes in the configuration of the nearest folder. If
+    a folder is given, use only its configuration. `otherwise` explains other ways to name the
+    nodes, and `option` is the option that names the folder.
 
     Raises:
-        ConfigError: there are none.
+        ConfigError: there are no nodes.
     """
-    listed = os.environ.get(VARIABLE)
-    if folder is None and listed:
+    text = os.environ.get(VARIABLE)
+    if folder is None and text:
         try:
-            return by_address(addresses_in(listed))
+            return by_address(addresses_in(text))
         except ValueError as problem:
             raise ConfigError(f"${VARIABLE}: {problem}") from None
     if folder and not (path := config.locate(folder)).exists():

@@ -155,7 +155,7 @@ def test_a_node_without_tls_is_reported_in_words(made: Path, tmp_path: Path) -> 
         cluster.start().leader()
         with (
             connect(at(cluster), tls=as_ann(made), timeout=DEADLINE_S) as kv,
-            pytest.raises(raftline.Unreachable, match="it speaks no TLS here"),
+            pytest.raises(raftline.Unreachable, match="it does not speak TLS here"),
         ):
             kv.get("app/a")
         assert cluster.ask("client4@get app/a") == "GET response, no such key: app/a"

@@ -454,9 +454,9 @@ def test_nobody_is_answered_without_a_certificate_where_one_is_required(
         env=env,
     )
     assert done.returncode == 5
-    assert "it answers nobody without a certificate: name one and its key" in done.stderr
+    assert "it requires a client certificate: name one and its key" in done.stderr
     stranger = connect(at, tls=ClientTls(ca=made / "ca.pem"), timeout=3)
-    with stranger, pytest.raises(ClientError, match="it answers nobody without a certificate"):
+    with stranger, pytest.raises(ClientError, match="it requires a client certificate"):
         stranger["a"] = "6"  # certainly not done, which OutcomeUnknown would leave open
     with connect(
         at, tls=ClientTls(ca=made / "ca.pem", cert=made / "app.pem", key=made / "app.key")

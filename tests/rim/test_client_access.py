@@ -40,7 +40,7 @@ def test_a_command_leaves_its_login_to_no_other_client(
     ("option", "content", "why"),
     [
         ("--password-file", None, "No such file or directory"),
-        ("--password-file", b"\xff\n", "it is no text"),
+        ("--password-file", b"\xff\n", "it is not valid UTF-8"),
         ("--password-file", b"\n", "a password has 1 to 256 characters"),
         ("--tls-ca", None, "No such file or directory"),
     ],
@@ -93,7 +93,11 @@ def end_of(screen: pexpect.spawn) -> tuple[int, list[bytes]]:
 
 @pytest.mark.parametrize("command", PROMPTED)
 def test_a_password_that_is_not_typed_is_wrong_usage(command: str, tmp_path: Path) -> None:
-    for typed, why in ((b"\x04", b"is missing"), (b"\xff\n", b"is no text"), (b"\n", b"1 to 256 ")):
+    for typed, why in (
+        (b"\x04", b"is missing"),
+        (b"\xff\n", b"is not valid UTF-8"),
+        (b"\n", b"1 to 256 "),
+    ):
         screen = at_the_prompt(tmp_path, PROMPTED[command])
         screen.send(typed)
         if command == "user" and typed == b"\n":

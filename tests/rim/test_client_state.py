@@ -77,7 +77,7 @@ def test_the_log_gets_a_line_once_nobody_served_for_long_and_one_at_its_end(
     one.served(3200.0)
     lines = caplog.messages
     assert len(lines) == 2
-    assert lines[0].startswith("no node serves for 10 s")
+    assert lines[0].startswith("no node has served for 10 s")
     assert lines[0].endswith("asked in turn: h1 port 1. The last one: it is gone")
     assert lines[1] == "a node serves again, after 200 s"
 

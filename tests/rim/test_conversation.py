@@ -255,7 +255,7 @@ def test_a_name_that_can_not_begin_a_line_is_refused_at_once(name: str) -> None:
         lambda: Client("localhost", 1, name),
         lambda: raftline.Clients("localhost:1", name=name),
     ):
-        with pytest.raises(ValueError, match="is no name of a client: a letter, then letters"):
+        with pytest.raises(ValueError, match="is not a valid client name: a letter, then letters"):
             ask()
 
 

@@ -227,13 +227,13 @@ def test_objects_and_clients_can_not_be_copied_or_pickled(
         (lambda _: raftline.ReplicatedDict("d", node="localhost:1"), TypeError, "not a str"),
         (
             lambda _: raftline.ReplicatedDict("d", node=raftline.Client("localhost", 1)),
-            TypeError, "node is to be a raftline.Node, or raftline.connect",
+            TypeError, "node must be a raftline.Node, or raftline.connect",
         ),
-        (lambda node: raftline.Replicated("v", node=node, timeout=0), ValueError, "0 s is no time"),
+        (lambda node: raftline.Replicated("v", node=node, timeout=0), ValueError, "0 s is invalid"),
         (lambda node: raftline.Replicated("v", node=node, timeout="1"), TypeError, "not str"),
-        (lambda node: raftline.Replicated("v", node=node).within(-1), ValueError, "no time"),
-        (lambda _: raftline.Clients("localhost:1", timeout=-1), ValueError, "no time"),
-        (lambda _: raftline.Clients("localhost:1").request("get a", 0), ValueError, "0 s is no"),
+        (lambda node: raftline.Replicated("v", node=node).within(-1), ValueError, "is invalid"),
+        (lambda _: raftline.Clients("localhost:1", timeout=-1), ValueError, "is invalid"),
+        (lambda _: raftline.Clients("localhost:1").request("get a", 0), ValueError, "0 s is invalid"),
         (lambda _: raftline.Clients("localhost:1").request("get a", "1"), TypeError, "not str"),
         (lambda _: raftline.Clients(8000), ValueError, "8000 is no address: host:port"),
         (

@@ -259,7 +259,7 @@ def test_time_that_is_over_tells_what_is_known() -> None:
 def test_a_write_that_was_not_sent_for_want_of_a_session_was_not_done() -> None:
     """Though nobody knows whether the session was begun."""
     steps = search(NodeTurns([S1]), ClientSessions(), "c", "set a 1", Deadline(0))
-    with pytest.raises(NoLeader, match="no session was begun in time, so nothing was done"):
+    with pytest.raises(NoLeader, match="no session was started in time, so nothing was done"):
         carried_out(steps, said(outcome_unknown("it fell")))
     steps = search(NodeTurns([S1, S2]), ClientSessions(), "c", "set a 1", Deadline(0))
     answers = said(outcome_unknown("it fell")), said(NO_LEADER)

@@ -66,7 +66,7 @@ TROUBLES = (
             "login failed", raftline.LoginFailed),
     Trouble("plain text to TLS", "this port speaks TLS alone", "--tls-ca FILE", 5,
             "TLS alone", raftline.Refused),
-    Trouble("TLS to plain text", "it speaks no TLS here", "Leave out --tls-ca", 5,
+    Trouble("TLS to plain text", "it does not speak TLS here", "Leave out --tls-ca", 5,
             "no TLS", raftline.Unreachable),
     Trouble("expired node", "certificate has expired", "raftline certs DIR --renew", 5,
             "bad certificate", raftline.Unreachable),
