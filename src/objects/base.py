@@ -1,6 +1,6 @@
 """The base of all replicated objects: a name, the asker and a time limit; and their errors.
 
-The errors stand beside those of a client (`ClientError`).
+The errors are in addition to those of a client (`ClientError`).
 """
 
 from __future__ import annotations
@@ -33,17 +33,19 @@ class WrongKind(Refused, TypeError):
 
 
 class NotDone(ClientError):
-    """A condition did not hold, so nothing was done. Each kind of object turns it into an error."""
+    """A condition did not hold, so nothing was done. Each kind of object converts this into its own
+    error."""
 
 
 class LockLost(LeaseLost, RuntimeError):
-    """The lock was not renewed in time, or broken, and another holder may have it."""
+    """The lock was not renewed in time, or was broken, and another program may hold it."""
 
     __module__ = PUBLIC
 
 
 class NodeError(RaftlineError, RuntimeError):
-    """A node can't start, or runs in another process. The message explains why and what to do."""
+    """A node can't start, or runs in another process. The message explains the reason and what to
+    do."""
 
     __module__ = PUBLIC
 
@@ -58,21 +60,24 @@ class Asker(Protocol):
 
 @short_tracebacks
 class ReplicatedObject(NoCopies):
-    """One value under one name, the same for all; every use of it is a request to the cluster.
+    """One value under one name, shared by all programs; every use of it is a request to the
+    cluster.
 
     Reads are linearizable: they see every write, by any program, that was acknowledged before they
-    began. A method returns a copy; a change of the copy changes nothing else.
+    began. A method returns a copy; changing the copy changes nothing else.
 
     Raises, from any method:
-        NoLeader, Unreachable, Refused: nothing was done. WrongKind: another kind has this name.
-        OutcomeUnknown: the change may yet take effect, or not.
-        TypeError, ValueError: JSON can't hold what was given; nothing was sent.
+        NoLeader, Unreachable, Refused: nothing was done. WrongKind: the name belongs to another
+            kind.
+        OutcomeUnknown: the change may or may not take effect.
+        TypeError, ValueError: JSON can't represent the value; nothing was sent.
     """
 
     kind = ""
 
     def __init__(self, name: str, node: Asker, *, timeout: float | None = None) -> None:
-        """Name the object; no request is sent yet. `timeout` in seconds, by default the node's."""
+        """Name the object, without sending a request. `timeout` is in seconds and defaults to the
+        node's."""
         if not isinstance(name, str):
             raise TypeError(f"a name is a str, not {type(name).__name__}")
         if not name:
@@ -86,18 +91,18 @@ class ReplicatedObject(NoCopies):
         return f"<{type(self).__name__} {self.name!r} of {self._node.name}>"  # without a request
 
     def within(self: _Object, timeout: float) -> _Object:
-        """Return this object, to be asked with another time limit in seconds."""
+        """Return this object with another time limit in seconds."""
         other = object.__new__(type(self))
         other.__dict__.update(self.__dict__, _timeout=time_limit(timeout))
         return other
 
     @property
     def awaitable(self) -> Awaitable:
-        """This object for asyncio: its methods return what can be awaited."""
+        """This object for asyncio: its methods return awaitables."""
         return Awaitable(self)
 
     def delete(self) -> None:
-        """Remove it from the cluster; its next use finds it empty."""
+        """Remove the object from the cluster; its next use finds it empty."""
         self._request(f"delete {self._key}")
 
     def _request(self, command: str) -> str:
@@ -109,22 +114,22 @@ class ReplicatedObject(NoCopies):
             raise WrongKind(str(refusal)) from None
 
     def _read(self) -> Json:
-        """Return the whole object as the cluster has it."""
+        """Return the whole object as stored in the cluster."""
         return self._checked(self._value(read_json(EMPTY[self.kind])))
 
     def _checked(self, value: Json) -> Json:
-        """Return a value that is an object of this kind. Raises WrongKind."""
+        """Return a value if it is an object of this kind, or raise WrongKind."""
         if not fits(self.kind, value):
             raise WrongKind(f"{self.name} holds no {self.kind} but something else")
         return value
 
     def _text(self) -> str | None:
-        """Return the text stored under the name; None if there is none."""
+        """Return the text stored under the name; None if there is no text."""
         head, _, rest = self._request(f"get {self._key}").partition(": ")
         return unescape(rest) if head == "GET response" else None
 
     def _value(self, absent: Json) -> Json:
-        """Return what is stored under the name, or `absent`."""
+        """Return the value stored under the name, or `absent`."""
         text = self._text()
         return absent if text is None else self._understood(text)
 
@@ -132,13 +137,13 @@ class ReplicatedObject(NoCopies):
         try:
             return read_json(text)
         except ValueError as error:
-            raise WrongKind(f"{self.name} holds no JSON: {error}") from None
+            raise WrongKind(f"{self.name} is not JSON: {error}") from None
 
     def _do(self, operation: str, *operands: object) -> Json:
         """Carry out an operation of this kind and return its result.
 
         Raises:
-            NotDone: its condition did not hold.
+            NotDone: the condition of the operation did not hold.
         """
         spelled = "".join(f" {spelled_in_line(each)}" for each in operands)
         reply = self._request(f"object {self._key} {self.kind}.{operation}{spelled}")
@@ -158,10 +163,10 @@ class ReplicatedObject(NoCopies):
 
 @short_tracebacks
 class ReplicatedCollection(ReplicatedObject):
-    """A dict, a set or a list, which is read as a copy of all of it, taken at once."""
+    """A dict, a set or a list. A read copies the whole collection at one moment."""
 
     def copy(self) -> Any:
-        """Return all of it as a plain one."""
+        """Return the whole collection as a plain one."""
         raise NotImplementedError
 
     def __contains__(self, item: object) -> bool:
@@ -174,14 +179,14 @@ class ReplicatedCollection(ReplicatedObject):
         return len(self.copy())
 
     def clear(self) -> None:
-        """Remove all of it, in one step."""
+        """Remove all items, in one step."""
         self._do("clear")
 
 
 def _asker(node: Any) -> Asker:
     if isinstance(node, Client) or not callable(getattr(node, "request", None)):
         raise TypeError(
-            "node is to be a raftline.Node, or raftline.connect(address) to a cluster "
+            "node must be a raftline.Node, or raftline.connect(address) to a cluster "
             f"that runs elsewhere, not a {type(node).__name__}"
         )
     asker: Asker = node
@@ -189,7 +194,7 @@ def _asker(node: Any) -> Asker:
 
 
 def spelled_in_line(value: Any) -> str:
-    """Return a program's value as it stands in a command. Raises TypeError, ValueError."""
+    """Return the spelling of a value in a command. Raises TypeError, ValueError."""
     try:
         return escape(spell_json(checked(value)), key=False)
     except NotJsonError as error:

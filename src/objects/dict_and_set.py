@@ -1,4 +1,4 @@
-"""`ReplicatedDict` and `ReplicatedSet`: a dict and a set that all share."""
+"""`ReplicatedDict` and `ReplicatedSet`: a dict and a set that all programs share."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ _MISSING = object()
 
 @short_tracebacks
 class ReplicatedDict(ReplicatedCollection, MutableMapping[str, Any]):
-    """A dict with str keys; each method is one step, and each read one moment's state.
+    """A dict with str keys; each method is one step, and each read shows one moment.
 
-    Iteration, `keys`, `values`, `items` go over a copy taken at once; `d | more` is a plain dict.
-    `dict(d)` and `**d` are the exception: Python asks for each key in turn. Use `d.copy()`.
+    Iteration, `keys`, `values` and `items` use a copy of one moment; `d | more` is a plain dict.
+    `dict(d)` and `**d` are an exception: Python reads each key in turn. Use `d.copy()` instead.
     """
 
     kind = "dict"
 
     def copy(self) -> dict[str, Any]:
-        """Return all of it as a plain dict."""
+        """Return a copy as a plain dict."""
         return dict(self._read())
 
     def __getitem__(self, key: str) -> Any:
@@ -57,11 +57,11 @@ class ReplicatedDict(ReplicatedCollection, MutableMapping[str, Any]):
         return self.copy().items()
 
     def put(self, key: str, value: object) -> None:
-        """Let `key` have this value, as `settings[key] = value` does."""
+        """Set `key` to a value, as `settings[key] = value` does."""
         self._do("put", _text(key), value)
 
     def remove(self, key: str) -> None:
-        """Remove `key`, as `del settings[key]` does. Raises KeyError if it is not there."""
+        """Remove `key`, as `del settings[key]` does. Raises KeyError if it is absent."""
         self._do_or_raise(KeyError(key), "drop", _text(key))
 
     def pop(self, key: str, default: Any = _MISSING) -> Any:
@@ -71,19 +71,20 @@ class ReplicatedDict(ReplicatedCollection, MutableMapping[str, Any]):
         except NotDone:
             if default is _MISSING:
                 raise KeyError(key) from None
-            return default  # it was not sent: JSON may not be able to hold it
+            return default  # it was not sent: JSON may not be able to represent it
 
     def popitem(self) -> tuple[str, Any]:
-        """Remove the key that came last and return it with its value. Raises KeyError if empty."""
+        """Remove the key that was added last, and return it with its value. Raises KeyError if
+        empty."""
         key, value = self._do_or_raise(KeyError(f"{self.name} is empty"), "takelast")
         return key, value
 
     def setdefault(self, key: str, default: Any = None) -> Any:
-        """Return the value of `key`; set it to `default` first if it is absent."""
+        """Return the value of `key`, after setting it to `default` if it is absent."""
         return self._do("default", _text(key), default)
 
     def compare_and_set(self, key: str, old: object, new: object) -> bool:
-        """Let `key` have the value `new` if it has `old`; return whether it had."""
+        """Set `key` to `new` if its value is `old`; return whether it was."""
         try:
             self._do("swap", _text(key), old, new)
         except NotDone:
@@ -91,7 +92,7 @@ class ReplicatedDict(ReplicatedCollection, MutableMapping[str, Any]):
         return True
 
     def update(self, *more: Any, **named: Any) -> None:
-        """Put all pairs of a mapping, or of pairs, in one step."""
+        """Set all pairs of a mapping or an iterable, in one step."""
         plain = [_plain(each) for each in more]
         self._do("update", {_text(key): value for key, value in dict(*plain, **named).items()})
 
@@ -117,17 +118,18 @@ def _text(key: object) -> str:
 
 
 def _operator(how: Callable[[set[Any], Any], Any]) -> Callable[[Any, Iterable[Any]], set[Any]]:
-    """Return the method that gives a plain set: `how` of a copy and of what the other side has."""
+    """Return a method that applies `how` to a copy and the other operand, and returns a plain
+    set."""
     return lambda self, other: how(self.copy(), _as_set(other, Iterable))
 
 
 def _comparison(how: Callable[[set[Any], Any], bool]) -> Callable[[Any, object], bool]:
-    """Return the method that compares a copy with another set."""
+    """Return a method that compares a copy with another set."""
     return lambda self, other: how(self.copy(), _as_set(other, AbstractSet))
 
 
 def _as_set(other: Any, kind: Any) -> Any:
-    """Return the operand for Python's set, read once; other kinds stay as they are."""
+    """Return the operand as a Python set, read once; return other kinds unchanged."""
     return set(other) if isinstance(other, kind) else other
 
 
@@ -135,13 +137,14 @@ def _as_set(other: Any, kind: Any) -> Any:
 class ReplicatedSet(ReplicatedCollection, MutableSet[Any]):
     """A set of str, int, float, bool and None; each method is one step.
 
-    `a | b` and the like give a plain set; `a |= b` changes the replicated one, in one step.
+    `a | b` and similar operators return a plain set; `a |= b` changes the replicated set, in one
+    step.
     """
 
     kind = "set"
 
     def copy(self) -> set[Any]:
-        """Return all of it as a plain set."""
+        """Return a copy as a plain set."""
         return set(self._read())
 
     __and__ = __rand__ = _operator(set.__and__)
@@ -152,10 +155,10 @@ class ReplicatedSet(ReplicatedCollection, MutableSet[Any]):
     __le__, __lt__ = _comparison(set.__le__), _comparison(set.__lt__)
     __ge__, __gt__ = _comparison(set.__ge__), _comparison(set.__gt__)
     __eq__ = _comparison(set.__eq__)
-    __hash__ = None  # type: ignore[assignment]  # as a set has none
+    __hash__ = None  # type: ignore[assignment]  # like a set
 
     def isdisjoint(self, other: Iterable[Any]) -> bool:
-        """Whether it contains none of these."""
+        """Return whether it contains none of these items."""
         return self.copy().isdisjoint(other)
 
     def add(self, value: Any) -> bool:  # type: ignore[override]  # returns more than None
@@ -163,16 +166,16 @@ class ReplicatedSet(ReplicatedCollection, MutableSet[Any]):
         return bool(self._do("add", _item(value)))
 
     def discard(self, value: Any) -> bool:  # type: ignore[override]  # returns more than None
-        """Remove an item if it is there; return whether it was."""
+        """Remove an item if it is present; return whether it was."""
         return bool(self._do("discard", _item(value)))
 
     def remove(self, value: Any) -> None:
-        """Remove an item. Raises KeyError if it is not there."""
+        """Remove an item. Raises KeyError if it is absent."""
         if not self.discard(value):
             raise KeyError(value)
 
     def pop(self) -> Any:
-        """Remove an item, the one that came first, and return it. Raises KeyError if empty."""
+        """Remove the item that was added first, and return it. Raises KeyError if empty."""
         return self._do_or_raise(KeyError(f"{self.name} is empty"), "take")
 
     def update(self, items: Iterable[Any]) -> None:

@@ -51,17 +51,18 @@ SLOW_TIMEOUT_S = 60.0  # an election may take 18 s, and need a second try
 class Node(NoCopies):
     """One node, from its construction until `close` or the end of the program.
 
-    Replicated objects ask through it: `ReplicatedDict("settings", node=node)`. Any thread may.
+    Replicated objects send their requests through it: `ReplicatedDict("settings", node=node)`. Any
+    thread may use it.
 
-    `members` names the cluster at birth, name to `host:port`; without it the
-    `server-configuration.txt` in `dir` does. `port` is where this node listens, by default
-    the one in `members`. `machines` are the program's state machines, by name.
-    `timeout`, in seconds, is for each request of the objects (10, at the human pace 60).
-    `console` gets the lines that a server prints; by default they go to the logger
-    "raftline", warnings as warnings. With `state_file_every`, in seconds, NAME.state_machine is
-    written that soon after a change, for people to read; else only when the log is long.
-    `secret`, `users`, `tls_cert` and so on are as the options of a server (docs/use/objects.md):
-    the rights of clients, and the login of the objects at the other nodes.
+    `members` maps the names of the first members to `host:port`; without it they come from the
+    `server-configuration.txt` in `dir`. `port` is the port on which this node listens, by default
+    its port in `members`. `machines` are the program's state machines, by name. `timeout`, in
+    seconds, is for each request of the objects (10, at the human pace 60). `console` gets the lines
+    that a server prints; by default they go to the logger "raftline", and warnings go there as
+    warnings. With `state_file_every`, in seconds, the readable file NAME.state_machine is written
+    that soon after a change; without it, only when the log is long. `secret`, `users`, `tls_cert`
+    and so on are like the options of a server (docs/use/objects.md): the rights of clients, and the
+    login of the objects at the other nodes.
     """
 
     def __init__(
@@ -91,11 +92,11 @@ class Node(NoCopies):
         user: str | None = None,
         password: str | None = None,
     ) -> None:
-        """Start the node: recover its files in `dir`, listen, take part.
+        """Start the node: recover its files in `dir`, listen, and take part in the cluster.
 
         Raises:
-            NodeError: it can't start; the message is one line that explains why and what to do.
-            TypeError, ValueError: a state machine, a time limit or a setting can't be used.
+            NodeError: the node can't start; the message is one line with the reason and what to do.
+            TypeError, ValueError: a state machine, a time limit or a setting is invalid.
         """
         self.name = name
         self.exit_status: int | None = None  # None: the node has not stopped
@@ -105,7 +106,7 @@ class Node(NoCopies):
             time_limit(state_file_every)
         if port is not None:
             port = port_in(str(port))
-        credentials = credentials_of(user, password)  # before anything is changed: it may raise
+        credentials = credentials_of(user, password)  # before any change, as it may raise
         try:
             folder = Path(dir).absolute()  # the program may change its directory
             self._configuration = resolve_members(folder, name, members)
@@ -149,7 +150,7 @@ class Node(NoCopies):
         with threads_without_signals():
             self._console = Console(console or cast(TextIO, LogStream()), verbose=False)
             if console is None:
-                self._console.set_level("info")  # a program's log holds no traffic
+                self._console.set_level("info")  # a program's log does not show traffic
             self._listener = Listener(self.address.host, self._port, CONNECTIONS_MAX)
         taken = self._listener.connections_max
         if taken < CONNECTIONS_MAX:
@@ -192,7 +193,7 @@ class Node(NoCopies):
         return server
 
     def _begin(self, folder: Path) -> None:
-        """Serve from now on, or let go of everything: no thread may be to be had."""
+        """Start serving, or release everything if no thread can be started."""
         name, members = self.name, self._configuration.members
         self._process = os.getpid()
         self._fork_guard = ForkGuard(folder, name, self._port, tuple(members.values()))
@@ -201,8 +202,8 @@ class Node(NoCopies):
         self._kv = KV(self._clients, TEXT)
         try:
             with threads_without_signals():
-                self._server.begin(self._listener)  # here: at exit no thread can be started
-            self._leadership.start()  # with signals, as its callbacks may start processes
+                self._server.begin(self._listener)  # here, because no thread can start at exit
+            self._leadership.start()  # with signals, because its callbacks may start processes
             with threads_without_signals():
                 guarded_thread(self._run, f"{name} node", self._ended_by).start()
         except BaseException:
@@ -233,7 +234,7 @@ class Node(NoCopies):
         self._ended.set()
         if self.exit_status:
             logging.getLogger("raftline").error(
-                "%s has stopped (status %d, see above); objects are asked of the other nodes",
+                "%s has stopped (status %d, see above); objects use the other nodes",
                 self.name,
                 self.exit_status,
             )
@@ -248,7 +249,8 @@ class Node(NoCopies):
         self.close()
 
     def close(self) -> None:
-        """Stop: hand over the leadership if it is here, close files and port. Idempotent."""
+        """Stop: hand over the leadership if this node leads, and close files and port.
+        Idempotent."""
         atexit.unregister(self.close)
         if self._process == os.getpid():
             self._server.stop()
@@ -256,10 +258,11 @@ class Node(NoCopies):
         self._kv.close()  # last: callbacks may send requests while the leadership moves
 
     def reload(self) -> None:
-        """Read the files of users, certificates and secret again, as a server does at SIGHUP.
+        """Reload the files of users, certificates and the secret, as a server does at SIGHUP.
 
         Raises:
-            NodeError: one can't be used, and its old content counts; the others are read.
+            NodeError: a file can't be used, so its old content stays in effect; the others are
+                reloaded.
         """
         self._led_here()
         problems = []
@@ -273,7 +276,7 @@ class Node(NoCopies):
 
     @property
     def is_running(self) -> bool:
-        """Whether the node takes part. A failure may stop it without `close` (see the log)."""
+        """Whether the node is running. A failure may stop it without `close` (see the log)."""
         return not self._ended.is_set() and self._process == os.getpid()
 
     # --- asking the cluster ----------------------------------------------------------------------
@@ -284,7 +287,7 @@ class Node(NoCopies):
 
     @property
     def kv(self) -> KV[str]:
-        """The cluster's keys and values, with watches and locks, as `raftline.connect` has them."""
+        """The cluster's keys and values, with watches and locks, as from `raftline.connect`."""
         return self._kv
 
     @property
@@ -293,11 +296,11 @@ class Node(NoCopies):
         return Awaitable(self)
 
     def status(self) -> dict[str, Any]:
-        """Return what `status` prints of this node."""
+        """Return the status of this node, as `status` prints it."""
         self._led_here()
         return self._server.driver.status()
 
-    # --- who leads -------------------------------------------------------------------------------
+    # --- leadership ------------------------------------------------------------------------------
 
     @property
     def is_leader(self) -> bool:
@@ -305,41 +308,42 @@ class Node(NoCopies):
         return self._led_here().view.leader == self.name and self.is_running
 
     def get_leader(self) -> Leader | None:
-        """Return the leader as far as this node knows; as text, its address."""
+        """Return the leader as far as this node knows; its text is the address."""
         leader = self._leader_of(self._led_here().view)
         return leader if self.is_running else None
 
     def wait_until_leader(self, name: str | None = None, timeout: float | None = None) -> bool:
-        """Wait until `name` leads, by default this node; return whether that came in time."""
+        """Wait until `name` leads, by default this node; return whether it did so in time."""
         if not isinstance(name, str | None):
-            raise TypeError(f"{name!r} is no node's name; for a time limit say timeout={name!r}")
-        wanted = name or self.name
-        return self._led_here().wait_for(lambda view: view.leader == wanted, timeout)
+            raise TypeError(f"{name!r} is not a node name; for a time limit say timeout={name!r}")
+        expected = name or self.name
+        return self._led_here().wait_for(lambda view: view.leader == expected, timeout)
 
     def wait_for_leader(self, timeout: float | None = None) -> Leader | None:
-        """Wait for a leader, and return it; None if there is none in time."""
+        """Wait for a leader, and return it; None if there is no leader in time."""
         self._led_here().wait_for(lambda view: bool(view.leader), timeout)
         return self.get_leader()
 
     def on_leader(self, call: Callable[[], object]) -> Callable[[], object]:
-        """Call `call` each time this node becomes the leader; at once if it is. A decorator.
+        """Call `call` each time this node becomes the leader; at once if it already is. A
+        decorator.
 
-        All such calls are made by one thread, in the order of events; it may use objects.
+        One thread makes all such calls, in the order of events; `call` may use objects.
         """
         self._led_here().on_role(plain(call, "what is called"), leads=True)
         return call
 
     def on_follower(self, call: Callable[[], object]) -> Callable[[], object]:
-        """Call `call` each time this node becomes a follower: at the first leader that it hears of,
-        and each time it loses the leadership; at once if it follows. A decorator.
+        """Call `call` each time this node becomes a follower: when it hears of its first leader,
+        and each time it loses the leadership; at once if it is a follower. A decorator.
 
-        It takes turns with `on_leader`: what that one began, this one ends.
+        It alternates with `on_leader`, so it can end the work that `on_leader` began.
         """
         self._led_here().on_role(plain(call, "what is called"), leads=False)
         return call
 
     def on_leader_change(self, call: Callable[[Leader], object]) -> Callable[[Leader], object]:
-        """Call `call` with the leader each time there is another one; at once if there is one."""
+        """Call `call` with the leader each time the leader changes; at once if there is one."""
         last = [""]
         plain(call, "what is called")
 
@@ -356,12 +360,12 @@ class Node(NoCopies):
         """Return the leadership as this node knows it.
 
         Raises:
-            NodeError: this is the child of the process that the node runs in.
+            NodeError: this is a child of the process in which the node runs.
         """
         if self._process != os.getpid():
             raise NodeError(
-                f"{self.name} runs in process {self._process}, from which this one was forked: its "
-                "objects can be used here; who leads is to be asked there"
+                f"{self.name} runs in process {self._process}, which forked this one: its "
+                "objects work here, but ask there for the leader"
             )
         return self._leadership
 
@@ -381,7 +385,7 @@ def _time_limit_at(pace: str, timeout: float | None) -> float:
 
     Raises:
         NodeError: there is no such pace.
-        ValueError: the time limit can't be one.
+        ValueError: the time limit is invalid.
     """
     if pace not in PACES:
         raise NodeError(f"there is no pace {pace!r}; there is {', '.join(sorted(PACES))}")

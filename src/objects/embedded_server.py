@@ -1,6 +1,6 @@
-"""A server inside a program, and its view of the leader for calls that wait and callbacks.
+"""A server inside a program, and its view of the leader for waiting calls and callbacks.
 
-What the server prints goes to the log of the program.
+The server's output goes to the program's log.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ LOG = logging.getLogger("raftline")
 
 
 class Leader(NamedTuple):
-    """The leader and its place; as text, the address."""
+    """The leader and its address, which is also its text."""
 
     name: str
     host: str
@@ -37,7 +37,7 @@ class Leader(NamedTuple):
 
 
 class View(NamedTuple):
-    """A node's belief about the leadership at one moment; "": it knows of no leader."""
+    """A node's belief about the leadership at one moment; "" means that it knows no leader."""
 
     leader: str
     term: int
@@ -47,12 +47,12 @@ OnView = Callable[[View], None]
 
 
 class Leadership:
-    """Follows a node's view of who leads; calls back on its one thread, in order."""
+    """Tracks a node's view of the leader, and makes callbacks in order, in a thread."""
 
     def __init__(self, name: str) -> None:
         self._name = name
-        self._view = View("", 0)  # last reported to the listeners
-        self._seen = View("", 0)  # the core's; perhaps not reported yet
+        self._view = View("", 0)  # the view last reported to the listeners
+        self._seen = View("", 0)  # the core's view, perhaps not yet reported
         self._news: deque[View | OnView] = deque()  # in order, each new listener among them
         self._listeners: list[OnView] = []
         self._changed = threading.Condition()
@@ -64,7 +64,7 @@ class Leadership:
         self._thread.start()
 
     def stop(self) -> None:
-        """Report that the node neither leads nor follows; nothing is reported after that."""
+        """Report that the node neither leads nor follows; report nothing after that."""
         with self._changed:
             self._seen = View("", self._seen.term)
             self._news.append(self._seen)
@@ -78,7 +78,7 @@ class Leadership:
         if view.leader != self._seen.leader or (view.leader and view != self._seen):
             self._news.append(view)
             self._wakeup.set()
-            with self._changed:  # held for a look at the view only, and never while calling back
+            with self._changed:  # held only to read the view, never during a callback
                 self._seen = view
                 self._changed.notify_all()
 
@@ -88,18 +88,18 @@ class Leadership:
         return self._seen
 
     def listen(self, listener: OnView) -> None:
-        """Call `listener` with the view as it is, then with each new one."""
+        """Call `listener` with the current view, then with each new view."""
         self._news.append(listener)
         self._wakeup.set()
 
     def on_role(self, call: Callable[[], object], *, leads: bool) -> None:
-        """Call `call` each time the node becomes the leader, or else a follower: one that hears of
-        a leader, or has lost the leadership. So both calls alternate."""
+        """Call `call` each time the node becomes the leader, or with `leads=False` a follower: a
+        node that hears of a leader, or has lost the leadership. So the two calls alternate."""
         was: list[bool | None] = [None]
 
         def changed(view: View) -> None:
             before = was[0]
-            if view.leader or before:  # a node that never knew a leader is neither yet
+            if view.leader or before:  # a node that never knew a leader is neither
                 was[0] = view.leader == self._name
             if was[0] is leads and before is not leads:
                 call()
@@ -107,8 +107,8 @@ class Leadership:
         self.listen(changed)
 
     def wait_for(self, holds: Callable[[View], bool], timeout_s: float | None) -> bool:
-        """Wait until `holds` is true of the view; return whether it was in time. A
-        callback may call it, which delays later callbacks, but no other wait."""
+        """Wait until `holds` is true of the view; return whether that happened in time. A callback
+        may call this; that delays later callbacks, but no other wait."""
         waiting = Waiting(timeout=timeout_s)
         with self._changed:
             waiting.until(self._changed, lambda: self._stopping or holds(self._seen))
@@ -130,18 +130,18 @@ class Leadership:
     def _call(self, listener: OnView) -> None:
         try:
             listener(self._view)
-        except (Exception, SystemExit):  # the second would end this thread, and say nothing
-            report_error("%s: what is called when the leader changes", self._name)
+        except (Exception, SystemExit):  # SystemExit would silently end this thread
+            report_error("%s: a callback for a change of the leader failed", self._name)
 
 
 class LogStream(io.TextIOBase):
-    """Takes a console's lines for the logger "raftline"; those that begin with [!] as warnings."""
+    """Writes a console's lines to the logger "raftline"; lines that begin with [!] are warnings."""
 
     def write(self, text: str) -> int:
         for line in text.splitlines():
             try:
                 LOG.log(logging.WARNING if line.startswith("[!]") else logging.INFO, "%s", line)
-            except Exception as error:  # of a filter of the program: the next line may pass it
+            except Exception as error:  # from a filter of the program; the next line may pass
                 print(f"{line}\n[!] that line could not be logged: {error!r}", file=sys.stderr)
         return len(text)
 
@@ -150,7 +150,7 @@ class LogStream(io.TextIOBase):
 
 
 class EmbeddedServer(Server):
-    """A `Server` whose leadership is watched, and whose state file follows its state."""
+    """A `Server` that reports its leadership, and whose state file follows its state."""
 
     def __init__(
         self,
@@ -189,12 +189,12 @@ class EmbeddedServer(Server):
             self._is_over.set()
             self._applied.set()
             if self.exit_status and self.driver.has_written:
-                # A server that failed leaves this to the end of its process; a program goes on,
+                # A failed server leaves this to the end of its process; a program keeps running,
                 # and may start the node again.
                 self.logmanager.close()
 
     def _write_states(self, every_s: float) -> None:
-        """Have the state written after changes, at most once in `every_s`."""
+        """Write the state after changes, at most once in `every_s`."""
         while not self._is_over.wait(every_s):
             self._applied.wait()
             if not self._is_over.is_set():

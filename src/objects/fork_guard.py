@@ -1,7 +1,7 @@
-"""A process that forks keeps its nodes: its child detaches from their sockets, files and locks.
+"""The detachment of a forked child from the sockets, files and locks of its parent's nodes.
 
-A child has none of the node's threads, but all of its descriptors. If they stayed open there, the
-port and the lock would stay taken after the parent's death, and peers would not notice it.
+A child has none of a node's threads, but all of its descriptors. If they stayed open there, the
+port and the lock would stay in use after the parent's death, and peers would not notice that death.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _GUARDS: set[ForkGuard] = set()
 
 @dataclass(frozen=True)
 class ForkGuard:
-    """The descriptors of a running node, which a child of its process must not keep."""
+    """The descriptors of a running node, which a child process must not keep."""
 
     folder: Path
     name: str
@@ -29,18 +29,18 @@ class ForkGuard:
     peers: tuple[Address, ...]
 
     def register(self) -> None:
-        """Have every child detach from now on, while the node runs."""
+        """Make every child detach from now on, while the node runs."""
         _GUARDS.add(self)
 
     def end(self) -> None:
-        """The node has stopped."""
+        """Stop guarding, since the node has stopped."""
         _GUARDS.discard(self)
 
     def detach(self) -> None:
-        """Point this process's descriptors of it at the null device.
+        """Point this process's descriptors of the node at the null device.
 
-        They are not closed: inherited objects hold their numbers, and may close them later, when
-        a number is another file's.
+        They are not closed: inherited objects hold their numbers, and may close them later, when a
+        number may belong to another file.
         """
         files = set()
         for path in self.folder.glob(f"{self.name}.*"):
@@ -57,13 +57,14 @@ class ForkGuard:
         os.close(null)
 
     def _is_mine(self, descriptor: int) -> bool:
-        """Whether this socket listens on the port, came in there, or goes to a peer."""
-        with socket.socket(fileno=os.dup(descriptor)) as found:
-            if found.family not in (socket.AF_INET, socket.AF_INET6):
+        """Return whether this socket listens on the port, was accepted there, or is connected to a
+        peer."""
+        with socket.socket(fileno=os.dup(descriptor)) as sock:
+            if sock.family not in (socket.AF_INET, socket.AF_INET6):
                 return False
-            if found.getsockname()[1] == self.port:
+            if sock.getsockname()[1] == self.port:
                 return True
-            host, port, *_ = found.getpeername()
+            host, port, *_ = sock.getpeername()
         return any(port == peer.port and _may_be(host, peer.host) for peer in self.peers)
 
 
@@ -84,4 +85,4 @@ def _may_be(host: str, configured: str) -> bool:
     try:
         return ipaddress.ip_address(configured) == ipaddress.ip_address(host)
     except ValueError:
-        return True  # a host name: a new child makes no DNS request
+        return True  # a host name: a new child must not make a DNS request

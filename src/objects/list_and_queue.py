@@ -1,6 +1,7 @@
-"""`ReplicatedList` and `ReplicatedQueue`: a list that all share, and items that are taken once.
+"""`ReplicatedList` and `ReplicatedQueue`: a list that all programs share, and a queue whose items
+are taken once.
 
-A queue is first in, first out, across programs.
+A queue is first in, first out, across all programs.
 """
 
 from __future__ import annotations
@@ -28,12 +29,12 @@ LOG = logging.getLogger("raftline")
 
 @short_tracebacks
 class ReplicatedList(ReplicatedCollection, MutableSequence[Any]):
-    """A list; each method is one step, and each read one moment's state."""
+    """A list; each method is one step, and each read shows one moment."""
 
     kind = "list"
 
     def copy(self) -> list[Any]:
-        """Return all of it as a plain list."""
+        """Return a copy as a plain list."""
         return list(self._read())
 
     @overload
@@ -66,14 +67,14 @@ class ReplicatedList(ReplicatedCollection, MutableSequence[Any]):
             return self.copy() == other.copy()
         return self.copy() == other if isinstance(other, list) else NotImplemented
 
-    __hash__ = None  # type: ignore[assignment]  # as a list has none
+    __hash__ = None  # type: ignore[assignment]  # like a list
 
     def index(self, value: Any, *bounds: Any) -> int:
-        """Return where `value` first is. Raises ValueError if it is not."""
+        """Return the first index of `value`. Raises ValueError if it is absent."""
         return self.copy().index(value, *bounds)
 
     def count(self, value: Any) -> int:
-        """Return how often `value` is there."""
+        """Return how often `value` occurs."""
         return self.copy().count(value)
 
     def append(self, value: Any) -> None:
@@ -89,28 +90,28 @@ class ReplicatedList(ReplicatedCollection, MutableSequence[Any]):
         return self
 
     def insert(self, index: SupportsIndex, value: Any) -> None:
-        """Add a value before the one at `index`."""
+        """Insert a value before `index`."""
         self._do("insert", _within_bounds(index), value)
 
     def put(self, index: int, value: object) -> None:
-        """Let this value be at `index`, as `jobs[index] = value` does."""
+        """Set the value at `index`, as `jobs[index] = value` does."""
         self._at("put", index, value)
 
     def pop(self, index: int = -1) -> Any:
-        """Remove the value at `index` and return it. Raises IndexError if no value is there."""
+        """Remove the value at `index` and return it. Raises IndexError if there is no value."""
         return self._at("take", index)
 
     def remove(self, value: Any) -> None:
-        """Remove the first such value. Raises ValueError if the list has none."""
+        """Remove the first such value. Raises ValueError if it is absent."""
         self._do_or_raise(ValueError(f"{value!r} is not in {self.name}"), "remove", value)
 
     def reverse(self) -> None:
-        """Turn the order round, in one step."""
+        """Reverse the order, in one step."""
         self._do("reverse")
 
     def _at(self, operation: str, index: SupportsIndex, *values: object) -> Any:
-        none = IndexError(f"{self.name} has no index {index}")
-        return self._do_or_raise(none, operation, _within_bounds(index), *values)
+        missing = IndexError(f"{self.name} has no index {index}")
+        return self._do_or_raise(missing, operation, _within_bounds(index), *values)
 
 
 def _bounds(places: slice) -> list[int | None]:
@@ -122,7 +123,7 @@ def _bounds(places: slice) -> list[int | None]:
 
 
 def _within_bounds(place: SupportsIndex) -> int:
-    """Return an index within JSON's whole numbers; no list is longer."""
+    """Return an index clamped to JSON's whole numbers; no list is longer."""
     try:
         return max(-NUMBER_MAX, min(NUMBER_MAX, whole(place)))
     except TypeError:
@@ -131,9 +132,9 @@ def _within_bounds(place: SupportsIndex) -> int:
 
 @short_tracebacks
 class ReplicatedQueue(ReplicatedObject):
-    """As queue.Queue: `put`, `get`, Empty and Full. Each program chooses its `maxsize`.
+    """A queue like queue.Queue: `put`, `get`, Empty and Full. Each program chooses its `maxsize`.
 
-    If a program dies right after it took an item, that item is lost.
+    If a program dies right after it has taken an item, that item is lost.
     """
 
     kind = "queue"
@@ -160,7 +161,7 @@ class ReplicatedQueue(ReplicatedObject):
         """Take the first item; wait for one at most `timeout` seconds. Raises Empty.
 
         Raises:
-            OutcomeUnknown: the first item may have been taken, and is lost then.
+            OutcomeUnknown: the first item may have been taken, and is lost in that case.
         """
         waiting = Waiting(block, timeout)
         while True:
@@ -176,7 +177,7 @@ class ReplicatedQueue(ReplicatedObject):
                     raise Empty from None
 
     def _within_wait(self, waiting: Waiting) -> ReplicatedQueue:
-        """Return this queue, to be asked within what is left of a wait."""
+        """Return this queue with the remaining time of a wait as its time limit."""
         limit_s = waiting.limit_s(self._timeout)
         return self if limit_s is None else self.within(limit_s)
 
@@ -189,21 +190,21 @@ class ReplicatedQueue(ReplicatedObject):
         return self.get(block=False)
 
     def copy(self) -> list[Any]:
-        """Return all items as a plain list, the first one first."""
+        """Return all items as a plain list, in order."""
         return list(self._read())
 
     def qsize(self) -> int:
-        """Return how many items wait."""
+        """Return the number of waiting items."""
         return len(self.copy())
 
     __len__ = qsize
 
     def empty(self) -> bool:
-        """Whether no item waits."""
+        """Return whether the queue is empty."""
         return not self.copy()
 
     def full(self) -> bool:
-        """Whether it holds `maxsize` items of this object or more."""
+        """Return whether the queue has at least this object's `maxsize` items."""
         return 0 < self.maxsize <= self.qsize()
 
     def clear(self) -> None:
@@ -212,11 +213,11 @@ class ReplicatedQueue(ReplicatedObject):
 
     @property
     def _taken_back(self) -> dict[str, Callable[[Any], object]]:
-        """Return the calls that undo cancelled ones, by name (waiting.py)."""
+        """Return the calls that undo cancelled calls, by name (waiting.py)."""
         return {"get": self._put_back, "get_nowait": self._put_back}
 
     def _put_back(self, item: object) -> None:
-        """Put an item first in the queue; try until a node answers. Log a lost item."""
+        """Put an item at the front of the queue; try until a node answers. Log a lost item."""
         waiting, text = Waiting(), spelled_in_line(item)
         while True:
             try:
@@ -224,7 +225,7 @@ class ReplicatedQueue(ReplicatedObject):
                 return
             except ClientError as problem:
                 if isinstance(problem, (NoLeader, Unreachable)) and not isinstance(problem, Closed):
-                    waiting.pauses()  # nothing was done: again
+                    waiting.pauses()  # nothing was done: try again
                     continue
                 lost = "may be lost, or not" if isinstance(problem, OutcomeUnknown) else "is lost"
                 what = f"{self.name}: an item that a cancelled get took {lost}"

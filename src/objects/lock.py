@@ -1,7 +1,7 @@
-"""`ReplicatedLock`: the lock of `kv.lock()`, in the forms of `threading.Lock`.
+"""`ReplicatedLock`: the lock of `kv.lock()`, with the interface of `threading.Lock`.
 
-Both are one lock, `lock/NAME/held`: they exclude each other, wait in one queue, and have tokens of
-one order. Tasks have it by `awaitable`, which is the lock of `raftline.aio`.
+Both are the same lock, `lock/NAME/held`: they exclude each other, wait in one queue, and have
+tokens in one order. Tasks use it by `awaitable`, which is the lock of `raftline.aio`.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ LEASE_S = 10.0
 
 @short_tracebacks
 class ReplicatedLock(ReplicatedObject):
-    """As threading.Lock, for all programs of the cluster: `acquire`, `release`, `with`.
+    """A lock like threading.Lock, for all programs of the cluster: `acquire`, `release`, `with`.
 
-    Not reentrant. While it is held, a thread renews its lease. Send `token` to the resource that
-    the lock guards. Call `check()` before a step that must not be made without the lock.
+    It is not reentrant. While it is held, a thread renews its lease. Send `token` to the resource
+    that the lock guards. Call `check()` before a step that must not happen without the lock.
     """
 
     kind = "lock"
@@ -39,8 +39,8 @@ class ReplicatedLock(ReplicatedObject):
     def __init__(
         self, name: str, node: Asker, *, lease: float = LEASE_S, timeout: float | None = None
     ) -> None:
-        """Name the lock. After a holder died it is free in `lease` seconds, rounded up to whole
-        ones, and a tenth."""
+        """Name the lock. After its holder has died, it is free in `lease` seconds, rounded up to
+        whole seconds, plus a tenth."""
         super().__init__(name, node, timeout=timeout)
         if not 0.1 <= lease <= 86_400:
             raise ValueError("a lease lasts from 0.1 seconds to a day")
@@ -56,7 +56,7 @@ class ReplicatedLock(ReplicatedObject):
         return beside(self._store)
 
     def within(self, timeout: float) -> ReplicatedLock:
-        """Return this lock, to be asked with another time limit in seconds."""
+        """Return this lock with another time limit in seconds."""
         other = super().within(timeout)
         other._store = self._store.within(timeout)
         other._lock = self._lock._asked_by(other._store._transport)
@@ -68,10 +68,11 @@ class ReplicatedLock(ReplicatedObject):
         return self._for_tasks
 
     def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:
-        """Get the lock, waiting for it at most `timeout` seconds; return whether it was got.
+        """Acquire the lock, waiting at most `timeout` seconds; return whether it was acquired.
 
         Raises:
-            OutcomeUnknown: it may have been got or not; if so, it is free again after a lease.
+            OutcomeUnknown: it may or may not have been acquired; if it was, it is free again after
+                a lease.
         """
         return self._lock.acquire(blocking, timeout) is not None
 
@@ -79,15 +80,14 @@ class ReplicatedLock(ReplicatedObject):
         """Release the lock.
 
         Raises:
-            LockLost: it was lost before.
-            RuntimeError: it is not held here.
+            LockLost: it was lost before. RuntimeError: it is not held here.
         """
         with _losses():
             self._lock.release()
 
     @property
     def token(self) -> int:
-        """The fencing token of this holding: higher than that of any holder before.
+        """The fencing token, which is higher than the token of any earlier holder.
 
         Raises:
             RuntimeError: the lock is not held here.
@@ -96,7 +96,7 @@ class ReplicatedLock(ReplicatedObject):
 
     @property
     def is_held(self) -> bool:
-        """Whether this program holds it, as far as its own clock shows."""
+        """Whether this program holds it, by its own clock."""
         return self._lock.is_held
 
     def check(self) -> int:
@@ -110,11 +110,11 @@ class ReplicatedLock(ReplicatedObject):
             return self._lock.check()
 
     def locked(self) -> bool:
-        """Whether a program holds it."""
+        """Return whether any program holds it."""
         return self.holder() is not None
 
     def holder(self) -> str | None:
-        """Return the holder by the name that it gave; None: it is free."""
+        """Return the name that the holder gave; None if nobody holds it."""
         return self._lock.holder()
 
     def __enter__(self) -> ReplicatedLock:
@@ -160,7 +160,7 @@ class AwaitableLock:
         return self._lock
 
     async def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:
-        """See `ReplicatedLock.acquire`. A task that is cancelled does not hold it."""
+        """Acquire the lock; see `ReplicatedLock.acquire`. A cancelled task does not hold it."""
         lock, token = self._begin(), None
         try:
             token = await lock.acquire(blocking, timeout)
@@ -170,7 +170,7 @@ class AwaitableLock:
         return token is not None
 
     async def release(self) -> None:
-        """See `ReplicatedLock.release`."""
+        """Release the lock; see `ReplicatedLock.release`."""
         lock = self._mine()
         lock._mine()  # raises if it is not held
         try:
@@ -180,16 +180,16 @@ class AwaitableLock:
             await self._end()
 
     async def check(self) -> int:
-        """See `ReplicatedLock.check`."""
+        """Return the confirmed token; see `ReplicatedLock.check`."""
         with _losses():
             return await self._mine().check()
 
     async def locked(self) -> bool:
-        """Whether a program holds it."""
+        """Return whether any program holds it."""
         return await self.holder() is not None
 
     async def holder(self) -> str | None:
-        """Return the holder by the name that it gave; None: it is free."""
+        """Return the name that the holder gave; None if nobody holds it."""
         lock = self._begin()
         try:
             return await lock.holder()
@@ -203,7 +203,7 @@ class AwaitableLock:
 
     @property
     def is_held(self) -> bool:
-        """Whether a task of this event loop holds it, as far as this program's clock shows."""
+        """Whether a task of this event loop holds it, by this program's clock."""
         return self._lock is not None and self._lock.is_held
 
     async def __aenter__(self) -> AwaitableLock:
@@ -222,7 +222,7 @@ class AwaitableLock:
 
 @contextlib.contextmanager
 def _losses() -> Iterator[None]:
-    """Let a loss be a LockLost."""
+    """Convert LeaseLost into LockLost."""
     try:
         yield
     except LeaseLost as loss:
@@ -230,6 +230,6 @@ def _losses() -> Iterator[None]:
 
 
 def _store_of(node: Any) -> KV[Any]:
-    """Return the typed client of a node, of `Clients`, or the one that this is."""
+    """Return the typed client of a node or of `Clients`, or the typed client itself."""
     store: KV[Any] = KV(node, TEXT) if isinstance(node, Clients) else getattr(node, "kv", node)
     return store

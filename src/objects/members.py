@@ -1,4 +1,4 @@
-"""The members that a program names: checked, and written down for the other programs."""
+"""The members that a program names: check them, and write them to a file for other programs."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from ..node import joining
 
 
 def resolve_members(folder: Path, name: str, members: Mapping[str, str] | None) -> Configuration:
-    """Return the members; `members` are written down if nothing is yet.
+    """Return the members, and write `members` to the file if it does not exist yet.
 
     Raises:
-        ConfigError: they can't be used, or the file holds something else.
+        ConfigError: the members can't be used, or differ from the file.
     """
     path = folder / config.FILE_NAME
     if members is None and not path.exists():
         raise ConfigError(
-            f"who the members are is neither said nor written in {path}: say "
+            f"the members are neither given nor written in {path}: say "
             f'members={{"{name}": "127.0.0.1:8000", …}}'
         )
     configuration = config.read(path) if members is None else _written(path, members)
     if name not in configuration.members:
-        known = " ".join(configuration.members)
-        raise ConfigError(f"{name} is none of the members ({known}): name its own host:port, too")
+        names = " ".join(configuration.members)
+        raise ConfigError(f"{name} is not among the members ({names}): name its own host:port, too")
     return configuration
 
 
@@ -45,19 +45,19 @@ def _written(path: Path, members: Mapping[str, str]) -> Configuration:
         raise ConfigError(f"members: {error}") from None
     lines = [f"{name} {host} {port}\n" for name, (host, port) in addresses.items()]
     text = config.HEADER + "".join(lines)
-    wanted = config.parse(path, text, named="members")
-    there = joining.begun(path, text)
-    if dict(there.members) != dict(wanted.members):
+    given = config.parse(path, text, named="members")
+    existing = joining.begun(path, text)
+    if dict(existing.members) != dict(given.members):
         raise ConfigError(
-            f"{path} names other members than this program does; the nodes' files beside it belong "
-            "to those. Correct one of the two, or choose another dir"
+            f"{path} names other members than this program; the nodes' files next to it belong to "
+            "those members. Correct one of the two, or choose another dir"
         )
-    return there
+    return existing
 
 
 def check_open(host: str, open_to_network: bool) -> None:
-    """Raise ConfigError if other machines would reach the node and that was not asked for."""
+    """Raise ConfigError if other machines could reach the node without `open_to_network`."""
     if not is_loopback(host) and not open_to_network:
         raise ConfigError(
-            f"{host} can be reached from other machines; if that is meant, say open_to_network=True"
+            f"{host} can be reached from other machines; if you mean that, say open_to_network=True"
         )

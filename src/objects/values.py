@@ -1,4 +1,4 @@
-"""One replicated value, a counter, and a state machine of the program's own."""
+"""One replicated value, a counter, and the program's own state machine."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .base import ReplicatedObject, WrongKind, short_tracebacks, spelled_in_line
 
 @short_tracebacks
 class Replicated(ReplicatedObject):
-    """One value; None until it is set. `set NAME JSON` in the log."""
+    """One value, None until it is set. In the log it is `set NAME JSON`."""
 
     kind = "value"
 
@@ -24,12 +24,12 @@ class Replicated(ReplicatedObject):
         return self._value(None)
 
     def set(self, value: object) -> None:
-        """Let it be this."""
+        """Set the value."""
         self._request(f"set {self._key} {spelled_in_line(value)}")
 
     @property
     def value(self) -> Any:
-        """The value; to assign to it sets it."""
+        """The value; an assignment sets it."""
         return self.get()
 
     @value.setter
@@ -37,7 +37,8 @@ class Replicated(ReplicatedObject):
         self.set(value)
 
     def compare_and_set(self, old: object, new: object) -> bool:
-        """Set it if it is `old`, in one step; return whether it was. None: it is not set."""
+        """Set the value to `new` if it is `old`, in one step; return whether it was. None means not
+        set."""
         spelled = spelled_in_line(new)
         expected = checked(old)
         text = self._text()
@@ -45,12 +46,13 @@ class Replicated(ReplicatedObject):
             return False
         if text is None:
             return self._request(f"setnx {self._key} {spelled}").startswith("SETNX response: ")
-        # Compared as text, so that a value typed by hand in another spelling is equal, too.
-        found = escape(text, key=True)
-        return self._request(f"cas {self._key} {found} {spelled}").startswith("CAS response: ")
+        # Compared as text, so that a value typed by hand in another spelling is also equal.
+        current = escape(text, key=True)
+        return self._request(f"cas {self._key} {current} {spelled}").startswith("CAS response: ")
 
     def update(self, change: Callable[[Any], object]) -> Any:
-        """Set it to `change(value)` and return that; repeat if another write came between."""
+        """Set the value to `change(value)`, and return it; retry if another write came in
+        between."""
         while True:
             old = self.get()
             new = checked(change(checked(old)))
@@ -59,7 +61,7 @@ class Replicated(ReplicatedObject):
 
 
 def _comparison(how: Callable[[Any, Any], bool]) -> Callable[[Any, object], bool]:
-    """Return the method that compares a counter with another one, or with a number."""
+    """Return a method that compares a counter with another counter or a number."""
 
     def compares(self: ReplicatedCounter, other: object) -> bool:
         if isinstance(other, ReplicatedCounter):
@@ -71,9 +73,9 @@ def _comparison(how: Callable[[Any, Any], bool]) -> Callable[[Any, object], bool
 
 @short_tracebacks
 class ReplicatedCounter(ReplicatedObject):
-    """A whole number within 2^63-1; 0 until it is changed. `incr NAME N` in the log.
+    """A whole number within ±(2^63-1), 0 until it is changed. In the log it is `incr NAME N`.
 
-    It compares as that number, is false at 0, and serves where Python takes an index.
+    It compares as that number, is false at 0, and can be used as an index.
     """
 
     kind = "counter"
@@ -86,10 +88,10 @@ class ReplicatedCounter(ReplicatedObject):
         return number
 
     def add(self, number: int = 1) -> int:
-        """Add to it, in one step, and return the sum.
+        """Add a number, in one step, and return the sum.
 
         Raises:
-            OverflowError: it would lie beyond 2^63-1.
+            OverflowError: the sum would be beyond 2^63-1.
         """
         try:
             reply = self._request(f"incr {self._key} {self._whole(number)}")
@@ -102,12 +104,12 @@ class ReplicatedCounter(ReplicatedObject):
         return int(reply.partition(": ")[2])
 
     def reset(self, number: int = 0) -> None:
-        """Let it be this. Raises OverflowError beyond 2^63-1."""
+        """Set the number. Raises OverflowError beyond 2^63-1."""
         self._request(f"set {self._key} {self._whole(number)}")
 
     @property
     def value(self) -> int:
-        """The number; to assign to it resets it."""
+        """The number; an assignment resets it."""
         return self.get()
 
     @value.setter
@@ -145,7 +147,7 @@ class ReplicatedCounter(ReplicatedObject):
 
 @short_tracebacks
 class ReplicatedMachine(ReplicatedObject):
-    """A state machine of the program's own, which every node was started with."""
+    """The program's own state machine, with which every node was started."""
 
     kind = "machine"
 
@@ -153,11 +155,11 @@ class ReplicatedMachine(ReplicatedObject):
         """Carry out one command, once, on every node; return its result.
 
         Raises:
-            Refused: `apply` refused it; the message is that of `apply`.
+            Refused: `apply` refused the command; the message is the one from `apply`.
         """
         reply = self._request(f"machine {self._key} {spelled_in_line(command)}")
         return read_json(unescape(reply.partition(": ")[2]))
 
     def state(self) -> Any:
-        """Return the whole state as `snapshot` made it; None before the first command."""
+        """Return the whole state as returned by `snapshot`; None before the first command."""
         return self._value(None)

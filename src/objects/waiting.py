@@ -1,4 +1,4 @@
-"""Waits that end in time, or as soon as their caller gives up; also in asyncio.
+"""Waits that end in time, or as soon as their caller gives up, also in asyncio.
 
 In asyncio a call waits in its own thread, never in the event loop.
 """
@@ -16,16 +16,17 @@ from ..kv.lease_timer import LEAST_S
 from ..kv.methods import short_traceback
 from ..kv.wait_times import end_of_wait
 
-PAUSES_S = (0.02, 0.25)  # first and longest between two looks
+PAUSES_S = (0.02, 0.25)  # the first and the longest pause between two checks
 _of_this_thread = threading.local()
 TakeBack = Callable[[Any], object]
 
 
 class Waiting:
-    """Pauses that grow, until the time is over or the thread's work was given up."""
+    """Growing pauses, until the time is over or the thread's work is given up."""
 
     def __init__(self, block: bool = True, timeout: float | None = None) -> None:
-        """Wait at most `timeout` seconds, None: for ever; without `block`, do not wait."""
+        """Set a wait of at most `timeout` seconds, for ever with None; without `block`, do not
+        wait."""
         self._began_s = time.monotonic()
         end_s = end_of_wait(timeout, self._began_s)
         if timeout is not None and timeout < 0:
@@ -35,7 +36,7 @@ class Waiting:
         self._pause_s = PAUSES_S[0]
 
     def pauses(self) -> bool:
-        """Pause, and return True; or return False at once if the time is over."""
+        """Pause and return True; return False at once if the time is over."""
         pause_s = min(self._pause_s, self._left_s())
         self._pause_s = min(2 * self._pause_s, PAUSES_S[1])
         if pause_s > 0:
@@ -43,7 +44,8 @@ class Waiting:
         return pause_s > 0
 
     def until(self, changed: threading.Condition, holds: Callable[[], bool]) -> bool:
-        """Wait, with `changed` held, until `holds` is true; return whether it was in time."""
+        """Wait, with `changed` held, until `holds` is true; return whether that happened in
+        time."""
         while not holds():
             left_s = self._left_s()
             if left_s <= 0:
@@ -52,8 +54,8 @@ class Waiting:
         return True
 
     def limit_s(self, request_s: float | None) -> float | None:
-        """Return the time limit of a request: at most what is left of the wait. `request_s` is its
-        own, which counts alone where there is no wait."""
+        """Return the time limit of a request, which is at most the remaining wait. `request_s` is
+        the request's own limit, which counts alone if there is no wait."""
         if not self._block or self._end_s in (self._began_s, math.inf):
             return request_s
         left_s = max(LEAST_S, self._end_s - time.monotonic())
@@ -75,17 +77,16 @@ def given_up() -> threading.Event:
 
 
 def give_up_with(event: threading.Event) -> None:
-    """Let what this thread waits for end when `event` is set."""
+    """End this thread's waits when `event` is set."""
     _of_this_thread.given_up = event
 
 
 class Awaitable:
-    """An object with methods to be awaited: `await settings.awaitable.get("lamp")`.
+    """A wrapper whose methods are awaited: `await settings.awaitable.get("lamp")`.
 
-    Each call has a thread: the threads of a pool might all wait for an item that one of them is to
-    put. A cancelled call stops waiting, but its request may take effect. An item of a queue that
-    it gets after all is put back.
-    An object that is a context manager is one for `async with`.
+    Each call has its own thread: the threads of a pool might all wait for an item that one of them
+    should put. A cancelled call stops waiting, but its request may take effect. If it still gets an
+    item from a queue, the item is put back. A wrapped context manager works with `async with`.
     """
 
     def __init__(self, target: object) -> None:
@@ -94,7 +95,7 @@ class Awaitable:
     def __getattr__(self, name: str) -> Callable[..., Any]:
         method = getattr(self._target, name)
         if not callable(method):
-            raise AttributeError(f"{name} is no method, so there is nothing to await")
+            raise AttributeError(f"{name} is not a method, so it can't be awaited")
 
         @short_traceback
         async def call(*arguments: Any, **named: Any) -> Any:
@@ -120,10 +121,10 @@ class Awaitable:
 
 
 async def in_a_thread(work: Callable[[], Any], take_back: TakeBack | None = None) -> Any:
-    """Return what `work` returns, or raise what it raises; it runs in its own thread.
+    """Run `work` in its own thread; return its result or raise its error.
 
-    If this is cancelled, `work` is asked to stop waiting. If it returns a result after all,
-    `take_back` gets it, in a thread as well.
+    If this is cancelled, `work` is asked to stop waiting. If it still returns a result, `take_back`
+    gets it, also in a thread.
     """
     call = _ThreadCall(work, take_back)
     threading.Thread(target=call.run, name="raftline awaits", daemon=True).start()
@@ -135,7 +136,7 @@ async def in_a_thread(work: Callable[[], Any], take_back: TakeBack | None = None
 
 
 class _ThreadCall:
-    """One call in its thread, and the future by which the event loop gets its end."""
+    """One call in its thread, and the future that passes its result to the event loop."""
 
     def __init__(self, work: Callable[[], Any], take_back: TakeBack | None) -> None:
         self._work = work
@@ -145,16 +146,16 @@ class _ThreadCall:
         self.future: asyncio.Future[Any] = self._loop.create_future()
 
     def run(self) -> None:
-        """Do the work, in this thread, and hand over its result."""
+        """Do the work in this thread, and pass on its result."""
         give_up_with(self._given_up)
         result: Any = None
         problem: BaseException | None = None
         try:
             result = self._work()
-        except StopIteration as error:  # no future takes it, as no coroutine may raise it
+        except StopIteration as error:  # a future can't carry it, and a coroutine can't raise it
             problem = RuntimeError("a call that is awaited raised StopIteration")
             problem.__cause__ = error
-        except BaseException as error:  # SystemExit, too: who awaits this would wait for ever
+        except BaseException as error:  # also SystemExit: otherwise the caller would wait for ever
             problem = error
         try:
             self._loop.call_soon_threadsafe(self._settle, result, problem)
@@ -162,7 +163,7 @@ class _ThreadCall:
             self._undo(result, problem)
 
     def cancel(self) -> None:
-        """Let it end, and undo a result that came together with the cancellation."""
+        """Stop the call, and undo a result that arrived together with the cancellation."""
         self._given_up.set()
         if self.future.done() and not self.future.cancelled() and not self.future.exception():
             self._undo(self.future.result(), None)

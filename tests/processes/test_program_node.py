@@ -181,7 +181,7 @@ def test_an_exception_in_a_leader_callback_stops_no_node(
     called = threading.Event()
     node.on_leader(called.set)
     assert called.wait(DEADLINE_S)
-    assert "what is called when the leader changes" in caplog.text
+    assert "a callback for a change of the leader failed" in caplog.text
     assert node.is_running
 
 
@@ -351,7 +351,7 @@ def test_asyncio_waits_without_blocking_its_loop(nodes: list[raftline.Node]) -> 
 @pytest.mark.parametrize(
     ("changed", "said"),
     [
-        ({"name": "node9"}, "node9 is none of the members (node1 node2 node3)"),
+        ({"name": "node9"}, "node9 is not among the members (node1 node2 node3)"),
         ({"members": {"node1": "nowhere"}}, "'nowhere' is no address: host:port"),
         ({"members": {"node1": 8000}}, "members: 8000 is no address: host:port"),
         ({"members": ["127.0.0.1:8000"]}, "members is a dict of each name to its host:port, not"),
@@ -383,9 +383,9 @@ def test_a_node_that_cannot_start_reports_why_in_one_line(
 @pytest.mark.parametrize(
     ("changed", "error", "said"),
     [
-        ({"timeout": 0}, ValueError, "0 s is no time"),
+        ({"timeout": 0}, ValueError, "0 s is invalid"),
         ({"state_file_every": "1"}, TypeError, "not str"),
-        ({"state_file_every": 0}, ValueError, "0 s is no time"),
+        ({"state_file_every": 0}, ValueError, "0 s is invalid"),
         ({"port": 75_535}, ValueError, "'75535' is no port: 1 to 65535"),
         ({"port": 0}, ValueError, "'0' is no port"),
         ({"port": "x"}, ValueError, "'x' is no port"),

@@ -47,7 +47,7 @@ for asked in (node.get_leader, node.wait_for_leader, node.status, lambda: node.o
     try:
         asked()
     except raftline.NodeError as error:
-        assert "from which this one was forked" in str(error)
+        assert "which forked this one" in str(error)
     else:
         raise AssertionError(asked)
 node.close()
