@@ -1,6 +1,6 @@
-"""raftline: a key-value store replicated by Raft, whose every byte a person can read.
+"""raftline: a key-value store replicated by Raft, whose every byte is human-readable.
 
-Each name of it is loaded at its first use: a server needs none of them.
+Each public name is loaded at its first use, because a server needs none of them.
 """
 
 from __future__ import annotations
@@ -8,10 +8,10 @@ from __future__ import annotations
 import os
 import sys
 
-if sys.version_info < (3, 10):  # noqa: UP036 - a clone that nobody installed meets any Python
+if sys.version_info < (3, 10):  # noqa: UP036 - an uninstalled clone may run on any Python
     sys.stderr.write(
         "raftline needs Python 3.10 or newer, and this is {}.{}.{} ({}). "
-        "Call another one, such as python3.12\n".format(*sys.version_info[:3], sys.executable)
+        "Run another one, such as python3.12\n".format(*sys.version_info[:3], sys.executable)
     )
     raise SystemExit(2)
 
@@ -21,7 +21,7 @@ if os.environ.get("RAFTLINE_PURE") == "1":
     prefer_source()
 
 TYPE_CHECKING = False
-if TYPE_CHECKING:  # for type checkers; every command loads this first, so nothing slow here
+if TYPE_CHECKING:  # for type checkers; every command loads this file first, so it must be fast
     from typing import Any
 
     __version__: str
@@ -75,7 +75,7 @@ if TYPE_CHECKING:  # for type checkers; every command loads this first, so nothi
     from .state.machines import Rejected as Rejected
     from .state.machines import StateMachine as StateMachine
 
-_NAMES = {  # those of each module, for the lines above: a test compares the two
+_NAMES = {  # the names of each module, as in the imports above: a test compares the two
     "client": "Client",
     "clients.connection": "ClientError Closed LoginFailed NoLeader "
     "NotAllowed NotLeader OutcomeUnknown Refused TimedOut Unreachable",
@@ -111,7 +111,7 @@ def __dir__() -> list[str]:
     return [*__all__, "__version__"]
 
 
-if not TYPE_CHECKING:  # hidden from type checkers, which would take it for a promise of any name
+if not TYPE_CHECKING:  # hidden from type checkers, which would accept any name
 
     def __getattr__(name: str) -> Any:
         if name == "aio":
@@ -123,8 +123,8 @@ if not TYPE_CHECKING:  # hidden from type checkers, which would take it for a pr
 
             return import_module("raftline.common.version").VERSION
         if name not in _HOMES:
-            said = f"module 'raftline' has no attribute {name!r}"
-            raise AttributeError(said, name=name, obj=sys.modules["raftline"])  # "Did you mean"
+            message = f"module 'raftline' has no attribute {name!r}"
+            raise AttributeError(message, name=name, obj=sys.modules["raftline"])  # "Did you mean"
         from importlib import import_module
 
         return getattr(import_module(f"raftline.{_HOMES[name]}"), name)

@@ -1,4 +1,4 @@
-"""The installed programs, and `python -m raftline`: each is quiet about Ctrl-C from the start."""
+"""The installed programs and `python -m raftline`. Each handles Ctrl-C quietly from the start."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from .common.quiet_exit import end_quietly
 
 
 def raftline() -> int:
-    """Be `raftline`; return its exit code."""
+    """Run `raftline`; return its exit code."""
     end_quietly()
     from . import cli
 
@@ -16,7 +16,7 @@ def raftline() -> int:
 
 
 def server() -> int:
-    """Be `raftline-server`; return its exit status."""
+    """Run `raftline-server`; return its exit status."""
     end_quietly()
     from . import server
 
@@ -24,7 +24,7 @@ def server() -> int:
 
 
 def client() -> int:
-    """Be `raftline-client`; return its exit code."""
+    """Run `raftline-client`; return its exit code."""
     end_quietly()
     from . import client
 

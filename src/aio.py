@@ -66,9 +66,9 @@ def connect(
     tls: ClientTls | None = None,
     silence: float = SILENCE_S,
 ) -> KV[str] | KV[bytes]:
-    """Return the cluster's keys and values for asyncio; nobody is asked yet.
+    """Return the cluster's keys and values for asyncio, without sending a request yet.
 
-    The options, and what is raised, are those of `raftline.connect`.
+    The options and the errors are those of `raftline.connect`.
     """
     asker = AioAsker(
         addresses_of(at, folder),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-if __name__ == "__main__":  # first, as the rest takes a while to load
+if __name__ == "__main__":  # first, because the rest takes a while to load
     from raftline.common.quiet_exit import end_quietly
 
     end_quietly()
@@ -52,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except config.ConfigError as error:
         print(f"raftline: {error}", file=sys.stderr)
         return EXIT_USAGE
-    except BrokenPipeError:  # `raftline status | head`: the reader has gone
+    except BrokenPipeError:  # `raftline status | head`: the reader is gone
         drop_output()
         return 0
     except OSError as error:  # for example a full disk under `> file`
@@ -68,7 +68,7 @@ def _carry_out(arguments: list[str]) -> int:
     if arguments[:1] == ["help"]:
         arguments = [*arguments[1:2], "--help"]
     if arguments and arguments[0] in {*PASSED_ON, *REQUESTS, *HELD, *course.COMMANDS}:
-        return _pass_on(arguments[0], arguments[1:])  # they parse their options
+        return _pass_on(arguments[0], arguments[1:])  # they parse their own options
     if arguments[:1] == ["completion"] and arguments[2:3] == ["--offer"]:
         return _offer(arguments[1], arguments[3:])
     if not arguments:
@@ -76,13 +76,13 @@ def _carry_out(arguments: list[str]) -> int:
         return 0
     options = _options(arguments)
     carry_out: Callable[[argparse.Namespace], int] = options.carry_out
-    importlib.import_module(f"raftline.{options.module}")  # before Ctrl-C is an exception
+    importlib.import_module(f"raftline.{options.module}")  # before Ctrl-C raises an exception
     with raised():
         return carry_out(options)
 
 
 def _options(arguments: Sequence[str]) -> argparse.Namespace:
-    """Return the options. A usage error ends this process, in the command's name."""
+    """Return the options. A usage error ends this process, in the name of the command."""
     parser, commands = _parser()
     if "up" in arguments:
         clustercommands.add_course_options(commands)
@@ -96,7 +96,7 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     if unknown:
         of_command = commands.choices.get(arguments[0], parser)
         of_command.error(f"unrecognized arguments: {' '.join(unknown)}")
-    if "carry_out" not in options:  # unknown options are reported above
+    if "carry_out" not in options:  # unknown options were reported above
         parser.error("a command is missing")
     return options
 
@@ -123,7 +123,7 @@ def _pass_on(command: str, arguments: list[str]) -> int:
 
 
 def _explaining(client: Client) -> Explain:
-    """Return what looks at the nodes of a client when it has found no leader."""
+    """Return a function that asks a client's nodes why it has found no leader."""
 
     def explain(failure: ClientError) -> ClientError:
         from raftline.tools.statusreport import explained  # only a failure needs it
@@ -152,10 +152,10 @@ class _Front(Parser):
 def _parser() -> tuple[Parser, Commands]:
     parser = _Front(
         prog="raftline",
-        description="A key-value store replicated by Raft, whose every byte a person can read.",
-        epilog="raftline help COMMAND prints more of one; raftline --version prints the build.\n"
-        "A cluster is asked at --at HOST:PORT[,…], else at $RAFTLINE, else at the nodes of the "
-        "nearest\nserver-configuration.txt.",
+        description="A key-value store replicated by Raft, whose every byte is human-readable.",
+        epilog="raftline help COMMAND prints its options; raftline --version prints the build.\n"
+        "Commands ask the nodes in --at HOST:PORT[,…], else in $RAFTLINE, else in the nearest\n"
+        "server-configuration.txt.",
     )
     parser.tell_version()
     commands = parser.add_subparsers(metavar="COMMAND", parser_class=Parser)
@@ -164,7 +164,7 @@ def _parser() -> tuple[Parser, Commands]:
     user.add_command(commands)
     accesscommands.add_commands(commands)
     viewcommands.add_commands(commands)
-    # Only for the list in --help: main() hands these on before anything is parsed.
+    # Only for the list in --help: main() passes these on before it parses anything.
     commands.add_parser("server", help="one node: raftline server NAME PORT", add_help=False)
     commands.add_parser("client", help="a client: raftline client PORT", add_help=False)
     for verb, does in {**REQUESTS, **HELD, **course.COMMANDS}.items():
@@ -177,9 +177,10 @@ def _add_shell(commands: Commands) -> None:
     completion = commands.add_parser(
         "completion",
         help="let a shell complete commands, options, nodes and keys",
-        description='Print what makes a shell complete them: eval "$(raftline completion bash)" in '
-        "~/.bashrc; with zsh in both places in ~/.zshrc; raftline completion fish | source in "
-        "config.fish. Keys and nodes are those of the cluster that the command would ask.",
+        description="Print a shell script that completes them. Put "
+        'eval "$(raftline completion bash)" in ~/.bashrc, the same with zsh in ~/.zshrc, or '
+        "raftline completion fish | source in config.fish. Keys and nodes come from the cluster "
+        "that the command would ask.",
     )
     completion.add_argument("shell", choices=SHELLS)
     completion.set_defaults(module="tools.completion", carry_out=_completion)
@@ -215,13 +216,13 @@ def _completion(options: argparse.Namespace) -> int:
 
 
 def _offer(shell: str, typed: Sequence[str]) -> int:
-    """Print what may stand in place of the last word, as the script of a shell asks."""
+    """Print the completions of the last word, for the script of a shell."""
     from raftline.tools import completion
 
-    with open(os.devnull) as sys.stdin:  # no password is asked for
-        found = completion.offer(shell, typed, _parsers())
-    print(*found.words, sep="\n", end="\n" * bool(found.words))
-    return found.exit_code
+    with open(os.devnull) as sys.stdin:  # never prompt for a password
+        offer = completion.offer(shell, typed, _parsers())
+    print(*offer.words, sep="\n", end="\n" * bool(offer.words))
+    return offer.exit_code
 
 
 def _manual(options: argparse.Namespace) -> int:
@@ -233,7 +234,7 @@ def _manual(options: argparse.Namespace) -> int:
 
 
 def _parsers() -> Mapping[str, Parser]:
-    """Return what reads the arguments of each command."""
+    """Return the parser of each command."""
     from raftline import client
     from raftline.node import boot
     from raftline.tools import ask, lock

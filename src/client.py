@@ -1,11 +1,11 @@
-"""`client.py PORT [ID] [command …]`: a person's screen, a program's lines, exit codes for both.
+"""`client.py PORT [ID] [command …]`: a screen for users, lines for programs, exit codes for both.
 
 from raftline.client import Client    # for programs
 """
 
 from __future__ import annotations
 
-if __name__ == "__main__":  # first, as the rest takes a while to load
+if __name__ == "__main__":  # first, because the rest takes a while to load
     from raftline.common.quiet_exit import end_quietly
 
     end_quietly()
@@ -55,19 +55,19 @@ __all__ = [
 Explain = Callable[[ClientError], ClientError]
 _USAGE = "%(prog)s [options] [HOST:]PORT [ID] [command ...]"
 _EPILOG = r"""
---at HOST:PORT[,...] may stand in place of [HOST:]PORT, before all else; it follows the leader.
-Without a command: a screen on a terminal; from a pipe one reply for each line that is neither blank
-nor a # comment, on standard output, errors too. In a command given as arguments each argument
-stands for itself:
+--at HOST:PORT[,...] may replace [HOST:]PORT as the first argument; it follows the leader.
+Without a command: a screen on a terminal; from a pipe, one reply for each line that is neither
+blank nor a # comment, on standard output, even if it is an error. In a command given as arguments,
+each argument stands for itself:
     %(prog)s 10000 1 set "my key" two words     sends   set my\skey two words
-One argument alone is a line as typed: %(prog)s 10000 'get my\skey'. An ID may be left out, unless
-it is a command's name.
+A single argument is a line as typed: %(prog)s 10000 'get my\skey'. An ID may be omitted, unless
+it is the name of a command.
 
-The screen at PORT ID stays at that node, as in the course. All else follows the leader: it goes
-where the leader is, and sends a write that got no answer again, which takes effect once.
+The screen at PORT ID stays at that node, as in the course. Everything else follows the leader, and
+sends an unanswered write again, which takes effect once.
 
 Exit code, the highest of all replies: 0 done, 1 no such key, 2 usage, 3 no leader or not the
-leader, 4 outcome unknown (a write that may yet take effect), 5 refused or unreachable.
+leader, 4 outcome unknown (a write that may still take effect), 5 refused or unreachable.
 """
 _OPTIONS_WITH_VALUE = ("--host", "--timeout", "--also", *WITH_VALUE)
 
@@ -75,8 +75,8 @@ _OPTIONS_WITH_VALUE = ("--host", "--timeout", "--also", *WITH_VALUE)
 def main(
     argv: Sequence[str] | None = None, explaining: Callable[[Client], Explain] | None = None
 ) -> int:
-    """Carry out the arguments; return the exit code. Usage errors exit with 2. `explaining` gives
-    what looks why there is no leader, for a command with `--at`."""
+    """Carry out the arguments; return the exit code. Usage errors exit with 2. `explaining` returns
+    the function that explains why there is no leader, for a command with `--at`."""
     open_closed_streams()
     arguments = list(sys.argv[1:] if argv is None else argv)
     head, words = split_command(_nodes_first(arguments))
@@ -109,7 +109,7 @@ def main(
 
 
 def _client_of(options: argparse.Namespace, *, with_screen: bool) -> Client:
-    """Return the client; a login or TLS that can't be used is a usage error."""
+    """Return the client; an unusable login or TLS is a usage error."""
     if options.follow is None:
         options.follow = not with_screen or options.name is None or bool(options.also)
     try:
@@ -131,24 +131,24 @@ def _client_of(options: argparse.Namespace, *, with_screen: bool) -> Client:
 
 
 def _nodes_first(arguments: list[str]) -> list[str]:
-    """Return the arguments; a `--at` before them has the form of `HOST:PORT --also …`."""
+    """Return the arguments; replace a leading `--at` by `HOST:PORT --also …`."""
     option, *rest = arguments or [""]
-    name, equals, listed = option.partition("=")
+    name, equals, addresses = option.partition("=")
     if name != "--at":
         return arguments
     if not equals:
-        listed, *rest = rest or [""]
+        addresses, *rest = rest or [""]
     try:
-        first, *others = map(str, addresses_in(listed))
+        first, *others = map(str, addresses_in(addresses))
     except ValueError as problem:
         parser().error(f"argument --at: {problem}")
     return [first, *(word for each in others for word in ("--also", each)), "--follow", *rest]
 
 
 def split_command(arguments: list[str]) -> tuple[list[str], list[str]]:
-    """Return (options with PORT and ID, command): options end where the command begins.
+    """Return the options with PORT and ID, and the command: options end where the command begins.
 
-    So a value such as `--follow` or `-1` needs no quoting. A `--` may stand before the command.
+    So a value such as `--follow` or `-1` needs no quoting. A `--` may precede the command.
     """
     position = plain = 0
     while position < len(arguments):
@@ -167,7 +167,8 @@ def split_command(arguments: list[str]) -> tuple[list[str], list[str]]:
 
 
 def command_of(words: list[str]) -> str:
-    """Return the line for a command given as arguments: each is literal, a lone one is a line."""
+    """Return the line for a command given as arguments: each is literal, but a single one is a
+    line."""
     if len(words) == 1:
         return words[0]
     verb, *operands = words
@@ -175,8 +176,8 @@ def command_of(words: list[str]) -> str:
 
 
 class ReplyPrinter:
-    """Prints replies: as they are, as values alone, or as objects. `explain` looks why there is
-    no leader."""
+    """Prints replies: unchanged, only their values, or as JSON objects. `explain` explains why
+    there is no leader."""
 
     def __init__(self, quiet: bool, as_object: bool, explain: Explain | None = None) -> None:
         self.quiet = quiet
@@ -184,14 +185,14 @@ class ReplyPrinter:
         self.explain = explain
 
     def show(self, command: str, reply: Reply) -> RequestOutcome:
-        """Print the reply to a command; return what became of that."""
+        """Print the reply to a command; return its outcome."""
         refusal = refusal_in(reply.text)
         if self.explain and refusal and refusal.outcome is RequestOutcome.NO_LEADER:
             return self.fail(command, error_of(refusal))
         return self._print(command, reply)
 
     def fail(self, command: str, failure: ClientError) -> RequestOutcome:
-        """Print why a command has no reply; return what became of that."""
+        """Print why a command has no reply; return its outcome."""
         failure = self.explain(failure) if self.explain else failure
         return self._print(command, Reply("", error(failure.at_the_shell)))
 
@@ -209,10 +210,11 @@ class ReplyPrinter:
 
 
 def answer_one(client: Client, command: str, printer: ReplyPrinter) -> int:
-    """Print the reply to a command. If no node is reached, a mistake in the command outranks that.
+    """Print the reply to a command. If no node is reached, a mistake in the command is reported
+    instead.
 
     Raises:
-        Unreachable: no node listens there, and no object is wanted.
+        Unreachable: no node listens there, and the replies are not printed as objects.
     """
     try:
         client.connect()
@@ -227,7 +229,7 @@ def answer_one(client: Client, command: str, printer: ReplyPrinter) -> int:
 
 
 def answer_each(client: Client, commands: Iterable[str], printer: ReplyPrinter) -> int:
-    """Print the reply to each command, in the form that is wanted; return the worst outcome."""
+    """Print the reply to each command; return the worst outcome."""
     worst = RequestOutcome.DONE
     for command in commands:
         try:
@@ -243,7 +245,7 @@ def answer_each(client: Client, commands: Iterable[str], printer: ReplyPrinter) 
 
 
 def _asks_to_watch(command: str) -> bool:
-    """Whether it is a well-formed watch: a node explains other forms."""
+    """Return whether this is a well-formed watch; a node explains the mistakes in other forms."""
     return row_of(command).verb == "watch" and not mistake_in(command)
 
 
@@ -258,7 +260,7 @@ def _watched(client: Client, command: str) -> bool:
 
 
 def parser() -> Parser:
-    """Return what reads the arguments before the command."""
+    """Return the parser of the arguments before the command."""
     parser = Parser(
         prog=program("client.py", "raftline-client", "raftline client"),
         usage=_USAGE,
@@ -268,9 +270,9 @@ def parser() -> Parser:
         allow_abbrev=False,
     )
     add = parser.add_argument
-    add("node", metavar="[HOST:]PORT", type=_node, help="of a node: 10000, or h1:10000")
+    add("node", metavar="[HOST:]PORT", type=_node, help="address of a node: 10000, or h1:10000")
     add("name", metavar="ID", type=_name, nargs="?", help="1 speaks as client1; alice as alice")
-    add("--host", type=as_host, help="of the node, where PORT stands alone (localhost)")
+    add("--host", type=as_host, help="host of the node, if PORT is given alone (localhost)")
     _add_where(parser)
     add(
         "--also",
@@ -278,18 +280,20 @@ def parser() -> Parser:
         type=_node,
         action="append",
         default=[],
-        help="one more node to try; may be repeated",
+        help="another node to try; may be repeated",
     )
     add(
         "--timeout",
         metavar="SECONDS",
         type=as_seconds,
         default=10.0,
-        help="for each reply (10); with nodes at --pace human take 60",
+        help="for each reply (10); use 60 with nodes at --pace human",
     )
     add_login_options(parser)
     form = parser.add_mutually_exclusive_group()
-    form.add_argument("--screen", action="store_true", help="the screen also without a terminal")
+    form.add_argument(
+        "--screen", action="store_true", help="show the screen even without a terminal"
+    )
     add_forms(form)
     parser.tell_version()
     return parser
@@ -302,29 +306,29 @@ def _add_where(parser: Parser) -> None:
         "--follow",
         action="store_true",
         default=None,
-        help="go where the leader is, and send it there again",
+        help="follow the leader, and send unanswered writes again",
     )
     where.add_argument("--here", action="store_false", dest="follow", help="stay at this node")
 
 
 def add_forms(form: argparse._MutuallyExclusiveGroup) -> None:
-    """Add the options for replies to programs."""
+    """Add the options for replies that programs read."""
     form.add_argument(
         "-q",
         "--quiet",
         action="store_true",
-        help="values only; what is no value goes to standard error",
+        help="print only values; all else goes to standard error",
     )
-    form.add_argument("--json", action="store_true", help="one JSON object for each reply")
+    form.add_argument("--json", action="store_true", help="print one JSON object for each reply")
 
 
 def read_options(parser: Parser, head: list[str]) -> argparse.Namespace:
-    """Return the options; the nodes in them have hosts."""
+    """Return the options; fill in the hosts of the nodes."""
     options = parser.parse_intermixed_args(head)  # an ID is optional, and may be anywhere
     if options.host is not None and options.node.host:
         parser.error("--host and HOST:PORT both name a host; give one of them")
     if options.follow is False and options.also:
-        parser.error("--here asks one node alone, and --also names another; give one of them")
+        parser.error("--here asks only one node, and --also names another; give one of them")
     options.node = options.node._replace(host=options.node.host or options.host or "localhost")
     options.also = [each._replace(host=each.host or "localhost") for each in options.also]
     return options
@@ -334,18 +338,18 @@ def _name(text: str) -> str:
     name = f"client{text}" if re.fullmatch("[0-9]+", text) else text
     if not NAME.fullmatch(name):
         raise argparse.ArgumentTypeError(
-            f"{text!r} is no id: a number, or a letter and then letters, digits, _ . or -,"
+            f"{text!r} is not an ID: a number, or a letter and then letters, digits, _ . or -,"
             " at most 64 in all"
         )
     return name
 
 
 def _node(text: str) -> Address:
-    """Return the address in `PORT` or `HOST:PORT`; without a host, that is ""."""
+    """Return the address in `PORT` or `HOST:PORT`; the host may be ""."""
     host, port = split(text)
     if ":" not in text and not text.isdecimal():
         raise argparse.ArgumentTypeError(
-            f"{text!r} is not HOST:PORT, such as localhost:10001, and no port"
+            f"{text!r} is neither HOST:PORT, such as localhost:10001, nor a port"
         )
     return Address(as_host(host) if host else "", as_port(port))
 

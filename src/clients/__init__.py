@@ -1,1 +1,1 @@
-"""A program's or a person's conversation with the cluster."""
+"""The conversation of a program or a user with the cluster."""

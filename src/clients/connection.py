@@ -260,7 +260,7 @@ def no_such_host() -> OSError:
 
 
 class NodeConnection(LineConnection):
-    """One socket to one node: one line out, one line back."""
+    """One socket to one node, which sends a line and reads the answer."""
 
     def __init__(
         self,
@@ -299,7 +299,7 @@ class NodeConnection(LineConnection):
         try:
             self.socket.recv(1, socket.MSG_PEEK)
         except BlockingIOError:
-            return not getattr(self.socket, "has_more", False)  # a part of a record, over TLS
+            return not getattr(self.socket, "has_more", False)  # with TLS: a part of a record
         except OSError:
             pass
         return False

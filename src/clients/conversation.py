@@ -146,8 +146,8 @@ class Client:
 
         Raises:
             NotLeader, NoLeader, Refused: the node's sorry line; nothing was done.
-            OutcomeUnknown: it was sent; it may take effect or not.
-            Unreachable: no node answered, or a read went unanswered.
+            OutcomeUnknown: the request was sent, and may or may not take effect.
+            Unreachable: no node answered, or a read got no answer.
         """
         return text_of(self.ask(command))
 

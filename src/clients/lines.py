@@ -58,7 +58,7 @@ class LineConnection:
         self.socket = connection
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.timeout_s = timeout_s
-        self.received = bytearray()  # bytes not read yet
+        self.received = bytearray()  # unread bytes
 
     def __enter__(self) -> LineConnection:
         return self
@@ -98,12 +98,12 @@ class LineConnection:
 
     def read(self, until_s: float | None = None, bytes_max: int | None = None) -> bytes:
         """Return the next line without its newline. `until_s` is on the monotonic clock;
-        `bytes_max` is REPLY_LINE_BYTES if it is not given.
+        `bytes_max` defaults to REPLY_LINE_BYTES.
 
         Raises:
             TimeoutError: no line arrived in time; a later line can still be read.
             ConnectionEnded: the other side ended the connection first.
-            TooLong: what came is longer than `bytes_max`.
+            TooLong: the line is longer than `bytes_max`.
         """
         looked_at, limit = 0, REPLY_LINE_BYTES if bytes_max is None else bytes_max
         while (end := self.received.find(b"\n", looked_at)) < 0:

@@ -169,7 +169,7 @@ class NodeShell(BaseNodeShell):
             if self._credentials is not None:
                 log_in(connection, self._credentials, self._sender, until_s - time.monotonic())
         except BaseException:
-            self.close()  # else the next step would find a connection without its login
+            self.close()  # else the next step would find a connection without a login
             raise
         return connection.address
 

@@ -214,7 +214,7 @@ class _Answers:
     def __init__(self) -> None:
         self.unknown: Answer | None = None  # of a write that may still take effect
         self.refusal: Reply | None = None  # the best explanation why there is no leader
-        self.kept_out: LoginFailed | None = None  # of a node that may have an older file of users
+        self.kept_out: LoginFailed | None = None  # from a node that may have an older file of users
         self.silent: Address | None = None  # the last node that kept it to the end
         self._lasting: set[Address] = set()  # nodes that will not answer soon either
 
@@ -390,7 +390,7 @@ def session_with_room(
     try:
         reply, _ = yield from anywhere(nodes, name, SESSION, deadline)
         outcome = outcome_of(reply.text)
-        if outcome is RequestOutcome.UNKNOWN:  # of the session; the write was not sent
+        if outcome is RequestOutcome.UNKNOWN:  # for the session; the write was not sent
             raise NoLeader(NO_SESSION)
         if outcome is not RequestOutcome.DONE:
             return reply

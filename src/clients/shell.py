@@ -52,7 +52,7 @@ def run_shell(
     The code is 0 even if commands failed, because the screen showed that. It is 4 if Ctrl-C left a
     write without an answer.
     """
-    keys: dict[str, None] = {}  # in the order in which they were seen
+    keys: dict[str, None] = {}  # in the order of their first use
     read = _line_editor(keys) if on_terminal else _echoing_reader()
     outcome = RequestOutcome.DONE
     try:
@@ -193,7 +193,7 @@ def history_path() -> Path:
 def _open_history(editor: ModuleType) -> None:
     """Load the history of earlier sessions, and save this session's at exit; do neither without a
     folder."""
-    import atexit  # only a terminal needs it
+    import atexit  # only needed on a terminal
 
     with contextlib.suppress(OSError, RuntimeError):  # RuntimeError: no home folder is known
         path = history_path()

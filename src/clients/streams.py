@@ -45,7 +45,7 @@ def say(text: str = "") -> None:
 
 
 def say_connecting(address: Address) -> None:
-    """Print the figure's first line."""
+    """Print the first line of the course's figure."""
     say(f"[*] Connecting to {address.host} port {address.port}")
 
 

@@ -62,8 +62,8 @@ def discover_nodes(
             raise ConfigError(f"${VARIABLE}: {problem}") from None
     if folder and not (path := config.locate(folder)).exists():
         raise ConfigError(
-            f"{folder}: no cluster is here, as there is no {path.name}; "
-            f"say where one is: {otherwise}, or ${VARIABLE}"
+            f"{folder}: there is no cluster here, as {path.name} is missing; "
+            f"say where it is: {otherwise}, or ${VARIABLE}"
         )
     try:
         return config.load(folder, option).members

@@ -55,7 +55,7 @@ class TaskTransport:
 
     @short_traceback
     async def request_together(self, commands: Sequence[str]) -> list[str | ClientError]:
-        """Return the text of each reply, or its error; all are under way at once."""
+        """Return the text of each reply, or its error; all requests are in flight at once."""
         return await self._asker.request_together(commands, self.timeout)
 
     @short_traceback

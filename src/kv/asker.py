@@ -81,7 +81,7 @@ class AioAsker:
         self._sessions = ClientSessions()
         self._link: Link | None = None
         self._connecting: dict[Address, asyncio.Task[Link]] = {}
-        self._old: set[Link] = set()  # their last replies are awaited
+        self._old: set[Link] = set()  # still waiting for their last replies
         self._loop: asyncio.AbstractEventLoop | None = None
         self._process = os.getpid()
         self.is_closed = False
@@ -246,7 +246,7 @@ class AioAsker:
     def _connected_or_not(self, address: Address, task: asyncio.Task[Link]) -> None:
         self._connecting.pop(address, None)
         if not task.cancelled():
-            task.exception()  # retrieved here, as no task may wait for it any more
+            task.exception()  # retrieve it here: perhaps no task is waiting for it
 
     async def _connect(self, address: Address, others: Iterator[Address]) -> Link:
         def make(reached: Address) -> Link:

@@ -50,7 +50,7 @@ class BaseKV(NoCopies, Generic[Data, SomeLease, SomeLock, SomeSemaphore, SomeEle
 
     @property
     def _keeper(self) -> Any:
-        """The renewer of this client's leases."""
+        """The keeper that renews this client's leases."""
         raise NotImplementedError
 
     def _watch_text(self, prefix: str) -> Any:
@@ -67,7 +67,7 @@ class BaseKV(NoCopies, Generic[Data, SomeLease, SomeLock, SomeSemaphore, SomeEle
 
     @property
     def timeout(self) -> float:
-        """The seconds within which a call ends."""
+        """The time limit of a call, in seconds."""
         return self._timeout
 
     @property

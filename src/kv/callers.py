@@ -23,10 +23,10 @@ Waiter = TypeVar("Waiter")
 
 
 class Attempt(Generic[Leased]):
-    """One caller's attempt: from its turn until it releases."""
+    """One caller's attempt, from its turn to its release."""
 
     def __init__(self, caller: object) -> None:
-        """Begin an attempt of a thread or a task."""
+        """Start an attempt of a thread or a task."""
         self._caller = ref(caller)  # weak: threads and tasks end
         self.lease: Leased | None = None
         self.token: int | None = None  # None: it has not won yet
@@ -63,7 +63,7 @@ class Callers(Generic[Leased, Waiter]):
 
     @property
     def holds_any(self) -> bool:
-        """Whether a caller has won, and not released."""
+        """Whether a caller has won and has not released."""
         return self.holds is not None
 
     def comes(self, waiter: Waiter | None) -> bool:

@@ -60,7 +60,7 @@ class Call(Generic[Result]):
         Raises:
             NotUnderstood: the reply has an unknown form. (A ValueError would mean that nothing was
                 sent.)
-            LeaseLost, KeyError: as the request documents.
+            LeaseLost, KeyError: see the request.
         """
         try:
             return self._read(text)
@@ -100,7 +100,7 @@ class ReplyParts(NamedTuple):
 class Stat:
     """The metadata of a key."""
 
-    index: int  # of its last change: for `unchanged` in a transaction
+    index: int  # of its last change, for `unchanged` in a transaction
     lease: str | None  # None: it has no lease
     bytes: int
 

@@ -90,7 +90,7 @@ class BaseClaim(NoCopies, Generic[Leased, Waiter]):
         read."""
         make: Callable[..., Leased] = self._lease_class
         self._make_lease = partial(make, client, keeper, ttl)
-        self._make_lease()  # raises at once if the time can't be one
+        self._make_lease()  # raises at once if the time is invalid
         self.name = keys.name
         self._client = client
         self._keys = keys
@@ -108,7 +108,7 @@ class BaseClaim(NoCopies, Generic[Leased, Waiter]):
     def _callers(self) -> Callers[Leased, Waiter]:
         return self._all_callers
 
-    # --- of a shell -----------------------------------------------------------------------------
+    # --- for a shell ----------------------------------------------------------------------------
 
     def _caller(self) -> object:
         """Return the identity of the calling thread or task."""
@@ -137,7 +137,7 @@ class BaseClaim(NoCopies, Generic[Leased, Waiter]):
     def _why_not_held(self) -> str:
         return NOT_HELD
 
-    # --- what is held ---------------------------------------------------------------------------
+    # --- the held lock --------------------------------------------------------------------------
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name!r}, {self._states[not self.is_held]}>"
@@ -152,7 +152,7 @@ class BaseClaim(NoCopies, Generic[Leased, Waiter]):
 
     @property
     def is_held(self) -> bool:
-        """Whether this program holds it for certain, by its own clock."""
+        """Whether this program certainly holds it, by its own clock."""
         attempt = self._found()
         return attempt is not None and attempt.lease is not None and attempt.lease.is_held
 
@@ -425,7 +425,7 @@ class BaseClaim(NoCopies, Generic[Leased, Waiter]):
             yield from self._sweeping_after(attempt)
 
     def _letting_go(self, attempt: Attempt[Leased]) -> Claiming[None]:
-        """End an attempt that failed."""
+        """Clean up after a failed attempt."""
         try:
             yield from self._dropping(attempt)
         finally:
@@ -466,8 +466,8 @@ class RequestLimits:
         return step._replace(limit_s=min(limit_s, self._client.timeout))
 
     def is_over(self, error: ClientError) -> bool:
-        """Whether a request failed because the time is over, at a cluster that had answered. A
-        search ends early if the time left is too short for another pause."""
+        """Return whether a request failed because the time is over, at a cluster that had answered.
+        A search ends early if the time left is too short for another pause."""
         is_final = isinstance(error, Closed) or (isinstance(error, Unreachable) and error.lasts)
         is_late = self._now() >= self._until_s - LONGEST_PAUSE_S
         return self._is_answered and is_late and not is_final
@@ -505,5 +505,5 @@ class LeaderChanges:
 
 
 def is_of(stat: Stat | None, token: int | None) -> bool:
-    """Whether the key was last changed by the entry with that token."""
+    """Return whether the entry with this token was the last to change the key."""
     return stat is not None and stat.index == token

@@ -74,7 +74,7 @@ def connect(
     tls: ClientTls | None = None,
     silence: float = SILENCE_S,
 ) -> KV[str] | KV[bytes]:
-    """Return the cluster's keys and values as a mapping; no node is asked yet.
+    """Return the cluster's keys and values as a mapping, without sending a request yet.
 
     `at` names some of its nodes, as in `"h1:10000,h2:10000"`. Without it the nodes come from
     $RAFTLINE, else from the `server-configuration.txt` in `folder` or in the nearest folder that

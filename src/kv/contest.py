@@ -239,7 +239,7 @@ class SlotProtocol(LockProtocol):
 
     def __init__(self, keys: Slots, lease: str, value: str) -> None:
         super().__init__(keys, lease, value)
-        first = (lease_in(lease) or 0) % len(keys.slots)  # so that claims try several
+        first = (lease_in(lease) or 0) % len(keys.slots)  # so that claims try different slots
         self._slots = keys.slots[first:] + keys.slots[:first]
 
     def _if_free(self) -> _Conditions:

@@ -8,8 +8,8 @@ from ..wire.refusals import TOO_MANY, RequestOutcome
 
 
 class LeaseLost(ClientError):
-    """The lease has ended, or may have: it was not renewed in time. Another program may now hold
-    the lock that it guarded. A write under it was not done."""
+    """The lease has ended, or may have ended: it was not renewed in time. Another program may now
+    hold the lock that it guarded. A write under it was not done."""
 
     __module__ = PUBLIC
 

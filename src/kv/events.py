@@ -1,6 +1,6 @@
 """The events of a watch, each once, even if the watch continues at another node. Pure.
 
-A `WatchCursor` is fed the lines of a watch (docs/use/watch.md) and returns events. If a connection
+A `WatchCursor` takes the lines of a watch (docs/use/watch.md) and returns events. If a connection
 ends, it spells the request that continues the watch: after the last entry that arrived whole,
 without those events of the next entry that have already arrived. If the events after that entry are
 gone, the node lists the existing keys. The cursor then returns the differences from the known keys
@@ -244,6 +244,6 @@ def _place(pair: tuple[object, object]) -> bytes:
 
 
 def _digest(value: str) -> bytes:
-    """Return a digest of a value, which takes less memory than a long value."""
+    """Return a digest of a value, to save the memory of a long value."""
     raw = value.encode("utf-8", "surrogateescape")
     return hashlib.blake2b(raw, digest_size=_DIGEST_BYTES).digest() if len(raw) > 64 else raw

@@ -22,7 +22,7 @@ from .calls import CALLS, Ask, Steps, seconds_of
 from .errors import LeaseLost
 from .listeners import plain
 
-RENEWALS = 3  # per time of a lease
+RENEWALS = 3  # per lease time
 RETRY_S = 0.2  # pause after a failed renewal
 LEAST_S = 0.05  # the shortest time limit of a request
 

@@ -85,7 +85,7 @@ class ThreadTransport:
 
     @short_traceback
     def request_together(self, commands: Sequence[str]) -> list[str | ClientError]:
-        """Return the text of each reply, or its error; all are under way at once."""
+        """Return the text of each reply, or its error; all requests are in flight at once."""
         if self._shared.is_closed:
             raise Closed(CLOSED)
         return self._shared.clients.request_together(commands, self.timeout)

@@ -2,7 +2,7 @@
 
     done = kv.txn().if_.equal("b", "5").absent("c").then.set("b", "6").else_.get("b").commit()
 
-docs/use/transactions.md has the meaning of each condition.
+docs/use/transactions.md explains each condition.
 """
 
 from __future__ import annotations
@@ -204,7 +204,7 @@ class Operations(Generic[Data, Result]):
         return self._ask(self._plan.call)
 
     def get(self, key: Data) -> Operations[Data, Result]:
-        """Read a key, as the operations before this one left it."""
+        """Read a key, including the effects of earlier operations."""
         return self._with(f"get {self._plan.key(key)}", self._read_value)
 
     def stat(self, key: Data) -> Operations[Data, Result]:

@@ -28,7 +28,7 @@ value_of_pair: Callable[[Any], Any] = itemgetter(1)
 
 
 class _PairReader(Iterator[Item]):
-    """Yields a part of each pair. It reads the pairs at its first step."""
+    """Yields a part of each pair. The first step reads the pairs."""
 
     def __init__(self, read: Callable[[], Iterator[Any]], part: Callable[[Any], Item]) -> None:
         self._read = read

@@ -1,4 +1,4 @@
-"""How long a claim waits for a lock, and a watch for an event. Pure."""
+"""The time for which a claim waits for a lock, and a watch for an event. Pure."""
 
 from __future__ import annotations
 

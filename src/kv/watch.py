@@ -84,7 +84,7 @@ class Watch(BaseWatch[Data], Iterator[Event[Data]]):
         connection = self._node.connection
         if connection is not None and self._process == os.getpid():
             with contextlib.suppress(OSError):
-                connection.socket.shutdown(2)  # wakes the thread that reads
+                connection.socket.shutdown(2)  # wakes the reading thread
         self._node.close()
 
     @short_traceback

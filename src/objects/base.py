@@ -1,4 +1,5 @@
-"""The base of all replicated objects: a name, the asker and a time limit; and their errors.
+"""The base of all replicated objects: a name, a way to the cluster and a time limit; and their
+errors.
 
 The errors are in addition to those of a client (`ClientError`).
 """

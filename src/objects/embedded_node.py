@@ -1,7 +1,7 @@
 """`raftline.Node`: a node of the cluster inside a Python program.
 
-It is the node of `raftline-server`, with the same files and the same port, on extra threads.
-`nc`, `raftline status` and the other nodes see no difference.
+It is the node of `raftline-server`, with the same files and the same port, on extra threads. `nc`,
+`raftline status` and the other nodes see no difference.
 """
 
 from __future__ import annotations
@@ -330,7 +330,7 @@ class Node(NoCopies):
 
         One thread makes all such calls, in the order of events; `call` may use objects.
         """
-        self._led_here().on_role(plain(call, "what is called"), leads=True)
+        self._led_here().on_role(plain(call, "the callback"), leads=True)
         return call
 
     def on_follower(self, call: Callable[[], object]) -> Callable[[], object]:
@@ -339,13 +339,13 @@ class Node(NoCopies):
 
         It alternates with `on_leader`, so it can end the work that `on_leader` began.
         """
-        self._led_here().on_role(plain(call, "what is called"), leads=False)
+        self._led_here().on_role(plain(call, "the callback"), leads=False)
         return call
 
     def on_leader_change(self, call: Callable[[Leader], object]) -> Callable[[Leader], object]:
         """Call `call` with the leader each time the leader changes; at once if there is one."""
         last = [""]
-        plain(call, "what is called")
+        plain(call, "the callback")
 
         def changed(view: View) -> None:
             leader = self._leader_of(view)
@@ -384,7 +384,7 @@ def _time_limit_at(pace: str, timeout: float | None) -> float:
     """Return the time limit of a request, in seconds.
 
     Raises:
-        NodeError: there is no such pace.
+        NodeError: the pace does not exist.
         ValueError: the time limit is invalid.
     """
     if pace not in PACES:

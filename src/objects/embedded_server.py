@@ -53,7 +53,7 @@ class Leadership:
         self._name = name
         self._view = View("", 0)  # the view last reported to the listeners
         self._seen = View("", 0)  # the core's view, perhaps not yet reported
-        self._news: deque[View | OnView] = deque()  # in order, each new listener among them
+        self._news: deque[View | OnView] = deque()  # in order, including new listeners
         self._listeners: list[OnView] = []
         self._changed = threading.Condition()
         self._wakeup = Wakeup()
@@ -68,12 +68,13 @@ class Leadership:
         with self._changed:
             self._seen = View("", self._seen.term)
             self._news.append(self._seen)
-            self._stopping = True  # set after the last news, which is reported first
+            self._stopping = True  # set after the last news, which must be reported first
             self._changed.notify_all()
         self._wakeup.set()
 
     def look(self, node: NodeView) -> None:
-        """Record the core's state; called after each of its steps, so it must not wait long."""
+        """Record the core's state. This is called after each of its steps, so it must not wait
+        long."""
         view = View(node.leader or "", node.term)
         if view.leader != self._seen.leader or (view.leader and view != self._seen):
             self._news.append(view)

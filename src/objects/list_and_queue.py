@@ -171,7 +171,7 @@ class ReplicatedQueue(ReplicatedObject):
                 while waiting.pauses():
                     if self._within_wait(
                         waiting
-                    ).qsize():  # a read adds no entry to the log; an attempt to take does
+                    ).qsize():  # unlike `take`, a read adds no entry to the log
                         break
                 else:
                     raise Empty from None
@@ -213,7 +213,7 @@ class ReplicatedQueue(ReplicatedObject):
 
     @property
     def _taken_back(self) -> dict[str, Callable[[Any], object]]:
-        """Return the calls that undo cancelled calls, by name (waiting.py)."""
+        """The calls that undo cancelled calls, by name (waiting.py)."""
         return {"get": self._put_back, "get_nowait": self._put_back}
 
     def _put_back(self, item: object) -> None:

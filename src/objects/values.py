@@ -131,7 +131,7 @@ class ReplicatedCounter(ReplicatedObject):
     def _whole(self, number: object) -> int:
         if isinstance(number, bool) or not hasattr(number, "__index__"):
             raise TypeError(f"a counter takes whole numbers, not {type(number).__name__}")
-        whole = index(number)  # once: another counter asks the cluster for it
+        whole = index(number)  # only once: another counter would ask the cluster for it
         if abs(whole) > NUMBER_MAX:
             raise OverflowError(f"{self.name} can't go beyond 2^63-1; nothing was done")
         return whole

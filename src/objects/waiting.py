@@ -68,7 +68,7 @@ class Waiting:
 
 
 def given_up() -> threading.Event:
-    """Return the event that is set once this thread's caller has given up."""
+    """Return the event that is set when this thread's caller gives up."""
     event: threading.Event | None = getattr(_of_this_thread, "given_up", None)
     if event is None:
         event = threading.Event()
@@ -104,7 +104,7 @@ class Awaitable:
         return call
 
     def __call__(self) -> object:
-        """Return the object that this wraps."""
+        """Return the wrapped object."""
         return self._target
 
     async def __aenter__(self) -> Any:

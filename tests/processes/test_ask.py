@@ -289,7 +289,10 @@ def test_a_command_finds_the_leader_past_nodes_that_are_down(start: Start, tmp_p
             ["get", "--at", "h:1", "--dir", "d", "a"],
             "raftline: --at and --dir both say where ",
         ),
-        (["get", "--dir", "gone", "a"], "raftline: gone: no cluster is here, as there is no "),
+        (
+            ["get", "--dir", "gone", "a"],
+            "raftline: gone: there is no cluster here, as server-configuration.txt is missing",
+        ),
         (["get", "a"], "server-configuration.txt here or in any folder above; "),
         (["get", "a"], "; or say where: --at HOST:PORT, or $RAFTLINE\n"),
     ],

@@ -354,7 +354,7 @@ def test_an_empty_value_of_a_leader_is_taken_as_it_is(nodes: Cluster, kv: raftli
         (["x", "--ttl", "1.5", "--", "true"], 2, "'1.5' is no whole number of seconds, 1 to 1"),
         (["x", "--grace", "-1", "--", "true"], 2, "'-1' is no time in seconds: such as 10 or "),
         (["x", "--at", "h:1", "--dir", "d", "--", "true"], 2, "--at and --dir both say where "),
-        (["x", "--dir", "gone", "--", "true"], 2, "gone: no cluster is here"),
+        (["x", "--dir", "gone", "--", "true"], 2, "gone: there is no cluster here"),
         (["x", "--at", "localhost:{port}", "--timeout", "1", "--", "true"], 125, "nothing list"),
     ],
 )

@@ -81,7 +81,7 @@ def test_an_old_python_gets_one_line_that_names_the_one_it_takes(program: str) -
     assert ended.returncode == 2
     assert ended.stderr == (
         f"raftline needs Python 3.10 or newer, and this is 3.9.18 ({sys.executable}). "
-        "Call another one, such as python3.12\n"
+        "Run another one, such as python3.12\n"
     )
 
 

@@ -404,8 +404,8 @@ def test_a_missing_configuration_ends_with_2_and_one_line(
     assert cli.main(["status", "--dir", str(tmp_path)]) == 2
     errors = capsys.readouterr().err
     assert errors.count("\n") == 1
-    why = "no cluster is here, as there is no server-configuration.txt"
-    where = "say where one is: --dir FOLDER, --at HOST:PORT, or $RAFTLINE"
+    why = "there is no cluster here, as server-configuration.txt is missing"
+    where = "say where it is: --dir FOLDER, --at HOST:PORT, or $RAFTLINE"
     assert errors == f"raftline: {tmp_path}: {why}; {where}\n"
 
 
