@@ -1,11 +1,11 @@
-"""The functions that apply commands, by their verbs, and those of the commands on keys.
+"""The functions that apply commands, by verb, and the functions for commands on keys.
 
 Every node executes the same commands in the same order, so no function may depend on a clock, on
-chance or on a node. None may raise: an error is a reply (paper §2). Keys and values are in their
-canonical spelling, as they stand in the log.
+chance or on a node. No function may raise: an error is a reply (paper §2). Keys and values are in
+their canonical spelling, as in the log.
 
-The modules of leases, objects and transactions have the functions of the other commands.
-docs/develop/add-a-command.md adds one.
+The modules for leases, objects and transactions hold the functions of the other commands.
+docs/develop/add-a-command.md shows how to add a command.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ APPLIED: Final[dict[str, tuple[int, Apply]]] = {}  # by verb: the lowest level, 
 
 
 def applies(verb: str, level: int = FIRST) -> Callable[[Apply], Apply]:
-    """Register the function that applies a command to the Store; it gets the operands.
+    """Register the function that applies a command to the Store. The function gets the operands.
 
-    It returns the reply, or None if the operands are not those of the command's row. A command
-    that is a read changes no pair. The level is that of the row. An entry that only
-    a leader makes has no row, and gives it here.
+    It returns the reply, or None if the operands do not fit the command's row. A read changes no
+    pair. The level comes from the row. An entry that only a leader makes has no row, so its level
+    is given here.
     """
 
     def register(apply: Apply) -> Apply:
@@ -42,12 +42,12 @@ def applies(verb: str, level: int = FIRST) -> Callable[[Apply], Apply]:
 
 
 def execute(store: Store, command: str) -> str:
-    """Carry out one command and return its reply, without the server's name. Below its
-    level the command is unknown, as in an older build."""
+    """Carry out one command and return its reply, without the server's name. Below its level, a
+    command is unknown, as in an older build."""
     verb, _, operands = command.partition(" ")
-    found = APPLIED.get(verb)
-    if found is not None and found[0] <= store.level:
-        reply = found[1](store, operands)
+    applied = APPLIED.get(verb)
+    if applied is not None and applied[0] <= store.level:
+        reply = applied[1](store, operands)
         if reply is not None:
             return reply
     return error(not_understood(command))
@@ -58,8 +58,8 @@ _DIGITS_MAX = 19
 
 
 def is_read(command: str, level: int) -> bool:
-    """Whether the command changes nothing, so that a retry may read a newer state. The reads of a
-    level are the same in each build."""
+    """Return whether the command changes nothing, so that a retry may read a newer state. Each
+    build has the same reads at a given level."""
     verb, space, _ = command.partition(" ")
     return bool(space) and _READS.get(verb, NUMBER_MAX) <= level
 
@@ -68,7 +68,7 @@ def is_read(command: str, level: int) -> bool:
 @applies("members")
 @applies("level")
 def _of_the_core(store: Store, operands: str) -> str | None:
-    """Entries of the core; they have no effect on the pairs."""
+    """Apply an entry of the core. It has no effect on the pairs."""
     return ""
 
 
@@ -76,12 +76,12 @@ def _of_the_core(store: Store, operands: str) -> str | None:
 def _get(store: Store, key: str) -> str | None:
     if not key or " " in key:
         return None
-    found = store.get(key)
-    return f"GET response, no such key: {key}" if found is None else f"GET response: {found}"
+    value = store.get(key)
+    return f"GET response, no such key: {key}" if value is None else f"GET response: {value}"
 
 
 def set_to(key: str, value: str) -> str:
-    """Return the reply to a `set` that was carried out."""
+    """Return the reply to a successful `set`."""
     return f"SET response: {key} set to {value}"
 
 
@@ -120,14 +120,14 @@ def _cas(store: Store, operands: str) -> str | None:
     old, space, new = rest.partition(" ")
     if not (key and space):
         return None
-    found = store.get(key)
-    if found is None:
+    current = store.get(key)
+    if current is None:
         return f"CAS response, no such key: {key}"
     try:
-        old = _value(unescape(old))  # spelled as one word: its spaces are \s
+        old = _value(unescape(old))  # it is one word: its spaces are \s
     except ProtocolError as problem:
         return error(str(problem))
-    if found != old:
+    if current != old:
         return f"CAS response, no match: {key}"
     store[key] = new
     return f"CAS response: {key} set to {new}"
@@ -155,13 +155,13 @@ def _append(store: Store, operands: str) -> str | None:
     if not (key and space):
         return None
     try:
-        # Two halves of one character may meet: the whole is spelled again.
-        joined = unescape(store.get(key, "")) + unescape(tail)
+        # Two halves of one character may meet, so the whole value is escaped again.
+        text = unescape(store.get(key, "")) + unescape(tail)
         store.breathe()
-        value = _value(joined)
+        value = _value(text)
     except ProtocolError as problem:
         return error(str(problem))
-    size = len(joined.encode("utf-8", "surrogateescape"))
+    size = len(text.encode("utf-8", "surrogateescape"))
     store.reworked += 2 * size
     limit = Limits().value_bytes
     if size > limit:
@@ -188,9 +188,9 @@ def _clear(store: Store, prefix: str) -> str | None:
     """Delete all keys that begin with the prefix."""
     if not prefix or " " in prefix:
         return None
-    found = store.keys_under(prefix)
-    store.remove_all(in_one_order(found), DELETE)
-    return f"CLEAR response: {len(found)} key{'s' * (len(found) != 1)} deleted"
+    keys = store.keys_under(prefix)
+    store.remove_all(in_one_order(keys), DELETE)
+    return f"CLEAR response: {len(keys)} key{'s' * (len(keys) != 1)} deleted"
 
 
 def _value(raw: str) -> str:
@@ -200,7 +200,7 @@ def _value(raw: str) -> str:
 
 
 def whole_number(text: str) -> int | None:
-    """Return the whole number in a text; None unless it is in canonical spelling."""
+    """Return the whole number in a text, or None if it is not in canonical spelling."""
     digits = text.removeprefix("-")
     if not (digits.isascii() and digits.isdigit() and len(digits) <= _DIGITS_MAX):
         return None

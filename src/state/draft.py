@@ -1,7 +1,7 @@
-"""A copy-on-write view of a Store, which is adopted whole or dropped. Pure.
+"""A copy-on-write view of a Store, which is adopted as a whole or dropped. Pure.
 
-A transaction acts on it. Before `adopt` nothing of it is in the Store or goes to a watcher; so a
-transaction that can't be done leaves no trace, and a snapshot never holds half of one.
+A transaction acts on it. Before `adopt`, none of its changes are in the Store or go to a watcher.
+So a transaction that fails leaves no trace, and a snapshot never holds half a transaction.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from .store import BREATHE_KEYS, Store
 
 
 class Draft:
-    """The changes of a Store by one entry, not adopted yet; commands act on `store`."""
+    """The changes that one entry makes to a Store, before they are adopted. Commands act on
+    `store`."""
 
     def __init__(self, below: Store) -> None:
         self._below = below
@@ -25,12 +26,11 @@ class Draft:
         self.store.leases.started = []
 
     def adopt(self) -> None:
-        """Write the draft into the Store. Each key that changed has one event, with its new
-        state."""
+        """Write the draft into the Store. Each changed key gets one event, with its new state."""
         below = self._below
         events: dict[str, BareEvent] = {}
-        taken = self.store.take_events()
-        for event in taken.events:
+        new = self.store.take_events()
+        for event in new.events:
             events[event[2]] = event
         for place, (key, text) in enumerate(self._overlay.changes.items(), start=1):
             if place % BREATHE_KEYS == 0:
@@ -38,10 +38,10 @@ class Draft:
             was_there = key in below.held
             below.put_text(key, text)
             if not was_there and text is None:
-                events.pop(key, None)  # it is unchanged
+                events.pop(key, None)  # the key is unchanged
         for lease in self.store.leases.started or ():
             below.leases.begin(lease)
-        if taken.lost_up_to:
-            below.forget_events(taken.lost_up_to)
+        if new.lost_up_to:
+            below.forget_events(new.lost_up_to)
         for _, kind, key, value in events.values():
             below.note(kind, key, value)

@@ -1,4 +1,4 @@
-"""The changes of keys, as watchers get them. Pure."""
+"""The key changes that watchers get. Pure."""
 
 from __future__ import annotations
 
@@ -14,35 +14,35 @@ from .keyindex import text_after
 SET, DELETE, EXPIRE = "set", "delete", "expire"
 
 
-# A KeyEvent as a bare tuple. A node keeps its latest ones so: the garbage collector looks at each
-# instance of a class, and at no tuple of numbers and texts.
+# A KeyEvent as a bare tuple. A node keeps its latest events in this form: the garbage collector
+# visits each instance of a class, but no tuple of numbers and texts.
 BareEvent = tuple[int, str, str, str]
 
 
 class KeyEvent(NamedTuple):
-    """One change of one key; keys and values are in their canonical spelling."""
+    """One change to one key. Keys and values are in their canonical spelling."""
 
-    number: int  # the entry's (`entry_number`)
+    number: int  # of the entry (`entry_number`)
     kind: str
     key: str
-    value: str  # the new value, "" if the key is gone
+    value: str  # the new value, "" if the key was removed
 
 
 class EventRun:
-    """Events in the order of the log, as bare tuples, or as commands that each set one key.
+    """Events in log order, as bare tuples or as commands that each set one key.
 
-    Most entries do. Their commands are the log's own texts, and each is the event of one entry;
-    the entries follow on one another. They are taken apart for a reader, so what nobody reads
-    takes no texts of its own.
+    Most entries set one key. Their commands are the log's own texts. Each command is the event of
+    one entry, and the entries are consecutive. A command is parsed only for a reader, so an unread
+    event needs no texts of its own.
     """
 
     def __init__(self, bare: list[BareEvent], first: int = 0, sets: Sequence[str] = ()) -> None:
-        """Hold bare events; or the commands of entries from number `first` on."""
+        """Hold bare events, or the commands of the entries from number `first` on."""
         self.bare = bare
-        self.first = first  # 0: they are bare
+        self.first = first  # 0: the events are bare
         self.sets = list(sets)
-        self.next = first + len(self.sets)  # the first of the run that can be added as it is
-        self._order: Sequence[int] = ()  # the places by key, once somebody has asked for a prefix
+        self.next = first + len(self.sets)  # of the first run that can be appended unchanged
+        self._order: Sequence[int] = ()  # places by key, once a prefix is requested
 
     def __len__(self) -> int:
         return len(self.sets) or len(self.bare)
@@ -59,14 +59,14 @@ class EventRun:
         return [self.at(place) for place in range(len(self.sets))]
 
     def at(self, place: int) -> BareEvent:
-        """Return the event at this place."""
+        """Return the event at a place."""
         if not self.first:
             return self.bare[place]
         _, key, value = self.sets[place].split(" ", 2)
         return self.first + place, SET, key, value
 
     def raw_key_at(self, place: int) -> str:
-        """Return the key of the event at this place, unescaped, without a copy of a value."""
+        """Return the unescaped key of the event at a place, without copying a value."""
         if not self.first:
             key = self.bare[place][2]
         else:
@@ -75,8 +75,8 @@ class EventRun:
         return real(key) if "\\" in key else key
 
     def places_under(self, raw_prefix: str) -> list[int]:
-        """Return the places of the events of keys with a prefix, which is given unescaped, in
-        order. Nothing may be added to this run any more."""
+        """Return, in order, the places of the events whose keys have a prefix, which is unescaped.
+        Nothing may be added to the run after this call."""
         if len(self._order) != len(self):
             self._order = array("I", sorted(range(len(self)), key=self.raw_key_at))
         begin = bisect_left(self._order, raw_prefix, key=self.raw_key_at)
@@ -86,11 +86,11 @@ class EventRun:
         return sorted(self._order[begin:end])
 
     def number_at(self, place: int) -> int:
-        """Return the number of the entry of the event at this place, without a copy of a value."""
+        """Return the entry number of the event at a place, without copying a value."""
         return self.first + place if self.first else self.bare[place][0]
 
     def place_after(self, number: int) -> int:
-        """Return the place of the first event of an entry after this one."""
+        """Return the place of the first event after the entry with this number."""
         if self.first:
             return min(max(number + 1 - self.first, 0), len(self.sets))
         return bisect_right(self.bare, number, key=itemgetter(0))
@@ -102,12 +102,12 @@ class EventRun:
 
 
 class TakenEvents(NamedTuple):
-    """The events since they were taken last, in the order of the log."""
+    """The events since the last call of `take_events`, in log order."""
 
     runs: list[EventRun]
-    lost_up_to: int  # the last entry with dropped events, 0: none
+    lost_up_to: int  # the last entry with dropped events; 0: none
 
     @property
     def events(self) -> list[BareEvent]:
-        """All of them, one by one."""
+        """All events as bare tuples."""
         return [event for run in self.runs for event in run.events()]

@@ -1,8 +1,8 @@
 """The latest events of a node, from which an interrupted watch resumes. Pure.
 
-The history belongs to a node, not to the state that is replicated: nodes that applied the same log
-keep different lengths of it, and what they keep is the same. It is empty when a node starts, and
-the entries of the log that are applied again fill it.
+The history belongs to a node, not to the replicated state: nodes that applied the same log may keep
+histories of different lengths, but the events in them are the same. The history is empty when a
+node starts. Replaying the log fills it.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from ..wire.protocol import real
 from .events import EventRun, KeyEvent
 
 EVENT_BYTES = 150  # memory of one event without its key and value
-SET_BYTES = 64  # of one that is the command of an entry, without that text
-WIDE = 4  # bytes of each character, if one of them is not ASCII: at the most
-RUN_BYTES = 64 << 10  # a run that has as many is not added to
-TAKEN_APART = 16  # so many sets are, to follow on events of another kind
-RUNS_TOGETHER = 16  # at which a watch looks in one go
-DROPPED = 16  # of what may be kept, or of the oldest run, at most a sixteenth more goes than must
+SET_BYTES = 64  # memory of an event that is an entry's command, without its text
+WIDE = 4  # bytes per character, at most, in a text that is not all ASCII
+RUN_BYTES = 64 << 10  # nothing is added to a run of this size
+TAKEN_APART = 16  # a run of up to this many sets is unpacked after events of another kind
+RUNS_TOGETHER = 16  # runs that a watch reads at a time
+DROPPED = 16  # at most 1/16 of the bound, or of the oldest run, is dropped beyond what must go
 _key, _value, _last = itemgetter(2), itemgetter(3), attrgetter("last")
 
 
@@ -35,21 +35,21 @@ class ResumePoint(NamedTuple):
 
 
 class EventHistory:
-    """The events of the entries `floor + 1 … last`, whole entries only.
+    """The events of the entries `floor + 1 … last`. Only whole entries are kept.
 
-    `last` is the number of the last entry applied, with or without events. A jump is a place where
-    the numbers go up by more than one, as an era began.
+    `last` is the number of the last entry applied, with or without events. At a jump, the numbers
+    grow by more than one, because an era began.
     """
 
     def __init__(self) -> None:
-        self.floor = self.last = 0  # the events up to the floor are gone
-        self.resets = 0  # times that all events were dropped
+        self.floor = self.last = 0  # events up to the floor are dropped
+        self.resets = 0  # how often all events were dropped
         self.bound(HISTORY_EVENTS, HISTORY_BYTES)
         self.bytes = 0  # memory of the events, estimated
         self._count = 0  # of the events
         self._runs: list[EventRun] = []
         self._sizes: list[int] = []  # the bytes of each run
-        self._jumps: list[tuple[int, int]] = []  # the last number before, the first one after
+        self._jumps: list[tuple[int, int]] = []  # the last number before, the first after
 
     def __len__(self) -> int:
         return self._count
@@ -59,7 +59,7 @@ class EventHistory:
         self._events_max, self._bytes_max = events_max, bytes_max
 
     def reset(self, last: int) -> None:
-        """Drop all: the state came without the events up to this entry."""
+        """Drop all events: the new state came without the events up to this entry."""
         self._runs, self._sizes, self._jumps = [], [], []
         self._count = self.bytes = 0
         self.floor = self.last = last
@@ -70,7 +70,7 @@ class EventHistory:
         self.floor = max(self.floor, number)
 
     def add(self, runs: Sequence[EventRun], numbers: Sequence[int]) -> None:
-        """Add the events of the entries with these numbers, which were applied."""
+        """Add the events of the applied entries with these numbers."""
         if not numbers:
             return
         if numbers[-1] - self.last != len(numbers):
@@ -105,7 +105,7 @@ class EventHistory:
             before = number
 
     def _take_newest_apart(self) -> None:
-        """Hold the newest run as bare events from now on, once for each run."""
+        """Convert the newest run to bare events, once for each run."""
         newest = EventRun(self._runs[-1].events())
         size = _size_of(newest)
         self.bytes += size - self._sizes[-1]
@@ -115,7 +115,7 @@ class EventHistory:
         return self._count > self._events_max or self.bytes > self._bytes_max
 
     def _drop(self) -> None:
-        """Drop the oldest entries, all events of each. The last entry always stays whole."""
+        """Drop the oldest entries, with all their events. The last entry always stays whole."""
         runs, sizes, whole = self._runs, self._sizes, 0
         few, small = self._events_max // DROPPED, self._bytes_max // DROPPED
         while whole < len(runs) - 1 and self._is_over():
@@ -134,8 +134,8 @@ class EventHistory:
         self._jumps = [jump for jump in self._jumps if jump[1] > self.floor]
 
     def _shorten_oldest(self) -> None:
-        """Drop as many entries of the oldest run as are too many. What stays of it is copied, so
-        these are not few."""
+        """Drop the surplus entries of the oldest run. The rest of the run is copied, so more than a
+        few entries are dropped at a time."""
         run, place = self._runs[0], 0
         end = len(run) if len(self._runs) > 1 else run.place_after(run.last - 1)
         while place < end and self._is_over():
@@ -153,14 +153,14 @@ class EventHistory:
             del self._runs[0], self._sizes[0]
 
     def place_of(self, number: int) -> ResumePoint:
-        """Return whether a watch can resume after this entry, which is `last` or earlier."""
+        """Return whether a watch can resume after an entry, which is `last` or earlier."""
         for before, after in self._jumps:
             if before < number < after:
                 return ResumePoint(is_known=False)
         return ResumePoint(is_covered=number >= self.floor)
 
     def before(self, number: int) -> int:
-        """Return the number of the entry before this one."""
+        """Return the number of the preceding entry."""
         for before, after in self._jumps:
             if after == number:
                 return before
@@ -169,39 +169,39 @@ class EventHistory:
     def after(
         self, number: int, events_max: int, bytes_max: int = HISTORY_BYTES, prefix: str = ""
     ) -> tuple[Sequence[KeyEvent], int]:
-        """Return the events of the entries after this one, of keys with a prefix, and the entry up
-        to which they go: whole entries, and about that many events and bytes, or fewer. `number`
-        is covered."""
-        found: list[KeyEvent] = []
+        """Return the events after an entry for keys with a prefix, and the last entry that they
+        cover. Entries are whole, and there are about `events_max` events and `bytes_max` bytes, or
+        fewer. `number` must be covered."""
+        events: list[KeyEvent] = []
         upto, size = number, 0
         first, raw_prefix = bisect_right(self._runs, number, key=_last), real(prefix)
         end = first + RUNS_TOGETHER if raw_prefix else len(self._runs)
         for run in self._runs[first:end]:
             for place in self._places(run, number, raw_prefix):
                 event = run.at(place)
-                if event[0] != upto and (len(found) >= events_max or size > bytes_max):
-                    return found, upto
-                found.append(KeyEvent._make(event))
+                if event[0] != upto and (len(events) >= events_max or size > bytes_max):
+                    return events, upto
+                events.append(KeyEvent._make(event))
                 upto = event[0]
                 size += _size_of(EventRun([event]))
             upto = run.last
-        return found, self.last if end >= len(self._runs) else upto
+        return events, self.last if end >= len(self._runs) else upto
 
     def _places(self, run: EventRun, number: int, raw_prefix: str) -> Sequence[int]:
-        """Return the places of the events of a run after an entry, of keys with a prefix. Most runs
-        have none of it, and are not looked through for that."""
+        """Return the places of a run's events after an entry, for keys with a prefix. Most runs
+        hold no such key, and an index shows that without a scan."""
         begin = run.place_after(number)
         if not raw_prefix:
             return range(begin, len(run))
-        if run is self._runs[-1]:  # more may be added to it
+        if run is self._runs[-1]:  # more events may be added to it
             places = range(begin, len(run))
             return [place for place in places if run.raw_key_at(place).startswith(raw_prefix)]
         return [place for place in run.places_under(raw_prefix) if place >= begin]
 
 
 def _size_of(run: EventRun) -> int:
-    """Return the memory of events, estimated. There is one for each write, so no loop of Python
-    goes over them."""
+    """Return an estimate of the events' memory. There is an event for each write, so no Python loop
+    visits them."""
     if run.first:
         wide = sum(map(len, filterfalse(str.isascii, run.sets)))
         return SET_BYTES * len(run.sets) + sum(map(len, run.sets)) + (WIDE - 1) * wide

@@ -1,8 +1,8 @@
-"""The keys in order, so that those with a prefix are found without a look at all the others. Pure.
+"""The keys in order, so that the keys with a prefix are found without a scan of the others. Pure.
 
-A key that comes is only noted; it is sorted in once somebody asks. The keys lie in sorted runs of
-a bounded length, so that no step takes long: short runs are merged as they come. A key that goes
-stays until a look meets it.
+A new key is only noted. The next query sorts it in. The keys are in sorted runs of bounded length,
+so that no step takes long. Short runs are merged as they arrive. A removed key stays until a query
+meets it.
 """
 
 from __future__ import annotations
@@ -14,39 +14,39 @@ from typing import Final
 
 from ..common.wakeup import Breathe
 
-RUN_KEYS: Final = 16_384  # of a run, sorted or merged in a few ms
+RUN_KEYS: Final = 16_384  # in a run, which is sorted or merged in a few ms
 
 
 class KeyIndex:
-    """An index of the keys of a store, which counts as `held` what is there by now."""
+    """An index of the keys of a store. `held` holds the keys that exist now."""
 
     def __init__(self, keys: Iterable[str]) -> None:
         self.new = list(keys)  # not sorted in yet
-        self.count = len(self.new)  # of all, those among them that are gone
+        self.count = len(self.new)  # of all keys, including removed ones
         self._runs: list[list[str]] = []
 
     def add(self, key: str) -> None:
-        """Take a key that was absent."""
+        """Add a key that was absent."""
         self.new.append(key)
         self.count += 1
 
     def under(self, prefix: str, held: Container[str], breathe: Breathe) -> list[str]:
-        """Return the keys that begin with a prefix, as it is spelled, each once and in no order."""
+        """Return the keys that begin with an escaped prefix, each once, in no order."""
         self._sort_in(breathe)
-        found: dict[str, None] = {}
+        keys: dict[str, None] = {}
         for run in self._runs:
             begin, end = _part(run, prefix)
             here = [key for key in run[begin:end] if key in held]
             if len(here) < end - begin:
                 self.count -= end - begin - len(here)
                 run[begin:end] = here
-            found.update(dict.fromkeys(here))
-        return list(found)
+            keys.update(dict.fromkeys(here))
+        return list(keys)
 
     def has_any(
         self, prefix: str, held: Container[str], fits: Callable[[str], bool], breathe: Breathe
     ) -> bool:
-        """Return whether one of these keys fits."""
+        """Return whether a key with the prefix fits."""
         self._sort_in(breathe)
         for run in self._runs:
             begin, end = _part(run, prefix)
@@ -68,19 +68,19 @@ class KeyIndex:
             part.sort()
             runs = self._runs
             while runs and len(runs[-1]) <= 2 * len(part) <= RUN_KEYS:
-                part = sorted(runs.pop() + part)  # of two runs that are sorted: a merge
+                part = sorted(runs.pop() + part)  # both runs are sorted, so this is a merge
             runs.append(part)
             if self.new:
                 breathe()
 
 
 def _part(run: list[str], prefix: str) -> tuple[int, int]:
-    """Return where the keys with a prefix begin in a run, and end."""
+    """Return where the keys with a prefix begin and end in a run."""
     begin, after = bisect_left(run, prefix), text_after(prefix)
     return begin, bisect_left(run, after, begin) if after else len(run)
 
 
 def text_after(prefix: str) -> str:
-    """Return the first text after all those with a prefix; "" if none comes after them."""
-    less = prefix.rstrip(chr(sys.maxunicode))  # a character that none follows
+    """Return the first text after all texts with a prefix, or "" if there is none."""
+    less = prefix.rstrip(chr(sys.maxunicode))  # no character follows this one
     return less[:-1] + chr(ord(less[-1]) + 1) if less else ""

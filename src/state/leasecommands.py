@@ -1,6 +1,6 @@
-"""The effect of the commands about leases, and of an expiry. Deterministic and total; no clock.
+"""The effect of lease commands and of an expiry. Deterministic and total; no clock.
 
-docs/use/leases.md is the view of the user.
+docs/use/leases.md describes leases for users.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from .store import Store
 
 
 def seconds_of(store: Store, lease: str) -> int:
-    """Return the time of a lease in seconds; 0 if there is no such lease."""
+    """Return the time of a lease in seconds, or 0 if there is no such lease."""
     if lease in store.leases.granted:
         return store.leases.granted[lease]
     return own_seconds(lease) if lease in store.leased else 0
@@ -22,7 +22,7 @@ def seconds_of(store: Store, lease: str) -> int:
 
 @applies("under")
 def _under(store: Store, operands: str) -> str | None:
-    """`under LEASE COMMAND`: carry it out; if it is done, put its key under the lease."""
+    """Execute `under LEASE COMMAND`. If the command succeeds, put its key under the lease."""
     lease, _, command = operands.partition(" ")
     verb, _, rest = command.partition(" ")
     if verb not in UNDER or not _names_one(store, lease):
@@ -37,13 +37,13 @@ def _under(store: Store, operands: str) -> str | None:
 
 
 def _names_one(store: Store, lease: str) -> bool:
-    """Whether a lease can have this name. Below level 3 names have no tag."""
+    """Return whether a lease can have this name. Below level 3, names have no tag."""
     return lease_in(lease) is not None and ("." not in lease or store.level >= BOUNDED)
 
 
 @applies("lease")
 def _lease(store: Store, operands: str) -> str | None:
-    """`lease SECONDS [TAG]`: grant a lease, named after this entry and its tag."""
+    """Execute `lease SECONDS [TAG]`: grant a lease, named after this entry and its tag."""
     grant = grant_in(operands)
     if grant is None or (grant[1] and store.level < BOUNDED):
         return None
@@ -53,7 +53,7 @@ def _lease(store: Store, operands: str) -> str | None:
 
 @applies("release")
 def _release(store: Store, lease: str) -> str | None:
-    """`release LEASE`: end it, and delete its keys."""
+    """Execute `release LEASE`: end the lease and delete its keys."""
     if not _names_one(store, lease):
         return None
     if lease not in store.leases.granted:
@@ -65,10 +65,10 @@ def _release(store: Store, lease: str) -> str | None:
 
 @applies("setex")
 def _setex(store: Store, operands: str) -> str | None:
-    """`setex KEY SECONDS VALUE`: set it, under a new lease, alone."""
+    """Execute `setex KEY SECONDS VALUE`: set the key under a new lease of its own."""
     key, _, rest = operands.partition(" ")
-    spelled, space, value = rest.partition(" ")
-    seconds = seconds_in(spelled)
+    time, space, value = rest.partition(" ")
+    seconds = seconds_in(time)
     if not (key and space) or seconds is None:
         return None
     lease = own_lease(store.number, seconds)
@@ -79,9 +79,9 @@ def _setex(store: Store, operands: str) -> str | None:
 
 @applies("expire")
 def _expire(store: Store, operands: str) -> str | None:
-    """`expire KEY SECONDS`: put it under a new lease, alone."""
-    key, _, spelled = operands.partition(" ")
-    seconds = seconds_in(spelled)
+    """Execute `expire KEY SECONDS`: put the key under a new lease of its own."""
+    key, _, time = operands.partition(" ")
+    seconds = seconds_in(time)
     if not key or seconds is None:
         return None
     if key not in store:
@@ -94,7 +94,7 @@ def _expire(store: Store, operands: str) -> str | None:
 
 @applies("persist")
 def _persist(store: Store, key: str) -> str | None:
-    """`persist KEY`: take it out of its lease."""
+    """Execute `persist KEY`: take the key out of its lease."""
     if not key or " " in key:
         return None
     if key not in store:
@@ -109,9 +109,9 @@ def _persist(store: Store, key: str) -> str | None:
 def _expired(store: Store, operands: str) -> str | None:
     """End the leases that an expiry names, and delete their keys.
 
-    It does nothing if it names another term than its entry's: the leader of that term has not
-    measured the time. It does nothing to a lease that has ended. A key whose time was set again is
-    under another lease.
+    An expiry does nothing if it names a term other than its entry's: the leader of that term has
+    not measured the time. It does nothing to a lease that has ended. A key whose time was set again
+    is under another lease.
     """
     for lease in read_expiry(operands, store.term):
         if seconds_of(store, lease):

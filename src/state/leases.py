@@ -1,12 +1,12 @@
-"""The leases of the state machine, and their seconds. Pure.
+"""The leases of the state machine and their durations. Pure.
 
 The module has no clock. A lease ends by an entry: `release`, or the expiry that a leader proposes
-after it has measured the time (node/leasing.py). So every node ends it alike.
+after it has measured the time (node/leasing.py). So every node ends a lease at the same entry.
 
-There are two kinds. A shared lease, `lease-57`, is granted by entry 57, and keys are put under it;
-wire/leaseoperands.py has the whole form of its name. A key's own lease, `own-61-20`, is of 20 s and
-was set by entry 61 (`setex`, `expire`). It exists while a key is under it. If a key's time is set
-again, an expiry decided before names a lease that is gone, and does nothing. Keys of one
+There are two kinds. A shared lease, `lease-57`, is granted by entry 57, and keys are put under it.
+wire/leaseoperands.py defines the full form of its name. A key's own lease, `own-61-20`, lasts 20 s
+and was set by entry 61 (`setex`, `expire`). It exists while a key is under it. If a key's time is
+set again, an earlier expiry names a lease that no longer exists, and does nothing. Keys of one
 transaction with the same time may share an own lease.
 
 The Store holds the keys of each lease (store.py).
@@ -23,22 +23,22 @@ EXPIRED = "expired"  # the first word of an expiry; it has no row, so no client 
 
 
 class Leases:
-    """The shared leases by name, in the order of their entries, and the leases whose time began."""
+    """The shared leases by name, in the order of their entries, and the newly started leases."""
 
     def __init__(self) -> None:
         self.granted: dict[str, int] = {}  # seconds
-        # Leases whose time begins, for a leader that measures it; None on other nodes.
+        # Leases whose time begins now, for a leader that measures it; None on other nodes.
         self.started: list[str] | None = None
 
     def grant(self, number: int, seconds: int, tag: str = "") -> str:
-        """Grant a shared lease by the entry of this number; return its name."""
+        """Grant a shared lease by the entry with this number, and return its name."""
         name = f"{LEASE}{number}.{tag}" if tag else f"{LEASE}{number}"
         self.granted[name] = seconds
         self.begin(name)
         return name
 
     def begin(self, lease: str) -> None:
-        """Let the time of a lease begin."""
+        """Start the time of a lease."""
         if self.started is not None:
             self.started.append(lease)
 
@@ -47,17 +47,17 @@ class Leases:
         self.granted.pop(lease, None)
 
     def copy(self) -> list[tuple[str, int]]:
-        """Return the shared leases as of now, for a snapshot."""
+        """Return a copy of the shared leases, for a snapshot."""
         return list(self.granted.items())
 
 
 def own_lease(number: int, seconds: int) -> str:
-    """Return the name of a key's own lease, by its entry and its time."""
+    """Return the name of a key's own lease, which holds its entry and its time."""
     return f"{OWN}{number}-{seconds}"
 
 
 def own_seconds(lease: str) -> int:
-    """Return the time of a key's own lease in seconds, 0 for a shared one."""
+    """Return the time of a key's own lease in seconds, or 0 for a shared lease."""
     if not lease.startswith(OWN):
         return 0
     return seconds_in(lease.rpartition("-")[2]) or 0
@@ -75,7 +75,7 @@ def read_granted(lines: Iterable[str]) -> dict[str, int]:
     """Return the shared leases of these lines.
 
     Raises:
-        ValueError: a line holds no lease.
+        ValueError: a line is not a valid lease, or repeats one.
     """
     granted: dict[str, int] = {}
     for line in lines:
@@ -91,12 +91,12 @@ def read_granted(lines: Iterable[str]) -> dict[str, int]:
 
 
 def spell_expiry(term: int, due: Sequence[str]) -> str:
-    """Return the entry that ends these leases, by the leader of this term alone."""
+    """Return the entry that ends these leases. Only the leader of this term may propose it."""
     return " ".join([EXPIRED, str(term), *due])
 
 
 def read_expiry(operands: str, term: int) -> list[str]:
-    """Return the leases that an expiry in an entry of `term` ends; none if it names another
-    term: the leader of this one has not counted their time."""
-    named, _, leases = operands.partition(" ")
-    return leases.split(" ") if named == str(term) else []
+    """Return the leases that an expiry in an entry of `term` ends. If it names another term, it
+    ends none: the leader of `term` has not measured their time."""
+    proposer, _, leases = operands.partition(" ")
+    return leases.split(" ") if proposer == str(term) else []

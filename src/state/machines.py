@@ -1,8 +1,8 @@
 """A program's state machines: `machine NAME JSON` (docs/use/objects.md).
 
-Between two commands a machine's state is the JSON text under the key NAME, like any object's: it
-is in every snapshot, and `get NAME` shows it. The program's instance only computes. It is restored
-from the text unless its last command wrote that text.
+Between two commands, a machine's state is the JSON text under the key NAME, like an object's state.
+It is in every snapshot, and `get NAME` shows it. The program's instance only computes. It is
+restored from the text unless its last command wrote that text.
 """
 
 from __future__ import annotations
@@ -23,30 +23,30 @@ _OF_THIS_NODE_ALONE = (OSError, MemoryError, RecursionError)
 
 
 class StateMachine(Protocol):
-    """A program's state machine; every node of the cluster needs it, under the same name.
+    """A program's state machine. Every node of the cluster needs it under the same name.
 
-    `apply` must be deterministic: no clock, no chance, no file, nothing that differs between
-    nodes. Commands, results and states are JSON; a state has at most 1 MiB as text.
+    `apply` must be deterministic: it uses no clock, no chance, no file, and nothing that differs
+    between nodes. Commands, results and states are JSON. A state has at most 1 MiB as text.
     """
 
     def apply(self, command: Json) -> Json:
-        """Carry out one command and return its result; raise Rejected to refuse it."""
+        """Execute one command and return its result. Raise Rejected to refuse it."""
 
     def snapshot(self) -> Json:
         """Return the whole state."""
 
     def restore(self, state: Json) -> None:
-        """Become what `snapshot` returned."""
+        """Restore a state that `snapshot` returned."""
 
 
 class Rejected(RaftlineError):
-    """Raised by `apply`: the command is refused, and the state is as it was before."""
+    """Raised by `apply` to refuse a command. The state stays as it was."""
 
     __module__ = PUBLIC
 
 
 class UnknownMachine(SafetyError):
-    """An entry is for a state machine that this node does not have: it would diverge."""
+    """An entry is for a state machine that this node does not have, so the node would diverge."""
 
 
 class Machines:
@@ -58,21 +58,21 @@ class Machines:
         self._machines = {escape(name, key=True): each for name, each in (machines or {}).items()}
         for name, machine in self._machines.items():
             if isinstance(machine, type):
-                raise TypeError(f'"{name}" is the class {machine.__name__}: give an instance of it')
-            lacking = [each for each in _METHODS if not callable(getattr(machine, each, None))]
-            if lacking:
+                raise TypeError(f'"{name}" is the class {machine.__name__}: pass an instance of it')
+            absent = [each for each in _METHODS if not callable(getattr(machine, each, None))]
+            if absent:
                 raise TypeError(
-                    f'"{name}" is no state machine: {_type(machine)} has no {lacking[0]}()'
+                    f'"{name}" is not a state machine: {_type(machine)} has no {absent[0]}()'
                 )
         self._initial = {
             name: spell_json(checked(machine.snapshot()))
             for name, machine in self._machines.items()
         }
-        # By name: the text with the instance's state; None if it is to be restored.
+        # By name: the text with the instance's state, or None if it must be restored.
         self._left: dict[str, str | None] = {**self._initial}
 
     def why_not(self, name: str) -> str:
-        """Return why a command for the machine `name` can't be taken here, or ""."""
+        """Return why this node can't take a command for the machine `name`, or ""."""
         if name in self._machines:
             return ""
         return (
@@ -81,11 +81,11 @@ class Machines:
         )
 
     def execute(self, store: Store, operands: str) -> str:
-        """Carry out `NAME JSON` and return the reply.
+        """Execute `NAME JSON` and return the reply.
 
         Raises:
-            UnknownMachine: this node has no such machine; it must stop.
-            SafetyError: an error of this node alone, perhaps; it must stop.
+            UnknownMachine: this node has no such machine, so it must stop.
+            SafetyError: the error may be this node's alone, so it must stop.
         """
         name, _, text = operands.partition(" ")
         machine = self._machines.get(name)
@@ -109,7 +109,8 @@ class Machines:
                     f"({problem}), which need not have happened to it on the other nodes"
                 ) from problem
             self._left[name] = None  # it is restored before its next command
-            # The text of Python's own errors differs between versions; Rejected's is the program's.
+            # Python's own error texts differ between versions. The text of Rejected is the
+            # program's.
             why = str(problem) if isinstance(problem, Rejected) else type(problem).__name__
             return error(f"{shown(name)}: {escape(why, key=False)[:REASON_MAX]}. Nothing was done.")
         return self._keep(store, name, after, result)

@@ -1,6 +1,7 @@
 """The effect of `object KEY OPERATION [JSON …]` on the value under a key. Deterministic and total.
 
-A transaction keeps its objects open: each is read once and spelled once for all of its operations.
+A transaction keeps its objects open: each object is parsed once and serialized once for all
+operations on it.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from .commands import applies
 from .objectkinds import EMPTY, OPERATIONS, ConditionFailed
 from .store import Store
 
-WALK: Final = 16  # to read an object costs as much as this many operations on an open one
+WALK: Final = 16  # reading an object costs as much as this many operations on an open one
 
 
 @applies("object")
@@ -30,66 +31,66 @@ def _object(store: Store, operands: str) -> str | None:
 
 
 class OpenObjects:
-    """The objects of a transaction, by key. Any other command needs them closed."""
+    """The objects of a transaction, by key. They must be closed before any other command."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
         self._open: dict[str, _Open] = {}
 
     def execute(self, operands: str) -> str:
-        """Carry out `KEY OPERATION [JSON …]` and return its reply; its object stays open."""
+        """Execute `KEY OPERATION [JSON …]` and return its reply. Its object stays open."""
         key, _, rest = operands.partition(" ")
         name, _, text = rest.partition(" ")
         operation = OPERATIONS.get(name)
         if not key or operation is None:
             return error(f"there is no operation {shown(name)} on an object. Nothing was done.")
         try:
-            given = operands_of(name, unescape(text))
-            found = self._opened(key, operation.kind)
+            arguments = operands_of(name, unescape(text))
+            obj = self._opened(key, operation.kind)
             entry_number = (self._store.number,) if operation.stamped else ()
-            result = operation.act(*entry_number, found.value, *given)
+            result = operation.act(*entry_number, obj.value, *arguments)
             answer = escape(spell_json(result), key=False)
         except ConditionFailed as condition:
             return f"OBJECT response, not done: {condition}"
         except (Unfit, ProtocolError) as problem:
             return error(f"{problem}. Nothing was done.")
-        found.is_changed = True
-        found.size += len(rest)
+        obj.is_changed = True
+        obj.size += len(rest)
         return f"OBJECT response: {answer}"
 
     def _opened(self, key: str, kind: str) -> _Open:
-        """Return the object under a key, to be used as one of this kind.
+        """Return the object under a key, for use as this kind.
 
         Raises:
-            Unfit: it has another kind.
+            Unfit: the object has another kind.
         """
-        found = self._open.get(key)
-        if found is None or (key not in self._store and found.is_empty_for_another(kind)):
+        obj = self._open.get(key)
+        if obj is None or (key not in self._store and obj.is_empty_for_another(kind)):
             value, size = _read(self._store, key, kind)
-            found = self._open[key] = _Open(value, kind, size)
+            obj = self._open[key] = _Open(value, kind, size)
         else:
-            self._store.reworked += found.size // WALK
-            found.check(key, kind)
-        return found
+            self._store.reworked += obj.size // WALK
+            obj.check(key, kind)
+        return obj
 
     def close(self, key: str) -> None:
-        """Spell the object under a key, if it is open.
+        """Write the object under a key, if it is open.
 
         Raises:
             Unfit: it would be too long.
         """
-        found = self._open.pop(key, None)
-        if found is not None and found.is_changed:
-            _keep(self._store, key, found.value)
+        obj = self._open.pop(key, None)
+        if obj is not None and obj.is_changed:
+            _keep(self._store, key, obj.value)
 
     def close_all(self) -> None:
-        """Spell all that are open. Raises Unfit: one would be too long."""
+        """Write all open objects. Raises Unfit: an object would be too long."""
         for key in list(self._open):
             self.close(key)
 
 
 class _Open:
-    """An object that was read; `size` is about that of its JSON."""
+    """An open object. `size` is about the length of its JSON."""
 
     def __init__(self, value: Json, kind: str, size: int) -> None:
         self.value = value
@@ -98,15 +99,15 @@ class _Open:
         self._kind = kind
 
     def is_empty_for_another(self, kind: str) -> bool:
-        """Whether it was opened as another kind, and not changed. If its key is absent as well,
-        there is no object yet, and so no kind."""
+        """Return whether it was opened as another kind and not changed. If its key is absent too,
+        there is no object yet, so it has no kind."""
         return not self.is_changed and kind != self._kind
 
     def check(self, key: str, kind: str) -> None:
         """Use it as an object of this kind. Operations keep its kind.
 
         Raises:
-            Unfit: it has another kind.
+            Unfit: the object has another kind.
         """
         if kind != self._kind and not fits(kind, self.value):
             raise _no(kind, key)
@@ -114,7 +115,7 @@ class _Open:
 
 
 def _read(store: Store, key: str, kind: str) -> tuple[Json, int]:
-    """Return the object under a key, an empty one if there is nothing, and its bytes as JSON.
+    """Return the object under a key, or an empty object, and its size as JSON in bytes.
 
     Raises:
         Unfit: the key holds another kind.

@@ -1,8 +1,8 @@
-"""The operations on a replicated object. Pure, deterministic and total.
+"""Operations on a replicated object. Pure, deterministic and total.
 
-An object is a JSON value under a key. An operation gets the value, freshly read, and changes it
-in place; its result is the reply. If it raises, the object stays as it was. No operation uses
-a clock, chance, a node or a type of the program. So every node does the same.
+An object is a JSON value under a key. An operation gets the freshly parsed value and changes it in
+place. Its result is the reply. If it raises, the object stays as it was. No operation uses a clock,
+chance, a node or a type of the program. So it has the same effect on every node.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from ..wire.strictjson import Json
 
 
 class ConditionFailed(Exception):
-    """A condition did not hold: nothing was changed. The message names the condition."""
+    """A condition did not hold, so nothing was changed. The message names the condition."""
 
 
 class Operation(NamedTuple):
-    """A stamped operation also gets the number of its entry, which is unique and only grows
-    (`entry_number`)."""
+    """One operation. If it is stamped, it also gets the number of its entry, which is unique and
+    only grows (`entry_number`)."""
 
     kind: str
     act: Callable[..., Json]
@@ -115,7 +115,7 @@ def _place(values: list[Json], index: int) -> int:
     return index
 
 
-# --- set: a list without doubles, in the order in which they came ---------------------------------
+# --- set: a list without duplicates, in the order of arrival --------------------------------------
 
 
 @_operation("set.add")
@@ -128,9 +128,9 @@ def _add(items: list[Json], item: Json) -> bool:
 
 @_operation("set.discard")
 def _discard(items: list[Json], item: Json) -> bool:
-    kept = [each for each in items if each != item]
-    was_there = len(kept) < len(items)
-    items[:] = kept
+    others = [each for each in items if each != item]
+    was_there = len(others) < len(items)
+    items[:] = others
     return was_there
 
 
@@ -141,14 +141,14 @@ def _union(items: list[Json], more: list[Json]) -> None:
 
 @_operation("set.intersection")
 def _intersection(items: list[Json], others: list[Json]) -> None:
-    kept = _once(others)
-    items[:] = [item for item in items if _text_of(item) in kept]
+    texts = _once(others)
+    items[:] = [item for item in items if _text_of(item) in texts]
 
 
 @_operation("set.difference")
 def _difference(items: list[Json], others: list[Json]) -> None:
-    gone = _once(others)
-    items[:] = [item for item in items if _text_of(item) not in gone]
+    texts = _once(others)
+    items[:] = [item for item in items if _text_of(item) not in texts]
 
 
 @_operation("set.symmetric")
@@ -159,16 +159,17 @@ def _symmetric(items: list[Json], others: list[Json]) -> None:
 
 
 def _once(items: list[Json]) -> dict[str | bytes | None, Json]:
-    """Return the first of each items that are equal, by their texts."""
-    found: dict[str | bytes | None, Json] = {}
+    """Return the first of each group of equal items, by its text."""
+    firsts: dict[str | bytes | None, Json] = {}
     for item in items:
-        found.setdefault(_text_of(item), item)
-    return found
+        firsts.setdefault(_text_of(item), item)
+    return firsts
 
 
 def _text_of(item: Json) -> str | bytes | None:
-    """Return what is equal for equal items alone. Each process has its own hashes of texts. Those
-    of numbers are known: a table of chosen ones would take seconds, and hold up all threads."""
+    """Return a text that is equal only for equal items. Hashes of texts differ between processes,
+    but hashes of numbers are known: a table of hostile numbers would take seconds and stall all
+    threads."""
     if item is None or isinstance(item, str):
         return item
     is_fraction = isinstance(item, float) and not item.is_integer()
@@ -198,7 +199,8 @@ def _take_first(values: list[Json]) -> Json:
 
 @_operation("lock.acquire", stamped=True)
 def _acquire(number: int, lock: dict[str, Json], owner: str, lease_ms: int) -> Json:
-    """Take a free lock. The token is the number of this very entry: later holders have higher."""
+    """Take a free lock. Its token is the number of this entry, so later holders have higher
+    tokens."""
     if lock and lock["owner"] != owner:
         raise ConditionFailed("held")
     if not lock:
@@ -208,7 +210,8 @@ def _acquire(number: int, lock: dict[str, Json], owner: str, lease_ms: int) -> J
 
 @_operation("lock.beat")
 def _beat(lock: dict[str, Json], owner: str, token: int) -> Json:
-    """Show that the holder lives. A client that sees no new beat for a lease may seize the lock."""
+    """Show that the holder is alive. A client that sees no new beat for one lease may seize the
+    lock."""
     _must_hold(lock, owner, token)
     lock["beat"] += 1
     return lock["beat"]
@@ -224,7 +227,7 @@ def _release(lock: dict[str, Json], owner: str, token: int) -> None:
 def _seize(
     number: int, lock: dict[str, Json], owner: str, lease_ms: int, token: int, beat: int
 ) -> Json:
-    """Take the lock from a holder whose beat stood still, if it has not changed since."""
+    """Take the lock from a holder whose beat has stopped, if the lock is still unchanged."""
     if lock and (lock["token"], lock["beat"]) != (token, beat):
         raise ConditionFailed("held")
     lock.update(owner=owner, token=number, lease_ms=lease_ms, beat=0)
@@ -236,7 +239,7 @@ def _must_hold(lock: dict[str, Json], owner: str, token: int) -> None:
         raise ConditionFailed("not held by you")
 
 
-# --- operations that are a method of the value ----------------------------------------------------
+# --- operations that are methods of the value -----------------------------------------------------
 
 _METHODS: dict[str, _Function] = {
     "dict.put": dict.__setitem__,

@@ -1,9 +1,9 @@
-"""The pairs of the state machine, read as of one moment while they go on changing. Pure.
+"""The pairs of the state machine, readable at one moment while they keep changing. Pure.
 
-A copy of a million pairs takes some 30 ms, in which the node would stand still. So a reader of all
-pairs (a snapshot, a `show`) freezes the large dict instead. From then on changes go into a small
-dict above it, and the large one can be read without a lock. After the last reader the changes are
-moved down, some hundred at a time.
+Copying a million pairs takes some 30 ms, during which the node would stall. So a reader of all
+pairs (a snapshot, a `show`) freezes the large dict instead. From then on, changes go into a small
+dict above it, and the large dict can be read without a lock. After the last reader ends, the
+changes are moved down, a few hundred at a time.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ from __future__ import annotations
 from collections.abc import ItemsView, Iterator, Mapping, MutableMapping
 from itertools import chain, filterfalse, islice
 
-MOVED_MAX = 200  # changes moved down at a time: a fraction of a millisecond of work
+MOVED_MAX = 200  # changes moved down at a time, in a fraction of a millisecond
 FREED_MAX = 1000  # pairs freed at a time
 
 
 class _Layers(Mapping[str, str]):
-    """Pairs, and the changes above them: a text, or None if the key was deleted."""
+    """Pairs and the changes above them. A change is a text, or None if the key was deleted."""
 
     def __init__(
         self, base: MutableMapping[str, str], changes: dict[str, str | None], count: int
@@ -38,14 +38,14 @@ class _Layers(Mapping[str, str]):
         base, changes = self.base, self.changes
         if not changes:
             return iter(base)
-        added = [key for key, changed in changes.items() if changed is not None]
-        return chain(filterfalse(changes.__contains__, base), added)
+        new = [key for key, value in changes.items() if value is not None]
+        return chain(filterfalse(changes.__contains__, base), new)
 
     def items(self) -> ItemsView[str, str]:
         return _Items(self)
 
     def merged(self) -> Iterator[tuple[str, str]]:
-        """Yield key and value of each pair."""
+        """Yield the key and value of each pair."""
         base, changes = self.base, self.changes
         if not changes:
             yield from base.items()
@@ -59,7 +59,7 @@ class _Layers(Mapping[str, str]):
 
 
 class _Items(ItemsView[str, str]):
-    """All pairs, without looking each key up again."""
+    """All pairs, without a second lookup for each key."""
 
     _mapping: _Layers
 
@@ -68,7 +68,7 @@ class _Items(ItemsView[str, str]):
 
 
 class Overlay(_Layers, MutableMapping[str, str]):
-    """Changes above pairs that stay as they are."""
+    """Changes above pairs that do not change."""
 
     def __init__(self, base: MutableMapping[str, str]) -> None:
         super().__init__(base, {}, len(base))
@@ -88,9 +88,9 @@ class Overlay(_Layers, MutableMapping[str, str]):
 
 
 class LayeredPairs(Overlay):
-    """Pairs in two layers: a dict that stands still while it has readers, and the changes since.
+    """Pairs in two layers: a dict that is frozen while it has readers, and the changes since then.
 
-    Callers hold the lock that guards the pairs; only a `StillPairs` is read without it.
+    Callers hold the lock that guards the pairs. Only a `StillPairs` is read without it.
     """
 
     def __init__(self, base: dict[str, str]) -> None:
@@ -98,19 +98,19 @@ class LayeredPairs(Overlay):
         self.readers = 0
 
     def hold(self, removed: int = 0) -> StillPairs:
-        """Return the pairs as they are now, to be read for any time; `let_go` must follow. So many
-        keys were removed from them until now."""
+        """Freeze the pairs and return them for a reader, which must call `let_go`. `removed` is the
+        number of keys removed from them so far."""
         self.readers += 1
         return StillPairs(self, self.changes.copy(), self._count, removed)
 
     def let_go(self) -> None:
-        """Record that one of the readers has ended."""
+        """Record that a reader has ended."""
         self.readers -= 1
 
     def move_down(self) -> bool:
-        """Move some changes down unless there is a reader; return whether more can be moved.
+        """Move some changes down unless there is a reader. Return whether more can be moved.
 
-        A key is there or gone all the while, also for one look at it without the lock.
+        Even a lookup without the lock sees each key as present or absent throughout.
         """
         if self.readers:
             return False
@@ -118,7 +118,7 @@ class LayeredPairs(Overlay):
         for key in moved:
             self._put_down(key, self.changes[key])
         for _ in moved:
-            self.changes.popitem()  # from the end, where these are
+            self.changes.popitem()  # from the end, where the moved changes are
         return bool(self.changes)
 
     def _change(self, key: str, value: str | None) -> None:
@@ -136,8 +136,8 @@ class LayeredPairs(Overlay):
 
 
 class StillPairs(_Layers):
-    """The pairs as of one moment, for one reader, without a lock; their changes are those between
-    the moment when the base stood still and this one."""
+    """The pairs at one moment, for one reader, without a lock. `changes` are the changes since the
+    base was frozen."""
 
     def __init__(
         self, layered: LayeredPairs, changes: dict[str, str | None], count: int, removed: int
@@ -148,7 +148,7 @@ class StillPairs(_Layers):
 
 
 def layered(pairs: MutableMapping[str, str]) -> LayeredPairs:
-    """Return the pairs in two layers; nothing is copied."""
+    """Return the pairs in two layers, without copying them."""
     if isinstance(pairs, LayeredPairs):
         return pairs
     assert isinstance(pairs, dict)
@@ -156,7 +156,7 @@ def layered(pairs: MutableMapping[str, str]) -> LayeredPairs:
 
 
 def free(pairs: MutableMapping[str, str]) -> Iterator[None]:
-    """Free pairs that no longer change, in pieces: a million at once would stop every thread. It
+    """Free unused pairs in pieces: freeing a million at once would stop every thread. The iterator
     yields after each piece, and while the pairs have readers."""
     if isinstance(pairs, LayeredPairs):
         while pairs.readers:

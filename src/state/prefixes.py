@@ -1,4 +1,4 @@
-"""An index of prefixes: finds those of a key without a scan of the others. Pure."""
+"""An index of prefixes, which finds the prefixes of a key without a scan of the others. Pure."""
 
 from __future__ import annotations
 
@@ -10,27 +10,27 @@ Group = TypeVar("Group")
 
 
 class PrefixIndex(Generic[Group]):
-    """One value for each prefix. To find those that match a key takes one lookup for each *length*
-    of prefixes, not for each prefix.
+    """One value for each prefix. A search for the prefixes of a key takes one lookup for each
+    *length* of prefixes, not for each prefix.
 
-    Prefixes and keys are compared unescaped: a text that ends amid the escape of a character is
-    not a prefix of it.
+    Prefixes and keys are compared unescaped: a text that ends within an escape sequence does not
+    match it.
     """
 
     def __init__(self) -> None:
         self._groups: dict[str, Group] = {}
-        self._with_length: dict[int, int] = {}  # prefixes of each length
+        self._with_length: dict[int, int] = {}  # how many prefixes have each length
         self.lengths: list[int] = []  # of prefixes, ascending
 
     def __len__(self) -> int:
         return len(self._groups)
 
     def get(self, prefix: str) -> Group | None:
-        """Return the value of a prefix, which is given as it is spelled."""
+        """Return the value of an escaped prefix."""
         return self._groups.get(real(prefix))
 
     def put(self, prefix: str, group: Group) -> None:
-        """Give a prefix, as it is spelled, a value; it has none yet."""
+        """Set the value of an escaped prefix, which has no value yet."""
         raw = real(prefix)
         self._groups[raw] = group
         count = self._with_length.get(len(raw), 0)
@@ -39,7 +39,7 @@ class PrefixIndex(Generic[Group]):
             self.lengths = sorted(self._with_length)
 
     def remove(self, prefix: str) -> None:
-        """Take the value of a prefix away; it has one."""
+        """Remove the value of an escaped prefix, which has one."""
         raw = real(prefix)
         del self._groups[raw]
         count = self._with_length[len(raw)] - 1
@@ -54,12 +54,11 @@ class PrefixIndex(Generic[Group]):
         return list(self._groups.values())
 
     def matching(self, key: str) -> list[Group]:
-        """Return the values of all prefixes of a key, which is given as it is spelled; those of
-        shorter ones first."""
-        found: list[Group] = []
+        """Return the values of all prefixes of an escaped key, the shortest prefix first."""
+        matches: list[Group] = []
         lengths = self.lengths
         if not lengths:
-            return found
+            return matches
         raw = real(key) if "\\" in key else key
         groups, size = self._groups, len(raw)
         for length in lengths:
@@ -67,5 +66,5 @@ class PrefixIndex(Generic[Group]):
                 break
             group = groups.get(raw[:length])
             if group is not None:
-                found.append(group)
-        return found
+                matches.append(group)
+        return matches

@@ -1,4 +1,4 @@
-"""The key-value state machine: each committed entry, executed once.
+"""The key-value state machine, which executes each committed entry once.
 
 It is the same on every node, so it uses no clock, file or lock (paper §2).
 """
@@ -21,7 +21,7 @@ _NOT_OF_THE_STORE: Final = (PREFIX, levels.PREFIX, "machine ")
 
 
 class ReplicatedState:
-    """The pairs, the sessions and the members, as of the last entry applied.
+    """The pairs, the sessions and the members after the last applied entry.
 
     Callers hold the lock that guards the pairs.
     """
@@ -41,15 +41,15 @@ class ReplicatedState:
         *,
         answers: bool = True,
     ) -> list[str]:
-        """Execute committed entries in order and return their replies; no more of them once it is
-        `end_s` by `now_s`, which is asked after each but a `set`. If nobody waits for `answers`,
-        the reply to that is "".
+        """Execute committed entries in order and return their replies. Stop once `now_s` reaches
+        `end_s`; the time is read after each entry that is not a `set`. Without `answers`, the reply
+        to a `set` is "".
 
-        The same entries give the same pairs and replies on every node: whatever a command
-        holds, it is executed or answered with `Sorry, `, never raised about (paper §2).
+        The same entries give the same pairs and replies on every node. Any command is executed or
+        answered with `Sorry, `; it never raises an exception (paper §2).
         """
         store, replies = self.store, list[str]()
-        numbers, begin = entry_numbers_of(entries), 0  # where the sets begin that are not noted
+        numbers, begin = entry_numbers_of(entries), 0  # where the sets that are not noted yet begin
         for place, (number, entry) in enumerate(zip(numbers, entries, strict=True)):
             store.number, store.term, command = number, entry[1], entry[2]
             if command.startswith("set "):  # nearly always
@@ -72,12 +72,12 @@ class ReplicatedState:
         return replies
 
     def _execute(self, entry_number: int, command: str) -> str:
-        """Execute the command of one entry, once if it carries a request's number."""
+        """Execute the command of one entry, at most once if it has a request number."""
         client, at, bare = command.partition("@")
         if not at or " " in client:  # no client named: the `@` belongs to a key or value
             if command.startswith(PREFIX):
-                # What was applied is committed, so this configuration is never rolled back; a
-                # snapshot of the state carries it (§7).
+                # An applied entry is committed, so this configuration is never rolled back. A
+                # snapshot of the state includes it (§7).
                 self.members = read(command) or self.members
             elif command.startswith(levels.PREFIX):
                 self._raise(levels.read(command), entry_number)
@@ -93,18 +93,18 @@ class ReplicatedState:
             return self._do(bare)
         if is_read(bare, self.store.level):
             return execute(self.store, bare)
-        asked = without_tag(bare)
-        reply = self.sessions.earlier_reply(name, int(number), asked)
+        request = without_tag(bare)
+        reply = self.sessions.earlier_reply(name, int(number), request)
         if reply is None:
             reply = self._do(bare)
-            self.sessions.remember(name, int(number), asked, reply, self.store.level)
+            self.sessions.remember(name, int(number), request, reply, self.store.level)
         return reply
 
-    def _raise(self, raised: levels.Raise, entry_number: int) -> None:
-        """Raise the level, unless the entry names another identity than the first one did."""
-        if not levels.is_foreign(self.cluster, raised.cluster):
-            self.cluster = self.cluster or raised.cluster
-            self.store.raise_level(raised.level, entry_number)
+    def _raise(self, order: levels.Raise, entry_number: int) -> None:
+        """Raise the level, unless the entry names a cluster identity other than the first one."""
+        if not levels.is_foreign(self.cluster, order.cluster):
+            self.cluster = self.cluster or order.cluster
+            self.store.raise_level(order.level, entry_number)
 
     def _do(self, bare: str) -> str:
         if bare.startswith("machine "):

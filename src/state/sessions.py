@@ -1,21 +1,21 @@
 """Sessions: a retried request takes effect once (thesis §6.3). Part of the state machine.
 
-A request `client4#17@set b 5` belongs to the session `client4`; its number is 17. The table
-keeps the checksum and the reply of the last requests of each session. Only the log changes it. So
-every node keeps, drops and answers the same.
+A request `client4#17@set b 5` belongs to the session `client4`; its number is 17. The table keeps
+the checksum and the reply of the last requests of each session. Only the log changes the table. So
+every node keeps, drops and replies the same.
 
 Its bounds, all stated in docs/use/protocol.md:
 
 * per session, the WINDOW highest numbers: many requests may be in flight and arrive out of
-  order, but one that lies further back is refused;
-* SESSIONS_MAX sessions: beyond, the least recently used one goes. Its name is never begun again
-  by a request alone, since that might be a retry: it is refused instead;
-* from level 3 on, the bytes of the replies that all sessions keep, and how many requests they know
-  (docs/operate/limits.md). Beyond, the least recently used session loses its replies, or all
+  order, but an older request is refused;
+* SESSIONS_MAX sessions: beyond that, the least recently used session is dropped. A request alone
+  never begins a session of that name again, since it might be a retry: it is refused instead;
+* from level 3 on, the bytes of all kept replies, and the number of remembered requests
+  (docs/operate/limits.md). Beyond these, the least recently used session loses its replies, or all
   requests but its LATEST: retries of the others are refused.
 
-The number of an entry is one that no later entry has, not even after a recovery. It fences a lock,
-and makes the name of a session new.
+The number of an entry is never used again by a later entry, not even after a recovery. It fences a
+lock, and makes the name of a session unique.
 """
 
 from __future__ import annotations
@@ -40,15 +40,15 @@ from ..wire.limits import (
 from ..wire.protocol import DONE_ONCE, error, is_begun_name
 
 WINDOW = 128
-LATEST = 7  # requests that each session keeps in any case; times SESSIONS_MAX it is in the bound
-NAME_CHARACTERS_MAX = 44  # of the client's part: with a number the name stays below 64
+LATEST = 7  # requests that each session always keeps; times SESSIONS_MAX, they fit in the bound
+NAME_CHARACTERS_MAX = 44  # of the client's part: with a number, the name stays below 64
 STEP_SESSIONS = 16  # read in one go
-REPLY_CHARACTERS_MAX = 512  # a longer one is long, below level 3
+REPLY_CHARACTERS_MAX = 512  # below level 3, a longer reply counts as long
 KEY_MARK = "\0"  # replaces a long key in a kept reply; no reply holds a NUL
 NO_LONGER_KEPT = "\0\0"  # replaces a reply that was dropped
 _Value = TypeVar("_Value")
-# A request that took effect: the CRC-32 of its command, and the reply; "" for a long one that can
-# be made again. A bare tuple of these two is never looked at by the collector of garbage.
+# A request that took effect: the CRC-32 of its command, and the reply, which is "" if it is long
+# and can be rebuilt. The garbage collector does not visit a bare tuple of these two.
 KeptReply = tuple[int, str]
 _OF_WHAT_IS_GONE = (ReplyForm.VALUE, ReplyForm.RESULT, ReplyForm.RESULTS)
 LONG_REPLIES = tuple(  # see `Session`
@@ -57,7 +57,7 @@ LONG_REPLIES = tuple(  # see `Session`
     if row.handling.is_numbered and row.reply in _OF_WHAT_IS_GONE
 )
 # Without a recovery, no later entry has the same index. But `raftline recover` and `raftline
-# restore` go on from the entries that are left, so the indexes of lost entries come again. Both
+# restore` continue from the remaining entries, so the indexes of lost entries are used again. Both
 # raise the term to an era that no node was in. So all later entries have higher numbers.
 ERA_TERMS = 1_000_000  # more elections than a cluster has
 ERA_NUMBERS = 10**12  # more entries than can have been lost
@@ -65,12 +65,13 @@ ERA_MAX = 9_000_000  # keeps numbers below 2^63, even with a forged term
 
 
 class Session:
-    """The last requests of one client; `dumps` counts the snapshots begun before it was made.
+    """The last requests of one client. `dumps` counts the snapshots begun before this object was
+    made.
 
-    A number that is not above `highest` - WINDOW is refused.
+    A number at or below `highest` - WINDOW is refused.
 
-    Of the long replies that can't be made again only the last is kept: a client that waits for
-    each reply only retries that one. `long_bytes` counts its replies that are longer than
+    Of the long replies that can't be rebuilt, only the last is kept: a client that waits for each
+    reply retries only that request. `long_bytes` counts the replies that are longer than
     SHORT_REPLY_BYTES, `short_bytes` the others.
     """
 
@@ -90,7 +91,7 @@ class Session:
         return twin
 
     def remember(self, number: int, answered: KeptReply, *, is_bounded: bool) -> None:
-        """Keep one more. Replies before the window are dropped: such a request is refused."""
+        """Keep one more reply. Drop replies before the window, whose requests are refused."""
         reply = answered[1]
         if is_bounded:
             if self.long_bytes and size_of(reply) > SHORT_REPLY_BYTES:
@@ -104,34 +105,34 @@ class Session:
         self._add(reply)
         if number > self.highest:
             self.highest = number
-            if len(self.answered) > 2 * WINDOW:  # not each time: it goes over all of them
+            if len(self.answered) > 2 * WINDOW:  # not each time: it visits all of them
                 floor = self.highest - WINDOW
                 self.answered = {n: each for n, each in self.answered.items() if n > floor}
                 self.count()
 
     def drop_long(self) -> None:
-        """Keep no long reply."""
+        """Drop all long replies."""
         for number, (crc, reply) in self.answered.items():
             if size_of(reply) > SHORT_REPLY_BYTES:
                 self.answered[number] = (crc, NO_LONGER_KEPT)
         self.long_bytes = 0
 
     def drop_short(self) -> None:
-        """Keep no short reply."""
+        """Drop all short replies."""
         for number, (crc, reply) in self.answered.items():
             if reply and size_of(reply) <= SHORT_REPLY_BYTES:
                 self.answered[number] = (crc, NO_LONGER_KEPT)
         self.short_bytes = 0
 
     def keep_latest(self) -> None:
-        """Know the LATEST requests alone."""
+        """Keep only the LATEST requests."""
         floor = sorted(self.answered)[-LATEST - 1]
         self.highest = max(self.highest, floor + WINDOW)
         self.answered = {n: each for n, each in self.answered.items() if n > floor}
         self.count()
 
     def count(self) -> None:
-        """Count the bytes of its replies again."""
+        """Recount the bytes of the replies."""
         self.long_bytes = self.short_bytes = 0
         for _, reply in self.answered.values():
             self._add(reply)
@@ -145,8 +146,8 @@ class Session:
 
 
 class SessionLines(Collection[str]):
-    """The session table as of one moment, line by line. A session is dropped once it is spelled, so
-    that little is freed at once. So the lines can be read only once."""
+    """The session table at one moment, line by line. A session is dropped once it is written, so
+    that memory is freed in small steps. So the lines can be read only once."""
 
     def __init__(self, has_forgotten: bool, sessions: list[tuple[str, Session]]) -> None:
         self._first = json.dumps({"forgotten": has_forgotten})
@@ -157,15 +158,15 @@ class SessionLines(Collection[str]):
         return self._count
 
     def __contains__(self, line: object) -> bool:
-        raise TypeError("the lines can be had once only, in order")
+        raise TypeError("the lines can be read only once, in order")
 
     def __iter__(self) -> Iterator[str]:
         yield self._first
         self._sessions.reverse()
         while self._sessions:
             name, session = self._sessions.pop()
-            answered = [[number, *each] for number, each in session.answered.items()]
-            yield json.dumps([name, session.highest, answered], ensure_ascii=True)
+            requests = [[number, *each] for number, each in session.answered.items()]
+            yield json.dumps([name, session.highest, requests], ensure_ascii=True)
 
 
 class Sessions:
@@ -176,15 +177,16 @@ class Sessions:
         self._has_forgotten = False
         self._dumps = 0
         self._long_bytes = self._short_bytes = 0  # of the replies of all sessions
-        self._requests = 0  # that all sessions know
+        self._requests = 0  # remembered by all sessions
 
     def __len__(self) -> int:
         return len(self._sessions)
 
     def begin(self, client: str, entry_number: int) -> str:
-        """Begin a session under a new name, and return the name.
+        """Begin a session under a new name and return the name.
 
-        It holds the number of the entry that begins it (`entry_number`), so it is unique.
+        The name holds the number of the entry that begins the session (`entry_number`), so it is
+        unique.
         """
         name = f"{client[:NAME_CHARACTERS_MAX]}-{entry_number}"  # a name has a limit, too
         self._sessions[name] = Session(self._dumps)
@@ -192,8 +194,8 @@ class Sessions:
         return name
 
     def forget(self, name: str) -> str:
-        """End a session that `begin` made, and return the reply. Its name is never begun again, so
-        a late copy of one of its requests is refused, and not executed a second time."""
+        """End a session that `begin` made, and return the reply. Its name is never used again, so a
+        late copy of one of its requests is refused and not executed a second time."""
         if not is_begun_name(name):
             return error(f"{name} is no session that NAME@session began. Nothing was done.")
         session = self._sessions.pop(name, None)
@@ -202,7 +204,8 @@ class Sessions:
         return f"FORGET response: {name}"
 
     def earlier_reply(self, name: str, number: int, command: str) -> str | None:
-        """Return the reply to a request that must not be executed (again); None for a new one."""
+        """Return the reply to a request that must not be executed (again), or None for a new
+        request."""
         session = self._sessions.get(name)
         if session is None:
             if self._has_forgotten or is_begun_name(name):
@@ -218,10 +221,10 @@ class Sessions:
                 f"session expired: request {number} of {name} is earlier than those that are "
                 "remembered, so it may be a retry; it was not executed"
             )
-        answered = session.answered.get(number)
-        if answered is None:
+        kept = session.answered.get(number)
+        if kept is None:
             return None
-        crc, reply = answered
+        crc, reply = kept
         if crc != crc32(command.encode("utf-8", "surrogateescape")):
             return error(f"request {number} of {name} was another command; nothing was executed")
         if reply == NO_LONGER_KEPT:
@@ -229,8 +232,8 @@ class Sessions:
         return reply.replace(KEY_MARK, _key_of(command)) or _repeat(command)
 
     def remember(self, name: str, number: int, command: str, reply: str, level: int) -> None:
-        """Keep the reply of a request, so that its retry gets the same; `level` is that of the
-        cluster."""
+        """Keep the reply to a request, so that a retry gets the same reply. `level` is the
+        cluster's."""
         is_bounded = level >= BOUNDED
         crc = crc32(command.encode("utf-8", "surrogateescape"))
         session = self._own(name, self._sessions[name])
@@ -242,13 +245,13 @@ class Sessions:
             self._bound()
 
     def _count(self, session: Session, sign: int) -> None:
-        """Count what a session keeps in, or with -1 out."""
+        """Add a session's bytes and requests to the totals, or with -1 subtract them."""
         self._long_bytes += sign * session.long_bytes
         self._short_bytes += sign * session.short_bytes
         self._requests += sign * len(session.answered)
 
     def _bound(self) -> None:
-        """Drop replies and requests of the least recently used sessions, until the others fit."""
+        """Drop replies and requests of the least recently used sessions until the rest fits."""
         if self._long_bytes > LONG_REPLIES_BYTES:
             self._drop(
                 Session.drop_long,
@@ -262,7 +265,7 @@ class Sessions:
                 lambda: self._short_bytes <= SHORT_REPLIES_BYTES,
             )
         if self._requests > REMEMBERED_REQUESTS:
-            few = REMEMBERED_REQUESTS // 16 * 15  # so that it seldom goes over all sessions
+            few = REMEMBERED_REQUESTS // 16 * 15  # so that a pass over all sessions is rare
             self._drop(
                 Session.keep_latest,
                 lambda each: len(each.answered) > LATEST,
@@ -285,39 +288,40 @@ class Sessions:
                     return
 
     def _own(self, name: str, session: Session) -> Session:
-        """Return a session to change: a copy of it if a snapshot may need it as it is."""
+        """Return a session that may be changed: a copy if a snapshot may still need the
+        original."""
         if session.dumps != self._dumps:
             session = self._sessions[name] = session.copy(self._dumps)
         return session
 
     def dump(self) -> SessionLines:
-        """Return the table as of now, as lines of JSON, for a snapshot. Quick: each is spelled
-        when it is asked for, and a session that changes before that is copied first."""
+        """Return the current table as lines of JSON, for a snapshot. This is quick: each line is
+        made when it is read, and a session that changes before that is copied first."""
         self._dumps += 1
         return SessionLines(self._has_forgotten, list(self._sessions.items()))
 
     @classmethod
     def load(cls, lines: Iterable[str], breathe: Callable[[], None] = lambda: None) -> Sessions:
-        """Return the table that `dump` spelled.
+        """Return the table that `dump` wrote.
 
         Raises:
-            ValueError: a line has another form.
+            ValueError: a line has the wrong form.
         """
         table = cls()
         try:
             for place, line in enumerate(lines):
                 if place % STEP_SESSIONS == 0:
                     breathe()
-                read = json.loads(line)
-                if isinstance(read, dict):
-                    table._has_forgotten = bool(read["forgotten"])
+                row = json.loads(line)
+                if isinstance(row, dict):
+                    table._has_forgotten = bool(row["forgotten"])
                     continue
-                name, highest, answered = read
+                name, highest, requests = row
                 session = table._sessions[_the(str, name)] = Session(0)
                 session.highest = _the(int, highest)
                 session.answered = {
                     _the(int, number): (_the(int, crc), _the(str, reply))
-                    for number, crc, reply in answered
+                    for number, crc, reply in requests
                 }
                 session.count()
                 table._count(session, 1)
@@ -333,20 +337,20 @@ class Sessions:
 
 
 def _the(kind: type[_Value], value: object) -> _Value:
-    """Return a value if its type is exactly this one: a bool is not an int here."""
+    """Return a value if its type is exactly `kind`: a bool is not an int here."""
     if type(value) is not kind:
         raise TypeError(f"a {type(value).__name__} where a {kind.__name__} stands")
     return value
 
 
 def size_of(reply: str) -> int:
-    """Return the bytes of a reply, as UTF-8."""
+    """Return the length of a reply in bytes of UTF-8."""
     return len(reply) if reply.isascii() else len(reply.encode("utf-8", "surrogatepass"))
 
 
 def _kept(command: str, reply: str, *, is_bounded: bool) -> str:
-    """Return the part of a reply to keep: "" if it repeats its value and can be made again. If
-    it is long by its key, KEY_MARK replaces the key: the rest shows whether it was done."""
+    """Return the part of a reply to keep: "" if it repeats its value and can be rebuilt. If its key
+    makes it long, KEY_MARK replaces the key: the rest shows whether the command was done."""
     size = size_of(reply) if is_bounded else len(reply)
     longest = SHORT_REPLY_BYTES if is_bounded else REPLY_CHARACTERS_MAX
     if size <= longest or command.startswith(LONG_REPLIES):
@@ -359,7 +363,7 @@ def _key_of(command: str) -> str:
 
 
 def _repeat(command: str) -> str:
-    """Return a reply that was too long to keep: it repeats the value, so it is made again."""
+    """Rebuild a reply that was too long to keep: it repeats the value of the command."""
     if command.startswith(LONG_REPLIES):
         return DONE_ONCE
     command = without_lease(command)
@@ -369,13 +373,13 @@ def _repeat(command: str) -> str:
 
 
 def entry_number(index: int, term: int) -> int:
-    """Return the number of the entry; it grows along a log, as index and term do. In the first
-    era it is the index. Only a recovery begins another era."""
+    """Return the number of an entry. It grows along a log, as index and term do. In the first era
+    it is the index. Only a recovery begins another era."""
     return min(term // ERA_TERMS, ERA_MAX) * ERA_NUMBERS + index
 
 
 def entry_numbers_of(entries: Sequence[Entry]) -> Sequence[int]:
-    """Return the number of each of these entries, which follow on one another."""
+    """Return the number of each of these consecutive entries."""
     if not entries:
         return ()
     first, last = entries[0], entries[-1]
@@ -389,6 +393,6 @@ def entry_numbers_of(entries: Sequence[Entry]) -> Sequence[int]:
 
 
 def next_era(term: int) -> int:
-    """Return the first term of an era that no node with a term near `term` was in. It is not the
-    next era: another node may have reached that by one more election."""
+    """Return the first term of an era that no node with a term near `term` was in. It skips the
+    next era: another node may have reached that with one more election."""
     return (term // ERA_TERMS + 2) * ERA_TERMS

@@ -1,12 +1,11 @@
 """The pairs as commands see and change them. Pure.
 
-A Store is a mapping of key to value, so that a command acts on it as on a dict. It holds the
-number of the entry that is applied. For each key it keeps the number of its last change and its
-lease. It records each change as an event.
+A Store is a mapping of key to value, so that a command acts on it as on a dict. It holds the number
+of the entry being applied. For each key it keeps the number of its last change and its lease. It
+records each change as an event.
 
-The pairs are a dict, or a frozen dict with the changes above it
-(state/pairs.py). They hold each value with its facts in one text (wire/keyfacts.py). At level 1
-the texts are the values alone.
+The pairs are a dict, or a frozen dict with the changes above it (state/pairs.py). They hold each
+value with its facts in one text (wire/keyfacts.py). At level 1 the texts are only the values.
 """
 
 from __future__ import annotations
@@ -41,9 +40,9 @@ from .leases import Leases
 from .pairs import Overlay
 
 Pairs = MutableMapping[str, str]
-WIDE: Final = 4  # bytes of each character, if one of them is not ASCII: at the most
-LONG_KEYS: Final = 5_000  # more take long to look at
-LISTED_LEAST: Final = 64  # keys of a lease, from which on their list is kept
+WIDE: Final = 4  # bytes per character, at most, in a text that is not all ASCII
+LONG_KEYS: Final = 5_000  # more keys take long to scan
+LISTED_LEAST: Final = 64  # from this many keys on, the list of a lease is kept
 BREATHE_KEYS: Final = 5000  # removed between two pauses: 1 to 10 ms of work
 _Other = TypeVar("_Other")
 
@@ -57,19 +56,19 @@ class Store(MutableMapping[str, str]):
     def __init__(self, held: Pairs | None = None, level: int = 1, since: int = 0) -> None:
         self.held: Pairs = {} if held is None else held
         self.level = level
-        self.since = since  # the entry that raised the level to 2: each key's change until then
-        self.number = 0  # the number of the entry that is applied now
+        self.since = since  # raised the level to 2: the last change of older keys
+        self.number = 0  # the number of the entry being applied
         self.term = 0  # its term
         self.leases = Leases()
         self.leased: dict[str, set[str]] = {}  # the keys of each lease that has any
-        self._listed: dict[str, LeaseKeys] = {}  # the keys of leases with many, as asked for
+        self._listed: dict[str, LeaseKeys] = {}  # requested lists of many keys
         self.pair_bytes = 0  # of the pairs in memory, estimated
-        self.below: Store | None = None  # of a draft: the store that its changes are above
-        self._index: KeyIndex | None = None  # once somebody has asked for a prefix
-        self.removed = 0  # keys since it was made
-        self.reworked = 0  # bytes of values read and rewritten since it was made
-        self.notes_events = False  # whether events are taken
-        # Called amid long work. Machine code keeps Python's interpreter to itself until then.
+        self.below: Store | None = None  # for a draft: the store under its changes
+        self._index: KeyIndex | None = None  # made by the first request for a prefix
+        self.removed = 0  # keys removed since the store was made
+        self.reworked = 0  # bytes of values read and rewritten since then
+        self.notes_events = False  # whether events are recorded
+        # Called during long work: machine code keeps Python's interpreter to itself until then.
         self.breathe: Breathe = no_pause
         self._runs: list[EventRun] = []
         self._events: list[BareEvent] = []  # after these
@@ -77,8 +76,8 @@ class Store(MutableMapping[str, str]):
         self._lost_up_to = 0
 
     def raise_level(self, level: int, number: int) -> None:
-        """Raise the level by the entry of this number. At level 2 that is the last change of each
-        existing key, so that all nodes have the same facts. No key is touched."""
+        """Raise the level by the entry with this number. At level 2, that number becomes the last
+        change of each existing key, so that all nodes have the same facts. No key is touched."""
         if self.level < 2 <= level:
             self.since = number
         self.level = max(self.level, level)
@@ -92,9 +91,9 @@ class Store(MutableMapping[str, str]):
         number: int,
         pair_bytes: int | None = None,
     ) -> Pairs:
-        """Take over a snapshot that ends with the entry of this number; return the old pairs. The
-        changes in between are unknown, so their events are lost. The bytes of the pairs are those
-        of `bytes_of`."""
+        """Replace the pairs by a snapshot that ends with the entry `number`, and return the old
+        pairs. The changes in between are unknown, so their events are lost. `pair_bytes` comes from
+        `bytes_of`."""
         old, self.held = self.held, held
         self.pair_bytes = bytes_of(held) if pair_bytes is None else pair_bytes
         self._index = None
@@ -116,7 +115,8 @@ class Store(MutableMapping[str, str]):
     @overload
     def get(self, key: str, /, default: _Other) -> str | _Other: ...
     def get(self, key: str, /, default: object = None) -> object:
-        """Return the value of a key, or else `default`: one lookup, while Mapping needs three."""
+        """Return the value of a key, or `default`. This takes one lookup, where Mapping needs
+        three."""
         held = self.held.get(key)
         return default if held is None else value_of(held)
 
@@ -130,7 +130,7 @@ class Store(MutableMapping[str, str]):
         return len(self.held)
 
     def __setitem__(self, key: str, value: str) -> None:
-        """Write the whole value, which takes the key out of its lease."""
+        """Set the whole value, which takes the key out of its lease."""
         self.write(key, value)
         if self.notes_events:
             self.note(SET, key, value)
@@ -142,70 +142,70 @@ class Store(MutableMapping[str, str]):
 
     @property
     def bytes(self) -> int:
-        """The bytes of keys, values and leases in memory, estimated; the same on every node that
-        has applied the same entries."""
+        """An estimate of the bytes of keys, values and leases in memory. It is the same on every
+        node that has applied the same entries."""
         leases = len(self.leases.granted) + len(self.leased)
         return self.pair_bytes + LEASE_BYTES * leases
 
     def _put(self, key: str, text: str) -> None:
-        """Put a text with facts under a key."""
+        """Store a text with facts under a key."""
         before = self.held.get(key)
         if before is None:
             self.pair_bytes += _size_of(key) + PAIR_BYTES + _size_of(text)
             if self._index is not None:
                 self._index.add(key)
                 if self._index.count > 2 * len(self.held) + LONG_KEYS:
-                    self._index = None  # most of it is gone
+                    self._index = None  # most of its keys were removed
         else:
             self.pair_bytes += _size_of(text) - _size_of(before)
         self.held[key] = text
 
     def _drop(self, key: str, before: str | None) -> None:
-        """Take a key away that has this text, None: it is absent."""
+        """Remove a key that has this text; None if the key is absent."""
         if before is not None:
             self.pair_bytes -= _size_of(key) + PAIR_BYTES + _size_of(before)
             del self.held[key]
 
     def write(self, key: str, value: str) -> None:
-        """Write the whole value; the caller has the event recorded, by `note_sets`."""
+        """Set the whole value. The caller records the event with `note_sets`."""
         if self.leased:
             self._unbind(key)
         self._put(key, value if self.level < 2 else f"{value}\0{self.number}")
 
     def amend(self, key: str, value: str) -> None:
-        """Change the value; the key stays in its lease."""
+        """Change the value. The key stays in its lease."""
         lease = self.lease_of(key)
         self._put(key, value if self.level < 2 else with_facts(value, self.number, lease))
         if self.notes_events:
             self.note(SET, key, value)
 
     def keep(self, key: str, value: str) -> None:
-        """Change the value to that of an object; an equal value is not a change."""
+        """Set the value to an object's text. An equal value is not a change."""
         if self.get(key) != value:
             self.amend(key, value)
 
     def put_under(self, lease: str, key: str, value: str) -> None:
-        """Write the value, and put the key under the lease, or under none ("")."""
+        """Set the value, and put the key under a lease, or under none ("")."""
         self._bind(key, lease)
         self._put(key, with_facts(value, self.number, lease))
         if self.notes_events:
             self.note(SET, key, value)
 
     def bind(self, key: str, lease: str) -> None:
-        """Put a key that is there under the lease, or under none (""). Its value stays, so
-        this is not a change and makes no event."""
+        """Put an existing key under a lease, or under none (""). Its value stays, so this is not a
+        change and makes no event."""
         self._bind(key, lease)
         value, changed = value_of(self.held[key]), facts_of(self.held[key], self.since).changed
         self._put(key, with_facts(value, changed, lease))
 
     def expire(self, lease: str, kind: str = EXPIRE) -> list[str]:
-        """Delete all keys of a lease, in one order on every node; return them."""
+        """Delete all keys of a lease, in the same order on every node, and return them."""
         keys = in_one_order(self.leased.get(lease, ()))
         self.remove_all(keys, kind)
         return keys
 
     def remove_all(self, keys: list[str], kind: str) -> None:
-        """Remove keys that are there; each is an event of this kind."""
+        """Remove existing keys. Each removal is an event of this kind."""
         for begin in range(0, len(keys), BREATHE_KEYS):
             if begin:
                 self.breathe()
@@ -213,7 +213,7 @@ class Store(MutableMapping[str, str]):
                 self._remove(key, kind)
 
     def put_text(self, key: str, text: str | None) -> None:
-        """Set a key to this text with its facts, or remove it; no event is recorded."""
+        """Set a key to a text with its facts, or remove it, without recording an event."""
         self._bind(key, "" if text is None else lease_of(text))
         if text is None:
             self._drop(key, self.held.get(key))
@@ -225,21 +225,21 @@ class Store(MutableMapping[str, str]):
 
     @property
     def unsorted(self) -> int:
-        """How many keys the next look for a prefix sorts first; without the lock it may be a moment
-        old."""
+        """The number of keys that the next query for a prefix sorts first. Read without the lock,
+        it may be slightly out of date."""
         index = self._index
         return len(self.held) if index is None else len(index.new)
 
     def keys_under(self, prefix: str) -> list[str]:
         """Return the keys that begin with a prefix, in no order."""
         if self.below is None:
-            found = self._sorted().under(prefix, self.held, self.breathe)
+            keys = self._sorted().under(prefix, self.held, self.breathe)
             self.breathe()
-        else:  # the changes of a draft are few
+        else:  # a draft has few changes
             below = dict.fromkeys(self.below.keys_under(prefix))
             changed = [key for key in self._changed() if key.startswith(prefix)]
-            found = [key for key in dict.fromkeys([*below, *changed]) if key in self.held]
-        return list(filter(_fits(prefix), found))
+            keys = [key for key in dict.fromkeys([*below, *changed]) if key in self.held]
+        return list(filter(_fits(prefix), keys))
 
     def has_keys_under(self, prefix: str) -> bool:
         """Return whether a key begins with a prefix."""
@@ -256,12 +256,12 @@ class Store(MutableMapping[str, str]):
         return self.held.changes if isinstance(self.held, Overlay) else self.held
 
     def facts(self, key: str) -> KeyFacts | None:
-        """Return the facts of a key, None if it is absent."""
+        """Return the facts of a key, or None if it is absent."""
         held = self.held.get(key)
         return None if held is None else facts_of(held, self.since)
 
     def lease_of(self, key: str) -> str:
-        """Return the lease of a key, "" if it has none."""
+        """Return the lease of a key, or "" if it has none."""
         return lease_of(self.held.get(key, ""))
 
     # --- events ----------------------------------------------------------------------------------
@@ -270,15 +270,15 @@ class Store(MutableMapping[str, str]):
         """Return the events since the last call, and drop them."""
         if self._events:
             self._runs.append(EventRun(self._events))
-        taken = TakenEvents(self._runs, self._lost_up_to)
+        events = TakenEvents(self._runs, self._lost_up_to)
         self._runs, self._events, self._lost_up_to = [], [], 0
         self._count = self._characters = 0
-        return taken
+        return events
 
     def note(self, kind: str, key: str, value: str) -> None:
-        """Record a change by the entry that is applied now."""
+        """Record a change by the entry being applied."""
         number = self.number
-        if self.level < 2 or number == self._lost_up_to:  # all of an entry or none
+        if self.level < 2 or number == self._lost_up_to:  # record all events of an entry or none
             return
         self._events.append((number, kind, key, value))
         self._count += 1
@@ -287,7 +287,7 @@ class Store(MutableMapping[str, str]):
             self.forget_events(number)
 
     def note_sets(self, numbers: Sequence[int], entries: Sequence[Entry]) -> None:
-        """Record the changes by entries with these numbers, each of which is a `set`."""
+        """Record the changes by the entries with these numbers, all of which are `set`."""
         if self.level < 2 or not self.notes_events:
             return
         first, count = numbers[0], len(numbers)
@@ -321,13 +321,14 @@ class Store(MutableMapping[str, str]):
             self.note(kind, key, "")
 
     def keys_of(self, lease: str) -> LeaseKeys:
-        """Return the keys of a lease; if they are many the same object until one comes or goes."""
-        listed = self._listed.get(lease)
-        if listed is None:
-            listed = LeaseKeys(list(self.leased.get(lease, ())))
-            if len(listed) >= LISTED_LEAST:
-                self._listed[lease] = listed
-        return listed
+        """Return the keys of a lease. A long list is the same object until a key is added or
+        removed."""
+        keys = self._listed.get(lease)
+        if keys is None:
+            keys = LeaseKeys(list(self.leased.get(lease, ())))
+            if len(keys) >= LISTED_LEAST:
+                self._listed[lease] = keys
+        return keys
 
     def _bind(self, key: str, lease: str) -> None:
         """Put a key under a lease, or under none ("")."""
@@ -339,7 +340,7 @@ class Store(MutableMapping[str, str]):
             self._listed.pop(lease, None)
 
     def _unbind(self, key: str) -> None:
-        """Take a key out of its lease, if it is under one."""
+        """Take a key out of its lease, if it has one."""
         lease = self.lease_of(key)
         keys = self.leased.get(lease)
         if keys is not None:
@@ -350,8 +351,8 @@ class Store(MutableMapping[str, str]):
 
 
 def _fits(prefix: str) -> Callable[[str], bool]:
-    """Return the test of a key that begins with the spelling of a prefix. A prefix that ends amid
-    the escape of a character is not one of it."""
+    """Return a test for keys that begin with the spelling of a prefix. It fails if the prefix ends
+    within an escape sequence of the key."""
     if "\\" not in prefix:
         return lambda key: True
     beginning = real(prefix)
@@ -359,7 +360,7 @@ def _fits(prefix: str) -> Callable[[str], bool]:
 
 
 def bytes_of(pairs: Mapping[str, str], breathe: Breathe = no_pause) -> int:
-    """Return the bytes of pairs in memory, estimated as a store does."""
+    """Return an estimate of the bytes of pairs in memory, as a store makes it."""
     size = 0
     for place, (key, text) in enumerate(pairs.items(), start=1):
         size += _size_of(key) + PAIR_BYTES + _size_of(text)
@@ -373,7 +374,7 @@ def _size_of(text: str) -> int:
 
 
 def in_one_order(keys: Collection[str]) -> list[str]:
-    """Return keys in the order in which every node removes them, since their events show it. So
-    many that no node keeps the events of the entry come in any order: to sort a million takes half
-    a second, in which no other thread runs."""
+    """Return keys in the order in which every node removes them, since their events show it. Too
+    many keys for any node to keep their events are in no order: sorting a million takes half a
+    second, during which no other thread runs."""
     return list(keys) if len(keys) > APPLIED_EVENTS else sorted(keys)

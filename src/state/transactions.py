@@ -1,8 +1,8 @@
-"""The effect of a transaction: one branch of it, all or nothing. Deterministic and total.
+"""The effect of a transaction: one of its branches, all or nothing. Deterministic and total.
 
-It is one entry, so it is one step: no other command comes between its conditions and operations.
-The operations act on a draft of the Store. If all of them succeed, the draft is written into the
-Store. If one fails, nothing of the transaction is done.
+A transaction is one entry, so no other command runs between its conditions and operations. The
+operations act on a draft of the Store. If all of them succeed, the draft is written into the Store.
+If an operation fails, the transaction changes nothing.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from .draft import Draft
 from .objectcommands import OpenObjects
 from .store import Store
 
-CHARACTERS_MAX = 2 << 20  # of all answers of the operations, below level 3
-# Without its lease a key would stay after its holder died.
+CHARACTERS_MAX = 2 << 20  # below level 3: of all answers of the operations
+# Without its lease, a key would stay after its holder died.
 NO_SUCH_LEASE = ", no such lease"
 _NOTHING = "Nothing was done."
 
 
 class TransactionRefused(Exception):
-    """An operation or a condition fails; nothing of the transaction is done."""
+    """An operation or a condition failed, so the transaction changes nothing."""
 
 
 @applies("txn")
@@ -54,7 +54,7 @@ def holds(store: Store, condition: Condition) -> bool:
     """Return whether a condition holds.
 
     Raises:
-        TransactionRefused: it names an entry that is not there yet.
+        TransactionRefused: it names an entry that does not exist yet.
     """
     key, test, value, since = condition
     if test == "unchanged":
@@ -66,21 +66,21 @@ def holds(store: Store, condition: Condition) -> bool:
         return facts is not None and facts.changed <= since
     if condition.is_on_prefix:
         return store.has_keys_under(key) == (test == "keys")
-    found = store.get(key)
+    current = store.get(key)
     if test in (">", "<"):
-        number = None if found is None else whole_number(found)
+        number = None if current is None else whole_number(current)
         return number is not None and (number > int(value) if test == ">" else number < int(value))
     if test in ("absent", "exists"):
-        return (found is None) == (test == "absent")
-    return (found == value) == (test == "=")
+        return (current is None) == (test == "absent")
+    return (current == value) == (test == "=")
 
 
 def _operate(store: Store, commands: Sequence[str]) -> list[str]:
-    """Return the answer of each operation as JSON: the text after `response`; null for the value
+    """Return the answer of each operation as JSON: the text after `response`, or null for the value
     of an absent key.
 
     Raises:
-        TransactionRefused: one of them can't be done, or they answer too much.
+        TransactionRefused: an operation failed, or the answers are too long.
     """
     answers: list[str] = []
     characters = size = 0
@@ -115,11 +115,11 @@ def _operate(store: Store, commands: Sequence[str]) -> list[str]:
 
 
 def _execute_open(store: Store, objects: OpenObjects, command: str) -> str:
-    """Carry out one operation of several; objects stay open until another command needs them, as
-    `clear` does all.
+    """Execute one operation of several. Objects stay open until another command needs them; `clear`
+    needs all of them.
 
     Raises:
-        TransactionRefused: an object that is closed would be too long.
+        TransactionRefused: a closed object would be too long.
     """
     verb, _, operands = command.partition(" ")
     if verb == "object":
@@ -150,7 +150,8 @@ def _check_rework(store: Store, place: int) -> None:
 
 
 def _too_much(level: int, characters: int, size: int) -> str:
-    """Return the limit that these answers exceed, "" if none; `size` is their bytes as JSON."""
+    """Return the limit that these answers exceed, or "". `size` is their length in bytes as
+    JSON."""
     if level < BOUNDED:
         return f"{CHARACTERS_MAX} characters" if characters > CHARACTERS_MAX else ""
     return f"{ANSWER_BYTES} bytes as JSON" if size > ANSWER_BYTES else ""

@@ -1,4 +1,4 @@
-"""Whether an entry takes long to apply: then other work of the node must not wait for it. Pure.
+"""Find entries that take long to apply, so that other work of the node need not wait. Pure.
 
 Nodes need not agree on this: an entry has the same effect wherever it is applied.
 """
@@ -14,30 +14,30 @@ from ..wire.commands import COMMANDS, Work
 from .leases import EXPIRED
 from .store import LONG_KEYS, Store
 
-# What some 20 ms are enough for. The slowest on values is `append` to bytes that are all escaped.
+# Some 20 ms of work. The slowest command on values is `append` to bytes that are all escaped.
 LONG_CHARACTERS: Final = 64 << 10
-TOGETHER_CHARACTERS: Final = 1 << 20  # of short entries: their replies, which repeat them, wait
+TOGETHER_CHARACTERS: Final = 1 << 20  # of short entries at a time; their replies wait, too
 
 _WORK: Final = {verb: row.work for verb, row in COMMANDS.items() if row.work is not Work.SHORT}
 _SHORT: Final = tuple([f"{verb} " for verb in ("set", "delete") if verb not in _WORK])
-_CLEARS: Final = re.compile(" clear ")  # of a transaction
-_SCANS: Final = re.compile(" clear | has keys| has none")  # which sort the keys first
+_CLEARS: Final = re.compile(" clear ")  # in a transaction
+_SCANS: Final = re.compile(" clear | has keys| has none")  # these sort the keys first
 _MAY_BE_LONG: Final = re.compile(rf"(?:[^ @]*@)?({'|'.join([*_WORK, EXPIRED])}) ")
 
 
 def count_short(store: Store, entries: Sequence[Entry]) -> int:
-    """Return how many entries at the front are short ones, judged by the pairs as they are now.
+    """Return how many leading entries are short, judged by the current pairs.
 
-    After LONG_CHARACTERS the count ends before an entry that may read a value: those before it may
-    have made that value long. After TOGETHER_CHARACTERS it ends in any case.
+    After LONG_CHARACTERS, the count ends before an entry that may read a value: earlier entries may
+    have made that value long. After TOGETHER_CHARACTERS, it always ends.
     """
     characters = count = 0
     for entry in entries:
         command = entry[2]
-        if not command.startswith(_SHORT):  # most of them do
-            found = _MAY_BE_LONG.match(command)
-            if found is not None and (
-                characters > LONG_CHARACTERS or _is_long(store, found[1], command)
+        if not command.startswith(_SHORT):  # most entries do
+            match = _MAY_BE_LONG.match(command)
+            if match is not None and (
+                characters > LONG_CHARACTERS or _is_long(store, match[1], command)
             ):
                 break
         count += 1
@@ -48,11 +48,11 @@ def count_short(store: Store, entries: Sequence[Entry]) -> int:
 
 
 def is_long(store: Store, commands: Sequence[str]) -> bool:
-    """Whether one of the commands takes long, judged by the pairs of another moment."""
+    """Return whether one of the commands takes long, judged by slightly older or newer pairs."""
     for command in commands:
         if not command.startswith(_SHORT):
-            found = _MAY_BE_LONG.match(command)
-            if found is not None and _is_long(store, found[1], command):
+            match = _MAY_BE_LONG.match(command)
+            if match is not None and _is_long(store, match[1], command):
                 return True
     return False
 
@@ -71,7 +71,7 @@ def _is_long(store: Store, verb: str, command: str) -> bool:
 
 
 def _characters(store: Store, command: str) -> int:
-    """Return how long the values are of the keys among the words, each as often as it is named."""
+    """Return the total length of the values whose keys are among the words, counting repeats."""
     count = 0
     for word in command.split(" "):
         count += len(store.held.get(word, ""))
@@ -79,7 +79,7 @@ def _characters(store: Store, command: str) -> int:
 
 
 def _leased(store: Store, command: str) -> int:
-    """Return how many keys the leases among the words have."""
+    """Return the total number of keys under the leases among the words."""
     count = 0
     for word in command.split(" "):
         count += len(store.leased.get(word, ()))

@@ -390,8 +390,8 @@ def test_a_node_that_cannot_start_reports_why_in_one_line(
         ({"port": 0}, ValueError, "'0' is no port"),
         ({"port": "x"}, ValueError, "'x' is no port"),
         ({"machines": Tally()}, TypeError, "machines is a dict of name to machine, not of type"),
-        ({"machines": {"bank": object()}}, TypeError, '"bank" is no state machine: object has no'),
-        ({"machines": {"bank": Tally}}, TypeError, '"bank" is the class Tally: give an instance'),
+        ({"machines": {"bank": object()}}, TypeError, '"bank" is not a state machine: object'),
+        ({"machines": {"bank": Tally}}, TypeError, '"bank" is the class Tally: pass an instance'),
     ],
 )
 def test_invalid_arguments_leave_port_and_files_free(
