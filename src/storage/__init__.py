@@ -1,1 +1,2 @@
-"""The bytes of NAME.log and NAME.storage: their writing, and their checks after a crash."""
+"""Write a node's files (NAME.log, NAME.storage, NAME.state_machine), and check them after a
+crash."""

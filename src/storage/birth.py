@@ -1,11 +1,12 @@
-"""The first start of a node: the trace that it leaves, the word of an operator, a log by hand.
+"""The first start of a node: the trace that it leaves, the operator's claim, and a hand-written
+log.
 
-`--new` claims that no node of this name ever ran. The files may contradict it. Those of a node
-that was born here and has promised nothing since do not: they are complete since its birth.
+`--new` claims that no node of this name ever ran. The files may contradict that claim. The files of
+a node that was born here and has promised nothing since do not: they are complete since its birth.
 
-A log that a person wrote holds `index term command` and nothing else. The form is that of the
-course report which this project grew from: indexes from 0 or from 1, no base line, no notes. Blank
-lines, CRLF and a missing last line end are tolerated.
+A hand-written log holds only `index term command` lines. This is the form of the course report
+which this project grew from: indexes from 0 or from 1, no base line, no notes. Blank lines, CRLF
+and a missing last line end are tolerated.
 """
 
 from __future__ import annotations
@@ -29,26 +30,26 @@ _COMMAND = re.compile(r"(?:get|delete) ([^ ]+)|set ([^ ]+) (.*)")
 
 
 def trace(node: str) -> str:
-    """Return the name of the file that proves that a node was born here; it outlives `rm s1.*`."""
+    """Return the name of the file that proves that a node was born here. It survives `rm s1.*`."""
     return f".{node}.born"
 
 
 def spell_trace(node: str) -> bytes:
-    """Return the text of the trace, for a person who finds it."""
+    """Return the text of the trace, for a person who opens it."""
     return (
         f"{node} was born here. Where {node}.log and {node}.storage are gone, this file says that "
-        "they were lost, so that the node catches up before it votes. To begin anew, remove it "
-        "as well.\n"
+        "they were lost, so that the node catches up before it votes. To start over, remove "
+        "it as well.\n"
     ).encode()
 
 
 def check_that_it_never_ran(
     node: str, promise: Promise | None, *, has_log: bool, left_traces: bool
 ) -> None:
-    """Compare the operator's claim with NAME.storage (None: no such file) and the files beside it.
+    """Compare the operator's claim with NAME.storage (None: no such file) and the other files.
 
     Raises:
-        FilesRefused: they contradict it; nothing was changed.
+        FilesRefused: the files contradict it. Nothing was changed.
     """
     if promise is None:
         why = "it left traces here" if left_traces else ""
@@ -70,8 +71,8 @@ def denied(node: str, why: str) -> FilesRefused:
 
 
 def brings_entries(log: str, *away: str) -> FilesRefused:
-    """Return the refusal of a node that joins with a log written by hand: a person's terms may be
-    beyond all of its cluster's. `away` are the files to move."""
+    """Return the refusal of a node that joins with a hand-written log: its terms may be higher than
+    all terms of the cluster. `away` are the files to move."""
     return FilesRefused(
         f"{log} was written by hand, and a node that joins takes its entries from the cluster; "
         f"move {' and '.join(away)} away"
@@ -79,14 +80,14 @@ def brings_entries(log: str, *away: str) -> FilesRefused:
 
 
 def is_as_born(folder: Folder, name: str) -> bool:
-    """Whether a log has only a base line, as after an interrupted birth."""
+    """Return whether a log has only a base line, as after an interrupted birth."""
     with opened(folder, name) as file:
         first = file.readline(LINE_BYTES_MAX)
     return len(first) == folder.size(name) and looks_like_base(first)
 
 
 def is_hand_written(folder: Folder, name: str) -> bool:
-    """Whether the log `name` has no base line at its beginning."""
+    """Return whether the log `name` has no base line at its beginning."""
     with opened(folder, name) as file:
         for raw in _lines(file):
             if raw.strip():
@@ -95,13 +96,13 @@ def is_hand_written(folder: Folder, name: str) -> bool:
 
 
 def adopt(folder: Folder, name: str, storage: HardStateFile, members: Membership) -> str:
-    """Rewrite a hand-written log in our form, keep the original beside it, and print that.
+    """Rewrite a hand-written log in our form, keep the original, and return a line that says so.
 
-    A death in between leaves NAME.storage in the state `adopting`, and the next start repeats
-    this: the original is only replaced as a whole, in the last step.
+    A crash in between leaves NAME.storage in the state `adopting`, and the next start repeats this:
+    the original is replaced as a whole, in the last step.
 
     Raises:
-        FilesRefused: a line is not an entry; nothing was changed.
+        FilesRefused: a line is not an entry. Nothing was changed.
     """
     log = _read(folder, name)
     mark = Mark(log.last_index, log.last_term)
@@ -137,19 +138,20 @@ def _read(folder: Folder, name: str) -> Log:
 
 
 def _as_entry(command: str) -> str:
-    """Return a command in its one spelling. Its form has no escapes: a backslash is a backslash.
+    """Return a command in its canonical spelling. A hand-written log has no escapes: a backslash is
+    a backslash.
 
     Raises:
-        ValueError: it is none, or longer than a client's may be. The other nodes might not take
-            it, and nothing after it would ever be committed.
+        ValueError: it is not a command, or is longer than a client's command may be. The other
+            nodes might refuse it, and no later entry would ever be committed.
     """
-    found = _COMMAND.fullmatch(command)
-    if found is None:
+    match = _COMMAND.fullmatch(command)
+    if match is None:
         raise ValueError("not `get KEY`, `set KEY VALUE` or `delete KEY`")
     limits = Limits()
     for what, text, limit in (
-        ("key", found[1] or found[2], limits.key_bytes),
-        ("value", found[3] or "", limits.value_bytes),
+        ("key", match[1] or match[2], limits.key_bytes),
+        ("value", match[3] or "", limits.value_bytes),
     ):
         if (size := len(text.encode())) > limit:
             raise ValueError(f"the {what} has {size} bytes; the limit is {limit}")
@@ -159,7 +161,7 @@ def _as_entry(command: str) -> str:
 def _refusal(name: str, line: int, what: str) -> str:
     return (
         f"{name}, line {line}: {what}. The file has no base line, so it was taken for a log "
-        "written by hand, which holds `index term command` lines alone; correct the line, or "
+        "written by hand, which holds only `index term command` lines; correct the line, or "
         "move the file away"
     )
 

@@ -1,4 +1,4 @@
-"""Appending bytes to a file, durably, and the errors of a node's files.
+"""Durable appends to a file, and the errors of a node's files.
 
 Each error is reported in one line that explains what to do.
 """
@@ -13,17 +13,17 @@ from collections.abc import Callable
 
 EXIT_FILES, EXIT_DISK, EXIT_SYSTEM = 3, 4, os.EX_OSERR
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
-# The disk is full, broken or read-only. Other errors concern names and rights.
+# The disk is full, broken or read-only. Other errors concern names and permissions.
 _OF_THE_DISK = (*_NO_ROOM, errno.EFBIG, errno.EIO, errno.EROFS, errno.ESTALE)
-NO_DESCRIPTOR = (errno.EMFILE, errno.ENFILE)  # this process has no more, or the whole system
+NO_DESCRIPTOR = (errno.EMFILE, errno.ENFILE)  # none left for this process, or for the whole system
 MORE_DESCRIPTORS = "let it have more (ulimit -n), then start the node again"
 NOT_ALLOWED = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
 class StorageError(Exception):
-    """The files cannot be used; the message is one line for the person who runs the node."""
+    """The files cannot be used. The message is one line for the person who runs the node."""
 
-    exit_status = EXIT_FILES  # of a program that ends by this error
+    exit_status = EXIT_FILES  # of a program that ends with this error
 
 
 class DiskFailed(StorageError):
@@ -33,30 +33,31 @@ class DiskFailed(StorageError):
 
 
 class HalfApplied(StorageError):
-    """An entry failed amid its execution, so the pairs are those of no entry. The node stops."""
+    """The execution of an entry failed halfway, so the pairs match no entry. The node stops."""
 
 
 class FilesRefused(StorageError):
-    """The node must not start from these files: damaged, locked, unreadable, or another's."""
+    """The node must not start from these files: they are damaged, locked, unreadable or another
+    node's."""
 
 
 class LevelRefused(FilesRefused):
-    """A newer build wrote the files, and this one can't read them: nothing is damaged."""
+    """A newer build wrote the files, and this build can't read them. Nothing is damaged."""
 
 
 class DamagedStorage(FilesRefused):
-    """NAME.storage fails its checks: term and vote are lost."""
+    """NAME.storage fails its checks, so term and vote are lost."""
 
 
 class DamagedFiles(FilesRefused):
-    """Log or snapshot fail their checks; `repair` may mend them."""
+    """The log or the snapshot fails its checks. `repair` may mend it."""
 
 
 class CorruptLog(DamagedFiles):
-    """The log fails its own checks in a place that was once acknowledged.
+    """The log fails its checks in a part that was acknowledged.
 
-    `where` is the line and its fault. The file is sound up to `good_bytes`, the end of entry
-    `last_index`.
+    `where` is the line and its fault. The file is sound up to `good_bytes`, which is the end of
+    entry `last_index`.
     """
 
     def __init__(
@@ -69,14 +70,14 @@ class CorruptLog(DamagedFiles):
 
 
 def exit_status_of(error: BaseException, otherwise: int = EXIT_FILES) -> int:
-    """Return the exit status of a program that ends by an error.
+    """Return the exit status of a program that ends with an error.
 
-    Another try may help if the disk failed, with any file (EXIT_DISK), or if the system had no
+    A retry may help if the disk failed, for any file (EXIT_DISK), or if the system had no
     descriptor left (EXIT_SYSTEM).
     """
     cause: BaseException | None = error
     while cause is not None:
-        is_of_system = not hasattr(cause, "library")  # an error of TLS has other numbers
+        is_of_system = not hasattr(cause, "library")  # errors of TLS have other numbers
         number = cause.errno if isinstance(cause, OSError) and is_of_system else None
         if number in _OF_THE_DISK:
             return EXIT_DISK
@@ -98,7 +99,7 @@ def disk_failed(path: str, action: str, error: OSError) -> DiskFailed:
         advice = "check the disk, then start the node again"
     reason = error.strerror or str(error)
     return DiskFailed(
-        f"{path}: cannot {action}: {reason}. Nothing of it was acknowledged and the node stops; "
+        f"{path}: cannot {action}: {reason}. No part of it was acknowledged, and the node stops; "
         f"{advice}"
     )
 
@@ -106,8 +107,8 @@ def disk_failed(path: str, action: str, error: OSError) -> DiskFailed:
 class AppendFile:
     """A file that only grows. After one failure it refuses everything.
 
-    A failed fsync may have dropped the pages that it should write. A second one would report
-    success for them. So no operation is tried twice.
+    A failed fsync may have dropped the pages that it should have written. A second fsync would
+    report success for them. So no operation is tried twice.
     """
 
     def __init__(self, path: str, descriptor: int) -> None:
@@ -116,20 +117,20 @@ class AppendFile:
         self._failed = False
 
     def append(self, data: bytes) -> None:
-        """Append `data`, all of it or raise; it is not durable yet."""
+        """Append all of `data` or raise. It is not durable yet."""
         self._do("write", lambda: self._write(data))
 
     def sync(self) -> None:
-        """Make all that was appended durable: it survives a power cut."""
+        """Make all appended bytes durable, so that they survive a power cut."""
         self._do("sync", self._sync)
 
     def truncate(self, size: int) -> None:
-        """Cut the file to `size` bytes, durably."""
+        """Truncate the file to `size` bytes, durably."""
         self._do("cut", lambda: self._truncate(size))
 
     @property
     def identity(self) -> tuple[int, int]:
-        """Device and inode of the open file, which may have lost its name."""
+        """The device and inode of the open file, which may have lost its name."""
         status = os.fstat(self._descriptor)
         return status.st_dev, status.st_ino
 
@@ -162,13 +163,13 @@ class AppendFile:
 
 
 def write_all(descriptor: int, data: bytes) -> None:
-    written = os.write(descriptor, data)
-    while written < len(data):
-        written += os.write(descriptor, memoryview(data)[written:])
+    count = os.write(descriptor, data)
+    while count < len(data):
+        count += os.write(descriptor, memoryview(data)[count:])
 
 
 def sync_all(descriptor: int) -> None:
-    """Make a file, or the names in a folder, durable, with all that the system keeps of it."""
+    """Make a file, or the names in a folder, durable, with all metadata."""
     if sys.platform == "darwin":
         sync_bytes(descriptor)
     else:
@@ -176,8 +177,8 @@ def sync_all(descriptor: int) -> None:
 
 
 def sync_bytes(descriptor: int) -> None:
-    """Make the bytes of a file durable, and its size."""
-    if sys.platform == "darwin":  # there fsync stops at the drive's cache
+    """Make the bytes and the size of a file durable."""
+    if sys.platform == "darwin":  # fsync stops at the drive's cache there
         fcntl.fcntl(descriptor, fcntl.F_FULLFSYNC)
     else:
         os.fdatasync(descriptor)

@@ -1,4 +1,4 @@
-"""The problems of a node's files, found by reading alone."""
+"""Find the problems of a node's files, only by reading them."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from .snapshotlines import HEAD, LoadedSnapshot
 _CATCHES_UP = "the node catches up from the others, without a vote until it has"
 _ALONE = "; where it is the only member: raftline recover"
 _RESTORE = "; where it is the only member: restore all its files from one backup"
-_EMPTY = "; where it is the only member: restore all its files, or remove {} and begin anew"
+_EMPTY = "; where it is the only member: restore all its files, or remove {} and start over"
 
 
 class Cure(Enum):
-    """The cure of `repair` for a problem."""
+    """What `repair` does about a problem."""
 
-    NONE = "nothing: a person must"
-    TAKE_VOTE = "write down that the node has no vote, as a start would"
+    NONE = "nothing: a person must decide"
+    TAKE_VOTE = "record that the node has no vote, as a start would"
     CUT_TAIL = "cut the tail off"
-    CUT_LOG = "keep the log aside, and what is sound of it in its place"
+    CUT_LOG = "keep the log aside, and its sound part in its place"
     DROP_SNAPSHOT = "keep the snapshot aside"
-    DROP_LOG_AND_SNAPSHOT = "keep log and snapshot aside"
+    DROP_LOG_AND_SNAPSHOT = "keep the log and the snapshot aside"
     DROP_STORAGE = "keep the file aside"
 
 
@@ -58,16 +58,16 @@ class Findings:
     log: LogRead | None = None
     snapshot: LoadedSnapshot | None = None
     problems: list[Problem] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)  # lines to print that are no problems
+    notes: list[str] = field(default_factory=list)  # lines to print that are not problems
 
     @property
     def cluster(self) -> str:
-        """The identity of the cluster as NAME.storage has it; "" if it is not known."""
+        """The identity of the cluster from NAME.storage, or "" if it is not known."""
         return self.promise.cluster if self.promise is not None else ""
 
 
 def nodes_in(names: list[str]) -> list[str]:
-    """Return the nodes whose files are among these."""
+    """Return the nodes that these files belong to."""
     ends = (".log", ".storage", ".state_machine")
     nodes = {name.removesuffix(end) for name in names for end in ends if name.endswith(end)}
     born = {name[1:].removesuffix(".born") for name in names if name == trace(name[1:-5])}
@@ -75,7 +75,7 @@ def nodes_in(names: list[str]) -> list[str]:
 
 
 class Examination:
-    """Examines the files of one node; `run` is called once."""
+    """Examines the files of one node. Call `run` once."""
 
     def __init__(self, folder: Folder, node: str) -> None:
         self._folder = folder
@@ -106,15 +106,15 @@ class Examination:
 
     def _compare_clusters(self) -> None:
         """Report files of two clusters."""
-        name, found = self._found.node, self._found
-        known = found.cluster
-        in_log = found.log.levels.clusters.latest if found.log is not None else ""
-        in_snapshot = found.snapshot.cluster if found.snapshot is not None else ""
+        name, findings = self._found.node, self._found
+        promised = findings.cluster
+        in_log = findings.log.levels.clusters.latest if findings.log is not None else ""
+        in_snapshot = findings.snapshot.cluster if findings.snapshot is not None else ""
         for file, theirs in ((self._log_name, in_log), (self._snapshots.name, in_snapshot)):
-            if is_foreign(known, theirs):
+            if is_foreign(promised, theirs):
                 self._add(
                     file,
-                    f" is of cluster {theirs}, and {self._storage.name} of cluster {known}",
+                    f" is of cluster {theirs}, and {self._storage.name} of cluster {promised}",
                     f"If `raftline recover {name}` was interrupted, run it again; else put all "
                     f"files of {name} back from one copy",
                     Cure.NONE,
@@ -134,7 +134,7 @@ class Examination:
         self._found.problems.append(problem)
 
     def _alone(self, good_bytes: int) -> str:
-        """Return the advice to an only member whose log has this many sound bytes."""
+        """Return the advice for an only member whose log has this many sound bytes."""
         return _ALONE if good_bytes or self._found.snapshot is not None else _RESTORE
 
     def _look_at_storage(self) -> None:
@@ -145,7 +145,7 @@ class Examination:
             self._add(
                 name,
                 str(damage).removeprefix(name),
-                f"Term and vote that the node promised are lost: {_CATCHES_UP}{_ALONE}",
+                f"The node's term and vote are lost: {_CATCHES_UP}{_ALONE}",
                 Cure.DROP_STORAGE,
                 costs_the_vote=True,
             )
@@ -155,22 +155,23 @@ class Examination:
             return
         if self._found.promise is None and not self._will_be_adopted():
             node = self._found.node
-            left = (self._log_name, self._snapshots.name)
-            is_empty = not any(self._folder.exists(file) for file in left)
+            other_files = (self._log_name, self._snapshots.name)
+            is_empty = not any(self._folder.exists(file) for file in other_files)
             if not is_empty or self._folder.exists(trace(node)):
                 alone = _EMPTY.format(trace(node)) if is_empty else _ALONE
                 self._add(
                     name,
                     " is gone",
-                    f"Term and vote that the node promised are lost: {_CATCHES_UP}{alone}",
+                    f"The node's term and vote are lost: {_CATCHES_UP}{alone}",
                     Cure.TAKE_VOTE,
                     costs_the_vote=True,
                 )
 
     def _will_be_adopted(self) -> bool:
-        """Whether a start adopts the log as one that a person wrote (`recovery.Recovery`).
+        """Return whether a start adopts the log as a hand-written one (`recovery.Recovery`).
 
-        Only a node that has not begun does so. For others a log without a base line is damaged.
+        Only a node that has not begun does so. For other nodes, a log without a base line is
+        damaged.
         """
         promise, log = self._found.promise, self._log_name
         if promise is None:
@@ -186,8 +187,8 @@ class Examination:
         if not self._folder.exists(name):
             return
         try:
-            found = self._found.snapshot = self._snapshots.read()
-            self._compare_terms(name, found.snapshot.term)
+            loaded = self._found.snapshot = self._snapshots.read()
+            self._compare_terms(name, loaded.snapshot.term)
         except ValueError as error:
             self._add(name, str(error), "The snapshot can't be trusted", Cure.DROP_SNAPSHOT)
 
@@ -199,7 +200,7 @@ class Examination:
             self._add(
                 self._log_name,
                 " is gone, or empty",
-                f"What the node had acknowledged is lost: {_CATCHES_UP}{self._alone(0)}",
+                f"Acknowledged entries are lost: {_CATCHES_UP}{self._alone(0)}",
                 Cure.TAKE_VOTE,
                 costs_the_vote=True,
             )
@@ -211,31 +212,31 @@ class Examination:
                 )
 
     def _look_at_log(self) -> None:
-        found, promise = self._found, self._found.promise
-        covered = 0 if found.snapshot is None else found.snapshot.snapshot.index
+        findings, promise = self._found, self._found.promise
+        covered = 0 if findings.snapshot is None else findings.snapshot.snapshot.index
         mark = Mark(0, 0) if promise is None else promise.mark
         try:
-            found.log = LogReader(self._folder, self._log_name, mark, covered).read()
+            findings.log = LogReader(self._folder, self._log_name, mark, covered).read()
         except CorruptLog as damage:
-            kept = f"entries up to {damage.last_index}" if damage.good_bytes else "nothing"
+            sound = f"entries up to {damage.last_index}" if damage.good_bytes else "nothing"
             self._add(
                 self._log_name,
                 damage.where,
-                "Entries that were acknowledged are damaged; sound "
-                f"before it: {kept}. With that alone {_CATCHES_UP}{self._alone(damage.good_bytes)}",
+                f"Entries that were acknowledged are damaged; sound before it: {sound}. With that "
+                f"alone {_CATCHES_UP}{self._alone(damage.good_bytes)}",
                 Cure.CUT_LOG,
                 damage.good_bytes,
                 costs_the_vote=True,
             )
             self._judge_snapshot(None)
             return
-        self._judge_snapshot(found.log)
-        self._judge_log(found.log, promise, covered)
+        self._judge_snapshot(findings.log)
+        self._judge_log(findings.log, promise, covered)
 
     def _judge_log(self, log: LogRead, promise: Promise | None, covered: int) -> None:
         name, last, node = self._log_name, log.log.last_index, self._found.node
-        known = Configurations(log.log.base_index, log.members, log.log.commands)
-        if log.members.names and log.log.base_index == 0 and not known.has_known(node):
+        configurations = Configurations(log.log.base_index, log.members, log.log.commands)
+        if log.members.names and log.log.base_index == 0 and not configurations.has_known(node):
             self._add(
                 name,
                 f" is of a cluster that {node} never was a member of",
@@ -254,7 +255,7 @@ class Examination:
             self._add(
                 name,
                 f" begins after entry {log.log.base_index}",
-                f"{self._snapshots.name} must hold what came before, and does not: {_CATCHES_UP}"
+                f"{self._snapshots.name} must hold the earlier entries, and does not: {_CATCHES_UP}"
                 + _RESTORE,
                 Cure.DROP_LOG_AND_SNAPSHOT,
                 costs_the_vote=True,
@@ -270,7 +271,7 @@ class Examination:
         self._judge_mark(log, promise)
 
     def _judge_mark(self, log: LogRead, promise: Promise) -> None:
-        """Report a log without the last entry that NAME.storage calls synced."""
+        """Report a log that lacks the last entry that NAME.storage calls synced."""
         if not log.holds_mark:
             self._add(
                 self._log_name,
@@ -281,7 +282,7 @@ class Examination:
             )
 
     def _compare_terms(self, holder: str, term: int) -> None:
-        """Report a term that is lower than that of an entry: no node writes that."""
+        """Report a promised term that is lower than the term of an entry: no node writes that."""
         promise = self._found.promise
         if promise is None or promise.state is LogState.RECOVERING or term <= promise.term:
             return
@@ -299,22 +300,23 @@ class Examination:
         self._found.notes.append(f"{self._found.node} {why} no vote until it has caught up")
 
     def _judge_snapshot(self, log: LogRead | None) -> None:
-        """Report what a damaged snapshot means, which depends on what the log holds."""
+        """Report the effect of a damaged snapshot, which depends on the contents of the log."""
         for problem in self._found.problems:
             if problem.cure is not Cure.DROP_SNAPSHOT:
                 continue
             index = self._claimed_index()
             if log is not None and log.log.base_index == 0:
                 problem.costs_the_vote = not 0 < index <= log.log.last_index
-                problem.means = "The log holds all that it stands for, so it is not needed"
+                problem.means = "The log holds all its entries, so it is not needed"
                 if problem.costs_the_vote:
                     problem.means = f"It may have held more than the log does: {_CATCHES_UP}"
             else:
                 problem.cure, problem.costs_the_vote = Cure.DROP_LOG_AND_SNAPSHOT, True
-                problem.means = f"The log does not hold what it stands for: {_CATCHES_UP}{_RESTORE}"
+                problem.means = f"The log lacks its entries: {_CATCHES_UP}{_RESTORE}"
 
     def _claimed_index(self) -> int:
-        """Return the last index that a damaged snapshot claims to cover; 0: can't be read."""
+        """Return the last index that a damaged snapshot claims to cover, or 0 if it can't be
+        read."""
         with self._folder.read(self._snapshots.name) as file:
             head = HEAD.fullmatch(file.readline(1 << 20))
         return int(head[1]) if head is not None else 0

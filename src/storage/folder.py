@@ -1,7 +1,8 @@
-"""The one place that touches the file system for a node's files.
+"""The only module that touches the file system for a node's files.
 
-Its callers use names and bytes, so a test can pass a folder that dies, tears or loses writes. After
-a process is killed all written bytes are there; after a power cut all synced ones.
+Its callers use names and bytes, so a test can pass a folder that fails, tears or loses writes.
+After a process is killed, all written bytes are there. After a power cut, all synced bytes are
+there.
 """
 
 from __future__ import annotations
@@ -31,13 +32,13 @@ from .lostfiles import Found
 
 _READ_BUFFER_BYTES = 1 << 18
 _COPY_BYTES = 1 << 18
-_TO_BE = ("new", "part", "tmp")  # ends of the names of files that are to take another one's place
-# The command for damaged files without a backup; the node's name follows.
+_TO_BE = ("new", "part", "tmp")  # suffixes of files that will replace another file
+# The command for damaged files without a backup. The node's name follows.
 CATCH_UP = "or let it catch up from the others, without a vote until it has: raftline fsck --repair"
 
 
 def cannot_read(path: str, error: OSError) -> FilesRefused:
-    """Return the error for a file that is there and cannot be read."""
+    """Return the error for a file that exists and cannot be read."""
     reason = error.strerror or str(error)
     is_full = error.errno in NO_DESCRIPTOR
     advice = MORE_DESCRIPTORS if is_full else "check the disk and who may read the file"
@@ -48,7 +49,7 @@ def cannot_read(path: str, error: OSError) -> FilesRefused:
 
 @contextlib.contextmanager
 def opened(folder: Folder, name: str) -> Iterator[BinaryIO]:
-    """Yield the file from its first byte on. Raises FilesRefused: it can't be opened or read."""
+    """Open a file at its first byte. Raises FilesRefused: it can't be opened or read."""
     try:
         with folder.read(name) as file:
             yield file
@@ -57,10 +58,10 @@ def opened(folder: Folder, name: str) -> Iterator[BinaryIO]:
 
 
 class Folder:
-    """The folder that holds a node's files; made, durably, if it is not there."""
+    """The folder that holds a node's files. It is created, durably, if it does not exist."""
 
     def __init__(self, path: str | os.PathLike[str], *, is_private: bool = False) -> None:
-        """Make it. With `is_private` only the owner of the files can read them."""
+        """Create the folder. With `is_private`, only the owner can read the files."""
         self.path = os.fspath(path)
         self._mode = 0o600 if is_private else 0o644
         self._overwritten: dict[str, int] = {}
@@ -77,7 +78,7 @@ class Folder:
             ) from error
 
     def exists(self, name: str) -> bool:
-        """Whether the file is there. Raises if the rights do not allow the answer."""
+        """Return whether the file exists. Raises if permissions prevent an answer."""
         try:
             os.stat(self._path(name))
         except FileNotFoundError:
@@ -94,10 +95,10 @@ class Folder:
             raise cannot_read(self._path(name), error) from error
 
     def find(self, name: str) -> Found | None:
-        """Return what the name stands for; None if nothing has it.
+        """Return the file that has the name, or None if there is none.
 
         Raises:
-            OSError: nobody can know.
+            OSError: it can't be determined.
         """
         try:
             status = os.stat(os.path.join(self.path, name))
@@ -107,36 +108,37 @@ class Folder:
         return Found((status.st_dev, status.st_ino), status.st_size, is_file)
 
     def make_again(self, lock: str) -> None:
-        """Make the folder if it is gone, and take the lock again if its file is.
+        """Create the folder again if it is gone, and take the lock again if the lock file is gone.
 
         Raises:
-            DiskFailed: it can't be made, or would be in another file system: this one is not
-                mounted any more.
+            DiskFailed: it can't be created, or would be in another file system, because this one is
+                no longer mounted.
             FilesRefused: another process has the lock now.
         """
         try:
             if _device_of(self.path) != self._device:
-                raise OSError(errno.ESTALE, "its file system is not mounted there any more")
+                raise OSError(errno.ESTALE, "its file system is no longer mounted there")
             make_folder(self.path)
             _sync_name(self.path)
-            found = self.find(f"{lock}.lock")
+            current = self.find(f"{lock}.lock")
             held = [os.fstat(each) for each in self._locks]
         except OSError as error:
             raise disk_failed(self.path, "write", error) from error
-        if found is None or found.identity not in [(one.st_dev, one.st_ino) for one in held]:
+        if current is None or current.identity not in [(one.st_dev, one.st_ino) for one in held]:
             self.lock(lock)
 
     def read(self, name: str) -> BinaryIO:
-        """Return a buffered reader from the first byte on."""
+        """Return a buffered reader, at the first byte."""
         try:
             return open(self._path(name), "rb", buffering=_READ_BUFFER_BYTES)
         except OSError as error:
             raise cannot_read(self._path(name), error) from error
 
     def replace(self, name: str, chunks: Iterable[bytes]) -> None:
-        """Give `name` the content `chunks`, durably; a crash leaves the old or the new, whole.
+        """Replace the content of `name` by `chunks`, durably. A crash leaves all old or all new
+        content.
 
-        The order matters: the bytes are synced before the rename, and the rename before the return.
+        The order matters: the bytes are synced before the rename, and the rename before returning.
         """
         path = self._path(name)
         beside = f"{path}.tmp"
@@ -147,12 +149,12 @@ class Folder:
         self._forget(name)
 
     def write_new(self, name: str, chunks: Iterable[bytes]) -> None:
-        """Make the file `name` with the content `chunks`, durably, or leave nothing.
+        """Create the file `name` with the content `chunks`, durably, or leave nothing.
 
-        A process that is killed as it names the file may leave an empty one.
+        A process that is killed while it names the file may leave an empty file.
 
         Raises:
-            FilesRefused: there is such a file, maybe made meanwhile. It stays as it is.
+            FilesRefused: the file exists, perhaps since a moment ago. It stays as it is.
         """
         path = os.path.join(self.path, name)
         beside = f"{path}.{os.urandom(4).hex()}.tmp"
@@ -161,7 +163,7 @@ class Folder:
             try:
                 os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, self._mode))
             except FileExistsError:
-                raise FilesRefused(f"{path}: is there already; name a file that is not") from None
+                raise FilesRefused(f"{path}: already exists; name a new file") from None
             with _whole_or_gone(path, path, "write"):
                 os.replace(beside, path)
                 _sync_folder(self.path)
@@ -176,8 +178,8 @@ class Folder:
             os.close(descriptor)
 
     def create(self, name: str) -> AppendFile:
-        """Make an empty file, or empty it, to append to; it is not durable yet. `s1.log.new` is
-        made beside the file of `s1.log`, so that it can take its place."""
+        """Create an empty file, or truncate it, for appending. It is not durable yet. `s1.log.new`
+        is created in the folder of `s1.log`'s file, so that it can replace that file."""
         path = self._beside(name)
         try:
             descriptor = self._made(path, os.O_WRONLY | os.O_APPEND | os.O_TRUNC)
@@ -186,8 +188,8 @@ class Folder:
         return AppendFile(path, descriptor)
 
     def rename(self, old: str, new: str) -> None:
-        """Rename the file `old`, which must be synced, to `new`, durably. A link is renamed itself:
-        its file may be in another file system."""
+        """Rename the synced file `old` to `new`, durably. If it is a link, the link itself is
+        renamed: its file may be in another file system."""
         path = self._path(new)
         try:
             os.replace(self._beside(old), path)
@@ -196,7 +198,7 @@ class Folder:
             raise disk_failed(path, "replace", error) from error
 
     def free_name(self, name: str, why: str = "damaged") -> str:
-        """Return NAME.damaged-1, or the first such name that is free."""
+        """Return NAME.damaged-1, or the next such name that is free."""
         number = 1
         while self.exists(f"{name}.{why}-{number}"):
             number += 1
@@ -209,7 +211,7 @@ class Folder:
         return aside
 
     def remove(self, name: str) -> None:
-        """Remove a file, if it is there. It may be there again after a power cut."""
+        """Remove a file if it exists. It may reappear after a power cut."""
         path = self._beside(name)
         try:
             os.unlink(path)
@@ -219,7 +221,7 @@ class Folder:
             raise disk_failed(path, "remove", error) from error
 
     def open_append(self, name: str) -> AppendFile:
-        """Open an existing file to append to; what it already holds is durable on return.
+        """Open an existing file for appending. Its content is durable on return.
 
         A killed process may have left bytes, or a name, that no sync has reached. They are readable
         from memory, and must be on the disk before anything depends on them.
@@ -238,8 +240,8 @@ class Folder:
         return AppendFile(path, descriptor)
 
     def write_again(self, name: str, begin: int, end: int) -> None:
-        """Write the bytes of a file from `begin` to `end` once more, as they can be read now; they
-        are not durable yet."""
+        """Write the bytes of a file from `begin` to `end` again, as they can be read now. They are
+        not durable yet."""
         path = self._path(name)
         try:
             with open(path, "r+b", buffering=0) as file:
@@ -247,14 +249,14 @@ class Folder:
                     data = os.pread(file.fileno(), min(_COPY_BYTES, end - begin), begin)
                     begin += os.pwrite(file.fileno(), data, begin)
                     if not data:
-                        raise OSError(errno.EIO, "it is shorter than it was")
+                        raise OSError(errno.EIO, "it has become shorter")
         except OSError as error:
             raise disk_failed(path, "write", error) from error
 
     def overwrite(self, name: str, offset: int, data: bytes) -> None:
-        """Change bytes in place without a sync; after a power cut they are the old or the new.
+        """Change bytes in place without a sync. After a power cut, they are all old or all new.
 
-        Limits: all within the first 512 bytes, which a disk writes as one.
+        All bytes must be within the first 512, which a disk writes as one sector.
         """
         try:
             if os.pwrite(self._held(name), data, offset) != len(data):
@@ -263,7 +265,7 @@ class Folder:
             raise disk_failed(self._path(name), "write", error) from error
 
     def hold(self, name: str) -> None:
-        """Open a file for `overwrite`, which then does not need its name.
+        """Open a file for `overwrite`, which then does not depend on its name.
 
         Raises:
             DiskFailed: it can't be written.
@@ -282,10 +284,11 @@ class Folder:
         return descriptor
 
     def lock(self, name: str, *, reads: bool = False) -> None:
-        """Keep any other process from taking the lock `name` until this one closes or dies.
+        """Keep other processes from taking the lock `name` until this process closes it or dies.
 
-        The kernel holds it, so the lock file of a dead process blocks no start. Who only `reads`
-        the files need not be allowed to write there. Then without a lock file nobody holds it.
+        The kernel holds the lock, so the lock file of a dead process blocks no start. A caller that
+        only `reads` the files may lack permission to write there. Then, if there is no lock file,
+        nobody holds the lock.
         """
         for each in (".lock", ".storage", ".log.new"):
             _check_no_link(os.path.join(self.path, f"{name}{each}"))
@@ -305,17 +308,17 @@ class Folder:
                 f"{name} is running already: {who} holds {path}; stop it first, or start this "
                 "node under another name or with another --dir"
             ) from error
-        with contextlib.suppress(OSError):  # it only names the holder in messages
+        with contextlib.suppress(OSError):  # the content only names the holder in messages
             os.ftruncate(descriptor, 0)
             os.pwrite(descriptor, f"{os.getpid()}\n".encode("ascii"), 0)
         self._locks.append(descriptor)
         if not os.fstat(descriptor).st_mode & 0o077:
-            self._mode = 0o600  # the node was protected, and a tool does not know how it starts
+            self._mode = 0o600  # the node was protected, and a tool does not know its options
         if self._mode == 0o600 and not reads:
             self._shut(name)
 
     def _lock_file(self, path: str, reads: bool) -> int:
-        """Return the open file of a lock; -1 if it is missing, and can't be made by a reader."""
+        """Return the open file of a lock, or -1 if it is missing and a reader can't create it."""
         try:
             return os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, self._mode)
         except OSError as error:
@@ -329,7 +332,7 @@ class Folder:
             raise cannot_read(path, error) from error
 
     def _shut(self, name: str) -> None:
-        """Keep others out of the files of a node that were there before it was protected."""
+        """Remove other users' access to the files of a node from before it was protected."""
         own = (f"{name}.log", f"{name}.storage", f"{name}.state_machine", f"{name}.lock")
         for each in os.listdir(self.path):
             if each.startswith(own) or each == f".{name}.born":
@@ -339,7 +342,8 @@ class Folder:
                         os.chmod(path, self._mode)
 
     def _made(self, path: str, flags: int) -> int:
-        """Return a file that is empty; a link is not followed, as it may name another's file."""
+        """Return a new empty file. A link is not followed, since it may name someone else's
+        file."""
         return os.open(path, flags | os.O_CREAT | os.O_NOFOLLOW, self._mode)
 
     def close(self) -> None:
@@ -350,11 +354,11 @@ class Folder:
         self._locks.clear()
 
     def _path(self, name: str) -> str:
-        # The real path, so that replacing the file that a link names does not replace the link.
+        # The real path, so that a rename replaces the linked file and not the link.
         return os.path.realpath(os.path.join(self.path, name))
 
     def _beside(self, name: str) -> str:
-        # What is to take the place of a file is in the folder of that, which a link may name.
+        # The replacement of a file is in the same folder as that file, which a link may name.
         of, _, end = name.rpartition(".")
         return f"{self._path(of)}.{end}" if end in _TO_BE else os.path.join(self.path, name)
 
@@ -366,10 +370,10 @@ class Folder:
 
 @contextlib.contextmanager
 def _whole_or_gone(written: str, path: str, action: str) -> Iterator[None]:
-    """Remove the file `written` if what is done with it fails; `path` is the one to report."""
+    """Remove the file `written` if the block fails. `path` is the file to report."""
     try:
         yield
-    except BaseException as error:  # its content may raise, and Ctrl-C may come
+    except BaseException as error:  # the content may raise, and Ctrl-C may arrive
         with contextlib.suppress(OSError):
             os.unlink(written)
         if isinstance(error, OSError):
@@ -381,12 +385,12 @@ def _check_no_link(path: str) -> None:
     if os.path.islink(path):
         raise FilesRefused(
             f"{path}: is a link, which a node does not follow: it would write to the file that the "
-            "link names. Remove the link, and look who made it"
+            "link names. Remove the link, and find out who made it"
         )
 
 
 def can_be_written_by_others(path: str) -> bool:
-    """Whether others of this machine can put files into a folder, or take some away."""
+    """Return whether other users of this machine can add files to a folder, or remove files."""
     try:
         mode = os.stat(path).st_mode
     except OSError:
@@ -395,7 +399,7 @@ def can_be_written_by_others(path: str) -> bool:
 
 
 def _device_of(path: str) -> int:
-    """Return the device of a folder; of the nearest one above it if it is gone."""
+    """Return the device of a folder, or of its nearest existing parent."""
     while True:
         try:
             return os.stat(path).st_dev
@@ -413,16 +417,15 @@ def _sync_folder(path: str) -> None:
 
 @contextlib.contextmanager
 def new_folder(path: str | os.PathLike[str]) -> Iterator[str]:
-    """Yield the path of an empty folder, and give it the name `path`, durably, once the caller has
+    """Yield the path of an empty folder, and rename it to `path`, durably, once the caller has
     filled it.
 
-    Files that belong together appear together. The folder may replace an empty one, and has its
-    mode and owner then. After an error nothing is left. A process that is killed leaves
-    PATH.new-XXXX.
+    Files that belong together appear together. The folder may replace an empty folder, and then
+    gets its mode and owner. After an error nothing is left. A killed process leaves PATH.new-XXXX.
 
     Raises:
         DiskFailed: it can't be renamed. Another process may have put files there meanwhile.
-        FilesRefused: it can't be made.
+            FilesRefused: it can't be created.
     """
     whole = os.path.realpath(path)
     beside = f"{whole}.new-{os.urandom(4).hex()}"
@@ -439,7 +442,7 @@ def new_folder(path: str | os.PathLike[str]) -> Iterator[str]:
             _sync_folder(os.path.dirname(whole))
         except OSError as error:
             raise disk_failed(whole, "write", error) from error
-    except BaseException:  # Ctrl-C may come
+    except BaseException:  # Ctrl-C may arrive
         shutil.rmtree(filled, ignore_errors=True)
         raise
 
@@ -452,17 +455,17 @@ def _copy_rights(of: str, to: str) -> None:
 
 
 def copied(folder: Folder, name: str, begin: int = 0) -> Iterator[bytes]:
-    """Yield the content of a file from byte `begin` on, for a copy."""
+    """Yield the content of a file, from byte `begin` on, for a copy."""
     with folder.read(name) as file:
         file.seek(begin)
         yield from iter(partial(file.read, _COPY_BYTES), b"")
 
 
 def make_folder(path: str | os.PathLike[str]) -> None:
-    """Make the folder and its parents; a power cut must not take away what is put into it.
+    """Create the folder and its parents durably, so that a power cut does not remove them.
 
     Raises:
-        OSError: it can't be made, or a file has its name.
+        OSError: it can't be created, or a file has its name.
     """
     whole = os.path.abspath(path)
     if os.path.isdir(whole):
@@ -475,7 +478,7 @@ def make_folder(path: str | os.PathLike[str]) -> None:
 
 
 def _sync_name(path: str) -> None:
-    """Make the name of a folder durable: a person, or a node that was killed, may have made it
-    without a sync. A parent that can't be read is left as it is."""
+    """Make the name of a folder durable: a person or a killed node may have created it without a
+    sync. A parent that can't be read is skipped."""
     with contextlib.suppress(OSError):
         _sync_folder(os.path.dirname(os.path.realpath(path)))

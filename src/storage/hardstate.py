@@ -3,25 +3,24 @@
     name s1 term 5 vote s2 state whole crc32 8d6dbe85
     synced entry 0000000000000000017 term 0000000000000000005 crc32 8e73d15b
 
-Line 1 holds term and vote (`-`: no vote; a name begins with a letter) and the state of the log:
-`whole`; `newborn`, for a node that has not voted yet, or whose entries were all written by hand;
-`amnesiac`, when something that was promised is lost and the node has no vote until it has caught
-up; `unknown`, for a newborn that met a cluster with a history, and has no vote until it has caught
-up, since nothing shows whether it lost anything; `adopting`, while a hand-written log is rewritten.
-A node that may have promised its votes to a leader for a time (raft/lease.py) keeps that time, in
-milliseconds, there: `state whole lease 500`. The line is replaced atomically.
+Line 1 holds the term, the vote (`-`: no vote; a name begins with a letter) and the state of the
+log: `whole`; `newborn`, for a node that has not voted yet, or whose entries were all written by
+hand; `amnesiac`, if a promise is lost and the node has no vote until it has caught up; `unknown`,
+for a newborn that met a cluster with a history, and has no vote until it has caught up, since
+nothing shows whether it lost anything; `adopting`, while a hand-written log is rewritten. A node
+that may have promised its votes to a leader for a time (raft/lease.py) keeps that time there, in
+milliseconds: `state whole lease 500`. The line is replaced atomically.
 
-A level above the first stands last, from before the log holds the entry that raises it: `state
-whole level 2`. A build that does not know the level refuses the file. This is the first file that
-is read at any start, so such a build touches none of the others. After it stands the identity of
-the cluster, from the moment that its entry is known to be committed: `level 4 cluster
-9f86d081884c7d65`.
+A level above the first comes last: `state whole level 2`. It is written before the log holds the
+entry that raises the level. A build that does not know the level refuses the file. Each start reads
+this file first, so such a build touches no other file. After the level comes the identity of the
+cluster, once its entry is known to be committed: `level 4 cluster 9f86d081884c7d65`.
 
 Line 2 is the mark: the last entry known to be synced. It has a fixed width and is overwritten in
-place, without its own sync, after each sync of the log. So after a power cut it may be older
-than the log, but never newer: an entry that the mark names was on the disk. Both lines
-together are shorter than one 512-byte sector, so the mark is never half old and half new.
-The CRC-32 covers the bytes of its line before ` crc32`.
+place, without its own sync, after each sync of the log. So after a power cut the mark may be older
+than the log, but never newer: the entry that it names was on the disk. Both lines together are
+shorter than one 512-byte sector, so the mark is never half old and half new. The CRC-32 covers the
+bytes of its line before ` crc32`.
 """
 
 from __future__ import annotations
@@ -49,14 +48,14 @@ _MARK = re.compile(rb"synced entry ([0-9]{19}) term ([0-9]{19})")
 
 
 class Mark(NamedTuple):
-    """An entry of the log, named by index and term; (0, 0) is the place before the first."""
+    """An entry of the log, named by index and term. (0, 0) is the place before the first entry."""
 
-    index: int  # type: ignore[assignment]  # the field's word; tuple.index is not used
+    index: int  # type: ignore[assignment]  # the usual word; tuple.index is not used
     term: int
 
 
 class LogState(Enum):
-    """Whether the log holds all that this node has acknowledged."""
+    """Whether the log holds everything that this node has acknowledged."""
 
     WHOLE = "whole"
     NEWBORN = "newborn"
@@ -66,7 +65,7 @@ class LogState(Enum):
 
 
 class Promise(NamedTuple):
-    """All that NAME.storage holds."""
+    """The content of NAME.storage."""
 
     term: int
     vote: str | None
@@ -78,7 +77,7 @@ class Promise(NamedTuple):
 
 
 class HardStateFile:
-    """The file NAME.storage; `promise` is what it holds."""
+    """The file NAME.storage. `promise` is its content."""
 
     def __init__(self, folder: Folder, name: str) -> None:
         self._folder = folder
@@ -89,11 +88,11 @@ class HardStateFile:
         self._identity: Identity = (0, 0)
 
     def load(self) -> Promise | None:
-        """Read the file, keep its content and return it; None if there is no file.
+        """Read the file, keep its content and return it. Return None if there is no file.
 
         Raises:
             DamagedStorage: it fails its checks.
-            FilesRefused: unreadable, of another node, or of a newer version.
+            FilesRefused: it is unreadable, another node's, or of a newer version.
         """
         if not self._folder.exists(self.name):
             return None
@@ -123,7 +122,8 @@ class HardStateFile:
         return self.promise
 
     def _known_level(self, level: int) -> int:
-        """Return the level of the files. Raises LevelRefused: only a newer build knows it."""
+        """Return the level of the files. Raises LevelRefused: only a newer build knows this
+        level."""
         if level > LEVEL:
             raise LevelRefused(
                 f"{self.name}: the files of {self._node} are of level {level}, and this build of "
@@ -132,14 +132,14 @@ class HardStateFile:
         return level
 
     def hold(self) -> None:
-        """Keep the file open for its marks, so that they need not find it by its name."""
+        """Keep the file open for its marks, which then do not depend on its name."""
         self._folder.hold(self.name)
-        found = self._folder.find(self.name)
-        if found is not None:
-            self._identity = found.identity
+        file = self._folder.find(self.name)
+        if file is not None:
+            self._identity = file.identity
 
     def save(self, promise: Promise) -> None:
-        """Make a whole new promise durable, atomically."""
+        """Write a new promise, durably and atomically."""
         first = self._first_line(promise)
         self._folder.replace(self.name, [first + _mark_line(promise.mark)])
         self._mark_offset = len(first)
@@ -147,11 +147,11 @@ class HardStateFile:
         self.hold()
 
     def state_of_file(self) -> FileState:
-        """Compare the file of this name with what was written. It is so short that all of it is
-        read: a mark that was written into a cut file makes it as long as before."""
-        found = self._folder.find(self.name)
+        """Compare the file of this name with the written bytes. The file is short, so all of it is
+        read: a mark that is written into a truncated file restores its length."""
+        current = self._folder.find(self.name)
         expected = self._first_line(self.promise) + _mark_line(self.promise.mark)
-        state = compare(found, self._identity, len(expected))
+        state = compare(current, self._identity, len(expected))
         if state is FileState.WHOLE:
             with self._folder.read(self.name) as file:
                 if file.read(_FILE_BYTES_MAX + 1) != expected:
@@ -159,17 +159,17 @@ class HardStateFile:
         return state
 
     def _first_line(self, promise: Promise) -> bytes:
-        spelled = (
+        text = (
             f"name {self._node} term {promise.term} vote {promise.vote or '-'}"
             f" state {promise.state.value}"
             f"{f' lease {promise.lease_ms}' if promise.lease_ms else ''}"
             f"{f' level {promise.level}' if promise.level > FIRST else ''}"
             f"{f' cluster {promise.cluster}' if promise.cluster else ''}"
         )
-        return _with_crc(spelled.encode())
+        return _with_crc(text.encode())
 
     def move_mark(self, mark: Mark) -> None:
-        """Write in place that the log is synced up to `mark`; this write is not synced."""
+        """Record in place that the log is synced up to `mark`. This write is not synced."""
         self._folder.overwrite(self.name, self._mark_offset, _mark_line(mark))
         self.promise = self.promise._replace(mark=mark)
 

@@ -1,4 +1,4 @@
-"""The form of the lines of NAME.log, written and read back; pure.
+"""The lines of NAME.log, written and read back. Pure.
 
     0 0 base s1=localhost:10000 s2=localhost:10001 s3=localhost:10002
     1 1 noop
@@ -6,16 +6,17 @@
     3 1 client7#12@set b 30
     # 3 entries synced, crc32 1ff08c67
 
-First the base line: what the log begins after (`17 4 base …` after a compaction: the snapshot
-ends with entry 17 of term 4), and the members there. If some only learn, or two configurations
-are joint, they stand as in an entry: `17 4 base s1=localhost:10000,voter s4=…,learner`. A level
-above the first stands before them: `17 4 base level 2 s1=localhost:10000 …`, and from level 4 on
-the identity of the cluster after the level: `level 4 cluster 9f86d081884c7d65`. Then entries,
-`index term command`, and after each batch of them a note that they were synced.
-`# cut after 17`, within a batch, means that what follows replaces every entry after 17.
+The base line comes first. It names the entry before the log's first (`17 4 base …` after a
+compaction: the snapshot ends with entry 17 of term 4) and the members there. If some are learners,
+or two configurations are joint, the members look as in an entry: `17 4 base
+s1=localhost:10000,voter s4=…,learner`. A level above the first comes before the members: `17 4 base
+level 2 s1=localhost:10000 …`. From level 4 on, the identity of the cluster follows the level:
+`level 4 cluster 9f86d081884c7d65`. Entries follow, as `index term command`. After each batch of
+entries, a note says that they were synced. `# cut after 17`, within a batch, means that the
+following lines replace every entry after 17.
 
-The CRC-32 of a note covers all bytes since the note before it; the base line belongs to the
-first batch. Numbers are plain ASCII digits without leading zeros, at most 2^63-1.
+The CRC-32 of a note covers all bytes since the previous note. The base line belongs to the first
+batch. Numbers are plain ASCII digits without leading zeros, at most 2^63-1.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from ..raft.membership import PREFIX, Membership, all_vote, is_dialled, read
 from ..raft.spelling import NAME, NUMBER, NUMBER_MAX
 from .disk import LevelRefused
 
-LINE_BYTES_MAX = 1 << 28  # a longer "line" is a hole in the file, without line ends
+LINE_BYTES_MAX = 1 << 28  # a longer "line" is a hole in the file, with no line ends
 
 NOTE = re.compile(rb"# ([0-9]{1,18}) entr(?:y|ies) synced, crc32 [0-9a-f]{8}\n")
 CUT_PREFIX = b"# cut after "
@@ -48,7 +49,7 @@ _FORBIDDEN = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
 def entry_lines(entries: Sequence[Entry]) -> str:
-    """Return the lines of entries."""
+    """Return the lines of these entries."""
     return "".join(map(_LINE.__mod__, entries))
 
 
@@ -66,60 +67,60 @@ def cut_line(index: int) -> bytes:
 def base_line(
     members: Membership, index: int = 0, term: int = 0, level: int = FIRST, cluster: str = ""
 ) -> bytes:
-    """Return the first line of a log: Raft's entry before the first, or the last entry that the
-    snapshot stands for, with the level, the identity and the members. A node that waits to be
-    added names none."""
-    spelled = f"{index} {term} base {spell_level(level, cluster)}{spell_members(members)}"
-    return spelled.rstrip(" ").encode() + b"\n"
+    """Return the first line of a log: Raft's entry before the first, or the last entry in the
+    snapshot, with the level, the identity and the members. A node that waits to be added has no
+    members yet."""
+    text = f"{index} {term} base {spell_level(level, cluster)}{spell_members(members)}"
+    return text.rstrip(" ").encode() + b"\n"
 
 
 def spell_level(level: int, cluster: str = "") -> str:
-    """Return a level and an identity as they stand before the members, a space after them; "" for
-    the first level, which older builds know."""
-    named = f"cluster {cluster} " if cluster else ""
-    return f"level {level} {named}" if level > FIRST else ""
+    """Return the level and the identity that come before the members, with a trailing space, or ""
+    for the first level, which older builds know."""
+    identity = f"cluster {cluster} " if cluster else ""
+    return f"level {level} {identity}" if level > FIRST else ""
 
 
-def split_level(spelled: bytes | None) -> tuple[int, str, bytes]:
-    """Return the level and the identity that stand before the members, and the members' text.
+def split_level(text: bytes | None) -> tuple[int, str, bytes]:
+    """Return the level and the identity that come before the members, and the members' text.
 
     Raises:
-        LevelRefused: a newer build wrote this.
+        LevelRefused: a newer build wrote the line.
     """
-    found = _LEVEL.match(spelled or b"")
-    if found is None:
-        return FIRST, "", spelled or b""
-    if int(found[1]) > LEVEL:
+    match = _LEVEL.match(text or b"")
+    if match is None:
+        return FIRST, "", text or b""
+    if int(match[1]) > LEVEL:
         raise LevelRefused(
-            f"it is of level {int(found[1])}, and this build of raftline knows levels up to "
-            f"{LEVEL}. Go on with a newer version"
+            f"it is of level {int(match[1])}, and this build of raftline knows levels up to "
+            f"{LEVEL}. Use a newer version"
         )
-    return int(found[1]), (found[2] or b"").decode(), (spelled or b"")[found.end() :]
+    return int(match[1]), (match[2] or b"").decode(), (text or b"")[match.end() :]
 
 
 def spell_members(members: Membership) -> str:
-    """Return the members' text for a base line or a snapshot. If all of them vote, it has names
-    and addresses alone."""
+    """Return the members' text for a base line or a snapshot. If all members vote, it has only
+    names and addresses."""
     if members.learners or members.is_joint:
         return members.spell().removeprefix(PREFIX)
     return " ".join(f"{name}={members.addresses[name]}" for name in members.voters)
 
 
 def is_storable(command: str) -> bool:
-    """Whether a command fits on one line: no control character, no lone surrogate."""
+    """Return whether a command fits on one line: no control character, no lone surrogate."""
     return command.isprintable() or _FORBIDDEN.search(command) is None
 
 
 def looks_like_base(raw: bytes) -> bool:
-    """Whether a first line looks like a base line, perhaps a damaged one."""
+    """Return whether a first line looks like a base line, perhaps a damaged one."""
     return re.match(rb"(?:\xef\xbb\xbf)?[0-9]+ [0-9]+ base(?:\s|$)", raw) is not None
 
 
 def read_base(raw: bytes) -> tuple[int, int, Membership]:
-    """Return index and term of the entry before the log's first, and the members there.
+    """Return the index and term of the entry before the log's first, and the members there.
 
     Raises:
-        ValueError: what is wrong with the line.
+        ValueError: the line is wrong; the message says how.
     """
     _check_ends(raw)
     match = _BASE.fullmatch(raw)
@@ -138,10 +139,10 @@ def level_in_base(raw: bytes) -> tuple[int, str]:
 
 
 def read_members(spelled: bytes | None) -> Membership:
-    """Return the members that the end of a base line, or of a snapshot's first line, names.
+    """Return the members at the end of a base line, or of a snapshot's first line.
 
     Raises:
-        ValueError: what is wrong with it.
+        ValueError: the text is wrong; the message says how.
     """
     try:
         text = (spelled or b"").decode()
@@ -163,20 +164,20 @@ def read_members(spelled: bytes | None) -> Membership:
 
 
 def read_entry(raw: bytes, index: int, lowest_term: int) -> tuple[int, str]:
-    """Return term and command of the line that must hold entry `index`.
+    """Return the term and command of the line that must hold entry `index`.
 
     Raises:
-        ValueError: what is wrong with the line.
+        ValueError: the line is wrong; the message says how.
     """
     _check_ends(raw)
     match = _ENTRY.fullmatch(raw)
     if match is None:
         raise ValueError("not `index term command` with plain numbers")
-    found, term = int(match[1]), int(match[2])
-    if max(found, term) > NUMBER_MAX:
+    actual, term = int(match[1]), int(match[2])
+    if max(actual, term) > NUMBER_MAX:
         raise ValueError(f"a number beyond {NUMBER_MAX}")
-    if found != index:
-        raise ValueError(f"entry {found} where entry {index} should be")
+    if actual != index:
+        raise ValueError(f"entry {actual} where entry {index} should be")
     if term < max(lowest_term, 1):
         raise ValueError(f"term {term} below {max(lowest_term, 1)}; terms never fall in a log")
     try:
@@ -189,10 +190,10 @@ def read_entry(raw: bytes, index: int, lowest_term: int) -> tuple[int, str]:
 
 
 def read_cut(raw: bytes, base_index: int, last_index: int) -> int:
-    """Return the index after which a cut note cuts.
+    """Return the index in a cut note, which voids the entries after it.
 
     Raises:
-        ValueError: what is wrong with the line.
+        ValueError: the line is wrong; the message says how.
     """
     _check_ends(raw)
     match = _CUT.fullmatch(raw)
@@ -205,7 +206,7 @@ def read_cut(raw: bytes, base_index: int, last_index: int) -> int:
 
 
 def entry_index(raw: bytes) -> int:
-    """Return the index that a line shows if it has the shape of an entry, else 0."""
+    """Return the index in a line that has the shape of an entry, or else 0."""
     match = _ENTRY.fullmatch(raw)
     return int(match[1]) if match else 0
 

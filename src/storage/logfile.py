@@ -1,9 +1,9 @@
-"""Writing NAME.log: one batch is one write, one note and one sync.
+"""Write NAME.log: one batch is one write, one note and one sync.
 
-After a snapshot (paper §7), taken here or received, the log is written again. After one taken here
-there are two steps. Most entries after the snapshot are copied while the old file still grows. Only
-for the last entries must the writer wait. The entries copied first are committed, so no cut can
-touch them. A death at any byte leaves the old file, or the new one whole.
+After a snapshot (paper §7), taken here or received, the log is rewritten. After a snapshot taken
+here, this has two steps. Most entries after the snapshot are copied while the old file still grows.
+The writer waits only for the last entries. The entries copied first are committed, so no cut can
+touch them. A crash at any byte leaves either the old file or the whole new file.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from .lostfiles import Identity
 from .snapshotfile import SnapshotFile
 from .snapshotlines import LoadedSnapshot
 
-_LONG_BYTES = 64 << 10  # to copy so much takes longer than another write
-_COMMAND: Final = itemgetter(2)  # of an entry
+_LONG_BYTES = 64 << 10  # copying this much takes longer than another write
+_COMMAND: Final = itemgetter(2)  # the command of an entry
 _REWRITE_BATCH_ENTRIES = 64  # 64 MiB in memory with values of 1 MiB each
 _COPIED_BYTES = 256 << 10  # in memory at a time, or one longer entry
 
@@ -36,8 +36,8 @@ _COPIED_BYTES = 256 << 10  # in memory at a time, or one longer entry
 class LogFile:
     """The open NAME.log, after its last note.
 
-    `open_crc` is the CRC-32 of the bytes after the last note: the base line of a log without a
-    batch, else no bytes.
+    `open_crc` is the CRC-32 of the bytes after the last note: the base line in a log without a
+    batch, otherwise no bytes.
     """
 
     def __init__(self, file: AppendFile, runs: TermRuns, open_crc: int, size: int) -> None:
@@ -45,25 +45,25 @@ class LogFile:
         self._open_crc = open_crc
         self._runs = runs
         self.size = size  # in bytes
-        self.holds_void_lines = False  # the file has entries that a cut voided
+        self.holds_void_lines = False  # whether a cut voided entries in the file
 
     @property
     def base(self) -> Mark:
-        """The entry before the first."""
+        """The entry before the log's first."""
         return Mark(self._runs.base_index, self._runs.base_term)
 
     @property
     def last(self) -> Mark:
-        """The last entry, without those that a cut voided."""
+        """The last entry that no cut voided."""
         return Mark(self._runs.last_index, self._runs.last_term)
 
     def append(self, works: Sequence[Effects]) -> Mark | None:
         """Make all cuts and entries of `works`, in order, durable as one batch.
 
-        Returns the last entry of the log then; None if `works` has no cut or entry.
+        Returns the log's new last entry, or None if `works` has no cut or entry.
 
         Raises:
-            DiskFailed: nothing of the batch may be acknowledged; nothing more can be written.
+            DiskFailed: no part of the batch may be acknowledged, and nothing more can be written.
             SafetyError: a gap in indexes, a falling term, or a command that breaks its line.
         """
         parts: list[str] = []
@@ -90,7 +90,7 @@ class LogFile:
 
     @property
     def identity(self) -> Identity:
-        """The open file, which may have lost its name."""
+        """The identity of the open file, which may have lost its name."""
         return self._file.identity
 
     def close(self) -> None:
@@ -98,11 +98,11 @@ class LogFile:
 
 
 def append_both(file: AppendFile, data: bytes, note: bytes) -> int:
-    """Append a batch and its note; return how many bytes these are. A long batch is not copied to
-    have one write: without its note it does not count.
+    """Append a batch and its note, and return the number of bytes. A long batch is not copied to
+    make a single write: without its note, it does not count.
 
     Raises:
-        DiskFailed: as of `append`.
+        DiskFailed: see `append`.
     """
     if len(data) > _LONG_BYTES:
         file.append(data)
@@ -113,10 +113,10 @@ def append_both(file: AppendFile, data: bytes, note: bytes) -> int:
 
 
 def _add(runs: TermRuns, entries: Sequence[Entry]) -> None:
-    """Record the terms of entries to be written.
+    """Record the terms of entries before they are written.
 
     Raises:
-        SafetyError: an index is not the next one, or a term falls.
+        SafetyError: an index does not follow the one before, or a term falls.
     """
     if len(entries) > 1:
         indexes, terms, _ = zip(*entries)  # noqa: B905
@@ -130,14 +130,15 @@ def _add(runs: TermRuns, entries: Sequence[Entry]) -> None:
 
 
 def check_storable(entries: Sequence[Entry]) -> None:
-    """Raise for a command that does not fit on one line.
+    """Raise an error for a command that does not fit on one line.
 
-    A line is searched for all control characters as it comes. So here a very long command is
-    searched for those alone that end its line, or that an editor or a crash leaves in a file: to
-    search for the others takes a tenth of the time of a set of 64 KiB (docs/develop/speed.md).
+    Each line is searched for all control characters when it arrives. So a very long command is
+    searched here only for characters that end its line, or that an editor or a crash leaves in a
+    file. A search for the others would take a tenth of the time of a set of 64 KiB
+    (docs/develop/speed.md).
 
     Raises:
-        SafetyError: with the entry's index.
+        SafetyError: it names the entry's index.
     """
     commands = [*map(_COMMAND, entries)]
     if max(map(len, commands), default=0) <= VERY_LONG and is_printable("".join(commands)):
@@ -155,7 +156,7 @@ def _keeps_its_line(command: str) -> bool:
 def whole_file(
     members: Membership, log: Log, level: int = FIRST, cluster: str = ""
 ) -> Iterator[bytes]:
-    """Yield a whole NAME.log that means the same as `log`, in pieces that each fit in memory."""
+    """Yield a whole NAME.log with the content of `log`, in pieces that fit in memory."""
     base = base_line(members, log.base_index, log.base_term, level, cluster)
     yield base
     crc = crc32(base)
@@ -169,7 +170,7 @@ def whole_file(
 
 
 def _batches(entries: Sequence[Entry]) -> Iterator[Sequence[Entry]]:
-    """Divide entries into batches that are copied one after the other."""
+    """Divide entries into batches that are copied one by one."""
     begin = size = 0
     for end, (_, _, command) in enumerate(entries, 1):
         size += len(command)
@@ -179,10 +180,10 @@ def _batches(entries: Sequence[Entry]) -> Iterator[Sequence[Entry]]:
 
 
 class LogRewrite:
-    """One rewriting of a node's log, which then begins after `snapshot`.
+    """One rewrite of a node's log, which then begins after `snapshot`.
 
     Raises:
-        DiskFailed: the disk is full, for example; the new file is removed.
+        DiskFailed: for example, the disk is full. The new file is removed.
     """
 
     def __init__(
@@ -213,10 +214,10 @@ class LogRewrite:
         return self._runs.last_index + 1
 
     def copy(self, entries: Sequence[Entry]) -> None:
-        """Add entries, which must be committed and on the disk, while the old file grows.
+        """Add entries, which must be committed and on disk, while the old file grows.
 
         Raises:
-            DiskFailed: the disk is full, for example; the old file is as it was.
+            DiskFailed: for example, the disk is full. The old file is unchanged.
         """
         _add(self._runs, entries)
         for batch in _batches(entries):
@@ -231,7 +232,7 @@ class LogRewrite:
         """Add the last entries and replace the old file, durably. No other thread may write.
 
         Raises:
-            DiskFailed: either file may have the name now, so the node must stop.
+            DiskFailed: either file may now have the name, so the node must stop.
         """
         self.copy(entries)
         self._file.sync()
@@ -239,8 +240,8 @@ class LogRewrite:
         return LogFile(self._file, self._runs, 0, self._size)
 
     def abandon(self) -> None:
-        """Leave the old file in its place and remove the new one. A disk that fails keeps it until
-        the next start: an error here would hide why this file was given up."""
+        """Keep the old file and remove the new one. If the disk fails, the new file stays until the
+        next start: an error here would hide the reason for giving it up."""
         self._file.close()
         with contextlib.suppress(DiskFailed):
             self._folder.remove(self._beside)
@@ -251,7 +252,7 @@ class LogRewrite:
 
 
 def beside(node: str) -> str:
-    """Return the name of the new file until it replaces the old one."""
+    """Return the name of the new file, before it replaces the old one."""
     return f"{node}.log.new"
 
 
@@ -263,13 +264,13 @@ def install(
     storage: HardStateFile,
     old: LogFile,
 ) -> LogFile:
-    """Put the received snapshot in force, and return the empty log after it, which replaces
-    `old` (Figure 13, 5-7).
+    """Publish the received snapshot, and return the empty log after it, which replaces `old`
+    (Figure 13, 5-7).
 
-    Once the snapshot has its name, a start discards the log, so a death between the steps does
-    no harm. Before that, the mark must not name an entry that will be gone. So it is moved back,
-    durably, to the beginning of the log, which both logs keep. The current mark may not be on the
-    disk yet, and an earlier one may name an entry that was cut.
+    Once the snapshot has its name, a start discards the log, so a crash between the steps is
+    harmless. Before that, the mark must not name an entry that will be discarded. So the mark is
+    moved back, durably, to the beginning of the log, which both logs keep. The current mark may not
+    be on disk yet, and an earlier mark may name an entry that was cut.
     """
     snapshot, name = loaded.snapshot, f"{node}.log"
     storage.save(storage.promise._replace(mark=old.base))

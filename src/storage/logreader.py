@@ -1,11 +1,11 @@
-"""Reads NAME.log in one pass, and judges lines that do not fit.
+"""Read NAME.log in one pass, and judge lines that do not fit.
 
-A batch counts if its note does. The bytes after the last good note are one of two things:
+A batch counts if its note is good. The bytes after the last good note are one of two things:
 
-* a torn tail: the one batch that was being written when the node died. It was never
-  acknowledged and is cut off. Nothing that was promised may be in it (see `hardstate`: the
-  mark), and no second batch, since a batch is only begun when the one before it is synced;
-* corruption: something acknowledged is damaged. The node refuses, naming the line.
+* a torn tail: the single batch that was being written when the node died. It was never
+  acknowledged and is cut off. It must not hold a promised entry (see `hardstate`: the mark), or a
+  second batch, since a batch is only begun when the previous batch is synced;
+* corruption: something acknowledged is damaged. The node refuses to start, and names the line.
 """
 
 from __future__ import annotations
@@ -46,22 +46,22 @@ class LogRead:
     members: Membership
     log: Log
     good_bytes: int  # up to the end of the last good note
-    before_bytes: int = 0  # up to the end of the good note before that one, or of the base line
-    torn_bytes: int = 0  # after it, never acknowledged
+    before_bytes: int = 0  # up to the end of the previous good note, or of the base line
+    torn_bytes: int = 0  # after the good bytes; never acknowledged
     void_lines: bool = False  # a cut voided some lines
-    holds_mark: bool = False  # the promised entry was read, even if it was cut later
+    holds_mark: bool = False  # the promised entry was read, even if a later cut voided it
     level: int = FIRST  # the level at the base
     cluster: str = ""  # the identity at the base
     open_crc: int = 0  # CRC-32 of the good bytes without a note: the base line
 
     @property
     def levels(self) -> Levels:
-        """The levels of the log, and its identity."""
+        """The levels of the log and its identity."""
         return Levels(self.log.base_index, self.level, self.log.commands, self.cluster)
 
 
 class _UncoveredLines:
-    """Lines since the last good note; they count once their own note does."""
+    """The lines since the last good note. They count once their own note is read."""
 
     __slots__ = (
         "commands", "crc", "cut_after", "cuts", "entries", "holds_mark", "last_index",
@@ -72,7 +72,7 @@ class _UncoveredLines:
         self.last_index = log.last_index
         self.last_term = log.last_term
         self.crc = crc
-        self.cut_after: int | None = None  # the last entry before the batch that stays
+        self.cut_after: int | None = None  # the last earlier entry that stays
         self.cuts = 0
         self.entries = 0
         self.holds_mark = False
@@ -80,10 +80,10 @@ class _UncoveredLines:
         self.runs = [(self.last_term, self.commands)]  # entries of one term each
 
     def begin_run(self, raw: bytes) -> str:
-        """Return the command of a line, whose term may be a new one.
+        """Return the command of a line, which may begin a new term.
 
         Raises:
-            ValueError: what is wrong with the line.
+            ValueError: the line is wrong; the message says how.
         """
         term, command = read_entry(raw, self.last_index + 1, self.last_term)
         if term != self.last_term:
@@ -93,7 +93,7 @@ class _UncoveredLines:
         return command
 
     def cut(self, index: int, log: Log) -> None:
-        """Take back the entries after `index`, of this batch or of the log before it."""
+        """Remove the entries after `index`, from this batch or from the earlier log."""
         surplus = self.last_index - index
         while surplus and self.runs:
             commands = self.runs[-1][1]
@@ -112,7 +112,7 @@ class _UncoveredLines:
 
 
 class _DamageError(Exception):
-    """A line that does not fit; `raw` is empty if the file ends too early."""
+    """A line does not fit. `raw` is empty if the file ends too early."""
 
     def __init__(self, what: str, raw: bytes) -> None:
         super().__init__(what)
@@ -120,15 +120,15 @@ class _DamageError(Exception):
 
 
 class LogReader:
-    """Reads one log file; `read` is called once.
+    """Reads one log file. Call `read` once.
 
-    `promised` is the entry that is synced by NAME.storage. Only the log and one batch are held in
+    `promised` is the entry that NAME.storage calls synced. Only the log and one batch are held in
     memory.
     """
 
     def __init__(self, folder: Folder, name: str, promised: Mark, covered: int = 0) -> None:
-        """Prepare. The snapshot covers every entry up to `covered`. So a promise of one of them
-        holds without the log."""
+        """Prepare to read. The snapshot covers every entry up to `covered`, so a promised entry up
+        to there need not be in the log."""
         self._covered = covered
         self._folder = folder
         self._name = name
@@ -136,19 +136,19 @@ class LogReader:
         self._lines_taken = 0
 
     def read(self) -> LogRead:
-        """Return what the file holds.
+        """Return the content of the file.
 
         Raises:
             FilesRefused: the file cannot be read.
-            CorruptLog: it fails its checks in a place that was acknowledged.
+            CorruptLog: it fails its checks in a part that was acknowledged.
         """
         size = self._folder.size(self._name)
         with opened(self._folder, self._name) as file:
             lines = iter(partial(file.readline, LINE_BYTES_MAX), b"")
-            found = self._read_base(next(lines, b""))
-            self._read_batches(file, lines, found)
-        found.torn_bytes = size - found.good_bytes
-        return found
+            contents = self._read_base(next(lines, b""))
+            self._read_batches(file, lines, contents)
+        contents.torn_bytes = size - contents.good_bytes
+        return contents
 
     def _read_base(self, raw: bytes) -> LogRead:
         try:
@@ -169,31 +169,31 @@ class LogReader:
             open_crc=crc32(raw),
         )
 
-    def _read_batches(self, file: BinaryIO, lines: Iterator[bytes], found: LogRead) -> None:
-        log = found.log
+    def _read_batches(self, file: BinaryIO, lines: Iterator[bytes], contents: LogRead) -> None:
+        log = contents.log
         while True:
-            batch = _UncoveredLines(log, found.open_crc)
+            batch = _UncoveredLines(log, contents.open_crc)
             try:
                 if not self._read_batch(lines, batch, log):
                     return
             except _DamageError as damage:
                 line = self._lines_taken + batch.entries + batch.cuts + 1
                 byte = file.tell() - len(damage.raw)
-                if not self._is_torn_tail(damage, batch, found, lines):
-                    raise self._corrupt(str(damage), line, byte, found) from None
+                if not self._is_torn_tail(damage, batch, contents, lines):
+                    raise self._corrupt(str(damage), line, byte, contents) from None
                 return
             if batch.cut_after is not None:
                 log.cut_after(batch.cut_after)
             for term, commands in batch.runs:
                 log.extend(term, commands)
             self._lines_taken += batch.entries + batch.cuts + 1
-            found.before_bytes, found.good_bytes = found.good_bytes, file.tell()
-            found.open_crc = 0
-            found.void_lines |= batch.cuts > 0
-            found.holds_mark |= batch.holds_mark
+            contents.before_bytes, contents.good_bytes = contents.good_bytes, file.tell()
+            contents.open_crc = 0
+            contents.void_lines |= batch.cuts > 0
+            contents.holds_mark |= batch.holds_mark
 
     def _read_batch(self, lines: Iterator[bytes], batch: _UncoveredLines, log: Log) -> bool:
-        """Fill `batch` up to its good note; False if the file ends before its first line.
+        """Fill `batch` up to its good note. Return False if the file ends before its first line.
 
         Raises:
             _DamageError: a line does not fit, or the file ends within the batch.
@@ -205,9 +205,9 @@ class LogReader:
                 if raw[0] != _HASH:
                     index = batch.last_index + 1
                     prefix = b"%d %d " % (index, batch.last_term)
-                    # Nearly every line is the next index in the same term, in printable
-                    # characters; the others, good or bad, are looked at closely. A line without
-                    # its end is the file's last, so no note can make it count.
+                    # Nearly every line has the next index, the same term, and only printable
+                    # characters. All other lines, good or bad, are checked closely. A line without
+                    # a line end is the last of the file, so no note can make it count.
                     if (
                         not raw.startswith(prefix)
                         or not batch.last_term
@@ -234,9 +234,14 @@ class LogReader:
         return False
 
     def _is_torn_tail(
-        self, damage: _DamageError, batch: _UncoveredLines, found: LogRead, lines: Iterator[bytes]
+        self,
+        damage: _DamageError,
+        batch: _UncoveredLines,
+        contents: LogRead,
+        lines: Iterator[bytes],
     ) -> bool:
-        """Whether all from the last good note on is one batch that was never acknowledged."""
+        """Return whether the bytes after the last good note are one batch that was never
+        acknowledged."""
         notes = entries = 0
         ends_with_note = False
         highest = batch.last_index
@@ -248,13 +253,13 @@ class LogReader:
             else:
                 notes += 1
                 entries = int(note[1])
-        # If the note before was lost, this one closes more entries than it counts.
+        # If the previous note was lost, this note closes more entries than it counts.
         is_one_batch = notes == 0 or (
-            notes == 1 and ends_with_note and highest <= found.log.last_index + entries
+            notes == 1 and ends_with_note and highest <= contents.log.last_index + entries
         )
-        return found.holds_mark and is_one_batch
+        return contents.holds_mark and is_one_batch
 
-    def _corrupt(self, what: str, line: int, byte: int, found: LogRead | None) -> CorruptLog:
+    def _corrupt(self, what: str, line: int, byte: int, contents: LogRead | None) -> CorruptLog:
         node = self._name.removesuffix(".log")
         where = f"line {line} (byte {byte}): {what}"
         return CorruptLog(
@@ -262,6 +267,6 @@ class LogReader:
             f"damaged, so {node} does not start. Restore {self._name} from a backup of this node; "
             f"{CATCH_UP} {node}",
             where,
-            found.good_bytes if found is not None else 0,
-            found.log.last_index if found is not None else 0,
+            contents.good_bytes if contents is not None else 0,
+            contents.log.last_index if contents is not None else 0,
         )

@@ -1,7 +1,7 @@
-"""A node's files while it runs: what a look at their names shows, and what is to be done. Pure.
+"""Detect lost files of a running node, and decide what to do. Pure.
 
-Another program may remove, rename or cut them: logrotate, a clean-up job, a person. An open file
-stays writable then, and nothing that is written to it is there at the next start.
+Another program or a person may remove, rename or truncate the files: logrotate, a clean-up job. An
+open file stays writable then, but the written bytes are missing at the next start.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ Identity = tuple[int, int]  # device and inode of a file
 
 
 class Found(NamedTuple):
-    """What a name stands for."""
+    """The file under a name."""
 
     identity: Identity
     size: int
@@ -22,16 +22,16 @@ class Found(NamedTuple):
 
 
 class FileState(Enum):
-    """The file under a name, compared with the one that the node writes."""
+    """The file under a name, compared with the file that the node writes."""
 
     WHOLE = "whole"
-    GONE = "gone"  # or another file, without content
+    GONE = "gone"  # or replaced by an empty file
     CUT = "cut"
-    FOREIGN = "another file"  # that somebody put there
+    FOREIGN = "another file"  # someone put it there
 
 
 class LossStep(Enum):
-    """What a look at the files leads to."""
+    """The step after a check of the files."""
 
     NOTHING = "nothing"
     WRITE_AGAIN = "the node writes its files again"
@@ -39,18 +39,19 @@ class LossStep(Enum):
     DONE = "they are whole again"
 
 
-def compare(found: Found | None, ours: Identity, size: int) -> FileState:
-    """Compare what has the name with the node's own file, of which `size` bytes were written."""
-    if found is None:
+def compare(file: Found | None, ours: Identity, size: int) -> FileState:
+    """Compare the file under a name with the node's own file, of which `size` bytes were
+    written."""
+    if file is None:
         return FileState.GONE
-    if found.identity == ours:
-        return FileState.WHOLE if found.size >= size else FileState.CUT
-    return FileState.FOREIGN if found.size or not found.is_file else FileState.GONE
+    if file.identity == ours:
+        return FileState.WHOLE if file.size >= size else FileState.CUT
+    return FileState.FOREIGN if file.size or not file.is_file else FileState.GONE
 
 
 def decide(states: Mapping[str, FileState], lost_before: Collection[str]) -> LossStep:
-    """Return what is to be done; `lost_before` are the files that were lost at the last look. A
-    node has all in memory that its files hold, so it writes them again."""
+    """Return the next step. `lost_before` are the files that were lost at the last check. A node
+    has the content of its files in memory, so it can write them again."""
     lost = lost_files(states)
     if not lost:
         return LossStep.DONE if lost_before else LossStep.NOTHING
@@ -58,11 +59,11 @@ def decide(states: Mapping[str, FileState], lost_before: Collection[str]) -> Los
 
 
 def lost_files(states: Mapping[str, FileState]) -> list[str]:
-    """Return the names of the files that are gone or cut."""
+    """Return the names of the files that are gone or truncated."""
     return [name for name, state in states.items() if state in (FileState.GONE, FileState.CUT)]
 
 
 def foreign_files(states: Mapping[str, FileState]) -> list[str]:
-    """Return the names under which another file lies. Somebody put it there: it may be worth
-    something, and may be another node's. So it is never overwritten, and the node stops."""
+    """Return the names that another file has. Someone put it there: it may be valuable, or another
+    node's file. So it is never overwritten, and the node stops."""
     return [name for name, state in states.items() if state is FileState.FOREIGN]

@@ -1,7 +1,7 @@
-"""The file NAME.state_machine: written, received, checked, put in force.
+"""The file NAME.state_machine: written, received, checked and published.
 
-It is written as NAME.state_machine.tmp, one that arrives from a leader as
-NAME.state_machine.part; either is synced before it gets its name.
+The node writes it as NAME.state_machine.tmp, or receives it from a leader as
+NAME.state_machine.part. Either file is synced before it gets its final name.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ from .snapshotlines import (
     checked_pieces,
 )
 
-SYNC_BYTES = 4 << 20  # synced in pieces, so that a sync of the log waits little
+SYNC_BYTES = 4 << 20  # synced in pieces, so that a sync of the log waits only briefly
 
 
 class SnapshotFile:
-    """The snapshot of one node: written, received, checked, put in force.
+    """The snapshot of one node: written, received, checked and published.
 
-    `current` is the one in force. `publish`, `write_chunk` and `install` are called while no other
-    thread writes the node's files. `writing` and `check` may run at any time.
+    `current` is the published snapshot. `publish`, `write_chunk` and `install` are called while no
+    other thread writes the node's files. `writing` and `check` may run at any time.
     """
 
     def __init__(self, folder: Folder, node: str) -> None:
@@ -42,7 +42,7 @@ class SnapshotFile:
         self.members = all_vote({})  # members of `current`
         self.level, self.cluster = FIRST, ""  # level and identity of `current`
         self._identity: Identity = (0, 0)  # of the file of `current`
-        self._written = (self.members, FIRST, "")  # those of the one beside it
+        self._written = (self.members, FIRST, "")  # of the unpublished snapshot
         self._node = node
         self._folder = folder
         self._beside = f"{self.name}.tmp"
@@ -51,10 +51,10 @@ class SnapshotFile:
         self._part_unsynced = 0
 
     def load(self) -> LoadedSnapshot | None:
-        """Return the snapshot in force, if there is one; remove files that never were in force.
+        """Return the published snapshot, if there is one. Remove unpublished files.
 
         Raises:
-            FilesRefused: unreadable or damaged; one line explains what to do.
+            FilesRefused: it is unreadable or damaged. One line explains what to do.
         """
         for name in (self._beside, self._part_name):
             self._folder.remove(name)
@@ -72,22 +72,22 @@ class SnapshotFile:
         return loaded
 
     def read(self) -> LoadedSnapshot:
-        """Return the content of the file in force, by reading alone.
+        """Return the content of the published file, without changing any file.
 
         Raises:
-            ValueError: it fails its checks; the text begins with the line.
+            ValueError: it fails its checks. The text begins with the line.
             FilesRefused: it can't be read.
         """
         return _read(self._folder, self.name, no_pause)
 
     def writing(self, state: MachineState, breathe: Breathe) -> Generator[None, None, Snapshot]:
-        """Write a snapshot beside the one in force, piece by piece, and sync it; `publish` puts it
-        in force. Closed before its end, it leaves a part.
+        """Write a snapshot under a temporary name, piece by piece, and sync it; `publish` renames
+        it. If the generator is closed early, a partial file is left.
 
-        The state is released at the end, also after an error.
+        The state is released at the end, even after an error.
 
         Raises:
-            DiskFailed: the disk is full, for example; the one in force is as it was.
+            DiskFailed: for example, the disk is full. The published snapshot is unchanged.
         """
         try:
             return (yield from self._write(state))
@@ -112,11 +112,12 @@ class SnapshotFile:
         return Snapshot(state.index, state.term, size, crc)
 
     def publish(self, snapshot: Snapshot) -> bool:
-        """Put the snapshot just written in force; False if a later one arrived meanwhile."""
+        """Publish the snapshot that was just written. Return False if a later one arrived
+        meanwhile."""
         if self.current is not None and self.current.index > snapshot.index:
             self._folder.remove(self._beside)
             return False
-        # Before the rename: a reader must not take the new file for a damaged old one.
+        # Before the rename, so that a reader does not take the new file for a damaged old one.
         self.current = snapshot
         self.members, self.level, self.cluster = self._written
         self._folder.rename(self._beside, self.name)
@@ -124,11 +125,11 @@ class SnapshotFile:
         return True
 
     def discard(self) -> None:
-        """Remove what was written beside the one in force."""
+        """Delete the unpublished snapshot."""
         self._folder.remove(self._beside)
 
     def write_chunk(self, chunk: Chunk) -> None:
-        """Add bytes to the snapshot that arrives. They are not synced: its CRC-32 shows a loss."""
+        """Add bytes to the arriving snapshot. They are not synced: its CRC-32 shows a loss."""
         if chunk.offset == 0:
             if self._part is not None:
                 self._part.close()
@@ -145,19 +146,19 @@ class SnapshotFile:
         """Return the content of the received snapshot, and sync it.
 
         Raises:
-            ValueError: it is damaged, or not the one that was announced.
+            ValueError: it is damaged, or not the announced snapshot.
             FilesRefused, DiskFailed: it can't be read or synced.
         """
         self._folder.open_append(self._part_name).close()
         loaded = _read(self._folder, self._part_name, breathe)
         if loaded.snapshot != snapshot:
-            raise ValueError(f"it is {loaded.snapshot}, announced was {snapshot}")
+            raise ValueError(f"it is {loaded.snapshot}, but {snapshot} was announced")
         return loaded
 
     def install(self, loaded: LoadedSnapshot) -> None:
-        """Put the snapshot that arrived, and was checked, in force.
+        """Publish the received snapshot after its check.
 
-        It may have arrived again since it was checked, so this syncs the file again.
+        It may have been received again since the check, so this syncs the file again.
         """
         if self._part is not None:
             self._part.sync()
@@ -173,23 +174,23 @@ class SnapshotFile:
         self._identify()
 
     def _identify(self) -> None:
-        found = self._folder.find(self.name)
-        if found is not None:
-            self._identity = found.identity
+        file = self._folder.find(self.name)
+        if file is not None:
+            self._identity = file.identity
 
     def state_of_file(self) -> FileState:
-        """Compare the file of this name with the snapshot in force."""
+        """Compare the file of this name with the published snapshot."""
         if self.current is None:
             return FileState.WHOLE
         return compare(self._folder.find(self.name), self._identity, self.current.size)
 
     def open(self, snapshot: Snapshot) -> BinaryIO | None:
-        """Return the file of `snapshot` to read pieces from; None if it is no longer in force.
+        """Open the file of `snapshot` for reading pieces. Return None if it is no longer published.
 
-        The opened file stays readable, even after a later one has its name.
+        The opened file stays readable, even after a later file has its name.
 
         Raises:
-            OSError: the disk does not give it back.
+            OSError: the disk can't read it.
             FilesRefused: it can't be opened.
         """
         if not self._folder.exists(self.name):
@@ -215,7 +216,7 @@ def _read(folder: Folder, name: str, breathe: Breathe) -> LoadedSnapshot:
     """Return the content of a file.
 
     Raises:
-        ValueError: it fails its checks; the text begins with the line.
+        ValueError: it fails its checks. The text begins with the line.
         FilesRefused: it can't be read.
     """
     with opened(folder, name) as file:

@@ -1,4 +1,4 @@
-"""The form of NAME.state_machine, the snapshot, written and read back (paper §7).
+"""The lines of NAME.state_machine, the snapshot, written and read back (paper §7).
 
     17 4 snapshot s1=localhost:10000 s2=localhost:10001 s3=localhost:10002
     sessions 1
@@ -8,15 +8,15 @@
     b 30
     # end: 1 session, 2 keys, crc32 1ff08c67
 
-The first line names the last entry that it covers, by index and term, and the members then;
-before them a level above the first: `17 4 snapshot level 2 s1=localhost:10000 …`, and from level 4
-on the identity of the cluster: `level 4 cluster 9f86d081884c7d65`.
-Session lines are those of the session table. Key and value are spelled as on the wire. After every
-thousandth session or key line stands a note, `# 1000 lines, crc32 5c1a2b3d`. A CRC-32 covers all
-bytes of the file before its note, so that no part can be missing, moved or doubled; the counts
-come first, so that no key can be taken for a note.
+The first line names the last entry that the snapshot covers, by index and term, and the members at
+that entry. A level above the first comes before the members: `17 4 snapshot level 2
+s1=localhost:10000 …`. From level 4 on, the identity of the cluster follows the level: `level 4
+cluster 9f86d081884c7d65`. Session lines come from the session table. Keys and values are escaped as
+on the wire. A note follows every thousandth session or key line: `# 1000 lines, crc32 5c1a2b3d`. A
+CRC-32 covers all bytes of the file before its note, so that no part can be missing, moved or
+doubled. The counts come first, so that no key can be taken for a note.
 
-From level 2 on there is a section more, and a key's line begins with its facts
+From level 2 on, there is one more section, and a key's line begins with its facts
 (wire/keyfacts.py):
 
     leases 1
@@ -52,8 +52,8 @@ from .lines import (
 )
 
 NOTE_LINES = 1000
-STEP_LINES = 250  # written or read at a time: less than a millisecond of work
-STEP_BYTES = 1 << 18  # in memory at a time, about
+STEP_LINES = 250  # written or read at a time, in less than a millisecond
+STEP_BYTES = 1 << 18  # about this much is in memory at a time
 HEAD = re.compile(rf"({NUMBER}) ({NUMBER}) snapshot ([^\n]+)\n".encode())
 
 
@@ -61,8 +61,8 @@ HEAD = re.compile(rf"({NUMBER}) ({NUMBER}) snapshot ([^\n]+)\n".encode())
 class MachineState:
     """The state machine after entry `index` of `term`, frozen until it is released.
 
-    From level 2 on, the pairs hold each value with its facts; `since` is the entry that changed
-    the keys without facts.
+    From level 2 on, the pairs hold each value with its facts. `since` is the last change of the
+    keys without facts.
     """
 
     index: int
@@ -79,7 +79,7 @@ class MachineState:
 
 @dataclass
 class LoadedSnapshot:
-    """A snapshot that passed its checks; from level 2 on, the pairs hold the facts as well."""
+    """A snapshot that passed its checks. From level 2 on, the pairs hold the facts as well."""
 
     snapshot: Snapshot
     members: Membership
@@ -89,11 +89,11 @@ class LoadedSnapshot:
     cluster: str = ""
     leases: list[str] = field(default_factory=list)
     leased: dict[str, set[str]] = field(default_factory=dict)  # the keys of each lease
-    pair_bytes: int | None = None  # of the pairs, as a store counts them
+    pair_bytes: int | None = None  # bytes of the pairs, as a store counts them
 
 
 def spell_snapshot(state: MachineState) -> Iterator[bytes]:
-    """Yield the file in pieces of some hundred lines."""
+    """Yield the file in pieces of a few hundred lines."""
     for data, _ in checked_pieces(state):
         yield data
 
@@ -125,8 +125,8 @@ def checked_pieces(state: MachineState) -> Iterator[tuple[bytes, int]]:
 
 
 def _sections(state: MachineState) -> list[tuple[str, int, Iterable[str]]]:
-    """Return each section: the word for one of its lines, how many there are, and the lines, which
-    are spelled one by one as they are written."""
+    """Return each section: the word for its lines, their number, and the lines, which are made one
+    by one as they are written."""
     sections = [("session", len(state.sessions), _lines(state.sessions))]
     if state.level >= 2:
         sections.append(("lease", len(state.leases), _lines(state.leases)))
@@ -154,17 +154,17 @@ def _end(counts: list[tuple[str, int]], crc: int) -> str:
 
 
 class SnapshotReader:
-    """Reads one file; `line` is the number of the last line taken."""
+    """Reads one file. `line` is the number of the last line read."""
 
     def __init__(self, file: BinaryIO, breathe: Breathe) -> None:
         self._file = file
         self._lines = iter(partial(file.readline, LINE_BYTES_MAX), b"")
         self._breathe = breathe
         self._line = 0
-        self._body = 0  # session and key lines taken
+        self._body = 0  # session and key lines read
         self._size = 0
         self._crc = 0
-        self._step = 1  # lines taken at a time, of about STEP_BYTES in all
+        self._step = 1  # lines read at a time, of about STEP_BYTES in all
 
     def read(self) -> LoadedSnapshot:
         """Return the content of the file, once all of it has passed its checks."""
@@ -180,10 +180,10 @@ class SnapshotReader:
             self._keep(loaded, lines)
         expected = _end([*counts, ("key", keys)], self._crc)
         if self._take(1) != expected.encode("ascii"):
-            raise self._damage("not the closing line that fits what is above it")
+            raise self._damage("the closing line does not match the lines above it")
         if len(loaded.pairs) != keys:
             twice = keys - len(loaded.pairs)
-            raise self._damage(f"{keys} keys, of which {twice} stand there twice")
+            raise self._damage(f"{keys} keys, {twice} of them twice")
         if self._file.read(1):
             raise self._damage("something follows the closing line")
         index, term = loaded.snapshot[:2]
@@ -199,15 +199,15 @@ class SnapshotReader:
         index, term = int(head[1]), int(head[2])
         if max(index, term) > NUMBER_MAX:
             raise self._damage(f"a number beyond {NUMBER_MAX}")
-        level, cluster, spelled = split_level(head[3])
+        level, cluster, text = split_level(head[3])
         try:
-            members = read_members(spelled)
+            members = read_members(text)
         except ValueError as error:
             raise self._damage(str(error)) from None
         return LoadedSnapshot(Snapshot(index, term, 0, 0), members, level=level, cluster=cluster)
 
     def _keep(self, loaded: LoadedSnapshot, lines: list[str]) -> None:
-        """Keep the keys of these lines."""
+        """Store the keys of these lines."""
         pairs = loaded.pairs
         if loaded.level < 2:
             for line in lines:
@@ -224,7 +224,7 @@ class SnapshotReader:
                 loaded.leased.setdefault(lease, set()).add(key)
 
     def _section(self, word: bytes) -> Iterator[list[str]]:
-        """Yield the lines of `sessions N`, for example, piece by piece, past the notes."""
+        """Yield the lines of a section such as `sessions N`, piece by piece, without the notes."""
         begin = self._take(1)
         name, _, count = begin.rstrip(b"\n").partition(b" ")
         if name != word or not count.isdigit() or len(count) > 18 or not begin.endswith(b"\n"):

@@ -199,7 +199,7 @@ def _new_file(file: str) -> Path:
         raise ConfigError("FILE: - is no file, and a backup is not printed; name a file")
     path = Path(file)
     if path.exists():
-        raise ConfigError(f"{file}: is there already; name a file that is not")
+        raise ConfigError(f"{file}: already exists; name a new file")
     if not path.parent.is_dir():
         raise ConfigError(f"{path.parent}: is no folder")
     return path

@@ -175,7 +175,7 @@ def test_a_term_below_the_last_entrys_is_refused() -> None:
         boot(MemoryFolder(files))
     assert str(refused.value) == (
         "s1.storage says term 5, but s1.log has an entry of term 6: one of the two is from another "
-        "time or node. Older files in place of both would forget what it has promised; let it "
+        "time or node. Older copies of both would forget its promises; let it "
         "catch up from the others, without a vote until it has: raftline fsck --repair s1"
     )
 

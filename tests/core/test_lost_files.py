@@ -225,7 +225,7 @@ def test_a_folder_on_another_disk_is_not_filled(
     node = Node(tmp_path / "logs")
     shutil.rmtree(tmp_path / "logs")
     monkeypatch.setattr("raftline.storage.folder._device_of", lambda path: -1)
-    with pytest.raises(DiskFailed, match="is not mounted there any more"):
+    with pytest.raises(DiskFailed, match="is no longer mounted there"):
         node.check.look()
     assert not (tmp_path / "logs").exists()
 

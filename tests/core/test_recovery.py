@@ -105,7 +105,7 @@ def test_a_missing_log_counts_as_lost_even_under_an_empty_mark() -> None:
     folder = MemoryFolder({"s1.storage": storage_file(3)})
     _, recovered = boot(folder)
     assert recovered.recovering
-    assert recovered.notes[1].startswith("[!] s1.log is gone, and what it held can't be known: ")
+    assert recovered.notes[1].startswith("[!] s1.log is gone, and its entries are unknown: ")
 
 
 def test_a_node_that_never_had_a_term_has_lost_nothing() -> None:
@@ -180,7 +180,7 @@ def test_a_log_without_term_and_vote_leaves_the_node_without_a_vote() -> None:
             assert recovered.hard_state == HardState(term, None)
         folder = MemoryFolder({"s1.log": log})
         assert boot(folder)[1].notes[1] == (
-            "[!] s1.storage is gone, and s1 has been here before: what it promised can't be known, "
+            "[!] s1.storage is gone, and s1 ran here before: its promises are unknown, "
             "so this node rejoins without a vote until it has caught up"
         )
 
@@ -196,7 +196,7 @@ def test_without_log_and_storage_the_trace_tells_a_loss_from_a_birth() -> None:
     manager.close()
     assert recovered.recovering
     assert not recovered.newborn
-    assert recovered.notes[1].startswith("[!] s1.log and s1.storage are gone, and s1 has been here")
+    assert recovered.notes[1].startswith("[!] s1.log and s1.storage are gone, and s1 ran here")
     assert boot(folder)[1].recovering
     assert boot(MemoryFolder())[1].newborn
 

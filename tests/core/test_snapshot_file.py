@@ -166,7 +166,7 @@ def test_lines_or_whole_batches_that_are_missing_doubled_or_moved_are_refused() 
 @pytest.mark.parametrize(
     ("keys", "line", "why"),
     [
-        (b"keys 2\na 4\na 5\n", 6, "2 keys, of which 1 stand there twice"),
+        (b"keys 2\na 4\na 5\n", 6, "2 keys, 1 of them twice"),
         (b"keys 2_0\na 4\na 5\n", 3, "not `keys COUNT`"),
         (b"keys 9999999999999999999\na 4\n", 3, "not `keys COUNT`"),
         (b"keys 999999999999999999\na 4\n", 5, "the file ends too early"),
@@ -240,7 +240,7 @@ def test_a_snapshot_that_is_not_the_announced_one_is_refused() -> None:
     file = SnapshotFile(MemoryFolder(), "s1")
     file.write_chunk(Chunk(0, data))
     announced = loaded(data).snapshot._replace(index=18)
-    with pytest.raises(ValueError, match="announced was"):
+    with pytest.raises(ValueError, match="was announced"):
         file.check(announced, no_pause)
 
 
@@ -313,9 +313,9 @@ def test_a_log_deleted_after_a_snapshot_that_holds_all_of_it_is_reported() -> No
     manager, recovered = boot(folder)
     manager.close()
     assert recovered.recovering
-    assert any(note.startswith("[!] s1.log is gone, and what") for note in recovered.notes)
+    assert any(note.startswith("[!] s1.log is gone, and") for note in recovered.notes)
     _, again = boot(folder)
-    assert any("s1.log has not caught up yet with what" in note for note in again.notes)
+    assert any("s1.log has not caught up yet after a loss" in note for note in again.notes)
 
 
 def test_a_log_that_ends_before_the_snapshot_begins_anew_after_it() -> None:

@@ -52,7 +52,7 @@ def assert_stopped(node: NodeProcess, number: int) -> None:
     assert node.ended() == EXIT_DISK
     stops = [line for line in node.said if line.startswith(f"[!] {node.name} stops: ")]
     assert len(stops) == 1
-    assert f": cannot write: {os.strerror(number)}. Nothing of it was acknowledged" in stops[0]
+    assert f": cannot write: {os.strerror(number)}. No part of it was acknowledged" in stops[0]
 
 
 @pytest.mark.parametrize("number", [errno.EROFS, errno.ENOSPC])

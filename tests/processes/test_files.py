@@ -180,8 +180,8 @@ def test_a_single_node_whose_fdatasync_fails_stops_without_a_second_try(tmp_path
         assert reply in ("", "s1@Sorry, outcome unknown: this server failed")
         assert node.ended() == 4
         assert [line for line in node.said if line.startswith("[!]")] == [
-            f"[!] s1 stops: {node.log}: cannot sync: Input/output error. Nothing of it was "
-            "acknowledged and the node stops; check the disk, then start the node again"
+            f"[!] s1 stops: {node.log}: cannot sync: Input/output error. No part of it "
+            "was acknowledged, and the node stops; check the disk, then start the node again"
         ]
         assert flag.read_text() == "called\n"
         flag.unlink()
@@ -255,9 +255,9 @@ def test_a_disk_that_another_program_fills_stops_a_node(tmp_path: Path) -> None:
             assert "SET response" not in client.ask("client4@set b " + "v" * 10_000)
         assert node.ended() == 4
         assert (
-            f"[!] s1 stops: {node.log}: cannot write: No space left on device. Nothing of it was "
-            "acknowledged and the node stops; free some space on this disk, then start the node "
-            "again"
+            f"[!] s1 stops: {node.log}: cannot write: No space left on device. No part of it "
+            "was acknowledged, and the node stops; free some space on this disk, then start the "
+            "node again"
         ) in node.said
         (folder / BALLAST).unlink()
         node.start()

@@ -253,7 +253,7 @@ def test_a_backup_under_load_holds_all_earlier_acknowledged_writes(tmp_path: Pat
             after = stream.acknowledged
         again = raftline("backup", backup, "--dir", tmp_path / "old")
         assert again.returncode == 2
-        assert "is there already" in again.stderr
+        assert "already exists" in again.stderr
     with _restored(backup, tmp_path / "new" / "logs", 3) as restored:
         restored.start()
         assert restored.ask("client7#1@incr visits") == first  # the session has come along

@@ -226,7 +226,7 @@ def test_a_file_that_is_made_meanwhile_is_not_overwritten(tmp_path: Path) -> Non
             (tmp_path / "backup.txt").write_text("another's")
         return whole(place)
 
-    with pytest.raises(FilesRefused, match="is there already"):
+    with pytest.raises(FilesRefused, match="already exists"):
         fetched(tmp_path, Node(meanwhile))
     (left,) = tmp_path.iterdir()
     assert left.read_text() == "another's"

@@ -93,7 +93,7 @@ DAMAGES = {
     ),
     "no storage": (
         {"s1.storage": b""},
-        "s1.storage is damaged: it does not consist of two lines. Term and vote",
+        "s1.storage is damaged: it does not consist of two lines. The node's term",
         Cure.DROP_STORAGE,
         True,
     ),
@@ -133,27 +133,27 @@ DAMAGES = {
     ),
     "a rotten snapshot that is not needed": (
         {"s1.state_machine": snapshot(3, 1).replace(b"a 4", b"a 5")},
-        "s1.state_machine, line 6: not the closing line that fits what is above it. The log holds "
-        "all that it stands for, so it is not needed",
+        "s1.state_machine, line 6: the closing line does not match the lines above it. The log "
+        "holds all its entries, so it is not needed",
         Cure.DROP_SNAPSHOT,
         False,
     ),
     "a rotten snapshot that may hold more": (
         {"s1.state_machine": snapshot(9, 2).replace(b"a 4", b"a 5")},
-        "s1.state_machine, line 6: not the closing line that fits what is above it. It may have "
+        "s1.state_machine, line 6: the closing line does not match the lines above it. It may have "
         "held more than the log does",
         Cure.DROP_SNAPSHOT,
         True,
     ),
     "a rotten snapshot that is needed": (
         {"s1.log": BEHIND, "s1.state_machine": snapshot(3, 1)[:-9]},
-        "s1.state_machine, line 6: the file ends too early. The log does not hold what it stands",
+        "s1.state_machine, line 6: the file ends too early. The log lacks its entries: the node",
         Cure.DROP_LOG_AND_SNAPSHOT,
         True,
     ),
     "a snapshot that is gone": (
         {"s1.log": BEHIND},
-        "s1.log begins after entry 3. s1.state_machine must hold what came before, and does not",
+        "s1.log begins after entry 3. s1.state_machine must hold the earlier entries, and does not",
         Cure.DROP_LOG_AND_SNAPSHOT,
         True,
     ),
@@ -296,7 +296,7 @@ def test_nodes_are_found_by_their_files() -> None:
 def test_a_node_that_lost_all_but_its_trace_is_not_forgotten() -> None:
     assert nodes_in([".s1.born", "s2.log", ".born", ".gitignore"]) == ["s1", "s2"]
     (problem,) = examine({".s1.born": b"s1\n"}).problems
-    assert str(problem).startswith("s1.storage is gone. Term and vote that the node promised")
+    assert str(problem).startswith("s1.storage is gone. The node's term and vote are lost")
 
 
 @pytest.fixture

@@ -109,7 +109,7 @@ def test_reads_that_were_lost_are_counted_apart_from_those_that_are_left_over() 
 def test_a_student_reads_no_advice_for_operators() -> None:
     error = FilesRefused(
         "s2.storage says term 4, but s2.log has an entry of term 5: one of the two is from another "
-        "time or node. Older files in place of both would forget what it has promised; let it "
+        "time or node. Older copies of both would forget its promises; let it "
         "catch up from the others, without a vote until it has: raftline fsck --repair s2"
     )
     assert sentence(error) == (
