@@ -14,7 +14,7 @@ LAB ?=
 WHEEL_TESTS = tests/processes/test_recording.py tests/processes/test_history.py \
   tests/processes/test_004_wire.py tests/processes/test_snapshots.py
 WITH_DOCKER ?=
-CODE := src course tests bench labs docs integrations
+CODE := src testing course tests bench labs docs integrations
 LABS := elections repair majorities replicas availability bugs
 MAKEFLAGS += --no-print-directory
 TESTS = $(PY) -m pytest -q --progress -o console_output_style=classic -n $(WORKERS)
@@ -69,42 +69,43 @@ format: .venv/dev-installed ## put the code into the one format
 build/typing/raftline:
 	@mkdir -p build/typing && ln -sfn ../../src $@
 	@ln -sfn ../../course/raftline_course build/typing/raftline_course
+	@ln -sfn ../../testing/raftline_testing build/typing/raftline_testing
 
 types: .venv/dev-installed build/typing/raftline ## mypy --strict
 	@(cd build/typing && MYPYPATH=. ../../$(PY) -m mypy --config-file ../../pyproject.toml \
-	  -p raftline -p raftline_course) >build/types.txt 2>&1; status=$$?; \
-	  sed 's#^raftline/#src/#;s#^raftline_course/#course/&#' build/types.txt; exit $$status
+	  -p raftline -p raftline_testing -p raftline_course) >build/types.txt 2>&1; status=$$?; \
+	  sed 's#^raftline/#src/#;s#^raftline_course/#course/&#;s#^raftline_testing/#testing/&#' build/types.txt; exit $$status
 	@MYPYPATH=bench:build/typing $(PY) -m mypy --config-file pyproject.toml bench/*.py
 
-sizes: ## the longest files of the store and the course, in lines; a report, no limit
-	@find src course -name '*.py' -exec wc -l {} + | sort -rn | sed -n '2,21p'
+sizes: ## the longest files of the store, its harness and the course, in lines; a report, no limit
+	@find src testing course -name '*.py' -exec wc -l {} + | sort -rn | sed -n '2,21p'
 
 sim: .venv/dev-installed ## one simulated schedule: faults, changes of members: make sim SEED=7 [PICTURE=seed.html]
-	@$(PY) tests/virtual/simulate.py --seed $(SEED) $(if $(PICTURE),--picture $(PICTURE))
+	@$(PY) testing/raftline_testing/virtual/simulate.py --seed $(SEED) $(if $(PICTURE),--picture $(PICTURE))
 
 # On what `make simulation` built, if that is there; then it is brought up to date before.
 sim-long: .venv/dev-installed $(wildcard build/simulation) ## simulated schedules until you stop it, or: make sim-long MINUTES=30 WORKERS=4
-	@$(PY) $(if $(wildcard build/simulation),build/simulation/)tests/virtual/simulate.py --workers $(WORKERS) \
+	@$(PY) $(if $(wildcard build/simulation),build/simulation,testing)/raftline_testing/virtual/simulate.py --workers $(WORKERS) \
 	  $(if $(filter-out file,$(origin MINUTES)),--minutes $(MINUTES),--forever)
 
 .PHONY: reasons
 reasons: .venv/dev-installed ## draw lab 6's bugs and the core's one-line faults: what do the pictures say? (an hour)
-	@$(PY) -m tests.virtual.reasons && $(PY) -m tests.virtual.reasons --mutants
+	@$(PY) -m labs.bugs.reasons && $(PY) -m labs.bugs.reasons --mutants
 
 .PHONY: simulation
 simulation: build/simulation ## compile the virtual world, for twice as many schedules (C compiler, 5 minutes)
 
-build/simulation: .venv/dev-installed $(wildcard src/*.py src/*/*.py course/*/*/*.py tests/*.py tests/core/*.py tests/virtual/*.py)
+build/simulation: .venv/dev-installed $(wildcard src/*.py src/*/*.py testing/*/*.py testing/*/*/*.py)
 	@echo "Compiling the virtual world ..." >&2
 	@mkdir -p build && rm -rf $@ $@.part
-	@$(call quietly,$(PY) -m tests.virtual.compile $@.part) && mv $@.part $@
+	@$(call quietly,$(PY) -m raftline_testing.virtual.compile $@.part) && mv $@.part $@
 
 .PHONY: explore explore-night
 explore-night: .venv/dev-installed
-	@$(PY) -m tests.explore --night --workers $(WORKERS) --minutes 85
+	@$(PY) -m raftline_testing.explore --night --workers $(WORKERS) --minutes 85
 
 explore: .venv/dev-installed ## all orders of a small world of the core: make explore [BUDGET="timeout crash"] [NODES=3] [SECONDS=60] [ENDS=1] [NAMES=1] [REPLAY=trace.txt]
-	@$(PY) -m tests.explore $(if $(REPLAY),--replay '$(REPLAY)') $(if $(BUDGET),'$(BUDGET)' --servers $(or $(NODES),3)) $(if $(SECONDS),--seconds $(SECONDS)) $(if $(ENDS),--ends) $(if $(NAMES),--names)
+	@$(PY) -m raftline_testing.explore $(if $(REPLAY),--replay '$(REPLAY)') $(if $(BUDGET),'$(BUDGET)' --servers $(or $(NODES),3)) $(if $(SECONDS),--seconds $(SECONDS)) $(if $(ENDS),--ends) $(if $(NAMES),--names)
 
 view-test: .venv/dev-installed ## the picture in a real browser: Debian's chromium and chromium-driver
 	@$(PY) -m pytest -q -rs tests/processes/test_view_browser.py
@@ -155,10 +156,10 @@ build/hosts/base:
 	@$(call quietly,debootstrap --variant=minbase --include=$(HOST_PACKAGES) bookworm $@.part) && mv $@.part $@
 
 mutants: .venv/dev-installed ## one-line faults, each of which a test must notice (docs/develop/testing.md)
-	@$(PY) tests/mutants/run.py -j $(WORKERS) $(if $(ONLY),--only $(ONLY),--page build/mutants.md)
+	@$(PY) testing/raftline_testing/mutants/run.py -j $(WORKERS) $(if $(ONLY),--only $(ONLY),--page build/mutants.md)
 
 nightly: .venv/dev-installed ## the campaigns, one after the other: sim-long, test-nightly, explore-night, nemesis, mutants, labs, grade-test, bench
-	@$(PY) tests/nightly.py
+	@$(PY) testing/raftline_testing/runner/nightly.py
 
 accept: .venv/dev-installed ## rewrite what the transcripts expect; review the diff as code
 	@$(PY) -m pytest -q tests/transcripts --accept
@@ -195,7 +196,7 @@ handout: ## what students get of a lab, without keys and history: make handout L
 	@$(PYTHON) labs/handout.py $(LAB)
 
 grade-test: ## the grader of lab 7: the model solution, raftline, bugs and cheats; ARGS="bugs cheats" for these alone
-	@PYTHONPATH=src:course:. $(PYTHON) -m raftline_course.grading.selftest $(ARGS)
+	@PYTHONPATH=src:testing:course:. $(PYTHON) -m raftline_course.grading.selftest $(ARGS)
 
 keys: ## the teachers' keys of all labs, into build/keys
 	@$(PYTHON) labs/keys/make.py
@@ -241,10 +242,10 @@ wheels: ## the same for each Python from 3.10 to 3.13 that is here; needs the ne
 	done
 
 test-wheel: build/wheel-env ## the quick tests on a compiled wheel
-	@build/wheel-env/bin/python -m pytest -q --progress -o console_output_style=classic -o 'pythonpath=. course' \
+	@build/wheel-env/bin/python -m pytest -q --progress -o console_output_style=classic -o 'pythonpath=. testing course' \
 	  -n $(WORKERS) --lane quick tests/core tests/transcripts tests/virtual tests/rim \
 	  --ignore-glob='tests/*/test_kv_*' --ignore-glob='tests/rim/test_*_suite*' tests/processes/test_smoke.py
-	@build/wheel-env/bin/python -m pytest -q -o 'pythonpath=. course' -n $(WORKERS) $(WHEEL_TESTS)
+	@build/wheel-env/bin/python -m pytest -q -o 'pythonpath=. testing course' -n $(WORKERS) $(WHEEL_TESTS)
 
 # The sanitizers belong into the process from its start. Python's own allocator and what Python keeps
 # to its end would hide errors, and look like some.
@@ -255,7 +256,7 @@ SANITIZED = LD_PRELOAD="$$($(CC) -print-file-name=libasan.so) $$($(CC) -print-fi
 test-sanitized: build/sanitized-env ## tests on a compiled wheel with gcc's address and undefined sanitizers
 	@rm -f build/sanitized/report*
 	@$(SANITIZED) build/sanitized-env/bin/python -m pytest -q --progress -o console_output_style=classic \
-	  -o 'pythonpath=. course' -n $(WORKERS) --lane quick tests/core tests/transcripts tests/virtual tests/rim
+	  -o 'pythonpath=. testing course' -n $(WORKERS) --lane quick tests/core tests/transcripts tests/virtual tests/rim
 	@for report in build/sanitized/report*; do \
 	  [ ! -e "$$report" ] || { cat build/sanitized/report* >&2; exit 1; }; done
 
@@ -292,7 +293,7 @@ integrations-test: ## a slice of tooz's and dogpile's own suites, in half a minu
 	@$(MAKE) dogpile-test T='TestMutexes or TestValues and not threaded'
 
 tooz-test dogpile-test: %-test: build/%-env ## the other project's own suite, on real nodes: make tooz-test [NEMESIS=1]
-	@PYTHONPATH=course:. build/$*-env/bin/python -m pytest -c integrations/$*/pyproject.toml --rootdir integrations/$* \
+	@PYTHONPATH=testing:course:. build/$*-env/bin/python -m pytest -c integrations/$*/pyproject.toml --rootdir integrations/$* \
 	  -W ignore $(if $(T),-k '$(T)') integrations/$*/tests
 
 build/tooz-env build/dogpile-env: build/%-env: $(wildcard integrations/tooz/*.toml integrations/tooz/r*/*.py integrations/dogpile/*.toml integrations/dogpile/r*/*.py)
@@ -309,7 +310,7 @@ SUITE_OF_dogpile = 'dogpile.cache>=1.5,<2'
 
 clean: ## remove everything that was made, except the nodes' files in logs/
 	@rm -rf .venv build dist *.egg-info src/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
-	@find src course tests -name __pycache__ -type d -prune -exec rm -rf {} +
+	@find src testing course tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Without a network pip gives up within seconds; who sets these variables has their own way. They
 # reach the pip that pip starts, too, which options do not.

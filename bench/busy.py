@@ -11,7 +11,7 @@ from types import TracebackType
 
 import clusters  # noqa: F401  (it finds raftline in a clone that nobody installed)
 from raftline.common.signals import end_with_starter
-from raftline_course.harness.processes import Process, end_all
+from raftline_testing.nodes.processes import Process, end_all
 
 
 class Busy:

@@ -15,11 +15,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import TypeVar
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "course"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "testing"))
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))  # uninstalled will do
 
 from generator import BUILD, BenchError, Load, Run, need
-from raftline_course.harness.processes import Process, end_all
+from raftline_testing.nodes.processes import Process, end_all
 
 Self = TypeVar("Self", bound="Cluster")
 Found = TypeVar("Found")

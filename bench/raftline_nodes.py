@@ -9,7 +9,7 @@ from pathlib import Path
 
 from clusters import Cluster, wait_until
 from raftline.clients.lines import ask
-from raftline_course.harness.cluster import SERVER
+from raftline_testing.nodes.cluster import SERVER
 
 NEVER_COMPACT = ("--compact-at", str(1 << 50))
 

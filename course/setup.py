@@ -1,4 +1,4 @@
-"""How the course is built, from a clone: its package, with the labs and the world of the tests."""
+"""How the course is built, from a clone: its package, the labs, and the harness."""
 
 import runpy
 import shutil
@@ -8,24 +8,25 @@ from setuptools import setup
 from setuptools.command.build_py import build_py
 
 CLONE = Path(__file__).resolve().parents[1]
-# The labs, and what the grader and the pictures of transcripts drive.
-TAKEN = (
-    "labs/**/*", "tests/*.py", "tests/core/cores.py", "tests/virtual/*.py",
-    "tests/transcripts/**/*",
-)  # fmt: skip
-LEFT_OUT = {"__pycache__", "conftest.py"}
+LEFT_OUT = {"__pycache__"}
 
 
 class BuildPy(build_py):
-    """Puts those files of the clone beside the package, for `raftline_course.home`."""
+    """Puts the labs into the package, for `raftline_course.home`, and the package
+    `raftline_testing` beside it."""
 
     def run(self):
         super().run()
         if self.editable_mode:
             return
-        for path in (path for pattern in TAKEN for path in sorted(CLONE.glob(pattern))):
-            if path.is_file() and not LEFT_OUT & set(path.parts) and path.stem[:5] != "test_":
-                to = Path(self.build_lib, "raftline_course", "clone", path.relative_to(CLONE))
+        self._take(CLONE / "labs", Path(self.build_lib, "raftline_course", "clone", "labs"))
+        harness = "raftline_testing"
+        self._take(CLONE / "testing" / harness, Path(self.build_lib, harness))
+
+    def _take(self, source, target):
+        for path in sorted(source.rglob("*")):
+            if path.is_file() and not LEFT_OUT & set(path.parts):
+                to = target / path.relative_to(source)
                 to.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(path, to)
 

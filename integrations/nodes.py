@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from raftline_course.harness.cluster import STEADY, Cluster
+from raftline_testing.nodes.cluster import STEADY, Cluster
 
 BEAT_S, DOWN_S = 5.0, 1.5
 

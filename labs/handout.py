@@ -20,14 +20,14 @@ ROOT = Path(__file__).resolve().parents[1]
 LABS = ROOT / "labs"
 # Whole folders and files that each handout has.
 ALWAYS = (
-    "LICENSE", "src", "course", "docs", "logs/server-configuration.txt", "labs/appendix-reports.md",
+    "LICENSE", "src", "course", "testing", "docs", "logs/server-configuration.txt",
+    "labs/appendix-reports.md",
 )  # fmt: skip
 GRADER = "course/raftline_course/grading/"  # of the lab that has a handout of its own
 LOCK = ("__init__.py", "sandbox.py")  # of the grader, for `raftline conform --locked`
-# Modules that a program names in a text only, so that no import shows them.
-NAMED = {"bugs": ("tests.virtual.simulate",)}
+MUTANTS = "testing/raftline_testing/mutants/"  # faults, and what is wrong with each
 # `check.py` of the bugs lists the line that does harm in each.
-KEPT_BACK = {"bugs": ("answers.md", "check.py", "course/docs/conform.md")}
+KEPT_BACK = {"bugs": ("answers.md", "check.py", "reasons.py", "course/docs/conform.md")}
 ANSWERS = "answers"
 LINK = re.compile(r"\[(?P<text>[^][]*(?:\[[^][]*\][^][]*)*)\]\((?P<to>[^()\s#]+)(?:#[^()\s]*)?\)")
 FIRST_PAGE = """# {title}
@@ -94,13 +94,14 @@ def files_of(lab: str) -> set[str]:
         and not is_kept_back(lab, name)
     }
     programs = [name for name in found if name.startswith("labs/") and name.endswith(".py")]
-    modules = [_file_of(module) for module in NAMED.get(lab, ())]
-    return found | imported([*programs, *(name for name in modules if name)])
+    return found | imported(programs)
 
 
 def is_kept_back(lab: str, name: str) -> bool:
     """Whether a file of a lab is the teacher's."""
     inside = name.removeprefix(f"labs/{lab}/")
+    if name.startswith(MUTANTS):
+        return True
     if name.startswith(GRADER):
         return name.removeprefix(GRADER) not in LOCK
     return inside in KEPT_BACK.get(lab, ()) or ANSWERS in inside.split("/")
@@ -113,7 +114,7 @@ def kept_files() -> list[str]:
     names = [name for name in listed.stdout.split("\0") if (ROOT / name).is_file()]
     if listed.returncode == 0 and "labs/handout.py" in names:
         return names
-    folders = ("src", "course", "docs", "labs", "logs", "tests", "deploy")
+    folders = ("src", "course", "testing", "docs", "labs", "logs", "deploy")
     paths = [path for folder in folders for path in (ROOT / folder).rglob("*")]
     return [
         path.relative_to(ROOT).as_posix()
@@ -123,7 +124,7 @@ def kept_files() -> list[str]:
 
 
 def imported(programs: list[str]) -> set[str]:
-    """Return the programs, and all modules of `labs` and `tests` that they need."""
+    """Return the programs, and all modules of `labs` that they need."""
     found: set[str] = set()
     waiting = list(programs)
     while waiting:
@@ -146,9 +147,9 @@ def _modules_in(text: str) -> Iterator[str]:
 
 
 def _file_of(module: str) -> str:
-    """Return the file of a module of `labs` or `tests`; "" for any other."""
+    """Return the file of a module of `labs`; "" for any other."""
     name = f"{module.replace('.', '/')}.py"
-    return name if re.match(r"(labs|tests)\.", module) and (ROOT / name).is_file() else ""
+    return name if module.startswith("labs.") and (ROOT / name).is_file() else ""
 
 
 def _copy(name: str, target: Path) -> None:

@@ -1,4 +1,4 @@
-"""The folder that holds `labs/` and `tests/`: a clone, or what the course brings."""
+"""The folder that holds `labs/`: a clone, or what the course brings."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ ROOT = CLONE if CLONE.is_dir() else _HERE.parents[1]
 
 
 def find_world() -> None:
-    """Have `labs` and `tests` imported from there."""
-    if str(ROOT) not in sys.path:
-        sys.path.insert(0, str(ROOT))
+    """Have `labs` imported from there, and in a clone `raftline_testing` from `testing/`."""
+    for folder in (ROOT / "testing", ROOT):
+        if str(folder) not in sys.path:
+            sys.path.insert(0, str(folder))

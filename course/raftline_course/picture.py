@@ -97,7 +97,7 @@ def _draw_transcript(files: Sequence[str], out: str) -> int:
         raise ConfigError("a transcript is drawn alone: it holds all servers of its cluster")
     find_world()
     try:
-        from tests.transcripts import draw
+        from raftline_testing.transcripts import draw
     except ModuleNotFoundError:
         raise ConfigError(
             f"{files[0]} is a transcript, and the tests of raftline's sources play those: "

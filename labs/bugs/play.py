@@ -14,6 +14,7 @@ from pathlib import Path
 
 # A clone that nobody installed will do.
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "course"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "testing"))
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "src"))
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
@@ -35,7 +36,7 @@ import zlib
 from labs.checking import end_with
 from labs.leftovers import LabFolder
 from raftline.common.arguments import as_number
-from tests.virtual.plan import FAULTS
+from raftline_testing.virtual.plan import FAULTS
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
@@ -145,7 +146,7 @@ def simulate(sources: Path, options: list[str], again: str, scene: LabFolder) ->
 
 
 def _environment(sources: Path) -> dict[str, str]:
-    path = os.pathsep.join([str(sources), str(ROOT)])
+    path = os.pathsep.join([str(sources), str(ROOT / "course"), str(ROOT / "testing"), str(ROOT)])
     return {**os.environ, "PYTHONPATH": path, "PYTHONIOENCODING": "utf-8"}
 
 

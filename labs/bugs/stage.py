@@ -1,8 +1,8 @@
 """Plays a lab's transcript against the `raftline` that stands first on the path.
 
 Two kinds, distinguished by their first act. Most play a cluster of cores, by the rules of
-`tests/transcripts/player.py`, but without its invariants: they would stop at the first wrong step,
-and a student has to see its consequences. `> files s1` plays one node's files:
+`raftline_testing/transcripts/player.py`, but without its invariants: they would stop at the first
+wrong step, and a student has to see its consequences. `> files s1` plays one node's files:
 
     > files s1                    a node in an empty folder starts
     > append 3 2 set b 30         one entry, made durable
@@ -24,8 +24,8 @@ from typing import Any
 from raftline.logmanager import LogManager
 from raftline.raft.effects import Effects, HardState
 from raftline.raft.log import Entry
-from tests.faulty_folder import MemoryFolder
-from tests.transcripts.player import Player
+from raftline_testing.files.faulty_folder import MemoryFolder
+from raftline_testing.transcripts.player import Player
 
 
 class Unchecked:

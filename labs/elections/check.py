@@ -8,6 +8,7 @@ from pathlib import Path
 
 # A clone that nobody installed will do.
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "course"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "testing"))
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "src"))
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
@@ -25,9 +26,9 @@ from labs.checking import Rows, end_with, expect
 from labs.elections.figures import Shown, entries_that_count, made, nodes
 from labs.elections.terminal import CLIENT, Screen
 from raftline.common.config import FAST, FILE_NAME
-from raftline_course.harness.cluster import STARTED, Cluster
-from raftline_course.harness.processes import eventually
-from tests.processes.played import has_counted_down
+from raftline_testing.nodes.cluster import STARTED, Cluster
+from raftline_testing.nodes.played import has_counted_down
+from raftline_testing.nodes.processes import eventually
 
 REPORT_LOG = ("0 1 set a 4", "1 2 set b 30", "2 3 get b", "3 3 set c 5", "4 3 delete b")
 ROWS = Rows(*(f"004-{number:02}" for number in range(1, 38)))

@@ -12,6 +12,7 @@ from pathlib import Path
 
 # A clone that nobody installed will do.
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "course"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "testing"))
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "src"))
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
@@ -34,9 +35,9 @@ from raftline.logmanager import LogManager
 from raftline.raft.effects import Effects
 from raftline.storage.folder import Folder
 from raftline.storage.lines import CUT_PREFIX
-from raftline_course.harness.cluster import Cluster, NodeProcess
-from raftline_course.harness.processes import NotAsExpected, eventually
-from raftline_course.harness.proxy import LinkedCluster
+from raftline_testing.nodes.cluster import Cluster, NodeProcess
+from raftline_testing.nodes.processes import NotAsExpected, eventually
+from raftline_testing.nodes.proxy import LinkedCluster
 
 Shown = dict[str, list[str]]  # what stands on each screen, by its title
 

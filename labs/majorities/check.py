@@ -10,6 +10,7 @@ from pathlib import Path
 
 # A clone that nobody installed will do.
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "course"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "testing"))
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "src"))
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
@@ -43,7 +44,7 @@ from raftline.raft.node import node_from_disk
 from raftline.raft.roles import Role
 from raftline.raft.state import Options
 from raftline.wire.refusals import code_of
-from raftline_course.harness.processes import NotAsExpected, Process, end_all, free_ports
+from raftline_testing.nodes.processes import NotAsExpected, Process, end_all, free_ports
 
 Row = tuple[str, str]
 # In the order in which they are tried: each needs what came of those before.

@@ -25,8 +25,8 @@ sys.path[:0] = [str(ROOT), str(ROOT / "src"), str(ROOT / "course")]  # from the 
 
 from labs.leftovers import LabFolder
 from raftline.common.signals import tied
-from raftline_course.harness import processes
-from raftline_course.harness.cluster import STARTED, NodeProcess
+from raftline_testing.nodes import processes
+from raftline_testing.nodes.cluster import STARTED, NodeProcess
 
 NAMES = tuple(f"Node{number}" for number in range(1, 6))
 RECEIVED = re.compile(r"Message Received : (.*) From : \(")

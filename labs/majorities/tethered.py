@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "course"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "testing"))
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "src"))  # from the clone
 
 from raftline.common import signals

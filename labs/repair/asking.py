@@ -16,7 +16,7 @@ from raftline.raft.messages import AppendEntries, RequestVote
 from raftline.raft.spelling import spell
 from raftline.wire.protocol import escape
 from raftline.wire.refusals import code_of, refusal_in, sentence_of
-from raftline_course.harness.cluster import leader_of_most
+from raftline_testing.nodes.cluster import leader_of_most
 
 Found = TypeVar("Found")
 KEY = "value"  # each submitted value is a line `INDEX TERM set value 44` in the log

@@ -7,6 +7,7 @@ from pathlib import Path
 
 # A clone that nobody installed will do.
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "course"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "testing"))
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "src"))
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
@@ -30,8 +31,8 @@ from labs.repair.nodes import RepairCluster
 from labs.repair.scenario import SCENARIOS, play_settled
 from labs.repair.terminals import as_in_the_sheet, client, terminal
 from raftline.common.config import FILE_NAME
-from raftline_course.harness.processes import Process, eventually, free_ports
-from tests.transcripts.player import perform
+from raftline_testing.nodes.processes import Process, eventually, free_ports
+from raftline_testing.transcripts.player import perform
 
 HERE = Path(__file__).resolve().parent
 ROWS = Rows(*(f"003-{number:02}" for number in range(1, 17)))

@@ -8,7 +8,7 @@ from labs.elections.figures import entries_that_count
 from labs.repair.actions import RepairLab
 from labs.repair.asking import KEY
 from raftline.common.address import Address
-from raftline_course.harness.cluster import Cluster
+from raftline_testing.nodes.cluster import Cluster
 
 
 class RepairCluster(Cluster):

@@ -11,6 +11,7 @@ from pathlib import Path
 
 # A clone that nobody installed will do.
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "course"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "testing"))
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "src"))
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
@@ -29,8 +30,8 @@ from labs.leftovers import LabFolder
 from labs.repair.asking import LabError
 from labs.repair.nodes import RepairCluster
 from raftline.client import ClientError
-from raftline_course.harness.cluster import NodeProcess
-from raftline_course.harness.processes import NotAsExpected, eventually
+from raftline_testing.nodes.cluster import NodeProcess
+from raftline_testing.nodes.processes import NotAsExpected, eventually
 
 UNEXPECTED = (LabError, AssertionError, NotAsExpected, ClientError)
 

@@ -13,7 +13,7 @@ from labs.repair.actions import RepairLab
 from raftline.common.address import Address
 from raftline.common.config import FILE_NAME
 from raftline.common.signals import tied
-from raftline_course.harness.processes import Process, free_ports
+from raftline_testing.nodes.processes import Process, free_ports
 
 HERE = Path(__file__).resolve().parent
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 # A clone that nobody installed will do.
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "course"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "testing"))
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "src"))
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
@@ -32,8 +33,8 @@ import raftline
 from labs.checking import Rows, end_with
 from labs.leftovers import LabFolder
 from labs.replicas.node import ordinal_of
-from raftline_course.harness import processes
-from raftline_course.harness.processes import Process, ports_in_a_row
+from raftline_testing.nodes import processes
+from raftline_testing.nodes.processes import Process, ports_in_a_row
 
 HERE = Path(__file__).resolve().parent
 SOURCE = HERE.parents[1] / "src"

@@ -7,6 +7,7 @@ from pathlib import Path
 
 # A clone that nobody installed will do.
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "course"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "testing"))
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "src"))
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
@@ -28,7 +29,7 @@ from collections.abc import Callable
 import raftline
 from labs.checking import end_with
 from labs.leftovers import LabFolder
-from raftline_course.harness.processes import Process, end_all
+from raftline_testing.nodes.processes import Process, end_all
 
 NODE = Path(__file__).with_name("node.py")
 SUBMITTED = ("node*.log", "node*.storage", "node*.state_machine")  # node*_CUSTOMLOG.log is a .log

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "course"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "testing"))
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "src"))  # a clone needs no installing
 
 if __name__ == "__main__":  # first, as the rest takes a while to load

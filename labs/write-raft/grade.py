@@ -8,7 +8,7 @@ from pathlib import Path
 
 # A clone that nobody installed will do.
 ROOT = Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(ROOT), str(ROOT / "src"), str(ROOT / "course")]
+sys.path[:0] = [str(ROOT), str(ROOT / "src"), str(ROOT / "testing"), str(ROOT / "course")]
 os.environ.setdefault("RAFTLINE_PURE", "1")
 
 from labs.checking import end_with

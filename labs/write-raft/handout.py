@@ -72,7 +72,7 @@ def modules() -> list[Path]:
     """Return the files of all modules that the grader loads, and of the picture."""
     code = (
         "import sys, importlib\n"
-        f"sys.path[:0] = {[str(ROOT), str(ROOT / 'src'), str(ROOT / 'course')]!r}\n"
+        f"sys.path[:0] = {[str(ROOT / name) for name in ('', 'src', 'testing', 'course')]!r}\n"
         f"for name in {PROGRAMS!r}: importlib.import_module(name)\n"
         "print('\\n'.join(str(m.__file__) for m in list(sys.modules.values())"
         " if getattr(m, '__file__', None)))"

@@ -24,15 +24,15 @@ COMMANDS = {
     "picture": "the picture of recordings or of a transcript, as one page",
 }
 PACKAGE = "raftline_course"
-_CLONE = Path(__file__).resolve().parents[2] / "course"  # in a clone, src/raftline leads to src/
+_CLONE = Path(__file__).resolve().parents[2]  # in a clone, src/raftline leads to src/
 
 
 def found() -> ModuleType | None:
     """Return the module of the course's commands, None: the course is not here."""
     if importlib.util.find_spec(PACKAGE) is None:
-        if not (_CLONE / PACKAGE).is_dir():
+        if not (_CLONE / "course" / PACKAGE).is_dir():
             return None
-        sys.path.append(str(_CLONE))
+        sys.path += [str(_CLONE / "course"), str(_CLONE / "testing")]
     return importlib.import_module(f"{PACKAGE}.commands")
 
 
@@ -72,6 +72,18 @@ def program_of(options: Sequence[str], configuration: Configuration) -> list[str
     """
     commands = found()
     return None if commands is None else commands.program_of(options, configuration)
+
+
+def node() -> Path:
+    """Return the program of a node that obeys a controller.
+
+    Raises:
+        ConfigError: the course is not here.
+    """
+    commands = found()
+    if commands is None:
+        raise ConfigError("a node that obeys a controller is the course's")
+    return Path(commands.NODE)
 
 
 def parsers() -> dict[str, Parser]:

@@ -23,8 +23,8 @@ from raftline.tools import certs
 from raftline.tools.processes import SERVER
 from raftline.wire.loginoperands import ITERATIONS_LEAST
 from raftline.wire.rights import UserRole
-from raftline_course.harness.cluster import Cluster, NodeProcess
-from raftline_course.harness.processes import DEADLINE_S, eventually, free_ports
+from raftline_testing.nodes.cluster import Cluster, NodeProcess
+from raftline_testing.nodes.processes import DEADLINE_S, eventually, free_ports
 
 PASSWORD = "correct horse battery"
 NAMES = {

@@ -7,8 +7,8 @@ from itertools import count
 from raftline.logmanager import LogManager
 from raftline.raft.log import Entry
 from raftline.state.machines import Machines
-from tests.faulty_folder import MemoryFolder
-from tests.node_files import MEMBERS
+from raftline_testing.files.faulty_folder import MemoryFolder
+from raftline_testing.files.node_files import MEMBERS
 
 
 class Machine:

@@ -9,8 +9,8 @@ from raftline.raft.log import Entry
 from raftline.wire.commands import read_request
 from raftline.wire.limits import KEY_BYTES, VALUE_BYTES
 from raftline.wire.operands import Limits
-from tests.faulty_folder import MemoryFolder
-from tests.node_files import (
+from raftline_testing.files.faulty_folder import MemoryFolder
+from raftline_testing.files.node_files import (
     boot,
     commands,
     expect_refusal,

@@ -29,8 +29,8 @@ from raftline.wire.protocol import NAME, ProtocolError, decode_line, escape, spl
 from raftline_course.controller import udp
 from raftline_course.controller.faults import Table, read_fault
 from raftline_course.controller.orders import FAULT_FORMS
-from tests.faulty_folder import MemoryFolder
-from tests.node_files import boot, entries
+from raftline_testing.files.faulty_folder import MemoryFolder
+from raftline_testing.files.node_files import boot, entries
 
 NASTY = [
     "", " ", "\t", "\x00", "\x1b[2J", "\x7f", "\x85", "\x9b", "\xa0", "\u2028", "\u202e", "\ufeff",

@@ -15,7 +15,7 @@ from raftline.raft.messages import (
     TimeoutNow,
 )
 from raftline.raft.state import APPLY_MAX
-from tests.core.cores import (
+from raftline_testing.doubles.cores import (
     acknowledge,
     append,
     node_of,

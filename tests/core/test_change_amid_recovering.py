@@ -8,7 +8,7 @@ from raftline.raft.inputs import ChangeMembers, Receive
 from raftline.raft.membership import Membership
 from raftline.raft.messages import AppendAccepted, AppendEntries, AppendRejected
 from raftline.raft.node import RawNode
-from tests.core.cores import acknowledge, established, sync
+from raftline_testing.doubles.cores import acknowledge, established, sync
 
 LIFE = 77
 

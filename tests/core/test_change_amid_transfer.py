@@ -11,7 +11,7 @@ from raftline.raft.membership import Membership
 from raftline.raft.messages import TimeoutNow
 from raftline.raft.node import RawNode
 from raftline.raft.transfer import TransferRefused
-from tests.core.cores import TIMEOUT_MS, acknowledge, established, sync
+from raftline_testing.doubles.cores import TIMEOUT_MS, acknowledge, established, sync
 
 
 def led(*voters: str, learners: tuple[str, ...] = ()) -> RawNode:

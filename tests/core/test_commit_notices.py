@@ -6,7 +6,7 @@ from raftline.raft.inputs import Propose, Receive, SnapshotTaken, Tick
 from raftline.raft.log import Snapshot
 from raftline.raft.messages import AppendEntries, AppendRejected, InstallSnapshot
 from raftline.raft.node import RawNode
-from tests.core.cores import OPTIONS, acknowledge, applied, compact, sync
+from raftline_testing.doubles.cores import OPTIONS, acknowledge, applied, compact, sync
 from tests.core.test_levels import leader, raised, to
 
 NOTICE_MS = OPTIONS.heartbeat_ms // 20

@@ -8,8 +8,8 @@ import pytest
 
 from raftline.raft.log import Entry
 from raftline.storage.disk import FilesRefused
-from tests.faulty_folder import Fault, Kind
-from tests.node_files import (
+from raftline_testing.files.faulty_folder import Fault, Kind
+from raftline_testing.files.node_files import (
     BASE,
     FIRST,
     GOOD,

@@ -22,7 +22,7 @@ from raftline.raft.messages import (
 from raftline.raft.node import node_from_disk
 from raftline.raft.roles import Role
 from raftline.raft.state import Options
-from tests.core.cores import (
+from raftline_testing.doubles.cores import (
     OPTIONS,
     TIMEOUT_MS,
     acknowledge,

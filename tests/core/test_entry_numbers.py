@@ -22,7 +22,7 @@ from raftline.state.sessions import (
 from raftline.storage.folder import Folder
 from raftline.tools.backup import of_node, restore
 from raftline.tools.recover import recover
-from tests.node_files import boot
+from raftline_testing.files.node_files import boot
 
 TERMS = st.integers(1, 2**50)
 LOCK = "object l lock.acquire"

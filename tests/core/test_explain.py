@@ -29,7 +29,7 @@ from raftline.raft.inputs import (
 )
 from raftline.raft.messages import AppendRejected, RequestVoteReply, TimeoutNow
 from raftline.raft.node import RawNode
-from tests.core.cores import (
+from raftline_testing.doubles.cores import (
     OPTIONS,
     TIMEOUT_MS,
     acknowledge,

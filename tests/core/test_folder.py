@@ -27,8 +27,8 @@ from raftline.storage.hardstate import HardStateFile, Mark
 from raftline.storage.logreader import LogReader
 from raftline.storage.repair import repair_before_start
 from raftline.storage.snapshotfile import SnapshotFile
-from tests.node_files import BASE, boot, entries, known, vote, write
-from tests.snapshot_writing import write_snapshot
+from raftline_testing.files.node_files import BASE, boot, entries, known, vote, write
+from raftline_testing.files.snapshot_writing import write_snapshot
 
 HOLDER = """
 import sys

@@ -8,7 +8,7 @@ from raftline.raft.effects import Effects, ReadReady
 from raftline.raft.inputs import AskLeader, PeerDisconnected, Read, Receive, Tick
 from raftline.raft.messages import AppendRejected, ReadIndex, ReadIndexReply
 from raftline.raft.node import RawNode
-from tests.core.cores import (
+from raftline_testing.doubles.cores import (
     OPTIONS,
     TIMEOUT_MS,
     acknowledge,

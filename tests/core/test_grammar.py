@@ -26,7 +26,7 @@ from raftline.wire.operands import Limits
 from raftline.wire.parsing import Readings, parse
 from raftline.wire.protocol import NAME, ProtocolError, split_sender
 from raftline_course.controller.orders import ORDERS
-from tests.abnf_grammar import Dealer, Grammar
+from raftline_testing.abnf_grammar import Dealer, Grammar
 
 GRAMMAR = Grammar()
 MANY = 8  # lines of one rule

@@ -11,8 +11,16 @@ from raftline.raft.log import Entry
 from raftline.storage import hardstate
 from raftline.storage.disk import FilesRefused
 from raftline.storage.hardstate import HardStateFile, LogState, Mark, Promise
-from tests.faulty_folder import Died, Fault, Kind, MemoryFolder
-from tests.node_files import BASE, boot, entries, log_file, storage_file, vote, write
+from raftline_testing.files.faulty_folder import Died, Fault, Kind, MemoryFolder
+from raftline_testing.files.node_files import (
+    BASE,
+    boot,
+    entries,
+    log_file,
+    storage_file,
+    vote,
+    write,
+)
 
 
 def test_the_file_is_two_readable_lines() -> None:

@@ -13,7 +13,7 @@ from raftline.raft.levels import FIRST, IDENTIFIED, Levels, Raise, is_foreign, r
 from raftline.raft.log import Entry, Snapshot
 from raftline.raft.messages import AppendEntries, InstallSnapshot, PeerError
 from raftline.raft.node import RawNode
-from tests.core.cores import OPTIONS, acknowledge, established, node_of, sync
+from raftline_testing.doubles.cores import OPTIONS, acknowledge, established, node_of, sync
 
 MINE, THEIRS = "9f86d081884c7d65", "3c6e0b8a9c15224a"
 NEWER = replace(OPTIONS, level=IDENTIFIED, cluster_if_new=MINE)

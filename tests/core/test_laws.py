@@ -22,7 +22,7 @@ from raftline.raft.messages import (
     AppendRejected,
     RequestVoteReply,
 )
-from tests.core.cores import (
+from raftline_testing.doubles.cores import (
     acknowledge,
     append,
     candidate_of,

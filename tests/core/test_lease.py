@@ -19,7 +19,7 @@ from raftline.raft.messages import (
 from raftline.raft.node import RawNode
 from raftline.raft.roles import STARTS_MAX, Role
 from raftline.raft.state import Options
-from tests.core.cores import (
+from raftline_testing.doubles.cores import (
     OPTIONS,
     TIMEOUT_MS,
     append,

@@ -10,10 +10,10 @@ from raftline.wire.keyfacts import read_key_line
 from raftline.wire.leaseoperands import grant_in, lease_in, with_tag, without_tag
 from raftline.wire.operands import not_understood
 from raftline.wire.protocol import error
+from raftline_testing.files.faulty_folder import MemoryFolder
+from raftline_testing.files.node_files import MEMBERS, entries
 from tests.core.test_leases import Machine, first_leases
 from tests.core.test_store import copied
-from tests.faulty_folder import MemoryFolder
-from tests.node_files import MEMBERS, entries
 
 TAG = "9f86d081884c7d65"
 OTHER = "0f86d081884c7d65"

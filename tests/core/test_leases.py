@@ -9,8 +9,8 @@ from raftline.state.commands import execute
 from raftline.state.leasecommands import seconds_of
 from raftline.state.leases import read_expiry, read_granted, spell_expiry, spell_granted
 from raftline.state.store import Store
+from raftline_testing.files.node_files import entries
 from tests.core.test_store import at_level_2, copied
-from tests.node_files import entries
 
 TERM = 4
 

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from raftline.logmanager import LogManager
 from raftline.wire.keyfacts import with_facts
+from raftline_testing.files.faulty_folder import MemoryFolder
+from raftline_testing.files.node_files import MEMBERS, entries
 from tests.core.test_store import copied, facts
-from tests.faulty_folder import MemoryFolder
-from tests.node_files import MEMBERS, entries
 
 BEFORE = {"a": "x", "n": "5", "o": "[1]"}
 ROSE = len(BEFORE) + 1  # the entry that raised the level

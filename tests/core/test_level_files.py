@@ -16,9 +16,17 @@ from raftline.raft.membership import all_vote
 from raftline.storage.disk import FilesRefused, LevelRefused
 from raftline.storage.lines import base_line, level_in_base, read_base
 from raftline.storage.snapshotlines import LoadedSnapshot
-from tests.faulty_folder import Died, Fault, Kind, MemoryFolder
-from tests.node_files import BASE, MEMBERS, boot, entries, log_file, storage_file, write
-from tests.snapshot_writing import write_snapshot
+from raftline_testing.files.faulty_folder import Died, Fault, Kind, MemoryFolder
+from raftline_testing.files.node_files import (
+    BASE,
+    MEMBERS,
+    boot,
+    entries,
+    log_file,
+    storage_file,
+    write,
+)
+from raftline_testing.files.snapshot_writing import write_snapshot
 
 PLACES = b"s1=localhost:10000 s2=localhost:10001 s3=localhost:10002\n"
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from raftline.raft.log import Entry, Log, SafetyError
-from tests.core.cores import log_of
+from raftline_testing.doubles.cores import log_of
 
 
 def test_an_empty_log_ends_at_index_0_of_term_0() -> None:

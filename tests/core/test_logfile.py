@@ -13,8 +13,8 @@ from raftline.raft.effects import Effects, HardState
 from raftline.raft.log import Entry, SafetyError
 from raftline.storage.disk import DiskFailed
 from raftline.storage.folder import Folder
-from tests.faulty_folder import Fault, Kind, MemoryFolder
-from tests.node_files import BASE, MEMBERS, boot, entries, known, vote, write
+from raftline_testing.files.faulty_folder import Fault, Kind, MemoryFolder
+from raftline_testing.files.node_files import BASE, MEMBERS, boot, entries, known, vote, write
 
 STORABLE = st.text(st.characters(exclude_categories=("Cc", "Cs")), max_size=200)
 

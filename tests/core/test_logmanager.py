@@ -17,8 +17,8 @@ from raftline.state.pages import PAGE_CHARACTERS
 from raftline.state.store import BREATHE_KEYS
 from raftline.storage.disk import HalfApplied
 from raftline.wire.protocol import STOPPING
-from tests.faulty_folder import MemoryFolder
-from tests.node_files import MEMBERS, boot, entries, known, vote, write
+from raftline_testing.files.faulty_folder import MemoryFolder
+from raftline_testing.files.node_files import MEMBERS, boot, entries, known, vote, write
 
 
 def fresh() -> LogManager:

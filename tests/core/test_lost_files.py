@@ -16,8 +16,8 @@ from raftline.raft.log import Entry
 from raftline.storage.disk import EXIT_DISK, DiskFailed, FilesRefused
 from raftline.storage.folder import Folder
 from raftline.storage.lostfiles import FileState, Found, LossStep, compare, decide
-from tests.node_files import boot
-from tests.snapshot_writing import write_snapshot
+from raftline_testing.files.node_files import boot
+from raftline_testing.files.snapshot_writing import write_snapshot
 
 OURS = (1, 7)
 ENTRIES = [Entry(1, 1, "noop"), *(Entry(n, 1, f"set k{n} {n}") for n in range(2, 9))]

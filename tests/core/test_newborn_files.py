@@ -17,8 +17,8 @@ from raftline.raft.effects import Effects, HardState
 from raftline.raft.log import Entry
 from raftline.storage.disk import FilesRefused
 from raftline.storage.recovery import Recovered
-from tests.faulty_folder import Died, Fault, Kind, MemoryFolder
-from tests.node_files import FIRST, MEMBERS, boot, log_file, storage_file
+from raftline_testing.files.faulty_folder import Died, Fault, Kind, MemoryFolder
+from raftline_testing.files.node_files import FIRST, MEMBERS, boot, log_file, storage_file
 
 BY_HAND = b"0 1 set a 4\n1 2 set c 5\n"
 UNKNOWN_NOTE = (

@@ -17,10 +17,10 @@ from raftline.wire.objectcommands import OPERANDS
 from raftline.wire.operands import Limits
 from raftline.wire.protocol import DONE_ONCE, ProtocolError, escape, unescape
 from raftline.wire.strictjson import DEPTH_MAX, NotJsonError, checked, read_json, spell_json
+from raftline_testing.files.faulty_folder import MemoryFolder
+from raftline_testing.files.node_files import MEMBERS
 from tests.core.machine import Machine as Executor
 from tests.core.typed import refusal
-from tests.faulty_folder import MemoryFolder
-from tests.node_files import MEMBERS
 
 SCALARS = (
     st.none()

@@ -35,9 +35,9 @@ from raftline_course.controller import udp
 from raftline_course.controller.faults import read_fault
 from raftline_course.controller.store import retrieve
 from raftline_course.trial import metrics
-from tests.faulty_folder import MemoryFolder
-from tests.node_files import boot as started
-from tests.node_files import entries
+from raftline_testing.files.faulty_folder import MemoryFolder
+from raftline_testing.files.node_files import boot as started
+from raftline_testing.files.node_files import entries
 
 LOOKALIKES = [
     "١", "１", "𝟏", "٣", "1３", "²", "1²", "①", "Ⅳ", "1_0", "0_1", "+1", "1e1", "0x1", "1\ufe0f",

@@ -19,7 +19,7 @@ from raftline.raft.messages import (
     RequestVoteReply,
 )
 from raftline.raft.node import RawNode
-from tests.core.cores import (
+from raftline_testing.doubles.cores import (
     OPTIONS,
     TIMEOUT_MS,
     acknowledge,

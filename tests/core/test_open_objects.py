@@ -16,8 +16,8 @@ from raftline.state.store import Store
 from raftline.wire.commands import read_request
 from raftline.wire.limits import REWORK_BYTES, VALUE_BYTES
 from raftline.wire.operands import Limits
-from tests.faulty_folder import MemoryFolder
-from tests.node_files import MEMBERS, entries
+from raftline_testing.files.faulty_folder import MemoryFolder
+from raftline_testing.files.node_files import MEMBERS, entries
 
 
 class Machine:

@@ -17,7 +17,14 @@ from raftline.raft.messages import (
 )
 from raftline.raft.roles import Role
 from raftline.raft.transfer import OrderRefused
-from tests.core.cores import OPTIONS, TIMEOUT_MS, candidate_of, leader_of, node_of, sync
+from raftline_testing.doubles.cores import (
+    OPTIONS,
+    TIMEOUT_MS,
+    candidate_of,
+    leader_of,
+    node_of,
+    sync,
+)
 
 
 def test_a_leader_ordered_to_follow_keeps_term_vote_and_log() -> None:

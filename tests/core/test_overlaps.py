@@ -40,7 +40,7 @@ from raftline.raft.messages import (
 )
 from raftline.raft.node import RawNode
 from raftline.raft.roles import STARTS_MAX, Role
-from tests.core.cores import (
+from raftline_testing.doubles.cores import (
     OPTIONS,
     TIMEOUT_MS,
     acknowledge,

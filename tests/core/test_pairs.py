@@ -22,8 +22,8 @@ from raftline.state.pairs import MOVED_MAX, LayeredPairs, StillPairs, free, laye
 from raftline.state.sessions import Sessions
 from raftline.state.store import Store
 from raftline.wire.protocol import escape
-from tests.faulty_folder import MemoryFolder
-from tests.node_files import MEMBERS, entries
+from raftline_testing.files.faulty_folder import MemoryFolder
+from raftline_testing.files.node_files import MEMBERS, entries
 
 KEYS = st.sampled_from(["a", "b", "c", "d", "e"])
 COMMANDS = st.one_of(

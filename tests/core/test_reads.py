@@ -15,7 +15,7 @@ from raftline.raft.messages import (
     ReadIndexReply,
 )
 from raftline.raft.state import APPLY_MAX
-from tests.core.cores import (
+from raftline_testing.doubles.cores import (
     TIMEOUT_MS,
     acknowledge,
     append,

@@ -33,7 +33,7 @@ from raftline.raft.replay import BadRecording, replay, state_of
 from raftline.raft.roles import Role
 from raftline.raft.state import State
 from raftline.raft.transfer import OrderRefused, TransferRefused
-from tests.core.cores import (
+from raftline_testing.doubles.cores import (
     TIMEOUT_MS,
     acknowledge,
     append,
@@ -45,7 +45,7 @@ from tests.core.cores import (
     request,
     sync,
 )
-from tests.recorded import MemoryRecorder, recorded
+from raftline_testing.doubles.recorded import MemoryRecorder, recorded
 
 
 def busy_leader() -> RawNode:

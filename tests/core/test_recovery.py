@@ -12,8 +12,8 @@ from raftline.logmanager import LogManager
 from raftline.raft.effects import Effects, HardState
 from raftline.raft.log import Entry
 from raftline.storage.disk import CorruptLog
-from tests.faulty_folder import Died, Fault, Kind, MemoryFolder
-from tests.node_files import (
+from raftline_testing.files.faulty_folder import Died, Fault, Kind, MemoryFolder
+from raftline_testing.files.node_files import (
     BASE,
     FIRST,
     GOOD,

@@ -40,9 +40,9 @@ from raftline.wire.refusals import (
     with_code,
 )
 from raftline.wire.rights import UserRole
+from raftline_testing.files.faulty_folder import MemoryFolder
+from raftline_testing.files.node_files import MEMBERS
 from tests.core.typed import LIMITS, refusal
-from tests.faulty_folder import MemoryFolder
-from tests.node_files import MEMBERS
 
 PAGE = Path(__file__).resolve().parents[2] / "docs/use/protocol.md"
 

@@ -10,7 +10,7 @@ from raftline.raft.log import Entry, SafetyError
 from raftline.raft.messages import AppendAccepted, AppendEntries, AppendRejected, Message, PeerError
 from raftline.raft.progress import Mode
 from raftline.raft.state import Options
-from tests.core.cores import (
+from raftline_testing.doubles.cores import (
     TIMEOUT_MS,
     acknowledge,
     append,

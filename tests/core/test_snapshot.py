@@ -35,7 +35,7 @@ from raftline.raft.progress import Mode
 from raftline.raft.snapshot import ENTRY_BYTES, LAGGING
 from raftline.raft.spelling import spell
 from raftline.raft.state import Options
-from tests.core.cores import (
+from raftline_testing.doubles.cores import (
     TIMEOUT_MS,
     acknowledge,
     append,

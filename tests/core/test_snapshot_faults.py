@@ -20,9 +20,9 @@ from raftline.storage.folder import Folder
 from raftline.storage.recovery import Recovered
 from raftline.storage.snapshotfile import SnapshotFile
 from raftline.storage.snapshotlines import MachineState
-from tests.faulty_folder import Died, Fault, Kind, MemoryFolder
-from tests.node_files import MEMBERS, boot, entries
-from tests.snapshot_writing import write_snapshot
+from raftline_testing.files.faulty_folder import Died, Fault, Kind, MemoryFolder
+from raftline_testing.files.node_files import MEMBERS, boot, entries
+from raftline_testing.files.snapshot_writing import write_snapshot
 
 POWER_CUTS = 6
 LONG = "v" * 700  # spans blocks, so that holes fall inside a line

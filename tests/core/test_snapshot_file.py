@@ -20,8 +20,8 @@ from raftline.storage import snapshotlines
 from raftline.storage.disk import FilesRefused
 from raftline.storage.snapshotfile import SnapshotFile
 from raftline.storage.snapshotlines import STEP_LINES, LoadedSnapshot, MachineState, spell_snapshot
-from tests.faulty_folder import MemoryFolder
-from tests.node_files import (
+from raftline_testing.files.faulty_folder import MemoryFolder
+from raftline_testing.files.node_files import (
     BASE,
     MEMBERS,
     boot,
@@ -32,7 +32,7 @@ from tests.node_files import (
     vote,
     write,
 )
-from tests.snapshot_writing import write_snapshot
+from raftline_testing.files.snapshot_writing import write_snapshot
 
 NAME = "s1.state_machine"
 

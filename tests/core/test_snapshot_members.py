@@ -16,10 +16,10 @@ from raftline.raft.node import RawNode
 from raftline.raft.roles import Role
 from raftline.storage.lines import base_line, read_base, spell_members
 from raftline.storage.snapshotlines import LoadedSnapshot
-from tests.core.cores import TIMEOUT_MS, applied, compact, node_of
-from tests.faulty_folder import MemoryFolder
-from tests.node_files import MEMBERS, boot, entries
-from tests.snapshot_writing import write_snapshot
+from raftline_testing.doubles.cores import TIMEOUT_MS, applied, compact, node_of
+from raftline_testing.files.faulty_folder import MemoryFolder
+from raftline_testing.files.node_files import MEMBERS, boot, entries
+from raftline_testing.files.snapshot_writing import write_snapshot
 
 PLAIN = all_vote(MEMBERS)
 FOURTH = {**MEMBERS, "s4": "localhost:10003"}

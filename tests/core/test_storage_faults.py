@@ -11,8 +11,8 @@ from raftline.raft.effects import Effects, HardState
 from raftline.raft.log import Entry
 from raftline.storage.disk import StorageError
 from raftline.storage.recovery import Recovered
-from tests.faulty_folder import Died, Fault, Kind, MemoryFolder
-from tests.node_files import boot, known, log_file, storage_file
+from raftline_testing.files.faulty_folder import Died, Fault, Kind, MemoryFolder
+from raftline_testing.files.node_files import boot, known, log_file, storage_file
 
 POWER_CUTS = 6
 LONG = "set long " + "v" * 900  # spans blocks, so that holes fall inside an entry

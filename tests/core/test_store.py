@@ -27,8 +27,8 @@ from raftline.storage.snapshotlines import (
     spell_snapshot,
 )
 from raftline.wire.keyfacts import KeyFacts, read_key_line
-from tests.faulty_folder import MemoryFolder
-from tests.node_files import MEMBERS, entries
+from raftline_testing.files.faulty_folder import MemoryFolder
+from raftline_testing.files.node_files import MEMBERS, entries
 
 KEYS = st.sampled_from(["a", "b", "c", "d"])
 COMMANDS = st.one_of(

@@ -25,11 +25,11 @@ from raftline.wire.operands import Limits, not_understood
 from raftline.wire.protocol import DONE_ONCE, ProtocolError, error, escape, unescape
 from raftline.wire.replies import RequestOutcome, as_json, outcome_of, read_reply, screen_lines
 from raftline.wire.transactions import spell_word
+from raftline_testing.files.faulty_folder import Died, Fault, Kind, MemoryFolder
+from raftline_testing.files.node_files import MEMBERS, boot, entries
+from raftline_testing.files.snapshot_writing import write_snapshot
 from tests.core.typed import command as canonical
 from tests.core.typed import refusal
-from tests.faulty_folder import Died, Fault, Kind, MemoryFolder
-from tests.node_files import MEMBERS, boot, entries
-from tests.snapshot_writing import write_snapshot
 
 NUMBERED = re.compile(r"(client4#[0-9]+@)?(.*)", re.DOTALL)
 

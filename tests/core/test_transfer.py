@@ -17,7 +17,7 @@ from raftline.raft.messages import (
 from raftline.raft.node import RawNode
 from raftline.raft.roles import Role
 from raftline.raft.transfer import TransferRefused
-from tests.core.cores import (
+from raftline_testing.doubles.cores import (
     OPTIONS,
     TIMEOUT_MS,
     acknowledge,

@@ -22,10 +22,18 @@ from raftline.raft.messages import (
 )
 from raftline.raft.node import RawNode
 from raftline.raft.progress import Mode
-from tests.core.cores import TIMEOUT_MS, acknowledge, append, established, leader_of, node_of, sync
+from raftline_testing.doubles.cores import (
+    TIMEOUT_MS,
+    acknowledge,
+    append,
+    established,
+    leader_of,
+    node_of,
+    sync,
+)
+from raftline_testing.files.faulty_folder import Died, Fault, Kind, MemoryFolder
+from raftline_testing.files.node_files import boot, known, storage_file
 from tests.core.test_snapshot import fall_behind, leader_with_snapshot
-from tests.faulty_folder import Died, Fault, Kind, MemoryFolder
-from tests.node_files import boot, known, storage_file
 
 
 def loses(leader: RawNode, incarnation: int, peer: str = "s3") -> Effects:

@@ -13,19 +13,19 @@ from raftline.raft.effects import HardState
 from raftline.raft.log import TermRuns
 from raftline.raft.messages import RequestVote
 from raftline.raft.state import State
-from tests.at_night import at_night
-from tests.explore import __main__, campaign, compiled, server
-from tests.explore.budget import HUNTED, QUICK, BudgetError, read
-from tests.explore.ends import Ends, can_end, is_spent
-from tests.explore.facts import Violation
-from tests.explore.frozen import freeze, thaw
-from tests.explore.mutants import lines_changed, lines_run
-from tests.explore.renaming import renamings
-from tests.explore.search import ORDERS, search
-from tests.explore.server import Local, Numbers
-from tests.explore.trace import spell_trace, way_to_violation
-from tests.explore.world import BUDGET_MASK, World
-from tests.mutants.listed import mutants
+from raftline_testing.explore import __main__, campaign, compiled, server
+from raftline_testing.explore.budget import HUNTED, QUICK, BudgetError, read
+from raftline_testing.explore.ends import Ends, can_end, is_spent
+from raftline_testing.explore.facts import Violation
+from raftline_testing.explore.frozen import freeze, thaw
+from raftline_testing.explore.mutants import lines_changed, lines_run
+from raftline_testing.explore.renaming import renamings
+from raftline_testing.explore.search import ORDERS, search
+from raftline_testing.explore.server import Local, Numbers
+from raftline_testing.explore.trace import spell_trace, way_to_violation
+from raftline_testing.explore.world import BUDGET_MASK, World
+from raftline_testing.mutants.listed import mutants
+from raftline_testing.runner.at_night import at_night
 
 # The longest worlds of `make explore` run with the tests of real nodes.
 LONG = [("timeout=2", 3), ("transfer crash command", 3), ("transfer", 5)]

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
-from tests.interleave.tasks import Loop
+from raftline_testing.interleave.tasks import Loop
 
 WAYS_S = (0.0, 0.0, 0.05, 0.4)  # of what travels
 BREAKS = (0.0, 0.0, 0.05)  # chances that a connection breaks, or is refused

@@ -36,9 +36,9 @@ from raftline.raft.node import node_from_disk
 from raftline.raft.spelling import spell, spell_append, spell_entries
 from raftline.raft.state import Options
 from raftline.wire.parsing import Readings
-from tests.faulty_folder import MemoryFolder
-from tests.interleave.threads import Broken, Thread
-from tests.interleave.wires import Wire, connected
+from raftline_testing.files.faulty_folder import MemoryFolder
+from raftline_testing.interleave.threads import Broken, Thread
+from raftline_testing.interleave.wires import Wire, connected
 
 ELECTION_MS, HEARTBEAT_MS = 10_000_000, 500  # nobody stands a second time
 PACE = Pace("slow", ELECTION_MS, 1, HEARTBEAT_MS)

@@ -14,8 +14,8 @@ from raftline.kv.asker import AioAsker
 from raftline.kv.line_protocol import reach
 from raftline.kv.link import Link
 from raftline.wire.replies import Reply
+from raftline_testing.interleave.scenarios import check_interleavings, first_failure, seeds
 from tests.interleave.aio_node import Node
-from tests.interleave.explore import check_interleavings, first_failure, seeds
 
 TASKS = 4
 LIMIT_S = 3.0

@@ -9,7 +9,7 @@ from typing import Any
 from raftline.clients.connection import Unreachable
 from raftline.kv.aio_lease import AioKeeper, AioLease
 from raftline.kv.errors import LeaseLost
-from tests.interleave.explore import check_interleavings, first_failure, seeds
+from raftline_testing.interleave.scenarios import check_interleavings, first_failure, seeds
 from tests.interleave.test_leases import TTLS, WAYS_S, WHILE_S, Cluster
 
 

@@ -7,9 +7,9 @@ from functools import partial
 
 from raftline.kv.aio_lock import AioLock
 from raftline.kv.contest import LOCKS, LockKeys
-from tests.interleave.explore import check_interleavings, first_failure, seeds
+from raftline_testing.interleave.scenarios import check_interleavings, first_failure, seeds
+from raftline_testing.interleave.tasks import end_of
 from tests.interleave.one_attempt import OneAttempt
-from tests.interleave.tasks import end_of
 from tests.rim.lock_cluster import AioCluster
 
 WAITS_S = (-1, 0, -1, 0.5, -1)  # of the tasks in turn; -1: for ever

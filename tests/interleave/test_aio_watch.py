@@ -13,8 +13,8 @@ from raftline.kv.asker import AioAsker
 from raftline.kv.codec import TEXT
 from raftline.kv.events import Event, WatchCursor
 from raftline.wire import watches as words
+from raftline_testing.interleave.scenarios import check_interleavings, first_failure, seeds
 from tests.interleave.aio_node import Connection, Node
-from tests.interleave.explore import check_interleavings, first_failure, seeds
 
 CHANGES = 6
 FIRST = 5  # the entry that set the one key that there is

@@ -15,10 +15,10 @@ from raftline.node.snapshot_threads import SnapshotThreads
 from raftline.node.snapshots import Turn, When
 from raftline.raft.messages import AppendEntries
 from raftline.state.machines import Machines
-from tests.faulty_folder import MemoryFolder
-from tests.interleave.explore import check_interleavings, first_failure, seeds
-from tests.interleave.threads import Thread, pass_steps
-from tests.node_files import MEMBERS, boot, entries
+from raftline_testing.files.faulty_folder import MemoryFolder
+from raftline_testing.files.node_files import MEMBERS, boot, entries
+from raftline_testing.interleave.scenarios import check_interleavings, first_failure, seeds
+from raftline_testing.interleave.threads import Thread, pass_steps
 from tests.rim import test_snapshots_driver
 from tests.rim.test_snapshots_driver import Rig, leaders_snapshot, pieces
 

@@ -19,10 +19,10 @@ from raftline.net import outgoing, outgoing_protocol, server_protocol, shared_re
 from raftline.net.connection import Connection
 from raftline.net.host import Batch
 from raftline.net.shared_reader import SharedReader
-from tests.fake_host import FakeHost
-from tests.interleave.explore import check_interleavings, first_failure, seeds
-from tests.interleave.threads import Thread
-from tests.interleave.wires import Wire, connected, reader_for
+from raftline_testing.doubles.fake_host import FakeHost
+from raftline_testing.interleave.scenarios import check_interleavings, first_failure, seeds
+from raftline_testing.interleave.threads import Thread
+from raftline_testing.interleave.wires import Wire, connected, reader_for
 
 LINES = (connections, shared_reader, outgoing, outgoing_protocol, server_protocol)
 CLIENTS = 2

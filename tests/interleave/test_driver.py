@@ -17,9 +17,9 @@ from raftline.raft.membership import Membership
 from raftline.raft.node import node_from_disk
 from raftline.raft.state import Options
 from raftline.wire.parsing import BY_ROUND, Reading
-from tests.faulty_folder import MemoryFolder
-from tests.interleave.explore import check_interleavings, seeds
-from tests.interleave.threads import Thread
+from raftline_testing.files.faulty_folder import MemoryFolder
+from raftline_testing.interleave.scenarios import check_interleavings, seeds
+from raftline_testing.interleave.threads import Thread
 from tests.rim.test_driver import FakeRim
 
 LINES = (drivers, queue, stepper, writer)

@@ -9,7 +9,7 @@ import pytest
 from raftline.kv import callers, claims, lock
 from raftline.kv.contest import LOCKS, LockKeys
 from raftline.kv.lock import Lock
-from tests.interleave.explore import check_interleavings, first_failure, seeds
+from raftline_testing.interleave.scenarios import check_interleavings, first_failure, seeds
 from tests.interleave.one_attempt import OneAttempt
 from tests.rim.lock_cluster import Cluster
 

@@ -11,8 +11,8 @@ from raftline.kv import lease as leases
 from raftline.kv import lease_timer, renewals
 from raftline.kv.errors import LeaseLost
 from raftline.kv.lease import Keeper, Lease
-from tests.interleave.explore import check_interleavings, first_failure, seeds
-from tests.interleave.threads import Thread
+from raftline_testing.interleave.scenarios import check_interleavings, first_failure, seeds
+from raftline_testing.interleave.threads import Thread
 
 LINES = (leases, lease_timer, renewals)
 TTLS = (3, 5, 9)

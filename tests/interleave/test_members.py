@@ -24,11 +24,11 @@ from raftline.node.stepper import Delivery
 from raftline.raft.effects import Effects
 from raftline.raft.messages import Message
 from raftline.wire.parsing import Reading
+from raftline_testing.interleave.scenarios import check_interleavings, first_failure, seeds
+from raftline_testing.interleave.threads import Broken, Thread, pass_steps
+from raftline_testing.interleave.wires import Wire, connected
 from tests.interleave import members
-from tests.interleave.explore import check_interleavings, first_failure, seeds
 from tests.interleave.members import Asking, Member, Network, wait_for_a_leader
-from tests.interleave.threads import Broken, Thread, pass_steps
-from tests.interleave.wires import Wire, connected
 
 LINES = (drivers, rounds, queue, writer, peers, levels, connections)
 MEMBERS = {"s1": "one:10001", "s2": "two:10002"}

@@ -10,10 +10,10 @@ from typing import Any
 from raftline.net import outgoing, outgoing_protocol
 from raftline.net.host import Batch
 from raftline.net.outgoing import Outgoing
-from tests.fake_host import FakeHost
-from tests.interleave.explore import check_interleavings, first_failure, seeds
-from tests.interleave.threads import pass_steps
-from tests.interleave.wires import Wire, connected
+from raftline_testing.doubles.fake_host import FakeHost
+from raftline_testing.interleave.scenarios import check_interleavings, first_failure, seeds
+from raftline_testing.interleave.threads import pass_steps
+from raftline_testing.interleave.wires import Wire, connected
 
 LINES = (outgoing, outgoing_protocol)
 REQUESTS = 4

@@ -8,8 +8,8 @@ from unittest import mock
 from raftline.clients import pool
 from raftline.clients.connection import Closed, Unreachable
 from raftline.clients.pool import Clients
-from tests.interleave.explore import check_interleavings, seeds
-from tests.interleave.threads import Thread
+from raftline_testing.interleave.scenarios import check_interleavings, seeds
+from raftline_testing.interleave.threads import Thread
 
 LINES = (pool,)
 MAX = 2

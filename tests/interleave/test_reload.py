@@ -8,8 +8,8 @@ from raftline.common import wakeup
 from raftline.common.config import ConfigError
 from raftline.monitoring import service
 from raftline.monitoring.service import Reload
-from tests.interleave.explore import check_interleavings, seeds
-from tests.interleave.threads import Thread
+from raftline_testing.interleave.scenarios import check_interleavings, seeds
+from raftline_testing.interleave.threads import Thread
 
 LINES = (service, wakeup)
 CHANGES = 4

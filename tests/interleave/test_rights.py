@@ -24,11 +24,11 @@ from raftline.net.connection import Connection
 from raftline.net.host import Batch
 from raftline.net.shared_reader import SharedReader
 from raftline.wire.rights import UserRole
+from raftline_testing.interleave.scenarios import check_interleavings, first_failure, seeds
+from raftline_testing.interleave.threads import Thread
+from raftline_testing.interleave.wires import Wire, connected
 from tests.interleave import test_connection
-from tests.interleave.explore import check_interleavings, first_failure, seeds
 from tests.interleave.test_connection import PIECES, ROOM
-from tests.interleave.threads import Thread
-from tests.interleave.wires import Wire, connected
 
 LINES = (logins, admission, serving, connections, server_protocol, shared_reader)
 CLIENTS = 2

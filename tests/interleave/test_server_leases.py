@@ -20,9 +20,9 @@ from raftline.raft.log import Entry
 from raftline.state import leases
 from raftline.state.store import Store
 from raftline.wire.parsing import BY_CLOCK
-from tests.interleave.explore import check_interleavings, first_failure, seeds
+from raftline_testing.interleave.scenarios import check_interleavings, first_failure, seeds
+from raftline_testing.interleave.threads import Thread, pass_steps
 from tests.interleave.members import Asking, Member, Network, wait_for_a_leader
-from tests.interleave.threads import Thread, pass_steps
 
 pytestmark = pytest.mark.pure  # it derives from compiled classes
 LINES = (drivers, rounds, stepper, applying, leasing, lease_clock, leases)

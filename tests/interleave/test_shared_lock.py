@@ -12,8 +12,8 @@ import pytest
 
 from raftline.kv import callers, claims, contest, lock
 from raftline.kv.contest import SharedProtocol
-from tests.interleave.explore import check_interleavings, first_failure, seeds
-from tests.interleave.tasks import end_of
+from raftline_testing.interleave.scenarios import check_interleavings, first_failure, seeds
+from raftline_testing.interleave.tasks import end_of
 from tests.rim.lock_cluster import AioCluster, Cluster
 
 LINES = (lock, claims, callers, contest)

@@ -15,9 +15,9 @@ import pytest
 from raftline.net import shared_reader
 from raftline.net.host import Batch
 from raftline.net.shared_reader import LOOK_S, Ready, SharedReader
-from tests.interleave.explore import check_interleavings, first_failure, seeds
-from tests.interleave.threads import Stuck
-from tests.interleave.wires import Wire, connected, reader_for
+from raftline_testing.interleave.scenarios import check_interleavings, first_failure, seeds
+from raftline_testing.interleave.threads import Stuck
+from raftline_testing.interleave.wires import Wire, connected, reader_for
 
 LINES = (shared_reader,)
 CONNECTIONS = 3

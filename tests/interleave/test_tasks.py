@@ -7,8 +7,8 @@ import time
 
 import pytest
 
-from tests.interleave.explore import check_interleavings, first_failure
-from tests.interleave.threads import Stuck
+from raftline_testing.interleave.scenarios import check_interleavings, first_failure
+from raftline_testing.interleave.threads import Stuck
 
 
 async def lost_update() -> None:

@@ -8,8 +8,8 @@ import time
 
 import pytest
 
-from tests.interleave.explore import Failure, check_interleavings, first_failure
-from tests.interleave.threads import POLICIES, Schedule, Stuck, in_place
+from raftline_testing.interleave.scenarios import Failure, check_interleavings, first_failure
+from raftline_testing.interleave.threads import POLICIES, Schedule, Stuck, in_place
 
 HERE = sys.modules[__name__]
 

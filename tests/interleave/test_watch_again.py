@@ -27,12 +27,12 @@ from raftline.raft.log import Entry, Snapshot
 from raftline.storage.snapshotlines import LoadedSnapshot
 from raftline.wire.commands import Request
 from raftline.wire.watches import RIGHTS
-from tests.fake_host import FakeHost
+from raftline_testing.doubles.fake_host import FakeHost
+from raftline_testing.interleave.scenarios import check_interleavings, first_failure, seeds
+from raftline_testing.interleave.threads import Thread
+from raftline_testing.interleave.wires import connected
 from tests.interleave import test_watch_feed
-from tests.interleave.explore import check_interleavings, first_failure, seeds
 from tests.interleave.test_watch_feed import FIRST, settle
-from tests.interleave.threads import Thread
-from tests.interleave.wires import connected
 
 LINES = (watch_feed, watchers, watching, outgoing, listing)
 COMMANDS = (

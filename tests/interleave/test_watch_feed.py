@@ -13,11 +13,11 @@ from raftline.node import listing, watch_feed, watchers
 from raftline.node.watchers import Watchers
 from raftline.raft.log import Entry
 from raftline.wire.watches import WatchAsked
-from tests.fake_host import FakeHost
-from tests.faulty_folder import MemoryFolder
-from tests.interleave.explore import check_interleavings, seeds
-from tests.interleave.threads import Thread
-from tests.interleave.wires import connected
+from raftline_testing.doubles.fake_host import FakeHost
+from raftline_testing.files.faulty_folder import MemoryFolder
+from raftline_testing.interleave.scenarios import check_interleavings, seeds
+from raftline_testing.interleave.threads import Thread
+from raftline_testing.interleave.wires import connected
 
 LINES = (watch_feed, watchers, outgoing, outgoing_protocol, listing)
 COMMANDS = ("set a 1", "set b 1", "delete a", "set a 2", "set c 1", "delete b", "set a 3")

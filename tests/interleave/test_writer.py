@@ -9,7 +9,7 @@ from typing import Any
 from raftline.node import writer as writers
 from raftline.node.writer import Writer
 from raftline.raft.effects import Effects, HardState
-from tests.interleave.explore import check_interleavings, seeds
+from raftline_testing.interleave.scenarios import check_interleavings, seeds
 
 LINES = (writers,)
 STEPS = 4

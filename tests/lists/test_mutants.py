@@ -8,10 +8,10 @@ from collections.abc import Iterable
 
 import pytest
 
-from tests.mutants.listed import ROOT, Mutant, MutantError, mutants, read
+from raftline_testing.mutants.listed import ROOT, Mutant, MutantError, mutants, read
 
 MISTAKES = 34
-RUN = ROOT / "tests" / "mutants" / "run.py"
+RUN = ROOT / "testing" / "raftline_testing" / "mutants" / "run.py"
 # Caught by tests that take a second, one for each room.
 QUICK = (
     "majority-of-half", "commit-by-counting", "second-vote-in-a-term", "session-check-skipped",
@@ -41,12 +41,12 @@ def test_each_mutant_still_fits_its_file_and_its_tests_are_there() -> None:
 
 
 def test_every_wrong_mutant_is_named() -> None:
-    line = "ROOT = HERE.parents[1]"
+    line, here = "ROOT = HERE.parents[2]", "testing/raftline_testing/mutants/listed.py"
     listed = read(
         f"gone why\n@ tests/mutants/nowhere.py\n- {line}\n+ pass\n? tests\n\n"
-        f"other why\n@ tests/mutants/listed.py\n- no such line\n+ pass\n? tests/nowhere.py\n\n"
-        f"untested why\n@ tests/mutants/listed.py\n- {line}\n+ pass\n\n"
-        f"sound why\n@ tests/mutants/listed.py\n- {line}\n+ pass\n? tests\n"
+        f"other why\n@ {here}\n- no such line\n+ pass\n? tests/nowhere.py\n\n"
+        f"untested why\n@ {here}\n- {line}\n+ pass\n\n"
+        f"sound why\n@ {here}\n- {line}\n+ pass\n? tests\n"
     )
     found = [problem.split(": ")[0] for problem in problems(listed)]
     assert found == ["gone", "other", "other", "untested"]

@@ -31,7 +31,7 @@ from raftline.raft.membership import Membership
 from raftline.raft.messages import InstallSnapshot, Message
 from raftline.raft.node import RawNode
 from raftline.raft.replication import propose
-from tests.core.cores import TIMEOUT_MS, append, applied, established, node_of, sync
+from raftline_testing.doubles.cores import TIMEOUT_MS, append, applied, established, node_of, sync
 
 pytestmark = pytest.mark.pure
 CORE = Path(raftline.raft.node.__file__).parent

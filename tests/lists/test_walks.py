@@ -12,7 +12,7 @@ from types import FrameType
 import pytest
 
 from raftline import connect
-from raftline_course.harness.processes import eventually
+from raftline_testing.nodes.processes import eventually
 from tests.lists.walks import (
     LOCK,
     WATCH,

@@ -20,7 +20,7 @@ from raftline.raft.inputs import Applied, Input, Propose, Receive, Synced, Tick
 from raftline.raft.messages import InstallSnapshot, Message
 from raftline.raft.node import RawNode, node_from_disk
 from raftline.raft.state import Options
-from tests.faulty_folder import MemoryFolder
+from raftline_testing.files.faulty_folder import MemoryFolder
 from tests.lists.test_way_of_a_write import VALUES
 
 pytestmark = pytest.mark.pure

@@ -23,8 +23,8 @@ from raftline.node.server import Server
 from raftline.node.snapshot_threads import SnapshotThreads
 from raftline.node.stepper import Stepper
 from raftline.node.watchers import Watchers
-from raftline_course.harness.processes import eventually
-from tests.core.cores import established
+from raftline_testing.doubles.cores import established
+from raftline_testing.nodes.processes import eventually
 from tests.lists.walks import WRITE, Place, place_of, profiled, rows, running_nodes
 from tests.rim.test_applying import Slow
 

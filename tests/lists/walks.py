@@ -17,8 +17,8 @@ import pytest
 
 from raftline.net.connection import Connection
 from raftline.objects.embedded_node import Node
+from raftline_testing.doubles.scripted_node import free_port
 from tests.lists.trees import tree_of
-from tests.scripted_node import free_port
 
 ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "src"

@@ -19,10 +19,10 @@ from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 
-from raftline_course.harness.cluster import Cluster
-from raftline_course.harness.history import counter_findings
-from raftline_course.harness.processes import eventually
-from raftline_course.harness.proxy import LinkedCluster
+from raftline_testing.histories.history import counter_findings
+from raftline_testing.nodes.cluster import Cluster
+from raftline_testing.nodes.processes import eventually
+from raftline_testing.nodes.proxy import LinkedCluster
 from tests.processes import faults, verdict
 from tests.processes.holders import Holders
 from tests.processes.mix import Mix, Pulse

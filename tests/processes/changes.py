@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from raftline_course.harness.cluster import NodeProcess
+from raftline_testing.nodes.cluster import NodeProcess
 from tests.processes.namespaces import NamespacedCluster
 from tests.processes.scene import Fault, Scene, Waits
 

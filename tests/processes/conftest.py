@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import raftline
-from raftline_course.harness.cluster import CALM, STEADY, Cluster
+from raftline_testing.nodes.cluster import CALM, STEADY, Cluster
 from tests.processes.typed import at
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -9,8 +9,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from raftline_course.harness.cluster import SERVER, NodeProcess
-from raftline_course.harness.processes import DEADLINE_S
+from raftline_testing.nodes.cluster import SERVER, NodeProcess
+from raftline_testing.nodes.processes import DEADLINE_S
 from tests.processes.namespaces import NamespacedCluster
 from tests.processes.scene import EXIT_DISK, EXIT_FILES, POLL_S, Fault, Finding, Scene
 

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from raftline.clients.lines import LineConnection
-from raftline_course.harness.cluster import NodeProcess
+from raftline_testing.nodes.cluster import NodeProcess
 
 KEY = "held"
 PATIENCE_S = 1.0

@@ -19,9 +19,9 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from raftline_course.harness.cluster import Cluster
-from raftline_course.harness.processes import eventually
-from raftline_course.harness.proxy import LinkedCluster
+from raftline_testing.nodes.cluster import Cluster
+from raftline_testing.nodes.processes import eventually
+from raftline_testing.nodes.proxy import LinkedCluster
 from tests.processes import changes, faults, splits
 from tests.processes.holders import Hold, Holders, Look, Notes
 from tests.processes.nemesis import TURN_S, Kind, Nemesis

@@ -10,9 +10,9 @@ from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from raftline_course.harness import linearizable
-from raftline_course.harness.cluster import Cluster
-from raftline_course.harness.linearizable import HistoryReport
+from raftline_testing.histories import linearizable
+from raftline_testing.histories.linearizable import HistoryReport
+from raftline_testing.nodes.cluster import Cluster
 from tests.processes import changes, faults, splits
 from tests.processes.mix import Mix
 from tests.processes.scene import Busy, Fault, Finding, Scene

@@ -13,8 +13,8 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from raftline_course.harness.cluster import Cluster
-from raftline_course.harness.history import ClientOperation, Increment
+from raftline_testing.histories.history import ClientOperation, Increment
+from raftline_testing.nodes.cluster import Cluster
 from tests.processes import faults
 from tests.processes.namespaces import BALLAST
 from tests.processes.nemesis import EVERYTHING

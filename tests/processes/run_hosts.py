@@ -22,7 +22,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from raftline_course.harness.processes import eventually
+from raftline_testing.nodes.processes import eventually
 from tests.processes import three_hosts_page
 from tests.processes.namespaces import BRIDGE, NoNamespaces, enter, run
 from tests.processes.three_hosts_page import ADDRESSES, BLOCK, ON_REAL_HOSTS, PATIENCE_S, SHELL

@@ -17,7 +17,7 @@ from typing import Any
 
 from raftline.clients.connection import ClientError
 from raftline.clients.conversation import Client
-from raftline_course.harness.cluster import STARTED, Cluster, NodeProcess
+from raftline_testing.nodes.cluster import STARTED, Cluster, NodeProcess
 
 Waits = Generator[float, None, None]
 Fault = Generator["str | float", None, None]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from raftline_course.harness.cluster import Cluster, NodeProcess
+from raftline_testing.nodes.cluster import Cluster, NodeProcess
 from tests.processes.altered import alter
 from tests.processes.scene import Fault, Scene
 

@@ -6,8 +6,8 @@ import re
 from pathlib import Path
 
 from raftline.common.config import FILE_NAME
-from raftline_course.harness.cluster import STARTED, STEADY, Cluster
-from raftline_course.harness.processes import eventually, free_ports
+from raftline_testing.nodes.cluster import STARTED, STEADY, Cluster
+from raftline_testing.nodes.processes import eventually, free_ports
 
 REPORT = "0 1 set a 4\n1 2 set b 30\n2 3 get b\n3 3 set c 5\n4 3 delete b\n"
 TIMEOUT = re.compile(r"with timeout ([0-9.]+) seconds")

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pexpect
 
-from raftline_course.harness.cluster import Cluster, NodeProcess
-from raftline_course.harness.processes import DEADLINE_S
-from tests.in_process import without_notices
+from raftline_testing.doubles.in_process import without_notices
+from raftline_testing.nodes.cluster import Cluster, NodeProcess
+from raftline_testing.nodes.processes import DEADLINE_S
 
 CLIENT = Path(__file__).resolve().parents[2] / "src" / "client.py"
 

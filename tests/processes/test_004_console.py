@@ -6,8 +6,8 @@ import ast
 import re
 from pathlib import Path
 
-from raftline_course.harness.cluster import STEADY, Cluster
-from raftline_course.harness.processes import eventually
+from raftline_testing.nodes.cluster import STEADY, Cluster
+from raftline_testing.nodes.processes import eventually
 
 
 def test_each_connection_is_announced_with_the_address_it_comes_from(shared: Cluster) -> None:

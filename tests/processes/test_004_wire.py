@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from raftline.common.config import CLASS
-from raftline_course.harness.cluster import Cluster, NodeProcess
-from raftline_course.harness.processes import eventually
-from tests.processes.played import PlayedPeer, has_counted_down
+from raftline_testing.nodes.cluster import Cluster, NodeProcess
+from raftline_testing.nodes.played import PlayedPeer, has_counted_down
+from raftline_testing.nodes.processes import eventually
 
 
 @pytest.fixture

@@ -14,11 +14,11 @@ from pathlib import Path
 import pytest
 
 from raftline.tools.processes import WAIT_S
-from raftline_course.harness.cluster import Cluster, NodeProcess
-from raftline_course.harness.processes import eventually
-from tests.in_process import without_notices
+from raftline_testing.doubles.in_process import without_notices
+from raftline_testing.nodes.cluster import Cluster, NodeProcess
+from raftline_testing.nodes.processes import eventually
+from raftline_testing.runner.tree_copy import copy_tree
 from tests.page_changes import Change, changes
-from tests.tree_copy import copy_tree
 
 LISTS_S = 900  # in which the tests of the lists are over on any machine
 # A read, which the page describes in words.

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from raftline_course.harness.cluster import Cluster, NodeProcess
-from raftline_course.harness.processes import eventually
-from tests.at_night import at_night
+from raftline_testing.nodes.cluster import Cluster, NodeProcess
+from raftline_testing.nodes.processes import eventually
+from raftline_testing.runner.at_night import at_night
 
 
 def _delete(node: NodeProcess) -> None:

@@ -17,10 +17,10 @@ from raftline.tools import statusreport
 from raftline.wire.limits import VALUE_BYTES
 from raftline.wire.protocol import error, not_leader, outcome_unknown
 from raftline.wire.replies import Reply, as_json
-from raftline_course.harness.cluster import Cluster
-from raftline_course.harness.processes import DEADLINE_S, eventually
-from tests import in_process
-from tests.scripted_node import Start, free_port, store
+from raftline_testing.doubles import in_process
+from raftline_testing.doubles.scripted_node import Start, free_port, store
+from raftline_testing.nodes.cluster import Cluster
+from raftline_testing.nodes.processes import DEADLINE_S, eventually
 
 
 def raftline(

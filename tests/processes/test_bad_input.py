@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from raftline_course.harness.cluster import Cluster
-from raftline_course.harness.processes import eventually
+from raftline_testing.nodes.cluster import Cluster
+from raftline_testing.nodes.processes import eventually
 
 TRY = "Try: get KEY, set KEY VALUE, delete KEY, show, help"
 NO_NAME = (

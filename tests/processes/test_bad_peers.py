@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from raftline_course.harness.cluster import Cluster, NodeProcess
-from raftline_course.harness.processes import eventually
+from raftline_testing.nodes.cluster import Cluster, NodeProcess
+from raftline_testing.nodes.processes import eventually
 
 # The line that is sent by a silent peer's name, and its answer.
 FROM_A_PEER = [

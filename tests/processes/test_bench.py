@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 
-from raftline_course.harness.cluster import Cluster
-from raftline_course.harness.processes import free_ports, ports_in_a_row
+from raftline_testing.nodes.cluster import Cluster
+from raftline_testing.nodes.processes import free_ports, ports_in_a_row
 
 ROOT = Path(__file__).resolve().parents[2]
 BENCH = ROOT / "bench"

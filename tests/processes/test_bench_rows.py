@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from raftline_course.harness.processes import eventually, ports_in_a_row
+from raftline_testing.nodes.processes import eventually, ports_in_a_row
 
 ROOT = Path(__file__).resolve().parents[2]
 PORTS = 80  # of two systems

@@ -15,9 +15,9 @@ from typing import Any
 
 import pytest
 
-from raftline_course.harness.cluster import Cluster
-from raftline_course.harness.processes import ports_in_a_row
-from tests.at_night import at_night
+from raftline_testing.nodes.cluster import Cluster
+from raftline_testing.nodes.processes import ports_in_a_row
+from raftline_testing.runner.at_night import at_night
 
 ROOT = Path(__file__).resolve().parents[2]
 CLI = ROOT / "src" / "cli.py"

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from raftline_course.harness.processes import ports_in_a_row
+from raftline_testing.nodes.processes import ports_in_a_row
 
 ROOT = Path(__file__).resolve().parents[2]
 BENCH = ROOT / "bench"

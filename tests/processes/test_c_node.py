@@ -15,11 +15,11 @@ from zlib import crc32
 import pytest
 
 from raftline.common.config import FILE_NAME
-from raftline_course.harness.cluster import NodeProcess
-from raftline_course.harness.linearizable import HistoryVerdict, check
-from raftline_course.harness.processes import eventually, free_ports
-from raftline_course.harness.proxy import LinkedCluster, Network
-from tests.abnf_grammar import Grammar
+from raftline_testing.abnf_grammar import Grammar
+from raftline_testing.histories.linearizable import HistoryVerdict, check
+from raftline_testing.nodes.cluster import NodeProcess
+from raftline_testing.nodes.processes import eventually, free_ports
+from raftline_testing.nodes.proxy import LinkedCluster, Network
 from tests.processes.mix import Mix
 from tests.processes.workload import Workload
 

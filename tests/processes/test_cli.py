@@ -16,8 +16,8 @@ from raftline import cli
 from raftline.common.arguments import typed
 from raftline.tools import completion
 from raftline.tools.verbs import REQUESTS
-from tests import in_process
-from tests.scripted_node import Start, scripted_nodes, store
+from raftline_testing.doubles import in_process
+from raftline_testing.doubles.scripted_node import Start, scripted_nodes, store
 
 SOURCE = Path(__file__).parents[2] / "src"
 

@@ -23,9 +23,9 @@ from raftline.client import (
 from raftline.common.standard_streams import EXIT_OUTPUT
 from raftline.wire.protocol import NO_LEADER, error, not_leader, outcome_unknown
 from raftline.wire.replies import Reply, as_json
-from tests import in_process
-from tests.in_process import without_notices
-from tests.scripted_node import DEADLINE_S, SOURCE, Start, free_port, run, store
+from raftline_testing.doubles import in_process
+from raftline_testing.doubles.in_process import without_notices
+from raftline_testing.doubles.scripted_node import DEADLINE_S, SOURCE, Start, free_port, run, store
 
 
 def test_lines_from_a_pipe_get_exactly_one_reply_each(start: Start) -> None:

@@ -20,9 +20,9 @@ from raftline.access.users import User, Users, make_verifier, write_users
 from raftline.tools import certs
 from raftline.wire.loginoperands import ITERATIONS_LEAST
 from raftline.wire.rights import UserRole
-from raftline_course.harness.cluster import STEADY, Cluster
-from raftline_course.harness.processes import DEADLINE_S, eventually
-from tests.in_process import without_notices
+from raftline_testing.doubles.in_process import without_notices
+from raftline_testing.nodes.cluster import STEADY, Cluster
+from raftline_testing.nodes.processes import DEADLINE_S, eventually
 
 CLI = Path(__file__).resolve().parents[2] / "src" / "cli.py"
 PASSWORD = "correct horse battery"

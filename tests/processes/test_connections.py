@@ -13,8 +13,8 @@ from collections.abc import Iterator
 import pytest
 
 from raftline.clients.lines import LineConnection as Conversation
-from raftline_course.harness.cluster import Cluster
-from raftline_course.harness.processes import DEADLINE_S, eventually
+from raftline_testing.nodes.cluster import Cluster
+from raftline_testing.nodes.processes import DEADLINE_S, eventually
 from tests.processes.at_work import of_process
 
 TRY = "Try: get KEY, set KEY VALUE, delete KEY, show, help"

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from raftline.tools import certs
-from raftline_course.harness.cluster import Cluster, NodeProcess
-from raftline_course.harness.processes import free_ports
+from raftline_testing.nodes.cluster import Cluster, NodeProcess
+from raftline_testing.nodes.processes import free_ports
 
 CHECK = Path(__file__).resolve().parents[2] / "deploy" / "container" / "healthcheck.py"
 

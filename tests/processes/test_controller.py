@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from raftline_course.harness.cluster import STEADY, Cluster, NodeProcess
-from raftline_course.harness.processes import eventually
+from raftline_testing.nodes.cluster import STEADY, Cluster, NodeProcess
+from raftline_testing.nodes.processes import eventually
 
 
 @pytest.fixture

@@ -13,8 +13,8 @@ from raftline.logmanager import LogManager
 from raftline.raft.log import Entry
 from raftline.storage.folder import Folder
 from raftline_course.controller.store import numbered
-from raftline_course.harness.cluster import Cluster, NodeProcess
-from raftline_course.harness.processes import eventually
+from raftline_testing.nodes.cluster import Cluster, NodeProcess
+from raftline_testing.nodes.processes import eventually
 
 ROUNDS = 30
 

@@ -20,9 +20,9 @@ from raftline.wire.commands import Request
 from raftline_course.commands import NODE
 from raftline_course.controller.store import OrderAnswer
 from raftline_course.controller.udp import AT_ONCE_MAX, UdpListener
-from raftline_course.harness.cluster import Cluster, NodeProcess
-from raftline_course.harness.processes import DEADLINE_S, eventually, free_ports
-from tests.in_process import raftline
+from raftline_testing.doubles.in_process import raftline
+from raftline_testing.nodes.cluster import Cluster, NodeProcess
+from raftline_testing.nodes.processes import DEADLINE_S, eventually, free_ports
 
 if TYPE_CHECKING:
     from raftline_course.controller.control import Control

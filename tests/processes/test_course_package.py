@@ -90,7 +90,7 @@ def test_the_course_s_commands_work_beside_an_installed_store(
     for command in ("simulate", "conform", "grade", "controller", "picture"):
         done = raftline(command, "--help", path=both, folder=tmp_path)
         assert (done.returncode, done.stderr) == (0, ""), command
-    transcript = next((course / "raftline_course/clone/tests/transcripts").glob("*.txt"))
+    transcript = next((ROOT / "tests" / "transcripts").glob("*.txt"))
     done = raftline("picture", str(transcript), "--out", "page.html", path=both, folder=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     assert (tmp_path / "page.html").stat().st_size > 10_000

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from raftline_course.harness.cluster import Cluster
-from raftline_course.harness.processes import Process, eventually, free_ports
+from raftline_testing.nodes.cluster import Cluster
+from raftline_testing.nodes.processes import Process, eventually, free_ports
 
 DEPLOY = Path(__file__).resolve().parents[2] / "deploy"
 DASHBOARD = DEPLOY / "grafana" / "raftline.json"

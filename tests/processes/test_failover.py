@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from raftline.clients.lines import LineConnection as Conversation
-from raftline_course.harness.cluster import SERVER, Cluster, NodeProcess
-from raftline_course.harness.processes import eventually
-from tests.at_night import at_night
+from raftline_testing.nodes.cluster import SERVER, Cluster, NodeProcess
+from raftline_testing.nodes.processes import eventually
+from raftline_testing.runner.at_night import at_night
 from tests.processes.stray_signal import with_stray_signal
 
 

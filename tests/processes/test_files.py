@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from raftline.common.config import FILE_NAME
-from raftline_course.harness.cluster import Cluster, NodeProcess
-from tests.at_night import at_night
+from raftline_testing.nodes.cluster import Cluster, NodeProcess
+from raftline_testing.runner.at_night import at_night
 from tests.processes.altered import break_core, fail_syncs
 from tests.processes.namespaces import BALLAST
 

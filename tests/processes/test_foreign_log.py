@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from raftline_course.harness.cluster import Cluster
+from raftline_testing.nodes.cluster import Cluster
 
 
 def test_the_log_of_another_cluster_is_refused_by_the_names_in_it(tmp_path: Path) -> None:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from raftline_course.harness.cluster import Cluster, NodeProcess
-from raftline_course.harness.processes import eventually
+from raftline_testing.nodes.cluster import Cluster, NodeProcess
+from raftline_testing.nodes.processes import eventually
 from tests.processes.test_repair import raftline
 
 BY_HAND = "0 1 set a 4\n1 1 set b 30\n2 1 delete b\n3 2 set c 5\n"

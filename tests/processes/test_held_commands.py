@@ -15,12 +15,12 @@ import pexpect
 import pytest
 
 import raftline
-from raftline_course.harness.cluster import Cluster
-from raftline_course.harness.processes import eventually
-from tests import in_process
+from raftline_testing.doubles import in_process
+from raftline_testing.doubles.scripted_node import DEADLINE_S, SOURCE, free_port
+from raftline_testing.nodes.cluster import Cluster
+from raftline_testing.nodes.processes import eventually
 from tests.processes.stray_signal import with_stray_signal
 from tests.processes.typed import at
-from tests.scripted_node import DEADLINE_S, SOURCE, free_port
 
 PRINTS_TOKEN = "import os; print(os.environ['RAFTLINE_TOKEN'], flush=True)"
 STANDS = f"{PRINTS_TOKEN}; import time; time.sleep(60)"

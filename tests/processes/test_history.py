@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from raftline_course.harness.cluster import Cluster
-from raftline_course.harness.linearizable import HistoryVerdict
+from raftline_testing.histories.linearizable import HistoryVerdict
+from raftline_testing.nodes.cluster import Cluster
 from tests.processes.nemesis import torment
 
 SECONDS = 8.0

@@ -15,14 +15,14 @@ import pytest
 from labs.handout import make_handout
 from labs.keys import make
 from raftline.common.config import FILE_NAME
-from raftline_course.harness.processes import (
+from raftline_testing.nodes.processes import (
     Process,
     end_all,
     eventually,
     free_ports,
     ports_in_a_row,
 )
-from tests.at_night import at_night
+from raftline_testing.runner.at_night import at_night
 from tests.lists.test_sheets import labs
 
 PAIR = re.compile(r"^```sh\n(.+?)^```\n```text\n(.+?)^```$", re.MULTILINE | re.DOTALL)

@@ -14,8 +14,8 @@ import pytest
 
 import raftline
 from raftline.clients.one_node import NodeStep
-from raftline_course.harness.cluster import Cluster
-from raftline_course.harness.processes import DEADLINE_S, eventually
+from raftline_testing.nodes.cluster import Cluster
+from raftline_testing.nodes.processes import DEADLINE_S, eventually
 from tests.processes.typed import at
 
 

@@ -13,8 +13,8 @@ import pytest
 
 import raftline
 import raftline.aio
-from raftline_course.harness.cluster import Cluster
-from raftline_course.harness.processes import DEADLINE_S
+from raftline_testing.nodes.cluster import Cluster
+from raftline_testing.nodes.processes import DEADLINE_S
 from tests.processes.typed import at
 
 pytestmark = pytest.mark.usefixtures("event_loops", "nothing_from_before")

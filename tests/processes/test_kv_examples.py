@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 import raftline
-from raftline_course.harness.cluster import Cluster
-from raftline_course.harness.processes import DEADLINE_S, Process, eventually, free_ports
+from raftline_testing.nodes.cluster import Cluster
+from raftline_testing.nodes.processes import DEADLINE_S, Process, eventually, free_ports
 from tests.processes.typed import at
 
 ROOT = Path(__file__).parents[2]

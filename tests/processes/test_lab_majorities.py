@@ -20,7 +20,7 @@ from labs.majorities.places import COMPOSE, LabPlace
 from raftline import client
 from raftline.common import config
 from raftline_course import server
-from raftline_course.harness.processes import eventually
+from raftline_testing.nodes.processes import eventually
 
 ROOT = Path(__file__).resolve().parents[2]
 LAB = ROOT / "labs" / "majorities"

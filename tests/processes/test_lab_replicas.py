@@ -14,7 +14,7 @@ import pytest
 
 import raftline
 from labs.replicas.lab import running
-from raftline_course.harness.processes import DEADLINE_S, eventually, free_ports, ports_in_a_row
+from raftline_testing.nodes.processes import DEADLINE_S, eventually, free_ports, ports_in_a_row
 
 CHECK = Path(__file__).resolve().parents[2] / "labs" / "replicas" / "check.py"
 PROGRAM = CHECK.with_name("mine.py")

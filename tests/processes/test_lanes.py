@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests import nightly
+from raftline_testing.runner import nightly
 
 ROOT = Path(__file__).resolve().parents[2]
 OF_ALL_LANES = ("tests/processes", "tests/virtual")
@@ -18,7 +18,7 @@ COLLECTED_S = 400  # in which all tests are collected on any machine
 MODULE = """
 import pytest
 
-from tests import nightly
+from raftline_testing.runner import nightly
 
 def test_passes():
     pass
@@ -84,7 +84,7 @@ def test_progress_names_each_failure_and_counts_the_rest(tmp_path: Path) -> None
         "-o",
         "console_output_style=classic",
         "-p",
-        "tests.conftest",
+        "raftline_testing.runner.pytest_plugin",
         "-c",
         ROOT / "pyproject.toml",
         module,
@@ -109,5 +109,7 @@ def test_what_tests_start_keeps_bytecode_if_the_shell_forbids_it(
         "    assert subprocess.run([sys.executable, '-c', code]).returncode == 0\n"
         "    assert not sys.dont_write_bytecode\n"
     )
-    status, output = run_pytest("-p", "tests.conftest", "-c", ROOT / "pyproject.toml", module)
+    status, output = run_pytest(
+        "-p", "raftline_testing.runner.pytest_plugin", "-c", ROOT / "pyproject.toml", module
+    )
     assert status == 0, output

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from raftline_course.harness.cluster import STEADY, Cluster
-from raftline_course.harness.processes import eventually
-from raftline_course.harness.proxy import LinkedCluster
+from raftline_testing.nodes.cluster import STEADY, Cluster
+from raftline_testing.nodes.processes import eventually
+from raftline_testing.nodes.proxy import LinkedCluster
 from tests.processes import faults, splits
 from tests.processes.holding import late, lateness, leases_of, window
 from tests.processes.nemesis import Nemesis

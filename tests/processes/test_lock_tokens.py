@@ -13,12 +13,12 @@ from pathlib import Path
 import pytest
 
 import raftline
-from raftline_course.harness.cluster import STEADY, Cluster
-from raftline_course.harness.processes import DEADLINE_S, eventually
+from raftline_testing.doubles.scripted_node import SOURCE
+from raftline_testing.nodes.cluster import STEADY, Cluster
+from raftline_testing.nodes.processes import DEADLINE_S, eventually
 from tests.processes.test_repair import _restored
 from tests.processes.test_repair import raftline as command
 from tests.processes.typed import at
-from tests.scripted_node import SOURCE
 
 # It says its token, then gives the lock up and tries for it, as it is asked.
 HOLDS = """

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from raftline.storage.folder import Folder
-from tests.node_files import boot, vote, write
+from raftline_testing.files.node_files import boot, vote, write
 
 ENTRIES = 200_000
 BATCH = 20_000

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from raftline.storage.disk import EXIT_DISK
-from raftline_course.harness.cluster import Cluster, NodeProcess
-from tests.at_night import at_night
+from raftline_testing.nodes.cluster import Cluster, NodeProcess
+from raftline_testing.runner.at_night import at_night
 
 
 def _rotate(node: NodeProcess) -> None:

@@ -15,9 +15,9 @@ from raftline.clients.connection import ClientError, OutcomeUnknown
 from raftline.clients.conversation import Client
 from raftline.common.config import FILE_NAME
 from raftline.wire.protocol import REMOVED
-from raftline_course.harness.cluster import STEADY, Cluster, NodeProcess
-from raftline_course.harness.processes import eventually, free_ports
-from tests import in_process
+from raftline_testing.doubles import in_process
+from raftline_testing.nodes.cluster import STEADY, Cluster, NodeProcess
+from raftline_testing.nodes.processes import eventually, free_ports
 
 
 def newcomer(cluster: Cluster, there: NodeProcess, folder: Path | None = None) -> NodeProcess:

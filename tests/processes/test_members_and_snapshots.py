@@ -10,9 +10,9 @@ import pytest
 
 from raftline.common.level import LEVEL
 from raftline.storage.lines import note_line
-from raftline_course.harness.cluster import STEADY, Cluster, NodeProcess
-from raftline_course.harness.processes import eventually
-from tests.node_files import storage_file
+from raftline_testing.files.node_files import storage_file
+from raftline_testing.nodes.cluster import STEADY, Cluster, NodeProcess
+from raftline_testing.nodes.processes import eventually
 from tests.processes.test_members import members, newcomer
 from tests.processes.test_snapshots import COMPACT_AT, base_of, check, compacted, write
 

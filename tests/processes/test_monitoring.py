@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from raftline_course.harness.cluster import Cluster, NodeProcess
-from raftline_course.harness.processes import eventually, free_ports
+from raftline_testing.nodes.cluster import Cluster, NodeProcess
+from raftline_testing.nodes.processes import eventually, free_ports
 
 MOVED = ("sent", "received")
 

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import raftline
 import raftline.aio
-from raftline_course.harness.cluster import Cluster
-from raftline_course.harness.processes import DEADLINE_S, eventually
+from raftline_testing.nodes.cluster import Cluster
+from raftline_testing.nodes.processes import DEADLINE_S, eventually
 from tests.processes.typed import at
 
 SOURCE = Path(__file__).resolve().parents[2] / "src"

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from raftline_course.harness.processes import eventually
+from raftline_testing.nodes.processes import eventually
 from tests.processes.at_work import processes_of
 
 PROGRAM = Path(__file__).parent / "run_nemesis.py"

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from raftline_course.harness.processes import eventually
-from tests import nightly
+from raftline_testing.nodes.processes import eventually
+from raftline_testing.runner import nightly
 from tests.processes.at_work import processes_of
 
 

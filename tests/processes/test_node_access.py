@@ -17,7 +17,7 @@ from raftline.clients.lines import LineConnection
 from raftline.tools import certs
 from raftline.wire.loginoperands import ITERATIONS_LEAST
 from raftline.wire.rights import UserRole
-from raftline_course.harness.processes import DEADLINE_S, free_ports
+from raftline_testing.nodes.processes import DEADLINE_S, free_ports
 
 PASSWORD = "correct horse battery"
 VERIFIER = make_verifier(PASSWORD, ITERATIONS_LEAST)

@@ -18,11 +18,11 @@ from typing import Any, Literal
 import pytest
 
 import raftline
-from raftline_course.harness.cluster import Cluster
-from raftline_course.harness.history import ClientOperation
-from raftline_course.harness.linearizable import HistoryVerdict, check
-from raftline_course.harness.processes import DEADLINE_S, eventually, free_ports
-from tests.at_night import at_night
+from raftline_testing.histories.history import ClientOperation
+from raftline_testing.histories.linearizable import HistoryVerdict, check
+from raftline_testing.nodes.cluster import Cluster
+from raftline_testing.nodes.processes import DEADLINE_S, eventually, free_ports
+from raftline_testing.runner.at_night import at_night
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLE = ROOT / "docs" / "examples" / "shared_dict.py"

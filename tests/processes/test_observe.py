@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from raftline.clients.lines import LineConnection
-from raftline_course.harness.cluster import CALM, Cluster
-from raftline_course.harness.processes import WAIT_S, eventually
+from raftline_testing.nodes.cluster import CALM, Cluster
+from raftline_testing.nodes.processes import WAIT_S, eventually
 
 CLOCK = re.compile(r"OBSERVED ([0-9]+\.[0-9]{6}) ")
 

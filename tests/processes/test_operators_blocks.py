@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 
 from raftline.access.tls import TlsFiles, tls_of_node
-from raftline_course.harness.processes import DEADLINE_S, free_ports
-from tests.in_process import without_notices
+from raftline_testing.doubles.in_process import without_notices
+from raftline_testing.nodes.processes import DEADLINE_S, free_ports
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "operate" / "tls-and-secret.md"

@@ -12,8 +12,8 @@ import pytest
 
 from raftline.net.file_limit import RESERVED_FILES
 from raftline.wire.limits import PLACES_FOR_PEERS
-from raftline_course.harness.cluster import Cluster
-from raftline_course.harness.processes import eventually
+from raftline_testing.nodes.cluster import Cluster
+from raftline_testing.nodes.processes import eventually
 from tests.processes.altered import alter
 
 FEW_DESCRIPTORS = """

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from raftline_course.harness.cluster import STEADY, Cluster, NodeProcess
-from raftline_course.harness.processes import eventually
-from raftline_course.harness.proxy import LinkedCluster, Network, Pair
+from raftline_testing.nodes.cluster import STEADY, Cluster, NodeProcess
+from raftline_testing.nodes.processes import eventually
+from raftline_testing.nodes.proxy import LinkedCluster, Network, Pair
 
 LEADS_NO_LONGER = "hears from no quorum of followers: it leads no longer"
 

@@ -7,8 +7,8 @@ import json
 import pytest
 
 from raftline.tools.perf import LOADS, Measured, as_json
-from raftline_course.harness.cluster import Cluster
-from tests import in_process
+from raftline_testing.doubles import in_process
+from raftline_testing.nodes.cluster import Cluster
 from tests.processes.typed import at
 
 GOOD = Measured(LOADS["s"], 2.0, [0.01] * 299, [])

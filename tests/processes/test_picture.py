@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from raftline_course.harness.cluster import STEADY, Cluster
-from tests.saved_page import held
+from raftline_testing.doubles.saved_page import held
+from raftline_testing.nodes.cluster import STEADY, Cluster
 
 CLI = Path(__file__).parents[2] / "src" / "cli.py"
 LEARN = Path(__file__).parents[2] / "docs" / "learn"

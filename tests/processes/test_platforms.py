@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from raftline_course.harness.cluster import STEADY, Cluster
+from raftline_testing.nodes.cluster import STEADY, Cluster
 from tests.processes.altered import live_on_macos
 
 

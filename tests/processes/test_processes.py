@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from raftline_course.harness.cluster import Cluster
-from raftline_course.harness.processes import (
+from raftline_testing.nodes.cluster import Cluster
+from raftline_testing.nodes.processes import (
     NotAsExpected,
     Process,
     end_all,
@@ -34,7 +34,8 @@ threading.Event().wait()
 STARTER = """
 import sys
 sys.path.insert(0, sys.argv[1])
-from raftline_course.harness.processes import Process
+sys.path.append(sys.argv[1] + "/../testing")
+from raftline_testing.nodes.processes import Process
 child = Process("child", [sys.executable, "-c", sys.argv[3], *sys.argv[1:3]])
 child.launch().wait_for_line("begun")
 print("started", flush=True)

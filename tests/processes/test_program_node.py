@@ -19,8 +19,8 @@ import pytest
 
 import raftline
 from raftline.clients.lines import LineConnection as Conversation
-from raftline_course.harness.cluster import Cluster
-from raftline_course.harness.processes import DEADLINE_S, eventually, free_ports
+from raftline_testing.nodes.cluster import Cluster
+from raftline_testing.nodes.processes import DEADLINE_S, eventually, free_ports
 
 ROOT = Path(__file__).resolve().parents[2]
 

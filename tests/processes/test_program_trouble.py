@@ -18,8 +18,8 @@ import pytest
 
 import raftline
 from raftline.objects.embedded_server import Leadership, View
-from raftline_course.harness.cluster import Cluster
-from raftline_course.harness.processes import DEADLINE_S, eventually, free_ports
+from raftline_testing.nodes.cluster import Cluster
+from raftline_testing.nodes.processes import DEADLINE_S, eventually, free_ports
 
 ROOT = Path(__file__).resolve().parents[2]
 FORKS = """

@@ -11,8 +11,8 @@ from raftline.common.level import LEVEL
 from raftline.raft.levels import spell
 from raftline.storage.folder import Folder
 from raftline.storage.hardstate import HardStateFile
-from raftline_course.harness.cluster import STEADY, Cluster
-from raftline_course.harness.processes import eventually
+from raftline_testing.nodes.cluster import STEADY, Cluster
+from raftline_testing.nodes.processes import eventually
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from raftline_course.harness.cluster import Cluster
+from raftline_testing.nodes.cluster import Cluster
 
 ROOT = Path(__file__).resolve().parents[2]
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")

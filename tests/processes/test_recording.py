@@ -7,8 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from raftline_course.harness.cluster import SERVER, Cluster, NodeProcess
-from raftline_course.harness.processes import eventually
+from raftline_testing.nodes.cluster import SERVER, Cluster, NodeProcess
+from raftline_testing.nodes.processes import eventually
 
 REPLAY = [sys.executable, str(SERVER.with_name("cli.py")), "replay"]
 

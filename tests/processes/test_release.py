@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from raftline_course.harness.processes import DEADLINE_S, ports_in_a_row
-from tests.in_process import without_notices
+from raftline_testing.doubles.in_process import without_notices
+from raftline_testing.nodes.processes import DEADLINE_S, ports_in_a_row
 
 ROOT = Path(__file__).resolve().parents[2]
 PARTS = (

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from raftline_course.harness.cluster import STEADY, Cluster, NodeProcess
-from raftline_course.harness.processes import eventually
-from tests.in_process import raftline
+from raftline_testing.doubles.in_process import raftline
+from raftline_testing.nodes.cluster import STEADY, Cluster, NodeProcess
+from raftline_testing.nodes.processes import eventually
 from tests.processes.test_members import joined, newcomer
 
 

@@ -17,9 +17,9 @@ from raftline import Node, ReplicatedDict
 from raftline.access.proof import Initiator
 from raftline.access.secret import make_secret
 from raftline.clients.lines import LineConnection
-from raftline_course.harness.cluster import CALM, STEADY, Cluster, NodeProcess
-from raftline_course.harness.processes import eventually, free_ports
-from raftline_course.harness.proxy import LinkedCluster
+from raftline_testing.nodes.cluster import CALM, STEADY, Cluster, NodeProcess
+from raftline_testing.nodes.processes import eventually, free_ports
+from raftline_testing.nodes.proxy import LinkedCluster
 from tests.processes.at_work import of_process
 from tests.processes.versions import before_levels
 from tests.processes.writer import writer_of

@@ -9,7 +9,7 @@ import pytest
 from raftline.common.address import Address
 from raftline.net import peers
 from raftline.net.peers import Peer
-from raftline_course.harness.processes import free_ports
+from raftline_testing.nodes.processes import free_ports
 
 
 def test_a_connection_to_itself_is_closed_and_its_port_freed(

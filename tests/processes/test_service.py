@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from raftline_course.harness.cluster import SERVER, Cluster, NodeProcess
+from raftline_testing.nodes.cluster import SERVER, Cluster, NodeProcess
 
 TRAFFIC = ("[*] Received", "[*] Connection", "Sending", "Last log")
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from raftline.clients.lines import LineConnection as Conversation
 from raftline.state.sessions import SESSIONS_MAX
-from raftline_course.harness.cluster import Cluster
-from raftline_course.harness.processes import eventually
+from raftline_testing.nodes.cluster import Cluster
+from raftline_testing.nodes.processes import eventually
 
 
 def test_a_retry_takes_effect_once_across_leaders_and_restarts(cluster: Cluster) -> None:

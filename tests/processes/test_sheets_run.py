@@ -15,7 +15,7 @@ import pytest
 
 from labs.handout import make_handout
 from raftline.common.config import FILE_NAME
-from raftline_course.harness.processes import (
+from raftline_testing.nodes.processes import (
     Process,
     end_all,
     eventually,

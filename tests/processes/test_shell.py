@@ -19,7 +19,7 @@ from raftline.clients.shell import history_path, run_shell
 from raftline.wire.commands import COMMANDS
 from raftline.wire.protocol import not_leader
 from raftline.wire.replies import Reply, as_json, screen_lines
-from tests.scripted_node import DEADLINE_S, SOURCE, Start, run, store
+from raftline_testing.doubles.scripted_node import DEADLINE_S, SOURCE, Start, run, store
 
 
 def terminal(tmp_path: Path, *arguments: object) -> pexpect.spawn:

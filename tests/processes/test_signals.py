@@ -16,7 +16,7 @@ import pytest
 
 from raftline.common.quiet_exit import end_at_once, end_quietly
 from raftline.common.signals import raised
-from tests.scripted_node import ScriptedNode
+from raftline_testing.doubles.scripted_node import ScriptedNode
 
 ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "src"

@@ -15,11 +15,11 @@ from typing import Any, cast
 import pexpect
 import pytest
 
-from raftline_course.harness.processes import eventually
-from raftline_course.harness.proxy import LinkedCluster, Network
 from raftline_course.trial.servers import Servers, ServersNotStarted
 from raftline_course.trial.verdict import PERFECT
-from tests.in_process import raftline
+from raftline_testing.doubles.in_process import raftline
+from raftline_testing.nodes.processes import eventually
+from raftline_testing.nodes.proxy import LinkedCluster, Network
 from tests.processes.at_work import processes_of
 
 SOURCE = Path(__file__).resolve().parents[2] / "src"

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from raftline_course.harness.cluster import STEADY, Cluster, NodeProcess
-from raftline_course.harness.processes import eventually, free_ports
-from tests.in_process import raftline
+from raftline_testing.doubles.in_process import raftline
+from raftline_testing.nodes.cluster import STEADY, Cluster, NodeProcess
+from raftline_testing.nodes.processes import eventually, free_ports
 from tests.processes import slow_disk
 from tests.processes.altered import alter
 

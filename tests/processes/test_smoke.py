@@ -6,8 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from raftline_course.harness.cluster import Cluster
-from raftline_course.harness.processes import DEADLINE_S, eventually
+from raftline_testing.nodes.cluster import Cluster
+from raftline_testing.nodes.processes import DEADLINE_S, eventually
 
 SOURCE = Path(__file__).resolve().parents[2] / "src"
 

@@ -12,9 +12,9 @@ import pytest
 from raftline import server
 from raftline.access.secret import make_secret
 from raftline.common.config import FILE_NAME
-from raftline_course.harness.cluster import STEADY, Cluster, NodeProcess
-from raftline_course.harness.processes import free_ports
-from tests.in_process import run_main
+from raftline_testing.doubles.in_process import run_main
+from raftline_testing.nodes.cluster import STEADY, Cluster, NodeProcess
+from raftline_testing.nodes.processes import free_ports
 
 
 def refused(node: NodeProcess, *options: str) -> tuple[int, str]:

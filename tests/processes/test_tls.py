@@ -21,9 +21,9 @@ from raftline import ClientError, ClientTls, aio, connect
 from raftline.access.tls import Tls, TlsFiles, tls_of_node
 from raftline.common.config import FILE_NAME, ConfigError
 from raftline.tools import certs
-from raftline_course.harness.cluster import STEADY, Cluster, NodeProcess
-from raftline_course.harness.processes import eventually, free_ports
-from tests import certificates
+from raftline_testing.doubles import certificates
+from raftline_testing.nodes.cluster import STEADY, Cluster, NodeProcess
+from raftline_testing.nodes.processes import eventually, free_ports
 from tests.processes.at_work import of_process
 from tests.processes.writer import Writer, writer_of
 

@@ -7,7 +7,7 @@ import threading
 import time
 from pathlib import Path
 
-from raftline_course.harness.cluster import Cluster
+from raftline_testing.nodes.cluster import Cluster
 from tests.processes import changes
 from tests.processes.campaign import shown
 from tests.processes.mix import Mix

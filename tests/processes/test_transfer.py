@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from raftline.clients.lines import LineConnection
-from raftline_course.harness.cluster import Cluster, NodeProcess
-from raftline_course.harness.processes import DEADLINE_S, eventually, free_ports
-from tests.in_process import without_notices
+from raftline_testing.doubles.in_process import without_notices
+from raftline_testing.nodes.cluster import Cluster, NodeProcess
+from raftline_testing.nodes.processes import DEADLINE_S, eventually, free_ports
 
 CLI = Path(__file__).resolve().parents[2] / "src" / "cli.py"
 

@@ -20,8 +20,8 @@ from pathlib import Path
 import pexpect
 import pytest
 
-from raftline_course.harness.processes import DEADLINE_S, eventually, ports_in_a_row
-from tests.in_process import without_notices
+from raftline_testing.doubles.in_process import without_notices
+from raftline_testing.nodes.processes import DEADLINE_S, eventually, ports_in_a_row
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "tutorial.md"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from raftline_course.harness.cluster import Cluster
-from tests.processes.played import PlayedPeer
+from raftline_testing.nodes.cluster import Cluster
+from raftline_testing.nodes.played import PlayedPeer
 
 
 def test_two_candidates_that_ask_each_other_at_once_both_get_an_answer(tmp_path: Path) -> None:

@@ -15,8 +15,8 @@ import pexpect
 from raftline.clients.options import ClientAccess
 from raftline.common import config
 from raftline.tools import status
-from raftline_course.harness.cluster import NodeProcess
-from raftline_course.harness.processes import (
+from raftline_testing.nodes.cluster import NodeProcess
+from raftline_testing.nodes.processes import (
     DEADLINE_S,
     eventually,
     free_ports,

@@ -33,7 +33,8 @@ from raftline.tools.choosing import local_members
 from raftline.tools.cluster import LocalCluster
 from raftline.tools.processes import ServerProcess
 from raftline.tools.relay import Relay
-from raftline_course.harness.processes import eventually, free_ports, ports_in_a_row
+from raftline_testing.doubles import fake_node
+from raftline_testing.nodes.processes import eventually, free_ports, ports_in_a_row
 from tests.processes.stray_signal import TAKES_SIGTERM
 
 ROOT = Path(__file__).parents[2]
@@ -113,7 +114,7 @@ def running(
     leader_s: float = SECONDS_MAX,
     first: str = "",
 ) -> Iterator[Up]:
-    program = first + PROGRAM.format(fake=str(ROOT / "tests" / "fake_node.py"), leader_s=leader_s)
+    program = first + PROGRAM.format(fake=fake_node.__file__, leader_s=leader_s)
     reading_end, writing_end = pty.openpty() if terminal else os.pipe()
     with contextlib.ExitStack() as stack:
         process = subprocess.Popen(
@@ -473,7 +474,7 @@ def test_a_member_that_runs_already_is_named_and_left_alone(
     port = next(free_ports)
     log_of(tmp_path, "s1", (1, f"{members_entry('s1')} s4=127.0.0.1:{port},voter"))
     log_of(tmp_path, "s4")
-    fake = [sys.executable, str(ROOT / "tests" / "fake_node.py")]
+    fake = [sys.executable, fake_node.__file__]
     lifeline = Lifeline()
     with subprocess.Popen(
         [*fake, "s4", str(port), "--dir", str(tmp_path)],

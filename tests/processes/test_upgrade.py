@@ -14,9 +14,9 @@ import pytest
 
 from raftline.common.level import LEVEL
 from raftline.common.version import RELEASE
-from raftline_course.harness.cluster import STEADY, Cluster, NodeProcess
-from raftline_course.harness.processes import DEADLINE_S, eventually, free_ports
-from tests.at_night import at_night
+from raftline_testing.nodes.cluster import STEADY, Cluster, NodeProcess
+from raftline_testing.nodes.processes import DEADLINE_S, eventually, free_ports
+from raftline_testing.runner.at_night import at_night
 from tests.processes.versions import LEVEL_2, LEVEL_3, before_levels, unpacked, with_new_verb
 
 SNAPSHOTS = ("--compact-at", "3000")

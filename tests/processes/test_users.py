@@ -28,9 +28,9 @@ from raftline.clients.login import Credentials, log_in
 from raftline.tools import certs
 from raftline.wire.loginoperands import ITERATIONS_LEAST
 from raftline.wire.rights import UserRole
-from raftline_course.harness.cluster import STEADY, Cluster
-from raftline_course.harness.processes import DEADLINE_S, eventually
-from tests import in_process
+from raftline_testing.doubles import in_process
+from raftline_testing.nodes.cluster import STEADY, Cluster
+from raftline_testing.nodes.processes import DEADLINE_S, eventually
 
 PASSWORD = "correct horse battery"
 NAMES = {

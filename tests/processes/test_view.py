@@ -15,9 +15,9 @@ from pathlib import Path
 
 import pytest
 
-from raftline_course.harness.cluster import CALM, Cluster, NodeProcess
-from raftline_course.harness.processes import Process, eventually, free_ports
-from tests.saved_page import held
+from raftline_testing.doubles.saved_page import held
+from raftline_testing.nodes.cluster import CALM, Cluster, NodeProcess
+from raftline_testing.nodes.processes import Process, eventually, free_ports
 
 PROGRAM = [sys.executable, str(Path(__file__).parents[2] / "src" / "cli.py")]
 pytest.importorskip("aiohttp", reason="the page needs aiohttp")

@@ -19,8 +19,8 @@ from raftline.clients.login import PASSWORD_FILE, USER
 from raftline.tools import certs
 from raftline.wire.loginoperands import ITERATIONS_LEAST
 from raftline.wire.rights import UserRole
-from raftline_course.harness.cluster import STEADY, Cluster
-from raftline_course.harness.processes import Process, free_ports
+from raftline_testing.nodes.cluster import STEADY, Cluster
+from raftline_testing.nodes.processes import Process, free_ports
 
 pytest.importorskip("aiohttp", reason="the page needs aiohttp")
 PROGRAM = [sys.executable, str(Path(__file__).parents[2] / "src" / "cli.py")]

@@ -17,8 +17,8 @@ from typing import Any
 
 import pytest
 
-from raftline_course.harness.cluster import STEADY, Cluster
-from raftline_course.harness.processes import Process, eventually, free_ports
+from raftline_testing.nodes.cluster import STEADY, Cluster
+from raftline_testing.nodes.processes import Process, eventually, free_ports
 
 webdriver = pytest.importorskip("selenium.webdriver", reason="the test needs selenium")
 pytest.importorskip("aiohttp", reason="the page needs aiohttp")

@@ -21,8 +21,8 @@ from raftline.clients.options import ClientAccess
 from raftline.common import config
 from raftline.common.address import Address
 from raftline.tools import members, status
-from raftline_course.harness.processes import eventually
-from tests.scripted_node import DEADLINE_S, SOURCE, Start, free_port, store
+from raftline_testing.doubles.scripted_node import DEADLINE_S, SOURCE, Start, free_port, store
+from raftline_testing.nodes.processes import eventually
 
 FACTS = {"name": "s2", "role": "leader", "term": 3, "leader": "s2", "last_index": 1}
 FACTS |= {"commit_index": 1, "last_applied": 1}

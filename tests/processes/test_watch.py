@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from raftline.clients.lines import LineConnection
-from raftline_course.harness.cluster import CALM, STEADY, Cluster, NodeProcess
-from raftline_course.harness.processes import eventually, free_ports
+from raftline_testing.nodes.cluster import CALM, STEADY, Cluster, NodeProcess
+from raftline_testing.nodes.processes import eventually, free_ports
 from tests.processes.watch_judge import SentEvent, Stream, Stretch, judge
 from tests.processes.watching import campaign
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from raftline_course.harness.cluster import Cluster
+from raftline_testing.nodes.cluster import Cluster
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "use" / "watch.md"
 BLOCK = re.compile(r"^```transcript (\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)

@@ -12,8 +12,8 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 
 from raftline.wire.transactions import spell_word
-from raftline_course.harness.cluster import NodeProcess
-from raftline_course.harness.serializable import END, ObservedTransaction, findings
+from raftline_testing.histories.serializable import END, ObservedTransaction, findings
+from raftline_testing.nodes.cluster import NodeProcess
 from tests.processes.mix import Mix, Pulse
 from tests.processes.workload import WorkloadClient
 

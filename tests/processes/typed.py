@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import zlib
 
-from raftline_course.harness.cluster import Cluster
+from raftline_testing.nodes.cluster import Cluster
 
 
 def at(cluster: Cluster) -> str:

@@ -19,9 +19,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from raftline.clients.lines import ConnectionEnded, LineConnection
-from raftline_course.harness.cluster import Cluster, NodeProcess
-from raftline_course.harness.processes import eventually
-from raftline_course.harness.proxy import LinkedCluster
+from raftline_testing.nodes.cluster import Cluster, NodeProcess
+from raftline_testing.nodes.processes import eventually
+from raftline_testing.nodes.proxy import LinkedCluster
 from tests.processes.watch_judge import LAST, SentEvent, Stream, Stretch, judge
 
 WATCHERS = 50

@@ -11,8 +11,8 @@ from collections.abc import Callable, Sequence
 from typing import Literal
 
 from raftline.clients.lines import LineConnection as Conversation
-from raftline_course.harness.cluster import NodeProcess
-from raftline_course.harness.history import ClientOperation, Increment, learned
+from raftline_testing.histories.history import ClientOperation, Increment, learned
+from raftline_testing.nodes.cluster import NodeProcess
 from tests.processes.mix import Mix, Pulse
 
 LONGEST_S = 30.0  # then it gives up on a request with a number, which it sends again until then

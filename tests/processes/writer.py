@@ -7,8 +7,8 @@ import threading
 from collections.abc import Callable, Iterator
 
 from raftline import connect
-from raftline_course.harness.cluster import Cluster
-from raftline_course.harness.processes import eventually
+from raftline_testing.nodes.cluster import Cluster
+from raftline_testing.nodes.processes import eventually
 
 
 class Writer:

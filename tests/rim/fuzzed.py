@@ -42,7 +42,7 @@ from raftline.wire.parsing import Readings, parse
 from raftline.wire.protocol import error
 from raftline.wire.rights import UserRole
 from raftline_course.controller.orders import ORDERS
-from tests.fake_host import FakeHost
+from raftline_testing.doubles.fake_host import FakeHost
 from tests.rim.fuzzed_files import (
     CERTIFICATES,
     CERTIFICATES_FORM,

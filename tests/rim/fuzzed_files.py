@@ -21,10 +21,10 @@ from raftline.raft.effects import Effects, HardState
 from raftline.storage.disk import FilesRefused
 from raftline.storage.recovery import Recovered
 from raftline.tools import certs
-from tests.faulty_folder import MemoryFolder
-from tests.node_files import MEMBERS, entries
-from tests.node_files import boot as booted
-from tests.snapshot_writing import write_snapshot
+from raftline_testing.files.faulty_folder import MemoryFolder
+from raftline_testing.files.node_files import MEMBERS, entries
+from raftline_testing.files.node_files import boot as booted
+from raftline_testing.files.snapshot_writing import write_snapshot
 
 Result = TypeVar("Result")
 

@@ -29,9 +29,9 @@ from raftline.wire.loginoperands import ITERATIONS_LEAST
 from raftline.wire.operands import Limits
 from raftline.wire.parsing import Readings, parse
 from raftline.wire.rights import UserRole
-from raftline_course.harness.processes import DEADLINE_S
-from tests import certificates
-from tests.fake_host import FakeHost
+from raftline_testing.doubles import certificates
+from raftline_testing.doubles.fake_host import FakeHost
+from raftline_testing.nodes.processes import DEADLINE_S
 
 OLD, NEW = "correct horse battery", "another password"
 BOB = Identity("bob", UserRole.ADMIN, EVERYWHERE)

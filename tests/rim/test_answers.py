@@ -9,7 +9,7 @@ from typing import Any
 
 from raftline.net.connection import Connection
 from raftline.raft.messages import RequestVoteReply
-from tests.fake_host import FakeHost
+from raftline_testing.doubles.fake_host import FakeHost
 
 
 def connection_of(near: socket.socket) -> Connection:

@@ -31,10 +31,11 @@ from raftline.raft.node import RawNode
 from raftline.state.machines import Machines, UnknownMachine
 from raftline.wire.parsing import Reading
 from raftline.wire.protocol import STOPPING
-from raftline_course.harness.processes import eventually
-from tests.core.cores import established, node_of
-from tests.faulty_folder import MemoryFolder
-from tests.node_files import MEMBERS
+from raftline_testing.doubles.cores import established, node_of
+from raftline_testing.doubles.set_clock import SetClock
+from raftline_testing.files.faulty_folder import MemoryFolder
+from raftline_testing.files.node_files import MEMBERS
+from raftline_testing.nodes.processes import eventually
 from tests.rim.test_driver import (
     DEADLINE_S,
     Answers,
@@ -43,7 +44,6 @@ from tests.rim.test_driver import (
     driver_of_s1,
     elect,
 )
-from tests.set_clock import SetClock
 
 HEAVY = 700  # entries, each of which takes a slice's time
 

@@ -11,7 +11,7 @@ from raftline.net.admission import Admission
 from raftline.net.opening import asks_only_status
 from raftline.net.outgoing import Outgoing
 from raftline.net.server_protocol import ServerProtocol
-from tests.fake_host import FakeHost
+from raftline_testing.doubles.fake_host import FakeHost
 
 
 def said_of(first: bytes | None, *later: bytes) -> list[str]:

@@ -13,8 +13,8 @@ import pytest
 from raftline import cli, client
 from raftline.clients.conversation import Client
 from raftline.clients.pool import Clients
-from tests import in_process
-from tests.scripted_node import DEADLINE_S, SOURCE
+from raftline_testing.doubles import in_process
+from raftline_testing.doubles.scripted_node import DEADLINE_S, SOURCE
 
 
 @pytest.mark.parametrize("words", [["get", "--at", "localhost:1", "a"], ["status"]])

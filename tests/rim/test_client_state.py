@@ -15,7 +15,7 @@ import raftline.aio
 from raftline.clients import health
 from raftline.clients.health import LOST_S, ClientHealth
 from raftline.wire.protocol import NO_LEADER
-from tests.scripted_node import DEADLINE_S, Start
+from raftline_testing.doubles.scripted_node import DEADLINE_S, Start
 
 DONE = "GET response: 5"
 NOT_SERVED = (raftline.NoLeader, raftline.Unreachable)  # the latter on a busy machine

@@ -19,8 +19,8 @@ from raftline.common.address import Address
 from raftline.kv.link import Link
 from raftline.wire.operands import not_understood
 from raftline.wire.protocol import CODES, FULL, error
-from tests.in_process import run_main
-from tests.scripted_node import DEADLINE_S
+from raftline_testing.doubles.in_process import run_main
+from raftline_testing.doubles.scripted_node import DEADLINE_S
 
 Answer = Callable[[str], "str | None"]
 OLD = error(not_understood("codes"))

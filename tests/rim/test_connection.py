@@ -28,10 +28,10 @@ from raftline.wire.operands import Limits
 from raftline.wire.parsing import Readings, parse
 from raftline.wire.protocol import FULL, SHUT_DOWN, STOPPING, not_leader
 from raftline_course.controller.store import store
-from raftline_course.harness.processes import eventually
-from tests.fake_host import FakeHost
-from tests.faulty_folder import MemoryFolder
-from tests.node_files import MEMBERS, boot, entries
+from raftline_testing.doubles.fake_host import FakeHost
+from raftline_testing.files.faulty_folder import MemoryFolder
+from raftline_testing.files.node_files import MEMBERS, boot, entries
+from raftline_testing.nodes.processes import eventually
 
 DEADLINE_S = 60.0
 SHORT = Limits(key_bytes=16, value_bytes=16)

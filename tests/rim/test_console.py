@@ -36,7 +36,7 @@ from raftline.raft.messages import (
 from raftline.raft.node import RawNode
 from raftline.raft.spelling import spell
 from raftline.wire.withoutvalues import without_values
-from tests.core.cores import node_of
+from raftline_testing.doubles.cores import node_of
 
 
 class Clock:

@@ -23,7 +23,7 @@ from raftline.storage.folder import Folder
 from raftline_course.controller.control import Control
 from raftline_course.controller.faults import Faults
 from raftline_course.server import ControlledServer
-from tests.node_files import MEMBERS
+from raftline_testing.files.node_files import MEMBERS
 from tests.rim.test_driver import FakeRim, elect
 
 DEADLINE_S = 60.0

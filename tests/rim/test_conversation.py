@@ -27,8 +27,8 @@ from raftline.wire.protocol import (
     outcome_unknown,
 )
 from raftline.wire.replies import Reply, RequestOutcome, outcome_of, read_reply
-from raftline_course.harness.processes import eventually
-from tests.scripted_node import DEADLINE_S, Start, free_port, store
+from raftline_testing.doubles.scripted_node import DEADLINE_S, Start, free_port, store
+from raftline_testing.nodes.processes import eventually
 
 
 def test_follow_waits_for_an_election_and_then_is_served(start: Start) -> None:

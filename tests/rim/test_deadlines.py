@@ -30,7 +30,7 @@ from raftline.clients.conversation import Client
 from raftline.clients.login import Credentials
 from raftline.clients.tls import ClientTls
 from raftline.tools import certs
-from raftline_course.harness.cluster import Cluster, NodeProcess
+from raftline_testing.nodes.cluster import Cluster, NodeProcess
 
 pytestmark = pytest.mark.slow
 LIMIT_S, GRACE_S, TRIES, DEADLINE_S = 0.7, 0.3, 3, 30.0

@@ -34,11 +34,11 @@ from raftline.raft.state import Options
 from raftline.wire.limits import WRITES_TOGETHER, WRITES_UNDER_WAY
 from raftline.wire.parsing import Reading
 from raftline.wire.protocol import NO_LEADER, REMOVED
-from raftline_course.harness.processes import eventually
-from tests.core.cores import OPTIONS, TIMEOUT_MS, established, node_of
-from tests.faulty_folder import MemoryFolder
-from tests.node_files import MEMBERS
-from tests.set_clock import SetClock
+from raftline_testing.doubles.cores import OPTIONS, TIMEOUT_MS, established, node_of
+from raftline_testing.doubles.set_clock import SetClock
+from raftline_testing.files.faulty_folder import MemoryFolder
+from raftline_testing.files.node_files import MEMBERS
+from raftline_testing.nodes.processes import eventually
 
 DEADLINE_S = 60.0
 

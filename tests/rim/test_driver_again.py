@@ -26,8 +26,8 @@ from raftline.raft.messages import (
 )
 from raftline.wire.parsing import Reading
 from raftline.wire.protocol import NO_LEADER, TOO_MUCH_WAITS
-from raftline_course.harness.processes import eventually
-from tests.core.cores import established
+from raftline_testing.doubles.cores import established
+from raftline_testing.nodes.processes import eventually
 from tests.rim.test_driver import DEADLINE_S, FakeRim, driver_of_s1, elect
 
 STOPPING = "Sorry, this server is stopping. Nothing was done; try another."

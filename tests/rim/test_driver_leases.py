@@ -9,7 +9,7 @@ import pytest
 from raftline.net.host import Batch
 from raftline.node.driver import Driver
 from raftline.wire.parsing import BY_CLOCK
-from raftline_course.harness.processes import eventually
+from raftline_testing.nodes.processes import eventually
 from tests.rim.test_driver import DEADLINE_S, FakeRim, answer, driver_of_s1, elect
 
 

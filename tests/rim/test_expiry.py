@@ -15,7 +15,7 @@ from raftline.access.tls import Tls, TlsFiles
 from raftline.common.config import ConfigError
 from raftline.node.access_settings import AccessSettings
 from raftline.tools import certs
-from tests import certificates, in_process
+from raftline_testing.doubles import certificates, in_process
 
 DAY_S = 86_400
 

@@ -19,7 +19,7 @@ from raftline_course.controller.faults import (
     read_fault,
 )
 from raftline_course.controller.orders import FAULT_FORMS
-from raftline_course.harness.processes import eventually
+from raftline_testing.nodes.processes import eventually
 
 HEARTBEAT = AppendEntries("s1", "s2", 1, 0, 0)
 ENTRIES = AppendEntries("s1", "s2", 1, 0, 0, [Entry(1, 1, "set a 4")])

@@ -32,7 +32,7 @@ from raftline.node.server import Server
 from raftline.raft.roles import Role
 from raftline.storage import disk
 from raftline.wire.limits import PAIRS_BYTES
-from raftline_course.harness.processes import eventually, free_ports
+from raftline_testing.nodes.processes import eventually, free_ports
 
 Figures = dict[str, float]
 SINCE_S, NOW_S = 5000.0, 5061.5

@@ -11,7 +11,7 @@ from raftline.net import file_limit
 from raftline.net.file_limit import RESERVED_FILES, places_for
 from raftline.net.listener import Listener
 from raftline.net.places import LEAST_CONNECTIONS
-from raftline_course.harness.processes import free_ports
+from raftline_testing.nodes.processes import free_ports
 
 EVER_MORE = resource.RLIM_INFINITY
 

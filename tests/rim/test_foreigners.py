@@ -17,8 +17,8 @@ from raftline.net.peers import Peer
 from raftline.raft.messages import Message
 from raftline.wire.operands import Limits
 from raftline.wire.parsing import ParsedLine, Readings, parse
-from raftline_course.harness.processes import DEADLINE_S, eventually
-from tests.fake_host import FakeHost
+from raftline_testing.doubles.fake_host import FakeHost
+from raftline_testing.nodes.processes import DEADLINE_S, eventually
 
 OURS, OTHERS = "9f86d081884c7d65", "3c6e0b8a9c15224a"
 BEAT = "AppendEntries 1-0-0-[] commit 0 round 1"

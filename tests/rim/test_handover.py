@@ -17,8 +17,15 @@ from raftline.raft.inputs import Receive, Tick
 from raftline.raft.messages import RequestVote
 from raftline.raft.node import RawNode
 from raftline.wire.protocol import NO_LEADER, not_leader
-from tests.core.cores import OPTIONS, TIMEOUT_MS, acknowledge, append, established, node_of
-from tests.scripted_node import ScriptedNode, free_port
+from raftline_testing.doubles.cores import (
+    OPTIONS,
+    TIMEOUT_MS,
+    acknowledge,
+    append,
+    established,
+    node_of,
+)
+from raftline_testing.doubles.scripted_node import ScriptedNode, free_port
 
 DEADLINE_S = 60.0
 

@@ -18,7 +18,7 @@ from raftline.monitoring import listener
 from raftline.monitoring.listener import MonitorListener
 from raftline.monitoring.pages import Answer, Pages
 from raftline.net.file_limit import raise_file_limit
-from raftline_course.harness.processes import eventually, free_ports
+from raftline_testing.nodes.processes import eventually, free_ports
 
 HALF = 500  # connections of half requests
 

@@ -16,7 +16,7 @@ from raftline.common.address import Address
 from raftline.kv.asker import AioAsker
 from raftline.kv.link import Link
 from raftline.wire.protocol import not_leader
-from tests.scripted_node import answer_to_codes
+from raftline_testing.doubles.scripted_node import answer_to_codes
 
 DEADLINE_S = 30.0
 LIMIT_S = 0.8

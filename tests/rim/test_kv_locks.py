@@ -19,7 +19,7 @@ from raftline.common.wakeup import Flag
 from raftline.kv import claims
 from raftline.kv.calls import CALLS, Call
 from raftline.kv.errors import LeaseLost, TooManyWatches
-from raftline_course.harness.processes import eventually
+from raftline_testing.nodes.processes import eventually
 from tests.rim.lock_cluster import HELD, AioCluster, AioWatch, Cluster, Watch
 
 DEADLINE_S = 30.0

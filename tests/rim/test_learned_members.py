@@ -29,7 +29,7 @@ from raftline.common.address import Address
 from raftline.kv.asker import AioAsker
 from raftline.wire.protocol import NO_LEADER
 from raftline.wire.replies import Reply
-from tests.scripted_node import ScriptedNode
+from raftline_testing.doubles.scripted_node import ScriptedNode
 
 DEADLINE_S = 30.0
 S1, S2 = Address("h1", 1), Address("h2", 2)

@@ -15,7 +15,7 @@ from raftline.raft.node import RawNode
 from raftline.state.commands import execute
 from raftline.state.store import Store
 from raftline.wire.limits import LEASE_KEYS_CHARACTERS, LEASES_LISTED
-from tests.core.cores import acknowledge, established, leader_of, node_of, sync
+from raftline_testing.doubles.cores import acknowledge, established, leader_of, node_of, sync
 
 NO_SUCH = "RENEW response, no such lease: "
 

@@ -22,8 +22,8 @@ from raftline.wire.operands import Limits
 from raftline.wire.parsing import Readings, parse
 from raftline.wire.protocol import FULL, SHUT_DOWN, STOPPING
 from raftline.wire.rights import WRITES_KEY
-from raftline_course.harness.processes import DEADLINE_S, eventually
-from tests.fake_host import FakeHost
+from raftline_testing.doubles.fake_host import FakeHost
+from raftline_testing.nodes.processes import DEADLINE_S, eventually
 from tests.rim.test_connection import Scene
 
 NEWER = Command("getdel", take.KEY, "the value, which is removed", WRITE, WRITES_KEY, level=2)

@@ -21,7 +21,7 @@ from raftline.net.lines import HalfLines, LineBuffer
 from raftline.wire.limits import HTTP_HEAD_BYTES, READ_BYTES
 from raftline.wire.protocol import ProtocolError, decode_line, split_sender
 from raftline_course.controller.udp import DATAGRAM_BYTES_MAX, _line, _read, _why_not
-from tests.at_night import at_night
+from raftline_testing.runner.at_night import at_night
 from tests.core.test_linear_work import FACTOR, TIMES_MORE_MAX, times_more, understood
 
 pytestmark = pytest.mark.slow

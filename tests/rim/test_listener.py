@@ -20,8 +20,8 @@ from raftline.net.host import Batch
 from raftline.net.listener import USUAL_SWITCH_S, Listener, switch_interval_s
 from raftline.wire.limits import PLACES_FOR_PEERS
 from raftline_course.controller.udp import UdpListener
-from raftline_course.harness.processes import DEADLINE_S, eventually, free_ports
-from tests.fake_host import FakeHost
+from raftline_testing.doubles.fake_host import FakeHost
+from raftline_testing.nodes.processes import DEADLINE_S, eventually, free_ports
 
 
 class Watched:

@@ -17,7 +17,7 @@ from raftline.wire import protocol
 from raftline.wire import watches as words
 from raftline.wire.limits import LISTINGS_BYTES
 from raftline.wire.watches import WatchAsked
-from raftline_course.harness.processes import eventually
+from raftline_testing.nodes.processes import eventually
 from tests.rim.test_watchers import FakeSink, Scene
 
 DEADLINE_S = 30.0

@@ -67,9 +67,9 @@ from raftline.wire.protocol import TOO_MANY_LOGINS, error
 from raftline.wire.replies import RequestOutcome, outcome_of
 from raftline.wire.rights import UserRole
 from raftline_course.controller.orders import ORDERS
-from raftline_course.harness.processes import DEADLINE_S, eventually
-from tests.fake_host import FakeHost
-from tests.scripted_node import ScriptedNode
+from raftline_testing.doubles.fake_host import FakeHost
+from raftline_testing.doubles.scripted_node import ScriptedNode
+from raftline_testing.nodes.processes import DEADLINE_S, eventually
 
 PASSWORD = "correct horse battery"
 SECRET = bytes(range(32))

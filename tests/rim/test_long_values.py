@@ -43,9 +43,9 @@ from raftline.wire.keyfacts import KeyFacts
 from raftline.wire.limits import BUFFER_BYTES, LONG_READ_BYTES, LONG_READS, READ_BYTES, VALUE_BYTES
 from raftline.wire.operands import Limits
 from raftline.wire.parsing import Readings, parse
-from tests.faulty_folder import Died, Fault, Kind, MemoryFolder
-from tests.node_files import boot, known, vote
-from tests.snapshot_writing import write_snapshot
+from raftline_testing.files.faulty_folder import Died, Fault, Kind, MemoryFolder
+from raftline_testing.files.node_files import boot, known, vote
+from raftline_testing.files.snapshot_writing import write_snapshot
 
 VALUE = "v" * VALUE_BYTES
 # By a character at a time, or with a copy of the text; `in` is the search of the C library.

@@ -21,7 +21,7 @@ from raftline.raft.log import Entry, Snapshot
 from raftline.raft.messages import AppendEntries, InstallSnapshot
 from raftline.wire.limits import LOG_GROWTH
 from raftline.wire.parsing import Readings
-from raftline_course.harness.processes import eventually
+from raftline_testing.nodes.processes import eventually
 
 BOUND = 1 << 20  # of what no snapshot makes shorter
 COMPACT = 64 << 10

@@ -45,11 +45,11 @@ from raftline.wire.commands import read_request
 from raftline.wire.membercommands import change_reply, read_change
 from raftline.wire.operands import Limits
 from raftline.wire.protocol import NO_LEADER, ProtocolError
-from raftline_course.harness.processes import eventually
-from tests.core.cores import OPTIONS, node_of
-from tests.node_files import storage_file
-from tests.scripted_node import scripted_nodes
-from tests.snapshot_writing import write_snapshot
+from raftline_testing.doubles.cores import OPTIONS, node_of
+from raftline_testing.doubles.scripted_node import scripted_nodes
+from raftline_testing.files.node_files import storage_file
+from raftline_testing.files.snapshot_writing import write_snapshot
+from raftline_testing.nodes.processes import eventually
 
 LEVEL_1 = "Level 1 version 9"  # the answer of a node whose cluster has no identity
 

@@ -13,8 +13,8 @@ from raftline.observe.facts import Step
 from raftline.raft.inputs import Propose, Receive
 from raftline.raft.messages import PeerError
 from raftline.wire.observing import ObserveAsked
-from raftline_course.harness.processes import DEADLINE_S, eventually
-from tests.core.cores import append, established, node_of
+from raftline_testing.doubles.cores import append, established, node_of
+from raftline_testing.nodes.processes import DEADLINE_S, eventually
 from tests.rim.test_watchers import FakeSink
 
 

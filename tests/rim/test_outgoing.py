@@ -15,8 +15,8 @@ from raftline.net.outgoing_protocol import BATCHES_MAX
 from raftline.wire.limits import CROWDED_BYTES
 from raftline.wire.protocol import NOT_REACHED
 from raftline.wire.replies import RequestOutcome, outcome_of
-from raftline_course.harness.processes import eventually
-from tests.fake_host import FakeHost
+from raftline_testing.doubles.fake_host import FakeHost
+from raftline_testing.nodes.processes import eventually
 
 DEADLINE_S = 60.0
 

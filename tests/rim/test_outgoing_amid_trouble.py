@@ -14,7 +14,7 @@ import pytest
 from raftline.net.host import Batch
 from raftline.net.outgoing import Outgoing
 from raftline.wire.protocol import NOT_REACHED
-from tests.fake_host import FakeHost
+from raftline_testing.doubles.fake_host import FakeHost
 
 DEADLINE_S = 60.0
 

@@ -20,7 +20,7 @@ from raftline.clients.pipelining import Pipelining
 from raftline.clients.search import WINDOW
 from raftline.kv.pipeline import AioPipeline, BasePipeline, Pending, Pipeline
 from raftline.wire.protocol import NO_LEADER, error
-from tests.scripted_node import DEADLINE_S, ScriptedNode
+from raftline_testing.doubles.scripted_node import DEADLINE_S, ScriptedNode
 
 Fill = Callable[[BasePipeline[str]], object]
 

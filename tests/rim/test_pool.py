@@ -15,8 +15,8 @@ import raftline
 import raftline.aio
 from raftline.clients import pool
 from raftline.clients.pool import CONNECTIONS_MAX
-from raftline_course.harness.processes import eventually
-from tests.scripted_node import ScriptedNode
+from raftline_testing.doubles.scripted_node import ScriptedNode
+from raftline_testing.nodes.processes import eventually
 
 DEADLINE_S = 30.0
 

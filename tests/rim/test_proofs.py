@@ -26,8 +26,8 @@ from raftline.raft.messages import RequestVote
 from raftline.wire.limits import STRANGER_LINE_BYTES
 from raftline.wire.parsing import parse
 from raftline.wire.protocol import FULL
-from raftline_course.harness.processes import eventually
-from tests.fake_host import FakeHost
+from raftline_testing.doubles.fake_host import FakeHost
+from raftline_testing.nodes.processes import eventually
 
 SECRET = b"0123456789abcdef0123456789abcdef"
 NONCE = "2" * 32

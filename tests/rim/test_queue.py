@@ -30,7 +30,7 @@ from raftline.wire.operands import Limits
 from raftline.wire.parsing import BY_ROUND, Reading
 from raftline.wire.protocol import NO_LEADER, NOT_REACHED, TOO_MUCH_WAITS
 from raftline.wire.replies import RequestOutcome, outcome_of
-from tests.set_clock import SetClock
+from raftline_testing.doubles.set_clock import SetClock
 
 
 @given(

@@ -14,7 +14,7 @@ from raftline.raft.inputs import Compact, Propose, Stop, Tick
 from raftline.raft.log import SafetyError
 from raftline.raft.recording import HEADER, RecordedNode
 from raftline.raft.replay import replay
-from tests.core.cores import TIMEOUT_MS, acknowledge, established, sync
+from raftline_testing.doubles.cores import TIMEOUT_MS, acknowledge, established, sync
 
 
 def write(node: RecordedNode, times: int) -> None:

@@ -23,8 +23,8 @@ from raftline.wire.commands import read_request, row_of
 from raftline.wire.operands import Limits
 from raftline.wire.protocol import ProtocolError
 from raftline.wire.replies import Reply
-from tests.faulty_folder import MemoryFolder
-from tests.node_files import MEMBERS
+from raftline_testing.files.faulty_folder import MemoryFolder
+from raftline_testing.files.node_files import MEMBERS
 
 
 class Cluster:

@@ -26,8 +26,8 @@ from raftline.net.waits import Replies, SendBytes
 from raftline.wire.limits import LONG_REPLY_BYTES
 from raftline.wire.parsing import Readings
 from raftline.wire.protocol import NOT_REACHED
-from raftline_course.harness.processes import eventually
-from tests.fake_host import FakeHost
+from raftline_testing.doubles.fake_host import FakeHost
+from raftline_testing.nodes.processes import eventually
 from tests.rim.test_connection import Scene
 
 DEADLINE_S = 60.0

@@ -13,7 +13,7 @@ from raftline.raft.log import Entry
 from raftline.raft.messages import AppendAccepted, AppendEntries
 from raftline_course.controller.control import OFF, Permits
 from raftline_course.controller.store import PAGE_BYTES, PAGE_ENTRIES, CourseLines, numbered, page
-from tests.core.cores import leader_of, node_of, sync
+from raftline_testing.doubles.cores import leader_of, node_of, sync
 
 
 def test_only_entries_of_clients_are_numbered() -> None:

@@ -22,9 +22,9 @@ from raftline.node.watchers import Watchers
 from raftline.raft.log import Entry
 from raftline.wire.loginoperands import ITERATIONS_LEAST
 from raftline.wire.rights import UserRole
-from raftline_course.harness.processes import eventually
-from tests.fake_host import FakeHost
-from tests.faulty_folder import MemoryFolder
+from raftline_testing.doubles.fake_host import FakeHost
+from raftline_testing.files.faulty_folder import MemoryFolder
+from raftline_testing.nodes.processes import eventually
 
 PASSWORD, OTHER = "correct horse battery", "staple"
 VERIFIERS = {word: make_verifier(word, ITERATIONS_LEAST) for word in (PASSWORD, OTHER)}

@@ -24,10 +24,10 @@ from raftline.raft.levels import spell
 from raftline.raft.log import Entry
 from raftline.wire.parsing import Readings
 from raftline.wire.protocol import NO_LEADER, RISING
-from raftline_course.harness.processes import DEADLINE_S, eventually
-from tests.core.cores import OPTIONS, established, leader_of, node_of
-from tests.faulty_folder import MemoryFolder
-from tests.node_files import MEMBERS
+from raftline_testing.doubles.cores import OPTIONS, established, leader_of, node_of
+from raftline_testing.files.faulty_folder import MemoryFolder
+from raftline_testing.files.node_files import MEMBERS
+from raftline_testing.nodes.processes import DEADLINE_S, eventually
 from tests.rim.test_connection import Scene
 
 RAISE = [Entry(1, 1, spell(LEVEL))]

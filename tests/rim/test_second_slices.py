@@ -28,11 +28,11 @@ from raftline.state.pages import PAGE_KEYS, key_bytes
 from raftline.state.pairs import FREED_MAX, LayeredPairs, free
 from raftline.wire.limits import LEASES_LISTED, TRANSACTION_ITEMS
 from raftline.wire.observing import ObserveAsked
-from raftline_course.harness.processes import eventually
-from tests.core.cores import acknowledge, applied, compact, established, sync
-from tests.fake_host import FakeHost
-from tests.faulty_folder import MemoryFolder
-from tests.node_files import MEMBERS, entries
+from raftline_testing.doubles.cores import acknowledge, applied, compact, established, sync
+from raftline_testing.doubles.fake_host import FakeHost
+from raftline_testing.files.faulty_folder import MemoryFolder
+from raftline_testing.files.node_files import MEMBERS, entries
+from raftline_testing.nodes.processes import eventually
 from tests.rim.test_leasing import Leader
 from tests.rim.test_reply_room import Line
 from tests.rim.test_watchers import FakeSink, Scene

@@ -44,7 +44,7 @@ from raftline.wire.loginoperands import ITERATIONS_LEAST
 from raftline.wire.operands import Limits
 from raftline.wire.parsing import BY_ROUND, PLAIN_BYTES, ParsedLine, Readings
 from raftline.wire.rights import UserRole
-from tests.fake_host import FakeHost
+from raftline_testing.doubles.fake_host import FakeHost
 from tests.rim.test_connection import Scene
 
 SHORT = Limits(key_bytes=16, value_bytes=900)  # a line: 3920 bytes; before a login: 2048

@@ -16,7 +16,7 @@ from raftline.net.server_protocol import TIMING_MARK
 from raftline.net.serving import NO_TIMING_MARK
 from raftline.net.shared_reader import CROWD, PIECE, SharedReader
 from raftline.wire.limits import READ_BYTES, REQUESTS_TOGETHER
-from raftline_course.harness.processes import eventually
+from raftline_testing.nodes.processes import eventually
 from tests.rim.test_connection import Scene
 
 

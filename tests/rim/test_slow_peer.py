@@ -14,7 +14,7 @@ import pytest
 from raftline.common.address import Address
 from raftline.net import peers
 from raftline.net.peers import Peer
-from raftline_course.harness.processes import eventually
+from raftline_testing.nodes.processes import eventually
 
 DEADLINE_S = 30.0
 LINE = b"s1@" + b"x" * 9_996 + b"\n"

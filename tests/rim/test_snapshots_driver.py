@@ -33,11 +33,11 @@ from raftline.storage.snapshotfile import SnapshotFile
 from raftline.storage.snapshotlines import MachineState
 from raftline.wire.strictjson import Json
 from raftline.wire.watches import WatchAsked
-from raftline_course.harness.processes import eventually
-from tests.faulty_folder import Fault, Kind, MemoryFolder
-from tests.node_files import BASE, MEMBERS, boot, entries, log_file, storage_file
+from raftline_testing.files.faulty_folder import Fault, Kind, MemoryFolder
+from raftline_testing.files.node_files import BASE, MEMBERS, boot, entries, log_file, storage_file
+from raftline_testing.files.snapshot_writing import write_snapshot
+from raftline_testing.nodes.processes import eventually
 from tests.rim.test_watchers import FakeSink
-from tests.snapshot_writing import write_snapshot
 
 DEADLINE_S = 60.0
 OPTIONS = Options(election_timeout_ms=60_000, trailing_bytes=0)

@@ -17,9 +17,9 @@ from raftline.raft.inputs import SnapshotTaken
 from raftline.raft.log import Snapshot
 from raftline.raft.messages import PeerError
 from raftline.wire.parsing import parse
-from raftline_course.harness.processes import DEADLINE_S, eventually
-from tests.core.cores import compact, established, node_of
-from tests.fake_host import FakeHost
+from raftline_testing.doubles.cores import compact, established, node_of
+from raftline_testing.doubles.fake_host import FakeHost
+from raftline_testing.nodes.processes import DEADLINE_S, eventually
 
 
 class Bearer:

@@ -16,7 +16,7 @@ from raftline import server
 from raftline.common.config import FILE_NAME
 from raftline.storage import folder
 from raftline.storage.disk import EXIT_DISK, EXIT_FILES, EXIT_SYSTEM
-from raftline_course.harness.processes import free_ports
+from raftline_testing.nodes.processes import free_ports
 
 NO_DESCRIPTOR = (errno.EMFILE, errno.ENFILE)
 OF_THE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS, errno.ESTALE)

@@ -12,7 +12,7 @@ import raftline
 from raftline import server
 from raftline.common.config import FILE_NAME
 from raftline.node import cpu_affinity
-from raftline_course.harness.processes import free_ports
+from raftline_testing.nodes.processes import free_ports
 
 
 def refuse(monkeypatch: pytest.MonkeyPatch, name: str) -> None:

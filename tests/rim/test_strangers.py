@@ -30,8 +30,8 @@ from raftline.wire.limits import PLACES_FOR_PEERS, STRANGER_LINE_BYTES
 from raftline.wire.loginoperands import ITERATIONS_LEAST
 from raftline.wire.protocol import FULL
 from raftline.wire.rights import UserRole
-from raftline_course.harness.processes import DEADLINE_S, eventually, free_ports
-from tests.fake_host import FakeHost
+from raftline_testing.doubles.fake_host import FakeHost
+from raftline_testing.nodes.processes import DEADLINE_S, eventually, free_ports
 
 PASSWORD = "correct horse battery"
 TOO_LONG = (

@@ -39,8 +39,8 @@ from raftline.objects.embedded_server import LOG, Leadership, LogStream
 from raftline.raft.node import RawNode
 from raftline.storage.disk import EXIT_DISK
 from raftline.wire.observing import ObserveAsked
-from raftline_course.harness.processes import DEADLINE_S, eventually, free_ports
-from tests.fake_host import FakeHost
+from raftline_testing.doubles.fake_host import FakeHost
+from raftline_testing.nodes.processes import DEADLINE_S, eventually, free_ports
 from tests.rim.test_driver import FakeRim, driver_of_s1
 from tests.rim.test_observers import Scene, shown
 from tests.rim.test_watchers import Scene as WatchScene

@@ -26,7 +26,7 @@ from raftline.net.lines import LineReader, set_timeout
 from raftline.net.shared_reader import SharedReader
 from raftline.tools import certs
 from raftline.wire.limits import READ_BYTES
-from raftline_course.harness.processes import eventually
+from raftline_testing.nodes.processes import eventually
 from tests.rim.test_connection import Scene
 
 DEADLINE_S = 30.0

@@ -19,8 +19,8 @@ from raftline.common.address import Address
 from raftline.net.opening import begin_tls
 from raftline.net.peers import Peer
 from raftline.tools import certs
-from raftline_course.harness.processes import eventually
-from tests import certificates
+from raftline_testing.doubles import certificates
+from raftline_testing.nodes.processes import eventually
 
 DEADLINE_S = 30.0
 HANDSHAKE = b"\x16"  # the first byte of TLS, and of no line

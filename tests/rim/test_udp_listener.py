@@ -13,7 +13,7 @@ import pytest
 from raftline.wire.commands import Request
 from raftline_course.controller.store import OrderAnswer
 from raftline_course.controller.udp import AT_ONCE_MAX, UdpListener
-from raftline_course.harness.processes import eventually
+from raftline_testing.nodes.processes import eventually
 
 DEADLINE_S = 60.0
 

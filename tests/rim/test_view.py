@@ -18,7 +18,7 @@ from raftline.view.clocks import SOLVE_EVERY, Clocks, solved
 from raftline.view.page import saved_page
 from raftline.view.picture import COMMITS, LOST_AFTER_S, SENT_MAX, Picture
 from raftline.view.thinning import remembered, thinned
-from tests.saved_page import held
+from raftline_testing.doubles.saved_page import held
 
 STATE = {"clock": 0.0, "role": "follower", "term": 1, "log": []}
 

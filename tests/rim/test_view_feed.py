@@ -16,8 +16,8 @@ from raftline.common.address import Address
 from raftline.view import command, feed, picture
 from raftline.view.feed import PageFeed
 from raftline.view.nodes import Nodes
-from tests.saved_page import held
-from tests.scripted_node import ScriptedNode
+from raftline_testing.doubles.saved_page import held
+from raftline_testing.doubles.scripted_node import ScriptedNode
 
 STATE = '{"clock": 1.0, "role": "follower", "term": 1, "log": []}'
 

@@ -17,7 +17,7 @@ from raftline.node.listing import KeyListing
 from raftline.node.watch import PrefixWatch
 from raftline.wire import watches as words
 from raftline.wire.protocol import REMOVED, STOPPING
-from raftline_course.harness.processes import eventually
+from raftline_testing.nodes.processes import eventually
 from tests.rim.test_watchers import FakeSink, Scene
 
 

@@ -16,9 +16,9 @@ from raftline.node.watchers import Watchers
 from raftline.raft.log import Entry, Snapshot
 from raftline.storage.snapshotlines import LoadedSnapshot
 from raftline.wire.watches import WatchAsked
-from raftline_course.harness.processes import eventually
-from tests.faulty_folder import MemoryFolder
-from tests.set_clock import SetClock
+from raftline_testing.doubles.set_clock import SetClock
+from raftline_testing.files.faulty_folder import MemoryFolder
+from raftline_testing.nodes.processes import eventually
 
 MEMBERS = {"s1": "localhost:10000"}
 

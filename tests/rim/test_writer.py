@@ -10,7 +10,7 @@ import pytest
 
 from raftline.node.writer import Writer
 from raftline.raft.effects import Effects, HardState
-from raftline_course.harness.processes import eventually
+from raftline_testing.nodes.processes import eventually
 
 DEADLINE_S = 30.0
 

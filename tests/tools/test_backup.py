@@ -22,7 +22,7 @@ from raftline.storage.disk import EXIT_DISK, EXIT_FILES
 from raftline.storage.folder import Folder
 from raftline.tools.backup import _fetch, of_node, restore
 from raftline.tools.fsck import fsck
-from tests.node_files import boot, vote, write
+from raftline_testing.files.node_files import boot, vote, write
 from tests.tools.test_fsck import COMPACTED
 
 EARLIER = "9f86d081884c7d65"  # the identity of the cluster that is backed up

@@ -23,7 +23,7 @@ from raftline.storage.snapshotlines import MachineState, spell_snapshot
 from raftline.tools import backup
 from raftline.tools.backup import of_node, restore
 from raftline.tools.fsck import fsck
-from tests.node_files import GOOD, MEMBERS, boot, log_file, storage_file
+from raftline_testing.files.node_files import GOOD, MEMBERS, boot, log_file, storage_file
 from tests.tools.test_fsck import COMPACTED, DAMAGES, WHOLE
 
 SOUND = {"whole": WHOLE, "compacted": COMPACTED}

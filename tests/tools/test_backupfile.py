@@ -24,7 +24,7 @@ from raftline.wire.commands import read_request
 from raftline.wire.limits import BACKUP_S, BACKUPS
 from raftline.wire.operands import Limits
 from raftline.wire.protocol import ProtocolError
-from tests.node_files import MEMBERS
+from raftline_testing.files.node_files import MEMBERS
 
 
 def state(keys: int) -> MachineState:

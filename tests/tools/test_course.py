@@ -9,7 +9,7 @@ import pytest
 
 from raftline import cli
 from raftline.tools import course
-from tests.in_process import raftline
+from raftline_testing.doubles.in_process import raftline
 
 HANDOUT = Path(__file__).resolve().parents[2] / "labs" / "write-raft" / "handout.py"
 

@@ -18,8 +18,18 @@ from raftline.storage.hardstate import Mark
 from raftline.storage.repair import repair, repair_before_start
 from raftline.storage.snapshotlines import MachineState, spell_snapshot
 from raftline.tools.fsck import fsck
-from tests.faulty_folder import Died, Fault, Kind, MemoryFolder
-from tests.node_files import BASE, GOOD, MEMBERS, SECOND, THIRD, boot, known, log_file, storage_file
+from raftline_testing.files.faulty_folder import Died, Fault, Kind, MemoryFolder
+from raftline_testing.files.node_files import (
+    BASE,
+    GOOD,
+    MEMBERS,
+    SECOND,
+    THIRD,
+    boot,
+    known,
+    log_file,
+    storage_file,
+)
 
 WHOLE = {"s1.log": GOOD, "s1.storage": storage_file(5, "s2", (5, 2)), ".s1.born": b"s1\n"}
 

@@ -14,7 +14,7 @@ import pytest
 
 from raftline.tools import guarded
 from raftline.tools.guarded import CannotRun, ExitResult, Signals, run
-from raftline_course.harness.processes import DEADLINE_S, eventually
+from raftline_testing.nodes.processes import DEADLINE_S, eventually
 
 # Its child leaves the process group, and has a child there that nobody waits for.
 LEAVES_A_ZOMBIE = """

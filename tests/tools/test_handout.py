@@ -16,7 +16,9 @@ from labs.handout import HandoutError, files_of, make_handout
 from tests.lists.test_links import links_in
 from tests.lists.test_sheets import labs, sheet
 
-KEYS = re.compile(r"(^|/)(keys|answers|\.git)(/|$)|answers\.md$|\.patch$|^tests/mutants|CHANGELOG")
+KEYS = re.compile(
+    r"(^|/)(keys|answers|\.git)(/|$)|answers\.md$|\.patch$|^testing/raftline_testing/mutants|CHANGELOG"
+)
 
 
 @pytest.mark.parametrize("lab", labs())

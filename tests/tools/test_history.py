@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from raftline_course.harness.history import ClientOperation, learned
+from raftline_testing.histories.history import ClientOperation, learned
 
 GET = ClientOperation("c", "get", "k", None, 1.0, None)
 SET = ClientOperation("c", "set", "k", "v", 1.0, None)

@@ -25,9 +25,9 @@ from raftline.raft.inputs import Propose, Receive, Synced
 from raftline.raft.log import Entry
 from raftline.raft.messages import AppendAccepted, AppendEntries, AppendRejected, RequestVote
 from raftline.raft.node import RawNode
-from raftline_course.harness.processes import eventually
 from raftline_course.server import ControlledServer
-from tests.core.cores import TIMEOUT_MS, candidate_of, established, leader_of, node_of
+from raftline_testing.doubles.cores import TIMEOUT_MS, candidate_of, established, leader_of, node_of
+from raftline_testing.nodes.processes import eventually
 
 MEMBERS = {f"node{n}": Address("localhost", 16999 + n) for n in (1, 2, 3)}
 

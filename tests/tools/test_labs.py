@@ -21,7 +21,7 @@ from labs.bugs import play
 from labs.bugs.check import HARM
 from labs.checking import Rows, StopSignal, end_with, expect
 from labs.replicas import lab
-from tests.at_night import at_night
+from raftline_testing.runner.at_night import at_night
 
 pytestmark = pytest.mark.slow  # most start programs of the labs
 

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from raftline_course.harness.history import ClientOperation
-from raftline_course.harness.linearizable import HistoryVerdict, check
+from raftline_testing.histories.history import ClientOperation
+from raftline_testing.histories.linearizable import HistoryVerdict, check
 
 KEYS = "ab"
 

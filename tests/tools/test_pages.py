@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from raftline.tools import pages
-from tests import in_process
+from raftline_testing.doubles import in_process
 
 ROOT = Path(__file__).parents[2]
 

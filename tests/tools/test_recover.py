@@ -30,8 +30,8 @@ from raftline.storage.examine import Examination
 from raftline.storage.folder import Folder
 from raftline.tools.fsck import fsck
 from raftline.tools.recover import recover, take_over
-from tests.faulty_folder import Died, Fault, Kind, MemoryFolder
-from tests.node_files import THIRD, boot, entries, log_file, vote, write
+from raftline_testing.files.faulty_folder import Died, Fault, Kind, MemoryFolder
+from raftline_testing.files.node_files import THIRD, boot, entries, log_file, vote, write
 from tests.tools.test_fsck import COMPACTED, DAMAGES, WHOLE
 
 

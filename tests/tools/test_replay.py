@@ -10,7 +10,7 @@ from raftline import cli
 from raftline.node.recorder import FileRecorder
 from raftline.raft.inputs import Propose, Stop
 from raftline.raft.recording import RecordedNode
-from tests.core.cores import TIMEOUT_MS, acknowledge, established, sync
+from raftline_testing.doubles.cores import TIMEOUT_MS, acknowledge, established, sync
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from raftline_course.harness.serializable import ObservedTransaction, findings
+from raftline_testing.histories.serializable import ObservedTransaction, findings
 
 
 def txn(

@@ -17,7 +17,7 @@ from raftline.common import config
 from raftline.common.address import Address
 from raftline.net.opening import TLS_ONLY
 from raftline.tools import status, statusreport
-from tests.scripted_node import scripted_nodes
+from raftline_testing.doubles.scripted_node import scripted_nodes
 
 LEADER = {
     "name": "s1",

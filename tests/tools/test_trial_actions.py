@@ -7,11 +7,11 @@ from typing import Any, cast
 
 import pytest
 
-from raftline_course.harness.proxy import Network
 from raftline_course.trial.actions import Actions, LeaderTracker
 from raftline_course.trial.metrics import Action, Metrics
 from raftline_course.trial.record import Record
 from raftline_course.trial.servers import Servers
+from raftline_testing.nodes.proxy import Network
 
 SERVERS = ("0000", "0001", "0002", "0003", "0004")
 

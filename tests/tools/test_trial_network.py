@@ -9,8 +9,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from raftline_course.harness.proxy import Network
-from tests.scripted_node import free_port
+from raftline_testing.doubles.scripted_node import free_port
+from raftline_testing.nodes.proxy import Network
 
 DEADLINE_S = 60.0
 

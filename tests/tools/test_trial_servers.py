@@ -12,9 +12,9 @@ import pytest
 
 from raftline.net.listener import Listener
 from raftline.tools.cluster import how_it_ended
-from raftline_course.harness.processes import eventually
-from raftline_course.harness.proxy import Network
 from raftline_course.trial.servers import Health, Servers, ServersNotStarted, free_ports
+from raftline_testing.nodes.processes import eventually
+from raftline_testing.nodes.proxy import Network
 
 PORTS = {f"{number:04}": 14_000 + number for number in range(4)}
 # Prints what its folder tells it to, and stays.

@@ -8,12 +8,11 @@ import time
 import pytest
 
 from raftline.wire.protocol import not_leader, outcome_unknown
-from raftline_course.harness.processes import eventually
 from raftline_course.trial.load import Due, LoadClient
 from raftline_course.trial.messages import BadMessage
 from raftline_course.trial.metrics import Metrics
 from raftline_course.trial.store import StoreClient, Unanswered
-from tests.scripted_node import (
+from raftline_testing.doubles.scripted_node import (
     DEADLINE_S,
     Handler,
     ScriptedNode,
@@ -21,6 +20,7 @@ from tests.scripted_node import (
     free_port,
     store,
 )
+from raftline_testing.nodes.processes import eventually
 
 
 def client(*nodes: ScriptedNode | int) -> StoreClient:

@@ -18,8 +18,8 @@ import raftline
 from raftline.net.opening import TLS_ONLY
 from raftline.tools import certs, status, statusreport
 from raftline.wire.protocol import NO_LEADER
-from tests import certificates, in_process
-from tests.scripted_node import free_port, scripted_nodes
+from raftline_testing.doubles import certificates, in_process
+from raftline_testing.doubles.scripted_node import free_port, scripted_nodes
 
 # The time of a command, where it is waited for; elsewhere it ends at once, however long it has.
 WAITED_S: Mapping[str, float] = {

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from raftline_course.harness.cluster import Cluster, NodeProcess
-from raftline_course.harness.history import ClientOperation, Increment, counter_findings
-from tests.node_files import log_file
+from raftline_testing.files.node_files import log_file
+from raftline_testing.histories.history import ClientOperation, Increment, counter_findings
+from raftline_testing.nodes.cluster import Cluster, NodeProcess
 from tests.processes import namespaces, nemesis, run_nemesis, splits, verdict
 from tests.processes.nemesis import Nemesis
 from tests.processes.scene import Busy, Fault, Finding, Scene

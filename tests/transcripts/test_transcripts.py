@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.saved_page import held
-from tests.transcripts.draw import collected, title_of
-from tests.transcripts.player import TranscriptError, perform
-from tests.virtual.drawing import FOLDER, save_picture
+from raftline_testing.doubles.saved_page import held
+from raftline_testing.transcripts.draw import collected, title_of
+from raftline_testing.transcripts.player import TranscriptError, perform
+from raftline_testing.virtual.drawing import FOLDER, save_picture
 
 ROOT = Path(__file__).resolve().parents[2]
 LAB = ROOT / "labs" / "repair"

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from tests.virtual import compile as building
-from tests.virtual.constructors import with_constructors
+from raftline_testing.virtual import compile as building
+from raftline_testing.virtual.constructors import with_constructors
 
 
 @pytest.fixture
@@ -31,10 +31,10 @@ def test_the_world_its_invariants_and_the_core_are_compiled_and_no_test_is(packa
     assert {
         "raftline/raft/node.py",
         "raftline/raft/view.py",
-        "raftline_course/harness/linearizable.py",
-        "tests/invariants.py",
-        "tests/virtual/world.py",
-        "tests/virtual/schedule.py",
+        "raftline_testing/histories/linearizable.py",
+        "raftline_testing/invariants.py",
+        "raftline_testing/virtual/world.py",
+        "raftline_testing/virtual/schedule.py",
     } <= names
     assert not [name for name in names if "/test_" in name or name.endswith("__init__.py")]
 

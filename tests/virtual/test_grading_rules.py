@@ -15,8 +15,8 @@ from raftline.raft.node import RawNode, node_from_disk
 from raftline.raft.state import Options
 from raftline.storage.disk import FilesRefused
 from raftline_course.grading.rules import CoreInvariants
-from tests.broken_rules import sentence
-from tests.invariants import InvariantError, Invariants
+from raftline_testing.broken_rules import sentence
+from raftline_testing.invariants import InvariantError, Invariants
 
 NAMES = ("s1", "s2", "s3")
 MEMBERS = Membership(NAMES, addresses=dict.fromkeys(NAMES, "localhost:10000"))

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from tests.at_night import at_night, in_the_rest
-from tests.virtual import guests
-from tests.virtual.seeds import counts_of, first_failure
+from raftline_testing.runner.at_night import at_night, in_the_rest
+from raftline_testing.virtual import guests
+from raftline_testing.virtual.seeds import counts_of, first_failure
 
 STEPS = 3000
 COVERED = (

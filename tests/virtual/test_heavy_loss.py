@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from tests.virtual import schedule
-from tests.virtual.schedule import run
+from raftline_testing.virtual import schedule
+from raftline_testing.virtual.schedule import run
 
 pick_plan = schedule.pick_plan
 

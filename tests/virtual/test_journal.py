@@ -9,8 +9,8 @@ import pytest
 from raftline.raft.levels import FIRST
 from raftline.state import commands
 from raftline.state.store import Store
-from tests.virtual.journal import Append, Journal, Seen
-from tests.virtual.schedule import SimulationFailed, run
+from raftline_testing.virtual.journal import Append, Journal, Seen
+from raftline_testing.virtual.schedule import SimulationFailed, run
 
 ONE, TWO = "c1.1é;", "c1.2\\n;"  # of 7 bytes and of 6
 

@@ -9,10 +9,10 @@ import pytest
 
 from raftline.node.lease_clock import counted_ms
 from raftline.raft.inputs import Transfer
-from tests.virtual.host import leaders
-from tests.virtual.lateness import ROUND_MS, LatenessCheck
-from tests.virtual.plan import FAULTS, Plan, pick_plan
-from tests.virtual.schedule import _Schedule, as_planned
+from raftline_testing.virtual.host import leaders
+from raftline_testing.virtual.lateness import ROUND_MS, LatenessCheck
+from raftline_testing.virtual.plan import FAULTS, Plan, pick_plan
+from raftline_testing.virtual.schedule import _Schedule, as_planned
 from tests.virtual.test_leases import Calm
 
 STEPS = 6000

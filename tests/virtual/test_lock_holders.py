@@ -14,8 +14,8 @@ from raftline.kv.calls import CALLS, Call
 from raftline.kv.contest import LockKeys, LockProtocol, token_in
 from raftline.kv.events import Event
 from raftline.kv.transaction import Outcome
-from tests.virtual.holders import HOLDER_PERMILLE, LeaseRequest
-from tests.virtual.host import Host
+from raftline_testing.virtual.holders import HOLDER_PERMILLE, LeaseRequest
+from raftline_testing.virtual.host import Host
 from tests.virtual.test_leases import Calm
 
 HOLDERS_EACH, AT_ONCE = 16, 2

@@ -8,9 +8,9 @@ from raftline.kv import events
 from raftline.kv.events import Event, WatchCursor
 from raftline.kv.liveness import Liveness
 from raftline.wire.watches import WatchAsked
-from tests.at_night import at_night, in_the_rest
-from tests.virtual import schedule
-from tests.virtual.seeds import counts_of, first_failure
+from raftline_testing.runner.at_night import at_night, in_the_rest
+from raftline_testing.virtual import schedule
+from raftline_testing.virtual.seeds import counts_of, first_failure
 
 SCHEDULES, STEPS = 12, 2000
 COVERED = ("keys", "events", "refused", "came anew", "went on")

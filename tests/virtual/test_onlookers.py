@@ -8,10 +8,10 @@ import pytest
 
 from raftline.tools import status
 from raftline.tools.status import AskEach
-from tests.at_night import at_night, in_the_rest
-from tests.virtual import onlookers
-from tests.virtual.schedule import SimulationFailed, run
-from tests.virtual.seeds import counts_of, first_failure
+from raftline_testing.runner.at_night import at_night, in_the_rest
+from raftline_testing.virtual import onlookers
+from raftline_testing.virtual.schedule import SimulationFailed, run
+from raftline_testing.virtual.seeds import counts_of, first_failure
 
 STEPS = 3000
 COVERED = (

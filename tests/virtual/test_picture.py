@@ -8,9 +8,9 @@ import pytest
 
 from raftline.raft.state import State
 from raftline.view.collected import STEPS_MAX, Collector
-from tests.saved_page import held
-from tests.virtual.drawing import run_or_draw
-from tests.virtual.schedule import SimulationFailed, run
+from raftline_testing.doubles.saved_page import held
+from raftline_testing.virtual.drawing import run_or_draw
+from raftline_testing.virtual.schedule import SimulationFailed, run
 
 
 @pytest.mark.parametrize("seed", [23, 26])

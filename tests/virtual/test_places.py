@@ -18,10 +18,10 @@ from raftline.raft.inputs import Input
 from raftline.raft.log import Snapshot
 from raftline.raft.node import RawNode
 from raftline.view.collected import Collector
-from tests.at_night import at_night
-from tests.core.cores import leader_of
-from tests.transcripts.player import perform
-from tests.virtual.schedule import run
+from raftline_testing.doubles.cores import leader_of
+from raftline_testing.runner.at_night import at_night
+from raftline_testing.transcripts.player import perform
+from raftline_testing.virtual.schedule import run
 
 pytestmark = pytest.mark.pure  # compiled functions can't be followed
 TRANSCRIPTS = sorted((Path(__file__).parents[1] / "transcripts").glob("*.txt"))

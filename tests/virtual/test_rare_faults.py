@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from tests.at_night import at_night
-from tests.virtual.plan import RARE_FAULTS
-from tests.virtual.seeds import counts_of
+from raftline_testing.runner.at_night import at_night
+from raftline_testing.virtual.plan import RARE_FAULTS
+from raftline_testing.virtual.seeds import counts_of
 
 # The first seed of each fault finds the code without its mend: docs/develop/testing.md.
 SEEDS = {

@@ -6,16 +6,16 @@ import re
 
 import pytest
 
+from labs.bugs.reasons import failed_step, justifies, with_bug
 from raftline.raft.log import SafetyError
 from raftline.raft.state import State
 from raftline.view.collected import Collector
-from tests.at_night import at_night
-from tests.invariants import InvariantError
-from tests.saved_page import held
-from tests.transcripts.draw import collected
-from tests.virtual.failing import draw_failure
-from tests.virtual.reasons import failed_step, justifies, with_bug
-from tests.virtual.schedule import SimulationFailed, run
+from raftline_testing.doubles.saved_page import held
+from raftline_testing.invariants import InvariantError
+from raftline_testing.runner.at_night import at_night
+from raftline_testing.transcripts.draw import collected
+from raftline_testing.virtual.failing import draw_failure
+from raftline_testing.virtual.schedule import SimulationFailed, run
 
 pytestmark = pytest.mark.pure  # the faulty cores are sources
 

@@ -8,9 +8,9 @@ import pytest
 
 from raftline.raft import state
 from raftline.raft.node import RawNode, node_from_disk
-from tests.recorded import MemoryRecorder, recorded
-from tests.virtual import host
-from tests.virtual.schedule import run
+from raftline_testing.doubles.recorded import MemoryRecorder, recorded
+from raftline_testing.virtual import host
+from raftline_testing.virtual.schedule import run
 
 SEGMENT_STEPS = 200  # so that states of every role begin a segment
 

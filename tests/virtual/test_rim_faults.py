@@ -7,8 +7,8 @@ import sys
 
 import pytest
 
-from tests.mutants.listed import HERE, ROOT, read
-from tests.virtual.mutants import hunt, runs_in_schedules
+from raftline_testing.mutants.listed import HERE, ROOT, read
+from raftline_testing.virtual.mutants import hunt, runs_in_schedules
 
 LISTED = [one.name for one in read((HERE / "rim.txt").read_text("utf-8"))]
 QUICK = (
@@ -21,7 +21,14 @@ OF_CLIENTS = ("lock-taken-from-its-holder", "lease-counts-from-the-answer", "lat
 
 
 def hunted(seconds: int, *names: str) -> str:
-    command = [sys.executable, "-m", "tests.virtual.mutants", "--seconds", str(seconds), "--only"]
+    command = [
+        sys.executable,
+        "-m",
+        "raftline_testing.virtual.mutants",
+        "--seconds",
+        str(seconds),
+        "--only",
+    ]
     run = subprocess.run([*command, *names], cwd=ROOT, capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stderr
     return run.stdout

@@ -11,10 +11,10 @@ import pytest
 from raftline.clients import search
 from raftline.clients.search import NodeTurns
 from raftline.common.address import Address
-from tests.at_night import at_night, in_the_rest
-from tests.virtual import schedule
-from tests.virtual.plan import Plan, pick_plan
-from tests.virtual.seeds import counts_of, first_failure
+from raftline_testing.runner.at_night import at_night, in_the_rest
+from raftline_testing.virtual import schedule
+from raftline_testing.virtual.plan import Plan, pick_plan
+from raftline_testing.virtual.seeds import counts_of, first_failure
 
 SCHEDULES, STEPS = 12, 3000
 COVERED = (

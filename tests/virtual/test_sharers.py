@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.at_night import at_night, in_the_rest
-from tests.virtual.seeds import counts_of
+from raftline_testing.runner.at_night import at_night, in_the_rest
+from raftline_testing.virtual.seeds import counts_of
 
 SCHEDULES, STEPS = 8, 3000
 COVERED = ("locks that are shared", "locks that were shared before", "slots beside others")

@@ -21,13 +21,13 @@ from raftline.raft.levels import FIRST
 from raftline.raft.membership import Membership
 from raftline.raft.state import State
 from raftline.state import commands
-from tests.at_night import at_night
-from tests.core.cores import leader_of
-from tests.virtual.churn import can_lose
-from tests.virtual.drawing import run_or_draw
-from tests.virtual.plan import FAULTS, LATER_FAULTS
-from tests.virtual.schedule import SimulationFailed, run
-from tests.virtual.seeds import counts_of, first_failure
+from raftline_testing.doubles.cores import leader_of
+from raftline_testing.runner.at_night import at_night
+from raftline_testing.virtual.churn import can_lose
+from raftline_testing.virtual.drawing import run_or_draw
+from raftline_testing.virtual.plan import FAULTS, LATER_FAULTS
+from raftline_testing.virtual.schedule import SimulationFailed, run
+from raftline_testing.virtual.seeds import counts_of, first_failure
 
 SCRIPT = Path(__file__).with_name("simulate.py")
 CHUNK_SCHEDULES = 150

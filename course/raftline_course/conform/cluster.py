@@ -20,8 +20,8 @@ from raftline_course.conform.node import KitSettings, TestedNode, ports_of
 from raftline_course.conform.transcript import FROM_NODE, TooManyLines, Transcript
 from raftline_course.conform.verdicts import Failed
 from raftline_course.conform.wires import HOST, KitShell
-from raftline_course.harness.history import ClientOperation, learned
-from raftline_course.harness.proxy import Network, Pair
+from raftline_testing.histories.history import ClientOperation, learned
+from raftline_testing.nodes.proxy import Network, Pair
 
 PAUSE_S = 0.05
 SERVE_FACTOR = 4  # times the patience for one node, for a cluster on a busy machine

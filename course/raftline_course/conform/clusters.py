@@ -11,9 +11,9 @@ from raftline.wire.replies import RequestOutcome, outcome_of
 from raftline_course.conform.checks import cluster_check
 from raftline_course.conform.cluster import Background, TestedCluster
 from raftline_course.conform.verdicts import Failed
-from raftline_course.harness.history import ClientOperation
-from raftline_course.harness.linearizable import HistoryVerdict
-from raftline_course.harness.linearizable import check as judge_history
+from raftline_testing.histories.history import ClientOperation
+from raftline_testing.histories.linearizable import HistoryVerdict
+from raftline_testing.histories.linearizable import check as judge_history
 
 
 def others_than(cluster: TestedCluster, name: str) -> tuple[str, ...]:

@@ -16,7 +16,7 @@ from raftline.common.config import FILE_NAME
 from raftline_course.conform.machine import busyness
 from raftline_course.conform.verdicts import Elections
 from raftline_course.conform.wires import HOST
-from raftline_course.harness.processes import Process, free_ports
+from raftline_testing.nodes.processes import Process, free_ports
 
 START_S = 20.0
 SHOWN = 20  # lines that it printed

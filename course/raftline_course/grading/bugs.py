@@ -11,8 +11,10 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-from labs.bugs.play import ROOT, SOURCES, copy_with_bug
+import raftline_testing.files
+from labs.bugs.play import SOURCES, copy_with_bug
 
+FILES = Path(str(raftline_testing.files.__file__)).parent
 PARTS = ("common", "raft", "state", "storage", "wire")
 
 # The milestone that is about each bug.
@@ -143,9 +145,9 @@ def hand_in(number: int) -> dict[str, str]:
             for path in [*paths, sources / "logmanager.py"]
         }
     for name in ("faulty_folder.py", "memory_file.py"):
-        files[f"faulty/{name}"] = (ROOT / "tests" / name).read_text(encoding="utf-8")
+        files[f"faulty/{name}"] = (FILES / name).read_text(encoding="utf-8")
     for name, text in files.items():
-        files[name] = text.replace("raftline.", "faulty.").replace("from tests.", "from faulty.")
+        files[name] = text.replace("raftline.", "faulty.")
     files["raft.py"] = ADAPTER.replace("@FILES@", str(number in OF_FILES))
     files["machine.py"] = MACHINE
     return files

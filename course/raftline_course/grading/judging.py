@@ -13,7 +13,7 @@ from raftline_course.grading import transcripts
 from raftline_course.grading.milestones import POINTS, TRANSCRIPT_POINTS, Milestone
 from raftline_course.grading.runs import Run, Stage, schedules_of, transcripts_of
 from raftline_course.grading.servers import CannotLock, Nursery, TimeIsUp, shown
-from tests.broken_rules import sentence
+from raftline_testing.broken_rules import sentence
 
 CPU_SECONDS, WALL_SECONDS = 10, 600  # a server, and a run; it takes less than one
 KINDS = 3  # each kind of schedule that fails costs this part of the points for schedules

@@ -13,8 +13,8 @@ from raftline.raft.messages import Message
 from raftline.view.collected import Collector
 from raftline_course.grading import schedule
 from raftline_course.grading.servers import HandInRun, Print
-from tests.virtual.host import leaders
-from tests.virtual.plan import Plan
+from raftline_testing.virtual.host import leaders
+from raftline_testing.virtual.plan import Plan
 
 SETTLE_TIMEOUTS = 3  # until a candidate of the first elections is no longer one
 QUIET_TIMEOUTS = 30  # of which nothing happens but heartbeats

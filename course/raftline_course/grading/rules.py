@@ -16,8 +16,8 @@ from raftline.raft.messages import (
 )
 from raftline.raft.node import RawNode
 from raftline.raft.state import State
-from tests.invariants import InvariantError
-from tests.virtual.invariants import HonestInvariants
+from raftline_testing.invariants import InvariantError
+from raftline_testing.virtual.invariants import HonestInvariants
 
 QUIET_TIMEOUTS = 4  # election timeouts without a majority's answer, and a leader must have noticed
 

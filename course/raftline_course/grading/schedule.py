@@ -14,17 +14,17 @@ from raftline.view.collected import Collector
 from raftline_course.grading.remote import begin
 from raftline_course.grading.rules import CoreInvariants
 from raftline_course.grading.servers import HandInRun, Print
-from tests.virtual.churn import Operator
-from tests.virtual.client_request import COUNTER
-from tests.virtual.clients import Client
-from tests.virtual.disk import Disk
-from tests.virtual.faults import Faults
-from tests.virtual.history import History
-from tests.virtual.host import Host, leaders
-from tests.virtual.journal import JOURNAL
-from tests.virtual.network import Network
-from tests.virtual.plan import NEVER, Plan, pick_plan
-from tests.virtual.world import World
+from raftline_testing.virtual.churn import Operator
+from raftline_testing.virtual.client_request import COUNTER
+from raftline_testing.virtual.clients import Client
+from raftline_testing.virtual.disk import Disk
+from raftline_testing.virtual.faults import Faults
+from raftline_testing.virtual.history import History
+from raftline_testing.virtual.host import Host, leaders
+from raftline_testing.virtual.journal import JOURNAL
+from raftline_testing.virtual.network import Network
+from raftline_testing.virtual.plan import NEVER, Plan, pick_plan
+from raftline_testing.virtual.world import World
 
 SERVE_WITHIN_TIMEOUTS = 75
 EVENTS_MAX = 10_000

@@ -1,7 +1,7 @@
 """Plays a transcript of the lab on a hand-in, and finds the first line that does not hold.
 
-`> act` is one of `tests/transcripts/player.py`. After it `+ pattern` is a line that must happen by
-it, in this order; `- pattern` is one that must not. `*` stands for anything.
+`> act` is one of `raftline_testing/transcripts/player.py`. After it `+ pattern` is a line that must
+happen by it, in this order; `- pattern` is one that must not. `*` stands for anything.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from labs.bugs.stage import Unchecked
 from raftline.view.collected import Collector
 from raftline_course.grading.remote import begin
 from raftline_course.grading.servers import HandInError, HandInRun, Print
-from tests.transcripts.player import Player
+from raftline_testing.transcripts.player import Player
 
 SHOWN = 12
 

@@ -13,11 +13,11 @@ import time
 from collections import Counter
 from collections.abc import Callable, Collection
 
-from raftline_course.harness.proxy import Network
 from raftline_course.trial.messages import UNKNOWN_LEADER, node_name
 from raftline_course.trial.metrics import Action, Metrics
 from raftline_course.trial.record import Record, TrialEvent
 from raftline_course.trial.servers import Health, Servers
+from raftline_testing.nodes.proxy import Network
 
 LEADER_SILENT_S = 1.0  # an election timeout: by then every follower has begun to look for another
 _MARK = b"@AppendEntries "

@@ -6,11 +6,11 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from raftline_course.harness.history import ClientOperation
 from raftline_course.trial.messages import UNKNOWN_LEADER
 from raftline_course.trial.metrics import Metrics
 from raftline_course.trial.servers import Health
 from raftline_course.trial.store import ServerAttempt, Tally
+from raftline_testing.histories.history import ClientOperation
 
 
 @dataclass

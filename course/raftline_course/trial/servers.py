@@ -15,11 +15,11 @@ from raftline.common import config
 from raftline.common.address import Address
 from raftline.tools import status
 from raftline.tools.cluster import how_it_ended
-from raftline_course.harness.cluster import NodeProcess
-from raftline_course.harness.processes import end_all, is_free
-from raftline_course.harness.processes import free_ports as any_ports
-from raftline_course.harness.proxy import Network
 from raftline_course.trial.messages import node_name
+from raftline_testing.nodes.cluster import NodeProcess
+from raftline_testing.nodes.processes import end_all, is_free
+from raftline_testing.nodes.processes import free_ports as any_ports
+from raftline_testing.nodes.proxy import Network
 
 UP_SECONDS_MAX = 60.0
 ASK_SECONDS_MAX = 1.0

@@ -17,7 +17,6 @@ from raftline.common.console import draws
 from raftline.net.file_limit import raise_file_limit
 from raftline.tools.cluster import how_it_ended
 from raftline.tools.progress import ERASE_LINE, bar
-from raftline_course.harness.proxy import Network
 from raftline_course.trial.actions import LEADER_SILENT_S, Actions, LeaderTracker
 from raftline_course.trial.consoles import Consoles
 from raftline_course.trial.load import LoadClient, by_client, mark_wrong_gets, plan
@@ -26,6 +25,7 @@ from raftline_course.trial.metrics import Metrics
 from raftline_course.trial.record import Record, TrialEvent
 from raftline_course.trial.servers import Health, Servers, free_ports
 from raftline_course.trial.store import StoreClient, Tally
+from raftline_testing.nodes.proxy import Network
 
 TICK_S = 0.02
 STALL_S = 0.25  # between two ticks: then the simulator itself was kept from working

@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 
 from raftline.tools.cluster import how_it_ended
-from raftline_course.harness import linearizable
 from raftline_course.trial.record import Record, counted, operations
 from raftline_course.trial.servers import BROKEN_INVARIANT
+from raftline_testing.histories import linearizable
 
 PERFECT = "No errors, everything is working perfectly:)"
 STEPS_MAX = 2_000_000

@@ -9,8 +9,8 @@ import pytest
 from patroni.dcs import get_dcs
 from raftline_patroni.dcs import Raftline
 
-from raftline_course.harness.cluster import STEADY, Cluster
-from raftline_course.harness.processes import eventually
+from raftline_testing.nodes.cluster import STEADY, Cluster
+from raftline_testing.nodes.processes import eventually
 
 _scopes = itertools.count()
 

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import raftline
-from raftline_course.harness.cluster import Cluster
-from raftline_course.harness.processes import eventually
+from raftline_testing.nodes.cluster import Cluster
+from raftline_testing.nodes.processes import eventually
 
 
 class _Nodes:

@@ -24,9 +24,9 @@ from typing import Any
 import psycopg
 import yaml
 
-from raftline_course.harness.cluster import Cluster
-from raftline_course.harness.processes import Process, eventually, free_ports
-from raftline_course.harness.proxy import LinkEnd, Network
+from raftline_testing.nodes.cluster import Cluster
+from raftline_testing.nodes.processes import Process, eventually, free_ports
+from raftline_testing.nodes.proxy import LinkEnd, Network
 
 TTL_S, LOOP_WAIT_S, RETRY_TIMEOUT_S = 20, 1, 3  # the least that Patroni takes
 LONG_S = 90.0

@@ -22,8 +22,8 @@ from raftline.access.roles import Identity
 from raftline.access.users import User, Users, make_verifier, write_users
 from raftline.wire.loginoperands import ITERATIONS_LEAST
 from raftline.wire.rights import UserRole
-from raftline_course.harness.cluster import STEADY, Cluster
-from raftline_course.harness.processes import eventually, free_ports
+from raftline_testing.nodes.cluster import STEADY, Cluster
+from raftline_testing.nodes.processes import eventually, free_ports
 
 Store = Callable[..., Raftline]
 NOWHERE = "localhost:1"

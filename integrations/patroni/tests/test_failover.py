@@ -19,8 +19,8 @@ from members import (
     postgresql,
 )
 
-from raftline_course.harness.cluster import Cluster
-from raftline_course.harness.processes import eventually
+from raftline_testing.nodes.cluster import Cluster
+from raftline_testing.nodes.processes import eventually
 
 pytestmark = pytest.mark.skipif(postgresql() is None, reason="PostgreSQL is not installed")
 

@@ -12,7 +12,7 @@ import pytest
 from integrations.nodes import three_nodes
 from tooz import coordination
 
-from raftline_course.harness.cluster import STEADY, Cluster
+from raftline_testing.nodes.cluster import STEADY, Cluster
 
 
 @pytest.fixture(scope="module")

@@ -1,1 +1,0 @@
-"""Nodes as processes, the network between them, and what their clients saw: for tools and tests."""

@@ -1,0 +1,1 @@
+"""Judges and doubles: real nodes, histories, a virtual world, interleavings, an explorer."""

@@ -1,0 +1,138 @@
+"""A grammar in ABNF (RFC 5234): whether a line matches a rule, and lines derived from a rule.
+
+The library `abnf` reads the grammar. A line is matched here by the set of places at which each
+element may end. So a long line takes no longer than it has characters.
+"""
+
+from __future__ import annotations
+
+import functools
+import random
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from abnf import Rule
+from abnf.parser import Alternation, Concatenation, Literal, Option, Repetition
+
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "develop" / "grammar.md"
+_REPEATS_MAX = 3  # in a derived line, beyond the least number
+_DEPTH_MAX = 60  # of rules within rules; beyond it the shortest alternative is taken
+
+Element = Any  # of abnf: it names no type for all of them
+Dealer = Callable[["Grammar", random.Random], str]
+
+
+class Grammar:
+    """The rules of one page."""
+
+    def __init__(self, page: Path = PAGE) -> None:
+        """Look for the rules in the page's only block of ABNF."""
+        self._page = page
+        self._memo: dict[tuple[int, int], frozenset[int]] = {}
+        self._text = ""
+
+    @functools.cached_property
+    def rules(self) -> Mapping[str, Rule]:
+        """The rules by their names. To read them takes seconds, so it waits for the first test."""
+        (block,) = re.findall(r"```abnf\n(.*?)```", self._page.read_text("utf-8"), re.DOTALL)
+
+        class Rules(Rule):
+            pass
+
+        Rules.load_grammar(re.sub(" {2,}", " ", block))
+        return {rule.name.lower(): rule for rule in Rules.rules()}
+
+    def matches(self, rule: str, text: str) -> bool:
+        """Whether the whole text is such a rule."""
+        self._text, self._memo = text, {}
+        return len(text) in self._ends(self.rules[rule], 0)
+
+    def _ends(self, element: Element, at: int) -> frozenset[int]:
+        place = (id(element), at)
+        if (known := self._memo.get(place)) is None:
+            known = self._memo[place] = frozenset(self._found(element, at))
+        return known
+
+    def _found(self, element: Element, at: int) -> set[int]:
+        match element:
+            case Rule():
+                return set(self._ends(element.definition, at))
+            case Literal():
+                return _after(element, self._text, at)
+            case Alternation():
+                return {end for each in element.parsers for end in self._ends(each, at)}
+            case Option():
+                return {at, *self._ends(element.alternation, at)}
+            case Concatenation():
+                places = {at}
+                for each in element.parsers:
+                    places = {end for place in places for end in self._ends(each, place)}
+                return places
+            case Repetition():
+                return self._repeated(element, at)
+        raise TypeError(f"{element!r} is no element of ABNF that is known here")
+
+    def _repeated(self, element: Repetition, at: int) -> set[int]:
+        least, most = element.repeat.min, element.repeat.max
+        found, places, count = ({at} if not least else set()), {at}, 0
+        while places and (most is None or count < most):
+            places = {end for place in places for end in self._ends(element.element, place)}
+            count += 1
+            if count >= least:
+                places -= found
+                found |= places
+        return found
+
+    def derive(self, rule: str, chance: random.Random, dealers: Mapping[str, Dealer]) -> str:
+        """Return a text of that rule; a dealer of a rule's name derives in its stead."""
+        return self._derived(self.rules[rule], chance, dealers, 0)
+
+    def _derived(
+        self, element: Element, chance: random.Random, dealers: Mapping[str, Dealer], depth: int
+    ) -> str:
+        match element:
+            case Rule():
+                if (dealer := dealers.get(element.name.lower())) is not None:
+                    return dealer(self, chance)
+                return self._derived(element.definition, chance, dealers, depth + 1)
+            case Literal():
+                return _drawn(element, chance)
+            case Alternation():
+                parsers = element.parsers[:1] if depth > _DEPTH_MAX else element.parsers
+                return self._derived(chance.choice(parsers), chance, dealers, depth + 1)
+            case Option():
+                if chance.random() < 0.5:
+                    return ""
+                return self._derived(element.alternation, chance, dealers, depth + 1)
+            case Concatenation():
+                parts = [self._derived(each, chance, dealers, depth) for each in element.parsers]
+                return "".join(parts)
+            case Repetition():
+                least, most = element.repeat.min, element.repeat.max
+                most = least + _REPEATS_MAX if most is None else min(most, least + _REPEATS_MAX)
+                return "".join(
+                    self._derived(element.element, chance, dealers, depth + 1)
+                    for _ in range(chance.randint(least, most))
+                )
+        raise TypeError(f"{element!r} is no element of ABNF that is known here")
+
+
+def _after(literal: Literal, text: str, at: int) -> set[int]:
+    if isinstance(literal.value, tuple):
+        low, high = literal.value
+        return {at + 1} if at < len(text) and low <= text[at] <= high else set()
+    end = at + len(literal.value)
+    found = text[at:end]
+    same = found == literal.value or (
+        not literal.case_sensitive and found.lower() == literal.value.lower()
+    )
+    return {end} if same else set()
+
+
+def _drawn(literal: Literal, chance: random.Random) -> str:
+    if isinstance(literal.value, str):
+        return literal.value
+    low, high = map(ord, literal.value)
+    return chr(chance.choice((low, high, chance.randint(low, high))))

@@ -1,0 +1,1 @@
+"""Stand-ins for a node, a client, a host, a clock and a page."""

@@ -1,0 +1,1 @@
+"""The search through every order of events in a small world of the core."""

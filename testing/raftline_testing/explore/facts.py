@@ -1,0 +1,143 @@
+"""The facts of a whole world: the leader of each term, and the committed entries.
+
+An event of one server is held against these, and against the other servers as they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from raftline.raft.log import Entry
+
+from .server import Disk, Event
+
+
+class Violation(Exception):
+    """A world that Raft says can't be."""
+
+
+class History(NamedTuple):
+    """The part of the past that later steps can contradict."""
+
+    leaders: tuple[tuple[int, str], ...] = ()  # of each term
+    committed: tuple[Entry, ...] = ()
+    commit_terms: tuple[int, ...] = ()  # in which each was first seen to be committed
+
+    def after(self, event: Event) -> History:
+        """Return the history with this event in it.
+
+        Raises:
+            Violation: Election Safety, Leader Completeness or State Machine Safety.
+        """
+        history = self
+        if event.elected is not None:
+            history = history._with_leader(event.name, event.term, event.elected[0])
+        if event.committed is not None:
+            history = history._with_committed(event.name, event.term, event.committed[1])
+        return history
+
+    def _with_leader(self, name: str, term: int, log: tuple[Entry, ...]) -> History:
+        known = dict(self.leaders).get(term, name)
+        if known != name:
+            raise Violation(f"{known} and {name} lead term {term}")
+        for entry, commit_term in zip(self.committed, self.commit_terms, strict=True):
+            if commit_term < term and log[entry.index - 1 : entry.index] != (entry,):
+                raise Violation(f"{name} leads term {term} without {entry}, which is committed")
+        return self._replace(leaders=tuple(sorted({*self.leaders, (term, name)})))
+
+    def _with_committed(self, name: str, term: int, entries: tuple[Entry, ...]) -> History:
+        for known, entry in zip(self.committed, entries):  # noqa: B905
+            if known != entry:
+                raise Violation(f"{name} takes {entry} for committed, others {known}")
+        new = entries[len(self.committed) :]
+        return self._replace(
+            committed=(*self.committed, *new), commit_terms=(*self.commit_terms, *[term] * len(new))
+        )
+
+
+class Other(NamedTuple):
+    """A server as an event of another one is held against it."""
+
+    name: str
+    disk: Disk
+    cast: tuple[tuple[int, str], ...]
+    leads: int  # the term
+    log: tuple[Entry, ...]  # of a leader
+    holds_lease: bool
+
+
+def check_others(event: Event, servers: Sequence[Other]) -> None:
+    """Hold an event against all servers, the one that it comes from among them.
+
+    Raises:
+        Violation: a vote, a disk or a lease contradicts it.
+    """
+    by_name = {server.name: server for server in servers}
+    if event.elected is not None:
+        _check_votes(event, event.elected[1], by_name)
+    if event.committed is not None:
+        _check_leaders(event, event.committed[1], servers)
+    if event.quorum_of is not None and event.committed is not None:
+        _check_disks(event, event.committed[1][-1], by_name)
+    if event.held is not None:
+        _check_held(event, event.held, by_name)
+    if event.lease or event.elected is not None:
+        _check_leases(event, servers)
+
+
+def _check_votes(event: Event, voters: tuple[str, ...], servers: dict[str, Other]) -> None:
+    """Mistake 7: a vote of another term, or a PreVote, made a leader."""
+    for voter in voters:
+        if voter != event.name and (event.term, event.name) not in servers[voter].cast:
+            raise Violation(
+                f"{event.name} leads term {event.term} by a vote that {voter} did not give"
+            )
+
+
+def _check_leaders(event: Event, entries: tuple[Entry, ...], servers: Sequence[Other]) -> None:
+    """Leader Completeness, when the entry is committed after the election."""
+    for server in servers:
+        if server.leads > event.term and server.log[: len(entries)] != entries:
+            raise Violation(
+                f"{event.name} commits {entries[-1]} in term {event.term}, but {server.name} leads "
+                f"term {server.leads} without it"
+            )
+
+
+def _check_disks(event: Event, last: Entry, servers: dict[str, Other]) -> None:
+    """A quorum of disks holds what a leader commits, and it is of the leader's own term."""
+    members = event.quorum_of
+    assert members is not None
+    for half in (members.voters, members.outgoing or members.voters):
+        holders = [name for name in half if servers[name].disk.holds(last.index, last.term)]
+        if 2 * len(holders) <= len(half) or last.term != event.term:
+            raise Violation(
+                f"{event.name} commits entry {last.index} of term {last.term} in term "
+                f"{event.term}, on the disks of {holders} only, out of {list(half)}"
+            )
+
+
+def _check_held(event: Event, held: tuple[str, int, int], servers: dict[str, Other]) -> None:
+    """Mistake 33: an acknowledgement of another term counts. A follower in a later term may
+    have cut meanwhile what it held."""
+    name, index, term = held
+    disk = servers[name].disk
+    if disk.term <= event.term and not disk.holds(index, term):
+        raise Violation(
+            f"{event.name} takes {name} to hold entry {index} of term {term}, "
+            f"its disk has {list(disk.entries)}"
+        )
+
+
+def _check_leases(event: Event, servers: Sequence[Other]) -> None:
+    """While a leader holds a lease, nobody leads a later term."""
+    for server in servers:
+        if not server.holds_lease:
+            continue
+        later = [other.name for other in servers if other.leads > server.leads]
+        if later:
+            raise Violation(
+                f"{server.name} holds a lease in term {server.leads}, and {later[0]} leads a later "
+                "one"
+            )

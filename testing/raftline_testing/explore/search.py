@@ -1,0 +1,109 @@
+"""Searches through the worlds: depth first what can be completed, in any order what can't."""
+
+from __future__ import annotations
+
+import gc
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from random import Random
+
+from .facts import Violation
+from .world import (
+    CONTEXT_MASK,
+    GROUP_BITS,
+    LOCAL_MASK,
+    Context,
+    World,
+)
+
+ORDERS = ("depth", "breadth", "random")
+LOOK = 1 << 12  # states between two looks at the clock
+
+
+@dataclass
+class Found:
+    """The outcome of a search."""
+
+    states: int
+    steps: int
+    seconds: float  # of the processor
+    complete: bool
+    violation: str = ""
+    different: int = 0  # steps of the core
+    stands_for: int = 0  # states, with those that differ from one that was seen by names alone
+    way: Sequence[int] = ()  # of a search in breadth: the worlds up to that of the violation
+
+
+def search(  # noqa: C901 - one loop: a call for each step would cost a third of the speed
+    world: World,
+    seconds: float = 1e9,
+    order: str = "depth",
+    seed: int = 0,
+    states: int = 1 << 40,
+) -> Found:
+    """Look at each world once, up to the end, a violation, or a bound on time or number."""
+    began_s = time.process_time()
+    steps, looks, current = 0, 0, world.begin
+    seen, waiting = {world.begin}, [world.begin]
+    places = tuple(enumerate(world.shifts))
+    contexts, pick = world.contexts, Random(seed).random
+    found, complete = "", False
+    gc.disable()  # no circles are made here, and looking for some takes a quarter of the time
+    try:
+        while waiting:
+            if order == "random":
+                place = int(pick() * len(waiting))
+                waiting[place], waiting[-1] = waiting[-1], waiting[place]
+            current = waiting.pop()
+            looks += 1
+            if not looks % LOOK and (len(seen) > states or time.process_time() - began_s > seconds):
+                break
+            low = current & CONTEXT_MASK
+            context = contexts.get(low)
+            if context is None:
+                context = contexts[low] = Context(len(places))
+            for place, shift in places:
+                number = current >> shift & LOCAL_MASK
+                moves = context.moves[place].get(number)
+                if moves is None:
+                    moves = world.moves(low, place, number)
+                steps += len(moves)
+                for delta, send, event in moves:
+                    after = current + delta
+                    if send is not None:
+                        for added, bits, group, to in send:
+                            key = (current >> bits & LOCAL_MASK) << GROUP_BITS | group
+                            more = added.get(key)
+                            after += more if more is not None else world.add(key, to)
+                    if event:
+                        after = world.judge(after, event)
+                    if after not in seen:
+                        seen.add(after)
+                        waiting.append(after)
+        else:
+            complete = True
+    except Violation as violation:
+        found = str(violation)
+    finally:
+        gc.enable()
+    took_s = time.process_time() - began_s
+    different = sum(server.steps for server in world.servers)
+    return Found(len(seen), steps, took_s, complete, found, different)
+
+
+def walk(world: World, seconds: float, seed: int = 0) -> Found:
+    """Take ways at random, each from the first world to its end, until a violation or the time."""
+    began_s, chance = time.process_time(), Random(seed).random
+    steps, ways, found, current = 0, 0, "", world.begin
+    try:
+        while ways % 64 or time.process_time() - began_s < seconds:
+            current, ways = world.begin, ways + 1
+            while moves := world.moves_of(current):
+                steps += 1
+                current = world.follow(current, moves[int(chance() * len(moves))])
+    except Violation as violation:
+        found = str(violation)
+    took_s = time.process_time() - began_s
+    different = sum(server.steps for server in world.servers)
+    return Found(ways, steps, took_s, False, found, current, different)

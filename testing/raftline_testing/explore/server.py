@@ -1,0 +1,454 @@
+"""One server of an explored world: its core, its disk, its write queue, and its inbox.
+
+All of it is data (`Local`). A move leads from one Local to another, and sends messages. The core
+takes each pair of state and input once: `Outcome` is what came of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+from raftline.raft import inputs
+from raftline.raft.effects import Effects, HardState, ReadReady
+from raftline.raft.lease import lease_until_ms
+from raftline.raft.log import Entry, Log
+from raftline.raft.membership import Membership
+from raftline.raft.messages import (
+    AppendAccepted,
+    AppendRejected,
+    Message,
+    ReadIndexReply,
+    RequestVoteReply,
+)
+from raftline.raft.node import RawNode, node_from_disk
+from raftline.raft.state import Options, State
+from raftline.raft.transfer import OrderRefused, TransferRefused
+
+from ..invariants import InvariantError, Invariants
+from .frozen import freeze, thaw_state
+
+DOWN = -1  # in place of a state of the core
+# Answers of which the core takes none of an earlier term, and denials.
+VOIDABLE = (AppendAccepted, AppendRejected, ReadIndexReply, RequestVoteReply)
+START_MS = 1_000_000  # the clock of each start is that much later: see Server.now_ms
+
+
+class Disk(NamedTuple):
+    """The files of a server: NAME.storage, and the entries of NAME.log."""
+
+    term: int = 0
+    vote: str | None = None
+    lease_ms: int = 0
+    mark: str = "whole"  # or newborn, amnesiac, unknown (src/storage/hardstate.py)
+    entries: tuple[Entry, ...] = ()
+
+    def holds(self, index: int, term: int) -> bool:
+        """Whether the entry of that index and term is there."""
+        return not index or (index <= len(self.entries) and self.entries[index - 1].term == term)
+
+
+class Work(NamedTuple):
+    """An Effects that waits for the disk: its step 2, and the messages that leave afterwards."""
+
+    save: HardState | None
+    cut_after: int | None
+    append: tuple[Entry, ...]
+    forgot: bool
+    recovered: bool
+    messages: tuple[int, ...]
+
+    @property
+    def holds_promise(self) -> bool:
+        """Whether nothing may leave past it: see `Effects.holds_promise`."""
+        changes_log = self.cut_after is not None
+        return self.save is not None or changes_log or self.forgot or self.recovered
+
+
+class Local(NamedTuple):
+    """One server, up or down."""
+
+    core: int  # the number of the state of its core, or DOWN
+    starts: int
+    disk: Disk
+    queue: tuple[Work, ...] = ()
+    inbox: tuple[int, ...] = ()  # numbers of messages, sorted; one that came twice is there twice
+    cast: tuple[tuple[int, str], ...] = ()  # votes that left this server: term, candidate
+
+
+class Event(NamedTuple):
+    """The outcome of a step that concerns other servers; facts.py compares it with theirs."""
+
+    name: str
+    term: int
+    elected: tuple[tuple[Entry, ...], tuple[str, ...]] | None = None  # its log, who voted for it
+    committed: tuple[int, tuple[Entry, ...]] | None = None  # the first new index, entries up to it
+    quorum_of: Membership | None = None  # a leader committed: by this configuration
+    held: tuple[str, int, int] | None = None  # a follower's new match index, and the term there
+    lease: bool = False  # holds one that is new or longer
+
+
+class Outcome(NamedTuple):
+    """The result of one step of the core."""
+
+    core: int
+    send: tuple[int, ...]  # may leave at once
+    work: Work | None
+    after: tuple[int, ...]  # leave once all work before is on the disk
+    event: Event | None
+    bad: str = ""
+    past_entries: tuple[int, ...] = ()  # leave past works that hold entries alone
+
+
+class Core(NamedTuple):
+    """The facts that a state of the core shows without a step."""
+
+    frozen: Any
+    wake_at_ms: int
+    is_heartbeat: bool  # what wakes it
+    takes_proposals: bool
+    leads: int  # this term; 0: it does not lead
+    follows: str  # the leader that could be asked for reads
+    lease_until_ms: int
+    applying: int  # entries up to here are handed out, and not all of them are applied; or 0
+    log: tuple[Entry, ...]  # of a leader
+
+
+class Numbers:
+    """Gives each value a number, counted from 0; `bits` is the room for it."""
+
+    def __init__(self, bits: int = 63) -> None:
+        self._end = 1 << bits
+        self.values: list[Any] = []
+        self._known: dict[Any, int] = {}
+
+    def of(self, value: Any) -> int:
+        """Return the number of a value."""
+        number = self._known.setdefault(value, len(self.values))
+        if number == len(self.values):
+            if number >= self._end:
+                raise OverflowError(f"more than {number:,} different values: give them more bits")
+            self.values.append(value)
+        return number
+
+
+class Messages:
+    """All messages that were ever sent, numbered."""
+
+    def __init__(self) -> None:
+        self._numbers = Numbers()
+        self.sent: list[Message] = []
+
+    def of(self, message: Message) -> int:
+        """Return the number of a message."""
+        number = self._numbers.of(freeze(message))
+        if number == len(self.sent):
+            self.sent.append(message)
+        return number
+
+
+class Server:
+    """The steps of one server, each taken once."""
+
+    def __init__(
+        self,
+        name: str,
+        members: Membership,
+        options: Options,
+        messages: Messages,
+        *,
+        applies_at_once: bool,
+        is_reduced: bool = False,
+    ) -> None:
+        self.name = name
+        self.members = members
+        self.options = options
+        self.messages = messages
+        self.applies_at_once = applies_at_once
+        self.is_reduced = is_reduced
+        self.cores: list[Core] = []
+        self._numbers = Numbers()
+        self.goals: set[str] = set()  # what came about here, for those who wait for it
+        self._void: dict[tuple[int, int, int], bool] = {}
+        self._steps: dict[tuple[int, Any, int], Outcome] = {}
+
+    @property
+    def steps(self) -> int:
+        """How many different steps the core has taken."""
+        return len(self._steps)
+
+    # --- the core --------------------------------------------------------------------------
+
+    def start(self, disk: Disk, starts: int, now_ms: int) -> int:
+        """Return the number of the state in which a core starts."""
+        log = Log()
+        for entry in disk.entries:
+            log.append(entry.term, entry.command)
+        node = node_from_disk(
+            self.name,
+            self.members,
+            log,
+            HardState(disk.term, disk.vote, disk.lease_ms),
+            self.options,
+            self._pick_timeout_ms,
+            now_ms,
+            recovering=disk.mark in ("amnesiac", "unknown"),
+            newborn=disk.mark == "newborn",
+            may_be_new=disk.mark == "unknown",
+            incarnation=starts,
+        )
+        return self.number_of(node)
+
+    def why_not_started(self, core: int, disk: Disk) -> str:
+        """Return what a start has lost of what was on the disk, or ""."""
+        state = self.node(core, 0)._state
+        kept = state.term, state.vote, state.log.last_index
+        had = disk.term, disk.vote, len(disk.entries)
+        return "" if kept == had else f"{self.name} starts with {kept}, its disk had {had}"
+
+    def _pick_timeout_ms(self) -> int:
+        return self.options.election_timeout_ms
+
+    def number_of(self, node: RawNode) -> int:
+        """Return the number of the state that a core is in."""
+        state = node._state
+        if self.is_reduced:
+            _blank(state)
+        number = self._numbers.of(freeze(state))
+        if number == len(self.cores):
+            leads = state.term if state.leading is not None else 0
+            follows = state.leader or ""
+            self.cores.append(
+                Core(
+                    self._numbers.values[number],
+                    node.wake_at_ms,
+                    bool(leads) or node.wake_at_ms < state.election_at_ms,
+                    node.takes_proposals,
+                    leads,
+                    follows if follows != self.name and not state.candidacy else "",
+                    lease_until_ms(state) if leads else 0,
+                    state.applying if state.applying > state.applied else 0,
+                    _entries(state, state.log.last_index) if leads else (),
+                )
+            )
+        return number
+
+    def node(self, core: int, now_ms: int) -> RawNode:
+        """Return a core in the state of that number."""
+        return RawNode(thaw_state(self.cores[core].frozen, now_ms, self._pick_timeout_ms))
+
+    def is_void(self, core: int, number: int, saved_term: int) -> bool:
+        """Whether a message on its way to this server, with this term on its disk, never matters
+        any more. Its term is over for good, or it denies a vote; and it is really taken once, at
+        the state at hand, and changes nothing."""
+        place = core, number, saved_term
+        known = self._void.get(place)
+        if known is None:
+            known = self._void[place] = self._is_void(core, number, saved_term)
+        return known
+
+    def _is_void(self, core: int, number: int, saved_term: int) -> bool:
+        message = self.messages.sent[number]
+        denies = isinstance(message, RequestVoteReply) and not message.granted
+        if not isinstance(message, VOIDABLE) or message.term > saved_term - (not denies):
+            return False
+        if core == DOWN:
+            return False
+        now_ms = 2 * START_MS  # its time makes no difference to an answer
+        outcome = self.step(core, number, inputs.Receive(message), now_ms)
+        return outcome == Outcome(core, (), None, (), None)
+
+    def step(self, core: int, key: Any, taken: inputs.Input, now_ms: int) -> Outcome:
+        """Return what comes of an input; `key` names it. A message that is refused is none."""
+        place = core, key, now_ms
+        outcome = self._steps.get(place)
+        if outcome is None:
+            outcome = self._steps[place] = self._take(core, taken, now_ms)
+        return outcome
+
+    def _take(self, core: int, taken: inputs.Input, now_ms: int) -> Outcome:
+        node = self.node(core, now_ms)
+        before = _Before(node._state)
+        unchanged = Outcome(core, (), None, (), None)
+        try:
+            if isinstance(taken, inputs.Receive):
+                if not node.accepts(taken.message):
+                    return unchanged  # which the rim asks as well
+                before.invariants.taking(node, taken.message)
+            effects = node.step(taken, now_ms)
+            before.invariants.stepped(node, taken, effects)
+            before.check(node._state, effects.reads)
+            served = list(effects.reads)
+            if self.applies_at_once and effects.apply:
+                done = node.step(inputs.Applied(effects.apply[-1].index), now_ms)
+                before.check(node._state, done.reads)
+                served += done.reads
+        except (TransferRefused, OrderRefused):
+            return unchanged
+        except Exception as error:
+            return unchanged._replace(bad=f"{self.name}: {type(error).__name__}: {error}")
+        send = tuple(self.messages.of(message) for message in effects.send)
+        after = tuple(self.messages.of(message) for message in effects.send_after_save)
+        work = None
+        if effects.wants_disk:
+            work = Work(
+                effects.save,
+                effects.cut_after,
+                tuple(effects.append),
+                effects.forgot,
+                effects.recovered,
+                after,
+            )
+        event = before.event(node._state, effects, now_ms)
+        self._note_goals(event, effects, served)
+        past = tuple(self.messages.of(message) for message in effects.send_past_entries)
+        return Outcome(self.number_of(node), send, work, after, event, past_entries=past)
+
+    def _note_goals(
+        self, event: Event | None, effects: Effects, served: Sequence[ReadReady]
+    ) -> None:
+        if event is not None and event.elected is not None:
+            self.goals.add(f"{self.name} leads term {event.term}")
+        self.goals.update(f"{entry.command} is committed" for entry in effects.apply)
+        self.goals.update(f"a change is {settled.outcome}" for settled in effects.settled)
+        if served:
+            self.goals.add(f"{self.name} serves")
+
+
+def _blank(state: State) -> None:
+    """Empty what no rule of these worlds reads: who elected a leader, the commit index last sent,
+    which counts from the second level on, and votes that were denied, which count for newborns."""
+    if state.leading is not None:
+        state.leading.votes = {}
+        for progress in state.leading.progress.values():
+            progress.commit_sent = 0
+    elif state.candidacy is not None:
+        votes = state.candidacy.votes
+        state.candidacy.votes = {name: yes for name, yes in votes.items() if yes}
+
+
+class _Before:
+    """A server before a step, for the checks of that step alone."""
+
+    def __init__(self, state: State) -> None:
+        self.term, self.vote = state.term, state.vote
+        self.commit_index = state.commit_index
+        self.leads = state.leading is not None
+        self.last_index = state.log.last_index
+        self.matched = {name: one.match_index for name, one in state.progress.items()}
+        self.lease_until_ms = lease_until_ms(state)
+        self.invariants = _of_one_step(state)
+
+    def check(self, state: State, served: Sequence[ReadReady]) -> None:
+        """Check what this server alone can show: votes are kept, and reads see what they must."""
+        if state.term == self.term and self.vote not in (None, state.vote):
+            raise InvariantError(f"takes back its vote for {self.vote} in term {state.term}")
+        for ready in served:
+            if ready.index < ready.token:
+                raise InvariantError(
+                    f"serves a read from entry {ready.index}, though entry {ready.token} was "
+                    "committed before the read came"
+                )
+            if ready.index > state.applied:
+                raise InvariantError(f"serves a read of entry {ready.index} before it is applied")
+
+    def event(self, state: State, effects: Effects, now_ms: int) -> Event | None:
+        """Return what concerns others; None for nothing."""
+        leads = state.leading is not None
+        event = Event(state.name, state.term)
+        if leads and (not self.leads or state.term != self.term):
+            voters = tuple(sorted(name for name, yes in state.votes.items() if yes))
+            event = event._replace(elected=(_entries(state, state.log.last_index), voters))
+        if state.commit_index > self.commit_index:
+            entries = _entries(state, state.commit_index)
+            event = event._replace(committed=(self.commit_index + 1, entries))
+            # Not one that learns from the leader of a later term what is committed.
+            if leads or (self.leads and state.term == self.term):
+                # What this very step appended came after the count.
+                appended = effects.append[0].index if effects.append else state.log.last_index + 1
+                event = event._replace(quorum_of=state.configurations.at(appended - 1))
+        for name, progress in state.progress.items():
+            index = progress.match_index
+            if index > self.matched.get(name, 0):
+                event = event._replace(held=(name, index, state.log.term_at(index) or 0))
+        if leads and now_ms < lease_until_ms(state) > self.lease_until_ms:
+            event = event._replace(lease=True)
+        return None if event[2:] == (None, None, None, None, False) else event
+
+
+def _entries(state: State, last: int) -> tuple[Entry, ...]:
+    return tuple(state.log.entries(state.log.base_index + 1, last))
+
+
+def _of_one_step(state: State) -> Invariants:
+    """Return the invariants of every run (`invariants.py`), as if it had led here."""
+    invariants = Invariants()
+    name, log = state.name, state.log
+    invariants._commit[name], invariants._applied[name] = state.commit_index, state.applying
+    invariants._term[name] = state.term
+    if state.leading is not None:
+        invariants._led[name] = state.term, log.last_index
+    known = log.entries(log.base_index + 1, state.commit_index)
+    invariants.committed = [(entry.term, entry.command) for entry in known]
+    invariants.commit_terms = [0] * len(known)
+    invariants._lost_a_log = True  # what needs the disks of others is held against them in facts.py
+    return invariants
+
+
+# --- the disk ------------------------------------------------------------------------------
+
+
+def written(disk: Disk, works: Sequence[Work]) -> Disk:
+    """Return the disk when all of these are on it."""
+    *_, last = disks_of_a_write(disk, works)
+    return last
+
+
+def disks_of_a_write(disk: Disk, works: Sequence[Work]) -> Iterator[Disk]:
+    """Yield the disk at each point of one write, as src/logmanager.py does it: the last term
+    and vote of all, then the log in order, last the mark that it is whole."""
+    saves = [work.save for work in works if work.save is not None]
+    forgot = any(work.forgot for work in works)
+    recovered = any(work.recovered for work in works)
+    yield disk
+    born = disk.mark == "newborn"
+    if forgot and born and disk.entries:
+        disk = disk._replace(entries=())
+        yield disk
+    if saves:
+        term, vote, lease_ms = saves[-1]
+        disk = disk._replace(term=term, vote=vote, lease_ms=lease_ms)
+    if forgot:
+        disk = disk._replace(mark="unknown" if born else "amnesiac")
+    elif recovered and born:
+        disk = disk._replace(mark="whole")
+    yield disk
+    for work in works:
+        if work.cut_after is not None:
+            disk = disk._replace(entries=disk.entries[: work.cut_after])
+            yield disk
+        for entry in work.append:
+            if entry.index != len(disk.entries) + 1:
+                raise InvariantError(f"entry {entry.index} after entry {len(disk.entries)}")
+            disk = disk._replace(entries=(*disk.entries, entry))
+            yield disk
+    if recovered:
+        disk = disk._replace(mark="whole")
+    yield disk
+
+
+def check_left(message: Message, disk: Disk, cast: tuple[tuple[int, str], ...]) -> None:
+    """Check that what a message says is on the disk of its sender, which has cast these votes."""
+    invariants = Invariants()
+    name = message.sender
+    invariants.saved_states[name] = HardState(disk.term, disk.vote)
+    invariants.durable[name] = len(disk.entries)
+    invariants.votes = {(name, term): candidate for term, candidate in cast}
+    invariants.sent(message)
+
+
+def with_vote(cast: tuple[tuple[int, str], ...], message: Message) -> tuple[tuple[int, str], ...]:
+    """Return the votes that a server has cast once this message has left."""
+    if isinstance(message, RequestVoteReply) and message.granted and not message.pre_vote:
+        return tuple(sorted({*cast, (message.term, message.to)}))
+    return cast

@@ -1,0 +1,194 @@
+"""The shortest way to a world that can't be, as choices that one can follow."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections import deque
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
+from random import Random
+
+from raftline.raft.log import Entry
+from raftline.raft.spelling import spell
+
+from . import compiled
+from .budget import BudgetError, read
+from .facts import Violation
+from .server import DOWN, Disk
+from .world import Choice, World
+
+Step = tuple[int, int, Choice]  # the world before, the place of the server, and its choice
+
+
+def way_to_violation(world: World, order: str, seed: int, seconds: float) -> tuple[list[Step], str]:
+    """Return the way to a violation, and what is wrong at its end. It is the shortest one, if the
+    search in breadth is done within this time; else that of a search in this order.
+
+    Raises:
+        LookupError: there is none.
+    """
+    loaded = compiled.library(len(world.names))
+    if loaded is not None:
+        found = compiled.search(loaded, world, seconds, "breadth")
+        if found.violation:
+            return _steps(world, found.way)
+        seconds = 0  # Python would not get as far
+    for tried, limit_s in (("breadth", seconds), (order, 1e9)):
+        before: dict[int, int] = {world.begin: -1}
+        last = _walk(world, before, tried, seed, limit_s)
+        if last >= 0:
+            worlds = [last]
+            while before[worlds[-1]] >= 0:
+                worlds.append(before[worlds[-1]])
+            return _steps(world, worlds[::-1])
+    raise LookupError("no violation was found once more")
+
+
+def _walk(world: World, before: dict[int, int], order: str, seed: int, limit_s: float) -> int:
+    """Note for each world the one before it; return that in which a violation begins, or -1."""
+    began_s, waiting, pick = time.perf_counter(), deque([world.begin]), Random(seed).random
+    while waiting:
+        if time.perf_counter() - began_s > limit_s:
+            return -1
+        if order == "random":
+            place = int(pick() * len(waiting))
+            waiting[place], waiting[-1] = waiting[-1], waiting[place]
+        current = waiting.popleft() if order == "breadth" else waiting.pop()
+        try:
+            for move in world.moves_of(current):
+                after = world.follow(current, move)
+                if after not in before:
+                    before[after] = current
+                    waiting.append(after)
+        except Violation:
+            return current
+    return -1
+
+
+def _steps(world: World, worlds: Sequence[int]) -> tuple[list[Step], str]:
+    """Return the steps through these worlds, and one that is a violation in the last of them."""
+    steps = [_step_to(world, *pair)[0] for pair in pairwise(worlds)]
+    final, why = _step_to(world, worlds[-1], -1)
+    return [*steps, final], why
+
+
+def _step_to(world: World, current: int, after: int) -> tuple[Step, str]:
+    """Return the choice that leads to a world, or, below 0, to a violation, and what that is."""
+    for place in range(len(world.names)):
+        for choice in world.choices(current, place):
+            try:
+                if world.after(current, place, choice) == after:
+                    return (current, place, choice), ""
+            except Violation as violation:
+                if after < 0:
+                    return (current, place, choice), str(violation)
+    raise LookupError("no choice leads there")
+
+
+# --- a trace as text, and back -------------------------------------------------------------
+
+_TITLE = re.compile(r"([0-9]+) servers, \{([^}]*)\}")
+_CHOICE = re.compile(r" *[0-9]+\. (s[0-9]+ .*)")
+
+
+def replay(text: str) -> tuple[str, str]:
+    """Take the choices of a trace once more, with the core as it is now. Return the trace as it is
+    now, and its violation, "" if there is none.
+
+    A choice that is no longer there ends the way: a core that was mended goes another one.
+
+    Raises:
+        BudgetError: there is no line "3 servers, {BUDGET}", or the budget is none.
+    """
+    title = _TITLE.search(text)
+    if title is None:
+        raise BudgetError("a trace begins with a line such as: 3 servers, {timeout crash}")
+    world = World(read(title[2]), int(title[1]))
+    current, steps = world.begin, []
+    for wanted in _CHOICE.findall(text):
+        known = _choice_named(world, current, wanted)
+        if known is None:
+            why = f"there is no choice any more by which {wanted}"
+            return spell_trace(world, steps, why), ""
+        steps.append((current, *known))
+        try:
+            current = world.after(current, *known)
+        except Violation as violation:
+            return spell_trace(world, steps, str(violation)), str(violation)
+    return spell_trace(world, steps, "nothing is bad"), ""
+
+
+def _choice_named(world: World, current: int, wanted: str) -> tuple[int, Choice] | None:
+    for place, name in enumerate(world.names):
+        for choice in world.choices(current, place):
+            if wanted == f"{name} {spell_choice(world, choice)}":
+                return place, choice
+    return None
+
+
+def spell_trace(world: World, steps: list[Step], why: str) -> str:
+    """Return a trace as text: each choice, then what the server is and what it sends."""
+    lines = [f"{len(world.names)} servers, {{{world.budget.name}}}"]
+    for number, (current, place, choice) in enumerate(steps, start=1):
+        lines.append(f"{number:3}. {world.names[place]} {spell_choice(world, choice)}")
+        try:
+            after = world.after(current, place, choice)
+        except Violation:
+            break
+        lines.append(f"       {spell_server(world, after, place)}")
+        for each in world.sent(current, place, choice):
+            message = world.messages.sent[each]
+            lines.append(f"       > {message.to}: {spell(message)}")
+    return "\n".join([*lines, f"  !  {why}"])
+
+
+def spell_choice(world: World, choice: Choice) -> str:
+    """Return a choice as words."""
+    kind, *rest = choice
+    if kind in ("deliver", "again"):
+        message = world.messages.sent[rest[0]]
+        again = ", which will arrive once more" * (kind == "again")
+        return f"receives from {message.sender}: {spell(message)}{again}"
+    if kind == "tick":
+        return f"finds that its time is up ({rest[0]})"
+    if kind == "write":
+        return f"writes the first {rest[0]} of what waits for its disk"
+    if kind == "crash":
+        return f"crashes; its disk has {_disk(rest[0])}"
+    words = {
+        "start": "starts",
+        "apply": "has applied up to entry",
+        "command": "is asked to append",
+        "read": "is asked to read, and must see entry",
+        "ask": "is asked to read by its leader, and must see entry",
+        "lease": "is asked to read under a lease, and must see entry",
+        "transfer": "is asked to hand the leadership to",
+        "change": "is asked to",
+        "break": "loses the connection to",
+    }
+    return " ".join([words[kind], *map(str, rest)])
+
+
+def spell_server(world: World, number: int, place: int) -> str:
+    """Return what a server is and holds."""
+    local = world.local(number, place)
+    waits = f"; {len(local.queue)} writes wait" if local.queue else ""
+    disk = f"disk: {_disk(local.disk)}{waits}"
+    if local.core == DOWN:
+        return f"down; {disk}"
+    view = world.servers[place].node(local.core, 0).view
+    entries = view.log.entries(view.log.base_index + 1, view.log.last_index)
+    return (
+        f"{view.role.value} in term {view.term}, vote {view.vote or '-'}, commit "
+        f"{view.commit_index}, log {_spelled(entries)}; {disk}"
+    )
+
+
+def _spelled(entries: Iterable[Entry]) -> str:
+    return " ".join(f"{index}:{term}:{command}" for index, term, command in entries) or "empty"
+
+
+def _disk(disk: Disk) -> str:
+    mark = f", {disk.mark}" if disk.mark != "whole" else ""
+    return f"term {disk.term} vote {disk.vote or '-'}, {_spelled(disk.entries)}{mark}"

@@ -1,0 +1,543 @@
+"""All that can follow in a bounded world of the real core.
+
+A world is one number: the budget that is left, the history, and for each server the number of its
+Local. A move of a server was taken once; after that it is a sum: the difference of two Locals, what
+the budget loses, and for each receiver the difference that the messages make to its inbox.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+from raftline.raft import inputs
+from raftline.raft.change import Change
+from raftline.raft.log import Entry
+from raftline.raft.membership import all_vote
+from raftline.raft.state import Options
+
+from ..invariants import InvariantError
+from .budget import Budget
+from .facts import History, Other, Violation, check_others
+from .server import (
+    DOWN,
+    START_MS,
+    Core,
+    Disk,
+    Event,
+    Local,
+    Messages,
+    Numbers,
+    Server,
+    Work,
+    check_left,
+    disks_of_a_write,
+    with_vote,
+    written,
+)
+
+BUDGET_BITS, HISTORY_BITS, LOCAL_BITS = 10, 14, 24
+BUDGET_MASK = (1 << BUDGET_BITS) - 1
+LOCAL_MASK = (1 << LOCAL_BITS) - 1
+HISTORY_MASK = (1 << HISTORY_BITS) - 1
+CONTEXT_BITS = BUDGET_BITS + HISTORY_BITS
+CONTEXT_MASK = (1 << CONTEXT_BITS) - 1
+GROUP_BITS = 24
+BEGIN_MS = 10_000
+TIMEOUT_MS = 500
+OPTIONS = Options(election_timeout_ms=TIMEOUT_MS, heartbeat_ms=100)
+
+Choice = tuple[Any, ...]  # ("deliver", number of the message), ("write", 2), …
+
+
+class Move(NamedTuple):
+    """A move of one server: what it adds to the world, and what it sends."""
+
+    delta: int
+    send: tuple[tuple[dict[int, int], int, int, int], ...] | None  # by receiver: see `World.add`
+    event: int  # 0: none
+
+
+class Bad(NamedTuple):
+    """In place of an event: the step broke an invariant by itself."""
+
+    why: str
+
+
+class Made(NamedTuple):
+    """The result of a choice."""
+
+    local: Local
+    left: Budget
+    send: tuple[int, ...] = ()
+    events: tuple[Event | Bad, ...] = ()
+
+
+class Fact(NamedTuple):
+    """A server as events of others are held against it, apart from the time: see `Other`."""
+
+    disk: Disk
+    cast: tuple[tuple[int, str], ...]
+    leads: int
+    log: tuple[Entry, ...]
+    lease_until_ms: int
+    starts: int
+
+
+class Context:
+    """The budget and the history, on which the moves of each server depend."""
+
+    def __init__(self, servers: int) -> None:
+        self.moves: list[dict[int, list[Move]]] = [{} for _ in range(servers)]
+
+
+FREE_OF_CHARGE = ("apply", "stand", "confirm")  # the last two: of the first world
+SPENDS = {"ask": "read", "break": "break_"}
+INPUTS: dict[str, Callable[..., inputs.Input]] = {
+    "tick": inputs.Tick,
+    "command": lambda text: inputs.Propose([text]),
+    "read": lambda must_see: inputs.Read([must_see]),
+    "apply": inputs.Applied,
+    "stand": inputs.Tick,
+    "confirm": lambda must_see: inputs.Read([must_see]),
+    "ask": lambda must_see: inputs.AskLeader([must_see]),
+    "lease": lambda must_see: inputs.Read([must_see], by_lease=True),
+    "transfer": inputs.Transfer,
+    "change": lambda change: inputs.ChangeMembers(change, "change"),
+    "break": inputs.PeerDisconnected,
+}
+
+
+class World:
+    """The moves of each world; `begin` is the first one."""
+
+    DRIFT_PERCENT = OPTIONS.lease_drift_percent  # that leases allow for
+
+    def __init__(
+        self,
+        budget: Budget,
+        names: int = 3,
+        *,
+        changes: tuple[Change, ...] = (),
+        is_reduced: bool = False,
+    ) -> None:
+        self.budget = budget
+        self.names = [f"s{number}" for number in range(1, names + 1)]
+        members = all_vote({name: f"h{name[1:]}:10000" for name in self.names})
+        self.is_reduced = is_reduced
+        self.has_leases = budget.lease > 0
+        options = replace(OPTIONS, lease=self.has_leases, lease_drift_percent=self.DRIFT_PERCENT)
+        self.messages = Messages()
+        self.servers = [
+            Server(
+                name,
+                members,
+                options,
+                self.messages,
+                applies_at_once=not budget.lag,
+                is_reduced=is_reduced,
+            )
+            for name in self.names
+        ]
+        self.places = {name: place for place, name in enumerate(self.names)}
+        self.shifts = [CONTEXT_BITS + place * LOCAL_BITS for place in range(names)]
+        self.changes = changes or (Change("remove", "s1"), Change("remove", self.names[-1]))
+        self._locals = [Numbers(LOCAL_BITS) for _ in self.names]
+        self.budgets = Numbers(BUDGET_BITS)
+        self.histories = Numbers(HISTORY_BITS)
+        self.events = Numbers()
+        self.events.of(None)  # 0
+        self._groups = Numbers(GROUP_BITS)  # of messages to one receiver
+        self._adds: list[dict[int, int]] = [{} for _ in self.names]
+        self._facts: list[list[int]] = [[] for _ in self.names]  # by the number of a Local
+        self._fact_numbers = Numbers()
+        self._judged: dict[tuple[int, ...], int] = {}
+        self.contexts: dict[int, Context] = {}
+        self.begin = self._formed(self.budgets.of(budget))
+
+    # --- numbers ---------------------------------------------------------------------------
+
+    def world_of(self, budget: int, history: History, locals_: list[Local]) -> int:
+        """Return the number of a world."""
+        number = budget | self.histories.of(history) << BUDGET_BITS
+        for place, local in enumerate(locals_):
+            number |= self._numbered(place, local) << self.shifts[place]
+        return number
+
+    def local(self, world: int, place: int) -> Local:
+        """Return a server of a world."""
+        return self._locals[place].values[world >> self.shifts[place] & LOCAL_MASK]
+
+    def history(self, world: int) -> History:
+        """Return what happened in a world."""
+        return self.histories.values[world >> BUDGET_BITS & HISTORY_MASK]
+
+    def left(self, world: int) -> Budget:
+        """Return what may happen yet in a world."""
+        return self.budgets.values[world & BUDGET_MASK]
+
+    def now_ms(self, place: int, left: Budget, starts: int) -> int:
+        """Return the clock of a server: with leases the first one's is slow by as much as they
+        allow. It is later by far after each start, as no number that a server drew from its clock
+        may come again."""
+        return BEGIN_MS + starts * START_MS + left.passed[place > 0]
+
+    # --- the first world -------------------------------------------------------------------
+
+    def _formed(self, budget: int) -> int:
+        """Return a world in which the first server leads, and all know that its entry is
+        committed; nothing is on its way."""
+        locals_ = []
+        for place, server in enumerate(self.servers):
+            now_ms = self.now_ms(place, self.budget, 1)
+            begin_ms = now_ms - TIMEOUT_MS * (1 if place else 2)
+            locals_.append(Local(server.start(Disk(), 1, begin_ms), 1, Disk()))
+        world = self.world_of(budget, History(), locals_)
+        world = self._settled(self.after(world, 0, ("stand",)))
+        return self._settled(self.after(world, 0, ("confirm", 0)))
+
+    def _settled(self, world: int) -> int:
+        """Return the world in which all is delivered and written, in order, each once."""
+        place = 0
+        while place < len(self.names):
+            local = self.local(world, place)
+            applying = self.servers[place].cores[local.core].applying
+            choice: Choice = ("apply", applying) if applying else ("deliver", *local.inbox[:1])
+            choice = ("write", 1) if local.queue else choice
+            if len(choice) == 1:
+                place += 1
+                continue
+            world, place = self.after(world, place, choice), 0
+        return world
+
+    # --- moves -----------------------------------------------------------------------------
+
+    def after(self, world: int, place: int, choice: Choice) -> int:
+        """Return the world after a choice of a server.
+
+        Raises:
+            Violation: it is one that can't be.
+        """
+        left = self.left(world)
+        made = self._choose(place, self.local(world, place), left, choice)
+        return self.follow(world, self._move(world, place, made))
+
+    def sent(self, world: int, place: int, choice: Choice) -> tuple[int, ...]:
+        """Return the numbers of the messages that leave by a choice of a server."""
+        return self._choose(place, self.local(world, place), self.left(world), choice).send
+
+    def follow(self, world: int, move: Move) -> int:
+        """Return the world after a move.
+
+        Raises:
+            Violation: it is one that can't be.
+        """
+        after = world + move.delta
+        for added, shift, bits, to in move.send or ():
+            inbox = world >> shift & LOCAL_MASK
+            key = inbox << GROUP_BITS | bits
+            after += added[key] if key in added else self.add(key, to)
+        return self.judge(after, move.event) if move.event else after
+
+    def add(self, key: int, to: int) -> int:
+        """Return, and keep, what a group of messages adds to the world by its receiver."""
+        number, group = key >> GROUP_BITS, self._groups.values[key & ((1 << GROUP_BITS) - 1)]
+        local = self._locals[to].values[number]
+        inbox = tuple(sorted((*local.inbox, *group)))
+        added = self._numbered(to, local._replace(inbox=inbox))
+        delta = self._adds[to][key] = (added - number) << self.shifts[to]
+        return delta
+
+    def judge(self, world: int, number: int) -> int:
+        """Return the world with an event in its history.
+
+        Raises:
+            Violation: the event contradicts what happened, or another server.
+        """
+        facts = [
+            known[world >> shift & LOCAL_MASK]
+            for known, shift in zip(self._facts, self.shifts, strict=True)
+        ]
+        key = world & CONTEXT_MASK, number, *facts
+        delta = self._judged.get(key)
+        if delta is None:
+            delta = self._judged[key] = self._judge(world, number)
+        return world + delta
+
+    def _judge(self, world: int, number: int) -> int:
+        """Return what an event adds to a world."""
+        facts = [
+            known[world >> shift & LOCAL_MASK]
+            for known, shift in zip(self._facts, self.shifts, strict=True)
+        ]
+        before = world >> BUDGET_BITS & HISTORY_MASK
+        after = self.history_after(world & BUDGET_MASK, before, number, facts)
+        return (after - before) << BUDGET_BITS
+
+    def history_after(self, budget: int, history: int, number: int, facts: list[int]) -> int:
+        """Return the number of a history with an event in it, beside servers of these facts.
+
+        Raises:
+            Violation: the event contradicts what happened, or another server.
+        """
+        event = self.events.values[number]
+        if isinstance(event, Bad):
+            raise Violation(event.why)
+        left, others = self.budgets.values[budget], []
+        for place, each in enumerate(facts):
+            fact: Fact = self._fact_numbers.values[each]
+            holds = self.now_ms(place, left, fact.starts) < fact.lease_until_ms
+            others.append(Other(self.names[place], *fact[:4], holds))
+        check_others(event, others)
+        return self.histories.of(self.histories.values[history].after(event))
+
+    def _numbered(self, place: int, local: Local) -> int:
+        """Return the number of a Local, and note what events of others are held against."""
+        server = self.servers[place]
+        if server.is_reduced and local.inbox:
+            core, term = local.core, local.disk.term
+            kept = [each for each in local.inbox if not server.is_void(core, each, term)]
+            local = local._replace(inbox=tuple(kept))
+        number = self._locals[place].of(local)
+        if number == len(self._facts[place]):
+            self._facts[place].append(self.fact_of(place, local))
+        return number
+
+    def fact_of(self, place: int, local: Local) -> int:
+        """Return the number of what events of others are held against at a server."""
+        fact = Fact(local.disk, local.cast, 0, (), 0, local.starts)
+        if local.core != DOWN:
+            known = self.servers[place].cores[local.core]
+            fact = fact._replace(
+                leads=known.leads, log=known.log, lease_until_ms=known.lease_until_ms
+            )
+        return self._fact_numbers.of(fact)
+
+    def moves(self, context: int, place: int, number: int) -> list[Move]:
+        """Return, and keep, the moves of a server in a context (its low bits of a world)."""
+        world = context | number << self.shifts[place]
+        local, left = self.local(world, place), self.left(world)
+        made = self.taken(place, local, left, self.choices(world, place))
+        moves = [self._move(world, place, each) for each in made]
+        # What changes nothing is no move.
+        moves = [move for move in moves if move != (0, None, 0)]
+        self.contexts[context].moves[place][number] = moves
+        return moves
+
+    def taken(
+        self, place: int, local: Local, left: Budget, choices: Iterable[Choice]
+    ) -> list[Made]:
+        """Return what comes of choices. A message that arrives and changes nothing is left out of
+        a reduced world: whatever follows may follow as well if it never arrives."""
+        found = []
+        for choice in choices:
+            made = self._choose(place, local, left, choice)
+            if self.is_reduced and choice[0] in ("deliver", "again"):
+                kept = made.local._replace(inbox=local.inbox)
+                if kept == local and not made.send and not made.events:
+                    continue
+            found.append(made)
+        return found
+
+    def moves_of(self, world: int) -> list[Move]:
+        """Return all moves of all servers in a world."""
+        low, found = world & CONTEXT_MASK, []
+        context = self.contexts.setdefault(low, Context(len(self.names)))
+        for place, shift in enumerate(self.shifts):
+            number = world >> shift & LOCAL_MASK
+            known = context.moves[place].get(number)
+            found += self.moves(low, place, number) if known is None else known
+        return found
+
+    def choices(self, world: int, place: int) -> Iterator[Choice]:
+        """Yield each choice that a server has in a world."""
+        must_see = len(self.history(world).committed)
+        return self.open(place, self.local(world, place), self.left(world), must_see)
+
+    def open(self, place: int, local: Local, left: Budget, must_see: int) -> Iterator[Choice]:
+        """Yield the choices that a server has; a read must see that entry."""
+        if local.core == DOWN:
+            yield ("start",)
+            return
+        core = self.servers[place].cores[local.core]
+        for number in dict.fromkeys(local.inbox):
+            yield ("deliver", number)
+            if left.twice:
+                yield ("again", number)
+        for count in range(1, len(local.queue) + 1):
+            yield ("write", count)
+        if core.applying:
+            yield ("apply", core.applying)
+        yield from self._ticks(place, local, left)
+        if left.crash:
+            yield from self._crashes(local)
+        yield from self._asked(core, left, must_see)
+        others = [name for name in self.names if name != self.names[place]]
+        if left.transfer and core.leads:
+            yield from (("transfer", name) for name in others)
+        if left.break_:
+            yield from (("break", name) for name in others)
+
+    def _asked(self, core: Core, left: Budget, must_see: int) -> Iterator[Choice]:
+        """Yield what a server may be asked for by people and programs."""
+        if left.command and core.takes_proposals:
+            yield ("command", f"c{self.budget.command - left.command + 1}")
+        if left.read and (core.leads or core.follows):
+            yield ("read" if core.leads else "ask", must_see)
+        if left.lease and core.leads:
+            yield ("lease", must_see)
+        if left.change and core.leads:
+            yield from (("change", change) for change in self.changes)
+
+    def _ticks(self, place: int, local: Local, left: Budget) -> Iterator[Choice]:
+        """Yield the tick of a server. The timer that fires takes all clocks to its time, if they
+        are not there yet; to those of others it seems late then."""
+        core = self.servers[place].cores[local.core]
+        kind = "heartbeat" if core.is_heartbeat else "timeout"
+        if not getattr(left, kind):
+            return
+        if core.wake_at_ms <= self.now_ms(place, left, local.starts):
+            yield "tick", kind, left.passed
+            return
+        first, others = left.passed
+        wait_ms = core.wake_at_ms - self.now_ms(place, left, local.starts)
+        if not self.has_leases:
+            passed = first + wait_ms, others + wait_ms
+        elif place:  # the slow clock gets there last
+            passed = first - (-10 * wait_ms // 11), others + wait_ms
+        else:
+            passed = first + wait_ms, others + 11 * wait_ms // 10
+        yield "tick", kind, passed
+
+    def _crashes(self, local: Local) -> Iterator[Choice]:
+        """Yield a crash at each point of the write queue: before a write, and within one."""
+        found = {local.disk}
+        for count in range(1, len(local.queue) + 1):
+            found.update(disks_of_a_write(local.disk, local.queue[:count]))
+        yield from (("crash", disk) for disk in sorted(found, key=str))
+
+    def _choose(self, place: int, local: Local, left: Budget, choice: Choice) -> Made:
+        """Return what comes of a choice."""
+        kind, server = choice[0], self.servers[place]
+        now_ms = self.now_ms(place, left, local.starts)
+        if kind == "crash":
+            local = Local(DOWN, local.starts, choice[1], (), local.inbox, local.cast)
+            return Made(local, spent(left, kind))
+        if kind == "start":
+            starts = local.starts + 1
+            now_ms = self.now_ms(place, left, starts)
+            try:
+                core = server.start(local.disk, starts, now_ms)
+            except Exception as error:
+                return Made(local, left, (), (Bad(f"{server.name} can't start: {error}"),))
+            made = Made(local._replace(core=core, starts=starts), left)
+            why = server.why_not_started(core, local.disk)
+            return made._replace(events=(Bad(why),)) if why else made
+        if kind == "write":
+            return self._write(place, local, left, choice[1], now_ms)
+        if kind in ("deliver", "again"):
+            message = self.messages.sent[choice[1]]
+            if kind == "deliver":
+                local = without(local, choice[1])
+            left = spent(left, "twice") if kind == "again" else left
+            return self._step(place, Made(local, left), choice[1], inputs.Receive(message), now_ms)
+        if kind == "tick":
+            left = replace(spent(left, choice[1]), passed=choice[2])
+            now_ms = self.now_ms(place, left, local.starts)
+            choice = choice[:1]
+        elif kind not in FREE_OF_CHARGE:
+            left = spent(left, SPENDS.get(kind, kind))
+        taken = INPUTS[kind](*choice[1:])
+        return self._step(place, Made(local, left), choice, taken, now_ms)
+
+    def _step(self, place: int, made: Made, key: Any, taken: inputs.Input, now_ms: int) -> Made:
+        """Let the core take an input, and carry out its Effects."""
+        local = made.local
+        outcome = self.servers[place].step(local.core, key, taken, now_ms)
+        if outcome.bad:
+            return made._replace(events=(*made.events, Bad(outcome.bad)))
+        sent, after, queue = outcome.send, outcome.after, local.queue
+        if any(work.holds_promise for work in queue):
+            after = outcome.past_entries + after
+        else:
+            sent += outcome.past_entries
+        if outcome.work is not None:
+            queue = (*queue, outcome.work)
+        elif queue and after:  # not before the disk write of an earlier step
+            queue = (*queue[:-1], self._with_messages(queue[-1], after))
+        else:
+            sent += after
+        local = local._replace(core=outcome.core, queue=queue)
+        events = (*made.events, outcome.event) if outcome.event else made.events
+        return self._sent(Made(local, made.left, made.send, events), sent)
+
+    def _with_messages(self, work: Work, messages: tuple[int, ...]) -> Work:
+        """Return a work after which these messages leave as well. Whether they leave in one go or
+        one by one makes no difference: each may be on its way for as long as one likes."""
+        return work._replace(messages=tuple(sorted((*work.messages, *messages))))
+
+    def _write(self, place: int, local: Local, left: Budget, count: int, now_ms: int) -> Made:
+        """Write `count` works at once, send what waited for that, and report it to the core."""
+        works = local.queue[:count]
+        disk = written(local.disk, works)
+        made = Made(local._replace(disk=disk, queue=local.queue[count:]), left)
+        for work in works:
+            made = self._sent(made, work.messages)
+        if not any(work.append or work.cut_after is not None for work in works):
+            return made
+        last = disk.entries[-1][:2] if disk.entries else (0, 0)
+        return self._step(place, made, last, inputs.Synced(*last), now_ms)
+
+    def _sent(self, made: Made, numbers: tuple[int, ...]) -> Made:
+        """Let messages leave: what they say must be on the disk."""
+        local, events = made.local, made.events
+        for number in numbers:
+            message = self.messages.sent[number]
+            try:
+                check_left(message, local.disk, local.cast)
+            except InvariantError as error:
+                events = (*events, Bad(str(error)))
+            local = local._replace(cast=with_vote(local.cast, message))
+        return Made(local, made.left, (*made.send, *numbers), events)
+
+    def _move(self, world: int, place: int, made: Made) -> Move:
+        """Return the numbers of what comes of a choice."""
+        budget, number = world & BUDGET_MASK, world >> self.shifts[place] & LOCAL_MASK
+        delta = self.budgets.of(made.left) - budget
+        delta += (self._numbered(place, made.local) - number) << self.shifts[place]
+        send = tuple(
+            (self._adds[to], self.shifts[to], self._groups.of(tuple(group)), to)
+            for to, group in self.by_receiver(made.send).items()
+        )
+        return Move(delta, send or None, self.event_of(made.events))
+
+    def by_receiver(self, numbers: tuple[int, ...]) -> dict[int, list[int]]:
+        """Return messages by the places of their receivers."""
+        found: dict[int, list[int]] = {}
+        for each in numbers:
+            to = self.places.get(self.messages.sent[each].to)
+            if to is not None:
+                found.setdefault(to, []).append(each)
+        return found
+
+    def event_of(self, events: tuple[Event | Bad, ...]) -> int:
+        """Return the number of the event among these; 0 for none."""
+        if not events:
+            return 0
+        for event in events:
+            if isinstance(event, Bad):
+                return self.events.of(event)
+        assert len(events) == 1  # one step of the core
+        return self.events.of(events[0])
+
+
+def spent(left: Budget, kind: str) -> Budget:
+    """Return what is left of a budget when something has happened."""
+    return replace(left, **{kind: getattr(left, kind) - 1})
+
+
+def without(local: Local, number: int) -> Local:
+    """Return a server to which a message is no longer on its way."""
+    place = local.inbox.index(number)
+    return local._replace(inbox=local.inbox[:place] + local.inbox[place + 1 :])

@@ -1,0 +1,1 @@
+"""Folders and files in memory that lose what was not synced."""

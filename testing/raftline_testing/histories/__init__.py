@@ -1,0 +1,1 @@
+"""What clients saw, and whether one order of operations explains it."""

@@ -1,0 +1,1 @@
+"""Threads and tasks under a scheduler that a seed decides for."""

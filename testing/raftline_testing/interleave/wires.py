@@ -1,0 +1,174 @@
+"""Sockets and epoll of a schedule: to send and to receive are steps, and waits for its threads."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import select
+import socket
+from collections.abc import Callable, Iterator
+from typing import Any
+from unittest import mock
+
+from raftline.net.shared_reader import SharedReader
+
+from .threads import Broken, Thread
+
+
+class Way:
+    """Bytes on their way in one direction."""
+
+    def __init__(self, room: int) -> None:
+        self.room = room
+        self.data = bytearray()
+        self.is_ended = False
+
+    @property
+    def left(self) -> int:
+        return self.room - len(self.data)
+
+
+class Wire:
+    """One end of a connection, as a socket."""
+
+    family = socket.AF_INET
+    _numbers = itertools.count(1000)
+
+    def __init__(self, incoming: Way, outgoing: Way) -> None:
+        self._in, self._out = incoming, outgoing
+        self._number = next(self._numbers)
+        self._users = 0  # threads that have its number, and are about to use it or wait by it
+        self.is_closed = False
+
+    def fileno(self) -> int:
+        return self._number
+
+    @property
+    def is_readable(self) -> bool:
+        return bool(self._in.data) or self._in.is_ended
+
+    @contextlib.contextmanager
+    def _in_use(self) -> Iterator[None]:
+        if self.is_closed:
+            raise OSError(9, "Bad file descriptor")
+        self._users += 1
+        try:
+            Thread.schedule.step()
+            yield
+        finally:
+            self._users -= 1
+
+    def send(self, data: bytes, flags: int = 0) -> int:
+        with self._in_use():
+            return self._send(data, flags)
+
+    def _send(self, data: bytes, flags: int) -> int:
+        way = self._out
+        if not flags & socket.MSG_DONTWAIT:
+            Thread.schedule.block(lambda: way.left > 0 or way.is_ended)
+        if way.is_ended:
+            raise BrokenPipeError(32, "Broken pipe")
+        if way.left <= 0:
+            raise BlockingIOError(11, "Resource temporarily unavailable")
+        taken = bytes(data[: way.left])
+        way.data += taken
+        return len(taken)
+
+    def sendall(self, data: bytes) -> None:
+        while data:
+            data = data[self.send(data) :]
+
+    def recv(self, size: int, flags: int = 0) -> bytes:
+        with self._in_use():
+            return self._recv(size, flags)
+
+    def _recv(self, size: int, flags: int) -> bytes:
+        way = self._in
+        if not flags & socket.MSG_DONTWAIT:
+            Thread.schedule.block(lambda: self.is_readable)
+        if not self.is_readable:
+            raise BlockingIOError(11, "Resource temporarily unavailable")
+        taken = bytes(way.data[:size])
+        if not flags & socket.MSG_PEEK:
+            del way.data[:size]
+        return taken
+
+    def recv_into(self, buffer: Any, size: int = 0, flags: int = 0) -> int:
+        data = self.recv(size or len(buffer), flags)
+        buffer[: len(data)] = data
+        return len(data)
+
+    def shutdown(self, how: int) -> None:
+        with self._in_use():
+            if how != socket.SHUT_WR:
+                self._in.is_ended = True
+            if how != socket.SHUT_RD:
+                self._out.is_ended = True
+
+    def close(self) -> None:
+        """Give its number back: whoever is about to use that would meet another connection."""
+        Thread.schedule.step()
+        if self._users:
+            raise Broken("a connection was closed while a thread was about to use it")
+        self.is_closed = self._in.is_ended = self._out.is_ended = True
+
+    def setsockopt(self, *_: object) -> None:
+        pass
+
+    def settimeout(self, _: float | None) -> None:
+        pass
+
+    def getpeername(self) -> tuple[str, int]:
+        return "127.0.0.1", self._number
+
+
+def connected(room: int = 1 << 16) -> tuple[Wire, Wire]:
+    """Return the two ends of a connection that holds `room` bytes each way."""
+    one, other = Way(room), Way(room)
+    return Wire(one, other), Wire(other, one)
+
+
+class Epoll:
+    """Stands in for `select.epoll`, for reading."""
+
+    def __init__(self, wires: list[Wire]) -> None:
+        """Know the wires that may be registered, by their numbers."""
+        self._known = {wire.fileno(): wire for wire in wires}
+        self._registered: dict[int, Wire] = {}
+        self._silent: set[int] = set()  # that are not asked about
+        self._is_closed = False
+
+    def register(self, number: int, _: int) -> None:
+        Thread.schedule.step()
+        self._registered[number] = self._known[number]
+
+    def modify(self, number: int, events: int) -> None:
+        Thread.schedule.step()
+        assert number in self._registered
+        (self._silent.discard if events else self._silent.add)(number)
+
+    def unregister(self, number: int) -> None:
+        Thread.schedule.step()
+        self._registered.pop(number)
+        self._silent.discard(number)
+
+    def poll(self, timeout: float) -> list[tuple[int, int]]:
+        def ready() -> list[int]:
+            asked = self._registered.keys() - self._silent
+            return sorted(number for number in asked if self._registered[number].is_readable)
+
+        Thread.schedule.block(lambda: bool(ready()), timeout)
+        return [(number, select.EPOLLIN) for number in ready()]
+
+    def close(self) -> None:
+        self._is_closed = True
+
+
+def reader_for(wires: list[Wire], make: Callable[[], SharedReader]) -> SharedReader:
+    """Make a shared reader for these wires."""
+    bell = connected()
+    with (
+        mock.patch.object(select, "epoll", return_value=Epoll([bell[0], *wires])),
+        mock.patch.object(socket, "socketpair", return_value=bell),
+    ):
+        return make()

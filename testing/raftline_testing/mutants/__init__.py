@@ -1,0 +1,1 @@
+"""One-line faults, each of which a test must notice."""

@@ -1,0 +1,168 @@
+"""The list of mutants: one-line faults, each of which some test must notice.
+
+They stand in the `.txt` files beside this one, a block of lines for each:
+
+    majority-of-half mistake 1: half of the voters make a majority
+    @ src/raft/membership.py majority
+    - return len(voters) // 2 + 1
+    + return (len(voters) + 1) // 2
+    ? tests/core/test_membership.py
+
+The name, and why it is a fault; the file, and the function (or `Class.method`) where the line is
+looked for; the line, without its indentation, and what takes its place, of one line or several; the
+tests that come first.
+A line `! …` says why a mutant is known to survive.
+"""
+
+from __future__ import annotations
+
+import ast
+import functools
+import re
+import textwrap
+from dataclasses import dataclass, field
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parents[2]
+_TITLE = re.compile(r"([a-z][a-z0-9-]*) (.+)")
+
+
+class MutantError(Exception):
+    """An entry of the list that does not say what it must, or no longer fits its file."""
+
+
+@dataclass
+class Mutant:
+    """One line of one file, changed for the worse."""
+
+    name: str
+    why: str
+    file: str = ""
+    function: str = ""  # "": the line is unique in the file
+    old: str = ""
+    new: str = ""
+    tests: list[str] = field(default_factory=list)
+    survives: str = ""  # why no test notices; "": one does
+
+    @property
+    def mistake(self) -> str:
+        """The number of the row of common mistakes that it stands for, "" for none."""
+        found = re.match(r"mistake (\d+)", self.why)
+        return found[1] if found else ""
+
+    def applied(self, source: str) -> str:
+        """Return the file's text with the fault in it.
+
+        Raises:
+            MutantError: the line does not occur exactly once there, or what results is no Python.
+        """
+        first, last = 1, source.count("\n") + 1
+        if self.function:
+            first, last = _lines_of(self, source)
+        lines = source.split("\n")
+        places = [n for n in range(first - 1, last) if lines[n].strip() == self.old]
+        if len(places) != 1:
+            raise MutantError(
+                f"{self.name}: {self.old!r} occurs {len(places)} times in {self.file} "
+                f"{self.function}".rstrip()
+            )
+        line = lines[places[0]]
+        indent = line[: len(line) - len(line.lstrip())]
+        lines[places[0]] = indent + self.new.replace("\n", f"\n{indent}")
+        mutated = "\n".join(lines)
+        if not (self.function and _is_python("\n".join(lines[first - 1 : last]))):
+            try:
+                ast.parse(mutated)
+            except SyntaxError as error:
+                raise MutantError(f"{self.name}: {error}") from None
+        return mutated
+
+
+def _is_python(function: str) -> bool:
+    """Whether a function is sound by itself, which is sooner seen than that its file is."""
+    try:
+        ast.parse(textwrap.dedent(function))
+    except SyntaxError:
+        return False
+    return True
+
+
+def _lines_of(mutant: Mutant, source: str) -> tuple[int, int]:
+    """Return the first and last line of the function or class that is named."""
+    *outer, name = mutant.function.split(".")
+    found = [
+        lines
+        for names, lines in _definitions(source)
+        if names[-1] == name and [each for each in names[:-1] if each in outer] == outer
+    ]
+    if len(found) != 1:
+        raise MutantError(
+            f"{mutant.name}: {len(found)} functions {mutant.function} in {mutant.file}"
+        )
+    return found[0]
+
+
+@functools.cache
+def _definitions(source: str) -> list[tuple[list[str], tuple[int, int]]]:
+    """Return each function and class by its name after those it stands in, with its lines."""
+    found = []
+    waiting: list[tuple[list[str], ast.AST]] = [([], ast.parse(source))]
+    while waiting:
+        names, node = waiting.pop()
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+            names = [*names, node.name]
+            found.append((names, (node.lineno, node.end_lineno or node.lineno)))
+        waiting += [
+            (names, inner)
+            for inner in ast.iter_child_nodes(node)
+            if isinstance(inner, (ast.stmt, ast.excepthandler, ast.match_case))
+        ]
+    return found
+
+
+def mutants() -> list[Mutant]:
+    """Return all mutants in the order in which they are listed.
+
+    Raises:
+        MutantError: a block lacks a line that it must have, or a name is there twice.
+    """
+    listed = [one for path in sorted(HERE.glob("*.txt")) for one in read(path.read_text("utf-8"))]
+    names = [mutant.name for mutant in listed]
+    twice = {name for name in names if names.count(name) > 1}
+    if twice:
+        raise MutantError(f"listed twice: {', '.join(sorted(twice))}")
+    return listed
+
+
+def read(text: str) -> list[Mutant]:
+    """Return the mutants of one file of the list."""
+    return [
+        _read_block(block.strip().splitlines())
+        for block in re.split(r"\n\s*\n", re.sub(r"(?m)^#.*\n", "", text))
+        if block.strip()
+    ]
+
+
+def _read_block(lines: list[str]) -> Mutant:
+    title = _TITLE.fullmatch(lines[0])
+    if title is None:
+        raise MutantError(f"no name and reason: {lines[0]!r}")
+    mutant = Mutant(title[1], title[2])
+    for line in lines[1:]:
+        mark, _, rest = line.partition(" ")
+        if mark == "@":
+            mutant.file, _, mutant.function = rest.partition(" ")
+        elif mark == "-":
+            mutant.old = rest.strip()
+        elif mark == "+":
+            mutant.new += f"\n{rest}" if mutant.new else rest.strip()
+        elif mark == "?":
+            mutant.tests += rest.split()
+        elif mark == "!":
+            mutant.survives = f"{mutant.survives} {rest}".strip()
+        else:
+            raise MutantError(f"{mutant.name}: a line of no known kind: {line!r}")
+    if not (mutant.file and mutant.old and mutant.new) or mutant.old == mutant.new:
+        raise MutantError(f"{mutant.name}: the file, the line or its change is missing")
+    return mutant

@@ -1,0 +1,1 @@
+"""Nodes as processes, and the network between them."""

@@ -1,0 +1,252 @@
+"""Real nodes in one folder: started, asked over their own ports, and looked at afterwards."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+import threading
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from raftline.clients import lines
+from raftline.clients.lines import LineConnection
+from raftline.common.config import FILE_NAME
+from raftline.tools import course
+from raftline.tools.processes import SERVER, WAIT_S, NotAsExpected, ServerProcess
+from raftline.wire.refusals import code_of
+from raftline.wire.replies import RequestOutcome, outcome_of
+
+from .processes import DEADLINE_S, eventually, free_ports
+
+__all__ = ["CALM", "NEVER_SAID", "SERVER", "STARTED", "STEADY", "Cluster", "NodeProcess"]
+
+STARTED = "[*] Server started on"
+# Elections take 2 to 4 s: a node that stands still for a second, on a busy machine, loses nothing
+# by it. Who leads first is not left to chance either: `led_by` needs the controller.
+STEADY = ("--pace", "class", "--controller")
+CALM = ("--pace", "human", "--controller")  # or for ten seconds: none dies in the tests of a file
+NEVER_SAID = ("Traceback", "SafetyError", "Exception in thread", "Fatal Python error")
+
+Kind = TypeVar("Kind", bound="Cluster")
+
+
+def leader_of_most(views: Sequence[Mapping[str, Any]], members: int) -> str:
+    """Return the leader that most of the members agree on, by the status of those that gave one;
+    "" if there is none."""
+    leaders = Counter((view["term"], view["leader"]) for view in views)
+    for view in views:
+        agree = leaders[view["term"], view["name"]]
+        if view["role"] == "leader" and agree > members // 2:
+            return str(view["name"])
+    return ""
+
+
+class NodeProcess(ServerProcess):
+    """One node, which is asked over its own port, over all its starts."""
+
+    host = "localhost"
+    _asked: LineConnection | None = None
+
+    @property
+    def command(self) -> list[str]:
+        """The program is the course's node, if it is to obey a controller."""
+        program = self.program
+        is_course = any(option.startswith("--controller") for option in self.options)
+        if is_course and program == [sys.executable, str(SERVER)]:
+            program = [sys.executable, str(course.node())]
+        return [*program, *self.arguments]
+
+    @property
+    def log(self) -> Path:
+        return self.folder / f"{self.name}.log"
+
+    def start(self, *options: str) -> NodeProcess:
+        """Start the process and wait until it serves."""
+        self.launch(*options).wait_for_line(STARTED)
+        return self
+
+    def connect(self, timeout_s: float = DEADLINE_S) -> LineConnection:
+        return LineConnection(self.port, timeout_s, self.host)
+
+    def ask(self, line: str | bytes, timeout_s: float = DEADLINE_S) -> str:
+        """Return the reply to one line on a new connection."""
+        return lines.ask(self.port, line, timeout_s, self.host)
+
+    def ask_as_peer(self, line: str) -> str:
+        """Return the reply to a line in a peer's name, once that peer has fallen silent."""
+
+        def reply() -> str:
+            text = self.ask(line)
+            return "" if code_of(text.partition("@")[2]) == "speaks-elsewhere" else text
+
+        return eventually(reply, f"an answer to {line[:80]}")
+
+    def status(self) -> dict[str, Any]:
+        """Return what the node reports of itself; {} if it can't be asked."""
+        if not self.is_running or self.is_paused:
+            return {}
+        try:  # on one connection: each new one is a line on the node's console
+            self._asked = self._asked or self.connect()
+            facts: dict[str, Any] = json.loads(self._asked.ask("status").partition(": ")[2])
+        except (OSError, ValueError):
+            self._hang_up()
+            return {}
+        return facts
+
+    def ended(self, timeout_s: float = DEADLINE_S) -> int:
+        status = super().ended(timeout_s)
+        self._hang_up()
+        return status
+
+    def close(self) -> None:
+        super().close()
+        self._hang_up()
+
+    def _hang_up(self) -> None:
+        if self._asked is not None:
+            self._asked.close()
+        self._asked = None
+
+
+class Cluster:
+    """Nodes s1, s2, … in one folder. Leaving it ends them all and looks at what they printed."""
+
+    def __init__(self, folder: Path, count: int, *options: str, prefix: str = "s") -> None:
+        self.folder = folder
+        self.nodes = [
+            NodeProcess(f"{prefix}{number}", next(free_ports), folder, options)
+            for number in range(1, count + 1)
+        ]
+        members = [f"{node.name} localhost {node.port}\n" for node in self.nodes]
+        (folder / FILE_NAME).write_text("".join(members))
+
+    def __enter__(self: Kind) -> Kind:
+        return self
+
+    def __exit__(self, _: object, problem: object, *__: object) -> None:
+        for node in self.nodes:
+            node.close()
+        if isinstance(problem, BaseException) and not isinstance(problem, Exception):
+            return  # Ctrl-C, which a node that was just starting heard as well: no failure of its
+        for node in self.nodes:
+            bad = [line for line in node.lines if any(word in line for word in NEVER_SAID)]
+            if bad:
+                raise NotAsExpected(f"{node.name} printed:\n" + "\n".join(node.lines[-80:]))
+
+    def __getitem__(self, name: str) -> NodeProcess:
+        return next(node for node in self.nodes if node.name == name)
+
+    @property
+    def running(self) -> list[NodeProcess]:
+        return [node for node in self.nodes if node.is_running]
+
+    def start(self: Kind) -> Kind:
+        """Start every node that doesn't run, and wait until all serve."""
+        idle = [node for node in self.nodes if not node.is_running]
+        for node in idle:
+            node.launch()
+        for node in idle:
+            node.wait_for_line(STARTED)
+        return self
+
+    def led_by(self: Kind, name: str) -> Kind:
+        """Have a node lead at once, by its controller's word, and wait until all follow it and
+        may vote, and the leader has appended what it appends by itself."""
+        node = self[name]
+
+        def leads() -> bool:
+            role = node.status().get("role")
+            if role != "leader":
+                node.ask("Controller@TIMEOUT")
+            return role == "leader" and all(n.status().get("leader") == name for n in self.nodes)
+
+        eventually(leads, f"{name} leads")
+        return self.wait_until_whole().wait_until_raised()
+
+    def kill(self) -> None:
+        for node in self.nodes:
+            node.kill()
+
+    def leader(self, timeout_s: float = WAIT_S) -> NodeProcess:
+        """Wait until a node leads and a majority of all nodes agrees; return it."""
+        return eventually(self._leader, "a leader that a majority follows", timeout_s)
+
+    def _leader(self) -> NodeProcess | None:
+        views = [view for node in self.nodes if (view := node.status())]
+        name = leader_of_most(views, len(self.nodes))
+        return self[name] if name else None
+
+    def followers(self) -> list[NodeProcess]:
+        leader = self.leader()
+        return [node for node in self.running if node is not leader]
+
+    def ask(self, line: str) -> str:
+        """Return the leader's reply, without its name, once there is one that settles the request.
+
+        A `set`, or what has a number, is asked again if its outcome is unknown: its leader lost
+        its place meanwhile.
+        """
+        open_ones = [RequestOutcome.NO_LEADER]
+        if re.match(r"([\w-]*@)?set |[\w-]+#[0-9]+@", line):
+            open_ones.append(RequestOutcome.UNKNOWN)
+
+        def reply() -> str:
+            try:
+                text = self.leader().ask(line).partition("@")[2]
+            except OSError:
+                return ""
+            return "" if outcome_of(text) in open_ones else text
+
+        return eventually(reply, f"an answer to {line}")
+
+    def breathe(self) -> None:
+        """Let a second pass, so that the consoles have lines to spare again for the next one."""
+        threading.Event().wait(1.1)
+
+    def wait_until_whole(self: Kind) -> Kind:
+        """Wait until every running node has all that is committed, and a vote: one that started
+        after the first election has none until it has caught up."""
+        self.leader()
+        self.wait_until_equal()
+        eventually(
+            lambda: all(node.status().get("recovering") is False for node in self.running), "votes"
+        )
+        return self
+
+    def wait_until_raised(self: Kind) -> Kind:
+        """Wait until every node is at the highest level that all builds know: the leader appends
+        an entry for it as soon as it knows all of them."""
+
+        def raised() -> bool:
+            views = [node.status() for node in self.nodes]
+            known = min(view.get("build_level", 1) for view in views)
+            return all(view and view.get("level", 1) >= known for view in views)
+
+        eventually(raised, "the level of the builds")
+        return self
+
+    def wait_until_equal(self) -> None:
+        """Wait until every running node has applied all that the leader has; its disk may not
+        have it yet, where those of others were faster."""
+
+        def equal() -> bool:
+            views = [node.status() for node in self.running]
+            ends = {(view.get("last_index"), view.get("last_applied")) for view in views}
+            return len(ends) == 1 and all(a == b and a is not None for a, b in ends)
+
+        eventually(equal, "equal nodes")
+
+    def wait_until_on_all_disks(self) -> int:
+        """Wait until every running node has applied all that the leader has, and has it on its
+        disk, so that a look at its log finds it; return the index of the last entry."""
+        facts = ("last_index", "synced_index", "last_applied")
+
+        def on_disk() -> int:
+            views = [node.status() for node in self.running]
+            ends = {view.get(fact, 0) for view in views for fact in facts}
+            return int(ends.pop()) if len(ends) == 1 else 0
+
+        return eventually(on_disk, "equal logs on all disks")

@@ -1,0 +1,76 @@
+"""Runs the campaigns one after the other: `make nightly`.
+
+Each ends by itself. One that stands still is interrupted at its limit, with all that it started,
+and has failed. Exit codes: 0 all went well, 1 one failed, 130 Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+
+CAMPAIGNS: tuple[tuple[str, float], ...] = (  # arguments of make, minutes at most
+    ("simulation", 30),
+    ("sim-long MINUTES=30", 40),
+    ("test-nightly", 90),
+    ("explore-night", 90),
+    ("nemesis MINUTES=60", 80),
+    ("attacks MINUTES=60", 75),
+    ("fuzz MINUTES=60", 75),
+    ("mutants", 480),
+    ("labs", 60),
+    ("grade-test", 60),
+    ("bench", 60),
+)
+GRACE_S = 60.0  # to end after an interrupt
+
+
+def run(command: Sequence[str], limit_s: float, grace_s: float = GRACE_S) -> str:
+    """Run a command; return what went wrong, or ""."""
+    process = subprocess.Popen(command, start_new_session=True)
+    try:
+        status = process.wait(limit_s)
+    except subprocess.TimeoutExpired:
+        end(process, grace_s)
+        return f"stopped after {limit_s:.0f} s"
+    except KeyboardInterrupt:
+        end(process, grace_s)
+        raise
+    return f"exit status {status}" if status else ""
+
+
+def end(process: subprocess.Popen[bytes], grace_s: float) -> None:
+    """Interrupt a process and all that it started; kill what stays."""
+    os.killpg(process.pid, signal.SIGINT)
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(grace_s)
+    with contextlib.suppress(ProcessLookupError):  # all have ended
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def main() -> int:
+    failed = []
+    for targets, minutes in CAMPAIGNS:
+        began_s = time.monotonic()
+        print(f"make {targets}: {minutes:.0f} minutes at most", flush=True)
+        problem = run(["make", *targets.split()], 60 * minutes)
+        seconds = time.monotonic() - began_s
+        print(f"make {targets}: {problem or 'passed'}, {seconds:.0f} s", flush=True)
+        if problem:
+            failed.append(f"make {targets}: {problem}")
+    print("\n".join(failed) or "all campaigns passed")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a script's `&` has it ignored
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit(130)

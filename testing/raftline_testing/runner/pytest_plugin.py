@@ -1,0 +1,130 @@
+"""Settings for all tests: lanes, progress, signals as a terminal leaves them, property tests."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Generator, Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+from raftline.common.arguments import build
+
+from ..doubles.scripted_node import Start, scripted_nodes
+from .progress import Progress
+
+PROCESSES = "processes"  # the folder of the tests that start real nodes
+VIRTUAL = "virtual"
+SMOKE = "test_smoke.py"
+
+# `make test &` in a script, `nohup`, or some machine that builds, has them ignored, and what the
+# tests start would inherit that. A signal that is handled here is at its default in a child.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+for ignored in (signal.SIGHUP, signal.SIGQUIT):
+    if signal.getsignal(ignored) is signal.SIG_IGN:
+        signal.signal(ignored, signal.SIG_DFL)
+
+# A shell may forbid bytecode. Then each node that a test starts would compile all of its modules.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
+# By default Hypothesis fails a test whose example takes 0.2 s, or whose examples take a second to
+# draw. On a busy machine they may. It also draws others each time; that is for a night.
+ALL = settings(
+    deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow], max_examples=100
+)
+settings.register_profile("raftline", ALL)
+settings.register_profile("quick", ALL, max_examples=30)
+settings.register_profile("night", ALL, max_examples=1000, derandomize=False, print_blob=True)
+settings.load_profile("raftline")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--lane", choices=("quick", "rest", "nightly"), help="a part; default: all but the nightly"
+    )
+    parser.addoption("--progress", action="store_true", help="one line in place of the dots")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("lane") == "quick":
+        settings.load_profile("quick")
+    if config.getoption("progress") and not hasattr(config, "workerinput"):
+        config.pluginmanager.register(Progress(config))
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if build() == "compiled":
+        items[:] = [item for item in items if not item.get_closest_marker("pure")]
+    lane = config.getoption("lane")
+    if not lane:
+        # A file by its name takes minutes, not the night: who wants that says so.
+        items[:] = [item for item in items if lane_of(item) != "nightly" or _is_asked(item)]
+    else:
+        items[:] = [item for item in items if lane_of(item) == lane]
+        # The longest first: at the end nobody waits for one of them.
+        items.sort(key=lambda item: VIRTUAL not in item.path.parts)
+
+
+def _is_asked(item: pytest.Item) -> bool:
+    """Whether a test is named as a whole, parameter included, or marks are chosen by hand."""
+    return item.nodeid in item.config.args or "nightly" in item.config.option.markexpr
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Spell lone surrogates as escapes. A worker can't send them: a failed property that draws
+    some would end the whole run."""
+    report = yield
+    if report.failed and not report.longreprtext.isascii():
+        report.longrepr = _sendable(report.longreprtext)
+    report.sections = [(name, _sendable(text)) for name, text in report.sections]
+    return report
+
+
+def _sendable(text: str) -> str:
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave a file unread that has no test of the quick lane."""
+    is_left = (
+        config.getoption("lane") == "quick"
+        and collection_path.parent.name == PROCESSES
+        and collection_path.name.startswith("test_")
+        and collection_path.name != SMOKE
+    )
+    return is_left or None
+
+
+def lane_of(item: pytest.Item) -> str:
+    """Return which run a test belongs to: `make nightly`, `make test`, which has the smoke tests
+    alone of those of real processes, or `make test-rest`."""
+    if item.get_closest_marker("nightly"):
+        return "nightly"
+    if item.get_closest_marker("slow"):
+        return "rest"
+    is_quick = PROCESSES not in item.path.parts or item.path.name == SMOKE
+    return "quick" if is_quick else "rest"
+
+
+@pytest.fixture(params=["asyncio", "uvloop"])
+def event_loops(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Have `asyncio.run` make loops of asyncio, then of uvloop, for which not every Python has a
+    wheel."""
+    if request.param == "uvloop":
+        uvloop = pytest.importorskip("uvloop")
+        asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())
+    yield request.param
+    asyncio.set_event_loop_policy(None)
+
+
+@pytest.fixture
+def start() -> Iterator[Start]:
+    """Return a function that starts nodes which answer from a script."""
+    with scripted_nodes() as start_node:
+        yield start_node

@@ -1,0 +1,16 @@
+"""A copy of the repository as it is, for tests that change it."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[3]
+_LEFT_OUT = shutil.ignore_patterns(
+    ".git", ".venv", "build", "dist", "logs", "__pycache__", ".*_cache", ".hypothesis", "*.egg-info"
+)
+
+
+def copy_tree(to: Path) -> None:
+    """Copy the repository into a folder that is not there yet, without what is built."""
+    shutil.copytree(ROOT, to, symlinks=True, ignore=_LEFT_OUT)

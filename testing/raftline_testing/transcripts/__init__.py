@@ -1,0 +1,1 @@
+"""The player of transcripts, and how one is drawn."""

@@ -1,0 +1,1 @@
+"""Clusters in virtual time, in one process, under faults drawn from a seed."""

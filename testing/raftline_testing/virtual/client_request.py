@@ -1,0 +1,93 @@
+"""One request of a simulated client: how it is spelled, and what its reply means."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from ..histories.history import ClientOperation, learned
+from .requests import Asker
+
+Verb = Literal["get", "set", "cas", "setnx", "delete", "incr", "append", "session"]
+Way = Literal["index", "lease", "ask"]
+COUNTER = "n"  # the key that every incr is for
+EXPIRED = "Sorry, session expired"
+
+
+@dataclass(eq=False)
+class ClientRequest:
+    """One request under way. It is settled once: answered, refused or given up."""
+
+    client: Asker
+    verb: Verb
+    key: str
+    value: str | None
+    called_at: int  # when it was sent first
+    in_log: bool  # a get, too, may become an entry
+    how: Way  # a get is confirmed by
+    old: str | None = None  # what a cas is to find
+    number: int | None = None  # within its session
+    session: str = ""
+    first_reply: str | None = None  # it was answered before, and is sent once more all the same
+    was_unknown: bool = False  # one that was sent before under this number may have been done
+    settled: bool = False
+    must_see_index: int = 0  # what was acknowledged when it came to its node
+
+    @property
+    def command(self) -> str:
+        operand = f" {self.value}" if self.verb in ("set", "setnx", "append") else ""
+        if self.verb == "cas" and self.old is not None:
+            old = self.old.replace(" ", r"\s")  # one word
+            operand = f" {old} {self.value}"
+        if self.verb == "session":
+            return f"{self.client.name}@session"
+        sender = "" if self.number is None else f"{self.session}#{self.number}@"
+        return f"{sender}{self.verb} {self.key}{operand}"
+
+    @property
+    def line(self) -> str:
+        """The request as it is sent."""
+        command = self.command
+        return command if "@" in command else f"{self.client.name}@{command}"
+
+    def once_more(self) -> ClientRequest:
+        """Return the same request, to be sent again under its number."""
+        return replace(self, settled=False)
+
+    def operation(self, returned_at: int | None, reply: str = "") -> ClientOperation:
+        """Return what the history keeps of it; a reply that is none of its own is an error. A
+        setnx is a cas that is to find nothing."""
+        assert self.verb in ("get", "set", "cas", "setnx", "delete"), self.verb
+        verb: Literal["get", "set", "cas", "delete"]
+        verb = "cas" if self.verb == "setnx" else self.verb
+        asked = ClientOperation(
+            self.client.name, verb, self.key, self.value, self.called_at, None, old=self.old
+        )
+        found = asked if returned_at is None else learned(asked, reply, returned_at)
+        if found is None:
+            raise self._unexpected(reply)
+        return found
+
+    def length(self, reply: str) -> int:
+        """Return how long an append made the value, in bytes; another reply is an error."""
+        word, _, size = reply.removesuffix(" bytes").partition(f": {self.key} has ")
+        if word != "APPEND response" or not size.isdigit():
+            raise self._unexpected(reply)
+        return int(size)
+
+    def found(self, reply: str) -> str:
+        """Return what a get found, "" if there was no such key; another reply is an error."""
+        word, colon, value = reply.partition(": ")
+        if not colon or word not in ("GET response", "GET response, no such key"):
+            raise self._unexpected(reply)
+        return value if word == "GET response" else ""
+
+    def count(self, reply: str) -> int:
+        """Return what an incr made of the counter; another reply is an error."""
+        word, _, number = reply.partition(": ")
+        if word != "INCR response" or not number.isdigit():
+            raise self._unexpected(reply)
+        return int(number)
+
+    def _unexpected(self, reply: str) -> AssertionError:
+        return AssertionError(f"{self.client.name} asked {self.command} and got {reply!r}")

@@ -1,0 +1,69 @@
+"""A simulated node's clock, which runs at its own pace, and the alarm that is set by it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from raftline.node import clock
+
+from .world import World
+
+
+class Clock(clock.Clock):
+    """Milliseconds from `start_ms` on, at so many permille of the world's; one alarm at a time."""
+
+    def __init__(
+        self, world: World, name: str, start_ms: int, permille: int, ring: Callable[[], None]
+    ) -> None:
+        self._world = world
+        self._name = name
+        self._ring = ring
+        self._start_ms = start_ms
+        self.permille = permille
+        self.jumps = 0
+        self.spent_s = 0.0  # by slow entries: the world does not wait for these
+        self._rings_at_ms = -1  # by the world's clock; -1: no alarm is set
+        self._alarms = 0  # an earlier one rings for nobody
+
+    def now_ms(self) -> int:
+        return self._start_ms + self._world.now_ms * self.permille // 1000
+
+    def now_s(self) -> float:
+        now_ms = self._start_ms + self._world.now_ms * self.permille // 1000
+        return now_ms / 1000 + self.spent_s
+
+    def day_s(self) -> float:
+        return self.now_s()
+
+    def used_s(self) -> float:
+        return 0.0
+
+    def jump(self, ahead_ms: int) -> None:
+        """Go ahead at once, as where the machine slept. An alarm that is set rings no earlier, as
+        a timer of such a machine."""
+        self._start_ms += ahead_ms
+        self.jumps += 1
+
+    def world_ms(self, at_ms: int) -> int:
+        """Return the world's time at which this clock shows `at_ms`, now if that is past."""
+        ahead_ms = (at_ms - self._start_ms) * 1000
+        return max(self._world.now_ms, -(-ahead_ms // self.permille))
+
+    def wake_at(self, at_ms: int) -> None:
+        """Ring when this clock shows `at_ms`, or earlier, where the alarm was set so before."""
+        rings_at_ms = self.world_ms(at_ms)
+        now_ms = self._world.now_ms
+        if not now_ms <= self._rings_at_ms <= rings_at_ms:
+            self._rings_at_ms = rings_at_ms
+            self._alarms += 1
+            self._world.wake(self._name, rings_at_ms - now_ms, self._alarm, self._alarms)
+
+    def forget(self) -> None:
+        """Let no alarm be set."""
+        self._rings_at_ms = -1
+        self._alarms += 1
+
+    def _alarm(self, number: int) -> None:
+        if number == self._alarms:
+            self._rings_at_ms = -1
+            self._ring()

@@ -1,0 +1,120 @@
+"""Builds the virtual world as machine code: `python -m raftline_testing.virtual.compile FOLDER`.
+
+FOLDER becomes a copy of src/ and testing/, with compiled modules beside the files that they
+are made of. Python prefers those. No wheel holds them (docs/develop/compiled.md). Exit codes: 0
+built, and its schedules are those of Python; 1 they differ, or nothing was built.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from .constructors import with_constructors
+
+ROOT = Path(__file__).resolve().parents[3]
+# Calls between files become direct ones, and small functions of another file are set in.
+FLAGS = "-fno-semantic-interposition -fvisibility=hidden -flto=auto"
+OPTIONS = ("--strict", "--namespace-packages", "--explicit-package-bases")
+PACKAGES = {  # by the names that modules have
+    "raftline": ROOT / "src",
+    "raftline_testing": ROOT / "testing" / "raftline_testing",
+}
+SIMULATED = (
+    "raftline/raft/*", "raftline/wire/*", "raftline/state/*", "raftline/logmanager",
+    "raftline/common/level", "raftline_testing/histories/history",
+    "raftline_testing/histories/linearizable",
+    "raftline/access/login", "raftline/access/rights",
+    "raftline/monitoring/exposition", "raftline/monitoring/metrics",
+    "raftline/net/admission", "raftline/net/backups", "raftline/net/host", "raftline/net/lines",
+    "raftline/net/local_commands", "raftline/net/outgoing_protocol",
+    "raftline/net/reply_room", "raftline/net/server_protocol", "raftline/net/serving",
+    "raftline/net/waits", "raftline/net/watching", "raftline/common/wakeup",
+    "raftline/node/applying", "raftline/node/batching", "raftline/node/clock",
+    "raftline/node/handover", "raftline/node/lease_clock", "raftline/node/leasing",
+    "raftline/node/listing", "raftline/node/measures",
+    "raftline/node/queue", "raftline/node/rounds", "raftline/node/snapshots",
+    "raftline/node/stepper", "raftline/node/watch",
+    "raftline/node/watch_feed", "raftline/node/watchers", "raftline/node/writer",
+    "raftline/observe/*",
+    "raftline/storage/birth", "raftline/storage/disk", "raftline/storage/folder",
+    "raftline/storage/hardstate", "raftline/storage/lines", "raftline/storage/logfile",
+    "raftline/storage/logreader", "raftline/storage/recovery",
+    "raftline/storage/snapshotfile", "raftline/storage/snapshotlines",
+    "raftline_testing/files/faulty_folder", "raftline_testing/files/memory_file",
+    "raftline_testing/invariants", "raftline_testing/virtual/*",
+)  # fmt: skip
+# A schedule needs none of these; what of them is derived from a compiled class can't be loaded.
+LEFT_OUT = {
+    "raftline/raft/plain", "raftline/raft/recording", "raftline/raft/replay",
+    "raftline/state/machines",
+    *(f"raftline_testing/virtual/{name}" for name in (
+        "compile", "constructors", "coroutines", "lockers", "mutants", "plain_snapshots", "script",
+        "sharers", "simulate",
+    )),
+}  # fmt: skip
+# Its outcome says all: what happened, when, and what was answered.
+SCHEDULES = """
+from raftline_testing.virtual import schedule
+print(schedule.__file__, *map(schedule.run, range(8)), sep="\\n")
+"""
+
+
+def modules(package: Path) -> Iterator[str]:
+    """Return the files to compile, below a folder that holds the packages."""
+    for pattern in SIMULATED:
+        for path in sorted(package.glob(f"{pattern}.py")):
+            name = path.relative_to(package).with_suffix("").as_posix()
+            if name not in LEFT_OUT and not path.name.startswith(("__init__", "test_")):
+                yield str(path)
+
+
+def main(folder: Path) -> None:
+    """Build it; the C code goes to build/simulated."""
+    from mypyc.build import mypycify  # here, since a test imports this module without a build
+    from setuptools import setup
+
+    shutil.rmtree(folder, ignore_errors=True)
+    work = ROOT / "build" / "simulated"
+    shutil.rmtree(work / "package", ignore_errors=True)
+    for name, source in PACKAGES.items():
+        for copy in (folder / name, work / "package" / name):
+            shutil.copytree(source, copy, ignore=shutil.ignore_patterns("__pycache__"))
+    for path in map(Path, modules(work / "package")):
+        path.write_text(with_constructors(path.read_text("utf-8")), "utf-8")
+    os.environ |= {"MYPYPATH": str(work / "package"), "CFLAGS": FLAGS, "LDFLAGS": "-O2 -flto=auto"}
+    extensions = mypycify(
+        [*OPTIONS, *modules(work / "package")],
+        opt_level=os.environ.get("RAFTLINE_OPTIMIZE", "2"),
+        multi_file=True,  # as one, gcc takes many times as long
+        target_dir=str(work / "c"),
+        group_name="simulated",
+    )
+    build = ["build_ext", "--build-lib", str(folder), "--build-temp", str(work / "temp")]
+    setup(name="simulated", script_args=["-q", *build], packages=[], ext_modules=extensions)
+
+
+def outcomes(*paths: Path) -> list[str]:
+    """Return the file of the world that runs with these paths, and the outcomes of schedules."""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, paths))}
+    asked = [sys.executable, "-c", SCHEDULES]
+    ran = subprocess.run(asked, cwd=paths[0], env=environment, check=True, stdout=subprocess.PIPE)
+    return ran.stdout.decode().splitlines()
+
+
+def check(folder: Path) -> str:
+    """Return what is wrong with a build, or ""."""
+    compiled, plain = outcomes(folder), outcomes(ROOT / "testing", ROOT / "src")
+    if compiled[0].endswith(".py"):
+        return f"{compiled[0]} is run, which is not compiled"
+    differing = [one for one, other in zip(compiled[1:], plain[1:], strict=True) if one != other]
+    return f"a schedule ends otherwise than in Python: {differing[0]}" if differing else ""
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]).resolve())
+    sys.exit(check(Path(sys.argv[1]).resolve()) or 0)

@@ -1,0 +1,45 @@
+"""The picture of a schedule that failed: one page below build/pictures, named in the failure."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from raftline.view.collected import Collector
+
+from .schedule import STEPS, Outcome, SimulationFailed, run
+
+FOLDER = Path(__file__).resolve().parents[3] / "build" / "pictures"
+
+
+def run_or_draw(
+    seed: int,
+    nodes: int | None = None,
+    steps: int = STEPS,
+    faults: Sequence[str] = (),
+    say: Callable[[str], None] | None = None,
+    lockers: int = 0,
+    folder: Path = FOLDER,
+) -> Outcome:
+    """Run a schedule; one that fails is run again, as the same, and drawn.
+
+    Raises:
+        SimulationFailed: see `run`. The page is named at its end.
+    """
+    try:
+        return run(seed, nodes, steps, faults, say, lockers=lockers)
+    except SimulationFailed as failure:
+        collector = Collector(one_clock=True)
+        with contextlib.suppress(SimulationFailed):
+            run(seed, nodes, steps, faults, collector=collector, lockers=lockers)
+        path = save_picture(collector, f"seed-{seed}", folder)
+        raise SimulationFailed(f"{failure}\nthe picture: {path}") from failure
+
+
+def save_picture(collector: Collector, name: str, folder: Path = FOLDER) -> Path:
+    """Write the page of what was collected, and return its path."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{name}.html"
+    path.write_text(collector.page(name), encoding="utf-8")
+    return path

@@ -1,0 +1,25 @@
+"""The end of a run that failed, as its picture shows it: the step, and the broken rule in words."""
+
+from __future__ import annotations
+
+from raftline.raft.log import SafetyError
+from raftline.view.collected import Collector
+
+from ..broken_rules import sentence
+from ..invariants import InvariantError
+
+
+def draw_failure(collector: Collector | None, error: BaseException, acting: str) -> None:
+    """Let a page open at the step that failed. `acting` is the node that did something last: an
+    invariant breaks by a step that it took, any other error before that step was over."""
+    if collector is None:
+        return
+    words = sentence(error)
+    if not acting:
+        words = f"{type(error).__name__}: {words}"
+    if not acting or isinstance(error, (InvariantError, AssertionError)):
+        collector.fail(words)
+        return
+    if not isinstance(error, SafetyError):
+        words = f"{acting} ends with {type(error).__name__}: {words}"
+    collector.fail(words, acting)

@@ -1,0 +1,131 @@
+"""Invariants of simulated programs that take locks: one holder, never early, callers in turn."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from raftline.kv.contest import LOCKS, LockKeys
+from raftline.logmanager import LogManager
+from raftline.wire.keyfacts import value_of
+
+from .world import World
+
+NAMES = ("door", "gate")
+KEYS = [LockKeys(LOCKS, name) for name in NAMES]
+BY_HAND = "by hand"  # the value of a lock's key that a stranger sets
+
+
+class Lease(Protocol):
+    """The lease of a program."""
+
+    is_broken: bool  # somebody else may have ended it, or deleted the key that it guards
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def is_held(self) -> bool: ...
+
+
+class LockCheck:
+    """Compares what programs believe of their locks with each other, and with the nodes."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._tokens: dict[str, tuple[int, int]] = {}  # the highest of one alone, and of any
+        self._held: dict[str, list[tuple[Lease, bool]]] = {}  # and whether it is shared
+        self._leases: dict[str, Lease] = {}
+        self._there: set[str] = set()
+        self._latest = 0
+        self._keys: dict[str, tuple[str | None, str | None]] = {}  # held and next, as applied
+
+    def won(
+        self, name: str, token: int, lease: Lease, shares: bool = False, limit: int = 1
+    ) -> None:
+        """A program gets a lock, or a slot of a semaphore.
+
+        Raises:
+            AssertionError: the token does not grow, or others hold it for certain, and it is not
+                shared, or has no more slots.
+        """
+        alone, highest = self._tokens.get(name, (0, 0))
+        last = alone if shares else highest
+        assert token > last or limit > 1, f"{name} has token {token} after {last}"
+        self._tokens[name] = (alone if shares else token, max(highest, token))
+        held = [each for each in self._held.get(name, []) if each[0].is_held]
+        others = [
+            each for each, is_shared in held if not (each.is_broken or (shares and is_shared))
+        ]
+        assert len(others) < limit, f"{name} is got with {token}, and {others} hold it for certain"
+        self._held[name] = [*held, (lease, shares)] if shares or limit > 1 else [(lease, shares)]
+        counts = self._world.counts
+        counts["locks got"] += 1
+        counts["locks that are shared"] += shares and len(held) > 0
+        counts["locks that were shared before"] += highest > alone and not shares
+        counts["slots beside others"] += limit > 1 and len(others) > 0
+
+    def set_by_hand(self, name: str, lease: Lease) -> None:
+        """Somebody has set the key of a lock that nobody held, under a lease."""
+        self._held.setdefault(name, []).append((lease, False))
+        self._world.counts["locks set by hand"] += 1
+
+    def granted(self, lease: Lease) -> None:
+        """A program has a lease granted."""
+        self._leases = {name: each for name, each in self._leases.items() if each.is_held}
+        self._leases[lease.id] = lease
+
+    def renews(self, command: str) -> None:
+        """A program asks for a renewal.
+
+        Raises:
+            AssertionError: the time of that lease is over, so that it is lost.
+        """
+        lease = self._leases.get(command.removeprefix("renew "))
+        assert lease is None or lease.is_held, f"{lease} is over, and is renewed"
+
+    def applied(self, manager: LogManager) -> None:
+        """A node has applied entries.
+
+        Raises:
+            AssertionError: a lease is gone there, and its holder holds it still; or somebody got a
+                lock before the one who is next.
+        """
+        if manager.applied.index <= self._latest:
+            return
+        self._latest = manager.applied.index
+        there = set(manager.store.leases.granted)
+        for name in self._there - there:
+            lease = self._leases.get(name)
+            is_held = lease is not None and lease.is_held and not lease.is_broken
+            assert not is_held, f"{lease} is believed in after its end"
+        self._there = there
+        for keys in KEYS:
+            held, ahead = (manager.store.held.get(key) for key in (keys.held, keys.next))
+            held_before, ahead_before = self._keys.get(keys.name, (None, None))
+            self._keys[keys.name] = held, ahead
+            if held is not None and held != held_before and ahead is not None:
+                is_passed_by = ahead == ahead_before and value_of(held) != BY_HAND
+                assert not is_passed_by, f"who is next for {keys.name} is passed by"
+
+
+class CallersInTurn:
+    """The callers of one object that wait, in the order in which they asked."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._waiting: dict[object, None] = {}
+
+    def comes(self, caller: object) -> None:
+        self._waiting[caller] = None
+
+    def leaves(self, caller: object) -> None:
+        self._waiting.pop(caller, None)
+
+    def wins(self, caller: object) -> None:
+        """A caller gets the lock.
+
+        Raises:
+            AssertionError: another one has waited for longer.
+        """
+        if caller in self._waiting:
+            assert next(iter(self._waiting)) is caller, f"a caller overtakes another: {self._name}"
+            del self._waiting[caller]

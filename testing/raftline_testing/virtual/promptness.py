@@ -1,0 +1,161 @@
+"""The invariants of a node's rim: no request is lost, none lies about, and no wake-up is missed.
+
+A real node answers each request or ends its connection, and its owner thread sleeps while there is
+nothing to do. A client that asks again, and an owner that wakes each second, hide it otherwise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from raftline.net.host import Batch
+from raftline.node import writer
+from raftline.node.handover import TAKEN_OVER
+from raftline.node.queue import RequestQueue
+from raftline.node.rounds import LATE_LOOK_MS
+from raftline.raft.view import NodeView
+
+from ..invariants import InvariantError, Invariants
+from .clock import Clock
+
+LIES_MS = 15  # gathering takes 5
+WAKES_MS = 60  # the pause of an owner that applies takes 50
+
+
+class Promptness:
+    """The requests of one incarnation of a node, and the time since which it has each."""
+
+    def __init__(
+        self, name: str, queue: RequestQueue, view: NodeView, clock: Clock, *, is_own: bool
+    ) -> None:
+        """`is_own`: the core is raftline's, so its changes of members can be looked at."""
+        self._name = name
+        self._is_own = is_own
+        self._clock = clock
+        self._jumps = clock.jumps
+        self._queue = queue
+        self._view = view
+        self._changes: list[Batch] = []  # of members
+        self._transfers: list[tuple[Batch, str | None, int]] = []  # to whom, and when asked for
+        # Of each queue the first, and since when it is that; of those held the time of that one.
+        self.first_in: dict[str, tuple[Batch | int, int]] = {}
+
+    def asked_to_change(self, batch: Batch) -> None:
+        """Somebody asks for a change of members."""
+        self._changes.append(batch)
+
+    def asked_to_transfer(self, batch: Batch, to: str | None) -> None:
+        """Somebody asks for a transfer of the leadership."""
+        self._transfers.append((batch, to, self._clock.now_ms()))
+
+    def stood_still(self) -> None:
+        """The node was paused, or its clock jumped: what waits counts from the next look on."""
+        self.first_in.clear()
+
+    # --- after each input -------------------------------------------------------------------------
+
+    def look(self, *, is_full: bool) -> None:
+        """Hold how long the first of each queue has been the first there to LIES_MS.
+
+        Raises:
+            InvariantError: a request that could be served lies there.
+        """
+        queue, view = self._queue, self._view
+        held = queue.held[0].hold_until_ms if queue.held else None
+        now_ms = self._clock.now_ms()
+        is_reading = view.read_rounds >= view.options.read_rounds
+        has_leader = view.leader is not None and view.transfer is None
+        first_in = self.first_in
+        for kind, waiting in (
+            ("writes", () if is_full else queue.writes),
+            ("reads", () if is_reading else queue.reads),
+            ("others", queue.others),
+            ("held", (held,) if held and has_leader else ()),
+        ):
+            if not waiting:
+                first_in.pop(kind, None)
+                continue
+            first, since_ms = first_in.get(kind, (None, now_ms))
+            if first != waiting[0]:
+                first_in[kind] = waiting[0], now_ms
+            elif now_ms - since_ms > LIES_MS:
+                raise InvariantError(
+                    f"{self._name} leaves {kind} in the queue for {now_ms - since_ms} ms"
+                )
+
+    def bound_steps(self, count: int) -> None:
+        """Hold how many steps that bring no new term wait for a disk to the bound, and to a half
+        more for what a node must not forget.
+
+        Raises:
+            InvariantError: more wait, and fill the memory.
+        """
+        if 2 * count > 3 * writer.WAITING_MAX:
+            raise InvariantError(f"{self._name} keeps {count} steps for a disk that hangs")
+
+    def alarm(self, due_ms: int) -> None:
+        """The owner wakes by itself, and finds what the core was to do at `due_ms`.
+
+        Raises:
+            InvariantError: nobody woke it in time.
+        """
+        now_ms = self._clock.now_ms()
+        if self._clock.jumps != self._jumps:
+            self._jumps = self._clock.jumps
+            self.stood_still()
+            return
+        held_until_ms = self._queue.held[0].hold_until_ms if self._queue.held else None
+        if now_ms > due_ms + WAKES_MS:
+            raise InvariantError(f"{self._name}'s owner wakes {now_ms - due_ms} ms too late")
+        if held_until_ms is not None and now_ms > held_until_ms + WAKES_MS:
+            late_ms = now_ms - held_until_ms
+            raise InvariantError(f"{self._name} holds a request for {late_ms} ms too long")
+
+    # --- about each second ------------------------------------------------------------------------
+
+    def count(self, waiting: int, reading: Collection[object], kept_apart: int) -> None:
+        """Hold the `waiting` requests without an answer against those that something still has:
+        the queue, the core, or who waits for the applier.
+
+        Raises:
+            InvariantError: some are lost, or are there twice.
+        """
+        self._changes = [batch for batch in self._changes if not batch.is_answered]
+        leading = self._view._state.leading
+        tokens: list[object] = []
+        if leading is not None:
+            tokens = [token for _, token in leading.waiting]
+            if leading.pending_change is not None:
+                tokens.append(leading.pending_change.token)
+        queued = self._queue.waiting()
+        kept = sum(queued.values()) + len(reading) + len(tokens) + kept_apart
+        missing = waiting + len(self._changes) - kept
+        if not 0 <= missing <= (0 if self._is_own else len(self._changes)):
+            raise InvariantError(
+                f"{self._name} has {waiting} requests and {len(self._changes)} changes to answer, "
+                f"and keeps {kept}: {queued}, reads {len(reading)}, changes {len(tokens)}"
+            )
+
+    def look_at_transfers(self, invariants: Invariants) -> None:
+        """Look at the answers of transfers, and at those that have none.
+
+        Raises:
+            InvariantError: an answer names a leadership that there was not, or another server than
+                the one that was asked for. Or it is missing, though nothing is handed over here,
+                and a leader is known.
+        """
+        now_ms = self._clock.now_ms()
+        left: list[tuple[Batch, str | None, int]] = []
+        for batch, to, asked_ms in self._transfers:
+            if not batch.is_answered:
+                left.append((batch, to, asked_ms))
+            elif (reply := batch.replies[0]).startswith(TAKEN_OVER):
+                name, _, term = reply.removeprefix(TAKEN_OVER).partition(" leads term ")
+                if invariants.leaders.get(int(term), name) != name or to not in (name, None):
+                    raise InvariantError(f"{self._name} answers {reply!r}")
+        self._transfers = left
+        view = self._view
+        if view.leader is not None and view.transfer is None:
+            late = [batch for batch, _, asked_ms in left if now_ms > asked_ms + LATE_LOOK_MS]
+            if late:
+                raise InvariantError(f"{self._name} leaves {len(late)} transfers without an answer")

@@ -1,0 +1,482 @@
+"""One schedule from its seed to its verdict."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import json
+import random
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from types import ModuleType
+from typing import NamedTuple
+
+from raftline.access import login, secret
+from raftline.clients import search
+from raftline.common import wakeup
+from raftline.node import writer
+from raftline.raft import state
+from raftline.raft.log import entries_of
+from raftline.raft.membership import Membership
+from raftline.raft.messages import Message
+from raftline.state import pages, sessions
+from raftline.view.collected import Collector
+
+from . import long_entries
+from .churn import Operator
+from .client_request import COUNTER
+from .clients import Client
+from .dealers import Dealer, Ledger
+from .disk import Disk
+from .failing import draw_failure
+from .faults import Faults
+from .guests import Guests
+from .history import History
+from .holders import Holder, LeaseCheck
+from .host import Host, leaders
+from .invariants import HonestInvariants
+from .journal import JOURNAL
+from .lockchecks import LockCheck
+from .lockers import Locker
+from .long_entries import Foreman
+from .machinewatch import MachineWatch
+from .manager import Manager
+from .network import Network
+from .nonmember import NonMember
+from .onlookers import Onlookers
+from .plan import NEVER, Plan, pick_plan, with_lockers
+from .proofs import Proofs, read_secrets
+from .rough import RoughLines, Talker
+from .searchers import Searcher
+from .sharers import Sharer
+from .upgrades import Upgrades
+from .users import derived
+from .watching import Watching
+from .watchlines import WatchClient
+from .world import World
+
+STEPS = 3000  # as many find the most faults a minute: docs/develop/speed.md, "Schedules a minute"
+# Election timeouts after the last fault. 7 were seen to do for most, 26 to 50 for seed 3084, which
+# catches up entry by entry while a tenth of all messages is lost.
+SERVE_WITHIN_TIMEOUTS = 75
+LOCKERS_ALONE = 3  # programs that hold locks alone; further ones share them, too
+MACHINES = (0, 0, 1)  # watches by the machine of raftline's clients
+# The same for a search: six clients that share two sessions let few of its writes through.
+FOUND_WITHIN_TIMEOUTS = 300
+WATCH_WITHIN_MS = 90_000  # a silence, the time to see that a node is cut off, and to go elsewhere
+
+AGAIN = "python testing/raftline_testing/virtual/simulate.py --seed {seed}{given} --verbose"
+
+
+class SimulationFailed(Exception):
+    """A schedule that went wrong: what, how to see it again, and what came last."""
+
+
+class Outcome(NamedTuple):
+    """The counts of one schedule."""
+
+    seed: int
+    nodes: int
+    virtual_ms: int
+    events: int
+    counts: Counter[str]
+
+
+def run(
+    seed: int,
+    nodes: int | None = None,
+    steps: int = STEPS,
+    faults: Sequence[str] = (),
+    say: Callable[[str], None] | None = None,
+    collector: Collector | None = None,
+    lockers: int = 0,
+) -> Outcome:
+    """Run a schedule of so many events with faults, then heal everything and judge.
+
+    The seed decides on all that is not given. A `collector` gets the steps of all nodes. With
+    `lockers` so many programs take locks, in a cluster at level 2.
+
+    Raises:
+        SimulationFailed: an invariant broke, the healed cluster did not serve, or what the
+            clients saw could not have come from one copy of the data.
+    """
+    plan = pick_plan(random.Random(seed), nodes, faults)
+    if lockers:
+        plan = with_lockers(plan, lockers)
+    schedule = _Schedule(seed, plan, say)
+    for host in schedule.hosts.values():
+        host.collector = collector
+    try:
+        page_keys = schedule.onlookers.page_keys
+        with few_collections(), as_planned(plan), replaced(pages, "PAGE_KEYS", page_keys):
+            schedule.trouble(steps)
+            schedule.heal()
+            schedule.judge()
+    except Exception as error:
+        draw_failure(collector, error, schedule.world.acting)
+        given = f" --nodes {nodes}" if nodes else ""
+        given += f" --steps {steps}" if steps != STEPS else ""
+        given += f" --lockers {lockers}" if lockers else ""
+        given += "".join(f" --fault '{kind}'" for kind in faults)
+        lines = "\n".join(schedule.world.trace())
+        raise SimulationFailed(
+            f"seed {seed}: {type(error).__name__}: {error}\n"
+            f"see it again: {AGAIN.format(seed=seed, given=given)}\n"
+            f"{plan}\nthe last events:\n{lines}"
+        ) from error
+    world = schedule.world
+    return Outcome(seed, plan.nodes, world.now_ms, world.events, Counter(world.counts))
+
+
+@contextlib.contextmanager
+def as_planned(plan: Plan) -> Iterator[None]:
+    """Let modules have the bounds of a plan, read secrets from memory, and never pause."""
+    with (
+        replaced(state, "APPLY_MAX", plan.apply_max),
+        replaced(sessions, "SESSIONS_MAX", plan.sessions_max),
+        replaced(sessions, "REMEMBERED_REQUESTS", 10 * plan.sessions_max),
+        replaced(sessions, "WINDOW", plan.session_window),
+        replaced(secret, "read_secrets", read_secrets),
+        replaced(login, "derive", derived),
+        replaced(writer, "WAITING_MAX", plan.waiting_max),
+        replaced(search, "WINDOW", min(search.WINDOW, plan.session_window)),
+        replaced(wakeup, "PAUSE_S", 0.0),  # no thread waits for another
+        replaced(wakeup, "PAUSE_FACTOR", 0),
+    ):
+        yield
+
+
+@contextlib.contextmanager
+def few_collections() -> Iterator[None]:
+    """Let the collector of garbage look at a schedule's objects seldom: most live to its end."""
+    before = gc.get_threshold()
+    gc.set_threshold(100_000, *before[1:])
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
+
+
+@contextlib.contextmanager
+def replaced(module: ModuleType, name: str, value: object) -> Iterator[None]:
+    """Let a constant, or a function, have another value for a while.
+
+    To import `unittest.mock` takes as long as a schedule.
+    """
+    before = getattr(module, name)
+    setattr(module, name, value)
+    try:
+        yield
+    finally:
+        setattr(module, name, before)
+
+
+class _Schedule:
+    """A cluster, its clients and its faults in one world."""
+
+    def __init__(self, seed: int, plan: Plan, say: Callable[[str], None] | None) -> None:
+        self.plan = plan
+        self.world = World(random.Random(seed), say)
+        names = [f"s{number}" for number in range(1, plan.nodes + plan.spares + 1)]
+        addresses = {name: f"localhost:{port}" for port, name in enumerate(names, start=10000)}
+        members = {name: addresses[name] for name in names[: plan.nodes]}
+        self.network = Network(self.world, plan, names)
+        self.network.deliver = self._deliver
+        invariants = HonestInvariants(Membership(tuple(members), addresses=members))
+        self.hosts = {
+            name: Host(
+                self.world,
+                plan,
+                name,
+                members if name in members else {},
+                invariants,
+                self.network.send,
+                Disk(self.world, name),
+            )
+            for name in names
+        }
+        watching = Watching(self.world)
+        for host in self.hosts.values():
+            host.watching = watching
+        self.history = History()
+        self.clients = [self._client(f"client{number}") for number in range(1, plan.clients + 1)]
+        hosts = list(self.hosts.values())
+        self.faults = Faults(self.world, plan, self.network, hosts)
+        if plan.by_hand:
+            self.world.counts["logs written by hand"] += 1
+            by_hand = entries_of(1, 1001, [f"set hand {n}" for n in range(1, plan.by_hand + 1)])
+            self.world.random.choice(hosts[: plan.nodes]).disk.bring(by_hand)  # no such term comes
+        self.holders = self._holders(hosts)
+        self.ledger = Ledger()
+        names = [f"dealer{number}" for number in range(1, plan.dealers + 1)]
+        self.dealers = [Dealer(self.world, plan, name, hosts, self.ledger) for name in names]
+        names = [f"searcher{number}" for number in range(1, plan.searchers + 1)]
+        self.searchers = [Searcher(self.world, plan, name, hosts, self.history) for name in names]
+        self.lockers = self._lockers(hosts, seed)
+        self.foreman = Foreman(self.world, plan, hosts) if plan.long_ms else None
+        for host in hosts:
+            host.snapshots.checks_files = "gone log" in plan.faults
+        self.upgrades = Upgrades(self.world, plan, self.network, hosts, seed)
+        NonMember(self.world, plan, hosts)
+        self.operator = Operator(self.world, plan, hosts, addresses)
+        self._let_writers_sleep(random.Random(f"writers {seed}"), hosts)
+        chance = random.Random(f"lines {seed}")
+        self.talkers = self._rough_lines(chance, hosts)
+        names = [f"watch{number}" for number in range(chance.choice([0, 0, 1, 2]))]
+        self.watch_clients = [
+            WatchClient(self.world, chance, name, hosts, watching) for name in names
+        ]
+        chance = random.Random(f"machines {seed}")
+        names = [f"machine{number}" for number in range(chance.choice(MACHINES))]
+        self.machines = [
+            MachineWatch(self.world, chance, name, hosts, watching, addresses) for name in names
+        ]
+        self.guests = Guests(self.world, plan, hosts, self.history, watching, seed)
+        self.proofs = Proofs(self.world, self.network, hosts, seed)
+        files = self.guests.files
+        self.onlookers = Onlookers(self.world, plan, hosts, files, addresses, seed)
+        self.clients += self.guests.clients
+        self.watch_clients += self.guests.watches
+
+    def _let_writers_sleep(self, chance: random.Random, hosts: Sequence[Host]) -> None:
+        """Let the disk be late, in some schedules, with what precedes a snapshot."""
+        share = chance.choice([0, 0, 0.2, 0.6])
+        longest_ms = chance.choice([1, 3]) * self.plan.options.election_timeout_ms
+
+        def pause_ms() -> int:
+            return chance.randint(1, longest_ms) if chance.random() < share else 0
+
+        for host in hosts if share and self.plan.compact_bytes < NEVER else ():
+            host.writer_pause_ms = pause_ms
+
+    def _rough_lines(self, chance: random.Random, hosts: Sequence[Host]) -> list[Talker]:
+        """Let lines be rough, by a chance of their own; return the clients that do not wait."""
+        rough = RoughLines(self.world, chance)
+        for host in hosts:
+            host.requests.rough = rough
+        names = [f"talker{number}" for number in range(chance.choice([0, 0, 0, 1, 2]))]
+        return [Talker(self.world, chance, name, hosts, self.plan.think_ms) for name in names]
+
+    def _client(self, name: str) -> Client:
+        return Client(self.world, self.plan, name, list(self.hosts.values()), self.history)
+
+    def _holders(self, hosts: Sequence[Host]) -> list[Holder]:
+        """Return the holders of leases; they need a cluster of level 2."""
+        if not self.plan.holders:
+            return []
+        check = LeaseCheck(self.world)
+        for host in hosts:
+            host.watch_leases = check.applied
+        names = [f"holder{number}" for number in range(1, self.plan.holders + 1)]
+        return [Holder(self.world, self.plan, name, hosts, check) for name in names]
+
+    def _lockers(self, hosts: Sequence[Host], seed: int) -> list[Locker]:
+        """Return the programs that take locks; they need a cluster of level 2."""
+        if not self.plan.lockers:
+            return []
+        check = LockCheck(self.world)
+        for host in hosts:
+            host.watch_leases = partial(_both, host.watch_leases, check.applied)
+        chance = random.Random(f"lockers {seed}")
+        names = [f"locker{number}" for number in range(1, self.plan.lockers + 1)]
+        kinds = [Locker if number < LOCKERS_ALONE else Sharer for number in range(len(names))]
+        return [
+            kind(self.world, self.plan, name, hosts, self.history, check, chance)
+            for kind, name in zip(kinds, names, strict=True)
+        ]
+
+    def _deliver(self, message: Message) -> None:
+        self.hosts[message.to].hear(message, self.hosts[message.sender].cluster)
+
+    def trouble(self, steps: int) -> None:
+        """Let faults happen for so many events."""
+        self._first_starts()
+        for _ in range(steps):
+            self.world.step()
+
+    def _first_starts(self) -> None:
+        chance, latest_ms = self.world.random, 20 * self.plan.options.election_timeout_ms
+        for host in self.hosts.values():
+            host.disk.newborn = True
+            if self.world.chance(self.plan.late_starts):
+                self.world.counts["late starts"] += 1
+                self.world.after(chance.randint(1, latest_ms), host.start)
+            else:
+                host.start()
+
+    def heal(self) -> None:
+        """End all faults; the cluster must elect, serve, and agree in the end (liveness)."""
+        self.world.tell("act", "> heal everything")
+        self.faults.stop()
+        for host in self.hosts.values():
+            host.writer_pause_ms = int
+        self.operator.stop()
+        self.upgrades.finish()
+        self.guests.finish()
+        self.proofs.finish()
+        served, disks = len(self.history) + 4 * len(self.clients), self.faults.disks
+        committed = disks.committed_elsewhere() if disks.has_hung_disk else -1
+        self._until("serve", lambda: len(self.history) >= served)
+        self._until("commit", lambda: disks.committed_elsewhere() > committed)
+        disks.replace_disks()
+        for locker in self.lockers:
+            locker.begin_last_round()
+        found = [each.found for each in self.searchers]
+        if found:
+            within_ms = FOUND_WITHIN_TIMEOUTS * self.plan.options.election_timeout_ms
+            self._until("let itself be found", lambda: self._is_found(found), within_ms)
+        asking: list[Client | Dealer | Searcher] = [*self.clients, *self.dealers, *self.searchers]
+        for client in (*asking, *self.holders, *self.talkers, *self.watch_clients):
+            client.stop()
+        if self.foreman is not None:
+            self.foreman.stop()
+        self._until("let all have their locks", self._have_had_locks, WATCH_WITHIN_MS)
+        for locker in self.lockers:
+            locker.stop()
+        asking += self.lockers
+        self._until("settle", lambda: all(client.waiting is None for client in asking))
+        self._until("let leases end", self._has_no_leases)
+        self._until("answer its reads", self._has_answered_reads)
+        self._until("agree", self._agree)
+        self._until("rise", lambda: self.upgrades.have_risen(self._members()))
+        self._until("agree", self._agree)
+        reader = self._client("reader")
+        reader.stopped = True
+        for key in "abc"[: self.plan.keys]:
+            self._read(reader, key)
+        self._until("report ready", self._are_ready)
+        self._until("agree", self._agree)  # once more: one may have died over its snapshot
+        self._until("bring its watches up to date", self._watches_are_current, WATCH_WITHIN_MS)
+        self._until("agree", self._agree)  # a request that nobody waits for may have come so late
+        for watch in self.machines:
+            watch.stop()
+
+    def _read(self, reader: Client, key: str) -> None:
+        """Read until there is an answer, so that the history tells what is left in the end."""
+        operations = self.history.operations
+        known = len(operations)
+
+        def answered() -> bool:
+            if reader.waiting is None:
+                if any(o.returned_at is not None for o in operations[known:]):
+                    return True
+                reader.ask("get", key, None)
+            return False
+
+        self._until(f"read {key}", answered)
+
+    def _watches_are_current(self) -> bool:
+        """Whether each watch that knows a member has all events."""
+        members = self._members()
+        names = {host.name for host in members}
+        has_watches = all(host.manager.level >= 2 for host in members)
+        return bool(names) and all(
+            each.is_current or not each.knows(names) for each in self.machines if has_watches
+        )
+
+    def _until(self, what: str, is_so: Callable[[], bool], within_ms: int = 0) -> None:
+        """Go on until it is so. Whoever is far behind is given time, as long as it catches up."""
+        within_ms = within_ms or SERVE_WITHIN_TIMEOUTS * self.plan.options.election_timeout_ms
+        deadline_ms, held = self.world.now_ms + within_ms, 0
+        while not is_so():
+            if self.world.now_ms > deadline_ms:
+                before, held = held, self._held(what)
+                if held == before:
+                    raise AssertionError(
+                        f"after the last fault the cluster does not {what} within {within_ms} ms"
+                    )
+                deadline_ms += within_ms
+            self.world.step()
+
+    def _held(self, what: str) -> int:
+        """Return how far the nodes have come with what they receive: a snapshot, or entries,
+        which alone don't show that anybody is served."""
+        states = [host.node.view for host in self.hosts.values() if host.node is not None]
+        received = sum(state.arriving_bytes for state in states)
+        # All catch up for these, also who has a snapshot just now. A read waits at who is behind.
+        catches_up = what in ("agree", "let leases end", "answer its reads")
+        return received + (sum(state.applied for state in states) if catches_up else 0)
+
+    def _members(self) -> list[Host]:
+        """Return who belongs to the cluster in the end: nobody, while that is not settled."""
+        for host in self.hosts.values():
+            state = host.node._state if host.node is not None else None
+            if state is None or state.leading is None:
+                continue
+            members = state.configurations.latest
+            if not members.outgoing and state.leading.pending_change is None:
+                return [self.hosts[name] for name in members.names]
+        return []
+
+    def _is_found(self, before: Sequence[int]) -> bool:
+        """Whether each search that knows a member has come to an end since."""
+        led = leaders(self.hosts.values())  # a change of members may be pending all the time
+        names = {name for _, view in led for name in view.membership.names}
+        return bool(names) and all(
+            each.found > found or not each.knows(names)
+            for each, found in zip(self.searchers, before, strict=True)
+        )
+
+    def _are_ready(self) -> bool:
+        """Whether each member reports that it serves, if anybody asks."""
+        return self.onlookers.see_ready([host.name for host in self._members()])
+
+    def _have_had_locks(self) -> bool:
+        """Whether each program that knows a member has had all of its locks once more."""
+        names = {name for _, view in leaders(self.hosts.values()) for name in view.membership.names}
+        return all(each.is_through or not each.knows(names) for each in self.lockers)
+
+    def _has_answered_reads(self) -> bool:
+        return not any(host.requests.reading for host in self._members())
+
+    def _has_no_leases(self) -> bool:
+        """Whether all leases have run out, at each member, and their keys are gone."""
+        for host in self._members():
+            store = host.manager.store
+            if store.leases.granted or store.leased:
+                return False
+        return True
+
+    def _agree(self) -> bool:
+        members = self._members()
+        cores = [host.node.view for host in members if host.node is not None]
+        ends = {(core.log.last_index, core.commit_index, core.applied) for core in cores}
+        if len(ends) != 1:
+            return False
+        ((last_index, commit_index, applied),) = ends
+        return (
+            len(cores) == len(members)
+            and all(host.disk.whole for host in members)
+            and last_index == commit_index == applied
+        )
+
+    def judge(self) -> None:
+        """All state machines are equal, and the history is linearizable."""
+        managers = [host.manager for host in self._members()]
+        machines = [_machine(one) for one in managers]
+        if any(other != machines[0] for other in machines):
+            raise AssertionError(f"the state machines differ: {machines}")
+        self.world.counts["hand-written logs that won"] += "hand" in managers[0].store
+        self.history.judge_counter(int(managers[0].store.get(COUNTER, "0")))
+        self.ledger.judge(managers[0].store)
+        if self.foreman is not None:
+            self.foreman.judge(json.loads(managers[0].store.get(long_entries.NAME, "[]")))
+        for talker in (*self.talkers, *self.faults.crowds.all):
+            talker.judge(managers[0].store.get(talker.name))
+        self.history.journal.judge(managers[0].store.get(JOURNAL, ""))
+        self.world.counts["search steps"] += self.history.judge()
+
+
+def _both(
+    first: Callable[[Manager], None], second: Callable[[Manager], None], manager: Manager
+) -> None:
+    first(manager)
+    second(manager)
+
+
+def _machine(manager: Manager) -> tuple[object, ...]:
+    """Return all that a state machine holds."""
+    store = manager.store
+    pairs = {key: (value, store.facts(key)) for key, value in store.items()}
+    return store.level, pairs, list(manager.state.sessions.dump()), store.leases.copy()

@@ -1,0 +1,307 @@
+"""A simulation with a script for a plan: time passes, messages arrive and nodes die as it says.
+
+What takes some time in a schedule takes none here, and nothing is left to chance.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from random import Random
+from unittest.mock import patch
+
+from raftline.raft import spelling
+from raftline.raft.change import Change
+from raftline.raft.log import Entry
+from raftline.raft.membership import all_vote
+from raftline.raft.messages import Message, PeerError
+from raftline.raft.node import RawNode, node_from_disk
+from raftline.raft.state import Options
+from raftline.storage import recovery
+from raftline.storage.recovery import Recovered
+from raftline.view.collected import Collector
+from raftline.wire.limits import QUEUED_BYTES
+from raftline.wire.protocol import NO_LEADER, OUTCOME_UNKNOWN
+
+from ..invariants import Invariants
+from .disk import Disk
+from .host import Host
+from .manager import Manager
+from .network import ScriptedNetwork
+from .plain_snapshots import PlainSnapshots
+from .plan import NEVER
+from .requests import Request
+from .world import World, spell_entry
+
+PATIENCE = 1000  # events; a script that needs more goes round in circles
+KINDS = ("note", "send", "disk", "answer")
+
+
+class NoChance(Random):
+    """Nothing that has some chance happens, and of several ways it is the first."""
+
+    def random(self) -> float:
+        return 1.0
+
+    def getrandbits(self, k: int) -> int:
+        return 0
+
+
+class ScriptedWorld(World):
+    """Time passes when the script says so; `said` has each line with its kind."""
+
+    def __init__(self) -> None:
+        super().__init__(NoChance())
+        self.said: list[tuple[str, str]] = []
+        self.places: dict[str, float] = {}  # of nodes, in case two alarms ring at once
+
+    def within(self, longest_ms: int, act: Callable[..., None], *values: object) -> None:
+        act(*values)
+
+    def wake(self, name: str, delay_ms: int, act: Callable[..., None], *values: object) -> None:
+        entry = (self.now_ms + delay_ms, self.places[name], self.tick(), act, values)
+        heapq.heappush(self._queue, entry)
+
+    def step_until(self, until_ms: int) -> bool:
+        """Let the next event happen, if it is due by then; return whether it is."""
+        is_due = bool(self._queue) and self._queue[0][0] <= until_ms
+        if is_due:
+            self.step()
+        else:
+            self.now_ms = until_ms
+        return is_due
+
+    def tell(self, kind: str, what: str | Message) -> None:
+        if kind in KINDS and isinstance(what, str):
+            self.said.append((kind, what))
+
+    def applied(self, name: str, entry: Entry) -> None:
+        self.said.append(("apply", f"{name} applies {spell_entry(entry)}"))
+
+
+class ScriptedDisk(Disk):
+    """A disk with snapshots that can be typed."""
+
+    def __init__(self, world: World, name: str, first_members: Mapping[str, str]) -> None:
+        super().__init__(world, name)
+        self._snapshots = partial(PlainSnapshots, all_vote(first_members))
+
+    def recover(
+        self, members: Mapping[str, str], *, never_ran: bool = False, joins: bool = False
+    ) -> tuple[Manager, Recovered]:
+        with patch.object(recovery, "SnapshotFile", self._snapshots):
+            return super().recover(members, never_ran=never_ran, joins=joins)
+
+
+@dataclass(eq=False)
+class ScriptedRequest:
+    """A client's line at a node, which tells the answer."""
+
+    client: ScriptedHost
+    sender: str  # NAME or NAME#ID
+    command: str
+    in_log: bool
+    how: str = ""  # a read is confirmed by
+    must_see_index: int = 0
+
+    @property
+    def line(self) -> str:
+        return self.command if "@" in self.command else f"{self.sender}@{self.command}"
+
+
+class ScriptedHost(Host):
+    """A node that tells its answers."""
+
+    def __init__(self, cluster: ScriptedCluster, name: str, members: Mapping[str, str]) -> None:
+        disk = ScriptedDisk(cluster.world, name, cluster.first_members)
+        super().__init__(
+            cluster.world, cluster, name, members, cluster.invariants, cluster.network.send, disk
+        )
+        self.build_level = cluster.builds.get(name, self.build_level)
+        self.make_node = cluster.make_node
+        self.base = all_vote(members)  # at birth; nobody where it waits to be added
+
+    def join(self) -> None:
+        """From the next start on it knows no members, and waits to be added."""
+        self.is_joiner, self.base = True, all_vote({})
+
+    def hold_disk(self, is_held: bool) -> None:
+        """Let nothing be written, or all that waits, in order and with one sync."""
+        self.disk.is_held = is_held
+        self.write()
+
+    def answered(self, request: ScriptedRequest, reply: str) -> None:
+        sender, mark, number = request.sender.partition("#")
+        self._world.tell("answer", f"{sender} <- {self.name}{mark}{number}@{reply}")
+
+    def refused(self, request: ScriptedRequest, leader: str | None) -> None:
+        if leader is None:
+            self.answered(request, NO_LEADER)
+        else:
+            reply = f"Sorry, I am not the leader. Last leader I heard from is: {leader}"
+            self.answered(request, reply)
+
+    def unknown(self, request: ScriptedRequest) -> None:
+        if self.node is not None:
+            self.answered(request, "Sorry, outcome unknown: I lead no longer")
+
+    def settled(self, request: ScriptedRequest, outcome: str, text: str) -> None:
+        """A change of members that was asked for has this outcome."""
+        begin = {"refused": "Sorry, ", "unknown": OUTCOME_UNKNOWN}
+        self.answered(request, begin.get(outcome, "") + text)
+
+    def submit(self, request: Request) -> None:
+        view = self.view
+        if view is not None and view.leader is None and not view.removed_by:
+            request.client.refused(request, None)  # else it would wait for one
+        else:
+            super().submit(request)
+
+    def _make_rim(self, node: RawNode) -> None:
+        super()._make_rim(node)
+        self.stepper._batching.gathers = False
+
+    def _wake_owner(self) -> None:
+        self._alive(self._incarnation, self._keep_time)
+
+    def stop(self, *, power_cut: bool) -> None:
+        super().stop(power_cut=power_cut)
+        self.disk.is_held = False
+
+
+class ScriptedCluster:
+    """Servers, the network between them, the time, and what the script says of the servers."""
+
+    disk_ms = 0
+    compact_bytes = NEVER
+    pause_ms = long_ms = 0
+    said_new = 0.0
+    queued_bytes = QUEUED_BYTES
+    hold_ms = 300
+    slow_entries = False
+
+    def __init__(self, collector: Collector | None = None) -> None:
+        self.world = ScriptedWorld()
+        self._collector = collector
+        self.hosts: dict[str, ScriptedHost] = {}
+        self.make_node: Callable[..., RawNode] = node_from_disk
+        self.invariants = Invariants()
+        self.network = ScriptedNetwork(self.world, self.is_up)
+        self.first_members: dict[str, str] = {}
+        self.options = Options(election_timeout_ms=150, heartbeat_ms=50, trailing_bytes=0)
+        self.timeouts: dict[str, list[int]] = {}  # the last one stays
+        self.builds: dict[str, int] = {}  # the level of a server's build, where it isn't the first
+        self.clocks: dict[str, int] = {}  # percent of the world's pace
+
+    def clock_of(self, name: str, chance: Random) -> tuple[int, int]:
+        return 0, 10 * self.clocks.get(name, 100)
+
+    def options_of_a_start(self, chance: Random) -> Options:
+        return self.options
+
+    def timeouts_of(self, name: str, chance: Random, timeout_ms: int) -> Callable[[], int]:
+        def next_timeout_ms() -> int:
+            timeouts = self.timeouts[name]
+            return timeouts.pop(0) if len(timeouts) > 1 else timeouts[0]
+
+        return next_timeout_ms
+
+    # --- servers --------------------------------------------------------------------------
+
+    def begin(self, names: list[str]) -> None:
+        """Let these be the first members."""
+        self.first_members = {name: f"{name}:1" for name in names}
+        for name in names:
+            self.add(name, self.first_members)
+
+    def add(self, name: str, members: Mapping[str, str]) -> ScriptedHost:
+        """Let there be a server; without members it waits to be added."""
+        self.timeouts.setdefault(name, [150 + 50 * len(self.hosts)])
+        self.world.places[name] = len(self.hosts)
+        self.hosts[name] = ScriptedHost(self, name, members)
+        self.hosts[name].collector = self._collector
+        return self.hosts[name]
+
+    def is_up(self, name: str) -> bool:
+        return name in self.hosts and self.hosts[name].node is not None
+
+    def crash(self, name: str) -> None:
+        """Lose all but the disk: what was not synced, what was on its way here, who waited."""
+        self.hosts[name].stop(power_cut=False)
+        self.deliver(to=name, drop=True)
+
+    # --- inputs ---------------------------------------------------------------------------
+
+    def receive(self, sender: str, to: str, text: str) -> None:
+        """Let a line arrive at a server, be it sent by a peer or typed by anybody."""
+        if self.hosts[to].node is None:
+            return
+        try:
+            message = spelling.read(sender, to, text)
+        except PeerError as error:
+            self.world.tell("answer", f"{sender} <- {to}@Sorry, {error}")
+        else:
+            self.hosts[to].hear(message)
+
+    def request(self, to: str, client: str, command: str) -> None:
+        """Let a client's command arrive at a server; `client` is NAME or NAME#ID."""
+        host = self.hosts[to]
+        node = host.node
+        assert node is not None, f"{to} is down"
+        is_get = command.startswith("get ")
+        bare, _, mode = command.partition(" read ") if is_get else (command, "", "")
+        change = change_of(command)
+        in_log = not is_get or mode == "log"
+        has_session = in_log and ("#" in client or bare == "session")
+        line = f"{client}@{bare}" if has_session else bare
+        how = "ask" if mode == "index" else mode
+        request = ScriptedRequest(host, client, line, in_log, how)
+        if change is not None and node.takes_proposals:
+            host.change(change, partial(host.settled, request), lambda node, change: True)
+        elif mode == "local":
+            host.answered(request, host.manager.read([bare])[0])
+        else:
+            host.submit(request)
+
+    def wait(self, until_ms: int, *, deliver: bool) -> None:
+        """Let time pass: each node does what its timers ask for, in order of time, then place."""
+        for _ in range(PATIENCE):
+            if deliver:
+                self.deliver_until_quiet()
+            if not self.world.step_until(until_ms):
+                return
+        raise AssertionError(f"time never comes to {until_ms} ms, timers stand still")
+
+    def deliver_until_quiet(self) -> None:
+        for _ in range(PATIENCE):
+            if not self.deliver():
+                return
+        raise AssertionError("the network never becomes quiet")
+
+    def next_wake_ms(self) -> int:
+        return min(
+            host.clock.world_ms(host.node.wake_at_ms) for host in self.hosts.values() if host.node
+        )
+
+    def deliver(self, sender: str = "all", to: str = "all", *, drop: bool = False) -> int:
+        """Let the lines that are pending now between these two arrive, or lose them; return how
+        many they were."""
+        lines = self.network.take(sender, to)
+        for line in lines:
+            if not drop:
+                self.receive(*line)
+            elif self._collector is not None:
+                self._collector.lose(spelling.read(*line))
+        return len(lines)
+
+
+def change_of(command: str) -> Change | None:
+    """Return the change of members that a command asks for; here a server lives at its name."""
+    match command.split():
+        case [("add" | "remove" | "promote" | "demote") as verb, name]:
+            return Change(verb, name, f"{name}:1" if verb == "add" else "")
+        case ["replace", old, name]:
+            return Change("replace", name, f"{name}:1", old)
+    return None
