@@ -129,7 +129,7 @@ def simulate(sources: Path, options: list[str], again: str, scene: LabFolder) ->
     """
     # The package is bound to these sources before the simulation puts its own on the path, where
     # its schedules find the course.
-    code = "import raftline, sys; from tests.virtual import simulate, schedule; "
+    code = "import raftline, sys; from raftline_testing.virtual import simulate, schedule; "
     code += f"schedule.AGAIN = {again!r}; sys.exit(simulate.main({options!r}))"
     ran = subprocess.Popen(
         [sys.executable, "-B", "-c", code],

@@ -3,8 +3,8 @@
     python -m raftline_testing.explore.mutants [--seconds 2] [--workers 16] [--minutes 9]
 
 The seconds are those of each world (budget.py, HUNTED). A mutant is hunted in the worlds that run
-its line; one whose line no world runs is not hunted, since it can't show, and is counted apart. A row
-is printed for each mutant, then a table of the files. Python's standard library is enough; a C
+its line; one whose line no world runs is not hunted, since it can't show, and is counted apart. A
+row is printed for each mutant, then a table of the files. Python's standard library is enough; a C
 compiler finds more. Exit code 0, however many were found.
 """
 
