@@ -117,14 +117,14 @@ conform-bugs: .venv/dev-installed ## each bug of labs/bugs at that kit: it fails
 	@$(PY) tests/processes/run_conform_bugs.py
 
 nemesis: .venv/run-installed ## an hour of faults on real nodes: make nemesis [MINUTES=60] [SEED=3]
-	@$(PY) tests/processes/run_nemesis.py --minutes $(MINUTES) \
+	@$(PY) testing/raftline_testing/nemesis/run_nemesis.py --minutes $(MINUTES) \
 	  $(if $(filter-out file,$(origin SEED)),--seed $(SEED))
 
 watchers: .venv/dev-installed ## watchers that move between nodes under faults: make watchers [MINUTES=60] [SEED=3]
-	@$(PY) -m tests.processes.watching $$(( $(MINUTES) * 60 )) $(if $(filter-out file,$(origin SEED)),$(SEED))
+	@$(PY) -m raftline_testing.nemesis.watching $$(( $(MINUTES) * 60 )) $(if $(filter-out file,$(origin SEED)),$(SEED))
 
 holders: .venv/dev-installed ## holders of leases under faults, with pauses of up to 30 s: make holders [MINUTES=60] [SEED=3]
-	@$(PY) -m tests.processes.holding $$(( $(MINUTES) * 60 )) $(if $(filter-out file,$(origin SEED)),$(SEED))
+	@$(PY) -m raftline_testing.nemesis.holding $$(( $(MINUTES) * 60 )) $(if $(filter-out file,$(origin SEED)),$(SEED))
 
 fuzz: .venv/dev-installed ## lines, proofs, logins, TLS and files of a fuzzer: make fuzz [MINUTES=60] [SEED=3]
 	@$(MAKE) -s .venv/fuzz-installed
@@ -132,10 +132,10 @@ fuzz: .venv/dev-installed ## lines, proofs, logins, TLS and files of a fuzzer: m
 	  $(if $(filter-out file,$(origin SEED)),--seed $(SEED))
 
 attacks: .venv/dev-installed ## all attacks at once on real nodes, with users at work beside them: make attacks [MINUTES=60]
-	@mkdir -p build && $(PY) -m tests.attacks --minutes $(MINUTES) --report build/attacks.json
+	@mkdir -p build && $(PY) -m raftline_testing.attacks --minutes $(MINUTES) --report build/attacks.json
 
 crowd: .venv/dev-installed ## connections that send far ahead, beside one client that does not: make crowd [MINUTES=1]
-	@$(PY) -m tests.attacks.crowd --minutes $(if $(filter-out file,$(origin MINUTES)),$(MINUTES),1)
+	@$(PY) -m raftline_testing.attacks.crowd --minutes $(if $(filter-out file,$(origin MINUTES)),$(MINUTES),1)
 
 monitoring-test: .venv/dev-installed ## /metrics, the dashboard's queries and the alarms with Debian's Prometheus
 	@$(PY) -m pytest -q -rs tests/processes/test_monitoring.py tests/processes/test_dashboard.py
@@ -144,7 +144,7 @@ monitoring-test: .venv/dev-installed ## /metrics, the dashboard's queries and th
 .PHONY: hosts-test
 hosts-test: .venv/dev-installed build/hosts/base ## the page for three hosts, on Debians with a systemd each: make hosts-test [OLD=COMMIT] (root, systemd-nspawn)
 	@rm -rf build/hosts/run && mkdir -p build/hosts/run
-	@unshare --pid --fork --kill-child --mount --mount-proc $(PY) -u -m tests.processes.run_hosts \
+	@unshare --pid --fork --kill-child --mount --mount-proc $(PY) -u -m raftline_testing.hosts.run_hosts \
 	  build/hosts/base build/hosts/run $(OLD) >build/hosts/report.txt 2>&1; status=$$?; rm -rf build/hosts/run; \
 	  find /sys/fs/cgroup -depth -path '*/raftline-hosts*' -type d -exec rmdir {} + 2>/dev/null; \
 	  tail -n $$([ $$status = 0 ] && echo 1 || echo 60) build/hosts/report.txt; exit $$status

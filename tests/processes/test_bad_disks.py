@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from raftline_testing.nodes.altered import alter
 from raftline_testing.nodes.cluster import STEADY, Cluster, NodeProcess
 from raftline_testing.nodes.processes import eventually
-from tests.processes.altered import alter
 
 EXIT_DISK = 4
 

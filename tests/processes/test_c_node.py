@@ -17,11 +17,11 @@ import pytest
 from raftline.common.config import FILE_NAME
 from raftline_testing.abnf_grammar import Grammar
 from raftline_testing.histories.linearizable import HistoryVerdict, check
+from raftline_testing.nemesis.mix import Mix
+from raftline_testing.nemesis.workload import Workload
 from raftline_testing.nodes.cluster import NodeProcess
 from raftline_testing.nodes.processes import eventually, free_ports
 from raftline_testing.nodes.proxy import LinkedCluster, Network
-from tests.processes.mix import Mix
-from tests.processes.workload import Workload
 
 ROOT = Path(__file__).parents[2]
 SOURCES = ROOT / "labs" / "conform"

@@ -13,9 +13,9 @@ from collections.abc import Iterator
 import pytest
 
 from raftline.clients.lines import LineConnection as Conversation
+from raftline_testing.nodes.at_work import of_process
 from raftline_testing.nodes.cluster import Cluster
 from raftline_testing.nodes.processes import DEADLINE_S, eventually
-from tests.processes.at_work import of_process
 
 TRY = "Try: get KEY, set KEY VALUE, delete KEY, show, help"
 

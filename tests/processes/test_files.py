@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 from raftline.common.config import FILE_NAME
+from raftline_testing.nodes.altered import break_core, fail_syncs
 from raftline_testing.nodes.cluster import Cluster, NodeProcess
+from raftline_testing.nodes.namespaces import BALLAST
 from raftline_testing.runner.at_night import at_night
-from tests.processes.altered import break_core, fail_syncs
-from tests.processes.namespaces import BALLAST
 
 
 @pytest.fixture(scope="module")

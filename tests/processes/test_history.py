@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from raftline_testing.histories.linearizable import HistoryVerdict
+from raftline_testing.nemesis.nemesis import torment
 from raftline_testing.nodes.cluster import Cluster
-from tests.processes.nemesis import torment
 
 SECONDS = 8.0
 

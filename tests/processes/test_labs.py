@@ -20,10 +20,10 @@ from labs.repair.scenario import play_settled
 from labs.repair.terminals import as_in_the_sheet, terminal
 from labs.repair.watchful import LOOK_S
 from raftline.common.config import FILE_NAME
+from raftline_testing.nodes.at_work import processes_of
 from raftline_testing.nodes.cluster import Cluster
 from raftline_testing.nodes.processes import eventually, free_ports
 from raftline_testing.runner.at_night import at_night
-from tests.processes.at_work import processes_of
 
 
 @pytest.mark.parametrize("name", ["2", "7", *at_night("1", "3", "4", "5", "6")])

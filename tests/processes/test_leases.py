@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
+from raftline_testing.nemesis import faults, splits
+from raftline_testing.nemesis.holding import late, lateness, leases_of, window
+from raftline_testing.nemesis.nemesis import Nemesis
+from raftline_testing.nemesis.scene import Fault, Scene
+from raftline_testing.nemesis.slow_disk import slow_disk, with_disks
 from raftline_testing.nodes.cluster import STEADY, Cluster
 from raftline_testing.nodes.processes import eventually
 from raftline_testing.nodes.proxy import LinkedCluster
-from tests.processes import faults, splits
-from tests.processes.holding import late, lateness, leases_of, window
-from tests.processes.nemesis import Nemesis
-from tests.processes.scene import Fault, Scene
-from tests.processes.slow_disk import slow_disk, with_disks
 
 SLICE_S = 12
 
@@ -124,7 +124,7 @@ def test_no_lease_ends_early_under_kills_pauses_and_partitions(tmp_path: Path, s
 
 def test_a_key_that_is_gone_while_it_is_held_is_found() -> None:
     """The check itself, with what it must find."""
-    from tests.processes.holders import Hold, Look, Notes
+    from raftline_testing.nemesis.holders import Hold, Look, Notes
 
     notes = Notes(holds=[Hold("lease-5", 1.0, 3.0)], looks=[Look(1.5, 1.6, "lease-5")])
     assert notes.findings() == []
@@ -136,7 +136,7 @@ def test_a_key_that_is_gone_while_it_is_held_is_found() -> None:
 
 
 def test_a_key_that_is_there_for_longer_than_the_bound_is_found() -> None:
-    from tests.processes.holders import Hold, Look, Notes
+    from raftline_testing.nemesis.holders import Hold, Look, Notes
 
     def looks(end_s: int, term: int = 4) -> list[Look]:
         """One each 0.1 s from 0.5 s on; the lease begins at 1.0 s."""

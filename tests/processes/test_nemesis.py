@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from raftline_testing.nodes.at_work import processes_of
 from raftline_testing.nodes.processes import eventually
-from tests.processes.at_work import processes_of
 
 PROGRAM = Path(__file__).parent / "run_nemesis.py"
 

@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from raftline.common.config import FILE_NAME
+from raftline_testing.nodes.altered import hurry
 from raftline_testing.nodes.cluster import Cluster
 from raftline_testing.nodes.processes import eventually
-from tests.processes.altered import hurry
 
 
 def test_a_peer_without_a_resolvable_name_delays_no_other(tmp_path: Path) -> None:

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from raftline_testing.nodes.at_work import processes_of
 from raftline_testing.nodes.processes import eventually
 from raftline_testing.runner import nightly
-from tests.processes.at_work import processes_of
 
 
 def test_a_campaign_that_fails_does_not_stop_the_next(

@@ -12,9 +12,9 @@ import pytest
 
 from raftline.net.file_limit import RESERVED_FILES
 from raftline.wire.limits import PLACES_FOR_PEERS
+from raftline_testing.nodes.altered import alter
 from raftline_testing.nodes.cluster import Cluster
 from raftline_testing.nodes.processes import eventually
-from tests.processes.altered import alter
 
 FEW_DESCRIPTORS = """
 import resource, sys

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from raftline_testing.nodes.altered import live_on_macos
 from raftline_testing.nodes.cluster import STEADY, Cluster
-from tests.processes.altered import live_on_macos
 
 
 def test_nodes_without_linux_features_write_elect_and_recover(tmp_path: Path) -> None:

@@ -17,10 +17,10 @@ from raftline import Node, ReplicatedDict
 from raftline.access.proof import Initiator
 from raftline.access.secret import make_secret
 from raftline.clients.lines import LineConnection
+from raftline_testing.nodes.at_work import of_process
 from raftline_testing.nodes.cluster import CALM, STEADY, Cluster, NodeProcess
 from raftline_testing.nodes.processes import eventually, free_ports
 from raftline_testing.nodes.proxy import LinkedCluster
-from tests.processes.at_work import of_process
 from tests.processes.versions import before_levels
 from tests.processes.writer import writer_of
 

@@ -18,9 +18,9 @@ import pytest
 from raftline_course.trial.servers import Servers, ServersNotStarted
 from raftline_course.trial.verdict import PERFECT
 from raftline_testing.doubles.in_process import raftline
+from raftline_testing.nodes.at_work import processes_of
 from raftline_testing.nodes.processes import eventually
 from raftline_testing.nodes.proxy import LinkedCluster, Network
-from tests.processes.at_work import processes_of
 
 SOURCE = Path(__file__).resolve().parents[2] / "src"
 SHORT = {

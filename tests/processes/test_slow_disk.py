@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 from raftline_testing.doubles.in_process import raftline
+from raftline_testing.nemesis import slow_disk
+from raftline_testing.nodes.altered import alter
 from raftline_testing.nodes.cluster import STEADY, Cluster, NodeProcess
 from raftline_testing.nodes.processes import eventually, free_ports
-from tests.processes import slow_disk
-from tests.processes.altered import alter
 
 # Each fdatasync waits as long as the file `flag` exists.
 HELD_SYNCS = """

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from raftline_testing.nodes.at_work import of_process
 from raftline_testing.nodes.cluster import STEADY, Cluster, NodeProcess
 from raftline_testing.nodes.processes import eventually
-from tests.processes.at_work import of_process
 
 COMPACT_AT = 20_000
 KEYS = 100

@@ -22,9 +22,9 @@ from raftline.access.tls import Tls, TlsFiles, tls_of_node
 from raftline.common.config import FILE_NAME, ConfigError
 from raftline.tools import certs
 from raftline_testing.doubles import certificates
+from raftline_testing.nodes.at_work import of_process
 from raftline_testing.nodes.cluster import STEADY, Cluster, NodeProcess
 from raftline_testing.nodes.processes import eventually, free_ports
-from tests.processes.at_work import of_process
 from tests.processes.writer import Writer, writer_of
 
 NODES = [f"s{number}=localhost,127.0.0.1" for number in range(1, 5)]

@@ -7,13 +7,13 @@ import threading
 import time
 from pathlib import Path
 
+from raftline_testing.nemesis import changes
+from raftline_testing.nemesis.campaign import shown
+from raftline_testing.nemesis.mix import Mix
+from raftline_testing.nemesis.nemesis import PROCESSES, TURN_S, Nemesis
+from raftline_testing.nemesis.transactors import transaction_findings, transactors
+from raftline_testing.nemesis.workload import Workload
 from raftline_testing.nodes.cluster import Cluster
-from tests.processes import changes
-from tests.processes.campaign import shown
-from tests.processes.mix import Mix
-from tests.processes.nemesis import PROCESSES, TURN_S, Nemesis
-from tests.processes.transactors import transaction_findings, transactors
-from tests.processes.workload import Workload
 
 SECONDS = 6.0
 

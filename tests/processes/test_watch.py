@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from raftline.clients.lines import LineConnection
+from raftline_testing.nemesis.watch_judge import SentEvent, Stream, Stretch, judge
+from raftline_testing.nemesis.watching import campaign
 from raftline_testing.nodes.cluster import CALM, STEADY, Cluster, NodeProcess
 from raftline_testing.nodes.processes import eventually, free_ports
-from tests.processes.watch_judge import SentEvent, Stream, Stretch, judge
-from tests.processes.watching import campaign
 
 IO_MODES = ("threads", "shared", "auto")
 

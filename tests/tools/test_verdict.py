@@ -13,10 +13,11 @@ import pytest
 
 from raftline_testing.files.node_files import log_file
 from raftline_testing.histories.history import ClientOperation, Increment, counter_findings
+from raftline_testing.nemesis import nemesis, run_nemesis, splits, verdict
+from raftline_testing.nemesis.nemesis import Nemesis
+from raftline_testing.nemesis.scene import Busy, Fault, Finding, Scene
+from raftline_testing.nodes import namespaces
 from raftline_testing.nodes.cluster import Cluster, NodeProcess
-from tests.processes import namespaces, nemesis, run_nemesis, splits, verdict
-from tests.processes.nemesis import Nemesis
-from tests.processes.scene import Busy, Fault, Finding, Scene
 
 
 def incr(number: int, called_at: float, returned_at: float | None, value: int | None) -> Increment:

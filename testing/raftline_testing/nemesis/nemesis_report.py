@@ -13,11 +13,11 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from raftline_testing.histories.history import ClientOperation, Increment
-from raftline_testing.nodes.cluster import Cluster
-from tests.processes import faults
-from tests.processes.namespaces import BALLAST
-from tests.processes.nemesis import EVERYTHING
+from ..histories.history import ClientOperation, Increment
+from ..nodes.cluster import Cluster
+from ..nodes.namespaces import BALLAST
+from . import faults
+from .nemesis import EVERYTHING
 
 ABOUT = """\
 `make nemesis` writes this page. Clients work at real nodes while faults strike, several at a time.

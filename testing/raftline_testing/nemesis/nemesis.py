@@ -10,14 +10,14 @@ from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from raftline_testing.histories import linearizable
-from raftline_testing.histories.linearizable import HistoryReport
-from raftline_testing.nodes.cluster import Cluster
-from tests.processes import changes, faults, splits
-from tests.processes.mix import Mix
-from tests.processes.scene import Busy, Fault, Finding, Scene
-from tests.processes.verdict import STEPS_MAX
-from tests.processes.workload import Workload
+from ..histories import linearizable
+from ..histories.linearizable import HistoryReport
+from ..nodes.cluster import Cluster
+from . import changes, faults, splits
+from .mix import Mix
+from .scene import Busy, Fault, Finding, Scene
+from .verdict import STEPS_MAX
+from .workload import Workload
 
 Kind = Callable[[Scene], Fault]
 

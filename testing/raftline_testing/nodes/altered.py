@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from raftline_testing.nodes.cluster import SERVER, NodeProcess
+from .cluster import SERVER, NodeProcess
 
 _MAIN = """
 sys.path.insert(0, {source!r})

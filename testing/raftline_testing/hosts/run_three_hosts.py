@@ -3,7 +3,7 @@
 The operator is root, and the nodes run as the user of their unit, which is there in the namespaces
 of this process alone. It ends with 0 if each block did what it has to, and with 77 if there can be
 no such namespaces. Its process is the first of a PID namespace, so all nodes end with it. It needs
-root and an empty folder: `python -m tests.processes.run_three_hosts FOLDER`
+root and an empty folder: `python -m raftline_testing.hosts.run_three_hosts FOLDER`
 """
 
 from __future__ import annotations
@@ -18,11 +18,12 @@ import time
 from pathlib import Path
 
 from raftline.tools.unit import USER
-from tests.processes import stand_ins, three_hosts_page
-from tests.processes.namespaces import BRIDGE, NoNamespaces, enter, run
-from tests.processes.three_hosts_page import ADDRESSES, BLOCK, PATIENCE_S, SHELL
 
-ROOT = Path(__file__).resolve().parents[2]
+from ..nodes.namespaces import BRIDGE, NoNamespaces, enter, run
+from . import stand_ins, three_hosts_page
+from .three_hosts_page import ADDRESSES, BLOCK, PATIENCE_S, SHELL
+
+ROOT = Path(__file__).resolve().parents[3]
 NO_NAMESPACES = 77
 USER_ID = 61_234  # of nobody that is known outside
 HOSTS = Path("/run/hosts")  # a place that every user can reach: the folder of a test is one's own

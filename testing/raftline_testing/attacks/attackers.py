@@ -16,7 +16,8 @@ from contextlib import ExitStack
 
 from raftline import RaftlineError
 from raftline.clients.lines import LineConnection
-from tests.attacks.field import Field, leader_port
+
+from .field import Field, leader_port
 
 HELD_S = 4.0  # for which a wave holds what it has opened
 PIECE_S = 2.0  # for one send to a node that takes nothing

@@ -28,8 +28,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from raftline_testing.nodes.cluster import Cluster
-from raftline_testing.nodes.processes import DEADLINE_S, eventually
+from ..nodes.cluster import Cluster
+from ..nodes.processes import DEADLINE_S, eventually
 
 REQUESTS = {
     "set": "set {key} 1",

@@ -23,8 +23,9 @@ from raftline.tools import certs
 from raftline.tools.processes import SERVER
 from raftline.wire.loginoperands import ITERATIONS_LEAST
 from raftline.wire.rights import UserRole
-from raftline_testing.nodes.cluster import Cluster, NodeProcess
-from raftline_testing.nodes.processes import DEADLINE_S, eventually, free_ports
+
+from ..nodes.cluster import Cluster, NodeProcess
+from ..nodes.processes import DEADLINE_S, eventually, free_ports
 
 PASSWORD = "correct horse battery"
 NAMES = {

@@ -17,7 +17,8 @@ from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 from raftline.common.config import FILE_NAME
-from raftline_testing.nodes.cluster import SERVER, Cluster, NodeProcess
+
+from .cluster import SERVER, Cluster, NodeProcess
 
 CLONE_NEWNS, CLONE_NEWUSER, CLONE_NEWNET = 0x0002_0000, 0x1000_0000, 0x4000_0000
 TOOLS = ("ip", "tc", "mount", "umount", "nsenter", "setpriv")

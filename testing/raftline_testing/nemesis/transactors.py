@@ -12,10 +12,11 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 
 from raftline.wire.transactions import spell_word
-from raftline_testing.histories.serializable import END, ObservedTransaction, findings
-from raftline_testing.nodes.cluster import NodeProcess
-from tests.processes.mix import Mix, Pulse
-from tests.processes.workload import WorkloadClient
+
+from ..histories.serializable import END, ObservedTransaction, findings
+from ..nodes.cluster import NodeProcess
+from .mix import Mix, Pulse
+from .workload import WorkloadClient
 
 KEYS = 5
 BALANCE = 100

@@ -17,7 +17,8 @@ from typing import Any
 
 from raftline.clients.connection import ClientError
 from raftline.clients.conversation import Client
-from raftline_testing.nodes.cluster import STARTED, Cluster, NodeProcess
+
+from ..nodes.cluster import STARTED, Cluster, NodeProcess
 
 Waits = Generator[float, None, None]
 Fault = Generator["str | float", None, None]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from raftline_testing.nodes.cluster import Cluster, NodeProcess
-from tests.processes.altered import alter
-from tests.processes.scene import Fault, Scene
+from ..nodes.altered import alter
+from ..nodes.cluster import Cluster, NodeProcess
+from .scene import Fault, Scene
 
 # A sync takes so many seconds more as a file beside the node's says, as long as it is there.
 SLOW_SYNCS = """

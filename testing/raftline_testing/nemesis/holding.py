@@ -19,13 +19,13 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from raftline_testing.nodes.cluster import Cluster
-from raftline_testing.nodes.processes import eventually
-from raftline_testing.nodes.proxy import LinkedCluster
-from tests.processes import changes, faults, splits
-from tests.processes.holders import Hold, Holders, Look, Notes
-from tests.processes.nemesis import TURN_S, Kind, Nemesis
-from tests.processes.slow_disk import slow_disk, with_disks
+from ..nodes.cluster import Cluster
+from ..nodes.processes import eventually
+from ..nodes.proxy import LinkedCluster
+from . import changes, faults, splits
+from .holders import Hold, Holders, Look, Notes
+from .nemesis import TURN_S, Kind, Nemesis
+from .slow_disk import slow_disk, with_disks
 
 GAP_S = 0.5  # a longer time between two answers to the observer does not count
 GRACE_S = 2.0

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from itertools import permutations
 from typing import Protocol
 
-from tests.processes.namespaces import NamespacedCluster, Pair
-from tests.processes.scene import Busy, Fault, Scene
+from ..nodes.namespaces import NamespacedCluster, Pair
+from .scene import Busy, Fault, Scene
 
 
 class Links(Protocol):

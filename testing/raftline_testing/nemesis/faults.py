@@ -9,10 +9,10 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from raftline_testing.nodes.cluster import SERVER, NodeProcess
-from raftline_testing.nodes.processes import DEADLINE_S
-from tests.processes.namespaces import NamespacedCluster
-from tests.processes.scene import EXIT_DISK, EXIT_FILES, POLL_S, Fault, Finding, Scene
+from ..nodes.cluster import SERVER, NodeProcess
+from ..nodes.namespaces import NamespacedCluster
+from ..nodes.processes import DEADLINE_S
+from .scene import EXIT_DISK, EXIT_FILES, POLL_S, Fault, Finding, Scene
 
 NO_ROOM = "No space left on device"
 NO_VOTE = "rejoins without a vote"

@@ -19,20 +19,20 @@ from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 
-from raftline_testing.histories.history import counter_findings
-from raftline_testing.nodes.cluster import Cluster
-from raftline_testing.nodes.processes import eventually
-from raftline_testing.nodes.proxy import LinkedCluster
-from tests.processes import faults, verdict
-from tests.processes.holders import Holders
-from tests.processes.mix import Mix, Pulse
-from tests.processes.namespaces import NamespacedCluster
-from tests.processes.nemesis import ANYWHERE, EVERYTHING, TURN_S, Nemesis
-from tests.processes.nemesis_report import Tally, keep_evidence, markdown
-from tests.processes.scene import Finding
-from tests.processes.transactors import Transactor, transaction_findings, transactors
-from tests.processes.watching import Watched
-from tests.processes.workload import Workload
+from ..histories.history import counter_findings
+from ..nodes.cluster import Cluster
+from ..nodes.namespaces import NamespacedCluster
+from ..nodes.processes import eventually
+from ..nodes.proxy import LinkedCluster
+from . import faults, verdict
+from .holders import Holders
+from .mix import Mix, Pulse
+from .nemesis import ANYWHERE, EVERYTHING, TURN_S, Nemesis
+from .nemesis_report import Tally, keep_evidence, markdown
+from .scene import Finding
+from .transactors import Transactor, transaction_findings, transactors
+from .watching import Watched
+from .workload import Workload
 
 ROUND_S = 600.0
 WINDOW_S = 60.0

@@ -9,7 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import raftline
-from tests.attacks.field import PASSWORD, Field
+
+from .field import PASSWORD, Field
 
 PATIENCE_S = 30.0
 PAUSE_S = 0.05

@@ -15,12 +15,12 @@ import sys
 from pathlib import Path
 
 if __name__ == "__main__":
-    ROOT = Path(__file__).resolve().parents[2]
-    sys.path[:0] = [str(ROOT), str(ROOT / "src"), str(ROOT / "course")]
+    ROOT = Path(__file__).resolve().parents[3]
+    sys.path[:0] = [str(ROOT / "src"), str(ROOT / "testing")]
 
-from tests.processes import namespaces
-from tests.processes.campaign import Campaign
-from tests.processes.namespaces import NoNamespaces
+from raftline_testing.nemesis.campaign import Campaign
+from raftline_testing.nodes import namespaces
+from raftline_testing.nodes.namespaces import NoNamespaces
 
 
 def main() -> int:

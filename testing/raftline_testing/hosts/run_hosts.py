@@ -7,7 +7,7 @@ Beside them it looks at what another user of a host can read, and at what system
 that stands still or whose disk is full.
 
 Exit codes: 0 each block did what it has to, 1 one did not, 77 there can be no such hosts here.
-`python -m tests.processes.run_hosts BASE FOLDER [OLD]`: OLD is the commit that is upgraded from.
+`python -m raftline_testing.hosts.run_hosts BASE FOLDER [OLD]`: OLD is the commit to upgrade from.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from raftline_testing.nodes.processes import eventually
-from tests.processes import three_hosts_page
-from tests.processes.namespaces import BRIDGE, NoNamespaces, enter, run
-from tests.processes.three_hosts_page import ADDRESSES, BLOCK, ON_REAL_HOSTS, PATIENCE_S, SHELL
+from ..nodes.namespaces import BRIDGE, NoNamespaces, enter, run
+from ..nodes.processes import eventually
+from . import three_hosts_page
+from .three_hosts_page import ADDRESSES, BLOCK, ON_REAL_HOSTS, PATIENCE_S, SHELL
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 NO_HOSTS = 77
 TOOLS = ("systemd-nspawn", "ssh-keygen", "git", "make", "ip", "nsenter")
 OURS = "192.0.2.2"  # of the program that writes

@@ -11,9 +11,10 @@ from collections.abc import Callable, Sequence
 from typing import Literal
 
 from raftline.clients.lines import LineConnection as Conversation
-from raftline_testing.histories.history import ClientOperation, Increment, learned
-from raftline_testing.nodes.cluster import NodeProcess
-from tests.processes.mix import Mix, Pulse
+
+from ..histories.history import ClientOperation, Increment, learned
+from ..nodes.cluster import NodeProcess
+from .mix import Mix, Pulse
 
 LONGEST_S = 30.0  # then it gives up on a request with a number, which it sends again until then
 PAUSE_S = 0.05  # between a refusal and the next try

@@ -16,7 +16,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from raftline.clients.lines import LineConnection
-from raftline_testing.nodes.cluster import NodeProcess
+
+from ..nodes.cluster import NodeProcess
 
 KEY = "held"
 PATIENCE_S = 1.0

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from raftline_testing.nodes.cluster import NodeProcess
-from tests.processes.namespaces import NamespacedCluster
-from tests.processes.scene import Fault, Scene, Waits
+from ..nodes.cluster import NodeProcess
+from ..nodes.namespaces import NamespacedCluster
+from .scene import Fault, Scene, Waits
 
 PAUSE_S = 0.5
 

@@ -19,9 +19,9 @@ import tempfile
 import time
 from pathlib import Path
 
-from tests.attacks.attackers import ATTACKS, wave
-from tests.attacks.field import Field, Nodes, fill
-from tests.attacks.users_at_work import UsersAtWork, WrongAnswer
+from .attackers import ATTACKS, wave
+from .field import Field, Nodes, fill
+from .users_at_work import UsersAtWork, WrongAnswer
 
 MIB = 1 << 20
 BACK_S = 60.0  # until the memory is back

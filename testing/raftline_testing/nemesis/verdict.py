@@ -15,10 +15,11 @@ from raftline.storage.disk import StorageError
 from raftline.storage.folder import Folder
 from raftline.storage.hardstate import Mark
 from raftline.storage.logreader import LogReader
-from raftline_testing.histories import linearizable
-from raftline_testing.histories.history import ClientOperation
-from raftline_testing.histories.linearizable import HistoryVerdict
-from raftline_testing.nodes.cluster import NEVER_SAID, NodeProcess
+
+from ..histories import linearizable
+from ..histories.history import ClientOperation
+from ..histories.linearizable import HistoryVerdict
+from ..nodes.cluster import NEVER_SAID, NodeProcess
 
 STEPS_MAX = 20_000_000
 READS, BETWEEN_READS_S = 20, 0.1

@@ -19,10 +19,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from raftline.clients.lines import ConnectionEnded, LineConnection
-from raftline_testing.nodes.cluster import Cluster, NodeProcess
-from raftline_testing.nodes.processes import eventually
-from raftline_testing.nodes.proxy import LinkedCluster
-from tests.processes.watch_judge import LAST, SentEvent, Stream, Stretch, judge
+
+from ..nodes.cluster import Cluster, NodeProcess
+from ..nodes.processes import eventually
+from ..nodes.proxy import LinkedCluster
+from .watch_judge import LAST, SentEvent, Stream, Stretch, judge
 
 WATCHERS = 50
 WRITERS = 3

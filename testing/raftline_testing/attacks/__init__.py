@@ -1,0 +1,1 @@
+"""All attacks at once on real nodes, with users at work."""

@@ -1,0 +1,1 @@
+"""The page for three hosts, followed on Debians with a systemd each."""
