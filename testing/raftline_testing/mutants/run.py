@@ -29,9 +29,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "testing"))
 
-from ..runner.tree_copy import copy_tree
-from .listed import ROOT, Mutant, MutantError, mutants
-from .page import write_page
+from raftline_testing.mutants.listed import ROOT, Mutant, MutantError, mutants
+from raftline_testing.mutants.page import write_page
+from raftline_testing.runner.tree_copy import copy_tree
 
 SCHEDULES = 60
 PYTEST = ("-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "--no-header", "--tb=no")

@@ -22,10 +22,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "src"))
 sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "testing"))
 
 from raftline.view.collected import Collector
-
-from .drawing import run_or_draw
-from .plan import ALL_FAULTS
-from .schedule import STEPS, Outcome, SimulationFailed, run
+from raftline_testing.virtual.drawing import run_or_draw
+from raftline_testing.virtual.plan import ALL_FAULTS
+from raftline_testing.virtual.schedule import STEPS, Outcome, SimulationFailed, run
 
 MS_PER_HOUR = 3_600_000
 Say = Callable[[str], None] | None
