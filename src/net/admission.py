@@ -34,7 +34,7 @@ _UNPRINTED: Final = ("", "status", "codes")
 REQUESTS: Final = ("read", "write")  # the kinds of lines that become batches
 NAMED_IN_LOG: Final = ("forget", "lease", "session")  # verbs whose entry is not the plain command
 SESSION_BYTES = 8  # random bytes in the name of a session, if there are users
-SESSION_NAME_MAX = 27  # characters before them, so that the name fits 44 (state/sessions.py)
+SESSION_NAME_MAX = 27  # characters before them: the name has at most 44 (state/sessions.py)
 
 
 def no_session(name: str) -> str:

@@ -113,8 +113,9 @@ class Connection(Origin, Shareable):
             if name is not None and self._host.speakers.release(name, self):
                 # All of its messages have been handled, so it is disconnected only now.
                 self._host.peer_disconnected(name)
-            # These objects refer to each other, so Python collects them only after it has counted
-            # many new objects. None of them may keep many bytes until then.
+            # These objects refer to each other, so they stay until the next garbage collection,
+            # which Python starts by the number of objects. Until then they must not keep many
+            # bytes.
             self._serving.end()
             self.close()
             self._receiver.release()
@@ -141,7 +142,7 @@ class Connection(Origin, Shareable):
             steps.close()
 
     def _waited(self, wait: Wait) -> bool:
-        """Wait in this thread for a need of the machine other than bytes; return the result."""
+        """Do in this thread a wait of the machine that is not for bytes; return its result."""
         is_there = True
         if wait is WaitFor.EMPTY:
             self.outgoing.wait_until_empty()

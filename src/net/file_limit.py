@@ -38,11 +38,11 @@ def places_for(connections: int, others: int = 0) -> int:
     return limit - reserved
 
 
-def raise_file_limit(wanted: int) -> int:
+def raise_file_limit(count: int) -> int:
     """Raise the limit of open files and sockets to this number, or as far as the system allows;
     return the smaller of the two."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    enough = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    enough = count if hard == resource.RLIM_INFINITY else min(count, hard)
     if soft != resource.RLIM_INFINITY and soft < enough:
         resource.setrlimit(resource.RLIMIT_NOFILE, (enough, hard))
     return enough

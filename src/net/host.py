@@ -224,7 +224,7 @@ class Batch:
         return sink if sink.user is None else sink.user
 
     def wait(self, timeout_s: float) -> bool:
-        """Wait for the answer; return whether it arrived in time. Only without a reply sink."""
+        """Wait for the answer, in a batch without a reply sink; return whether it is in time."""
         return self._done is not None and self._done.acquire(timeout=timeout_s)
 
     def leave_room(self) -> None:

@@ -1,7 +1,7 @@
 """The announcement of a build's level: `s1@Level 2 version 0.2.0`, as question and as answer.
 
-A node sends this line first on each connection that it makes to a peer. A build that has no levels
-answers `Sorry, `, as to any unknown line, and is recognized by that.
+A node sends this line first on each connection that it makes to a peer. A build without levels
+answers with `Sorry, `, as it does to any unknown line, and is recognized by that.
 
 Once a node knows the identity of its cluster, the line ends in it, in both directions:
 `s1@Level 4 version 0.3.0 cluster 9f86d081884c7d65`. A node that learns it later sends the line
@@ -144,8 +144,8 @@ class Foreigners:
     def seen(self) -> dict[str, str]:
         """Return the identity of each such server that was seen recently, by name."""
         with self._lock:
-            seen = self._seen.items()
-            return {name: theirs for (name, _), (theirs, at_s) in seen if self._counts(at_s)}
+            entries = self._seen.items()
+            return {name: theirs for (name, _), (theirs, at_s) in entries if self._counts(at_s)}
 
 
 class LevelQuestion:

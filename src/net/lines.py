@@ -48,15 +48,15 @@ class HalfLines:
 
     def hold(self, lines: LineBuffer, size: int) -> None:
         """Note the bytes of a half line. This may give up the line itself."""
-        given_up = []
+        victims = []
         with self._lock:
             self.sum += size - self._bytes.get(lines, 0)
             self._bytes[lines] = size
             while self.sum > self._bytes_max:
                 oldest = next(iter(self._bytes))
                 self.sum -= self._bytes.pop(oldest)
-                given_up.append(oldest)
-        for each in given_up:
+                victims.append(oldest)
+        for each in victims:
             each.give_up()
 
     def let_go(self, lines: LineBuffer) -> None:
@@ -82,7 +82,7 @@ class LineBuffer:
         self._on_given_up = on_given_up
         self.turn = half_lines.turn if half_lines is not None else threading.Lock()
         self.is_given_up = False  # by `half_lines`
-        self.begun = bytearray()  # the start of the half line; single bytes don't waste memory
+        self.begun = bytearray()  # the start of the half line; it may grow byte by byte
         self._more: list[bytes] = []  # the rest of a long half line, since growing copies it
         self.size = 0  # of the whole half line, in bytes
         self.is_amid_long = False  # the half line is longer than one read
@@ -164,7 +164,7 @@ DRAIN_S = 2.0  # for bytes that are still arriving at the end of a connection
 DRAIN_BYTES = 16 << 10  # at a time
 LEAST_S = 0.001  # the shortest wait: for the kernel, 0 means no bound
 # Tokens of the whole node. A thread that does a long read holds one, as it keeps the bytes while it
-# waits for the interpreter. A single call takes a token.
+# waits for the interpreter. One atomic call takes a token.
 long_reads: Final = [None] * LONG_READS
 
 

@@ -100,10 +100,10 @@ class Listener:
         """Return how many connections are open, how many have been accepted in all, and how many
         bytes they have read and sent."""
         with self._lock:
-            moved = [connection.bytes_moved for connection in self._places.all]
+            sizes = [connection.bytes_moved for connection in self._places.all]
             ended, read, sent = self._gone
-        read, sent = read + sum(one[0] for one in moved), sent + sum(one[1] for one in moved)
-        return len(moved), ended + len(moved), read, sent
+        read, sent = read + sum(one[0] for one in sizes), sent + sum(one[1] for one in sizes)
+        return len(sizes), ended + len(sizes), read, sent
 
     def open(self, host: Host) -> None:
         """Accept connections from now on, in a thread of its own."""
@@ -187,11 +187,11 @@ class Listener:
     def _take(self, accepted: socket.socket, address: object) -> None:
         """Give the connection a place; the last places are only for peers."""
         with self._lock:
-            given_up = self._places.make_room(time.monotonic())
+            to_end = self._places.make_room(time.monotonic())
             is_full, for_peers_only = self._places.is_full, self._places.is_for_peers_only
-        if given_up:
+        if to_end:
             self._say_at_times("full", EVERY_PLACE_TAKEN)
-        for each in given_up:
+        for each in to_end:
             each.give_up()
         if is_full:
             accepted.close()
@@ -222,10 +222,10 @@ class Listener:
     def _log_in(self, connection: Connection, user: str, is_admin: bool) -> None:
         """Count a connection as its user's; end the connections that give way."""
         with self._lock:
-            given_up = self._places.log_in(connection, user, is_admin=is_admin)
-        if given_up:
+            to_end = self._places.log_in(connection, user, is_admin=is_admin)
+        if to_end:
             self._say_at_times("users", USERS_GIVE_WAY)
-        for each in given_up:
+        for each in to_end:
             each.give_up()
 
     def _begin_taken(self) -> None:
@@ -234,8 +234,8 @@ class Listener:
         This does not use `threading`, which waits until the new thread runs: each one would cost a
         turn of the interpreter and of the processor. So these threads have no name.
         """
-        taken, self._taken = self._taken, []
-        for connection in taken:
+        connections, self._taken = self._taken, []
+        for connection in connections:
             try:
                 _thread.start_new_thread(self._serve, (connection,))
             except (RuntimeError, MemoryError) as error:  # no thread can be started

@@ -63,21 +63,21 @@ class LocalCommands:
                 reply = yield from self._answer(kind, one)
                 yield from self._replies.add_in_pieces(one.request.id, reply)
 
-    def _answer(self, kind: str, asked: ParsedLine) -> Waits[str]:
+    def _answer(self, kind: str, line: ParsedLine) -> Waits[str]:
         """Return the reply to a line that needs no room for a long reply."""
-        if asked.reply:
-            return asked.reply
+        if line.reply:
+            return line.reply
         if kind == "level":
-            return answer_to_level(self._host.foreigners.mine(), asked.text)
+            return answer_to_level(self._host.foreigners.mine(), line.text)
         if kind == "members":
-            return (yield from self._members(asked))
+            return (yield from self._members(line))
         if kind == "control":
-            return (yield from self._obey(asked))
-        if asked.request.verb == "transfer":
-            return (yield from self._transfer(asked.request))
-        if asked.request.verb == "codes":
+            return (yield from self._obey(line))
+        if line.request.verb == "transfer":
+            return (yield from self._transfer(line.request))
+        if line.request.verb == "codes":
             return (yield from self._put_codes())
-        return HELP if asked.request.verb == "help" else self._host.status()
+        return HELP if line.request.verb == "help" else self._host.status()
 
     def _read_here(self, request: Request) -> Waits[None]:
         read = partial(_first, self._host.logmanager, request.command)
@@ -115,13 +115,13 @@ class LocalCommands:
                 reply = batch.replies[place] if is_answered else NO_LEADER
                 yield from self._replies.add_in_pieces(request.id, reply)
 
-    def _members(self, asked: ParsedLine) -> Waits[str]:
+    def _members(self, line: ParsedLine) -> Waits[str]:
         """Change the members, or list them once it is confirmed that this server leads."""
-        host, change = self._host, asked.change
+        host, change = self._host, line.change
         yield from self._replies.flush()
         if change is not None:
             change = host.with_level(change)
-        batch = Batch([asked.request.command], is_read=change is None, change=change)
+        batch = Batch([line.request.command], is_read=change is None, change=change)
         host.submit(batch)
         if not (yield AwaitReplies(batch, host.patience_s if change is None else CHANGE_S)):
             return NO_LEADER if change is None else outcome_unknown("it takes long; see: members")
@@ -171,10 +171,10 @@ class LocalCommands:
         if file is not None:
             self._host.backups.end(file)
 
-    def _obey(self, asked: ParsedLine) -> Waits[str]:
+    def _obey(self, line: ParsedLine) -> Waits[str]:
         yield from self._replies.flush()  # the order may end the connection
         host = self._address()
-        orders, request = self._host.orders, asked.request
+        orders, request = self._host.orders, line.request
         assert orders is not None  # otherwise the line would not be an order
         self.is_controllers = orders.is_allowed(request.sender, host)
         return orders.obey(request, host).line

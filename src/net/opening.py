@@ -61,8 +61,8 @@ def asks_only_status(connection: socket.socket) -> bool:
     """
     if not _is_readable(connection, SILENT_S):
         return False
-    begun = connection.recv(BEGINNING_BYTES, socket.MSG_PEEK)
-    return bool(begun) and all(map(asks_status, begun.splitlines()))
+    beginning = connection.recv(BEGINNING_BYTES, socket.MSG_PEEK)
+    return bool(beginning) and all(map(asks_status, beginning.splitlines()))
 
 
 def _is_readable(connection: socket.socket, wait_s: float | None) -> bool:
@@ -91,8 +91,8 @@ def connect(address: Address, patience_s: float) -> socket.socket:
 
 def dial_tls(connection: TlsSocket, tls: Tls, peer: str) -> bool:
     """Do the TLS handshake with a peer, whose certificate has to be for its name. Return whether
-    the certificate is the member's, as the answering side checks, too. Other certificates of the CA
-    may list the name as a host, such as the certificate of a web server.
+    the certificate is the member's; the answering side does the same check. Other certificates of
+    the CA may list the name as a host, such as the certificate of a web server.
 
     Raises:
         OSError, ssl.SSLError: the connection broke, or the handshake failed or took too long.

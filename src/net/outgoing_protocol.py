@@ -77,7 +77,7 @@ class OutgoingProtocol(ReplySink):
     # --- requests --------------------------------------------------------------------------------
 
     def add(self, batch: Batch) -> None:
-        """Add a batch, whose replies leave after those to all earlier ones."""
+        """Add a batch. Its replies leave after the replies to all earlier batches."""
         batch.size = sum(map(len, batch.commands))  # a reply to a set repeats its value
         self._added += batch.size
         self._batches.append(batch)
@@ -287,8 +287,8 @@ class OutgoingProtocol(ReplySink):
             begin = batch.sent
             replies = batch.replies[begin : begin + room]
             if not replies and batch.reader is not None:  # without a reader it is not confirmed
-                asked = batch.commands[begin : begin + READS_AT_ONCE]
-                replies = batch.reader.read(asked, room, waits=or_one_long)
+                commands = batch.commands[begin : begin + READS_AT_ONCE]
+                replies = batch.reader.read(commands, room, waits=or_one_long)
             for reply in replies:
                 if len(reply) > (room if lines else longest):
                     break
@@ -310,11 +310,11 @@ class OutgoingProtocol(ReplySink):
             if batch.kept:
                 self._let_go(batch.kept)
 
-    def _let_go(self, kept: int) -> None:
-        if kept:
+    def _let_go(self, size: int) -> None:
+        if size:
             with self._counting:
-                self._kept -= kept
-            self._host.reply_room.let_go(kept)
+                self._kept -= size
+            self._host.reply_room.let_go(size)
 
     def _next_of_sources(self) -> bytes:
         """Return the next piece of the backlog whose turn it is; drop backlogs without one."""

@@ -180,8 +180,8 @@ class Peer:
             self._let_go()
 
     def _put(self, line: bytes, sent: int = 0) -> None:
-        """Queue the rest of a line, of which `sent` bytes were sent. They stay in memory with it,
-        so they count."""
+        """Queue the rest of a line, of which `sent` bytes were sent. The whole line stays in
+        memory, so all of it counts."""
         self._outbox.append(memoryview(line)[sent:] if sent else line)
         self._outbox_bytes += len(line)
 
@@ -220,12 +220,12 @@ class Peer:
     def _dial(self) -> None:
         pause_s = BACK_OFF_S[0]
         while not self._stopping.is_set():
-            heard = False
+            has_answers = False
             try:
-                heard = self._dial_once()
+                has_answers = self._dial_once()
             except Exception as problem:  # a failed look-up of the address, for example
                 self._explain(problem)
-            if heard:
+            if has_answers:
                 pause_s = BACK_OFF_S[0]
             self._rest(pause_s * (0.5 + random.random()))
             pause_s = min(pause_s * 2, BACK_OFF_S[1])
@@ -234,14 +234,14 @@ class Peer:
         """Connect, and talk until the connection breaks; return whether there were answers."""
         connection = self._connect()
         try:
-            heard = self._talk(connection)
+            has_answers = self._talk(connection)
         finally:
             self._close(connection)
             self._level.forget()
         # A server of another cluster at that address shows nothing about the peer.
         if not (self._stopping.is_set() or self._level.is_foreign):
             self._on_lost(self.name)
-        return heard
+        return has_answers
 
     def _rest(self, pause_s: float) -> None:
         """Wait before the next attempt to connect, for a short time if there is a line to send.
@@ -262,7 +262,7 @@ class Peer:
 
     def _talk(self, connection: socket.socket) -> bool:
         """Take answers until the connection breaks; return whether there were any."""
-        heard = False
+        has_answers = False
         try:
             connection.settimeout(None)
             prepare(connection, PEER_S)
@@ -285,11 +285,11 @@ class Peer:
                 if self._level.is_foreign:
                     return False
                 if answers:
-                    heard = True
+                    has_answers = True
                     self._on_answers(answers)
         except Exception as problem:  # usually the peer is gone, or sends invalid lines
             self._explain(problem)
-        return heard
+        return has_answers
 
     def _explain(self, problem: Exception) -> None:
         """Complain about a problem, unless the connection has just ended; it is made again in any
@@ -440,7 +440,7 @@ class PeerBook:
             peer.send(line)
 
     def prove_by(self, peer_auth: PeerAuth) -> None:
-        """Use this for the proofs of all connections; reconnect where a secret is not valid."""
+        """Use this for all proofs from now on; reconnect peers whose proof used a lost secret."""
         for peer in list(self._peers.values()):
             peer.prove_by(peer_auth)
 

@@ -66,8 +66,8 @@ def _tell_host(sought: Address, bound: str, line: str, say: Callable[[str], None
         return
     if not addresses and not is_loopback(bound):
         return  # a name that is known elsewhere, such as a load balancer's
-    opened = "" if addresses and all(map(is_loopback, addresses)) else " --open-to-network"
-    advice = f"start it with --host {sought.host}{opened}"
+    option = "" if addresses and all(map(is_loopback, addresses)) else " --open-to-network"
+    advice = f"start it with --host {sought.host}{option}"
     if not any(map(_is_here, addresses)):
         advice = (
             f"{sought.host} is not an address of this machine: correct it there, or start the node "

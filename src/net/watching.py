@@ -44,17 +44,17 @@ class Watching(_Begun):
 
     def serve(self, requests: Sequence[Request]) -> Waits[None]:
         """Serve requests that arrived together, in order."""
-        opened: list[Request] = []
+        to_open: list[Request] = []
         for request in requests:
             if request.verb == "watch":
-                opened.append(request)
+                to_open.append(request)
                 continue
-            yield from self._open(opened)
-            opened = []
+            yield from self._open(to_open)
+            to_open = []
             reply = self._host.watchers.unwatch(self._outgoing, request.id)
             yield WaitFor.EMPTY  # the reply follows all lines of this watch
             yield from self._replies.add_in_pieces(request.id, reply)
-        yield from self._open(opened)
+        yield from self._open(to_open)
 
     def end(self) -> None:
         """Forget all watches, since this connection ends."""
@@ -72,11 +72,11 @@ class Watching(_Begun):
             return
         self.has_begun = True
         watchers = self._host.watchers
-        asked = [(one.id, watch_operands(one.command)) for one in requests]
-        is_needed = [watchers.needs_confirming(one) for _, one in asked]
+        operands = [(one.id, watch_operands(one.command)) for one in requests]
+        is_needed = [watchers.needs_confirming(one) for _, one in operands]
         refusal = (yield from self._confirm()) if any(is_needed) else ""
         is_refused = [bool(refusal) and needed for needed in is_needed]
-        accepted = [one for one, refused in zip(asked, is_refused, strict=True) if not refused]
+        accepted = [one for one, refused in zip(operands, is_refused, strict=True) if not refused]
         first_lines = iter(watchers.open(self._outgoing, accepted))
         for request, refused in zip(requests, is_refused, strict=True):
             for line in [refusal] if refused else next(first_lines):
@@ -105,8 +105,8 @@ class Observing(_Begun):
         for request in requests:
             if request.verb == "observe":
                 self.has_begun = True
-                asked = observe_operands(request.command)
-                if refusal := observers.open(self._outgoing, request.id, asked):
+                operands = observe_operands(request.command)
+                if refusal := observers.open(self._outgoing, request.id, operands):
                     yield from self._replies.add_in_pieces(request.id, refusal)
                 elif why := self._why_not(request.command):  # if rights have changed
                     observers.close(self._outgoing)

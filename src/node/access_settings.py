@@ -90,7 +90,7 @@ class AccessSettings:
 
     @property
     def proves_members(self) -> bool:
-        """Whether only members that prove themselves are heard as members."""
+        """Whether only members that prove themselves are accepted as members."""
         if self.tls_only and self.tls_ca is not None:
             return True  # a member has to show a certificate
         return self.secret is not None and self.secret_mode != "offer"

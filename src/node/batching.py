@@ -38,7 +38,7 @@ class Gathering:
         self.replies_leave = False  # the replies of the last group are being sent
 
     def arrived(self, queued: int, now_s: float) -> None:
-        """Note that a request arrived; `queued` wait now."""
+        """Note that a request arrived; `queued` requests wait now."""
         self._last_s = now_s
         if queued == 1:
             self._first_s = now_s
@@ -82,7 +82,7 @@ class Sharing:
 
     def __init__(self, now_s: float, used_s: Callable[[], float]) -> None:
         self.wait_s = SHARING_S
-        self._quickest_s, self._quickest_before_s = math.inf, math.inf  # in this and last minute
+        self._quickest_s, self._quickest_before_s = math.inf, math.inf  # this minute, the last one
         self._minute_s = self._looked_s = now_s
         self._used, self._used_s = used_s, used_s()
 

@@ -53,7 +53,7 @@ class OwnerSleep:
     """The time until which the driver's owner thread sleeps, and a way to wake it earlier.
 
     The owner sets the times under the driver's `core` lock. Any thread may read them: they may be
-    a moment old, and then it wakes the owner without need.
+    a moment old, and then it wakes the owner unnecessarily.
     """
 
     def __init__(self, wake: Callable[[], None]) -> None:

@@ -283,7 +283,7 @@ class Driver:
         return result
 
     def _guard(self, step: Callable[[], _Result]) -> _Result | None:
-        """Take one step with `core` held. An error is a failure, after which no step is taken."""
+        """Take one step with `core` held. An error is a failure; after that, take no more steps."""
         if self._failure is None:
             try:
                 return step()

@@ -236,7 +236,7 @@ def _learn_cluster(
     if build is None or not build.cluster:
         return  # the cluster has none yet
     view = node.view
-    # A member, or one that was catching up, need not know the identity yet.
+    # A member, or a node that was catching up, need not know the identity yet.
     is_nobodys = view.log.last_index > 0 and not (view.cluster or view.recovering or view.is_member)
     if is_foreign(view.cluster, build.cluster) or is_nobodys:
         raise FilesRefused(
@@ -314,7 +314,7 @@ def begun(path: Path, text: str) -> Configuration:
 def withdraw(configuration: Configuration) -> None:
     """Restore the file as it was before this start registered a node that then failed to start.
 
-    Lines that others have registered since stay. If the file can't be changed, so does this line.
+    Lines that others have registered since stay. So does this line if the file can't be changed.
     """
     path, added = configuration.path, configuration.added.encode("utf-8")
     with contextlib.suppress(OSError), _locked(path) as file:

@@ -167,7 +167,7 @@ class Leasing:
         """Return the content of the reply to `leases`: the first leases, and their number."""
         store = self._store
         granted, leased = store.leases.granted, store.leased
-        shown: dict[str, object] = {}
+        entries: dict[str, object] = {}
         room = LEASE_KEYS_CHARACTERS
         own = filterfalse(granted.__contains__, leased)
         for lease in islice(chain(granted, own), LEASES_LISTED):
@@ -176,11 +176,11 @@ class Leasing:
             for key in nsmallest(min(LEASES_LISTED, room // KEY_CHARACTERS), keys):
                 room -= len(key) + KEY_CHARACTERS
                 first.append(real(key))
-            shown[lease] = {
+            entries[lease] = {
                 "seconds": self._seconds(lease),
                 "left": self._left_s(lease, now_ms),
                 "keys": first,
                 "keys_in_all": len(keys),
             }
         in_both = len(granted.keys() & leased.keys())
-        return {"leases": shown, "leases_in_all": len(granted) + len(leased) - in_both}
+        return {"leases": entries, "leases_in_all": len(granted) + len(leased) - in_both}

@@ -103,7 +103,7 @@ class Observer:
 
 
 class Observers:
-    """All observers of a node; `net.host.Observers` documents what its connections ask of it."""
+    """All observers of a node; `net.host.Observers` documents the methods for its connections."""
 
     def __init__(self, name: str, say: Callable[[str], None], clock: Clock = SYSTEM) -> None:
         """Prepare; `say` prints a line on the console."""

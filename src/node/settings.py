@@ -46,11 +46,11 @@ class Settings:
             if value is None or value == []:
                 yield f"# {name} is not set"
                 continue
-            shown = _spelled(value)
+            text = _spelled(value)
             is_secret = action.metavar == "FILE" and any(word in name for word in SECRET_WORDS)
             if is_secret and not os.path.exists(str(value)):
-                shown = '"(not shown: no such file)"'
-            yield f"{f'{name} = {shown}':<40} # {source}"
+                text = '"(not shown: no such file)"'
+            yield f"{f'{name} = {text}':<40} # {source}"
 
 
 def read(parser: Parser, argv: Sequence[str] | None, environment: Mapping[str, str]) -> Settings:

@@ -254,8 +254,8 @@ class Snapshots:
             published.append(self._files.publish(snapshot))
             return True
 
-        done = yield Turn(When.BETWEEN_WRITES, publish)
-        return done and published[0]
+        is_done = yield Turn(When.BETWEEN_WRITES, publish)
+        return is_done and published[0]
 
     def _compact(self, snapshot: Snapshot) -> Turns[None]:
         """Rewrite the log after the snapshot, then drop the entries in the snapshot from memory."""
@@ -305,11 +305,11 @@ class Snapshots:
             finished.append(self._logmanager.finish_rewrite(rewrite, rest))
             return True
 
-        done = yield Turn(When.BETWEEN_WRITES, finish)
+        is_done = yield Turn(When.BETWEEN_WRITES, finish)
         for old in finished:
             if old is not None:
                 old.close()  # frees its bytes, which takes long; no writer waits here
-        return done
+        return is_done
 
     def _drop(self, index: int) -> bool:
         """Drop some thousand entries up to `index` from memory; return whether more remain. Pause

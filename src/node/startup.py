@@ -92,8 +92,8 @@ class Startup:
             self._say(note)
         if self.is_private and can_be_written_by_others(folder.path):
             self._say(
-                f"[!] {folder.path} can be written by others of this machine, who may replace the "
-                f"files of {self.name}: chmod go-w {folder.path}"
+                f"[!] {folder.path} can be written by other users of this machine, who may replace "
+                f"the files of {self.name}: chmod go-w {folder.path}"
             )
         return logmanager, recovered
 

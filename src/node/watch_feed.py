@@ -105,9 +105,9 @@ class Feed:
                             self._dirty.append(group)
                         group.pending.append(event)
 
-    def _forget_all(self, gone: int) -> None:
+    def _forget_all(self, last: int) -> None:
         """Restart every watch: the events up to this entry are gone."""
-        self.history.reset(gone)
+        self.history.reset(last)
         self._dirty.clear()
         self._ready = {t: [d for d in due if d[1] == LAST] for t, due in self._ready.items()}
         for group in self._index.values():
@@ -170,7 +170,7 @@ class Feed:
         self._push(ready)
 
     def _push(self, ready: Sequence[tuple[EventSink, list[Delivery]]]) -> None:
-        spelled: dict[tuple[int, str], bytes] = {}
+        cache: dict[tuple[int, str], bytes] = {}
         now_s = self._clock.now_s()
         for sink, deliveries in ready:
             parts, size = list[bytes](), 0
@@ -182,11 +182,11 @@ class Feed:
                 if size > PUSHED_BYTES:
                     break
                 watch.sent_s = now_s
-                part = spelled.get((id(lines), watch.head))
+                part = cache.get((id(lines), watch.head))
                 if part is None:
-                    if len(spelled) >= SPELLED_MAX:
-                        spelled.clear()
-                    part = spelled[id(lines), watch.head] = watch.spelled(lines)
+                    if len(cache) >= SPELLED_MAX:
+                        cache.clear()
+                    part = cache[id(lines), watch.head] = watch.spelled(lines)
                 parts.append(part)
                 size += len(part)
             if size > PUSHED_BYTES:  # the watches send the same lines in pieces
@@ -208,8 +208,8 @@ class Feed:
                 elif last > watch.position:
                     new = [words.event(*one) for one in events if one[0] > watch.position]
                     new = TOO_LONG if lines is TOO_LONG else new
-                    missed = (watch, watch.position, new)
-                    self._ready.setdefault(watch.sink, []).append(missed)
+                    delivery = (watch, watch.position, new)
+                    self._ready.setdefault(watch.sink, []).append(delivery)
         self._handed = self.history.last
         if self._is_late:
             self._is_late = False

@@ -173,8 +173,8 @@ class Watchers:
             with feed.lock:
                 for watch, listing in zip(watches, listings, strict=True):
                     if watch.mode is WatchMode.RELISTING:
-                        gone = watch.refused(words.gone(watch.prefix, floor))
-                        watch.lines = [gone, self._list(watch, listing, resets)]
+                        notice = watch.refused(words.gone(watch.prefix, floor))
+                        watch.lines = [notice, self._list(watch, listing, resets)]
                         restarted.setdefault(watch.sink, []).append(watch)
             for sink, own in restarted.items():
                 sink.go_on(own)  # the replies to these watches have left before

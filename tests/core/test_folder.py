@@ -608,7 +608,7 @@ def test_a_protected_node_says_that_others_can_replace_its_files(tmp_path: Path)
         startup.recover()[0].close()
         warnings = [line for line in said if line.startswith("[!]")]
         assert len(warnings) == count
-        assert all("can be written by others of this machine" in line for line in warnings)
+        assert all("can be written by other users of this machine" in line for line in warnings)
     Startup("s1", configuration, said.append).recover()[0].close()
     assert [line for line in said if line.startswith("[!]")] == warnings
 
