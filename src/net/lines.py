@@ -231,7 +231,8 @@ class Receiver:
 
         A value of 1 MiB, read in pieces of the buffer, would take 64 turns of the interpreter. The
         bytes after the line may be many short lines, whose objects take much more memory than their
-        bytes. A client that reads no replies must not have many of these, so they are left.
+        bytes. A client that reads no replies must not have many of these, so those bytes are not
+        read yet.
         """
         if self._tls is not None:
             return None

@@ -16,7 +16,7 @@ from ..wire.parsing import asks_status
 from ..wire.protocol import TLS_ALONE, decode_line, split_sender
 from .lines import Late, LineReader
 
-SILENT_S = 0.2  # after this time a connection is printed, even without a request
+SILENT_S = 0.2  # a connection is reported after this time, even if it has sent nothing
 BEGINNING_BYTES = 128  # of the first line; a name and `@status` fit
 HANDSHAKE = b"\x16"  # the first byte of TLS, but never of a line
 TLS_ONLY = f"{TLS_ALONE} Try: openssl s_client -quiet -connect HOST:PORT"

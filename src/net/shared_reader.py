@@ -92,7 +92,7 @@ class SharedReader:
         self._epoll.register(self._bell.fileno(), select.EPOLLIN)
         self._is_asleep = False  # or about to be
         self._parked: dict[int, Shareable] = {}
-        self._full: set[int] = set()  # the full ones of these, not polled in the kernel
+        self._full: set[int] = set()  # parked connections that are full; epoll ignores them
         self._again: deque[int] = deque()  # these get a turn without an event of the kernel
         self._of_user: dict[str | None, int] = {}  # requests that were read in this turn
         self._lock = threading.Lock()  # for `_parked`, and for the thread's start and end

@@ -219,7 +219,7 @@ def _truth(raw: object) -> bool:
 
 
 def _no_setting(where: str, key: str, actions: Mapping[str, object]) -> str:
-    import difflib  # needed only after a typing error
+    import difflib  # needed only after a typo
 
     near = difflib.get_close_matches(key.replace("_", "-"), actions, 1)
     hint = f"did you mean {near[0]}?" if near else "raftline server --print-config lists them"

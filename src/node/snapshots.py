@@ -242,7 +242,7 @@ class Snapshots:
         """Put this node's own snapshot in force; return False if a later one arrived.
 
         An arrived snapshot that waits to be put in force is written first; otherwise it would
-        displace this one, which is newer. So is the term of the snapshot's last entry.
+        displace this one, which is newer. The term of the last entry is also written first.
         """
         published: list[bool] = []
 

@@ -448,7 +448,7 @@ def test_silent_connections_keep_nobody_out(
     for each in [user, silent[-1]]:
         each.sendall(b"help\n")
         assert each.makefile("r").readline().startswith("s1@HELP response")
-    assert len([one for one in host.reports if "every place" in one]) == 1
+    assert len([one for one in host.reports if "all connections are in use" in one]) == 1
     listener.close()
     listener.end_connections()
     for each in [user, *silent]:
