@@ -185,7 +185,7 @@ def test_a_member_that_was_removed_joins_another_cluster_under_its_name_and_addr
         there = f"localhost:{other['s1'].port}"
         moved.options += ["--join", there]
         moved.start()  # with the files that it has, by which it is a member still
-        moved.wait_for_line(f"they are those of another cluster than that of {there}. Move s3.*")
+        moved.wait_for_line(f"they belong to another cluster than {there}. Move s3.*")
         moved.kill()
         move(moved, tmp_path / "moved")
         assert joined(moved).status()["cluster"] == identity(other)

@@ -23,7 +23,7 @@ def test_a_connection_to_itself_is_closed_and_its_port_freed(
     assert met.getsockname() == met.getpeername()
     monkeypatch.setattr(peers.socket, "create_connection", lambda *_, **__: met)
     peer = Peer("s1", "s2", Address("localhost", port), _ignore, _ignore, _ignore)
-    with pytest.raises(ConnectionRefusedError, match="nobody but this very connection"):
+    with pytest.raises(ConnectionRefusedError, match="is this very connection"):
         peer._connect()
     assert met.fileno() == -1
 
