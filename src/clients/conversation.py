@@ -130,7 +130,7 @@ class Client:
             self._connection = None
 
     def forget_sessions(self) -> None:
-        """Return the sessions, and close the connection. This waits neither for an answer nor for
+        """Release the sessions, and close the connection. This waits neither for an answer nor for
         room to send. If a node misses it, the cluster drops the session when it is the least
         recently used."""
         sessions, self._sessions = self._sessions, ClientSessions()

@@ -125,7 +125,7 @@ class Clients(NoCopies):
             return not self._is_closed and not self._idle and len(self._living) >= CONNECTIONS_MAX
 
     def close(self) -> None:
-        """Return all sessions, and close all connections; requests in flight still finish."""
+        """Release all sessions, and close all connections; requests in flight still finish."""
         self._look_for_fork()
         with self._lock:
             self._is_closed = True

@@ -203,7 +203,7 @@ class ClientSessions:
         return session
 
     def forget(self, session: ClientSession) -> None:
-        """Drop a session that the cluster has expired."""
+        """Drop a session that has expired in the cluster."""
         if session in self._all:
             self._all.remove(session)
 

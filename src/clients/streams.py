@@ -60,7 +60,7 @@ def run_client(
     prog: str,
     explain: Callable[[ClientError], ClientError] | None = None,
 ) -> int:
-    """Converse, return the sessions, close the connection, and return the exit code. Print a
+    """Converse, release the sessions, close the connection, and return the exit code. Print a
     failure in one line, in the words of `explain`."""
     try:
         with raised(), client:

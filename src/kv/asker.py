@@ -151,7 +151,7 @@ class AioAsker:
             raise RuntimeError("this client belongs to another event loop; connect again here")
 
     async def close(self) -> None:
-        """Return the sessions, close the connection, and wait until it has ended."""
+        """Release the sessions, close the connection, and wait until it has ended."""
         self.is_closed = True
         sessions, self._sessions = self._sessions, ClientSessions()
         if self._link is not None:

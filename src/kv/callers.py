@@ -118,7 +118,7 @@ class Callers(Generic[Leased, Waiter]):
 
     def of(self, caller: object) -> Attempt[Leased] | None:
         """Return the attempt that a caller means: its own, else a lost one, else the holder's.
-        Return None if there is no attempt since a release."""
+        Return None if there was no attempt since the last release."""
         self.look()
         held = [] if self.holds is None else [self.holds]
         return _meant([*held, *reversed(self._lost)], caller)

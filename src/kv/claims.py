@@ -174,7 +174,7 @@ class BaseClaim(NoCopies, Generic[Leased, Waiter]):
         return lease
 
     def _checking(self, caller: object = None) -> Claiming[int]:
-        """Return the token, once the cluster has confirmed that it is held: the lease lives, and
+        """Return the token, once the cluster has confirmed that it is held: the lease is alive, and
         the key has not changed since the entry of the token set it.
 
         Raises:
@@ -211,7 +211,7 @@ class BaseClaim(NoCopies, Generic[Leased, Waiter]):
             raise self._broken(attempt)
 
     def _leaving(self, error: BaseException | None) -> Claiming[None]:
-        """Release it at the end of a `with`. An error in the block explains more than an error
+        """Release it at the end of a `with`. An error in the block takes precedence over an error
         here."""
         if self._found() is not None:
             with suppress_if(error, ClientError):
@@ -261,7 +261,7 @@ class BaseClaim(NoCopies, Generic[Leased, Waiter]):
         """Return the fencing token, waiting at most `timeout` seconds; None if the lock was not
         acquired.
 
-        -1 and None wait for ever; 0 and `blocking=False` try once. `acquire(5)` is
+        -1 and None wait forever; 0 and `blocking=False` try once. `acquire(5)` is
         `acquire(timeout=5)`.
         """
         return (yield from self._getting(self._value, seconds_to_wait(blocking, timeout)))

@@ -28,7 +28,7 @@ def addresses_of(at: str | None, folder: str | Path | None) -> list[Address]:
         if not isinstance(at, str):
             raise TypeError(f'the nodes are one text, "h1:10000,h2:10000", not {type(at).__name__}')
         if folder is not None:
-            raise ValueError("at and folder both name the nodes to ask; give only one of them")
+            raise ValueError("at and folder both name the nodes to ask; give one of them")
         return addresses_in(at)
     try:
         return list(discover_nodes(folder, 'connect("HOST:PORT,…")', "folder=").values())

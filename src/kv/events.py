@@ -111,7 +111,7 @@ class WatchCursor(Generic[Data]):
 
     @property
     def prefix(self) -> str:
-        """The prefix in its spelled form."""
+        """The prefix as spelled on the wire."""
         return self._prefix
 
     @property

@@ -71,9 +71,9 @@ class WatchMachine(Generic[Data]):
         now: Callable[[], float] | None = None,
     ) -> None:
         """Initialize without connecting. If no node serves the watch within `open_s` of its first
-        use, that raises the reason. Once served, the watch continues until it is closed, also at
-        members that `addresses` learns. It starts at a random named node, so that many watches are
-        spread over the nodes."""
+        use, that use raises an error with the reason. Once served, the watch continues until it is
+        closed, also at members that `addresses` learns. It starts at a random named node, so that
+        many watches are spread over the nodes."""
         self.name = name
         self.cursor = cursor
         self.ready: deque[Event[Data]] = deque()
@@ -272,7 +272,7 @@ class WatchMachine(Generic[Data]):
         return not (problem._was_not_tried or is_hopeless)
 
     def _move_on(self, problem: Exception) -> float:
-        """Turn to the next node; return the seconds to wait before. Raise a problem that every node
+        """Turn to the next node; return the seconds to wait first. Raise a problem that every node
         would have."""
         if self.is_closed:
             return 0.0

@@ -238,7 +238,7 @@ class BaseLease(NoCopies, Generic[Event]):
 
     def _is_to_release(self, error: BaseException | None) -> bool:
         """Return whether the end of a `with` has to release the lease. Raises LeaseLost if it was
-        lost, unless an error in the block explains more."""
+        lost, unless an error in the block takes precedence."""
         timer = self._timer
         if timer is not None and self._is_here and not timer.is_over:
             return True
@@ -286,7 +286,7 @@ class BaseLease(NoCopies, Generic[Event]):
         return (yield from releasing(self._held(), self._now))
 
     def _leaving(self, error: BaseException | None) -> Steps[None]:
-        """Release the lease at the end of a `with`. An error in the block explains more than an
+        """Release the lease at the end of a `with`. An error in the block takes precedence over an
         error here."""
         if self._is_to_release(error):
             with suppress_if(error, ClientError):
@@ -313,7 +313,7 @@ class BaseLease(NoCopies, Generic[Event]):
 def suppress_if(
     error: BaseException | None, kind: type[Exception]
 ) -> contextlib.AbstractContextManager[None]:
-    """Suppress errors of a kind if an earlier error explains more."""
+    """Suppress errors of a kind if there is an earlier error, which takes precedence."""
     return contextlib.nullcontext() if error is None else contextlib.suppress(kind)
 
 

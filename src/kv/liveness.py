@@ -10,7 +10,7 @@ from __future__ import annotations
 PROBE_PART = 0.6  # of the allowed silence: the time without confirmation before a probe
 PROBE_KEY = "raftline/watch"  # after the prefix; no such key exists
 PROBE_ID = "1"
-MEMBERS_ID = "2"  # the request for the members, on the same connection
+MEMBERS_ID = "2"  # of the request for the members, on the same connection
 
 
 class Liveness:

@@ -96,7 +96,7 @@ class Claim(BaseClaim[Lease, Flag]):
     _call_apart = staticmethod(call_apart)
 
     def check(self) -> int:
-        """Return the token, once the cluster has confirmed that it is held: the lease lives, and
+        """Return the token, once the cluster has confirmed that it is held: the lease is alive, and
         the key has not changed since the entry of the token set it.
 
         Raises:

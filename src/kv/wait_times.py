@@ -11,12 +11,12 @@ from typing import NamedTuple
 class Wait(NamedTuple):
     """The time that a claim waits."""
 
-    until_s: float  # by the clock of watches, `time.monotonic`; inf: for ever
+    until_s: float  # by the clock of watches, `time.monotonic`; inf: forever
     is_once: bool
 
     @staticmethod
     def of(seconds: float | None, now_s: float) -> Wait:
-        """Start a wait of a number of seconds; None is for ever, 0 is one try."""
+        """Start a wait of a number of seconds; None is forever, 0 is one try."""
         return Wait(math.inf if seconds is None else now_s + seconds, seconds == 0)
 
     @property
@@ -25,9 +25,9 @@ class Wait(NamedTuple):
 
 
 def seconds_to_wait(blocking: bool | float | None, timeout: float | None) -> float | None:
-    """Return the seconds to wait; None: for ever, 0: one try.
+    """Return the seconds to wait; None: forever, 0: one try.
 
-    The arguments have the form of `threading.Lock.acquire`: -1 is for ever. A number or None as the
+    The arguments have the form of `threading.Lock.acquire`: -1 is forever. A number or None as the
     first argument is the timeout.
 
     Raises:
@@ -45,9 +45,9 @@ def seconds_to_wait(blocking: bool | float | None, timeout: float | None) -> flo
         return None
     seconds = _number(timeout)
     if not seconds >= 0:
-        raise ValueError(f"a timeout of {timeout} s is invalid: 0 or more seconds; -1: for ever")
+        raise ValueError(f"a timeout of {timeout} s is invalid: 0 or more seconds; -1: forever")
     if seconds > threading.TIMEOUT_MAX:
-        raise OverflowError(f"a timeout of {timeout} s is too long; -1: for ever")
+        raise OverflowError(f"a timeout of {timeout} s is too long; -1: forever")
     return seconds
 
 
@@ -65,7 +65,7 @@ def _number(timeout: float) -> float:
     if isinstance(timeout, bool) or not isinstance(timeout, int | float):
         raise TypeError(f"a timeout is a number of seconds, not {type(timeout).__name__}")
     if timeout != timeout:
-        raise ValueError("a timeout of nan s is invalid: seconds, or None: for ever")
+        raise ValueError("a timeout of nan s is invalid: seconds, or None: forever")
     try:
         return float(timeout)
     except OverflowError:

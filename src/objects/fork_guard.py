@@ -1,4 +1,4 @@
-"""The detachment of a forked child from the sockets, files and locks of its parent's nodes.
+"""Detaches a forked child from the sockets, files and locks of its parent's nodes.
 
 A child has none of a node's threads, but all of its descriptors. If they stayed open there, the
 port and the lock would stay in use after the parent's death, and peers would not notice that death.

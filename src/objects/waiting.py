@@ -25,7 +25,7 @@ class Waiting:
     """Growing pauses, until the time is over or the thread's work is given up."""
 
     def __init__(self, block: bool = True, timeout: float | None = None) -> None:
-        """Set a wait of at most `timeout` seconds, for ever with None; without `block`, do not
+        """Set a wait of at most `timeout` seconds, forever with None; without `block`, do not
         wait."""
         self._began_s = time.monotonic()
         end_s = end_of_wait(timeout, self._began_s)
@@ -155,7 +155,7 @@ class _ThreadCall:
         except StopIteration as error:  # a future can't carry it, and a coroutine can't raise it
             problem = RuntimeError("a call that is awaited raised StopIteration")
             problem.__cause__ = error
-        except BaseException as error:  # also SystemExit: otherwise the caller would wait for ever
+        except BaseException as error:  # also SystemExit: otherwise the caller would wait forever
             problem = error
         try:
             self._loop.call_soon_threadsafe(self._settle, result, problem)

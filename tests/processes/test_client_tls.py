@@ -119,7 +119,7 @@ def test_a_server_name_takes_the_place_of_the_host(closed: Cluster, made: Path) 
     with (
         connect(here, tls=as_ann(made), timeout=DEADLINE_S) as kv,
         pytest.raises(
-            raftline.Unreachable, match=r"its certificate is not taken.*IP address mismatch"
+            raftline.Unreachable, match=r"its certificate is not accepted.*IP address mismatch"
         ),
     ):
         kv.get("app/a")
@@ -145,7 +145,7 @@ def test_what_a_program_names_counts_and_not_the_environment(
         assert kv["app/a"] == "5"
     with (
         connect(at(closed), timeout=DEADLINE_S) as kv,
-        pytest.raises(raftline.Unreachable, match="its certificate is not taken"),
+        pytest.raises(raftline.Unreachable, match="its certificate is not accepted"),
     ):
         kv.get("app/a")
 
