@@ -27,8 +27,8 @@ LEAST_ATTEMPT_S = 0.05
 SHARES = (1, 2, math.inf)  # of the first, the second and any further node that keeps a request
 ADVICE = {  # to a user at a shell, by the code of a refusal
     "no-login": "Log in: --user USER, or $RAFTLINE_USER.",
-    "login-failed": "Look at --user, and at the first line of --password-file.",
-    "not-allowed": "Log in as another user, or have this one changed: raftline user change.",
+    "login-failed": "Check --user, and the first line of --password-file.",
+    "not-allowed": "Log in as another user, or change this one's rights: raftline user change.",
     "tls-only": "Or --tls-ca FILE.",
 }
 _LIMITS = Limits()
@@ -219,10 +219,10 @@ def line_of(sender: str, command: str) -> bytes:
     except UnicodeEncodeError:
         raise Refused("the command has half a surrogate pair, which is not valid text") from None
     if command.endswith("\r"):
-        raise Refused(r"a carriage return ends the command, and would get lost; it is written \r")
+        raise Refused(r"a carriage return ends the command, and would be lost; it is written \r")
     with contextlib.suppress(ProtocolError):  # the node refuses it in its own words
         if decode_line(line).encode() != line:
-            raise Refused(r"telnet's bytes in the command would get lost; each is written \xNN")
+            raise Refused(r"telnet's bytes in the command would be lost; each is written \xNN")
     return line
 
 

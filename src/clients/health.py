@@ -42,7 +42,7 @@ def silence_limit(silence: float) -> float:
     if not 1 <= silence <= threading.TIMEOUT_MAX:
         raise ValueError(
             f"a silence of {silence} s: give at least 1 second. A node that has nothing to send is"
-            " asked once within it"
+            " probed once in that time"
         )
     return float(silence)
 

@@ -86,7 +86,7 @@ def _checked_name(name: str | None) -> str | None:
     if name is not None and not isinstance(name, str):
         raise TypeError(f"a server name is a string, not of type {type(name).__name__}")
     if name == "":
-        raise ValueError("a server name has one character at least")
+        raise ValueError("a server name has at least one character")
     return name
 
 

@@ -388,6 +388,6 @@ def _time_limit_at(pace: str, timeout: float | None) -> float:
         ValueError: the time limit is invalid.
     """
     if pace not in PACES:
-        raise NodeError(f"there is no pace {pace!r}; there is {', '.join(sorted(PACES))}")
+        raise NodeError(f"unknown pace {pace!r}; the paces are {', '.join(sorted(PACES))}")
     default_s = TIMEOUT_S if pace == "fast" else SLOW_TIMEOUT_S
     return time_limit(default_s if timeout is None else timeout)

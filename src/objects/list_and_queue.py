@@ -227,7 +227,7 @@ class ReplicatedQueue(ReplicatedObject):
                 if isinstance(problem, (NoLeader, Unreachable)) and not isinstance(problem, Closed):
                     waiting.pauses()  # nothing was done: try again
                     continue
-                lost = "may be lost, or not" if isinstance(problem, OutcomeUnknown) else "is lost"
+                lost = "may be lost" if isinstance(problem, OutcomeUnknown) else "is lost"
                 what = f"{self.name}: an item that a cancelled get took {lost}"
                 LOG.error("%s: %s (%s)", what, text, problem)
                 return

@@ -59,5 +59,5 @@ def check_open(host: str, open_to_network: bool) -> None:
     """Raise ConfigError if other machines could reach the node without `open_to_network`."""
     if not is_loopback(host) and not open_to_network:
         raise ConfigError(
-            f"{host} can be reached from other machines; if you mean that, say open_to_network=True"
+            f"{host} can be reached from other machines; to allow that, set open_to_network=True"
         )

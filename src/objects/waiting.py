@@ -30,7 +30,7 @@ class Waiting:
         self._began_s = time.monotonic()
         end_s = end_of_wait(timeout, self._began_s)
         if timeout is not None and timeout < 0:
-            raise ValueError("a timeout is not below 0")
+            raise ValueError("a timeout can't be negative")
         self._end_s = math.inf if end_s is None else end_s
         self._block = block
         self._pause_s = PAUSES_S[0]

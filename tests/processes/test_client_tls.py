@@ -276,7 +276,7 @@ def test_the_picture_is_saved_over_tls_by_an_admin(
         ({"ca": "none.pem"}, "tls: ca none.pem: No such file or directory"),
         ({"cert": "none.pem"}, "tls: cert none.pem: No such file or directory"),
         ({"key": "ann.key"}, "tls: key ann.key: a key without a certificate; name cert as well"),
-        ({"server_name": ""}, "a server name has one character at least"),
+        ({"server_name": ""}, "a server name has at least one character"),
     ],
 )
 def test_files_that_cannot_be_used_are_named(

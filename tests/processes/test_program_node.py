@@ -365,9 +365,9 @@ def test_asyncio_waits_without_blocking_its_loop(nodes: list[raftline.Node]) -> 
         ({"members": {"": "127.0.0.1:1"}}, "members: '' is no name of a node: a letter, then"),
         ({"members": {"#1": "127.0.0.1:1"}}, "members: '#1' is no name of a node: a letter, then"),
         ({"members": None}, 'say members={"node1": "127.0.0.1:8000", …}'),
-        ({"members": {"node1": "10.0.0.1:8000"}}, "say open_to_network=True"),
-        ({"members": {"node1": "127.evil.example:8000"}}, "say open_to_network=True"),
-        ({"pace": "slow"}, "there is no pace 'slow'; there is class, fast, human"),
+        ({"members": {"node1": "10.0.0.1:8000"}}, "set open_to_network=True"),
+        ({"members": {"node1": "127.evil.example:8000"}}, "set open_to_network=True"),
+        ({"pace": "slow"}, "unknown pace 'slow'; the paces are class, fast, human"),
     ],
 )
 def test_a_node_that_cannot_start_reports_why_in_one_line(

@@ -71,7 +71,7 @@ def test_a_put_back_is_retried_until_it_succeeds(caplog: pytest.LogCaptureFixtur
 @pytest.mark.parametrize(
     ("problem", "said"),
     [
-        (raftline.OutcomeUnknown("outcome unknown"), 'may be lost, or not: "the job" (outcome'),
+        (raftline.OutcomeUnknown("outcome unknown"), 'may be lost: "the job" (outcome'),
         (raftline.Refused("the value would be too long"), 'is lost: "the job" (the value'),
     ],
 )

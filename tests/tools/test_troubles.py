@@ -62,7 +62,7 @@ TROUBLES = (
     Trouble("no login", "a client without a login may not ", "Log in: --user USER", 5,
             "no login", raftline.NotAllowed),
     Trouble("wrong password", "the login failed: the name or the password is wrong",
-            "Look at --user, and at the first line of --password-file", 5,
+            "Check --user, and the first line of --password-file", 5,
             "login failed", raftline.LoginFailed),
     Trouble("plain text to TLS", "this port speaks TLS alone", "--tls-ca FILE", 5,
             "TLS alone", raftline.Refused),
