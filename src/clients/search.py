@@ -120,23 +120,23 @@ class NodeTurns:
         """Yield the untried nodes, in the order of their turns."""
         yield from (each for each in self.known if each not in tried)
 
-    def turn_to(self, address: Address, asked: Address) -> None:
-        """Turn to a node that was reached before `asked`, whose turn it was."""
-        others = [each for each in self.known if each not in (address, asked)]
-        self._turns = [address, *others, asked]
-        if self.current == asked:
+    def turn_to(self, address: Address, node: Address) -> None:
+        """Turn to `address`, which was reached before `node`, whose turn it was."""
+        others = [each for each in self.known if each not in (address, node)]
+        self._turns = [address, *others, node]
+        if self.current == node:
             self.current = address
 
-    def move_on(self, asked: Address, answer: Answer | None) -> None:
+    def move_on(self, node: Address, answer: Answer | None) -> None:
         """Turn from the node that was asked to the leader that it named, else to the least recently
         asked node. Do nothing if another request has turned meanwhile."""
-        if asked != self.current:
+        if node != self.current:
             return
         leader = leader_named_in(answer.text) if isinstance(answer, Reply) else None
         if leader:
             self.addresses.learn(Address(*leader[1:]))
-        turns = [each for each in self.known if each != asked]
-        self._turns = [*turns, asked]
+        turns = [each for each in self.known if each != node]
+        self._turns = [*turns, node]
         self.current = Address(*leader[1:]) if leader else self._turns[0]
 
 
@@ -218,14 +218,14 @@ class _Answers:
         self.silent: Address | None = None  # the last node that kept it to the end
         self._lasting: set[Address] = set()  # nodes that will not answer soon either
 
-    def take(self, asked: Address, answer: Answer) -> None:
+    def take(self, node: Address, answer: Answer) -> None:
         """Record the answer of a node."""
         self.refusal = _better(self.refusal, answer)
         if isinstance(answer, LoginFailed):
             self.kept_out = answer
         if isinstance(answer, Unreachable):
-            self._lasting |= {asked} if answer.lasts else set()
-            self.silent = asked if answer._is_late else self.silent
+            self._lasting |= {node} if answer.lasts else set()
+            self.silent = node if answer._is_late else self.silent
 
     def are_hopeless(self, tried: set[Address]) -> bool:
         """Return whether it is useless to ask these nodes again. A failed login at one node counts
@@ -244,7 +244,7 @@ def anywhere(
     late: set[Address] = set()  # other nodes were reached before them
     so_far = _Answers()
     while True:
-        asked, answer = yield from _ask_one(nodes, tried, late, sender, command, deadline)
+        node, answer = yield from _ask_one(nodes, tried, late, sender, command, deadline)
         unknown = so_far.unknown
         if isinstance(answer, Closed) or _is_not_tried(answer):
             return _last_word(nodes, unknown or answer), unknown is None
@@ -259,8 +259,8 @@ def anywhere(
             so_far.unknown = answer
             if row_of(command).handling.is_sent_once:
                 break
-        so_far.take(asked, answer)
-        nodes.move_on(asked, answer)
+        so_far.take(node, answer)
+        nodes.move_on(node, answer)
         if nodes.current in tried:  # all nodes refused: wait for an election
             nodes.addresses.health.failed(deadline.now_s, in_words(nodes.known), _words(answer))
             if deadline.left_s < pause_s or so_far.are_hopeless(tried):
@@ -307,17 +307,17 @@ def _ask_one(
     """Ask the current node, or a node that was reached before it; return the node and its
     answer."""
     while True:
-        asked = nodes.current
-        tried.add(asked)
-        others = NOBODY if asked in late else nodes.besides(tried)
-        answer = yield _ask(asked, sender, command, deadline, others)
+        node = nodes.current
+        tried.add(node)
+        others = NOBODY if node in late else nodes.besides(tried)
+        answer = yield _ask(node, sender, command, deadline, others)
         assert answer is not None, "an AskNode is sent an answer"
         if not isinstance(answer, Connected):
             if _is_late(answer):
                 deadline.was_late()
-            return asked, answer
-        late.add(asked)
-        nodes.turn_to(answer.address, asked)
+            return node, answer
+        late.add(node)
+        nodes.turn_to(answer.address, node)
 
 
 def _why_silent(address: Address | None, sender: str, deadline: Deadline) -> Search[Reply | None]:

@@ -97,9 +97,9 @@ def _answer(client: Client, command: str) -> list[str]:
 
 def _show(command: str, lines: Sequence[str]) -> None:
     say("[*] Received:\n\n" + "\n".join(lines))
-    meant = _meant(command) if lines[0] == NOT_RECOGNIZED else ""
-    if meant:
-        say(f"Did you mean: {meant}")
+    suggestion = _meant(command) if lines[0] == NOT_RECOGNIZED else ""
+    if suggestion:
+        say(f"Did you mean: {suggestion}")
 
 
 def _meant(command: str, likeness: float = 0.6) -> str:
@@ -115,8 +115,8 @@ def _meant(command: str, likeness: float = 0.6) -> str:
 
 def point_at_id(name: str) -> None:
     """Warn on standard error if an ID looks like a mistyped command."""
-    if meant := _meant(name, LIKE_A_COMMAND):
-        warning = f"[!] {name} is taken for the ID, not for a command. Did you mean: {meant}"
+    if suggestion := _meant(name, LIKE_A_COMMAND):
+        warning = f"[!] {name} is taken for the ID, not for a command. Did you mean: {suggestion}"
         print(warning, file=sys.stderr, flush=True)
 
 

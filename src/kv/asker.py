@@ -236,8 +236,8 @@ class AioAsker:
             task = asyncio.ensure_future(self._connect(address, others))
             self._connecting[address] = task
             task.add_done_callback(lambda done: self._connected_or_not(address, done))
-        done, _ = await asyncio.wait([task], timeout=limit_s)
-        if not done:
+        finished, _ = await asyncio.wait([task], timeout=limit_s)
+        if not finished:
             raise TimeoutError
         if task.cancelled():
             raise ConnectionAbortedError("this client was closed")

@@ -159,9 +159,9 @@ def lease_name(lease: str) -> str:
     return lease
 
 
-def _raw(spelled: str) -> str:
+def _raw(text: str) -> str:
     try:
-        return unescape(spelled)
+        return unescape(text)
     except ProtocolError as problem:
         raise NotUnderstood(f"the reply has a part that can't be read: {problem}") from None
 
@@ -241,8 +241,8 @@ class Calls(Generic[Data]):
         """Set a key to `new` if its value is `old`; return whether it was set."""
         if ttl is not None:
             return self._timed(key, f"= {spell_word(self.codec.text(old))}", new, ttl, lease)
-        spelled = escape(self.codec.text(old), key=True)
-        return _under(lease, f"cas {self._key(key)} {spelled} {self._value(new)}", _is_done)
+        expected = escape(self.codec.text(old), key=True)
+        return _under(lease, f"cas {self._key(key)} {expected} {self._value(new)}", _is_done)
 
     def _timed(
         self, key: Data, condition: str, value: Data, ttl: int, lease: AnyLease
@@ -250,9 +250,9 @@ class Calls(Generic[Data]):
         """Set a key for `ttl` seconds if a condition on the key holds, in one entry."""
         if lease is not None:
             raise ValueError(TTL_OR_LEASE)
-        word, spelled = spell_word(self.codec.key(key)), spell_word(self.codec.text(value))
-        command = f"txn if {word} {condition} then setex {word} {seconds_of(ttl)} {spelled}"
-        return Call(command, lambda text: answered(text).absence == ", then")
+        name, text = spell_word(self.codec.key(key)), spell_word(self.codec.text(value))
+        command = f"txn if {name} {condition} then setex {name} {seconds_of(ttl)} {text}"
+        return Call(command, lambda reply: answered(reply).absence == ", then")
 
     def incr(self, key: Data, by: int = 1, *, lease: AnyLease = None) -> Call[int]:
         """Add to the number in a key, which starts at 0; return the sum."""

@@ -226,24 +226,24 @@ class Operations(Generic[Data, Result]):
                 raise ValueError("give ttl or lease, not both")
             operation = f"setex {name} {seconds_of(ttl)} {plan.value(value)}"
             return self._with(operation, lambda answer: True)
-        done = f"{text} set to {plan.codec.text(value)}"
-        return self._under(lease, f"set {name} {plan.value(value)}", lambda answer: answer == done)
+        reply = f"{text} set to {plan.codec.text(value)}"
+        return self._under(lease, f"set {name} {plan.value(value)}", lambda answer: answer == reply)
 
     def setnx(self, key: Data, value: Data, *, lease: object = None) -> Operations[Data, Result]:
         """Set a key if it is absent."""
         plan = self._plan
-        done = f"{plan.codec.key(key)} set to {plan.codec.text(value)}"
+        reply = f"{plan.codec.key(key)} set to {plan.codec.text(value)}"
         operation = f"setnx {plan.key(key)} {plan.value(value)}"
-        return self._under(lease, operation, lambda answer: answer == done)
+        return self._under(lease, operation, lambda answer: answer == reply)
 
     def cas(
         self, key: Data, old: Data, new: Data, *, lease: object = None
     ) -> Operations[Data, Result]:
         """Set a key to `new` if its value is `old`."""
         plan = self._plan
-        done = f"{plan.codec.key(key)} set to {plan.codec.text(new)}"
+        reply = f"{plan.codec.key(key)} set to {plan.codec.text(new)}"
         operation = f"cas {plan.key(key)} {plan.value(old)} {plan.value(new)}"
-        return self._under(lease, operation, lambda answer: answer == done)
+        return self._under(lease, operation, lambda answer: answer == reply)
 
     def incr(self, key: Data, by: int = 1, *, lease: object = None) -> Operations[Data, Result]:
         """Add to the number in a key."""
@@ -257,8 +257,8 @@ class Operations(Generic[Data, Result]):
 
     def delete(self, key: Data) -> Operations[Data, Result]:
         """Remove a key."""
-        done = f"{self._plan.codec.key(key)} deleted"
-        return self._with(f"delete {self._plan.key(key)}", lambda answer: answer == done)
+        reply = f"{self._plan.codec.key(key)} deleted"
+        return self._with(f"delete {self._plan.key(key)}", lambda answer: answer == reply)
 
     def clear(self, prefix: Data) -> Operations[Data, Result]:
         """Delete all keys under a prefix; the result is their number."""
@@ -267,14 +267,14 @@ class Operations(Generic[Data, Result]):
 
     def expire(self, key: Data, ttl: int) -> Operations[Data, Result]:
         """Expire a key after a time."""
-        done = f"{self._plan.codec.key(key)} for {seconds_of(ttl)} s"
+        reply = f"{self._plan.codec.key(key)} for {seconds_of(ttl)} s"
         operation = f"expire {self._plan.key(key)} {seconds_of(ttl)}"
-        return self._with(operation, lambda answer: answer == done)
+        return self._with(operation, lambda answer: answer == reply)
 
     def persist(self, key: Data) -> Operations[Data, Result]:
         """Take a key out of its lease, so that it stays."""
-        done = f"{self._plan.codec.key(key)} stays"
-        return self._with(f"persist {self._plan.key(key)}", lambda answer: answer == done)
+        reply = f"{self._plan.codec.key(key)} stays"
+        return self._with(f"persist {self._plan.key(key)}", lambda answer: answer == reply)
 
     def _read_value(self, answer: str | None) -> Data | None:
         return None if answer is None else self._plan.codec.of(answer)

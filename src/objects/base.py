@@ -146,8 +146,8 @@ class ReplicatedObject(NoCopies):
         Raises:
             NotDone: the condition of the operation did not hold.
         """
-        spelled = "".join(f" {spelled_in_line(each)}" for each in operands)
-        reply = self._request(f"object {self._key} {self.kind}.{operation}{spelled}")
+        arguments = "".join(f" {spelled_in_line(each)}" for each in operands)
+        reply = self._request(f"object {self._key} {self.kind}.{operation}{arguments}")
         head, _, rest = reply.partition(": ")
         if head != "OBJECT response":
             raise NotDone(rest)

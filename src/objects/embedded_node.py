@@ -100,7 +100,7 @@ class Node(NoCopies):
         """
         self.name = name
         self.exit_status: int | None = None  # None: the node has not stopped
-        own = Machines(machines)
+        own_machines = Machines(machines)
         timeout_s = _time_limit_at(pace, timeout)
         if state_file_every is not None:
             time_limit(state_file_every)
@@ -124,7 +124,7 @@ class Node(NoCopies):
             self._clients = self._asking(timeout_s, credentials, own_tls)
             self._listen(port, console)
             self._server = self._recover(
-                own, PACES[pace], state_file_every, settings,
+                own_machines, PACES[pace], state_file_every, settings,
                 peer_auth=peer_auth, tls=tls, access=access,
             )  # fmt: skip
         except (ConfigError, PortRefused, StorageError) as error:
@@ -152,9 +152,9 @@ class Node(NoCopies):
             if console is None:
                 self._console.set_level("info")  # a program's log does not show traffic
             self._listener = Listener(self.address.host, self._port, CONNECTIONS_MAX)
-        taken = self._listener.connections_max
-        if taken < CONNECTIONS_MAX:
-            self._console.say(fewer_than_wanted(self.name, taken, CONNECTIONS_MAX))
+        limit = self._listener.connections_max
+        if limit < CONNECTIONS_MAX:
+            self._console.say(fewer_than_wanted(self.name, limit, CONNECTIONS_MAX))
 
     def _recover(
         self,

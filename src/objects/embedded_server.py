@@ -158,13 +158,13 @@ class EmbeddedServer(Server):
         *arguments: Any,
         leadership: Leadership,
         state_file_every: float | None,
-        **named: Any,
+        **options: Any,
     ) -> None:
         self._leadership = leadership
         self._state_file_every = state_file_every
         self._applied = Wakeup()
         self._is_over = threading.Event()
-        super().__init__(*arguments, **named)
+        super().__init__(*arguments, **options)
 
     def report(self, effects: Effects) -> None:
         super().report(effects)

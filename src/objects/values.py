@@ -39,16 +39,18 @@ class Replicated(ReplicatedObject):
     def compare_and_set(self, old: object, new: object) -> bool:
         """Set the value to `new` if it is `old`, in one step; return whether it was. None means not
         set."""
-        spelled = spelled_in_line(new)
+        replacement = spelled_in_line(new)
         expected = checked(old)
         text = self._text()
         if (None if text is None else self._understood(text)) != expected:
             return False
         if text is None:
-            return self._request(f"setnx {self._key} {spelled}").startswith("SETNX response: ")
+            return self._request(f"setnx {self._key} {replacement}").startswith("SETNX response: ")
         # Compared as text, so that a value typed by hand in another spelling is also equal.
         current = escape(text, key=True)
-        return self._request(f"cas {self._key} {current} {spelled}").startswith("CAS response: ")
+        return self._request(f"cas {self._key} {current} {replacement}").startswith(
+            "CAS response: "
+        )
 
     def update(self, change: Callable[[Any], object]) -> Any:
         """Set the value to `change(value)`, and return it; retry if another write came in

@@ -98,8 +98,8 @@ class Awaitable:
             raise AttributeError(f"{name} is not a method, so it can't be awaited")
 
         @short_traceback
-        async def call(*arguments: Any, **named: Any) -> Any:
-            return await in_a_thread(lambda: method(*arguments, **named), self._undoing(name))
+        async def call(*arguments: Any, **options: Any) -> Any:
+            return await in_a_thread(lambda: method(*arguments, **options), self._undoing(name))
 
         return call
 
