@@ -53,7 +53,7 @@ class ClientHealth:
     def __init__(self, silence_s: float = SILENCE_S) -> None:
         self.silence_s = silence_s
         self.on_change: Listener = _ignore
-        self.on_wait: Callable[[], object] = _ignore  # called when a time without a node begins
+        self.on_wait: Callable[[], object] = _ignore  # called when no node serves any longer
         self._state: ClientState = "suspended"
         self._since_s: float | None = None  # the start of the time without a node
         self._was_served = False

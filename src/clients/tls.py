@@ -99,7 +99,7 @@ class TlsTrouble(NamedTuple):
 
 
 NO_TLS, BAD_CERTIFICATE, REFUSED_HERE = "no TLS", "bad certificate", "certificate refused"
-# With TLS 1.3 a client learns only on reading an answer that its certificate was refused.
+# With TLS 1.3 a client learns that its certificate was refused only when it reads an answer.
 _REFUSALS = {
     "TLSV13_ALERT_CERTIFICATE_REQUIRED":
         ("it requires a client certificate: name one and its key, along with the CA",
