@@ -69,7 +69,7 @@ def picture(files: Sequence[str], out: str) -> int:
             head = file.readline(200).decode("utf-8", "replace").rstrip("\n")
             try:
                 if not head.startswith(HEADER):
-                    raise BadRecording("it is no recording of a node")
+                    raise BadRecording("it is not a recording of a node")
                 replay(read_lines(file), FIRST_LINE, look)
             except BadRecording as error:
                 print(f"raftline: {safe_line(f'{path}: {error}')}", file=sys.stderr)

@@ -107,7 +107,7 @@ def main(arguments: list[str]) -> int:
     try:
         server = serve(node, int(arguments[1]))
     except (OSError, OverflowError) as error:
-        print(f"phase2.py: port {arguments[1]} can't be had: {error}", file=sys.stderr)
+        print(f"phase2.py: port {arguments[1]} can't be used: {error}", file=sys.stderr)
         return 2
     role = "follower" if leader else "leader, fixed"
     print(f"{node.name} listens on port {arguments[1]} as {role}", flush=True)

@@ -13,15 +13,15 @@ if TYPE_CHECKING:
 
 
 def add_commands(commands: Commands) -> None:
-    """Add them to the command line."""
+    """Add these commands to the command line."""
     secret = commands.add_parser(
         "secret",
         help="make a secret for the members of a cluster",
-        description="Write a new secret into FILE, which its owner alone can read, for "
+        description="Write a new secret into FILE, which only its owner can read, for "
         "`raftline server --secret FILE`. Copy it to the machine of each member. Exit code 0: "
-        "done; 2: FILE is there already, or can't be written.",
+        "done; 2: FILE already exists, or can't be written.",
     )
-    secret.add_argument("file", type=as_path, metavar="FILE", help="which must not be there yet")
+    secret.add_argument("file", type=as_path, metavar="FILE", help="a file that does not exist yet")
     secret.set_defaults(module="access.secret", carry_out=_secret)
     _add_certs(commands)
 
@@ -34,13 +34,13 @@ def _add_certs(commands: Commands) -> None:
         "adds what is missing. For `raftline server --tls-cert DIR/NAME.pem --tls-key DIR/NAME.key "
         "--tls-ca DIR/ca.pem`. Needs the package cryptography. Exit code 0: done; 2: not.",
     )
-    certs.add_argument("dir", type=as_path, metavar="DIR", help="made where it is not there")
+    certs.add_argument("dir", type=as_path, metavar="DIR", help="created if it does not exist")
     certs.add_argument(
         "--node",
         action="append",
         default=[],
         metavar="NAME=HOST[,HOST]",
-        help="a member, and where it is reached",
+        help="a member and its hosts",
     )
     certs.add_argument(
         "--client", action="append", default=[], metavar="CLIENT", help="a user or a program"
@@ -50,12 +50,12 @@ def _add_certs(commands: Commands) -> None:
         type=as_number("number of days", 1, 3650),
         default=397,
         metavar="N",
-        help="how long certificates are good (397); the CA for ten years",
+        help="how long certificates are valid (397); the CA: ten years",
     )
     certs.add_argument(
         "--renew",
         action="store_true",
-        help="sign each certificate in DIR that ends within 30 days anew; its key stays",
+        help="renew each certificate in DIR that ends within 30 days; its key stays",
     )
     certs.set_defaults(module="tools.certs", carry_out=_certs)
 
@@ -64,7 +64,7 @@ def _certs(options: argparse.Namespace) -> int:
     from . import certs
 
     if options.renew and (options.node or options.client):
-        raise ConfigError("--renew takes the certificates that DIR has; leave --node, --client out")
+        raise ConfigError("--renew renews the certificates in DIR; leave out --node and --client")
     lines = (
         certs.renew(options.dir, options.days)
         if options.renew

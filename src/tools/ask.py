@@ -1,4 +1,4 @@
-"""`raftline get`, `set`, `watch` and more: one request to the cluster, wherever its leader is."""
+"""`raftline get`, `set`, `watch` and others: one request to the leader of the cluster."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ from ..wire.replies import Reply, RequestOutcome, outcome_to, value_in
 from .verbs import LISTINGS, REQUESTS
 
 STDIN = "-"
-_NUMBER = re.compile(r"-[0-9.]+")  # a word that is no option, though it begins with a dash
+_NUMBER = re.compile(r"-[0-9.]+")  # not an option, though it begins with a dash
 _EPILOG = (
-    "It is asked at --at, else at $RAFTLINE, else at the nodes of the folder's "
-    "server-configuration.txt, and goes where the leader is. Exit code 0: done; 1: no such key; 2: "
-    "usage; 3: no leader; 4: outcome unknown (a write that may yet take effect); 5: refused or "
-    "unreachable; 74: the reply can't be printed."
+    "The nodes come from --at, else from $RAFTLINE, else from the folder's "
+    "server-configuration.txt; the request goes to their leader. Exit code 0: done; 1: no such "
+    "key; 2: usage; 3: no leader; 4: outcome unknown (a write that may yet take effect); 5: "
+    "refused or unreachable; 74: the reply can't be printed."
 )
 
 
@@ -45,7 +45,7 @@ def main(verb: str, arguments: Sequence[str]) -> int:
     """Send the request, print the reply and return the client's exit code.
 
     Raises:
-        ConfigError: no node is named anywhere.
+        ConfigError: no option, variable or file names a node.
     """
     reader = parser(verb)
     typed = split(reader, arguments)
@@ -107,13 +107,13 @@ def _converse(
 
 
 def parser(verb: str) -> Parser:
-    """Return what reads the options of one of them."""
+    """Return the parser for the options of one command."""
     does = REQUESTS[verb]
     reader = Parser(
         prog=f"raftline {verb}",
         usage=f"%(prog)s [options] {row(verb).operands.form}",
-        description=f"{does[0].upper()}{does[1:]}. Each argument stands for itself, so a key may "
-        "hold spaces. Options stand anywhere, and none after --.",
+        description=f"{does[0].upper()}{does[1:]}. Each argument is taken literally, so a "
+        "key may hold spaces. Options may stand anywhere before --.",
         epilog=_EPILOG,
         allow_abbrev=False,
     )
@@ -124,22 +124,22 @@ def parser(verb: str) -> Parser:
 
 
 def _add_options(reader: Parser, forms: argparse._MutuallyExclusiveGroup, verb: str) -> None:
-    """Add the options that one command has alone."""
+    """Add the options that only one command has."""
     if verb == "get":
         forms.add_argument(
-            "--raw", action="store_true", help="the value's bytes and nothing else, as in a pipe"
+            "--raw", action="store_true", help="only the value's bytes, as in a pipe"
         )
     if verb == "set":
         life = reader.add_mutually_exclusive_group()
-        life.add_argument("--ttl", metavar="SECONDS", help="let KEY go after this time")
-        life.add_argument("--lease", metavar="LEASE", help="let KEY go with this lease: lease-57")
+        life.add_argument("--ttl", metavar="SECONDS", help="delete KEY after this time")
+        life.add_argument("--lease", metavar="LEASE", help="delete KEY when this lease ends")
     if _takes_file(verb):
         reader.add_argument(
             "--from",
             dest="file",
             type=Path,
             metavar="FILE",
-            help="what FILE holds is VALUE; VALUE - is what standard input holds",
+            help="take VALUE from FILE; VALUE - is standard input",
         )
     if verb == "show":
         what = reader.add_mutually_exclusive_group()
@@ -173,7 +173,7 @@ def _takes_file(verb: str) -> bool:
 
 
 class TypedWords(NamedTuple):
-    """The arguments, apart."""
+    """The arguments, split."""
 
     options: list[str]
     words: list[str]
@@ -185,7 +185,7 @@ class TypedWords(NamedTuple):
 
 
 def split(reader: Parser, arguments: Sequence[str]) -> TypedWords:
-    """Return the options, which stand anywhere before `--`, and the words. A number and a lone
+    """Return the options, which may stand anywhere before `--`, and the words. A number and a lone
     dash are words."""
     actions = reader._option_string_actions
     head: list[str] = []
@@ -202,15 +202,15 @@ def split(reader: Parser, arguments: Sequence[str]) -> TypedWords:
                 head.append(rest.pop(0))
         elif word.startswith("-") and word != STDIN and not _NUMBER.fullmatch(word):
             near = difflib.get_close_matches(name, actions, 1)
-            meant = f"; did you mean {near[0]}?" if near else "."
-            reader.error(f"there is no option {word}{meant} What is no option stands after --")
+            hint = f"; did you mean {near[0]}?" if near else "."
+            reader.error(f"there is no option {word}{hint} Put other words after --")
         else:
             words.append(word)
     return TypedWords(head, words, [])
 
 
 def _command(reader: Parser, options: argparse.Namespace, verb: str, typed: TypedWords) -> str:
-    """Return the line to send. A mistake in it ends this process before any request."""
+    """Return the line to send. A mistake ends this process before any request."""
     of_verb = row(verb)
     words = typed.operands
     if _takes_file(verb) and (options.file is not None or typed.words[1:] == [STDIN]):
@@ -221,7 +221,7 @@ def _command(reader: Parser, options: argparse.Namespace, verb: str, typed: Type
     if len(words) < len(needed):
         reader.error(f"{needed[len(words)]} is missing")
     if of_verb.operands.begins_with_key and not words[0]:
-        reader.error("KEY is empty; a key has one character at least")
+        reader.error("KEY is empty; a key has at least one character")
     command = command_of([of_verb.verb, *words])
     if verb == "set" and options.ttl is not None:
         command = command_of(["setex", words[0], options.ttl, *words[1:]])
@@ -233,28 +233,28 @@ def _command(reader: Parser, options: argparse.Namespace, verb: str, typed: Type
         if len(words) > 1 and _takes_one(of_verb, words):
             quoted = shlex.quote(" ".join(words))
             what = "key" if of_verb.operands is KEY else "prefix"
-            reader.error(f"{verb} takes one {what}; one with spaces is quoted: {verb} {quoted}")
+            reader.error(f"{verb} takes one {what}; quote it if it has spaces: {verb} {quoted}")
         reader.error(str(mistake).rstrip("."))
     return command
 
 
 def _takes_one(of_verb: Command, words: Sequence[str]) -> bool:
-    """Whether the words can only be one key or prefix, whose spaces were not quoted."""
+    """Return whether the words can only be one key or prefix whose spaces were not quoted."""
     return of_verb.operands in (KEY, PREFIX) or (
         of_verb.operands in (PAGE, WATCHED) and "after" not in words
     )
 
 
 def _read_value(path: Path | None) -> str:
-    """Return what a file holds, or standard input, as the text of a value.
+    """Return the content of a file, or of standard input, as the text of a value.
 
     Raises:
-        ConfigError: it can't be read, or no value may have so many bytes.
+        ConfigError: it can't be read, or is longer than a value may be.
     """
     try:
         if path is None:
             if getattr(sys.stdin, "name", "") == os.devnull:  # by open_closed_streams
-                raise ConfigError("standard input is closed; VALUE - is what it holds")
+                raise ConfigError("standard input is closed, and VALUE - reads from it")
             data = sys.stdin.buffer.read(VALUE_BYTES + 1)
         else:
             with path.open("rb") as file:
@@ -268,8 +268,8 @@ def _read_value(path: Path | None) -> str:
 
 
 class _Printer(ReplyPrinter):
-    """Prints replies on standard output, a value as its bytes if that is wanted, and what refuses
-    the request on standard error, with what a person may do."""
+    """Prints replies on standard output, a value as its raw bytes if requested. Refusals, with
+    advice, go to standard error."""
 
     def __init__(
         self, quiet: bool, as_object: bool, explain: Explain | None, *, is_raw: bool
@@ -282,8 +282,10 @@ class _Printer(ReplyPrinter):
             return super()._print(command, reply)
         outcome, refusal = outcome_to(command, reply.text), refusal_in(reply.text)
         if refusal is not None:
-            known = error_of(refusal) if reply.server else None  # else it is explained already
-            print(error(known.at_the_shell) if known else reply.text, file=sys.stderr)
+            refused = (
+                error_of(refusal) if reply.server else None
+            )  # otherwise it is explained already
+            print(error(refused.at_the_shell) if refused else reply.text, file=sys.stderr)
         elif not self._is_raw:
             return super()._print(command, reply)
         elif outcome is RequestOutcome.DONE:

@@ -1,7 +1,7 @@
 """The state of a cluster as one text file: `raftline backup FILE` and `raftline restore FILE DIR`.
 
-A backup is of a running cluster, or of a stopped node. From one begins a new cluster. It holds each
-value, so it is for its owner alone, as the files of a protected node are.
+A backup comes from a running cluster or from a stopped node. A new cluster can begin with it. It
+holds each value, so only its owner can read it, like the files of a protected node.
 """
 
 from __future__ import annotations
@@ -59,21 +59,21 @@ TRIES = 3  # the copy is lost if its leader dies
 def of_cluster(
     members: Mapping[str, Address], access: ClientAccess, file: str, timeout_s: float
 ) -> int:
-    """Fetch the state of a running cluster into `file`; print what it is.
+    """Fetch the state of a running cluster into `file` and print a description.
 
-    It is the state after one entry. It holds every write that was acknowledged before this
-    request (the leader confirms that it leads). Returns 0 done, 3 no leader, 4 the file can't be
-    written, 5 refused or unreachable.
+    It is the state after one entry. It holds every write that was acknowledged before this request
+    (the leader confirms that it leads). Returns 0: done; 3: no leader; 4: the file can't be
+    written; 5: refused or unreachable.
     """
     path = _new_file(file)
     try:
         with status.client_of(members, access, timeout_s) as client:
-            for left in reversed(range(TRIES)):
+            for tries_left in reversed(range(TRIES)):
                 try:
                     index, term, size = _fetch(client, path)
                     break
                 except Refused:
-                    if not left:
+                    if not tries_left:
                         raise
     except ClientError as problem:
         failure = explained(problem, members, access)
@@ -86,10 +86,10 @@ def of_cluster(
 
 
 def _fetch(client: Client, path: Path) -> tuple[int, int, int]:
-    begun = BEGUN.fullmatch(client.request("backup"))
-    if begun is None:
-        raise Refused("the node does not know how to back up; is it of an older version?")
-    size, expected = int(begun[3]), int(begun[4], 16)
+    header = BEGUN.fullmatch(client.request("backup"))
+    if header is None:
+        raise Refused("this node can't make a backup; is its version older?")
+    size, crc = int(header[3]), int(header[4], 16)
     got = [0, 0]  # bytes, CRC-32
 
     def pieces() -> Iterator[bytes]:
@@ -97,18 +97,18 @@ def _fetch(client: Client, path: Path) -> tuple[int, int, int]:
             text = client.request(f"backup from {got[0]}")
             head = PIECE.match(text)
             if head is None or int(head[1]) != got[0]:
-                raise Refused("the node sent another piece than was asked for")
+                raise Refused("the node sent a different piece than requested")
             data = _piece(text[head.end() :])
             got[:] = got[0] + len(data), crc32(data, got[1])
             if not data:
                 break
             yield data
-        if got != [size, expected]:
-            raise Refused("what arrived is not what was announced")
+        if got != [size, crc]:
+            raise Refused("the received backup differs from the announced one")
 
     with Bar("backup", size, lambda: got[0]):
         Folder(path.parent, is_private=True).write_new(path.name, pieces())
-    return int(begun[1]), int(begun[2]), size
+    return int(header[1]), int(header[2]), size
 
 
 def _piece(text: str) -> bytes:
@@ -122,9 +122,9 @@ def _piece(text: str) -> bytes:
 
 
 def of_node(folder: Path, node: str, file: str) -> int:
-    """Write the state of a stopped node into `file`; its files are only read.
+    """Write the state of a stopped node into `file`. The node's files are only read.
 
-    Returns 0 done, 3 the node runs, or its files are not sound, 4 the file can't be written.
+    Returns 0: done; 3: the node runs, or its files are not sound; 4: the file can't be written.
     """
     check_name(node)
     path = _new_file(file)
@@ -140,8 +140,8 @@ def of_node(folder: Path, node: str, file: str) -> int:
         return tell_failure(failure, file)
     print(
         f"{file}: the state after entry {state.index} of term {state.term}, all that {node} holds, "
-        f"{path.stat().st_size:,} bytes. Its last entries may never have been committed, and "
-        "others may have been that it lacks"
+        f"{path.stat().st_size:,} bytes. Its last entries may not be committed, "
+        "and it may lack committed ones"
     )
     return 0
 
@@ -150,20 +150,20 @@ def _sound_state(place: WatchedFolder, node: str) -> MachineState:
     """Return the state in a node's files.
 
     Raises:
-        FilesRefused: they are damaged, or have no state.
+        FilesRefused: the files are damaged, or have no state.
     """
     with Bar(f"{node}: reading", place.size(f"{node}.log"), place.position):
-        found = Examination(place, node).run()
-    bad = [p for p in found.problems if p.cure is not Cure.CUT_TAIL]
-    if bad or found.log is None:
+        findings = Examination(place, node).run()
+    bad = [p for p in findings.problems if p.cure is not Cure.CUT_TAIL]
+    if bad or findings.log is None:
         what = str(bad[0]) if bad else f"{node}.log is not in raftline's form"
         raise FilesRefused(f"{what}. See: raftline fsck {node}")
-    state = _state_of(node, place, found.log, found.snapshot)
+    state = _state_of(node, place, findings.log, findings.snapshot)
     if not state.index:
         raise FilesRefused(f"{node} holds no entries, so there is nothing to back up")
     if not state.members.names:
         raise FilesRefused(
-            f"{node} was joining, and has not come to the entry that names the members, so "
+            f"{node} was joining, and has not reached the entry that names the members, so "
             "back up another node"
         )
     return state
@@ -172,7 +172,7 @@ def _sound_state(place: WatchedFolder, node: str) -> MachineState:
 def _state_of(
     node: str, place: Folder, read: LogRead, loaded: LoadedSnapshot | None
 ) -> MachineState:
-    """Return the state that snapshot and log of a node make."""
+    """Return the state from the snapshot and log of a node."""
     machine, log = LogManager(node, place, {}), read.log
     machine.state.members = read.members
     if loaded is not None:
@@ -180,14 +180,14 @@ def _state_of(
         machine.take_over(loaded.snapshot)
         if log.term_at(loaded.snapshot.index) == loaded.snapshot.term:
             log.compact(loaded.snapshot.index)
-        else:  # void, as a start would find
+        else:  # void, as a start would decide
             log.reset(loaded.snapshot.index, loaded.snapshot.term)
     try:
         machine.apply(log.entries(log.base_index + 1, log.last_index))
     except UnknownMachine:
         raise FilesRefused(
-            f"{node}.log holds commands for a state machine of a program, which only that program "
-            "can carry out; start the nodes from it and back up the running cluster"
+            f"{node}.log holds commands for a state machine of a program, which only that "
+            "program can execute; start the nodes from it and back up the running cluster"
         ) from None
     return machine.freeze()
 
@@ -196,18 +196,18 @@ def _new_file(file: str) -> Path:
     if not file:
         raise ConfigError("FILE: names no file")
     if file == "-":
-        raise ConfigError("FILE: - is no file, and a backup is not printed; name a file")
+        raise ConfigError("FILE: - is not a file, and a backup is not printed; name a file")
     path = Path(file)
     if path.exists():
         raise ConfigError(f"{file}: already exists; name a new file")
     if not path.parent.is_dir():
-        raise ConfigError(f"{path.parent}: is no folder")
+        raise ConfigError(f"{path.parent}: is not a folder")
     return path
 
 
 def check(file: str) -> int:
-    """Read a backup as `restore` would, and print what it holds. Returns 0 it is sound, 3 it is
-    damaged, 4 it can't be read."""
+    """Read a backup as `restore` would, and print its contents. Returns 0: it is sound; 3: it is
+    damaged; 4: it can't be read."""
     try:
         loaded = _read(Path(file))
     except StorageError as failure:
@@ -228,17 +228,17 @@ def check(file: str) -> int:
 def restore(file: str, folder: str, members: Sequence[str]) -> int:
     """Write the files of every member of a new cluster into `folder`, from a backup.
 
-    All begin with the same state, and vote at once. The log goes on after the backup's entry, so
-    that sessions stay valid. The terms begin far above the backup's, so that messages of nodes
-    of the old cluster have no effect, and it has an identity of its own. Returns 0 done, 3 the
-    backup is damaged, 4 the disk failed.
+    All members begin with the same state, and vote at once. The log continues after the backup's
+    entry, so that sessions stay valid. The terms begin far above the backup's, so that messages
+    from nodes of the old cluster have no effect. The new cluster has its own identity. Returns 0:
+    done; 3: the backup is damaged; 4: the disk failed.
     """
     if not folder:
         raise ConfigError("DIR: names no folder")
     configuration = _members_to_be(Path(folder), members)
     try:
         loaded = _read(Path(file))
-        if loaded.level >= IDENTIFIED:  # below, its first leader draws one
+        if loaded.level >= IDENTIFIED:  # below that level, its first leader draws one
             loaded.cluster = new_cluster()
         names = list(configuration.members)
         written = [0]
@@ -258,26 +258,26 @@ def restore(file: str, folder: str, members: Sequence[str]) -> int:
             print(f"start {name} on {address.host}, with its settings, from a copy of its files")
     print(
         "If the cluster had TLS, a secret or users, start the nodes with these settings again: "
-        "without them a node lets in whoever reaches it."
+        "without them a node lets in anyone who reaches it."
     )
     return 0
 
 
 def _members_to_be(folder: Path, members: Sequence[str]) -> Configuration:
-    """Return the future members; nothing is written yet.
+    """Return the future members. Nothing is written yet.
 
     Raises:
-        ConfigError: the folder holds something, or a member is not spelled NAME=HOST:PORT.
+        ConfigError: the folder is not empty, or a member is not spelled NAME=HOST:PORT.
     """
     if folder.exists():
         if not folder.is_dir() or os.listdir(folder):
-            raise ConfigError(f"{folder}: is not empty; name a folder that is, or is not there yet")
+            raise ConfigError(f"{folder}: is not empty; name an empty or a new folder")
         if os.path.ismount(folder) or folder.samefile(os.curdir):
-            # The new folder takes its place, which a mount point does not allow, and a shell that
-            # is in the folder would not see.
+            # The new folder replaces this one. A mount point does not allow that, and a shell in
+            # the folder would not see it.
             raise ConfigError(
-                f"{folder}: is a mount point, or the folder that you are in; name a folder inside "
-                f"it that is not there yet: {folder / 'restored'}"
+                f"{folder}: is a mount point, or your current folder; "
+                f"name a new folder inside it: {folder / 'restored'}"
             )
     lines = []
     for member in (word for words in members for word in words.split(",") if word):
@@ -296,10 +296,10 @@ def _read(path: Path) -> LoadedSnapshot:
     """Return the content of a backup.
 
     Raises:
-        FilesRefused: it fails its checks (the message says in which line), or can't be read.
+        FilesRefused: it fails its checks (the message names the line), or can't be read.
     """
     if not path.is_file():
-        why = "is no file" if path.exists() else "there is no such file"
+        why = "is not a file" if path.exists() else "there is no such file"
         raise FilesRefused(f"{path}: {why}")
     folder = WatchedFolder(path.parent)
     try:
@@ -319,7 +319,7 @@ def _read(path: Path) -> LoadedSnapshot:
 
 
 def _state_for(members: Membership, loaded: LoadedSnapshot) -> MachineState:
-    """Return the state of a backup as that of a cluster of these members."""
+    """Return the state of a backup with these members in it."""
     return MachineState(
         *loaded.snapshot[:2],
         members,
@@ -332,7 +332,8 @@ def _state_for(members: Membership, loaded: LoadedSnapshot) -> MachineState:
 
 
 def _write(configuration: Configuration, loaded: LoadedSnapshot, written: list[int]) -> None:
-    """Write the files of all members into the folder, which appears with all of them or not."""
+    """Write the files of all members into the folder, which appears with all files or not at
+    all."""
     members = all_vote({name: str(where) for name, where in configuration.members.items()})
     index, term = loaded.snapshot[:2]
     state = _state_for(members, loaded)

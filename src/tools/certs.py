@@ -1,7 +1,7 @@
 """`raftline certs`: a CA, and certificates of nodes and clients, for a cluster that speaks TLS.
 
-A second run adds missing files, and replaces none: delete a certificate and its key to get new
-ones. The CA's key can sign certificates of members, so keep it on another machine.
+A second run adds missing files and replaces none: to get new ones, delete a certificate and its
+key. The CA's key can sign certificates of members, so keep it on another machine.
 """
 
 from __future__ import annotations
@@ -24,34 +24,34 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
 
 CA_DAYS, DAYS = 3650, 397
-AN_HOUR = datetime.timedelta(hours=1)  # the difference of clocks that is tolerated
+AN_HOUR = datetime.timedelta(hours=1)  # the tolerated difference between clocks
 
 
 def make(folder: Path, nodes: Sequence[str], clients: Sequence[str], days: int = DAYS) -> list[str]:
-    """Make the missing files of a folder; return a line about each new one, and each that stays.
+    """Create the missing files of a folder. Return a line about each new and each existing file.
 
-    `nodes` are `NAME=HOST` or `NAME=HOST,HOST`, `clients` names.
+    `nodes` are `NAME=HOST` or `NAME=HOST,HOST`; `clients` are names.
 
     Raises:
-        ConfigError: cryptography is not installed, a name is invalid, a certificate that is there
-            is for other names, or a file can't be written.
+        ConfigError: cryptography is not installed, a name is invalid, an existing certificate is
+            for other names, or a file can't be written.
     """
     _check_library()
-    wanted = [_node(each) for each in nodes] + [(name, (), False) for name in clients]
-    for name, hosts, _ in wanted:
+    requests = [_node(each) for each in nodes] + [(name, (), False) for name in clients]
+    for name, hosts, _ in requests:
         check_name(name)
         if name == "ca":
             raise ConfigError("ca.pem is the certificate of the CA; choose another name than ca")
         for host in hosts:
             if not HOST.fullmatch(host):
-                raise ConfigError(f"{host!r} is no host name or address")
-    if len({name for name, _, _ in wanted}) < len(wanted):
-        raise ConfigError("each name has one certificate; one is named twice")
+                raise ConfigError(f"{host!r} is not a host name or an address")
+    if len({name for name, _, _ in requests}) < len(requests):
+        raise ConfigError("each name has one certificate; a name is given twice")
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        kept = [_is_kept(folder, name, hosts) for name, hosts, _ in wanted]
+        existing = [_is_kept(folder, name, hosts) for name, hosts, _ in requests]
         authority = _Authority(folder, days)
-        for (name, hosts, is_member), stays in zip(wanted, kept, strict=True):
+        for (name, hosts, is_member), stays in zip(requests, existing, strict=True):
             if stays:
                 authority.made.append(f"{folder / name}.pem stays: it is for these names already")
             else:
@@ -62,8 +62,8 @@ def make(folder: Path, nodes: Sequence[str], clients: Sequence[str], days: int =
 
 
 def renew(folder: Path, days: int = DAYS) -> list[str]:
-    """Sign each certificate of a folder anew that ends within WARN_DAYS, with its key and its
-    names; return a line about each.
+    """Renew each certificate of a folder that ends within WARN_DAYS, with the same key and names.
+    Return a line about each.
 
     Raises:
         ConfigError: cryptography is not installed, or a file can't be read or written.
@@ -92,7 +92,7 @@ def _check_library() -> None:
     except ImportError:
         raise ConfigError(
             "raftline certs needs the package cryptography: pip install 'cryptography>=42'; "
-            "docs/operate/tls-and-secret.md has the same with openssl"
+            "docs/operate/tls-and-secret.md shows the same with openssl"
         ) from None
 
 
@@ -104,33 +104,33 @@ def _node(text: str) -> tuple[str, tuple[str, ...], bool]:
 
 
 def _is_kept(folder: Path, name: str, hosts: Sequence[str]) -> bool:
-    """Whether there is a certificate for these names. Its key may be elsewhere.
+    """Return whether there is a certificate for these names. Its key may be elsewhere.
 
     Raises:
-        ConfigError: it is for other names, or there is a key without it.
+        ConfigError: it is for other names, or there is a key without a certificate.
     """
     from cryptography import x509
 
     cert, key = folder / f"{name}.pem", folder / f"{name}.key"
     if not cert.exists():
         if key.exists():
-            raise ConfigError(f"{key}: a key without {cert.name}; delete it to get both anew")
+            raise ConfigError(f"{key}: a key without {cert.name}; delete it to get a new pair")
         return False
     try:
-        found = x509.load_pem_x509_certificate(cert.read_bytes()).extensions
-        places = found.get_extension_for_class(x509.SubjectAlternativeName).value
+        extensions = x509.load_pem_x509_certificate(cert.read_bytes()).extensions
+        places = extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     except (ValueError, x509.ExtensionNotFound):
-        raise ConfigError(f"{cert}: no certificate that this made") from None
+        raise ConfigError(f"{cert}: not a certificate that this command made") from None
     if set(places) != set(_places(name, hosts)):
         names = ", ".join(str(each.value) for each in places)
         raise ConfigError(
-            f"{cert}: is there already, for {names}; delete it and {key.name} to get others"
+            f"{cert}: already exists, for {names}; delete it and {key.name} to replace them"
         )
     return True
 
 
 class _Authority:
-    """The CA of one folder, made if it is not there."""
+    """The CA of one folder, created if it does not exist."""
 
     def __init__(self, folder: Path, days: int) -> None:
         from cryptography import x509
@@ -146,9 +146,9 @@ class _Authority:
                 self._cert = x509.load_pem_x509_certificate(cert.read_bytes())
                 loaded = serialization.load_pem_private_key(key.read_bytes(), None)
             except (ValueError, TypeError):
-                raise ConfigError(f"{cert}, {key}: no certificate and key that this made") from None
+                raise ConfigError(f"{cert}, {key}: not made by this command") from None
             if not isinstance(loaded, EllipticCurvePrivateKey):
-                raise ConfigError(f"{key}: another kind of key than this makes")
+                raise ConfigError(f"{key}: not the kind of key that this command makes")
             self._key = loaded
             return
         self._key = _new_key()
@@ -160,7 +160,7 @@ class _Authority:
         self._write(cert, key, self._cert, self._key, CA_DAYS)
 
     def issue(self, name: str, hosts: Sequence[str], is_member: bool) -> None:
-        """Make a certificate and its key."""
+        """Create a certificate and its key."""
         from cryptography import x509
         from cryptography.x509.oid import ExtendedKeyUsageOID as Purpose
 
@@ -182,8 +182,8 @@ class _Authority:
         try:
             before = x509.load_pem_x509_certificate(path.read_bytes())
             before.verify_directly_issued_by(self._cert)
-        except Exception:  # of cryptography, which has one for each mistake
-            raise ConfigError(f"{path}: is no certificate that this CA signed") from None
+        except Exception:  # cryptography has a type for each mistake
+            raise ConfigError(f"{path}: is not a certificate that this CA signed") from None
         builder = _begun(before.subject, self._cert.subject, before.public_key(), self._days)
         for each in before.extensions:
             of_keys = (x509.SubjectKeyIdentifier, x509.AuthorityKeyIdentifier)
@@ -192,7 +192,7 @@ class _Authority:
         made = self._signed(builder, before.public_key())
         new = path.with_name(f"{path.name}.new")
         new.write_bytes(_pem(made))
-        new.replace(path)  # a node sees the one or the other
+        new.replace(path)  # a node sees the old or the new file
         self.made.append(f"{path}, for {self._days} days from now")
 
     def _signed(
@@ -225,7 +225,7 @@ class _Authority:
         write_new(key_path, secret)
         try:
             cert.write_bytes(_pem(made))
-        except OSError:  # neither is of use without the other
+        except OSError:  # neither file is useful without the other
             cert.unlink(missing_ok=True)
             key_path.unlink()
             raise
@@ -283,7 +283,7 @@ def _usage(*, is_ca: bool) -> x509.KeyUsage:
 
 
 def _places(name: str, hosts: Sequence[str]) -> list[x509.GeneralName]:
-    """Return what a certificate of this name is for."""
+    """Return the names and addresses that a certificate of this name is for."""
     return [_place(each) for each in dict.fromkeys([name, *hosts])]
 
 

@@ -1,6 +1,6 @@
 """The cluster that `raftline up` starts, and its members on this machine.
 
-A configuration file names the members, and so do the logs in its folder.
+Both the configuration file and the logs in its folder name the members.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ _Known = tuple[tuple[int, int], Membership]  # term and index of a log's end; th
 
 
 def choose(folder: str | None, count: int | None, base_port: int | None) -> Configuration:
-    """Return the existing configuration, or a new one with s1…sN, not written yet.
+    """Return the existing configuration, or a new, unwritten one with s1…sN.
 
     Raises:
-        ConfigError: the existing one differs from the request, or can't be used.
+        ConfigError: the existing configuration differs from the request, or can't be used.
     """
     try:
         path = config.locate(folder)
@@ -41,21 +41,21 @@ def choose(folder: str | None, count: int | None, base_port: int | None) -> Conf
             raise
         path = Path(config.DEFAULT_FOLDER) / config.FILE_NAME
     if path.exists():
-        found = config.read(path)
+        configuration = config.read(path)
     else:
-        found = _begun(path, count or DEFAULT_NODES, base_port or DEFAULT_BASE_PORT)
-    names = [f"s{n + 1}" for n in range(count)] if count else list(found.members)
-    first = base_port or next(iter(found.members.values())).port
-    ports = [address.port for address in found.members.values()]
-    other_names = count is not None and names != list(found.members)
+        configuration = _begun(path, count or DEFAULT_NODES, base_port or DEFAULT_BASE_PORT)
+    names = [f"s{n + 1}" for n in range(count)] if count else list(configuration.members)
+    first = base_port or next(iter(configuration.members.values())).port
+    ports = [address.port for address in configuration.members.values()]
+    other_names = count is not None and names != list(configuration.members)
     other_ports = base_port is not None and ports != _ports_from(first, names)
     if other_names or other_ports:
         raise ConfigError(
-            f"{path} names {described(found)}, but {' '.join(names)} on "
+            f"{path} names {described(configuration)}, but {' '.join(names)} on "
             f"{_port_range(_ports_from(first, names))} were asked for; name another folder with "
             "--dir, or leave out -n and --base-port"
         )
-    return found
+    return configuration
 
 
 def _begun(path: Path, count: int, base_port: int) -> Configuration:
@@ -75,24 +75,24 @@ def _begun(path: Path, count: int, base_port: int) -> Configuration:
 
 
 def write_down(configuration: Configuration) -> None:
-    """Write a new configuration, once its ports are known to be free.
+    """Write a new configuration, after its ports were found to be free.
 
     Raises:
         ConfigError: the file can't be written, or another process wrote other members.
     """
     if not configuration.added:
         return
-    written = joining.begun(configuration.path, configuration.added)
-    if written.members != configuration.members:
+    current = joining.begun(configuration.path, configuration.added)
+    if current.members != configuration.members:
         raise ConfigError(
-            f"{written.path} was begun by another meanwhile and names {described(written)}; "
+            f"{current.path} was just written by another process and names {described(current)}; "
             "name another folder with --dir, or try again without -n and --base-port"
         )
 
 
 def described(configuration: Configuration) -> str:
-    """Return the members in a few words: `s1 s2 s3 on ports 10000-10002`. With several hosts it
-    names the address of each."""
+    """Return a short description of the members: `s1 s2 s3 on ports 10000-10002`. With several
+    hosts, it gives the address of each member."""
     addresses = configuration.members.values()
     where = _port_range([address.port for address in addresses])
     if len({address.host for address in addresses}) > 1:
@@ -113,48 +113,48 @@ def _port_range(ports: Sequence[int]) -> str:
 
 
 def check_local(configuration: Configuration) -> None:
-    """Make sure that all members are on this machine.
+    """Check that all members are on this machine.
 
     Raises:
-        ConfigError: one is not.
+        ConfigError: a member is elsewhere.
     """
     for name, address in configuration.members.items():
         if not is_loopback(address.host):
             raise ConfigError(
                 f"{configuration.path}: {name} is on {address.host}, and `raftline up` starts "
-                "nodes on localhost only; start that one where it belongs, with raftline-server"
+                "nodes on localhost only; start that one on its host, with raftline-server"
             )
 
 
 def local_members(configuration: Configuration) -> tuple[Configuration, list[str]]:
-    """Return the configuration with the members to start from its folder, and for each other node
-    a reason not to.
+    """Return the configuration with the members to start from its folder, and a reason for each
+    node that is not started.
 
-    A member is of the folder if the configuration names it, or its log is here. Before
-    there is a log the configuration alone names the members.
+    A member belongs to the folder if the configuration names it, or its log is here. Before there
+    is a log, only the configuration names the members.
 
     Raises:
-        ConfigError: no member is of this folder, or TLS of the environment can't be used.
+        ConfigError: no member belongs to this folder, or the environment's TLS files can't be used.
     """
     folder = configuration.folder
-    known = _related(_logs(folder), configuration.members)
-    spoken = [log for log in known.values() if log[1].names]
+    logs = _related(_logs(folder), configuration.members)
+    spoken = [log for log in logs.values() if log[1].names]
     if not spoken:
         return configuration, []
     members = max(spoken, key=lambda log: log[0])[1]
     here: dict[str, Address] = {}
     others = [
-        f"{name} (no member, says the newest log)"
-        for name in dict.fromkeys((*configuration.members, *sorted(known)))
+        f"{name} (not a member in the newest log)"
+        for name in dict.fromkeys((*configuration.members, *sorted(logs)))
         if name not in members.names
     ]
     for name in members.names:
-        if name in configuration.members:  # its address outranks that of a log
+        if name in configuration.members:  # its address outranks an address in a log
             here[name] = configuration.members[name]
-        elif name not in known:
+        elif name not in logs:
             others.append(f"{name} (there is no {folder / name}.log)")
         elif _runs(name, address := Address.parse(members.addresses[name])):
-            others.append(f"{name} (runs already on {address})")
+            others.append(f"{name} (already runs on {address})")
         else:
             here[name] = address
     if not here:
@@ -163,32 +163,36 @@ def local_members(configuration: Configuration) -> tuple[Configuration, list[str
 
 
 def _runs(name: str, address: Address) -> bool:
-    """Whether the node is up: it may have been started in another terminal, to join."""
+    """Return whether the node is up: it may have been started in another terminal, to join."""
     return status.ask(name, address, ClientAccess.of_environment(), ASK_S).answer is not None
 
 
 def _logs(folder: Path) -> dict[str, _Known]:
     """Return the members in each log of the folder. Nodes report damaged logs themselves."""
-    found = {}
+    logs = {}
     for path in sorted(folder.glob("*.log")):
         if NAME.fullmatch(path.stem):
             with contextlib.suppress(StorageError):
-                read = LogReader(Folder(folder), path.name, Mark(0, 0)).read()
-                log = read.log
-                latest = Configurations(log.base_index, read.members, log.commands).latest
-                found[path.stem] = (log.last_term, log.last_index), latest
-    return found
+                contents = LogReader(Folder(folder), path.name, Mark(0, 0)).read()
+                log = contents.log
+                latest = Configurations(log.base_index, contents.members, log.commands).latest
+                logs[path.stem] = (log.last_term, log.last_index), latest
+    return logs
 
 
 def _related(logs: Mapping[str, _Known], names: Collection[str]) -> dict[str, _Known]:
-    """Return the logs of this cluster. They are those of nodes that the configuration or such a
-    log names, and logs that name such a node. A log without members waits to be added."""
-    named, related = set(names), {name: log for name, log in logs.items() if not log[1].names}
+    """Return the logs of this cluster. A log belongs to it if the configuration or another of its
+    logs names the node, or if the log names a node of the cluster. A log without members waits to
+    be added."""
+    members_of_logs, related = (
+        set(names),
+        {name: log for name, log in logs.items() if not log[1].names},
+    )
     while more := {
         name: log
         for name, log in logs.items()
-        if name not in related and named.intersection((name, *log[1].names))
+        if name not in related and members_of_logs.intersection((name, *log[1].names))
     }:
         related |= more
-        named.update(*(members.names for _, members in more.values()))
+        members_of_logs.update(*(members.names for _, members in more.values()))
     return related

@@ -1,7 +1,7 @@
-"""The processes of a cluster on this machine: started, watched over and stopped as one.
+"""The processes of a cluster on this machine: started, watched and stopped together.
 
-Ctrl-C at the terminal does not reach the nodes (each has its session). So the client or `raftline
-up` decides when a node ends. It always ends with `raftline up`.
+Ctrl-C at the terminal does not reach the nodes (each has its own session). So the client or
+`raftline up` decides when a node ends. Each node ends with `raftline up` at the latest.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ REFUSALS = (2, 3)
 
 
 class NotStarted(Exception):
-    """A node ended before it had answered once. The message is one line for the user."""
+    """A node ended before its first answer. The message is one line for the user."""
 
 
 class NobodyReads(Exception):
@@ -52,8 +52,8 @@ class LocalCluster:
         options: Sequence[str] = (),
         program: Sequence[str] | None = None,
     ) -> None:
-        """Prepare. Each node gets `options` as well; `program` replaces the store's program. In a
-        new folder no node ever ran, so nodes start with `--new`.
+        """Prepare a cluster. Each node gets `options` as well. `program` replaces the store's
+        program. In a new folder no node ever ran, so nodes start with `--new`.
 
         Raises:
             ConfigError: the environment names files for TLS that can't be used.
@@ -65,18 +65,18 @@ class LocalCluster:
         self.pace = pace
         self.relay = relay
         self.stopping = False  # True: `stop` was called, so nodes may end
-        self.deaths: queue.Queue[str] = queue.Queue()  # names, in their order; "" is the reader
+        self.deaths: queue.Queue[str] = queue.Queue()  # names; "" is the reader
         self._options = ["--pace", pace.name, *["--verbose"] * verbose, *options]
         self._nodes: dict[str, ServerProcess] = {}  # started nodes
-        self._answered: set[str] = set()  # nodes that have started well
+        self._answered: set[str] = set()  # nodes that have started successfully
         self._starting_again = threading.Lock()  # one at a time
         self._was_started_again: set[str] = set()
 
     def start(self) -> None:
-        """Start a process for every member, once; `wait_until_up` shows whether they work.
+        """Start a process for every member, once. `wait_until_up` shows whether they work.
 
         Raises:
-            NotStarted: the system starts no more processes.
+            NotStarted: the system can't start another process.
         """
         for name, address in self.configuration.members.items():
             try:
@@ -86,8 +86,8 @@ class LocalCluster:
             self._watch_over(name, node)
 
     def check_ports(self) -> None:
-        """Make sure that the ports of our nodes are free. Answers of another program there would
-        look like theirs.
+        """Check that the ports of our nodes are free. Another program's answers there would look
+        like theirs.
 
         Raises:
             NotStarted: a port is in use, or can't be used.
@@ -95,7 +95,7 @@ class LocalCluster:
         advice = "; choose others with --base-port"
         if not self.configuration.added:
             folder = self.configuration.folder
-            advice = f"; if this cluster runs already, `raftline status --dir {folder}` shows it"
+            advice = f"; if this cluster already runs, `raftline status --dir {folder}` shows it"
         for name, (host, port) in self.configuration.members.items():
             if problem := port_problem(host, port):
                 raise NotStarted(
@@ -125,13 +125,15 @@ class LocalCluster:
         self.deaths.put(name)
 
     def wait_until_up(self, leader_wanted: bool, deadline: float) -> list[status.NodeStatus]:
-        """Return the answers of all nodes, once ours have answered and, if wanted, one leads.
+        """Return the answers of all nodes, once ours have answered and, if `leader_wanted`, one
+        leads.
 
-        `deadline` is on the monotonic clock, in seconds; then the answers are returned as they are.
+        `deadline` is on the monotonic clock, in seconds. At the deadline, the current answers are
+        returned.
 
         Raises:
-            NotStarted: a node ended before it had answered once.
-            NobodyReads: the reader of the lines has gone.
+            NotStarted: a node ended before its first answer.
+            NobodyReads: the reader of the lines is gone.
         """
         while True:
             nodes = status.ask_all(self.configuration.members, self.access, ASK_SECONDS_MAX)
@@ -144,7 +146,7 @@ class LocalCluster:
                 return nodes
 
     def _is_ours(self, node: status.NodeStatus) -> bool:
-        """Whether the answer came from our process, not from an earlier one."""
+        """Return whether the answer came from our process, and not from an earlier one."""
         ours = self._nodes.get(node.name)  # None: a member on another machine
         if node.answer is None or ours is None:
             return False
@@ -154,8 +156,8 @@ class LocalCluster:
         """Report how a node ended.
 
         Raises:
-            NotStarted: it never worked, and is part of the start of all.
-            NobodyReads: the reader of the lines has gone, and no node died.
+            NotStarted: it never worked, and was started with the whole cluster. NobodyReads: the
+                reader of the lines is gone, and no node died.
         """
         if not name:
             raise NobodyReads
@@ -171,14 +173,14 @@ class LocalCluster:
                 raise NotStarted(ended)
             self.relay.say(f"[!] {ended}; {self._others()}. {self._again(name)}")
             return
-        ended = f"[!] {name} died ({how})" if code else f"[*] {name} stopped, as it was told to"
+        ended = f"[!] {name} died ({how})" if code else f"[*] {name} stopped as requested"
         self.relay.say(f"{ended}; {self._others()}. {self._again(name)}")
 
     def _others(self) -> str:
-        left, all_of_them = self.alive, len(self._nodes)
-        if 2 * left > all_of_them:
-            return "the others go on"
-        return f"{left} of {all_of_them} left, too few to serve" if left else "none is left"
+        alive, all_of_them = self.alive, len(self._nodes)
+        if 2 * alive > all_of_them:
+            return "the others continue"
+        return f"{alive} of {all_of_them} left, too few to serve" if alive else "none is left"
 
     def _again(self, name: str) -> str:
         """Return the command that starts a node again."""
@@ -187,17 +189,17 @@ class LocalCluster:
         return f"To start it again, in another terminal: {program} {arguments}"
 
     def order(self, name: str, what: str) -> str:
-        """Kill a node's process, stop it (SIGTERM), or start it again; return what was done. From
-        any thread."""
+        """Kill a node's process, stop it (SIGTERM), or start it again, and return what was done.
+        Any thread may call this."""
         node = self._nodes.get(name)
         if node is None or what not in ("kill", "stop", "start"):
             return f"{name} was not started here"
         if what == "stop":
             node.send_signal()
-            return f"{name} is asked to stop"
+            return f"{name} was asked to stop"
         if what == "kill":
             node.running.kill()
-            return f"{name} is killed"
+            return f"{name} was killed"
         with self._starting_again:  # a second process of this node would find its port taken
             return self._start_again(name)
 
@@ -218,7 +220,7 @@ class LocalCluster:
         return sum(node.is_running for node in self._nodes.values())
 
     def stop(self) -> int:
-        """Stop every node, by force after five seconds, and return how many still ran."""
+        """Stop every node, by force after five seconds, and return how many were still running."""
         self.stopping = True
         running = end_all(self._nodes.values(), STOP_SECONDS_MAX)
         for name in self._nodes:
@@ -227,7 +229,7 @@ class LocalCluster:
 
 
 def port_problem(host: str, port: int) -> str:
-    """Return the reason why a node can't listen there; "" if it can."""
+    """Return the reason why a node can't listen there, or "" if it can."""
     with contextlib.suppress(OSError), socket.create_connection((host, port), 1.0):
         return "is in use"
     try:
@@ -238,7 +240,7 @@ def port_problem(host: str, port: int) -> str:
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             return "is in use"
-        return f"can't be had: {(error.strerror or str(error)).lower()}"
+        return f"can't be used: {(error.strerror or str(error)).lower()}"
     return ""
 
 
@@ -246,5 +248,5 @@ def how_it_ended(code: int) -> str:
     """Return an exit status in words: `exit status 4`, or `killed by SIGKILL`."""
     if code >= 0:
         return f"exit status {code}"
-    known = {each.value: each.name for each in signal.Signals}
-    return f"killed by {known.get(-code, f'signal {-code}')}"
+    names = {each.value: each.name for each in signal.Signals}
+    return f"killed by {names.get(-code, f'signal {-code}')}"

@@ -1,4 +1,5 @@
-"""The arguments of `raftline up`, `status`, `transfer`, and of the commands that change members."""
+"""The arguments of `raftline up`, `status` and `transfer`, and of the commands that change
+members."""
 
 from __future__ import annotations
 
@@ -19,12 +20,12 @@ if TYPE_CHECKING:
 NODES_MAX = 99
 UP_OPTIONS = {
     "--log-times": "the nodes print the time before each line",
-    "--course-console": "the nodes say no more of messages and votes than the course's figures",
+    "--course-console": "the nodes print only the messages and votes of the course's figures",
 }
 
 
 def add_commands(commands: Commands) -> None:
-    """Add them to the command line."""
+    """Add these commands to the command line."""
     _add_up(commands)
     _add_status(commands)
     _add_transfer(commands)
@@ -36,15 +37,15 @@ def _add_up(commands: Commands) -> None:
     up = commands.add_parser(
         "up",
         help="a local cluster in this terminal",
-        description="Start a local cluster; Ctrl-C stops all of it, and so does the end of whoever "
-        "reads its lines from a pipe: exit code 0. Without -n, --dir and "
+        description="Start a local cluster. Ctrl-C stops all of it, and so does "
+        "the end of a pipe's reader: exit code 0. Without -n, --dir and "
         "--base-port it is the cluster of the nearest logs/server-configuration.txt.",
     )
     count = as_number("number of nodes", 1, NODES_MAX)
     up.add_argument("-n", dest="count", type=count, metavar="N", help="nodes s1…sN (3)")
     up.add_argument("--dir", metavar="D", help="where the nodes keep their files (./logs)")
     up.add_argument("--base-port", type=as_port, metavar="P", help="the port of s1 (10000)")
-    up.add_argument("--client", action="store_true", help="a client in front; it ends, all ends")
+    up.add_argument("--client", action="store_true", help="a client in front; all end with it")
     up.add_argument("--pace", choices=sorted(config.PACES), default="fast")
     up.add_argument("--verbose", action="store_true", help="heartbeats, too")
     _add_flags(up, UP_OPTIONS)
@@ -60,7 +61,8 @@ def _add_up(commands: Commands) -> None:
 
 
 def add_course_options(commands: Commands) -> None:
-    """Add the options that the course has for `up`. A separate step: to look for it takes time."""
+    """Add the course's options for `up`. This is a separate step, since finding the course takes
+    time."""
     up, options = commands.choices["up"], course.up_options()
     for option, port in course.up_ports().items():
         what = options.pop(option)
@@ -77,14 +79,14 @@ def _add_status(commands: Commands) -> None:
     status = commands.add_parser(
         "status",
         help="a table of the cluster",
-        description="Ask every node how it is. Exit code 0: a leader serves; 3: none does, or a "
-        "voter that answers does not follow; 5: that can't be told, since no node answers, or "
-        "nodes let nobody in here: no login, or a bad certificate. With --watch, as of the last "
-        "look before Ctrl-C.",
+        description="Ask every node for its status. Exit code 0: a leader serves; 3: none does, or "
+        "a voter that answers does not follow; 5: unknown, since no node answers, or nodes "
+        "refuse this client: no login, or a bad certificate. "
+        "With --watch, the code is that of the last look before Ctrl-C.",
     )
     add_asking_options(status, 2.0)
     status.add_argument("--json", action="store_true", help="for programs")
-    seconds = "again and again, SECONDS (2) apart, until Ctrl-C"
+    seconds = "again every SECONDS (2), until Ctrl-C"
     status.add_argument(
         "--watch", type=as_seconds, nargs="?", const=2.0, help=seconds, metavar="SECONDS"
     )
@@ -95,8 +97,9 @@ def _add_transfer(commands: Commands) -> None:
     transfer = commands.add_parser(
         "transfer",
         help="hand the leadership over",
-        description="Let another node lead, before the leader's machine is worked on, say. Exit "
-        "code 0: it leads; 3: no leader to ask; 4: outcome unknown; 5: refused, or not let in.",
+        description="Make another node the leader, for example before work on the leader's "
+        "machine. Exit code 0: it leads; 3: no leader to ask; 4: outcome unknown; 5: refused, or "
+        "not let in.",
     )
     transfer.add_argument("to", metavar="NAME", nargs="?", help="which node (any that can)")
     add_asking_options(transfer, 15.0)
@@ -104,7 +107,8 @@ def _add_transfer(commands: Commands) -> None:
 
 
 def _add_members(commands: Commands) -> None:
-    """Add `member add` and its like. `add` alone is understood, too, and not in the help."""
+    """Add `member add` and similar commands. `add` works without `member`, too, but the help omits
+    it."""
     member = commands.add_parser(
         "member",
         help="list the members; add, remove, replace, promote, demote one",
@@ -116,7 +120,7 @@ def _add_members(commands: Commands) -> None:
 
 
 def with_action(arguments: Sequence[str]) -> list[str]:
-    """Return the arguments of `member`, its action first: `list` where none is named."""
+    """Return the arguments of `member`, action first. The default action is `list`."""
     typed = word_first(arguments)
     is_named = typed and (not typed[0].startswith("-") or typed[0] in ("-h", "--help"))
     return typed if is_named else ["list", *typed]
@@ -141,16 +145,16 @@ def _add_actions(commands: Commands, names: Mapping[str, str]) -> None:
 def _add_check(commands: Commands) -> None:
     check = commands.add_parser(
         "check",
-        help="whether a running cluster bears a load: raftline check perf",
-        description="Look into a running cluster.",
+        help="test whether a running cluster bears a load: raftline check perf",
+        description="Check a running cluster.",
     )
     actions = check.add_subparsers(metavar="WHAT", required=True)
     perf = actions.add_parser(
         "perf",
         help="a minute of writes, and a verdict",
-        description="Write at a given rate, values of 256 bytes, under a prefix that is cleared "
-        "afterwards, and say whether the cluster bore it. Exit code 0: it did; 1: it did not; 3: "
-        "no leader; 5: refused or unreachable.",
+        description="Write values of 256 bytes at a given rate, under a prefix that is cleared "
+        "afterwards, and report whether the cluster bore it. Exit code 0: it did; 1: it did not; "
+        "3: no leader; 5: refused or unreachable.",
     )
     perf.add_argument(
         "--load",
@@ -173,7 +177,7 @@ def _perf(options: argparse.Namespace) -> int:
     from . import perf
 
     if not options.prefix:
-        raise config.ConfigError("--prefix: is empty, and would be all keys; name another one")
+        raise config.ConfigError("--prefix: is empty, and would mean all keys; choose another one")
     nodes, access = named_nodes(options.at, options.dir), access_of(options)
     asker = AioAsker([*nodes.values()], "raftline", options.timeout, access.credentials, access.tls)
     load = perf.LOADS[options.load]
@@ -205,7 +209,7 @@ def _up(options: argparse.Namespace) -> int:
 
 
 def _words_of(option: str, options: argparse.Namespace) -> list[str]:
-    """Return the words with which a node gets an option of `up`; none if it was not given."""
+    """Return the words that pass an option of `up` to a node; none if it was not given."""
     value = getattr(options, option[2:].replace("-", "_"))
     if value or (option == "--controller" and options.view):
         return [option] if isinstance(value, bool) else [option, str(value)]

@@ -1,4 +1,4 @@
-"""The colours of what the commands print: on a terminal alone, and not if $NO_COLOR is set."""
+"""The colours of the commands' output: only on a terminal, and not if $NO_COLOR is set."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ SIX = ("36", "33", "35", "32", "34", RED)  # cyan, yellow, magenta, green, blue:
 
 
 def has_colours(stream: TextIO) -> bool:
-    """Whether `stream` shows colours, and $NO_COLOR is not set (https://no-color.org)."""
+    """Return whether `stream` shows colours and $NO_COLOR is not set (https://no-color.org)."""
     return draws(stream) and not os.environ.get("NO_COLOR")
 
 
 def coloured(text: str, colour: str) -> str:
-    """Return `text` in a colour; unchanged if the colour is ""."""
+    """Return `text` in a colour, or unchanged if the colour is ""."""
     return f"\x1b[{colour}m{text}\x1b[0m" if colour else text

@@ -1,7 +1,7 @@
-"""`raftline completion bash|zsh|fish`: lets a shell complete commands, options, nodes and keys.
+"""`raftline completion bash|zsh|fish`: shell completion of commands, options, nodes and keys.
 
-The script of each shell hands what was typed to `raftline completion --offer`, which prints what
-may stand there, one a line. Its exit code says whether files or folders may stand there, too.
+The script of each shell passes the typed words to `raftline completion --offer`, which prints the
+possible words, one a line. Its exit code says whether files or folders are possible, too.
 """
 
 from __future__ import annotations
@@ -75,36 +75,37 @@ end
 complete -c raftline -f -a '(__raftline)'
 """,
 }
-NEW = ("add", "lock", "elect")  # their NAME is not that of an existing node
+NEW = ("add", "lock", "elect")  # their NAME is not the name of an existing node
 _NODES, _FOLDERS, _FILES = ("NAME", "OLD", "TARGET"), ("D", "DIR"), ("FILE", "FILE.html")
-_UNSAFE = re.compile(r"[^\w@%+=:,./-]")  # for bash, which takes what is offered as it is
+_UNSAFE = re.compile(r"[^\w@%+=:,./-]")  # for bash, which inserts offered words literally
 
 
 class Offer(NamedTuple):
-    """The words that fit at one place of the line."""
+    """The possible words at one place of the line."""
 
     words: Sequence[str] = ()
     exit_code: int = 0
 
 
 def offer(shell: str, typed: Sequence[str], parsers: Mapping[str, Parser]) -> Offer:
-    """Return what may stand in place of the last word; `parsers` are those of the commands."""
+    """Return the words that can replace the last word. `parsers` are the parsers of the
+    commands."""
     if shell == "bash":
         typed = _joined(typed)
     *before, current = typed or [""]
-    name, equals, begun = current.partition("=")
+    name, equals, value = current.partition("=")
     if equals and name.startswith("-"):
-        before, current = [*before, name], begun
+        before, current = [*before, name], value
     words, exit_code = _offer(before, current, parsers)
     fitting = [word for word in words if word.startswith(current)]
-    if shell == "bash":  # it replaces only what follows the last of these
+    if shell == "bash":  # bash replaces only the text after the last of these
         begins = max(current.rfind(":"), current.rfind("=")) + 1
         fitting = [_UNSAFE.sub(r"\\\g<0>", word[begins:]) for word in fitting]
     return Offer(fitting, exit_code)
 
 
 def _joined(typed: Sequence[str]) -> list[str]:
-    """Return the words as they were typed: bash gives `--at h:1` as four."""
+    """Return the words as they were typed: bash splits `--at h:1` into four."""
     words: list[str] = []
     is_open = False
     for word in typed:
@@ -120,7 +121,7 @@ def _offer(before: Sequence[str], current: str, parsers: Mapping[str, Parser]) -
     if not before:
         return Offer([*LISTED, "help"])
     if before[-1] in ASKING_WITH_VALUE and word_first(before) == before:
-        before = ["status", *before]  # its options have the same values
+        before = ["status", *before]  # the options of `status` have the same values
     command, *rest = word_first(before)
     if command.startswith("-"):
         return Offer(LISTED)
@@ -150,9 +151,9 @@ def _actions_of(parser: Parser) -> argparse._SubParsersAction[Parser] | None:
 def _operands(command: str, parser: Parser, typed: Sequence[str], current: str) -> Offer:
     if command in REQUESTS:
         with contextlib.suppress(SystemExit), contextlib.redirect_stderr(io.StringIO()):
-            asked = ask.split(parser, typed)
-            if not asked.operands and re.match(r"KEY|\[?PREFIX", ask.row(command).operands.form):
-                return Offer(_keys(asked.options, current))
+            request = ask.split(parser, typed)
+            if not request.operands and re.match(r"KEY|\[?PREFIX", ask.row(command).operands.form):
+                return Offer(_keys(request.options, current))
         return Offer()
     operands = [each for each in parser._actions if not each.option_strings]
     if not operands:
@@ -183,7 +184,7 @@ def _values(action: argparse.Action, command: str, typed: Sequence[str]) -> Offe
 
 
 def _nodes(typed: Sequence[str]) -> Sequence[str]:
-    """Return the names of the nodes, as the command will find them."""
+    """Return the names of the nodes that the command will use."""
     with contextlib.suppress(ConfigError, SystemExit), contextlib.redirect_stderr(io.StringIO()):
         options = _where(typed)
         nodes = named_nodes(options.at, options.dir)
@@ -192,21 +193,21 @@ def _nodes(typed: Sequence[str]) -> Sequence[str]:
 
 
 def _keys(options: Sequence[str], current: str) -> Sequence[str]:
-    """Return the keys that begin so, at most KEYS_MAX of them."""
+    """Return up to KEYS_MAX keys that begin with the current word."""
     with contextlib.suppress(ConfigError, SystemExit, ClientError, ValueError):
         where = _where(options)
         first, *others = named_nodes(where.at, where.dir).values()
         access = access_of(where)
         with Client(*first, "raftline", ASKING_S, follow=True, also=others,
                     credentials=access.credentials, tls=access.tls) as client:  # fmt: skip
-            asked = f"show {escape(current, key=True)} " if current else "show "
-            pairs, _ = pairs_of(client.ask(f"{asked}read local").text)
+            request = f"show {escape(current, key=True)} " if current else "show "
+            pairs, _ = pairs_of(client.ask(f"{request}read local").text)
         return [key for key in pairs if key.isprintable()][:KEYS_MAX]
     return ()
 
 
 def _where(typed: Sequence[str]) -> argparse.Namespace:
-    """Return where to ask and as whom, of the options that were typed."""
+    """Return the typed options for the address and the user of a request."""
     parser = Parser(add_help=False, allow_abbrev=False)
     add_asking_options(parser, ASKING_S)
     return parser.parse_known_args(typed)[0]

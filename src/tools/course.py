@@ -1,7 +1,7 @@
-"""Loads raftline-course, a separate distribution that teaches and judges with raftline.
+"""Load raftline-course, a separate distribution that teaches and grades with raftline.
 
-Its package is found where it is installed, and in a clone beside `src/`. It is imported only for
-one of its commands, for `up` and for completion.
+Its package is either installed, or next to `src/` in a clone. It is imported only for one of its
+commands, for `up` and for completion.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _CLONE = Path(__file__).resolve().parents[2]  # in a clone, src/raftline leads t
 
 
 def found() -> ModuleType | None:
-    """Return the module of the course's commands, None: the course is not here."""
+    """Return the module of the course's commands, or None if the course is missing."""
     if importlib.util.find_spec(PACKAGE) is None:
         if not (_CLONE / "course" / PACKAGE).is_dir():
             return None
@@ -37,10 +37,10 @@ def found() -> ModuleType | None:
 
 
 def main(command: str, arguments: list[str]) -> int:
-    """Carry out one of the course's commands; return its exit status.
+    """Run one of the course's commands and return its exit status.
 
     Raises:
-        ConfigError: the course is not here.
+        ConfigError: the course is missing.
     """
     commands = found()
     if commands is None:
@@ -59,16 +59,16 @@ def up_options() -> dict[str, str]:
 
 
 def up_ports() -> dict[str, int]:
-    """Return those of the options that take a port, with the port that they have without one."""
+    """Return the options that take a port, each with its default port."""
     commands = found()
     return {} if commands is None else dict(commands.UP_PORTS)
 
 
 def program_of(options: Sequence[str], configuration: Configuration) -> list[str] | None:
-    """Return the program of nodes with these options, None: the store's.
+    """Return the program for nodes with these options, or None for the store's program.
 
     Raises:
-        ConfigError: the options do not go together, or not with these members.
+        ConfigError: the options do not fit together, or do not fit these members.
     """
     commands = found()
     return None if commands is None else commands.program_of(options, configuration)
@@ -87,6 +87,6 @@ def node() -> Path:
 
 
 def parsers() -> dict[str, Parser]:
-    """Return the parsers of the course's commands, none if it is not here."""
+    """Return the parsers of the course's commands; none if the course is missing."""
     commands = found()
     return {} if commands is None else dict(commands.parsers())

@@ -1,4 +1,4 @@
-"""`raftline watch --exec COMMAND`: a command that is run at each event of a watch."""
+"""`raftline watch --exec COMMAND`: run a command at each event of a watch."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from ..kv.watch_output import begin
 from ..wire.protocol import escape
 from .guarded import ExitResult, Interrupted, Signals, run
 
-# Variables of the environment of COMMAND. The value is its standard input, as it may hold any byte.
+# Environment variables of COMMAND. The value is its standard input, since it may hold any byte.
 KEY: Final = "RAFTLINE_KEY"
 KIND: Final = "RAFTLINE_KIND"
 INDEX: Final = "RAFTLINE_INDEX"
 
 
 def run_at_each(client: Client, command: str, program: str) -> int:
-    """Run a program by the shell at each event of a watch, one after the other. One that fails is
-    reported, and the watch goes on. A signal that ends this is passed on to a program that runs,
-    and its end is waited for; return 128 and its number.
+    """Run a program in the shell at each event of a watch, one run at a time. A failed run is
+    reported, and the watch continues. A signal that ends this function is passed on to a running
+    program, whose end is awaited. Then return 128 plus the signal's number.
 
     Raises:
-        ClientError: no node serves it within the client's time, or it is refused.
+        ClientError: no node serves the watch within the client's time, or it is refused.
     """
     try:
         with Signals() as signals, begin(client, command) as watch:
@@ -55,7 +55,7 @@ def _value(event: Event[str]) -> bytes:
 
 
 def _key(event: Event[str]) -> str:
-    r"""Return the key as it is. One with a zero byte, which no variable can hold, has `\x00`."""
+    r"""Return the unescaped key. A zero byte, which no variable can hold, becomes `\x00`."""
     return escape(event.key, key=True) if "\0" in event.key else event.key
 
 

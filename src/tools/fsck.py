@@ -1,4 +1,4 @@
-"""`raftline fsck [DIR|NAME …]`: checks the files of nodes, explains what is wrong, and repairs."""
+"""`raftline fsck [DIR|NAME …]`: check the files of nodes, explain problems, and repair them."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ EXIT_PROBLEMS = 1
 
 
 class WatchedFolder(Folder):
-    """A folder that counts the bytes read of the file opened last."""
+    """A folder that counts the bytes read from the last opened file."""
 
     opened: BinaryIO | None = None
 
@@ -37,7 +37,7 @@ class WatchedFolder(Folder):
         return self.opened
 
     def position(self) -> int:
-        """Return how many bytes were read; 0 if nothing is open."""
+        """Return how many bytes were read, or 0 if no file is open."""
         try:
             return self.opened.tell() if self.opened is not None else 0
         except ValueError:  # closed
@@ -45,8 +45,9 @@ class WatchedFolder(Folder):
 
 
 def fsck(wanted: Sequence[str], folder: str | None, *, repairs: bool, as_json: bool) -> int:
-    """Check, and print what was found. Returns 0: all is sound, or was repaired; 1: not all;
-    3: a file can't be read; 4: the disk failed. A failure at one node leaves out no other.
+    """Check files and print the results. Returns 0: all is sound, or was repaired; 1: not all; 3: a
+    file can't be read; 4: the disk failed. After a failure at one node, the other nodes are still
+    checked.
 
     Raises:
         ConfigError: there are no such files.
@@ -66,12 +67,14 @@ def fsck(wanted: Sequence[str], folder: str | None, *, repairs: bool, as_json: b
     else:
         for report in reports:
             _tell(report)
-    left = sum(not problem["repaired"] for report in reports for problem in report["problems"])
-    return status or (EXIT_PROBLEMS if left else EXIT_CLEAN)
+    unrepaired = sum(
+        not problem["repaired"] for report in reports for problem in report["problems"]
+    )
+    return status or (EXIT_PROBLEMS if unrepaired else EXIT_CLEAN)
 
 
 def tell_failure(failure: StorageError, written: str = "") -> int:
-    """Report that files, or the file to be `written`, can't be used; return the exit code."""
+    """Report that files, or the output file `written`, can't be used. Return the exit code."""
     if written and isinstance(failure, DiskFailed):
         return tell_unwritten(failure, written)
     print(f"raftline: {failure}", file=sys.stderr)
@@ -79,7 +82,7 @@ def tell_failure(failure: StorageError, written: str = "") -> int:
 
 
 def tell_unwritten(failure: StorageError, written: str) -> int:
-    """Report that a file or a folder can't be written; return the exit code."""
+    """Report that a file or a folder can't be written. Return the exit code."""
     reason = getattr(failure.__cause__, "strerror", None) or failure
     print(f"raftline: {written}: can't be written: {reason}", file=sys.stderr)
     return EXIT_DISK
@@ -88,44 +91,44 @@ def tell_unwritten(failure: StorageError, written: str) -> int:
 def _places(
     wanted: Sequence[str], folder: str | None, failures: list[StorageError]
 ) -> list[tuple[Path, list[str]]]:
-    """Return the folders to check, each with its nodes. A folder that can't be read is left out,
-    and added to `failures`."""
+    """Return the folders to check, each with its nodes. A folder that can't be read is omitted, and
+    its error is added to `failures`."""
     names = [word for word in wanted if not Path(word).is_dir()]
     _check_names(names)
     places = [(Path(word), list[str]()) for word in wanted if Path(word).is_dir()]
     if names or not wanted:
         places.append((_place_of(names, folder), names))
-    found = []
-    for place, asked in places:
+    folders = []
+    for place, requested in places:
         try:
             there = _nodes_in(place)
         except FilesRefused as failure:
             failures.append(failure)
             continue
-        for name in asked:
+        for name in requested:
             if name not in there:
                 what = f"no node of that name has files in {place}"
                 raise ConfigError(f"{name}: there is no such folder, and {what}")
         if not there:
             raise ConfigError(f"{place}: holds no files of a node")
-        found.append((place, asked or there))
-    return found
+        folders.append((place, requested or there))
+    return folders
 
 
 def _check_names(names: Sequence[str]) -> None:
-    """Raise ConfigError for a word that is no folder, and can be no node's name."""
+    """Raise ConfigError for a word that is neither a folder nor a possible node name."""
     for word in names:
         if Path(word).is_file():
             raise ConfigError(
-                f"{word}: is a file, and a node is checked by its name, or a folder by its. A "
-                f"backup is checked by: raftline backup {word} --check"
+                f"{word}: is a file; name a node or a folder. "
+                f"To check a backup: raftline backup {word} --check"
             )
         if not config.NAME.fullmatch(word):
             raise ConfigError(f"{word}: there is no such folder, and no node can have that name")
 
 
 def _place_of(names: Sequence[str], folder: str | None) -> Path:
-    """Return the folder of nodes that are named without a folder, or not named."""
+    """Return the folder of nodes that are given without a folder, or not at all."""
     try:
         place = config.locate(folder).parent
     except ConfigError as error:
@@ -145,13 +148,13 @@ def _nodes_in(place: Path) -> list[str]:
 
 
 def _configuration_of(place: Path) -> list[dict[str, Any]]:
-    """Return a report on server-configuration.txt if it is there and can't be used."""
+    """Return a report on server-configuration.txt if the file exists and can't be used."""
     path = place / config.FILE_NAME
     try:
-        if os.path.exists(path):  # False as well in a folder that can't be entered
+        if os.path.exists(path):  # also False in a folder that can't be entered
             config.read(path)
     except ConfigError as error:
-        means = f"{error}. The nodes' logs say who the members are; this says where to start them"
+        means = f"{error}. The nodes' logs name the members; this file says where to start them"
         problem = Problem(config.FILE_NAME, "", "", Cure.NONE)
         return [{"node": config.FILE_NAME, "running": False, "notes": [], "done": [],
                  "problems": [_spelled(problem, means, repaired=False)]}]  # fmt: skip
@@ -167,18 +170,19 @@ def _look_at(folder: WatchedFolder, node: str, *, repairs: bool) -> dict[str, An
             if folder.exists(name)
         )
         with Bar(f"{node}: checking", size, folder.position):
-            found = Examination(folder, node).run()
-        done: list[str] = []
-        if repairs and not running and found.problems:
+            findings = Examination(folder, node).run()
+        actions: list[str] = []
+        if repairs and not running and findings.problems:
             folder.lock(node)
-            done = repair(folder, found)
-        return _report(found, done, running, repaired=repairs and not running)
+            actions = repair(folder, findings)
+        return _report(findings, actions, running, repaired=repairs and not running)
     finally:
         folder.close()
 
 
 def _is_running(folder: Folder, node: str) -> bool:
-    """Whether a process holds the lock of this node. Without a lock file, no process does."""
+    """Return whether a process holds the lock of this node. Without a lock file, no process
+    does."""
     if not folder.exists(f"{node}.lock"):
         return False
     try:
@@ -189,24 +193,26 @@ def _is_running(folder: Folder, node: str) -> bool:
     return False
 
 
-def _report(found: Findings, done: list[str], running: bool, *, repaired: bool) -> dict[str, Any]:
-    promise, log, loaded = found.promise, found.log, found.snapshot
+def _report(
+    findings: Findings, actions: list[str], running: bool, *, repaired: bool
+) -> dict[str, Any]:
+    promise, log, loaded = findings.promise, findings.log, findings.snapshot
     return {
-        "node": found.node,
+        "node": findings.node,
         "running": running,
         "term": promise.term if promise is not None else None,
         "vote": promise.vote if promise is not None else None,
         "state": promise.state.value if promise is not None else None,
-        "cluster": found.cluster,
+        "cluster": findings.cluster,
         "first_index": log.log.base_index + 1 if log is not None else None,
         "last_index": log.log.last_index if log is not None else None,
         "last_term": log.log.last_term if log is not None else None,
         "snapshot_index": loaded.snapshot.index if loaded is not None else 0,
         "problems": [
-            _spelled(problem, str(problem), repaired=repaired) for problem in found.problems
+            _spelled(problem, str(problem), repaired=repaired) for problem in findings.problems
         ],
-        "notes": found.notes,
-        "done": done,
+        "notes": findings.notes,
+        "done": actions,
     }
 
 

@@ -1,4 +1,5 @@
-"""A command that runs while something is held: its start, the signals for it, its end at a loss."""
+"""Run a command while a lock is held: start it, pass signals to it, and end it if the lock is
+lost."""
 
 from __future__ import annotations
 
@@ -24,13 +25,13 @@ PASSED_ON = (
     signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT,
     signal.SIGUSR1, signal.SIGUSR2, signal.SIGALRM, signal.SIGABRT,
 )  # fmt: skip
-_OF_TERMINAL = (signal.SIGINT, signal.SIGQUIT)  # which it sends to all of its process group
-_OF_COMMANDS = (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)  # many do not end at these
+_OF_TERMINAL = (signal.SIGINT, signal.SIGQUIT)  # sent to its whole process group
+_OF_COMMANDS = (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)  # many commands do not end at these
 _LOOK_S = 0.05
 
 
 class Interrupted(BaseException):
-    """A signal came while no command ran."""
+    """A signal arrived while no command ran."""
 
     def __init__(self, number: int) -> None:
         super().__init__(number)
@@ -48,18 +49,18 @@ class CannotRun(Exception):
 class ExitResult(NamedTuple):
     """The end of a command."""
 
-    status: int  # as a shell reports it: 128 and the number of a signal
-    was_lost: bool = False  # it was ended, as the lock was lost
-    is_to_stop: bool = False  # so this program ends after a loss, too: see `_follow`
+    status: int  # as a shell reports it: 128 plus the number of a signal
+    was_lost: bool = False  # it was ended because the lock was lost
+    is_to_stop: bool = False  # this program ends after a loss, too: see `_follow`
 
 
 class Signals:
-    """The signals that would end this program: for the command while it runs, else they raise
-    Interrupted. One that is ignored stays so."""
+    """The signals that would end this program. While the command runs, they are for the command;
+    otherwise they raise Interrupted. An ignored signal stays ignored."""
 
     def __init__(self) -> None:
         self.news: SimpleQueue[int | ExitResult] | None = None
-        self.last = 0  # that came
+        self.last = 0  # the last signal's number
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> Signals:
@@ -87,15 +88,16 @@ def run(
     wait_lost: Callable[[], object] | None,
     **popen: Any,
 ) -> ExitResult:
-    """Run a command and return its end. Once `wait_lost` returns it gets SIGTERM, and SIGKILL if it
-    still runs `grace_s` seconds later. It has also ended if this raises. On Linux it is killed if
-    this program is. `popen` are further arguments of subprocess.Popen.
+    """Run a command and return its result. Once `wait_lost` returns, the command gets SIGTERM, and
+    SIGKILL if it still runs `grace_s` seconds later. It has also ended if this function raises. On
+    Linux, it is killed if this program is killed. `popen` are further arguments of
+    subprocess.Popen.
 
     Raises:
         CannotRun: it can't be started.
     """
     news: SimpleQueue[int | ExitResult] = SimpleQueue()
-    signals.news = news  # before the start: a signal amid it is for the command
+    signals.news = news  # before the start: a signal during the start is for the command
     try:
         guarded = _Guarded(command, token, grace_s, news, popen)
         try:
@@ -109,17 +111,17 @@ def run(
 
 
 def _has_signal(news: SimpleQueue[int | ExitResult]) -> bool:
-    """Whether a signal is left, which came when the command had ended."""
-    left = [news.get() for _ in range(news.qsize())]
-    return any(not isinstance(each, ExitResult) and each != _LOST for each in left)
+    """Return whether an unhandled signal is left, which arrived after the command had ended."""
+    rest = [news.get() for _ in range(news.qsize())]
+    return any(not isinstance(each, ExitResult) and each != _LOST for each in rest)
 
 
 class _Guarded:
     """One run of a command.
 
-    At a terminal it shares the terminal's process group. So it can read from there, and Ctrl-C
-    reaches it directly. Without a terminal it has a new group, and a signal also reaches the
-    processes that it started.
+    At a terminal, the command shares the terminal's process group. So it can read from the
+    terminal, and Ctrl-C reaches it directly. Without a terminal, it has a new group, and a signal
+    also reaches the processes that it started.
     """
 
     def __init__(
@@ -130,7 +132,7 @@ class _Guarded:
         news: SimpleQueue[int | ExitResult],
         popen: dict[str, Any],
     ) -> None:
-        """Start it. Raises CannotRun."""
+        """Start the command. Raises CannotRun."""
         self._grace_s = grace_s
         self._has_group = not (sys.stdin is not None and sys.stdin.isatty())
         self._news = news
@@ -154,7 +156,7 @@ class _Guarded:
         return {"preexec_fn": begin}
 
     def wait(self, wait_lost: Callable[[], object] | None) -> ExitResult:
-        """Wait for its end, and return that."""
+        """Wait for the end of the command and return its result."""
         works: list[Callable[[], object]] = [self._wait]
         if wait_lost is not None:
             works.append(partial(self._tell, wait_lost))
@@ -163,14 +165,14 @@ class _Guarded:
         return self._follow()
 
     def end_now(self) -> None:
-        """End it by SIGKILL, and wait until it has ended."""
+        """End the command by SIGKILL, and wait until it has ended."""
         self._send(signal.SIGKILL)
         self._process.wait()
 
     def _follow(self) -> ExitResult:
-        """Pass signals on until the end. Most of them ask this program to end as well. SIGHUP,
-        SIGUSR1 and SIGUSR2 do so once the command is being ended: before, they ask many a command
-        to read its files again."""
+        """Pass signals on until the end. Most signals ask this program to end as well. SIGHUP,
+        SIGUSR1 and SIGUSR2 do so only while the command is being ended: before that, they ask many
+        commands to reload their files."""
         was_lost = is_to_stop = False
         while True:
             try:
@@ -187,7 +189,7 @@ class _Guarded:
                 was_lost = True
                 self._kill_s = time.monotonic() + self._grace_s
                 self._send(signal.SIGTERM)
-                self._send(signal.SIGCONT)  # a stopped process handles SIGTERM only then
+                self._send(signal.SIGCONT)  # a stopped process handles SIGTERM only after this
             else:
                 is_to_stop |= was_lost or news not in _OF_COMMANDS
                 if self._has_group or news not in _OF_TERMINAL:
@@ -214,7 +216,7 @@ class _Guarded:
                 self._process.send_signal(number)
 
     def _end_rest(self, was_lost: bool) -> None:
-        """Wait for processes that an ended command had started, and end them."""
+        """Wait for the processes that the ended command had started, and end them."""
         while was_lost and self._has_group:
             try:
                 os.killpg(self._process.pid, 0)

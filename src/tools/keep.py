@@ -1,4 +1,4 @@
-"""`raftline lease SECONDS --keep`: a lease that is renewed for as long as this program runs."""
+"""`raftline lease SECONDS --keep`: renew a lease while this program runs."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from ..kv.store import KV
 from ..wire.protocol import error
 from .guarded import Interrupted, Signals
 
-EXIT_LOST = 124  # as `raftline lock` has it
+EXIT_LOST = 124  # the same as for `raftline lock`
 
 
 def keep(seconds: int, options: argparse.Namespace) -> int:
-    """Get a lease granted, print its name, and renew it until a signal comes; then end it. Return
-    128 and the number of the signal, 124 if the lease was lost, else the client's exit code.
+    """Obtain a lease, print its name, and renew it until a signal arrives. Then end the lease.
+    Return 128 plus the signal's number, 124 if the lease was lost, or else the client's exit code.
 
     Raises:
-        ConfigError: no node is named anywhere.
+        ConfigError: no option, variable or file names a node.
     """
     clients = clients_of(options)
     try:
@@ -42,7 +42,7 @@ def keep(seconds: int, options: argparse.Namespace) -> int:
         access = ClientAccess(clients.credentials, clients.tls)
         failure = explained(problem, nodes, access)
         return _failure(failure.at_the_shell, int(failure.outcome), options)
-    return EXIT_LOST  # not reached: the end of `with` raises the loss
+    return EXIT_LOST  # not reached: the end of `with` raises LeaseLost
 
 
 def _say_granted(lease: str, seconds: int, options: argparse.Namespace) -> None:

@@ -1,4 +1,4 @@
-"""`raftline show`, `keys` and `count`: all pages of a listing, as one."""
+"""`raftline show`, `keys` and `count`: print all pages of a listing as one."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Wanted(NamedTuple):
 
 
 class _Failed(Exception):
-    """A page did not come; the reply or the error explains why."""
+    """A page did not arrive. The reply or the error explains why."""
 
     def __init__(self, command: str, why: Reply | ClientError) -> None:
         text = why.text if isinstance(why, Reply) else error(why.at_the_shell)
@@ -46,18 +46,19 @@ class _Failed(Exception):
         self.outcome = outcome_to(command, text)
 
     def show(self, printer: ReplyPrinter) -> int:
-        """Print why; return the exit code."""
+        """Print the reason and return the exit code."""
         if isinstance(self.why, Reply):
             return printer.show(self.command, self.why)
         return printer.fail(self.command, self.why)
 
 
 def show(client: Client, command: str, printer: ReplyPrinter, wanted: Wanted) -> int:
-    """Print a listing of all pages; return the exit code. Each page shows its own moment.
-    Nothing is printed before the first page is here.
+    """Print all pages of a listing and return the exit code. Each page shows its own moment.
+
+    Nothing is printed before the first page arrives.
 
     Raises:
-        Unreachable: no node listens, and no object is wanted.
+        Unreachable: no node listens, and the output is not JSON.
     """
     pages = _pages(client, command)
     try:
@@ -70,9 +71,9 @@ def show(client: Client, command: str, printer: ReplyPrinter, wanted: Wanted) ->
             raise
         return printer.fail(command, failure)
     pairs = itertools.chain(first, itertools.chain.from_iterable(pages))
-    listed = itertools.islice(pairs, wanted.limit)
+    selection = itertools.islice(pairs, wanted.limit)
     try:
-        _print(listed, printer, wanted.form)
+        _print(selection, printer, wanted.form)
         is_cut = wanted.limit is not None and next(pairs, None) is not None
     except _Failed as failure:
         print(f"\n{failure}", file=sys.stderr)
@@ -85,7 +86,7 @@ def show(client: Client, command: str, printer: ReplyPrinter, wanted: Wanted) ->
 
 
 def _print(pairs: Iterator[Pair], printer: ReplyPrinter, form: str) -> None:
-    """Print them; an object is left open."""
+    """Print the pairs. An object is left open."""
     if printer.as_object:
         _print_object(pairs, form)
     elif form == "count":
@@ -101,7 +102,8 @@ def _print(pairs: Iterator[Pair], printer: ReplyPrinter, form: str) -> None:
 
 
 def _print_object(pairs: Iterator[Pair], form: str) -> None:
-    """Print an object without its end. What is not UTF-8 is apart, in base64."""
+    """Print an object without its end. Pairs that are not UTF-8 are listed separately, in
+    base64."""
     apart: list[Pair] = []
 
     def texts() -> Iterator[Pair]:
@@ -129,7 +131,7 @@ def _as_member(pair: Pair) -> str:
 
 
 def _print_joined(head: str, parts: Iterable[str], tail: str) -> None:
-    """Print the parts as they come, with commas between."""
+    """Print the parts as they arrive, separated by commas."""
     print(head, end="")
     for number, part in enumerate(parts):
         print(", " * (number > 0) + part, end="")

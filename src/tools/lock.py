@@ -1,4 +1,5 @@
-"""`raftline lock NAME -- COMMAND` and `raftline elect NAME -- COMMAND`: a command run by one."""
+"""`raftline lock NAME -- COMMAND` and `raftline elect NAME -- COMMAND`: one program runs the
+command."""
 
 from __future__ import annotations
 
@@ -35,9 +36,9 @@ PAUSE_S = 1.0  # after a failed campaign
 _FORMS = {"lock": "the lock {} ", "elect": "the leadership of {} "}
 _EPILOG = (
     "COMMAND has the fencing token in RAFTLINE_TOKEN. Exit code: that of COMMAND, 128 and the "
-    "number of the signal that ended it; 123: not got within --wait; 124: lost, so COMMAND was "
-    "ended; 125: no node answered, or it refused; 126, 127: COMMAND can't be run, is not there; "
-    "2: usage."
+    "number of the signal that ended it; 123: not acquired within --wait; 124: lost, so COMMAND "
+    "was ended; 125: no node answered, or it refused; 126, 127: COMMAND can't be run, is not "
+    "found; 2: usage."
 )
 
 
@@ -45,7 +46,7 @@ def main(verb: str, arguments: Sequence[str]) -> int:
     """Run the command while the lock is held, and return the exit code.
 
     Raises:
-        ConfigError: no node is named anywhere.
+        ConfigError: no option, variable or file names a node.
     """
     reader = parser(verb)
     head, command = split(arguments)
@@ -53,7 +54,7 @@ def main(verb: str, arguments: Sequence[str]) -> int:
     if not command:
         reader.error(f"COMMAND is missing: raftline {verb} NAME -- COMMAND")
     if not options.name:
-        reader.error("a name has one character at least")
+        reader.error("a name has at least one character")
     clients = clients_of(options)
     says = _Says(verb, options)
     try:
@@ -74,7 +75,7 @@ def main(verb: str, arguments: Sequence[str]) -> int:
 
 
 def parser(verb: str) -> Parser:
-    """Return what reads the arguments before `--`."""
+    """Return the parser for the arguments before `--`."""
     reader = Parser(
         prog=f"raftline {verb}",
         usage="%(prog)s [options] NAME -- COMMAND ...",
@@ -84,13 +85,13 @@ def parser(verb: str) -> Parser:
         allow_abbrev=False,
     )
     add = reader.add_argument
-    add("name", metavar="NAME", help="the same for all who are to exclude each other")
+    add("name", metavar="NAME", help="the same for all programs that exclude each other")
     add(
         "--ttl",
         type=as_number("whole number of seconds", 1, SECONDS_MAX),
         default=10,
         metavar="SECONDS",
-        help="it is free that long after this program died (10)",
+        help="it is free this long after this program died (10)",
     )
     add(
         "--grace",
@@ -102,14 +103,14 @@ def parser(verb: str) -> Parser:
     if verb == "lock":
         _add_lock_options(reader)
     else:
-        add("--value", metavar="TEXT", help="what others read of the leader (host and process)")
+        add("--value", metavar="TEXT", help="the text that others read (host and process)")
     add_asking_options(reader, TIMEOUT_S)
     form = reader.add_mutually_exclusive_group()
-    form.add_argument("-q", "--quiet", action="store_true", help="say only what went wrong")
+    form.add_argument("-q", "--quiet", action="store_true", help="print only errors")
     form.add_argument(
         "--json",
         action="store_true",
-        help="one object for each line that it says, on standard error",
+        help="one JSON object for each line on standard error",
     )
     return reader
 
@@ -119,9 +120,7 @@ def _add_lock_options(reader: Parser) -> None:
         "--wait", type=_wait, metavar="S", help="seconds to wait; 0: try once (for ever)"
     )
     form = reader.add_mutually_exclusive_group()
-    form.add_argument(
-        "--shared", action="store_true", help="with all who share it, and nobody else"
-    )
+    form.add_argument("--shared", action="store_true", help="share it with other --shared holders")
     holders = as_number("number of holders", 1, SLOTS_MAX)
     form.add_argument(
         "--at-most", type=holders, metavar="N", help="up to N hold it: the semaphore NAME"
@@ -129,7 +128,7 @@ def _add_lock_options(reader: Parser) -> None:
 
 
 def split(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Return the words before the first `--`, and those after it."""
+    """Return the words before and after the first `--`."""
     head = list(arguments)
     if "--" not in head:
         return head, []
@@ -138,7 +137,7 @@ def split(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
 
 
 class _Says:
-    """Lines on standard error, as standard output is the command's."""
+    """Lines on standard error, since standard output belongs to the command."""
 
     def __init__(self, verb: str, options: argparse.Namespace) -> None:
         self._verb = verb
@@ -148,14 +147,15 @@ class _Says:
         self.what = _FORMS[verb].format(options.name)
 
     def state(self, state: str, text: str = "", **facts: object) -> None:
-        """Report the state: `waits`, `holds`, `lost`; without a text only to programs."""
+        """Report the state: `waits`, `holds`, `lost`. Without a text, report it only to
+        programs."""
         if self._as_object:
             self._object({"ok": True, "state": state, **facts})
         elif text and not self._is_quiet:
             say_waiting(text)
 
     def failure(self, text: str, code: int) -> int:
-        """Report what went wrong; return the exit code."""
+        """Report an error and return the exit code."""
         if self._as_object:
             self._object({"ok": False, "error": text, "code": code})
         else:
@@ -204,7 +204,7 @@ def _elect(
                 token = election.campaign(_self() if options.value is None else options.value)
             except Refused:
                 raise
-            except ClientError as problem:  # go on: this one may be elected next
+            except ClientError as problem:  # continue: this program may be elected next
                 says.state("waits", f"no answer yet: {problem}", error=str(problem))
                 time.sleep(PAUSE_S)
                 continue
@@ -219,14 +219,14 @@ def _elect(
 
 
 class _HeldEnd:
-    """The end of what was held."""
+    """The end of a lock or a leadership."""
 
-    was_lost = False  # its release found that it was lost
+    was_lost = False  # the release showed that it was lost
 
 
 @contextlib.contextmanager
 def _at_the_end(release: Callable[[], object]) -> Iterator[_HeldEnd]:
-    """Release it at the end; if that fails, its lease expires."""
+    """Release a lock at the end. If that fails, its lease expires."""
     end = _HeldEnd()
     try:
         yield end
@@ -250,8 +250,8 @@ def _run(
 
 
 def _look_after(claim: Claim, pause_s: float) -> None:
-    """Ask the cluster again and again whether the claim's key is there: somebody may delete it. If
-    it is gone, that is a loss."""
+    """Check repeatedly that the claim's key still exists, since someone may delete it. A missing
+    key counts as a loss."""
     with contextlib.suppress(RuntimeError):  # it was released
         while not claim.wait_lost(pause_s):
             with contextlib.suppress(ClientError):
@@ -263,7 +263,8 @@ def _self() -> str:
 
 
 def _whose(holder: str | None) -> str:
-    """Return who holds a lock, in words; None: it is free by now, or for a program that waits."""
+    """Return a phrase for the holder of a lock. None means that it is free now, or promised to a
+    waiting program."""
     return "taken by a program that waits" if holder is None else f"held by {holder}"
 
 

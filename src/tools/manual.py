@@ -1,4 +1,4 @@
-"""`raftline manual`: the manual page, made of the help of all commands."""
+"""`raftline manual`: the manual page, made from the help of all commands."""
 
 from __future__ import annotations
 
@@ -66,11 +66,11 @@ def _title(action: argparse.Action) -> str:
     value = "" if action.nargs == 0 else str(action.metavar or action.dest.upper())
     if action.choices and not action.metavar:
         value = "|".join(map(str, action.choices))
-    named = ", ".join(f"\\fB{_plain(each)}\\fR" for each in action.option_strings)
-    return " ".join(filter(None, (named, f"\\fI{_plain(value)}\\fR" if value else "")))
+    names = ", ".join(f"\\fB{_plain(each)}\\fR" for each in action.option_strings)
+    return " ".join(filter(None, (names, f"\\fI{_plain(value)}\\fR" if value else "")))
 
 
 def _plain(text: str) -> str:
-    """Return a text that stands for itself there."""
+    """Return a text with all markup escaped."""
     spelled = text.replace("\\", "\\e").replace("-", "\\-").replace("%%", "%")
     return f"\\&{spelled}" if spelled[:1] in (".", "'") else spelled

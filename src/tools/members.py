@@ -22,7 +22,7 @@ from ..wire.replies import RequestOutcome, outcome_of
 from . import status
 from .statusreport import explained, verdict
 
-SEARCH_S = 20.0  # to find a leader, which may then need CHANGE_S
+SEARCH_S = 20.0  # to find a leader, which may then take CHANGE_S
 MARK = "MEMBERS response: "
 EXIT_NO_VOTE = 5
 
@@ -34,9 +34,9 @@ def carry_out(
     timeout_s: float | None,
     json_wanted: bool = False,
 ) -> int:
-    """Ask the leader for a change, or for the members; print its answer.
+    """Ask the leader for a change, or for the members, and print its answer.
 
-    Returns 0 done, 2 usage, 3 no leader, 4 outcome unknown, 5 refused, unreachable, or the new
+    Returns 0: done; 2: usage; 3: no leader; 4: outcome unknown; 5: refused, unreachable, or the new
     member did not catch up and has no vote.
 
     Raises:
@@ -70,11 +70,11 @@ def carry_out(
 
 
 def _show(facts: Mapping[str, Any]) -> int:
-    """Print a line for each member, and a warning about the number of voters."""
+    """Print a line for each member, and any warning about the number of voters."""
     for name, where in facts["members"].items():
         print(safe_line(f"{name}  {where}  {_role(name, facts)}"))
     if not facts["members_committed"]:
-        print(f"entry {facts['members_since']} says so and is not committed yet")
+        print(f"entry {facts['members_since']} names them and is not committed yet")
     warning = advice(len(facts["voters"]))
     if warning:
         print(f"[!] {warning}")
@@ -93,8 +93,9 @@ def _role(name: str, facts: Mapping[str, Any]) -> str:
 def transfer(
     members: Mapping[str, Address], access: ClientAccess, to: str | None, timeout_s: float
 ) -> int:
-    """Ask the leader to hand over; print its reply and return the exit code: 0 done, 3 no leader,
-    4 outcome unknown, 5 refused, or no node answers.
+    """Ask the leader to hand over, print its reply and return the exit code.
+
+    Returns 0: done; 3: no leader; 4: outcome unknown; 5: refused, or no node answers.
 
     Raises:
         ConfigError: no node can have that name.
@@ -104,11 +105,11 @@ def transfer(
     nodes = status.ask_all(members, access, min(timeout_s, status.LOOK_S))
     leader = status.leader_of(nodes)
     if leader is None and any(node.answer or node.is_shut for node in nodes):
-        found = verdict(nodes)
-        known = f"{NO_LEADER}\n" if found.serves is False else ""
-        print(f"{known}[!] {found.text}", file=sys.stderr)
+        result = verdict(nodes)
+        notice = f"{NO_LEADER}\n" if result.serves is False else ""
+        print(f"{notice}[!] {result.text}", file=sys.stderr)
         status.complain_of(nodes)
-        return found.exit_status
+        return result.exit_status
     first, *others = [each.address for each in ([leader] if leader else nodes)]
     try:
         with Client(
@@ -125,10 +126,10 @@ def transfer(
     except ClientError as failure:
         print(error(failure.at_the_shell), file=sys.stderr)
         return failure.outcome
-    done = text.startswith(TAKEN_OVER)
-    print(for_people(text), file=sys.stdout if done else sys.stderr)
-    named = status.newest_members(nodes).get("members") or [node.name for node in nodes]
-    if code_of(text) == "not-taken-over" and to not in named:
-        names = ", ".join(sorted(map(safe_line, named)))
+    is_done = text.startswith(TAKEN_OVER)
+    print(for_people(text), file=sys.stdout if is_done else sys.stderr)
+    member_names = status.newest_members(nodes).get("members") or [node.name for node in nodes]
+    if code_of(text) == "not-taken-over" and to not in member_names:
+        names = ", ".join(sorted(map(safe_line, member_names)))
         print(f"[*] its members are {names}", file=sys.stderr)
-    return RequestOutcome.DONE if done else outcome_of(text)
+    return RequestOutcome.DONE if is_done else outcome_of(text)

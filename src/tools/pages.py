@@ -1,6 +1,7 @@
 """`raftline docs`: the pages of this build, its alarms for Prometheus and its dashboard.
 
-They lie beside the package in a clone, and inside it where it is installed: setup.py packs FILES.
+In a clone, these files are next to the package. An installed package contains them: setup.py packs
+FILES.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ FILES: Final = (
     "deploy/prometheus/alerts.yml", "deploy/prometheus/prometheus.yml",
     "deploy/grafana/raftline.json",
 )  # fmt: skip
-_NAMED: Final = {"raftline.json": "dashboard"}  # the others by their stems
+_NAMED: Final = {"raftline.json": "dashboard"}  # other files are named by their stems
 _TITLES: Final = {
     "alerts": 'alarms for Prometheus; they look for the nodes under job="raftline"',
     "prometheus": "a configuration of Prometheus that scrapes the nodes under that job",
@@ -26,36 +27,37 @@ _TITLES: Final = {
 
 
 def show(name: str | None, folder: Path | None) -> int:
-    """Print the page, or the list of all pages; or write them all into a folder.
+    """Print a page or the list of all pages, or write all pages into a folder.
 
     Raises:
-        ConfigError: there is no such page, a folder is given as well, or it can't be written.
+        ConfigError: there is no such page, a name and a folder are given, or the folder can't be
+            written.
     """
     from ..common.config import ConfigError, complaint  # setup.py has no package yet
 
-    found = pages()
+    all_pages = pages()
     if folder is not None:
         if name is not None:
-            raise ConfigError(f"--to writes all pages, {name} too; leave one of both out")
+            raise ConfigError(f"--to writes all pages, {name} too; leave out one of them")
         try:
-            for path, text in found.values():
+            for path, text in all_pages.values():
                 target = Path(folder, path)
                 target.parent.mkdir(parents=True, exist_ok=True)
                 target.write_text(text, encoding="utf-8")
         except OSError as error:
             raise ConfigError(complaint(error, folder)) from None
-        print(f"{folder}: {len(found)} files; docs/index.md is the first to read")
+        print(f"{folder}: {len(all_pages)} files; begin with docs/index.md")
     elif name is None:
-        width = max(map(len, found))
-        for each, (_, text) in found.items():
+        width = max(map(len, all_pages))
+        for each, (_, text) in all_pages.items():
             print(f"{each:<{width}}  {_TITLES.get(each) or _title(text)}")
     else:
-        print(_page(name, found), end="")
+        print(_page(name, all_pages), end="")
     return 0
 
 
 def pages() -> Mapping[str, tuple[str, str]]:
-    """Return each page by its name: its path in a clone, and its text."""
+    """Return the path in a clone and the text of each page, by its name."""
     packed = PACKAGE / PACKED
     root = packed if packed.is_dir() else PACKAGE.parent
     paths = [path for pattern in FILES for path in sorted(root.glob(pattern))]
@@ -69,21 +71,21 @@ def pages() -> Mapping[str, tuple[str, str]]:
 
 
 def _name(path: Path) -> str:
-    named = path.parent.name if path.stem == "README" else path.stem
-    return _NAMED.get(path.name, named)
+    stem = path.parent.name if path.stem == "README" else path.stem
+    return _NAMED.get(path.name, stem)
 
 
-def _page(name: str, found: Mapping[str, tuple[str, str]]) -> str:
+def _page(name: str, all_pages: Mapping[str, tuple[str, str]]) -> str:
     from ..common.config import ConfigError
 
-    by_path = {path: text for path, text in found.values()}
-    if name in found:
-        return found[name][1]
+    by_path = {path: text for path, text in all_pages.values()}
+    if name in all_pages:
+        return all_pages[name][1]
     if name.removeprefix("./") in by_path:
         return by_path[name.removeprefix("./")]
-    near = difflib.get_close_matches(name, found, 1)
-    meant = f"; did you mean {near[0]}?" if near else "; raftline docs lists them"
-    raise ConfigError(f"there is no page {name!r}{meant}")
+    near = difflib.get_close_matches(name, all_pages, 1)
+    hint = f"; did you mean {near[0]}?" if near else "; raftline docs lists them"
+    raise ConfigError(f"there is no page {name!r}{hint}")
 
 
 def _title(text: str) -> str:

@@ -1,4 +1,4 @@
-"""`raftline check perf`: a load on a running cluster, and whether it bore that."""
+"""`raftline check perf`: put a load on a running cluster, and report whether it bore the load."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ class Load(NamedTuple):
     """A rate of writes, and the tasks that make them."""
 
     writes: int  # a second
-    tasks: int  # that ask at a time
+    tasks: int  # concurrent tasks
 
 
 LOADS: Final = {
     "s": Load(150, 50),
     "m": Load(1_000, 200),
-    "l": Load(4_000, 500),  # this program takes most of a core for it
+    "l": Load(4_000, 500),  # this program uses most of a core for it
 }
 VALUE = "x" * 256
-SHARE_LEAST = 0.9  # of the writes that were to be made
+SHARE_LEAST = 0.9  # of the requested writes
 SLOWEST_S, DEVIATION_S = 0.5, 0.1
 EXIT_FAILED = 1
 
@@ -47,18 +47,18 @@ class Measured(NamedTuple):
 
     load: Load
     seconds: float
-    waits_s: Sequence[float]  # of the acknowledged writes, each from the time at which it was due
+    waits_s: Sequence[float]  # of acknowledged writes, each from its scheduled time
     problems: Sequence[str]
 
     @property
     def verdicts(self) -> list[tuple[bool, str]]:
-        """Each thing that counts: whether it is good enough, and the figure."""
+        """Each criterion: whether it is met, and the figure."""
         rate, waits = len(self.waits_s) / self.seconds, self.waits_s or [float("inf")]
         slowest, deviation = max(waits), statistics.pstdev(waits) if self.waits_s else float("inf")
         return [
             (
                 rate >= SHARE_LEAST * self.load.writes,
-                f"{rate:,.0f} writes a second; {self.load.writes:,} were asked for",
+                f"{rate:,.0f} writes a second; {self.load.writes:,} were requested",
             ),
             (
                 slowest <= SLOWEST_S,
@@ -83,11 +83,12 @@ class Measured(NamedTuple):
 
 
 def check(asker: AioAsker, load: Load, seconds: float, prefix: str, as_object: bool) -> int:
-    """Put a cluster under a load for some seconds, by keys with a prefix, and delete them. Print
-    the verdict; return the exit code: 0 it bore the load, 1 it did not, else the client's.
+    """Put a cluster under a load for some seconds, with keys under a prefix, and delete the keys.
+    Print the verdict and return the exit code. It is 0 if the cluster bore the load, 1 if it did
+    not, or else the client's.
 
     Raises:
-        ConfigError: there are keys with the prefix.
+        ConfigError: there are keys with the prefix already.
     """
     try:
         measured = asyncio.run(_measure(asker, load, seconds, prefix))
@@ -128,7 +129,7 @@ async def _measure(asker: AioAsker, load: Load, seconds: float, prefix: str) -> 
             raise ConfigError(
                 f"--prefix {prefix}: there is {key}, which would be deleted at the end"
             )
-        await kv.set(f"{prefix}0", VALUE)  # raises if the cluster can't be written at all
+        await kv.set(f"{prefix}0", VALUE)  # raises if the cluster takes no writes at all
         begin_s = time.monotonic()
         due = iter(range(int(load.writes * seconds)))
 

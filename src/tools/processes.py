@@ -1,6 +1,6 @@
-"""Child processes: started, paused, killed, and their output.
+"""Child processes: start, pause and kill them, and read their output.
 
-Each ends with the process that started it, even if that is killed (common/signals.py).
+Each child ends with its parent, even if the parent is killed (common/signals.py).
 """
 
 from __future__ import annotations
@@ -18,22 +18,22 @@ from typing import IO, Any, TypeVar
 from ..common.signals import tied
 
 DEADLINE_S = 30.0
-PIECE_BYTES = 4096  # of a line, where the output is bounded
-WAIT_S = 60.0  # for what comes soon, unless the machine is very busy
+PIECE_BYTES = 4096  # pieces of a line, if the output is bounded
+WAIT_S = 60.0  # for a line that comes soon, unless the machine is very busy
 SERVER = Path(__file__).parents[1] / "server.py"
 
 Kind = TypeVar("Kind", bound="Process")
 
 
 class NotAsExpected(Exception):
-    """A program was late, or printed a line that it must never print."""
+    """A program was late, or printed a forbidden line."""
 
 
 class Process:
     """One program, which can be started again. `lines` holds its output.
 
-    With a `console`, its output is appended to that file instead. With `kept`, only about so many
-    lines are kept, the last ones, and of a line its pieces. Further arguments are those of
+    With a `console`, the output is appended to that file instead. With `kept`, only about that many
+    of the last lines are kept, and long lines are split into pieces. Further arguments go to
     subprocess.Popen.
     """
 
@@ -47,7 +47,7 @@ class Process:
     ) -> None:
         self.name = name
         self.lines: list[str] = []
-        self.begin = 0  # the line at which the output since the last start begins
+        self.begin = 0  # the first line since the last start
         self.process: subprocess.Popen[bytes] | None = None
         self.is_paused = False
         self.working_folder: Path | None = None
@@ -64,7 +64,7 @@ class Process:
 
     @property
     def running(self) -> subprocess.Popen[bytes]:
-        """The process of the last start, which may have ended."""
+        """The last started process, which may have ended."""
         assert self.process is not None, f"{self.name} was never started"
         return self.process
 
@@ -78,18 +78,19 @@ class Process:
 
     @property
     def said(self) -> list[str]:
-        """The lines since the last start."""
+        """The output lines since the last start."""
         with self._changed:
             return self.lines[self.begin :]
 
     def take_lines(self) -> list[str]:
-        """Return the lines until now and drop them, so that a long run needs no more memory."""
+        """Return the lines so far and drop them, so that a long run does not use more memory."""
         with self._changed:
             lines, self.lines, self.begin = self.lines, [], 0
         return lines
 
     def launch(self: Kind, *options: str, stdout: int | IO[bytes] | None = None) -> Kind:
-        """Start the process without waiting for anything. The caller reads a `stdout` it names.
+        """Start the process without waiting for anything. The caller reads the `stdout` that it
+        passes.
 
         Raises:
             OSError: the system can't start it.
@@ -130,10 +131,10 @@ class Process:
         process.stdout.close()
 
     def wait_for_line(self, part: str, timeout_s: float = WAIT_S, since: int = 0) -> str:
-        """Return the first line since the last start, from the `since`-th on, that holds `part`.
+        """Return the first line since the last start, from line `since` on, that contains `part`.
 
         Raises:
-            NotAsExpected: there is none.
+            NotAsExpected: there is no such line.
         """
 
         def found() -> str | None:
@@ -150,7 +151,7 @@ class Process:
         return "\n".join(self.said[-60:])
 
     def pause(self) -> None:
-        """Stop the process, and wait until all its threads have stopped."""
+        """Pause the process, and wait until all its threads have stopped."""
         self.send_signal(signal.SIGSTOP)
         if self.running.returncode is None:
             os.waitid(os.P_PID, self.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
@@ -161,22 +162,22 @@ class Process:
         self.is_paused = False
 
     def send_signal(self, number: int = signal.SIGTERM) -> None:
-        """Send the signal, without waiting."""
+        """Send a signal without waiting."""
         self.running.send_signal(number)
 
     def terminate(self, number: int = signal.SIGTERM) -> int:
-        """Send the signal and wait for the end; return the exit status."""
+        """Send a signal, wait for the end and return the exit status."""
         self.send_signal(number)
         return self.ended()
 
     def kill(self) -> None:
-        """End the process as kill -9 does, and wait until it is gone."""
+        """Kill the process as kill -9 does, and wait until it is gone."""
         if self.is_running:
             self.terminate(signal.SIGKILL)
         self.is_paused = False
 
     def ended(self, timeout_s: float = DEADLINE_S) -> int:
-        """Wait for the end of the process and of its output; return its exit status."""
+        """Wait for the end of the process and of its output. Return its exit status."""
         status = self.running.wait(timeout_s)
         if self._reader is not None:
             self._reader.join(timeout_s)
@@ -215,8 +216,8 @@ class ServerProcess(Process):
 
 
 def end_all(processes: Iterable[Process], patience_s: float = 0.0) -> int:
-    """End all that still run, and return their number. With patience they get SIGTERM first, and
-    are killed after it."""
+    """End all processes that still run, and return their number. With `patience_s`, they get
+    SIGTERM first, and are killed after that time."""
     running = [process for process in processes if process.is_running]
     for process in running:
         process.send_signal(signal.SIGTERM if patience_s else signal.SIGKILL)

@@ -1,4 +1,4 @@
-"""The progress of long work: a bar that is drawn again and again in one line of a terminal."""
+"""The progress of long work, as a bar that is redrawn on one line of a terminal."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ ERASE_LINE = "\r\x1b[K"
 
 
 def bar(part: float) -> str:
-    """Return a bar that is filled up to a part of 1: `[######....]`."""
+    """Return a bar that is filled up to a fraction: `[######....]`."""
     full = min(WIDTH, int(part * WIDTH))
     return f"[{'#' * full}{'.' * (WIDTH - full)}]"
 
 
 class Bar:
-    """While entered, shows `position` as a part of `total`, both in bytes.
+    """A context manager that shows `position` as a part of `total`, both in bytes.
 
-    A thread draws it, so that the work is not slowed down. It is drawn on standard error if that
-    is a terminal.
+    A thread draws the bar, so that the work is not slowed down. The bar is drawn on standard error
+    if that is a terminal.
     """
 
     def __init__(self, label: str, total: int, position: Callable[[], int]) -> None:
@@ -47,14 +47,14 @@ class Bar:
 
     def _show(self) -> None:
         pause_s = FIRST_AFTER_S
-        shown = False
+        is_shown = False
         while not self._done.wait(pause_s):
             print("\r" + self.line(), end="", file=sys.stderr, flush=True)
-            pause_s, shown = AGAIN_S, True
-        if shown:
+            pause_s, is_shown = AGAIN_S, True
+        if is_shown:
             print(ERASE_LINE, end="", file=sys.stderr, flush=True)
 
     def line(self) -> str:
-        """Return the bar as of now."""
+        """Return the current bar."""
         part = min(1.0, self._position() / self._total)
         return f"{self._label} {bar(part)} {part:4.0%}"

@@ -1,4 +1,4 @@
-"""`raftline recover NAME`: makes that node the only member of its cluster."""
+"""`raftline recover NAME`: make a node the only member of its cluster."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ from .fsck import tell_failure
 
 
 def recover(folder: str | None, node: str, *, confirmed: bool) -> int:
-    """Make a stopped node the only member of its cluster, with the log that it has.
+    """Make a stopped node the only member of its cluster, with its current log.
 
-    Returns 0 done, or done already; 1 not confirmed, 3 the node runs or its files are refused,
-    4 its disk failed.
+    Returns 0: done, or done already; 1: not confirmed; 3: the node runs, or its files are refused;
+    4: its disk failed.
 
     Raises:
         ConfigError: the node does not exist.
@@ -46,9 +46,9 @@ def _recover(manager: LogManager, place: Path, *, confirmed: bool) -> int:
     address = _address(place, node, members)
     start = _start(node, address, place)
     is_alone = members.names == (node,) and log.last_index > 0
-    if is_alone and not recovered.recovering:  # a second recovery would only raise the term again
+    if is_alone and not recovered.recovering:  # another recovery would only raise the term again
         print(
-            f"{node} is the only member already, with what it holds up to entry "
+            f"{node} is already the only member, with entries up to "
             f"{log.last_index}. Nothing was changed. Start it{start}"
         )
         return 0
@@ -61,8 +61,8 @@ def _recover(manager: LogManager, place: Path, *, confirmed: bool) -> int:
     print(
         f"{node} is the only member from entry {index} on, in term {term}.\n"
         f"1. Start it{start}\n"
-        "2. Move the files of every other old member away. The cluster has a new identity: nothing "
-        "is taken from a node that starts from them.\n"
+        "2. Move the files of every other old member away. The cluster has a new identity: a node "
+        "that starts from them is ignored.\n"
         f"3. Start each new member with --join {address}, and without old files. If the cluster "
         f"has users, an admin adds it: {typed()} member add NAME HOST PORT"
     )
@@ -70,8 +70,8 @@ def _recover(manager: LogManager, place: Path, *, confirmed: bool) -> int:
 
 
 def _start(node: str, address: str, place: Path) -> str:
-    """Return how to start the node. Files for their owner alone are those of a node with TLS, a
-    secret or users: without its settings it would let in whoever reaches it."""
+    """Return how to start the node. If only the owner can read its files, the node had TLS, a
+    secret or users: without these settings it would let in anyone who reaches it."""
     files = [place / f"{node}{end}" for end in (".log", ".state_machine")]
     if any(path.stat().st_mode & 0o077 for path in files if path.exists()):
         return f": {typed()} server {node} {Address.parse(address).port} --dir {place}"
@@ -86,17 +86,17 @@ def _folder_of(folder: str | None, node: str) -> Path:
     place = Path(folder) if folder is not None else config.locate().parent
     if not any((place / f"{node}{end}").is_file() for end in (".log", ".state_machine")):
         raise ConfigError(
-            f"{place}: has neither {node}.log nor {node}.state_machine, so there is nothing to go "
-            "on with; name the node's folder with --dir, or choose another survivor"
+            f"{place}: has neither {node}.log nor {node}.state_machine, so there is nothing "
+            "to recover; name the node's folder with --dir, or choose another survivor"
         )
     return place
 
 
 def _address(place: Path, node: str, members: Membership) -> str:
-    """Return the node's address. Its own configuration file has the last word, as at a start.
+    """Return the node's address. Its own configuration file takes precedence, as at a start.
 
     Raises:
-        FilesRefused: no file names it.
+        FilesRefused: no file has the address.
     """
     configuration = Configuration(place / config.FILE_NAME, {})
     if configuration.path.exists():
@@ -104,20 +104,20 @@ def _address(place: Path, node: str, members: Membership) -> str:
     here = configuration.members.get(node)
     if here is None and node not in members.addresses:
         raise FilesRefused(
-            f"neither {node}.log nor {configuration.path} says where {node} is reached; add a line "
-            f"there: {node} HOST PORT"
+            f"neither {node}.log nor {configuration.path} has the address of {node}; add a line "
+            f"to it: {node} HOST PORT"
         )
     return members.addresses[node] if here is None else str(here)
 
 
 def _check_holdings(node: str, recovered: Recovered) -> None:
-    """Raise FilesRefused if the node has nothing to go on with."""
+    """Raise FilesRefused if the node holds nothing to recover."""
     if not recovered.log.last_index and not recovered.hard_state.term:
         why = "it has never been part of a cluster"
         if recovered.recovering:
             why = (
                 "its files were lost. Restore all of them from one backup, or choose another "
-                f"survivor. To begin anew and empty, remove {node}.log, {node}.storage, "
+                f"survivor. To start over, empty, remove {node}.log, {node}.storage, "
                 f"{node}.state_machine and .{node}.born"
             )
         raise FilesRefused(f"{node} holds nothing to recover: {why}")
@@ -128,7 +128,7 @@ def _explain(node: str, recovered: Recovered, members: Membership) -> None:
     log = recovered.log
     others = [name for name in members.names if name != node]
     known = recovered.snapshot.index if recovered.snapshot is not None else 0
-    print(f"{node} would go on alone, without {' '.join(others) or 'anybody'}, with what it has:")
+    print(f"{node} would continue without {' '.join(others) or 'anybody'}, with these entries:")
     print(f"  its log ends at entry {log.last_index} of term {log.last_term}.")
     if others or recovered.recovering:
         print(f"  LOST: every acknowledged write after entry {log.last_index}, if there was one.")
@@ -136,8 +136,8 @@ def _explain(node: str, recovered: Recovered, members: Membership) -> None:
         print(f"  Entries up to {known} were committed for certain: its snapshot holds them.")
     if log.last_index > known:
         print(
-            f"  Entries {known + 1}-{log.last_index} become committed, also those that never were: "
-            "a write that its client was not told of, or told to be unknown, may take effect."
+            f"  Entries {known + 1}-{log.last_index} become committed, even those that never "
+            "were: a write may take effect whose client got no reply, or `outcome unknown`."
         )
     if recovered.recovering:
         print(f"  {node} HAS LOST FILES: it may lack entries that it had acknowledged itself.")
@@ -149,12 +149,13 @@ def _explain(node: str, recovered: Recovered, members: Membership) -> None:
 
 
 def _is_confirmed(node: str) -> bool:
-    """Whether the person at the terminal agrees. Without a terminal: False, --yes is for that."""
+    """Return whether the person at the terminal agrees. Without a terminal, return False: --yes
+    confirms there."""
     if not sys.stdin.isatty():
-        print("Not asked, as this is no terminal. To confirm, add --yes.")
+        print("Not asked, since this is not a terminal. To confirm, add --yes.")
         return False
     try:
-        return input(f"Type {node} to go on: ").strip() == node
+        return input(f"Type {node} to continue: ").strip() == node
     except EOFError:  # Ctrl-D
         print()
         return False
@@ -164,10 +165,10 @@ def take_over(
     manager: LogManager, recovered: Recovered, node: str, address: str
 ) -> tuple[int, int]:
     """Give the cluster a new identity. Append the configuration of one member, in a term far above
-    those of the old members."""
+    the terms of the old members."""
     log = recovered.log
     manager.rename_cluster(new_cluster(), recovered)
-    term = next_era(max(recovered.hard_state.term, log.last_term))  # above those of the old members
+    term = next_era(max(recovered.hard_state.term, log.last_term))  # above the old members' terms
     alone = Membership((node,), addresses={node: address})
     entry = Entry(log.last_index + 1, term, alone.spell())
     manager.persist([Effects(save=HardState(term, None), append=[entry], recovered=True)])

@@ -1,4 +1,4 @@
-"""The output of nodes: side by side on one terminal, or in a file for each."""
+"""The output of nodes: interleaved on one terminal, or in a file for each node."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ LAST_BYTES = 4096
 
 
 class Relay:
-    """Shows nodes' lines, each marked `s1 | `, or keeps them in `folder`/NAME.console.
+    """Shows the nodes' lines, each marked `s1 | `, or writes them to `folder`/NAME.console.
 
-    A file begins again each time: it holds what the node printed since its last start.
+    The file is emptied at each start: it holds the node's output since its last start.
     """
 
     def __init__(self, names: Sequence[str], folder: Path | None) -> None:
         self._folder = folder
         self._write = StreamWriter(sys.stdout).write
         self._lock = threading.Lock()  # one line at a time
-        self._gone = False  # the reader has gone
+        self._gone = False  # the reader is gone
         self._readers: dict[str, threading.Thread] = {}
         width = max(len(name) for name in names)
         colours = SIX if has_colours(sys.stdout) else ("",)
@@ -44,9 +44,9 @@ class Relay:
         }
 
     def watch_reader(self, tell: Callable[[], None]) -> None:
-        """Call `tell`, from a thread, when the reader of our output has gone.
+        """Call `tell`, from a thread, when the reader of our output is gone.
 
-        The next line would notice it as well, but idle nodes print none.
+        The next printed line would reveal it as well, but idle nodes print nothing.
         """
         try:
             kind = os.fstat(sys.stdout.fileno()).st_mode
@@ -87,7 +87,7 @@ class Relay:
             target=self._show, args=(name, lines), name=f"shows {name}", daemon=True
         )
         reader.start()
-        self._readers[name] = reader  # now, as Ctrl-C may come between: only one that runs ends
+        self._readers[name] = reader  # now, since Ctrl-C may come next: only a running thread ends
 
     def _show(self, name: str, lines: IO[bytes]) -> None:
         with lines:
@@ -100,7 +100,7 @@ class Relay:
             self._readers[name].join(FINISH_SECONDS_MAX)
 
     def show_last_lines(self, name: str) -> None:
-        """Show the end of a node's file. On a terminal its lines have been seen already."""
+        """Show the end of a node's file. On a terminal, its lines were already shown."""
         if self._folder is None:
             return
         with (self._folder / f"{name}.console").open("rb") as file:
@@ -119,7 +119,7 @@ class Relay:
                 return
             try:
                 self._write(text)
-            except (OSError, ValueError):  # read on, or the nodes would block
+            except (OSError, ValueError):  # keep reading, or the nodes would block
                 self._gone = True
 
 

@@ -1,4 +1,4 @@
-"""`raftline replay FILE`: steps a fresh core through what `raftline server --record` wrote."""
+"""`raftline replay FILE`: step a fresh core through a recording of `raftline server --record`."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from ..raft.replay import BadRecording, Difference, replay
 EXIT_SAME = 0
 EXIT_DIFFERS = 1
 EXIT_BAD_FILE = 3
-LINES_SHOWN = 20  # of the Effects of a step
+LINES_SHOWN = 20  # Effects shown for a step
 FIRST_LINE = 2  # the state begins after the header
 
 
 def replay_file(path: str) -> int:
-    """Replay a recording and print the result. Returns 0: the same Effects; 1: others; 3: the file
-    is not a recording, or is damaged.
+    """Replay a recording and print the result. Returns 0: the same Effects; 1: different Effects;
+    3: the file is not a recording, or is damaged.
 
     Raises:
         OSError: the file can't be read.
@@ -36,7 +36,7 @@ def replay_file(path: str) -> int:
         head = file.readline(200).decode("utf-8", "replace").rstrip("\n")
         try:
             if not head.startswith(HEADER):
-                raise BadRecording("it is no recording of a node")
+                raise BadRecording("it is not a recording of a node")
             outcome = replay(read_lines(file), FIRST_LINE)
         except BadRecording as error:
             print(f"raftline: {safe_line(f'{path}: {error}')}{_made_by(head)}", file=sys.stderr)
@@ -60,7 +60,7 @@ def read_lines(file: BinaryIO) -> Iterator[str]:
             yield line.decode("utf-8", "surrogatepass")
         except UnicodeDecodeError:
             if line.endswith(b"\n"):
-                raise BadRecording("it holds bytes that are no UTF-8") from None
+                raise BadRecording("it is not valid UTF-8") from None
 
 
 def _made_by(head: str) -> str:

@@ -1,6 +1,6 @@
 """The status of every node of a cluster, as the node reports it.
 
-Each node is asked over TCP, as a person would: `status`. It answers with one line,
+Each node gets the request `status` over TCP, as a person would send it. It answers with one line,
 `s1@STATUS response: {"name": "s1", "role": "leader", …}`.
 """
 
@@ -44,7 +44,7 @@ from ..wire.refusals import RequestOutcome, refusal_in
 ANSWER_BYTES_MAX = 1 << 16
 LINE = b"status"
 MARK = "@STATUS response: "
-# The fields that an answer must have, and their types.
+# The required fields of an answer, and their types.
 FIELDS: Mapping[str, type] = {
     "name": str,
     "role": str,
@@ -54,7 +54,7 @@ FIELDS: Mapping[str, type] = {
     "last_applied": int,
 }
 COUNTS = ("last_index", "commit_index", "last_applied")  # not sent to a user with prefixes
-WITHHELD = "withheld"  # set in an answer without them; then they count as 0
+WITHHELD = "withheld"  # set in an answer without these fields; then they count as 0
 # Fields that a node of an older version may lack.
 OPTIONAL_FIELDS: Mapping[str, type] = {
     "voters": list,
@@ -66,8 +66,8 @@ OPTIONAL_FIELDS: Mapping[str, type] = {
 }
 GRACE_S = 0.2  # added for late answers
 LOOK_S = 1.0  # to find the leader before a request
-# The reason why a node reports nothing, in a table's words. The first three are for nodes that
-# are not reached, the others for those that do not let us in, or that we do not trust.
+# The reason why a node reports nothing, as shown in the table. The first three are for nodes that
+# can't be reached. The others are for nodes that do not let us in, or that we do not trust.
 UNREACHABLE, NO_HOST, NO_ANSWER = "unreachable", "no such host", "no answer"
 NO_LOGIN, LOGIN_FAILED, NOT_ALLOWED = "no login", "login failed", "not allowed"
 NEEDS_TLS = "TLS alone"
@@ -82,20 +82,20 @@ EXIT_UNKNOWN = int(RequestOutcome.REFUSED)  # no node let us in
 
 @dataclass(frozen=True)
 class NodeStatus:
-    """One node's answer, or the reason for its lack."""
+    """One node's answer, or the reason why there is none."""
 
     name: str
     address: Address
     answer: Mapping[str, Any] | None
     problem: str = ""
     word: str = UNREACHABLE  # the problem in two or three words
-    asked_s: tuple[float, float] = (0.0, 0.0)  # the time of day here, before and after
-    is_foreign: bool = False  # it answered, and is of another cluster than most of the nodes
-    places: frozenset[tuple[str, int]] = frozenset()  # where its address leads, without an answer
+    asked_s: tuple[float, float] = (0.0, 0.0)  # our time of day, before and after the request
+    is_foreign: bool = False  # it answered, but is of another cluster than most nodes
+    places: frozenset[tuple[str, int]] = frozenset()  # its resolved addresses, if it did not answer
 
     @property
     def is_shut(self) -> bool:
-        """Whether either side refused the other, so that the node may well serve."""
+        """Whether one side refused the other, so that the node may well serve."""
         return self.answer is None and self.word in KEPT_OUT
 
     @property
@@ -104,7 +104,7 @@ class NodeStatus:
 
 
 class NoAnswer(Exception):
-    """A node answered something else. The message explains why in short; see `word` above."""
+    """A node gave no status. The message is a short reason; see `word` above."""
 
     def __init__(self, why: str, word: str = UNREACHABLE) -> None:
         super().__init__(why)
@@ -112,8 +112,8 @@ class NoAnswer(Exception):
 
 
 class AskEach(NamedTuple):
-    """A step: ask these nodes side by side, each by `asking`. The answer is the status of those
-    whose conversation has ended in time, by name."""
+    """A step: ask these nodes in parallel, each with `asking`. The answer is the status, by name,
+    of the nodes whose conversations ended in time."""
 
     members: Mapping[str, Address]
     limit_s: float
@@ -122,8 +122,8 @@ class AskEach(NamedTuple):
 def gathering(
     members: Mapping[str, Address], timeout_s: float
 ) -> Generator[AskEach, Mapping[str, NodeStatus], list[NodeStatus]]:
-    """Return the status of each node, in their order. If an answer names further members, these
-    are asked for the same time. A node that is late has no answer, and nobody is asked twice."""
+    """Return the status of each node, in order. If an answer names further members, these are
+    asked, too, with the same time limit. A late node has no answer, and no node is asked twice."""
     nodes = _of_one_cluster(_once_each((yield from _gathering_once(members, timeout_s))))
     others = _others(nodes)
     more = (yield from _gathering_once(others, timeout_s)) if others else []
@@ -147,10 +147,10 @@ def ask_all(
     timeout_s: float,
     say: Callable[[str], None] | None = None,
 ) -> list[NodeStatus]:
-    """Return the answer of each node, in their order, after at most `timeout_s` and GRACE_S for
-    those that are given, and as long for those that they name.
+    """Return the answer of each node, in order. This takes at most `timeout_s` plus GRACE_S for the
+    given nodes, and the same time for the nodes that they name.
 
-    `say` gets a line after a second: the nodes without an answer.
+    `say` gets a line after a second, which names the nodes without an answer.
     """
     return carry_out(gathering(members, timeout_s), partial(_ask_each, access, say))
 
@@ -158,8 +158,8 @@ def ask_all(
 def by_name(
     nodes: Mapping[str, Address], access: ClientAccess, timeout_s: float
 ) -> Mapping[str, Address]:
-    """Return the nodes by their names. If addresses are in place of these, the nodes there are
-    asked, and all members that they name are added."""
+    """Return the nodes by their names. If they are given by address, these nodes are asked, and all
+    members that they name are added."""
     if all(map(has_name, nodes)):
         return nodes
     return {node.name: node.address for node in ask_all(nodes, access, timeout_s)}
@@ -168,7 +168,7 @@ def by_name(
 def _ask_each(
     access: ClientAccess, say: Callable[[str], None] | None, step: AskEach
 ) -> Mapping[str, NodeStatus]:
-    """Ask them all at once. Late ones are not waited for, not even at the end of the process: a
+    """Ask all nodes at once. Do not wait for late threads, not even at the end of the process: a
     name server may block a thread for longer than any timeout."""
     answers: dict[str, NodeStatus] = {}
 
@@ -189,7 +189,7 @@ def _ask_each(
         if silent:
             deadline.notice(f"{', '.join(silent)} may take {step.limit_s:g} s in all")
     _join(threads, deadline.until_s)
-    return dict(answers)  # of the late ones one may come yet
+    return dict(answers)  # a late answer may still arrive
 
 
 def _join(threads: Sequence[threading.Thread], until_s: float) -> None:
@@ -198,14 +198,14 @@ def _join(threads: Sequence[threading.Thread], until_s: float) -> None:
 
 
 def whom_to_ask(members: Mapping[str, Address], access: ClientAccess) -> list[Address]:
-    """Return the addresses for a request: the leader first, then nodes that answer, even if the
-    file does not name them. Nodes that may be down are asked only if none answers: a request that
-    takes long would wait for one that hangs."""
+    """Return the addresses for a request: first the leader, then the nodes that answer, even if the
+    file does not name them. Nodes that may be down are used only if no node answers: a long request
+    would wait for a node that hangs."""
     nodes = ask_all(members, access, LOOK_S)
     leader = leader_of(nodes)
-    found = [node for node in nodes if node.answer is not None] or nodes
-    found.sort(key=lambda node: node is not leader)
-    return [node.address for node in found]
+    candidates = [node for node in nodes if node.answer is not None] or nodes
+    candidates.sort(key=lambda node: node is not leader)
+    return [node.address for node in candidates]
 
 
 def client_of(
@@ -214,8 +214,8 @@ def client_of(
     timeout_s: float,
     search_s: float | None = None,
 ) -> Client:
-    """Return a client that brings an operator's requests to the leader. `timeout_s` is for the
-    leader's answer; if that may be long, `search_s` is to find the leader."""
+    """Return a client that sends an operator's requests to the leader. `timeout_s` limits the
+    leader's answer. If that is long, `search_s` limits the search for the leader."""
     first, *others = whom_to_ask(members, access)
     return Client(
         *first,
@@ -232,52 +232,56 @@ def client_of(
 
 
 def newest_members(nodes: Sequence[NodeStatus]) -> Mapping[str, Any]:
-    """Return the answer with the latest configuration; {} if no answer has one. A node
-    withholds from a user with prefixes since when it holds: then it is that of the latest term."""
+    """Return the answer with the latest configuration, or {} if no answer has one. A node does not
+    show the entry of its configuration to a user with prefixes. In that case, return the answer of
+    the latest term."""
     answers = [node.answer for node in nodes if node.answer]
-    known = [answer for answer in answers if "members_since" in answer]
-    if known:
-        return max(known, key=lambda answer: int(answer["members_since"]))
+    complete = [answer for answer in answers if "members_since" in answer]
+    if complete:
+        return max(complete, key=lambda answer: int(answer["members_since"]))
     withheld = [answer for answer in answers if WITHHELD in answer and "members" in answer]
     return max(withheld, key=lambda answer: int(answer["term"]), default={})
 
 
 def _once_each(nodes: Sequence[NodeStatus]) -> list[NodeStatus]:
-    """Return each node once. One without an answer that was named by its address alone has the
-    name that the others know it by. Another node of the same name is of another cluster."""
+    """Return each node once. A node that was given only by its address, and did not answer, gets
+    the name that the other nodes know. Another node of the same name is of another cluster."""
     members = newest_members(nodes).get("members", {})
-    known = {where: str(name) for name, where in members.items() if isinstance(where, str)}
-    found: dict[str, NodeStatus] = {}
+    names = {where: str(name) for name, where in members.items() if isinstance(where, str)}
+    by_name_or_place: dict[str, NodeStatus] = {}
     for node in nodes:
-        name = node.name if has_name(node.name) else known.get(node.name, node.name)
-        if name not in found or found[name].answer is None:
-            found[name] = replace(node, name=name)
-        elif _place_of(node) != _place_of(found[name]):
+        name = node.name if has_name(node.name) else names.get(node.name, node.name)
+        if name not in by_name_or_place or by_name_or_place[name].answer is None:
+            by_name_or_place[name] = replace(node, name=name)
+        elif _place_of(node) != _place_of(by_name_or_place[name]):
             place = str(node.address)
-            why = f"another node that is called {name} answers there, not of the cluster above"
-            found[place] = replace(node, name=place, answer=None, problem=why, word=f"other {name}")
-    return list(found.values())
+            why = f"another node named {name} answers there, not of the cluster above"
+            by_name_or_place[place] = replace(
+                node, name=place, answer=None, problem=why, word=f"other {name}"
+            )
+    return list(by_name_or_place.values())
 
 
 def _without_aliases(nodes: Sequence[NodeStatus]) -> list[NodeStatus]:
-    """Return the nodes without those that are known by their address alone, if another one is at
-    the same place: one of the two addresses is spelled otherwise."""
-    kept: list[NodeStatus] = [node for node in nodes if has_name(node.name)]
+    """Omit each node that is known only by its address, if another node is at the same place: the
+    two addresses are spelled differently."""
+    distinct: list[NodeStatus] = [node for node in nodes if has_name(node.name)]
     for node in nodes:
-        if not (has_name(node.name) or any(node.places & other.places for other in kept)):
-            kept.append(node)
-    return [node for node in nodes if node in kept]
+        if not (has_name(node.name) or any(node.places & other.places for other in distinct)):
+            distinct.append(node)
+    return [node for node in nodes if node in distinct]
 
 
 def cluster_of(nodes: Sequence[NodeStatus]) -> str:
-    """Return the identity that most of the nodes report, the first of several; "" if none does."""
+    """Return the identity that most nodes report, or "" if none does. In a tie, the first one
+    wins."""
     reported = [str(node.answer.get("cluster", "")) for node in nodes if node.answer]
-    known = list(filter(None, reported))
-    return max(known, key=known.count, default="")
+    identities = list(filter(None, reported))
+    return max(identities, key=identities.count, default="")
 
 
 def _of_one_cluster(nodes: Sequence[NodeStatus]) -> list[NodeStatus]:
-    """Return the nodes, without the answers of those that are of another cluster than most."""
+    """Return the nodes, without the answers of nodes that are not in the cluster of most nodes."""
     mine = cluster_of(nodes)
     return [_unless_foreign(node, mine) for node in nodes]
 
@@ -291,43 +295,44 @@ def _unless_foreign(node: NodeStatus, mine: str) -> NodeStatus:
 
 
 def _place_of(node: NodeStatus) -> object:
-    """Return where a node's own members have it; None if they do not say."""
+    """Return the node's address in its own list of members, or None if the list lacks it."""
     return (node.answer or {}).get("members", {}).get(node.name)
 
 
 def _others(nodes: Sequence[NodeStatus]) -> dict[str, Address]:
-    """Return the members that the file does not name: they were added while the cluster ran."""
-    known = {node.name for node in nodes}
-    found = {}
+    """Return the members that the file does not name, since they were added while the cluster
+    ran."""
+    names = {node.name for node in nodes}
+    others = {}
     for name, where in newest_members(nodes).get("members", {}).items():
-        if name not in known:
+        if name not in names:
             with contextlib.suppress(ValueError):
-                found[str(name)] = Address.parse(where)
-    return found
+                others[str(name)] = Address.parse(where)
+    return others
 
 
 def ask(name: str, address: Address, access: ClientAccess, timeout_s: float) -> NodeStatus:
-    """Return the status of the node at `address`, or the reason to call it unreachable."""
+    """Return the status of the node at `address`, or the reason why it counts as unreachable."""
     before_s = time_of_day()
     with NodeShell("raftline", *access, asks_codes=False) as shell:
-        found = carry_out(asking(name, address, Deadline(timeout_s)), shell.do)
-    if found.answer is None and found.word != NO_HOST:  # a name server may be slow
-        found = replace(found, places=_places(address))
-    return replace(found, asked_s=(before_s, time_of_day()))
+        status = carry_out(asking(name, address, Deadline(timeout_s)), shell.do)
+    if status.answer is None and status.word != NO_HOST:  # a name server may be slow
+        status = replace(status, places=_places(address))
+    return replace(status, asked_s=(before_s, time_of_day()))
 
 
 def _places(address: Address) -> frozenset[tuple[str, int]]:
-    """Return the places to which a host name leads."""
+    """Return the addresses that a host name resolves to."""
     try:
-        found = socket.getaddrinfo(*address, type=socket.SOCK_STREAM)
+        results = socket.getaddrinfo(*address, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError):
         return frozenset()
-    return frozenset((str(place[0]), address.port) for *_, place in found)
+    return frozenset((str(place[0]), address.port) for *_, place in results)
 
 
 def asking(name: str, address: Address, deadline: Deadline) -> Talk[NodeStatus]:
-    """Ask one node, and return its status, or the reason for its lack. An address in place of a
-    name takes any node."""
+    """Ask one node, and return its status, or the reason why there is none. If an address is given
+    as the name, any node may answer."""
     limit_s = deadline.left_s
     try:
         answer = _read_answer((yield from one_answer(address, LINE, deadline, ANSWER_BYTES_MAX)))
@@ -348,11 +353,11 @@ def asking(name: str, address: Address, deadline: Deadline) -> Talk[NodeStatus]:
 
 
 def _why(error: OSError, address: Address, limit_s: float) -> tuple[str, str]:
-    """Return in short why a node gave no answer, and that in two or three words."""
+    """Return why a node gave no answer, in a short sentence and in two or three words."""
     if isinstance(error, ConnectionEnded):
         return "closed the connection without an answer", UNREACHABLE
     if isinstance(error, TooLong):
-        return "its answer is no status line", UNREACHABLE
+        return "its answer is not a status line", UNREACHABLE
     if isinstance(error, TimeoutError):
         return f"no answer within {limit_s:.3g} s", NO_ANSWER
     if isinstance(error, socket.gaierror):
@@ -363,7 +368,7 @@ def _why(error: OSError, address: Address, limit_s: float) -> tuple[str, str]:
 
 
 def _read_answer(line: bytes) -> dict[str, Any]:
-    """Return the facts in a status line. Raises NoAnswer if it is anything else."""
+    """Return the facts in a status line. Raises NoAnswer for any other line."""
     text = line.decode("utf-8", "replace")
     speaker, mark, facts = text.partition(MARK)
     if not mark or " " in speaker:
@@ -371,9 +376,9 @@ def _read_answer(line: bytes) -> dict[str, Any]:
     try:
         answer = json.loads(facts)
     except (ValueError, RecursionError) as error:
-        raise NoAnswer("its status is no JSON") from error
+        raise NoAnswer("its status is not JSON") from error
     if not isinstance(answer, dict):
-        raise NoAnswer("its status is no JSON object")
+        raise NoAnswer("its status is not a JSON object")
     if not any(field in answer for field in COUNTS) and "role" in answer:
         answer |= {**dict.fromkeys(COUNTS, 0), WITHHELD: True}
     for field, kind in FIELDS.items():
@@ -384,7 +389,7 @@ def _read_answer(line: bytes) -> dict[str, Any]:
         value = answer.get(field, kind())
         names = value if kind in (list, dict) else ()
         if not isinstance(value, kind) or not all(map(_is_name, names)):
-            raise NoAnswer(f"its status has {field} that nobody can read")
+            raise NoAnswer(f"its status has {field} that can't be read")
     return answer
 
 
@@ -393,7 +398,7 @@ def _is_name(name: object) -> bool:
 
 
 def _refused(answer: str) -> NoAnswer:
-    """Return the error of a node that sent no status: a refusal, or what no node sends."""
+    """Return the error for a node that sent no status: a refusal, or an unknown line."""
     refusal = refusal_in(answer.partition("@")[2].rstrip())
     word = WORDS.get(refusal.code) if refusal is not None else None
     if refusal is None or word is None:
@@ -402,7 +407,7 @@ def _refused(answer: str) -> NoAnswer:
 
 
 def leader_of(nodes: Sequence[NodeStatus]) -> NodeStatus | None:
-    """Return the leader of the highest term: one of a lower term is deposed."""
+    """Return the leader of the highest term. A leader of a lower term is deposed."""
     leaders = [node for node in nodes if node.leads]
     return max(leaders, key=lambda node: int((node.answer or {})["term"]), default=None)
 

@@ -1,6 +1,6 @@
 """`raftline status`: the nodes of a cluster side by side, for a person or a program.
 
-Its verdict on a cluster is one line; pure, from its nodes' status.
+The verdict on a cluster is one line. It is a pure function of the nodes' status.
 """
 
 from __future__ import annotations
@@ -45,10 +45,10 @@ from .status import (
 )
 
 Answers = Mapping[str, Mapping[str, Any]]
-Words = tuple[str, str]  # for one node and for several
+Words = tuple[str, str]  # the phrase for one node and for several
 
-# A voter whose answer has one of these fields set counts in no quorum; for one and for several,
-# by the first of its fields.
+# A voter whose answer has one of these fields set counts in no quorum. By field: the phrases for
+# one node and for several.
 VOTELESS: Mapping[str, Words] = {
     "may_be_new": (
         "may be new or may have lost everything, and has no vote until it has caught up",
@@ -59,8 +59,8 @@ VOTELESS: Mapping[str, Words] = {
         "have no vote until they have caught up",
     ),
 }
-# What keeps a voter that answers from following, for one and for several. LOST_FILES alone leaves
-# it able to take entries.
+# Why a voter that answers does not follow, for one and for several. Only with LOST_FILES it can
+# still take entries.
 DISK_HANGS, LOST_FILES, FOLLOWS_NOBODY, IS_AHEAD, LAGS = (
     ("has a disk that hangs", "have disks that hang"),
     ("has lost files while it ran", "have lost files while they ran"),
@@ -69,27 +69,27 @@ DISK_HANGS, LOST_FILES, FOLLOWS_NOBODY, IS_AHEAD, LAGS = (
     ("lacks committed entries and gets none", "lack committed entries and get none"),
 )
 HAS_VOTE, TAKES_ENTRIES = ("has a vote", "have a vote"), ("can take entries",) * 2
-SPARE = {1: "one more", 2: "two more", 3: "three more"}  # and digits from there on
-SECOND_LOOK_S = 1.0  # after the first, if that found a voter that seems not to follow
+SPARE = {1: "one more", 2: "two more", 3: "three more"}  # larger numbers are in digits
+SECOND_LOOK_S = 1.0  # after the first, if a voter seemed not to follow
 COLUMNS = (
     "node", "address", "role", "term", "leader", "last", "committed", "applied", "lag",
     "snapshot", "log",
 )  # fmt: skip
-FIELDS = (  # the same as COLUMNS, as a node calls them
+FIELDS = (  # the names of COLUMNS in a node's answer
     "name", "address", "role", "term", "leader", "last_index", "commit_index", "last_applied",
     "lag", "snapshot_index", "log_bytes",
 )  # fmt: skip
-CLOCK_S = 2.0  # differences of clocks up to this are no news
+CLOCK_S = 2.0  # smaller clock differences are not reported
 CLEAR = "\x1b[H\x1b[J"  # to the upper left corner, and clear the screen
 
 
 class Verdict(NamedTuple):
-    """Whether a leader serves with a quorum; None if that can't be known from here."""
+    """Whether a leader serves with a quorum, or None if that is unknown."""
 
     serves: bool | None
     text: str
-    tally: str  # of its voters; a part of the text
-    troubles: Mapping[str, Sequence[Words]] = {}  # of the voters that do not follow, by name
+    tally: str  # of the voters; a part of the text
+    troubles: Mapping[str, Sequence[Words]] = {}  # by name, for the voters that do not follow
 
     @property
     def exit_status(self) -> int:
@@ -101,11 +101,11 @@ class Verdict(NamedTuple):
 def verdict(nodes: Sequence[NodeStatus], earlier: Sequence[NodeStatus] = ()) -> Verdict:
     """Return whether a leader serves with a quorum, and one line that explains why or why not.
 
-    The members are those that the leader reports. Without one, they are those of the newest
-    configuration that a node has. A voter that refused us may serve, and may lead.
+    The leader reports the members. Without a leader, the members come from the newest configuration
+    of any node. A voter that refused us may serve, and may lead.
 
-    `earlier` is a look before this one. Without it no voter is said to lag, to be ahead or to
-    follow nobody, since a healthy one may seem so for a moment.
+    `earlier` is a previous look. Without it, no voter is reported to lag, to be ahead or to follow
+    nobody, since a healthy voter may seem so for a moment.
     """
     if not any(node.answer or node.is_shut or node.is_foreign for node in nodes):
         nobody = f"nobody answers at {', '.join(node.name for node in nodes)}"
@@ -154,7 +154,7 @@ def _led_by(
     *,
     has_quorum: bool,
 ) -> str:
-    """Return who leads, if anybody does, and the tally."""
+    """Return a phrase that names the leader, if there is one, and has the tally."""
     if leader is None and (followed := _followed(answers)):
         return f"no leader answers, and others follow {followed}: {tally}"
     if leader is None:
@@ -167,12 +167,12 @@ def _led_by(
 def _troubles_of(
     nodes: Sequence[NodeStatus], earlier: Sequence[NodeStatus], voters: Sequence[str]
 ) -> dict[str, list[Words]]:
-    """Return why each of these voters does not follow, for those that do not. A fact that a node
-    does not report is unknown, and no reason."""
+    """Return the voters that do not follow, with the reasons. A fact that a node does not report is
+    unknown, and not a reason."""
     now, before = _by_name(nodes), _by_name(earlier)
     leader, led = leader_of(nodes), leader_of(earlier)
     is_same = leader and led and (leader.name, _term(leader)) == (led.name, _term(led))
-    found: dict[str, list[Words]] = {}
+    troubles: dict[str, list[Words]] = {}
     for name in voters:
         answer, first = now[name], before.get(name)
         why = [DISK_HANGS] * bool(answer.get("disk_hangs"))
@@ -180,8 +180,8 @@ def _troubles_of(
         if leader and led and is_same and first and name != leader.name:
             why += _between(answer, first, leader.answer or {}, led.answer or {})
         if why:
-            found[name] = why
-    return found
+            troubles[name] = why
+    return troubles
 
 
 def _between(
@@ -190,7 +190,7 @@ def _between(
     leader: Mapping[str, Any],
     led: Mapping[str, Any],
 ) -> Iterator[Words]:
-    """Yield what two looks at a voter and at its leader show."""
+    """Yield the problems that two looks at a voter and its leader show."""
     if all("leader" in look and look["leader"] != leader["name"] for look in (now, first)):
         yield FOLLOWS_NOBODY
     if any(WITHHELD in look for look in (now, first, leader, led)):
@@ -211,7 +211,7 @@ def _term(node: NodeStatus) -> object:
 
 
 def _not_following(troubles: Mapping[str, Sequence[Words]]) -> Iterator[str]:
-    """Yield the voters that do not follow, with the reason."""
+    """Yield the voters that do not follow, with the reason for each group."""
     for words in dict.fromkeys(each for why in troubles.values() for each in why):
         names = [name for name, why in troubles.items() if words in why]
         yield f"{', '.join(names)} {words[len(names) > 1]}"
@@ -220,24 +220,25 @@ def _not_following(troubles: Mapping[str, Sequence[Words]]) -> Iterator[str]:
 def explained(
     failure: ClientError, members: Mapping[str, Address], access: ClientAccess
 ) -> ClientError:
-    """Return the error of a request that found no leader, with what a look at the nodes shows. It
-    takes LOOK_S at the most. If no node answers, or another error came, that is returned."""
+    """Add the result of a look at the nodes to the error of a request that found no leader. The
+    look takes at most LOOK_S. If no node answers, or for any other error, return the error
+    unchanged."""
     if failure.outcome is not RequestOutcome.NO_LEADER and (
         not isinstance(failure, (Unreachable, OutcomeUnknown)) or getattr(failure, "lasts", False)
     ):
         return failure
     nodes = ask_all(members, access, LOOK_S)
-    found = verdict(nodes)
-    if found.serves is not False or not any(node.answer for node in nodes):
+    result = verdict(nodes)
+    if result.serves is not False or not any(node.answer for node in nodes):
         return failure
-    said, kind = (
+    text, kind = (
         (str(failure), OutcomeUnknown)
         if isinstance(failure, OutcomeUnknown)
         else (sentence_of(NO_LEADER), NoLeader)
     )
-    known = kind(f"{said.removesuffix('.')}. {found.tally[0].upper()}{found.tally[1:]}.")
-    known.advice = "raftline status shows why each node does not answer."
-    return known
+    detailed = kind(f"{text.removesuffix('.')}. {result.tally[0].upper()}{result.tally[1:]}.")
+    detailed.advice = "raftline status shows why each node does not answer."
+    return detailed
 
 
 def _have_quorum(halves: Sequence[Sequence[str]], names: Collection[str]) -> bool:
@@ -253,7 +254,7 @@ def _kept_out(nodes: Sequence[NodeStatus]) -> str:
 
 
 def _is_down(node: NodeStatus) -> bool:
-    """Whether a controller shut the node down; it then obeys only the controller."""
+    """Return whether a controller shut the node down. It then obeys only the controller."""
     return node.answer is not None and node.answer["role"] == "down"
 
 
@@ -269,9 +270,10 @@ def _tally(
     is_led: bool,
     lacks: Words | None,
 ) -> str:
-    """Return the number of voters that follow, and how many more may fail; without a leader and a
-    quorum that of voters that answer, and of a quorum if they are too few. While two
-    configurations are joint, it has both. `lacks` is what some that answer do not have."""
+    """Return the number of voters that follow, and how many more may fail. Without a leader and a
+    quorum, return the number of voters that answer, and the quorum if they are too few. While two
+    configurations are joint, the text has both. `lacks` is what some answering voters do not
+    have."""
     counts = [len(_in(half, counted)) for half in halves]
     is_one = counts[0] == 1
     text = f"{counts[0]} of {len(halves[0])} voter{'s'[: len(halves[0]) != 1]} "
@@ -279,7 +281,7 @@ def _tally(
     if lacks and not is_led:
         text += f" and {lacks[not is_one]}"
     if len(halves) > 1:
-        text += f" of those that come, {counts[1]} of {len(halves[1])} of those that go"
+        text += f" in the new configuration, {counts[1]} of {len(halves[1])} in the old"
     if is_led:
         spare = min(count - majority(half) for count, half in zip(counts, halves, strict=True))
         text += (
@@ -292,43 +294,43 @@ def _tally(
 
 
 def _voteless(voters: Sequence[str], answers: Answers) -> Iterator[str]:
-    """Yield the voters that answer and have no vote, with the reason."""
-    named: set[str] = set()
+    """Yield the voters that answer but have no vote, with the reason."""
+    reported: set[str] = set()
     for field, (of_one, of_several) in VOTELESS.items():
-        names = [name for name in voters if answers[name].get(field) and name not in named]
-        named.update(names)
+        names = [name for name in voters if answers[name].get(field) and name not in reported]
+        reported.update(names)
         if names:
             yield f"{', '.join(names)} {of_one if len(names) == 1 else of_several}"
 
 
 def _no_leader_because(answers: Answers) -> str:
-    """Return a node's report on voters that may be new (raft/newborn.py). That of a node with a
-    vote is preferred, as it has asked all the others."""
-    said = sorted(answers.values(), key=lambda answer: bool(answer.get("recovering")))
-    texts = (answer.get("no_leader_because") for answer in said)
+    """Return a node's report on voters that may be new (raft/newborn.py). Prefer the report of a
+    node with a vote, since it has asked all others."""
+    by_vote = sorted(answers.values(), key=lambda answer: bool(answer.get("recovering")))
+    texts = (answer.get("no_leader_because") for answer in by_vote)
     return next((text for text in texts if isinstance(text, str) and text), "")
 
 
 def _followed(answers: Answers) -> str:
-    """Return the leader by the word of the nodes of the highest term; "" if they know of none."""
+    """Return the leader that the nodes of the highest term report, or "" if they know of none."""
     term = max((answer["term"] for answer in answers.values()), default=0)
-    named = (answer.get("leader") for answer in answers.values() if answer["term"] == term)
-    return next((name for name in named if isinstance(name, str) and name), "")
+    leaders = (answer.get("leader") for answer in answers.values() if answer["term"] == term)
+    return next((name for name in leaders if isinstance(name, str) and name), "")
 
 
 def _others(members: Mapping[str, Any], answers: Answers) -> Iterator[str]:
-    """Yield the nodes without a vote: learners, and nodes that answer and are not members."""
+    """Yield the nodes without a vote: learners, and nodes that answer but are not members."""
     if learners := members.get("learners"):
         yield f"learners: {' '.join(learners)}"
-    known = {*members.get("voters", ()), *members.get("outgoing", ()), *(learners or ())}
-    strangers = [name for name in answers if known and name not in known]
+    member_names = {*members.get("voters", ()), *members.get("outgoing", ()), *(learners or ())}
+    strangers = [name for name in answers if member_names and name not in member_names]
     if strangers:
-        is_no = "is no member" if len(strangers) == 1 else "are no members"
+        is_no = "is not a member" if len(strangers) == 1 else "are not members"
         yield f"{', '.join(strangers)} {is_no}"
 
 
 def _endings(nodes: Sequence[NodeStatus]) -> Iterator[str]:
-    """Yield a line about each certificate that ends soon, or has ended."""
+    """Yield a line about each certificate that expires soon, or has expired."""
     for node in nodes:
         ends = (node.answer or {}).get("certificates_end")
         for what, at_s in ends.items() if isinstance(ends, dict) else ():
@@ -342,34 +344,35 @@ def _foreigners(nodes: Sequence[NodeStatus]) -> Iterator[str]:
         foreign = (node.answer or {}).get("foreign")
         for name, theirs in foreign.items() if isinstance(foreign, dict) else ():
             yield safe_line(
-                f"{node.name} met a server that is called {name} and is of another cluster, "
-                f"{theirs}. It takes nothing from it (docs/repair.md)"
+                f"{node.name} met a server named {name} of another cluster, "
+                f"{theirs}. It ignores that server (docs/repair.md)"
             )
 
 
 def clocks(nodes: Sequence[NodeStatus]) -> Iterator[str]:
-    """Yield a line about each node whose clock differs from that of most by more than CLOCK_S, and
-    about this machine's. Each node's difference to this machine is known up to half the time that
-    its answer took, and no more is claimed. A lone node is compared with this machine."""
-    found: dict[str, tuple[float, float]] = {"": (0.0, 0.0)}  # this machine
+    """Yield a line about each node whose clock differs from most clocks by more than CLOCK_S. This
+    machine's clock is included. The difference between a node and this machine has an error of half
+    the time that its answer took, and no more is claimed. A single node is compared with this
+    machine."""
+    offsets: dict[str, tuple[float, float]] = {"": (0.0, 0.0)}  # this machine
     for node in nodes:
         at_s = (node.answer or {}).get("time")
         if isinstance(at_s, (int, float)) and abs(at_s) < AT_S_MAX:
             before_s, after_s = node.asked_s
-            found[node.name] = at_s - (before_s + after_s) / 2, (after_s - before_s) / 2
-    in_order = sorted(found.values())
-    middle, unsure_s = found[""] if len(found) == 2 else in_order[(len(found) - 1) // 2]
-    for name, (difference, error) in found.items():
+            offsets[node.name] = at_s - (before_s + after_s) / 2, (after_s - before_s) / 2
+    in_order = sorted(offsets.values())
+    middle, unsure_s = offsets[""] if len(offsets) == 2 else in_order[(len(offsets) - 1) // 2]
+    for name, (difference, error) in offsets.items():
         off_s = difference - middle
         if abs(off_s) - error - unsure_s > CLOCK_S:
             whose = f"{name}: its clock" if name else "the clock of this machine"
             way = "ahead of" if off_s > 0 else "behind"
-            others = "the others" if len(found) > 2 else "this machine's"
+            others = "the others" if len(offsets) > 2 else "this machine's"
             yield safe_line(f"{whose} is {_duration(abs(off_s))} {way} {others}")
 
 
 def _duration(seconds: float) -> str:
-    """Return a time as a person reads it: 3.0 s, 12 min, 5.2 h, 3.0 days."""
+    """Return a readable duration: 3.0 s, 12 min, 5.2 h, 3.0 days."""
     for unit, size in (("days", 86_400), ("h", 3_600), ("min", 60)):
         if seconds >= 2 * size:
             return f"{seconds / size:.1f} {unit}"
@@ -377,7 +380,8 @@ def _duration(seconds: float) -> str:
 
 
 def rows(nodes: Sequence[NodeStatus]) -> list[tuple[str, ...]]:
-    """Return the table, a row per node. Lag counts entries committed, but not applied there."""
+    """Return the table, with a row per node. The lag counts entries that are committed, but not
+    applied there."""
     committed = max((node.answer["commit_index"] for node in nodes if node.answer), default=0)
     return [_row(node, committed) for node in nodes]
 
@@ -406,8 +410,8 @@ def _row(node: NodeStatus, committed: int) -> tuple[str, ...]:
 
 
 def _files(answer: Mapping[str, Any]) -> tuple[str, str]:
-    """Return the last entry of the snapshot, and the size of the log; `-` without a snapshot, or
-    if an older version does not report it."""
+    """Return the last entry of the snapshot, and the size of the log. Either is `-` if there is no
+    snapshot, or if an older version does not report it."""
     index, size = answer.get("snapshot_index"), answer.get("log_bytes")
     return (
         str(index) if isinstance(index, int) and index > 0 else "-",
@@ -416,7 +420,7 @@ def _files(answer: Mapping[str, Any]) -> tuple[str, str]:
 
 
 def _bytes(size: int) -> str:
-    """Return a number of bytes as a person reads it, in one word: 512B, 20.5kB, 131MB."""
+    """Return a readable number of bytes, in one word: 512B, 20.5kB, 131MB."""
     if size < 1000:
         return f"{size}B"
     amount, units = size / 1000, ["kB", "MB", "GB", "TB"]
@@ -427,7 +431,7 @@ def _bytes(size: int) -> str:
 
 
 def _role(name: str, answer: Mapping[str, Any]) -> str:
-    """Return a node's role, and in brackets what it lacks as a voter."""
+    """Return a node's role, and in brackets the vote that it lacks or other states."""
     role = safe_line(answer["role"])
     if name in answer.get("learners", ()):
         role = "learner"
@@ -439,7 +443,7 @@ def _role(name: str, answer: Mapping[str, Any]) -> str:
         role += " (receives a snapshot)"
     if isinstance(answer.get("handing_over_to"), str):
         role += f" (handing over to {safe_line(answer['handing_over_to'])})"
-    if answer.get("down"):  # its controller asked for it, and alone is heard
+    if answer.get("down"):  # its controller shut it down, and it hears nobody else
         role = "down"
     if isinstance(answer.get("faults"), list) and answer["faults"]:
         role += " (faults: " + safe_line("; ".join(map(str, answer["faults"]))) + ")"
@@ -451,9 +455,9 @@ def as_json(
     indent: int | None = 2,
     troubles: Mapping[str, Sequence[Words]] = {},
 ) -> str:
-    """Return one JSON list with an object per node, with all fields of the table, and why it does
-    not follow. A field that was not reported is null. An object without an answer has the
-    reason."""
+    """Return a JSON list with an object per node. Each object has all fields of the table, and why
+    the node does not follow. A field that was not reported is null. The object of a node without an
+    answer has the reason."""
     highest = max((node.answer["commit_index"] for node in nodes if node.answer), default=0)
     objects: list[dict[str, Any]] = []
     for node in nodes:
@@ -476,7 +480,7 @@ def as_json(
 
 
 def show(nodes: Sequence[NodeStatus], output: TextIO) -> None:
-    """Print the table in columns; the leader and nodes without an answer are coloured."""
+    """Print the table in columns. The leader and nodes without an answer are coloured."""
     table = [COLUMNS, *rows(nodes)]
     widths = [max(len(row[column]) for row in table) for column in range(len(COLUMNS))]
     in_colour = has_colours(output)
@@ -493,14 +497,14 @@ def report(
     json_wanted: bool,
     every_s: float | None = None,
 ) -> int:
-    """Print the cluster's status and return the exit code: 0 it serves, 3 it does not, 5 it is
+    """Print the cluster's status and return the exit code: 0: it serves; 3: it does not; 5:
     unknown.
 
-    With `every_s` it is printed again after that time, until Ctrl-C; the code is then that
-    of the last look, or 130 if there was none.
+    With `every_s`, the status is printed again after that time, until Ctrl-C. The exit code is then
+    the code of the last look, or 130 if there was none.
     """
     if every_s is None:
-        say = say_waiting if timeout_s > 2 * SAID_AFTER_S else None  # else the table comes soon
+        say = say_waiting if timeout_s > 2 * SAID_AFTER_S else None  # else it takes little time
         return _print(*_looks(members, access, timeout_s, say), 2 if json_wanted else None)
     code, between = EXIT_INTERRUPTED, ""
     with contextlib.suppress(KeyboardInterrupt):
@@ -519,8 +523,8 @@ def _looks(
     timeout_s: float,
     say: Callable[[str], None] | None = None,
 ) -> tuple[list[NodeStatus], list[NodeStatus]]:
-    """Return the status of each node, and that of a second before if a voter seemed not to follow
-    then."""
+    """Return the status of each node. If a voter seemed not to follow, look again after a second,
+    and also return the earlier status."""
     nodes = ask_all(members, access, timeout_s, say)
     if not verdict(nodes, nodes).troubles:
         return nodes, []
@@ -531,17 +535,17 @@ def _looks(
 def _print(
     nodes: Sequence[NodeStatus], earlier: Sequence[NodeStatus], json_indent: int | None
 ) -> int:
-    """Print the table and the verdict, or JSON, on one line if the indent is 0; return the exit
-    code."""
-    found = verdict(nodes, earlier)
+    """Print the table and the verdict, or JSON, which is on one line if the indent is 0. Return the
+    exit code."""
+    result = verdict(nodes, earlier)
     if json_indent is not None:
-        print(as_json(nodes, json_indent or None, found.troubles), flush=True)
+        print(as_json(nodes, json_indent or None, result.troubles), flush=True)
     else:
         show(nodes, sys.stdout)
         if cluster := cluster_of(nodes):
             print(f"[*] cluster {safe_line(cluster)}")
-        print(f"[{'!' if found.exit_status else '*'}] {found.text}", flush=True)
+        print(f"[{'!' if result.exit_status else '*'}] {result.text}", flush=True)
         complain_of(nodes)
         for line in (*_foreigners(nodes), *_endings(nodes), *clocks(nodes)):
             print(f"[!] {line}", file=sys.stderr)
-    return found.exit_status
+    return result.exit_status

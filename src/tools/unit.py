@@ -1,4 +1,4 @@
-"""`raftline unit`: a systemd unit for nodes of this machine, one instance a node."""
+"""`raftline unit`: a systemd template unit for the nodes of this machine."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import shutil
 import sys
 from collections.abc import Sequence
 
-# What ProtectHome=yes and PrivateTmp=yes hide (systemd.exec(5)).
+# The folders that ProtectHome=yes and PrivateTmp=yes hide (systemd.exec(5)).
 HIDDEN = ("/home", "/root", "/run/user", "/tmp", "/var/tmp")
 USER = "raftline"
 FOLDER = "raftline"  # below /var/lib and /etc
@@ -31,8 +31,8 @@ User={user}
 Group={user}
 ExecStart={program} %i --config /etc/{folder}/%i.toml --dir /var/lib/{folder}
 ExecReload=/bin/kill -HUP $MAINPID
-# Wrong settings (2), files that it must not start from (3), a broken invariant (70): somebody has
-# to look first.
+# Wrong settings (2), files that it must not start from (3), a broken invariant (70): a person
+# has to look first.
 Restart=on-failure
 RestartSec=1
 RestartPreventExitStatus=2 3 70
@@ -41,7 +41,7 @@ TimeoutStartSec=infinity
 TimeoutStopSec=30
 WatchdogSec=30
 LimitNOFILE=65536
-# Its memory is bounded, as the kernel would take others' first.
+# Its memory is bounded, so that the kernel does not end other programs first.
 MemoryMax=75%
 OOMScoreAdjust=-500
 StateDirectory={folder}
@@ -85,7 +85,7 @@ WantedBy=multi-user.target
 
 
 def text(program: Sequence[str], user: str = USER) -> str:
-    """Return the unit of nodes that `program` starts, which run as `user`."""
+    """Return the unit for nodes that `program` starts and that run as `user`."""
     return UNIT.format(program=" ".join(map(_quoted, program)), user=user, folder=FOLDER)
 
 
@@ -96,14 +96,14 @@ def _quoted(word: str) -> str:
 
 
 def program() -> list[str]:
-    """Return the command that starts a node, with its whole path."""
+    """Return the command that starts a node, with its full path."""
     beside = os.path.join(os.path.dirname(os.path.abspath(sys.argv[0])), "raftline-server")
-    found = beside if os.access(beside, os.X_OK) else shutil.which("raftline-server")
-    return [found] if found else [sys.executable, "-m", "raftline", "server"]
+    path = beside if os.access(beside, os.X_OK) else shutil.which("raftline-server")
+    return [path] if path else [sys.executable, "-m", "raftline", "server"]
 
 
 def hidden(*places: str) -> str:
-    """Return the first of these places that the unit can't see, or ""."""
+    """Return the first of these paths that the unit can't see, or ""."""
     for place in places:
         for path in (os.path.abspath(place), os.path.realpath(place)):
             if any(path.startswith(f"{folder}/") for folder in HIDDEN):
@@ -112,14 +112,14 @@ def hidden(*places: str) -> str:
 
 
 def show(user: str) -> int:
-    """Print the unit, and a warning if it can't start its program; return the exit code."""
+    """Print the unit, and a warning if it can't start its program. Return the exit code."""
     command = program()
     print(text(command, user), end="")
     python = (sys.executable, sys.prefix, sys.base_prefix)
     if place := hidden(command[0], *python):
         print(
             f"[!] {place}: the unit hides home folders and /tmp from its node, which would end "
-            "with 203/EXEC. Install raftline, and its Python, elsewhere: in /opt/raftline, say",
+            "with 203/EXEC. Install raftline and its Python elsewhere, for example in /opt",
             file=sys.stderr,
         )
     return 0

@@ -31,7 +31,7 @@ EXIT_NOT_STARTED = 2
 
 
 class StopAsked(BaseException):
-    """SIGTERM or SIGHUP asks this process to end."""
+    """Raised when SIGTERM or SIGHUP asks this process to end."""
 
 
 def up(
@@ -44,9 +44,9 @@ def up(
 ) -> int:
     """Run the cluster until it is asked to stop, and return the exit code.
 
-    0 after Ctrl-C, or if the reader of its pipe has gone; 1 if all nodes died, 2 if one did not
-    start. With a client in front: the client's code, or 3 if no node came to lead. No node is
-    left running.
+    The code is 0 after Ctrl-C, or if the reader of its pipe is gone; 1 if all nodes died; 2 if a
+    node did not start. With a client in front, it is the client's code, or 3 if no node became
+    leader. No node is left running.
 
     Raises:
         ConfigError: a member is not on this machine, or the options don't fit the members.
@@ -59,7 +59,7 @@ def up(
     relay = Relay(list(configuration.members), configuration.folder if client_wanted else None)
     cluster = LocalCluster(
         configuration, pace, verbose, relay, options, program
-    )  # looks for the folder
+    )  # checks for the folder
     with asked_to_stop():
         try:
             _begin(cluster, others, view_port)
@@ -74,13 +74,13 @@ def up(
         finally:
             _ignore_signals()  # until the last node has ended
             stopped = cluster.stop()
-    if stopped:  # signals work again: a stopped terminal may block this
+    if stopped:  # signals work again, since a stopped terminal may block this
         relay.say(f"[*] {_nodes(stopped)} stopped")
     return code
 
 
 def _begin(cluster: LocalCluster, others: Sequence[str], view_port: int | None) -> None:
-    """Start the nodes; a new configuration is written once their ports are known to be free."""
+    """Start the nodes. A new configuration is written once their ports are known to be free."""
     cluster.check_ports()
     write_down(cluster.configuration)
     if others:
@@ -99,7 +99,7 @@ def _nodes(count: int) -> str:
 
 
 def _until_stopped(cluster: LocalCluster) -> int:
-    """Watch over the nodes until none is left. A signal, or the end of the reader, raises an
+    """Watch the nodes until none is left. A signal, or the end of the reader, raises an
     exception."""
     with threads_without_signals():
         cluster.relay.watch_reader(lambda: cluster.deaths.put(""))
@@ -116,7 +116,7 @@ def _until_stopped(cluster: LocalCluster) -> int:
 
 
 def _with_client(cluster: LocalCluster) -> int:
-    """Run a client on this terminal, or on what is piped in, and return its exit code."""
+    """Run a client on this terminal or on piped input, and return its exit code."""
     seconds = LEADER_SECONDS_MAX[cluster.pace.name]
     nodes = cluster.wait_until_up(leader_wanted=True, deadline=time.monotonic() + seconds)
     leader = status.leader_of(nodes)
@@ -124,7 +124,7 @@ def _with_client(cluster: LocalCluster) -> int:
     if leader is None or leader.answer is None:
         folder = cluster.configuration.folder
         cluster.relay.say(
-            f"[!] no leader within {seconds:g} s; what the nodes said is in {folder}/*.console"
+            f"[!] no leader within {seconds:g} s; the nodes' output is in {folder}/*.console"
         )
         cluster.relay.say(f"[!] {verdict(nodes).text}")
         return status.EXIT_NO_LEADER
@@ -158,7 +158,7 @@ def _run_client(address: Address, cluster: LocalCluster) -> int:
     arguments = [str(address.port), "1", "--follow", "--host", address.host]
     for other in cluster.configuration.members.values():
         if other != address:
-            arguments += ["--also", str(other)]  # where to look when the leader dies
+            arguments += ["--also", str(other)]  # where to search when the leader dies
     if sys.stdin is None or not sys.stdin.isatty():
         arguments.append("--screen")
     if cluster.pace is config.HUMAN:
@@ -171,7 +171,8 @@ def _run_client(address: Address, cluster: LocalCluster) -> int:
 
 @contextlib.contextmanager
 def asked_to_stop() -> Iterator[None]:
-    """SIGTERM and SIGHUP raise StopAsked in here; afterwards all signals are as before."""
+    """Make SIGTERM and SIGHUP raise StopAsked in this block. Afterwards all signals are as
+    before."""
 
     def ask(number: int, frame: FrameType | None) -> None:
         raise StopAsked

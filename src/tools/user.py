@@ -1,4 +1,4 @@
-"""`raftline user`: the file of users of the nodes, changed and listed."""
+"""`raftline user`: change and list the nodes' file of users."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ AGAIN = "The nodes read it again at SIGHUP; each of them needs the same file."
 
 
 def carry_out(options: argparse.Namespace) -> int:
-    """Carry out the request on the file of users.
+    """Execute the request on the file of users.
 
     Raises:
-        ConfigError: nothing was changed; the message explains why.
+        ConfigError: nothing was changed. The message explains why.
     """
     path = options.users.resolve()
     if options.action == "list":
@@ -54,9 +54,9 @@ def carry_out(options: argparse.Namespace) -> int:
             "digits, _ . or -, at most 64 in all"
         )
     change = _ACTIONS[options.action]
-    change(options, dict(_read(path).by_name), _NO_VERIFIER)  # a mistake is reported before asking
+    change(options, dict(_read(path).by_name), _NO_VERIFIER)  # report mistakes before asking
     verifier = _NO_VERIFIER
-    if options.action in ("add", "password"):  # before the lock: a person takes a while to type
+    if options.action in ("add", "password"):  # before the lock, since typing takes a while
         verifier = make_verifier(ask_password(options.name), options.iterations)
     try:
         with _locked(path.parent):
@@ -76,7 +76,7 @@ def _read(path: Path) -> Users:
 
 @contextlib.contextmanager
 def _locked(folder: Path) -> Iterator[None]:
-    """Keep out other `raftline user` commands. The file is replaced, so its folder is locked."""
+    """Lock out other `raftline user` commands. The file is replaced, so its folder is locked."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
@@ -85,41 +85,41 @@ def _locked(folder: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _add(options: argparse.Namespace, known: dict[str, User], verifier: Verifier) -> None:
-    if options.name in known:
+def _add(options: argparse.Namespace, users: dict[str, User], verifier: Verifier) -> None:
+    if options.name in users:
         other = "`raftline user change` and `raftline user password` change it"
         raise ConfigError(f"{options.name} is a user already; {other}")
     if options.role is None:
         raise ConfigError(f"--role is missing; there are {', '.join(ROLES)}")
     identity = Identity(options.name, ROLES[options.role], _prefixes(options))
-    known[options.name] = User(identity, verifier)
+    users[options.name] = User(identity, verifier)
 
 
-def _change(options: argparse.Namespace, known: dict[str, User], verifier: Verifier) -> None:
-    user = _known(options.name, known)
+def _change(options: argparse.Namespace, users: dict[str, User], verifier: Verifier) -> None:
+    user = _known(options.name, users)
     role = user.identity.role if options.role is None else ROLES[options.role]
-    known[options.name] = user._replace(identity=Identity(options.name, role, _prefixes(options)))
+    users[options.name] = user._replace(identity=Identity(options.name, role, _prefixes(options)))
 
 
-def _password(options: argparse.Namespace, known: dict[str, User], verifier: Verifier) -> None:
-    user = _known(options.name, known)
-    known[options.name] = user._replace(verifier=verifier)
+def _password(options: argparse.Namespace, users: dict[str, User], verifier: Verifier) -> None:
+    user = _known(options.name, users)
+    users[options.name] = user._replace(verifier=verifier)
 
 
-def _remove(options: argparse.Namespace, known: dict[str, User], verifier: Verifier) -> None:
-    _known(options.name, known)
-    if len(known) == 1:
+def _remove(options: argparse.Namespace, users: dict[str, User], verifier: Verifier) -> None:
+    _known(options.name, users)
+    if len(users) == 1:
         raise ConfigError("the last user can't be removed; delete the file, and leave out --users")
-    del known[options.name]
+    del users[options.name]
 
 
 _ACTIONS = {"add": _add, "change": _change, "password": _password, "remove": _remove}
 
 
-def _known(name: str, known: Mapping[str, User]) -> User:
-    if name not in known:
-        raise ConfigError(f"{name} is no user; raftline user list names all")
-    return known[name]
+def _known(name: str, users: Mapping[str, User]) -> User:
+    if name not in users:
+        raise ConfigError(f"{name} is not a user; raftline user list lists all")
+    return users[name]
 
 
 def _prefixes(options: argparse.Namespace) -> tuple[str, ...]:
@@ -133,17 +133,17 @@ def ask_password(name: str) -> str:
     """Return a password that is typed twice without being shown, or the first line of a pipe.
 
     Raises:
-        ConfigError: there is none, or it can't be a password.
+        ConfigError: there is no password, or it is not a valid one.
     """
     if sys.stdin is not None and sys.stdin.isatty():
         password = typed_password(f"Password of {name}: ")
         if typed_password("Once more: ") != password:
-            raise ConfigError("these were two passwords; nothing was changed")
+            raise ConfigError("the two passwords differ; nothing was changed")
     else:
         try:
             line = sys.stdin.readline() if sys.stdin is not None else ""
         except UnicodeDecodeError:
-            raise ConfigError("the password is no text; nothing was changed") from None
+            raise ConfigError("the password is not text; nothing was changed") from None
         password = line.removesuffix("\n").removesuffix("\r")
     if why := why_no_password(password):
         raise ConfigError(f"{why}; nothing was changed")
@@ -151,7 +151,7 @@ def ask_password(name: str) -> str:
 
 
 def add_command(commands: Commands) -> None:
-    """Have `raftline user`."""
+    """Add `raftline user` to the command line."""
     user = commands.add_parser(
         "user",
         help="the users of a cluster, in a file for `raftline server --users`",

@@ -1,4 +1,4 @@
-"""The commands of the shell, in the groups in which its help lists them."""
+"""The commands of the shell, in the groups of its help."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Final
 from ..wire.commands import AT_THE_SHELL, COMMANDS
 
 LISTINGS: Final = {
-    "keys": "the keys alone, one a line, or those that begin with PREFIX",
-    "count": "the number of keys, or of those that begin with PREFIX",
+    "keys": "only the keys, one a line, or the keys that begin with PREFIX",
+    "count": "the number of keys, or of the keys that begin with PREFIX",
 }
 REQUESTS: Final[Mapping[str, str]] = {**AT_THE_SHELL, **LISTINGS}  # tools/ask.py
 HELD: Final = {
@@ -32,25 +32,25 @@ _GROUPED: Final[Mapping[str, tuple[str, ...]]] = {
     "the shell": ("docs", "completion", "manual"),
 }  # fmt: skip
 _ALL = {name for names in _GROUPED.values() for name in names}
-_FIRST = next(iter(_GROUPED))  # a new request stands in it, unless the table has it elsewhere
+_FIRST = next(iter(_GROUPED))  # a new request is in it, unless the table has it elsewhere
 GROUPS: Final[Mapping[str, tuple[str, ...]]] = {
     **_GROUPED,
     _FIRST: (*_GROUPED[_FIRST], *(verb for verb in REQUESTS if verb not in _ALL)),
 }
 LISTED: Final = [name for names in GROUPS.values() for name in names]
-LIKENESS: Final = 0.7  # difflib ratio: below it a guess is more often wrong
+LIKENESS: Final = 0.7  # difflib ratio: below it, a guess is wrong more often
 _ELSEWHERE = {word: row.verb for row in COMMANDS.values() for word in row.elsewhere}
 
 
 def no_command(typed: str, commands: Collection[str]) -> str:
-    """Return the complaint about a word that is no command, with what was meant by it."""
+    """Return the complaint about a word that is not a command, with a suggestion."""
     import difflib  # only needed after a mistake
 
-    said = f"there is no command {typed!r}"
+    complaint = f"there is no command {typed!r}"
     if typed == "version":
-        return f"{said}; did you mean --version?"
+        return f"{complaint}; did you mean --version?"
     if typed in COMMANDS:
-        return f"{said}; it is typed in `raftline client PORT`: {COMMANDS[typed].form}"
+        return f"{complaint}; type it in `raftline client PORT`: {COMMANDS[typed].form}"
     near = difflib.get_close_matches(typed, commands, 1, LIKENESS)
-    meant = _ELSEWHERE.get(typed) or next(iter(near), "")
-    return f"{said}; did you mean {meant}?" if meant in commands else said
+    guess = _ELSEWHERE.get(typed) or next(iter(near), "")
+    return f"{complaint}; did you mean {guess}?" if guess in commands else complaint

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def add_commands(commands: Commands) -> None:
-    """Add it to the command line."""
+    """Add the command to the command line."""
     view = commands.add_parser(
         "view",
         help="a picture of the running cluster, in a browser on this machine",

@@ -117,7 +117,7 @@ def test_the_only_member_does_not_start_from_a_damaged_storage_file(
 def test_the_only_member_does_not_start_without_its_storage_file(stopped: Cluster) -> None:
     with files_put_back(stopped) as node:
         (stopped.folder / "s1.storage").unlink()
-        assert refusal_of_the_only_member(node).startswith("[!] s1.storage is gone, and s1 has")
+        assert refusal_of_the_only_member(node).startswith("[!] s1.storage is gone, and s1 ran")
 
 
 def test_a_stray_temporary_file_is_removed(stopped: Cluster) -> None:

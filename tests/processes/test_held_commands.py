@@ -348,7 +348,7 @@ def test_an_empty_value_of_a_leader_is_taken_as_it_is(nodes: Cluster, kv: raftli
     [
         (["x"], 2, "error: COMMAND is missing: raftline {verb} NAME -- COMMAND. usage: "),
         (["--", "true"], 2, "error: the following arguments are required: NAME. usage: "),
-        (["", "--", "true"], 2, "error: a name has one character at least. usage: "),
+        (["", "--", "true"], 2, "error: a name has at least one character. usage: "),
         (["x", "true"], 2, "error: unrecognized arguments: true. usage: "),
         (["x", "--ttl", "0", "--", "true"], 2, "'0' is no whole number of seconds, 1 to 1000"),
         (["x", "--ttl", "1.5", "--", "true"], 2, "'1.5' is no whole number of seconds, 1 to 1"),

@@ -17,11 +17,11 @@ GOOD = Measured(LOADS["s"], 2.0, [0.01] * 299, [])
 @pytest.mark.parametrize(
     ("measured", "said"),
     [
-        (GOOD._replace(seconds=3.0), "100 writes a second; 150 were asked for"),
+        (GOOD._replace(seconds=3.0), "100 writes a second; 150 were requested"),
         (GOOD._replace(waits_s=[*GOOD.waits_s, 0.6]), "the slowest write took 0.600 s; 0.5 s is g"),
         (GOOD._replace(waits_s=[0.01, 0.4] * 150), "the standard deviation is 0.195 s; 0.1 s is g"),
         (GOOD._replace(problems=["no leader"]), "1 writes failed; the first one: no leader"),
-        (GOOD._replace(waits_s=[]), "0 writes a second; 150 were asked for"),
+        (GOOD._replace(waits_s=[]), "0 writes a second; 150 were requested"),
     ],
 )
 def test_each_thing_that_is_not_good_enough_is_named(measured: Measured, said: str) -> None:
@@ -43,7 +43,7 @@ def test_a_cluster_is_put_under_load_and_left_as_it_was(three: Cluster) -> None:
     done = in_process.raftline(*words)
     assert done.returncode in (0, 1), done.stderr  # 1: the machine is busy
     assert [line[:4] in ("[*] ", "[!] ") for line in done.stdout.splitlines()] == [True] * 4
-    assert "150 were asked for" in done.stdout
+    assert "150 were requested" in done.stdout
     assert in_process.raftline("count", "--at", at(three)).stdout == "0\n"
 
 
@@ -57,4 +57,4 @@ def test_keys_that_are_there_are_not_deleted(three: Cluster) -> None:
     assert in_process.raftline("get", "app/a", "--at", at(three)).stdout == "1"
     done = in_process.raftline("check", "perf", "--prefix", "", "--at", at(three))
     assert done.returncode == 2
-    assert "--prefix: is empty, and would be all keys" in done.stderr
+    assert "--prefix: is empty, and would mean all keys" in done.stderr

@@ -50,7 +50,7 @@ def test_a_file_that_is_no_recording_is_refused_in_one_line(tmp_path: Path) -> N
     path.write_text("two words\n")
     done = picture(str(path))
     assert (done.returncode, done.stdout) == (3, "")
-    assert done.stderr == f"raftline: {path}: it is no recording of a node\n"
+    assert done.stderr == f"raftline: {path}: it is not a recording of a node\n"
     assert picture(str(tmp_path / "none")).returncode == 2
 
 

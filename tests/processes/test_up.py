@@ -101,10 +101,10 @@ def test_up_starts_the_members_of_the_log_and_names_the_others(tmp_path: Path) -
             wait_for_voters(tmp_path, 3)
             cluster.interrupt()
         # s4 goes on, in its terminal: `up` counts its own nodes, and ignores s4.
-        removed = "s3 (no member, says the newest log)"
+        removed = "s3 (not a member in the newest log)"
         with up(tmp_path) as cluster:
             assert cluster.read_until("not started: ") == (
-                f"[*] not started: {removed}, s4 (runs already on localhost:{port})"
+                f"[*] not started: {removed}, s4 (already runs on localhost:{port})"
             )
             cluster.read_until(f"[*] 2 nodes up: s1 s2 on ports {first}-{first + 1}; Ctrl-C")
             cluster.interrupt()

@@ -279,7 +279,7 @@ def test_a_death_is_reported_and_the_others_go_on(tmp_path: Path, ports: list[in
         cluster.read_until("Ctrl-C stops all")
         with held(ports) as (_, numbers):
             os.kill(numbers[1], signal.SIGKILL)
-            cluster.read_until(f"[!] s2 died (killed by SIGKILL); the others go on. {again}\n")
+            cluster.read_until(f"[!] s2 died (killed by SIGKILL); the others continue. {again}\n")
             os.kill(numbers[0], signal.SIGRTMIN + 6)  # which has no name
             how = f"killed by signal {signal.SIGRTMIN + 6}"
             cluster.read_until(f"[!] s1 died ({how}); 1 of 3 left, too few to serve. ")
@@ -293,7 +293,7 @@ def test_a_node_asked_to_stop_is_not_reported_dead(tmp_path: Path, ports: list[i
         cluster.read_until("Ctrl-C stops all")
         with held(ports) as (_, numbers):
             os.kill(numbers[1], signal.SIGTERM)
-            cluster.read_until("[*] s2 stopped, as it was told to; the others go on. To start it ")
+            cluster.read_until("[*] s2 stopped as requested; the others continue. To start it ")
     assert "died" not in cluster.text
 
 
@@ -319,8 +319,8 @@ def test_a_second_up_does_not_adopt_the_nodes_of_the_first(
         with held(ports) as (_, numbers):
             assert len(set(numbers)) == 3  # the first one's nodes still answer
     assert second.text.splitlines() == [
-        f"[!] s1 can't be started: port {ports[0]} on 127.0.0.1 is in use; if this cluster runs "
-        f"already, `raftline status --dir {tmp_path}` shows it",
+        f"[!] s1 can't be started: port {ports[0]} on 127.0.0.1 is in use; if this cluster "
+        f"already runs, `raftline status --dir {tmp_path}` shows it",
     ]
 
 
@@ -348,7 +348,7 @@ def test_without_a_leader_up_prints_the_reasons_of_the_nodes(
     with running(tmp_path, "--client", leader_s=1.0) as cluster:
         assert cluster.end() == 3
     first, second, _ = cluster.text.splitlines()
-    assert first == f"[!] no leader within 1 s; what the nodes said is in {tmp_path}/*.console"
+    assert first == f"[!] no leader within 1 s; the nodes' output is in {tmp_path}/*.console"
     assert second.startswith("[!] no leader answers, and others follow s")
 
 
@@ -456,7 +456,7 @@ def test_an_added_member_is_started_and_a_removed_one_is_named(
     (tmp_path / "s6.log").write_text("0 0 base\n")  # it joins, and was never added
     with running(tmp_path) as cluster:
         text = cluster.read_until(f"2 nodes up: s1 s4 on ports {ports[0]} {port}; Ctrl-C stops all")
-        why = "(no member, says the newest log)"
+        why = "(not a member in the newest log)"
         away = f"(there is no {tmp_path}/s5.log)"
         assert text.startswith(f"[*] not started: s2 {why}, s3 {why}, s6 {why}, s5 {away}\n")
         with held([ports[0], port]) as (_, numbers):
@@ -492,14 +492,14 @@ def test_a_member_that_runs_already_is_named_and_left_alone(
         finally:
             other.kill()
             lifeline.close()
-    assert f", s4 (runs already on 127.0.0.1:{port})\n" in text
+    assert f", s4 (already runs on 127.0.0.1:{port})\n" in text
 
 
 def test_up_starts_no_node_if_no_member_is_of_the_folder(tmp_path: Path, ports: list[int]) -> None:
     log_of(tmp_path, "s1", (1, members_entry("s9")))
     with running(tmp_path) as cluster:
         assert cluster.end() == 2
-    no_member = "(no member, says the newest log)"
+    no_member = "(not a member in the newest log)"
     assert cluster.text == (
         f"raftline: {tmp_path}: nothing to start here; not started: s1 {no_member}, s2 {no_member},"
         f" s3 {no_member}, s9 (there is no {tmp_path}/s9.log)\n"
@@ -567,7 +567,7 @@ def test_ports_that_cannot_be_had_are_written_nowhere(tmp_path: Path, listens: b
 def test_a_configuration_that_another_process_began_is_not_adopted(tmp_path: Path) -> None:
     chosen = choosing.choose(str(tmp_path), 3, 10000)
     (tmp_path / config.FILE_NAME).write_text("anna 9000\n")
-    with pytest.raises(ConfigError, match="begun by another meanwhile and names anna on port 9000"):
+    with pytest.raises(ConfigError, match="written by another process and names anna on port 9000"):
         choosing.write_down(chosen)
 
 

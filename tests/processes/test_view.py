@@ -192,12 +192,12 @@ def test_a_node_of_up_is_killed_started_and_stopped_from_the_page(tmp_path: Path
         unsigned = ask(page, "/process", {"node": "s1", "what": "kill"}, **own(page))
         assert unsigned[0] == ask(page, "/facts")[0] == 403  # another user of this machine
         first = pid_of(page, key)
-        assert "s1 is killed" in order(page, key, "kill")
+        assert "s1 was killed" in order(page, key, "kill")
         up.wait_for_line("s1 died (killed by SIGKILL)")
         assert "s1 is started" in order(page, key, "start")
         assert eventually(lambda: pid_of(page, key), "s1 answers") != first
-        assert "s1 is asked to stop" in order(page, key, "stop")
-        up.wait_for_line("s1 stopped, as it was told to")
+        assert "s1 was asked to stop" in order(page, key, "stop")
+        up.wait_for_line("s1 stopped as requested")
 
 
 def order(page: int, key: str, what: str) -> str:

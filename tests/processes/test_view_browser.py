@@ -124,7 +124,7 @@ def test_the_page_of_up_opens_with_its_key_alone_and_ends_a_process(
         browser.get(address)  # in the same tab, where only the part after # is new
         page.until('[aria-label="s1"] .role', "leader, term")
         page.click('[data-node="s1"][data-order="Kill"]')
-        page.until("#answers", "s1 is killed")
+        page.until("#answers", "s1 was killed")
         up.wait_for_line("s1 died (killed by SIGKILL)")
 
 

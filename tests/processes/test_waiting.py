@@ -208,5 +208,5 @@ def test_a_backup_that_is_broken_off_leaves_no_file(
     node = start(lambda said: begun if said == "backup" else 'BACKUP response: from 0 ""')
     options = cluster(tmp_path, node.port)
     assert cli.main(["backup", str(tmp_path / "new"), *options]) == 5
-    assert "what arrived is not what was announced" in capsys.readouterr().err
+    assert "the received backup differs from the announced one" in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == [config.FILE_NAME]

@@ -396,16 +396,16 @@ def test_certificates_are_made_once_each_for_their_time(made: Path, tmp_path: Pa
     for nodes, why in [
         (["s1"], "the form is NAME=HOST"),
         (["../s1=h"], "is no name of a node"),
-        (["s5=a b"], "is no host name"),
-        (["s5=h", "s5=i"], "one is named twice"),
+        (["s5=a b"], "is not a host name"),
+        (["s5=h", "s5=i"], "a name is given twice"),
         (["ca=h"], "ca.pem is the certificate of the CA"),
-        (["s3=h", "s1=other"], "s1.pem: is there already, for s1, localhost, 127.0.0.1; delete it"),
+        (["s3=h", "s1=other"], "s1.pem: already exists, for s1, localhost, 127.0.0.1; delete it"),
     ]:
         with pytest.raises(ConfigError, match=why):
             certs.make(tmp_path / "new", nodes, [])
     assert not (tmp_path / "new" / "s3.pem").exists()
     (tmp_path / "new" / "s2.pem").write_text("no certificate")
-    with pytest.raises(ConfigError, match=r"s2\.pem: no certificate that this made"):
+    with pytest.raises(ConfigError, match=r"s2\.pem: not a certificate that this command made"):
         certs.make(tmp_path / "new", ["s2=localhost"], [])
     (tmp_path / "new" / "s2.pem").unlink()
     with pytest.raises(ConfigError, match=r"s2\.key: a key without s2\.pem; delete it"):

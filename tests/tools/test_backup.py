@@ -39,8 +39,8 @@ def test_an_offline_backup_refuses_commands_of_a_programs_machine(
     backup = tmp_path / "backup.txt"
     assert of_node(tmp_path / "logs", "s1", str(backup)) == EXIT_FILES
     assert capsys.readouterr().err == (
-        "raftline: s1.log holds commands for a state machine of a program, which only that "
-        "program can carry out; start the nodes from it and back up the running cluster\n"
+        "raftline: s1.log holds commands for a state machine of a program, which only "
+        "that program can execute; start the nodes from it and back up the running cluster\n"
     )
     assert not backup.exists()
 
@@ -171,11 +171,11 @@ def test_a_restore_refuses_a_folder_whose_place_it_can_t_take(
     place = tmp_path / "place"
     place.mkdir()
     monkeypatch.chdir(place)
-    with pytest.raises(ConfigError, match="the folder that you are in; name a folder inside it"):
+    with pytest.raises(ConfigError, match="your current folder; name a new folder inside it"):
         restore(str(file), str(place), ["s1=localhost:10000"])
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(os.path, "ismount", lambda path: Path(path) == place)
-    with pytest.raises(ConfigError, match=f"there yet: {place}/restored"):
+    with pytest.raises(ConfigError, match=f"inside it: {place}/restored"):
         restore(str(file), str(place), ["s1=localhost:10000"])
     assert not list(place.iterdir())
 

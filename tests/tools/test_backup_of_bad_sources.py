@@ -202,7 +202,8 @@ def test_a_backup_that_arrives_in_pieces_is_the_file_of_the_node(tmp_path: Path)
 
 @pytest.mark.parametrize("what", DAMAGED_ON_THE_WAY)
 def test_a_backup_that_is_damaged_on_the_way_is_not_kept(tmp_path: Path, what: str) -> None:
-    why = "another piece" if what == "a piece of another place" else "not what was announced"
+    misplaced = what == "a piece of another place"
+    why = "a different piece" if misplaced else "differs from the announced"
     with pytest.raises(Refused, match=why):
         fetched(tmp_path, Node(DAMAGED_ON_THE_WAY[what]))
     assert list(tmp_path.iterdir()) == []
@@ -233,7 +234,7 @@ def test_a_file_that_is_made_meanwhile_is_not_overwritten(tmp_path: Path) -> Non
 
 
 def test_a_node_that_announces_more_than_it_sends_is_not_believed(tmp_path: Path) -> None:
-    with pytest.raises(Refused, match="not what was announced"):
+    with pytest.raises(Refused, match="differs from the announced"):
         fetched(tmp_path, Node(whole, size=len(CONTENT) + 1))
     assert list(tmp_path.iterdir()) == []
 

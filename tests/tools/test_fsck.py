@@ -352,6 +352,6 @@ def test_a_folder_that_cannot_be_read_leaves_out_no_other_folder(
     assert fsck(list(map(str, folders)), None, repairs=False, as_json=False) == 3
     said = capsys.readouterr()
     assert "s1: s1.log ends in 12 torn bytes" in said.out
-    assert "another program's file. The nodes' logs say who the members are" in said.out
+    assert "another program's file. The nodes' logs name the members" in said.out
     assert "s2: sound" in said.out
     assert said.err == f"raftline: {folders[0]}: can't be read: Permission denied\n"

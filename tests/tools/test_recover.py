@@ -66,7 +66,7 @@ def test_a_second_recovery_changes_nothing_and_reports_it(
     capsys.readouterr()
     assert recover(str(tmp_path), "s1", confirmed=True) == 0
     said = capsys.readouterr().out
-    assert said.startswith("s1 is the only member already, with what it holds up to entry 6.")
+    assert said.startswith("s1 is already the only member, with entries up to 6.")
     assert "Nothing was changed. Start it: raftline server s1 " in said
     assert said.count("\n") == 1
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == files

@@ -65,7 +65,7 @@ def test_a_file_that_is_no_recording_is_refused_in_one_line(
     path = tmp_path / "file"
     path.write_bytes(text)
     assert cli.main(["replay", str(path)]) == 3
-    assert capsys.readouterr().err == f"raftline: {path}: it is no recording of a node\n"
+    assert capsys.readouterr().err == f"raftline: {path}: it is not a recording of a node\n"
 
 
 def test_a_damaged_recording_is_reported_in_one_line(
@@ -74,7 +74,7 @@ def test_a_damaged_recording_is_reported_in_one_line(
     edit(recording, b"@200 Synced", b"@200 S\xffnced")
     assert cli.main(["replay", str(recording)]) == 3
     complaint = capsys.readouterr().err
-    assert complaint == f"raftline: {recording}: it holds bytes that are no UTF-8\n"
+    assert complaint == f"raftline: {recording}: it is not valid UTF-8\n"
 
 
 def test_a_file_that_is_not_there_is_a_usage_error(

@@ -272,21 +272,21 @@ def test_a_terminal_shows_the_same_columns_in_colours(
     [
         (b"HTTP/1.1 400 Bad Request\r\n\r\n", "answers: HTTP/1.1 400 Bad Request"),
         (b"s2@Sorry, I don't understand: status\n", "answers: s2@Sorry, I don't understand"),
-        (b"s2@STATUS response: {half\n", "its status is no JSON"),
-        (b"s2@STATUS response: " + b"[" * 50_000 + b"\n", "its status is no JSON"),
-        (b"s2@STATUS response: []\n", "its status is no JSON object"),
+        (b"s2@STATUS response: {half\n", "its status is not JSON"),
+        (b"s2@STATUS response: " + b"[" * 50_000 + b"\n", "its status is not JSON"),
+        (b"s2@STATUS response: []\n", "its status is not a JSON object"),
         (b's2@STATUS response: {"name": "s2"}\n', "its status lacks role"),
         (line_of({**FOLLOWER, "term": True}), "its status lacks term"),
         (line_of({**FOLLOWER, "term": "3"}), "its status lacks term"),
         (line_of({**FOLLOWER, "name": "s7"}), "s7 answers there"),
-        (line_of({**FOLLOWER, "voters": 5}), "its status has voters that nobody can read"),
-        (line_of({**FOLLOWER, "learners": [[]]}), "its status has learners that nobody can read"),
-        (line_of({**FOLLOWER, "members": {"a\x1b[2J": "h:1"}}), "has members that nobody can read"),
-        (line_of({**FOLLOWER, "members_since": None}), "members_since that nobody can read"),
+        (line_of({**FOLLOWER, "voters": 5}), "its status has voters that can't be read"),
+        (line_of({**FOLLOWER, "learners": [[]]}), "its status has learners that can't be read"),
+        (line_of({**FOLLOWER, "members": {"a\x1b[2J": "h:1"}}), "has members that can't be read"),
+        (line_of({**FOLLOWER, "members_since": None}), "members_since that can't be read"),
         (b"\x1b[2J\xff\n", "answers: \\x1b[2J"),
         (b"", "closed the connection without an answer"),
         (b"s2@STATUS resp", "closed the connection without an answer"),
-        (b"x" * 100_000, "its answer is no status line"),
+        (b"x" * 100_000, "its answer is not a status line"),
     ],
 )
 def test_a_stranger_on_the_port_is_taken_as_unreachable(
@@ -365,11 +365,11 @@ def test_wrong_usage_ends_with_2(arguments: list[str], capsys: pytest.CaptureFix
         (["controller", "a..b:10000", "TIMEOUT"], "'a..b:10000' is neither a node's name nor HOST"),
         (["up", "--base-port", "65534", "--dir", "new"], "65534 on need ports up to 65536"),
         (["restore", "FILE", "new", "--members", "s1=a:1", "s1=b:2"], "--members:2: s1 is there"),
-        (["restore", ".", "new", "--members", "s1=a:1"], ".: is no file"),
+        (["restore", ".", "new", "--members", "s1=a:1"], ".: is not a file"),
         (["fsck", "--dir", "new", "s1"], "raftline: new: there is no such folder\n"),
         (["fsck", "--dir", "new"], "raftline: new: there is no such folder\n"),
         (["fsck", "--dir", ".", "s1"], "s1: there is no such folder, and no node of that name has"),
-        (["fsck", "here.txt"], "backup is checked by: raftline backup here.txt --check"),
+        (["fsck", "here.txt"], "check a backup: raftline backup here.txt --check"),
         (["fsck", "nodir"], "nodir: there is no such folder, and no logs/server-configuration.txt"),
         (["fsck", "not/there"], "not/there: there is no such folder, and no node can have that "),
         (["server", "1", "31000", "--dir", "."], "'1' is no name of a node: a letter, then"),
@@ -500,8 +500,7 @@ def test_two_nodes_of_one_name_are_both_shown(capsys: pytest.CaptureFixture[str]
         [where, where, "other", "s1"],
     ]
     assert errors == (
-        f"{where} ({where}): another node that is called s1 answers there, not of the cluster "
-        "above\n"
+        f"{where} ({where}): another node named s1 answers there, not of the cluster above\n"
     )
 
 

@@ -58,10 +58,10 @@ FIVE: dict[str, Any] = {"voters": ["s1", "s2", "s3", "s4", "s5"]}
          "s1 leads term 3: 2 of 3 voters follow; none may fail; "
          "s3 has no vote until it has caught up"),
         ([leads(**JOINT), says("s2"), silent("s3"), says("s4")],
-         "s1 leads term 3: 3 of 3 voters follow of those that come, 2 of 3 of those that go; "
+         "s1 leads term 3: 3 of 3 voters follow in the new configuration, 2 of 3 in the old; "
          "none may fail"),
         ([leads(**OUT), says("s2"), silent("s3")],
-         "s1 leads term 3: 1 of 1 voter follows; none may fail; s2 is no member"),
+         "s1 leads term 3: 1 of 1 voter follows; none may fail; s2 is not a member"),
         ([says("s1"), says("s2", "leader", term=4, leader="s2"), leads()],
          "s2 leads term 4: 2 of 3 voters follow; none may fail"),
     ],
@@ -97,10 +97,10 @@ def test_a_leader_with_a_quorum_serves(nodes: list[NodeStatus], text: str) -> No
         ([leads(), silent("s2"), silent("s3")],
          "no quorum for s1, leader of term 3: 1 of 3 voters answers, 2 are needed"),
         ([leads(**JOINT), silent("s2"), silent("s3"), says("s4")],
-         "no quorum for s1, leader of term 3: 2 of 3 voters answer of those that come, "
-         "1 of 3 of those that go, 2 and 2 are needed"),
+         "no quorum for s1, leader of term 3: 2 of 3 voters answer in the new configuration, "
+         "1 of 3 in the old, 2 and 2 are needed"),
         ([says("s1"), says("s2", voters=["s2"], members_since=9), silent("s3")],
-         "no leader: 1 of 1 voter answers, enough to elect one; s1 is no member"),
+         "no leader: 1 of 1 voter answers, enough to elect one; s1 is not a member"),
         ([says("s1", voters=[], term=0), silent("s2")],
          "no leader: 1 of 2 voters answers, 2 are needed"),
         ([leads(), says("s2"), foreign("s3")],

@@ -92,7 +92,7 @@ def test_a_user_that_is_no_name_is_refused(capsys: pytest.CaptureFixture[str]) -
     with pytest.raises(SystemExit) as end:
         cli.main(["unit", "--user", "a\nExecStart=b"])
     assert end.value.code == 2
-    assert "is no name of a user" in capsys.readouterr().err
+    assert "is not a user name" in capsys.readouterr().err
 
 
 def test_systemd_gives_a_node_up_that_fails_again_and_again() -> None:

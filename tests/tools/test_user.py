@@ -88,8 +88,8 @@ def test_the_file_is_its_owners_and_holds_no_password(desk: Desk) -> None:
         (["add", "eve", "--role", "reader", "--prefix", ""], "x\n", "--prefix: a prefix is empty"),
         (["add", "eve", "--role", "reader", "--prefix", r"\q"], "x\n", r"--prefix: \q is no escap"),
         (["remove", "bob"], "", "the last user can't be removed"),
-        (["remove", "eve"], "", "eve is no user"),
-        (["change", "eve", "--role", "admin"], "", "eve is no user"),
+        (["remove", "eve"], "", "eve is not a user"),
+        (["change", "eve", "--role", "admin"], "", "eve is not a user"),
     ],
 )
 def test_a_mistake_is_one_line_and_changes_nothing(
