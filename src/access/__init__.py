@@ -1,1 +1,1 @@
-"""Access: proofs of identity, and the rights of each identity."""
+"""Access control: proofs of identity, and the rights of each identity."""

@@ -1,6 +1,6 @@
-"""The end of certificates: read from their files, and compared with the time of day for people.
+"""The expiry of certificates: read it from their files, and warn people in time.
 
-No decision depends on it: OpenSSL refuses what has ended.
+No decision depends on it: OpenSSL refuses expired certificates.
 """
 
 from __future__ import annotations
@@ -23,52 +23,52 @@ _SERIAL_ALGORITHM_ISSUER = 3
 
 
 def ends_of(path: Path) -> int | None:
-    """Return when the first certificate to end in a PEM file does, in seconds since 1970, UTC;
-    None if it holds none that can be read."""
+    """Return the earliest expiry of the certificates in a PEM file, in seconds since 1970, UTC.
+    Return None if no certificate can be read."""
     try:
-        found = _PEM.findall(path.read_text("ascii", "replace"))
-        return min(map(_end, found), default=None)
+        certificates = _PEM.findall(path.read_text("ascii", "replace"))
+        return min(map(_end, certificates), default=None)
     except (OSError, ValueError, IndexError):
         return None
 
 
 def warning(what: str, ends_s: int) -> str:
-    """Return a line about a certificate that ends within WARN_DAYS, "" about any other."""
+    """Return a line about a certificate that expires within WARN_DAYS, or "" for any other."""
     left_s = ends_s - time.time()
     if left_s > WARN_DAYS * _DAY_S:
         return ""
     if left_s <= 0:
-        return f"{what} has ended: {as_date(ends_s)}"
+        return f"{what} has expired: {as_date(ends_s)}"
     days = int(left_s // _DAY_S)
-    return f"{what} ends in {days} day{'s' * (days != 1)}: {as_date(ends_s)}"
+    return f"{what} expires in {days} day{'s' * (days != 1)}: {as_date(ends_s)}"
 
 
 def as_date(at_s: int) -> str:
-    """Return a time as a person reads it: 2027-01-31 12:00 UTC."""
+    """Return a time in readable form: 2027-01-31 12:00 UTC."""
     return time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(at_s))
 
 
 def _end(pem: str) -> int:
-    """Return the end of a certificate (X.509, RFC 5280, section 4.1). Raises ValueError, IndexError
-    if it has another form."""
+    """Return the expiry of a certificate (X.509, RFC 5280, section 4.1). Raises ValueError or
+    IndexError if its form is wrong."""
     _, certificate = next(_parts(ssl.PEM_cert_to_DER_cert(pem)))
     _, body = next(_parts(certificate))
     fields = [part for part in _parts(body) if part[0] != _EXPLICIT_VERSION]
     _, validity = fields[_SERIAL_ALGORITHM_ISSUER]
     _, (kind, data) = _parts(validity)
     text = data.decode("ascii")
-    if kind == _UTC_TIME:  # two digits of the year, from 1950 on
+    if kind == _UTC_TIME:  # two-digit years from 1950 on
         text = ("19" if text >= "50" else "20") + text
     return calendar.timegm(time.strptime(text, "%Y%m%d%H%M%SZ"))
 
 
 def _parts(data: bytes) -> Iterator[tuple[int, bytes]]:
-    """Yield the tag and the content of each value in DER (X.690), one after the other."""
+    """Yield the tag and the content of each DER value (X.690), in order."""
     at = 0
     while at < len(data):
         tag, size = data[at], data[at + 1]
         at += 2
-        if size & 0x80:  # the number of bytes that follow, which have the size
+        if size & 0x80:  # the number of following bytes, which hold the size
             count = size & 0x7F
             size = int.from_bytes(data[at : at + count], "big")
             at += count

@@ -1,10 +1,10 @@
-"""The login of a connection: the exchange of SCRAM-SHA-256, or a password that a person types.
+"""The login of a connection: a SCRAM-SHA-256 exchange, or a password that a person types.
 
-A wrong name and a wrong password get the same replies, after the same work. After a failed exchange
-only its own connection waits. To check a typed password the node derives a key (PBKDF2), before it
-trusts the client. So it derives one at a time; the wait after a wrong one is a part of its turn.
-Connections that tried a few times at most go first, in the order in which they began to: so a
-person gets a turn beside those who guess, whether these keep their connections or make new ones.
+A wrong name and a wrong password get the same replies, after the same work. After a failed
+exchange, only its own connection waits. To check a typed password, the node derives a key (PBKDF2)
+before it trusts the client. So it derives one key at a time. The wait after a wrong password is
+part of its turn. Connections with at most a few attempts go first, in order of their first attempt.
+So a person gets a turn in spite of guessers, whether these keep their connections or make new ones.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from .roles import Identity, nobody
 from .turns import Turns
 from .users import MECHANISM, User, Users, derive, read_users, scram
 
-PATIENT_TRIES = 2  # after the first one, before a connection waits behind others
+PATIENT_TRIES = 2  # after the first try, before a connection yields to others
 WRONG_PROOF = "invalid-proof"
 FAILED = error("the login failed: the name or the password is wrong. Nothing was done.")
 OUT_OF_PLACE = error(
@@ -50,7 +50,7 @@ NO_USERS = error("this node has no users, and takes no login. Nothing was done."
 
 
 class Failures:
-    """Counts failed logins, and words the line about them, from any thread."""
+    """Counts failed logins, and makes the line about them. Any thread may call it."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -59,76 +59,77 @@ class Failures:
         self._reported_s = -FAILED_LOGINS_S
 
     def add(self, user: str, address: str, now_s: float) -> str:
-        """Count one; return the line about all since the last line, "" if that was printed short
-        ago. `user` is "" for an unknown name, which may be a part of a password."""
+        """Count a failed login. Return the line about all failures since the last line, or "" if
+        that was printed a short time ago. `user` is "" for an unknown name, which may be part of a
+        password."""
         with self._lock:
             self.count += 1
             if now_s - self._reported_s < FAILED_LOGINS_S:
                 return ""
             since, self._reported, self._reported_s = self.count - self._reported, self.count, now_s
-        named = user or "a name that is no user's"
+        who = user or "a name that is no user's"
         if since == 1:
-            return f"a login as {named} from {address} failed"
-        return f"{since:,} logins failed, the last one as {named} from {address}"
+            return f"a login as {who} from {address} failed"
+        return f"{since:,} logins failed, the last one as {who} from {address}"
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)
 class Access:
-    """The users of a node, and what others may do there."""
+    """The users of a node, and the rights of clients without a login."""
 
     def __init__(self, path: Path, anonymous: UserRole, failed_s: float = FAILED_LOGIN_S) -> None:
         """Read the file of users.
 
         Raises:
-            ConfigError: it can't be used, or a library is not here.
+            ConfigError: it can't be used, or a library is missing.
         """
         scram()
         self.nobody = nobody(anonymous)
         self.failed_s = failed_s
         self.wait = threading.Event().wait
-        self.new_token: Callable[[int], str] = secrets.token_hex  # of so many bytes
-        self.turns = Turns(LOGINS_WAITING)  # at a key that is derived
+        self.new_token: Callable[[int], str] = secrets.token_hex  # takes the number of bytes
+        self.turns = Turns(LOGINS_WAITING)  # for deriving a key
         self.arrivals = itertools.count(1)
         self._path = path
         self.users: Users = read_users(path)
         self.failures = Failures()
 
     def reload(self) -> None:
-        """Read the file again; connections look at it with their next line.
+        """Read the file again. Connections use the new content from their next line on.
 
         Raises:
-            ConfigError: it can't be used; all stays as it was.
+            ConfigError: it can't be used. Nothing is changed.
         """
         self.users = read_users(self._path)
 
 
 class Login:
-    """The identity of one connection; its thread alone calls `take`."""
+    """The identity of one connection. Only the connection's thread calls `take`."""
 
     def __init__(self, access: Access, is_private: Callable[[], bool]) -> None:
         self._access = access
         self._is_private = is_private
         self._users = access.users
         self._user: User | None = None
-        self._name = ""  # that the exchange under way is for
-        self._passwords = self._arrival = 0  # that were typed here, and when the first one was
+        self._name = ""  # of the current exchange
+        self._passwords = self._arrival = 0  # typed passwords, and the time of the first
         self._exchange: Any = None
         self._exchange_users = access.users
         self.identity = access.nobody
-        self._is_certified = False  # by a certificate: then no password counts
+        self._is_certified = False  # logged in by a certificate: then no password counts
 
     def denial_reason(
         self, command: str, keys_of_lease: KeysOfLease, right: Right | None = None
     ) -> str:
-        """Return why a command is refused on this connection; "" if it may be done. For a line
-        that is no command, `right` is the right that it needs."""
+        """Return why a command is refused on this connection, or "" if it is allowed. For a line
+        that is not a command, `right` is the right that it needs."""
         if self._users is not self._access.users:
             self._look_again()
         return denial_reason(self.identity, command, keys_of_lease, right)
 
     def now(self) -> Identity | None:
-        """Return this connection's identity by the file as it is now. It is None if the user is
-        gone, or has another password. Any thread may call this."""
+        """Return this connection's identity by the current file. It is None if the user was
+        removed, or has a new password. Any thread may call this."""
         user = self._user
         if user is None:
             return self._access.nobody
@@ -149,7 +150,7 @@ class Login:
 
     @property
     def tried(self) -> str:
-        """The user that was named last; "" for an unknown name."""
+        """The user of the last login attempt, or "" for an unknown name."""
         return self._name if self._name in self._access.users.by_name else ""
 
     def take(self, request: Request) -> str:
@@ -177,14 +178,14 @@ class Login:
 
     def _derived(self, name: str, password: str) -> str:
         users = self._access.users
-        known = users.verifier_of(name)
-        given = derive(password, known.salt, known.iterations)
-        if not hmac.compare_digest(given.stored_key, known.stored_key):
+        expected = users.verifier_of(name)
+        typed = derive(password, expected.salt, expected.iterations)
+        if not hmac.compare_digest(typed.stored_key, expected.stored_key):
             return self._failed()
         return self._succeeded(users, name) or self._failed()
 
     def _by_message(self, message: str) -> str:
-        """Take the next message of an exchange; scramp compares in constant time."""
+        """Take the next message of an exchange. scramp compares in constant time."""
         from scramp import ScramException
 
         exchange, self._exchange = self._exchange, None
@@ -212,14 +213,14 @@ class Login:
         return f"AUTH response: {last}"
 
     def _succeeded(self, users: Users, name: str, *, is_certified: bool = False) -> str:
-        """Set the identity from now on; return the reply, "" for an unknown name. It is unknown,
-        too, if the file was read again meanwhile, and has no such user or another password."""
+        """Set the identity and return the reply, or "" for an unknown name. A name also counts as
+        unknown if the file was reloaded meanwhile, and has no such user or a new password."""
         user = users.by_name.get(name)
         if user is None:
             return ""
         self._is_certified = is_certified
         self._users, self._user, self.identity = users, user, user.identity
-        if self.now() is None:  # whoever reads the file later looks at this login itself
+        if self.now() is None:  # a later reload checks this login itself
             self._user, self.identity = None, self._access.nobody
             return ""
         return f"LOGIN response: you are {user.identity.in_words()}"
@@ -231,16 +232,16 @@ class Login:
 
 
 def address_of(connection: socket.socket) -> str:
-    """Return the address of the other side, for a person to read."""
+    """Return the address of the other side, in readable form."""
     try:
         host, port = connection.getpeername()[:2]
-    except (OSError, ValueError):  # it has gone; a socket in the file system
+    except (OSError, ValueError):  # it is gone, or is a socket in the file system
         return "nowhere"
     return f"{host} port {port}"
 
 
 def is_private(connection: socket.socket) -> bool:
-    """Return whether a connection can't be read by others: by TLS, or within this machine."""
+    """Return whether others can't read a connection: it uses TLS, or stays within this machine."""
     if getattr(connection, "is_tls", False) or isinstance(connection, ssl.SSLSocket):
         return True
     if connection.family == getattr(socket, "AF_UNIX", None):

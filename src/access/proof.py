@@ -1,6 +1,6 @@
-"""The proof of two members to each other that both know the cluster's secret.
+"""The mutual proof of two members that both know the cluster's secret.
 
-Four lines at the beginning of a connection, which s2 made to s1:
+It takes four lines at the beginning of a connection from s2 to s1:
 
     s2@Prove s1 nonce N2
     s1@Challenge s2 nonce N1
@@ -8,8 +8,8 @@ Four lines at the beginning of a connection, which s2 made to s1:
     s1@Proof MAC of "answers"
 
 A MAC is HMAC-SHA256 with the secret over a label, the direction, both names and both nonces. So a
-recorded proof fails beside another nonce, and a proof that is sent back fails in the other
-direction. The module has no socket, clock or chance: the caller gives the nonce.
+recorded proof fails with another nonce, and a reflected proof fails in the other direction. The
+module has no socket, clock or chance: the caller gives the nonce.
 """
 
 from __future__ import annotations
@@ -32,18 +32,18 @@ WRONG = "that is no proof: it was made with another secret, or for another conne
 
 
 class ProofError(Exception):
-    """The other side has proved nothing; the message explains why."""
+    """The other side has proved nothing. The message explains why."""
 
 
 def mac_of(secret: bytes, direction: str, names: tuple[str, str], nonces: tuple[str, str]) -> str:
-    """Return one side's proof; names and nonces are those of the side that dials, then of the one
-    that answers. No part can hold a newline, so none can pass for a piece of another."""
+    """Return one side's proof. The first name and nonce belong to the dialing side, the second to
+    the answering side. No part can hold a newline, so no part can pass for a piece of another."""
     text = "\n".join([LABEL, direction, *names, *nonces])
     return hmac.new(secret, text.encode(), hashlib.sha256).hexdigest()
 
 
 class Initiator:
-    """The side that made the connection, `me`, and expects `peer` there."""
+    """The side `me` that made the connection, and expects `peer` at the other end."""
 
     def __init__(self, secret: bytes, me: str, peer: str, nonce: str) -> None:
         self.secret = secret
@@ -58,10 +58,10 @@ class Initiator:
         return f"{PROVE} {self._names[1]} nonce {self._nonce}"
 
     def take(self, text: str) -> str:
-        """Take the next answer; return the text of the next line, "" once all is proved.
+        """Take the next answer. Return the text of the next line, or "" once the proof is complete.
 
         Raises:
-            ProofError: another line should come next, or the proof is wrong.
+            ProofError: this line is not expected now, or the proof is wrong.
         """
         word, *operands = text.split(" ")
         if self._nonces is None:
@@ -82,11 +82,11 @@ class Initiator:
 
 
 def proving(dialing: Initiator) -> Generator[str, str, str]:
-    """Yield each text of a proof, and be sent the answer to it; return the refusal to begin one,
-    "" once all is proved.
+    """Yield each text of a proof, and receive its answer by `send`. Return the peer's refusal to
+    begin, or "" once the proof is complete.
 
     Raises:
-        ProofError: the other side is not that peer, or knows another secret.
+        ProofError: the other side is not that peer, or has another secret.
     """
     text = dialing.first
     while text:
@@ -100,10 +100,10 @@ def proving(dialing: Initiator) -> Generator[str, str, str]:
 
 
 class Responder:
-    """The side that took the connection, `me`. It takes one attempt at a proof.
+    """The side `me` that accepted the connection. It accepts one attempt at a proof.
 
-    It may be made with `other` as well, if there is one: while the secret is changed some
-    members have the new one first, and some the old one.
+    The proof may also use the secret `other`, if there is one: during a change of the secret, some
+    members have the new secret first, and some the old one.
     """
 
     def __init__(self, secret: bytes, me: str, nonce: str, other: bytes = b"") -> None:
@@ -111,20 +111,20 @@ class Responder:
         self.proven_by = b""  # the secret of the proof
         self._me = me
         self._nonce = nonce
-        self._begun: tuple[str, str] | None = None  # the name and the nonce of who dialed
+        self._begun: tuple[str, str] | None = None  # the name and the nonce of the dialing side
         self._is_over = False
-        self.proven: str | None = None  # the name that was proved
+        self.proven: str | None = None  # the proved name
 
     @property
     def waits(self) -> bool:
-        """Whether a proof was begun, and neither succeeded nor failed."""
+        """Whether a proof was begun, and has neither succeeded nor failed yet."""
         return self._begun is not None and not self._is_over
 
     def take(self, sender: str, text: str) -> str:
-        """Take a line of a proof; return the text of the answer.
+        """Take a line of a proof and return the text of the answer.
 
         Raises:
-            ProofError: another line should come next, or the proof is wrong. Later ones fail, too.
+            ProofError: this line is not expected now, or the proof is wrong. Later lines fail, too.
         """
         if self._is_over:
             raise ProofError(ENDED)

@@ -1,4 +1,4 @@
-"""The table of rights: the role that each verb takes, and the keys that its line touches.
+"""The table of rights: the role that each verb needs, and the keys that its line touches.
 
 Each command of wire/commands.py has a row. A verb without a row is refused for all users.
 tests/lists/test_command_pages.py makes the table of docs/use/users.md from these rows.
@@ -30,19 +30,19 @@ _PUBLIC_FIELDS = (
     "name", "role", "term", "leader", "members", "reads", "build", "version", "build_level",
     "level", "cluster", "recovering", "no_leader_because", "controlled", "down",
 )  # fmt: skip
-KeysOfLease = Callable[[str], Sequence[str] | LeaseKeys | None]  # None: they are not known here
+KeysOfLease = Callable[[str], Sequence[str] | LeaseKeys | None]  # None: unknown here
 
 
 class KeysUnknownError(Exception):
-    """A line needs the rights for the keys of a lease, and this node may not know them."""
+    """A line needs rights for the keys of a lease, and this node may not know these keys."""
 
 
 class _Need(NamedTuple):
-    """The role that a line needs for some keys."""
+    """A role that a line needs for some keys."""
 
     role: UserRole
-    line: str  # as a refusal names it
-    # The keys and prefixes that it takes it for; None: for none.
+    line: str  # its name in a refusal
+    # The keys and prefixes that the role must cover; None: no keys.
     keys: Sequence[str] | LeaseKeys | None = None
     where: str = " there"  # in a refusal
     hint: str = ""
@@ -56,11 +56,13 @@ def as_asked(request: Request) -> str:
 def denial_reason(
     identity: Identity, command: str, keys_of_lease: KeysOfLease, right: Right | None = None
 ) -> str:
-    """Return the refusal, after `Sorry, `, of a command in its one spelling; "" if it may be
-    done. A get or a stat may end in ` read log`, which makes it an entry. The answer depends on the
-    command and on rights, not on the keys that exist. A lease is the exception: to end it deletes
-    all of its keys, and to put a key under it may keep others from renewing it. For a line that is
-    no command, `right` is the right that it needs.
+    """Return the refusal, after `Sorry, `, of a command in canonical spelling, or "" if it is
+    allowed.
+
+    A `get` or `stat` may end in ` read log`, which makes it an entry. The answer depends on the
+    command and the rights, not on the existing keys. A lease is the exception: ending it deletes
+    all of its keys, and a new key under it may keep others from renewing it. For a line that is not
+    a command, `right` is the right that it needs.
 
     Raises:
         KeysUnknownError: the lease's keys decide, and `keys_of_lease` returned None.
@@ -87,7 +89,7 @@ def _holds(identity: Identity, keys: Sequence[str] | LeaseKeys | None) -> bool:
 
 
 def _needs(verb: str, right: Right, command: str, keys_of_lease: KeysOfLease) -> Iterator[_Need]:
-    """Yield what a line needs; it is refused at the first that is missing."""
+    """Yield the needs of a line. The line is refused at the first unmet need."""
     role = right.role
     match right.touches:
         case Touches.NOTHING:
@@ -100,8 +102,8 @@ def _needs(verb: str, right: Right, command: str, keys_of_lease: KeysOfLease) ->
             yield _Need(role, f"{verb} {shown(key)}", [key])
         case Touches.PREFIX:
             prefix = _prefix_of(verb, command)
-            named = shown(prefix) or "all keys"
-            yield _Need(role, f"{verb} {named}", [prefix], " there" if prefix else " for all keys")
+            what = shown(prefix) or "all keys"
+            yield _Need(role, f"{verb} {what}", [prefix], " there" if prefix else " for all keys")
         case Touches.INNER:
             yield from _needs_of(without_lease(command), keys_of_lease)
             yield from _needs_of_lease(role, "put a key under", command, keys_of_lease)
@@ -118,7 +120,7 @@ def _needs(verb: str, right: Right, command: str, keys_of_lease: KeysOfLease) ->
 def _needs_of_lease(
     role: UserRole, does: str, command: str, keys_of_lease: KeysOfLease
 ) -> Iterator[_Need]:
-    """Yield what a line about a lease needs for the lease's keys."""
+    """Yield the needs of a line about a lease, for the lease's keys."""
     lease = command.split(" ", 2)[1]
     keys = keys_of_lease(lease)
     if keys is None:
@@ -128,7 +130,7 @@ def _needs_of_lease(
 
 
 def _needs_of(command: str, keys_of_lease: KeysOfLease) -> Iterator[_Need]:
-    """Yield what a command inside another needs."""
+    """Yield the needs of a command inside another one."""
     verb = command.partition(" ")[0]
     yield from _needs(verb, COMMANDS[verb].right, command, keys_of_lease)
 
@@ -137,22 +139,23 @@ def _needs_of_parts(command: str, keys_of_lease: KeysOfLease) -> Iterator[_Need]
     looked_at: set[str] = set()
 
     def keys_once(lease: str) -> Sequence[str] | LeaseKeys | None:
-        """Return the keys of a lease that no part before named: it may have very many."""
+        """Return the keys of a lease that no earlier part named, since it may have very many
+        keys."""
         if lease in looked_at:
             return []
         looked_at.add(lease)
         return keys_of_lease(lease)
 
-    found = read_transaction(command.partition(" ")[2], IN_TRANSACTIONS, NO_LIMITS)
-    for condition in found.conditions:
+    transaction = read_transaction(command.partition(" ")[2], IN_TRANSACTIONS, NO_LIMITS)
+    for condition in transaction.conditions:
         verb = "show" if condition.is_on_prefix else "get"
         yield _Need(UserRole.READER, f"{verb} {shown(condition.key)}", [condition.key])
-    for inner in (*found.then, *found.otherwise):
+    for inner in (*transaction.then, *transaction.otherwise):
         yield from _needs_of(inner, keys_once)
 
 
 def _prefix_of(verb: str, command: str) -> str:
-    """Return the prefix that a command names, "" for all keys."""
+    """Return the prefix of a command, or "" for all keys."""
     if verb == "show":
         return show_operands(command)[0] or ""
     if verb == "watch":
@@ -161,12 +164,12 @@ def _prefix_of(verb: str, command: str) -> str:
 
 
 def sees_whole_status(identity: Identity) -> bool:
-    """Whether a status shows this identity the totals of all keys: entries and bytes."""
+    """Return whether a status shows this identity the totals of all keys: entries and bytes."""
     return identity.is_everywhere and identity.role > UserRole.NONE
 
 
 def partial_status(reply: str) -> str:
     """Return a reply to `status` with the fields that reveal nothing about keys."""
     head, _, facts = reply.partition(": ")
-    shown = {field: value for field, value in json.loads(facts).items() if field in _PUBLIC_FIELDS}
-    return f"{head}: {json.dumps(shown)}"
+    fields = {field: value for field, value in json.loads(facts).items() if field in _PUBLIC_FIELDS}
+    return f"{head}: {json.dumps(fields)}"

@@ -1,4 +1,4 @@
-"""The identity of a client: the name of a user, a role, and the prefixes that it holds for."""
+"""The identity of a client: a user name, a role, and the prefixes that the role covers."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ class Identity(NamedTuple):
 
     user: str  # "" for a client without a login
     role: UserRole
-    prefixes: tuple[str, ...] = EVERYWHERE  # in their one spelling; "" holds for all keys
+    prefixes: tuple[str, ...] = EVERYWHERE  # in canonical spelling; "" covers all keys
 
     def __str__(self) -> str:
         return f"{self.role} {self.user}" if self.user else "a client without a login"
 
     @property
     def is_everywhere(self) -> bool:
-        """Whether the role holds for all keys."""
+        """Whether the role covers all keys."""
         return "" in self.prefixes
 
     def holds(self, prefix: str) -> bool:
-        """Whether the role holds for this key, or for all keys with this prefix.
+        """Return whether the role covers this key, or all keys with this prefix.
 
-        Both are in canonical spelling, which spells each character separately. A user's prefix
-        ends with a whole character. So a test of the spellings is one of the bytes.
+        Both are in canonical spelling, which spells each character separately. A user's prefix ends
+        with a whole character. So comparing the spellings is the same as comparing the bytes.
         """
         return prefix.startswith(self.prefixes)
 
     def in_words(self) -> str:
-        """Return the user, the role and the keys, for a person."""
+        """Return the user, the role and the keys, in readable form."""
         if self.is_everywhere:
             return str(self)
         return f"{self} of keys that begin with {' or '.join(self.prefixes)}"

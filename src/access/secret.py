@@ -1,7 +1,7 @@
-"""The cluster's secret: the file that holds it, and what a node asks of its peers.
+"""The cluster's secret: the file that holds it, and the proofs that a node requires of its peers.
 
-The file holds one line, or two while the secret is changed: a node proves itself by the first, and
-takes a proof by each. A reader of the file can pass for a member. So its mode is 0600, or
+The file holds one line, or two during a change of the secret: a node proves itself by the first,
+and accepts a proof by either. A reader of the file can pass for a member. So its mode is 0600, or
 0640 if it belongs to root (a secret that a container engine mounts).
 """
 
@@ -24,35 +24,35 @@ LINES_MAX = 2
 
 
 class PeerAuth(NamedTuple):
-    """The proofs that a node asks of members. `repr` never shows the secret."""
+    """The proofs that a node requires of members. `repr` never shows the secret."""
 
     secret: bytes = b""  # empty: no secret
-    is_required: bool = False  # False: a member without a proof is heard as well
-    other: bytes = b""  # a second one, whose proof is taken as well
-    path: Path | None = None  # of the file that holds them
-    option: str = "--secret"  # which named it, for messages
+    is_required: bool = False  # False: members without a proof are accepted as well
+    other: bytes = b""  # a second secret, whose proof is accepted as well
+    path: Path | None = None  # of the secret file
+    option: str = "--secret"  # the option that named the file, for messages
 
     def __repr__(self) -> str:
         return f"PeerAuth({'a secret' if self.secret else 'no secret'}, {self.is_required})"
 
     @property
     def secrets(self) -> tuple[bytes, ...]:
-        """The secrets whose proofs are taken."""
+        """The secrets whose proofs are accepted."""
         return tuple(filter(None, (self.secret, self.other)))
 
     def responder(self, me: str, nonce: str) -> Responder | None:
-        """Return this side of a connection that came in; None without a secret."""
+        """Return our side of an incoming connection, or None without a secret."""
         return Responder(self.secret, me, nonce, self.other) if self.secret else None
 
     def initiator(self, me: str, peer: str, nonce: str) -> Initiator | None:
-        """Return this side of a connection to a peer; None without a secret."""
+        """Return our side of a connection to a peer, or None without a secret."""
         return Initiator(self.secret, me, peer, nonce) if self.secret else None
 
     def read_again(self) -> PeerAuth:
-        """Return this with the secrets that the file holds now.
+        """Return a copy with the secrets that the file holds now.
 
         Raises:
-            ConfigError: no line of it can be used as a secret.
+            ConfigError: the file can't be used.
         """
         if self.path is None:
             return self
@@ -64,17 +64,18 @@ NO_AUTH = PeerAuth()
 
 
 def new_nonce() -> str:
-    """Return a number that no connection had before."""
+    """Return a random number that no connection has used before."""
     return secrets.token_hex(NONCE_BYTES)
 
 
 def read_peer_auth(
     path: Path | None, mode: str | None, called: Callable[[str], str] = as_option
 ) -> PeerAuth:
-    """Return the proofs that `--secret` and `--secret-mode` make, or what they are `called`.
+    """Return the proofs for the settings `secret` and `secret_mode`. Messages name settings by
+    `called`.
 
     Raises:
-        ConfigError: the file is not there, or can be read by others, or holds no secret.
+        ConfigError: the file is missing, or others can read it, or it holds no secret.
     """
     if path is None:
         if mode is not None:
@@ -88,10 +89,10 @@ def read_peer_auth(
 
 
 def read_secrets(path: Path, option: str = "--secret") -> tuple[bytes, bytes]:
-    """Return the secret in a file, and the second one if it has two lines, else b"".
+    """Return the secret in a file, and the second one if it has two lines, or else b"".
 
     Raises:
-        ConfigError: as `parse_secrets`, or it can't be read, or others can read it.
+        ConfigError: see `parse_secrets`; or the file can't be read, or others can read it.
     """
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
@@ -104,16 +105,15 @@ def read_secrets(path: Path, option: str = "--secret") -> tuple[bytes, bytes]:
 
 
 def parse_secrets(data: bytes, path: Path, option: str) -> tuple[bytes, bytes]:
-    """Return the secret that a file holds, and the second one, as `read_secrets`.
+    """Return the secrets in the content of a file, as `read_secrets` does.
 
     Raises:
-        ConfigError: it can't be used; the message explains why, without the secret.
+        ConfigError: the content can't be used. The message explains why, without the secret.
     """
     lines = [line.strip() for line in data.strip().split(b"\n")]
     if len(lines) > LINES_MAX:
         raise ConfigError(
-            f"{option} {path}: it holds one secret, or two while that is changed, each on a line "
-            "of its own"
+            f"{option} {path}: it holds one secret, or two during a change, each on its own line"
         )
     if len(data) > FILE_BYTES_MAX or any(len(line) < CHARACTERS_MIN for line in lines):
         raise ConfigError(
@@ -125,7 +125,7 @@ def parse_secrets(data: bytes, path: Path, option: str) -> tuple[bytes, bytes]:
 
 
 def _checked(path: Path, option: str, line: bytes) -> bytes:
-    """Return one line of the file. Raises ConfigError, which shows nothing of it."""
+    """Return one line of the file. Raises ConfigError, which does not show the line."""
     text = line.decode("ascii", "replace")
     if not text.isascii() or not text.isprintable() or " " in text:
         raise ConfigError(
@@ -136,37 +136,38 @@ def _checked(path: Path, option: str, line: bytes) -> bytes:
 
 
 def check_private(path: Path, facts: os.stat_result, option: str) -> None:
-    """Check that a file can be read by its owner alone, or by root's group.
+    """Check that only a file's owner can read it, or root's group.
 
     Raises:
         ConfigError: others may read or change it.
     """
     if not stat.S_ISREG(facts.st_mode):
-        raise ConfigError(f"{option} {path}: that is no file")
+        raise ConfigError(f"{option} {path}: that is not a file")
     allowed = 0o740 if facts.st_uid == 0 else 0o700
     if stat.S_IMODE(facts.st_mode) & ~allowed:
         raise ConfigError(
-            f"{option} {path}: others on this machine can read or change it, so it is no secret; "
-            f"make another one, and say: chmod 600 {path}"
+            f"{option} {path}: others on this machine can read or change it, so it is not secret; "
+            f"make another one, and run: chmod 600 {path}"
         )
 
 
 def make_secret(path: Path) -> None:
-    """Write a new secret into a file that was not there.
+    """Write a secret into a new file.
 
     Raises:
-        ConfigError: the file is there already, or can't be written.
+        ConfigError: the file exists already, or can't be written.
     """
     try:
         write_new(path, f"{secrets.token_hex(SECRET_BYTES)}\n".encode())
     except FileExistsError:
-        raise ConfigError(f"{path} is there already, and is left as it is") from None
+        raise ConfigError(f"{path} already exists, and is unchanged") from None
     except OSError as error:
         raise ConfigError(f"can't write {path}: {error.strerror or error}") from None
 
 
 def write_new(path: Path, data: bytes) -> None:
-    """Make a file for its owner alone, with this content or not at all. Raises OSError."""
+    """Create a file that only its owner can read, with the whole content or not at all. Raises
+    OSError."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
         with open(descriptor, "wb") as file:

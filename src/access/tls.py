@@ -1,7 +1,7 @@
 """The certificates of a node or a client: the files, their TLS contexts, and the names in them.
 
-Files that changed are read again before the next connection, so new certificates need no restart.
-If the new ones can't be used yet, as while they are copied, the ones before go on.
+Changed files are reloaded before the next connection, so new certificates need no restart. If the
+new files can't be used yet, for example while they are copied, the earlier ones stay in use.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from ..common.config import ConfigError, as_option
 from .expiry import ends_of, warning
 from .secret import check_private
 
-# Ten characters: the byte of its length is a newline, so a node that speaks no TLS sees the end of
-# a line, and refuses it at once.
+# The name has ten characters: its length byte is a newline, so a node without TLS sees the end of a
+# line, and refuses it at once.
 ALPN = "raftline/1"
-_OTHER_KEY = "KEY_VALUES_MISMATCH"  # as OpenSSL names it
+_OTHER_KEY = "KEY_VALUES_MISMATCH"  # the name in OpenSSL
 MEMBER = "raftline member"  # the organizational unit in a member's certificate
 
 
@@ -28,7 +28,8 @@ FILE_SETTINGS = ("tls_cert", "tls_key", "tls_ca", "tls_crl")  # of a node
 
 
 class TlsFiles(NamedTuple):
-    """PEM files: a certificate with its chain, its key, and the CA that signs those of others."""
+    """PEM files: a certificate with its chain, its key, and the CA that signs other nodes'
+    certificates."""
 
     cert: Path | None = None
     key: Path | None = None
@@ -36,7 +37,7 @@ class TlsFiles(NamedTuple):
 
 
 class Context(ssl.SSLContext):
-    """A context for connections, which knows its list of revoked certificates."""
+    """A context for connections, with its list of revoked certificates."""
 
     revoked = b""
 
@@ -53,9 +54,9 @@ class Tls:
         crl: Path | None = None,
         names: Sequence[str] = tuple(map(as_option, FILE_SETTINGS)),
     ) -> None:
-        """Read the files. `is_only` refuses connections without TLS, `is_required` those without a
-        certificate of the CA. `crl` is the CA's list of revoked certificates. Messages call
-        certificate, key, CA and list by `names`.
+        """Read the files. `is_only` refuses connections without TLS, `is_required` also refuses
+        connections without a certificate of the CA. `crl` is the CA's list of revoked certificates.
+        `names` are the names of certificate, key, CA and list in messages.
 
         Raises:
             ConfigError: they can't be used.
@@ -72,51 +73,53 @@ class Tls:
 
     @property
     def proves_members(self) -> bool:
-        """Whether a certificate of the CA is needed to speak as a member."""
+        """Whether a member must show a certificate of the CA."""
         return self.is_only and self.files.ca is not None
 
     def ends(self) -> dict[str, int]:
-        """Return when the certificates that were read last end, in seconds since 1970:
-        `certificate` and `ca`."""
+        """Return the expiry of the loaded certificates, in seconds since 1970: `certificate` and
+        `ca`."""
         self._look()
         return self._ends
 
     def _read_ends(self) -> dict[str, int]:
         files = {"certificate": self.files.cert, "ca": self.files.ca}
-        found = {what: ends_of(path) for what, path in files.items() if path is not None}
-        return {what: at_s for what, at_s in found.items() if at_s is not None}
+        ends = {what: ends_of(path) for what, path in files.items() if path is not None}
+        return {what: at_s for what, at_s in ends.items() if at_s is not None}
 
     def warnings(self) -> list[str]:
-        """Return a line about each certificate that was read last and ends soon, or has ended."""
-        named = zip(("certificate", "ca"), (0, 2), (self.files.cert, self.files.ca), strict=True)
-        said = [
+        """Return a line about each loaded certificate that expires soon, or has expired."""
+        certificates = zip(
+            ("certificate", "ca"), (0, 2), (self.files.cert, self.files.ca), strict=True
+        )
+        lines = [
             warning(f"{self._names[place]} {path}", self._ends[what])
-            for what, place, path in named
+            for what, place, path in certificates
             if what in self._ends
         ]
-        return [line for line in said if line]
+        return [line for line in lines if line]
 
     @property
     def revoked(self) -> bytes:
-        """The list of revoked certificates, as it was read last."""
+        """The loaded list of revoked certificates."""
         return self._answers.revoked
 
     def is_current(self, context: ssl.SSLContext | None) -> bool:
-        """Whether the list of revoked certificates is still the one that this context has."""
+        """Return whether this context has the current list of revoked certificates."""
         return not isinstance(context, Context) or context.revoked == self.revoked
 
     def server_context(self) -> ssl.SSLContext:
-        """Return the context for a connection that came in."""
+        """Return the context for an incoming connection."""
         self._look()
         return self._answers
 
     def client_context(self) -> ssl.SSLContext:
-        """Return the context for a connection from here."""
+        """Return the context for an outgoing connection."""
         self._look()
         return self._dials
 
     def reload(self) -> str:
-        """Read the files again; return why that can't be done, "" if it was."""
+        """Reload the files. Return the reason if that failed, or else ""."""
         with self._lock:
             try:
                 self._seen = self._stamps()
@@ -131,14 +134,14 @@ class Tls:
             self.reload()
 
     def _stamps(self) -> list[tuple[int, int, int]]:
-        found = []
+        stamps = []
         for path in (*self.files, self._crl):
             try:
                 facts = os.stat(path) if path is not None else None
             except OSError:
                 facts = None
-            found.append((facts.st_mtime_ns, facts.st_ino, facts.st_size) if facts else (0, 0, 0))
-        return found
+            stamps.append((facts.st_mtime_ns, facts.st_ino, facts.st_size) if facts else (0, 0, 0))
+        return stamps
 
     def _contexts(self) -> tuple[Context, Context]:
         answers, dials = Context(ssl.PROTOCOL_TLS_SERVER), Context(ssl.PROTOCOL_TLS_CLIENT)
@@ -147,7 +150,7 @@ class Tls:
             context.minimum_version = ssl.TLSVersion.TLSv1_2
             context.set_alpn_protocols([ALPN])
             context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION
-            context.hostname_checks_common_name = False  # which names a member or a user, no host
+            context.hostname_checks_common_name = False  # it names a member or a user, not a host
             if cert is not None:
                 _load_certificate(context, cert, key, self._names)
             if ca is not None:
@@ -169,9 +172,7 @@ def _load_certificate(
     both = f"{names[0]} {cert}" if key is None else f"{names[0]} {cert}, {names[1]} {key}"
 
     def no_password() -> str:
-        raise ConfigError(
-            f"{both}: a key with a password can't be used, as nobody is there to type"
-        )
+        raise ConfigError(f"{both}: a key with a password can't be used, since nobody can type it")
 
     try:
         if key is not None:
@@ -179,8 +180,8 @@ def _load_certificate(
         context.load_cert_chain(cert, key, password=no_password)
     except ssl.SSLError as error:
         reason = error.reason or "no certificate and key in PEM"
-        why = "the key is of another certificate" if reason == _OTHER_KEY else reason
-        more = f"; if the key is in a file of its own, name {names[1]} as well" * (key is None)
+        why = "the key belongs to another certificate" if reason == _OTHER_KEY else reason
+        more = f"; if the key is in a separate file, name {names[1]} as well" * (key is None)
         raise ConfigError(f"{both}: {why}{more}") from None
     except OSError as error:
         raise ConfigError(f"{both}: {error.strerror}") from None
@@ -196,7 +197,7 @@ def _load_ca(context: ssl.SSLContext, ca: Path, name: str) -> None:
 
 
 def _load_revoked(contexts: Sequence[Context], crl: Path, name: str) -> None:
-    """Have contexts refuse each certificate that the list names."""
+    """Make contexts refuse each certificate on the list."""
     try:
         content = crl.read_bytes()
         for context in contexts:
@@ -221,17 +222,17 @@ def tls_of_node(
     crl: Path | None = None,
     called: Callable[[str], str] = as_option,
 ) -> Tls | None:
-    """Return the TLS of a node by its `tls_…` settings; None without any. Messages name the
-    settings as `called` does.
+    """Return the TLS of a node from its `tls_…` settings, or None without any. Messages name
+    settings by `called`.
 
     Raises:
-        ConfigError: one is missing, or a file can't be used.
+        ConfigError: a setting is missing, or a file can't be used.
     """
     cert, key, ca = files
     if is_required and (ca is None or not is_only):
         raise ConfigError(
-            f"{called('tls_require')} asks everybody for a certificate of the CA, over TLS alone: "
-            f"add {called('tls_only')} and {called('tls_ca')} FILE"
+            f"{called('tls_require')} requires a certificate of the CA from everybody, over TLS "
+            f"only: add {called('tls_only')} and {called('tls_ca')} FILE"
         )
     if crl is not None and ca is None:
         raise ConfigError(
@@ -247,10 +248,11 @@ def tls_of_node(
 
 
 def check_names(names: Iterable[str]) -> None:
-    """Look whether a handshake can ask for a certificate of each of these members.
+    """Check that a handshake can ask for a certificate of each of these members.
 
     Raises:
-        ConfigError: one is no host's name: that has 1 to 63 characters between dots (RFC 1035).
+        ConfigError: a name is not a valid host name, which has 1 to 63 characters between dots (RFC
+            1035).
     """
     for name in names:
         try:
@@ -258,13 +260,13 @@ def check_names(names: Iterable[str]) -> None:
         except UnicodeError:
             raise ConfigError(
                 f"TLS can't ask for a certificate of {name}: between dots a name has 1 to 63 "
-                "characters. Give that member another name, or speak no TLS"
+                "characters. Give that member another name, or do not use TLS"
             ) from None
 
 
 def named_in(certificate: dict[str, object]) -> tuple[str, bool]:
-    """Return the common name in a verified certificate, and whether it is a member's. With
-    several common names, or without one, the name is ""."""
+    """Return the common name in a verified certificate, and whether it is a member's. With no
+    common name, or several, the name is ""."""
     names, is_member = [], False
     subject = certificate.get("subject", ())
     for part in subject if isinstance(subject, tuple) else ():

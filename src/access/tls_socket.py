@@ -1,8 +1,8 @@
-"""A connection that speaks TLS by the standard library, and still sends without waiting.
+"""A TLS connection with the standard library that can still send without waiting.
 
-`ssl.SSLSocket` must not be read by one thread while another writes, and takes no MSG_DONTWAIT. So
-the TLS state stands between two buffers here: one lock guards it, and no thread holds that lock
-while it waits for the network.
+One thread must not read an `ssl.SSLSocket` while another writes, and it takes no MSG_DONTWAIT. So
+here the TLS state lies between two buffers. One lock guards it, and no thread holds that lock while
+it waits for the network.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ from typing import Any
 
 from ..wire.limits import TLS_ANSWERS_BYTES, TLS_HANDSHAKE_BYTES, TLS_RECORD_S
 
-RAW_BYTES = 32 << 10  # from the network at a time
-WAITED_BYTES = 4 << 10  # of these that are waited for: so many are kept for it
-HEADER_BYTES = 5  # of a record: its type, a version, its length in two bytes
-PIECE_BYTES = 256 << 10  # that is encrypted at a time
+RAW_BYTES = 32 << 10  # read from the network at a time
+WAITED_BYTES = 4 << 10  # a buffer of this size is kept for a read that waits
+HEADER_BYTES = 5  # of a TLS record: its type, a version, its length in two bytes
+PIECE_BYTES = 256 << 10  # encrypted at a time
 
 
 class TlsSocket(socket.socket):
     """A socket that is plain until `begin`. It replaces the socket that it is made from.
 
-    A `send` whose bytes the kernel did not all take answers one byte less, and owes that byte: the
-    caller sends it again with what follows, as with a plain socket, and it is left out then.
+    If the kernel does not take all bytes of a `send`, the call returns one byte less, and owes that
+    byte: the caller sends it again with the rest, as with a plain socket, and then it is skipped.
     """
 
     def __init__(self, connection: socket.socket) -> None:
@@ -36,22 +36,22 @@ class TlsSocket(socket.socket):
         super().__init__(fileno=connection.detach())
         self.settimeout(timeout_s)
         self._tls: ssl.SSLObject | None = None
-        self.context: ssl.SSLContext | None = None  # by which both shook hands
-        self.peer: dict[str, object] = {}  # the certificate that the other side proved, if any
+        self.context: ssl.SSLContext | None = None  # of the handshake
+        self.peer: dict[str, object] = {}  # the other side's verified certificate, if any
         self._arrived, self._leaving = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._state = threading.Lock()  # guards these three
         self._sending = threading.Lock()  # one thread sends at a time; guards the next field, too
-        self._unsent = memoryview(b"")  # encrypted, and not taken by the kernel
+        self._unsent = memoryview(b"")  # encrypted, but not taken by the kernel
         self._owes = False
         self._header = b""  # bytes received of the next record's header
         self._lacking = 0  # bytes of the record after its header
-        self._record_s = 0.0  # when a record began whose end has not come
-        self._peeked = b""  # decrypted, looked at, and not read
-        self._has_ended = False  # the other side sent that nothing follows
+        self._record_s = 0.0  # when an unfinished record began
+        self._peeked = b""  # decrypted and peeked at, but not read
+        self._has_ended = False  # the other side announced the end
 
     def close(self) -> None:
-        """End it, and give back what TLS holds: who refers to a connection that ended may be
-        garbage that waits to be collected, and no such memory counts there."""
+        """Close the connection and release the TLS state. Garbage that is not collected yet may
+        still refer to a closed connection, and the collector does not count OpenSSL's memory."""
         super().close()
         with self._state:
             self._tls, self.peer = None, {}
@@ -65,11 +65,11 @@ class TlsSocket(socket.socket):
     def begin(
         self, context: ssl.SSLContext, *, server_side: bool, limit_s: float, name: str | None = None
     ) -> None:
-        """Shake hands; `name` is what the other side's certificate must be for.
+        """Do the handshake. The other side's certificate must be for `name`.
 
         Raises:
-            OSError: the other side speaks no TLS, or shows no good certificate, or is too slow, or
-                sends too much: OpenSSL keeps twice the bytes of a message that does not end.
+            OSError: the other side does not speak TLS, shows no valid certificate, is too slow, or
+                sends too much: OpenSSL keeps twice the bytes of an endless message.
         """
         tls = context.wrap_bio(
             self._arrived, self._leaving, server_side=server_side, server_hostname=name
@@ -100,30 +100,31 @@ class TlsSocket(socket.socket):
             self._arrive(data)
         super().sendall(self._leaving.read())
         self.context = context
-        self.peer = dict(tls.getpeercert() or {})  # OpenSSL gives none after the connection broke
+        self.peer = dict(tls.getpeercert() or {})  # OpenSSL returns none after the connection broke
         self._tls = tls
 
     @classmethod
     def dialed(
         cls, connection: socket.socket, context: ssl.SSLContext, name: str, limit_s: float
     ) -> TlsSocket:
-        """Return a connection that was made, once both have shaken hands. It is closed if not.
+        """Return an outgoing connection after its handshake. If that fails, the connection is
+        closed.
 
         Raises:
-            OSError: as of `begin`.
+            OSError: see `begin`.
         """
-        made = cls(connection)
+        tls_socket = cls(connection)
         try:
-            made.begin(context, server_side=False, limit_s=limit_s, name=name)
+            tls_socket.begin(context, server_side=False, limit_s=limit_s, name=name)
         except BaseException:
-            made.close()
+            tls_socket.close()
             raise
-        return made
+        return tls_socket
 
     @property
     def has_more(self) -> bool:
-        """Whether bytes, the end or a part of a record lie here. `select` does not report these:
-        the kernel has handed them over."""
+        """Return whether bytes, the end or a part of a record are buffered here. `select` does not
+        report these: the kernel has handed them over."""
         tls = self._tls
         if tls is None:
             return False
@@ -134,7 +135,8 @@ class TlsSocket(socket.socket):
     # --- reading: by one thread ------------------------------------------------------------------
 
     def recv_into(self, buffer: Any, nbytes: int = 0, flags: int = 0) -> int:
-        """As of a plain socket; BlockingIOError also where only a part of a record has come."""
+        """Read as a plain socket does. Also raises BlockingIOError if only a part of a record has
+        arrived."""
         tls = self._tls
         if tls is None:
             return super().recv_into(buffer, nbytes, flags)
@@ -166,8 +168,8 @@ class TlsSocket(socket.socket):
         raise BlockingIOError
 
     def _arrive(self, data: bytes) -> None:
-        """Take bytes from the network. OpenSSL keeps a part of a record to itself, so whether one
-        has begun is seen by the lengths in the headers (RFC 8446 section 5.1)."""
+        """Take bytes from the network. OpenSSL does not show a part of a record, so the lengths in
+        the headers (RFC 8446 section 5.1) tell whether a record has begun."""
         self._arrived.write(data)
         place, has_ended = 0, False
         while place < len(data):
@@ -189,23 +191,25 @@ class TlsSocket(socket.socket):
             self._record_s = time.monotonic()
 
     def take(self, buffer: Any) -> int:
-        """Read what has come already, and nothing from the network; 0 if more has to come first,
-        and at the end. At most RAW_BYTES lie here, and the record before them."""
+        """Read bytes that have already arrived, without using the network. Return 0 if more bytes
+        are needed first, and at the end. At most RAW_BYTES are buffered here, plus the record
+        before them."""
         tls = self._tls
         if tls is None or self._peeked:
             return self.recv_into(buffer) if self._peeked else 0
         return self._decrypted(tls, memoryview(buffer).nbytes, buffer) or 0
 
     def _check_record(self) -> None:
-        """Raise if a record began too long ago, even if more of it came since."""
+        """Raise an error if a record began too long ago, even if more of it has arrived since."""
         if self._record_s and time.monotonic() - self._record_s > TLS_RECORD_S:
-            raise ConnectionAbortedError("a record was begun and not ended")
+            raise ConnectionAbortedError("a record was begun and not finished")
 
     def _decrypted(self, tls: ssl.SSLObject, wanted: int, buffer: Any) -> int | None:
-        """Read what has come; 0 at the end, None if more has to come first.
+        """Read the bytes that have arrived. Return 0 at the end, or None if more bytes are needed
+        first.
 
-        OpenSSL answers some records as they are read (KeyUpdate; a wish to shake hands again).
-        These answers leave with what is sent next, and nobody may let them pile up.
+        OpenSSL answers some records while they are read (KeyUpdate; a request for a new handshake).
+        These answers leave with the next sent bytes, and the other side must not make them pile up.
         """
         with self._state:
             try:
@@ -240,7 +244,8 @@ class TlsSocket(socket.socket):
             self.settimeout(limit_s)
 
     def _wait_until(self, until_s: float | None) -> None:
-        """Let the next call of the kernel wait until then. Raises TimeoutError if that is over."""
+        """Make the next system call wait until this time. Raises TimeoutError if the time is
+        over."""
         if until_s is not None:
             left_s = until_s - time.monotonic()
             if left_s <= 0:
@@ -296,7 +301,7 @@ class TlsSocket(socket.socket):
             self._unsent = memoryview(self._leaving.read())
 
     def _push(self, flags: int, until_s: float | None = None) -> bool:
-        """Send what is encrypted; return whether all was taken."""
+        """Send the encrypted bytes. Return whether the kernel took all of them."""
         while self._unsent:
             self._wait_until(until_s)
             try:
@@ -307,7 +312,7 @@ class TlsSocket(socket.socket):
         return True
 
     def shutdown(self, how: int) -> None:
-        """End one direction or both; TLS's close alert is sent if that takes no wait."""
+        """End one direction or both. The TLS close alert is sent if that needs no wait."""
         tls = self._tls
         if tls is not None and how != socket.SHUT_RD and self._sending.acquire(blocking=False):
             try:

@@ -1,4 +1,4 @@
-"""Turns at costly work that any client can ask for: one at a time, and few may wait."""
+"""Turns for costly work that any client can request: one at a time, with few waiters."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ class _Waiter:
 
 
 class Turns:
-    """One thread at a time has its turn. The others wait in the order of their ranks, and those of
-    one rank in the order in which they came. Few may wait: the last of more is refused."""
+    """A lock with ranks. The other threads wait in order of rank, and within a rank in order of
+    arrival. The number of waiters is limited: beyond it, the last in order is refused."""
 
     def __init__(self, waiting_max: int) -> None:
         self._waiting_max = waiting_max
         self._lock = threading.Lock()
-        self._present: list[_Waiter] = []  # the thread with the turn, then those that wait
+        self._present: list[_Waiter] = []  # the thread with the turn, then the waiting ones
 
     def take(self, rank: tuple[int, int] = (0, 0)) -> bool:
-        """Wait for a turn, which `end` ends; return False if too many wait that come first."""
+        """Wait for a turn, which `end` ends. Return False if too many threads are ahead."""
         mine = _Waiter(rank)
         with self._lock:
             ranks = [other.rank for other in self._present[1:]]
@@ -43,7 +43,7 @@ class Turns:
         return not mine.is_refused
 
     def end(self) -> None:
-        """End the turn of the thread that has it, and begin the next one's."""
+        """End the current turn and begin the next one."""
         with self._lock:
             del self._present[0]
             if self._present:

@@ -1,12 +1,12 @@
-"""The file of users: names, roles, prefixes of keys, and what checks a password.
+"""The file of users: names, roles, prefixes of keys, and password verifiers.
 
     # Users of raftline. `raftline user` changes this file; each node of a cluster needs the same.
     unknown BASE64
     bob writer SCRAM-SHA-256$65536:SALT$STOREDKEY:SERVERKEY app/ web/
     root admin SCRAM-SHA-256$65536:SALT$STOREDKEY:SERVERKEY
 
-After a verifier stand prefixes, spelled like keys; without one the role holds for all keys. The
-secret of the line `unknown` makes salts for names that are no user's (RFC 5802, section 9).
+Prefixes follow the verifier, escaped like keys. Without a prefix, the role covers all keys. The
+secret of the line `unknown` makes salts for unknown names (RFC 5802, section 9).
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from ..wire.protocol import NAME, ProtocolError, unescape
 from .roles import EVERYWHERE, ROLES, Identity
 
 MECHANISM = "SCRAM-SHA-256"
-ITERATIONS = 65_536  # RFC 7677 asks for 4,096 at least; docs/use/users.md explains why more
+ITERATIONS = 65_536  # RFC 7677 requires at least 4,096; docs/use/users.md explains why more
 SALT_BYTES, KEY_BYTES = 16, 32
 HEAD = "# Users of raftline. `raftline user` changes this file; each node of a cluster needs it."
 EXTRA = "users need the package scramp: pip install 'scramp>=1.4.17'"
@@ -70,15 +70,15 @@ class Users:
         self.by_name = by_name
         self.secret = secret
         numbers = sorted(user.verifier.iterations for user in by_name.values())
-        self._iterations = numbers or [ITERATIONS]  # as often as there are users with them
+        self._iterations = numbers or [ITERATIONS]  # one for each user
 
     def verifier_of(self, name: str) -> Verifier:
-        """Return the verifier of a user. An unknown name gets one that looks like the others,
-        the same each time and at each node; no password fits it."""
-        made = [_hash(self.secret, f"{part} {name}") for part in ("salt", "stored", "server")]
+        """Return the verifier of a user. An unknown name gets a fake verifier that looks like the
+        others, and is the same each time and on each node. No password fits it."""
+        hashes = [_hash(self.secret, f"{part} {name}") for part in ("salt", "stored", "server")]
         chance = int.from_bytes(_hash(self.secret, f"iterations {name}")[:4], "big")
         iterations = self._iterations[chance * len(self._iterations) >> 32]
-        fake = Verifier(iterations, made[0][:SALT_BYTES], made[1], made[2])
+        fake = Verifier(iterations, hashes[0][:SALT_BYTES], hashes[1], hashes[2])
         user = self.by_name.get(name)
         return fake if user is None else user.verifier
 
@@ -116,25 +116,25 @@ def read_users(path: Path) -> Users:
     """Return the users of a file.
 
     Raises:
-        ConfigError: it can't be used; the message explains what to do.
+        ConfigError: it can't be used. The message explains what to do.
     """
     try:
         mode = path.stat().st_mode
         if not stat.S_ISREG(mode):
-            raise ConfigError(f"the file of users {path} is no file")
+            raise ConfigError(f"users file {path} is not a file")
         text = path.read_text(encoding="utf-8")
     except OSError as error:
-        raise ConfigError(f"the file of users {path}: {error.strerror}") from None
+        raise ConfigError(f"users file {path}: {error.strerror}") from None
     except UnicodeDecodeError:
-        raise ConfigError(f"the file of users {path} is no text of UTF-8") from None
+        raise ConfigError(f"users file {path} is not valid UTF-8") from None
     if mode & (stat.S_IRWXO | stat.S_IWGRP):
-        raise ConfigError(f"the file of users {path} is open to others: chmod 600 {path}")
+        raise ConfigError(f"users file {path} is open to others: chmod 600 {path}")
     return parse_users(text, str(path))
 
 
 def parse_users(text: str, name: str) -> Users:
-    """Return the users that a text names; `name` is that of its file. Raises ConfigError."""
-    found: dict[str, User] = {}
+    """Return the users in a text. `name` is the name of its file. Raises ConfigError."""
+    users: dict[str, User] = {}
     secret = b""
     for number, line in enumerate(text.splitlines(), start=1):
         words = line.split(" ")
@@ -146,38 +146,39 @@ def parse_users(text: str, name: str) -> Users:
                 continue
             user = _user(words)
         except (ValueError, ProtocolError) as problem:
-            raise ConfigError(f"the file of users {name}, line {number}: {problem}") from None
-        if user.identity.user in found:
-            raise ConfigError(f"the file of users {name}, line {number}: this user stands twice")
-        found[user.identity.user] = user
-    if not secret or not found:
-        raise ConfigError(f"the file of users {name} names no user; raftline user add NAME does")
-    return Users(found, secret)
+            raise ConfigError(f"users file {name}, line {number}: {problem}") from None
+        if user.identity.user in users:
+            raise ConfigError(f"users file {name}, line {number}: this user is listed twice")
+        users[user.identity.user] = user
+    if not secret or not users:
+        raise ConfigError(f"users file {name} has no users; add one with raftline user add NAME")
+    return Users(users, secret)
 
 
 def _user(words: list[str]) -> User:
-    """Return the user of a line. Raises ValueError, ProtocolError; no message holds a verifier."""
+    """Return the user of a line. Raises ValueError or ProtocolError, without a verifier in the
+    message."""
     if len(words) < 3:
         raise ValueError("the form is: NAME ROLE VERIFIER [PREFIX …], with one space between")
     name, role, verifier, *prefixes = words
     if not NAME.fullmatch(name) or name == "unknown":
-        raise ValueError("this is no name of a user")
+        raise ValueError("this is not a user name")
     if role not in ROLES:
-        raise ValueError(f"there is no such role; there are {', '.join(ROLES)}")
-    found = _VERIFIER.fullmatch(verifier)
-    if found is None or not ITERATIONS_LEAST <= int(found[1]) <= ITERATIONS_MOST:
-        raise ValueError(f"this is no verifier of {MECHANISM}")
+        raise ValueError(f"there is no such role; the roles are {', '.join(ROLES)}")
+    match = _VERIFIER.fullmatch(verifier)
+    if match is None or not ITERATIONS_LEAST <= int(match[1]) <= ITERATIONS_MOST:
+        raise ValueError(f"this is not a verifier of {MECHANISM}")
     checks = Verifier(
-        int(found[1]), _bytes(found[2]), _bytes(found[3], KEY_BYTES), _bytes(found[4], KEY_BYTES)
+        int(match[1]), _bytes(match[2]), _bytes(match[3], KEY_BYTES), _bytes(match[4], KEY_BYTES)
     )
     return User(Identity(name, ROLES[role], prefixes_of(prefixes)), checks)
 
 
 def prefixes_of(words: list[str]) -> tuple[str, ...]:
-    """Return prefixes in canonical spelling; all keys if none is given.
+    """Return prefixes in canonical spelling. Without words, return the prefix of all keys.
 
     Raises:
-        ProtocolError: one is misspelled, or ends within a character.
+        ProtocolError: a prefix is misspelled, or ends within a character.
     """
     prefixes = []
     for word in words:
@@ -187,7 +188,7 @@ def prefixes_of(words: list[str]) -> tuple[str, ...]:
         try:
             unescape(prefix).encode()
         except UnicodeEncodeError:
-            raise ProtocolError("a user's prefix is text: each of its characters whole") from None
+            raise ProtocolError("a user's prefix is text, with whole characters") from None
         prefixes.append(prefix)
     return tuple(dict.fromkeys(prefixes)) or EVERYWHERE
 
@@ -203,12 +204,12 @@ def spell_users(users: Users) -> str:
 
 
 def write_users(path: Path, users: Users) -> None:
-    """Write the file as a whole, for its owner alone. Raises OSError."""
+    """Write the file as a whole, readable only by its owner. Raises OSError."""
     beside = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
     try:
         with os.fdopen(os.open(beside, flags, 0o600), "w", encoding="utf-8") as file:
-            if path.exists():  # root may change the file of another user's node
+            if path.exists():  # root may edit the file of a node that runs as another user
                 with contextlib.suppress(OSError):
                     os.fchown(file.fileno(), path.stat().st_uid, path.stat().st_gid)
             file.write(spell_users(users))
@@ -236,7 +237,7 @@ def _bytes(text: str, size: int | None = None) -> bytes:
     try:
         raw = base64.b64decode(text, validate=True)
     except binascii.Error:
-        raise ValueError("a verifier or a secret is no base64") from None
+        raise ValueError("a verifier or a secret is not base64") from None
     if (size is not None and len(raw) != size) or len(raw) < 12:
-        raise ValueError("a part of the verifier or the secret has another length")
+        raise ValueError("a part of the verifier or the secret has the wrong length")
     return raw

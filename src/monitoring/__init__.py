@@ -1,1 +1,1 @@
-"""The monitoring of a node over HTTP: its health, whether it serves, and its figures."""
+"""The monitoring of a node over HTTP: its health, its readiness, and its metrics."""

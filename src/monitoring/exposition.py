@@ -12,23 +12,24 @@ Labels = Mapping[str, str]
 
 
 class Exposition:
-    """The families in the order in which they were added, as text."""
+    """Collects metric families in order, and returns them as text."""
 
     def __init__(self) -> None:
         self._lines: list[str] = []
 
     def gauge(self, name: str, help_text: str, value: float) -> None:
-        """Add a figure that goes up and down."""
+        """Add a metric that goes up and down."""
         self.family("gauge", name, help_text, [({}, value)])
 
     def counter(self, name: str, help_text: str, value: float) -> None:
-        """Add a figure that only grows while the process lives."""
+        """Add a metric that only grows during the life of the process."""
         self.family("counter", name, help_text, [({}, value)])
 
     def family(
         self, kind: str, name: str, help_text: str, samples: Sequence[tuple[Labels, float]]
     ) -> None:
-        """Add one figure, once for each set of labels. A family without samples is left out."""
+        """Add a metric with one sample for each set of labels. A family without samples is
+        omitted."""
         if samples:
             self._begin(kind, name, help_text)
             self._lines += [_sample(name, labels, value) for labels, value in samples]
@@ -39,8 +40,8 @@ class Exposition:
         help_text: str,
         samples: Sequence[tuple[Labels, Sequence[float], Sequence[int], float]],
     ) -> None:
-        """Add times in buckets, once for each set of labels: the bounds, the counts (one more
-        than bounds), the sum."""
+        """Add a histogram of times for each set of labels: the bounds, the counts (one more than
+        the bounds) and the sum."""
         self._begin("histogram", name, help_text)
         for labels, bounds, counts, total in samples:
             below = 0

@@ -1,8 +1,9 @@
-"""The HTTP door of a node: one thread reads and sends on all connections, a few make the pages.
+"""The HTTP listener of a node: one thread does the I/O of all connections, and a few make the
+pages.
 
-A slow connection takes a place, but no thread. A request has HTTP_S to come, its answer HTTP_S to
-leave. If all places are taken, the oldest connection is closed. A page is made once for all who
-ask for it meanwhile, so one who asks often does not delay the others.
+A slow connection takes a place, but no thread. A request may take HTTP_S to arrive, and its answer
+HTTP_S to leave. If all places are taken, the oldest connection is closed. A page is made once for
+all clients that request it meanwhile, so a client with many requests does not delay the others.
 """
 
 from __future__ import annotations
@@ -29,21 +30,21 @@ from ..wire.limits import HTTP_CONNECTIONS, HTTP_HEAD_BYTES, HTTP_S, HTTP_THREAD
 from ..wire.protocol import shown
 from .pages import Answer, Pages
 
-CLOSE_S = 5.0  # for the end of the thread that reads and sends
-PAUSE_S = 0.2  # after a connection that could not be taken
+CLOSE_S = 5.0  # time limit for the end of the I/O thread
+PAUSE_S = 0.2  # after a failed accept
 READ, WRITE = selectors.EVENT_READ, selectors.EVENT_WRITE
 _ENDS = (b"\r\n\r\n", b"\n\n")  # of a request
 
 
 class HttpRequest(NamedTuple):
-    """The parts of a request that matter here."""
+    """The parts of a request that are used here."""
 
     path: str
     has_text: bool
 
 
 class HttpRefusal(Exception):
-    """A request that no page answers; `answer` is the reply."""
+    """A request for which there is no page. `answer` is the reply."""
 
     def __init__(self, status: int, text: str) -> None:
         super().__init__(text)
@@ -51,28 +52,28 @@ class HttpRefusal(Exception):
 
 
 class HttpConnection:
-    """One connection: the request that has come so far, then the part of its answer still to send.
+    """One connection: the bytes of its request so far, then the unsent rest of its answer.
 
-    The thread that reads and sends alone uses it.
+    Only the I/O thread uses it.
     """
 
     def __init__(self, accepted: socket.socket, by_s: float) -> None:
         self.socket = accepted
-        self.by_s = by_s  # when it is closed
+        self.by_s = by_s  # the time at which it is closed
         self.head = bytearray()
-        self.path = ""  # of the page, once that is known
-        self.has_text = True  # HEAD asks for the answer without it
+        self.path = ""  # of the page, once it is known
+        self.has_text = True  # False for HEAD
         self.unsent = memoryview(b"")
 
     def is_whole(self, data: bytes) -> bool:
-        """Take a piece of the request; return whether that was its end."""
+        """Take a piece of the request. Return whether the request is complete."""
         begin = max(0, len(self.head) - 3)
         self.head += data
         return any(self.head.find(end, begin) >= 0 for end in _ENDS)
 
 
 class MonitorListener:
-    """Listens at a place, and answers requests with the pages."""
+    """Listens at an address or a path, and answers requests with the pages."""
 
     def __init__(
         self,
@@ -81,20 +82,20 @@ class MonitorListener:
         patience_s: float = HTTP_S,
         names: Collection[str] = (),
     ) -> None:
-        """Take the port or the path; nothing is answered before `open`. A request by another name
-        than `names`, localhost or an address is refused.
+        """Take the port or the path. No request is answered before `open`. A request for a host
+        other than `names`, localhost or an address is refused.
 
         Raises:
-            PortRefused: it is in use, or can't be used.
+            PortRefused: the place is in use, or can't be used.
         """
         self.pages = pages
         self._names = {place.host, *names}
         self._patience_s = patience_s
         self._place = place
-        self._connections: dict[HttpConnection, None] = {}  # in the order of their beginnings
-        self._lock = threading.Lock()  # for these two
-        self._waiting: dict[str, list[HttpConnection]] = {}  # for a page that is to be made
-        self._in_work: set[str] = set()  # pages that are being made, or are about to be
+        self._connections: dict[HttpConnection, None] = {}  # oldest first
+        self._lock = threading.Lock()  # guards these two
+        self._waiting: dict[str, list[HttpConnection]] = {}  # by the page that they wait for
+        self._in_work: set[str] = set()  # pages that are being made, or will be next
         self._to_make: queue.SimpleQueue[str | None] = queue.SimpleQueue()
         self._made: queue.SimpleQueue[tuple[list[HttpConnection], Answer]] = queue.SimpleQueue()
         self._is_closing = False
@@ -110,7 +111,7 @@ class MonitorListener:
         self._selector.register(self._woken, READ)
 
     def open(self, name: str, say: Callable[[str], None]) -> None:
-        """Answer from now on, in new threads; `say` has a line for the console."""
+        """Start answering, in new threads. `say` prints a line on the console."""
 
         def ended_by(error: Exception) -> None:
             say(f"[!] {name}: a thread of --http ended, and needs a restart: {error!r}")
@@ -123,7 +124,7 @@ class MonitorListener:
                 self._threads.append(thread)
 
     def close(self) -> None:
-        """Stop answering; the port is free then, and the socket's file is removed."""
+        """Stop answering, free the port, and remove the socket's file."""
         self._is_closing = True
         self._wake()
         for _ in self._threads:
@@ -139,13 +140,13 @@ class MonitorListener:
                 os.unlink(self._place.path)
 
     def _wake(self) -> None:
-        with contextlib.suppress(OSError):  # it is full, so the thread wakes anyway
+        with contextlib.suppress(OSError):  # the pipe is full, so the thread wakes anyway
             self._waker.send(b"x")
 
-    # --- the thread that reads and sends ---------------------------------------------------------
+    # --- the I/O thread --------------------------------------------------------------------------
 
     def _serve(self) -> None:
-        with self._selector, self._socket:  # whoever asks after an error is refused, and waits not
+        with self._selector, self._socket:  # after an error, clients are refused at once
             try:
                 self._serve_until_closed()
             finally:
@@ -161,16 +162,16 @@ class MonitorListener:
                 self._hang_up(connection)
 
     def _attend(self, ready: object, connection: HttpConnection | None) -> None:
-        """Do what can be done now with a socket, without waiting."""
+        """Handle a ready socket without waiting."""
         if ready is self._socket:
             self._accept()
         elif connection is None:
             self._send_made()
-        elif connection in self._connections:  # else it was closed in this turn
+        elif connection in self._connections:  # otherwise it was closed in this round
             self._go_on(connection)
 
     def _left_s(self) -> float | None:
-        """Return the seconds until a connection is to be closed; None: no connection is."""
+        """Return the seconds until the next connection must be closed, or None without one."""
         first_s = min((one.by_s for one in self._connections), default=math.inf)
         return None if first_s == math.inf else max(0.0, first_s - time.monotonic())
 
@@ -198,14 +199,14 @@ class MonitorListener:
             waiting = self._waiting.get(connection.path, [])
             if connection in waiting:
                 waiting.remove(connection)
-        with contextlib.suppress(KeyError):  # it waits for its page
+        with contextlib.suppress(KeyError):  # it is waiting for its page
             self._selector.unregister(connection.socket)
         with contextlib.suppress(OSError):
             connection.socket.shutdown(socket.SHUT_WR)
         connection.socket.close()
 
     def _go_on(self, connection: HttpConnection) -> None:
-        """Read or send what can be read or sent now."""
+        """Read or send as much as possible without waiting."""
         try:
             if connection.unsent:
                 self._send(connection)
@@ -224,25 +225,26 @@ class MonitorListener:
         elif is_whole:
             self._selector.unregister(connection.socket)
             try:
-                asked = read_request(bytes(connection.head), self._refuses)
+                request = read_request(bytes(connection.head), self._refuses)
             except HttpRefusal as refused:
                 self._answer(connection, refused.answer)
                 return
-            connection.path, connection.has_text = asked
+            connection.path, connection.has_text = request
             self._ask_for(connection)
 
     def _refuses(self, host: str) -> bool:
-        """Whether a request names another host. A stranger's DNS may give this address to a name,
-        so that a web page reads what only its reader's machine may. A path has no such name."""
+        """Return whether a request names another host. A stranger's DNS may map a name to this
+        address, so that a web page could read data that only its reader's machine may read. A path
+        has no such name."""
         return not self._place.path and not is_own_name(host, self._names)
 
     def _ask_for(self, connection: HttpConnection) -> None:
         path = connection.path
         if path not in self.pages.by_path:
             there = " ".join(self.pages.by_path)
-            self._answer(connection, Answer(404, f"no such page; there are: {there}\n"))
+            self._answer(connection, Answer(404, f"no such page; the pages are: {there}\n"))
             return
-        connection.by_s = math.inf  # the making of a page has other limits
+        connection.by_s = math.inf  # making a page has other limits
         with self._lock:
             self._waiting.setdefault(path, []).append(connection)
             is_in_work = path in self._in_work
@@ -251,7 +253,7 @@ class MonitorListener:
             self._to_make.put(path)
 
     def _send_made(self) -> None:
-        """Begin to send the new pages. Connections share the bytes of a page."""
+        """Start sending the new pages. Connections share the bytes of a page."""
         with contextlib.suppress(BlockingIOError):
             self._woken.recv(1024)
         with contextlib.suppress(queue.Empty):
@@ -297,18 +299,18 @@ class MonitorListener:
 
 
 def read_request(head: bytes, refuses: Callable[[str], bool]) -> HttpRequest:
-    """Return the request; `refuses(host)` is whether a name is not one of this node.
+    """Return the request. `refuses(host)` says whether a name is not one of this node's.
 
     Raises:
-        HttpRefusal: it is malformed, or is not answered here.
+        HttpRefusal: it is malformed, or not supported.
     """
     first, *fields = head.decode("latin-1").splitlines()
     words = first.split(" ")
     if len(words) != 3 or not words[2].startswith("HTTP/1."):
-        raise HttpRefusal(400, "this is no request of HTTP/1: GET /health HTTP/1.1")
+        raise HttpRefusal(400, "this is not an HTTP/1 request: GET /health HTTP/1.1")
     method, path, _ = words
     if method not in ("GET", "HEAD"):
-        raise HttpRefusal(501, "nothing but GET and HEAD is understood here")
+        raise HttpRefusal(501, "only GET and HEAD are supported here")
     pairs = [field.partition(":") for field in fields]
     hosts = [value.strip() for name, _, value in pairs if name.strip().lower() == "host"]
     if len(hosts) > 1:
@@ -316,15 +318,14 @@ def read_request(head: bytes, refuses: Callable[[str], bool]) -> HttpRequest:
     if hosts and refuses(hosts[0]):
         raise HttpRefusal(
             403,
-            f"{shown(hosts[0])} is no name of this node. Ask by its address, or start it with"
+            f"{shown(hosts[0])} is not a name of this node. Use its address, or start it with"
             " --advertise NAME:PORT",
         )
     return HttpRequest(path.partition("?")[0], method == "GET")
 
 
 def spell_answer(answer: Answer, has_text: bool) -> bytes:
-    """Return the bytes of an answer, without its text for HEAD. The connection ends
-    after it."""
+    """Return the bytes of an answer, without its text for HEAD. The connection ends after it."""
     data = answer.text.encode("utf-8", "replace")
     head = [
         f"HTTP/1.0 {answer.status} {HTTPStatus(answer.status).phrase}",
@@ -340,7 +341,7 @@ def spell_answer(answer: Answer, has_text: bool) -> bytes:
 
 
 def _listening(place: Endpoint) -> socket.socket:
-    """Return a socket that listens at a place. Raises PortRefused."""
+    """Return a socket that listens at an address or a path. Raises PortRefused."""
     address: Any = place.path
     try:
         if place.path:
@@ -349,25 +350,25 @@ def _listening(place: Endpoint) -> socket.socket:
         else:
             info = socket.getaddrinfo(place.host, place.port, type=socket.SOCK_STREAM)[0]
             family, address = info[0], info[4]
-        made = socket.socket(family, socket.SOCK_STREAM)
+        listener = socket.socket(family, socket.SOCK_STREAM)
         try:
             if not place.path:
-                made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            made.bind(address)
-            made.listen(HTTP_CONNECTIONS)
+                listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(address)
+            listener.listen(HTTP_CONNECTIONS)
         except OSError:
-            made.close()
+            listener.close()
             raise
     except OSError as error:
         why = error.strerror or error
         raise PortRefused(
             f"--http {place}: can't listen there: {why}; choose another place"
         ) from None
-    return made
+    return listener
 
 
 def _free(path: str) -> None:
-    """Remove the socket of a killed process. A socket in use stays, as does any other
+    """Remove the socket file of a killed process. A socket in use stays, and so does any other
     file."""
     with contextlib.suppress(FileNotFoundError, ConnectionRefusedError):
         if not stat.S_ISSOCK(os.stat(path).st_mode):

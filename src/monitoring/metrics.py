@@ -1,4 +1,4 @@
-"""The figures of a node, for Prometheus: each family with its help is one line here."""
+"""The metrics of a node for Prometheus. Each family, with its help text, is one line here."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Fact = tuple[str, str, float]  # kind, help, value
 
 
 def metrics(server: Server) -> str:
-    """Return all figures of a node that has recovered its files."""
+    """Return all metrics of a node that has recovered its files."""
     out = Exposition()
     status = server.driver.status()
     labels = {"node": server.name, "version": VERSION, "build": build()}
@@ -56,7 +56,7 @@ def _consensus(out: Exposition, server: Server, status: dict[str, Any]) -> None:
     out.counter("leaderships_total", "Elections that this node won", measures.leaderships)
     out.counter(
         "takeovers_total",
-        "Of these, those for which the leader before asked: a transfer, or its planned stop",
+        "Of these, elections that the leader before asked for: a transfer, or its planned stop",
         measures.takeovers,
     )
     out.counter("leader_changes_total", "Leaders that this node heard of", measures.leader_changes)
@@ -103,7 +103,7 @@ def _log(out: Exposition, server: Server, status: dict[str, Any]) -> None:
         ("base_index", "The entry before the first one in memory"),
         ("snapshot_index", "The last entry in the snapshot on this node's disk"),
         ("snapshot_bytes", "The size of that snapshot"),
-        ("arriving_bytes", "The bytes that are here of a snapshot that arrives"),
+        ("arriving_bytes", "The received bytes of an arriving snapshot"),
         ("log_bytes", "The size of the log on this node's disk"),
     ):
         out.gauge(name, help_text, status[name])
@@ -139,7 +139,7 @@ def _requests(out: Exposition, server: Server) -> None:
     out.family(
         "gauge",
         "queue_batches",
-        "Groups of requests that wait, by what they wait for",
+        "Waiting groups of requests, by the reason",
         [({"stage": what}, count) for what, count in waiting.items()],
     )
     out.gauge("queue_disk_steps", "Steps of the core that wait for the disk", disk)
@@ -172,24 +172,24 @@ def _state(out: Exposition, server: Server) -> None:
         keys, granted, leased = len(store), len(store.leases.granted), len(store.leased)
     out.gauge("keys", "Keys in the state machine", keys)
     quota = server.quota
-    out.gauge("keys_bytes", "What keys, values and leases take in memory, estimated", store.bytes)
-    out.gauge("keys_max_bytes", "What they may take (--max-bytes)", quota.bytes_max)
+    out.gauge("keys_bytes", "The estimated memory of keys, values and leases", store.bytes)
+    out.gauge("keys_max_bytes", "The bound of that memory (--max-bytes)", quota.bytes_max)
     out.family(
         "gauge",
         "lacks_room",
-        "1 if writes that need it are refused as the leader lacks room",
+        "1 if writes that need room are refused, since the leader lacks it",
         [({"for": what}, int(quota.lacks == what)) for what in ("bytes", "disk", "leases")],
     )
     out.gauge(
         "sessions", "Sessions of clients that number their requests", len(logmanager.state.sessions)
     )
-    out.gauge("leases", "Leases that were granted and did not end", granted)
+    out.gauge("leases", "Leases that were granted and have not ended", granted)
     out.gauge(
         "leases_with_keys", "Leases that hold a key, those of setex and expire included", leased
     )
     out.gauge("watches", "Watches on this node", watchers.count)
     out.gauge(
-        "history_events", "Events that are kept for watches that go on", len(watchers.feed.history)
+        "history_events", "Events that are kept for resumed watches", len(watchers.feed.history)
     )
 
 
@@ -198,7 +198,7 @@ def _certificates(out: Exposition, server: Server) -> None:
     out.family(
         "gauge",
         "certificate_end_timestamp_seconds",
-        "When a certificate in this node's files ends, in seconds since 1970",
+        "The expiry of a certificate in this node's files, in seconds since 1970",
         [({"of": what}, at_s) for what, at_s in ends.items()],
     )
 
@@ -219,7 +219,7 @@ def _counts(histogram: Histogram) -> Counts:
 
 
 def process_facts() -> dict[str, Fact]:
-    """Return the facts that there are; some exist on Linux alone."""
+    """Return the available facts about this process. Some exist only on Linux."""
     used = os.times()
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     facts: dict[str, Fact] = {

@@ -14,12 +14,12 @@ from .exposition import CONTENT_TYPE
 from .metrics import metrics
 
 PLAIN = "text/plain; charset=utf-8"
-CORE_S = 2.0  # for a step of the core to end
-CONFIRM_S = 2.0  # for a quorum to confirm a read
+CORE_S = 2.0  # time limit for a step of the core
+CONFIRM_S = 2.0  # time limit for a quorum to confirm a read
 
 
 class Answer(NamedTuple):
-    """One answer: its status, its content and what kind of content it is."""
+    """One answer: its status, its content and the content type."""
 
     status: int
     text: str
@@ -27,7 +27,7 @@ class Answer(NamedTuple):
 
 
 class Pages:
-    """The pages of one node; before it has recovered, it is healthy and not ready."""
+    """The pages of one node. Before it has recovered, it is healthy and not ready."""
 
     def __init__(self) -> None:
         self._server: Server | None = None
@@ -39,34 +39,34 @@ class Pages:
         }
 
     def serve(self, server: Server) -> None:
-        """Report this node from now on."""
+        """Report on this node from now on."""
         self._server = server
 
     def health(self) -> Answer:
-        """Report whether this process is well, without regard to the others."""
+        """Report whether this process is healthy, regardless of the other nodes."""
         if self._server is None:
-            return Answer(200, "ok: reads its files\n")
+            return Answer(200, "ok: reading its files\n")
         why = unhealthy_reason(self._server)
         return Answer(503, f"{why}\n") if why else Answer(200, "ok\n")
 
     def ready(self) -> Answer:
-        """Report whether this node serves. That is, the leader and its quorum confirm a read, and
-        all entries committed at the request are applied here."""
+        """Report whether this node serves: the leader and its quorum confirm a read, and all
+        entries that were committed at the request are applied here."""
         return self._of_server(_ready)
 
     def _of_server(self, page: Callable[[Server], Answer]) -> Answer:
         if self._server is None:
-            return Answer(503, "not ready: reads its files\n")
+            return Answer(503, "not ready: reading its files\n")
         return page(self._server)
 
 
 def unhealthy_reason(server: Server) -> str:
-    """Return the reason why a node is not well, "" if it is."""
+    """Return why a node is not healthy, or "" if it is."""
     if server.is_down:
         return ""  # a controller shut it down
     driver = server.driver
     if server.exit_status or driver.has_written:
-        return "unwell: this node stops"
+        return "unwell: this node is stopping"
     if not driver.core.acquire(timeout=CORE_S):
         return f"unwell: a step of the core takes longer than {CORE_S:g} s"
     driver.core.release()
@@ -74,7 +74,7 @@ def unhealthy_reason(server: Server) -> str:
 
 
 def hung_disk(waits_ms: int, election_timeout_ms: int) -> str:
-    """Return that a disk hangs, "" if it does not."""
+    """Return a phrase if the disk hangs, or else ""."""
     if not disk_hangs(waits_ms, election_timeout_ms):
         return ""
     return f"a write of its disk has taken {waits_ms / 1000:.1f} s already"
@@ -95,14 +95,15 @@ def _ready(server: Server) -> Answer:
 
 
 def readiness(server: Server) -> Generator[AwaitReplies, bool, Answer]:
-    """Find out whether a node serves. It is sent whether the answer that it waits for has come."""
+    """Find out whether a node serves. The caller sends in whether the awaited answer has
+    arrived."""
     why = "shut down by its controller" if server.is_down else unhealthy_reason(server)
     if not why:
         batch = Batch(["ready"], is_read=True, reading=CONFIRMED)
         server.submit(batch)
         if not (yield AwaitReplies(batch, CONFIRM_S)):
             why = _why_not_confirmed(server)
-        elif batch.reader is None:  # it was answered: no leader, for example
+        elif batch.reader is None:  # it has a reply: no leader, for example
             why = batch.replies[0]
     return Answer(503, f"not ready: {why}\n") if why else Answer(200, "ready\n")
 

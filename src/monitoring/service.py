@@ -1,4 +1,4 @@
-"""A node as a service of its machine: its log, its HTTP door, systemd, SIGHUP."""
+"""A node as a service of its machine: its log, its HTTP listener, systemd and SIGHUP."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ from .systemd import READY, STOPPING, begin_watchdog, notify, reloading
 if TYPE_CHECKING:
     from .listener import MonitorListener
 
-AT_ONCE = ("log-level", "log-format", "verbose")  # settings that a running node takes over
+AT_ONCE = ("log-level", "log-format", "verbose")  # settings that a running node can change
 
 
 class Service:
-    """The surroundings of one node, from its arguments to its end."""
+    """The environment of one node, from its arguments to its end."""
 
     def __init__(
         self,
@@ -37,9 +37,10 @@ class Service:
         console: Console,
         stamp: Callable[[], str],
     ) -> None:
-        """Prepare; `read_settings` reads them again, `stamp` gives the time for the log."""
+        """Prepare the service. `read_settings` reads the settings again. `stamp` returns the time
+        for the log."""
         self.arguments = settings.arguments
-        self._settings = settings  # those of the start
+        self._settings = settings  # from the start
         self._read_settings = read_settings
         self._console = console
         self._stamp = stamp
@@ -51,15 +52,15 @@ class Service:
         self.reload.add("settings", self._take_settings)
         self._set_log()
         for variable in settings.unknown:
-            told = f"{variable} is no setting of a node, as {PREFIX}… are; it is ignored"
-            console.say(f"[!] {told}")
+            warning = f"{variable} is not a setting of a node, as {PREFIX}… are; it is ignored"
+            console.say(f"[!] {warning}")
 
     def open_door(self, listed: Address | None) -> None:
-        """Answer over HTTP, if that was asked for; before the node reads its files. `listed` is
-        its place in the file of members.
+        """Start answering over HTTP, if that was requested, before the node reads its files.
+        `listed` is the node's address in the file of members.
 
         Raises:
-            PortRefused: the place can't be had.
+            PortRefused: the port or path can't be used.
         """
         place = self.arguments.http
         if place is None:
@@ -70,12 +71,12 @@ class Service:
         names = {self.arguments.host, socket.gethostname(), *outer}
         self._door = MonitorListener(place, self._pages, names=names)
         if place.is_open_to_network:
-            warning = f"[!] --http {place}: everybody on the network can read this node's figures"
+            warning = f"[!] --http {place}: anyone on the network can read this node's figures"
             self._console.say(warning)
         self._door.open(self.arguments.name, self._console.say)
 
     def attach(self, server: Server, interrupts: Interrupts) -> None:
-        """Let signals reach a node that has recovered."""
+        """Direct signals to a node that has recovered."""
         self._server = server
 
         def stop() -> None:
@@ -88,7 +89,7 @@ class Service:
         interrupts.read_again_with(self.reload.ask)
 
     def began(self, server: Server) -> None:
-        """Report to systemd that the node serves; handle SIGHUP, also an earlier one."""
+        """Report to systemd that the node serves. Handle SIGHUP, including an earlier one."""
         self._pages.serve(server)
         notify(READY)
         begin_watchdog(server)
@@ -99,7 +100,7 @@ class Service:
         if self._door is not None:
             self._door.close()
 
-    # --- the log, and settings that are read again ----------------------------------------------
+    # --- the log, and reloaded settings ---------------------------------------------------------
 
     def _set_log(self) -> None:
         arguments = self.arguments
@@ -113,14 +114,14 @@ class Service:
             before.close()
 
     def spelled(self, line: str) -> list[str]:
-        """Return a line as the log has it, if the console is closed."""
+        """Return the lines of a message in the form of the log, if the console is closed."""
         return [line] if self._records is None else self._records.spell(line)
 
     def _term(self) -> int | None:
         return self._server.node.view.term if self._server is not None else None
 
     def _take_settings(self) -> str:
-        """Read the settings again; return those that take effect at the next start only."""
+        """Reload the settings. Return those that take effect only at the next start."""
         new = self._read_settings()
         later = _changed(self._settings, new.arguments)
         self.arguments = new.arguments
@@ -137,7 +138,7 @@ def _changed(old: Settings, new: argparse.Namespace) -> Sequence[str]:
 
 
 class Reload:
-    """The functions that read files again. A signal handler may `ask`; a thread does it."""
+    """The functions that reload files. A signal handler may `ask`; a thread does the work."""
 
     def __init__(self, name: str, say: Callable[[str], None]) -> None:
         self._name = name
@@ -146,20 +147,20 @@ class Reload:
         self._asked = Wakeup()
 
     def add(self, what: str, read: Callable[[], str]) -> None:
-        """Have `read` called at each SIGHUP. It returns a line to print, "" for none. It
-        raises ConfigError or OSError if it changed nothing."""
+        """Call `read` at each SIGHUP. It returns a line to print, or "". It raises ConfigError or
+        OSError if it changed nothing."""
         self._readers[what] = read
 
     def begin(self) -> None:
-        """Handle requests from now on."""
+        """Start handling requests."""
         with threads_without_signals():
             guarded_thread(self._run, f"{self._name} reload", self._ended_by).start()
 
     def _ended_by(self, error: Exception) -> None:
-        self._say(f"[!] {self._name} reads no files again, whatever is asked: {error!r}")
+        self._say(f"[!] {self._name} can no longer reload files: {error!r}")
 
     def ask(self) -> None:
-        """Request it, from any thread or a signal handler."""
+        """Request a reload, from any thread or a signal handler."""
         self._asked.set()
 
     def _run(self) -> None:
@@ -170,16 +171,16 @@ class Reload:
 
     def read_again(self) -> None:
         """Call each function, even after one that fails."""
-        done = []
+        reloaded_files = []
         for what, read in self._readers.items():
             try:
-                said = read()
+                remark = read()
             except (ConfigError, OSError) as error:
                 why = complaint(error) if isinstance(error, OSError) else str(error)
-                self._say(f"[!] {self._name}: {what} can't be read again, and stay: {why}")
-            except Exception as error:  # amid the connections that it concerns, for example
-                self._say(f"[!] {self._name}: {what} are read again in part: {error!r}")
+                self._say(f"[!] {self._name} did not reload {what}: {why}")
+            except Exception as error:  # for example while it updates connections
+                self._say(f"[!] {self._name} reloaded {what} only in part: {error!r}")
             else:
-                done.append(f"{what} ({said})" if said else what)
-        if done:
-            self._say(f"[*] {self._name} has read again: {', '.join(done)}")
+                reloaded_files.append(f"{what} ({remark})" if remark else what)
+        if reloaded_files:
+            self._say(f"[*] {self._name} has reloaded: {', '.join(reloaded_files)}")

@@ -1,6 +1,6 @@
 """A node's reports to systemd, over the socket that NOTIFY_SOCKET names (sd_notify).
 
-With a watchdog, systemd restarts a node that does not report in time that it is well.
+With a watchdog, systemd restarts a node that does not report in time that it is healthy.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ WATCHDOG = "WATCHDOG=1"
 
 
 def notify(*states: str) -> bool:
-    """Send systemd these states; return whether it took them. It never waits, so a signal handler
-    may call it."""
+    """Send these states to systemd. Return whether it took them. This never waits, so a signal
+    handler may call it."""
     path = os.environ.get(SOCKET, "")
     if path[:1] not in ("/", "@"):
         return False
@@ -36,12 +36,12 @@ def notify(*states: str) -> bool:
 
 
 def reloading() -> str:
-    """Return the state of a service that reads its files again."""
+    """Return the state of a service that reloads its files."""
     return f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}"
 
 
 def watchdog_s() -> float | None:
-    """Return the seconds within which systemd expects the next report; None: it has no
+    """Return the seconds within which systemd expects the next report, or None without a
     watchdog."""
     asked, process = os.environ.get("WATCHDOG_USEC", ""), os.environ.get("WATCHDOG_PID", "")
     if not asked.isdigit() or (process and process != str(os.getpid())):
@@ -50,7 +50,8 @@ def watchdog_s() -> float | None:
 
 
 def begin_watchdog(server: Server) -> bool:
-    """Report to systemd, from a thread, that this node is well; return whether it asks for that."""
+    """Report to systemd, from a thread, that this node is healthy. Return whether systemd requires
+    it."""
     within_s = watchdog_s()
     if within_s is None:
         return False
@@ -58,7 +59,7 @@ def begin_watchdog(server: Server) -> bool:
         guarded_thread(
             lambda: _tell(server, within_s / 3),
             f"{server.name} watchdog",
-            lambda error: server.warn(f"systemd hears no more that it is well: {error!r}"),
+            lambda error: server.warn(f"systemd no longer hears that it is well: {error!r}"),
         ).start()
     return True
 

@@ -148,7 +148,7 @@ def test_an_http_port_that_others_reach_is_reported_and_one_in_use_is_refused(
     with Cluster(tmp_path, 1) as cluster:
         node, port = cluster["s1"], next(free_ports)
         node.start("--http", f"0.0.0.0:{port}")
-        warning = f"[!] --http 0.0.0.0:{port}: everybody on the network can read this node's fig"
+        warning = f"[!] --http 0.0.0.0:{port}: anyone on the network can read this node's fig"
         assert any(line.startswith(warning) for line in node.said)
         node.terminate()
         assert node.launch("--http", str(node.port)).ended() == 2

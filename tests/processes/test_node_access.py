@@ -119,7 +119,7 @@ def test_users_are_read_again_when_the_program_asks(
             assert bob.get("a") is None
         users.write_text("nonsense\n")
         secret.write_text("short")
-        with pytest.raises(NodeError, match=r"the file of users .* line 1.*; secret .*: a secret"):
+        with pytest.raises(NodeError, match=r"users file .* line 1.*; secret .*: a secret"):
             node.reload()
         assert node.request("set a 5") == "SET response: a set to 5"
 
@@ -171,7 +171,7 @@ def test_a_node_that_others_reach_starts_with_a_secret_or_where_that_is_meant(
         ({"secret": "secret", "secret_mode": "ask"}, NodeError, "none of: require, offer"),
         ({"anonymous": "none"}, NodeError, "anonymous is for those .* takes users FILE"),
         ({"users": "users", "anonymous": "root"}, NodeError, "none of: none, reader, writer, adm"),
-        ({"users": "none"}, NodeError, "the file of users none: No such file"),
+        ({"users": "none"}, NodeError, "users file none: No such file"),
         ({"users": "users", "anonymous": "none"}, NodeError, "members prove .* add secret FILE"),
         ({"tls_require": True}, NodeError, "tls_require asks .*: add tls_only and tls_ca FILE"),
         ({"tls_crl": "none"}, NodeError, "tls_crl names .* add tls_ca FILE"),

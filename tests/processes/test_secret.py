@@ -178,8 +178,8 @@ def test_a_secret_that_others_can_read_is_refused_at_the_start(
         node = cluster["s1"].launch()
         assert node.ended() == 2
         assert node.said[-1] == (
-            f"[!] --secret {path}: others on this machine can read or change it, so it is no "
-            f"secret; make another one, and say: chmod 600 {path}"
+            f"[!] --secret {path}: others on this machine can read or change it, so it is "
+            f"not secret; make another one, and run: chmod 600 {path}"
         )
 
 
@@ -294,7 +294,7 @@ def test_a_secret_is_changed_at_sighup_under_load(tmp_path: Path) -> None:
                     files[node.name].write_text(lines)
                     heard = len(node.said)
                     node.send_signal(signal.SIGHUP)
-                    line = node.wait_for_line("has read again: settings, ", since=heard)
+                    line = node.wait_for_line("has reloaded: settings, ", since=heard)
                     assert line.endswith(f"settings, {said}")
                     writer.goes_on()
                 eventually(lambda: not any(unproven(node) for node in cluster.nodes), "proofs")
@@ -308,7 +308,7 @@ def test_a_secret_is_changed_at_sighup_under_load(tmp_path: Path) -> None:
                 assert reply.startswith(f"s1@{answer}")
         files["s1"].write_text("short")
         cluster["s1"].send_signal(signal.SIGHUP)
-        cluster["s1"].wait_for_line("[!] s1: secret can't be read again, and stay: ")
+        cluster["s1"].wait_for_line("[!] s1 did not reload secret: ")
         serves(cluster)
 
 

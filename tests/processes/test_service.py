@@ -67,7 +67,7 @@ def test_sighup_reads_the_level_of_the_log_again_while_the_node_serves(
         assert systemd.heard() == "READY=1"
         assert cluster.ask("client4@set quiet 5") == "SET response: quiet set to 5"
         settings(cluster, "")
-        assert read_again(node) == "[*] s1 has read again: settings"
+        assert read_again(node) == "[*] s1 has reloaded: settings"
     assert cluster.ask("client4@set loud 5") == "SET response: loud set to 5"
     node.wait_for_line("[*] Received from client4 : set loud 5")
     assert not any("quiet" in line for line in node.said)
@@ -76,10 +76,10 @@ def test_sighup_reads_the_level_of_the_log_again_while_the_node_serves(
 def test_sighup_tells_which_settings_wait_for_the_next_start(cluster: Cluster) -> None:
     node = cluster.start()["s1"]
     settings(cluster, 'pace = "human"\nmax-connections = 7\n')
-    line = "[*] s1 has read again: settings (at the next start: pace max-connections)"
+    line = "[*] s1 has reloaded: settings (at the next start: pace max-connections)"
     assert [read_again(node), read_again(node)] == [line, line]
     settings(cluster, "")
-    assert read_again(node) == "[*] s1 has read again: settings"
+    assert read_again(node) == "[*] s1 has reloaded: settings"
 
 
 def test_a_wrong_file_at_sighup_is_reported_and_changes_nothing(cluster: Cluster) -> None:
@@ -87,7 +87,7 @@ def test_a_wrong_file_at_sighup_is_reported_and_changes_nothing(cluster: Cluster
     settings(cluster, 'log-level = "loud"\n')
     path = cluster.folder / "raftline.toml"
     assert read_again(node) == (
-        f"[!] s1: settings can't be read again, and stay: {path}: log-level: 'loud' is not one of: "
+        f"[!] s1 did not reload settings: {path}: log-level: 'loud' is not one of: "
         "debug, info, warning"
     )
     assert cluster.ask("client4@set b 5") == "SET response: b set to 5"
@@ -196,9 +196,9 @@ def test_why_a_node_does_not_start_is_a_record_as_well(cluster: Cluster, form: s
 def test_the_format_of_the_log_is_read_again_too(cluster: Cluster) -> None:
     node = cluster.start().leader()  # in term 1
     settings(cluster, 'log-format = "text"\n')
-    assert read_again(node).endswith("INFO    s1 term 1: [*] s1 has read again: settings")
+    assert read_again(node).endswith("INFO    s1 term 1: [*] s1 has reloaded: settings")
     settings(cluster, "")
-    assert read_again(node) == "[*] s1 has read again: settings"
+    assert read_again(node) == "[*] s1 has reloaded: settings"
 
 
 def test_systemd_hears_when_a_node_is_ready_reads_again_and_stops(

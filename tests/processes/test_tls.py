@@ -382,10 +382,10 @@ def test_unusable_certificates_are_reported_at_sighup_and_change_nothing(
     with one_with_certificates(made, tmp_path) as node:
         before = serial(node, made)
         node.send_signal(signal.SIGHUP)
-        node.wait_for_line("[*] s1 has read again: settings, certificates")
+        node.wait_for_line("[*] s1 has reloaded: settings, certificates")
         (tmp_path / "certs" / "s1.pem").write_text("no certificate\n")
         node.send_signal(signal.SIGHUP)
-        node.wait_for_line("[!] s1: certificates can't be read again, and stay: ")
+        node.wait_for_line("[!] s1 did not reload certificates: ")
         assert serial(node, made) == before
 
 
@@ -434,7 +434,7 @@ def read_again(cluster: Cluster, *names: str) -> None:
     for name in names:
         cluster[name].send_signal(signal.SIGHUP)
     for name in names:
-        cluster[name].wait_for_line(f"[*] {name} has read again: settings, certificates")
+        cluster[name].wait_for_line(f"[*] {name} has reloaded: settings, certificates")
 
 
 def test_nobody_is_answered_without_a_certificate_where_one_is_required(
@@ -580,7 +580,7 @@ def test_a_key_of_another_certificate_needs_a_person(made: Path, tmp_path: Path)
     given = ["--tls-cert", str(made / "s1.pem"), "--tls-key", str(made / "s2.key")]
     with Cluster(tmp_path, 1, *given) as cluster:
         assert cluster["s1"].launch().ended() == 2
-        assert "s2.key: the key is of another certificate" in cluster["s1"].said[-1]
+        assert "s2.key: the key belongs to another certificate" in cluster["s1"].said[-1]
 
 
 @pytest.mark.parametrize("name", ["s" * 64, "s..1"])
@@ -593,7 +593,7 @@ def test_tls_with_a_name_that_no_handshake_can_have_is_refused(
         assert cluster["s1"].launch().ended() == 2
         assert cluster["s1"].said[-1] == (
             f"[!] TLS can't ask for a certificate of {name}: between dots a name has 1 to 63 "
-            "characters. Give that member another name, or speak no TLS"
+            "characters. Give that member another name, or do not use TLS"
         )
 
 

@@ -120,7 +120,7 @@ def test_the_page_of_up_opens_with_its_key_alone_and_ends_a_process(
     with closing(Process("up", command)) as up:
         address = up.launch().wait_for_line("the picture: http://").split()[-1]
         page = Page(browser).open(address.partition("#")[0])
-        page.until("#link", "open the address with the key that was printed")
+        page.until("#link", "open the printed address, which has the key")
         browser.get(address)  # in the same tab, where only the part after # is new
         page.until('[aria-label="s1"] .role', "leader, term")
         page.click('[data-node="s1"][data-order="Kill"]')

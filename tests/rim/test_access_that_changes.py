@@ -220,4 +220,5 @@ def test_a_reload_that_takes_an_expired_certificate_warns(tmp_path: Path, access
     assert not any(str(files.cert) in line for line in node.asked)
     certificates.issue(tmp_path, "mine", member, ["localhost"], until=-certificates.DAY)
     assert read() == ""
-    assert [line for line in node.asked if line.startswith(f"--tls-cert {files.cert} has ended: ")]
+    expired = f"--tls-cert {files.cert} has expired: "
+    assert [line for line in node.asked if line.startswith(expired)]

@@ -62,11 +62,11 @@ def test_what_is_no_certificate_has_no_end(made: Path) -> None:
     ("left_s", "said"),
     [
         (31 * DAY_S, ""),
-        (30 * DAY_S, "it ends in 30 days: 2001-10-09 01:46 UTC"),
-        (1.5 * DAY_S, "it ends in 1 day: 2001-09-10 13:46 UTC"),
-        (60, "it ends in 0 days: 2001-09-09 01:47 UTC"),
-        (0, "it has ended: 2001-09-09 01:46 UTC"),
-        (-DAY_S, "it has ended: 2001-09-08 01:46 UTC"),
+        (30 * DAY_S, "it expires in 30 days: 2001-10-09 01:46 UTC"),
+        (1.5 * DAY_S, "it expires in 1 day: 2001-09-10 13:46 UTC"),
+        (60, "it expires in 0 days: 2001-09-09 01:47 UTC"),
+        (0, "it has expired: 2001-09-09 01:46 UTC"),
+        (-DAY_S, "it has expired: 2001-09-08 01:46 UTC"),
     ],
 )
 def test_an_end_that_is_near_is_said(
@@ -81,11 +81,11 @@ def test_a_node_says_at_its_start_which_certificate_ends_soon(made: Path) -> Non
         settings = AccessSettings(
             host="localhost", tls_cert=made / f"{name}.pem", tls_ca=made / "ca.pem"
         )
-        return [line for line in settings.warnings() if "ends" in line]
+        return [line for line in settings.warnings() if "expires" in line]
 
     assert said("s2") == []
     (line,) = said("s1")
-    assert line.startswith(f"[!] --tls-cert {made / 's1.pem'} ends in 19 days: 20")
+    assert line.startswith(f"[!] --tls-cert {made / 's1.pem'} expires in 19 days: 20")
 
 
 def test_a_certificate_that_ends_soon_is_renewed_with_its_key(made: Path) -> None:

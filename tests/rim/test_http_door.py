@@ -52,9 +52,9 @@ def fetched(place: Endpoint, path: str, method: str = "GET") -> tuple[int, str]:
 
 def test_before_a_node_has_read_its_files_it_is_healthy_and_not_ready(place: Endpoint) -> None:
     with opened(place):
-        assert fetched(place, "/health") == (200, "ok: reads its files\n")
+        assert fetched(place, "/health") == (200, "ok: reading its files\n")
         for page in ("/ready", "/metrics", "/status"):
-            assert fetched(place, page) == (503, "not ready: reads its files\n")
+            assert fetched(place, page) == (503, "not ready: reading its files\n")
 
 
 def test_pages_that_are_not_there_and_pages_that_break_are_reported(place: Endpoint) -> None:
@@ -114,7 +114,7 @@ def test_five_hundred_half_requests_hold_no_scrape_up(place: Endpoint) -> None:
             half = stack.enter_context(socket.create_connection(place[:2], 20))
             with contextlib.suppress(OSError):  # the door has hung up on the first ones
                 half.sendall(b"GET /metrics HTTP/1.1\r\nX-" + b"a" * (8 * number))
-        assert fetched(place, "/metrics") == (503, "not ready: reads its files\n")
+        assert fetched(place, "/metrics") == (503, "not ready: reading its files\n")
         assert len(door._connections) <= listener.HTTP_CONNECTIONS
         threads = [one for one in threading.enumerate() if one.name.startswith("half http")]
         assert len(threads) <= listener.HTTP_THREADS + 1
@@ -207,7 +207,7 @@ def test_a_socket_in_the_file_system_is_served_and_goes_with_the_node(tmp_path: 
         with socket.socket(socket.AF_UNIX) as asker:
             asker.connect(str(path))
             asker.sendall(b"GET /health HTTP/1.0\r\n\r\n")
-            assert asker.makefile().read().endswith("ok: reads its files\n")
+            assert asker.makefile().read().endswith("ok: reading its files\n")
         with pytest.raises(PortRefused, match="in use"):
             MonitorListener(Endpoint(path=str(path)), Pages())
     assert not path.exists()

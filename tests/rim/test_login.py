@@ -611,7 +611,7 @@ def test_a_file_that_others_can_read_is_refused(path: Path, mode: int) -> None:
 def test_a_pipe_or_a_folder_in_the_place_of_the_file_is_refused(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")  # to read it would wait for a writer
     for path in (tmp_path / "pipe", tmp_path):
-        with pytest.raises(ConfigError, match="is no file"):
+        with pytest.raises(ConfigError, match="is not a file"):
             read_users(path)
 
 
@@ -622,14 +622,14 @@ LINE = GOOD.splitlines()[2]
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("", "names no user"),
-        ("\n".join(GOOD.splitlines()[:2]), "names no user"),
-        (LINE, "names no user"),  # no secret for names that are unknown
-        (GOOD + LINE, "line 4: this user stands twice"),
+        ("", "has no users"),
+        ("\n".join(GOOD.splitlines()[:2]), "has no users"),
+        (LINE, "has no users"),  # no secret for names that are unknown
+        (GOOD + LINE, "line 4: this user is listed twice"),
         (GOOD + "eve", "line 4: the form is: NAME ROLE VERIFIER"),
         (GOOD + LINE.replace("bob reader", "eve king"), "line 4: there is no such role"),
-        (GOOD + LINE.replace("bob", "4ve"), "line 4: this is no name of a user"),
-        (GOOD + LINE.replace("4096", "4095").replace("bob", "e"), "line 4: this is no verifier"),
+        (GOOD + LINE.replace("bob", "4ve"), "line 4: this is not a user name"),
+        (GOOD + LINE.replace("4096", "4095").replace("bob", "e"), "line 4: this is not a verifier"),
         (GOOD + "eve reader SCRAM-SHA-256$4096:AAAA$AAAA:AAAA", "line 4: a part of the verifier"),
         (GOOD + LINE.replace("bob", "eve").replace("app/", r"\xc3"), "line 4: a user's prefix"),
         (GOOD + LINE.replace("bob", "eve").replace("app/", r"\q"), r"line 4: \q is no escape"),

@@ -368,7 +368,7 @@ def test_a_secret_is_made_for_its_owner_alone_and_never_twice(tmp_path: Path) ->
     secret, other = read_secrets(path)
     assert (len(secret), other) == (64, b"")
     assert secret != SECRET
-    with pytest.raises(ConfigError, match="is there already"):
+    with pytest.raises(ConfigError, match="already exists"):
         make_secret(path)
     with pytest.raises(ConfigError, match="can't write"):
         make_secret(tmp_path / "no" / "secret")
@@ -391,7 +391,7 @@ def test_a_secret_that_others_can_read_or_change_is_none(tmp_path: Path, mode: i
         (b"", "32 to 4096 characters"), (b"a" * 31, "32 to 4096"), (b"a" * 4097, "32 to 4096"),
         (b"two words that are long enough for it", "one word"), (b"\xc3\xa9" * 32, "one word"),
         (b"a" * 40 + b"\r" + b"b" * 40, "one word"), (b"a" * 40 + b"\nshort", "32 to 4096"),
-        (b"\n".join([b"a" * 40] * 3), "one secret, or two while that is changed"),
+        (b"\n".join([b"a" * 40] * 3), "one secret, or two during a change"),
     ],
 )  # fmt: skip
 def test_a_file_that_holds_no_secret_is_refused(tmp_path: Path, content: bytes, why: str) -> None:
@@ -448,7 +448,7 @@ def test_no_file_and_no_secret_are_reported_in_words(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="Is a directory"):
         read_secrets(tmp_path)
     os.mkfifo(tmp_path / "pipe", 0o600)
-    with pytest.raises(ConfigError, match="that is no file"):
+    with pytest.raises(ConfigError, match="that is not a file"):
         read_secrets(tmp_path / "pipe")
     with pytest.raises(ConfigError, match="add --secret FILE"):
         read_peer_auth(None, "offer")

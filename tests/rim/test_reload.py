@@ -36,9 +36,9 @@ def test_a_file_that_can_not_be_read_keeps_no_other_from_being_read() -> None:
     reload.add("secret", lambda: "2 keys")
     reload.read_again()
     assert said == [
-        "[!] s1: users can't be read again, and stay: users.txt:3: no such role",
-        "[!] s1: certificates can't be read again, and stay: s1.crt: No such file or directory",
-        "[*] s1 has read again: settings, secret (2 keys)",
+        "[!] s1 did not reload users: users.txt:3: no such role",
+        "[!] s1 did not reload certificates: s1.crt: No such file or directory",
+        "[*] s1 has reloaded: settings, secret (2 keys)",
     ]
 
 
@@ -72,7 +72,7 @@ def test_the_lines_to_wait_for_are_printed_at_the_level_of_the_pages(
         service._records.close()
     leads, line = stream.getvalue().splitlines()  # who leads is an event, a request is none
     assert "[*] I am Leader" in leads
-    awaited = "[*] s1 has read again: settings, secret (two, of which the first is used)"
+    awaited = "[*] s1 has reloaded: settings, secret (two, of which the first is used)"
     assert awaited in line
     assert f"`{awaited}`" in (PAGES / "tls-and-secret.md").read_text(encoding="utf-8")
 
@@ -88,7 +88,7 @@ def test_the_pages_ask_for_no_other_line() -> None:
     assert found == {
         (
             "tls-and-secret.md",
-            "[*] s1 has read again: settings, secret (two, of which the first is used)",
+            "[*] s1 has reloaded: settings, secret (two, of which the first is used)",
         ),
         ("upgrades.md", "[*] Entry 4711 raises this cluster to level 4"),
     }

@@ -436,9 +436,9 @@ def test_a_reload_that_meets_any_error_is_no_end_of_reloads() -> None:
     reload.ask()
     eventually(lambda: len(said) == 3)
     assert said == [
-        "[!] s1: users are read again in part: KeyError('a user')",
-        "[*] s1 has read again: secret",
-        "[*] s1 has read again: users (2 in all), secret",
+        "[!] s1 reloaded users only in part: KeyError('a user')",
+        "[*] s1 has reloaded: secret",
+        "[*] s1 has reloaded: users (2 in all), secret",
     ]
 
 

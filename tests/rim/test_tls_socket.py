@@ -278,7 +278,7 @@ def test_a_record_that_is_begun_and_not_ended_ends_the_connection(
     else:
         there.settimeout(None)
         set_timeout(there, socket.SO_RCVTIMEO, 0.05)
-    with pytest.raises(ConnectionAbortedError, match="a record was begun and not ended"):
+    with pytest.raises(ConnectionAbortedError, match="a record was begun and not finished"):
         reader.read(100)
 
 
@@ -423,7 +423,7 @@ def test_tls_takes_both_a_certificate_and_its_key(made: Path) -> None:
 
 def test_a_certificate_whose_key_is_not_named_asks_for_it(made: Path) -> None:
     named = ("--tls-cert", "--tls-key", "--tls-ca")
-    said = r"--tls-cert .*app\.pem: .*; if the key is in a file of its own, name --tls-key as well"
+    said = r"--tls-cert .*app\.pem: .*; if the key is in a separate file, name --tls-key as well"
     with pytest.raises(ConfigError, match=said):
         of_files(made / "app.pem", None, None, None, named)
     both = made / "both.pem"

@@ -535,5 +535,5 @@ def test_a_certificate_that_ends_soon_is_named(
     odd = {**FOLLOWER, "certificates_end": {"certificate": "soon", "ca": 10**30}}
     with cluster_of(tmp_path, line_of(ends), line_of(odd)) as command:
         assert cli.main(command) == 0
-    said = [line for line in capsys.readouterr().err.splitlines() if "ended" in line]
-    assert said == ["[!] s1: its certificate has ended: 2001-09-09 01:46 UTC"]
+    said = [line for line in capsys.readouterr().err.splitlines() if "expired" in line]
+    assert said == ["[!] s1: its certificate has expired: 2001-09-09 01:46 UTC"]

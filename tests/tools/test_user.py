@@ -203,7 +203,7 @@ def test_without_users_nobody_is_asked_who_they_are(known: list[str]) -> None:
     ("words", "said"),
     [
         (["--anonymous", "none"], "it needs --users FILE"),
-        (["--users", "nowhere"], "the file of users nowhere: No such file or directory"),
+        (["--users", "nowhere"], "users file nowhere: No such file or directory"),
     ],
 )
 def test_options_that_make_no_sense_are_refused(
