@@ -1,7 +1,7 @@
 """LogManager: the key-value state machine, the lock that guards it, and its open files.
 
-What a client typed is what an entry holds is what is executed here; keys and values stay in the
-escaped form in which they travel, so no stored value can break a line or forge one.
+The client's line, the log entry and the executed command are the same text. Keys and values stay in
+their escaped wire form, so no stored value can break or forge a line.
 """
 
 from __future__ import annotations
@@ -43,17 +43,17 @@ from .storage.snapshotfile import SnapshotFile
 from .storage.snapshotlines import LoadedSnapshot, MachineState
 from .wire.protocol import STOPPING
 
-EVERY = 1 << 62  # characters: no reply is left out
-LOOK_S = 0.01  # between two looks of a reader at whether long entries are being applied
+EVERY = 1 << 62  # characters: no reply is omitted
+LOOK_S = 0.01  # between a reader's checks whether long entries are being applied
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)
 class LogManager:
-    """The state machine and its lock, over the files of its node.
+    """The state machine and its lock, on top of the node's files.
 
-    `client_lock` guards `state` and `applied`; nothing slow happens under it. NAME.log,
+    `client_lock` guards `state` and `applied`. Nothing slow happens under it. NAME.log,
     NAME.storage and NAME.state_machine have no lock: one thread at a time calls `recover`,
-    `persist` and `close`. The writes of several steps are durable as one batch.
+    `persist` and `close`. The writes of several steps become durable as one batch.
     """
 
     def __init__(
@@ -63,45 +63,45 @@ class LogManager:
         members: Mapping[str, str],
         machines: Machines | None = None,
     ) -> None:
-        """Prepare a node; `members` (name -> host:port) are written into a log that is born."""
+        """Prepare a node. `members` (name -> host:port) are written into a new log."""
         self.name = name
         self.snapshots = SnapshotFile(folder, name)
-        self.arrived_snapshot: LoadedSnapshot | None = None  # checked, not installed yet
+        self.arrived_snapshot: LoadedSnapshot | None = None  # checked, but not installed yet
         self._folder = folder
         self._storage: HardStateFile | None = None
         self._logfile: LogFile | None = None
-        self._unmarked: Mark | None = None  # on disk, and not yet in NAME.storage
+        self._unmarked: Mark | None = None  # on disk, but not yet in NAME.storage
         self._failed = False
         self.client_lock = threading.Lock()
         self.state = ReplicatedState(all_vote(members), machines or Machines())
         self.store = self.state.store  # the pairs and their facts
         self._runs = KeyRuns()
         self.is_apart = False  # long entries are being applied
-        self.applied = Mark(0, 0)  # the last entry that these are the result of
-        self._is_half_applied = False  # they are the result of no entry
-        self._replaced: Pairs = {}  # pairs of before a snapshot came
-        self._arrived = (Sessions(), dict[str, int]())  # of the snapshot that was checked last
-        self._is_declined = False  # that one: it was not taken over
+        self.applied = Mark(0, 0)  # the last entry whose effect they hold
+        self._is_half_applied = False  # they match no entry
+        self._replaced: Pairs = {}  # pairs from before a snapshot
+        self._arrived = (Sessions(), dict[str, int]())  # from the last checked snapshot
+        self._is_declined = False  # whether that snapshot was not taken over
 
     @property
     def members(self) -> Membership:
-        """The members as of the last entry applied."""
+        """The members after the last applied entry."""
         return self.state.members
 
     @property
     def level(self) -> int:
-        """The level of the cluster as of the last entry applied."""
+        """The level of the cluster after the last applied entry."""
         return self.store.level
 
     def recover(self, *, never_ran: bool = False, joins: bool = False) -> Recovered:
-        """Lock the folder and read back what this node knew; nothing is executed yet.
+        """Lock the folder and restore the node's knowledge from its files. Nothing is executed yet.
 
-        `never_ran`: an operator's word that nothing ran under this name before these files.
-        `joins`: this start is to join a cluster.
+        `never_ran`: the operator's claim that nothing ran under this name before these files.
+        `joins`: this start joins a cluster.
 
         Raises:
-            FilesRefused: in use, damaged, unreadable or not writable, or the files deny the
-                operator's word; one line explains what to do.
+            FilesRefused: the files are in use, damaged, unreadable or not writable, or contradict
+                the operator's claim. One line explains what to do.
         """
         recovered, loaded = self.open(self.members, never_ran=never_ran, joins=joins)
         self.state.members, self.store.level = recovered.members, recovered.level
@@ -127,7 +127,8 @@ class LogManager:
     ) -> list[str]:
         """Execute committed entries in order and return their replies; see `ReplicatedState`.
 
-        An entry that raises leaves pairs of no entry: from then on none are read, held or frozen.
+        An entry that raises leaves pairs that match no entry. From then on, they are not read, held
+        or frozen.
         """
         with self.client_lock:
             try:
@@ -146,7 +147,8 @@ class LogManager:
         now_s: Callable[[], float] | None = None,
         end_s: float = 0.0,
     ) -> list[str]:
-        """Do the same with entries that take long, and let those know who must not wait."""
+        """Do the same with entries that take long, and announce that to callers that must not
+        wait."""
         self.is_apart, self.store.breathe = True, give_way
         try:
             return self.apply(entries, now_s, end_s)
@@ -154,8 +156,8 @@ class LogManager:
             self.is_apart, self.store.breathe = False, no_pause
 
     def take_events(self) -> TakenEvents:
-        """Return the changes of keys since this was asked last; `store.notes_events` is set where
-        anybody asks. Watches get events in the order of the log."""
+        """Return the key changes since the last call. `store.notes_events` must be set. Watches get
+        events in log order."""
         with self.client_lock:
             return self.store.take_events()
 
@@ -167,9 +169,9 @@ class LogManager:
         *,
         waits: bool = True,
     ) -> list[str]:
-        """Return the replies to get and show commands as of one moment; nothing is logged. Those to
-        the first commands, up to the one with which values have `room` characters. None while long
-        entries are being applied, unless the caller `waits`."""
+        """Return the replies to `get` and `show` commands at one moment, without logging them.
+        Commands are answered in order, until the values have `room` characters. There are no
+        replies while long entries are being applied, unless the caller `waits`."""
         selections = [
             read_selection(command) if command.startswith("show") else None for command in commands
         ]
@@ -201,18 +203,17 @@ class LogManager:
         return replies
 
     def hold(self) -> tuple[Mark, StillPairs]:
-        """Return the pairs as they are now, to be read at leisure and then let go, and the last
-        entry applied.
+        """Freeze the pairs, and return them with the last applied entry. `let_go` must follow.
 
         Raises:
-            HalfApplied: they are those of no entry.
+            HalfApplied: they match no entry.
         """
         with self.client_lock:
             self._refuse_half()
             return self.applied, self._hold()
 
     def let_go(self, still: StillPairs, breathe: Breathe) -> None:
-        """Record that a reader of the pairs is done with them. The last one makes them a plain
+        """Record that a reader of the pairs has finished. The last reader turns them into a plain
         dict again, bit by bit."""
         above = still.layered
         with self.client_lock:
@@ -228,13 +229,13 @@ class LogManager:
     # --- snapshots and compaction --------------------------------------------------------------
 
     def freeze(self) -> MachineState:
-        """Return the state machine as of now, to be read at leisure and then released.
+        """Return the current state machine, frozen until the caller releases it.
 
-        Nothing is copied here, and nobody waits: the pairs stand still (state/pairs.py), and a
+        Nothing is copied here, and nothing waits: the pairs are frozen (state/pairs.py), and a
         session is copied when it changes.
 
         Raises:
-            HalfApplied: it is that of no entry.
+            HalfApplied: it matches no entry.
         """
         with self.client_lock:
             self._refuse_half()
@@ -255,10 +256,10 @@ class LogManager:
         )
 
     def arrived(self, loaded: LoadedSnapshot, breathe: Breathe = no_pause) -> None:
-        """Keep a snapshot that has passed its checks until `take_over` and `persist` want it.
+        """Keep a checked snapshot for `take_over` and `persist`.
 
         Raises:
-            ValueError: its lines of sessions or leases are not understood.
+            ValueError: its session or lease lines are invalid.
         """
         granted = read_granted(loaded.leases)
         loaded.pair_bytes = bytes_of(loaded.pairs, breathe)
@@ -266,14 +267,14 @@ class LogManager:
         self.arrived_snapshot, self._is_declined = loaded, True
 
     def take_over(self, snapshot: Snapshot) -> None:
-        """Let the state machine be what the snapshot that arrived holds; `free_left` frees what it
-        was, without haste."""
+        """Replace the state machine by the received snapshot. `free_left` frees the old state
+        later."""
         self._is_declined = False
         self._replaced = self._load(self.checked(snapshot), *self._arrived)
 
     def free_left(self) -> Iterator[None]:
-        """Free, in pieces, the pairs of before the snapshot that was taken over; or those of the
-        snapshot, if the core had no need of it any more."""
+        """Free, in pieces, the pairs from before a snapshot, or the pairs of a snapshot that the
+        core no longer needed."""
         old, self._replaced = self._replaced, {}
         if self._is_declined and self.arrived_snapshot is not None:
             old, self.arrived_snapshot = self.arrived_snapshot.pairs, None
@@ -297,7 +298,7 @@ class LogManager:
             )
 
     def _hold(self) -> StillPairs:
-        """Let the pairs stand still for a reader; whoever calls holds `client_lock`."""
+        """Freeze the pairs for a reader. The caller holds `client_lock`."""
         self.store.held = above = layered(self.store.held)
         return above.hold(self.store.removed)
 
@@ -331,7 +332,7 @@ class LogManager:
     @property
     def log_bytes(self) -> int:
         """The bytes of NAME.log."""
-        log = self._logfile  # read once: `close` may be under way in another thread
+        log = self._logfile  # read once: another thread may be in `close`
         return log.size if log is not None else 0
 
     @property
@@ -345,7 +346,7 @@ class LogManager:
         return self._logfile.last.index if self._logfile is not None else 0
 
     def persist(self, works: Sequence[Effects]) -> tuple[int, int] | None:
-        """Do `write`, and then `note_mark`."""
+        """Call `write`, and then `note_mark`."""
         durable = self.write(works)
         self.note_mark()
         return durable
@@ -353,25 +354,26 @@ class LogManager:
     def write(self, works: Sequence[Effects]) -> tuple[int, int] | None:
         """Make step 2 of several Effects durable, in order, with one sync of the log.
 
-        Returns index and term of the last entry of the log now durable; None if no work
-        touched the log.
+        Returns the index and term of the last durable entry of the log, or None if no work changed
+        the log.
 
         Raises:
-            DiskFailed: the node must stop; nothing that waited for this may be acknowledged.
+            DiskFailed: the node must stop. Nothing that waited for this write may be acknowledged.
         """
         if self._failed or self._storage is None or self._logfile is None:
             raise DiskFailed(f"{self.name}: its files are closed or have failed; start it again")
         try:
             return self._write(works, self._storage, self._logfile)
-        except BaseException:  # the written part is unknown
+        except BaseException:  # it is unknown which part was written
             self._failed = True
             raise
 
     def note_mark(self) -> None:
-        """Write to NAME.storage how far the log is synced; from the thread that calls `persist`.
+        """Record in NAME.storage how far the log is synced. Only the thread that calls `persist`
+        may call it.
 
-        It is separate, so that a write need not wait for it. The mark reveals a log that was cut
-        or deleted, even if the mark is one write old.
+        It is separate, so that a write need not wait for it. The mark reveals a truncated or
+        deleted log, even if the mark is one write old.
 
         Raises:
             DiskFailed: the node must stop.
@@ -385,11 +387,11 @@ class LogManager:
                 raise
 
     def file_states(self) -> dict[str, FileState] | None:
-        """Compare each file of this node with what has its name now; from the thread that calls
-        `persist`. None if that can't be known.
+        """Compare each file of this node with the file that has its name now. Return None if that
+        is unknown. Only the thread that calls `persist` may call it.
 
         Raises:
-            DiskFailed: another file has the name of one. It stays, so the node must stop.
+            DiskFailed: another file has one of the names. It stays, so the node must stop.
         """
         storage, born = self._storage, trace(self.name)
         if self._failed or storage is None:
@@ -405,11 +407,11 @@ class LogManager:
         return states
 
     def check_places(self) -> None:
-        """Look before a rename whether log and snapshot have their names; from the thread that
-        calls `persist`.
+        """Check before a rename that the log and the snapshot still have their names. Only the
+        thread that calls `persist` may call it.
 
         Raises:
-            DiskFailed: another file has one of them. It is not overwritten.
+            DiskFailed: another file has one of the names. It is not overwritten.
         """
         with contextlib.suppress(OSError):
             self._refuse_foreign(self._states_of_long_files())
@@ -432,9 +434,10 @@ class LogManager:
             )
 
     def write_small_again(self, states: Mapping[str, FileState]) -> None:
-        """Write the small files again; from the thread that calls `persist`. A log that was cut is
-        put aside: a start without a log, but with NAME.storage, is that of a node that lost its
-        memory, until the log is written again.
+        """Write the small files again. Only the thread that calls `persist` may call it.
+
+        A truncated log is put aside. Until the log is written again, a start finds NAME.storage
+        without a log, and so treats the node as one that lost its memory.
 
         Raises:
             StorageError: the node must stop.
@@ -445,8 +448,8 @@ class LogManager:
         try:
             self._folder.make_again(self.name)
             for name in lost:
-                found = self._folder.find(name) if states[name] is FileState.CUT else None
-                if found is not None and found.size:
+                file = self._folder.find(name) if states[name] is FileState.CUT else None
+                if file is not None and file.size:
                     self._folder.put_aside(name, "cut")
             storage.save(storage.promise)
             if born in lost:
@@ -459,14 +462,16 @@ class LogManager:
             raise
 
     def begin_rewrite(self, snapshot: Snapshot) -> LogRewrite:
-        """Begin to write the log again, after `snapshot`, the one in force. If another arrives
-        meanwhile, this file is never used (Compaction.finish_rewrite)."""
-        held = self.snapshots
-        return LogRewrite(self._folder, self.name, snapshot, held.members, held.level, held.cluster)
+        """Begin to rewrite the log after `snapshot`, the published one. If another snapshot arrives
+        meanwhile, the new file is never used (Compaction.finish_rewrite)."""
+        published = self.snapshots
+        return LogRewrite(
+            self._folder, self.name, snapshot, published.members, published.level, published.cluster
+        )
 
     def finish_rewrite(self, rewrite: LogRewrite, rest: Sequence[Entry]) -> LogFile | None:
-        """Replace the old log by the new one, from one thread at a time as `persist`. Return the
-        old one. Close it while no write waits, as that frees its bytes.
+        """Replace the old log by the new one, and return the old one. Close it while no write
+        waits, since that frees its bytes. As with `persist`, one thread at a time may call this.
 
         Raises:
             DiskFailed: the node must stop.
@@ -475,8 +480,8 @@ class LogManager:
         self.check_places()
         try:
             if old is not None and old.holds_void_lines and self._storage is not None:
-                # A mark is not synced: after a power cut an earlier one may be there again, of
-                # an entry that only a void line holds, and those go now.
+                # A mark is not synced. After a power cut, an earlier mark may reappear, which names
+                # an entry in a void line. These lines are removed now.
                 self._storage.save(self._storage.promise)
             self._logfile = rewrite.finish(rest)
         except BaseException:
@@ -485,8 +490,8 @@ class LogManager:
         return old
 
     def rename_cluster(self, cluster: str, recovered: Recovered) -> None:
-        """Give the files of a node that does not run another identity wherever they hold one. If
-        this is interrupted, no start takes the files, and `recover` does it again.
+        """Replace the cluster identity in the files of a stopped node. If this is interrupted, no
+        start accepts the files, and `recover` repeats it.
 
         Raises:
             DiskFailed: the files may hold both identities.
@@ -501,8 +506,8 @@ class LogManager:
         if self.snapshots.current is not None:
             self.snapshots.publish(_run(self.snapshots.writing(self.freeze(), no_pause)))
         for place, command in enumerate(log.commands):
-            if (raised := read(command)).cluster:
-                log.commands[place] = spell(raised.level, cluster)
+            if (content := read(command)).cluster:
+                log.commands[place] = spell(content.level, cluster)
         name = f"{self.name}.log"
         members, level = recovered.members, recovered.level
         self._folder.replace(name, whole_file(members, log, level, recovered.base_cluster))
@@ -511,7 +516,7 @@ class LogManager:
         self._logfile = LogFile(file, log.copy(), 0, self._folder.size(name))
 
     def checked(self, snapshot: Snapshot) -> LoadedSnapshot:
-        """Return the snapshot that arrived and passed its checks.
+        """Return the received snapshot that passed its checks.
 
         Raises:
             SafetyError: another snapshot arrived.
@@ -528,7 +533,8 @@ class LogManager:
         mark = None
         born = storage.promise.state is LogState.NEWBORN
         if forgot and born and log.last.index:
-            # What a person wrote goes before the flag: after it, it would be entries of a cluster.
+            # Hand-written entries are removed before the flag is set: after it, they would count as
+            # a cluster's entries.
             mark = log.append([Effects(cut_after=0)])
         promise = storage.promise
         named = promise._replace(
@@ -548,21 +554,21 @@ class LogManager:
         for position, work in enumerate(works):
             for chunk in work.chunks:
                 self.snapshots.write_chunk(chunk)
-            if work.install is not None:  # earlier entries of this batch are void then
+            if work.install is not None:  # this voids earlier entries of the batch
                 loaded, self.arrived_snapshot = self.checked(work.install), None
                 log = install(self._folder, self.name, loaded, self.snapshots, storage, log)
                 self._logfile = log
                 mark, begin = Mark(*work.install[:2]), position
         mark = log.append(works[begin:]) or mark
         self._unmarked = mark or self._unmarked
-        # Last: a node that calls its log whole must already hold the entries that make it so.
+        # This comes last: a node that calls its log whole must already hold its entries.
         if recovered and storage.promise.state is not LogState.WHOLE:
             storage.save(storage.promise._replace(state=LogState.WHOLE))
         return mark
 
 
 def _run(writing: Generator[None, None, Snapshot]) -> Snapshot:
-    """Write a snapshot without a pause."""
+    """Write a snapshot without pauses."""
     try:
         while True:
             next(writing)
@@ -571,8 +577,8 @@ def _run(writing: Generator[None, None, Snapshot]) -> Snapshot:
 
 
 def _asked(works: Sequence[Effects]) -> tuple[HardState | None, int, str, bool, bool]:
-    """Return the last term and vote, the highest level, the identity, whether any forgot and
-    whether any recovered."""
+    """Return the last term and vote, the highest level, the identity, whether any of the works
+    forgets, and whether any recovers."""
     save: HardState | None = None
     level, cluster, forgot, recovered = FIRST, "", False, False
     for work in works:

@@ -1,8 +1,8 @@
-"""A node as a program: `python3 src/server.py s1 10000`. From arguments to exit status."""
+"""A node as a program: `python3 src/server.py s1 10000`, from arguments to exit status."""
 
 from __future__ import annotations
 
-if __name__ == "__main__":  # first, as the rest takes a while to load
+if __name__ == "__main__":  # first, since the rest takes a while to load
     from raftline.common.quiet_exit import end_quietly
 
     end_quietly()
@@ -38,11 +38,12 @@ from raftline.storage.disk import EXIT_SYSTEM, StorageError, exit_status_of
 from raftline.wire.limits import HTTP_CONNECTIONS
 from raftline.wire.parsing import Readings
 
-STACK_BYTES = 512 << 10  # a thread per connection, thousands of them
+STACK_BYTES = 512 << 10  # there is a thread per connection, so there may be thousands
 if (3, 12) < sys.version_info < (3, 14):
-    # Python counts calls of C there, and lets JSON of 10,000 brackets use 1.5 MiB before it stops.
-    STACK_BYTES = 4 << 20  # of addresses; memory is only what a thread has used
-NO_THREAD = "can't start new thread"  # as Python spells it
+    # There, Python counts calls of C functions, and JSON of 10,000 brackets may use 1.5 MiB of
+    # stack.
+    STACK_BYTES = 4 << 20  # of addresses; only the part that a thread has used takes memory
+NO_THREAD = "can't start new thread"  # Python's message
 MORE_THREADS = (
     "let its user have more (ulimit -u), or its container (pids.max), or free some memory"
 )
@@ -55,19 +56,19 @@ def main(
     console_of: Callable[..., Console] = Console,
     server_of: Callable[[argparse.Namespace], Callable[..., Server]] = lambda arguments: Server,
 ) -> int:
-    """Run one node; return 0 after a clean stop, 2 for wrong arguments or a port in use, 3 for
-    files it must not start from, 4 when its disk failed, 70 when an invariant broke, 71 when the
-    system had no thread for its start, or no descriptor.
+    """Run one node. Return 0 after a clean stop, 2 for wrong arguments or a port in use, 3 for
+    files that it must not start from, 4 if its disk failed, 70 if an invariant broke, 71 if the
+    system had no thread or no descriptor for the start.
 
-    With `parser_of`, `console_of` and `server_of` another program has further arguments, a console
-    and a server of another kind, as a node of the course has. `server_of` may raise
-    ConfigError for arguments that do not go together.
+    With `parser_of`, `console_of` and `server_of`, another program can add arguments, and use its
+    own console and server, as the course's node does. `server_of` may raise ConfigError for
+    arguments that do not fit together.
     """
     open_closed_streams()
-    found = settings.read(parser_of(), argv, os.environ)
-    arguments = found.arguments
+    loaded = settings.read(parser_of(), argv, os.environ)
+    arguments = loaded.arguments
     if arguments.print_config:
-        print(*found.lines(), sep="\n")
+        print(*loaded.lines(), sep="\n")
         return 0
     threading.stack_size(STACK_BYTES)
     again = functools.partial(settings.load, parser_of(), argv, os.environ)
@@ -75,7 +76,7 @@ def main(
         with threads_without_signals():
             stamp = local_time if arguments.log_times else None
             console = console_of(sys.stdout, arguments.verbose, stamp=stamp)
-        return _run(Service(found, again, console, local_time), console, server_of)
+        return _run(Service(loaded, again, console, local_time), console, server_of)
     except RuntimeError as error:
         if str(error) != NO_THREAD:
             raise
@@ -84,7 +85,7 @@ def main(
 
 
 def local_time() -> str:
-    """Return the time of day for the console (--log-times), with its distance from UTC:
+    """Return the time of day for the console (--log-times), with its offset from UTC:
     2026-01-31T12:00:00.000+01:00. No decision depends on it."""
     return datetime.now().astimezone().isoformat(timespec="milliseconds")
 
@@ -94,9 +95,9 @@ def _run(
     console: Console,
     server_of: Callable[[argparse.Namespace], Callable[..., Server]],
 ) -> int:
-    """Serve, or print why not; return the exit status."""
+    """Serve, or print why that is impossible. Return the exit status."""
     try:
-        with raised(ending=()):  # a signal ends the node by itself
+        with raised(ending=()):  # the node handles a signal by itself
             return _boot(service, console, server_of)
     except (ConfigError, PortRefused) as error:
         return _refuse(service, console, str(error), exit_status_of(error, EXIT_USAGE))
@@ -155,13 +156,13 @@ def _boot(
             if arguments.cores == "one":
                 cpu_affinity.begin_to_watch(server.name, console.say)
         server.begin(listener)
-        start.pop_all()  # it is up: its line in the configuration stays
+        start.pop_all()  # the node is up, so its line in the configuration stays
         service.began(server)
         return server.wait()
 
 
 def _listening(arguments: argparse.Namespace, port: int, shares: Shares) -> Listener:
-    """Take the port, and room for as many connections as the arguments and the system allow."""
+    """Take the port, with room for as many connections as the arguments and the system allow."""
     return Listener(
         arguments.host,
         port,
@@ -180,7 +181,7 @@ def _join(
     server: Server,
     say: Callable[[str], None],
 ) -> None:
-    """Begin to ask the cluster to add this node, with the node's own TLS."""
+    """Start asking the cluster to add this node, with the node's own TLS."""
     mine = advertised(server.name, arguments.host, port, configuration, arguments.advertise)
     own = ClientTls.of(tls) if tls is not None else None
     begin_to_join(server.name, mine, arguments.join, own, server.node, server.foreigners, say)
@@ -194,7 +195,7 @@ def _tell_place(
     listener: Listener,
     say: Callable[[str], None],
 ) -> None:
-    """Report how the node stands to its cluster, whether others reach it, and what they may do."""
+    """Report the node's place in its cluster, whether others reach it, and what they may do."""
     view = server.node.view
     place = check_member(view, configuration)
     for note in (*place, *boot.access_settings(arguments).warnings()):
@@ -219,7 +220,7 @@ def _server_of(
     tls: Tls | None,
     shares: Shares,
 ) -> Server:
-    """Return the node that the arguments describe; it is not started yet."""
+    """Return the node for the arguments, not started yet."""
     settings = boot.access_settings(arguments)
     startup = Startup(
         arguments.name,

@@ -1,8 +1,8 @@
-"""`python3 src/simulator.py METRICS`: `raftline simulate`, which is a command of the course."""
+"""`python3 src/simulator.py METRICS`: run `raftline simulate`, a command of the course."""
 
 from __future__ import annotations
 
-if __name__ == "__main__":  # first, as the rest takes a while to load
+if __name__ == "__main__":  # first, since the rest takes a while to load
     from raftline.common.quiet_exit import end_quietly
 
     end_quietly()

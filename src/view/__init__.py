@@ -1,1 +1,2 @@
-"""The picture of a running cluster: the steps that nodes report, combined and served as a page."""
+"""The picture of a running cluster: the reported steps of all nodes, combined and served as a
+page."""

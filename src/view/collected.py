@@ -1,4 +1,4 @@
-"""The picture of steps that are over: of recordings, of a simulated schedule."""
+"""The picture of past steps: from recordings, or from a simulated schedule."""
 
 from __future__ import annotations
 
@@ -22,15 +22,16 @@ from .picture import Event, Picture
 
 STEP_S = 0.001  # from one step in virtual time to the next
 SECTIONS = re.compile(r"(?:thesis )?§[0-9.]*[0-9]|Figure [0-9]+")
-STEPS_MAX = 4000  # the last ones of all nodes; a browser shows them without delay
+STEPS_MAX = 4000  # the last steps of all nodes; a browser shows this many without delay
 
 
 class Collector:
     """Gathers the steps of nodes and draws them.
 
-    With `one_clock` all nodes are in one virtual time, in which a step takes none. Each is drawn
-    at least a millisecond after the one before it, so that cause and effect are apart. Then each
-    step is held against the facts of all nodes, too. `names_places` is for raftline's own core.
+    With `one_clock`, all nodes share one virtual time, in which a step takes no time. Each step is
+    drawn at least a millisecond after the previous one, so that cause and effect are separate. Each
+    step is then also checked against the facts of all nodes. `names_places` is for raftline's own
+    core.
     """
 
     def __init__(self, *, one_clock: bool = False, names_places: bool = True) -> None:
@@ -40,21 +41,21 @@ class Collector:
         self._events: list[tuple[float, str, Event]] = []
         self._story: list[tuple[float, str]] = []
         self._cluster = Cluster()
-        self._failure: tuple[str, int] | None = None  # in words, and the place of its event
+        self._failure: tuple[str, int] | None = None  # in words, and the index of its event
         self.count = 0
 
     def caption(self, text: str, at_s: float) -> None:
-        """Take a sentence on what happens next; the page shows it with those steps."""
+        """Take a sentence about the next steps. The page shows it with these steps."""
         self._story.append((max(at_s - STEP_S, self._last_s), text))
 
     def observe(self, node: RawNode, clock_s: Callable[[], float]) -> None:
-        """Take each step of a node from now on."""
+        """Collect each step of a node from now on."""
         _Observed(node, clock_s, self)
 
     def begin(
         self, name: str, at_s: float, state: Event, facts: Facts, log: Sequence[Entry]
     ) -> None:
-        """Take the state of a node as it starts, or as its record begins."""
+        """Take the state of a node at its start, or at the start of its record."""
         self._events.append((self._spread(at_s), name, {"begin": state}))
         if self._one_clock:
             why = [one.reason for one in self._cluster.started(name, facts, log)]
@@ -72,27 +73,28 @@ class Collector:
         self.count += 1
         step = replace(step, at_s=self._spread(step.at_s))
         findings = self._cluster.stepped(step) if self._one_clock else []
-        seen = read(json_of(explained(step, findings)))
-        self._events.append((step.at_s, step.name, seen))
+        event = read(json_of(explained(step, findings)))
+        self._events.append((step.at_s, step.name, event))
 
     def lose(self, message: Message) -> None:
-        """Take the loss of a message that was sent."""
+        """Take the loss of a sent message."""
         ends = (message.sender, message.to, abridged(message))
         self._events.append((self._last_s, message.sender, {"lost": ends}))
 
     def fail(self, words: str, within: str = "") -> None:
-        """Take the end of the run by a failure, in words. It came by the last step of the node that
-        they name first, or of all; or `within` a step of that node, which did not end. Nothing that
-        the step says by a section that the words name can be true.
+        """Take the end of the run by a failure, in words. The failed step is the last step of the
+        first node in `words`, or the last step of all nodes. With `within`, it is an unfinished
+        step of that node. If the words name a section, the step's reason by that section is false
+        and is removed.
         """
         if within:
             self._end_within(within)
         names = {name for _, name, _ in self._events}
-        named = within or next((word for word in re.findall(r"\w+", words) if word in names), "")
+        node = within or next((word for word in re.findall(r"\w+", words) if word in names), "")
         places = [
             place
             for place, (_, name, one) in enumerate(self._events)
-            if "why" in one and named in ("", name)
+            if "why" in one and node in ("", name)
         ]
         self._failure = (words, places[-1] if places else -1)
         if places:
@@ -105,7 +107,7 @@ class Collector:
             ]
 
     def _end_within(self, name: str) -> None:
-        """Take a step of a node that did not end; its state is the one before."""
+        """Take an unfinished step of a node. The state is the previous one."""
         seen = [one for _, of, one in self._events if of == name and "why" in one]
         if seen:
             at_s = self._spread(self._last_s)
@@ -116,23 +118,23 @@ class Collector:
 
     @property
     def steps(self) -> list[tuple[str, Event]]:
-        """All steps with their nodes, in the order in which they came."""
+        """All steps with their nodes, in order of arrival."""
         return [(name, one) for _, name, one in self._events if "why" in one]
 
     def _spread(self, at_s: float) -> float:
-        """Return when a step is drawn that took place at this time."""
+        """Return the time at which a step of this time is drawn."""
         if not self._one_clock:
             return at_s
         self._last_s = max(at_s, self._last_s + STEP_S)
         return self._last_s
 
     def page(self, title: str) -> str:
-        """Return the page of the last steps. One of a failure opens at the step that failed."""
-        made, events = Picture(one_clock=self._one_clock), []
+        """Return the page of the last steps. After a failure, it opens at the failed step."""
+        picture, events = Picture(one_clock=self._one_clock), []
         order = sorted(range(len(self._events)), key=lambda place: self._events[place][0])
         cut = len(order) - STEPS_MAX
         states: dict[str, Event] = {}
-        numbers: dict[int, int] = {}  # on the page, by the place in which it came
+        numbers: dict[int, int] = {}  # the number on the page, by order of arrival
         for count, place in enumerate(order):
             at_s, name, one = self._events[place]
             if count < cut:
@@ -142,24 +144,24 @@ class Collector:
                     states[name] = _after(states.get(name), one)
                 continue
             if name in states:
-                events += made.begin(name, {**states.pop(name), "clock": at_s}, at_s, at_s)
-            drawn = _drawn(made, at_s, name, one)
+                events += picture.begin(name, {**states.pop(name), "clock": at_s}, at_s, at_s)
+            drawn = _drawn(picture, at_s, name, one)
             if "why" in one:
                 numbers[place] = drawn[0]["id"]
                 if not self._names_places:
                     drawn[0]["why"] = [[*why[:2], "", *why[3:]] for why in one["why"]]
             events += drawn
-        names = list(dict.fromkeys(name for _, name, _ in self._events))  # as they were started
+        names = list(dict.fromkeys(name for _, name, _ in self._events))  # in order of their starts
         if not self._one_clock:
             names.sort()
-        events += made.lost(self._ends_s())
+        events += picture.lost(self._ends_s())
         story = [{"at": at_s, "text": text} for at_s, text in self._story]
         data: Event = {
             "events": events,
             "members": names,
             "left_out": max(0, cut),
             "story": story,
-            "offsets": made.clocks.solve(),
+            "offsets": picture.clocks.solve(),
         }
         if self._failure is not None:
             words, place = self._failure
@@ -167,29 +169,29 @@ class Collector:
         return saved_page(data, title)
 
     def _ends_s(self) -> dict[str, float]:
-        """Return until when each node was seen, by its own clock. What was sent shortly before and
-        did not arrive was under way then."""
+        """Return the last time of each node, by its own clock. A message that was sent shortly
+        before, and did not arrive, was still in flight then."""
         return {name: at_s for at_s, name, _ in sorted(self._events, key=lambda one: one[0])}
 
 
-def _drawn(made: Picture, at_s: float, name: str, one: Event) -> list[Event]:
+def _drawn(picture: Picture, at_s: float, name: str, one: Event) -> list[Event]:
     if "end" in one:
-        return made.end(name, at_s)
+        return picture.end(name, at_s)
     if "begin" in one:
-        return made.begin(name, {**one["begin"], "clock": at_s}, at_s, at_s)
+        return picture.begin(name, {**one["begin"], "clock": at_s}, at_s, at_s)
     if "lost" in one:
-        return made.lose(*one["lost"])
-    return made.step(name, one)
+        return picture.lose(*one["lost"])
+    return picture.step(name, one)
 
 
 def read(line: str) -> Event:
-    """Return the object in a line for programs."""
+    """Return the object in a JSON line."""
     event: Event = json.loads(line[line.index("{") :])
     return event
 
 
 def _after(state: Event | None, one: Event) -> Event:
-    """Return the state of a node after a step that the page leaves out."""
+    """Return the state of a node after a step that the page omits."""
     if "begin" in one:
         begun: Event = one["begin"]
         return begun

@@ -1,4 +1,4 @@
-"""`raftline view`: serves the picture of a cluster on this machine, or saves it as one page."""
+"""`raftline view`: serve the picture of a cluster on this machine, or save it as one page."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ NEEDED = "the page needs aiohttp, which is not installed: pip install 'aiohttp>=
 
 
 def check_library() -> None:
-    """Make sure that the page can be served.
+    """Check that the page can be served.
 
     Raises:
         ConfigError: the library for it is missing.
@@ -39,7 +39,7 @@ def view(members: Mapping[str, Address], access: ClientAccess, port: int) -> int
     """Serve the page until Ctrl-C.
 
     Raises:
-        ConfigError: the library is missing, or the port can't be had.
+        ConfigError: the library is missing, or the port can't be used.
     """
     check_library()
     try:
@@ -50,8 +50,8 @@ def view(members: Mapping[str, Address], access: ClientAccess, port: int) -> int
 
 
 def save(members: Mapping[str, Address], access: ClientAccess, path: Path, seconds: float) -> int:
-    """Observe for this time, from when all nodes are heard, and write the steps as one page without
-    other files. Returns 0 done, 5 no node was reached, or let the user observe.
+    """Observe for this time, once all nodes have answered, and write the steps as one
+    self-contained page. Returns 0: done; 5: no node was reached, or none let the user observe.
 
     Raises:
         ConfigError: the file can't be written.
@@ -111,12 +111,12 @@ async def _serve(
 
     site = Site(PageFeed(nodes, say), process=process)
     try:
-        runner, found = await listening(site, HOST, port)
+        runner, bound_port = await listening(site, HOST, port)
     except OSError as error:
         raise ConfigError(f"the page can't be served on port {port}: {complaint(error)}") from None
     try:
         key = f"#key={site.key}" if site.key else ""
-        say(f"[*] the picture: http://{HOST}:{found}/{key}")
+        say(f"[*] the picture: http://{HOST}:{bound_port}/{key}")
         await asyncio.Event().wait()
     finally:
         await runner.cleanup()

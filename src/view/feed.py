@@ -1,4 +1,4 @@
-"""The connections to all nodes: their steps, and lines that are typed on the page."""
+"""The connections to all nodes, for their steps and for lines typed on the page."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ from .nodes import SPEAKER, Nodes, UserRefused
 from .picture import Event, Picture
 from .thinning import BATCH_MAX, remembered, thinned
 
-AGAIN_S = 0.5  # between two tries to reach a node
-AGAIN_REFUSED_S = 5.0  # it counts logins that fail
+AGAIN_S = 0.5  # between two attempts to reach a node
+AGAIN_REFUSED_S = 5.0  # longer, since a node counts failed logins
 BATCH_S = 0.05
-SILENCE_S = 86_400.0  # a node at rest may observe nothing for long; then it is asked again
+SILENCE_S = 86_400.0  # an idle node may report nothing for long; then the view reconnects
 KEPT = 6000  # events for a page that is opened later
 WAITING_MAX = 20_000  # events of one batch
-UNREADABLE = (ValueError, TypeError, LookupError, AttributeError)  # of JSON of another form
+UNREADABLE = (ValueError, TypeError, LookupError, AttributeError)  # for JSON of an unknown form
 
 
 class PageFeed:
-    """Observes all nodes, and gives each page what happens."""
+    """Observes all nodes, and sends the events to each page."""
 
     def __init__(self, nodes: Nodes, say: Callable[[str], None] = print) -> None:
-        """`say` prints a line on the console: a node that refuses to be observed."""
+        """Prepare the feed. `say` prints a line on the console if a node refuses to be observed."""
         self.nodes = nodes
         self._say = say
-        self.problems: dict[str, str] = {}  # by nodes that are not observed now
-        self._has_news = False  # of members, or of problems
+        self.problems: dict[str, str] = {}  # by node, for nodes that are not observed now
+        self._has_news = False  # about members or problems
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self.picture = Picture()
         self.kept: list[Event] = []
@@ -40,7 +40,7 @@ class PageFeed:
         self._waiting: list[Event] = []
         self._pages: set[asyncio.Queue[str]] = set()
         self._clocks: dict[str, tuple[float, float]] = {}  # a node's clock, and ours then
-        self._gone: dict[str, tuple[float, float]] = {}  # the same of nodes that ended
+        self._gone: dict[str, tuple[float, float]] = {}  # the same for nodes that ended
 
     async def run(self) -> None:
         """Observe until this task is cancelled."""
@@ -54,7 +54,7 @@ class PageFeed:
     # --- the nodes ------------------------------------------------------------------------------
 
     async def heard(self) -> None:
-        """Wait until each node is observed, or there is a reason why it is not."""
+        """Wait until each node is observed, or there is a reason why not."""
         while not set(self.nodes.members) <= {*self._clocks, *self.problems}:
             await asyncio.sleep(BATCH_S)
 
@@ -65,20 +65,20 @@ class PageFeed:
                 self._has_news = True
 
     def _know(self, sent: Event) -> None:
-        """Observe the members, too, that a node names."""
+        """Also observe the members that a node names."""
         members = sent.get("members")
         if isinstance(members, Mapping) and self.nodes.know(members):
             self._observe_all()
 
     def _note_problem(self, name: str, problem: str, *, is_refusal: bool = False) -> None:
-        """Keep the reason why a node is not observed, "" if it is; print a refusal."""
+        """Keep the reason why a node is not observed, or "" if it is. Print a refusal."""
         if problem != self.problems.get(name, ""):
             self.problems[name], self._has_news = problem, True
             if is_refusal:
                 self._say(safe_line(f"[!] {name} can't be observed: {problem}"))
 
     def _observing(self, name: str) -> Talk[None]:
-        """Observe a node for ever: it is asked again if it is gone, or refuses this user."""
+        """Observe a node forever. Reconnect if it is gone, or refuses this user."""
         while True:
             try:
                 address = yield from self.nodes.connecting(name)
@@ -87,10 +87,10 @@ class PageFeed:
                 yield Rest(AGAIN_REFUSED_S)
                 continue
             except OSError:
-                self._note_problem(name, "it is not reached")
+                self._note_problem(name, "it can't be reached")
                 yield Rest(AGAIN_S)
                 continue
-            with contextlib.suppress(OSError, *UNREADABLE):  # gone, or of another build: try again
+            with contextlib.suppress(OSError, *UNREADABLE):  # gone, or another build: try again
                 yield from self._reading(name, address)
             yield HangUp()
             if name in self._clocks:
@@ -134,14 +134,14 @@ class PageFeed:
     # --- the pages ------------------------------------------------------------------------------
 
     def open_page(self) -> asyncio.Queue[str]:
-        """Return the queue of a page: all kept events first, then each batch."""
+        """Return the queue of a page, with all kept events first and then each batch."""
         queue: asyncio.Queue[str] = asyncio.Queue(maxsize=100)
         queue.put_nowait(self._encode(list(self.kept)))
         self._pages.add(queue)
         return queue
 
     def close_page(self, queue: asyncio.Queue[str]) -> None:
-        """Send nothing more to a page."""
+        """Stop sending to a page."""
         self._pages.discard(queue)
 
     def everything(self) -> dict[str, object]:
@@ -161,8 +161,8 @@ class PageFeed:
             await asyncio.sleep(BATCH_S)
             now = time.monotonic()
             room, before = int(BATCH_MAX * max(1.0, (now - before) / BATCH_S)), now
-            known = {**self._gone, **self._clocks}
-            clocks = {name: at + now - ours for name, (at, ours) in known.items()}
+            last_clocks = {**self._gone, **self._clocks}
+            clocks = {name: at + now - ours for name, (at, ours) in last_clocks.items()}
             self._put(list(self.picture.lost(clocks)))
             events, self._waiting = self._waiting, []
             if not events and not self._has_news:
@@ -173,7 +173,7 @@ class PageFeed:
             self.kept = remembered([*self.kept, *events], KEPT)
             batch = self._encode(events, thinned=bool(left_out))
             for page in list(self._pages):
-                if page.full():  # a stopped page begins again with the kept events
+                if page.full():  # a stopped page restarts with the kept events
                     while not page.empty():
                         page.get_nowait()
                     page.put_nowait(self._encode(list(self.kept), reset=True))
@@ -181,7 +181,7 @@ class PageFeed:
                     page.put_nowait(batch)
 
     def order(self, node: str, text: str) -> None:
-        """Show all pages an order that a node was given."""
+        """Show an order to a node on all pages."""
         self._put([{"k": "act", "node": node, "at": time.monotonic(), "text": text}])
 
     def _encode(self, events: list[Event], *, reset: bool = False, thinned: bool = False) -> str:

@@ -1,4 +1,4 @@
-"""The nodes as the view asks them: TLS and a login, if they are given."""
+"""The view's connections to nodes, with TLS and a login if these are given."""
 
 from __future__ import annotations
 
@@ -25,28 +25,28 @@ SPEAKER = "view"
 
 
 class UserRefused(OSError):
-    """A node refuses this user, or can't be trusted; the text explains why."""
+    """A node refuses this user, or can't be trusted. The text explains why."""
 
 
 class Nodes:
-    """The nodes of one cluster, with the login and the TLS for them."""
+    """The nodes of one cluster, with their login and TLS."""
 
     def __init__(self, members: Mapping[str, Address], access: ClientAccess) -> None:
-        self._places = {name: [place] for name, place in members.items()}  # first the next tried
+        self._places = {name: [place] for name, place in members.items()}  # next to try: first
         self._access = access
 
     @property
     def members(self) -> dict[str, Address]:
-        """The members, and where each of them is looked for."""
+        """The members, each with the address to try next."""
         return {name: places[0] for name, places in self._places.items()}
 
     @property
     def has_rights(self) -> bool:
-        """Whether there is a login or TLS, so that the page needs a key."""
+        """Whether there is a login or TLS, which means that the page needs a key."""
         return self._access != (None, None)
 
     async def carry_out(self, talk: Talk[Any]) -> Any:
-        """Carry out a conversation with one node, and return its result."""
+        """Run a conversation with one node, and return its result."""
         shell = AioNodeShell(SPEAKER, *self._access, asks_codes=False)
         try:
             return await carry_out_awaiting(talk, shell.do)
@@ -57,7 +57,7 @@ class Nodes:
         """Connect to a node, and log in.
 
         Raises:
-            UserRefused: it refuses this user. OSError: the node is not reached.
+            UserRefused: the node refuses this user. OSError: the node is not reached.
         """
         address = self.members[name]
         try:
@@ -68,18 +68,18 @@ class Nodes:
             raise UserRefused(f"the login failed: {error}") from None
         except (ClientError, OSError) as error:
             self.missed(name, address)
-            in_time = "no connection came about in time"
+            in_time = "no connection in time"
             raise OSError(in_time if isinstance(error, TimeoutError) else str(error)) from None
         return address
 
     def missed(self, name: str, address: Address) -> None:
-        """Look for a node at its next place, if there is one: it was not found at this one."""
+        """Try the next address of a node, if there is one, since it was not found at this one."""
         places = self._places[name]
         if places[0] == address:
             places.append(places.pop(0))
 
     def asking(self, name: str, line: str) -> Talk[str]:
-        """Type one line at a node, and return its answer as it came, "" if it hung up.
+        """Send one line to a node, and return its raw answer, or "" if it hung up.
 
         Raises:
             OSError: the node is not reached, or did not answer in time.
@@ -90,16 +90,16 @@ class Nodes:
         except ConnectionEnded:
             return ""
         except TimeoutError:
-            raise OSError("no answer came in time") from None
+            raise OSError("no answer in time") from None
         return raw.decode("utf-8", "replace")
 
     async def ask(self, name: str, line: str) -> str:
-        """Carry out `asking`."""
+        """Run `asking`."""
         answer: str = await self.carry_out(self.asking(name, line))
         return answer
 
     async def status(self, name: str) -> dict[str, Any]:
-        """Return what a node answers of itself, nothing if it does not answer."""
+        """Return a node's status, or an empty dict if it does not answer."""
         asking = asyncio.ensure_future(self.ask(name, f"{SPEAKER}@status"))
         if not await ends_within(asking, STATUS_S):
             return {}
@@ -110,8 +110,8 @@ class Nodes:
         return facts if isinstance(facts, dict) else {}
 
     def know(self, members: Mapping[str, str]) -> list[str]:
-        """Take the members as a node reports them; return those that are new. The place of a
-        member that has moved is tried once it is not found at the one before."""
+        """Take the members that a node reports, and return the new ones. The new address of a moved
+        member is tried after the old one has failed."""
         new = []
         for name, where in members.items():
             with contextlib.suppress(ValueError):

@@ -1,5 +1,5 @@
-"""One page that holds the picture and all that shows it: nothing is loaded from elsewhere. Pure
-but for the files of the page."""
+"""One page that holds the picture and everything that shows it: nothing is loaded from elsewhere.
+Pure, except for the files of the page."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _EXPORT = re.compile(r"^export ", re.MULTILINE)
 
 
 def saved_page(data: Mapping[str, object], title: str) -> str:
-    """Return the page; the values in `data` stay text."""
+    """Return the page. The values in `data` stay text."""
     text = (STATIC / "index.html").read_text(encoding="utf-8")
     style = (STATIC / "view.css").read_text(encoding="utf-8")
     script = "\n".join(

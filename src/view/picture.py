@@ -1,8 +1,8 @@
 """The picture's data: steps of all nodes, and the messages between them. Pure.
 
-Times are those of the node that sent them; `Clocks` has the offset. A message has no number on the
-wire. So a message that one node sent and one that another took are the same if both ends and the
-text agree.
+Times are by the clock of the reporting node; `Clocks` has the offset. A message has no number on
+the wire. So a message that one node sent and another received counts as the same message if both
+ends and the text agree.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from typing import Any
 
 from .clocks import Clocks
 
-LOST_AFTER_S = 2.0  # without an arrival; one that comes later is late
-SENT_MAX = 5000  # that wait for their other end, of each kind
+LOST_AFTER_S = 2.0  # without an arrival; a later message is late
+SENT_MAX = 5000  # sent or received messages that wait for the report of the other end
 LATE_FACTOR = 5
 LATE_S = 0.03
 ROLES = ("pre-candidate", "candidate", "leader")
@@ -26,22 +26,22 @@ _Key = tuple[str, str, str]
 
 
 class Picture:
-    """Takes what the nodes report, and gives events for a page."""
+    """Takes the reports of the nodes, and returns events for a page."""
 
     def __init__(self, *, one_clock: bool = False) -> None:
         self.clocks = Clocks()
         self._one_clock = one_clock  # all nodes share one clock
         self._number = 0
-        self._sent: dict[_Key, deque[Event]] = {}  # messages on their way
+        self._sent: dict[_Key, deque[Event]] = {}  # messages in flight
         self._arrived: dict[
             _Key, deque[tuple[float, int]]
-        ] = {}  # before the report of their sending
+        ] = {}  # arrivals before the report of the sending
         self._under_way: list[Event] = []
         self._roles: dict[str, tuple[str, int]] = {}
         self._commits: dict[str, int] = {}
 
     def begin(self, name: str, state: Event, asked_s: float, answered_s: float) -> list[Event]:
-        """Take a node's first line; times are ours."""
+        """Take a node's first line. The times are by our clock."""
         self.clocks.begins(name, state["clock"], asked_s, answered_s)
         self._roles[name] = (state["role"], state["term"])
         self._commits[name] = state.get("commit", 0)
@@ -49,7 +49,7 @@ class Picture:
         return [{**begun, "state": state}]
 
     def end(self, name: str, at_s: float) -> list[Event]:
-        """Take the end of a node's reports, by our time."""
+        """Take the end of a node's reports, at this time by our clock."""
         at = at_s - self.clocks.solve().get(name, 0.0)
         return [{"k": "end", "id": self._next(), "node": name, "at": at}]
 
@@ -69,7 +69,7 @@ class Picture:
         return [step, *events]
 
     def lost(self, now: dict[str, float]) -> Iterator[Event]:
-        """Yield the messages that have not arrived in time; `now` is each node's clock."""
+        """Yield the messages that have not arrived in time. `now` holds each node's clock."""
         under_way, self._under_way = self._under_way, []
         for message in under_way:
             if message["lost"] or message["arrived"] is not None:
@@ -81,7 +81,7 @@ class Picture:
                 yield {"k": "lost", "id": message["id"]}
 
     def lose(self, sender: str, to: str, line: str) -> list[Event]:
-        """Take the loss of the last message of these ends and this text."""
+        """Take the loss of the last message with these ends and this text."""
         for message in reversed(self._sent.get((sender, to, line), ())):
             if not message["lost"]:
                 message["lost"] = True
@@ -119,7 +119,7 @@ class Picture:
         return self._meet(message, seen["at"], step["id"])
 
     def _meet(self, message: Event, at: float, step: int) -> list[Event]:
-        """Let a message arrive, once both ends have reported it."""
+        """Record the arrival of a message, once both ends have reported it."""
         clocks, ends = self.clocks, (message["from"], message["to"])
         offsets = clocks.solve()
         way = at + offsets.get(ends[1], 0.0) - message["at"] - offsets.get(ends[0], 0.0)

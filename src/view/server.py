@@ -1,10 +1,10 @@
-"""The page's server, on this machine alone: files, a stream of events, lines for the nodes.
+"""The page's server, only for this machine: files, a stream of events, lines for the nodes.
 
-It needs aiohttp. A page of another site can't read or order
-anything here: the name of the host must be this machine's, and an order must be JSON from the
-page itself. If there is a login or TLS, or processes to end, the page has rights of the user who
-started it. Then it needs a key, which is in the address that is printed once. The page keeps it in
-memory and sends it in a header: a cookie would go to every port of this machine.
+It needs aiohttp. A page of another site can't read or order anything here: the host name must be
+this machine's, and an order must be JSON from the page itself. If there is a login or TLS, or if
+the page can end processes, it has the rights of the user who started the server. Then it needs a
+key, which is in the address that is printed once. The page keeps the key in memory and sends it in
+a header: a cookie would go to every port of this machine.
 """
 
 from __future__ import annotations
@@ -36,17 +36,18 @@ HEADERS = {
 HOSTS = ("localhost", "127.0.0.1", "[::1]")
 KEY_HEADER = "X-Raftline-Key"
 LINE_CHARACTERS_MAX = 1 << 20
-CONTROLLER = "Controller"  # who orders faults, at nodes that obey one
+CONTROLLER = "Controller"  # the sender of faults, at nodes that obey one
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 ProcessOrder = Callable[[str, str], str]
 
 
 class Site:
-    """The answers to what a browser asks for."""
+    """The answers to a browser's requests."""
 
     def __init__(self, feed: PageFeed, *, process: ProcessOrder | None = None) -> None:
-        """`process` kills, stops or starts a node's process, if this program started it."""
+        """Prepare the site. `process` kills, stops or starts a node's process, if this program
+        started it."""
         self._feed, self._nodes = feed, feed.nodes
         self._process = process
         has_rights = feed.nodes.has_rights or process is not None
@@ -67,12 +68,12 @@ class Site:
 
     @web.middleware
     async def _guard(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Serve only requests of this machine's page, with headers that restrict it."""
+        """Serve only requests from this machine's page, with headers that restrict it."""
         host = request.headers.get("Host", "")
         if host.rpartition(":")[0] not in HOSTS:
-            raise web.HTTPForbidden(text="this page is served to this machine alone\n")
+            raise web.HTTPForbidden(text="this page is served only to this machine\n")
         if request.method == "POST" and not _is_own(request, f"http://{host}"):
-            raise web.HTTPForbidden(text="orders are taken from the page alone\n")
+            raise web.HTTPForbidden(text="orders are accepted only from the page\n")
         if request.match_info.handler not in (self._file, self._no_icon):
             self._check_key(request.headers.get(KEY_HEADER, ""))
         response = await handler(request)
@@ -80,10 +81,10 @@ class Site:
             response.headers.update(HEADERS)
         return response
 
-    def _check_key(self, given: str) -> None:
-        is_right = hmac.compare_digest(given.encode("utf-8", "replace"), self.key.encode())
+    def _check_key(self, key: str) -> None:
+        is_right = hmac.compare_digest(key.encode("utf-8", "replace"), self.key.encode())
         if self.key and not is_right:
-            raise web.HTTPForbidden(text="open the address with the key that was printed\n")
+            raise web.HTTPForbidden(text="open the printed address, which has the key\n")
 
     async def _observing(self, app: web.Application) -> AsyncIterator[None]:
         task = asyncio.create_task(self._feed.run())
@@ -148,7 +149,7 @@ class Site:
         try:
             asked: Any = json.loads(await request.text())
             words = [asked[name] for name in names]
-        # Also an unknown encoding, and lists nested too deep.
+        # This includes an unknown encoding, and lists that are nested too deep.
         except (ValueError, LookupError, TypeError, RecursionError):
             raise web.HTTPBadRequest from None
         if not all(isinstance(word, str) for word in words):
@@ -157,20 +158,20 @@ class Site:
 
 
 def _is_own(request: web.Request, origin: str) -> bool:
-    """Whether an order comes from the page that this server gave."""
+    """Return whether an order comes from the page that this server sent."""
     is_json = request.content_type == "application/json"
     return is_json and request.headers.get("Origin") == origin
 
 
 async def listening(site: Site, host: str, port: int) -> tuple[web.AppRunner, int]:
-    """Begin to serve; return the runner and the port, which was free if 0 was asked for.
+    """Start serving. Return the runner and the port. For port 0, any free port is used.
 
     Raises:
-        OSError: the port can't be had.
+        OSError: the port can't be used.
     """
     runner = web.AppRunner(site.app, handle_signals=False, access_log=None, shutdown_timeout=0.5)
     await runner.setup()
     place = web.TCPSite(runner, host, port)
     await place.start()
-    found: int = runner.addresses[0][1]
-    return runner, found
+    bound_port: int = runner.addresses[0][1]
+    return runner, bound_port

@@ -1,4 +1,4 @@
-"""The choice of events that a page gets, if there are too many. Pure."""
+"""The choice of events for a page, if there are too many. Pure."""
 
 from __future__ import annotations
 
@@ -7,19 +7,20 @@ from typing import Any
 
 from .picture import Event
 
-PULSES_KEPT = 1000  # of the heartbeats, for a page that is opened later
-BATCH_MAX = 100  # events in a batch; at 20 batches a second 2,000
-ALWAYS = frozenset(("election", "vote", "conflict", "broken"))  # tags of steps that every page gets
+PULSES_KEPT = 1000  # heartbeats kept for a page that is opened later
+BATCH_MAX = 100  # events in a batch: 2,000 a second at 20 batches a second
+ALWAYS = frozenset(("election", "vote", "conflict", "broken"))  # tags of steps that stay
 
 
 def thinned(events: Sequence[Event], room: int = BATCH_MAX) -> tuple[list[Event], int]:
-    """Return the events that a page gets, and how many steps and messages were left out.
+    """Return the events for a page, and the number of omitted steps and messages.
 
-    Kept are elections, votes and conflicts, the last step of each node, also before an end of it,
-    and as many others as there is room for: first those that are no heartbeats. A step brings the
-    messages that it sent, the steps that took them, and their answers: so no answer is shown
+    Elections, votes and conflicts are kept, and the last step of each node, including the last
+    before it ends. Others are kept while there is room, and heartbeats come last. A step is kept
+    with its sent messages, the steps that received them, and their answers: so no answer is shown
     without its question.
-    Entries of a step that is left out go with the next one of its node.
+
+    Entries of an omitted step move to the next kept step of its node.
     """
     if len(events) <= room:
         return list(events), 0
@@ -41,7 +42,7 @@ def thinned(events: Sequence[Event], room: int = BATCH_MAX) -> tuple[list[Event]
 
 
 def _last_of_lives(events: Sequence[Event]) -> Iterator[Event]:
-    """Yield the last step of each node, and before each end of it."""
+    """Yield the last step of each node, and the last step before each of its ends."""
     last: dict[str, Event] = {}
     for event in events:
         if event["k"] == "step":
@@ -54,7 +55,8 @@ def _last_of_lives(events: Sequence[Event]) -> Iterator[Event]:
 def _keep_exchange(
     step: Event, takers: Mapping[int, Event], kept: set[int], messages: set[int]
 ) -> None:
-    """Keep a step, the steps that took its messages, and those that took their answers."""
+    """Keep a step, the steps that received its messages, and the steps that received the
+    answers."""
     kept.add(step["id"])
     messages.update(step["sent"])
     for taker in [takers[sent] for sent in step["sent"] if sent in takers]:
@@ -64,25 +66,25 @@ def _keep_exchange(
 
 
 def remembered(events: Sequence[Event], most: int, pulses: int = PULSES_KEPT) -> list[Event]:
-    """Return the events that are kept for a page that is opened later: of too many heartbeats the
-    oldest go first, so that a cluster at rest keeps its elections."""
+    """Return the events to keep for a page that is opened later. Surplus heartbeats are dropped,
+    oldest first, so that an idle cluster keeps its elections."""
     if len(events) <= most:
         return list(events)
     idle = [event for event in events if _is_idle(event)]
     spare = {event["id"] for event in idle[: max(0, min(len(events) - most, len(idle) - pulses))]}
-    gone = spare | {sent for event in idle if event["id"] in spare for sent in event["sent"]}
-    return [event for event in events if event.get("id") not in gone][-most:]
+    dropped = spare | {sent for event in idle if event["id"] in spare for sent in event["sent"]}
+    return [event for event in events if event.get("id") not in dropped][-most:]
 
 
 def _is_idle(event: Event) -> bool:
-    """Whether a step is a heartbeat that changed no log."""
+    """Return whether a step is a heartbeat that changed no log."""
     return event["k"] == "step" and event["pulse"] and not event["append"] and event["cut"] is None
 
 
 def _with_all_entries(
     events: Sequence[Event], chosen: Sequence[Event], kept: set[int]
 ) -> list[Event]:
-    """Return the chosen events, with the entries of the steps that were left out."""
+    """Return the chosen events, with the entries of the omitted steps."""
     missed: dict[str, list[Any]] = {}
     whole: dict[int, Event] = {}
     for event in events:
