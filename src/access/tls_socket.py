@@ -123,8 +123,8 @@ class TlsSocket(socket.socket):
 
     @property
     def has_more(self) -> bool:
-        """Return whether bytes, the end or a part of a record are buffered here. `select` does not
-        report these: the kernel has handed them over."""
+        """Whether bytes, the end or a part of a record are buffered here. `select` does not report
+        these: the kernel has handed them over."""
         tls = self._tls
         if tls is None:
             return False

@@ -121,7 +121,7 @@ class Service:
         return self._server.node.view.term if self._server is not None else None
 
     def _take_settings(self) -> str:
-        """Reload the settings. Return those that take effect only at the next start."""
+        """Reload the settings. Return a remark that names the settings for the next start."""
         new = self._read_settings()
         later = _changed(self._settings, new.arguments)
         self.arguments = new.arguments

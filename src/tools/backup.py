@@ -180,7 +180,7 @@ def _state_of(
         machine.take_over(loaded.snapshot)
         if log.term_at(loaded.snapshot.index) == loaded.snapshot.term:
             log.compact(loaded.snapshot.index)
-        else:  # void, as a start would decide
+        else:  # void, as at a start
             log.reset(loaded.snapshot.index, loaded.snapshot.term)
     try:
         machine.apply(log.entries(log.base_index + 1, log.last_index))

@@ -50,7 +50,7 @@ def fsck(wanted: Sequence[str], folder: str | None, *, repairs: bool, as_json: b
     checked.
 
     Raises:
-        ConfigError: there are no such files.
+        ConfigError: there are no files to check.
     """
     reports: list[dict[str, Any]] = []
     failures: list[StorageError] = []

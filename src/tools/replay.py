@@ -72,7 +72,7 @@ def _made_by(head: str) -> str:
 
 
 def _tell(path: str, difference: Difference) -> None:
-    """Print the input of a step, its recorded Effects, and those of the replay."""
+    """Print the input of a step, its recorded Effects, and the replay's Effects."""
     print(safe_line(f"step {difference.step} ({path}, line {difference.line}) differs"))
     print(safe_line(f"  went in:  {difference.event}"))
     for what, lines, others in (

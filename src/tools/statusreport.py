@@ -351,9 +351,9 @@ def _foreigners(nodes: Sequence[NodeStatus]) -> Iterator[str]:
 
 def clocks(nodes: Sequence[NodeStatus]) -> Iterator[str]:
     """Yield a line about each node whose clock differs from most clocks by more than CLOCK_S. This
-    machine's clock is included. The difference between a node and this machine has an error of half
-    the time that its answer took, and no more is claimed. A single node is compared with this
-    machine."""
+    machine's clock is included. The difference between a node and this machine may be wrong by half
+    the time that its answer took, so a correspondingly larger difference is required. A single node
+    is compared with this machine."""
     offsets: dict[str, tuple[float, float]] = {"": (0.0, 0.0)}  # this machine
     for node in nodes:
         at_s = (node.answer or {}).get("time")
@@ -443,7 +443,7 @@ def _role(name: str, answer: Mapping[str, Any]) -> str:
         role += " (receives a snapshot)"
     if isinstance(answer.get("handing_over_to"), str):
         role += f" (handing over to {safe_line(answer['handing_over_to'])})"
-    if answer.get("down"):  # its controller shut it down, and it hears nobody else
+    if answer.get("down"):  # its controller shut it down, and it obeys only the controller
         role = "down"
     if isinstance(answer.get("faults"), list) and answer["faults"]:
         role += " (faults: " + safe_line("; ".join(map(str, answer["faults"]))) + ")"

@@ -141,7 +141,7 @@ def test_a_partition_made_by_a_click_leads_to_an_election_whose_votes_tell_why(
     )
     page.until('[aria-label="s1"] .role', "candidate")
     page.choose("RequestVote")
-    details = page.until("#details", "The line as it travelled")
+    details = page.until("#details", "The line on the wire")
     assert "granted: I gave no other vote" in details
     assert "(§5.2, §5.4.1)" in details
     assert "src/raft/election.py on_request_vote()" in details
@@ -176,7 +176,7 @@ def test_a_line_is_typed_and_time_is_stopped_and_walked(page: Page, three: Clust
     page.until('#logs [data-node="s1"]', "set typed 5")
     page.click("body")
     page.all("body")[0].send_keys(" ")
-    page.until("#pause", "Go on")
+    page.until("#pause", "Resume")
     page.all("#jump option[value=commit]")[0].click()
     page.click("#previous")
     page.until("#details", "so it is committed")
@@ -308,7 +308,7 @@ def test_of_too_many_messages_the_page_shows_some_and_says_so(page: Page, three:
     for writer in writers:
         writer.start()
     try:
-        page.until("#thin", "steps and messages left out in all: too many to show")
+        page.until("#thin", "steps and messages omitted in all: too many to show")
         first = thinned(page)
         eventually(lambda: thinned(page) > first, "more")
         drawn = """const done = arguments[0]; let frames = 0;
@@ -317,7 +317,7 @@ def test_of_too_many_messages_the_page_shows_some_and_says_so(page: Page, three:
             requestAnimationFrame(count)"""
         assert page.browser.execute_async_script(drawn) == 5  # the page does not stand still
         page.click("#pause")
-        page.until("#pause", "Go on")
+        page.until("#pause", "Resume")
         assert len(page.all("#list li")) <= 120
     finally:
         stop.set()

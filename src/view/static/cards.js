@@ -1,4 +1,4 @@
-// A card for each node: role, term, timeout, votes, followers, orders in force, and those that can be given.
+// A card for each node: role, term, timeout, votes, followers, active orders, and possible orders.
 import { hueOf } from "./model.js";
 
 export function element(name, text, attributes = {}) {
@@ -8,9 +8,9 @@ export function element(name, text, attributes = {}) {
   return made;
 }
 
-export const MANY = 5;  // from so many nodes on all is closer together, to fit on a screen
+export const MANY = 5;  // from this many nodes on, the layout is denser, to fit on a screen
 
-// Names with the same text stand together: "s1 s2: match 5, next 6".
+// Group names with the same text: "s1 s2: match 5, next 6".
 function together(entries, text) {
   const groups = new Map();
   for (const [name, each] of entries) groups.set(text(each), [...(groups.get(text(each)) || []), name]);

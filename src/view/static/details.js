@@ -1,4 +1,4 @@
-// What was clicked on: the line as it travelled, the reason with its section, and its place.
+// The clicked item: the line on the wire, the reason with its section, and its place in the code.
 import { element } from "./cards.js";
 
 export class Details {
@@ -21,14 +21,14 @@ export class Details {
       : way === null ? "It is on its way, or was when this run ended, or its arrival was left out."
         : `It arrived at ${this.seconds(message.to, message.arrived)}, after ${way.toFixed(3)} ms${message.late ? ": late" : ""}.`;
     rows.push(element("p", `${message.from} → ${message.to}, sent at ${this.seconds(message.from, message.at)}. ${outcome}`));
-    rows.push(element("h3", "The line as it travelled"), element("code", `${message.from}@${message.line}`, { class: "wire" }));
+    rows.push(element("h3", "The line on the wire"), element("code", `${message.from}@${message.line}`, { class: "wire" }));
     const taken = this.model.byId.get(message.by);
-    if (taken) { rows.push(element("h3", `What ${message.to} made of it`)); this.reasons(taken, rows); rows.push(this.link(taken, "Show that step")); }
+    if (taken) { rows.push(element("h3", `The effect on ${message.to}`)); this.reasons(taken, rows); rows.push(this.link(taken, "Show that step")); }
   }
 
   step(step, rows) {
     rows.push(element("p", `${step.node} at ${this.seconds(step.node, step.at)}: ${step.in}`));
-    if (step.line) rows.push(element("h3", "The line as it travelled"), element("code", `${step.from}@${step.line}`, { class: "wire" }));
+    if (step.line) rows.push(element("h3", "The line on the wire"), element("code", `${step.from}@${step.line}`, { class: "wire" }));
     rows.push(element("h3", "Why")); this.reasons(step, rows);
     const before = step.cut === null ? null : this.model.before(step);
     const dropped = before ? before.log.filter((entry) => entry[0] > step.cut) : [];

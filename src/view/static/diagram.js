@@ -9,7 +9,7 @@ export class Diagram {
     this.canvas = canvas; this.model = model; this.view = view; this.spots = []; this.thin = 0;
   }
 
-  // Whether a message is of an election, and what it says.
+  // Whether a message belongs to an election, and its meaning.
   colour(line) {
     if (/^(RequestVote|PreVote)/.test(line)) return "--purple";
     if (/^(Count on me|I am up to date)/.test(line)) return "--green";
@@ -51,7 +51,7 @@ export class Diagram {
     }
   }
 
-  // The orders that were given on the page.
+  // The orders from the page.
   acts() {
     const { g, model, view } = this;
     g.fillStyle = g.strokeStyle = this.ink("--red"); g.font = "600 11px system-ui, sans-serif"; g.textAlign = "left";
@@ -82,7 +82,7 @@ export class Diagram {
     }
   }
 
-  // Terms and roles of a node as a band with colours.
+  // Terms and roles of a node as a coloured band.
   band(node, now) {
     const { g, model } = this, y = this.lane(node), life = model.lives.get(node) || [];
     let open = null;
@@ -147,7 +147,7 @@ export class Diagram {
     const { g, view } = this, x1 = this.x(sent), y1 = this.lane(message.from), y2 = this.lane(message.to);
     const isOpen = arrived === null || arrived > view.end;
     const until = isOpen ? Math.min(view.end, sent + (message.lost ? view.span * 0.04 : 0.02)) : arrived;
-    // What is lost, or under way, ends short of its receiver's lane, and past the lanes between.
+    // A lost message, or one in flight, ends short of its receiver's lane, but past the lanes between.
     const lanes = Math.abs(this.model.members.indexOf(message.to) - this.model.members.indexOf(message.from)) || 1;
     const x2 = this.x(until), end = isOpen ? y2 - (y2 - y1) * 0.4 / lanes : y2;
     const chosen = view.chosen && view.chosen.k === "message" && view.chosen.id === message.id;
@@ -194,7 +194,7 @@ export class Diagram {
     }
   }
 
-  // The frame of the step that failed.
+  // The frame around the failed step.
   ring(x, y) {
     const { g } = this;
     g.strokeStyle = this.ink("--red"); g.lineWidth = 2.5;
@@ -203,7 +203,7 @@ export class Diagram {
     g.fillText("✗ failed", x, y + 37);
   }
 
-  // The step or the message at a place: a point before a line.
+  // The step or the message at a point: a step takes precedence over a message.
   hit(x, y) {
     let best = null, least = NEAR;
     for (const spot of this.spots) {

@@ -1,4 +1,4 @@
-// The list of events, which tells the picture as text.
+// The list of events, which is the picture as text.
 import { element } from "./cards.js";
 import { headline } from "./model.js";
 

@@ -1,5 +1,5 @@
 // The logs of all nodes side by side: a row for each node, a column for each index. The leader's
-// next and match index of each follower stand in the follower's row.
+// next and match index of each follower are in the follower's row.
 import { element } from "./cards.js";
 import { hueOf } from "./model.js";
 
@@ -8,7 +8,7 @@ const COLUMNS = 18;
 export class Logs {
   constructor(place, model) { this.place = place; this.model = model; this.shown = ""; }
 
-  // `step` is a chosen step: the entries that it dropped are shown, struck through.
+  // `step` is a selected step: its dropped entries are shown, struck through.
   show(time, members, step) {
     const found = members.map((node) => [node, this.model.at(node, time)]);
     const leader = found.map(([, one]) => one && !one.gone && one.state).filter((state) => state && state.role === "leader").sort((one, other) => one.term - other.term).pop();
@@ -68,7 +68,7 @@ export class Logs {
     for (const name of ["committed", "applied"]) if (held[name]) words.push(name);
     if (held.down) words.push("on the disk of a node that is down");
     if (held.gone) words.push("dropped");
-    if (held.was) { cell.classList.add("replaced"); words.push(`in the place of ${held.was}, which was dropped`); }
+    if (held.was) { cell.classList.add("replaced"); words.push(`instead of ${held.was}, which was dropped`); }
     for (const mark of held.marks) { cell.append(element("span", mark === "match" ? "•" : "▸", { class: mark, "aria-hidden": "true" })); words.push(`the leader's ${mark} index`); }
     cell.title = words.join(", ");
     cell.setAttribute("aria-label", cell.title);

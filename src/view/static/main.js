@@ -1,4 +1,4 @@
-// The page: its clock, its keys, and what it hears.
+// The page: its clock, its keys, and the events from the server.
 import { Model } from "./model.js";
 import { Diagram } from "./diagram.js";
 import { Cards, element } from "./cards.js";
@@ -11,10 +11,10 @@ const $ = (id) => document.getElementById(id);
 const LAG_S = 0.25, REFRESH_MS = 150, RETRY_MS = 2000, QUIET_S = 5, LEAST_SPAN_S = 0.004, BEFORE_S = 0.03;  // shown before a failure
 const model = new Model();
 const view = { end: 0, span: 4, live: true, paused: false, speed: 1, pulses: false, chosen: null, shown: 0, failed: null };
-const key = new URLSearchParams(location.hash.slice(1)).get("key") || "";  // no other port of this machine gets it
+const key = new URLSearchParams(location.hash.slice(1)).get("key") || "";  // it is never sent to another port of this machine
 let facts = { members: [], controller: false, processes: false };
 let ahead = null;  // how far the page's clock is behind the time of the picture
-let isAimed = false;  // whether somebody chose the node of the prompt
+let isAimed = false;  // whether the user chose the node of the prompt
 let shownAt = 0, drawnAt = 0, rest = REFRESH_MS;
 
 const choose = (what) => { view.chosen = what; details.show(what); pause(true); bringIntoSight(); shownAt = 0; };
@@ -47,18 +47,18 @@ function frame(stamp) {
     aimAtLeader();
     events.show(view.end, view);
     const thin = [];
-    if (diagram.thin) thin.push(`${diagram.thin} arrows left out at this zoom`);
-    if (model.leftOut) thin.push(`${model.leftOut} steps and messages left out in all: too many to show`);
+    if (diagram.thin) thin.push(`${diagram.thin} arrows omitted at this zoom`);
+    if (model.leftOut) thin.push(`${model.leftOut} steps and messages omitted in all: too many to show`);
     $("thin").textContent = thin.join("; ");
-    rest = Math.max(REFRESH_MS, 8 * (performance.now() - began));  // a slow machine shows text less often
+    rest = Math.max(REFRESH_MS, 8 * (performance.now() - began));  // a slow machine updates the text less often
   }
   requestAnimationFrame(frame);
 }
 
-// The step that was chosen, or the one that took the chosen message.
+// The selected step, or the step that received the selected message.
 function stepOf(chosen) { return chosen && chosen.k === "message" ? model.byId.get(chosen.by) : chosen; }
 
-// The time of what was chosen, null if nothing was.
+// The time of the selected item, or null without one.
 function timeOfChosen() {
   const step = stepOf(view.chosen), sent = view.chosen && view.chosen.k === "message" ? view.chosen : null;
   return step ? model.time(step.node, step.at) : sent ? model.time(sent.from, sent.at) : null;
@@ -66,27 +66,27 @@ function timeOfChosen() {
 
 function isInSight(at) { return at < view.end && at >= view.end - view.span; }
 
-// The list reaches further back than the picture, and a message may be taken after the picture's end.
+// The list reaches further back than the picture, and a message may be received after the picture's end.
 function bringIntoSight() {
   const at = timeOfChosen();
   if (at === null || isInSight(at)) return;
   view.live = false; view.end = at + view.span / 8;
 }
 
-// The moment that the cards and the logs show: that of what is chosen, or the end of the picture.
+// The moment that the cards and the logs show: the time of the selected item, or the end of the picture.
 function moment() {
   const at = view.paused ? timeOfChosen() : null;
   return at !== null && isInSight(at) ? at : model.whole(view.end);
 }
 
-// Whether there was nothing but heartbeats for a while, on a page that can do something about it.
+// Whether there were only heartbeats for a while, on a page that can give orders.
 function isQuiet() {
   if ($("saved")) return false;
   const last = model.upTo(view.end, "", false, 1)[0];
   return view.live && (!last || view.end - model.time(last.node, last.at) > QUIET_S);
 }
 
-// A line goes to the leader, unless somebody chose a node.
+// A line goes to the leader, unless the user chose a node.
 function aimAtLeader() {
   const leader = facts.members.find((node) => { const one = model.at(node, view.shown); return one && !one.gone && one.state && one.state.role === "leader"; });
   if (leader && !isAimed && document.activeElement !== $("target")) $("target").value = leader;
@@ -97,7 +97,7 @@ function pause(wanted) {
   if (!wanted && view.speed !== 1) view.live = false;
   if (!wanted) view.chosen = null;
   $("pause").setAttribute("aria-pressed", String(wanted));
-  $("pause").textContent = wanted ? "Go on" : "Pause";
+  $("pause").textContent = wanted ? "Resume" : "Pause";
 }
 
 function goTo(end) { view.live = false; view.end = Math.max(0.001, Math.min(end, now() - ($("saved") ? 0 : LAG_S))); shownAt = 0; }
@@ -111,7 +111,7 @@ function zoom(factor) {
 function stretch(from, until) { view.span = Math.max(LEAST_SPAN_S, until - from); pause(true); goTo(until); }
 
 function jump(forward) {
-  let at = forward ? view.end - view.span : view.end;  // unless what is chosen is in sight
+  let at = forward ? view.end - view.span : view.end;  // unless the selected item is visible
   if (view.chosen && view.chosen.k === "step") {
     const chosen = model.time(view.chosen.node, view.chosen.at);
     if (chosen <= view.end && chosen >= view.end - view.span) at = $("jump").value === "election" ? model.episode(view.chosen)[forward ? 1 : 0] : chosen;
@@ -127,7 +127,7 @@ function show(step, before = 0) {
   stretch(from - edge - before, until + edge);
 }
 
-// A run that failed is shown at the step that failed, in a frame, with the broken rule in words.
+// A failed run is shown at the failed step, in a frame, with the broken rule in words.
 function showFailure(failure) {
   if (!failure) return;
   const part = (name) => $("failure").querySelector(`[data-part="${name}"]`);
@@ -171,7 +171,7 @@ async function typed(event) {
   catch (error) { say(node, line, String(error.message)); }
 }
 
-// Lanes, cards and the choice of the prompt for nodes that join later, too.
+// Lanes, cards and prompt choices, including nodes that join later.
 function offer(names) {
   for (const name of names) {
     if (!facts.members.includes(name)) facts.members.push(name);
@@ -200,7 +200,7 @@ async function hear(stream) {
   }
 }
 
-async function listen() {  // an EventSource sends no header
+async function listen() {  // an EventSource can't send a header
   for (;;) {
     let problem = "the server of this page does not answer; trying again";
     try {

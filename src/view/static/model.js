@@ -1,6 +1,6 @@
-// The events of the picture, and the state of each node at any time that is kept.
+// The events of the picture, and the state of each node at any kept time.
 const KEPT = 8000, PULSES_KEPT = 1000;
-const ROUND_S = 0.3, COMMIT_S = 1;  // between two steps of one election; until its leader commits
+const ROUND_S = 0.3, COMMIT_S = 1;  // maximum gap between two steps of an election; time until its leader commits
 
 export class Model {
   constructor() {
@@ -13,7 +13,7 @@ export class Model {
     this.newest = 0; this.origin = null; this.changes = 0; this.gaps = []; this.acts = [];
   }
 
-  // The time of a moment that a node reported, in seconds from the first one.
+  // The time of a moment that a node reported, in seconds since the first moment.
   time(node, at) { return at + (this.offsets[node] || 0) - (this.origin || 0); }
 
   take(batch) {
@@ -47,7 +47,7 @@ export class Model {
     this.newest = Math.max(this.newest, this.time(event.node, event.at));
   }
 
-  // Heartbeats go first: an idle cluster keeps its elections.
+  // Heartbeats are dropped first, so that an idle cluster keeps its elections.
   trim() {
     const pulses = this.steps.filter((step) => step.pulse && !step.append.length && step.cut === null).slice(0, -PULSES_KEPT);
     const gone = new Set(pulses.slice(0, Math.max(0, this.steps.length - KEPT)));
@@ -70,7 +70,7 @@ export class Model {
     for (const [id, message] of this.messages) if (this.time(message.from, message.at) < from) this.messages.delete(id);
   }
 
-  // The state of a node as of its last step up to a time: null where nothing is known.
+  // The state of a node after its last step up to a time, or null if it is unknown.
   at(node, time) {
     const life = this.lives.get(node) || [];
     let end = life.length;
@@ -78,7 +78,7 @@ export class Model {
     return this.stateOf(node, life.slice(0, end));
   }
 
-  // The state of a node before a step of its own.
+  // The state of a node before one of its steps.
   before(step) {
     const life = this.lives.get(step.node) || [];
     return this.stateOf(step.node, life.slice(0, life.indexOf(step)));
@@ -99,19 +99,19 @@ export class Model {
     return { gone: false, at, state, log: log.filter((entry) => entry[0] > state.base).slice(-60) };
   }
 
-  // The state of a node that is gone: its files hold what it had on disk.
+  // The state of a node that has ended: its files keep its state on disk.
   gone(node, events, at) {
     const was = this.stateOf(node, events);
     return { gone: true, at, state: was && was.state, log: was ? was.log.filter((entry) => entry[0] <= was.state.durable) : [] };
   }
 
-  // Whether a message is a heartbeat or its answer, and its receiver made nothing of it.
+  // Whether a message is a heartbeat or its answer, and had no effect on its receiver.
   isPulse(message) {
     const taken = this.byId.get(message.by);
     return message.pulse && (!taken || taken.pulse);
   }
 
-  // The steps with a tag, or all that are no heartbeats, up to a time.
+  // The steps with a tag, or all steps that are not heartbeats, up to a time.
   upTo(time, tag, withPulses, count) {
     const found = [];
     for (let i = this.steps.length - 1; i >= 0 && found.length < count; i -= 1) {
@@ -123,14 +123,14 @@ export class Model {
     return found.reverse().sort((one, other) => at(one) - at(other));
   }
 
-  // The last moment up to a time of which the state of every node is known.
+  // The last moment, up to a time, for which the state of every node is known.
   whole(time) {
     const gap = this.gaps.find(([from, until]) => from < time && time < until);
     return gap ? gap[0] : time;
   }
 
-  // From when until when a step takes place, with the messages that it took and sent. An election
-  // goes from its first question to the first commit of its leader.
+  // The start and end of a step, with its received and sent messages. An election
+  // lasts from its first request to the first commit of its leader.
   episode(step) {
     let [from, until] = this.exchange(step);
     if (!step.tags.includes("election") && !step.tags.includes("vote")) return [from, until];
@@ -150,8 +150,8 @@ export class Model {
     return [Math.min(...times), Math.max(...times)];
   }
 
-  // The orders for a node that are in force: a new process has none, HEAL ends faults, RESTART ends
-  // SHUTDOWN alone.
+  // The active orders for a node: a new process has none, HEAL ends faults, RESTART ends
+  // only SHUTDOWN.
   inForce(node, time) {
     let found = [];
     for (const act of this.acts) {

@@ -1,4 +1,4 @@
-// The sentences of a saved run, one at a time, each with the stretch of time that it is about.
+// The sentences of a saved run, one at a time, each with its period of time.
 const LEAST_S = 0.02, EDGE = 0.2, HALF_STEP_S = 0.0005;
 
 export class Story {
@@ -16,7 +16,7 @@ export class Story {
     if (parts.length) this.to(0);
   }
 
-  // When the first step takes place in a stretch, heartbeats apart; a stretch without any is a wait.
+  // The time of the first step in a period, except heartbeats. A period without steps is a wait.
   first(from, until) {
     const times = this.model.steps.filter((step) => !step.pulse).map((step) => this.model.time(step.node, step.at));
     const within = times.filter((time) => time > from + HALF_STEP_S && time < until + HALF_STEP_S);
@@ -32,6 +32,6 @@ export class Story {
     this.find("back").disabled = number === 0;
     this.find("on").disabled = number === last;
     const length = Math.max(LEAST_S, until - this.first(from, until));
-    this.frame(Math.max(0, until - (1 + EDGE) * length), until + HALF_STEP_S);  // the cards are as of its end
+    this.frame(Math.max(0, until - (1 + EDGE) * length), until + HALF_STEP_S);  // the cards show its end
   }
 }
