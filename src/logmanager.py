@@ -523,7 +523,7 @@ class LogManager:
         """
         loaded = self.arrived_snapshot
         if loaded is None or loaded.snapshot != snapshot:
-            raise SafetyError(f"{self.name} is to install {snapshot}, which was not checked")
+            raise SafetyError(f"{self.name} was told to install {snapshot}, which was not checked")
         return loaded
 
     def _write(

@@ -45,7 +45,7 @@ if (3, 12) < sys.version_info < (3, 14):
     STACK_BYTES = 4 << 20  # of addresses; only the part that a thread has used takes memory
 NO_THREAD = "can't start new thread"  # Python's message
 MORE_THREADS = (
-    "let its user have more (ulimit -u), or its container (pids.max), or free some memory"
+    "raise the limit of its user (ulimit -u) or its container (pids.max), or free some memory"
 )
 
 

@@ -67,7 +67,7 @@ class Failures:
             if now_s - self._reported_s < FAILED_LOGINS_S:
                 return ""
             since, self._reported, self._reported_s = self.count - self._reported, self.count, now_s
-        who = user or "a name that is no user's"
+        who = user or "an unknown name"
         if since == 1:
             return f"a login as {who} from {address} failed"
         return f"{since:,} logins failed, the last one as {who} from {address}"

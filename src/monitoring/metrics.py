@@ -185,7 +185,7 @@ def _state(out: Exposition, server: Server) -> None:
     )
     out.gauge("leases", "Leases that were granted and have not ended", granted)
     out.gauge(
-        "leases_with_keys", "Leases that hold a key, those of setex and expire included", leased
+        "leases_with_keys", "Leases that hold a key, including those of setex and expire", leased
     )
     out.gauge("watches", "Watches on this node", watchers.count)
     out.gauge(

@@ -37,8 +37,8 @@ ALONE_AND_LOST = (
 GO_ON = "or continue with what is left: raftline recover {name}; "
 OF_TWO_CLUSTERS = (
     "{name}.storage is of cluster {known}, and {name}.log or {name}.state_machine of cluster "
-    "{in_log}. If `raftline recover {name}` was interrupted, run it again; else put all files of "
-    "{name} back from one copy"
+    "{in_log}. If `raftline recover {name}` was interrupted, run it again; otherwise restore all "
+    "files of {name} from one copy"
 )
 
 

@@ -2,7 +2,7 @@
 
 A request `client4#17@set b 5` belongs to the session `client4`; its number is 17. The table keeps
 the checksum and the reply of the last requests of each session. Only the log changes the table. So
-every node keeps, drops and replies the same.
+every node keeps and drops the same entries, and gives the same replies.
 
 Its bounds, all stated in docs/use/protocol.md:
 
@@ -42,7 +42,7 @@ from ..wire.protocol import DONE_ONCE, error, is_begun_name
 WINDOW = 128
 LATEST = 7  # requests that each session always keeps; times SESSIONS_MAX, they fit in the bound
 NAME_CHARACTERS_MAX = 44  # of the client's part: with a number, the name stays below 64
-STEP_SESSIONS = 16  # read in one go
+STEP_SESSIONS = 16  # read without a pause
 REPLY_CHARACTERS_MAX = 512  # below level 3, a longer reply counts as long
 KEY_MARK = "\0"  # replaces a long key in a kept reply; no reply holds a NUL
 NO_LONGER_KEPT = "\0\0"  # replaces a reply that was dropped

@@ -16,7 +16,7 @@ _NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 # The disk is full, broken or read-only. Other errors concern names and permissions.
 _OF_THE_DISK = (*_NO_ROOM, errno.EFBIG, errno.EIO, errno.EROFS, errno.ESTALE)
 NO_DESCRIPTOR = (errno.EMFILE, errno.ENFILE)  # none left for this process, or for the whole system
-MORE_DESCRIPTORS = "let it have more (ulimit -n), then start the node again"
+MORE_DESCRIPTORS = "raise its limit (ulimit -n), then start the node again"
 NOT_ALLOWED = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
@@ -92,7 +92,7 @@ def disk_failed(path: str, action: str, error: OSError) -> DiskFailed:
     if error.errno in _NO_ROOM:
         advice = "free some space on this disk, then start the node again"
     elif error.errno in NOT_ALLOWED:
-        advice = "let this user write there, or choose another folder"
+        advice = "allow this user to write there, or choose another folder"
     elif error.errno in NO_DESCRIPTOR:
         advice = MORE_DESCRIPTORS
     else:

@@ -15,7 +15,7 @@ from .logreader import LogRead, LogReader
 from .snapshotfile import SnapshotFile
 from .snapshotlines import HEAD, LoadedSnapshot
 
-_CATCHES_UP = "the node catches up from the others, without a vote until it has"
+_CATCHES_UP = "the node catches up from the others, without a vote until then"
 _ALONE = "; where it is the only member: raftline recover"
 _RESTORE = "; where it is the only member: restore all its files from one backup"
 _EMPTY = "; where it is the only member: restore all its files, or remove {} and start over"
@@ -115,8 +115,8 @@ class Examination:
                 self._add(
                     file,
                     f" is of cluster {theirs}, and {self._storage.name} of cluster {promised}",
-                    f"If `raftline recover {name}` was interrupted, run it again; else put all "
-                    f"files of {name} back from one copy",
+                    f"If `raftline recover {name}` was interrupted, run it again; otherwise "
+                    f"restore all files of {name} from one copy",
                     Cure.NONE,
                 )
 

@@ -30,7 +30,7 @@ from .snapshotlines import LoadedSnapshot
 _LONG_BYTES = 64 << 10  # copying this much takes longer than another write
 _COMMAND: Final = itemgetter(2)  # the command of an entry
 _REWRITE_BATCH_ENTRIES = 64  # 64 MiB in memory with values of 1 MiB each
-_COPIED_BYTES = 256 << 10  # in memory at a time, or one longer entry
+_COPIED_BYTES = 256 << 10  # in memory at a time, unless one entry is longer
 
 
 class LogFile:

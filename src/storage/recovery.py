@@ -249,7 +249,7 @@ class Recovery:
         """Refuse a log that begins after a snapshot if the snapshot is missing."""
         base, held = Mark(log.base_index, log.base_term), self._held
         if base.index > held.index or (base.index == held.index and base != held):
-            what = f"stands for entries up to {held.index} of term {held.term}"
+            what = f"covers entries up to {held.index} of term {held.term}"
             if self.loaded is None:
                 what = "is missing"
             raise DamagedFiles(

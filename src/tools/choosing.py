@@ -127,8 +127,8 @@ def check_local(configuration: Configuration) -> None:
 
 
 def local_members(configuration: Configuration) -> tuple[Configuration, list[str]]:
-    """Return the configuration with the members to start from its folder, and a reason for each
-    node that is not started.
+    """Return the configuration with only the members to start from its folder, and for each other
+    node the reason why it is not started.
 
     A member belongs to the folder if the configuration names it, or its log is here. Before there
     is a log, only the configuration names the members.

@@ -209,7 +209,7 @@ def _up(options: argparse.Namespace) -> int:
 
 
 def _words_of(option: str, options: argparse.Namespace) -> list[str]:
-    """Return the words that pass an option of `up` to a node; none if it was not given."""
+    """Return the arguments that pass an option of `up` on to a node; none if it was not given."""
     value = getattr(options, option[2:].replace("-", "_"))
     if value or (option == "--controller" and options.view):
         return [option] if isinstance(value, bool) else [option, str(value)]

@@ -431,7 +431,7 @@ def _bytes(size: int) -> str:
 
 
 def _role(name: str, answer: Mapping[str, Any]) -> str:
-    """Return a node's role, and in brackets the vote that it lacks or other states."""
+    """Return a node's role, followed in brackets by special states such as a missing vote."""
     role = safe_line(answer["role"])
     if name in answer.get("learners", ()):
         role = "learner"

@@ -1,8 +1,8 @@
 """The picture's data: steps of all nodes, and the messages between them. Pure.
 
-Times are by the clock of the reporting node; `Clocks` has the offset. A message has no number on
-the wire. So a message that one node sent and another received counts as the same message if both
-ends and the text agree.
+Each time comes from the clock of the reporting node; `Clocks` has the offset. A message has no
+number on the wire. So a message that one node sent and another received counts as the same message
+if both ends and the text agree.
 """
 
 from __future__ import annotations

@@ -237,7 +237,7 @@ def test_short_writes_are_finished(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         (errno.ENOSPC, "free some space"),
         (errno.EIO, "check the disk"),
         (errno.EROFS, "choose another folder"),
-        (errno.EACCES, "let this user write there"),
+        (errno.EACCES, "allow this user to write there"),
     ],
 )
 @pytest.mark.parametrize("call", ["write", "fdatasync", "replace"])
@@ -304,7 +304,7 @@ def test_files_that_may_not_be_written_are_refused_at_the_start(
         return real(path, flags, *mode)
 
     monkeypatch.setattr(os, "open", read_only)
-    with pytest.raises(FilesRefused, match=r"let this user write there"):
+    with pytest.raises(FilesRefused, match=r"allow this user to write there"):
         boot(Folder(tmp_path))
 
 

@@ -184,7 +184,7 @@ def test_a_term_below_the_last_entrys_is_refused() -> None:
     assert str(refused.value) == (
         "s1.storage says term 5, but s1.log has an entry of term 6: one of the two is from another "
         "time or node. Older copies of both would forget its promises; let it "
-        "catch up from the others, without a vote until it has: raftline fsck --repair s1"
+        "catch up from the others, without a vote until then: raftline fsck --repair s1"
     )
 
 

@@ -331,7 +331,7 @@ def test_a_log_that_begins_after_a_missing_or_older_snapshot_is_refused() -> Non
     log = compacted(30, b"31 4 set a 5\n")
     for snapshot, what in (
         (None, "is missing"),
-        (spelled({"a": "4"}), "stands for entries up to 17 of term 4"),
+        (spelled({"a": "4"}), "covers entries up to 17 of term 4"),
     ):
         said = expect_refusal(node_files(log, snapshot, (31, 4)))
         assert said.startswith("s1.log begins after entry 30 of term 4, but s1.state_machine")

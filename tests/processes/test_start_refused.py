@@ -177,7 +177,7 @@ def test_a_folder_without_the_right_to_write_is_refused_at_the_start(idle: Clust
         status, complaint = refused(node)
         assert status == 3
         assert "Permission denied" in complaint
-        assert "let this user write there, or choose another folder" in complaint
+        assert "allow this user to write there, or choose another folder" in complaint
 
 
 def test_a_second_server_on_the_same_files_is_refused(idle: Cluster) -> None:

@@ -866,7 +866,7 @@ def test_a_failed_exchange_is_said_as_well_and_no_name_that_is_no_user_s(access:
     steps = exchange(Credentials("mallory", "wrong"))
     reply = door.say(next(steps))
     assert door.say(steps.send(reply)) == FAILED
-    assert door.host.reports == ["a login as a name that is no user's from 192.0.2.7 port 5 failed"]
+    assert door.host.reports == ["a login as an unknown name from 192.0.2.7 port 5 failed"]
 
 
 def test_many_logins_that_fail_are_few_lines_and_all_are_counted() -> None:
@@ -874,7 +874,7 @@ def test_many_logins_that_fail_are_few_lines_and_all_are_counted() -> None:
     said = [failures.add("bob", "h9 port 5", now_s) for now_s in (0.0, 0.1, 5.0, 9.9)]
     assert said == ["a login as bob from h9 port 5 failed", "", "", ""]
     assert failures.add("", "h8 port 6", 10.0) == (
-        "4 logins failed, the last one as a name that is no user's from h8 port 6"
+        "4 logins failed, the last one as an unknown name from h8 port 6"
     )
     assert failures.add("bob", "h9 port 5", 25.0) == "a login as bob from h9 port 5 failed"
     assert failures.count == 6

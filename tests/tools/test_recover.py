@@ -274,7 +274,7 @@ def test_no_start_takes_files_of_an_interrupted_recovery_and_another_ends_it(
         assert len(identities(left)) == 1
         assert start(left.kill()).membership.names == ("s1",)
     (advice,) = refusals
-    assert advice.startswith("If `raftline recover s1` was interrupted, run it again; else ")
+    assert advice.startswith("If `raftline recover s1` was interrupted, run it again; otherwise ")
 
 
 def test_a_cluster_without_an_identity_gets_it_of_its_first_leader() -> None:
