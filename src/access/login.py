@@ -206,7 +206,9 @@ class Login:
             exchange.set_client_final(message)
             last = exchange.get_server_final()
         except ScramException as problem:
-            wrong = problem.server_error is not None and problem.server_error.value == WRONG_PROOF
+            # A text up to scramp 1.4, a member of an enumeration from 1.5 on.
+            error = getattr(problem.server_error, "value", problem.server_error)
+            wrong = error == WRONG_PROOF
             return self._failed() if wrong else OUT_OF_PLACE
         if not self._succeeded(self._exchange_users, self._name):
             return self._failed()
