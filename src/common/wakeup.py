@@ -79,9 +79,15 @@ class Breather:
 
     def begin(self) -> None:
         """Start to count the processor time of this thread."""
-        self._cpu_s = time.thread_time()
+        self._cpu_s = _thread_time()
 
     def breathe(self) -> None:
         """Pause for a multiple of the processor time since the last pause."""
-        time.sleep(max(PAUSE_S, PAUSE_FACTOR * (time.thread_time() - self._cpu_s)))
+        time.sleep(max(PAUSE_S, PAUSE_FACTOR * (_thread_time() - self._cpu_s)))
         self.begin()
+
+
+def _thread_time() -> float:
+    """Return the processor time of this thread. CPython in WebAssembly has one thread, and no clock
+    of its own for it."""
+    return time.thread_time() if hasattr(time, "thread_time") else time.process_time()

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-import resource
 import threading
 import time
 from pathlib import Path
@@ -221,11 +221,14 @@ def _counts(histogram: Histogram) -> Counts:
 def process_facts() -> dict[str, Fact]:
     """Return the available facts about this process. Some exist only on Linux."""
     used = os.times()
-    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     facts: dict[str, Fact] = {
-        "cpu_seconds_total": ("counter", "Processor time", used.user + used.system),
-        "max_fds": ("gauge", "Files that may be open", float(soft)),
+        "cpu_seconds_total": ("counter", "Processor time", used.user + used.system)
     }
+    with contextlib.suppress(ImportError):  # CPython in WebAssembly lacks this module
+        import resource
+
+        soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        facts["max_fds"] = ("gauge", "Files that may be open", float(soft))
     try:
         size, resident = Path("/proc/self/statm").read_text("ascii").split()[:2]
         count = len(os.listdir("/proc/self/fd"))
