@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import inspect
 import math
 import os
 import threading
@@ -25,7 +26,7 @@ _Timer = threading.Timer | asyncio.TimerHandle
 def plain(function: Function, what: str) -> Function:
     """Return a function of the program. Raises TypeError if it is not a function, or if it is a
     coroutine function, which nobody would await."""
-    if not callable(function) or asyncio.iscoroutinefunction(function):
+    if not callable(function) or inspect.iscoroutinefunction(function):
         raise TypeError(f"{what} is a plain function, not {type(function).__name__}")
     return function
 

@@ -5,8 +5,8 @@ SEED=4711 python -m pytest tests/interleave/test_writer.py
 
 from __future__ import annotations
 
-import asyncio
 import gc
+import inspect
 import os
 import random
 from collections.abc import Callable, Iterable, Sequence
@@ -53,7 +53,7 @@ def first_failure(
     scenario: Scenario, seeds: Iterable[int], lines_of: Sequence[ModuleType] = ()
 ) -> Failure | None:
     """Run a scenario with each seed; return the first failure, None if there is none."""
-    kind: Any = TaskSchedule if asyncio.iscoroutinefunction(scenario) else Schedule
+    kind: Any = TaskSchedule if inspect.iscoroutinefunction(scenario) else Schedule
     with in_place():
         for tried, seed in enumerate(seeds, 1):
             if kind(seed, lines_of).carry_out(scenario) is not None:

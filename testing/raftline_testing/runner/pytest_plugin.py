@@ -119,8 +119,10 @@ def event_loops(request: pytest.FixtureRequest) -> Iterator[str]:
     if request.param == "uvloop":
         uvloop = pytest.importorskip("uvloop")
         asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())
-    yield request.param
-    asyncio.set_event_loop_policy(None)
+        yield request.param
+        asyncio.set_event_loop_policy(None)
+    else:
+        yield request.param
 
 
 @pytest.fixture
