@@ -100,6 +100,26 @@ build/simulation: .venv/dev-installed $(wildcard src/*.py src/*/*.py testing/*/*
 	@mkdir -p build && rm -rf $@ $@.part
 	@$(call quietly,$(PY) -m raftline_testing.virtual.compile $@.part) && mv $@.part $@
 
+# Files whose tests take a minute in WebAssembly, and show most of what the rest would show.
+PYODIDE_SLICE = tests/transcripts tests/core/test_election.py tests/core/test_membership.py tests/core/test_messages.py \
+  tests/core/test_parsing.py tests/core/test_store.py tests/virtual/test_rare_faults.py
+PYODIDE_TESTS = $(if $(SLICE),$(PYODIDE_SLICE),tests/core tests/transcripts tests/virtual)
+.PHONY: pyodide-test
+pyodide-test: ## the tests that need no operating system, on CPython 3.14 in WebAssembly (node, npm): make pyodide-test [SLICE=1]
+	@if command -v node npm >/dev/null; then $(MAKE) -s build/pyodide/installed && \
+	  node testing/pyodide/run.mjs build/pyodide -q -rs --lane quick $(if $(T),-k '$(T)') $(PYODIDE_TESTS); \
+	else echo "skipped: CPython in WebAssembly needs node and npm, which are not here" >&2; fi
+
+build/pyodide/installed: testing/pyodide/package-lock.json testing/pyodide/requirements.txt | .venv/run-installed
+	@echo "Fetching CPython 3.14 for WebAssembly ..." >&2
+	@rm -rf build/pyodide && mkdir -p build/pyodide
+	@cp testing/pyodide/package.json testing/pyodide/package-lock.json build/pyodide
+	@$(call quietly,npm ci --prefix build/pyodide)
+	@$(call quietly,$(PY) -m pip download --quiet --no-deps --only-binary :all: --python-version 3.14 \
+	  --implementation cp --abi cp314 --platform pyemscripten_2026_0_wasm32 \
+	  --dest build/pyodide/wheels -r testing/pyodide/requirements.txt)
+	@touch $@
+
 .PHONY: explore explore-night
 explore-night: .venv/dev-installed
 	@$(PY) -m raftline_testing.explore --night --workers $(WORKERS) --minutes 85

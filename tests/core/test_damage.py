@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Callable
 
 import pytest
@@ -226,5 +228,5 @@ def test_a_malformed_base_line_is_refused(change: Callable[[bytes], bytes], comp
 def test_a_file_that_cannot_be_read_or_written_is_named(step: int) -> None:
     folder = found(GOOD, storage_file(2, mark=(5, 2)))
     folder.fault = Fault(step, Kind.EIO)
-    with pytest.raises(FilesRefused, match=r"^s1\.(log|storage).*: Input/output error"):
+    with pytest.raises(FilesRefused, match=rf"^s1\.(log|storage).*: {os.strerror(errno.EIO)}"):
         boot(folder)

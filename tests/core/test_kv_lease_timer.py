@@ -89,6 +89,7 @@ def test_a_renewal_without_an_answer_is_tried_again_soon_and_lengthens_nothing()
     assert timer.until_s == 109.0
 
 
+@pytest.mark.needs("a clock that counts sleep")
 def test_a_lease_that_is_over_is_not_held() -> None:
     timer = LeaseTimer("lease-57", 9, sent_s=clock())
     timer.give_up()

@@ -84,6 +84,9 @@ def awaited(call: Awaitable[Any]) -> Any:
     return asyncio.run(run())
 
 
+TASKS = pytest.param(tasks, marks=pytest.mark.needs("asyncio.run"))
+
+
 WAYS: list[Callable[[KV[str]], Any]] = [
     lambda kv: list(kv.items()),
     lambda kv: list(kv.keys("k")),
@@ -159,7 +162,7 @@ def test_popitem_takes_the_first_key_in_one_step() -> None:
             kv.popitem(prefix)
 
 
-@pytest.mark.parametrize("make", [threads, tasks])
+@pytest.mark.parametrize("make", [threads, TASKS])
 def test_popitem_goes_on_with_the_next_key_where_another_program_was_first(make: Any) -> None:
     kv, cluster = make(3)
 
@@ -188,7 +191,7 @@ def test_popitem_lists_again_where_a_page_was_emptied_by_others() -> None:
     assert cluster.asked_for("show") == 2
 
 
-@pytest.mark.parametrize("make", [threads, tasks])
+@pytest.mark.parametrize("make", [threads, TASKS])
 def test_update_sets_up_to_128_pairs_in_one_step(make: Any) -> None:
     kv, cluster = make()
 
@@ -229,6 +232,7 @@ def test_update_refuses_a_wrong_pair_before_anything_is_sent() -> None:
     assert not cluster.asked
 
 
+@pytest.mark.needs("asyncio.run")
 def test_pop_of_an_absent_key_is_a_key_error_for_tasks_as_for_threads() -> None:
     for make in (threads, tasks):
         kv: Any = make(1)[0]
@@ -239,6 +243,7 @@ def test_pop_of_an_absent_key_is_a_key_error_for_tasks_as_for_threads() -> None:
             awaited(kv.pop("x")) if make is tasks else kv.pop("x")
 
 
+@pytest.mark.needs("asyncio.run")
 def test_clear_takes_a_prefix_for_tasks_as_for_threads() -> None:
     for make in (threads, tasks):
         kv: Any = make(1)[0]

@@ -194,6 +194,7 @@ def test_a_stored_text_with_an_unknown_escape_is_shown_unchanged() -> None:
     assert shown(manager.read(["show"])[0]) == {r"a\q": r"\z"}
 
 
+@pytest.mark.needs("threads")
 def test_operations_run_one_at_a_time_under_the_client_lock() -> None:
     manager = after("set a 1")
     done: list[str] = []
@@ -215,6 +216,7 @@ def test_operations_run_one_at_a_time_under_the_client_lock() -> None:
     assert len(done) == 4
 
 
+@pytest.mark.needs("threads")
 def test_many_clients_at_once_lose_no_operation() -> None:
     manager = fresh()
 

@@ -161,6 +161,7 @@ def test_a_crash_before_the_loss_is_mended_is_a_loss_of_memory(tmp_path: Path, l
             manager.close()
 
 
+@pytest.mark.needs("file locks")
 @pytest.mark.parametrize("loss", LOSSES)
 def test_lost_files_are_written_again_from_memory(tmp_path: Path, loss: str) -> None:
     node = Node(tmp_path)

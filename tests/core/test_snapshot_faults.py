@@ -245,6 +245,7 @@ def test_without_room_for_a_snapshot_the_node_goes_on() -> None:
     assert manager.snapshots.publish(snapshot)
 
 
+@pytest.mark.needs("/dev/fd")
 def test_a_log_without_room_to_begin_anew_leaves_no_file_open(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

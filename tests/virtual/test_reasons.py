@@ -47,6 +47,7 @@ NAMED: dict[int, str] = {
 }
 
 
+@pytest.mark.needs("processes")
 @pytest.mark.parametrize("number", [6, *at_night(*(one for one in NAMED if one != 6))])
 def test_the_picture_of_a_bug_names_the_broken_rule_and_justifies_nothing(number: int) -> None:
     found = with_bug(number)

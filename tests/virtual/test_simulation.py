@@ -171,6 +171,7 @@ def simulate(
     )
 
 
+@pytest.mark.needs("processes")
 def test_the_same_seed_gives_the_same_schedule_event_by_event() -> None:
     first = simulate("--seed", "7", "--steps", "1000", "--verbose", hash_seed="1")
     second = simulate("--seed", "7", "--steps", "1000", "--verbose", hash_seed="2")
@@ -188,6 +189,7 @@ def test_no_schedule_waits_in_real_time(monkeypatch: pytest.MonkeyPatch) -> None
     assert not any(pauses)
 
 
+@pytest.mark.needs("processes")
 def test_the_script_sums_up_what_it_went_through() -> None:
     done = simulate("--count", "3", "--steps", "500", "--nodes", "3")
     assert done.returncode == 0
@@ -197,6 +199,7 @@ def test_the_script_sums_up_what_it_went_through() -> None:
     assert "fault: " in done.stdout
 
 
+@pytest.mark.needs("processes")
 def test_several_processes_go_through_the_same_schedules() -> None:
     asked = "--count", "4", "--steps", "300", "--nodes", "3"
     alone, together = simulate(*asked), simulate(*asked, "--workers", "2")
@@ -205,6 +208,7 @@ def test_several_processes_go_through_the_same_schedules() -> None:
     assert counts == [line for line in alone.stdout.splitlines() if " schedules, " not in line]
 
 
+@pytest.mark.needs("processes")
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_the_script_ends_when_its_time_is_over(workers: str) -> None:
     done = simulate("--minutes", "0.001", "--steps", "100", "--nodes", "1", "--workers", workers)
@@ -220,6 +224,7 @@ sys.exit(simulate.main(sys.argv[1:]))
 """
 
 
+@pytest.mark.needs("processes")
 def test_a_failure_in_another_process_ends_the_script() -> None:
     asked = "--forever", "--nodes", "3", "--fault", "none of this name", "--workers", "2"
     done = simulate(*asked, script=("-c", UNKNOWN_FAULT))
