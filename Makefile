@@ -95,7 +95,7 @@ reasons: .venv/dev-installed ## draw lab 6's bugs and the core's one-line faults
 .PHONY: simulation
 simulation: build/simulation ## compile the virtual world, for twice as many schedules (C compiler, 5 minutes)
 
-build/simulation: .venv/dev-installed $(wildcard src/*.py src/*/*.py testing/*/*.py testing/*/*/*.py)
+build/simulation: .venv/dev-installed $(wildcard src/*.py src/*/*.py src/*/*/*.py testing/*/*.py testing/*/*/*.py)
 	@echo "Compiling the virtual world ..." >&2
 	@mkdir -p build && rm -rf $@ $@.part
 	@$(call quietly,$(PY) -m raftline_testing.virtual.compile $@.part) && mv $@.part $@
@@ -283,7 +283,7 @@ test-sanitized: build/sanitized-env ## tests on a compiled wheel with gcc's addr
 # Compiled for tests, so little optimized. What it needs for tests is that of .venv.
 build/sanitized-env: private export CFLAGS = -g -fno-omit-frame-pointer -fsanitize=address,undefined
 build/sanitized-env: private export LDFLAGS = -fsanitize=address,undefined
-build/wheel-env build/sanitized-env: .venv/dev-installed setup.py $(wildcard src/*.py src/*/*.py)
+build/wheel-env build/sanitized-env: .venv/dev-installed setup.py $(wildcard src/*.py src/*/*.py src/*/*/*.py)
 	@echo "Compiling a wheel for the tests ..." >&2
 	@rm -rf $@ $(@:-env=) && export RAFTLINE_OPTIMIZE=$${RAFTLINE_OPTIMIZE-1}; \
 	  $(call compiled,$(PY) -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir $(@:-env=) .)

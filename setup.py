@@ -24,22 +24,27 @@ EDITABLE = {
 }
 MYPY = "mypy>=2.4"  # whose mypyc is the first that takes this code as it is
 COMPILED = (
-    "raft/*", "wire/*", "state/*",
-    "access/login", "access/rights", "common/console", "common/level", "common/wakeup",
+    "raft/*", "wire/*", "wire/*/*", "state/*", "state/*/*",
+    "recording/recorded_node",
+    "access/login", "access/authorization",
+    "common/process/console", "common/build_level", "common/text", "common/process/wakeup",
     "logmanager",
-    "storage/hardstate", "storage/lines", "storage/logfile", "storage/logreader",
-    "storage/snapshotlines",
-    "net/admission", "net/connection", "net/host", "net/levels", "net/lines",
-    "net/outgoing", "net/outgoing_protocol", "net/peers", "net/server_protocol",
-    "net/serving", "net/shared_reader", "net/waits", "net/watching",
-    "node/applying", "node/batching", "node/clock", "node/driver", "node/handover",
-    "node/lease_clock", "node/leasing", "node/measures", "node/queue",
-    "node/rounds", "node/stepper", "node/traffic_log", "node/watch",
-    "node/watch_feed", "node/watchers", "node/writer",
+    "storage/hard_state", "storage/log_lines", "storage/log_file", "storage/log_reader",
+    "storage/snapshot_lines",
+    "net/protocol/admission", "net/connections/connection", "net/protocol/host",
+    "net/peers/level_exchange", "net/line_reader", "net/connections/outgoing",
+    "net/protocol/outgoing_protocol", "net/peers/peers", "net/protocol/server_protocol",
+    "net/protocol/serving", "net/connections/shared_reader", "net/protocol/waits",
+    "net/protocol/subscriptions",
+    "node/loop/applying", "node/loop/batching", "node/clock", "node/loop/driver",
+    "node/loop/handover", "node/loop/lease_clock", "node/loop/granted_leases",
+    "node/loop/measures", "node/loop/queue", "node/loop/rounds", "node/loop/stepper",
+    "node/program/traffic_log", "node/watches/prefix_watch", "node/watches/watch_feed",
+    "node/watches/watch_registry", "node/loop/writer",
 )  # fmt: skip
-# Of these rooms: the classes that others are derived from, which mypyc does not allow, what looks
-# at classes by their names and fields, and what has to give the interpreter's lock away.
-NOT_COMPILED = {"raft/plain", "raft/replay", "state/machines", "wire/escapes"}
+# Of these rooms: the classes that others are derived from, which mypyc does not allow, and what
+# has to give the interpreter's lock away.
+NOT_COMPILED = {"state/commands/machines", "wire/escapes"}
 
 
 def extensions():
@@ -96,8 +101,8 @@ def freeze(folder, version):
 
 
 def pack(folder):
-    """Copy the pages to where tools/pages.py looks for them first."""
-    for pattern in runpy.run_path("src/tools/pages.py")["FILES"]:
+    """Copy the pages to where tools/docs.py looks for them first."""
+    for pattern in runpy.run_path("src/tools/docs.py")["FILES"]:
         for path in Path().glob(pattern):
             Path(folder, path).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(path, Path(folder, path))

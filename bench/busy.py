@@ -10,7 +10,7 @@ import sys
 from types import TracebackType
 
 import clusters  # noqa: F401  (it finds raftline in a clone that nobody installed)
-from raftline.common.signals import end_with_starter
+from raftline.common.process.signals import end_with_starter
 from raftline_testing.nodes.processes import Process, end_all
 
 

@@ -16,7 +16,7 @@ from clusters import Cluster, memory_bytes
 from etcd_nodes import Etcd
 from generator import BenchError, Load
 from growth_setup import Setup
-from raftline.wire.refusals import code_of
+from raftline.wire.replies.refusals import code_of
 from raftline_nodes import Raftline
 
 LEVEL = 2

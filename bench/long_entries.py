@@ -26,9 +26,9 @@ from pathlib import Path
 from clusters import wait_until
 from generator import Load
 from growth_watch import Crowd
-from raftline.clients.lines import ask
+from raftline.clients.requests.line_connection import ask
 from raftline.common.config import FAST
-from raftline.wire.refusals import code_of
+from raftline.wire.replies.refusals import code_of
 from raftline_nodes import Raftline
 
 PROCESSES = multiprocessing.get_context("fork")

@@ -40,7 +40,7 @@ _TAG = re.compile("<[^>]*>")
 class Function:
     """A function, and its calls for each request."""
 
-    module: str  # as in setup.py: net/connection
+    module: str  # as in setup.py: net/connections/connection
     line: int
     name: str
     calls: float

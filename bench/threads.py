@@ -55,7 +55,7 @@ class Sight:
 
 def group(thread: str) -> str:
     """Return which kind of thread this is: `s2 reader of s3` and its like are one."""
-    if not thread:  # the only ones without a name (src/net/listener.py)
+    if not thread:  # the only ones without a name (src/net/connections/listener.py)
         return "connections"
     return re.sub(r" of s\d+$", " of a peer", re.sub(r"^s\d+ ", "", thread))
 

@@ -16,7 +16,7 @@ if sys.version_info < (3, 10):  # noqa: UP036 - an uninstalled clone may run on 
     raise SystemExit(2)
 
 if os.environ.get("RAFTLINE_PURE") == "1":
-    from .common.pure_python import prefer_source
+    from .common.process.pure_python import prefer_source
 
     prefer_source()
 
@@ -28,37 +28,37 @@ if TYPE_CHECKING:  # for type checkers; every command loads this file first, so 
 
     from . import aio as aio
     from .client import Client as Client
-    from .clients.connection import ClientError as ClientError
-    from .clients.connection import Closed as Closed
-    from .clients.connection import LoginFailed as LoginFailed
-    from .clients.connection import NoLeader as NoLeader
-    from .clients.connection import NotAllowed as NotAllowed
-    from .clients.connection import NotLeader as NotLeader
-    from .clients.connection import OutcomeUnknown as OutcomeUnknown
-    from .clients.connection import Refused as Refused
-    from .clients.connection import TimedOut as TimedOut
-    from .clients.connection import Unreachable as Unreachable
-    from .clients.pool import Clients as Clients
-    from .clients.tls import ClientTls as ClientTls
+    from .clients.calls.calls import Stat as Stat
+    from .clients.calls.kv_errors import EventsGone as EventsGone
+    from .clients.calls.kv_errors import LeaseLost as LeaseLost
+    from .clients.calls.kv_errors import NotUnderstood as NotUnderstood
+    from .clients.calls.kv_errors import TooManyWatches as TooManyWatches
+    from .clients.calls.pipeline import Pending as Pending
+    from .clients.calls.pipeline import Pipeline as Pipeline
+    from .clients.calls.transaction import Outcome as Outcome
+    from .clients.calls.transaction import Transaction as Transaction
+    from .clients.kv.connecting import connect as connect
+    from .clients.kv.kv import KV as KV
+    from .clients.locks.lease import Lease as Lease
+    from .clients.locks.lock import Election as Election
+    from .clients.locks.lock import Lock as Lock
+    from .clients.locks.lock import Semaphore as Semaphore
+    from .clients.requests.client_tls import ClientTls as ClientTls
+    from .clients.requests.node_connection import ClientError as ClientError
+    from .clients.requests.node_connection import Closed as Closed
+    from .clients.requests.node_connection import LoginFailed as LoginFailed
+    from .clients.requests.node_connection import NoLeader as NoLeader
+    from .clients.requests.node_connection import NotAllowed as NotAllowed
+    from .clients.requests.node_connection import NotLeader as NotLeader
+    from .clients.requests.node_connection import OutcomeUnknown as OutcomeUnknown
+    from .clients.requests.node_connection import Refused as Refused
+    from .clients.requests.node_connection import TimedOut as TimedOut
+    from .clients.requests.node_connection import Unreachable as Unreachable
+    from .clients.requests.pool import Clients as Clients
+    from .clients.watches.watch import Watch as Watch
+    from .clients.watches.watch_events import Event as Event
+    from .clients.watches.watch_events import KVSnapshot as KVSnapshot
     from .common.errors import RaftlineError as RaftlineError
-    from .kv.calls import Stat as Stat
-    from .kv.connecting import connect as connect
-    from .kv.errors import EventsGone as EventsGone
-    from .kv.errors import LeaseLost as LeaseLost
-    from .kv.errors import NotUnderstood as NotUnderstood
-    from .kv.errors import TooManyWatches as TooManyWatches
-    from .kv.events import Event as Event
-    from .kv.events import KVSnapshot as KVSnapshot
-    from .kv.lease import Lease as Lease
-    from .kv.lock import Election as Election
-    from .kv.lock import Lock as Lock
-    from .kv.lock import Semaphore as Semaphore
-    from .kv.pipeline import Pending as Pending
-    from .kv.pipeline import Pipeline as Pipeline
-    from .kv.store import KV as KV
-    from .kv.transaction import Outcome as Outcome
-    from .kv.transaction import Transaction as Transaction
-    from .kv.watch import Watch as Watch
     from .objects.base import LockLost as LockLost
     from .objects.base import NodeError as NodeError
     from .objects.base import WrongKind as WrongKind
@@ -68,38 +68,38 @@ if TYPE_CHECKING:  # for type checkers; every command loads this file first, so 
     from .objects.embedded_server import Leader as Leader
     from .objects.list_and_queue import ReplicatedList as ReplicatedList
     from .objects.list_and_queue import ReplicatedQueue as ReplicatedQueue
-    from .objects.lock import ReplicatedLock as ReplicatedLock
+    from .objects.replicated_lock import ReplicatedLock as ReplicatedLock
     from .objects.values import Replicated as Replicated
     from .objects.values import ReplicatedCounter as ReplicatedCounter
     from .objects.values import ReplicatedMachine as ReplicatedMachine
-    from .state.machines import Rejected as Rejected
-    from .state.machines import StateMachine as StateMachine
+    from .state.commands.machines import Rejected as Rejected
+    from .state.commands.machines import StateMachine as StateMachine
 
 _NAMES = {  # the names of each module, as in the imports above: a test compares the two
     "client": "Client",
-    "clients.connection": "ClientError Closed LoginFailed NoLeader "
+    "clients.requests.node_connection": "ClientError Closed LoginFailed NoLeader "
     "NotAllowed NotLeader OutcomeUnknown Refused TimedOut Unreachable",
-    "clients.pool": "Clients",
-    "clients.tls": "ClientTls",
+    "clients.requests.pool": "Clients",
+    "clients.requests.client_tls": "ClientTls",
     "common.errors": "RaftlineError",
-    "kv.calls": "Stat",
-    "kv.connecting": "connect",
-    "kv.errors": "EventsGone LeaseLost NotUnderstood TooManyWatches",
-    "kv.events": "Event KVSnapshot",
-    "kv.lease": "Lease",
-    "kv.lock": "Election Lock Semaphore",
-    "kv.pipeline": "Pending Pipeline",
-    "kv.store": "KV",
-    "kv.transaction": "Outcome Transaction",
-    "kv.watch": "Watch",
+    "clients.calls.calls": "Stat",
+    "clients.kv.connecting": "connect",
+    "clients.calls.kv_errors": "EventsGone LeaseLost NotUnderstood TooManyWatches",
+    "clients.watches.watch_events": "Event KVSnapshot",
+    "clients.locks.lease": "Lease",
+    "clients.locks.lock": "Election Lock Semaphore",
+    "clients.calls.pipeline": "Pending Pipeline",
+    "clients.kv.kv": "KV",
+    "clients.calls.transaction": "Outcome Transaction",
+    "clients.watches.watch": "Watch",
     "objects.base": "LockLost NodeError WrongKind",
     "objects.dict_and_set": "ReplicatedDict ReplicatedSet",
     "objects.embedded_node": "Node",
     "objects.embedded_server": "Leader",
     "objects.list_and_queue": "ReplicatedList ReplicatedQueue",
-    "objects.lock": "ReplicatedLock",
+    "objects.replicated_lock": "ReplicatedLock",
     "objects.values": "Replicated ReplicatedCounter ReplicatedMachine",
-    "state.machines": "Rejected StateMachine",
+    "state.commands.machines": "Rejected StateMachine",
 }
 _HOMES = {name: module for module, names in _NAMES.items() for name in names.split()}
 

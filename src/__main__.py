@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from .common.quiet_exit import end_quietly
+from .common.process.quiet_exit import end_quietly
 
 
 def raftline() -> int:

@@ -5,21 +5,21 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal, overload
 
-from .clients.conversation import name_of_client
-from .clients.health import SILENCE_S, silence_limit
-from .clients.login import credentials_of
-from .clients.pool import TIMEOUT_S, time_limit
-from .clients.tls import ClientTls, tls_of
-from .kv.aio_lease import AioLease as Lease
-from .kv.aio_lock import AioElection as Election
-from .kv.aio_lock import AioLock as Lock
-from .kv.aio_lock import AioSemaphore as Semaphore
-from .kv.aio_store import AioKV as KV
-from .kv.aio_watch import AioWatch as Watch
-from .kv.asker import AioAsker
-from .kv.codec import BINARY, TEXT
-from .kv.connecting import addresses_of
-from .kv.pipeline import AioPipeline as Pipeline
+from .clients.asyncio.asker import AioAsker
+from .clients.calls.pipeline import AioPipeline as Pipeline
+from .clients.calls.value_codec import BINARY, TEXT
+from .clients.kv.aio_kv import AioKV as KV
+from .clients.kv.connecting import addresses_of
+from .clients.locks.aio_lease import AioLease as Lease
+from .clients.locks.aio_lock import AioElection as Election
+from .clients.locks.aio_lock import AioLock as Lock
+from .clients.locks.aio_lock import AioSemaphore as Semaphore
+from .clients.requests.client_login import credentials_of
+from .clients.requests.client_tls import ClientTls, tls_of
+from .clients.requests.conversation import name_of_client
+from .clients.requests.health import SILENCE_S, silence_limit
+from .clients.requests.pool import TIMEOUT_S, time_limit
+from .clients.watches.aio_watch import AioWatch as Watch
 
 __all__ = ["KV", "Election", "Lease", "Lock", "Pipeline", "Semaphore", "Watch", "connect"]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 if __name__ == "__main__":  # first, because the rest takes a while to load
-    from raftline.common.quiet_exit import end_quietly
+    from raftline.common.process.quiet_exit import end_quietly
 
     end_quietly()
 
@@ -14,22 +14,22 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from raftline.clients.options import ASKING_WITH_VALUE, ClientAccess, word_first
-from raftline.clients.where import by_address
+from raftline.clients.requests.address_options import by_address
+from raftline.clients.terminal.options import ASKING_WITH_VALUE, ClientAccess, word_first
 from raftline.common import config
 from raftline.common.arguments import EXIT_USAGE, Parser, as_path
-from raftline.common.console import open_closed_streams
-from raftline.common.quiet_exit import EXIT_INTERRUPTED
-from raftline.common.signals import raised
-from raftline.common.standard_streams import EXIT_OUTPUT, drop_output
-from raftline.tools import (
-    accesscommands,
-    clustercommands,
-    course,
-    repaircommands,
-    user,
-    viewcommands,
+from raftline.common.process.console import open_closed_streams
+from raftline.common.process.quiet_exit import EXIT_INTERRUPTED
+from raftline.common.process.signals import raised
+from raftline.common.process.standard_streams import EXIT_OUTPUT, drop_output
+from raftline.tools import course
+from raftline.tools.command_line import (
+    access_commands,
+    cluster_commands,
+    repair_commands,
+    view_commands,
 )
+from raftline.tools.node_files import user_command
 from raftline.tools.verbs import GROUPS, HELD, REQUESTS, no_command
 
 PASSED_ON = ("server", "client")  # also the names of their modules
@@ -85,11 +85,11 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     """Return the options. A usage error ends this process, in the name of the command."""
     parser, commands = _parser()
     if "up" in arguments:
-        clustercommands.add_course_options(commands)
+        cluster_commands.add_course_options(commands)
     if arguments[0] in ASKING_WITH_VALUE:
         parser.error("a command is missing")
     if arguments[0] == "member":
-        arguments = ["member", *clustercommands.with_action(arguments[1:])]
+        arguments = ["member", *cluster_commands.with_action(arguments[1:])]
     if not arguments[0].startswith("-") and arguments[0] not in commands.choices:
         parser.error(no_command(arguments[0], commands.choices))
     options, unknown = parser.parse_known_args(arguments)
@@ -103,17 +103,17 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
 
 def _pass_on(command: str, arguments: list[str]) -> int:
     if command in REQUESTS:
-        from raftline.tools import ask
+        from raftline.tools.requests import ask
 
         return ask.main(command, arguments)
     if command in HELD:
-        from raftline.tools import lock
+        from raftline.tools.requests import lock_command
 
-        return lock.main(command, arguments)
+        return lock_command.main(command, arguments)
     if command in course.COMMANDS:
         return course.main(command, arguments)
     if command == "client" and not arguments:
-        from raftline.clients.where import discover_nodes
+        from raftline.clients.requests.address_options import discover_nodes
 
         nodes = discover_nodes(None, "raftline client HOST:PORT")
         arguments = ["--at", ",".join(map(str, nodes.values()))]
@@ -126,7 +126,7 @@ def _explaining(client: Client) -> Explain:
     """Return a function that asks a client's nodes why it has found no leader."""
 
     def explain(failure: ClientError) -> ClientError:
-        from raftline.tools.statusreport import explained  # only a failure needs it
+        from raftline.tools.status.status_report import explained  # only a failure needs it
 
         access = ClientAccess(client.credentials, client.tls)
         return explained(failure, by_address(client.addresses), access)
@@ -159,11 +159,11 @@ def _parser() -> tuple[Parser, Commands]:
     )
     parser.tell_version()
     commands = parser.add_subparsers(metavar="COMMAND", parser_class=Parser)
-    clustercommands.add_commands(commands)
-    repaircommands.add_commands(commands)
-    user.add_command(commands)
-    accesscommands.add_commands(commands)
-    viewcommands.add_commands(commands)
+    cluster_commands.add_commands(commands)
+    repair_commands.add_commands(commands)
+    user_command.add_command(commands)
+    access_commands.add_commands(commands)
+    view_commands.add_commands(commands)
     # Only for the list in --help: main() passes these on before it parses anything.
     commands.add_parser("server", help="one node: raftline server NAME PORT", add_help=False)
     commands.add_parser("client", help="a client: raftline client PORT", add_help=False)
@@ -183,14 +183,14 @@ def _add_shell(commands: Commands) -> None:
         "that the command would ask.",
     )
     completion.add_argument("shell", choices=SHELLS)
-    completion.set_defaults(module="tools.completion", carry_out=_completion)
+    completion.set_defaults(module="tools.command_line.completion", carry_out=_completion)
     manual = commands.add_parser(
         "manual",
         help="the page for man: raftline manual | man -l -",
         description="Print the manual page of all commands, as man reads it: raftline manual > "
         "~/.local/share/man/man1/raftline.1, then man raftline.",
     )
-    manual.set_defaults(module="tools.manual", carry_out=_manual)
+    manual.set_defaults(module="tools.command_line.manual", carry_out=_manual)
     docs = commands.add_parser(
         "docs",
         help="the pages of this build, alarms for Prometheus, a dashboard for Grafana",
@@ -199,17 +199,17 @@ def _add_shell(commands: Commands) -> None:
     )
     docs.add_argument("name", metavar="NAME", nargs="?", help="the page to print")
     docs.add_argument("--to", type=as_path, metavar="FOLDER", help="write all pages there")
-    docs.set_defaults(module="tools.pages", carry_out=_docs)
+    docs.set_defaults(module="tools.docs", carry_out=_docs)
 
 
 def _docs(options: argparse.Namespace) -> int:
-    from raftline.tools import pages
+    from raftline.tools import docs as pages
 
     return pages.show(options.name, options.to)
 
 
 def _completion(options: argparse.Namespace) -> int:
-    from raftline.tools import completion
+    from raftline.tools.command_line import completion
 
     print(completion.SCRIPTS[options.shell], end="")
     return 0
@@ -217,7 +217,7 @@ def _completion(options: argparse.Namespace) -> int:
 
 def _offer(shell: str, typed: Sequence[str]) -> int:
     """Print the completions of the last word, for the script of a shell."""
-    from raftline.tools import completion
+    from raftline.tools.command_line import completion
 
     with open(os.devnull) as sys.stdin:  # never prompt for a password
         offer = completion.offer(shell, typed, _parsers())
@@ -226,7 +226,7 @@ def _offer(shell: str, typed: Sequence[str]) -> int:
 
 
 def _manual(options: argparse.Namespace) -> int:
-    from raftline.tools import manual
+    from raftline.tools.command_line import manual
 
     parser, _ = _parser()
     print(manual.page(parser.description or "", _parsers()), end="")
@@ -236,15 +236,15 @@ def _manual(options: argparse.Namespace) -> int:
 def _parsers() -> Mapping[str, Parser]:
     """Return the parser of each command."""
     from raftline import client
-    from raftline.node import boot
-    from raftline.tools import ask, lock
+    from raftline.node.program import boot
+    from raftline.tools.requests import ask, lock_command
 
     commands = _parser()[1]
-    clustercommands.add_course_options(commands)
+    cluster_commands.add_course_options(commands)
     parsers = {**commands.choices, "server": boot.parser(), "client": client.parser()}
     parsers |= course.parsers()
     parsers |= {verb: ask.parser(verb) for verb in REQUESTS}
-    parsers |= {verb: lock.parser(verb) for verb in HELD}
+    parsers |= {verb: lock_command.parser(verb) for verb in HELD}
     return parsers
 
 

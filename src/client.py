@@ -6,7 +6,7 @@ from raftline.client import Client    # for programs
 from __future__ import annotations
 
 if __name__ == "__main__":  # first, because the rest takes a while to load
-    from raftline.common.quiet_exit import end_quietly
+    from raftline.common.process.quiet_exit import end_quietly
 
     end_quietly()
 
@@ -15,8 +15,9 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Sequence
 
-from raftline.clients import shell
-from raftline.clients.connection import (
+from raftline.clients.requests.address_options import addresses_in
+from raftline.clients.requests.conversation import Client
+from raftline.clients.requests.node_connection import (
     ClientError,
     NoLeader,
     NotLeader,
@@ -25,11 +26,11 @@ from raftline.clients.connection import (
     Unreachable,
     say_waiting,
 )
-from raftline.clients.conversation import Client
-from raftline.clients.options import WITH_VALUE, access_of, add_login_options
-from raftline.clients.search import error_of
-from raftline.clients.shell import run_shell
-from raftline.clients.streams import (
+from raftline.clients.requests.search import error_of
+from raftline.clients.terminal import shell
+from raftline.clients.terminal.options import WITH_VALUE, access_of, add_login_options
+from raftline.clients.terminal.shell import run_shell
+from raftline.clients.terminal.streams import (
     accept_raw_stdin,
     lines_of_stdin,
     report_delay,
@@ -37,15 +38,21 @@ from raftline.clients.streams import (
     say,
     say_connecting,
 )
-from raftline.clients.where import addresses_in
 from raftline.common.address import Address, split
 from raftline.common.arguments import Parser, as_host, as_port, as_seconds, program
 from raftline.common.config import ConfigError
-from raftline.common.console import open_closed_streams
-from raftline.wire.commands import COMMANDS, row_of
+from raftline.common.process.console import open_closed_streams
+from raftline.wire.commands.command_table import COMMANDS, row_of
 from raftline.wire.protocol import NAME, error, escape
-from raftline.wire.refusals import for_people, refusal_in
-from raftline.wire.replies import Reply, RequestOutcome, as_json, mistake_in, outcome_to, value_in
+from raftline.wire.replies.refusals import for_people, refusal_in
+from raftline.wire.replies.replies import (
+    Reply,
+    RequestOutcome,
+    as_json,
+    mistake_in,
+    outcome_to,
+    value_in,
+)
 
 __all__ = [
     "Address", "Client", "ClientError", "NoLeader", "NotLeader", "OutcomeUnknown", "Refused",
@@ -234,7 +241,7 @@ def answer_each(client: Client, commands: Iterable[str], printer: ReplyPrinter) 
     for command in commands:
         try:
             if _asks_to_watch(command):
-                from raftline.kv.watch_output import follow  # only a watch needs it
+                from raftline.clients.terminal.watch_output import follow  # only a watch needs it
 
                 follow(client, command, printer.quiet, printer.as_object)
             outcome = printer.show(command, client.ask(command))
@@ -253,7 +260,7 @@ def _watched(client: Client, command: str) -> bool:
     """Show the events of a watch on the screen; return False for another command."""
     if not _asks_to_watch(command):
         return False
-    from raftline.kv.watch_output import show  # only a watch needs it
+    from raftline.clients.terminal.watch_output import show  # only a watch needs it
 
     show(client, command)
     return True

@@ -11,19 +11,19 @@ import threading
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from typing import cast
 
-from .common.derived import mypyc_attr
-from .common.wakeup import Breathe, give_way, no_pause
+from .common.mypyc_compat import mypyc_attr
+from .common.process.wakeup import Breathe, give_way, no_pause
 from .raft.effects import Effects, HardState
 from .raft.levels import FIRST, Levels, read, spell
 from .raft.log import Entry, SafetyError, Snapshot
 from .raft.membership import Membership, all_vote
-from .state.commands import execute
-from .state.events import TakenEvents
-from .state.leases import read_granted, spell_granted
-from .state.machines import Machines
-from .state.pages import KeyRuns, read_selection, show_page
+from .state.commands.key_commands import execute
+from .state.commands.machines import Machines
+from .state.commands.replicated_state import ReplicatedState
+from .state.key_events import TakenEvents
+from .state.key_pages import KeyRuns, read_selection, show_page
+from .state.lease_table import read_granted, spell_granted
 from .state.pairs import StillPairs, free, layered
-from .state.replicated import ReplicatedState
 from .state.sessions import Sessions, entry_number
 from .state.store import Pairs, bytes_of
 from .storage.birth import spell_trace, trace
@@ -35,12 +35,12 @@ from .storage.disk import (
     disk_failed,
 )
 from .storage.folder import Folder
-from .storage.hardstate import HardStateFile, LogState, Mark
-from .storage.logfile import LogFile, LogRewrite, install, whole_file
-from .storage.lostfiles import FileState, compare, foreign_files, lost_files
+from .storage.hard_state import HardStateFile, LogState, Mark
+from .storage.log_file import LogFile, LogRewrite, install, whole_file
+from .storage.lost_files import FileState, compare, foreign_files, lost_files
 from .storage.recovery import Recovered, Recovery
-from .storage.snapshotfile import SnapshotFile
-from .storage.snapshotlines import LoadedSnapshot, MachineState
+from .storage.snapshot_file import SnapshotFile
+from .storage.snapshot_lines import LoadedSnapshot, MachineState
 from .wire.protocol import STOPPING
 
 EVERY = 1 << 62  # characters: no reply is omitted

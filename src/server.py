@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 if __name__ == "__main__":  # first, since the rest takes a while to load
-    from raftline.common.quiet_exit import end_quietly
+    from raftline.common.process.quiet_exit import end_quietly
 
     end_quietly()
 
@@ -18,25 +18,26 @@ from datetime import datetime
 
 from raftline.access.secret import PeerAuth
 from raftline.access.tls import Tls
-from raftline.clients.tls import ClientTls
-from raftline.common import allocator, config, signals
+from raftline.clients.requests.client_tls import ClientTls
+from raftline.common import config
 from raftline.common.address import Address
 from raftline.common.arguments import EXIT_USAGE, Parser
 from raftline.common.config import PACES, ConfigError, Configuration, PortRefused
-from raftline.common.console import Console, open_closed_streams
-from raftline.common.quiet_exit import EXIT_INTERRUPTED
-from raftline.common.signals import Interrupts, raised, threads_without_signals
+from raftline.common.process import allocator, signals
+from raftline.common.process.console import Console, open_closed_streams
+from raftline.common.process.quiet_exit import EXIT_INTERRUPTED
+from raftline.common.process.signals import Interrupts, raised, threads_without_signals
 from raftline.monitoring.service import Service
-from raftline.net.listener import Listener
-from raftline.net.reachability import tell_reachability
-from raftline.node import boot, cpu_affinity, joining, settings
-from raftline.node.joining import advertised, begin_to_join
-from raftline.node.memory import Shares
-from raftline.node.server import Server
-from raftline.node.startup import Startup, check_member
+from raftline.net.connections.listener import Listener
+from raftline.net.peers.reachability import tell_reachability
+from raftline.node.program import boot, cpu_affinity, joining, settings
+from raftline.node.program.joining import advertised, begin_to_join
+from raftline.node.program.memory import Shares
+from raftline.node.program.node_server import Server
+from raftline.node.program.startup import Startup, check_member
 from raftline.storage.disk import EXIT_SYSTEM, StorageError, exit_status_of
+from raftline.wire.commands.parsing import Readings
 from raftline.wire.limits import HTTP_CONNECTIONS
-from raftline.wire.parsing import Readings
 
 STACK_BYTES = 512 << 10  # there is a thread per connection, so there may be thousands
 if (3, 12) < sys.version_info < (3, 14):

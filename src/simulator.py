@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 if __name__ == "__main__":  # first, since the rest takes a while to load
-    from raftline.common.quiet_exit import end_quietly
+    from raftline.common.process.quiet_exit import end_quietly
 
     end_quietly()
 

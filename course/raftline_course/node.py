@@ -10,7 +10,7 @@ _HERE = Path(__file__).resolve().parents[1]
 sys.path[:1] = [str(_HERE), str(_HERE.parent / "src")]
 
 if __name__ == "__main__":  # first, as the rest takes a while to load
-    from raftline.common.quiet_exit import end_quietly
+    from raftline.common.process.quiet_exit import end_quietly
 
     end_quietly()
 

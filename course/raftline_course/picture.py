@@ -9,12 +9,12 @@ from pathlib import Path
 
 from raftline.common.arguments import Parser
 from raftline.common.config import ConfigError
-from raftline.common.console import safe_line
-from raftline.common.private_file import private
+from raftline.common.process.console import safe_line
+from raftline.common.process.private_file import private
 from raftline.raft.node import RawNode
-from raftline.raft.recording import HEADER
-from raftline.raft.replay import BadRecording, replay
-from raftline.tools.replay import EXIT_BAD_FILE, FIRST_LINE, read_lines
+from raftline.recording.recorded_node import HEADER
+from raftline.recording.replay import BadRecording, replay
+from raftline.tools.node_files.replay_command import EXIT_BAD_FILE, FIRST_LINE, read_lines
 from raftline.view.collected import Collector
 from raftline_course.home import find_world
 

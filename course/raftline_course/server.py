@@ -17,17 +17,17 @@ from raftline import server
 from raftline.common.address import Address
 from raftline.common.arguments import Parser, as_host, as_port
 from raftline.common.config import ConfigError, Pace
-from raftline.common.console import Console
-from raftline.net.host import Origin
-from raftline.net.listener import Listener
-from raftline.node import boot
-from raftline.node.server import Server
-from raftline.node.startup import Startup, check_member
+from raftline.common.process.console import Console
+from raftline.net.connections.listener import Listener
+from raftline.net.protocol.host import Origin
+from raftline.node.program import boot
+from raftline.node.program.node_server import Server
+from raftline.node.program.startup import Startup, check_member
 from raftline.raft.effects import Effects
 from raftline.raft.inputs import Input
 from raftline.raft.log import Entry
 from raftline.raft.messages import Message
-from raftline.raft.view import NodeView
+from raftline.raft.node_view import NodeView
 from raftline.storage.folder import Folder
 from raftline_course.controller.control import CONTROLLER, Control
 from raftline_course.controller.faults import Faults

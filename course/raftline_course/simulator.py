@@ -6,7 +6,7 @@ The metrics dictionary and the report are those of the course's simulator: cours
 from __future__ import annotations
 
 if __name__ == "__main__":  # first, as the rest takes a while to load
-    from raftline.common.quiet_exit import end_quietly
+    from raftline.common.process.quiet_exit import end_quietly
 
     end_quietly()
 
@@ -21,10 +21,10 @@ from pathlib import Path
 
 from raftline.common import config
 from raftline.common.arguments import Parser, as_number, program
-from raftline.common.console import open_closed_streams
-from raftline.common.quiet_exit import EXIT_INTERRUPTED
-from raftline.common.signals import raised
-from raftline.tools.up import StopAsked, asked_to_stop
+from raftline.common.process.console import open_closed_streams
+from raftline.common.process.quiet_exit import EXIT_INTERRUPTED
+from raftline.common.process.signals import raised
+from raftline.tools.local_cluster.up import StopAsked, asked_to_stop
 from raftline_course.trial import metrics, report
 from raftline_course.trial.metrics import Metrics, MetricsError
 from raftline_course.trial.record import Record

@@ -16,7 +16,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "src"))
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 if __name__ == "__main__":  # first, as the rest takes a while to load
-    from raftline.common.quiet_exit import end_quietly
+    from raftline.common.process.quiet_exit import end_quietly
 
     end_quietly()
 
@@ -34,8 +34,8 @@ from typing import Any
 
 from labs.availability.runs import LAB, Run
 from labs.checking import end_with
-from raftline.clients.lines import LineConnection, ask
-from raftline.wire.refusals import code_of
+from raftline.clients.requests.line_connection import LineConnection, ask
+from raftline.wire.replies.refusals import code_of
 from raftline_course.trial import metrics
 from raftline_course.trial.messages import MESSAGE_ID, UNKNOWN_LEADER, BadMessage, Message
 from raftline_course.trial.metrics import Metrics

@@ -19,7 +19,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "src"))
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 if __name__ == "__main__":  # first, as the rest takes a while to load
-    from raftline.common.quiet_exit import end_quietly
+    from raftline.common.process.quiet_exit import end_quietly
 
     end_quietly()
 

@@ -17,7 +17,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "src"))
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 if __name__ == "__main__":  # first, as the rest takes a while to load
-    from raftline.common.quiet_exit import end_quietly
+    from raftline.common.process.quiet_exit import end_quietly
 
     end_quietly()
 
@@ -30,11 +30,11 @@ from labs.elections.report import FIGURES as REPORTED
 from labs.elections.report import differs_from_report
 from labs.elections.terminal import Screen
 from labs.leftovers import LabFolder
-from raftline.clients.lines import LineConnection
+from raftline.clients.requests.line_connection import LineConnection
 from raftline.logmanager import LogManager
 from raftline.raft.effects import Effects
 from raftline.storage.folder import Folder
-from raftline.storage.lines import CUT_PREFIX
+from raftline.storage.log_lines import CUT_PREFIX
 from raftline_testing.nodes.cluster import Cluster, NodeProcess
 from raftline_testing.nodes.processes import NotAsExpected, eventually
 from raftline_testing.nodes.proxy import LinkedCluster

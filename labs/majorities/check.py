@@ -15,7 +15,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "src"))
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 if __name__ == "__main__":  # first, as the rest takes a while to load
-    from raftline.common.quiet_exit import end_quietly
+    from raftline.common.process.quiet_exit import end_quietly
 
     end_quietly()
 
@@ -34,7 +34,7 @@ from places import COMPOSE, DEADLINE_S, HOSTS, NAMES, WRONG, Containers, Loopbac
 from steps import twelve_steps
 
 from labs.checking import end_with
-from raftline.clients.lines import ask
+from raftline.clients.requests.line_connection import ask
 from raftline.raft.effects import HardState
 from raftline.raft.inputs import Receive, Tick
 from raftline.raft.log import Log
@@ -43,7 +43,7 @@ from raftline.raft.messages import AppendEntries, AppendRejected, RequestVoteRep
 from raftline.raft.node import node_from_disk
 from raftline.raft.roles import Role
 from raftline.raft.state import Options
-from raftline.wire.refusals import code_of
+from raftline.wire.replies.refusals import code_of
 from raftline_testing.nodes.processes import NotAsExpected, Process, end_all, free_ports
 
 Row = tuple[str, str]

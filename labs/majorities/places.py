@@ -24,7 +24,7 @@ COMPOSE = HERE / "compose" / "docker-compose.yml"
 sys.path[:0] = [str(ROOT), str(ROOT / "src"), str(ROOT / "course")]  # from the clone, not installed
 
 from labs.leftovers import LabFolder
-from raftline.common.signals import tied
+from raftline.common.process.signals import tied
 from raftline_testing.nodes import processes
 from raftline_testing.nodes.cluster import STARTED, NodeProcess
 

@@ -2,7 +2,8 @@
 
     python3 tethered.py SCRIPT [ARGUMENT …]
 
-The starter passes it a lifeline, as `raftline up` does to its nodes (src/common/signals.py).
+The starter passes it a lifeline, as `raftline up` does to its nodes
+(src/common/process/signals.py).
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "course"))
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "testing"))
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "src"))  # from the clone
 
-from raftline.common import signals
+from raftline.common.process import signals
 
 if __name__ == "__main__":
     signals.end_with_starter(lambda: os._exit(0))

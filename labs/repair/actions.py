@@ -8,8 +8,8 @@ import time
 
 from labs.repair.asking import DEADLINE_S, KEY, NORMAL_S, AskedCluster, LabError, written
 from raftline.client import Client, ClientError, NoLeader, OutcomeUnknown, Refused
-from raftline.wire.refusals import for_people, refusal_in, sentence_of
-from raftline.wire.replies import RequestOutcome, outcome_of
+from raftline.wire.replies.refusals import for_people, refusal_in, sentence_of
+from raftline.wire.replies.replies import RequestOutcome, outcome_of
 
 SKIPS = "SKIP-REPLICATION on"
 

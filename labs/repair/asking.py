@@ -13,9 +13,9 @@ from raftline.client import Client, ClientError, Unreachable
 from raftline.common.address import Address
 from raftline.raft.log import Entry
 from raftline.raft.messages import AppendEntries, RequestVote
-from raftline.raft.spelling import spell
+from raftline.wire.peer_lines import spell
 from raftline.wire.protocol import escape
-from raftline.wire.refusals import code_of, refusal_in, sentence_of
+from raftline.wire.replies.refusals import code_of, refusal_in, sentence_of
 from raftline_testing.nodes.cluster import leader_of_most
 
 Found = TypeVar("Found")

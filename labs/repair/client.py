@@ -15,7 +15,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "src"))
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 if __name__ == "__main__":  # first, as the rest takes a while to load
-    from raftline.common.quiet_exit import end_quietly
+    from raftline.common.process.quiet_exit import end_quietly
 
     end_quietly()
 
@@ -28,7 +28,7 @@ from labs.repair.actions import RepairLab
 from labs.repair.arguments import members_of, parser_of
 from labs.repair.asking import LabError
 from raftline.client import ClientError
-from raftline.common import signals
+from raftline.common.process import signals
 
 MENU = """
 To restart election enter "1"

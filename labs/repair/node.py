@@ -15,7 +15,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "src"))
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 if __name__ == "__main__":  # first, as the rest takes a while to load
-    from raftline.common.quiet_exit import end_quietly
+    from raftline.common.process.quiet_exit import end_quietly
 
     end_quietly()
 
@@ -43,7 +43,7 @@ def main() -> int:
     ]
     from labs.repair.spoken import SeedConsole, SeedServer  # a whole server: only for a node
     from labs.repair.watchful import WatchfulServer
-    from raftline.common.console import Console
+    from raftline.common.process.console import Console
     from raftline_course import server
 
     sys.argv[0] = "server.py"  # whose name its complaints about options begin with

@@ -11,12 +11,12 @@ from typing import Any, TextIO
 
 from labs.repair.watchful import WatchfulServer
 from labs.repair.words import Words, value_of
-from raftline.common.console import Console
+from raftline.common.process.console import Console
 from raftline.raft.effects import Effects
 from raftline.raft.log import Entry
 from raftline.raft.messages import AppendEntries, AppendRejected, Message, RequestVote
+from raftline.raft.node_view import NodeView
 from raftline.raft.roles import Role
-from raftline.raft.view import NodeView
 
 ENTRIES_SAID = 30  # of those that one step appends or applies; of more, the last
 QUESTIONS_KEPT = 64  # of a leader, until they are answered

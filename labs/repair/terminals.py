@@ -12,7 +12,7 @@ from labs.leftovers import LabFolder
 from labs.repair.actions import RepairLab
 from raftline.common.address import Address
 from raftline.common.config import FILE_NAME
-from raftline.common.signals import tied
+from raftline.common.process.signals import tied
 from raftline_testing.nodes.processes import Process, free_ports
 
 HERE = Path(__file__).resolve().parent

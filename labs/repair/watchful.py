@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 import time
 
-from raftline.wire.commands import Request
+from raftline.wire.commands.command_table import Request
 from raftline_course.server import ControlledServer
 
 LOOK_S = 0.2

@@ -14,7 +14,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "testing"))
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "src"))  # a clone needs no installing
 
 if __name__ == "__main__":  # first, as the rest takes a while to load
-    from raftline.common.quiet_exit import end_quietly
+    from raftline.common.process.quiet_exit import end_quietly
 
     end_quietly()
 
@@ -24,7 +24,7 @@ import signal
 import time
 
 import raftline
-from raftline.common import signals
+from raftline.common.process import signals
 
 WORDS = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth")
 LOOK_S = 5.0  # for how long a follower looks for the value that a new leader sets

@@ -23,7 +23,7 @@ FOLDERS = ("src/view",)  # the picture's page lies beside its modules
 # The types and the tools that a student is given; the rest of src/raft is what they write.
 GIVEN = (
     "__init__", "change", "effects", "inputs", "levels", "log", "membership",
-    "messages", "progress", "roles", "spelling", "view",
+    "messages", "node_view", "progress", "roles",
 )  # fmt: skip
 # The world asks for these, and the picture of a failed run.
 KEPT_FUNCTIONS = ("compaction_index", "held_by_followers", "lease_until_ms")

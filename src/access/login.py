@@ -20,8 +20,9 @@ from pathlib import Path
 from typing import Any
 
 from ..common.address import is_loopback
-from ..common.derived import mypyc_attr
-from ..wire.commands import Request
+from ..common.mypyc_compat import mypyc_attr
+from ..wire.commands.command_table import Request
+from ..wire.commands.rights import Right, UserRole
 from ..wire.limits import (
     FAILED_LOGIN_S,
     FAILED_LOGINS_S,
@@ -29,11 +30,10 @@ from ..wire.limits import (
     REFUSED_LOGIN_S,
 )
 from ..wire.protocol import TOO_MANY_LOGINS, error
-from ..wire.rights import Right, UserRole
+from .authorization import KeysOfLease, denial_reason
+from .identity import Identity, nobody
 from .proof import NONCE_BYTES
-from .rights import KeysOfLease, denial_reason
-from .roles import Identity, nobody
-from .turns import Turns
+from .throttle import Turns
 from .users import MECHANISM, User, Users, derive, read_users, scram
 
 PATIENT_TRIES = 2  # after the first try, before a connection yields to others

@@ -20,7 +20,7 @@ import re
 from collections.abc import Generator
 
 from ..wire.protocol import NAME
-from ..wire.refusals import refusal_in
+from ..wire.replies.refusals import refusal_in
 
 LABEL = "raftline proof of peers 1"
 PROVE, CHALLENGE, PROOF = ("Prove", "Challenge", "Proof")

@@ -25,10 +25,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..common.config import ConfigError
-from ..wire.loginoperands import ITERATIONS_LEAST, ITERATIONS_MOST
-from ..wire.operands import PREFIX, Limits
+from ..wire.commands.login_operands import ITERATIONS_LEAST, ITERATIONS_MOST
+from ..wire.commands.operands import PREFIX, Limits
 from ..wire.protocol import NAME, ProtocolError, unescape
-from .roles import EVERYWHERE, ROLES, Identity
+from .identity import EVERYWHERE, ROLES, Identity
 
 MECHANISM = "SCRAM-SHA-256"
 ITERATIONS = 65_536  # RFC 7677 requires at least 4,096; docs/use/users.md explains why more

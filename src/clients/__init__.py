@@ -1,1 +1,1 @@
-"""The conversation of a program or a user with the cluster."""
+"""A program's or a person's view of the cluster: requests, keys, watches, locks."""

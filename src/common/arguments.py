@@ -28,7 +28,8 @@ def build() -> str:
 
 
 class Typed(argparse.Action):
-    """An option for the command line only: no file or variable can set it (node/settings.py)."""
+    """An option for the command line only: no file or variable can set it
+    (node/program/settings.py)."""
 
     def __init__(self, option_strings: Sequence[str], dest: str, **options: Any) -> None:
         super().__init__(option_strings, dest, nargs=0, const=True, default=False, **options)

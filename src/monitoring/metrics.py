@@ -11,8 +11,8 @@ from typing import Any
 
 from ..common.arguments import build
 from ..common.version import VERSION
-from ..node.measures import BOUNDS_S, Histogram
-from ..node.server import Server
+from ..node.loop.measures import BOUNDS_S, Histogram
+from ..node.program.node_server import Server
 from ..raft.roles import Role
 from .exposition import Exposition
 

@@ -9,20 +9,20 @@ from typing import TYPE_CHECKING
 
 from ..common.address import Address
 from ..common.config import ConfigError, complaint
-from ..common.console import Console
-from ..common.guarded_thread import guarded_thread
-from ..common.logs import Records
-from ..common.signals import Interrupts, threads_without_signals
-from ..common.wakeup import Wakeup
-from ..node import boot
-from ..node.reading_again import readers_of
-from ..node.server import Server
-from ..node.settings import PREFIX, Settings
-from .pages import Pages
+from ..common.process.console import Console
+from ..common.process.guarded_thread import guarded_thread
+from ..common.process.log_records import Records
+from ..common.process.signals import Interrupts, threads_without_signals
+from ..common.process.wakeup import Wakeup
+from ..node.program import boot
+from ..node.program.node_server import Server
+from ..node.program.reload import readers_of
+from ..node.program.settings import PREFIX, Settings
+from .endpoints import Pages
 from .systemd import READY, STOPPING, begin_watchdog, notify, reloading
 
 if TYPE_CHECKING:
-    from .listener import MonitorListener
+    from .http_listener import MonitorListener
 
 AT_ONCE = ("log-level", "log-format", "verbose")  # settings that a running node can change
 
@@ -65,7 +65,7 @@ class Service:
         place = self.arguments.http
         if place is None:
             return
-        from .listener import MonitorListener
+        from .http_listener import MonitorListener
 
         outer = [one.host for one in (self.arguments.advertise, listed) if one is not None]
         names = {self.arguments.host, socket.gethostname(), *outer}

@@ -10,10 +10,10 @@ import os
 import socket
 import time
 
-from ..common.guarded_thread import guarded_thread
-from ..common.signals import threads_without_signals
-from ..node.server import Server
-from .pages import unhealthy_reason
+from ..common.process.guarded_thread import guarded_thread
+from ..common.process.signals import threads_without_signals
+from ..node.program.node_server import Server
+from .endpoints import unhealthy_reason
 
 SOCKET = "NOTIFY_SOCKET"
 READY = "READY=1"

@@ -10,8 +10,8 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from ..common.derived import mypyc_attr
-from ..common.timeofday import time_of_day
+from ..common.mypyc_compat import mypyc_attr
+from ..common.time_of_day import time_of_day
 
 # Leases need a clock that keeps running while the machine sleeps; Linux has one.
 _CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)

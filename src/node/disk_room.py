@@ -71,7 +71,7 @@ class DiskRoom:
 
 def least_of(whole: int) -> int:
     """Return how many bytes of a disk of this size a follower leaves free, as does a node that
-    takes a snapshot. A leader leaves twice as many (node/quota.py), so it stops first."""
+    takes a snapshot. A leader leaves twice as many (node/loop/quota.py), so it stops first."""
     return min(DISK_LEFT_BYTES // 2, whole // DISK_PART)
 
 

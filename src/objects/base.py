@@ -10,17 +10,17 @@ from collections.abc import Iterator
 from queue import Empty, Full
 from typing import Any, Protocol, TypeVar
 
-from ..clients.connection import ClientError, Refused
-from ..clients.conversation import Client
-from ..clients.pool import time_limit
+from ..clients.calls.kv_errors import LeaseLost
+from ..clients.calls.methods import short_tracebacks_of
+from ..clients.requests.conversation import Client
+from ..clients.requests.node_connection import ClientError, Refused
+from ..clients.requests.pool import time_limit
 from ..common.errors import PUBLIC, RaftlineError
-from ..common.nocopies import NoCopies
-from ..kv.errors import LeaseLost
-from ..kv.methods import short_tracebacks_of
-from ..state.objectkinds import EMPTY
-from ..wire.objectcommands import fits
+from ..common.no_copies import NoCopies
+from ..state.commands.object_kinds import EMPTY
+from ..wire.commands.object_operations import fits
 from ..wire.protocol import escape, unescape
-from ..wire.strictjson import Json, NotJsonError, checked, read_json, spell_json
+from ..wire.strict_json import Json, NotJsonError, checked, read_json, spell_json
 from .waiting import Awaitable
 
 _Object = TypeVar("_Object", bound="ReplicatedObject")

@@ -15,31 +15,31 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TextIO, cast
 
-from ..clients.login import Credentials, credentials_of
-from ..clients.pool import TIMEOUT_S, Clients, time_limit
-from ..clients.tls import ClientTls
+from ..clients.calls.listeners import plain
+from ..clients.calls.value_codec import TEXT
+from ..clients.kv.kv import KV
+from ..clients.requests.client_login import Credentials, credentials_of
+from ..clients.requests.client_tls import ClientTls
+from ..clients.requests.pool import TIMEOUT_S, Clients, time_limit
 from ..common.address import port_in
 from ..common.config import PACES, ConfigError, Pace, PortRefused
-from ..common.console import Console
-from ..common.guarded_thread import guarded_thread
-from ..common.nocopies import NoCopies
-from ..common.signals import threads_without_signals
-from ..kv.codec import TEXT
-from ..kv.listeners import plain
-from ..kv.store import KV
-from ..net.listener import Listener
-from ..net.places import fewer_than_wanted
-from ..node.access_settings import AccessSettings
-from ..node.reading_again import readers_of
-from ..node.snapshots import COMPACT_BYTES
-from ..node.startup import Startup, check_member
-from ..state.machines import Machines, StateMachine
+from ..common.no_copies import NoCopies
+from ..common.process.console import Console
+from ..common.process.guarded_thread import guarded_thread
+from ..common.process.signals import threads_without_signals
+from ..net.connections.connection_slots import fewer_than_wanted
+from ..net.connections.listener import Listener
+from ..node.program.access_settings import AccessSettings
+from ..node.program.reload import readers_of
+from ..node.program.startup import Startup, check_member
+from ..node.snapshots.snapshots import COMPACT_BYTES
+from ..state.commands.machines import Machines, StateMachine
 from ..storage.disk import StorageError, exit_status_of
-from ..wire.parsing import Readings
+from ..wire.commands.parsing import Readings
 from .base import NodeError
 from .embedded_server import EmbeddedServer, Leader, Leadership, LogStream, View
 from .fork_guard import ForkGuard
-from .members import check_open, resolve_members
+from .named_members import check_open, resolve_members
 from .waiting import Awaitable
 
 CONNECTIONS_MAX = 1024

@@ -13,13 +13,13 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from ..clients.health import report_error
-from ..common.guarded_thread import guarded_thread
-from ..common.wakeup import Wakeup
-from ..net.listener import Listener
-from ..node.server import Server
+from ..clients.requests.health import report_error
+from ..common.process.guarded_thread import guarded_thread
+from ..common.process.wakeup import Wakeup
+from ..net.connections.listener import Listener
+from ..node.program.node_server import Server
 from ..raft.effects import Effects
-from ..raft.view import NodeView
+from ..raft.node_view import NodeView
 from .waiting import Waiting
 
 LOG = logging.getLogger("raftline")

@@ -12,8 +12,14 @@ from operator import index as whole
 from queue import Empty, Full
 from typing import Any, SupportsIndex, overload
 
-from ..clients.connection import ClientError, Closed, NoLeader, OutcomeUnknown, Unreachable
-from ..raft.spelling import NUMBER_MAX
+from ..clients.requests.node_connection import (
+    ClientError,
+    Closed,
+    NoLeader,
+    OutcomeUnknown,
+    Unreachable,
+)
+from ..common.text import NUMBER_MAX
 from .base import (
     Asker,
     NotDone,

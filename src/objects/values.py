@@ -6,10 +6,10 @@ from collections.abc import Callable
 from operator import eq, ge, gt, index, le, lt
 from typing import Any
 
-from ..clients.connection import Refused
-from ..raft.spelling import NUMBER_MAX
+from ..clients.requests.node_connection import Refused
+from ..common.text import NUMBER_MAX
 from ..wire.protocol import escape, unescape
-from ..wire.strictjson import checked, read_json
+from ..wire.strict_json import checked, read_json
 from .base import ReplicatedObject, WrongKind, short_tracebacks, spelled_in_line
 
 

@@ -12,9 +12,9 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from ..kv.lease_timer import LEAST_S
-from ..kv.methods import short_traceback
-from ..kv.wait_times import end_of_wait
+from ..clients.calls.methods import short_traceback
+from ..clients.calls.wait_times import end_of_wait
+from ..clients.locks.lease_timer import LEAST_S
 
 PAUSES_S = (0.02, 0.25)  # the first and the longest pause between two checks
 _of_this_thread = threading.local()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from ..raft import inputs, messages
-from . import replication, votes
+from . import election_rules, replication_rules
 from .consequences import CONSEQUENCES
 from .facts import Finding, Reason, Rule, Step, Topic, always, span
 from .laws import LAWS, heard
@@ -38,7 +38,7 @@ _TIME = (
         lambda step: step.after.role == "pre-candidate",
         lambda step: "my election timer has run out, so I ask who would vote for me in term "
         f"{step.after.term + 1}",
-        votes.PRE_VOTE, "election.on_silence",
+        election_rules.PRE_VOTE, "election.on_silence",
     ),
     Rule(
         lambda step: step.after.leads and step.after.round > step.before.round,
@@ -126,13 +126,13 @@ _DISCONNECTED = (
 
 # By type of input: the first matching rule explains the decision.
 DECISIONS: Mapping[type[object], Sequence[Rule]] = {
-    messages.RequestVote: votes.ASKED,
-    messages.RequestVoteReply: votes.ANSWERED,
-    messages.AppendEntries: replication.FROM_LEADER,
-    messages.AppendAccepted: replication.ACCEPTED,
-    messages.AppendRejected: replication.REJECTED,
-    messages.InstallSnapshot: replication.INSTALL,
-    messages.InstallSnapshotReply: replication.HELD,
+    messages.RequestVote: election_rules.ASKED,
+    messages.RequestVoteReply: election_rules.ANSWERED,
+    messages.AppendEntries: replication_rules.FROM_LEADER,
+    messages.AppendAccepted: replication_rules.ACCEPTED,
+    messages.AppendRejected: replication_rules.REJECTED,
+    messages.InstallSnapshot: replication_rules.INSTALL,
+    messages.InstallSnapshotReply: replication_rules.HELD,
     messages.TimeoutNow: _ON_TIMEOUT_NOW,
     messages.ReadIndex: _ON_READ_INDEX,
     messages.ReadIndexReply: _ON_READ_INDEX_REPLY,
@@ -216,7 +216,7 @@ def explain(step: Step, findings: Sequence[Finding] = ()) -> list[Reason]:
     """Return the reasons of a step: the rules that it breaks, then the decision about its input,
     then the consequences. A sentence about a broken topic is left out.
 
-    `findings` are the results of observe/cluster.py for the step.
+    `findings` are the results of observe/cluster_facts.py for the step.
     """
     if step.refusal:
         return [Reason(f"refused: {step.refusal}", "docs/use/protocol.md", "node.receive")]

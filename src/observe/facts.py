@@ -15,8 +15,8 @@ from typing import NamedTuple
 from ..raft.effects import Effects
 from ..raft.inputs import Input, Receive, Tick
 from ..raft.messages import Answer, AppendAccepted, AppendEntries, Message
+from ..raft.node_view import NodeView
 from ..raft.roles import Role
-from ..raft.view import NodeView
 
 
 class Follower(NamedTuple):

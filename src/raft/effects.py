@@ -14,7 +14,7 @@ class HardState(NamedTuple):
 
     term: int
     vote: str | None
-    lease_ms: int = 0  # how long after a start a vote may be promised (raft/lease.py)
+    lease_ms: int = 0  # how long after a start a vote may be promised (raft/leader_lease.py)
 
 
 class ReadReady(NamedTuple):

@@ -87,7 +87,7 @@ def short_delay_ms(state: State) -> int:
 
 def on_disconnected(state: State, peer: str) -> None:
     """Handle the lost connection of a peer. If the peer led, ask for PreVotes soon instead of after
-    the full timeout, but not while this server's vote is promised (raft/lease.py)."""
+    the full timeout, but not while this server's vote is promised (raft/leader_lease.py)."""
     if (progress := state.progress.get(peer)) is not None:
         progress.away = True
     if state.role is not Role.FOLLOWER or state.leader != peer:

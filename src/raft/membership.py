@@ -19,8 +19,8 @@ from dataclasses import dataclass, field
 from itertools import repeat
 from typing import Final
 
+from ..common.text import NAME
 from .log import Versions
-from .spelling import NAME
 
 PREFIX: Final = "members "
 _WORD = re.compile(rf"({NAME})=([^\s=,|]+:[1-9][0-9]{{0,4}}),(voter|learner)")

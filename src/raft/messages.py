@@ -1,4 +1,4 @@
-"""The messages between servers, one dataclass each. `spelling` has their lines.
+"""The messages between servers, one dataclass each. `wire/peer_lines.py` has their lines.
 
 A message is never modified. The classes are not frozen, because frozen ones take longer to create.
 """
@@ -81,7 +81,7 @@ class AppendEntries(_Message):
 @dataclass(slots=True)
 class _AppendEntriesReply(_Message):
     """An answer to AppendEntries. `lease_ms`: how long after the request the sender votes for no
-    other server (raft/lease.py)."""
+    other server (raft/leader_lease.py)."""
 
     index: int
     round: int

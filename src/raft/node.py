@@ -10,6 +10,13 @@ from collections.abc import Callable
 from typing import Any, Final, Protocol
 
 from . import inputs
+from .append_entries import (
+    FromLeader,
+    check_append,
+    check_leader,
+    on_append_entries,
+    refuse_old_leader,
+)
 from .effects import Effects, HardState
 from .election import (
     arm_first_election,
@@ -19,14 +26,7 @@ from .election import (
     on_request_vote_reply,
     on_silence,
 )
-from .following import (
-    FromLeader,
-    check_append,
-    check_leader,
-    on_append_entries,
-    refuse_old_leader,
-)
-from .lease import extend_lease
+from .leader_lease import extend_lease
 from .levels import FIRST, IDENTIFIED, Levels
 from .log import Entry, Log, SafetyError, Snapshot
 from .membership import Configurations, Membership
@@ -45,6 +45,7 @@ from .messages import (
     TimeoutNow,
 )
 from .newborn import explain_silence, look_for_history
+from .node_view import NodeView
 from .reads import (
     ask_leader,
     confirm,
@@ -95,7 +96,6 @@ from .transfer import (
     step_down,
 )
 from .upgrade import note_level, raise_level
-from .view import NodeView
 
 
 class StepObserver(Protocol):

@@ -22,7 +22,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from .effects import ReadReady
-from .lease import holds_lease
+from .leader_lease import holds_lease
 from .messages import ReadIndex, ReadIndexReply
 from .replication import send_heartbeats
 from .roles import PeerRead, ReadRound, Role

@@ -106,7 +106,7 @@ class Leading:
     disk_since_ms: int = 0  # since when an entry waits for an idle disk; 0: none waits
     disk_index: int = 0  # the last entry on the disk then
     gives_way: bool = False  # its disk hangs: it tries a transfer before it steps down
-    keeps_starts: bool = False  # record when rounds start, for leases (raft/lease.py)
+    keeps_starts: bool = False  # record when rounds start, for leases (raft/leader_lease.py)
     round_starts: list[tuple[int, int]] = field(default_factory=list)  # round, time
     lease_is_over: bool = False  # a TimeoutNow has been sent in this term
     pending_change: PendingChange | None = None  # the membership change in progress

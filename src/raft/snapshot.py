@@ -10,8 +10,8 @@ requests a check of the complete file from the rim, which then calls `install`.
 
 from __future__ import annotations
 
+from .append_entries import answer, hear_leader
 from .effects import Chunk
-from .following import answer, hear_leader
 from .levels import Levels, is_foreign
 from .log import SafetyError, Snapshot
 from .membership import Configurations, Membership

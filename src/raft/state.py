@@ -32,7 +32,9 @@ class Options:
     chunk_window: int = 2  # most unanswered chunks to one follower
     trailing_bytes: int = 4 << 20  # entries of a snapshot kept for followers that lack a few
     lease: bool = False  # promise the vote for a while in each answer; serve reads by lease
-    lease_drift_percent: int = 10  # how much faster a follower's clock may run (raft/lease.py)
+    lease_drift_percent: int = (
+        10  # how much faster a follower's clock may run (raft/leader_lease.py)
+    )
     level: int = FIRST  # of this build (raft/upgrade.py)
     cluster_if_new: str = ""  # the identity for a cluster that has none
 
@@ -63,7 +65,7 @@ class State:
     snapshot: Snapshot | None = None  # the current one on this server's disk
     incoming: Incoming | None = None  # the arriving one, never mixed with another
     quick_retries_left: int = 0  # remaining short election timeouts: the leader's process ended
-    promised_until_ms: int = 0  # this server's vote is promised to a leader (raft/lease.py)
+    promised_until_ms: int = 0  # this server's vote is promised to a leader (raft/leader_lease.py)
     lease_ms: int = 0  # the longest promise recorded on disk
     levels: Levels = field(default_factory=lambda: Levels(0, FIRST))  # of the log
     cluster: str = ""  # the identity of the cluster, once its entry is known to be committed
@@ -246,7 +248,7 @@ class State:
 
     def arm_election(self) -> None:
         """Restart the election timer with a new random timeout (§5.2). It begins now, or later if a
-        promise is longer than the shortest timeout (raft/lease.py)."""
+        promise is longer than the shortest timeout (raft/leader_lease.py)."""
         promised_ms = self.promised_until_ms - self.options.election_timeout_ms
         self.election_at_ms = max(self.now_ms, promised_ms) + self.pick_timeout_ms()
 

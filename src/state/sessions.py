@@ -28,8 +28,8 @@ from zlib import crc32
 
 from ..raft.levels import BOUNDED
 from ..raft.log import Entry
-from ..wire.commands import COMMANDS, ReplyForm, row_of
-from ..wire.leaseoperands import without_lease
+from ..wire.commands.command_table import COMMANDS, ReplyForm, row_of
+from ..wire.commands.lease_operands import without_lease
 from ..wire.limits import (
     LONG_REPLIES_BYTES,
     REMEMBERED_REQUESTS,

@@ -5,7 +5,7 @@ of the entry being applied. For each key it keeps the number of its last change 
 records each change as an event.
 
 The pairs are a dict, or a frozen dict with the changes above it (state/pairs.py). They hold each
-value with its facts in one text (wire/keyfacts.py). At level 1 the texts are only the values.
+value with its facts in one text (wire/key_stat.py). At level 1 the texts are only the values.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from collections.abc import (
 )
 from typing import Final, TypeVar, overload
 
-from ..common.wakeup import Breathe, no_pause
+from ..common.process.wakeup import Breathe, no_pause
 from ..raft.log import Entry
-from ..wire.keyfacts import KeyFacts, facts_of, lease_of, value_of, with_facts
+from ..wire.commands.rights import LeaseKeys
+from ..wire.key_stat import KeyFacts, facts_of, lease_of, value_of, with_facts
 from ..wire.limits import APPLIED_CHARACTERS, APPLIED_EVENTS, LEASE_BYTES, PAIR_BYTES
 from ..wire.protocol import real
-from ..wire.rights import LeaseKeys
-from .events import (
+from .key_events import (
     DELETE,
     EXPIRE,
     SET,
@@ -35,8 +35,8 @@ from .events import (
     EventRun,
     TakenEvents,
 )
-from .keyindex import KeyIndex
-from .leases import Leases
+from .key_index import KeyIndex
+from .lease_table import Leases
 from .pairs import Overlay
 
 Pairs = MutableMapping[str, str]

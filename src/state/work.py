@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from typing import Final
 
 from ..raft.log import Entry
-from ..wire.commands import COMMANDS, Work
-from .leases import EXPIRED
+from ..wire.commands.command_table import COMMANDS, Work
+from .lease_table import EXPIRED
 from .store import LONG_KEYS, Store
 
 # Some 20 ms of work. The slowest command on values is `append` to bytes that are all escaped.

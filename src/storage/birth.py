@@ -18,13 +18,13 @@ from typing import BinaryIO
 
 from ..raft.log import Log
 from ..raft.membership import Membership
-from ..wire.operands import Limits
+from ..wire.commands.operands import Limits
 from ..wire.protocol import escape
 from .disk import FilesRefused
 from .folder import Folder, copied, opened
-from .hardstate import HardStateFile, LogState, Mark, Promise
-from .lines import BOM, LINE_BYTES_MAX, looks_like_base, read_entry
-from .logfile import whole_file
+from .hard_state import HardStateFile, LogState, Mark, Promise
+from .log_file import whole_file
+from .log_lines import BOM, LINE_BYTES_MAX, looks_like_base, read_entry
 
 _COMMAND = re.compile(r"(?:get|delete) ([^ ]+)|set ([^ ]+) (.*)")
 

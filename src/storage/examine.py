@@ -10,10 +10,10 @@ from ..raft.membership import Configurations
 from .birth import is_hand_written, trace
 from .disk import CorruptLog, DamagedStorage, FilesRefused
 from .folder import Folder
-from .hardstate import HardStateFile, LogState, Mark, Promise
-from .logreader import LogRead, LogReader
-from .snapshotfile import SnapshotFile
-from .snapshotlines import HEAD, LoadedSnapshot
+from .hard_state import HardStateFile, LogState, Mark, Promise
+from .log_reader import LogRead, LogReader
+from .snapshot_file import SnapshotFile
+from .snapshot_lines import HEAD, LoadedSnapshot
 
 _CATCHES_UP = "the node catches up from the others, without a vote until then"
 _ALONE = "; where it is the only member: raftline recover"

@@ -28,7 +28,7 @@ from .disk import (
     sync_bytes,
     write_all,
 )
-from .lostfiles import Found
+from .lost_files import Found
 
 _READ_BUFFER_BYTES = 1 << 18
 _COPY_BYTES = 1 << 18

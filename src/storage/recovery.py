@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from zlib import crc32
 
-from ..common.level import LEVEL
+from ..common.build_level import LEVEL
 from ..raft.effects import HardState
 from ..raft.levels import FIRST
 from ..raft.log import Log, Snapshot
@@ -23,12 +23,12 @@ from .disk import (
     LevelRefused,
 )
 from .folder import CATCH_UP, Folder, copied
-from .hardstate import HardStateFile, LogState, Mark, Promise
-from .lines import base_line
-from .logfile import LogFile, beside, whole_file
-from .logreader import LogRead, LogReader
-from .snapshotfile import SnapshotFile
-from .snapshotlines import LoadedSnapshot
+from .hard_state import HardStateFile, LogState, Mark, Promise
+from .log_file import LogFile, beside, whole_file
+from .log_lines import base_line
+from .log_reader import LogRead, LogReader
+from .snapshot_file import SnapshotFile
+from .snapshot_lines import LoadedSnapshot
 
 
 @dataclass

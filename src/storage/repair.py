@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 from .examine import Cure, Examination, Findings, Problem
 from .folder import Folder, copied
-from .hardstate import HardStateFile, LogState, Mark, Promise
+from .hard_state import HardStateFile, LogState, Mark, Promise
 
 
 def repair(folder: Folder, findings: Findings) -> list[str]:

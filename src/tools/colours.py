@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TextIO
 
-from ..common.console import draws
+from ..common.process.console import draws
 
 RED, BOLD_GREEN = "31", "1;32"
 SIX = ("36", "33", "35", "32", "34", RED)  # cyan, yellow, magenta, green, blue: easy to distinguish

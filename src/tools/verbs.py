@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Final
 
-from ..wire.commands import AT_THE_SHELL, COMMANDS
+from ..wire.commands.command_table import AT_THE_SHELL, COMMANDS
 
 LISTINGS: Final = {
     "keys": "only the keys, one a line, or the keys that begin with PREFIX",
     "count": "the number of keys, or of the keys that begin with PREFIX",
 }
-REQUESTS: Final[Mapping[str, str]] = {**AT_THE_SHELL, **LISTINGS}  # tools/ask.py
+REQUESTS: Final[Mapping[str, str]] = {**AT_THE_SHELL, **LISTINGS}  # tools/requests/ask.py
 HELD: Final = {
     "lock": "run a command while holding a lock",
     "elect": "run a command while elected, again after a loss",
-}  # tools/lock.py
+}  # tools/requests/lock_command.py
 _GROUPED: Final[Mapping[str, tuple[str, ...]]] = {
     "keys and values": (
         "get", "set", "delete", "show", "keys", "count", "watch", "incr", "append", "setnx", "cas",

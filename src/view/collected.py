@@ -8,17 +8,17 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from ..observe.answers import with_answers
-from ..observe.cluster import Cluster
+from ..observe.cluster_facts import Cluster
 from ..observe.facts import Facts, Step, facts_of
-from ..observe.lines import abridged, explained, hello, json_of, start_of
+from ..observe.step_lines import abridged, explained, hello, json_of, start_of
 from ..raft.effects import Effects
 from ..raft.inputs import Input, Receive
 from ..raft.log import Entry
 from ..raft.messages import AppendEntries, Message
 from ..raft.node import RawNode
-from ..wire.observing import ObserveAsked
-from .page import saved_page
+from ..wire.commands.observe_lines import ObserveAsked
 from .picture import Event, Picture
+from .picture_page import saved_page
 
 STEP_S = 0.001  # from one step in virtual time to the next
 SECTIONS = re.compile(r"(?:thesis )?§[0-9.]*[0-9]|Figure [0-9]+")

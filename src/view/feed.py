@@ -8,12 +8,12 @@ import json
 import time
 from collections.abc import Callable, Mapping
 
-from ..clients.one_node import HangUp, NextLine, Rest, Send, Talk
+from ..clients.requests.one_node import HangUp, NextLine, Rest, Send, Talk
 from ..common.address import Address
-from ..common.console import safe_line
-from .nodes import SPEAKER, Nodes, UserRefused
+from ..common.process.console import safe_line
 from .picture import Event, Picture
 from .thinning import BATCH_MAX, remembered, thinned
+from .viewed_nodes import SPEAKER, Nodes, UserRefused
 
 AGAIN_S = 0.5  # between two attempts to reach a node
 AGAIN_REFUSED_S = 5.0  # longer, since a node counts failed logins

@@ -11,14 +11,14 @@ from collections import deque
 from collections.abc import Iterator
 from typing import Any
 
-from .clocks import Clocks
+from .clock_offsets import Clocks
 
 LOST_AFTER_S = 2.0  # without an arrival; a later message is late
 SENT_MAX = 5000  # sent or received messages that wait for the report of the other end
 LATE_FACTOR = 5
 LATE_S = 0.03
 ROLES = ("pre-candidate", "candidate", "leader")
-CONFLICTS = ("following._send_missing", "replication.on_append_rejected")
+CONFLICTS = ("append_entries._send_missing", "replication.on_append_rejected")
 COMMITS = "replication.advance_commit"
 
 Event = dict[str, Any]

@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from ..raft import spelling
-from ..raft.spelling import NUMBER, NUMBER_MAX, is_printable
+from ..common.text import NAME as PLAIN_NAME
+from ..common.text import NUMBER, NUMBER_MAX, is_printable
 from . import escapes
 
 NOT_LEADER = "Sorry, I am not the leader."
@@ -28,10 +28,10 @@ OUTCOME_UNKNOWN = "Sorry, outcome unknown: "
 # The answer to a retry. No node knows more about it, so the client does not ask again.
 DONE_ONCE = f"{OUTCOME_UNKNOWN}it took effect once, but its reply is no longer kept"
 
-NAME: Final = re.compile(spelling.NAME, re.ASCII)
+NAME: Final = re.compile(PLAIN_NAME, re.ASCII)
 _NUMBER: Final = re.compile(rf"0|{NUMBER}")
 LONG: Final = 4096  # characters or bytes of a line, above which each copy matters
-SENDER: Final = rf"({spelling.NAME})(?:#(0|[1-9][0-9]{{0,17}}))?@"  # with its id, up to 18 digits
+SENDER: Final = rf"({PLAIN_NAME})(?:#(0|[1-9][0-9]{{0,17}}))?@"  # with its id, up to 18 digits
 _SENDER: Final = re.compile(SENDER.encode())
 # Invisible characters: controls, formats, spaces of other widths, surrogates, private ones. Each
 # node produces the reply to an entry, and keeps it. So this can't depend on `isprintable`, which

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from typing import TypeVar
 
-from raftline.clients.connection import Refused
-from raftline.clients.search import text_of
-from raftline.common.level import LEVEL
-from raftline.kv.calls import Call
-from raftline.kv.codec import TEXT
-from raftline.kv.transaction import Outcome, Transaction
-from raftline.state.commands import execute
-from raftline.state.events import KeyEvent
-from raftline.state.leases import spell_expiry
+from raftline.clients.calls.calls import Call
+from raftline.clients.calls.transaction import Outcome, Transaction
+from raftline.clients.calls.value_codec import TEXT
+from raftline.clients.requests.node_connection import Refused
+from raftline.clients.requests.search import text_of
+from raftline.common.build_level import LEVEL
+from raftline.state.commands.key_commands import execute
+from raftline.state.key_events import KeyEvent
+from raftline.state.lease_table import spell_expiry
 from raftline.state.store import Store
-from raftline.wire.commands import read_request
-from raftline.wire.operands import Limits
+from raftline.wire.commands.command_table import read_request
+from raftline.wire.commands.operands import Limits
 from raftline.wire.protocol import decode_line
-from raftline.wire.replies import Reply
+from raftline.wire.replies.replies import Reply
 
 Result = TypeVar("Result")
 TERM = 4

@@ -6,7 +6,7 @@ from itertools import count
 
 from raftline.logmanager import LogManager
 from raftline.raft.log import Entry
-from raftline.state.machines import Machines
+from raftline.state.commands.machines import Machines
 from raftline_testing.files.faulty_folder import MemoryFolder
 from raftline_testing.files.node_files import MEMBERS
 

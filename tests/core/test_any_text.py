@@ -14,17 +14,18 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from raftline.common import config
-from raftline.raft import membership, spelling
+from raftline.raft import membership
 from raftline.raft.messages import PeerError
-from raftline.raft.spelling import is_one_line, read_entries, spell_entries
 from raftline.state.sessions import Sessions
 from raftline.storage.disk import StorageError
-from raftline.storage.hardstate import HardStateFile
-from raftline.storage.lines import is_storable, read_base, read_cut, read_entry, spell_members
-from raftline.storage.snapshotlines import SnapshotReader
-from raftline.wire.commands import COMMANDS, read_request
-from raftline.wire.membercommands import read_change
-from raftline.wire.operands import Limits
+from raftline.storage.hard_state import HardStateFile
+from raftline.storage.log_lines import is_storable, read_base, read_cut, read_entry, spell_members
+from raftline.storage.snapshot_lines import SnapshotReader
+from raftline.wire import peer_lines
+from raftline.wire.commands.command_table import COMMANDS, read_request
+from raftline.wire.commands.member_commands import read_change
+from raftline.wire.commands.operands import Limits
+from raftline.wire.peer_lines import is_one_line, read_entries, spell_entries
 from raftline.wire.protocol import NAME, ProtocolError, decode_line, escape, split_sender, unescape
 from raftline_course.controller import udp
 from raftline_course.controller.faults import Table, read_fault
@@ -108,15 +109,15 @@ def test_an_entry_is_a_configuration_in_its_one_spelling_or_none(command: str) -
     assert found is None or membership.read(found.spell()) == found
 
 
-@given(st.sampled_from(sorted(spelling.FIRST_WORDS)), ANY, st.integers(0, 40), WORD)
+@given(st.sampled_from(sorted(peer_lines.FIRST_WORDS)), ANY, st.integers(0, 40), WORD)
 def test_a_peer_s_line_is_understood_or_refused(first: str, rest: str, cut: int, put: str) -> None:
     whole = 'AppendEntries 1-0-0-[{"index": 1, "term": 1, "command": "x"}] commit 0 round 1'
     for text in (f"{first} {rest}", whole[:cut] + put + whole[cut:]):
         try:
-            message = spelling.read("s2", "s1", text)
+            message = peer_lines.read("s2", "s1", text)
         except PeerError:
             continue
-        assert spelling.read("s2", "s1", spelling.spell(message)) == message
+        assert peer_lines.read("s2", "s1", peer_lines.spell(message)) == message
 
 
 _JSON: st.SearchStrategy[Any] = st.recursive(

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from raftline.state.commands import APPLIED, execute
-from raftline.state.leases import EXPIRED
+from raftline.state.commands.key_commands import APPLIED, execute
+from raftline.state.lease_table import EXPIRED
 from raftline.state.store import Store
-from raftline.wire.commands import COMMANDS, read_request
-from raftline.wire.operands import Limits
+from raftline.wire.commands.command_table import COMMANDS, read_request
+from raftline.wire.commands.operands import Limits
 from raftline.wire.protocol import ProtocolError
 from tests.core.typed import refusal
 
@@ -153,7 +153,11 @@ def test_each_command_of_the_table_that_is_applied_has_its_function() -> None:
         for verb, row in COMMANDS.items()
         if row.handling.kind in kinds and not row.handling.is_timed
     }
-    of_sessions_and_machines = {"session", "forget", "machine"}  # state/replicated.py
+    of_sessions_and_machines = {
+        "session",
+        "forget",
+        "machine",
+    }  # state/commands/replicated_state.py
     of_the_node = {"noop", "members", "level", EXPIRED}
     assert APPLIED.keys() - of_the_node == applied - of_sessions_and_machines
 

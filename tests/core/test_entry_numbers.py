@@ -20,8 +20,8 @@ from raftline.state.sessions import (
     next_era,
 )
 from raftline.storage.folder import Folder
-from raftline.tools.backup import of_node, restore
-from raftline.tools.recover import recover
+from raftline.tools.node_files.backup import of_node, restore
+from raftline.tools.node_files.recover import recover
 from raftline_testing.files.node_files import boot
 
 TERMS = st.integers(1, 2**50)

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from raftline.wire import escapes
-from raftline.wire.commands import read_request
+from raftline.wire.commands.command_table import read_request
 from raftline.wire.protocol import ProtocolError, decode_line, escape, split_sender, unescape
 from tests.core.typed import LIMITS, command, refusal
 

@@ -14,7 +14,7 @@ from raftline.observe.consequences import CONSEQUENCES
 from raftline.observe.explain import DECISIONS
 from raftline.observe.facts import Rule, Step, facts_of
 from raftline.observe.laws import LAWS
-from raftline.observe.lines import Thinning, explained, json_of, start_of, text_of
+from raftline.observe.step_lines import Thinning, explained, json_of, start_of, text_of
 from raftline.raft import inputs, messages
 from raftline.raft.effects import Effects
 from raftline.raft.inputs import (

@@ -16,17 +16,17 @@ import pytest
 
 from raftline.common.address import Address
 from raftline.common.config import FILE_NAME, Configuration
-from raftline.node.joining import begun, register, settle_configuration
-from raftline.node.startup import Startup
+from raftline.node.program.joining import begun, register, settle_configuration
+from raftline.node.program.startup import Startup
 from raftline.raft.effects import Effects
 from raftline.raft.log import Entry, Snapshot
 from raftline.storage import birth
 from raftline.storage.disk import DiskFailed, FilesRefused
 from raftline.storage.folder import Folder
-from raftline.storage.hardstate import HardStateFile, Mark
-from raftline.storage.logreader import LogReader
+from raftline.storage.hard_state import HardStateFile, Mark
+from raftline.storage.log_reader import LogReader
 from raftline.storage.repair import repair_before_start
-from raftline.storage.snapshotfile import SnapshotFile
+from raftline.storage.snapshot_file import SnapshotFile
 from raftline_testing.files.node_files import BASE, boot, entries, known, vote, write
 from raftline_testing.files.snapshot_writing import write_snapshot
 

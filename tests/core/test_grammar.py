@@ -15,15 +15,15 @@ from zlib import crc32
 import pytest
 
 from raftline.access.proof import WRONG, ProofError, Responder
-from raftline.net.levels import read_level
-from raftline.raft import spelling
+from raftline.net.peers.level_exchange import read_level
 from raftline.raft.messages import PeerError
-from raftline.storage import lines
+from raftline.storage import log_lines
 from raftline.storage.folder import Folder
-from raftline.storage.hardstate import HardStateFile
-from raftline.wire.commands import COMMANDS
-from raftline.wire.operands import Limits
-from raftline.wire.parsing import Readings, parse
+from raftline.storage.hard_state import HardStateFile
+from raftline.wire import peer_lines
+from raftline.wire.commands.command_table import COMMANDS
+from raftline.wire.commands.operands import Limits
+from raftline.wire.commands.parsing import Readings, parse
 from raftline.wire.protocol import NAME, ProtocolError, split_sender
 from raftline_course.controller.orders import ORDERS
 from raftline_testing.abnf_grammar import Dealer, Grammar
@@ -146,7 +146,7 @@ def spelled_back(line: str) -> str | None:
     sender = request.sender + f"#{request.id}" * bool(request.id)
     before = f"{sender}@" if sender else ""
     if found.kind == "peer" and found.message is not None:  # an answer has its message as well
-        return before + spelling.spell(found.message)
+        return before + peer_lines.spell(found.message)
     if found.kind == "level":
         build = read_level(found.text)
         if build is None:
@@ -262,7 +262,7 @@ def test_a_derived_entry_is_read_from_the_log() -> None:
         line = f"{numbers} {_derived('command', chance)}\n"
         assert GRAMMAR.matches("log-line", line)
         index = int(line.split(" ")[0])
-        term, command = lines.read_entry(line.encode(), index, 1)
+        term, command = log_lines.read_entry(line.encode(), index, 1)
         assert f"{index} {term} {command}\n" == line
 
 
@@ -270,8 +270,10 @@ def test_derived_notes_of_the_log_are_read() -> None:
     chance = random.Random(4)
     for _ in range(10):
         cut = f"{_derived('cut', chance)}\n"
-        assert lines.cut_line(lines.read_cut(cut.encode(), 0, 2**63)) == cut.encode()
-        assert GRAMMAR.matches("log-line", lines.note_line(chance.randint(0, 2), 0x1FF).decode())
+        assert log_lines.cut_line(log_lines.read_cut(cut.encode(), 0, 2**63)) == cut.encode()
+        assert GRAMMAR.matches(
+            "log-line", log_lines.note_line(chance.randint(0, 2), 0x1FF).decode()
+        )
     for line in (
         "0 0 base s1=localhost:10000 s2=localhost:10001\n",
         "0 0 base\n",
@@ -280,9 +282,9 @@ def test_derived_notes_of_the_log_are_read() -> None:
         "9 2 base s1=h:1,voter | s2=::1:2,voter\n",
     ):
         assert GRAMMAR.matches("log-line", line)
-        index, term, members = lines.read_base(line.encode())
-        level, cluster = lines.level_in_base(line.encode())
-        assert lines.base_line(members, index, term, level, cluster) == line.encode()
+        index, term, members = log_lines.read_base(line.encode())
+        level, cluster = log_lines.level_in_base(line.encode())
+        assert log_lines.base_line(members, index, term, level, cluster) == line.encode()
 
 
 def test_a_derived_storage_file_is_read_and_written_alike(tmp_path: Path) -> None:
@@ -328,4 +330,4 @@ def test_lines_that_only_look_alike_are_not_in_the_grammar() -> None:
         assert not GRAMMAR.matches("answer", line), line
         assert spelled_back(line) != line
     with pytest.raises((ProtocolError, PeerError)):
-        spelling.read("s1", "s2", split_sender("s1@requestvote 1-0-0")[2])
+        peer_lines.read("s1", "s2", split_sender("s1@requestvote 1-0-0")[2])

@@ -8,9 +8,9 @@ import pytest
 
 from raftline.raft.effects import Effects, HardState
 from raftline.raft.log import Entry
-from raftline.storage import hardstate
+from raftline.storage import hard_state
 from raftline.storage.disk import FilesRefused
-from raftline.storage.hardstate import HardStateFile, LogState, Mark, Promise
+from raftline.storage.hard_state import HardStateFile, LogState, Mark, Promise
 from raftline_testing.files.faulty_folder import Died, Fault, Kind, MemoryFolder
 from raftline_testing.files.node_files import (
     BASE,
@@ -36,7 +36,7 @@ def test_the_file_is_two_readable_lines() -> None:
 
 @pytest.mark.pure
 def test_the_modules_example_is_a_file_that_it_reads() -> None:
-    lines = [line.strip() for line in (hardstate.__doc__ or "").splitlines()]
+    lines = [line.strip() for line in (hard_state.__doc__ or "").splitlines()]
     data = "".join(f"{line}\n" for line in lines if line.startswith(("name s1 ", "synced entry ")))
     assert data.encode() == storage_file(5, "s2", mark=(17, 5))
 

@@ -7,9 +7,9 @@ import tracemalloc
 
 import pytest
 
-from raftline.state import history as the_history
-from raftline.state.events import DELETE, SET, EventRun, KeyEvent
-from raftline.state.history import EVENT_BYTES, RUN_BYTES, SET_BYTES, EventHistory, _size_of
+from raftline.state import event_history as the_history
+from raftline.state.event_history import EVENT_BYTES, RUN_BYTES, SET_BYTES, EventHistory, _size_of
+from raftline.state.key_events import DELETE, SET, EventRun, KeyEvent
 from raftline.wire.protocol import real
 
 

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from raftline.state import keyindex
-from raftline.state.commands import execute
-from raftline.state.keyindex import KeyIndex
+from raftline.state import key_index
+from raftline.state.commands.key_commands import execute
+from raftline.state.key_index import KeyIndex
 from raftline.state.store import Store
 from raftline.wire.protocol import real
 
@@ -18,7 +18,7 @@ SPELLED = st.sampled_from([r"\xe4a", r"\xe4", "a\U0010ffff", "ab", r"a\\b"])
 
 @pytest.fixture(autouse=True)
 def short_runs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(keyindex, "RUN_KEYS", 4)
+    monkeypatch.setattr(key_index, "RUN_KEYS", 4)
 
 
 class SameAsALook(RuleBasedStateMachine):

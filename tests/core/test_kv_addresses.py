@@ -6,11 +6,17 @@ import json
 
 import pytest
 
-from raftline.clients.addresses import AGAIN_S, LEARNED_MAX, UNANSWERED_S, Addresses, members_in
-from raftline.clients.search import NodeTurns
+from raftline.clients.requests.addresses import (
+    AGAIN_S,
+    LEARNED_MAX,
+    UNANSWERED_S,
+    Addresses,
+    members_in,
+)
+from raftline.clients.requests.search import NodeTurns
 from raftline.common.address import Address
 from raftline.wire.protocol import not_leader
-from raftline.wire.replies import Reply
+from raftline.wire.replies.replies import Reply
 
 S1, S2, S3, S4, S5, S6 = (Address(f"h{number}", 10000) for number in range(1, 7))
 

@@ -9,14 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from raftline.clients.connection import Refused
-from raftline.kv.calls import Calls, Page, Stat, answered, seconds_of
-from raftline.kv.codec import BINARY, TEXT
-from raftline.kv.contest import LOCKS, LockKeys
-from raftline.kv.errors import LeaseLost, NotUnderstood
-from raftline.kv.events import WatchCursor
-from raftline.wire.commands import read_request
-from raftline.wire.operands import Limits, show_operands
+from raftline.clients.calls.calls import Calls, Page, Stat, answered, seconds_of
+from raftline.clients.calls.kv_errors import LeaseLost, NotUnderstood
+from raftline.clients.calls.value_codec import BINARY, TEXT
+from raftline.clients.locks.contest import LOCKS, LockKeys
+from raftline.clients.requests.node_connection import Refused
+from raftline.clients.watches.watch_events import WatchCursor
+from raftline.wire.commands.command_table import read_request
+from raftline.wire.commands.operands import Limits, show_operands
 from raftline.wire.protocol import unescape
 from tests.core.kv_model import Model
 
@@ -262,7 +262,8 @@ def test_a_time_that_a_key_has_left_is_none_where_it_stays() -> None:
         (lambda: Model().txn().then.set("a", "1").else_, ValueError, "needs a condition"),
         (lambda: Model().txn().if_.none_under(""), ValueError, "at least one byte"),
         (lambda: Model().txn().then.clear(""), ValueError, "at least one byte"),
-        (lambda: Model().txn().if_.greater("a", "5"), TypeError, "an int, not str"),  # type: ignore[arg-type]
+        (lambda: Model().txn().if_.greater("a", "5"), TypeError, "an int, not str"),
+        # type: ignore[arg-type]
         (lambda: Model().txn().if_.less("a", True), TypeError, "an int, not bool"),
         (lambda: Model().txn().then.set("a", "1", ttl=1, lease="x"), ValueError, "not both"),
         (lambda: Model().txn().then.set("a", "1", lease="x"), ValueError, "is not a lease"),

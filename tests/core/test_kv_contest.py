@@ -8,12 +8,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from raftline.kv.calls import Calls
-from raftline.kv.codec import TEXT
-from raftline.kv.contest import LOCKS, LockKeys, LockProtocol, token_in
-from raftline.kv.errors import LeaseLost
-from raftline.kv.events import Event, WatchCursor
-from raftline.wire import watches as words
+from raftline.clients.calls.calls import Calls
+from raftline.clients.calls.kv_errors import LeaseLost
+from raftline.clients.calls.value_codec import TEXT
+from raftline.clients.locks.contest import LOCKS, LockKeys, LockProtocol, token_in
+from raftline.clients.watches.watch_events import Event, WatchCursor
+from raftline.wire.commands import watch_lines as words
 from tests.core.kv_model import Model
 
 CALLS = Calls(TEXT)

@@ -6,11 +6,11 @@ import random
 
 import pytest
 
-from raftline.clients.connection import Refused
-from raftline.kv.codec import BINARY, TEXT
-from raftline.kv.errors import EventsGone, NotUnderstood
-from raftline.kv.events import Event, KVSnapshot, WatchCursor, WatchEnded
-from raftline.wire import watches as words
+from raftline.clients.calls.kv_errors import EventsGone, NotUnderstood
+from raftline.clients.calls.value_codec import BINARY, TEXT
+from raftline.clients.requests.node_connection import Refused
+from raftline.clients.watches.watch_events import Event, KVSnapshot, WatchCursor, WatchEnded
+from raftline.wire.commands import watch_lines as words
 from raftline.wire.protocol import NO_LEADER, STOPPING, error, escape
 
 EventFields = tuple[int, str, str, str | None]

@@ -7,11 +7,9 @@ from typing import Any, TypeVar
 
 import pytest
 
-from raftline.clients.connection import Unreachable
-from raftline.clients.steps import carry_out
-from raftline.kv.calls import Ask, Steps
-from raftline.kv.errors import LeaseLost
-from raftline.kv.lease_timer import (
+from raftline.clients.calls.calls import Ask, Steps
+from raftline.clients.calls.kv_errors import LeaseLost
+from raftline.clients.locks.lease_timer import (
     LEAST_S,
     RENEWALS,
     RETRY_S,
@@ -22,6 +20,8 @@ from raftline.kv.lease_timer import (
     releasing,
     renewing,
 )
+from raftline.clients.requests.node_connection import Unreachable
+from raftline.clients.requests.steps import carry_out
 
 Kind = TypeVar("Kind")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from raftline.kv.liveness import Liveness
+from raftline.clients.watches.liveness import Liveness
 
 
 def test_a_silent_node_is_dead_at_its_time() -> None:

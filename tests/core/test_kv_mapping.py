@@ -9,15 +9,15 @@ from typing import Any, cast
 
 import pytest
 
-from raftline.clients.addresses import Addresses
-from raftline.clients.pool import Clients
-from raftline.kv.aio_store import AioKV
-from raftline.kv.asker import AioAsker
-from raftline.kv.calls import Call, Calls
-from raftline.kv.codec import BINARY, TEXT
-from raftline.kv.errors import NotUnderstood
-from raftline.kv.store import KV
-from raftline.wire.operands import show_operands
+from raftline.clients.asyncio.asker import AioAsker
+from raftline.clients.calls.calls import Call, Calls
+from raftline.clients.calls.kv_errors import NotUnderstood
+from raftline.clients.calls.value_codec import BINARY, TEXT
+from raftline.clients.kv.aio_kv import AioKV
+from raftline.clients.kv.kv import KV
+from raftline.clients.requests.addresses import Addresses
+from raftline.clients.requests.pool import Clients
+from raftline.wire.commands.operands import show_operands
 from raftline.wire.protocol import escape
 from tests.core.kv_model import Model
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from raftline.kv.wait_times import Wait, seconds_to_wait
+from raftline.clients.calls.wait_times import Wait, seconds_to_wait
 
 
 @pytest.mark.parametrize(

@@ -9,11 +9,11 @@ from dataclasses import replace
 import pytest
 
 from raftline.observe.answers import with_answers
-from raftline.observe.cluster import Cluster
+from raftline.observe.cluster_facts import Cluster
 from raftline.observe.explain import broken, explain
 from raftline.observe.facts import Facts, Step, facts_of
 from raftline.observe.laws import LAWS
-from raftline.observe.lines import explained, json_of, text_of
+from raftline.observe.step_lines import explained, json_of, text_of
 from raftline.raft.effects import Effects, HardState, ReadReady
 from raftline.raft.inputs import Read, Receive, Synced, Tick
 from raftline.raft.log import Entry

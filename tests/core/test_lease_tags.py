@@ -6,9 +6,9 @@ import pytest
 
 from raftline.logmanager import LogManager
 from raftline.state.store import Store
-from raftline.wire.keyfacts import read_key_line
-from raftline.wire.leaseoperands import grant_in, lease_in, with_tag, without_tag
-from raftline.wire.operands import not_understood
+from raftline.wire.commands.lease_operands import grant_in, lease_in, with_tag, without_tag
+from raftline.wire.commands.operands import not_understood
+from raftline.wire.key_stat import read_key_line
 from raftline.wire.protocol import error
 from raftline_testing.files.faulty_folder import MemoryFolder
 from raftline_testing.files.node_files import MEMBERS, entries

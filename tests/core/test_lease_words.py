@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from raftline.wire.leaseoperands import SECONDS_MAX, without_lease
+from raftline.wire.commands.lease_operands import SECONDS_MAX, without_lease
 from tests.core.typed import command, refusal
 
 NO_TIME = "is no time of a lease: a whole number of seconds from 1 to 10000000. Nothing was done."

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from raftline.logmanager import LogManager
-from raftline.state.commands import execute
-from raftline.state.leasecommands import seconds_of
-from raftline.state.leases import read_expiry, read_granted, spell_expiry, spell_granted
+from raftline.state.commands.key_commands import execute
+from raftline.state.commands.lease_commands import seconds_of
+from raftline.state.lease_table import read_expiry, read_granted, spell_expiry, spell_granted
 from raftline.state.store import Store
 from raftline_testing.files.node_files import entries
 from tests.core.test_store import at_level_2, copied

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from raftline.logmanager import LogManager
-from raftline.wire.keyfacts import with_facts
+from raftline.wire.key_stat import with_facts
 from raftline_testing.files.faulty_folder import MemoryFolder
 from raftline_testing.files.node_files import MEMBERS, entries
 from tests.core.test_store import copied, facts

@@ -7,15 +7,15 @@ from zlib import crc32
 
 import pytest
 
-from raftline.common.level import LEVEL
-from raftline.common.wakeup import no_pause
+from raftline.common.build_level import LEVEL
+from raftline.common.process.wakeup import no_pause
 from raftline.logmanager import LogManager
 from raftline.raft.effects import Chunk, Effects, HardState
 from raftline.raft.log import Snapshot
 from raftline.raft.membership import all_vote
 from raftline.storage.disk import FilesRefused, LevelRefused
-from raftline.storage.lines import base_line, level_in_base, read_base
-from raftline.storage.snapshotlines import LoadedSnapshot
+from raftline.storage.log_lines import base_line, level_in_base, read_base
+from raftline.storage.snapshot_lines import LoadedSnapshot
 from raftline_testing.files.faulty_folder import Died, Fault, Kind, MemoryFolder
 from raftline_testing.files.node_files import (
     BASE,

@@ -12,10 +12,10 @@ from collections.abc import Callable
 
 import pytest
 
-from raftline.wire.commands import COMMANDS
-from raftline.wire.objectcommands import OPERANDS
-from raftline.wire.operands import Limits
-from raftline.wire.parsing import Readings, parse
+from raftline.wire.commands.command_table import COMMANDS
+from raftline.wire.commands.object_operations import OPERANDS
+from raftline.wire.commands.operands import Limits
+from raftline.wire.commands.parsing import Readings, parse
 from raftline.wire.protocol import looks_foreign
 from raftline_course.controller.orders import ORDERS
 

@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from raftline.logmanager import LogManager
-from raftline.node.listing import Lister
-from raftline.state.machines import UnknownMachine
-from raftline.state.pages import PAGE_CHARACTERS
+from raftline.node.watches.watch_listing import Lister
+from raftline.state.commands.machines import UnknownMachine
+from raftline.state.key_pages import PAGE_CHARACTERS
 from raftline.state.store import BREATHE_KEYS
 from raftline.storage.disk import HalfApplied
 from raftline.wire.protocol import STOPPING

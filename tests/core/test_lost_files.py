@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 
 from raftline.logmanager import LogManager
-from raftline.node.filecheck import RETRY_LOOKS, FileCheck
+from raftline.node.snapshots.file_check import RETRY_LOOKS, FileCheck
 from raftline.raft.effects import Effects, HardState
 from raftline.raft.log import Entry
 from raftline.storage.disk import EXIT_DISK, DiskFailed, FilesRefused
 from raftline.storage.folder import Folder
-from raftline.storage.lostfiles import FileState, Found, LossStep, compare, decide
+from raftline.storage.lost_files import FileState, Found, LossStep, compare, decide
 from raftline_testing.files.node_files import boot
 from raftline_testing.files.snapshot_writing import write_snapshot
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from raftline.raft.log import SafetyError
-from raftline.state.machines import Machines, Rejected, UnknownMachine
+from raftline.state.commands.machines import Machines, Rejected, UnknownMachine
 from tests.core.machine import Machine
 
 

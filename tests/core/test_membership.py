@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from raftline.common.address import Address
 from raftline.raft.change import Change, ChangePlan, ChangeRefused, advice, plan
 from raftline.raft.membership import Configurations, Membership, read
-from raftline.storage.lines import read_base
+from raftline.storage.log_lines import read_base
 
 NAMES = ("s1", "s2", "s3", "s4", "s5", "s6", "s7")
 

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from raftline.common.text import NUMBER_MAX
 from raftline.raft.log import Entry
 from raftline.raft.messages import (
     AppendAccepted,
@@ -19,9 +20,8 @@ from raftline.raft.messages import (
     RequestVoteReply,
     TimeoutNow,
 )
-from raftline.raft.spelling import (
+from raftline.wire.peer_lines import (
     FIRST_WORDS,
-    NUMBER_MAX,
     is_one_line,
     read,
     spell,

@@ -12,7 +12,7 @@ import pytest
 from raftline.common.address import Address
 from raftline.common.config import FILE_NAME, Configuration
 from raftline.logmanager import LogManager
-from raftline.node.startup import Startup
+from raftline.node.program.startup import Startup
 from raftline.raft.effects import Effects, HardState
 from raftline.raft.log import Entry
 from raftline.storage.disk import FilesRefused

@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 
 from raftline.logmanager import LogManager
 from raftline.raft.log import Entry
-from raftline.state.objectkinds import OPERATIONS
-from raftline.wire.commands import read_request
-from raftline.wire.objectcommands import OPERANDS
-from raftline.wire.operands import Limits
+from raftline.state.commands.object_kinds import OPERATIONS
+from raftline.wire.commands.command_table import read_request
+from raftline.wire.commands.object_operations import OPERANDS
+from raftline.wire.commands.operands import Limits
 from raftline.wire.protocol import DONE_ONCE, ProtocolError, escape, unescape
-from raftline.wire.strictjson import DEPTH_MAX, NotJsonError, checked, read_json, spell_json
+from raftline.wire.strict_json import DEPTH_MAX, NotJsonError, checked, read_json, spell_json
 from raftline_testing.files.faulty_folder import MemoryFolder
 from raftline_testing.files.node_files import MEMBERS
 from tests.core.machine import Machine as Executor

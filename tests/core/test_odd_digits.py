@@ -15,22 +15,25 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from raftline.common import arguments, config, signals
-from raftline.raft import membership, spelling
+from raftline.common import arguments, config
+from raftline.common.process import signals
+from raftline.raft import membership
 from raftline.raft.messages import PeerError
-from raftline.state.commands import execute
+from raftline.state.commands.key_commands import execute
 from raftline.state.sessions import Sessions
 from raftline.state.store import Store
 from raftline.storage.disk import StorageError
-from raftline.storage.hardstate import HardStateFile
-from raftline.storage.lines import read_base, read_cut, read_entry
-from raftline.storage.snapshotlines import SnapshotReader
-from raftline.tools import backup, status
-from raftline.wire.commands import read_request
-from raftline.wire.membercommands import read_change
-from raftline.wire.operands import Limits
+from raftline.storage.hard_state import HardStateFile
+from raftline.storage.log_lines import read_base, read_cut, read_entry
+from raftline.storage.snapshot_lines import SnapshotReader
+from raftline.tools.node_files import backup
+from raftline.tools.status import status
+from raftline.wire import peer_lines
+from raftline.wire.commands.command_table import read_request
+from raftline.wire.commands.member_commands import read_change
+from raftline.wire.commands.operands import Limits
 from raftline.wire.protocol import ProtocolError, split_sender
-from raftline.wire.refusals import leader_named_in
+from raftline.wire.replies.refusals import leader_named_in
 from raftline_course.controller import udp
 from raftline_course.controller.faults import read_fault
 from raftline_course.controller.store import retrieve
@@ -62,7 +65,7 @@ def request(line: str) -> object:
 
 
 def heard(text: str) -> object:
-    return spelling.read("s2", "s1", text)
+    return peer_lines.read("s2", "s1", text)
 
 
 def stored(promise: str, mark: str) -> object:

@@ -10,12 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from raftline.logmanager import LogManager
-from raftline.state import objectcommands
-from raftline.state.objectkinds import OPERATIONS, ConditionFailed
+from raftline.state.commands import object_commands
+from raftline.state.commands.object_kinds import OPERATIONS, ConditionFailed
 from raftline.state.store import Store
-from raftline.wire.commands import read_request
+from raftline.wire.commands.command_table import read_request
+from raftline.wire.commands.operands import Limits
 from raftline.wire.limits import REWORK_BYTES, VALUE_BYTES
-from raftline.wire.operands import Limits
 from raftline_testing.files.faulty_folder import MemoryFolder
 from raftline_testing.files.node_files import MEMBERS, entries
 
@@ -38,7 +38,7 @@ class Counted:
 
     def __init__(self, patch: pytest.MonkeyPatch) -> None:
         self.read = self.kept = 0
-        read_json, keep = objectcommands.read_json, Store.keep
+        read_json, keep = object_commands.read_json, Store.keep
 
         def reading(*given: object) -> object:
             self.read += 1
@@ -48,7 +48,7 @@ class Counted:
             self.kept += 1
             keep(*given)  # type: ignore[arg-type]
 
-        patch.setattr(objectcommands, "read_json", reading)
+        patch.setattr(object_commands, "read_json", reading)
         patch.setattr(Store, "keep", keeping)
 
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import pytest
 
-from raftline.node.measures import node_facts
+from raftline.node.loop.measures import node_facts
 from raftline.raft.change import Change
 from raftline.raft.effects import Effects, ReadReady
 from raftline.raft.inputs import (

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from raftline.common.level import LEVEL
-from raftline.common.wakeup import no_pause
-from raftline.state import pages as module
-from raftline.state.commands import execute
-from raftline.state.pages import KeyRuns, Selection, read_selection, show_page
+from raftline.common.build_level import LEVEL
+from raftline.common.process.wakeup import no_pause
+from raftline.state import key_pages as module
+from raftline.state.commands.key_commands import execute
+from raftline.state.key_pages import KeyRuns, Selection, read_selection, show_page
 from raftline.state.pairs import StillPairs, layered
 from raftline.state.store import Store
 

@@ -17,7 +17,7 @@ from hypothesis.stateful import (
 )
 
 from raftline.logmanager import LogManager
-from raftline.state.commands import execute
+from raftline.state.commands.key_commands import execute
 from raftline.state.pairs import MOVED_MAX, LayeredPairs, StillPairs, free, layered
 from raftline.state.sessions import Sessions
 from raftline.state.store import Store

@@ -10,11 +10,10 @@ from hypothesis import strategies as st
 
 from raftline.raft.change import Change
 from raftline.raft.messages import RequestVote, RequestVoteReply
-from raftline.raft.spelling import FIRST_WORDS
-from raftline.wire import parsing
-from raftline.wire.commands import COMMANDS, READ_MODES, Request
-from raftline.wire.operands import Limits
-from raftline.wire.parsing import (
+from raftline.wire.commands import parsing
+from raftline.wire.commands.command_table import COMMANDS, READ_MODES, Request
+from raftline.wire.commands.operands import Limits
+from raftline.wire.commands.parsing import (
     LEVEL_QUESTION,
     PROOF_LINES,
     ParsedLine,
@@ -22,6 +21,7 @@ from raftline.wire.parsing import (
     Readings,
     parse,
 )
+from raftline.wire.peer_lines import FIRST_WORDS
 
 LIMITS = Limits(key_bytes=16, value_bytes=16)
 

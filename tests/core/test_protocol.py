@@ -6,8 +6,8 @@ from unicodedata import category
 
 import pytest
 
-from raftline.wire.commands import COMMANDS, HELP, Request, read_request
-from raftline.wire.operands import Limits, show_operands
+from raftline.wire.commands.command_table import COMMANDS, HELP, Request, read_request
+from raftline.wire.commands.operands import Limits, show_operands
 from raftline.wire.protocol import (
     NO_LEADER,
     NOT_LEADER,
@@ -24,7 +24,7 @@ from raftline.wire.protocol import (
     unescape,
     without_controls,
 )
-from raftline.wire.refusals import leader_named_in
+from raftline.wire.replies.refusals import leader_named_in
 from tests.core.typed import LIMITS, command, refusal
 
 

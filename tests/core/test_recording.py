@@ -27,12 +27,12 @@ from raftline.raft.log import Snapshot
 from raftline.raft.membership import all_vote
 from raftline.raft.messages import PeerError, RequestVoteReply
 from raftline.raft.node import RawNode
-from raftline.raft.plain import CORE, PlainError, Tokens, core_types, plain, value_of
-from raftline.raft.recording import RecordedNode, spell_effects, spell_state
-from raftline.raft.replay import BadRecording, replay, state_of
 from raftline.raft.roles import Role
 from raftline.raft.state import State
 from raftline.raft.transfer import OrderRefused, TransferRefused
+from raftline.recording.plain_values import CORE, PlainError, Tokens, core_types, plain, value_of
+from raftline.recording.recorded_node import RecordedNode, spell_effects, spell_state
+from raftline.recording.replay import BadRecording, replay, state_of
 from raftline_testing.doubles.cores import (
     TIMEOUT_MS,
     acknowledge,

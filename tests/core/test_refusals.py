@@ -8,30 +8,32 @@ from tempfile import gettempdir
 
 import pytest
 
+from raftline.access.authorization import denial_reason
+from raftline.access.identity import Identity
 from raftline.access.login import FAILED, NO_USERS, NOT_PRIVATE
-from raftline.access.rights import denial_reason
-from raftline.access.roles import Identity
-from raftline.common.level import LEVEL
+from raftline.common.build_level import LEVEL
 from raftline.logmanager import LogManager
-from raftline.net.admission import no_session
-from raftline.net.backups import BackupFailed, Backups
-from raftline.net.opening import TLS_ONLY
-from raftline.node.listing import NOT_LISTED
+from raftline.net.peers.opening import TLS_ONLY
+from raftline.net.protocol.admission import no_session
+from raftline.net.state_copies import BackupFailed, Backups
+from raftline.node.watches.watch_listing import NOT_LISTED
 from raftline.raft.membership import all_vote
-from raftline.state.commands import execute
-from raftline.state.machines import Machines, Rejected
+from raftline.state.commands.key_commands import execute
+from raftline.state.commands.machines import Machines, Rejected
 from raftline.state.sessions import Sessions
 from raftline.state.store import Store
 from raftline.storage.disk import HalfApplied
-from raftline.storage.snapshotlines import MachineState
-from raftline.wire import protocol, watches
-from raftline.wire.commands import COMMANDS
+from raftline.storage.snapshot_lines import MachineState
+from raftline.wire import protocol
+from raftline.wire.commands import watch_lines
+from raftline.wire.commands.command_table import COMMANDS
+from raftline.wire.commands.member_commands import change_reply
+from raftline.wire.commands.observe_lines import too_many as too_many_observers
+from raftline.wire.commands.operands import Limits, not_understood
+from raftline.wire.commands.rights import UserRole
 from raftline.wire.limits import BACKUPS
-from raftline.wire.membercommands import change_reply
-from raftline.wire.observing import too_many as too_many_observers
-from raftline.wire.operands import Limits, not_understood
 from raftline.wire.protocol import error, not_leader, outcome_unknown
-from raftline.wire.refusals import (
+from raftline.wire.replies.refusals import (
     BAD_REQUEST,
     REFUSALS,
     RequestOutcome,
@@ -39,7 +41,6 @@ from raftline.wire.refusals import (
     sentence_of,
     with_code,
 )
-from raftline.wire.rights import UserRole
 from raftline_testing.files.faulty_folder import MemoryFolder
 from raftline_testing.files.node_files import MEMBERS
 from tests.core.typed import LIMITS, refusal
@@ -155,16 +156,16 @@ SENTENCES = [
     (executed(f"set a {LONG_LIST}", 'object a list.append "x"'), "too-long"),
     (executed("set a x", "incr a"), "no-number"),
     (executed(f"set a {2**63 - 1}", "incr a"), "out-of-range"),
-    (watches.gone("web/", 17), "events-gone 17"),
-    (watches.never_was("", 17), "events-gone 17"),
-    (watches.from_the_future(17, 5), "not-yet 17 5"),
-    (watches.go_on_elsewhere(watches.TOO_SLOW, "web/", 17), "watch-ended"),
-    (watches.go_on_elsewhere(watches.IS_REMOVED, "", 17), "watch-ended"),
-    (watches.amid_keys(watches.IS_STOPPING, "web/"), "watch-ended"),
-    (watches.amid_keys(watches.RIGHTS, ""), "watch-ended"),
+    (watch_lines.gone("web/", 17), "events-gone 17"),
+    (watch_lines.never_was("", 17), "events-gone 17"),
+    (watch_lines.from_the_future(17, 5), "not-yet 17 5"),
+    (watch_lines.go_on_elsewhere(watch_lines.TOO_SLOW, "web/", 17), "watch-ended"),
+    (watch_lines.go_on_elsewhere(watch_lines.IS_REMOVED, "", 17), "watch-ended"),
+    (watch_lines.amid_keys(watch_lines.IS_STOPPING, "web/"), "watch-ended"),
+    (watch_lines.amid_keys(watch_lines.RIGHTS, ""), "watch-ended"),
     (error("no room: there are 5 leases. Nothing was done; release some first."), "no-room"),
-    (watches.too_many(1000), "too-many"),
-    (watches.too_many(750, of_user=True), "too-many"),
+    (watch_lines.too_many(1000), "too-many"),
+    (watch_lines.too_many(750, of_user=True), "too-many"),
     (too_many_observers(16), "too-many"),
     (executed("txn set a x ; incr a"), "transaction 2"),
     (executed("txn set a x ; under lease-9 set b y"), "lease-over 2 lease-9"),
@@ -184,7 +185,7 @@ SENTENCES = [
     (rejected(ValueError()), "rejected"),
     (mistake("set"), "bad-request"),
     (mistake("object a list.clear {"), "bad-request"),
-    (watches.no_watch("7"), "bad-request"),
+    (watch_lines.no_watch("7"), "bad-request"),
 ]  # fmt: skip
 
 

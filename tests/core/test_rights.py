@@ -8,18 +8,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from raftline.access.rights import (
+from raftline.access.authorization import (
     KeysUnknownError,
     as_asked,
     denial_reason,
     partial_status,
 )
-from raftline.access.roles import Identity, nobody
-from raftline.wire import operands as take
-from raftline.wire.commands import COMMANDS, WRITE, Command, read_request
-from raftline.wire.operands import Limits
+from raftline.access.identity import Identity, nobody
+from raftline.wire.commands import operands as take
+from raftline.wire.commands.command_table import COMMANDS, WRITE, Command, read_request
+from raftline.wire.commands.operands import Limits
+from raftline.wire.commands.rights import ADMINISTERS_ALL, LeaseKeys, UserRole
 from raftline.wire.protocol import escape
-from raftline.wire.rights import ADMINISTERS_ALL, LeaseKeys, UserRole
 from raftline_course.controller.orders import ORDERS
 
 BOB = Identity("bob", UserRole.READER, ("app/",))

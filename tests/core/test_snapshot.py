@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from raftline.node.measures import node_facts
+from raftline.node.loop.measures import node_facts
 from raftline.raft.effects import Chunk
 from raftline.raft.inputs import (
     Propose,
@@ -33,8 +33,8 @@ from raftline.raft.messages import (
 from raftline.raft.node import RawNode
 from raftline.raft.progress import Mode
 from raftline.raft.snapshot import ENTRY_BYTES, LAGGING
-from raftline.raft.spelling import spell
 from raftline.raft.state import Options
+from raftline.wire.peer_lines import spell
 from raftline_testing.doubles.cores import (
     TIMEOUT_MS,
     acknowledge,

@@ -10,7 +10,7 @@ from random import Random
 
 import pytest
 
-from raftline.common.wakeup import no_pause
+from raftline.common.process.wakeup import no_pause
 from raftline.logmanager import LogManager
 from raftline.raft.effects import Chunk, Effects, HardState
 from raftline.raft.log import Entry, Snapshot
@@ -18,8 +18,8 @@ from raftline.raft.membership import all_vote
 from raftline.storage.disk import StorageError
 from raftline.storage.folder import Folder
 from raftline.storage.recovery import Recovered
-from raftline.storage.snapshotfile import SnapshotFile
-from raftline.storage.snapshotlines import MachineState
+from raftline.storage.snapshot_file import SnapshotFile
+from raftline.storage.snapshot_lines import MachineState
 from raftline_testing.files.faulty_folder import Died, Fault, Kind, MemoryFolder
 from raftline_testing.files.node_files import MEMBERS, boot, entries
 from raftline_testing.files.snapshot_writing import write_snapshot

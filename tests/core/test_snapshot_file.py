@@ -12,14 +12,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from raftline.common.wakeup import no_pause
+from raftline.common.process.wakeup import no_pause
 from raftline.raft.effects import Chunk, HardState
 from raftline.raft.log import Snapshot
 from raftline.raft.membership import all_vote
-from raftline.storage import snapshotlines
+from raftline.storage import snapshot_lines
 from raftline.storage.disk import FilesRefused
-from raftline.storage.snapshotfile import SnapshotFile
-from raftline.storage.snapshotlines import STEP_LINES, LoadedSnapshot, MachineState, spell_snapshot
+from raftline.storage.snapshot_file import SnapshotFile
+from raftline.storage.snapshot_lines import STEP_LINES, LoadedSnapshot, MachineState, spell_snapshot
 from raftline_testing.files.faulty_folder import MemoryFolder
 from raftline_testing.files.node_files import (
     BASE,
@@ -193,12 +193,12 @@ def test_damage_is_found_at_the_next_note_and_its_line_named() -> None:
 def test_a_hole_is_refused_before_all_of_it_is_in_memory(
     before: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(snapshotlines, "LINE_BYTES_MAX", 1 << 12)
+    monkeypatch.setattr(snapshot_lines, "LINE_BYTES_MAX", 1 << 12)
     lines = spelled({"a": "4", "b": "5"}).splitlines(keepends=True)
     holed = b"".join([*lines[:before], b"\0" * (1 << 20), *lines[before:]])
     file = io.BytesIO(holed)
     with pytest.raises(ValueError, match=f"line {before + 1}: no line end within 4,096 bytes"):
-        snapshotlines.SnapshotReader(file, no_pause).read()
+        snapshot_lines.SnapshotReader(file, no_pause).read()
     assert file.tell() < 1 << 13
 
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from raftline.raft.log import Snapshot
 from raftline.raft.messages import CHUNK_BYTES, InstallSnapshot, InstallSnapshotReply, PeerError
-from raftline.raft.spelling import read, spell
+from raftline.wire.peer_lines import read, spell
 
 
 @given(

@@ -14,8 +14,8 @@ from raftline.raft.membership import Configurations, Membership, all_vote
 from raftline.raft.messages import AppendEntries, InstallSnapshot, RequestVoteReply
 from raftline.raft.node import RawNode
 from raftline.raft.roles import Role
-from raftline.storage.lines import base_line, read_base, spell_members
-from raftline.storage.snapshotlines import LoadedSnapshot
+from raftline.storage.log_lines import base_line, read_base, spell_members
+from raftline.storage.snapshot_lines import LoadedSnapshot
 from raftline_testing.doubles.cores import TIMEOUT_MS, applied, compact, node_of
 from raftline_testing.files.faulty_folder import MemoryFolder
 from raftline_testing.files.node_files import MEMBERS, boot, entries

@@ -14,19 +14,19 @@ from raftline.raft.log import Entry
 from raftline.raft.membership import all_vote
 from raftline.state import store as store_module
 from raftline.state import store as the_store
-from raftline.state.commands import execute
-from raftline.state.events import KeyEvent
-from raftline.state.keyindex import RUN_KEYS
+from raftline.state.commands.key_commands import execute
+from raftline.state.key_events import KeyEvent
+from raftline.state.key_index import RUN_KEYS
 from raftline.state.pairs import layered
 from raftline.state.sessions import ERA_NUMBERS, ERA_TERMS, Sessions
 from raftline.state.store import BREATHE_KEYS, Store, bytes_of
-from raftline.storage.snapshotlines import (
+from raftline.storage.snapshot_lines import (
     LoadedSnapshot,
     MachineState,
     SnapshotReader,
     spell_snapshot,
 )
-from raftline.wire.keyfacts import KeyFacts, read_key_line
+from raftline.wire.key_stat import KeyFacts, read_key_line
 from raftline_testing.files.faulty_folder import MemoryFolder
 from raftline_testing.files.node_files import MEMBERS, entries
 

@@ -11,20 +11,26 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from raftline.common.level import LEVEL
+from raftline.common.build_level import LEVEL
 from raftline.logmanager import LogManager
 from raftline.raft.effects import Effects, HardState
-from raftline.state import transactions
-from raftline.state.commands import execute
+from raftline.state.commands import transaction_commands
+from raftline.state.commands.key_commands import execute
 from raftline.state.sessions import REPLY_CHARACTERS_MAX
 from raftline.state.store import Store
 from raftline.storage.disk import StorageError
-from raftline.wire.commands import IN_TRANSACTIONS, operations_at, read_request
+from raftline.wire.commands.command_table import IN_TRANSACTIONS, operations_at, read_request
+from raftline.wire.commands.operands import Limits, not_understood
+from raftline.wire.commands.transaction_line import spell_word
 from raftline.wire.limits import TRANSACTION_ITEMS, TRANSACTION_SCANS
-from raftline.wire.operands import Limits, not_understood
 from raftline.wire.protocol import DONE_ONCE, ProtocolError, error, escape, unescape
-from raftline.wire.replies import RequestOutcome, as_json, outcome_of, read_reply, screen_lines
-from raftline.wire.transactions import spell_word
+from raftline.wire.replies.replies import (
+    RequestOutcome,
+    as_json,
+    outcome_of,
+    read_reply,
+    screen_lines,
+)
 from raftline_testing.files.faulty_folder import Died, Fault, Kind, MemoryFolder
 from raftline_testing.files.node_files import MEMBERS, boot, entries
 from raftline_testing.files.snapshot_writing import write_snapshot
@@ -495,7 +501,7 @@ def test_at_level_1_there_are_no_transactions() -> None:
 @pytest.mark.pure  # a constant of a compiled module can't be replaced
 def test_a_reply_of_a_transaction_has_a_longest(monkeypatch: pytest.MonkeyPatch) -> None:
     machine = Machine("set a 12345")
-    monkeypatch.setattr(transactions, "ANSWER_BYTES", 2 * len('"12345", '))
+    monkeypatch.setattr(transaction_commands, "ANSWER_BYTES", 2 * len('"12345", '))
     assert machine.ask("txn get a ; get a").startswith("TXN response, then")
     assert machine.ask("txn get a ; get a ; get a").startswith("Sorry, the first 3 operations")
 
@@ -504,8 +510,8 @@ def test_a_reply_of_a_transaction_has_a_longest(monkeypatch: pytest.MonkeyPatch)
 def test_below_level_3_a_reply_is_measured_in_characters(monkeypatch: pytest.MonkeyPatch) -> None:
     """As an older build measures it: each emoji is one, and twelve bytes in the reply."""
     smiles = "\U0001f600" * 10
-    monkeypatch.setattr(transactions, "CHARACTERS_MAX", 2 * len(": " + smiles))
-    monkeypatch.setattr(transactions, "ANSWER_BYTES", 200)
+    monkeypatch.setattr(transaction_commands, "CHARACTERS_MAX", 2 * len(": " + smiles))
+    monkeypatch.setattr(transaction_commands, "ANSWER_BYTES", 200)
     for level, says in ((2, "24 characters"), (3, "200 bytes as JSON")):
         machine = Machine(f"set a {smiles}", level=level)
         assert machine.ask("txn get a").startswith("TXN response, then")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from raftline.wire.watches import WatchAsked, event, spell_watch, watch_operands
+from raftline.wire.commands.watch_lines import WatchAsked, event, spell_watch, watch_operands
 from tests.core.typed import command, refusal
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from raftline.wire.commands import read_request
-from raftline.wire.operands import Limits
+from raftline.wire.commands.command_table import read_request
+from raftline.wire.commands.operands import Limits
 from raftline.wire.protocol import ProtocolError, split_sender
 
 LIMITS = Limits()

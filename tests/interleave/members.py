@@ -17,25 +17,25 @@ from typing import Any
 from unittest import mock
 
 from raftline.common.address import Address
+from raftline.common.build_level import LEVEL
 from raftline.common.config import Pace
-from raftline.common.level import LEVEL
 from raftline.logmanager import LogManager
-from raftline.net import connection as connections
-from raftline.net import peers
-from raftline.net.connection import Connection
-from raftline.net.host import Batch
-from raftline.net.levels import Builds
-from raftline.net.peers import Peer, PeerBook, Speakers
+from raftline.net.connections import connection as connections
+from raftline.net.connections.connection import Connection
+from raftline.net.peers import peers
+from raftline.net.peers.level_exchange import Builds
+from raftline.net.peers.peers import Peer, PeerBook, Speakers
+from raftline.net.protocol.host import Batch
 from raftline.node.disk_room import DiskRoom
-from raftline.node.driver import Driver
-from raftline.node.server import Server
+from raftline.node.loop.driver import Driver
+from raftline.node.program.node_server import Server
 from raftline.raft.effects import Effects
 from raftline.raft.membership import Membership
 from raftline.raft.messages import AppendEntries, InstallSnapshot, Message
 from raftline.raft.node import node_from_disk
-from raftline.raft.spelling import spell, spell_append, spell_entries
 from raftline.raft.state import Options
-from raftline.wire.parsing import Readings
+from raftline.wire.commands.parsing import Readings
+from raftline.wire.peer_lines import spell, spell_append, spell_entries
 from raftline_testing.files.faulty_folder import MemoryFolder
 from raftline_testing.interleave.threads import Broken, Thread
 from raftline_testing.interleave.wires import Wire, connected

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from raftline.kv.callers import Attempt
-from raftline.kv.claims import AwaitTurn, Claiming
-from raftline.kv.wait_times import Wait
+from raftline.clients.calls.wait_times import Wait
+from raftline.clients.locks.callers import Attempt
+from raftline.clients.locks.claims import AwaitTurn, Claiming
 
 
 class OneAttempt:

@@ -7,13 +7,13 @@ import collections
 import contextlib
 from typing import Any
 
-from raftline.clients.connection import ClientError
+from raftline.clients.asyncio import link
+from raftline.clients.asyncio.asker import AioAsker
+from raftline.clients.asyncio.line_protocol import reach
+from raftline.clients.asyncio.link import Link
+from raftline.clients.requests.node_connection import ClientError
 from raftline.common.address import Address
-from raftline.kv import link
-from raftline.kv.asker import AioAsker
-from raftline.kv.line_protocol import reach
-from raftline.kv.link import Link
-from raftline.wire.replies import Reply
+from raftline.wire.replies.replies import Reply
 from raftline_testing.interleave.scenarios import check_interleavings, first_failure, seeds
 from tests.interleave.aio_node import Node
 
@@ -105,6 +105,6 @@ def test_each_task_gets_the_reply_to_its_request(seeds: range) -> None:
 
 
 def test_replies_that_skip_those_who_left_are_found(monkeypatch: Any) -> None:
-    monkeypatch.setattr("raftline.kv.asker.Link", ByTheOrder)
+    monkeypatch.setattr("raftline.clients.asyncio.asker.Link", ByTheOrder)
     assert first_failure(tasks_ask, range(200)) is not None
     assert link.Link is not ByTheOrder

@@ -6,9 +6,9 @@ import asyncio
 from functools import partial
 from typing import Any
 
-from raftline.clients.connection import Unreachable
-from raftline.kv.aio_lease import AioKeeper, AioLease
-from raftline.kv.errors import LeaseLost
+from raftline.clients.calls.kv_errors import LeaseLost
+from raftline.clients.locks.aio_lease import AioKeeper, AioLease
+from raftline.clients.requests.node_connection import Unreachable
 from raftline_testing.interleave.scenarios import check_interleavings, first_failure, seeds
 from tests.interleave.test_leases import TTLS, WAYS_S, WHILE_S, Cluster
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from functools import partial
 
-from raftline.kv.aio_lock import AioLock
-from raftline.kv.contest import LOCKS, LockKeys
+from raftline.clients.locks.aio_lock import AioLock
+from raftline.clients.locks.contest import LOCKS, LockKeys
 from raftline_testing.interleave.scenarios import check_interleavings, first_failure, seeds
 from raftline_testing.interleave.tasks import end_of
 from tests.interleave.one_attempt import OneAttempt

@@ -6,13 +6,13 @@ import asyncio
 from functools import partial
 from typing import Any
 
-from raftline.clients.connection import ClientError
+from raftline.clients.asyncio.asker import AioAsker
+from raftline.clients.calls.value_codec import TEXT
+from raftline.clients.requests.node_connection import ClientError
+from raftline.clients.watches.aio_watch import AioWatch
+from raftline.clients.watches.watch_events import Event, WatchCursor
 from raftline.common.address import Address
-from raftline.kv.aio_watch import AioWatch
-from raftline.kv.asker import AioAsker
-from raftline.kv.codec import TEXT
-from raftline.kv.events import Event, WatchCursor
-from raftline.wire import watches as words
+from raftline.wire.commands import watch_lines as words
 from raftline_testing.interleave.scenarios import check_interleavings, first_failure, seeds
 from tests.interleave.aio_node import Connection, Node
 

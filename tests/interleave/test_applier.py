@@ -8,13 +8,14 @@ import time
 from typing import Any
 from unittest import mock
 
-from raftline.node import applying, snapshot_threads, snapshots, stepper
-from raftline.node import driver as drivers
-from raftline.node.driver import Driver
-from raftline.node.snapshot_threads import SnapshotThreads
-from raftline.node.snapshots import Turn, When
+from raftline.node.loop import applying, stepper
+from raftline.node.loop import driver as drivers
+from raftline.node.loop.driver import Driver
+from raftline.node.snapshots import snapshot_threads, snapshots
+from raftline.node.snapshots.snapshot_threads import SnapshotThreads
+from raftline.node.snapshots.snapshots import Turn, When
 from raftline.raft.messages import AppendEntries
-from raftline.state.machines import Machines
+from raftline.state.commands.machines import Machines
 from raftline_testing.files.faulty_folder import MemoryFolder
 from raftline_testing.files.node_files import MEMBERS, boot, entries
 from raftline_testing.interleave.scenarios import check_interleavings, first_failure, seeds

@@ -14,11 +14,12 @@ from functools import partial
 from typing import Any
 from unittest import mock
 
-from raftline.net import connection as connections
-from raftline.net import outgoing, outgoing_protocol, server_protocol, shared_reader
-from raftline.net.connection import Connection
-from raftline.net.host import Batch
-from raftline.net.shared_reader import SharedReader
+from raftline.net.connections import connection as connections
+from raftline.net.connections import outgoing, shared_reader
+from raftline.net.connections.connection import Connection
+from raftline.net.connections.shared_reader import SharedReader
+from raftline.net.protocol import outgoing_protocol, server_protocol
+from raftline.net.protocol.host import Batch
 from raftline_testing.doubles.fake_host import FakeHost
 from raftline_testing.interleave.scenarios import check_interleavings, first_failure, seeds
 from raftline_testing.interleave.threads import Thread

@@ -8,15 +8,15 @@ from collections.abc import Callable
 from typing import Any
 
 from raftline.logmanager import LogManager
-from raftline.net.host import Batch
-from raftline.node import driver as drivers
-from raftline.node import queue, stepper, writer
+from raftline.net.protocol.host import Batch
 from raftline.node.clock import SYSTEM
-from raftline.node.driver import Driver
+from raftline.node.loop import driver as drivers
+from raftline.node.loop import queue, stepper, writer
+from raftline.node.loop.driver import Driver
 from raftline.raft.membership import Membership
 from raftline.raft.node import node_from_disk
 from raftline.raft.state import Options
-from raftline.wire.parsing import BY_ROUND, Reading
+from raftline.wire.commands.parsing import BY_ROUND, Reading
 from raftline_testing.files.faulty_folder import MemoryFolder
 from raftline_testing.interleave.scenarios import check_interleavings, seeds
 from raftline_testing.interleave.threads import Thread

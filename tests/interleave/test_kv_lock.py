@@ -6,9 +6,9 @@ import threading
 
 import pytest
 
-from raftline.kv import callers, claims, lock
-from raftline.kv.contest import LOCKS, LockKeys
-from raftline.kv.lock import Lock
+from raftline.clients.locks import callers, claims, lock
+from raftline.clients.locks.contest import LOCKS, LockKeys
+from raftline.clients.locks.lock import Lock
 from raftline_testing.interleave.scenarios import check_interleavings, first_failure, seeds
 from tests.interleave.one_attempt import OneAttempt
 from tests.rim.lock_cluster import Cluster

@@ -6,11 +6,11 @@ import threading
 import time
 from typing import Any
 
-from raftline.clients.connection import Unreachable
-from raftline.kv import lease as leases
-from raftline.kv import lease_timer, renewals
-from raftline.kv.errors import LeaseLost
-from raftline.kv.lease import Keeper, Lease
+from raftline.clients.calls.kv_errors import LeaseLost
+from raftline.clients.locks import lease as leases
+from raftline.clients.locks import lease_timer, renewals
+from raftline.clients.locks.lease import Keeper, Lease
+from raftline.clients.requests.node_connection import Unreachable
 from raftline_testing.interleave.scenarios import check_interleavings, first_failure, seeds
 from raftline_testing.interleave.threads import Thread
 

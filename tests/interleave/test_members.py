@@ -11,19 +11,20 @@ from typing import Any
 from unittest import mock
 
 from raftline.common.address import Address
-from raftline.common.level import LEVEL, Build
-from raftline.net import connection as connections
-from raftline.net import levels, peers
-from raftline.net.host import Origin
-from raftline.net.levels import Builds
-from raftline.net.peers import Peer
-from raftline.node import driver as drivers
-from raftline.node import queue, rounds, stepper, writer
-from raftline.node.driver import Driver
-from raftline.node.stepper import Delivery
+from raftline.common.build_level import LEVEL, Build
+from raftline.net.connections import connection as connections
+from raftline.net.peers import level_exchange as levels
+from raftline.net.peers import peers
+from raftline.net.peers.level_exchange import Builds
+from raftline.net.peers.peers import Peer
+from raftline.net.protocol.host import Origin
+from raftline.node.loop import driver as drivers
+from raftline.node.loop import queue, rounds, stepper, writer
+from raftline.node.loop.driver import Driver
+from raftline.node.loop.stepper import Delivery
 from raftline.raft.effects import Effects
 from raftline.raft.messages import Message
-from raftline.wire.parsing import Reading
+from raftline.wire.commands.parsing import Reading
 from raftline_testing.interleave.scenarios import check_interleavings, first_failure, seeds
 from raftline_testing.interleave.threads import Broken, Thread, pass_steps
 from raftline_testing.interleave.wires import Wire, connected

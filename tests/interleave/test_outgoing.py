@@ -7,9 +7,10 @@ import threading
 from collections.abc import Sequence
 from typing import Any
 
-from raftline.net import outgoing, outgoing_protocol
-from raftline.net.host import Batch
-from raftline.net.outgoing import Outgoing
+from raftline.net.connections import outgoing
+from raftline.net.connections.outgoing import Outgoing
+from raftline.net.protocol import outgoing_protocol
+from raftline.net.protocol.host import Batch
 from raftline_testing.doubles.fake_host import FakeHost
 from raftline_testing.interleave.scenarios import check_interleavings, first_failure, seeds
 from raftline_testing.interleave.threads import pass_steps

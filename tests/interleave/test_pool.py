@@ -5,9 +5,9 @@ from __future__ import annotations
 import threading
 from unittest import mock
 
-from raftline.clients import pool
-from raftline.clients.connection import Closed, Unreachable
-from raftline.clients.pool import Clients
+from raftline.clients.requests import pool
+from raftline.clients.requests.node_connection import Closed, Unreachable
+from raftline.clients.requests.pool import Clients
 from raftline_testing.interleave.scenarios import check_interleavings, seeds
 from raftline_testing.interleave.threads import Thread
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import threading
 
-from raftline.common import wakeup
 from raftline.common.config import ConfigError
+from raftline.common.process import wakeup
 from raftline.monitoring import service
 from raftline.monitoring.service import Reload
 from raftline_testing.interleave.scenarios import check_interleavings, seeds

@@ -15,15 +15,16 @@ from typing import Any
 from unittest import mock
 
 from raftline.access import login as logins
+from raftline.access.identity import EVERYWHERE, Identity
 from raftline.access.login import Access, Login
-from raftline.access.roles import EVERYWHERE, Identity
 from raftline.access.users import User, Users, Verifier
-from raftline.net import admission, server_protocol, serving, shared_reader
-from raftline.net import connection as connections
-from raftline.net.connection import Connection
-from raftline.net.host import Batch
-from raftline.net.shared_reader import SharedReader
-from raftline.wire.rights import UserRole
+from raftline.net.connections import connection as connections
+from raftline.net.connections import shared_reader
+from raftline.net.connections.connection import Connection
+from raftline.net.connections.shared_reader import SharedReader
+from raftline.net.protocol import admission, server_protocol, serving
+from raftline.net.protocol.host import Batch
+from raftline.wire.commands.rights import UserRole
 from raftline_testing.interleave.scenarios import check_interleavings, first_failure, seeds
 from raftline_testing.interleave.threads import Thread
 from raftline_testing.interleave.wires import Wire, connected

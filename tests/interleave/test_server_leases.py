@@ -12,20 +12,20 @@ from unittest import mock
 
 import pytest
 
-from raftline.node import applying, lease_clock, leasing, rounds, stepper
-from raftline.node import driver as drivers
-from raftline.node.leasing import Leasing
-from raftline.node.stepper import Stepper
+from raftline.node.loop import applying, granted_leases, lease_clock, rounds, stepper
+from raftline.node.loop import driver as drivers
+from raftline.node.loop.granted_leases import Leasing
+from raftline.node.loop.stepper import Stepper
 from raftline.raft.log import Entry
-from raftline.state import leases
+from raftline.state import lease_table as leases
 from raftline.state.store import Store
-from raftline.wire.parsing import BY_CLOCK
+from raftline.wire.commands.parsing import BY_CLOCK
 from raftline_testing.interleave.scenarios import check_interleavings, first_failure, seeds
 from raftline_testing.interleave.threads import Thread, pass_steps
 from tests.interleave.members import Asking, Member, Network, wait_for_a_leader
 
 pytestmark = pytest.mark.pure  # it derives from compiled classes
-LINES = (drivers, rounds, stepper, applying, leasing, lease_clock, leases)
+LINES = (drivers, rounds, stepper, applying, granted_leases, lease_clock, leases)
 MEMBERS = {"s1": "one:10001", "s2": "two:10002"}
 HOLDERS, RENEWALS = 2, 2
 SECONDS = 1

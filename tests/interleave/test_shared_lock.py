@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from raftline.kv import callers, claims, contest, lock
-from raftline.kv.contest import SharedProtocol
+from raftline.clients.locks import callers, claims, contest, lock
+from raftline.clients.locks.contest import SharedProtocol
 from raftline_testing.interleave.scenarios import check_interleavings, first_failure, seeds
 from raftline_testing.interleave.tasks import end_of
 from tests.rim.lock_cluster import AioCluster, Cluster

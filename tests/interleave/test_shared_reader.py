@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from raftline.net import shared_reader
-from raftline.net.host import Batch
-from raftline.net.shared_reader import LOOK_S, Ready, SharedReader
+from raftline.net.connections import shared_reader
+from raftline.net.connections.shared_reader import LOOK_S, Ready, SharedReader
+from raftline.net.protocol.host import Batch
 from raftline_testing.interleave.scenarios import check_interleavings, first_failure, seeds
 from raftline_testing.interleave.threads import Stuck
 from raftline_testing.interleave.wires import Wire, connected, reader_for

@@ -14,19 +14,21 @@ from itertools import pairwise
 from typing import Any
 from unittest import mock
 
-from raftline.net import outgoing, watching
-from raftline.net.host import Backlog, Batch
-from raftline.net.outgoing import Outgoing
-from raftline.net.waits import AwaitReplies, Replies, SendBytes, Waits
-from raftline.net.watching import Watching
-from raftline.node import listing, watch_feed, watchers
-from raftline.node.listing import KeyListing
-from raftline.node.watch import PrefixWatch
-from raftline.node.watchers import Watchers
+from raftline.net.connections import outgoing
+from raftline.net.connections.outgoing import Outgoing
+from raftline.net.protocol import subscriptions
+from raftline.net.protocol.host import Backlog, Batch
+from raftline.net.protocol.subscriptions import Watching
+from raftline.net.protocol.waits import AwaitReplies, Replies, SendBytes, Waits
+from raftline.node.watches import watch_feed, watch_registry
+from raftline.node.watches import watch_listing as listing
+from raftline.node.watches.prefix_watch import PrefixWatch
+from raftline.node.watches.watch_listing import KeyListing
+from raftline.node.watches.watch_registry import Watchers
 from raftline.raft.log import Entry, Snapshot
-from raftline.storage.snapshotlines import LoadedSnapshot
-from raftline.wire.commands import Request
-from raftline.wire.watches import RIGHTS
+from raftline.storage.snapshot_lines import LoadedSnapshot
+from raftline.wire.commands.command_table import Request
+from raftline.wire.commands.watch_lines import RIGHTS
 from raftline_testing.doubles.fake_host import FakeHost
 from raftline_testing.interleave.scenarios import check_interleavings, first_failure, seeds
 from raftline_testing.interleave.threads import Thread
@@ -34,7 +36,7 @@ from raftline_testing.interleave.wires import connected
 from tests.interleave import test_watch_feed
 from tests.interleave.test_watch_feed import FIRST, settle
 
-LINES = (watch_feed, watchers, watching, outgoing, listing)
+LINES = (watch_feed, watch_registry, subscriptions, outgoing, listing)
 COMMANDS = (
     "set a 1",
     "set b 1",

@@ -7,19 +7,21 @@ import time
 from typing import Any
 
 from raftline.logmanager import LogManager
-from raftline.net import outgoing, outgoing_protocol
-from raftline.net.outgoing import Outgoing
-from raftline.node import listing, watch_feed, watchers
-from raftline.node.watchers import Watchers
+from raftline.net.connections import outgoing
+from raftline.net.connections.outgoing import Outgoing
+from raftline.net.protocol import outgoing_protocol
+from raftline.node.watches import watch_feed, watch_listing
+from raftline.node.watches import watch_registry as watchers
+from raftline.node.watches.watch_registry import Watchers
 from raftline.raft.log import Entry
-from raftline.wire.watches import WatchAsked
+from raftline.wire.commands.watch_lines import WatchAsked
 from raftline_testing.doubles.fake_host import FakeHost
 from raftline_testing.files.faulty_folder import MemoryFolder
 from raftline_testing.interleave.scenarios import check_interleavings, seeds
 from raftline_testing.interleave.threads import Thread
 from raftline_testing.interleave.wires import connected
 
-LINES = (watch_feed, watchers, outgoing, outgoing_protocol, listing)
+LINES = (watch_feed, watchers, outgoing, outgoing_protocol, watch_listing)
 COMMANDS = ("set a 1", "set b 1", "delete a", "set a 2", "set c 1", "delete b", "set a 3")
 ROOM = 40  # bytes that are on their way to a client: an event or two
 SETTLES_IN = 100  # tenths of a second, in which nobody else is slow

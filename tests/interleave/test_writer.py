@@ -6,8 +6,8 @@ import threading
 from collections.abc import Sequence
 from typing import Any
 
-from raftline.node import writer as writers
-from raftline.node.writer import Writer
+from raftline.node.loop import writer as writers
+from raftline.node.loop.writer import Writer
 from raftline.raft.effects import Effects, HardState
 from raftline_testing.interleave.scenarios import check_interleavings, seeds
 

@@ -9,9 +9,11 @@ from tests.lists.trees import parts_of, tree_of
 
 SOURCE = Path(__file__).resolve().parents[2] / "src"
 SHOWN = SOURCE / "server.py"  # on a console, with --log-times
-WRITTEN = SOURCE / "tools" / "certs.py"  # into certificates, which are good from then on
+WRITTEN = (
+    SOURCE / "tools" / "node_files" / "certs.py"
+)  # into certificates, which are good from then on
 WARNED = SOURCE / "access" / "expiry.py"  # people, of certificates that end soon
-COMPARED = SOURCE / "common" / "timeofday.py"  # by people, with that of other machines
+COMPARED = SOURCE / "common" / "time_of_day.py"  # by people, with that of other machines
 DOES = {
     "guarded_thread": "begins a thread", "time.sleep": "sleeps", "open": "opens a file",
     "os.open": "opens a file", "beside.open": "opens a file", "path.open": "opens a file",
@@ -21,13 +23,13 @@ DOERS = {
     "begins a thread": {
         "driver.py",  # the owner and the writer
         "snapshot_threads.py",
-        "watchers.py",  # lists keys anew
+        "watch_registry.py",  # lists keys anew
         "observers.py",
         "joining.py",
         "cpu_affinity.py",
     },
     "sleeps": {"driver.py", "observers.py", "joining.py", "cpu_affinity.py"},
-    "opens a file": {"recorder.py", "joining.py", "cpu_affinity.py"},  # /proc/stat
+    "opens a file": {"file_recorder.py", "joining.py", "cpu_affinity.py"},  # /proc/stat
 }
 WALL_CLOCKS = {"time", "time_ns", "localtime", "gmtime", "ctime", "strftime", "datetime", "mktime"}
 
@@ -57,8 +59,8 @@ def test_no_module_reads_the_time_of_day() -> None:
 def test_the_time_of_day_that_is_compared_is_shown_alone() -> None:
     """By `raftline status`, and by a node in its status and its figures."""
     for name, modules in (
-        ("time_of_day", {"timeofday.py", "clock.py", "status.py"}),
-        ("day_s", {"clock.py", "server.py", "metrics.py"}),
+        ("time_of_day", {"time_of_day.py", "clock.py", "status.py"}),
+        ("day_s", {"clock.py", "node_server.py", "metrics.py"}),
     ):
         users = {path.name for path in SOURCE.rglob("*.py") if name in path.read_text("utf-8")}
         assert users == modules
@@ -68,7 +70,7 @@ def test_one_module_of_a_node_reads_a_clock() -> None:
     """All others are given it (`Clock`), so that a schedule sets the time."""
     readers = {
         path.name
-        for path in (SOURCE / "node").glob("*.py")
+        for path in (SOURCE / "node").rglob("*.py")
         for part in parts_of(path)
         if (
             (isinstance(part, ast.Attribute) and getattr(part.value, "id", "") == "time")
@@ -82,7 +84,7 @@ def test_one_module_of_a_node_reads_a_clock() -> None:
 def test_few_modules_of_a_node_begin_threads_sleep_or_open_files() -> None:
     """All other modules of a node are given a clock, threads and files."""
     doers: dict[str, set[str]] = {}
-    for path in (SOURCE / "node").glob("*.py"):
+    for path in (SOURCE / "node").rglob("*.py"):
         for part in parts_of(path):
             if isinstance(part, ast.Call):
                 called = ast.unparse(part.func)
@@ -97,13 +99,13 @@ def test_no_thread_of_a_node_is_begun_unguarded() -> None:
     begun = {
         path.relative_to(SOURCE).as_posix()
         for room in ("common", "net", "node", "monitoring")
-        for path in (SOURCE / room).glob("*.py")
+        for path in (SOURCE / room).rglob("*.py")
         for part in parts_of(path)
         if isinstance(part, ast.Call)
         and ast.unparse(part.func) in ("threading.Thread", "_thread.start_new_thread")
     }
-    own = {"common/console.py", "common/signals.py", "net/listener.py"}
-    assert begun == own | {"common/guarded_thread.py"}
+    own = {"common/process/console.py", "common/process/signals.py", "net/connections/listener.py"}
+    assert begun == own | {"common/process/guarded_thread.py"}
 
 
 def test_the_program_reads_it_in_one_function_for_the_console_alone() -> None:

@@ -1,4 +1,5 @@
-"""The pages and the typed client have each command that has a row in src/wire/commands.py.
+"""The pages and the typed client have each command that has a row in
+src/wire/commands/command_table.py.
 
 `python tests/lists/test_command_pages.py` writes into the pages what is made from the rows. For the
 rest a failure names the line that a person adds (docs/develop/add-a-command.md).
@@ -11,13 +12,13 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from raftline.kv.aio_store import AioKV
-from raftline.kv.calls import Calls
-from raftline.kv.store import KV
-from raftline.kv.transaction import Operations
-from raftline.wire.commands import COMMANDS, HELP, READ, Command
-from raftline.wire.rights import Touches, UserRole
-from raftline.wire.transactions import UNDER
+from raftline.clients.calls.calls import Calls
+from raftline.clients.calls.transaction import Operations
+from raftline.clients.kv.aio_kv import AioKV
+from raftline.clients.kv.kv import KV
+from raftline.wire.commands.command_table import COMMANDS, HELP, READ, Command
+from raftline.wire.commands.rights import Touches, UserRole
+from raftline.wire.commands.transaction_line import UNDER
 from tests.page_changes import changes
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
@@ -110,10 +111,10 @@ def _rule(grammar: str, name: str) -> str:
 def untyped(row: Command) -> Iterator[str]:
     """Yield the methods that the typed client lacks for a row."""
     places: dict[str, type] = {
-        "src/kv/calls.py": Calls,
-        "src/kv/store.py": KV,
-        "src/kv/aio_store.py": AioKV,
-        "src/kv/transaction.py": Operations,
+        "src/clients/calls/calls.py": Calls,
+        "src/clients/kv/kv.py": KV,
+        "src/clients/kv/aio_kv.py": AioKV,
+        "src/clients/calls/transaction.py": Operations,
     }
     for path, kind in places.items():
         if not hasattr(kind, row.verb):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from raftline.node.memory import shares_of
+from raftline.node.program.memory import shares_of
 from raftline.wire import limits
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -22,6 +22,7 @@ ROOMS = (
     "node",
     "observe",
     "raft",
+    "recording",
     "state",
     "storage",
     "wire",
@@ -89,11 +90,11 @@ def numbers_in(text: str) -> Iterator[str]:
 
 def test_a_number_outside_of_the_table_is_on_the_page_as_one_that_does_not_belong_there() -> None:
     section = PAGE.read_text(encoding="utf-8").partition("## What is not in the table")[2]
-    named = re.findall(r"`(\w+/\w+\.\w+)`", section)
+    named = re.findall(r"`((?:\w+/)+\w+\.\w+)`", section)
     found = [
-        f"{room}/{path.stem}.{name}"
+        f"{path.relative_to(ROOT / 'src').with_suffix('')}.{name}"
         for room in ROOMS
-        for path in sorted((ROOT / "src" / room).glob("*.py"))
+        for path in sorted((ROOT / "src" / room).rglob("*.py"))
         if path != ROOT / "src" / "wire" / "limits.py"
         for name in numbers_in(path.read_text(encoding="utf-8"))
     ]

@@ -12,8 +12,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from raftline.clients.connection import ClientError
-from raftline.kv import transaction
+from raftline.clients.calls import transaction
+from raftline.clients.requests.node_connection import ClientError
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "use" / "python.md"
 PART = re.compile(r"(?<=<!-- names -->\n)(?s:.*?)(?=<!-- end of names -->)")

@@ -104,7 +104,7 @@ def test_a_replicated_entry() -> None:
         node.step(Applied(2), TIMEOUT_MS)
 
     assert opened(replicate) == {
-        "node", "replication", "following", "state", "progress", "log", "membership",
+        "node", "replication", "append_entries", "state", "progress", "log", "membership",
     }  # fmt: skip
 
 
@@ -141,6 +141,6 @@ def test_a_snapshot_sent() -> None:
         assert follower._state.applying == 4
 
     assert opened(send) == {
-        "node", "snapshot", "replication", "following", "election", "state", "roles", "log",
+        "node", "snapshot", "replication", "append_entries", "election", "state", "roles", "log",
         "levels", "membership", "messages",
     }  # fmt: skip

@@ -11,7 +11,7 @@ import re
 from collections.abc import Collection, Iterator
 
 from raftline.wire.protocol import error
-from raftline.wire.refusals import BAD_REQUEST, REFUSALS, SORRY, code_of
+from raftline.wire.replies.refusals import BAD_REQUEST, REFUSALS, SORRY, code_of
 from tests.lists.trees import trees
 
 # Calls that make a refusal: the place of its sentence, and what others add to it. ProtocolError,
@@ -27,29 +27,37 @@ MAKERS = {
 }
 # Functions that return one.
 WHY_NOT = {
-    "src/net/admission.py": {"_why_unproven", "why_too_long"},
-    "src/node/server.py": {"_why_below", "why_no_peer"},
+    "src/net/protocol/admission.py": {"_why_unproven", "why_too_long"},
+    "src/node/program/node_server.py": {"_why_below", "why_no_peer"},
     "src/raft/transfer.py": {"why_unfit"},
-    "src/state/machines.py": {"why_not"},
+    "src/state/commands/machines.py": {"why_not"},
 }
 PASSED_ON = {"", SORRY, ".", ". ", ". Nothing was done."}  # beside another's sentence
 FILLED_IN = ("4", "s1", "admin ann")  # in place of what a node fills in
 FOLDERS = ("src/access", "src/net", "src/node", "src/raft", "src/state", "src/wire", "src/storage")
 MISTAKES = {
     "src/access/login.py": {"this is no message of "},
-    "src/net/admission.py": {" proved itself on this ", " proved nothing on this "},
-    "src/net/local_commands.py": {"no backup was begun on this ", "no backup is here any more: "},
-    "src/node/server.py": {" was removed from the ", " is no peer of "},
-    "src/state/commands.py": {" is no whole number from "},
-    "src/state/objectcommands.py": {"there is no operation "},
+    "src/net/protocol/admission.py": {" proved itself on this ", " proved nothing on this "},
+    "src/net/protocol/local_commands.py": {
+        "no backup was begun on this ",
+        "no backup is here any more: ",
+    },
+    "src/node/program/node_server.py": {" was removed from the ", " is no peer of "},
+    "src/state/commands/key_commands.py": {" is no whole number from "},
+    "src/state/commands/object_commands.py": {"there is no operation "},
     "src/state/sessions.py": {" was another command"},
-    "src/state/transactions.py": {" no entry has that index yet"},
-    "src/wire/observing.py": {"this connection observes "},
-    "src/wire/watches.py": {"no watch with", "a watch with"},
+    "src/state/commands/transaction_commands.py": {" no entry has that index yet"},
+    "src/wire/commands/observe_lines.py": {"this connection observes "},
+    "src/wire/commands/watch_lines.py": {"no watch with", "a watch with"},
 }
 # Sentences that two functions make together; core/test_refusals.py has their codes.
 TOGETHER = {
-    "src/wire/watches.py": {" are gone; ", " is not in the log ", " on with: ", "Begin with: "}
+    "src/wire/commands/watch_lines.py": {
+        " are gone; ",
+        " is not in the log ",
+        " on with: ",
+        "Begin with: ",
+    }
 }
 
 
@@ -105,7 +113,7 @@ def test_each_refusal_in_the_source_has_a_code_or_is_a_mistake() -> None:
             known = {each for each in LISTED.get(name, ()) if each in text}
             found.setdefault(name, set()).update(known)
             if not known:
-                without.append(f"{name}: {text!r}: give it a row in wire/refusals.py")
+                without.append(f"{name}: {text!r}: give it a row in wire/replies/refusals.py")
     assert without == []
     assert found == LISTED, "an entry is of no use any more"
 

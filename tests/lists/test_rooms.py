@@ -26,8 +26,9 @@ NO_ROOMS = {"__init__", "__main__", "raftline"}  # `import raftline` and `python
 # Without these a node has no users, there is no command for certificates, and no picture.
 # mypy_extensions is imported for types alone.
 OPTIONAL = {
-    ("access.login", "scramp"), ("access.users", "scramp"), ("common.derived", "mypy_extensions"),
-    ("tools.certs", "cryptography"), ("view.server", "aiohttp"),
+    ("access.login", "scramp"), ("access.users", "scramp"), ("common.mypyc_compat",
+    "mypy_extensions"),
+    ("tools.node_files.certs", "cryptography"), ("view.page_server", "aiohttp"),
 }  # fmt: skip
 # Files, sockets, threads, clocks, chance, the process: not in a room that the page calls pure.
 IMPURE = {

@@ -101,5 +101,5 @@ def test_a_lock_takes_the_steps_of_its_page(
         assert first is not None
         assert tokens[0] is not None
         assert tokens[0] > first
-        assert eventually(lambda: ("kv/lease_timer.py", "renewing") in ran, "a renewal")
+        assert eventually(lambda: ("clients/locks/lease_timer.py", "renewing") in ran, "a renewal")
     assert_all_ran(LOCK, ran)

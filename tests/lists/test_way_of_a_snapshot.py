@@ -14,8 +14,8 @@ import pytest
 
 import raftline.logmanager
 from raftline.logmanager import LogManager
-from raftline.node.snapshots import Snapshots, When
-from raftline.node.writer import WriteQueue
+from raftline.node.loop.writer import WriteQueue
+from raftline.node.snapshots.snapshots import Snapshots, When
 from raftline.raft.inputs import Applied, Input, Propose, Receive, Synced, Tick
 from raftline.raft.messages import InstallSnapshot, Message
 from raftline.raft.node import RawNode, node_from_disk
@@ -33,14 +33,14 @@ PLACES = {"s1": "localhost:10000", "s2": "localhost:10001", "s3": "localhost:100
 # Asked or used on the way, and not on it: what a snapshot gets of each.
 ASKED = {
     "node/disk_room.py": "whether the disk has room for it: it has",
-    "node/writer.py": "whether anything waits that precedes a snapshot: nothing does",
+    "node/loop/writer.py": "whether anything waits that precedes a snapshot: nothing does",
     "raft/election.py": "whether a quorum answered the leader: it did",
     "raft/levels.py": "the levels in the log, which begins later now",
     "raft/messages.py": "the bytes of a piece",
     "raft/roles.py": "the number of a round of heartbeats",
-    "state/leases.py": "the lines of leases: there are none",
+    "state/lease_table.py": "the lines of leases: there are none",
     "state/sessions.py": "the lines of sessions: there are none",
-    "storage/hardstate.py": "the mark in NAME.storage, and the term",
+    "storage/hard_state.py": "the mark in NAME.storage, and the term",
 }
 
 
@@ -151,4 +151,4 @@ def test_a_snapshot_passes_few_modules() -> None:
     assert set(ASKED) <= passed.modules
     way = passed.modules - VALUES - ASKED.keys()
     assert len(way) <= FILES_MAX, sorted(way)
-    assert {"node/snapshots.py", "raft/snapshot.py", "storage/snapshotlines.py"} <= way
+    assert {"node/snapshots/snapshots.py", "raft/snapshot.py", "storage/snapshot_lines.py"} <= way

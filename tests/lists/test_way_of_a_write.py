@@ -16,13 +16,13 @@ from types import FrameType
 
 import pytest
 
-from raftline.common.level import LEVEL
-from raftline.net.host import Batch
-from raftline.node.filecheck import FileCheck
-from raftline.node.server import Server
-from raftline.node.snapshot_threads import SnapshotThreads
-from raftline.node.stepper import Stepper
-from raftline.node.watchers import Watchers
+from raftline.common.build_level import LEVEL
+from raftline.net.protocol.host import Batch
+from raftline.node.loop.stepper import Stepper
+from raftline.node.program.node_server import Server
+from raftline.node.snapshots.file_check import FileCheck
+from raftline.node.snapshots.snapshot_threads import SnapshotThreads
+from raftline.node.watches.watch_registry import Watchers
 from raftline_testing.doubles.cores import established
 from raftline_testing.nodes.processes import eventually
 from tests.lists.walks import WRITE, Place, place_of, profiled, rows, running_nodes
@@ -32,48 +32,54 @@ FILES_MAX = 24  # that a reader of the page opens
 # Those that run at the leader between its queue and its replies; the others belong to a socket, a
 # file or a follower.
 LEADERS = {
-    ("node/rounds.py", "do_round"), ("node/stepper.py", "serve"), ("node/stepper.py", "_propose"),
-    ("raft/node.py", "step"), ("raft/replication.py", "propose"), ("node/stepper.py", "dispatch"),
-    ("node/writer.py", "_write_once"), ("logmanager.py", "write"),
+    ("node/loop/rounds.py", "do_round"), ("node/loop/stepper.py", "serve"),
+    ("node/loop/stepper.py", "_propose"),
+    ("raft/node.py", "step"), ("raft/replication.py", "propose"), ("node/loop/stepper.py",
+    "dispatch"),
+    ("node/loop/writer.py", "_write_once"), ("logmanager.py", "write"),
     ("raft/node.py", "_synced"), ("raft/replication.py", "on_append_accepted"),
     ("raft/replication.py", "advance_commit"), ("raft/state.py", "hand_out_committed"),
-    ("node/applying.py", "take"), ("node/applying.py", "go_on"), ("state/replicated.py", "apply"),
-    ("state/store.py", "write"), ("node/queue.py", "answer_applied"),
-    ("node/rounds.py", "flush_replies"),
+    ("node/loop/applying.py", "take"), ("node/loop/applying.py", "go_on"),
+    ("state/commands/replicated_state.py", "apply"),
+    ("state/store.py", "write"), ("node/loop/queue.py", "answer_applied"),
+    ("node/loop/rounds.py", "flush_replies"),
 }  # fmt: skip
 # Asked on the way, and not on it: what a lone write without any of these features gets of each.
 ASKED = {
-    "net/levels.py": "whether a peer is of another cluster, or tells of its build: neither",
-    "net/shared_reader.py": "whether it reads for a crowd: there is none",
+    "net/peers/level_exchange.py": "whether a peer is of another cluster, or names its build",
+    "net/connections/shared_reader.py": "whether it reads for a crowd: there is none",
     "node/disk_room.py": "whether the disk has room for what a member sends: it has",
-    "node/quota.py": "whether keys, leases and disk have room for it: they have",
-    "node/batching.py": "whether the write waits for others to share the next one: it is alone",
-    "node/handover.py": "whether a transfer has ended: nobody asked for one",
-    "node/lease_clock.py": "when a lease ends: there is none",
-    "node/leasing.py": "the same",
-    "node/snapshots.py": "whether a snapshot is due: the log is short",
-    "node/watch_feed.py": "whether anybody watches the key: nobody does",
-    "node/watchers.py": "the same",
-    "node/measures.py": "how long it took, for /metrics",
-    "node/startup.py": "a chance for the next election: the leader was heard",
-    "node/traffic_log.py": "what the console prints of it",
-    "observe/lines.py": "the same",
-    "common/console.py": "the same",
-    "common/allocator.py": "once a second, whether memory is to be given back",
+    "node/loop/quota.py": "whether keys, leases and disk have room for it: they have",
+    "node/loop/batching.py": "whether the write waits for others: it is alone",
+    "node/loop/handover.py": "whether a transfer has ended: nobody asked for one",
+    "node/loop/lease_clock.py": "when a lease ends: there is none",
+    "node/loop/granted_leases.py": "the same",
+    "node/snapshots/snapshots.py": "whether a snapshot is due: the log is short",
+    "node/watches/watch_feed.py": "whether anybody watches the key: nobody does",
+    "node/watches/watch_registry.py": "the same",
+    "node/loop/measures.py": "how long it took, for /metrics",
+    "node/program/startup.py": "a chance for the next election: the leader was heard",
+    "node/program/traffic_log.py": "what the console prints of it",
+    "observe/step_lines.py": "the same",
+    "common/process/console.py": "the same",
+    "common/process/allocator.py": "once a second, whether memory is to be given back",
     "objects/embedded_server.py": "whether the leadership changed, for a program",
-    "state/history.py": "the last changes, for watches that come again",
+    "state/event_history.py": "the last changes, for watches that come again",
     "state/prefixes.py": "the keys of watches: there are none",
     "state/sessions.py": "the number of an entry, which `stat` shows; no session is meant",
     "state/work.py": "whether the entry takes long: it does not",
-    "storage/hardstate.py": "the mark in NAME.storage, after the answer",
+    "storage/hard_state.py": "the mark in NAME.storage, after the answer",
     "storage/folder.py": "the same",
 }
 # These declare, spell, count or keep what the others hand on; their names say what one gets.
 VALUES = {
-    "common/wakeup.py", "net/host.py", "net/waits.py", "node/clock.py", "raft/effects.py",
-    "raft/log.py", "raft/membership.py", "raft/progress.py", "raft/spelling.py", "raft/view.py",
-    "state/commands.py", "state/events.py", "storage/disk.py", "storage/lines.py",
-    "wire/operands.py", "wire/protocol.py",
+    "common/process/wakeup.py", "common/text.py", "net/protocol/host.py",
+    "net/protocol/waits.py", "node/clock.py", "raft/effects.py",
+    "raft/log.py", "raft/membership.py", "raft/progress.py", "wire/peer_lines.py",
+    "raft/node_view.py",
+    "state/commands/key_commands.py", "state/key_events.py", "storage/disk.py",
+    "storage/log_lines.py",
+    "wire/commands/operands.py", "wire/protocol.py",
 }  # fmt: skip
 # Time asks for something else in the meantime: a heartbeat, an answer that is late, a lost file.
 DOORS = {

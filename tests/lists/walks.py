@@ -15,7 +15,7 @@ from typing import Protocol
 
 import pytest
 
-from raftline.net.connection import Connection
+from raftline.net.connections.connection import Connection
 from raftline.objects.embedded_node import Node
 from raftline_testing.doubles.scripted_node import free_port
 from tests.lists.trees import tree_of

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from raftline.tools.processes import WAIT_S
+from raftline.tools.local_cluster.processes import WAIT_S
 from raftline_testing.doubles.in_process import without_notices
 from raftline_testing.nodes.cluster import Cluster, NodeProcess
 from raftline_testing.nodes.processes import eventually
@@ -23,11 +23,11 @@ from tests.page_changes import Change, changes
 LISTS_S = 900  # in which the tests of the lists are over on any machine
 # A read, which the page describes in words.
 STRLEN = [
-    Change("src/wire/commands.py", (
+    Change("src/wire/commands/command_table.py", (
         " _ROWS = (",
         '+    Command("strlen", take.KEY, "its length", READ, READS_KEY, ReplyForm.NUMBER),',
     )),
-    Change("src/state/commands.py", (
+    Change("src/state/commands/key_commands.py", (
         '+@applies("strlen")',
         "+def _strlen(store: Store, key: str) -> str | None:",
         """+    return f"STRLEN response: {len(store.get(key, ''))}\"""",
@@ -127,7 +127,7 @@ def test_below_its_level_a_transaction_does_not_know_it(copy: Path) -> None:
         copy,
         "-c",
         """if True:
-        from raftline.state.commands import execute
+        from raftline.state.commands.key_commands import execute
         from raftline.state.store import Store
         for level in (2, 3):
             print(execute(Store({"a": "1"}, level), "txn getdel a ; set b 1"))

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from raftline.tools import statusreport
+from raftline.tools.status import status_report
 from raftline.wire.limits import VALUE_BYTES
 from raftline.wire.protocol import error, not_leader, outcome_unknown
-from raftline.wire.replies import Reply, as_json
+from raftline.wire.replies.replies import Reply, as_json
 from raftline_testing.doubles import in_process
 from raftline_testing.doubles.scripted_node import Start, free_port, store
 from raftline_testing.nodes.cluster import Cluster
@@ -348,7 +348,7 @@ def test_without_a_listener_a_command_fails_at_once_in_one_line(tmp_path: Path) 
 def test_without_a_quorum_a_command_says_what_is_missing(
     three: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(statusreport, "LOOK_S", DEADLINE_S)
+    monkeypatch.setattr(status_report, "LOOK_S", DEADLINE_S)
     for node in three.nodes[1:]:
         node.kill()
     where = {**os.environ, "RAFTLINE": f"localhost:{three.nodes[0].port}"}

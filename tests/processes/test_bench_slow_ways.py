@@ -34,9 +34,11 @@ def test_the_page_lists_the_leader_s_calls_and_the_lines_left_to_python(
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
     assert done.returncode == 0, done.stderr
     pure, _, compiled = done.stdout.partition("\n\n")
-    assert re.search(r"^ +\d+\.\d\d  node/server\.py:\d+ report$", pure, re.MULTILINE)
+    assert re.search(r"^ +\d+\.\d\d  node/program/node_server\.py:\d+ report$", pure, re.MULTILINE)
     assert "raft/" not in pure
-    send = re.search(r" +\d\.\d\d  net/outgoing\.py:\d+ _send\n((?:   .*\n)+)", compiled)
+    send = re.search(
+        r" +\d\.\d\d  net/connections/outgoing\.py:\d+ _send\n((?:   .*\n)+)", compiled
+    )
     assert send is not None
     assert "sent = self._socket.send(data, socket.MSG_DONTWAIT)" in send[1]
     assert 'Call non-native method "send"' in send[1]
@@ -54,7 +56,7 @@ def test_the_calls_for_a_request_are_counted_at_leader_and_follower(
     assert done.returncode == 0, done.stderr
     assert re.search(r"^set, 1 +leader +\d+\.\d   a follower +\d+\.\d$", done.stdout, re.MULTILINE)
     leader, _, follower = done.stdout.partition("\nfollower\n")
-    proposals = r" 1\.00  node/stepper\.py:\d+ _propose\n"
+    proposals = r" 1\.00  node/loop/stepper\.py:\d+ _propose\n"
     assert re.search(proposals, leader)
     assert not re.search(proposals, follower)
 
@@ -63,10 +65,10 @@ LISTS = """
 from pathlib import Path
 from slow_ways import SOURCE, compiled_modules, in_order, own_lines
 setup = Path("setup.py")
-setup.write_text('COMPILED = ("raft/*", "net/host")\\nNOT_COMPILED = {"raft/plain"}\\n')
-modules = compiled_modules(setup)
-assert "net/host" in modules and "raft/node" in modules and "net/connection" not in modules
-assert not {"raft/plain", "raft/__init__"} & set(modules)
+setup.write_text('COMPILED = ("raft/*", "net/protocol/host")\\nNOT_COMPILED =
+{"recording/plain_values"}\\n') modules = compiled_modules(setup)
+assert "net/protocol/host" in modules and "raft/node" in modules and "net/connections/connection"
+not in modules assert not {"recording/plain_values", "raft/__init__"} & set(modules)
 rows = [f"{n} {SOURCE}/raft/{name}.py 7 step" for n, name in ((1, "log"), (2, "a"), (9, "b"))]
 found = in_order("\\n".join(rows), 100)
 assert [(each.module, each.line, each.calls) for each in found] == [

@@ -14,7 +14,7 @@ import pytest
 
 from raftline import cli
 from raftline.common.arguments import typed
-from raftline.tools import completion
+from raftline.tools.command_line import completion
 from raftline.tools.verbs import REQUESTS
 from raftline_testing.doubles import in_process
 from raftline_testing.doubles.scripted_node import Start, scripted_nodes, store

@@ -20,9 +20,9 @@ from raftline.client import (
     read_options,
     split_command,
 )
-from raftline.common.standard_streams import EXIT_OUTPUT
+from raftline.common.process.standard_streams import EXIT_OUTPUT
 from raftline.wire.protocol import NO_LEADER, error, not_leader, outcome_unknown
-from raftline.wire.replies import Reply, as_json
+from raftline.wire.replies.replies import Reply, as_json
 from raftline_testing.doubles import in_process
 from raftline_testing.doubles.in_process import without_notices
 from raftline_testing.doubles.scripted_node import DEADLINE_S, SOURCE, Start, free_port, run, store

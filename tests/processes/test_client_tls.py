@@ -15,11 +15,11 @@ import pytest
 
 import raftline
 from raftline import ClientError, ClientTls, aio, connect
-from raftline.access.roles import EVERYWHERE, Identity
+from raftline.access.identity import EVERYWHERE, Identity
 from raftline.access.users import User, Users, make_verifier, write_users
-from raftline.tools import certs
-from raftline.wire.loginoperands import ITERATIONS_LEAST
-from raftline.wire.rights import UserRole
+from raftline.tools.node_files import certs
+from raftline.wire.commands.login_operands import ITERATIONS_LEAST
+from raftline.wire.commands.rights import UserRole
 from raftline_testing.doubles.in_process import without_notices
 from raftline_testing.nodes.cluster import STEADY, Cluster
 from raftline_testing.nodes.processes import DEADLINE_S, eventually

@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from raftline.common.standard_streams import EXIT_OUTPUT
+from raftline.common.process.standard_streams import EXIT_OUTPUT
 
 SOURCE = Path(__file__).parents[2] / "src"
 
 
 def test_closing_does_not_wait_for_a_terminal_that_stands_still() -> None:
     program = (
-        "import sys; from raftline.common.console import Console\n"
+        "import sys; from raftline.common.process.console import Console\n"
         "console = Console(sys.stdout, False)\n"
         "for _ in range(3000): console.say('x' * 300)\n"
         "console.close()\n"

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from raftline.tools import certs
+from raftline.tools.node_files import certs
 from raftline_testing.nodes.cluster import Cluster, NodeProcess
 from raftline_testing.nodes.processes import free_ports
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
-from raftline.wire.commands import Request
+from raftline.wire.commands.command_table import Request
 from raftline_course.commands import NODE
 from raftline_course.controller.store import OrderAnswer
 from raftline_course.controller.udp import AT_ONCE_MAX, UdpListener

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 import raftline
-from raftline.clients.one_node import NodeStep
+from raftline.clients.requests.one_node import NodeStep
 from raftline_testing.nodes.cluster import Cluster
 from raftline_testing.nodes.processes import DEADLINE_S, eventually
 from tests.processes.typed import at

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from raftline.clients.connection import ClientError, OutcomeUnknown
-from raftline.clients.conversation import Client
+from raftline.clients.requests.conversation import Client
+from raftline.clients.requests.node_connection import ClientError, OutcomeUnknown
 from raftline.common.config import FILE_NAME
 from raftline.wire.protocol import REMOVED
 from raftline_testing.doubles import in_process

@@ -8,8 +8,8 @@ from zlib import crc32
 
 import pytest
 
-from raftline.common.level import LEVEL
-from raftline.storage.lines import note_line
+from raftline.common.build_level import LEVEL
+from raftline.storage.log_lines import note_line
 from raftline_testing.files.node_files import storage_file
 from raftline_testing.nodes.cluster import STEADY, Cluster, NodeProcess
 from raftline_testing.nodes.processes import eventually

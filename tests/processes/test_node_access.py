@@ -10,13 +10,13 @@ import pytest
 
 import raftline
 from raftline import ClientTls, Node, NodeError, ReplicatedDict
-from raftline.access.roles import EVERYWHERE, Identity
+from raftline.access.identity import EVERYWHERE, Identity
 from raftline.access.secret import make_secret
 from raftline.access.users import User, Users, make_verifier, write_users
-from raftline.clients.lines import LineConnection
-from raftline.tools import certs
-from raftline.wire.loginoperands import ITERATIONS_LEAST
-from raftline.wire.rights import UserRole
+from raftline.clients.requests.line_connection import LineConnection
+from raftline.tools.node_files import certs
+from raftline.wire.commands.login_operands import ITERATIONS_LEAST
+from raftline.wire.commands.rights import UserRole
 from raftline_testing.nodes.processes import DEADLINE_S, free_ports
 
 PASSWORD = "correct horse battery"

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from raftline.net.file_limit import RESERVED_FILES
+from raftline.net.connections.file_limit import RESERVED_FILES
 from raftline.wire.limits import PLACES_FOR_PEERS
 from raftline_testing.nodes.altered import alter
 from raftline_testing.nodes.cluster import Cluster

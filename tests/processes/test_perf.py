@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from raftline.tools.perf import LOADS, Measured, as_json
+from raftline.tools.requests.perf import LOADS, Measured, as_json
 from raftline_testing.doubles import in_process
 from raftline_testing.nodes.cluster import Cluster
 from tests.processes.typed import at

@@ -25,7 +25,7 @@ DEAF = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); " + SAYS
 CHILD = """
 import os, socket, sys, threading
 sys.path.insert(0, sys.argv[1])
-from raftline.common import signals
+from raftline.common.process import signals
 signals.end_with_starter(lambda: os._exit(0))
 listener = socket.create_server(("127.0.0.1", int(sys.argv[2])))
 print("begun", flush=True)

@@ -9,7 +9,7 @@ import pytest
 
 from raftline.common.address import Address
 from raftline.common.config import FILE_NAME, Configuration
-from raftline.net.reachability import tell_reachability
+from raftline.net.peers.reachability import tell_reachability
 from raftline_testing.nodes.cluster import STARTED, Cluster, NodeProcess
 
 OPEN = "--open-to-network"

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from raftline.common.level import LEVEL
+from raftline.common.build_level import LEVEL
 from raftline.raft.levels import spell
 from raftline.storage.folder import Folder
-from raftline.storage.hardstate import HardStateFile
+from raftline.storage.hard_state import HardStateFile
 from raftline_testing.nodes.cluster import STEADY, Cluster
 from raftline_testing.nodes.processes import eventually
 

@@ -7,8 +7,8 @@ import socket
 import pytest
 
 from raftline.common.address import Address
-from raftline.net import peers
-from raftline.net.peers import Peer
+from raftline.net.peers import peers
+from raftline.net.peers.peers import Peer
 from raftline_testing.nodes.processes import free_ports
 
 

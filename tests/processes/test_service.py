@@ -110,7 +110,7 @@ def test_sighup_ends_a_node_whose_input_is_a_terminal(cluster: Cluster) -> None:
 HUNG_UP_AT_ITS_START = f"""
 import os, signal, sys
 sys.path.insert(0, {str(SERVER.parent)!r})
-from raftline.common.signals import Interrupts
+from raftline.common.process.signals import Interrupts
 interrupts = Interrupts()
 os.kill(os.getpid(), signal.SIGHUP)
 print("goes on", flush=True)

@@ -14,11 +14,11 @@ from typing import cast
 import pexpect
 import pytest
 
-from raftline.clients.conversation import Client
-from raftline.clients.shell import history_path, run_shell
-from raftline.wire.commands import COMMANDS
+from raftline.clients.requests.conversation import Client
+from raftline.clients.terminal.shell import history_path, run_shell
+from raftline.wire.commands.command_table import COMMANDS
 from raftline.wire.protocol import not_leader
-from raftline.wire.replies import Reply, as_json, screen_lines
+from raftline.wire.replies.replies import Reply, as_json, screen_lines
 from raftline_testing.doubles.scripted_node import DEADLINE_S, SOURCE, Start, run, store
 
 
@@ -182,7 +182,7 @@ def test_ctrl_c_while_an_answer_is_shown_leaves_no_unknown_outcome(
             raise KeyboardInterrupt
 
     client = SimpleNamespace(ask=lambda _: Reply("s1", "SET response: a set to 5"))
-    monkeypatch.setattr("raftline.clients.shell.say", say)
+    monkeypatch.setattr("raftline.clients.terminal.shell.say", say)
     monkeypatch.setattr("sys.stdin", io.StringIO("set a 5\n"))
     assert run_shell(cast(Client, client), on_terminal=False) == 0
     assert said[-2:] == ["", "[*] Closing socket"]

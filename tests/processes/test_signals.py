@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from raftline.common.quiet_exit import end_at_once, end_quietly
-from raftline.common.signals import raised
+from raftline.common.process.quiet_exit import end_at_once, end_quietly
+from raftline.common.process.signals import raised
 from raftline_testing.doubles.scripted_node import ScriptedNode
 
 ROOT = Path(__file__).parents[2]

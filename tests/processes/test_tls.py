@@ -20,7 +20,7 @@ import pytest
 from raftline import ClientError, ClientTls, aio, connect
 from raftline.access.tls import Tls, TlsFiles, tls_of_node
 from raftline.common.config import FILE_NAME, ConfigError
-from raftline.tools import certs
+from raftline.tools.node_files import certs
 from raftline_testing.doubles import certificates
 from raftline_testing.nodes.at_work import of_process
 from raftline_testing.nodes.cluster import STEADY, Cluster, NodeProcess

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pexpect
 
-from raftline.clients.options import ClientAccess
+from raftline.clients.terminal.options import ClientAccess
 from raftline.common import config
-from raftline.tools import status
+from raftline.tools.status import status
 from raftline_testing.nodes.cluster import NodeProcess
 from raftline_testing.nodes.processes import (
     DEADLINE_S,

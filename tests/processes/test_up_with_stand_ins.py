@@ -20,19 +20,20 @@ from pathlib import Path
 import pytest
 
 from raftline import cli
-from raftline.clients.options import ClientAccess
+from raftline.clients.terminal.options import ClientAccess
 from raftline.common import config
 from raftline.common.address import Address
 from raftline.common.config import ConfigError, Configuration
-from raftline.common.signals import Lifeline
+from raftline.common.process.signals import Lifeline
 from raftline.raft.log import Log
 from raftline.raft.membership import all_vote, read
-from raftline.storage.logfile import whole_file
-from raftline.tools import choosing, status, up
-from raftline.tools.choosing import local_members
-from raftline.tools.cluster import LocalCluster
-from raftline.tools.processes import ServerProcess
-from raftline.tools.relay import Relay
+from raftline.storage.log_file import whole_file
+from raftline.tools.local_cluster import choosing, up
+from raftline.tools.local_cluster.choosing import local_members
+from raftline.tools.local_cluster.local_cluster import LocalCluster
+from raftline.tools.local_cluster.processes import ServerProcess
+from raftline.tools.local_cluster.relay import Relay
+from raftline.tools.status import status
 from raftline_testing.doubles import fake_node
 from raftline_testing.nodes.processes import eventually, free_ports, ports_in_a_row
 from tests.processes.stray_signal import TAKES_SIGTERM

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from raftline.common.level import LEVEL
+from raftline.common.build_level import LEVEL
 from raftline.common.version import RELEASE
 from raftline_testing.nodes.cluster import STEADY, Cluster, NodeProcess
 from raftline_testing.nodes.processes import DEADLINE_S, eventually, free_ports

@@ -19,15 +19,15 @@ import pytest
 
 import raftline
 from raftline import aio
-from raftline.access.roles import EVERYWHERE, Identity
+from raftline.access.identity import EVERYWHERE, Identity
 from raftline.access.secret import make_secret
 from raftline.access.tls import Tls, TlsFiles
 from raftline.access.users import User, Users, Verifier, make_verifier, write_users
-from raftline.clients.lines import LineConnection
-from raftline.clients.login import Credentials, log_in
-from raftline.tools import certs
-from raftline.wire.loginoperands import ITERATIONS_LEAST
-from raftline.wire.rights import UserRole
+from raftline.clients.requests.client_login import Credentials, log_in
+from raftline.clients.requests.line_connection import LineConnection
+from raftline.tools.node_files import certs
+from raftline.wire.commands.login_operands import ITERATIONS_LEAST
+from raftline.wire.commands.rights import UserRole
 from raftline_testing.doubles import in_process
 from raftline_testing.nodes.cluster import STEADY, Cluster
 from raftline_testing.nodes.processes import DEADLINE_S, eventually

@@ -12,13 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from raftline.access.roles import EVERYWHERE, Identity
+from raftline.access.identity import EVERYWHERE, Identity
 from raftline.access.secret import make_secret
 from raftline.access.users import User, Users, make_verifier, write_users
-from raftline.clients.login import PASSWORD_FILE, USER
-from raftline.tools import certs
-from raftline.wire.loginoperands import ITERATIONS_LEAST
-from raftline.wire.rights import UserRole
+from raftline.clients.requests.client_login import PASSWORD_FILE, USER
+from raftline.tools.node_files import certs
+from raftline.wire.commands.login_operands import ITERATIONS_LEAST
+from raftline.wire.commands.rights import UserRole
 from raftline_testing.nodes.cluster import STEADY, Cluster
 from raftline_testing.nodes.processes import Process, free_ports
 

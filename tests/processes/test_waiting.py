@@ -16,11 +16,12 @@ import pytest
 
 from raftline import cli
 from raftline.client import Client
-from raftline.clients import connection
-from raftline.clients.options import ClientAccess
+from raftline.clients.requests import node_connection
+from raftline.clients.terminal.options import ClientAccess
 from raftline.common import config
 from raftline.common.address import Address
-from raftline.tools import members, status
+from raftline.tools.requests import members
+from raftline.tools.status import status
 from raftline_testing.doubles.scripted_node import DEADLINE_S, SOURCE, Start, free_port, store
 from raftline_testing.nodes.processes import eventually
 
@@ -33,7 +34,7 @@ MEMBERS |= {"members": {"s1": "h:1", "s2": "h:2"}, "members_since": 0}
 @pytest.fixture
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let lines that are printed after a second be printed after a twentieth of one."""
-    monkeypatch.setattr(connection, "SAID_AFTER_S", 0.05)
+    monkeypatch.setattr(node_connection, "SAID_AFTER_S", 0.05)
 
 
 def cluster(folder: Path, *ports: int) -> list[str]:
@@ -81,7 +82,7 @@ def test_a_node_that_keeps_a_request_is_named_while_it_does(
     node = start(lambda _: f"GET response: {called.wait(DEADLINE_S)}")
     with Client(port=node.port, timeout_s=DEADLINE_S, on_wait=say) as client:
         assert client.request("get a") == "GET response: True"
-        monkeypatch.setattr(connection, "SAID_AFTER_S", DEADLINE_S)
+        monkeypatch.setattr(node_connection, "SAID_AFTER_S", DEADLINE_S)
         assert client.request("get a") == "GET response: True"
     assert said == [f"No answer yet: waiting for localhost port {node.port}, {DEADLINE_S} s in all"]
 
@@ -186,7 +187,7 @@ def test_a_hanging_name_server_delays_no_command(
 def test_an_answer_in_time_is_not_called_late(
     start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connection, "SAID_AFTER_S", DEADLINE_S)
+    monkeypatch.setattr(node_connection, "SAID_AFTER_S", DEADLINE_S)
     said: list[str] = []
     with contextlib.closing(Client(port=start(store()).port, on_wait=said.append)) as client:
         client.request("get ana")

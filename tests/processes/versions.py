@@ -76,7 +76,8 @@ def with_new_verb(folder: Path) -> list[str]:
     """Return the program of a node of this version with a command of level 4, `getdel KEY`."""
     copy = folder / "src"
     shutil.copytree(ROOT / "src", copy, ignore=shutil.ignore_patterns("__pycache__", "*.so"))
-    rows, applied = copy / "wire" / "commands.py", copy / "state" / "commands.py"
+    rows = copy / "wire" / "commands" / "command_table.py"
+    applied = copy / "state" / "commands" / "key_commands.py"
     rows.write_text(rows.read_text().replace("_ROWS = (\n", f"_ROWS = (\n{ROW}", 1))
     applied.write_text(applied.read_text() + FUNCTION)
     shutil.copytree(

@@ -21,26 +21,26 @@ from typing import Any, NamedTuple
 from hypothesis import HealthCheck, given, seed, settings
 from hypothesis import strategies as st
 
+from raftline.access.identity import EVERYWHERE, Identity
 from raftline.access.login import Access, Failures, Login
 from raftline.access.proof import Initiator, ProofError, Responder
-from raftline.access.roles import EVERYWHERE, Identity
 from raftline.access.secret import PeerAuth, read_secrets
+from raftline.access.throttle import Turns
 from raftline.access.tls_socket import TlsSocket
-from raftline.access.turns import Turns
 from raftline.access.users import User, Users, make_verifier, parse_users, spell_users
+from raftline.common.build_level import LEVEL
 from raftline.common.config import ConfigError
-from raftline.common.level import LEVEL
-from raftline.net.admission import Admission
-from raftline.raft import spelling
-from raftline.state.commands import execute
+from raftline.net.protocol.admission import Admission
+from raftline.state.commands.key_commands import execute
 from raftline.state.store import Store
-from raftline.wire.commands import COMMANDS
+from raftline.wire import peer_lines
+from raftline.wire.commands.command_table import COMMANDS
+from raftline.wire.commands.login_operands import ITERATIONS_LEAST
+from raftline.wire.commands.operands import Limits
+from raftline.wire.commands.parsing import Readings, parse
+from raftline.wire.commands.rights import UserRole
 from raftline.wire.limits import LOGINS_WAITING
-from raftline.wire.loginoperands import ITERATIONS_LEAST
-from raftline.wire.operands import Limits
-from raftline.wire.parsing import Readings, parse
 from raftline.wire.protocol import error
-from raftline.wire.rights import UserRole
 from raftline_course.controller.orders import ORDERS
 from raftline_testing.doubles.fake_host import FakeHost
 from tests.rim.fuzzed_files import (
@@ -168,8 +168,8 @@ def check_line(line: bytes) -> None:
     assert "\n" not in error(parsed.problem)
     if parsed.kind == "peer" and not parsed.problem:
         assert parsed.message is not None
-        spelled = spelling.spell(parsed.message)
-        assert spelling.read(parsed.message.sender, "s1", spelled) == parsed.message
+        spelled = peer_lines.spell(parsed.message)
+        assert peer_lines.read(parsed.message.sender, "s1", spelled) == parsed.message
 
 
 # --- proofs -------------------------------------------------------------------------------------
@@ -306,7 +306,7 @@ def check_rights(line: bytes) -> None:
 def _certified() -> tuple[ssl.SSLContext, ssl.SSLContext]:
     """Return the context of a node with a certificate of its own, and that of its client."""
     from raftline.access.tls import Tls, TlsFiles
-    from raftline.tools import certs
+    from raftline.tools.node_files import certs
 
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

@@ -15,12 +15,12 @@ from hypothesis import strategies as st
 from raftline.access.tls import Tls, TlsFiles
 from raftline.common import config
 from raftline.common.config import ConfigError
-from raftline.monitoring.listener import HttpConnection, HttpRefusal, read_request
-from raftline.node import boot, settings
+from raftline.monitoring.http_listener import HttpConnection, HttpRefusal, read_request
+from raftline.node.program import boot, settings
 from raftline.raft.effects import Effects, HardState
 from raftline.storage.disk import FilesRefused
 from raftline.storage.recovery import Recovered
-from raftline.tools import certs
+from raftline.tools.node_files import certs
 from raftline_testing.files.faulty_folder import MemoryFolder
 from raftline_testing.files.node_files import MEMBERS, entries
 from raftline_testing.files.node_files import boot as booted

@@ -8,18 +8,18 @@ import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from raftline.common.level import LEVEL
-from raftline.kv.aio_lease import AioKeeper
-from raftline.kv.aio_lock import AioElection, AioLock, AioSemaphore
-from raftline.kv.calls import Call
-from raftline.kv.codec import TEXT
-from raftline.kv.contest import ELECTIONS, LOCKS, LockKeys, SharedKeys, Slots
-from raftline.kv.events import Event, WatchCursor
-from raftline.kv.lease import Keeper, Lease
-from raftline.kv.lease_timer import LeaseTimer
-from raftline.kv.lock import Election, Lock, Semaphore
-from raftline.state.pages import read_selection, show_page
-from raftline.wire import watches as words
+from raftline.clients.calls.calls import Call
+from raftline.clients.calls.value_codec import TEXT
+from raftline.clients.locks.aio_lease import AioKeeper
+from raftline.clients.locks.aio_lock import AioElection, AioLock, AioSemaphore
+from raftline.clients.locks.contest import ELECTIONS, LOCKS, LockKeys, SharedKeys, Slots
+from raftline.clients.locks.lease import Keeper, Lease
+from raftline.clients.locks.lease_timer import LeaseTimer
+from raftline.clients.locks.lock import Election, Lock, Semaphore
+from raftline.clients.watches.watch_events import Event, WatchCursor
+from raftline.common.build_level import LEVEL
+from raftline.state.key_pages import read_selection, show_page
+from raftline.wire.commands import watch_lines as words
 from tests.core.kv_model import Model
 
 Result = TypeVar("Result")

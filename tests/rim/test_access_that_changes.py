@@ -11,24 +11,24 @@ from typing import Any
 
 import pytest
 
+from raftline.access.identity import EVERYWHERE, Identity
 from raftline.access.login import FAILED, Access, Login
 from raftline.access.proof import Initiator
-from raftline.access.roles import EVERYWHERE, Identity
 from raftline.access.secret import NO_AUTH, PeerAuth, make_secret, read_peer_auth, read_secrets
 from raftline.access.tls import Tls, TlsFiles
 from raftline.access.tls_socket import TlsSocket
 from raftline.access.users import User, Users, make_verifier, write_users
-from raftline.clients.login import Credentials, exchange
+from raftline.clients.requests.client_login import Credentials, exchange
 from raftline.common.config import ConfigError
-from raftline.net.admission import Admission
-from raftline.net.connection import admit_by_tls
-from raftline.node.reading_again import readers_of
-from raftline.tools import certs
-from raftline.wire.commands import read_request
-from raftline.wire.loginoperands import ITERATIONS_LEAST
-from raftline.wire.operands import Limits
-from raftline.wire.parsing import Readings, parse
-from raftline.wire.rights import UserRole
+from raftline.net.connections.connection import admit_by_tls
+from raftline.net.protocol.admission import Admission
+from raftline.node.program.reload import readers_of
+from raftline.tools.node_files import certs
+from raftline.wire.commands.command_table import read_request
+from raftline.wire.commands.login_operands import ITERATIONS_LEAST
+from raftline.wire.commands.operands import Limits
+from raftline.wire.commands.parsing import Readings, parse
+from raftline.wire.commands.rights import UserRole
 from raftline_testing.doubles import certificates
 from raftline_testing.doubles.fake_host import FakeHost
 from raftline_testing.nodes.processes import DEADLINE_S

@@ -6,7 +6,7 @@ import pytest
 
 from raftline.common.address import Address, is_loopback, split
 from raftline.common.config import ConfigError
-from raftline.objects.members import check_open
+from raftline.objects.named_members import check_open
 
 
 @pytest.mark.parametrize(

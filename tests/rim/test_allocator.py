@@ -9,8 +9,8 @@ import sys
 
 import pytest
 
-from raftline.common import allocator
-from raftline.common.allocator import Tidy
+from raftline.common.process import allocator
+from raftline.common.process.allocator import Tidy
 
 MIB = 1 << 20
 
@@ -69,7 +69,7 @@ def test_a_python_without_ctypes_gives_nothing_back(monkeypatch: pytest.MonkeyPa
 
 BLOCKS = """
 import resource
-from raftline.common import allocator
+from raftline.common.process import allocator
 allocator.give_back_soon()
 block = b"x" * (1 << 20)
 before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
@@ -95,7 +95,7 @@ def test_the_memory_of_a_value_is_used_again_and_what_is_longer_goes_back() -> N
 
 READING = """
 import gc, json
-from raftline.common import allocator
+from raftline.common.process import allocator
 allocator.collect_seldom()
 assert gc.get_freeze_count() > 0
 before = [each["collections"] for each in gc.get_stats()]

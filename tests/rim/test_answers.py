@@ -7,7 +7,7 @@ import socket
 import threading
 from typing import Any
 
-from raftline.net.connection import Connection
+from raftline.net.connections.connection import Connection
 from raftline.raft.messages import RequestVoteReply
 from raftline_testing.doubles.fake_host import FakeHost
 

@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-from raftline.common.wakeup import PAUSE_S, Breathe, give_way, no_pause
+from raftline.common.process.wakeup import PAUSE_S, Breathe, give_way, no_pause
 from raftline.logmanager import LogManager
-from raftline.net.host import Batch
-from raftline.node import stepper
-from raftline.node.applying import PAUSE_S_MAX, SLICE_S
-from raftline.node.driver import Driver
+from raftline.net.protocol.host import Batch
+from raftline.node.loop import stepper
+from raftline.node.loop.applying import PAUSE_S_MAX, SLICE_S
+from raftline.node.loop.driver import Driver
 from raftline.raft.effects import Effects, HardState
 from raftline.raft.log import Entry
 from raftline.raft.messages import (
@@ -28,8 +28,8 @@ from raftline.raft.messages import (
     RequestVoteReply,
 )
 from raftline.raft.node import RawNode
-from raftline.state.machines import Machines, UnknownMachine
-from raftline.wire.parsing import Reading
+from raftline.state.commands.machines import Machines, UnknownMachine
+from raftline.wire.commands.parsing import Reading
 from raftline.wire.protocol import STOPPING
 from raftline_testing.doubles.cores import established, node_of
 from raftline_testing.doubles.set_clock import SetClock

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from raftline.net.admission import Admission
-from raftline.net.opening import asks_only_status
-from raftline.net.outgoing import Outgoing
-from raftline.net.server_protocol import ServerProtocol
+from raftline.net.connections.outgoing import Outgoing
+from raftline.net.peers.opening import asks_only_status
+from raftline.net.protocol.admission import Admission
+from raftline.net.protocol.server_protocol import ServerProtocol
 from raftline_testing.doubles.fake_host import FakeHost
 
 

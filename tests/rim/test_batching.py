@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from raftline.node.batching import (
+from raftline.node.loop.batching import (
     LONGEST_S,
     MINUTE_S,
     QUIET_S,

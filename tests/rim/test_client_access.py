@@ -11,8 +11,8 @@ import pexpect
 import pytest
 
 from raftline import cli, client
-from raftline.clients.conversation import Client
-from raftline.clients.pool import Clients
+from raftline.clients.requests.conversation import Client
+from raftline.clients.requests.pool import Clients
 from raftline_testing.doubles import in_process
 from raftline_testing.doubles.scripted_node import DEADLINE_S, SOURCE
 

@@ -8,14 +8,14 @@ from typing import Any, cast
 
 import pytest
 
-import raftline.clients.lines
-import raftline.kv.line_protocol
-from raftline.clients.connection import OutcomeUnknown, Unreachable
-from raftline.clients.lines import LineConnection, TooLong
-from raftline.clients.search import lost
+import raftline.clients.asyncio.line_protocol
+import raftline.clients.requests.line_connection
+from raftline.clients.asyncio.line_stream import LineStream
+from raftline.clients.asyncio.link import Link
+from raftline.clients.requests.line_connection import LineConnection, TooLong
+from raftline.clients.requests.node_connection import OutcomeUnknown, Unreachable
+from raftline.clients.requests.search import lost
 from raftline.common.address import Address
-from raftline.kv.line_stream import LineStream
-from raftline.kv.link import Link
 from raftline.wire.limits import ANSWER_BYTES, REPLY_LINE_BYTES
 
 LIMIT = 1000
@@ -24,7 +24,10 @@ REPORT = "answered with a line of more than 1000 bytes"
 
 @pytest.fixture(autouse=True)
 def short_lines(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (raftline.clients.lines, raftline.kv.line_protocol):
+    for module in (
+        raftline.clients.requests.line_connection,
+        raftline.clients.asyncio.line_protocol,
+    ):
         monkeypatch.setattr(module, "REPLY_LINE_BYTES", LIMIT)
 
 

@@ -12,8 +12,8 @@ import pytest
 
 import raftline
 import raftline.aio
-from raftline.clients import health
-from raftline.clients.health import LOST_S, ClientHealth
+from raftline.clients.requests import health
+from raftline.clients.requests.health import LOST_S, ClientHealth
 from raftline.wire.protocol import NO_LEADER
 from raftline_testing.doubles.scripted_node import DEADLINE_S, Start
 

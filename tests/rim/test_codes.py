@@ -13,11 +13,11 @@ import pytest
 import raftline
 import raftline.aio
 from raftline import client as program
-from raftline.clients.connection import NoLeader
-from raftline.clients.lines import ConnectionEnded
+from raftline.clients.asyncio.link import Link
+from raftline.clients.requests.line_connection import ConnectionEnded
+from raftline.clients.requests.node_connection import NoLeader
 from raftline.common.address import Address
-from raftline.kv.link import Link
-from raftline.wire.operands import not_understood
+from raftline.wire.commands.operands import not_understood
 from raftline.wire.protocol import CODES, FULL, error
 from raftline_testing.doubles.in_process import run_main
 from raftline_testing.doubles.scripted_node import DEADLINE_S

@@ -16,8 +16,8 @@ import pytest
 from raftline.common import config
 from raftline.common.address import Address
 from raftline.common.config import ConfigError
-from raftline.node import joining
-from raftline.tools import choosing
+from raftline.node.program import joining
+from raftline.tools.local_cluster import choosing
 
 PATH = Path("logs/server-configuration.txt")
 

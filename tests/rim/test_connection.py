@@ -13,19 +13,19 @@ from typing import Any
 import pytest
 
 from raftline.logmanager import LogManager
-from raftline.net.connection import Connection
-from raftline.net.host import Batch
-from raftline.net.server_protocol import TIMING_MARK
-from raftline.net.serving import NO_TIMING_MARK
-from raftline.net.shared_reader import SharedReader
+from raftline.net.connections.connection import Connection
+from raftline.net.connections.shared_reader import SharedReader
+from raftline.net.protocol.host import Batch
+from raftline.net.protocol.server_protocol import TIMING_MARK
+from raftline.net.protocol.serving import NO_TIMING_MARK
 from raftline.raft.membership import all_vote
 from raftline.raft.messages import RequestVote
-from raftline.state.machines import UnknownMachine
-from raftline.storage.snapshotlines import MachineState
-from raftline.wire.commands import Request
+from raftline.state.commands.machines import UnknownMachine
+from raftline.storage.snapshot_lines import MachineState
+from raftline.wire.commands.command_table import Request
+from raftline.wire.commands.operands import Limits
+from raftline.wire.commands.parsing import Readings, parse
 from raftline.wire.limits import BACKUP_S, BACKUPS, PEER_LINE_BYTES
-from raftline.wire.operands import Limits
-from raftline.wire.parsing import Readings, parse
 from raftline.wire.protocol import FULL, SHUT_DOWN, STOPPING, not_leader
 from raftline_course.controller.store import store
 from raftline_testing.doubles.fake_host import FakeHost

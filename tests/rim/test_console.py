@@ -13,17 +13,17 @@ from pathlib import Path
 
 import pytest
 
-from raftline.common.console import (
+from raftline.common.process.console import (
     LINE_CHARACTERS_MAX,
     LINES_PER_SECOND_MAX,
     QUEUE_LINES_MAX,
     Console,
     safe_line,
 )
-from raftline.node import boot
-from raftline.node.boot import log_level
-from raftline.node.traffic_log import TrafficLog
-from raftline.observe.lines import abridged
+from raftline.node.program import boot
+from raftline.node.program.boot import log_level
+from raftline.node.program.traffic_log import TrafficLog
+from raftline.observe.step_lines import abridged
 from raftline.raft.effects import Effects
 from raftline.raft.log import Entry, Snapshot
 from raftline.raft.messages import (
@@ -34,8 +34,8 @@ from raftline.raft.messages import (
     RequestVoteReply,
 )
 from raftline.raft.node import RawNode
-from raftline.raft.spelling import spell
-from raftline.wire.withoutvalues import without_values
+from raftline.wire.commands.redaction import without_values
+from raftline.wire.peer_lines import spell
 from raftline_testing.doubles.cores import node_of
 
 

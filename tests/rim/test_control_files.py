@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from raftline.logmanager import LogManager
-from raftline.net.host import Batch
+from raftline.net.protocol.host import Batch
 from raftline.node.clock import SYSTEM
-from raftline.node.driver import Driver
+from raftline.node.loop.driver import Driver
 from raftline.raft.effects import Effects
 from raftline.raft.membership import Membership
 from raftline.raft.node import node_from_disk

@@ -26,7 +26,7 @@ from raftline.wire.protocol import (
     not_leader,
     outcome_unknown,
 )
-from raftline.wire.replies import Reply, RequestOutcome, outcome_of, read_reply
+from raftline.wire.replies.replies import Reply, RequestOutcome, outcome_of, read_reply
 from raftline_testing.doubles.scripted_node import DEADLINE_S, Start, free_port, store
 from raftline_testing.nodes.processes import eventually
 

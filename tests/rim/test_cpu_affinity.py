@@ -8,8 +8,8 @@ import threading
 
 import pytest
 
-from raftline.node import cpu_affinity
-from raftline.node.cpu_affinity import CpuUse, begin_to_watch, choose, look, move_threads
+from raftline.node.program import cpu_affinity
+from raftline.node.program.cpu_affinity import CpuUse, begin_to_watch, choose, look, move_threads
 
 BEFORE = CpuUse(0.0, 0.0, 0, {0: 0.0, 1: 0.0})
 

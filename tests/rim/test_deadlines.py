@@ -25,11 +25,11 @@ import pytest
 import raftline
 import raftline.aio
 from raftline.access.tls import Tls, TlsFiles
-from raftline.clients import pool
-from raftline.clients.conversation import Client
-from raftline.clients.login import Credentials
-from raftline.clients.tls import ClientTls
-from raftline.tools import certs
+from raftline.clients.requests import pool
+from raftline.clients.requests.client_login import Credentials
+from raftline.clients.requests.client_tls import ClientTls
+from raftline.clients.requests.conversation import Client
+from raftline.tools.node_files import certs
 from raftline_testing.nodes.cluster import Cluster, NodeProcess
 
 pytestmark = pytest.mark.slow

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import pytest
 
-from raftline.node.stepper import Delivery
-from raftline.node.writer import WAITING_MAX, WriteQueue
+from raftline.node.loop.stepper import Delivery
+from raftline.node.loop.writer import WAITING_MAX, WriteQueue
 from raftline.raft.effects import Effects, HardState
 from raftline.raft.log import Entry, Snapshot
 from raftline.raft.messages import (

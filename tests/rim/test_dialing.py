@@ -13,13 +13,14 @@ import pytest
 
 import raftline
 import raftline.aio
-from raftline.clients import connection, dialing
-from raftline.clients.conversation import Client
-from raftline.clients.lines import ConnectionEnded
+from raftline.clients.asyncio import asker
+from raftline.clients.asyncio.line_protocol import reach
+from raftline.clients.asyncio.line_stream import LineStream
+from raftline.clients.requests import dialing
+from raftline.clients.requests import node_connection as connection
+from raftline.clients.requests.conversation import Client
+from raftline.clients.requests.line_connection import ConnectionEnded
 from raftline.common.address import Address
-from raftline.kv import asker
-from raftline.kv.line_protocol import reach
-from raftline.kv.line_stream import LineStream
 
 DEADLINE_S = 60.0
 NAME = "cluster.example"

@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-import raftline.node.rounds
+import raftline.node.loop.rounds
 from raftline.logmanager import LogManager
-from raftline.net.host import Batch
+from raftline.net.protocol.host import Batch
 from raftline.node.clock import SYSTEM
-from raftline.node.driver import Driver
-from raftline.node.queue import RequestQueue
+from raftline.node.loop.driver import Driver
+from raftline.node.loop.queue import RequestQueue
 from raftline.raft.change import Change
 from raftline.raft.effects import Effects
 from raftline.raft.inputs import Receive
@@ -31,8 +31,8 @@ from raftline.raft.messages import (
 from raftline.raft.node import node_from_disk
 from raftline.raft.roles import Role
 from raftline.raft.state import Options
+from raftline.wire.commands.parsing import Reading
 from raftline.wire.limits import WRITES_TOGETHER, WRITES_UNDER_WAY
-from raftline.wire.parsing import Reading
 from raftline.wire.protocol import NO_LEADER, REMOVED
 from raftline_testing.doubles.cores import OPTIONS, TIMEOUT_MS, established, node_of
 from raftline_testing.doubles.set_clock import SetClock
@@ -139,7 +139,7 @@ def test_a_new_leader_sends_heartbeats_though_its_owner_slept_longer(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     # Else it would look by itself.
-    monkeypatch.setattr(raftline.node.rounds, "LATE_LOOK_MS", 60_000)
+    monkeypatch.setattr(raftline.node.loop.rounds, "LATE_LOOK_MS", 60_000)
     rim = FakeRim()
     driver = driver_of_s1(rim)
     elect(driver)
@@ -388,7 +388,7 @@ def test_a_request_to_a_stopped_driver_is_refused() -> None:
 def test_a_request_during_the_owners_sleep_computation_wakes_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(raftline.node.rounds, "LATE_LOOK_MS", 3_600_000)
+    monkeypatch.setattr(raftline.node.loop.rounds, "LATE_LOOK_MS", 3_600_000)
     driver = driver_of_s1(FakeRim())
     elect(driver)
     batch = Batch(["get a"], is_read=True)
@@ -417,7 +417,7 @@ def test_a_request_during_the_owners_sleep_computation_wakes_it(
 def test_a_read_left_by_a_round_is_served_without_another_request(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(raftline.node.rounds, "LATE_LOOK_MS", 3_600_000)
+    monkeypatch.setattr(raftline.node.loop.rounds, "LATE_LOOK_MS", 3_600_000)
     rim = FakeRim()
     driver = driver_of_s1(rim, heartbeat_ms=50_000)
     elect(driver)

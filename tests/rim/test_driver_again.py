@@ -8,12 +8,12 @@ from typing import Any, cast
 
 import pytest
 
-import raftline.node.rounds
+import raftline.node.loop.rounds
 from raftline.logmanager import LogManager
-from raftline.net.host import Batch, RequestRoom
-from raftline.node.driver import Driver
-from raftline.node.handover import Handover
-from raftline.node.queue import RequestQueue
+from raftline.net.protocol.host import Batch, RequestRoom
+from raftline.node.loop.driver import Driver
+from raftline.node.loop.handover import Handover
+from raftline.node.loop.queue import RequestQueue
 from raftline.raft.effects import Effects
 from raftline.raft.inputs import StepDown
 from raftline.raft.log import Entry, Snapshot
@@ -24,7 +24,7 @@ from raftline.raft.messages import (
     InstallSnapshot,
     ReadIndexReply,
 )
-from raftline.wire.parsing import Reading
+from raftline.wire.commands.parsing import Reading
 from raftline.wire.protocol import NO_LEADER, TOO_MUCH_WAITS
 from raftline_testing.doubles.cores import established
 from raftline_testing.nodes.processes import eventually
@@ -36,7 +36,7 @@ STOPPING = "Sorry, this server is stopping. Nothing was done; try another."
 @pytest.fixture(autouse=True)
 def nobody_looks_by_chance(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the owner sleep until it is woken: else it would find within a second what it misses."""
-    monkeypatch.setattr(raftline.node.rounds, "LATE_LOOK_MS", 10**9)
+    monkeypatch.setattr(raftline.node.loop.rounds, "LATE_LOOK_MS", 10**9)
 
 
 def acknowledge(driver: Driver) -> None:

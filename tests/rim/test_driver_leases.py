@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from raftline.net.host import Batch
-from raftline.node.driver import Driver
-from raftline.wire.parsing import BY_CLOCK
+from raftline.net.protocol.host import Batch
+from raftline.node.loop.driver import Driver
+from raftline.wire.commands.parsing import BY_CLOCK
 from raftline_testing.nodes.processes import eventually
 from tests.rim.test_driver import DEADLINE_S, FakeRim, answer, driver_of_s1, elect
 

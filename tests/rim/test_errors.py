@@ -8,12 +8,12 @@ import re
 import pytest
 
 import raftline
-from raftline.clients.connection import ClientError
-from raftline.clients.search import lost, text_of
+from raftline.clients.requests.node_connection import ClientError
+from raftline.clients.requests.search import lost, text_of
 from raftline.common.address import Address
-from raftline.net.opening import TLS_ONLY
+from raftline.net.peers.opening import TLS_ONLY
 from raftline.wire.protocol import error
-from raftline.wire.replies import Reply
+from raftline.wire.replies.replies import Reply
 
 ERRORS = [
     each

@@ -13,8 +13,8 @@ from raftline.access import expiry
 from raftline.access.expiry import ends_of, warning
 from raftline.access.tls import Tls, TlsFiles
 from raftline.common.config import ConfigError
-from raftline.node.access_settings import AccessSettings
-from raftline.tools import certs
+from raftline.node.program.access_settings import AccessSettings
+from raftline.tools.node_files import certs
 from raftline_testing.doubles import certificates, in_process
 
 DAY_S = 86_400

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from raftline.monitoring.exposition import Exposition
-from raftline.node.measures import BOUNDS_S, Histogram
+from raftline.node.loop.measures import BOUNDS_S, Histogram
 
 
 def test_figures_stand_under_their_help_and_kind() -> None:

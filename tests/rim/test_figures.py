@@ -23,12 +23,12 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from raftline import Node
-from raftline.common.level import LEVEL
+from raftline.common.build_level import LEVEL
 from raftline.common.version import VERSION
 from raftline.monitoring import metrics as module
 from raftline.monitoring.metrics import metrics
-from raftline.node.measures import BOUNDS_S, LEASE_SHOWN_MS, Measures, node_facts
-from raftline.node.server import Server
+from raftline.node.loop.measures import BOUNDS_S, LEASE_SHOWN_MS, Measures, node_facts
+from raftline.node.program.node_server import Server
 from raftline.raft.roles import Role
 from raftline.storage import disk
 from raftline.wire.limits import PAIRS_BYTES

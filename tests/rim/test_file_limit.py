@@ -7,10 +7,10 @@ import resource
 import pytest
 
 from raftline.common.config import ConfigError
-from raftline.net import file_limit
-from raftline.net.file_limit import RESERVED_FILES, places_for
-from raftline.net.listener import Listener
-from raftline.net.places import LEAST_CONNECTIONS
+from raftline.net.connections import file_limit
+from raftline.net.connections.connection_slots import LEAST_CONNECTIONS
+from raftline.net.connections.file_limit import RESERVED_FILES, places_for
+from raftline.net.connections.listener import Listener
 from raftline_testing.nodes.processes import free_ports
 
 EVER_MORE = resource.RLIM_INFINITY

@@ -7,19 +7,19 @@ from collections.abc import Callable
 
 import pytest
 
-from raftline.clients.addresses import Addresses
-from raftline.clients.connection import NoLeader, Refused, Unreachable
-from raftline.clients.health import LOST_S, SILENCE_S, ClientHealth
-from raftline.clients.lines import ConnectionEnded
-from raftline.clients.one_node import Connect, HangUp, NextLine, NodeStep, Rest, Send
-from raftline.clients.steps import carry_out
+from raftline.clients.calls.kv_errors import TooManyWatches
+from raftline.clients.calls.value_codec import TEXT
+from raftline.clients.requests.addresses import Addresses
+from raftline.clients.requests.health import LOST_S, SILENCE_S, ClientHealth
+from raftline.clients.requests.line_connection import ConnectionEnded
+from raftline.clients.requests.node_connection import NoLeader, Refused, Unreachable
+from raftline.clients.requests.one_node import Connect, HangUp, NextLine, NodeStep, Rest, Send
+from raftline.clients.requests.steps import carry_out
+from raftline.clients.watches.liveness import PROBE_PART
+from raftline.clients.watches.watch_events import WatchCursor
+from raftline.clients.watches.watch_machine import WatchMachine
 from raftline.common.address import Address
-from raftline.kv.codec import TEXT
-from raftline.kv.errors import TooManyWatches
-from raftline.kv.events import WatchCursor
-from raftline.kv.following import WatchMachine
-from raftline.kv.liveness import PROBE_PART
-from raftline.wire import watches as words
+from raftline.wire.commands import watch_lines as words
 from raftline.wire.protocol import NO_LEADER
 
 S1, S2 = Address("one", 1), Address("two", 2)

@@ -9,14 +9,14 @@ from typing import Any
 import pytest
 
 from raftline.common.address import Address
-from raftline.common.level import LEVEL, Build
+from raftline.common.build_level import LEVEL, Build
 from raftline.common.version import VERSION
-from raftline.net.admission import Admission
-from raftline.net.levels import FOREIGN_S, Foreigners
-from raftline.net.peers import Peer
+from raftline.net.peers.level_exchange import FOREIGN_S, Foreigners
+from raftline.net.peers.peers import Peer
+from raftline.net.protocol.admission import Admission
 from raftline.raft.messages import Message
-from raftline.wire.operands import Limits
-from raftline.wire.parsing import ParsedLine, Readings, parse
+from raftline.wire.commands.operands import Limits
+from raftline.wire.commands.parsing import ParsedLine, Readings, parse
 from raftline_testing.doubles.fake_host import FakeHost
 from raftline_testing.nodes.processes import DEADLINE_S, eventually
 

@@ -11,8 +11,8 @@ import pytest
 
 from raftline import cli
 from raftline.common.config import FILE_NAME
-from raftline.net.host import Batch
-from raftline.node.handover import Handover
+from raftline.net.protocol.host import Batch
+from raftline.node.loop.handover import Handover
 from raftline.raft.inputs import Receive, Tick
 from raftline.raft.messages import RequestVote
 from raftline.raft.node import RawNode

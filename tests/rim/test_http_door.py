@@ -14,10 +14,10 @@ import pytest
 
 from raftline.common.address import Endpoint, as_endpoint, is_own_name
 from raftline.common.config import PortRefused
-from raftline.monitoring import listener
-from raftline.monitoring.listener import MonitorListener
-from raftline.monitoring.pages import Answer, Pages
-from raftline.net.file_limit import raise_file_limit
+from raftline.monitoring import http_listener
+from raftline.monitoring.endpoints import Answer, Pages
+from raftline.monitoring.http_listener import MonitorListener
+from raftline.net.connections.file_limit import raise_file_limit
 from raftline_testing.nodes.processes import eventually, free_ports
 
 HALF = 500  # connections of half requests
@@ -104,7 +104,7 @@ def test_nobody_who_asks_slowly_or_reads_slowly_keeps_the_others_waiting(
             slow.sendall(b"GET /long HTTP/1.0\r\n\r\n" if number % 2 else b"GET /hea")
         assert fetched(place, "/health")[0] == 200
         answering = [one for one in threading.enumerate() if one.name == "slow http answers"]
-        assert len(answering) <= listener.HTTP_THREADS
+        assert len(answering) <= http_listener.HTTP_THREADS
 
 
 def test_five_hundred_half_requests_hold_no_scrape_up(place: Endpoint) -> None:
@@ -115,15 +115,15 @@ def test_five_hundred_half_requests_hold_no_scrape_up(place: Endpoint) -> None:
             with contextlib.suppress(OSError):  # the door has hung up on the first ones
                 half.sendall(b"GET /metrics HTTP/1.1\r\nX-" + b"a" * (8 * number))
         assert fetched(place, "/metrics") == (503, "not ready: reading its files\n")
-        assert len(door._connections) <= listener.HTTP_CONNECTIONS
+        assert len(door._connections) <= http_listener.HTTP_CONNECTIONS
         threads = [one for one in threading.enumerate() if one.name.startswith("half http")]
-        assert len(threads) <= listener.HTTP_THREADS + 1
+        assert len(threads) <= http_listener.HTTP_THREADS + 1
 
 
 def test_who_came_first_is_hung_up_on_if_all_places_are_taken(
     place: Endpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(listener, "HTTP_CONNECTIONS", 3)
+    monkeypatch.setattr(http_listener, "HTTP_CONNECTIONS", 3)
     with opened(place, patience_s=60.0), contextlib.ExitStack() as stack:
         slow = [stack.enter_context(socket.create_connection(place[:2], 60)) for _ in range(8)]
         assert fetched(place, "/health")[0] == 200

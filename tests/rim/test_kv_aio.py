@@ -12,9 +12,9 @@ import pytest
 
 import raftline
 import raftline.aio
+from raftline.clients.asyncio.asker import AioAsker
+from raftline.clients.asyncio.link import Link
 from raftline.common.address import Address
-from raftline.kv.asker import AioAsker
-from raftline.kv.link import Link
 from raftline.wire.protocol import not_leader
 from raftline_testing.doubles.scripted_node import answer_to_codes
 

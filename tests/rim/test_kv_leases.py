@@ -11,11 +11,11 @@ from typing import Any, TypeVar
 
 import pytest
 
-from raftline.clients.connection import Unreachable
-from raftline.kv.aio_lease import AioKeeper, AioLease
-from raftline.kv.calls import Call
-from raftline.kv.errors import LeaseLost
-from raftline.kv.lease import Keeper, Lease
+from raftline.clients.calls.calls import Call
+from raftline.clients.calls.kv_errors import LeaseLost
+from raftline.clients.locks.aio_lease import AioKeeper, AioLease
+from raftline.clients.locks.lease import Keeper, Lease
+from raftline.clients.requests.node_connection import Unreachable
 
 Result = TypeVar("Result")
 DEADLINE_S = 30.0

@@ -14,11 +14,11 @@ from typing import Any, TypeVar
 
 import pytest
 
-from raftline.clients.connection import Closed, Unreachable
-from raftline.common.wakeup import Flag
-from raftline.kv import claims
-from raftline.kv.calls import CALLS, Call
-from raftline.kv.errors import LeaseLost, TooManyWatches
+from raftline.clients.calls.calls import CALLS, Call
+from raftline.clients.calls.kv_errors import LeaseLost, TooManyWatches
+from raftline.clients.locks import claims
+from raftline.clients.requests.node_connection import Closed, Unreachable
+from raftline.common.process.wakeup import Flag
 from raftline_testing.nodes.processes import eventually
 from tests.rim.lock_cluster import HELD, AioCluster, AioWatch, Cluster, Watch
 
@@ -321,7 +321,7 @@ def test_a_thread_whose_time_is_over_as_its_turn_comes_leaves_it_to_the_next(
             lock.release()  # after its time, and before it says so
             return False
 
-    monkeypatch.setattr("raftline.kv.lock.Flag", Late)
+    monkeypatch.setattr("raftline.clients.locks.lock.Flag", Late)
     assert lock.acquire(timeout=0.01) is None
     monkeypatch.undo()
     assert lock.acquire(timeout=0) is not None

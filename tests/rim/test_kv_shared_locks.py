@@ -14,10 +14,10 @@ from typing import Any, TypeVar
 
 import pytest
 
-from raftline.clients.connection import ClientError, Unreachable
-from raftline.kv.calls import CALLS, Ask
-from raftline.kv.claims import BaseClaim, LetGo, Look
-from raftline.kv.contest import (
+from raftline.clients.calls.calls import CALLS, Ask
+from raftline.clients.calls.kv_errors import LeaseLost
+from raftline.clients.locks.claims import BaseClaim, LetGo, Look
+from raftline.clients.locks.contest import (
     ELECTIONS,
     LOCKS,
     MARK,
@@ -25,9 +25,9 @@ from raftline.kv.contest import (
     SharedKeys,
     Slots,
 )
-from raftline.kv.errors import LeaseLost
-from raftline.kv.events import Event
-from raftline.kv.lease_timer import BaseLease, LeaseTimer
+from raftline.clients.locks.lease_timer import BaseLease, LeaseTimer
+from raftline.clients.requests.node_connection import ClientError, Unreachable
+from raftline.clients.watches.watch_events import Event
 from tests.rim.lock_cluster import AioCluster, Cluster, Followed, Store
 from tests.rim.test_kv_locks import DEADLINE_S, Threads, run
 

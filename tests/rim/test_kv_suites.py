@@ -16,9 +16,9 @@ from typing import Any, cast
 
 import pytest
 
-from raftline.clients.pool import Clients
-from raftline.kv.codec import TEXT, Codec
-from raftline.kv.store import KV
+from raftline.clients.calls.value_codec import TEXT, Codec
+from raftline.clients.kv.kv import KV
+from raftline.clients.requests.pool import Clients
 from tests.core.test_kv_mapping import Cluster
 from tests.rim.cpython_suites import cases_of, problems
 

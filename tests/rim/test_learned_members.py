@@ -13,11 +13,12 @@ import pytest
 
 import raftline
 import raftline.aio
-from raftline.clients import addresses, health
-from raftline.clients.addresses import Addresses
-from raftline.clients.connection import Deadline, LoginFailed, NodeConnection
-from raftline.clients.conversation import Client
-from raftline.clients.search import (
+from raftline.clients.asyncio.asker import AioAsker
+from raftline.clients.requests import addresses, health
+from raftline.clients.requests.addresses import Addresses
+from raftline.clients.requests.conversation import Client
+from raftline.clients.requests.node_connection import Deadline, LoginFailed, NodeConnection
+from raftline.clients.requests.search import (
     Answer,
     AskNode,
     ClientSessions,
@@ -26,9 +27,8 @@ from raftline.clients.search import (
     search,
 )
 from raftline.common.address import Address
-from raftline.kv.asker import AioAsker
 from raftline.wire.protocol import NO_LEADER
-from raftline.wire.replies import Reply
+from raftline.wire.replies.replies import Reply
 from raftline_testing.doubles.scripted_node import ScriptedNode
 
 DEADLINE_S = 30.0

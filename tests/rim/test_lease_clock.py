@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from raftline.node.lease_clock import NEVER_MS, SPARE_ITEMS, LeaseClock, counted_ms
+from raftline.node.loop.lease_clock import NEVER_MS, SPARE_ITEMS, LeaseClock, counted_ms
 
 
 def clock_of(**seconds: int) -> tuple[LeaseClock, dict[str, int]]:

@@ -7,12 +7,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from raftline.node.lease_clock import NEVER_MS, counted_ms
-from raftline.node.leasing import EXPIRED_MAX, STARTED_MAX, Leasing
+from raftline.node.loop.granted_leases import EXPIRED_MAX, STARTED_MAX, Leasing
+from raftline.node.loop.lease_clock import NEVER_MS, counted_ms
 from raftline.raft.inputs import Applied, Propose, Receive, StepDown, Tick, Transfer
 from raftline.raft.messages import RequestVoteReply
 from raftline.raft.node import RawNode
-from raftline.state.commands import execute
+from raftline.state.commands.key_commands import execute
 from raftline.state.store import Store
 from raftline.wire.limits import LEASE_KEYS_CHARACTERS, LEASES_LISTED
 from raftline_testing.doubles.cores import acknowledge, established, leader_of, node_of, sync

@@ -11,17 +11,17 @@ from typing import Any
 import pytest
 
 from raftline.common.address import Address
-from raftline.common.level import LEVEL, Build
+from raftline.common.build_level import LEVEL, Build
 from raftline.common.version import VERSION
-from raftline.net.admission import Admission
-from raftline.net.levels import Builds, ask_level, read_level
-from raftline.net.peers import Peer
-from raftline.wire import operands as take
-from raftline.wire.commands import COMMANDS, WRITE, Command
-from raftline.wire.operands import Limits
-from raftline.wire.parsing import Readings, parse
+from raftline.net.peers.level_exchange import Builds, ask_level, read_level
+from raftline.net.peers.peers import Peer
+from raftline.net.protocol.admission import Admission
+from raftline.wire.commands import operands as take
+from raftline.wire.commands.command_table import COMMANDS, WRITE, Command
+from raftline.wire.commands.operands import Limits
+from raftline.wire.commands.parsing import Readings, parse
+from raftline.wire.commands.rights import WRITES_KEY
 from raftline.wire.protocol import FULL, SHUT_DOWN, STOPPING
-from raftline.wire.rights import WRITES_KEY
 from raftline_testing.doubles.fake_host import FakeHost
 from raftline_testing.nodes.processes import DEADLINE_S, eventually
 from tests.rim.test_connection import Scene

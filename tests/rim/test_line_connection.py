@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from raftline.clients.lines import ConnectionEnded, LineConnection, TooLong, ask
+from raftline.clients.requests.line_connection import ConnectionEnded, LineConnection, TooLong, ask
 
 
 @pytest.fixture

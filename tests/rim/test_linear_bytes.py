@@ -16,8 +16,8 @@ import pytest
 
 from raftline.access import tls_socket
 from raftline.access.tls_socket import TlsSocket
-from raftline.monitoring.listener import HttpConnection, HttpRefusal, read_request
-from raftline.net.lines import HalfLines, LineBuffer
+from raftline.monitoring.http_listener import HttpConnection, HttpRefusal, read_request
+from raftline.net.line_reader import HalfLines, LineBuffer
 from raftline.wire.limits import HTTP_HEAD_BYTES, READ_BYTES
 from raftline.wire.protocol import ProtocolError, decode_line, split_sender
 from raftline_course.controller.udp import DATAGRAM_BYTES_MAX, _line, _read, _why_not

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from raftline.net import lines as module
-from raftline.net.lines import HalfLine, Late, LineBuffer, LineReader, LineTooLong
+from raftline.net import line_reader as module
+from raftline.net.line_reader import HalfLine, Late, LineBuffer, LineReader, LineTooLong
 
 LONGEST = 20
 PATIENCE_S = 30.0

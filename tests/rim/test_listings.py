@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 
 from raftline.logmanager import LogManager
-from raftline.node import listing
+from raftline.node.watches import watch_listing
 from raftline.wire import protocol
-from raftline.wire import watches as words
+from raftline.wire.commands import watch_lines as words
+from raftline.wire.commands.watch_lines import WatchAsked
 from raftline.wire.limits import LISTINGS_BYTES
-from raftline.wire.watches import WatchAsked
 from raftline_testing.nodes.processes import eventually
 from tests.rim.test_watchers import FakeSink, Scene
 
@@ -117,8 +117,8 @@ def test_what_a_watch_has_let_go_of_counts_no_more(scene: Scene, end: str) -> No
 def test_of_too_many_files_that_goes_which_was_not_read_for_longest(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(listing, "LISTINGS_BYTES", 0)
-    monkeypatch.setattr(listing, "LISTING_FILES", 2)
+    monkeypatch.setattr(watch_listing, "LISTINGS_BYTES", 0)
+    monkeypatch.setattr(watch_listing, "LISTING_FILES", 2)
     first, second = slow_watch(scene), slow_watch(scene)
     first.text += first.backlogs[0].next_piece().decode()  # it reads a piece
     third = slow_watch(scene)
@@ -131,9 +131,9 @@ def test_of_too_many_files_that_goes_which_was_not_read_for_longest(
 def test_files_of_listings_leave_the_log_its_part_of_the_disk(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(listing, "LISTINGS_BYTES", 0)
+    monkeypatch.setattr(watch_listing, "LISTINGS_BYTES", 0)
     first = slow_watch(scene)
-    monkeypatch.setattr(listing, "spares", lambda _, size: size <= 1000)
+    monkeypatch.setattr(watch_listing, "spares", lambda _, size: size <= 1000)
     refusal = scene.watch("k")[0]
     assert "can't be written" in refusal
     assert "No space left on device" in refusal
@@ -183,7 +183,7 @@ def test_a_look_that_fails_is_no_empty_listing_to_those_who_share_it(
     first: Any = given.pop("")
     assert (first.count, first.failure) == (KEYS, "")
     (other,) = [each for each in given.values() if each is not error]
-    assert isinstance(other, listing.KeyListing)
+    assert isinstance(other, watch_listing.KeyListing)
     assert other.failure.startswith("the keys of this watch can't be listed")
     assert scene.watchers._lister.take(["k"])[0].count == KEYS  # by the next look
 
@@ -198,7 +198,7 @@ def test_a_watch_whose_look_another_one_failed_is_refused(scene: Scene) -> None:
     given = look_together(scene, error, watch)
     assert given.pop("") == [f"WATCH response: {KEYS} keys as of 501"]
     (prefix,) = [prefix for prefix, each in given.items() if each is not error]
-    assert given[prefix] == [protocol.error(listing.NOT_LISTED)]
+    assert given[prefix] == [protocol.error(watch_listing.NOT_LISTED)]
     sinks[prefix].pump()
     assert sinks[prefix].read() == []
     for sink in sinks.values():
@@ -212,7 +212,7 @@ def test_a_watch_that_is_refused_amid_the_look_leaves_the_next_one_its_own_keys(
     scene.apply("set app/a 1", "set pub/a 2")
     watchers, take = scene.watchers, scene.watchers._lister.take
 
-    def meanwhile(prefixes: list[str]) -> list[listing.KeyListing]:
+    def meanwhile(prefixes: list[str]) -> list[watch_listing.KeyListing]:
         listings = take(prefixes)
         watchers.end_refused(scene.sink, lambda line: "you may not" if "app/" in line else "")
         return listings

@@ -26,6 +26,7 @@ from hypothesis import strategies as st
 
 import raftline
 import raftline.aio
+from raftline.access.identity import EVERYWHERE, Identity
 from raftline.access.login import (
     FAILED,
     NOT_PRIVATE,
@@ -35,8 +36,7 @@ from raftline.access.login import (
     Login,
     is_private,
 )
-from raftline.access.roles import EVERYWHERE, Identity
-from raftline.access.turns import Turns
+from raftline.access.throttle import Turns
 from raftline.access.users import (
     User,
     Users,
@@ -48,24 +48,25 @@ from raftline.access.users import (
     spell_users,
     write_users,
 )
-from raftline.clients import conversation, one_node, shell
-from raftline.clients.connection import LoginFailed
-from raftline.clients.conversation import Client
-from raftline.clients.lines import LineConnection
-from raftline.clients.login import REPLY_MAX, Credentials, exchange
-from raftline.clients.login import log_in as send_login
+from raftline.clients.requests import conversation, one_node
+from raftline.clients.requests.client_login import REPLY_MAX, Credentials, exchange
+from raftline.clients.requests.client_login import log_in as send_login
+from raftline.clients.requests.conversation import Client
+from raftline.clients.requests.line_connection import LineConnection
+from raftline.clients.requests.node_connection import LoginFailed
+from raftline.clients.terminal import shell
 from raftline.common.address import Address
 from raftline.common.config import ConfigError
-from raftline.net.admission import Admission, no_session
+from raftline.net.protocol.admission import Admission, no_session
 from raftline.state.sessions import Sessions
-from raftline.wire.commands import Request, read_request
+from raftline.wire.commands.command_table import Request, read_request
+from raftline.wire.commands.login_operands import ITERATIONS_LEAST
+from raftline.wire.commands.operands import Limits
+from raftline.wire.commands.parsing import Readings, parse
+from raftline.wire.commands.rights import UserRole
 from raftline.wire.limits import LOGINS_WAITING, REFUSED_LOGIN_S
-from raftline.wire.loginoperands import ITERATIONS_LEAST
-from raftline.wire.operands import Limits
-from raftline.wire.parsing import Readings, parse
 from raftline.wire.protocol import TOO_MANY_LOGINS, error
-from raftline.wire.replies import RequestOutcome, outcome_of
-from raftline.wire.rights import UserRole
+from raftline.wire.replies.replies import RequestOutcome, outcome_of
 from raftline_course.controller.orders import ORDERS
 from raftline_testing.doubles.fake_host import FakeHost
 from raftline_testing.doubles.scripted_node import ScriptedNode

@@ -14,35 +14,28 @@ from typing import Any
 
 import pytest
 
-from raftline.net.lines import LineBuffer, LineReader, long_reads
-from raftline.node.server import Server
-from raftline.raft import spelling
+from raftline.common.text import NUMBER_MAX, is_printable
+from raftline.net.line_reader import LineBuffer, LineReader, long_reads
+from raftline.node.program.node_server import Server
 from raftline.raft.effects import Effects
 from raftline.raft.log import Entry, SafetyError
 from raftline.raft.membership import all_vote
 from raftline.raft.messages import AppendEntries
-from raftline.raft.spelling import (
-    NUMBER_MAX,
-    append_line,
-    is_printable,
-    pieces_of,
-    read,
-    read_entries,
-    spell_entries,
-)
-from raftline.state.commands import execute
-from raftline.state.events import EventRun
-from raftline.state.history import EventHistory
-from raftline.state.machines import Machines
-from raftline.state.replicated import ReplicatedState
+from raftline.state.commands.key_commands import execute
+from raftline.state.commands.machines import Machines
+from raftline.state.commands.replicated_state import ReplicatedState
+from raftline.state.event_history import EventHistory
+from raftline.state.key_events import EventRun
 from raftline.state.store import Store
 from raftline.storage.disk import AppendFile, DiskFailed
-from raftline.storage.logfile import check_storable
-from raftline.wire import parsing
-from raftline.wire.keyfacts import KeyFacts
+from raftline.storage.log_file import check_storable
+from raftline.wire import peer_lines
+from raftline.wire.commands import parsing
+from raftline.wire.commands.operands import Limits
+from raftline.wire.commands.parsing import Readings, parse
+from raftline.wire.key_stat import KeyFacts
 from raftline.wire.limits import BUFFER_BYTES, LONG_READ_BYTES, LONG_READS, READ_BYTES, VALUE_BYTES
-from raftline.wire.operands import Limits
-from raftline.wire.parsing import Readings, parse
+from raftline.wire.peer_lines import append_line, pieces_of, read, read_entries, spell_entries
 from raftline_testing.files.faulty_folder import Died, Fault, Kind, MemoryFolder
 from raftline_testing.files.node_files import boot, known, vote
 from raftline_testing.files.snapshot_writing import write_snapshot
@@ -82,18 +75,18 @@ def test_a_long_value_is_parsed_without_a_slow_look_at_it(verb: str) -> None:
 
 def searches(work: Callable[[], object]) -> int:
     """Return how often all the control characters were searched for."""
-    before, found = spelling._CONTROLS, list[int]()
+    before, found = peer_lines._CONTROLS, list[int]()
 
     class Controls:
         def __iter__(self) -> Iterator[str]:
             found.append(1)
             return iter(before)
 
-    spelling._CONTROLS = Controls()
+    peer_lines._CONTROLS = Controls()
     try:
         work()
     finally:
-        spelling._CONTROLS = before
+        peer_lines._CONTROLS = before
     return len(found)
 
 
@@ -198,7 +191,7 @@ def test_json_reads_no_long_command_character_by_character(
 ) -> None:
     entries = [Entry(1, 1, f"set a {VALUE}"), Entry(2, 1, "set b 1")]
     listed = spell_entries(entries)
-    monkeypatch.setattr(spelling.json, "loads", None)
+    monkeypatch.setattr(peer_lines.json, "loads", None)
     assert read_entries(listed, 0, 0, 1) == entries
 
 
@@ -264,7 +257,7 @@ def test_a_list_of_entries_is_read_as_json_reads_it(
             return str(problem)
 
     by_search = found()
-    monkeypatch.setattr(spelling, "_plain_entries", lambda *_: None)
+    monkeypatch.setattr(peer_lines, "_plain_entries", lambda *_: None)
     assert found() == by_search
 
 

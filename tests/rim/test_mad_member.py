@@ -12,15 +12,15 @@ import pytest
 
 from raftline.common.address import Address
 from raftline.common.config import FILE_NAME, PACES, Configuration
-from raftline.common.console import Console
-from raftline.net.backups import BackupFailed
+from raftline.common.process.console import Console
+from raftline.net.state_copies import BackupFailed
 from raftline.node import disk_room
-from raftline.node.server import Server
-from raftline.node.startup import Startup
+from raftline.node.program.node_server import Server
+from raftline.node.program.startup import Startup
 from raftline.raft.log import Entry, Snapshot
 from raftline.raft.messages import AppendEntries, InstallSnapshot
+from raftline.wire.commands.parsing import Readings
 from raftline.wire.limits import LOG_GROWTH
-from raftline.wire.parsing import Readings
 from raftline_testing.nodes.processes import eventually
 
 BOUND = 1 << 20  # of what no snapshot makes shorter

@@ -6,10 +6,10 @@ from typing import Any, cast
 import pytest
 
 from raftline.common.config import PACES
-from raftline.monitoring.pages import Pages, hung_disk
-from raftline.net.host import Batch
-from raftline.node.measures import BOUNDS_S, Histogram, Measures
-from raftline.node.queue import RequestQueue
+from raftline.monitoring.endpoints import Pages, hung_disk
+from raftline.net.protocol.host import Batch
+from raftline.node.loop.measures import BOUNDS_S, Histogram, Measures
+from raftline.node.loop.queue import RequestQueue
 from raftline.raft.effects import Effects
 from raftline.raft.messages import RequestVote
 from raftline.raft.roles import Role

@@ -15,20 +15,20 @@ import pytest
 
 from raftline.common.address import Address
 from raftline.common.config import FAST, FILE_NAME, ConfigError, Configuration
-from raftline.net import peers
-from raftline.net.levels import Foreigners
-from raftline.net.peers import Peer, PeerBook
-from raftline.node import joining
+from raftline.net.peers import peers
+from raftline.net.peers.level_exchange import Foreigners
+from raftline.net.peers.peers import Peer, PeerBook
 from raftline.node.clock import Clock
-from raftline.node.joining import (
+from raftline.node.program import joining
+from raftline.node.program.joining import (
     advertised,
     begin_to_join,
     joining_address,
     reached_address,
     settle_configuration,
 )
-from raftline.node.startup import Startup, check_member
-from raftline.node.startup import node_of as core_of
+from raftline.node.program.startup import Startup, check_member
+from raftline.node.program.startup import node_of as core_of
 from raftline.raft.change import Change
 from raftline.raft.effects import HardState
 from raftline.raft.log import Log, Snapshot
@@ -37,13 +37,13 @@ from raftline.raft.node import RawNode, node_from_disk
 from raftline.storage.disk import FilesRefused
 from raftline.storage.examine import Examination
 from raftline.storage.folder import Folder
-from raftline.storage.lines import base_line, note_line, read_base
-from raftline.storage.snapshotfile import SnapshotFile
-from raftline.storage.snapshotlines import MachineState
-from raftline.tools.recover import recover
-from raftline.wire.commands import read_request
-from raftline.wire.membercommands import change_reply, read_change
-from raftline.wire.operands import Limits
+from raftline.storage.log_lines import base_line, note_line, read_base
+from raftline.storage.snapshot_file import SnapshotFile
+from raftline.storage.snapshot_lines import MachineState
+from raftline.tools.node_files.recover import recover
+from raftline.wire.commands.command_table import read_request
+from raftline.wire.commands.member_commands import change_reply, read_change
+from raftline.wire.commands.operands import Limits
 from raftline.wire.protocol import NO_LEADER, ProtocolError
 from raftline_testing.doubles.cores import OPTIONS, node_of
 from raftline_testing.doubles.scripted_node import scripted_nodes

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from raftline.common.config import ConfigError
-from raftline.node import boot
-from raftline.node.memory import FIXED_BYTES, shares_of
+from raftline.node.program import boot
+from raftline.node.program.memory import FIXED_BYTES, shares_of
 from raftline.wire.limits import (
     CONNECTION_BYTES,
     CONNECTIONS_MAX,

@@ -8,11 +8,11 @@ import socket
 
 import pytest
 
-from raftline.clients import one_node
-from raftline.clients.login import Credentials
-from raftline.clients.one_node import Connect, NodeShell
+from raftline.clients.asyncio.line_stream import AioNodeShell
+from raftline.clients.requests import one_node
+from raftline.clients.requests.client_login import Credentials
+from raftline.clients.requests.one_node import Connect, NodeShell
 from raftline.common.address import Address
-from raftline.kv.line_stream import AioNodeShell
 
 DEADLINE_S = 60.0
 ANN = Credentials("ann", "a password of ann")

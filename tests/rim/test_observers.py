@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from raftline.node import observers as module
-from raftline.node.observers import Observers
+from raftline.node.watches import observers as module
+from raftline.node.watches.observers import Observers
 from raftline.observe.facts import Step
 from raftline.raft.inputs import Propose, Receive
 from raftline.raft.messages import PeerError
-from raftline.wire.observing import ObserveAsked
+from raftline.wire.commands.observe_lines import ObserveAsked
 from raftline_testing.doubles.cores import append, established, node_of
 from raftline_testing.nodes.processes import DEADLINE_S, eventually
 from tests.rim.test_watchers import FakeSink

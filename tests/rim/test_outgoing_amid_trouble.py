@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from raftline.net.host import Batch
-from raftline.net.outgoing import Outgoing
+from raftline.net.connections.outgoing import Outgoing
+from raftline.net.protocol.host import Batch
 from raftline.wire.protocol import NOT_REACHED
 from raftline_testing.doubles.fake_host import FakeHost
 

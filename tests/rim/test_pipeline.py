@@ -14,11 +14,11 @@ import pytest
 
 import raftline
 import raftline.aio
-from raftline.clients import lines
-from raftline.clients.dialing import dial
-from raftline.clients.pipelining import Pipelining
-from raftline.clients.search import WINDOW
-from raftline.kv.pipeline import AioPipeline, BasePipeline, Pending, Pipeline
+from raftline.clients.calls.pipeline import AioPipeline, BasePipeline, Pending, Pipeline
+from raftline.clients.requests import line_connection
+from raftline.clients.requests.dialing import dial
+from raftline.clients.requests.pipelining import Pipelining
+from raftline.clients.requests.search import WINDOW
 from raftline.wire.protocol import NO_LEADER, error
 from raftline_testing.doubles.scripted_node import DEADLINE_S, ScriptedNode
 
@@ -193,7 +193,7 @@ def test_long_replies_are_taken_while_a_long_line_leaves(
             connection.setsockopt(socket.SOL_SOCKET, option, 64 << 10)
         return connection, address
 
-    monkeypatch.setattr(lines, "dial", dial_narrowly)
+    monkeypatch.setattr(line_connection, "dial", dial_narrowly)
 
     def fill(batch: BasePipeline[str]) -> None:
         batch.set("a", "5")  # it begins the session

@@ -13,8 +13,8 @@ import pytest
 
 import raftline
 import raftline.aio
-from raftline.clients import pool
-from raftline.clients.pool import CONNECTIONS_MAX
+from raftline.clients.requests import pool
+from raftline.clients.requests.pool import CONNECTIONS_MAX
 from raftline_testing.doubles.scripted_node import ScriptedNode
 from raftline_testing.nodes.processes import eventually
 

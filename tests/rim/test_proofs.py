@@ -16,15 +16,15 @@ from hypothesis import strategies as st
 from raftline.access.proof import WRONG, Initiator, mac_of
 from raftline.access.secret import PeerAuth, make_secret, read_peer_auth, read_secrets
 from raftline.common.address import Address
+from raftline.common.build_level import LEVEL
 from raftline.common.config import ConfigError
-from raftline.common.level import LEVEL
-from raftline.net import server_protocol
-from raftline.net.admission import Admission
-from raftline.net.connection import Connection
-from raftline.net.peers import Peer
+from raftline.net.connections.connection import Connection
+from raftline.net.peers.peers import Peer
+from raftline.net.protocol import server_protocol
+from raftline.net.protocol.admission import Admission
 from raftline.raft.messages import RequestVote
+from raftline.wire.commands.parsing import parse
 from raftline.wire.limits import STRANGER_LINE_BYTES
-from raftline.wire.parsing import parse
 from raftline.wire.protocol import FULL
 from raftline_testing.doubles.fake_host import FakeHost
 from raftline_testing.nodes.processes import eventually

@@ -9,13 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import raftline.node.queue
-from raftline.net.host import SHORT, Batch, ReplySink
-from raftline.node.measures import Measures
-from raftline.node.queue import RequestQueue
+import raftline.node.loop.queue
+from raftline.net.protocol.host import SHORT, Batch, ReplySink
+from raftline.node.loop.measures import Measures
+from raftline.node.loop.queue import RequestQueue
 from raftline.raft.change import Change
 from raftline.raft.log import Entry
-from raftline.raft.spelling import spell_entries
+from raftline.wire.commands.operands import Limits
+from raftline.wire.commands.parsing import BY_ROUND, Reading
 from raftline.wire.limits import (
     KEY_BYTES,
     LONG_QUEUED_BYTES,
@@ -26,10 +27,9 @@ from raftline.wire.limits import (
     VALUE_BYTES,
     WRITES_TOGETHER,
 )
-from raftline.wire.operands import Limits
-from raftline.wire.parsing import BY_ROUND, Reading
+from raftline.wire.peer_lines import spell_entries
 from raftline.wire.protocol import NO_LEADER, NOT_REACHED, TOO_MUCH_WAITS
-from raftline.wire.replies import RequestOutcome, outcome_of
+from raftline.wire.replies.replies import RequestOutcome, outcome_of
 from raftline_testing.doubles.set_clock import SetClock
 
 
@@ -103,7 +103,7 @@ def test_held_requests_go_first_and_keep_their_deadline() -> None:
 
 
 def test_the_requests_that_wait_for_a_leader_are_limited(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(raftline.node.queue, "BATCHES_HELD", 2)
+    monkeypatch.setattr(raftline.node.loop.queue, "BATCHES_HELD", 2)
     queue = RequestQueue(hold_ms=1000)
     batches = [Batch(["x"], is_read=False) for _ in range(3)]
     queue.hold(batches, 5)

@@ -6,15 +6,15 @@ from typing import Any
 
 import pytest
 
-from raftline.net.host import Batch
+from raftline.net.protocol.host import Batch
 from raftline.node.disk_room import DiskRoom
-from raftline.node.quota import Quota, needs_room
+from raftline.node.loop.quota import Quota, needs_room
 from raftline.raft.log import Entry
 from raftline.raft.messages import AppendEntries
-from raftline.state.commands import execute
+from raftline.state.commands.key_commands import execute
 from raftline.state.store import Store
 from raftline.wire.limits import DISK_LEFT_BYTES, LEASE_BYTES, PAIR_BYTES
-from raftline.wire.refusals import code_of
+from raftline.wire.replies.refusals import code_of
 
 LARGE = 1 << 40  # bytes of a disk
 FREE = (LARGE, LARGE)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from raftline.wire.commands import READ_MODES, read_request
-from raftline.wire.operands import Limits
-from raftline.wire.parsing import Reading, Readings
+from raftline.wire.commands.command_table import READ_MODES, read_request
+from raftline.wire.commands.operands import Limits
+from raftline.wire.commands.parsing import Reading, Readings
 from raftline.wire.protocol import ProtocolError
 
 

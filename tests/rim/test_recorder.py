@@ -9,11 +9,16 @@ from pathlib import Path
 import pytest
 
 from raftline.common.config import ConfigError
-from raftline.node.recorder import GATHER_CHARACTERS, GATHER_MS, FileRecorder, check_path
+from raftline.node.program.file_recorder import (
+    GATHER_CHARACTERS,
+    GATHER_MS,
+    FileRecorder,
+    check_path,
+)
 from raftline.raft.inputs import Compact, Propose, Stop, Tick
 from raftline.raft.log import SafetyError
-from raftline.raft.recording import HEADER, RecordedNode
-from raftline.raft.replay import replay
+from raftline.recording.recorded_node import HEADER, RecordedNode
+from raftline.recording.replay import replay
 from raftline_testing.doubles.cores import TIMEOUT_MS, acknowledge, established, sync
 
 

@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 
 from raftline.common.config import ConfigError
-from raftline.common.console import Console
-from raftline.common.logs import LOGGER, Records
+from raftline.common.process.console import Console
+from raftline.common.process.log_records import LOGGER, Records
 from raftline.monitoring.service import Reload, Service
 from raftline.monitoring.systemd import notify, watchdog_s
-from raftline.node.boot import parser
-from raftline.node.settings import load
+from raftline.node.program.boot import parser
+from raftline.node.program.settings import load
 
 
 def test_a_file_that_can_not_be_read_keeps_no_other_from_being_read() -> None:

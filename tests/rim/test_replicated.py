@@ -14,15 +14,15 @@ from typing import Any
 import pytest
 
 import raftline
-from raftline.clients.search import text_of
+from raftline.clients.requests.search import text_of
 from raftline.logmanager import LogManager
 from raftline.objects.embedded_server import Leadership
 from raftline.objects.waiting import give_up_with
 from raftline.raft.log import Entry
-from raftline.wire.commands import read_request, row_of
-from raftline.wire.operands import Limits
+from raftline.wire.commands.command_table import read_request, row_of
+from raftline.wire.commands.operands import Limits
 from raftline.wire.protocol import ProtocolError
-from raftline.wire.replies import Reply
+from raftline.wire.replies.replies import Reply
 from raftline_testing.files.faulty_folder import MemoryFolder
 from raftline_testing.files.node_files import MEMBERS
 

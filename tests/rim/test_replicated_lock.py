@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 import raftline
-from raftline.kv.calls import CALLS
-from raftline.kv.contest import LOCKS, LockKeys
-from raftline.kv.lock import Lock
+from raftline.clients.calls.calls import CALLS
+from raftline.clients.locks.contest import LOCKS, LockKeys
+from raftline.clients.locks.lock import Lock
 from tests.rim.lock_cluster import HELD, AioCluster, Cluster
 from tests.rim.test_kv_locks import Threads, run, waits_for
 

@@ -11,20 +11,20 @@ from typing import Any
 
 import pytest
 
-from raftline.net import reply_room
-from raftline.net.host import Batch
-from raftline.net.outgoing import Outgoing
-from raftline.net.outgoing_protocol import (
+from raftline.net import reply_budget
+from raftline.net.connections.outgoing import Outgoing
+from raftline.net.protocol.host import Batch
+from raftline.net.protocol.outgoing_protocol import (
     AT_ONCE,
     NOT_KEPT,
     PIECE,
     UNDER_WAY_MAX,
     OutgoingProtocol,
 )
-from raftline.net.reply_room import MAKERS, ReplyRoom
-from raftline.net.waits import Replies, SendBytes
+from raftline.net.protocol.waits import Replies, SendBytes
+from raftline.net.reply_budget import MAKERS, ReplyRoom
+from raftline.wire.commands.parsing import Readings
 from raftline.wire.limits import LONG_REPLY_BYTES
-from raftline.wire.parsing import Readings
 from raftline.wire.protocol import NOT_REACHED
 from raftline_testing.doubles.fake_host import FakeHost
 from raftline_testing.nodes.processes import eventually
@@ -181,7 +181,7 @@ def test_a_sent_reply_is_not_kept_until_the_others_have_left(line: Line) -> None
 def test_the_replies_that_nobody_takes_are_bounded_for_all_connections(
     host: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reply_room, "LONG_REPLY_BYTES", LONG + HEAD)
+    monkeypatch.setattr(reply_budget, "LONG_REPLY_BYTES", LONG + HEAD)
     most = 3 * (LONG + HEAD)
     host.reply_room = ReplyRoom(most, look_s=0.01)
     lines = [Line(host) for _ in range(8)]
@@ -206,7 +206,7 @@ def test_the_replies_that_nobody_takes_are_bounded_for_all_connections(
 def test_a_reader_that_takes_nothing_is_cut_off_while_others_wait_for_its_room(
     host: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reply_room, "LONG_REPLY_BYTES", LONG + HEAD)
+    monkeypatch.setattr(reply_budget, "LONG_REPLY_BYTES", LONG + HEAD)
     host.reply_room = ReplyRoom(LONG + HEAD, held_s=0.0, look_s=0.01)
     silent, other = Line(host), Line(host)
     silent.gets(4)

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from raftline.common.console import safe_line
+from raftline.common.process.console import safe_line
 from raftline.raft.effects import Effects
 from raftline.raft.inputs import Propose, Receive, StepDown, Tick
 from raftline.raft.log import Entry

@@ -10,18 +10,18 @@ from typing import Any
 
 import pytest
 
+from raftline.access.identity import Identity
 from raftline.access.login import Access
-from raftline.access.roles import Identity
 from raftline.access.users import User, Users, make_verifier, write_users
-from raftline.clients.connection import LoginFailed, NotAllowed
-from raftline.kv.codec import TEXT
-from raftline.kv.events import WatchCursor
+from raftline.clients.calls.value_codec import TEXT
+from raftline.clients.requests.node_connection import LoginFailed, NotAllowed
+from raftline.clients.watches.watch_events import WatchCursor
 from raftline.logmanager import LogManager
-from raftline.net.connection import Connection
-from raftline.node.watchers import Watchers
+from raftline.net.connections.connection import Connection
+from raftline.node.watches.watch_registry import Watchers
 from raftline.raft.log import Entry
-from raftline.wire.loginoperands import ITERATIONS_LEAST
-from raftline.wire.rights import UserRole
+from raftline.wire.commands.login_operands import ITERATIONS_LEAST
+from raftline.wire.commands.rights import UserRole
 from raftline_testing.doubles.fake_host import FakeHost
 from raftline_testing.files.faulty_folder import MemoryFolder
 from raftline_testing.nodes.processes import eventually

@@ -11,18 +11,18 @@ from types import SimpleNamespace
 import pytest
 
 from raftline.common.address import Address
+from raftline.common.build_level import LEVEL, Build
 from raftline.common.config import FAST, FILE_NAME, Configuration
-from raftline.common.console import Console
-from raftline.common.level import LEVEL, Build
+from raftline.common.process.console import Console
 from raftline.logmanager import LogManager
-from raftline.net.host import Batch
-from raftline.net.levels import Builds
-from raftline.net.shared_reader import SharedReader
-from raftline.node.server import Server
-from raftline.node.startup import Startup
+from raftline.net.connections.shared_reader import SharedReader
+from raftline.net.peers.level_exchange import Builds
+from raftline.net.protocol.host import Batch
+from raftline.node.program.node_server import Server
+from raftline.node.program.startup import Startup
 from raftline.raft.levels import spell
 from raftline.raft.log import Entry
-from raftline.wire.parsing import Readings
+from raftline.wire.commands.parsing import Readings
 from raftline.wire.protocol import NO_LEADER, RISING
 from raftline_testing.doubles.cores import OPTIONS, established, leader_of, node_of
 from raftline_testing.files.faulty_folder import MemoryFolder

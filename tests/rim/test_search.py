@@ -6,7 +6,7 @@ from typing import TypeVar
 
 import pytest
 
-from raftline.clients.connection import (
+from raftline.clients.requests.node_connection import (
     ClientError,
     Closed,
     Deadline,
@@ -18,8 +18,8 @@ from raftline.clients.connection import (
     Unreachable,
     unreachable,
 )
-from raftline.clients.pool import PARTS
-from raftline.clients.search import (
+from raftline.clients.requests.pool import PARTS
+from raftline.clients.requests.search import (
     WINDOW,
     Answer,
     AskNode,
@@ -35,7 +35,7 @@ from raftline.clients.search import (
     search,
     text_of,
 )
-from raftline.clients.steps import carry_out
+from raftline.clients.requests.steps import carry_out
 from raftline.common.address import Address
 from raftline.wire.protocol import (
     DONE_ONCE,
@@ -45,7 +45,7 @@ from raftline.wire.protocol import (
     not_leader,
     outcome_unknown,
 )
-from raftline.wire.replies import Reply
+from raftline.wire.replies.replies import Reply
 
 Kind = TypeVar("Kind")
 S1, S2, S3 = (Address("localhost", port) for port in (1, 2, 3))

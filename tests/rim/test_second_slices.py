@@ -12,22 +12,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from raftline.logmanager import LogManager
-from raftline.net.host import Batch
-from raftline.net.outgoing_protocol import READS_AT_ONCE
-from raftline.node import listing, observers, watchers
-from raftline.node.leasing import EXPIRED_MAX, STARTED_MAX, Leasing
-from raftline.node.watch_feed import PIECE_EVENTS, SLICE, SPELLED_MAX
+from raftline.net.protocol.host import Batch
+from raftline.net.protocol.outgoing_protocol import READS_AT_ONCE
+from raftline.node.loop.granted_leases import EXPIRED_MAX, STARTED_MAX, Leasing
+from raftline.node.watches import observers, watch_listing, watch_registry
+from raftline.node.watches.watch_feed import PIECE_EVENTS, SLICE, SPELLED_MAX
 from raftline.raft.inputs import Propose, SnapshotTaken, StepDown, Tick
 from raftline.raft.log import Snapshot
 from raftline.raft.snapshot import COMPACT_MAX
-from raftline.state import pages as page_module
+from raftline.state import key_pages as page_module
 from raftline.state import store as store_module
-from raftline.state.events import EventRun
-from raftline.state.history import EventHistory
-from raftline.state.pages import PAGE_KEYS, key_bytes
+from raftline.state.event_history import EventHistory
+from raftline.state.key_events import EventRun
+from raftline.state.key_pages import PAGE_KEYS, key_bytes
 from raftline.state.pairs import FREED_MAX, LayeredPairs, free
+from raftline.wire.commands.observe_lines import ObserveAsked
 from raftline.wire.limits import LEASES_LISTED, TRANSACTION_ITEMS
-from raftline.wire.observing import ObserveAsked
 from raftline_testing.doubles.cores import acknowledge, applied, compact, established, sync
 from raftline_testing.doubles.fake_host import FakeHost
 from raftline_testing.files.faulty_folder import MemoryFolder
@@ -86,7 +86,7 @@ def test_a_watch_that_is_far_behind_goes_on_piece_by_piece(matching: str) -> Non
 
 
 def test_a_node_has_a_bounded_number_of_watches(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(watchers, "WATCHES_MAX", 3)
+    monkeypatch.setattr(watch_registry, "WATCHES_MAX", 3)
     scene, other = Scene(), FakeSink()
     for number in range(3):
         assert "response" in scene.watch("k", number=str(number))[0]
@@ -134,15 +134,15 @@ def test_a_listing_of_many_keys_has_all_of_them_in_order(
 ) -> None:
     """They are looked at, sorted and spelled some at a time, and lie in a file in the end."""
     for name, value in (("STEP_KEYS", 7), ("SORTED_KEYS", 10), ("LISTING_BYTES", 100)):
-        monkeypatch.setattr(listing, name, value)
-    monkeypatch.setattr(listing, "PIECE_BYTES", 64)
+        monkeypatch.setattr(watch_listing, name, value)
+    monkeypatch.setattr(watch_listing, "PIECE_BYTES", 64)
     manager = LogManager("s1", MemoryFolder(), MEMBERS)
     # As their bytes are: U+E000 is EE 80 80, and comes before a byte FF that is no UTF-8.
     names = [*[f"k{number * 37 % 101:03}" for number in range(99)], "k\\xff", "k\ue000"]
     manager.apply(entries(1, 1, "level 2", *[f"set {name} v{name}" for name in names], "set z 1"))
     monkeypatch.setattr(LogManager, "folder_path", str(tmp_path))
     breaths: list[int] = []
-    [found] = listing.Lister(manager, lambda: breaths.append(1)).take(["k"])
+    [found] = watch_listing.Lister(manager, lambda: breaths.append(1)).take(["k"])
     pieces, place = list[bytes](), 0
     while piece := found.piece(place):
         pieces.append(piece)

@@ -17,13 +17,14 @@ from typing import Any, cast
 
 import pytest
 
+from raftline.access.identity import EVERYWHERE, Identity
 from raftline.access.login import Access
-from raftline.access.roles import EVERYWHERE, Identity
 from raftline.access.secret import PeerAuth
 from raftline.access.users import User, Users, make_verifier, write_users
-from raftline.net.admission import Admission
-from raftline.net.host import Batch, ReplySink
-from raftline.net.server_protocol import (
+from raftline.net.connections.shared_reader import SharedReader
+from raftline.net.protocol.admission import Admission
+from raftline.net.protocol.host import Batch, ReplySink
+from raftline.net.protocol.server_protocol import (
     HALF_LINE,
     TIMING_MARK,
     End,
@@ -31,7 +32,10 @@ from raftline.net.server_protocol import (
     ServerProtocol,
     TimingMark,
 )
-from raftline.net.shared_reader import SharedReader
+from raftline.wire.commands.login_operands import ITERATIONS_LEAST
+from raftline.wire.commands.operands import Limits
+from raftline.wire.commands.parsing import BY_ROUND, PLAIN_BYTES, ParsedLine, Readings
+from raftline.wire.commands.rights import UserRole
 from raftline.wire.limits import (
     LINE_S,
     LINES_TOGETHER,
@@ -40,10 +44,6 @@ from raftline.wire.limits import (
     STRANGER_LINE_BYTES,
     STRANGER_S,
 )
-from raftline.wire.loginoperands import ITERATIONS_LEAST
-from raftline.wire.operands import Limits
-from raftline.wire.parsing import BY_ROUND, PLAIN_BYTES, ParsedLine, Readings
-from raftline.wire.rights import UserRole
 from raftline_testing.doubles.fake_host import FakeHost
 from tests.rim.test_connection import Scene
 

@@ -8,8 +8,8 @@ import pytest
 
 from raftline import server
 from raftline.common.config import ConfigError
-from raftline.node import boot, settings
-from raftline.node.settings import Settings
+from raftline.node.program import boot, settings
+from raftline.node.program.settings import Settings
 from raftline_course import server as course_server
 
 

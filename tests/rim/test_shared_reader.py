@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from raftline.common.level import LEVEL
-from raftline.net import server_protocol
-from raftline.net.outgoing_protocol import BATCHES_MAX
-from raftline.net.server_protocol import TIMING_MARK
-from raftline.net.serving import NO_TIMING_MARK
-from raftline.net.shared_reader import CROWD, PIECE, SharedReader
+from raftline.common.build_level import LEVEL
+from raftline.net.connections.shared_reader import CROWD, PIECE, SharedReader
+from raftline.net.protocol import server_protocol
+from raftline.net.protocol.outgoing_protocol import BATCHES_MAX
+from raftline.net.protocol.server_protocol import TIMING_MARK
+from raftline.net.protocol.serving import NO_TIMING_MARK
 from raftline.wire.limits import READ_BYTES, REQUESTS_TOGETHER
 from raftline_testing.nodes.processes import eventually
 from tests.rim.test_connection import Scene

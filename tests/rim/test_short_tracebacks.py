@@ -13,7 +13,7 @@ import pytest
 
 import raftline
 import raftline.aio
-from raftline.clients.connection import ClientError
+from raftline.clients.requests.node_connection import ClientError
 
 FRAMES_MAX = 2
 PACKAGE = str(Path(raftline.aio.__file__).parent)

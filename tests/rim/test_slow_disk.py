@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from raftline.node.slow_disk import AGAIN_S, SlowDisk
+from raftline.node.program.slow_disk import AGAIN_S, SlowDisk
 
 
 def test_a_write_that_is_over_and_took_long_is_named() -> None:

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from raftline.common.address import Address
-from raftline.net import peers
-from raftline.net.peers import Peer
+from raftline.net.peers import peers
+from raftline.net.peers.peers import Peer
 from raftline_testing.nodes.processes import eventually
 
 DEADLINE_S = 30.0

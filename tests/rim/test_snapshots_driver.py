@@ -11,28 +11,28 @@ from typing import BinaryIO
 
 import pytest
 
-import raftline.node.snapshots
-from raftline.common.wakeup import Wakeup, no_pause
+import raftline.node.snapshots.snapshots
+from raftline.common.process.wakeup import Wakeup, no_pause
 from raftline.logmanager import LogManager
 from raftline.node.clock import SYSTEM
-from raftline.node.driver import Driver
-from raftline.node.snapshot_threads import SnapshotThreads
-from raftline.node.snapshots import Turns
+from raftline.node.loop.driver import Driver
+from raftline.node.snapshots.snapshot_threads import SnapshotThreads
+from raftline.node.snapshots.snapshots import Turns
 from raftline.raft.effects import Effects
 from raftline.raft.inputs import SnapshotChecked, SnapshotTaken
 from raftline.raft.log import Entry, Snapshot
 from raftline.raft.membership import all_vote
 from raftline.raft.messages import AppendEntries, InstallSnapshot, Message
 from raftline.raft.node import node_from_disk
-from raftline.raft.spelling import spell
 from raftline.raft.state import Options
-from raftline.state.machines import Machines
+from raftline.state.commands.machines import Machines
 from raftline.storage.disk import FilesRefused
-from raftline.storage.logfile import LogRewrite
-from raftline.storage.snapshotfile import SnapshotFile
-from raftline.storage.snapshotlines import MachineState
-from raftline.wire.strictjson import Json
-from raftline.wire.watches import WatchAsked
+from raftline.storage.log_file import LogRewrite
+from raftline.storage.snapshot_file import SnapshotFile
+from raftline.storage.snapshot_lines import MachineState
+from raftline.wire.commands.watch_lines import WatchAsked
+from raftline.wire.peer_lines import spell
+from raftline.wire.strict_json import Json
 from raftline_testing.files.faulty_folder import Fault, Kind, MemoryFolder
 from raftline_testing.files.node_files import BASE, MEMBERS, boot, entries, log_file, storage_file
 from raftline_testing.files.snapshot_writing import write_snapshot
@@ -412,7 +412,7 @@ def test_without_room_for_a_snapshot_the_node_reports_it_and_goes_on(
 def test_a_snapshot_leaves_the_log_its_part_of_the_disk_and_is_taken_once_there_is_room(
     make_rig: Callable[..., Rig], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(raftline.node.snapshots, "RETRY_S", 0.01)
+    monkeypatch.setattr(raftline.node.snapshots.snapshots, "RETRY_S", 0.01)
     rig = make_rig(compact_bytes=500)
     disk = [(1 << 20) - 1, 16 << 20]
     rig.snapshots.disk = lambda: (disk[0], disk[1])
@@ -556,7 +556,7 @@ def with_a_snapshot_of_its_own(rig: Rig) -> Snapshot:
 def test_of_too_many_snapshots_being_sent_the_oldest_is_closed(
     make_rig: Callable[..., Rig], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(raftline.node.snapshots, "OPEN_MAX", 1)
+    monkeypatch.setattr(raftline.node.snapshots.snapshots, "OPEN_MAX", 1)
     rig = make_rig()
     first = with_a_snapshot_of_its_own(rig)
     rig.threads.start()

@@ -9,14 +9,14 @@ from typing import Any
 
 import pytest
 
-from raftline.net.admission import Admission
-from raftline.net.connection import Connection
-from raftline.net.peers import Speakers
-from raftline.node.server import Server
+from raftline.net.connections.connection import Connection
+from raftline.net.peers.peers import Speakers
+from raftline.net.protocol.admission import Admission
+from raftline.node.program.node_server import Server
 from raftline.raft.inputs import SnapshotTaken
 from raftline.raft.log import Snapshot
 from raftline.raft.messages import PeerError
-from raftline.wire.parsing import parse
+from raftline.wire.commands.parsing import parse
 from raftline_testing.doubles.cores import compact, established, node_of
 from raftline_testing.doubles.fake_host import FakeHost
 from raftline_testing.nodes.processes import DEADLINE_S, eventually

@@ -11,7 +11,7 @@ import pytest
 import raftline
 from raftline import server
 from raftline.common.config import FILE_NAME
-from raftline.node import cpu_affinity
+from raftline.node.program import cpu_affinity
 from raftline_testing.nodes.processes import free_ports
 
 

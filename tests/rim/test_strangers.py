@@ -13,23 +13,23 @@ from typing import Any, cast
 
 import pytest
 
+from raftline.access.identity import EVERYWHERE, Identity
 from raftline.access.login import Access
-from raftline.access.roles import EVERYWHERE, Identity
 from raftline.access.secret import PeerAuth
 from raftline.access.users import User, Users, make_verifier, write_users
-from raftline.common.level import LEVEL
+from raftline.common.build_level import LEVEL
 from raftline.common.version import VERSION
-from raftline.net import places as places_module
-from raftline.net import server_protocol
-from raftline.net.connection import Connection
-from raftline.net.lines import HalfLines, LineBuffer
-from raftline.net.listener import Listener
-from raftline.net.places import Places
-from raftline.net.server_protocol import HALF_LINES_FULL
+from raftline.net.connections import connection_slots as places_module
+from raftline.net.connections.connection import Connection
+from raftline.net.connections.connection_slots import Places
+from raftline.net.connections.listener import Listener
+from raftline.net.line_reader import HalfLines, LineBuffer
+from raftline.net.protocol import server_protocol
+from raftline.net.protocol.server_protocol import HALF_LINES_FULL
+from raftline.wire.commands.login_operands import ITERATIONS_LEAST
+from raftline.wire.commands.rights import UserRole
 from raftline.wire.limits import PLACES_FOR_PEERS, STRANGER_LINE_BYTES
-from raftline.wire.loginoperands import ITERATIONS_LEAST
 from raftline.wire.protocol import FULL
-from raftline.wire.rights import UserRole
 from raftline_testing.doubles.fake_host import FakeHost
 from raftline_testing.nodes.processes import DEADLINE_S, eventually, free_ports
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 import raftline
-from raftline.clients.connection import ClientError
+from raftline.clients.requests.node_connection import ClientError
 
 DEADLINE_S = 20.0
 INSERT = 'object jobs list.insert 0 "the job"'

@@ -17,28 +17,28 @@ import pytest
 
 import raftline
 from raftline.access.tls import Tls, TlsFiles
-from raftline.clients.health import ClientHealth
+from raftline.clients.calls.listeners import ThreadListeners
+from raftline.clients.locks.lease_timer import RETRY_S, LeaseTimer
+from raftline.clients.requests.health import ClientHealth
 from raftline.common.address import Address, Endpoint
-from raftline.common.guarded_thread import guarded_thread
-from raftline.kv.lease_timer import RETRY_S, LeaseTimer
-from raftline.kv.listeners import ThreadListeners
-from raftline.monitoring.listener import MonitorListener
-from raftline.monitoring.pages import Pages
+from raftline.common.process.guarded_thread import guarded_thread
+from raftline.monitoring.endpoints import Pages
+from raftline.monitoring.http_listener import MonitorListener
 from raftline.monitoring.service import Reload
-from raftline.net import listener as listener_module
-from raftline.net.connection import Connection
-from raftline.net.host import Batch
-from raftline.net.levels import Foreigners
-from raftline.net.listener import Listener
-from raftline.net.outgoing import Outgoing
-from raftline.net.peers import Peer
-from raftline.node import cpu_affinity, joining
-from raftline.node.driver import Driver
-from raftline.node.server import Server
+from raftline.net.connections import listener as listener_module
+from raftline.net.connections.connection import Connection
+from raftline.net.connections.listener import Listener
+from raftline.net.connections.outgoing import Outgoing
+from raftline.net.peers.level_exchange import Foreigners
+from raftline.net.peers.peers import Peer
+from raftline.net.protocol.host import Batch
+from raftline.node.loop.driver import Driver
+from raftline.node.program import cpu_affinity, joining
+from raftline.node.program.node_server import Server
 from raftline.objects.embedded_server import LOG, Leadership, LogStream
 from raftline.raft.node import RawNode
 from raftline.storage.disk import EXIT_DISK
-from raftline.wire.observing import ObserveAsked
+from raftline.wire.commands.observe_lines import ObserveAsked
 from raftline_testing.doubles.fake_host import FakeHost
 from raftline_testing.nodes.processes import DEADLINE_S, eventually, free_ports
 from tests.rim.test_driver import FakeRim, driver_of_s1
@@ -147,7 +147,7 @@ def test_a_member_whose_name_no_certificate_can_have_is_dialed_again(made: Tls, 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Tls:
-    from raftline.tools import certs
+    from raftline.tools.node_files import certs
 
     folder = tmp_path_factory.mktemp("certs")
     certs.make(folder, ["s1=localhost"], [])

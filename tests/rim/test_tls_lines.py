@@ -22,9 +22,9 @@ from hypothesis import strategies as st
 from raftline.access import tls_socket
 from raftline.access.tls import Tls, TlsFiles
 from raftline.access.tls_socket import RAW_BYTES, TlsSocket
-from raftline.net.lines import LineReader, set_timeout
-from raftline.net.shared_reader import SharedReader
-from raftline.tools import certs
+from raftline.net.connections.shared_reader import SharedReader
+from raftline.net.line_reader import LineReader, set_timeout
+from raftline.tools.node_files import certs
 from raftline.wire.limits import READ_BYTES
 from raftline_testing.nodes.processes import eventually
 from tests.rim.test_connection import Scene

@@ -16,9 +16,9 @@ from raftline.access.secret import NO_AUTH, PeerAuth
 from raftline.access.tls import Tls, TlsFiles, named_in
 from raftline.access.tls_socket import TlsSocket
 from raftline.common.address import Address
-from raftline.net.opening import begin_tls
-from raftline.net.peers import Peer
-from raftline.tools import certs
+from raftline.net.peers.opening import begin_tls
+from raftline.net.peers.peers import Peer
+from raftline.tools.node_files import certs
 from raftline_testing.doubles import certificates
 from raftline_testing.nodes.processes import eventually
 

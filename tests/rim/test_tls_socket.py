@@ -17,13 +17,13 @@ import pytest
 from raftline.access import tls_socket
 from raftline.access.tls import Tls, TlsFiles, named_in, tls_of_node
 from raftline.access.tls_socket import TlsSocket
-from raftline.clients.lines import LineConnection
-from raftline.clients.tls import of_files
+from raftline.clients.requests.client_tls import of_files
+from raftline.clients.requests.line_connection import LineConnection
 from raftline.common.config import ConfigError
-from raftline.net import opening
-from raftline.net.lines import LineReader, set_timeout
-from raftline.net.opening import NoTls, begin_tls
-from raftline.tools import certs
+from raftline.net.line_reader import LineReader, set_timeout
+from raftline.net.peers import opening
+from raftline.net.peers.opening import NoTls, begin_tls
+from raftline.tools.node_files import certs
 from raftline.wire.limits import TLS_ANSWERS_BYTES, TLS_HANDSHAKE_BYTES
 
 DEADLINE_S = 30.0

@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 
-from raftline.clients.options import ClientAccess
+from raftline.clients.terminal.options import ClientAccess
 from raftline.common.address import Address
-from raftline.view import command
-from raftline.view.clocks import SOLVE_EVERY, Clocks, solved
-from raftline.view.page import saved_page
+from raftline.view import viewer
+from raftline.view.clock_offsets import SOLVE_EVERY, Clocks, solved
 from raftline.view.picture import COMMITS, LOST_AFTER_S, SENT_MAX, Picture
+from raftline.view.picture_page import saved_page
 from raftline.view.thinning import remembered, thinned
 from raftline_testing.doubles.saved_page import held
 
@@ -125,7 +125,7 @@ def test_elections_votes_conflicts_and_commits_are_tagged() -> None:
     not_yet = [["it holds entry 1, of an earlier term", "Figure 8", COMMITS]]
     assert tags(role="leader", term=2, why=not_yet, commit=2) == []
     assert tags(term=3, cut=4) == ["election", "conflict"]
-    assert tags(term=3, why=[["refused", "§5.3", "following._send_missing"]]) == ["conflict"]
+    assert tags(term=3, why=[["refused", "§5.3", "append_entries._send_missing"]]) == ["conflict"]
 
 
 def test_of_too_many_events_elections_stay_and_the_rest_is_counted() -> None:
@@ -229,16 +229,16 @@ def test_a_saved_page_needs_nothing_else_and_a_value_stays_text() -> None:
 def test_the_time_of_a_saved_page_begins_once_its_nodes_are_heard(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    async def answer_late(_: command.Nodes, talk: Generator[object, object, None]) -> None:
+    async def answer_late(_: viewer.Nodes, talk: Generator[object, object, None]) -> None:
         next(talk)  # it connects
         await asyncio.sleep(0.5)
         for said in (None, None, b"s1@OBSERVE response: " + json.dumps(STATE).encode()):
             talk.send(said)
         await asyncio.Event().wait()
 
-    monkeypatch.setattr(command.Nodes, "carry_out", answer_late)
+    monkeypatch.setattr(viewer.Nodes, "carry_out", answer_late)
     page = tmp_path / "page.html"
     members = {"s1": Address("localhost", 1)}
-    assert command.save(members, ClientAccess(), page, 0.1) == 0
+    assert viewer.save(members, ClientAccess(), page, 0.1) == 0
     assert capsys.readouterr().out == f"{page} holds 1 events of 0.1 s\n"
     assert page.exists()

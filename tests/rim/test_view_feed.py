@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from raftline.clients.options import ClientAccess
+from raftline.clients.terminal.options import ClientAccess
 from raftline.common.address import Address
-from raftline.view import command, feed, picture
+from raftline.view import feed, picture, viewer
 from raftline.view.feed import PageFeed
-from raftline.view.nodes import Nodes
+from raftline.view.viewed_nodes import Nodes
 from raftline_testing.doubles.saved_page import held
 from raftline_testing.doubles.scripted_node import ScriptedNode
 
@@ -147,6 +147,6 @@ def test_a_saved_page_is_for_its_owner_alone(tmp_path: Path, was_there: bool) ->
     node = ScriptedNode(lambda _: f"OBSERVE response: {STATE}")
     with contextlib.closing(node):
         members = {"s1": Address("localhost", node.port)}
-        assert command.save(members, ClientAccess(), page, 0.0) == 0
+        assert viewer.save(members, ClientAccess(), page, 0.0) == 0
     assert held(page.read_text(encoding="utf-8"))["events"]
     assert stat.S_IMODE(page.stat().st_mode) == 0o600

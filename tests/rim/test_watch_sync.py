@@ -7,16 +7,16 @@ from collections import deque
 
 import pytest
 
-from raftline.clients.addresses import Addresses
-from raftline.clients.connection import NotAllowed
-from raftline.clients.lines import ConnectionEnded
-from raftline.clients.one_node import Connect, HangUp, NextLine, NodeStep, Rest, Send
-from raftline.clients.steps import carry_out
+from raftline.clients.calls.value_codec import TEXT
+from raftline.clients.requests.addresses import Addresses
+from raftline.clients.requests.line_connection import ConnectionEnded
+from raftline.clients.requests.node_connection import NotAllowed
+from raftline.clients.requests.one_node import Connect, HangUp, NextLine, NodeStep, Rest, Send
+from raftline.clients.requests.steps import carry_out
+from raftline.clients.watches.watch_events import WatchCursor
+from raftline.clients.watches.watch_machine import WatchMachine
 from raftline.common.address import Address
-from raftline.kv.codec import TEXT
-from raftline.kv.events import WatchCursor
-from raftline.kv.following import WatchMachine
-from raftline.wire import watches as words
+from raftline.wire.commands import watch_lines as words
 
 _WATCH = re.compile(r"c(#\d+)?@(watch|unwatch)( [^ ]*?)??(?: after (\d+))?")
 

@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 
 from raftline.logmanager import LogManager
-from raftline.net.host import Backlog
-from raftline.node import watch_feed
-from raftline.node.listing import STEP_BYTES, Lines
-from raftline.node.watchers import Watchers
+from raftline.net.protocol.host import Backlog
+from raftline.node.watches import watch_feed
+from raftline.node.watches.watch_listing import STEP_BYTES, Lines
+from raftline.node.watches.watch_registry import Watchers
 from raftline.raft.log import Entry, Snapshot
-from raftline.storage.snapshotlines import LoadedSnapshot
-from raftline.wire.watches import WatchAsked
+from raftline.storage.snapshot_lines import LoadedSnapshot
+from raftline.wire.commands.watch_lines import WatchAsked
 from raftline_testing.doubles.set_clock import SetClock
 from raftline_testing.files.faulty_folder import MemoryFolder
 from raftline_testing.nodes.processes import eventually

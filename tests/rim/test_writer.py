@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from raftline.node.writer import Writer
+from raftline.node.loop.writer import Writer
 from raftline.raft.effects import Effects, HardState
 from raftline_testing.nodes.processes import eventually
 

@@ -16,12 +16,12 @@ from zlib import crc32
 import pytest
 
 from raftline import cli
-from raftline.clients.conversation import Client
+from raftline.clients.requests.conversation import Client
 from raftline.common.config import ConfigError
 from raftline.storage.disk import EXIT_DISK, EXIT_FILES
 from raftline.storage.folder import Folder
-from raftline.tools.backup import _fetch, of_node, restore
-from raftline.tools.fsck import fsck
+from raftline.tools.node_files.backup import _fetch, of_node, restore
+from raftline.tools.node_files.fsck import fsck
 from raftline_testing.files.node_files import boot, vote, write
 from tests.tools.test_fsck import COMPACTED
 

@@ -13,16 +13,16 @@ from zlib import crc32
 
 import pytest
 
-from raftline.clients.connection import Refused
-from raftline.clients.conversation import Client
+from raftline.clients.requests.conversation import Client
+from raftline.clients.requests.node_connection import Refused
 from raftline.raft.membership import all_vote
 from raftline.storage.disk import EXIT_FILES, FilesRefused
 from raftline.storage.examine import Cure, Examination
 from raftline.storage.folder import Folder
-from raftline.storage.snapshotlines import MachineState, spell_snapshot
-from raftline.tools import backup
-from raftline.tools.backup import of_node, restore
-from raftline.tools.fsck import fsck
+from raftline.storage.snapshot_lines import MachineState, spell_snapshot
+from raftline.tools.node_files import backup
+from raftline.tools.node_files.backup import of_node, restore
+from raftline.tools.node_files.fsck import fsck
 from raftline_testing.files.node_files import GOOD, MEMBERS, boot, log_file, storage_file
 from tests.tools.test_fsck import COMPACTED, DAMAGES, WHOLE
 

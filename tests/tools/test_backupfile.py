@@ -12,17 +12,17 @@ from zlib import crc32
 
 import pytest
 
-from raftline.common.wakeup import no_pause
-from raftline.net import backups
-from raftline.net.backups import BackupFailed, BackupFile, Backups
+from raftline.common.process.wakeup import no_pause
+from raftline.net import state_copies
+from raftline.net.state_copies import BackupFailed, BackupFile, Backups
 from raftline.raft.membership import all_vote
 from raftline.storage.disk import HalfApplied
-from raftline.storage.snapshotlines import MachineState, SnapshotReader, spell_snapshot
-from raftline.tools import recover
-from raftline.tools.fsck import Bar
-from raftline.wire.commands import read_request
+from raftline.storage.snapshot_lines import MachineState, SnapshotReader, spell_snapshot
+from raftline.tools.node_files import recover
+from raftline.tools.node_files.fsck import Bar
+from raftline.wire.commands.command_table import read_request
+from raftline.wire.commands.operands import Limits
 from raftline.wire.limits import BACKUP_S, BACKUPS
-from raftline.wire.operands import Limits
 from raftline.wire.protocol import ProtocolError
 from raftline_testing.files.node_files import MEMBERS
 
@@ -50,7 +50,7 @@ def test_backup_pieces_make_up_the_file_even_if_they_cut_a_character(tmp_path: P
     file = all_fit().make(str(tmp_path), lambda: state(3000))
     data = pieces(file)
     assert data == b"".join(spell_snapshot(state(3000)))
-    assert len(data) > 3 * backups.PIECE_BYTES
+    assert len(data) > 3 * state_copies.PIECE_BYTES
     assert file.begin == f"57-4 of {len(data)} bytes crc32 {crc32(data):08x}"
     assert SnapshotReader(io.BytesIO(data), no_pause).read().snapshot.index == 57
     assert any("\\udc" in file.piece(offset) for offset in range(400, 420))

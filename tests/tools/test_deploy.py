@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from raftline.common import config
-from raftline.node import boot
-from raftline.node.settings import load, variable_of
+from raftline.node.program import boot
+from raftline.node.program.settings import load, variable_of
 
 DEPLOY = Path(__file__).resolve().parents[2] / "deploy"
 LAB = DEPLOY.parent / "labs" / "majorities" / "compose"

@@ -14,10 +14,10 @@ from raftline.common.config import FILE_BYTES_MAX, FILE_NAME
 from raftline.raft.membership import all_vote
 from raftline.storage.disk import DamagedFiles, FilesRefused
 from raftline.storage.examine import Cure, Examination, Findings, nodes_in
-from raftline.storage.hardstate import Mark
+from raftline.storage.hard_state import Mark
 from raftline.storage.repair import repair, repair_before_start
-from raftline.storage.snapshotlines import MachineState, spell_snapshot
-from raftline.tools.fsck import fsck
+from raftline.storage.snapshot_lines import MachineState, spell_snapshot
+from raftline.tools.node_files.fsck import fsck
 from raftline_testing.files.faulty_folder import Died, Fault, Kind, MemoryFolder
 from raftline_testing.files.node_files import (
     BASE,

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from raftline.tools import guarded
-from raftline.tools.guarded import CannotRun, ExitResult, Signals, run
+from raftline.tools.requests import held_command
+from raftline.tools.requests.held_command import CannotRun, ExitResult, Signals, run
 from raftline_testing.nodes.processes import DEADLINE_S, eventually
 
 # Its child leaves the process group, and has a child there that nobody waits for.
@@ -63,10 +63,10 @@ class Started:
             return process
 
         popen = subprocess.Popen
-        monkeypatch.setattr(guarded.subprocess, "Popen", start)
+        monkeypatch.setattr(held_command.subprocess, "Popen", start)
 
 
-@pytest.mark.parametrize("number", guarded.PASSED_ON)
+@pytest.mark.parametrize("number", held_command.PASSED_ON)
 def test_a_signal_at_a_command_s_start_ends_it_before_its_lock_goes(
     monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
@@ -85,13 +85,13 @@ def test_a_signal_once_a_lost_command_has_ended_is_not_forgotten(
 ) -> None:
     """`raftline elect` campaigned again, whoever had told it to stop."""
     monkeypatch.setattr(sys, "stdin", None)
-    end_rest = guarded._Guarded._end_rest
+    end_rest = held_command._Guarded._end_rest
 
     def signalled(self: Any, was_lost: bool) -> None:
         os.kill(os.getpid(), number)
         end_rest(self, was_lost)
 
-    monkeypatch.setattr(guarded._Guarded, "_end_rest", signalled)
+    monkeypatch.setattr(held_command._Guarded, "_end_rest", signalled)
     with Signals() as signals:
         ended = run(STANDS, 1, 5.0, signals, lambda: None)
     assert ended == ExitResult(128 + signal.SIGTERM, was_lost=True, is_to_stop=True)
@@ -116,5 +116,5 @@ def test_a_signal_after_a_command_that_cannot_be_started_ends_the_program() -> N
     with Signals() as signals:
         with pytest.raises(CannotRun, match="/gone/away can't be run"):
             run(["/gone/away"], 1, 5.0, signals, lambda: None)
-        with pytest.raises(guarded.Interrupted):
+        with pytest.raises(held_command.Interrupted):
             os.kill(os.getpid(), signal.SIGTERM)

@@ -9,15 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from raftline.tools import pages
+from raftline.tools import docs
 from raftline_testing.doubles import in_process
 
 ROOT = Path(__file__).parents[2]
 
 
 def test_each_page_is_listed_by_a_name_of_its_own() -> None:
-    paths = [path for pattern in pages.FILES for path in ROOT.glob(pattern)]
-    assert len(pages.pages()) == len(paths)
+    paths = [path for pattern in docs.FILES for path in ROOT.glob(pattern)]
+    assert len(docs.pages()) == len(paths)
     listed = in_process.raftline("docs").stdout.splitlines()
     assert len(listed) == len(paths)
     assert any(line.split(maxsplit=1)[:2] == ["monitoring", "Monitoring"] for line in listed)
@@ -52,14 +52,14 @@ def test_an_installed_package_has_the_pages_inside(
     monkeypatch.chdir(ROOT)
     setup = (ROOT / "setup.py").read_text().partition("\nsetup(version")[0]
     (tmp_path / "packing.py").write_text(setup)
-    packed = tmp_path / "raftline" / pages.PACKED
+    packed = tmp_path / "raftline" / docs.PACKED
     code = f"import packing, pathlib; packing.pack(pathlib.Path({str(packed)!r}))"
     subprocess.run(
         [sys.executable, "-c", code], check=True, env={**os.environ, "PYTHONPATH": str(tmp_path)}
     )
-    in_clone = pages.pages()
-    monkeypatch.setattr(pages, "PACKAGE", tmp_path / "raftline")
-    assert pages.pages() == in_clone
+    in_clone = docs.pages()
+    monkeypatch.setattr(docs, "PACKAGE", tmp_path / "raftline")
+    assert docs.pages() == in_clone
     done = in_process.raftline("docs", "--to", tmp_path / "all")
     assert done.stdout == f"{tmp_path / 'all'}: {len(in_clone)} files; begin with docs/index.md\n"
     for path, text in in_clone.values():

@@ -14,22 +14,22 @@ from random import Random
 import pytest
 
 from raftline.common.config import FILE_NAME, ConfigError, Configuration
-from raftline.common.wakeup import no_pause
+from raftline.common.process.wakeup import no_pause
 from raftline.logmanager import LogManager
-from raftline.node.startup import check_member
+from raftline.node.program.startup import check_member
 from raftline.raft.effects import Effects
 from raftline.raft.levels import IDENTIFIED, spell
 from raftline.raft.log import Snapshot
 from raftline.raft.membership import Configurations
 from raftline.raft.node import node_from_disk
+from raftline.raft.node_view import NodeView
 from raftline.raft.state import Options
-from raftline.raft.view import NodeView
 from raftline.state.sessions import ERA_TERMS
 from raftline.storage.disk import FilesRefused
 from raftline.storage.examine import Examination
 from raftline.storage.folder import Folder
-from raftline.tools.fsck import fsck
-from raftline.tools.recover import recover, take_over
+from raftline.tools.node_files.fsck import fsck
+from raftline.tools.node_files.recover import recover, take_over
 from raftline_testing.files.faulty_folder import Died, Fault, Kind, MemoryFolder
 from raftline_testing.files.node_files import THIRD, boot, entries, log_file, vote, write
 from tests.tools.test_fsck import COMPACTED, DAMAGES, WHOLE

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from raftline import cli
-from raftline.node.recorder import FileRecorder
+from raftline.node.program.file_recorder import FileRecorder
 from raftline.raft.inputs import Propose, Stop
-from raftline.raft.recording import RecordedNode
+from raftline.recording.recorded_node import RecordedNode
 from raftline_testing.doubles.cores import TIMEOUT_MS, acknowledge, established, sync
 
 

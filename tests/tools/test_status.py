@@ -15,8 +15,8 @@ import pytest
 from raftline import cli
 from raftline.common import config
 from raftline.common.address import Address
-from raftline.net.opening import TLS_ONLY
-from raftline.tools import status, statusreport
+from raftline.net.peers.opening import TLS_ONLY
+from raftline.tools.status import status, status_report
 from raftline_testing.doubles.scripted_node import scripted_nodes
 
 LEADER = {
@@ -130,7 +130,7 @@ def test_the_table_shows_every_node_and_the_dead_as_unreachable(
      (2 * 10**12, "2.0TB"), (None, "-"), (True, "-"), ("x", "-")],
 )  # fmt: skip
 def test_the_length_of_the_log_is_one_word(size: object, shown: str) -> None:
-    assert statusreport._files({"log_bytes": size}) == ("-", shown)
+    assert status_report._files({"log_bytes": size}) == ("-", shown)
 
 
 @pytest.mark.parametrize(("since", "port"), [("x", 1), (None, 1), (7, "9" * 5000), (7, "²")])
@@ -150,7 +150,7 @@ def test_a_voter_that_gets_no_entries_is_named_after_a_second_look(
     monkeypatch: pytest.MonkeyPatch,
     as_json: bool,
 ) -> None:
-    monkeypatch.setattr(statusreport, "SECOND_LOOK_S", 0)
+    monkeypatch.setattr(status_report, "SECOND_LOOK_S", 0)
     behind = {**FOLLOWER, "last_index": 5, "commit_index": 5, "last_applied": 5}
     voters = {"voters": ["s1", "s2"]}
     with cluster_of(tmp_path, line_of({**LEADER, **voters}), line_of(behind)) as command:
@@ -185,7 +185,7 @@ FIELDS = [
 def test_the_json_of_each_node_has_a_field_for_each_column_of_the_table(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert len(FIELDS) == len(statusreport.COLUMNS)
+    assert len(FIELDS) == len(status_report.COLUMNS)
     with cluster_of(tmp_path, line_of(LEADER), line_of(FOLLOWER)) as command:
         cli.main([*command, "--json"])
     leader, follower, dead = json.loads(capsys.readouterr().out)
@@ -256,8 +256,8 @@ def test_a_terminal_shows_the_same_columns_in_colours(
         status.NodeStatus("s3", Address(host, 10002), None, "nothing listens there"),
     ]
     plain, terminal = io.StringIO(), Terminal()
-    statusreport.show(nodes, plain)
-    statusreport.show(nodes, terminal)
+    status_report.show(nodes, plain)
+    status_report.show(nodes, terminal)
     heading, leader, follower, silent = plain.getvalue().splitlines()
     assert "\x1b" not in plain.getvalue()
     assert terminal.getvalue().splitlines() == (

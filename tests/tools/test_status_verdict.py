@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from raftline.clients.connection import OutcomeUnknown, Unreachable
-from raftline.clients.options import ClientAccess
+from raftline.clients.requests.node_connection import OutcomeUnknown, Unreachable
+from raftline.clients.terminal.options import ClientAccess
 from raftline.common.address import Address
-from raftline.tools import statusreport
-from raftline.tools.status import NodeStatus
-from raftline.tools.statusreport import as_json, clocks, explained, verdict
+from raftline.tools.status import status_report
+from raftline.tools.status.status import NodeStatus
+from raftline.tools.status.status_report import as_json, clocks, explained, verdict
 
 THREE = ["s1", "s2", "s3"]
 
@@ -213,7 +213,7 @@ def test_the_sentence_of_an_unknown_outcome_ends_before_that_of_a_look(
     monkeypatch: pytest.MonkeyPatch, end: str
 ) -> None:
     nodes = [says("s1"), silent("s2"), silent("s3")]
-    monkeypatch.setattr(statusreport, "ask_all", lambda *_: nodes)
+    monkeypatch.setattr(status_report, "ask_all", lambda *_: nodes)
     failure = OutcomeUnknown(f"outcome unknown: it was under way; see: members{end}")
     assert str(explained(failure, {}, ClientAccess())) == (
         "outcome unknown: it was under way; see: members. 1 of 3 voters answers, 2 are needed."

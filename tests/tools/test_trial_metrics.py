@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from raftline.tools.processes import SERVER
+from raftline.tools.local_cluster.processes import SERVER
 from raftline_course.trial import metrics
 from raftline_course.trial.metrics import Action, Metrics, MetricsError
 

@@ -10,8 +10,8 @@ from typing import cast
 
 import pytest
 
-from raftline.net.listener import Listener
-from raftline.tools.cluster import how_it_ended
+from raftline.net.connections.listener import Listener
+from raftline.tools.local_cluster.local_cluster import how_it_ended
 from raftline_course.trial.servers import Health, Servers, ServersNotStarted, free_ports
 from raftline_testing.nodes.processes import eventually
 from raftline_testing.nodes.proxy import Network

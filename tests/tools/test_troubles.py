@@ -15,8 +15,9 @@ from typing import NamedTuple
 import pytest
 
 import raftline
-from raftline.net.opening import TLS_ONLY
-from raftline.tools import certs, status, statusreport
+from raftline.net.peers.opening import TLS_ONLY
+from raftline.tools.node_files import certs
+from raftline.tools.status import status, status_report
 from raftline.wire.protocol import NO_LEADER
 from raftline_testing.doubles import certificates, in_process
 from raftline_testing.doubles.scripted_node import free_port, scripted_nodes
@@ -206,7 +207,7 @@ def troubled(wrong: str, made: Path, folder: Path) -> Iterator[tuple[str, dict[s
 def test_each_trouble_has_its_word_its_next_step_and_its_exit_code(
     made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trouble: Trouble
 ) -> None:
-    for module in (status, statusreport):
+    for module in (status, status_report):
         monkeypatch.setattr(module, "LOOK_S", 0.1 if trouble.wrong == "hangs" else 30.0)
     try:
         look_at(trouble, WAITED_S.get(trouble.wrong, 30.0), made, tmp_path, monkeypatch)

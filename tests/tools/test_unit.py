@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from raftline import cli
-from raftline.tools import unit
+from raftline.tools.local_cluster import unit
 
 FILE = Path(__file__).resolve().parents[2] / "deploy" / "systemd" / "raftline@.service"
 

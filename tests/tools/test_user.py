@@ -12,13 +12,13 @@ from pathlib import Path
 import pytest
 
 from raftline import cli
+from raftline.access.identity import Identity
 from raftline.access.login import Access
-from raftline.access.roles import Identity
 from raftline.access.users import Users, read_users, write_users
 from raftline.common.config import ConfigError
-from raftline.node import boot
-from raftline.tools.user import carry_out
-from raftline.wire.rights import UserRole
+from raftline.node.program import boot
+from raftline.tools.node_files.user_command import carry_out
+from raftline.wire.commands.rights import UserRole
 from raftline_course import server as controlled
 
 PASSWORD = "correct horse battery"

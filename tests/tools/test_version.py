@@ -15,7 +15,7 @@ import pytest
 from pip._vendor.packaging.version import Version
 
 from raftline.common.version import HASH_DIGITS, RELEASE, of_clone
-from raftline.net.levels import read_level
+from raftline.net.peers.level_exchange import read_level
 
 ROOT = Path(__file__).parents[2]
 HASH = "3fa94c1d20718d1c6a2f9f6f5a6d3c5e0b7a4a11"

@@ -30,7 +30,7 @@ def test_the_world_its_invariants_and_the_core_are_compiled_and_no_test_is(packa
     names = {Path(path).relative_to(package).as_posix() for path in building.modules(package)}
     assert {
         "raftline/raft/node.py",
-        "raftline/raft/view.py",
+        "raftline/raft/node_view.py",
         "raftline_testing/histories/linearizable.py",
         "raftline_testing/invariants.py",
         "raftline_testing/virtual/world.py",

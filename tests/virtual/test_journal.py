@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 import pytest
 
 from raftline.raft.levels import FIRST
-from raftline.state import commands
+from raftline.state.commands import key_commands
 from raftline.state.store import Store
 from raftline_testing.virtual.journal import Append, Journal, Seen
 from raftline_testing.virtual.schedule import SimulationFailed, run
@@ -72,9 +72,9 @@ def run_all(seeds: Iterable[int]) -> None:
 
 def test_an_append_that_takes_effect_twice_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     def doubled(store: Store, operands: str) -> str | None:
-        commands._append(store, operands)
-        return commands._append(store, operands)
+        key_commands._append(store, operands)
+        return key_commands._append(store, operands)
 
-    monkeypatch.setitem(commands.APPLIED, "append", (FIRST, doubled))
+    monkeypatch.setitem(key_commands.APPLIED, "append", (FIRST, doubled))
     with pytest.raises(SimulationFailed, match="took effect twice"):
         run_all(range(9, 30))

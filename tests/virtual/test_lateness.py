@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from raftline.node.lease_clock import counted_ms
+from raftline.node.loop.lease_clock import counted_ms
 from raftline.raft.inputs import Transfer
 from raftline_testing.virtual.host import leaders
 from raftline_testing.virtual.lateness import ROUND_MS, LatenessCheck

@@ -9,7 +9,7 @@ from random import Random
 
 import pytest
 
-from raftline.node.lease_clock import counted_ms
+from raftline.node.loop.lease_clock import counted_ms
 from raftline.raft.change import Change
 from raftline.raft.inputs import PeerLevel, Transfer
 from raftline.wire.limits import WRITES_TOGETHER

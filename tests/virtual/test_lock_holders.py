@@ -1,7 +1,7 @@
 """Two thousand holders of locks that die, pause or let go, in virtual time; leaders die as well.
 
-The contest, its transactions and its tokens are those of `kv.lock()` (`src/kv/contest.py`). A
-resource checks each token that it is shown.
+The contest, its transactions and its tokens are those of `kv.lock()`
+(`src/clients/locks/contest.py`). A resource checks each token that it is shown.
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ from collections.abc import Callable
 
 import pytest
 
-from raftline.kv.calls import CALLS, Call
-from raftline.kv.contest import LockKeys, LockProtocol, token_in
-from raftline.kv.events import Event
-from raftline.kv.transaction import Outcome
+from raftline.clients.calls.calls import CALLS, Call
+from raftline.clients.calls.transaction import Outcome
+from raftline.clients.locks.contest import LockKeys, LockProtocol, token_in
+from raftline.clients.watches.watch_events import Event
 from raftline_testing.virtual.holders import HOLDER_PERMILLE, LeaseRequest
 from raftline_testing.virtual.host import Host
 from tests.virtual.test_leases import Calm

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from raftline.kv import events
-from raftline.kv.events import Event, WatchCursor
-from raftline.kv.liveness import Liveness
-from raftline.wire.watches import WatchAsked
+from raftline.clients.watches import watch_events
+from raftline.clients.watches.liveness import Liveness
+from raftline.clients.watches.watch_events import Event, WatchCursor
+from raftline.wire.commands.watch_lines import WatchAsked
 from raftline_testing.runner.at_night import at_night, in_the_rest
 from raftline_testing.virtual import schedule
 from raftline_testing.virtual.seeds import counts_of, first_failure
@@ -33,12 +33,12 @@ def test_each_event_comes_once_and_each_wait_ends_in_time(first: int, count: int
 
 
 def test_a_watch_that_goes_on_some_entries_late_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    spelled = events.spell_watch
+    spelled = watch_events.spell_watch
 
     def late(asked: WatchAsked) -> str:
         return spelled(asked._replace(after=asked.after and asked.after + 5))
 
-    monkeypatch.setattr(events, "spell_watch", late)
+    monkeypatch.setattr(watch_events, "spell_watch", late)
     assert "InvariantError: machine" in first_failure(range(SCHEDULES), steps=STEPS)
 
 

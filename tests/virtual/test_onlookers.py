@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from raftline.tools import status
-from raftline.tools.status import AskEach
+from raftline.tools.status import status
+from raftline.tools.status.status import AskEach
 from raftline_testing.runner.at_night import at_night, in_the_rest
 from raftline_testing.virtual import onlookers
 from raftline_testing.virtual.schedule import SimulationFailed, run
@@ -42,7 +42,7 @@ def test_who_looks_sees_what_is_there_and_changes_nothing(first: int, count: int
 def test_a_status_that_takes_a_minority_for_a_quorum_is_found(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("raftline.tools.statusreport.majority", lambda half: 1)
+    monkeypatch.setattr("raftline.tools.status.status_report.majority", lambda half: 1)
     assert "InvariantError: status reports" in first_failure(range(20, 60), steps=STEPS)
 
 

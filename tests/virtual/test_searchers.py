@@ -8,8 +8,8 @@ from dataclasses import replace
 
 import pytest
 
-from raftline.clients import search
-from raftline.clients.search import NodeTurns
+from raftline.clients.requests import search
+from raftline.clients.requests.search import NodeTurns
 from raftline.common.address import Address
 from raftline_testing.runner.at_night import at_night, in_the_rest
 from raftline_testing.virtual import schedule

@@ -20,7 +20,7 @@ from raftline.raft.inputs import ChangeMembers
 from raftline.raft.levels import FIRST
 from raftline.raft.membership import Membership
 from raftline.raft.state import State
-from raftline.state import commands
+from raftline.state.commands import key_commands
 from raftline_testing.doubles.cores import leader_of
 from raftline_testing.runner.at_night import at_night
 from raftline_testing.virtual.churn import can_lose
@@ -280,5 +280,5 @@ def test_a_condition_that_nobody_looks_at_is_noticed(
         pairs[key] = value.split(" ", 1)[1] if verb == "cas" else value
         return f"{verb.upper()} response: {key} set to {pairs[key]}"
 
-    monkeypatch.setitem(commands.APPLIED, verb, (FIRST, blind))
+    monkeypatch.setitem(key_commands.APPLIED, verb, (FIRST, blind))
     assert "not linearizable" in first_failure(range(1, 30))

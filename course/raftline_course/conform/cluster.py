@@ -10,12 +10,12 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from raftline.clients.connection import Deadline
-from raftline.clients.one_node import HangUp, one_answer
-from raftline.clients.steps import carry_out
+from raftline.clients.requests.node_connection import Deadline
+from raftline.clients.requests.one_node import HangUp, one_answer
+from raftline.clients.requests.steps import carry_out
 from raftline.common.address import Address
 from raftline.raft.messages import AppendAccepted
-from raftline.wire.replies import RequestOutcome, outcome_of
+from raftline.wire.replies.replies import RequestOutcome, outcome_of
 from raftline_course.conform.node import KitSettings, TestedNode, ports_of
 from raftline_course.conform.transcript import FROM_NODE, TooManyLines, Transcript
 from raftline_course.conform.verdicts import Failed

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from raftline.common.arguments import EXIT_USAGE, Parser, as_number
-from raftline.common.signals import raised
+from raftline.common.process.signals import raised
 from raftline_course.conform import (
     clusters,
     durability,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
-from raftline.common.console import safe_line
+from raftline.common.process.console import safe_line
 from raftline_course.conform.checks import LEVELS
 from raftline_course.conform.run import FAILED, NOT_JUDGED, PASSED, Result
 

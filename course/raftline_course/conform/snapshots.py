@@ -14,7 +14,7 @@ from raftline.raft.messages import (
     InstallSnapshot,
     InstallSnapshotReply,
 )
-from raftline.wire.replies import RequestOutcome, outcome_of
+from raftline.wire.replies.replies import RequestOutcome, outcome_of
 from raftline_course.conform.checks import check
 from raftline_course.conform.clients import KitClient
 from raftline_course.conform.installer import Installer

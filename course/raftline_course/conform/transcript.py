@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import groupby
 
 from raftline.raft.messages import Message, PeerError
-from raftline.raft.spelling import FIRST_WORDS, read
+from raftline.wire.peer_lines import FIRST_WORDS, read
 
 TO_NODE, FROM_NODE, ACT = ">", "<", "*"
 TEXT_MAX = 220

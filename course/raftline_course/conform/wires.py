@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Collection
 from typing import Any
 
-from raftline.clients.one_node import Connect, NextLine, NodeStep, Send
+from raftline.clients.requests.one_node import Connect, NextLine, NodeStep, Send
 from raftline.raft.messages import Message
 from raftline_course.conform.transcript import FROM_NODE, TO_NODE, Line, Transcript
 

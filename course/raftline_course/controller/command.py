@@ -6,19 +6,19 @@ import json
 import sys
 from collections.abc import Sequence
 
-from raftline.clients.connection import ClientError, Deadline, say_waiting
-from raftline.clients.one_node import Connect, NodeShell, Talk, answer_to
-from raftline.clients.options import ClientAccess, access_of, add_login_options
-from raftline.clients.steps import carry_out
-from raftline.clients.tls import tls_trouble
+from raftline.clients.requests.client_tls import tls_trouble
+from raftline.clients.requests.node_connection import ClientError, Deadline, say_waiting
+from raftline.clients.requests.one_node import Connect, NodeShell, Talk, answer_to
+from raftline.clients.requests.steps import carry_out
+from raftline.clients.terminal.options import ClientAccess, access_of, add_login_options
 from raftline.common import config
 from raftline.common.address import HOST, Address, split
 from raftline.common.arguments import Parser
 from raftline.common.config import ConfigError
-from raftline.common.signals import raised
+from raftline.common.process.signals import raised
 from raftline.wire.protocol import ProtocolError, error, escape, outcome_unknown
-from raftline.wire.refusals import refusal_in, sentence_of
-from raftline.wire.replies import Reply, RequestOutcome, outcome_of, read_reply
+from raftline.wire.replies.refusals import refusal_in, sentence_of
+from raftline.wire.replies.replies import Reply, RequestOutcome, outcome_of, read_reply
 from raftline_course.controller.control import CONTROLLER
 from raftline_course.controller.faults import IN_FORCE
 from raftline_course.controller.orders import FAULT_FORMS

@@ -15,10 +15,10 @@ from collections.abc import Callable, Sequence
 
 from raftline.common.config import ConfigError
 from raftline.raft.inputs import Campaign, SetHeartbeat, StepDown
+from raftline.raft.node_view import NodeView
 from raftline.raft.transfer import OrderRefused
-from raftline.raft.view import NodeView
 from raftline.storage.disk import StorageError
-from raftline.wire.commands import COMMANDS, Request
+from raftline.wire.commands.command_table import COMMANDS, Request
 from raftline.wire.protocol import ProtocolError, shown
 from raftline_course.controller.controlled import ControlledNode
 from raftline_course.controller.faults import IN_FORCE, read_fault

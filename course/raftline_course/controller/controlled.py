@@ -1,4 +1,5 @@
-"""The node as a controller's orders see it: a protocol, which `node/server.py` fulfils."""
+"""The node as a controller's orders see it: a protocol, which `node/program/node_server.py`
+fulfils."""
 
 from __future__ import annotations
 
@@ -6,12 +7,12 @@ from typing import Protocol
 
 from raftline.common.address import Address
 from raftline.common.config import Pace
-from raftline.net.host import Batch
+from raftline.net.protocol.host import Batch
 from raftline.raft.inputs import Input
 from raftline.raft.log import Entry
-from raftline.raft.view import NodeView
+from raftline.raft.node_view import NodeView
 from raftline.storage.folder import Folder
-from raftline.wire.operands import Limits
+from raftline.wire.commands.operands import Limits
 from raftline_course.controller.faults import Faults
 
 

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import NamedTuple
 
-from raftline.net.host import Origin
+from raftline.net.protocol.host import Origin
 from raftline.raft.messages import AppendEntries, InstallSnapshot, Message
 from raftline.wire.protocol import ProtocolError, shown
 from raftline_course.controller.orders import FAULT_FORMS

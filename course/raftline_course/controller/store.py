@@ -16,23 +16,23 @@ import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from raftline.common.console import LINE_CHARACTERS_MAX
-from raftline.net.host import Batch
+from raftline.common.process.console import LINE_CHARACTERS_MAX
+from raftline.net.protocol.host import Batch
 from raftline.raft import levels
 from raftline.raft.effects import Effects
 from raftline.raft.election import NOOP
 from raftline.raft.log import Entry
 from raftline.raft.membership import PREFIX
+from raftline.raft.node_view import NodeView
 from raftline.raft.roles import Role
-from raftline.raft.view import NodeView
-from raftline.wire.commands import Request, read_request
+from raftline.wire.commands.command_table import Request, read_request
 from raftline.wire.protocol import (
     ProtocolError,
     error,
     outcome_unknown,
     unescape,
 )
-from raftline.wire.refusals import code_of, refusal_in
+from raftline.wire.replies.refusals import code_of, refusal_in
 from raftline_course.controller.controlled import ControlledNode
 
 SHOWN_ROLES = {Role.PRE_CANDIDATE: Role.FOLLOWER}  # it asks, and stands in no election yet

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from typing import Any
 
 from raftline.common.config import PortRefused
-from raftline.wire.commands import Request
+from raftline.wire.commands.command_table import Request
 from raftline.wire.protocol import ProtocolError, escape, shown
 from raftline_course.controller.control import CONTROLLER, Control, no_order
 from raftline_course.controller.orders import FAULT_FORMS, ORDERS

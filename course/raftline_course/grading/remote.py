@@ -17,9 +17,9 @@ from raftline.raft.log import Entry, Log, SafetyError
 from raftline.raft.membership import Configurations, Membership
 from raftline.raft.messages import Message
 from raftline.raft.node import StepObserver
+from raftline.raft.node_view import NodeView
 from raftline.raft.roles import Candidacy, Leading, Role
 from raftline.raft.state import State
-from raftline.raft.view import NodeView
 from raftline_course.grading import codec
 from raftline_course.grading.servers import HandInError, HandInRun, ServerProcess
 from raftline_course.grading.start import Given

@@ -10,10 +10,10 @@ import re
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from raftline.raft.spelling import NUMBER_MAX
+from raftline.common.text import NUMBER_MAX
 from raftline.wire.protocol import escape, unescape
-from raftline.wire.refusals import leader_named_in
-from raftline.wire.replies import RequestOutcome, outcome_of
+from raftline.wire.replies.refusals import leader_named_in
+from raftline.wire.replies.replies import RequestOutcome, outcome_of
 
 UNKNOWN_LEADER = "unkown"  # spelled as the course's programs do, which look for it
 MESSAGE_ID = "Message-ID"

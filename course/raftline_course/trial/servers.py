@@ -10,11 +10,11 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
-from raftline.clients.options import ClientAccess
+from raftline.clients.terminal.options import ClientAccess
 from raftline.common import config
 from raftline.common.address import Address
-from raftline.tools import status
-from raftline.tools.cluster import how_it_ended
+from raftline.tools.local_cluster.local_cluster import how_it_ended
+from raftline.tools.status import status
 from raftline_course.trial.messages import node_name
 from raftline_testing.nodes.cluster import NodeProcess
 from raftline_testing.nodes.processes import end_all, is_free

@@ -11,12 +11,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TextIO
 
-from raftline.clients.connection import ClientError
-from raftline.clients.conversation import Client
-from raftline.common.console import draws
-from raftline.net.file_limit import raise_file_limit
-from raftline.tools.cluster import how_it_ended
-from raftline.tools.progress import ERASE_LINE, bar
+from raftline.clients.requests.conversation import Client
+from raftline.clients.requests.node_connection import ClientError
+from raftline.common.process.console import draws
+from raftline.net.connections.file_limit import raise_file_limit
+from raftline.tools.local_cluster.local_cluster import how_it_ended
+from raftline.tools.progress_bar import ERASE_LINE, bar
 from raftline_course.trial.actions import LEADER_SILENT_S, Actions, LeaderTracker
 from raftline_course.trial.consoles import Consoles
 from raftline_course.trial.load import LoadClient, by_client, mark_wrong_gets, plan

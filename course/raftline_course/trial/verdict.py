@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import IntEnum
 
-from raftline.tools.cluster import how_it_ended
+from raftline.tools.local_cluster.local_cluster import how_it_ended
 from raftline_course.trial.record import Record, counted, operations
 from raftline_course.trial.servers import BROKEN_INVARIANT
 from raftline_testing.histories import linearizable

@@ -18,10 +18,10 @@ from raftline_patroni.holding import seconds_for
 from raftline_patroni.loading import NEVER, Loaded, cluster_of
 
 import raftline
-from raftline.access.roles import Identity
+from raftline.access.identity import Identity
 from raftline.access.users import User, Users, make_verifier, write_users
-from raftline.wire.loginoperands import ITERATIONS_LEAST
-from raftline.wire.rights import UserRole
+from raftline.wire.commands.login_operands import ITERATIONS_LEAST
+from raftline.wire.commands.rights import UserRole
 from raftline_testing.nodes.cluster import STEADY, Cluster
 from raftline_testing.nodes.processes import eventually, free_ports
 

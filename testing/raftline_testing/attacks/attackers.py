@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 
 from raftline import RaftlineError
-from raftline.clients.lines import LineConnection
+from raftline.clients.requests.line_connection import LineConnection
 
 from .field import Field, leader_port
 

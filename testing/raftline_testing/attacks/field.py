@@ -13,16 +13,16 @@ import urllib.request
 from pathlib import Path
 from typing import NamedTuple
 
-from raftline.access.roles import EVERYWHERE, Identity
+from raftline.access.identity import EVERYWHERE, Identity
 from raftline.access.secret import make_secret
 from raftline.access.users import User, Users, make_verifier, write_users
-from raftline.clients.lines import LineConnection
-from raftline.clients.login import Credentials, log_in
-from raftline.clients.tls import ClientTls
-from raftline.tools import certs
-from raftline.tools.processes import SERVER
-from raftline.wire.loginoperands import ITERATIONS_LEAST
-from raftline.wire.rights import UserRole
+from raftline.clients.requests.client_login import Credentials, log_in
+from raftline.clients.requests.client_tls import ClientTls
+from raftline.clients.requests.line_connection import LineConnection
+from raftline.tools.local_cluster.processes import SERVER
+from raftline.tools.node_files import certs
+from raftline.wire.commands.login_operands import ITERATIONS_LEAST
+from raftline.wire.commands.rights import UserRole
 
 from ..nodes.cluster import Cluster, NodeProcess
 from ..nodes.processes import DEADLINE_S, eventually, free_ports

@@ -8,15 +8,15 @@ from types import SimpleNamespace
 from typing import Any
 
 from raftline.access.secret import NO_AUTH
-from raftline.net.backups import Backups
-from raftline.net.host import Batch, ReplySink, RequestRoom
-from raftline.net.levels import Foreigners
-from raftline.net.peers import Speakers
-from raftline.net.reply_room import ReplyRoom
+from raftline.net.peers.level_exchange import Foreigners
+from raftline.net.peers.peers import Speakers
+from raftline.net.protocol.host import Batch, ReplySink, RequestRoom
+from raftline.net.reply_budget import ReplyRoom
+from raftline.net.state_copies import Backups
 from raftline.raft.messages import Message
+from raftline.wire.commands.operands import Limits
+from raftline.wire.commands.parsing import Readings
 from raftline.wire.limits import QUEUED_BYTES
-from raftline.wire.operands import Limits
-from raftline.wire.parsing import Readings
 from raftline.wire.protocol import NO_LEADER
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[3] / "src"))
 
-from raftline.common import signals
+from raftline.common.process import signals
 
 
 def main() -> int:

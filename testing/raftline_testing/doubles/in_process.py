@@ -15,7 +15,7 @@ from pathlib import Path
 from unittest import mock
 
 from raftline import cli
-from raftline.clients import connection
+from raftline.clients.requests import node_connection
 
 NEVER_S = 1e6  # until a line says that there is no answer yet: a busy machine would print it
 
@@ -41,7 +41,7 @@ def run_main(
     before = Path.cwd()
     with (
         mock.patch.multiple(sys, argv=words, stdin=stdin, stdout=stdout, stderr=stderr),
-        mock.patch.object(connection, "SAID_AFTER_S", NEVER_S),
+        mock.patch.object(node_connection, "SAID_AFTER_S", NEVER_S),
         mock.patch.dict(os.environ, dict(environment), clear=True),
     ):
         try:

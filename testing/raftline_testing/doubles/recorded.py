@@ -1,4 +1,4 @@
-"""Recordings in memory, for tests of `raft/recording.py` and `raft/replay.py`."""
+"""Recordings in memory, for tests of `recording/recorded_node.py` and `recording/replay.py`."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import io
 from collections.abc import Iterator
 
 from raftline.raft.node import RawNode
-from raftline.raft.recording import RecordedNode
-from raftline.raft.replay import ReplayResult, replay
+from raftline.recording.recorded_node import RecordedNode
+from raftline.recording.replay import ReplayResult, replay
 
 
 class MemoryRecorder:

@@ -11,10 +11,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from raftline import client
-from raftline.wire.commands import HELP, read_request
-from raftline.wire.operands import Limits
+from raftline.wire.commands.command_table import HELP, read_request
+from raftline.wire.commands.operands import Limits
 from raftline.wire.protocol import CODES, ProtocolError, error
-from raftline.wire.refusals import CODES_ID
+from raftline.wire.replies.refusals import CODES_ID
 
 from ..nodes.processes import free_ports
 from .in_process import run_main

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from raftline.raft import inputs
 from raftline.raft.effects import Effects, HardState, ReadReady
-from raftline.raft.lease import lease_until_ms
+from raftline.raft.leader_lease import lease_until_ms
 from raftline.raft.log import Entry, Log
 from raftline.raft.membership import Membership
 from raftline.raft.messages import (
@@ -40,7 +40,7 @@ class Disk(NamedTuple):
     term: int = 0
     vote: str | None = None
     lease_ms: int = 0
-    mark: str = "whole"  # or newborn, amnesiac, unknown (src/storage/hardstate.py)
+    mark: str = "whole"  # or newborn, amnesiac, unknown (src/storage/hard_state.py)
     entries: tuple[Entry, ...] = ()
 
     def holds(self, index: int, term: int) -> bool:

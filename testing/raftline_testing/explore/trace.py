@@ -10,7 +10,7 @@ from itertools import pairwise
 from random import Random
 
 from raftline.raft.log import Entry
-from raftline.raft.spelling import spell
+from raftline.wire.peer_lines import spell
 
 from . import compiled
 from .budget import BudgetError, read

@@ -16,7 +16,7 @@ from typing import BinaryIO
 
 from raftline.storage.disk import AppendFile, FilesRefused, disk_failed
 from raftline.storage.folder import Folder, cannot_read
-from raftline.storage.lostfiles import Found
+from raftline.storage.lost_files import Found
 
 from .memory_file import Died, Fault, Kind, MemoryFile
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from raftline.common.wakeup import no_pause
+from raftline.common.process.wakeup import no_pause
 from raftline.raft.log import Snapshot
-from raftline.storage.snapshotfile import SnapshotFile
-from raftline.storage.snapshotlines import MachineState
+from raftline.storage.snapshot_file import SnapshotFile
+from raftline.storage.snapshot_lines import MachineState
 
 
 def write_snapshot(file: SnapshotFile, state: MachineState) -> Snapshot:

@@ -17,7 +17,7 @@ import sys
 import time
 from pathlib import Path
 
-from raftline.tools.unit import USER
+from raftline.tools.local_cluster.unit import USER
 
 from ..nodes.namespaces import BRIDGE, NoNamespaces, enter, run
 from . import stand_ins, three_hosts_page

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 from unittest import mock
 
-from raftline.net.shared_reader import SharedReader
+from raftline.net.connections.shared_reader import SharedReader
 
 from .threads import Broken, Thread
 

@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from raftline.clients.lines import LineConnection
+from raftline.clients.requests.line_connection import LineConnection
 
 from ..nodes.cluster import NodeProcess
 

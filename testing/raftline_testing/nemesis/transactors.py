@@ -11,7 +11,7 @@ import re
 import time
 from collections.abc import Iterable, Mapping, Sequence
 
-from raftline.wire.transactions import spell_word
+from raftline.wire.commands.transaction_line import spell_word
 
 from ..histories.serializable import END, ObservedTransaction, findings
 from ..nodes.cluster import NodeProcess

@@ -10,11 +10,11 @@ import threading
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from raftline.raft.replay import replay
+from raftline.recording.replay import replay
 from raftline.storage.disk import StorageError
 from raftline.storage.folder import Folder
-from raftline.storage.hardstate import Mark
-from raftline.storage.logreader import LogReader
+from raftline.storage.hard_state import Mark
+from raftline.storage.log_reader import LogReader
 
 from ..histories import linearizable
 from ..histories.history import ClientOperation

@@ -18,7 +18,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from raftline.clients.lines import ConnectionEnded, LineConnection
+from raftline.clients.requests.line_connection import ConnectionEnded, LineConnection
 
 from ..nodes.cluster import Cluster, NodeProcess
 from ..nodes.processes import eventually

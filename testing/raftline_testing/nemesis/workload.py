@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Literal
 
-from raftline.clients.lines import LineConnection as Conversation
+from raftline.clients.requests.line_connection import LineConnection as Conversation
 
 from ..histories.history import ClientOperation, Increment, learned
 from ..nodes.cluster import NodeProcess

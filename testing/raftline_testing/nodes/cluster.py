@@ -11,13 +11,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from raftline.clients import lines
-from raftline.clients.lines import LineConnection
+from raftline.clients.requests import line_connection
+from raftline.clients.requests.line_connection import LineConnection
 from raftline.common.config import FILE_NAME
 from raftline.tools import course
-from raftline.tools.processes import SERVER, WAIT_S, NotAsExpected, ServerProcess
-from raftline.wire.refusals import code_of
-from raftline.wire.replies import RequestOutcome, outcome_of
+from raftline.tools.local_cluster.processes import SERVER, WAIT_S, NotAsExpected, ServerProcess
+from raftline.wire.replies.refusals import code_of
+from raftline.wire.replies.replies import RequestOutcome, outcome_of
 
 from .processes import DEADLINE_S, eventually, free_ports
 
@@ -73,7 +73,7 @@ class NodeProcess(ServerProcess):
 
     def ask(self, line: str | bytes, timeout_s: float = DEADLINE_S) -> str:
         """Return the reply to one line on a new connection."""
-        return lines.ask(self.port, line, timeout_s, self.host)
+        return line_connection.ask(self.port, line, timeout_s, self.host)
 
     def ask_as_peer(self, line: str) -> str:
         """Return the reply to a line in a peer's name, once that peer has fallen silent."""

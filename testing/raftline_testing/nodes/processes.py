@@ -10,7 +10,13 @@ import time
 from collections.abc import Callable, Iterator
 from typing import TypeVar
 
-from raftline.tools.processes import DEADLINE_S, WAIT_S, NotAsExpected, Process, end_all
+from raftline.tools.local_cluster.processes import (
+    DEADLINE_S,
+    WAIT_S,
+    NotAsExpected,
+    Process,
+    end_all,
+)
 
 __all__ = [
     "DEADLINE_S", "NotAsExpected", "Process", "end_all", "eventually", "free_ports",

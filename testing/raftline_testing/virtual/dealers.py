@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from raftline.state.store import Pairs
-from raftline.wire.transactions import spell_word
+from raftline.wire.commands.transaction_line import spell_word
 
 from ..histories.serializable import END, ObservedTransaction, findings
 from .plan import Plan

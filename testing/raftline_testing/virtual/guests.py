@@ -10,11 +10,11 @@ from collections.abc import Generator, Sequence
 from random import Random
 from typing import TYPE_CHECKING
 
-from raftline.clients.connection import LoginFailed
-from raftline.clients.login import Credentials, exchange
-from raftline.net.host import Batch
+from raftline.clients.requests.client_login import Credentials, exchange
+from raftline.clients.requests.node_connection import LoginFailed
+from raftline.net.protocol.host import Batch
+from raftline.wire.commands.rights import UserRole
 from raftline.wire.limits import STRANGER_S
-from raftline.wire.rights import UserRole
 
 from ..invariants import InvariantError
 from .client_request import ClientRequest

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from raftline.logmanager import LogManager
-from raftline.state.leases import OWN
+from raftline.state.lease_table import OWN
 
 from .plan import Plan
 from .requests import Asker, OneAtATime, Server

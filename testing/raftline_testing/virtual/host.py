@@ -15,16 +15,16 @@ from math import ceil
 from random import Random
 from typing import Protocol
 
-from raftline.common.wakeup import no_pause
-from raftline.net.host import Batch, ReplySink
-from raftline.node.applying import SLICE_S
+from raftline.common.process.wakeup import no_pause
+from raftline.net.protocol.host import Batch, ReplySink
 from raftline.node.clock import OwnerSleep
-from raftline.node.leasing import Leasing
-from raftline.node.measures import Measures, node_facts
-from raftline.node.queue import RequestQueue
-from raftline.node.rounds import Rounds
-from raftline.node.stepper import Stepper
-from raftline.node.writer import DiskTask, WriteQueue
+from raftline.node.loop.applying import SLICE_S
+from raftline.node.loop.granted_leases import Leasing
+from raftline.node.loop.measures import Measures, node_facts
+from raftline.node.loop.queue import RequestQueue
+from raftline.node.loop.rounds import Rounds
+from raftline.node.loop.stepper import Stepper
+from raftline.node.loop.writer import DiskTask, WriteQueue
 from raftline.raft.change import Change
 from raftline.raft.effects import Effects
 from raftline.raft.inputs import Applied, AskLeader, Input, Propose, Read, Transfer
@@ -32,11 +32,11 @@ from raftline.raft.levels import FIRST, is_foreign
 from raftline.raft.log import Entry, Snapshot
 from raftline.raft.messages import InstallSnapshot, Message
 from raftline.raft.node import RawNode, StepObserver, node_from_disk
+from raftline.raft.node_view import NodeView
 from raftline.raft.state import Options
 from raftline.raft.transfer import OrderRefused
-from raftline.raft.view import NodeView
 from raftline.storage.disk import DiskFailed, StorageError
-from raftline.storage.snapshotlines import MachineState
+from raftline.storage.snapshot_lines import MachineState
 from raftline.view.collected import Collector
 from raftline.wire.limits import REQUESTS_TOGETHER, WRITES_TOGETHER
 from raftline.wire.protocol import OUTCOME_UNKNOWN, not_leader

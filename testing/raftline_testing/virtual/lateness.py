@@ -22,7 +22,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from itertools import combinations
 
-from raftline.state.leasecommands import seconds_of
+from raftline.state.commands.lease_commands import seconds_of
 
 from .host import Host
 from .network import Links

@@ -13,27 +13,27 @@ from typing import TYPE_CHECKING, Any
 from raftline.access.login import Access
 from raftline.access.secret import NO_AUTH, PeerAuth
 from raftline.access.tls import Tls
-from raftline.net.admission import Admission
-from raftline.net.backups import Backups
-from raftline.net.host import Batch, Orders, Origin, ReplySink, RequestRoom
-from raftline.net.levels import Foreigners
-from raftline.net.outgoing_protocol import OutgoingProtocol
-from raftline.net.peers import Speakers
-from raftline.net.reply_room import ReplyRoom
-from raftline.net.server_protocol import ServerProtocol
-from raftline.net.serving import Serving
-from raftline.net.waits import AwaitReplies, ReserveRoom, SendBytes, Wait, WaitFor
-from raftline.node.measures import node_facts
-from raftline.node.watchers import Watchers
+from raftline.net.peers.level_exchange import Foreigners
+from raftline.net.peers.peers import Speakers
+from raftline.net.protocol.admission import Admission
+from raftline.net.protocol.host import Batch, Orders, Origin, ReplySink, RequestRoom
+from raftline.net.protocol.outgoing_protocol import OutgoingProtocol
+from raftline.net.protocol.server_protocol import ServerProtocol
+from raftline.net.protocol.serving import Serving
+from raftline.net.protocol.waits import AwaitReplies, ReserveRoom, SendBytes, Wait, WaitFor
+from raftline.net.reply_budget import ReplyRoom
+from raftline.net.state_copies import Backups
+from raftline.node.loop.measures import node_facts
+from raftline.node.watches.watch_registry import Watchers
 from raftline.raft.change import Change
 from raftline.raft.messages import Message
-from raftline.raft.view import NodeView
+from raftline.raft.node_view import NodeView
+from raftline.wire.commands.member_commands import membership_facts
+from raftline.wire.commands.operands import Limits
+from raftline.wire.commands.parsing import Readings
+from raftline.wire.commands.rights import LeaseKeys
 from raftline.wire.limits import LONG_REPLY_BYTES
-from raftline.wire.membercommands import membership_facts
-from raftline.wire.operands import Limits
-from raftline.wire.parsing import Readings
 from raftline.wire.protocol import NO_LEADER, RISING, error
-from raftline.wire.rights import LeaseKeys
 
 from ..invariants import InvariantError
 from .manager import Manager

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from raftline.kv.contest import LOCKS, LockKeys
+from raftline.clients.locks.contest import LOCKS, LockKeys
 from raftline.logmanager import LogManager
-from raftline.wire.keyfacts import value_of
+from raftline.wire.key_stat import value_of
 
 from .world import World
 

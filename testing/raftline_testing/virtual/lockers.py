@@ -1,9 +1,9 @@
 """Simulated programs that take locks, as raftline's own clients do, in schedules of faults.
 
-Turns of callers, getting and holding a lock (`kv/claims.py`), leases and their renewals
-(`kv/renewals.py`), watches (`kv/following.py`) and requests are those of the clients. Here is what
-their steps do in virtual time. One holder at a time, tokens that grow, no lease that is believed
-in after its end, and each call ends in time.
+Turns of callers, getting and holding a lock (`clients/locks/claims.py`), leases and their renewals
+(`clients/locks/renewals.py`), watches (`clients/watches/watch_machine.py`) and requests are those
+of the clients. Here is what their steps do in virtual time. One holder at a time, tokens that
+grow, no lease that is believed in after its end, and each call ends in time.
 """
 
 from __future__ import annotations
@@ -19,23 +19,23 @@ from functools import partial
 from random import Random
 from typing import Any, TypeVar
 
-from raftline.clients.connection import ClientError, Deadline
-from raftline.clients.one_node import Connect, HangUp, NextLine, NodeStep, Rest, Send
-from raftline.clients.pool import PARTS
-from raftline.clients.search import NodeTurns, search, text_of
-from raftline.clients.steps import carry_out_awaiting
-from raftline.kv.calls import CALLS, Ask, Call, Steps
-from raftline.kv.claims import AwaitTurn, BaseClaim, Claiming, ClaimStep, LetGo, Look
-from raftline.kv.codec import TEXT
-from raftline.kv.contest import LOCKS, LockKeys
-from raftline.kv.errors import LeaseLost
-from raftline.kv.events import WatchCursor
-from raftline.kv.following import BaseWatch, WatchMachine
-from raftline.kv.lease_timer import BaseLease, LeaseTimer
-from raftline.kv.liveness import MEMBERS_ID
-from raftline.kv.renewals import Renewals, UntilDue, keeping
-from raftline.kv.transaction import Transaction, itself
-from raftline.wire.replies import Reply
+from raftline.clients.calls.calls import CALLS, Ask, Call, Steps
+from raftline.clients.calls.kv_errors import LeaseLost
+from raftline.clients.calls.transaction import Transaction, itself
+from raftline.clients.calls.value_codec import TEXT
+from raftline.clients.locks.claims import AwaitTurn, BaseClaim, Claiming, ClaimStep, LetGo, Look
+from raftline.clients.locks.contest import LOCKS, LockKeys
+from raftline.clients.locks.lease_timer import BaseLease, LeaseTimer
+from raftline.clients.locks.renewals import Renewals, UntilDue, keeping
+from raftline.clients.requests.node_connection import ClientError, Deadline
+from raftline.clients.requests.one_node import Connect, HangUp, NextLine, NodeStep, Rest, Send
+from raftline.clients.requests.pool import PARTS
+from raftline.clients.requests.search import NodeTurns, search, text_of
+from raftline.clients.requests.steps import carry_out_awaiting
+from raftline.clients.watches.liveness import MEMBERS_ID
+from raftline.clients.watches.watch_events import WatchCursor
+from raftline.clients.watches.watch_machine import BaseWatch, WatchMachine
+from raftline.wire.replies.replies import Reply
 
 from .client_request import ClientRequest
 from .coroutines import Cancelled, Promise, Task, shielded, slept

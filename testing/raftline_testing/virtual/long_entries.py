@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
-from raftline.state.machines import Machines
-from raftline.wire.strictjson import Json
+from raftline.state.commands.machines import Machines
+from raftline.wire.strict_json import Json
 
 from ..invariants import InvariantError
 from .plan import Plan

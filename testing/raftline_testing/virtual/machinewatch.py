@@ -1,4 +1,5 @@
-"""Simulated programs that watch by the machine of raftline's own clients (`kv/following.py`).
+"""Simulated programs that watch by the machine of raftline's own clients
+(`clients/watches/watch_machine.py`).
 
 The world is what the machine has to do with: nodes that are down, refuse, fall silent, are cut off
 or hang up. Each event comes once, in order, without a gap. After the keys came anew, the difference
@@ -12,17 +13,17 @@ from collections.abc import Iterable, Sequence
 from random import Random
 from typing import TYPE_CHECKING
 
-from raftline.clients.addresses import Addresses
-from raftline.clients.connection import CONNECT_TIMEOUT_S, ClientError
-from raftline.clients.dialing import NEXT_S
-from raftline.clients.health import ClientHealth
-from raftline.clients.lines import ConnectionEnded
-from raftline.clients.one_node import Connect, HangUp, NextLine, NodeStep, Rest, Send
+from raftline.clients.calls.value_codec import TEXT
+from raftline.clients.requests.addresses import Addresses
+from raftline.clients.requests.dialing import NEXT_S
+from raftline.clients.requests.health import ClientHealth
+from raftline.clients.requests.line_connection import ConnectionEnded
+from raftline.clients.requests.node_connection import CONNECT_TIMEOUT_S, ClientError
+from raftline.clients.requests.one_node import Connect, HangUp, NextLine, NodeStep, Rest, Send
+from raftline.clients.watches.watch_events import Event, WatchCursor
+from raftline.clients.watches.watch_machine import WatchMachine
 from raftline.common.address import Address
-from raftline.kv.codec import TEXT
-from raftline.kv.events import Event, WatchCursor
-from raftline.kv.following import WatchMachine
-from raftline.wire.keyfacts import value_of
+from raftline.wire.key_stat import value_of
 from raftline.wire.protocol import escape
 
 from ..invariants import InvariantError

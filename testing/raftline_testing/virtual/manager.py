@@ -8,8 +8,8 @@ from typing import Protocol
 
 from raftline.logmanager import LogManager
 from raftline.raft.log import Entry
-from raftline.state.events import TakenEvents
-from raftline.storage.snapshotlines import MachineState
+from raftline.state.key_events import TakenEvents
+from raftline.storage.snapshot_lines import MachineState
 
 from ..invariants import InvariantError
 

@@ -9,7 +9,7 @@ from raftline.raft.inputs import Input, Propose
 from raftline.raft.log import Entry
 from raftline.raft.messages import Message
 from raftline.raft.node import RawNode
-from raftline.state.leases import EXPIRED
+from raftline.state.lease_table import EXPIRED
 
 from ..invariants import Invariants
 from .world import World, spell_entry

@@ -28,18 +28,29 @@ from .schedule import SimulationFailed, run
 RIM = tuple(
     f"src/{name}.py"
     for name in (
-        "access/login", "access/proof", "access/rights", "access/roles", "access/secret",
-        "monitoring/pages",
-        "net/admission", "net/backups", "net/local_commands", "net/serving", "net/watching",
-        "node/applying", "node/batching", "node/clock", "node/handover", "node/lease_clock",
-        "node/leasing", "node/observers", "node/queue", "node/reading_again", "node/rounds",
-        "node/snapshots", "node/stepper", "state/pages", "state/pairs",
+        "access/login", "access/proof", "access/authorization", "access/identity", "access/secret",
+        "monitoring/endpoints",
+        "net/protocol/admission", "net/state_copies", "net/protocol/local_commands",
+        "net/protocol/serving", "net/protocol/subscriptions",
+        "node/loop/applying", "node/loop/batching", "node/clock", "node/loop/handover",
+        "node/loop/lease_clock",
+        "node/loop/granted_leases", "node/watches/observers", "node/loop/queue",
+        "node/program/reload", "node/loop/rounds",
+        "node/snapshots/snapshots", "node/loop/stepper", "state/key_pages", "state/pairs",
     )
 )  # fmt: skip
 # What runs in a schedule whose programs take locks.
 CLIENTS = tuple(
-    f"src/kv/{name}.py"
-    for name in ("callers", "claims", "contest", "events", "following", "lease_timer", "renewals")
+    f"src/clients/{name}.py"
+    for name in (
+        "locks/callers",
+        "locks/claims",
+        "locks/contest",
+        "locks/lease_timer",
+        "locks/renewals",
+        "watches/watch_events",
+        "watches/watch_machine",
+    )
 )
 LOCKERS = 3
 SLOWNESS = 4  # of a busy machine

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 
 from raftline.raft.messages import Message
-from raftline.raft.spelling import read, spell
+from raftline.wire.peer_lines import read, spell
 
 from .chance import up_to
 from .plan import Plan

@@ -19,18 +19,18 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 from zlib import crc32
 
-from raftline.common.wakeup import no_pause
-from raftline.kv.calls import CALLS
-from raftline.net.host import Batch
-from raftline.net.waits import AwaitReplies
-from raftline.node.measures import node_facts
-from raftline.node.quota import Quota
+from raftline.clients.calls.calls import CALLS
+from raftline.common.process.wakeup import no_pause
+from raftline.net.protocol.host import Batch
+from raftline.net.protocol.waits import AwaitReplies
+from raftline.node.loop.measures import node_facts
+from raftline.node.loop.quota import Quota
 from raftline.raft.node import StepObserver
-from raftline.raft.view import NodeView
-from raftline.state import pages as state_pages
-from raftline.state.pages import key_bytes, text_bytes
-from raftline.storage.snapshotlines import SnapshotReader
-from raftline.wire.keyfacts import value_of
+from raftline.raft.node_view import NodeView
+from raftline.state import key_pages as state_pages
+from raftline.state.key_pages import key_bytes, text_bytes
+from raftline.storage.snapshot_lines import SnapshotReader
+from raftline.wire.key_stat import value_of
 from raftline.wire.protocol import split_sender, unescape
 
 from ..invariants import InvariantError
@@ -222,7 +222,7 @@ class Scraper:
     def _ask_ready(self, host: Host) -> None:
         """Ask whether a node serves, as the page /ready does. Its machine makes the batch, and
         waits for it."""
-        from raftline.monitoring.pages import readiness
+        from raftline.monitoring.endpoints import readiness
 
         least, server, asked = host.requests.acknowledged_index, _as_server(host), list[Batch]()
         server.submit = asked.append
@@ -258,7 +258,7 @@ class Scraper:
         self._world.counts["nodes that were ready" if answer.status == 200 else "not ready"] += 1
 
     def _scrape(self, host: Host) -> None:
-        from raftline.monitoring.pages import Pages
+        from raftline.monitoring.endpoints import Pages
 
         pages, before = Pages(), _state_of(host)
         pages.serve(_as_server(host))
@@ -344,7 +344,7 @@ class ObservedNode:
 
 def observers_of(host: Host) -> Any:
     """Return the observers of this start of a node; an event is their thread."""
-    from raftline.node.observers import Observers
+    from raftline.node.watches.observers import Observers
 
     doors = host.requests.doors
     if doors.observed_incarnation != host.incarnation:

@@ -9,16 +9,16 @@ from collections.abc import Generator
 from typing import BinaryIO
 from zlib import crc32
 
-from raftline.common.wakeup import Breathe
+from raftline.common.process.wakeup import Breathe
 from raftline.raft import levels
 from raftline.raft.levels import spell
 from raftline.raft.log import Snapshot
 from raftline.raft.membership import Membership, read
 from raftline.storage.folder import Folder
-from raftline.storage.snapshotfile import SnapshotFile
-from raftline.storage.snapshotlines import HEAD, LoadedSnapshot, MachineState
-from raftline.wire.keyfacts import read_key_line, spell_key_line
-from raftline.wire.leaseoperands import LEASE
+from raftline.storage.snapshot_file import SnapshotFile
+from raftline.storage.snapshot_lines import HEAD, LoadedSnapshot, MachineState
+from raftline.wire.commands.lease_operands import LEASE
+from raftline.wire.key_stat import read_key_line, spell_key_line
 
 _SESSION = ('{"', '["')  # how a line of the session table begins, and no key of a transcript
 

@@ -10,7 +10,7 @@ import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
-from raftline.node.writer import WAITING_MAX
+from raftline.node.loop.writer import WAITING_MAX
 from raftline.raft.state import Options
 from raftline.wire.limits import QUEUED_BYTES
 

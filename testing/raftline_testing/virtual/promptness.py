@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from raftline.net.host import Batch
-from raftline.node import writer
-from raftline.node.handover import TAKEN_OVER
-from raftline.node.queue import RequestQueue
-from raftline.node.rounds import LATE_LOOK_MS
-from raftline.raft.view import NodeView
+from raftline.net.protocol.host import Batch
+from raftline.node.loop import writer
+from raftline.node.loop.handover import TAKEN_OVER
+from raftline.node.loop.queue import RequestQueue
+from raftline.node.loop.rounds import LATE_LOOK_MS
+from raftline.raft.node_view import NodeView
 
 from ..invariants import InvariantError, Invariants
 from .clock import Clock

@@ -19,10 +19,10 @@ from raftline.access.proof import ProofError, proving
 from raftline.access.secret import PeerAuth, parse_secrets
 from raftline.access.tls import MEMBER, named_in
 from raftline.common.config import ConfigError
-from raftline.net.host import Origin
+from raftline.net.protocol.host import Origin
 from raftline.raft.inputs import PeerDisconnected
 from raftline.raft.messages import Answer, Message, RequestVote, RequestVoteReply
-from raftline.raft.spelling import spell
+from raftline.wire.peer_lines import spell
 from raftline.wire.protocol import split_sender
 
 from ..invariants import InvariantError
@@ -102,7 +102,7 @@ class Door(Doors):
 
     def read_again(self) -> None:
         """Have the node read the file, as SIGHUP does."""
-        from raftline.node.reading_again import readers_of
+        from raftline.node.program.reload import readers_of
 
         self.begin()
         book = SimpleNamespace(prove_by=self._prove_by)

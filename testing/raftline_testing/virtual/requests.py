@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
-from raftline.net.host import Batch
+from raftline.net.protocol.host import Batch
 from raftline.wire.protocol import NOT_LEADER, OUTCOME_UNKNOWN
-from raftline.wire.refusals import ELSEWHERE, refusal_in
+from raftline.wire.replies.refusals import ELSEWHERE, refusal_in
 
 from ..invariants import InvariantError, Invariants
 from .lines import Connected, Doors

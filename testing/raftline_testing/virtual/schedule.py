@@ -13,14 +13,14 @@ from types import ModuleType
 from typing import NamedTuple
 
 from raftline.access import login, secret
-from raftline.clients import search
-from raftline.common import wakeup
-from raftline.node import writer
+from raftline.clients.requests import search
+from raftline.common.process import wakeup
+from raftline.node.loop import writer
 from raftline.raft import state
 from raftline.raft.log import entries_of
 from raftline.raft.membership import Membership
 from raftline.raft.messages import Message
-from raftline.state import pages, sessions
+from raftline.state import key_pages, sessions
 from raftline.view.collected import Collector
 
 from . import long_entries
@@ -109,7 +109,7 @@ def run(
         host.collector = collector
     try:
         page_keys = schedule.onlookers.page_keys
-        with few_collections(), as_planned(plan), replaced(pages, "PAGE_KEYS", page_keys):
+        with few_collections(), as_planned(plan), replaced(key_pages, "PAGE_KEYS", page_keys):
             schedule.trouble(steps)
             schedule.heal()
             schedule.judge()

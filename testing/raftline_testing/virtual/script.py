@@ -12,7 +12,6 @@ from functools import partial
 from random import Random
 from unittest.mock import patch
 
-from raftline.raft import spelling
 from raftline.raft.change import Change
 from raftline.raft.log import Entry
 from raftline.raft.membership import all_vote
@@ -22,6 +21,7 @@ from raftline.raft.state import Options
 from raftline.storage import recovery
 from raftline.storage.recovery import Recovered
 from raftline.view.collected import Collector
+from raftline.wire import peer_lines
 from raftline.wire.limits import QUEUED_BYTES
 from raftline.wire.protocol import NO_LEADER, OUTCOME_UNKNOWN
 
@@ -239,7 +239,7 @@ class ScriptedCluster:
         if self.hosts[to].node is None:
             return
         try:
-            message = spelling.read(sender, to, text)
+            message = peer_lines.read(sender, to, text)
         except PeerError as error:
             self.world.tell("answer", f"{sender} <- {to}@Sorry, {error}")
         else:
@@ -293,7 +293,7 @@ class ScriptedCluster:
             if not drop:
                 self.receive(*line)
             elif self._collector is not None:
-                self._collector.lose(spelling.read(*line))
+                self._collector.lose(peer_lines.read(*line))
         return len(lines)
 
 

@@ -1,8 +1,9 @@
 """Simulated clients that run the search of raftline's own clients, several requests at a time.
 
-`clients/search.py` decides which node is asked, under which number, and what is done certainly.
-Here is the world that it has to do with: connections that break, nodes that are down or never
-answer, replies that get lost. Each call must end in time. What it reports goes into the history.
+`clients/requests/search.py` decides which node is asked, under which number, and what is done
+certainly. Here is the world that it has to do with: connections that break, nodes that are down or
+never answer, replies that get lost. Each call must end in time. What it reports goes into the
+history.
 """
 
 from __future__ import annotations
@@ -14,17 +15,17 @@ from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from raftline.clients.addresses import MEMBERS, Addresses
-from raftline.clients.connection import (
+from raftline.clients.requests.addresses import MEMBERS, Addresses
+from raftline.clients.requests.dialing import NEXT_S
+from raftline.clients.requests.node_connection import (
     LEAST_ATTEMPT_S,
     ClientError,
     Deadline,
     OutcomeUnknown,
     unreachable,
 )
-from raftline.clients.dialing import NEXT_S
-from raftline.clients.pool import PARTS
-from raftline.clients.search import (
+from raftline.clients.requests.pool import PARTS
+from raftline.clients.requests.search import (
     AskNode,
     AwaitSession,
     ClientSessions,
@@ -36,9 +37,9 @@ from raftline.clients.search import (
     text_of,
 )
 from raftline.common.address import Address
-from raftline.common.derived import mypyc_attr
+from raftline.common.mypyc_compat import mypyc_attr
 from raftline.wire.protocol import NO_LEADER, not_leader
-from raftline.wire.replies import Reply
+from raftline.wire.replies.replies import Reply
 
 from .client_request import COUNTER, EXPIRED, ClientRequest, Verb
 from .history import History

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from raftline.kv.contest import LOCKS, LockKeys, SharedKeys, Slots
+from raftline.clients.locks.contest import LOCKS, LockKeys, SharedKeys, Slots
 
 from .lockers import WAITS_S, Locker, SimulatedLease, SimulatedLock
 

@@ -7,16 +7,16 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Protocol
 
-from raftline.node import snapshots
-from raftline.node.filecheck import FileCheck
-from raftline.node.snapshots import SPREAD, Turn, Turns, When
-from raftline.node.writer import WriteQueue
+from raftline.node.loop.writer import WriteQueue
+from raftline.node.snapshots import snapshots
+from raftline.node.snapshots.file_check import FileCheck
+from raftline.node.snapshots.snapshots import SPREAD, Turn, Turns, When
 from raftline.raft.inputs import Input, SnapshotRejected, SnapshotTaken
 from raftline.raft.log import Snapshot
 from raftline.raft.messages import InstallSnapshot, Message
 from raftline.raft.node import RawNode
 from raftline.storage.disk import StorageError
-from raftline.storage.logfile import LogFile
+from raftline.storage.log_file import LogFile
 
 from ..files.faulty_folder import Died
 from ..invariants import InvariantError

@@ -1,5 +1,5 @@
-"""Somebody who runs `raftline status` now and then, by its own machines (`tools/status.py`), in the
-schedules with onlookers.
+"""Somebody who runs `raftline status` now and then, by its own machines
+(`tools/status/status.py`), in the schedules with onlookers.
 
 Nodes are down, hang, are paused or cut off. Each look ends in time and asks each node once. It has
 each answer that came in time, as it was sent, and a reason in place of any other. It reports that
@@ -16,13 +16,13 @@ from functools import partial
 from random import Random
 from typing import TYPE_CHECKING, Any
 
-from raftline.clients.connection import Deadline
-from raftline.clients.lines import ConnectionEnded
-from raftline.clients.one_node import Connect, NextLine, Send, Talk
+from raftline.clients.requests.line_connection import ConnectionEnded
+from raftline.clients.requests.node_connection import Deadline
+from raftline.clients.requests.one_node import Connect, NextLine, Send, Talk
 from raftline.common.address import Address
-from raftline.tools import status
-from raftline.tools.status import GRACE_S, AskEach, NodeStatus
-from raftline.tools.statusreport import verdict
+from raftline.tools.status import status
+from raftline.tools.status.status import GRACE_S, AskEach, NodeStatus
+from raftline.tools.status.status_report import verdict
 
 from ..invariants import InvariantError
 from .looking import LookingConnection, Seen

@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from raftline.access.login import Access
 from raftline.access.users import Verifier, derive
 from raftline.common.config import ConfigError
-from raftline.net.host import Batch
-from raftline.wire.loginoperands import ITERATIONS_LEAST
-from raftline.wire.rights import UserRole
+from raftline.net.protocol.host import Batch
+from raftline.wire.commands.login_operands import ITERATIONS_LEAST
+from raftline.wire.commands.rights import UserRole
 
 from ..invariants import InvariantError
 from .lines import Connected, Doors
@@ -159,7 +159,7 @@ class UsersFile:
 
     def read_again(self) -> None:
         """Have the node read the file, as SIGHUP does."""
-        from raftline.node.reading_again import readers_of
+        from raftline.node.program.reload import readers_of
 
         self.begin()
         server: Any = SimpleNamespace(

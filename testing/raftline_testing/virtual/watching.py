@@ -6,10 +6,10 @@ must make the state that a node has.
 
 from __future__ import annotations
 
-from raftline.node.watchers import Watchers
-from raftline.state.events import BareEvent
-from raftline.state.history import EventHistory
-from raftline.wire.keyfacts import value_of
+from raftline.node.watches.watch_registry import Watchers
+from raftline.state.event_history import EventHistory
+from raftline.state.key_events import BareEvent
+from raftline.wire.key_stat import value_of
 
 from .manager import Manager
 from .world import World

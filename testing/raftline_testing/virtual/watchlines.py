@@ -12,8 +12,8 @@ from collections.abc import Callable, Sequence
 from random import Random
 from typing import TYPE_CHECKING
 
-from raftline.wire import watches as words
-from raftline.wire.keyfacts import value_of
+from raftline.wire.commands import watch_lines as words
+from raftline.wire.key_stat import value_of
 from raftline.wire.protocol import split_sender
 
 from ..invariants import InvariantError

@@ -10,7 +10,7 @@ from typing import Any, Final, TypeVar
 
 from raftline.raft.log import Entry
 from raftline.raft.messages import Message
-from raftline.raft.spelling import spell
+from raftline.wire.peer_lines import spell
 
 from .chance import up_to
 

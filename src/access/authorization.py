@@ -1,0 +1,175 @@
+"""The table of rights: the role that each verb needs, and the keys that its line touches.
+
+Each command of wire/commands/command_table.py has a row. A verb without a row is refused for all
+users. tests/lists/test_command_pages.py makes the table of docs/use/users.md from these rows.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
+
+from ..wire.commands.command_table import COMMANDS, IN_TRANSACTIONS, Request
+from ..wire.commands.lease_operands import without_lease
+from ..wire.commands.operands import NO_LIMITS, show_operands
+from ..wire.commands.rights import LeaseKeys, Right, Touches, UserRole
+from ..wire.commands.transaction_line import read_transaction
+from ..wire.commands.watch_lines import watch_operands
+from ..wire.protocol import shown
+from .identity import Identity
+
+_NOTHING = "Nothing was done."
+_READ_LOG = " read log"
+_SESSION = "write, nor begin a session for that"  # a client begins one before its first write
+_LOGGED = ", as it is an entry of the log; read with get or show"
+_LOGGED_GET = ", as it is an entry of the log; leave read log out"
+
+
+_PUBLIC_FIELDS = (
+    "name", "role", "term", "leader", "members", "reads", "build", "version", "build_level",
+    "level", "cluster", "recovering", "no_leader_because", "controlled", "down",
+)  # fmt: skip
+KeysOfLease = Callable[[str], Sequence[str] | LeaseKeys | None]  # None: unknown here
+
+
+class KeysUnknownError(Exception):
+    """A line needs rights for the keys of a lease, and this node may not know these keys."""
+
+
+class _Need(NamedTuple):
+    """A role that a line needs for some keys."""
+
+    role: UserRole
+    line: str  # its name in a refusal
+    # The keys and prefixes that the role must cover; None: no keys.
+    keys: Sequence[str] | LeaseKeys | None = None
+    where: str = " there"  # in a refusal
+    hint: str = ""
+
+
+def as_asked(request: Request) -> str:
+    """Return the command of a request as `denial_reason` takes it."""
+    return request.command + _READ_LOG if request.read == "log" else request.command
+
+
+def denial_reason(
+    identity: Identity, command: str, keys_of_lease: KeysOfLease, right: Right | None = None
+) -> str:
+    """Return the refusal, after `Sorry, `, of a command in canonical spelling, or "" if it is
+    allowed.
+
+    A `get` or `stat` may end in ` read log`, which makes it an entry. The answer depends on the
+    command and the rights, not on the existing keys. A lease is the exception: ending it deletes
+    all of its keys, and a new key under it may keep others from renewing it. For a line that is not
+    a command, `right` is the right that it needs.
+
+    Raises:
+        KeysUnknownError: the lease's keys decide, and `keys_of_lease` returned None.
+    """
+    verb = command.partition(" ")[0]
+    if right is None and verb in COMMANDS:
+        right = COMMANDS[verb].right
+    if right is None:
+        return f"{identity} may not {shown(verb)}: no role allows it. {_NOTHING}"
+    if identity.is_everywhere and identity.role >= max(right.role, UserRole.WRITER):
+        return ""  # a part of a line never needs more than a writer
+    for need in _needs(verb, right, command, keys_of_lease):
+        if identity.role < need.role or not _holds(identity, need.keys):
+            where = "" if need.keys is None else need.where
+            takes = f"it takes the role {need.role}{where}{need.hint}"
+            return f"{identity} may not {need.line}: {takes}. {_NOTHING}"
+    return ""
+
+
+def _holds(identity: Identity, keys: Sequence[str] | LeaseKeys | None) -> bool:
+    if isinstance(keys, LeaseKeys):
+        return keys.are_held(identity.prefixes)
+    return all(map(identity.holds, keys or ()))
+
+
+def _needs(verb: str, right: Right, command: str, keys_of_lease: KeysOfLease) -> Iterator[_Need]:
+    """Yield the needs of a line. The line is refused at the first unmet need."""
+    role = right.role
+    match right.touches:
+        case Touches.NOTHING:
+            yield _Need(role, _SESSION if verb == "session" else verb)
+        case Touches.KEY:
+            key = command.split(" ", 2)[1]
+            if command.endswith(_READ_LOG) and COMMANDS[verb].handling.takes_mode:
+                line = f"{verb} {shown(key)}{_READ_LOG}"
+                yield _Need(UserRole.WRITER, line, [key], hint=_LOGGED_GET)
+            yield _Need(role, f"{verb} {shown(key)}", [key])
+        case Touches.PREFIX:
+            prefix = _prefix_of(verb, command)
+            what = shown(prefix) or "all keys"
+            yield _Need(role, f"{verb} {what}", [prefix], " there" if prefix else " for all keys")
+        case Touches.INNER:
+            yield from _needs_of(without_lease(command), keys_of_lease)
+            yield from _needs_of_lease(role, "put a key under", command, keys_of_lease)
+        case Touches.PARTS:
+            yield _Need(role, verb, hint=_LOGGED)
+            yield from _needs_of_parts(command, keys_of_lease)
+        case Touches.LEASE:
+            yield _Need(role, verb)
+            yield from _needs_of_lease(role, verb, command, keys_of_lease)
+        case Touches.EVERY:
+            yield _Need(role, verb, [""], " for all keys")
+
+
+def _needs_of_lease(
+    role: UserRole, does: str, command: str, keys_of_lease: KeysOfLease
+) -> Iterator[_Need]:
+    """Yield the needs of a line about a lease, for the lease's keys."""
+    lease = command.split(" ", 2)[1]
+    keys = keys_of_lease(lease)
+    if keys is None:
+        raise KeysUnknownError
+    if keys:
+        yield _Need(role, f"{does} {lease}", keys, " for each of its keys")
+
+
+def _needs_of(command: str, keys_of_lease: KeysOfLease) -> Iterator[_Need]:
+    """Yield the needs of a command inside another one."""
+    verb = command.partition(" ")[0]
+    yield from _needs(verb, COMMANDS[verb].right, command, keys_of_lease)
+
+
+def _needs_of_parts(command: str, keys_of_lease: KeysOfLease) -> Iterator[_Need]:
+    looked_at: set[str] = set()
+
+    def keys_once(lease: str) -> Sequence[str] | LeaseKeys | None:
+        """Return the keys of a lease that no earlier part named, since it may have very many
+        keys."""
+        if lease in looked_at:
+            return []
+        looked_at.add(lease)
+        return keys_of_lease(lease)
+
+    transaction = read_transaction(command.partition(" ")[2], IN_TRANSACTIONS, NO_LIMITS)
+    for condition in transaction.conditions:
+        verb = "show" if condition.is_on_prefix else "get"
+        yield _Need(UserRole.READER, f"{verb} {shown(condition.key)}", [condition.key])
+    for inner in (*transaction.then, *transaction.otherwise):
+        yield from _needs_of(inner, keys_once)
+
+
+def _prefix_of(verb: str, command: str) -> str:
+    """Return the prefix of a command, or "" for all keys."""
+    if verb == "show":
+        return show_operands(command)[0] or ""
+    if verb == "watch":
+        return watch_operands(command).prefix
+    return command.partition(" ")[2]
+
+
+def sees_whole_status(identity: Identity) -> bool:
+    """Return whether a status shows this identity the totals of all keys: entries and bytes."""
+    return identity.is_everywhere and identity.role > UserRole.NONE
+
+
+def partial_status(reply: str) -> str:
+    """Return a reply to `status` with the fields that reveal nothing about keys."""
+    head, _, facts = reply.partition(": ")
+    fields = {field: value for field, value in json.loads(facts).items() if field in _PUBLIC_FIELDS}
+    return f"{head}: {json.dumps(fields)}"

@@ -1,0 +1,1 @@
+"""Connections of asyncio to nodes, and the requests on them."""

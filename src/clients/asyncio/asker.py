@@ -1,0 +1,304 @@
+"""The requests of the asyncio client: one connection, with the same search for the leader as the
+client for threads.
+
+A request is a line in flight on the connection to the leader, along with the lines of other tasks,
+and costs no thread. Writes carry the numbers of a session, so a write that lost its connection is
+sent again and takes effect once. A task may be cancelled at any time: its reply is dropped when it
+arrives.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+
+from ...common.address import Address
+from ...wire.commands.command_table import row_of
+from ...wire.replies.replies import Reply
+from ..requests.addresses import Addresses
+from ..requests.client_login import Credentials, exchange
+from ..requests.client_tls import ClientTls
+from ..requests.health import SILENCE_S, ClientHealth
+from ..requests.node_connection import (
+    CONNECT_TIMEOUT_S,
+    LEAST_ATTEMPT_S,
+    ClientError,
+    Closed,
+    Deadline,
+    LoginFailed,
+    Unreachable,
+    line_of,
+    unreachable,
+)
+from ..requests.pipelining import UNSENT, ends_a_pipeline
+from ..requests.pool import PARTS
+from ..requests.search import (
+    WINDOW,
+    Answer,
+    AskNode,
+    AwaitSession,
+    ClientSessions,
+    Connected,
+    NodeTurns,
+    Pause,
+    SearchStep,
+    check_shared,
+    lost,
+    search,
+    session_with_room,
+    text_of,
+)
+from ..requests.steps import carry_out_awaiting
+from .line_protocol import ends_within, reach
+from .link import Link
+
+
+class NotSent(Exception):
+    """A line was not sent, because the node has enough to read."""
+
+
+class AioAsker:
+    """Sends the requests of any number of tasks of one event loop to a cluster."""
+
+    def __init__(
+        self,
+        addresses: Sequence[Address],
+        name: str,
+        timeout_s: float,
+        credentials: Credentials | None = None,
+        tls: ClientTls | None = None,
+        silence_s: float = SILENCE_S,
+    ) -> None:
+        """Start with these nodes, without connecting yet."""
+        self.addresses = Addresses(addresses, learns=True, health=ClientHealth(silence_s))
+        self.name = name
+        self.timeout_s = timeout_s
+        self.credentials = credentials
+        self.tls = tls
+        self._nodes = NodeTurns(addresses, self.addresses)
+        self._sessions = ClientSessions()
+        self._link: Link | None = None
+        self._connecting: dict[Address, asyncio.Task[Link]] = {}
+        self._old: set[Link] = set()  # still waiting for their last replies
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._process = os.getpid()
+        self.is_closed = False
+
+    async def request(self, command: str, timeout_s: float) -> str:
+        """Return the text of the reply, within `timeout_s` or slightly more.
+
+        Raises:
+            ClientError: see `Client.request`.
+        """
+        self.check_place()
+        check_shared(command)
+        deadline = Deadline(timeout_s, attempt_s=timeout_s / PARTS)
+        steps = search(self._nodes, self._sessions, self.name, command, deadline)
+        return text_of(await carry_out_awaiting(steps, self._do))
+
+    async def request_together(
+        self, commands: Sequence[str], timeout_s: float
+    ) -> list[str | ClientError]:
+        """Return the text of each reply, or its error. The requests start in order, and as many are
+        in flight as one session has numbers for. After a request that found no node in time, no
+        further request starts."""
+        self.check_place()
+        answers: list[str | ClientError] = [Unreachable(UNSENT) for _ in commands]
+        if any(row_of(command).handling.is_numbered for command in commands):
+            deadline = Deadline(timeout_s, attempt_s=timeout_s / PARTS)
+            opening = session_with_room(self._nodes, self._sessions, self.name, deadline)
+            try:
+                await carry_out_awaiting(opening, self._do)  # otherwise its waiters might overtake
+            except ClientError as error:
+                return [error, *answers[1:]]
+        left = iter(enumerate(commands))
+        has_failed = False
+
+        async def send_some() -> None:
+            nonlocal has_failed
+            for place, command in left:
+                try:
+                    answers[place] = await self.request(command, timeout_s)
+                except ClientError as error:
+                    answers[place] = error
+                    has_failed = has_failed or ends_a_pipeline(error)
+                if has_failed:
+                    return
+
+        await asyncio.gather(*(send_some() for _ in range(min(len(commands), WINDOW - 1))))
+        return answers
+
+    @property
+    def is_here(self) -> bool:
+        """Whether this is the process that made the client, and not a forked child. A child shares
+        the selector of the event loop: a connection that it closes there gets no more bytes in the
+        parent."""
+        return self._process == os.getpid()
+
+    def check_place(self) -> None:
+        """Raise if no request can be sent: the client is closed, or this is another event loop or a
+        forked child."""
+        if self.is_closed:
+            raise Closed("this client was closed, so it can't send requests")
+        if not self.is_here:
+            raise RuntimeError("this client belongs to the process that forked; connect again here")
+        loop = asyncio.get_running_loop()
+        if self._loop is None:
+            self._loop = loop
+        elif self._loop is not loop:
+            raise RuntimeError("this client belongs to another event loop; connect again here")
+
+    async def close(self) -> None:
+        """Release the sessions, close the connection, and wait until it has ended."""
+        self.is_closed = True
+        sessions, self._sessions = self._sessions, ClientSessions()
+        if self._link is not None:
+            self._link.send_last([line_of(name, "forget") for name in sessions.names])
+        connecting = list(self._connecting.values())
+        for task in connecting:
+            task.cancel()
+        if connecting:
+            await asyncio.wait(connecting, timeout=1.0)
+        links = [*self._old, *([self._link] if self._link is not None else [])]
+        for link in links:
+            link.close(ConnectionAbortedError("this client was closed"))
+        for link in links:
+            await asyncio.wait([link.closed], timeout=1.0)
+        self._link = None
+        self._old.clear()
+
+    async def _do(self, step: SearchStep) -> Answer | Connected | None:
+        if self.is_closed:
+            return Closed("this client was closed")
+        if isinstance(step, Pause):
+            await asyncio.sleep(step.seconds)
+            return None
+        if isinstance(step, AwaitSession):
+            started = asyncio.Event()
+            step.sessions.when_begun(started.set)
+            await ends_within(started.wait(), step.seconds)
+            return None
+        return await self._attempt(step)
+
+    async def _attempt(self, step: AskNode) -> Answer | Connected:
+        """Send a request to a node, and return its answer."""
+        line = line_of(step.sender, step.command)
+        address, link, began_s = step.address, self._link, time.monotonic()
+        if link is None or not link.is_open or link.address != address:
+            limit_s = min(step.limit_s, step.connect_s)
+            try:
+                link = await self._connected(address, limit_s, step.others)
+            except (LoginFailed, Unreachable) as refusal:
+                return refusal
+            except OSError as error:
+                return unreachable(address, error, limit_s)
+            if link.address != address:
+                return Connected(link.address)
+        spent_s = time.monotonic() - began_s
+        try:
+            return await self._exchange(link, line, max(LEAST_ATTEMPT_S, step.limit_s - spent_s))
+        except NotSent:
+            return Unreachable(f"{address.host} port {address.port} currently reads nothing.")
+        except OSError as error:
+            return lost(step.command, address, error, step.limit_s)
+
+    async def _exchange(self, link: Link, line: bytes, limit_s: float) -> Reply:
+        loop = asyncio.get_running_loop()
+        sent_s = loop.time()
+        if link.is_full:
+            await self._until_writable(link, limit_s)
+        future = link.send(line)
+        timer = loop.call_at(sent_s + limit_s, _expire, future)
+        try:
+            return await future
+        except TimeoutError:
+            link.give_up(2 * self.timeout_s / PARTS)
+            raise
+        finally:
+            timer.cancel()
+
+    async def _until_writable(self, link: Link, limit_s: float) -> None:
+        """Wait until the node reads again.
+
+        Raises:
+            NotSent: it did not read within that time, so the line was not sent.
+        """
+        if not await ends_within(link.writable(), limit_s):
+            raise NotSent
+
+    async def _connected(self, address: Address, limit_s: float, others: Iterator[Address]) -> Link:
+        """Return the connection to a node, or to one of `others` if it was reached first. Tasks
+        that need the same connection share the attempt."""
+        task = self._connecting.get(address)
+        if task is None:
+            task = asyncio.ensure_future(self._connect(address, others))
+            self._connecting[address] = task
+            task.add_done_callback(lambda done: self._connected_or_not(address, done))
+        finished, _ = await asyncio.wait([task], timeout=limit_s)
+        if not finished:
+            raise TimeoutError
+        if task.cancelled():
+            raise ConnectionAbortedError("this client was closed")
+        return task.result()
+
+    def _connected_or_not(self, address: Address, task: asyncio.Task[Link]) -> None:
+        self._connecting.pop(address, None)
+        if not task.cancelled():
+            task.exception()  # retrieve it here: perhaps no task is waiting for it
+
+    async def _connect(self, address: Address, others: Iterator[Address]) -> Link:
+        def make(reached: Address) -> Link:
+            return Link(reached, self.name)
+
+        link = await reach(address, make, self.tls, CONNECT_TIMEOUT_S, others)
+        if self.credentials is not None:
+            await self._log_in(link, self.credentials)
+        if self.is_closed:  # it was made at the same moment
+            link.close(ConnectionAbortedError("this client was closed"))
+        if self._link is not None and self._link.is_open:
+            before = self._link
+            self._old.add(before)
+            before.closed.add_done_callback(lambda _: self._old.discard(before))
+            before.retire()
+        self._link = link
+        return link
+
+    async def _log_in(self, link: Link, credentials: Credentials) -> None:
+        """Log in on a connection that does not carry a request yet."""
+
+        async def answer_to(command: str) -> str:
+            return (await self._exchange(link, line_of(self.name, command), CONNECT_TIMEOUT_S)).text
+
+        try:
+            await take_steps(credentials, answer_to)
+        except BaseException:
+            link.close(ConnectionAbortedError("the login failed"))
+            raise
+
+
+async def take_steps(credentials: Credentials, answer_to: Callable[[str], Awaitable[str]]) -> None:
+    """Carry out a login; `answer_to` sends a command and returns the text of the reply. A thread
+    derives the key from the password, since that takes a while.
+
+    Raises:
+        LoginFailed, Unreachable: see `clients.login.exchange`. OSError: no answer arrived in time.
+    """
+    loop = asyncio.get_running_loop()
+    steps = exchange(credentials)
+
+    def step(reply: str | None) -> str | None:
+        try:
+            return next(steps) if reply is None else steps.send(reply)
+        except StopIteration:
+            return None
+
+    command = step(None)
+    while command is not None:
+        command = await loop.run_in_executor(None, step, await answer_to(command))
+
+
+def _expire(future: asyncio.Future[Reply]) -> None:
+    if not future.done():
+        future.set_exception(TimeoutError())

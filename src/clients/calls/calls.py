@@ -1,0 +1,387 @@
+"""The requests of a typed client: how each is spelled as one line, and how its reply is read. Pure.
+
+A `Call` is one request and the reader of its reply. Threads and asyncio tasks send the same calls.
+No key or value can be mistaken for another word of the line: spaces and control bytes in it are
+escaped (`wire/protocol.escape`), and a value stands last.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Collection, Generator
+from dataclasses import dataclass
+from typing import Any, Generic, NamedTuple, Protocol, TypeAlias, TypeVar
+
+from ...common.errors import RaftlineError
+from ...wire.commands.lease_operands import SECONDS_MAX, lease_in
+from ...wire.commands.transaction_line import spell_word
+from ...wire.protocol import ProtocolError, escape, is_number, unescape
+from ..requests.node_connection import Refused
+from .kv_errors import LeaseLost, NotUnderstood
+from .value_codec import TEXT, Codec, Data
+
+Result = TypeVar("Result")
+Kind = TypeVar("Kind")
+NO_SUCH_LEASE = ", no such lease"
+TTL_OR_LEASE = "ttl gives the key a lease of its own; give that or lease, not both"
+
+
+class HasId(Protocol):
+    """A lease, as `kv.lease()` returns it."""
+
+    @property
+    def id(self) -> str: ...
+
+
+AnyLease: TypeAlias = HasId | str | None  # a lease or its id
+
+
+class _NoSuchKey(Exception):
+    """The reply means "no such key". A plain KeyError means a reply of an unknown form."""
+
+
+class Call(Generic[Result]):
+    """A request, and the function that reads the text of its reply."""
+
+    __slots__ = ("_leases", "_read", "command")
+
+    def __init__(
+        self, command: str, read: Callable[[str], Result], leases: Collection[str] = ()
+    ) -> None:
+        """`leases` are the leases that a transaction names: if one has ended, the request is
+        refused."""
+        self.command = command
+        self._read = read
+        self._leases = leases
+
+    def read(self, text: str) -> Result:
+        """Return the result that a reply stands for.
+
+        Raises:
+            NotUnderstood: the reply has an unknown form. (A ValueError would mean that nothing was
+                sent.)
+            LeaseLost, KeyError: see the request.
+        """
+        try:
+            return self._read(text)
+        except _NoSuchKey as absent:
+            raise KeyError(*absent.args) from None
+        except (ValueError, TypeError, LookupError, AttributeError):
+            raise NotUnderstood(f"the reply has an unknown form: {text[:80]}") from None
+
+    def failure(self, error: RaftlineError) -> RaftlineError:
+        """Return the error of this request: LeaseLost if it was refused because a lease that it
+        names has ended."""
+        lease = error.facts[-1] if isinstance(error, Refused) and error.code == "lease-over" else ""
+        return (
+            LeaseLost(f"{lease} has ended, so nothing was done") if lease in self._leases else error
+        )
+
+
+class Ask(NamedTuple):
+    """A step of a machine: send a request; the answer is the result that the reply stands for."""
+
+    call: Call[Any]
+    limit_s: float | None = None  # None: the client's limit
+
+
+Steps = Generator[Ask, Any, Kind]
+
+
+class ReplyParts(NamedTuple):
+    """The parts of a reply: `GET response, no such key: b`."""
+
+    verb: str
+    absence: str  # ", no such key"; "" if the request was done
+    rest: str
+
+
+@dataclass(frozen=True)
+class Stat:
+    """The metadata of a key."""
+
+    index: int  # of its last change, for `unchanged` in a transaction
+    lease: str | None  # None: it has no lease
+    bytes: int
+
+
+@dataclass(frozen=True)
+class Page(Generic[Data]):
+    """Some pairs in the order of their keys, and whether more follow."""
+
+    pairs: list[tuple[Data, Data]]
+    is_last: bool
+    after: str  # the text of the last key
+
+
+def answered(text: str) -> ReplyParts:
+    """Return the parts of a reply that is not an error.
+
+    Raises:
+        NotUnderstood: the reply has an unknown form.
+    """
+    head, colon, rest = text.partition(": ")
+    verb, response, absence = head.partition(" response")
+    if not (colon and response):
+        raise NotUnderstood(f"the reply has an unknown form: {text[:80]}")
+    return ReplyParts(verb, absence, rest)
+
+
+def seconds_of(ttl: float) -> int:
+    """Return the time of a lease in whole seconds. Raises TypeError, ValueError."""
+    if isinstance(ttl, bool) or not isinstance(ttl, int | float):
+        raise TypeError(f"a lease time is a number of seconds, not {type(ttl).__name__}")
+    if ttl != ttl or not 1 <= ttl <= SECONDS_MAX or int(ttl) != ttl:
+        raise ValueError(
+            f"{ttl} is not a valid lease time: a whole number of seconds from 1 to {SECONDS_MAX}; "
+            "nothing was sent"
+        )
+    return int(ttl)
+
+
+def whole(number: int) -> int:
+    if isinstance(number, bool) or not isinstance(number, int):
+        raise TypeError(f"a whole number is an int, not {type(number).__name__}")
+    return int(number)  # also of an enum, which would be spelled differently
+
+
+def entry_index(number: int) -> int:
+    """Return the index of an entry. Raises TypeError, ValueError."""
+    index = whole(number)
+    if not is_number(str(index)):
+        raise ValueError(f"{index} is not an entry index: a whole number from 0 up")
+    return index
+
+
+def lease_name(lease: str) -> str:
+    if lease_in(lease) is None:
+        raise ValueError(f"{lease!r} is not a lease: give a lease from kv.lease(), or its id")
+    return lease
+
+
+def _raw(text: str) -> str:
+    try:
+        return unescape(text)
+    except ProtocolError as problem:
+        raise NotUnderstood(f"the reply has a part that can't be read: {problem}") from None
+
+
+def _none(text: str) -> None:
+    answered(text)
+
+
+def _is_done(text: str) -> bool:
+    return not answered(text).absence
+
+
+def _size(text: str) -> int:
+    """Read `b has 12 bytes`."""
+    return int(answered(text).rest.rsplit(" ", 2)[-2])
+
+
+def _count(text: str) -> int:
+    """Read `2 keys deleted`, also after `lease-57 released, `."""
+    return int(answered(text).rest.rpartition(", ")[2].partition(" ")[0])
+
+
+def read_stat(facts: str) -> Stat:
+    """Return the metadata of a key from its JSON."""
+    stat = json.loads(facts)
+    return Stat(int(stat["index"]), stat["lease"], int(stat["bytes"]))
+
+
+class Calls(Generic[Data]):
+    """The requests of a client whose keys and values are of one kind."""
+
+    def __init__(self, codec: Codec[Data]) -> None:
+        self.codec = codec
+
+    def _key(self, key: Data) -> str:
+        return escape(self.codec.key(key), key=True)
+
+    def _value(self, value: Data) -> str:
+        return escape(self.codec.text(value), key=False)
+
+    # --- one key --------------------------------------------------------------------------------
+
+    def get(self, key: Data) -> Call[Data | None]:
+        """Read a key; return its value, or None if it is absent."""
+        return Call(f"get {self._key(key)}", self._read_value)
+
+    def _read_value(self, text: str) -> Data | None:
+        reply = answered(text)
+        return None if reply.absence else self.codec.of(_raw(reply.rest))
+
+    def set(
+        self, key: Data, value: Data, *, ttl: int | None = None, lease: AnyLease = None
+    ) -> Call[None]:
+        """Set a key: permanently, for `ttl` seconds, or for as long as a lease lasts.
+
+        Raises:
+            LeaseLost: the lease has ended; nothing was done.
+        """
+        if ttl is None:
+            return _under(lease, f"set {self._key(key)} {self._value(value)}", _none)
+        if lease is not None:
+            raise ValueError(TTL_OR_LEASE)
+        seconds = seconds_of(ttl)
+        return Call(f"setex {self._key(key)} {seconds} {self._value(value)}", _none)
+
+    def setnx(
+        self, key: Data, value: Data, *, ttl: int | None = None, lease: AnyLease = None
+    ) -> Call[bool]:
+        """Set a key if it is absent; return whether it was set."""
+        if ttl is not None:
+            return self._timed(key, "absent", value, ttl, lease)
+        return _under(lease, f"setnx {self._key(key)} {self._value(value)}", _is_done)
+
+    def cas(
+        self, key: Data, old: Data, new: Data, *, ttl: int | None = None, lease: AnyLease = None
+    ) -> Call[bool]:
+        """Set a key to `new` if its value is `old`; return whether it was set."""
+        if ttl is not None:
+            return self._timed(key, f"= {spell_word(self.codec.text(old))}", new, ttl, lease)
+        expected = escape(self.codec.text(old), key=True)
+        return _under(lease, f"cas {self._key(key)} {expected} {self._value(new)}", _is_done)
+
+    def _timed(
+        self, key: Data, condition: str, value: Data, ttl: int, lease: AnyLease
+    ) -> Call[bool]:
+        """Set a key for `ttl` seconds if a condition on the key holds, in one entry."""
+        if lease is not None:
+            raise ValueError(TTL_OR_LEASE)
+        name, text = spell_word(self.codec.key(key)), spell_word(self.codec.text(value))
+        command = f"txn if {name} {condition} then setex {name} {seconds_of(ttl)} {text}"
+        return Call(command, lambda reply: answered(reply).absence == ", then")
+
+    def incr(self, key: Data, by: int = 1, *, lease: AnyLease = None) -> Call[int]:
+        """Add to the number in a key, which starts at 0; return the sum."""
+
+        def read(text: str) -> int:
+            return int(answered(text).rest)
+
+        return _under(lease, f"incr {self._key(key)} {whole(by)}", read)
+
+    def append(self, key: Data, value: Data, *, lease: AnyLease = None) -> Call[int]:
+        """Append to the value of a key; return the new length in bytes."""
+        return _under(lease, f"append {self._key(key)} {self._value(value)}", _size)
+
+    def delete(self, key: Data) -> Call[bool]:
+        """Remove a key; return whether it existed."""
+        return Call(f"delete {self._key(key)}", _is_done)
+
+    def stat(self, key: Data) -> Call[Stat | None]:
+        """Return the index of a key's last change, its lease and its size in bytes; None if there
+        is no such key."""
+
+        def read(text: str) -> Stat | None:
+            answer = answered(text)
+            return None if answer.absence else read_stat(answer.rest)
+
+        return Call(f"stat {self._key(key)}", read)
+
+    def ttl(self, key: Data) -> Call[float | None]:
+        """Return the seconds that a key has left, or None if it does not expire. Raises KeyError if
+        there is no such key."""
+
+        def read(text: str) -> float | None:
+            answer = answered(text)
+            if answer.absence == ", no such key":
+                raise _NoSuchKey(key)
+            return None if answer.absence else float(answer.rest)
+
+        return Call(f"ttl {self._key(key)}", read)
+
+    def expire(self, key: Data, ttl: int) -> Call[bool]:
+        """Expire a key after `ttl` seconds; return whether the key exists."""
+        return Call(f"expire {self._key(key)} {seconds_of(ttl)}", _is_done)
+
+    def persist(self, key: Data) -> Call[bool]:
+        """Take a key out of its lease, so that it stays; return whether it was under a lease."""
+        return Call(f"persist {self._key(key)}", _is_done)
+
+    def pop(self, key: Data) -> Call[Data | None]:
+        """Remove a key and return its value, in one step; None if it is absent."""
+        word = spell_word(self.codec.key(key))
+
+        def read(text: str) -> Data | None:
+            value = json.loads(answered(text).rest)[0]
+            return None if value is None else self.codec.of(value)
+
+        return Call(f"txn get {word} ; delete {word}", read)
+
+    def popped_item(self, prefix: Data | None) -> Generator[Call[Any], Any, tuple[Data, Data]]:
+        """Remove one key, and return it with its value. This is a generator: it yields calls, and
+        is sent their results. If another client has removed the key meanwhile, it tries the next.
+
+        Raises:
+            KeyError: there is no key.
+        """
+        while True:
+            page = yield self.page(prefix)
+            if not page.pairs:
+                raise KeyError("there is no key" if prefix is None else f"no key under {prefix!r}")
+            for key, _ in page.pairs:
+                value = yield self.pop(key)
+                if value is not None:
+                    return key, value
+
+    # --- many keys ------------------------------------------------------------------------------
+
+    def page(self, prefix: Data | None = None, after: str = "") -> Call[Page[Data]]:
+        """Return at most a thousand pairs, after the key whose text is `after`."""
+        command = "show"
+        if prefix:
+            command += f" {escape(self.codec.text(prefix, 'a prefix'), key=True)}"
+        if after:
+            command += f" after {escape(after, key=True)}"
+        return Call(command, self._read_page)
+
+    def _read_page(self, text: str) -> Page[Data]:
+        rest = answered(text).rest
+        pairs, end = json.JSONDecoder().raw_decode(rest)
+        of = self.codec.of
+        items = [(of(key), of(pairs[key])) for key in pairs]
+        is_last = end == len(rest)
+        if not items and not is_last:
+            raise ValueError("an empty page that is not the last: the next can't be asked for")
+        return Page(items, is_last, next(reversed(pairs)) if pairs else "")
+
+    def clear(self, prefix: Data) -> Call[int]:
+        """Delete all keys under a prefix, in one entry; return their number."""
+        text = self.codec.key(prefix, "a prefix")
+        return Call(f"clear {escape(text, key=True)}", _count)
+
+    # --- leases ---------------------------------------------------------------------------------
+
+    def grant(self, seconds: int) -> Call[str]:
+        return Call(f"lease {seconds}", lambda text: answered(text).rest.partition(" ")[0])
+
+    def renew(self, lease: str) -> Call[bool]:
+        return Call(f"renew {lease_name(lease)}", _is_done)
+
+    def release(self, lease: str) -> Call[int | None]:
+        """End a lease; return how many keys were deleted with it, or None if it had ended
+        before."""
+
+        def read(text: str) -> int | None:
+            return None if answered(text).absence else _count(text)
+
+        return Call(f"release {lease_name(lease)}", read)
+
+
+def _under(lease: AnyLease, command: str, read: Callable[[str], Result]) -> Call[Result]:
+    """Return a call, under a lease if one is given."""
+    if lease is None:
+        return Call(command, read)
+    name = lease_name(str(lease))
+
+    def read_under(text: str) -> Result:
+        if answered(text).absence == NO_SUCH_LEASE:
+            raise LeaseLost(f"{name} has ended, so nothing was written under it")
+        return read(text)
+
+    return Call(f"under {name} {command}", read_under)
+
+
+CALLS = Calls(TEXT)  # with str names and values, even if the program's keys are bytes

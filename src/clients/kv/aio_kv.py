@@ -1,0 +1,272 @@
+"""`AioKV`: the cluster's keys and values for asyncio."""
+
+from __future__ import annotations
+
+import time
+import weakref
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from typing import Any, TypeVar, overload
+
+from ...common.errors import RaftlineError
+from ..asyncio.asker import AioAsker
+from ..calls.calls import Call, Calls
+from ..calls.key_views import key_of_pair, value_of_pair, whole_pair
+from ..calls.listeners import LoopListeners
+from ..calls.methods import of_tasks, short_traceback
+from ..calls.pipeline import AioPipeline, reads_of, values_of
+from ..calls.transaction import Outcome, Transaction, updates
+from ..calls.value_codec import TEXT, Codec, Data
+from ..locks.aio_lease import AioKeeper, AioLease
+from ..locks.aio_lock import AioElection, AioLock, AioSemaphore
+from ..requests.health import ClientHealth
+from ..requests.node_connection import ClientError, TimedOut
+from ..requests.pool import time_limit
+from ..requests.steps import carry_out_awaiting
+from ..watches.aio_watch import AioWatch
+from ..watches.watch_events import KVSnapshot, WatchCursor
+from .base_kv import BaseKV
+from .kv import KV, NONE
+
+Result = TypeVar("Result")
+Default = TypeVar("Default")
+Kind = TypeVar("Kind")
+
+
+class _AioShared:
+    """The parts that a client shares with its views, which have other time limits."""
+
+    def __init__(self, health: ClientHealth) -> None:
+        self.listeners = LoopListeners(health)
+        self.watches: weakref.WeakSet[AioWatch[Any]] = weakref.WeakSet()
+        self.keeper: AioKeeper | None = None
+
+
+class TaskTransport:
+    """Carries out the calls of one client, each within its time limit."""
+
+    def __init__(self, asker: AioAsker, timeout: float) -> None:
+        self._asker = asker
+        self.timeout = timeout
+
+    async def request(self, command: str, timeout: float | None = None) -> str:
+        """Return the text of the reply to a line."""
+        limit_s = self.timeout if timeout is None else time_limit(timeout)
+        return await self._asker.request(command, limit_s)
+
+    @short_traceback
+    async def request_together(self, commands: Sequence[str]) -> list[str | ClientError]:
+        """Return the text of each reply, or its error; all requests are in flight at once."""
+        return await self._asker.request_together(commands, self.timeout)
+
+    @short_traceback
+    async def ask(self, call: Call[Result], timeout: float | None = None) -> Result:
+        """Carry out a call, and return the result that its reply stands for."""
+        try:
+            return call.read(await self.request(call.command, timeout))
+        except RaftlineError as error:
+            raise call.failure(error) from None
+
+
+class AioKV(BaseKV[Data, AioLease, AioLock, AioSemaphore, "AioElection[Data]"]):
+    """The keys and values of a cluster, for the tasks of one event loop.
+
+    `raftline.aio.connect()` makes one. All requests share one connection, on which each request is
+    a line in flight. The methods are the coroutine versions of the methods of `raftline.KV`, with
+    the same errors. A task that is cancelled during a write does not know whether the write took
+    effect.
+    """
+
+    _called = "raftline.aio.KV"
+    _lease_class, _lock_class, _semaphore_class = AioLease, AioLock, AioSemaphore
+    _election_class = AioElection
+    _transport: TaskTransport
+    _shared: _AioShared
+
+    def __init__(
+        self,
+        asker: AioAsker,
+        codec: Codec[Data],
+        timeout: float | None = None,
+        shared: _AioShared | None = None,
+    ) -> None:
+        limit_s = asker.timeout_s if timeout is None else timeout
+        super().__init__(codec, limit_s, asker.name, asker.addresses)
+        self._asker = asker
+        self._is_view = shared is not None
+        self._shared = shared or _AioShared(asker.addresses.health)
+        self._transport = TaskTransport(asker, self._timeout)
+        self._ask = self._transport.ask
+
+    async def __aenter__(self) -> AioKV[Data]:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if not self._is_view:
+            await self.close()
+
+    def within(self, timeout: float) -> AioKV[Data]:
+        """Return this client with another time limit: `await kv.within(0.5).get("a")`."""
+        return AioKV(self._asker, self._codec, timeout, self._shared)
+
+    @property
+    def _is_closed(self) -> bool:
+        return self._asker.is_closed
+
+    async def close(self) -> None:
+        """End the connection, watches and tasks. Leases that are not released expire."""
+        if not self._asker.is_here:  # they belong to the process that forked
+            self._asker.is_closed = True
+            return
+        self._asker.is_closed = True  # first, so that waiters at a watch see it
+        for watch in list(self._shared.watches):
+            watch.close()
+        if self._shared.keeper is not None:
+            await self._shared.keeper.close()
+        await self._asker.close()
+        self._shared.listeners.close()
+
+    # --- requests -------------------------------------------------------------------------------
+
+    async def request(self, command: str, timeout: float | None = None) -> str:
+        """Return the text of the reply to a typed line."""
+        return await self._ask(Call(command, str), timeout)
+
+    @overload
+    async def get(self, key: Data) -> Data | None: ...
+    @overload
+    async def get(self, key: Data, default: Data | Default) -> Data | Default: ...
+    async def get(self, key: Data, default: object = None) -> object:
+        """Return the value of a key, or `default` if it is absent."""
+        value = await self._ask(self._calls.get(key))
+        return default if value is None else value
+
+    set = of_tasks(Calls[Data].set)
+    setnx = of_tasks(Calls[Data].setnx)
+
+    @short_traceback
+    async def setdefault(self, key: Data, default: Data) -> Data:
+        """Return the value of a key. If it is absent, first set it to `default`, in one step."""
+        while not await self.setnx(key, default):
+            value = await self.get(key)
+            if value is not None:
+                return value
+        return default
+
+    cas = of_tasks(Calls[Data].cas)
+    incr = of_tasks(Calls[Data].incr)
+    append = of_tasks(Calls[Data].append)
+    delete = of_tasks(Calls[Data].delete)
+
+    @overload
+    async def pop(self, key: Data) -> Data: ...
+    @overload
+    async def pop(self, key: Data, default: Data | Default) -> Data | Default: ...
+    async def pop(self, key: Data, default: object = NONE) -> object:
+        """Remove a key and return its value, in one step; return `default` if it is absent. Raises
+        KeyError if it is absent and no default is given."""
+        value = await self._ask(self._calls.pop(key))
+        if value is None and default is NONE:
+            raise KeyError(key)
+        return default if value is None else value
+
+    @short_traceback
+    async def popitem(self, prefix: Data | None = None) -> tuple[Data, Data]:
+        """Remove the first key, or the first under a prefix if one is given, and return it with its
+        value. Raises KeyError if there is no key."""
+        return await carry_out_awaiting(self._calls.popped_item(prefix), self._ask)
+
+    async def update(
+        self, pairs: Mapping[Data, Data] | Iterable[tuple[Data, Data]] = (), /, **named: Data
+    ) -> None:
+        """Set all pairs of a mapping or an iterable; see `raftline.KV.update`."""
+        for call in updates(self._codec, pairs, named):
+            await self._ask(call)
+
+    stat = of_tasks(Calls[Data].stat)
+    ttl = of_tasks(Calls[Data].ttl)
+    expire = of_tasks(Calls[Data].expire)
+    persist = of_tasks(Calls[Data].persist)
+
+    def txn(self) -> Transaction[Data, Awaitable[Outcome[Data]]]:
+        """Return a transaction to build; await its `commit()`."""
+        return Transaction(self._codec, self._ask)
+
+    def pipeline(self) -> AioPipeline[Data]:
+        """Return a pipeline: `async with kv.pipeline() as batch: batch.set("a", "1")` sends all
+        requests of the block at once."""
+        return AioPipeline(self._codec, self._transport.request_together)
+
+    @short_traceback
+    async def get_many(self, keys: Iterable[Data]) -> dict[Data, Data]:
+        """Return those of these keys that exist, with their values."""
+        async with self.pipeline() as batch:
+            reads = reads_of(batch, keys)
+        return values_of(reads)
+
+    def items(self, prefix: Data | None = None) -> AsyncIterator[tuple[Data, Data]]:
+        """Yield the pairs in the order of their keys, restricted to a prefix if one is given. Each
+        page of a thousand pairs shows one moment; the store may change between two pages."""
+        return self._listing(prefix, whole_pair)
+
+    def keys(self, prefix: Data | None = None) -> AsyncIterator[Data]:
+        """Yield the keys in order, restricted to a prefix if one is given."""
+        return self._listing(prefix, key_of_pair)
+
+    def values(self, prefix: Data | None = None) -> AsyncIterator[Data]:
+        """Yield the values, restricted to a prefix if one is given."""
+        return self._listing(prefix, value_of_pair)
+
+    async def _listing(
+        self, prefix: Data | None, part: Callable[[Any], Kind]
+    ) -> AsyncIterator[Kind]:
+        after = ""
+        while True:
+            page = await self._ask(self._calls.page(prefix, after))
+            for pair in page.pairs:
+                yield part(pair)
+            if page.is_last:
+                return
+            after = page.after
+
+    async def clear(self, prefix: Data) -> int:
+        """Delete all keys under a prefix, in one entry; return their number."""
+        return await self._ask(self._calls.clear(prefix))
+
+    # --- watches, leases, locks -----------------------------------------------------------------
+
+    def watch(self, prefix: Data | None = None, *, after: int | None = None) -> AioWatch[Data]:
+        """Return an async iterator over the events under a prefix: first each existing key, then
+        each change; see `raftline.KV.watch`."""
+        watch = AioWatch(self._asker, WatchCursor(self._codec, prefix, after), self._timeout)
+        self._shared.watches.add(watch)
+        return watch
+
+    def _watch_text(self, prefix: str) -> AioWatch[str]:
+        watch = AioWatch(self._asker, WatchCursor(TEXT, prefix, None), self._timeout)
+        self._shared.watches.add(watch)
+        return watch
+
+    @property
+    def _keeper(self) -> AioKeeper:
+        if self._shared.keeper is None:
+            self._shared.keeper = AioKeeper(self._transport)
+        return self._shared.keeper
+
+    @short_traceback
+    async def snapshot(self, prefix: Data | None = None) -> KVSnapshot[Data]:
+        """Return all pairs under a prefix at one entry; see `raftline.KV.snapshot`."""
+        until_s = time.monotonic() + self._timeout
+        async with self.watch(prefix) as watch:
+            while not watch.is_listed:
+                if not await watch._step(until_s):
+                    raise TimedOut(f"not all keys arrived within {self._timeout:g} s")
+            return KVSnapshot._of(watch.position, watch._take_ready())
+
+
+def beside(kv: KV[Any]) -> AioKV[str]:
+    """Return a client for the tasks of a program that has a client for threads. It uses the same
+    nodes, time limits and credentials."""
+    clients = kv._shared.clients
+    nodes, silence_s = clients.addresses.known, clients.addresses.health.silence_s
+    asker = AioAsker(nodes, clients.name, kv.timeout, clients.credentials, clients.tls, silence_s)
+    return AioKV(asker, TEXT)

@@ -1,0 +1,264 @@
+"""`KV`: the cluster's keys and values as a mapping, for the threads of a program."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import (
+    ItemsView,
+    Iterable,
+    Iterator,
+    KeysView,
+    Mapping,
+    MutableMapping,
+    ValuesView,
+)
+from functools import partial
+from operator import itemgetter
+from typing import TypeVar, overload
+
+from ..calls.calls import Call, Calls
+from ..calls.key_views import Listing, PrefixItems, PrefixKeys, PrefixValues
+from ..calls.methods import of_threads, short_traceback
+from ..calls.pipeline import Pipeline, reads_of, values_of
+from ..calls.transaction import Outcome, Transaction, updates
+from ..calls.value_codec import TEXT, Codec, Data
+from ..locks.lease import Keeper, Lease
+from ..locks.lock import Election, Lock, Semaphore
+from ..requests.node_connection import TimedOut
+from ..requests.pool import Clients
+from ..requests.steps import carry_out
+from ..watches.watch import Watch
+from ..watches.watch_events import KVSnapshot, WatchCursor
+from .base_kv import BaseKV
+from .shared import Shared, ThreadTransport
+
+Default = TypeVar("Default")
+NONE = object()
+
+
+class KV(BaseKV[Data, Lease, Lock, Semaphore, "Election[Data]"], MutableMapping[Data, Data]):
+    """The keys and values of a cluster; `raftline.connect()` makes one. Any thread may use it.
+
+    Reads are linearizable: they see every write that was acknowledged before they began. A write
+    takes effect once, even if it is sent again.
+
+    Raises, from any method:
+        Refused, NoLeader, Unreachable: nothing was done, for certain.
+        OutcomeUnknown: the write may or may not take effect.
+        TypeError, ValueError: a key or a value is invalid; nothing was sent.
+    """
+
+    _lease_class, _lock_class, _semaphore_class = Lease, Lock, Semaphore
+    _election_class = Election
+    _transport: ThreadTransport
+    _shared: Shared
+
+    def __init__(
+        self,
+        clients: Clients,
+        codec: Codec[Data],
+        timeout: float | None = None,
+        shared: Shared | None = None,
+    ) -> None:
+        limit_s = clients.timeout if timeout is None else timeout
+        super().__init__(codec, limit_s, clients.name, clients.addresses)
+        self._is_view = shared is not None
+        self._shared = shared or Shared(clients)
+        self._transport = ThreadTransport(self._shared, self._timeout)
+        self._ask = self._transport.ask
+        self._listing: Listing[Data] = Listing(partial(self._pairs, None), itemgetter(0))
+
+    __eq__ = object.__eq__  # compared by identity
+    __hash__ = object.__hash__
+
+    def __enter__(self) -> KV[Data]:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if not self._is_view:
+            self.close()
+
+    def within(self, timeout: float) -> KV[Data]:
+        """Return this client with another time limit: `kv.within(0.5).get("a")`."""
+        return KV(self._shared.clients, self._codec, timeout, self._shared)
+
+    @property
+    def _is_closed(self) -> bool:
+        return self._shared.is_closed
+
+    def close(self) -> None:
+        """End all connections, watches and threads. Leases that are not released expire."""
+        self._shared.close()
+
+    # --- requests -------------------------------------------------------------------------------
+
+    def request(self, command: str, timeout: float | None = None) -> str:
+        """Return the text of the reply to a typed line; replicated objects use this."""
+        return self._ask(Call(command, str), timeout)
+
+    @overload
+    def get(self, key: Data) -> Data | None: ...
+    @overload
+    def get(self, key: Data, default: Data | Default) -> Data | Default: ...
+    def get(self, key: Data, default: object = None) -> object:
+        """Return the value of a key, or `default` if it is absent."""
+        value = self._ask(self._calls.get(key))
+        return default if value is None else value
+
+    set = of_threads(Calls[Data].set)
+    setnx = of_threads(Calls[Data].setnx)
+    cas = of_threads(Calls[Data].cas)
+    incr = of_threads(Calls[Data].incr)
+    append = of_threads(Calls[Data].append)
+    delete = of_threads(Calls[Data].delete)
+    stat = of_threads(Calls[Data].stat)
+    ttl = of_threads(Calls[Data].ttl)
+    expire = of_threads(Calls[Data].expire)
+    persist = of_threads(Calls[Data].persist)
+
+    def txn(self) -> Transaction[Data, Outcome[Data]]:
+        """Return a transaction to build: several keys in one step, all or nothing."""
+        return Transaction(self._codec, self._ask)
+
+    def pipeline(self) -> Pipeline[Data]:
+        """Return a pipeline: `with kv.pipeline() as batch: batch.set("a", "1")` sends all requests
+        of the block at once."""
+        return Pipeline(self._codec, self._transport.request_together)
+
+    @short_traceback
+    def get_many(self, keys: Iterable[Data]) -> dict[Data, Data]:
+        """Return those of these keys that exist, with their values. All reads are sent at once, and
+        each key is read by itself."""
+        with self.pipeline() as batch:
+            reads = reads_of(batch, keys)
+        return values_of(reads)
+
+    # --- a mapping ------------------------------------------------------------------------------
+
+    def __getitem__(self, key: Data) -> Data:
+        value = self._ask(self._calls.get(key))
+        if value is None:
+            raise KeyError(key)
+        return value
+
+    def __setitem__(self, key: Data, value: Data) -> None:
+        self._ask(self._calls.set(key, value))
+
+    def __delitem__(self, key: Data) -> None:
+        if not self._ask(self._calls.delete(key)):
+            raise KeyError(key)
+
+    @short_traceback
+    def __contains__(self, key: object) -> bool:
+        return self._codec.can_be_key(key) and self.get(key) is not None  # type: ignore[arg-type]
+
+    def __iter__(self) -> Iterator[Data]:
+        return iter(self._listing)
+
+    def __len__(self) -> int:
+        return len(self._listing)
+
+    def __bool__(self) -> bool:
+        return bool(self._listing)
+
+    @overload
+    def pop(self, key: Data) -> Data: ...
+    @overload
+    def pop(self, key: Data, default: Data | Default) -> Data | Default: ...
+    def pop(self, key: Data, default: object = NONE) -> object:
+        """Remove a key and return its value, in one step."""
+        value = self._ask(self._calls.pop(key))
+        if value is not None:
+            return value
+        if default is NONE:
+            raise KeyError(key)
+        return default
+
+    @short_traceback
+    def popitem(self, prefix: Data | None = None) -> tuple[Data, Data]:
+        """Remove the first key, or the first under a prefix if one is given, and return it with its
+        value, in one step. Raises KeyError if there is no key."""
+        return carry_out(self._calls.popped_item(prefix), self._ask)
+
+    def update(  # type: ignore[override]
+        self, pairs: Mapping[Data, Data] | Iterable[tuple[Data, Data]] = (), /, **named: Data
+    ) -> None:
+        """Set all pairs of a mapping or an iterable. Up to 128 pairs, of a megabyte in all, are set
+        in one step; more take several steps."""
+        for call in updates(self._codec, pairs, named):
+            self._ask(call)
+
+    @short_traceback
+    def setdefault(self, key: Data, default: Data | None = None) -> Data:
+        """Return the value of a key. If it is absent, first set it to `default`, in one step."""
+        if default is None:
+            raise TypeError("a key can't have the value None; give a default")
+        while not self.setnx(key, default):
+            value = self.get(key)
+            if value is not None:
+                return value
+        return default
+
+    def items(self, prefix: Data | None = None) -> ItemsView[Data, Data]:
+        """Return the pairs in the order of their keys, restricted to a prefix if one is given."""
+        return PrefixItems(self, self._pairs, prefix)
+
+    def keys(self, prefix: Data | None = None) -> KeysView[Data]:
+        """Return the keys in order, restricted to a prefix if one is given."""
+        return PrefixKeys(self, self._pairs, prefix)
+
+    def values(self, prefix: Data | None = None) -> ValuesView[Data]:
+        """Return the values, restricted to a prefix if one is given."""
+        return PrefixValues(self, self._pairs, prefix)
+
+    def _pairs(self, prefix: Data | None) -> Iterator[tuple[Data, Data]]:
+        after = ""
+        while True:
+            page = self._ask(self._calls.page(prefix, after))
+            yield from page.pairs
+            if page.is_last:
+                return
+            after = page.after
+
+    def clear(self, prefix: Data | None = None) -> int:  # type: ignore[override]
+        """Delete all keys under a prefix, in one entry; return their number. Without a prefix it
+        raises TypeError, so that nobody deletes all keys of a cluster by accident."""
+        if prefix is None:
+            raise TypeError("kv.clear() would delete every key of the cluster: give a prefix")
+        return self._ask(self._calls.clear(prefix))
+
+    # --- watches, leases, locks -----------------------------------------------------------------
+
+    def watch(self, prefix: Data | None = None, *, after: int | None = None) -> Watch[Data]:
+        """Return an iterator over the events under a prefix: first each existing key, then each
+        change. With `after`, return only the changes after that index.
+
+        The watch moves to another node when its node dies. If the events since then are gone, it
+        returns the differences from the known keys as events. So a loop sees every final state, and
+        may miss states in between.
+        """
+        return self._shared.watch(WatchCursor(self._codec, prefix, after), self._timeout)
+
+    def _watch_text(self, prefix: str) -> Watch[str]:
+        return self._shared.watch(WatchCursor(TEXT, prefix, None), self._timeout)
+
+    @property
+    def _keeper(self) -> Keeper:
+        shared = self._shared
+        with shared.lock:
+            if shared.keeper is None:
+                transport = ThreadTransport(shared, shared.clients.timeout)
+                shared.keeper = Keeper(transport, self.name)
+            return shared.keeper
+
+    @short_traceback
+    def snapshot(self, prefix: Data | None = None) -> KVSnapshot[Data]:
+        """Return all pairs under a prefix at one entry, and the index of that entry: a watch with
+        `after` continues there. Raises TimedOut if they did not arrive within the time of a
+        call."""
+        until_s = time.monotonic() + self._timeout
+        with self.watch(prefix) as watch:
+            while not watch.is_listed:
+                if not watch._step(until_s):
+                    raise TimedOut(f"not all keys arrived within {self._timeout:g} s")
+            return KVSnapshot._of(watch.position, watch._take_ready())

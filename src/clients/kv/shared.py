@@ -1,0 +1,99 @@
+"""The parts that a client shares with its views, which have other time limits; and the transport
+that carries out the calls of a program."""
+
+from __future__ import annotations
+
+import os
+import threading
+import weakref
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from typing import Any, TypeVar
+
+from ...common.errors import RaftlineError
+from ..calls.calls import Call
+from ..calls.listeners import ThreadListeners
+from ..calls.methods import short_traceback
+from ..calls.value_codec import Data
+from ..locks.lease import Keeper
+from ..requests.node_connection import ClientError, Closed
+from ..requests.pool import Clients
+from ..watches.watch import Watch
+from ..watches.watch_events import WatchCursor
+
+Result = TypeVar("Result")
+CLOSED = "this client was closed, so it can't send requests"
+
+
+class Shared:
+    """The connections, the watches and the lease thread of one client."""
+
+    def __init__(self, clients: Clients) -> None:
+        self.clients = clients
+        self.keeper: Keeper | None = None
+        self.is_closed = False
+        self.listeners = ThreadListeners(clients.addresses.health, clients.name)
+        self._watches: weakref.WeakSet[Watch[Any]] = weakref.WeakSet()
+        self._process = os.getpid()
+        self._lock = threading.RLock()
+
+    @property
+    def lock(self) -> AbstractContextManager[Any]:
+        """The lock of this process. A lock that is held at a fork would never be released in the
+        child."""
+        if self._process != os.getpid():
+            self._process, self._lock = os.getpid(), threading.RLock()
+        return self._lock
+
+    def watch(self, cursor: WatchCursor[Data], open_s: float) -> Watch[Data]:
+        """Return a watch that ends with the client."""
+        clients = self.clients
+        watch = Watch(
+            clients.addresses, clients.name, cursor, open_s, clients.credentials, clients.tls
+        )
+        with self.lock:
+            if self.is_closed:
+                raise Closed("this client was closed, so it can't watch")
+            self._watches.add(watch)
+        return watch
+
+    def close(self) -> None:
+        """Close the connections, watches and threads. Leases that are not released expire."""
+        with self.lock:
+            self.is_closed = True
+            watches = list(self._watches)
+        for watch in watches:
+            watch.close()
+        if self.keeper is not None:
+            self.keeper.close()
+        self.clients.close()
+        self.listeners.close()
+
+
+class ThreadTransport:
+    """Carries out the calls of one client, each within its time limit."""
+
+    def __init__(self, shared: Shared, timeout: float) -> None:
+        self._shared = shared
+        self.timeout = timeout
+
+    def request(self, command: str, timeout: float | None = None) -> str:
+        """Return the text of the reply to a line."""
+        if self._shared.is_closed:
+            raise Closed(CLOSED)
+        return self._shared.clients.request(command, self.timeout if timeout is None else timeout)
+
+    @short_traceback
+    def request_together(self, commands: Sequence[str]) -> list[str | ClientError]:
+        """Return the text of each reply, or its error; all requests are in flight at once."""
+        if self._shared.is_closed:
+            raise Closed(CLOSED)
+        return self._shared.clients.request_together(commands, self.timeout)
+
+    @short_traceback
+    def ask(self, call: Call[Result], timeout: float | None = None) -> Result:
+        """Carry out a call, and return the result that its reply stands for."""
+        try:
+            return call.read(self.request(call.command, timeout))
+        except RaftlineError as error:
+            raise call.failure(error) from None

@@ -1,0 +1,1 @@
+"""Locks, elections, semaphores and leases of a program."""

@@ -1,0 +1,127 @@
+"""`kv.lease()` for asyncio: a lease that an asyncio task renews."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Any, Protocol, TypeVar
+
+from ..calls.calls import Ask, Call, Steps
+from ..calls.methods import awaited, short_traceback
+from ..requests.steps import carry_out_awaiting
+from .lease_timer import BaseLease, Clock, LeaseTimer, clock
+from .renewals import Renewals, UntilDue, keeping
+
+Result = TypeVar("Result")
+
+
+class AioTransport(Protocol):
+    """A client that carries out calls."""
+
+    timeout: float
+
+    async def ask(self, call: Call[Result], timeout: float | None = None) -> Result: ...
+
+
+class AioKeeper:
+    """Renews the leases of one client, with one task for each lease."""
+
+    def __init__(self, client: AioTransport, now: Clock = clock) -> None:
+        self._client = client
+        self._now = now
+        self._tasks: dict[LeaseTimer, tuple[Renewals, asyncio.Task[None]]] = {}
+
+    def __len__(self) -> int:
+        return len(self._tasks)
+
+    def keep(self, timer: LeaseTimer) -> None:
+        """Renew a lease from now on, until it is over. If its task is cancelled, the lease is given
+        up."""
+        renewals = Renewals()
+        renewals.add(timer)
+        steps = keeping(renewals, self._now, contextlib.nullcontext())
+        task = asyncio.ensure_future(carry_out_awaiting(steps, partial(self._do, renewals)))
+        self._tasks[timer] = renewals, task
+        task.add_done_callback(lambda _: timer.give_up())
+
+    def drop(self, timer: LeaseTimer) -> None:
+        """Stop renewing a lease, because it is over."""
+        if timer in self._tasks:
+            renewals, task = self._tasks.pop(timer)
+            renewals.drop(timer)
+            if task is not _current_task():
+                task.cancel()
+
+    async def close(self) -> None:
+        """Stop renewing, and wait until the tasks have ended."""
+        tasks = [task for _, task in self._tasks.values()]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _do(self, renewals: Renewals, step: Ask | UntilDue) -> object:
+        if isinstance(step, Ask):
+            return await self._client.ask(step.call, step.limit_s)
+        await asyncio.sleep(max(0.0, renewals.due_s - self._now()))
+        return None
+
+
+def call_soon(on_lost: Callable[[], object]) -> None:
+    """Schedule `on_lost` on the event loop. It may raise, which must not end a renewal."""
+    asyncio.get_running_loop().call_soon(on_lost)
+
+
+class AioLease(BaseLease[asyncio.Event]):
+    """A lease: keys that are set under it are deleted when it ends. `async with` grants and
+    releases it. A task renews it while it is held.
+
+    `is_held` has the same meaning as in `raftline.Lease`. The event loop calls `on_lost`.
+    """
+
+    _with = "async with"
+
+    _client: AioTransport
+
+    async def __aexit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        await self._carry_out(self._leaving(error))
+
+    async def grant(self) -> AioLease:
+        """Acquire the lease; see `raftline.Lease.grant`. `async with` calls this method."""
+        await self._carry_out(self._granting())
+        return self
+
+    __aenter__ = grant
+
+    async def check(self, timeout: float | None = None) -> AioLease:
+        """Confirm that the lease is held, or raise LeaseLost; see `raftline.Lease.check`."""
+        await self._carry_out(self._checking(timeout))
+        return self
+
+    release = awaited(BaseLease[Any]._releasing, "release")
+
+    async def wait_lost(self) -> bool:
+        """Wait until the lease is over; return whether it was lost rather than released. Raises
+        RuntimeError if it was not granted."""
+        over, timer = self._over, self._granted()
+        await over.wait()
+        return timer.was_lost
+
+    @short_traceback
+    async def _carry_out(self, steps: Steps[Result]) -> Result:
+        def do(step: Ask) -> Awaitable[object]:
+            return self._client.ask(step.call, step.limit_s)
+
+        return await carry_out_awaiting(steps, do)
+
+    def _new_event(self) -> asyncio.Event:
+        return asyncio.Event()
+
+    _call_apart = staticmethod(call_soon)
+
+
+def _current_task() -> object:
+    with contextlib.suppress(RuntimeError):  # no event loop is running
+        return asyncio.current_task()
+    return None

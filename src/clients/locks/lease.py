@@ -1,0 +1,166 @@
+"""`kv.lease()`: a lease that is renewed until it is lost; one thread renews all leases of a
+client."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+from collections.abc import Callable
+from typing import Any, Protocol, TypeVar
+
+from ...common.process.wakeup import Flag
+from ..calls.calls import Ask, Call, Steps
+from ..calls.methods import carried_out, short_traceback
+from ..requests.steps import carry_out
+from .lease_timer import BaseLease, Clock, LeaseTimer, clock
+from .renewals import Renewals, UntilDue, keeping
+
+Result = TypeVar("Result")
+
+
+class Transport(Protocol):
+    """A client that carries out calls."""
+
+    timeout: float
+
+    def ask(self, call: Call[Result], timeout: float | None = None) -> Result: ...
+
+
+class Keeper:
+    """Renews the leases of one client, in a thread that runs while there are leases."""
+
+    def __init__(self, client: Transport, name: str, now: Clock = clock) -> None:
+        self._client = client
+        self._name = f"{name} renews leases"
+        self._now = now
+        self._begin_anew()
+
+    def _begin_anew(self) -> None:
+        self._process = os.getpid()
+        self._changed = threading.Condition()
+        self._renewals = Renewals()
+        self._thread: threading.Thread | None = None
+
+    def keep(self, timer: LeaseTimer) -> None:
+        """Renew a lease from now on, until it is over."""
+        if self._process != os.getpid():
+            self._begin_anew()
+        with self._changed:
+            if timer.is_over:
+                return
+            self._renewals.add(timer)
+            if not self._renewals.is_carried_out:
+                thread = threading.Thread(target=self._run, name=self._name, daemon=True)
+                thread.start()  # may raise, and then the next lease starts a thread
+                self._thread = thread
+                self._renewals.is_carried_out = True
+            self._changed.notify()
+
+    def drop(self, timer: LeaseTimer) -> None:
+        """Stop renewing a lease, because it is over."""
+        if self._process == os.getpid():
+            with self._changed:
+                self._renewals.drop(timer)
+                self._changed.notify()
+
+    def close(self) -> None:
+        """Stop renewing, and wait until the thread has ended. Do not wait for a renewal in
+        progress: the thread ends after it."""
+        if self._process != os.getpid():
+            return
+        with self._changed:
+            given_up = self._renewals.drop_all()
+            thread = None if self._renewals.is_asking else self._thread
+            self._changed.notify()
+        for timer in given_up:
+            timer.give_up()
+        if thread is not None and thread is not threading.current_thread():
+            thread.join()
+
+    def _run(self) -> None:
+        carry_out(keeping(self._renewals, self._now, self._changed), self._do)
+
+    def _do(self, step: Ask | UntilDue) -> object:
+        if isinstance(step, Ask):
+            return self._client.ask(step.call, step.limit_s)
+        with self._changed:
+            if self._renewals:
+                self._changed.wait(max(0.0, self._renewals.due_s - self._now()))
+        return None
+
+
+def call_apart(on_lost: Callable[[], object]) -> None:
+    """Call `on_lost` in another thread: it may take long or raise, and must not delay a renewal."""
+    try:
+        threading.Thread(target=on_lost, name="a lease was lost", daemon=True).start()
+    except RuntimeError:  # no thread can be started
+        with contextlib.suppress(Exception):
+            on_lost()
+
+
+class Lease(BaseLease[Flag]):
+    """A lease: keys that are set under it are deleted when it ends. `with` grants, renews and
+    releases it.
+
+    Its time counts from the moment at which a request was first sent. If no renewal succeeds within
+    that time, the lease is lost: `is_held` is false from then on, and `on_lost` is called in its
+    own thread.
+    """
+
+    _client: Transport
+
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        self._carry_out(self._leaving(error))
+
+    def grant(self) -> Lease:
+        """Acquire the lease, and renew it from now on. `with` calls this method.
+
+        Raises:
+            LeaseLost: the answer came after its time was over, so it was never held.
+            RuntimeError: it is already granted or being granted, or no thread can be started to
+                renew it.
+        """
+        self._carry_out(self._granting())
+        return self
+
+    __enter__ = grant
+
+    def check(self, timeout: float | None = None) -> Lease:
+        """Renew the lease for its whole time, which confirms that it is held. `timeout` defaults to
+        the client's.
+
+        Raises:
+            LeaseLost: the lease is not held.
+        """
+        self._carry_out(self._checking(timeout))
+        return self
+
+    release = carried_out(BaseLease[Any]._releasing, "release")
+
+    def wait_lost(self, timeout: float | None = None) -> bool:
+        """Wait until the lease is lost, at most `timeout` seconds; return whether it is. A released
+        lease is not lost.
+
+        Raises:
+            RuntimeError: the lease was not granted.
+        """
+        over, timer = self._over, self._granted()
+        return over.wait(timeout) and timer.was_lost
+
+    @short_traceback
+    def _carry_out(self, steps: Steps[Result]) -> Result:
+        def do(step: Ask) -> object:
+            return self._client.ask(step.call, step.limit_s)
+
+        return carry_out(steps, do)
+
+    def _new_event(self) -> Flag:
+        self._process = os.getpid()
+        return Flag()
+
+    @property
+    def _is_here(self) -> bool:
+        return self._process == os.getpid()
+
+    _call_apart = staticmethod(call_apart)

@@ -1,0 +1,1 @@
+"""A conversation with the cluster: one socket, login, TLS, the search for the leader."""

@@ -1,0 +1,73 @@
+"""The nodes of a cluster that a client asks: named by a program or a user, or discovered."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from ...common import config
+from ...common.address import Address
+from ...common.config import ConfigError
+
+VARIABLE = "RAFTLINE"  # the environment variable with the addresses of nodes
+
+
+def addresses_in(text: str) -> list[Address]:
+    """Return the addresses in `h1:10000,h2:10000`. Raises ValueError if an address is invalid."""
+    return [Address.parse(each.strip(" ")) for each in text.split(",")]
+
+
+def named_nodes(at: Sequence[Address] | None, folder: str | Path | None) -> Mapping[str, Address]:
+    """Return the nodes that a command should ask: from `--at`, else from `--dir`, $RAFTLINE, or the
+    nearest folder's configuration. If only the address of a node is given, the address is also its
+    name.
+
+    Raises:
+        ConfigError: there are no nodes, or two options name them.
+    """
+    if at is None:
+        option = "" if folder is None else "--dir FOLDER, "
+        return discover_nodes(folder, f"{option}--at HOST:PORT")
+    if folder is not None:
+        raise ConfigError("--at and --dir both say where to ask; give one of them")
+    return by_address(at)
+
+
+def has_name(node: str) -> bool:
+    """Return whether this is the name of a node, and not an address."""
+    return ":" not in node
+
+
+def by_address(addresses: Sequence[Address]) -> Mapping[str, Address]:
+    """Return the nodes, with their addresses as their names."""
+    return {str(address): address for address in addresses}
+
+
+def discover_nodes(
+    folder: str | Path | None, otherwise: str, option: str = "--dir"
+) -> Mapping[str, Address]:
+    """Return the nodes in $RAFTLINE, else the nodes in the configuration of the nearest folder. If
+    a folder is given, use only its configuration. `otherwise` explains other ways to name the
+    nodes, and `option` is the option that names the folder.
+
+    Raises:
+        ConfigError: there are no nodes.
+    """
+    text = os.environ.get(VARIABLE)
+    if folder is None and text:
+        try:
+            return by_address(addresses_in(text))
+        except ValueError as problem:
+            raise ConfigError(f"${VARIABLE}: {problem}") from None
+    if folder and not (path := config.locate(folder)).exists():
+        raise ConfigError(
+            f"{folder}: there is no cluster here, as {path.name} is missing; "
+            f"say where it is: {otherwise}, or ${VARIABLE}"
+        )
+    try:
+        return config.load(folder, option).members
+    except ConfigError as problem:
+        if folder is None:
+            raise ConfigError(f"{problem}; or say where: {otherwise}, or ${VARIABLE}") from None
+        raise

@@ -1,0 +1,104 @@
+"""The addresses of a cluster's nodes: those that a program names, and the addresses of the members
+that the cluster names. Pure.
+
+Members come and go, and a program may name only one of them. So a client occasionally sends a
+`status`, which every reader may send, on a connection that serves it. All connections of a client
+share one `Addresses`: its requests, its watches, and the watches of waiting locks.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable
+
+from ...common.address import Address, is_loopback
+from .health import ClientHealth
+
+MEMBERS = "status"  # the command whose reply names the members
+AGAIN_S = 60.0  # from an answer to the next request
+UNANSWERED_S = 5.0  # after this time another connection may ask
+LEARNED_MAX = 64
+_MARK = "STATUS response: "
+
+
+class Addresses:
+    """The addresses of one cluster: first the named ones, then the learned ones."""
+
+    def __init__(
+        self,
+        named: Iterable[tuple[str, int]],
+        *,
+        learns: bool = False,
+        health: ClientHealth | None = None,
+    ) -> None:
+        """Start with the `named` addresses. With `learns`, the client asks the cluster for its
+        members. Without it, only a leader that a node names is added. `health` records whether the
+        nodes serve."""
+        self.health = ClientHealth() if health is None else health
+        self.named = list(dict.fromkeys(Address(*each) for each in named))
+        self._learned: tuple[Address, ...] = ()
+        self._cluster = ""  # the identity of the cluster that served first
+        self._due_s = -math.inf if learns else math.inf
+
+    @property
+    def known(self) -> list[Address]:
+        """All addresses. The named addresses stay: their host names may lead to other nodes
+        later."""
+        return [*self.named, *(each for each in self._learned if each not in self.named)]
+
+    def asks(self, now_s: float) -> bool:
+        """Return whether to ask for the members now. If so, the request counts as sent."""
+        if now_s < self._due_s:
+            return False
+        self._due_s = now_s + UNANSWERED_S
+        return True
+
+    def take(self, reply: str, now_s: float) -> None:
+        """Record the reply to MEMBERS. Members that it does not name have left, and are dropped. If
+        it comes from another cluster than the first one that served, its members are not
+        learned."""
+        members, cluster = members_in(reply)
+        if cluster and self._cluster and cluster != self._cluster:
+            members = []
+        self._cluster = self._cluster or cluster
+        self._due_s = now_s + (AGAIN_S if members else UNANSWERED_S)
+        if members:
+            self._learned = ()
+            for each in members:
+                self.learn(each)
+
+    def learn(self, address: Address) -> None:
+        """Add an address. A loopback address is left out if all named addresses are on other
+        machines: a node may give that address for itself, and another program may listen there on
+        this machine."""
+        hosts = {each.host for each in self.named}
+        is_foreign = address.host not in hosts and is_loopback(address.host)
+        if is_foreign and not any(map(is_loopback, hosts)):
+            return
+        if address not in self._learned:
+            self._learned = (*self._learned, address)[-LEARNED_MAX:]
+
+
+def members_in(reply: str) -> tuple[list[Address], str]:
+    """Return the addresses of the members that a status names, and the identity of their cluster.
+    Return no addresses if the status names no leader: the node may be cut off or may have left, so
+    its members may be out of date."""
+    if not reply.startswith(_MARK):
+        return [], ""
+    try:
+        facts = json.loads(reply.removeprefix(_MARK))
+        members = facts["members"] if facts["leader"] in facts["members"] else {}
+        addresses = [Address.parse(each) for each in members.values()][:LEARNED_MAX]
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return [], ""  # an older build, or a user who may not ask
+    cluster = facts.get("cluster") if addresses else ""
+    return addresses, cluster if isinstance(cluster, str) else ""
+
+
+def lacks_leader(reply: str) -> bool:
+    """Return whether a status names no leader."""
+    try:
+        return json.loads(reply.removeprefix(_MARK))["leader"] is None
+    except (ValueError, KeyError, TypeError):
+        return False

@@ -1,0 +1,285 @@
+"""`Client`: a program's conversation with the cluster. It sends requests, waits, and follows the
+leader."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
+
+from ...common.address import Address
+from ...wire.protocol import NAME
+from ...wire.replies.replies import Reply, read_reply
+from .addresses import Addresses
+from .client_login import Credentials, log_in, of_environment
+from .client_tls import ClientTls, tls_of
+from .dialing import NOBODY
+from .line_connection import LEAST_S
+from .node_connection import (
+    ClientError,
+    Deadline,
+    LoginFailed,
+    NodeConnection,
+    OutcomeUnknown,
+    Unreachable,
+    line_of,
+    unreachable,
+)
+from .one_node import answer_to, do_at
+from .pipelining import Pipelining
+from .search import (
+    Answer,
+    AskNode,
+    ClientSessions,
+    Connected,
+    NodeTurns,
+    Pause,
+    Search,
+    SearchStep,
+    lost,
+    nobody_answers,
+    search,
+    text_of,
+)
+from .steps import carry_out
+
+
+def name_of_client(name: str) -> str:
+    """Return `name`. Raises TypeError, ValueError if it is not valid before the `@` of a line."""
+    if not isinstance(name, str):
+        raise TypeError(f"the name of a client is a str, not {type(name).__name__}")
+    if not NAME.fullmatch(name):
+        what = "a letter, then letters, digits, _ . or -, at most 64 in all"
+        raise ValueError(f"{name!r} is not a valid client name: {what}")
+    return name
+
+
+class Client:
+    """Sends one request after the other, to one node at a time; not for several threads at once.
+
+    With `follow` it follows the sorry lines of nodes to the leader, and skips dead nodes, until
+    `timeout_s` has passed. Its writes then carry the numbers of its own session, which begins
+    before the first write. So a write whose outcome is unknown is sent again and still takes effect
+    once (thesis §6.3). Without `follow` such a write is never sent again. `also` are further nodes
+    to try; `on_connect` is called before each connection is made. `attempt_s` is the time for which
+    the first node may keep a request, when following (`Deadline`). `search_s` is the time of the
+    search for a node that accepts it, if that differs from `timeout_s`. `on_wait` gets a line, once
+    for each request, if no answer arrives within a second. Each connection logs in with
+    `credentials`, else with the credentials of the environment, if there are any. It uses TLS with
+    `tls`, else as the environment says. `addresses` are the cluster's addresses, if other clients
+    of this program share them.
+    """
+
+    def __init__(
+        self,
+        host: str = "localhost",
+        port: int = 10000,
+        name: str = "client",
+        timeout_s: float = 10.0,
+        *,
+        follow: bool = False,
+        also: Sequence[tuple[str, int]] = (),
+        on_connect: Callable[[Address], None] | None = None,
+        attempt_s: float | None = None,
+        search_s: float | None = None,
+        on_wait: Callable[[str], None] | None = None,
+        credentials: Credentials | None = None,
+        tls: ClientTls | None = None,
+        addresses: Addresses | None = None,
+    ) -> None:
+        """Initialize without connecting.
+
+        Raises:
+            ValueError: `name` is not valid, or the environment names unusable TLS files.
+        """
+        self._nodes = NodeTurns([(host, port), *also], addresses)
+        self.name = name_of_client(name)
+        self.timeout_s = timeout_s
+        self.attempt_s = attempt_s
+        self.search_s = search_s
+        self.follow = follow
+        self._on_connect = on_connect
+        self._on_wait = on_wait
+        self.credentials = credentials or of_environment()
+        self.tls = tls_of(tls)
+        self._connection: NodeConnection | None = None
+        self._sessions = ClientSessions()
+
+    @property
+    def address(self) -> Address:
+        """The current node."""
+        return self._nodes.current
+
+    @property
+    def addresses(self) -> list[Address]:
+        """The nodes that this client may ask."""
+        return list(self._nodes.known) if self.follow else [self.address]
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connection; the next request makes a new one."""
+        if self._connection is not None:
+            self._connection.socket.close()
+            self._connection = None
+
+    def forget_sessions(self) -> None:
+        """Release the sessions, and close the connection. This waits neither for an answer nor for
+        room to send. If a node misses it, the cluster drops the session when it is the least
+        recently used."""
+        sessions, self._sessions = self._sessions, ClientSessions()
+        if self._connection is not None:
+            self._connection.timeout_s = LEAST_S
+            for name in sessions.names:
+                with contextlib.suppress(OSError):
+                    self._connection.send(line_of(name, "forget"))
+            self.close()  # else a late reply would answer the next request
+
+    def request(self, command: str) -> str:
+        """Return the reply's text (`GET response: 5`; `GET response, no such key: b`).
+
+        Raises:
+            NotLeader, NoLeader, Refused: the node's sorry line; nothing was done.
+            OutcomeUnknown: the request was sent, and may or may not take effect.
+            Unreachable: no node answered, or a read got no answer.
+        """
+        return text_of(self.ask(command))
+
+    def ask(self, command: str) -> Reply:
+        """Return the reply, even if it begins with `Sorry,`.
+
+        Raises:
+            OutcomeUnknown, Unreachable: no reply arrived; see `request`.
+            Refused: the command is not one line of text.
+        """
+        if not self.follow:
+            limits = Deadline(self.timeout_s, self._on_wait)
+            line = line_of(self.name, command)
+            connection = self._connected_to(self.address, self.timeout_s)
+            try:
+                return self._exchange(connection, line, command, limits)
+            except ClientError as error:  # with the time limit of the whole request
+                raise error._within(self.timeout_s) if error._within else error from None
+        deadline = Deadline(
+            self.search_s or self.timeout_s,
+            self._on_wait,
+            attempt_s=self.attempt_s or math.inf,
+            reply_s=self.timeout_s if self.search_s else None,
+        )
+        steps = search(self._nodes, self._sessions, self.name, command, deadline)
+        return carry_out(steps, partial(self._do, deadline))
+
+    def _do(self, deadline: Deadline, step: SearchStep) -> Answer | Connected | None:
+        if isinstance(step, Pause):
+            time.sleep(step.seconds)
+            return None
+        assert isinstance(step, AskNode), "one request at a time, so none waits for a session"
+        line = line_of(step.sender, step.command)
+        try:
+            connection = self._connected_to(step.address, step.connect_s, step.others)
+            if connection.address != step.address:
+                return Connected(connection.address)
+            return self._exchange(connection, line, step.command, deadline)
+        except (Unreachable, OutcomeUnknown, LoginFailed) as error:
+            return error
+
+    def ask_together(self, commands: Iterable[str]) -> list[Answer]:
+        """Return the answers to these commands, which are in flight at once. Each has the time
+        limits of a request from its start. This follows the leader."""
+
+        def machine_of(command: str) -> Search[Reply]:
+            deadline = Deadline(self.timeout_s, attempt_s=self.attempt_s or math.inf)
+            return search(self._nodes, self._sessions, self.name, command, deadline)
+
+        steps = Pipelining(commands, machine_of, self._sessions, self._connected_to, self.close)
+        try:
+            return steps.run()
+        except BaseException:
+            self._sessions = ClientSessions()  # requests in flight may occupy the old ones for long
+            raise
+
+    def connect(self) -> None:
+        """Connect to the node; with `follow`, to any known node.
+
+        Raises:
+            Unreachable, LoginFailed: no node is reached, or no node accepts the login. The error is
+                that of the last node, unless another node's error lasts.
+        """
+        if not self.follow:
+            self._connected_to(self.address, self.timeout_s)
+            return
+        failures: list[Unreachable | LoginFailed] = []
+        deadline = Deadline(self.timeout_s)
+        for _ in self._nodes.known:
+            node, limit_s = self.address, deadline.connect_s
+            if failures and not deadline.left_s:
+                break
+            try:
+                connection = self._connected_to(node, limit_s, self._nodes.besides((node,)))
+            except (Unreachable, LoginFailed) as error:
+                failures.append(error)
+                self._nodes.move_on(node, error)
+            else:
+                if connection.address != node:
+                    self._nodes.turn_to(connection.address, node)
+                return
+        lasting = (each for each in failures if isinstance(each, LoginFailed) or each.lasts)
+        last = next(lasting, failures[-1])
+        raise last if isinstance(last, LoginFailed) else nobody_answers(self._nodes, last)
+
+    def _exchange(
+        self, connection: NodeConnection, line: bytes, command: str, deadline: Deadline
+    ) -> Reply:
+        limit_s = deadline.attempt_s
+        try:
+            steps = answer_to(line, connection.address, deadline)
+            raw: bytes = carry_out(steps, partial(do_at, connection))
+        except OSError as error:
+            self.close()
+            raise lost(command, connection.address, error, limit_s) from None
+        except BaseException:
+            self.close()  # else a late reply would answer the next request
+            raise
+        reply = read_reply(raw)
+        if reply is None:
+            self.close()
+            foreign = ConnectionError("answered something that is not raftline")
+            raise lost(command, connection.address, foreign, limit_s)
+        return reply
+
+    def _connected_to(
+        self, address: Address, limit_s: float, others: Iterator[Address] = NOBODY
+    ) -> NodeConnection:
+        """Return a connection to a node, or to one of `others` if it is reached first."""
+        if self._connection is not None:
+            if self._connection.address == address and self._connection.is_silent():
+                return self._connection
+            self.close()
+        until_s = time.monotonic() + limit_s
+        if self._on_connect:
+            self._on_connect(address)
+        try:
+            connection = NodeConnection(address, limit_s, self.tls, self.name, others)
+        except OSError as error:
+            raise unreachable(address, error, limit_s) from None
+        if self._on_connect and connection.address != address:
+            self._on_connect(connection.address)
+        if self.credentials is not None:
+            self._log_in(connection, self.credentials, until_s - time.monotonic())
+        self._connection = connection  # only after its login
+        return connection
+
+    def _log_in(self, connection: NodeConnection, credentials: Credentials, limit_s: float) -> None:
+        try:
+            log_in(connection, credentials, self.name, limit_s)
+        except BaseException as error:
+            connection.close()
+            if isinstance(error, OSError) and not isinstance(error, ClientError):
+                raise lost("auth", connection.address, error, limit_s) from None
+            raise

@@ -1,0 +1,1 @@
+"""A client at a terminal: its options, its screen, its streams."""

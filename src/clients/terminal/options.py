@@ -1,0 +1,186 @@
+"""The options of a client command: the nodes to ask, the time limit, the login and TLS."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from ...common.address import Address
+from ...common.config import ConfigError
+from ...common.process.quiet_exit import EXIT_INTERRUPTED
+from ...common.process.signals import raised
+from ...wire.commands.login_operands import why_no_password
+from ...wire.protocol import NAME
+from ..requests import client_login
+from ..requests import client_tls as tls
+from ..requests.address_options import addresses_in, named_nodes
+from ..requests.client_login import NAMED, PASSWORD_FILE, USER, Credentials
+from ..requests.client_tls import ClientTls
+from ..requests.node_connection import LoginFailed
+
+if TYPE_CHECKING:
+    from ...common.arguments import Parser
+    from ..requests.pool import Clients
+
+
+class ClientAccess(NamedTuple):
+    """The login and the TLS of a client; None means no login and plain text."""
+
+    credentials: Credentials | None = None
+    tls: ClientTls | None = None
+
+    @classmethod
+    def of_environment(cls) -> ClientAccess:
+        """Return the access that the environment names. Raises ConfigError if the TLS files can't
+        be used."""
+        return cls(client_login.of_environment(), tls.of_environment())
+
+
+WITH_VALUE = ("--user", "--password-file", *tls.OPTIONS)
+ASKING_WITH_VALUE = ("--at", "--dir", "--timeout", *WITH_VALUE)
+
+
+def add_asking_options(parser: Parser, timeout_s: float | None = None) -> None:
+    """Add all options: `--at`, `--dir` and `--timeout`, then those for the login and TLS."""
+    parser.add_argument(
+        "--at",
+        type=_addresses,
+        metavar="HOST:PORT[,…]",
+        help="nodes to ask ($RAFTLINE); one is enough, as it names the others",
+    )
+    parser.add_cluster_options(timeout_s)
+    add_login_options(parser)
+
+
+def _addresses(text: str) -> list[Address]:
+    try:
+        return addresses_in(text)
+    except ValueError as problem:
+        raise argparse.ArgumentTypeError(str(problem)) from None
+
+
+def add_login_options(parser: argparse.ArgumentParser) -> None:
+    """Add `--user`, `--password-file`, and the options for TLS."""
+    group = parser.add_argument_group("login and TLS")
+    add = group.add_argument
+    add(
+        "--user",
+        type=_user,
+        metavar="USER",
+        help=f"log in as USER (${USER}); without a file, prompt for the password",
+    )
+    add(
+        "--password-file", metavar="FILE", help=f"its first line is the password (${PASSWORD_FILE})"
+    )
+    add(
+        "--tls-ca",
+        type=Path,
+        metavar="FILE",
+        help="use TLS; the CA of the nodes' certificates ($RAFTLINE_TLS_CA)",
+    )
+    add(
+        "--tls-cert",
+        type=Path,
+        metavar="FILE",
+        help="the client's own certificate ($RAFTLINE_TLS_CERT)",
+    )
+    add("--tls-key", type=Path, metavar="FILE", help="its key ($RAFTLINE_TLS_KEY)")
+    add(
+        "--tls-server-name",
+        metavar="HOST",
+        help="name in the node's certificate, if not its host ($RAFTLINE_TLS_SERVER_NAME)",
+    )
+
+
+def word_first(arguments: Sequence[str]) -> list[str]:
+    """Move the options before the first word behind it, and return the arguments. That word is the
+    client command or its action. Without a word the arguments are unchanged."""
+    position = 0
+    while position < len(arguments) and arguments[position].startswith("-"):
+        position += 2 if arguments[position] in ASKING_WITH_VALUE else 1
+    before, rest = arguments[:position], arguments[position:]
+    return [*rest[:1], *before, *rest[1:]]
+
+
+def access_of(options: argparse.Namespace) -> ClientAccess:
+    """Return the access that the options name, else the access that the environment names. If no
+    file is named, ask for the password on the terminal.
+
+    Raises:
+        ConfigError: the TLS files or the password file can't be used, or no password was typed.
+    """
+    files = (options.tls_cert, options.tls_key, options.tls_ca, options.tls_server_name)
+    has_tls = files != (None, None, None, None)
+    client_tls = tls.of_files(*files, tls.OPTIONS) if has_tls else tls.of_environment()
+    return ClientAccess(_user_of(options), client_tls)
+
+
+def clients_of(options: argparse.Namespace) -> Clients:
+    """Return the client for the options of a command. Raises ConfigError as `access_of` does, or if
+    no node is named anywhere."""
+    from ..requests.pool import Clients  # most commands do not need it
+
+    access = access_of(options)
+    return Clients(
+        *map(str, named_nodes(options.at, options.dir).values()),
+        name="raftline",
+        timeout=options.timeout,
+        credentials=access.credentials,
+        tls=access.tls,
+    )
+
+
+def _user_of(options: argparse.Namespace) -> Credentials | None:
+    file = options.password_file or os.environ.get(PASSWORD_FILE, "")
+    user = options.user or os.environ.get(USER, "")
+    if not user:
+        return None
+    if file or sys.stdin is None or not sys.stdin.isatty():
+        return _of_file(Credentials(user, file=file))
+    password = typed_password(f"Password of {user}: ")
+    if why := why_no_password(password):
+        raise ConfigError(f"{user} can't log in: {why}")
+    return Credentials(user, password)
+
+
+def _of_file(credentials: Credentials) -> Credentials:
+    """Return the credentials. Raises ConfigError if the file can't be used. A pipe is only read at
+    the login, because it can be read only once."""
+    file = credentials.file
+    if file and (os.path.isfile(file) or not os.path.exists(file)):
+        try:
+            credentials.secret  # noqa: B018 - reading it checks it
+        except LoginFailed as failure:
+            raise ConfigError(str(failure)) from None
+    return credentials
+
+
+def typed_password(prompt: str) -> str:
+    """Return the password typed at a prompt on the terminal, without echo.
+
+    Raises:
+        ConfigError: there was no line (Ctrl-D), or it is not valid UTF-8.
+        SystemExit: Ctrl-C.
+    """
+    from getpass import getpass  # only needed for typed passwords
+
+    try:
+        with raised():  # else Ctrl-C would leave the terminal without its echo
+            return getpass(prompt)
+    except (EOFError, UnicodeDecodeError, KeyboardInterrupt) as error:
+        if sys.stderr is not None and sys.stderr.isatty():
+            print(file=sys.stderr)  # the prompt's line has not ended
+        if isinstance(error, KeyboardInterrupt):
+            raise SystemExit(EXIT_INTERRUPTED) from None
+        why = "is not valid UTF-8" if isinstance(error, UnicodeDecodeError) else "is missing"
+        raise ConfigError(f"the password {why}; type it, and then Enter") from None
+
+
+def _user(text: str) -> str:
+    if not NAME.fullmatch(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a valid user name; {NAMED}")
+    return text

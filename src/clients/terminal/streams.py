@@ -1,0 +1,85 @@
+"""A client's standard streams: the input lines, and the handling of a broken stream."""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+from collections.abc import Callable, Iterator
+
+from ...common.address import Address
+from ...common.process.quiet_exit import EXIT_INTERRUPTED
+from ...common.process.signals import raised
+from ...common.process.standard_streams import EXIT_OUTPUT
+from ...wire.protocol import error
+from ...wire.replies.replies import RequestOutcome
+from ..requests.conversation import Client
+from ..requests.node_connection import ClientError
+
+
+def accept_raw_stdin() -> None:
+    """Accept any bytes on standard input: bytes that are not UTF-8 do not raise.
+
+    A line ends only at a newline; the node refuses a lone carriage return.
+    """
+    if isinstance(sys.stdin, io.TextIOWrapper):
+        sys.stdin.reconfigure(encoding="utf-8", errors="surrogateescape", newline="\n")
+
+
+def lines_of_stdin() -> Iterator[str]:
+    """Yield each line with a command as soon as it arrives."""
+    for line in sys.stdin or ():
+        command = line.removesuffix("\n").removesuffix("\r")
+        if not asks_nothing(command):
+            yield command
+
+
+def asks_nothing(command: str) -> bool:
+    """Return whether the line is blank or a comment, which is not sent and gets no reply."""
+    return not command.strip() or command.lstrip().startswith("#")
+
+
+def say(text: str = "") -> None:
+    """Print one line and flush it, also into a pipe."""
+    print(text, flush=True)
+
+
+def say_connecting(address: Address) -> None:
+    """Print the first line of the course's figure."""
+    say(f"[*] Connecting to {address.host} port {address.port}")
+
+
+def report_delay(text: str) -> None:
+    """Print the reason why there is no answer yet."""
+    say(f"[*] {text}")
+
+
+def run_client(
+    client: Client,
+    converse: Callable[[], int],
+    prog: str,
+    explain: Callable[[ClientError], ClientError] | None = None,
+) -> int:
+    """Converse, release the sessions, close the connection, and return the exit code. Print a
+    failure in one line, in the words of `explain`."""
+    try:
+        with raised(), client:
+            try:
+                return converse()
+            finally:
+                client.forget_sessions()
+    except ClientError as problem:
+        failure = explain(problem) if explain else problem
+        print(error(failure.at_the_shell), file=sys.stderr)
+        return failure.outcome
+    except BrokenPipeError:
+        # The reader of our lines is gone: that is not an error, and there is nothing to print at
+        # exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return RequestOutcome.DONE
+    except OSError as failure:  # for example a full disk under `> file`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        print(f"{prog}: can't print: {failure.strerror}", file=sys.stderr)
+        return EXIT_OUTPUT
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED

@@ -1,0 +1,1 @@
+"""Watches of a program: they resume at another node if one fails."""

@@ -1,0 +1,1 @@
+"""This process: its threads, signals, streams, console and memory."""

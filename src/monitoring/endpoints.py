@@ -1,0 +1,123 @@
+"""The pages that a node serves to monitoring: /health, /ready, /metrics, /status."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from typing import NamedTuple
+
+from ..net.protocol.host import Batch
+from ..net.protocol.subscriptions import CONFIRMED
+from ..net.protocol.waits import AwaitReplies
+from ..node.loop.measures import disk_hangs
+from ..node.program.node_server import Server
+from .exposition import CONTENT_TYPE
+from .metrics import metrics
+
+PLAIN = "text/plain; charset=utf-8"
+CORE_S = 2.0  # time limit for a step of the core
+CONFIRM_S = 2.0  # time limit for a quorum to confirm a read
+
+
+class Answer(NamedTuple):
+    """One answer: its status, its content and the content type."""
+
+    status: int
+    text: str
+    kind: str = PLAIN
+
+
+class Pages:
+    """The pages of one node. Before it has recovered, it is healthy and not ready."""
+
+    def __init__(self) -> None:
+        self._server: Server | None = None
+        self.by_path: dict[str, Callable[[], Answer]] = {
+            "/health": self.health,
+            "/ready": self.ready,
+            "/metrics": lambda: self._of_server(_metrics),
+            "/status": lambda: self._of_server(_status),
+        }
+
+    def serve(self, server: Server) -> None:
+        """Report on this node from now on."""
+        self._server = server
+
+    def health(self) -> Answer:
+        """Report whether this process is healthy, regardless of the other nodes."""
+        if self._server is None:
+            return Answer(200, "ok: reading its files\n")
+        why = unhealthy_reason(self._server)
+        return Answer(503, f"{why}\n") if why else Answer(200, "ok\n")
+
+    def ready(self) -> Answer:
+        """Report whether this node serves: the leader and its quorum confirm a read, and all
+        entries that were committed at the request are applied here."""
+        return self._of_server(_ready)
+
+    def _of_server(self, page: Callable[[Server], Answer]) -> Answer:
+        if self._server is None:
+            return Answer(503, "not ready: reading its files\n")
+        return page(self._server)
+
+
+def unhealthy_reason(server: Server) -> str:
+    """Return why a node is not healthy, or "" if it is."""
+    if server.is_down:
+        return ""  # a controller shut it down
+    driver = server.driver
+    if server.exit_status or driver.has_written:
+        return "unwell: this node is stopping"
+    if not driver.core.acquire(timeout=CORE_S):
+        return f"unwell: a step of the core takes longer than {CORE_S:g} s"
+    driver.core.release()
+    return ""
+
+
+def hung_disk(waits_ms: int, election_timeout_ms: int) -> str:
+    """Return a phrase if the disk hangs, or else ""."""
+    if not disk_hangs(waits_ms, election_timeout_ms):
+        return ""
+    return f"a write of its disk has taken {waits_ms / 1000:.1f} s already"
+
+
+def _ready(server: Server) -> Answer:
+    waits_ms = server.driver.measures.disk_waits_ms
+    if why := hung_disk(waits_ms, server.pace.election_timeout_ms):
+        return Answer(503, f"not ready: {why}\n")
+    steps = readiness(server)
+    try:
+        wait = next(steps)
+        steps.send(wait.batch.wait(wait.within_s))
+    except StopIteration as end:
+        answer: Answer = end.value
+        return answer
+    raise AssertionError("one wait is enough")
+
+
+def readiness(server: Server) -> Generator[AwaitReplies, bool, Answer]:
+    """Find out whether a node serves. The caller sends in whether the awaited answer has
+    arrived."""
+    why = "shut down by its controller" if server.is_down else unhealthy_reason(server)
+    if not why:
+        batch = Batch(["ready"], is_read=True, reading=CONFIRMED)
+        server.submit(batch)
+        if not (yield AwaitReplies(batch, CONFIRM_S)):
+            why = _why_not_confirmed(server)
+        elif batch.reader is None:  # it has a reply: no leader, for example
+            why = batch.replies[0]
+    return Answer(503, f"not ready: {why}\n") if why else Answer(200, "ready\n")
+
+
+def _why_not_confirmed(server: Server) -> str:
+    view = server.node.view
+    if view.leader is None:
+        return "no leader is known"
+    return f"no read was confirmed and applied within {CONFIRM_S:g} s; {view.leader} leads"
+
+
+def _metrics(server: Server) -> Answer:
+    return Answer(200, metrics(server), CONTENT_TYPE)
+
+
+def _status(server: Server) -> Answer:
+    return Answer(200, server.status().partition(": ")[2] + "\n", "application/json")

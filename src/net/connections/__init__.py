@@ -1,0 +1,1 @@
+"""Sockets of connections from outside, and the threads that serve them."""

@@ -1,0 +1,1 @@
+"""Connections to the other members, and how they begin."""

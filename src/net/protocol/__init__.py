@@ -1,0 +1,1 @@
+"""A connection from outside as a machine: lines in, requests and replies out."""

@@ -1,0 +1,358 @@
+"""The rules for the lines of a connection: how long they may be, who may speak for a peer, and
+what a user may do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Final
+
+from ...access.authorization import (
+    KeysUnknownError,
+    as_asked,
+    partial_status,
+    sees_whole_status,
+)
+from ...access.login import FAILED, NO_USERS, Login
+from ...access.proof import NONCE_BYTES, WRONG, ProofError, Responder
+from ...access.tls import named_in
+from ...raft.levels import BOUNDED
+from ...raft.messages import PeerError
+from ...wire.commands.command_table import Request
+from ...wire.commands.lease_operands import TAG_BYTES, with_tag
+from ...wire.commands.parsing import ParsedLine
+from ...wire.commands.rights import ADMINISTERS_ALL, UserRole
+from ...wire.limits import PEER_LINE_BYTES, STRANGER_LINE_BYTES
+from ...wire.protocol import SHUT_DOWN, error, is_begun_name
+from ...wire.replies.refusals import sentence_of
+from ..peers.level_exchange import HIDDEN, answer_to_level, read_level
+from ..peers.peers import Speaker
+from .host import Host
+
+# Not printed: tools ask for the status again and again, and clients ask for codes first.
+_UNPRINTED: Final = ("", "status", "codes")
+REQUESTS: Final = ("read", "write")  # the kinds of lines that become batches
+NAMED_IN_LOG: Final = ("forget", "lease", "session")  # verbs whose entry is not the plain command
+SESSION_BYTES = 8  # random bytes in the name of a session, if there are users
+SESSION_NAME_MAX = 27  # characters before them: the name has at most 44 (state/sessions.py)
+
+
+def no_session(name: str) -> str:
+    """Return why a node with users refuses a number under a name that a client invented."""
+    return (
+        f"{name} is not a session that NAME@session began, and a node with users takes the numbers "
+        "of no other. Nothing was done."
+    )
+
+
+def numbered(sender: str, number: str, command: str) -> str:
+    """Return the command of a numbered request, as it is in the log."""
+    return f"{sender}#{number}@{command}"
+
+
+class Admission:
+    """The rules for the lines of one connection, which starts as a client's connection."""
+
+    def __init__(
+        self,
+        host: Host,
+        speaker: Speaker,
+        is_private: Callable[[], bool] = lambda: False,
+        address: Callable[[], str] = lambda: "nowhere",
+    ) -> None:
+        """`speaker` is the connection: only one at a time speaks for a peer. `is_private` returns
+        whether nobody else can read its traffic, `address` where it comes from."""
+        self._host = host
+        self._address = address
+        self._speaker = speaker
+        self.now_s = 0.0  # the time of the last bytes
+        self.speaks_for: str | None = None  # the peer, once it has sent a message
+        self.login = Login(host.access, is_private) if host.access is not None else None
+        self._answering: Responder | None = None  # to a peer that proves itself
+        self.proven: str | None = None  # the member that has proved itself
+        self._asked_level = False  # in a member's name; this needs no proof
+        self._cluster = ""  # the identity that the other side announced
+        # Called with the user that is logged in from now on, "" for none, and whether that user is
+        # an admin of all keys.
+        self.on_login: Callable[[str, bool], None] = lambda user, is_admin: None
+
+    @property
+    def is_stranger(self) -> bool:
+        """Whether the other side has to log in before it may do anything."""
+        login = self.login
+        return login is not None and login.identity.role is UserRole.NONE and self.is_nobody
+
+    @property
+    def is_nobody(self) -> bool:
+        """Whether this node has users, but neither a user nor a member is on this connection."""
+        if self.login is None or self.login.identity.user:
+            return False
+        return self.proven is None and self.speaks_for is None and not self._asked_level
+
+    @property
+    def user(self) -> str | None:
+        """The user that is logged in here, "" for none; None: this node has no users."""
+        return self.login.identity.user if self.login is not None else None
+
+    @property
+    def has_rules(self) -> bool:
+        """Whether a read or a write may be refused for other reasons than its content."""
+        host = self._host
+        is_open = self.login is None and self.proven is None and not host.peer_auth.is_required
+        return host.is_down or not is_open
+
+    def longest(self, beginning: bytes) -> int:
+        """Return the longest permitted line: a peer's line holds many entries, a client's line one
+        key and value, and a stranger's line a login or a proof.
+
+        A sender that only claims to be a peer gets room for one entry of any size (JSON doubles its
+        backslashes), and for more once its first message was accepted.
+        """
+        host = self._host
+        name, at, text = beginning.partition(b"@")
+        is_peer = at and host.is_peer(name.decode(errors="replace"))
+        if not is_peer and text.startswith(b"AppendEntries "):  # a leader it never heard of
+            is_peer = not host.hears_from_leader()
+        if (is_peer and self.must_prove) or (not is_peer and self.is_stranger):
+            return STRANGER_LINE_BYTES
+        if not is_peer:
+            return host.limits.line_bytes
+        return PEER_LINE_BYTES if self.speaks_for else 2 * host.limits.line_bytes
+
+    def admit(self, line: ParsedLine) -> ParsedLine:
+        """Return the line as this node serves it: some well-formed lines are refused."""
+        host, request = self._host, line.request
+        has_rules = self.proven is not None or host.peer_auth.is_required
+        if line.kind == "peer" and not has_rules:
+            return self._hear(line)
+        if has_rules or self.login is not None or line.kind not in REQUESTS:
+            admitted = self._admit_apart(line, has_rules=has_rules)
+            if admitted is not None:
+                return admitted
+        if host.is_down and line.kind != "garbled" and line.text != "status":
+            return self._refuse(line, sentence_of(SHUT_DOWN))
+        level = request.level
+        if level > 1 and level > host.level and (reply := host.why_level(level)):
+            return ParsedLine("local", request, reply=reply)
+        if request.verb == "machine" and (reply := host.without_machine(request.command)):
+            return ParsedLine("local", request, reply=reply)
+        if line.kind not in REQUESTS and request.verb not in _UNPRINTED:
+            host.traffic_log.requested(request.sender, line.text)
+        return self._refuse(line, line.problem) if line.problem else line
+
+    def _admit_apart(self, line: ParsedLine, *, has_rules: bool) -> ParsedLine | None:
+        """Return a line as this node serves it, if it is not a request, or if a rule about its
+        sender refuses it; return None for a request that everybody may make."""
+        if line.kind == "refused":
+            line = self._as_order(line)
+        if line.kind == "login":
+            return self._log_in(line)
+        if line.kind == "proof":
+            return self._prove(line)
+        if has_rules and (why := self._why_unproven(line)):
+            return self._refuse(line, why)
+        if self.login is not None and (line := self._allowed(line, self.login)).reply:
+            return line
+        if line.kind == "level" and not self.must_prove:
+            self._note_cluster(line)
+        if line.kind == "level" and not self._may_know_version(line.request.sender):
+            reply = answer_to_level(self._host.foreigners.mine(), line.text, HIDDEN)
+            return replace(line, reply=reply)
+        if line.kind in ("control", "level"):  # answered even by a node that is down
+            return line
+        return self._hear(line) if line.kind == "peer" else None
+
+    def _may_know_version(self, sender: str) -> bool:
+        """Whether the sender is a member, or may read the status, which shows the version."""
+        if self.login is None or self.login.identity.role is not UserRole.NONE:
+            return True
+        return self.proven is not None or (not self.must_prove and self._host.is_peer(sender))
+
+    def _note_cluster(self, line: ParsedLine) -> None:
+        """Keep the identity that a peer announces here."""
+        sender, build = line.request.sender, read_level(line.text)
+        is_peer = self._host.is_peer(sender)
+        self._asked_level = self._asked_level or is_peer
+        if build is not None:
+            self._cluster = build.cluster
+            if is_peer:
+                self._is_foreign(sender)
+
+    def _is_foreign(self, sender: str) -> bool:
+        theirs = self._cluster
+        if not theirs or theirs == self._host.foreigners.mine():  # nearly always
+            return False
+        return self._host.foreigners.refuses(sender, theirs, self._address(), dials=True)
+
+    def _as_order(self, line: ParsedLine) -> ParsedLine:
+        """Return a line that is not a command as an order, if this node obeys orders."""
+        orders = self._host.orders
+        if orders is None or not orders.is_order(line.text):
+            return line
+        command = line.text.lstrip(" ")
+        return ParsedLine("control", replace(line.request, command=command), line.text)
+
+    def why_too_long(self, longest: int) -> str:
+        """Return the complaint about a line over its limit, without `Sorry, `."""
+        if longest != STRANGER_LINE_BYTES:
+            return self._host.limits.line_too_long
+        return (
+            f"this line is longer than {longest} bytes; nothing of it was done. No line may be"
+            " longer before a login, or a member's proof."
+        )
+
+    def certify(self, certificate: dict[str, object]) -> None:
+        """Admit the member or user that a verified certificate names."""
+        name, is_member = named_in(certificate)
+        member = name if is_member else ""
+        self.proven = member or None
+        if self.login is not None and not member:
+            self.login.by_certificate(name)
+            self._tell_login(self.login)
+
+    # --- users -------------------------------------------------------------------------------
+
+    def _log_in(self, line: ParsedLine) -> ParsedLine:
+        """Take a line of a login."""
+        host, request = self._host, line.request
+        host.traffic_log.requested(request.sender, request.verb)  # without the password
+        reply = NO_USERS
+        if self.login is not None:
+            reply = self.login.take(request)
+            self._tell_login(self.login)
+        if reply == FAILED and self.login is not None and host.access is not None:
+            tried, failures = self.login.tried, host.access.failures
+            if warning := failures.add(tried, self._address(), self.now_s):
+                host.warn(warning)
+        return ParsedLine("local", request, reply=reply)
+
+    def _tell_login(self, login: Login) -> None:
+        identity = login.identity
+        is_admin = identity.role is UserRole.ADMIN and identity.is_everywhere
+        self.on_login(identity.user, is_admin)
+
+    def denial_reason(self, command: str) -> str:
+        """Return why the user of this connection may not run a command; "" if it may."""
+        if self.login is None:
+            return ""
+        return self.login.denial_reason(command, self._host.keys_of_lease)
+
+    def _allowed(self, line: ParsedLine, login: Login) -> ParsedLine:
+        """Return the line if the user may run it, else a line with the refusal. A status line gets
+        a reply with only those facts that the user may see."""
+        request, keys_of_lease = line.request, self._host.keys_of_lease
+        if line.kind in ("peer", "level") or not request.command:
+            return line
+        right = ADMINISTERS_ALL if line.kind == "control" else None
+        try:
+            why = login.denial_reason(as_asked(request), keys_of_lease, right)
+        except KeysUnknownError:
+            return ParsedLine("local", request, line.text, reply=self._host.not_here())
+        if not why and request.id and line.kind == "write" and request.verb != "forget":
+            why = login.denial_reason("session", keys_of_lease)
+            if not (why or is_begun_name(request.sender)):  # others could guess the name
+                why = no_session(request.sender)
+        if why:
+            return ParsedLine("local", request, line.text, reply=error(why))
+        if request.verb == "status" and not sees_whole_status(login.identity):
+            return ParsedLine("local", request, reply=partial_status(self._host.status()))
+        return line
+
+    def logged(self, request: Request) -> str:
+        """Return the command as it will be in the log: with the client's name if it matters."""
+        if request.verb == "forget":  # its number is only for the reply
+            return f"{request.sender}@forget"
+        command = request.command
+        if request.verb == "lease" and self.login is not None and self._host.level >= BOUNDED:
+            command = with_tag(command, self._host.new_token(TAG_BYTES))  # for this client only
+        if request.id:
+            return numbered(request.sender, request.id, command)
+        if request.verb == "session":
+            return f"{self.session_of(request.sender)}@session"
+        return command
+
+    def session_of(self, sender: str) -> str:
+        """Return the name of a new session. If there are users it ends in a random token, so that
+        nobody else can use up its numbers."""
+        if self.login is None:
+            return sender
+        return f"{sender[:SESSION_NAME_MAX]}.{self._host.new_token(SESSION_BYTES)}"
+
+    # --- proofs ------------------------------------------------------------------------------
+
+    @property
+    def must_prove(self) -> bool:
+        """Whether lines in a member's name are refused until it has proved itself here."""
+        return self.proven is None and self._host.peer_auth.is_required
+
+    @property
+    def awaits_proof(self) -> bool:
+        """Whether a proof has begun, but has neither succeeded nor failed."""
+        return self._answering is not None and self._answering.waits
+
+    def _why_unproven(self, line: ParsedLine) -> str:
+        """Return why a line in a member's name is refused for lack of a proof; "" if it is not.
+
+        A connection on which a member proved itself can't speak for another one.
+        """
+        host, sender = self._host, line.request.sender
+        if sender == self.proven or line.kind == "level":
+            return ""
+        if self.proven is not None and line.kind == "peer":
+            return f"{self.proven} proved itself on this connection, and {sender} did not"
+        if not host.peer_auth.is_required or not sender:
+            return ""
+        if line.kind == "peer" or sender == host.name or host.is_peer(sender):
+            return f"{sender} proved nothing on this connection, so nothing is taken in its name"
+        return ""
+
+    def _prove(self, line: ParsedLine) -> ParsedLine:
+        """Take a step of a proof. A node without a secret does not know these lines."""
+        host = self._host
+        if self._answering is None:
+            self._answering = host.peer_auth.responder(host.name, host.new_token(NONCE_BYTES))
+        if self._answering is None:
+            return self.admit(replace(line, kind="refused"))
+        try:
+            if self.proven not in (None, line.request.sender):
+                raise ProofError(f"{self.proven} proved itself on this connection by a certificate")
+            reply = self._answering.take(line.request.sender, line.text)
+        except ProofError as problem:
+            reply = error(str(problem))
+        self.proven = self.proven or self._answering.proven
+        if not self.proof_counts:  # the secret was reloaded meanwhile
+            self.proven, reply = None, error(WRONG)
+        return ParsedLine("proof", line.request, reply=reply)
+
+    @property
+    def proof_counts(self) -> bool:
+        """Whether the secret of the member's proof, if any, is still valid."""
+        by = self._answering.proven_by if self._answering is not None else b""
+        return not by or by in self._host.peer_auth.secrets
+
+    def _refuse(self, line: ParsedLine, problem: str) -> ParsedLine:
+        orders = self._host.orders
+        if orders is not None:
+            problem = orders.why_no_order(line.request.sender, line.text) or problem
+        return ParsedLine("local", line.request, reply=error(problem))
+
+    def _hear(self, line: ParsedLine) -> ParsedLine:
+        """Admit a server's message if its sender may speak for a peer on this connection."""
+        host, sender, message = self._host, line.request.sender, line.message
+        if host.is_down:
+            return replace(line, message=None)
+        if self._is_foreign(sender):
+            return self._refuse(line, f"{sender} is of another cluster, {self._cluster}")
+        if stranger := host.why_not_heard(sender, message):
+            return self._refuse(line, f"{stranger}, so it can't say {line.text[:40]}")
+        try:
+            host.speakers.claim(sender, self._speaker)
+        except PeerError as refusal:
+            return self._refuse(line, str(refusal))
+        if self.speaks_for not in (None, sender):  # one name for each connection
+            host.speakers.release(self.speaks_for, self._speaker)
+        self.speaks_for = sender
+        if message is None or line.problem:
+            return self._refuse(line, line.problem)
+        host.traffic_log.received(sender, line.text, message)
+        return line

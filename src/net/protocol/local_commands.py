@@ -1,0 +1,200 @@
+"""The commands that a connection answers one at a time, in order, outside of batches."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Sequence
+from functools import partial
+
+from ...storage.disk import HalfApplied
+from ...wire.commands.command_table import COMMANDS, HELP, Request
+from ...wire.commands.member_commands import CHANGE_S
+from ...wire.commands.parsing import ParsedLine, Reading
+from ...wire.limits import PIECE_CHARACTERS
+from ...wire.protocol import CODES, NO_LEADER, error, outcome_unknown
+from ..peers.level_exchange import answer_to_level
+from ..state_copies import BackupFailed, BackupFile
+from .host import Batch, Host, Reader
+from .outgoing_protocol import OutgoingProtocol
+from .waits import AwaitReplies, Replies, ReserveRoom, WaitFor, Waits
+
+
+class LocalCommands:
+    """Answers the lines of the kinds "show", "level", "members", "backup", "control", "proof" and
+    "local" of one connection.
+
+    It is the `Holder` of the room for the long replies that it makes.
+    """
+
+    def __init__(
+        self,
+        host: Host,
+        outgoing: OutgoingProtocol,
+        replies: Replies,
+        break_off: Callable[[], None],
+        address: Callable[[], str],
+    ) -> None:
+        """`break_off` ends the connection, and `address` returns the host that it comes from."""
+        self._host = host
+        self._outgoing = outgoing
+        self._replies = replies
+        self.break_off = break_off
+        self._address = address
+        self._backup_file: BackupFile | None = None  # fetched by this connection
+        self.is_controllers = False  # such a connection outlives a node that is shut down
+
+    @property
+    def user(self) -> str | None:
+        """The user that is logged in here; see `Holder`."""
+        return self._outgoing.user
+
+    def serve(self, kind: str, run: Sequence[ParsedLine]) -> Waits[None]:
+        """Reply to lines of one kind and one `Reading`."""
+        if kind == "show":
+            yield from self._shows([one.request for one in run], run[0].reading)
+            return
+        for one in run:
+            if kind == "backup":
+                yield from self._backup(one.request)
+            elif kind == "local" and not one.reply and _is_read(one.request):
+                yield from self._read_here(one.request)
+            else:
+                reply = yield from self._answer(kind, one)
+                yield from self._replies.add_in_pieces(one.request.id, reply)
+
+    def _answer(self, kind: str, line: ParsedLine) -> Waits[str]:
+        """Return the reply to a line that needs no room for a long reply."""
+        if line.reply:
+            return line.reply
+        if kind == "level":
+            return answer_to_level(self._host.foreigners.mine(), line.text)
+        if kind == "members":
+            return (yield from self._members(line))
+        if kind == "control":
+            return (yield from self._obey(line))
+        if line.request.verb == "transfer":
+            return (yield from self._transfer(line.request))
+        if line.request.verb == "codes":
+            return (yield from self._put_codes())
+        return HELP if line.request.verb == "help" else self._host.status()
+
+    def _read_here(self, request: Request) -> Waits[None]:
+        read = partial(_first, self._host.logmanager, request.command)
+        reply = "" if request.verb == "show" else read()
+        if reply and len(reply) <= PIECE_CHARACTERS:
+            yield from self._replies.add_in_pieces(request.id, reply)
+        else:
+            reply = ""  # the reply is made again when its turn has come
+            yield from self._long(request.id, read, in_turn=request.verb != "show")
+
+    def _long(
+        self, request_id: str, make: Callable[[], str], *, in_turn: bool = False
+    ) -> Waits[None]:
+        """Add a reply that may be long, once the node has room for it; see `ReplyRoom`. A holder of
+        room waits only for its reader, since others wait for the room."""
+        yield from self._replies.flush()  # earlier replies need not wait
+        room = self._host.reply_room
+        yield ReserveRoom(self, in_turn)
+        try:
+            reply = make()
+            room.hold(self, sys.getsizeof(reply))
+            yield from self._replies.add_in_pieces(request_id, reply)
+        finally:
+            room.give(self)
+
+    def _shows(self, requests: Sequence[Request], reading: Reading) -> Waits[None]:
+        batch = Batch([request.command for request in requests], is_read=True, reading=reading)
+        self._host.submit(batch)
+        is_answered = yield AwaitReplies(batch, self._host.patience_s)
+        for place, request in enumerate(requests):
+            if is_answered and batch.reader is not None:
+                read = partial(_first, batch.reader, request.command)
+                yield from self._long(request.id, read)
+            else:
+                reply = batch.replies[place] if is_answered else NO_LEADER
+                yield from self._replies.add_in_pieces(request.id, reply)
+
+    def _members(self, line: ParsedLine) -> Waits[str]:
+        """Change the members, or list them once it is confirmed that this server leads."""
+        host, change = self._host, line.change
+        yield from self._replies.flush()
+        if change is not None:
+            change = host.with_level(change)
+        batch = Batch([line.request.command], is_read=change is None, change=change)
+        host.submit(batch)
+        if not (yield AwaitReplies(batch, host.patience_s if change is None else CHANGE_S)):
+            return NO_LEADER if change is None else outcome_unknown("it takes long; see: members")
+        if batch.replies:
+            return batch.replies[0]
+        return "MEMBERS response: " + json.dumps(host.members())
+
+    def _backup(self, request: Request) -> Waits[None]:
+        """Copy the state, once it is confirmed that this server leads; or reply with a piece of
+        that copy."""
+        offset = request.command.rpartition(" ")[2]
+        if offset != "backup":
+            yield from self._long(request.id, partial(self._piece_of_backup, int(offset)))
+            return
+        yield from self._replies.flush()
+        batch = Batch(["backup"], is_read=True)
+        self._host.submit(batch)
+        is_answered = yield AwaitReplies(batch, self._host.patience_s)
+        if is_answered and not batch.replies:
+            yield from self._long(request.id, self._begin_backup)
+        else:
+            reply = batch.replies[0] if is_answered else NO_LEADER
+            yield from self._replies.add_in_pieces(request.id, reply)
+
+    def _piece_of_backup(self, offset: int) -> str:
+        file = self._backup_file
+        if file is None:
+            return error("no backup was begun on this connection; begin with: backup")
+        self._host.backups.touch(file)
+        try:
+            return f"BACKUP response: {file.piece(offset)}"
+        except ValueError:  # the file is closed
+            return error("no backup is here any more: others needed its room; begin with: backup")
+
+    def _begin_backup(self) -> str:
+        self.end()  # frees the room of the previous backup
+        backups, logmanager = self._host.backups, self._host.logmanager
+        try:
+            file = self._backup_file = backups.make(logmanager.folder_path, logmanager.freeze)
+        except (BackupFailed, HalfApplied) as failure:
+            return error(str(failure))
+        return f"BACKUP response: {file.begin}"
+
+    def end(self) -> None:
+        """Free the room of the backup of this connection, if any."""
+        file, self._backup_file = self._backup_file, None
+        if file is not None:
+            self._host.backups.end(file)
+
+    def _obey(self, line: ParsedLine) -> Waits[str]:
+        yield from self._replies.flush()  # the order may end the connection
+        host = self._address()
+        orders, request = self._host.orders, line.request
+        assert orders is not None  # otherwise the line would not be an order
+        self.is_controllers = orders.is_allowed(request.sender, host)
+        return orders.obey(request, host).line
+
+    def _put_codes(self) -> Waits[str]:
+        yield from self._replies.flush()
+        yield WaitFor.EMPTY
+        self._outgoing.put_codes()
+        return CODES
+
+    def _transfer(self, request: Request) -> Waits[str]:
+        batch = self._host.transfer(request.command.partition(" ")[2] or None)
+        if (yield AwaitReplies(batch, self._host.patience_s)):
+            return batch.replies[0]
+        return outcome_unknown("it is not known yet who leads")
+
+
+def _is_read(request: Request) -> bool:
+    return COMMANDS[request.verb].handling.takes_mode
+
+
+def _first(reader: Reader, command: str) -> str:
+    return reader.read([command])[0]

@@ -1,0 +1,357 @@
+"""A connection from outside as a machine: its input is bytes; its output is batches of requests,
+lines for the connection's own thread, and the end.
+
+It has no socket, no thread and no clock: the caller passes the time, in seconds of one clock. The
+connection's thread or the shared reader drives it. A line is admitted only when it is next, so the
+replies do not depend on how the bytes are split.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, TypeAlias
+
+from ...wire.commands.command_table import COMMANDS, Work
+from ...wire.commands.parsing import (
+    BY_ROUND,
+    PLAIN_BYTES,
+    ParsedLine,
+    Reading,
+    asks_status,
+    parse,
+    take_simple,
+)
+from ...wire.limits import (
+    CUT_BYTES,
+    LINE_S,
+    LINES_TOGETHER,
+    LONG_BYTES,
+    LONG_TOGETHER,
+    PROOF_S,
+    REQUESTS_TOGETHER,
+    STRANGER_LINE_BYTES,
+    STRANGER_S,
+)
+from ...wire.protocol import FULL, is_host_header, looks_foreign
+from ...wire.replies.refusals import sentence_of
+from ..line_reader import HalfLine, Late, LineBuffer
+from .admission import NAMED_IN_LOG, REQUESTS, Admission, numbered
+from .host import EVERY, Batch, Host, ReplySink
+
+TIMING_MARK: Final = b"\xff\xfd\x06"  # RFC 860, after telnet's Ctrl-C
+HALF_LINES_FULL: Final = (
+    "the lines that clients began and did not end take too much memory, and this is one of the"
+    " oldest; nothing of it was done. Send it again, without a pause."
+)
+HALF_LINE: Final = f"a line was begun and not ended within {LINE_S:.0f} s."
+OF_PEERS: Final = ("peer", "level", "proof")
+# The longest run of lines of these kinds; of the others it is LINES_TOGETHER.
+MOST: Final = {**dict.fromkeys(REQUESTS, REQUESTS_TOGETHER), "peer": EVERY}
+MAY_TAKE_LONG: Final = frozenset([verb for verb in COMMANDS if COMMANDS[verb].work != Work.SHORT])
+
+
+@dataclass(slots=True)
+class Run:
+    """Lines of one kind, for the connection's own thread."""
+
+    lines: list[ParsedLine]
+
+
+@dataclass(slots=True)
+class TimingMark:
+    """A timing mark of telnet, which shows nothing of the next line until the mark is answered."""
+
+
+@dataclass(slots=True)
+class End:
+    """The end of the input. The complaint, "" for none, follows all replies. With `drains`,
+    incoming bytes are discarded for a while."""
+
+    complaint: str
+    drains: bool = False
+
+
+Step: TypeAlias = Batch | Run | TimingMark | End
+
+
+class ServerProtocol:
+    """The lines of one connection: framed, parsed, admitted, and grouped by kind."""
+
+    def __init__(
+        self,
+        host: Host,
+        admission: Admission,
+        sink: ReplySink,
+        *,
+        for_peers_only: bool = False,
+        lines: LineBuffer | None = None,
+        announce: Callable[[], None] | None = None,
+    ) -> None:
+        """`sink` sends the replies to batches. `announce` is called once, before the first line
+        that is not a request for `status`."""
+        self._host = host
+        self._admission = admission
+        self._sink = sink
+        self._for_peers_only = for_peers_only
+        self.lines = lines or LineBuffer(LINE_S)
+        self._announce = announce
+        self._short = min(STRANGER_LINE_BYTES, host.limits.line_bytes)  # never too long
+        shortest = min(host.limits.key_bytes, host.limits.value_bytes, self._short)
+        self._takes_simple = shortest >= PLAIN_BYTES and not for_peers_only
+        # The input that was not handed out: at most one admitted line, then at most one parsed
+        # line, then whole lines, then bytes that were not split into lines yet.
+        self._admitted: list[ParsedLine] = []
+        self._parsed: ParsedLine | None = None
+        self._whole: deque[bytes] = deque()
+        self._uncut = b""
+        self._mark: TimingMark | None = None  # of the next line, not handed out yet
+        self._is_marked = False  # the mark of the next line was handed out
+        self._end: End | None = None
+        # After the last step: all lines are handed out, and there is no half line.
+        self.is_between_lines = True
+        self._is_first_line = True
+        self._now_s = 0.0
+        self.kind = ""  # of the last step with lines
+        self._reading = BY_ROUND
+        self._may_be_long = False  # one of its lines may take long to apply
+        self.has_changed = False  # that step has another kind, or reading, than the one before
+        self.why_late = ""  # the complaint if a login or a proof is late; "": it has no bound
+        self._is_peers = False  # a peer has spoken here
+
+    @property
+    def is_stranger(self) -> bool:
+        """Whether the other side has sent nothing yet, or has to log in first."""
+        return self._is_first_line or self._admission.is_stranger
+
+    def announce(self) -> None:
+        """Print the line about this connection, once."""
+        announce, self._announce = self._announce, None
+        if announce is not None:
+            announce()
+
+    # --- bytes and time --------------------------------------------------------------------------
+
+    def receive_data(self, data: bytes, now_s: float) -> None:
+        """Take bytes that arrived; b"" is the end of the stream."""
+        self._now_s = self._admission.now_s = now_s
+        self.is_between_lines = False
+        if not data:
+            self._end = End(HALF_LINES_FULL if self.lines.is_given_up else "")
+            return
+        self._uncut += data
+
+    def _cut(self) -> bool:
+        """Split the next lines off the bytes; return whether there is one.
+
+        Only some are split at a time. Short lines take many times their bytes as objects, and may
+        have to wait for long: a client that reads no replies delays them.
+        """
+        while self._uncut and not self._whole:
+            data, end = self._uncut, len(self._uncut)
+            if end > CUT_BYTES:
+                end = data.find(b"\n", CUT_BYTES) + 1 or end
+            self._uncut = data[end:]
+            try:
+                self._whole.extend(self.lines.feed(data[:end], self._now_s))
+            except HalfLine as problem:
+                self._end_late(problem)
+        return bool(self._whole)
+
+    def forget(self) -> None:
+        """Drop the input that was not handed out: no more lines are served here."""
+        self._whole.clear()
+        self._uncut, self._admitted, self._parsed = b"", [], None
+        self.lines.forget()
+
+    def pass_time(self, now_s: float) -> None:
+        """Check whether a line is late, after a while without bytes."""
+        try:
+            self.lines.check_time(now_s)
+        except HalfLine as problem:
+            self._end_late(problem)
+
+    def _end_late(self, problem: HalfLine) -> None:
+        self._end_now(self.why_late if isinstance(problem, Late) else HALF_LINE)
+
+    def _end_now(self, complaint: str, *, drains: bool = False) -> End:
+        """End now, and drop the lines that were not handed out."""
+        self.forget()
+        self._end, self.is_between_lines = End(complaint, drains), False
+        return self._end
+
+    def bound_strangers(self, now_s: float) -> None:
+        """Bound the time for a proof that has begun, for the first line on a place for peers, and
+        for a login that is required."""
+        admission, due_s, why = self._admission, 0.0, ""
+        if admission.awaits_proof or (self._for_peers_only and admission.must_prove):
+            due_s, why = PROOF_S, f"nobody proved to be a member within {PROOF_S:g} s."
+        elif self._for_peers_only and self._is_first_line:
+            due_s, why = PROOF_S, f"the last places are for peers, and none spoke in {PROOF_S:g} s."
+        elif admission.is_stranger:
+            due_s, why = STRANGER_S, f"nobody logged in on this connection within {STRANGER_S:g} s."
+        if why != self.why_late:
+            self.why_late = why
+            self.lines.due_s = now_s + due_s if why else 0.0
+        self._is_peers = admission.speaks_for is not None
+        if self._is_peers:
+            self.lines.count_no_more()
+
+    # --- lines -----------------------------------------------------------------------------------
+
+    def next_step(self, *, may_wait: bool = True) -> Step | None:
+        """Return the step for the next lines; None if more bytes are needed first. Unless the
+        caller `may_wait`, also return None before a line that is not a request, or that needs a
+        higher level."""
+        is_tried = self._takes_simple and self._announce is None and not self._is_peers
+        batch = self._simple_batch() if is_tried else None
+        run = self._next_run(may_wait=may_wait) if batch is None and self._mark is None else []
+        is_left = self._whole or self._parsed or self._admitted or self._end or self.lines.begun
+        self.is_between_lines = not (is_left or self._uncut)
+        if batch is not None:
+            self._note("read" if batch.is_read else "write", batch.reading)
+            return batch
+        return self._step_of(run) if run else self._next_without_lines()
+
+    def _note(self, kind: str, reading: Reading) -> None:
+        """Note the kind of the lines of this step."""
+        self.has_changed = kind != self.kind or reading != self._reading
+        self.kind, self._reading = kind, reading
+
+    def _step_of(self, run: list[ParsedLine]) -> Step:
+        """Return the step for admitted lines of one kind."""
+        kind, reading = run[0].kind, run[0].reading
+        self._note(kind, reading)
+        is_bounded = kind in REQUESTS or (kind == "peer" and self._is_peers)
+        if self.why_late or not is_bounded:
+            self.bound_strangers(self._now_s)
+        if self._for_peers_only and kind not in OF_PEERS:
+            return self._end_now(sentence_of(FULL), drains=True)
+        if kind not in REQUESTS:
+            return Run(run)
+        traffic_log, is_read = self._host.traffic_log, kind == "read"
+        is_shown = traffic_log.shows_requests(len(run))
+        commands, ids = [], []
+        for line in run:
+            request = line.request
+            if is_shown:
+                traffic_log.requested(request.sender, line.text)
+            is_plain = is_read or not (request.id or request.verb in NAMED_IN_LOG)
+            commands.append(request.command if is_plain else self._admission.logged(request))
+            ids.append(request.id)
+        batch = Batch(commands, is_read, reading, ids, self._sink)
+        batch.may_be_long = self._may_be_long
+        return batch
+
+    def _simple_batch(self) -> Batch | None:
+        """Return the next lines as one batch if they are simple requests, which need no individual
+        checks; None if they are not. `_step_of` would make the same batch."""
+        if self._is_first_line or self._parsed is not None or self._admitted or self.why_late:
+            return None
+        if self._mark is not None or self._admission.has_rules:
+            return None
+        requests: list[tuple[str, str, str]] = []
+        ways: tuple[str, Reading] | None = None
+        while self._whole or (self._uncut and self._cut()):
+            count = REQUESTS_TOGETHER - len(requests)
+            ways, more = take_simple(self._whole, count, self._host.readings, ways)
+            if not more:
+                break
+            requests += more
+        if ways is None:
+            return None
+        is_read = ways[0] == "read"
+        traffic_log = self._host.traffic_log
+        if traffic_log.shows_requests(len(requests)):
+            for sender, _, command in requests:
+                traffic_log.requested(sender, command)
+        ids = [number for _, number, _ in requests]
+        commands = [command for _, _, command in requests]
+        if not is_read and any(ids):
+            commands = [
+                numbered(sender, number, command) if number else command
+                for sender, number, command in requests
+            ]
+        batch = Batch(commands, is_read, ways[1], ids, self._sink)
+        batch.may_be_long = False
+        return batch
+
+    def _next_run(self, *, may_wait: bool) -> list[ParsedLine]:
+        """Admit the next lines, as long as they are of one kind. A line is admitted only after the
+        lines before it, since one of them may be a login."""
+        host, admit, whole = self._host, self._admission.admit, self._whole
+        limits, readings, me = host.limits, host.readings, host.name
+        run, self._admitted = self._admitted, []
+        line, self._parsed = self._parsed, None
+        may_be_long = 0
+        while line is not None or whole or (self._uncut and self._cut()):
+            if line is None:
+                raw = whole[0]
+                is_new = self._is_first_line or self._announce is not None
+                is_odd = len(raw) > self._short or not raw.isascii() or is_host_header(raw)
+                if (is_new or is_odd) and self._is_preceded(raw):
+                    break
+                if len(raw) > LONG_BYTES and not self._is_peers:
+                    if not may_wait:
+                        break
+                    with self.lines.turn:
+                        line = parse(whole.popleft(), limits, readings, me)
+                else:
+                    line = parse(whole.popleft(), limits, readings, me)
+            level = line.request.level
+            takes_time = not may_wait and (
+                line.kind not in REQUESTS or (level > 1 and level > host.level)
+            )
+            if takes_time or (run and (line.kind != run[0].kind or line.reading != run[0].reading)):
+                self._parsed = line
+                break
+            line = admit(line)
+            if run and line.kind != run[0].kind:  # for example, because it is refused
+                self._admitted = [line]
+                break
+            run.append(line)
+            may_be_long += line.request.verb in MAY_TAKE_LONG
+            if may_be_long >= LONG_TOGETHER or len(run) >= MOST.get(line.kind, LINES_TOGETHER):
+                break  # lines of other connections go between this run and the next
+            line = None
+        self._may_be_long = may_be_long > 0
+        return run
+
+    def _is_preceded(self, raw: bytes) -> bool:
+        """Whether another step precedes the next line: the answer to its mark, or the end of the
+        connection."""
+        if self._announce is not None and not asks_status(raw):
+            self.announce()
+        if self._is_first_line or is_host_header(raw):
+            self._is_first_line = False
+            if foreign := looks_foreign(raw):
+                self._end_now(foreign, drains=True)
+                return True
+        if len(raw) > self._short and self._is_too_long(raw[:80], len(raw)):
+            return True
+        if b"\xff" in raw and TIMING_MARK in raw and not self._is_marked:
+            self._is_marked, self._mark = True, TimingMark()
+            return True
+        self._is_marked = False
+        return False
+
+    def _is_too_long(self, beginning: bytes, size: int) -> bool:
+        """Whether a line exceeds its limit; then end the input."""
+        longest = self._admission.longest(beginning)
+        if size > longest:
+            self.announce()
+            self._end_now(self._admission.why_too_long(longest), drains=True)
+        return size > longest
+
+    def _next_without_lines(self) -> Step | None:
+        """Return a step that precedes the next line, or replaces it."""
+        if self._mark is not None:
+            mark, self._mark = self._mark, None
+            return mark
+        if self._parsed is None and self._end is None and self.lines.begun:
+            if self.lines.is_given_up:
+                self._end_now(HALF_LINES_FULL)
+            else:
+                self._is_too_long(bytes(self.lines.begun[:80]), self.lines.size)
+        return self._end if self._parsed is None else None

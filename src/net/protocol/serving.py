@@ -1,0 +1,168 @@
+"""Serving the lines of one connection, in order, as a machine that yields its waits.
+
+It has no socket, no thread and no clock. The thread of a `Connection` runs it, or a schedule.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from operator import attrgetter
+from typing import Final
+
+from ...access.authorization import denial_reason
+from ...wire.protocol import error
+from .admission import Admission
+from .host import Batch, Host, Origin
+from .local_commands import LocalCommands
+from .outgoing_protocol import OutgoingProtocol
+from .server_protocol import End, Run, ServerProtocol, Step, TimingMark
+from .subscriptions import Observing, Watching
+from .waits import Replies, SendBytes, WaitFor, Waits
+
+NO_TIMING_MARK: Final = b"\xff\xfc\x06"  # RFC 860
+_MESSAGE: Final = attrgetter("message")  # of a line
+
+
+class Serving:
+    """Serves the steps of a `ServerProtocol`: it submits requests, answers other lines, and sends
+    their replies together, in the order of the lines."""
+
+    def __init__(
+        self,
+        host: Host,
+        origin: Origin,
+        protocol: ServerProtocol,
+        admission: Admission,
+        outgoing: OutgoingProtocol,
+        break_off: Callable[[], None],
+        address: Callable[[], str],
+    ) -> None:
+        """`origin` takes the answers to peers, `break_off` ends the connection, and `address`
+        returns where it comes from."""
+        self._host = host
+        self._origin = origin
+        self._protocol = protocol
+        self._admission = admission
+        self._outgoing = outgoing
+        self._replies = Replies(host.name, outgoing)
+        self._local_commands = LocalCommands(host, outgoing, self._replies, break_off, address)
+        why_refused = admission.denial_reason
+        self._watching = Watching(host, outgoing, self._replies, why_refused)
+        self._observing = Observing(host, outgoing, self._replies, why_refused)
+        self._left: Step | None = None  # a step that `take_now` left to `steps`
+        self.drains = False  # at the end, incoming bytes are discarded for a while
+
+    @property
+    def is_controllers(self) -> bool:
+        """Whether this is a controller's connection, which outlives a node that is shut down."""
+        return self._local_commands.is_controllers
+
+    def steps(self) -> Waits[None]:
+        """Serve until the end."""
+        protocol, outgoing, replies = self._protocol, self._outgoing, self._replies
+        outgoing.user = self._admission.user  # by a certificate
+        while True:
+            step, self._left = self._left, None
+            if step is None and not protocol.is_between_lines:
+                step = protocol.next_step()
+            if step is None:
+                if replies.lines:
+                    yield SendBytes(replies.take())
+                if outgoing.is_full():
+                    yield WaitFor.ROOM
+                yield WaitFor.BYTES
+                continue
+            if isinstance(step, End):
+                break
+            if not isinstance(step, Batch):
+                yield from self._serve(step)
+                continue
+            yield from self._hand_over(step)
+        yield from self._end(step)
+
+    def _hand_over(self, batch: Batch) -> Waits[None]:
+        if self._protocol.has_changed:  # a later request must see the effects of earlier ones
+            yield WaitFor.EMPTY
+        if self._replies.lines:
+            yield SendBytes(self._replies.take())
+        if self._outgoing.is_full():
+            yield WaitFor.ROOM
+        self._outgoing.add(batch)
+        self._host.submit(batch)
+
+    def _end(self, step: End) -> Waits[None]:
+        if step.complaint:
+            self._replies.add("", error(step.complaint))
+        yield from self._replies.flush()
+        yield WaitFor.EMPTY
+        self.drains = step.drains
+
+    def _serve(self, step: TimingMark | Run) -> Waits[None]:
+        if isinstance(step, TimingMark):
+            yield from self._replies.flush()  # of the lines before it
+            yield SendBytes(NO_TIMING_MARK)  # between two replies
+            return
+        kind, lines = self._protocol.kind, step.lines
+        if self._protocol.has_changed:
+            yield WaitFor.EMPTY
+        if kind == "peer":
+            if self._replies.lines:
+                yield from self._replies.flush()
+            messages = list(filter(None, map(_MESSAGE, lines)))
+            for complaint in self._host.hear(messages, self._origin):
+                yield from self._replies.add_in_pieces("", error(complaint))
+        elif kind == "watch":
+            yield from self._watching.serve([one.request for one in lines])
+        elif kind == "observe":
+            yield from self._replies.flush()
+            yield from self._observing.serve([one.request for one in lines])
+        else:
+            self._outgoing.user = self._admission.user  # a login may be among these
+            yield from self._local_commands.serve(kind, lines)
+
+    def complaint(self, problem: str) -> bytes:
+        """Return the queued replies, followed by a complaint."""
+        self._replies.add("", error(problem))
+        return self._replies.take()
+
+    def end(self) -> None:
+        """Drop watches, backups and remaining input, since this connection ends."""
+        self._watching.end()
+        self._observing.end()
+        self._local_commands.end()
+        self._left = None
+        self._protocol.forget()
+
+    # --- another reader --------------------------------------------------------------------------
+
+    def take_now(self) -> Batch | None:
+        """Return the next batch of requests if it need not wait; the caller submits it. Leave any
+        other step to `steps`."""
+        step = self._protocol.next_step(may_wait=False)
+        is_next = not self._protocol.has_changed or self._outgoing.is_empty()
+        if isinstance(step, Batch) and is_next:
+            self._outgoing.add(step)
+            return step
+        self._left = step
+        return None
+
+    @property
+    def is_between_lines(self) -> bool:
+        """Whether `steps` has nothing to do until more bytes arrive."""
+        return self._left is None and self._protocol.is_between_lines
+
+    # --- changed rights, from any thread ---------------------------------------------------------
+
+    def end_refused(self) -> bool:
+        """End the watches that are refused by now; return whether the connection has to end, too:
+        its user is gone, or may no longer observe."""
+        login = self._admission.login
+        if login is None:
+            return False
+        now, keys_of_lease = login.now(), self._host.keys_of_lease
+        if now is None or (
+            self._observing.has_begun and denial_reason(now, "observe", keys_of_lease)
+        ):
+            return True
+        self._watching.end_refused(lambda line: denial_reason(now, line, keys_of_lease))
+        return False

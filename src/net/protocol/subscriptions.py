@@ -1,0 +1,122 @@
+"""The requests of one connection whose lines follow later: `watch`, `observe`, and their ends."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from ...wire.commands.command_table import Request
+from ...wire.commands.observe_lines import observe_operands
+from ...wire.commands.parsing import Reading
+from ...wire.commands.watch_lines import watch_operands
+from ...wire.protocol import NO_LEADER, error
+from .host import Batch, Host
+from .outgoing_protocol import OutgoingProtocol
+from .waits import AwaitReplies, Replies, WaitFor, Waits
+
+CONFIRMED = Reading(may_ask=True)  # works on any member: a follower asks its leader
+
+
+class _Begun:
+    """Requests of one connection whose lines follow later, until it ends them."""
+
+    def __init__(
+        self,
+        host: Host,
+        outgoing: OutgoingProtocol,
+        replies: Replies,
+        why_not: Callable[[str], str],
+    ) -> None:
+        """`why_not` returns why the present user may not run a command, "" if it may."""
+        self._host = host
+        self._outgoing = outgoing
+        self._replies = replies
+        self._why_not = why_not
+        self.has_begun = False  # at least once on this connection
+
+
+class Watching(_Begun):
+    """Serves `watch` and `unwatch`.
+
+    A watch begins with the state of a confirmed read, so a watch that restarts on another node
+    never goes back in time (thesis §6.4). A watch that resumes after an entry that this node has
+    applied needs no such read: it continues with committed events.
+    """
+
+    def serve(self, requests: Sequence[Request]) -> Waits[None]:
+        """Serve requests that arrived together, in order."""
+        to_open: list[Request] = []
+        for request in requests:
+            if request.verb == "watch":
+                to_open.append(request)
+                continue
+            yield from self._open(to_open)
+            to_open = []
+            reply = self._host.watchers.unwatch(self._outgoing, request.id)
+            yield WaitFor.EMPTY  # the reply follows all lines of this watch
+            yield from self._replies.add_in_pieces(request.id, reply)
+        yield from self._open(to_open)
+
+    def end(self) -> None:
+        """Forget all watches, since this connection ends."""
+        if self.has_begun:
+            self._host.watchers.drop(self._outgoing)
+
+    def end_refused(self, why_not: Callable[[str], str]) -> None:
+        """End the watches that are refused by now; any thread may call this."""
+        if self.has_begun:
+            self._host.watchers.end_refused(self._outgoing, why_not)
+
+    def _open(self, requests: Sequence[Request]) -> Waits[None]:
+        """Begin watches; the ones that need a confirmed read share it."""
+        if not requests:
+            return
+        self.has_begun = True
+        watchers = self._host.watchers
+        operands = [(one.id, watch_operands(one.command)) for one in requests]
+        is_needed = [watchers.needs_confirming(one) for _, one in operands]
+        refusal = (yield from self._confirm()) if any(is_needed) else ""
+        is_refused = [bool(refusal) and needed for needed in is_needed]
+        accepted = [one for one, refused in zip(operands, is_refused, strict=True) if not refused]
+        first_lines = iter(watchers.open(self._outgoing, accepted))
+        for request, refused in zip(requests, is_refused, strict=True):
+            for line in [refusal] if refused else next(first_lines):
+                yield from self._replies.add_in_pieces(request.id, line)
+        yield from self._replies.flush()
+        if any(self._why_not(request.command) for request in requests):  # if rights have changed
+            self.end_refused(self._why_not)
+        self._outgoing.pump()
+
+    def _confirm(self) -> Waits[str]:
+        """Wait until this node has applied all entries that were committed when this began; return
+        a refusal if that can't be confirmed, else ""."""
+        batch = Batch(["watch"], is_read=True, reading=CONFIRMED)
+        self._host.submit(batch)
+        if not (yield AwaitReplies(batch, self._host.patience_s)):
+            return NO_LEADER
+        return batch.replies[0] if batch.replies else ""
+
+
+class Observing(_Begun):
+    """Serves `observe` and `unobserve`; a connection observes once at a time."""
+
+    def serve(self, requests: Sequence[Request]) -> Waits[None]:
+        """Serve requests that arrived together, in order."""
+        observers = self._host.observers
+        for request in requests:
+            if request.verb == "observe":
+                self.has_begun = True
+                operands = observe_operands(request.command)
+                if refusal := observers.open(self._outgoing, request.id, operands):
+                    yield from self._replies.add_in_pieces(request.id, refusal)
+                elif why := self._why_not(request.command):  # if rights have changed
+                    observers.close(self._outgoing)
+                    yield from self._replies.add_in_pieces(request.id, error(why))
+            else:
+                reply = observers.close(self._outgoing)
+                yield WaitFor.EMPTY  # the reply follows all lines of this observation
+                yield from self._replies.add_in_pieces(request.id, reply)
+
+    def end(self) -> None:
+        """End the observation, since this connection ends."""
+        if self.has_begun:
+            self._host.observers.close(self._outgoing)

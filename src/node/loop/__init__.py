@@ -1,0 +1,1 @@
+"""The threads that step the consensus core: requests in, writes and replies out."""

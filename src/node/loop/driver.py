@@ -1,0 +1,307 @@
+"""The threads that step the core. rounds.py decides which requests are served, and when.
+
+Each step of the core holds one lock, `core` (docs/develop/architecture.md). The owner thread
+gathers requests and keeps time. The thread that received a peer's answer steps it into the core.
+The writer thread (writer.py) does all writes, so a slow disk delays only the steps that wait for
+it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TypeVar
+
+from ...common.process.guarded_thread import guarded_thread
+from ...common.process.wakeup import Wakeup
+from ...logmanager import LogManager
+from ...net.protocol.host import Batch, Origin
+from ...raft.inputs import Input, PeerDisconnected, PeerLevel
+from ...raft.messages import Message
+from ...raft.node import RawNode
+from ...raft.transfer import OrderRefused
+from ...state.work import is_long
+from ...wire.replies.refusals import code_of
+from ..clock import SYSTEM, Clock, OwnerSleep
+from .measures import Measures, node_facts
+from .queue import RequestQueue
+from .quota import Quota
+from .rounds import Rounds
+from .stepper import NodeRim, Stepper
+from .writer import Durable, Writer
+
+HANDOVER_LIMIT_S = 2.0  # at a human pace, an election timeout is too long to delay a stop
+
+_Result = TypeVar("_Result")
+
+
+class Driver:
+    """Lets one thread at a time step the core, and schedules the work that each step leaves."""
+
+    def __init__(
+        self,
+        node: RawNode,
+        logmanager: LogManager,
+        rim: NodeRim,
+        hold_ms: int,
+        clock: Clock = SYSTEM,
+        quota: Quota | None = None,
+    ) -> None:
+        self.node = node
+        self._clock = clock
+        self._logmanager = logmanager
+        self._rim = rim
+        self.core = threading.Lock()
+        self.measures = Measures(clock)
+        self._writer = Writer(logmanager, self.core, self._written, self._fail, self.measures)
+        self.writes, self.between_writes = self._writer.queue, self._writer.between_writes
+        self._queue = RequestQueue(
+            hold_ms, self.measures, clock=clock, is_long=partial(is_long, logmanager.store)
+        )
+        self.request_room = self._queue.room
+        self._wakeup = Wakeup()
+        self._sleep = OwnerSleep(self._wakeup.set)
+        self.apart = threading.Lock()  # held to apply without `core`; taken before `core`
+        self._long_entries = Wakeup()
+        self._stepper = Stepper(
+            node, logmanager, self._writer.queue, self._queue, rim, self._sleep, clock
+        )
+        self._quota = self._stepper.quota = quota
+        self._applying = self._stepper.applying
+        self._rounds = Rounds(
+            node.view, self._stepper, self._queue, rim, self._sleep, clock, self.fail
+        )
+        self.watchers = self._stepper.watchers
+        self.watchers.on_failure = self.fail
+        self.ready_sinks = self._rounds.ready_sinks
+        self._stopping = False
+        self._failure: BaseException | None = None
+        self.syncs = 0
+        self._threads: list[threading.Thread] = []
+
+    # --- from any thread --------------------------------------------------------------
+
+    def submit(self, *batches: Batch, more_come: bool = False) -> None:
+        """Queue requests, and serve them in this thread if the core is free.
+
+        They may have to wait, to share a write or a round with later requests. With `more_come`
+        this thread calls again soon, so nothing is served yet.
+        """
+        self._stepper.enqueue(*batches)
+        if self._stopping:
+            with self.core:
+                self._turn_all_away()
+        if not more_come:
+            self._rounds.look(self._take_round)
+
+    def receive(self, messages: Sequence[Message], origin: Origin | None) -> list[str]:
+        """Step messages of a peer into the core; return a complaint for each refused message."""
+        with self.core:
+            complaints = self._guard(partial(self._stepper.receive_all, messages, origin))
+        self._look()
+        return complaints or []
+
+    def peer_disconnected(self, peer: str) -> None:
+        """Report to the core that a peer's connection broke."""
+        if not self._stopping:  # otherwise this server closed the connection
+            self.step(PeerDisconnected(peer))
+
+    def peer_level(self, peer: str, level: int) -> None:
+        """Report the level of a peer's build to the core: 0 when the connection to it broke."""
+        if not self._stopping:
+            self.step(PeerLevel(peer, level))
+
+    def step(self, event: Input) -> None:
+        """Step an input of another thread into the core (docs/develop/how-a-write-travels.md)."""
+        self._step(lambda: self._stepper.take(event))
+
+    def order(self, event: Input) -> None:
+        """Step a controller's order into the core.
+
+        Raises:
+            OrderRefused: the order can't be carried out now; nothing was changed.
+        """
+
+        def step() -> OrderRefused | None:
+            try:
+                self._stepper.take(event)
+            except OrderRefused as refusal:
+                return refusal
+            return None
+
+        if refusal := self._step(step):
+            raise refusal
+
+    def transfer(self, to: str | None) -> Batch:
+        """Begin a leadership transfer; the batch's only reply reports how the transfer ended."""
+        batch = Batch(["transfer"], is_read=False)
+        self._step(lambda: self._stepper.transfer(batch, to))
+        return batch
+
+    def hand_over(self, election_timeout_ms: int) -> None:
+        """Transfer the leadership, if this server has it, to any member that can take it.
+
+        This takes at most an election timeout. If the first target goes away in the meantime (all
+        members stop at once), another one is tried. If no target is left, return at once.
+        """
+        end_s = self._clock.now_s() + min(election_timeout_ms / 1000, HANDOVER_LIMIT_S)
+        while self.node.view.is_leader and (left_s := end_s - self._clock.now_s()) > 0:
+            batch = self.transfer(None)
+            if not batch.wait(left_s) or code_of(batch.replies[0]) != "not-taken-over":
+                return
+
+    def start(self, name: str) -> None:
+        """Start the owner thread, the writer thread and the thread for long entries."""
+        runs = {"owner": self.run, "writer": self._writer.run, "applier": self._apply_apart}
+        self._threads = [
+            guarded_thread(run, f"{name} {what}", self.fail) for what, run in runs.items()
+        ]
+        self._applying.on_long = self._long_entries.set
+        for thread in self._threads:
+            thread.start()
+
+    def stop(self, patience_s: float) -> None:
+        """Answer all waiting requests, write the remaining steps, and end the threads."""
+        self._stopping = True
+        ends = (self._sleep.wake, self._writer.stop, self._long_entries.set)
+        for end, thread in zip(ends, self._threads, strict=False):
+            end()
+            if thread.is_alive():  # the system may have refused to start it
+                thread.join(patience_s)
+        if self._failure is None and self.has_written:
+            self._logmanager.close()
+
+    @property
+    def has_written(self) -> bool:
+        """Whether the writer thread has ended, so that no thread touches the files any longer."""
+        return not any(thread.is_alive() for thread in self._threads[1:2])
+
+    def status(self) -> dict[str, object]:
+        """Return what `status` prints."""
+        with self.core:
+            facts = node_facts(self.node.view, self._clock.now_ms())
+            facts["disk_waits_ms"] = self.measures.disk_waits_ms
+            return {**facts, "log_bytes": self._logmanager.log_bytes, "syncs": self.syncs}
+
+    def waiting(self) -> dict[str, int]:
+        """Return the number of waiting batches, by reason, and of steps that wait for the disk."""
+        with self.core:
+            return {**self._queue.waiting(), "disk": self._writer.queue.count}
+
+    # --- waiting requests, and time --------------------------------------------------------
+
+    def run(self) -> None:
+        """Keep time: sleep until the next deadline, then do what is due."""
+        while not self._stopping:
+            with self.core:  # a step that has to wake us earlier must see our deadline
+                pause_s = self._rounds.begin_sleep()
+            if pause_s > 0:
+                self._wakeup.wait(pause_s)
+            self._sleep.end()
+            if self._applying.lags:
+                time.sleep(self._applying.pause_s)  # else no other thread gets the lock
+            self._step(self._rounds.keep_time)
+        with self.core:
+            self._turn_all_away()
+        while self._rounds.ready_sinks:
+            self._rounds.flush_replies()
+
+    def _look(self) -> None:
+        """Wake the writer for what a step added. Serve the new requests that need not wait, then
+        send the replies that can leave."""
+        if self.writes.waiting:
+            self._writer.wake()
+        self._rounds.look(self._take_round)
+
+    def _take_round(self) -> bool:
+        """Do a round, unless another thread holds the core: then the owner tries again."""
+        if self._stopping:
+            return False
+        if not self.core.acquire(blocking=False):
+            self._sleep.wake()
+            return False
+        try:
+            self._guard(self._rounds.do_round)
+        finally:
+            self.core.release()
+        if self.writes.waiting:
+            self._writer.wake()
+        return True
+
+    def _written(self, durable: Durable | None) -> None:
+        """Release the steps that waited for this write; the ones queued since are written next."""
+        if self._quota is not None:
+            self._quota.look_at_disk()
+        with self.core:
+            tasks = self._writer.queue.take_written()
+            if self._failure is None:
+                self.syncs += durable is not None
+                self._rounds.after_write(tasks, durable)
+        self._rounds.look(self._take_round)
+
+    # --- long entries, in a thread of their own --------------------------------------------
+
+    def _apply_apart(self) -> None:
+        """Apply the entries that take long, while other threads step the core."""
+        while not self._stopping:
+            self._long_entries.wait()
+            while not self._stopping and self._applied_apart():
+                time.sleep(self._applying.pause_s)
+
+    def _applied_apart(self) -> bool:
+        """Apply some long entries; return whether more wait."""
+        with self.apart:
+            with self.core:
+                entries = self._guard(self._applying.begin_apart)
+            if not entries:
+                return False
+            try:
+                replies = self._applying.apply_apart(entries)
+            except Exception as error:
+                self.fail(error)
+                return False
+            with self.core:
+                self._guard(lambda: self._stepper.end_apart(entries, replies))
+        self._look()
+        return self._applying.waits_apart
+
+    # --- one step, and the end -------------------------------------------------------------
+
+    def fail(self, error: Exception) -> None:
+        """Stop the node: an invariant broke in a helper thread."""
+        with self.core:
+            self._fail(error)
+
+    def _step(self, step: Callable[[], _Result]) -> _Result | None:
+        """Take one step and return its result; then serve what it left to do."""
+        with self.core:
+            result = self._guard(step)
+        self._look()
+        return result
+
+    def _guard(self, step: Callable[[], _Result]) -> _Result | None:
+        """Take one step with `core` held. An error is a failure; after that, take no more steps."""
+        if self._failure is None:
+            try:
+                return step()
+            except Exception as error:
+                self._fail(error)
+        return None
+
+    def _fail(self, error: Exception) -> None:
+        """Stop for good, with `core` held. After a failed write or a broken invariant the state
+        here can't be trusted, so no thread steps the core again."""
+        self._failure = self._failure or error
+        self._stopping = True
+        with contextlib.suppress(Exception):  # the first error is reported, not one that follows
+            self._writer.abandon()
+            self._turn_all_away()
+        self._sleep.wake()
+        self._rim.fail(error)
+
+    def _turn_all_away(self) -> None:
+        self._stepper.turn_all_away(failed=self._failure is not None)
+        self.watchers.close()

@@ -1,0 +1,393 @@
+"""The queue of requests: it keeps each batch until it is answered."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict, deque
+from collections.abc import Callable, Sequence
+from heapq import heapify, heappop, heapreplace
+from operator import itemgetter
+
+from ...net.protocol.host import SHORT, Batch, RequestRoom
+from ...wire.limits import (
+    BATCHES_HELD,
+    LONG_BYTES,
+    LONG_TURNS,
+    LONG_UNDER_WAY_BYTES,
+    LONG_WORK_BYTES,
+    QUEUED_BYTES,
+    READS_TOGETHER,
+    WRITES_TOGETHER,
+)
+from ...wire.protocol import STOPPING, TOO_MUCH_WAITS, no_leader, outcome_unknown
+from ..clock import SYSTEM, Clock
+from .measures import Histogram, Measures
+
+
+class LongWrites:
+    """The runs of writes that take long, of which only a few are proposed at a time.
+
+    Entries are applied in order, so long writes that are proposed delay every short write after
+    them. Long runs that wait here delay only later runs of the same connection. The users take
+    turns, and so do the connections of each user. Any thread may call.
+    """
+
+    def __init__(self, is_long: Callable[[Sequence[str]], bool]) -> None:
+        self._is_long = is_long  # whether commands take long to apply
+        self._lock = threading.Lock()
+        # The runs of each user, by connection, with their bytes; the first user's turn is next.
+        self.waiting: OrderedDict[object, OrderedDict[object, deque[tuple[Batch, int]]]]
+        self.waiting = OrderedDict()
+        self._under_way: list[tuple[Batch, int]] = []
+        self.count = 0  # of waiting runs
+
+    def holds_back(self, batch: Batch) -> bool:
+        """Take a run if it has to wait; return whether it was taken."""
+        size = batch.bytes if batch.bytes > LONG_BYTES else 0
+        if not size and self._is_long(batch.commands):
+            size = LONG_WORK_BYTES
+        account, sink = batch.account, batch.reply_sink or batch
+        if not size and sink not in self.waiting.get(account, ()):
+            return False
+        with self._lock:
+            if not self.waiting and self._may_go(size):
+                self._under_way.append((batch, size))
+                return False
+            own = self.waiting.setdefault(account, OrderedDict())
+            own.setdefault(sink, deque()).append((batch, size))
+            self.count += 1
+        return True
+
+    def _may_go(self, size: int) -> bool:
+        self._under_way = [one for one in self._under_way if one[0].room is not None]
+        used = sum([bytes_here for _, bytes_here in self._under_way])
+        return not (used and size) or used + size <= LONG_UNDER_WAY_BYTES
+
+    def forget_answered(self) -> None:
+        """Forget the runs that were given up."""
+        with self._lock:
+            for account, own in list(self.waiting.items()):
+                for sink, runs in list(own.items()):
+                    own[sink] = deque([run for run in runs if not run[0].is_answered])
+                    self.count -= len(runs) - len(own[sink])
+                    if not own[sink]:
+                        del own[sink]
+                if not own:
+                    del self.waiting[account]
+
+    def hold(self, until_ms: int) -> None:
+        """Refuse the waiting runs from that time on, as there is no leader."""
+        with self._lock:
+            for runs in [runs for own in self.waiting.values() for runs in own.values()]:
+                for batch, _ in runs:
+                    batch.hold_until_ms = batch.hold_until_ms or until_ms
+
+    def let_go(self, writes: deque[Batch], *, every: bool = False) -> None:
+        """Move the runs that may be proposed, or `every` run, to the end of `writes`."""
+        with self._lock:
+            while self.waiting:
+                account, own = next(iter(self.waiting.items()))
+                sink, runs = next(iter(own.items()))
+                batch, size = runs[0]
+                if not (every or batch.room is None or self._may_go(size)):
+                    return
+                runs.popleft()
+                self.count -= 1
+                if batch.room is not None:  # else it was late, and has been refused
+                    writes.append(batch)
+                    if size:
+                        self._under_way.append((batch, size))
+                if runs:
+                    own.move_to_end(sink)
+                else:  # only after the batch is in `writes`, so that a later one follows it
+                    del own[sink]
+                if own:
+                    self.waiting.move_to_end(account)
+                else:
+                    del self.waiting[account]
+
+
+Waiting = dict[object, deque[Batch]]  # of one user, by connection; the first one is next
+
+
+class UserTurns:
+    """Fair turns for users when more requests wait than one group may have.
+
+    Without users, the connections take turns. The connections of one user take turns among
+    themselves.
+
+    Half of each group is chosen by start-time fair queueing (Goyal, Vin and Cheng, 1996): the next
+    run is one of the user that was served least. The other half is for the shortest runs, one of
+    each user. So a user with one request at a time is served at once, however many requests others
+    send on however many connections, and no user starves.
+    """
+
+    def __init__(self) -> None:
+        self._now = 0  # requests served so far to a user who always had some waiting
+        self._served: dict[object, int] = {}  # the count of each user, where it exceeds `_now`
+
+    def leave_some(self, batches: list[Batch], waiting: deque[Batch], together: int) -> list[Batch]:
+        """Return the runs that are served now; put the others back at the head of `waiting`."""
+        if sum([_turns(batch) for batch in batches]) <= together:
+            self._served.clear()
+            return batches
+        users = dict[object, Waiting]()
+        for batch in batches:
+            own = users.setdefault(batch.account, {})
+            own.setdefault(batch.reply_sink or batch, deque()).append(batch)
+        chosen = self._in_turn(users, together // 2)
+        short = sorted([(*_shortest(own), user) for user, own in users.items()], key=itemgetter(0))
+        count = together // 2
+        for size, sink, user in short:
+            count -= size
+            if count < 0:
+                break
+            self._serve(user, users[user], sink, chosen)
+        self._served = {user: count for user, count in self._served.items() if count > self._now}
+        rest = [batch for own in users.values() for runs in own.values() for batch in runs]
+        waiting.extendleft(reversed(rest))
+        return chosen
+
+    def _in_turn(self, users: dict[object, Waiting], together: int) -> list[Batch]:
+        """Take this many requests from the users that were served least."""
+        turns = [(self._start(user), place, user) for place, user in enumerate(users)]
+        heapify(turns)
+        chosen = list[Batch]()
+        count = 0
+        while turns and count < together:
+            self._now, place, user = turns[0]
+            own = users[user]
+            count += self._serve(user, own, next(iter(own)), chosen)
+            if own:
+                heapreplace(turns, (self._start(user), place, user))
+            else:
+                heappop(turns)
+                del users[user]
+        return chosen
+
+    def _start(self, user: object) -> int:
+        return max(self._now, self._served.get(user, 0))
+
+    def _serve(self, user: object, own: Waiting, sink: object, chosen: list[Batch]) -> int:
+        """Take the next run of a connection, and move the connection behind the user's other ones;
+        return how many requests the run has."""
+        runs = own.pop(sink)
+        batch = runs.popleft()
+        if runs:
+            own[sink] = runs
+        size = _turns(batch)
+        self._served[user] = self._start(user) + size
+        chosen.append(batch)
+        return size
+
+
+def _shortest(own: Waiting) -> tuple[int, object]:
+    """Return the size of the shortest run that is next on a connection, and the connection."""
+    return min([(_turns(runs[0]), sink) for sink, runs in own.items()], key=itemgetter(0))
+
+
+def _turns(batch: Batch) -> int:
+    """Return the size of a run in requests. A transaction takes as long as many sets do."""
+    return len(batch.commands) + LONG_TURNS * batch.may_be_long
+
+
+class RequestQueue:
+    """Keeps every batch in one place until it is answered or handed out again.
+
+    Any thread may call `put`; callers of the other methods hold the driver's `core` lock.
+    """
+
+    def __init__(
+        self,
+        hold_ms: int,
+        measures: Measures | None = None,
+        bytes_max: int = QUEUED_BYTES,
+        clock: Clock = SYSTEM,
+        is_long: Callable[[Sequence[str]], bool] = lambda _: False,
+    ) -> None:
+        self._now_s = clock.reader_s()
+        self._hold_ms = hold_ms
+        self._long = LongWrites(is_long)
+        self._write_turns, self._read_turns = UserTurns(), UserTurns()
+        self.room = RequestRoom(bytes_max)
+        self._measures = measures or Measures()
+        # New batches, each kind in its order; only `put`, `take` and `leave_some` change these.
+        self.writes: deque[Batch] = deque()  # may share the next write of the disk
+        self.reads: deque[Batch] = deque()  # may share the next round
+        self.others: deque[Batch] = deque()  # need not wait
+        self.held: list[Batch] = []  # wait for a leader, at most for `hold_ms`
+        self.pending: deque[Batch] = deque()  # proposed in `_pending_term`, in index order
+        self._pending_term = 0
+        self.long_pending = 0  # runs among these that may take long to apply
+
+    def put(self, *batches: Batch) -> None:
+        """Queue batches that arrived together for the next step of the core. A batch is refused if
+        too much waits, unless it was queued before. A batch that was given up is dropped."""
+        size = 0
+        for batch in batches:
+            if batch.room is None and not batch.is_answered:
+                size += batch.bytes
+        if size and not self.room.take(size):
+            if len(batches) == 1:
+                batches[0].answer_all(TOO_MUCH_WAITS)
+            else:
+                for batch in batches:  # some of them may fit
+                    self.put(batch)
+            return
+        for batch in batches:
+            if not batch.is_answered:
+                self._add(batch)
+
+    def _add(self, batch: Batch) -> None:
+        batch.room, long = self.room, self._long
+        is_short = not (batch.may_be_long or batch.bytes > LONG_BYTES or long.waiting)
+        if batch.change is not None or batch.reading.by_lease:
+            self.others.append(batch)
+        elif batch.is_read:
+            self.reads.append(batch)
+        elif is_short or not long.holds_back(batch):
+            self.writes.append(batch)
+
+    def waiting(self) -> dict[str, int]:
+        """Return the number of waiting batches, by reason."""
+        return {
+            "writes": len(self.writes) + self._long.count, "reads": len(self.reads),
+            "others": len(self.others), "leader": len(self.held), "commit": len(self.pending),
+        }  # fmt: skip
+
+    @property
+    def held_until_ms(self) -> int | None:
+        """The time at which the first waiting batch is given up; None without one."""
+        return self.held[0].hold_until_ms if self.held else None
+
+    def take(self, *, writes: bool, reads: bool) -> list[Batch]:
+        """Hand out the held batches, then the new ones of these kinds, each in its order."""
+        batches, self.held = self.held, []
+        if writes:
+            self.let_long_go()
+        for new in (self.others, *([self.writes] * writes), *([self.reads] * reads)):
+            batches += _all_of(new)
+        # A batch that was given up must never be proposed: its reply was that nothing was done.
+        return [batch for batch in batches if not batch.is_answered]
+
+    def drop_answered(self) -> None:
+        """Forget the batches that were given up before they were proposed. They no longer count as
+        queued bytes, so they must not stay until the next `take`."""
+        for new in (self.others, self.writes, self.reads):
+            rest = [batch for batch in _all_of(new) if not batch.is_answered]
+            new.extendleft(reversed(rest))  # before batches that arrived since
+        self.held = [batch for batch in self.held if not batch.is_answered]
+        if self._long.count:
+            self._long.forget_answered()
+            self.let_long_go()
+
+    def leave_writes(self, writes: list[Batch]) -> list[Batch]:
+        """Return the writes that are proposed now; queue the others again."""
+        return self._write_turns.leave_some(writes, self.writes, WRITES_TOGETHER)
+
+    def leave_reads(self, reads: list[Batch], waiting: deque[Batch]) -> list[Batch]:
+        """Return the reads that share the next round; queue the others again."""
+        return self._read_turns.leave_some(reads, waiting, READS_TOGETHER)
+
+    def let_long_go(self) -> None:
+        """Move long writes to the queue, up to the in-flight limit."""
+        if self._long.count:
+            self._long.let_go(self.writes)
+
+    def hold(self, batches: Sequence[Batch], now: int, no_leader_because: str = "") -> None:
+        """Keep batches until there is a leader; refuse the ones that waited too long."""
+        for batch in batches:
+            if batch.hold_until_ms == 0:
+                batch.hold_until_ms = now + self._hold_ms
+            if now >= batch.hold_until_ms or len(self.held) >= BATCHES_HELD:
+                batch.answer_all(no_leader(no_leader_because))
+            else:
+                self.held.append(batch)
+        if self._long.count:
+            self._long.hold(now + self._hold_ms)
+            self.let_long_go()
+
+    def enter(self, batches: Sequence[Batch], first_index: int, term: int) -> list[str]:
+        """Note that these batches get the entries from `first_index` on, in `term`; return their
+        commands in that order."""
+        commands: list[str] = []
+        for batch in batches:
+            batch.first_index = first_index + len(commands)
+            commands += batch.commands
+            self.long_pending += batch.may_be_long
+        self._pending_term = term
+        self.pending.extend(batches)
+        return commands
+
+    def are_pending_beside(self, term: int | None) -> bool:
+        """Whether batches wait for entries of a term other than `term`, which this server leads;
+        None: it does not lead."""
+        return bool(self.pending) and self._pending_term != term
+
+    def answer_applied(self, replies: list[str], first: int, last: int) -> None:
+        """Give the replies of the entries `first` to `last` to their requests. Pending batches are
+        in index order, so no search is needed."""
+        answered: list[Batch] = []
+        while self.pending and self.pending[0].first_index <= last:
+            batch = self.pending[0]
+            start = batch.first_index + len(batch.replies) - first
+            own = replies[start : start + len(batch.commands) - len(batch.replies)]
+            sink = batch.reply_sink
+            if sink is not None and sum(map(len, own)) > SHORT:
+                own = sink.keep(batch, own)
+            batch.replies += own
+            if len(batch.replies) < len(batch.commands):
+                break
+            answered.append(self.pending.popleft())
+            self.long_pending -= batch.may_be_long
+        if answered:
+            self._wake(answered, self._measures.writes)
+            self.let_long_go()
+
+    def confirmed(self, batches: Sequence[Batch]) -> None:
+        """Release reads that were confirmed, so that they are served."""
+        self._wake(batches, self._measures.reads)
+
+    def _wake(self, batches: Sequence[Batch], times: Histogram) -> None:
+        """Release the replies, and count their times; requests with equal times count at once."""
+        now_s = self._now_s()
+        size = count = 0
+        asked_s = 0.0  # when these `count` requests arrived
+        for batch in batches:
+            if batch.room is not None:
+                batch.room = None
+                size += batch.bytes
+            if count and batch.asked_s != asked_s:
+                times.add(now_s - asked_s, count)
+                count = 0
+            asked_s = batch.asked_s
+            count += len(batch.commands)
+            batch.wake()
+        if count:
+            times.add(now_s - asked_s, count)
+        self.room.let_go(size)
+
+    def give_up_pending(self, why: str, after: int = 0) -> None:
+        """Answer the requests of entries after this index: their outcome is unknown here."""
+        while self.pending:
+            batch = self.pending[-1]
+            if batch.first_index + len(batch.commands) - 1 <= after:
+                return
+            self.pending.pop()
+            self.long_pending -= batch.may_be_long
+            batch.leave_room()
+            batch.answer_rest(outcome_unknown(why))
+        self.let_long_go()
+
+    def turn_all_away(self, why: str) -> None:
+        """Answer all requests. The outcome of proposed ones is unknown; of the others nothing was
+        done."""
+        self.give_up_pending(why)
+        self._long.let_go(self.writes, every=True)
+        for batch in self.take(writes=True, reads=True):
+            batch.answer_all(STOPPING)
+
+
+def _all_of(new: deque[Batch]) -> list[Batch]:
+    """Take the batches that are there now; any thread may add more at the end."""
+    return [new.popleft() for _ in range(len(new))]

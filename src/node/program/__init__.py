@@ -1,0 +1,1 @@
+"""A node as a program: its arguments, settings, start, parts and console."""

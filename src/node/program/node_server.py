@@ -1,0 +1,524 @@
+"""A node: its parts, the methods for its connections and its driver, its start and its stop."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+
+from ...access.login import Access
+from ...access.secret import NO_AUTH, PeerAuth
+from ...access.tls import Tls, check_names
+from ...common.address import Address
+from ...common.arguments import build
+from ...common.build_level import LEVEL, Build
+from ...common.config import Pace
+from ...common.process.allocator import Tidy
+from ...common.process.console import Console
+from ...common.process.signals import WAIT_S_MAX, threads_without_signals
+from ...common.process.wakeup import Wakeup
+from ...common.version import VERSION
+from ...logmanager import LogManager
+from ...net.connections.listener import Listener
+from ...net.peers.level_exchange import Builds, Foreigners, ask_level
+from ...net.peers.peers import Peer, PeerBook, Speakers
+from ...net.protocol.host import Batch, Orders, Origin, ReplySink, RequestRoom
+from ...net.reply_budget import ReplyRoom
+from ...net.state_copies import Backups
+from ...raft.change import Change
+from ...raft.effects import Effects
+from ...raft.levels import FIRST, LevelTooHigh
+from ...raft.log import Snapshot
+from ...raft.messages import AppendEntries, InstallSnapshot, Message
+from ...raft.node import RawNode
+from ...recording.recorded_node import RecordedNode
+from ...storage.disk import EXIT_FILES, StorageError, exit_status_of
+from ...wire.commands.member_commands import membership_facts
+from ...wire.commands.operands import Limits
+from ...wire.commands.parsing import Readings
+from ...wire.commands.rights import LeaseKeys
+from ...wire.limits import (
+    GARBAGE_BYTES,
+    HISTORY_BYTES,
+    HISTORY_EVENTS,
+    PAIRS_BYTES,
+    WATCHES_MAX,
+)
+from ...wire.peer_lines import append_line, are_one_line, pieces_of, spell
+from ...wire.protocol import NO_LEADER, RISING, error, not_leader
+from ..clock import SYSTEM
+from ..disk_room import DiskRoom, disk_of, free_bytes, spares
+from ..loop.driver import Driver
+from ..loop.measures import disk_hangs
+from ..loop.quota import Quota
+from ..snapshots.snapshot_threads import SnapshotThreads
+from ..snapshots.snapshots import COMPACT_BYTES
+from ..watches.observers import Observers
+from ..watches.watch_registry import Watchers
+from .file_recorder import FileRecorder
+from .slow_disk import SlowDisk
+from .startup import Startup, node_of
+from .traffic_log import TrafficLog
+
+EXIT_BROKEN = 70
+GIVE_BACK_LOOKS = 10  # waits of WAIT_S_MAX each, after which freed memory is given back
+LOOK_S = 0.1  # between two checks of a request that waits for a level
+
+
+class Server:
+    """A node: the core and its driver, its peers, its listener, and its console lines. It is the
+    `net.host.Host` of its connections; that protocol documents its methods."""
+
+    # Of this start. An order that restarts the node replaces them.
+    node: RawNode
+    driver: Driver
+    quota: Quota
+    mark_ready: Callable[[ReplySink], None]
+    submit: Callable[..., None]
+    transfer: Callable[[str | None], Batch]
+    peer_disconnected: Callable[[str], None]
+    watchers: Watchers
+    logmanager: LogManager
+    book: PeerBook
+    speakers: Speakers
+    builds: Builds  # announced by the peers
+    checks_files = True  # write a file again if another program removed it
+
+    def __init__(
+        self,
+        startup: Startup,
+        pace: Pace,
+        console: Console,
+        *,
+        readings: Readings,
+        compact_bytes: int = COMPACT_BYTES,
+        history: tuple[int, int] = (HISTORY_EVENTS, HISTORY_BYTES),
+        watches_max: int = WATCHES_MAX,
+        max_bytes: int = PAIRS_BYTES,
+        course_console: bool = False,
+        record: Path | None = None,
+        access: Access | None = None,
+        peer_auth: PeerAuth = NO_AUTH,
+        tls: Tls | None = None,
+    ) -> None:
+        """Prepare a node. `history` is how many events are kept, and how many bytes of them;
+        `max_bytes` is the bound for the keys; `record` is the file of the recording; `access` has
+        the users of this node, if any; `peer_auth` is the proof that members need.
+
+        Raises:
+            ConfigError: a member has a name that a TLS handshake can't use.
+        """
+        if tls is not None:
+            check_names(startup.configuration.members)
+        self.name = startup.name
+        self.pace = pace
+        self.clock = SYSTEM
+        self.slowest_ms = pace.election_timeout_ms + pace.election_spread_ms
+        self.patience_ms = 4 * self.slowest_ms + 5000
+        self.patience_s = self.patience_ms / 1000
+        self.limits = Limits()
+        self.readings = readings
+        self.orders: Orders | None = None
+        self.access = access
+        self.peer_auth = peer_auth
+        self.tls = tls
+        self.is_down = False
+        self._stopping = False
+        self._level_rises = threading.Condition(threading.Lock())
+        self._noted_level = FIRST
+        self.reply_room, self.backups = ReplyRoom(), Backups(spares)
+        self._slow_disk = SlowDisk(pace.election_timeout_ms / 1000)
+        self.traffic_log = TrafficLog(console, course=course_console, is_private=startup.is_private)
+        self.observers = Observers(self.name, console.say, self.clock)
+        self.foreigners = Foreigners(
+            self.name, lambda: self.node.view.cluster, console.say, self.clock.now_s
+        )
+        self._startup = startup
+        self._compact_bytes = compact_bytes
+        self._history, self._watches_max, self._max_bytes = history, watches_max, max_bytes
+        self._record, self._console = record, console
+        self._spelled: tuple[AppendEntries | None, list[str], bytes] = (None, [], b"")  # the last
+        self._end = Wakeup()  # set to stop: a signal handler may do that
+        self.exit_status = 0
+
+    def recover(self) -> None:
+        """Recover from the files, and make the parts of the node; `start` starts them.
+
+        Raises:
+            StorageError: the node can't start from these files.
+        """
+        logmanager, recovered = self._startup.recover()
+        self.logmanager = logmanager
+        self.speakers = Speakers(self.pace.election_timeout_ms / 1000, self.clock.reader_s())
+        self.node = node_of(
+            self.name,
+            recovered,
+            self.pace,
+            self.clock,
+            heartbeat_ms=self.heartbeat_ms(),
+            leased=self.readings.mode == "lease",
+            compact_bytes=self._compact_bytes,
+        )
+        if self._record is not None:
+            self.node = RecordedNode(self.node, FileRecorder(self._record, self._console.say))
+        self._print_lease(recovered.hard_state.lease_ms)
+        disk = partial(disk_of, logmanager.folder_path)
+        self.quota = quota = Quota(logmanager.store, disk, self._max_bytes, say=self._console.say)
+        hold_ms, clock = 2 * self.slowest_ms, self.clock
+        self.driver = driver = Driver(self.node, logmanager, self, hold_ms, clock, quota=quota)
+        self.mark_ready, self.submit = driver.ready_sinks.append, driver.submit
+        self.transfer, self.peer_disconnected = driver.transfer, driver.peer_disconnected
+        self.watchers, self.builds = driver.watchers, Builds(driver.peer_level)
+        self.observers.follow(self.node, driver.core)
+        driver.watchers.feed.history.bound(*self._history)
+        driver.watchers.watches_max = self._watches_max
+        self.book = PeerBook(self._startup.configuration.members, self._peer)
+        self._follow_contacts("*")
+        self._look_after_files(driver, disk)
+
+    def _look_after_files(self, driver: Driver, disk: Callable[[], tuple[int, int]]) -> None:
+        """Prepare the threads that take and send snapshots and check for lost files."""
+        self._snapshot_threads = SnapshotThreads(
+            driver,
+            self.logmanager,
+            self._post,
+            self._console.say,
+            self._compact_bytes,
+            checks_files=self.checks_files,
+        )
+        self.snapshots = snapshots = self._snapshot_threads.work
+        snapshots.disk = disk
+        free = partial(free_bytes, self.logmanager.folder_path)
+        self.disk_room = DiskRoom(self.logmanager, lambda: snapshots.growth_bytes, free, disk)
+
+    def _print_lease(self, lease_ms: int) -> None:
+        """Report a promise from before this start that outlasts the election timeout."""
+        if lease_ms > self.pace.election_timeout_ms:
+            self._console.say(
+                f"[*] {self.name} may have promised its vote to a leader for {lease_ms / 1000:g} s "
+                "at another pace (--reads lease): for that time it does not stand for election"
+            )
+
+    def _peer(self, peer: str, address: Address) -> Peer:
+        """Return a connection to a member; it is not started yet."""
+        return Peer(
+            self.name,
+            peer,
+            address,
+            self._answered,
+            self.peer_disconnected,
+            self._console.say,
+            self.builds.record,
+            self.peer_auth,
+            self.tls,
+            self.foreigners,
+        )
+
+    # --- the methods for the driver (stepper.NodeRim) -------------------------------------------
+
+    def send(self, message: Message) -> None:
+        """Send a message to its peer."""
+        if isinstance(message, InstallSnapshot):
+            self.snapshots.send(message)
+        elif isinstance(message, AppendEntries):
+            self._send(message, self._append_line(message))
+        else:
+            self._post(message)
+
+    def _append_line(self, message: AppendEntries) -> bytes:
+        """Return the line of an AppendEntries. Peers at the same index share one line; others share
+        at least the spelled entries."""
+        last, entries, line = self._spelled
+        if last is None or message.entries is not last.entries:
+            entries = pieces_of(message.entries)
+        elif are_one_line(message, last):
+            return line
+        line = append_line(message, entries)
+        self._spelled = (message, entries, line)
+        return line
+
+    def _post(self, message: Message) -> None:
+        self._send(message, f"{self.name}@{spell(message)}\n".encode())
+
+    def _send(self, message: Message, line: bytes) -> None:
+        self.book.send(message.to, line)
+
+    def wrote(self, arrived: Snapshot | None) -> None:
+        """Check whether a snapshot is due, or a whole one has arrived."""
+        self.snapshots.wrote(arrived)
+
+    def give_up_late(self, now: int) -> None:
+        """Refuse requests that waited too long; with the driver's `core` held."""
+        self.listener.give_up_late(now - self.patience_ms)
+        self._name_slow_disk()
+
+    def _name_slow_disk(self) -> None:
+        measures = self.driver.measures
+        longest_s, measures.longest_write_s = measures.longest_write_s, 0.0
+        warning = self._slow_disk.look(self.clock.now_s(), measures.disk_since_s, longest_s)
+        if warning:
+            self.warn(warning)
+
+    def report(self, effects: Effects) -> None:
+        """Print what a step did; connect to new members, and disconnect from removed ones."""
+        if effects.members_changed:
+            self._follow_contacts("!")
+        if effects.cluster is not None:
+            self.book.announce()
+        if effects.notes:
+            self.driver.measures.stepped(self.node.view, effects)
+        self.traffic_log.carried_out(effects, self.node.view)
+
+    def _follow_contacts(self, mark: str) -> None:
+        """Keep connections to the members that the core talks to.
+
+        Print each member whose address in the file differs from the log: if the member has moved,
+        the line in the file is stale, and leads nowhere or to the old node.
+        """
+        contacts, configuration = self.node.view.contacts, self._startup.configuration
+        for name in self.book.follow(contacts):
+            self._console.say(
+                f"[{mark}] {name} is at {contacts[name]} according to the log, but "
+                f"{configuration.path} says {configuration.members[name]}: this node dials the "
+                f"latter. If {name} has moved, correct the file and restart this node"
+            )
+
+    def fail(self, error: BaseException) -> None:
+        """Stop, because the state and the writes of this node can no longer be trusted."""
+        if self._stopping:
+            return
+        otherwise = EXIT_FILES if isinstance(error, LevelTooHigh) else EXIT_BROKEN
+        self.exit_status = exit_status_of(error, otherwise)
+        is_plain = isinstance(error, StorageError | LevelTooHigh)
+        kind = "" if is_plain else f"{type(error).__name__}: "
+        try:
+            self._console.say(f"[!] {self.name} stops: {kind}{error}")
+            if os.environ.get("RAFTLINE_DEBUG"):
+                sys.excepthook(type(error), error, error.__traceback__)
+        finally:
+            self.stop()
+
+    def new_token(self, size: int) -> str:
+        return secrets.token_hex(size)
+
+    def warn(self, what: str) -> None:
+        """Print a warning about something that failed; the node continues."""
+        self._console.say(f"[!] {self.name}: {what}")
+
+    # --- requests ---------------------------------------------------------------------------
+
+    def members(self) -> dict[str, object]:
+        with self.driver.core:
+            view = self.node.view
+            return membership_facts(view.configurations, view.commit_index)
+
+    def status(self) -> str:
+        facts = {**self.driver.status(), "sessions": len(self.logmanager.state.sessions)}
+        facts |= {"reads": self.readings.mode, "pid": os.getpid(), "build": build()}
+        facts |= {"bytes": self.logmanager.store.bytes, "max_bytes": self.quota.bytes_max}
+        facts["lacks_room_for"] = self.quota.lacks
+        facts |= {"level": self.level, "build_level": LEVEL, "version": VERSION}
+        facts |= {"cluster": self.node.view.cluster, "foreign": self.foreigners.seen()}
+        facts["time"] = round(self.clock.day_s(), 3)
+        facts["lost_files"] = self._snapshot_threads.check.lost
+        waits_ms = self.driver.measures.disk_waits_ms
+        facts["disk_hangs"] = disk_hangs(waits_ms, self.pace.election_timeout_ms)
+        if self.orders is not None:
+            facts |= self.orders.facts()
+        if self.tls is not None:
+            facts["certificates_end"] = self.tls.ends()
+        if self.peer_auth.secret:
+            facts["secret"] = "require" if self.peer_auth.is_required else "offer"
+            facts["unproven"] = [] if self.is_down else self.book.unproven()
+        return "STATUS response: " + json.dumps(facts)
+
+    @property
+    def request_room(self) -> RequestRoom:
+        return self.driver.request_room
+
+    @property
+    def level(self) -> int:
+        return self.logmanager.store.level
+
+    def applied(self) -> None:
+        """Record that entries were applied; with the driver's `core` held."""
+        if self.logmanager.store.level != self._noted_level:
+            with self._level_rises:
+                self._noted_level = self.level
+                self._level_rises.notify_all()
+
+    def why_level(self, needed: int) -> str:
+        """Return the refusal of a request that needs a higher level than the cluster has.
+
+        If the cluster is about to reach the level, as after each start, wait as for a leader.
+        Return "" once the level is reached.
+        """
+        end_s = self.clock.now_s() + 2 * self.slowest_ms / 1000
+        with self._level_rises:
+            while (why := self._why_below(needed)) == RISING:
+                left_s = end_s - self.clock.now_s()
+                if left_s <= 0 or self.is_down or self._stopping:
+                    break
+                self._level_rises.wait(min(left_s, LOOK_S))
+        return why
+
+    def _why_below(self, needed: int) -> str:
+        """Return which members keep this cluster below a level, "" if it is reached. If this node
+        knows of none, another node may, or this one will soon."""
+        if self.level >= needed:
+            return ""
+        view, members = self.node.view, self.node.view.membership.names
+        below = [name for name in members if self._build(name).level < needed]
+        if view.levels.latest < needed and below:
+            are = "is" if len(below) == 1 else "are"
+            names = " and ".join(f"{name} ({self._build(name).version})" for name in below)
+            return error(
+                f"this cluster is at level {self.level} until {names} {are} upgraded. "
+                "Nothing was done."
+            )
+        leader = view.leader
+        return RISING if leader is None or leader == self.name else self.not_leader(leader)
+
+    def _build(self, name: str) -> Build:
+        if name == self.name:
+            return Build(LEVEL, VERSION)
+        return self.builds.of(name)
+
+    def with_level(self, change: Change) -> Change:
+        view = self.node.view
+        if not change.address or not view.is_leader or view.levels.latest <= FIRST:
+            return change
+        address = self.book.address(change.name) or Address.parse(change.address)
+        build = ask_level(self.name, address, change.name, self.tls)
+        return (
+            change if build is None else change._replace(level=build.level, cluster=build.cluster)
+        )
+
+    def keys_of_lease(self, lease: str) -> LeaseKeys | None:
+        with self.driver.core:
+            if not self.node.view.knows_committed:
+                return None
+        with self.logmanager.client_lock:
+            return self.logmanager.store.keys_of(lease)
+
+    def without_machine(self, command: str) -> str:
+        """Return the refusal of a command for a state machine that this node lacks, "" if it has
+        the machine. Another leader may have it; here the command must never become an entry."""
+        why = self.logmanager.state.machines.why_not(command.split(" ", 2)[1])
+        if not why:
+            return ""
+        return error(why) if self.node.view.leader == self.name else self.not_here()
+
+    def not_here(self) -> str:
+        leader = self.node.view.leader
+        return NO_LEADER if leader in (None, self.name) else self.not_leader(leader)
+
+    def not_leader(self, leader: str) -> str:
+        """Return the reply that sends a client on to `leader`."""
+        address = self.book.address(leader)
+        if address is None:  # no entry has its address yet
+            return NO_LEADER
+        return not_leader(leader, address.host, address.port)
+
+    # --- peers ------------------------------------------------------------------------------
+
+    def is_peer(self, name: str) -> bool:
+        return name in self.book or name == self.node.view.leader != self.name
+
+    def hears_from_leader(self) -> bool:
+        with self.driver.core:
+            return self.node.view.hears_from_leader
+
+    def why_not_heard(self, sender: str, message: Message | None) -> str:
+        """Return why messages from `sender` are refused; "" for a peer, and for a stranger's
+        message that the core accepts (reconfiguration)."""
+        if sender in self.book or self.is_peer(sender):
+            return ""
+        with self.driver.core:  # to read several facts of the same moment
+            if message is not None and self.node.accepts(message):
+                return ""
+            return self.why_no_peer(sender)
+
+    def why_no_peer(self, name: str) -> str:
+        """Return why messages of `name`, which is not a peer, are refused; with `core` held."""
+        removed_by = self.node.view.configurations.removed_by(name)
+        if removed_by:
+            return f"{name} was removed from the cluster by entry {removed_by}"
+        if self.node.view.newborn:  # it obeys only members (raft/newborn.py)
+            return (
+                f"{name} is no peer of {self.name}, which never ran before (if the members have "
+                f"changed, start it with --join HOST:PORT)"
+            )
+        base = self.node.view.log.base_index  # earlier entries were compacted
+        removed = f" (it may have been removed before entry {base + 1})" if base else ""
+        return f"{name} is no peer of {self.name}{removed}"
+
+    def hear(self, received: Sequence[Message], origin: Origin | None) -> list[str]:
+        """Step messages of peers that this node accepts; return a complaint for each refused
+        message."""
+        if self.is_down:
+            return []
+        refusals = self.disk_room.refusals(received)
+        if not any(refusals):
+            return self.driver.receive(received, origin)
+        accepted = [one for one, why in zip(received, refusals, strict=True) if not why]
+        return [*filter(None, refusals), *self.driver.receive(accepted, origin)]
+
+    # --- life ------------------------------------------------------------------------------
+
+    def begin(self, listener: Listener) -> None:
+        """Serve from now on."""
+        self.listener = listener
+        self.start()
+        with threads_without_signals():
+            listener.open(self)
+
+    def wait(self) -> int:
+        """Serve until asked to stop; then stop, and return the exit status."""
+        tidy = Tidy(GARBAGE_BYTES, GIVE_BACK_LOOKS)
+        while not self._end.wait(WAIT_S_MAX):  # a pending signal is handled between two waits
+            tidy.look()
+        if self.exit_status == 0 and not self.is_down:
+            self.driver.hand_over(self.pace.election_timeout_ms)
+        self._console.end_traffic()
+        self._console.say(f"[*] {self.name}: server is shutting down.")
+        self.listener.close()
+        if not self.is_down:
+            self.halt(patience_s=2.0)
+        self.listener.end_connections()
+        if self.exit_status == 0:
+            self._console.say(f"[*] {self.name}: has shut down cleanly.")
+        return self.exit_status
+
+    def start(self) -> None:
+        """Start the threads of this run."""
+        with threads_without_signals():
+            self.book.start()  # before the members can change
+            self.driver.start(self.name)
+            self._snapshot_threads.start()
+
+    def halt(self, patience_s: float) -> None:
+        """End this run: stop its threads, close its connections to peers, release the files."""
+        self._snapshot_threads.stop()
+        self.driver.stop(patience_s)
+        self.book.stop()
+
+    def heartbeat_ms(self) -> int:
+        """Return the time between two heartbeats at the beginning of this run."""
+        return self.pace.heartbeat_ms
+
+    def stop(self) -> None:
+        """Ask the node to stop; any thread may call this, and so may a signal handler."""
+        self._stopping = True
+        self._end.set()
+
+    def _answered(self, answers: Sequence[Message]) -> None:
+        for answer in answers:
+            self.traffic_log.received(answer.sender, None, answer)
+        for complaint in self.hear(answers, None):
+            self._console.say(f"[!] {self.name} does not take an answer: {complaint}")

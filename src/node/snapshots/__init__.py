@@ -1,0 +1,1 @@
+"""Snapshots of a node, and the look after its files."""

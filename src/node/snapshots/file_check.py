@@ -1,0 +1,73 @@
+"""A check of a node's files, once a second: whether they still have their names.
+
+It is a job, as in snapshots.py, done by a thread or by a schedule. The check itself runs between
+two writes, so that the node is not renaming a file at that moment.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ...logmanager import LogManager
+from ...storage.lost_files import LossStep, decide, lost_files
+from .snapshots import Turn, Turns, When
+
+LOOK_S = 1.0
+RETRY_LOOKS = 10  # until files that can't be written are tried again
+
+
+class FileCheck:
+    """Checks that the files of one node keep their names."""
+
+    def __init__(
+        self, logmanager: LogManager, write_again: Callable[[], None], say: Callable[[str], None]
+    ) -> None:
+        """`write_again` starts a snapshot, after which the log is rewritten."""
+        self._logmanager = logmanager
+        self._write_again = write_again
+        self._say = say
+        self._waited = 0
+        self.lost: list[str] = []  # files that are missing in the folder at the moment
+
+    def look_after(self) -> Turns[None]:
+        """Check the files again and again: a job."""
+        while True:
+            yield Turn(When.WOKEN, limit_s=LOOK_S)
+            yield Turn(When.BETWEEN_WRITES, self.look)
+
+    def look(self) -> bool:
+        """Check the files, between two writes, and write lost ones again.
+
+        Raises:
+            StorageError: another file has the name of one of them, or the small files can't be
+                written.
+        """
+        manager = self._logmanager
+        states = manager.file_states()
+        if states is None:
+            return True
+        step = decide(states, self.lost)
+        self.lost = lost_files(states)
+        if step is LossStep.WRITE_AGAIN:
+            self._waited = 0
+            self._say(f"[!] {manager.name}: {_told(self.lost, manager.folder_path)}")
+            manager.write_small_again(states)
+            self._write_again()
+        elif step is LossStep.WAIT:
+            self._waited += 1
+            if self._waited % RETRY_LOOKS == 0:
+                manager.write_small_again(states)
+                self._write_again()
+        elif step is LossStep.DONE:
+            self._say(f"[*] {manager.name}: its files in {manager.folder_path} are whole again")
+        return True
+
+
+def _told(names: list[str], folder: str) -> str:
+    is_one = len(names) == 1
+    what = f"{', '.join(names)} {'was' if is_one else 'were'} removed, renamed or cut in {folder}"
+    return (
+        f"{what} by another program. After a crash this node would lack what it acknowledged "
+        f"since; it now writes {'it' if is_one else 'them'} again from memory. Keep other programs "
+        "(logrotate, clean-up jobs) away from this folder. See docs/repair.md"
+    )

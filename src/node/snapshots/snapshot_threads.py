@@ -1,0 +1,106 @@
+"""The threads that do the jobs of snapshots.py and file_check.py in the background.
+
+None of them holds a lock during long reads, writes or computations. Python runs one thread at a
+time, so they also pause after each small piece of work. The pauses of the first thread are
+proportional to the cost of the piece.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import random
+from collections.abc import Callable
+
+from ...common.process.guarded_thread import guarded_thread
+from ...common.process.wakeup import Breather, Wakeup, give_way
+from ...logmanager import LogManager
+from ...raft.inputs import Input
+from ...raft.messages import InstallSnapshot
+from ..loop.driver import Driver
+from .file_check import FileCheck
+from .snapshots import SPREAD, Snapshots, Turn, Turns, When
+
+
+class _StoppingError(Exception):
+    """The node stops; unfinished files stay behind, and are removed at the next start."""
+
+
+class SnapshotThreads:
+    """The threads `NAME snapshots`, which takes and checks snapshots, `NAME chunks`, which sends
+    them, and `NAME files`, which checks the names of the files."""
+
+    def __init__(
+        self,
+        driver: Driver,
+        logmanager: LogManager,
+        post: Callable[[InstallSnapshot], None],
+        say: Callable[[str], None],
+        compact_bytes: int,
+        *,
+        checks_files: bool = True,
+    ) -> None:
+        """Prepare the threads. `post` sends a message, complete with its data, to its peer. Without
+        `checks_files` there is no thread that checks the names of the files."""
+        self.core = driver.core
+        self.step: Callable[[Input], None] = driver.step
+        self.post, self.say = post, say
+        self._driver = driver
+        taker, sender, looker = Wakeup(), Wakeup(), Wakeup()
+        self.wake_taker, self.wake_sender, self._wake_looker = taker.set, sender.set, looker.set
+        self._stopping = False
+        self._breather = Breather()
+        self.work = work = Snapshots(driver.node, logmanager, driver.writes, self, compact_bytes)
+        self.check = check = FileCheck(logmanager, work.write_again, say)
+        runs: dict[str, Callable[[], None]] = {
+            "snapshots": lambda: self._run(work.take_and_check(), taker, self.breathe),
+            "chunks": lambda: self._run(work.send_pieces(), sender, give_way),
+        }
+        if checks_files:
+            runs["files"] = lambda: self._run(check.look_after(), looker, give_way)
+        self._threads = [
+            guarded_thread(run, f"{logmanager.name} {what}", driver.fail)
+            for what, run in runs.items()
+        ]
+
+    def start(self) -> None:
+        for thread in self._threads:
+            thread.start()
+
+    def stop(self) -> None:
+        """Abandon the work in progress, and wait until the threads have released the files."""
+        self._stopping = True
+        self.wake_taker()
+        self.wake_sender()
+        self._wake_looker()
+        for thread in self._threads:
+            if thread.is_alive():
+                thread.join(timeout=5.0)
+
+    def spread(self) -> float:
+        return random.uniform(1.0, SPREAD)
+
+    def breathe(self) -> None:
+        """Let the other threads run: they serve clients, unlike this one."""
+        if self._stopping:
+            raise _StoppingError
+        self._breather.breathe()
+
+    def _run(self, job: Turns[None], wakeup: Wakeup, pause: Callable[[], None]) -> None:
+        """Do a job until the node stops."""
+        with contextlib.suppress(_StoppingError), contextlib.closing(job):
+            turn = next(job)
+            while not self._stopping:
+                if turn is None:
+                    pause()
+                turn = job.send(turn is None or self._has_come(turn, wakeup))
+
+    def _has_come(self, turn: Turn, wakeup: Wakeup) -> bool:
+        """Wait until a turn can continue; return the result for its job."""
+        if turn.when is When.NOTHING_APART:
+            with self._driver.apart:
+                return turn.act()
+        if turn.when is When.BETWEEN_WRITES:
+            return self._driver.between_writes(turn.act)
+        woken = wakeup.wait(turn.limit_s)
+        self._breather.begin()
+        return woken

@@ -1,0 +1,250 @@
+"""The watches of a node, from the view of their connections: their start, restart and end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from ...common.process.guarded_thread import guarded_thread
+from ...logmanager import LogManager
+from ...net.protocol.host import EventSink
+from ...raft.node_view import NodeView
+from ...wire.commands import watch_lines as words
+from ...wire.commands.watch_lines import WatchAsked
+from ...wire.limits import WATCHES_LEFT_PART, WATCHES_MAX
+from ...wire.protocol import REMOVED, STOPPING, error
+from ..clock import SYSTEM, Clock
+from .prefix_watch import PrefixWatch, WatchMode
+from .watch_feed import Feed
+from .watch_listing import KeyListing, Lister
+
+
+class Watchers:
+    """All watches of a node; `net.host.Watchers` documents the methods for its connections."""
+
+    def __init__(
+        self, logmanager: LogManager, wake_owner: Callable[[], None], clock: Clock = SYSTEM
+    ) -> None:
+        """Begin after the entries that recovery has applied."""
+        self._clock = clock
+        self._name = logmanager.name
+        self._lister = Lister(logmanager)
+        self._watches: dict[EventSink, dict[str, PrefixWatch]] = {}
+        self.count = 0  # of running watches
+        self._weight = 0  # of the running watches
+        self._weight_of: dict[str, int] = {}  # by user, if there are users
+        self.watches_max = WATCHES_MAX
+        self.are_used = False  # there was a watch
+        self._begins_anew = False  # a thread restarts watches
+        self._is_closed = False
+        self._is_cut_off = False  # this node was removed, and hears no leader
+        self.feed = Feed(logmanager, wake_owner, self._list_anew, self._forget, clock)
+        self.run_beside = self._in_a_thread  # a schedule replaces this
+        self.on_failure: Callable[[Exception], None] = _raise  # the driver replaces this
+        self.hand_out = self.feed.hand_out
+
+    # --- a watch begins --------------------------------------------------------------------------
+
+    def needs_confirming(self, asked: WatchAsked) -> bool:
+        if asked.after is None:
+            return True
+        with self.feed.lock:
+            history = self.feed.history
+            return asked.after > history.last or not history.place_of(asked.after).is_covered
+
+    def open(self, sink: EventSink, asked: Sequence[tuple[str, WatchAsked]]) -> list[list[str]]:
+        self.are_used = True
+        with self.feed.lock:
+            resets = self.feed.history.resets
+            new = [self._begin(sink, request_id, one) for request_id, one in asked]
+        to_list = [
+            watch for watch, _ in new if watch is not None and watch.mode is WatchMode.RELISTING
+        ]
+        listings = dict(
+            zip(to_list, self._lister.take([watch.prefix for watch in to_list]), strict=True)
+        )
+        # Before the reply is made: if a watch ends from here on, that is sent after the reply.
+        sink.add_backlogs([one for one, _ in new if one is not None])
+        first_lines: list[list[str]] = []
+        with self.feed.lock:
+            for watch, lines in new:
+                if watch is not None and watch.mode is WatchMode.RELISTING:
+                    lines = [*lines, self._list(watch, listings[watch], resets)]
+                elif watch is not None and watch.mode is WatchMode.ENDED:
+                    lines = []  # its last line was sent meanwhile
+                first_lines.append(lines)
+        return first_lines
+
+    def _begin(
+        self, sink: EventSink, request_id: str, asked: WatchAsked
+    ) -> tuple[PrefixWatch | None, list[str]]:
+        """Return a new watch, in mode RELISTING if it begins with the keys, and its first lines;
+        None and the refusal if it can't begin."""
+        history, after = self.feed.history, asked.after
+        running = self._watches.get(sink, {})
+        if refusal := self._why_not(sink.user, running, request_id):
+            return None, [refusal]
+        if after is not None and after > history.last:
+            return None, [words.from_the_future(after, history.last)]
+        head = f"{self._name}#{request_id}@" if request_id else f"{self._name}@"
+        watch = PrefixWatch(asked.prefix, request_id, sink, head, self.feed.next_piece)
+        watch.resets, watch.mode = history.resets, WatchMode.RELISTING
+        lines: list[str] = []
+        if after is not None:
+            place = history.place_of(after)
+            watch.position = after
+            if not place.is_known:
+                lines = [words.never_was(asked.prefix, after)]
+            elif not place.is_covered:
+                lines = [words.gone(asked.prefix, history.floor)]
+            else:
+                watch.mode, lines = WatchMode.LAGGING, [words.goes_on(after)]
+        self._watches.setdefault(sink, running)[request_id] = watch
+        self.count += 1
+        self._weigh(watch, watch.weight)
+        self.feed.enter(watch, self._clock.now_s())
+        return watch, lines
+
+    def _weigh(self, watch: PrefixWatch, weight: int) -> None:
+        """Add to the weight of all watches, and of the user of this one."""
+        self._weight += weight
+        if watch.user is not None:
+            own = self._weight_of.pop(watch.user, 0) + weight
+            if own:
+                self._weight_of[watch.user] = own
+
+    def _why_not(self, user: str | None, running: dict[str, PrefixWatch], request_id: str) -> str:
+        """Return why another watch can't begin; "" if it can."""
+        if self._is_closed or self._is_cut_off:
+            return STOPPING if self._is_closed else REMOVED
+        if request_id in running:
+            return words.runs_already(request_id)
+        own_max = self.watches_max - self.watches_max // WATCHES_LEFT_PART
+        if user is not None and self._weight_of.get(user, 0) >= own_max:
+            return words.too_many(own_max, of_user=True)
+        return words.too_many(self.watches_max) if self._weight >= self.watches_max else ""
+
+    def _list(self, watch: PrefixWatch, listing: KeyListing, resets: int) -> str:
+        """Start a watch with the keys; return the line that reports this, or why it can't start."""
+        if listing.failure:
+            self.feed.leave(watch, WatchMode.ENDED)
+            self._forget(watch)
+            return error(listing.failure)
+        watch.begin(listing)
+        watch.resets = resets
+        return words.begins(listing.count, listing.number)
+
+    # --- a watch restarts -------------------------------------------------------------------------
+
+    def _list_anew(self) -> None:
+        """Start a thread that lists the keys again for the stranded watches, and then ends."""
+        if self.feed.stranded and not self._begins_anew:
+            self._begins_anew = self.run_beside(self._run_anew)
+
+    def _in_a_thread(self, run: Callable[[], None]) -> bool:
+        """Start a thread; return False if none can be started: then `look` tries again."""
+        try:
+            guarded_thread(run, f"{self._name} watches anew", self.on_failure).start()
+        except RuntimeError:
+            return False
+        return True
+
+    def look(self, view: NodeView) -> None:
+        """Check for watches that need a keepalive or wait for a thread. If this node was removed,
+        and so gets no more entries, end all watches; accept new ones once it is added again."""
+        is_cut_off = view.removed_by > 0 and not view.is_member and view.leader is None
+        was_cut_off, self._is_cut_off = self._is_cut_off, is_cut_off
+        if is_cut_off and not was_cut_off:
+            self._end_all(words.IS_REMOVED)
+        self.feed.mark_keepalives_due()
+        with self.feed.lock:
+            self._list_anew()
+
+    def _run_anew(self) -> None:
+        feed = self.feed
+        while True:
+            with feed.alone(), feed.lock:  # no more lines are on their way to these watches
+                watches, feed.stranded = feed.stranded, []
+                if not watches:
+                    self._begins_anew = False
+                    return
+                resets, floor = feed.history.resets, feed.history.floor
+            listings = self._lister.take([watch.prefix for watch in watches])
+            restarted: dict[EventSink, list[PrefixWatch]] = {}
+            with feed.lock:
+                for watch, listing in zip(watches, listings, strict=True):
+                    if watch.mode is WatchMode.RELISTING:
+                        notice = watch.refused(words.gone(watch.prefix, floor))
+                        watch.lines = [notice, self._list(watch, listing, resets)]
+                        restarted.setdefault(watch.sink, []).append(watch)
+            for sink, own in restarted.items():
+                sink.go_on(own)  # the replies to these watches have left before
+
+    # --- a watch ends ----------------------------------------------------------------------------
+
+    def unwatch(self, sink: EventSink, request_id: str) -> str:
+        feed = self.feed
+        with feed.alone():
+            feed.push_to(sink)
+            with feed.lock:
+                watch = self._watches.get(sink, {}).get(request_id)
+                if watch is None:
+                    return words.no_watch(request_id)
+                amid_keys, position = watch.is_listing, feed.position_of(watch)
+                feed.leave(watch, WatchMode.ENDED)
+                watch.lines = []
+                self._forget(watch)
+                return words.ENDED_AMID_KEYS if amid_keys else words.ended(position)
+
+    def end_refused(self, sink: EventSink, why_not: Callable[[str], str]) -> None:
+        feed = self.feed
+        with feed.alone():
+            feed.push_to(sink)
+            with feed.lock:
+                for watch in list(self._watches.get(sink, {}).values()):
+                    if why_not(words.spell_watch(WatchAsked(watch.prefix))):
+                        feed.say_last(watch, feed.end(watch, words.RIGHTS))
+                        self._forget(watch)
+        while self.feed.has_work:
+            self.hand_out()
+
+    def drop(self, sink: EventSink) -> None:
+        with self.feed.lock:
+            for watch in list(self._watches.get(sink, {}).values()):
+                self.feed.leave(watch, WatchMode.ENDED)
+                self._forget(watch)
+
+    def close(self) -> None:
+        """End every watch, since this node stops; accept none from now on."""
+        self._is_closed = True
+        self._end_all(words.IS_STOPPING)
+
+    def _end_all(self, why: str) -> None:
+        """Send every watch the applied events, then the line that it ends here, and why."""
+        feed = self.feed
+        with feed.alone():
+            with feed.lock:
+                sinks = list(self._watches)
+            for sink in sinks:  # first, since a watch that has ended gets only its last line
+                feed.push_to(sink)
+            with feed.lock:
+                for watches in list(self._watches.values()):
+                    for watch in list(watches.values()):
+                        feed.say_last(watch, feed.end(watch, why))
+                        self._forget(watch)
+        while self.feed.has_work:
+            self.hand_out()
+
+    def _forget(self, watch: PrefixWatch) -> None:
+        """Remove a watch that has ended from the list, and drop its keys; with the lock held."""
+        watch.listing = None
+        watches = self._watches.get(watch.sink)
+        if watches is not None and watches.get(watch.request_id) is watch:
+            del watches[watch.request_id]
+            self.count -= 1
+            self._weigh(watch, -watch.weight)
+            if not watches:
+                del self._watches[watch.sink]
+
+
+def _raise(error: Exception) -> None:
+    raise error

@@ -1,0 +1,8 @@
+"""The effect of each command on the pairs. Deterministic and total."""
+
+from . import (  # noqa: F401  they register the functions of commands
+    key_commands,
+    lease_commands,
+    object_commands,
+    transaction_commands,
+)

@@ -1,0 +1,208 @@
+"""The functions that apply commands, by verb, and the functions for commands on keys.
+
+Every node executes the same commands in the same order, so no function may depend on a clock, on
+chance or on a node. No function may raise: an error is a reply (paper §2). Keys and values are in
+their canonical spelling, as in the log.
+
+The modules for leases, objects and transactions hold the functions of the other commands.
+docs/develop/add-a-command.md shows how to add a command.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Final
+
+from ...common.text import NUMBER_MAX
+from ...raft.levels import FIRST
+from ...wire.commands.command_table import COMMANDS
+from ...wire.commands.operands import Limits, not_understood
+from ...wire.protocol import ProtocolError, error, escape, real, shown, unescape
+from ..key_events import DELETE
+from ..store import Store, in_one_order
+
+Apply = Callable[[Store, str], str | None]
+APPLIED: Final[dict[str, tuple[int, Apply]]] = {}  # by verb: the lowest level, the function
+
+
+def applies(verb: str, level: int = FIRST) -> Callable[[Apply], Apply]:
+    """Register the function that applies a command to the Store. The function gets the operands.
+
+    It returns the reply, or None if the operands do not fit the command's row. A read changes no
+    pair. The level comes from the row. An entry that only a leader makes has no row, so its level
+    is given here.
+    """
+
+    def register(apply: Apply) -> Apply:
+        APPLIED[verb] = (COMMANDS[verb].level if verb in COMMANDS else level, apply)
+        return apply
+
+    return register
+
+
+def execute(store: Store, command: str) -> str:
+    """Carry out one command and return its reply, without the server's name. Below its level, a
+    command is unknown, as in an older build."""
+    verb, _, operands = command.partition(" ")
+    applied = APPLIED.get(verb)
+    if applied is not None and applied[0] <= store.level:
+        reply = applied[1](store, operands)
+        if reply is not None:
+            return reply
+    return error(not_understood(command))
+
+
+_READS: Final = {verb: row.level for verb, row in COMMANDS.items() if row.handling.takes_mode}
+_DIGITS_MAX = 19
+
+
+def is_read(command: str, level: int) -> bool:
+    """Return whether the command changes nothing, so that a retry may read a newer state. Each
+    build has the same reads at a given level."""
+    verb, space, _ = command.partition(" ")
+    return bool(space) and _READS.get(verb, NUMBER_MAX) <= level
+
+
+@applies("noop")
+@applies("members")
+@applies("level")
+def _of_the_core(store: Store, operands: str) -> str | None:
+    """Apply an entry of the core. It has no effect on the pairs."""
+    return ""
+
+
+@applies("get")
+def _get(store: Store, key: str) -> str | None:
+    if not key or " " in key:
+        return None
+    value = store.get(key)
+    return f"GET response, no such key: {key}" if value is None else f"GET response: {value}"
+
+
+def set_to(key: str, value: str) -> str:
+    """Return the reply to a successful `set`."""
+    return f"SET response: {key} set to {value}"
+
+
+@applies("set")
+def _set(store: Store, operands: str) -> str | None:
+    key, space, value = operands.partition(" ")
+    if not (key and space):
+        return None
+    store[key] = value
+    return set_to(key, value)
+
+
+@applies("delete")
+def _delete(store: Store, key: str) -> str | None:
+    if not key or " " in key:
+        return None
+    if store.pop(key, None) is None:
+        return f"DELETE response, no such key: {key}"
+    return f"DELETE response: {key} deleted"
+
+
+@applies("setnx")
+def _setnx(store: Store, operands: str) -> str | None:
+    key, space, value = operands.partition(" ")
+    if not (key and space):
+        return None
+    if key in store:
+        return f"SETNX response, key exists: {key}"
+    store[key] = value
+    return f"SETNX response: {key} set to {value}"
+
+
+@applies("cas")
+def _cas(store: Store, operands: str) -> str | None:
+    key, _, rest = operands.partition(" ")
+    old, space, new = rest.partition(" ")
+    if not (key and space):
+        return None
+    current = store.get(key)
+    if current is None:
+        return f"CAS response, no such key: {key}"
+    try:
+        old = _value(unescape(old))  # it is one word: its spaces are \s
+    except ProtocolError as problem:
+        return error(str(problem))
+    if current != old:
+        return f"CAS response, no match: {key}"
+    store[key] = new
+    return f"CAS response: {key} set to {new}"
+
+
+@applies("incr")
+def _incr(store: Store, operands: str) -> str | None:
+    key, _, by = operands.partition(" ")
+    if not key:
+        return None
+    value, step = whole_number(store.get(key, "0")), whole_number(by or "1")
+    if step is None:
+        return error(f"{shown(by)} is no whole number from -(2^63-1) to 2^63-1: incr KEY [BY]")
+    if value is None:
+        return error(f"the value of {shown(key)} is no whole number, so nothing was added to it")
+    if abs(value + step) > NUMBER_MAX:
+        return error(f"the value of {shown(key)} would go beyond 2^63-1; nothing was added to it")
+    store.amend(key, str(value + step))
+    return f"INCR response: {value + step}"
+
+
+@applies("append")
+def _append(store: Store, operands: str) -> str | None:
+    key, space, tail = operands.partition(" ")
+    if not (key and space):
+        return None
+    try:
+        # Two halves of one character may meet, so the whole value is escaped again.
+        text = unescape(store.get(key, "")) + unescape(tail)
+        store.breathe()
+        value = _value(text)
+    except ProtocolError as problem:
+        return error(str(problem))
+    size = len(text.encode("utf-8", "surrogateescape"))
+    store.reworked += 2 * size
+    limit = Limits().value_bytes
+    if size > limit:
+        return error(f"the value would have {size} bytes; the limit is {limit}. Nothing was done.")
+    store.amend(key, value)
+    return f"APPEND response: {key} has {size} bytes"
+
+
+@applies("stat")
+def _stat(store: Store, key: str) -> str | None:
+    if not key or " " in key:
+        return None
+    facts = store.facts(key)
+    if facts is None:
+        return f"STAT response, no such key: {key}"
+    size = len(real(store[key]).encode("utf-8", "surrogateescape"))
+    store.reworked += size
+    stat = {"index": facts.changed, "lease": facts.lease or None, "bytes": size}
+    return f"STAT response: {json.dumps(stat)}"
+
+
+@applies("clear")
+def _clear(store: Store, prefix: str) -> str | None:
+    """Delete all keys that begin with the prefix."""
+    if not prefix or " " in prefix:
+        return None
+    keys = store.keys_under(prefix)
+    store.remove_all(in_one_order(keys), DELETE)
+    return f"CLEAR response: {len(keys)} key{'s' * (len(keys) != 1)} deleted"
+
+
+def _value(raw: str) -> str:
+    """Return the canonical spelling of a value."""
+    whole = raw.encode("utf-8", "surrogateescape").decode("utf-8", "surrogateescape")
+    return escape(whole, key=False)
+
+
+def whole_number(text: str) -> int | None:
+    """Return the whole number in a text, or None if it is not in canonical spelling."""
+    digits = text.removeprefix("-")
+    if not (digits.isascii() and digits.isdigit() and len(digits) <= _DIGITS_MAX):
+        return None
+    number = int(text)
+    return number if str(number) == text and abs(number) <= NUMBER_MAX else None

@@ -1,0 +1,120 @@
+"""The effect of lease commands and of an expiry. Deterministic and total; no clock.
+
+docs/use/leases.md describes leases for users.
+"""
+
+from __future__ import annotations
+
+from ...raft.levels import BOUNDED
+from ...wire.commands.lease_operands import UNDER, grant_in, lease_in, seconds_in
+from ..key_events import DELETE
+from ..lease_table import EXPIRED, own_lease, own_seconds, read_expiry
+from ..store import Store
+from .key_commands import applies, execute
+
+
+def seconds_of(store: Store, lease: str) -> int:
+    """Return the time of a lease in seconds, or 0 if there is no such lease."""
+    if lease in store.leases.granted:
+        return store.leases.granted[lease]
+    return own_seconds(lease) if lease in store.leased else 0
+
+
+@applies("under")
+def _under(store: Store, operands: str) -> str | None:
+    """Execute `under LEASE COMMAND`. If the command succeeds, put its key under the lease."""
+    lease, _, command = operands.partition(" ")
+    verb, _, rest = command.partition(" ")
+    if verb not in UNDER or not _names_one(store, lease):
+        return None
+    answered = f"{verb.upper()} response"
+    if lease not in store.leases.granted:
+        return f"{answered}, no such lease: {lease}"
+    reply = execute(store, command)
+    if reply.startswith(f"{answered}: "):
+        store.bind(rest.partition(" ")[0], lease)
+    return reply
+
+
+def _names_one(store: Store, lease: str) -> bool:
+    """Return whether a lease can have this name. Below level 3, names have no tag."""
+    return lease_in(lease) is not None and ("." not in lease or store.level >= BOUNDED)
+
+
+@applies("lease")
+def _lease(store: Store, operands: str) -> str | None:
+    """Execute `lease SECONDS [TAG]`: grant a lease, named after this entry and its tag."""
+    grant = grant_in(operands)
+    if grant is None or (grant[1] and store.level < BOUNDED):
+        return None
+    seconds, tag = grant
+    return f"LEASE response: {store.leases.grant(store.number, seconds, tag)} for {seconds} s"
+
+
+@applies("release")
+def _release(store: Store, lease: str) -> str | None:
+    """Execute `release LEASE`: end the lease and delete its keys."""
+    if not _names_one(store, lease):
+        return None
+    if lease not in store.leases.granted:
+        return f"RELEASE response, no such lease: {lease}"
+    keys = store.expire(lease, DELETE)
+    store.leases.end(lease)
+    return f"RELEASE response: {lease} released, {len(keys)} key{'s' * (len(keys) != 1)} deleted"
+
+
+@applies("setex")
+def _setex(store: Store, operands: str) -> str | None:
+    """Execute `setex KEY SECONDS VALUE`: set the key under a new lease of its own."""
+    key, _, rest = operands.partition(" ")
+    time, space, value = rest.partition(" ")
+    seconds = seconds_in(time)
+    if not (key and space) or seconds is None:
+        return None
+    lease = own_lease(store.number, seconds)
+    store.put_under(lease, key, value)
+    store.leases.begin(lease)
+    return f"SETEX response: {key} set to {value}"
+
+
+@applies("expire")
+def _expire(store: Store, operands: str) -> str | None:
+    """Execute `expire KEY SECONDS`: put the key under a new lease of its own."""
+    key, _, time = operands.partition(" ")
+    seconds = seconds_in(time)
+    if not key or seconds is None:
+        return None
+    if key not in store:
+        return f"EXPIRE response, no such key: {key}"
+    lease = own_lease(store.number, seconds)
+    store.bind(key, lease)
+    store.leases.begin(lease)
+    return f"EXPIRE response: {key} for {seconds} s"
+
+
+@applies("persist")
+def _persist(store: Store, key: str) -> str | None:
+    """Execute `persist KEY`: take the key out of its lease."""
+    if not key or " " in key:
+        return None
+    if key not in store:
+        return f"PERSIST response, no such key: {key}"
+    if not store.lease_of(key):
+        return f"PERSIST response, no lease: {key}"
+    store.bind(key, "")
+    return f"PERSIST response: {key} stays"
+
+
+@applies(EXPIRED, level=2)
+def _expired(store: Store, operands: str) -> str | None:
+    """End the leases that an expiry names, and delete their keys.
+
+    An expiry does nothing if it names a term other than its entry's: the leader of that term has
+    not measured the time. It does nothing to a lease that has ended. A key whose time was set again
+    is under another lease.
+    """
+    for lease in read_expiry(operands, store.term):
+        if seconds_of(store, lease):
+            store.expire(lease)
+            store.leases.end(lease)
+    return ""

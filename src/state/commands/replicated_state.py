@@ -1,0 +1,112 @@
+"""The key-value state machine, which executes each committed entry once.
+
+It is the same on every node, so it uses no clock, file or lock (paper §2).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from ...raft import levels
+from ...raft.log import Entry
+from ...raft.membership import PREFIX, Membership, read
+from ...wire.commands.lease_operands import without_tag
+from ..sessions import Sessions, entry_numbers_of
+from ..store import Store
+from .key_commands import execute, is_read, set_to
+from .machines import Machines
+
+_NOT_OF_THE_STORE: Final = (PREFIX, levels.PREFIX, "machine ")
+
+
+class ReplicatedState:
+    """The pairs, the sessions and the members after the last applied entry.
+
+    Callers hold the lock that guards the pairs.
+    """
+
+    def __init__(self, members: Membership, machines: Machines) -> None:
+        self.store = Store()
+        self.sessions = Sessions()
+        self.machines = machines
+        self.members = members
+        self.cluster = ""  # the identity
+
+    def apply(
+        self,
+        entries: Sequence[Entry],
+        now_s: Callable[[], float] | None = None,
+        end_s: float = 0.0,
+        *,
+        answers: bool = True,
+    ) -> list[str]:
+        """Execute committed entries in order and return their replies. Stop once `now_s` reaches
+        `end_s`; the time is read after each entry that is not a `set`. Without `answers`, the reply
+        to a `set` is "".
+
+        The same entries give the same pairs and replies on every node. Any command is executed or
+        answered with `Sorry, `; it never raises an exception (paper §2).
+        """
+        store, replies = self.store, list[str]()
+        numbers, begin = entry_numbers_of(entries), 0  # where the sets that are not noted yet begin
+        for place, (number, entry) in enumerate(zip(numbers, entries, strict=True)):
+            store.number, store.term, command = number, entry[1], entry[2]
+            if command.startswith("set "):  # nearly always
+                words = command.split(" ", 2)
+                if len(words) == 3 and words[1]:
+                    store.write(words[1], words[2])
+                    replies.append(set_to(words[1], words[2]) if answers else "")
+                    continue
+            if begin < place:
+                store.note_sets(numbers[begin:place], entries[begin:place])
+            begin = place + 1
+            if "@" in command or command.startswith(_NOT_OF_THE_STORE):
+                replies.append(self._execute(number, command))
+            else:
+                replies.append(execute(store, command))
+            if now_s is not None and now_s() >= end_s:
+                break
+        if begin < len(replies):
+            store.note_sets(numbers[begin : len(replies)], entries[begin : len(replies)])
+        return replies
+
+    def _execute(self, entry_number: int, command: str) -> str:
+        """Execute the command of one entry, at most once if it has a request number."""
+        client, at, bare = command.partition("@")
+        if not at or " " in client:  # no client named: the `@` belongs to a key or value
+            if command.startswith(PREFIX):
+                # An applied entry is committed, so this configuration is never rolled back. A
+                # snapshot of the state includes it (§7).
+                self.members = read(command) or self.members
+            elif command.startswith(levels.PREFIX):
+                self._raise(levels.read(command), entry_number)
+            if not command.startswith("machine "):
+                return execute(self.store, command)
+            return self._do(command)
+        name, _, number = client.partition("#")
+        if not (number.isascii() and number.isdigit() and len(number) < 20):  # int() has a limit
+            if bare == "session":
+                return f"SESSION response: {self.sessions.begin(name, entry_number)}"
+            if bare == "forget" and self.store.level >= levels.BOUNDED:
+                return self.sessions.forget(name)
+            return self._do(bare)
+        if is_read(bare, self.store.level):
+            return execute(self.store, bare)
+        request = without_tag(bare)
+        reply = self.sessions.earlier_reply(name, int(number), request)
+        if reply is None:
+            reply = self._do(bare)
+            self.sessions.remember(name, int(number), request, reply, self.store.level)
+        return reply
+
+    def _raise(self, order: levels.Raise, entry_number: int) -> None:
+        """Raise the level, unless the entry names a cluster identity other than the first one."""
+        if not levels.is_foreign(self.cluster, order.cluster):
+            self.cluster = self.cluster or order.cluster
+            self.store.raise_level(order.level, entry_number)
+
+    def _do(self, bare: str) -> str:
+        if bare.startswith("machine "):
+            return self.machines.execute(self.store, bare[8:])
+        return execute(self.store, bare)

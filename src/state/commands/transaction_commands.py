@@ -1,0 +1,157 @@
+"""The effect of a transaction: one of its branches, all or nothing. Deterministic and total.
+
+A transaction is one entry, so no other command runs between its conditions and operations. The
+operations act on a draft of the Store. If all of them succeed, the draft is written into the Store.
+If an operation fails, the transaction changes nothing.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+from ...raft.levels import BOUNDED
+from ...wire.commands.command_table import ReplyForm, row_of, transaction_of
+from ...wire.commands.lease_operands import without_lease
+from ...wire.commands.object_operations import Unfit
+from ...wire.commands.operands import Limits
+from ...wire.commands.transaction_line import CLEAR, Condition
+from ...wire.limits import ANSWER_BYTES, REWORK_BYTES
+from ...wire.protocol import ProtocolError, error, real, shown
+from ..store import Store
+from .draft import Draft
+from .key_commands import applies, execute, whole_number
+from .object_commands import OpenObjects
+
+CHARACTERS_MAX = 2 << 20  # below level 3: of all answers of the operations
+# Without its lease, a key would stay after its holder died.
+NO_SUCH_LEASE = ", no such lease"
+_NOTHING = "Nothing was done."
+
+
+class TransactionRefused(Exception):
+    """An operation or a condition failed, so the transaction changes nothing."""
+
+
+@applies("txn")
+def _txn(store: Store, operands: str) -> str | None:
+    try:
+        txn = transaction_of(operands, store.level, Limits())
+        if txn.level > store.level:
+            return error(f"it takes level {txn.level} of the cluster. {_NOTHING}")
+        is_met = all([holds(store, condition) for condition in txn.conditions])
+        draft = Draft(store)
+        answers = _operate(draft.store, txn.then if is_met else txn.otherwise)
+    except ProtocolError as mistake:
+        return error(str(mistake))
+    except TransactionRefused as problem:
+        return error(f"{problem}. {_NOTHING}")
+    draft.adopt()
+    return f"TXN response, {'then' if is_met else 'else'}: [{', '.join(answers)}]"
+
+
+def holds(store: Store, condition: Condition) -> bool:
+    """Return whether a condition holds.
+
+    Raises:
+        TransactionRefused: it names an entry that does not exist yet.
+    """
+    key, test, value, since = condition
+    if test == "unchanged":
+        if since >= store.number:
+            raise TransactionRefused(
+                f"{shown(key)} unchanged since {since}: no entry has that index yet"
+            )
+        facts = store.facts(key)
+        return facts is not None and facts.changed <= since
+    if condition.is_on_prefix:
+        return store.has_keys_under(key) == (test == "keys")
+    current = store.get(key)
+    if test in (">", "<"):
+        number = None if current is None else whole_number(current)
+        return number is not None and (number > int(value) if test == ">" else number < int(value))
+    if test in ("absent", "exists"):
+        return (current is None) == (test == "absent")
+    return (current == value) == (test == "=")
+
+
+def _operate(store: Store, commands: Sequence[str]) -> list[str]:
+    """Return the answer of each operation as JSON: the text after `response`, or null for the value
+    of an absent key.
+
+    Raises:
+        TransactionRefused: an operation failed, or the answers are too long.
+    """
+    answers: list[str] = []
+    characters = size = 0
+    objects = OpenObjects(store) if store.level >= BOUNDED else None
+    for place, command in enumerate(commands, start=1):
+        if objects is None:
+            reply = execute(store, command)
+        else:
+            reply = _execute_open(store, objects, command)
+        answer = reply.partition(" response")[2]
+        is_error = reply.startswith(error(""))
+        if is_error or answer.startswith(NO_SUCH_LEASE):
+            why = reply.removeprefix(error("")) if is_error else answer.removeprefix(", ")
+            why = why.removesuffix(_NOTHING).rstrip(" .")
+            raise TransactionRefused(f"operation {place}, {shown(command)}, can't be done: {why}")
+        is_absent = answer.startswith(", ") and row_of(command).reply is ReplyForm.VALUE
+        if objects is not None:
+            _check_rework(store, place)
+        answers.append(json.dumps(None if is_absent else real(answer[2:])))
+        characters += len(answer)
+        size += len(answers[-1]) + len(", ")
+        limit = _too_much(store.level, characters, size)
+        if limit:
+            raise TransactionRefused(
+                f"the first {place} operations answer more than {limit}; read less in one "
+                "transaction"
+            )
+    if objects is not None:
+        _close(objects, None)
+        _check_rework(store, len(commands))
+    return answers
+
+
+def _execute_open(store: Store, objects: OpenObjects, command: str) -> str:
+    """Execute one operation of several. Objects stay open until another command needs them; `clear`
+    needs all of them.
+
+    Raises:
+        TransactionRefused: a closed object would be too long.
+    """
+    verb, _, operands = command.partition(" ")
+    if verb == "object":
+        return objects.execute(operands)
+    key = without_lease(command).partition(" ")[2].partition(" ")[0]
+    _close(objects, None if verb == CLEAR else key)
+    return execute(store, command)
+
+
+def _close(objects: OpenObjects, key: str | None) -> None:
+    """Close the object under a key, or all of them."""
+    try:
+        if key is None:
+            objects.close_all()
+        else:
+            objects.close(key)
+    except Unfit as problem:
+        raise TransactionRefused(str(problem)) from None
+
+
+def _check_rework(store: Store, place: int) -> None:
+    """Raise TransactionRefused if the operations up to this place read and rewrite too much."""
+    if store.reworked > REWORK_BYTES:
+        raise TransactionRefused(
+            f"the first {place} operations read and rewrite more than {REWORK_BYTES} bytes of "
+            "values; do less in one transaction"
+        )
+
+
+def _too_much(level: int, characters: int, size: int) -> str:
+    """Return the limit that these answers exceed, or "". `size` is their length in bytes as
+    JSON."""
+    if level < BOUNDED:
+        return f"{CHARACTERS_MAX} characters" if characters > CHARACTERS_MAX else ""
+    return f"{ANSWER_BYTES} bytes as JSON" if size > ANSWER_BYTES else ""

@@ -1,0 +1,272 @@
+"""Read NAME.log in one pass, and judge lines that do not fit.
+
+A batch counts if its note is good. The bytes after the last good note are one of two things:
+
+* a torn tail: the single batch that was being written when the node died. It was never
+  acknowledged and is cut off. It must not hold a promised entry (see `hardstate`: the mark), or a
+  second batch, since a batch is only begun when the previous batch is synced;
+* corruption: something acknowledged is damaged. The node refuses to start, and names the line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from itertools import chain
+from typing import BinaryIO
+from zlib import crc32
+
+from ..raft.levels import FIRST, Levels
+from ..raft.log import Log
+from ..raft.membership import Membership
+from .disk import CorruptLog, LevelRefused
+from .folder import CATCH_UP, Folder, opened
+from .hard_state import Mark
+from .log_lines import (
+    CUT_PREFIX,
+    LINE_BYTES_MAX,
+    NOT_UTF_8,
+    NOTE,
+    entry_index,
+    level_in_base,
+    note_line,
+    read_base,
+    read_cut,
+    read_entry,
+)
+
+_HASH = ord("#")
+
+
+@dataclass
+class LogRead:
+    """The contents of a log file."""
+
+    members: Membership
+    log: Log
+    good_bytes: int  # up to the end of the last good note
+    before_bytes: int = 0  # up to the end of the previous good note, or of the base line
+    torn_bytes: int = 0  # after the good bytes; never acknowledged
+    void_lines: bool = False  # a cut voided some lines
+    holds_mark: bool = False  # the promised entry was read, even if a later cut voided it
+    level: int = FIRST  # the level at the base
+    cluster: str = ""  # the identity at the base
+    open_crc: int = 0  # CRC-32 of the good bytes without a note: the base line
+
+    @property
+    def levels(self) -> Levels:
+        """The levels of the log and its identity."""
+        return Levels(self.log.base_index, self.level, self.log.commands, self.cluster)
+
+
+class _UncoveredLines:
+    """The lines since the last good note. They count once their own note is read."""
+
+    __slots__ = (
+        "commands", "crc", "cut_after", "cuts", "entries", "holds_mark", "last_index",
+        "last_term", "runs",
+    )  # fmt: skip
+
+    def __init__(self, log: Log, crc: int) -> None:
+        self.last_index = log.last_index
+        self.last_term = log.last_term
+        self.crc = crc
+        self.cut_after: int | None = None  # the last earlier entry that stays
+        self.cuts = 0
+        self.entries = 0
+        self.holds_mark = False
+        self.commands: list[str] = []  # of the current run
+        self.runs = [(self.last_term, self.commands)]  # entries of one term each
+
+    def begin_run(self, raw: bytes) -> str:
+        """Return the command of a line, which may begin a new term.
+
+        Raises:
+            ValueError: the line is wrong; the message says how.
+        """
+        term, command = read_entry(raw, self.last_index + 1, self.last_term)
+        if term != self.last_term:
+            self.last_term = term
+            self.commands = []
+            self.runs.append((term, self.commands))
+        return command
+
+    def cut(self, index: int, log: Log) -> None:
+        """Remove the entries after `index`, from this batch or from the earlier log."""
+        surplus = self.last_index - index
+        while surplus and self.runs:
+            commands = self.runs[-1][1]
+            dropped = min(surplus, len(commands))
+            del commands[len(commands) - dropped :]
+            surplus -= dropped
+            if not commands:
+                self.runs.pop()
+        if surplus:
+            self.cut_after = index
+        if not self.runs:
+            self.runs.append((log.term_at(index) or 0, []))
+        self.cuts += 1
+        self.last_index = index
+        self.last_term, self.commands = self.runs[-1]
+
+
+class _DamageError(Exception):
+    """A line does not fit. `raw` is empty if the file ends too early."""
+
+    def __init__(self, what: str, raw: bytes) -> None:
+        super().__init__(what)
+        self.raw = raw
+
+
+class LogReader:
+    """Reads one log file. Call `read` once.
+
+    `promised` is the entry that NAME.storage calls synced. Only the log and one batch are held in
+    memory.
+    """
+
+    def __init__(self, folder: Folder, name: str, promised: Mark, covered: int = 0) -> None:
+        """Prepare to read. The snapshot covers every entry up to `covered`, so a promised entry up
+        to there need not be in the log."""
+        self._covered = covered
+        self._folder = folder
+        self._name = name
+        self._promised = promised
+        self._lines_taken = 0
+
+    def read(self) -> LogRead:
+        """Return the content of the file.
+
+        Raises:
+            FilesRefused: the file cannot be read.
+            CorruptLog: it fails its checks in a part that was acknowledged.
+        """
+        size = self._folder.size(self._name)
+        with opened(self._folder, self._name) as file:
+            lines = iter(partial(file.readline, LINE_BYTES_MAX), b"")
+            contents = self._read_base(next(lines, b""))
+            self._read_batches(file, lines, contents)
+        contents.torn_bytes = size - contents.good_bytes
+        return contents
+
+    def _read_base(self, raw: bytes) -> LogRead:
+        try:
+            index, term, members = read_base(raw)
+        except LevelRefused as error:
+            raise LevelRefused(f"{self._name}: {error}") from None
+        except ValueError as error:
+            raise self._corrupt(str(error), 1, 0, None) from None
+        self._lines_taken = 1
+        level, cluster = level_in_base(raw)
+        return LogRead(
+            members,
+            Log(index, term),
+            len(raw),
+            holds_mark=self._promised.index <= self._covered,
+            level=level,
+            cluster=cluster,
+            open_crc=crc32(raw),
+        )
+
+    def _read_batches(self, file: BinaryIO, lines: Iterator[bytes], contents: LogRead) -> None:
+        log = contents.log
+        while True:
+            batch = _UncoveredLines(log, contents.open_crc)
+            try:
+                if not self._read_batch(lines, batch, log):
+                    return
+            except _DamageError as damage:
+                line = self._lines_taken + batch.entries + batch.cuts + 1
+                byte = file.tell() - len(damage.raw)
+                if not self._is_torn_tail(damage, batch, contents, lines):
+                    raise self._corrupt(str(damage), line, byte, contents) from None
+                return
+            if batch.cut_after is not None:
+                log.cut_after(batch.cut_after)
+            for term, commands in batch.runs:
+                log.extend(term, commands)
+            self._lines_taken += batch.entries + batch.cuts + 1
+            contents.before_bytes, contents.good_bytes = contents.good_bytes, file.tell()
+            contents.open_crc = 0
+            contents.void_lines |= batch.cuts > 0
+            contents.holds_mark |= batch.holds_mark
+
+    def _read_batch(self, lines: Iterator[bytes], batch: _UncoveredLines, log: Log) -> bool:
+        """Fill `batch` up to its good note. Return False if the file ends before its first line.
+
+        Raises:
+            _DamageError: a line does not fit, or the file ends within the batch.
+        """
+        raw = b""
+        promised_index = self._promised.index
+        try:
+            for raw in lines:
+                if raw[0] != _HASH:
+                    index = batch.last_index + 1
+                    prefix = b"%d %d " % (index, batch.last_term)
+                    # Nearly every line has the next index, the same term, and only printable
+                    # characters. All other lines, good or bad, are checked closely. A line without
+                    # a line end is the last of the file, so no note can make it count.
+                    if (
+                        not raw.startswith(prefix)
+                        or not batch.last_term
+                        or not (command := raw.removeprefix(prefix)[:-1].decode()).isprintable()
+                    ):
+                        command = batch.begin_run(raw)
+                    batch.commands.append(command)
+                    batch.last_index = index
+                    batch.entries += 1
+                    if index == promised_index:
+                        batch.holds_mark |= batch.last_term == self._promised.term
+                elif raw.startswith(CUT_PREFIX):
+                    batch.cut(read_cut(raw, log.base_index, batch.last_index), log)
+                elif raw == note_line(batch.entries, batch.crc):
+                    return True
+                else:
+                    raise ValueError("a note that does not match the lines above it")
+                batch.crc = crc32(raw, batch.crc)
+        except ValueError as error:
+            is_text = not isinstance(error, UnicodeDecodeError)
+            raise _DamageError(str(error) if is_text else NOT_UTF_8, raw) from None
+        if raw:
+            raise _DamageError("the file ends within a batch", b"")
+        return False
+
+    def _is_torn_tail(
+        self,
+        damage: _DamageError,
+        batch: _UncoveredLines,
+        contents: LogRead,
+        lines: Iterator[bytes],
+    ) -> bool:
+        """Return whether the bytes after the last good note are one batch that was never
+        acknowledged."""
+        notes = entries = 0
+        ends_with_note = False
+        highest = batch.last_index
+        for raw in chain([damage.raw], lines):
+            note = NOTE.fullmatch(raw)
+            ends_with_note = note is not None
+            if note is None:
+                highest = max(highest, entry_index(raw))
+            else:
+                notes += 1
+                entries = int(note[1])
+        # If the previous note was lost, this note closes more entries than it counts.
+        is_one_batch = notes == 0 or (
+            notes == 1 and ends_with_note and highest <= contents.log.last_index + entries
+        )
+        return contents.holds_mark and is_one_batch
+
+    def _corrupt(self, what: str, line: int, byte: int, contents: LogRead | None) -> CorruptLog:
+        node = self._name.removesuffix(".log")
+        where = f"line {line} (byte {byte}): {what}"
+        return CorruptLog(
+            f"{self._name}, {where}. Entries that were acknowledged are "
+            f"damaged, so {node} does not start. Restore {self._name} from a backup of this node; "
+            f"{CATCH_UP} {node}",
+            where,
+            contents.good_bytes if contents is not None else 0,
+            contents.log.last_index if contents is not None else 0,
+        )

@@ -1,0 +1,226 @@
+"""The file NAME.state_machine: written, received, checked and published.
+
+The node writes it as NAME.state_machine.tmp, or receives it from a leader as
+NAME.state_machine.part. Either file is synced before it gets its final name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import BinaryIO
+
+from ..common.process.wakeup import Breathe, no_pause
+from ..raft.effects import Chunk
+from ..raft.levels import FIRST
+from ..raft.log import Snapshot
+from ..raft.membership import all_vote
+from .disk import AppendFile, DamagedFiles, LevelRefused
+from .folder import CATCH_UP, Folder, opened
+from .log_lines import LINE_BYTES_MAX
+from .lost_files import FileState, Identity, compare
+from .snapshot_lines import (
+    HEAD,
+    LoadedSnapshot,
+    MachineState,
+    SnapshotReader,
+    checked_pieces,
+)
+
+SYNC_BYTES = 4 << 20  # synced in pieces, so that a sync of the log waits only briefly
+
+
+class SnapshotFile:
+    """The snapshot of one node: written, received, checked and published.
+
+    `current` is the published snapshot. `publish`, `write_chunk` and `install` are called while no
+    other thread writes the node's files. `writing` and `check` may run at any time.
+    """
+
+    def __init__(self, folder: Folder, node: str) -> None:
+        self.name = f"{node}.state_machine"
+        self.current: Snapshot | None = None
+        self.members = all_vote({})  # members of `current`
+        self.level, self.cluster = FIRST, ""  # level and identity of `current`
+        self._identity: Identity = (0, 0)  # of the file of `current`
+        self._written = (self.members, FIRST, "")  # of the unpublished snapshot
+        self._node = node
+        self._folder = folder
+        self._beside = f"{self.name}.tmp"
+        self._part_name = f"{self.name}.part"
+        self._part: AppendFile | None = None
+        self._part_unsynced = 0
+
+    def load(self) -> LoadedSnapshot | None:
+        """Return the published snapshot, if there is one. Remove unpublished files.
+
+        Raises:
+            FilesRefused: it is unreadable or damaged. One line explains what to do.
+        """
+        for name in (self._beside, self._part_name):
+            self._folder.remove(name)
+        if not self._folder.exists(self.name):
+            return None
+        try:
+            loaded = self.read()
+        except ValueError as error:
+            raise DamagedFiles(
+                f"{self.name}, {error}. The snapshot is damaged, so {self._node} does not start. "
+                f"Restore {self.name} and {self._node}.log from one backup of this node; "
+                f"{CATCH_UP} {self._node}"
+            ) from None
+        self._take(loaded)
+        return loaded
+
+    def read(self) -> LoadedSnapshot:
+        """Return the content of the published file, without changing any file.
+
+        Raises:
+            ValueError: it fails its checks. The text begins with the line.
+            FilesRefused: it can't be read.
+        """
+        return _read(self._folder, self.name, no_pause)
+
+    def writing(self, state: MachineState, breathe: Breathe) -> Generator[None, None, Snapshot]:
+        """Write a snapshot under a temporary name, piece by piece, and sync it; `publish` renames
+        it. If the generator is closed early, a partial file is left.
+
+        The state is released at the end, even after an error.
+
+        Raises:
+            DiskFailed: for example, the disk is full. The published snapshot is unchanged.
+        """
+        try:
+            return (yield from self._write(state))
+        finally:
+            state.release(breathe)
+
+    def _write(self, state: MachineState) -> Generator[None, None, Snapshot]:
+        size = crc = unsynced = 0
+        file = self._folder.create(self._beside)
+        try:
+            for data, crc_so_far in checked_pieces(state):
+                file.append(data)
+                size, unsynced, crc = size + len(data), unsynced + len(data), crc_so_far
+                if unsynced > SYNC_BYTES:
+                    file.sync()
+                    unsynced = 0
+                yield
+            file.sync()
+        finally:
+            file.close()
+        self._written = (state.members, state.level, state.cluster)
+        return Snapshot(state.index, state.term, size, crc)
+
+    def publish(self, snapshot: Snapshot) -> bool:
+        """Publish the snapshot that was just written. Return False if a later one arrived
+        meanwhile."""
+        if self.current is not None and self.current.index > snapshot.index:
+            self._folder.remove(self._beside)
+            return False
+        # Before the rename, so that a reader does not take the new file for a damaged old one.
+        self.current = snapshot
+        self.members, self.level, self.cluster = self._written
+        self._folder.rename(self._beside, self.name)
+        self._identify()
+        return True
+
+    def discard(self) -> None:
+        """Delete the unpublished snapshot."""
+        self._folder.remove(self._beside)
+
+    def write_chunk(self, chunk: Chunk) -> None:
+        """Add bytes to the arriving snapshot. They are not synced: its CRC-32 shows a loss."""
+        if chunk.offset == 0:
+            if self._part is not None:
+                self._part.close()
+            self._part = self._folder.create(self._part_name)
+            self._part_unsynced = 0
+        if self._part is not None:
+            self._part.append(chunk.data)
+            self._part_unsynced += len(chunk.data)
+            if self._part_unsynced > SYNC_BYTES:
+                self._part.sync()
+                self._part_unsynced = 0
+
+    def check(self, snapshot: Snapshot, breathe: Breathe) -> LoadedSnapshot:
+        """Return the content of the received snapshot, and sync it.
+
+        Raises:
+            ValueError: it is damaged, or not the announced snapshot.
+            FilesRefused, DiskFailed: it can't be read or synced.
+        """
+        self._folder.open_append(self._part_name).close()
+        loaded = _read(self._folder, self._part_name, breathe)
+        if loaded.snapshot != snapshot:
+            raise ValueError(f"it is {loaded.snapshot}, but {snapshot} was announced")
+        return loaded
+
+    def install(self, loaded: LoadedSnapshot) -> None:
+        """Publish the received snapshot after its check.
+
+        It may have been received again since the check, so this syncs the file again.
+        """
+        if self._part is not None:
+            self._part.sync()
+            self._part.close()
+            self._part = None
+        self._folder.rename(self._part_name, self.name)
+        self._take(loaded)
+
+    def _take(self, loaded: LoadedSnapshot) -> None:
+        self.current = loaded.snapshot
+        self.members, self.level = loaded.members, loaded.level
+        self.cluster = loaded.cluster
+        self._identify()
+
+    def _identify(self) -> None:
+        file = self._folder.find(self.name)
+        if file is not None:
+            self._identity = file.identity
+
+    def state_of_file(self) -> FileState:
+        """Compare the file of this name with the published snapshot."""
+        if self.current is None:
+            return FileState.WHOLE
+        return compare(self._folder.find(self.name), self._identity, self.current.size)
+
+    def open(self, snapshot: Snapshot) -> BinaryIO | None:
+        """Open the file of `snapshot` for reading pieces. Return None if it is no longer published.
+
+        The opened file stays readable, even after a later file has its name.
+
+        Raises:
+            OSError: the disk can't read it.
+            FilesRefused: it can't be opened.
+        """
+        if not self._folder.exists(self.name):
+            return None
+        file = self._folder.read(self.name)
+        try:
+            head = HEAD.fullmatch(file.readline(LINE_BYTES_MAX))
+        except OSError:
+            file.close()
+            raise
+        if head is None or (int(head[1]), int(head[2])) != snapshot[:2]:
+            file.close()
+            return None
+        return file
+
+    def close(self) -> None:
+        if self._part is not None:
+            self._part.close()
+            self._part = None
+
+
+def _read(folder: Folder, name: str, breathe: Breathe) -> LoadedSnapshot:
+    """Return the content of a file.
+
+    Raises:
+        ValueError: it fails its checks. The text begins with the line.
+        FilesRefused: it can't be read.
+    """
+    with opened(folder, name) as file:
+        try:
+            return SnapshotReader(file, breathe).read()
+        except LevelRefused as error:
+            raise LevelRefused(f"{name}: {error}") from None

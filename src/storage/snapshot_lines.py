@@ -1,0 +1,268 @@
+"""The lines of NAME.state_machine, the snapshot, written and read back (paper §7).
+
+    17 4 snapshot s1=localhost:10000 s2=localhost:10001 s3=localhost:10002
+    sessions 1
+    client7 …
+    keys 2
+    a 4
+    b 30
+    # end: 1 session, 2 keys, crc32 1ff08c67
+
+The first line names the last entry that the snapshot covers, by index and term, and the members at
+that entry. A level above the first comes before the members: `17 4 snapshot level 2
+s1=localhost:10000 …`. From level 4 on, the identity of the cluster follows the level: `level 4
+cluster 9f86d081884c7d65`. Session lines come from the session table. Keys and values are escaped as
+on the wire. A note follows every thousandth session or key line: `# 1000 lines, crc32 5c1a2b3d`. A
+CRC-32 covers all bytes of the file before its note, so that no part can be missing, moved or
+doubled. The counts come first, so that no key can be taken for a note.
+
+From level 2 on, there is one more section, and a key's line begins with its facts
+(wire/key_stat.py):
+
+    leases 1
+    …
+    keys 2
+    12 a 4
+    9,lease-7 b 30
+    # end: 1 session, 1 lease, 2 keys, crc32 1ff08c67
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import islice
+from typing import BinaryIO
+from zlib import crc32
+
+from ..common.process.wakeup import Breathe
+from ..common.text import NUMBER, NUMBER_MAX
+from ..raft.levels import FIRST
+from ..raft.log import Snapshot
+from ..raft.membership import Membership
+from ..wire.key_stat import read_key_line, spell_key_line
+from .log_lines import (
+    LINE_BYTES_MAX,
+    read_members,
+    spell_level,
+    spell_members,
+    split_level,
+)
+
+NOTE_LINES = 1000
+STEP_LINES = 250  # written or read at a time, in less than a millisecond
+STEP_BYTES = 1 << 18  # about this much is in memory at a time
+HEAD = re.compile(rf"({NUMBER}) ({NUMBER}) snapshot ([^\n]+)\n".encode())
+
+
+@dataclass
+class MachineState:
+    """The state machine after entry `index` of `term`, frozen until it is released.
+
+    From level 2 on, the pairs hold each value with its facts. `since` is the last change of the
+    keys without facts.
+    """
+
+    index: int
+    term: int
+    members: Membership
+    sessions: Collection[str]
+    pairs: Mapping[str, str]
+    release: Callable[[Breathe], None] = lambda breathe: None
+    level: int = FIRST
+    since: int = 0
+    leases: Collection[str] = ()
+    cluster: str = ""  # the identity
+
+
+@dataclass
+class LoadedSnapshot:
+    """A snapshot that passed its checks. From level 2 on, the pairs hold the facts as well."""
+
+    snapshot: Snapshot
+    members: Membership
+    sessions: list[str] = field(default_factory=list)
+    pairs: dict[str, str] = field(default_factory=dict)
+    level: int = FIRST
+    cluster: str = ""
+    leases: list[str] = field(default_factory=list)
+    leased: dict[str, set[str]] = field(default_factory=dict)  # the keys of each lease
+    pair_bytes: int | None = None  # bytes of the pairs, as a store counts them
+
+
+def spell_snapshot(state: MachineState) -> Iterator[bytes]:
+    """Yield the file in pieces of a few hundred lines."""
+    for data, _ in checked_pieces(state):
+        yield data
+
+
+def checked_pieces(state: MachineState) -> Iterator[tuple[bytes, int]]:
+    """Yield the same pieces, each with the CRC-32 of all bytes of the file up to its end."""
+    where = f"{spell_level(state.level, state.cluster)}{spell_members(state.members)}"
+    lines = [f"{state.index} {state.term} snapshot {where}\n"]
+    crc = size = body = 0
+    sections = _sections(state)
+    for word, count, section in sections:
+        lines.append(f"{word}s {count}\n")
+        for line in section:
+            lines.append(line)
+            size += len(line)
+            body += 1
+            if len(lines) >= STEP_LINES or size > STEP_BYTES or body % NOTE_LINES == 0:
+                data = "".join(lines).encode()
+                crc = crc32(data, crc)
+                yield data, crc
+                lines, size = [], 0
+                if body % NOTE_LINES == 0:
+                    lines.append(_note(body, crc))
+    data = "".join(lines).encode()
+    crc = crc32(data, crc)
+    yield data, crc
+    data = _end([(word, count) for word, count, _ in sections], crc).encode("ascii")
+    yield data, crc32(data, crc)
+
+
+def _sections(state: MachineState) -> list[tuple[str, int, Iterable[str]]]:
+    """Return each section: the word for its lines, their number, and the lines, which are made one
+    by one as they are written."""
+    sections = [("session", len(state.sessions), _lines(state.sessions))]
+    if state.level >= 2:
+        sections.append(("lease", len(state.leases), _lines(state.leases)))
+    return [*sections, ("key", len(state.pairs), _key_lines(state))]
+
+
+def _lines(texts: Iterable[str]) -> Iterator[str]:
+    for text in texts:
+        yield f"{text}\n"
+
+
+def _key_lines(state: MachineState) -> Iterator[str]:
+    has_facts, since = state.level >= 2, state.since
+    for key, held in state.pairs.items():
+        yield f"{spell_key_line(key, held, since) if has_facts else f'{key} {held}'}\n"
+
+
+def _note(lines: int, crc: int) -> str:
+    return f"# {lines} lines, crc32 {crc:08x}\n"
+
+
+def _end(counts: list[tuple[str, int]], crc: int) -> str:
+    counted = ", ".join(f"{count} {word}{'s' * (count != 1)}" for word, count in counts)
+    return f"# end: {counted}, crc32 {crc:08x}\n"
+
+
+class SnapshotReader:
+    """Reads one file. `line` is the number of the last line read."""
+
+    def __init__(self, file: BinaryIO, breathe: Breathe) -> None:
+        self._file = file
+        self._lines = iter(partial(file.readline, LINE_BYTES_MAX), b"")
+        self._breathe = breathe
+        self._line = 0
+        self._body = 0  # session and key lines read
+        self._size = 0
+        self._crc = 0
+        self._step = 1  # lines read at a time, of about STEP_BYTES in all
+
+    def read(self) -> LoadedSnapshot:
+        """Return the content of the file, once all of it has passed its checks."""
+        loaded = self._read_head()
+        loaded.sessions = [line for lines in self._section(b"sessions") for line in lines]
+        counts = [("session", len(loaded.sessions))]
+        if loaded.level > 1:
+            loaded.leases = [line for lines in self._section(b"leases") for line in lines]
+            counts.append(("lease", len(loaded.leases)))
+        keys = 0
+        for lines in self._section(b"keys"):
+            keys += len(lines)
+            self._keep(loaded, lines)
+        expected = _end([*counts, ("key", keys)], self._crc)
+        if self._take(1) != expected.encode("ascii"):
+            raise self._damage("the closing line does not match the lines above it")
+        if len(loaded.pairs) != keys:
+            twice = keys - len(loaded.pairs)
+            raise self._damage(f"{keys} keys, {twice} of them twice")
+        if self._file.read(1):
+            raise self._damage("something follows the closing line")
+        index, term = loaded.snapshot[:2]
+        loaded.snapshot = Snapshot(index, term, self._size, self._crc)
+        return loaded
+
+    def _read_head(self) -> LoadedSnapshot:
+        head = HEAD.fullmatch(self._take(1))
+        if head is None:
+            raise self._damage(
+                "not `INDEX TERM snapshot MEMBERS`; a newer version may have written it"
+            )
+        index, term = int(head[1]), int(head[2])
+        if max(index, term) > NUMBER_MAX:
+            raise self._damage(f"a number beyond {NUMBER_MAX}")
+        level, cluster, text = split_level(head[3])
+        try:
+            members = read_members(text)
+        except ValueError as error:
+            raise self._damage(str(error)) from None
+        return LoadedSnapshot(Snapshot(index, term, 0, 0), members, level=level, cluster=cluster)
+
+    def _keep(self, loaded: LoadedSnapshot, lines: list[str]) -> None:
+        """Store the keys of these lines."""
+        pairs = loaded.pairs
+        if loaded.level < 2:
+            for line in lines:
+                key, _, value = line.partition(" ")
+                pairs[key] = value
+            return
+        for line in lines:
+            try:
+                key, held, lease = read_key_line(line)
+            except ValueError as error:
+                raise self._damage(f"{error}, there or just above") from None
+            pairs[key] = held
+            if lease:
+                loaded.leased.setdefault(lease, set()).add(key)
+
+    def _section(self, word: bytes) -> Iterator[list[str]]:
+        """Yield the lines of a section such as `sessions N`, piece by piece, without the notes."""
+        begin = self._take(1)
+        name, _, count = begin.rstrip(b"\n").partition(b" ")
+        if name != word or not count.isdigit() or len(count) > 18 or not begin.endswith(b"\n"):
+            raise self._damage(f"not `{word.decode('ascii')} COUNT`")
+        left = int(count)
+        while left:
+            taken = min(left, self._step, NOTE_LINES - self._body % NOTE_LINES)
+            data = self._take(taken)
+            fitting = STEP_BYTES * taken // len(data)
+            self._step = max(1, min(STEP_LINES, 2 * self._step, fitting))
+            try:
+                yield data.decode().split("\n")[:-1]
+            except UnicodeDecodeError:
+                raise self._damage("bytes that are not UTF-8, there or just above") from None
+            left -= taken
+            self._body += taken
+            self._breathe()
+            if self._body % NOTE_LINES == 0:
+                note = _note(self._body, self._crc).encode("ascii")
+                if self._take(1) != note:
+                    raise self._damage("a note that does not match the lines above it")
+
+    def _take(self, count: int) -> bytes:
+        """Return the next lines as one piece."""
+        lines: list[bytes] = []
+        for line in islice(self._lines, count):
+            lines.append(line)
+            if not line.endswith(b"\n"):
+                break  # the file ends, or has a hole
+        self._line += len(lines)
+        if lines and len(lines[-1]) >= LINE_BYTES_MAX and not lines[-1].endswith(b"\n"):
+            raise self._damage(f"no line end within {LINE_BYTES_MAX:,} bytes: a hole in the file")
+        data = b"".join(lines)
+        if len(lines) < count or not data.endswith(b"\n"):
+            raise self._damage("the file ends too early")
+        self._size += len(data)
+        self._crc = crc32(data, self._crc)
+        return data
+
+    def _damage(self, what: str) -> ValueError:
+        return ValueError(f"line {self._line}: {what}")

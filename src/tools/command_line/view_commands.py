@@ -1,0 +1,52 @@
+"""The arguments of `raftline view`, which shows the steps of nodes."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ...clients.requests.address_options import named_nodes
+from ...clients.terminal.options import access_of, add_asking_options
+from ...common.arguments import as_port, as_seconds
+from ...common.config import ConfigError
+
+SAVED_S = 10.0
+
+if TYPE_CHECKING:
+    from ...common.arguments import Commands
+
+
+def add_commands(commands: Commands) -> None:
+    """Add the command to the command line."""
+    view = commands.add_parser(
+        "view",
+        help="a picture of the running cluster, in a browser on this machine",
+        description="Serve a page that shows each step of each node, until Ctrl-C: messages as "
+        "arrows, roles, terms, votes, logs, and why a node decided so. With --save, write such a "
+        "page of the next seconds, to hand in.",
+    )
+    view.add_argument("--port", type=as_port, metavar="P", help="of the page (8765)")
+    view.add_argument("--save", metavar="FILE.html", help="observe for a while, and write one page")
+    view.add_argument(
+        "--for",
+        dest="seconds",
+        type=as_seconds,
+        metavar="SECONDS",
+        help="how long --save observes (10)",
+    )
+    add_asking_options(view, 2.0)
+    view.set_defaults(module="view.viewer", carry_out=_view)
+
+
+def _view(options: argparse.Namespace) -> int:
+    from ...view import viewer
+    from ..status.status import by_name
+
+    if options.seconds is not None and options.save is None:
+        raise ConfigError("--for is how long --save observes; add --save FILE.html")
+    access = access_of(options)
+    nodes = by_name(named_nodes(options.at, options.dir), access, options.timeout)
+    if options.save is not None:
+        return viewer.save(nodes, access, Path(options.save), options.seconds or SAVED_S)
+    return viewer.view(nodes, access, options.port or viewer.DEFAULT_PORT)

@@ -1,0 +1,1 @@
+"""A cluster on this machine: `raftline up`, its processes and their output."""

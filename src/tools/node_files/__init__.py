@@ -1,0 +1,1 @@
+"""The files of nodes: checked, repaired, backed up, replayed; users and certificates."""

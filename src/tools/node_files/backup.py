@@ -1,0 +1,362 @@
+"""The state of a cluster as one text file: `raftline backup FILE` and `raftline restore FILE DIR`.
+
+A backup comes from a running cluster or from a stopped node. A new cluster can begin with it. It
+holds each value, so only its owner can read it, like the files of a protected node.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from zlib import crc32
+
+from ...clients.requests.conversation import Client
+from ...clients.requests.node_connection import ClientError, Refused
+from ...clients.terminal.options import ClientAccess
+from ...common import config
+from ...common.address import Address, is_loopback, split
+from ...common.arguments import typed
+from ...common.build_level import new_cluster
+from ...common.config import ConfigError, Configuration, check_name
+from ...common.process.wakeup import no_pause
+from ...logmanager import LogManager
+from ...raft.levels import IDENTIFIED
+from ...raft.log import Log
+from ...raft.membership import Membership, all_vote
+from ...state.commands.machines import UnknownMachine
+from ...state.lease_table import own_seconds, read_granted
+from ...state.sessions import Sessions, next_era
+from ...storage.birth import spell_trace, trace
+from ...storage.disk import FilesRefused, LevelRefused, StorageError
+from ...storage.examine import Cure, Examination
+from ...storage.folder import Folder, new_folder
+from ...storage.hard_state import HardStateFile, LogState, Mark, Promise
+from ...storage.log_file import whole_file
+from ...storage.log_reader import LogRead
+from ...storage.snapshot_lines import (
+    LoadedSnapshot,
+    MachineState,
+    SnapshotReader,
+    spell_snapshot,
+)
+from ...wire.protocol import error
+from ..progress_bar import Bar
+from ..status import status
+from ..status.status_report import explained
+from .fsck import WatchedFolder, tell_failure, tell_unwritten
+
+_N = "([0-9]{1,19})"
+BEGUN = re.compile(rf"BACKUP response: {_N}-{_N} of {_N} bytes crc32 ([0-9a-f]{{8}})")
+PIECE = re.compile(rf"BACKUP response: from {_N} ")
+TRIES = 3  # the copy is lost if its leader dies
+
+
+def of_cluster(
+    members: Mapping[str, Address], access: ClientAccess, file: str, timeout_s: float
+) -> int:
+    """Fetch the state of a running cluster into `file` and print a description.
+
+    It is the state after one entry. It holds every write that was acknowledged before this request
+    (the leader confirms that it leads). Returns 0: done; 3: no leader; 4: the file can't be
+    written; 5: refused or unreachable.
+    """
+    path = _new_file(file)
+    try:
+        with status.client_of(members, access, timeout_s) as client:
+            for tries_left in reversed(range(TRIES)):
+                try:
+                    index, term, size = _fetch(client, path)
+                    break
+                except Refused:
+                    if not tries_left:
+                        raise
+    except ClientError as problem:
+        failure = explained(problem, members, access)
+        print(error(failure.at_the_shell), file=sys.stderr)
+        return failure.outcome
+    except StorageError as failure:
+        return tell_unwritten(failure, file)
+    print(f"{file}: the state after entry {index} of term {term}, {size:,} bytes")
+    return 0
+
+
+def _fetch(client: Client, path: Path) -> tuple[int, int, int]:
+    header = BEGUN.fullmatch(client.request("backup"))
+    if header is None:
+        raise Refused("this node can't make a backup; is its version older?")
+    size, crc = int(header[3]), int(header[4], 16)
+    got = [0, 0]  # bytes, CRC-32
+
+    def pieces() -> Iterator[bytes]:
+        while got[0] < size:
+            text = client.request(f"backup from {got[0]}")
+            head = PIECE.match(text)
+            if head is None or int(head[1]) != got[0]:
+                raise Refused("the node sent a different piece than requested")
+            data = _piece(text[head.end() :])
+            got[:] = got[0] + len(data), crc32(data, got[1])
+            if not data:
+                break
+            yield data
+        if got != [size, crc]:
+            raise Refused("the received backup differs from the announced one")
+
+    with Bar("backup", size, lambda: got[0]):
+        Folder(path.parent, is_private=True).write_new(path.name, pieces())
+    return int(header[1]), int(header[2]), size
+
+
+def _piece(text: str) -> bytes:
+    try:
+        data = json.loads(text)
+        if isinstance(data, str):
+            return data.encode("utf-8", "surrogateescape")
+    except (ValueError, RecursionError):
+        pass
+    raise Refused("the node sent a piece that is not one string of JSON")
+
+
+def of_node(folder: Path, node: str, file: str) -> int:
+    """Write the state of a stopped node into `file`. The node's files are only read.
+
+    Returns 0: done; 3: the node runs, or its files are not sound; 4: the file can't be written.
+    """
+    check_name(node)
+    path = _new_file(file)
+    try:
+        if not (folder / f"{node}.log").exists():
+            raise FilesRefused(f"{folder}: has no {node}.log; name the folder with --dir")
+        with contextlib.closing(WatchedFolder(folder)) as place:
+            place.lock(node, reads=True)
+            state = _sound_state(place, node)
+            to = Folder(path.parent, is_private=True)
+            to.write_new(path.name, spell_snapshot(state))
+    except StorageError as failure:
+        return tell_failure(failure, file)
+    print(
+        f"{file}: the state after entry {state.index} of term {state.term}, all that {node} holds, "
+        f"{path.stat().st_size:,} bytes. Its last entries may not be committed, "
+        "and it may lack committed ones"
+    )
+    return 0
+
+
+def _sound_state(place: WatchedFolder, node: str) -> MachineState:
+    """Return the state in a node's files.
+
+    Raises:
+        FilesRefused: the files are damaged, or have no state.
+    """
+    with Bar(f"{node}: reading", place.size(f"{node}.log"), place.position):
+        findings = Examination(place, node).run()
+    bad = [p for p in findings.problems if p.cure is not Cure.CUT_TAIL]
+    if bad or findings.log is None:
+        what = str(bad[0]) if bad else f"{node}.log is not in raftline's form"
+        raise FilesRefused(f"{what}. See: raftline fsck {node}")
+    state = _state_of(node, place, findings.log, findings.snapshot)
+    if not state.index:
+        raise FilesRefused(f"{node} holds no entries, so there is nothing to back up")
+    if not state.members.names:
+        raise FilesRefused(
+            f"{node} was joining, and has not reached the entry that names the members, so "
+            "back up another node"
+        )
+    return state
+
+
+def _state_of(
+    node: str, place: Folder, read: LogRead, loaded: LoadedSnapshot | None
+) -> MachineState:
+    """Return the state from the snapshot and log of a node."""
+    machine, log = LogManager(node, place, {}), read.log
+    machine.state.members = read.members
+    if loaded is not None:
+        machine.arrived(loaded)
+        machine.take_over(loaded.snapshot)
+        if log.term_at(loaded.snapshot.index) == loaded.snapshot.term:
+            log.compact(loaded.snapshot.index)
+        else:  # void, as at a start
+            log.reset(loaded.snapshot.index, loaded.snapshot.term)
+    try:
+        machine.apply(log.entries(log.base_index + 1, log.last_index))
+    except UnknownMachine:
+        raise FilesRefused(
+            f"{node}.log holds commands for a state machine of a program, which only that "
+            "program can execute; start the nodes from it and back up the running cluster"
+        ) from None
+    return machine.freeze()
+
+
+def _new_file(file: str) -> Path:
+    if not file:
+        raise ConfigError("FILE: names no file")
+    if file == "-":
+        raise ConfigError("FILE: - is not a file, and a backup is not printed; name a file")
+    path = Path(file)
+    if path.exists():
+        raise ConfigError(f"{file}: already exists; name a new file")
+    if not path.parent.is_dir():
+        raise ConfigError(f"{path.parent}: is not a folder")
+    return path
+
+
+def check(file: str) -> int:
+    """Read a backup as `restore` would, and print its contents. Returns 0: it is sound; 3: it is
+    damaged; 4: it can't be read."""
+    try:
+        loaded = _read(Path(file))
+    except StorageError as failure:
+        return tell_failure(failure, file)
+    snapshot = loaded.snapshot
+    parts = {"key": len(loaded.pairs), "lease": len(loaded.leases)}
+    keys, leases = [f"{count:,} {what}{'s' * (count != 1)}" for what, count in parts.items()]
+    timed = sum(len(loaded.leased[lease]) for lease in loaded.leased if own_seconds(lease))
+    if timed:
+        keys += f", {timed:,} with a time of {'its' if timed == 1 else 'their'} own"
+    print(
+        f"{file} is sound: {keys}, {leases}, the state after entry {snapshot.index} "
+        f"of term {snapshot.term}"
+    )
+    return 0
+
+
+def restore(file: str, folder: str, members: Sequence[str]) -> int:
+    """Write the files of every member of a new cluster into `folder`, from a backup.
+
+    All members begin with the same state, and vote at once. The log continues after the backup's
+    entry, so that sessions stay valid. The terms begin far above the backup's, so that messages
+    from nodes of the old cluster have no effect. The new cluster has its own identity. Returns 0:
+    done; 3: the backup is damaged; 4: the disk failed.
+    """
+    if not folder:
+        raise ConfigError("DIR: names no folder")
+    configuration = _members_to_be(Path(folder), members)
+    try:
+        loaded = _read(Path(file))
+        if loaded.level >= IDENTIFIED:  # below that level, its first leader draws one
+            loaded.cluster = new_cluster()
+        names = list(configuration.members)
+        written = [0]
+        with Bar("restore", loaded.snapshot.size * len(names), lambda: written[0]):
+            _write(configuration, loaded, written)
+    except StorageError as failure:
+        return tell_failure(failure, folder)
+    index, keys = loaded.snapshot.index, len(loaded.pairs)
+    print(
+        f"{folder}: {len(names)} node{'s' * (len(names) != 1)} ({' '.join(names)}) with {keys:,} "
+        f"key{'s' * (keys != 1)}, the state after entry {index}"
+    )
+    for name, address in configuration.members.items():
+        if is_loopback(address.host):
+            print(f"start {name}: {typed()} server {name} {address.port} --dir {folder}")
+        else:
+            print(f"start {name} on {address.host}, with its settings, from a copy of its files")
+    print(
+        "If the cluster had TLS, a secret or users, start the nodes with these settings again: "
+        "without them a node lets in anyone who reaches it."
+    )
+    return 0
+
+
+def _members_to_be(folder: Path, members: Sequence[str]) -> Configuration:
+    """Return the future members. Nothing is written yet.
+
+    Raises:
+        ConfigError: the folder is not empty, or a member is not spelled NAME=HOST:PORT.
+    """
+    if folder.exists():
+        if not folder.is_dir() or os.listdir(folder):
+            raise ConfigError(f"{folder}: is not empty; name an empty or a new folder")
+        if os.path.ismount(folder) or folder.samefile(os.curdir):
+            # The new folder replaces this one. A mount point does not allow that, and a shell in
+            # the folder would not see it.
+            raise ConfigError(
+                f"{folder}: is a mount point, or your current folder; "
+                f"name a new folder inside it: {folder / 'restored'}"
+            )
+    lines = []
+    for member in (word for words in members for word in words.split(",") if word):
+        name, equals, address = member.partition("=")
+        host, port = split(address)
+        if not (equals and ":" in address):
+            raise ConfigError(f"--members: {member!r} is not NAME=HOST:PORT")
+        lines.append(f"{name} {host} {port}\n")
+    if not lines:
+        raise ConfigError("--members: names no node; name each one as NAME=HOST:PORT")
+    members_of = config.parse(Path("--members"), "".join(lines)).members
+    return Configuration(folder / config.FILE_NAME, members_of)
+
+
+def _read(path: Path) -> LoadedSnapshot:
+    """Return the content of a backup.
+
+    Raises:
+        FilesRefused: it fails its checks (the message names the line), or can't be read.
+    """
+    if not path.is_file():
+        why = "is not a file" if path.exists() else "there is no such file"
+        raise FilesRefused(f"{path}: {why}")
+    folder = WatchedFolder(path.parent)
+    try:
+        with Bar("checking", path.stat().st_size, folder.position), folder.read(path.name) as file:
+            loaded = SnapshotReader(file, no_pause).read()
+        Sessions.load(loaded.sessions)
+        read_granted(loaded.leases)
+    except OSError as error:
+        raise FilesRefused(f"{path}: cannot be read: {error.strerror}") from error
+    except LevelRefused as error:
+        raise LevelRefused(f"{path}: {error}") from None
+    except ValueError as error:
+        raise FilesRefused(
+            f"{path}, {error}. The backup is damaged; use another one. Nothing was changed"
+        ) from None
+    return loaded
+
+
+def _state_for(members: Membership, loaded: LoadedSnapshot) -> MachineState:
+    """Return the state of a backup with these members in it."""
+    return MachineState(
+        *loaded.snapshot[:2],
+        members,
+        loaded.sessions,
+        loaded.pairs,
+        level=loaded.level,
+        leases=loaded.leases,
+        cluster=loaded.cluster,
+    )
+
+
+def _write(configuration: Configuration, loaded: LoadedSnapshot, written: list[int]) -> None:
+    """Write the files of all members into the folder, which appears with all files or not at
+    all."""
+    members = all_vote({name: str(where) for name, where in configuration.members.items()})
+    index, term = loaded.snapshot[:2]
+    state = _state_for(members, loaded)
+
+    def counted() -> Iterator[bytes]:
+        for data in spell_snapshot(state):
+            written[0] += len(data)
+            yield data
+
+    with (
+        new_folder(configuration.folder) as place,
+        contextlib.closing(Folder(place, is_private=True)) as folder,
+    ):
+        for name in members.names:
+            folder.write_new(f"{name}.state_machine", counted())
+            log = whole_file(members, Log(index, term), loaded.level, loaded.cluster)
+            folder.write_new(f"{name}.log", log)
+            mark = Mark(index, term)
+            promise = Promise(
+                next_era(term), None, LogState.WHOLE, mark, 0, loaded.level, loaded.cluster
+            )
+            HardStateFile(folder, name).save(promise)
+            folder.write_new(trace(name), [spell_trace(name)])
+        lines = [f"{name} {host} {port}\n" for name, (host, port) in configuration.members.items()]
+        listed = [(config.HEADER + "".join(lines)).encode()]
+        Folder(place).write_new(config.FILE_NAME, listed)  # for everybody to read

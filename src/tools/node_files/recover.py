@@ -1,0 +1,175 @@
+"""`raftline recover NAME`: make a node the only member of its cluster."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from pathlib import Path
+
+from ...common import config
+from ...common.address import Address
+from ...common.arguments import typed
+from ...common.build_level import new_cluster
+from ...common.config import ConfigError, Configuration
+from ...logmanager import LogManager
+from ...raft.effects import Effects, HardState
+from ...raft.log import Entry
+from ...raft.membership import Configurations, Membership
+from ...state.sessions import next_era
+from ...storage.disk import FilesRefused, StorageError
+from ...storage.folder import Folder
+from ...storage.recovery import Recovered
+from .fsck import tell_failure
+
+
+def recover(folder: str | None, node: str, *, confirmed: bool) -> int:
+    """Make a stopped node the only member of its cluster, with its current log.
+
+    Returns 0: done, or done already; 1: not confirmed; 3: the node runs, or its files are refused;
+    4: its disk failed.
+
+    Raises:
+        ConfigError: the node does not exist.
+    """
+    place = _folder_of(folder, node)
+    try:
+        with contextlib.closing(LogManager(node, Folder(place), {})) as manager:
+            return _recover(manager, place, confirmed=confirmed)
+    except StorageError as failure:
+        return tell_failure(failure)
+
+
+def _recover(manager: LogManager, place: Path, *, confirmed: bool) -> int:
+    node, recovered = manager.name, manager.recover()
+    log = recovered.log
+    members = Configurations(log.base_index, recovered.members, log.commands).latest
+    address = _address(place, node, members)
+    start = _start(node, address, place)
+    is_alone = members.names == (node,) and log.last_index > 0
+    if is_alone and not recovered.recovering:  # another recovery would only raise the term again
+        print(
+            f"{node} is already the only member, with entries up to "
+            f"{log.last_index}. Nothing was changed. Start it{start}"
+        )
+        return 0
+    _check_holdings(node, recovered)
+    _explain(node, recovered, members)
+    if not (confirmed or _is_confirmed(node)):
+        print("Nothing was changed.")
+        return 1
+    index, term = take_over(manager, recovered, node, address)
+    print(
+        f"{node} is the only member from entry {index} on, in term {term}.\n"
+        f"1. Start it{start}\n"
+        "2. Move the files of every other old member away. The cluster has a new identity: a node "
+        "that starts from them is ignored.\n"
+        f"3. Start each new member with --join {address}, and without old files. If the cluster "
+        f"has users, an admin adds it: {typed()} member add NAME HOST PORT"
+    )
+    return 0
+
+
+def _start(node: str, address: str, place: Path) -> str:
+    """Return how to start the node. If only the owner can read its files, the node had TLS, a
+    secret or users: without these settings it would let in anyone who reaches it."""
+    files = [place / f"{node}{end}" for end in (".log", ".state_machine")]
+    if any(path.stat().st_mode & 0o077 for path in files if path.exists()):
+        return f": {typed()} server {node} {Address.parse(address).port} --dir {place}"
+    return (
+        f" as before, with its settings for TLS, secret and users (systemctl start raftline@{node},"
+        " for example)"
+    )
+
+
+def _folder_of(folder: str | None, node: str) -> Path:
+    config.check_name(node)
+    place = Path(folder) if folder is not None else config.locate().parent
+    if not any((place / f"{node}{end}").is_file() for end in (".log", ".state_machine")):
+        raise ConfigError(
+            f"{place}: has neither {node}.log nor {node}.state_machine, so there is nothing "
+            "to recover; name the node's folder with --dir, or choose another survivor"
+        )
+    return place
+
+
+def _address(place: Path, node: str, members: Membership) -> str:
+    """Return the node's address. Its own configuration file takes precedence, as at a start.
+
+    Raises:
+        FilesRefused: no file has the address.
+    """
+    configuration = Configuration(place / config.FILE_NAME, {})
+    if configuration.path.exists():
+        configuration = config.read(configuration.path)
+    here = configuration.members.get(node)
+    if here is None and node not in members.addresses:
+        raise FilesRefused(
+            f"neither {node}.log nor {configuration.path} has the address of {node}; add a line "
+            f"to it: {node} HOST PORT"
+        )
+    return members.addresses[node] if here is None else str(here)
+
+
+def _check_holdings(node: str, recovered: Recovered) -> None:
+    """Raise FilesRefused if the node holds nothing to recover."""
+    if not recovered.log.last_index and not recovered.hard_state.term:
+        why = "it has never been part of a cluster"
+        if recovered.recovering:
+            why = (
+                "its files were lost. Restore all of them from one backup, or choose another "
+                f"survivor. To start over, empty, remove {node}.log, {node}.storage, "
+                f"{node}.state_machine and .{node}.born"
+            )
+        raise FilesRefused(f"{node} holds nothing to recover: {why}")
+
+
+def _explain(node: str, recovered: Recovered, members: Membership) -> None:
+    """Print a warning of possible losses and dangers."""
+    log = recovered.log
+    others = [name for name in members.names if name != node]
+    known = recovered.snapshot.index if recovered.snapshot is not None else 0
+    print(f"{node} would continue without {' '.join(others) or 'anybody'}, with these entries:")
+    print(f"  its log ends at entry {log.last_index} of term {log.last_term}.")
+    if others or recovered.recovering:
+        print(f"  LOST: every acknowledged write after entry {log.last_index}, if there was one.")
+    if known:
+        print(f"  Entries up to {known} were committed for certain: its snapshot holds them.")
+    if log.last_index > known:
+        print(
+            f"  Entries {known + 1}-{log.last_index} become committed, even those that never "
+            "were: a write may take effect whose client got no reply, or `outcome unknown`."
+        )
+    if recovered.recovering:
+        print(f"  {node} HAS LOST FILES: it may lack entries that it had acknowledged itself.")
+    if others:
+        print(
+            f"  If {' and '.join(others)} still have a majority, or get one again, there will be "
+            "TWO clusters, each with writes that the other lacks. Stop them for good first."
+        )
+
+
+def _is_confirmed(node: str) -> bool:
+    """Return whether the person at the terminal agrees. Without a terminal, return False: --yes
+    confirms there."""
+    if not sys.stdin.isatty():
+        print("Not asked, since this is not a terminal. To confirm, add --yes.")
+        return False
+    try:
+        return input(f"Type {node} to continue: ").strip() == node
+    except EOFError:  # Ctrl-D
+        print()
+        return False
+
+
+def take_over(
+    manager: LogManager, recovered: Recovered, node: str, address: str
+) -> tuple[int, int]:
+    """Give the cluster a new identity. Append the configuration of one member, in a term far above
+    the terms of the old members."""
+    log = recovered.log
+    manager.rename_cluster(new_cluster(), recovered)
+    term = next_era(max(recovered.hard_state.term, log.last_term))  # above the old members' terms
+    alone = Membership((node,), addresses={node: address})
+    entry = Entry(log.last_index + 1, term, alone.spell())
+    manager.persist([Effects(save=HardState(term, None), append=[entry], recovered=True)])
+    return entry.index, term

@@ -1,0 +1,1 @@
+"""Requests to a running cluster: one command each, and commands run under a lock."""

@@ -1,0 +1,60 @@
+"""`raftline lease SECONDS --keep`: renew a lease while this program runs."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+
+from ...clients.calls.kv_errors import LeaseLost
+from ...clients.calls.value_codec import TEXT
+from ...clients.kv.kv import KV
+from ...clients.requests.address_options import by_address
+from ...clients.requests.node_connection import ClientError
+from ...clients.terminal.options import ClientAccess, clients_of
+from ...clients.terminal.streams import say
+from ...wire.protocol import error
+from .held_command import Interrupted, Signals
+
+EXIT_LOST = 124  # the same as for `raftline lock`
+
+
+def keep(seconds: int, options: argparse.Namespace) -> int:
+    """Obtain a lease, print its name, and renew it until a signal arrives. Then end the lease.
+    Return 128 plus the signal's number, 124 if the lease was lost, or else the client's exit code.
+
+    Raises:
+        ConfigError: no option, variable or file names a node.
+    """
+    clients = clients_of(options)
+    try:
+        with Signals(), KV(clients, TEXT) as kv, kv.lease(seconds) as lease:
+            _say_granted(lease.id, seconds, options)
+            lease.wait_lost()
+    except Interrupted as stop:
+        return stop.status
+    except LeaseLost as loss:
+        return _failure(str(loss), EXIT_LOST, options)
+    except ClientError as problem:
+        from ..status.status_report import explained  # only a failure needs it
+
+        nodes = by_address(clients.addresses.known)
+        access = ClientAccess(clients.credentials, clients.tls)
+        failure = explained(problem, nodes, access)
+        return _failure(failure.at_the_shell, int(failure.outcome), options)
+    return EXIT_LOST  # not reached: the end of `with` raises LeaseLost
+
+
+def _say_granted(lease: str, seconds: int, options: argparse.Namespace) -> None:
+    if options.json:
+        say(json.dumps({"ok": True, "verb": "lease", "lease": lease, "seconds": seconds}))
+    else:
+        say(lease if options.quiet else f"LEASE response: {lease} for {seconds} s")
+
+
+def _failure(text: str, code: int, options: argparse.Namespace) -> int:
+    if options.json:
+        say(json.dumps({"ok": False, "verb": "lease", "error": text, "code": code}))
+    else:
+        print(error(text), file=sys.stderr)
+    return code

@@ -1,0 +1,135 @@
+"""`raftline members|add|remove|replace|promote|demote|transfer`: the members, and the leader."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ...clients.requests.conversation import Client
+from ...clients.requests.node_connection import ClientError, say_waiting
+from ...clients.terminal.options import ClientAccess
+from ...common.address import Address
+from ...common.config import check_name
+from ...common.process.console import safe_line
+from ...node.loop.handover import TAKEN_OVER
+from ...raft.change import advice
+from ...wire.commands.member_commands import CHANGE_S, leaves_learner, read_change
+from ...wire.protocol import NO_LEADER, ProtocolError, error
+from ...wire.replies.refusals import code_of, for_people
+from ...wire.replies.replies import RequestOutcome, outcome_of
+from ..status import status
+from ..status.status_report import explained, verdict
+
+SEARCH_S = 20.0  # to find a leader, which may then take CHANGE_S
+MARK = "MEMBERS response: "
+EXIT_NO_VOTE = 5
+
+
+def carry_out(
+    members: Mapping[str, Address],
+    access: ClientAccess,
+    words: Sequence[str],
+    timeout_s: float | None,
+    json_wanted: bool = False,
+) -> int:
+    """Ask the leader for a change, or for the members, and print its answer.
+
+    Returns 0: done; 2: usage; 3: no leader; 4: outcome unknown; 5: refused, unreachable, or the new
+    member did not catch up and has no vote.
+
+    Raises:
+        ConfigError: no node can have that name.
+    """
+    for name in words[1:-2] if words[0] in ("add", "replace") else words[1:]:
+        check_name(name)
+    request = " ".join(words)
+    try:
+        change = read_change(request)
+    except ProtocolError as mistake:
+        print(f"raftline: {mistake}", file=sys.stderr)
+        return RequestOutcome.USAGE
+    patience_s = timeout_s or (10.0 if change is None else CHANGE_S)
+    try:
+        search_s = None if change is None else timeout_s or SEARCH_S
+        with status.client_of(members, access, patience_s, search_s) as client:
+            reply = client.request(request)
+    except ClientError as problem:
+        failure = explained(problem, members, access)
+        print(error(failure.at_the_shell), file=sys.stderr)
+        return failure.outcome
+    if change is None:
+        facts = json.loads(reply.removeprefix(MARK))
+        if not json_wanted:
+            return _show(facts)
+        print(json.dumps(facts, indent=2))
+        return RequestOutcome.DONE
+    print(safe_line(reply))
+    return EXIT_NO_VOTE if leaves_learner(reply) else RequestOutcome.DONE
+
+
+def _show(facts: Mapping[str, Any]) -> int:
+    """Print a line for each member, and any warning about the number of voters."""
+    for name, where in facts["members"].items():
+        print(safe_line(f"{name}  {where}  {_role(name, facts)}"))
+    if not facts["members_committed"]:
+        print(f"entry {facts['members_since']} names them and is not committed yet")
+    warning = advice(len(facts["voters"]))
+    if warning:
+        print(f"[!] {warning}")
+    return RequestOutcome.DONE
+
+
+def _role(name: str, facts: Mapping[str, Any]) -> str:
+    if name in facts["voters"]:
+        joins = facts["outgoing"] and name not in facts["outgoing"]
+        return "voter (joins)" if joins else "voter"
+    if name in facts["outgoing"]:
+        return "voter (leaves)"
+    return "learner"
+
+
+def transfer(
+    members: Mapping[str, Address], access: ClientAccess, to: str | None, timeout_s: float
+) -> int:
+    """Ask the leader to hand over, print its reply and return the exit code.
+
+    Returns 0: done; 3: no leader; 4: outcome unknown; 5: refused, or no node answers.
+
+    Raises:
+        ConfigError: no node can have that name.
+    """
+    if to is not None:
+        check_name(to)
+    nodes = status.ask_all(members, access, min(timeout_s, status.LOOK_S))
+    leader = status.leader_of(nodes)
+    if leader is None and any(node.answer or node.is_shut for node in nodes):
+        result = verdict(nodes)
+        notice = f"{NO_LEADER}\n" if result.serves is False else ""
+        print(f"{notice}[!] {result.text}", file=sys.stderr)
+        status.complain_of(nodes)
+        return result.exit_status
+    first, *others = [each.address for each in ([leader] if leader else nodes)]
+    try:
+        with Client(
+            *first,
+            "raftline",
+            timeout_s,
+            follow=leader is None,
+            also=others,
+            on_wait=say_waiting,
+            credentials=access.credentials,
+            tls=access.tls,
+        ) as client:
+            text = client.ask(f"transfer {to}" if to else "transfer").text
+    except ClientError as failure:
+        print(error(failure.at_the_shell), file=sys.stderr)
+        return failure.outcome
+    is_done = text.startswith(TAKEN_OVER)
+    print(for_people(text), file=sys.stdout if is_done else sys.stderr)
+    member_names = status.newest_members(nodes).get("members") or [node.name for node in nodes]
+    if code_of(text) == "not-taken-over" and to not in member_names:
+        names = ", ".join(sorted(map(safe_line, member_names)))
+        print(f"[*] its members are {names}", file=sys.stderr)
+    return RequestOutcome.DONE if is_done else outcome_of(text)

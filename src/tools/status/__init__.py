@@ -1,0 +1,1 @@
+"""The status of every node of a cluster: `raftline status`."""

@@ -1,0 +1,551 @@
+"""`raftline status`: the nodes of a cluster side by side, for a person or a program.
+
+The verdict on a cluster is one line. It is a pure function of the nodes' status.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple, TextIO
+
+from ...access.expiry import AT_S_MAX, warning
+from ...clients.requests.node_connection import (
+    SAID_AFTER_S,
+    ClientError,
+    NoLeader,
+    OutcomeUnknown,
+    Unreachable,
+    say_waiting,
+)
+from ...clients.terminal.options import ClientAccess
+from ...common.address import Address
+from ...common.process.console import draws, safe_line
+from ...common.process.quiet_exit import EXIT_INTERRUPTED
+from ...raft.membership import majority
+from ...wire.protocol import NO_LEADER
+from ...wire.replies.refusals import RequestOutcome, sentence_of
+from ..colours import BOLD_GREEN, RED, coloured, has_colours
+from .status import (
+    COUNTS,
+    EXIT_NO_LEADER,
+    EXIT_OK,
+    EXIT_UNKNOWN,
+    LOOK_S,
+    WITHHELD,
+    NodeStatus,
+    ask_all,
+    cluster_of,
+    complain_of,
+    leader_of,
+    newest_members,
+)
+
+Answers = Mapping[str, Mapping[str, Any]]
+Words = tuple[str, str]  # the phrase for one node and for several
+
+# A voter whose answer has one of these fields set counts in no quorum. By field: the phrases for
+# one node and for several.
+VOTELESS: Mapping[str, Words] = {
+    "may_be_new": (
+        "may be new or may have lost everything, and has no vote until it has caught up",
+        "may be new or may have lost everything, and have no vote until they have caught up",
+    ),
+    "recovering": (
+        "has no vote until it has caught up",
+        "have no vote until they have caught up",
+    ),
+}
+# Why a voter that answers does not follow, for one and for several. Only with LOST_FILES it can
+# still take entries.
+DISK_HANGS, LOST_FILES, FOLLOWS_NOBODY, IS_AHEAD, LAGS = (
+    ("has a disk that hangs", "have disks that hang"),
+    ("has lost files while it ran", "have lost files while they ran"),
+    ("does not follow the leader", "do not follow the leader"),
+    ("is ahead of the leader", "are ahead of the leader"),
+    ("lacks committed entries and gets none", "lack committed entries and get none"),
+)
+HAS_VOTE, TAKES_ENTRIES = ("has a vote", "have a vote"), ("can take entries",) * 2
+SPARE = {1: "one more", 2: "two more", 3: "three more"}  # larger numbers are in digits
+SECOND_LOOK_S = 1.0  # after the first, if a voter seemed not to follow
+COLUMNS = (
+    "node", "address", "role", "term", "leader", "last", "committed", "applied", "lag",
+    "snapshot", "log",
+)  # fmt: skip
+FIELDS = (  # the names of COLUMNS in a node's answer
+    "name", "address", "role", "term", "leader", "last_index", "commit_index", "last_applied",
+    "lag", "snapshot_index", "log_bytes",
+)  # fmt: skip
+CLOCK_S = 2.0  # smaller clock differences are not reported
+CLEAR = "\x1b[H\x1b[J"  # to the upper left corner, and clear the screen
+
+
+class Verdict(NamedTuple):
+    """Whether a leader serves with a quorum, or None if that is unknown."""
+
+    serves: bool | None
+    text: str
+    tally: str  # of the voters; a part of the text
+    troubles: Mapping[str, Sequence[Words]] = {}  # by name, for the voters that do not follow
+
+    @property
+    def exit_status(self) -> int:
+        if self.serves is None:
+            return EXIT_UNKNOWN
+        return EXIT_OK if self.serves and not self.troubles else EXIT_NO_LEADER
+
+
+def verdict(nodes: Sequence[NodeStatus], earlier: Sequence[NodeStatus] = ()) -> Verdict:
+    """Return whether a leader serves with a quorum, and one line that explains why or why not.
+
+    The leader reports the members. Without a leader, the members come from the newest configuration
+    of any node. A voter that refused us may serve, and may lead.
+
+    `earlier` is a previous look. Without it, no voter is reported to lag, to be ahead or to follow
+    nobody, since a healthy voter may seem so for a moment.
+    """
+    if not any(node.answer or node.is_shut or node.is_foreign for node in nodes):
+        nobody = f"nobody answers at {', '.join(node.name for node in nodes)}"
+        return Verdict(None, nobody, nobody)
+    leader = leader_of(nodes)
+    members = (leader and leader.answer) or newest_members(nodes)
+    halves = [members.get("voters") or [node.name for node in nodes]]
+    halves += [members["outgoing"]] if members.get("outgoing") else []
+    answers = {node.name: node.answer for node in nodes if node.answer and not _is_down(node)}
+    voters = list(dict.fromkeys(name for half in halves for name in half if name in answers))
+    troubles = _troubles_of(nodes, earlier, voters)
+    voting = [name for name in voters if not any(answers[name].get(one) for one in VOTELESS)]
+    able = [name for name in voting if {*troubles.get(name, ())} <= {LOST_FILES}]
+    has_quorum = _have_quorum(halves, able)
+    is_led = leader is not None and has_quorum
+    shut = [node for node in nodes if node.is_shut]
+    answering = [*able, *(node.name for node in shut)]
+    counted = [name for name in voting if name not in troubles] if is_led else answering
+    foreign = [node.name for node in nodes if node.is_foreign]
+    serves: bool | None = is_led and not foreign
+    is_short = not _have_quorum(halves, answering)
+    if not serves and shut and not is_short:
+        serves = None
+    lacks = TAKES_ENTRIES if able != voting else HAS_VOTE if voting != voters else None
+    tally = _tally(halves, counted, is_short=is_short, is_led=is_led, lacks=lacks)
+    text = _led_by(leader, members, answers, tally, has_quorum=has_quorum)
+    if serves is None:
+        text = f"can't tell whether a leader serves: {_kept_out(shut)}; {tally}"
+    because = "" if leader else _no_leader_because(answers)
+    parts = [text, *([because] if because else _voteless(voters, answers))]
+    parts += [*_of_another(foreign), *_not_following(troubles), *_others(members, answers)]
+    both = safe_line("; ".join(parts)), safe_line("; ".join([tally, *parts[1:]]))
+    return Verdict(serves, *both, troubles)
+
+
+def _of_another(foreign: Sequence[str]) -> Iterator[str]:
+    if foreign:
+        yield f"{', '.join(foreign)} {'is' if len(foreign) == 1 else 'are'} of another cluster"
+
+
+def _led_by(
+    leader: NodeStatus | None,
+    members: Mapping[str, Any],
+    answers: Answers,
+    tally: str,
+    *,
+    has_quorum: bool,
+) -> str:
+    """Return a phrase that names the leader, if there is one, and has the tally."""
+    if leader is None and (followed := _followed(answers)):
+        return f"no leader answers, and others follow {followed}: {tally}"
+    if leader is None:
+        return f"no leader: {tally}" + (", enough to elect one" if has_quorum else "")
+    if has_quorum:
+        return f"{leader.name} leads term {members['term']}: {tally}"
+    return f"no quorum for {leader.name}, leader of term {members['term']}: {tally}"
+
+
+def _troubles_of(
+    nodes: Sequence[NodeStatus], earlier: Sequence[NodeStatus], voters: Sequence[str]
+) -> dict[str, list[Words]]:
+    """Return the voters that do not follow, with the reasons. A fact that a node does not report is
+    unknown, and not a reason."""
+    now, before = _by_name(nodes), _by_name(earlier)
+    leader, led = leader_of(nodes), leader_of(earlier)
+    is_same = leader and led and (leader.name, _term(leader)) == (led.name, _term(led))
+    troubles: dict[str, list[Words]] = {}
+    for name in voters:
+        answer, first = now[name], before.get(name)
+        why = [DISK_HANGS] * bool(answer.get("disk_hangs"))
+        why += [LOST_FILES] * bool(answer.get("lost_files"))
+        if leader and led and is_same and first and name != leader.name:
+            why += _between(answer, first, leader.answer or {}, led.answer or {})
+        if why:
+            troubles[name] = why
+    return troubles
+
+
+def _between(
+    now: Mapping[str, Any],
+    first: Mapping[str, Any],
+    leader: Mapping[str, Any],
+    led: Mapping[str, Any],
+) -> Iterator[Words]:
+    """Yield the problems that two looks at a voter and its leader show."""
+    if all("leader" in look and look["leader"] != leader["name"] for look in (now, first)):
+        yield FOLLOWS_NOBODY
+    if any(WITHHELD in look for look in (now, first, leader, led)):
+        return
+    if min(first["last_index"], now["last_index"]) > leader["last_index"]:
+        yield IS_AHEAD
+    is_still = now["last_index"] == first["last_index"] and not now.get("arriving_bytes")
+    if is_still and now["last_index"] < led["commit_index"]:
+        yield LAGS
+
+
+def _by_name(nodes: Sequence[NodeStatus]) -> Answers:
+    return {node.name: node.answer for node in nodes if node.answer}
+
+
+def _term(node: NodeStatus) -> object:
+    return (node.answer or {}).get("term")
+
+
+def _not_following(troubles: Mapping[str, Sequence[Words]]) -> Iterator[str]:
+    """Yield the voters that do not follow, with the reason for each group."""
+    for words in dict.fromkeys(each for why in troubles.values() for each in why):
+        names = [name for name, why in troubles.items() if words in why]
+        yield f"{', '.join(names)} {words[len(names) > 1]}"
+
+
+def explained(
+    failure: ClientError, members: Mapping[str, Address], access: ClientAccess
+) -> ClientError:
+    """Add the result of a look at the nodes to the error of a request that found no leader. The
+    look takes at most LOOK_S. If no node answers, or for any other error, return the error
+    unchanged."""
+    if failure.outcome is not RequestOutcome.NO_LEADER and (
+        not isinstance(failure, (Unreachable, OutcomeUnknown)) or getattr(failure, "lasts", False)
+    ):
+        return failure
+    nodes = ask_all(members, access, LOOK_S)
+    result = verdict(nodes)
+    if result.serves is not False or not any(node.answer for node in nodes):
+        return failure
+    text, kind = (
+        (str(failure), OutcomeUnknown)
+        if isinstance(failure, OutcomeUnknown)
+        else (sentence_of(NO_LEADER), NoLeader)
+    )
+    detailed = kind(f"{text.removesuffix('.')}. {result.tally[0].upper()}{result.tally[1:]}.")
+    detailed.advice = "raftline status shows why each node does not answer."
+    return detailed
+
+
+def _have_quorum(halves: Sequence[Sequence[str]], names: Collection[str]) -> bool:
+    return all(len(_in(half, names)) >= majority(half) for half in halves)
+
+
+def _kept_out(nodes: Sequence[NodeStatus]) -> str:
+    """Return the silent nodes by reason: `no login at s1, s2; bad certificate at s3`."""
+    why = dict.fromkeys(node.word for node in nodes)
+    return "; ".join(
+        f"{each} at {', '.join(node.name for node in nodes if node.word == each)}" for each in why
+    )
+
+
+def _is_down(node: NodeStatus) -> bool:
+    """Return whether a controller shut the node down. It then obeys only the controller."""
+    return node.answer is not None and node.answer["role"] == "down"
+
+
+def _in(half: Sequence[str], names: Collection[str]) -> list[str]:
+    return [name for name in half if name in names]
+
+
+def _tally(
+    halves: Sequence[Sequence[str]],
+    counted: Collection[str],
+    *,
+    is_short: bool,
+    is_led: bool,
+    lacks: Words | None,
+) -> str:
+    """Return the number of voters that follow, and how many more may fail. Without a leader and a
+    quorum, return the number of voters that answer, and the quorum if they are too few. While two
+    configurations are joint, the text has both. `lacks` is what some answering voters do not
+    have."""
+    counts = [len(_in(half, counted)) for half in halves]
+    is_one = counts[0] == 1
+    text = f"{counts[0]} of {len(halves[0])} voter{'s'[: len(halves[0]) != 1]} "
+    text += ("follow" if is_led else "answer") + "s" * is_one
+    if lacks and not is_led:
+        text += f" and {lacks[not is_one]}"
+    if len(halves) > 1:
+        text += f" in the new configuration, {counts[1]} of {len(halves[1])} in the old"
+    if is_led:
+        spare = min(count - majority(half) for count, half in zip(counts, halves, strict=True))
+        text += (
+            f"; {SPARE.get(spare, f'{spare} more')} may fail" if spare > 0 else "; none may fail"
+        )
+    if is_short:
+        needed = [str(majority(half)) for half in halves]
+        text += f", {' and '.join(needed)} {'is' if needed == ['1'] else 'are'} needed"
+    return text
+
+
+def _voteless(voters: Sequence[str], answers: Answers) -> Iterator[str]:
+    """Yield the voters that answer but have no vote, with the reason."""
+    reported: set[str] = set()
+    for field, (of_one, of_several) in VOTELESS.items():
+        names = [name for name in voters if answers[name].get(field) and name not in reported]
+        reported.update(names)
+        if names:
+            yield f"{', '.join(names)} {of_one if len(names) == 1 else of_several}"
+
+
+def _no_leader_because(answers: Answers) -> str:
+    """Return a node's report on voters that may be new (raft/newborn.py). Prefer the report of a
+    node with a vote, since it has asked all others."""
+    by_vote = sorted(answers.values(), key=lambda answer: bool(answer.get("recovering")))
+    texts = (answer.get("no_leader_because") for answer in by_vote)
+    return next((text for text in texts if isinstance(text, str) and text), "")
+
+
+def _followed(answers: Answers) -> str:
+    """Return the leader that the nodes of the highest term report, or "" if they know of none."""
+    term = max((answer["term"] for answer in answers.values()), default=0)
+    leaders = (answer.get("leader") for answer in answers.values() if answer["term"] == term)
+    return next((name for name in leaders if isinstance(name, str) and name), "")
+
+
+def _others(members: Mapping[str, Any], answers: Answers) -> Iterator[str]:
+    """Yield the nodes without a vote: learners, and nodes that answer but are not members."""
+    if learners := members.get("learners"):
+        yield f"learners: {' '.join(learners)}"
+    member_names = {*members.get("voters", ()), *members.get("outgoing", ()), *(learners or ())}
+    strangers = [name for name in answers if member_names and name not in member_names]
+    if strangers:
+        is_no = "is not a member" if len(strangers) == 1 else "are not members"
+        yield f"{', '.join(strangers)} {is_no}"
+
+
+def _endings(nodes: Sequence[NodeStatus]) -> Iterator[str]:
+    """Yield a line about each certificate that expires soon, or has expired."""
+    for node in nodes:
+        ends = (node.answer or {}).get("certificates_end")
+        for what, at_s in ends.items() if isinstance(ends, dict) else ():
+            if isinstance(at_s, int) and 0 < at_s < AT_S_MAX:
+                yield from filter(None, [safe_line(warning(f"{node.name}: its {what}", at_s))])
+
+
+def _foreigners(nodes: Sequence[NodeStatus]) -> Iterator[str]:
+    """Yield a line about each server of another cluster that a node met under a member's name."""
+    for node in nodes:
+        foreign = (node.answer or {}).get("foreign")
+        for name, theirs in foreign.items() if isinstance(foreign, dict) else ():
+            yield safe_line(
+                f"{node.name} met a server named {name} of another cluster, "
+                f"{theirs}. It ignores that server (docs/repair.md)"
+            )
+
+
+def clocks(nodes: Sequence[NodeStatus]) -> Iterator[str]:
+    """Yield a line about each node whose clock differs from most clocks by more than CLOCK_S. This
+    machine's clock is included. The difference between a node and this machine may be wrong by half
+    the time that its answer took, so a correspondingly larger difference is required. A single node
+    is compared with this machine."""
+    offsets: dict[str, tuple[float, float]] = {"": (0.0, 0.0)}  # this machine
+    for node in nodes:
+        at_s = (node.answer or {}).get("time")
+        if isinstance(at_s, (int, float)) and abs(at_s) < AT_S_MAX:
+            before_s, after_s = node.asked_s
+            offsets[node.name] = at_s - (before_s + after_s) / 2, (after_s - before_s) / 2
+    in_order = sorted(offsets.values())
+    middle, unsure_s = offsets[""] if len(offsets) == 2 else in_order[(len(offsets) - 1) // 2]
+    for name, (difference, error) in offsets.items():
+        off_s = difference - middle
+        if abs(off_s) - error - unsure_s > CLOCK_S:
+            whose = f"{name}: its clock" if name else "the clock of this machine"
+            way = "ahead of" if off_s > 0 else "behind"
+            others = "the others" if len(offsets) > 2 else "this machine's"
+            yield safe_line(f"{whose} is {_duration(abs(off_s))} {way} {others}")
+
+
+def _duration(seconds: float) -> str:
+    """Return a readable duration: 3.0 s, 12 min, 5.2 h, 3.0 days."""
+    for unit, size in (("days", 86_400), ("h", 3_600), ("min", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.1f} {unit}"
+    return f"{seconds:.1f} s"
+
+
+def rows(nodes: Sequence[NodeStatus]) -> list[tuple[str, ...]]:
+    """Return the table, with a row per node. The lag counts entries that are committed, but not
+    applied there."""
+    committed = max((node.answer["commit_index"] for node in nodes if node.answer), default=0)
+    return [_row(node, committed) for node in nodes]
+
+
+def _row(node: NodeStatus, committed: int) -> tuple[str, ...]:
+    answer = node.answer
+    if answer is None:
+        return (node.name, str(node.address), node.word, *["-"] * (len(COLUMNS) - 3))
+    role = _role(node.name, answer)
+    leader = answer.get("leader")
+    applied = answer["last_applied"]
+    numbers: tuple[object, ...] = (
+        answer["last_index"], answer["commit_index"], applied, max(0, committed - applied)
+    )  # fmt: skip
+    if WITHHELD in answer:
+        numbers = ("-",) * len(numbers)
+    return (
+        node.name,
+        str(node.address),
+        role,
+        str(answer["term"]),
+        safe_line(leader) if isinstance(leader, str) and leader else "-",
+        *(str(number) for number in numbers),
+        *_files(answer),
+    )
+
+
+def _files(answer: Mapping[str, Any]) -> tuple[str, str]:
+    """Return the last entry of the snapshot, and the size of the log. Either is `-` if there is no
+    snapshot, or if an older version does not report it."""
+    index, size = answer.get("snapshot_index"), answer.get("log_bytes")
+    return (
+        str(index) if isinstance(index, int) and index > 0 else "-",
+        _bytes(size) if isinstance(size, int) and not isinstance(size, bool) else "-",
+    )
+
+
+def _bytes(size: int) -> str:
+    """Return a readable number of bytes, in one word: 512B, 20.5kB, 131MB."""
+    if size < 1000:
+        return f"{size}B"
+    amount, units = size / 1000, ["kB", "MB", "GB", "TB"]
+    while amount >= 1000 and len(units) > 1:
+        amount /= 1000
+        del units[0]
+    return f"{amount:.{int(amount < 100)}f}{units[0]}"
+
+
+def _role(name: str, answer: Mapping[str, Any]) -> str:
+    """Return a node's role, followed in brackets by special states such as a missing vote."""
+    role = safe_line(answer["role"])
+    if name in answer.get("learners", ()):
+        role = "learner"
+    elif name not in (*answer.get("voters", [name]), *answer.get("outgoing", ())):
+        role = "removed" if answer.get("voters") else "waits to be added"
+    if answer.get("outgoing"):
+        role += " (joint)"
+    if answer.get("arriving_bytes"):
+        role += " (receives a snapshot)"
+    if isinstance(answer.get("handing_over_to"), str):
+        role += f" (handing over to {safe_line(answer['handing_over_to'])})"
+    if answer.get("down"):  # its controller shut it down, and it obeys only the controller
+        role = "down"
+    if isinstance(answer.get("faults"), list) and answer["faults"]:
+        role += " (faults: " + safe_line("; ".join(map(str, answer["faults"]))) + ")"
+    return role + (" (recovering)" if answer.get("recovering") else "")
+
+
+def as_json(
+    nodes: Sequence[NodeStatus],
+    indent: int | None = 2,
+    troubles: Mapping[str, Sequence[Words]] = {},
+) -> str:
+    """Return a JSON list with an object per node. Each object has all fields of the table, and why
+    the node does not follow. A field that was not reported is null. The object of a node without an
+    answer has the reason."""
+    highest = max((node.answer["commit_index"] for node in nodes if node.answer), default=0)
+    objects: list[dict[str, Any]] = []
+    for node in nodes:
+        facts: dict[str, Any] = dict.fromkeys(FIELDS)
+        if node.answer is None:
+            facts |= {
+                "role": node.word,
+                "reachable": node.is_shut,
+                "problem": node.problem,
+            }
+        else:
+            lag = max(0, highest - node.answer["last_applied"])
+            facts |= {**node.answer, "reachable": True, "lag": lag}
+            if facts.pop(WITHHELD, False):
+                facts |= dict.fromkeys((*COUNTS, "lag"))
+        why = [one for one, _ in troubles.get(node.name, ())]
+        where = {"name": node.name, "address": str(node.address)}
+        objects.append({**facts, **where, "troubles": why})
+    return json.dumps(objects, indent=indent)
+
+
+def show(nodes: Sequence[NodeStatus], output: TextIO) -> None:
+    """Print the table in columns. The leader and nodes without an answer are coloured."""
+    table = [COLUMNS, *rows(nodes)]
+    widths = [max(len(row[column]) for row in table) for column in range(len(COLUMNS))]
+    in_colour = has_colours(output)
+    for row in table:
+        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        colour = RED if row[3] == "-" else BOLD_GREEN if row[2] == "leader" else ""
+        print(coloured("  ".join(cells).rstrip(), colour if in_colour else ""), file=output)
+
+
+def report(
+    members: Mapping[str, Address],
+    access: ClientAccess,
+    timeout_s: float,
+    json_wanted: bool,
+    every_s: float | None = None,
+) -> int:
+    """Print the cluster's status and return the exit code: 0: it serves; 3: it does not; 5:
+    unknown.
+
+    With `every_s`, the status is printed again after that time, until Ctrl-C. The exit code is then
+    the code of the last look, or 130 if there was none.
+    """
+    if every_s is None:
+        say = say_waiting if timeout_s > 2 * SAID_AFTER_S else None  # else it takes little time
+        return _print(*_looks(members, access, timeout_s, say), 2 if json_wanted else None)
+    code, between = EXIT_INTERRUPTED, ""
+    with contextlib.suppress(KeyboardInterrupt):
+        while True:
+            nodes, earlier = _looks(members, access, timeout_s)
+            print(CLEAR if draws(sys.stdout) else between, end="")
+            code = _print(nodes, earlier, 0 if json_wanted else None)
+            between = "" if json_wanted else "\n"
+            time.sleep(every_s)
+    return code
+
+
+def _looks(
+    members: Mapping[str, Address],
+    access: ClientAccess,
+    timeout_s: float,
+    say: Callable[[str], None] | None = None,
+) -> tuple[list[NodeStatus], list[NodeStatus]]:
+    """Return the status of each node. If a voter seemed not to follow, look again after a second,
+    and also return the earlier status."""
+    nodes = ask_all(members, access, timeout_s, say)
+    if not verdict(nodes, nodes).troubles:
+        return nodes, []
+    time.sleep(SECOND_LOOK_S)
+    return ask_all(members, access, timeout_s), nodes
+
+
+def _print(
+    nodes: Sequence[NodeStatus], earlier: Sequence[NodeStatus], json_indent: int | None
+) -> int:
+    """Print the table and the verdict, or JSON, which is on one line if the indent is 0. Return the
+    exit code."""
+    result = verdict(nodes, earlier)
+    if json_indent is not None:
+        print(as_json(nodes, json_indent or None, result.troubles), flush=True)
+    else:
+        show(nodes, sys.stdout)
+        if cluster := cluster_of(nodes):
+            print(f"[*] cluster {safe_line(cluster)}")
+        print(f"[{'!' if result.exit_status else '*'}] {result.text}", flush=True)
+        complain_of(nodes)
+        for line in (*_foreigners(nodes), *_endings(nodes), *clocks(nodes)):
+            print(f"[!] {line}", file=sys.stderr)
+    return result.exit_status

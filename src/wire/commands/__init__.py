@@ -1,0 +1,1 @@
+"""The commands of clients and members: their table, operands, rights and parsing. Pure."""

@@ -1,0 +1,344 @@
+"""The commands of clients, one row each, and the parsing of a typed line by its row. Pure.
+
+The rows define the parser, the help, completion, the shell commands, the client's rules, the rights
+and the forms of replies. The function that is registered under a verb applies its command
+(state/commands/key_commands.py). docs/develop/add-a-command.md shows how to add one.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum, auto
+from functools import lru_cache
+from typing import Final, NamedTuple
+
+from ..protocol import ProtocolError, shown
+from . import lease_operands as of_leases
+from . import login_operands as of_logins
+from . import operands as take
+from . import transaction_line
+from .operands import ALL_KEYS, NO_LIMITS, TRY, Limits, Operands, not_understood
+from .rights import (
+    ADMINISTERS,
+    ADMINISTERS_ALL,
+    OPEN,
+    READS,
+    READS_ALL,
+    READS_KEY,
+    READS_PREFIX,
+    WRITES,
+    WRITES_ALL,
+    WRITES_KEY,
+    WRITES_LEASE,
+    WRITES_PARTS,
+    WRITES_PREFIX,
+    WRITES_UNDER_LEASE,
+    Right,
+)
+from .transaction_line import TransactionCommand
+
+READ_MODES = ("index", "lease", "log", "local")
+
+
+class Handling(NamedTuple):
+    """How a node serves a command, and how a client reacts if it gets no answer."""
+
+    kind: str  # the kind of its line: see ParsedLine
+    is_read: bool = False  # it changes nothing
+    is_numbered: bool = False  # retried with the same session number, so executed once
+    is_sent_once: bool = False  # never retried
+    look: str = ""  # a read that shows whether it took effect; "" if none is needed
+    is_timed: bool = False  # answered by the leader's lease clock, after a round
+    takes_mode: bool = False  # it may end in ` read MODE`
+
+
+READ = Handling("read", is_read=True, takes_mode=True)
+TIMED = Handling("read", is_read=True, is_timed=True)  # a renewal may be repeated
+WRITE = Handling("write", is_numbered=True, look="get")
+LEASE = Handling("write", is_numbered=True, look="leases")  # a grant, an end
+SHOW = Handling("show", is_read=True, takes_mode=True)
+BACKUP = Handling("backup", is_read=True)
+LOCAL = Handling("local", is_read=True)
+WATCH = Handling("watch", is_read=True)
+OBSERVE = Handling("observe", is_read=True)
+TRANSFER = Handling("local", is_sent_once=True, look="status")
+SESSION = Handling("write")  # an unused session does nothing
+FORGET = Handling("write")  # a repeated one finds no session
+MEMBERS = Handling("members", is_read=True)
+CHANGE = Handling("members", is_sent_once=True, look="members")  # a repeated one is refused
+LOGIN = Handling("login", is_read=True)  # of the connection: docs/use/users.md
+
+
+class ReplyForm(Enum):
+    """The part of a reply after `VERB response: `, as the screen and programs show it."""
+
+    TEXT = auto()
+    VALUE = auto()  # of a key, spelled for a line
+    WRITTEN = auto()  # the value at the end of the command was set
+    DELETED = auto()
+    NUMBER = auto()
+    PAIRS = auto()  # JSON, and the command for the next page
+    FACTS = auto()  # JSON
+    RESULT = auto()  # JSON, spelled for a line
+    LEASE = auto()  # `lease-57 for 10 s`
+    RESULTS = auto()  # JSON, a list with one result for each operation
+
+
+class Work(Enum):
+    """How much work it takes to apply an entry with the command (state/work.py)."""
+
+    SHORT = auto()
+    BY_VALUE = auto()  # it grows with the values of the keys that it names
+    BY_KEYS = auto()  # it grows with the keys of a lease, or with all keys
+    OF_PROGRAM = auto()  # unknown
+
+
+class Command(NamedTuple):
+    """A row of the table of commands."""
+
+    verb: str
+    operands: Operands
+    does: str
+    handling: Handling
+    right: Right
+    reply: ReplyForm = ReplyForm.TEXT
+    at_the_shell: str = ""  # its help if `raftline VERB` is also a shell command
+    elsewhere: tuple[str, ...] = ()  # its names in other stores
+    level: int = 1  # the lowest cluster level that supports it
+    work: Work = Work.SHORT
+
+    @property
+    def form(self) -> str:
+        """The form in which it is typed: `set KEY VALUE`."""
+        return f"{self.verb} {self.operands.form}".rstrip(" ")
+
+    @property
+    def is_operation(self) -> bool:
+        """Whether a transaction may contain it: a command on one key, possibly under a lease, or
+        `clear`."""
+        is_on_a_key = self.operands.begins_with_key and self.handling in (READ, WRITE)
+        return is_on_a_key or self.verb in (transaction_line.UNDER, transaction_line.CLEAR)
+
+
+def _read_txn(verb: str, operands: str, limits: Limits) -> str:
+    return f"{verb} {transaction_of(operands, _ALL_OPERATIONS, limits).spelled}"
+
+
+_ROWS = (
+    Command("get", take.KEY, "the value of KEY", READ, READS_KEY, ReplyForm.VALUE,
+            at_the_shell="the value of KEY"),
+    Command("set", take.KEY_VALUE, "VALUE is the rest of the line",
+            WRITE, WRITES_KEY, ReplyForm.WRITTEN,
+            at_the_shell="set KEY to VALUE; several words form one value, joined by spaces",
+            elsewhere=("put",)),
+    Command("delete", take.KEY, "remove KEY", WRITE, WRITES_KEY, ReplyForm.DELETED,
+            at_the_shell="remove KEY", elsewhere=("del", "rm", "unset")),
+    Command("setnx", take.KEY_VALUE, "set KEY if it does not exist",
+            WRITE, WRITES_KEY, ReplyForm.WRITTEN,
+            at_the_shell="set KEY to VALUE if it does not exist"),
+    Command("cas", take.KEY_OLD_NEW, "set KEY to NEW if its value is OLD",
+            WRITE, WRITES_KEY, ReplyForm.WRITTEN,
+            at_the_shell="set KEY to NEW if its value is OLD", work=Work.BY_VALUE),
+    Command("incr", take.KEY_BY, "add BY, or 1, to the number in KEY",
+            WRITE, WRITES_KEY, ReplyForm.NUMBER,
+            at_the_shell="add BY, or 1, to the number in KEY", elsewhere=("incrby",)),
+    Command("append", take.KEY_VALUE, "append VALUE to the value of KEY", WRITE, WRITES_KEY,
+            at_the_shell="append VALUE to the value of KEY", work=Work.BY_VALUE),
+    Command("lease", of_leases.SECONDS, "grant a lease; its keys end with it",
+            LEASE, WRITES, ReplyForm.LEASE,
+            at_the_shell="grant a lease; its keys end with it, unless it is renewed", level=2),
+    Command("renew", of_leases.LEASE_NAME, "renew a lease for its whole time",
+            TIMED, WRITES_LEASE, ReplyForm.LEASE,
+            at_the_shell="renew a lease for its whole time", level=2),
+    Command("release", of_leases.LEASE_NAME, "end a lease and delete its keys", LEASE, WRITES_LEASE,
+            at_the_shell="end a lease and delete its keys", level=2, work=Work.BY_KEYS),
+    Command("under", of_leases.LEASE_COMMAND, "run a command and put its key under a lease",
+            WRITE, WRITES_UNDER_LEASE, level=2, work=Work.BY_VALUE),
+    Command("setex", of_leases.KEY_SECONDS_VALUE, "set KEY for SECONDS",
+            WRITE, WRITES_KEY, ReplyForm.WRITTEN, level=2),
+    Command("expire", of_leases.KEY_SECONDS, "delete KEY after SECONDS",
+            WRITE, WRITES_KEY, at_the_shell="delete KEY after SECONDS", level=2),
+    Command("persist", take.KEY, "remove KEY from its lease", WRITE, WRITES_KEY,
+            at_the_shell="remove KEY from its lease, so that it stays", level=2),
+    Command("ttl", take.KEY, "the seconds that KEY has left", TIMED, READS_KEY,
+            at_the_shell="the seconds that KEY has left", level=2),
+    Command("leases", take.NONE, "the leases, their remaining times and keys",
+            TIMED, READS_ALL, ReplyForm.FACTS,
+            at_the_shell="the leases, their remaining times and keys", level=2),
+    Command("txn", Operands(transaction_line.FORM, _read_txn, ALL_KEYS, is_line=True),
+            "run several operations in one step, all or none",
+            WRITE, WRITES_PARTS, ReplyForm.RESULTS,
+            at_the_shell="run several operations in one step, all or none", level=2,
+            work=Work.BY_VALUE),
+    Command("clear", take.PREFIX, "remove all keys that begin with PREFIX",
+            WRITE, WRITES_PREFIX,
+            at_the_shell="remove all keys that begin with PREFIX", level=2, work=Work.BY_KEYS),
+    Command("stat", take.KEY, "the last change of KEY, its lease, its bytes",
+            READ, READS_KEY, ReplyForm.FACTS,
+            at_the_shell="the last change of KEY, its lease, its bytes", level=2,
+            work=Work.BY_VALUE),
+    Command("object", take.OBJECT, "run an operation on an object of programs",
+            WRITE, WRITES_KEY, ReplyForm.RESULT,
+            at_the_shell="run an operation on an object of programs", work=Work.BY_VALUE),
+    Command("machine", take.MACHINE, "run a command on a program's own state machine",
+            WRITE, WRITES_ALL, ReplyForm.RESULT, work=Work.OF_PROGRAM),
+    Command("show", take.PAGE, "all pairs", SHOW, READS_PREFIX, ReplyForm.PAIRS,
+            at_the_shell="all pairs, or the pairs whose keys begin with PREFIX",
+            elsewhere=("keys", "list", "ls", "dump")),
+    Command("watch", take.WATCHED, "the keys with PREFIX, then each change to one",
+            WATCH, READS_PREFIX,
+            at_the_shell="the keys with PREFIX, then each change to one, until Ctrl-C", level=2),
+    Command("unwatch", take.NONE, "end a watch on this connection", WATCH, OPEN, level=2),
+    Command("observe", take.OBSERVED, "each step of this node, and why", OBSERVE, ADMINISTERS_ALL),
+    Command("unobserve", take.NONE, "end the observe on this connection", OBSERVE, OPEN),
+    Command("session", take.NONE, "begin a session, in which a repeated write takes effect once",
+            SESSION, WRITES),
+    Command("forget", take.NONE, "end a session that needs no more retries",
+            FORGET, WRITES, level=3),
+    Command("status", take.NONE, "what this node knows about the cluster",
+            LOCAL, READS, ReplyForm.FACTS, elsewhere=("info",)),
+    Command("transfer", take.TO, "hand the leadership over to NAME, or to any suitable member",
+            TRANSFER, ADMINISTERS),
+    Command("backup", take.PIECE, "copy the state, then fetch the copy in pieces",
+            BACKUP, ADMINISTERS_ALL),
+    Command("login", of_logins.NAME_PASSWORD, "log in on this connection", LOGIN, OPEN),
+    Command("auth", of_logins.MESSAGE, "log in with SCRAM-SHA-256, for programs", LOGIN, OPEN),
+    Command("codes", take.NONE, "put a code before each refusal on this connection", LOCAL, OPEN),
+    Command("help", take.NONE, "this list", LOCAL, OPEN),
+    Command("members", take.words(""), "the members, and which of them vote",
+            MEMBERS, ADMINISTERS, ReplyForm.FACTS),
+    Command("add", take.words("NAME HOST PORT"),
+            "add a member, which catches up first and then votes", CHANGE, ADMINISTERS),
+    Command("remove", take.words("NAME"), "remove a member", CHANGE, ADMINISTERS),
+    Command("replace", take.words("OLD NEW HOST PORT"),
+            "replace an old member with a new one in one step", CHANGE, ADMINISTERS),
+    Command("promote", take.words("NAME"), "make a learner a voter", CHANGE, ADMINISTERS),
+    Command("demote", take.words("NAME"), "make a voter a learner", CHANGE, ADMINISTERS),
+)  # fmt: skip
+COMMANDS: Final[Mapping[str, Command]] = {row.verb: row for row in _ROWS}
+IN_TRANSACTIONS: Final[Mapping[str, Operands]] = {
+    row.verb: row.operands for row in _ROWS if row.is_operation
+}
+_MAY_BE_NEW: Final = re.compile(" (?:clear|has|<|>) ")  # words that level 3 added to transactions
+_KEPT_CHARACTERS: Final = 1000  # of the longest transaction in the cache
+_ALL_OPERATIONS: Final = max(row.level for row in _ROWS if row.is_operation)
+# The commands that are also shell commands: `raftline get KEY`.
+AT_THE_SHELL: Mapping[str, str] = {row.verb: row.at_the_shell for row in _ROWS if row.at_the_shell}
+# The row of an unknown verb. A newer node may know it, so it counts as a write without a number: a
+# client does not send it a second time.
+FOREIGN: Final = Command(
+    "", take.words(""), "", Handling("", is_sent_once=True, look="get"), ADMINISTERS_ALL
+)
+
+
+def _forms(of_members: bool) -> str:
+    rows = [row for row in COMMANDS.values() if (row.handling.kind == "members") is of_members]
+    return " | ".join(row.form for row in rows)
+
+
+_READS = [row.verb for row in COMMANDS.values() if row.handling.takes_mode]
+HELP = (
+    f"HELP response: {_forms(of_members=False)}."
+    f" {', '.join(_READS[:-1])} and {_READS[-1]} may end in: read {'|'.join(READ_MODES)}."
+    r" A value is the rest of the line; a space inside a key is written \s, a newline \n,"
+    r" a backslash \\, any other byte \xNN. NAME@ or NAME#ID@ may stand before a command."
+    f" Members: {_forms(of_members=True)}."
+)
+
+
+@dataclass(slots=True)
+class Request:
+    """One parsed command. `command` is its canonical form, which is the one in the log."""
+
+    sender: str  # "" for an anonymous person
+    id: str  # "" if there is none
+    verb: str
+    command: str
+    read: str = ""  # the read mode of a get or show, "" if there is none
+    level: int = FOREIGN.level  # the cluster level that it needs
+
+
+def operations_at(level: int) -> Mapping[str, Operands]:
+    """Return the commands that a transaction may contain at this cluster level, which every build
+    of that level supports."""
+    if level >= _ALL_OPERATIONS:
+        return IN_TRANSACTIONS
+    return {verb: form for verb, form in IN_TRANSACTIONS.items() if COMMANDS[verb].level <= level}
+
+
+def transaction_of(operands: str, level: int, limits: Limits) -> TransactionCommand:
+    """Return the transaction after `txn `, at this cluster level. A leader reads it on arrival and
+    again when it is applied, so recent short ones are cached.
+
+    Raises:
+        ProtocolError: the transaction has a mistake; the message names the place.
+    """
+    level = min(level, _ALL_OPERATIONS)
+    if len(operands) <= _KEPT_CHARACTERS:
+        return _kept_transaction(operands, level, limits)
+    return transaction_line.read_transaction(operands, operations_at(level), limits)
+
+
+@lru_cache(maxsize=256)
+def _kept_transaction(operands: str, level: int, limits: Limits) -> TransactionCommand:
+    return transaction_line.read_transaction(operands, operations_at(level), limits)
+
+
+def _level_of_transaction(command: Command, canonical: str) -> int:
+    """Return the cluster level that a transaction in canonical form needs."""
+    if not _MAY_BE_NEW.search(canonical):
+        return command.level
+    operands = canonical.partition(" ")[2]
+    read = transaction_line.read_transaction(operands, IN_TRANSACTIONS, NO_LIMITS)
+    return max(command.level, read.level)
+
+
+def row_of(command: str) -> Command:
+    """Return the row of a typed command, or FOREIGN."""
+    return COMMANDS.get(command.lstrip(" ").partition(" ")[0], FOREIGN)
+
+
+def read_request(sender: str, request_id: str, message: str, limits: Limits) -> Request:
+    """Return the command in canonical form, in which a key has only one spelling.
+
+    Spaces before the command are dropped, and so are those after it unless it ends in a value. A
+    value is everything after the single space that follows the key, byte for byte. The message
+    comes from `decode_line`, so a tab is its only possible control character.
+
+    Raises:
+        ProtocolError: an unknown command, a missing or extra operand, or a key or value that is too
+            long.
+    """
+    message = message.lstrip(" ")
+    end = message.find(" ")
+    verb = message if end < 0 else message[:end]
+    command = COMMANDS.get(verb)
+    if command is None:
+        line = message.rstrip(" ")
+        raise ProtocolError(not_understood(line) if line else f"the line is empty. {TRY}")
+    if command.operands is take.KEY_VALUE and take.is_as_spelled(message, limits):
+        return Request(sender, request_id, verb, message, "", command.level)  # no copy of it
+    operands, read = message[len(verb) + 1 :], ""
+    if command.handling.takes_mode and " read " in message:
+        message, read = _without_read_mode(command, message.rstrip(" "))
+        operands = message.partition(" ")[2]
+    if verb in ("session", "forget") and not sender:
+        raise ProtocolError(f"a session needs a name before it: NAME@{verb}")
+    canonical = command.operands.read(verb, operands, limits)
+    level = _level_of_transaction(command, canonical) if verb == "txn" else command.level
+    return Request(sender, request_id, verb, canonical, read, level)
+
+
+def _without_read_mode(command: Command, message: str) -> tuple[str, str]:
+    """Return a read without ` read MODE` at its end, and the mode."""
+    words = message.split(" ")
+    if words[-2:-1] != ["read"] or len(words) < 3 + len(command.operands.needed):
+        return message, ""
+    if words[-1] not in READ_MODES:
+        modes = ", ".join(READ_MODES)
+        raise ProtocolError(f"there is no read {shown(words[-1])}; there is {modes}")
+    if command.handling is SHOW and words[-1] == "log":
+        raise ProtocolError("a show is never an entry of the log; read index, lease or local")
+    return " ".join(words[:-2]), words[-1]

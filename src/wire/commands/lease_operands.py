@@ -1,0 +1,152 @@
+"""The operands of lease commands: seconds, the name of a lease, a command under a lease.
+
+A lease is named after the entry that granted it: `lease-57`. On a node with users its name also has
+a random tag: `lease-57.9f86d081884c7d65`. The tag is in the entry (`lease 10 9f86d081884c7d65`), so
+all nodes use the same name. docs/use/leases.md explains leases. Pure.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from ...common.text import NUMBER
+from ..protocol import ProtocolError, shown
+from .operands import KEY, KEY_BY, KEY_OLD_NEW, KEY_VALUE, Limits, Operands
+
+SECONDS_MAX = 10_000_000  # 115 days
+LEASE = "lease-"
+TAG_BYTES = 8  # random bytes of a tag
+_NUMBER = re.compile(NUMBER)
+_TAG = re.compile(r"[0-9a-f]{16}", re.ASCII)
+# The commands allowed under a lease, each of which gives one key a value.
+UNDER: Mapping[str, Operands] = {
+    "set": KEY_VALUE,
+    "setnx": KEY_VALUE,
+    "cas": KEY_OLD_NEW,
+    "incr": KEY_BY,
+    "append": KEY_VALUE,
+}
+_NOTHING = "Nothing was done."
+
+
+def seconds_in(text: str) -> int | None:
+    """Return the seconds in a text; None if it is malformed or out of bounds."""
+    if not _NUMBER.fullmatch(text) or int(text) > SECONDS_MAX:
+        return None
+    return int(text)
+
+
+def lease_in(text: str) -> int | None:
+    """Return the number in a lease's name; None if the text is malformed."""
+    number, dot, tag = text.removeprefix(LEASE).partition(".")
+    if not text.startswith(LEASE) or not _NUMBER.fullmatch(number):
+        return None
+    return None if dot and not _TAG.fullmatch(tag) else int(number)
+
+
+def with_tag(command: str, tag: str) -> str:
+    """Return the entry for a `lease SECONDS`, with the tag for the name of the lease."""
+    return f"{command} {tag}"
+
+
+def grant_in(operands: str) -> tuple[int, str] | None:
+    """Return the seconds and the tag (or "") in the operands of a `lease` entry; None if they are
+    malformed."""
+    digits, space, tag = operands.partition(" ")
+    seconds = seconds_in(digits)
+    if seconds is None or (space and not _TAG.fullmatch(tag)):
+        return None
+    return seconds, tag
+
+
+def without_tag(command: str) -> str:
+    """Return the command of an entry without its tag, which differs in a retry."""
+    if not command.startswith("lease "):
+        return command
+    untagged, _, tag = command.rpartition(" ")
+    return untagged if _TAG.fullmatch(tag) and untagged != "lease" else command
+
+
+def without_lease(command: str) -> str:
+    """Return the command without a leading `under lease-57 `."""
+    return command.split(" ", 2)[-1] if command.startswith("under ") else command
+
+
+def _seconds(text: str) -> str:
+    if seconds_in(text) is None:
+        raise ProtocolError(
+            f'"{shown(text)}" is no time of a lease: a whole number of seconds from 1 to '
+            f"{SECONDS_MAX}. {_NOTHING}"
+        )
+    return text
+
+
+def _lease(text: str) -> str:
+    if lease_in(text) is None:
+        raise ProtocolError(
+            f'"{shown(text)}" is no lease; one has the name that `lease SECONDS` answers, as in '
+            f"{LEASE}57. {_NOTHING}"
+        )
+    return text
+
+
+def _one_word(verb: str, operands: str, form: str) -> str:
+    word = operands.strip(" ")
+    if not word or " " in word:
+        raise ProtocolError(f"the form is: {verb} {form}. {_NOTHING}")
+    return word
+
+
+def _read_seconds(verb: str, operands: str, limits: Limits) -> str:
+    """Parse `lease SECONDS`."""
+    return f"{verb} {_seconds(_one_word(verb, operands, 'SECONDS'))}"
+
+
+def _read_lease(verb: str, operands: str, limits: Limits) -> str:
+    """Parse `VERB LEASE`."""
+    return f"{verb} {_lease(_one_word(verb, operands, 'LEASE'))}"
+
+
+def _read_under(verb: str, operands: str, limits: Limits) -> str:
+    """Parse `under LEASE COMMAND`. A value is the rest of the line, as without the lease."""
+    lease, _, command = operands.partition(" ")
+    inner, _, rest = command.partition(" ")
+    if not lease or not inner:
+        raise ProtocolError(f"the form is: {verb} LEASE set KEY VALUE. {_NOTHING}")
+    lease = _lease(lease)
+    if inner not in UNDER:
+        *most, last = UNDER
+        raise ProtocolError(
+            f'"{shown(inner)}" can\'t stand under a lease; {", ".join(most)} and {last} can. '
+            f"{_NOTHING}"
+        )
+    return f"{verb} {lease} {UNDER[inner].read(inner, rest, limits)}"
+
+
+def _read_setex(verb: str, operands: str, limits: Limits) -> str:
+    """Parse `setex KEY SECONDS VALUE`."""
+    key, _, rest = operands.partition(" ")
+    seconds, space, value = rest.partition(" ")
+    if not key or not space:
+        raise ProtocolError(
+            f"the form is: {verb} KEY SECONDS VALUE, with one space before each. {_NOTHING}"
+        )
+    seconds = _seconds(seconds)
+    _, key, value = KEY_VALUE.read(verb, f"{key} {value}", limits).split(" ", 2)
+    return f"{verb} {key} {seconds} {value}"
+
+
+def _read_expire(verb: str, operands: str, limits: Limits) -> str:
+    """Parse `expire KEY SECONDS`."""
+    key, space, seconds = operands.rstrip(" ").partition(" ")
+    if not key or not space:
+        raise ProtocolError(f"the form is: {verb} KEY SECONDS. {_NOTHING}")
+    return f"{KEY.read(verb, key, limits)} {_seconds(seconds)}"
+
+
+SECONDS = Operands("SECONDS", _read_seconds)
+LEASE_NAME = Operands("LEASE", _read_lease)
+LEASE_COMMAND = Operands("LEASE set|setnx|cas|incr|append ...", _read_under)
+KEY_SECONDS = Operands("KEY SECONDS", _read_expire, is_public=True)
+KEY_SECONDS_VALUE = Operands("KEY SECONDS VALUE", _read_setex, 2)

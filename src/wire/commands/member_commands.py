@@ -1,0 +1,83 @@
+"""Parsing and replies of `members`, `add`, `remove`, `replace`, `promote` and `demote`. Pure."""
+
+from __future__ import annotations
+
+import re
+
+from ...common.address import EVERYWHERE, HOST
+from ...common.config import NAME, ConfigError, port_number
+from ...raft.change import Change
+from ...raft.membership import Configurations
+from ..protocol import ProtocolError, error, outcome_unknown, shown
+from .command_table import COMMANDS
+
+_LEARNER = re.compile(r"[A-Z]+ response: \S+ is a learner without a vote, ")
+CHANGE_S = 600.0  # a new member may take long to catch up; the leader gives up earlier
+
+
+def read_change(message: str) -> Change | None:
+    """Return the requested change; None for `members`, which requests none.
+
+    Raises:
+        ProtocolError: a missing or extra word, or an invalid name, host or port.
+    """
+    verb, *words = message.split()
+    if verb == "members":
+        _expect(not words, "members stands alone")
+        return None
+    form = COMMANDS[verb].form
+    _expect(len(words) == len(form.split()) - 1, f"the form is: {form}")
+    if verb in ("add", "replace"):
+        *names, host, port = words
+        _expect(HOST.fullmatch(host) is not None, f'"{shown(host)}" is no host name or address')
+        _expect(host not in EVERYWHERE, f"{host} is where one listens, not where one is reached")
+        address = f"{host}:{_port(port)}"
+    else:
+        names, address = words, ""
+    for name in names:
+        _expect(NAME.fullmatch(name) is not None, f'"{shown(name)}" is no name of a node')
+    return Change(verb, names[-1], address, names[0] if verb == "replace" else "")
+
+
+def change_reply(command: str, outcome: str, text: str) -> str:
+    """Return the reply to a change: done, refused, or outcome unknown."""
+    if outcome == "refused":
+        return error(f"{text}.")
+    if outcome == "unknown":
+        return outcome_unknown(text)
+    return f"{command.split()[0].upper()} response: {text}"
+
+
+def leaves_learner(reply: str) -> bool:
+    """Whether a membership change ended halfway, so that the new member has no vote."""
+    return _LEARNER.match(reply) is not None
+
+
+def membership_facts(configurations: Configurations, commit_index: int) -> dict[str, object]:
+    """Return the members as `members` and `status` print them. `outgoing` lists the voters of the
+    old configuration while the configuration is joint."""
+    members = configurations.latest
+    return {
+        "voters": list(members.voters),
+        "learners": list(members.learners),
+        "outgoing": list(members.outgoing),
+        "members": dict(members.addresses),
+        "members_since": configurations.index,
+        "members_committed": configurations.index <= commit_index,
+    }
+
+
+def _port(text: str) -> int:
+    try:
+        return port_number(text, "")
+    except ConfigError:
+        raise _mistake(f'"{shown(text)}" is no port: a number from 1 to 65535') from None
+
+
+def _expect(fact: bool, otherwise: str) -> None:
+    if not fact:
+        raise _mistake(otherwise)
+
+
+def _mistake(what: str) -> ProtocolError:
+    return ProtocolError(f"{what}. Nothing was changed.")

@@ -1,0 +1,320 @@
+"""The operands of each command: their typed forms, and their canonical form in the log. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from functools import cache
+from typing import NamedTuple
+
+from ...common.text import NUMBER, NUMBER_MAX, is_printable
+from ..limits import KEY_BYTES, VALUE_BYTES
+from ..protocol import NAME, ProtocolError, escape, shown, unescape
+from ..strict_json import DEPTH_MAX, NotJsonError, read_json, spell_json
+from .object_operations import Unfit, operands_of
+from .observe_lines import observe_operands
+from .watch_lines import WatchAsked, spell_watch, watch_operands
+
+NOT_UNDERSTOOD = "I don't understand: "
+TRY = "Try: get KEY, set KEY VALUE, delete KEY, show, help"
+ALL_KEYS = 1 << 30  # all operands have the form of keys
+_OPTIONAL = re.compile(r"\[[^]]*\]")
+_OFFSET = re.compile(r"0|[1-9][0-9]{0,17}", re.ASCII)
+WHOLE_NUMBER = "whole number from -(2^63-1) to 2^63-1"
+_WHOLE_NUMBER = re.compile(rf"0|-?{NUMBER}")
+
+
+class Limits(NamedTuple):
+    """The maximum lengths of keys and values, in bytes after unescaping."""
+
+    key_bytes: int = KEY_BYTES
+    value_bytes: int = VALUE_BYTES
+
+    @property
+    def line_bytes(self) -> int:
+        """The longest accepted line: a key and a value with every byte escaped, name, id and
+        verb."""
+        return 4 * (self.key_bytes + self.value_bytes) + 256
+
+    @property
+    def line_too_long(self) -> str:
+        """The text after `Sorry, ` in the reply to a line over `line_bytes`."""
+        return (
+            f"this line is longer than {self.line_bytes} bytes; nothing of it was done. A key has"
+            f" at most {self.key_bytes} bytes, a value {self.value_bytes}."
+        )
+
+
+NO_LIMITS = Limits(1 << 62, 1 << 62)  # for a line that a node with other limits reads
+
+
+class Operands(NamedTuple):
+    """A form of operands, which several commands may share."""
+
+    form: str  # for the help, "" if a command takes no operands
+    read: Callable[[str, str, Limits], str]
+    """Return the command in canonical form from its verb and the text after the verb and a space.
+
+    Raises:
+        ProtocolError: an operand is missing, extra, too long or malformed.
+    """
+    keys: int = 0  # this many at the front have no space; the rest of the line is one value
+    is_line: bool = False  # a single argument may be the whole line, as typed
+    is_public: bool = False  # without values and secrets: a console may show it
+
+    @property
+    def needed(self) -> tuple[str, ...]:
+        """The required operands."""
+        return _needed(self.form)
+
+    @property
+    def begins_with_key(self) -> bool:
+        """Whether the first operand is always a key."""
+        return self.form.startswith("KEY")
+
+    @property
+    def ends_in_value(self) -> bool:
+        """Whether the rest of the line after the keys is a value."""
+        return 0 < self.keys < ALL_KEYS
+
+    def spell(self, words: Sequence[str]) -> str:
+        """Return the operands in the form of a typed line; each word is one operand unescaped."""
+        if self.is_line:
+            return words[0] if len(words) == 1 else " ".join(map(_spell_word, words))
+        typed = [escape(word, key=True) for word in words[: self.keys]]
+        if rest := words[self.keys :]:
+            typed.append(escape(" ".join(rest), key=False))
+        return " ".join(typed)
+
+    def value_in(self, command: str) -> str:
+        """Return the value at the end of a command with a value."""
+        return command.split(" ", self.keys + 1)[-1]
+
+
+@cache
+def _needed(form: str) -> tuple[str, ...]:
+    return tuple([word for word in _OPTIONAL.sub("", form).split() if word.isalpha()])
+
+
+def _spell_word(word: str) -> str:
+    r"""Return a word of a line, in which an empty word is written `\e`."""
+    return escape(word, key=True) or r"\e"
+
+
+def not_understood(line: str) -> str:
+    """Return the error message for a line that is not a command."""
+    return f"{NOT_UNDERSTOOD}{shown(line)}. {TRY}"
+
+
+def _read_value(verb: str, operands: str, limits: Limits) -> str:
+    """Parse `VERB KEY VALUE`. The value is the rest of the line."""
+    end = operands.find(" ")
+    if not operands or end == 0:
+        raise ProtocolError(f"the key is missing: {verb} KEY VALUE, with one space before the key")
+    if end < 0:
+        raise ProtocolError(f"the value is missing: {verb} KEY VALUE (a space alone: empty value)")
+    key = _canonical("key", operands[:end], limits.key_bytes)
+    return f"{verb} {key} {_canonical('value', operands[end + 1 :], limits.value_bytes)}"
+
+
+def is_as_spelled(message: str, limits: Limits) -> bool:
+    """Whether `VERB KEY VALUE` is already canonical, so that `_read_value` would return it
+    unchanged, but without a copy of the value. Each character is a byte."""
+    begin = message.find(" ") + 1
+    end = message.find(" ", begin)
+    return (
+        0 < end - begin <= limits.key_bytes
+        and len(message) - end - 1 <= limits.value_bytes
+        and message.isascii()
+        and "\\" not in message
+        and "\t" not in message
+    )
+
+
+def _read_key(verb: str, operands: str, limits: Limits) -> str:
+    """Parse `VERB KEY`."""
+    operand = operands.rstrip(" ")
+    if not operand or operand[0] == " ":
+        raise ProtocolError(f"the key is missing: {verb} KEY, with one space before the key")
+    if " " in operand:
+        raise ProtocolError(rf"{verb} takes one key; a space inside a key is written \s")
+    return f"{verb} {_canonical('key', operand, limits.key_bytes)}"
+
+
+def _read_prefix(verb: str, operands: str, limits: Limits) -> str:
+    """Parse `VERB PREFIX`. An empty prefix would mean all keys, so it is refused as a likely
+    mistake."""
+    operand = operands.rstrip(" ")
+    if not operand or operand[0] == " ":
+        raise ProtocolError(f"the prefix is missing: {verb} PREFIX. Nothing was done.")
+    if " " in operand:
+        raise ProtocolError(
+            rf"{verb} takes one prefix; a space inside a key is written \s. Nothing was done."
+        )
+    return f"{verb} {_canonical('prefix', operand, limits.key_bytes)}"
+
+
+def _read_cas(verb: str, operands: str, limits: Limits) -> str:
+    key, _, rest = operands.partition(" ")
+    old, space, new = rest.partition(" ")
+    if not key or not space:
+        raise ProtocolError(
+            r"cas KEY OLD NEW: the value is set to NEW where it is OLD; a space inside OLD is"
+            r" written \s"
+        )
+    key = _canonical("key", key, limits.key_bytes)
+    old = escape(unescape(old), key=True)
+    return f"{verb} {key} {old} {_canonical('value', new, limits.value_bytes)}"
+
+
+def _read_incr(verb: str, operands: str, limits: Limits) -> str:
+    key, space, by = operands.rstrip(" ").partition(" ")
+    if not key or " " in by:
+        raise ProtocolError(r"incr KEY [BY]: one key and one number; a space inside a key is \s")
+    key = _canonical("key", key, limits.key_bytes)
+    if not space:
+        return f"{verb} {key}"
+    if not is_whole_number(by):
+        raise ProtocolError(f"{shown(by)} is no {WHOLE_NUMBER}")
+    return f"{verb} {key} {by}"
+
+
+def is_whole_number(text: str) -> bool:
+    """Whether a text is a canonical number for `incr`."""
+    return _WHOLE_NUMBER.fullmatch(text) is not None and abs(int(text)) <= NUMBER_MAX
+
+
+def _read_object(verb: str, operands: str, limits: Limits) -> str:
+    """Parse `object KEY OPERATION [JSON ...]`, with each JSON value in canonical form."""
+    key, _, rest = operands.strip(" ").partition(" ")
+    operation, _, text = rest.partition(" ")
+    if not key or not operation:
+        raise ProtocolError('the form is: object KEY OPERATION [JSON ...]: object s dict.put "a" 1')
+    key = _canonical("key", key, limits.key_bytes)
+    try:
+        values = operands_of(operation, unescape(text))
+    except Unfit as problem:
+        raise ProtocolError(f"{problem}. Nothing was done.") from None
+    value = " ".join(map(spell_json, values))
+    value = _canonical("value", escape(value, key=False), limits.value_bytes)
+    return f"{verb} {key} {operation} {value}".rstrip(" ")
+
+
+def _read_machine(verb: str, operands: str, limits: Limits) -> str:
+    """Parse `machine NAME JSON`, a command for a program's own state machine."""
+    key, _, text = operands.strip(" ").partition(" ")
+    if not key or not text:
+        raise ProtocolError("the form is: machine NAME JSON")
+    key = _canonical("key", key, limits.key_bytes)
+    try:
+        value = spell_json(read_json(unescape(text), DEPTH_MAX))
+    except NotJsonError as problem:
+        raise ProtocolError(f"{problem}. Nothing was done.") from None
+    value = _canonical("value", escape(value, key=False), limits.value_bytes)
+    return f"{verb} {key} {value}"
+
+
+def _read_show(verb: str, operands: str, limits: Limits) -> str:
+    prefix, after = show_operands(f"{verb} {operands.strip(' ')}".rstrip(" "))
+    command = verb
+    if prefix:
+        command += " " + _canonical("prefix", prefix, limits.key_bytes)
+    if after:
+        command += " after " + _canonical("key", after, limits.key_bytes)
+    return command
+
+
+def _read_watch(verb: str, operands: str, limits: Limits) -> str:
+    options = watch_operands(f"{verb} {operands.strip(' ')}".rstrip(" "))
+    prefix = _canonical("prefix", options.prefix, limits.key_bytes)
+    return spell_watch(WatchAsked(prefix, options.after))
+
+
+def _read_observe(verb: str, operands: str, limits: Limits) -> str:
+    command = f"{verb} {operands.strip(' ')}".rstrip(" ")
+    observe_operands(command)
+    return command
+
+
+def _read_transfer(verb: str, operands: str, limits: Limits) -> str:
+    name = operands.strip(" ")
+    if name and not NAME.fullmatch(name):
+        raise ProtocolError("transfer takes the name of one server, or none: transfer s3")
+    return f"{verb} {name}".rstrip(" ")
+
+
+def _read_words(verb: str, operands: str, limits: Limits) -> str:
+    """Return the words separated by single spaces; membercommands.read_change checks each of
+    them."""
+    return " ".join([verb, *operands.split()])
+
+
+def _read_backup(verb: str, operands: str, limits: Limits) -> str:
+    """Parse `backup`, which begins a backup, or `backup from BYTE`, which fetches a piece of it."""
+    words = operands.split()
+    if not words:
+        return verb
+    if len(words) != 2 or words[0] != "from" or not _OFFSET.fullmatch(words[1]):
+        raise ProtocolError("the form is: backup, then backup from BYTE")
+    return f"{verb} from {words[1]}"
+
+
+def _read_bare(verb: str, operands: str, limits: Limits) -> str:
+    """Parse a command without operands."""
+    if operands.strip(" "):
+        raise ProtocolError(f"{verb} stands alone. Nothing was done.")
+    return verb
+
+
+def _canonical(what: str, text: str, limit: int) -> str:
+    if "\\" in text or not is_printable(text):
+        if what != "value" and "\t" in text:
+            raise ProtocolError(rf"a tab inside a {what} is written \t")
+        raw = unescape(text)
+        text = escape(raw, what != "value")
+    else:
+        raw = text
+    size = len(raw) if raw.isascii() else len(raw.encode("utf-8", "surrogateescape"))
+    if size > limit:
+        raise ProtocolError(f"the {what} has {size} bytes; the limit is {limit}. Nothing was done.")
+    return text
+
+
+def show_operands(command: str) -> tuple[str | None, str | None]:
+    """Return (prefix, after) of `show [PREFIX] [after KEY]`, still escaped.
+
+    `show after` requests the prefix `after`; `show after k` requests the keys after `k`.
+
+    Raises:
+        ProtocolError: the words after `show` are malformed.
+    """
+    match command.split(" "):
+        case ["show"]:
+            return None, None
+        case ["show", prefix] if prefix:
+            return prefix, None
+        case ["show", "after", after] if after:
+            return None, after
+        case ["show", prefix, "after", after] if prefix and after:
+            return prefix, after
+    raise ProtocolError(r"show takes [PREFIX] [after KEY]; a space inside a key is written \s")
+
+
+KEY = Operands("KEY", _read_key, ALL_KEYS, is_public=True)
+PREFIX = Operands("PREFIX", _read_prefix, ALL_KEYS, is_public=True)
+KEY_VALUE = Operands("KEY VALUE", _read_value, 1)
+KEY_OLD_NEW = Operands("KEY OLD NEW", _read_cas, 2)
+KEY_BY = Operands("KEY [BY]", _read_incr, ALL_KEYS, is_public=True)
+OBJECT = Operands("KEY OPERATION [JSON ...]", _read_object)
+MACHINE = Operands("NAME JSON", _read_machine)
+PAGE = Operands("[PREFIX] [after KEY]", _read_show, ALL_KEYS, is_public=True)
+WATCHED = Operands("[PREFIX] [after INDEX]", _read_watch, ALL_KEYS, is_public=True)
+OBSERVED = Operands("[json] [all]", _read_observe, is_public=True)
+TO = Operands("[NAME]", _read_transfer, is_public=True)
+PIECE = Operands("[from BYTE]", _read_backup, is_public=True)
+NONE = Operands("", _read_bare, is_public=True)
+
+
+def words(form: str) -> Operands:
+    """Return operands that are names, hosts and ports, one word each."""
+    return Operands(form, _read_words, is_public=True)

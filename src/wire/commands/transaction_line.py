@@ -1,0 +1,269 @@
+r"""Parsing of the transaction: several conditions and operations in one line. Pure.
+
+    txn if b = 5 ; c absent then set b 6 ; delete c else get b
+
+Words are separated by single spaces. A key or a value is one word: a space in it is written `\s`,
+and an empty one `\e`. The words `;`, `then` and `else` are always separators. As a key or a value,
+each of them is written with its first character as a byte: `\x3b`, `\x74hen`, `\x65lse`.
+docs/use/transactions.md is the user's view.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from ...raft.levels import BOUNDED
+from ..limits import TRANSACTION_ITEMS, TRANSACTION_SCANS
+from ..protocol import ProtocolError, escape, is_number, shown, unescape
+from .operands import (
+    KEY,
+    KEY_VALUE,
+    WHOLE_NUMBER,
+    Limits,
+    Operands,
+    is_whole_number,
+)
+
+FORM = "[if CONDITION ; ... then] OPERATION ; ... [else OPERATION ; ...]"
+CONDITIONS = (
+    "KEY = VALUE, KEY != VALUE, KEY > NUMBER, KEY < NUMBER, KEY absent, KEY exists, "
+    "KEY unchanged since INDEX, PREFIX has keys or PREFIX has none"
+)
+CLEAR = "clear"
+EMPTY = r"\e"
+UNDER = "under"  # puts an operation under a lease: `under lease-57 set a 1`
+_NEW_TESTS = frozenset({">", "<", "keys", "none"})  # since level 3
+_DIVIDERS = (";", "then", "else")
+_FOLLOWS = {"if": "then", "then": "else"}
+_NOTHING = "Nothing was done."
+_ONE_WORD = rf"A value is one word: a space in it is written \s, an empty one {EMPTY}. {_NOTHING}"
+
+
+class Condition(NamedTuple):
+    """A condition. `test` is `=`, `!=`, `>`, `<`, `absent`, `exists`, `unchanged`, `keys` or
+    `none`; the key of the last two is a prefix."""
+
+    key: str
+    test: str
+    value: str = ""  # in the form of a stored value
+    since: int = 0
+
+    @property
+    def is_on_prefix(self) -> bool:
+        return self.test in ("keys", "none")
+
+
+class TransactionCommand(NamedTuple):
+    """A parsed transaction. Its operations are commands in their canonical form."""
+
+    conditions: list[Condition]
+    then: list[str]
+    otherwise: list[str]
+    spelled: str  # the canonical form of the transaction, without its verb
+
+    @property
+    def level(self) -> int:
+        """The lowest cluster level that supports it, apart from its operations."""
+        is_new = any([condition.test in _NEW_TESTS for condition in self.conditions])
+        return BOUNDED if is_new or _clears(self.then) or _clears(self.otherwise) else 0
+
+
+def read_transaction(
+    text: str, operations: Mapping[str, Operands], limits: Limits
+) -> TransactionCommand:
+    """Return the transaction after `txn `; `operations` are the allowed ones.
+
+    Raises:
+        ProtocolError: the transaction has a mistake; the message names the place.
+    """
+    words = text.strip(" ").split(" ")
+    if words == [""]:
+        raise ProtocolError(f"the form is: txn {FORM}. {_NOTHING}")
+    if "" in words:
+        raise _wrong(words, words.index("") - 1, 1, f"two spaces follow. {_ONE_WORD}")
+    items = _divide(words)
+    conditions: list[Condition] = []
+    commands: dict[str, list[str]] = {"then": [], "else": []}
+    canonical: list[str] = []
+    for section, places in items.items():
+        section_start = len(canonical)
+        for begin, end in places:
+            canonical += [";"] if len(canonical) > section_start else []
+            if section == "if":
+                condition, item = _read_condition(words, begin, end, limits)
+                conditions.append(condition)
+            else:
+                command, item = _read_operation(words, begin, end, operations, limits)
+                commands[section].append(command)
+            canonical += item
+        canonical[section_start:section_start] = [section] if "if" in items else []
+    scans = len([condition for condition in conditions if condition.is_on_prefix])
+    scans += _clears(commands["then"]) + _clears(commands["else"])
+    if scans > TRANSACTION_SCANS:
+        why = "conditions on a prefix and clears at most: each looks at all keys"
+        raise ProtocolError(f"a transaction has {TRANSACTION_SCANS} {why}. {_NOTHING}")
+    return TransactionCommand(conditions, commands["then"], commands["else"], " ".join(canonical))
+
+
+def _clears(commands: Sequence[str]) -> int:
+    return len([command for command in commands if command.startswith(f"{CLEAR} ")])
+
+
+def spell_word(text: str) -> str:
+    """Return a key or value in the form for a transaction."""
+    word = escape(text, key=True)
+    return rf"\x{ord(word[0]):02x}{word[1:]}" if word in _DIVIDERS else word or EMPTY
+
+
+def _divide(words: list[str]) -> dict[str, list[tuple[int, int]]]:
+    """Return the positions of the conditions and operations, by the word that precedes them."""
+    section = "if" if words[0] == "if" else "then"
+    items: dict[str, list[tuple[int, int]]] = {section: []}
+    begin = int(words[0] in ("if", "then"))
+    for place in range(begin, len(words) + 1):
+        word = words[place] if place < len(words) else ""
+        if word and word not in _DIVIDERS:
+            continue
+        if place == begin:
+            missing = "a condition" if section == "if" else "an operation"
+            raise _wrong(words, place, 1, f"{missing} is missing before it. {_NOTHING}")
+        items[section].append((begin, place))
+        if len(items[section]) > TRANSACTION_ITEMS:
+            limit = f"behind {section} stand {TRANSACTION_ITEMS} at most. {_NOTHING}"
+            raise _wrong(words, begin, place - begin, limit)
+        if word in _FOLLOWS.values():
+            if _FOLLOWS.get(section) != word or (word == "else" and "if" not in items):
+                form = f"it is out of place. The form is: txn {FORM}. {_NOTHING}"
+                raise _wrong(words, place, 1, form)
+            section = word
+            items[section] = []
+        begin = place + 1
+    if section == "if":
+        raise _wrong(words, len(words), 1, f"there is no then behind the conditions. {_NOTHING}")
+    return items
+
+
+def _read_condition(
+    words: list[str], begin: int, end: int, limits: Limits
+) -> tuple[Condition, list[str]]:
+    """Return a condition, and its words in canonical form."""
+    try:
+        match words[begin:end]:
+            case [key, ("=" | "!=") as test, value]:
+                operands = f"{_typed_key(key)} {_typed_value(value)}"
+                _, key, value = KEY_VALUE.read("set", operands, limits).split(" ", 2)
+                condition = Condition(key, test, value)
+            case [key, ("absent" | "exists") as test]:
+                condition = Condition(_key(key, limits), test)
+            case [key, "unchanged", "since", index]:
+                why = f"that is no index, as `stat KEY` answers it. {_NOTHING}"
+                _check(is_number(index), words, end, why)
+                condition = Condition(_key(key, limits), "unchanged", since=int(index))
+            case [key, (">" | "<") as test, number]:
+                why = f"that is no {WHOLE_NUMBER}. {_NOTHING}"
+                _check(is_whole_number(number), words, end, why)
+                condition = Condition(_key(key, limits), test, number)
+            case [key, "has", ("keys" | "none") as test]:
+                condition = Condition(_key(key, limits), test)
+            case _:
+                why = f"that is no condition. {CONDITIONS} is one. {_NOTHING}"
+                raise _wrong(words, begin, end - begin, why)
+    except ProtocolError as problem:
+        raise _placed(words, begin, end, problem) from None
+    return condition, _condition_words(condition)
+
+
+def _check(is_right: bool, words: list[str], end: int, why: str) -> None:
+    """Raise ProtocolError with the position of the last word before `end`, unless it is right."""
+    if not is_right:
+        raise _wrong(words, end - 1, 1, why)
+
+
+def _condition_words(condition: Condition) -> list[str]:
+    """Return the words of a condition in canonical form."""
+    item = [_respelled(condition.key), condition.test]
+    if condition.is_on_prefix:
+        item.insert(1, "has")
+    elif condition.test == "unchanged":
+        item += ["since", str(condition.since)]
+    elif condition.test not in ("absent", "exists"):
+        item.append(_respelled(condition.value))
+    return item
+
+
+def _read_operation(
+    words: list[str], begin: int, end: int, operations: Mapping[str, Operands], limits: Limits
+) -> tuple[str, list[str]]:
+    """Return an operation as a command, and its words in canonical form."""
+    verb = words[begin]
+    form = operations.get(verb)
+    if form is None:
+        *most, last = operations
+        can = f"{', '.join(most)} and {last} can"
+        raise _wrong(words, begin, 1, f"that can't stand in a transaction; {can}. {_NOTHING}")
+    if verb == UNDER and end > begin + 2 and words[begin + 2] != UNDER:  # no nesting
+        inner, item = _read_operation(words, begin + 2, end, operations, limits)
+        command = _read_by(form, words, begin, end, f"{words[begin + 1]} {inner}", limits)
+        return command, [verb, words[begin + 1], *item]
+    count, least, is_open = end - begin - 1, len(form.needed), "..." in form.form
+    if count < least or (count > len(form.form.split()) and not is_open):
+        raise _wrong(words, begin, end - begin, f"the form is: {verb} {form.form}. {_ONE_WORD}")
+    parts = least + 1 if is_open else count
+    try:
+        operands = [_typed_key(word) for word in words[begin + 1 : end]]
+        if form.ends_in_value or is_open:
+            operands[parts - 1 :] = [" ".join(map(_typed_value, words[begin + parts : end]))]
+    except ProtocolError as problem:
+        raise _placed(words, begin, end, problem) from None
+    command = _read_by(form, words, begin, end, " ".join(operands), limits)
+    return command, [verb, *map(_respelled, command.split(" ", parts)[1:])]
+
+
+def _read_by(
+    form: Operands, words: list[str], begin: int, end: int, operands: str, limits: Limits
+) -> str:
+    try:
+        return form.read(words[begin], operands, limits)
+    except ProtocolError as problem:
+        raise _placed(words, begin, end, problem) from None
+
+
+def _key(word: str, limits: Limits) -> str:
+    return KEY.read("get", _typed_key(word), limits).removeprefix("get ")
+
+
+def _typed_key(word: str) -> str:
+    """Return a word in the form for a key outside of a transaction."""
+    return "" if word == EMPTY else word
+
+
+def _typed_value(word: str) -> str:
+    """Return a word in the form for a value at the end of a line."""
+    return "" if word == EMPTY else escape(unescape(word), key=False)
+
+
+def _respelled(part: str) -> str:
+    """Return a key or value of a command in the form for a transaction."""
+    return spell_word(unescape(part))
+
+
+class _Placed(ProtocolError):
+    """An error whose message already names the place."""
+
+
+def _wrong(words: list[str], place: int, count: int, why: str) -> ProtocolError:
+    """Return the error for some words, or for the end."""
+    if place == len(words):
+        return _Placed(f"at the end of the transaction: {why}")
+    text = shown(" ".join(words[place : place + count]))
+    return _Placed(f'at word {place + 1} of the transaction, "{text}": {why}')
+
+
+def _placed(words: list[str], begin: int, end: int, problem: ProtocolError) -> ProtocolError:
+    """Return the problem preceded by its place."""
+    if isinstance(problem, _Placed):
+        return problem
+    why = str(problem)
+    why = why if why.endswith(_NOTHING) else f"{why.rstrip('.')}. {_NOTHING}"
+    return _wrong(words, begin, end - begin, why)

@@ -1,0 +1,70 @@
+"""The facts of a key from level 2 on: the entry that last changed it, and its lease. Pure.
+
+A snapshot's line of a key is `57 KEY VALUE`, or `57,lease-40 KEY VALUE` if the key is under a
+lease. In memory the same facts follow the value in one string, which takes a few bytes per key and
+no extra object. A NUL separates them: entries hold no raw control characters, so values don't
+either. A string without facts is older than the cluster's rise to level 2.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+from ..common.text import NUMBER, NUMBER_MAX
+
+MARK = "\0"
+_LINE = re.compile(rf"({NUMBER})" r"(?:,([A-Za-z][A-Za-z0-9.-]{0,63}))?")
+
+
+class KeyFacts(NamedTuple):
+    """The facts of one key. `changed` is the number of the entry that last changed it
+    (`entry_number`)."""
+
+    changed: int
+    lease: str = ""  # the lease of the key, "" if it has none
+
+
+def with_facts(value: str, changed: int, lease: str = "") -> str:
+    """Return the value with its facts, in the form used in memory."""
+    return f"{value}{MARK}{changed},{lease}" if lease else f"{value}{MARK}{changed}"
+
+
+def value_of(stored: str) -> str:
+    """Return the value without its facts."""
+    return stored.partition(MARK)[0]
+
+
+def facts_of(stored: str, since: int) -> KeyFacts:
+    """Return the facts of a held value; `since` is the number of the entry that raised the level to
+    2."""
+    _, mark, facts = stored.partition(MARK)
+    if not mark:
+        return KeyFacts(since)
+    changed, _, lease = facts.partition(",")
+    return KeyFacts(int(changed), lease)
+
+
+def lease_of(stored: str) -> str:
+    """Return the lease of the key, "" if it has none."""
+    return stored.partition(MARK)[2].partition(",")[2]
+
+
+def spell_key_line(key: str, stored: str, since: int) -> str:
+    """Return the line of a key in a snapshot of level 2, without its newline."""
+    value, mark, facts = stored.partition(MARK)
+    return f"{facts if mark else since} {key} {value}"
+
+
+def read_key_line(line: str) -> tuple[str, str, str]:
+    """Return the key, its value with its facts, and its lease.
+
+    Raises:
+        ValueError: the first word of the line does not have the form of facts.
+    """
+    facts, _, rest = line.partition(" ")
+    key, _, value = rest.partition(" ")
+    match = _LINE.fullmatch(facts)
+    if match is None or int(match[1]) > NUMBER_MAX:
+        raise ValueError("a key's line that does not begin with the entry that changed it")
+    return key, f"{value}{MARK}{facts}", match[2] or ""

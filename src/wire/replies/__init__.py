@@ -1,0 +1,1 @@
+"""Replies and refusals, for a person and for a program. Pure."""
