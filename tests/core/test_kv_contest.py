@@ -65,7 +65,7 @@ class Waiter:
                 line = cluster.answered()[begun + place]
                 place += 1
             events: list[Event[str]] = cursor.take(line)
-            protocol.see(events, cursor.is_listed)
+            protocol.apply_events(events, cursor.is_listed)
             yield
             call = protocol.next_call() if cursor.is_listed else None
             if call is not None:
@@ -178,7 +178,7 @@ def test_who_is_next_takes_nothing_that_somebody_set_by_hand() -> None:
     cluster.ask(CALLS.release(first.lease))
     cluster.answered()
     protocol = LockProtocol(PLACE, second.lease, "second")
-    protocol.see([Event(1, "has", PLACE.next, second.lease)], is_listed=True)
+    protocol.apply_events([Event(1, "has", PLACE.next, second.lease)], is_listed=True)
     call = protocol.next_call()
     assert call is not None
     cluster.ask(CALLS.set(PLACE.held, "by hand"))

@@ -772,14 +772,14 @@ def test_ctrl_c_as_a_thread_wins_leaves_nothing_held(
     cluster = Cluster()
     lock = cluster.semaphore(1) if kind == "semaphore" else getattr(cluster, kind)()
     callers = lock._callers
-    wins = callers.wins
+    wins = callers.mark_held
 
     def interrupted(*operands: Any) -> None:
         wins(*operands)
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(callers, "wins", interrupted)
+        patched.setattr(callers, "mark_held", interrupted)
         with pytest.raises(KeyboardInterrupt):
             lock.acquire()
     assert cluster.keys() == {}

@@ -412,12 +412,12 @@ def test_a_shared_lock_that_an_operator_cleared_is_lost() -> None:
 def test_a_listing_that_comes_again_is_news_also_without_an_event() -> None:
     protocol = SHARED.claim("lease-9", "program")
     mark = Event(5, "has", ALONE.held, f"{MARK}lease-1")
-    protocol.see([mark], is_listed=True)
+    protocol.apply_events([mark], is_listed=True)
     assert protocol.next_call() is not None
-    protocol.see([], is_listed=True)
+    protocol.apply_events([], is_listed=True)
     assert protocol.next_call() is None
-    protocol.see([], is_listed=False)
-    protocol.see([], is_listed=True)
+    protocol.apply_events([], is_listed=False)
+    protocol.apply_events([], is_listed=True)
     assert protocol.next_call() is not None
 
 

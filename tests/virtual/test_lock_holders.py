@@ -155,7 +155,7 @@ class Contender:
         assert self._contest is not None
         pairs = self._world.random.choice(self._calm.hosts).manager.store
         for key in (self._place.held, self._place.next):
-            self._contest.see([Event(0, "set", key, pairs.get(key))], True)
+            self._contest.apply_events([Event(0, "set", key, pairs.get(key))], True)
         call = self._contest.next_call()
         if call is not None:
             self._try(call)

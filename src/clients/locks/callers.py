@@ -66,9 +66,9 @@ class Callers(Generic[Leased, Waiter]):
         """Whether a caller has won and has not released."""
         return self.holds is not None
 
-    def comes(self, waiter: Waiter | None) -> bool:
+    def enqueue(self, waiter: Waiter | None) -> bool:
         """Return whether a new caller has its turn at once. If not, its waiter joins the queue."""
-        self.look()
+        self.expire_stale()
         if not self._is_taken:
             self._is_taken = True
             return True
@@ -76,27 +76,27 @@ class Callers(Generic[Leased, Waiter]):
             self._line.append(waiter)
         return False
 
-    def leaves(self, waiter: Waiter, has_turn: bool) -> None:
+    def cancel(self, waiter: Waiter, has_turn: bool) -> None:
         """Remove a waiter that gave up. If it had its turn, pass the turn on."""
         if has_turn:
-            self.passes()
+            self.hand_over()
         elif waiter in self._line:
             self._line.remove(waiter)
 
-    def passes(self) -> None:
+    def hand_over(self) -> None:
         """Give the turn to the next waiter in line."""
         while self._line:
             if self._wake(self._line.popleft()):
                 return
         self._is_taken = False
 
-    def ends(self, attempt: Attempt[Leased]) -> None:
+    def finish(self, attempt: Attempt[Leased]) -> None:
         """Pass on the turn of an attempt, once."""
         if attempt.has_turn:
             attempt.has_turn = False
-            self.passes()
+            self.hand_over()
 
-    def wins(self, attempt: Attempt[Leased], token: int) -> bool:
+    def mark_held(self, attempt: Attempt[Leased], token: int) -> bool:
         """Record the token of a win. Return False if its lease has ended already."""
         if attempt.lease is None or not attempt.lease.is_held:
             return False
@@ -108,24 +108,24 @@ class Callers(Generic[Leased, Waiter]):
         self.holds = attempt
         self._lost = [each for each in self._lost if each.caller is not attempt.caller]
 
-    def look(self) -> None:
+    def expire_stale(self) -> None:
         """Pass on the turn if the holder's lease was lost."""
         lost = self.holds
         if lost is not None and lost.is_lost:
             self.holds = None
             self._lost.append(lost)
-            self.ends(lost)
+            self.finish(lost)
 
-    def of(self, caller: object) -> Attempt[Leased] | None:
+    def current(self, caller: object) -> Attempt[Leased] | None:
         """Return the attempt that a caller means: its own, else a lost one, else the holder's.
         Return None if there was no attempt since the last release."""
-        self.look()
+        self.expire_stale()
         held = [] if self.holds is None else [self.holds]
         return _meant([*held, *reversed(self._lost)], caller)
 
-    def take(self, caller: object) -> Attempt[Leased] | None:
-        """Return the attempt that a caller releases. It keeps its turn until `ends`."""
-        attempt = self.of(caller)
+    def release(self, caller: object) -> Attempt[Leased] | None:
+        """Return the attempt that a caller releases. It keeps its turn until `finish`."""
+        attempt = self.current(caller)
         if attempt is self.holds:
             self.holds = None
         elif attempt in self._lost:
@@ -143,14 +143,14 @@ def _meant(attempts: list[Attempt[Leased]], caller: object) -> Attempt[Leased] |
     return next(iter(own or lost or attempts), None)
 
 
-class Crowd(Callers[Leased, Waiter]):
+class SharedWaiters(Callers[Leased, Waiter]):
     """Callers that may all hold the lock or semaphore at once: nobody waits for a turn."""
 
     def __init__(self, wake: Callable[[Waiter], bool]) -> None:
         super().__init__(wake)
         self._won: list[Attempt[Leased]] = []
 
-    def comes(self, waiter: Waiter | None) -> bool:
+    def enqueue(self, waiter: Waiter | None) -> bool:
         return True
 
     def _keep(self, attempt: Attempt[Leased]) -> None:
@@ -158,16 +158,16 @@ class Crowd(Callers[Leased, Waiter]):
         self._won = [each for each in self._won if not (each.is_lost and each.caller is winner)]
         self._won.append(attempt)
 
-    def look(self) -> None:
+    def expire_stale(self) -> None:
         """Do nothing: a loss gives nobody a turn."""
 
-    def of(self, caller: object) -> Attempt[Leased] | None:
+    def current(self, caller: object) -> Attempt[Leased] | None:
         """Return the last winning attempt of a caller, else a lost attempt, else any caller's
         attempt."""
         return _meant(self._won[::-1], caller)
 
-    def take(self, caller: object) -> Attempt[Leased] | None:
-        attempt = self.of(caller)
+    def release(self, caller: object) -> Attempt[Leased] | None:
+        attempt = self.current(caller)
         if attempt not in self._won:
             return None
         self._won.remove(attempt)

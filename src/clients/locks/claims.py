@@ -32,7 +32,7 @@ from ..requests.node_connection import (
 )
 from ..requests.search import LONGEST_PAUSE_S
 from ..watches.watch_machine import BaseWatch
-from .callers import Attempt, Callers, Crowd, Leased, Waiter
+from .callers import Attempt, Callers, Leased, SharedWaiters, Waiter
 from .contest import MARK, LockKeys, LockProtocol, token_in
 from .lease_timer import LEAST_S, LeaseKeeper, LeaseTimer, suppress_if
 
@@ -101,7 +101,7 @@ class BaseClaim(NoCopies, Generic[Leased, Waiter]):
         self._begin_anew()
 
     def _begin_anew(self) -> None:
-        kind = Crowd if self._keys.is_for_many else Callers
+        kind = SharedWaiters if self._keys.is_for_many else Callers
         self._all_callers: Callers[Leased, Waiter] = kind(self._wake)
 
     @property
@@ -160,7 +160,7 @@ class BaseClaim(NoCopies, Generic[Leased, Waiter]):
         """Return the attempt of a caller, by default the current one."""
         callers = self._callers
         with self._mutex:
-            return callers.of(self._caller() if caller is None else caller)
+            return callers.current(self._caller() if caller is None else caller)
 
     def _mine(self, caller: object = None) -> Attempt[Leased]:
         attempt = self._found(caller)
@@ -199,7 +199,7 @@ class BaseClaim(NoCopies, Generic[Leased, Waiter]):
         """Release the caller's hold, and give the next caller its turn."""
         callers = self._callers
         with self._mutex:
-            attempt = callers.take(caller)
+            attempt = callers.release(caller)
         if attempt is None or attempt.lease is None:
             raise RuntimeError(self._why_not_held)
         try:
@@ -231,19 +231,19 @@ class BaseClaim(NoCopies, Generic[Leased, Waiter]):
     def _holders(self) -> Claiming[list[str]]:
         """Return the names that the holders gave, in the order of their slots."""
         keys = self._keys
-        values = keys.seen((yield Ask(keys.look)))
+        values = keys.parse((yield Ask(keys.read_request)))
         if keys.mark_in(values) is None:
             return keys.holders_in(values)
-        return keys.sharers_in(dict((yield Ask(keys.look_for_sharers)).pairs))
+        return keys.sharers_in(dict((yield Ask(keys.sharers_request)).pairs))
 
     def _pass_on(self, attempt: Attempt[Leased]) -> None:
         with self._mutex:
-            self._callers.ends(attempt)
+            self._callers.finish(attempt)
 
     def _ended(self, attempt: Attempt[Leased], timer: LeaseTimer) -> None:
         """Handle the end of a lease: give the next caller its turn, and report a lost lock."""
         with self._mutex:
-            self._callers.look()
+            self._callers.expire_stale()
             was_held = attempt.token is not None
         if timer.was_lost and was_held and self._on_lost is not None:
             self._call_apart(self._on_lost)
@@ -300,7 +300,7 @@ class BaseClaim(NoCopies, Generic[Leased, Waiter]):
         callers = self._callers
         waiter = None if wait.is_once else self._new_waiter()
         with self._mutex:
-            if callers.comes(waiter):
+            if callers.enqueue(waiter):
                 return True
         if waiter is None:
             return False
@@ -310,7 +310,7 @@ class BaseClaim(NoCopies, Generic[Leased, Waiter]):
         finally:
             if not is_there:
                 with self._mutex:
-                    callers.leaves(waiter, has_turn=self._has_turn(waiter))
+                    callers.cancel(waiter, has_turn=self._has_turn(waiter))
         return is_there
 
     def _claiming(self, attempt: Attempt[Leased], value: str, wait: Wait) -> Claiming[int | None]:
@@ -325,7 +325,7 @@ class BaseClaim(NoCopies, Generic[Leased, Waiter]):
                 yield from self._dropping(attempt)
                 attempt.lease = lease = self._make_lease(on_end=partial(self._ended, attempt))
                 protocol = self._keys.claim((yield from lease._granting()), value)
-                protocol.know(values)
+                protocol.reset(values)
                 attempt.contest = protocol
                 token = yield from self._contending(attempt, protocol, wait)
                 if token is None or self._wins(attempt, token):
@@ -340,7 +340,7 @@ class BaseClaim(NoCopies, Generic[Leased, Waiter]):
         keys = self._keys
         if not (is_once or keys.looks_first):
             return {}
-        values = keys.seen((yield Ask(keys.look)))
+        values = keys.parse((yield Ask(keys.read_request)))
         mark = keys.mark_in(values)
         if mark and not keys.is_free(values) and (yield from self._sweeping(mark)):
             return {}
@@ -353,7 +353,7 @@ class BaseClaim(NoCopies, Generic[Leased, Waiter]):
         token = None if call is None else token_in((yield Ask(call)))
         if token is not None or wait.is_once:
             return token
-        protocol.know({})  # the watch lists existing keys, not deleted ones
+        protocol.reset({})  # the watch lists existing keys, not deleted ones
         attempt.watch = self._watching(self._keys.prefix)
         try:
             return (yield from self._following(attempt.watch, protocol, wait))
@@ -363,7 +363,7 @@ class BaseClaim(NoCopies, Generic[Leased, Waiter]):
     def _following(self, watch: Any, protocol: LockProtocol, wait: Wait) -> Claiming[int | None]:
         """Try again whenever a watch reports that the keys have changed."""
         while (yield Look(watch, wait.until_or_none_s)):
-            protocol.see(watch._take_ready(), watch.is_listed)
+            protocol.apply_events(watch._take_ready(), watch.is_listed)
             call = protocol.next_call() if watch.is_listed else None
             if call is not None:
                 token = token_in((yield Ask(call)))
@@ -379,7 +379,7 @@ class BaseClaim(NoCopies, Generic[Leased, Waiter]):
         """Try again once a second, because no node serves a watch."""
         while self._now() < wait.until_s:
             page = yield Ask(CALLS.page(self._keys.prefix))
-            protocol.know(dict(page.pairs))
+            protocol.reset(dict(page.pairs))
             call = protocol.next_call()
             if call is not None:
                 token = token_in((yield Ask(call)))
@@ -397,7 +397,7 @@ class BaseClaim(NoCopies, Generic[Leased, Waiter]):
         if (yield Ask(CALLS.get(keys.held))) != mark:
             return False
         stat = yield Ask(CALLS.stat(keys.held))
-        page = yield Ask(keys.look_for_sharers)
+        page = yield Ask(keys.sharers_request)
         if stat is None or not page.is_last or keys.sharers_in(dict(page.pairs)):
             return False
         swept = yield Ask(keys.sweep(mark, stat.index))
@@ -416,7 +416,7 @@ class BaseClaim(NoCopies, Generic[Leased, Waiter]):
 
     def _wins(self, attempt: Attempt[Leased], token: int) -> bool:
         with self._mutex:
-            return self._callers.wins(attempt, token)
+            return self._callers.mark_held(attempt, token)
 
     def _dropping(self, attempt: Attempt[Leased]) -> Claiming[None]:
         lease, attempt.lease = attempt.lease, None

@@ -57,11 +57,11 @@ class LockKeys:
         return [values[self.held]] if self.held in values else []
 
     @property
-    def look(self) -> Call[Any]:
+    def read_request(self) -> Call[Any]:
         """The request that reads whether it is free."""
         return CALLS.get(self.held)
 
-    def seen(self, answer: Any) -> dict[str, str]:
+    def parse(self, answer: Any) -> dict[str, str]:
         """Return the keys in the answer to `look`."""
         return {} if answer is None else {self.held: answer}
 
@@ -84,7 +84,7 @@ class LockKeys:
         return value if is_mark and lease_in(value.removeprefix(MARK)) else None
 
     @property
-    def look_for_sharers(self) -> Call[Page[str]]:
+    def sharers_request(self) -> Call[Page[str]]:
         return CALLS.page(f"{self._sharers}lease-")
 
     def sharers_in(self, values: Mapping[str, str]) -> list[str]:
@@ -135,10 +135,10 @@ class Slots(LockKeys):
         return [values[slots[number]] for number in sorted(slots)]
 
     @property
-    def look(self) -> Call[Any]:
+    def read_request(self) -> Call[Any]:
         return CALLS.page(self.prefix)
 
-    def seen(self, answer: Any) -> dict[str, str]:
+    def parse(self, answer: Any) -> dict[str, str]:
         return dict(answer.pairs)
 
     def is_free(self, values: Mapping[str, str]) -> bool:
@@ -162,12 +162,12 @@ class LockProtocol:
         self._is_listed = False
         self._has_news = False
 
-    def know(self, values: Mapping[str, str]) -> None:
+    def reset(self, values: Mapping[str, str]) -> None:
         """Replace the known keys by those that a request returned."""
         self._values = dict(values)
         self._has_news = True
 
-    def see(self, events: Iterable[Event[str]], is_listed: bool) -> None:
+    def apply_events(self, events: Iterable[Event[str]], is_listed: bool) -> None:
         """Apply the events of a watch of the prefix; `is_listed` once all keys are listed."""
         for event in events:
             if event.value is None:
