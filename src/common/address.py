@@ -38,7 +38,7 @@ class Address(NamedTuple):
                 return cls(host, port_in(port))
         except ValueError:
             pass
-        raise ValueError(f"{text!r} is no address: host:port, such as 127.0.0.1:8000")
+        raise ValueError(f"{text!r} is not an address: host:port, such as 127.0.0.1:8000")
 
 
 def is_loopback(host: str) -> bool:
@@ -84,7 +84,7 @@ def split(text: str) -> tuple[str, str]:
 def port_in(text: str) -> int:
     """Return a port in plain digits. Raises ValueError if it is not from 1 to 65535."""
     if not PORT.fullmatch(text) or int(text) > PORT_MAX:
-        raise ValueError(f"{text!r} is no port: 1 to {PORT_MAX}")
+        raise ValueError(f"{text!r} is not a port: 1 to {PORT_MAX}")
     return int(text)
 
 
@@ -115,4 +115,4 @@ def as_endpoint(text: str) -> Endpoint:
             return Endpoint(host, port_in(port))
     except ValueError:
         pass
-    raise argparse.ArgumentTypeError(f"{text!r} is no PORT, HOST:PORT or unix:PATH")
+    raise argparse.ArgumentTypeError(f"{text!r} is not PORT, HOST:PORT or unix:PATH")

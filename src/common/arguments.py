@@ -86,7 +86,7 @@ def as_number(what: str, low: int, high: int | None = None) -> Callable[[str], i
     def read(text: str) -> int:
         is_number = text.isascii() and text.isdigit() and len(text) <= 18
         if not is_number or not low <= int(text) <= (int(text) if high is None else high):
-            raise argparse.ArgumentTypeError(f"{text!r} is no {what}, {limits}")
+            raise argparse.ArgumentTypeError(f"{text!r} is not a {what}, {limits}")
         return int(text)
 
     return read
@@ -95,7 +95,7 @@ def as_number(what: str, low: int, high: int | None = None) -> Callable[[str], i
 def as_host(text: str) -> str:
     """Return the name or the address of a host."""
     if not HOST.fullmatch(text):
-        raise argparse.ArgumentTypeError(f"{text!r} is no host name or address")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a host name or address")
     return text
 
 
@@ -114,7 +114,7 @@ def as_seconds(text: str) -> float:
     except ValueError:
         number = -1.0
     if not 0 < number <= 86400:  # nan fails this, too
-        raise argparse.ArgumentTypeError(f"{text!r} is no time in seconds: such as 10 or 0.5")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a time in seconds, such as 10 or 0.5")
     return number
 
 

@@ -87,7 +87,7 @@ def locate(folder: str | Path | None = None, option: str = "--dir") -> Path:
     try:
         here = Path.cwd()
     except FileNotFoundError:
-        raise ConfigError("the current folder was deleted; change to one that is there") from None
+        raise ConfigError("the current folder was deleted; change to an existing folder") from None
     for above in (here, *here.parents):
         for candidate in (above / DEFAULT_FOLDER / FILE_NAME, above / FILE_NAME):
             if os.path.isfile(candidate):  # also False without permission
@@ -118,7 +118,7 @@ def parse(path: Path, text: str, named: str | None = None) -> Configuration:
         where = named or f"{path}:{number}"
         name, address = _member(fields, where)
         if name in members:
-            raise ConfigError(f"{where}: {name} is there twice; every node needs its own name")
+            raise ConfigError(f"{where}: {name} appears twice; every node needs its own name")
         other = names.setdefault(_endpoint(address), name)
         if other != name:
             raise ConfigError(f"{where}: {name} and {other} share {address}; give each its own")
@@ -135,11 +135,11 @@ def _member(fields: list[str], where: str) -> tuple[str, Address]:
     host = fields[1] if len(fields) == 3 else "localhost"
     if not NAME.fullmatch(name):
         raise ConfigError(
-            f"{where}: {_shown(name)} is no name: a letter, then letters, digits, '_', '.' or '-', "
-            "64 at most"
+            f"{where}: {_shown(name)} is not a name: a letter, then letters, digits, '_', '.' or "
+            "'-', 64 at most"
         )
     if not HOST.fullmatch(host):
-        raise ConfigError(f"{where}: {_shown(host)} is no host name or address")
+        raise ConfigError(f"{where}: {_shown(host)} is not a host name or address")
     return name, Address(host, port_number(port, where))
 
 
@@ -147,8 +147,8 @@ def check_name(name: str) -> None:
     """Raise ConfigError if the name, which is a part of file names, is not valid for a node."""
     if not NAME.fullmatch(name):
         raise ConfigError(
-            f"{_shown(name)} is no name of a node: a letter, then letters, digits, _ . or -, at "
-            "most 64 in all"
+            f"{_shown(name)} is not the name of a node: a letter, then letters, digits, _ . or -, "
+            "at most 64 in all"
         )
 
 
@@ -170,7 +170,7 @@ def port_number(text: str, where: str) -> int:
     try:
         return port_in(text)
     except ValueError:
-        what = f"{_shown(text)} is no port: a number from 1 to 65535"
+        what = f"{_shown(text)} is not a port: a number from 1 to 65535"
         raise ConfigError(f"{where}: {what}") from None
 
 

@@ -75,15 +75,15 @@ def plan(change: Change, members: Membership) -> ChangePlan:
         case "replace":
             return _replaced(change, members)
         case "promote":
-            _expect(change.name in members.names, f"{change.name} is no member: add it")
+            _expect(change.name in members.names, f"{change.name} is not a member: add it")
             _expect(change.name in members.learners, f"{change.name} votes already")
             return ChangePlan(_placed(members, change.name, "voter"), change.name)
         case "demote":
-            _expect(change.name in members.names, f"{change.name} is no member")
+            _expect(change.name in members.names, f"{change.name} is not a member")
             _expect(change.name in members.voters, f"{change.name} is a learner already")
             return ChangePlan(_checked(_placed(members, change.name, "learner")))
         case _:
-            _expect(change.name in members.names, f"{change.name} is no member")
+            _expect(change.name in members.names, f"{change.name} is not a member")
             return ChangePlan(_checked(_placed(members, change.name, "")))
 
 
@@ -118,7 +118,7 @@ def _replaced(change: Change, members: Membership) -> ChangePlan:
         return added
     _expect(
         change.old in members.voters,
-        f"{change.old} is no voter, so nobody votes in its stead; to give {change.name} a vote: "
+        f"{change.old} is not a voter, so it can't be replaced; to give {change.name} a vote: "
         f"add {change.place}",
     )
     return added._replace(target=_placed(added.target, change.old, ""))
@@ -141,7 +141,7 @@ def _placed(members: Membership, name: str, role: str, address: str = "") -> Mem
 
 
 def _checked(target: Membership) -> Membership:
-    _expect(bool(target.voters), "nobody would be left who votes")
+    _expect(bool(target.voters), "no voter would be left")
     return target
 
 
@@ -153,11 +153,11 @@ def _expect(fact: bool, otherwise: str) -> None:
 def advice(voters: int) -> str:
     """Return why this number of voters is a poor choice; "" if it is a good one."""
     if voters == 2:
-        return "2 voters need each other, the loss of either stops the cluster: have 1 or 3"
+        return "2 voters need each other, and the loss of either stops the cluster: use 1 or 3"
     if voters % 2 == 0:
-        stand = voters // 2 - 1
+        tolerated = voters // 2 - 1
         return (
-            f"{voters} voters stand the loss of {stand}, no more than {voters - 1} do, and every "
-            f"write waits for {voters // 2 + 1}: have {voters - 1} or {voters + 1}"
+            f"{voters} voters tolerate the loss of {tolerated}, like {voters - 1} voters, and "
+            f"every write waits for {voters // 2 + 1}: use {voters - 1} or {voters + 1}"
         )
     return ""

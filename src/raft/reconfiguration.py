@@ -66,11 +66,11 @@ def _begin(state: State, change: Change, token: Any) -> None:
         check_newcomer(state, change)
         planned = _plan_for_recovering_voter(state, change) or plan(change, state.membership)
         if read(planned.target.spell()) != planned.target:
-            raise ChangeRefused("a member's address holds what no entry can")
+            raise ChangeRefused("a member's address can't be stored in an entry")
         if lost := _needed_and_lost(state, planned.target, planned.candidate):
             raise ChangeRefused(
                 f"{' and '.join(_losses(state, lost))} and has no vote until it has caught up; "
-                "with too few others beside it, that would never be: ask again then"
+                "with so few other voters, it never would: ask again once it has"
             )
     except ChangeRefused as refused:
         state.out.settled.append(Settled(token, "refused", f"{refused}. Nothing was changed"))
@@ -240,7 +240,7 @@ def _outcome(state: State, pending: PendingChange) -> str:
         text = f"{name} added as a learner, votes from entry {pending.joint_index}"
     elif verb == "replace" and not pending.joint_index:
         text = (
-            f"{name} votes and {change.old} is no member, as it was before; entry {index} repeats "
+            f"{name} votes and {change.old} is not a member, as before; entry {index} repeats "
             f"who the members are: {members.describe()}"
         )
     elif verb == "replace":
@@ -276,7 +276,7 @@ def _step_down_if_out(state: State) -> None:
     ready."""
     if state.name in state.membership.voters:
         return
-    state.note(f"[!] {state.name} has no vote any more, so it leads no longer")
+    state.note(f"[!] {state.name} no longer has a vote, so it no longer leads")
     send_heartbeats(state)  # tells the others that it is committed
     leave_to_another(state)
     state.follow(state.term, None)

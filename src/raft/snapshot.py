@@ -284,7 +284,7 @@ def install(
         return
     state.incoming = None
     if state.role is Role.LEADER or snapshot.index <= state.commit_index:
-        state.note(f"[*] {state.name} needs the snapshot up to entry {snapshot.index} no longer")
+        state.note(f"[*] {state.name} no longer needs the snapshot up to entry {snapshot.index}")
         return
     if state.log.term_at(snapshot.index) == snapshot.term:
         state.advance_commit_index(snapshot.index)  # 6: keep the entries after it
@@ -315,5 +315,5 @@ def refuse(state: State, snapshot: Snapshot, why: str) -> None:
         state.incoming = None
         state.note(
             f"[!] {state.name} refuses the snapshot up to entry {snapshot.index} that it "
-            f"received: {why}; it takes it anew"
+            f"received: {why}; the leader must send it again"
         )

@@ -48,7 +48,7 @@ def begin_transfer(state: State, to: str | None) -> None:
     if to is None:
         fit = [name for name in state.membership.voters if why_unfit(state, name) is None]
         if not fit:
-            raise TransferRefused("no follower is there that could take over")
+            raise TransferRefused("no follower can take over")
         to = max(fit, key=lambda name: _nearness(state, name))
     reason = why_unfit(state, to)
     if reason is not None:
@@ -80,16 +80,16 @@ def why_unfit(state: State, name: str) -> str | None:
         return f"{name} leads already"
     progress = state.as_leader.progress.get(name)
     if progress is None or name not in state.membership.names:
-        return f"{name} is no member of this cluster"
+        return f"{name} is not a member of this cluster"
     if name in state.membership.learners:
-        return f"{name} is a learner, it has no vote"
+        return f"{name} is a learner without a vote"
     if name not in state.membership.voters:
         return f"{name} is about to leave the cluster"
     if not progress.is_counted:
         return f"{name} {progress.loss} and catches up without a vote"
     silent_ms = state.now_ms - progress.heard_at_ms
     if progress.away or silent_ms > state.options.election_timeout_ms:
-        return f"{name} is not reached at the moment"
+        return f"{name} can't be reached at the moment"
     return None
 
 

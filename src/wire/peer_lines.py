@@ -237,7 +237,7 @@ def _read_short(sender: str, to: str, text: str) -> Message:
     if match := _TIMEOUT_NOW.fullmatch(text):
         return TimeoutNow(sender, to, *_numbers(match, 1))
     word = text.split(" ", 1)[0]
-    raise PeerError(f"malformed {word}. Its form is: {_FORMS.get(word, 'none that I know')}")
+    raise PeerError(f"malformed {word}. Its form is: {_FORMS.get(word, 'unknown')}")
 
 
 def _read_append(sender: str, to: str, text: str) -> AppendEntries:
@@ -281,9 +281,9 @@ def _read_install(sender: str, to: str, text: str) -> InstallSnapshot:
         data = json.loads(text[head.end() :])
         length = len(data.encode("utf-8", "surrogateescape"))
     except ValueError as error:
-        raise PeerError(f"the data of InstallSnapshot is no JSON string: {error}") from None
+        raise PeerError(f"the data of InstallSnapshot is not a JSON string: {error}") from None
     if length > CHUNK_BYTES or offset + length > size:
-        raise PeerError(f"{length} bytes from {offset} on are no piece of a snapshot of {size}")
+        raise PeerError(f"{length} bytes from {offset} on don't fit in a snapshot of {size}")
     snapshot = Snapshot(index, last_term, size, int(head[6], 16))
     return InstallSnapshot(sender, to, term, snapshot, offset, length, number, data)
 

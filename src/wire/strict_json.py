@@ -51,7 +51,7 @@ def read_values(text: str, depth_max: int = DEPTH_MAX) -> list[Json]:
         try:
             value, end = _DECODER.raw_decode(text, place)
         except json.JSONDecodeError as error:
-            raise NotJsonError(f"no JSON at character {error.pos + 1}: {error.msg}") from None
+            raise NotJsonError(f"not JSON at character {error.pos + 1}: {error.msg}") from None
         if text[end : end + 1] not in ("", " "):
             raise NotJsonError(f"no space between two JSON values, at character {end + 1}")
         values.append(value)
@@ -59,7 +59,7 @@ def read_values(text: str, depth_max: int = DEPTH_MAX) -> list[Json]:
             raise NotJsonError(f"more than {VALUES_MAX} values")
         place = _past_spaces(text, end)
     if _SURROGATE.search(text) or ("\\u" in text and _SURROGATE.search(spell_json(values))):
-        raise NotJsonError("a byte or half a character that is no text")
+        raise NotJsonError("a byte or half a character, which is not text")
     return values
 
 
@@ -86,13 +86,13 @@ def checked(value: object, depth: int = 1) -> Json:
             return _finite(float(value))
         case str():
             if _SURROGATE.search(value):
-                raise NotJsonError("half a surrogate pair, which is no text")
+                raise NotJsonError("half a surrogate pair, which is not text")
             return str.__str__(value)
         case list() | tuple():
             return [checked(each, depth + 1) for each in value]
         case dict():
             return {_checked_key(key): checked(each, depth + 1) for key, each in value.items()}
-    raise TypeError(f"{type(value).__name__} is nothing that JSON can hold, so it isn't replicated")
+    raise TypeError(f"{type(value).__name__} has no form in JSON, so it isn't replicated")
 
 
 def _checked_key(key: object) -> str:
@@ -168,7 +168,7 @@ def _finite(number: float) -> float:
 
 
 def _refuse_constant(name: str) -> NoReturn:
-    raise NotJsonError(f"{name} is no JSON")
+    raise NotJsonError(f"{name} is not JSON")
 
 
 # Not strict: a \n typed inside a string is already a line break when it arrives here.

@@ -56,8 +56,8 @@ def test_no_change_makes_a_quorum_depend_on_a_voter_without_a_vote() -> None:
     refused = change(node, "remove", "s2")
     assert [one.outcome for one in refused.settled] == ["refused"]
     assert refused.settled[0].text == (
-        "s3 lost its memory and has no vote until it has caught up; with too few others beside it, "
-        "that would never be: ask again then. Nothing was changed"
+        "s3 lost its memory and has no vote until it has caught up; with so few other voters, "
+        "it never would: ask again once it has. Nothing was changed"
     )
     assert node.view.membership == members("s1", "s2", "s3")
     hold(node, "s2")

@@ -83,9 +83,9 @@ def test_a_complete_change_is_answered_during_a_transfer() -> None:
 
 def test_the_leadership_is_not_transferred_to_a_learner() -> None:
     node = led("s1", learners=("s2",))
-    with pytest.raises(TransferRefused, match=r"^s2 is a learner, it has no vote$"):
+    with pytest.raises(TransferRefused, match=r"^s2 is a learner without a vote$"):
         node.step(Transfer("s2"), TIMEOUT_MS)
-    with pytest.raises(TransferRefused, match=r"^no follower is there that could take over$"):
+    with pytest.raises(TransferRefused, match=r"^no follower can take over$"):
         node.step(Transfer(None), TIMEOUT_MS)
 
 
@@ -98,7 +98,7 @@ def test_the_leadership_is_not_transferred_to_a_leaving_voter() -> None:
         sync(node)
         acknowledge(node, peer)
     assert "s3" not in node.view.membership.names
-    with pytest.raises(TransferRefused, match=r"^s3 is no member of this cluster$"):
+    with pytest.raises(TransferRefused, match=r"^s3 is not a member of this cluster$"):
         node.step(Transfer("s3"), TIMEOUT_MS)
 
 

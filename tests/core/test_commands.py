@@ -134,7 +134,7 @@ def test_a_request_is_read_into_its_canonical_spelling(line: str, command: str) 
         ("incr a 1 2", "incr KEY [BY]: one key and one number"),
         ("incr a x", "x is no whole number"),
         (f"incr a {BEYOND}", f"{BEYOND} is no whole number"),
-        ("client4@session 4", "session stands alone. Nothing was done."),
+        ("client4@session 4", "session takes no operands. Nothing was done."),
     ],
 )
 def test_a_malformed_request_is_refused_with_the_right_form(line: str, why: str) -> None:

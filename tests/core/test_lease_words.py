@@ -7,9 +7,9 @@ import pytest
 from raftline.wire.commands.lease_operands import SECONDS_MAX, without_lease
 from tests.core.typed import command, refusal
 
-NO_TIME = "is no time of a lease: a whole number of seconds from 1 to 10000000. Nothing was done."
+NO_TIME = "is not a lease time: a whole number of seconds from 1 to 10000000. Nothing was done."
 NO_LEASE = (
-    "is no lease; one has the name that `lease SECONDS` answers, as in lease-57. Nothing was done."
+    "is not a lease; use the name that `lease SECONDS` returns, as in lease-57. Nothing was done."
 )
 
 

@@ -371,7 +371,7 @@ def test_a_repeated_replacement_finishes_the_first_one(role: str) -> None:
 @pytest.mark.parametrize(
     ("words", "text"),
     [
-        (("replace", "s3", "s3:1", "s9"), "s3 votes and s9 is no member, as it was before; "
+        (("replace", "s3", "s3:1", "s9"), "s3 votes and s9 is not a member, as before; "
          "entry {} repeats who the members are: voters s1 s2 s3, learners s4"),
         (("add", "s3", "s3:1"), "s3 is a voter as before, entry {} tells it who the others are"),
     ],

@@ -187,7 +187,7 @@ def test_every_step_may_begin_a_segment() -> None:
 @pytest.mark.pure
 def test_a_refused_input_is_recorded_as_refused() -> None:
     (segment,) = a_recording().segments
-    assert "raises TransferRefused: s9 is no member of this cluster\n" in segment
+    assert "raises TransferRefused: s9 is not a member of this cluster\n" in segment
     assert "raises PeerError: " in segment
     node, recorder = recorded(node_of("s1", 1, recovering=True))
     with pytest.raises(OrderRefused):

@@ -104,10 +104,10 @@ def rejected(problem: Exception) -> str:
 
 LONG_LIST = f"[{', '.join(['1'] * 349_525)}]"  # a value of one MiB
 TRANSFERS = (
-    "s2 leads already", "s2 does not lead", "s2 is no member of this cluster",
-    "s2 is a learner, it has no vote", "s2 is about to leave the cluster",
-    "s2 is not reached at the moment", "s2 may be new and catches up without a vote",
-    "a transfer to s3 is under way", "no follower is there that could take over",
+    "s2 leads already", "s2 does not lead", "s2 is not a member of this cluster",
+    "s2 is a learner without a vote", "s2 is about to leave the cluster",
+    "s2 can't be reached at the moment", "s2 may be new and catches up without a vote",
+    "a transfer to s3 is under way", "no follower can take over",
 )  # fmt: skip
 LOST = "may be new or may have lost everything. This ends when a leader is elected"
 ZOE = Identity("zoe", UserRole.READER, ("",))

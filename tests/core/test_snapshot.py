@@ -520,7 +520,8 @@ def test_a_snapshot_that_arrived_damaged_is_requested_anew() -> None:
     node.step(Receive(piece(0, "a 4\nb 5\n")), 0)
     said = node.step(SnapshotRejected(Snapshot(7, 2, 8, 5), "line 3: …"), 0).notes
     assert said == [
-        "[!] s2 refuses the snapshot up to entry 7 that it received: line 3: …; it takes it anew"
+        "[!] s2 refuses the snapshot up to entry 7 that it received: line 3: …; the "
+        "leader must send it again"
     ]
     effects = node.step(Receive(piece(8, "")), 0)
     assert spell(effects.send_after_save[0]).startswith("GiveSnapshotAfterByte 0 of 7-2 ")

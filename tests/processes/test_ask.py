@@ -276,15 +276,15 @@ def test_a_command_finds_the_leader_past_nodes_that_are_down(start: Start, tmp_p
         (["set", "a", "b", "--from", "f"], "--from and VALUE both give the value; give one of "),
         (["set", "a", "--from", "gone"], "raftline: --from gone: No such file or directory"),
         (["set", "a", "b", "--tttl", "5"], "there is no option --tttl; did you mean --ttl? Put "),
-        (["lease", "--keep", "0"], 'raftline lease: error: "0" is no time of a lease: '),
-        (["show", "--limit", "0"], "error: argument --limit: '0' is no number of keys, 1 or more"),
+        (["lease", "--keep", "0"], 'raftline lease: error: "0" is not a lease time: '),
+        (["show", "--limit", "0"], "error: argument --limit: '0' is not a number of keys, 1 or"),
         (["count", "a", "b"], "count takes one prefix; quote it if it has spaces: count 'a b'"),
         (["watch", "a", "b"], "watch takes one prefix; quote it if it has spaces: watch 'a b'"),
         (["show", "a", "after"], "raftline show: error: show takes [PREFIX] [after KEY]; "),
-        (["leases", "a"], "raftline leases: error: leases stands alone. Nothing was done. usage: "),
+        (["leases", "a"], "raftline leases: error: leases takes no operands. Nothing was done. "),
         (["delete", "--nonsense", "a"], "raftline delete: error: there is no option --nonsense. "),
-        (["get", "--at", "h", "a"], "raftline get: error: argument --at: 'h' is no address: host:"),
-        (["get", "--at", "h:1,", "a"], "raftline get: error: argument --at: '' is no address: "),
+        (["get", "--at", "h", "a"], "raftline get: error: argument --at: 'h' is not an address: "),
+        (["get", "--at", "h:1,", "a"], "raftline get: error: argument --at: '' is not an address"),
         (
             ["get", "--at", "h:1", "--dir", "d", "a"],
             "raftline: --at and --dir both say where ",
@@ -307,7 +307,7 @@ def test_a_usage_error_is_one_line_and_sends_no_request(
 
 def test_a_variable_that_names_no_node_is_reported(tmp_path: Path) -> None:
     done = raftline(tmp_path, "get", "a", at="localhost:1,h")
-    assert done.stderr.startswith("raftline: $RAFTLINE: 'h' is no address: host:port, such as ")
+    assert done.stderr.startswith("raftline: $RAFTLINE: 'h' is not an address: host:port, such as ")
     assert done.returncode == 2
 
 

@@ -22,7 +22,7 @@ NO_ID = (
 # The line that is sent, and its answer after `NAME@Sorry, `.
 REFUSED: list[tuple[bytes, str]] = [
     (b"foo", f"I don't understand: foo. {TRY}"),
-    (b"leases x", "leases stands alone. Nothing was done."),
+    (b"leases x", "leases takes no operands. Nothing was done."),
     (b"SET a b", f"I don't understand: SET a b. {TRY}"),
     (b"", f"the line is empty. {TRY}"),
     (b"   ", f"the line is empty. {TRY}"),

@@ -78,7 +78,7 @@ def test_a_current_folder_that_is_gone_is_named_in_one_line(tmp_path: Path, comm
     gone.mkdir()
     code, complaint = complaint_of(gone, *command.split(), before='rmdir "$PWD"; exec')
     assert (code, complaint.count("\n")) == (2, 1)
-    assert "the current folder was deleted; change to one that is there" in complaint
+    assert "the current folder was deleted; change to an existing folder" in complaint
 
 
 @pytest.mark.parametrize("command", ["secret new", "certs new --node s1=h1", "docs --to new"])
@@ -100,7 +100,7 @@ def test_an_invalid_name_makes_no_files_elsewhere(tmp_path: Path, command: str) 
     (folder / "server-configuration.txt").write_text("s1 localhost 1\n")
     code, complaint = complaint_of(tmp_path, *command.split(), "--dir", "logs")
     assert code == 2
-    assert complaint.startswith("raftline: '../x' is no name of a node: a letter, then letters, ")
+    assert complaint.startswith("raftline: '../x' is not the name of a node: a letter, then ")
     assert sorted(path.name for path in tmp_path.rglob("*")) == [
         "logs",
         "server-configuration.txt",
@@ -128,26 +128,26 @@ def complaint(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[object, 
         (["--nonsense"], "raftline: error: unrecognized arguments: --nonsense. Try: raftline -"),
         (["--at", "h:1"], "raftline: error: a command is missing. Try: raftline --help"),
         (["--at", "h:1", "statsu"], "raftline: error: there is no command 'statsu'; did you mean"),
-        (["--at", "h", "status"], "raftline status: error: argument --at: 'h' is no address: "),
+        (["--at", "h", "status"], "raftline status: error: argument --at: 'h' is not an address: "),
         (["members", "extra"], "raftline members: error: unrecognized arguments: extra. Try: raf"),
         (["status", "--nonsense"], "raftline status: error: unrecognized arguments: --nonsense. "),
-        (["up", "-n", "0"], "raftline up: error: argument -n: '0' is no number of nodes, 1 to 9"),
+        (["up", "-n", "0"], "raftline up: error: argument -n: '0' is not a number of nodes, 1"),
         (["up", "--dir", ""], "raftline: --dir: names no folder; give one, or leave it out"),
         (["status", "--dir", ""], "raftline: --dir: names no folder"),
         (["server", "s1", "1", "--dir", ""], "[!] --dir: names no folder"),
         (["server", "s1", "1", "--join", "h:1", "--dir", ""], "[!] --dir: names no folder"),
         (["server"], "raftline server: error: the following arguments are required: NAME, PORT. "),
-        (["server", "s1", "1", "--max-connections", "0"], "'0' is no number of connections, 1 to"),
-        (["server", "s1", "1", "--max-connections", "9" * 12], "is no number of connections"),
+        (["server", "s1", "1", "--max-connections", "0"], "'0' is not a number of connections, 1"),
+        (["server", "s1", "1", "--max-connections", "9" * 12], "is not a number of connections"),
         (["client", "-q"], "raftline client: error: the following arguments are required: [HOST:]"),
         (["client", "--also", "x", "1", "1"], "'x' is neither HOST:PORT, such as localhost:10001"),
-        (["transfer", ""], "raftline: '' is no name of a node"),
-        (["transfer", "s 1"], "raftline: 's 1' is no name of a node"),
+        (["transfer", ""], "raftline: '' is not the name of a node"),
+        (["transfer", "s 1"], "raftline: 's 1' is not the name of a node"),
         (["backup", ""], "raftline: FILE: names no file"),
         (["backup", "-"], "raftline: FILE: - is not a file, and a backup is not printed"),
-        (["member", "add", "s 1", "h", "1"], "raftline: 's 1' is no name of a node: a letter, "),
-        (["member", "replace", "s1", "", "h", "1"], "raftline: '' is no name of a node: a letter,"),
-        (["member", "remove", "s 1"], "raftline: 's 1' is no name of a node: a letter, "),
+        (["member", "add", "s 1", "h", "1"], "raftline: 's 1' is not the name of a node: a "),
+        (["member", "replace", "s1", "", "h", "1"], "raftline: '' is not the name of a node: a"),
+        (["member", "remove", "s 1"], "raftline: 's 1' is not the name of a node: a "),
         (["restore", "x", "", "--members", "s1=h:1"], "raftline: DIR: names no folder"),
         (["restore", "x", "new", "--members", ""], "--members: names no node; name each one as N"),
         (["secret", ""], "raftline secret: error: argument FILE: the name is empty. Try: "),

@@ -213,7 +213,7 @@ def test_the_nodes_may_be_named_as_for_every_other_command(start: Start) -> None
     assert node.received == ["alice@get ana", "client@get ana"]
     done = run("--at", "nonsense", "get", "ana")
     assert done.returncode == 2
-    assert "error: argument --at: 'nonsense' is no address: host:port, such as" in done.stderr
+    assert "error: argument --at: 'nonsense' is not an address: host:port, such as" in done.stderr
     done = in_process.raftline("client", environment={**os.environ, "RAFTLINE": at})
     assert (done.returncode, done.stdout) == (0, "")  # nothing was typed
 

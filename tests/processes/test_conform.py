@@ -310,7 +310,7 @@ def test_each_check_has_a_rule_and_a_section() -> None:
         (["--only", "nothing", "--", "n"], "there is no check 'nothing'"),
         (["--", "/no/such/node", "{name}", "{port}", "{dir}"], "/no/such/node: No such file"),
         (["--locked", "--", "/no/node", "{name}{port}{dir}"], "there is no program '/no/node'"),
-        (["--jobs", "0", "--", "n"], "'0' is no number"),
+        (["--jobs", "0", "--", "n"], "'0' is not a number"),
         (["--with", "'", "--", "node", "{name}{port}{dir}"], "--with: "),
     ],
 )

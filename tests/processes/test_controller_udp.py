@@ -271,12 +271,12 @@ def test_each_entry_is_printed_as_it_is_forwarded_and_once_it_is_committed(
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (["--controller-udp", "5x"], "is no port"),
+        (["--controller-udp", "5x"], "is not a port"),
         (["--controller-udp", "5555"], "add --controller to obey them"),
         (["--controller-from", "10.0.0.0/8"], "add --controller to obey them"),
         (["--controller", "--controller-from", "10.0.0.0/33"], "'10.0.0.0/33' is no network"),
-        (["--controller", "--controller-from", "a..b"], "'a..b' is no host name or address"),
-        (["--host", "a" * 64], "is no host name or address"),
+        (["--controller", "--controller-from", "a..b"], "'a..b' is not a host name or address"),
+        (["--host", "a" * 64], "is not a host name or address"),
     ],
 )
 def test_an_order_port_that_can_not_work_is_refused_at_once(

@@ -126,7 +126,7 @@ def test_commands_share_a_lock_or_hold_a_semaphore(nodes: Cluster, kv: raftline.
             status, _, errors = done(nodes, "lock", "pool", "--at-most", "2", *once)
         assert (status, "held by program on " in errors) == (123, True)
     for words, why in (
-        (("--at-most", "0"), "'0' is no number of holders"),
+        (("--at-most", "0"), "'0' is not a number of holders"),
         (("--at-most", "2", "--shared"), "not allowed with argument"),
     ):
         status, _, errors = done(nodes, "lock", "pool", *words, *once)
@@ -350,9 +350,9 @@ def test_an_empty_value_of_a_leader_is_taken_as_it_is(nodes: Cluster, kv: raftli
         (["--", "true"], 2, "error: the following arguments are required: NAME. usage: "),
         (["", "--", "true"], 2, "error: a name has at least one character. usage: "),
         (["x", "true"], 2, "error: unrecognized arguments: true. usage: "),
-        (["x", "--ttl", "0", "--", "true"], 2, "'0' is no whole number of seconds, 1 to 1000"),
-        (["x", "--ttl", "1.5", "--", "true"], 2, "'1.5' is no whole number of seconds, 1 to 1"),
-        (["x", "--grace", "-1", "--", "true"], 2, "'-1' is no time in seconds: such as 10 or "),
+        (["x", "--ttl", "0", "--", "true"], 2, "'0' is not a whole number of seconds, 1 to 1000"),
+        (["x", "--ttl", "1.5", "--", "true"], 2, "'1.5' is not a whole number of seconds, 1 to 1"),
+        (["x", "--grace", "-1", "--", "true"], 2, "'-1' is not a time in seconds, such as 10 or "),
         (["x", "--at", "h:1", "--dir", "d", "--", "true"], 2, "--at and --dir both say where "),
         (["x", "--dir", "gone", "--", "true"], 2, "gone: there is no cluster here"),
         (["x", "--at", "localhost:{port}", "--timeout", "1", "--", "true"], 125, "nothing list"),
@@ -506,4 +506,4 @@ def test_the_commands_of_leases_and_transactions_take_words_and_give_json(nodes:
     assert done(nodes, "get", "k 1")[0] == 1
     injected = done(nodes, "set", "--lease", f"{lease} set other", "k", "v")
     assert injected[0] == 2
-    assert "is no lease" in injected[2]
+    assert "is not a lease" in injected[2]

@@ -149,7 +149,7 @@ def test_the_nodes_are_found_as_commands_find_them(
     with pytest.raises(raftline.Unreachable, match=r"^\$RAFTLINE: "):
         raftline.connect()
     for wrong in ("nowhere:x", "", "h1:1,,h2:2"):
-        with pytest.raises(ValueError, match="is no address: host:port"):
+        with pytest.raises(ValueError, match="is not an address: host:port"):
             raftline.connect(wrong)
     with pytest.raises(ValueError, match="give one of them"):
         raftline.connect("h1:1", folder=tmp_path)

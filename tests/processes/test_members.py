@@ -363,7 +363,7 @@ def test_a_replacement_with_a_late_new_member_is_finished_by_a_repetition(
     assert sorted(members(cluster)["voters"]) == sorted({"s1", "s2", "s3", "s4"} - {old.name})
     again = raftline(cluster, *words)
     assert (again.returncode, again.stderr) == (0, "")
-    assert f"s4 votes and {old.name} is no member, as it was before; entry " in again.stdout
+    assert f"s4 votes and {old.name} is not a member, as before; entry " in again.stdout
     added = raftline(cluster, "add", *words[2:])
     assert (added.returncode, added.stderr) == (0, "")
     assert added.stdout.startswith("ADD response: s4 is a voter as before, entry ")

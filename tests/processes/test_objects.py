@@ -108,7 +108,7 @@ def test_ten_lines_in_three_processes_lose_nothing_under_kill_9(tmp_path: Path) 
         ([], "", 2, "the following arguments are required: name"),
         (["s1"], "", 2, "invalid choice: 's1' (choose from"),
         (["node1", "x"], "", 2, "argument first_port: invalid int value: 'x'"),
-        (["node1", "70000"], "", 1, "'127.0.0.1:70000' is no address: host:port"),
+        (["node1", "70000"], "", 1, "'127.0.0.1:70000' is not an address: host:port"),
         *at_night((["node1", "{0}"], "hello\n", 1, "I know of no leader.")),
     ],
 )

@@ -97,7 +97,7 @@ def test_fsck_reads_the_configuration_too(stopped: Path, tmp_path: Path) -> None
     (folder / "server-configuration.txt").write_text("s1 localhost 10000\ns1 localhost 10001\n")
     done = raftline("fsck", folder)
     assert done.returncode == 1
-    assert "server-configuration.txt:2: s1 is there twice" in done.stdout
+    assert "server-configuration.txt:2: s1 appears twice" in done.stdout
 
 
 @pytest.mark.parametrize("end", [".log", ".state_machine"])
@@ -301,8 +301,8 @@ def test_a_flipped_byte_in_a_backup_is_named_and_nothing_restored(
     ("members", "complaint"),
     [
         (["s1"], "'s1' is not NAME=HOST:PORT"),
-        (["s1=localhost:x"], "is no port"),
-        (["s1=localhost:21999,s1=localhost:21998"], "s1 is there twice"),
+        (["s1=localhost:x"], "is not a port"),
+        (["s1=localhost:21999,s1=localhost:21998"], "s1 appears twice"),
     ],
 )
 def test_wrong_members_are_refused(

@@ -112,10 +112,10 @@ def test_a_failed_start_keeps_a_configured_name(idle: Cluster) -> None:
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
-        ("s1 a 1001\ns1 b 1002\n", "2: s1 is there twice; every node needs its own name"),
+        ("s1 a 1001\ns1 b 1002\n", "2: s1 appears twice; every node needs its own name"),
         ("s1 localhost 1\ns2 127.0.0.1 1\n", "2: s2 and s1 share 127.0.0.1:1; give each its own"),
-        ("s1 localhost\n", "1: 'localhost' is no port: a number from 1 to 65535"),
-        ("s1 localhost 99999\n", "1: '99999' is no port: a number from 1 to 65535"),
+        ("s1 localhost\n", "1: 'localhost' is not a port: a number from 1 to 65535"),
+        ("s1 localhost 99999\n", "1: '99999' is not a port: a number from 1 to 65535"),
         ("s1 local host 1001\n", "1: 4 words, not NAME HOST PORT, as in: s1 localhost 10000"),
         ("# nobody\n", " names no node; write one line per node: s1 localhost 10000"),
     ],

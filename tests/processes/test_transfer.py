@@ -43,7 +43,7 @@ def test_an_impossible_transfer_is_refused_and_the_leader_leads_on(shared: Clust
     leader, follower = shared.leader(), shared.followers()[0]
     said = leader.name + "@Sorry, "
     assert leader.ask(f"transfer {leader.name}") == f"{said}{leader.name} leads already."
-    assert leader.ask("transfer s9") == said + "s9 is no member of this cluster."
+    assert leader.ask("transfer s9") == said + "s9 is not a member of this cluster."
     assert leader.ask("transfer 9").startswith(said + "transfer takes the name of one server")
     assert follower.ask(f"transfer {follower.name}") == (
         f"{follower.name}@Sorry, I am not the leader. "
@@ -64,7 +64,7 @@ def test_a_node_that_joined_can_be_handed_the_leadership_and_a_learner_can_not(
     done = "s4@DEMOTE response: "  # a new leader refuses until it has committed an entry
     eventually(lambda: newcomer.ask(f"demote {leader.name}").startswith(done))
     assert newcomer.ask(f"transfer {leader.name}") == (
-        f"s4@Sorry, {leader.name} is a learner, it has no vote."
+        f"s4@Sorry, {leader.name} is a learner without a vote."
     )
     assert newcomer.ask("incr visits") == "s4@INCR response: 1"
     assert newcomer.ask("remove s4").startswith("s4@REMOVE response: s4 removed with entry ")

@@ -158,7 +158,7 @@ def test_a_node_that_joins_later_gets_a_lane(port: int, three: Cluster) -> None:
         assert "s4@" in json.loads(text)["answer"]
         eventually(lambda: "s4" in three["s1"].status()["voters"], "s4 votes")
         # It votes in the joint configuration already, when the change is not over.
-        eventually(lambda: "s4 is no member" in three.ask("me@remove s4"), "s4 is removed")
+        eventually(lambda: "s4 is not a member" in three.ask("me@remove s4"), "s4 is removed")
     connection.close()
 
 

@@ -133,12 +133,12 @@ def test_bad_requests_get_one_clear_line(three: Cluster) -> None:
         for request, part in {
             f"watch a after {last + 1000}": f"Sorry, there is no entry {last + 1000} yet; ",
             "watch a after 9223372036854775807": "Sorry, there is no entry 9223372036854775807 ",
-            "watch a after -1": 'Sorry, "-1" is no index of an entry, ',
+            "watch a after -1": 'Sorry, "-1" is not the index of an entry, ',
             "watch a b c": "Sorry, the form is: watch [PREFIX] [after INDEX]; ",
             "watch " + "x" * 2_000_000: "Sorry, the prefix has 2000000 bytes; the limit is 1024.",
             "watch a\\q": "Sorry, \\q is no escape. ",
             "unwatch": "Sorry, no watch without an id runs on this connection.",
-            "unwatch now": "Sorry, unwatch stands alone. Nothing was done.",
+            "unwatch now": "Sorry, unwatch takes no operands. Nothing was done.",
         }.items():
             said = answer(line, request)
             assert said.startswith(f"s2@{part}"), said[:200]

@@ -28,7 +28,7 @@ def test_an_address_is_a_host_and_a_port(text: str, host: str, port: int) -> Non
      "[localhost]:1", "[]:1", 8000],
 )  # fmt: skip
 def test_an_invalid_address_is_refused_with_an_example(text: str) -> None:
-    with pytest.raises(ValueError, match=r"is no address: host:port, such as 127\.0\.0\.1:8000"):
+    with pytest.raises(ValueError, match=r"is not an address: host:port, such as 127\.0\.0\.1:80"):
         Address.parse(text)
 
 

@@ -67,30 +67,30 @@ def test_a_byte_order_mark_and_crlf_are_tolerated(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        ("s1 localhost 0", "'0' is no port: a number from 1 to 65535"),
-        ("s1 localhost 70000", "'70000' is no port"),
-        ("s1 localhost 65536", "'65536' is no port"),
-        ("s1 localhost abc", "'abc' is no port"),
-        ("s1 localhost -1", "'-1' is no port"),
-        ("s1 localhost +1", "'+1' is no port"),
-        ("s1 localhost 1_000", "'1_000' is no port"),
-        ("s1 localhost 010000", "'010000' is no port"),
-        ("s1 localhost \uff11\uff10", "is no port"),  # full-width digits
-        ("s1 localhost", "'localhost' is no port"),
+        ("s1 localhost 0", "'0' is not a port: a number from 1 to 65535"),
+        ("s1 localhost 70000", "'70000' is not a port"),
+        ("s1 localhost 65536", "'65536' is not a port"),
+        ("s1 localhost abc", "'abc' is not a port"),
+        ("s1 localhost -1", "'-1' is not a port"),
+        ("s1 localhost +1", "'+1' is not a port"),
+        ("s1 localhost 1_000", "'1_000' is not a port"),
+        ("s1 localhost 010000", "'010000' is not a port"),
+        ("s1 localhost \uff11\uff10", "is not a port"),  # full-width digits
+        ("s1 localhost", "'localhost' is not a port"),
         # Python's resolver raises no OSError for these four.
-        ("s1 a..b 10000", "'a..b' is no host name or address"),
-        ("s1 .a 10000", "'.a' is no host name or address"),
-        (f"s1 {'a' * 64}.b 10000", "is no host name or address"),
-        (f"s1 a.{'b' * 64} 10000", "is no host name or address"),
-        ("s1 h\u00f6st 10000", "is no host name or address"),
-        ("s1 \u0663.0.0.1 10000", "is no host name or address"),
-        ("\u00e91 localhost 10000", "is no name"),
-        ("s\u00b2 localhost 10000", "is no name"),
-        ("1s localhost 10000", "'1s' is no name"),
-        ("s@1 localhost 10000", "'s@1' is no name"),
-        ("s/1 localhost 10000", "'s/1' is no name"),
-        ("s" * 65 + " localhost 10000", "is no name"),
-        ("s1 local\x1bhost 10000", r"'local\x1bhost' is no host"),
+        ("s1 a..b 10000", "'a..b' is not a host name or address"),
+        ("s1 .a 10000", "'.a' is not a host name or address"),
+        (f"s1 {'a' * 64}.b 10000", "is not a host name or address"),
+        (f"s1 a.{'b' * 64} 10000", "is not a host name or address"),
+        ("s1 h\u00f6st 10000", "is not a host name or address"),
+        ("s1 \u0663.0.0.1 10000", "is not a host name or address"),
+        ("\u00e91 localhost 10000", "is not a name"),
+        ("s\u00b2 localhost 10000", "is not a name"),
+        ("1s localhost 10000", "'1s' is not a name"),
+        ("s@1 localhost 10000", "'s@1' is not a name"),
+        ("s/1 localhost 10000", "'s/1' is not a name"),
+        ("s" * 65 + " localhost 10000", "is not a name"),
+        ("s1 local\x1bhost 10000", r"'local\x1bhost' is not a host"),
         ("s1", "1 words, not NAME HOST PORT"),
         ("s1 localhost 10000 voter", "4 words, not NAME HOST PORT"),
     ],
@@ -102,7 +102,7 @@ def test_a_wrong_line_is_named_with_file_and_number(line: str, said: str) -> Non
 
 
 def test_a_name_cannot_leave_the_folder() -> None:
-    assert "'../../x' is no name" in refusal_of("../../x localhost 10000")
+    assert "'../../x' is not a name" in refusal_of("../../x localhost 10000")
 
 
 def test_the_largest_port_and_the_longest_name_are_accepted() -> None:
@@ -111,7 +111,7 @@ def test_the_largest_port_and_the_longest_name_are_accepted() -> None:
 
 def test_two_equal_names_are_refused() -> None:
     assert refusal_of("s1 1\ns1 2") == (
-        f"{PATH}:2: s1 is there twice; every node needs its own name"
+        f"{PATH}:2: s1 appears twice; every node needs its own name"
     )
 
 

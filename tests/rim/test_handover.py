@@ -78,7 +78,7 @@ def test_a_server_that_stops_leaves_no_transfer_request_waiting() -> None:
 
 def test_an_impossible_transfer_is_refused_at_once() -> None:
     _, batch = begun(established("s1"), "s9")
-    assert reply_of(batch) == "Sorry, s9 is no member of this cluster."
+    assert reply_of(batch) == "Sorry, s9 is not a member of this cluster."
     follower = node_of("s2")
     assert reply_of(begun(follower)[1]) == NO_LEADER
     follower.step(Receive(append(1, (0, 0))), 0)
@@ -105,7 +105,7 @@ def leader_that_says(folder: Path, transfer: Callable[[str], str | None]) -> Ite
         ("TRANSFER response: s3 leads term 4", 0),
         ("Sorry, I am not the leader. Last leader I heard from is: s2 (localhost:2)", 3),
         ("Sorry, outcome unknown: it is not known yet who leads", 4),
-        ("Sorry, s3 is not reached at the moment.", 5),
+        ("Sorry, s3 can't be reached at the moment.", 5),
     ],
 )
 def test_the_command_prints_the_reply_and_ends_with_its_code(
@@ -127,7 +127,7 @@ def test_the_command_without_a_name_leaves_the_choice_to_the_leader(tmp_path: Pa
 def test_a_transfer_to_no_member_names_the_members(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    reply = "Sorry, s9 is no member of this cluster."
+    reply = "Sorry, s9 is not a member of this cluster."
     with leader_that_says(tmp_path, lambda _: reply) as command:
         assert cli.main([*command, "s9"]) == 5
     assert capsys.readouterr().err.splitlines() == [reply, "[*] its members are s1, s3"]

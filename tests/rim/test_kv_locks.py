@@ -132,7 +132,7 @@ def no_watch(prefix: str) -> Any:
         _is_closed = is_listed = False
 
         def _step(self, until_s: float | None = None) -> bool:
-            raise TooManyWatches("this server serves 5 watches of one user, no more.")
+            raise TooManyWatches("this server serves at most 5 watches of one user.")
 
         def close(self) -> None:
             pass
@@ -164,7 +164,7 @@ def test_a_task_s_lock_that_gets_no_watch_looks_again_and_again(
 
     class Refusing(AioWatch):
         async def _step(self, until_s: float | None = None) -> bool:
-            raise TooManyWatches("this server serves 5 watches of one user, no more.")
+            raise TooManyWatches("this server serves at most 5 watches of one user.")
 
     async def work() -> None:
         cluster = AioCluster()

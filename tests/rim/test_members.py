@@ -76,21 +76,21 @@ def test_a_change_is_read_from_its_line(line: str, change: Change | None) -> Non
 @pytest.mark.parametrize(
     ("line", "why"),
     [
-        ("members all", "members stands alone"),
+        ("members all", "members takes no operands"),
         ("add", "the form is: add NAME HOST PORT"),
         ("add s4 localhost", "the form is: add NAME HOST PORT"),
-        ("add s4 localhost 0", '"0" is no port'),
-        ("add s4 localhost 99999", '"99999" is no port'),
-        ("add s4 localhost １", "is no port"),
-        ("add 4s localhost 1", '"4s" is no name'),
-        ("add s4 a,b 1", '"a,b" is no host'),
-        ("add s4 a|b 1", "is no host"),
-        ("add s4 0.0.0.0 1", "0.0.0.0 is where one listens, not where one is reached"),
-        ("replace s1 s4 :: 1", ":: is where one listens"),
+        ("add s4 localhost 0", '"0" is not a port'),
+        ("add s4 localhost 99999", '"99999" is not a port'),
+        ("add s4 localhost １", "is not a port"),
+        ("add 4s localhost 1", '"4s" is not the name'),
+        ("add s4 a,b 1", '"a,b" is not a host'),
+        ("add s4 a|b 1", "is not a host"),
+        ("add s4 0.0.0.0 1", "0.0.0.0 is an address to listen on, not one to connect to"),
+        ("replace s1 s4 :: 1", ":: is an address to listen on"),
         ("remove", "the form is: remove NAME"),
         ("remove s1 s2", "the form is: remove NAME"),
         ("replace s1 s4", "the form is: replace OLD NEW HOST PORT"),
-        ("promote s4=h:1,voter", "is no name"),
+        ("promote s4=h:1,voter", "is not the name"),
     ],
 )
 def test_a_change_in_another_form_is_refused(line: str, why: str) -> None:
@@ -380,7 +380,7 @@ def test_a_node_whose_log_names_no_members_needs_the_list(tmp_path: Path, log: s
 def test_a_list_that_contradicts_itself_is_refused_all_the_same(tmp_path: Path) -> None:
     (tmp_path / FILE_NAME).write_text("s1 localhost 1\ns1 localhost 2\n")
     (tmp_path / "s4.log").write_text("0 0 base s1=h:1,voter s4=h:4,voter\n")
-    with pytest.raises(ConfigError, match="s1 is there twice"):
+    with pytest.raises(ConfigError, match="s1 appears twice"):
         settle_configuration(str(tmp_path), "s4", "localhost", 4, joins=None)
 
 
@@ -406,9 +406,9 @@ def test_a_node_prints_its_membership_at_its_start() -> None:
 @pytest.mark.parametrize(
     ("voters", "why"),
     [
-        (2, "[!] 2 voters need each other, the loss of either stops the cluster: have 1 or 3"),
-        (4, "[!] 4 voters stand the loss of 1, no more than 3 do, and every write waits for 3: "
-            "have 3 or 5"),
+        (2, "[!] 2 voters need each other, and the loss of either stops the cluster: use 1 or 3"),
+        (4, "[!] 4 voters tolerate the loss of 1, like 3 voters, and every write waits for 3: "
+            "use 3 or 5"),
     ],
 )  # fmt: skip
 def test_a_poor_number_of_voters_is_reported_at_the_start(voters: int, why: str) -> None:

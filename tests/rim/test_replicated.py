@@ -235,7 +235,7 @@ def test_objects_and_clients_can_not_be_copied_or_pickled(
         (lambda _: raftline.Clients("localhost:1", timeout=-1), ValueError, "is invalid"),
         (lambda _: raftline.Clients("localhost:1").request("get a", 0), ValueError, "is invalid"),
         (lambda _: raftline.Clients("localhost:1").request("get a", "1"), TypeError, "not str"),
-        (lambda _: raftline.Clients(8000), ValueError, "8000 is no address: host:port"),
+        (lambda _: raftline.Clients(8000), ValueError, "8000 is not an address: host:port"),
         (
             lambda node: raftline.Replicated("v", node=node).set(float("nan")),
             ValueError, "a number that is not finite, which is not replicated; nothing was sent",

@@ -121,7 +121,7 @@ def test_lists_and_optional_numbers_are_given_in_the_environment_as_text() -> No
         ("pace = 1.5", 'pace: "1.5" is not a valid value: use a text or a number'),
         ("verbose = 'maybe'", 'verbose: "maybe" is neither true nor false'),
         ("compact-at = true", "compact-at: true is not a valid value: use a text or a number"),
-        ("compact-at = 0", "compact-at: '0' is no number of bytes, 1 or more"),
+        ("compact-at = 0", "compact-at: '0' is not a number of bytes, 1 or more"),
         ("[s1]\nio = 'x'", "[s1]: io: 'x' is not one of: "),
         ("new = true", "new is not a setting that is allowed there"),
         ("config = 'x'", "config is not a setting that is allowed there"),

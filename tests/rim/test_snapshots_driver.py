@@ -378,7 +378,7 @@ def test_a_snapshot_that_the_log_has_overtaken_does_not_stay_in_memory(
     rig.append(1, 3, 20, *(f"set b {number}" for number in range(20)), prev_term=0)
     rig.wait_for(lambda: "I am up to date term 3 index 20 round 1" in rig.answers)
     rig.threads.start()
-    rig.wait_for_line("[*] s2 needs the snapshot up to entry 20 no longer")
+    rig.wait_for_line("[*] s2 no longer needs the snapshot up to entry 20")
     eventually(lambda: rig.manager.arrived_snapshot is None)
     assert rig.manager.store == {"b": "19"}
 

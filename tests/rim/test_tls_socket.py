@@ -395,7 +395,7 @@ def test_certificates_are_made_once_each_for_their_time(made: Path, tmp_path: Pa
     ]
     for nodes, why in [
         (["s1"], "the form is NAME=HOST"),
-        (["../s1=h"], "is no name of a node"),
+        (["../s1=h"], "is not the name of a node"),
         (["s5=a b"], "is not a host name"),
         (["s5=h", "s5=i"], "a name is given twice"),
         (["ca=h"], "ca.pem is the certificate of the CA"),

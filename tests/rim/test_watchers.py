@@ -420,7 +420,7 @@ def test_a_watch_with_a_long_prefix_counts_as_several(
     scene.watchers.watches_max = weight + 1
     assert scene.watch(prefix)[0].startswith("WATCH response: ")
     assert scene.watch("k", number="1")[0].startswith("WATCH response: ")
-    full = f"Sorry, this server serves {weight + 1} watches, no more."
+    full = f"Sorry, this server serves at most {weight + 1} watches."
     assert scene.watch("k", number="2")[0].startswith(full)
     assert scene.watchers.count == 2
     scene.watchers.unwatch(scene.sink, "")
@@ -433,11 +433,13 @@ def test_one_user_leaves_a_quarter_of_the_watches_to_the_others(scene: Scene) ->
     sinks = [FakeSink("bob"), FakeSink("bob")]
     begun = [scene.watch("b", number=str(n), sink=sinks[n % 2])[0] for n in range(7)]
     assert [line.partition(" ")[0] for line in begun] == ["WATCH"] * 6 + ["Sorry,"]
-    assert begun[6].startswith("Sorry, this server serves 6 watches of one user, no more.")
+    assert begun[6].startswith("Sorry, this server serves at most 6 watches of one user.")
     anns = FakeSink("ann")
     assert scene.watch("a", number="1", sink=anns)[0].startswith("WATCH ")
     assert scene.watch("a", number="2", sink=anns)[0].startswith("WATCH ")
-    assert scene.watch("a", number="3", sink=anns)[0].startswith("Sorry, this server serves 8 w")
+    assert scene.watch("a", number="3", sink=anns)[0].startswith(
+        "Sorry, this server serves at most 8"
+    )
     scene.watchers.drop(sinks[0])
     assert scene.watch("b", number="9", sink=sinks[1])[0].startswith("WATCH ")
 

@@ -360,7 +360,7 @@ def test_wrong_usage_ends_with_2(arguments: list[str], capsys: pytest.CaptureFix
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["controller", "localhost:abc", "TIMEOUT"], "TARGET: 'abc' is no port"),
+        (["controller", "localhost:abc", "TIMEOUT"], "TARGET: 'abc' is not a port"),
         (["controller", "a b:10000", "TIMEOUT"], "'a b:10000' is neither a node's name nor HOST"),
         (["controller", "a..b:10000", "TIMEOUT"], "'a..b:10000' is neither a node's name nor HOST"),
         (["up", "--base-port", "65534", "--dir", "new"], "65534 on need ports up to 65536"),
@@ -372,7 +372,7 @@ def test_wrong_usage_ends_with_2(arguments: list[str], capsys: pytest.CaptureFix
         (["fsck", "here.txt"], "check a backup: raftline backup here.txt --check"),
         (["fsck", "nodir"], "nodir: there is no such folder, and no logs/server-configuration.txt"),
         (["fsck", "not/there"], "not/there: there is no such folder, and no node can have that "),
-        (["server", "1", "31000", "--dir", "."], "'1' is no name of a node: a letter, then"),
+        (["server", "1", "31000", "--dir", "."], "'1' is not the name of a node: a letter, then"),
     ],
 )
 def test_a_wrong_argument_is_named(

@@ -58,7 +58,9 @@ def reached_address(text: str) -> Address:
     if not HOST.fullmatch(host):
         raise argparse.ArgumentTypeError(f"{text!r} is not HOST:PORT, where others reach this node")
     if host in EVERYWHERE:
-        raise argparse.ArgumentTypeError(f"{host} is where one listens, not where one is reached")
+        raise argparse.ArgumentTypeError(
+            f"{host} is an address to listen on, not one to connect to"
+        )
     return Address(host, as_port(port))
 
 

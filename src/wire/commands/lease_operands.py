@@ -76,7 +76,7 @@ def without_lease(command: str) -> str:
 def _seconds(text: str) -> str:
     if seconds_in(text) is None:
         raise ProtocolError(
-            f'"{shown(text)}" is no time of a lease: a whole number of seconds from 1 to '
+            f'"{shown(text)}" is not a lease time: a whole number of seconds from 1 to '
             f"{SECONDS_MAX}. {_NOTHING}"
         )
     return text
@@ -85,7 +85,7 @@ def _seconds(text: str) -> str:
 def _lease(text: str) -> str:
     if lease_in(text) is None:
         raise ProtocolError(
-            f'"{shown(text)}" is no lease; one has the name that `lease SECONDS` answers, as in '
+            f'"{shown(text)}" is not a lease; use the name that `lease SECONDS` returns, as in '
             f"{LEASE}57. {_NOTHING}"
         )
     return text

@@ -23,19 +23,19 @@ def read_change(message: str) -> Change | None:
     """
     verb, *words = message.split()
     if verb == "members":
-        _expect(not words, "members stands alone")
+        _expect(not words, "members takes no operands")
         return None
     form = COMMANDS[verb].form
     _expect(len(words) == len(form.split()) - 1, f"the form is: {form}")
     if verb in ("add", "replace"):
         *names, host, port = words
-        _expect(HOST.fullmatch(host) is not None, f'"{shown(host)}" is no host name or address')
-        _expect(host not in EVERYWHERE, f"{host} is where one listens, not where one is reached")
+        _expect(HOST.fullmatch(host) is not None, f'"{shown(host)}" is not a host name or address')
+        _expect(host not in EVERYWHERE, f"{host} is an address to listen on, not one to connect to")
         address = f"{host}:{_port(port)}"
     else:
         names, address = words, ""
     for name in names:
-        _expect(NAME.fullmatch(name) is not None, f'"{shown(name)}" is no name of a node')
+        _expect(NAME.fullmatch(name) is not None, f'"{shown(name)}" is not the name of a node')
     return Change(verb, names[-1], address, names[0] if verb == "replace" else "")
 
 
@@ -71,7 +71,7 @@ def _port(text: str) -> int:
     try:
         return port_number(text, "")
     except ConfigError:
-        raise _mistake(f'"{shown(text)}" is no port: a number from 1 to 65535') from None
+        raise _mistake(f'"{shown(text)}" is not a port: a number from 1 to 65535') from None
 
 
 def _expect(fact: bool, otherwise: str) -> None:

@@ -42,4 +42,4 @@ def ended(lines: int) -> str:
 
 def too_many(limit: int) -> str:
     """Return the refusal of an observer beyond the limit of a node."""
-    return f"Sorry, this server serves {limit} observers, no more. Nothing was done."
+    return f"Sorry, this server serves at most {limit} observers. Nothing was done."

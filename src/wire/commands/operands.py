@@ -262,7 +262,7 @@ def _read_backup(verb: str, operands: str, limits: Limits) -> str:
 def _read_bare(verb: str, operands: str, limits: Limits) -> str:
     """Parse a command without operands."""
     if operands.strip(" "):
-        raise ProtocolError(f"{verb} stands alone. Nothing was done.")
+        raise ProtocolError(f"{verb} takes no operands. Nothing was done.")
     return verb
 
 

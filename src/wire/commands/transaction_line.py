@@ -130,7 +130,7 @@ def _divide(words: list[str]) -> dict[str, list[tuple[int, int]]]:
             raise _wrong(words, place, 1, f"{missing} is missing before it. {_NOTHING}")
         items[section].append((begin, place))
         if len(items[section]) > TRANSACTION_ITEMS:
-            limit = f"behind {section} stand {TRANSACTION_ITEMS} at most. {_NOTHING}"
+            limit = f"at most {TRANSACTION_ITEMS} may follow {section}. {_NOTHING}"
             raise _wrong(words, begin, place - begin, limit)
         if word in _FOLLOWS.values():
             if _FOLLOWS.get(section) != word or (word == "else" and "if" not in items):
@@ -140,7 +140,7 @@ def _divide(words: list[str]) -> dict[str, list[tuple[int, int]]]:
             items[section] = []
         begin = place + 1
     if section == "if":
-        raise _wrong(words, len(words), 1, f"there is no then behind the conditions. {_NOTHING}")
+        raise _wrong(words, len(words), 1, f"then is missing after the conditions. {_NOTHING}")
     return items
 
 
@@ -157,17 +157,17 @@ def _read_condition(
             case [key, ("absent" | "exists") as test]:
                 condition = Condition(_key(key, limits), test)
             case [key, "unchanged", "since", index]:
-                why = f"that is no index, as `stat KEY` answers it. {_NOTHING}"
+                why = f"that is not an index from `stat KEY`. {_NOTHING}"
                 _check(is_number(index), words, end, why)
                 condition = Condition(_key(key, limits), "unchanged", since=int(index))
             case [key, (">" | "<") as test, number]:
-                why = f"that is no {WHOLE_NUMBER}. {_NOTHING}"
+                why = f"that is not a {WHOLE_NUMBER}. {_NOTHING}"
                 _check(is_whole_number(number), words, end, why)
                 condition = Condition(_key(key, limits), test, number)
             case [key, "has", ("keys" | "none") as test]:
                 condition = Condition(_key(key, limits), test)
             case _:
-                why = f"that is no condition. {CONDITIONS} is one. {_NOTHING}"
+                why = f"that is not a condition. {CONDITIONS} is one. {_NOTHING}"
                 raise _wrong(words, begin, end - begin, why)
     except ProtocolError as problem:
         raise _placed(words, begin, end, problem) from None

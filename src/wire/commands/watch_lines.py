@@ -50,7 +50,7 @@ def read_index(text: str) -> int:
     """
     if not is_number(text):
         raise ProtocolError(
-            f'"{shown(text)}" is no index of an entry, a number from 0 to {NUMBER_MAX}: {FORM}'
+            f'"{shown(text)}" is not the index of an entry, a number from 0 to {NUMBER_MAX}: {FORM}'
         )
     return int(text)
 
@@ -164,7 +164,7 @@ def too_many(limit: int, *, of_user: bool = False) -> str:
     """Return the refusal of a watch beyond the limit of a node, or of one user."""
     if of_user:
         return (
-            f"Sorry, this server serves {limit} watches of one user, no more. Nothing was done; "
+            f"Sorry, this server serves at most {limit} watches of one user. Nothing was done; "
             "try another."
         )
-    return f"Sorry, this server serves {limit} watches, no more. Nothing was done; try another."
+    return f"Sorry, this server serves at most {limit} watches. Nothing was done; try another."

@@ -145,10 +145,10 @@ REFUSALS: Final = (
     RefusalRow("not-taken-over", REFUSED, r"\S+ did not take over: (\S+) leads term ([0-9]+)\.\Z",
                "a transfer failed; the facts are the leader and its term"),
     RefusalRow("not-taken-over", REFUSED,
-               r"(?:a transfer to \S+ is under way|no follower is there that could take over"
-               r"|\S+ (?:leads already|does not lead|is no member of this cluster"
-               r"|is a learner, it has no vote|is about to leave the cluster"
-               r"|is not reached at the moment|.* and catches up without a vote))\.\Z",
+               r"(?:a transfer to \S+ is under way|no follower can take over"
+               r"|\S+ (?:leads already|does not lead|is not a member of this cluster"
+               r"|is a learner without a vote|is about to leave the cluster"
+               r"|can't be reached at the moment|.* and catches up without a vote))\.\Z",
                "a transfer was refused"),
     RefusalRow("not-changed", REFUSED,
                r".*(?:\. Nothing was changed|is removed before it has caught up)\.\Z",
@@ -157,7 +157,7 @@ REFUSALS: Final = (
                _begins("the backup can't be written to ", "the disk has no room for a backup "),
                "the node could not write the copy to its disk"),
     RefusalRow(TOO_MANY, ELSEWHERE,
-               r"this server serves [0-9]+ (?:watches|observers)(?: of one user)?, ",
+               r"this server serves at most [0-9]+ (?:watches|observers)(?: of one user)?\. ",
                "ask another node"),
     RefusalRow("no-machine", REFUSED, r"this node has no state machine ",
                "the leader's program registers no state machine of this name"),
