@@ -53,15 +53,17 @@ def _of_leader(name: str, before: Facts, after: Facts, message: Message | None) 
     peers = [peer for peer in (*after.electors, *after.addresses) if peer != name]
     followers = {peer: followers_before.get(peer, new) for peer in dict.fromkeys(peers)}
     if isinstance(message, AppendAccepted | AppendRejected):
-        was = followers.get(message.sender)
-        if was is not None and message.term == after.term:
-            followers[message.sender] = _answered(was, message)
+        follower = followers.get(message.sender)
+        if follower is not None and message.term == after.term:
+            followers[message.sender] = _answered(follower, message)
     return after._replace(votes=votes, followers=followers)
 
 
-def _answered(was: Follower, answer: AppendAccepted | AppendRejected) -> Follower:
+def _answered(follower: Follower, answer: AppendAccepted | AppendRejected) -> Follower:
     """Return a follower after its answer (paper §5.3)."""
     if isinstance(answer, AppendRejected):
-        return was._replace(next_index=max(was.match_index, answer.index) + 1)
-    match_index = max(was.match_index, answer.index)
-    return was._replace(match_index=match_index, next_index=max(was.next_index, match_index + 1))
+        return follower._replace(next_index=max(follower.match_index, answer.index) + 1)
+    match_index = max(follower.match_index, answer.index)
+    return follower._replace(
+        match_index=match_index, next_index=max(follower.next_index, match_index + 1)
+    )

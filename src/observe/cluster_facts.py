@@ -192,16 +192,16 @@ class Cluster:
         return [Finding(Topic.COMMIT, text, "§5.3", "replication.advance_commit")]
 
 
-def _forgotten(known: _Disk, facts: Facts) -> list[Finding]:
+def _forgotten(disk: _Disk, facts: Facts) -> list[Finding]:
     """Return what a server lost in a restart although its messages had shown it to be on disk."""
     text = ""
-    if facts.term < known.term:
-        text = f"starts in term {facts.term}, though it answered in term {known.term}"
-    elif facts.term == known.term and known.vote not in (None, facts.vote):
-        text = f"starts without its vote for {known.vote} of term {known.term}"
-    elif facts.last_index < known.durable_index:
+    if facts.term < disk.term:
+        text = f"starts in term {facts.term}, though it answered in term {disk.term}"
+    elif facts.term == disk.term and disk.vote not in (None, facts.vote):
+        text = f"starts without its vote for {disk.vote} of term {disk.term}"
+    elif facts.last_index < disk.durable_index:
         text = (
             f"starts with a log that ends at {facts.last_index}: entries up to "
-            f"{known.durable_index} were on its disk"
+            f"{disk.durable_index} were on its disk"
         )
     return [Finding(Topic.START, text, "Figure 2", "node.node_from_disk")] if text else []

@@ -53,9 +53,9 @@ def _holds_old(step: Step) -> bool:
     before, after = step.before, step.after
     if not (before.leads and after.leads and isinstance(step.message, AppendAccepted)):
         return False
-    was = before.followers.get(step.message.sender)
+    follower = before.followers.get(step.message.sender)
     index = held_index(step)
-    is_news = was is not None and was.match_index < index <= step.message.index
+    is_news = follower is not None and follower.match_index < index <= step.message.index
     return is_news and index > after.commit_index and (after.term_at(index) or 0) < after.term
 
 

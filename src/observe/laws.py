@@ -290,10 +290,10 @@ def _acknowledges_more(step: Step) -> str:
     message, answer = _append(step), step.answer
     if message is None or not isinstance(answer, AppendAccepted):
         return ""
-    shown = message.prev_index + len(message.entries)
-    if answer.index <= shown:
+    matched = message.prev_index + len(message.entries)
+    if answer.index <= matched:
         return ""
-    return f"acknowledges entry {answer.index}: this message shows equal logs up to {shown} alone"
+    return f"acknowledges entry {answer.index}: this message shows equal logs up to {matched} alone"
 
 
 # --- counting by a leader -------------------------------------------------------------------------
@@ -393,9 +393,9 @@ def _commits_unmatched(step: Step) -> str:
     message, index = _append(step), step.after.commit_index
     if message is None or index <= step.before.commit_index:
         return ""
-    shown = message.prev_index + len(message.entries)
-    if index > shown:
-        return f"takes entry {index} for committed: this message shows equal logs up to {shown}"
+    matched = message.prev_index + len(message.entries)
+    if index > matched:
+        return f"takes entry {index} for committed: this message shows equal logs up to {matched}"
     if index > message.commit_index:
         return f"takes entry {index} for committed: the leader has committed {message.commit_index}"
     return ""

@@ -40,9 +40,9 @@ def head(step: Step) -> str:
         return f"{abridged(message)} of {message.sender}"
     event = step.event
     if isinstance(event, Propose):
-        shown = short(event.commands[0]) if event.commands else ""
+        text = short(event.commands[0]) if event.commands else ""
         more = f" and {len(event.commands) - 1} more" if len(event.commands) > 1 else ""
-        return f"Propose {shown}{more}"
+        return f"Propose {text}{more}"
     if isinstance(event, Read):
         return f"Read of {len(event.tokens)}"
     if isinstance(event, PeerDisconnected):

@@ -54,10 +54,10 @@ def check_append(state: State, message: AppendEntries) -> None:
 
 
 def _check_committed(state: State, index: int, term: int) -> None:
-    known = state.log.term_at(index)
-    if known is not None and known != term:
+    own_term = state.log.term_at(index)
+    if own_term is not None and own_term != term:
         raise PeerError(
-            f"entry {index} is committed with term {known}, it is never replaced by term {term}"
+            f"entry {index} is committed with term {own_term}, it is never replaced by term {term}"
         )
 
 

@@ -60,7 +60,7 @@ def arm_first_election(state: State) -> None:
 
     The same holds for a newborn whose log was written by hand: only this newborn has entries. It
     asks for PreVotes four times in the shortest election timeout. Otherwise servers with empty logs
-    could elect one of themselves first, and its entries would be lost.
+    could elect one of themselves first, and the entries of this newborn would be lost.
     """
     if state.membership.is_quorum([state.name]) or state.has_adopted_log:
         state.election_at_ms = max(state.now_ms, state.promised_until_ms)

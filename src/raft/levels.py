@@ -42,8 +42,8 @@ class LevelTooHigh(SafetyError):
 
 def spell(level: int, cluster: str = "") -> str:
     """Return the command of the entry that raises the level; `read` is the inverse."""
-    named = level >= IDENTIFIED and cluster
-    return f"{PREFIX}{level} cluster {cluster}" if named else f"{PREFIX}{level}"
+    has_identity = level >= IDENTIFIED and cluster
+    return f"{PREFIX}{level} cluster {cluster}" if has_identity else f"{PREFIX}{level}"
 
 
 def read(command: str) -> Raise:
@@ -64,16 +64,16 @@ def is_foreign(mine: str, theirs: str) -> bool:
     return mine != theirs and bool(mine) and bool(theirs)
 
 
-def check_level(name: str, known: int, index: int, level: int) -> int:
+def check_level(name: str, supported: int, index: int, level: int) -> int:
     """Return the level of an entry after checking that this build supports it.
 
     Raises:
         LevelTooHigh: this build supports only lower levels.
     """
-    if level > known:
+    if level > supported:
         raise LevelTooHigh(
             f"entry {index} raises this cluster to level {level}, and this build of {name} knows "
-            f"levels up to {known}: start it with a newer version"
+            f"levels up to {supported}: start it with a newer version"
         )
     return level
 

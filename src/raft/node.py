@@ -459,8 +459,8 @@ def _is_too_far(state: State, message: Message) -> bool:
 def _count_far_term(state: State, message: Message) -> None:
     """Record that a voter is in a term too far ahead; follow once a quorum is.
 
-    Below such a term no server can win an election any longer, so this server must move: it was
-    away during a leap. Only a denied vote counts, which is an answer to this server's request.
+    Below such a term no server can win an election, so this server must move: it was away during a
+    leap. Only a denied vote counts, which is an answer to this server's request.
 
     Raises:
         PeerError: the message is not a denied vote; nothing was changed.

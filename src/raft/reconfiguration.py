@@ -64,10 +64,10 @@ def _begin(state: State, change: Change, token: Any) -> None:
         if leading.transfer is not None:
             raise ChangeRefused(f"the leadership is being handed over to {leading.transfer.to}")
         check_newcomer(state, change)
-        planned = _plan_for_recovering_voter(state, change) or plan(change, state.membership)
-        if read(planned.target.spell()) != planned.target:
+        steps = _plan_for_recovering_voter(state, change) or plan(change, state.membership)
+        if read(steps.target.spell()) != steps.target:
             raise ChangeRefused("a member's address can't be stored in an entry")
-        if lost := _needed_and_lost(state, planned.target, planned.candidate):
+        if lost := _needed_and_lost(state, steps.target, steps.candidate):
             raise ChangeRefused(
                 f"{' and '.join(_losses(state, lost))} and has no vote until it has caught up; "
                 "with so few other voters, it never would: ask again once it has"
@@ -75,18 +75,18 @@ def _begin(state: State, change: Change, token: Any) -> None:
     except ChangeRefused as refused:
         state.out.settled.append(Settled(token, "refused", f"{refused}. Nothing was changed"))
         return
-    if planned.learner_first is not None:
-        append_configuration(state, planned.learner_first)
+    if steps.learner_first is not None:
+        append_configuration(state, steps.learner_first)
     leading.pending_change = PendingChange(
         change,
         token,
-        planned.target,
-        planned.candidate,
+        steps.target,
+        steps.candidate,
         state.now_ms,
         state.now_ms,
         state.log.last_index,
     )
-    if planned.candidate is None:
+    if steps.candidate is None:
         _append_target(state, leading.pending_change)
 
 

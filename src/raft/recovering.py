@@ -132,16 +132,16 @@ def assign_fences(state: State) -> bool:
     leading = state.as_leader
     if leading.transfer is not None:
         return False
-    wanted = False
+    is_needed = False
     for name, progress in leading.progress.items():
         if progress.is_counted or progress.readmit_index is not None or progress.lost_index:
             continue
         if name in state.membership.electors:
             progress.readmit_index = state.log.last_index + 1
-            wanted = True
+            is_needed = True
         elif _is_current(state) and state.configurations.index <= state.commit_index:
             progress.readmit_index = state.commit_index
-    return wanted
+    return is_needed
 
 
 def mark_readmitted(state: State) -> bool:

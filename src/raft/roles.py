@@ -74,7 +74,8 @@ class Candidacy:
 
     pre_vote: bool
     votes: dict[str, bool]  # by server: whether it granted its vote
-    far_terms: dict[str, int] = field(default_factory=dict)  # by server: its too high term
+    # The terms of servers that are too far ahead.
+    far_terms: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(slots=True)

@@ -39,7 +39,7 @@ def snapshot_taken(state: State, snapshot: Snapshot) -> None:
             f"{state.name} has a snapshot of entry {snapshot.index} of term {snapshot.term}, but "
             f"applied up to {state.applied}, and its log has term {known_term} there"
         )
-    # An equal index means that the old snapshot was corrupt and has been taken again.
+    # With an equal index, the old snapshot was corrupt, and a new one was taken.
     if state.snapshot is None or snapshot.index >= state.snapshot.index:
         state.snapshot = snapshot
 

@@ -54,7 +54,7 @@ class State:
     recovering: bool = False  # it lost its log, or its term and vote, or all (raft/recovering.py)
     newborn: bool = False  # it began with nothing and has not voted yet (raft/newborn.py)
     may_be_new: bool = False  # with `recovering`: it can't know whether it lost anything
-    incarnation: int = 1  # differs from that of every other start of this server
+    incarnation: int = 1  # unique to each start of this server
     leader: str | None = None
     leader_heard_at_ms: int | None = None  # None: no leader, or its connection broke
     commit_index: int = 0
@@ -73,8 +73,9 @@ class State:
     forwarded_reads: ForwardedReads = field(default_factory=ForwardedReads)
     confirmed_reads: deque[ReadReady] = field(default_factory=deque)  # until these are applied
     removed_by: int = 0  # the printed entry that removed this server, or a later one
-    without_vote_now: dict[str, bool] = field(default_factory=dict)  # True: it may be new
-    no_leader_because: str = ""  # the printed reason, if it is servers without a vote
+    # Voters whose latest denials show that they have no vote; True: it may be new.
+    without_vote_now: dict[str, bool] = field(default_factory=dict)
+    no_leader_because: str = ""  # as printed, if voters without a vote are the reason
     candidacy: Candidacy | None = None  # during an election or PreVote
     leading: Leading | None = None  # while it leads
     out: Effects = field(default_factory=Effects)

@@ -153,9 +153,9 @@ def with_fields(kind: type, fields: dict[str, Any]) -> Any:
     Raises:
         PlainError: the type has other fields.
     """
-    known = getattr(kind, "__dataclass_fields__", fields).keys()
-    if known != fields.keys():
-        other = ", ".join(sorted(known ^ fields.keys()))
+    expected = getattr(kind, "__dataclass_fields__", fields).keys()
+    if expected != fields.keys():
+        other = ", ".join(sorted(expected ^ fields.keys()))
         raise PlainError(f"{kind.__name__} has other fields in this version: {other}")
     value: Any = cast(Any, kind).__new__(kind)
     for field, content in fields.items():

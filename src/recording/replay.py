@@ -102,8 +102,8 @@ def state_of(lines: list[str], first: int) -> State:
             if entry := _ENTRY.fullmatch(line):
                 entries.append(Entry(int(entry[1]), int(entry[2]), entry[3]))
                 continue
-            word, field, spelled = line.split(" ", 2)
-            value = json.loads(spelled)
+            word, field, text = line.split(" ", 2)
+            value = json.loads(text)
             if word != "state":
                 raise PlainError("neither a field of the state nor an entry")
             if isinstance(value, dict) and "base" in value:

@@ -36,8 +36,8 @@ def value_of(stored: str) -> str:
 
 
 def facts_of(stored: str, since: int) -> KeyFacts:
-    """Return the facts of a held value; `since` is the number of the entry that raised the level to
-    2."""
+    """Return the facts of a stored value; `since` is the number of the entry that raised the level
+    to 2."""
     _, mark, facts = stored.partition(MARK)
     if not mark:
         return KeyFacts(since)

@@ -335,11 +335,11 @@ def pieces_of(entries: Sequence[Entry]) -> list[str]:
     pieces.append('"}]')
     if True not in ['"' in command or "\\" in command for _, _, command in entries]:
         return pieces  # no character that JSON escapes
-    spelled = [
+    items = [
         f'{{"index": {index}, "term": {term}, "command": {encode_basestring(command)}}}'
         for index, term, command in entries
     ]
-    return [f"[{', '.join(spelled)}]"]
+    return [f"[{', '.join(items)}]"]
 
 
 def read_entries(

@@ -97,7 +97,7 @@ def real(text: str) -> str:
 def shown(text: str) -> str:
     """Return at most 60 characters of `text` as one printable line, fit to be echoed."""
     cut = text if len(text) <= 60 else text[:60] + "..."
-    return _UNSEEN.sub(lambda found: escapes.bytes_of(found[0]), cut)
+    return _UNSEEN.sub(lambda match: escapes.bytes_of(match[0]), cut)
 
 
 def without_controls(text: str) -> str:
@@ -167,15 +167,15 @@ def _without_telnet(raw: bytes) -> bytes:
     """Return a line without negotiations at its beginning and after a `\\r`; elsewhere they would
     be bytes of a value. Each byte is read only a few times, whatever the line contains."""
     last_end = raw.rfind(_SUB_END)
-    kept, begin = bytearray(), 0  # a list of pieces would take forty times the memory
+    result, begin = bytearray(), 0  # a list of pieces would take forty times the memory
     while True:
         end = _past_telnet(raw, begin, last_end)
         carriage_return = raw.find(b"\r\xff", end)
         if carriage_return < 0:
-            kept += raw[end:]
-            return bytes(kept)
+            result += raw[end:]
+            return bytes(result)
         begin = carriage_return + 1
-        kept += raw[end:begin]
+        result += raw[end:begin]
 
 
 def _past_telnet(raw: bytes, place: int, last_end: int) -> int:
@@ -184,8 +184,8 @@ def _past_telnet(raw: bytes, place: int, last_end: int) -> int:
     while True:
         if raw.startswith(_SUB_BEGIN, place) and place + len(_SUB_BEGIN) <= last_end:
             place = raw.find(_SUB_END, place + len(_SUB_BEGIN)) + len(_SUB_END)
-        elif found := _TELNET.match(raw, place):
-            place = found.end()
+        elif match := _TELNET.match(raw, place):
+            place = match.end()
         else:
             return place
 

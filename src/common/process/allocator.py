@@ -62,7 +62,7 @@ def _library() -> Any:
 class Tidy:
     """A periodic cleanup that returns unused memory. One thread calls `look` once a second.
 
-    Python collects garbage by the number of objects, but one object may have a megabyte. So this
+    Python collects garbage by the number of objects, but one object may take a megabyte. So this
     class also collects garbage once the process has grown by some bytes.
     """
 

@@ -174,9 +174,9 @@ class Console:
 
     def _sum_up(self) -> None:
         if self._held:
-            held, self._held = self._held, {}
+            counts, self._held = self._held, {}
             # Copied, since `has_room` may add a kind at any time.
-            self._put(None, f"… {_counted(held.copy(), ' more')} in this second")
+            self._put(None, f"… {_counted(counts.copy(), ' more')} in this second")
 
     def _put(self, kind: str | None, line: str, *, is_awaited: bool = False) -> None:
         """Queue a line; if the queue is full, drop the oldest traffic line, or else the oldest
@@ -223,9 +223,9 @@ class Console:
                 if not self._held:
                     self._changed.wait()
                     continue
-                left = self._second_ends - self._clock()
-                if left > 0:
-                    self._changed.wait(left)
+                left_s = self._second_ends - self._clock()
+                if left_s > 0:
+                    self._changed.wait(left_s)
                 else:
                     self._sum_up()
             lines = [line for _, line in self._lines]

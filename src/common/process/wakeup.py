@@ -13,7 +13,7 @@ PAUSE_FACTOR = 2  # seconds of pause for each second of work
 
 
 class Wakeup:
-    """A wakeup for one thread, made of a bare lock, which any thread may set. If it is set twice
+    """A wakeup for one thread, which any thread may set. It is a bare lock. If it is set twice
     before the sleeper wakes, the sleeper wakes once."""
 
     def __init__(self) -> None:

@@ -78,7 +78,7 @@ class Operands(NamedTuple):
         return 0 < self.keys < ALL_KEYS
 
     def spell(self, words: Sequence[str]) -> str:
-        """Return the operands in the form of a typed line; each word is one operand unescaped."""
+        """Return the operands in the form of a typed line; each word is one unescaped operand."""
         if self.is_line:
             return words[0] if len(words) == 1 else " ".join(map(_spell_word, words))
         typed = [escape(word, key=True) for word in words[: self.keys]]

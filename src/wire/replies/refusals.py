@@ -1,4 +1,4 @@
-"""The codes of refusals, which precede the sentence for people with a word for programs. Pure.
+"""The codes of refusals: a word for programs that precedes the sentence for people. Pure.
 
 A connection that sent `codes` gets `Sorry [CODE FACT ...] SENTENCE` instead of `Sorry, SENTENCE`.
 Each row below has a code, its meaning for the request, and the form of its sentences. A sentence

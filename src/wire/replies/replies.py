@@ -227,7 +227,7 @@ def _with_base64(fields: dict[str, Any]) -> dict[str, Any]:
 
 def _without_lone(value: Any) -> Any:
     if isinstance(value, str):
-        return _LONE.sub(lambda found: f"\\x{ord(found[0]) - 0xDC00:02x}", value)
+        return _LONE.sub(lambda match: f"\\x{ord(match[0]) - 0xDC00:02x}", value)
     if isinstance(value, dict):
         return {_without_lone(key): _without_lone(each) for key, each in value.items()}
     return [_without_lone(each) for each in value] if isinstance(value, list) else value
