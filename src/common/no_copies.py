@@ -11,5 +11,5 @@ class NoCopies:
     def __reduce_ex__(self, protocol: object) -> NoReturn:
         raise TypeError(
             f"a {type(self).__name__} can't be copied or pickled: its data is in the cluster. "
-            "Copy what its methods return; or make another one in the other process"
+            "Copy what its methods return; or create a new one in the other process"
         )

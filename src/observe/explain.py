@@ -31,7 +31,7 @@ _TIME = (
     ),
     Rule(
         lambda step: step.after.role == "candidate",
-        lambda step: f"nobody answered in time, so I stand in term {step.after.term}",
+        lambda step: f"no server answered in time, so I stand in term {step.after.term}",
         "§5.2", "election.on_silence",
     ),
     Rule(

@@ -76,7 +76,10 @@ def _votes_without_memory(step: Step) -> str:
     request = _given(step)
     if request is None or step.before.has_memory:
         return ""
-    return f"votes for {request.sender}, though it lost its log, and with it what it acknowledged"
+    return (
+        f"votes for {request.sender}, though it lost its log, and with it the entries that it "
+        "acknowledged"
+    )
 
 
 def _keeps_no_vote(step: Step) -> str:
@@ -228,7 +231,7 @@ def _leaves_a_gap(step: Step) -> str:
     message, end = _append(step), step.before.last_index
     if message is None or message.prev_index <= end or not _is_taken(step):
         return ""
-    return f"takes what follows entry {message.prev_index}: its own log ends at {end}"
+    return f"accepts entries after entry {message.prev_index}: its own log ends at {end}"
 
 
 def _takes_after_another_entry(step: Step) -> str:
@@ -236,7 +239,7 @@ def _takes_after_another_entry(step: Step) -> str:
     if message is None or there in (None, message.prev_term) or not _is_taken(step):
         return ""
     return (
-        f"takes what follows entry {message.prev_index} of term {message.prev_term}: its own "
+        f"accepts entries after entry {message.prev_index} of term {message.prev_term}: its own "
         f"entry {message.prev_index} is of term {there}, so the logs differ"
     )
 
@@ -293,7 +296,7 @@ def _acknowledges_more(step: Step) -> str:
     matched = message.prev_index + len(message.entries)
     if answer.index <= matched:
         return ""
-    return f"acknowledges entry {answer.index}: this message shows equal logs up to {matched} alone"
+    return f"acknowledges entry {answer.index}: this message shows equal logs only up to {matched}"
 
 
 # --- counting by a leader -------------------------------------------------------------------------
@@ -307,7 +310,7 @@ def _counts_more(step: Step) -> str:
     if was is None or now is None or now.match_index <= was.match_index:
         return ""
     if answer.term != before.term:
-        return f"counts what {answer.sender} answered in term {answer.term}: it leads {before.term}"
+        return f"counts an answer of {answer.sender} in term {answer.term}: it leads {before.term}"
     if now.match_index <= answer.index:
         return ""
     return (
@@ -373,7 +376,7 @@ def _leads_on(step: Step) -> str:
     if before.is_majority(names):
         return ""
     return (
-        f"leads on, though of {len(before.electors)} only {' '.join(names)} answered within an "
+        f"still leads, though of {len(before.electors)} only {' '.join(names)} answered within an "
         f"election timeout of {after.timeout_ms} ms: no majority"
     )
 
@@ -395,9 +398,9 @@ def _commits_unmatched(step: Step) -> str:
         return ""
     matched = message.prev_index + len(message.entries)
     if index > matched:
-        return f"takes entry {index} for committed: this message shows equal logs up to {matched}"
+        return f"treats entry {index} as committed: this message shows equal logs up to {matched}"
     if index > message.commit_index:
-        return f"takes entry {index} for committed: the leader has committed {message.commit_index}"
+        return f"treats entry {index} as committed: the leader has committed {message.commit_index}"
     return ""
 
 
@@ -410,7 +413,7 @@ def _commits_by_itself(step: Step) -> str:
         return ""
     if isinstance(message, InstallSnapshot) and after.commit_index <= message.snapshot.index:
         return ""
-    return f"takes entry {after.commit_index} for committed on no leader's word"
+    return f"treats entry {after.commit_index} as committed without a leader's message"
 
 
 def _uncommits(step: Step) -> str:

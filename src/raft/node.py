@@ -283,7 +283,7 @@ def _applied(state: State, event: inputs.Applied) -> None:
     """
     if not state.applied <= event.index <= state.applying:
         raise SafetyError(
-            f"{state.name} is to have applied entry {event.index}, but had applied up to "
+            f"{state.name} reports entry {event.index} as applied, but had applied up to "
             f"{state.applied}, and {state.applying} is handed out"
         )
     state.applied = event.index

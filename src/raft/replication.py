@@ -130,7 +130,7 @@ def _send(
     if progress.sending is not None:  # the log's base may be later by now
         prev_index, prev_term = progress.sending.snapshot[:2]
     if prev_term is None:
-        raise SafetyError(f"{name} is to be sent entries from {prev_index}, not in the log")
+        raise SafetyError(f"{name} needs entries from {prev_index}, which are not in the log")
     progress.commit_sent = state.commit_index
     number = leading.round
     state.send_early(

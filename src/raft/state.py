@@ -239,7 +239,7 @@ class State:
                 f"to term {term} vote {vote}"
             )
         if self.out.send:
-            raise SafetyError(f"{self.name} saves a term behind a message that left early")
+            raise SafetyError(f"{self.name} saves a term after a message was sent early")
         self.term, self.vote = term, vote
         if not self.options.lease and self.now_ms >= self.promised_until_ms:
             self.lease_ms = 0

@@ -186,10 +186,10 @@ CASES: list[tuple[Callable[[], Step], str]] = [
         lambda: replace(takes(term=1), before=takes().before._replace(term=2)),
         "obeys s1, the leader of term 1, in term 2",
     ),
-    (lambda: takes(prev_index=4), "takes what follows entry 4: its own log ends at 1"),
+    (lambda: takes(prev_index=4), "accepts entries after entry 4: its own log ends at 1"),
     (
         lambda: takes(prev_term=3),
-        "takes what follows entry 1 of term 3: its own entry 1 is of term 1, so the logs differ",
+        "accepts entries after entry 1 of term 3: its own entry 1 is of term 1, so the logs differ",
     ),
     (
         lambda: falsified(
@@ -222,7 +222,7 @@ CASES: list[tuple[Callable[[], Step], str]] = [
         lambda: falsified(
             takes(), effects={"send_after_save": [AppendAccepted("s2", "s1", 1, 9, 1)]}
         ),
-        "acknowledges entry 9: this message shows equal logs up to 2 alone",
+        "acknowledges entry 9: this message shows equal logs only up to 2",
     ),
     (
         lambda: falsified(
@@ -246,18 +246,18 @@ CASES: list[tuple[Callable[[], Step], str]] = [
         lambda: falsified(commits(), commit_index=0),
         "does not commit entry 1 of its term 1, though s1 s2 hold it, 2 of 3: a majority",
     ),
-    (looks_for_a_quorum, "leads on, though of 3 only s1 answered within an election timeout"),
+    (looks_for_a_quorum, "still leads, though of 3 only s1 answered within an election timeout"),
     (
         lambda: falsified(takes(), commit_index=5),
-        "takes entry 5 for committed: this message shows equal logs up to 2",
+        "treats entry 5 as committed: this message shows equal logs up to 2",
     ),
     (
         lambda: falsified(takes(), commit_index=2),
-        "takes entry 2 for committed: the leader has committed 1",
+        "treats entry 2 as committed: the leader has committed 1",
     ),
     (
         lambda: falsified(step(node_of("s2", 1), Synced(1, 1)), commit_index=1),
-        "takes entry 1 for committed on no leader's word",
+        "treats entry 1 as committed without a leader's message",
     ),
     (
         lambda: replace(takes(), before=takes().before._replace(commit_index=3)),

@@ -301,7 +301,7 @@ def test_a_value_that_looks_like_an_absence_is_distinguished_from_it() -> None:
         ("txn incr a 1 2", "the form is: incr KEY [BY]"),
         ("txn incr a x", '"incr a x": x is no whole number'),
         ("txn object a", "the form is: object KEY OPERATION [JSON ...]"),
-        ("txn object s dict.put 1 2", "dict.put KEY VALUE: KEY is to be a string. Nothing"),
+        ("txn object s dict.put 1 2", "dict.put KEY VALUE: KEY must be a string. Nothing"),
         ("txn object s dict.putt 1", "Nothing was done."),
         ("txn set a 1 else get b", '"else": it is out of place'),
         ("txn if b = 5 then get a then get b", 'at word 8 of the transaction, "then": it is out'),

@@ -175,7 +175,7 @@ def test_a_snapshot_amid_an_entry_is_found() -> None:
     with mock.patch.object(test_snapshots_driver, "SnapshotThreads", WaitsForNoEntry):
         failure = first_failure(it_is_refilled, range(50), LINES)
     assert failure is not None
-    assert "is to have applied entry" in str(failure)
+    assert "reports entry" in str(failure)
 
 
 def test_a_stop_that_leaves_the_applier_at_work_is_found() -> None:

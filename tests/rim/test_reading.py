@@ -37,7 +37,7 @@ def test_keys_and_values_may_spell_a_read_mode(line: str, command: str, read: st
 @pytest.mark.parametrize(
     ("line", "rule"),
     [
-        ("get b read foo", "there is no read foo; there is index, lease, log, local"),
+        ("get b read foo", "there is no read mode foo; the modes are index, lease, log, local"),
         ("get read local", "get takes one key"),
         ("get b read", "get takes one key"),
         ("get b read local now", "get takes one key"),

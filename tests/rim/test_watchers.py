@@ -398,7 +398,7 @@ def test_a_watch_whose_keys_are_not_all_sent_can_not_be_gone_on_from(scene: Scen
     scene.sink.is_slow = True
     scene.watch("k")
     assert scene.watchers.unwatch(scene.sink, "") == (
-        "UNWATCH response: ended before all keys were told"
+        "UNWATCH response: ended before all keys were sent"
     )
 
 

@@ -35,15 +35,15 @@ NAMED: dict[int, str] = {
     13: "s1 ends with KeyError: 'b'",
     14: "what was acknowledged stays on the disk",
     15: "counts s2's vote of term 1 in its election of term 2 (§5.2)",
-    16: "takes what follows entry 2 of term 2: its own entry 2 is of term 1",
-    17: "leads on, though of 3 only s1 answered",
+    16: "accepts entries after entry 2 of term 2: its own entry 2 is of term 1",
+    17: "still leads, though of 3 only s1 answered",
     18: "takes its vote for s1 of term 1 into term 2 (§5.2, Figure 2)",
     19: "serves a read at once: no lease holds",
     20: "starts with entries up to 2 committed, and no leader said so",
     21: "Log Matching",
     22: "votes for s3, though it lost its log",
     23: "does not commit entry 1 of its term 1, though s1 s2 hold it",
-    24: "takes entry 2 for committed: this message shows equal logs up to 1",
+    24: "treats entry 2 as committed: this message shows equal logs up to 1",
 }
 
 

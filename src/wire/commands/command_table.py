@@ -338,7 +338,7 @@ def _without_read_mode(command: Command, message: str) -> tuple[str, str]:
         return message, ""
     if words[-1] not in READ_MODES:
         modes = ", ".join(READ_MODES)
-        raise ProtocolError(f"there is no read {shown(words[-1])}; there is {modes}")
+        raise ProtocolError(f"there is no read mode {shown(words[-1])}; the modes are {modes}")
     if command.handling is SHOW and words[-1] == "log":
         raise ProtocolError("a show is never an entry of the log; read index, lease or local")
     return " ".join(words[:-2]), words[-1]

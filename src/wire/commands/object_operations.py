@@ -89,7 +89,7 @@ def operands_of(name: str, text: str) -> list[Json]:
     for word, operand in zip(words, operands, strict=False):
         what, fitting = _WORDS[word.strip("[]")]
         if not fitting(operand):
-            raise Unfit(f"{form}: {word} is to be {what}")
+            raise Unfit(f"{form}: {word} must be {what}")
     return operands
 
 
@@ -121,6 +121,6 @@ _WORDS: dict[str, tuple[str, Callable[[Json], bool]]] = {
     "NUMBER": ("a whole number", _is_number),
     "SLICE": ("[START, STOP, STEP]", _is_slice),
     "VALUES": ("a list", lambda value: isinstance(value, list)),
-    "ITEM": ("no list and no object", is_scalar),
+    "ITEM": ("a value other than a list or an object", is_scalar),
     "ITEMS": ("a list without lists and objects in it", lambda value: fits("set", value)),
 }

@@ -98,7 +98,7 @@ def ended(number: int) -> str:
     return f"UNWATCH response: ended after {number}"
 
 
-ENDED_AMID_KEYS = "UNWATCH response: ended before all keys were told"
+ENDED_AMID_KEYS = "UNWATCH response: ended before all keys were sent"
 
 
 def gone(prefix: str, number: int) -> str:
@@ -131,7 +131,7 @@ def go_on_elsewhere(why: str, prefix: str, number: int) -> str:
 
 def amid_keys(why: str, prefix: str) -> str:
     """Return the last line of a watch that this node ends before all keys were sent."""
-    return f"Sorry, {why}, before all keys were told. Begin with: {spell_watch(WatchAsked(prefix))}"
+    return f"Sorry, {why}, before all keys were sent. Begin with: {spell_watch(WatchAsked(prefix))}"
 
 
 TOO_SLOW = "this watch was read too slowly and has ended"

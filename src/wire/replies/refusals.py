@@ -137,7 +137,7 @@ REFUSALS: Final = (
     RefusalRow("not-yet", REFUSED, r"there is no entry ([0-9]+) yet; the last one is ([0-9]+)\.",
                "a watch after an entry that does not exist; the facts are it and the last entry"),
     RefusalRow("watch-ended", REFUSED,
-               r"this (?:watch|server) .*(?:\. Go on|, before all keys were told\. Begin) with: ",
+               r"this (?:watch|server) .*(?:\. Go on|, before all keys were sent\. Begin) with: ",
                "this node ended the watch; resume elsewhere with the command after the colon"),
     RefusalRow("speaks-elsewhere", REFUSED,
                r"[\w.-]+ speaks on another connection; nobody else does for it\Z",

@@ -75,7 +75,7 @@ def mistake_in(command: str) -> str:
     or extra word, or text that can't be in a line. Return "" if a node may accept it."""
     try:
         if decode_line(command.encode("utf-8", "surrogateescape")) != command:
-            return "the command holds what would get lost on its way."
+            return "the command holds characters that a line can't carry."
         request = read_request("client", "", command, Limits(sys.maxsize, sys.maxsize))
         if row_of(command).handling.kind == "members":
             from ..commands.member_commands import read_change  # needed only after a mistake
