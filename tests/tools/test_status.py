@@ -364,7 +364,7 @@ def test_wrong_usage_ends_with_2(arguments: list[str], capsys: pytest.CaptureFix
         (["controller", "a b:10000", "TIMEOUT"], "'a b:10000' is neither a node's name nor HOST"),
         (["controller", "a..b:10000", "TIMEOUT"], "'a..b:10000' is neither a node's name nor HOST"),
         (["up", "--base-port", "65534", "--dir", "new"], "65534 on need ports up to 65536"),
-        (["restore", "FILE", "new", "--members", "s1=a:1", "s1=b:2"], "--members:2: s1 is there"),
+        (["restore", "FILE", "new", "--members", "s1=a:1", "s1=b:2"], "--members:2: s1 appears"),
         (["restore", ".", "new", "--members", "s1=a:1"], ".: is not a file"),
         (["fsck", "--dir", "new", "s1"], "raftline: new: there is no such folder\n"),
         (["fsck", "--dir", "new"], "raftline: new: there is no such folder\n"),
