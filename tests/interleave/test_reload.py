@@ -51,7 +51,7 @@ def files_change() -> None:
     while Thread.schedule.now_s < 2000.0:
         Thread.schedule.sleep(100.0)
     assert taken == version == 2 * CHANGES, "a change was not read"
-    assert len([line for line in lines if "has read again" in line]) <= version
+    assert len([line for line in lines if "has reloaded" in line]) <= version
 
 
 @seeds(100, 20_000)

@@ -173,7 +173,7 @@ def test_a_node_that_others_reach_starts_with_a_secret_or_where_that_is_meant(
         ({"users": "users", "anonymous": "root"}, NodeError, "none of: none, reader, writer, adm"),
         ({"users": "none"}, NodeError, "users file none: No such file"),
         ({"users": "users", "anonymous": "none"}, NodeError, "members prove .* add secret FILE"),
-        ({"tls_require": True}, NodeError, "tls_require asks .*: add tls_only and tls_ca FILE"),
+        ({"tls_require": True}, NodeError, "tls_require requires .*: add tls_only and tls_ca FILE"),
         ({"tls_crl": "none"}, NodeError, "tls_crl names .* add tls_ca FILE"),
         ({"password": "p"}, ValueError, "a password without a user"),
         ({"user": "bob"}, ValueError, "bob has no password: give password=, or "),

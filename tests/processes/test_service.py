@@ -30,7 +30,7 @@ def read_again(node: NodeProcess) -> str:
     """Send SIGHUP, and return the line that says what was read again, or could not be."""
     since = len(node.said)
     node.send_signal(signal.SIGHUP)
-    return node.wait_for_line("read again", since=since)
+    return node.wait_for_line("reload", since=since)
 
 
 def settings(cluster: Cluster, text: str) -> None:
