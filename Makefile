@@ -255,8 +255,8 @@ wheelhouse: .venv/run-installed ## a folder that hosts install from without an i
 wheel: .venv/dev-installed ## build a wheel with the compiled core for this Python into dist/
 	@$(call compiled,$(PY) -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist .)
 
-wheels: ## the same for each Python from 3.10 to 3.13 that is here; needs the network
-	@for python in python3.10 python3.11 python3.12 python3.13; do \
+wheels: ## the same for each Python from 3.10 to 3.14 that is here; needs the network
+	@for python in python3.10 python3.11 python3.12 python3.13 python3.14; do \
 	  "$$python" -c 0 2>/dev/null || { echo "$$python is not here; going on without it" >&2; continue; }; \
 	  echo "$$python"; $(call compiled,"$$python" -m pip wheel --quiet --no-deps --wheel-dir dist .) || exit 1; \
 	done

@@ -24,7 +24,7 @@ from tests import guided
 from tests.rim.fuzzed import TARGETS, Target
 
 PIECE = 500  # examples of a target before the turn of the next
-NOT_GUIDED = "not guided: atheris, which has builds for CPython 3.11 to 3.13, is not installed"
+NOT_GUIDED = "not guided: atheris, which has builds for CPython 3.11 to 3.14, is not installed"
 
 
 def main() -> int:
