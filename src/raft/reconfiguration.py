@@ -22,7 +22,7 @@ from .transfer import leave_to_another
 from .upgrade import check_newcomer
 
 ROUNDS_MAX = 10  # catch-up rounds (thesis §4.2.1)
-PATIENCE = 10  # election timeouts without an answer from a server that catches up or was removed
+PATIENCE = 10  # election timeouts without an answer from a joining or removed server
 
 
 def begin_change(state: State, change: Change, token: Any) -> None:

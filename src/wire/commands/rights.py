@@ -58,8 +58,8 @@ ADMINISTERS_ALL: Final = Right(UserRole.ADMIN, Touches.EVERY)
 
 
 class LeaseKeys:
-    """The keys of a lease at one time. There may be very many, so the check whether a user may
-    touch all of them is cached."""
+    """The keys of a lease at one time. A lease may have very many keys, so the result of the check
+    on all of them is cached."""
 
     def __init__(self, keys: Sequence[str]) -> None:
         self._keys = keys
