@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import resource
+import sys
 
 import pytest
 
 from raftline.common.config import ConfigError
-from raftline.net.connections import file_limit
 from raftline.net.connections.connection_slots import LEAST_CONNECTIONS
 from raftline.net.connections.file_limit import RESERVED_FILES, places_for
 from raftline.net.connections.listener import Listener
@@ -47,7 +47,7 @@ def test_as_many_connections_are_taken_as_leave_the_node_its_own_files(
     monkeypatch: pytest.MonkeyPatch, soft: int, hard: int, others: int, places: int, then: int
 ) -> None:
     limits = Limits(soft, hard)
-    monkeypatch.setattr(file_limit, "resource", limits)
+    monkeypatch.setitem(sys.modules, "resource", limits)
     assert places_for(1146, others) == places
     assert limits.of == (then, hard)
 
@@ -57,16 +57,16 @@ def test_a_limit_with_room_for_hardly_any_connection_is_refused(
     monkeypatch: pytest.MonkeyPatch, wanted: int, least: int
 ) -> None:
     limit = RESERVED_FILES + least
-    monkeypatch.setattr(file_limit, "resource", Limits(limit, limit))
+    monkeypatch.setitem(sys.modules, "resource", Limits(limit, limit))
     assert places_for(wanted) == least
-    monkeypatch.setattr(file_limit, "resource", Limits(limit - 1, limit - 1))
+    monkeypatch.setitem(sys.modules, "resource", Limits(limit - 1, limit - 1))
     with pytest.raises(ConfigError, match=f"have {limit - 1} files .* needs at least {limit}"):
         places_for(wanted)
 
 
 def test_a_listener_has_the_places_that_fit(monkeypatch: pytest.MonkeyPatch) -> None:
     limit = RESERVED_FILES + 100
-    monkeypatch.setattr(file_limit, "resource", Limits(limit, limit))
+    monkeypatch.setitem(sys.modules, "resource", Limits(limit, limit))
     listener = Listener("127.0.0.1", next(free_ports), 1146, other_files=60)
     listener.close()
     assert listener.connections_max == 40

@@ -113,16 +113,13 @@ def lane_of(item: pytest.Item) -> str:
 
 
 @pytest.fixture(params=["asyncio", "uvloop"])
-def event_loops(request: pytest.FixtureRequest) -> Iterator[str]:
-    """Have `asyncio.run` make loops of asyncio, then of uvloop, for which not every Python has a
+def event_loops(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Make `asyncio.run` take loops of asyncio, then of uvloop, for which not every Python has a
     wheel."""
     if request.param == "uvloop":
         uvloop = pytest.importorskip("uvloop")
-        asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())
-        yield request.param
-        asyncio.set_event_loop_policy(None)
-    else:
-        yield request.param
+        monkeypatch.setattr(asyncio.events, "new_event_loop", uvloop.new_event_loop)
+    return str(request.param)
 
 
 @pytest.fixture
