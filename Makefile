@@ -9,20 +9,18 @@ WORKERS ?= 2
 NODE_WORKERS ?= 4
 ONLY ?=
 T ?=
-LAB ?=
 # Of the real processes, on a compiled wheel: a slice.
 WHEEL_TESTS = tests/processes/test_recording.py tests/processes/test_history.py \
   tests/processes/test_004_wire.py tests/processes/test_snapshots.py
 WITH_DOCKER ?=
-CODE := src testing course tests bench labs docs integrations
-LABS := elections repair majorities replicas availability bugs
+CODE := src testing course tests bench docs integrations
 MAKEFLAGS += --no-print-directory
 TESTS = $(PY) -m pytest -q --progress -o console_output_style=classic -n $(WORKERS)
 # By another name: make -n carries out the lines that name $(MAKE) itself, and would start the nodes.
 SET_UP = $(MAKE)
 
 .PHONY: help run test test-rest test-nightly test-all check lint types spelling format sizes
-.PHONY: conform conform-bugs sim sim-long view-test fuzz attacks crowd nemesis watchers holders monitoring-test mutants nightly accept labs handout grade-test keys compose-test container-test kubernetes-test release course-wheel clean
+.PHONY: sim sim-long view-test fuzz attacks crowd nemesis watchers holders monitoring-test mutants nightly accept labs handout container-test kubernetes-test release clean
 .PHONY: patroni-test integrations-test tooz-test dogpile-test wheel wheels test-wheel test-sanitized bench bench-quick bench-growth bench-table soak profile slow-ways pictures view-picture learn docs
 .DELETE_ON_ERROR:
 
@@ -88,10 +86,6 @@ sim-long: .venv/dev-installed $(wildcard build/simulation) ## simulated schedule
 	@$(PY) $(if $(wildcard build/simulation),build/simulation,testing)/raftline_testing/virtual/simulate.py --workers $(WORKERS) \
 	  $(if $(filter-out file,$(origin MINUTES)),--minutes $(MINUTES),--forever)
 
-.PHONY: reasons
-reasons: .venv/dev-installed ## draw lab 6's bugs and the core's one-line faults: what do the pictures say? (an hour)
-	@$(PY) -m labs.bugs.reasons && $(PY) -m labs.bugs.reasons --mutants
-
 .PHONY: simulation
 simulation: build/simulation ## compile the virtual world, for twice as many schedules (C compiler, 5 minutes)
 
@@ -129,12 +123,6 @@ explore: .venv/dev-installed ## all orders of a small world of the core: make ex
 
 view-test: .venv/dev-installed ## the picture in a real browser: Debian's chromium and chromium-driver
 	@$(PY) -m pytest -q -rs tests/processes/test_view_browser.py
-
-conform: .venv/run-installed ## raftline at its own kit for nodes of any language
-	@$(PY) -m raftline conform -- $(abspath $(PY)) src/server.py {name} {port} --dir {dir}
-
-conform-bugs: .venv/dev-installed ## each bug of labs/bugs at that kit: it fails where it should
-	@$(PY) tests/processes/run_conform_bugs.py
 
 nemesis: .venv/run-installed ## an hour of faults on real nodes: make nemesis [MINUTES=60] [SEED=3]
 	@$(PY) testing/raftline_testing/nemesis/run_nemesis.py --minutes $(MINUTES) \
@@ -198,33 +186,13 @@ docs: .venv/docs-installed ## the pages and the API reference as a site with sea
 view-picture: .venv/dev-installed ## photograph the view for the README (Debian's chromium and chromium-driver)
 	@$(PY) docs/pictures/view.py
 
-labs: ## every lab, checked row by row; one: make lab-4, or make lab-replicas
-	@trap 'exit 130' INT; failed=; \
-	for lab in $(LABS); do $(MAKE) lab-$$lab || failed="$$failed lab-$$lab"; done; \
-	if [ -n "$$failed" ]; then echo "these labs failed:$$failed" >&2; exit 1; fi
+labs handout: ## the course: every lab, checked; what students get of one; more: make -C course
+	@$(MAKE) -C course $@
 
-# A lab runs offline in a clean clone: with .venv where it is there, else with the Python that is.
 lab-%:
-	@case "$*" in [1-6]) set -- $(LABS); shift "$$(expr "$*" - 1)"; lab=$$1;; *) lab="$*";; esac; \
-	if [ -x $(PY) ]; then python=$(PY); else python=$(PYTHON); fi; \
-	[ -e "labs/$$lab/check.py" ] || { echo "there is no lab $*; labs/README.md lists them" >&2; exit 2; }; \
-	"$$python" -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null || { \
-	  echo "a lab needs Python 3.10 or newer, and '$$python' is not. Try: make labs PYTHON=python3.12" >&2; exit 1; }; \
-	echo "lab $$lab"; exec "$$python" "labs/$$lab/check.py"
-
-handout: ## what students get of a lab, without keys and history: make handout LAB=elections
-	@$(PYTHON) labs/handout.py $(LAB)
-
-grade-test: ## the grader of lab 7: the model solution, raftline, bugs and cheats; ARGS="bugs cheats" for these alone
-	@PYTHONPATH=src:testing:course:. $(PYTHON) -m raftline_course.grading.selftest $(ARGS)
-
-keys: ## the teachers' keys of all labs, into build/keys
-	@$(PYTHON) labs/keys/make.py
+	@$(MAKE) -C course $@
 
 # WITH_DOCKER is a command that runs what follows it where a Docker engine answers.
-compose-test: ## the majorities lab's twelve steps in containers (needs Docker)
-	@$(WITH_DOCKER) $(PYTHON) labs/majorities/steps.py --containers
-
 container-test: .venv/dev-installed ## three nodes with TLS in containers that are not the course's (needs Docker)
 	@$(WITH_DOCKER) sh deploy/container/check.sh
 
@@ -235,14 +203,8 @@ kubernetes-test: ## the Kubernetes files against its schemas (needs kubectl and 
 release: .venv/release-installed ## build into dist/ and check: sdist, wheel, and the course's wheel, of one version
 	@$(PY) deploy/git_version.py
 	@mkdir -p build && rm -rf dist && $(PY) -m build --outdir dist . >build/release.txt 2>&1 || { cat build/release.txt >&2; exit 1; }
-	@$(call course_wheel,)
+	@$(MAKE) -C course wheel ISOLATED=1
 	@$(PY) -m twine check --strict dist/*
-
-course-wheel: .venv/dev-installed ## build the wheel of raftline-course, labs included, into dist/
-	@$(call course_wheel,--no-build-isolation)
-
-course_wheel = $(call quietly,$(PY) -m pip wheel --quiet --no-deps $(1) --wheel-dir dist ./course) && \
-  rm -rf course/build course/*.egg-info
 
 # pip finds an upgrade in a folder as in an index; the version grows with each commit.
 EXTRAS ?= users,certs

@@ -19,7 +19,9 @@ class BuildPy(build_py):
         super().run()
         if self.editable_mode:
             return
-        self._take(CLONE / "labs", Path(self.build_lib, "raftline_course", "clone", "labs"))
+        self._take(
+            CLONE / "course" / "labs", Path(self.build_lib, "raftline_course", "clone", "labs")
+        )
         harness = "raftline_testing"
         self._take(CLONE / "testing" / harness, Path(self.build_lib, harness))
 

@@ -2,4 +2,4 @@
 
 from __future__ import annotations
 
-pytest_plugins = ["raftline_testing.runner.pytest_plugin"]
+pytest_plugins = ["raftline_testing.runner.pytest_plugin", "raftline_testing.nodes.fixtures"]

@@ -40,7 +40,7 @@ def main(command: str, arguments: Sequence[str]) -> int:
     if command == "grade" and not GRADER.exists():
         raise ConfigError(
             "this copy of raftline has no grader; grade in a clone, or in the handout of lab 7 by "
-            "`python3 labs/write-raft/grade.py FOLDER`"
+            "`python3 course/labs/write-raft/grade.py FOLDER`"
         )
     if command in FROM_SOURCE and build() == "compiled":
         sys.stdout.flush()

@@ -46,7 +46,7 @@ def main(command: str, arguments: list[str]) -> int:
     if commands is None:
         raise ConfigError(
             f"{command} is a command of the course, "
-            "whose wheel `make course-wheel` builds in a clone"
+            "whose wheel `make -C course wheel` builds in a clone"
         )
     status: int = commands.main(command, arguments)
     return status

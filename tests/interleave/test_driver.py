@@ -17,10 +17,10 @@ from raftline.raft.membership import Membership
 from raftline.raft.node import node_from_disk
 from raftline.raft.state import Options
 from raftline.wire.commands.parsing import BY_ROUND, Reading
+from raftline_testing.doubles.fake_rim import FakeRim
 from raftline_testing.files.faulty_folder import MemoryFolder
 from raftline_testing.interleave.scenarios import check_interleavings, seeds
 from raftline_testing.interleave.threads import Thread
-from tests.rim.test_driver import FakeRim
 
 LINES = (drivers, queue, stepper, writer)
 ALONE = {"s1": "localhost:10000"}

@@ -9,10 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from raftline_testing.markdown import links_in, prose
+
 ROOT = Path(__file__).resolve().parents[2]
-LINK = re.compile(r"(?<!!)\[[^][]*(?:\[[^][]*\][^][]*)*\]\(([^()\s]+)\)|<img src=\"([^\"]+)\"")
-FENCE = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
-CODE = re.compile(r"`[^`\n]*`")
 NAMED = re.compile(
     r"(?<![\w/.-])((?:docs|course|bench|labs|tests|deploy|src)/[\w./-]*\.(?:md|py|txt|c|h|json|sh|svg))\b"
 )
@@ -39,17 +38,6 @@ def pages() -> list[str]:
 @cache
 def text_of(name: str) -> str:
     return (ROOT / name).read_bytes().decode("utf-8", "replace")
-
-
-def prose(text: str) -> str:
-    """Return a page without its blocks of code."""
-    return FENCE.sub("", text)
-
-
-def links_in(text: str) -> list[str]:
-    """Return where the relative links of a page lead; its code has none."""
-    found = [match[1] or match[2] for match in LINK.finditer(CODE.sub("``", prose(text)))]
-    return [link for link in found if not re.match(r"[a-z]+:", link)]
 
 
 def anchors_in(text: str) -> set[str]:

@@ -185,7 +185,7 @@ def test_modules_import_each_other_by_relative_names() -> None:
     assert absolute == {*SCRIPTS, "raftline.__init__"}
 
 
-@pytest.mark.parametrize("folder", ["tests", "bench", "labs", "course"])
+@pytest.mark.parametrize("folder", ["tests", "testing", "bench", "course"])
 def test_no_bare_name_of_a_module_of_ours_is_imported_from_outside(folder: str) -> None:
     bare = {
         one for members in rooms().values() for one in members if one not in sys.stdlib_module_names

@@ -74,7 +74,8 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 
 
 @pytest.mark.parametrize(
-    "program", [*(f"src/{script}" for script in SCRIPTS), "course/server.py", "labs/bugs/check.py"]
+    "program",
+    [*(f"src/{script}" for script in SCRIPTS), "course/server.py", "course/labs/bugs/check.py"],
 )
 def test_an_old_python_gets_one_line_that_names_the_one_it_takes(program: str) -> None:
     ended = bare_python("-c", OLD, str(ROOT / program), folder=ROOT)
@@ -224,11 +225,7 @@ def test_pip_is_named_what_an_index_has() -> None:
 def test_an_extra_in_a_clone_goes_on_with_the_install_that_make_run_made() -> None:
     """A copy would lack the course, unless that is installed with it, and what is changed in src/
     would have no effect."""
-    pages = [
-        path
-        for room in ("docs", "course", "labs", "bench")
-        for path in ROOT.glob(f"{room}/**/*.md")
-    ]
+    pages = [path for room in ("docs", "course", "bench") for path in ROOT.glob(f"{room}/**/*.md")]
     texts = [path.read_text(encoding="utf-8") for path in [*pages, *ROOT.glob("*.md")]]
     installs = [line for text in texts for line in re.findall(r"pip install .*'\.\[.*", text)]
     assert len(installs) >= 7
@@ -255,7 +252,11 @@ def test_make_n_prints_the_commands_of_run_and_starts_nothing() -> None:
 
 
 def test_no_manifest_script_or_image_starts_a_node_with_new() -> None:
-    places = [ROOT / "Makefile", *(ROOT / "deploy").rglob("*"), *(ROOT / "labs").rglob("*")]
+    places = [
+        ROOT / "Makefile",
+        *(ROOT / "deploy").rglob("*"),
+        *(ROOT / "course" / "labs").rglob("*"),
+    ]
     for path in places:
         if path.is_file() and path.suffix != ".pyc":
             assert b"--new" not in path.read_bytes(), f"{path} would undo what protects"

@@ -101,7 +101,7 @@ def test_ctrl_c_while_a_command_is_loaded_ends_it_silently(
 def test_ctrl_c_while_a_lab_program_is_loaded_ends_it_silently(
     tmp_path: Path, program: str, module: str
 ) -> None:
-    done = run_interrupted(tmp_path, module, [str(ROOT / "labs" / program), "--help"])
+    done = run_interrupted(tmp_path, module, [str(ROOT / "course" / "labs" / program), "--help"])
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
 
 
@@ -122,7 +122,8 @@ def test_ctrl_c_while_a_commands_modules_are_loaded_ends_it_silently(
 
 
 @pytest.mark.parametrize(
-    "program", [*SCRIPTS, *installed_commands(), [str(ROOT / "labs/replicas/node.py"), "--help"]],
+    "program",
+    [*SCRIPTS, *installed_commands(), [str(ROOT / "course/labs/replicas/node.py"), "--help"]],
     ids=lambda each: each[-2][-40:],
 )  # fmt: skip
 def test_a_program_takes_sigint_even_if_inherited_as_ignored(

@@ -32,18 +32,12 @@ from raftline.state.commands.machines import Machines, UnknownMachine
 from raftline.wire.commands.parsing import Reading
 from raftline.wire.protocol import STOPPING
 from raftline_testing.doubles.cores import established, node_of
+from raftline_testing.doubles.fake_rim import FakeRim, elect
 from raftline_testing.doubles.set_clock import SetClock
 from raftline_testing.files.faulty_folder import MemoryFolder
 from raftline_testing.files.node_files import MEMBERS
 from raftline_testing.nodes.processes import eventually
-from tests.rim.test_driver import (
-    DEADLINE_S,
-    Answers,
-    FakeRim,
-    HeldManager,
-    driver_of_s1,
-    elect,
-)
+from tests.rim.test_driver import DEADLINE_S, Answers, HeldManager, driver_of_s1
 
 HEAVY = 700  # entries, each of which takes a slice's time
 

@@ -29,53 +29,18 @@ from raftline.raft.messages import (
     RequestVoteReply,
 )
 from raftline.raft.node import node_from_disk
-from raftline.raft.roles import Role
 from raftline.raft.state import Options
 from raftline.wire.commands.parsing import Reading
 from raftline.wire.limits import WRITES_TOGETHER, WRITES_UNDER_WAY
 from raftline.wire.protocol import NO_LEADER, REMOVED
 from raftline_testing.doubles.cores import OPTIONS, TIMEOUT_MS, established, node_of
+from raftline_testing.doubles.fake_rim import FakeRim, elect
 from raftline_testing.doubles.set_clock import SetClock
 from raftline_testing.files.faulty_folder import MemoryFolder
 from raftline_testing.files.node_files import MEMBERS
 from raftline_testing.nodes.processes import eventually
 
 DEADLINE_S = 60.0
-
-
-class FakeRim:
-    """The world around a driver: it keeps what is sent and what failed."""
-
-    def __init__(self) -> None:
-        self.sent: list[Message] = []
-        self.heartbeat = threading.Event()
-        self.failed: list[BaseException] = []
-        self.has_failed = threading.Event()
-        self.has_applied = threading.Event()
-
-    def send(self, message: Message) -> None:
-        self.sent.append(message)
-        if isinstance(message, AppendEntries) and not message.entries:
-            self.heartbeat.set()
-
-    def not_leader(self, leader: str) -> str:
-        return f"Sorry, I am not the leader: {leader}"
-
-    def report(self, effects: Effects) -> None:
-        pass
-
-    def wrote(self, arrived: object) -> None:
-        pass
-
-    def applied(self) -> None:
-        self.has_applied.set()
-
-    def give_up_late(self, now: int) -> None:
-        pass
-
-    def fail(self, error: BaseException) -> None:
-        self.failed.append(error)
-        self.has_failed.set()
 
 
 class Answers:
@@ -113,19 +78,6 @@ def driver_of_s1(
     driver = Driver(node, manager, rim, hold_ms=60_000)
     driver.start("s1")
     return driver
-
-
-def elect(driver: Driver) -> None:
-    """Have s1 stand, and s2 vote for it."""
-    node = driver.node
-    node._state.election_at_ms = 0
-    driver._sleep.wake()
-    for pre_vote in (True, False):
-        role = Role.PRE_CANDIDATE if pre_vote else Role.CANDIDATE
-        eventually(lambda role=role: node.view.role is role)
-        term = node.view.term + 1 if pre_vote else node.view.term
-        assert driver.receive([RequestVoteReply("s2", "s1", term, True, pre_vote)], None) == []
-    assert node.view.is_leader
 
 
 def answer(driver: Driver) -> None:

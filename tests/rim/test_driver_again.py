@@ -27,8 +27,9 @@ from raftline.raft.messages import (
 from raftline.wire.commands.parsing import Reading
 from raftline.wire.protocol import NO_LEADER, TOO_MUCH_WAITS
 from raftline_testing.doubles.cores import established
+from raftline_testing.doubles.fake_rim import FakeRim, elect
 from raftline_testing.nodes.processes import eventually
-from tests.rim.test_driver import DEADLINE_S, FakeRim, driver_of_s1, elect
+from tests.rim.test_driver import DEADLINE_S, driver_of_s1
 
 STOPPING = "Sorry, this server is stopping. Nothing was done; try another."
 

@@ -40,8 +40,9 @@ from raftline.raft.node import RawNode
 from raftline.storage.disk import EXIT_DISK
 from raftline.wire.commands.observe_lines import ObserveAsked
 from raftline_testing.doubles.fake_host import FakeHost
+from raftline_testing.doubles.fake_rim import FakeRim
 from raftline_testing.nodes.processes import DEADLINE_S, eventually, free_ports
-from tests.rim.test_driver import FakeRim, driver_of_s1
+from tests.rim.test_driver import driver_of_s1
 from tests.rim.test_observers import Scene, shown
 from tests.rim.test_watchers import Scene as WatchScene
 

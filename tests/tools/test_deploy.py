@@ -15,7 +15,7 @@ from raftline.node.program import boot
 from raftline.node.program.settings import load, variable_of
 
 DEPLOY = Path(__file__).resolve().parents[2] / "deploy"
-LAB = DEPLOY.parent / "labs" / "majorities" / "compose"
+LAB = DEPLOY.parent / "course" / "labs" / "majorities" / "compose"
 FILES = ("container/Dockerfile", "container/docker-compose.yml", "kubernetes/statefulset.yaml")
 
 

@@ -15,7 +15,7 @@ from raftline_testing.transcripts.player import TranscriptError, perform
 from raftline_testing.virtual.drawing import FOLDER, save_picture
 
 ROOT = Path(__file__).resolve().parents[2]
-LAB = ROOT / "labs" / "repair"
+LAB = ROOT / "course" / "labs" / "repair"
 RUNS = sorted((ROOT / "docs" / "learn").glob("*.txt"))
 TRANSCRIPTS = sorted([*Path(__file__).parent.glob("*.txt"), *LAB.glob("scenario-*.txt"), *RUNS])
 

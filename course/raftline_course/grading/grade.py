@@ -226,7 +226,7 @@ def do_one(one: HandIn, typed: argparse.Namespace) -> int:
     """Do the run that `--only` names, and print how it went; return 1 if it failed."""
     run = run_named(typed.only, typed.salt)
     if one.problem or run is None:
-        names = "a transcript of labs/write-raft/transcripts, or 'seed 7003'"
+        names = "a transcript of course/labs/write-raft/transcripts, or 'seed 7003'"
         return _nothing_done(one.problem or f"there is no run {typed.only!r}: name {names}")
     marks = Marks(0)
     with Judge(one.files, marks, typed.pictures and typed.pictures / "run.html") as judge:

@@ -1,0 +1,92 @@
+"""Makes the teachers' keys: `python3 course/labs/keys/make.py`, one page a lab, in build/keys.
+
+A page has each question of the sheet, its answer, a command, and what it shows. A lab that has a
+folder `answers` gets that, too. Keys are never part of a handout.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import sys
+from pathlib import Path
+
+KEYS = Path(__file__).resolve().parent
+LABS = KEYS.parent
+MADE = LABS.parents[1] / "build" / "keys"
+ANSWERS = {"bugs": "answers.md"}  # pages that stand after the questions
+QUESTION = re.compile(r"^(\d+)\. (.*(?:\n(?!\d+\. |\n).*)*)", re.MULTILINE)
+SECTION = re.compile(r"^## (\S.*)\n((?:(?!^## ).*\n?)*)", re.MULTILINE)
+
+
+class KeyProblem(Exception):
+    """A key does not fit its sheet; one line says where."""
+
+
+def questions(lab: str) -> dict[str, str]:
+    """Return the questions of a lab's sheet, by number."""
+    asked = (LABS / lab / "README.md").read_text("utf-8").partition("\n## Questions\n")[2]
+    return {number: " ".join(text.split()) for number, text in QUESTION.findall(asked)}
+
+
+def sections(lab: str) -> dict[str, str]:
+    """Return the sections of a lab's key, by title: the number of a question, or another."""
+    text = (KEYS / f"{lab}.md").read_text("utf-8")
+    return {title: body.strip() for title, body in SECTION.findall(text)}
+
+
+def page(lab: str) -> str:
+    """Return a lab's key.
+
+    Raises:
+        KeyProblem: a question has no answer, or an answer no question.
+    """
+    asked, answered = questions(lab), sections(lab)
+    numbers = [title for title in answered if title.isdigit()]
+    if numbers != list(asked):
+        raise KeyProblem(
+            f"course/labs/keys/{lab}.md answers {numbers}, the sheet asks {list(asked)}"
+        )
+    key = (KEYS / f"{lab}.md").read_text("utf-8")
+    title, _, before = key.partition("\n## ")[0].partition("\n")
+    parts = [title, "For teachers. Keep this page from students.", before.strip()]
+    for name, body in answered.items():
+        parts += [f"## {name}", f"**{asked[name]}**" if name in asked else "", body]
+    if lab in ANSWERS:
+        parts.append((LABS / lab / ANSWERS[lab]).read_text("utf-8"))
+    return "\n\n".join(part for part in parts if part).strip() + "\n"
+
+
+def make_keys(target: Path) -> list[str]:
+    """Make all keys in `target`; return the labs that have none.
+
+    Raises:
+        KeyProblem: as for a page.
+    """
+    shutil.rmtree(target, ignore_errors=True)
+    target.mkdir(parents=True)
+    without = []
+    for lab in sorted(path.parent.name for path in LABS.glob("*/README.md")):
+        has_page, answers = (KEYS / f"{lab}.md").exists(), LABS / lab / "answers"
+        if has_page:
+            (target / f"{lab}.md").write_text(page(lab), encoding="utf-8")
+        if answers.is_dir():
+            shutil.copytree(answers, target / lab, ignore=shutil.ignore_patterns("__pycache__"))
+        if not has_page and not answers.is_dir():
+            without.append(lab)
+    return without
+
+
+def main() -> int:
+    """Make the keys; return the exit status: 1 where one does not fit its sheet."""
+    try:
+        without = make_keys(MADE)
+    except KeyProblem as problem:
+        print(f"make.py: {problem}", file=sys.stderr)
+        return 1
+    print("build/keys has a page for each lab" + "".join(f", none for {lab}" for lab in without))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
