@@ -23,7 +23,7 @@ WIDE = 4  # bytes per character, at most, in a text that is not all ASCII
 RUN_BYTES = 64 << 10  # nothing is added to a run of this size
 TAKEN_APART = 16  # a run of up to this many sets is unpacked after events of another kind
 RUNS_TOGETHER = 16  # runs that a watch reads at a time
-DROPPED = 16  # each time, up to 1/16 more of the bound, or of the oldest run, may be dropped
+DROPPED = 16  # entries are dropped in steps of 1/16 of the bound, or of the oldest run
 _key, _value, _last = itemgetter(2), itemgetter(3), attrgetter("last")
 
 

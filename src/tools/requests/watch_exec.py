@@ -22,7 +22,7 @@ INDEX: Final = "RAFTLINE_INDEX"
 def run_at_each(client: Client, command: str, program: str) -> int:
     """Run a program in the shell at each event of a watch, one run at a time. A failed run is
     reported, and the watch continues. A signal that ends this function is passed on to a running
-    program, whose end is awaited. Then return 128 plus the signal's number.
+    program. After the end of the program, return 128 plus the signal's number.
 
     Raises:
         ClientError: no node serves the watch within the client's time, or it is refused.

@@ -281,7 +281,7 @@ def cluster_of(nodes: Sequence[NodeStatus]) -> str:
 
 
 def _of_one_cluster(nodes: Sequence[NodeStatus]) -> list[NodeStatus]:
-    """Return the nodes, without the answers of nodes that are not in the cluster of most nodes."""
+    """Return the nodes. Remove the answers of nodes that are not in the cluster of most nodes."""
     mine = cluster_of(nodes)
     return [_unless_foreign(node, mine) for node in nodes]
 

@@ -59,8 +59,8 @@ VOTELESS: Mapping[str, Words] = {
         "have no vote until they have caught up",
     ),
 }
-# Why a voter that answers does not follow, for one and for several. Only with LOST_FILES it can
-# still take entries.
+# Why voters that answer do not follow: the phrases for one and for several. Only with LOST_FILES, a
+# voter can still take entries.
 DISK_HANGS, LOST_FILES, FOLLOWS_NOBODY, IS_AHEAD, LAGS = (
     ("has a disk that hangs", "have disks that hang"),
     ("has lost files while it ran", "have lost files while they ran"),
