@@ -82,7 +82,7 @@ def found(scenario: object, count: int = 200) -> Failure:
 @pytest.mark.parametrize("scenario", [lost_update, lost_wakeup, deadly_embrace])
 @pytest.mark.parametrize("policy", range(len(POLICIES)))
 def test_a_fault_is_found_by_each_policy(scenario: object, policy: int) -> None:
-    seeds = range(policy, 200, len(POLICIES))
+    seeds = range(policy, 400, len(POLICIES))
     failure = first_failure(scenario, seeds, [HERE])  # type: ignore[arg-type]
     assert failure is not None
     assert f"SEED={failure.seed}" in str(failure)
