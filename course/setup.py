@@ -8,7 +8,7 @@ from setuptools import setup
 from setuptools.command.build_py import build_py
 
 CLONE = Path(__file__).resolve().parents[1]
-LEFT_OUT = {"__pycache__"}
+LEFT_OUT = {"__pycache__", "solutions"}  # these are for teachers, who have a clone
 
 
 class BuildPy(build_py):

@@ -28,8 +28,8 @@ GRADER = "course/raftline_course/grading/"  # of the lab that has a handout of i
 LOCK = ("__init__.py", "sandbox.py")  # of the grader, for `raftline conform --locked`
 MUTANTS = "testing/raftline_testing/mutants/"  # faults, and what is wrong with each
 # `check.py` of the bugs lists the line that does harm in each.
-KEPT_BACK = {"bugs": ("answers.md", "check.py", "reasons.py", "course/docs/conform.md")}
-ANSWERS = "answers"
+KEPT_BACK = {"bugs": ("check.py", "course/docs/conform.md")}
+SOLUTIONS = "course/labs/solutions"  # the teachers' keys and model solutions
 LINK = re.compile(r"\[(?P<text>[^][]*(?:\[[^][]*\][^][]*)*)\]\((?P<to>[^()\s#]+)(?:#[^()\s]*)?\)")
 FIRST_PAGE = """# {title}
 
@@ -45,7 +45,9 @@ class HandoutError(Exception):
 
 def known_labs() -> list[str]:
     """Return the labs that have a sheet."""
-    return sorted(path.parent.name for path in LABS.glob("*/README.md"))
+    return sorted(
+        path.parent.name for path in LABS.glob("*/README.md") if path.parent.name != "solutions"
+    )
 
 
 def make_handout(lab: str, target: Path) -> None:
@@ -105,7 +107,7 @@ def is_kept_back(lab: str, name: str) -> bool:
         return True
     if name.startswith(GRADER):
         return name.removeprefix(GRADER) not in LOCK
-    return inside in KEPT_BACK.get(lab, ()) or ANSWERS in inside.split("/")
+    return inside in KEPT_BACK.get(lab, ()) or name.startswith(f"{SOLUTIONS}/")
 
 
 def kept_files() -> list[str]:

@@ -196,12 +196,12 @@ def hint(number: int, which: int) -> str:
 
 def answer(number: int) -> str:
     """Return the page's section on a bug."""
-    page = HERE / "answers.md"
+    page = HERE.parent / "solutions" / "bugs.md"
     if not page.exists():
         return NO_ANSWERS
     text = page.read_text(encoding="utf-8")
     found = re.search(rf"^## {number} .*?(?=\n## |\Z)", text, re.DOTALL | re.MULTILINE)
-    assert found is not None, f"answers.md has none for {number}"
+    assert found is not None, f"{page} has none for {number}"
     return found[0].strip()
 
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from raftline_course.grading.handin import read
-from raftline_course.grading.milestones import LAB
+from raftline_course.grading.milestones import SOLUTION
 
 Edit = tuple[str, str]  # these lines, and what stands there instead
 
@@ -41,7 +41,7 @@ def edited(name: str, edits: Sequence[Edit]) -> Mapping[str, str]:
     Raises:
         LookupError: the model solution has changed, so that an edit does not fit.
     """
-    files = dict(read(LAB / "answers").files)
+    files = dict(read(SOLUTION).files)
     text = files["raft.py"]
     for old, new in edits:
         if text.count(old) != 1:

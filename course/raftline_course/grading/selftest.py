@@ -19,7 +19,7 @@ from raftline_course.grading import bugs
 from raftline_course.grading.cheats import CHEATS, MISTAKES, cut_down
 from raftline_course.grading.handin import read
 from raftline_course.grading.judging import Marks, first_lost, marks_of
-from raftline_course.grading.milestones import LAB, MILESTONES, POINTS, Milestone
+from raftline_course.grading.milestones import MILESTONES, POINTS, SOLUTION, Milestone
 
 FEW = 10  # schedules of a bug or a cheat: a tenth of what a hand-in gets
 
@@ -95,7 +95,7 @@ def main(names: Sequence[str] = ()) -> int:
         return 0
     good = True
     if "model" in names:
-        good &= gets_all("model", read(LAB / "answers").files)
+        good &= gets_all("model", read(SOLUTION).files)
     if "raftline" in names:
         good &= gets_all("raftline", bugs.hand_in(0))
     for milestone in MILESTONES if "parts" in names else ():

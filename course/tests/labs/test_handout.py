@@ -17,7 +17,7 @@ from labs.handout import HandoutError, files_of, make_handout
 from raftline_testing.markdown import links_in
 
 KEYS = re.compile(
-    r"(^|/)(keys|answers|\.git)(/|$)|answers\.md$|\.patch$|^testing/raftline_testing/mutants|CHANGELOG"
+    r"(^|/)(solutions|\.git)(/|$)|\.patch$|^testing/raftline_testing/mutants|CHANGELOG"
 )
 
 
@@ -122,9 +122,9 @@ def test_a_handout_without_the_grader_says_so_in_a_line_and_has_the_other_comman
         ("conform", "course/labs/conform/node.c", False),
         ("conform", "course/labs/conform/node.js", False),
         ("conform", "course/raftline_course/grading/bugs.py", True),
-        ("bugs", "course/labs/bugs/answers.md", True),
+        ("bugs", "course/labs/solutions/bugs.md", True),
         ("bugs", "course/labs/bugs/hints.md", False),
-        ("elections", "course/labs/elections/answers/one.py", True),
+        ("elections", "course/labs/solutions/keys/elections.md", True),
         ("elections", "docs/use/objects.md", False),
     ],
 )

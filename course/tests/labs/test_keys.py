@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from course.tests.labs.test_sheets import labs
 
-from labs.keys import make
+from labs.solutions import make
 
 SEEN = re.compile(r"^```text\n(.+?)^```$", re.MULTILINE | re.DOTALL)
 
@@ -26,7 +26,7 @@ def test_a_key_answers_each_question_and_shows_evidence(lab: str) -> None:
 )
 def test_a_key_has_for_each_question_an_answer_that_gets_half(lab: str) -> None:
     answered = {title: body for title, body in make.sections(lab).items() if title.isdigit()}
-    wanted = re.compile(r'^Half: ".+[.?]" .+\.$', re.MULTILINE)
+    wanted = re.compile(r'^Half: ".+[.?]"\s.+\.$', re.MULTILINE)
     assert [title for title, body in answered.items() if len(wanted.findall(body)) != 1] == []
 
 
@@ -54,18 +54,22 @@ def test_a_key_that_does_not_fit_its_sheet_is_reported_in_one_line(
     monkeypatch.setattr(make, "MADE", tmp_path / "made")
     assert make.main() == 1
     said = capsys.readouterr().err
-    assert said == "make.py: course/labs/keys/one.md answers ['1'], the sheet asks ['1', '2']\n"
+    assert (
+        said
+        == "make.py: course/labs/solutions/keys/one.md answers ['1'], the sheet asks ['1', '2']\n"
+    )
 
 
 def test_a_lab_with_a_folder_of_answers_gets_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for name in ("write/answers", "other"):
+    for name in ("solutions/write", "write", "other"):
         (tmp_path / name).mkdir(parents=True)
-        (tmp_path / name.partition("/")[0] / "README.md").touch()
-    (tmp_path / "write" / "answers" / "raft.py").write_text("answer\n")
+        (tmp_path / name / "README.md").touch()
+    (tmp_path / "solutions" / "write" / "raft.py").write_text("answer\n")
     monkeypatch.setattr(make, "LABS", tmp_path)
-    monkeypatch.setattr(make, "KEYS", tmp_path)
+    monkeypatch.setattr(make, "HERE", tmp_path / "solutions")
+    monkeypatch.setattr(make, "KEYS", tmp_path / "solutions")
     monkeypatch.setattr(make, "MADE", tmp_path / "made")
     assert make.main() == 0
     assert (tmp_path / "made" / "write" / "raft.py").read_text() == "answer\n"

@@ -128,7 +128,7 @@ def test_the_simulation_finds_rare_bugs_with_the_listed_options(typed: str) -> N
     found = "^seed [0-9]+: (InvariantError: |AssertionError: history of )"
     assert re.search(found, said, re.MULTILINE)
     options = re.split("--simulate [0-9]+", typed)[1]
-    assert options.strip() in play.HERE.joinpath("answers.md").read_text()
+    assert options.strip() in play.HERE.parent.joinpath("solutions", "bugs.md").read_text()
 
 
 def test_the_line_to_see_a_failed_schedule_again_plays_it_with_the_bug(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from labs.bugs.reasons import failed_step, justifies, with_bug
+from labs.solutions.reasons import failed_step, justifies, with_bug
 from raftline.raft.log import SafetyError
 from raftline.raft.state import State
 from raftline.view.collected import Collector

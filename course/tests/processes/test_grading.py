@@ -18,14 +18,14 @@ from raftline_course.grading import bugs, cheats, handin, judging, sandbox, self
 from raftline_course.grading import grade as grading
 from raftline_course.grading.handin import HandIn, details, read
 from raftline_course.grading.judging import Marks, marks_of
-from raftline_course.grading.milestones import LAB, MILESTONES, POINTS, Milestone
+from raftline_course.grading.milestones import MILESTONES, POINTS, SOLUTION, Milestone
 from raftline_course.grading.runs import Stage, run_named, schedule_of, schedules_of
 from raftline_course.grading.schedule import Schedule, plan_of
 from raftline_course.grading.servers import CannotLock, Nursery
 from raftline_course.grading.sheets import Row
 
 ROOT = Path(__file__).resolve().parents[3]
-MODEL = read(LAB / "answers").files
+MODEL = read(SOLUTION).files
 GRADE = ROOT / "course" / "labs" / "write-raft" / "grade.py"
 needs_lock = pytest.mark.skipif(not sandbox.can_lock(), reason="no list of allowed calls here")
 
@@ -655,7 +655,7 @@ def test_one_run_is_traced_with_what_it_prints(tmp_path: Path) -> None:
     assert "    s1 appends 2 1 set a 1" in done.stdout
     assert "FAILED: transcript 01-its-own-disk-first: " in done.stdout
     assert (tmp_path / "run.html").exists()
-    seed = grade(LAB / "answers", "--only", "seed 1002", "--trace")
+    seed = grade(SOLUTION, "--only", "seed 1002", "--trace")
     assert (seed.returncode, seed.stdout.splitlines()[-1]) == (0, "passed: seed 1002")
     assert "s1" in seed.stdout
 
@@ -663,8 +663,8 @@ def test_one_run_is_traced_with_what_it_prints(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("given", "says"),
     [
-        ([LAB / "answers", "--only", "seed 99"], "there is no run 'seed 99'"),
-        ([LAB / "answers", "--trace"], "--trace goes with --only"),
+        ([SOLUTION, "--only", "seed 99"], "there is no run 'seed 99'"),
+        ([SOLUTION, "--trace"], "--trace goes with --only"),
         (["nowhere"], "holds no hand-in"),
         ([".", "--milestone", "13"], "there are milestones 1 to 12"),
         ([".", "--jobs", "0"], "no number from 1 on"),
@@ -722,7 +722,7 @@ def test_a_machine_that_refuses_the_lock_grades_nobody(
     monkeypatch.setattr(grading, "marks_of_all", lambda *_: marks(MODEL, 1))
     grades = tmp_path / "grades.csv"
     grades.write_text("of last week")
-    assert grading.main([str(LAB / "answers"), "--csv", str(grades)]) == 2
+    assert grading.main([str(SOLUTION), "--csv", str(grades)]) == 2
     printed = capsys.readouterr()
     assert printed.out == ""
     assert "(seccomp: no), so none may run here" in printed.err

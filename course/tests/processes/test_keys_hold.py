@@ -14,7 +14,7 @@ import pytest
 from course.tests.labs.test_sheets import labs
 
 from labs.handout import make_handout
-from labs.keys import make
+from labs.solutions import make
 from raftline.common.config import FILE_NAME
 from raftline_testing.nodes.processes import (
     Process,

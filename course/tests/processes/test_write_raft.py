@@ -12,11 +12,11 @@ import pytest
 from course.tests.labs.test_sheets import PARTS
 
 from labs import handout
-from labs.keys import make
+from labs.solutions import make
 from raftline_course.grading import bugs
 from raftline_course.grading.handin import read
 from raftline_course.grading.judging import marks_of
-from raftline_course.grading.milestones import LAB, MILESTONES
+from raftline_course.grading.milestones import LAB, MILESTONES, SOLUTION
 
 ROOT = Path(__file__).resolve().parents[3]
 GIVEN = {
@@ -38,7 +38,7 @@ def test_a_handout_has_no_answer_and_no_history(made: Path) -> None:
     names = [path.relative_to(made).as_posix() for path in made.rglob("*")]
     kept_back = re.compile(r"(^|/)(answers|keys|\.git|mutants)(/|$)|\.patch$|bugs/bug-|bugs\.py$")
     assert [name for name in names if kept_back.search(name)] == []
-    model = read(LAB / "answers").files["raft.py"]
+    model = read(SOLUTION).files["raft.py"]
     lines = [line.strip() for line in model.splitlines() if "def _" in line]
     rules = [line for line in lines if "__init__" not in line]
     lab = [*(made / "course" / "labs" / "write-raft").rglob("*.*")]
@@ -90,14 +90,14 @@ def test_a_handout_grades_by_itself(made: Path) -> None:
         "0",
         "0",
     ]
-    assert graded(LAB / "answers") == ["answers", "10", "10", "20"]
+    assert graded(SOLUTION) == ["write-raft", "10", "10", "20"]
 
 
 @pytest.mark.parametrize(
     "asked", [["--milestone", "4", "--schedules", "1"], ["--only", "04-a-majority-commits"]]
 )
 def test_a_handout_draws_the_first_failure(made: Path, tmp_path: Path, asked: list[str]) -> None:
-    files = dict(read(LAB / "answers").files)
+    files = dict(read(SOLUTION).files)
     files["raft.py"] += (
         "\nNode._commit = lambda self: setattr(self, 'commit_index', self.log.last_index)\n"
     )

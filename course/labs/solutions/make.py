@@ -1,7 +1,7 @@
-"""Makes the teachers' keys: `python3 course/labs/keys/make.py`, one page a lab, in build/keys.
+"""Makes the teachers' keys: `python3 course/labs/solutions/make.py`, one page a lab, in build/keys.
 
-A page has each question of the sheet, its answer, a command, and what it shows. A lab that has a
-folder `answers` gets that, too. Keys are never part of a handout.
+A page has each question of the sheet, its answer, a command, and what it shows. A lab with a
+folder beside this file gets that, too. Keys are never part of a handout.
 """
 
 from __future__ import annotations
@@ -11,10 +11,11 @@ import shutil
 import sys
 from pathlib import Path
 
-KEYS = Path(__file__).resolve().parent
-LABS = KEYS.parent
+HERE = Path(__file__).resolve().parent
+KEYS = HERE / "keys"
+LABS = HERE.parent
 MADE = LABS.parents[1] / "build" / "keys"
-ANSWERS = {"bugs": "answers.md"}  # pages that stand after the questions
+ANSWERS = {"bugs": HERE / "bugs.md"}  # pages that stand after the questions
 QUESTION = re.compile(r"^(\d+)\. (.*(?:\n(?!\d+\. |\n).*)*)", re.MULTILINE)
 SECTION = re.compile(r"^## (\S.*)\n((?:(?!^## ).*\n?)*)", re.MULTILINE)
 
@@ -45,7 +46,7 @@ def page(lab: str) -> str:
     numbers = [title for title in answered if title.isdigit()]
     if numbers != list(asked):
         raise KeyProblem(
-            f"course/labs/keys/{lab}.md answers {numbers}, the sheet asks {list(asked)}"
+            f"course/labs/solutions/keys/{lab}.md answers {numbers}, the sheet asks {list(asked)}"
         )
     key = (KEYS / f"{lab}.md").read_text("utf-8")
     title, _, before = key.partition("\n## ")[0].partition("\n")
@@ -53,7 +54,7 @@ def page(lab: str) -> str:
     for name, body in answered.items():
         parts += [f"## {name}", f"**{asked[name]}**" if name in asked else "", body]
     if lab in ANSWERS:
-        parts.append((LABS / lab / ANSWERS[lab]).read_text("utf-8"))
+        parts.append(ANSWERS[lab].read_text("utf-8"))
     return "\n\n".join(part for part in parts if part).strip() + "\n"
 
 
@@ -66,8 +67,8 @@ def make_keys(target: Path) -> list[str]:
     shutil.rmtree(target, ignore_errors=True)
     target.mkdir(parents=True)
     without = []
-    for lab in sorted(path.parent.name for path in LABS.glob("*/README.md")):
-        has_page, answers = (KEYS / f"{lab}.md").exists(), LABS / lab / "answers"
+    for lab in sorted(path.parent.name for path in LABS.glob("*/README.md") if path.parent != HERE):
+        has_page, answers = (KEYS / f"{lab}.md").exists(), HERE / lab
         if has_page:
             (target / f"{lab}.md").write_text(page(lab), encoding="utf-8")
         if answers.is_dir():

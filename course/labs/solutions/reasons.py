@@ -1,6 +1,6 @@
 """Draws faulty cores, and reads in the pictures what they say of the step that fails.
 
-`python -m labs.bugs.reasons` draws the bugs of lab 6 and prints their table; `--mutants
+`python -m labs.solutions.reasons` draws the bugs of lab 6 and prints their table; `--mutants
 [--seconds 10] [--only NAME …]` draws the core's listed mutants that schedules find within so many
 seconds of the processor. Exit code 1: a picture justifies what fails, or too few name the rule.
 """
@@ -33,7 +33,7 @@ from raftline_testing.virtual.schedule import SimulationFailed, run
 
 ROOT = Path(__file__).resolve().parents[3]
 # The package is bound to the faulty sources before anything puts the sound ones on the path.
-HERE = "import raftline, sys; from labs.bugs.reasons import main; sys.exit(main(sys.argv[1:]))"
+HERE = "import raftline, sys; from labs.solutions.reasons import main; sys.exit(main(sys.argv[1:]))"
 NAMED_LEAST = 20  # of lab 6's bugs
 STEPS = 2500
 SECONDS = 10.0  # of the processor, for a mutant
@@ -183,7 +183,7 @@ def draw_mutants(names: Sequence[str], seconds: float) -> bool:
     try:
         for mutant in chosen:
             source = (tree.path / mutant.file).read_text(encoding="utf-8")
-            arguments = ("-m", "labs.bugs.reasons", "--here", str(seconds))
+            arguments = ("-m", "labs.solutions.reasons", "--here", str(seconds))
             try:
                 tree.put(mutant.file, mutant.applied(source))
                 _, output = tree.run(arguments, 60 + SLOWNESS * seconds)
