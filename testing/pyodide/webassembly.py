@@ -26,7 +26,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pbkdf2_hmac(name: str, password: bytes, salt: bytes, iterations: int) -> bytes:
-    """Derive a key of the length of a digest (RFC 8018). hashlib has this from OpenSSL alone."""
+    """Derive a key of the length of a digest (RFC 8018). `hashlib` offers it only with OpenSSL."""
     keyed = hmac.new(password, digestmod=name)
 
     def digest(text: bytes) -> bytes:

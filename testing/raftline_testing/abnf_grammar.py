@@ -1,7 +1,7 @@
 """A grammar in ABNF (RFC 5234): whether a line matches a rule, and lines derived from a rule.
 
-The library `abnf` reads the grammar. A line is matched here by the set of places at which each
-element may end. So a long line takes no longer than it has characters.
+The library `abnf` reads the grammar. The matcher keeps the set of positions at which each element
+may end, so the time is linear in the length of the line.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from abnf import Rule
 from abnf.parser import Alternation, Concatenation, Literal, Option, Repetition
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "develop" / "grammar.md"
-_REPEATS_MAX = 3  # in a derived line, beyond the least number
-_DEPTH_MAX = 60  # of rules within rules; beyond it the shortest alternative is taken
+_REPEATS_MAX = 3  # repetitions in a derived line, beyond the minimum
+_DEPTH_MAX = 60  # nested rules; deeper than that, the shortest alternative is taken
 
-Element = Any  # of abnf: it names no type for all of them
+Element = Any  # `abnf` has no common type for its elements
 Dealer = Callable[["Grammar", random.Random], str]
 
 
@@ -35,7 +35,8 @@ class Grammar:
 
     @functools.cached_property
     def rules(self) -> Mapping[str, Rule]:
-        """The rules by their names. To read them takes seconds, so it waits for the first test."""
+        """The rules by their names. Reading them takes seconds, so it is deferred to the first
+        test."""
         (block,) = re.findall(r"```abnf\n(.*?)```", self._page.read_text("utf-8"), re.DOTALL)
 
         class Rules(Rule):
@@ -45,7 +46,7 @@ class Grammar:
         return {rule.name.lower(): rule for rule in Rules.rules()}
 
     def matches(self, rule: str, text: str) -> bool:
-        """Whether the whole text is such a rule."""
+        """Whether the whole text matches the rule."""
         self._text, self._memo = text, {}
         return len(text) in self._ends(self.rules[rule], 0)
 
@@ -86,7 +87,7 @@ class Grammar:
         return found
 
     def derive(self, rule: str, chance: random.Random, dealers: Mapping[str, Dealer]) -> str:
-        """Return a text of that rule; a dealer of a rule's name derives in its stead."""
+        """Return a text that matches the rule; a dealer with a rule's name derives it instead."""
         return self._derived(self.rules[rule], chance, dealers, 0)
 
     def _derived(

@@ -1,10 +1,10 @@
-"""One sentence for a student about what went wrong, with its section of the paper."""
+"""A sentence for a student about each failure, with the section of the paper."""
 
 from __future__ import annotations
 
 import re
 
-# The first row that fits; `testing/raftline_testing/invariants.py` has the words.
+# The first row that matches counts; `testing/raftline_testing/invariants.py` has the words.
 SECTIONS: tuple[tuple[str, str, str], ...] = (
     (r"busy loop|no time passes|stand still", "a Tick must move wake_at_ms on", "§5.2"),
     (r"quiet", "a quiet cluster keeps its leader", "§5.2"),
@@ -37,12 +37,13 @@ SECTIONS: tuple[tuple[str, str, str], ...] = (
     (r"makes voters|members", "members change through a joint configuration", "§6"),
 )  # fmt: skip
 
-# What an operator can do about files: it helps no student.
+# Advice to an operator about files, which doesn't help a student.
 ADVICE = re.compile(r"[:;.] (one of the two is from|restore both|or let it catch up).*", re.I)
 
 
 def sentence(error: BaseException) -> str:
-    """Return what an error means, in a line: the rule with its section, then what was seen."""
+    """Return the meaning of an error in one line: the rule with its section, then the
+    observation."""
     text = ADVICE.sub("", " ".join(str(error).split())[:600]) or type(error).__name__
     for pattern, rule, section in SECTIONS:
         if re.search(pattern, text):

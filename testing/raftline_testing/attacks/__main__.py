@@ -1,11 +1,11 @@
-"""All attacks at once, with users at work beside them: `make attacks MINUTES=60`.
+"""All attacks at once, while users work: `make attacks MINUTES=60`.
 
-Three nodes with users, a secret and TLS stand it if no leader is lost, no user is refused, and each
-node takes no more memory than it said at its start, beside the keys, and gives it back. The nodes
-run before all others on this machine, the attackers after them, as far as this user may have that.
-In less than SHORT_S, as in `.ci/run`, neither time nor memory is judged: all nodes must run on, and
-no user may read what is wrong.
-Exit codes: 0 they did, 1 they did not.
+Three nodes with users, a secret and TLS pass if no leader is lost, no user is refused, and each
+node gives back its memory and takes no more than it announced at its start, not counting the keys.
+The nodes get the highest priority on this machine and the attackers a lower one, as far as this
+user may set priorities. A run of less than SHORT_S, as in `.ci/run`, judges neither time nor
+memory: all nodes must keep running, and no user may read a wrong value. Exit codes: 0 they passed,
+1 they failed.
 """
 
 from __future__ import annotations
@@ -24,15 +24,16 @@ from .field import Field, Nodes, fill
 from .users_at_work import UsersAtWork, WrongAnswer
 
 MIB = 1 << 20
-BACK_S = 60.0  # until the memory is back
-# What stays by intent: replies of sessions and events (64 MiB), and the log up to a snapshot.
-WIDE = 4  # bytes of a character in memory, if one of the text is not ASCII
-BACK_PART = 2  # of what a node may take
+BACK_S = 60.0  # until the memory must be given back
+# Memory that stays by design: replies of sessions and events (64 MiB), and the log up to a
+# snapshot.
+WIDE = 4  # bytes of a character in memory if the text is not ASCII
+BACK_PART = 2  # of the most that a node may take
 LOOK_S = 1.0
 REPORT_S = 30.0
 NICE = 10
-SHORT_S = 60.0  # a busy machine decides what is seen in less
-FAR = 8  # times what a node may take: nothing more is to be learnt
+SHORT_S = 60.0  # in a shorter run a busy machine distorts the figures
+FAR = 8  # times what a node may take: nothing more can be learned
 
 
 def main() -> int:
@@ -65,13 +66,13 @@ class Campaign:
         self._samples: list[list[int]] = []
         self._base: list[int] = []
         self._most = 0
-        self._log = 0  # bytes of the longest log, as it lies in memory
+        self._log = 0  # bytes of the longest log, as it is held in memory
         self._back_after_s = -1.0
         self._peaks: list[int] = []
         self._users: UsersAtWork | None = None
 
     def run_in_turn(self, seconds: float) -> int:
-        """Carry out one attack after the other, and print what each did."""
+        """Carry out the attacks in turn, and print the result of each."""
         nodes = self._nodes
         nodes.begin()
         fill(nodes.field)
@@ -110,7 +111,7 @@ class Campaign:
         return 0
 
     def run(self, seconds: float) -> list[str]:
-        """Attack for so long; return what did not hold."""
+        """Attack for this long; return the expectations that did not hold."""
         nodes = self._nodes
         nodes.begin()
         empty = nodes.memory()
@@ -148,7 +149,8 @@ class Campaign:
         return problems + self._problems(keys, users)
 
     def _problems(self, keys: list[int], users: UsersAtWork) -> list[str]:
-        """Return what memory and users found; `keys` are the bytes of the keys in each node."""
+        """Return the problems with memory and users; `keys` are the bytes of the keys in each
+        node."""
         problems, nodes = [], self._nodes
         for node, peak, of_keys in zip(nodes.nodes, self._peaks, keys, strict=True):
             if peak > self._most + of_keys + self._log:
@@ -182,7 +184,7 @@ class Campaign:
         )
 
     def _wait_until_back(self) -> None:
-        """Wait until each node has given back all but a part of what it may take."""
+        """Wait until each node has given back all except a part of its permitted memory."""
         begun_s = time.monotonic()
         allowed = [base + self._most // BACK_PART + self._log for base in self._base]
         while time.monotonic() - begun_s < BACK_S:
@@ -216,7 +218,7 @@ class Campaign:
 
 
 def attack(field: Field, name: str, count: object) -> None:
-    """Repeat one attack in this process, until that is killed."""
+    """Repeat one attack in this process, until the process is killed."""
     os.nice(NICE)
     while True:
         wave(field, ATTACKS[name])

@@ -1,7 +1,7 @@
-"""The attacks. Each is one wave, which its own process repeats until the end.
+"""The attacks. Each is one wave, repeated by its own process until the end.
 
 An attacker judges nothing: a node may answer anything, or end the connection. The users at work
-beside it judge, and the memory of the nodes.
+judge, and so does the memory of the nodes.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from raftline.clients.requests.line_connection import LineConnection
 
 from .field import Field, leader_port
 
-HELD_S = 4.0  # for which a wave holds what it has opened
-PIECE_S = 2.0  # for one send to a node that takes nothing
+HELD_S = 4.0  # how long a wave holds the connections that it has opened
+PIECE_S = 2.0  # for one send to a node that reads nothing
 SMALL = 4096  # bytes of a receive buffer
 HALF = 300  # connections of half lines
 SILENT = 400
@@ -29,7 +29,7 @@ SLOW_HTTP = 500
 
 
 def wave(field: Field, attack: Callable[[Field], None]) -> None:
-    """Carry out one wave; refusals are what an attacker has to expect."""
+    """Carry out one wave; an attacker expects refusals."""
     expected = (RaftlineError, OSError, AssertionError, ValueError, KeyError, EOFError)
     with contextlib.suppress(*expected):
         attack(field)
@@ -65,7 +65,7 @@ def users(
 
 
 def pour(connections: Sequence[LineConnection], data: bytes) -> None:
-    """Send what each takes, and read nothing."""
+    """Send as much as each connection takes, and read nothing."""
     for each in connections:
         with contextlib.suppress(OSError):
             each.socket.settimeout(PIECE_S)
@@ -82,11 +82,11 @@ def narrow(connection: LineConnection) -> None:
     connection.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SMALL)
 
 
-# --- of nobody ------------------------------------------------------------------------------------
+# --- by strangers----------------------------------------------------------------------------------
 
 
 def slow_line(field: Field) -> None:
-    """45 KB of telnet's bytes."""
+    """45 KB as telnet sends it, byte by byte."""
     for port in field.ports:
         with contextlib.suppress(OSError), field.raw(port) as one:
             one.sendall(b"\r\xff\xfa" * 15_000 + b"\n")
@@ -103,13 +103,13 @@ def strangers_half_lines(field: Field) -> None:
 
 
 def silent(field: Field) -> None:
-    """Connections that say nothing, and not even a hello."""
+    """Connections that send nothing, not even a hello."""
     with plain(field.ports, SILENT):
         time.sleep(HELD_S)
 
 
 def half_handshakes(field: Field) -> None:
-    """A hello each, and nothing after it."""
+    """Send a hello on each connection, and nothing after it."""
     leaving = ssl.MemoryBIO()
     hello = ssl.create_default_context(cafile=field.ca).wrap_bio(
         ssl.MemoryBIO(), leaving, server_hostname="localhost"
@@ -125,7 +125,7 @@ def half_handshakes(field: Field) -> None:
 
 
 def asking_strangers(field: Field) -> None:
-    """Nobody asks on and on for what nobody may have."""
+    """Ask again and again, without a login, for data that needs one."""
     with ExitStack() as stack:
         made = [stack.enter_context(field.raw(field.ports[number % 3])) for number in range(30)]
         until_s = time.monotonic() + HELD_S
@@ -137,7 +137,7 @@ def asking_strangers(field: Field) -> None:
 
 
 def guesses(field: Field) -> None:
-    """Wrong passwords, typed, on many connections at a time."""
+    """Type wrong passwords on many connections at a time."""
     with ExitStack() as stack:
         made = [stack.enter_context(field.raw(field.ports[i % 3])) for i in range(GUESSERS)]
         for _ in range(3):
@@ -161,7 +161,7 @@ def scram_guesses(field: Field) -> None:
 
 
 def forged_members(field: Field) -> None:
-    """Members' lines, and proofs that are none."""
+    """Send members' lines, with invalid proofs."""
     lines = [
         b's2@AppendEntries 77-2-1-[{"index": 3, "term": 77, "command": "set a evil"}] commit 3',
         b"s3@RequestVote 999999-99-99",
@@ -180,7 +180,7 @@ def forged_members(field: Field) -> None:
 
 
 def slow_http(field: Field) -> None:
-    """Half requests for pages."""
+    """Send half requests for pages."""
     with plain(field.http_ports, SLOW_HTTP) as made:
         for number, one in enumerate(made):
             with contextlib.suppress(OSError):
@@ -189,7 +189,7 @@ def slow_http(field: Field) -> None:
 
 
 def many_pages(field: Field) -> None:
-    """Whole requests, whose answers nobody reads."""
+    """Send whole requests, and read no answer."""
     with plain(field.http_ports, 90) as made:
         for one in made:
             with contextlib.suppress(OSError):
@@ -197,18 +197,18 @@ def many_pages(field: Field) -> None:
         time.sleep(1.0)
 
 
-# --- of a user ------------------------------------------------------------------------------------
+# --- by a user----------------------------------------------------------------------------------
 
 
 def half_lines(field: Field) -> None:
-    """Lines of 4 MB that have no end."""
+    """Send lines of 4 MB without an end."""
     with users(field, "mal", 40) as made:
         pour(made, b"c@set mal/x " + b"x" * 4_190_000)
         time.sleep(HELD_S)
 
 
 def slow_long_line(field: Field) -> None:
-    """4 MB of telnet's bytes."""
+    """4 MB as telnet sends it, byte by byte."""
     with users(field, "mal", 3) as made:
         pour(made, b"\r\xff\xfa" * 1_390_000 + b"\n")
         for each in made:
@@ -217,7 +217,7 @@ def slow_long_line(field: Field) -> None:
 
 
 def kept_replies(field: Field) -> None:
-    """Sessions whose last replies are as long as they may be."""
+    """Open sessions whose last replies have the maximum length."""
     command = "txn " + " ; ".join(["get mal/emoji"] * 8)
     with users(field, "mal", 1, leader_port(field)) as made:
         for each in made:
@@ -228,7 +228,8 @@ def kept_replies(field: Field) -> None:
 
 
 def rework(field: Field) -> None:
-    """Operations on a long list, 128 in a transaction, and 100 in one packet."""
+    """Operate on a long list, with 128 operations in a transaction and 100 transactions in one
+    packet."""
     with users(field, "mal", 1, leader_port(field)) as made:
         for each in made:
             each.ask("c@txn " + " ; ".join(["object mal/o list.put 0 2"] * 128))
@@ -237,7 +238,7 @@ def rework(field: Field) -> None:
 
 
 def untaken(field: Field, user: str, count: int, lines: bytes, port: int | None = None) -> None:
-    """Connections of a user that ask and take no reply."""
+    """Send requests on a user's connections, and read no reply."""
     with users(field, user, count, port) as made:
         for each in made:
             narrow(each)
@@ -246,7 +247,7 @@ def untaken(field: Field, user: str, count: int, lines: bytes, port: int | None 
 
 
 def packet_of_reads(field: Field) -> None:
-    """900 reads of a megabyte, and nobody who takes them."""
+    """Ask for a megabyte 900 times, and read no reply."""
     untaken(field, "mal", 3, b"c@get mal/big read local\n" * 900)
 
 
@@ -255,7 +256,7 @@ def readers_that_take_nothing(field: Field) -> None:
 
 
 def writing_reader(field: Field) -> None:
-    """A reader whose reads are to be entries."""
+    """Ask for reads that become log entries."""
     with users(field, "bob", 2, leader_port(field)) as made:
         for each in made:
             each.send(*["c@get mal/emoji read log"] * 200)
@@ -264,13 +265,13 @@ def writing_reader(field: Field) -> None:
 
 
 def replies_to_writes(field: Field) -> None:
-    """Transactions that answer much, of a writer that reads nothing."""
+    """Send transactions with long replies, and read nothing."""
     line = b"c@txn set mal/t 1 ; get mal/emoji ; get mal/emoji\n"
     untaken(field, "mal", 6, line * 40, leader_port(field))
 
 
 def long_writes(field: Field) -> None:
-    """Megabytes written to one key, and no reply read."""
+    """Write megabytes to one key, and read no reply."""
     with users(field, "mal", 4, leader_port(field)) as made:
         pour(made, (b"c@set mal/w " + b"y" * VALUE_BYTES + b"\n") * 20)
         time.sleep(HELD_S)
@@ -278,21 +279,21 @@ def long_writes(field: Field) -> None:
 
 def long_entries_of_emojis(field: Field) -> None:
     with users(field, "mal", 2, leader_port(field)) as made:
-        value = "a" * (VALUE_BYTES - 8) + "\U0001f600"  # one makes four bytes of each letter
+        value = "a" * (VALUE_BYTES - 8) + "\U0001f600"  # makes each letter take four bytes
         for each in made:
             for _ in range(5):
                 each.ask(f"c@set mal/e {value}")
 
 
 def escaped_writes(field: Field) -> None:
-    """Values of a megabyte, each byte of them an escape."""
+    """Write values of a megabyte, all of escaped bytes."""
     with users(field, "mal", 4, leader_port(field)) as made:
         pour(made, (b"c@set mal/x " + rb"\xff" * VALUE_BYTES + b"\n") * 5)
         time.sleep(HELD_S)
 
 
 def watches(field: Field) -> None:
-    """10,000 watches on connections that read nothing, and events for them."""
+    """Open 10,000 watches on connections that read nothing, and cause events for them."""
     with users(field, "bob", 2) as made:
         for each in made:
             narrow(each)
@@ -307,8 +308,7 @@ def watches(field: Field) -> None:
 
 
 def keys_that_nobody_takes(field: Field) -> None:
-    """Watches that begin with megabytes of keys, one look each, on connections that read
-    nothing."""
+    """Begin watches with megabytes of keys each, on connections that read nothing."""
     with users(field, "mal", 60) as made:
         for each in made:
             narrow(each)
@@ -319,7 +319,7 @@ def keys_that_nobody_takes(field: Field) -> None:
 
 
 def leases(field: Field) -> None:
-    """Leases of seconds, and another's that this one tries to end."""
+    """Grant leases of seconds, and try to end another user's lease."""
     with users(field, "mal", 1, leader_port(field)) as made:
         for each in made:
             each.send(*["c@lease 5"] * 500)
@@ -330,12 +330,12 @@ def leases(field: Field) -> None:
 
 
 def shows(field: Field) -> None:
-    """Listings of all that may be seen, and nobody who takes them."""
+    """List all visible keys, and read no reply."""
     untaken(field, "mal", 8, b"c@show mal/\n" * 200)
 
 
 def logins_without_end(field: Field) -> None:
-    """Connections of a user that come and go."""
+    """Connect and disconnect a user again and again."""
     for _ in range(20):
         with users(field, "mal", 3):
             pass

@@ -1,14 +1,13 @@
-"""Connections that pipeline far ahead, beside one client that does not: `make crowd MINUTES=1`.
+"""Connections that pipeline far ahead, next to one client that does not: `make crowd MINUTES=1`.
 
 A crowd of connections to the leader sends packets of 100 requests without waiting for the replies;
-a bystander's connection sets and gets a key of its own, one request at a time, every 20 ms. For
-each kind of request and size of the crowd a line reports the bystander's times, what the crowd was
-answered, and the term: a leader that loses its place raises it. The crowd holds if no leader is
-lost, no request of the bystander is refused, and its medians stay below MEDIAN_S.
+a bystander's connection sets and gets a key of its own, one request at a time, every 20 ms. A line
+for each kind of request and size of the crowd reports the bystander's times, the replies to the
+crowd, and the term, which rises when a leader is deposed. The crowd holds if no leader is lost, no
+request of the bystander is refused, and its medians stay below MEDIAN_S.
 
-The times are those of the whole machine: three nodes, the crowd and the bystander share it. The
-crowd runs after the nodes (nice). `--tree` measures the nodes of another checkout.
-Exit codes: 0 the crowd holds, 1 it does not.
+Three nodes, the crowd and the bystander share the machine. The crowd runs after the nodes (nice).
+`--tree` measures the nodes of another checkout. Exit codes: 0 the crowd holds, 1 it does not.
 """
 
 from __future__ import annotations
@@ -39,7 +38,7 @@ REQUESTS = {
 }
 KINDS = ["incr", "get", "read-log"]
 TOGETHER = 100  # requests in a packet
-AHEAD = 200  # unanswered requests of a connection, but for `--unbounded`
+AHEAD = 200  # unanswered requests of a connection, without `--unbounded`
 PAUSE_S = 0.02  # of the bystander, between two requests
 MEDIAN_S = 0.05
 NICE = 10
@@ -73,7 +72,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def run(cluster: Cluster, connections: int, kind: str, arguments: Any) -> dict[str, Any]:
-    """Let one crowd loose on a new cluster; return what the bystander saw."""
+    """Run one crowd against a new cluster; return the bystander's results."""
     seconds = arguments.minutes * 60
     cluster.start()
     eventually(lambda: cluster.ask("client4@set mine 0").startswith("SET"), "a cluster that serves")
@@ -133,7 +132,7 @@ def memory_mib(pid: int) -> int:
 
 
 def bystander(port: int, seconds: float) -> dict[str, Any]:
-    """Set and get a key for so long; return the times, and what was refused."""
+    """Set and get a key for this long; return the times and the refusals."""
     times: dict[str, Any] = {"set": [], "get": [], "refused": []}
     end_s = time.monotonic() + seconds
     with socket.create_connection(("localhost", port), DEADLINE_S) as line, line.makefile() as said:
@@ -161,7 +160,7 @@ class Member:
         self._left, self._owed = b"", 0
 
     def receive(self) -> tuple[int, int]:
-        """Return how many replies came, and how many of them refuse."""
+        """Return how many replies came, and how many of them are refusals."""
         data = self.socket.recv(1 << 16)
         if not data:
             raise OSError("the node ended this connection")

@@ -1,4 +1,4 @@
-"""Three nodes with users, a secret and TLS alone, and what one reads of them from outside."""
+"""Three nodes with users, a secret and only TLS, and their figures as seen from outside."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ NAMES = {
     "mal": (UserRole.WRITER, ("mal/",)),
     "bob": (UserRole.READER, ("mal/", "ann/")),
 }
-VALUE = 1_000_000  # bytes of the long values that attacks work on
-ITEMS = 330_000  # of a list in a value as long
+VALUE = 1_000_000  # bytes of the long values that are attacked
+ITEMS = 330_000  # of a list in a value of that length
 SAYS_MOST = re.compile(r"memory: its bounds add up to ([0-9]+) MiB besides the keys")
-BOUNDED_LEVEL = 3  # from which on what is applied has bounds
+BOUNDED_LEVEL = 3  # from this level on, commands have bounds
 
 
 class Field(NamedTuple):
-    """The places of the nodes, for users and attackers."""
+    """The addresses of the nodes, for users and attackers."""
 
     ports: tuple[int, ...]
     http_ports: tuple[int, ...]
@@ -70,7 +70,7 @@ class Field(NamedTuple):
 
 
 class Nodes(Cluster):
-    """The nodes of a field, before all others on this machine if that may be had."""
+    """The nodes of a field, with the highest priority on this machine if the user may set it."""
 
     def __init__(self, folder: Path, *options: str) -> None:
         verifier = make_verifier(PASSWORD, ITERATIONS_LEAST)
@@ -104,7 +104,7 @@ class Nodes(Cluster):
         return (self.folder.parent / f"{node.name}.txt").read_text()
 
     def begin(self) -> None:
-        """Start all, and wait until all serve at a level that has bounds."""
+        """Start all nodes, and wait until they serve at a level that has bounds."""
         for node in self.nodes:
             node.launch()
         for node in self.nodes:
@@ -134,7 +134,7 @@ class Nodes(Cluster):
         return max(map(int, map(str, logs)))
 
     def said_most(self) -> int:
-        """Return the bytes that the nodes take at the most, as they printed at their start."""
+        """Return the maximum of bytes that the nodes announced at their start."""
         found = SAYS_MOST.search(self.console(self.nodes[0]))
         assert found is not None, "the nodes print no bound of their memory"
         return int(found[1]) << 20
@@ -166,7 +166,7 @@ def fill(field: Field) -> None:
         kv["mal/emoji"] = "\U0001f600" * (VALUE // 4)
 
     def is_set() -> bool:
-        """Whether it is; not where the leadership moves meanwhile."""
+        """Whether the key is set; False if the leadership moves meanwhile."""
         with contextlib.suppress(OSError), field.logged_in(leader_port(field), "mal") as connection:
             return "SET response" in connection.ask(f"c@set mal/o [{'1,' * (ITEMS - 1)}1]")
         return False
@@ -175,7 +175,7 @@ def fill(field: Field) -> None:
 
 
 def leader_port(field: Field) -> int:
-    """Return the port of the node that leads, by what a node reports without a login."""
+    """Return the port of the leader, as a node reports it without a login."""
     with urllib.request.urlopen(
         f"http://localhost:{field.http_ports[0]}/status", timeout=DEADLINE_S
     ) as answer:

@@ -1,4 +1,4 @@
-"""Users who do their work while others attack: each call must succeed within its time."""
+"""Users at work during the attacks: each call must succeed within its time."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from .field import PASSWORD, Field
 
 PATIENCE_S = 30.0
 PAUSE_S = 0.05
-LOOK_S = 0.5  # between two looks whether the end has come
+LOOK_S = 0.5  # between two checks whether the end has come
 LOCK_S = 20
 
 
 class WrongAnswer(Exception):
-    """A read or an event that can't be; no trouble excuses it."""
+    """An impossible read or event; no disturbance excuses it."""
 
 
 @dataclass
@@ -33,7 +33,8 @@ class Work:
 
 
 class UsersAtWork:
-    """A writer, a reader, a watcher, the holder of a lock, one who logs in, and one who scrapes."""
+    """A writer, a reader, a watcher, the holder of a lock, one user who logs in, and one who
+    scrapes metrics."""
 
     def __init__(self, place: Field) -> None:
         self.place = place
@@ -105,13 +106,15 @@ class UsersAtWork:
 
             def once() -> None:
                 nonlocal last
-                event, until_s = None, time.monotonic() + 2 * PATIENCE_S  # a follower may lag so
+                # a follower may lag as long
+                event, until_s = None, time.monotonic() + 2 * PATIENCE_S
                 while event is None and time.monotonic() < until_s and not self._end.is_set():
                     event = watch.next_event(LOOK_S)
                 assert event is not None or self._end.is_set(), "no event in time"
                 if event is not None and event.value is not None:
                     found = int(event.value)
-                    # Begun anew, it tells what there is, and misses what was between.
+                    # A watch that starts again reports the present state, and misses the events
+                    # between.
                     is_next = found in (last + 1, last) or (event.kind == "has" and found > last)
                     if not is_next and last >= 0:
                         raise WrongAnswer(f"watched {event} after {last}")

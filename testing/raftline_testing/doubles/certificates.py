@@ -1,4 +1,4 @@
-"""Certificates as no `raftline certs` makes them, and lists of revoked ones; signed by its CA."""
+"""Certificates that `raftline certs` doesn't make, and revocation lists, signed by its CA."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ def issue(
     since: datetime.timedelta = -3 * DAY,
     until: datetime.timedelta = DAY,
 ) -> TlsFiles:
-    """Return a new certificate, for both sides of a connection, and without alternative names
-    where there are no `hosts`. It is good from `since` to `until`, as of now."""
+    """Return a new certificate, for both sides of a connection, without alternative names if there
+    are no `hosts`. It is valid from `since` to `until`, relative to now."""
     ca, ca_key = authority(made)
     key = ec.generate_private_key(ec.SECP256R1())
     now = datetime.datetime.now(datetime.timezone.utc)
@@ -72,7 +72,7 @@ def issue(
 
 
 def revoke(made: Path, path: Path, *files: str, until: datetime.timedelta = DAY) -> Path:
-    """Write a list of revoked certificates, in one step; return its path."""
+    """Write a list of revoked certificates atomically; return its path."""
     ca, ca_key = authority(made)
     now = datetime.datetime.now(datetime.timezone.utc)
     builder = x509.CertificateRevocationListBuilder().issuer_name(ca.subject)

@@ -1,4 +1,4 @@
-"""Cores for small cases: a node over a log of given terms, and short ways to make it lead."""
+"""Cores for small cases: a node over a log of given terms, and helpers that make it the leader."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from raftline.raft.node import RawNode, node_from_disk
 from raftline.raft.state import Options
 
 OPTIONS = Options(election_timeout_ms=150, heartbeat_ms=50)
-TIMEOUT_MS = 200  # what every election waits here
+TIMEOUT_MS = 200  # the length of every election timeout here
 
 
 def log_of(*terms: int) -> Log:
@@ -60,7 +60,7 @@ def node_of(
 
 
 def candidate_of(name: str, *terms: int, **more: object) -> RawNode:
-    """Return a node that has just asked for votes: the PreVotes of all peers were granted."""
+    """Return a node that has just asked for votes: all peers granted their PreVotes."""
     node = node_of(name, *terms, **more)  # type: ignore[arg-type]
     node.step(Tick(), TIMEOUT_MS)
     for peer in node.view.peers:
@@ -81,7 +81,7 @@ def leader_of(name: str, *terms: int, **more: object) -> RawNode:
 
 
 def established(name: str, *terms: int, **more: object) -> RawNode:
-    """Return a leader whose no-op every follower holds: committed and applied."""
+    """Return a leader whose no-op is on every follower, committed and applied."""
     node = leader_of(name, *terms, **more)
     for peer in node.view.peers:
         acknowledge(node, peer)
@@ -90,7 +90,7 @@ def established(name: str, *terms: int, **more: object) -> RawNode:
 
 
 def applied(node: RawNode, index: int | None = None) -> Effects:
-    """Let the state machine have executed entries up to `index`, or all that are handed out."""
+    """Report to the node that entries up to `index`, or all that were handed out, are executed."""
     index = node.view.applying if index is None else index
     return node.step(Applied(index), node.view.now_ms)
 
@@ -104,7 +104,7 @@ def sync(node: RawNode) -> Effects:
 def acknowledge(
     leader: RawNode, peer: str, index: int | None = None, number: int | None = None
 ) -> Effects:
-    """Let a follower say that it holds the leader's log up to `index`, or all of it."""
+    """Acknowledge as a follower the leader's log up to `index`, or all of it."""
     state = leader.view
     index = state.log.last_index if index is None else index
     number = state.round if number is None else number

@@ -1,4 +1,4 @@
-"""A node as its connections see it, without a node: it notes what it is asked."""
+"""A stand-in for the node that connections see: it records its requests."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from raftline.wire.protocol import NO_LEADER
 
 
 class FakeHost:
-    """`s1`, whose peer is `s2`. A test names other facts where it needs them."""
+    """`s1`, whose peer is `s2`. A test passes other facts where it needs them."""
 
     def __init__(self, **facts: Any) -> None:
         self.name, self.limits, self.readings = "s1", Limits(), Readings()
@@ -37,7 +37,7 @@ class FakeHost:
         self.backups = Backups(lambda folder, size: True)
         self.batches: list[Batch] = []
         self.heard: list[Message] = []
-        self.reports: list[str] = []  # warnings, and the peers that were lost
+        self.reports: list[str] = []  # warnings, and lost peers
         self.ready_sinks: deque[ReplySink] = deque()
         self.submit = lambda *batches: self.batches.extend(batches)
         self.mark_ready = self.ready_sinks.append

@@ -1,7 +1,7 @@
-"""Stands in for server.py in the tests of `raftline up`: answers `status`, and no more.
+"""Stands in for server.py in the tests of `raftline up`: answers only `status`.
 
-Files beside its configuration change its behaviour: `NAME.refuses` makes it refuse to start,
-`NAME.deaf` makes it ignore SIGTERM. s1 leads, in term 4, unless there is `s1.follows`.
+Files next to its configuration change its behaviour: `NAME.refuses` makes it refuse to start,
+`NAME.deaf` makes it ignore SIGTERM. s1 leads, in term 4, unless the file `s1.follows` exists.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def main() -> int:
     facts |= {"leader": "s1", "last_index": 1, "commit_index": 1, "last_applied": 1}
     answer = f"{name}@STATUS response: {json.dumps({**facts, 'pid': os.getpid()})}\n".encode()
     with socket.create_server(("127.0.0.1", int(port))) as listening:
-        held = []  # connections stay open: who holds one sees this process end
+        held = []  # connections stay open, so that a client sees this process end
         while True:
             connection, _ = listening.accept()
             held.append(connection)

@@ -1,6 +1,6 @@
-"""Runs the main function of a program in this process, with given arguments and streams.
+"""Run the main function of a program in this process, with these arguments and streams.
 
-A process for each command would take a tenth of a second of processor time to begin.
+A process for each command would take a tenth of a second of processor time to start.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from unittest import mock
 from raftline import cli
 from raftline.clients.requests import node_connection
 
-NEVER_S = 1e6  # until a line says that there is no answer yet: a busy machine would print it
+NEVER_S = 1e6  # until the notice that there is no answer yet, which a busy machine would print
 
 
 def without_notices(printed: str) -> str:
-    """Leave out the lines of a command that no answer has come yet."""
+    """Leave out a command's notices that there is no answer yet."""
     return re.sub(r"^\[\*\] No answer yet: .*\n", "", printed, flags=re.MULTILINE)
 
 
@@ -32,7 +32,7 @@ def run_main(
     folder: Path | None = None,
     environment: Mapping[str, str] = os.environ,
 ) -> subprocess.CompletedProcess[str]:
-    """Run `main` as the program `given[0]` with the other arguments, and what is typed."""
+    """Run `main` as the program `given[0]` with the other arguments, and with typed input."""
     words = [*map(str, given)]
     stdin, stdout, stderr = (
         io.TextIOWrapper(io.BytesIO(content), "utf-8", write_through=True)

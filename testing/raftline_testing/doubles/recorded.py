@@ -11,7 +11,7 @@ from raftline.recording.replay import ReplayResult, replay
 
 
 class MemoryRecorder:
-    """Keeps each segment as text; a new one is due after that number of steps."""
+    """A recorder that keeps each segment as text, and begins a new one after a number of steps."""
 
     def __init__(self, steps_max: int = 1 << 30) -> None:
         self.segments: list[str] = []
@@ -36,6 +36,6 @@ class MemoryRecorder:
 
 
 def recorded(node: RawNode, steps_max: int = 1 << 30) -> tuple[RecordedNode, MemoryRecorder]:
-    """Return a node that goes on from this one, and its recording."""
+    """Return a node that continues from this one, and its recording."""
     recorder = MemoryRecorder(steps_max)
     return RecordedNode(node, recorder), recorder

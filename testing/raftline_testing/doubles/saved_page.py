@@ -1,4 +1,4 @@
-"""The data of a page of the picture that was saved."""
+"""The data of a saved page of the picture."""
 
 from __future__ import annotations
 

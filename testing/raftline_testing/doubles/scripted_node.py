@@ -33,11 +33,11 @@ def answer_to_codes(line: str, name: str = "s1") -> bytes:
 
 
 class ScriptedNode:
-    """Answers each line `NAME@COMMAND` with `s1@` and what `handler(COMMAND)` returns; to
-    `NAME#ID@COMMAND` it begins with `s1#ID@`.
+    """A node that answers each line `NAME@COMMAND` with `s1@` and what `handler(COMMAND)` returns;
+    to `NAME#ID@COMMAND` it begins with `s1#ID@`.
 
-    None closes the connection without an answer. All lines received are kept in `received`, but
-    for `codes`, which is answered here.
+    None closes the connection without an answer. `received` keeps all lines except `codes`, which
+    is answered here.
     """
 
     def __init__(self, handler: Handler, name: str = "s1", port: int = 0) -> None:
@@ -80,13 +80,14 @@ class ScriptedNode:
 
     @property
     def asked(self) -> list[str]:
-        """The lines received, but for the last of a command, which waits for no answer to it."""
+        """The lines received, except the last line of a command, which doesn't wait for an
+        answer."""
         return [line for line in self.received if not line.endswith("@forget")]
 
     def close(self) -> None:
-        with contextlib.suppress(OSError):  # so that the thread in `accept` lets go of the port
+        with contextlib.suppress(OSError):  # so that the thread in `accept` releases the port
             self.listener.shutdown(socket.SHUT_RDWR)
-        self._taker.join(DEADLINE_S)  # or it takes from whoever gets this descriptor next
+        self._taker.join(DEADLINE_S)  # else it would accept for the next user of this descriptor
         self.listener.close()
         for connection in self.connections:
             with contextlib.suppress(OSError):
@@ -126,8 +127,8 @@ def store() -> Handler:
 
 
 def free_port() -> int:
-    """Return a port that nobody listens on, nor will before it is used: none of those that the
-    kernel hands out, to another test or to the very connection that is tried."""
+    """Return a port on which nobody listens, outside the range that the kernel hands out to other
+    tests or to outgoing connections."""
     return next(free_ports)
 
 
@@ -138,7 +139,7 @@ def run(*arguments: object, typed: str | bytes = "") -> subprocess.CompletedProc
 
 @contextlib.contextmanager
 def scripted_nodes() -> Iterator[Start]:
-    """Give a function that starts nodes; all of them stop at the end."""
+    """Yield a function that starts nodes; stop all of them at the end."""
     nodes: list[ScriptedNode] = []
 
     def start_node(handler: Handler, name: str = "s1") -> ScriptedNode:

@@ -6,7 +6,8 @@ from raftline.node.clock import Clock
 
 
 class SetClock(Clock):
-    """Shows `ms` for deadlines; durations are measured by `s`, or are real ones if that is None."""
+    """A clock that shows `ms` for deadlines, and measures durations by `s`, or in real time if that
+    is None."""
 
     def __init__(self, ms: int = 0, s: float | None = None) -> None:
         self.ms = ms

@@ -1,8 +1,8 @@
-"""Searches a bounded world: `python -m raftline_testing.explore "timeout crash command"`.
+"""Search a bounded world: `python -m raftline_testing.explore "timeout crash command"`.
 
-Without a budget: all that complete within seconds, one after the other. Python and its standard
-library are enough; with a C compiler it is some times as fast. Exit codes: 0 nothing bad was found,
-1 something was, 2 the budget is none or a file can't be read, 130 Ctrl-C.
+Without a budget it searches in turn all worlds that complete within seconds. Python and its
+standard library are enough; a C compiler makes it several times as fast. Exit codes: 0 no
+violation, 1 a violation, 2 an invalid budget or an unreadable file, 130 Ctrl-C.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from pathlib import Path
 
-# A clone that nobody installed will do, and a copy with a fault in it.
+# This also runs in a clone that isn't installed, and in a copy with a fault in it.
 sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "src"))
 
 from . import campaign
@@ -33,7 +33,7 @@ from .search import ORDERS, Found, search, walk
 from .trace import replay, spell_trace, way_to_violation
 from .world import World
 
-TRACE_S = 60.0  # for the shortest trace; after that any will do
+TRACE_S = 60.0  # for the shortest trace; after that, any trace is good enough
 
 
 def explore(
@@ -48,7 +48,7 @@ def explore(
     cuts_ends: bool = False,
     renames: bool = False,
 ) -> Found:
-    """Search one world, and print what was found."""
+    """Search one world, and print the result."""
     budget = read(text)
     try:
         world = World(budget, servers, is_reduced=not is_whole)
@@ -69,7 +69,7 @@ def explore(
 
 
 def hunt(seconds: float, chosen: Collection[int] = range(len(HUNTED))) -> str:
-    """Search the chosen worlds for a fault, each for at most some seconds; return the fault."""
+    """Search the chosen worlds for a fault, each for a limited time; return the fault."""
     for number in chosen:
         text, servers, goals = HUNTED[number]
         found = ""
@@ -88,7 +88,7 @@ def hunt(seconds: float, chosen: Collection[int] = range(len(HUNTED))) -> str:
 
 
 def hunter(goals: Sequence[str] | None) -> Callable[[World, float], Found]:
-    """Return what hunts in a world: a search, or ways at random if there are goals."""
+    """Return the function that hunts in a world: a search, or random paths if there are goals."""
     return partial(campaign.find, order="random") if goals is None else walk
 
 
@@ -104,7 +104,7 @@ def report(found: Found) -> str:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Search the worlds that the arguments ask for; return the exit code."""
+    """Search the worlds that the arguments name; return the exit code."""
     given = arguments_of(arguments)
     try:
         if given.replay:
@@ -142,7 +142,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def arguments_of(arguments: Sequence[str]) -> argparse.Namespace:
-    """Return what the arguments ask for."""
+    """Parse the arguments."""
     parser = argparse.ArgumentParser(description="All orders of a bounded world of the core.")
     parser.add_argument("budget", nargs="?", help="such as 'timeout=2 crash command'")
     parser.add_argument("--servers", type=int, default=3)

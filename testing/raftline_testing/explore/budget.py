@@ -1,4 +1,5 @@
-"""The budgets of explored worlds: which events may happen, and how often; and those of tests."""
+"""The budgets of explored worlds: which events may happen, and how often; and the budgets of
+tests."""
 
 from __future__ import annotations
 
@@ -7,15 +8,15 @@ from dataclasses import dataclass, fields
 
 
 class BudgetError(ValueError):
-    """A text that spells no budget; the message is one line for a person."""
+    """An invalid budget; the message is one line for a person."""
 
 
 @dataclass(frozen=True)
 class Budget:
-    """How often each thing may happen; messages move without one."""
+    """How often each thing may happen; messages need none."""
 
-    timeout: int = 0  # a server that does not lead finds that its time is up
-    heartbeat: int = 0  # a leader does, or a follower that asked its leader and got no answer
+    timeout: int = 0  # a server that does not lead has its election timeout
+    heartbeat: int = 0  # a leader's timer fires, or that of a follower whose leader did not answer
     crash: int = 0
     command: int = 0
     read: int = 0  # by ReadIndex, at the leader or at a follower
@@ -23,14 +24,14 @@ class Budget:
     transfer: int = 0
     change: int = 0  # of members
     break_: int = 0  # a server notices that the connection of another one broke
-    twice: int = 0  # a message arrives, and is on its way still
+    twice: int = 0  # a message arrives, and is still in flight
 
-    lag: int = 0  # not spent: what is committed is applied at any later time, else at once
+    lag: int = 0  # not spent: entries are applied at any time after their commit, else at once
     passed: tuple[int, int] = (0, 0)  # milliseconds on the first server's clock, and on the others'
 
     @property
     def name(self) -> str:
-        """The budget as it is spelled: `timeout crash command`."""
+        """The budget as text: `timeout crash command`."""
         words = []
         for field in fields(self)[:-1]:
             count = getattr(self, field.name)
@@ -40,10 +41,9 @@ class Budget:
 
 
 def read(text: str) -> Budget:
-    """Return the budget that a text spells: `timeout=2 crash command`.
+    """Parse a budget: `timeout=2 crash command`.
 
-    Raises:
-        BudgetError: it spells none.
+    Raises: BudgetError: it is invalid.
     """
     counts: dict[str, int] = {}
     known = {field.name.rstrip("_"): field.name for field in fields(Budget)[:-1]}
@@ -55,7 +55,7 @@ def read(text: str) -> Budget:
     return Budget(**counts)
 
 
-# Each completes within some seconds: budget and number of servers.
+# Budgets, with numbers of servers, that complete within seconds.
 QUICK: tuple[tuple[str, int], ...] = (
     ("timeout", 3),
     ("timeout command", 3),
@@ -75,7 +75,7 @@ QUICK: tuple[tuple[str, int], ...] = (
     ("transfer", 5),
 )
 
-# A night: 340 million states in all, of which a world has so many at most, for the memory. The
+# A night: 340 million states in all, with a maximum for each world because of the memory. The
 # longest come first, as each worker takes the next one.
 NIGHT_STATES = 25_000_000
 NIGHT: tuple[tuple[str, int], ...] = (
@@ -104,11 +104,11 @@ NIGHT: tuple[tuple[str, int], ...] = (
     *QUICK,
 )
 
-# Complete, once what is over in the end is cut, and worlds that differ by names are one: these have
-# as many states as it takes.
+# These are complete once final states are cut and worlds that differ only in names count as one,
+# however many states that takes.
 NIGHT_CUT: tuple[tuple[str, int], ...] = (("timeout heartbeat command read", 3),)
 
-# Ways at random through each, for a while, which must come to these goals.
+# Random paths through each world, for a while, which must reach these goals.
 _WALKED: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("timeout=2 command", ("s2 leads term 2", "s3 leads term 2", "c1 is committed")),
     ("timeout heartbeat lease command", ("s1 serves", "s2 leads term 2")),
@@ -122,8 +122,8 @@ _WALKED: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("change=2 crash timeout transfer", ()),
 )
 
-# For faults of any kind: the small worlds in all orders, ways at random, then the large worlds in
-# random order as far as one comes. None: no ways, so no goals.
+# For faults of any kind: the small worlds in all orders, random paths, then the large worlds in
+# random order as far as time permits. None: no paths, so no goals.
 HUNTED: tuple[tuple[str, int, tuple[str, ...] | None], ...] = (
     *((text, servers, None) for text, servers in QUICK),
     *((text, 3, goals) for text, goals in _WALKED),

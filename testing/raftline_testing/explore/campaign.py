@@ -1,4 +1,4 @@
-"""A search of many worlds, side by side in processes. A world prints its row once it ends."""
+"""A search of many worlds in parallel processes. The row of a world is printed when it ends."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from .search import Found, search
 from .world import World
 
 HEADER = "| servers | budget | states | steps | seconds | end |\n|---|---|---|---|---|---|"
-EVERY = 1 << 40  # states, and more than there are
-GRACE_S = 60.0  # for a world that ends at its limit to come back
+EVERY = 1 << 40  # states: more than any world has
+GRACE_S = 60.0  # for a world that stops at its limit to report
 
 
 def run(
@@ -26,13 +26,13 @@ def run(
     *,
     cut: Sequence[tuple[str, int]] = (),
 ) -> tuple[int, bool]:
-    """Search worlds, `workers` at a time, for some minutes; print a row of each, and the sum. Those
-    that are `cut` leave out all that they can, and have as many states as it takes.
+    """Search worlds, `workers` at a time, for some minutes; print a row for each, and the sum. The
+    `cut` worlds leave out as much as they can, and have no limit of states.
 
-    Return how many states they had, and whether all is well. A world that has too many states, or
-    too little time, is not complete, which is well.
+    Return the number of states, and whether all is well. A world with too many states or too little
+    time is incomplete, which isn't an error.
     """
-    compiled.library()  # built once, not by each
+    compiled.library()  # built once, not by each worker
     end_s = time.time() + 60 * minutes
     print(HEADER, flush=True)
     given = [(*one, end_s, EVERY, True) for one in cut]
@@ -52,7 +52,7 @@ def run(
 
 
 def _row(given: tuple[str, int, float, int, bool]) -> tuple[str, int, bool]:
-    """Search one world, and return its row, how many states it has, and whether it is bad."""
+    """Search one world, and return its row, its number of states, and whether it is bad."""
     text, servers, end_s, states, cuts = given
     began_s, left_s = time.process_time(), end_s - time.time()
     try:
@@ -80,7 +80,7 @@ def find(
     cuts_ends: bool = False,
     renames: bool = False,
 ) -> Found:
-    """Search a world by machine code if it can be built, else in Python, which leaves out less."""
+    """Search a world in machine code if that can be built, else in Python, which prunes less."""
     loaded = compiled.library(len(world.names))
     if loaded is None:
         return search(world, seconds, order, seed, states)

@@ -1,7 +1,7 @@
-"""The search as machine code (search.c), which a C compiler makes of it within a second.
+"""The search as machine code (search.c), which a C compiler builds within a second.
 
-It knows numbers alone: a server without its inbox (`bare`), a message, a budget, a history. What it
-doesn't know it asks for, once; the answer comes from the same `World` that search.py asks.
+It knows only numbers: of a server without its inbox (`bare`), a message, a budget, a history. It
+asks once for each unknown result; the answer comes from the same `World` that search.py uses.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ from .world import BUDGET_BITS, BUDGET_MASK, Made, World
 SOURCE = Path(__file__).with_name("search.c")
 BUILT = Path(__file__).resolve().parents[3] / "build" / "explore" / "search.so"
 COMPILE = ("-O2", "-std=gnu11", "-shared", "-fPIC", "-Wall", "-Wextra")
-DONE, PAUSED, NEED, NO_MEMORY, NO_NUMBERS = range(5)  # what explore_run returns
+DONE, PAUSED, NEED, NO_MEMORY, NO_NUMBERS = range(5)  # the results of explore_run
 CLASS, OWN, DELIVER, IS_VOID, JUDGE, SPENT, EFFECT, SAME, PASSED, ROUNDLESS = range(1, 11)
 RELAYED, DEPOSED, TWICE, ONCE = range(11, 15)  # these too
 RENAMED, MESSAGE, PAST = range(15, 18)  # and these
-LOOK = 1 << 8  # worlds between two looks at the clock
+LOOK = 1 << 8  # worlds between two checks of the clock
 MOST_SERVERS = 5
-PARTS = 256  # of the table of worlds that were seen
-# A move: a server's new number, the budget that is left, the event, whether the message is gone;
-# and for each receiver its place and its messages.
+PARTS = 256  # of the table of visited worlds
+# A move: a server's new number, the remaining budget, the event, whether the message is consumed;
+# and for each receiver its index and its messages.
 First = tuple[int, int, int, bool]
 Groups = tuple[tuple[int, tuple[int, ...]], ...]
 Move = tuple[First, Groups]
@@ -43,8 +43,8 @@ COUNTS = ("states", "orbits", "steps", "waiting", "place", "parent", "seen")
 
 
 def library(servers: int = 0) -> ctypes.CDLL | None:
-    """Return the search as machine code, built anew if it is older than its source; None if there
-    is no C compiler, or it fails, or a world of so many servers is too large for it."""
+    """Return the search as machine code, rebuilt if it is older than its source; None without a C
+    compiler, if the compiler fails, or if so many servers are too many for it."""
     if servers > MOST_SERVERS:
         return None
     try:
@@ -67,7 +67,7 @@ def library(servers: int = 0) -> ctypes.CDLL | None:
 
 
 class Search:
-    """One search through a world by machine code."""
+    """One search through a world in machine code."""
 
     def __init__(
         self,
@@ -86,7 +86,7 @@ class Search:
         self._renamings = renamings(world) if renames and can_rename(world) else []
         self._compared: set[tuple[int, ...]] = set()
         self._noted = [0, 0]  # messages, budgets
-        self._classes = Numbers()  # of budgets and what reads must see
+        self._classes = Numbers()  # of budgets with the entries that reads must see
         self._handle = ctypes.c_void_p(
             loaded.explore_new(
                 len(world.names),
@@ -108,31 +108,29 @@ class Search:
         self._need = (ctypes.c_uint64 * (MOST_SERVERS + 5)).from_address(address)
 
     def close(self) -> None:
-        """Give the memory back."""
+        """Free the memory."""
         self._c.explore_free(self._handle)
 
     @property
     def states(self) -> int:
-        """How many worlds were seen."""
+        """The number of visited worlds."""
         return int(self._c.explore_states(self._handle))
 
     @property
     def orbits(self) -> int:
-        """How many worlds were seen, or are seen ones under other names."""
+        """The number of visited worlds, including those that differ from one only in names."""
         return int(self._c.explore_orbits(self._handle))
 
     @property
     def steps(self) -> int:
-        """How many steps were taken."""
+        """The number of steps."""
         return int(self._c.explore_steps(self._handle))
 
     def run(self, worlds: int, end_s: float) -> bool:
-        """Look at some worlds, up to this time of the processor; return whether these were all.
+        """Visit worlds, up to this processor time; return whether these were all.
 
-        Raises:
-            Violation: one can't be.
-            MemoryError: there is no more.
-            OverflowError: there are more different servers than numbers for them.
+        Raises: Violation: a world breaks a rule. MemoryError: no memory is left. OverflowError:
+            there are more different servers than numbers for them.
         """
         while time.process_time() < end_s:
             outcome = self._c.explore_run(self._handle, ctypes.c_uint64(worlds))
@@ -148,8 +146,8 @@ class Search:
         return False
 
     def way(self) -> list[int]:
-        """Return the numbers of the worlds from the first to the current one, of which a search in
-        breadth knows the shortest way."""
+        """Return the numbers of the worlds on the path from the first to the current one, the
+        shortest path in a breadth-first search."""
         place, way = int(self._c.explore_place(self._handle)), []
         while place:
             way.append(self._world_at(place))
@@ -157,7 +155,7 @@ class Search:
         return [self._world.begin, *reversed(way)]
 
     def seen(self) -> Iterator[tuple[int, ...]]:
-        """Yield each world that was seen: budget and history, and the servers without inboxes."""
+        """Yield each visited world: budget and history, and the servers without inboxes."""
         width = 1 + len(self._world.names)
         for part in range(PARTS):
             count = self._c.explore_seen(self._handle, part, None)
@@ -166,7 +164,7 @@ class Search:
             yield from zip(*[iter(numbers)] * width, strict=True)
 
     def bare(self, place: int, number: int) -> Local:
-        """Return the server of this number, to which nothing is on its way."""
+        """Return the server of this number, with no messages in flight to it."""
         local: Local = self._bares[place].values[number]
         return local
 
@@ -185,7 +183,7 @@ class Search:
         return number
 
     def _note(self) -> None:
-        """Let the search know the new messages, and which of the new budgets are spent."""
+        """Pass the new messages to the search, and which of the new budgets are spent."""
         if self._ends is None:
             return
         world = self._world
@@ -196,7 +194,7 @@ class Search:
         self._noted = [len(world.messages.sent), len(world.budgets.values)]
 
     def _answer(self, kind: int, place: int, a: int, b: int, c: int, *bares: int) -> None:
-        """Answer a need: what a, b and c are depends on its kind (search.c)."""
+        """Answer a need: the kind decides what a, b and c mean (search.c)."""
         if kind not in (OWN, DELIVER):
             self._c.explore_answer(self._handle, self._number(kind, place, a, b, c, bares))
             return
@@ -211,10 +209,9 @@ class Search:
         self._c.explore_answer_moves(self._handle, (ctypes.c_uint32 * len(numbers))(*numbers))
 
     def _compare(self, moves: Moves, kind: int, place: int, a: int, b: int, c: int) -> None:
-        """Compare the moves of a server with those that it has under other names.
+        """Compare the moves of a server with its moves under other names.
 
-        Raises:
-            Asymmetry: they differ by more than names.
+        Raises: Asymmetry: they differ in more than names.
         """
         for each in self._renamings:
             to, bare = each.places[place], self._renamed(each, place, b)
@@ -279,11 +276,9 @@ class Search:
         return self._judged(a & BUDGET_MASK, a >> BUDGET_BITS, b, bares)
 
     def _judged(self, budget: int, history: int, event: int, bares: Sequence[int]) -> int:
-        """Return a history with an event in it, beside servers of these numbers.
+        """Return a history that includes an event, next to the servers with these numbers.
 
-        Raises:
-            Violation: it can't be.
-            Asymmetry: under other names it is another one.
+        Raises: Violation: it is impossible. Asymmetry: it differs under other names.
         """
         world, places = self._world, self._places()
         facts = [world.fact_of(place, self.bare(place, bares[place])) for place in places]
@@ -353,7 +348,7 @@ def search(
     cuts_ends: bool = False,
     renames: bool = False,
 ) -> Found:
-    """Look at each world once, up to the end, a violation, or a bound on time or number."""
+    """Visit each world once, until the end, a violation, or a limit of time or number."""
     began_s = time.process_time()
     running = Search(loaded, world, order, seed, cuts_ends=cuts_ends, renames=renames)
     try:

@@ -1,31 +1,30 @@
-"""The end of a world: its budget is spent, messages arrive and disks write, and that is all.
+"""The end of a world: its budget is spent, and only messages arrive and disks write.
 
-Most states of a world are there. No timer fires any more, nobody is asked for anything and nobody
-crashes. So times make no difference, nor do answers to rounds that no read waits for
-(`Ends.local`), nor do most messages (search.c, "once the budget is spent"). What is left out:
+Most states of a world belong to its end. No timer fires any more, no client sends requests and no
+server crashes. So times make no difference, nor do answers to rounds that no read waits for
+(`Ends.local`), nor do most messages (search.c, "once the budget is spent"). The search leaves out:
 
 * Times, except whether a server hears a leader. Answers to rounds that no read waits for.
 * An answer that changes nothing. A leader's table never goes back within a term, except by a
-  complaint (`GiveEntriesAfterIndex`). So an answer that entries were taken stays, unless no
-  complaint can come: none is on its way, and the follower's log is the leader's.
-* A question whose answer changes nothing at its sender, if no server can come to a later term than
-  the sender's. Its answer is the same at any later time: a vote that is denied in a term is denied
-  there for good, and entries that a follower holds are held.
+  complaint (`GiveEntriesAfterIndex`). So an answer that accepts entries stays, unless no complaint
+  can come: none is in flight, and the follower's log equals the leader's.
+* A question whose answer changes nothing at its sender, if no server can reach a later term than
+  the sender's. Its answer is the same at any later time: a vote that is denied in a term stays
+  denied, and a follower keeps the entries that it holds.
 * The number of a round in a message, once no read can open or close a round. Entries keep theirs if
   a follower may complain about them.
-* A question with a sure answer: it changes nothing except that it is answered, and is answered the
-  same way whenever it comes. It is answered at once. The answer may still be on its way for as long
-  as one likes, so whatever follows may follow as well. These are entries of the latest term that a
-  follower has, and entries or a question for a vote of an earlier term, if the sender will never
-  lead the later one.
-* The words of an answer by which a server learns of a later term, if it stands for no election. It
-  becomes a follower, and no word but the term counts.
-* The second of two equal answers that entries were taken, where no complaint can come between them;
-  and of two that name a later term.
+* A question with a sure answer: it only causes an answer, the same at any time. It is answered at
+  once. The answer may stay in flight for any time, so every continuation remains possible. These
+  are entries of the latest term that a follower has, and entries or a request for a vote of an
+  earlier term, if the sender will never lead the later one.
+* The content of an answer by which a server learns of a later term, if it isn't a candidate. It
+  becomes a follower, and only the term counts.
+* The second of two equal answers that accept entries, where no complaint can come between them; and
+  of two that name a later term.
 
-Each message is given to the core at the state at hand: only if it changes nothing there is it left
-out. An answer that stands for another one is given as well, and has the same effect; a second one
-is given after the first, and has none.
+The core receives each message in the current state: the search leaves the message out only if it
+changes nothing there. The core also receives an answer that stands for another one, which must have
+the same effect; and it receives a second one after the first, which must have none.
 """
 
 from __future__ import annotations
@@ -64,18 +63,18 @@ KINDS: dict[type, int] = {
     RequestVote: VOTE,
 }
 ROLES = (Role.FOLLOWER, Role.PRE_CANDIDATE, Role.CANDIDATE, Role.LEADER)
-# In these alone the rules of search.c hold.
+# Only in these do the rules of search.c hold.
 WORDS = ("timeout", "heartbeat", "command", "read")
 MOST_TERMS = 64
 
 
 def is_spent(left: Budget) -> bool:
-    """Whether nothing may happen any more but that messages arrive and disks write."""
+    """Whether only arrivals of messages and disk writes are left."""
     return not any(getattr(left, word) for word in WORDS)
 
 
 def can_end(world: World) -> bool:
-    """Whether the end of a world of this budget is known well enough to leave things out."""
+    """Whether the end of a world of this budget can be searched with omissions."""
     words = [field.name for field in fields(Budget)[:-1] if getattr(world.budget, field.name)]
     return world.is_reduced and set(words) <= {*WORDS}
 
@@ -89,7 +88,7 @@ class Ends:
         self._blank: dict[tuple[int, int, int], int] = {}
 
     def local(self, place: int, local: Local, left: Budget) -> Local:
-        """Return a server without what makes no difference once the budget is spent."""
+        """Return a server without details that make no difference once the budget is spent."""
         server, now_ms = self._world.servers[place], self._world.now_ms(place, left, local.starts)
         key = place, local.core, now_ms
         if key not in self._blank:
@@ -99,8 +98,8 @@ class Ends:
         return local._replace(core=self._blank[key])
 
     def effect(self, place: int, local: Local, left: Budget, number: int) -> int:
-        """Return what a message does: 0 nothing; else the one message that is its answer and 2, if
-        nothing changes, whether it leaves at once or after a write; else 1."""
+        """Return the effect of a message: 0 for none; the one message that answers it and 2 if
+        nothing else changes, whether the answer leaves at once or after a write; else 1."""
         before = local._replace(inbox=(number,))
         made = self._world.taken(place, before, left, [("deliver", number)])
         if not made:
@@ -118,14 +117,14 @@ class Ends:
         return sent[0] + 2 if len(sent) == 1 else 1
 
     def relayed(self, place: int, local: Local, left: Budget, number: int) -> Local:
-        """Return a server that has answered a message which changes nothing else."""
+        """Return a server that has answered a message that changes nothing else."""
         before = local._replace(inbox=(number,))
         (made,) = self._world.taken(place, before, left, [("deliver", number)])
         return self.local(place, made.local, left)
 
     def deposed(self, place: int, local: Local, left: Budget, number: int) -> int:
-        """Return the message that stands for all by which a server learns of a later term alone,
-        whoever they come from; the message itself if it is really given both, and they differ."""
+        """Return the message that represents all that only teach a server a later term, from any
+        sender; the message itself if the core receives both and the effects differ."""
         message = self._world.messages.sent[number]
         known = self._world.messages.of(no_complaint(self._world.names, message.to, message.term))
         both = [
@@ -135,8 +134,7 @@ class Ends:
         return known if both[0] == both[1] else number
 
     def is_twice_once(self, place: int, local: Local, left: Budget, number: int) -> bool:
-        """Whether a message that arrives twice, one right after the other, does so the first time
-        alone."""
+        """Whether a message that arrives twice in a row has an effect only the first time."""
         made = self._world.taken(
             place, local._replace(inbox=(number,)), left, [("deliver", number)]
         )
@@ -144,8 +142,8 @@ class Ends:
         return self.effect(place, self.local(place, after, left), left, number) == 0
 
     def once(self, local: Local, number: int) -> Local:
-        """Return a server of whose messages that wait for its disk only the first one of this
-        number leaves."""
+        """Return a server that keeps only the first message with this number among those that wait
+        for its disk."""
         queue, left = [], 1
         for work in local.queue:
             kept = [each for each in work.messages if each != number]
@@ -155,9 +153,9 @@ class Ends:
         return local._replace(queue=tuple(queue))
 
     def same(self, place: int, local: Local, number: int) -> int:
-        """Return the message that stands for all that differ from this one in their round alone,
-        once no read waits for a round: an answer that entries were taken; entries that are taken,
-        now and later, if they come; and entries of a leader of an earlier term."""
+        """Return the message that represents all that differ from this one only in the round, once
+        no read waits for a round: an answer that accepts entries; entries that are accepted, now
+        and later; and entries of a leader of an earlier term."""
         message = self._world.messages.sent[number]
         if isinstance(message, AppendEntries):
             state = self._world.servers[place].node(local.core, 0)._state
@@ -203,11 +201,11 @@ class Ends:
         return local._replace(queue=tuple(queue))
 
     def waits(self, local: Local) -> list[int]:
-        """Return the messages that wait for a server's disk, each once."""
+        """Return the messages that wait for a server's disk, without duplicates."""
         return sorted({each for work in local.queue for each in work.messages})
 
     def trait(self, place: int, local: Local) -> int:
-        """Return what the rules of the search read of a server, as search.c has it."""
+        """Return the traits of a server that the rules of search.c read."""
         world = self._world
         waiting = [world.messages.sent[each] for each in self.waits(local)]
         complains = any(isinstance(message, AppendRejected) for message in waiting)
@@ -215,7 +213,7 @@ class Ends:
         assert state.term < MOST_TERMS
         vote = 0 if state.vote is None else world.places[state.vote] + 1
         hears = state.leader is not None and state.leader_heard_at_ms is not None
-        asks = state.forwarded_reads.waiting  # what is asked already has left
+        asks = state.forwarded_reads.waiting  # requests that were sent already have left
         leading = state.leading
         reads = bool(asks or (leading and (leading.read_rounds or leading.reads_waiting)))
         reads = reads or any(isinstance(message, ReadIndex) for message in waiting)
@@ -224,7 +222,7 @@ class Ends:
         return traits | hears << 12 | reads << 13 | self._logs.of(entries) << 14
 
     def message(self, message: Message) -> int:
-        """Return what the rules of the search read of a message, as search.c has it."""
+        """Return the traits of a message that the rules of search.c read."""
         kind = KINDS.get(type(message), OTHER)
         if isinstance(message, RequestVote) and message.pre_vote:
             kind = PRE_VOTE
@@ -235,14 +233,14 @@ class Ends:
 
 
 def no_complaint(names: Sequence[str], to: str, term: int) -> AppendRejected:
-    """Return an answer by which a server learns of a term, and of nothing else."""
+    """Return an answer that teaches a server a term, and nothing else."""
     return AppendRejected(next(name for name in names if name != to), to, term, -1, 0)
 
 
 def _blank(state: State) -> None:
-    """Empty what nobody reads once no timer fires and nobody asks for reads: times, but for whether
-    a leader was heard; answers to rounds, but to those that reads wait for; the number of a
-    question that was answered."""
+    """Clear the fields that are unused once no timer fires and no reads come: times, except whether
+    a leader was heard; answers to rounds, except rounds that reads wait for; the number of an
+    answered question."""
     state.leader_heard_at_ms = state.now_ms if state.hears_from_leader else None
     state.election_at_ms = 0
     forwarded = state.forwarded_reads

@@ -1,6 +1,7 @@
 """The facts of a whole world: the leader of each term, and the committed entries.
 
-An event of one server is held against these, and against the other servers as they are.
+Each event of one server is checked against these facts, and against the current state of the other
+servers.
 """
 
 from __future__ import annotations
@@ -14,18 +15,18 @@ from .server import Disk, Event
 
 
 class Violation(Exception):
-    """A world that Raft says can't be."""
+    """A world that Raft rules out."""
 
 
 class History(NamedTuple):
-    """The part of the past that later steps can contradict."""
+    """The part of the past that later steps may contradict."""
 
     leaders: tuple[tuple[int, str], ...] = ()  # of each term
     committed: tuple[Entry, ...] = ()
-    commit_terms: tuple[int, ...] = ()  # in which each was first seen to be committed
+    commit_terms: tuple[int, ...] = ()  # in which each was first seen as committed
 
     def after(self, event: Event) -> History:
-        """Return the history with this event in it.
+        """Return the history including this event.
 
         Raises:
             Violation: Election Safety, Leader Completeness or State Machine Safety.
@@ -57,7 +58,7 @@ class History(NamedTuple):
 
 
 class Other(NamedTuple):
-    """A server as an event of another one is held against it."""
+    """The facts of a server against which another server's event is checked."""
 
     name: str
     disk: Disk
@@ -68,7 +69,7 @@ class Other(NamedTuple):
 
 
 def check_others(event: Event, servers: Sequence[Other]) -> None:
-    """Hold an event against all servers, the one that it comes from among them.
+    """Check an event against all servers, including its origin.
 
     Raises:
         Violation: a vote, a disk or a lease contradicts it.
@@ -96,7 +97,7 @@ def _check_votes(event: Event, voters: tuple[str, ...], servers: dict[str, Other
 
 
 def _check_leaders(event: Event, entries: tuple[Entry, ...], servers: Sequence[Other]) -> None:
-    """Leader Completeness, when the entry is committed after the election."""
+    """Leader Completeness, for an entry that is committed after the election."""
     for server in servers:
         if server.leads > event.term and server.log[: len(entries)] != entries:
             raise Violation(
@@ -106,7 +107,7 @@ def _check_leaders(event: Event, entries: tuple[Entry, ...], servers: Sequence[O
 
 
 def _check_disks(event: Event, last: Entry, servers: dict[str, Other]) -> None:
-    """A quorum of disks holds what a leader commits, and it is of the leader's own term."""
+    """A quorum of disks holds the entry that a leader commits, and it has the leader's own term."""
     members = event.quorum_of
     assert members is not None
     for half in (members.voters, members.outgoing or members.voters):
@@ -119,8 +120,8 @@ def _check_disks(event: Event, last: Entry, servers: dict[str, Other]) -> None:
 
 
 def _check_held(event: Event, held: tuple[str, int, int], servers: dict[str, Other]) -> None:
-    """Mistake 33: an acknowledgement of another term counts. A follower in a later term may
-    have cut meanwhile what it held."""
+    """Mistake 33: an acknowledgement of another term counts. A follower in a later term may have
+    truncated the entries meanwhile."""
     name, index, term = held
     disk = servers[name].disk
     if disk.term <= event.term and not disk.holds(index, term):

@@ -1,9 +1,9 @@
 """Values of the core as nested tuples, which can be compared and hashed, and back.
 
-A tuple begins with the function that makes the value anew. Numbers, texts, named tuples and frozen
-dataclasses stand for themselves, since nobody changes them. A dict is sorted by its keys: on their
-order nothing depends but that of messages to different servers. No type of the core is listed here,
-so a field or a type that is added is known.
+A tuple begins with the function that recreates the value. Numbers, strings, named tuples and frozen
+dataclasses stand for themselves, since they don't change. A dict is sorted by its keys: their order
+decides only the order of messages to different servers. No type of the core is listed here, so new
+fields and types need no change.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from raftline.raft.effects import Effects
 from raftline.raft.state import State
 
 CORE = "raftline.raft."
-# Chance is pinned, Effects begin empty, and the time is an input (search.py).
+# Chance is fixed, Effects begin empty, and the time is an input (search.py).
 NOT_KEPT = {State: ("pick_timeout_ms", "out", "now_ms")}
 
 _FREEZE: dict[type, Callable[[Any], Any]] = {}
 
 
 def freeze(value: Any) -> Any:
-    """Return a value as nested tuples; `thaw` gives it back."""
+    """Return a value as nested tuples; `thaw` is the inverse."""
     kind = type(value)
     spell = _FREEZE.get(kind)
     if spell is None:
@@ -33,12 +33,12 @@ def freeze(value: Any) -> Any:
 
 
 def thaw(frozen: Any) -> Any:
-    """Return a new value, of which nothing that can change is shared with another one."""
+    """Return a new value that shares nothing mutable with another one."""
     return frozen[0](frozen) if type(frozen) is tuple else frozen
 
 
 def is_frozen_dict(value: Any) -> bool:
-    """Whether a value is what `freeze` makes of a dict: keys and values in turn."""
+    """Whether a value is a frozen dict: keys and values in turn."""
     return type(value) is tuple and value[:1] == (_thaw_dict,)
 
 
@@ -80,8 +80,8 @@ def _fields_of(kind: type, value: Any) -> list[str]:
 
 
 def _freezer_of_object(kind: type, fields: list[str]) -> Callable[[Any], Any]:
-    """Return a function that freezes objects with these fields; what it returns begins with one
-    that thaws them. Both are written out, as they run for each step."""
+    """Return a function that freezes objects with these fields; its result begins with a function
+    that thaws them. Both are generated code, as they run for each step."""
     lines = [f"def thaw_{kind.__name__}(frozen):", "    it = new(kind)"]
     for place, field in enumerate(fields, start=1):
         lines += [

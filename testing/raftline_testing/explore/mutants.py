@@ -1,11 +1,11 @@
-"""Puts the listed faults into the core, one by one, and lets the search alone hunt each.
+"""Put the listed faults into the core, one by one, and hunt each by the search alone.
 
     python -m raftline_testing.explore.mutants [--seconds 2] [--workers 16] [--minutes 9]
 
-The seconds are those of each world (budget.py, HUNTED). A mutant is hunted in the worlds that run
-its line; one whose line no world runs is not hunted, since it can't show, and is counted apart. A
-row is printed for each mutant, then a table of the files. Python's standard library is enough; a C
-compiler finds more. Exit code 0, however many were found.
+The seconds are for each world (budget.py, HUNTED). A mutant is hunted in the worlds that run its
+line; if no world runs it, the mutant can't show, and is counted separately. A row is printed for
+each mutant, then a table of the files. Python's standard library is enough; a C compiler finds
+more. Exit code 0, however many were found.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-# A clone that nobody installed will do.
+# This also runs in a clone that isn't installed.
 sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "src"))
 
 from ..mutants.listed import ROOT, Mutant, mutants
@@ -31,14 +31,14 @@ from .__main__ import hunter
 from .budget import HUNTED, read
 from .world import World
 
-STARTS_S = 60  # beside the search itself, on a busy machine
+STARTS_S = 60  # in addition to the search itself, on a busy machine
 TOOK_TOO_LONG = -1  # of Tree.run
 CORE = "src/raft/"
 Lines = set[tuple[str, int]]  # file, number
 
 
 def lines_run(number: int, seconds: float) -> Lines:
-    """Return the lines of the core that a world of HUNTED runs as it is searched for so long."""
+    """Return the lines of the core that run while a world of HUNTED is searched for this long."""
     found: Lines = set()
     seen: dict[str, str] = {}
 
@@ -66,7 +66,7 @@ def lines_run(number: int, seconds: float) -> Lines:
 
 def lines_changed(mutant: Mutant) -> Lines:
     """Return the lines of the statement that a mutant changes, or of its first line if it is a
-    block; none outside of functions, where each line runs."""
+    block; none outside of functions, where every line runs."""
     source = (ROOT / mutant.file).read_text(encoding="utf-8")
     before, after = source.split("\n"), mutant.applied(source).split("\n")
     line = 1 + next(place for place, text in enumerate(before) if text != after[place])
@@ -99,7 +99,8 @@ def _blocks(node: ast.stmt) -> list[list[ast.stmt]]:
 
 
 def hunted(tree: Tree, mutant: Mutant, seconds: float, worlds: Sequence[int]) -> str:
-    """Return what the search finds in these worlds in a tree with this fault, or ""."""
+    """Return the violation that the search finds in these worlds in a tree with this fault, or
+    ""."""
     source = (tree.path / mutant.file).read_text(encoding="utf-8")
     arguments = ["-m", "raftline_testing.explore", "--hunt", "--seconds", str(seconds), "--worlds"]
     arguments += map(str, worlds)
@@ -108,7 +109,7 @@ def hunted(tree: Tree, mutant: Mutant, seconds: float, worlds: Sequence[int]) ->
         status, output = tree.run(arguments, 10 * seconds * len(worlds) + STARTS_S)
     finally:
         tree.put(mutant.file, source)
-    if status in (0, TOOK_TOO_LONG):  # a busy machine finds no fault
+    if status in (0, TOOK_TOO_LONG):  # slowness on a busy machine isn't a finding
         return ""
     return output.strip().splitlines()[-1] if output.strip() else f"status {status}"
 
@@ -127,7 +128,7 @@ class Hunt:
         self.tried: Counter[str] = Counter()
 
     def run(self, workers: int) -> None:
-        """Hunt the mutants, `workers` at a time, until the time is over."""
+        """Hunt the mutants, `workers` at a time, until the time is up."""
         threads = [threading.Thread(target=self._work) for _ in range(workers)]
         for thread in threads:
             thread.start()

@@ -1,8 +1,8 @@
-"""Worlds under other names. The first server keeps its own, since it leads in the beginning.
+"""Worlds with renamed servers. The first server keeps its name, since it leads in the beginning.
 
-The others begin alike. So the same can follow under other names, if no rule of the core asks for
-the order of names. That is not taken for granted: `compiled.Search` takes each step under all
-names, and compares what comes of it.
+The others begin alike. So the same can follow under other names, if no rule of the core depends on
+the order of names. This is verified: `compiled.Search` takes each step under all names, and
+compares the results.
 """
 
 from __future__ import annotations
@@ -25,11 +25,12 @@ from .world import World
 
 
 class Asymmetry(Exception):
-    """A step that is another one under other names."""
+    """A step that differs under other names."""
 
 
 def can_rename(world: World) -> bool:
-    """Whether all servers but the first begin alike in a world, and may be asked for the same."""
+    """Whether all servers except the first begin alike in a world, and may receive the same
+    requests."""
     return not world.budget.change and len(world.names) > 2
 
 
@@ -38,7 +39,7 @@ class Renaming:
 
     def __init__(self, world: World, places: tuple[int, ...]) -> None:
         self._world = world
-        self.places = places  # the new one of each
+        self.places = places  # the new index of each server
         names = {world.names[old]: world.names[new] for old, new in enumerate(places)}
         hosts = {f"h{old[1:]}": f"h{new[1:]}" for old, new in names.items()}
         self._words = {**names, **hosts}
@@ -48,7 +49,7 @@ class Renaming:
         self._messages: dict[int, int] = {}
 
     def local(self, place: int, local: Local) -> Local:
-        """Return a server under its new name; the number of its core is one of that name's."""
+        """Return a server under its new name; its core has a number of that name."""
         queue = [
             self.of(work._replace(messages=()))._replace(messages=self.messages(work.messages))
             for work in local.queue
@@ -99,7 +100,7 @@ class Renaming:
         return self._cores[place, core]
 
     def of(self, value: Any) -> Any:
-        """Return a value, frozen or one that nobody changes, under the new names."""
+        """Return a value, frozen or immutable, under the new names."""
         kind = type(value)
         if kind is str:
             return self._text(value)

@@ -1,4 +1,5 @@
-"""Searches through the worlds: depth first what can be completed, in any order what can't."""
+"""Searches through the worlds: depth first where they can complete, in random order where they
+can't."""
 
 from __future__ import annotations
 
@@ -18,7 +19,7 @@ from .world import (
 )
 
 ORDERS = ("depth", "breadth", "random")
-LOOK = 1 << 12  # states between two looks at the clock
+LOOK = 1 << 12  # states between two checks of the clock
 
 
 @dataclass
@@ -31,8 +32,8 @@ class Found:
     complete: bool
     violation: str = ""
     different: int = 0  # steps of the core
-    stands_for: int = 0  # states, with those that differ from one that was seen by names alone
-    way: Sequence[int] = ()  # of a search in breadth: the worlds up to that of the violation
+    stands_for: int = 0  # states, including those that differ from a visited one only in names
+    way: Sequence[int] = ()  # of a breadth-first search: the worlds up to the violation
 
 
 def search(  # noqa: C901 - one loop: a call for each step would cost a third of the speed
@@ -42,14 +43,15 @@ def search(  # noqa: C901 - one loop: a call for each step would cost a third of
     seed: int = 0,
     states: int = 1 << 40,
 ) -> Found:
-    """Look at each world once, up to the end, a violation, or a bound on time or number."""
+    """Visit each world once, until the end, a violation, or a limit of time or number."""
     began_s = time.process_time()
     steps, looks, current = 0, 0, world.begin
     seen, waiting = {world.begin}, [world.begin]
     places = tuple(enumerate(world.shifts))
     contexts, pick = world.contexts, Random(seed).random
     found, complete = "", False
-    gc.disable()  # no circles are made here, and looking for some takes a quarter of the time
+    # there are no reference cycles here, and looking for them takes a quarter of the time
+    gc.disable()
     try:
         while waiting:
             if order == "random":
@@ -93,7 +95,8 @@ def search(  # noqa: C901 - one loop: a call for each step would cost a third of
 
 
 def walk(world: World, seconds: float, seed: int = 0) -> Found:
-    """Take ways at random, each from the first world to its end, until a violation or the time."""
+    """Follow random paths, each from the first world to its end, until a violation or the time
+    limit."""
     began_s, chance = time.process_time(), Random(seed).random
     steps, ways, found, current = 0, 0, "", world.begin
     try:

@@ -1,7 +1,7 @@
 """One server of an explored world: its core, its disk, its write queue, and its inbox.
 
 All of it is data (`Local`). A move leads from one Local to another, and sends messages. The core
-takes each pair of state and input once: `Outcome` is what came of it.
+takes each pair of state and input once: `Outcome` is the result.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ from raftline.raft.transfer import OrderRefused, TransferRefused
 from ..invariants import InvariantError, Invariants
 from .frozen import freeze, thaw_state
 
-DOWN = -1  # in place of a state of the core
-# Answers of which the core takes none of an earlier term, and denials.
+DOWN = -1  # instead of a state of the core
+# Answers that the core ignores if they are of an earlier term, and denials.
 VOIDABLE = (AppendAccepted, AppendRejected, ReadIndexReply, RequestVoteReply)
-START_MS = 1_000_000  # the clock of each start is that much later: see Server.now_ms
+START_MS = 1_000_000  # each start sets the clock later by this much: see Server.now_ms
 
 
 class Disk(NamedTuple):
@@ -44,7 +44,7 @@ class Disk(NamedTuple):
     entries: tuple[Entry, ...] = ()
 
     def holds(self, index: int, term: int) -> bool:
-        """Whether the entry of that index and term is there."""
+        """Whether the disk has the entry with this index and term."""
         return not index or (index <= len(self.entries) and self.entries[index - 1].term == term)
 
 
@@ -60,7 +60,7 @@ class Work(NamedTuple):
 
     @property
     def holds_promise(self) -> bool:
-        """Whether nothing may leave past it: see `Effects.holds_promise`."""
+        """Whether no message may overtake it: see `Effects.holds_promise`."""
         changes_log = self.cut_after is not None
         return self.save is not None or changes_log or self.forgot or self.recovered
 
@@ -72,24 +72,27 @@ class Local(NamedTuple):
     starts: int
     disk: Disk
     queue: tuple[Work, ...] = ()
-    inbox: tuple[int, ...] = ()  # numbers of messages, sorted; one that came twice is there twice
+    # numbers of messages, sorted; a message that arrived twice is listed twice
+    inbox: tuple[int, ...] = ()
     cast: tuple[tuple[int, str], ...] = ()  # votes that left this server: term, candidate
 
 
 class Event(NamedTuple):
-    """The outcome of a step that concerns other servers; facts.py compares it with theirs."""
+    """The outcome of a step that concerns other servers; facts.py compares it with their facts."""
 
     name: str
     term: int
     elected: tuple[tuple[Entry, ...], tuple[str, ...]] | None = None  # its log, who voted for it
-    committed: tuple[int, tuple[Entry, ...]] | None = None  # the first new index, entries up to it
-    quorum_of: Membership | None = None  # a leader committed: by this configuration
+    # the first new index, and the entries up to the commit index
+    committed: tuple[int, tuple[Entry, ...]] | None = None
+    # of a leader that committed: the configuration that it used
+    quorum_of: Membership | None = None
     held: tuple[str, int, int] | None = None  # a follower's new match index, and the term there
-    lease: bool = False  # holds one that is new or longer
+    lease: bool = False  # has a new or longer lease
 
 
 class Outcome(NamedTuple):
-    """The result of one step of the core."""
+    """The result of a step of the core."""
 
     core: int
     send: tuple[int, ...]  # may leave at once
@@ -105,17 +108,17 @@ class Core(NamedTuple):
 
     frozen: Any
     wake_at_ms: int
-    is_heartbeat: bool  # what wakes it
+    is_heartbeat: bool  # the heartbeat timer is due
     takes_proposals: bool
-    leads: int  # this term; 0: it does not lead
-    follows: str  # the leader that could be asked for reads
+    leads: int  # the term that it leads, or 0
+    follows: str  # the leader that may be asked for reads
     lease_until_ms: int
-    applying: int  # entries up to here are handed out, and not all of them are applied; or 0
+    applying: int  # the last entry handed out if some are not applied yet, or 0
     log: tuple[Entry, ...]  # of a leader
 
 
 class Numbers:
-    """Gives each value a number, counted from 0; `bits` is the room for it."""
+    """Numbers for values, counted from 0; each fits in `bits`."""
 
     def __init__(self, bits: int = 63) -> None:
         self._end = 1 << bits
@@ -168,13 +171,13 @@ class Server:
         self.is_reduced = is_reduced
         self.cores: list[Core] = []
         self._numbers = Numbers()
-        self.goals: set[str] = set()  # what came about here, for those who wait for it
+        self.goals: set[str] = set()  # the goals that were reached here
         self._void: dict[tuple[int, int, int], bool] = {}
         self._steps: dict[tuple[int, Any, int], Outcome] = {}
 
     @property
     def steps(self) -> int:
-        """How many different steps the core has taken."""
+        """The number of different steps of the core."""
         return len(self._steps)
 
     # --- the core --------------------------------------------------------------------------
@@ -200,7 +203,7 @@ class Server:
         return self.number_of(node)
 
     def why_not_started(self, core: int, disk: Disk) -> str:
-        """Return what a start has lost of what was on the disk, or ""."""
+        """Return which part of the disk's content a start has lost, or ""."""
         state = self.node(core, 0)._state
         kept = state.term, state.vote, state.log.last_index
         had = disk.term, disk.vote, len(disk.entries)
@@ -210,7 +213,7 @@ class Server:
         return self.options.election_timeout_ms
 
     def number_of(self, node: RawNode) -> int:
-        """Return the number of the state that a core is in."""
+        """Return the number of the state of a core."""
         state = node._state
         if self.is_reduced:
             _blank(state)
@@ -238,9 +241,9 @@ class Server:
         return RawNode(thaw_state(self.cores[core].frozen, now_ms, self._pick_timeout_ms))
 
     def is_void(self, core: int, number: int, saved_term: int) -> bool:
-        """Whether a message on its way to this server, with this term on its disk, never matters
-        any more. Its term is over for good, or it denies a vote; and it is really taken once, at
-        the state at hand, and changes nothing."""
+        """Whether a message in flight to this server, with this term on its disk, can never matter
+        again. Its term is over, or it denies a vote; and the core takes it once, in the current
+        state, and nothing changes."""
         place = core, number, saved_term
         known = self._void.get(place)
         if known is None:
@@ -259,7 +262,7 @@ class Server:
         return outcome == Outcome(core, (), None, (), None)
 
     def step(self, core: int, key: Any, taken: inputs.Input, now_ms: int) -> Outcome:
-        """Return what comes of an input; `key` names it. A message that is refused is none."""
+        """Return the outcome of an input; `key` names it. A refused message has none."""
         place = core, key, now_ms
         outcome = self._steps.get(place)
         if outcome is None:
@@ -273,7 +276,7 @@ class Server:
         try:
             if isinstance(taken, inputs.Receive):
                 if not node.accepts(taken.message):
-                    return unchanged  # which the rim asks as well
+                    return unchanged  # which the driver checks as well
                 before.invariants.taking(node, taken.message)
             effects = node.step(taken, now_ms)
             before.invariants.stepped(node, taken, effects)
@@ -316,8 +319,9 @@ class Server:
 
 
 def _blank(state: State) -> None:
-    """Empty what no rule of these worlds reads: who elected a leader, the commit index last sent,
-    which counts from the second level on, and votes that were denied, which count for newborns."""
+    """Clear the fields that no rule of these worlds reads: the voters of a leader, the last commit
+    index sent, which counts from the second level on, and denied votes, which count for
+    newborns."""
     if state.leading is not None:
         state.leading.votes = {}
         for progress in state.leading.progress.values():
@@ -340,7 +344,8 @@ class _Before:
         self.invariants = _of_one_step(state)
 
     def check(self, state: State, served: Sequence[ReadReady]) -> None:
-        """Check what this server alone can show: votes are kept, and reads see what they must."""
+        """Check the rules that this server alone can show: it keeps its votes, and reads see all
+        that they must."""
         if state.term == self.term and self.vote not in (None, state.vote):
             raise InvariantError(f"takes back its vote for {self.vote} in term {state.term}")
         for ready in served:
@@ -353,7 +358,7 @@ class _Before:
                 raise InvariantError(f"serves a read of entry {ready.index} before it is applied")
 
     def event(self, state: State, effects: Effects, now_ms: int) -> Event | None:
-        """Return what concerns others; None for nothing."""
+        """Return the event that concerns other servers, or None."""
         leads = state.leading is not None
         event = Event(state.name, state.term)
         if leads and (not self.leads or state.term != self.term):
@@ -362,9 +367,9 @@ class _Before:
         if state.commit_index > self.commit_index:
             entries = _entries(state, state.commit_index)
             event = event._replace(committed=(self.commit_index + 1, entries))
-            # Not one that learns from the leader of a later term what is committed.
+            # Except a server that learns of commits from the leader of a later term.
             if leads or (self.leads and state.term == self.term):
-                # What this very step appended came after the count.
+                # Entries that this step appended came after the count.
                 appended = effects.append[0].index if effects.append else state.log.last_index + 1
                 event = event._replace(quorum_of=state.configurations.at(appended - 1))
         for name, progress in state.progress.items():
@@ -381,7 +386,7 @@ def _entries(state: State, last: int) -> tuple[Entry, ...]:
 
 
 def _of_one_step(state: State) -> Invariants:
-    """Return the invariants of every run (`invariants.py`), as if it had led here."""
+    """Return the invariants of every run (`invariants.py`), as if a run had led here."""
     invariants = Invariants()
     name, log = state.name, state.log
     invariants._commit[name], invariants._applied[name] = state.commit_index, state.applying
@@ -391,7 +396,7 @@ def _of_one_step(state: State) -> Invariants:
     known = log.entries(log.base_index + 1, state.commit_index)
     invariants.committed = [(entry.term, entry.command) for entry in known]
     invariants.commit_terms = [0] * len(known)
-    invariants._lost_a_log = True  # what needs the disks of others is held against them in facts.py
+    invariants._lost_a_log = True  # facts.py checks the rules that need other servers' disks
     return invariants
 
 
@@ -399,14 +404,14 @@ def _of_one_step(state: State) -> Invariants:
 
 
 def written(disk: Disk, works: Sequence[Work]) -> Disk:
-    """Return the disk when all of these are on it."""
+    """Return the disk after all of these writes."""
     *_, last = disks_of_a_write(disk, works)
     return last
 
 
 def disks_of_a_write(disk: Disk, works: Sequence[Work]) -> Iterator[Disk]:
-    """Yield the disk at each point of one write, as src/logmanager.py does it: the last term
-    and vote of all, then the log in order, last the mark that it is whole."""
+    """Yield the disk at each point of one write, as src/logmanager.py does it: first the last term
+    and vote, then the log in order, at last the mark that the disk is whole."""
     saves = [work.save for work in works if work.save is not None]
     forgot = any(work.forgot for work in works)
     recovered = any(work.recovered for work in works)
@@ -438,7 +443,8 @@ def disks_of_a_write(disk: Disk, works: Sequence[Work]) -> Iterator[Disk]:
 
 
 def check_left(message: Message, disk: Disk, cast: tuple[tuple[int, str], ...]) -> None:
-    """Check that what a message says is on the disk of its sender, which has cast these votes."""
+    """Check that the disk of the sender, which has cast these votes, holds what the message
+    claims."""
     invariants = Invariants()
     name = message.sender
     invariants.saved_states[name] = HardState(disk.term, disk.vote)

@@ -1,4 +1,4 @@
-"""The shortest way to a world that can't be, as choices that one can follow."""
+"""The shortest path to an impossible world, as readable choices."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from .facts import Violation
 from .server import DOWN, Disk
 from .world import Choice, World
 
-Step = tuple[int, int, Choice]  # the world before, the place of the server, and its choice
+Step = tuple[int, int, Choice]  # the world before, the index of the server, and its choice
 
 
 def way_to_violation(world: World, order: str, seed: int, seconds: float) -> tuple[list[Step], str]:
-    """Return the way to a violation, and what is wrong at its end. It is the shortest one, if the
-    search in breadth is done within this time; else that of a search in this order.
+    """Return the path to a violation, and the error at its end. It is the shortest path if a
+    breadth-first search ends within this time; else the path of a search in this order.
 
     Raises:
         LookupError: there is none.
@@ -33,7 +33,7 @@ def way_to_violation(world: World, order: str, seed: int, seconds: float) -> tup
         found = compiled.search(loaded, world, seconds, "breadth")
         if found.violation:
             return _steps(world, found.way)
-        seconds = 0  # Python would not get as far
+        seconds = 0  # Python wouldn't get that far
     for tried, limit_s in (("breadth", seconds), (order, 1e9)):
         before: dict[int, int] = {world.begin: -1}
         last = _walk(world, before, tried, seed, limit_s)
@@ -46,7 +46,7 @@ def way_to_violation(world: World, order: str, seed: int, seconds: float) -> tup
 
 
 def _walk(world: World, before: dict[int, int], order: str, seed: int, limit_s: float) -> int:
-    """Note for each world the one before it; return that in which a violation begins, or -1."""
+    """Record the predecessor of each world; return the world in which a violation begins, or -1."""
     began_s, waiting, pick = time.perf_counter(), deque([world.begin]), Random(seed).random
     while waiting:
         if time.perf_counter() - began_s > limit_s:
@@ -67,14 +67,16 @@ def _walk(world: World, before: dict[int, int], order: str, seed: int, limit_s: 
 
 
 def _steps(world: World, worlds: Sequence[int]) -> tuple[list[Step], str]:
-    """Return the steps through these worlds, and one that is a violation in the last of them."""
+    """Return the steps through these worlds, and a step from the last of them that is a
+    violation."""
     steps = [_step_to(world, *pair)[0] for pair in pairwise(worlds)]
     final, why = _step_to(world, worlds[-1], -1)
     return [*steps, final], why
 
 
 def _step_to(world: World, current: int, after: int) -> tuple[Step, str]:
-    """Return the choice that leads to a world, or, below 0, to a violation, and what that is."""
+    """Return the choice that leads to a world, or, for a number below 0, to a violation, with the
+    violation."""
     for place in range(len(world.names)):
         for choice in world.choices(current, place):
             try:
@@ -93,13 +95,12 @@ _CHOICE = re.compile(r" *[0-9]+\. (s[0-9]+ .*)")
 
 
 def replay(text: str) -> tuple[str, str]:
-    """Take the choices of a trace once more, with the core as it is now. Return the trace as it is
-    now, and its violation, "" if there is none.
+    """Repeat the choices of a trace with the current core. Return the new trace, and its violation
+    or "".
 
-    A choice that is no longer there ends the way: a core that was mended goes another one.
+    A choice that no longer exists ends the path: a fixed core takes another one.
 
-    Raises:
-        BudgetError: there is no line "3 servers, {BUDGET}", or the budget is none.
+    Raises: BudgetError: there is no line "3 servers, {BUDGET}", or the budget is invalid.
     """
     title = _TITLE.search(text)
     if title is None:
@@ -128,7 +129,8 @@ def _choice_named(world: World, current: int, wanted: str) -> tuple[int, Choice]
 
 
 def spell_trace(world: World, steps: list[Step], why: str) -> str:
-    """Return a trace as text: each choice, then what the server is and what it sends."""
+    """Return a trace as text: each choice, then the server's state and the messages that it
+    sends."""
     lines = [f"{len(world.names)} servers, {{{world.budget.name}}}"]
     for number, (current, place, choice) in enumerate(steps, start=1):
         lines.append(f"{number:3}. {world.names[place]} {spell_choice(world, choice)}")
@@ -171,7 +173,7 @@ def spell_choice(world: World, choice: Choice) -> str:
 
 
 def spell_server(world: World, number: int, place: int) -> str:
-    """Return what a server is and holds."""
+    """Return the state of a server as text."""
     local = world.local(number, place)
     waits = f"; {len(local.queue)} writes wait" if local.queue else ""
     disk = f"disk: {_disk(local.disk)}{waits}"

@@ -1,8 +1,8 @@
-"""All that can follow in a bounded world of the real core.
+"""All that can happen in a bounded world of the real core.
 
-A world is one number: the budget that is left, the history, and for each server the number of its
-Local. A move of a server was taken once; after that it is a sum: the difference of two Locals, what
-the budget loses, and for each receiver the difference that the messages make to its inbox.
+A world is one number: the remaining budget, the history, and for each server the number of its
+Local. A move of a server is computed once; after that it is a sum: the difference of two Locals,
+the cost to the budget, and for each receiver the difference that the messages make to its inbox.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ Choice = tuple[Any, ...]  # ("deliver", number of the message), ("write", 2), â€
 
 
 class Move(NamedTuple):
-    """A move of one server: what it adds to the world, and what it sends."""
+    """A move of one server: its addition to the world, and its messages."""
 
     delta: int
     send: tuple[tuple[dict[int, int], int, int, int], ...] | None  # by receiver: see `World.add`
@@ -60,7 +60,7 @@ class Move(NamedTuple):
 
 
 class Bad(NamedTuple):
-    """In place of an event: the step broke an invariant by itself."""
+    """A step that broke an invariant by itself, instead of an event."""
 
     why: str
 
@@ -75,7 +75,8 @@ class Made(NamedTuple):
 
 
 class Fact(NamedTuple):
-    """A server as events of others are held against it, apart from the time: see `Other`."""
+    """The facts of a server against which other servers' events are checked, without the time: see
+    `Other`."""
 
     disk: Disk
     cast: tuple[tuple[int, str], ...]
@@ -92,7 +93,7 @@ class Context:
         self.moves: list[dict[int, list[Move]]] = [{} for _ in range(servers)]
 
 
-FREE_OF_CHARGE = ("apply", "stand", "confirm")  # the last two: of the first world
+FREE_OF_CHARGE = ("apply", "stand", "confirm")  # the last two occur only in the first world
 SPENDS = {"ask": "read", "break": "break_"}
 INPUTS: dict[str, Callable[..., inputs.Input]] = {
     "tick": inputs.Tick,
@@ -112,7 +113,7 @@ INPUTS: dict[str, Callable[..., inputs.Input]] = {
 class World:
     """The moves of each world; `begin` is the first one."""
 
-    DRIFT_PERCENT = OPTIONS.lease_drift_percent  # that leases allow for
+    DRIFT_PERCENT = OPTIONS.lease_drift_percent  # that leases tolerate
 
     def __init__(
         self,
@@ -170,24 +171,24 @@ class World:
         return self._locals[place].values[world >> self.shifts[place] & LOCAL_MASK]
 
     def history(self, world: int) -> History:
-        """Return what happened in a world."""
+        """Return the history of a world."""
         return self.histories.values[world >> BUDGET_BITS & HISTORY_MASK]
 
     def left(self, world: int) -> Budget:
-        """Return what may happen yet in a world."""
+        """Return the remaining budget of a world."""
         return self.budgets.values[world & BUDGET_MASK]
 
     def now_ms(self, place: int, left: Budget, starts: int) -> int:
-        """Return the clock of a server: with leases the first one's is slow by as much as they
-        allow. It is later by far after each start, as no number that a server drew from its clock
-        may come again."""
+        """Return the clock of a server: with leases the first server's clock is as slow as they
+        tolerate. Each start sets it far ahead, as no number that a server drew from its clock may
+        recur."""
         return BEGIN_MS + starts * START_MS + left.passed[place > 0]
 
     # --- the first world -------------------------------------------------------------------
 
     def _formed(self, budget: int) -> int:
-        """Return a world in which the first server leads, and all know that its entry is
-        committed; nothing is on its way."""
+        """Return a world in which the first server leads, and all know that its entry is committed;
+        no message is in flight."""
         locals_ = []
         for place, server in enumerate(self.servers):
             now_ms = self.now_ms(place, self.budget, 1)
@@ -198,7 +199,7 @@ class World:
         return self._settled(self.after(world, 0, ("confirm", 0)))
 
     def _settled(self, world: int) -> int:
-        """Return the world in which all is delivered and written, in order, each once."""
+        """Return the world after everything is delivered and written, in order and once."""
         place = 0
         while place < len(self.names):
             local = self.local(world, place)
@@ -216,8 +217,7 @@ class World:
     def after(self, world: int, place: int, choice: Choice) -> int:
         """Return the world after a choice of a server.
 
-        Raises:
-            Violation: it is one that can't be.
+        Raises: Violation: the world is impossible.
         """
         left = self.left(world)
         made = self._choose(place, self.local(world, place), left, choice)
@@ -230,8 +230,7 @@ class World:
     def follow(self, world: int, move: Move) -> int:
         """Return the world after a move.
 
-        Raises:
-            Violation: it is one that can't be.
+        Raises: Violation: the world is impossible.
         """
         after = world + move.delta
         for added, shift, bits, to in move.send or ():
@@ -241,7 +240,7 @@ class World:
         return self.judge(after, move.event) if move.event else after
 
     def add(self, key: int, to: int) -> int:
-        """Return, and keep, what a group of messages adds to the world by its receiver."""
+        """Return, and cache, the difference that a group of messages makes for each receiver."""
         number, group = key >> GROUP_BITS, self._groups.values[key & ((1 << GROUP_BITS) - 1)]
         local = self._locals[to].values[number]
         inbox = tuple(sorted((*local.inbox, *group)))
@@ -250,10 +249,9 @@ class World:
         return delta
 
     def judge(self, world: int, number: int) -> int:
-        """Return the world with an event in its history.
+        """Return the world including an event in its history.
 
-        Raises:
-            Violation: the event contradicts what happened, or another server.
+        Raises: Violation: the event contradicts the history or another server.
         """
         facts = [
             known[world >> shift & LOCAL_MASK]
@@ -266,7 +264,7 @@ class World:
         return world + delta
 
     def _judge(self, world: int, number: int) -> int:
-        """Return what an event adds to a world."""
+        """Return the difference that an event makes to a world."""
         facts = [
             known[world >> shift & LOCAL_MASK]
             for known, shift in zip(self._facts, self.shifts, strict=True)
@@ -276,10 +274,9 @@ class World:
         return (after - before) << BUDGET_BITS
 
     def history_after(self, budget: int, history: int, number: int, facts: list[int]) -> int:
-        """Return the number of a history with an event in it, beside servers of these facts.
+        """Return the number of a history that includes an event, next to servers with these facts.
 
-        Raises:
-            Violation: the event contradicts what happened, or another server.
+        Raises: Violation: the event contradicts the history or another server.
         """
         event = self.events.values[number]
         if isinstance(event, Bad):
@@ -293,7 +290,8 @@ class World:
         return self.histories.of(self.histories.values[history].after(event))
 
     def _numbered(self, place: int, local: Local) -> int:
-        """Return the number of a Local, and note what events of others are held against."""
+        """Return the number of a Local, and record its facts for the checks of other servers'
+        events."""
         server = self.servers[place]
         if server.is_reduced and local.inbox:
             core, term = local.core, local.disk.term
@@ -305,7 +303,8 @@ class World:
         return number
 
     def fact_of(self, place: int, local: Local) -> int:
-        """Return the number of what events of others are held against at a server."""
+        """Return the number of a server's facts, against which other servers' events are
+        checked."""
         fact = Fact(local.disk, local.cast, 0, (), 0, local.starts)
         if local.core != DOWN:
             known = self.servers[place].cores[local.core]
@@ -315,12 +314,12 @@ class World:
         return self._fact_numbers.of(fact)
 
     def moves(self, context: int, place: int, number: int) -> list[Move]:
-        """Return, and keep, the moves of a server in a context (its low bits of a world)."""
+        """Return, and cache, the moves of a server in a context (the low bits of a world)."""
         world = context | number << self.shifts[place]
         local, left = self.local(world, place), self.left(world)
         made = self.taken(place, local, left, self.choices(world, place))
         moves = [self._move(world, place, each) for each in made]
-        # What changes nothing is no move.
+        # A choice that changes nothing isn't a move.
         moves = [move for move in moves if move != (0, None, 0)]
         self.contexts[context].moves[place][number] = moves
         return moves
@@ -328,8 +327,8 @@ class World:
     def taken(
         self, place: int, local: Local, left: Budget, choices: Iterable[Choice]
     ) -> list[Made]:
-        """Return what comes of choices. A message that arrives and changes nothing is left out of
-        a reduced world: whatever follows may follow as well if it never arrives."""
+        """Return the results of choices. A reduced world leaves out a message whose arrival changes
+        nothing: every continuation is also possible if it never arrives."""
         found = []
         for choice in choices:
             made = self._choose(place, local, left, choice)
@@ -356,7 +355,7 @@ class World:
         return self.open(place, self.local(world, place), self.left(world), must_see)
 
     def open(self, place: int, local: Local, left: Budget, must_see: int) -> Iterator[Choice]:
-        """Yield the choices that a server has; a read must see that entry."""
+        """Yield the choices that a server has; a read must see this entry."""
         if local.core == DOWN:
             yield ("start",)
             return
@@ -380,7 +379,7 @@ class World:
             yield from (("break", name) for name in others)
 
     def _asked(self, core: Core, left: Budget, must_see: int) -> Iterator[Choice]:
-        """Yield what a server may be asked for by people and programs."""
+        """Yield the requests that people and programs may send to a server."""
         if left.command and core.takes_proposals:
             yield ("command", f"c{self.budget.command - left.command + 1}")
         if left.read and (core.leads or core.follows):
@@ -391,8 +390,8 @@ class World:
             yield from (("change", change) for change in self.changes)
 
     def _ticks(self, place: int, local: Local, left: Budget) -> Iterator[Choice]:
-        """Yield the tick of a server. The timer that fires takes all clocks to its time, if they
-        are not there yet; to those of others it seems late then."""
+        """Yield the tick of a server. The timer that fires advances all clocks to its time, unless
+        they are past it; on other clocks it then seems late."""
         core = self.servers[place].cores[local.core]
         kind = "heartbeat" if core.is_heartbeat else "timeout"
         if not getattr(left, kind):
@@ -404,7 +403,7 @@ class World:
         wait_ms = core.wake_at_ms - self.now_ms(place, left, local.starts)
         if not self.has_leases:
             passed = first + wait_ms, others + wait_ms
-        elif place:  # the slow clock gets there last
+        elif place:  # the slow clock reaches it last
             passed = first - (-10 * wait_ms // 11), others + wait_ms
         else:
             passed = first + wait_ms, others + 11 * wait_ms // 10
@@ -418,7 +417,7 @@ class World:
         yield from (("crash", disk) for disk in sorted(found, key=str))
 
     def _choose(self, place: int, local: Local, left: Budget, choice: Choice) -> Made:
-        """Return what comes of a choice."""
+        """Return the result of a choice."""
         kind, server = choice[0], self.servers[place]
         now_ms = self.now_ms(place, left, local.starts)
         if kind == "crash":
@@ -452,7 +451,7 @@ class World:
         return self._step(place, Made(local, left), choice, taken, now_ms)
 
     def _step(self, place: int, made: Made, key: Any, taken: inputs.Input, now_ms: int) -> Made:
-        """Let the core take an input, and carry out its Effects."""
+        """Pass an input to the core, and carry out its Effects."""
         local = made.local
         outcome = self.servers[place].step(local.core, key, taken, now_ms)
         if outcome.bad:
@@ -473,12 +472,13 @@ class World:
         return self._sent(Made(local, made.left, made.send, events), sent)
 
     def _with_messages(self, work: Work, messages: tuple[int, ...]) -> Work:
-        """Return a work after which these messages leave as well. Whether they leave in one go or
-        one by one makes no difference: each may be on its way for as long as one likes."""
+        """Return a work after which these messages leave as well. Whether they leave together or
+        one by one makes no difference: each may be in flight for any time."""
         return work._replace(messages=tuple(sorted((*work.messages, *messages))))
 
     def _write(self, place: int, local: Local, left: Budget, count: int, now_ms: int) -> Made:
-        """Write `count` works at once, send what waited for that, and report it to the core."""
+        """Write `count` works at once, send the messages that waited for them, and report it to the
+        core."""
         works = local.queue[:count]
         disk = written(local.disk, works)
         made = Made(local._replace(disk=disk, queue=local.queue[count:]), left)
@@ -490,7 +490,7 @@ class World:
         return self._step(place, made, last, inputs.Synced(*last), now_ms)
 
     def _sent(self, made: Made, numbers: tuple[int, ...]) -> Made:
-        """Let messages leave: what they say must be on the disk."""
+        """Send messages, after a check that the disk holds what they claim."""
         local, events = made.local, made.events
         for number in numbers:
             message = self.messages.sent[number]
@@ -502,7 +502,7 @@ class World:
         return Made(local, made.left, (*made.send, *numbers), events)
 
     def _move(self, world: int, place: int, made: Made) -> Move:
-        """Return the numbers of what comes of a choice."""
+        """Return the result of a choice as numbers."""
         budget, number = world & BUDGET_MASK, world >> self.shifts[place] & LOCAL_MASK
         delta = self.budgets.of(made.left) - budget
         delta += (self._numbered(place, made.local) - number) << self.shifts[place]
@@ -513,7 +513,7 @@ class World:
         return Move(delta, send or None, self.event_of(made.events))
 
     def by_receiver(self, numbers: tuple[int, ...]) -> dict[int, list[int]]:
-        """Return messages by the places of their receivers."""
+        """Return messages by the indices of their receivers."""
         found: dict[int, list[int]] = {}
         for each in numbers:
             to = self.places.get(self.messages.sent[each].to)
@@ -528,16 +528,16 @@ class World:
         for event in events:
             if isinstance(event, Bad):
                 return self.events.of(event)
-        assert len(events) == 1  # one step of the core
+        assert len(events) == 1  # a single step of the core
         return self.events.of(events[0])
 
 
 def spent(left: Budget, kind: str) -> Budget:
-    """Return what is left of a budget when something has happened."""
+    """Return the remaining budget after an event."""
     return replace(left, **{kind: getattr(left, kind) - 1})
 
 
 def without(local: Local, number: int) -> Local:
-    """Return a server to which a message is no longer on its way."""
+    """Return a server without a message in its inbox."""
     place = local.inbox.index(number)
     return local._replace(inbox=local.inbox[:place] + local.inbox[place + 1 :])
