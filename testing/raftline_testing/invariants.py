@@ -1,8 +1,8 @@
 """The invariants of every run of the core, under any faults of network, disks and clocks.
 
-The rim of a test (transcripts, simulation) tells `Invariants` what happens as it happens; each
-check looks only at what is new, so that thousands of runs can afford it. Names and numbers of
-the properties: Raft paper, Figure 3.
+The driver of a test (transcripts, simulation) reports events to `Invariants` as they happen; each
+check covers only the new facts, so that thousands of runs can afford it. Names and numbers of the
+properties: Raft paper, Figure 3.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ from raftline.raft.state import State
 
 
 class InvariantError(Exception):
-    """Two facts of one run that Raft says can't both be true."""
+    """Two facts of one run that contradict each other by Raft."""
 
 
 ANSWERS = (AppendAccepted, AppendRejected, RequestVoteReply)
 
 
 class Invariants:
-    """One run's facts: who led, who voted for whom, what is committed, what is on which disk."""
+    """The facts of a run: leaders, votes, committed entries, and the contents of each disk."""
 
     def __init__(self) -> None:
         self.nodes: dict[str, RawNode] = {}
@@ -45,22 +45,23 @@ class Invariants:
         self.durable: dict[str, int] = {}
         self.entries: dict[tuple[int, int], tuple[int, str]] = {}  # to (term before, command)
         self.committed: list[tuple[int, str]] = []  # (term, command) of index 1 …
-        self.commit_terms: list[int] = []  # in which term each was first seen to be committed
+        self.commit_terms: list[int] = []  # the term in which each was first seen committed
         self._commit: dict[str, int] = {}  # of each node, in this incarnation
         self._applied: dict[str, int] = {}
         self._term: dict[str, int] = {}
         self._led: dict[str, tuple[int, int]] = {}  # leader of which term, with which last index
         self._lost_a_log = False
-        self.acknowledged_index = 0  # a read that comes from now on must see entries up to here
-        # What a node counted of the sender of an answer of an earlier term, before it took that.
+        self.acknowledged_index = 0  # a read that arrives from now on must see entries up to here
+        # The sender's vote and acknowledgement that a node had counted before it received an answer
+        # of an earlier term.
         self._counted_before: tuple[bool, tuple[int, int] | None] | None = None
-        self._replies: dict[int, str] = {}  # to each committed entry
+        self._replies: dict[int, str] = {}  # the reply to each committed entry
         self._first_of_request: dict[str, int] = {}  # a numbered request's first entry
 
-    # --- what the rim tells ---------------------------------------------------------------
+    # --- events from the driver-------------------------------------------------------------
 
     def started(self, node: RawNode) -> None:
-        """A node begins, or begins again, with what its disk holds."""
+        """Record that a node starts or restarts with the contents of its disk."""
         state = node._state
         name = state.name
         saved = self.saved_states.get(name, HardState(0, None))
@@ -68,7 +69,7 @@ class Invariants:
             raise InvariantError(
                 f"{name} restarts in term {state.term}, but had saved term {saved.term}"
             )
-        # One may have been cast as it died.
+        # A vote may have been cast as it died.
         if state.term == saved.term and saved.vote not in (None, state.vote):
             raise InvariantError(
                 f"{name} restarts with vote {state.vote}, but had saved {saved.vote}"
@@ -84,36 +85,37 @@ class Invariants:
             self._log_matching(node, index)
 
     def forgot(self, name: str) -> None:
-        """A node's term and vote are gone: it may give votes again that it has given."""
+        """Record that a node's term and vote are gone: it may give a vote twice."""
         self.saved_states.pop(name, None)
         for key in [key for key in self.votes if key[0] == name]:
             self.forgotten_votes.add((*key, self.votes.pop(key)))
         self.lost_a_log()
 
     def lost_a_log(self) -> None:
-        """From now on entries may be committed that not all who acknowledged them still hold."""
+        """Record a lost log: from now on, a committed entry may be missing on a node that
+        acknowledged it."""
         self._lost_a_log = True
 
     def taking(self, node: RawNode, message: Message) -> None:
-        """A node is about to take a message."""
+        """Record that a node is about to receive a message."""
         self._counted_before = None
         if message.term < node._state.term and isinstance(message, ANSWERS):
             self._counted_before = _counted(node._state, message.sender)
 
     def hears(self, node: RawNode, message: Message) -> bool:
-        """Whether the core is given a message at all."""
+        """Whether the core receives this message at all."""
         return True
 
     def refused(self, node: RawNode, message: Message, why: str) -> None:
-        """A node refuses a message, which may be forged."""
+        """Record that a node refuses a message, which may be forged."""
 
     def reads(self, name: str, applied_index: int, must_see_index: int) -> None:
-        """A read is served; unless a message is forged, or a clock too fast or too slow, it sees
-        every write that was acknowledged before it came."""
+        """Check a served read; unless a message is forged, or a clock too fast or too slow, it sees
+        every write that was acknowledged before the read arrived."""
 
     def keeps_reads(self, state: State, reading: set[Any]) -> None:
-        """The core has just those reads that it was given and has not answered: none is lost, which
-        would wait for ever, and none is left of an earlier leadership."""
+        """Check that the core has exactly the reads that it received and has not answered: a lost
+        one would wait for ever, and none may be left from an earlier leadership."""
         forwarded, leading = state.forwarded_reads, state.leading
         kept = forwarded.asked + forwarded.waiting
         if leading is not None:
@@ -129,8 +131,8 @@ class Invariants:
             raise InvariantError(f"{state.name} keeps {spare} reads that nobody waits for any more")
 
     def forget(self, name: str, terms: Collection[int]) -> None:
-        """These terms died with a node before they reached its disk, and so anybody else: as a
-        lone voter it may have led them, and it or another may lead them once more."""
+        """Drop the leaders of terms that died with a node before they reached its disk, and so any
+        other node: as a lone voter it may have led them, and it or another may lead them again."""
         for term in terms:
             if self.leaders.get(term) == name:
                 del self.leaders[term]
@@ -139,15 +141,15 @@ class Invariants:
                 }
 
     def replied(self, name: str, entries: Sequence[Entry], replies: Sequence[str]) -> int:
-        """Hold the replies to committed entries against those of other nodes, and those to a
-        request that is there again against the first one (mistakes 22, 27).
+        """Compare the replies to committed entries with the replies of other nodes, and the replies
+        to a repeated request with the first one (mistakes 22, 27).
 
-        Returns how many were given from the table of sessions.
+        Returns how many came from the table of sessions.
         """
         again = 0
         for entry, reply in zip(entries, replies, strict=True):
             if not reply and entry.command.startswith("set "):
-                continue  # nobody waited for it
+                continue  # no client waited for it
             known = self._replies.setdefault(entry.index, reply)
             if known != reply:
                 raise InvariantError(
@@ -166,7 +168,7 @@ class Invariants:
         return again
 
     def saved(self, name: str, hard_state: HardState) -> None:
-        """Term and vote have reached the disk."""
+        """Check a term and vote that have reached the disk."""
         before = self.saved_states.get(name, hard_state)
         if hard_state.term < before.term:
             raise InvariantError(f"{name} saves term {hard_state.term} over term {before.term}")
@@ -180,15 +182,15 @@ class Invariants:
         self.saved_states[name] = hard_state
 
     def cut(self, name: str, index: int) -> None:
-        """The log on disk ends at `index` now."""
+        """Record that the log on disk now ends at `index`."""
         self.durable[name] = min(self.durable[name], index)
 
     def synced(self, name: str, index: int) -> None:
-        """The log on disk reaches up to `index`."""
+        """Record that the log on disk reaches `index`."""
         self.durable[name] = max(self.durable[name], index)
 
     def sent(self, message: object) -> None:
-        """A message leaves: what it says must be on its sender's disk (Figure 2, T3.8)."""
+        """Check that the claims of a sent message are on its sender's disk (Figure 2, T3.8)."""
         if isinstance(message, AppendEntries):
             return
         if isinstance(message, RequestVote) and not message.pre_vote:
@@ -217,7 +219,7 @@ class Invariants:
                 )
 
     def stepped(self, node: RawNode, event: Input, effects: Effects) -> None:
-        """A node took one input; call this before its effects are carried out."""
+        """Check a node that took one input; call this before its effects are carried out."""
         state = node._state
         if self._counted_before is not None:
             self._learns_nothing_of_an_earlier_term(node, event)
@@ -247,7 +249,7 @@ class Invariants:
         if before is None or not isinstance(event, Receive):
             return
         after = _counted(node._state, event.message.sender)
-        # What a node has let go, as it does with one that was removed, teaches it nothing either.
+        # Nor does a vote or acknowledgement that the node has dropped, as for a removed member.
         if any(now and now != was for was, now in zip(before, after, strict=True)):
             raise InvariantError(f"{node._state.name} counts an answer of an earlier term")
 
@@ -268,8 +270,8 @@ class Invariants:
         self._term[name] = state.term
 
     def _log_matching(self, node: RawNode, index: int) -> None:
-        """An entry of one index and term has one command and one predecessor, wherever it lies;
-        by induction two logs that share it are equal up to it."""
+        """An entry of one index and term has one command and one predecessor, in every log; by
+        induction two logs that share it are equal up to it."""
         log = node._state.log
         term, before = log.term_at(index), log.term_at(index - 1)
         if term is None or before is None:
@@ -284,7 +286,7 @@ class Invariants:
 
     def _nothing_of_another_leadership(self, state: State) -> None:
         """The state of a leadership ends with it: reads, changes, the followers' progress. A node
-        without a leader has asked none."""
+        without a leader has no requests to one."""
         name = state.name
         leading = state.leading
         if leading is not None and self._led.get(name, (0, 0))[0] != state.term:
@@ -316,7 +318,7 @@ class Invariants:
         self._led[state.name] = (state.term, state.log.last_index)
 
     def _leader_completeness(self, node: RawNode) -> None:
-        """A new leader holds all that was committed in terms before its own."""
+        """A new leader holds all entries committed in earlier terms."""
         state = node._state
         index = len(self.committed)
         while index and self.commit_terms[index - 1] >= state.term:
@@ -330,7 +332,7 @@ class Invariants:
                 )
 
     def _messages(self, state: State, effects: Effects) -> None:
-        """Entries that are sent lie in the log, also those of the batch that was sent last."""
+        """Sent entries are in the log, including the batch that was sent last."""
         for message in effects.messages():
             if isinstance(message, AppendAccepted):
                 self._acknowledgement(state, message)
@@ -340,7 +342,7 @@ class Invariants:
                         raise InvariantError(f"{state.name} sends {entry}, which is not in its log")
 
     def _acknowledgement(self, follower: State, message: AppendAccepted) -> None:
-        """Check that the entries which a follower acknowledges equal its leader's."""
+        """Check that acknowledged entries of a follower equal its leader's entries."""
         node = self.nodes.get(message.to)
         if node is None:
             return
@@ -380,7 +382,7 @@ class Invariants:
             self._on_a_quorum_of_disks(node, last, appended - 1)
 
     def _applies(self, state: State, effects: Effects) -> None:
-        """State Machine Safety: the same entries, in order, and none before it is committed."""
+        """State Machine Safety: the same entries, in order, and only after their commit."""
         if effects.install is not None:
             self._applied[state.name] = effects.install.index
         for entry in effects.apply:
@@ -401,7 +403,7 @@ class Invariants:
             if other._state.log.base_index >= index
             or (self.durable[name] >= index and other._state.log.term_at(index) == term)
         ]
-        # By the configuration that was in use before this step: what it appended came after.
+        # By the configuration in use before this step: the step appended its entries afterwards.
         members = node._state.configurations.at(known_index)
         for half in (members.voters, members.outgoing or members.voters):
             on_disks = [name for name in holders if name in half]
@@ -420,7 +422,8 @@ class Invariants:
 
 
 def _counted(state: State, name: str) -> tuple[bool, tuple[int, int] | None]:
-    """Return the vote of this one that a node counts, and what it counts as acknowledged by it."""
+    """Return the vote of this server that a node counts, and the entries that it counts as
+    acknowledged by it."""
     progress = state.progress.get(name)
     held = None if progress is None else (progress.match_index, progress.acked_round)
     return state.votes.get(name, False), held

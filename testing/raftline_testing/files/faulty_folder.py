@@ -1,8 +1,8 @@
-"""A folder in memory that dies, tears, fails and forgets on a test's order.
+"""A folder in memory that dies, tears writes, fails and forgets at a test's command.
 
-For every file it keeps the written bytes and how many of them are synced; for every name, the
-outcomes of a power cut. Every step that reaches the disk is counted, so that a test can put a fault
-at each in turn.
+It keeps the written bytes of each file and how many of them are synced, and the possible outcomes
+of a power cut for each name. It counts every step that reaches the disk, so that a test can inject
+a fault at each step in turn.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class MemoryAppendFile(AppendFile):
 
 
 class MemoryFolder(Folder):
-    """A folder in memory; `fault` may be set at any time, `steps` counts what was done."""
+    """A folder in memory; `fault` may be set at any time, `steps` counts the steps."""
 
     def __init__(
         self, files: Mapping[str, bytes] | None = None, fault: Fault | None = None
@@ -77,9 +77,9 @@ class MemoryFolder(Folder):
         self.is_dead = False
         self.is_full = False  # no file can grow
         self._files = {name: MemoryFile(data) for name, data in (files or {}).items()}
-        self._may_be_left = [dict(self._files)]  # what a power cut may leave of the names
+        self._may_be_left = [dict(self._files)]  # the sets of names that a power cut may leave
         self._held_locks: set[str] = set()
-        self._open: dict[str, MemoryFile] = {}  # to be overwritten
+        self._open: dict[str, MemoryFile] = {}  # open for overwriting
         self._dying: Kind | None = None
 
     # Questions of tests.
@@ -98,7 +98,7 @@ class MemoryFolder(Folder):
     def take_away(self, name: str, way: str) -> MemoryFile:
         """Remove, rename or truncate a file. A process that has it open still writes to it.
 
-        Returns the file that was taken.
+        Returns the removed file.
         """
         file = self._files[name]
         if way == "truncate":
@@ -112,23 +112,23 @@ class MemoryFolder(Folder):
         return file
 
     def lacks(self, name: str, taken: MemoryFile) -> bool:
-        """Whether no other file than `taken` has this name."""
+        """Whether no file except `taken` has this name."""
         return self._files.get(name, taken) is taken
 
     def rot(self, name: str, data: bytes) -> None:
-        """Let a file have this content, synced, without a write."""
+        """Replace the synced content of a file, without a write."""
         file = self._files[name]
         file.data[:], file.synced = data, len(data)
 
     def lose(self, name: str) -> None:
-        """Take the name of a file away, as another program would; what is open stays so."""
+        """Remove the name of a file, as another program would; open files stay open."""
         del self._files[name]
         self._may_be_left = [dict(self._files)]
 
     def kill(self) -> MemoryFolder:
-        """Return the folder as the next process finds it after kill -9 of this one.
+        """Return the folder as the next process sees it after kill -9 of this one.
 
-        Everything written is there; what was not synced is still not durable.
+        All written bytes are there; bytes that were not synced are still not durable.
         """
         left = MemoryFolder()
         left._files = {name: file.copy() for name, file in self._files.items()}
@@ -140,7 +140,7 @@ class MemoryFolder(Folder):
         return left
 
     def crash(self, random: Random) -> MemoryFolder:
-        """Return the folder as found after a power cut."""
+        """Return the folder as it is after a power cut."""
         names = random.choice(self._may_be_left)
         return MemoryFolder({name: file.after_power_cut(random) for name, file in names.items()})
 
@@ -167,14 +167,14 @@ class MemoryFolder(Folder):
         return Kind.ENOSPC if self.is_full and kind is None else kind
 
     def finish(self, kind: Kind) -> None:
-        """End the step that `kind` was chosen for."""
+        """Complete the step that has the fault `kind`."""
         if kind is Kind.ENOSPC:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         self.is_dead = True
         raise Died
 
     def _whole_step(self) -> None:
-        """Count a step that cannot be done in part: tearing it is dying before it."""
+        """Count a step that cannot be done in part: a torn step is the same as death before it."""
         kind = self.step()
         if kind is not None and kind is not Kind.DIE_AFTER:
             self.finish(kind)

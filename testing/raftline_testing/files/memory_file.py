@@ -1,4 +1,4 @@
-"""A file in memory that knows which of its bytes a power cut may take, and the faults to choose."""
+"""A file in memory that knows which of its bytes a power cut may lose, and the possible faults."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ BLOCK_BYTES = 512
 
 
 class Died(BaseException):
-    """The process ended here; a BaseException, so that no clean-up code runs on as if alive."""
+    """The end of the process; a BaseException, so that no clean-up code continues as if alive."""
 
 
 class Kind(Enum):
@@ -25,14 +25,14 @@ class Kind(Enum):
 
 
 class Fault(NamedTuple):
-    """At which step, counted from 1, what happens."""
+    """A fault, and the number of its step, counted from 1."""
 
     step: int
     kind: Kind
 
 
 class MemoryFile:
-    """One file: its bytes, and what of them a power cut may take."""
+    """A file: its bytes, and which of them a power cut may lose."""
 
     __slots__ = ("again", "before_cut", "data", "dropped", "overwritten", "synced")
 
@@ -40,9 +40,10 @@ class MemoryFile:
         self.data = bytearray(data)
         self.synced = len(data)
         self.overwritten: dict[int, bytes] = {}  # offset -> the bytes that are durable there
-        self.before_cut: bytes | None = None  # what a cut removed, until it is synced
-        self.dropped: set[int] = set()  # places whose bytes no sync writes any more
-        self.again: set[int] = set()  # those of them that were written again since
+        # the bytes that a truncation removed, until it is synced
+        self.before_cut: bytes | None = None
+        self.dropped: set[int] = set()  # offsets whose bytes no sync writes any more
+        self.again: set[int] = set()  # the dropped offsets that were written again since
 
     def write(self, data: bytes, kind: Kind | None) -> None:
         if kind is Kind.TEAR or kind is Kind.ENOSPC:
@@ -60,12 +61,12 @@ class MemoryFile:
             self.overwritten.clear()
 
     def fail_sync(self) -> None:
-        """Forget, as Linux does, that the bytes are to be written. They can be read until the power
-        is cut, and the next sync succeeds without them."""
+        """Drop the unwritten bytes, as Linux does. They stay readable until the power is cut, and
+        the next sync succeeds without them."""
         self.dropped |= set(range(self.synced, len(self.data)))
 
     def write_again(self, begin: int, end: int) -> None:
-        """Write the bytes of these places once more. The next sync is for them as well."""
+        """Write the bytes at these offsets again. The next sync includes them."""
         self.again |= self.dropped & set(range(begin, end))
 
     def copy(self) -> MemoryFile:
@@ -98,7 +99,7 @@ class MemoryFile:
 
 
 def _punch_holes(data: bytearray, first: int, random: Random) -> None:
-    """Zero some blocks after `first`: their length reached the disk and their bytes did not."""
+    """Zero some blocks after `first`: their length reached the disk, but their bytes did not."""
     block = first - first % BLOCK_BYTES
     while block < len(data):
         if random.random() < 0.5:

@@ -1,4 +1,4 @@
-"""Short ways for tests to start a node's files, write to them and look at what is known after."""
+"""Helpers for tests that create a node's files, write to them and check the recovered state."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def storage_file(
     state: str = "whole",
     name: str = "s1",
 ) -> bytes:
-    """Return NAME.storage as a test spells it by hand."""
+    """Return NAME.storage as text that a test writes by hand."""
     lines = (
         f"name {name} term {term} vote {vote} state {state}",
         f"synced entry {mark[0]:019d} term {mark[1]:019d}",
@@ -61,7 +61,7 @@ def storage_file(
 
 
 def log_file(*batches: bytes, base: bytes = BASE) -> bytes:
-    """Return NAME.log of these batches, each closed by a note made here by hand."""
+    """Return NAME.log with these batches, each closed by a hand-made note."""
     data = open_bytes = base
     for batch in batches:
         open_bytes += batch
@@ -86,7 +86,7 @@ def commands(folder: MemoryFolder) -> list[str]:
 
 
 def expect_refusal(folder: MemoryFolder) -> str:
-    """Return what a refused start says, having checked that it changed nothing."""
+    """Check that a refused start changed nothing; return its message."""
     before = folder.contents()
     with pytest.raises(FilesRefused) as refused:
         boot(folder)

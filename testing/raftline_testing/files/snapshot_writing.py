@@ -1,4 +1,4 @@
-"""A snapshot written at once, as the thread of snapshots does piece by piece."""
+"""A snapshot written at once, which the snapshot thread does piece by piece."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from raftline.storage.snapshot_lines import MachineState
 
 
 def write_snapshot(file: SnapshotFile, state: MachineState) -> Snapshot:
-    """Write the state beside the snapshot in force; `publish` puts it in force."""
+    """Write the state next to the current snapshot; `publish` makes it the current one."""
     writing = file.writing(state, no_pause)
     while True:
         try:

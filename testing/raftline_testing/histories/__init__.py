@@ -1,1 +1,1 @@
-"""What clients saw, and whether one order of operations explains it."""
+"""Observations of clients, and the search for one order of operations that explains them."""

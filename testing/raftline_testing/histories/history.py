@@ -1,7 +1,7 @@
 """The history of clients: each operation and its answer.
 
-Whether a history of gets, sets, deletes and conditions could be true, linearizable.py finds out;
-for increments counting is enough.
+linearizable.py decides whether a history of gets, sets, deletes and conditions could be true; for
+increments counting is enough.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from typing import Literal
 
 @dataclass(frozen=True, slots=True)
 class ClientOperation:
-    """One request, and what its client learned from the answer.
+    """One request, and the information in its answer.
 
-    `value` is what a set or cas wrote or a get read, None for absent and for every delete; `found`
-    is whether a delete or cas met its key (None: not looked at). `old` is what a cas looked for,
-    `matched` whether it found that. Times are numbers of one clock; equal ones overlap.
-    `returned_at` is None if the outcome is unknown: it took effect at any time after the call,
-    or never. What was definitely refused is no operation and must be left out.
+    `value` is the value that a set or cas wrote or a get read, None for an absent key and for every
+    delete; `found` says whether a delete or cas met its key (None: not checked). `old` is the value
+    that a cas expected, and `matched` says whether it was there. Times are numbers of one clock;
+    equal ones overlap. `returned_at` is None if the outcome is unknown: it took effect at any time
+    after the call, or never. A definitely refused request isn't an operation and must be left out.
     """
 
     client: str
@@ -34,7 +34,7 @@ class ClientOperation:
 
     @property
     def is_idle(self) -> bool:
-        """Whether its answer shows that it changed nothing."""
+        """Whether the answer shows that the operation changed nothing."""
         return self.verb == "get" or self.found is False or self.matched is False
 
     def __str__(self) -> str:
@@ -53,8 +53,8 @@ _CONDITION_NOT_MET = {"matched": False, "found": True}
 
 
 def learned(asked: ClientOperation, reply: str, returned_at: float) -> ClientOperation | None:
-    """Return what an answer shows of a request, None if it is no answer to it. A cas that looks
-    for nothing was asked as `setnx`."""
+    """Return the result that an answer shows, or None if it doesn't answer the request. A cas that
+    expects no key was sent as `setnx`."""
     is_setnx = asked.verb == "cas" and asked.old is None
     word, key = f"{'SETNX' if is_setnx else asked.verb.upper()} response", asked.key
     done, absent = f"{word}: {key} set to {asked.value}", f"{word}, no such key: {key}"
@@ -92,21 +92,21 @@ def learned(asked: ClientOperation, reply: str, returned_at: float) -> ClientOpe
 
 @dataclass(frozen=True, slots=True)
 class Increment:
-    """One `incr` by 1 with a number: what came of all its tries together."""
+    """One `incr` by 1 with a number: the combined outcome of all its tries."""
 
     client: str
     number: int
     key: str
     called_at: float
-    returned_at: float | None = None  # None: the outcome is unknown
+    returned_at: float | None = None  # None if the outcome is unknown
     value: int | None = None
 
 
 def counter_findings(increments: Sequence[Increment], finals: Mapping[str, int]) -> list[str]:
     """Judge increments by 1 of counters that were absent before, and are now at `finals`.
 
-    Each that was acknowledged took effect once: its answer is nobody else's, answers grow with
-    time, and the counter stands at their number, or above it by those of unknown outcome.
+    Each acknowledged increment took effect once: its answer is unique, answers grow with time, and
+    the counter equals their number, plus at most the increments of unknown outcome.
     """
     findings = []
     for key, final in sorted(finals.items()):

@@ -1,9 +1,9 @@
-"""Linearizability: whether what clients saw could have come from one copy of the data.
+"""Linearizability: whether the clients' observations could come from a single copy of the data.
 
-A history is good if every operation can be given one moment between its call and its answer
-so that, taken in the order of these moments, each answer is right. Keys don't influence one
-another, so each is judged alone (Herlihy and Wing, "Linearizability", 1990: locality). The
-search is Wing and Gong's (1993) with Lowe's memory of where it has been (2017).
+A history is good if every operation can be assigned one moment between its call and its answer such
+that, in the order of these moments, each answer is right. Keys don't influence one another, so each
+is judged separately (Herlihy and Wing, "Linearizability", 1990: locality). The search is Wing and
+Gong's (1993) with Lowe's memory of visited states (2017).
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class HistoryVerdict(Enum):
 
 @dataclass(frozen=True, slots=True)
 class HistoryReport:
-    """The verdict on a history; unless it is good, the key at fault and the lines to look at."""
+    """The verdict on a history; unless it is good, the key at fault and the relevant lines."""
 
     verdict: HistoryVerdict
     steps: int
@@ -41,7 +41,7 @@ class HistoryReport:
 def check(history: Iterable[ClientOperation], steps_max: int = STEPS_MAX) -> HistoryReport:
     """Judge a history on keys that were absent before it, in at most `steps_max` steps.
 
-    What was found on one key is reported even where the search gave up on another.
+    A violation on one key is reported even if the search gave up on another key.
     """
     keys: dict[str, list[ClientOperation]] = {}
     for operation in history:
@@ -59,10 +59,10 @@ def check(history: Iterable[ClientOperation], steps_max: int = STEPS_MAX) -> His
 
 
 class _SearchState(NamedTuple):
-    """A state of the search: the operations that have their moment, and the key's value then.
+    """A state of the search: the operations that have a moment so far, and the key's value then.
 
-    Known operations before `first` all have theirs; `ahead` marks others, bit 0 for `first`
-    itself; `used` marks those of unknown outcome that were made to happen.
+    All known operations before `first` have one; `ahead` marks others, bit 0 for `first` itself;
+    `used` marks the operations of unknown outcome that are assumed to have happened.
     """
 
     first: int
@@ -83,7 +83,7 @@ class _Search:
         self.steps = 0
         self.steps_max = steps_max
         self.seen: dict[tuple[int, int, str | None], list[int]] = {}
-        # The first answer that no order has satisfied yet, and what the key held there.
+        # The first answer that no order has satisfied yet, and the key's value there.
         self.furthest: tuple[float, ClientOperation | None, str | None] = (
             float("-inf"),
             None,
@@ -91,7 +91,7 @@ class _Search:
         )
 
     def run(self) -> HistoryVerdict:
-        """Return the verdict; afterwards `furthest` is how far it went."""
+        """Return the verdict; afterwards `furthest` is the furthest state."""
         stack = [_SearchState(0, 0, None, 0)]
         while stack:
             place = stack.pop()
@@ -104,8 +104,8 @@ class _Search:
         return HistoryVerdict.VIOLATED
 
     def _is_new(self, place: _SearchState) -> bool:
-        """Return whether no place as good was visited. Nothing unknown has to happen, so having
-        used less of it leaves every way open that having used more does."""
+        """Whether no state as good was visited. No unknown operation has to happen, so a state that
+        used fewer of them leaves open every path that a state with more does."""
         visited = self.seen.setdefault(place[:3], [])
         if any(used & place.used == used for used in visited):
             return False
@@ -113,11 +113,12 @@ class _Search:
         return True
 
     def _moves(self, place: _SearchState) -> list[_SearchState]:
-        """Return the places one known operation further, the most promising last."""
+        """Return the states one known operation further, the most promising one last."""
         candidates, horizon = self._candidates(place)
         for position in candidates:
             operation = self.known[position]
-            # What changes nothing and fits here can't do harm, and needs no other way.
+            # An operation that changes nothing and fits here does no harm, so no other path is
+            # needed.
             if operation.is_idle and _fits(operation, place.value):
                 return [_passed(place, position, place.value, place.used)]
         plain, forced = [], []
@@ -127,7 +128,7 @@ class _Search:
                 plain.append(_passed(place, position, operation.value, place.used))
                 continue
             for number, other in enumerate(self.unknown):
-                # An unknown write is worth a moment only right before the answer that shows it.
+                # An unknown write only needs a moment right before the answer that shows it.
                 if _fits(operation, other.value):
                     for used in self._ways(place, number, horizon, place.used):
                         held = other.value if operation.is_idle else operation.value
@@ -135,8 +136,8 @@ class _Search:
         return forced + plain[::-1]
 
     def _ways(self, place: _SearchState, number: int, horizon: float, used: int) -> list[int]:
-        """Return what is used up each way that an unknown write can come to happen here: a cas
-        may need another unknown write before it."""
+        """Return the unknown writes used by each path that lets an unknown write happen here: a cas
+        may need another one before it."""
         other = self.unknown[number]
         if used >> number & 1 or other.called_at > horizon:
             return []
@@ -151,8 +152,8 @@ class _Search:
         ]
 
     def _candidates(self, place: _SearchState) -> tuple[list[int], float]:
-        """Return what may come next: what was called before any other that is left was
-        answered. And the earliest of these answers."""
+        """Return the operations that may come next, called before any other remaining one was
+        answered; and the earliest of these answers."""
         found, horizon, blocker = [], float("inf"), None
         for position in range(place.first, len(self.known)):
             if place.ahead >> (position - place.first) & 1:
@@ -187,7 +188,7 @@ def _passed(place: _SearchState, position: int, value: str | None, used: int) ->
 
 
 def _fits(operation: ClientOperation, held: str | None) -> bool:
-    """Return whether a key that holds this gives the operation's answer."""
+    """Whether a key with this value gives the operation's answer."""
     if operation.verb == "get":
         return operation.value == held
     if operation.verb == "cas":

@@ -1,15 +1,15 @@
 """A check of transactions over several keys: each took effect whole, at one moment between its
 call and its answer, all in one order (strict serializability: linearizability of transactions).
 
-The transactions read keys and append pieces to them. Every piece is another one, so what a key
-holds in the end shows the order of all that was appended to it, and what a transaction read shows
-its place in that order. This is enough for a graph: an arrow means that one took effect before
-another (Adya, "Weak Consistency", 1999; Kingsbury and Alvaro, "Elle", 2020). Nothing is searched
-for. A history is serializable if and only if its graph has no circle:
+The transactions read keys and append pieces to them. Every piece is unique, so the final value of a
+key shows the order of all appends to it, and the value that a transaction read shows its place in
+that order. This is enough for a graph, in which an edge means that one transaction took effect
+before another (Adya, "Weak Consistency", 1999; Kingsbury and Alvaro, "Elle", 2020). No search is
+needed. A history is serializable if and only if its graph has no cycle. The edges are:
 
 * the writer of a piece, before the writer of the next one in that key;
 * the writer of the last piece that a transaction read, before it; it, before the next one's writer;
-* whatever was answered, before whatever was asked later.
+* each answered transaction, before each one that was requested later.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ END = ";"  # of each piece
 class ObservedTransaction:
     """One transaction. It reads first, and then appends.
 
-    `returned_at` is None if the outcome is unknown: it took effect at any time after the call,
-    or never. What was definitely refused is left out.
+    `returned_at` is None if the outcome is unknown: it took effect at any time after the call, or
+    never. Definitely refused transactions are left out.
     """
 
     client: str
     called_at: float
     returned_at: float | None
-    reads: Mapping[str, str] = field(default_factory=dict)  # key to what it held
+    reads: Mapping[str, str] = field(default_factory=dict)  # key to its value
     appends: Mapping[str, str] = field(default_factory=dict)  # key to a piece that ends in END
 
     def __str__(self) -> str:
@@ -44,7 +44,7 @@ class ObservedTransaction:
 
 
 def findings(history: Iterable[ObservedTransaction], finals: Mapping[str, str]) -> list[str]:
-    """Judge a history of keys that were absent before, and hold `finals` when all is over."""
+    """Judge a history of keys that were absent before, and hold `finals` in the end."""
     transactions = sorted(history, key=lambda one: one.called_at)
     pieces = {key: text.split(END)[:-1] for key, text in finals.items()}
     writers, found = _writers(transactions, pieces)
@@ -72,7 +72,7 @@ _Writers = dict[tuple[str, str], int]
 def _writers(
     transactions: Sequence[ObservedTransaction], pieces: Mapping[str, Sequence[str]]
 ) -> tuple[_Writers, list[str]]:
-    """Return which transaction appended each piece that is there, and what is there in excess."""
+    """Return which transaction appended each present piece, and the unexplained pieces."""
     asked = {
         (key, piece): number
         for number, one in enumerate(transactions)
@@ -95,7 +95,7 @@ def _writers(
 def _effective(
     transactions: Sequence[ObservedTransaction], writers: _Writers
 ) -> tuple[list[int], list[str]]:
-    """Return the transactions that took effect, and those of which a part is missing."""
+    """Return the transactions that took effect, and the ones of which a part is missing."""
     effective, found = [], []
     for number, one in enumerate(transactions):
         there = [place in writers for place in one.appends.items()]
@@ -114,7 +114,7 @@ def _read(
     writers: _Writers,
     arrows: dict[int, set[int]],
 ) -> list[str]:
-    """Add the arrows of what a transaction read; return what no transaction can have read."""
+    """Add the edges of a transaction's reads; return the reads that are impossible."""
     for key, text in one.reads.items():
         order, read = pieces.get(key, ()), text.split(END)
         if read.pop() or read != list(order[: len(read)]):
@@ -132,8 +132,8 @@ def _add_time(
     effective: Sequence[int],
     arrows: dict[int, set[int]],
 ) -> None:
-    """Add what was answered before what was asked later. The moments of answers are nodes of
-    their own, one after the other, so there are as many arrows as moments, and no more."""
+    """Add the order of time: each answer comes before each later request. The moments of answers
+    are separate nodes in a chain, so there are only as many edges as moments."""
     moments = [(transactions[number].called_at, 1, number) for number in effective]
     for number in effective:
         returned_at = transactions[number].returned_at
@@ -150,7 +150,7 @@ def _add_time(
 
 
 def _circle(arrows: Mapping[int, Iterable[int]]) -> list[int]:
-    """Return the nodes of a circle, none if there is none."""
+    """Return the nodes of a cycle, or none."""
     done: set[int] = set()
     for start in list(arrows):
         path: list[int] = []

@@ -1,13 +1,13 @@
-"""Carries out docs/operate/three-hosts.md on hosts with a systemd each: `make hosts-test`.
+"""Carry out docs/operate/three-hosts.md on hosts with a systemd each: `make hosts-test`.
 
-Each host is a Debian in a container of systemd-nspawn, on a bridge that this process alone sees.
-The base of all is made by debootstrap, once; what a host changes lies in a layer above it. Its
-process is the first of a PID namespace, so all hosts end with it. Blocks are those of the page.
-Beside them it looks at what another user of a host can read, and at what systemd does with a node
-that stands still or whose disk is full.
+Each host is a Debian in a container of systemd-nspawn, on a bridge that only this process sees.
+debootstrap makes the common base once; the changes of a host lie in a layer above it. Its process
+is the first of a PID namespace, so all hosts end with it. The blocks come from the page. It also
+checks which files another user of a host can read, and how systemd handles a node that hangs or
+whose disk is full.
 
-Exit codes: 0 each block did what it has to, 1 one did not, 77 there can be no such hosts here.
-`python -m raftline_testing.hosts.run_hosts BASE FOLDER [OLD]`: OLD is the commit to upgrade from.
+Exit codes: 0 each block succeeded, 1 a block failed, 77 this machine can't have such hosts. `python
+-m raftline_testing.hosts.run_hosts BASE FOLDER [OLD]`: OLD is the commit to upgrade from.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ from .three_hosts_page import ADDRESSES, BLOCK, ON_REAL_HOSTS, PATIENCE_S, SHELL
 ROOT = Path(__file__).resolve().parents[3]
 NO_HOSTS = 77
 TOOLS = ("systemd-nspawn", "ssh-keygen", "git", "make", "ip", "nsenter")
-OURS = "192.0.2.2"  # of the program that writes
-OPERATOR, VISITOR = "ann", "eve"  # users of the hosts; eve has no right
+OURS = "192.0.2.2"  # the address of the writing program
+OPERATOR, VISITOR = "ann", "eve"  # users of the hosts; eve has no rights
 CGROUPS = Path("/sys/fs/cgroup")
 DISK = "16m"
 SECRETS = (
@@ -43,7 +43,7 @@ GIT = ("git", "-c", "user.name=a", "-c", "user.email=a@example.org")
 
 
 class Host:
-    """A container with an address, and what is typed there."""
+    """A container with an address, and the commands typed there."""
 
     def __init__(self, name: str, base: Path, folder: Path) -> None:
         self.name, self.address = name, ADDRESSES[name]
@@ -64,7 +64,7 @@ class Host:
         run("chroot", str(self.root), *words)
 
     def start(self) -> None:
-        """Boot, as a machine does that gets power."""
+        """Boot, like a machine that is switched on."""
         own = f"raftline-hosts-{os.getppid()}/{self.name}"
         places = [each / own for each in CGROUPS.iterdir() if (each / "cgroup.procs").exists()]
         places = places or [CGROUPS / own]
@@ -86,7 +86,7 @@ class Host:
         eventually(self._has_booted, f"systemd of {self.name}", PATIENCE_S)
 
     def _has_booted(self) -> bool:
-        """Whether the first process is systemd and answers; it has its address by then."""
+        """Whether the first process is systemd and answers; by then it has its address."""
         children = Path(f"/proc/{self.machine.pid}/task/{self.machine.pid}/children").read_text()
         first = [pid for pid in children.split() if _program(pid) == "systemd"]
         if not first:
@@ -99,7 +99,7 @@ class Host:
         return self.ask("systemctl is-active multi-user.target") == "active"
 
     def stop(self) -> None:
-        """Be without power from one moment to the next; the disk stays."""
+        """Cut the power at once; the disk stays."""
         os.kill(int(self.first), signal.SIGKILL)
         self.machine.wait(PATIENCE_S)
 
@@ -122,7 +122,7 @@ class Host:
         return self.run(script, user).stdout.strip()
 
     def carry_out(self, block: str, user: str = "") -> str:
-        """Run a block where the last one of this user left the shell."""
+        """Run a block where this user's last block left the shell."""
         user = user or self.user
         home = self.ask("echo $HOME", user)
         file = f"{home}/.shell"
@@ -147,7 +147,7 @@ def _program(pid: str) -> str:
 
 
 class Campaign:
-    """The hosts, the machine with the clone, and a way to do each kind of step."""
+    """The hosts, the machine with the clone, and a function for each kind of step."""
 
     def __init__(self, base: Path, folder: Path, old: str, outside: dict[str, int]) -> None:
         self.folder, self.old, self.outside = folder, old, outside
@@ -158,7 +158,7 @@ class Campaign:
         self._open_doors()
 
     def _open_doors(self) -> None:
-        """Let the operator in at the other hosts, as root by ssh."""
+        """Let the operator log in at the other hosts, as root by ssh."""
         operator = self.hosts["operator"]
         operator.carry_out(
             "mkdir -m 700 -p ~/.ssh\nssh-keygen -q -t ed25519 -N '' -f ~/.ssh/id_ed25519\n"
@@ -202,7 +202,7 @@ class Campaign:
     # --- the machine with the clone ---------------------------------------------------------------
 
     def build(self, block: str) -> None:
-        """Run a block in the clone: the first time in an older one than the next time."""
+        """Run a block in the clone: at first in an older version than the next time."""
         origin = self.folder / "origin"
         if not origin.exists():
             _git(ROOT, "clone", "-q", "--no-local", str(ROOT), str(origin))
@@ -227,7 +227,7 @@ class Campaign:
     # --- what is done to hosts --------------------------------------------------------------------
 
     def cron(self) -> None:
-        """Have the operator's line of cron's table run each minute, until it has made a backup."""
+        """Run the operator's crontab line each minute, until it has made a backup."""
         operator = self.hosts["operator"]
         each_minute = "crontab -l | sed 's/^[0-9 ]*[*]/* * */' | crontab -; crontab -l"
         print(operator.ask(each_minute, OPERATOR))
@@ -246,7 +246,7 @@ class Campaign:
             raise SystemExit(f"{host.name} has no firewall after its start: {rules}")
 
     def stands_still(self, host: Host) -> None:
-        """Stop a node by SIGSTOP; the watchdog is to end it."""
+        """Stop a node by SIGSTOP; the watchdog must end it."""
         with three_hosts_page.a_writing_program(self.home / "raftline"):
             before = host.unit("MainPID")
             host.ask(f"kill -STOP {before}")
@@ -280,7 +280,8 @@ class Campaign:
     # --- two users --------------------------------------------------------------------------------
 
     def look_at_rights(self, host: Host) -> None:
-        """Check that the node runs as its user, that this one can read its files, and eve none."""
+        """Check that the node runs as its user, and that this user can read its files and eve
+        can't."""
         owner = host.ask(f"ps -o user= -p {host.unit('MainPID')}")
         if owner != "raftline":
             raise SystemExit(f"the node of {host.name} runs as {owner}")
@@ -300,7 +301,8 @@ class Campaign:
                 raise SystemExit(f"{host.name} says: {line}")
 
     def look_at_the_operator(self) -> None:
-        """Check that eve, beside the operator, can read nothing, and has no rights by herself."""
+        """Check that eve can read nothing while the operator works, and has no rights of her
+        own."""
         operator = self.hosts["operator"]
         for each in OF_THE_OPERATOR:
             file = f"/home/{OPERATOR}/raftline/{each}"
@@ -320,7 +322,7 @@ def _git(folder: Path, *words: str) -> None:
 
 
 def _python_of(base: Path) -> str:
-    """Return the Python of this machine that has the version of the hosts', as wheels need."""
+    """Return a Python of this machine with the version of the hosts' Python, as wheels need."""
     (name,) = (path.name for path in (base / "usr/bin").glob("python3.??"))
     found = shutil.which(name, path="/usr/bin:/usr/local/bin") or shutil.which(name)
     if found is None:

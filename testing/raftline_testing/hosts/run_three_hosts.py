@@ -1,9 +1,9 @@
-"""Carries out docs/operate/three-hosts.md, each block on the host that the page names.
+"""Carry out docs/operate/three-hosts.md, each block on the host that the page names.
 
-The operator is root, and the nodes run as the user of their unit, which is there in the namespaces
-of this process alone. It ends with 0 if each block did what it has to, and with 77 if there can be
-no such namespaces. Its process is the first of a PID namespace, so all nodes end with it. It needs
-root and an empty folder: `python -m raftline_testing.hosts.run_three_hosts FOLDER`
+The operator is root, and the nodes run as the user of their unit, which exists only in the
+namespaces of this process. Exit codes: 0 each block succeeded, 77 this machine can't have such
+namespaces. Its process is the first of a PID namespace, so all nodes end with it. It needs root and
+an empty folder: `python -m raftline_testing.hosts.run_three_hosts FOLDER`
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from .three_hosts_page import ADDRESSES, BLOCK, PATIENCE_S, SHELL
 
 ROOT = Path(__file__).resolve().parents[3]
 NO_NAMESPACES = 77
-USER_ID = 61_234  # of nobody that is known outside
-HOSTS = Path("/run/hosts")  # a place that every user can reach: the folder of a test is one's own
+USER_ID = 61_234  # unused outside
+HOSTS = Path("/run/hosts")  # a place that every user can reach: a test's folder is private
 CANNOT_READ = ("can't be read", "cannot be read", "Permission denied")
 PROGRAM = "#!{python}\nimport sys\nfrom raftline.{module} import main\nsys.exit(main())\n"
 STAND_IN = '#!/bin/sh\nexec {python} {file} {name} {folder} "$@"\n'
@@ -91,14 +91,14 @@ class Host:
         }  # fmt: skip
 
     def carry_out(self, block: str) -> str:
-        """Run a block of the page where the last one of this host left its shell."""
+        """Run a block of the page where this host's last block left its shell."""
         script = SHELL.format(
             file=self.folder / "shell", block=stand_ins.prefixed(block, self.folder)
         )
         return self._run(["bash", "-c", script])
 
     def carry_out_cron(self) -> None:
-        """Run each line of the operator's table of cron once."""
+        """Run each line of the operator's crontab once."""
         for line in (self.folder / stand_ins.TABLE).read_text().splitlines():
             self._run(["sh", "-c", line.split(None, 5)[5]])
 
@@ -120,7 +120,7 @@ class Host:
         return done.stdout
 
     def die(self) -> None:
-        """Be gone, with network and disk."""
+        """Disappear, with network and disk."""
         os.kill(stand_ins.service_pid(self.folder), signal.SIGKILL)
         run("ip", "link", "delete", f"v-{self.name}")
         shutil.rmtree(self.folder)
@@ -132,7 +132,7 @@ def _write(path: Path, text: str) -> None:
 
 
 def carry_out_page(folder: Path) -> str:
-    """Carry out the steps of the page; return what the operator's commands printed."""
+    """Carry out the steps of the page; return the output of the operator's commands."""
     hosts = {name: Host(folder, name) for name in ADDRESSES}
     printed: list[str] = []
 
@@ -152,8 +152,8 @@ def carry_out_page(folder: Path) -> str:
 
 
 def check_users() -> None:
-    """Check that the nodes ran as the user of their unit, and could read all that they were given:
-    what their journals complain of is a step of the page that leaves a file to root."""
+    """Check that the nodes ran as the user of their unit, and could read all their files: a
+    complaint in their journals means that a step of the page leaves a file to root."""
     logs = list(HOSTS.glob("*/var/lib/raftline/*.log"))
     owners = {pwd.getpwuid(log.stat().st_uid).pw_name for log in logs}
     if owners != {USER}:
@@ -165,10 +165,9 @@ def check_users() -> None:
 
 
 def have_user() -> None:
-    """Let there be the user of the unit, in the namespaces of this process alone.
+    """Create the user of the unit, only in the namespaces of this process.
 
-    Raises:
-        NoNamespaces: it can't be had, or could not run this Python.
+    Raises: NoNamespaces: it can't be created, or couldn't run this Python.
     """
     for name, line in (
         ("passwd", f"{USER}:x:{USER_ID}:{USER_ID}::/nonexistent:/bin/false"),
@@ -194,8 +193,8 @@ def have_user() -> None:
 
 
 def open_ways(*places: Path) -> None:
-    """Let every user reach these folders, in the namespaces of this process alone: where one above
-    is shut, such as /root, it holds nothing but them."""
+    """Let every user reach these folders, only in the namespaces of this process: a closed parent
+    folder, such as /root, then holds nothing else."""
     shut: dict[Path, list[Path]] = {}
     for place in sorted(set(places)):
         above = [each for each in reversed(place.parents) if not each.stat().st_mode & 0o001]

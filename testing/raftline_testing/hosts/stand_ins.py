@@ -1,7 +1,7 @@
-"""Stand-ins for the programs of docs/operate/three-hosts.md that a host of the test does not have.
+"""Stand-ins for the programs of docs/operate/three-hosts.md that a test host lacks.
 
-`stand_ins.py PROGRAM FOLDER WORD…` does what PROGRAM does, on the host whose files lie in FOLDER.
-The folders of all hosts lie side by side, and are called by their addresses.
+`stand_ins.py PROGRAM FOLDER WORD…` does what PROGRAM does, on the host whose files are in FOLDER.
+The folders of all hosts are siblings, named by their addresses.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ PREFIXED = ("/etc/", "/var/lib", "/opt/")
 
 
 def prefixed(text: str, folder: Path) -> str:
-    """Return a text whose paths lead into the folder of a host."""
+    """Return the text with its paths moved into the folder of a host."""
     for path in PREFIXED:
         text = text.replace(path, f"{folder}{path}")
     return text.replace("~", f"{folder}/root")
@@ -52,7 +52,7 @@ def systemctl(folder: Path, words: list[str]) -> int:
 
 
 def _start(folder: Path, command: list[str], user: pwd.struct_passwd, umask: int) -> int:
-    """Return once the service says that it is ready; 1 if it ends before."""
+    """Wait until the service reports that it is ready; return 1 if it ends before."""
     door = Path("/run") / f"notify-{folder.name}"
     door.unlink(missing_ok=True)
     with (
@@ -78,7 +78,7 @@ def _start(folder: Path, command: list[str], user: pwd.struct_passwd, umask: int
         ended = os.pidfd_open(service.pid)
         while select.select([notified, ended], [], [], PATIENCE_S)[0] == [notified]:
             if b"READY=1" in notified.recv(1 << 12):
-                service.returncode = 0  # it goes on without us
+                service.returncode = 0  # it continues without us
                 return 0
     print(f"{command} did not become ready", file=sys.stderr)
     return 1
@@ -98,8 +98,8 @@ def ssh(folder: Path, words: list[str]) -> int:
 
 
 def scp(folder: Path, words: list[str]) -> int:
-    """Copy files to another host. As there, a file that is there already keeps owner and mode; a
-    new one is root's, with the mode of the one that is sent."""
+    """Copy files to another host. As with scp, an existing file keeps its owner and mode; a new one
+    belongs to root and gets the mode of the source."""
     *files, target = words
     address, _, path = target.partition("@")[2].partition(":")
     for file in files:
@@ -110,7 +110,7 @@ def scp(folder: Path, words: list[str]) -> int:
 
 
 def crontab(folder: Path, words: list[str]) -> int:
-    """Print the table of the operator, or take it from the standard input."""
+    """Print the operator's crontab, or read it from standard input."""
     table = folder / TABLE
     if words == ["-l"]:
         print(table.read_text() if table.exists() else "", end="")
@@ -120,7 +120,7 @@ def crontab(folder: Path, words: list[str]) -> int:
 
 
 def nft(folder: Path, words: list[str]) -> int:
-    """Give this host its firewall, where the real program is there."""
+    """Set up this host's firewall, if the real program exists."""
     found = shutil.which("nft", path=FIREWALLS)
     return subprocess.run([found, *words], check=False).returncode if found else 0
 

@@ -39,7 +39,7 @@ exit $status
 
 @dataclass(frozen=True)
 class Step:
-    """A block for some hosts, or what the test does to them."""
+    """A block for some hosts, or an action of the test on them."""
 
     kind: str
     hosts: tuple[str, ...]
@@ -64,8 +64,8 @@ def steps() -> list[Step]:
 
 
 def carry_out(do: Mapping[str, Callable[[str, str], None]], folder: Path) -> None:
-    """Do all steps: `do` has for each kind what is done with a host's name and the block. A kind
-    that it lacks is left out. `folder` is the one that the operator makes, for the clients."""
+    """Carry out all steps: `do` maps each kind to a function of a host's name and the block. Other
+    kinds are left out. `folder` is the operator's folder for the clients."""
     for step in steps():
         if step.kind in do:
             with a_writing_program(folder) if step.clients_write else contextlib.nullcontext():
@@ -75,7 +75,7 @@ def carry_out(do: Mapping[str, Callable[[str, str], None]], folder: Path) -> Non
 
 @contextlib.contextmanager
 def a_writing_program(folder: Path, *nodes: str) -> Iterator[None]:
-    """Write as the program's user meanwhile; each write has to be done, and once."""
+    """Write as the program's user meanwhile; each write must take effect exactly once."""
     os.environ["RAFTLINE_TLS_CA"] = str(folder / "certs/ca.pem")
     password = (folder / "password-of-app").read_text().strip()
     over, failures, written, longest_s = threading.Event(), [], [0], [0.0]

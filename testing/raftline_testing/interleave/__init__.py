@@ -1,1 +1,1 @@
-"""Threads and tasks under a scheduler that a seed decides for."""
+"""Threads and tasks under a scheduler driven by a seed."""

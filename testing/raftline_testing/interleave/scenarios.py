@@ -1,4 +1,4 @@
-"""Runs a scenario in many interleavings. A failure names its seed; `SEED=` repeats it.
+"""Run a scenario in many interleavings. A failure names its seed; `SEED=` repeats it.
 
 SEED=4711 python -m pytest tests/interleave/test_writer.py
 """
@@ -20,14 +20,14 @@ from .threads import POLICIES, Schedule, in_place
 
 NIGHT_S = 1800  # for the seeds of one scenario in a night, on a busy machine
 GENERATION = 200  # schedules between two collections of garbage
-Scenario = Callable[[], object]  # one of threads, or a coroutine function: one of tasks
+Scenario = Callable[[], object]  # of threads, or a coroutine function: of tasks
 
 
 class Failure(NamedTuple):
     """The first failure of a scenario."""
 
     seed: int
-    tried: int  # interleavings, this one included
+    tried: int  # interleavings, including this one
     error: BaseException
     switches: Sequence[str]  # the last ones
     policy: str
@@ -39,7 +39,8 @@ class Failure(NamedTuple):
 
 
 def seeds(quick: int, night: int) -> pytest.MarkDecorator:
-    """Give a test its seeds: `quick` of them in each run, `night` others in `make nightly`."""
+    """Parametrize a test with seeds: `quick` of them in each run, `night` others in `make
+    nightly`."""
     first = random.SystemRandom().randrange(1 << 30)
     one = os.environ.get("SEED")
     if one is not None:
@@ -52,7 +53,7 @@ def seeds(quick: int, night: int) -> pytest.MarkDecorator:
 def first_failure(
     scenario: Scenario, seeds: Iterable[int], lines_of: Sequence[ModuleType] = ()
 ) -> Failure | None:
-    """Run a scenario with each seed; return the first failure, None if there is none."""
+    """Run a scenario with each seed; return the first failure or None."""
     kind: Any = TaskSchedule if inspect.iscoroutinefunction(scenario) else Schedule
     with in_place():
         for tried, seed in enumerate(seeds, 1):
@@ -72,8 +73,7 @@ def check_interleavings(
 ) -> None:
     """Run a scenario with each seed.
 
-    Raises:
-        AssertionError: one failed; the text has its seed and the last switches.
+    Raises: AssertionError: a run failed; the text has its seed and the last switches.
     """
     failure = first_failure(scenario, seeds, lines_of)
     if failure is not None:

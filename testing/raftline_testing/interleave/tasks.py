@@ -1,8 +1,8 @@
 """Tasks in every order that a seed draws: an event loop in virtual time.
 
-Whenever a callback has to be chosen, any task that is ready may go on. What is no step of a task
-(a protocol's calls, for example) keeps its own order. Time passes if nothing is ready; now and then
-a timer fires before, since a real loop is slow. If nothing is ready and no timer runs, that is a
+Whenever a callback is chosen, any ready task may run next. Callbacks that aren't steps of a task (a
+protocol's calls, for example) keep their order. Time passes if nothing is ready; now and then a
+timer fires early, since a real loop is slow. If nothing is ready and no timer runs, that is a
 deadlock and a failure.
 """
 
@@ -23,10 +23,10 @@ CLOCKS = ("monotonic", "clock_gettime")
 
 
 class Ready(collections.deque[asyncio.Handle]):
-    """The callbacks that are ready; the next is one by chance."""
+    """The callbacks that are ready; the next one is drawn by chance."""
 
     def __init__(self, chance: random.Random, *, is_printed: bool) -> None:
-        """With `is_printed` the last ones are kept, as text."""
+        """With `is_printed`, keep the last ones as text."""
         super().__init__()
         self._chance = chance
         self._is_printed = is_printed
@@ -65,7 +65,7 @@ def _owner(handle: asyncio.Handle) -> asyncio.Task[Any] | None:
 
 
 class Loop(asyncio.BaseEventLoop):
-    """Chooses the next callback by chance. It has no sockets."""
+    """An event loop without sockets that chooses the next callback by chance."""
 
     def __init__(self, seed: int, *, is_printed: bool) -> None:
         super().__init__()
@@ -101,7 +101,7 @@ class Loop(asyncio.BaseEventLoop):
 
 
 class TaskSchedule:
-    """One order of a scenario's tasks, as `Schedule` is of threads."""
+    """One order of a scenario's tasks, as `Schedule` is for threads."""
 
     def __init__(self, seed: int, _: object = None, *, is_printed: bool = False) -> None:
         self._seed = seed
@@ -109,7 +109,7 @@ class TaskSchedule:
         self.switches: list[str] = []
 
     def carry_out(self, scenario: Callable[[], Awaitable[object]]) -> BaseException | None:
-        """Run a scenario; return what went wrong."""
+        """Run a scenario; return the errors."""
         loop = Loop(self._seed, is_printed=self._is_printed)
         problems: list[BaseException] = []
         loop.set_exception_handler(
@@ -140,7 +140,7 @@ def _clocks_of(loop: Loop) -> Iterator[None]:
 
 
 def _end(loop: Loop) -> None:
-    """End all tasks that are left, and the loop."""
+    """End all remaining tasks, and the loop."""
     loop.set_exception_handler(lambda *_: None)
     for task in asyncio.all_tasks(loop):
         task.cancel()
@@ -150,8 +150,8 @@ def _end(loop: Loop) -> None:
 
 
 async def end_of(tasks: Sequence[asyncio.Future[None]], cancelled: int) -> None:
-    """Wait for the end of all tasks; cancel that of this number once they have begun, if it is not
-    below 0. Any other end by an error is a failure."""
+    """Wait for the end of all tasks; if the number isn't negative, cancel the task with this number
+    once all have begun. Any other end by an error is a failure."""
     if cancelled >= 0:
         await asyncio.sleep(0)
         tasks[cancelled].cancel()

@@ -1,10 +1,10 @@
-"""Threads of which one runs at a time: a seed decides which, wherever they may meet.
+"""Threads that run one at a time: a seed decides which, wherever they may interact.
 
-While a scenario runs, `threading` and `time` are those of a `Schedule`. A thread gives way at each
-lock, wait, start and sleep, at each send of `wires.py`, and at each line of the modules that the
-scenario names. Time stands still while any thread can run; now and then a wait ends early all the
-same, since real threads are slow. If all threads wait and none has a time limit, that is a
-deadlock and a failure. So is a schedule of STEPS_MAX steps.
+While a scenario runs, `threading` and `time` belong to a `Schedule`. A thread yields at each lock,
+wait, start and sleep, at each send of `wires.py`, and at each line of the modules that the scenario
+names. Time stands still while any thread can run; now and then a wait still ends early, since real
+threads are slow. If all threads wait and none has a time limit, that is a deadlock and a failure.
+So is a schedule of STEPS_MAX steps.
 
 After loom and shuttle (for Rust); `Priorities` is after Burckhardt et al., "A Randomized Scheduler
 with Probabilistic Guarantees of Finding Bugs" (ASPLOS 2010).
@@ -25,12 +25,12 @@ from types import CodeType, FrameType, ModuleType
 from typing import Any
 from unittest import mock
 
-STEPS_MAX = 20_000  # of one schedule; a longer one does not end
+STEPS_MAX = 20_000  # of one schedule; a longer one is taken as endless
 LARGE_STEPS_MAX = 100_000  # of a cluster
 SWITCHES_SHOWN = 40  # of a failed schedule
-LINE_SHARE = 0.5  # of the chance at a lock that a thread gives way at a line
+LINE_SHARE = 0.5  # share of the chance at a lock with which a thread yields at a line
 EARLY = (0.0, 0.0, 0.01, 0.1)  # chances that a wait ends while others could run
-TICK_S = 1e-6  # by which a wait ends after its time
+TICK_S = 1e-6  # how long after its time a wait ends
 FIRST = "first"
 CLOCKS = ("monotonic", "clock_gettime", "process_time", "thread_time", "perf_counter")
 _new_lock = _thread.allocate_lock
@@ -39,19 +39,19 @@ _own_frames = (__file__, threading.__file__, contextlib.__file__)
 
 
 class Abandoned(BaseException):
-    """Ends a thread whose schedule is over."""
+    """An exception that ends a thread whose schedule is over."""
 
 
 class Broken(BaseException):
-    """An invariant is broken. No thread takes this for an error of its own and goes on."""
+    """An invariant is broken. No thread handles this as an error of its own and continues."""
 
 
 class Stuck(AssertionError):
-    """Every thread waits for another, or they go on without an end."""
+    """Every thread waits for another, or they run without end."""
 
 
 class Walk:
-    """At each step the thread gives way with the same chance, and any other goes on."""
+    """A policy that lets the thread yield at each step with the same chance, to any other."""
 
     def __init__(self, chance: random.Random) -> None:
         self._chance = chance
@@ -65,7 +65,8 @@ class Walk:
 
 
 class Priorities:
-    """The thread of the highest priority runs, until at some step it gets the lowest."""
+    """A policy that runs the thread of the highest priority, until at some step it gets the
+    lowest."""
 
     def __init__(self, chance: random.Random) -> None:
         self._chance = chance
@@ -87,7 +88,7 @@ class Priorities:
         return max(ready, key=self._of.__getitem__)
 
 
-POLICIES = (Walk, Priorities)  # of even seeds, and of odd ones
+POLICIES = (Walk, Priorities)  # for even seeds, and for odd ones
 
 
 class Schedule:
@@ -96,7 +97,7 @@ class Schedule:
     def __init__(
         self, seed: int, lines_of: Sequence[ModuleType] = (), *, is_printed: bool = False
     ) -> None:
-        """With `is_printed` the last switches are kept."""
+        """With `is_printed`, keep the last switches."""
         self.random = random.Random(seed)
         self.policy: Walk | Priorities = POLICIES[seed % len(POLICIES)](self.random)
         self._early = self.random.choice(EARLY)
@@ -115,12 +116,12 @@ class Schedule:
 
     @property
     def switches(self) -> list[str]:
-        """The last ones: who gave way where, and who went on."""
+        """The last switches: which thread yielded where, and which one continued."""
         return [f"{one} in {_spelled(place)}, then {other}" for one, place, other in self._switches]
 
     def carry_out(self, scenario: Callable[[], object]) -> BaseException | None:
-        """Run a scenario as the first thread, `in_place`; return what went wrong. At its end the
-        other threads are ended, wherever they are."""
+        """Run a scenario as the first thread, `in_place`; return the errors. At its end, end the
+        other threads wherever they are."""
         Thread.schedule = self
         self.current = Thread(target=scenario, name=FIRST)
         self._begin(self.current)
@@ -134,13 +135,13 @@ class Schedule:
         return not self._early
 
     def allow_for_many_steps(self) -> None:
-        """Let few waits end early, too: else the heartbeats of a cluster come faster than anybody
-        can answer."""
+        """Also let few waits end early: else a cluster's heartbeats come faster than any node can
+        answer."""
         self._early = min(self._early, EARLY[2])
         self.steps_max = LARGE_STEPS_MAX
 
     def has_this_thread(self) -> bool:
-        """Whether the thread that calls is one of this schedule."""
+        """Whether the calling thread belongs to this schedule."""
         return self.current.number == _thread.get_ident()
 
     # --- the threads --------------------------------------------------------------------------
@@ -188,14 +189,14 @@ class Schedule:
             self.step(LINE_SHARE)
         return self._line
 
-    # --- steps, by the thread that runs ---------------------------------------------------------
+    # --- steps, by the running thread ---------------------------------------------------------
 
     def step(self, share: float = 1.0) -> None:
-        """Let another thread go on here, perhaps."""
+        """Perhaps switch to another thread."""
         if self.is_over:
             if self.has_this_thread():
                 raise Abandoned
-            return  # a finalizer, later
+            return  # a finalizer that runs later
         self.steps += 1
         if self.steps > self.steps_max:
             self._fail(Stuck(f"{self.steps_max} steps, and no end"))
@@ -204,7 +205,7 @@ class Schedule:
             self._go_on_with(self._next())
 
     def block(self, until: Callable[[], bool], timeout_s: float | None = None) -> bool:
-        """Wait until that is so; return False if the time is over before."""
+        """Wait until the condition holds; return False if the time is up first."""
         self.step()
         if self.is_over or until():
             return True
@@ -220,7 +221,7 @@ class Schedule:
         self.block(lambda: False, max(seconds, TICK_S))
 
     def _next(self) -> Thread:
-        """Choose who goes on. Time passes if nobody can, and by chance."""
+        """Choose the next thread. Time passes if no thread can run, and by chance."""
         if self._early and self.random.random() < self._early:
             self._pass_time()
         ready = [thread for thread in self.threads if thread.is_ready()]
@@ -233,7 +234,7 @@ class Schedule:
         return ready[0] if len(ready) == 1 else self.policy.choose(ready)
 
     def _pass_time(self) -> bool:
-        """Let time pass up to the end of the first wait; return whether there is one."""
+        """Advance the time to the end of the first wait; return whether there is one."""
         due_s = [one.due_s for one in self.threads if one.due_s is not None]
         if due_s:
             self.now_s = max(self.now_s, min(due_s) + TICK_S)
@@ -272,7 +273,7 @@ class Thread:
         self.number: int | None = None
         self.go = _new_lock()
         self.go.acquire()
-        self.until: Callable[[], bool] | None = None  # for which it waits
+        self.until: Callable[[], bool] | None = None  # the condition that it waits for
         self.due_s: float | None = None
         self.has_ended = False
 
@@ -292,20 +293,20 @@ class Thread:
         return self in self.schedule.threads
 
     def is_ready(self) -> bool:
-        """Whether it could go on now."""
+        """Whether it could continue now."""
         if self.until is None or self.until():
             return True
         return self.due_s is not None and self.due_s <= self.schedule.now_s
 
 
 def pass_steps(most: int) -> None:
-    """Let fewer than this many steps of threads pass, as the seed has it."""
+    """Let fewer than this many steps of threads pass, as the seed decides."""
     for _ in range(Thread.schedule.random.randrange(most)):
         Thread.schedule.step()
 
 
 class Lock:
-    """Stands in for `threading.Lock`; what else `threading` has is made of it."""
+    """Stands in for `threading.Lock`; the rest of `threading` is built from it."""
 
     def __init__(self) -> None:
         self._schedule = Thread.schedule
@@ -344,8 +345,7 @@ class Lock:
 
 @contextlib.contextmanager
 def in_place() -> Iterator[None]:
-    """Put the schedules that run meanwhile in the place of threads and clocks, for their own
-    threads alone."""
+    """Replace threads and clocks by the running schedules, only for their own threads."""
 
     def instead(real: Callable[..., Any], ours: Callable[[Schedule], Any]) -> Callable[..., Any]:
         def call(*given: Any) -> Any:
@@ -362,7 +362,7 @@ def in_place() -> Iterator[None]:
     now = instead(threading.current_thread, lambda schedule: schedule.current)
     Thread.schedule = Schedule(0)
     was_collecting = gc.isenabled()
-    gc.disable()  # else a finalizer runs at a step that no seed repeats
+    gc.disable()  # else a finalizer could run at a step that a seed can't repeat
     try:
         with (
             mock.patch.multiple(time, **replaced),
@@ -376,7 +376,7 @@ def in_place() -> Iterator[None]:
 
 
 def _place(frame: FrameType | None) -> Place | None:
-    """Return where a thread is, past what this module and `threading` do there."""
+    """Return the position of a thread, outside of this module and `threading`."""
     while frame is not None and frame.f_code.co_filename in _own_frames:
         frame = frame.f_back
     return None if frame is None else (frame.f_code, frame.f_lineno)

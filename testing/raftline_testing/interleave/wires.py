@@ -1,4 +1,4 @@
-"""Sockets and epoll of a schedule: to send and to receive are steps, and waits for its threads."""
+"""Sockets and epoll of a schedule: sends and receives are steps and waits of its threads."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Wire:
     def __init__(self, incoming: Way, outgoing: Way) -> None:
         self._in, self._out = incoming, outgoing
         self._number = next(self._numbers)
-        self._users = 0  # threads that have its number, and are about to use it or wait by it
+        self._users = 0  # threads that have its number and are about to use it or wait for it
         self.is_closed = False
 
     def fileno(self) -> int:
@@ -106,7 +106,7 @@ class Wire:
                 self._out.is_ended = True
 
     def close(self) -> None:
-        """Give its number back: whoever is about to use that would meet another connection."""
+        """Release its number: a thread about to use it would reach another connection."""
         Thread.schedule.step()
         if self._users:
             raise Broken("a connection was closed while a thread was about to use it")
@@ -132,10 +132,10 @@ class Epoll:
     """Stands in for `select.epoll`, for reading."""
 
     def __init__(self, wires: list[Wire]) -> None:
-        """Know the wires that may be registered, by their numbers."""
+        """Take the wires that may be registered, by their numbers."""
         self._known = {wire.fileno(): wire for wire in wires}
         self._registered: dict[int, Wire] = {}
-        self._silent: set[int] = set()  # that are not asked about
+        self._silent: set[int] = set()  # numbers that are not polled
         self._is_closed = False
 
     def register(self, number: int, _: int) -> None:

@@ -1,6 +1,6 @@
-"""The list of mutants: one-line faults, each of which some test must notice.
+"""The list of mutants: one-line faults, each of which a test must notice.
 
-They stand in the `.txt` files beside this one, a block of lines for each:
+They are in the `.txt` files next to this one, a block of lines for each:
 
     majority-of-half mistake 1: half of the voters make a majority
     @ src/raft/membership.py majority
@@ -8,10 +8,9 @@ They stand in the `.txt` files beside this one, a block of lines for each:
     + return (len(voters) + 1) // 2
     ? tests/core/test_membership.py
 
-The name, and why it is a fault; the file, and the function (or `Class.method`) where the line is
-looked for; the line, without its indentation, and what takes its place, of one line or several; the
-tests that come first.
-A line `! …` says why a mutant is known to survive.
+The name, and why it is a fault; the file, and the function (or `Class.method`) that has the line;
+the line, without its indentation, and its replacement of one or more lines; the tests that run
+first. A line `! …` says why a mutant is known to survive.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ _TITLE = re.compile(r"([a-z][a-z0-9-]*) (.+)")
 
 
 class MutantError(Exception):
-    """An entry of the list that does not say what it must, or no longer fits its file."""
+    """An entry of the list that is incomplete, or no longer fits its file."""
 
 
 @dataclass
@@ -47,15 +46,15 @@ class Mutant:
 
     @property
     def mistake(self) -> str:
-        """The number of the row of common mistakes that it stands for, "" for none."""
+        """The number of the common mistake that it represents, or ""."""
         found = re.match(r"mistake (\d+)", self.why)
         return found[1] if found else ""
 
     def applied(self, source: str) -> str:
         """Return the file's text with the fault in it.
 
-        Raises:
-            MutantError: the line does not occur exactly once there, or what results is no Python.
+        Raises: MutantError: the line doesn't occur exactly once there, or the result isn't valid
+            Python.
         """
         first, last = 1, source.count("\n") + 1
         if self.function:
@@ -80,7 +79,7 @@ class Mutant:
 
 
 def _is_python(function: str) -> bool:
-    """Whether a function is sound by itself, which is sooner seen than that its file is."""
+    """Whether a function is valid by itself, which is faster to check than its whole file."""
     try:
         ast.parse(textwrap.dedent(function))
     except SyntaxError:
@@ -89,7 +88,7 @@ def _is_python(function: str) -> bool:
 
 
 def _lines_of(mutant: Mutant, source: str) -> tuple[int, int]:
-    """Return the first and last line of the function or class that is named."""
+    """Return the first and last line of the named function or class."""
     *outer, name = mutant.function.split(".")
     found = [
         lines
@@ -105,7 +104,7 @@ def _lines_of(mutant: Mutant, source: str) -> tuple[int, int]:
 
 @functools.cache
 def _definitions(source: str) -> list[tuple[list[str], tuple[int, int]]]:
-    """Return each function and class by its name after those it stands in, with its lines."""
+    """Return each function and class by its qualified name, with its lines."""
     found = []
     waiting: list[tuple[list[str], ast.AST]] = [([], ast.parse(source))]
     while waiting:
@@ -122,10 +121,9 @@ def _definitions(source: str) -> list[tuple[list[str], tuple[int, int]]]:
 
 
 def mutants() -> list[Mutant]:
-    """Return all mutants in the order in which they are listed.
+    """Return all mutants in their listed order.
 
-    Raises:
-        MutantError: a block lacks a line that it must have, or a name is there twice.
+    Raises: MutantError: a block lacks a required line, or a name occurs twice.
     """
     listed = [one for path in sorted(HERE.glob("*.txt")) for one in read(path.read_text("utf-8"))]
     names = [mutant.name for mutant in listed]

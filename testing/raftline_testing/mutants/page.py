@@ -1,4 +1,4 @@
-"""The page of a whole run of the mutants: what became of each."""
+"""The page of a whole run of the mutants: the outcome of each."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from .listed import Mutant
 
 
 def write_page(path: Path, results: Sequence[tuple[Mutant, str]], day: datetime.date) -> None:
-    """Write the results as a page of Markdown; a page that is there is replaced."""
+    """Write the results as a page of Markdown; an existing page is replaced."""
     survivors = [mutant for mutant, caught_by in results if not caught_by]
     caught = len(results) - len(survivors)
     lines = [

@@ -1,10 +1,10 @@
-"""Puts each listed fault into a throw-away copy of the tree, and sees that a test notices it:
+"""Put each listed fault into a throw-away copy of the tree, and check that a test notices it:
 `python testing/raftline_testing/mutants/run.py -j 2`, or `--only NAME …`.
 
 A mutant meets its own tests first, then the tests in memory and the transcripts; then the
-simulation and the tests of real processes. A test that fails there and passes in a second run has
-noticed nothing. Exit codes: 0 all were caught, save the known survivors; 1 one survived, or a known
-survivor was caught; 2 usage, or a test fails without any fault.
+simulation and the tests of real processes. A test that fails there and passes in a second run
+doesn't count. Exit codes: 0 all were caught, except the known survivors; 1 a mutant survived, or a
+known survivor was caught; 2 usage, or a test fails without any fault.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from raftline_testing.runner.tree_copy import copy_tree
 SCHEDULES = 60
 PYTEST = ("-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "--no-header", "--tb=no")
 STAGES: tuple[tuple[str, int, tuple[str, ...]], ...] = (  # name, seconds at most, arguments
-    # Without the test that holds the list against the tree: it knows the faultless one.
+    # Without the test that compares the list with the tree: it expects the faultless one.
     ("memory", 900, (*PYTEST, "--timeout=60", "--ignore=tests/lists/test_mutants.py", "tests/core",
                      "tests/rim", "tests/tools", "tests/lists", "tests/transcripts")),
     ("virtual", 300, ("testing/raftline_testing/virtual/simulate.py", "--count", str(SCHEDULES))),
@@ -56,7 +56,7 @@ class Result:
 
 
 class Tree:
-    """A copy of the tree in which one fault at a time is made."""
+    """A copy of the tree that holds one fault at a time."""
 
     def __init__(self) -> None:
         self.path = Path(tempfile.mkdtemp(prefix="raftline-mutants-")) / "tree"
@@ -65,7 +65,7 @@ class Tree:
         compileall.compile_dir(str(self.path / "src"), quiet=2)
 
     def put(self, file: str, text: str) -> None:
-        """Write a file, so that no compiled one can be taken for it."""
+        """Write a file, so that no compiled file is used instead."""
         path = self.path / file
         path.write_text(text, encoding="utf-8")
         for compiled in path.parent.glob(f"__pycache__/{path.stem}.*"):
@@ -125,17 +125,18 @@ def _caught_by(tree: Tree, mutant: Mutant, stages: Sequence[str]) -> str:
             test = _what_failed(stage, code, output, arguments)
             if stage == "own" or "::" not in test or tree.run((*PYTEST, test), limit_s)[0]:
                 return test
-            by_chance += ["--deselect", test]  # it passes now: it failed since others were busy
+            # it passes now: it failed because the machine was busy
+            by_chance += ["--deselect", test]
     return ""
 
 
 def _what_failed(stage: str, code: int, output: str, arguments: Sequence[str]) -> str:
-    """Return the test that failed, as one can name it to pytest; or the seed."""
+    """Return the test that failed, by its name for pytest; or the seed."""
     if seed := SEED.search(output):
         return f"make sim SEED={seed[1]}"
     if failed := FAILED.search(output):
         return failed[1]
-    # A test that stands still for ever is killed together with what would have named it.
+    # When a hanging test is killed, the process that would name it is killed, too.
     return f"{arguments[-1]} ({'takes too long' if code == -1 else f'ends with {code}'}, {stage})"
 
 
@@ -209,7 +210,7 @@ def table(results: Sequence[Result]) -> str:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Hunt the mutants that the arguments ask for; return the exit code."""
+    """Hunt the mutants that the arguments name; return the exit code."""
     parser = argparse.ArgumentParser(description="One-line faults that some test must notice.")
     parser.add_argument("-j", "--workers", type=int, default=2, help="at a time; default: 2")
     parser.add_argument("--only", nargs="+", metavar="NAME", help="these mutants alone")
@@ -254,5 +255,5 @@ def main(arguments: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # a script's `&` has it ignored
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # in a script, `&` ignores it
     sys.exit(main(sys.argv[1:]))

@@ -1,1 +1,1 @@
-"""Campaigns of faults against real nodes, the clients at work meanwhile, and the verdict."""
+"""Campaigns of faults against real nodes, their clients, and the verdict."""

@@ -1,8 +1,8 @@
-"""Faults of all kinds for a time, under clients whose histories are judged.
+"""Faults of all kinds for some time, with clients whose histories are judged.
 
-A cluster lives for a round of some minutes. A round is cut into windows of about a minute with
-separate keys: faults, then peace, then the verdict on what was seen and on what the files hold. So
-an hour needs no more memory than a minute.
+A cluster runs for a round of some minutes. A round consists of windows of about a minute with
+separate keys: faults, then peace, then the verdict on the histories and the files. So an hour needs
+no more memory than a minute.
 """
 
 from __future__ import annotations
@@ -36,20 +36,20 @@ from .workload import Workload
 
 ROUND_S = 600.0
 WINDOW_S = 60.0
-PEACE_S = 60.0  # so long after healing everything must be well
-LOOK_S = 1.0  # between two looks at who leads
+PEACE_S = 60.0  # after healing, everything must be well within this time
+LOOK_S = 1.0  # between two checks of the leader
 PROGRESS_S = 10.0
-HOLDERS = 3  # of leases, beside the clients
+HOLDERS = 3  # of leases, in addition to the clients
 KNOWN_ENTRIES = 50_000
-LONG_MINUTES = 10  # a campaign of so many has pauses of up to 30 s as well
-TRANSACTORS = 2  # clients beside the others
-WATCHERS = 6  # that move between the nodes, and one who writes their keys
+LONG_MINUTES = 10  # a campaign of this length also has pauses of up to 30 s
+TRANSACTORS = 2  # transaction clients, in addition to the others
+WATCHERS = 6  # watchers that move between the nodes, and a writer of their keys
 WATCHED_BEAT_S = 0.1
 READS = ("", "", " read index", " read lease", " read log", " read local")
 
 
 class Campaign:
-    """Rounds of windows until the time is over, or something is found."""
+    """Rounds of windows until the time is up, or there is a finding."""
 
     def __init__(self, options: argparse.Namespace, has_namespaces: bool) -> None:
         self.tally = Tally(options, has_namespaces)
@@ -68,7 +68,7 @@ class Campaign:
         self._transactors: list[Transactor] = []
 
     def run(self) -> None:
-        """Run until the end, a finding or an interruption; what came of it is in `tally`."""
+        """Run until the end, a finding or an interruption; the results are in `tally`."""
         rounds = max(1, round((self._end_s - self._begun_s) / ROUND_S))
         if self._options.nodes == 0 and 60 * self._options.minutes >= 120:
             rounds = max(2, rounds)
@@ -103,7 +103,7 @@ class Campaign:
                 self._replay(Path(folder))
             except (Finding, AssertionError) as finding:
                 self.tally.findings.append(str(finding))
-            except Exception:  # ours or theirs: whoever looks into it needs the evidence
+            except Exception:  # an error of ours or of the nodes: either needs the evidence
                 self.tally.findings.append(traceback.format_exc())
             finally:
                 self._take_consoles(cluster)
@@ -129,7 +129,7 @@ class Campaign:
     # --- a window --------------------------------------------------------------------------
 
     def _window(self, cluster: Cluster, nemesis: Nemesis, end_s: float) -> None:
-        """Strike for a while, make peace, and judge. Raises Finding."""
+        """Inject faults for a while, heal, and judge. Raises Finding."""
         self.tally.windows += 1
         mix = Mix(
             keys=8,
@@ -185,7 +185,7 @@ class Campaign:
             self.tally.asked(workload.outcomes)
 
     def _make_peace(self, cluster: Cluster, nemesis: Nemesis) -> None:
-        """Wait until the cluster serves again, all by itself, with everybody in it."""
+        """Wait until the cluster serves again by itself, with all members."""
         begun_s = time.monotonic()
 
         def serves() -> bool:
@@ -212,7 +212,7 @@ class Campaign:
         return len({view.get(fact) for view in views for fact in facts}) == 1 and bool(views[0])
 
     def _judge(self, cluster: Cluster, workload: Workload, mix: Mix) -> None:
-        """Look at all that the window left behind; note what is found."""
+        """Check all results of the window; record the findings."""
         finals = {}
         for number in range(mix.counters):
             key = f"{mix.prefix}n{number}"
@@ -235,7 +235,7 @@ class Campaign:
     # --- looking and telling ---------------------------------------------------------------
 
     def _look(self, cluster: Cluster, nemesis: Nemesis, workload: Workload) -> None:
-        """Now and then, see who leads, and say how far we are. Raises Finding."""
+        """Now and then, check the leader, and print the progress. Raises Finding."""
         now = time.monotonic()
         if workload.problems:
             raise Finding(f"a client: {workload.problems[0]}")
@@ -279,7 +279,7 @@ class Campaign:
         return found
 
     def _keep(self, cluster: Cluster) -> None:
-        """Put everything that may explain a finding into a folder."""
+        """Save everything that may explain a finding in a folder."""
         for finding in self.tally.findings:
             self._event(f"finding: {finding}")
         history = self._workload.history if self._workload else []
@@ -293,7 +293,7 @@ class Campaign:
 
 
 def shown(cluster: Cluster, prefix: str) -> dict[str, str]:
-    """Return the keys under a prefix and what they hold."""
+    """Return the keys under a prefix and their values."""
     text = cluster.ask(f"judge@show {prefix}").partition("SHOW response: ")[2]
     pairs, end = json.JSONDecoder().raw_decode(text)
     assert end == len(text), "more than a page"

@@ -1,4 +1,4 @@
-"""Members that come and go under faults, and leadership that is handed over."""
+"""Changes of members and transfers of leadership under faults."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def exchange(scene: Scene) -> Fault:
         yield f"add a member, then remove {old.name}"
         yield from _in(scene, _newcomer(scene, old))
         yield from _out(scene, old)
-        yield scene.some(0, 4)  # it goes on asking for a while, which harms nobody
+        yield scene.some(0, 4)  # it keeps asking for a while, which does no harm
         _cluster(scene).discard(old)
 
 
@@ -64,7 +64,7 @@ def _newcomer(scene: Scene, old: NodeProcess) -> NodeProcess:
 
 
 def _in(scene: Scene, node: NodeProcess) -> Waits:
-    """Wait until a node votes. It asks by itself; ask for it where that led to nothing."""
+    """Wait until a node is a voter. It asks by itself; ask for it if that failed."""
     yield from _until(scene, node, ("voters", True), f"promote {node.name}")
 
 
@@ -73,7 +73,7 @@ def _out(scene: Scene, node: NodeProcess) -> Waits:
 
 
 def _until(scene: Scene, node: NodeProcess, wanted: tuple[str, bool], request: str) -> Waits:
-    """Ask for a change until it has come about and no other is under way."""
+    """Ask for a change until it is complete and no other is in progress."""
     group, is_in = wanted
     while True:
         facts = yield from scene.members()

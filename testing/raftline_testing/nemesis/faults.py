@@ -1,4 +1,4 @@
-"""Faults of processes and of disks: each hurts one node or some, and lets them recover."""
+"""Faults of processes and of disks: each one hits one or more nodes, and lets them recover."""
 
 from __future__ import annotations
 
@@ -122,7 +122,7 @@ def fill_disk(scene: Scene) -> Fault:
 
 
 def _expect_no_room(node: NodeProcess) -> None:
-    """Raise Finding unless a node has ended for want of room, in a line that says so."""
+    """Raise Finding unless a node has ended because its disk is full, with a line that says so."""
     found = node.ended()
     if found != EXIT_DISK or not any(NO_ROOM in line for line in node.said):
         raise Finding(f"{node.name} on a full disk: exit status {found}\n{node.transcript()}")
@@ -147,7 +147,7 @@ def damage(scene: Scene) -> Fault:
 
 
 def _follow_the_advice(scene: Scene, node: NodeProcess) -> None:
-    """Do what a node says that can be done when it refuses its files."""
+    """Follow the advice that a node prints when it refuses its files."""
     status, said = node.ended(), node.said[-1]
     if status != EXIT_FILES or not said.endswith(f"raftline fsck --repair {node.name}"):
         raise Finding(f"{node.name} with a damaged file: exit {status}\n{node.transcript()}")

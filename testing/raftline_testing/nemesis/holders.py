@@ -1,8 +1,8 @@
 """Holders of leases over real sockets, and the check that none of their leases ends early.
 
-All of them want the key `held`. Whoever gets it holds it until SECONDS after it first sent the
-request that was answered last, by the clock that goes on while this machine sleeps. So no two may
-hold it at a time. An observer reads the key all the while: it must not be gone while it is held.
+All of them want the key `held`. Its holder may keep it until SECONDS after it first sent the
+request that was answered last, by the clock that runs while this machine sleeps. So no two may hold
+it at a time. An observer reads the key throughout: it must exist while it is held.
 """
 
 from __future__ import annotations
@@ -31,29 +31,29 @@ def now_s() -> float:
 
 @dataclass
 class Hold:
-    """One stretch of time in which a holder believed that the key was its own."""
+    """A period in which a holder believed that it held the key."""
 
     lease: str
     begin_s: float  # the answer came
     until_s: float  # by the last answer
     seconds: int = 0
     renewed_s: float = 0.0  # the last answer, to the grant or a renewal, came
-    is_sure: bool = True  # each renewal was sent once, and answered: none comes later
+    is_sure: bool = True  # each renewal was sent once and answered: none arrives later
 
 
 @dataclass
 class Look:
-    """One read of the key: what it held at some moment in between."""
+    """A read of the key: its value at some moment between the two times."""
 
     asked_s: float
     answered_s: float
-    lease: str  # "" where there was no key
-    term: int = 0  # of the node that answered, or a later one; 0: not known
+    lease: str  # "" if there was no key
+    term: int = 0  # the term of the node that answered, or a later one; 0: unknown
 
 
 @dataclass
 class Notes:
-    """Everything that the holders and the observer saw."""
+    """All observations of the holders and the observer."""
 
     holds: list[Hold] = field(default_factory=list)
     looks: list[Look] = field(default_factory=list)
@@ -61,7 +61,7 @@ class Notes:
     problems: list[BaseException] = field(default_factory=list)
 
     def findings(self) -> list[str]:
-        """Return each moment at which a lease had ended and was held still."""
+        """Return each moment at which a lease had ended and was still held."""
         found = []
         holds = sorted(self.holds, key=lambda hold: hold.begin_s)
         for place, hold in enumerate(holds):
@@ -77,7 +77,7 @@ class Notes:
 
 
 class Speaker:
-    """Asks whoever leads, until it is answered or asked to stop."""
+    """A client that asks the leader until it gets an answer or must stop."""
 
     def __init__(self, nodes: Sequence[NodeProcess], seed: str, stop: threading.Event) -> None:
         self.chance = random.Random(seed)
@@ -87,7 +87,7 @@ class Speaker:
         self._connection: LineConnection | None = None
 
     def ask(self, line: str, until_s: float = float("inf")) -> str:
-        """Return the answer; "" where none came before then."""
+        """Return the answer; "" if none came in time."""
         while not self.stop.is_set() and now_s() < until_s:
             try:
                 if self._connection is None:
@@ -110,7 +110,8 @@ class Speaker:
 
 
 class Holder:
-    """Gets a lease and wants the key; holds it for some time; lets it go, or falls silent."""
+    """A client that gets a lease and the key, holds it for some time, and then releases it or falls
+    silent."""
 
     def __init__(
         self, name: str, nodes: Sequence[NodeProcess], notes: Notes, stop: threading.Event
@@ -121,13 +122,13 @@ class Holder:
         self._speaker = Speaker(nodes, name, stop)
 
     def run(self) -> None:
-        """Go on until asked to stop."""
+        """Repeat until asked to stop."""
         while not self._stop.is_set():
             self._try()
         self._speaker.hang_up()
 
     def _try(self) -> None:
-        """One lease, from its grant to its end."""
+        """Use one lease, from its grant to its end."""
         seconds = self._speaker.chance.choice((1, 2))
         sent_s = now_s()
         granted = self._speaker.ask(f"lease {seconds}", sent_s + seconds)
@@ -161,7 +162,7 @@ class Holder:
             notes.counts["renewed"] += 1
             hold.until_s = max(hold.until_s, sent_s + seconds)
         if speaker.chance.random() < 0.5:
-            hold.until_s = min(hold.until_s, now_s())  # it lets go, then says so
+            hold.until_s = min(hold.until_s, now_s())  # it stops holding, then sends the release
             notes.holds.append(hold)
             speaker.ask(f"release {hold.lease}", now_s() + 1)
         else:
@@ -170,7 +171,7 @@ class Holder:
 
 
 class Observer:
-    """Reads the key all the while."""
+    """A client that reads the key again and again."""
 
     def __init__(self, nodes: Sequence[NodeProcess], notes: Notes, stop: threading.Event) -> None:
         self._notes = notes
@@ -190,7 +191,7 @@ class Observer:
         self._speaker.hang_up()
 
     def _term(self) -> int:
-        """Return the term of the node that answered last; 0 where it doesn't answer again."""
+        """Return the term of the node that answered last; 0 if it doesn't answer again."""
         failed = self._speaker.failed
         status = self._speaker.ask("status").partition(": ")[2]
         return int(json.loads(status)["term"]) if status and self._speaker.failed == failed else 0

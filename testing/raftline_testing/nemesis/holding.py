@@ -1,9 +1,9 @@
 """`make holders`: holders of leases on real nodes under faults, with pauses of up to 30 s.
 
-Never early: `holders.Notes` has that check. How late is counted in time in which the observer was
-answered again and again, so a busy machine, or no leader, is no lateness. By the claim of
-docs/use/leases.md a lease that nobody renews is there for SECONDS · 1.1 and 1 ms of such time,
-and once more for each change of leader. GRACE_S is for a round and for clocks of ours.
+`holders.Notes` checks that no lease ends early. Lateness counts only the time in which the observer
+got answers, so a busy machine or a missing leader doesn't count. According to docs/use/leases.md, a
+lease that is not renewed exists for SECONDS · 1.1 and 1 ms of such time, and once more for each
+change of leader. GRACE_S allows for a round and for the test's clocks.
 """
 
 from __future__ import annotations
@@ -38,11 +38,11 @@ KINDS: Mapping[Kind, int] = {
 
 
 class Answered:
-    """The time in which the observer was answered."""
+    """The time in which the observer got answers."""
 
     def __init__(self, looks: list[Look]) -> None:
         self._at_s = [look.answered_s for look in looks]
-        self._terms = [0]  # the highest before each look
+        self._terms = [0]  # the highest term before each look
         self._sums_s = [0.0]
         for place, look in enumerate(looks):
             before_s = self._at_s[place - 1] if place else look.answered_s
@@ -51,19 +51,19 @@ class Answered:
             self._terms.append(max(self._terms[-1], look.term))
 
     def since_s(self, at_s: float, place: int) -> float:
-        """Return how much of it lies after a moment, up to a look."""
+        """Return how much of this time lies between a moment and a look."""
         first = bisect_right(self._at_s, at_s)
         return max(0.0, self._sums_s[place] - self._sums_s[min(first + 1, place)])
 
     def term_at(self, at_s: float) -> int:
-        """Return a term of that moment or before it; 0: none is known. The last look may have shown
-        its term after that moment."""
+        """Return a term at or before that moment; 0: unknown. The last look may have shown its term
+        after that moment."""
         return self._terms[max(0, bisect_right(self._at_s, at_s) - 1)]
 
 
 def lateness(notes: Notes) -> list[tuple[float, Hold, Look]]:
-    """Return each look at the key of a lease whose holder was silent, and by how many seconds of
-    answered time the whole time of that lease was over then; below 0: it was not."""
+    """Return each look at the key of a lease with a silent holder, and for how many seconds of
+    answered time that lease was overdue; negative: not yet."""
     answered, found = Answered(notes.looks), []
     holds = {hold.lease: hold for hold in notes.holds if hold.is_sure and hold.seconds}
     for place, look in enumerate(notes.looks):
@@ -78,7 +78,7 @@ def lateness(notes: Notes) -> list[tuple[float, Hold, Look]]:
 
 
 def late(notes: Notes) -> list[str]:
-    """Return each moment at which a lease was there for longer than the bound."""
+    """Return each moment at which a lease existed for longer than the bound."""
     return [
         f"{hold} is late by {by_s:.3f} s: {look}"
         for by_s, hold, look in lateness(notes)
@@ -87,7 +87,7 @@ def late(notes: Notes) -> list[str]:
 
 
 def leases_of(cluster: Cluster) -> dict[str, dict[str, object]] | None:
-    """Return the leases that the leader tells, None where there is no leader to tell them."""
+    """Return the leases that the leader reports, or None without a leader."""
     reply = cluster.ask("leases")
     if not reply.startswith("LEASES response: "):
         return None
@@ -96,7 +96,7 @@ def leases_of(cluster: Cluster) -> dict[str, dict[str, object]] | None:
 
 
 def window(cluster: LinkedCluster, nemesis: Nemesis, seconds: float, count: int) -> Notes:
-    """Let holders work under faults for so long, heal, and wait until all leases have ended."""
+    """Run holders under faults for this long, heal, and wait until all leases have ended."""
     with Holders(cluster.nodes, count) as notes:
         eventually(lambda: notes.counts["holds"], "somebody who holds")
         end_s = time.monotonic() + seconds
@@ -113,7 +113,7 @@ def window(cluster: LinkedCluster, nemesis: Nemesis, seconds: float, count: int)
 def campaign(
     folder: Path, seconds: float, seed: int, say: Callable[[str], None]
 ) -> tuple[list[str], Counter[str], float]:
-    """Run it; return what is wrong, how often what happened, and the latest end of a lease."""
+    """Run it; return the findings, the counts of events, and the latest end of a lease."""
     happened: Counter[str] = Counter()
     latest_s, end_s = -float("inf"), time.monotonic() + seconds
     with LinkedCluster(folder, 3) as cluster:

@@ -1,4 +1,4 @@
-"""The requests of clients, and the notes on them beside the history."""
+"""The requests of clients, and the records of them besides the history."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ class Mix:
     keys: int = 3
     prefix: str = ""
     counters: int = 0
-    cas: float = 0.0  # how many of all requests
-    numbered: float = 0.0  # how many of the other writes carry a number and are sent again
-    reads: Sequence[str] = ("",)  # what stands after a get; `local` is asked and not judged
-    beat_s: float = 0.0  # all clients ask at once, so often; 0: as fast as answers come
-    patience_s: float = 8.0  # then a client gives up on a reply: the outcome is unknown
+    cas: float = 0.0  # share of all requests
+    numbered: float = 0.0  # share of the other writes that carry a number and are retried
+    reads: Sequence[str] = ("",)  # the words after a get; `local` reads are sent but not judged
+    beat_s: float = 0.0  # interval at which all clients ask at once; 0: as fast as answers come
+    patience_s: float = 8.0  # then a client gives up on a reply, with an unknown outcome
     padding: int = 0  # bytes after one value in ten
 
 
 class Pulse:
-    """Knows the longest time in which no write was acknowledged, and when that was."""
+    """The longest time in which no write was acknowledged, and when that was."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -33,11 +33,11 @@ class Pulse:
         self.longest_s = 0.0
 
     def restart(self) -> None:
-        """Let the time begin now: nobody asked before."""
+        """Start the time now: there were no requests before."""
         self._last = time.monotonic()
 
     def beat(self, now: float) -> None:
-        """A write was acknowledged."""
+        """Record that a write was acknowledged."""
         with self._lock:
             if now - self._last > self.longest_s:
                 self.longest_s = now - self._last

@@ -1,4 +1,4 @@
-"""Strikes a cluster with faults under load, several at once, each healed in its time."""
+"""Inject faults into a cluster under load, several at once, each healed in its time."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ ANYWHERE: Mapping[Kind, int] = {
     changes.transfer: 3,
     changes.demote: 2,
 }
-# These need a network and a disk for each node, which not everybody may make.
+# These need a network and a disk for each node, which not every user may create.
 EVERYTHING: Mapping[Kind, int] = {
     **ANYWHERE,
     faults.fill_disk: 3,
@@ -39,14 +39,14 @@ EVERYTHING: Mapping[Kind, int] = {
     changes.replace_dead: 3,
     changes.exchange: 3,
 }
-BETWEEN_S = 1.2  # mean time from the begin of one fault to that of the next
-HEAL_S = 60.0  # then a fault that doesn't come to its end is a finding
+BETWEEN_S = 1.2  # mean time between the starts of two faults
+HEAL_S = 60.0  # then a fault that has not ended is a finding
 TURN_S = 0.05
 
 
 @dataclass
 class Running:
-    """A fault under way."""
+    """A fault in progress."""
 
     what: str
     fault: Fault
@@ -54,8 +54,8 @@ class Running:
 
 
 class Nemesis:
-    """Begins faults by a seeded chance, each kind once before any repeats, and carries on those
-    under way. `turn` is called again and again; `heal` ends everything."""
+    """The injector of faults: it begins them by seeded chance, each kind once before any repeats,
+    and continues the running ones. `turn` is called again and again; `heal` ends everything."""
 
     def __init__(
         self,
@@ -79,11 +79,11 @@ class Nemesis:
 
     @property
     def now(self) -> str:
-        """The faults under way, in words."""
+        """The faults in progress, in words."""
         return "; ".join(running.what for running in self.running) or "nothing"
 
     def turn(self) -> None:
-        """Carry on what is due, perhaps begin something. Raises Finding."""
+        """Continue the faults that are due, and perhaps begin one. Raises Finding."""
         self._carry_on()
         if time.monotonic() >= self._next_s and len(self.running) < self._at_once:
             self._begin()
@@ -92,7 +92,7 @@ class Nemesis:
         self.look_at_processes()
 
     def heal(self) -> None:
-        """Bring everything to its end. Raises Finding where that takes too long."""
+        """End all faults. Raises Finding if that takes too long."""
         self.scene.hurry = True
         end_s = time.monotonic() + HEAL_S
         while self.running:
@@ -104,8 +104,8 @@ class Nemesis:
         self.scene.hurry = False
 
     def look_at_processes(self) -> None:
-        """Raise Finding where a node has ended that nobody has in hand. One that the system or
-        somebody else killed is started again, and counted: that is a fault like ours."""
+        """Raise Finding if a node has ended outside of any fault. A node that the system or another
+        process killed is restarted and counted: that is a fault, too."""
         for node in self.scene.cluster.nodes:
             if not node.is_running and node.name not in self.scene.claims:
                 status = node.ended()
@@ -144,8 +144,8 @@ class Nemesis:
 def torment(
     cluster: Cluster, seconds: float, seed: int, clients: int, say: Callable[[str], None]
 ) -> tuple[HistoryReport, Counter[str], Counter[str]]:
-    """Strike the processes of `cluster` under load for about so long, in each way at least once;
-    return verdict, outcomes and faults."""
+    """Inject faults into the processes of `cluster` under load for about this long, each kind at
+    least once; return the verdict, outcomes and faults."""
     nemesis = Nemesis(cluster, PROCESSES, random.Random(seed), say, at_once=2)
     end_s = time.monotonic() + seconds
     with Workload(cluster.nodes, clients, Mix(keys=max(3, clients // 4)), str(seed)) as workload:

@@ -56,8 +56,8 @@ class Tally:
         self.replayed = 0
         self.operations_judged = 0
         self.outcomes: Counter[str] = Counter()
-        self.leases: Counter[str] = Counter()  # what their holders did
-        self.watched: Counter[str] = Counter()  # what watchers met
+        self.leases: Counter[str] = Counter()  # events of holders
+        self.watched: Counter[str] = Counter()  # events of watchers
         self.heals_s: list[float] = []
         self.leaders = 0
         self.snapshots = 0
@@ -82,7 +82,7 @@ class Tally:
         return sum(self.outcomes.values())
 
     def watch(self, faults: Counter[str]) -> None:
-        """A new cluster is struck, and its faults are counted in `faults`."""
+        """Count a new cluster's faults in `faults`."""
         self._faults.append(faults)
         self._terms.clear()
         self._snapshot_of.clear()
@@ -98,12 +98,12 @@ class Tally:
         self.operations_judged += sum(operations)
 
     def silence(self, longest_s: float, during: str) -> None:
-        """Remember what was under way when the longest silence so far ended, about."""
+        """Record the faults in progress around the end of the longest silence so far."""
         if longest_s > self.silent_s:
             self.silent_s, self.silent_during = longest_s, during
 
     def saw(self, views: Iterable[Mapping[str, Any]]) -> None:
-        """Count changes of leader and snapshots, as far as looks once a second show them."""
+        """Count changes of leader and snapshots, as far as one look a second shows them."""
         for view in views:
             if view.get("role") == "leader" and view["term"] > self._terms.get("", 0):
                 self._terms[""] = view["term"]
@@ -181,7 +181,8 @@ def keep_evidence(
     events: Iterable[str],
     consoles: Mapping[str, Iterable[str]],
 ) -> None:
-    """Write the last window's history, the events, consoles and files of all nodes to a folder."""
+    """Write the last window's history, and the events, consoles and files of all nodes, to a
+    folder."""
     folder = tally.options.report.parent / f"finding-{tally.options.seed}-{tally.windows}"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)

@@ -1,8 +1,8 @@
 """`make nemesis`: a campaign of faults against real nodes, and its report.
 
 As root, or with user namespaces, each node has its own network and disk; else a proxy stands
-between the nodes. Exit status 0: nothing was found, 1: a finding, with its evidence in a folder
-beside the report; 130 and 143: stopped from outside.
+between the nodes. Exit status 0: no finding, 1: a finding, with its evidence in a folder next to
+the report; 130 and 143: stopped from outside.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from raftline_testing.nodes.namespaces import NoNamespaces
 
 
 def main() -> int:
-    """Run a campaign, write its report, and return 1 if anything was found."""
+    """Run a campaign, write its report, and return 1 if there is a finding."""
     options = _parser().parse_args()
     handlers = {signal.SIGTERM: _stop, signal.SIGINT: signal.default_int_handler}
     before = {number: signal.signal(number, handler) for number, handler in handlers.items()}

@@ -1,8 +1,9 @@
-"""The parts that faults share: the cluster, what each fault has in hand, and how they wait.
+"""The parts that faults share: the cluster, the nodes that each fault has claimed, and how faults
+wait.
 
-A fault is a generator. First it yields what it does, in words; then how long it wants to wait, in
-seconds, again and again; it has healed what it hurt when it ends. So one thread carries on any
-number of faults side by side. `hurry` brings all of them to their end.
+A fault is a generator. First it yields its description, and then the seconds to wait, again and
+again; when it ends, it has healed its damage. So one thread runs any number of faults in parallel.
+`hurry` brings all of them to their end.
 """
 
 from __future__ import annotations
@@ -23,31 +24,32 @@ from ..nodes.cluster import STARTED, Cluster, NodeProcess
 Waits = Generator[float, None, None]
 Fault = Generator["str | float", None, None]
 START_S = 30.0  # then a node that neither serves nor refuses to start is a finding
-STOP_S = 30.0  # the same for one that was asked to stop
+STOP_S = 30.0  # the same for a node that was asked to stop
 ASKING_S = 15.0
 POLL_S = 0.1
 EXIT_FILES, EXIT_DISK = 3, 4
 
 
 class Busy(Exception):
-    """There is nothing free that this fault could strike."""
+    """No target is free for this fault."""
 
 
 class Finding(Exception):
-    """Something that must never happen, in one line and perhaps more after it."""
+    """Something that must never happen, in one line, perhaps with more after it."""
 
 
 class Scene:
-    """A cluster under faults, and who has what in hand."""
+    """A cluster under faults, and the claims of each fault."""
 
     def __init__(self, cluster: Cluster, chance: random.Random, say: Callable[[str], None]) -> None:
         self.cluster = cluster
         self.chance = chance
         self.say = say
         self.hurry = False
-        self.haste = 1.0  # below 1: faults last so much shorter
+        self.haste = 1.0  # below 1: the factor by which faults are shorter
         self.leader = ""  # as last heard
-        self.damaged: set[str] = set()  # lost a part of their files and haven't caught up yet
+        # nodes that lost a part of their files and haven't caught up yet
+        self.damaged: set[str] = set()
         self.claims: set[str] = set()
 
     def some(self, least: float, most: float) -> float:
@@ -55,7 +57,7 @@ class Scene:
 
     @contextlib.contextmanager
     def claim(self, *names: str) -> Iterator[None]:
-        """Have something to oneself. Raises Busy where another fault has it."""
+        """Claim a resource for one fault. Raises Busy if another fault has it."""
         if self.claims & set(names):
             raise Busy
         self.claims |= set(names)
@@ -66,7 +68,7 @@ class Scene:
 
     @contextlib.contextmanager
     def struck(self, count: int = 1) -> Iterator[list[NodeProcess]]:
-        """Have up to `count` running nodes to oneself, often the leader among them."""
+        """Claim up to `count` running nodes, often including the leader."""
         free = [n for n in self.cluster.nodes if n.name not in self.claims and n.is_running]
         if not free:
             raise Busy
@@ -79,7 +81,7 @@ class Scene:
 
     @contextlib.contextmanager
     def losing_files(self, node: NodeProcess) -> Iterator[None]:
-        """Let a node lose a part of its files, where at most a minority has lost any."""
+        """Claim a node that may lose a part of its files, while at most a minority has lost any."""
         if "members" in self.claims or 2 * (len(self.damaged) + 1) >= len(self.cluster.nodes):
             raise Busy
         if node.name in self.damaged:
@@ -92,7 +94,7 @@ class Scene:
 
     @contextlib.contextmanager
     def changing_members(self) -> Iterator[None]:
-        """Have the members to oneself, while all of them hold what they promised to."""
+        """Claim the members, while all of them hold the data that they promised to keep."""
         if self.damaged:
             raise Busy
         with self.claim("members"):
@@ -108,7 +110,7 @@ class Scene:
             yield from self.serves(node)
 
     def serves(self, node: NodeProcess) -> Waits:
-        """Wait until a node serves. Raises Finding where it ends instead, or does neither."""
+        """Wait until a node serves. Raises Finding if it ends instead, or does neither."""
         if not (yield from self.serves_or_refuses(node)):
             raise Finding(
                 f"{node.name} did not start: exit status {node.ended()}\n{node.transcript()}"
@@ -136,8 +138,8 @@ class Scene:
         return node.ended()
 
     def ask(self, line: str) -> Generator[float, None, str]:
-        """Return the leader's reply to a request for an administrator, or why there is none;
-        without holding anybody up."""
+        """Return the leader's reply to an administrator's request, or why there is none, without
+        blocking other faults."""
         nodes = [node for node in self.cluster.nodes if node.is_running and not node.is_paused]
         if not nodes:
             return "nobody is there to be asked"
@@ -159,7 +161,7 @@ class Scene:
         return said[0] if said else "the asking itself failed"
 
     def members(self) -> Generator[float, None, dict[str, Any]]:
-        """Return who the members are, as a leader tells it; {} while none does."""
+        """Return the members as a leader reports them; {} while none does."""
         reply = yield from self.ask("members")
         mark, _, facts = reply.partition("MEMBERS response: ")
         return json.loads(facts) if facts and not mark else {}

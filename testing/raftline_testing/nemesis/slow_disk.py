@@ -1,4 +1,4 @@
-"""Disks of real nodes that turn slow, at will: each sync takes a while longer."""
+"""Disks of real nodes that become slow on demand: each sync takes a while longer."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from ..nodes.altered import alter
 from ..nodes.cluster import Cluster, NodeProcess
 from .scene import Fault, Scene
 
-# A sync takes so many seconds more as a file beside the node's says, as long as it is there.
+# While a file next to the node's files exists, each sync takes the seconds longer that it states.
 SLOW_SYNCS = """
 import os, sys, time
 really = os.fdatasync
@@ -29,7 +29,7 @@ def slow(node: NodeProcess) -> Path:
 
 
 def with_disks(cluster: Cluster) -> None:
-    """Have the nodes, which are not started yet, run with disks that `slow_disk` can make slow."""
+    """Set up the nodes, before their start, with disks that `slow_disk` can make slow."""
     for node in cluster.nodes:
         alter(node, SLOW_SYNCS, slow=str(slow(node)))
 

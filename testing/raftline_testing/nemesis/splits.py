@@ -1,4 +1,4 @@
-"""Faults of networks: links that lose everything one way or both, flap, or are thin."""
+"""Faults of networks: links that lose everything in one or both directions, flap, or are thin."""
 
 from __future__ import annotations
 
@@ -85,14 +85,14 @@ def half_deaf_leader(scene: Scene, names: list[str]) -> set[Pair]:
 
 
 def bridge(scene: Scene, names: list[str]) -> set[Pair]:
-    """Two halves that reach each other over one node alone."""
+    """Return the cuts that leave two halves connected through a single node."""
     _, *others = scene.chance.sample(names, len(names))
     inside = set(others[: len(others) // 2])
     return {pair for pair in permutations(others, 2) if (pair[0] in inside) != (pair[1] in inside)}
 
 
 def ring(scene: Scene, names: list[str]) -> set[Pair]:
-    """Each node reaches its two neighbours alone."""
+    """Return the cuts that let each node reach only its two neighbours."""
     order = scene.chance.sample(names, len(names))
     near = {(one, order[place - 1]) for place, one in enumerate(order)}
     near |= {(other, one) for one, other in near}

@@ -1,7 +1,7 @@
-"""Clients of transactions over several keys, and the verdict on what they saw.
+"""Clients of transactions over several keys, and the verdict on their observations.
 
-Five keys are appended to and read, so that their history can be judged (serializable.py). Between
-five accounts money goes to and fro: whoever looks, in whatever way, sees the same sum.
+They append to five keys and read them, so that the history can be judged (serializable.py). They
+also transfer money between five accounts: every read, of any kind, must see the same sum.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ KEYS = 5
 BALANCE = 100
 SUM = KEYS * BALANCE
 REPLY = re.compile(r"TXN response, (then|else): (\[.*\])", re.DOTALL)
-WAYS_TO_LOOK = ("", " read index", " read lease", " read local")  # each shows one moment
+# each reads the state of one moment
+WAYS_TO_LOOK = ("", " read index", " read lease", " read local")
 
 
 class Transactor(WorkloadClient):
@@ -33,7 +34,7 @@ class Transactor(WorkloadClient):
     ) -> None:
         super().__init__(name, nodes, mix, seed, pulse)
         self.transactions: list[ObservedTransaction] = []
-        self.sums: list[int] = []  # of all accounts, each time that somebody looked
+        self.sums: list[int] = []  # the sum of all accounts at each read
 
     def _ask_something(self) -> bool:
         chance = self._chance.random()
@@ -44,7 +45,8 @@ class Transactor(WorkloadClient):
     # --- appends and reads -----------------------------------------------------------------
 
     def _append_and_read(self) -> bool:
-        """Read some keys and append to some; now and then only if one holds what was seen."""
+        """Read some keys and append to some; now and then only if a key still has its last seen
+        value."""
         chance, called_at = self._chance, time.monotonic()
         keys = [f"{self._mix.prefix}t{number}" for number in range(KEYS)]
         read = chance.sample(keys, chance.randrange(4))
@@ -88,7 +90,7 @@ class Transactor(WorkloadClient):
         return [f"{self._mix.prefix}bank{number}" for number in range(KEYS)]
 
     def _look_at_the_bank(self) -> bool:
-        """Look at all accounts, which are opened where nobody has done so yet."""
+        """Read all accounts, and open them if that hasn't happened yet."""
         accounts = self._accounts()
         if self._chance.random() < 0.5:
             mode = self._chance.choice(WAYS_TO_LOOK)
@@ -109,7 +111,7 @@ class Transactor(WorkloadClient):
         return bool(branch)
 
     def _transfer(self) -> bool:
-        """Move money: by two additions, or by two values where both are as they were seen."""
+        """Move money: by two additions, or by setting two values if both are unchanged."""
         giver, taker = self._chance.sample(self._accounts(), 2)
         amount = self._chance.randrange(1, 20)
         have = [self._seen.get(giver, ""), self._seen.get(taker, "")]
@@ -121,7 +123,7 @@ class Transactor(WorkloadClient):
                 f"txn if {giver} = {have[0]} ; {taker} = {have[1]} then set {giver} "
                 f"{int(have[0]) - amount} ; set {taker} {int(have[1]) + amount}"
             )
-        if self._chance.random() < 0.1:  # it can't be done, so nothing of it may be
+        if self._chance.random() < 0.1:  # it can't succeed, so no part of it may
             word = f"{self._mix.prefix}word"
             text, _ = self._try(f"{self.name}@{line} ; set {word} x ; incr {word}")
             assert not (text or "").startswith("TXN response, then"), text
@@ -133,8 +135,8 @@ class Transactor(WorkloadClient):
     # --- both ------------------------------------------------------------------------------
 
     def _ask_for(self, line: str, changes: bool) -> tuple[str, list[str | None], bool]:
-        """Return the branch that was taken, "" where there was no answer; what it gave; and
-        whether it may have taken effect."""
+        """Return the branch taken, "" without an answer; its results; and whether it may have taken
+        effect."""
         numbered = changes and self._chance.random() < 0.7
         text, was_sent = self._settle(line, numbered, time.monotonic())
         if not text:
@@ -150,7 +152,7 @@ class Transactor(WorkloadClient):
 def transactors(
     count: int, nodes: Sequence[NodeProcess], mix: Mix, seed: str, pulse: Pulse | None = None
 ) -> list[Transactor]:
-    """Return so many clients; all of them use the same keys."""
+    """Return this many clients; all of them use the same keys."""
     names = [f"{mix.prefix}transactor{number}" for number in range(1, count + 1)]
     return [Transactor(name, nodes, mix, seed, pulse) for name in names]
 
@@ -158,7 +160,7 @@ def transactors(
 def transaction_findings(
     clients: Iterable[Transactor], shown: Mapping[str, str], prefix: str
 ) -> list[str]:
-    """Judge what clients saw; `shown` is what the keys hold in the end."""
+    """Judge the clients' observations; `shown` holds the final values of the keys."""
     clients = list(clients)
     finals = {key: text for key, text in shown.items() if key.startswith(f"{prefix}t")}
     found = findings([one for client in clients for one in client.transactions], finals)

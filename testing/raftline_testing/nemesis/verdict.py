@@ -1,4 +1,4 @@
-"""The verdict after any faults: histories, counters, logs and states, each judged by itself.
+"""The verdict after any faults: histories, counters, logs and states, each judged separately.
 
 Every function returns findings, in words; none means that all is well.
 """
@@ -28,7 +28,7 @@ Log = dict[int, tuple[int, str]]  # index to term and command
 
 
 def history_findings(history: Iterable[ClientOperation]) -> list[str]:
-    """Judge what clients saw of keys that were absent before."""
+    """Judge the clients' observations of keys that were absent before."""
     report = linearizable.check(history, STEPS_MAX)
     if report.verdict is HistoryVerdict.LINEARIZABLE:
         return []
@@ -36,7 +36,7 @@ def history_findings(history: Iterable[ClientOperation]) -> list[str]:
 
 
 def state_findings(nodes: Sequence[NodeProcess], prefix: str) -> list[str]:
-    """Compare what the nodes themselves hold under a prefix."""
+    """Compare the nodes' own state under a prefix."""
     states = {}
     for node in nodes:
         shown = node.ask(f"show {prefix} read local").partition("SHOW response: ")[2]
@@ -50,8 +50,8 @@ def state_findings(nodes: Sequence[NodeProcess], prefix: str) -> list[str]:
 
 
 def log_findings(nodes: Sequence[NodeProcess], known: Log, commit_index: int) -> list[str]:
-    """Compare the committed entries in the nodes' files with each other's and with those of
-    `known`, which were committed before; add them to it."""
+    """Compare the committed entries in the nodes' files with each other and with the earlier
+    committed entries in `known`; add them to it."""
     findings = []
     for node in nodes:
         try:
@@ -70,8 +70,8 @@ def log_findings(nodes: Sequence[NodeProcess], known: Log, commit_index: int) ->
 
 
 def entries_of(folder: Path, name: str) -> Log:
-    """Return what the log file of a node that runs holds. Raises StorageError where it fails its
-    checks; what ends in half a batch is read again, since it may be growing."""
+    """Return the entries in the log file of a running node. Raises StorageError if it fails its
+    checks; a file that ends in half a batch is read again, since it may be growing."""
     for _ in range(READS):
         read = LogReader(Folder(folder), f"{name}.log", Mark(0, 0)).read()
         if not read.torn_bytes:
@@ -92,7 +92,7 @@ def console_findings(node: NodeProcess, lines: Iterable[str]) -> list[str]:
 
 
 def recording_findings(folder: Path) -> tuple[int, list[str]]:
-    """Replay what the nodes of a folder recorded; return also how many steps were the same."""
+    """Replay the nodes' recordings in a folder; also return how many steps matched."""
     steps, found = 0, []
     for path in sorted([*folder.glob("*.steps"), *folder.glob("*.steps.1")]):
         with path.open(encoding="utf-8", errors="surrogatepass", newline="\n") as file:
@@ -105,7 +105,7 @@ def recording_findings(folder: Path) -> tuple[int, list[str]]:
 
 
 class Leaders:
-    """Check that each term had one leader at the most, by the nodes' own words."""
+    """The check that each term had at most one leader, by the nodes' own reports."""
 
     def __init__(self) -> None:
         self.of: dict[int, str] = {}

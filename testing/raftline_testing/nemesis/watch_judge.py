@@ -1,4 +1,5 @@
-"""The judge of watchers: it puts all that they were sent together, and compares each with it."""
+"""The judge of watchers: it merges all events sent to them, and compares each watcher with the
+result."""
 
 from __future__ import annotations
 
@@ -6,12 +7,12 @@ from collections import Counter
 from collections.abc import Container, Sequence
 from dataclasses import dataclass, field
 
-LAST = "end"  # the value of a write after all that each watcher waits for
+LAST = "end"  # the value of the final write that each watcher waits for
 
 
 @dataclass(frozen=True)
 class SentEvent:
-    """One event as a watcher was sent it."""
+    """An event as it was sent to a watcher."""
 
     number: int
     kind: str
@@ -21,17 +22,17 @@ class SentEvent:
 
 @dataclass
 class Stretch:
-    """The events that a watch gave from a beginning on, without a gap, on several connections."""
+    """The events of a watch from one beginning, without a gap, over one or more connections."""
 
-    begin: int  # the entry that the keys are as of, or after which it went on
-    keys: dict[str, str] | None  # those that were there, None where it went on
+    begin: int  # the entry of the initial keys, or the entry after which it resumed
+    keys: dict[str, str] | None  # the initial keys, or None if it resumed
     sent: list[SentEvent] = field(default_factory=list)
-    upto: int = 0  # the last entry that is known to be sent whole
+    upto: int = 0  # the last entry known to be sent in full
 
 
 @dataclass
 class Stream:
-    """All that one watcher was sent."""
+    """All events sent to one watcher."""
 
     prefix: str
     stretches: list[Stretch] = field(default_factory=list)
@@ -39,12 +40,12 @@ class Stream:
 
 
 def judge(streams: Sequence[Stream], acknowledged: Sequence[Sequence[SentEvent]]) -> list[str]:
-    """Return what is wrong: nothing, where each watcher was sent each event once, in order.
+    """Return the findings; none if each watcher was sent each event once, in order.
 
-    `acknowledged` are the writes of each writer, one after the other, with number 0. All but the
-    LAST ones were acknowledged before the entry that each watcher waited for in the end. A write
-    that no watcher was sent is wrong where one of them was sent what lies on both sides of it: the
-    others may all have begun anew.
+    `acknowledged` holds the writes of each writer in order, with number 0. All except the LAST ones
+    were acknowledged before the final entry that each watcher waited for. A write that was sent to
+    no watcher is wrong if a watcher was sent the events on both sides of it: the others may all
+    have started again.
     """
     truth: dict[int, SentEvent] = {}
     wrong: list[str] = []
@@ -72,13 +73,14 @@ def judge(streams: Sequence[Stream], acknowledged: Sequence[Sequence[SentEvent]]
     return wrong
 
 
-Unsent = tuple[SentEvent, int, int]  # a write, and the entries before and after it that were sent
+Unsent = tuple[SentEvent, int, int]  # a write, and the sent entries before and after it
 
 
 def _judge_writes(
     in_order: Sequence[SentEvent], acknowledged: Sequence[Sequence[SentEvent]]
 ) -> tuple[list[Unsent], list[str]]:
-    """Return the writes that nobody was sent, between which entries, and what is wrong."""
+    """Return the writes that were sent to no watcher, with the entries around them, and the
+    findings."""
     unsent, wrong = list[Unsent](), []
     places: dict[SentEvent, list[int]] = {}
     for one in in_order:
@@ -101,7 +103,7 @@ def _judge_writes(
 
 
 def _judge(stream: Stream, here: Sequence[SentEvent], unknown: Container[str]) -> list[str]:
-    """`unknown` are the keys of writes that nobody was sent."""
+    """Judge one watcher; `unknown` are the keys of writes that were sent to no watcher."""
     wrong = []
     before = 0
     for stretch in stream.stretches:

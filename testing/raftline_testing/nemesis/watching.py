@@ -1,9 +1,9 @@
-"""Watchers that move between nodes under faults; watch_judge.py looks at what they were sent.
+"""Watchers that move between nodes under faults; watch_judge.py judges the events sent to them.
 
 Writers set and delete keys under request numbers, so each write takes effect once and is
-acknowledged in the end. Each watcher goes on at another node after the last entry that it knows.
+acknowledged in the end. Each watcher resumes at another node after the last entry that it knows.
 
-`make watchers` runs a longer campaign, of which the seed is printed.
+`make watchers` runs a longer campaign, and prints its seed.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ PAUSE_S = 0.004  # of a writer, between two writes
 OPTIONS = ("--pace", "fast", "--compact-at", "6000", "--history-events", "400")
 
 
-# --- those who watch and write ------------------------------------------------------------------
+# --- watchers and writers----------------------------------------------------------------
 
 
 class Watcher:
-    """Watches one prefix, now here, now there."""
+    """A client that watches one prefix, at changing nodes."""
 
     def __init__(self, prefix: str, nodes: Sequence[NodeProcess], seed: int) -> None:
         self.stream = Stream(prefix)
@@ -44,7 +44,7 @@ class Watcher:
         self._chance = random.Random(seed)
         self._id = str(seed) if seed % 2 else ""
         self.is_over = threading.Event()
-        self.until: int | None = None  # the last entry that is to be sent
+        self.until: int | None = None  # the last entry to wait for
         self.thread = threading.Thread(target=self._run, daemon=True)
 
     def _run(self) -> None:
@@ -103,13 +103,13 @@ class Watcher:
         self.stream.stretches.append(Stretch(begin, keys, upto=begin))
 
     def _take(self, text: str) -> bool:
-        """Take one line; return whether the watch goes on."""
+        """Take one line; return whether the watch continues."""
         stretch = self.stream.stretches[-1]
         words = text.split(" ")
         if words[0] != "EVENT":
             if " begins anew with what there is." in text:
                 self.stream.moves["begun anew"] += 1
-                return False  # it resumes elsewhere, and is sent that again
+                return False  # it resumes elsewhere, and receives that line again
             ended = text.partition("UNWATCH response: ended after ")[2]
             if ended:
                 stretch.upto = max(stretch.upto, int(ended))
@@ -123,7 +123,7 @@ class Watcher:
 
 
 class Writer:
-    """Sets and deletes keys, each write again until it is acknowledged."""
+    """A client that sets and deletes keys, and repeats each write until it is acknowledged."""
 
     def __init__(
         self, number: int, nodes: Sequence[NodeProcess], under: str = "", pause_s: float = PAUSE_S
@@ -152,7 +152,7 @@ class Writer:
             self.is_over.wait(self._pause_s)
 
     def write(self, write: SentEvent) -> None:
-        """Write once more, after all that this writer has written."""
+        """Write the final value, after all other writes of this writer."""
         self._write(write, (1 << 30) + len(self.acknowledged))
 
     def _write(self, write: SentEvent, number: int) -> None:
@@ -176,7 +176,7 @@ class Writer:
 
 
 class Watched:
-    """Watchers and writers of keys that begin with `under`, at work in a cluster."""
+    """Watchers and writers of keys that begin with `under`, in a running cluster."""
 
     def __init__(
         self,
@@ -197,7 +197,7 @@ class Watched:
     def __enter__(self) -> Watched:
         for watcher in self._watchers:
             watcher.thread.start()
-        first = self._watchers[0].stream  # of all keys: a write before it would be no event for it
+        first = self._watchers[0].stream  # over all keys: it would miss a write before its start
         eventually(lambda: first.stretches, "a watch that begins")
         for writer in self._writers:
             writer.thread.start()
@@ -208,9 +208,9 @@ class Watched:
             one.is_over.set()
 
     def end(self, cluster: Cluster, *, is_alone: bool = False) -> tuple[list[str], Counter[str]]:
-        """Let all writes of a healed cluster end, and each watcher hear of the last one or of what
-        lies after it; return what is wrong, and how often what happened. `is_alone`: nobody else
-        writes, so all nodes come to rest."""
+        """Finish all writes in a healed cluster, and wait until each watcher has reached the last
+        one; return the findings, and the counts of events. `is_alone`: there are no other writers,
+        so all nodes come to rest."""
         for writer in self._writers:
             writer.is_over.set()
         for writer in self._writers:
@@ -277,7 +277,7 @@ FAULTS: tuple[Callable[[LinkedCluster, random.Random], None], ...] = (
 
 
 def campaign(folder: Path, seconds: float, seed: int) -> tuple[list[str], Counter[str]]:
-    """Run it; return what is wrong, and how often what happened."""
+    """Run it; return the findings, and the counts of events."""
     chance = random.Random(seed)
     with LinkedCluster(folder, 3, *OPTIONS) as cluster:
         cluster.start().wait_until_whole()

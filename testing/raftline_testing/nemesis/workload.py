@@ -1,4 +1,4 @@
-"""Many clients over raw sockets, and the history of what each asked and learned."""
+"""Many clients over raw sockets, and the history of their requests and answers."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from ..histories.history import ClientOperation, Increment, learned
 from ..nodes.cluster import NodeProcess
 from .mix import Mix, Pulse
 
-LONGEST_S = 30.0  # then it gives up on a request with a number, which it sends again until then
+LONGEST_S = 30.0  # the limit for retries of a numbered request
 PAUSE_S = 0.05  # between a refusal and the next try
 JITTER_S = 0.003
 LEADER = re.compile(r"Last leader I heard from is: (\S+) \(")
 NUMBER = re.compile(r"INCR response: ([0-9]+)")
-FAITHLESS = {" read index": 1.0, " read lease": 0.6}  # how often such a get is asked of any node
+FAITHLESS = {" read index": 1.0, " read lease": 0.6}  # share of such gets that go to any node
 UNKNOWN = "Sorry, outcome unknown: "
 NEVER_REFUSED = ("session expired", "another command")
 
 
 class WorkloadClient:
-    """One client: a request at a time, to the node it takes for the leader."""
+    """One client: a request at a time, to the node that it believes to be the leader."""
 
     def __init__(
         self,
@@ -41,7 +41,7 @@ class WorkloadClient:
         self.history: list[ClientOperation] = []
         self.increments: list[Increment] = []
         self.outcomes: Counter[str] = Counter()
-        self._nodes = nodes  # may change while we ask
+        self._nodes = nodes  # may change during a request
         self._mix = mix
         self._pulse = pulse or Pulse()
         self._chance = random.Random(f"{seed} {name}")
@@ -49,12 +49,12 @@ class WorkloadClient:
         self._conversation: Conversation | None = None
         self._written = 0
         self._number = 0
-        self._seen: dict[str, str] = {}  # what each key was when last looked at
+        self._seen: dict[str, str] = {}  # the last seen value of each key
         self._stop = threading.Event()
         self.is_abandoned = False  # nobody waits for the answers any more
 
     def run(self, stop: threading.Event) -> None:
-        """Ask until asked to stop."""
+        """Send requests until asked to stop."""
         self._stop = stop
         while not stop.is_set():
             self._wait_for_the_beat()
@@ -63,7 +63,7 @@ class WorkloadClient:
         self._hang_up()
 
     def _ask_something(self) -> bool:
-        """Ask one thing; return False where nothing was done for certain."""
+        """Send one request; return False if it certainly had no effect."""
         if self._mix.counters and self._chance.random() < 0.15:
             return self._increment()
         return self._carry_out(self._pick())
@@ -73,12 +73,12 @@ class WorkloadClient:
             rest_s = self._mix.beat_s - time.monotonic() % self._mix.beat_s
             self._stop.wait(rest_s + JITTER_S * self._chance.random())
 
-    # --- what is asked ---------------------------------------------------------------------
+    # --- requests-------------------------------------------------------------------
 
     def _pick(self) -> ClientOperation:
         mix, kind = self._mix, self._chance.random()
         key = f"{mix.prefix}k{self._chance.randrange(mix.keys)}"
-        if mix.beat_s and self._chance.random() < 0.5:  # one key in each beat is everybody's
+        if mix.beat_s and self._chance.random() < 0.5:  # one key in each beat is shared by all
             key = f"{mix.prefix}k{int(time.monotonic() / mix.beat_s) % mix.keys}"
         verb: Literal["get", "set", "delete", "cas"] = "delete"
         if kind < mix.cas and key in self._seen:
@@ -97,14 +97,14 @@ class WorkloadClient:
         return ClientOperation(self.name, verb, key, value, time.monotonic(), None, None, old)
 
     def _carry_out(self, asked: ClientOperation) -> bool:
-        """Ask one thing; return False where nothing was done for certain."""
+        """Send one request; return False if it certainly had no effect."""
         mode = self._chance.choice(self._mix.reads) if asked.verb == "get" else ""
         words = [asked.verb, asked.key, asked.old, asked.value]
         line = " ".join(word for word in words if word is not None) + mode
         numbered = asked.verb != "get" and self._chance.random() < self._mix.numbered
         if mode == " read local":
             return self._ask_in_passing(line)
-        # A leader that stood still and was replaced is asked by nobody but by chance.
+        # A paused leader that was replaced gets requests only by chance.
         if self._chance.random() < FAITHLESS.get(mode, 0.0):
             self._look_at(self._chance.choice(list(self._nodes)))
         text, was_sent = self._settle(line, numbered, asked.called_at)
@@ -139,19 +139,20 @@ class WorkloadClient:
         return True
 
     def _ask_in_passing(self, line: str) -> bool:
-        """Ask any node for what may be stale: it answers, and nothing more is held against it."""
+        """Send a read that may be stale to any node: it only has to answer."""
         self._look_at(self._chance.choice(list(self._nodes)))
         text, _ = self._try(f"{self.name}@{line}")
         assert text is None or text.startswith(("GET response", "Sorry, ", "")), text
         self.outcomes["local get " + ("answered" if text else "unanswered")] += 1
         return bool(text)
 
-    # --- how it is asked -------------------------------------------------------------------
+    # --- retries-----------------------------------------------------------------
 
     def _settle(self, line: str, numbered: bool, called_at: float) -> tuple[str, bool]:
-        """Return the answer, "" where there is none, and whether it may have taken effect.
+        """Return the answer or "", and whether the request may have taken effect.
 
-        With a number it is sent again, to any node, until it is answered; without one never.
+        A numbered request is sent again, to any node, until it is answered; one without a number is
+        never repeated.
         """
         if numbered and not line.startswith("incr "):
             self._number += 1
@@ -175,8 +176,8 @@ class WorkloadClient:
             threading.Event().wait(PAUSE_S * self._chance.random())
 
     def _try(self, line: str) -> tuple[str | None, str | None]:
-        """Return the reply, "" where the connection ended before it, None where there was none
-        to ask on; and the leader that a refusal names."""
+        """Return the reply, "" if the connection ended before it, None if there was no connection;
+        and the leader that a refusal names."""
         try:
             self._conversation = self._conversation or self._node.connect(self._mix.patience_s)
         except OSError:
@@ -184,7 +185,7 @@ class WorkloadClient:
         try:
             reply = self._conversation.ask(line).partition("@")[2]
         except OSError:
-            self._hang_up()  # an answer that comes late is not that to the next line
+            self._hang_up()  # a late answer must not be taken for the answer to the next line
             return "", None
         named = LEADER.search(reply)
         return reply, named[1] if named else None
@@ -213,8 +214,8 @@ class WorkloadClient:
 
 
 class Workload:
-    """Clients in separate threads; leaving it stops them all, when what they asked is answered or
-    given up."""
+    """Clients in separate threads; on exit, all stop once their requests are answered or given
+    up."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""Nodes whose program is altered on its way in: a disk that fails, another system, …"""
+"""Nodes whose program is altered at its start: a disk that fails, another system, …"""
 
 from __future__ import annotations
 
@@ -82,20 +82,21 @@ def alter(node: NodeProcess, code: str, **facts: object) -> None:
 
 
 def fail_syncs(node: NodeProcess, flag: Path) -> None:
-    """Make each fdatasync fail while the file `flag` exists; each failed call is a line in it."""
+    """Make each fdatasync fail while the file `flag` exists; each failed call adds a line to it."""
     alter(node, _FAILING_SYNC, flag=str(flag))
 
 
 def break_core(node: NodeProcess) -> None:
-    """Make a command that holds `break the core` raise in the core, as a bug would."""
+    """Make a command that contains `break the core` raise an error in the core, as a bug would."""
     alter(node, _BROKEN_CORE)
 
 
 def hurry(node: NodeProcess, seconds: float) -> None:
-    """Make the node's patience with half lines and deaf readers this short."""
+    """Shorten the node's time limits for half lines and deaf readers."""
     alter(node, _IMPATIENT, seconds=seconds)
 
 
 def live_on_macos(node: NodeProcess, flag: Path) -> None:
-    """Take from the node's Python what macOS lacks; each F_FULLFSYNC is a line in `flag`."""
+    """Remove the functions that macOS lacks from the node's Python; each F_FULLFSYNC adds a line to
+    `flag`."""
     alter(node, _AS_ON_MACOS, flag=str(flag))

@@ -1,4 +1,4 @@
-"""The processes at work in a folder, by /proc."""
+"""The processes of a folder, from /proc."""
 
 from __future__ import annotations
 
@@ -20,6 +20,6 @@ def processes_of(folder: Path | str) -> dict[int, str]:
 
 
 def of_process(pid: int, fact: str) -> int:
-    """Return a number that the kernel has of a process: its `Threads`, or its `VmRSS` in KiB."""
+    """Return a figure that the kernel has about a process: its `Threads`, or its `VmRSS` in KiB."""
     status = Path(f"/proc/{pid}/status").read_text()
     return int(next(line for line in status.splitlines() if line.startswith(fact)).split()[1])

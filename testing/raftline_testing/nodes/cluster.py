@@ -1,4 +1,4 @@
-"""Real nodes in one folder: started, asked over their own ports, and looked at afterwards."""
+"""Real nodes in one folder: their start, requests over their ports, and checks afterwards."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ from .processes import DEADLINE_S, eventually, free_ports
 __all__ = ["CALM", "NEVER_SAID", "SERVER", "STARTED", "STEADY", "Cluster", "NodeProcess"]
 
 STARTED = "[*] Server started on"
-# Elections take 2 to 4 s: a node that stands still for a second, on a busy machine, loses nothing
-# by it. Who leads first is not left to chance either: `led_by` needs the controller.
+# Elections take 2 to 4 s: a node that stalls for a second on a busy machine isn't deposed. The
+# first leader is not left to chance either: `led_by` needs the controller.
 STEADY = ("--pace", "class", "--controller")
-CALM = ("--pace", "human", "--controller")  # or for ten seconds: none dies in the tests of a file
+# else stalls could depose a leader in the tests of a file
+CALM = ("--pace", "human", "--controller")
 NEVER_SAID = ("Traceback", "SafetyError", "Exception in thread", "Fatal Python error")
 
 Kind = TypeVar("Kind", bound="Cluster")
 
 
 def leader_of_most(views: Sequence[Mapping[str, Any]], members: int) -> str:
-    """Return the leader that most of the members agree on, by the status of those that gave one;
-    "" if there is none."""
+    """Return the leader that a majority of the members names in the given statuses, or ""."""
     leaders = Counter((view["term"], view["leader"]) for view in views)
     for view in views:
         agree = leaders[view["term"], view["name"]]
@@ -45,14 +45,14 @@ def leader_of_most(views: Sequence[Mapping[str, Any]], members: int) -> str:
 
 
 class NodeProcess(ServerProcess):
-    """One node, which is asked over its own port, over all its starts."""
+    """A node, reached over its own port, across all its starts."""
 
     host = "localhost"
     _asked: LineConnection | None = None
 
     @property
     def command(self) -> list[str]:
-        """The program is the course's node, if it is to obey a controller."""
+        """The command line; the program is the course's node if it must obey a controller."""
         program = self.program
         is_course = any(option.startswith("--controller") for option in self.options)
         if is_course and program == [sys.executable, str(SERVER)]:
@@ -85,7 +85,7 @@ class NodeProcess(ServerProcess):
         return eventually(reply, f"an answer to {line[:80]}")
 
     def status(self) -> dict[str, Any]:
-        """Return what the node reports of itself; {} if it can't be asked."""
+        """Return the node's status; {} if it can't be reached."""
         if not self.is_running or self.is_paused:
             return {}
         try:  # on one connection: each new one is a line on the node's console
@@ -112,7 +112,7 @@ class NodeProcess(ServerProcess):
 
 
 class Cluster:
-    """Nodes s1, s2, … in one folder. Leaving it ends them all and looks at what they printed."""
+    """Nodes s1, s2, … in one folder. On exit, end them all and check their output."""
 
     def __init__(self, folder: Path, count: int, *options: str, prefix: str = "s") -> None:
         self.folder = folder
@@ -130,7 +130,7 @@ class Cluster:
         for node in self.nodes:
             node.close()
         if isinstance(problem, BaseException) and not isinstance(problem, Exception):
-            return  # Ctrl-C, which a node that was just starting heard as well: no failure of its
+            return  # Ctrl-C, which also reached a starting node: not a failure
         for node in self.nodes:
             bad = [line for line in node.lines if any(word in line for word in NEVER_SAID)]
             if bad:
@@ -144,7 +144,7 @@ class Cluster:
         return [node for node in self.nodes if node.is_running]
 
     def start(self: Kind) -> Kind:
-        """Start every node that doesn't run, and wait until all serve."""
+        """Start every node that isn't running, and wait until all serve."""
         idle = [node for node in self.nodes if not node.is_running]
         for node in idle:
             node.launch()
@@ -153,8 +153,8 @@ class Cluster:
         return self
 
     def led_by(self: Kind, name: str) -> Kind:
-        """Have a node lead at once, by its controller's word, and wait until all follow it and
-        may vote, and the leader has appended what it appends by itself."""
+        """Make a node the leader at once, by its controller, and wait until all follow it and may
+        vote, and the leader has appended its own entries."""
         node = self[name]
 
         def leads() -> bool:
@@ -186,8 +186,8 @@ class Cluster:
     def ask(self, line: str) -> str:
         """Return the leader's reply, without its name, once there is one that settles the request.
 
-        A `set`, or what has a number, is asked again if its outcome is unknown: its leader lost
-        its place meanwhile.
+        A `set`, or a numbered request, is sent again if its outcome is unknown because its leader
+        was deposed meanwhile.
         """
         open_ones = [RequestOutcome.NO_LEADER]
         if re.match(r"([\w-]*@)?set |[\w-]+#[0-9]+@", line):
@@ -203,11 +203,11 @@ class Cluster:
         return eventually(reply, f"an answer to {line}")
 
     def breathe(self) -> None:
-        """Let a second pass, so that the consoles have lines to spare again for the next one."""
+        """Wait for a second, so that the consoles may print lines again."""
         threading.Event().wait(1.1)
 
     def wait_until_whole(self: Kind) -> Kind:
-        """Wait until every running node has all that is committed, and a vote: one that started
+        """Wait until every running node has all committed entries, and a vote: a node that started
         after the first election has none until it has caught up."""
         self.leader()
         self.wait_until_equal()
@@ -217,8 +217,8 @@ class Cluster:
         return self
 
     def wait_until_raised(self: Kind) -> Kind:
-        """Wait until every node is at the highest level that all builds know: the leader appends
-        an entry for it as soon as it knows all of them."""
+        """Wait until every node is at the highest level that all builds support: the leader appends
+        an entry for it as soon as it knows all levels."""
 
         def raised() -> bool:
             views = [node.status() for node in self.nodes]
@@ -229,8 +229,8 @@ class Cluster:
         return self
 
     def wait_until_equal(self) -> None:
-        """Wait until every running node has applied all that the leader has; its disk may not
-        have it yet, where those of others were faster."""
+        """Wait until every running node has applied all of the leader's entries; its disk may lack
+        some if other disks were faster."""
 
         def equal() -> bool:
             views = [node.status() for node in self.running]
@@ -240,8 +240,8 @@ class Cluster:
         eventually(equal, "equal nodes")
 
     def wait_until_on_all_disks(self) -> int:
-        """Wait until every running node has applied all that the leader has, and has it on its
-        disk, so that a look at its log finds it; return the index of the last entry."""
+        """Wait until every running node has applied all of the leader's entries and has them on its
+        disk, so that its log shows them; return the index of the last entry."""
         facts = ("last_index", "synced_index", "last_applied")
 
         def on_disk() -> int:

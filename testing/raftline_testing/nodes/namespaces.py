@@ -1,8 +1,8 @@
 """A cluster in which each node has its own network and disk.
 
 `enter` moves this process into new network and mount namespaces. No other process sees the bridges,
-links and mounts there. They are gone when this process and its nodes are, by any end. Root can
-always do this; others can if the system lets them have user namespaces.
+links and mounts there. They disappear when this process and its nodes end in any way. Root can
+always do this; other users can if the system permits user namespaces.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from .cluster import SERVER, Cluster, NodeProcess
 CLONE_NEWNS, CLONE_NEWUSER, CLONE_NEWNET = 0x0002_0000, 0x1000_0000, 0x4000_0000
 TOOLS = ("ip", "tc", "mount", "umount", "nsenter", "setpriv")
 BRIDGE = "raftline"
-NAMES = "/run/netns"  # where `ip netns` keeps them; a file system of ours lies over /run
+NAMES = "/run/netns"  # where `ip netns` keeps them; our file system is mounted over /run
 SUBNET = "10.77"
 PORT = 10_000
 DISK = "24m"
 BALLAST = "ballast"
-NOWHERE = "02:ff:ff:ff:ff:ff"  # the hardware address of nobody: what is sent there is lost
+NOWHERE = "02:ff:ff:ff:ff:ff"  # an unused hardware address: messages to it are lost
 THIN = ("netem delay 30ms 25ms loss 3%", "netem delay 5ms loss 20%", "tbf rate 160kbit burst 3kb "
         "latency 300ms", "tbf rate 1mbit burst 2kb latency 30ms")  # fmt: skip
 
@@ -36,13 +36,13 @@ Pair = tuple[str, str]
 
 
 class NoNamespaces(Exception):
-    """This process can't have namespaces; the message says why, in a few words."""
+    """This process can't have namespaces; the message says why in a few words."""
 
 
 def enter() -> None:
-    """Give this process new namespaces; to be called before it has a second thread.
+    """Give this process new namespaces; call this before the process has a second thread.
 
-    A child tries it first: half of it done would leave us in a network without anything.
+    A child process tries it first: a half-done attempt would leave us in an empty network.
 
     Raises:
         NoNamespaces: the system or the user's rights don't allow it.
@@ -91,14 +91,14 @@ def _enter() -> None:
 
 
 def run(*words: str, given: str = "") -> None:
-    """Run a system tool. Raises OSError with what it complained about, also where it is absent."""
+    """Run a system tool. Raises OSError with its error output, or if it is absent."""
     done = subprocess.run(words, input=given, capture_output=True, text=True, check=False)
     if done.returncode:
         raise OSError(f"{' '.join(words)}: {done.stderr.strip()}")
 
 
 class NamespacedCluster(Cluster):
-    """A cluster on a bridge; nodes come and go, links are silenced one way at a time."""
+    """A cluster on a bridge; nodes come and go, and each direction of a link can be silenced."""
 
     def __init__(self, folder: Path, count: int, *options: str) -> None:
         self.folder = folder
@@ -121,14 +121,14 @@ class NamespacedCluster(Cluster):
             self._raze(nodes)
 
     def add(self, *options: str) -> NodeProcess:
-        """Return a node that was never started, on an empty disk, with everybody in reach."""
+        """Return a node that was never started, on an empty disk, with all nodes in reach."""
         number = next(self._numbers)
         name = f"s{number}"
         node = NodeProcess(name, PORT, self.folder / name, (*self._options, *options))
         node.host = f"{SUBNET}.{number >> 8}.{number & 255}"
         node.options += ["--host", node.host, "--open-to-network", "--insecure"]
         node.where = ["--dir", str(node.folder)]
-        # One that is stopped reads nothing of our end: the kernel tells it, by kill -9.
+        # A stopped node wouldn't see our end: the kernel ends it by kill -9.
         node.program = ["nsenter", f"--net={NAMES}/{name}", "setpriv", "--pdeathsig", "KILL",
                         sys.executable, str(SERVER)]  # fmt: skip
         node.folder.mkdir()
@@ -152,22 +152,23 @@ class NamespacedCluster(Cluster):
         return node
 
     def discard(self, node: NodeProcess) -> None:
-        """End a node; its disk and its network are gone."""
+        """End a node, and remove its disk and its network."""
         node.close()
         self.nodes.remove(node)
         self._blocked = {pair for pair in self._blocked if node.name not in pair}
         self._raze([node])
 
     def block(self, pairs: Collection[Pair]) -> None:
-        """Let nothing pass from the first to the second of these pairs, and between all others
-        everything. A lost message is lost silently, as on a broken network."""
+        """Block the traffic from the first to the second node of each pair, and let all other
+        traffic pass. A lost message is lost silently, as on a broken network."""
         pairs = set(pairs)
         changed = pairs ^ self._blocked
         self._blocked = pairs
         self._point({one for one, _ in changed}, changed)
 
     def thin_out(self, how: str) -> None:
-        """Make what every node sends slow and lossy in one of the ways in `thin`; "": no more."""
+        """Make the traffic of every node slow and lossy in one of the ways of `thin`; "" ends
+        that."""
         for node in self.nodes:
             words = ["tc", "-n", node.name, "qdisc", "replace" if how else "del", "dev", "eth0"]
             if how:
@@ -176,19 +177,19 @@ class NamespacedCluster(Cluster):
                 subprocess.run([*words, "root"], check=False, capture_output=True)
 
     def fill(self, node: NodeProcess) -> None:
-        """Let a node's disk have no room left."""
+        """Fill a node's disk."""
         with (node.folder / BALLAST).open("wb", buffering=0) as file:
             try:
                 while file.write(bytes(1 << 16)):
                     pass
             except OSError:
-                return  # full, which was the point
+                return  # full, as intended
 
     def free(self, node: NodeProcess) -> None:
         (node.folder / BALLAST).unlink(missing_ok=True)
 
     def _raze(self, nodes: Sequence[NodeProcess]) -> None:
-        """Let disks and networks of nodes that have ended be gone."""
+        """Remove the disks and networks of nodes that have ended."""
         subprocess.run(
             ["umount", "-l", *[str(node.folder) for node in nodes]],
             check=False,
@@ -208,7 +209,8 @@ class NamespacedCluster(Cluster):
         self._point(set(names), {(one, other) for one in names for other in names if one != other})
 
     def _point(self, sources: set[str], pairs: set[Pair]) -> None:
-        """Tell nodes at which hardware address others are: the right one, or nobody's."""
+        """Set the hardware addresses that nodes have for other nodes: the right one, or an unused
+        one."""
         nodes = {node.name: node for node in self.nodes}
         for source in sources & set(nodes):
             lines = [

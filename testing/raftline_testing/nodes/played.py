@@ -1,4 +1,4 @@
-"""A peer played by the test: it listens where the configuration says, and answers as asked."""
+"""A peer played by the test: it listens at the configured address, and answers on demand."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from .processes import DEADLINE_S
 
 
 class PlayedPeer:
-    """Stands in for `node`, which is not started: takes other nodes' questions, gives answers.
+    """A stand-in for `node`, which isn't started: it receives other nodes' requests and sends
+    answers.
 
     It holds one connection at a time, as from one node that dials it.
     """
@@ -55,8 +56,8 @@ class PlayedPeer:
         return self._connection
 
     def hear(self, beginning: str = "") -> str:
-        """Return the node's next line that has `beginning` after its name; no question for the
-        level, with which each connection begins, unless it is asked for."""
+        """Return the node's next line that has `beginning` after its name; skip the request for the
+        level that begins each connection, unless `beginning` asks for it."""
         until_s = time.monotonic() + 2 * DEADLINE_S
         while True:
             assert time.monotonic() < until_s, f"{self.name} hears no {beginning}, but other lines"
@@ -75,7 +76,7 @@ class PlayedPeer:
         self.connection.sendall(f"{self.name}@{text}\n".encode())
 
     def let_stand(self) -> str:
-        """Grant a node its PreVotes, as often as it asks, until it asks for the vote of that term;
+        """Grant a node its PreVotes, as often as it asks, until it requests the vote in that term;
         return that request."""
         while not (line := self.hear()).partition("@")[2].startswith("RequestVote "):
             if asked := re.match(r"\w+@PreVote (\d+)-", line):
@@ -83,7 +84,7 @@ class PlayedPeer:
         return line
 
     def vote(self) -> None:
-        """Help the node that asks to become the leader: grant its PreVote, then its vote."""
+        """Grant the node's PreVote, and then its vote, so that it becomes the leader."""
         term = self.let_stand().split(" ")[1].split("-")[0]
         self.answer(f"Count on me term {term}")
 
@@ -95,7 +96,7 @@ class PlayedPeer:
         self.answer(f"I am up to date term {found[1]} index {index} round {found[4]}")
 
     def follow(self) -> None:
-        """Acknowledge all that the leader sends, from now on and in the background."""
+        """Acknowledge all of the leader's entries from now on, in the background."""
         self._following = threading.Thread(target=self._acknowledge_all, daemon=True)
         self._following.start()
 
@@ -113,8 +114,8 @@ class PlayedPeer:
 def has_counted_down(
     node: NodeProcess, peer: Conversation, name: str, term: int, pace: Pace
 ) -> bool:
-    """Beat as the leader of this name and term for longer than any countdown takes; return whether
-    one ran out, as it may where all stood still for as long as the shortest takes."""
+    """Send heartbeats as the leader of this name and term for longer than any countdown; return
+    whether one ran out, which can happen if everything stalls for the shortest countdown."""
     shortest_s = pace.election_timeout_ms / 1000
     longest_s = 1.25 * (shortest_s + pace.election_spread_ms / 1000)
     pause, mark, still_s = threading.Event(), len(node.said), 0.0

@@ -23,7 +23,7 @@ __all__ = [
     "ports_in_a_row",
 ]  # fmt: skip
 
-PAUSES_S = (0.005, 0.05)  # between two looks, the first and the longest
+PAUSES_S = (0.005, 0.05)  # the first and the longest pause between two checks
 FIRST_PORT, SLICE, SLICES = 20_000, 500, 24  # up to 32,000
 _HELD: list[socket.socket] = []  # until this process ends
 
@@ -46,12 +46,11 @@ def eventually(
 
 
 def _ports() -> Iterator[int]:
-    """Yield ports that nobody listens on, each again only after some hundred others.
+    """Yield ports that nobody listens on, and repeat each one only after some hundred others.
 
-    They lie below the range from which the kernel takes the ports of outgoing connections: a
-    node that dials a dead peer there may be connected to itself. Each process that asks has a
-    slice of its own, also beside others on this machine: a node that is down for a while finds
-    its port free again.
+    The ports are below the range from which the kernel takes the ports of outgoing connections: a
+    node that dials a dead peer in that range may be connected to itself. Each process has its own
+    slice, even next to others on this machine, so the port of a node that is down stays free.
     """
     first = FIRST_PORT + SLICE * _own_slice()
     start = random.randrange(SLICE)
@@ -62,8 +61,8 @@ def _ports() -> Iterator[int]:
 
 
 def _own_slice() -> int:
-    """Return the number of a slice that no other process has. This one has it until it ends: it
-    holds the port that stands for the slice, just below all of them."""
+    """Return the number of a slice that no other process has. This process keeps it until it ends:
+    it holds the port that represents the slice, just below all slices."""
     for number in range(SLICES):
         mark = socket.socket()
         try:
@@ -92,7 +91,7 @@ def is_free(port: int) -> bool:
 
 
 def ports_in_a_row(count: int) -> int:
-    """Return the first of `count` such ports with consecutive numbers."""
+    """Return the first of `count` free ports with consecutive numbers."""
     row: list[int] = []
     while len(row) < count:
         port = next(free_ports)

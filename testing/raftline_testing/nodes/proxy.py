@@ -1,9 +1,9 @@
 """The network between nodes: it carries their lines, and loses, holds or cuts them on request.
 
-Each node reaches each other one on a port of ours, whose lines are carried to where that one
-listens. A line is carried whole or lost whole; where lines are lost or held, connections stay, so
-a node can't tell a partition from silence. When a node's process ends, its connections end at the
-other side, too.
+Each node reaches each other node through a port of ours, which forwards the lines to that node. A
+line is carried or lost as a whole; connections stay even if lines are lost or held, so a node can't
+tell a partition from silence. When a node's process ends, its connections also end at the other
+side.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ from raftline.common.config import FILE_NAME
 
 from .cluster import Cluster, NodeProcess
 
-HELD_BYTES_MAX = 1 << 22  # for a server that reads nothing; then no more is taken from the other
+# for a server that reads nothing; at this limit, reading from the other side stops
+HELD_BYTES_MAX = 1 << 22
 LOOK_S = 0.1
 
 Pair = tuple[str, str]  # speaker, hearer
@@ -30,7 +31,7 @@ Seen = Callable[[str, str, bytes, bool, float], None]
 
 
 class LinkEnd:
-    """One socket of a carried connection: what `speaker` sends comes in here."""
+    """One socket of a carried connection: the lines of `speaker` arrive here."""
 
     def __init__(self, connection: socket.socket, speaker: str, hearer: str) -> None:
         connection.setblocking(False)
@@ -46,7 +47,7 @@ class LinkEnd:
 
 
 class Network:
-    """Carries lines in its own thread; any other thread may set what to lose."""
+    """A network that carries lines in its own thread; any other thread may set the losses."""
 
     def __init__(
         self,
@@ -55,7 +56,7 @@ class Network:
         seen: Seen = lambda *_: None,
     ) -> None:
         self.sent = 0  # lines that a server sent to another
-        self.lost = 0  # of these, lines that were not to arrive
+        self.lost = 0  # how many of these were dropped
         self._ports = ports
         self._chance = chance or random.Random()
         self._seen = seen
@@ -64,8 +65,8 @@ class Network:
         self._held: frozenset[Pair] = frozenset()
         self._cut: frozenset[Pair] = frozenset()
         self._ends: set[LinkEnd] = set()
-        self._changed = threading.Event()  # what is held or cut has changed
-        self._done = threading.Event()  # and that is in force
+        self._changed = threading.Event()  # the holds or cuts have changed
+        self._done = threading.Event()  # and the change is in effect
         self._selector = selectors.DefaultSelector()
         self._stopping = threading.Event()
         self._links: dict[Pair, socket.socket] = {}
@@ -80,15 +81,15 @@ class Network:
         self._thread.start()
 
     def port(self, asking: str, asked: str) -> int:
-        """Return where one node reaches another, or itself."""
+        """Return the port on which one node reaches another, or itself."""
         if asking == asked:
             return self._ports[asked]
         port: int = self._links[asking, asked].getsockname()[1]
         return port
 
     def hold(self, pairs: Collection[Pair]) -> None:
-        """Hold what the first of exactly these pairs sends to the second, as TCP holds what a
-        silent network swallows: nothing is lost, and `heal` lets it go."""
+        """Hold the lines from the first to the second node of exactly these pairs, as TCP keeps
+        data that a silent network loses: nothing is lost, and `heal` delivers it."""
         self._held = frozenset(pairs)
         self._wake()
 
@@ -104,11 +105,11 @@ class Network:
             self._done.wait()
 
     def part(self, side: frozenset[str]) -> None:
-        """Lose what is sent between these servers and the others, until `heal`."""
+        """Lose the lines between these servers and the others, until `heal`."""
         self._side = side
 
     def heal(self) -> None:
-        """Lose nothing by a partition any more, hold nothing, cut nothing."""
+        """End all partitions, holds and cuts."""
         self._side = frozenset()
         if self._held or self._cut:
             self._held = self._cut = frozenset()
@@ -161,7 +162,7 @@ class Network:
         try:
             far.socket.connect(("127.0.0.1", self._ports[asked]))
         except BlockingIOError:
-            far.is_connected = False  # on its way; what comes of it is an event like any other
+            far.is_connected = False  # in progress; its result is an event like any other
         except OSError:  # nobody listens: the server is down
             near.socket.close()
             far.socket.close()
@@ -171,9 +172,10 @@ class Network:
         self._watch(far)
 
     def _watch(self, end: LinkEnd) -> None:
-        """Wait for what can be done at this end: read, unless the other reads too slowly; write.
+        """Register the possible operations of this end: read, unless the other end reads too
+        slowly, and write.
 
-        What is held is not read, nor what is sent to a node that is down: it was never sent.
+        Held lines are not read, nor are lines to a node that is down: these count as never sent.
         """
         takes = end.other.is_connected and len(end.other.outgoing) < HELD_BYTES_MAX
         takes = takes and (end.speaker, end.hearer) not in self._held
@@ -215,7 +217,7 @@ class Network:
         self._watch(end.other)
 
     def _carry(self, end: LinkEnd, data: bytes) -> None:
-        """Hand the whole lines on that are to arrive."""
+        """Forward the complete lines that must arrive."""
         *lines, end.partial = (end.partial + data).split(b"\n")
         now_s = time.monotonic()
         for line in lines:
@@ -242,7 +244,7 @@ class Network:
 
 
 class LinkedCluster(Cluster):
-    """A cluster whose nodes reach each other through a `network` of ours, each in its folder."""
+    """A cluster whose nodes reach each other through our `network`, each in its own folder."""
 
     def __init__(self, folder: Path, count: int, *options: str) -> None:
         super().__init__(folder, count, *options)
@@ -273,6 +275,6 @@ class LinkedCluster(Cluster):
         self.network.heal()
 
     def block(self, pairs: Collection[Pair]) -> None:
-        """Let nothing pass from the first to the second of these pairs, and between all others
-        everything."""
+        """Block the traffic from the first to the second node of each pair, and let all other
+        traffic pass."""
         self.network.hold(pairs)

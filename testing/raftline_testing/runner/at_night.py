@@ -1,4 +1,4 @@
-"""Parameters whose tests are left to another lane, since others like them are in each run."""
+"""Parameters whose tests run in another lane, since similar ones are in each run."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 
 
 def at_night(*values: Any) -> list[Any]:
-    """Return a parameter of each value, or of each tuple of values."""
+    """Return a parameter for each value or tuple of values."""
     return [
         pytest.param(*(value if isinstance(value, tuple) else (value,)), marks=pytest.mark.nightly)
         for value in values
@@ -16,5 +16,5 @@ def at_night(*values: Any) -> list[Any]:
 
 
 def in_the_rest(*values: Any) -> Any:
-    """Return a parameter of these values for `make test-rest`."""
+    """Return a parameter with these values for `make test-rest`."""
     return pytest.param(*values, marks=pytest.mark.slow)

@@ -1,7 +1,7 @@
-"""Runs the campaigns one after the other: `make nightly`.
+"""Run the campaigns one after the other: `make nightly`.
 
-Each ends by itself. One that stands still is interrupted at its limit, with all that it started,
-and has failed. Exit codes: 0 all went well, 1 one failed, 130 Ctrl-C.
+Each ends by itself. A campaign that hangs is interrupted at its limit with all its processes, and
+has failed. Exit codes: 0 all passed, 1 one failed, 130 Ctrl-C.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ CAMPAIGNS: tuple[tuple[str, float], ...] = (  # arguments of make, minutes at mo
     ("grade-test", 60),
     ("bench", 60),
 )
-GRACE_S = 60.0  # to end after an interrupt
+GRACE_S = 60.0  # time to end after an interrupt
 
 
 def run(command: Sequence[str], limit_s: float, grace_s: float = GRACE_S) -> str:
-    """Run a command; return what went wrong, or ""."""
+    """Run a command; return the error, or ""."""
     process = subprocess.Popen(command, start_new_session=True)
     try:
         status = process.wait(limit_s)
@@ -45,7 +45,7 @@ def run(command: Sequence[str], limit_s: float, grace_s: float = GRACE_S) -> str
 
 
 def end(process: subprocess.Popen[bytes], grace_s: float) -> None:
-    """Interrupt a process and all that it started; kill what stays."""
+    """Interrupt a process and all its children; kill those that remain."""
     os.killpg(process.pid, signal.SIGINT)
     with contextlib.suppress(subprocess.TimeoutExpired):
         process.wait(grace_s)
@@ -69,7 +69,7 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # a script's `&` has it ignored
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # in a script, `&` ignores it
     try:
         sys.exit(main())
     except KeyboardInterrupt:

@@ -1,4 +1,4 @@
-"""`pytest --progress`: one line that tells how far the tests are, and one for each that fails."""
+"""`pytest --progress`: a progress line, and a line for each failed test."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-PARTS = 5  # lines where the output is no terminal
+PARTS = 5  # lines if the output isn't a terminal
 
 
 class Progress:
-    """Takes the place of the dots."""
+    """A replacement for the dots."""
 
     def __init__(self, config: pytest.Config) -> None:
         self._plugins = config.pluginmanager
@@ -21,7 +21,7 @@ class Progress:
         self._began_s = time.monotonic()
         self._done = 0
         self._failed = 0
-        self._printed = 0  # the part that the last line told of
+        self._printed = 0  # the part that the last line reported
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionstart(self, session: pytest.Session) -> None:
@@ -31,7 +31,7 @@ class Progress:
 
     @pytest.hookimpl(hookwrapper=True)
     def pytest_report_teststatus(self) -> Generator[None, Any, None]:
-        """Keep what a result counts as, and show no letter for it."""
+        """Keep the category of a result, but show no letter for it."""
         outcome = yield
         category, _, word = outcome.get_result()
         outcome.force_result((category, "", word))
