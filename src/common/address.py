@@ -41,6 +41,12 @@ class Address(NamedTuple):
         raise ValueError(f"{text!r} is not an address: host:port, such as 127.0.0.1:8000")
 
 
+def canonical_host(host: str) -> str:
+    """Return the form that the spellings of a host share: lower case, 127.0.0.1 for localhost."""
+    host = host.lower()
+    return "127.0.0.1" if host == "localhost" else host
+
+
 def is_loopback(host: str) -> bool:
     """Whether only this machine can reach `host`: 127.0.0.0/8, ::1 or the name localhost. An IPv4
     address may have the mapped form of an IPv6 socket, and a zone may follow a %."""

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from .address import HOST, Address, port_in
+from .address import HOST, Address, canonical_host, port_in
 
 FILE_NAME = "server-configuration.txt"
 DEFAULT_FOLDER = "logs"
@@ -119,7 +119,7 @@ def parse(path: Path, text: str, named: str | None = None) -> Configuration:
         name, address = _member(fields, where)
         if name in members:
             raise ConfigError(f"{where}: {name} appears twice; every node needs its own name")
-        other = names.setdefault(_endpoint(address), name)
+        other = names.setdefault((canonical_host(address.host), address.port), name)
         if other != name:
             raise ConfigError(f"{where}: {name} and {other} share {address}; give each its own")
         members[name] = address
@@ -172,12 +172,6 @@ def port_number(text: str, where: str) -> int:
     except ValueError:
         what = f"{_shown(text)} is not a port: a number from 1 to 65535"
         raise ConfigError(f"{where}: {what}") from None
-
-
-def _endpoint(address: Address) -> tuple[str, int]:
-    """Return the canonical form of an address."""
-    host = address.host.lower()
-    return ("127.0.0.1" if host == "localhost" else host), address.port
 
 
 def text_of(path: Path) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from ..common.address import canonical_host
 from .membership import Membership
 
 
@@ -104,9 +105,9 @@ def _with_voter(change: Change, members: Membership) -> ChangePlan:
 
 
 def _place(address: str) -> str:
-    """Return a canonical HOST:PORT: in lower case, with 127.0.0.1 for localhost."""
-    host, _, port = address.lower().rpartition(":")
-    return f"{'127.0.0.1' if host == 'localhost' else host}:{port}"
+    """Return the canonical form of HOST:PORT."""
+    host, _, port = address.rpartition(":")
+    return f"{canonical_host(host)}:{port}"
 
 
 def _replaced(change: Change, members: Membership) -> ChangePlan:
