@@ -7,11 +7,14 @@ import logging
 import math
 import queue
 import threading
+import time
+from collections.abc import Callable
 
 import pytest
 
 import raftline
 import raftline.aio
+from raftline.clients.calls.listeners import ThreadListeners
 from raftline.clients.requests import health
 from raftline.clients.requests.health import LOST_S, ClientHealth
 from raftline.wire.protocol import NO_LEADER
@@ -112,6 +115,29 @@ def test_a_listener_of_threads_is_called_by_a_thread_of_its_own_in_order(start: 
         with pytest.raises(ValueError, match="was not added"):
             kv.remove_listener(listener)
     assert news.empty()
+
+
+def test_threads_that_change_the_state_leave_one_timer(monkeypatch: pytest.MonkeyPatch) -> None:
+    one = ClientHealth()
+    listeners = ThreadListeners(one, "program")
+    timers: list[threading.Timer] = []
+
+    def call_later(seconds: float, call: Callable[[], None]) -> threading.Timer:
+        timer = threading.Timer(seconds, call)  # it is never started
+        time.sleep(0.01)  # so that other threads come in between
+        timers.append(timer)
+        return timer
+
+    monkeypatch.setattr(listeners, "_call_later", call_later)
+    one.failed(time.monotonic(), "h1 port 1", "it is gone")
+    several = [threading.Thread(target=listeners.add, args=(print,)) for _ in range(8)]
+    for thread in several:
+        thread.start()
+    for thread in several:
+        thread.join()
+    assert [timer.finished.is_set() for timer in timers] == [True] * 7 + [False]
+    listeners.close()
+    assert all(timer.finished.is_set() for timer in timers)
 
 
 def test_a_listener_of_tasks_is_called_by_the_event_loop(start: Start) -> None:

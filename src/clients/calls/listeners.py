@@ -15,6 +15,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import TypeVar
 
 from ..requests.health import ClientHealth, ClientState, Listener, report_error
@@ -68,16 +69,22 @@ class Listeners:
 
     def _wait(self) -> None:
         """Wait for the time at which "suspended" becomes "lost", if there is one."""
-        if self._timer is not None:
-            self._timer.cancel()
-        left_s = self._health.lost_s - time.monotonic()
-        if self._listeners and left_s < math.inf and not self._is_closed:
-            with contextlib.suppress(RuntimeError):  # no event loop, or no thread can start
-                self._timer = self._call_later(left_s, self._look)
+        with self._mutex:
+            if self._timer is not None:
+                self._timer.cancel()
+            left_s = self._health.lost_s - time.monotonic()
+            if self._listeners and left_s < math.inf and not self._is_closed:
+                with contextlib.suppress(RuntimeError):  # no event loop, or no thread can start
+                    self._timer = self._call_later(left_s, self._look)
 
     def _look(self) -> None:
         self._health.look(time.monotonic())
         self._wait()  # a timer may be early by the resolution of the clock
+
+    @property
+    def _mutex(self) -> AbstractContextManager[object]:
+        """The lock of the timer, where several threads may set it."""
+        return contextlib.nullcontext()
 
     def _report(self, state: ClientState) -> None:
         raise NotImplementedError
@@ -108,10 +115,16 @@ class ThreadListeners(Listeners):
         self._news: deque[ClientState] = deque()
         self._is_running = False
 
-    def _report(self, state: ClientState) -> None:
+    @property
+    def _mutex(self) -> AbstractContextManager[object]:
+        """The lock of this process. A lock that is held at a fork would never be released in the
+        child."""
         if self._process != os.getpid():
             self._begin_anew()
-        with self._lock:
+        return self._lock
+
+    def _report(self, state: ClientState) -> None:
+        with self._mutex:
             self._news.append(state)
             if self._is_running:
                 return
