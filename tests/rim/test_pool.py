@@ -91,6 +91,28 @@ def test_a_forked_child_closes_the_connections_of_its_parent_there(node: Node) -
     assert len(node.connections) == 2
 
 
+def test_a_forked_child_has_a_connection_and_a_session_of_its_own(node: Node) -> None:
+    node.may_answer.set()
+    with raftline.Client(port=node.port, timeout_s=DEADLINE_S, follow=True) as client:
+        client.request("set a 1")
+        child = os.fork()
+        if child == 0:
+            failed = 1
+            try:
+                client.request("set a 2")
+                client.forget_sessions()
+                failed = 0
+            finally:
+                os._exit(failed)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        client.request("set a 3")
+    writes = [line for line in node.received if " a " in line]
+    assert writes == [
+        "program-1#1@set a 1", "program-2#1@set a 2", "program-1#2@set a 3",
+    ]  # fmt: skip
+    assert len(node.connections) == 2
+
+
 @pytest.fixture
 def busy(node: Node, monkeypatch: pytest.MonkeyPatch) -> Iterator[raftline.Clients]:
     """A client of one connection, which a write has taken."""

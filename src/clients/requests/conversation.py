@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
@@ -106,6 +107,7 @@ class Client:
         self.tls = tls_of(tls)
         self._connection: NodeConnection | None = None
         self._sessions = ClientSessions()
+        self._process = os.getpid()
 
     @property
     def address(self) -> Address:
@@ -133,6 +135,7 @@ class Client:
         """Release the sessions, and close the connection. This waits neither for an answer nor for
         room to send. If a node misses it, the cluster drops the session when it is the least
         recently used."""
+        self._look_for_fork()
         sessions, self._sessions = self._sessions, ClientSessions()
         if self._connection is not None:
             self._connection.timeout_s = LEAST_S
@@ -140,6 +143,13 @@ class Client:
                 with contextlib.suppress(OSError):
                     self._connection.send(line_of(name, "forget"))
             self.close()  # else a late reply would answer the next request
+
+    def _look_for_fork(self) -> None:
+        """Start over in a forked child. Two processes would mix up the replies on one connection,
+        and the numbers of one session."""
+        if self._process != os.getpid():
+            self._process, self._sessions = os.getpid(), ClientSessions()
+            self.close()  # this process's end: the parent still has its own
 
     def request(self, command: str) -> str:
         """Return the reply's text (`GET response: 5`; `GET response, no such key: b`).
@@ -158,6 +168,7 @@ class Client:
             OutcomeUnknown, Unreachable: no reply arrived; see `request`.
             Refused: the command is not one line of text.
         """
+        self._look_for_fork()
         if not self.follow:
             limits = Deadline(self.timeout_s, self._on_wait)
             line = line_of(self.name, command)
@@ -192,6 +203,7 @@ class Client:
     def ask_together(self, commands: Iterable[str]) -> list[Answer]:
         """Return the answers to these commands, which are in flight at once. Each has the time
         limits of a request from its start. This follows the leader."""
+        self._look_for_fork()
 
         def machine_of(command: str) -> Search[Reply]:
             deadline = Deadline(self.timeout_s, attempt_s=self.attempt_s or math.inf)
@@ -211,6 +223,7 @@ class Client:
             Unreachable, LoginFailed: no node is reached, or no node accepts the login. The error is
                 that of the last node, unless another node's error lasts.
         """
+        self._look_for_fork()
         if not self.follow:
             self._connected_to(self.address, self.timeout_s)
             return
