@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from .address import HOST, port_in
-from .version import VERSION
+from .version import VERSION, of_install
 
 if TYPE_CHECKING:
     Commands = argparse._SubParsersAction["Parser"]
@@ -44,7 +44,7 @@ class _Version(Typed):
     """An option that prints the version. Only this looks up the build, not each start."""
 
     def __call__(self, parser: argparse.ArgumentParser, *_: object) -> NoReturn:
-        print(f"raftline {VERSION} ({build()})")
+        print(f"raftline {of_install(VERSION)} ({build()})")
         parser.exit()
 
 

@@ -24,6 +24,19 @@ def of_clone(root: str) -> str:
     return f"{RELEASE}.dev0" + (f"+g{commit[:HASH_DIGITS]}" if is_hash else "")
 
 
+def of_install(version: str) -> str:
+    """Return the version that pip shows, if an editable install of this commit has one: it counts
+    the commits, which only git can."""
+    from importlib import metadata  # imported late, since only `--version` needs it
+
+    try:
+        installed = metadata.version("raftline")
+    except metadata.PackageNotFoundError:
+        return version
+    commits = [one.partition("+")[2].partition(".")[0] for one in (version, installed)]
+    return installed if commits[0] and commits[0] == commits[1] else version
+
+
 def _commit(root: str) -> str:
     """Return the commit of HEAD (gitrepository-layout(5)).
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from pip._vendor.packaging.version import Version
 
-from raftline.common.version import HASH_DIGITS, RELEASE, of_clone
+from raftline.common.version import HASH_DIGITS, RELEASE, of_clone, of_install
 from raftline.net.peers.level_exchange import read_level
 
 ROOT = Path(__file__).parents[2]
@@ -66,6 +66,27 @@ def test_what_names_no_commit_is_left_out(tmp_path: Path, head: str | None) -> N
         git.mkdir()
         (git / "HEAD").write_bytes(head.encode("utf-8", "surrogatepass"))
     assert of_clone(str(tmp_path)) == f"{RELEASE}.dev0"
+
+
+@pytest.mark.parametrize(
+    ("installed", "is_told"),
+    [
+        (f"{RELEASE}.dev1759+g{HASH[:HASH_DIGITS]}", True),
+        (f"{RELEASE}.dev1759+g{HASH[:HASH_DIGITS]}.d0123abcd", True),  # with changes
+        (f"{RELEASE}.dev1758+g{'0' * HASH_DIGITS}", False),  # a commit before
+        (RELEASE, False),
+        (None, False),
+    ],
+)
+def test_an_editable_install_has_the_version_that_pip_shows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, installed: str | None, is_told: bool
+) -> None:
+    facts = tmp_path / "raftline-1.dist-info"
+    if installed:
+        written(facts, METADATA=f"Metadata-Version: 2.1\nName: raftline\nVersion: {installed}\n")
+    monkeypatch.setattr(sys, "path", [str(tmp_path)])
+    assert of_install(NAMED) == (installed if is_told else NAMED)
+    assert of_install(f"{RELEASE}.dev0") == f"{RELEASE}.dev0"  # of no known commit
 
 
 def test_a_version_can_be_sent_to_a_peer() -> None:
