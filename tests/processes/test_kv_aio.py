@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import pickle
 import threading
@@ -321,7 +322,30 @@ def test_where_nobody_listens_it_says_so_within_its_time() -> None:
     run(work())
 
 
-def test_tasks_that_wait_for_a_lock_end_with_closed_as_their_client_does(nodes: Cluster) -> None:
+def close_amid_a_claim(kv: raftline.aio.KV[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have `kv.close()` end the connection once the next waiter of a shared lock asks for a lease,
+    if any does."""
+    keeper, asked = kv._shared.keeper, asyncio.Event()
+    assert keeper is not None
+    request, close_keeper = kv._asker.request, keeper.close
+
+    async def noted(command: str, timeout_s: float) -> str:
+        if command.startswith("lease "):
+            asked.set()
+        return await request(command, timeout_s)
+
+    async def late() -> None:
+        with contextlib.suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(asked.wait(), 5.0)
+        await close_keeper()
+
+    monkeypatch.setattr(kv._asker, "request", noted)
+    monkeypatch.setattr(keeper, "close", late)
+
+
+def test_tasks_that_wait_for_a_lock_end_with_closed_as_their_client_does(
+    nodes: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async def work() -> None:
         async with raftline.aio.connect(at(nodes)) as other, other.lock("same"):
             kv = raftline.aio.connect(at(nodes))
@@ -336,6 +360,7 @@ def test_tasks_that_wait_for_a_lock_end_with_closed_as_their_client_does(nodes: 
 
             while not (await other.stat("lock/same/next") and are_waiting()):
                 await asyncio.sleep(0.02)
+            close_amid_a_claim(kv, monkeypatch)
             await kv.close()
             ended = await asyncio.gather(*waiting, return_exceptions=True)
             assert [type(each) for each in ended] == 3 * [raftline.Closed]
