@@ -1,6 +1,6 @@
 """How the figures change with size and under disturbance: `python bench/growth.py --only NAME …`.
 
-`make bench-growth` measures all rows. Each prints a small table and writes its JSON as soon as it
+`make -C bench growth` measures all rows. Each prints a small table and writes its JSON once it
 is done. Nothing here is a test; nothing asserts a time.
 """
 

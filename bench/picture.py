@@ -1,6 +1,6 @@
 """Throughput against latency as a picture: a panel for sets and one for gets, a line a system.
 
-`make bench-table` draws it from the newest whole results. The same results give the same bytes.
+`make -C bench table` draws it from the newest whole results. The same results give the same bytes.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The rows of `make bench`: the load of each, and its surroundings."""
+"""The rows of `make -C bench run`: the load of each, and its surroundings."""
 
 from __future__ import annotations
 

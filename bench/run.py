@@ -1,6 +1,6 @@
 """raftline, its compiled wheel, etcd, PySyncObj and Redis: one run, one generator, rounds in turn.
 
-`make bench` runs this. Each step starts one system afresh in a new folder, measures one row, and
+`make -C bench run` runs this. Each step starts one system in a new folder, measures one row, and
 ends it. So no two systems run side by side. Nothing here is a test.
 """
 

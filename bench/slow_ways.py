@@ -3,7 +3,7 @@
 Three nodes of this clone count the calls of their functions under a load. mypyc, which compiles the
 wheel, says of each line whether it has to ask the interpreter (`mypyc -a`). This page puts both
 together: the functions that the leader calls most often for a request, those that are not compiled
-at all first. Nothing is compiled for it: `make slow-ways`, half a minute.
+at all first. Nothing is compiled for it: `make -C bench slow-ways`, half a minute.
 """
 
 from __future__ import annotations

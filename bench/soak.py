@@ -1,4 +1,4 @@
-"""Three nodes under half of their load for long: `make soak MINUTES=60`, or `python bench/soak.py`.
+"""Three nodes under half of their load for long: `make -C bench soak`.
 
 10,000 leases are held and renewed, 1,000 keys are watched, logs are compacted to snapshots, and
 every five minutes a new node takes the place of the third member. Memory, descriptors, threads,

@@ -1,7 +1,8 @@
 """Puts the newest results into README.md and the pages of bench/: `python bench/table.py`.
 
 A page takes a table between `<!-- figures NAME -->` and `<!-- end of figures -->`. `bench` is all
-that `make bench` found, `short` four of its rows; another NAME is a row of `make bench-growth`.
+that `make -C bench run` found, `short` four of its rows; another NAME is a row of
+`make -C bench growth`.
 `--bench FILE` and `--growth FILE…` name other results than the newest of `build/bench/`. A table
 without results stays as it is. Above `bench` and `short` comes a picture, drawn from the same
 results (`--picture FILE`).

@@ -1,4 +1,4 @@
-"""The time of a node under load, thread by thread: `make profile`, one page of text.
+"""The time of a node under load, thread by thread: `make -C bench profile`, one page of text.
 
 Starts nodes, loads the leader, and looks at it and at one follower three times in turn: counts of
 the kernel without any profiler (processor time, context switches); then py-spy for the running

@@ -1,4 +1,4 @@
-"""Fuzzes what stands at the door of a node: `make fuzz MINUTES=10 [SEED=3]`.
+"""Fuzzes what stands at the door of a node: `make -C testing fuzz MINUTES=10 [SEED=3]`.
 
 Examples of each target (tests/rim/fuzzed.py) are guided by the code that they reach, where atheris
 is installed. Elsewhere, or with --drawn, Hypothesis draws them in turn.

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Runs the three nodes of docker-compose.yml and looks at what they promise: `make container-test`.
+# Runs the three nodes of docker-compose.yml and looks at what they promise: `make -C deploy container-test`.
 # PYTHON makes the certificates: it needs the package cryptography, as raftline certs does.
 set -eu
 cd "$(dirname "$0")"

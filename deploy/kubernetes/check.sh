@@ -1,6 +1,6 @@
 #!/bin/sh
 # Builds the kustomization, and validates each resource against the schemas of Kubernetes:
-#   make kubernetes-test
+#   make -C deploy kubernetes-test
 # Needs kubectl, and kubernetes-validate (pip install kubernetes-validate), which brings the schemas.
 set -eu
 cd "$(dirname "$0")"

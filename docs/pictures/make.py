@@ -1,4 +1,4 @@
-"""Draws the pictures of the tutorial from one real run: `make pictures`.
+"""Draws the pictures of the tutorial from one real run: `make -C docs pictures`.
 
 `run` starts three nodes, writes a value, kills the leader and reads the value from the next one. It
 keeps what the consoles printed in failover.txt, one event a line. `draw` makes failover.svg of

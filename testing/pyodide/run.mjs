@@ -1,6 +1,6 @@
 // Runs pytest on CPython in WebAssembly: node testing/pyodide/run.mjs FOLDER [ARGUMENT …]
 //
-// FOLDER holds node_modules with pyodide, and the wheels of requirements.txt; `make pyodide-test`
+// FOLDER holds node_modules with pyodide, and the wheels of requirements.txt; `make -C testing pyodide-test`
 // fills it. Other arguments go to pytest. The checkout is copied into the memory of that Python,
 // so the tests change no file of the machine. The exit status is pytest's.
 

@@ -27,7 +27,7 @@ from raftline_testing.explore.world import BUDGET_MASK, World
 from raftline_testing.mutants.listed import mutants
 from raftline_testing.runner.at_night import at_night
 
-# The longest worlds of `make explore` run with the tests of real nodes.
+# The longest worlds of `make -C testing explore` run with the tests of real nodes.
 LONG = [("timeout=2", 3), ("transfer crash command", 3), ("transfer", 5)]
 WORLDS = [pytest.param(*world, marks=pytest.mark.slow if world in LONG else ()) for world in QUICK]
 

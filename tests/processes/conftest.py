@@ -30,6 +30,6 @@ def kv(nodes: Cluster) -> Iterator[raftline.KV[str]]:
 
 @pytest.fixture(scope="module")
 def generator() -> Path:
-    """The generator of load, built as `make bench` builds it."""
-    subprocess.run(["make", "build/loadgen"], cwd=ROOT, check=True, timeout=100)
+    """The generator of load, built as `make -C bench run` builds it."""
+    subprocess.run(["make", "-C", "bench", "build/loadgen"], cwd=ROOT, check=True, timeout=100)
     return ROOT / "build" / "loadgen"

@@ -235,8 +235,9 @@ def saved(folder: Path) -> dict[str, Any]:
 
 def test_without_a_compiler_make_names_the_missing_package(tmp_path: Path) -> None:
     # Elsewhere: what fails here takes its target away, which another test may have made just now.
-    (tmp_path / "bench").symlink_to(ROOT / "bench")
-    command = ["make", "-f", str(ROOT / "Makefile"), "build/loadgen", "CC=no-such-compiler"]
+    for name in ("bench", "deploy", "setup.cfg"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    command = ["make", "-f", "bench/Makefile", "build/loadgen", "CC=no-such-compiler"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode != 0
     assert "'no-such-compiler' is missing" in done.stderr.splitlines()[0]

@@ -29,8 +29,10 @@ pytestmark = pytest.mark.skipif(shutil.which("cc") is None, reason="the generato
 
 @pytest.fixture(scope="module")
 def built() -> Path:
-    """The folder of the programs, built as `make bench` builds them."""
-    subprocess.run(["make", "build/loadgen", "build/delay"], cwd=ROOT, check=True, timeout=100)
+    """The folder of the programs, built as `make -C bench run` builds them."""
+    subprocess.run(
+        ["make", "-C", "bench", "build/loadgen", "build/delay"], cwd=ROOT, check=True, timeout=100
+    )
     return ROOT / "build"
 
 

@@ -1,4 +1,4 @@
-"""`make slow-ways`: the functions of a request that are not compiled, and the slow lines; and
+"""`make -C bench slow-ways`: the functions of a request that are not compiled, and slow lines; and
 `bench/calls.py`, the calls for a request."""
 
 from __future__ import annotations

@@ -28,7 +28,7 @@ def soak(*arguments: str) -> subprocess.CompletedProcess[str]:
 @pytest.mark.nightly
 @pytest.mark.skipif(shutil.which("cc") is None, reason="the generator needs cc")
 def test_a_short_soak_replaces_members_and_ends_with_its_quarters(tmp_path: Path) -> None:
-    subprocess.run(["make", "build/loadgen"], cwd=ROOT, check=True, timeout=100)
+    subprocess.run(["make", "-C", "bench", "build/loadgen"], cwd=ROOT, check=True, timeout=100)
     places = ("--dir", str(tmp_path), "--json", str(tmp_path / "json"))
     done = soak(*TINY, *places, "--base-port", str(ports_in_a_row(20)))
     # How much grew within seconds depends on the machine. Nothing else may be wrong: each kind of

@@ -1,4 +1,4 @@
-"""`make nemesis`, a short slice of it: real nodes under faults of every kind, nothing found."""
+"""`make -C testing nemesis`, a short slice: nothing is found on real nodes."""
 
 from __future__ import annotations
 

@@ -71,7 +71,7 @@ def test_a_transcript_becomes_a_page_of_all_its_servers(tmp_path: Path) -> None:
 def test_a_saved_run_is_what_its_transcript_and_the_viewer_give(run: str, tmp_path: Path) -> None:
     page = tmp_path / "page.html"
     assert picture(str(LEARN / f"{run}.txt"), "--out", str(page)).returncode == 0
-    assert page.read_bytes() == (LEARN / f"{run}.html").read_bytes(), "make learn draws it anew"
+    assert page.read_bytes() == (LEARN / f"{run}.html").read_bytes(), "run make -C docs learn"
 
 
 def test_an_act_that_cannot_be_done_ends_the_page_of_a_transcript(tmp_path: Path) -> None:

@@ -41,6 +41,8 @@ def clone(folder: Path, *, venv: str = "exit 0", pip: str = "exit 0", made: bool
     """Put into `folder` what `make run` needs, and Pythons that do this."""
     for name in ("Makefile", "setup.py", "setup.cfg", "pyproject.toml"):
         shutil.copy(ROOT / name, folder)
+    (folder / "deploy").mkdir(exist_ok=True)
+    shutil.copy(ROOT / "deploy" / "rules.mk", folder / "deploy")
     pythons = [folder / "python", folder / ".venv" / "bin" / "python"]
     for python in pythons if made else pythons[:1]:
         python.parent.mkdir(parents=True, exist_ok=True)

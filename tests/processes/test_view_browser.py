@@ -1,6 +1,6 @@
 """The picture in a real browser: an election, a partition by a click, the reason of a vote.
 
-`make view-test` runs it. It is skipped where there is no chromium or no selenium.
+`make -C testing view-test` runs it. It is skipped where there is no chromium or no selenium.
 """
 
 from __future__ import annotations

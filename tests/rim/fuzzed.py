@@ -1,7 +1,7 @@
 """The lines and bytes of a fuzzer at the door of a node, and what must hold whatever it says.
 
 A target is a strategy and a check. `tests/rim/test_fuzzed.py` draws a hundred examples of each,
-`make fuzz MINUTES=` others for a given time.
+`make -C testing fuzz MINUTES=` others for a given time.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A slice of `make fuzz`: a hundred examples of each target, the same each time."""
+"""A slice of `make -C testing fuzz`: a hundred examples of each target, the same each time."""
 
 from __future__ import annotations
 

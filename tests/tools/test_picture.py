@@ -41,9 +41,9 @@ def words(picture: str) -> list[str]:
 
 def test_the_picture_is_drawn_from_the_lines_beside_it(make: ModuleType) -> None:
     picture = (PICTURES / "failover.svg").read_text(encoding="utf-8")
-    assert words(make.draw(lines())) == words(picture), "make pictures draws it anew"
+    assert words(make.draw(lines())) == words(picture), "make -C docs pictures draws it anew"
     write = (PICTURES / "write.svg").read_text(encoding="utf-8")
-    assert words(make.draw(make.before_the_kill(lines()))) == words(write), "make pictures does"
+    assert words(make.draw(make.before_the_kill(lines()))) == words(write), "make -C docs pictures"
 
 
 def test_the_same_lines_give_the_same_bytes(make: ModuleType) -> None:

@@ -35,7 +35,7 @@ def test_a_saved_page_shows_what_happens_today(path: Path) -> None:
     collector, problem = collected(path.read_text(encoding="utf-8"))
     saved = path.with_suffix(".html").read_text(encoding="utf-8")
     assert not problem
-    assert held(saved) == held(collector.page(title_of(path))), "run `make learn`, and look at it"
+    assert held(saved) == held(collector.page(title_of(path))), "make -C docs learn"
 
 
 def test_a_page_has_the_comments_of_its_transcript_as_a_story() -> None:

@@ -1,4 +1,4 @@
-"""The modules that `make simulation` compiles: what a schedule runs, and no test."""
+"""The modules that `make -C testing simulation` compiles: what a schedule runs, and no test."""
 
 from __future__ import annotations
 

@@ -104,7 +104,7 @@ COVERED = (
     [
         (0, QUICK_SCHEDULES),
         pytest.param(150, CHUNK_SCHEDULES, marks=pytest.mark.slow),
-        *at_night((10, 140), (300, 150), (450, 150)),  # thousands: `make sim-long`
+        *at_night((10, 140), (300, 150), (450, 150)),  # thousands: `make -C testing sim-long`
     ],
 )
 def test_every_schedule_of_faults_keeps_what_raft_promises(first: int, schedules: int) -> None:

@@ -44,7 +44,7 @@ def members(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Members]:
 
 
 def say(text: str) -> None:
-    """Print a figure; `make patroni-test` shows it."""
+    """Print a figure; `make -C integrations patroni` shows it."""
     print(f"\n    {text}", flush=True)
 
 

@@ -1,4 +1,4 @@
-"""All attacks at once, while users work: `make attacks MINUTES=60`.
+"""All attacks at once, while users work: `make -C testing attacks MINUTES=60`.
 
 Three nodes with users, a secret and TLS pass if no leader is lost, no user is refused, and each
 node gives back its memory and takes no more than it announced at its start, not counting the keys.

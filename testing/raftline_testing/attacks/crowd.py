@@ -1,4 +1,4 @@
-"""Connections that pipeline far ahead, next to one client that does not: `make crowd MINUTES=1`.
+"""Connections that pipeline far ahead, next to one client that does not: `make -C testing crowd`.
 
 A crowd of connections to the leader sends packets of 100 requests without waiting for the replies;
 a bystander's connection sets and gets a key of its own, one request at a time, every 20 ms. A line

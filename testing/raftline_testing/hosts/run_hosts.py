@@ -1,4 +1,4 @@
-"""Carry out docs/operate/three-hosts.md on hosts with a systemd each: `make hosts-test`.
+"""Carry out docs/operate/three-hosts.md on hosts with a systemd each: `make -C testing hosts-test`.
 
 Each host is a Debian in a container of systemd-nspawn, on a bridge that only this process sees.
 debootstrap makes the common base once; the changes of a host lie in a layer above it. Its process

@@ -133,7 +133,7 @@ def _caught_by(tree: Tree, mutant: Mutant, stages: Sequence[str]) -> str:
 def _what_failed(stage: str, code: int, output: str, arguments: Sequence[str]) -> str:
     """Return the test that failed, by its name for pytest; or the seed."""
     if seed := SEED.search(output):
-        return f"make sim SEED={seed[1]}"
+        return f"make -C testing sim SEED={seed[1]}"
     if failed := FAILED.search(output):
         return failed[1]
     # When a hanging test is killed, the process that would name it is killed, too.

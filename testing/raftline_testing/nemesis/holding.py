@@ -1,4 +1,4 @@
-"""`make holders`: holders of leases on real nodes under faults, with pauses of up to 30 s.
+"""`make -C testing holders`: holders of leases on real nodes under faults and long pauses.
 
 `holders.Notes` checks that no lease ends early. Lateness counts only the time in which the observer
 got answers, so a busy machine or a missing leader doesn't count. According to docs/use/leases.md, a

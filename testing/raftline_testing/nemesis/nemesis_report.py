@@ -20,10 +20,10 @@ from . import faults
 from .nemesis import EVERYTHING
 
 ABOUT = """\
-`make nemesis` writes this page. Clients work at real nodes while faults strike, several at a time.
-Each lasts up to eight seconds, or until the nodes have recovered. At most a minority of the nodes
-has lost a part of its files at any time. Every other fault may hit any node. Each minute all faults
-are healed, and then:
+`make -C testing nemesis` writes this page. Clients work at real nodes while faults strike, several
+at a time. Each lasts up to eight seconds, or until the nodes have recovered. At most a minority of
+the nodes has lost a part of its files at any time. Every other fault may hit any node. Each minute
+all faults are healed, and then:
 
 * every node runs, one leads, and all serve again by themselves within 30 seconds;
 * the clients' history of each key (get, set, delete, cas) is linearizable: reads by index, by

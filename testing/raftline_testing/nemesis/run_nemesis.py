@@ -1,4 +1,4 @@
-"""`make nemesis`: a campaign of faults against real nodes, and its report.
+"""`make -C testing nemesis`: a campaign of faults against real nodes, and its report.
 
 As root, or with user namespaces, each node has its own network and disk; else a proxy stands
 between the nodes. Exit status 0: no finding, 1: a finding, with its evidence in a folder next to

@@ -3,7 +3,7 @@
 Writers set and delete keys under request numbers, so each write takes effect once and is
 acknowledged in the end. Each watcher resumes at another node after the last entry that it knows.
 
-`make watchers` runs a longer campaign, and prints its seed.
+`make -C testing watchers` runs a longer campaign, and prints its seed.
 """
 
 from __future__ import annotations

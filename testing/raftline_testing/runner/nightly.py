@@ -15,17 +15,18 @@ import time
 from collections.abc import Sequence
 
 CAMPAIGNS: tuple[tuple[str, float], ...] = (  # arguments of make, minutes at most
-    ("simulation", 30),
-    ("sim-long MINUTES=30", 40),
+    ("-C testing simulation", 30),
+    ("-C testing sim-long MINUTES=30", 40),
     ("test-nightly", 90),
-    ("explore-night", 90),
-    ("nemesis MINUTES=60", 80),
-    ("attacks MINUTES=60", 75),
-    ("fuzz MINUTES=60", 75),
-    ("mutants", 480),
-    ("labs", 60),
-    ("grade-test", 60),
-    ("bench", 60),
+    ("-C course test-nightly", 60),
+    ("-C testing explore-night", 90),
+    ("-C testing nemesis MINUTES=60", 80),
+    ("-C testing attacks MINUTES=60", 75),
+    ("-C testing fuzz MINUTES=60", 75),
+    ("-C testing mutants", 480),
+    ("-C course labs", 60),
+    ("-C course grade-test", 60),
+    ("-C bench run", 60),
 )
 GRACE_S = 60.0  # time to end after an interrupt
 

@@ -1,4 +1,4 @@
-"""Runs simulated schedules of faults: `simulate.py --seed 7 --verbose`, or `make sim`.
+"""Runs simulated schedules of faults: `simulate.py --seed 7 --verbose`, or `make -C testing sim`.
 
 One schedule is one cluster of cores in virtual time under faults drawn from its seed; see
 schedule.py. Exit codes: 0 all schedules went well, 1 one did not, 2 usage.
