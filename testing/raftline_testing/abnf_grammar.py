@@ -43,7 +43,7 @@ class Grammar:
             pass
 
         Rules.load_grammar(re.sub(" {2,}", " ", block))
-        return {rule.name.lower(): rule for rule in Rules.rules()}
+        return {rule.name.lower(): rule for rule in Rules.rules()}  # type: ignore[no-untyped-call]
 
     def matches(self, rule: str, text: str) -> bool:
         """Whether the whole text matches the rule."""

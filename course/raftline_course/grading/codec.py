@@ -45,10 +45,11 @@ def encode(value: Any) -> Any:
     """Return a value as JSON has it."""
     if value is None or isinstance(value, (bool, int, str)):
         return value
-    names = fields_of(type(value))
-    if names or dataclasses.is_dataclass(value):
-        made: dict[str, Any] = {"T": type(value).__name__}
-        defaults = _defaults_of(type(value))
+    kind: type = type(value)
+    names = fields_of(kind)
+    if names or dataclasses.is_dataclass(kind):
+        made: dict[str, Any] = {"T": kind.__name__}
+        defaults = _defaults_of(kind)
         for name in names:
             held = getattr(value, name)
             if name not in defaults or held != defaults[name]:

@@ -137,7 +137,7 @@ class RemoteNode:
 
     def _effects(self, answer: dict[str, Any]) -> Effects:
         try:
-            effects = codec.decode(answer.get("effects"), Effects, "Effects")
+            effects: Effects = codec.decode(answer.get("effects"), Effects, "Effects")
         except codec.BadValue as error:
             raise HandInError(f"{self._state.name}: {error}") from None
         for message in effects.messages():

@@ -17,6 +17,7 @@ from raftline_course.grading import quiet, schedule, situations, transcripts
 from raftline_course.grading.machine import try_machine
 from raftline_course.grading.milestones import MILESTONES, Milestone
 from raftline_course.grading.servers import HandInRun, Print
+from raftline_testing.virtual.plan import Plan
 
 SEEDS_APART = 1000  # of one milestone and the next
 MACHINE_SEED = 9
@@ -127,7 +128,7 @@ def _schedule(milestone: Milestone, number: int, place: int) -> Callable[[HandIn
 
 
 def _faults(
-    milestone: Milestone, number: int, plan: schedule.Plan, servers: HandInRun, stage: Stage
+    milestone: Milestone, number: int, plan: Plan, servers: HandInRun, stage: Stage
 ) -> None:
     schedule.run(
         servers,

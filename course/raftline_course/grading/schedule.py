@@ -6,6 +6,7 @@ import random
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 from raftline.raft.effects import HardState
 from raftline.raft.membership import Membership
@@ -69,8 +70,9 @@ class Schedule:
             )
             for name in names
         }
+        make_node: Callable[..., Any] = partial(begin, servers)
         for host in self.hosts.values():
-            host.make_node = partial(begin, servers)
+            host.make_node = make_node
             host.collector = collector
             host.requests.may_ask = False  # a hand-in is not asked for reads at followers
             host.disk.fill(members if host.name in members else {}, HardState(0, None), [])

@@ -7,7 +7,9 @@ happen by it, in this order; `- pattern` is one that must not. `*` stands for an
 from __future__ import annotations
 
 import fnmatch
+from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 from labs.bugs.stage import Unchecked
 from raftline.view.collected import Collector
@@ -34,8 +36,9 @@ def play(
         NotSo: a line does not hold.
     """
     player = Player()
-    player.cluster.make_node = partial(_begin, servers, collector, player)
-    player.cluster.invariants = Unchecked()  # type: ignore[assignment]
+    make_node: Callable[..., Any] = partial(_begin, servers, collector, player)
+    player.cluster.make_node = make_node
+    player.cluster.invariants = Unchecked()
     act, happened = "", list[str]()
     before: list[tuple[str, str]] = []  # all that happened, with the act by which it did
     for line in text.splitlines():

@@ -10,8 +10,9 @@ import socket
 import ssl
 import sys
 import urllib.request
+from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from raftline.access.identity import EVERYWHERE, Identity
 from raftline.access.secret import make_secret
@@ -108,20 +109,24 @@ class Nodes(Cluster):
         for node in self.nodes:
             node.launch()
         for node in self.nodes:
-            eventually(lambda node=node: "Server started on" in self.console(node), node.name)
+            eventually(partial(self._is_started, node), node.name)
         eventually(lambda: len(self.seen()) == 1, "one leader")
         eventually(lambda: self._level() >= BOUNDED_LEVEL, "a level with bounds")
+
+    def _is_started(self, node: NodeProcess) -> bool:
+        return "Server started on" in self.console(node)
 
     def seen(self) -> set[tuple[int, str]]:
         """Return term and leader as each node reports them by HTTP, without a login."""
         views = [self.status_of(place) for place in range(len(self.nodes))]
         return {(view["term"], view["leader"]) for view in views}
 
-    def status_of(self, place: int) -> dict[str, object]:
+    def status_of(self, place: int) -> dict[str, Any]:
         url = f"http://localhost:{self.http_ports[place]}/status"
         try:
             with urllib.request.urlopen(url, timeout=DEADLINE_S) as answer:
-                return json.loads(answer.read())
+                facts: dict[str, Any] = json.loads(answer.read())
+                return facts
         except OSError as error:
             return {"term": f"no answer: {error}", "leader": None}
 

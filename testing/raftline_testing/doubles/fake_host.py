@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections import deque
+from collections.abc import Callable, Iterable
 from types import SimpleNamespace
 from typing import Any
 
@@ -25,7 +26,8 @@ class FakeHost:
 
     def __init__(self, **facts: Any) -> None:
         self.name, self.limits, self.readings = "s1", Limits(), Readings()
-        self.access, self.keys_of_lease = None, lambda lease: []
+        self.access = None
+        self.keys_of_lease: Callable[[str], list[str]] = lambda lease: []
         self.not_here = lambda: NO_LEADER
         self.without_machine = lambda command: ""  # it has every state machine
         self.is_down, self.patience_s = False, 60.0
@@ -52,8 +54,12 @@ class FakeHost:
         self.orders = None
         self.is_peer, self.hears_from_leader = (lambda name: name == "s2"), lambda: True
         self.why_not_heard = lambda name, _: "" if name == "s2" else f"{name} is no peer of s1"
-        self.hear = lambda received, _: self.heard.extend(received) or []
         self.__dict__.update(facts)
+
+    def hear(self, received: Iterable[Any], _: object) -> list[Any]:
+        """Keep what a peer said; there is nothing to answer."""
+        self.heard.extend(received)
+        return []
 
     def flush(self) -> None:
         """Send the replies that can leave, as the driver does after a step."""

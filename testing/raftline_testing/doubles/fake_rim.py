@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import threading
+from functools import partial
 
 from raftline.node.loop.driver import Driver
 from raftline.raft.effects import Effects
 from raftline.raft.messages import AppendEntries, Message, RequestVoteReply
+from raftline.raft.node import RawNode
 from raftline.raft.roles import Role
 
 from ..nodes.processes import eventually
@@ -47,6 +49,10 @@ class FakeRim:
         self.has_failed.set()
 
 
+def _has(node: RawNode, role: Role) -> bool:
+    return node.view.role is role
+
+
 def elect(driver: Driver) -> None:
     """Have s1 stand, and s2 vote for it."""
     node = driver.node
@@ -54,7 +60,7 @@ def elect(driver: Driver) -> None:
     driver._sleep.wake()
     for pre_vote in (True, False):
         role = Role.PRE_CANDIDATE if pre_vote else Role.CANDIDATE
-        eventually(lambda role=role: node.view.role is role)
+        eventually(partial(_has, node, role))
         term = node.view.term + 1 if pre_vote else node.view.term
         assert driver.receive([RequestVoteReply("s2", "s1", term, True, pre_vote)], None) == []
     assert node.view.is_leader

@@ -51,7 +51,7 @@ def run_main(
             status = end.code if isinstance(end.code, int) else 1
         finally:
             os.chdir(before)
-    printed = [stream.buffer.getvalue().decode() for stream in (stdout, stderr)]  # type: ignore[attr-defined]
+    printed = [stream.buffer.getvalue().decode() for stream in (stdout, stderr)]
     return subprocess.CompletedProcess(words, status, *printed)
 
 

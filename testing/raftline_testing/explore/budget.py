@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, fields
+from typing import Any
 
 
 class BudgetError(ValueError):
@@ -45,7 +46,7 @@ def read(text: str) -> Budget:
 
     Raises: BudgetError: it is invalid.
     """
-    counts: dict[str, int] = {}
+    counts: dict[str, Any] = {}
     known = {field.name.rstrip("_"): field.name for field in fields(Budget)[:-1]}
     for word in text.split():
         found = re.fullmatch(r"([a-z]+)(?:=([0-9]))?", word)

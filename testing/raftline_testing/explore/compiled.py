@@ -14,6 +14,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from .ends import Ends, can_end, is_spent
 from .facts import Violation
@@ -236,7 +237,7 @@ class Search:
     def _moves(self, kind: int, place: int, a: int, b: int, c: int) -> Moves:
         """Return the moves of a server by itself, or with a message."""
         local: Local = self._bares[place].values[b]
-        budgets, choices = self._world.budgets, []
+        budgets, choices = self._world.budgets, list[Any]()
         if kind == OWN:
             budget, must_see = self._classes.values[a]
             left = budgets.values[budget]

@@ -32,6 +32,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import fields, replace
+from typing import Any
 
 from raftline.raft.messages import (
     AppendAccepted,
@@ -165,7 +166,7 @@ class Ends:
         return self._without_round(number)
 
     def _without_round(self, number: int) -> int:
-        message = self._world.messages.sent[number]
+        message: Any = self._world.messages.sent[number]  # each kind that comes here has a round
         return self._world.messages.of(replace(message, round=0))
 
     def without(self, local: Local, number: int) -> Local:

@@ -18,7 +18,7 @@ from raftline.raft.state import State
 
 CORE = "raftline.raft."
 # Chance is fixed, Effects begin empty, and the time is an input (search.py).
-NOT_KEPT = {State: ("pick_timeout_ms", "out", "now_ms")}
+NOT_KEPT: dict[type, tuple[str, ...]] = {State: ("pick_timeout_ms", "out", "now_ms")}
 
 _FREEZE: dict[type, Callable[[Any], Any]] = {}
 

@@ -115,8 +115,8 @@ class Renaming:
             return {self.of(key): self.of(item) for key, item in value.items()}
         if isinstance(value, Membership):
             roles = value.voters, value.learners, value.outgoing
-            sorted_roles = [tuple(sorted(self.of(each))) for each in roles]
-            return Membership(*sorted_roles, self.of(value.addresses))
+            voters, learners, outgoing = (tuple(sorted(self.of(each))) for each in roles)
+            return Membership(voters, learners, outgoing, self.of(value.addresses))
         if dataclasses.is_dataclass(kind):
             names = [each.name for each in dataclasses.fields(kind)]
             return kind(**{name: self.of(getattr(value, name)) for name in names})

@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from random import Random
+from typing import Any
 
 from raftline.raft.log import Entry
 from raftline.wire.peer_lines import spell
@@ -106,7 +107,7 @@ def replay(text: str) -> tuple[str, str]:
     if title is None:
         raise BudgetError("a trace begins with a line such as: 3 servers, {timeout crash}")
     world = World(read(title[2]), int(title[1]))
-    current, steps = world.begin, []
+    current, steps = world.begin, list[Any]()
     for wanted in _CHOICE.findall(text):
         known = _choice_named(world, current, wanted)
         if known is None:

@@ -168,15 +168,18 @@ class World:
 
     def local(self, world: int, place: int) -> Local:
         """Return a server of a world."""
-        return self._locals[place].values[world >> self.shifts[place] & LOCAL_MASK]
+        local: Local = self._locals[place].values[world >> self.shifts[place] & LOCAL_MASK]
+        return local
 
     def history(self, world: int) -> History:
         """Return the history of a world."""
-        return self.histories.values[world >> BUDGET_BITS & HISTORY_MASK]
+        history: History = self.histories.values[world >> BUDGET_BITS & HISTORY_MASK]
+        return history
 
     def left(self, world: int) -> Budget:
         """Return the remaining budget of a world."""
-        return self.budgets.values[world & BUDGET_MASK]
+        left: Budget = self.budgets.values[world & BUDGET_MASK]
+        return left
 
     def now_ms(self, place: int, left: Budget, starts: int) -> int:
         """Return the clock of a server: with leases the first server's clock is as slow as they
@@ -446,7 +449,7 @@ class World:
             now_ms = self.now_ms(place, left, local.starts)
             choice = choice[:1]
         elif kind not in FREE_OF_CHARGE:
-            left = spent(left, SPENDS.get(kind, kind))
+            left = spent(left, SPENDS.get(kind, "") or kind)
         taken = INPUTS[kind](*choice[1:])
         return self._step(place, Made(local, left), choice, taken, now_ms)
 

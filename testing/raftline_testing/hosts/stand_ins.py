@@ -16,6 +16,7 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 PATIENCE_S = 60.0
 FIREWALLS = "/usr/sbin:/sbin:/usr/bin"  # where nft may be
@@ -76,7 +77,8 @@ def _start(folder: Path, command: list[str], user: pwd.struct_passwd, umask: int
         )
         (folder / "pid").write_text(str(service.pid))
         ended = os.pidfd_open(service.pid)
-        while select.select([notified, ended], [], [], PATIENCE_S)[0] == [notified]:
+        sources: list[Any] = [notified, ended]
+        while select.select(sources, [], [], PATIENCE_S)[0] == [notified]:
             if b"READY=1" in notified.recv(1 << 12):
                 service.returncode = 0  # it continues without us
                 return 0

@@ -31,12 +31,12 @@ class Ready(collections.deque[asyncio.Handle]):
         self._chance = chance
         self._is_printed = is_printed
         self._numbers: dict[object, int] = {}
-        self.count = 0
+        self._steps = 0
         self.last: collections.deque[str] = collections.deque(maxlen=SWITCHES_SHOWN)
 
     def popleft(self) -> asyncio.Handle:
-        self.count += 1
-        if self.count > STEPS_MAX:
+        self._steps += 1
+        if self._steps > STEPS_MAX:
             raise Stuck(f"{STEPS_MAX} steps, and no end")
         place = self._chance.randrange(len(self))
         owner = _owner(self[place])
@@ -134,7 +134,7 @@ async def _awaited(scenario: Callable[[], Awaitable[object]]) -> None:
 
 @contextlib.contextmanager
 def _clocks_of(loop: Loop) -> Iterator[None]:
-    clocks = {name: lambda *_: loop.now_s for name in CLOCKS}
+    clocks: dict[str, Any] = {name: lambda *_: loop.now_s for name in CLOCKS}
     with mock.patch.multiple(time, **clocks):
         yield
 

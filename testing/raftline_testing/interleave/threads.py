@@ -358,7 +358,9 @@ def in_place() -> Iterator[None]:
     functions = {name: lambda schedule, *_: schedule.now_s for name in CLOCKS}
     functions |= {f"{name}_ns": lambda schedule, *_: int(schedule.now_s * 1e9) for name in CLOCKS}
     functions["sleep"] = Schedule.sleep
-    replaced = {name: instead(getattr(time, name), ours) for name, ours in functions.items()}
+    replaced: dict[str, Any] = {
+        name: instead(getattr(time, name), ours) for name, ours in functions.items()
+    }
     now = instead(threading.current_thread, lambda schedule: schedule.current)
     Thread.schedule = Schedule(0)
     was_collecting = gc.isenabled()

@@ -204,8 +204,10 @@ class Watched:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for one in (*self._watchers, *self._writers):
-            one.is_over.set()
+        for watcher in self._watchers:
+            watcher.is_over.set()
+        for writer in self._writers:
+            writer.is_over.set()
 
     def end(self, cluster: Cluster, *, is_alone: bool = False) -> tuple[list[str], Counter[str]]:
         """Finish all writes in a healed cluster, and wait until each watcher has reached the last

@@ -46,6 +46,7 @@ from raftline.raft.inputs import PeerDisconnected, PeerLevel, Transfer
 from raftline.raft.log import Entry
 from raftline.state import sessions
 from raftline.view.collected import Collector
+from raftline.wire.limits import SESSIONS_MAX
 
 from ..virtual.disk import Disk
 from ..virtual.failing import draw_failure
@@ -181,7 +182,7 @@ class Player:
         self._states[words[0]] = HardState(int(words[1]), vote)
 
     def _sessions(self, words: list[str]) -> None:
-        sessions.SESSIONS_MAX = int(words[0])  # until the transcript ends: see `perform`
+        vars(sessions)["SESSIONS_MAX"] = int(words[0])  # until the transcript ends: see `perform`
 
     def _build(self, words: list[str]) -> None:
         self.cluster.builds |= dict.fromkeys(words[1:], int(words[0]))
@@ -322,7 +323,7 @@ def _milliseconds(word: str) -> int:
 def perform(transcript: str, collector: Collector | None = None) -> str:
     """Return the transcript with what really happens after each act. A `collector` gets the
     steps of all servers."""
-    with patch.object(sessions, "SESSIONS_MAX", sessions.SESSIONS_MAX):
+    with patch.object(sessions, "SESSIONS_MAX", SESSIONS_MAX):
         return _perform(transcript, Player(collector))
 
 

@@ -78,7 +78,7 @@ def modules(package: Path) -> Iterator[str]:
 def main(folder: Path) -> None:
     """Build it; the C code goes to build/simulated."""
     from mypyc.build import mypycify  # here, since a test imports this module without a build
-    from setuptools import setup
+    from setuptools import setup  # type: ignore[import-untyped]
 
     shutil.rmtree(folder, ignore_errors=True)
     work = ROOT / "build" / "simulated"

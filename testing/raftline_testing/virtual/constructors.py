@@ -27,7 +27,9 @@ def with_constructors(source: str) -> str:
         }
         methods = [one.name for one in node.body if isinstance(one, ast.FunctionDef)]
         after = ["        self.__post_init__()"] * ("__post_init__" in methods)
-        lines[node.end_lineno - 1] += "\n".join(["", *_constructor(fields), *after])
+        end = node.end_lineno
+        assert end is not None  # of a tree that was parsed
+        lines[end - 1] += "\n".join(["", *_constructor(fields), *after])
     return "\n".join(lines)
 
 
