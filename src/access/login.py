@@ -33,7 +33,7 @@ from ..wire.protocol import TOO_MANY_LOGINS, error
 from .authorization import KeysOfLease, denial_reason
 from .identity import Identity, nobody
 from .proof import NONCE_BYTES
-from .throttle import Turns
+from .throttle import Throttle
 from .users import MECHANISM, User, Users, derive, read_users, scram
 
 PATIENT_TRIES = 2  # after the first try, before a connection yields to others
@@ -88,7 +88,7 @@ class Access:
         self.failed_s = failed_s
         self.wait = threading.Event().wait
         self.new_token: Callable[[int], str] = secrets.token_hex  # takes the number of bytes
-        self.turns = Turns(LOGINS_WAITING)  # for deriving a key
+        self.turns = Throttle(LOGINS_WAITING)  # for deriving a key
         self.arrivals = itertools.count(1)
         self._path = path
         self.users: Users = read_users(path)

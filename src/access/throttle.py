@@ -17,7 +17,7 @@ class _Waiter:
         self.wakeup = Wakeup()
 
 
-class Turns:
+class Throttle:
     """A lock with ranks. The other threads wait in order of rank, and within a rank in order of
     arrival. The number of waiters is limited: beyond it, the last in order is refused."""
 

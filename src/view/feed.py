@@ -13,7 +13,7 @@ from ..common.address import Address
 from ..common.process.console import safe_line
 from .picture import Event, Picture
 from .thinning import BATCH_MAX, remembered, thinned
-from .viewed_nodes import SPEAKER, Nodes, UserRefused
+from .viewed_nodes import SPEAKER, UserRefused, ViewedNodes
 
 AGAIN_S = 0.5  # between two attempts to reach a node
 AGAIN_REFUSED_S = 5.0  # longer, since a node counts failed logins
@@ -27,7 +27,7 @@ UNREADABLE = (ValueError, TypeError, LookupError, AttributeError)  # for JSON of
 class PageFeed:
     """Observes all nodes, and sends the events to each page."""
 
-    def __init__(self, nodes: Nodes, say: Callable[[str], None] = print) -> None:
+    def __init__(self, nodes: ViewedNodes, say: Callable[[str], None] = print) -> None:
         """Prepare the feed. `say` prints a line on the console if a node refuses to be observed."""
         self.nodes = nodes
         self._say = say

@@ -28,7 +28,7 @@ class UserRefused(OSError):
     """A node refuses this user, or can't be trusted. The text explains why."""
 
 
-class Nodes:
+class ViewedNodes:
     """The nodes of one cluster, with their login and TLS."""
 
     def __init__(self, members: Mapping[str, Address], access: ClientAccess) -> None:

@@ -15,7 +15,7 @@ from ..common.address import Address
 from ..common.config import ConfigError, complaint
 from ..common.process.private_file import private
 from ..wire.replies.refusals import RequestOutcome
-from .viewed_nodes import CONNECT_S, Nodes
+from .viewed_nodes import CONNECT_S, ViewedNodes
 
 if TYPE_CHECKING:
     from .page_server import ProcessOrder
@@ -43,7 +43,7 @@ def view(members: Mapping[str, Address], access: ClientAccess, port: int) -> int
     """
     check_library()
     try:
-        asyncio.run(_serve(Nodes(members, access), port, print))
+        asyncio.run(_serve(ViewedNodes(members, access), port, print))
     except KeyboardInterrupt:
         return 0
     return 0
@@ -66,7 +66,7 @@ def save(members: Mapping[str, Address], access: ClientAccess, path: Path, secon
         await asyncio.sleep(seconds)
         task.cancel()
 
-    feed = PageFeed(Nodes(members, access))
+    feed = PageFeed(ViewedNodes(members, access))
     asyncio.run(watch(feed))
     if not feed.kept:
         why = f"raftline: none of {', '.join(members)} answered; nothing was saved"
@@ -89,7 +89,7 @@ def in_background(
     process: ProcessOrder | None = None,
 ) -> None:
     """Serve the page in a thread, until this program ends."""
-    nodes = Nodes(members, access)
+    nodes = ViewedNodes(members, access)
 
     def serve() -> None:
         try:
@@ -101,7 +101,7 @@ def in_background(
 
 
 async def _serve(
-    nodes: Nodes,
+    nodes: ViewedNodes,
     port: int,
     say: Callable[[str], None],
     process: ProcessOrder | None = None,

@@ -14,7 +14,7 @@ import pytest
 
 from raftline.node.loop import applying, granted_leases, lease_clock, rounds, stepper
 from raftline.node.loop import driver as drivers
-from raftline.node.loop.granted_leases import Leasing
+from raftline.node.loop.granted_leases import GrantedLeases
 from raftline.node.loop.stepper import Stepper
 from raftline.raft.log import Entry
 from raftline.state import lease_table as leases
@@ -67,7 +67,7 @@ class Promises:
         self.until_s[lease] = max(self.until_s.get(lease, 0.0), asked_s + SECONDS)
 
 
-class Watched(Leasing):
+class Watched(GrantedLeases):
     """The clock of leases of one leader; its expiries are looked at."""
 
     promises: Promises
@@ -138,7 +138,7 @@ def _has_leases(member: Member) -> list[object]:
 @contextmanager
 def _watched(kind: Any = Watched) -> Iterator[None]:
     with (
-        mock.patch.object(stepper, "Leasing", kind),
+        mock.patch.object(stepper, "GrantedLeases", kind),
         mock.patch.object(applying, "count_short", count_short),
     ):
         yield

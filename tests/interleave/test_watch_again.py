@@ -18,13 +18,13 @@ from raftline.net.connections import outgoing
 from raftline.net.connections.outgoing import Outgoing
 from raftline.net.protocol import subscriptions
 from raftline.net.protocol.host import Backlog, Batch
-from raftline.net.protocol.subscriptions import Watching
+from raftline.net.protocol.subscriptions import WatchSubscriptions
 from raftline.net.protocol.waits import AwaitReplies, Replies, SendBytes, Waits
 from raftline.node.watches import watch_feed, watch_registry
 from raftline.node.watches import watch_listing as listing
 from raftline.node.watches.prefix_watch import PrefixWatch
 from raftline.node.watches.watch_listing import KeyListing
-from raftline.node.watches.watch_registry import Watchers
+from raftline.node.watches.watch_registry import WatchRegistry
 from raftline.raft.log import Entry, Snapshot
 from raftline.storage.snapshot_lines import LoadedSnapshot
 from raftline.wire.commands.command_table import Request
@@ -104,7 +104,11 @@ class Client:
     """Watches a prefix on its connection, and takes its time to read."""
 
     def __init__(
-        self, scene: Scene, prefix: str, end: str = "", kind: type[Watching] = Watching
+        self,
+        scene: Scene,
+        prefix: str,
+        end: str = "",
+        kind: type[WatchSubscriptions] = WatchSubscriptions,
     ) -> None:
         """`end` is what the client does once it watches: nothing, `unwatch`, or `close`."""
         self._scene, self._prefix, self._end = scene, prefix, end
@@ -260,7 +264,7 @@ def one_watch_begins_again_as_another_begins() -> None:
     run(scene, [TwoWatches(scene, "a")])
 
 
-def rights_are_taken_away(kind: type[Watching] = Watching) -> None:
+def rights_are_taken_away(kind: type[WatchSubscriptions] = WatchSubscriptions) -> None:
     """The users are read again amid that: whoever watches, or begins to, may not any more."""
     scene = Scene()
     clients = [Client(scene, "", kind=kind), Client(scene, "a", kind=kind)]
@@ -290,7 +294,7 @@ def test_nobody_watches_once_the_rights_are_gone(seeds: range) -> None:
     check_interleavings(rights_are_taken_away, seeds, LINES)
 
 
-class LooksAtTheRightsBefore(Watching):
+class LooksAtTheRightsBefore(WatchSubscriptions):
     """A watch that begins is not looked at again."""
 
     def end_refused(self, why_not: Any) -> None:
@@ -304,7 +308,7 @@ def _go_on_with_all(out: Outgoing, backlogs: Sequence[Backlog]) -> None:
     out.pump()
 
 
-class CountsResetsAfter(Watchers):
+class CountsResetsAfter(WatchRegistry):
     """A listing of before a snapshot passes for one of after it."""
 
     def _list(self, watch: PrefixWatch, listing: KeyListing, resets: int) -> str:
@@ -320,7 +324,7 @@ def test_a_watch_that_begins_by_old_rights_is_found() -> None:
 
 
 def test_a_listing_of_before_the_snapshot_is_found() -> None:
-    with mock.patch.object(test_watch_feed, "Watchers", CountsResetsAfter):
+    with mock.patch.object(test_watch_feed, "WatchRegistry", CountsResetsAfter):
         failure = first_failure(a_snapshot_comes, range(200), LINES)
     assert failure is not None
     assert "too slowly" in str(failure)

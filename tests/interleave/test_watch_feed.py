@@ -12,7 +12,7 @@ from raftline.net.connections.outgoing import Outgoing
 from raftline.net.protocol import outgoing_protocol
 from raftline.node.watches import watch_feed, watch_listing
 from raftline.node.watches import watch_registry as watchers
-from raftline.node.watches.watch_registry import Watchers
+from raftline.node.watches.watch_registry import WatchRegistry
 from raftline.raft.log import Entry
 from raftline.wire.commands.watch_lines import WatchAsked
 from raftline_testing.doubles.fake_host import FakeHost
@@ -47,7 +47,7 @@ class Scene:
     def __init__(self) -> None:
         self.manager = LogManager("s1", MemoryFolder(), {"s1": "localhost:10000"})
         self.is_woken = threading.Event()
-        self.watchers = Watchers(self.manager, self.is_woken.set)
+        self.watchers = WatchRegistry(self.manager, self.is_woken.set)
         self.core = threading.Lock()
         self.index = 0
         self.apply(FIRST)

@@ -22,7 +22,7 @@ from raftline.node.loop.stepper import Stepper
 from raftline.node.program.node_server import Server
 from raftline.node.snapshots.file_check import FileCheck
 from raftline.node.snapshots.snapshot_threads import SnapshotThreads
-from raftline.node.watches.watch_registry import Watchers
+from raftline.node.watches.watch_registry import WatchRegistry
 from raftline_testing.doubles.cores import established
 from raftline_testing.nodes.processes import eventually
 from tests.lists.walks import WRITE, Place, place_of, profiled, rows, running_nodes
@@ -85,7 +85,8 @@ VALUES = {
 DOORS = {
     one.__code__
     for one in (
-        Stepper.pass_time, Server.give_up_late, Watchers.look, FileCheck.look_after, FileCheck.look,
+        Stepper.pass_time, Server.give_up_late, WatchRegistry.look, FileCheck.look_after,
+        FileCheck.look,
         SnapshotThreads._has_come,
     )
 }  # fmt: skip

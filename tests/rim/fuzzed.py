@@ -25,7 +25,7 @@ from raftline.access.identity import EVERYWHERE, Identity
 from raftline.access.login import Access, Failures, Login
 from raftline.access.proof import Initiator, ProofError, Responder
 from raftline.access.secret import PeerAuth, read_secrets
-from raftline.access.throttle import Turns
+from raftline.access.throttle import Throttle
 from raftline.access.tls_socket import TlsSocket
 from raftline.access.users import User, Users, make_verifier, parse_users, spell_users
 from raftline.common.build_level import LEVEL
@@ -218,7 +218,7 @@ class KnownUsers(Access):
         )
         self.nobody = Identity("", UserRole.NONE)
         self.new_token = secrets.token_hex
-        self.turns, self.failures = Turns(LOGINS_WAITING), Failures()
+        self.turns, self.failures = Throttle(LOGINS_WAITING), Failures()
         self.failed_s, self.wait = 0.0, lambda _: False  # type: ignore[assignment]
 
 

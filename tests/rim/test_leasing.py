@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from raftline.node.loop.granted_leases import EXPIRED_MAX, STARTED_MAX, Leasing
+from raftline.node.loop.granted_leases import EXPIRED_MAX, STARTED_MAX, GrantedLeases
 from raftline.node.loop.lease_clock import NEVER_MS, counted_ms
 from raftline.raft.inputs import Applied, Propose, Receive, StepDown, Tick, Transfer
 from raftline.raft.messages import RequestVoteReply
@@ -26,7 +26,7 @@ class Leader:
     def __init__(self, node: RawNode | None = None) -> None:
         self.node = node or established("s1")
         self.store = Store(level=2)
-        self.leasing = Leasing(self.node, self.store)
+        self.leasing = GrantedLeases(self.node, self.store)
         self.now_ms = 1000
         self.look()
 
@@ -226,7 +226,7 @@ def test_a_new_leader_begins_with_many_leases_some_at_a_time() -> None:
     leader = Leader()
     for number in range(STARTED_MAX + 1):
         leader.store.leases.grant(100 + number, 10)
-    leader.leasing = Leasing(leader.node, leader.store)
+    leader.leasing = GrantedLeases(leader.node, leader.store)
     leader.look()
     assert leader.leasing.wake_at_ms == 0
     leader.expire()

@@ -36,7 +36,7 @@ from raftline.access.login import (
     Login,
     is_private,
 )
-from raftline.access.throttle import Turns
+from raftline.access.throttle import Throttle
 from raftline.access.users import (
     User,
     Users,
@@ -523,7 +523,7 @@ def test_the_answer_to_a_login_that_is_refused_waits(
     """Else many who guess would keep the node busy with these answers."""
     waits: list[float] = []
     access.wait = lambda seconds=None: waits.append(seconds or 0) is None
-    monkeypatch.setattr(access, "turns", Turns(0))
+    monkeypatch.setattr(access, "turns", Throttle(0))
     assert access.turns.take()
     assert login_to(access).take(asked("login bob wrong")) == TOO_MANY_LOGINS
     assert waits == [REFUSED_LOGIN_S]
@@ -543,7 +543,7 @@ def test_the_wait_after_a_wrong_password_is_a_part_of_its_turn(path: Path) -> No
 
 def test_turns_come_in_the_order_in_which_they_were_asked_for() -> None:
     """So one connection with many guesses in a packet keeps nobody waiting for all of them."""
-    turns, order = Turns(3), []
+    turns, order = Throttle(3), []
 
     def take(number: int) -> None:
         assert turns.take()
@@ -565,7 +565,7 @@ def test_turns_come_in_the_order_in_which_they_were_asked_for() -> None:
 
 
 def test_turns_come_in_the_order_of_ranks_and_the_last_of_too_many_is_refused() -> None:
-    turns, order = Turns(2), []
+    turns, order = Throttle(2), []
 
     def take(number: int) -> None:
         if turns.take((number, 0)):

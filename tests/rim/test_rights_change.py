@@ -18,7 +18,7 @@ from raftline.clients.requests.node_connection import LoginFailed, NotAllowed
 from raftline.clients.watches.watch_events import WatchCursor
 from raftline.logmanager import LogManager
 from raftline.net.connections.connection import Connection
-from raftline.node.watches.watch_registry import Watchers
+from raftline.node.watches.watch_registry import WatchRegistry
 from raftline.raft.log import Entry
 from raftline.wire.commands.login_operands import ITERATIONS_LEAST
 from raftline.wire.commands.rights import UserRole
@@ -38,7 +38,7 @@ class Scene:
         self.write(bob=("app/", "web/"))
         self.access = Access(self.path, UserRole.NONE, failed_s=0.0)
         self.manager = LogManager("s1", MemoryFolder(), {"s1": "localhost:10000"})
-        self.watchers = Watchers(self.manager, lambda: None)
+        self.watchers = WatchRegistry(self.manager, lambda: None)
         self.index = 0
         self.apply("level 2")
         self.host: Any = FakeHost(

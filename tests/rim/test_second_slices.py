@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from raftline.logmanager import LogManager
 from raftline.net.protocol.host import Batch
 from raftline.net.protocol.outgoing_protocol import READS_AT_ONCE
-from raftline.node.loop.granted_leases import EXPIRED_MAX, STARTED_MAX, Leasing
+from raftline.node.loop.granted_leases import EXPIRED_MAX, STARTED_MAX, GrantedLeases
 from raftline.node.watches import observers, watch_listing, watch_registry
 from raftline.node.watches.watch_feed import PIECE_EVENTS, SLICE, SPELLED_MAX
 from raftline.raft.inputs import Propose, SnapshotTaken, StepDown, Tick
@@ -222,7 +222,7 @@ def found_by(leader: Leader, count: int) -> None:
     """Have a new leader find so many leases."""
     for number in range(count):
         leader.store.leases.grant(100 + number, 10)
-    leader.leasing = Leasing(leader.node, leader.store)
+    leader.leasing = GrantedLeases(leader.node, leader.store)
     leader.look()
 
 

@@ -15,7 +15,7 @@ from raftline.clients.terminal.options import ClientAccess
 from raftline.common.address import Address
 from raftline.view import feed, picture, viewer
 from raftline.view.feed import PageFeed
-from raftline.view.viewed_nodes import Nodes
+from raftline.view.viewed_nodes import ViewedNodes
 from raftline_testing.doubles.saved_page import held
 from raftline_testing.doubles.scripted_node import ScriptedNode
 
@@ -38,7 +38,7 @@ def test_a_node_that_tells_what_this_build_cannot_read_is_asked_again(
     async def look() -> None:
         server = await asyncio.start_server(answer, "localhost", 0)
         port = server.sockets[0].getsockname()[1]
-        watched = PageFeed(Nodes({"s1": Address("localhost", port)}, ClientAccess()))
+        watched = PageFeed(ViewedNodes({"s1": Address("localhost", port)}, ClientAccess()))
         task = asyncio.create_task(watched.run())
         while all(event["k"] != "begin" for event in watched.kept):
             assert not task.done(), task.exception()
@@ -60,7 +60,7 @@ async def observed(*lines: str, until: Callable[[PageFeed], object]) -> list[str
 
     server = await asyncio.start_server(answer, "localhost", 0)
     said: list[str] = []
-    nodes = Nodes({"s1": Address("localhost", port_of(server))}, ClientAccess())
+    nodes = ViewedNodes({"s1": Address("localhost", port_of(server))}, ClientAccess())
     watched = PageFeed(nodes, said.append)
     task = asyncio.create_task(watched.run())
     while not until(watched):
@@ -120,7 +120,7 @@ def test_a_member_that_has_moved_is_found_where_another_says_it_is(
         }
         if at_old_place == "nobody":
             old.close()
-        watched = PageFeed(Nodes(given, ClientAccess()))
+        watched = PageFeed(ViewedNodes(given, ClientAccess()))
         task = asyncio.create_task(watched.run())
         while {"s1", "s2"} - {event["node"] for event in watched.kept if event["k"] == "begin"}:
             assert not task.done(), task.exception()

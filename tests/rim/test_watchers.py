@@ -12,7 +12,7 @@ from raftline.logmanager import LogManager
 from raftline.net.protocol.host import Backlog
 from raftline.node.watches import watch_feed
 from raftline.node.watches.watch_listing import STEP_BYTES, Lines
-from raftline.node.watches.watch_registry import Watchers
+from raftline.node.watches.watch_registry import WatchRegistry
 from raftline.raft.log import Entry, Snapshot
 from raftline.storage.snapshot_lines import LoadedSnapshot
 from raftline.wire.commands.watch_lines import WatchAsked
@@ -69,7 +69,7 @@ class Scene:
         self.manager = LogManager("s1", MemoryFolder(), MEMBERS)
         self.woken = 0
         self.clock = SetClock()
-        self.watchers = Watchers(self.manager, self._wake, self.clock)
+        self.watchers = WatchRegistry(self.manager, self._wake, self.clock)
         self.watchers.feed.history.bound(events_max, 1 << 20)
         self.sink = FakeSink()
         self.index = 0

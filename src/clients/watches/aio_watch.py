@@ -13,7 +13,7 @@ from ..calls.value_codec import Data
 from ..calls.wait_times import end_of_wait
 from ..requests.steps import carry_out_awaiting
 from .watch_events import Event, WatchCursor
-from .watch_machine import BaseWatch, Watching, WatchMachine
+from .watch_machine import BaseWatch, WatchMachine, WatchSteps
 
 
 class AioWatch(BaseWatch[Data], AsyncIterator[Event[Data]]):
@@ -71,7 +71,7 @@ class AioWatch(BaseWatch[Data], AsyncIterator[Event[Data]]):
         """Process one line; return False if no line came in time, or the watch was closed."""
         return await self._run(self._machine.take_line(until_s))
 
-    async def _run(self, steps: Watching) -> bool:
+    async def _run(self, steps: WatchSteps) -> bool:
         self._asker.check_place()
         return await carry_out_awaiting(steps, self._node.do)
 

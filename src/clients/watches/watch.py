@@ -16,7 +16,7 @@ from ..requests.client_tls import ClientTls
 from ..requests.one_node import NodeShell
 from ..requests.steps import carry_out
 from .watch_events import Event, WatchCursor
-from .watch_machine import BaseWatch, Watching, WatchMachine
+from .watch_machine import BaseWatch, WatchMachine, WatchSteps
 
 
 class Watch(BaseWatch[Data], Iterator[Event[Data]]):
@@ -92,7 +92,7 @@ class Watch(BaseWatch[Data], Iterator[Event[Data]]):
         """Process one line; return False if no line came in time, or the watch was closed."""
         return self._run(self._machine.take_line(until_s))
 
-    def _run(self, steps: Watching) -> bool:
+    def _run(self, steps: WatchSteps) -> bool:
         if self._process != os.getpid():
             raise RuntimeError("this watch belongs to the process that forked; start one here")
         try:

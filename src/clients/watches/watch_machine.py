@@ -48,7 +48,7 @@ _AS_OF = re.compile(r"WATCH response: [0-9]+ keys? as of ([0-9]+)", re.ASCII)
 _ENDED = re.compile(r"UNWATCH response: ended after ([0-9]+)", re.ASCII)
 
 
-Watching = Generator[NodeStep, Any, bool]
+WatchSteps = Generator[NodeStep, Any, bool]
 
 
 class _Sync:
@@ -98,7 +98,7 @@ class WatchMachine(Generic[Data]):
         """The nodes at which the watch may continue."""
         return self._nodes.known
 
-    def take_line(self, until_s: float | None) -> Watching:
+    def take_line(self, until_s: float | None) -> WatchSteps:
         """Process one line; return False if no line came in time, or the watch was closed.
 
         Raises:
@@ -123,7 +123,7 @@ class WatchMachine(Generic[Data]):
         """Continue on a new connection: a line of this connection may be lost or half sent."""
         self._is_open = False
 
-    def sync(self, until_s: float | None) -> Watching:
+    def sync(self, until_s: float | None) -> WatchSteps:
         """Process lines until the events of all acknowledged writes have arrived; return False if
         they did not arrive in time, or the watch was closed. Raises ClientError as `take_line`
         does."""
@@ -139,7 +139,7 @@ class WatchMachine(Generic[Data]):
         finally:
             self._sync = None
 
-    def _go_on_after_sync(self, until_s: float | None) -> Watching:
+    def _go_on_after_sync(self, until_s: float | None) -> WatchSteps:
         """Wait for the answer to `unwatch`, after which the watch begins again."""
         while self._sync is not None and self._sync.is_ending:
             if not (yield from self.take_line(until_s)):
@@ -210,7 +210,7 @@ class WatchMachine(Generic[Data]):
         if self._nodes.addresses.asks(self._now()):
             yield Send(line_of(f"{self.name}#{MEMBERS_ID}", MEMBERS))
 
-    def _take(self, until_s: float | None) -> Watching:
+    def _take(self, until_s: float | None) -> WatchSteps:
         liveness = self._liveness
         due_s = min(liveness.due_s, self._attempt_until_s)
         yield from self._ask_for_members()

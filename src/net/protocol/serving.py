@@ -16,7 +16,7 @@ from .host import Batch, Host, Origin
 from .local_commands import LocalCommands
 from .outgoing_protocol import OutgoingProtocol
 from .server_protocol import End, Run, ServerProtocol, Step, TimingMark
-from .subscriptions import Observing, Watching
+from .subscriptions import ObserveSubscription, WatchSubscriptions
 from .waits import Replies, SendBytes, WaitFor, Waits
 
 NO_TIMING_MARK: Final = b"\xff\xfc\x06"  # RFC 860
@@ -47,8 +47,8 @@ class Serving:
         self._replies = Replies(host.name, outgoing)
         self._local_commands = LocalCommands(host, outgoing, self._replies, break_off, address)
         why_refused = admission.denial_reason
-        self._watching = Watching(host, outgoing, self._replies, why_refused)
-        self._observing = Observing(host, outgoing, self._replies, why_refused)
+        self._watching = WatchSubscriptions(host, outgoing, self._replies, why_refused)
+        self._observing = ObserveSubscription(host, outgoing, self._replies, why_refused)
         self._left: Step | None = None  # a step that `take_now` left to `steps`
         self.drains = False  # at the end, incoming bytes are discarded for a while
 

@@ -34,7 +34,7 @@ class _Begun:
         self.has_begun = False  # at least once on this connection
 
 
-class Watching(_Begun):
+class WatchSubscriptions(_Begun):
     """Serves `watch` and `unwatch`.
 
     A watch begins with the state of a confirmed read, so a watch that restarts on another node
@@ -96,7 +96,7 @@ class Watching(_Begun):
         return batch.replies[0] if batch.replies else ""
 
 
-class Observing(_Begun):
+class ObserveSubscription(_Begun):
     """Serves `observe` and `unobserve`; a connection observes once at a time."""
 
     def serve(self, requests: Sequence[Request]) -> Waits[None]:

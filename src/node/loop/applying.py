@@ -23,7 +23,7 @@ from ...raft.log import Entry
 from ...raft.node import RawNode
 from ...state.work import count_short
 from ..clock import SYSTEM, Clock
-from ..watches.watch_registry import Watchers
+from ..watches.watch_registry import WatchRegistry
 from .batching import Batching
 from .queue import RequestQueue
 
@@ -46,7 +46,7 @@ class Applying:
         self,
         node: RawNode,
         logmanager: LogManager,
-        watchers: Watchers,
+        watchers: WatchRegistry,
         queue: RequestQueue,
         batching: Batching,
         on_applied: Callable[[list[ReadReady]], None],

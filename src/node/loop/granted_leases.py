@@ -35,7 +35,7 @@ STARTED_MAX = 2000  # existing leases that a new leader starts to count in one s
 KEY_CHARACTERS = 50  # counted for each key in addition to its own
 
 
-class Leasing:
+class GrantedLeases:
     """Counts time while this server leads, and answers the commands that depend on lease times."""
 
     def __init__(self, node: RawNode, store: Store) -> None:

@@ -38,10 +38,10 @@ from ...wire.commands.member_commands import change_reply
 from ...wire.limits import LONG_TURNS, WRITES_UNDER_WAY
 from ...wire.protocol import REMOVED, STOPPING, outcome_unknown
 from ..clock import SYSTEM, Clock, OwnerSleep
-from ..watches.watch_registry import Watchers
+from ..watches.watch_registry import WatchRegistry
 from .applying import LEADERSHIP_LOST, Applying
 from .batching import Batching
-from .granted_leases import Leasing
+from .granted_leases import GrantedLeases
 from .handover import Handover
 from .queue import RequestQueue
 from .quota import Quota
@@ -139,7 +139,7 @@ class Stepper:
         self._rim = rim
         self._sleep = owner_sleep
         self._clock, self._now_s = clock, clock.reader_s()
-        self.watchers = Watchers(logmanager, owner_sleep.wake, clock)
+        self.watchers = WatchRegistry(logmanager, owner_sleep.wake, clock)
         self._batching = Batching(self._now_s(), clock.used_s)
         self.write_groups = self._batching.writes
         self._delivery = Delivery(rim.send, writes)
@@ -147,7 +147,7 @@ class Stepper:
             node, logmanager, self.watchers, queue, self._batching, self._applied, clock
         )
         self._handover = Handover(node, rim.not_leader)
-        self._leasing = Leasing(node, logmanager.store)
+        self._leasing = GrantedLeases(node, logmanager.store)
         # Reads that were confirmed while entries were applied without `core`, each with the term
         # that this node led.
         self._reads_kept: list[tuple[ReadReady, int]] = []

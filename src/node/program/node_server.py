@@ -59,7 +59,7 @@ from ..loop.quota import Quota
 from ..snapshots.snapshot_threads import SnapshotThreads
 from ..snapshots.snapshots import COMPACT_BYTES
 from ..watches.observers import Observers
-from ..watches.watch_registry import Watchers
+from ..watches.watch_registry import WatchRegistry
 from .file_recorder import FileRecorder
 from .slow_disk import SlowDisk
 from .startup import Startup, node_of
@@ -82,7 +82,7 @@ class Server:
     submit: Callable[..., None]
     transfer: Callable[[str | None], Batch]
     peer_disconnected: Callable[[str], None]
-    watchers: Watchers
+    watchers: WatchRegistry
     logmanager: LogManager
     book: PeerBook
     speakers: Speakers

@@ -24,8 +24,8 @@ class WatchMode(Enum):
 class PrefixWatch:
     """The watch of one prefix on one connection.
 
-    Its attributes are changed under the lock of the `Watchers`. The position in the listing is the
-    exception: only one thread at a time reads a backlog.
+    Its attributes are changed under the lock of the `WatchRegistry`. The position in the listing
+    is the exception: only one thread at a time reads a backlog.
     """
 
     __slots__ = (

@@ -18,7 +18,7 @@ from .watch_feed import Feed
 from .watch_listing import KeyListing, Lister
 
 
-class Watchers:
+class WatchRegistry:
     """All watches of a node; `net.host.Watchers` documents the methods for its connections."""
 
     def __init__(

@@ -19,7 +19,7 @@ from raftline.common.process.wakeup import no_pause
 from raftline.net.protocol.host import Batch, ReplySink
 from raftline.node.clock import OwnerSleep
 from raftline.node.loop.applying import SLICE_S
-from raftline.node.loop.granted_leases import Leasing
+from raftline.node.loop.granted_leases import GrantedLeases
 from raftline.node.loop.measures import Measures, node_facts
 from raftline.node.loop.queue import RequestQueue
 from raftline.node.loop.rounds import Rounds
@@ -502,7 +502,7 @@ class Host:
     # --- the disk -----------------------------------------------------------------------------
 
     @property
-    def leasing(self) -> Leasing:
+    def leasing(self) -> GrantedLeases:
         """The clock of leases."""
         return self.stepper._leasing
 

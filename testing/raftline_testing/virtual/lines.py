@@ -24,7 +24,7 @@ from raftline.net.protocol.waits import AwaitReplies, ReserveRoom, SendBytes, Wa
 from raftline.net.reply_budget import ReplyRoom
 from raftline.net.state_copies import Backups
 from raftline.node.loop.measures import node_facts
-from raftline.node.watches.watch_registry import Watchers
+from raftline.node.watches.watch_registry import WatchRegistry
 from raftline.raft.change import Change
 from raftline.raft.messages import Message
 from raftline.raft.node_view import NodeView
@@ -93,7 +93,7 @@ class Doors:
         return self._host.manager
 
     @property
-    def watchers(self) -> Watchers:
+    def watchers(self) -> WatchRegistry:
         return self._host.stepper.watchers
 
     @property

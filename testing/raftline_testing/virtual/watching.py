@@ -6,7 +6,7 @@ must make the state that a node has.
 
 from __future__ import annotations
 
-from raftline.node.watches.watch_registry import Watchers
+from raftline.node.watches.watch_registry import WatchRegistry
 from raftline.state.event_history import EventHistory
 from raftline.state.key_events import BareEvent
 from raftline.wire.key_stat import value_of
@@ -29,7 +29,7 @@ class Watching:
         self._position = -1  # the entry up to which it was sent everything; -1: nothing yet
         self._steps = 0
 
-    def started(self, watchers: Watchers) -> None:
+    def started(self, watchers: WatchRegistry) -> None:
         """A node starts."""
         watchers.feed.history.bound(EVENTS_MAX, 1 << 20)
 
