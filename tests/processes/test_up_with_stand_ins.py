@@ -46,7 +46,7 @@ PROGRAM = """
 import sys, types
 from pathlib import Path
 from raftline import cli
-from raftline.tools import processes, up
+from raftline.tools.local_cluster import processes, up
 up.LEADER_SECONDS_MAX["fast"] = {leader_s}
 processes.SERVER = Path({fake!r})
 def main(arguments):
