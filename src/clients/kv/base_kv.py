@@ -17,7 +17,7 @@ from ..requests.health import ClientState
 from ..requests.node_connection import in_words
 from ..requests.pool import time_limit
 
-TTL_S = 10.0
+TTL_S = 10
 SomeLease = TypeVar("SomeLease")
 SomeLock = TypeVar("SomeLock")
 SomeSemaphore = TypeVar("SomeSemaphore")
@@ -89,7 +89,7 @@ class BaseKV(NoCopies, Generic[Data, SomeLease, SomeLock, SomeSemaphore, SomeEle
 
     def lease(
         self,
-        ttl: float = TTL_S,
+        ttl: int = TTL_S,
         *,
         on_lost: Callable[[], object] | None = None,
         keep: bool = True,
@@ -107,7 +107,7 @@ class BaseKV(NoCopies, Generic[Data, SomeLease, SomeLock, SomeSemaphore, SomeEle
         name: str,
         *,
         shared: bool = False,
-        ttl: float = TTL_S,
+        ttl: int = TTL_S,
         on_lost: Callable[[], object] | None = None,
     ) -> SomeLock:
         """Return a lock: `with kv.lock("nightly") as token`; in asyncio `async with`. `on_lost` is
@@ -124,14 +124,14 @@ class BaseKV(NoCopies, Generic[Data, SomeLease, SomeLock, SomeSemaphore, SomeEle
         name: str,
         limit: int,
         *,
-        ttl: float = TTL_S,
+        ttl: int = TTL_S,
         on_lost: Callable[[], object] | None = None,
     ) -> SomeSemaphore:
         """Return a semaphore that up to `limit` programs hold at a time, from 1 to 1000."""
         return self._claim(self._semaphore_class, Slots(name, limit), ttl, on_lost)
 
     def election(
-        self, name: str, *, ttl: float = TTL_S, on_lost: Callable[[], object] | None = None
+        self, name: str, *, ttl: int = TTL_S, on_lost: Callable[[], object] | None = None
     ) -> SomeElection:
         """Return an election: `kv.election("service").campaign("host1")` waits until this program
         leads."""
@@ -141,7 +141,7 @@ class BaseKV(NoCopies, Generic[Data, SomeLease, SomeLock, SomeSemaphore, SomeEle
         return election
 
     def _claim(
-        self, kind: type[Made], keys: LockKeys, ttl: float, on_lost: Callable[[], object] | None
+        self, kind: type[Made], keys: LockKeys, ttl: int, on_lost: Callable[[], object] | None
     ) -> Made:
         holder = f"{self._name} on {socket.gethostname()}"
         return self._make(kind, self._watch_text, keys, ttl, on_lost, holder, self._codec)
