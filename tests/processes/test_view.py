@@ -187,8 +187,10 @@ def test_a_node_of_up_is_killed_started_and_stopped_from_the_page(tmp_path: Path
     config.write_text(f"s1 localhost {base}\ns2 localhost {next(free_ports)}\n")
     command = [*PROGRAM, "up", "--dir", str(tmp_path), "--view", str(page)]
     with closing(Process("up", command)) as up:
-        up.launch().wait_for_line("2 nodes up")
-        key = up.wait_for_line("the picture: http://").partition("/#key=")[2]
+        line = up.launch().wait_for_line("2 nodes up")
+        address = up.wait_for_line("the picture: http://", since=up.said.index(line))  # again
+        assert address == up.wait_for_line("the picture: http://")
+        key = address.partition("/#key=")[2]
         unsigned = ask(page, "/process", {"node": "s1", "what": "kill"}, **own(page))
         assert unsigned[0] == ask(page, "/facts")[0] == 403  # another user of this machine
         first = pid_of(page, key)

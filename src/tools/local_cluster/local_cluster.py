@@ -64,6 +64,7 @@ class LocalCluster:
         self._is_new = not configuration.folder.exists()
         self.pace = pace
         self.relay = relay
+        self.picture = ""  # the line with the address of the view's page
         self.stopping = False  # True: `stop` was called, so nodes may end
         self.deaths: queue.Queue[str] = queue.Queue()  # names; "" is the reader
         self._options = ["--pace", pace.name, *["--verbose"] * verbose, *options]

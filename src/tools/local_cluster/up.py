@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from functools import partial
 from types import FrameType
 
 from ...common import config
@@ -89,10 +90,24 @@ def _begin(cluster: LocalCluster, others: Sequence[str], view_port: int | None) 
     cluster.start()
     if view_port is not None:
         with threads_without_signals():
-            say = cluster.relay.say
+            say = partial(_say_for_view, cluster)
             viewer.in_background(
                 cluster.configuration.members, cluster.access, view_port, say, cluster.order
             )
+
+
+def _say_for_view(cluster: LocalCluster, line: str) -> None:
+    """Print a line of the view. The first one has the address of its page, and is kept."""
+    cluster.picture = cluster.picture or line
+    cluster.relay.say(line)
+
+
+def _say_up(cluster: LocalCluster, line: str) -> None:
+    """Print that the nodes are up, and once more where the picture is: its first line is far above
+    by then."""
+    cluster.relay.say(line)
+    if cluster.picture:
+        cluster.relay.say(cluster.picture)
 
 
 def _nodes(count: int) -> str:
@@ -106,8 +121,8 @@ def _until_stopped(cluster: LocalCluster) -> int:
         cluster.relay.watch_reader(lambda: cluster.deaths.put(""))
     cluster.wait_until_up(leader_wanted=False, deadline=float("inf"))
     nodes = len(cluster.configuration.members)
-    cluster.relay.say(
-        f"[*] {_nodes(nodes)} up: {described(cluster.configuration)}; Ctrl-C stops all"
+    _say_up(
+        cluster, f"[*] {_nodes(nodes)} up: {described(cluster.configuration)}; Ctrl-C stops all"
     )
     while cluster.alive:
         with contextlib.suppress(queue.Empty):
@@ -130,9 +145,10 @@ def _with_client(cluster: LocalCluster) -> int:
         cluster.relay.say(f"[!] {verdict(nodes).text}")
         return status.EXIT_NO_LEADER
     reachable = sum(node.answer is not None for node in nodes if node.name in members)
-    cluster.relay.say(
+    _say_up(
+        cluster,
         f"[*] {'' if reachable == len(members) else f'{reachable} of '}{_nodes(len(members))} up: "
-        f"{described(cluster.configuration)}, {leader.name} leads term {leader.answer['term']}"
+        f"{described(cluster.configuration)}, {leader.name} leads term {leader.answer['term']}",
     )
     teller = threading.Thread(
         target=_tell_deaths, args=(cluster,), name="tells deaths", daemon=True
