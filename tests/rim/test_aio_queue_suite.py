@@ -2,7 +2,8 @@
 
 `test.test_asyncio.test_queues` counts turns of the event loop, and each of these calls has a
 thread. So no time passes here: a turn of the loop lasts until each thread has ended or waits for a
-change of the queue. docs/use/objects.md ("Unlike Python's own") has what differs on purpose.
+change of the queue. docs/use/objects.md ("Differences from Python's own types") lists the
+intended differences.
 """
 
 from __future__ import annotations

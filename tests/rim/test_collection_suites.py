@@ -1,7 +1,7 @@
 """CPython's own tests of mappings, lists and queues, on raftline's collections.
 
 `test.mapping_tests`, `test.list_tests` and `test.test_queue` run as they come with Python. Some
-differ on purpose; docs/use/objects.md ("Unlike Python's own") says how.
+differ on purpose; docs/use/objects.md ("Differences from Python's own types") says how.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 `test.mapping_tests` runs as it comes with Python, twice: on `kv`, with str alone, and on one from
 which most of the differences are taken away, so that the rest of each test runs. Those that are
-left have a row in docs/use/python.md ("Unlike a dict").
+left have a row in docs/use/python.md ("Differences from a dict").
 """
 
 from __future__ import annotations
@@ -65,8 +65,9 @@ class OnRelaxed(mappings.TestHashMappingProtocol):  # type: ignore[misc,name-def
 
 
 # Meant to differ: a test's name, and the row of the page that says why.
-EQUAL = "`==` by what is in it"
-NONE = "`None` is a key or a value"
+EQUAL = "`==` compares the contents"
+ONLY_TEXT = "any object can be a key or a value"
+NONE = "`None` can be a key or a value"
 PREFIX = "`items(None)` is a TypeError"
 OF_DICT = "`copy`, `fromkeys`"
 DIFFER = {
@@ -78,13 +79,13 @@ DIFFER = {
     },
     OnRelaxed: {
         "test_copy": OF_DICT,
-        "test_eq": "what is no str",  # its text can't be read back
+        "test_eq": ONLY_TEXT,  # its text can't be read back
         "test_fromkeys": OF_DICT,
-        "test_getitem": "what is no str",  # and raises in __hash__
+        "test_getitem": ONLY_TEXT,  # and raises in __hash__
         "test_items": PREFIX,
-        "test_pop": "what is no str",
-        "test_repr": "`repr` shows what is in it",
-        "test_repr_deep": "`repr` shows what is in it",
+        "test_pop": ONLY_TEXT,
+        "test_repr": "`repr` shows the contents",
+        "test_repr_deep": "`repr` shows the contents",
         "test_setdefault": NONE,
         "test_values": PREFIX,
     },
@@ -102,6 +103,7 @@ def test_kv_is_a_mapping_as_cpython_s_tests_have_it(
 
 
 def test_each_difference_has_a_row_on_the_page() -> None:
-    page = PAGE.read_text(encoding="utf-8").partition("### Unlike a dict")[2].partition("\n#")[0]
+    text = PAGE.read_text(encoding="utf-8")
+    page = text.partition("### Differences from a dict")[2].partition("\n#")[0]
     rows = re.findall(r"(?m)^\| (.+?) \| .+ \|$", page)
     assert {why for each in DIFFER.values() for why in each.values()} <= set(rows)
