@@ -58,7 +58,7 @@ class Invariants:
         self._replies: dict[int, str] = {}  # the reply to each committed entry
         self._first_of_request: dict[str, int] = {}  # a numbered request's first entry
 
-    # --- events from the driver-------------------------------------------------------------
+    # --- events from the driver -----------------------------------------------------------------
 
     def started(self, node: RawNode) -> None:
         """Record that a node starts or restarts with the contents of its disk."""

@@ -82,7 +82,7 @@ def narrow(connection: LineConnection) -> None:
     connection.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SMALL)
 
 
-# --- by strangers----------------------------------------------------------------------------------
+# --- by strangers -------------------------------------------------------------------------------
 
 
 def slow_line(field: Field) -> None:
@@ -197,7 +197,7 @@ def many_pages(field: Field) -> None:
         time.sleep(1.0)
 
 
-# --- by a user----------------------------------------------------------------------------------
+# --- by a user ----------------------------------------------------------------------------------
 
 
 def half_lines(field: Field) -> None:

@@ -44,7 +44,8 @@ class Budget:
 def read(text: str) -> Budget:
     """Parse a budget: `timeout=2 crash command`.
 
-    Raises: BudgetError: it is invalid.
+    Raises:
+        BudgetError: it is invalid.
     """
     counts: dict[str, Any] = {}
     known = {field.name.rstrip("_"): field.name for field in fields(Budget)[:-1]}

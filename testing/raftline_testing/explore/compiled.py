@@ -130,8 +130,10 @@ class Search:
     def run(self, worlds: int, end_s: float) -> bool:
         """Visit worlds, up to this processor time; return whether these were all.
 
-        Raises: Violation: a world breaks a rule. MemoryError: no memory is left. OverflowError:
-            there are more different servers than numbers for them.
+        Raises:
+            Violation: a world breaks a rule.
+            MemoryError: no memory is left.
+            OverflowError: there are more different servers than numbers for them.
         """
         while time.process_time() < end_s:
             outcome = self._c.explore_run(self._handle, ctypes.c_uint64(worlds))
@@ -212,7 +214,8 @@ class Search:
     def _compare(self, moves: Moves, kind: int, place: int, a: int, b: int, c: int) -> None:
         """Compare the moves of a server with its moves under other names.
 
-        Raises: Asymmetry: they differ in more than names.
+        Raises:
+            Asymmetry: they differ in more than names.
         """
         for each in self._renamings:
             to, bare = each.places[place], self._renamed(each, place, b)
@@ -279,7 +282,9 @@ class Search:
     def _judged(self, budget: int, history: int, event: int, bares: Sequence[int]) -> int:
         """Return a history that includes an event, next to the servers with these numbers.
 
-        Raises: Violation: it is impossible. Asymmetry: it differs under other names.
+        Raises:
+            Violation: it is impossible.
+            Asymmetry: it differs under other names.
         """
         world, places = self._world, self._places()
         facts = [world.fact_of(place, self.bare(place, bares[place])) for place in places]

@@ -101,7 +101,8 @@ def replay(text: str) -> tuple[str, str]:
 
     A choice that no longer exists ends the path: a fixed core takes another one.
 
-    Raises: BudgetError: there is no line "3 servers, {BUDGET}", or the budget is invalid.
+    Raises:
+        BudgetError: there is no line "3 servers, {BUDGET}", or the budget is invalid.
     """
     title = _TITLE.search(text)
     if title is None:

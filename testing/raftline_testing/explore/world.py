@@ -220,7 +220,8 @@ class World:
     def after(self, world: int, place: int, choice: Choice) -> int:
         """Return the world after a choice of a server.
 
-        Raises: Violation: the world is impossible.
+        Raises:
+            Violation: the world is impossible.
         """
         left = self.left(world)
         made = self._choose(place, self.local(world, place), left, choice)
@@ -233,7 +234,8 @@ class World:
     def follow(self, world: int, move: Move) -> int:
         """Return the world after a move.
 
-        Raises: Violation: the world is impossible.
+        Raises:
+            Violation: the world is impossible.
         """
         after = world + move.delta
         for added, shift, bits, to in move.send or ():
@@ -254,7 +256,8 @@ class World:
     def judge(self, world: int, number: int) -> int:
         """Return the world including an event in its history.
 
-        Raises: Violation: the event contradicts the history or another server.
+        Raises:
+            Violation: the event contradicts the history or another server.
         """
         facts = [
             known[world >> shift & LOCAL_MASK]
@@ -279,7 +282,8 @@ class World:
     def history_after(self, budget: int, history: int, number: int, facts: list[int]) -> int:
         """Return the number of a history that includes an event, next to servers with these facts.
 
-        Raises: Violation: the event contradicts the history or another server.
+        Raises:
+            Violation: the event contradicts the history or another server.
         """
         event = self.events.values[number]
         if isinstance(event, Bad):

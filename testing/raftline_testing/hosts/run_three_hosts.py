@@ -167,7 +167,8 @@ def check_users() -> None:
 def have_user() -> None:
     """Create the user of the unit, only in the namespaces of this process.
 
-    Raises: NoNamespaces: it can't be created, or couldn't run this Python.
+    Raises:
+        NoNamespaces: it can't be created, or couldn't run this Python.
     """
     for name, line in (
         ("passwd", f"{USER}:x:{USER_ID}:{USER_ID}::/nonexistent:/bin/false"),

@@ -73,7 +73,8 @@ def check_interleavings(
 ) -> None:
     """Run a scenario with each seed.
 
-    Raises: AssertionError: a run failed; the text has its seed and the last switches.
+    Raises:
+        AssertionError: a run failed; the text has its seed and the last switches.
     """
     failure = first_failure(scenario, seeds, lines_of)
     if failure is not None:

@@ -53,8 +53,9 @@ class Mutant:
     def applied(self, source: str) -> str:
         """Return the file's text with the fault in it.
 
-        Raises: MutantError: the line doesn't occur exactly once there, or the result isn't valid
-            Python.
+        Raises:
+            MutantError: the line doesn't occur exactly once there, or the result isn't valid
+                Python.
         """
         first, last = 1, source.count("\n") + 1
         if self.function:
@@ -123,7 +124,8 @@ def _definitions(source: str) -> list[tuple[list[str], tuple[int, int]]]:
 def mutants() -> list[Mutant]:
     """Return all mutants in their listed order.
 
-    Raises: MutantError: a block lacks a required line, or a name occurs twice.
+    Raises:
+        MutantError: a block lacks a required line, or a name occurs twice.
     """
     listed = [one for path in sorted(HERE.glob("*.txt")) for one in read(path.read_text("utf-8"))]
     names = [mutant.name for mutant in listed]

@@ -32,7 +32,7 @@ PAUSE_S = 0.004  # of a writer, between two writes
 OPTIONS = ("--pace", "fast", "--compact-at", "6000", "--history-events", "400")
 
 
-# --- watchers and writers----------------------------------------------------------------
+# --- watchers and writers -----------------------------------------------------------------------
 
 
 class Watcher:

@@ -73,7 +73,7 @@ class WorkloadClient:
             rest_s = self._mix.beat_s - time.monotonic() % self._mix.beat_s
             self._stop.wait(rest_s + JITTER_S * self._chance.random())
 
-    # --- requests-------------------------------------------------------------------
+    # --- requests -------------------------------------------------------------------------------
 
     def _pick(self) -> ClientOperation:
         mix, kind = self._mix, self._chance.random()
@@ -146,7 +146,7 @@ class WorkloadClient:
         self.outcomes["local get " + ("answered" if text else "unanswered")] += 1
         return bool(text)
 
-    # --- retries-----------------------------------------------------------------
+    # --- retries --------------------------------------------------------------------------------
 
     def _settle(self, line: str, numbered: bool, called_at: float) -> tuple[str, bool]:
         """Return the answer or "", and whether the request may have taken effect.

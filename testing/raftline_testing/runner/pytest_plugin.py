@@ -1,4 +1,4 @@
-"""Settings for all tests: lanes, progress, signals as a terminal leaves them, property tests."""
+"""Settings for all tests: lanes, progress, default signals, property tests."""
 
 from __future__ import annotations
 
@@ -21,19 +21,20 @@ PROCESSES = "processes"  # the folder of the tests that start real nodes
 VIRTUAL = "virtual"
 SMOKE = "test_smoke.py"
 
-# `make test &` in a script, `nohup`, or some machine that builds, has them ignored, and what the
-# tests start would inherit that. A signal that is handled here is at its default in a child.
+# `make test &` in a script, `nohup`, or a build machine may ignore these signals, and the processes
+# that tests start would inherit that. A signal that is handled here has its default in a child.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 for ignored in (signal.SIGHUP, signal.SIGQUIT):
     if signal.getsignal(ignored) is signal.SIG_IGN:
         signal.signal(ignored, signal.SIG_DFL)
 
-# A shell may forbid bytecode. Then each node that a test starts would compile all of its modules.
+# A shell may forbid bytecode. Each node that a test starts would then compile all of its modules.
 sys.dont_write_bytecode = False
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 # By default Hypothesis fails a test whose example takes 0.2 s, or whose examples take a second to
-# draw. On a busy machine they may. It also draws others each time; that is for a night.
+# draw. On a busy machine this may happen. It also draws other examples each time, which is left to
+# the night.
 ALL = settings(
     deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow], max_examples=100
 )
@@ -62,23 +63,23 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         items[:] = [item for item in items if not item.get_closest_marker("pure")]
     lane = config.getoption("lane")
     if not lane:
-        # A file by its name takes minutes, not the night: who wants that says so.
+        # A named file takes minutes, not the night; the night needs its own option.
         items[:] = [item for item in items if lane_of(item) != "nightly" or _is_asked(item)]
     else:
         items[:] = [item for item in items if lane_of(item) == lane]
-        # The longest first: at the end nobody waits for one of them.
+        # The longest tests run first, so that the run doesn't end with one of them.
         items.sort(key=lambda item: VIRTUAL not in item.path.parts)
 
 
 def _is_asked(item: pytest.Item) -> bool:
-    """Whether a test is named as a whole, parameter included, or marks are chosen by hand."""
+    """Whether a test is named in full, with its parameter, or marks are chosen by hand."""
     return item.nodeid in item.config.args or "nightly" in item.config.option.markexpr
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Spell lone surrogates as escapes. A worker can't send them: a failed property that draws
-    some would end the whole run."""
+    """Spell lone surrogates as escapes. A worker can't send them, so a failed property with
+    surrogates would end the whole run."""
     report = yield
     if report.failed and not report.longreprtext.isascii():
         report.longrepr = _sendable(report.longreprtext)
@@ -91,7 +92,7 @@ def _sendable(text: str) -> str:
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """Leave a file unread that has no test of the quick lane."""
+    """Skip files without a test in the quick lane."""
     is_left = (
         config.getoption("lane") == "quick"
         and collection_path.parent.name == PROCESSES
@@ -102,8 +103,8 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 
 def lane_of(item: pytest.Item) -> str:
-    """Return which run a test belongs to: `make nightly`, `make test`, which has the smoke tests
-    alone of those of real processes, or `make test-rest`."""
+    """Return the lane of a test: `make nightly`, `make test`, which includes only the smoke tests
+    of real processes, or `make test-rest`."""
     if item.get_closest_marker("nightly"):
         return "nightly"
     if item.get_closest_marker("slow"):
@@ -114,8 +115,8 @@ def lane_of(item: pytest.Item) -> str:
 
 @pytest.fixture(params=["asyncio", "uvloop"])
 def event_loops(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Make `asyncio.run` take loops of asyncio, then of uvloop, for which not every Python has a
-    wheel."""
+    """Run a test with event loops of asyncio, then of uvloop, which has no wheel for some
+    Pythons."""
     if request.param == "uvloop":
         uvloop = pytest.importorskip("uvloop")
         monkeypatch.setattr(asyncio.events, "new_event_loop", uvloop.new_event_loop)
@@ -124,6 +125,6 @@ def event_loops(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch)
 
 @pytest.fixture
 def start() -> Iterator[Start]:
-    """Return a function that starts nodes which answer from a script."""
+    """Return a function that starts nodes that answer from a script."""
     with scripted_nodes() as start_node:
         yield start_node

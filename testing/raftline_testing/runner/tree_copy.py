@@ -1,4 +1,4 @@
-"""A copy of the repository as it is, for tests that change it."""
+"""A copy of the repository in its present state, for tests that change it."""
 
 from __future__ import annotations
 
@@ -12,5 +12,5 @@ _LEFT_OUT = shutil.ignore_patterns(
 
 
 def copy_tree(to: Path) -> None:
-    """Copy the repository into a folder that is not there yet, without what is built."""
+    """Copy the repository into a new folder, without build products."""
     shutil.copytree(ROOT, to, symlinks=True, ignore=_LEFT_OUT)

@@ -1,4 +1,4 @@
-"""Draws a transcript as one page: `raftline picture FILE.txt` does this."""
+"""Draw a transcript as one page: `raftline picture FILE.txt` does this."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ EXIT_BAD_FILE = 3
 
 
 def collected(transcript: str) -> tuple[Collector, str]:
-    """Return the steps of all servers, and what went wrong, "" where nothing did."""
+    """Return the steps of all servers, and the error, or ""."""
     collector = Collector(one_clock=True)
     try:
         perform(transcript, collector)
@@ -28,7 +28,7 @@ def title_of(path: Path) -> str:
 
 
 def main(path: str, out: str) -> int:
-    """Write the page. Returns 0, or 3: an act of the transcript can't be done."""
+    """Write the page. Returns 0, or 3 if an act of the transcript can't be done."""
     collector, problem = collected(Path(path).read_text(encoding="utf-8"))
     if problem:
         act = next(line for line in reversed(problem.splitlines()) if line.startswith("> "))

@@ -1,4 +1,5 @@
-"""Plays a transcript: `>` lines act on a cluster of cores, what follows each is all that happened.
+"""Play a transcript: `>` lines act on a cluster of cores, and the lines after each are all its
+events.
 
 Acts, with times in virtual milliseconds:
 
@@ -60,7 +61,7 @@ _HANDS_OVER = re.compile(r"(\w+) hands over(?: to (\w+))?")
 
 
 class TranscriptError(AssertionError):
-    """An act can't be done, or an invariant broke; the text is the transcript up to there."""
+    """An impossible act or a broken invariant; the text is the transcript up to that point."""
 
 
 class Player:
@@ -73,7 +74,7 @@ class Player:
         self._newborn: set[str] = set()
 
     def play(self, act: str) -> list[str]:
-        """Do one act and return everything that happened by it."""
+        """Do one act and return all its events."""
         cluster = self.cluster
         cluster.world.said.clear()
         if found := _LINE.fullmatch(act):
@@ -104,12 +105,12 @@ class Player:
         ]
 
     def comment(self, text: str) -> None:
-        """Let the page show a comment with what happens next."""
+        """Show a comment on the page, with the next event."""
         if text and self._collector is not None and self.cluster.hosts:
             self._collector.caption(text, self.cluster.world.now_ms / 1000)
 
     def fail(self, error: Exception) -> None:
-        """Let the page show an error of an act where it came."""
+        """Show the error of an act on the page, where it occurred."""
         if self.cluster.hosts:
             draw_failure(self._collector, error, self.cluster.world.acting)
 
@@ -321,8 +322,8 @@ def _milliseconds(word: str) -> int:
 
 
 def perform(transcript: str, collector: Collector | None = None) -> str:
-    """Return the transcript with what really happens after each act. A `collector` gets the
-    steps of all servers."""
+    """Return the transcript with the actual events after each act. A `collector` gets the steps of
+    all servers."""
     with patch.object(sessions, "SESSIONS_MAX", SESSIONS_MAX):
         return _perform(transcript, Player(collector))
 

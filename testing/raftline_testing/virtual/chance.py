@@ -1,6 +1,6 @@
-"""Numbers of chance as `random` draws them, in a third of its time.
+"""Random numbers as `random` draws them, in a third of its time.
 
-`randint` and `choice` make three calls of Python for each number. A schedule draws 10,000.
+`randint` and `choice` make three Python calls for each number. A schedule draws 10,000.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ _One = TypeVar("_One")
 
 
 def up_to(most: int, chance: Random) -> int:
-    """Draw a number from 0 to `most`: the one that `randint` draws."""
+    """Draw a number from 0 to `most`: the same as `randint` draws."""
     bits = (most + 1).bit_length()
     drawn = chance.getrandbits(bits)
     while drawn > most:
@@ -22,5 +22,5 @@ def up_to(most: int, chance: Random) -> int:
 
 
 def pick(options: Sequence[_One], chance: Random) -> _One:
-    """Draw one of these: the one that `choice` draws."""
+    """Draw one of these: the same as `choice` draws."""
     return options[up_to(len(options) - 1, chance)]

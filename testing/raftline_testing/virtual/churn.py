@@ -1,4 +1,4 @@
-"""Somebody who changes the members of a simulated cluster, sensibly or not."""
+"""An operator who changes the members of a simulated cluster, sensibly or not."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .world import World
 
 
 class Operator:
-    """Asks whoever leads for one change after another, until asked to stop."""
+    """An operator who asks the leader for one change after another, until asked to stop."""
 
     def __init__(
         self, world: World, plan: Plan, hosts: Sequence[Host], addresses: Mapping[str, str]
@@ -30,7 +30,7 @@ class Operator:
         self._let_join()
 
     def stop(self) -> None:
-        """Ask for nothing more."""
+        """Send no more requests."""
         self._over = True
 
     def _wait(self) -> None:
@@ -48,7 +48,7 @@ class Operator:
         return not self._over and self._can_end(node, change)
 
     def _let_join(self) -> None:
-        """A node that was started to join asks to be added until it knows that it is a member."""
+        """Let a node that was started to join ask again until it knows that it is a member."""
         self._let_newborns_join()
         for host in self._hosts:
             if host.is_joiner and host.node is not None and not host.node.view.is_member:
@@ -56,9 +56,9 @@ class Operator:
         self._world.after(2 * self._plan.options.election_timeout_ms, self._let_join)
 
     def _let_newborns_join(self) -> None:
-        """A newborn that knows nobody of those who lead has said so on its console: whoever reads
-        that starts it to join. One that brought a log written by hand is refused so. If it set that
-        aside, it may be in a term above theirs, and refuses them. Its files are removed before."""
+        """Restart newborns to join, after a console line that they know no leading member. A
+        newborn with a hand-written log is refused at that. If it set the log aside, it may be in a
+        later term and refuse the members, so its files are removed before."""
         led = leaders(self._hosts)
         leading = [leader.name for leader, _ in led]
         term = max([view.term for _, view in led], default=0)
@@ -94,7 +94,7 @@ class Operator:
         host.change(change, settle, may_begin)
 
     def _change(self, members: Membership) -> Change:
-        """Return something that makes sense, mostly: a cluster of a few that goes on changing."""
+        """Return a change that mostly makes sense: the cluster stays small and keeps changing."""
         chance = self._world.random
         voters = list(members.voters)
         fresh = [name for name in self._addresses if name not in voters]
@@ -111,8 +111,8 @@ class Operator:
         return Change(verb, name, address, old if verb == "replace" else "")
 
     def _can_end(self, node: RawNode, change: Change) -> bool:
-        """Whether a majority of those who would vote have their logs, or are new and get them
-        first: else it could never end, which is known (docs/operate/membership.md)."""
+        """Whether a majority of the future voters have their logs, or are new and get them first:
+        else the change could never end, a known limit (docs/operate/membership.md)."""
         try:
             planned = plan(change, node.view.membership)
         except ChangeRefused:
@@ -126,13 +126,15 @@ class Operator:
 
 
 def can_lose(hosts: Sequence[Host], name: str) -> bool:
-    """Whether a quorum with whole logs is left without this one, in each configuration that is
-    in use or may yet be: the ones that nodes know, before and after a change that is under way or
-    that a leader keeps in mind until it may begin."""
+    """Whether a quorum with whole logs remains without this node, in each current or possible
+    configuration: all that nodes know, before and after a change in progress or one that a leader
+    holds until it may begin."""
     if any(host.view is None for host in hosts):
-        return False  # one that has not started yet may be needed, and may find that it has no vote
-    # A learner by its own log stands in no election: ahead of a voter of a joint configuration that
-    # it has not heard of, it denies that one its vote for good (docs/operate/membership.md).
+        # a node that has not started yet may be needed, and may find that it has no vote
+        return False
+    # A node that is a learner by its own log is never a candidate: if it is ahead of a voter of a
+    # joint configuration that it doesn't know, it denies that voter its vote for good
+    # (docs/operate/membership.md).
     whole = {
         host.name
         for host in hosts

@@ -1,4 +1,4 @@
-"""One request of a simulated client: how it is spelled, and what its reply means."""
+"""One request of a simulated client: its text, and the meaning of its reply."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ EXPIRED = "Sorry, session expired"
 
 @dataclass(eq=False)
 class ClientRequest:
-    """One request under way. It is settled once: answered, refused or given up."""
+    """A request in progress. It is settled once: answered, refused or given up."""
 
     client: Asker
     verb: Verb
     key: str
     value: str | None
-    called_at: int  # when it was sent first
+    called_at: int  # time of the first send
     in_log: bool  # a get, too, may become an entry
-    how: Way  # a get is confirmed by
-    old: str | None = None  # what a cas is to find
+    how: Way  # how a get is confirmed
+    old: str | None = None  # the value that a cas expects
     number: int | None = None  # within its session
     session: str = ""
-    first_reply: str | None = None  # it was answered before, and is sent once more all the same
-    was_unknown: bool = False  # one that was sent before under this number may have been done
+    first_reply: str | None = None  # the reply, if it is sent again after it was answered
+    was_unknown: bool = False  # an earlier request with this number may have taken effect
     settled: bool = False
-    must_see_index: int = 0  # what was acknowledged when it came to its node
+    must_see_index: int = 0  # the acknowledged index when it reached its node
 
     @property
     def command(self) -> str:
@@ -46,17 +46,17 @@ class ClientRequest:
 
     @property
     def line(self) -> str:
-        """The request as it is sent."""
+        """The request line."""
         command = self.command
         return command if "@" in command else f"{self.client.name}@{command}"
 
     def once_more(self) -> ClientRequest:
-        """Return the same request, to be sent again under its number."""
+        """Return the same request, for a retry under its number."""
         return replace(self, settled=False)
 
     def operation(self, returned_at: int | None, reply: str = "") -> ClientOperation:
-        """Return what the history keeps of it; a reply that is none of its own is an error. A
-        setnx is a cas that is to find nothing."""
+        """Return its operation for the history; a reply that doesn't fit it is an error. A setnx is
+        a cas that expects no key."""
         assert self.verb in ("get", "set", "cas", "setnx", "delete"), self.verb
         verb: Literal["get", "set", "cas", "delete"]
         verb = "cas" if self.verb == "setnx" else self.verb
@@ -69,21 +69,22 @@ class ClientRequest:
         return found
 
     def length(self, reply: str) -> int:
-        """Return how long an append made the value, in bytes; another reply is an error."""
+        """Return the length of the value after an append, in bytes; another reply is an error."""
         word, _, size = reply.removesuffix(" bytes").partition(f": {self.key} has ")
         if word != "APPEND response" or not size.isdigit():
             raise self._unexpected(reply)
         return int(size)
 
     def found(self, reply: str) -> str:
-        """Return what a get found, "" if there was no such key; another reply is an error."""
+        """Return the value that a get found, "" if there was no such key; another reply is an
+        error."""
         word, colon, value = reply.partition(": ")
         if not colon or word not in ("GET response", "GET response, no such key"):
             raise self._unexpected(reply)
         return value if word == "GET response" else ""
 
     def count(self, reply: str) -> int:
-        """Return what an incr made of the counter; another reply is an error."""
+        """Return the counter after an incr; another reply is an error."""
         word, _, number = reply.partition(": ")
         if word != "INCR response" or not number.isdigit():
             raise self._unexpected(reply)

@@ -1,4 +1,4 @@
-"""Clients that read, write, count and append, some under numbers, and ask again where they must."""
+"""Clients that read, write, count and append, some with numbers, and retry where they must."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from .requests import OneAtATime, Server
 from .world import World
 
 WAYS: tuple[Way, ...] = ("index", "lease", "ask")
-ODD_ENDS = ("", "é", "\\n")  # whose bytes, characters and spelling differ in number
+ODD_ENDS = ("", "é", "\\n")  # texts whose bytes, characters and escaped forms differ in length
 
 
 class Client(OneAtATime):
-    """One client: a request at a time, to the node it takes for the leader, or to any.
+    """A client with one request at a time, to the presumed leader or any node.
 
-    One with a session gives each write a number, and sends it again under that number, to
-    whichever node, until it is answered; at times once more after that, or after the next one.
+    A client with a session numbers each write, and sends it again under that number, to any node,
+    until it is answered; at times it repeats it after that, or after the next write.
     """
 
     _written = 0
@@ -29,29 +29,30 @@ class Client(OneAtATime):
         self, world: World, plan: Plan, name: str, servers: Sequence[Server], history: History
     ) -> None:
         super().__init__(world, plan, name, servers)
-        # Some stay with the leader they know, others look around and find the new one early.
+        # Some stay with the known leader, others try other nodes and find the new leader early.
         self._roams = world.random.choice([0.02, 0.02, 0.3, 0.8])
-        self._reads = world.random.choice([0.3, 0.5, 0.97])  # a share of what it asks
-        self._way: Way | None = world.random.choice((None, *WAYS))  # None: now this, now that
+        self._reads = world.random.choice([0.3, 0.5, 0.97])  # share of its requests
+        self._way: Way | None = world.random.choice((None, *WAYS))  # None: changing
         self._history = history
         self._numbers = world.chance(plan.sessions)
-        # Its own name is a session at once; one that begins anew gets a name that nobody had.
+        # Its own name is a session at once; a later session gets an unused name.
         self._session: str | None = name if world.chance(0.5) else None
         self._number = 0
-        self._again: ClientRequest | None = None  # to be sent once more in a moment
-        self._last: tuple[ClientRequest, str] | None = None  # of those with a number, and its reply
+        self._again: ClientRequest | None = None  # sent again in a moment
+        # the last numbered request, and its reply
+        self._last: tuple[ClientRequest, str] | None = None
         self._counts = world.random.choice([0, 0.3, 0.8])  # a share of its writes
-        self._seen: dict[str, str] = {}  # key to what it held, as far as this client knows
+        self._seen: dict[str, str] = {}  # key to its value, as far as this client knows
         self.think()
 
     def stop(self) -> None:
-        """Ask for nothing more; what was sent may still be answered."""
+        """Send no more requests; earlier ones may still be answered."""
         self.stopped = True
         if self._again is not None:
             self._leave(self._again)
 
     def think(self) -> None:
-        """Ask something new, or the same again, after a while."""
+        """Send a new request, or the same again, after a while."""
         self._world.within(self._plan.think_ms, self._ask_anything)
 
     def _ask_anything(self) -> None:
@@ -85,7 +86,7 @@ class Client(OneAtATime):
     def ask(self, verb: Verb, key: str, value: str | None, old: str | None = None) -> None:
         """Send a request to some node."""
         world = self._world
-        if verb == "append":  # also where an earlier one may have been done: another piece
+        if verb == "append":  # a new piece, even if an earlier one may have been appended
             self._written += 1
             value = f" {self.name}.{self._written}{world.pick(ODD_ENDS)}{END}"
         in_log = verb != "get" or world.chance(self._plan.logged_reads)
@@ -102,7 +103,7 @@ class Client(OneAtATime):
         super()._send(request)
 
     def answered(self, request: ClientRequest, reply: str) -> None:
-        """The reply has come."""
+        """Take the reply."""
         if not self._settle(request):
             return
         self._world.counts["operations answered"] += 1
@@ -110,7 +111,8 @@ class Client(OneAtATime):
         if reply.startswith(EXPIRED) and request.number is not None:
             self._world.counts["sessions expired"] += 1
             self._session = None
-            if request.first_reply is None:  # an earlier one of the same number may have done it
+            # an earlier try with the same number may have taken effect
+            if request.first_reply is None:
                 self._history.unknown(request)
         elif request.first_reply is not None:
             if reply != request.first_reply:
@@ -125,8 +127,8 @@ class Client(OneAtATime):
         self.think()
 
     def _repeats(self, request: ClientRequest, reply: str) -> bool:
-        """Send the request once more now and then, or the one before it, as a late retry is;
-        return whether so."""
+        """Now and then repeat the request or the previous one, like a late retry; return whether
+        one was sent."""
         before, self._last = self._last, (request, reply)
         if self._world.chance(0.1):
             again, first_reply = request, reply
@@ -145,7 +147,7 @@ class Client(OneAtATime):
         return True
 
     def _learn(self, request: ClientRequest, reply: str) -> None:
-        """Remember what the key holds by this answer, so that a cas has a chance."""
+        """Remember the value of the key according to this answer, so that a cas can succeed."""
         done = reply.startswith(f"{request.verb.upper()} response: ")
         if request.verb in ("cas", "setnx"):
             self._world.counts[f"conditions {'met' if done else 'not met'}"] += 1
@@ -159,7 +161,7 @@ class Client(OneAtATime):
             self._seen.pop(request.key, None)
 
     def refused(self, request: ClientRequest, leader: str | None) -> None:
-        """Nothing was done for certain: try the leader that was named, or any node."""
+        """Retry at the named leader, or at any node: the request certainly had no effect."""
         if self._settle(request):
             self._world.counts["operations refused"] += 1
             self._leader = leader if leader in self._servers else None
@@ -171,7 +173,7 @@ class Client(OneAtATime):
                 self._leave(request)
 
     def unknown(self, request: ClientRequest) -> None:
-        """It may have been done, may yet be, or never will."""
+        """Handle a request that may have taken effect, may yet do so, or never will."""
         if not self._settle(request):
             return
         if request.verb != "get":
@@ -205,6 +207,6 @@ class Client(OneAtATime):
             self._send(request.once_more())
 
     def _leave(self, request: ClientRequest) -> None:
-        """Ask no more, without an answer: an earlier try under the same number may have done it."""
+        """Give up without an answer: an earlier try with the same number may have taken effect."""
         if request.was_unknown and request.number is not None and request.first_reply is None:
             self._history.unknown(request)

@@ -1,4 +1,4 @@
-"""A simulated node's clock, which runs at its own pace, and the alarm that is set by it."""
+"""A simulated node's clock, which runs at its own pace, and its alarm."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from .world import World
 
 
 class Clock(clock.Clock):
-    """Milliseconds from `start_ms` on, at so many permille of the world's; one alarm at a time."""
+    """Milliseconds from `start_ms` on, at a pace in permille of the world's; one alarm at a
+    time."""
 
     def __init__(
         self, world: World, name: str, start_ms: int, permille: int, ring: Callable[[], None]
@@ -21,9 +22,9 @@ class Clock(clock.Clock):
         self._start_ms = start_ms
         self.permille = permille
         self.jumps = 0
-        self.spent_s = 0.0  # by slow entries: the world does not wait for these
+        self.spent_s = 0.0  # spent on slow entries: the world does not wait for these
         self._rings_at_ms = -1  # by the world's clock; -1: no alarm is set
-        self._alarms = 0  # an earlier one rings for nobody
+        self._alarms = 0  # an earlier one is ignored
 
     def now_ms(self) -> int:
         return self._start_ms + self._world.now_ms * self.permille // 1000
@@ -39,8 +40,8 @@ class Clock(clock.Clock):
         return 0.0
 
     def jump(self, ahead_ms: int) -> None:
-        """Go ahead at once, as where the machine slept. An alarm that is set rings no earlier, as
-        a timer of such a machine."""
+        """Jump ahead, as after the machine slept. A pending alarm rings no earlier, like a timer of
+        such a machine."""
         self._start_ms += ahead_ms
         self.jumps += 1
 
@@ -50,7 +51,7 @@ class Clock(clock.Clock):
         return max(self._world.now_ms, -(-ahead_ms // self.permille))
 
     def wake_at(self, at_ms: int) -> None:
-        """Ring when this clock shows `at_ms`, or earlier, where the alarm was set so before."""
+        """Ring when this clock shows `at_ms`, or earlier if an earlier alarm is set."""
         rings_at_ms = self.world_ms(at_ms)
         now_ms = self._world.now_ms
         if not now_ms <= self._rings_at_ms <= rings_at_ms:
@@ -59,7 +60,7 @@ class Clock(clock.Clock):
             self._world.wake(self._name, rings_at_ms - now_ms, self._alarm, self._alarms)
 
     def forget(self) -> None:
-        """Let no alarm be set."""
+        """Cancel the alarm."""
         self._rings_at_ms = -1
         self._alarms += 1
 

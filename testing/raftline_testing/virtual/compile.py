@@ -1,8 +1,8 @@
-"""Builds the virtual world as machine code: `python -m raftline_testing.virtual.compile FOLDER`.
+"""Build the virtual world as machine code: `python -m raftline_testing.virtual.compile FOLDER`.
 
-FOLDER becomes a copy of src/ and testing/, with compiled modules beside the files that they
-are made of. Python prefers those. No wheel holds them (docs/develop/compiled.md). Exit codes: 0
-built, and its schedules are those of Python; 1 they differ, or nothing was built.
+FOLDER becomes a copy of src/ and testing/, with compiled modules next to their sources. Python
+prefers the compiled modules. Wheels don't include them (docs/develop/compiled.md). Exit codes: 0
+built, with the same schedules as in Python; 1 they differ, or the build failed.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from pathlib import Path
 from .constructors import with_constructors
 
 ROOT = Path(__file__).resolve().parents[3]
-# Calls between files become direct ones, and small functions of another file are set in.
+# Calls between files become direct ones, and small functions of another file are inlined.
 FLAGS = "-fno-semantic-interposition -fvisibility=hidden -flto=auto"
 OPTIONS = ("--strict", "--namespace-packages", "--explicit-package-bases")
-PACKAGES = {  # by the names that modules have
+PACKAGES = {  # by module name
     "raftline": ROOT / "src",
     "raftline_testing": ROOT / "testing" / "raftline_testing",
 }
@@ -51,7 +51,7 @@ SIMULATED = (
     "raftline/storage/log_reader", "raftline/storage/recovery", "raftline/storage/snapshot_file",
     "raftline/storage/snapshot_lines",
 )  # fmt: skip
-# A schedule needs none of these; what of them is derived from a compiled class can't be loaded.
+# A schedule needs none of these; their classes derived from a compiled class couldn't be loaded.
 LEFT_OUT = {
     "raftline/state/commands/machines",
     *(f"raftline_testing/virtual/{name}" for name in (
@@ -59,7 +59,7 @@ LEFT_OUT = {
         "sharers", "simulate",
     )),
 }  # fmt: skip
-# Its outcome says all: what happened, when, and what was answered.
+# Its outcome includes all events, their times and the answers.
 SCHEDULES = """
 from raftline_testing.virtual import schedule
 print(schedule.__file__, *map(schedule.run, range(8)), sep="\\n")
@@ -76,8 +76,9 @@ def modules(package: Path) -> Iterator[str]:
 
 
 def main(folder: Path) -> None:
-    """Build it; the C code goes to build/simulated."""
-    from mypyc.build import mypycify  # here, since a test imports this module without a build
+    """Build the world; the C code goes to build/simulated."""
+    # imported here, since a test imports this module without a build
+    from mypyc.build import mypycify
     from setuptools import setup  # type: ignore[import-untyped]
 
     shutil.rmtree(folder, ignore_errors=True)
@@ -101,7 +102,7 @@ def main(folder: Path) -> None:
 
 
 def outcomes(*paths: Path) -> list[str]:
-    """Return the file of the world that runs with these paths, and the outcomes of schedules."""
+    """Return the file of the world module under these paths, and the outcomes of schedules."""
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, paths))}
     asked = [sys.executable, "-c", SCHEDULES]
     ran = subprocess.run(asked, cwd=paths[0], env=environment, check=True, stdout=subprocess.PIPE)
@@ -109,7 +110,7 @@ def outcomes(*paths: Path) -> list[str]:
 
 
 def check(folder: Path) -> str:
-    """Return what is wrong with a build, or ""."""
+    """Return the error of a build, or ""."""
     compiled, plain = outcomes(folder), outcomes(ROOT / "testing", ROOT / "src")
     if compiled[0].endswith(".py"):
         return f"{compiled[0]} is run, which is not compiled"

@@ -1,5 +1,5 @@
-"""The constructors of dataclasses as source, for a build: mypyc leaves those to Python that the
-decorator makes at run time."""
+"""The constructors of dataclasses as source, for a build: mypyc doesn't compile the ones that the
+decorator creates at run time."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ EMPTY = {"list": "[]", "dict": "{}"}
 
 
 def with_constructors(source: str) -> str:
-    """Return a module in which each dataclass that may be changed has its `__init__`, as long as
-    its bases are dataclasses of this module."""
+    """Return the module with an `__init__` in each mutable dataclass whose bases are dataclasses of
+    this module."""
     lines = source.split("\n")
     known: dict[str, dict[str, ast.AnnAssign]] = {}
     for node in ast.parse(source).body:

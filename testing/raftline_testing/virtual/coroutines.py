@@ -1,4 +1,4 @@
-"""Coroutines in virtual time: what a client's machine waits for, and what carries it on."""
+"""Coroutines in virtual time: the waits of a client's machine, and their ends."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Cancelled(BaseException):
 
 
 class Promise:
-    """The end of a wait, which comes once: an answer, or an error."""
+    """The end of a wait, which happens once: an answer, or an error."""
 
     def __init__(self) -> None:
         self.is_settled = False
@@ -24,7 +24,7 @@ class Promise:
         self.then: Then | None = None
 
     def settle(self, answer: Any = None, error: BaseException | None = None) -> bool:
-        """End the wait; return whether it had not ended before."""
+        """End the wait; return whether it was still open."""
         if self.is_settled:
             return False
         self.is_settled, self.answer, self.error = True, answer, error
@@ -39,7 +39,7 @@ class Promise:
 
 
 class Task:
-    """A coroutine that runs until it waits, and goes on as its wait ends."""
+    """A coroutine that runs until it waits, and resumes when its wait ends."""
 
     current: Task | None = None
 
@@ -76,7 +76,7 @@ class Task:
         self._then(answer, error)
 
     def cancel(self) -> None:
-        """End the wait of the coroutine by `Cancelled`."""
+        """End the wait of the coroutine with `Cancelled`."""
         promise, self._waits = self._waits, None
         if promise is not None:
             promise.then = None
@@ -84,7 +84,7 @@ class Task:
 
 
 async def shielded(coroutine: Coroutine[Promise, Any, Any]) -> Any:
-    """Carry a coroutine out to its end, even if the one that awaits it is cancelled."""
+    """Run a coroutine to its end, even if the awaiting coroutine is cancelled."""
     ended = Promise()
 
     def end(answer: Any, error: BaseException | None) -> None:
@@ -95,7 +95,7 @@ async def shielded(coroutine: Coroutine[Promise, Any, Any]) -> Any:
 
 
 def slept(world: World, delay_ms: int, tie: float) -> Promise:
-    """Return a wait that ends that much later."""
+    """Return a wait of this length."""
     promise = Promise()
 
     def end() -> None:

@@ -1,9 +1,9 @@
 """Crowds of clients: many connections that send many lines before they read, at one node.
 
-Time does not pass in a simulated node while it works, so a crowd can't slow it down. What a crowd
-must not do is checked by counts: no step serves so many reads that all others wait for them (see
-`Observer`), and a client that reads its replies is not refused because much waits: the node reads
-no further until there is room.
+Time does not pass in a simulated node while it works, so a crowd can't slow it down. Counts check
+the limits of a crowd: no step serves so many reads that all others wait for them (see `Observer`),
+and a client that reads its replies is not refused because of a full queue: the node stops reading
+until there is room.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ from .rough import Talker
 from .world import World
 
 CONNECTIONS = 24
-LINES = 128  # that each sends at once: all of them writes, or reads
+LINES = 128  # lines that each sends at once: all writes, or all reads
 BURSTS = 3
 WRITERS = 0.2
-CROWDS = 3  # in a schedule
+CROWDS = 3  # crowds in a schedule
 STAYS_TIMEOUTS = 5
 
 
 class Member(Talker):
-    """A client of a crowd, which stays at one node."""
+    """A client of a crowd, at one node."""
 
     slow_readers = False
     _bursts = 0
@@ -51,10 +51,10 @@ class Member(Talker):
 
 
 def _served(heard: Callable[[str | None], None]) -> Callable[[str | None], None]:
-    """Return a listener that takes no refusal for want of room.
+    """Return a listener that accepts no refusal because of a full queue.
 
     Raises:
-        InvariantError: there was one.
+        InvariantError: there was such a refusal.
     """
 
     def hear(reply: str | None) -> None:
@@ -76,7 +76,7 @@ class Crowds:
         self.all: list[Member] = []
 
     def come(self, host: Host) -> None:
-        """A crowd asks this node for a while, and leaves."""
+        """Let a crowd send requests to this node for a while."""
         if self._here or len(self.all) >= CROWDS * CONNECTIONS:
             return
         self._world.tell("act", f"> a crowd comes to {host.name}")
@@ -89,7 +89,7 @@ class Crowds:
         self._world.after(STAYS_TIMEOUTS * self._timeout_ms, self.leave)
 
     def leave(self) -> None:
-        """The crowd that is there goes away."""
+        """End the present crowd."""
         for member in self._here:
             member.stop()
         self._here = []

@@ -1,7 +1,7 @@
-"""Simulated clients of transactions, and the check of all that they see.
+"""Simulated clients of transactions, and the check of their observations.
 
-They read and append in transactions over five keys, move money between accounts, and clear what
-they set under a prefix of their own.
+They read and append in transactions over five keys, move money between accounts, and clear the keys
+that they set under their own prefix.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ SUM = BALANCE * len(ACCOUNTS)
 REPLY = re.compile(r"TXN response, (then|else): (\[.*\])")
 CLEARED = re.compile(r"CLEAR response: ([0-9]+) keys? deleted")
 UNCERTAIN = ("Sorry, session expired", "Sorry, outcome unknown")
-NO_LEVEL = "Sorry, I don't understand: "  # the cluster has not risen to level 2 yet
+NO_LEVEL = "Sorry, I don't understand: "  # the cluster hasn't reached level 2 yet
 
 
 @dataclass(eq=False)
 class DealerRequest:
-    """One request of a dealer, as `Requests` wants it."""
+    """A request of a dealer, in the form that `Requests` needs."""
 
     client: Asker
     command: str
-    called_at: int  # for the first time
+    called_at: int  # time of the first send
     in_log: bool = True
     how: str = "index"
     was_unknown: bool = False
@@ -47,23 +47,23 @@ class DealerRequest:
         return self.command if "@" in self.command else f"{self.client.name}@{self.command}"
 
     def once_more(self) -> DealerRequest:
-        """Return the same request, to be sent again."""
+        """Return the same request, for a retry."""
         return DealerRequest(
             self.client, self.command, self.called_at, self.in_log, self.how, self.was_unknown
         )
 
 
 class Ledger:
-    """Keeps what dealers saw, and judges it in the end."""
+    """The observations of dealers, and their judge."""
 
     def __init__(self) -> None:
         self.transactions: list[ObservedTransaction] = []
 
     def judge(self, pairs: Pairs) -> None:
-        """Hold what was seen against what is there in the end.
+        """Compare the observations with the final state.
 
         Raises:
-            AssertionError: no order of whole transactions could have given these answers.
+            AssertionError: no order of whole transactions explains these answers.
         """
         finals = {key: pairs[key] for key in KEYS if key in pairs}
         found = findings(self.transactions, finals)
@@ -77,14 +77,14 @@ def check_sum(balances: object) -> None:
 
 
 class Dealer(OneAtATime):
-    """One client: a request at a time, to the node that it takes for the leader, or to any."""
+    """A client with one request at a time, to the presumed leader or any node."""
 
     def __init__(
         self, world: World, plan: Plan, name: str, servers: Sequence[Server], ledger: Ledger
     ) -> None:
         super().__init__(world, plan, name, servers)
         self._ledger = ledger
-        self._later: DealerRequest | None = None  # to be sent once more in a moment
+        self._later: DealerRequest | None = None  # sent again in a moment
         self._number = 0
         self._is_numbered = world.chance(0.5)
         self._seen: dict[str, str] = {}
@@ -94,12 +94,12 @@ class Dealer(OneAtATime):
         self._think()
 
     def stop(self) -> None:
-        """Ask for nothing more; what was sent may still be answered."""
+        """Send no more requests; earlier ones may still be answered."""
         self.stopped = True
         if self._later is not None and self._later.was_unknown:
             self._or(self._later)
 
-    # --- what it wants ------------------------------------------------------------------------
+    # --- its requests ---------------------------------------------------------------------------
 
     def _think(self) -> None:
         self._world.within(2 * self._plan.think_ms, self._next)
@@ -118,7 +118,8 @@ class Dealer(OneAtATime):
             self._clear()
 
     def _append_and_read(self) -> None:
-        """Read some keys and append to some; now and then only if one holds what was seen."""
+        """Read some keys and append to some; now and then only if a key still has its last seen
+        value."""
         chance = self._world.random
         read = chance.sample(KEYS, chance.randrange(4))
         piece = f"{self.name}.{self._world.tick()}{END}"
@@ -168,12 +169,12 @@ class Dealer(OneAtATime):
                 f"if {giver} = {have[0]} ; {taker} = {have[1]} then set {giver} {less} ; "
                 f"set {taker} {more}"
             )
-        if chance.random() < 0.1:  # it can't be done, so nothing of it may be
+        if chance.random() < 0.1:  # it can't succeed, so no part of it may
             line += f" ; set word-{self.name} x ; incr word-{self.name}"
         self._ask_txn(f"{line} else get {giver} ; get {taker}")
 
     def _look_at_the_bank(self) -> None:
-        """Open the accounts, or look at all of them: in a transaction, or as `show` does."""
+        """Open the accounts, or read all of them: in a transaction, or by `show`."""
         if self._world.chance(0.4):
             how = self._world.pick(("index", "lease", "ask"))
             self._then, self._or = self._shown, lambda request: None
@@ -194,7 +195,7 @@ class Dealer(OneAtATime):
         self._world.counts["accounts shown"] += 1
 
     def _clear(self) -> None:
-        """Set keys under an own prefix, or clear it: nobody else writes there."""
+        """Set keys under a private prefix, or clear it."""
         if self._mine and self._world.chance(0.5):
             known, self._mine = self._mine, None
 
@@ -262,19 +263,19 @@ class Dealer(OneAtATime):
         self._think()
 
     def refused(self, request: DealerRequest, leader: str | None) -> None:
-        """Nothing was done for certain by this try."""
+        """Handle a refusal: this try certainly had no effect."""
         if self._settle(request):
             self._leader = leader if leader in self._servers else None
             self._again_or_leave(request)
 
     def unknown(self, request: DealerRequest) -> None:
-        """It may have been done, may yet be, or never will."""
+        """Handle a request that may have taken effect, may yet do so, or never will."""
         if self._settle(request):
             self._leader = None
             self._again_or_leave(replace(request, was_unknown=True))
 
     def _again_or_leave(self, request: DealerRequest) -> None:
-        """Ask again where that can't be done twice; else leave it."""
+        """Retry if the request can't take effect twice; else give up."""
         may_repeat = not request.in_log or "#" in request.command or not request.was_unknown
         if may_repeat and not self.stopped:
             self._later = request.once_more()

@@ -23,41 +23,42 @@ STEPS_MAX = 10  # a fault strikes within this many steps of the disk
 
 
 class Copy(NamedTuple):
-    """A node's files at one of its stops."""
+    """A copy of a node's files at one of its stops."""
 
     files: dict[str, bytes]
     promised: tuple[int, int]
 
 
 class Disk:
-    """The disk of a node, and what it has promised to hold."""
+    """The disk of a node, and the data that it has promised to keep."""
 
     def __init__(self, world: World, name: str) -> None:
         self.folder = MemoryFolder()
-        self.whole = True  # False: it lost its memory and has not caught up yet
-        self.newborn = False  # it has taken part in nothing yet
-        self.is_held = False  # nothing is written until it is let go
-        self.lost_promise = False  # its term and vote among it, since it last began
+        self.whole = True  # False: the node lost its memory and has not caught up yet
+        self.newborn = False  # the node has not taken part in anything yet
+        self.is_held = False  # nothing is written until it is released
+        # lost promised data, including term and vote, since its last start
+        self.lost_promise = False
         self.is_full = False  # no file can grow
         self.is_hung = False  # no write or sync ever returns, until the next start
-        self.went_back = False  # its files are older, and nobody has told the node so yet
-        self.is_foreign = False  # its files are those of another cluster
+        self.went_back = False  # its files are older, and the node hasn't learned that yet
+        self.is_foreign = False  # its files belong to another cluster
         self._taken: MemoryFile | None = None  # the log that was taken from the running node
-        self._refused_log: str | None = None  # the rest of that log, which may not be one
+        self._refused_log: str | None = None  # the rest of that log, which may be invalid
         self._copies: list[Copy] = []
         self._world = world
         self._name = name
         self._promised = (0, 0)  # index and term of the last entry reported durable
         self._was_robbed = False
-        self._may_be_whole = False  # died while writing down that it caught up
-        # The mark that tells a log cut at a line's end is not synced: a power cut may take it.
+        self._may_be_whole = False  # the node died while it recorded that it had caught up
+        # The mark of a log cut at a line's end is not synced: a power cut may lose it.
         self._mark_is_there = True
 
     def persist(self, manager: Manager, works: Sequence[Effects]) -> tuple[int, int] | None:
         """Make step 2 of these durable.
 
         Raises:
-            DiskFailed: the disk failed, as `fail_soon` had asked.
+            DiskFailed: the disk failed, as `fail_soon` requested.
         """
         durable = manager.persist(works)
         if durable is not None:
@@ -70,12 +71,12 @@ class Disk:
         return durable
 
     def bring(self, entries: Sequence[Entry]) -> None:
-        """Let the node begin with a log that a person wrote."""
+        """Start the node with a hand-written log."""
         lines = "".join(f"{spell_entry(entry)}\n" for entry in entries)
         self.folder = MemoryFolder({f"{self._name}.log": lines.encode()})
 
     def fill(self, members: Mapping[str, str], state: HardState, entries: list[Entry]) -> None:
-        """Let the node begin with a vote, and with this term, vote and log."""
+        """Start the node as a voter, with this term, vote and log."""
         manager = Manager(self._name, self.folder, members)
         manager.recover()
         manager.persist([Effects(save=state, append=entries, recovered=True)])
@@ -84,8 +85,8 @@ class Disk:
     def recover(
         self, members: Mapping[str, str], *, never_ran: bool = False, joins: bool = False
     ) -> tuple[Manager, Recovered]:
-        """Read everything back, after a death or two in the midst of it, and hold the code to
-        what was promised. An operator's word that is denied is not said again."""
+        """Recover everything, after one or two deaths during recovery, and check that the promised
+        data is there. An operator's word that was denied is not repeated."""
         while True:
             manager = Manager(self._name, self.folder, members)
             if self._world.chance(0.05):
@@ -101,7 +102,8 @@ class Disk:
                 if self.folder.fault is None and not str(error).startswith("--new says "):
                     self._leave(power_cut=False)
                     raise
-                self._may_be_whole = self._may_be_whole or never_ran  # the word may be on the disk
+                # it may be recorded on the disk
+                self._may_be_whole = self._may_be_whole or never_ran
                 never_ran = False
                 if self.folder.fault is None:
                     continue
@@ -124,13 +126,14 @@ class Disk:
         *,
         power_cut: bool,
     ) -> None:
-        """Be left as after a kill or a power cut, with `writing` done in part, or not, or whole."""
+        """Become the disk after a kill or a power cut, with `writing` done fully, partly or not at
+        all."""
         cuts = [work.cut_after for work in (*writing, *unsaved) if work.cut_after is not None]
         if writing and cuts and min(cuts) < self._promised[0]:
             self._promised = (min(cuts), node.view.log.term_at(min(cuts)) or 0)
         installs = [work.install.index for work in writing if work.install is not None]
         if installs and max(installs) < self._promised[0]:
-            self._promised = (0, 0)  # the log goes, or not; nothing of its tail was committed
+            self._promised = (0, 0)  # the log may be lost; no entry of its tail was committed
         self._may_be_whole = any(work.recovered or work.forgot for work in writing)
         if any(work.forgot for work in writing):
             self.whole = False
@@ -155,15 +158,15 @@ class Disk:
             self._copies.append(Copy(self.folder.contents(), self._promised))
 
     def die_soon(self) -> None:
-        """Let a write or a sync that comes soon be the last."""
+        """Make one of the next writes or syncs the last."""
         self._strike(DEATHS, within=2 * STEPS_MAX)
 
     def be_full(self, is_full: bool) -> None:
-        """Let there be no room for what is written, or some again."""
+        """Fill the disk, or make room again."""
         self.is_full = self.folder.is_full = is_full
 
     def fail_soon(self) -> None:
-        """Let a write or a sync that comes soon fail."""
+        """Make one of the next writes or syncs fail."""
         self._strike(FAILURES)
 
     def _strike(self, kinds: Sequence[Kind], within: int = STEPS_MAX) -> None:
@@ -180,25 +183,25 @@ class Disk:
 
     @property
     def has_entries(self) -> bool:
-        """Whether anything is left by which others could tell that the cluster has a history."""
+        """Whether anything remains that shows other nodes that the cluster has a history."""
         left = self.folder.contents()
         has_snapshot = f"{self._name}.state_machine" in left
         if self.newborn:
-            return False  # what a person wrote tells nothing
+            return False  # a hand-written log shows nothing
         return has_snapshot or b"\n1 " in left.get(f"{self._name}.log", b"")
 
     @property
     def log_is_gone(self) -> bool:
-        """Whether what the running node writes to its log is in no file of that name."""
+        """Whether the log that the running node writes no longer has its name."""
         return self._taken is not None and self.folder.lacks(f"{self._name}.log", self._taken)
 
     def take_log(self, way: str) -> None:
-        """Somebody removes, renames or truncates the log of the running node."""
+        """Remove, rename or truncate the log of the running node."""
         self._taken = self.folder.take_away(f"{self._name}.log", way)
 
     def go_back(self, acknowledged: int) -> bool:
-        """Somebody puts the files of the stopped node back as they were at an earlier stop, without
-        some entries up to `acknowledged`. Return whether there is such a copy."""
+        """Restore the stopped node's files of an earlier stop, without some entries up to
+        `acknowledged`; return whether there is such a copy."""
         older = [copy for copy in self._copies if copy.promised[0] < acknowledged]
         if not older or self._promised[0] < acknowledged:
             return False
@@ -208,12 +211,12 @@ class Disk:
         return True
 
     def become_foreign(self, files: Mapping[str, bytes]) -> None:
-        """Somebody starts the stopped node with the files of another cluster."""
+        """Give the stopped node the files of another cluster."""
         self.folder, self._promised = MemoryFolder(files), (0, 0)
         self.is_foreign = self.whole = True
 
     def lose_storage(self) -> None:
-        """Somebody deletes the stopped node's term and vote, or they rot."""
+        """Delete or corrupt the stopped node's term and vote."""
         name, left = f"{self._name}.storage", self.folder.contents()
         if name in left:
             self.whole, self._was_robbed, self.lost_promise = False, True, True
@@ -223,7 +226,7 @@ class Disk:
             self.folder = MemoryFolder(left)
 
     def lose_all(self, *, trace: bool) -> None:
-        """Somebody deletes all files of the stopped node; also the trace that it was there."""
+        """Delete all files of the stopped node, including the trace that it existed."""
         self.is_foreign = self.went_back = False
         left = self.folder.contents()
         if f"{self._name}.storage" in left:
@@ -232,8 +235,8 @@ class Disk:
             self.folder = MemoryFolder({} if trace else kept)
 
     def lose_log(self, *, snapshot: bool = False) -> None:
-        """Somebody deletes the log of the stopped node, empties it, or takes its last lines; and
-        deletes its snapshot."""
+        """Delete the log of the stopped node, empty it, or cut its last lines; and delete its
+        snapshot."""
         name, chance = f"{self._name}.log", self._world.random
         left = self.folder.contents()
         if name not in left:
@@ -253,7 +256,7 @@ class Disk:
         self.folder = MemoryFolder(left)
 
     def _check(self, recovered: Recovered) -> None:
-        """Check that entries reported durable are there, or that the node knows that they are not.
+        """Check that entries reported durable are there, or that the node knows of the loss.
 
         Raises:
             InvariantError: neither.

@@ -1,7 +1,7 @@
 """Disks that hang or are slow in every sync, and logs that are taken from a running node.
 
-With each comes a check of what a user would see: a cluster writes while a majority of its disks
-does, a leader stays while disks are slow, and a node notices that its log is gone.
+Each fault comes with a check of its effect on users: a cluster can write while a majority of its
+disks can, a leader stays while disks are slow, and a node notices that its log is gone.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from .network import Network
 from .plan import Plan
 from .world import World
 
-NOTICED_MS = 4000  # after which a running node has a log again, or has stopped
+NOTICED_MS = 4000  # within this time a running node has a log again, or has stopped
 WAYS = ("remove", "rename", "truncate")
 
 
 class SlowTime(NamedTuple):
-    """A time in which disks are slow, and nothing else is wrong."""
+    """A period in which only disks are slow."""
 
     leader: Host
     term: int
@@ -40,20 +40,20 @@ class DiskFaults:
         self._network = network
         self._hosts = hosts
         self._is_over = False
-        self._others = 0  # faults that were not slow syncs
+        self._others = 0  # faults other than slow syncs
 
     def struck(self, kind: str) -> None:
-        """Note that a fault of this kind strikes."""
+        """Record a fault of this kind."""
         self._others += kind != "slow syncs"
 
     def stop(self) -> None:
-        """Let all disks be fast; those that hang still do."""
+        """Make all disks fast again, except hung ones."""
         self._is_over = True
         for host in self._hosts:
             host.slow_ms = None
 
     def replace_disks(self) -> None:
-        """Stop the nodes whose disks hang, and start them again with disks that work."""
+        """Restart the nodes with hung disks on working disks."""
         for host in self._hosts:
             if host.disk.is_hung:
                 host.stop(power_cut=False)
@@ -62,8 +62,8 @@ class DiskFaults:
     # --- hung disks -----------------------------------------------------------------------------
 
     def hang(self, host: Host) -> None:
-        """No write of this node ends from now on, until it is started again. The others must be
-        able to elect without it."""
+        """Let no write of this node end until its next start. The others must be able to elect
+        without it."""
         if host.node is not None and can_lose(self._hosts, host.name):
             self._world.tell("act", f"> hang disk {host.name}")
             self._world.counts["disks that hang"] += 1
@@ -82,7 +82,7 @@ class DiskFaults:
     # --- slow disks -----------------------------------------------------------------------------
 
     def slow_down(self) -> None:
-        """For a long time each write of some nodes takes 0.1 to 1.5 election timeouts."""
+        """Let each write of some nodes take 0.1 to 1.5 election timeouts for a long time."""
         timeout_ms, chance = self._plan.options.election_timeout_ms, self._world.random
         own = Random(chance.getrandbits(32))
         slow = chance.sample(list(self._hosts), chance.randint(1, len(self._hosts)))
@@ -100,9 +100,9 @@ class DiskFaults:
             host.slow_ms = None
 
     def _slow_time(self) -> SlowTime | None:
-        """Return who leads, if that must not change while only disks are slow: the network is in
-        order, and all nodes are up and follow. With leases a follower's answer waits until its
-        promise is on its disk."""
+        """Return the leader if it must not change while only disks are slow: the network works, and
+        all nodes are up and follow. With leases a follower's answer waits until its promise is on
+        its disk."""
         plan = self._plan
         is_fair = 10 * plan.delay_ms <= plan.options.election_timeout_ms
         is_fair = is_fair and not (plan.loss or plan.late or plan.long_ms or plan.slow_entries)
@@ -115,10 +115,10 @@ class DiskFaults:
         return SlowTime(leader, leader.view.term, leader.view.membership, incarnations)
 
     def _judge_leader(self, before: SlowTime, others: int) -> None:
-        """Hold the leader to its place.
+        """Check that the leader still leads.
 
         Raises:
-            AssertionError: it lost that, and nothing but disks was slow.
+            AssertionError: it was deposed, though only disks were slow.
         """
         same = before.incarnations == [host.incarnation for host in self._hosts]
         if self._is_over or others != self._others or not same:
@@ -136,8 +136,8 @@ class DiskFaults:
     # --- logs that are gone ---------------------------------------------------------------------
 
     def take_log(self, host: Host) -> None:
-        """Somebody removes, renames or truncates the log of a running node, of no more nodes at a
-        time than the others can do without until it has noticed."""
+        """Remove, rename or truncate the log of a running node, if the others can elect without it
+        until it notices."""
         has_log = f"{host.name}.log" in host.disk.folder.contents()
         if host.node is None or not has_log or not can_lose(self._hosts, host.name):
             return
@@ -149,15 +149,15 @@ class DiskFaults:
         self._world.after(NOTICED_MS, self._judge_log, host, host.incarnation, self._others)
 
     def _judge_log(self, host: Host, incarnation: int, others: int) -> None:
-        """Look whether a node has noticed that its log is gone.
+        """Check that a node has noticed that its log is gone.
 
         Raises:
-            AssertionError: it has not, and acknowledges what would be lost.
+            AssertionError: it has not, and acknowledges entries that would be lost.
         """
         if not host.disk.log_is_gone or host.incarnation != incarnation:
             return
         busy = host.paused or host.disk.is_hung or host.slow_ms is not None
-        if busy or others != self._others:  # it may have stood still meanwhile
+        if busy or others != self._others:  # it may have been paused meanwhile
             self._world.after(NOTICED_MS, self._judge_log, host, incarnation, self._others)
             return
         raise AssertionError(f"{host.name} has no log for {NOTICED_MS} ms, and does not notice")
@@ -165,7 +165,7 @@ class DiskFaults:
 
 def undisputed_leader(hosts: Sequence[Host]) -> Host | None:
     """Return the leader that all nodes follow: all are up, their disks write, no change of members
-    is under way, nobody is in a later term, and each member is in this leader's term."""
+    is in progress, no node is in a later term, and each member is in this leader's term."""
     led = leaders(hosts)
     if len(led) != 1:
         return None

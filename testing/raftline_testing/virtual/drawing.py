@@ -1,4 +1,4 @@
-"""The picture of a schedule that failed: one page below build/pictures, named in the failure."""
+"""The picture of a failed schedule: a page below build/pictures, named in the failure."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ def run_or_draw(
     lockers: int = 0,
     folder: Path = FOLDER,
 ) -> Outcome:
-    """Run a schedule; one that fails is run again, as the same, and drawn.
+    """Run a schedule; if it fails, repeat and draw it.
 
     Raises:
-        SimulationFailed: see `run`. The page is named at its end.
+        SimulationFailed: see `run`. Its text ends with the page's name.
     """
     try:
         return run(seed, nodes, steps, faults, say, lockers=lockers)
@@ -38,7 +38,7 @@ def run_or_draw(
 
 
 def save_picture(collector: Collector, name: str, folder: Path = FOLDER) -> Path:
-    """Write the page of what was collected, and return its path."""
+    """Write the page of the collected steps, and return its path."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{name}.html"
     path.write_text(collector.page(name), encoding="utf-8")

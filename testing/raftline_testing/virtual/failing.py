@@ -1,4 +1,4 @@
-"""The end of a run that failed, as its picture shows it: the step, and the broken rule in words."""
+"""The end of a failed run, as its picture shows it: the step, and the broken rule in words."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from ..invariants import InvariantError
 
 
 def draw_failure(collector: Collector | None, error: BaseException, acting: str) -> None:
-    """Let a page open at the step that failed. `acting` is the node that did something last: an
-    invariant breaks by a step that it took, any other error before that step was over."""
+    """Make a page open at the failed step. `acting` is the node that acted last: a step that it
+    took broke an invariant, or any other error occurred before the step was over."""
     if collector is None:
         return
     words = sentence(error)

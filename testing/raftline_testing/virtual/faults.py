@@ -1,4 +1,4 @@
-"""The faults of a schedule: what goes wrong, and when it is over."""
+"""The faults of a schedule: which faults happen, and when they end."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .wrongfiles import WrongFiles
 
 
 class Faults:
-    """Lets faults happen as planned, one after another, until asked to stop."""
+    """The injector of planned faults, one after another, until asked to stop."""
 
     def __init__(self, world: World, plan: Plan, network: Network, hosts: Sequence[Host]) -> None:
         self._world = world
@@ -27,7 +27,7 @@ class Faults:
         self._hosts = hosts
         self._names = [host.name for host in hosts]
         self._over = False
-        self._handed = 0  # transfers that were asked for
+        self._handed = 0  # requested transfers
         self.disks = DiskFaults(world, plan, network, hosts)
         self.crowds = Crowds(world, plan, hosts)
         self._files = WrongFiles(world, plan, network, hosts)
@@ -67,7 +67,7 @@ class Faults:
         self._wait()
 
     def stop(self) -> None:
-        """Let no further fault happen, and end all that last, but for disks that hang."""
+        """Stop injecting faults, and end all lasting ones except hung disks."""
         self._over = True
         self.disks.stop()
         self._files.stop()
@@ -105,7 +105,7 @@ class Faults:
         self._world.tell("act", f"> {act}")
 
     def _some(self) -> Host:
-        """Any node; half the time one that leads, for that is where it hurts."""
+        """Return any node; half the time a leader, where faults hurt most."""
         leading = [host for host, _ in leaders(self._hosts)]
         return self._world.random.choice(
             leading if leading and self._world.chance(0.5) else list(self._hosts)
@@ -119,8 +119,8 @@ class Faults:
         self._world.after(self._a_while_ms(), self._network.mend, cut)
 
     def _hand_over(self) -> None:
-        """A leader gives way to somebody, fit or not; half the time it is cut off shortly after,
-        so that it does not hear what became of that."""
+        """Let a leader hand over to another node, fit or not; half the time it is cut off shortly
+        after, so that it doesn't learn the outcome."""
         chance = self._world.random
         to = chance.choice([None, self._some().name])
         for host, view in leaders(self._hosts):
@@ -129,7 +129,7 @@ class Faults:
             host.take(Transfer(to))
             self._world.counts["transfers begun"] += view.transfer is not before
             self._handed += 1
-            if self._handed % 3 == 0 and view.transfer is not None:  # a third one may lead then
+            if self._handed % 3 == 0 and view.transfer is not None:  # a third node may lead then
                 delay_ms = 1 + self._handed % (2 * self._plan.delay_ms)
                 self._world.beside(delay_ms, 0.5, self._kill_named, view.transfer.to)
             if chance.random() < 0.5:
@@ -141,8 +141,8 @@ class Faults:
             self._crash(next(host for host in self._hosts if host.name == name), power_cut=False)
 
     def _regain(self) -> None:
-        """A leader is ordered to follow, to stand, or to stand as soon as it follows: mostly it
-        leads again at once, with the clients and followers of before."""
+        """Order a leader to follow, to stand, or to stand as soon as it follows: mostly it leads
+        again at once, with the same clients and followers."""
         chance = self._world.random
         for host, _ in leaders(self._hosts):
             ways: list[list[Input]] = [[StepDown()], [Campaign()], [StepDown(), Campaign()]]
@@ -184,15 +184,15 @@ class Faults:
         self._mend_later(self._network.split(one))
 
     def _bridge(self) -> None:
-        """Only one node reaches all others, which reach nobody else."""
+        """Let only one node reach all others, which reach no other node."""
         bridge = self._some().name
         others = [name for name in self._names if name != bridge]
         self._tell(f"cut all but {bridge} from one another")
         self._mend_later(self._network.cut(others, others))
 
     def _depose(self) -> None:
-        """A leader is cut off, alone or with a few, and the others know at once: they elect
-        while it still leads, or stands still and will believe that it leads when it goes on."""
+        """Cut off a leader, alone or with a few nodes, and let the others know at once: they elect
+        while it still leads, or is paused and will believe that it leads when it resumes."""
         chance = self._world.random
         for host, _ in leaders(self._hosts):
             others = [name for name in self._names if name != host.name]
@@ -211,7 +211,7 @@ class Faults:
             self._network.heal()
 
     def _lose_connection(self) -> None:
-        """The connection to a node breaks, while nothing else is wrong with it."""
+        """Break the connection to an otherwise healthy node."""
         self._tell_lost(self._some())
 
     def _tell_lost(self, lost: Host) -> None:
@@ -228,7 +228,7 @@ class Faults:
         self._pause_for(host, self._a_while_ms())
 
     def _pause_for_long(self) -> None:
-        """As a stopped process, or a suspended machine, whose clock goes on."""
+        """Pause a node, like a stopped process or a suspended machine whose clock runs on."""
         self._pause_for(self._some(), self._world.random.randint(2000, 30_000))
 
     def _pause_for(self, host: Host, while_ms: int) -> None:
@@ -256,8 +256,8 @@ class Faults:
         self._world.after(self._a_while_ms(), host.start)
 
     def _lose(self, what: str) -> None:
-        """While a node is down its log, its term and vote, or all its files are deleted: of no
-        more nodes at a time than a cluster can do without, so that it can elect in the end."""
+        """Delete the log, the term and vote, or all files of a node that is down, if the cluster
+        can still elect in the end."""
         host = self._some()
         if host.disk.is_foreign or not can_lose(self._hosts, host.name):
             return
@@ -274,8 +274,9 @@ class Faults:
                 self._lose_all(host)
 
     def _lose_all(self, host: Host) -> None:
-        """Of the trace that the node was there, too, if it is started to join, or is named by the
-        others' entries; one that was born alone is named by nobody: docs/repair.md."""
+        """Delete all files of a node, including the trace that it existed if it is started to join
+        or the others' entries name it; no entry names a node that was born alone:
+        docs/repair.md."""
         others = [other for other in self._hosts if other is not host]
         is_named = all(other.disk.has_entries for other in others) and host.was_born_with_others
         joins = self._world.chance(0.4)
@@ -300,22 +301,22 @@ class Faults:
             host.disk.fail_soon()
 
     def _full_disk(self) -> None:
-        """No file of a node can grow for a while: it stops at its next write, and can't start."""
+        """Fill a node's disk for a while: it stops at its next write, and can't start."""
         host = self._some()
         self._tell(f"fill disk {host.name}")
         host.disk.be_full(True)
         self._world.after(self._a_while_ms(), host.disk.be_full, False)
 
     def _failing_machine(self) -> None:
-        """A node can't execute the next entry: it stops, and never goes on without it."""
+        """Make the next entry fail at a node: it stops, and never continues without the entry."""
         host = self._some()
         if host.node is not None:
             self._tell(f"break machine {host.name}")
             host.manager.fails = True
 
     def _die_writing(self) -> None:
-        """Some write or sync that comes soon is the last: of the log, of a snapshot that is taken
-        or arrives, of either's renaming."""
+        """Make one of the next writes or syncs the last: of the log, of a snapshot that is taken or
+        received, or of a renaming."""
         host = self._some()
         if host.node is not None:
             self._tell(f"die writing {host.name}")

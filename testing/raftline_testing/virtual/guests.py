@@ -1,7 +1,7 @@
 """Clients that log in, by a password, by SCRAM or by a certificate, at nodes whose users change.
 
-Nobody reads, writes or watches without a right from the moment in which the node has read its file
-again. Whoever has the right is not refused for it.
+No client reads, writes or watches without a right once the node has reloaded its file. A client
+with the right is not refused for lack of it.
 """
 
 from __future__ import annotations
@@ -42,13 +42,13 @@ def certificate(name: str) -> dict[str, object]:
 
 
 class GuestClient(Client):
-    """A client that is refused now and then, for want of a right."""
+    """A client that is refused now and then because it lacks a right."""
 
     def __init__(
         self, world: World, plan: Plan, name: str, servers: Sequence[Server], history: History
     ) -> None:
         super().__init__(world, plan, name, servers, history)
-        self._session = None  # a node with users takes no name that a client made up
+        self._session = None  # a node with users accepts no name that a client chose
 
     def answered(self, request: ClientRequest, reply: str) -> None:
         if reply == NOBODY_LOGGED_IN:
@@ -62,15 +62,15 @@ class GuestClient(Client):
 
 
 class GuestConnection(ClientConnection):
-    """A connection that begins with a login; what is sent meanwhile waits for its end."""
+    """A connection that begins with a login; lines sent meanwhile wait for its end."""
 
     def __init__(self, file: UsersFile, guest: Guest, chance: Random) -> None:
         super().__init__(file.doors, file.host, file.host.requests)
         self._file = file
         self._chance = chance
-        self.guest: Guest | None = None  # who is logged in
+        self.guest: Guest | None = None  # the logged-in user
         self._trying = guest
-        self._since: dict[Asked, int] = {}  # the version in force as a line came
+        self._since: dict[Asked, int] = {}  # the version in force when a line arrived
         self._begun = file.version
         self._held_back = b""
         self._steps_of_login: Generator[str, str, None] | None = None
@@ -132,7 +132,7 @@ class GuestConnection(ClientConnection):
                 self._since.setdefault(one, self._file.version)
             super().receive(data)
 
-    # --- what is right ---------------------------------------------------------------------------
+    # --- the rule -------------------------------------------------------------------------------
 
     def add(self, batch: Batch) -> None:
         super().add(batch)
@@ -144,7 +144,8 @@ class GuestConnection(ClientConnection):
         one = self.asked[0] if self.asked else None
         sender, _, text = line.partition("@")
         if text == NOBODY_LOGGED_IN and one is not None and one.request_id:
-            # It ends the connection, so it has no id; the line that came too late was not taken.
+            # This reply ends the connection, so it has no id; the line that arrived too late was
+            # not accepted.
             line = f"{sender}#{one.request_id}@{text}"
         super()._line_left(connection, line)
         if one is not None and one.request is not None and is_denial(one.reply):
@@ -168,7 +169,7 @@ def _typed(name: str, password: str) -> Generator[str, str, None]:
 
 
 class GuestWatch(WatchClient):
-    """A watch of somebody who types a password before."""
+    """A watch that begins after a login by password."""
 
     def __init__(
         self,
@@ -193,12 +194,12 @@ class GuestWatch(WatchClient):
         return connection
 
     def prefix(self) -> str:
-        """Return what is watched."""
+        """Return the watched prefix."""
         return self._prefix
 
 
 class GuestWatchConnection(WatchConnection):
-    """The connection of such a watch: no event comes of what happened once it was refused."""
+    """The connection of such a watch: it gets no event of entries after its refusal."""
 
     def __init__(self, file: UsersFile, client: GuestWatch, guest: Guest) -> None:
         super().__init__(file.doors, file.host, client)
@@ -208,7 +209,7 @@ class GuestWatchConnection(WatchConnection):
         self._guest: Guest | None = None
         self._since = file.version
         self._has_begun = False
-        self._refused_at: int | None = None  # all up to this entry may be sent yet
+        self._refused_at: int | None = None  # events up to this entry may still be sent
 
     def rights_changed(self) -> None:
         if self._has_begun:
@@ -222,7 +223,7 @@ class GuestWatchConnection(WatchConnection):
 
     def _line_left(self, connection: Connected, line: str) -> None:
         head, _, text = line.partition("@")
-        if "#" not in head:  # of the login
+        if "#" not in head:  # a reply to the login
             self._guest = self._trying if text.startswith("LOGIN ") else None
             if self._guest is not None:
                 known = self._file.logs_in(self._trying, self._file.version)
@@ -244,7 +245,7 @@ class GuestWatchConnection(WatchConnection):
 
 
 class Guests:
-    """The users of a schedule, their clients, and who changes the files; in some schedules."""
+    """The users of a schedule, their clients, and the changes of the files; in some schedules."""
 
     def __init__(
         self,
@@ -275,20 +276,20 @@ class Guests:
         ]
 
     def finish(self) -> None:
-        """Let every user do everything."""
+        """Give every user all rights."""
         if self.is_on:
             self._settings.finish()
 
 
 class GuestDoor:
-    """Makes the connections of guests at one node."""
+    """The maker of guests' connections at one node."""
 
     def __init__(self, file: UsersFile, chance: Random) -> None:
         self._file = file
         self._chance = chance
 
     def connect(self, client: Asker) -> ClientConnection | None:
-        """Return a connection on which somebody logs in."""
+        """Return a connection on which a user logs in."""
         if not isinstance(client, GuestClient):
             return None
         self._file.begin()

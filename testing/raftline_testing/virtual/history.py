@@ -11,8 +11,8 @@ SEARCH_STEPS_MAX = 300_000
 
 
 class History:
-    """Operations on keys, for the search; increments of the counter, which are simply counted; and
-    what was appended to the journal, which shows by itself what became of it."""
+    """Operations on keys, for the search; increments of the counter, which are counted; and appends
+    to the journal, whose text shows their outcomes."""
 
     def __init__(self) -> None:
         self.operations: list[ClientOperation] = []
@@ -23,7 +23,7 @@ class History:
         return len(self.operations) + len(self.increments) + len(self.journal)
 
     def answered(self, request: ClientRequest, reply: str, now: int) -> None:
-        """Keep a request and its reply."""
+        """Record a request and its reply."""
         if request.verb == "incr":
             self._increment(request, now, request.count(reply))
         elif request.verb == "append" and request.value is not None:
@@ -35,7 +35,7 @@ class History:
             self.operations.append(request.operation(now, reply))
 
     def unknown(self, request: ClientRequest) -> None:
-        """Keep a request that took effect, or did not, or will."""
+        """Record a request with an unknown outcome, which may yet take effect."""
         if request.verb == "incr":
             self._increment(request, None, None)
         elif request.verb == "append" and request.value is not None:
@@ -54,10 +54,10 @@ class History:
         )
 
     def judge(self) -> int:
-        """Return how long the search took.
+        """Judge the history; return the time of the search.
 
         Raises:
-            AssertionError: one copy of the data could not have given these answers.
+            AssertionError: no single copy of the data explains these answers.
         """
         report = check(self.operations, SEARCH_STEPS_MAX)
         if report.verdict is not HistoryVerdict.LINEARIZABLE:
@@ -66,11 +66,11 @@ class History:
         return report.steps
 
     def judge_counter(self, final: int) -> None:
-        """Each increment took effect once, in an order that its answers allow.
+        """Check that each increment took effect once, in an order that the answers allow.
 
         Raises:
-            AssertionError: two were answered alike, one overtook another, or one took effect
-                twice or not at all.
+            AssertionError: two had the same answer, one overtook another, or one took effect twice
+                or not at all.
         """
         findings = counter_findings(self.increments, {COUNTER: final})
         assert not findings, findings

@@ -1,8 +1,8 @@
 """Simulated holders of leases, and the check that none of their leases ends early.
 
-A holder counts SECONDS from when it first sent the request that was answered, by a clock that is
-slower than the leader's by almost a tenth: what the promise allows and no more. It asks again
-where it must, as raftline's own clients do.
+A holder counts SECONDS from the first send of the request that was answered, by a clock almost a
+tenth slower than the leader's: the most that the promise allows. It retries as raftline's own
+clients do.
 """
 
 from __future__ import annotations
@@ -22,20 +22,21 @@ HOLDER_PERMILLE = 1001  # so that the fastest node (Plan.clock_of) is not a tent
 
 
 class LeaseCheck:
-    """Compares what holders believe with what nodes have applied."""
+    """The comparison of the holders' beliefs with the applied entries of nodes."""
 
     def __init__(self, world: World) -> None:
         self._world = world
-        self._until_ms: dict[str, float] = {}  # held until then: a lease, or a key with its own
-        self._there: set[str] = set()  # in the latest state that any node has applied
+        # held until then: a lease, or a key with its own lease
+        self._until_ms: dict[str, float] = {}
+        self._there: set[str] = set()  # existing leases in the latest applied state
         self._ended_ms: dict[str, int] = {}
         self._latest = 0  # the last entry of that state
 
     def confirmed(self, name: str, seconds: int, sent_ms: int) -> None:
-        """A holder hears that a request which it sent first at `sent_ms` was granted.
+        """Record that a holder learns of a grant for a request first sent at `sent_ms`.
 
         Raises:
-            AssertionError: the lease ended, and this holder would hold it still.
+            AssertionError: the lease ended, and this holder would still hold it.
         """
         until_ms = sent_ms + seconds * 1_000_000 / HOLDER_PERMILLE
         self._until_ms[name] = max(self._until_ms.get(name, 0), until_ms)
@@ -43,24 +44,24 @@ class LeaseCheck:
         self._judge(name)
 
     def refused(self, name: str) -> None:
-        """A holder hears that its lease is gone.
+        """Record that a holder learns that its lease is gone.
 
         Raises:
-            AssertionError: it holds it still.
+            AssertionError: it still holds the lease.
         """
         self._ended_ms.setdefault(name, self._world.now_ms)
         self._judge(name)
         self.given_up(name)
 
     def given_up(self, name: str) -> None:
-        """A holder has let go by itself."""
+        """Record that a holder has released its lease."""
         self._until_ms.pop(name, None)
 
     def applied(self, manager: LogManager) -> None:
-        """A node has applied entries, or taken over a snapshot.
+        """Check a node that has applied entries, or installed a snapshot.
 
         Raises:
-            AssertionError: a lease is gone there, and its holder holds it still.
+            AssertionError: a lease is gone there, but its holder still holds it.
         """
         if manager.applied.index <= self._latest:
             return
@@ -84,11 +85,11 @@ class LeaseCheck:
 
 @dataclass(eq=False)
 class LeaseRequest:
-    """One request of a holder, as `Requests` wants it."""
+    """A request of a holder, in the form that `Requests` needs."""
 
     client: Asker
     command: str
-    sent_ms: int  # for the first time
+    sent_ms: int  # time of the first send
     in_log: bool
     how: str
     settled: bool = False
@@ -100,8 +101,8 @@ class LeaseRequest:
 
 
 class Holder(OneAtATime):
-    """Gets a lease, puts a key under it, renews it for a while, and lets it go or forgets it; or
-    sets a key for a time, again and again."""
+    """A client that gets a lease, puts a key under it, renews it for a while, and then releases or
+    forgets it; or sets a key for a time, again and again."""
 
     def __init__(
         self, world: World, plan: Plan, name: str, servers: Sequence[Server], check: LeaseCheck
@@ -121,13 +122,13 @@ class Holder(OneAtATime):
     def stop(self) -> None:
         self.stopped = True
 
-    # --- what it wants ------------------------------------------------------------------------
+    # --- its requests ---------------------------------------------------------------------------
 
     def _think(self) -> None:
         world, seconds = self._world, self._seconds
         if not self._lease:
             world.within(200, self._next)
-        elif world.chance(0.1):  # when a leader lets it end: it may be late, and refused
+        elif world.chance(0.1):  # when the leader lets it expire: this may be late, and refused
             world.after(1000 * seconds, world.within, 150 * seconds, self._next)
         else:
             world.within(300 * seconds, self._next)
@@ -147,19 +148,19 @@ class Holder(OneAtATime):
             self._left -= 1
             self._ask(f"renew {self._lease}", in_log=False)
         elif self._world.chance(0.5):
-            self._check.given_up(self._lease)  # it counts as let go from when it asks for that
+            self._check.given_up(self._lease)  # it counts as released from the request on
             self._write(f"release {self._lease}")
         else:
             self._forget()
 
     def _set_own(self) -> None:
-        """Each key is set once, and runs out."""
+        """Set a new key, which expires."""
         self._seconds = self._world.random.choice(SECONDS)
         self._lease = self._key = f"held-{self.name}-{self._number}"
         self._write(f"setex {self._key} {self._seconds} {self.name}")
 
     def _forget(self) -> None:
-        """As if the holder had died: its lease runs out."""
+        """Act as if the holder had died: its lease expires."""
         self._lease, self._is_put = "", False
         self._think()
 
@@ -184,7 +185,7 @@ class Holder(OneAtATime):
             self._world.within(20, self._again, request)
 
     def _again(self, request: LeaseRequest) -> None:
-        """Ask again: it still counts from when it asked first."""
+        """Retry: the time still counts from the first send."""
         if not self.stopped and self.waiting is None:
             self._send(
                 LeaseRequest(self, request.command, request.sent_ms, request.in_log, request.how)
@@ -201,7 +202,7 @@ class Holder(OneAtATime):
         if verb == "RENEW response, no such lease: " + self._lease:
             self._world.counts["renewals refused"] += 1
             check.refused(self._lease)
-        if not answer:  # no such lease, or its session is forgotten: begin anew
+        if not answer:  # no such lease, or its session is forgotten: start again
             self._is_numbered = self._is_numbered and not reply.startswith("Sorry, session")
             self._forget()
             return

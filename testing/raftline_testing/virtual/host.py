@@ -1,7 +1,8 @@
-"""One simulated node: the rim that ships, on a virtual clock, a virtual disk and a virtual network.
+"""One simulated node: the shipped driver code, on a virtual clock, disk and network.
 
-The stepper, its rounds, the queues, applying and watches are those of a real node. Here is what
-threads do there: when the owner wakes, when a write ends, and who may be paused or die meanwhile.
+The stepper, its rounds, the queues, applying and watches come from a real node. This module
+replaces the threads: when the owner wakes, when a write ends, and which node may be paused or die
+meanwhile.
 """
 
 from __future__ import annotations
@@ -54,42 +55,42 @@ from .snapshots import Snapshots
 from .watching import Watching
 from .world import World
 
-READ_RUNS_MOST = WRITES_TOGETHER // REQUESTS_TOGETHER  # each whole
+READ_RUNS_MOST = WRITES_TOGETHER // REQUESTS_TOGETHER  # runs of full batches
 MayBegin = Callable[[RawNode, Change], bool]
-Settle = Callable[[str, str], None]  # told the outcome of a change of members
+Settle = Callable[[str, str], None]  # receives the outcome of a change of members
 
 
 def cluster_of(name: str, incarnation: int, era: str = "") -> str:
-    """Return the identity that a start of a node draws for a cluster without one."""
+    """Return the identity that a starting node draws for a cluster without one."""
     return sha256(f"{era}{name} {incarnation}".encode()).hexdigest()[:16]
 
 
 class NodePlan(Protocol):
-    """The part of a plan that a node needs: drawn (plan.py), or as a script says (script.py)."""
+    """The part of a plan that a node needs: drawn (plan.py), or scripted (script.py)."""
 
     @property
     def disk_ms(self) -> int: ...  # the longest time that a write takes
     @property
-    def compact_bytes(self) -> int: ...  # of a log that is not yet begun anew
+    def compact_bytes(self) -> int: ...  # of a log that is not rewritten yet
     @property
     def pause_ms(self) -> int: ...  # the longest, after each piece of a snapshot
     @property
-    def queued_bytes(self) -> int: ...  # of requests that wait
+    def queued_bytes(self) -> int: ...  # of waiting requests
     @property
-    def long_ms(self) -> int: ...  # in which an entry is applied that takes long
+    def long_ms(self) -> int: ...  # time to apply a long entry
     @property
-    def said_new(self) -> float: ...  # the share of first starts that an operator says to be such
+    def said_new(self) -> float: ...  # share of first starts that an operator declares as first
     @property
     def slow_entries(self) -> bool: ...  # each takes longer than a slice of applying
     @property
-    def hold_ms(self) -> int: ...  # for which a request waits for a leader
+    def hold_ms(self) -> int: ...  # how long a request waits for a leader
     def clock_of(self, name: str, chance: Random) -> tuple[int, int]: ...
     def options_of_a_start(self, chance: Random) -> Options: ...
     def timeouts_of(self, name: str, chance: Random, timeout_ms: int) -> Callable[[], int]: ...
 
 
 class Answers:
-    """The connection of a peer, as its messages see it: answers go back over the network."""
+    """The connection of a peer, as messages see it: answers go back over the network."""
 
     def __init__(self, send: Callable[[Message], None]) -> None:
         self._send = send
@@ -100,7 +101,7 @@ class Answers:
 
 
 class Observer:
-    """Looks at each step of a node before its Effects are carried out."""
+    """The observer of each step of a node, before its Effects are carried out."""
 
     def __init__(
         self,
@@ -115,7 +116,7 @@ class Observer:
         self._monitor = monitor
         self._requests = requests
         self._picture = picture
-        self.next: StepObserver | None = None  # whoever observes it in this schedule
+        self.next: StepObserver | None = None  # the schedule's own observer
 
     def stepped(self, event: Input, effects: Effects) -> None:
         if self._picture is not None:
@@ -143,7 +144,8 @@ class Observer:
             self._invariants.keeps_reads(state, reading)
 
     def _bound_reads(self, batches: Sequence[Batch]) -> None:
-        """Hold the reads of one step to the bound of writes, which connections share by turns."""
+        """Check that the reads of one step stay within the bound of writes, which connections share
+        in turn."""
         if len(batches) <= READ_RUNS_MOST:
             return
         count = sum([len(batch.commands) for batch in batches])
@@ -166,7 +168,7 @@ class Observer:
 
 
 def _has_reads_alone(effects: Effects) -> bool:
-    """Whether nothing is to be done but to serve reads."""
+    """Whether the only work is to serve reads."""
     return not (
         effects.messages()
         or effects.apply
@@ -179,7 +181,7 @@ def _has_reads_alone(effects: Effects) -> bool:
 class Host:
     """A node that can be paused, killed and started again. Its clock runs at its own pace.
 
-    It is the `NodeRim` of its stepper, and does what a driver's threads do.
+    It is the `NodeRim` of its stepper, and acts for a driver's threads.
     """
 
     def __init__(
@@ -195,20 +197,20 @@ class Host:
         self.name = name
         self.node: RawNode | None = None
         self.collector: Collector | None = None  # of a picture
-        self.view: NodeView | None = None  # what it knows, or knew when it died
+        self.view: NodeView | None = None  # the node's state, or its last state before it died
         self.manager: Manager
         self.writes: WriteQueue
         self.stepper: Stepper
         self.queue: RequestQueue
         self.measures: Measures
         self.observing: Observer  # of each step of this start
-        self.watching: Watching | None = None  # who takes the events of all nodes
+        self.watching: Watching | None = None  # the taker of all nodes' events
         self.watch_leases: Callable[[Manager], None] = lambda manager: None
         self.watch_renewals: Callable[[Host, str], None] = lambda host, reply: None
         self.disk = disk
         self.paused = False
         self.disk_ms = plan.disk_ms
-        self.slow_ms: Callable[[], int] | None = None  # what each write takes, if it is slow
+        self.slow_ms: Callable[[], int] | None = None  # the time of each write, if it is slow
         self.long_ms = plan.long_ms
         self.make_node: Callable[..., RawNode] = (
             node_from_disk  # or another core (course/raftline_course/grading)
@@ -218,20 +220,21 @@ class Host:
         self._members = members
         self._invariants = invariants
         self._network_send = send
-        self.build_level = FIRST  # of the build that it is started with
-        self.era = ""  # another one for a cluster of an earlier time
+        self.build_level = FIRST  # level of the build that it runs
+        self.era = ""  # differs for an earlier cluster
         self.was_born_with_others = len(members) > 1
-        self.is_joiner = False  # from its next start on it knows no members, and asks to be added
-        self.may_be_said_new = bool(members)  # until it loses a file: nothing ran here before
-        self._incarnation = 1  # what belongs to an earlier one is void
+        self.is_joiner = False  # from its next start on, it knows no members and asks to be added
+        self.may_be_said_new = bool(members)  # until it loses a file: it never ran before
+        self._incarnation = 1  # anything of an earlier one is void
         self._backlog: list[Callable[[], None]] = []  # arrived while paused
         self._acts: deque[tuple[Callable[..., object], tuple[object, ...]]] = deque()  # done next
         self._acts_now = False
-        self._is_prompt = not plan.slow_entries  # their time passes for the node alone
+        self._is_prompt = not plan.slow_entries  # their time passes only for the node
         self.pairs_lock = PairsLock(name)
-        self.without_core = WithoutCore(self.pairs_lock)  # while one of its threads works
-        self._after_long: list[Callable[[], None]] = []  # what waits for the end of a long entry
-        self.writer_pause_ms: Callable[[], int] = int  # drawn anew each time
+        self.without_core = WithoutCore(self.pairs_lock)  # used while one of its threads works
+        # actions that wait for the end of a long entry
+        self._after_long: list[Callable[[], None]] = []
+        self.writer_pause_ms: Callable[[], int] = int  # drawn each time
         self._writer_sleeps = False
         self._between_writes: deque[tuple[Callable[[], bool], Callable[[bool], None]]] = deque()
         self._rounds: Rounds
@@ -253,18 +256,18 @@ class Host:
 
     @property
     def incarnation(self) -> int:
-        """The number of this start, or of the next one if it is down."""
+        """The number of this start, or of the next one if the node is down."""
         return self._incarnation
 
     @property
     def is_applying_apart(self) -> bool:
-        """Whether an entry that takes long is being applied."""
+        """Whether a long entry is being applied."""
         return self.pairs_lock.is_held
 
     # --- inputs -----------------------------------------------------------------------------
 
     def take(self, taken: Input) -> None:
-        """An input comes: the end of a connection, an order."""
+        """Take an input: the end of a connection, an order."""
         self._when_up(self._taken, taken)
 
     def _taken(self, node: RawNode, taken: Input) -> None:
@@ -279,8 +282,8 @@ class Host:
         return self.view.cluster if self.view is not None else ""
 
     def hear(self, message: Message, cluster: str = "") -> None:
-        """A message comes, on a connection whose other end announced this identity. As on a real
-        connection, nothing is taken from a server of another cluster."""
+        """Receive a message on a connection whose other end announced this identity. As on a real
+        connection, messages from another cluster are ignored."""
         if self._refuses(cluster):
             return
         if self.paused:
@@ -294,8 +297,8 @@ class Host:
         return is_refused
 
     def hear_now(self, message: Message, cluster: str) -> None:
-        """A message was read on a connection whose other end announced this identity, by a thread
-        that does not hold `core`."""
+        """Receive a message as a connection's thread, which doesn't hold `core`; its other end
+        announced this identity."""
         if self.node is not None and not self._refuses(cluster):
             lock = self.pairs_lock
             waits, lock.may_be_waited_for = lock.may_be_waited_for, False
@@ -303,7 +306,7 @@ class Host:
             lock.may_be_waited_for = waits
 
     def when_up(self, act: Callable[[], object]) -> None:
-        """Let a thread of the node do something; while it is paused, when it goes on."""
+        """Run an action of one of the node's threads; if it is paused, when it resumes."""
         self._when_up(lambda _: act())
 
     def _receive(self, node: RawNode, message: Message) -> None:
@@ -326,7 +329,7 @@ class Host:
             self._world.tell("answer", f"{self.name}: {batch.replies[0]}")
 
     def step(self, taken: Input) -> None:
-        """Let the core take an input, and carry out its Effects; one that is refused is left."""
+        """Pass an input to the core, and carry out its Effects; skip a refused one."""
         lock = self.pairs_lock
         waits, lock.may_be_waited_for = lock.may_be_waited_for, False
         with contextlib.suppress(OrderRefused):
@@ -334,7 +337,7 @@ class Host:
         lock.may_be_waited_for = waits
 
     def change(self, change: Change, settle: Settle, may_begin: MayBegin) -> None:
-        """Somebody asks this node to change the members; `may_begin` is asked right before."""
+        """Ask this node to change the members; `may_begin` is called right before."""
 
         def begin(node: RawNode) -> None:
             if node.takes_proposals and may_begin(node, change):
@@ -347,7 +350,7 @@ class Host:
         self._when_up(begin)
 
     def submit(self, request: Request) -> None:
-        """A client's request arrives; a node that is down refuses the connection."""
+        """Take a client's request; a node that is down refuses the connection."""
         if self.node is None:
             request.client.refused(request, None)
         else:
@@ -357,11 +360,11 @@ class Host:
         self.requests.ask(request)
 
     def status(self) -> None:
-        """Somebody asks for the status, which reports what is applied and nothing else. A core of
-        another's making is not asked: the status has facts that are not its own.
+        """Request the status, and check the applied index in it. A foreign core is not asked: the
+        status has facts that it lacks.
 
         Raises:
-            AssertionError: it reports another entry as the last one applied.
+            AssertionError: it reports a wrong last applied entry.
         """
         if self.node is not None and not self.paused and self.make_node is node_from_disk:
             reported = node_facts(self.node.view, self.clock.now_ms())["last_applied"]
@@ -370,7 +373,7 @@ class Host:
             )
 
     def _when_up(self, act: Callable[..., object], *values: object) -> None:
-        """Let the node take an input; while it is paused, when it goes on."""
+        """Pass an input to the node; if it is paused, when it resumes."""
         incarnation = self._incarnation
         if self.paused:
             self._backlog.append(lambda: self._alive(incarnation, act, *values))
@@ -378,9 +381,9 @@ class Host:
             self._alive(incarnation, act, *values)
 
     def _alive(self, incarnation: int, act: Callable[..., object], *values: object) -> None:
-        """Let the node do something, unless it died since, as one of its threads does: what comes
-        of that itself, since a write took no time, say, is done after it. Then look for what waits.
-        Its disk may let it die of this."""
+        """Run an action as one of the node's threads, unless the node died since: follow-up
+        actions, for example after an instant write, run after it. Then serve the waiting work. The
+        disk may make the node die of this."""
         if self.node is None or incarnation != self._incarnation:
             return
         if self._acts_now:
@@ -427,16 +430,16 @@ class Host:
         return True
 
     def later(self, delay_ms: int, act: Callable[[RawNode], None]) -> None:
-        """Let this incarnation of the node take an input later."""
+        """Pass an input to this incarnation of the node later."""
         self._world.after(delay_ms, self._in_incarnation, self._incarnation, act)
 
     def beside(self, delay_ms: int, tie: float, act: Callable[..., object], *of: object) -> None:
-        """Let a connection of this incarnation take something later; see `World.beside`."""
+        """Run an action of a connection of this incarnation later; see `World.beside`."""
         incarnation = self._incarnation
         self._world.beside(delay_ms, tie, self._in_incarnation, incarnation, lambda _: act(*of))
 
     def within(self, longest_ms: int, act: Callable[[RawNode], None]) -> None:
-        """Let this incarnation of the node take an input so much later at most."""
+        """Pass an input to this incarnation of the node within this time."""
         self._world.within(longest_ms, self._in_incarnation, self._incarnation, act)
 
     def _in_incarnation(self, incarnation: int, act: Callable[[RawNode], None]) -> None:
@@ -446,10 +449,10 @@ class Host:
             else:
                 self._alive(incarnation, act)
 
-    # --- what the stepper asks of the world (stepper.NodeRim) -----------------------------------
+    # --- the stepper's calls (stepper.NodeRim) --------------------------------------------------
 
     def send(self, message: Message) -> None:
-        """Send a message to its peer; a piece of a snapshot once it was read."""
+        """Send a message to its peer; a piece of a snapshot once it is read."""
         if isinstance(message, InstallSnapshot):
             self.snapshots.work.send(message)
         else:
@@ -462,41 +465,41 @@ class Host:
             self.collector.lose(message)
 
     def not_leader(self, leader: str) -> str:
-        """Return the reply that sends a client on to `leader`."""
+        """Return the reply that redirects a client to `leader`."""
         return not_leader(leader, leader, 1)
 
     def report(self, effects: Effects) -> None:
-        """Count what a step has changed: the monitor has looked at it before."""
+        """Count the changes of a step, which the monitor has seen before."""
         if effects.notes and self.view is not None:
             self.measures.stepped(self.view, effects)
 
     def wrote(self, arrived: Snapshot | None) -> None:
-        """Look whether a snapshot is due, or has arrived whole."""
+        """Check whether a snapshot is due, or has fully arrived."""
         self.snapshots.work.wrote(arrived)
 
     def applied(self) -> None:
-        """Entries were applied, or a snapshot was taken over."""
+        """Report applied entries, or an installed snapshot."""
         if self.watching is not None:
             self.watching.applied(self.manager, self.stepper.watchers.feed.history)
         self.watch_leases(self.manager)
 
     def give_up_late(self, now: int) -> None:
-        """Clients lose patience by themselves. See that what they wait for is somewhere."""
+        """Check that waiting requests are somewhere; clients time out by themselves."""
         requests, kept_apart = self.requests, len(self.stepper._reads_kept)
         self._promptness.count(requests.unanswered, requests.reading, kept_apart)
         self._promptness.look_at_transfers(self._invariants)
 
     def fail(self, error: BaseException) -> None:
-        """Something broke beside the steps."""
+        """Report a failure outside of the steps."""
         raise AssertionError(f"{self.name} fails: {error}") from error
 
     def _leads_on(self, index: int) -> bool:
-        """Whether this node still leads the term in which it appended this entry."""
+        """Whether this node still leads the term in which it appended the entry."""
         view = self.view
         return view is not None and view.is_leader and view.log.term_at(index) == view.term
 
     def mark_ready(self, sink: ReplySink) -> None:
-        """Replies can leave there after this step."""
+        """Mark a connection whose replies can leave after this step."""
         self._rounds.ready_sinks.append(sink)
 
     # --- the disk -----------------------------------------------------------------------------
@@ -508,15 +511,16 @@ class Host:
 
     @property
     def under_way(self) -> Sequence[DiskTask]:
-        """Work that is being written now: another object for each write."""
+        """The work that is being written: a new object for each write."""
         return self.writes.writing
 
     def write(self) -> None:
-        """Begin to write all that waits, unless the disk is busy: then it comes next. Acts between
-        two writes come before. The writer may sleep on while that waits which precedes snapshots:
-        then one is asked for, and the writer wakes as it is to be put in force."""
+        """Begin to write all waiting work, unless the disk is busy: then it is next. Actions
+        between two writes come first. The writer may keep sleeping while work that precedes a
+        snapshot waits: then a snapshot is requested, and the writer wakes when it must be
+        published."""
         if self.disk.is_hung:
-            # A new term is kept in any case; each takes an election.
+            # New terms are always kept; each takes an election.
             count = sum(effects.save is None for effects, _ in self.writes.waiting)
             self._promptness.bound_steps(count)
             return
@@ -529,7 +533,7 @@ class Host:
             self._write()
 
     def _writer_sleeps_on(self) -> bool:
-        """Let the writer sleep for a while, perhaps; return whether it does."""
+        """Perhaps let the writer sleep for a while; return whether it does."""
         if pause_ms := self.writer_pause_ms():
             self._writer_sleeps = True
             self._world.counts["writers that slept on"] += 1
@@ -554,8 +558,8 @@ class Host:
             self.later(self.slow_ms(), self._written)
 
     def between_writes(self, act: Callable[[], bool], then: Callable[[bool], None]) -> None:
-        """Let something be done while nothing is being written, as the Writer does; `then` gets
-        whether it was."""
+        """Run an action while nothing is being written, as the Writer does; `then` gets whether it
+        ran."""
         self._between_writes.append((act, then))
         if self._writer_sleeps:
             self._wake_writer()
@@ -563,19 +567,19 @@ class Host:
             self.write()
 
     def after_long(self, act: Callable[[], None]) -> bool:
-        """Let something wait for the end of a long entry; return False if there is none."""
+        """Defer an action to the end of a long entry; return False if there is none."""
         if self.pairs_lock.is_held:
             self._after_long.append(act)
         return self.pairs_lock.is_held
 
     def while_nothing_is_apart(self, act: Callable[[], bool], then: Callable[[bool], None]) -> None:
-        """Let something be done while no entry is applied without `core`."""
+        """Run an action while no entry is applied without `core`."""
         if self.pairs_lock.is_held:
             self._after_long.append(lambda: self.while_nothing_is_apart(act, then))
         else:
             then(act())
 
-    # --- entries that take long: what the applier's thread does -------------------------------
+    # --- long entries: the applier's thread -----------------------------------------------------
 
     def _wake_applier(self) -> None:
         self.later(0, self._apply_apart)
@@ -600,8 +604,8 @@ class Host:
             self.later(ceil(1000 * self.stepper.applying.pause_s), self._apply_apart)
 
     def back_up(self) -> None:
-        """Somebody takes a backup: the state as of one moment, whatever is applied meanwhile. It
-        waits for a long entry, without `core`."""
+        """Take a backup: the state at one moment, whatever is applied meanwhile. It waits for a
+        long entry, without `core`."""
         if self.node is None or self.paused:
             return
         if self.pairs_lock.is_held:
@@ -632,13 +636,13 @@ class Host:
     # --- time -----------------------------------------------------------------------------
 
     def _time_may_be_up(self) -> None:
-        if not self.paused:  # else it looks at the clock when it goes on
+        if not self.paused:  # else it checks the clock when it resumes
             if self.node is not None:
                 self._promptness.alarm(self.node.wake_at_ms)
             self._alive(self._incarnation, self._keep_time)
 
     def _keep_time(self, node: RawNode) -> None:
-        """Do what the owner thread does when it is awake, and let it sleep again."""
+        """Act as the owner thread while it is awake, and let it sleep again."""
         self._sleep.end()
         self._rounds.keep_time()
         self._owner_sleeps(node)
@@ -664,7 +668,8 @@ class Host:
         return self._members
 
     def judge_by(self, invariants: Invariants) -> Invariants:
-        """Hold the stopped node to other facts from its next start on; return those of before."""
+        """Judge the stopped node by other facts from its next start on; return the previous
+        ones."""
         before, self._invariants = self._invariants, invariants
         self.requests.invariants = self._monitor.invariants = invariants
         return before
@@ -672,7 +677,7 @@ class Host:
     # --- starts and stops ---------------------------------------------------------------------
 
     def start(self, *, never_ran: bool = False) -> None:
-        """Recover from the disk and go on, unless the node runs already; `never_ran` is an
+        """Recover from the disk and start, unless the node is already running; `never_ran` is an
         operator's word."""
         if self.node is not None:
             return
@@ -723,7 +728,7 @@ class Host:
             incarnation=self._incarnation,
             snapshot=recovered.snapshot,
             level=recovered.level,
-            **(known if recovered.cluster else {}),  # a core of another's making has none
+            **(known if recovered.cluster else {}),  # a foreign core has none
         )
         if self.collector is not None:
             self.collector.observe(node, lambda: self._world.now_ms / 1000)
@@ -735,7 +740,7 @@ class Host:
         self._owner_sleeps(node)
 
     def _make_rim(self, node: RawNode) -> None:
-        """Make the parts that a driver has."""
+        """Create the parts of a driver."""
         self.observing = node.observer = Observer(
             node, self._monitor, self._invariants, self.requests, node.observer
         )
@@ -756,7 +761,7 @@ class Host:
             self.watching.started(self.stepper.watchers)
 
     def _run_beside(self, run: Callable[[], None]) -> bool:
-        """Have watches begin anew, as by a thread of their own."""
+        """Restart watches, as if by a separate thread."""
 
         def run_without_core() -> None:
             with self.without_core:
@@ -766,8 +771,8 @@ class Host:
         return True
 
     def stop(self, *, power_cut: bool) -> None:
-        """Die here and now; a power cut takes what was not synced, and whatever was being
-        written is on the disk in part, or not, or whole."""
+        """Die now; a power cut loses unsynced data, and a write in progress is on the disk fully,
+        partly or not at all."""
         if self.node is None:
             return
         writing = [effects for effects, _ in self.writes.writing]
@@ -791,11 +796,11 @@ class Host:
         self.requests.hang_up()
 
     def pause(self) -> None:
-        """Stand still: nothing is taken in, while time goes on."""
+        """Pause: take no input while time passes."""
         self.paused = self.node is not None
 
     def resume(self) -> None:
-        """Go on with all that has come meanwhile, at once: before or after a look at the clock."""
+        """Resume with all pending input at once: before or after a look at the clock."""
         if not self.paused:
             return
         self.paused = False
@@ -810,7 +815,7 @@ class Host:
 
 
 class ChangeAsked:
-    """The connection of somebody who asked for a change of members."""
+    """A connection that requested a change of members."""
 
     user: str | None = None
 
@@ -841,7 +846,7 @@ class ChangeAsked:
 
 
 def leaders(hosts: Iterable[Host]) -> list[tuple[Host, NodeView]]:
-    """Return who leads, or believes so."""
+    """Return the nodes that lead, or believe so."""
     return [
         (host, host.node.view)
         for host in hosts

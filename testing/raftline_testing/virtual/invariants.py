@@ -1,6 +1,6 @@
-"""The invariants beside those: here every message was really sent by the node that it names.
+"""Additional invariants, where every message was really sent by the node that it names.
 
-A transcript may put words into a node's mouth; a simulated network can only repeat them.
+A transcript may forge a node's message; a simulated network can only repeat messages.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ class HonestInvariants(Invariants):
     def __init__(self, members: Membership) -> None:
         super().__init__()
         self._votes_held: dict[str, tuple[int, str]] = {}
-        # Of each leader the term and the votes that were looked at last.
+        # For each leader, the term and the votes that were checked last.
         self._votes_counted: dict[str, tuple[int, dict[str, bool]]] = {}
         self._members = members  # as committed so far
-        self._seen = 0  # committed entries that were looked at for that
+        self._seen = 0  # committed entries that were checked for that
 
     def started(self, node: RawNode) -> None:
-        self._votes_held.pop(node._state.name, None)  # what was not saved may be forgotten
+        self._votes_held.pop(node._state.name, None)  # unsaved votes may be forgotten
         super().started(node)
 
     def hears(self, node: RawNode, message: Message) -> bool:
         if message.sender in node._state.configurations.latest.voters:
             return True
-        return node.accepts(message)  # which the rim of a real node asks about strangers as well
+        return node.accepts(message)  # which a real node's driver also checks for strangers
 
     def refused(self, node: RawNode, message: Message, why: str) -> None:
         if node.accepts(message):
@@ -56,7 +56,7 @@ class HonestInvariants(Invariants):
         if held is None or held[1] != state.vote or held[0] != state.term:
             self._keeps_its_vote(state)
         leading = state.leading
-        # No other input brings a vote or an acknowledgement; with time all are looked at.
+        # No other input brings a vote or an acknowledgement; a tick checks all.
         if leading is not None and isinstance(event, (Receive, Tick)):
             if self._votes_counted.get(name) != (state.term, leading.votes):
                 self._counts_votes_cast_for_it(state, leading.votes)
@@ -65,8 +65,8 @@ class HonestInvariants(Invariants):
                 self._counts_entries_that_are_held(state, sender)
 
     def _changes_one_step_at_a_time(self) -> None:
-        """Committed configurations follow one another as they may: voters move through a joint
-        one, and that ends in its own second half (paper §6)."""
+        """Check the order of committed configurations: voters change through a joint one, which
+        ends in its own second half (paper §6)."""
         while self._seen < len(self.committed):
             command = self.committed[self._seen][1]
             self._seen += 1
@@ -111,7 +111,8 @@ class HonestInvariants(Invariants):
 
     def _counts_entries_that_are_held(self, leader: State, sender: str | None) -> None:
         """Mistake 33: an acknowledgement of another term counts. A follower in a later term may
-        have cut meanwhile what it held. Only the `sender` of an answer is looked at, else all."""
+        have truncated the entries meanwhile. For an answer, only its `sender` is checked, else
+        all."""
         log, nodes, followers = leader.log, self.nodes, leader.progress
         for name in followers if sender is None else (sender,):
             progress = followers.get(name)
@@ -119,7 +120,7 @@ class HonestInvariants(Invariants):
                 continue  # the follower never ran yet
             index = progress.match_index
             if index < log.base_index:
-                continue  # it is in the snapshot
+                continue  # the entry is in the snapshot
             follower = nodes[name]._state
             if (
                 follower.term <= leader.term

@@ -1,4 +1,5 @@
-"""The one value that every append of a schedule adds to, and what its clients were sent of it."""
+"""The one value that every append of a schedule adds to, and the reads and answers of its
+clients."""
 
 from __future__ import annotations
 
@@ -7,11 +8,11 @@ from typing import NamedTuple
 from raftline.wire.protocol import unescape
 
 JOURNAL = "j"
-END = ";"  # of each piece; every piece is another one
+END = ";"  # the end of each piece; every piece is unique
 
 
 class Append(NamedTuple):
-    """One append: when it was asked first, when answered, and how long the value was then."""
+    """An append: the times of the first request and of the answer, and the value's length then."""
 
     called_at: int
     returned_at: int
@@ -20,7 +21,7 @@ class Append(NamedTuple):
 
 
 class Seen(NamedTuple):
-    """One read: when it was asked, when answered, and what it found."""
+    """A read: the times of request and answer, and the value."""
 
     called_at: int
     returned_at: int
@@ -28,25 +29,26 @@ class Seen(NamedTuple):
 
 
 class Journal:
-    """Holds what clients saw against what the value is in the end.
+    """The comparison of the clients' observations with the final value.
 
     An append that took effect twice, was lost, or was read before another that had been answered,
-    shows in the text itself: so nothing is searched for.
+    shows in the text itself, so no search is needed.
     """
 
     def __init__(self) -> None:
         self.appends: list[Append] = []
         self.seen: list[Seen] = []
-        self.unknown: set[str] = set()  # pieces that are there once or not at all
+        self.unknown: set[str] = set()  # pieces that occur once or not at all
 
     def __len__(self) -> int:
         return len(self.appends) + len(self.unknown)
 
     def judge(self, final: str) -> None:
-        """Each append is there once and where its answer says; each read saw a beginning of it.
+        """Check that each append occurs once, at the place that its answer states, and that each
+        read saw a prefix.
 
         Raises:
-            AssertionError: one copy of the value could not have given these answers.
+            AssertionError: no single copy of the value explains these answers.
         """
         ends = self._ends(final)
         for append in self.appends:
@@ -61,7 +63,7 @@ class Journal:
         self._judge_order()
 
     def _ends(self, final: str) -> dict[str, int]:
-        """Return where each piece ends, in bytes."""
+        """Return the end of each piece, in bytes."""
         asked_for = {append.piece for append in self.appends} | self.unknown
         ends: dict[str, int] = {}
         size = 0
@@ -75,7 +77,7 @@ class Journal:
         return ends
 
     def _judge_order(self) -> None:
-        """A request that was asked after an answer came stands after it, or saw it."""
+        """Check that a request sent after an answer follows it in the value, or saw it."""
         changes = [(one.called_at, one.returned_at, one.size, 1) for one in self.appends]
         changes += [(one.called_at, one.returned_at, size_of(one.text), 0) for one in self.seen]
         by_end = sorted(changes, key=lambda one: one[1])
@@ -90,5 +92,5 @@ class Journal:
 
 
 def size_of(text: str) -> int:
-    """Return how many bytes a spelled value has."""
+    """Return the length of an escaped value in bytes."""
     return len(unescape(text).encode("utf-8", "surrogateescape"))

@@ -1,20 +1,20 @@
-"""The check of the bound on lateness: a lease that nobody renews ends in time, under any faults.
+"""The check of the bound on lateness: a lease that is not renewed ends in time, under any faults.
 
-The bound of docs/use/leases.md, as it is checked here, in the world's time:
+The bound of docs/use/leases.md is checked here in the world's time:
 
-* Only time counts in which a **quorum can talk**: a quorum of each configuration that a running
-  node has in use is up, goes on, reaches one another both ways, has lost no vote, and has disks no
-  slower than planned; and no leader with a slower disk keeps them from an election.
+* Time counts only while a **quorum can talk**: a quorum of each configuration that a running node
+  uses is up, isn't paused, has links in both directions, has lost no vote, and has disks no slower
+  than planned; and no leader with a slower disk keeps them from an election.
 * **One whole time and one round.** Under one leader that such a quorum reaches, and that may
-  propose, a lease is there for at most SECONDS · 1.1 and 1 ms of that leader's clock, and ROUND_MS
-  of the world's. This begins with the grant or the last renewal that a leader confirmed; with a
-  new leader it begins again. By clocks at 90 to 110 percent that is 1.23 SECONDS at most.
+  propose, a lease exists for at most SECONDS · 1.1 and 1 ms of that leader's clock, and ROUND_MS of
+  the world's. This begins with the grant or the last renewal that a leader confirmed; with a new
+  leader it begins again. By clocks at 90 to 110 percent that is 1.23 SECONDS at most.
 * **One election.** A stretch of such time without such a leader is at most ELECTION_TIMEOUTS
   election timeouts long.
 
-So with N changes of leader a lease that nobody renews is there for at most N + 1 times the first,
-and N + 1 times the second. A quorum that is lost amid either, and comes back, may cost one round
-more, and begins a stretch without a leader anew.
+So with N changes of leader, a lease that is not renewed exists for at most N + 1 times the first,
+and N + 1 times the second. A quorum that is lost during either, and returns, may cost one more
+round, and restarts a stretch without a leader.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ from .network import Links
 from .plan import Plan
 from .world import World
 
-ROUND_MS = 200  # one heartbeat that finds out what was lost, delays of 2 ms, disks of 2 ms
-ELECTION_TIMEOUTS = 12  # also where votes are split
+ROUND_MS = 200  # one heartbeat that detects losses, delays of 2 ms, disks of 2 ms
+ELECTION_TIMEOUTS = 12  # including split votes
 
 
 class LatenessCheck:
-    """Looks after each event of a world at who leads, and how long leases have been there."""
+    """The check, after each event of a world, of the leader and the age of leases."""
 
     def __init__(self, world: World, plan: Plan, links: Links, hosts: Sequence[Host]) -> None:
         self._world = world
@@ -42,28 +42,29 @@ class LatenessCheck:
         self._hosts = hosts
         self._disk_ms = plan.disk_ms
         self._election_ms = ELECTION_TIMEOUTS * plan.options.election_timeout_ms
-        self._seen_ms = 0  # when it looked last; what it found has held since
+        self._seen_ms = 0  # time of the last look, whose findings have held since
         self._can_talk = False
-        self._leader: Host | None = None  # that a quorum reaches, and that may propose
+        self._leader: Host | None = None  # the leader that a quorum reaches, and that may propose
         self._leadership = ("", 0)  # its name and term
-        self._led_ms = 0  # time that counts in this leadership
-        self._breaks = 0  # of it, each of which may cost a round
-        self._without_ms = 0  # time that counts without a leader
-        self._begun: dict[str, tuple[int, int]] = {}  # each lease's `_led_ms` and `_breaks` then
-        self._slow: dict[str, object] = {}  # the last write of each that its disk was slow at
+        self._led_ms = 0  # counted time in this leadership
+        self._breaks = 0  # interruptions of it, each of which may cost a round
+        self._without_ms = 0  # counted time without a leader
+        # each lease's `_led_ms` and `_breaks` at its begin
+        self._begun: dict[str, tuple[int, int]] = {}
+        self._slow: dict[str, object] = {}  # the last slow write of each node
         self.counted_ms = 0
         self.leaderships = 0
         self.longest_without_ms = 0
-        self.latest_ms = -(1 << 30)  # after the whole time of a lease, and still there
+        self.latest_ms = -(1 << 30)  # the longest overdue time of an existing lease
         world.look = self.look
         for host in hosts:
             host.watch_renewals = self._answered
 
     def look(self) -> None:
-        """Add up the time since the last event, judge, and see what holds from now on.
+        """Add the time since the last event, judge, and update the state for the time from now on.
 
         Raises:
-            AssertionError: a lease, or an election, is later than the bound.
+            AssertionError: a lease, or an election, exceeds the bound.
         """
         passed_ms, self._seen_ms = self._world.now_ms - self._seen_ms, self._world.now_ms
         self.counted_ms += passed_ms * self._can_talk
@@ -93,12 +94,12 @@ class LatenessCheck:
             raise AssertionError(f"a quorum talks, and nobody leads for {self._without_ms} ms")
 
     def _answered(self, host: Host, reply: str) -> None:
-        """A renewal was confirmed: its lease begins anew, whoever hears of that."""
+        """Restart the time of a lease whose renewal was confirmed, even if the answer is lost."""
         verb, _, answer = reply.partition(" response: ")
         if verb == "RENEW" and self._leader is host:
             self._begun[answer.split(" ", 1)[0]] = (self._led_ms, self._breaks)
 
-    # --- what holds now -----------------------------------------------------------------------
+    # --- the present state ----------------------------------------------------------------------
 
     def _see(self) -> None:
         up = [host for host in self._hosts if self._is_up(host)]
@@ -130,14 +131,14 @@ class LatenessCheck:
 
     @staticmethod
     def _serves(host: Host) -> bool:
-        """Whether it leads on, and has applied an entry of its term."""
+        """Whether it still leads, and has applied an entry of its term."""
         node = host.node
         assert node is not None
         view = node.view
         return node.takes_proposals and view.log.term_at(view.applied) == view.term
 
     def _is_up(self, host: Host) -> bool:
-        """Whether it is up and goes on, with its vote. Notes a slow disk."""
+        """Whether it is up, not paused, and has its vote. Also records a slow disk."""
         if host.disk_ms > self._disk_ms:
             self._slow[host.name] = host.under_way
         elif self._slow.get(host.name) is not host.under_way or not host.under_way:
@@ -146,7 +147,7 @@ class LatenessCheck:
         return is_up and host.node is not None and not host.node.view.recovering
 
     def _is_quorum_linked(self, able: Sequence[Host], leader: Host | None = None) -> bool:
-        """Whether some of these, with this leader among them, all reach one another and are a
+        """Whether some of these nodes, including this leader, all reach one another and form a
         quorum of each configuration in use."""
         in_use = {host.node.view.membership for host in self._hosts if host.node is not None}
         if not in_use:

@@ -1,7 +1,7 @@
-"""The connections of one simulated node: lines come in, and are parsed, admitted and served by what
-serves them in a node; replies leave in the order of the lines.
+"""The connections of one simulated node: a node's own code parses, admits and serves the lines;
+replies leave in the order of the lines.
 
-A connection has no socket. Its bytes lie here until the node reads them, or its client.
+A connection has no socket. Its bytes stay here until the node, or its client, reads them.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ PATIENCE_S = 8.0
 
 
 class NoTraffic:
-    """The console, which prints nothing of connections."""
+    """A console that prints nothing about connections."""
 
     def connected(self, address: object) -> None: ...
     def requested(self, sender: str, text: str) -> None: ...
@@ -67,7 +67,7 @@ class Doors:
         self.is_down = False
         self.speakers = Speakers(0.1, host.clock.now_s)
         self.access: Access | None = None
-        self.is_private = False  # nobody else can read what goes over a connection
+        self.is_private = False  # no third party can read a connection
         self.peer_auth: PeerAuth = NO_AUTH
         self.tls: Tls | None = None
         self.foreigners = Foreigners(host.name, lambda: host.cluster, now_s=host.clock.now_s)
@@ -76,8 +76,8 @@ class Doors:
         self.traffic_log = NoTraffic()
         self.orders: Orders | None = None
         self.observers: Any = None
-        self.observed_incarnation = 0  # of the node that these observe
-        self.submitted: list[Batch] = []  # some have an answer by now
+        self.observed_incarnation = 0  # the incarnation that these observe
+        self.submitted: list[Batch] = []  # some are answered by now
         self.mark_ready: Callable[[ReplySink], None] = host.mark_ready
 
     @property
@@ -108,7 +108,7 @@ class Doors:
 
     @property
     def unanswered(self) -> int:
-        """How many batches have no answer."""
+        """The number of unanswered batches."""
         self.submitted = [batch for batch in self.submitted if not batch.is_answered]
         return len(self.submitted)
 
@@ -126,7 +126,7 @@ class Doors:
         return "STATUS response: " + json.dumps(facts)
 
     def why_level(self, needed: int) -> str:
-        """Refuse what is above the level; a real node waits before, if the level is to come."""
+        """Refuse commands above the level; a real node first waits for a level that will come."""
         leader = self._view.leader
         if leader is None or leader == self.name:
             return RISING
@@ -172,11 +172,11 @@ class Doors:
 
 
 class Connected(OutgoingProtocol):
-    """One connection at a node: the machines of a real one, and the bytes that wait for the
-    client. `window` bounds these; None: the client reads all at once."""
+    """One connection at a node: the state machines of a real one, and the bytes that wait for the
+    client. `window` limits these bytes; None: the client reads all at once."""
 
     def __init__(self, doors: Doors, host: Host, made: Callable[[Connected, str], None]) -> None:
-        """`made` gets each line that leaves, whole and in order."""
+        """Pass each line that leaves to `made`, whole and in order."""
         super().__init__(doors)
         self._sim = host
         self._made = made
@@ -185,10 +185,10 @@ class Connected(OutgoingProtocol):
         self.is_over = False
         self._failure: Exception | None = None  # of sending replies
         self._incoming = b""
-        self.has_hung_up = False  # the client, or the node
-        self._rest = b""  # for which the client has no room yet
-        self._has_turn = False  # the rest is a reply of the machine's own
-        self._half = b""  # of a line that leaves
+        self.has_hung_up = False  # the client or the node has
+        self._rest = b""  # bytes for which the client has no room yet
+        self._has_turn = False  # the rest is the machine's own reply
+        self._half = b""  # a part of a line that leaves
         self._until_ms = 0  # the end of a wait for replies
         self.admission = Admission(doors, self, lambda: doors.is_private)
         self.protocol = ServerProtocol(doors, self.admission, self)
@@ -202,12 +202,12 @@ class Connected(OutgoingProtocol):
     # --- the client, while the node is up --------------------------------------------------------
 
     def receive(self, data: bytes) -> None:
-        """Bytes arrive, which the node reads when it comes to that."""
+        """Take arriving bytes, which the node reads in its turn."""
         self._incoming += data
         self.proceed()
 
     def take(self, size: int) -> None:
-        """The client reads so many bytes."""
+        """Let the client read this many bytes."""
         if self._sim.after_long(lambda: self.take(size)):
             return
         self.held -= min(size, self.held)
@@ -215,7 +215,7 @@ class Connected(OutgoingProtocol):
         self.proceed()
 
     def hang_up(self) -> None:
-        """The client goes away."""
+        """Disconnect the client."""
         self.has_hung_up = True
         self._forget()
         self.take(self.held)
@@ -223,7 +223,7 @@ class Connected(OutgoingProtocol):
     # --- the thread of the connection ------------------------------------------------------------
 
     def proceed(self) -> bool:
-        """Serve as far as nothing has to be waited for; return whether that was anything."""
+        """Serve until the connection must wait; return whether anything was done."""
         if self._wait is WaitFor.EMPTY and not self.is_over and not self.is_empty():
             self._sim.requests.waiting[self] = None
             return False
@@ -253,7 +253,7 @@ class Connected(OutgoingProtocol):
         return has_proceeded
 
     def _result_of(self, wait: Wait) -> bool | None:
-        """Return the result of another wait than for bytes; None if it is not over."""
+        """Return the result of a wait for something other than bytes; None if it isn't over."""
         if wait is WaitFor.EMPTY:
             return self.is_empty() or None
         if wait is WaitFor.ROOM:
@@ -270,7 +270,7 @@ class Connected(OutgoingProtocol):
         self.protocol.receive_data(data, self._sim.clock.now_s())
 
     def _has_sent(self, data: bytes) -> bool | None:
-        """Send what the machine made itself, in its turn; return None until all was taken."""
+        """Send the machine's own reply in its turn; return None until all of it is taken."""
         if not self._has_turn:
             if not self.take_turn():
                 return None
@@ -292,19 +292,19 @@ class Connected(OutgoingProtocol):
         return wait.batch.is_answered
 
     def rights_changed(self) -> None:
-        """The users were read again, by another thread than that of this connection."""
+        """Take a reload of the users by another thread."""
         if not self.is_over and self.serving.end_refused():
             self.break_off()
             self._sim.beside(0, 0.5, self.take, 0)
 
     def end(self) -> None:
-        """Take nothing more: the connection has ended, or the node."""
+        """Stop receiving: the connection or the node has ended."""
         self.is_over = True
         self._steps.close()
         self.serving.end()
 
     def answer(self, messages: Sequence[Message]) -> None:
-        """Answer a peer; none speaks here."""
+        """Answer a peer; there are none here."""
 
     # --- the wire --------------------------------------------------------------------------------
 
@@ -312,7 +312,7 @@ class Connected(OutgoingProtocol):
         try:
             super().flush()
         except Exception as error:
-            self._failure = error  # Rounds breaks the connection off, and goes on
+            self._failure = error  # Rounds breaks off the connection, and continues
             raise
 
     def _send(self, data: bytes) -> int:
@@ -337,7 +337,7 @@ class Connected(OutgoingProtocol):
         self.has_hung_up = True
 
     def _drain(self) -> None:
-        """Send what waits for a reader that is slow, as far as it has room."""
+        """Send waiting bytes to a slow reader, as far as it has room."""
         while self._is_stuck:
             self._rest = self._rest[self._send(self._rest) :] if self._rest else b""
             if self._rest or self._has_turn or not self._drained(0):

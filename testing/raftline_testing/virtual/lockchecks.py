@@ -12,13 +12,13 @@ from .world import World
 
 NAMES = ("door", "gate")
 KEYS = [LockKeys(LOCKS, name) for name in NAMES]
-BY_HAND = "by hand"  # the value of a lock's key that a stranger sets
+BY_HAND = "by hand"  # the value that a stranger gives a lock's key
 
 
 class Lease(Protocol):
     """The lease of a program."""
 
-    is_broken: bool  # somebody else may have ended it, or deleted the key that it guards
+    is_broken: bool  # it may have been revoked, or the key that it guards deleted
 
     @property
     def id(self) -> str: ...
@@ -27,25 +27,28 @@ class Lease(Protocol):
 
 
 class LockCheck:
-    """Compares what programs believe of their locks with each other, and with the nodes."""
+    """The comparison of programs' beliefs about their locks with each other, and with the nodes."""
 
     def __init__(self, world: World) -> None:
         self._world = world
-        self._tokens: dict[str, tuple[int, int]] = {}  # the highest of one alone, and of any
-        self._held: dict[str, list[tuple[Lease, bool]]] = {}  # and whether it is shared
+        # the highest of exclusive holders, and of all holders
+        self._tokens: dict[str, tuple[int, int]] = {}
+        # the leases, and whether each is shared
+        self._held: dict[str, list[tuple[Lease, bool]]] = {}
         self._leases: dict[str, Lease] = {}
         self._there: set[str] = set()
         self._latest = 0
-        self._keys: dict[str, tuple[str | None, str | None]] = {}  # held and next, as applied
+        # the holder and the next one, as applied
+        self._keys: dict[str, tuple[str | None, str | None]] = {}
 
     def won(
         self, name: str, token: int, lease: Lease, shares: bool = False, limit: int = 1
     ) -> None:
-        """A program gets a lock, or a slot of a semaphore.
+        """Check a program that gets a lock, or a slot of a semaphore.
 
         Raises:
-            AssertionError: the token does not grow, or others hold it for certain, and it is not
-                shared, or has no more slots.
+            AssertionError: the token doesn't grow, or others certainly hold it, and it isn't shared
+                or has no free slot.
         """
         alone, highest = self._tokens.get(name, (0, 0))
         last = alone if shares else highest
@@ -64,30 +67,30 @@ class LockCheck:
         counts["slots beside others"] += limit > 1 and len(others) > 0
 
     def set_by_hand(self, name: str, lease: Lease) -> None:
-        """Somebody has set the key of a lock that nobody held, under a lease."""
+        """Record that a stranger set the key of a free lock, under a lease."""
         self._held.setdefault(name, []).append((lease, False))
         self._world.counts["locks set by hand"] += 1
 
     def granted(self, lease: Lease) -> None:
-        """A program has a lease granted."""
+        """Record a lease granted to a program."""
         self._leases = {name: each for name, each in self._leases.items() if each.is_held}
         self._leases[lease.id] = lease
 
     def renews(self, command: str) -> None:
-        """A program asks for a renewal.
+        """Check a program that requests a renewal.
 
         Raises:
-            AssertionError: the time of that lease is over, so that it is lost.
+            AssertionError: that lease has expired, so it is lost.
         """
         lease = self._leases.get(command.removeprefix("renew "))
         assert lease is None or lease.is_held, f"{lease} is over, and is renewed"
 
     def applied(self, manager: LogManager) -> None:
-        """A node has applied entries.
+        """Check a node that has applied entries.
 
         Raises:
-            AssertionError: a lease is gone there, and its holder holds it still; or somebody got a
-                lock before the one who is next.
+            AssertionError: a lease is gone there, but its holder still holds it; or a caller got a
+                lock before the next one in turn.
         """
         if manager.applied.index <= self._latest:
             return
@@ -108,7 +111,7 @@ class LockCheck:
 
 
 class CallersInTurn:
-    """The callers of one object that wait, in the order in which they asked."""
+    """The waiting callers of one object, in the order of their requests."""
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -121,10 +124,10 @@ class CallersInTurn:
         self._waiting.pop(caller, None)
 
     def wins(self, caller: object) -> None:
-        """A caller gets the lock.
+        """Check a caller that gets the lock.
 
         Raises:
-            AssertionError: another one has waited for longer.
+            AssertionError: another caller has waited longer.
         """
         if caller in self._waiting:
             assert next(iter(self._waiting)) is caller, f"a caller overtakes another: {self._name}"

@@ -2,8 +2,9 @@
 
 Turns of callers, getting and holding a lock (`clients/locks/claims.py`), leases and their renewals
 (`clients/locks/renewals.py`), watches (`clients/watches/watch_machine.py`) and requests are those
-of the clients. Here is what their steps do in virtual time. One holder at a time, tokens that
-grow, no lease that is believed in after its end, and each call ends in time.
+of the clients. This module carries out their steps in virtual time. It checks that there is one
+holder at a time, that tokens grow, that no program believes in a lease after its end, and that each
+call ends in time.
 """
 
 from __future__ import annotations
@@ -49,33 +50,34 @@ from .watchlines import LinesHeard
 from .world import World
 
 Result = TypeVar("Result")
-HOLDER_PERMILLE = 1001  # of a holder's clock: the fastest node's is not a tenth faster than it
-LOOK_MS = 20  # between two looks at a connection that is silent
+# of a holder's clock, so that the fastest node's clock is less than a tenth faster
+HOLDER_PERMILLE = 1001
+LOOK_MS = 20  # between two checks of a silent connection
 ENDS = ("releases", "releases", "checks", "dies", "is broken", "is revoked", "forgets", "by hand")
-# Of the network between a program and all nodes.
+# Faults of the network between a program and all nodes.
 WEATHERS = ("fair", "fair", "fair", "fair", "slow", "away")
-SLOW_MS = 900  # the longest that a reply takes then
-ROUNDING_S = 1e-6  # a sum of floats may lie above the same sum of milliseconds
+SLOW_MS = 900  # the longest delay of a reply then
+ROUNDING_S = 1e-6  # a sum of floats may exceed the same sum in milliseconds
 WAITS_S = (0.0, 0.5, 5.0, 5.0, None)
 HOLD_S = 2.0
 BY_HAND_S = 0.02  # between two tries to set a key by hand
-SOON_S = 0.25  # after a renewal that failed
-CONNECT_S = 0.05  # in which a watch connects
-SHORT_S = 0.02  # for which a lock is held in the end
-LOCKS_SHARE = 0.85  # of what programs ask for; the rest are leases without a lock
+SOON_S = 0.25  # after a failed renewal
+CONNECT_S = 0.05  # time in which a watch connects
+SHORT_S = 0.02  # time for which a lock is held in the end
+LOCKS_SHARE = 0.85  # share of programs' requests; the rest are leases without a lock
 
 
 class _Over:
     def set(self) -> None:
-        """Nobody waits for the end of a simulated lease."""
+        """Do nothing: no thread waits for the end of a simulated lease."""
 
 
 class SimulatedLease(BaseLease[_Over]):
     """A lease of a simulated program."""
 
-    is_broken = False  # an operator deletes the key that it guards, or ends it
-    is_surely_broken = False  # that was done
-    is_reported = False  # its loss, by the lock that it guarded
+    is_broken = False  # an operator may have deleted its key, or revoked it
+    is_surely_broken = False  # that has happened
+    is_reported = False  # the lock that it guarded has reported its loss
 
     def __init__(
         self,
@@ -141,14 +143,14 @@ class SimulatedLock(BaseClaim[SimulatedLease, Promise]):
         on_lost()
 
     def won(self, token: int) -> SimulatedLease:
-        """Record that the task that runs has it, and return its lease."""
+        """Record that the running task has it, and return its lease."""
         self._last_won = lease = self._my_lease()
         assert self.token == token
         self._program.check.won(self.name, token, lease)
         return lease
 
     def _lost(self) -> None:
-        """Take the report of a loss: of a lock that was held, once."""
+        """Take the report of a loss, which comes once, for a held lock."""
         lease = self._last_won
         assert lease is not None, "the loss of a lock is reported that was not held"
         assert lease.was_lost, f"{lease} is not lost, and reported so"
@@ -172,8 +174,8 @@ class SimulatedLock(BaseClaim[SimulatedLease, Promise]):
         return await shielded(self.carry_out(step.steps))
 
     async def _turn_of(self, waiter: Promise) -> object:
-        """Wait for a turn. The task goes on a moment after it has come; it may be cancelled then,
-        as one of asyncio."""
+        """Wait for a turn. The task resumes a moment after its turn has come; it may be cancelled
+        then, like an asyncio task."""
         program, task = self._program, Task.current
         program.world.counts["turns that are waited for"] += 1
         has_turn = await waiter
@@ -184,14 +186,14 @@ class SimulatedLock(BaseClaim[SimulatedLease, Promise]):
 
 
 class SimulatedKeeper:
-    """Renews leases one after the other, as a client of threads does, or each by itself."""
+    """The renewals of leases: one after the other, as in a threaded client, or each separately."""
 
     def __init__(self, program: Locker, is_shared: bool) -> None:
         self._program = program
         self._is_shared = is_shared
         self._all: dict[LeaseTimer, Renewals] = {}
         self._shared = Renewals()
-        self._unanswered: dict[Renewals, float] = {}  # until when a lease was held before it asked
+        self._unanswered: dict[Renewals, float] = {}  # how long a lease was held before the request
         self._changed = Promise()
 
     def keep(self, timer: LeaseTimer) -> None:
@@ -210,12 +212,12 @@ class SimulatedKeeper:
             self._changed.settle()
 
     def die(self) -> None:
-        """Renew nothing more, as a program that was killed."""
+        """Stop renewing, like a killed program."""
         for timer in list(self._all):
             self.drop(timer)
 
     def _held_until_s(self, renewals: Renewals) -> float:
-        """Return until when the lease is held that alone is renewed by these."""
+        """Return how long the only lease that these renew is held."""
         held = (timer.until_s for timer, each in self._all.items() if each is renewals)
         return next(held, math.inf)
 
@@ -223,7 +225,7 @@ class SimulatedKeeper:
         """Do a step.
 
         Raises:
-            AssertionError: it rests for long, though the last renewal failed.
+            AssertionError: it pauses for long, though the last renewal failed.
         """
         program = self._program
         if isinstance(step, Ask):
@@ -237,7 +239,7 @@ class SimulatedKeeper:
             self._changed = Promise()
             left_s = max(0.0, renewals.due_s - program.lease_s())
             if left_s > SOON_S and not self._is_shared:
-                # Its holder may have renewed it by a `check` of its own.
+                # Its holder may have renewed it by its own `check`.
                 has_failed = self._unanswered.get(renewals) == self._held_until_s(renewals)
                 assert not has_failed, f"{program.name} asks again in {left_s:.2f} s"
             program.at(program.now_s() + left_s, self._changed.settle)
@@ -357,7 +359,7 @@ class Locker(Searcher):
     """A program with some tasks that share the objects of a few locks."""
 
     ends: tuple[str, ...] = ENDS
-    last_requests = 3  # that a call may make after its time
+    last_requests = 3  # requests that a call may make after its time
 
     def __init__(
         self,
@@ -375,7 +377,7 @@ class Locker(Searcher):
         self.limit_s = plan.options.election_timeout_ms * chance.choice((10, 30)) / 1000
         self.keeper = SimulatedKeeper(self, chance.random() < 0.5)
         self._tasks: dict[Task, None] = {}
-        self._last_round: list[SimulatedLock] | None = None  # to be taken once more
+        self._last_round: list[SimulatedLock] | None = None  # locks to be taken once more
         self._weather = "fair"
         super().__init__(world, plan, name, hosts, history)
         seconds = chance.choice((1, 1, 2))
@@ -397,7 +399,7 @@ class Locker(Searcher):
         return self.world.now_ms / 1000
 
     def lease_s(self) -> float:
-        """Return the time by the clock of leases."""
+        """Return the time on the clock of leases."""
         return self.world.now_ms * HOLDER_PERMILLE / 1_000_000
 
     def host_at(self, address: Any) -> Host | None:
@@ -410,7 +412,7 @@ class Locker(Searcher):
         return self._weather == "away" or self.chance.random() < self._plan.loss / 10
 
     def is_cancelled_now(self) -> bool:
-        """Whether a task whose turn has come is cancelled before it goes on."""
+        """Whether a task whose turn has come is cancelled before it resumes."""
         return not self.stopped and self.chance.random() < 0.2
 
     def _change_weather(self) -> None:
@@ -419,12 +421,12 @@ class Locker(Searcher):
             self.at(self.now_s() + 0.2 + 2 * self.chance.random(), self._change_weather)
 
     def _arrive(self, attempt: Attempt) -> None:
-        """The request comes to its node, or gets lost."""
+        """Deliver the request to its node, or lose it."""
         if self._weather != "away":
             super()._arrive(attempt)
 
     def answered(self, attempt: Attempt, reply: str) -> None:
-        """The node's reply has come, or is late, or gets lost."""
+        """Deliver the node's reply, delay it, or lose it."""
         if self._weather == "slow":
             delay_ms = self.chance.randint(1, SLOW_MS)
             self.world.beside(delay_ms, self.chance.random(), super().answered, attempt, reply)
@@ -443,7 +445,7 @@ class Locker(Searcher):
         await slept(self.world, math.ceil(1000 * seconds), self.chance.random())
 
     def ended(self, _: Any, error: BaseException | None) -> None:
-        """Take the end of a task. Raises what it raised."""
+        """Handle the end of a task; raise its error, if any."""
         if error is not None and not isinstance(error, Cancelled):
             raise error
 
@@ -472,7 +474,7 @@ class Locker(Searcher):
     def _fail(self, call: SearchCall, error: ClientError) -> None:
         call.ended.settle(None, error)
 
-    # --- what it does -----------------------------------------------------------------------------
+    # --- its tasks ------------------------------------------------------------------------------
 
     def _begin(self) -> None:
         if self._last_round:
@@ -499,13 +501,13 @@ class Locker(Searcher):
         return task
 
     def begin_last_round(self) -> None:
-        """Take each lock once more, in fair weather: who waits for one gets it in time."""
+        """Take each lock once more, without faults: each waiting caller must get it in time."""
         self._last_round = [*self._locks.values(), *self._others.values()]
         self._weather, self._plan = "fair", replace(self._plan, loss=0)
 
     @property
     def is_through(self) -> bool:
-        """Whether the last round is over, and nobody waits any more."""
+        """Whether the last round is over, and no caller waits any more."""
         return not (self._last_round or self._under_way)
 
     def stop(self) -> None:
@@ -543,7 +545,7 @@ class Locker(Searcher):
             self._last_round.append(lock)
 
     def _is_in_time(self, until_s: float, what: str) -> None:
-        """A call may take the time of its last requests: grant, try, release."""
+        """Whether a call ended in time, which includes its last requests: grant, try, release."""
         last_s = self.last_requests * (self.limit_s + 3 * LATE_S * (len(self._hosts) + 1))
         late_s = self.now_s() - until_s - last_s
         assert late_s <= 0, f"{self.name}: {what} ends {late_s:.1f} s late"
@@ -590,10 +592,10 @@ class Locker(Searcher):
             assert not is_lost, f"{lease} was lost, and its release reports no loss"
         assert lease.is_reported or not lease.was_lost, f"the loss of {lease} is not reported"
 
-    # --- what others do ---------------------------------------------------------------------------
+    # --- other actors ---------------------------------------------------------------------------
 
     async def _break(self, lock: SimulatedLock, lease: SimulatedLease, token: int) -> None:
-        """Delete the key of a lock that is held, as an operator does."""
+        """Delete the key of a held lock, as an operator may do."""
         lease.is_broken, held = True, lock._keys.held
         broken = Transaction(TEXT, itself).if_.unchanged(held, token).then.delete(held).commit()
         lease.is_surely_broken = (await self.ask(broken, None)).succeeded
@@ -605,8 +607,8 @@ class Locker(Searcher):
         lease.is_surely_broken = True
 
     async def _set_by_hand(self, lock: SimulatedLock) -> None:
-        """Set the key of a lock as soon as it is free, without a look at who is next, for a moment.
-        The task that holds the lock releases it meanwhile."""
+        """Set the key of a lock for a moment as soon as it is free, regardless of the next caller.
+        The holding task releases the lock meanwhile."""
         lease, held = SimulatedLease(self, self.keeper, 1, keep=False), lock._keys.held
         with contextlib.suppress(ClientError):
             await carry_out_awaiting(lease._granting(), self._ask_step)
@@ -621,7 +623,7 @@ class Locker(Searcher):
             await carry_out_awaiting(lease._releasing(), self._ask_step)
 
     async def _takes_a_lease(self) -> None:
-        """Hold a lease that guards no lock."""
+        """Hold a lease that doesn't guard a lock."""
         lease = SimulatedLease(self, self.keeper, 1)
         try:
             await carry_out_awaiting(lease._granting(), self._ask_step)
@@ -642,7 +644,8 @@ class Locker(Searcher):
             await shielded(carry_out_awaiting(lease._dropping(), self._ask_step))
 
     async def _check(self, lease: SimulatedLease) -> None:
-        """Have a lease confirmed. Now and then the answer is late, and the last one for long."""
+        """Confirm a lease. Now and then the answer is late, and it is the last one for a long
+        time."""
         is_last = self._last_round is None and self.chance.random() < 0.5
         self._weather = "slow" if is_last else self._weather
         await carry_out_awaiting(lease._checking(None), self._ask_step)

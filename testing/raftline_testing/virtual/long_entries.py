@@ -1,7 +1,7 @@
-"""Entries that take long to apply: commands for a program's own machine, and who asks for them.
+"""Entries that take long to apply: commands for a program's own machine, and their client.
 
-While one is applied no other thread may wait for the pairs with `core` held. `PairsLock` finds who
-does: in virtual time it would wait for ever.
+While one is applied, no other thread may wait for the pairs and hold `core`. `PairsLock` detects
+such a thread, which would wait for ever in virtual time.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ NAME = "jobs"
 
 
 class Jobs:
-    """A state machine that lists the commands which it was given."""
+    """A state machine that lists its commands."""
 
     def __init__(self) -> None:
         self._done: list[Json] = []
@@ -40,7 +40,7 @@ class Jobs:
 
 
 def machines() -> Machines:
-    """Return the machines of one node."""
+    """Return the state machines of one node."""
     return Machines({NAME: Jobs()})
 
 
@@ -50,13 +50,13 @@ class PairsLock:
     def __init__(self, name: str) -> None:
         self._name = name
         self.is_held = False
-        self.may_be_waited_for = False  # by a thread without `core`, which then goes on at once
+        self.may_be_waited_for = False  # by a thread without `core`, which then continues at once
 
     def __enter__(self) -> None:
         self.acquire()
 
     def __exit__(self, *_: object) -> None:
-        """All else that holds it does so for no time."""
+        """All other holders hold it for no time."""
 
     def acquire(self, timeout: float = -1) -> bool:
         if self.is_held and timeout >= 0 and not self.may_be_waited_for:
@@ -66,11 +66,11 @@ class PairsLock:
         return True
 
     def release(self) -> None:
-        """As `__exit__`."""
+        """Do the same as `__exit__`."""
 
 
 class WithoutCore(AbstractContextManager[None]):
-    """A thread works that does not hold `core`, but for the time of a step."""
+    """A context in which a thread works without `core`, except during a step."""
 
     def __init__(self, lock: PairsLock) -> None:
         self._lock = lock
@@ -84,7 +84,7 @@ class WithoutCore(AbstractContextManager[None]):
 
 @dataclass(eq=False)
 class LongRequest:
-    """A command that takes long."""
+    """A long command."""
 
     client: Asker
     number: int
@@ -103,7 +103,7 @@ class LongRequest:
 
 
 class Foreman:
-    """Asks for commands that take long, each once; one that was refused never comes again."""
+    """A client of long commands, each sent once; a refused one is never repeated."""
 
     name = "foreman"
 
@@ -114,14 +114,14 @@ class Foreman:
         self._leader: str | None = None
         self._number = self._waiting = 0
         self._pause_ms = world.pick((1, 4)) * plan.long_ms  # the longest
-        self.places: dict[int, int] = {}  # of commands that were answered
+        self.places: dict[int, int] = {}  # the places of answered commands
         self.refusals: set[int] = set()
         self.stopped = False
         self._think()
 
     @property
     def waits(self) -> bool:
-        """Whether it has asked for something whose outcome it has not heard."""
+        """Whether it has a request with an open outcome."""
         return self._waiting > 0
 
     def stop(self) -> None:
@@ -161,10 +161,10 @@ class Foreman:
         request.settled = True
 
     def judge(self, done: Sequence[int]) -> None:
-        """Compare with what a machine did in the end.
+        """Compare the answers with the final list of a machine.
 
         Raises:
-            AssertionError: a command was applied twice, or never, or though it was refused.
+            AssertionError: a command was applied twice, never, or despite a refusal.
         """
         assert len(set(done)) == len(done), f"applied twice: {done}"
         assert not self.refusals.intersection(done), f"refused and applied: {done}"

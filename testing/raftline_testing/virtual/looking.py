@@ -1,4 +1,4 @@
-"""A connection whose client asks one thing after the other, and what the node held meanwhile."""
+"""A connection whose client sends one request after another, and the node's state meanwhile."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Seen(NamedTuple):
-    """The facts of a node as a line left it."""
+    """The facts of a node when a line left it."""
 
     applied: int
     held: dict[str, str]
@@ -31,8 +31,8 @@ def _seen_at(manager: Manager) -> Seen:
 
 
 class LookingConnection(Connected):
-    """A connection whose client asks one thing after the other. `sees`: it is told what the node
-    held as each line left."""
+    """A connection whose client sends one request after another. With `sees`, the client gets the
+    node's state when each line left."""
 
     def __init__(
         self, host: Host, heard: Callable[[str, Seen], None], *, sees: bool = True

@@ -1,9 +1,9 @@
-"""Simulated programs that watch by the machine of raftline's own clients
+"""Simulated programs that watch with the machine of raftline's own clients
 (`clients/watches/watch_machine.py`).
 
-The world is what the machine has to do with: nodes that are down, refuse, fall silent, are cut off
-or hang up. Each event comes once, in order, without a gap. After the keys came anew, the difference
-makes the state. Each call ends in its time.
+The machine meets nodes that are down, refuse, fall silent, are cut off or hang up. Each event must
+arrive once, in order, without a gap. After the keys are sent again, the difference must yield the
+state. Each call must end in time.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ from .world import World
 if TYPE_CHECKING:
     from .host import Host
 
-LOOK_MS = 20  # at whether the connection has ended
-NOTICED = 0.7  # of the connections that broke; of the others the program hears nothing
+LOOK_MS = 20  # between two checks whether the connection has ended
+NOTICED = 0.7  # share of broken connections that the program notices
 SILENCES_S = (1, 3, 10)
 OPEN_S = 3.0
 LATE_S = 0.1
@@ -60,12 +60,12 @@ class MachineWatch:
         self._connection: _Connection | None = None
         self._host: Host | None = None
         self._lines: deque[tuple[bytes, dict[str, str] | None]] = deque()
-        self._waits = 0  # counts the waits, so that a late timer ends no other one
-        self._is_silent = False  # it broke, and the program hears nothing of that
+        self._waits = 0  # counts the waits, so that a late timer doesn't end another one
+        self._is_silent = False  # it broke, and the program doesn't notice
         self._begin()
 
     def _begin(self) -> None:
-        """Begin a watch, as a program does that was refused one."""
+        """Begin a watch, as a program does after a refusal."""
         chance = self._chance
         self.prefix = chance.choice(["", "", "a", "talker"])
         named = chance.choice(sorted(self._hosts))
@@ -74,36 +74,36 @@ class MachineWatch:
         self.machine = WatchMachine(
             Addresses([named], learns=True, health=health), self.name, cursor, OPEN_S, self._now_s
         )
-        self._place = 0  # in all events: those before have come
+        self._place = 0  # index in all events: earlier ones have arrived
         self._is_listing = True
         self._last = 0  # the index of the latest event
         self._pairs: dict[str, str] = {}
-        self._held: dict[str, str] | None = None  # of a node, as it listed its keys
+        self._held: dict[str, str] | None = None  # state of the node when it listed its keys
         self._take()
 
     def _now_s(self) -> float:
         return self._world.now_ms / 1000
 
     def stop(self) -> None:
-        """Watch no more."""
+        """Stop watching."""
         self.stopped = True
         self.machine.is_closed = True
 
     def knows(self, names: Iterable[str]) -> bool:
-        """Whether it may ask one of these nodes."""
+        """Whether it knows one of these nodes."""
         known = {self._hosts[each].name for each in self.machine.known if each in self._hosts}
         return not known.isdisjoint(names)
 
     @property
     def is_current(self) -> bool:
-        """Whether all events have come."""
+        """Whether all events have arrived."""
         self._skip()
         return self.machine.cursor.is_listed and self._place == len(self._watching.order)
 
     # --- the steps of the machine -----------------------------------------------------------------
 
     def _take(self) -> None:
-        """Take one line, in some time or without a limit."""
+        """Take one line, with or without a time limit."""
         if self.stopped:
             return
         limit_s = self._chance.choice([None, 0.05, 1.0])
@@ -160,7 +160,7 @@ class MachineWatch:
             self._go_on(answer, error)
 
     def _look(self, number: int) -> None:
-        """See now and then whether the connection has ended."""
+        """Check now and then whether the connection has ended."""
         if number != self._waits:
             return
         if self._lines or (self._has_ended() and not self._is_silent):
@@ -196,7 +196,7 @@ class MachineWatch:
             self._later(1, answer=step.address)
 
     def _hang(self, step: Connect) -> None:
-        """Let the connection come about to the first of the others that is up, or to none."""
+        """Connect to the first of the other nodes that is up, or to none."""
         waited_s = NEXT_S
         for other in step.others:
             host = self._hosts.get(other)
@@ -229,7 +229,7 @@ class MachineWatch:
             host.beside(0, self._chance.random(), connection.hang_up)
 
     def line_left(self, connection: _Connection, line: str, held: dict[str, str] | None) -> None:
-        """A line left the node, which held these pairs then."""
+        """Record a line that left the node, with the node's pairs at that time."""
 
         def heard(_: str | None) -> None:
             if connection is self._connection:
@@ -237,13 +237,13 @@ class MachineWatch:
 
         connection.sim.requests.ready.append((connection, Asked(None, "", heard)))
 
-    # --- what comes -------------------------------------------------------------------------------
+    # --- its results ----------------------------------------------------------------------------
 
     def _taken(self) -> None:
-        """Hold the events that came against those of the nodes.
+        """Compare the received events with the events of the nodes.
 
         Raises:
-            InvariantError: one came twice, too early, or not; or the call ends too late.
+            InvariantError: an event came twice, too early or not at all; or the call ends too late.
         """
         late_s = 0.0 if self._until_s is None else self._now_s() - self._until_s
         if late_s > CONNECT_TIMEOUT_S + LATE_S:
@@ -278,7 +278,7 @@ class MachineWatch:
         world.counts["machines' watches: events"] += 1
 
     def _listed(self) -> None:
-        """All keys have come, or the difference from those that came before."""
+        """Take all keys, or their difference from the previous ones."""
         self._is_listing = False
         position = self.machine.cursor.position
         assert position is not None
@@ -290,7 +290,7 @@ class MachineWatch:
             self._place -= 1
 
     def _skip(self) -> None:
-        """Pass the events that do not match."""
+        """Skip the events that don't match."""
         order, prefix = self._watching.order, self.prefix
         while self._place < len(order) and not order[self._place][2].startswith(prefix):
             self._place += 1

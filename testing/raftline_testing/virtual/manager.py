@@ -1,4 +1,4 @@
-"""The state machine of a simulated node, which reports what it does."""
+"""The state machine of a simulated node, which reports its actions."""
 
 from __future__ import annotations
 
@@ -15,33 +15,34 @@ from ..invariants import InvariantError
 
 
 class Looker(Protocol):
-    """A listener to what a node applies."""
+    """A listener to a node's applied entries."""
 
     def applied(self, entries: Sequence[Entry], replies: Sequence[str]) -> None: ...
 
 
 class MachineFailed(Exception):
-    """An entry can't be executed here, as where a program's own machine raises."""
+    """An entry that can't be executed here, as if a program's own machine raised an error."""
 
 
 class Manager(LogManager):
-    """Reports entries with their replies as they are applied, and keeps their events."""
+    """A manager that reports entries with their replies as they are applied, and keeps their
+    events."""
 
     fails = False  # at the next entry
-    spend: Callable[[], None] | None = None  # each entry takes long
+    spend: Callable[[], None] | None = None  # called for each entry, which then takes long
 
-    # Whether an entry is being applied that takes long; None: none ever is.
+    # Whether a long entry is being applied; None: there are no long entries.
     changes_apart: Callable[[], bool] | None = None
     looker: Looker | None = None
-    taken: TakenEvents | None = None  # the events that were taken last
+    taken: TakenEvents | None = None  # the last taken events
 
     @property
     def folder_path(self) -> str:
-        """The folder for the copy that a backup is: a file without a name, of the real disk."""
+        """The folder for the copy of a backup: a file without a name, on the real disk."""
         return gettempdir()
 
     def look_at(self, looker: Looker) -> None:
-        """Let somebody look at what is applied from now on."""
+        """Add a listener to the entries applied from now on."""
         self.looker = looker
 
     def apply(
@@ -71,10 +72,10 @@ class Manager(LogManager):
         return later_s
 
     def freeze(self) -> MachineState:
-        """Freeze the state as it is.
+        """Freeze the present state.
 
         Raises:
-            InvariantError: it may hold an entry by then that the core does not know to be applied.
+            InvariantError: it may then hold an entry that the core doesn't know to be applied.
         """
         if self.changes_apart is not None and self.changes_apart():
             raise InvariantError(f"{self.name} freezes its state amid a long entry")

@@ -16,17 +16,17 @@ from .world import World, spell_entry
 
 
 class Monitor:
-    """Reports on one node; its counts show whether a schedule met what it is to meet."""
+    """The reports on one node; its counts show whether a schedule met its targets."""
 
     def __init__(self, world: World, name: str, invariants: Invariants) -> None:
         self._world = world
         self._name = name
         self.invariants = invariants
-        self._has_led = False  # also in an earlier incarnation
-        self._handed_term = 0  # in which somebody handed the leadership to this node
+        self._has_led = False  # including earlier incarnations
+        self._handed_term = 0  # the term in which the leadership was handed to this node
 
     def stepped(self, node: RawNode, event: Input, effects: Effects) -> None:
-        """The node took an input; nothing of this is carried out yet."""
+        """Report an input taken by the node, before its Effects are carried out."""
         counts = self._world.counts
         if isinstance(event, Propose) and event.commands[0].startswith(EXPIRED):
             counts["expiries proposed"] += 1
@@ -48,11 +48,11 @@ class Monitor:
                 counts["leaders removed"] += 1
 
     def refused(self, node: RawNode, message: Message, why: str) -> None:
-        """The node refused a message."""
+        """Report a refused message."""
         self.invariants.refused(node, message, why)
 
     def applied(self, entries: Sequence[Entry], replies: Sequence[str]) -> None:
-        """The node has executed entries, with these replies."""
+        """Report executed entries with their replies."""
         for entry in entries:
             self._world.applied(self._name, entry)
         counts = self._world.counts
@@ -62,7 +62,7 @@ class Monitor:
         )
 
     def wrote(self, works: Sequence[Effects]) -> None:
-        """Step 2 of these is durable."""
+        """Report that step 2 of these is durable."""
         counts, name, invariants = self._world.counts, self._name, self.invariants
         for work in works:
             if work.save is not None:

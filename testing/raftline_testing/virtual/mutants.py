@@ -1,10 +1,9 @@
-"""Puts faults into a node's rim, one by one, and lets schedules alone look for each.
+"""Put faults into a node's driver code, one by one, and hunt each with schedules alone.
 
     python -m raftline_testing.virtual.mutants [--seconds 60] [--only NAME …] [--part 0/2]
 
-The seconds are those of the processor for each fault. All listed faults of the modules in RIM are
-tried.
-Exit code 0, however many were found; of `--here` 1 if anything was found.
+The seconds are processor time for each fault. All listed faults of the modules in RIM are tried.
+Exit code 0, however many were found; with `--here`, 1 if a fault was found.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ from ..mutants.run import Tree
 from .plan import FAULTS, LATER_FAULTS, RARE_FAULTS
 from .schedule import SimulationFailed, run
 
-# What runs in a schedule as it does in a node.
+# The modules that run in a schedule as in a node.
 RIM = tuple(
     f"src/{name}.py"
     for name in (
@@ -39,7 +38,7 @@ RIM = tuple(
         "node/snapshots/snapshots", "node/loop/stepper", "state/key_pages", "state/pairs",
     )
 )  # fmt: skip
-# What runs in a schedule whose programs take locks.
+# The modules that run in a schedule whose programs take locks.
 CLIENTS = tuple(
     f"src/clients/{name}.py"
     for name in (
