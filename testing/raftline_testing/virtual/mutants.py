@@ -57,8 +57,8 @@ FOUND = re.compile(r"^found (\S+) (.*)", re.MULTILINE)
 
 
 def hunt(seconds: float, lockers: int = 0) -> str:
-    """Run schedules for so many seconds of the processor: one of all kinds of faults, then one of
-    a single kind, each in turn. Return how the first one failed, or ""."""
+    """Run schedules for this many seconds of processor time: one of all kinds of faults, then one
+    of a single kind, each in turn. Return how the first one failed, or ""."""
     kinds, began_s = itertools.cycle((*LATER_FAULTS, *FAULTS, *RARE_FAULTS)), time.process_time()
     for seed in itertools.count():
         for faults in ((), (next(kinds),)):
@@ -76,12 +76,12 @@ def hunt(seconds: float, lockers: int = 0) -> str:
 
 
 def runs_in_schedules(mutant: Mutant) -> bool:
-    """Whether the module with this fault runs in schedules; of the writer, its queue does."""
+    """Whether the module with this fault runs in schedules; of the writer, only the queue does."""
     return mutant.file in RIM + CLIENTS or mutant.function.startswith("WriteQueue.")
 
 
 def hunted(tree: Tree, mutant: Mutant, seconds: float) -> str:
-    """Return the seconds, the seed that finds the fault, and how it breaks; "" if none does."""
+    """Return the seconds, the seed that finds the fault, and how it breaks; "" if no seed does."""
     source = (tree.path / mutant.file).read_text(encoding="utf-8")
     lockers = str(LOCKERS if mutant.file in CLIENTS else 0)
     command = ("-m", "raftline_testing.virtual.mutants", "--here", "--lockers", lockers)
@@ -99,7 +99,7 @@ def hunted(tree: Tree, mutant: Mutant, seconds: float) -> str:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Hunt the faults of the rim; print what finds each."""
+    """Hunt the faults of the rim; print the schedule that finds each."""
     parser = argparse.ArgumentParser(description="Which faults of the rim do schedules find?")
     parser.add_argument("--seconds", type=float, default=60.0, help="for each; default: 60")
     parser.add_argument("--only", nargs="+", metavar="NAME", help="these faults alone")

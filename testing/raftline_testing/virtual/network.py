@@ -1,5 +1,5 @@
-"""The network between the nodes: it loses, delays, doubles and reorders messages, as planned or as
-a script says."""
+"""The network between the nodes: it loses, delays, duplicates and reorders messages, as planned or
+scripted."""
 
 from __future__ import annotations
 
@@ -13,30 +13,31 @@ from .chance import up_to
 from .plan import Plan
 from .world import World
 
-OLD_MAX = 20  # messages of each kind to each node that may come again
+OLD_MAX = 20  # messages of each kind to each node that may be repeated
 
 
 class Links:
-    """The links between nodes; a cut one works one way, so that partitions can be asymmetric."""
+    """The links between nodes; a cut works in one direction, so that partitions can be
+    asymmetric."""
 
     def __init__(self) -> None:
-        self._cut: Counter[tuple[str, str]] = Counter()  # how many cuts lie on a link
+        self._cut: Counter[tuple[str, str]] = Counter()  # the number of cuts of a link
 
     def cut(self, senders: Sequence[str], receivers: Sequence[str]) -> Counter[tuple[str, str]]:
-        """Let nothing through from these to those; what is on its way still arrives.
+        """Block messages from these to those; messages in flight still arrive.
 
-        Returns what `mend` needs to take back this cut and no other.
+        Returns the cut, for `mend`.
         """
         cut = Counter((one, other) for one in senders for other in receivers if one != other)
         self._cut += cut
         return cut
 
     def mend(self, cut: Counter[tuple[str, str]]) -> None:
-        """Take back one cut."""
+        """Undo one cut."""
         self._cut -= cut
 
     def heal(self) -> None:
-        """Let everything through again, as badly as planned."""
+        """Let all messages pass again, with the planned disturbances."""
         self._cut.clear()
 
     @property
@@ -49,12 +50,12 @@ class Links:
         return (one, other) not in self._cut and (other, one) not in self._cut
 
     def is_cut(self, message: Message) -> bool:
-        """Whether nothing gets from its sender to its receiver."""
+        """Whether its sender can't reach its receiver."""
         return (message.sender, message.to) in self._cut
 
 
 class ScriptedNetwork(Links):
-    """Keeps messages as lines until the script says what becomes of them."""
+    """A network that keeps messages as lines until the script decides their fate."""
 
     def __init__(self, world: World, is_up: Callable[[str], bool]) -> None:
         super().__init__()
@@ -63,7 +64,7 @@ class ScriptedNetwork(Links):
         self._pending: list[tuple[str, str, str]] = []  # from, to, line
 
     def send(self, message: Message) -> bool:
-        """Take a message along, unless it is lost at once; return whether it may arrive."""
+        """Accept a message, unless it is lost at once; return whether it may arrive."""
         line, is_lost = spell(message), self.is_cut(message) or not self._is_up(message.to)
         entry = f"{message.to} <- {message.sender}@{line}"
         self._world.tell("send", entry + " (lost)" * is_lost)
@@ -72,7 +73,7 @@ class ScriptedNetwork(Links):
         return not is_lost
 
     def take(self, sender: str = "all", to: str = "all") -> list[tuple[str, str, str]]:
-        """Take off the network the messages that are pending now between these two."""
+        """Remove the messages that are pending now between these two."""
         before, self._pending = self._pending, []
         taken: list[tuple[str, str, str]] = []
         for line in before:
@@ -82,7 +83,7 @@ class ScriptedNetwork(Links):
 
 
 class Network(Links):
-    """Carries messages as planned."""
+    """A network that carries messages as planned."""
 
     def __init__(self, world: World, plan: Plan, names: Sequence[str]) -> None:
         super().__init__()
@@ -91,17 +92,17 @@ class Network(Links):
         self._plan = plan
         self._names = names
         self._calm = False
-        self.is_quiet = False  # for a while nothing that is sent is lost, doubled or late
-        # What was sent to each node once; the sender of a new message may get some of it again.
+        self.is_quiet = False  # while True, no message is lost, duplicated or late
+        # Earlier messages to each node; the sender of a new message may get some of them again.
         self._old: dict[str, dict[type, list[Message]]] = {name: {} for name in names}
-        self.deliver: Callable[[Message], None]  # given by who owns the nodes
+        self.deliver: Callable[[Message], None]  # set by the owner of the nodes
 
     def send(self, message: Message) -> bool:
-        """Take a message along: it arrives once, twice or never. Return whether it may arrive."""
+        """Accept a message, which arrives once, twice or never; return whether it may arrive."""
         world, plan, draw = self._world, self._plan, self._draw
         world.counts["messages sent"] += 1
         if self._calm or self.is_quiet:
-            # Broadcast time ≪ election timeout, or no election is sure to end (paper §5.6).
+            # Broadcast time ≪ election timeout, else no election is sure to end (paper §5.6).
             delay_ms = min(plan.delay_ms, plan.options.election_timeout_ms // 10)
             world.within(delay_ms, self.deliver, message)
             return True
@@ -119,12 +120,12 @@ class Network(Links):
         return True
 
     def _replay(self, message: Message) -> None:
-        """Bring back an old message where it can do harm: to a node that is asking just now."""
+        """Repeat an old message where it can do harm: to a node that is waiting for answers."""
         world = self._world
         kept = self._old[message.to].setdefault(type(message), [])
         if len(kept) < OLD_MAX:
             kept.append(message)
-        elif self._draw() < 0.2:  # some of it stays for long
+        elif self._draw() < 0.2:  # some messages stay for long
             kept[world.up_to(OLD_MAX - 1)] = message
         kinds = list(self._old[message.sender].values())  # votes are as likely as heartbeats
         if kinds and self._draw() < self._plan.replays:
@@ -133,7 +134,7 @@ class Network(Links):
             world.after(self._delay_ms(), self._arrive, again)
 
     def _arrive(self, message: Message) -> None:
-        if not self._calm:  # else it would go on making trouble long after
+        if not self._calm:  # else it would cause trouble long afterwards
             self.deliver(message)
 
     def _travelled(self, message: Message) -> Message:
@@ -151,11 +152,11 @@ class Network(Links):
         return up_to(plan.delay_ms, random)
 
     def split(self, one: Sequence[str]) -> Counter[tuple[str, str]]:
-        """Part these from all others, both ways; see `cut`."""
+        """Cut these off from all others in both directions; see `cut`."""
         others = [name for name in self._names if name not in one]
         return self.cut(one, others) + self.cut(others, one)
 
     def calm_down(self) -> None:
-        """Lose, double and delay nothing from now on."""
+        """Stop losing, duplicating and delaying messages."""
         self.heal()
         self._calm = True

@@ -1,4 +1,4 @@
-"""A sender that is no member, and its messages to newborn nodes, which change nothing."""
+"""A sender that isn't a member, and its messages to newborn nodes, which change nothing."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ NAME = "s99"
 
 
 class NonMember:
-    """Sends messages again and again to each newborn that knows its members."""
+    """A sender of repeated messages to each newborn that knows its members."""
 
     def __init__(self, world: World, plan: Plan, hosts: Sequence[Host]) -> None:
         self._world = world

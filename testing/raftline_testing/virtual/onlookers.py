@@ -1,9 +1,9 @@
-"""Those who look at simulated nodes and change nothing: backups and listings over connections,
-scrapes of /metrics and /health, and observers. In some schedules.
+"""Observers of simulated nodes in some schedules, which change nothing: backups and listings over
+connections, scrapes of /metrics and /health, and step observers.
 
-A backup is the state after the entry that it names, and holds all that was acknowledged before. A
-page of a listing has each key that it is to have. Each scrape parses, no counter falls before the
-node is started again, and no scrape changes anything. An observer's lines never go back.
+A backup is the state after the entry that it names, and holds all entries acknowledged before. A
+page of a listing has exactly the expected keys. Each scrape parses, no counter falls before the
+node is restarted, and no scrape changes anything. An observer's lines never go back.
 """
 
 from __future__ import annotations
@@ -50,18 +50,18 @@ BACKUP = re.compile(r"BACKUP response: ([0-9]+)-([0-9]+) of ([0-9]+) bytes crc32
 ENDED = re.compile(r"UNOBSERVE response: ended after ([0-9]+) lines?")
 SAMPLE = r"\w+(?:\{[^{}]*\})? -?[0-9.e+-]+\n"
 FAMILY = re.compile(rf"(?:# HELP .*\n)?# TYPE \w+ (counter|gauge|histogram)\n((?:{SAMPLE})*)")
-GATHER_MS = 10  # of steps that are observed
+GATHER_MS = 10  # how long observed steps gather
 PAUSE_MS = 300  # the longest between two looks
-HURRY_MS = 10  # until each node has reported ready, once the cluster is healed
+HURRY_MS = 10  # between two requests until each node has reported ready, once the cluster is healed
 WINDOWS = (None, None, 200, 3000)
 
 
 Asking = Generator[AwaitReplies, bool, Any]
-Job = Generator[str, tuple[str, Seen], None]  # yields a command, is sent its reply
+Job = Generator[str, tuple[str, Seen], None]  # yields a command, receives its reply
 
 
 class Looker:
-    """Takes backups and lists keys, each on a connection of its own."""
+    """A client that takes backups and lists keys, each on its own connection."""
 
     def __init__(self, world: World, chance: Random, hosts: Sequence[Host]) -> None:
         self._world = world
@@ -80,7 +80,7 @@ class Looker:
         connection, chance = self._connection, self._chance
         is_up = connection is not None and not connection.is_over
         if is_up and self._job is not None and chance.random() < 0.9:
-            return  # it goes on by itself
+            return  # it continues by itself
         if connection is not None and is_up:
             self._host.beside(0, chance.random(), connection.hang_up)
         self._connection = self._job = None
@@ -99,7 +99,7 @@ class Looker:
 
     def _hear(self, job: Job, reply: str, seen: Seen) -> None:
         if job is not self._job:
-            return  # it was given up, and its connection ends in a moment
+            return  # it was abandoned, and its connection ends in a moment
         try:
             self._send(job.send((reply, seen)))
         except StopIteration:
@@ -160,7 +160,7 @@ class Looker:
 
 
 def _listing(seen: Seen, prefix: str, after: str) -> list[tuple[str, str]]:
-    """Return all pairs that a listing is to have after that key."""
+    """Return all expected pairs of a listing after that key."""
     order = key_bytes if seen.level >= 3 else text_bytes
     found = {unescape(key): unescape(value_of(held)) for key, held in seen.held.items()}
     keys = [key for key in found if key.startswith(prefix)]
@@ -169,7 +169,7 @@ def _listing(seen: Seen, prefix: str, after: str) -> list[tuple[str, str]]:
 
 
 class Notice:
-    """Takes the moment at which a batch is answered, for which a thread would wait."""
+    """A listener for the answer to a batch, instead of a waiting thread."""
 
     user: str | None = None
 
@@ -184,16 +184,16 @@ class Notice:
 
 
 class Scraper:
-    """Reads the pages of /metrics, /health and /ready, of one node and then of another."""
+    """A client that reads /metrics, /health and /ready, of one node and then of another."""
 
     def __init__(self, world: World, chance: Random, hosts: Sequence[Host]) -> None:
         self._world = world
         self._chance = chance
         self._hosts = hosts
-        self._last: dict[str, tuple[int, dict[str, float]]] = {}  # of each node
+        self._last: dict[str, tuple[int, dict[str, float]]] = {}  # last figures of each node
         self._longest_ms = PAUSE_MS
         self._is_healed = False
-        self._ready: set[str] = set()  # nodes that reported so since the cluster was healed
+        self._ready: set[str] = set()  # nodes that reported ready since the cluster was healed
         self._wait()
 
     def _wait(self) -> None:
@@ -211,7 +211,8 @@ class Scraper:
             self._scrape(host)
 
     def are_ready(self, names: Sequence[str]) -> bool:
-        """Ask often from now on; return whether each of these has reported since that it serves."""
+        """Ask often from now on; return whether each of these nodes has reported since then that it
+        serves."""
         if not self._is_healed:
             self._is_healed = True
             self._ready.clear()
@@ -220,7 +221,7 @@ class Scraper:
         return is_so
 
     def _ask_ready(self, host: Host) -> None:
-        """Ask whether a node serves, as the page /ready does. Its machine makes the batch, and
+        """Ask whether a node serves, as the page /ready does. Its machine creates the batch and
         waits for it."""
         from raftline.monitoring.endpoints import readiness
 
@@ -249,8 +250,8 @@ class Scraper:
             host.requests.doors.submit(batch)
 
     def _take_answer(self, host: Host, answer: Any, confirmed: int | None) -> None:
-        """Take an answer of /ready. `confirmed` is what was acknowledged before the request; None:
-        no leader has confirmed that."""
+        """Take an answer of /ready. `confirmed` is the acknowledged index before the request; None:
+        no leader has confirmed it."""
         if answer.status == 200:
             if confirmed is None or host.manager.applied.index < confirmed:
                 raise InvariantError(f"{host.name} is ready, and {confirmed} was confirmed")
@@ -296,7 +297,7 @@ def _state_of(host: Host) -> tuple[object, ...]:
 
 
 def _as_server(host: Host) -> Any:
-    """Return a node as the pages of monitoring see it."""
+    """Return a node as the monitoring pages see it."""
     assert host.node is not None
     facts = node_facts(host.node.view, host.clock.now_ms())
     driver = SimpleNamespace(
@@ -326,7 +327,7 @@ def _as_server(host: Host) -> Any:
 
 
 class ObservedNode:
-    """A node as its observers see it. Its invariants observe it, too."""
+    """A node as its observers, including the invariants, see it."""
 
     def __init__(self, host: Host) -> None:
         assert host.node is not None
@@ -343,8 +344,8 @@ class ObservedNode:
 
 
 def observers_of(host: Host) -> Any:
-    """Return the observers of this start of a node; an event is their thread."""
-    from raftline.node.watches.observers import Observers
+    """Return the observers of this start of a node; an event replaces their thread."""
+    from raftline.node.observers import Observers
 
     doors = host.requests.doors
     if doors.observed_incarnation != host.incarnation:
@@ -403,7 +404,8 @@ class StepWatcher:
         observers_of(host)
 
         def hear(text: str, seen: Seen) -> None:
-            if self._connection is connection:  # the last lines of another one may be on their way
+            # the last lines of another connection may be in flight
+            if self._connection is connection:
                 self._hear(text, seen)
 
         connection = self._connection = LookingConnection(host, hear, sees=False)
@@ -436,7 +438,7 @@ class StepWatcher:
 
 
 class GuestObserver:
-    """Somebody who logs in at a node with users and observes it, then at another."""
+    """A client that logs in at a node with users and observes it, and then at another."""
 
     def __init__(self, world: World, chance: Random, files: dict[Host, UsersFile]) -> None:
         self._world = world
@@ -469,8 +471,8 @@ class GuestObserver:
 
 
 class GuestObserving(Connected):
-    """The connection of such an observer: not a line comes from the moment in which a reload has
-    taken the right away, and it ends by that alone."""
+    """The connection of such an observer: it gets no line after a reload has removed the right, and
+    it ends for no other reason."""
 
     def __init__(self, file: UsersFile, guest: Guest) -> None:
         super().__init__(file.doors, file.host, self._line_left)
@@ -509,7 +511,7 @@ class GuestObserving(Connected):
 
 
 class Onlookers:
-    """All of them, in some schedules."""
+    """All onlookers, in some schedules."""
 
     def __init__(
         self,
@@ -520,7 +522,7 @@ class Onlookers:
         addresses: Mapping[str, str],
         seed: int,
     ) -> None:
-        """`files` are those of the users of nodes that have some."""
+        """Create the onlookers; `files` holds the users files of nodes that have one."""
         chance = Random(f"onlookers {seed}")
         self._scraper: Scraper | None = None
         self._status: StatusLooks | None = None
@@ -531,14 +533,14 @@ class Onlookers:
             for _ in range(chance.choice([1, 2])):
                 StepWatcher(world, chance, hosts)
             self._status = StatusLooks(world, Random(f"status {seed}"), hosts, addresses)
-            if not plan.dealers:  # who look at all of their accounts in one page
+            if not plan.dealers:  # because dealers read all accounts in one page
                 self.page_keys = chance.choice([1, 2, self.page_keys])
         if files:
             GuestObserver(world, chance, files)
 
     def see_ready(self, names: Sequence[str]) -> bool:
-        """Whether all these nodes have reported, once they were asked about, that they serve, and
-        `raftline status` has."""
+        """Whether all these nodes, once asked, have reported that they serve, and `raftline status`
+        agrees."""
         if self._scraper is None or self._status is None:
             return True
         is_ready, serves = bool(names) and self._scraper.are_ready(names), self._status.serves()

@@ -1,5 +1,5 @@
-"""Snapshots as a transcript spells them, so that a person can type one: the members if they are
-not the first ones, the level if it is not the first, with the leases, a line for each key, and the
+"""Snapshots as a transcript spells them, so that a person can type one: the members if they have
+changed, the level, with the leases, if it isn't the first one, a line for each key, and the
 sessions if there are any."""
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from raftline.storage.snapshot_lines import HEAD, LoadedSnapshot, MachineState
 from raftline.wire.commands.lease_operands import LEASE
 from raftline.wire.key_stat import read_key_line, spell_key_line
 
-_SESSION = ('{"', '["')  # how a line of the session table begins, and no key of a transcript
+_SESSION = ('{"', '["')  # beginnings of lines of the session table, but not of a transcript's keys
 
 
 class PlainSnapshots(SnapshotFile):
-    """The snapshots of one node. The head of a file, which names index and term, never travels:
-    size and CRC-32 are those of the rest."""
+    """The snapshots of one node. The head of a file, with index and term, is never sent: size and
+    CRC-32 cover the rest."""
 
     def __init__(self, first_members: Membership, folder: Folder, node: str) -> None:
         super().__init__(folder, node)
@@ -81,7 +81,7 @@ class PlainSnapshots(SnapshotFile):
         if lines and levels.read(lines[0]).level:
             loaded.level, loaded.cluster = levels.read(lines.pop(0))
             loaded.leases = [line for line in lines if line.startswith(LEASE)]
-            keys = [line for line in lines if not line.startswith(LEASE)]  # they begin with facts
+            keys = [line for line in lines if not line.startswith(LEASE)]  # facts come first
             for key, held, lease in map(read_key_line, keys):
                 loaded.pairs[key] = held
                 if lease:

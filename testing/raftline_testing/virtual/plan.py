@@ -1,7 +1,7 @@
-"""The plan of one schedule: picked from its seed, so that no two of them are alike.
+"""The plan of one schedule: picked from its seed, so that no two plans are alike.
 
-Every schedule has some kinds of fault in plenty and others not at all. Together they reach
-further than a mixture that is always the same (Groce et al., "Swarm Testing", 2012).
+Every schedule has many faults of some kinds and none of other kinds. Together they reach further
+than a constant mixture (Groce et al., "Swarm Testing", 2012).
 """
 
 from __future__ import annotations
@@ -39,10 +39,10 @@ FAULTS = (
     "die writing",
 )
 LOCKERS_SHARE = 1 / 8  # of schedules
-RARE_SHARE = 1 / 4  # of schedules have one of the rare faults; the others stay what they were
+RARE_SHARE = 1 / 4  # of schedules have one of the rare faults; the other schedules stay the same
 NEVER = 1 << 40
-LITTLE_ROOM = 1 << 19  # bytes of requests that wait, where crowds come
-FEW_STEPS = 30  # may wait for a disk, where disks hang: a schedule is too short for many
+LITTLE_ROOM = 1 << 19  # bytes of waiting requests, in schedules with crowds
+FEW_STEPS = 30  # steps that may wait for a disk, if disks hang: a schedule is too short for many
 LATER_FAULTS = (
     "regain",
     "long pause",
@@ -56,72 +56,73 @@ RARE_FAULTS = (
     "older files",
     "foreign files",
     "crowd",
-)  # picked after all else
+)  # picked last
 ALL_FAULTS = FAULTS + LATER_FAULTS + RARE_FAULTS
 
 
 @dataclass(frozen=True)
 class Plan:
-    """One schedule's constants. Shares are of all messages, times in milliseconds."""
+    """One schedule's constants. Shares refer to all messages, and times are in milliseconds."""
 
     nodes: int
     options: Options
     loss: float
     duplicates: float
-    late: float  # arrives after up to `late_ms`, after what was sent after it
+    late: float  # share that arrives after up to `late_ms`, overtaken by later messages
     late_ms: int
-    replays: float  # with one of this share an old message arrives once more
+    replays: float  # share of messages with which an old message arrives again
     delay_ms: int
     disk_ms: int
     spelled: bool  # messages travel as lines
     steady_clocks: bool
     fault_every_ms: int
     apply_max: int  # entries applied at a time
-    compact_bytes: int = NEVER  # of a log that is not yet begun anew
-    faults: list[str] = field(default_factory=list)  # as often as they are to come
+    compact_bytes: int = NEVER  # of a log that is not rewritten yet
+    faults: list[str] = field(default_factory=list)  # each as often as it must occur
     clients: int = 3
     keys: int = 2
     think_ms: int = 30
-    spares: int = 0  # nodes beside the members that wait to be added
+    spares: int = 0  # additional nodes that wait to be added
     change_every_ms: int = 0  # members change; 0: they stay
     sessions: float = 0  # the share of clients that number their writes
-    sessions_max: int = 4096  # sessions that a cluster remembers
-    session_window: int = 128  # numbers that a session remembers
+    sessions_max: int = 4096  # sessions that a cluster keeps
+    session_window: int = 128  # numbers that a session keeps
     conditions: float = 0  # the share of sets that are a cas or setnx instead
     restarts_differ: float = 0  # the share of starts with other options than before
-    appends: float = 0  # the share of writes that append to the journal, and of reads that read it
+    appends: float = 0  # the share of writes that append to the journal, and of reads of it
     late_starts: float = 0  # the share of nodes whose first start comes after the others'
-    by_hand: int = 0  # entries of a log that one member brings, written by hand
+    by_hand: int = 0  # entries of one member's hand-written log
     nonmember_every_ms: int = 0  # a non-member sends to a newborn; 0: never
-    said_new: float = 0  # the share of starts that an operator says to be first ones, if they are
-    retries_behind: float = 0  # the share of answered writes after which an older comes again
-    dealers: int = 0  # who ask for transactions; with any the cluster is at level 2
-    slow_entries: bool = False  # each takes a slice of applying
-    holders: int = 0  # of leases; with any the cluster is at level 2
+    said_new: float = 0  # the share of first starts that an operator declares as first
+    retries_behind: float = 0  # the share of answered writes after which an older one is repeated
+    dealers: int = 0  # clients of transactions; with any, the cluster is at level 2
+    slow_entries: bool = False  # each entry takes a slice of applying
+    holders: int = 0  # holders of leases; with any, the cluster is at level 2
     searchers: int = 0  # clients that run the search of raftline's own clients
-    long_ms: int = 0  # in which an entry is applied that takes long; 0: there are none
-    lockers: int = 0  # programs that take locks; with any the cluster is at level 2
-    queued_bytes: int = QUEUED_BYTES  # of requests that wait
+    long_ms: int = 0  # time to apply a long entry; 0: there are none
+    lockers: int = 0  # programs that take locks; with any, the cluster is at level 2
+    queued_bytes: int = QUEUED_BYTES  # of waiting requests
     waiting_max: int = WAITING_MAX  # steps that may wait for a disk
     logged_reads: float = 0.05  # the share of gets that become entries
-    pause_ms: int = 5  # the longest, after each piece of a snapshot or a log that is begun anew
+    pause_ms: int = 5  # the longest pause after each piece of a snapshot or of a rewritten log
 
     @property
     def hold_ms(self) -> int:
-        """For how long a request waits for a leader."""
+        """How long a request waits for a leader."""
         return 2 * self.options.election_timeout_ms
 
     def clock_of(self, name: str, chance: random.Random) -> tuple[int, int]:
-        """Return where a node's clock begins, and its pace in permille of the world's."""
+        """Return the start of a node's clock, and its pace in permille of the world's."""
         start_ms = chance.randint(0, 10_000)
         return start_ms, 1000 if self.steady_clocks else chance.randint(900, 1100)
 
     def timeouts_of(self, name: str, chance: random.Random, timeout_ms: int) -> Callable[[], int]:
-        """Return what draws a node's next election timeout."""
+        """Return the function that draws a node's next election timeout."""
         return lambda: timeout_ms + up_to(timeout_ms - 1, chance)
 
     def options_of_a_start(self, chance: random.Random) -> Options:
-        """Return what a node is started with: now and then with leases or without, and patient."""
+        """Return the options of a node's start: now and then with or without leases, and
+        patient."""
         if not self.restarts_differ or chance.random() > self.restarts_differ:
             return self.options
         timeout_ms = self.options.election_timeout_ms * chance.choice([1, 1, 2])
@@ -129,7 +130,7 @@ class Plan:
 
 
 def pick_plan(chance: random.Random, nodes: int | None = None, faults: Sequence[str] = ()) -> Plan:
-    """Return a plan; `nodes` fixes the size of the cluster, `faults` the kinds that strike."""
+    """Return a plan; `nodes` fixes the size of the cluster, and `faults` the kinds of faults."""
     timeout_ms = chance.choice([100, 150, 300])
     options = Options(
         election_timeout_ms=timeout_ms,
@@ -164,7 +165,7 @@ def pick_plan(chance: random.Random, nodes: int | None = None, faults: Sequence[
         keys=chance.choice([1, 2, 3]),
         think_ms=chance.choice([5, 30, 100]),
     )
-    # What came later is picked last: the rest of a known seed's plan stays what it was.
+    # Newer parts are picked last, so the rest of a known seed's plan stays the same.
     options = replace(
         options,
         chunk_bytes=chance.choice([20, 150, 1 << 18]),
@@ -218,7 +219,8 @@ def pick_plan(chance: random.Random, nodes: int | None = None, faults: Sequence[
 
 
 def with_lockers(plan: Plan, count: int) -> Plan:
-    """Return a plan in which so many programs take locks, and the others ask for less."""
+    """Return a plan in which this many programs take locks, and other clients send fewer
+    requests."""
     return replace(
         plan, lockers=count, clients=1, dealers=0, holders=0, by_hand=0, sessions_max=4096
     )

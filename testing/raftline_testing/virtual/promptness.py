@@ -1,7 +1,8 @@
-"""The invariants of a node's rim: no request is lost, none lies about, and no wake-up is missed.
+"""The invariants of a node's driver: no request is lost or left unserved, and no wake-up is missed.
 
 A real node answers each request or ends its connection, and its owner thread sleeps while there is
-nothing to do. A client that asks again, and an owner that wakes each second, hide it otherwise.
+nothing to do. Otherwise a client that retries, and an owner that wakes each second, would hide an
+error.
 """
 
 from __future__ import annotations
@@ -18,17 +19,18 @@ from raftline.raft.node_view import NodeView
 from ..invariants import InvariantError, Invariants
 from .clock import Clock
 
-LIES_MS = 15  # gathering takes 5
-WAKES_MS = 60  # the pause of an owner that applies takes 50
+LIES_MS = 15  # batching takes 5
+WAKES_MS = 60  # an owner that applies pauses for 50
 
 
 class Promptness:
-    """The requests of one incarnation of a node, and the time since which it has each."""
+    """The requests of one incarnation of a node, and since when it has each."""
 
     def __init__(
         self, name: str, queue: RequestQueue, view: NodeView, clock: Clock, *, is_own: bool
     ) -> None:
-        """`is_own`: the core is raftline's, so its changes of members can be looked at."""
+        """Create the check; `is_own`: the core is raftline's, so its changes of members can be
+        inspected."""
         self._name = name
         self._is_own = is_own
         self._clock = clock
@@ -36,29 +38,32 @@ class Promptness:
         self._queue = queue
         self._view = view
         self._changes: list[Batch] = []  # of members
-        self._transfers: list[tuple[Batch, str | None, int]] = []  # to whom, and when asked for
-        # Of each queue the first, and since when it is that; of those held the time of that one.
+        # with the target and the time of the request
+        self._transfers: list[tuple[Batch, str | None, int]] = []
+        # The first batch of each queue, and since when it is the first; for held batches the time
+        # of the batch.
         self.first_in: dict[str, tuple[Batch | int, int]] = {}
 
     def asked_to_change(self, batch: Batch) -> None:
-        """Somebody asks for a change of members."""
+        """Record a request for a change of members."""
         self._changes.append(batch)
 
     def asked_to_transfer(self, batch: Batch, to: str | None) -> None:
-        """Somebody asks for a transfer of the leadership."""
+        """Record a request for a transfer of the leadership."""
         self._transfers.append((batch, to, self._clock.now_ms()))
 
     def stood_still(self) -> None:
-        """The node was paused, or its clock jumped: what waits counts from the next look on."""
+        """Restart the times of waiting requests at the next look: the node was paused, or its clock
+        jumped."""
         self.first_in.clear()
 
     # --- after each input -------------------------------------------------------------------------
 
     def look(self, *, is_full: bool) -> None:
-        """Hold how long the first of each queue has been the first there to LIES_MS.
+        """Check that no batch is the first of its queue for longer than LIES_MS.
 
         Raises:
-            InvariantError: a request that could be served lies there.
+            InvariantError: a request that could be served is left there.
         """
         queue, view = self._queue, self._view
         held = queue.held[0].hold_until_ms if queue.held else None
@@ -84,20 +89,20 @@ class Promptness:
                 )
 
     def bound_steps(self, count: int) -> None:
-        """Hold how many steps that bring no new term wait for a disk to the bound, and to a half
-        more for what a node must not forget.
+        """Check that the number of steps without a new term that wait for a disk stays within the
+        bound, and within half as many again for promises.
 
         Raises:
-            InvariantError: more wait, and fill the memory.
+            InvariantError: more steps wait, and fill the memory.
         """
         if 2 * count > 3 * writer.WAITING_MAX:
             raise InvariantError(f"{self._name} keeps {count} steps for a disk that hangs")
 
     def alarm(self, due_ms: int) -> None:
-        """The owner wakes by itself, and finds what the core was to do at `due_ms`.
+        """Check a wake-up of the owner by itself for the core's work due at `due_ms`.
 
         Raises:
-            InvariantError: nobody woke it in time.
+            InvariantError: it was not woken in time.
         """
         now_ms = self._clock.now_ms()
         if self._clock.jumps != self._jumps:
@@ -114,11 +119,11 @@ class Promptness:
     # --- about each second ------------------------------------------------------------------------
 
     def count(self, waiting: int, reading: Collection[object], kept_apart: int) -> None:
-        """Hold the `waiting` requests without an answer against those that something still has:
-        the queue, the core, or who waits for the applier.
+        """Compare the number of unanswered requests, `waiting`, with the requests that the queue,
+        the core or the waiters for the applier still have.
 
         Raises:
-            InvariantError: some are lost, or are there twice.
+            InvariantError: some are lost or occur twice.
         """
         self._changes = [batch for batch in self._changes if not batch.is_answered]
         leading = self._view._state.leading
@@ -137,12 +142,12 @@ class Promptness:
             )
 
     def look_at_transfers(self, invariants: Invariants) -> None:
-        """Look at the answers of transfers, and at those that have none.
+        """Check the answers of transfers, and the unanswered ones.
 
         Raises:
-            InvariantError: an answer names a leadership that there was not, or another server than
-                the one that was asked for. Or it is missing, though nothing is handed over here,
-                and a leader is known.
+            InvariantError: an answer names a leadership that did not exist, or a server other than
+                the requested one. Or it is missing, though no transfer is in progress here and a
+                leader is known.
         """
         now_ms = self._clock.now_ms()
         left: list[tuple[Batch, str | None, int]] = []

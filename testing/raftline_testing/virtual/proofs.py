@@ -1,10 +1,10 @@
-"""Members that prove themselves to each other, by the cluster's secret or by certificates, and
-somebody who can't. In some schedules.
+"""Members that prove themselves to each other, by the cluster's secret or by certificates, and an
+impostor; in some schedules.
 
-There every message travels as a line on a connection that its sender made, and counts only on one
-that was proved. The secret is changed in steps, by files that are read again at any moment: each
-node gets a second one, then they change places, then the first goes away. Nothing is taken from who
-knows no secret of the node at hand; members that share one always prove themselves.
+In these, every message travels as a line on a connection that its sender made, and counts only on a
+proved one. The secret is changed in steps, by files that may be reloaded at any time: each node
+gets a second secret, then the two swap places, then the first is removed. A node accepts nothing
+from a sender without one of its secrets; members that share one always succeed with their proof.
 """
 
 from __future__ import annotations
@@ -37,11 +37,11 @@ if TYPE_CHECKING:
 SHARE = 1 / 8  # of schedules
 WRONG = b"a-secret-that-nobody-in-this-cluster-knows"
 BROKEN = (b"short", b"", WRONG + b" two words", b"\n".join([WRONG] * 3))
-PATIENCE_MS = 300  # of who dials
+PATIENCE_MS = 300  # of the dialing side
 
 
 def secret(number: int) -> bytes:
-    """Return the secret of that number."""
+    """Return the secret with this number."""
     return f"the-secret-of-this-cluster-number-{number:06}".encode()
 
 
@@ -59,12 +59,12 @@ class SecretPath:
 
 
 def read_secrets(path: Any, option: str) -> tuple[bytes, bytes]:
-    """Read such a file, as `access.secret.read_secrets` reads those of a disk."""
+    """Read such a file, as `access.secret.read_secrets` reads one on a disk."""
     return parse_secrets(path.data, Path("secret"), option)
 
 
 class Door(Doors):
-    """A node as its peers see it, and what it asks of them."""
+    """A node as its peers see it, and its requests to them."""
 
     def __init__(self, world: World, chance: Random, host: Host, *, by_secret: bool) -> None:
         super().__init__(host)
@@ -74,16 +74,16 @@ class Door(Doors):
         self._path: Any = SecretPath(secret(0))
         self.good = self._path.data
         self._incarnation = 0
-        self.in_force = b""  # as the file spells it
+        self.in_force = b""  # as written in the file
         self.connections: list[PeerConnection] = []
-        self.wires: list[Wire] = []  # from here
+        self.wires: list[Wire] = []  # the connections from here
         # The identity that a node announces on its connections.
         self.cluster_of: Callable[[str], str] = lambda name: ""
 
     # --- its secret ------------------------------------------------------------------------------
 
     def begin(self) -> None:
-        """Look whether the node was started again, and has read its file at that."""
+        """Check whether the node was restarted, and has read its file."""
         if self._incarnation == self._host.incarnation:
             return
         self._incarnation = self._host.incarnation
@@ -95,14 +95,14 @@ class Door(Doors):
             self.peer_auth = PeerAuth(one, True, other, self._path)
 
     def write(self, data: bytes, *, is_broken: bool = False) -> None:
-        """Let the file hold this."""
+        """Write this content to the file."""
         self._path.data = data
         if not is_broken:
             self.good = data
 
     def read_again(self) -> None:
-        """Have the node read the file, as SIGHUP does."""
-        from raftline.node.program.reload import readers_of
+        """Make the node reload the file, as SIGHUP does."""
+        from raftline.node.reading_again import readers_of
 
         self.begin()
         book = SimpleNamespace(prove_by=self._prove_by)
@@ -128,17 +128,17 @@ class Door(Doors):
                 wire.break_off()
 
     def secret_changed(self) -> None:
-        """Have all connections look, as the listener does."""
+        """Make all connections check the secret, as the listener does."""
         self.connections = [one for one in self.connections if not one.is_over]
         for connection in self.connections:
             connection.secret_changed()
 
     @property
     def is_behind(self) -> bool:
-        """Whether the node runs, and has yet to read its file."""
+        """Whether the node runs, but hasn't reloaded its file."""
         return self._host.node is not None and self.in_force != self.good
 
-    # --- what connections ask --------------------------------------------------------------------
+    # --- for connections ------------------------------------------------------------------------
 
     def new_token(self, size: int) -> str:
         return f"{self._chance.getrandbits(8 * size):0{2 * size}x}"
@@ -166,8 +166,8 @@ class Door(Doors):
 
 
 class PeerConnection(Connected):
-    """A connection from outside, on which somebody speaks for a peer. What is true of who made it
-    is noted, and not looked at by the node."""
+    """An incoming connection, on which a client speaks for a peer. The true maker is recorded, but
+    the node doesn't see that."""
 
     def __init__(self, door: Door, host: Host, wire: Wire, name: str, known: bytes) -> None:
         super().__init__(door, host, self._line_left)
@@ -179,17 +179,17 @@ class PeerConnection(Connected):
         host.requests.keep(self)
 
     def may_speak_for(self, name: str) -> bool:
-        """Whether who made it is that member, and proves it by what counts now."""
+        """Whether its maker is that member, and proves it by the secrets in force."""
         if name != self._name or not self._wire.is_members:
             return False
         return not self._known or self._known in self._door.peer_auth.secrets
 
     def receive(self, data: bytes) -> None:
-        if not self.has_hung_up:  # else the node has shut it down
+        if not self.has_hung_up:  # otherwise the node has shut it down
             super().receive(data)
 
     def secret_changed(self) -> None:
-        """As `Connection.secret_changed`."""
+        """Act like `Connection.secret_changed`."""
         if not self.is_over and not self.admission.proof_counts:
             self.break_off()
             self._sim.beside(0, 0.5, self.take, 0)
@@ -208,7 +208,7 @@ class PeerConnection(Connected):
 
 
 class Wire:
-    """The lines from one member to another one: over connections, one after the other."""
+    """The lines from one member to another, over successive connections."""
 
     def __init__(self, proofs: Proofs, near: Host, far: Host, *, is_members: bool = True) -> None:
         self.is_members = is_members
@@ -225,7 +225,7 @@ class Wire:
 
     @property
     def is_up(self) -> bool:
-        """Whether lines can be sent, and answers come."""
+        """Whether lines can be sent, and answers received."""
         connection = self._connection
         if connection is None or connection.is_over:
             return False
@@ -239,7 +239,7 @@ class Wire:
             self._far.beside(0, 0.5, connection.hang_up)
 
     def send(self, message: Message) -> None:
-        """A message arrives at the far side, if there is a connection; else one is made."""
+        """Deliver a message to the far side if there is a connection; else make one."""
         connection = self._connection
         if connection is not None and self.is_up:
             line = f"{message.sender}@{spell(message)}\n".encode()
@@ -278,7 +278,7 @@ class Wire:
             self._far.beside(proofs.delay_ms(), proofs.tie(), connection.receive, line)
 
     def answered(self, connection: PeerConnection, text: str) -> None:
-        """The far side answers; a complaint about a message is left."""
+        """Take an answer of the far side; ignore a complaint about a message."""
         proofs, is_awaited = self._proofs, self._steps is not None
         if connection is self._connection and is_awaited and proofs.arrives(self._far, self._near):
             self._near.beside(proofs.delay_ms(), proofs.tie(), self._take, connection, text)
@@ -295,7 +295,7 @@ class Wire:
         except ProofError as problem:
             refusal = str(problem)
         self._steps = None
-        if self._secret == auth.secret:  # else another was in use as this began
+        if self._secret == auth.secret:  # else another secret was in use at the start
             self._proofs.judge(self._far, refusal)
         if refusal or self._secret not in auth.secrets:
             self.break_off()
@@ -330,13 +330,13 @@ class Proofs:
         network.deliver = self._deliver
         self._over = False
         self._number = 0  # of the secret in use
-        self._plan = [secret(0)]  # what the files are to hold, one after the other
-        self._astray: str | None = None  # who was given a wrong one
+        self._plan = [secret(0)]  # the successive contents of the files
+        self._astray: str | None = None  # the node with a wrong secret
         self._astray_until_ms = -1
         self._act_later()
 
     def finish(self) -> None:
-        """Let all members have the same secret, and make no more trouble."""
+        """Give all members the same secret, and stop the faults."""
         if self.is_on:
             self._over = True
             for door in self.doors.values():
@@ -364,10 +364,10 @@ class Proofs:
             self._by_name[message.to].hear(message, self._by_name[message.sender].cluster)
 
     def judge(self, far: Host, refusal: str) -> None:
-        """Hold the end of a proof between members: in steps a change of the secret parts nobody.
+        """Check the end of a proof between members: a change in steps separates no members.
 
         Raises:
-            InvariantError: it was refused, and nobody has a wrong secret.
+            InvariantError: it was refused, though no node has a wrong secret.
         """
         self.world.counts["proofs refused" if refusal else "proofs"] += 1
         are_right = self._astray is None and self.world.now_ms > self._astray_until_ms
@@ -395,7 +395,7 @@ class Proofs:
             self._lead_astray()
 
     def _go_on(self) -> None:
-        """Let one more node have what all are to have, or begin the next step."""
+        """Give one more node the new content, or begin the next step."""
         data, chance = self._plan[0], self._chance
         behind = [door for door in self.doors.values() if door.good != data or door.is_behind]
         if behind:
@@ -441,7 +441,7 @@ class Proofs:
         connection = PeerConnection(door, to, wire, name, b"")
         term = to.node.view.term + chance.randint(1, 3)
         if not self._by_secret and chance.random() < 0.7:
-            is_member = chance.random() < 0.5  # of another name, then
+            is_member = chance.random() < 0.5  # the impostor is a member with another name
             known = "s99" if is_member else name
             connection.admission.certify(certificate(known, is_member=is_member))
         messages: list[Message] = [

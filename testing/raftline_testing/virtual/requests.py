@@ -1,4 +1,4 @@
-"""The requests of clients at one simulated node: a line each, and what its reply line means."""
+"""The requests of clients at one simulated node: a line each, and the meaning of its reply line."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from .host import Host
     from .rough import RoughLines
 
-MODES = {"lease": "lease", "ask": "index"}  # as a line spells how it is to be read
+MODES = {"lease": "lease", "ask": "index"}  # the read modes, as a line spells them
 
 
 class Asker(Protocol):
@@ -32,9 +32,9 @@ class Asker(Protocol):
 
 
 class Request(Protocol):
-    """A request while a node has it."""
+    """A request that a node has."""
 
-    must_see_index: int  # what was acknowledged when it came to its node
+    must_see_index: int  # the acknowledged index when it reached its node
 
     @property
     def client(self) -> Asker: ...
@@ -57,7 +57,7 @@ class Server(Protocol):
 
 
 class OneAtATime:
-    """A client with one request under way, at the node that it takes for the leader, or at any."""
+    """A client with one request at a time, at the presumed leader or any node."""
 
     def __init__(self, world: World, plan: Plan, name: str, servers: Sequence[Server]) -> None:
         self.name = name
@@ -69,7 +69,7 @@ class OneAtATime:
         self._leader: str | None = None
 
     def unknown(self, request: Any) -> None:
-        """Nothing was heard of a request in time."""
+        """Handle a request without a reply in time."""
         raise NotImplementedError
 
     def _send(self, request: Any) -> None:
@@ -82,7 +82,7 @@ class OneAtATime:
         world.after(patience_ms, self.unknown, request)
 
     def _settle(self, request: Any) -> bool:
-        """Note the outcome of a request; return whether it is the first one."""
+        """Record the outcome of a request; return whether it is the first one."""
         if request.settled:
             return False
         request.settled = True
@@ -91,7 +91,7 @@ class OneAtATime:
 
 
 class Asked:
-    """A line on its way, and its reply."""
+    """A line in flight, and its reply."""
 
     def __init__(
         self,
@@ -99,13 +99,14 @@ class Asked:
         request_id: str,
         heard: Callable[[str | None], None] | None = None,
     ) -> None:
-        """Without a request `heard` gets the reply, or None if there will be none."""
+        """Create a line; without a request, `heard` gets the reply, or None if there won't be
+        one."""
         self.request = request
         self.request_id = request_id
         self.heard = heard
-        self.batch: Batch | None = None  # that it is in; None: the node answered by itself
+        self.batch: Batch | None = None  # its batch; None: the node answered by itself
         self.place = 0  # there
-        self.is_applied = False  # its reply is that of its entry
+        self.is_applied = False  # its reply comes from its entry
         self.reply = ""
 
 
@@ -116,7 +117,7 @@ class ClientConnection(Connected):
         super().__init__(doors, host, self._line_left)
         self.doors = doors
         self._requests = requests
-        self.asked: list[Asked] = []  # without a reply, in the order of their lines
+        self.asked: list[Asked] = []  # unanswered lines, in order
         self._applied: dict[Batch, int] = {}  # replies of entries
         self._unwoken = 0  # batches
 
@@ -149,14 +150,14 @@ class ClientConnection(Connected):
 
 
 class Porter(Protocol):
-    """Makes the connections of clients who log in."""
+    """The maker of connections of clients that log in."""
 
     def connect(self, client: Asker) -> ClientConnection | None:
         """Return a new connection of a client; None if it needs no login."""
 
 
 class Requests:
-    """Sends each request as a line, and keeps it until its client was told the outcome."""
+    """The sender of each request as a line, which keeps it until its client has the outcome."""
 
     def __init__(
         self,
@@ -177,17 +178,19 @@ class Requests:
         self.may_ask = True  # a follower asks its leader for the read index
         self.doors = Doors(host)
         self.ready: list[tuple[Connected, Asked]] = []  # their replies have left
-        self.waiting: dict[Connected, None] = {}  # for something else than bytes
+        # connections that wait for something other than bytes
+        self.waiting: dict[Connected, None] = {}
         self.rough: RoughLines | None = None  # how lines arrive; None: whole, one at a time
         self.porter: Porter | None = None
         self._open: dict[Asked, None] = {}
         self._connections: dict[Asker, ClientConnection] = {}
         self._others: list[Connected] = []
-        self.reading: set[Batch] = set()  # the core has them, and has not answered
-        self.reads_apart: list[Batch] = []  # it has answered amid a long entry that goes on
+        self.reading: set[Batch] = set()  # batches that the core has not answered yet
+        # batches that it answered during a long entry that is still being applied
+        self.reads_apart: list[Batch] = []
 
     def ask(self, request: Request) -> None:
-        """Let the line of a request arrive, on a connection that waits for nothing else."""
+        """Deliver the line of a request, on a connection that waits for nothing else."""
         line = request.line
         self._world.tell("request", f"{self._name} <- {line}")
         request.must_see_index = self.invariants.acknowledged_index
@@ -207,7 +210,7 @@ class Requests:
             self.rough.send(self._host, connection, asked, data)
 
     def connect(self) -> ClientConnection:
-        """Make a connection whose client keeps it."""
+        """Make a connection that its client keeps."""
         connection = ClientConnection(self.doors, self._host, self)
         self.keep(connection)
         return connection
@@ -217,7 +220,7 @@ class Requests:
         self._others = [one for one in self._others if not one.is_over] + [connection]
 
     def _spelled(self, request: Request, line: str) -> str:
-        """Return the line of a request; how it is to be read stands at its end."""
+        """Return the line of a request, which ends with the read mode."""
         if "@" not in line:
             line = f"{request.client.name}@{line}"
         verb = line.partition("@")[2].partition(" ")[0]
@@ -229,8 +232,8 @@ class Requests:
         return f"{line} read {mode}" if mode else line
 
     def deliver(self) -> bool:
-        """Let the clients have the replies that have left, and let connections go on; return
-        whether any has."""
+        """Deliver the sent replies to the clients, and let connections proceed; return whether any
+        did."""
         has_heard = False
         if self.ready:
             ready, self.ready = self.ready, []
@@ -239,7 +242,7 @@ class Requests:
                     del self._open[asked]
                     self._deliver(connection, asked, asked.request)
                 elif asked.heard is not None:
-                    asked.heard(asked.reply)  # of a login, say: the lines go on that waited for it
+                    asked.heard(asked.reply)  # for example of a login: the waiting lines proceed
                     has_heard = True
         if not self.waiting:
             return has_heard
@@ -263,7 +266,7 @@ class Requests:
                 raise InvariantError(f"{self._name} gives {request.line} up, and leads on")
             request.client.unknown(request)
         elif (refusal := refusal_in(reply)) is None or refusal.outcome is not ELSEWHERE:
-            self._answer(request, reply)  # no server does that
+            self._answer(request, reply)  # no server should do that
         else:
             named = reply.rpartition(": ")[2] if reply.startswith(NOT_LEADER) else ""
             request.client.refused(request, named.split(" ")[0] or None)
@@ -275,11 +278,11 @@ class Requests:
 
     @property
     def unanswered(self) -> int:
-        """How many batches have no answer."""
+        """The number of unanswered batches."""
         return self.doors.unanswered
 
     def hang_up(self) -> None:
-        """The node dies: nobody here learns any more."""
+        """Handle the death of the node: its clients get no more replies."""
         for connection in (*self._connections.values(), *self._others):
             connection.end()
         self._connections, self._others = {}, []
@@ -294,15 +297,16 @@ class Requests:
                 asked.request.client.unknown(asked.request)
 
     def note_reads_apart(self, batches: Sequence[Batch]) -> None:
-        """Take reads that the core answers now; amid a long entry they are to wait for its end."""
+        """Record the reads that the core answers now; during a long entry they must wait for its
+        end."""
         if self._host.is_applying_apart:
             self.reads_apart += [batch for batch in batches if not batch.is_answered]
 
     def look_at_reads_apart(self) -> None:
-        """Hold that these wait for the end of the long entry.
+        """Check that these reads wait for the end of the long entry.
 
         Raises:
-            InvariantError: one is served from pairs that change.
+            InvariantError: a read is served from changing pairs.
         """
         for batch in self.reads_apart:
             refused = batch.replies and batch.replies[0].startswith("Sorry, ")

@@ -1,7 +1,7 @@
-"""Rough lines: cut at any byte, several in one read, with bytes that are no line, and clients that
-send many lines before they read, and read slowly.
+"""Rough lines: cut at any byte, several in one read, mixed with bytes that aren't a line, from
+clients that send many lines before they read, and read slowly.
 
-All chance is drawn from a source of its own, so the rest of a schedule goes by the chance it had.
+It has its own source of chance, so the rest of a schedule stays the same.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from .world import World
 if TYPE_CHECKING:
     from .host import Host
 
-# What stands between the lines of clients, and how its reply begins.
+# Texts between the lines of clients, with the beginnings of their replies.
 NOISE: tuple[tuple[bytes, str | tuple[str, ...]], ...] = (
     (b"%s@status", "STATUS response: "),
     (b"%s@help", ""),
@@ -48,7 +48,7 @@ class RoughLines:
         self._noise = chance.choice([0, 0, 0.02, 0.2])
 
     def send(self, host: Host, connection: ClientConnection, asked: Asked, data: bytes) -> None:
-        """Have a request arrive, now or by and by."""
+        """Deliver a request, at once or bit by bit."""
         chance = self._chance
         if chance.random() < self._noise:
             before = [self._noise_line(host, asked) for _ in range(up_to(3, chance))]
@@ -64,7 +64,7 @@ class RoughLines:
             connection.receive(data)
 
     def cut(self, host: Host, connection: ClientConnection, data: bytes) -> None:
-        """Let bytes arrive in two pieces."""
+        """Deliver bytes in two pieces."""
         place = up_to(len(data), self._chance)
         self._world.counts["lines cut"] += 1
         connection.receive(data[:place])
@@ -87,7 +87,7 @@ class RoughLines:
 
 
 class Talker:
-    """A client that sends lines without reading, about a key that is its own."""
+    """A client that sends lines without reading, about its own key."""
 
     writes = 0.5  # their share of the lines
     slow_readers = True
@@ -104,20 +104,20 @@ class Talker:
         self._host = hosts[0]
         self._connection: ClientConnection | None = None
         self._number = 0
-        self._possible: set[str | None] = {None}  # what the key holds
-        self._late: set[str | None] = set()  # asked on connections that are gone: may yet be done
-        self._asked: dict[str, None] = {}  # written on this connection, without a reply
+        self._possible: set[str | None] = {None}  # the possible values of the key
+        self._late: set[str | None] = set()  # sent on closed connections: may yet take effect
+        self._asked: dict[str, None] = {}  # sent on this connection, without a reply
         self._open = 0
         self._begun_ms = 0
         self._think()
 
     def stop(self) -> None:
-        """Ask for nothing more, and wait for no reply."""
+        """Send no more requests, and wait for no reply."""
         self.stopped = True
         self._leave()
 
     def judge(self, value: str | None) -> None:
-        """Look at what its key holds in the end."""
+        """Check the final value of its key."""
         if value not in self._possible | self._late:
             raise InvariantError(f"{self.name} holds {value}, and not one of {self._possible}")
 
@@ -127,7 +127,7 @@ class Talker:
         )
 
     def _act(self) -> None:
-        """Send some lines, or read what has come."""
+        """Send some lines, or read the received bytes."""
         if self.stopped:
             return
         self._think()
@@ -148,7 +148,7 @@ class Talker:
             host.beside(0, self._chance.random(), self._connection.take, size)
 
     def _leave(self) -> None:
-        """Hang up; what was asked may yet be done."""
+        """Hang up; requests may yet take effect."""
         connection, self._connection = self._connection, None
         if connection is not None:
             self._late |= {*self._asked}
@@ -162,7 +162,7 @@ class Talker:
         return self._chance.choice(WINDOWS) if self.slow_readers else None
 
     def _count(self) -> int:
-        """Return how many lines it sends at once."""
+        """Return the number of lines that it sends at once."""
         return self._chance.randint(1, 8)
 
     def _send(self, connection: ClientConnection) -> None:

@@ -56,21 +56,22 @@ from .watching import Watching
 from .watchlines import WatchClient
 from .world import World
 
-STEPS = 3000  # as many find the most faults a minute: docs/develop/speed.md, "Schedules a minute"
-# Election timeouts after the last fault. 7 were seen to do for most, 26 to 50 for seed 3084, which
-# catches up entry by entry while a tenth of all messages is lost.
+# this number finds the most faults a minute: docs/develop/speed.md, "Schedules a minute"
+STEPS = 3000
+# Election timeouts after the last fault. Most seeds needed 7, and seed 3084 needed 26 to 50, where
+# a node catches up entry by entry while a tenth of all messages is lost.
 SERVE_WITHIN_TIMEOUTS = 75
-LOCKERS_ALONE = 3  # programs that hold locks alone; further ones share them, too
-MACHINES = (0, 0, 1)  # watches by the machine of raftline's clients
-# The same for a search: six clients that share two sessions let few of its writes through.
+LOCKERS_ALONE = 3  # programs with exclusive locks; further ones also share them
+MACHINES = (0, 0, 1)  # watches with the machine of raftline's clients
+# The same for a search: six clients that share two sessions complete few writes.
 FOUND_WITHIN_TIMEOUTS = 300
-WATCH_WITHIN_MS = 90_000  # a silence, the time to see that a node is cut off, and to go elsewhere
+WATCH_WITHIN_MS = 90_000  # a silence, and the time to notice that a node is cut off and to move on
 
 AGAIN = "python testing/raftline_testing/virtual/simulate.py --seed {seed}{given} --verbose"
 
 
 class SimulationFailed(Exception):
-    """A schedule that went wrong: what, how to see it again, and what came last."""
+    """A failed schedule: the error, how to repeat it, and the last events."""
 
 
 class Outcome(NamedTuple):
@@ -92,14 +93,14 @@ def run(
     collector: Collector | None = None,
     lockers: int = 0,
 ) -> Outcome:
-    """Run a schedule of so many events with faults, then heal everything and judge.
+    """Run a schedule of this many events with faults, then heal everything and judge.
 
-    The seed decides on all that is not given. A `collector` gets the steps of all nodes. With
-    `lockers` so many programs take locks, in a cluster at level 2.
+    The seed decides everything that the arguments don't. A `collector` gets the steps of all nodes.
+    `lockers` is the number of programs that take locks, in a cluster at level 2.
 
     Raises:
-        SimulationFailed: an invariant broke, the healed cluster did not serve, or what the
-            clients saw could not have come from one copy of the data.
+        SimulationFailed: an invariant broke, the healed cluster did not serve, or no single copy of
+            the data explains the clients' observations.
     """
     plan = pick_plan(random.Random(seed), nodes, faults)
     if lockers:
@@ -131,7 +132,7 @@ def run(
 
 @contextlib.contextmanager
 def as_planned(plan: Plan) -> Iterator[None]:
-    """Let modules have the bounds of a plan, read secrets from memory, and never pause."""
+    """Set the bounds of a plan in modules, read secrets from memory, and never pause."""
     with (
         replaced(state, "APPLY_MAX", plan.apply_max),
         replaced(sessions, "SESSIONS_MAX", plan.sessions_max),
@@ -149,7 +150,7 @@ def as_planned(plan: Plan) -> Iterator[None]:
 
 @contextlib.contextmanager
 def few_collections() -> Iterator[None]:
-    """Let the collector of garbage look at a schedule's objects seldom: most live to its end."""
+    """Run the garbage collector rarely: most objects of a schedule live to its end."""
     before = gc.get_threshold()
     gc.set_threshold(100_000, *before[1:])
     try:
@@ -160,9 +161,9 @@ def few_collections() -> Iterator[None]:
 
 @contextlib.contextmanager
 def replaced(module: ModuleType, name: str, value: object) -> Iterator[None]:
-    """Let a constant, or a function, have another value for a while.
+    """Replace a constant or a function for a while.
 
-    To import `unittest.mock` takes as long as a schedule.
+    Importing `unittest.mock` takes as long as a schedule.
     """
     before = getattr(module, name)
     setattr(module, name, value)
@@ -206,7 +207,7 @@ class _Schedule:
         if plan.by_hand:
             self.world.counts["logs written by hand"] += 1
             by_hand = entries_of(1, 1001, [f"set hand {n}" for n in range(1, plan.by_hand + 1)])
-            self.world.random.choice(hosts[: plan.nodes]).disk.bring(by_hand)  # no such term comes
+            self.world.random.choice(hosts[: plan.nodes]).disk.bring(by_hand)  # no such term occurs
         self.holders = self._holders(hosts)
         self.ledger = Ledger()
         names = [f"dealer{number}" for number in range(1, plan.dealers + 1)]
@@ -240,7 +241,7 @@ class _Schedule:
         self.watch_clients += self.guests.watches
 
     def _let_writers_sleep(self, chance: random.Random, hosts: Sequence[Host]) -> None:
-        """Let the disk be late, in some schedules, with what precedes a snapshot."""
+        """In some schedules, delay the writes that precede a snapshot."""
         share = chance.choice([0, 0, 0.2, 0.6])
         longest_ms = chance.choice([1, 3]) * self.plan.options.election_timeout_ms
 
@@ -251,7 +252,7 @@ class _Schedule:
             host.writer_pause_ms = pause_ms
 
     def _rough_lines(self, chance: random.Random, hosts: Sequence[Host]) -> list[Talker]:
-        """Let lines be rough, by a chance of their own; return the clients that do not wait."""
+        """Make lines rough, with their own source of chance; return the clients that don't wait."""
         rough = RoughLines(self.world, chance)
         for host in hosts:
             host.requests.rough = rough
@@ -290,7 +291,7 @@ class _Schedule:
         self.hosts[message.to].hear(message, self.hosts[message.sender].cluster)
 
     def trouble(self, steps: int) -> None:
-        """Let faults happen for so many events."""
+        """Let faults happen for this many events."""
         self._first_starts()
         for _ in range(steps):
             self.world.step()
@@ -346,14 +347,14 @@ class _Schedule:
         for key in "abc"[: self.plan.keys]:
             self._read(reader, key)
         self._until("report ready", self._are_ready)
-        self._until("agree", self._agree)  # once more: one may have died over its snapshot
+        self._until("agree", self._agree)  # once more: a node may have died during its snapshot
         self._until("bring its watches up to date", self._watches_are_current, WATCH_WITHIN_MS)
-        self._until("agree", self._agree)  # a request that nobody waits for may have come so late
+        self._until("agree", self._agree)  # an abandoned request may have arrived late
         for watch in self.machines:
             watch.stop()
 
     def _read(self, reader: Client, key: str) -> None:
-        """Read until there is an answer, so that the history tells what is left in the end."""
+        """Read until there is an answer, so that the history includes the final values."""
         operations = self.history.operations
         known = len(operations)
 
@@ -376,7 +377,8 @@ class _Schedule:
         )
 
     def _until(self, what: str, is_so: Callable[[], bool], within_ms: int = 0) -> None:
-        """Go on until it is so. Whoever is far behind is given time, as long as it catches up."""
+        """Run until the condition holds. A node that is far behind gets time, as long as it catches
+        up."""
         within_ms = within_ms or SERVE_WITHIN_TIMEOUTS * self.plan.options.election_timeout_ms
         deadline_ms, held = self.world.now_ms + within_ms, 0
         while not is_so():
@@ -390,16 +392,17 @@ class _Schedule:
             self.world.step()
 
     def _held(self, what: str) -> int:
-        """Return how far the nodes have come with what they receive: a snapshot, or entries,
-        which alone don't show that anybody is served."""
+        """Return the nodes' progress in receiving a snapshot or entries, which alone don't show
+        that requests are served."""
         states = [host.node.view for host in self.hosts.values() if host.node is not None]
         received = sum(state.arriving_bytes for state in states)
-        # All catch up for these, also who has a snapshot just now. A read waits at who is behind.
+        # All nodes must catch up for these, even one that has just a snapshot. A read waits at a
+        # node that is behind.
         catches_up = what in ("agree", "let leases end", "answer its reads")
         return received + (sum(state.applied for state in states) if catches_up else 0)
 
     def _members(self) -> list[Host]:
-        """Return who belongs to the cluster in the end: nobody, while that is not settled."""
+        """Return the final members of the cluster, none while a change is open."""
         for host in self.hosts.values():
             state = host.node._state if host.node is not None else None
             if state is None or state.leading is None:
@@ -410,8 +413,8 @@ class _Schedule:
         return []
 
     def _is_found(self, before: Sequence[int]) -> bool:
-        """Whether each search that knows a member has come to an end since."""
-        led = leaders(self.hosts.values())  # a change of members may be pending all the time
+        """Whether each search that knows a member has ended since."""
+        led = leaders(self.hosts.values())  # a change of members may stay pending
         names = {name for _, view in led for name in view.membership.names}
         return bool(names) and all(
             each.found > found or not each.knows(names)
@@ -419,11 +422,11 @@ class _Schedule:
         )
 
     def _are_ready(self) -> bool:
-        """Whether each member reports that it serves, if anybody asks."""
+        """Whether each member reports that it serves, if there are onlookers."""
         return self.onlookers.see_ready([host.name for host in self._members()])
 
     def _have_had_locks(self) -> bool:
-        """Whether each program that knows a member has had all of its locks once more."""
+        """Whether each program that knows a member has held all of its locks once more."""
         names = {name for _, view in leaders(self.hosts.values()) for name in view.membership.names}
         return all(each.is_through or not each.knows(names) for each in self.lockers)
 
@@ -431,7 +434,7 @@ class _Schedule:
         return not any(host.requests.reading for host in self._members())
 
     def _has_no_leases(self) -> bool:
-        """Whether all leases have run out, at each member, and their keys are gone."""
+        """Whether all leases have expired at each member, with their keys."""
         for host in self._members():
             store = host.manager.store
             if store.leases.granted or store.leased:
@@ -452,7 +455,7 @@ class _Schedule:
         )
 
     def judge(self) -> None:
-        """All state machines are equal, and the history is linearizable."""
+        """Check that all state machines are equal, and the history is linearizable."""
         managers = [host.manager for host in self._members()]
         machines = [_machine(one) for one in managers]
         if any(other != machines[0] for other in machines):
@@ -476,7 +479,7 @@ def _both(
 
 
 def _machine(manager: Manager) -> tuple[object, ...]:
-    """Return all that a state machine holds."""
+    """Return the content of a state machine."""
     store = manager.store
     pairs = {key: (value, store.facts(key)) for key, value in store.items()}
     return store.level, pairs, list(manager.state.sessions.dump()), store.leases.copy()

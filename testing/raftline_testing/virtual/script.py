@@ -1,6 +1,7 @@
-"""A simulation with a script for a plan: time passes, messages arrive and nodes die as it says.
+"""A simulation with a script as its plan: it decides when time passes, messages arrive and nodes
+die.
 
-What takes some time in a schedule takes none here, and nothing is left to chance.
+Actions that take time in a schedule take none here, and nothing is left to chance.
 """
 
 from __future__ import annotations
@@ -35,12 +36,12 @@ from .plan import NEVER
 from .requests import Request
 from .world import World, spell_entry
 
-PATIENCE = 1000  # events; a script that needs more goes round in circles
+PATIENCE = 1000  # events; a script that needs more is in a loop
 KINDS = ("note", "send", "disk", "answer")
 
 
 class NoChance(Random):
-    """Nothing that has some chance happens, and of several ways it is the first."""
+    """A source of chance by which no random event happens, and the first choice is always taken."""
 
     def random(self) -> float:
         return 1.0
@@ -50,12 +51,13 @@ class NoChance(Random):
 
 
 class ScriptedWorld(World):
-    """Time passes when the script says so; `said` has each line with its kind."""
+    """A world whose time passes only at the script's command; `said` has each line with its
+    kind."""
 
     def __init__(self) -> None:
         super().__init__(NoChance())
         self.said: list[tuple[str, str]] = []
-        self.places: dict[str, float] = {}  # of nodes, in case two alarms ring at once
+        self.places: dict[str, float] = {}  # order of nodes, in case two alarms ring at once
 
     def within(self, longest_ms: int, act: Callable[..., None], *values: object) -> None:
         act(*values)
@@ -65,7 +67,7 @@ class ScriptedWorld(World):
         heapq.heappush(self._queue, entry)
 
     def step_until(self, until_ms: int) -> bool:
-        """Let the next event happen, if it is due by then; return whether it is."""
+        """Run the next event if it is due by then; return whether it was."""
         is_due = bool(self._queue) and self._queue[0][0] <= until_ms
         if is_due:
             self.step()
@@ -82,7 +84,7 @@ class ScriptedWorld(World):
 
 
 class ScriptedDisk(Disk):
-    """A disk with snapshots that can be typed."""
+    """A disk with snapshots that a person can type."""
 
     def __init__(self, world: World, name: str, first_members: Mapping[str, str]) -> None:
         super().__init__(world, name)
@@ -97,13 +99,13 @@ class ScriptedDisk(Disk):
 
 @dataclass(eq=False)
 class ScriptedRequest:
-    """A client's line at a node, which tells the answer."""
+    """A client's line at a node, which reports the answer."""
 
     client: ScriptedHost
     sender: str  # NAME or NAME#ID
     command: str
     in_log: bool
-    how: str = ""  # a read is confirmed by
+    how: str = ""  # how a read is confirmed
     must_see_index: int = 0
 
     @property
@@ -112,7 +114,7 @@ class ScriptedRequest:
 
 
 class ScriptedHost(Host):
-    """A node that tells its answers."""
+    """A node that reports its answers."""
 
     def __init__(self, cluster: ScriptedCluster, name: str, members: Mapping[str, str]) -> None:
         disk = ScriptedDisk(cluster.world, name, cluster.first_members)
@@ -121,14 +123,14 @@ class ScriptedHost(Host):
         )
         self.build_level = cluster.builds.get(name, self.build_level)
         self.make_node = cluster.make_node
-        self.base = all_vote(members)  # at birth; nobody where it waits to be added
+        self.base = all_vote(members)  # members at birth; none if it waits to be added
 
     def join(self) -> None:
-        """From the next start on it knows no members, and waits to be added."""
+        """From the next start on, know no members and wait to be added."""
         self.is_joiner, self.base = True, all_vote({})
 
     def hold_disk(self, is_held: bool) -> None:
-        """Let nothing be written, or all that waits, in order and with one sync."""
+        """Stop all writes, or write all waiting work in order with one sync."""
         self.disk.is_held = is_held
         self.write()
 
@@ -148,14 +150,14 @@ class ScriptedHost(Host):
             self.answered(request, "Sorry, outcome unknown: I lead no longer")
 
     def settled(self, request: ScriptedRequest, outcome: str, text: str) -> None:
-        """A change of members that was asked for has this outcome."""
+        """Report the outcome of a requested change of members."""
         begin = {"refused": "Sorry, ", "unknown": OUTCOME_UNKNOWN}
         self.answered(request, begin.get(outcome, "") + text)
 
     def submit(self, request: Request) -> None:
         view = self.view
         if view is not None and view.leader is None and not view.removed_by:
-            request.client.refused(request, None)  # else it would wait for one
+            request.client.refused(request, None)  # else it would wait for a leader
         else:
             super().submit(request)
 
@@ -172,7 +174,7 @@ class ScriptedHost(Host):
 
 
 class ScriptedCluster:
-    """Servers, the network between them, the time, and what the script says of the servers."""
+    """Servers, the network between them, the time, and the script's settings of the servers."""
 
     disk_ms = 0
     compact_bytes = NEVER
@@ -192,7 +194,7 @@ class ScriptedCluster:
         self.first_members: dict[str, str] = {}
         self.options = Options(election_timeout_ms=150, heartbeat_ms=50, trailing_bytes=0)
         self.timeouts: dict[str, list[int]] = {}  # the last one stays
-        self.builds: dict[str, int] = {}  # the level of a server's build, where it isn't the first
+        self.builds: dict[str, int] = {}  # the level of a server's build, if it isn't the first
         self.clocks: dict[str, int] = {}  # percent of the world's pace
 
     def clock_of(self, name: str, chance: Random) -> tuple[int, int]:
@@ -211,13 +213,13 @@ class ScriptedCluster:
     # --- servers --------------------------------------------------------------------------
 
     def begin(self, names: list[str]) -> None:
-        """Let these be the first members."""
+        """Set the first members."""
         self.first_members = {name: f"{name}:1" for name in names}
         for name in names:
             self.add(name, self.first_members)
 
     def add(self, name: str, members: Mapping[str, str]) -> ScriptedHost:
-        """Let there be a server; without members it waits to be added."""
+        """Add a server; without members it waits to be added."""
         self.timeouts.setdefault(name, [150 + 50 * len(self.hosts)])
         self.world.places[name] = len(self.hosts)
         self.hosts[name] = ScriptedHost(self, name, members)
@@ -228,14 +230,15 @@ class ScriptedCluster:
         return name in self.hosts and self.hosts[name].node is not None
 
     def crash(self, name: str) -> None:
-        """Lose all but the disk: what was not synced, what was on its way here, who waited."""
+        """Lose everything except the disk: unsynced data, messages in flight to it, and waiting
+        clients."""
         self.hosts[name].stop(power_cut=False)
         self.deliver(to=name, drop=True)
 
     # --- inputs ---------------------------------------------------------------------------
 
     def receive(self, sender: str, to: str, text: str) -> None:
-        """Let a line arrive at a server, be it sent by a peer or typed by anybody."""
+        """Deliver a line to a server, sent by a peer or typed by a client."""
         if self.hosts[to].node is None:
             return
         try:
@@ -246,7 +249,7 @@ class ScriptedCluster:
             self.hosts[to].hear(message)
 
     def request(self, to: str, client: str, command: str) -> None:
-        """Let a client's command arrive at a server; `client` is NAME or NAME#ID."""
+        """Deliver a client's command to a server; `client` is NAME or NAME#ID."""
         host = self.hosts[to]
         node = host.node
         assert node is not None, f"{to} is down"
@@ -266,7 +269,7 @@ class ScriptedCluster:
             host.submit(request)
 
     def wait(self, until_ms: int, *, deliver: bool) -> None:
-        """Let time pass: each node does what its timers ask for, in order of time, then place."""
+        """Let time pass: the nodes' timers fire in order of time, then of the nodes."""
         for _ in range(PATIENCE):
             if deliver:
                 self.deliver_until_quiet()
@@ -286,8 +289,7 @@ class ScriptedCluster:
         )
 
     def deliver(self, sender: str = "all", to: str = "all", *, drop: bool = False) -> int:
-        """Let the lines that are pending now between these two arrive, or lose them; return how
-        many they were."""
+        """Deliver or lose the lines that are pending now between these two; return their number."""
         lines = self.network.take(sender, to)
         for line in lines:
             if not drop:
@@ -298,7 +300,7 @@ class ScriptedCluster:
 
 
 def change_of(command: str) -> Change | None:
-    """Return the change of members that a command asks for; here a server lives at its name."""
+    """Return the change of members that a command requests; here a server's address is its name."""
     match command.split():
         case [("add" | "remove" | "promote" | "demote") as verb, name]:
             return Change(verb, name, f"{name}:1" if verb == "add" else "")

@@ -1,9 +1,8 @@
 """Simulated clients that run the search of raftline's own clients, several requests at a time.
 
-`clients/requests/search.py` decides which node is asked, under which number, and what is done
-certainly. Here is the world that it has to do with: connections that break, nodes that are down or
-never answer, replies that get lost. Each call must end in time. What it reports goes into the
-history.
+`clients/search.py` decides which node to ask, with which number, and which outcomes are certain.
+This module provides its surroundings: connections that break, nodes that are down or never answer,
+replies that get lost. Each call must end in time. Its reports go into the history.
 """
 
 from __future__ import annotations
@@ -53,13 +52,13 @@ PORT = 1  # of each node, as it names its leader
 AT_ONCE = 3
 VERBS: tuple[Verb, ...] = ("get", "get", "set", "set", "cas", "incr", "incr", "delete")
 WAYS = ("index", "lease", "ask")
-# A search asks each node at least once, for so long, in three goes: session, write, once more.
+# A search asks each node at least once, for this long, in three passes: session, write, retry.
 LATE_S = LEAST_ATTEMPT_S
 
 
 @dataclass(eq=False)
 class Attempt:
-    """One step of a search, as `Requests` wants it, and the call that it is for."""
+    """A step of a search, in the form that `Requests` needs, and its call."""
 
     client: Searcher
     call: Call
@@ -81,7 +80,7 @@ class Attempt:
 
 @dataclass(eq=False)
 class Call:
-    """One request of a program, and the search that is under way for it."""
+    """A request of a program, and its current search."""
 
     request: ClientRequest
     steps: Generator[Any, Any, Any]
@@ -92,12 +91,12 @@ class Call:
 
 @mypyc_attr(allow_interpreted_subclasses=True)
 class Searcher:
-    """A program with some tasks that share sessions, and what is known of the nodes."""
+    """A program with some tasks that share sessions, and knowledge of the nodes."""
 
     def __init__(
         self, world: World, plan: Plan, name: str, hosts: Sequence[Host], history: History
     ) -> None:
-        """Name some of the nodes; the others it has to learn."""
+        """Create a program that knows some of the nodes; it has to learn the others."""
         self.name = name
         self.stopped = False
         self.found = 0
@@ -117,16 +116,16 @@ class Searcher:
 
     @property
     def waiting(self) -> object:
-        """Something, while a call is under way."""
+        """A true value while a call is in progress."""
         return self._under_way or None
 
     def knows(self, names: Iterable[str]) -> bool:
-        """Whether it may ask one of these."""
+        """Whether it knows one of these nodes."""
         known = {address.host for address in self._nodes.addresses.known}
         return any(name in known for name in names)
 
     def stop(self) -> None:
-        """Ask for nothing more. What was asked for ends within its time."""
+        """Begin no more calls. Running calls end within their time."""
         self.stopped = True
 
     def _think(self) -> None:
@@ -182,7 +181,7 @@ class Searcher:
                 self._ask(call, step)
 
     def _await_session(self, call: Call, step: AwaitSession) -> None:
-        """Let a call go on once another has begun a session, or at its time."""
+        """Resume a call once another has begun a session, or when its time is up."""
         is_over = False
 
         def go_on() -> None:
@@ -220,7 +219,7 @@ class Searcher:
             host.submit(attempt)
 
     def _find_down(self, attempt: Attempt) -> None:
-        """Nothing listens on the machine of a node, or it is off: then others are tried as well."""
+        """Handle a node that is off or doesn't listen: the search tries other nodes as well."""
         world, step = self._world, attempt.step
         if world.now_ms % 2:
             refused = unreachable(step.address, ConnectionRefusedError(), step.connect_s)
@@ -247,7 +246,7 @@ class Searcher:
         return lost(step.command, step.address, error, step.limit_s)
 
     def answered(self, attempt: Attempt, reply: str) -> None:
-        """The node's reply has come."""
+        """Take the node's reply."""
         if reply.startswith(EXPIRED):
             self._world.counts["searches begun anew"] += 1
         if self._world.chance(self._plan.loss):
@@ -257,11 +256,12 @@ class Searcher:
             self._settle(attempt, Reply(attempt.step.address.host, reply))
 
     def refused(self, attempt: Attempt, leader: str | None) -> None:
-        """The node does not lead, or knows of no leader."""
+        """Handle a refusal: the node doesn't lead, or knows no leader."""
         self.answered(attempt, not_leader(leader, leader, PORT) if leader else NO_LEADER)
 
     def unknown(self, attempt: Attempt) -> None:
-        """The node died, or lost its leadership: the write may be done or not."""
+        """Handle an unknown outcome: the node died or was deposed, and the write may have taken
+        effect."""
         self._settle(attempt, self._lost(attempt, ConnectionResetError()))
 
     def _settle(self, attempt: Attempt, answer: Reply | ClientError | Connected) -> None:
@@ -287,7 +287,7 @@ class Searcher:
         self._ended()
 
     def _fail(self, call: Call, error: ClientError) -> None:
-        """A call fails: nothing was done for certain, or that is unknown."""
+        """Fail a call: it certainly had no effect, or its outcome is unknown."""
         self._world.tell("answer", f"{self.name} gives up on {call.request.command}: {error}")
         if isinstance(error, OutcomeUnknown):
             self._world.counts["searches that don't know"] += 1

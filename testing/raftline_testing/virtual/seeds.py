@@ -1,4 +1,4 @@
-"""Several schedules, each by its seed: what happens in them, and the first that fails."""
+"""Several schedules, each by its seed: the counts of their events, and the first failure."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .schedule import SimulationFailed, run
 
 
 def counts_of(first: int, count: int, **asked: Any) -> Counter[str]:
-    """Return how often each thing happened in so many schedules."""
+    """Return the counts of events in this many schedules."""
     counts: Counter[str] = Counter()
     for seed in range(first, first + count):
         counts += run_or_draw(seed, **asked).counts
@@ -19,7 +19,7 @@ def counts_of(first: int, count: int, **asked: Any) -> Counter[str]:
 
 
 def first_failure(seeds: Iterable[int], **asked: Any) -> str:
-    """Return the first line of the first failure; "" if there is none."""
+    """Return the first line of the first failure; or ""."""
     for seed in seeds:
         try:
             run(seed, **asked)

@@ -1,4 +1,5 @@
-"""Simulated programs that share locks and hold semaphores, beside those that hold locks alone."""
+"""Simulated programs that share locks and hold semaphores, in addition to programs with exclusive
+locks."""
 
 from __future__ import annotations
 
@@ -13,7 +14,7 @@ DOOR, SHARED, POOL = LockKeys(LOCKS, "door"), SharedKeys("door"), Slots("pool", 
 
 
 class _NoLine:
-    """The callers of an object that may all hold it."""
+    """Callers that may all hold an object at once."""
 
     def comes(self, caller: object) -> None: ...
     def leaves(self, caller: object) -> None: ...
@@ -48,10 +49,10 @@ class SharedLock(SimulatedLock):
 
 
 class Sharer(Locker):
-    """A program whose tasks share the lock that others want alone, and hold a semaphore."""
+    """A program whose tasks share the lock that others want exclusively, and hold a semaphore."""
 
     ends = ("releases", "releases", "checks", "dies", "is revoked", "forgets")
-    last_requests = 10  # and the look before a try, and those that delete a mark
+    last_requests = 10  # also the read before a try, and the requests that delete a mark
 
     def __init__(self, *parts: Any) -> None:
         super().__init__(*parts)

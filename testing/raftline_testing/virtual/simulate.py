@@ -1,7 +1,7 @@
-"""Runs simulated schedules of faults: `simulate.py --seed 7 --verbose`, or `make -C testing sim`.
+"""Run simulated schedules of faults: `simulate.py --seed 7 --verbose`, or `make sim`.
 
 One schedule is one cluster of cores in virtual time under faults drawn from its seed; see
-schedule.py. Exit codes: 0 all schedules went well, 1 one did not, 2 usage.
+schedule.py. Exit codes: 0 all schedules passed, 1 one failed, 2 usage.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from functools import partial
 from itertools import count, islice
 from pathlib import Path
 
-# A clone that nobody installed will do.
+# This also runs in a clone that isn't installed.
 sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "src"))
 sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "testing"))
 
@@ -65,7 +65,7 @@ class Totals:
 def run_and_draw(
     seed: int, nodes: int, steps: int, faults: Sequence[str], say: Say, lockers: int, page: Path
 ) -> Outcome:
-    """Run a schedule and write its page, also of one that fails."""
+    """Run a schedule and write its page, even if it fails."""
     collector = Collector(one_clock=True)
     try:
         return run(seed, nodes, steps, faults, say, collector, lockers)
@@ -74,17 +74,17 @@ def run_and_draw(
 
 
 def run_one(given: argparse.Namespace, seed: int) -> Outcome:
-    """Run the schedule of a seed, as the arguments say."""
+    """Run the schedule of a seed, according to the arguments."""
     say = print if given.verbose else None
     asked = seed, given.nodes, given.steps, given.fault, say, given.lockers or 0
     return run_and_draw(*asked, given.picture) if given.picture else run_or_draw(*asked)
 
 
 def outcomes(seeds: Iterable[int], given: argparse.Namespace) -> Iterator[Outcome]:
-    """Run a schedule for each seed, by as many processes as are asked for.
+    """Run a schedule for each seed, in the requested number of processes.
 
     Raises:
-        SimulationFailed: one did not go well; the others under way come to their end.
+        SimulationFailed: one failed; the other running ones are completed.
         BrokenProcessPool: a process died.
     """
     run_seed, left = partial(run_one, given), iter(seeds)
@@ -102,13 +102,12 @@ def outcomes(seeds: Iterable[int], given: argparse.Namespace) -> Iterator[Outcom
 
 
 def leave_to_parent() -> None:
-    """Leave Ctrl-C to the first process: a schedule that is under way comes to its end."""
+    """Leave Ctrl-C to the first process: a running schedule is completed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def run_all(seeds: Iterable[int], given: argparse.Namespace, totals: Totals) -> None:
-    """Run a schedule for each seed while there is time, and show every few seconds how far they
-    have come."""
+    """Run a schedule for each seed while there is time, and show the progress every few seconds."""
     shown_s = time.monotonic()
     end_s = shown_s + 60 * (given.minutes or math.inf)
     for outcome in outcomes(seeds, given):
@@ -122,7 +121,7 @@ def run_all(seeds: Iterable[int], given: argparse.Namespace, totals: Totals) -> 
 
 
 def read_arguments(arguments: Sequence[str]) -> argparse.Namespace:
-    """Return what was asked for, or exit with 2."""
+    """Parse the arguments, or exit with 2."""
     parser = argparse.ArgumentParser(description="Simulated clusters under faults, from a seed.")
     parser.add_argument("--seed", type=int, help="the one schedule to run, or the first of --count")
     parser.add_argument("--count", type=_at_least_one, help="how many schedules, from --seed on")
@@ -152,7 +151,7 @@ def _at_least_one(text: str) -> int:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run what the arguments ask for; return the exit code."""
+    """Run the requested schedules; return the exit code."""
     given = read_arguments(arguments)
     first = given.seed if given.seed is not None else 0
     seeds: Iterable[int] = range(first, first + (given.count or (500 if given.seed is None else 1)))
@@ -171,5 +170,5 @@ def main(arguments: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # a script's `&` has it ignored
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # in a script, `&` ignores it
     sys.exit(main(sys.argv[1:]))

@@ -1,4 +1,4 @@
-"""The jobs of snapshots, and of a look at the files, at one simulated node, in virtual time."""
+"""The jobs of a simulated node that take snapshots and check its files, in virtual time."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from .disk import Disk
 from .manager import Manager
 from .world import World
 
-LAST_STEPS = 0.1  # the share of acts between writes in the midst of which the node dies
+LAST_STEPS = 0.1  # the share of actions between writes during which the node dies
 
 
 class Rim(Protocol):
@@ -60,11 +60,11 @@ class Snapshots:
         self._taker: Job | None = None
         self._sender: Job | None = None
         self._looker: Job | None = None
-        self.checks_files = False  # else no chance is drawn for that
+        self.checks_files = False  # otherwise no chance is drawn for it
         self.work: snapshots.Snapshots
 
     def started(self, node: RawNode) -> None:
-        """The node begins anew."""
+        """Handle a start of the node."""
         rim = self._rim
         self._taker = self._sender = None
         self.work = work = snapshots.Snapshots(
@@ -78,15 +78,15 @@ class Snapshots:
             self._looker = Job(*kept, check.look_after())
 
     def stopped(self) -> None:
-        """The node died; nothing more reaches its disk."""
+        """Handle the death of the node; nothing more reaches its disk."""
         for job in (self._taker, self._sender, self._looker):
             if job is not None:
                 job.end()
         self._taker = self._sender = self._looker = None
 
     def is_idle(self, job: Job) -> None:
-        """A job has nothing to do. Then no snapshot that the core declined is left in memory, nor
-        the pairs of before one that was taken over.
+        """Check an idle job: memory holds no declined snapshot, nor the pairs that an installed
+        snapshot replaced.
 
         Raises:
             InvariantError: something is left.
@@ -96,7 +96,7 @@ class Snapshots:
         if job is self._taker and (declined or manager._replaced):
             raise InvariantError(f"{self._rim.name} keeps what a snapshot has left in memory")
 
-    # --- what the jobs ask of the node (SnapshotRim) --------------------------------------------
+    # --- the jobs' calls (SnapshotRim) --------------------------------------------
 
     def step(self, taken: Input) -> None:
         if isinstance(taken, SnapshotTaken):
@@ -119,7 +119,7 @@ class Snapshots:
         self._world.tell("snapshot", line)
 
     def breathe(self) -> None:
-        """All that has no turns takes no time."""
+        """Do nothing: only work done in turns takes time."""
 
     def spread(self) -> float:
         return 1 + (SPREAD - 1) * self._world.random.random()
@@ -134,7 +134,7 @@ class Snapshots:
 
 
 class Job:
-    """One of the two jobs, as its thread does it."""
+    """One of the two jobs, as its thread runs it."""
 
     def __init__(
         self,
@@ -144,7 +144,7 @@ class Job:
         is_idle: Callable[[Job], None],
         turns: Turns[None],
     ) -> None:
-        """`is_idle` is called when it has nothing to do."""
+        """Create a job; it calls `is_idle` when it has nothing to do."""
         self._is_idle = is_idle
         self._rim = rim
         self._pause_ms = pause_ms
@@ -175,7 +175,7 @@ class Job:
         self._go_on(turn)
 
     def _go_on(self, turn: Turn | None) -> None:
-        """Wait for what the job waits for."""
+        """Wait as the job requests."""
         if turn is None:
             self._go_on_soon(True)
         elif turn.when is When.NOTHING_APART:
@@ -206,10 +206,11 @@ class Job:
         return manager.snapshots.current, manager._logfile
 
     def _perhaps_the_last(self, act: Callable[[], bool]) -> bool:
-        """Let the node die now and then in the midst of this.
+        """Now and then let the node die during this action.
 
         Raises:
-            InvariantError: a snapshot or a log begun anew has its name before what precedes it.
+            InvariantError: a snapshot or a rewritten log gets its name before the writes that must
+                precede it.
         """
         disk, waits = self._rim.disk, self._rim.writes.goes_first
         before = self._in_force()

@@ -1,10 +1,10 @@
-"""Somebody who runs `raftline status` now and then, by its own machines
-(`tools/status/status.py`), in the schedules with onlookers.
+"""Runs of `raftline status`, with its own machines (`tools/status.py`), in the schedules with
+onlookers.
 
 Nodes are down, hang, are paused or cut off. Each look ends in time and asks each node once. It has
-each answer that came in time, as it was sent, and a reason in place of any other. It reports that
-the cluster serves if the leader and a quorum whose disks move have answered, and not otherwise.
-Once the cluster is healed, it reports that.
+each answer that came in time, unchanged, and a reason for each missing one. It reports that the
+cluster serves if and only if the leader and a quorum with working disks have answered. Once the
+cluster is healed, it must report so.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ if TYPE_CHECKING:
 
 LIMITS_S = (0.05, 0.5, 2.0)
 PAUSE_MS = 600  # the longest between two looks
-LATE = 0.05  # of connections, which are not taken in time
-LOOK_MS = 10  # at whether the connection has ended
+LATE = 0.05  # of connections, which are accepted too late
+LOOK_MS = 10  # between two checks whether the connection has ended
 Places = Mapping[Address, "Host"]
 
 
 class SimulatedShell:
-    """Carries out a conversation with one node over a simulated connection."""
+    """A conversation with one node over a simulated connection."""
 
     def __init__(
         self,
@@ -50,8 +50,8 @@ class SimulatedShell:
         ended: Callable[[Any], None],
         late: float = LATE,
     ) -> None:
-        """`late` is the share of connections that are not taken in time."""
-        self.line = b""  # the last one that came
+        """Create it; `late` is the share of connections that are accepted too late."""
+        self.line = b""  # the last line received
         self._world = world
         self._chance = chance
         self._places = places
@@ -61,7 +61,7 @@ class SimulatedShell:
         self._host: Host | None = None
         self._connection: LookingConnection | None = None
         self._lines: deque[bytes] = deque()
-        self._waits = 0  # counts the waits, so that a late timer ends no other one
+        self._waits = 0  # counts the waits, so that a late timer doesn't end another one
         self._go_on(None)
 
     def _go_on(self, answer: object, error: Exception | None = None) -> None:
@@ -117,7 +117,7 @@ class SimulatedShell:
             self._go_on(answer, error)
 
     def _look(self, number: int) -> None:
-        """See now and then whether a line has come, or the connection has ended."""
+        """Check now and then whether a line has arrived, or the connection has ended."""
         connection = self._connection
         if number == self._waits and self._lines:
             self.line = self._lines.popleft()
@@ -137,7 +137,7 @@ class SimulatedShell:
 
 
 class StatusLooks:
-    """Looks at the status of all nodes, one after the other."""
+    """Repeated looks at the status of all nodes."""
 
     def __init__(
         self, world: World, chance: Random, hosts: Sequence[Host], addresses: Mapping[str, str]
@@ -147,11 +147,11 @@ class StatusLooks:
         self._members = {host.name: Address.parse(addresses[host.name]) for host in hosts}
         self._places = {self._members[host.name]: host for host in hosts}
         self._is_healed = False
-        self._is_served = False  # as a look reports that began since the cluster was healed
+        self._is_served = False  # by a look that began after the cluster was healed
         self._wait()
 
     def serves(self) -> bool:
-        """Whether a look that begins from now on, or began since the first call, reports so."""
+        """Whether a look that began after the first call reports that the cluster serves."""
         self._is_healed = True
         return self._is_served
 
@@ -167,7 +167,7 @@ class StatusLooks:
         _Look(self, named, limit_s)
 
     def ended(self, nodes: Sequence[NodeStatus], *, began_healed: bool) -> None:
-        """A look has this result."""
+        """Take the result of a look."""
         found = verdict(nodes)
         if found.serves is not _serves(nodes):
             raise InvariantError(f"status reports {found} of {nodes}")
@@ -198,7 +198,7 @@ class _Look:
         return self._world.now_ms / 1000
 
     def _ask(self, step: AskEach) -> None:
-        """Ask the nodes of a step side by side, for its time and no longer."""
+        """Ask the nodes of a step in parallel, within its time."""
         self._rounds += 1
         self._step, self._answers = step, {}
         looks, world = self._looks, self._world
@@ -249,8 +249,8 @@ class _Look:
 
 
 def _serves(nodes: Sequence[NodeStatus]) -> bool | None:
-    """Whether the leader of the highest term has answered, and so have enough voters; None if
-    nobody has answered."""
+    """Whether the leader of the highest term and enough voters have answered; None if no node
+    has."""
     answers = {node.name: node.answer for node in nodes if node.answer is not None}
     if not answers:
         return None

@@ -1,6 +1,6 @@
 """Builds of older levels among the nodes of a schedule, and how they are upgraded.
 
-Chance decides in some schedules alone, apart from all other chance: the rest stay what they were.
+Only some schedules are chosen, with a separate source of chance: the rest stay the same.
 """
 
 from __future__ import annotations
@@ -17,23 +17,25 @@ from .plan import Plan
 from .world import World
 
 NEWER = 4
-NOTICED_FROM_NEWER = ("older files", "foreign files")  # at builds of earlier levels nobody can tell
-SHARE = 0.4  # of schedules with builds of several levels, beside those with leases or transactions
+NOTICED_FROM_NEWER = ("older files", "foreign files")  # builds of earlier levels can't notice these
+# of schedules with builds of several levels, in addition to those with leases or transactions
+SHARE = 0.4
 
 
 class Upgrades:
-    """Starts some nodes with an older build than others, and upgrades those that are down.
+    """Starts of some nodes with an older build, and upgrades of nodes that are down.
 
     A node above level 1 knows the level of another while both are up and reach each other. A node
-    stops at an entry of a level above its own: a schedule in which it gets one fails.
+    stops at an entry of a level above its own, which fails the schedule.
     """
 
     def __init__(
         self, world: World, plan: Plan, links: Links, hosts: Sequence[Host], seed: int
     ) -> None:
         self._chance = random.Random(f"levels of {seed}")
-        # A late node with a log written by hand may wait for ever, if a spare leads by then: it is
-        # in the later term, and knows no such member. To upgrade all at once brings that about.
+        # A late node with a log written by hand may wait for ever, if a spare leads by then: the
+        # spare is in the later term, and doesn't know that member. Upgrading all at once would
+        # cause that.
         is_picked = self._chance.random() < SHARE or plan.holders + plan.dealers + plan.lockers > 0
         needs_newest = not set(NOTICED_FROM_NEWER).isdisjoint(plan.faults)
         is_picked = is_picked or needs_newest
@@ -51,17 +53,18 @@ class Upgrades:
             world.after(self._pause_ms, self._look)
 
     def finish(self) -> None:
-        """Upgrade whoever is left."""
+        """Upgrade the remaining nodes."""
         for host in self._hosts if self.is_on else ():
             if host.build_level < NEWER:
                 was_up = host.node is not None
                 host.stop(power_cut=False)
                 self._upgrade(host)
-                if was_up:  # any other starts when it was going to
+                if was_up:  # any other node starts at its planned time
                     host.start()
 
     def have_risen(self, members: Sequence[Host]) -> bool:
-        """Whether all members have applied the level, if it is to rise, and know one identity."""
+        """Whether all members have applied the level, if it must rise, and agree on one
+        identity."""
         if not self.is_on:
             return True
         identities = {host.cluster for host in members}
@@ -91,8 +94,8 @@ class Upgrades:
                 host.take(PeerLevel(other.name, level))
 
     def _check(self, host: Host) -> None:
-        """Check that each server which was a member where the level rose is of that level: no
-        build goes back here."""
+        """Check that each server that was a member when the level rose has that level: no build is
+        downgraded here."""
         view = host.node.view if host.node is not None else None
         if view is None or view.levels.latest <= FIRST:
             return

@@ -1,8 +1,9 @@
-"""The users of simulated nodes: each node's file, which changes and is read again at any moment,
-and what each user may do by docs/use/users.md.
+"""The users of simulated nodes: each node's file, which changes and is reloaded at any time, and
+each user's rights according to docs/use/users.md.
 
-What a node answers is held against the files that were in force while it had the line. The rule is
-written here once more: a get takes a reader, a watch a reader of its prefix, all else a writer.
+A node's answers are checked against the files that were in force while it had the line. This module
+repeats the rule: a get needs a reader, a watch a reader of its prefix, and everything else a
+writer.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ class Account(NamedTuple):
     password: str
 
     def may(self, role: UserRole, key: str | None) -> bool:
-        """Whether it has a role, for this key or prefix; None: for none."""
+        """Whether it has a role, for this key or prefix; None: without one."""
         return self.role >= role and (key is None or key.startswith(self.prefixes))
 
     @property
@@ -55,7 +56,7 @@ class Account(NamedTuple):
 
 
 def is_denial(reply: str) -> bool:
-    """Whether a request was refused for want of a right."""
+    """Whether a request was refused because of a missing right."""
     return reply.startswith("Sorry, ") and DENIED in reply and reply.endswith("Nothing was done.")
 
 
@@ -65,13 +66,13 @@ EVERYTHING: Accounts = {name: Account(UserRole.ADMIN, ("",), PASSWORDS[0]) for n
 
 @cache
 def derived(password: str, salt: bytes, iterations: int) -> Verifier:
-    """Return what `access.users.derive` does; of one password and salt it is computed once."""
+    """Return what `access.users.derive` does; it is computed once for each password and salt."""
     return derive(password, salt, iterations)
 
 
 @lru_cache
 def verifier(name: str, password: str) -> str:
-    """Return what stands in the file for a password; of one user always the same."""
+    """Return the verifier of a password for the file; for one user it is always the same."""
     return str(derived(password, name.ljust(16).encode(), ITERATIONS_LEAST))
 
 
@@ -85,7 +86,7 @@ def spelled(accounts: Accounts) -> str:
 
 
 class MemoryPath:
-    """A file in memory, as those who read settings see it."""
+    """A file in memory, as readers of settings see it."""
 
     def __init__(self, text: str) -> None:
         self.text = text
@@ -105,9 +106,9 @@ class Guest(NamedTuple):
 
 
 class UsersFile:
-    """The users of one node: the file, and the versions of it that were in force since its start.
+    """The users of one node: the file, and its versions in force since the node's start.
 
-    It is the listener that the shipped reload calls, too.
+    It is also the listener that the shipped reload calls.
     """
 
     def __init__(self, world: World, chance: Random, host: Host, anonymous: UserRole) -> None:
@@ -123,8 +124,8 @@ class UsersFile:
         self.doors = GuardedDoors(host, chance, self)
 
     def begin(self) -> None:
-        """Look whether the node was started again, and has read its file at that: nobody starts
-        it with one that is broken."""
+        """Check whether the node was restarted, and has read its file: no node is started with a
+        broken one."""
         if self._incarnation == self.host.incarnation:
             return
         self._incarnation = self.host.incarnation
@@ -138,18 +139,18 @@ class UsersFile:
         self.doors.access = access
 
     def keep(self, connection: Connected) -> None:
-        """Have a connection hear of rights that change."""
+        """Subscribe a connection to changes of rights."""
         self._connections = [one for one in self._connections if not one.is_over] + [connection]
 
     def password_of(self, name: str) -> str:
-        """Return the password of a user as somebody remembers it."""
+        """Return a user's password, which may be remembered wrongly."""
         chance, account = self.doors.chance, self.versions[-1].get(name)
         return account.password if account and chance.random() < 0.8 else chance.choice(PASSWORDS)
 
     # --- changes ---------------------------------------------------------------------------------
 
     def write(self, accounts: Accounts | None, broken: str = "") -> None:
-        """Let the file hold these users; None: it is broken."""
+        """Write these users to the file; None: it is broken."""
         self._written = accounts
         self._path.text = (
             f"unknown {UNKNOWN}\n{broken}\n" if accounts is None else spelled(accounts)
@@ -158,8 +159,8 @@ class UsersFile:
             self._good = accounts
 
     def read_again(self) -> None:
-        """Have the node read the file, as SIGHUP does."""
-        from raftline.node.program.reload import readers_of
+        """Make the node reload the file, as SIGHUP does."""
+        from raftline.node.reading_again import readers_of
 
         self.begin()
         server: Any = SimpleNamespace(
@@ -181,11 +182,11 @@ class UsersFile:
         self.world.counts["users read again" if was_read else "broken settings"] += 1
 
     def rights_changed(self) -> None:
-        """Have all connections look, as the listener does."""
+        """Make all connections check their rights, as the listener does."""
         for connection in self._connections:
             connection.rights_changed()
 
-    # --- what is right ---------------------------------------------------------------------------
+    # --- the rule -------------------------------------------------------------------------------
 
     @property
     def version(self) -> int:
@@ -193,7 +194,7 @@ class UsersFile:
         return len(self.versions) - 1
 
     def account(self, guest: Guest | None, version: int) -> Account:
-        """Return what somebody on a connection is by one version."""
+        """Return the account of a connection's guest in one version."""
         if guest is None:
             return self._anonymous
         found = self.versions[version].get(guest.name)
@@ -202,20 +203,20 @@ class UsersFile:
         return found
 
     def logs_in(self, guest: Guest, since: int) -> set[bool]:
-        """Return whether this was a user, by the versions since this one."""
+        """Return whether this login is valid in a version since this one."""
         found = [accounts.get(guest.name) for accounts in self.versions[since:]]
         return {one is not None and guest.password in (None, one.password) for one in found}
 
     def may(self, guest: Guest | None, role: UserRole, key: str | None, since: int) -> set[bool]:
-        """Return whether somebody had a right, by the versions since this one."""
+        """Return whether a guest had a right in a version since this one."""
         versions = range(since, len(self.versions))
         return {self.account(guest, version).may(role, key) for version in versions}
 
     def hold(self, why: str, answered: set[bool], *, was_done: bool) -> None:
-        """Hold what a node did against the rule.
+        """Check a node's decision against the rule.
 
         Raises:
-            InvariantError: no version in force says so.
+            InvariantError: no version in force permits it.
         """
         if was_done not in answered:
             word = "done" if was_done else "refused"
@@ -240,7 +241,7 @@ class GuardedDoors(Doors):
 
 
 class Settings:
-    """Somebody who changes the users of a cluster, node by node."""
+    """An administrator who changes the users of a cluster, node by node."""
 
     def __init__(self, world: World, chance: Random, files: Sequence[UsersFile]) -> None:
         self._world = world
@@ -250,7 +251,7 @@ class Settings:
         self._wait()
 
     def finish(self) -> None:
-        """Let every user do everything, from now on."""
+        """Give every user all rights from now on."""
         self._over = True
         for file in self._files:
             file.write(EVERYTHING)

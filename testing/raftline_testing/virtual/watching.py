@@ -1,7 +1,7 @@
-"""The events of each simulated node, and a watcher that takes them now here, now there.
+"""The events of each simulated node, and a watcher that moves between the nodes.
 
-All nodes must tell the same events of one entry. What the watcher was sent, from whichever nodes,
-must make the state that a node has.
+All nodes must report the same events of an entry. The events sent to the watcher, by any nodes,
+must yield a node's state.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from raftline.wire.key_stat import value_of
 from .manager import Manager
 from .world import World
 
-EVENTS_MAX = 60  # that a node keeps: few, so that a watch also begins anew
+EVENTS_MAX = 60  # events that a node keeps: few, so that a watch must sometimes start again
 STEPS = 5  # of all nodes, between two moves of the watcher
 
 
@@ -24,17 +24,17 @@ class Watching:
     def __init__(self, world: World) -> None:
         self._world = world
         self._events: dict[int, list[BareEvent]] = {}
-        self.order: list[BareEvent] = []  # each once, in order
-        self._pairs: dict[str, str] = {}  # of the watcher
-        self._position = -1  # the entry up to which it was sent everything; -1: nothing yet
+        self.order: list[BareEvent] = []  # each event once, in order
+        self._pairs: dict[str, str] = {}  # the watcher's state
+        self._position = -1  # it has all events up to this entry; -1: none yet
         self._steps = 0
 
-    def started(self, watchers: WatchRegistry) -> None:
-        """A node starts."""
+    def started(self, watchers: Watchers) -> None:
+        """Handle a start of a node."""
         watchers.feed.history.bound(EVENTS_MAX, 1 << 20)
 
     def applied(self, manager: Manager, history: EventHistory) -> None:
-        """A node has applied entries, or taken over a snapshot."""
+        """Check a node that has applied entries, or installed a snapshot."""
         taken = manager.taken
         if taken is not None and taken.events:
             by_entry: dict[int, list[BareEvent]] = {}
@@ -50,10 +50,10 @@ class Watching:
         self.moves(manager, history)
 
     def moves(self, manager: Manager, history: EventHistory) -> None:
-        """Let the watcher look at this node, now and then."""
+        """Now and then let the watcher move to this node."""
         self._steps += 1
         if self._steps % STEPS or manager.store.level < 2 or history.last < self._position:
-            return  # of one that is behind, it waits
+            return  # the node is behind, so the watcher waits
         pairs = {key: value_of(held) for key, held in manager.store.held.items()}
         if self._position >= 0 and history.place_of(self._position).is_covered:
             for event in history.after(self._position, EVENTS_MAX)[0]:

@@ -1,8 +1,8 @@
 """Watches over the connections of simulated nodes: clients that read each line, slowly or at once,
-and go on elsewhere.
+and resume elsewhere.
 
-Each event comes once, in order, without a gap: it is held against the events that the nodes had
-when they applied the entries.
+Each event must arrive once, in order, without a gap: it is compared with the events that the nodes
+had when they applied the entries.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ WINDOWS = (None, 60, 300, 3000)  # bytes that wait for a reader
 
 
 class WatchClient:
-    """One watch, now at this node and now at that."""
+    """A watch that moves between the nodes."""
 
     def __init__(
         self, world: World, chance: Random, name: str, hosts: Sequence[Host], watching: Watching
@@ -50,9 +50,10 @@ class WatchClient:
         self._host = hosts[0]
         self._connection: WatchConnection | None = None
         self._number = 0  # of the watch: its id
-        self._position: int | None = None  # all up to this entry has come; None: not the keys
-        self._place = 0  # in all events: the ones before have come, or need not
-        self._left = 0  # keys that are yet to come
+        # all events up to this entry have arrived; None: not even the keys
+        self._position: int | None = None
+        self._place = 0  # index in all events: earlier ones have arrived, or aren't needed
+        self._left = 0  # keys that are still missing
         self._keys: dict[str, str] = {}
         self._base = 0
         self._expected: dict[str, str] | None = None
@@ -60,7 +61,7 @@ class WatchClient:
         self._wait()
 
     def stop(self) -> None:
-        """Watch no more."""
+        """Stop watching."""
         self.stopped = True
         self._leave()
 
@@ -68,7 +69,7 @@ class WatchClient:
         self._world.beside(1 + up_to(59, self._chance), self._chance.random(), self._act)
 
     def _act(self) -> None:
-        """Read what has come, begin again, or go elsewhere."""
+        """Read the received bytes, begin again, or move to another node."""
         if self.stopped:
             return
         self._wait()
@@ -93,7 +94,7 @@ class WatchClient:
         host.requests.keep(connection)
         self._connection = connection
         if self._position is None:
-            self._left = -1  # the first line is to come
+            self._left = -1  # the first line is still missing
         asked = words.spell_watch(words.WatchAsked(self._prefix, self._position))
         line = f"{self._name}#{self._number}@{asked}\n"
         host.beside(0, self._chance.random(), connection.receive, line.encode())
@@ -104,14 +105,14 @@ class WatchClient:
     def _leave(self) -> None:
         connection, self._connection = self._connection, None
         if connection is not None:
-            if self._left:  # it did not come to the end of the keys
+            if self._left:  # the keys are incomplete
                 self._position = None
             self._host.beside(0, self._chance.random(), connection.hang_up)
 
     # --- lines -----------------------------------------------------------------------------------
 
     def hear(self, connection: WatchConnection, line: str, held: dict[str, str] | None) -> None:
-        """Take a line; `held` is what the node held as it made the first one."""
+        """Take a line; `held` is the node's state when it made the first one."""
         if connection is not self._connection:
             return
         _, number, text = split_sender(line)
@@ -136,7 +137,7 @@ class WatchClient:
         elif AMID_KEYS.fullmatch(text):
             self._position, self._left = None, -1
             self._leave()
-        elif text.startswith("Sorry, "):  # not here
+        elif text.startswith("Sorry, "):  # not at this node
             self._leave()
         else:
             raise InvariantError(f"{self._name} at {self._position} gets {text!r}")
@@ -164,7 +165,7 @@ class WatchClient:
             self._world.counts["events over lines"] += 1
 
     def _have_keys(self) -> None:
-        """Look at the keys, once all are here."""
+        """Check the keys once all have arrived."""
         if self._left:
             return
         self._position = self._base
@@ -173,7 +174,7 @@ class WatchClient:
             raise InvariantError(f"{self._name} gets {self._keys}, and {self._expected} is there")
 
     def _pass(self, number: int) -> None:
-        """All up to this entry has come."""
+        """Record that all events up to this entry have arrived."""
         self._skip()
         order = self._watching.order
         if self._place < len(order) and order[self._place][0] <= number:
@@ -182,21 +183,21 @@ class WatchClient:
             self._position = max(self._position, number)
 
     def _find_place(self) -> None:
-        """Look for the first event after the position."""
+        """Find the first event after the position."""
         order = self._watching.order
         self._place = len(order)
         while self._place and order[self._place - 1][0] > (self._position or 0):
             self._place -= 1
 
     def _skip(self) -> None:
-        """Pass the events that do not match."""
+        """Skip the events that don't match."""
         order, prefix = self._watching.order, self._prefix
         while self._place < len(order) and not order[self._place][2].startswith(prefix):
             self._place += 1
 
 
 class LinesHeard(Connected):
-    """A connection whose client gets each line as it is."""
+    """A connection whose client gets each line unchanged."""
 
     def __init__(self, host: Host, heard: Callable[[str], None]) -> None:
         super().__init__(host.requests.doors, host, self._line_left)

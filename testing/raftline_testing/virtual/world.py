@@ -16,19 +16,19 @@ from .chance import up_to
 
 _One = TypeVar("_One")
 TRACE_LINES: Final = 80
-STANDSTILL_EVENTS: Final = 50_000  # within one millisecond; 500 holders of locks cause 6,000
+STANDSTILL_EVENTS: Final = 50_000  # events within one millisecond; 500 holders of locks cause 6,000
 
 
 def spell_entry(entry: Entry) -> str:
-    """Return an entry as it stands in a log."""
+    """Return an entry as a line of a log."""
     return f"{entry.index} {entry.term} {entry.command}"
 
 
 class World:
-    """The events to come. Time is in milliseconds and passes only from event to event.
+    """The pending events. Time is in milliseconds and passes only from event to event.
 
-    Everything that is left to chance comes from `random`, seeded once: the same seed gives the
-    same schedule, event by event.
+    All chance comes from `random`, seeded once: the same seed gives the same schedule, event by
+    event.
     """
 
     def __init__(self, random: Random, say: Callable[[str], None] | None = None) -> None:
@@ -41,19 +41,19 @@ class World:
         self._say = say
         self._trace: deque[tuple[int, str | Message]] = deque(maxlen=TRACE_LINES)
         self._number = -1
-        self.acting = ""  # the node that did something last
+        self.acting = ""  # the node that acted last
         self.look: Callable[[], None] | None = None  # after each event
         # Two events of one millisecond happen in an order left to chance.
         self._queue: list[tuple[int, float, int, Callable[..., None], tuple[Any, ...]]] = []
 
     def after(self, delay_ms: int, act: Callable[..., None], *values: Any) -> None:
-        """Let `act(*values)` happen that much later."""
+        """Schedule `act(*values)` after this time."""
         at_ms = self.now_ms + delay_ms if delay_ms > 0 else self.now_ms
         self._number = number = self._number + 1
         heappush(self._queue, (at_ms, self._draw(), number, act, values))
 
     def within(self, longest_ms: int, act: Callable[..., None], *values: Any) -> None:
-        """Let `act(*values)` happen so much later at most."""
+        """Schedule `act(*values)` within this time."""
         bits, draw_bits = (longest_ms + 1).bit_length(), self._draw_bits
         later_ms = draw_bits(bits)  # as `up_to`, without a call
         while later_ms > longest_ms:
@@ -63,16 +63,16 @@ class World:
         heappush(self._queue, (at_ms, self._draw(), number, act, values))
 
     def beside(self, delay_ms: int, tie: float, act: Callable[..., None], *values: Any) -> None:
-        """Let `act(*values)` happen that much later. No chance of the world's is drawn."""
+        """Schedule `act(*values)` after this time, without a draw from the world's chance."""
         self._number = number = self._number + 1
         heappush(self._queue, (self.now_ms + delay_ms, tie, number, act, values))
 
     def wake(self, name: str, delay_ms: int, act: Callable[..., None], *values: Any) -> None:
-        """Let a node's alarm ring that much later."""
+        """Schedule a node's alarm after this time."""
         self.after(delay_ms, act, *values)
 
     def step(self) -> None:
-        """Let the next event happen."""
+        """Run the next event."""
         at_ms, _, _, act, values = heappop(self._queue)
         if at_ms > self.now_ms:
             self.now_ms = at_ms
@@ -100,18 +100,18 @@ class World:
         return options[up_to(len(options) - 1, self.random)]
 
     def chance(self, share: float) -> bool:
-        """Return True in this share of all calls."""
+        """Return True for this share of all calls."""
         return self._draw() < share
 
     def tell(self, kind: str, what: str | Message) -> None:
-        """Keep a line, or a message that arrives, for the trace. A script prints some kinds of
-        lines only: `note`, `send`, `disk`, `answer`."""
+        """Keep a line, or a message that arrives, for the trace. A script prints only some kinds of
+        lines: `note`, `send`, `disk`, `answer`."""
         if self._say is not None:
             self._say(_line(self.now_ms, what))
         self._trace.append((self.now_ms, what))
 
     def applied(self, name: str, entry: Entry) -> None:
-        """A node applies an entry; for the trace its reply is enough."""
+        """Trace an applied entry; its reply is enough."""
 
     def trace(self) -> list[str]:
         """Return the last lines; the number before each is the virtual time in milliseconds."""

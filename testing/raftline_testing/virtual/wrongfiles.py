@@ -22,25 +22,26 @@ from .world import World
 
 HEARD_WITHIN_TIMEOUTS = 30
 FOREIGN_WRITES = 12
-EVENTS_MAX = 50_000  # of the other cluster
+EVENTS_MAX = 50_000  # events of the other cluster
 
 
 class WrongFiles:
-    """Puts wrong files in the folders of nodes that are down."""
+    """The fault that puts wrong files in the folders of nodes that are down."""
 
     def __init__(self, world: World, plan: Plan, network: Network, hosts: Sequence[Host]) -> None:
         self._world = world
         self._plan = plan
         self._network = network
         self._hosts = hosts
-        self._foreign: dict[str, dict[str, bytes]] = {}  # each node's files of another cluster
-        self._judges: dict[str, Invariants] = {}  # of the nodes that have these
-        self._guard: Callable[[], None] | None = None  # until a node with older files was told
+        self._foreign: dict[str, dict[str, bytes]] = {}  # each node's files from another cluster
+        self._judges: dict[str, Invariants] = {}  # judges of the nodes with these files
+        # set until a node with older files knows of the loss
+        self._guard: Callable[[], None] | None = None
 
     @property
     def is_guarding(self) -> bool:
-        """Whether a node with older files has yet to hear from its leader: nothing else may go
-        wrong until then."""
+        """Whether a node with older files hasn't heard from its leader yet: until then there may be
+        no other fault."""
         return self._guard is not None
 
     def stop(self) -> None:
@@ -51,22 +52,23 @@ class WrongFiles:
     # --- older files ----------------------------------------------------------------------------
 
     def put_back(self) -> None:
-        """A follower returns with its files of an earlier stop, as from a backup of its folder.
+        """Restart a follower with its files of an earlier stop, as from a backup of its folder.
 
-        No rule of Raft survives this by itself: the node acknowledged entries, and gave a vote, of
-        which its files know nothing. One server can tell: a leader that has these acknowledgements.
-        So this happens only where all is well, and all other nodes are in the term of that leader:
-        they have cast their votes of it. And until the node has saved an entry, or a notice that it
-        lost its memory, nothing else goes wrong. Then it may, also before the node has caught up:
-        a vote of a node in that state can lose what was acknowledged. Where the leader loses its
-        place before, nobody knows of the loss: the files of the node are removed at once.
+        Raft itself doesn't survive this: the node acknowledged entries, and gave a vote, that its
+        files don't contain. One server can notice: a leader that has these acknowledgements. So
+        this happens only in a healthy cluster in which all other nodes are in the term of that
+        leader, and so have cast their votes in it. Until the node has saved an entry, or a notice
+        that it lost its memory, there is no other fault. Afterwards there may be faults, even
+        before the node has caught up: a vote of a node in that state can lose acknowledged entries.
+        If the leader is deposed before, no server knows of the loss: the files of the node are
+        removed at once.
         """
         leader = undisputed_leader(self._hosts)
         is_calm = not (self._guard or self._network.has_cuts or self._world.look)
         if leader is None or leader.view is None or not is_calm:
             return
         if any(host.build_level < NEWER for host in self._hosts):
-            return  # it could not be told
+            return  # no server could tell it
         progress = leader.view._state.progress
         voters = leader.view.membership.voters
         others = [each for each in self._hosts if each is not leader and each.name in voters]
@@ -121,13 +123,12 @@ class WrongFiles:
     # --- the files of another cluster -----------------------------------------------------------
 
     def put_foreign(self) -> None:
-        """A node returns with its files of an earlier cluster, which had the same names.
+        """Restart a node with its files of an earlier cluster, which had the same names.
 
-        It is of no use to its cluster until somebody removes these files, so the others must be
-        able to elect without it. A cluster has a name that differs from the other one's from the
-        level on that NEWER is: at each node that has run, or nothing can tell the two apart.
-        A cluster of one node would elect its leader again and serve whoever asks there; these
-        clients trust the addresses that they were given.
+        It is useless to its cluster until these files are removed, so the others must be able to
+        elect without it. From level NEWER on, a cluster has its own identity at each node that has
+        run; below it the two can't be told apart. A cluster of one node would elect its leader
+        again and serve any client there; these clients trust their addresses.
         """
         views = [host.view for host in self._hosts]
         born = [host for host in self._hosts if len(host.members) > 1 and not host.is_joiner]
@@ -152,7 +153,7 @@ class WrongFiles:
         self._world.after(timeouts * timeout_ms, self._remove_foreign, host)
 
     def _remove_foreign(self, host: Host) -> None:
-        """Somebody has read what the node says, removes its files, and starts it to join."""
+        """Act on the node's message: remove its files, and start it to join."""
         if host.name not in self._judges:
             return
         self._world.tell("act", f"> remove foreign files {host.name}")
@@ -164,10 +165,10 @@ class WrongFiles:
 def earlier_cluster(
     plan: Plan, members: Mapping[str, str], chance: random.Random
 ) -> dict[str, dict[str, bytes]]:
-    """Let a cluster with these names elect and write; return each node's files.
+    """Run a cluster with these names until it elects and writes; return each node's files.
 
     Raises:
-        AssertionError: it does not come to that.
+        AssertionError: it doesn't elect or write.
     """
     world = World(chance)
     calm = replace(
