@@ -1,4 +1,5 @@
-"""The commands that the course adds to `raftline`: their arguments, and what carries them out."""
+"""The commands that the course adds to `raftline`: their arguments, and the functions that carry
+them out."""
 
 from __future__ import annotations
 
@@ -24,10 +25,10 @@ UP_OPTIONS = {  # of `raftline up`
     "--controller-udp": "by datagrams as well, on a port (5555) of each node's own address",
     "--controller-lines": "the nodes print the lines of the course's controller lab",
 }
-UP_PORTS = {"--controller-udp": 5555}  # of those options: they take a port, or have this one
+UP_PORTS = {"--controller-udp": 5555}  # options of these that take a port, with the default
 NODE = Path(__file__).with_name("node.py")
 GRADER = Path(__file__).with_name("grading") / "grade.py"  # the handouts of labs 1 to 6 lack it
-# They draw or judge steps of the core, which only a core that is no machine code shows.
+# They draw or judge steps of the core, which a core in machine code doesn't show.
 FROM_SOURCE = ("grade", "picture")
 
 
@@ -35,7 +36,7 @@ def main(command: str, arguments: Sequence[str]) -> int:
     """Carry out one command and return its exit status.
 
     Raises:
-        ConfigError: a handout leaves out what carries the command out.
+        ConfigError: a handout leaves out the program of the command.
     """
     if command == "grade" and not GRADER.exists():
         raise ConfigError(
@@ -54,8 +55,8 @@ def main(command: str, arguments: Sequence[str]) -> int:
 
 
 def program_of(options: Sequence[str], configuration: Configuration) -> list[str] | None:
-    """Return the program of nodes that are started with these options of `raftline up`; None: with
-    none of them they are the store's nodes.
+    """Return the program of nodes for these options of `raftline up`; None: without any of them,
+    they are the store's nodes.
 
     Raises:
         ConfigError: the options do not go together, or not with these members.
@@ -67,7 +68,7 @@ def program_of(options: Sequence[str], configuration: Configuration) -> list[str
 
 
 def _check_datagrams(configuration: Configuration, options: Sequence[str]) -> None:
-    """Make sure that every node can have the one port for a controller's datagrams."""
+    """Make sure that every node can use the single port for a controller's datagrams."""
     if "--controller-udp" not in options:
         return
     if "--controller" not in options:
@@ -83,7 +84,7 @@ def _check_datagrams(configuration: Configuration, options: Sequence[str]) -> No
 
 
 def parsers() -> dict[str, Parser]:
-    """Return what reads the arguments of each command, for completion."""
+    """Return the argument parser of each command, for completion."""
     found = {}
     find_world()
     for command, module in PROGRAMS.items():

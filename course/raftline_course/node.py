@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-# A clone that nobody installed will do; an installed package lies beside this one.
+# This also runs in a clone that isn't installed; an installed package is next to this one.
 _HERE = Path(__file__).resolve().parents[1]
 sys.path[:1] = [str(_HERE), str(_HERE.parent / "src")]
 
@@ -14,7 +14,7 @@ if __name__ == "__main__":  # first, as the rest takes a while to load
 
     end_quietly()
 
-sys.argv[0] = "server.py"  # whose name complaints about arguments begin with
+sys.argv[0] = "server.py"  # the name at the beginning of argument errors
 
 from raftline_course.server import main
 

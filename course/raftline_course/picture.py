@@ -1,4 +1,4 @@
-"""`raftline picture FILE…`: draws recordings of nodes, or a transcript, as one page."""
+"""`raftline picture FILE…`: draw recordings of nodes, or a transcript, as one page."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _TRANSCRIPT = re.compile(r"^> \w", re.MULTILINE)
 
 
 def parser() -> Parser:
-    """Return what reads the arguments."""
+    """Return the argument parser."""
     options = Parser(
         prog="raftline picture",
         description="Draw what `raftline server --record FILE` wrote, of one node or of several of "
@@ -39,7 +39,7 @@ def parser() -> Parser:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Be `raftline picture`; return the exit code.
+    """Run `raftline picture`; return the exit code.
 
     Raises:
         OSError: a file can't be read.
@@ -75,7 +75,7 @@ def picture(files: Sequence[str], out: str) -> int:
                 print(f"raftline: {safe_line(f'{path}: {error}')}", file=sys.stderr)
                 return EXIT_BAD_FILE
     try:
-        with open(out, "w", encoding="utf-8", opener=private) as page:  # as the recordings are
+        with open(out, "w", encoding="utf-8", opener=private) as page:  # like the recordings
             page.write(collector.page(Path(out).stem))
     except OSError as error:
         raise ConfigError(f"--out {out}: {error.strerror or error}") from None

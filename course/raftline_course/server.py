@@ -35,11 +35,11 @@ from raftline_course.controller.store import CourseLines
 from raftline_course.controller.udp import PORT as DATAGRAM_PORT
 from raftline_course.controller.udp import UdpListener
 
-FIRST_TERM = 1  # of a node that is born with --controller-lines, as in the course
+FIRST_TERM = 1  # of a node first started with --controller-lines, as in the course
 
 
 class ControlledServer(Server):
-    """A node that obeys a controller, with the faults that it brings about."""
+    """A node that obeys a controller, with the faults that it causes."""
 
     def __init__(
         self,
@@ -50,16 +50,16 @@ class ControlledServer(Server):
         settings: argparse.Namespace,
         **others: Any,
     ) -> None:
-        """Prepare a node; `settings` are its arguments, `others` are those of `Server`.
+        """Create a node; `settings` are its arguments, `others` are the arguments of `Server`.
 
         Raises:
-            PortRefused: the port for datagrams can't be had.
+            PortRefused: the port for datagrams isn't available.
         """
         if settings.controller_lines:
             startup.first_term = FIRST_TERM
         super().__init__(startup, pace, console, **others)
         self.faults = Faults(self.name, say=console.say)
-        self.traffic_log.is_cut_off = self.faults.cuts_off  # as they are not heard
+        self.traffic_log.is_cut_off = self.faults.cuts_off  # like messages from them
         allowed = settings.controller_from if settings.controller else None
         self.control = self.orders = Control(self, console.say, allowed)
         self._prints_course_lines = settings.controller_lines
@@ -116,7 +116,7 @@ class ControlledServer(Server):
             self._course.stepped(self.node.view, Effects())
         super().start()
 
-    # --- what its controller asks: controlled.ControlledNode says what for -----------------------
+    # --- for its controller: see controlled.ControlledNode --------------------------------------
 
     @property
     def view(self) -> NodeView:
@@ -144,7 +144,7 @@ class ControlledServer(Server):
         return self._startup.folder()
 
     def release_files(self) -> None:
-        """Let go of the files of the start before, which a write that took long kept open."""
+        """Release the files of the previous start, which a long write kept open."""
         if self.driver.has_written:
             self.logmanager.close()
 
@@ -187,14 +187,14 @@ def check(arguments: argparse.Namespace) -> None:
 
 
 def parser() -> Parser:
-    """Return what reads the arguments: the store's, and those about a controller."""
+    """Return the argument parser: the store's parser, with the arguments about a controller."""
     parser = boot.parser()
     _add_controller(parser)
     return parser
 
 
 def _add_controller(parser: Parser) -> None:
-    """Have the options for a node that obeys a controller."""
+    """Add the options for a node that obeys a controller."""
     add = parser.add_argument
     add(
         "--controller",

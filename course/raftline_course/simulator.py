@@ -1,6 +1,7 @@
 """`raftline simulate`, `python simulator.py`: a cluster under load and faults, and a report on it.
 
-The metrics dictionary and the report are those of the course's simulator: course/docs/simulator.md.
+The metrics dictionary and the report have the form of the course's simulator:
+course/docs/simulator.md.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from raftline_course.trial.servers import ServersNotStarted
 from raftline_course.trial.trial import ProgressLine, Trial
 from raftline_course.trial.verdict import Exit, TrialVerdict, judge
 
-INTERRUPTED = "interrupted"  # why a trial was broken off
+INTERRUPTED = "interrupted"  # why a trial was aborted
 _EPILOG = """
 METRICS is a JSON or TOML file with the metrics dictionary; without one it is metrics_1 of the
 course: 5 servers, 8 clients, 500 requests, 30 seconds, no faults. course/docs/simulator.md has each
@@ -46,7 +47,7 @@ was until then.
 
 
 class NotWritten(Exception):
-    """A file can't be made, or must not be. The message is one line for the user."""
+    """A file can't be created, or must not be. The message is one line for the user."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -76,7 +77,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _report(record: Record, verdict: TrialVerdict, options: argparse.Namespace) -> int:
-    """Hand out the report and the files, each whatever became of the others."""
+    """Deliver the report and the files, each even if others fail."""
     lines = [report.as_json(record, verdict)] if options.json else report.lines(record, verdict)
     problems = [*_print(lines), *_keep(record, verdict, options)]
     for problem in problems:
@@ -89,19 +90,19 @@ def _report(record: Record, verdict: TrialVerdict, options: argparse.Namespace) 
 
 
 def _print(lines: Sequence[str]) -> Iterator[str]:
-    """Print the report; yield what went wrong."""
+    """Print the report; yield the errors."""
     try:
         for line in lines:
             print(line)
         sys.stdout.flush()
     except OSError as error:
-        if not isinstance(error, BrokenPipeError):  # `| head`: the reader has what it wanted
+        if not isinstance(error, BrokenPipeError):  # `| head`: the reader needs no more
             yield f"the report can't be written: {config.complaint(error)}"
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _keep(record: Record, verdict: TrialVerdict, options: argparse.Namespace) -> Iterator[str]:
-    """Write the files that are wanted; yield what went wrong."""
+    """Write the requested files; yield the errors."""
     wanted = []
     if options.history is not None:
         lines = (each.as_json() + "\n" for each in record.requests)
@@ -143,7 +144,7 @@ def _folder(wanted: str | None) -> Iterator[Path]:
     """Yield the folder for the servers' files: a temporary one, or `wanted`.
 
     Raises:
-        NotWritten: it is not empty, or can't be made.
+        NotWritten: it isn't empty, or can't be created.
     """
     if wanted is None:
         with tempfile.TemporaryDirectory(prefix="raftline-") as name:
@@ -161,7 +162,7 @@ def _folder(wanted: str | None) -> Iterator[Path]:
 
 
 def _check_names(options: argparse.Namespace) -> None:
-    """Make sure that each file has a name (`--html "$PAGE"`), and no two the same."""
+    """Make sure that each file has a name (`--html "$PAGE"`), and that all names differ."""
     named = {
         "METRICS": options.metrics, "--html": options.html, "--history": options.history,
         "--dir": options.dir,
@@ -173,18 +174,19 @@ def _check_names(options: argparse.Namespace) -> None:
         if name is None:
             continue
         place = os.path.realpath(name)
-        if place in seen and not Path(place).is_char_device():  # /dev/null takes any number
+        # /dev/null may be used more than once
+        if place in seen and not Path(place).is_char_device():
             raise NotWritten(f"{what} {name}: is {seen[place]}, too; each needs a file of its own")
         seen[place] = what
 
 
 def _check_writable(options: argparse.Namespace) -> None:
-    """Find out before the trial, not after it, that its outcome could not be kept."""
+    """Check before the trial that its outcome can be saved."""
     for name in (options.history, options.html):
         if name is None or Path(name).is_fifo():  # one end of a pipe would be closed too early
             continue
         is_new = not os.path.lexists(name)
-        _write(name, "", "a")  # what is there stays, until there is something to replace it
+        _write(name, "", "a")  # the old content stays until there is a replacement
         if is_new:
             Path(name).unlink()
 
@@ -198,7 +200,7 @@ def _write(name: str, text: str, mode: str = "w") -> None:
 
 
 def parser() -> Parser:
-    """Return what reads the arguments."""
+    """Return the argument parser."""
     parser = Parser(
         prog=program("simulator.py", "raftline simulate"),
         description="Run a cluster of real servers under load and faults, and report on it.",

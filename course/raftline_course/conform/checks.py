@@ -24,7 +24,7 @@ ClusterBody = Callable[[TestedCluster], None]
 
 @dataclass(frozen=True)
 class Check:
-    """One row. `size` is the number of voters, of whom the kit plays all but one. A `cluster` has
+    """A row. `size` is the number of voters; the kit plays all of them except one. A `cluster` has
     three real nodes."""
 
     level: int

@@ -17,13 +17,13 @@ class KitClient:
         self._patience_s = patience_s
 
     def say(self, *lines: str) -> int:
-        """Send lines; return the number of the first line from then on."""
+        """Send lines; return the number of the next transcript line."""
         mark = self._transcript.end
         self.wire.say(*lines)
         return mark
 
     def reply(self, what: str = "an answer") -> str:
-        """Return the next reply, without its newline, as it came."""
+        """Return the next reply unchanged, without its newline."""
         line = self.wire.next_line(self._patience_s)
         if line is None:
             raise Failed(f"the client never gets {what}")
@@ -35,13 +35,13 @@ class KitClient:
         return self.reply(f"an answer to {request[:60]}").partition("@")[2]
 
     def gets(self, request: str, should: str) -> None:
-        """Ask, and fail unless the reply is this one."""
+        """Send a request, and fail unless the reply is this one."""
         does = self.ask(request)
         if does != should:
             raise Failed(f"{request!r} is answered {does!r}, not {should!r}")
 
     def refused(self, request: str) -> None:
-        """Ask, and fail unless the reply refuses it."""
+        """Send a request, and fail unless the reply refuses it."""
         does = self.ask(request)
         if not does.startswith("Sorry, "):
             raise Failed(f"{request!r} is answered {does!r}, not refused")
@@ -53,6 +53,6 @@ class KitClient:
             raise Failed(f"the reply is {does!r}, not {should!r}")
 
     def has_reply(self, since: int) -> bool:
-        """Return whether a reply has come since then."""
+        """Return whether a reply has arrived since this line."""
         lines = self._transcript.lines[since:]
         return any(line.wire is self.wire and line.way == FROM_NODE for line in lines)

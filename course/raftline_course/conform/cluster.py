@@ -30,7 +30,7 @@ SERVE_FACTOR = 4  # times the patience for one node, for a cluster on a busy mac
 class TestedCluster:
     """Nodes s1, s2 and s3, each in its own folder, and the network between them.
 
-    s1 is always the node under test; the others are it too, unless `--with` says otherwise.
+    s1 is always the node under test; so are the others, unless `--with` says otherwise.
     """
 
     def __init__(self, settings: KitSettings) -> None:
@@ -67,7 +67,7 @@ class TestedCluster:
             node.kill()
 
     def said(self) -> str:
-        """Return the end of what the nodes printed."""
+        """Return the end of the nodes' output."""
         return "\n".join(f"{name}: {node.said()[-600:]}" for name, node in self.nodes.items())
 
     def expect(self, truth: object, problem: str) -> None:
@@ -81,7 +81,7 @@ class TestedCluster:
         """Start all nodes for the first time, and wait until all may vote.
 
         A node of raftline that finds a leader at its first start has no vote until that leader
-        gives it one. So nodes of another program begin first, and all of one kind at once.
+        gives it one. So nodes of another program start first, and all of one kind at once.
         """
         if self.settings.others:
             others = [name for name in self.nodes if name != "s1"]
@@ -91,7 +91,7 @@ class TestedCluster:
         return self.settle()
 
     def start(self, *names: str) -> None:
-        """Start these nodes at once, or all."""
+        """Start these nodes, or all, at once."""
         for name in names or self.nodes:
             self.transcript.act(f"{name} starts")
             self.nodes[name].launch()
@@ -118,33 +118,33 @@ class TestedCluster:
         return False
 
     def kill(self, *names: str) -> None:
-        """End these nodes, or all, by kill -9."""
+        """Kill these nodes, or all, by kill -9."""
         for name in names or self.nodes:
             self.transcript.act(f"{name} is killed by kill -9")
             self.nodes[name].kill()
 
     def cut_off(self, name: str) -> None:
-        """Let a node reach no other, nor be reached, without a word of that to anybody."""
+        """Cut a node off from all others in both directions, without notice to any node."""
         self.transcript.act(f"{name} is cut off")
         others = [other for other in self.nodes if other != name]
         pairs: set[Pair] = {(name, other) for other in others} | {(one, name) for one in others}
         self.network.cut(pairs)
 
     def heal(self) -> None:
-        """Let each node reach each other again."""
+        """Let all nodes reach one another again."""
         self.transcript.act("the network is whole again")
         self.network.heal()
 
     # --- clients -------------------------------------------------------------------------------
 
     def ask_at(self, name: str, line: str, who: str) -> str:
-        """Return a node's reply to one line; "" if it can't be asked, or does not answer."""
+        """Return a node's reply to one line; "" if it can't be reached, or doesn't answer."""
         shell = self._shells.setdefault((who, name), KitShell(who, self.transcript))
         address, raw = Address(HOST, self.nodes[name].port), line.encode("utf-8", "surrogateescape")
         asking = one_answer(address, raw, Deadline(self.settings.patience_s))
         try:
             reply: bytes = carry_out(asking, shell.do)
-        except OSError:  # a late answer must not be taken for that to a later question
+        except OSError:  # a late answer must not be taken for the answer to a later request
             shell.do(HangUp())
             return ""
         return reply.decode("utf-8", "surrogateescape")
@@ -159,8 +159,8 @@ class TestedCluster:
             raise Failed(problem)
 
     def ask(self, request: str, who: str = "client1", *, among: tuple[str, ...] = ()) -> str:
-        """Ask the leader; return its reply. Where the outcome is unknown it is asked again: it has
-        to be a request that does no harm twice."""
+        """Ask the leader; return its reply. If the outcome is unknown, it sends the request again:
+        this must be harmless."""
         line = request if "@" in request.split(" ")[0] else f"{who}@{request}"
         open_ones = (RequestOutcome.UNKNOWN, RequestOutcome.NO_LEADER)
         for _, reply in self._replies(line, who, among):
@@ -169,7 +169,7 @@ class TestedCluster:
         raise Failed(f"no node serves {request!r}")
 
     def _replies(self, line: str, who: str, among: tuple[str, ...]) -> Iterator[tuple[str, str]]:
-        """Ask node after node until patience ends; yield each name with the reply. A redirect is
+        """Ask node after node until the time is up; yield each name with the reply. A redirect is
         not followed: it names an address of the network between the nodes."""
         end_s = time.monotonic() + self.patience_s
         while time.monotonic() < end_s:
@@ -180,12 +180,12 @@ class TestedCluster:
     def operate(
         self, asked: ClientOperation, line: str, among: tuple[str, ...] = ()
     ) -> ClientOperation | None:
-        """Ask each node once until one serves; return the operation as its client knows it, None
-        where certainly nothing was done."""
+        """Ask each node once until one serves; return the operation as its client knows it, or None
+        if it certainly had no effect."""
         for name in among or tuple(self.nodes):
             reply = self.ask_at(name, f"{asked.client}@{line}", asked.client)
             if not reply or outcome_of(reply) is RequestOutcome.UNKNOWN:
-                return asked  # a node that died may have done it
+                return asked  # a node that died may have carried it out
             found = learned(asked, reply, time.monotonic())
             if found is not None:
                 return found
@@ -199,7 +199,7 @@ class TestedCluster:
 
 
 class Background:
-    """Threads that ask while faults strike. What they raise is raised by `join`."""
+    """Threads that send requests during faults. `join` raises their errors."""
 
     def __init__(self) -> None:
         self.stopping = threading.Event()
@@ -221,7 +221,7 @@ class Background:
         self._threads[-1].start()
 
     def join(self) -> None:
-        """Let the threads end."""
+        """Stop the threads."""
         self.stopping.set()
         for thread in self._threads:
             thread.join()

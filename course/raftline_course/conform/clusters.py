@@ -1,4 +1,4 @@
-"""Levels 2 to 5 once more, by clusters of real nodes: all of one kind, or mixed (`--with`)."""
+"""Levels 2 to 5 again, with clusters of real nodes: all of one kind, or mixed (`--with`)."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def three_catch_up(cluster: TestedCluster) -> None:
     for number in range(30):
         cluster.ask(f"set k{number} {number}", among=(leader, other))
     cluster.heal()
-    # It is one of the two that are left, so nothing is committed before it has all.
+    # It is one of the two remaining nodes, so nothing is committed before it has all entries.
     cluster.kill(other)
     cluster.expect(cluster.ask("set last 1", among=(leader, late)), "no quorum with the late node")
     cluster.kill(leader)
@@ -66,7 +66,7 @@ def three_count(cluster: TestedCluster) -> None:
         leader = counted.cluster.leader()
         counted.some(10, cluster.nodes)
         cluster.cut_off(leader)
-        counted.some(3, (leader,))  # nothing of this can be committed
+        counted.some(3, (leader,))  # none of this can be committed
         counted.some(10, others_than(cluster, leader))
         cluster.heal()
     counted.judge()
@@ -112,22 +112,22 @@ def leaders_killed(cluster: TestedCluster) -> None:
 
 
 def number_of(reply: str) -> int | None:
-    """Return the number at the end of a reply; None: there is none."""
+    """Return the number at the end of a reply; or None."""
     word = reply.rpartition(" ")[2]
     return int(word) if is_number(word) else None
 
 
 class Counting:
-    """Increments of one counter: those acknowledged, and those of unknown outcome."""
+    """Increments of one counter: the acknowledged ones, and the ones of unknown outcome."""
 
     def __init__(self, cluster: TestedCluster) -> None:
         self.cluster = cluster
         self.acknowledged: list[int] = []
         self.unknown = 0
-        self.unreadable = ""  # an answer that has no number
+        self.unreadable = ""  # an answer without a number
 
     def one(self, among: tuple[str, ...]) -> None:
-        """Ask for one increment, of each of these nodes until one serves."""
+        """Request one increment, from each of these nodes until one serves."""
         for name in among:
             reply = self.cluster.ask_at(name, "counter@incr n", "counter")
             if reply.startswith("INCR response: "):
@@ -142,7 +142,7 @@ class Counting:
         time.sleep(0.02)
 
     def some(self, count: int, among: Iterable[str]) -> None:
-        """Ask for some increments."""
+        """Request some increments."""
         for _ in range(count):
             self.one(tuple(among))
 
@@ -156,7 +156,7 @@ class Counting:
             time.sleep(0.02)
 
     def judge(self) -> None:
-        """Fail unless the counter holds each acknowledged increment, and nothing from nowhere."""
+        """Fail unless the counter holds each acknowledged increment, and no unexplained ones."""
         reply = self.cluster.ask("get n")
         final = number_of(reply) if reply.startswith("GET response: ") else 0
         if final is None:

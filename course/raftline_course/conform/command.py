@@ -30,7 +30,7 @@ from raftline_course.conform.node import KitSettings, NoCommand
 from raftline_course.conform.report import print_result, summary
 from raftline_course.conform.run import FAILED, Result, end_all, judge
 
-# The levels' modules: each fills the table as it is imported.
+# The levels' modules: each fills the table on import.
 LEVELS_OF_CHECKS = (
     lines, votes, following, leading, durability, clusters, reads, sessions, snapshots,
     membership,
@@ -41,7 +41,7 @@ USAGE = "raftline conform [OPTIONS] -- COMMAND {name} {port} {dir}"
 
 
 def parser() -> Parser:
-    """Return what reads the arguments in front of the `--`."""
+    """Return the parser of the arguments in front of the `--`."""
     options = Parser(
         prog="raftline conform",
         usage=USAGE,

@@ -1,4 +1,4 @@
-"""Level 4, durability: kill -9, and what a power cut may leave of the last write."""
+"""Level 4, durability: kill -9, and the possible remains of the last write after a power cut."""
 
 from __future__ import annotations
 
@@ -126,11 +126,11 @@ def alone_kept(scene: Scene) -> None:
     served(scene, started=True).gets("get n", "GET response: 20")
 
 
-# --- what the disk has when an answer leaves ----------------------------------------------------
+# --- the disk when an answer leaves -------------------------------------------------------------
 
 
 def _held_sync(scene: Scene, peer: str, text: str, promise: type) -> None:
-    """Say a line whose answer promises something while each sync is held; fail if it comes."""
+    """Send a line whose answer is a promise while each sync is held; fail if the answer comes."""
     assert scene.syncs is not None
     before = scene.syncs.hold()
     mark = scene.transcript.end
@@ -139,7 +139,7 @@ def _held_sync(scene: Scene, peer: str, text: str, promise: type) -> None:
     try:
         line = wire.next_line(scene.patience_s) if not _asked(scene, before, mark) else None
         if line is None:
-            # A node whose other threads go on shows by this that it is past the line above.
+            # A node whose other threads continue shows by this that it is past the line above.
             scene.peers["s4"].wire_to(scene.node.port).say("s4@PreVote 90-0-0")
             scene.transcript.wait(lambda line: line.other == "s4", mark, WHILE_HELD_S)
         scene.expect(
@@ -221,7 +221,7 @@ def synced_before_reply(scene: Scene) -> None:
 
 
 def _judgeable(scene: Scene) -> None:
-    """Raises NotJudged where no sync was seen since the start, for a reason that may be good."""
+    """Raise NotJudged if no sync was seen since the start, which may have a good reason."""
     assert scene.syncs is not None
     if scene.syncs.count == 0 and scene.node.writes_through():
         raise NotJudged("it opens its files with O_DSYNC or O_SYNC, which the kit can't watch")
@@ -268,8 +268,8 @@ def _files(scene: Scene) -> Files:
 
 
 def _grown(before: Files, after: Files) -> tuple[Path, int]:
-    """Return the one file that an entry made longer, and its length before. Other files that it
-    changed are set back in `after`: their bytes may reach the disk after those of the entry."""
+    """Return the one file that an entry made longer, and its length before. `after` gets the old
+    versions of other changed files: their bytes may reach the disk after the entry's bytes."""
     changed = [path for path in after if after[path] != before.get(path)]
     grown = [path for path in changed if after[path].startswith(before.get(path, b""))]
     found = [path for path in grown if b"price" in after[path]] or grown

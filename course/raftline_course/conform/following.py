@@ -125,7 +125,7 @@ def conflict(scene: Scene) -> None:
 def commit_what_matched(scene: Scene) -> None:
     scene.follow()
     scene.append("s2", 1, (0, 0), [(1, "set a good"), (1, "set a bad")])
-    scene.append("s3", 2, (1, 1), commit=2)  # 2 of s3's own log, which comes now
+    scene.append("s3", 2, (1, 1), commit=2)  # entry 2 of s3's own log, which follows now
     scene.append("s3", 2, (1, 1), [(2, "set b 1")], commit=2)
     scene.lead([(1, "set a good"), (2, "set b 1")], "s3", 2)
     client = scene.client()

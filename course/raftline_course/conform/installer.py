@@ -8,13 +8,13 @@ from raftline_course.conform.rules import grant
 
 
 class Installer:
-    """A follower with an empty log, which takes a snapshot and what comes after it."""
+    """A follower with an empty log, which takes a snapshot and the entries after it."""
 
     def __init__(self, *, loses: int = 0) -> None:
         self.snapshot: Snapshot | None = None
         self.data = b""
-        self.entries_after: list[int] = []  # indexes of entries that came after it
-        self.went_back = False  # half of what it held was lost once
+        self.entries_after: list[int] = []  # indexes of entries after it
+        self.went_back = False  # it lost half of its bytes once
         self._loses = loses
 
     @property

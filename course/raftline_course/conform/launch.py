@@ -1,7 +1,7 @@
 """The start of a node whose syncs are watched: `launch.py SOCKET COMMAND…`, on Linux.
 
-A seccomp filter has the kernel ask a listener before each fsync and its relatives. The listener
-goes to the kit over SOCKET, and COMMAND takes this process over. This file runs by itself.
+A seccomp filter makes the kernel ask a listener before each fsync and its relatives. The listener
+goes to the kit over SOCKET, and COMMAND replaces this process. This file runs by itself.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ def _instruction(code: int, if_true: int, if_false: int, value: int) -> bytes:
 
 
 def listener_of_syncs() -> int:
-    """Have this process asked for before it syncs; return the descriptor that is asked.
+    """Make the kernel ask before this process syncs; return the listener's descriptor.
 
     Raises:
-        OSError: this machine has no such filters.
+        OSError: this machine doesn't support such filters.
     """
     seccomp, syncs = NUMBERS[platform.machine()]
     code = _instruction(LOAD, 0, 0, 0)

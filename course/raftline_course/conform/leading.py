@@ -8,7 +8,7 @@ from raftline_course.conform.rules import KitFollower
 from raftline_course.conform.scene import Scene
 from raftline_course.conform.wires import silent
 
-ROUNDS = 3  # later heartbeats, after which nothing more comes of what was before
+ROUNDS = 3  # later heartbeats, after which earlier messages have no more effect
 
 
 def later_rounds(scene: Scene, peer: str, since: int) -> AppendEntries:
@@ -61,7 +61,7 @@ def not_before_a_quorum(scene: Scene) -> None:
 
 
 def _no_reply_until(scene: Scene, term: int, since: int) -> None:
-    """Wait until the leader has found that nobody answers: two more heartbeats, or its end."""
+    """Wait until the leader has noticed that no peer answers: two more heartbeats, or its end."""
     scene.await_line(
         lambda line: (
             (isinstance(line.message, RequestVote))
@@ -137,7 +137,7 @@ def own_term_alone(scene: Scene) -> None:
     scene.append("s2", 1, (0, 0), [(1, "set a 1"), (1, "set a 2")])
     for peer in scene.peers.values():
         peer.rule = KitFollower([(1, "set a 1"), (1, "set a 2")])
-        peer.rule.ack_max = 2  # all that is of an earlier term, and nothing of its own
+        peer.rule.ack_max = 2  # all entries of an earlier term, and none of its own
     mark = scene.let_stand("s2", 1)
     scene.await_leader(mark)
     client = scene.client()

@@ -1,4 +1,4 @@
-"""Level 1, lines: the requests and replies of clients, to a node that is alone and leads."""
+"""Level 1, lines: the requests and replies of clients, to a lone node that leads."""
 
 from __future__ import annotations
 
@@ -163,7 +163,7 @@ def pieces(scene: Scene) -> None:
     client, other = served(scene), scene.client("client2")
     for piece in (b"client1@se", b"t b 5", b"\r"):
         client.wire.send(piece)
-        other.gets("get c", "GET response, no such key: c")  # so the piece arrived alone
+        other.gets("get c", "GET response, no such key: c")  # so the piece arrived separately
     client.wire.send(b"\nclient1@get b\r\nclient1@ge")
     for should in ("s1@SET response: b set to 5", "s1@GET response: 5"):
         client.hears(should)

@@ -1,8 +1,8 @@
-"""The lock around a node of somebody else: `locked.py FOLDER COMMAND…`, on Linux (Landlock).
+"""The lock around another author's node: `locked.py FOLDER COMMAND…`, on Linux (Landlock).
 
-COMMAND may write in FOLDER alone. It reads what a program needs: the system's folders, and those of
-the files that its words name. From Linux 6.12 on it signals nobody outside. It has no sockets but
-those of the Internet, and no other host's if the kit has entered a network of its own first. No
+COMMAND may write only in FOLDER. It may read the folders that a program needs: the system's, and
+the folders of files that its arguments name. From Linux 6.12 on, it can't signal processes outside.
+It has only Internet sockets, and only local ones if the kit has first entered its own network. No
 rights are needed. This file runs by itself.
 """
 
@@ -30,7 +30,7 @@ EXECUTE, WRITE_FILE, READ_FILE, READ_DIR, TRUNCATE = 1, 2, 4, 8, 1 << 14
 ALL_BY_ABI = {1: (1 << 13) - 1, 2: (1 << 14) - 1, 3: (1 << 15) - 1}  # later ones add devices
 OF_FILES = EXECUTE | WRITE_FILE | READ_FILE | TRUNCATE
 READ = EXECUTE | READ_FILE | READ_DIR
-SCOPES = 3  # abstract sockets and signals, from ABI 6 on
+SCOPES = 3  # abstract sockets and signals, since ABI 6
 SYSTEM = ("/usr", "/lib", "/lib32", "/lib64", "/bin", "/sbin", "/etc", "/opt", "/proc", "/sys")
 DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom")
 FILE_BYTES = 1 << 30
@@ -40,12 +40,12 @@ EXIT_CANNOT = 96
 
 
 class CannotLock(OSError):
-    """This machine has no such lock."""
+    """A machine without such a lock."""
 
 
 def enter_own_network() -> None:
-    """Cut this process, and those that it starts, off from every network but loopback. Call it
-    before there is a second thread. A child tries it first: it may fail half done.
+    """Cut this process and its children off from every network except loopback. Call this before
+    there is a second thread. A child tries it first, since it may fail half done.
 
     Raises:
         CannotLock: the system or the user's rights don't allow it.
@@ -67,11 +67,11 @@ def enter_own_network() -> None:
 
 
 def _entered() -> str:
-    """Enter a network; return what is in the way, or that it is done."""
+    """Enter a network; return the obstacle, or that it is done."""
     libc = ctypes.CDLL(None, use_errno=True)
     user, group = os.geteuid(), os.getegid()
     try:
-        if libc.unshare(NEW_NETWORK):  # without rights, but a user namespace gives them
+        if libc.unshare(NEW_NETWORK):  # no rights for this, but a user namespace gives them
             if libc.unshare(NEW_NETWORK | NEW_USER):
                 return f"unshare: {os.strerror(ctypes.get_errno())}"
             Path("/proc/self/setgroups").write_bytes(b"deny")
@@ -93,10 +93,10 @@ def _call(number: int, *values: object) -> int:
 
 
 def abi() -> int:
-    """Return which Landlock this machine has.
+    """Return the version of Landlock on this machine.
 
     Raises:
-        CannotLock: none.
+        CannotLock: there is none.
     """
     if sys.platform != "linux":
         raise CannotLock("it is no Linux")
@@ -104,7 +104,7 @@ def abi() -> int:
 
 
 def lock(folder: str, readable: list[str]) -> None:
-    """Let this process and its children write in `folder` alone, for good.
+    """Permanently restrict the writes of this process and its children to `folder`.
 
     Raises:
         CannotLock: the kernel refuses.
@@ -133,10 +133,10 @@ def _allow(rules: int, place: str, access: int) -> None:
 
 
 def own_places(command: list[str]) -> list[str]:
-    """Return where the program lies, and the files that its command names, with the folders around
-    these. Of a program in `bin` the folder around that is needed too. A whole home is never one of
-    them, but what the command names in it. The current folder is one if it is named, or if the
-    command is a program in `bin` that is given no file: `cargo run`, `python3 -m node`."""
+    """Return the program's folder, and the files that its command names, with their folders. A
+    program in `bin` also needs the folder around that. A whole home folder is never included, only
+    the named paths in it. The current folder is included if it is named, or if the command is a
+    program in `bin` without a file argument: `cargo run`, `python3 -m node`."""
     program = Path(shutil.which(command[0]) or command[0])
     named = [Path(word) for word in command[1:] if os.sep in word or os.path.isfile(word)]
     named = [one for one in named if one.exists()]

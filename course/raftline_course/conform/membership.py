@@ -20,7 +20,7 @@ LOST = "repair.md, A node that lost files; Alagappan et al. 2018"
 
 
 def leading(scene: Scene) -> KitClient:
-    """Have the node lead; return a client."""
+    """Make the node the leader; return a client."""
     scene.start()
     scene.lead()
     client = scene.client()
@@ -29,7 +29,7 @@ def leading(scene: Scene) -> KitClient:
 
 
 def members(client: KitClient) -> dict[str, Any]:
-    """Return what `members` answers: addresses by name, and lists of names."""
+    """Return the answer to `members`: addresses by name, and lists of names."""
     reply = client.ask("members")
     try:
         found = json.loads(reply.removeprefix("MEMBERS response: "))
@@ -100,7 +100,7 @@ def removed(scene: Scene) -> None:
     held = scene.all_hold()
     follower = KitFollower(held)
     follower.ack_max = len(held)
-    scene.peers["s2"].rule = follower  # s3 would answer still
+    scene.peers["s2"].rule = follower  # s3 would still answer
     mark = client.say("client1@set a 2")
     later_rounds(scene, "s2", mark)
     scene.expect(not client.has_reply(mark), "a write is answered that one of two voters holds")
@@ -149,7 +149,7 @@ def refused(scene: Scene) -> None:
 
 
 def wiped(scene: Scene) -> None:
-    """Let the node acknowledge two entries of s2, of which s3 has one, and lose its disk."""
+    """Let the node acknowledge two entries of s2, one of which s3 has, and lose its disk."""
     scene.follow()
     scene.append("s2", 1, (0, 0), [(1, "set a 1"), (1, "set a 2")])
     scene.append("s2", 1, (2, 1), commit=2)

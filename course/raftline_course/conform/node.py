@@ -19,21 +19,21 @@ from raftline_course.conform.wires import HOST
 from raftline_testing.nodes.processes import Process, free_ports
 
 START_S = 20.0
-SHOWN = 20  # lines that it printed
+SHOWN = 20  # lines of its output
 LOOK_S = 0.02
 
 
 class NodeNotStarted(Exception):
-    """The node did not serve its port; the message has what it printed."""
+    """The node did not serve its port; the message has its output."""
 
 
 class NoCommand(Exception):
-    """The command can't be carried out at all; one line for the user."""
+    """A command that can't be run at all; the text is one line for the user."""
 
 
 @dataclass(frozen=True)
 class KitSettings:
-    """The user's word on the node under test."""
+    """The user's settings for the node under test."""
 
     command: tuple[str, ...]
     others: tuple[str, ...] = ()  # the command of the other nodes of a mixed cluster
@@ -42,12 +42,12 @@ class KitSettings:
 
     @property
     def election_s(self) -> float:
-        """The longest time in which a node that hears nobody stands."""
+        """The longest time until a node without a leader becomes a candidate."""
         return self.election_ms / 1000
 
     @property
     def patience_s(self) -> float:
-        """The time after which something that should come is missing, now."""
+        """The present time limit, after which an expected event is missing."""
         return (6.0 + 6 * self.election_s) * busyness()
 
 
@@ -55,13 +55,13 @@ _PORTS = threading.Lock()
 
 
 def ports_of(size: int) -> dict[str, int]:
-    """Return names and free ports; checks in other threads ask for theirs."""
+    """Return names and free ports; checks in other threads get theirs."""
     with _PORTS:
         return {f"s{number}": next(free_ports) for number in range(1, size + 1)}
 
 
 def filled(command: Sequence[str], name: str, port: int, folder: Path) -> list[str]:
-    """Return a command with the node's name, port and folder in their places."""
+    """Return a command with the node's name, port and folder filled in."""
     places = {"{name}": name, "{port}": str(port), "{dir}": str(folder)}
     words = []
     for word in command:
@@ -112,7 +112,7 @@ class TestedNode:
         """Wait until its port takes a connection.
 
         Raises:
-            NotStarted: it ended, or never listened.
+            NotStarted: it ended or never listened.
         """
         end_s = time.monotonic() + START_S * busyness()
         while not self.listens():
@@ -123,7 +123,7 @@ class TestedNode:
             time.sleep(LOOK_S)
 
     def listens(self) -> bool:
-        """Return whether its port takes a connection; that connection sends nothing, and ends."""
+        """Return whether its port takes a connection; the connection sends nothing and ends."""
         try:
             socket.create_connection((HOST, self.port), 1.0).close()
         except OSError:
@@ -136,7 +136,7 @@ class TestedNode:
 
     @property
     def is_running(self) -> bool:
-        """Whether its process has not ended."""
+        """Whether its process is running."""
         return self.process.is_running
 
     @property
@@ -145,11 +145,11 @@ class TestedNode:
         return self.process.running.poll()
 
     def said(self) -> str:
-        """Return the end of what it printed."""
+        """Return the end of its output."""
         return "\n".join(self.process.said[-SHOWN:])
 
     def writes_through(self) -> bool:
-        """Return whether it has a file open whose writes are syncs themselves."""
+        """Return whether it has a file open whose writes are synchronous."""
         with contextlib.suppress(OSError):
             for path in Path(f"/proc/{self.process.pid}/fdinfo").iterdir():
                 flags = next(line for line in path.read_text().splitlines() if "flags" in line)
@@ -158,7 +158,7 @@ class TestedNode:
         return False
 
     def forget(self) -> None:
-        """Lose the disk: every file but the configuration goes."""
+        """Lose the disk: delete every file except the configuration."""
         for path in self.folder.iterdir():
             if path.name != FILE_NAME:
                 shutil.rmtree(path) if path.is_dir() else path.unlink()

@@ -14,7 +14,7 @@ SECTION = "Raft §8; thesis §6.4"
 
 
 def leading(scene: Scene) -> tuple[int, KitClient]:
-    """Have the node lead, with `a` set to 1; return its term and a client."""
+    """Make the node the leader, with `a` set to 1; return its term and a client."""
     scene.start()
     term = scene.lead()
     client = scene.client()
@@ -23,7 +23,7 @@ def leading(scene: Scene) -> tuple[int, KitClient]:
 
 
 def stands_again(scene: Scene, since: int) -> None:
-    """Wait until a leader that nobody answers has stepped down."""
+    """Wait until a leader without answers has stepped down."""
     scene.await_message(
         RequestVote, "no peer answers for many election timeouts, and s1 leads on", since=since
     )
@@ -110,7 +110,7 @@ def deposed_reads(scene: Scene) -> None:
 )
 def first_read(scene: Scene) -> None:
     scene.follow()
-    # s2 has committed entry 2, and sent word to no peer: a read has to see it none the less.
+    # s2 has committed entry 2, and informed no peer: a read must still see it.
     log = [(1, "set a 1"), (1, "set a 2")]
     scene.append("s2", 1, (0, 0), log)
     scene.append("s2", 1, (2, 1), commit=1)

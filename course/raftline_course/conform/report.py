@@ -13,7 +13,7 @@ MARKS = {PASSED: "ok", FAILED: "FAILED", NOT_JUDGED: "not judged"}
 
 
 def print_result(result: Result, as_json: bool) -> None:
-    """Print one verdict, and what shows a failure."""
+    """Print one verdict, with the transcript of a failure."""
     if as_json:
         print(json.dumps(result.facts()), flush=True)
         return

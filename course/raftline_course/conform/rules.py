@@ -11,12 +11,12 @@ def grant(message: RequestVote) -> str:
 
 
 def voter(message: Message) -> str | None:
-    """Give each vote that is asked for, and answer nothing else."""
+    """Grant each requested vote, and answer nothing else."""
     return grant(message) if isinstance(message, RequestVote) else None
 
 
 def denier(message: Message) -> str | None:
-    """Give a PreVote, so that the node stands, and no vote."""
+    """Grant a PreVote, so that the node becomes a candidate, but no vote."""
     if not isinstance(message, RequestVote):
         return None
     if message.pre_vote:
@@ -25,7 +25,7 @@ def denier(message: Message) -> str | None:
 
 
 def pre_voter(message: Message) -> str | None:
-    """Give PreVotes, and be silent when a vote is asked for."""
+    """Grant PreVotes, and don't answer a request for a vote."""
     is_pre = isinstance(message, RequestVote) and message.pre_vote
     return grant(message) if is_pre and isinstance(message, RequestVote) else None
 
@@ -36,12 +36,12 @@ class KitFollower:
     def __init__(self, entries: list[tuple[int, str]] | None = None) -> None:
         # (term, command), from index 1 on
         self.entries: list[tuple[int, str]] = list(entries or [])
-        self.ack_max: int | None = None  # it names no index above this one
+        self.ack_max: int | None = None  # it acknowledges no index above this one
         self.is_silent = False
 
     @staticmethod
     def deaf(entries: list[tuple[int, str]]) -> KitFollower:
-        """Return one that gives votes, and never answers a leader."""
+        """Return a follower that gives votes, and never answers a leader."""
         follower = KitFollower(entries)
         follower.is_silent = True
         return follower

@@ -1,4 +1,4 @@
-"""One check carried out: its verdict, and the transcript that shows a failure."""
+"""The run of one check: its verdict, and the transcript that shows a failure."""
 
 from __future__ import annotations
 
@@ -44,9 +44,9 @@ class Result:
 
 
 def judge(check: Check, settings: KitSettings) -> Result:
-    """Carry out one check. Where the node stood for election amid a check in which the kit leads,
-    or lost the lead in one in which its followers answer, it is taken again: the machine, or the
-    node's timeout, was too slow or too short for it."""
+    """Carry out one check. If the node stood for election during a check in which the kit leads, or
+    lost the lead although its followers answer, the check is repeated: the machine was too slow, or
+    the node's timeout too short."""
     start_s = time.monotonic()
     tries = round(TRIES * busyness())
     for left in reversed(range(tries)):
@@ -70,7 +70,7 @@ def judge(check: Check, settings: KitSettings) -> Result:
 
 
 def end_all() -> None:
-    """End each check that runs: its node is killed, and nothing is waited for any more."""
+    """End each running check: kill its node, and stop all waits."""
     for scene in list(_OPEN):
         scene.transcript.stop()
         scene.end()

@@ -33,7 +33,7 @@ Entries = Sequence[tuple[int, str]]  # (term, command)
 
 
 class Scene:
-    """All that a check acts with. Leaving it ends the node and removes its folder."""
+    """The tools of a check. On exit, it ends the node and removes its folder."""
 
     def __init__(
         self, settings: KitSettings, size: int = 3, *, watches_syncs: bool = False
@@ -49,7 +49,7 @@ class Scene:
         prefix = self.syncs.prefix if self.syncs else ()
         self.node = TestedNode(ME, ports[ME], self.folder / ME, ports, settings.command, prefix)
         self.round = 0
-        self._rounds: set[int] = set()  # those that were asked
+        self._rounds: set[int] = set()  # the rounds of requests
         self._clients: list[Wire] = []
 
     def __enter__(self) -> Scene:
@@ -87,7 +87,7 @@ class Scene:
             peer.hang_up()
 
     def restart(self) -> None:
-        """Kill the node, and start it again on its files, among peers that are silent."""
+        """Kill the node, and restart it on its files, among silent peers."""
         self.kill()
         self.all_do(silent)
         self.transcript.act(f"{ME} starts again")
@@ -95,20 +95,20 @@ class Scene:
         self.node.start()
 
     def end(self) -> None:
-        """End the node for good."""
+        """End the node permanently."""
         self.node.kill()
 
     def said(self) -> str:
-        """Return the end of what the node printed."""
+        """Return the end of the node's output."""
         return self.node.said()
 
     def all_do(self, rule: Rule) -> None:
-        """Let each peer follow a rule."""
+        """Make each peer follow a rule."""
         for peer in self.peers.values():
             peer.rule = rule
 
     def newcomer(self, name: str) -> KitPeer:
-        """Return a peer that is up, and no member yet."""
+        """Return a peer that is up, but not a member yet."""
         (port,) = ports_of(1).values()
         self.peers[name] = KitPeer(name, self.transcript, port)
         self.peers[name].rule = KitFollower()
@@ -123,7 +123,7 @@ class Scene:
             raise Failed(problem)
 
     def await_line(self, fits: Callable[[Line], bool], missing: str, since: int = 0) -> Line:
-        """Return the first line from the node that fits, from a number on; fail without it."""
+        """Return the node's first matching line from a number on; fail without it."""
         found = self.transcript.wait(fits, since, self.patience_s)
         if found is None:
             raise Failed(missing)
@@ -136,7 +136,7 @@ class Scene:
         fits: Callable[[Kind], bool] = lambda _: True,
         since: int = 0,
     ) -> Kind:
-        """Return the first message of a kind that fits."""
+        """Return the first matching message of a kind."""
         line = self.await_line(
             lambda line: isinstance(line.message, kind) and fits(line.message), missing, since
         )
@@ -144,7 +144,7 @@ class Scene:
         return line.message
 
     def messages(self, kind: type[Kind], since: int = 0) -> list[Kind]:
-        """Return the messages of a kind that the node has sent since then."""
+        """Return the messages of a kind that the node has sent since this line."""
         return [
             line.message for line in self.transcript.lines[since:] if isinstance(line.message, kind)
         ]
@@ -152,7 +152,8 @@ class Scene:
     # --- the kit as a peer ---------------------------------------------------------------------
 
     def call(self, peer: str, text: str, round_now: int = 0) -> Line:
-        """Say a line as a peer; return the answer on that connection, not one to a round before."""
+        """Send a line as a peer; return the answer on that connection, but not to an earlier
+        round."""
         earlier = self._rounds - {round_now} if round_now else set[int]()
         self._rounds |= {round_now} - {0}
         until_s = time.monotonic() + self.patience_s
@@ -167,13 +168,13 @@ class Scene:
             if line is None:
                 self.transcript.forgive(asked)
                 raise Failed(f"no answer to {text[:80]}")
-            # A node may take a while to see that the connection before this one has ended.
+            # A node may take a while to notice that the previous connection has ended.
             if "another connection" not in line.text or time.monotonic() > until_s:
                 return line
             time.sleep(AGAIN_S)
 
     def asked(self, kind: type[Kind], peer: str, text: str) -> Kind:
-        """Say a line as a peer; return the answer, which has to be of this kind."""
+        """Send a line as a peer; return the answer, which must be of this kind."""
         line = self.call(peer, text)
         if not isinstance(line.message, kind):
             raise Failed(f"the answer to {text[:80]!r} is {line.text[:120]!r}")
@@ -185,14 +186,14 @@ class Scene:
         return self.asked(RequestVoteReply, peer, text)
 
     def granted(self, peer: str, term: int, last: tuple[int, int] = (0, 0)) -> None:
-        """Ask for a vote that has to be given."""
+        """Ask for a vote that must be granted."""
         reply = self.vote(peer, term, last)
         self.expect(reply.granted, f"{ME} gives {peer} no vote in term {term}")
 
     def denied(
         self, peer: str, term: int, last: tuple[int, int] = (0, 0), why: str = ""
     ) -> RequestVoteReply:
-        """Ask for a vote that must not be given."""
+        """Ask for a vote that must be denied."""
         reply = self.vote(peer, term, last)
         self.expect(not reply.granted, f"{ME} votes for {peer} in term {term}" + why)
         return reply
@@ -200,7 +201,7 @@ class Scene:
     def send_append(
         self, peer: str, term: int, prev: tuple[int, int], entries: Entries = (), commit: int = 0
     ) -> Line:
-        """Say an AppendEntries whose previous entry is (index, term); return the answer."""
+        """Send an AppendEntries whose previous entry is (index, term); return the answer."""
         self.round += 1
         listed = [
             {"index": prev[0] + offset, "term": at, "command": command}
@@ -213,7 +214,7 @@ class Scene:
     def append(
         self, peer: str, term: int, prev: tuple[int, int], entries: Entries = (), commit: int = 0
     ) -> None:
-        """Append entries that the node has to take, and have on its disk when it answers."""
+        """Append entries that the node must accept, and have on its disk when it answers."""
         line = self.send_append(peer, term, prev, entries, commit)
         end = prev[0] + len(entries)
         answer = line.message
@@ -226,7 +227,7 @@ class Scene:
     def rejected(
         self, peer: str, term: int, prev: tuple[int, int], entries: Entries = ()
     ) -> AppendRejected:
-        """Append entries that the node must not take, since its log differs before them."""
+        """Append entries that the node must reject, since its log differs before them."""
         line = self.send_append(peer, term, prev, entries)
         if not isinstance(line.message, AppendRejected):
             raise Failed(
@@ -236,7 +237,7 @@ class Scene:
         return line.message
 
     def be_led(self, peer: str = "s2", term: int = 1) -> None:
-        """Let a peer be elected by the node, and lead it."""
+        """Let the node elect a peer, which then leads it."""
         self.granted(peer, term)
         self.transcript.is_calm = True
         self.append(peer, term, (0, 0))
@@ -249,8 +250,8 @@ class Scene:
     # --- the node as a leader ------------------------------------------------------------------
 
     def let_stand(self, leader: str = "", term: int = 0) -> int:
-        """Let the node stand for election: at once if its leader may say so, else by its timeout.
-        Return the number of the first line from then on."""
+        """Let the node stand for election: at once if its leader may order it, else by its timeout.
+        Return the number of the next transcript line."""
         self.transcript.is_calm = False
         mark = self.transcript.end
         if leader:
@@ -263,8 +264,8 @@ class Scene:
     ) -> int:
         """Make the node the leader over peers that hold its log; return the term in which it leads.
 
-        A fresh node is led by a peer first, which gives it the log, and may have it stand at once.
-        Peers that are deaf give their vote, and no answer to the leader from its first message on.
+        A peer first leads a fresh node, gives it the log, and may order it to stand at once. Deaf
+        peers give their vote, but never answer the leader.
         """
         if not self.transcript.is_calm:
             self.be_led(peer, term)
@@ -294,7 +295,7 @@ class Scene:
         self, peer: str, since: int, fits: Callable[[Message], bool], text: str
     ) -> None:
         """Answer, on its connection, a message that the node sent to a peer and that the peer's
-        rule left without an answer."""
+        rule left unanswered."""
         line = self.await_line(
             lambda line: line.other == peer and line.message is not None and fits(line.message),
             f"{ME} sends {peer} nothing that could be answered",
@@ -304,7 +305,7 @@ class Scene:
         self.peers[peer].answer(line.wire, text)
 
     def all_hold(self) -> list[tuple[int, str]]:
-        """Return the log that the peers were sent: the longest of any."""
+        """Return the longest log that any peer was sent."""
         rules = [peer.rule for peer in self.peers.values()]
         logs = [rule.entries for rule in rules if isinstance(rule, KitFollower)]
         return sorted(logs, key=len)[-1].copy()

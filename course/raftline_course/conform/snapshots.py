@@ -29,13 +29,13 @@ SECTION = "Raft §7, Figure 13"
 VALUE_BYTES = 1 << 20
 WRITES_MAX = 24  # values of a mebibyte, after which any node must have compacted its log
 PIECE_BYTES = 200_000
-PAUSE_S = 0.02  # between two questions to a node whose disk is at work
+PAUSE_S = 0.02  # between two requests to a node with a busy disk
 
 
 def compacted(scene: Scene, installer: Installer) -> KitClient:
-    """Have the node lead and write until a follower without entries is sent a snapshot."""
+    """Let the node lead, and write until a follower without entries is sent a snapshot."""
     scene.start()
-    # A follower that once acknowledged an entry may not lack it later: s3 acknowledges none.
+    # A follower may not lose an entry that it acknowledged, so s3 acknowledges none.
     scene.lead(deaf=["s3"])
     client = scene.client()
     write(scene, client, "set small yes", "SET response: small set to yes")
@@ -56,8 +56,7 @@ def compacted(scene: Scene, installer: Installer) -> KitClient:
 
 
 def write(scene: Scene, client: KitClient, request: str, begins: str) -> None:
-    """Have the node, which leads, carry out a request. Where it leads no longer, the check is
-    taken again."""
+    """Send a request to the node, which leads. If it no longer leads, the check is repeated."""
     does = client.ask(request)
     if outcome_of(does) in (RequestOutcome.UNKNOWN, RequestOutcome.NO_LEADER):
         scene.transcript.disturb()
@@ -66,7 +65,7 @@ def write(scene: Scene, client: KitClient, request: str, begins: str) -> None:
 
 @dataclass(frozen=True)
 class Sent:
-    """A snapshot that the kit sends, as the leader s2 in a term."""
+    """A snapshot that the kit sends as the leader s2 in a term."""
 
     snapshot: Snapshot
     data: bytes
@@ -88,7 +87,7 @@ class Sent:
 
 
 def taken(scene: Scene) -> Sent:
-    """Make a snapshot by the node, and let it begin again, empty and led by s2."""
+    """Let the node take a snapshot, and start again, empty and led by s2."""
     installer = Installer()
     compacted(scene, installer)
     snapshot = installer.snapshot
@@ -109,13 +108,13 @@ def send(scene: Scene, sent: Sent, offset: int, size: int = PIECE_BYTES) -> Line
     text = sent.piece(offset, size, scene.round)
     if offset + size < sent.snapshot.size:
         return scene.call("s2", text, scene.round)
-    # The last piece may have no answer of its own: the heartbeat's shows it.
+    # The last piece may have no separate answer: the answer to the heartbeat shows it.
     scene.peers["s2"].wire_to(scene.node.port).say(f"s2@{text}")
     return scene.send_append("s2", sent.term, sent.end, commit=sent.end[0])
 
 
 def send_all(scene: Scene, sent: Sent) -> None:
-    """Send the whole of it, piece by piece; fail unless the node takes it."""
+    """Send all of it, piece by piece; fail unless the node accepts it."""
     offset = 0
     while offset + PIECE_BYTES < sent.snapshot.size:
         offset = held_after(send(scene, sent, offset), offset + PIECE_BYTES)
@@ -123,7 +122,7 @@ def send_all(scene: Scene, sent: Sent) -> None:
 
 
 def held_after(line: Line, should: int) -> int:
-    """Return how much the node holds, which has to be so much."""
+    """Return how much the node holds, which must be this much."""
     answer = line.message
     if not isinstance(answer, InstallSnapshotReply) or answer.offset != should:
         raise Failed(f"a piece is answered {line.text[:99]!r}, not: GiveSnapshotAfterByte {should}")
@@ -142,7 +141,7 @@ def whole(scene: Scene, line: Line, sent: Sent) -> None:
 
 
 def holds_all(scene: Scene, sent: Sent) -> None:
-    """Make the node lead, and read all that the snapshot stands for."""
+    """Make the node lead, and read all the keys of the snapshot."""
     for peer in scene.peers.values():
         peer.rule = holder(sent)
     scene.await_leader(scene.let_stand("s2", sent.term))
@@ -276,7 +275,7 @@ def damaged(scene: Scene) -> None:
     line = send(scene, bad, offset)
     scene.expect(not isinstance(line.message, AppendAccepted), "a damaged snapshot is installed")
     end_s = time.monotonic() + scene.patience_s
-    while time.monotonic() < end_s:  # the check of all its bytes may take the node a while
+    while time.monotonic() < end_s:  # the node may take a while to check all bytes
         answer = send(scene, sent, 0).message
         if not isinstance(answer, InstallSnapshotReply) or answer.offset < sent.snapshot.size:
             break

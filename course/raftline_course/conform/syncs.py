@@ -1,4 +1,4 @@
-"""The watch over a node's syncs: they are counted, or held as by a slow disk (launch.py)."""
+"""The watch over a node's syncs: a count of them, or a delay as by a slow disk (launch.py)."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ LAUNCHER = Path(__file__).with_name("launch.py")
 
 
 class Syncs:
-    """Takes the kernel's questions in its own thread. `hold` lets each sync wait."""
+    """A watch that takes the kernel's requests in its own thread. `hold` makes each sync wait."""
 
     def __init__(self, folder: Path) -> None:
         self.count = 0
         self._path = folder / "syncs"
         self._is_held = False
-        self._held: list[tuple[int, int]] = []  # listener, and the question's number
+        self._held: list[tuple[int, int]] = []  # listener, and the number of the request
         self._changed = threading.Condition()
         self._listener = socket.socket(socket.AF_UNIX)
         self._listener.bind(str(self._path))
@@ -43,13 +43,13 @@ class Syncs:
         return [sys.executable, str(LAUNCHER), str(self._path)]
 
     def hold(self) -> int:
-        """Let each sync wait from now on; return the count so far."""
+        """Make each sync wait from now on; return the count so far."""
         with self._changed:
             self._is_held = True
             return self.count
 
     def release(self) -> None:
-        """Let all syncs be done."""
+        """Let all syncs proceed."""
         with self._changed:
             self._is_held = False
             held, self._held = self._held, []
@@ -57,7 +57,7 @@ class Syncs:
             _let_go(listener, number)
 
     def wait_beyond(self, count: int, timeout_s: float) -> bool:
-        """Wait until more syncs than this were asked for; return whether they were."""
+        """Wait until more syncs than this were requested; return whether they were."""
         with self._changed:
             return self._changed.wait_for(lambda: self.count > count, timeout_s)
 
@@ -86,7 +86,7 @@ class Syncs:
         with contextlib.suppress(OSError):
             while not poll.poll()[0][1] & select.POLLHUP:
                 notice = bytearray(NOTICE_BYTES)
-                with contextlib.suppress(FileNotFoundError):  # who asked is gone
+                with contextlib.suppress(FileNotFoundError):  # the requesting process is gone
                     fcntl.ioctl(listener, RECEIVE, notice)
                     self._take(listener, struct.unpack_from(NOTICE, notice)[0])
         os.close(listener)

@@ -15,17 +15,17 @@ TO_NODE, FROM_NODE, ACT = ">", "<", "*"
 TEXT_MAX = 220
 LINES_MAX = 60
 RUN_MAX = 4  # lines of one kind in a row
-KEPT_MAX = 100_000  # lines of one check in memory; a node that says more is heard no longer
+KEPT_MAX = 100_000  # lines of one check in memory; a node that sends more is no longer heard
 
 
 class TooManyLines(ValueError):
-    """The node says more than any check needs, and maybe without end."""
+    """The node sends more lines than any check needs, perhaps without end."""
 
 
 @dataclass(frozen=True)
 class Line:
-    """One line. `other` is who spoke to the node or was spoken to; `wire` is the connection;
-    `text` has no name in front."""
+    """One line. `other` is the node's partner; `wire` is the connection; `text` has no name in
+    front."""
 
     number: int
     at_s: float
@@ -37,7 +37,7 @@ class Line:
     message: Message | None = None
 
     def shown(self) -> str:
-        """Return the line as a report shows it."""
+        """Return the line for a report."""
         name = f"{self.name}@" if self.name else ""
         text = self.text if len(self.text) <= TEXT_MAX else self.text[:TEXT_MAX] + " …"
         to = f"   (to {self.other})" if self.way == FROM_NODE else ""
@@ -45,7 +45,7 @@ class Line:
 
 
 def message_in(name: str, to: str, text: str) -> Message | None:
-    """Return the peer's message that a line holds; None if it is none, or malformed."""
+    """Return the peer's message that a line holds; None if it isn't a message, or is malformed."""
     if text.split(" ", 1)[0] not in FIRST_WORDS:
         return None
     try:
@@ -59,7 +59,7 @@ class Transcript:
 
     def __init__(self) -> None:
         self.lines: list[Line] = []
-        self.is_calm = False  # the kit leads: an election by the node itself is none of the check
+        self.is_calm = False  # the kit leads: the check needs no election by the node
         self._disturbed: Line | None = None  # the first line of such an election
         self._is_over = False
         self._changed = threading.Condition()
@@ -67,7 +67,7 @@ class Transcript:
 
     @property
     def end(self) -> int:
-        """The number of the next line: what comes from now on."""
+        """The number of the next line."""
         with self._changed:
             return len(self.lines)
 
@@ -77,10 +77,10 @@ class Transcript:
         return len(self.lines) >= KEPT_MAX
 
     def add(self, way: str, other: str, name: str, text: str, wire: object = None) -> Line:
-        """Note one line.
+        """Add one line.
 
         Raises:
-            TooManyLines: the node said it, and so many were kept already.
+            TooManyLines: the node sent it, and the limit is reached.
         """
         if self.is_full and way == FROM_NODE:
             raise TooManyLines
@@ -96,32 +96,32 @@ class Transcript:
 
     @property
     def disturbed(self) -> str:
-        """The line of an election that is none of the check, or of its loss; "" without one."""
+        """The line that shows an unwanted election or a lost lead; "" without one."""
         return self._disturbed.shown().strip() if self._disturbed else ""
 
     def disturb(self) -> None:
-        """Count the last line as a disturbance: the node led, and says that it does no more, though
-        its followers have answered. The machine was too slow for it."""
+        """Count the last line as a disturbance: the node led, and reports that it no longer does,
+        though its followers have answered. The machine was too slow for it."""
         with self._changed:
             self._disturbed = self._disturbed or self.lines[-1]
 
     def forgive(self, since: int) -> None:
-        """Forget a disturbance from this line on: the kit waited in vain for so long."""
+        """Forget a disturbance from this line on: the kit waited too long."""
         if self._disturbed and self._disturbed.number >= since:
             self._disturbed = None
 
     def act(self, text: str) -> None:
-        """Note something that the kit does beside speaking."""
+        """Add an action of the kit other than a message."""
         self.add(ACT, "", "", text)
 
     def find(self, fits: Callable[[Line], bool], since: int = 0) -> Line | None:
-        """Return the first line from the node that fits, from a number on."""
+        """Return the node's first matching line from a number on."""
         with self._changed:
             lines = self.lines[since:]
         return next((line for line in lines if line.way == FROM_NODE and fits(line)), None)
 
     def wait(self, fits: Callable[[Line], bool], since: int, timeout_s: float) -> Line | None:
-        """Return that line as soon as it is there; None if it does not come in time."""
+        """Return that line as soon as it arrives; None if it doesn't arrive in time."""
         end_s = time.monotonic() + timeout_s
         while True:
             with self._changed:
@@ -137,14 +137,14 @@ class Transcript:
             since = max(since, seen)
 
     def stop(self) -> None:
-        """Let nobody wait any more: the run ends."""
+        """End all waits, since the run ends."""
         with self._changed:
             self._is_over = True
             self._changed.notify_all()
 
     def shown(self) -> list[str]:
-        """Return the end of it, as a report shows it. Of a run of heartbeats, or of requests for
-        votes, only the first lines are shown."""
+        """Return its end, as a report shows it. Of a run of heartbeats, or of requests for votes,
+        only the first lines are shown."""
         with self._changed:
             lines = list(self.lines)
         shown: list[str] = []
@@ -160,7 +160,7 @@ class Transcript:
 
 
 def _kind_of_run(line: Line) -> str:
-    """Return the kind of a line that a transcript may hold many of in a row; "" of any other."""
+    """Return the kind of a line that may occur many times in a row; "" for any other."""
     if line.text.startswith(("PreVote ", "RequestVote ", "Count on me ", "Not this time ")):
         return "requests for votes and their answers"
     is_heartbeat = line.text.startswith("AppendEntries ") and "-[] " in line.text

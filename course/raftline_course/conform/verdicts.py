@@ -11,17 +11,17 @@ IN_VAIN_MAX = 3
 
 
 class Failed(Exception):
-    """The node broke the rule; the message names how."""
+    """The node broke the rule; the message says how."""
 
 
 class NotJudged(Exception):
-    """The check can't judge here; the message gives the reason."""
+    """A check that can't judge here; the message gives the reason."""
 
 
 class Elections:
-    """The elections that the checks of a run have waited for. A kind that never happened, although
-    several checks waited for it in full, is not waited for again: most checks need an election, and
-    a node that never leads would take the patience of each."""
+    """The elections that the checks of a run have waited for. If a kind of election never happened
+    although several checks waited their full time, no check waits for it again: most checks need an
+    election, and a node that never leads would use up the time of each."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -30,10 +30,10 @@ class Elections:
 
     @contextlib.contextmanager
     def awaited(self, problem: str) -> Iterator[None]:
-        """Wait for an election inside this context. `problem` says what is so without it.
+        """Wait for an election inside this context. `problem` is the failure without it.
 
         Raises:
-            Failed: it never came, or the checks before this one have waited in vain.
+            Failed: it never came, or earlier checks waited without success.
         """
         with self._lock:
             in_vain = 0 if problem in self._happened else self._in_vain[problem]

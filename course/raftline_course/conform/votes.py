@@ -1,4 +1,4 @@
-"""Level 2, votes: who is voted for, and who leads."""
+"""Level 2, votes: which candidates get votes, and which one leads."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ FIGURE_2 = "Raft §5.2, Figure 2"
 
 
 def is_vote(message: Message) -> bool:
-    """Return whether it asks for a vote that counts."""
+    """Return whether it requests a vote, and not a PreVote."""
     return isinstance(message, RequestVote) and not message.pre_vote
 
 
@@ -65,7 +65,7 @@ def free_in_a_new_term(scene: Scene) -> None:
 def term_heard_of(scene: Scene) -> None:
     scene.follow()
     scene.append("s2", 1, (0, 0), [(1, "set a 1")])
-    # Its leader is another one in term 4, so it has given no vote there.
+    # Term 4 has another leader, so the node hasn't voted in it.
     scene.append("s3", 4, (1, 1))
     reply = scene.denied("s2", 3, (1, 1), ", an earlier one than its own, 4")
     scene.expect(reply.term == 4, f"the denial names term {reply.term}, not 4")
@@ -80,11 +80,11 @@ def earlier_term(scene: Scene) -> None:
 
 
 def with_log(scene: Scene) -> None:
-    """Give the node entries of the terms 1, 1 and 2, and a leader that is silent from then on."""
+    """Give the node entries of the terms 1, 1 and 2, and a leader that is silent afterwards."""
     scene.follow()
     scene.append("s2", 1, (0, 0), [(1, "set a 1"), (1, "set a 2")])
     scene.append("s3", 2, (2, 1), [(2, "set a 3")])
-    scene.restart()  # so it has heard no leader lately
+    scene.restart()  # so it has heard no leader recently
 
 
 @check(

@@ -1,4 +1,4 @@
-"""The kit's ends of connections: clients of the node under test, and peers that it speaks with."""
+"""The kit's ends of connections: clients of the node under test, and its peers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from raftline_course.conform.transcript import FROM_NODE, TO_NODE, Line, Transcr
 
 HOST = "127.0.0.1"
 CONNECT_S = 30.0
-LINE_MAX = 64 << 20  # bytes; a value has 1 MiB at most, and a message some of them
+LINE_MAX = 64 << 20  # bytes; a value has at most 1 MiB, and a message has several values
 Rule = Callable[[Message], "str | None"]  # a peer's answer to a message; None: silence
 
 
@@ -41,7 +41,7 @@ class Wire:
         threading.Thread(target=self._read, daemon=True).start()
 
     def say(self, *lines: str) -> None:
-        """Send lines in one packet. Where the connection is gone, its end is seen by the reader."""
+        """Send lines in one packet. If the connection is gone, the reader notices."""
         for line in lines:
             name, at, text = line.partition("@")
             known = (name, text) if at and " " not in name else ("", line)
@@ -54,8 +54,8 @@ class Wire:
             self._connection.sendall(data)
 
     def next_line(self, timeout_s: float, earlier: Collection[int] = ()) -> Line | None:
-        """Return the next line that nobody has taken yet; None: none came, or the node hung up.
-        Late answers to these earlier rounds are passed over."""
+        """Return the next line that isn't taken yet; None: no line came, or the node hung up. Skip
+        late answers to these earlier rounds."""
         with contextlib.suppress(queue.Empty):
             while True:
                 line = self._waiting.get(timeout=timeout_s)
@@ -94,14 +94,14 @@ def dial(port: int, other: str, transcript: Transcript) -> Wire:
     """Return a connection to the node.
 
     Raises:
-        OSError: it takes none.
+        OSError: the node accepts none.
     """
     connection = socket.create_connection((HOST, port), CONNECT_S)
     return Wire(connection, other, transcript)
 
 
 class KitShell:
-    """Carries out the steps of a conversation with the node, on a wire that records its lines."""
+    """A conversation with the node, on a wire that records its lines."""
 
     def __init__(self, other: str, transcript: Transcript) -> None:
         self._other = other
@@ -109,7 +109,7 @@ class KitShell:
         self._wire: Wire | None = None
 
     def do(self, step: NodeStep) -> Any:
-        """Carry out a step, and return its answer. A line comes without the node's name."""
+        """Carry out a step, and return its answer. A received line has no node name."""
         wire = self._wire
         if isinstance(step, Connect):
             if wire is None or wire.is_ended.is_set():
@@ -136,7 +136,7 @@ def silent(_: Message) -> str | None:
 
 
 class KitPeer:
-    """A member that the kit plays: it listens where the node looks for it, and dials the node."""
+    """A member that the kit plays: it listens at its configured address, and dials the node."""
 
     def __init__(self, name: str, transcript: Transcript, port: int) -> None:
         self.name = name
@@ -149,14 +149,14 @@ class KitPeer:
         self._lock = threading.Lock()
 
     def listen(self) -> None:
-        """Be reachable from now on."""
+        """Start to listen."""
         if self._listener is not None:
             return
         self._listener = socket.create_server((HOST, self.port))
         threading.Thread(target=self._accept, args=(self._listener,), daemon=True).start()
 
     def cut(self) -> None:
-        """Be down: nothing is taken any more, and all connections end."""
+        """Go down: stop listening, and end all connections."""
         listener, self._listener = self._listener, None
         if listener is not None:
             with contextlib.suppress(OSError):
@@ -169,23 +169,23 @@ class KitPeer:
         self.hang_up()
 
     def hang_up(self) -> None:
-        """End the connection on which this peer asks."""
+        """End the connection for this peer's requests."""
         if self._dialed is not None:
             self._dialed.close()
         self._dialed = None
 
     def wire_to(self, port: int) -> Wire:
-        """Return the connection on which this peer asks the node, made where there is none.
+        """Return the connection for this peer's requests to the node, made if necessary.
 
         Raises:
-            OSError: the node takes none.
+            OSError: the node accepts none.
         """
         if self._dialed is None or self._dialed.is_ended.is_set():
             self._dialed = dial(port, self.name, self._transcript)
         return self._dialed
 
     def answer(self, wire: Wire, text: str) -> None:
-        """Say an answer on the connection that asked."""
+        """Send an answer on the connection of the request."""
         wire.say(f"{self.name}@{text}")
 
     def _accept(self, listener: socket.socket) -> None:

@@ -1,1 +1,1 @@
-"""Orders to a running node, and the faults that they put into it."""
+"""Orders to a running node, and the faults that they cause."""

@@ -1,4 +1,4 @@
-"""`raftline controller TARGET REQUEST …`: one order to one node, as a person would type it."""
+"""`raftline controller TARGET REQUEST …`: one order to one node, as a person types it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ MARK = " response: "
 
 
 def parser() -> Parser:
-    """Return what reads the arguments."""
+    """Return the argument parser."""
     options = Parser(
         prog="raftline controller",
         description="Give one order to one node: STORE KEY VALUE, RETRIEVE, LEADER_INFO, "
@@ -46,10 +46,10 @@ def parser() -> Parser:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Be `raftline controller`; return the exit code.
+    """Run `raftline controller`; return the exit code.
 
     Raises:
-        ConfigError: no such node is known, or the order can't be spelled.
+        ConfigError: no such node is known, or the order doesn't fit into a line.
     """
     options = parser().parse_args(arguments)
     access = access_of(options)
@@ -71,10 +71,10 @@ def order(
     answer names it, or null), 4 outcome unknown, 5 refused or unreachable.
 
     Raises:
-        ConfigError: no such node is known, or the order can't be spelled.
+        ConfigError: no such node is known, or the order doesn't fit into a line.
     """
     address = _address_of(target, folder)
-    # A whole order may be quoted as one word: of that, too, the verb alone is put in capitals.
+    # A whole order may be quoted as one word: then, too, only the verb is put in capitals.
     verb, *operands = [*words[0].strip(" ").split(" ", 2), *words[1:]]
     verb = verb.upper()
     if not verb:
@@ -94,7 +94,7 @@ def order(
 
 
 def _address_of(target: str, folder: str | None) -> Address:
-    """Return where a node listens: one of the configuration, or HOST:PORT."""
+    """Return the address of a node: by its configured name, or HOST:PORT."""
     if ":" in target:
         host, port = split(target)
         if not HOST.fullmatch(host):
@@ -108,7 +108,7 @@ def _address_of(target: str, folder: str | None) -> Address:
 
 
 def _line(verb: str, operands: Sequence[str]) -> bytes:
-    """Return the order; each argument stands for itself, so a key may hold spaces."""
+    """Return the order; each argument is one word, so a key may hold spaces."""
     if verb == "STORE" and operands:
         key, *value = operands
         operands = [escape(key, key=True), *([escape(" ".join(value), key=False)] * bool(value))]
@@ -122,7 +122,7 @@ def _line(verb: str, operands: Sequence[str]) -> bytes:
 
 
 def _ordering(target: str, address: Address, line: bytes, deadline: Deadline) -> Talk[Reply]:
-    """Return what the node answers, or in its place a line that says why it does not."""
+    """Return the node's answer, or a line that says why there is none."""
     where = target if ":" in target else f"{target} ({address.host}:{address.port})"
     try:
         yield Connect(address, deadline.left_s)
@@ -142,12 +142,13 @@ def _ordering(target: str, address: Address, line: bytes, deadline: Deadline) ->
 
 def _outcome(verb: str, text: str) -> RequestOutcome:
     if verb != LEADER_INFO and text.startswith(LEADER_INFO + MARK):
-        return RequestOutcome.NO_LEADER  # nothing was done: it names who is to be asked
+        return RequestOutcome.NO_LEADER  # nothing was done: it names the leader
     return outcome_of(text)
 
 
 def _as_json(verb: str, reply: Reply, outcome: RequestOutcome) -> str:
-    """Return the answer as one JSON object: who answered what, and whether it was done."""
+    """Return the answer as one JSON object: the node, its answer, and whether the order was carried
+    out."""
     fields: dict[str, object] = {
         "ok": outcome is RequestOutcome.DONE,
         "request": verb,
@@ -163,7 +164,7 @@ def _as_json(verb: str, reply: Reply, outcome: RequestOutcome) -> str:
 
 
 def _value_of(verb: str, text: str) -> object:
-    """Return the value of an answer for a program: JSON, the faults in force, else a text."""
+    """Return the value of an answer for a program: JSON for the faults in force, else a text."""
     if verb in FAULT_FORMS:
         return text.removeprefix(IN_FORCE).split("; ") if text.startswith(IN_FORCE) else []
     try:

@@ -1,8 +1,8 @@
 """The orders of a controller, and how a node carries them out (course/docs/controller.md).
 
-`Controller@VERB …` on the line protocol, or a datagram in front of the same verbs
-(controller/udp.py). One order at a time. A node that was shut down keeps its port and this object,
-and nothing else. It obeys one name alone, spoken from places that were allowed.
+An order is `Controller@VERB …` on the line protocol, or a datagram with the same verbs
+(controller/udp.py). There is one order at a time. A node that was shut down keeps only its port and
+this object. It obeys only one name, from allowed addresses.
 """
 
 from __future__ import annotations
@@ -27,22 +27,22 @@ from raftline_course.controller.store import OrderAnswer, leader_info, retrieve,
 
 CONTROLLER = "Controller"
 OFF = "this server obeys no controller; start it with --controller, for teaching and tests"
-DISK_PATIENCE_S = 30.0  # for what waits to be written, before a node lets go of its files
+DISK_PATIENCE_S = 30.0  # for pending writes, before a node releases its files
 WITHOUT_VOTE = " without a vote until it has caught up"
 
 
 class Permits:
-    """The right to control. There is no authentication: a program that reaches the port from an
-    allowed place and calls itself Controller is obeyed."""
+    """The right to control. There is no authentication: a node obeys any program that reaches the
+    port from an allowed address and calls itself Controller."""
 
     def __init__(self, allowed: Sequence[str] | None) -> None:
-        """Prepare; this machine is always allowed, `allowed` names further hosts and networks.
-        None: nobody may control."""
+        """Create the permits; this machine is always allowed, and `allowed` names further hosts and
+        networks. None: no program may control."""
         self.is_on = allowed is not None
         self._allowed = list(allowed or ())
 
     def why_not(self, sender: str, host: str) -> str | None:
-        """Return why a line from `host`, an address, is not obeyed; None if it is."""
+        """Return why a line from the address `host` is not obeyed; None if it is."""
         if not self.is_on:
             return OFF
         if sender != CONTROLLER:
@@ -53,14 +53,15 @@ class Permits:
 
     def _is_allowed(self, host: str) -> bool:
         address = ipaddress.ip_address(host.partition("%")[0])
-        mapped = getattr(address, "ipv4_mapped", None)  # as an IPv6 socket shows an IPv4 address
+        # the form of an IPv4 address on an IPv6 socket
+        mapped = getattr(address, "ipv4_mapped", None)
         address = mapped or address
         return address.is_loopback or any(_holds(place, address) for place in self._allowed)
 
 
 def _holds(place: str, address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
-    """Whether `place`, a network or the name of a host, holds an address. A name is looked up
-    each time: a container that starts again may have another address."""
+    """Whether `place`, a network or the name of a host, holds an address. A name is looked up each
+    time: a restarted container may have another address."""
     try:
         return address in ipaddress.ip_network(place, strict=False)
     except ValueError:
@@ -73,7 +74,7 @@ def _holds(place: str, address: ipaddress.IPv4Address | ipaddress.IPv6Address) -
 
 
 def no_order(verb: str) -> str:
-    """Return what to say of a word that is none of the verbs: the nearest, and all there are."""
+    """Return the message for an unknown verb, with the nearest verb and all verbs."""
     if not verb:
         return f"the order is missing. There are {', '.join(sorted(ORDERS))}"
     near = difflib.get_close_matches(verb.upper(), sorted(ORDERS), 1)
@@ -82,7 +83,7 @@ def no_order(verb: str) -> str:
 
 
 class Control:
-    """Obeys the controller of one node."""
+    """The part of a node that obeys its controller."""
 
     def __init__(
         self,
@@ -94,7 +95,7 @@ class Control:
         self._node = node
         self._name = node.name
         self._say = say
-        self._lock = threading.RLock()  # one order at a time that ends or begins a life
+        self._lock = threading.RLock()  # one start or stop order at a time
         self._slowing = object()  # the last order about heartbeats; an earlier one's end is void
 
     def is_allowed(self, sender: str, host: str) -> bool:
@@ -106,21 +107,21 @@ class Control:
         return text.lstrip(" ").partition(" ")[0] in ORDERS
 
     def why_no_order(self, sender: str, text: str) -> str:
-        """Return what is wrong with a line of the controller's that is neither an order nor a
-        client's command; "" for every other line."""
+        """Return the error of a line from the controller that is neither an order nor a client's
+        command; "" for every other line."""
         verb = text.strip(" ").partition(" ")[0]
         meant = sender == CONTROLLER and self.permits.is_on and verb
         return no_order(verb) if meant and verb not in COMMANDS else ""
 
     def facts(self) -> dict[str, object]:
-        """Return what `status` reports beside a node's own facts."""
+        """Return the facts that `status` adds to the node's own."""
         faults = self._node.faults.table.described()
         facts = {"controlled": self.permits.is_on, "down": self._node.is_down, "faults": faults}
-        down = {"role": "down", "leader": None, "log_bytes": None}  # the files are let go
+        down = {"role": "down", "leader": None, "log_bytes": None}  # the files are released
         return facts | (down if self._node.is_down else {})
 
     def obey(self, request: Request, host: str) -> OrderAnswer:
-        """Carry out one order, `request.command`, that came from the address `host`."""
+        """Carry out one order, `request.command`, from the address `host`."""
         verb, _, operands = request.command.partition(" ")
         refusal = self.permits.why_not(request.sender, host)
         if refusal is not None:
@@ -193,7 +194,7 @@ class Control:
         if self._slowing is slowing:
             self._fault("HEARTBEAT", ["normal"])
 
-    # --- the ends and beginnings of a life -------------------------------------------------------
+    # --- stops and starts -----------------------------------------------------------------------
 
     def _shut_down(self) -> OrderAnswer:
         with self._lock:
@@ -210,10 +211,10 @@ class Control:
         return OrderAnswer("RESTART", f"{self._name} is up in term {self._view.term}{without}")
 
     def _delete_log(self) -> OrderAnswer:
-        """Put the log aside, as if it had been deleted while the node was down.
+        """Rename the log, as if it had been deleted while the node was down.
 
-        Under a running node that would be unsafe: it would go on with a vote although it lacks
-        what it acknowledged. So it stands down first, and comes back without a vote.
+        Under a running node that would be unsafe: it would keep its vote although it lacks
+        acknowledged entries. So it goes down first, and returns without a vote.
         """
         with self._lock:
             if set(self._view.membership.names) <= {self._name}:
@@ -229,7 +230,7 @@ class Control:
         )
 
     def _put_aside(self) -> str:
-        """Give the log another name; return that name.
+        """Rename the log; return the new name.
 
         Raises:
             StorageError: its files are still in use, or the disk failed.
@@ -244,16 +245,16 @@ class Control:
 
     def _stand_down(self) -> None:
         node = self._node
-        node.is_down = True  # from here on nothing is heard but a controller
+        node.is_down = True  # from here on only a controller is heard
         node.halt(DISK_PATIENCE_S)
         node.end_connections()
         self._say(f"[!] {self._name}: shut down by its controller; it waits for RESTART")
 
     def _stand_up(self) -> bool:
-        """Come back as a process that boots does; return whether without a vote.
+        """Start again like a new process; return whether without a vote.
 
         Raises:
-            StorageError, ConfigError: not from these files; the node stays down.
+            StorageError, ConfigError: these files can't be used; the node stays down.
         """
         node = self._node
         self._node.release_files()
@@ -265,8 +266,8 @@ class Control:
             raise
         for note in notes:
             self._say(note)
-        without_vote = self._view.recovering  # before it starts: it may catch up at once
-        node.end_connections()  # they spoke to the life before
+        without_vote = self._view.recovering  # read before the start: it may catch up at once
+        node.end_connections()  # they belong to the previous start
         node.start()
         node.is_down = False
         self._say(f"[*] {self._name}: restarted by its controller in term {self._view.term}")

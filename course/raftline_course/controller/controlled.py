@@ -22,7 +22,7 @@ class ControlledNode(Protocol):
     name: str
     limits: Limits
     pace: Pace
-    patience_s: float  # for the answer to a request
+    patience_s: float  # time limit for the answer to a request
     is_down: bool
     faults: Faults
 
@@ -31,37 +31,37 @@ class ControlledNode(Protocol):
         """The core's view."""
 
     def peers(self) -> set[str]:
-        """Return the names of those that this node talks to."""
+        """Return the names of this node's peers."""
 
     def address(self, name: str) -> Address | None:
-        """Return where `name` is reached; None for one that was never heard of."""
+        """Return the address of `name`; None for an unknown one."""
 
     def submit(self, batch: Batch) -> None:
-        """Have requests served."""
+        """Serve requests."""
 
     def order(self, order: Input) -> None:
-        """Let the core obey; OrderRefused: it can't now, and nothing was changed."""
+        """Pass an order to the core; OrderRefused: it can't obey now, and nothing was changed."""
 
     def committed(self) -> tuple[int, list[Entry]]:
         """Return the index that the log begins after, and its committed entries."""
 
     def halt(self, patience_s: float) -> None:
-        """End its threads, its connections to peers, its hold on the files."""
+        """End its threads, its connections to peers, and its hold on the files."""
 
     def end_connections(self) -> None:
-        """End every connection but a controller's."""
+        """End every connection except a controller's."""
 
     def folder(self) -> Folder:
         """Return the folder of the node's files, not locked yet."""
 
     def release_files(self) -> None:
-        """Let go of the files, once nobody writes them any more."""
+        """Release the files, once no thread writes them any more."""
 
     def recover(self) -> None:
-        """Recover from the files; StorageError: not from these."""
+        """Recover from the files; StorageError: these can't be used."""
 
     def check_member(self) -> list[str]:
-        """Return what to say about the members; ConfigError: this node is none of them."""
+        """Return the message about the members; ConfigError: this node isn't one of them."""
 
     def start(self) -> None:
-        """Let its threads begin."""
+        """Start its threads."""

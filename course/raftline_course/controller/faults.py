@@ -1,7 +1,7 @@
 """The faults in force at one node: the verbs that cause them, and the filter for its messages.
 
-Everything acts at this node alone, on what it sends to its peers and gets from them; clients are
-served as ever. A fault needs nothing from the other side: who neither speaks nor hears is cut off.
+Everything acts at this node alone, on messages to and from its peers; clients are served as usual.
+A fault needs nothing from the other side: a node that neither sends nor receives is cut off.
 course/docs/controller.md is the view of the user.
 """
 
@@ -24,9 +24,9 @@ from raftline.raft.messages import AppendEntries, InstallSnapshot, Message
 from raftline.wire.protocol import ProtocolError, shown
 from raftline_course.controller.orders import FAULT_FORMS
 
-EVERYBODY = ""  # in place of a peer's name
-DELAYED_BYTES_MAX = 64 << 20  # of messages under way; more are lost, as on a line that is full
-MESSAGE_BYTES = 1 << 10  # what a message takes beside its line, generously
+EVERYBODY = ""  # instead of a peer's name
+DELAYED_BYTES_MAX = 64 << 20  # of delayed messages; more are lost, as on a full link
+MESSAGE_BYTES = 1 << 10  # a generous overhead of a message in addition to its line
 IN_FORCE = "in force: "
 TIME_MS_MAX = 3_600_000
 _PERCENT = re.compile(r"(100|[0-9]{1,2})%", re.ASCII)
@@ -37,14 +37,14 @@ _TIME = re.compile(r"([0-9]{1,7})(?:\.([0-9]{1,3}))?(ms|s)", re.ASCII)
 class Table:
     """The faults in force; replaced as a whole, so that a reader needs no lock."""
 
-    cut_off: tuple[str, ...] = ()  # in the order in which they were named
+    cut_off: tuple[str, ...] = ()  # in the order of their orders
     drop_percent: Mapping[str, int] = field(default_factory=dict)
     delay_ms: Mapping[str, int] = field(default_factory=dict)
     skips_replication: bool = False
-    heartbeat_ms: int = 0  # 0: as the node's pace has it
+    heartbeat_ms: int = 0  # 0: the node's own pace
 
     def without(self, names: Sequence[str]) -> Table:
-        """Return what is left once everything about these peers has ended."""
+        """Return the table without the faults of these peers."""
         return replace(
             self,
             cut_off=tuple(name for name in self.cut_off if name not in names),
@@ -53,7 +53,7 @@ class Table:
         )
 
     def described(self) -> list[str]:
-        """Return the faults, each as the verb that brings it about."""
+        """Return the faults, each as the verb that causes it."""
         lines = [f"PARTITION {' '.join(self.cut_off)}"] if self.cut_off else []
         lines += [f"DROP {n}% {name}".rstrip() for name, n in self.drop_percent.items()]
         lines += [f"DELAY {n}ms {name}".rstrip() for name, n in self.delay_ms.items()]
@@ -65,23 +65,24 @@ class Table:
 
 
 class Later:
-    """A queue of acts in the order of their times; those of one time in the order they came.
+    """A queue of actions in the order of their times; actions of the same time run in order of
+    arrival.
 
-    Acts that hold data report how much; of that there is at most `room_bytes`.
+    Actions that hold data report how much; the queue holds at most `room_bytes` of data.
     """
 
     def __init__(self, name: str, room_bytes: int) -> None:
         self._name = name
-        self._room_bytes = room_bytes  # what is left
+        self._room_bytes = room_bytes  # the remaining room
         self._changed = threading.Condition()
         self._acts: list[tuple[float, int, int, Callable[[], None]]] = []
         self._numbers = itertools.count()
         self._thread: threading.Thread | None = None
 
     def at(self, wait_s: float, act: Callable[[], None], size: int = 0) -> bool:
-        """Have `act` done in `wait_s` seconds, from a thread of this object's own; return False,
-        and never do it, if there is no room for the `size` bytes that it holds. An OSError of
-        it is nobody's concern: the connection that it was meant for is gone."""
+        """Run `act` in `wait_s` seconds, in this object's thread; return False, and never run it,
+        if there is no room for its `size` bytes. An OSError of it is ignored: its connection is
+        gone."""
         with self._changed:
             if size > self._room_bytes:
                 return False
@@ -112,7 +113,7 @@ class Later:
 
 
 class Faults:
-    """The filter for messages that leave and arrive, once a fault is `in_force`."""
+    """The filter for sent and received messages, once a fault is `in_force`."""
 
     def __init__(
         self,
@@ -123,14 +124,14 @@ class Faults:
         self._name = name
         self._chance = chance  # from [0, 1)
         self._say = say
-        self._has_reported = False  # that delayed messages are lost, under this table
+        self._has_reported = False  # that this table loses delayed messages
         self._later = Later(f"{name} faults", DELAYED_BYTES_MAX)
         self._lock = threading.Lock()
         self.table = Table()
         self.in_force = False
 
     def change(self, make: Callable[[Table], Table]) -> Table:
-        """Put in force what `make` makes of what is, and return it."""
+        """Replace the table by the result of `make`, and return it."""
         with self._lock:
             self.table = make(self.table)
             self._has_reported = False
@@ -138,17 +139,17 @@ class Faults:
             return self.table
 
     def after(self, wait_s: float, act: Callable[[], None]) -> None:
-        """Have `act` done in `wait_s` seconds."""
+        """Run `act` in `wait_s` seconds."""
         self._later.at(wait_s, act)
 
     def cuts_off(self, peer: str) -> bool:
-        """Whether nothing comes from `peer`, and nothing goes to it."""
+        """Whether all messages from and to `peer` are dropped."""
         return peer in self.table.cut_off
 
     def send(self, message: Message, act: Callable[[], None], line_bytes: int = 0) -> None:
-        """Carry out `act`, which sends `message`, as the faults have it: now, later or never.
+        """Run `act`, which sends `message`, as the faults demand: now, later or never.
 
-        What is to be sent later is held until then: `line_bytes` of it, and what a message takes.
+        A delayed message is held until then: its `line_bytes`, and the overhead of a message.
         """
         table, peer = self.table, message.to
         if peer in table.cut_off or (table.skips_replication and _replicates(message)):
@@ -172,12 +173,12 @@ class Faults:
             )
 
     def around(self, origin: Origin | None) -> Origin | None:
-        """Return `origin` with the faults between it and the one that answers it."""
+        """Return `origin` wrapped with the faults for answers to it."""
         return None if origin is None else _Faulty(self, origin)
 
 
 class _Faulty:
-    """An origin whose answers pass the faults that are in force when they are given."""
+    """An origin whose answers pass the faults in force at that time."""
 
     def __init__(self, faults: Faults, origin: Origin) -> None:
         self._faults = faults
@@ -200,17 +201,17 @@ def _without(numbers: Mapping[str, int], names: Sequence[str]) -> dict[str, int]
 
 
 class Fault(NamedTuple):
-    """A change of the faults in force, for a number of milliseconds; 0: for good."""
+    """A change of the faults in force, for a number of milliseconds; 0: without end."""
 
     change: Callable[[Table], Table]
     for_ms: int = 0
 
 
 def read_fault(verb: str, words: Sequence[str], peers: Collection[str]) -> Fault:
-    """Return what a line asks for, of a server that has these peers.
+    """Parse the fault that a line requests from a server with these peers.
 
     Raises:
-        ProtocolError: it is not of the verb's form, or names somebody who is no peer.
+        ProtocolError: it doesn't have the verb's form, or names a server that isn't a peer.
     """
     match verb, *words:
         case "PARTITION", _, *_:
@@ -247,7 +248,7 @@ def _for_ms(ending: Sequence[str]) -> int:
 
 
 def _ms(text: str) -> int:
-    """Return the milliseconds that `200ms`, `20s` or `0.5s` spell."""
+    """Parse `200ms`, `20s` or `0.5s` into milliseconds."""
     found = _TIME.fullmatch(text)
     whole, part, unit = found.groups() if found else ("", "", "")
     milliseconds = int(whole)
@@ -267,8 +268,8 @@ def _peers(names: Sequence[str], peers: Collection[str]) -> list[str]:
 
 
 def _put(numbers: Mapping[str, int], names: Sequence[str], number: int) -> dict[str, int]:
-    """Return `numbers` with this one for each name; without a name it stands for everybody, in
-    place of all that was said before. 0 ends it."""
+    """Return `numbers` with this one for each name; without a name it applies to all peers and
+    replaces all earlier ones. 0 ends it."""
     if not names:
         return {EVERYBODY: number} if number else {}
     changed = {**numbers, **dict.fromkeys(names, number)}

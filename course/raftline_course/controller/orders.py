@@ -13,6 +13,6 @@ FAULT_FORMS: Mapping[str, str] = {
     "SKIP-REPLICATION": "SKIP-REPLICATION on|off",
     "HEARTBEAT": "HEARTBEAT TIME|normal [for TIME], as in HEARTBEAT 20s for 1s",
 }
-# Those that only a node which runs can carry out.
+# The verbs that only a running node can carry out.
 NODE_ORDERS = ("STORE", "RETRIEVE", "LEADER_INFO", "CONVERT_FOLLOWER", "TIMEOUT")
 ORDERS: Final = frozenset({*NODE_ORDERS, "SHUTDOWN", "RESTART", "DELETE-LOG", *FAULT_FORMS})

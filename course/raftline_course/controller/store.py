@@ -1,7 +1,7 @@
 """The orders for a leader: store a pair, show the committed entries, name the leader.
 
-The course numbers the entries of its log from 1; RETRIEVE shows them so, and a node prints them
-if it is asked to:
+The course numbers the entries of its log from 1; RETRIEVE shows these numbers, and a node prints
+them on request:
 
     Current Term is: 2
     Current Entries are: {}
@@ -35,34 +35,34 @@ from raftline.wire.protocol import (
 from raftline.wire.replies.refusals import code_of, refusal_in
 from raftline_course.controller.controlled import ControlledNode
 
-SHOWN_ROLES = {Role.PRE_CANDIDATE: Role.FOLLOWER}  # it asks, and stands in no election yet
-ENTRIES_SHOWN = 8  # the latest; fewer if a line of the console does not hold so many
+SHOWN_ROLES = {Role.PRE_CANDIDATE: Role.FOLLOWER}  # it sends PreVotes, and isn't a candidate yet
+ENTRIES_SHOWN = 8  # the latest; fewer if they don't fit into a console line
 ROOM = LINE_CHARACTERS_MAX - len("Current Entries are: (1,000,000 more before) []")
 PAGE_ENTRIES = 500
-PAGE_BYTES = 40_000  # of text, so that a page fits into one datagram as well
-COMMITTED = "COMMITED_LOGS"  # spelled as the course's programs read it
+PAGE_BYTES = 40_000  # of text, so that a page also fits into one datagram
+COMMITTED = "COMMITED_LOGS"  # the spelling that the course's programs read
 
 
 class CourseLines:
-    """Follows one life of a node, step by step. The caller holds the driver's `core` lock.
+    """The lines of one start of a node, step by step. The caller holds the driver's `core` lock.
 
-    An entry is forwarded as soon as the leader has it, and stands among the log's entries once
-    it is committed; the course's nodes did not tell the two apart.
+    An entry is forwarded as soon as the leader has it, and listed among the log's entries once it
+    is committed; the course's nodes did not distinguish the two.
     """
 
     def __init__(self, say: Callable[[str], None]) -> None:
         self._say = say
         self._state: tuple[int, Role | None] = -1, None
-        self._last = 0  # the index up to which entries are counted
-        self._count = 0  # entries that clients wrote, committed, from the log's base on
+        self._last = 0  # the index of the last counted entry
+        self._count = 0  # committed entries of clients, from the log's base on
         self._latest: list[str] = []
 
     def stepped(self, view: NodeView, effects: Effects) -> None:
-        """Say what one step of the core changed."""
+        """Print the changes of one step of the core."""
         if effects.install is not None or self._last < view.log.base_index:
             self._last, self._count, self._latest = view.log.base_index, 0, []
         role = SHOWN_ROLES.get(view.role, view.role)
-        if role is Role.LEADER and self._state[0] < view.term:  # alone, it is elected at once
+        if role is Role.LEADER and self._state[0] < view.term:  # a lone node is elected at once
             self._changed(view, Role.CANDIDATE)
         if (view.term, role) != self._state:
             self._changed(view, role)
@@ -104,8 +104,8 @@ class CourseLines:
 
 
 def _the_latest(texts: Sequence[str], count: int, brackets: str) -> str:
-    """Return as many of the last texts as fit, one at least, and how many of `count` are not
-    shown: what is new stands at the end, where the console would cut."""
+    """Return as many of the last texts as fit, at least one, and how many of `count` are not shown:
+    the newest are at the end, where the console would cut."""
     first, room = len(texts) - 1, ROOM
     while first > 0 and len(", ".join(texts[first - 1 :])) <= room:
         first -= 1
@@ -116,11 +116,10 @@ def _the_latest(texts: Sequence[str], count: int, brackets: str) -> str:
 
 
 def view(entry: Entry) -> dict[str, object]:
-    """Return an entry as the course's log shows it: `{"term": 2, KEY: VALUE}`, both as they were
-    before they were spelled for a line; one that is no set of a key of its own as `{"term": 2,
-    "command": COMMAND}`, as it stands in the log."""
+    """Return an entry as the course's log shows it: `{"term": 2, KEY: VALUE}`, both unescaped; any
+    other command as `{"term": 2, "command": COMMAND}`, as in the log."""
     command = entry.command
-    if "@" in command.partition(" ")[0]:  # client7#12@ before it
+    if "@" in command.partition(" ")[0]:  # a prefix such as client7#12@
         command = command.partition("@")[2]
     verb, _, operands = command.partition(" ")
     key, _, value = operands.partition(" ")
@@ -130,8 +129,8 @@ def view(entry: Entry) -> dict[str, object]:
 
 
 def numbered(entries: Iterable[Entry], first: int = 1) -> dict[int, dict[str, object]]:
-    """Return what clients wrote, by its number. What servers write for themselves, the no-op of
-    each term, the members and the level, has none."""
+    """Return the entries of clients, by their numbers. The servers' own entries, the no-op of each
+    term, the members and the level, have no number."""
     written = [entry for entry in entries if not _is_ours(entry.command)]
     return {number: view(entry) for number, entry in enumerate(written, start=first)}
 
@@ -139,7 +138,7 @@ def numbered(entries: Iterable[Entry], first: int = 1) -> dict[int, dict[str, ob
 def page(
     views: Mapping[int, dict[str, object]], after: int
 ) -> tuple[dict[str, dict[str, object]], int]:
-    """Return the entries after number `after`, as many as one reply holds, by their numbers as
+    """Return the entries after number `after`, as many as fit into one reply, by their numbers as
     text; and the number of the last of them if there are more, else 0."""
     found: dict[str, dict[str, object]] = {}
     size = 0
@@ -158,9 +157,10 @@ def _is_ours(command: str) -> bool:
 
 
 class OrderAnswer(NamedTuple):
-    """The outcome of an order. `line` is the reply to a person, `key` and `value` a program's."""
+    """The outcome of an order. `line` is the reply for a person, and `key` and `value` are for a
+    program."""
 
-    verb: str  # of the order; LEADER_INFO where another node is to be asked
+    verb: str  # of the order; LEADER_INFO if another node must be asked
     text: str
     key: str = ""
     value: object = None
@@ -200,10 +200,10 @@ def store(node: ControlledNode, operands: str, request: Request) -> OrderAnswer:
 
 
 def retrieve(node: ControlledNode, words: Sequence[str]) -> OrderAnswer:
-    """Return what is committed, once this node is known to lead.
+    """Return the committed entries, once this node is known to lead.
 
     Raises:
-        ProtocolError: the words are not of the form.
+        ProtocolError: the words don't have the verb's form.
     """
     match words:
         case []:
@@ -230,7 +230,7 @@ def retrieve(node: ControlledNode, words: Sequence[str]) -> OrderAnswer:
 
 
 def leader_info(node: ControlledNode) -> OrderAnswer:
-    """Return who leads, as far as this node has heard."""
+    """Return the leader, as far as this node knows."""
     view = node.view
     leader = view.leader
     address = node.address(leader) if leader else None
@@ -240,7 +240,7 @@ def leader_info(node: ControlledNode) -> OrderAnswer:
 
 
 def _not_done(node: ControlledNode, verb: str, reply: str) -> OrderAnswer:
-    """Return whom to ask if this node does not lead, else its answer."""
+    """Return the leader's name if this node doesn't lead, else its answer."""
     if code_of(reply) in ("not-leader", "no-leader"):
         return leader_info(node)
     return OrderAnswer(verb, reply, is_done=False)

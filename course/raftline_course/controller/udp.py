@@ -22,22 +22,22 @@ from raftline_course.controller.control import CONTROLLER, Control, no_order
 from raftline_course.controller.orders import FAULT_FORMS, ORDERS
 from raftline_course.controller.store import OrderAnswer, sorry
 
-PORT = 5555  # where the course's nodes and its controller listen
-CLOSE_S = 5.0  # for the thread that listens to have ended
+PORT = 5555  # the port of the course's nodes and its controller
+CLOSE_S = 5.0  # for the end of the listening thread
 DATAGRAM_BYTES_MAX = 65_507
-AT_ONCE_MAX = 16  # datagrams that are being answered; more are dropped, as datagrams are
-WAIT_FOR_A_QUORUM = ("STORE", "RETRIEVE")  # of a number of their own: a HEAL must get past them
+AT_ONCE_MAX = 16  # datagrams being answered; more are dropped, as datagrams may be
+WAIT_FOR_A_QUORUM = ("STORE", "RETRIEVE")  # with a separate limit: a HEAL must get past them
 _PAGE = re.compile(r"after [0-9]{1,18}", re.ASCII)
 
 
 class UdpListener:
-    """Listens from the start; answers once it was opened."""
+    """A listener that takes the port at once, and answers after `open`."""
 
     def __init__(self, host: str, port: int) -> None:
         """Take the port.
 
         Raises:
-            PortRefused: it can't be had; the message is one line.
+            PortRefused: it isn't available; the message is one line.
         """
         self._port = port
         self._closing = threading.Event()
@@ -60,8 +60,8 @@ class UdpListener:
         term: Callable[[], int],
         ignored: Callable[[str, str], None],
     ) -> None:
-        """Answer from now on, in threads of their own, as `name`; `term` gives its term. Whose
-        datagram is not answered, and why, is handed to `ignored`."""
+        """Answer from now on, in separate threads, as `name`; `term` returns its term. `ignored`
+        gets the sender of each unanswered datagram, and the reason."""
         self._name, self._control, self._term, self._ignored = name, control, term, ignored
         self._listener = threading.Thread(
             target=self._listen, name=f"{name} datagrams", daemon=True
@@ -69,9 +69,9 @@ class UdpListener:
         self._listener.start()
 
     def close(self) -> None:
-        """Hear nothing more; the port is free at once."""
+        """Stop listening; the port is free at once."""
         self._closing.set()
-        with contextlib.suppress(OSError):  # it is not connected, but who waits at it is woken
+        with contextlib.suppress(OSError):  # it isn't connected, but the waiting thread wakes
             self._socket.shutdown(socket.SHUT_RDWR)
         if self._listener is not None:
             self._listener.join(CLOSE_S)
@@ -82,7 +82,7 @@ class UdpListener:
             try:
                 data, source = self._socket.recvfrom(DATAGRAM_BYTES_MAX + 1)
             except ConnectionError:
-                continue  # an earlier answer found nobody
+                continue  # an earlier answer had no receiver
             except OSError:
                 return
             if self._closing.is_set():
@@ -103,7 +103,7 @@ class UdpListener:
             )
             try:
                 answering.start()
-            except RuntimeError:  # no thread to be had
+            except RuntimeError:  # no thread is available
                 places.release()
 
     def _answer(
@@ -137,9 +137,9 @@ class UdpListener:
         }  # fmt: skip
 
     def _send(self, reply: dict[str, object], source: tuple[Any, ...]) -> None:
-        """Answer to where the request came from. The course's sender speaks from the port after
-        ours and does not listen there: its host gets a copy on our own port number, where its
-        receiver does."""
+        """Send the answer to the source of the request. The course's sender uses the port after
+        ours and does not listen there: its host also gets a copy on our port number, where its
+        receiver listens."""
         data = json.dumps(reply).encode()
         if len(data) > DATAGRAM_BYTES_MAX:
             data = json.dumps({**reply, **_shortened(reply)}).encode()
@@ -151,15 +151,15 @@ class UdpListener:
 
 
 def _shortened(reply: dict[str, object]) -> dict[str, object]:
-    """Return what stands in place of a key and value that no datagram holds. A STORE was done all
-    the same, so it is no error; and a key always fits."""
+    """Return a replacement for a key and value that don't fit into a datagram. The STORE was
+    carried out, so it isn't an error; and a key always fits."""
     if reply["request"] == "STORE":
         return {"value": f"… {len(str(reply['value']))} characters; ask over TCP to see them"}
     return {"key": "ERROR", "value": "Sorry, this is too long for a datagram; ask over TCP"}
 
 
 def _read(data: bytes) -> dict[str, Any]:
-    """Return the message; {} if it is none."""
+    """Return the message; {} if it is invalid."""
     try:
         message = json.loads(data)
     except (ValueError, RecursionError):
@@ -168,10 +168,10 @@ def _read(data: bytes) -> dict[str, Any]:
 
 
 def _why_not(message: dict[str, Any]) -> str:
-    """Return why this gets no answer; "" if it gets one.
+    """Return why this datagram gets no answer; "" if it gets one.
 
-    Nobody but a controller is answered: two listeners that answered each other's complaints,
-    because an attacker forged a sender's address, would never stop.
+    Only a controller gets answers: with an address forged by an attacker, two listeners that
+    answered each other's complaints would never stop.
     """
     if not message:
         return "it is no JSON object"
@@ -180,12 +180,11 @@ def _why_not(message: dict[str, Any]) -> str:
 
 
 def _line(verb: str, message: dict[str, Any]) -> str:
-    """Return the order as a line. A template's key and value may stand in any message; they mean
-    something in a STORE, and the value in the verbs that bring faults about, and where it asks for
-    a page of RETRIEVE.
+    """Return the order as a line. A template's key and value may occur in any message; they have a
+    meaning in a STORE, and the value also in the verbs of faults, and for a page of RETRIEVE.
 
     Raises:
-        ProtocolError: they are of no use.
+        ProtocolError: they can't be used.
     """
     key, value = (_text(message.get(field)) for field in ("key", "value"))
     if verb == "STORE":
@@ -202,8 +201,8 @@ def _line(verb: str, message: dict[str, Any]) -> str:
 
 
 def _text(value: object) -> str:
-    """Return a text, or a number or list as JSON spells it; "" for null, and for what is nested too
-    deeply to be spelled."""
+    """Return a text, or a number or list as JSON spells it; "" for null, and for values that are
+    nested too deeply."""
     if value is None or isinstance(value, str):
         return value or ""
     try:

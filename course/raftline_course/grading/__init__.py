@@ -1,1 +1,1 @@
-"""The grader of the lab "write Raft": one world, points, isolation (course/docs/grading.md)."""
+"""The grader of the lab "write Raft": its world, points and isolation (course/docs/grading.md)."""

@@ -1,9 +1,9 @@
-"""raftline with one of the twenty-four bugs, as a hand-in: what the grader itself is tested by.
+"""raftline with one of the twenty-four bugs, as a hand-in: test cases for the grader itself.
 
-The hand-in is a copy of src/ under the name `faulty`, and an adapter. The core is asked as any
-other. Bugs of files are shown by a start that goes through files: all that the disk holds is
-written to a folder in memory, the power is cut within the next write, and the core starts with
-what the faulty program reads back. Bugs of the state machine are shown by its replies.
+The hand-in is a copy of src/ under the name `faulty`, and an adapter. The core is run like any
+other. A start that goes through files shows bugs of files: the disk's content is written to a
+folder in memory, the power is cut within the next write, and the core starts with the data that the
+faulty program reads back. The replies of the state machine show its bugs.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from labs.bugs.play import SOURCES, copy_with_bug
 FILES = Path(str(raftline_testing.files.__file__)).parent
 PARTS = ("common", "raft", "state", "storage", "wire")
 
-# The milestone that is about each bug.
+# The milestone of each bug.
 MILESTONE_OF = {
     1: 2, 2: 3, 3: 5, 4: 6, 5: 4, 6: 7, 7: 3, 8: 6, 9: 4, 10: 8, 11: 1, 12: 9, 13: 9, 14: 8,
     15: 6, 16: 5, 17: 10, 18: 2, 19: 9, 20: 8, 21: 8, 22: 8, 23: 4, 24: 6,

@@ -1,8 +1,8 @@
-"""Hand-ins that would get points without the rule: what the grader itself is tested by.
+"""Hand-ins that would get points without the rule: test cases for the grader itself.
 
-Each is the model solution with some lines changed. A cheat leaves a rule out, and makes up for it
-by what no server can know: the public transcripts, the other servers, a memory that outlives a
-crash. A mistake is one that students make often.
+Each is the model solution with some lines changed. A cheat leaves out a rule, and compensates with
+knowledge that no server has: the public transcripts, the other servers, a memory that outlives a
+crash. A mistake is a frequent one of students.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from raftline_course.grading.handin import read
 from raftline_course.grading.milestones import SOLUTION
 
-Edit = tuple[str, str]  # these lines, and what stands there instead
+Edit = tuple[str, str]  # these lines, and their replacement
 
 
 @dataclass(frozen=True)
 class Cheat:
-    """A hand-in that must lose points in one milestone, by its schedules alone."""
+    """A hand-in that must lose points in one milestone, only by its schedules."""
 
     name: str
     milestone: int
@@ -29,7 +29,7 @@ class Cheat:
         """Return its files.
 
         Raises:
-            LookupError: the model solution has changed, so that an edit does not fit.
+            LookupError: the model solution has changed, so an edit doesn't fit.
         """
         files = edited(self.name, self.edits)
         return {**files, "raft.py": files["raft.py"] + self.after}
@@ -39,7 +39,7 @@ def edited(name: str, edits: Sequence[Edit]) -> Mapping[str, str]:
     """Return the files of the model solution with these edits.
 
     Raises:
-        LookupError: the model solution has changed, so that an edit does not fit.
+        LookupError: the model solution has changed, so an edit doesn't fit.
     """
     files = dict(read(SOLUTION).files)
     text = files["raft.py"]
@@ -216,7 +216,7 @@ MISTAKES = (
     Cheat("a leader without a majority leads on", 10, (_LEADS_ON,)),
 )  # fmt: skip
 
-# What the model solution lacks as long as the rules of a milestone are not written.
+# The parts that the model solution lacks before the rules of a milestone are written.
 UNWRITTEN: Mapping[int, tuple[Edit, ...]] = {
     2: (("        is_vote = isinstance(message, RequestVote)\n", "        return\n"),),
     3: ((_BETTER_LOG, ""),),
@@ -257,7 +257,7 @@ UNWRITTEN: Mapping[int, tuple[Edit, ...]] = {
 
 
 def cut_down(number: int) -> Mapping[str, str]:
-    """Return the model solution with the rules of the milestones up to this one alone."""
+    """Return the model solution with only the rules of the milestones up to this one."""
     edits: list[Edit] = []
     for milestone, unwritten in UNWRITTEN.items():
         is_cut_anyhow = milestone == 6 and number < 5  # nothing is cut before milestone 5

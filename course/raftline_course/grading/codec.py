@@ -1,6 +1,6 @@
 """The inputs and Effects of a core as JSON, for a core that runs in another process.
 
-An object of a class is `{"T": NAME, field: value …}`. Who decodes believes nothing: a value of a
+An object of a class is `{"T": NAME, field: value …}`. The decoder trusts nothing: a value of a
 wrong type is a `BadValue`, with its place.
 """
 
@@ -29,7 +29,7 @@ def fields_of(one: type) -> tuple[str, ...]:
 
 @cache
 def _defaults_of(one: type) -> Mapping[str, Any]:
-    """Return the fields that need not be spelled, with their values."""
+    """Return the fields that may be omitted, with their values."""
     if not dataclasses.is_dataclass(one):
         return dict(getattr(one, "_field_defaults", {}))
     found: dict[str, Any] = {}
@@ -42,7 +42,7 @@ def _defaults_of(one: type) -> Mapping[str, Any]:
 
 
 def encode(value: Any) -> Any:
-    """Return a value as JSON has it."""
+    """Return a value in its JSON form."""
     if value is None or isinstance(value, (bool, int, str)):
         return value
     kind: type = type(value)
@@ -65,7 +65,7 @@ def encode(value: Any) -> Any:
 
 
 def decode(value: Any, hint: Any, where: str = "it", depth: int = 0) -> Any:
-    """Return the value that JSON has, which must be of the type `hint`.
+    """Return the value of a JSON form, which must be of the type `hint`.
 
     Raises:
         BadValue: it isn't.

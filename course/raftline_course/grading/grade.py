@@ -34,11 +34,11 @@ from raftline_course.grading.sheets import (
     write_gradescope,
 )
 
-MINUTES = 180  # a hand-in's, unless the teacher says otherwise; a sound one needs 15
+MINUTES = 180  # of a hand-in, by default; a correct one needs 15
 
 
 def arguments_of(typed: Sequence[str] | None = None) -> argparse.Namespace:
-    """Return what was typed; end with status 2, and why, where that can't be done."""
+    """Parse the arguments; exit with status 2 and the reason if they are invalid."""
     parser = argparse.ArgumentParser(
         prog="raftline grade", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
@@ -125,7 +125,7 @@ def mark(task: Task) -> Marks:
 def marks_of_all(
     found: Sequence[HandIn], numbers: Sequence[int], typed: argparse.Namespace
 ) -> Iterator[Row]:
-    """Yield each hand-in with its marks as soon as it is graded; print how far it is at a
+    """Yield each hand-in with its marks as soon as it is graded; print the progress at a
     terminal."""
     seconds = typed.minutes * 60 / len(numbers)
     sound = [one for one in found if not one.problem]
@@ -146,7 +146,7 @@ def marks_of_all(
 
 
 def _end_at_ctrl_c() -> None:
-    """Let this process of the pool end at once, with its nursery, which ends without it."""
+    """End this pool process at once, and with it its nursery."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
@@ -156,7 +156,7 @@ def grade_all(
     """Grade, and write each hand-in's row and page as soon as it is graded; return all rows.
 
     Raises:
-        WrongCsv: the CSV that is to be resumed does not fit.
+        WrongCsv: the CSV to resume doesn't fit.
     """
     sheet, table = Csv(typed.csv, numbers) if typed.csv else None, Table(found, numbers)
     before: dict[str, list[int]] = {}
@@ -223,7 +223,7 @@ def _nothing_done(why: str) -> int:
 
 
 def do_one(one: HandIn, typed: argparse.Namespace) -> int:
-    """Do the run that `--only` names, and print how it went; return 1 if it failed."""
+    """Carry out the run that `--only` names, and print the result; return 1 if it failed."""
     run = run_named(typed.only, typed.salt)
     if one.problem or run is None:
         names = "a transcript of course/labs/write-raft/transcripts, or 'seed 7003'"
@@ -248,7 +248,7 @@ def _say(line: str) -> None:
 
 
 def write(rows: list[Row], typed: argparse.Namespace) -> None:
-    """Print what failed, or all marks as JSON; write the file for Gradescope."""
+    """Print the failures, or all marks as JSON; write the file for Gradescope."""
     if typed.gradescope is not None:
         write_gradescope(typed.gradescope, *rows[0])
     if typed.json:

@@ -14,7 +14,7 @@ from raftline_course.grading.servers import shown
 FILES_MAX, BYTES_MAX = 400, 2 << 20
 MAIN = "raft.py"
 ARCHIVES = (".zip", ".gz", ".tgz", ".tar", ".xz", ".bz2", ".7z", ".rar")
-WRITTEN = (".csv", ".json", ".md", ".html")  # by a grading; no hand-in
+WRITTEN = (".csv", ".json", ".md", ".html")  # files of a grading, not hand-ins
 
 
 @dataclass
@@ -27,19 +27,20 @@ class HandIn:
 
 
 def hand_ins_of(folder: Path) -> list[HandIn]:
-    """Return the hand-in that a folder is, or those in its folders, by name."""
+    """Return the hand-in in a folder, or the hand-ins in its subfolders, by name."""
     if (folder / MAIN).is_file():
         return [read(folder)]
     inside = sorted(one for one in folder.iterdir() if one.name[0] not in "._")
     found = [_linked(one) if one.is_symlink() else read(one) for one in inside if one.is_dir()]
     if all(one.problem for one in found) and any(map(_is_main, os.listdir(folder))):
-        return [read(folder)]  # whose problem is the name of its file
+        return [read(folder)]  # its problem is the name of its file
     loose = [_loose(one) for one in inside if one.is_file() and one.suffix not in WRITTEN]
     return sorted([*found, *loose], key=lambda one: one.name)
 
 
 def _loose(file: Path) -> HandIn:
-    """Return a hand-in without files: it is no folder, as in the export of a learning platform."""
+    """Return a hand-in without files: it isn't a folder, as in the export of a learning
+    platform."""
     if file.suffix.lower() in ARCHIVES:
         problem = f"it is an archive: unpack it into the folder {shown(file.stem)}"
     else:
@@ -48,12 +49,12 @@ def _loose(file: Path) -> HandIn:
 
 
 def _is_main(path: str) -> bool:
-    """Whether a file has the name of the main one, in letters of any size."""
+    """Whether a file has the name of the main one, in upper or lower case."""
     return Path(path).name.lower() == MAIN
 
 
 def _own_name(folder: Path) -> str:
-    """Return the name of a folder to print; it may be no UTF-8, as of an archive."""
+    """Return the name of a folder to print; it may not be UTF-8, for example from an archive."""
     return shown(folder.name).replace("\n", " ")
 
 
@@ -120,7 +121,7 @@ class Table:
 
 
 def details(rows: Sequence[tuple[HandIn, Sequence[Marks]]]) -> list[str]:
-    """Return a paragraph for each milestone that lost points: what failed first, its picture."""
+    """Return a paragraph for each milestone that lost points: the first failure and its picture."""
     lines: list[str] = []
     for one, marks in rows:
         for each in marks:

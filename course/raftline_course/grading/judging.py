@@ -15,9 +15,9 @@ from raftline_course.grading.runs import Run, Stage, schedules_of, transcripts_o
 from raftline_course.grading.servers import CannotLock, Nursery, TimeIsUp, shown
 from raftline_testing.broken_rules import sentence
 
-CPU_SECONDS, WALL_SECONDS = 10, 600  # a server, and a run; it takes less than one
-KINDS = 3  # each kind of schedule that fails costs this part of the points for schedules
-MILESTONE_SECONDS = 3600.0  # of all runs of one
+CPU_SECONDS, WALL_SECONDS = 10, 600  # for a server, and for a run, which takes less than one
+KINDS = 3  # each failed kind of schedule costs this part of the points for schedules
+MILESTONE_SECONDS = 3600.0  # for all runs of a milestone
 
 
 @dataclass
@@ -30,10 +30,10 @@ class Marks:
     transcripts: int = 0
     schedules_passed: int = 0
     schedules: int = 0
-    first_failure: str = ""  # which run, and the sentence
+    first_failure: str = ""  # the run, and the sentence
     picture: str = ""
     picture_error: str = ""  # why the first failure was not drawn
-    failures: list[str] = field(default_factory=list)  # of transcripts, one line each
+    failures: list[str] = field(default_factory=list)  # failures of transcripts, one line each
 
     def as_json(self) -> dict[str, object]:
         return dataclasses.asdict(self)
@@ -48,8 +48,8 @@ def marks_of(
     salt: str = "",
     seconds: float | None = None,
 ) -> Marks:
-    """Return what a hand-in gets for a milestone; the first failure is drawn into `picture`.
-    A `salt` draws other schedules than its author has seen. After `seconds` no run begins."""
+    """Return the marks of a hand-in for a milestone; draw the first failure into `picture`. A
+    `salt` draws schedules that its author hasn't seen. No run begins after `seconds`."""
     marks = Marks(milestone.number)
     marks.transcripts = len(milestone.transcripts) + milestone.machine
     marks.schedules = milestone.count if schedules is None else schedules
@@ -73,7 +73,7 @@ def marks_of(
 
 
 def first_lost(files: Mapping[str, str], milestone: Milestone, schedules: int) -> str:
-    """Return which schedule fails first, and why; "" if all pass. No transcript is played."""
+    """Return which schedule fails first, and why; "" if all pass. Play no transcripts."""
     with Judge(files, Marks(milestone.number)) as judge:
         for run in schedules_of(milestone, schedules):
             error = judge.error_of(run, Stage())
@@ -112,10 +112,10 @@ class Judge:
             self._nursery.__exit__()
 
     def passes(self, run: Run) -> bool:
-        """Do a run; the first one that fails is done once more, for its picture.
+        """Carry out a run; repeat the first failed one for its picture.
 
         Raises:
-            TimeIsUp: it took too long, as no other run is to do.
+            TimeIsUp: it took too long, so no other run may start.
         """
         if time.monotonic() > self._until:
             raise TimeIsUp(f"its runs took more than {self._seconds:.0f} s in all")
@@ -128,7 +128,7 @@ class Judge:
         return False
 
     def error_of(self, run: Run, stage: Stage) -> Exception | None:
-        """Do a run; return how it failed, if it did."""
+        """Carry out a run; return its failure, if any."""
         try:
             if self._nursery is None or not self._nursery.is_there:
                 self._nursery = Nursery(self._files)
@@ -137,7 +137,7 @@ class Judge:
         except CannotLock:
             raise
         except Exception as error:
-            return error  # of whatever kind: the hand-in has led to it
+            return error  # of any kind: the hand-in caused it
         return None
 
     def fail(self, text: str, run: Run | None) -> None:

@@ -1,4 +1,4 @@
-"""The state machine of a hand-in: its replies must be those of raftline's."""
+"""The state machine of a hand-in: its replies must equal raftline's."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ COMMANDS = 300
 
 
 def try_machine(servers: HandInRun, chance: random.Random) -> None:
-    """Let the hand-in's state machine execute commands; its replies must be raftline's.
+    """Let the hand-in's state machine execute commands; its replies must equal raftline's.
 
     Raises:
-        AssertionError: one is not.
+        AssertionError: a reply differs.
     """
     commands = machine_commands(chance)
     replies = servers.begin("s1").ask({"machine": commands}).get("replies")
@@ -35,7 +35,7 @@ def try_machine(servers: HandInRun, chance: random.Random) -> None:
 
 
 def machine_commands(chance: random.Random) -> list[str]:
-    """Return commands of clients, some of which come again, a late one among later ones."""
+    """Return commands of clients, some of them repeated, with a late one among later ones."""
     made: list[str] = []
     numbers = dict.fromkeys(("client1", "client2"), 0)
     for _ in range(COMMANDS):

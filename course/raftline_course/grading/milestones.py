@@ -1,4 +1,4 @@
-"""The twelve milestones: what each is about, its faults, and its points."""
+"""The twelve milestones: the topic, the faults and the points of each."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ POINTS = 10  # of each milestone: half for its transcripts, half for its schedul
 TRANSCRIPT_POINTS = 5
 CRASHES = ("kill", "power cut", "kill all", "die writing", "slow disk")
 CUTS = ("isolate", "split", "cut one way", "heal", "deafen", "mute")
-READS: Mapping[str, object] = {"logged_reads": 0.05}  # the others are confirmed by a round
+READS: Mapping[str, object] = {"logged_reads": 0.05}  # the other reads are confirmed by a round
 BAD_NETWORK: Mapping[str, object] = {
     "loss": (0, 0.02, 0.1), "duplicates": (0.05, 0.3), "late": (0.02, 0.1, 0.3),
     "replays": (0.05, 0.2), "delay_ms": (10, 30),
@@ -26,7 +26,7 @@ BAD_NETWORK: Mapping[str, object] = {
 
 @dataclass(frozen=True)
 class Milestone:
-    """One milestone. `given` fixes what chance does not draw: a tuple is a choice."""
+    """One milestone. `given` fixes the values that aren't drawn by chance: a tuple is a choice."""
 
     number: int
     name: str
@@ -35,9 +35,9 @@ class Milestone:
     faults: tuple[str, ...] = ()
     given: Mapping[str, object] = field(default_factory=dict)
     count: int = 100  # schedules
-    timeouts: int = 40  # election timeouts of a schedule before it is healed
+    timeouts: int = 40  # election timeouts of a schedule before the healing
     quorum_check: bool = False
-    machine: bool = False  # the state machine is tried as well
+    machine: bool = False  # the state machine is also tested
     situations: tuple[Situation, ...] = ()  # drawn on purpose
 
     @property
@@ -46,7 +46,7 @@ class Milestone:
 
     @property
     def replicates(self) -> bool:
-        """Whether entries reach the majority; else a healed cluster must elect, and no more."""
+        """Whether entries reach the majority; else a healed cluster only has to elect."""
         return self.number not in (2, 3)
 
     @property

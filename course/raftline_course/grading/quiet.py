@@ -1,7 +1,7 @@
-"""A quiet cluster: no fault, no loss, no slow disk, no client. The first leader leads on.
+"""A quiet cluster: no faults, losses, slow disks or clients. The first leader stays.
 
-A follower that forgets to reset its timer, or a leader that forgets its heartbeats, holds no
-election back: each serves its clients between two elections. Here a new term is a failure.
+A follower that forgets to reset its timer, or a leader that forgets its heartbeats, doesn't prevent
+an election: each serves its clients between two elections. Here a new term is a failure.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from raftline_course.grading.servers import HandInRun, Print
 from raftline_testing.virtual.host import leaders
 from raftline_testing.virtual.plan import Plan
 
-SETTLE_TIMEOUTS = 3  # until a candidate of the first elections is no longer one
-QUIET_TIMEOUTS = 30  # of which nothing happens but heartbeats
+SETTLE_TIMEOUTS = 3  # until no candidate of the first elections is left
+QUIET_TIMEOUTS = 30  # in which only heartbeats happen
 FREQUENT = 4  # messages a heartbeat, from one server to another, are too many
 
 
 class NotQuiet(AssertionError):
-    """A cluster was not quiet; the text has the reason in one line."""
+    """A cluster that was not quiet; the text has the reason in one line."""
 
 
 def plan_of(seed: int, nodes: int) -> Plan:
@@ -35,10 +35,10 @@ class QuietCluster(schedule.Schedule):
     """A schedule that watches terms, and counts messages."""
 
     def watch(self) -> None:
-        """Let a leader be elected, then time pass.
+        """Wait for an election, and then let time pass.
 
         Raises:
-            NotQuiet: a term ended, or the messages were too many or too few.
+            NotQuiet: a term ended, or there were too many or too few messages.
         """
         timeout_ms = self.plan.options.election_timeout_ms
         self._count_messages()
@@ -69,7 +69,7 @@ class QuietCluster(schedule.Schedule):
             self.world.step()
 
     def _count_messages(self) -> None:
-        """Count what each server sends to each other one; too much is a failure at once."""
+        """Count the messages of each server to each other one; too many are a failure at once."""
         self._sent: Counter[tuple[str, str]] = Counter()
         deliver, options = self.network.deliver, self.plan.options
         timeouts = SETTLE_TIMEOUTS + QUIET_TIMEOUTS

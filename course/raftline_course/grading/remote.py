@@ -1,9 +1,8 @@
-"""A core in another process, which the virtual world runs in the place of `RawNode`.
+"""A core in another process, which the virtual world runs instead of `RawNode`.
 
-The world sees a real `State`, kept here by the Effects alone: the log is what the Effects append
-and cut, what is applied is what they apply. Of its own word the core reports term, vote, role,
-leader, commit index and when it wants to be woken. So a core can't hold another log than the one
-that it writes.
+The world sees a real `State`, maintained here only by the Effects: they append to the log, cut it,
+and apply entries. The core itself reports only term, vote, role, leader, commit index and when it
+must be woken. So a core can't hold a log that differs from the one that it writes.
 """
 
 from __future__ import annotations
@@ -25,8 +24,8 @@ from raftline_course.grading.servers import HandInError, HandInRun, ServerProces
 from raftline_course.grading.start import Given
 
 OPTIONS = ("election_timeout_ms", "heartbeat_ms", "batch_entries", "chunk_bytes")
-# What a hand-in is not asked: it needs no such rules. It serves reads with the entries that they
-# are to see, and is sent no `Applied`: `RemoteNode` keeps them until then.
+# Inputs that a hand-in doesn't get: it needs no such rules. It serves reads with the entries that
+# they must see, and gets no `Applied`: `RemoteNode` keeps the reads until then.
 LEFT_OUT = (
     inputs.PeerDisconnected, inputs.PeerLevel, inputs.Transfer, inputs.StepDown, inputs.Campaign,
     inputs.SetHeartbeat, inputs.Stop,
@@ -34,7 +33,7 @@ LEFT_OUT = (
 
 
 class RemoteNode:
-    """A core of a hand-in, with what the world asks of a `RawNode`."""
+    """A core of a hand-in, with the interface of a `RawNode`."""
 
     def __init__(self, process: ServerProcess, state: State, start: Given) -> None:
         self._process = process
@@ -44,7 +43,7 @@ class RemoteNode:
         self.wake_at_ms = 0
         self._timeout_ms = state.pick_timeout_ms()
         self._tokens: dict[int, Any] = {}
-        self._refused: list[Any] = []  # reads that a leader refused, until time passes
+        self._refused: list[Any] = []  # refused reads, until time passes
         self._number = 0
         options = {name: getattr(state.options, name) for name in OPTIONS}
         given = {**codec.encode(start), "options": options}
@@ -62,7 +61,7 @@ class RemoteNode:
         return self._state.log.entries(first, min(self._state.commit_index, first + count - 1))
 
     def step(self, taken: inputs.Input, now_ms: int) -> Effects:
-        """Let the core take an input; return what it asks for, once it fits the state."""
+        """Pass an input to the core; return its Effects, once they fit the state."""
         state = self._state
         passed, state.now_ms = now_ms > state.now_ms, max(now_ms, state.now_ms)
         if isinstance(taken, LEFT_OUT):
@@ -89,15 +88,15 @@ class RemoteNode:
         return effects
 
     def _served(self) -> list[ReadReady]:
-        """Take the reads whose entries are applied."""
+        """Remove the reads whose entries are applied."""
         waiting, served = self._state.confirmed_reads, []
         while waiting and waiting[0].index <= self._state.applied:
             served.append(waiting.popleft())
         return served
 
     def _let_go(self, refused: list[Any], passed: bool) -> list[Any]:
-        """Return the refused reads that may be asked again. A node asks its leader at once, so what
-        a leader refuses waits until time has passed."""
+        """Return the refused reads that may be retried. A node asks its leader at once, so a
+        refused read waits until time has passed."""
         if self._state.leading is None or passed:
             held, self._refused = self._refused, []
         else:
@@ -163,7 +162,7 @@ class RemoteNode:
             self._checked = taken
 
     def _follow(self, effects: Effects) -> None:
-        """Do to the log that the world sees what the Effects do to the one on the disk."""
+        """Apply the Effects to the log that the world sees, as on the disk."""
         state = self._state
         try:
             if effects.install is not None:
@@ -201,7 +200,7 @@ class RemoteNode:
         state.snapshot = snapshot
 
     def _take_report(self, answer: dict[str, Any], *, began: bool = False) -> None:
-        """Take the core's own word for the rest."""
+        """Take the rest from the core's report."""
         state, view = self._state, answer.get("view")
         kinds = (int, str, str, str, int, int)
         if not isinstance(view, list) or len(view) != len(kinds):
@@ -243,8 +242,8 @@ def begin(
     now_ms: int,
     **others: Any,
 ) -> RemoteNode:
-    """Start a core in its own process, with what its disk holds, and return it.
-    It takes what `node_from_disk` takes, of which a handout has the outline alone."""
+    """Start a core in its own process, from its disk, and return it. It takes the arguments of
+    `node_from_disk`, of which a handout has only the outline."""
     snapshot, lost = others.get("snapshot"), bool(others.get("recovering"))
     state = State(
         name,

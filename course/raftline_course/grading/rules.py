@@ -1,4 +1,4 @@
-"""The invariants of a hand-in's runs: those of every run, and what messages alone can show."""
+"""The invariants of a hand-in's runs: the general ones, and those that messages alone can show."""
 
 from __future__ import annotations
 
@@ -19,20 +19,22 @@ from raftline.raft.state import State
 from raftline_testing.invariants import InvariantError
 from raftline_testing.virtual.invariants import HonestInvariants
 
-QUIET_TIMEOUTS = 4  # election timeouts without a majority's answer, and a leader must have noticed
+# election timeouts without a majority's answer, after which a leader must have noticed
+QUIET_TIMEOUTS = 4
 
 
 class CoreInvariants(HonestInvariants):
-    """Invariants of a core whose inside nobody sees: its votes are those that reached it."""
+    """Invariants of a core whose inside is hidden: its votes are the votes that reached it."""
 
     def __init__(self, members: Membership, *, quorum_check: bool = False) -> None:
         super().__init__(members)
         self._quorum_check = quorum_check
-        self._received: dict[str, tuple[int, set[str]]] = {}  # votes of which term, by node
+        self._received: dict[str, tuple[int, set[str]]] = {}  # term and votes, by node
         self._was_leading: dict[str, int] = {}
-        self._heard_ms: dict[tuple[str, str], int] = {}  # leader and follower: last answer
+        # time of the last answer, by leader and follower
+        self._heard_ms: dict[tuple[str, str], int] = {}
         self._led_from_ms: dict[str, int] = {}
-        self._terms: dict[str, dict[int, int]] = {}  # of the entries of each log, by index
+        self._terms: dict[str, dict[int, int]] = {}  # terms of the entries of each log, by index
 
     def started(self, node: RawNode) -> None:
         name = node.view.name
@@ -45,16 +47,16 @@ class CoreInvariants(HonestInvariants):
         return True
 
     def taking(self, node: RawNode, message: Message) -> None:
-        """Nobody sees what a core counts."""
+        """Do nothing: a core's counts are hidden."""
 
     def refused(self, node: RawNode, message: Message, why: str) -> None:
-        """A core may refuse what it likes."""
+        """Do nothing: a core may refuse any message."""
 
     def keeps_reads(self, state: State, reading: Collection[object]) -> None:
-        """Whether a read is lost shows at the end, when all must have been answered."""
+        """Do nothing: a lost read shows at the end, when all must have been answered."""
 
     def stepped(self, node: RawNode, event: Input, effects: Effects) -> None:
-        """Hold the outcome of an input to what has reached the node."""
+        """Check the outcome of an input against the messages that have reached the node."""
         view = node.view
         if isinstance(event, Receive):
             self._note(view.name, event.message, view.now_ms)
@@ -86,7 +88,8 @@ class CoreInvariants(HonestInvariants):
         self._terms[node.view.name] = {entry.index: entry.term for entry in entries}
 
     def _keeps_what_agrees(self, node: RawNode, event: Input, effects: Effects) -> None:
-        """A follower drops entries only if one of them differs from the leader's (Figure 2)."""
+        """Check that a follower drops entries only if one of them differs from the leader's (Figure
+        2)."""
         name, cut = node.view.name, effects.cut_after
         if effects.install is not None:
             self._read_log(node)
@@ -140,7 +143,7 @@ class CoreInvariants(HonestInvariants):
 
 
 def _differs(terms: dict[int, int], message: AppendEntries) -> bool:
-    """Whether a message has an entry of another term than a log, or follows on such an entry."""
+    """Whether a message has an entry with another term than the log's, or follows such an entry."""
     theirs = {entry.index: entry.term for entry in message.entries}
     theirs[message.prev_index] = message.prev_term
     return any(terms.get(index, term) != term for index, term in theirs.items())

@@ -19,14 +19,14 @@ from raftline_course.grading.milestones import MILESTONES, Milestone
 from raftline_course.grading.servers import HandInRun, Print
 from raftline_testing.virtual.plan import Plan
 
-SEEDS_APART = 1000  # of one milestone and the next
+SEEDS_APART = 1000  # distance of the seeds of two milestones
 MACHINE_SEED = 9
-MACHINE_EVERY = 10  # schedules of the milestone that is about it
+MACHINE_EVERY = 10  # schedules of its milestone
 
 
 @dataclass(frozen=True)
 class Stage:
-    """The audience of a run, if it has one: a collector of its steps, a printer of its lines."""
+    """The observers of a run, if any: a collector of its steps, a printer of its lines."""
 
     collector: Collector | None = None
     say: Print | None = None
@@ -34,7 +34,8 @@ class Stage:
 
 @dataclass(frozen=True)
 class Run:
-    """One run: `name` is what `--only` takes, `title` says more. Runs of one kind test the same."""
+    """One run: `name` is the argument of `--only`, and `title` says more. Runs of one kind test the
+    same rule."""
 
     name: str
     title: str
@@ -47,7 +48,7 @@ class Run:
 
 
 def transcripts_of(milestone: Milestone) -> Iterator[Run]:
-    """Yield the runs whose text a student has."""
+    """Yield the runs whose texts students have."""
     for path in milestone.transcripts:
         text = path.read_text(encoding="utf-8")
         yield Run(f"transcript {path.stem}", transcripts.title_of(text), _play(text))
@@ -78,7 +79,7 @@ def schedule_of(milestone: Milestone, seed: int, salt: str) -> Run:
 
 
 def run_named(name: str, salt: str = "") -> Run | None:
-    """Return the run of this name, as a failure prints it; None: there is none."""
+    """Return the run with this name, as a failure prints it, or None."""
     kind, _, rest = name.strip().partition(" ")
     if kind == "seed" and rest.isascii() and rest.isdigit():
         number = int(rest) // SEEDS_APART
@@ -92,7 +93,7 @@ def run_named(name: str, salt: str = "") -> Run | None:
 
 
 def salted(seed: int, salt: str) -> int:
-    """Return the seed that chance begins with: the seed itself, or one that the salt gives it."""
+    """Return the seed of chance: the seed itself, or a salted one."""
     if not salt:
         return seed
     return int(hashlib.sha256(f"{salt} {seed}".encode()).hexdigest()[:12], 16)

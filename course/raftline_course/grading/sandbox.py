@@ -1,8 +1,8 @@
-"""The lock around a hand-in: from here on its process can compute, and read and write its pipes.
+"""The lock around a hand-in: its process can only compute, and read and write its pipes.
 
 On Linux a list of allowed system calls (seccomp) holds for the rest of the process's life. It opens
 no file, starts no process or thread, signals nobody, and has no network: each try is an error.
-Anywhere else only the limits hold. `isolation` returns which.
+Anywhere else only the limits apply. `isolation` returns which.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ OPEN_FILES = 16
 ARCH = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
 # read write close lseek fstat brk mmap munmap mprotect mremap madvise futex sigaction sigprocmask
 # sigreturn sigaltstack restart exit exit_group getrandom clock_gettime getpid gettid gettimeofday
-# sched_yield membarrier, and x86's time. What sleeps is left out: a step takes no time.
+# sched_yield membarrier, and x86's time. Calls that sleep are left out: a step takes no time.
 CALLS = {
     "x86_64": (
         0, 1, 3, 8, 5, 12, 9, 11, 10, 25, 28, 202, 13, 14, 15, 131, 219, 60, 231, 318, 228,
@@ -41,23 +41,23 @@ ATTRIBUTE_CALLS = {
     ),
     "aarch64": (5, 6, 7, 14, 15, 16, 52, 53, 54, 55, 88, 452, 463, 466, 469),
 }  # fmt: skip
-FAMILIES = (2, 10, 16)  # AF_INET, AF_INET6 and AF_NETLINK, which a look at interfaces takes
-X32 = 1 << 30  # from here on calls have other numbers, on x86-64
+FAMILIES = (2, 10, 16)  # AF_INET, AF_INET6 and AF_NETLINK, which listing interfaces needs
+X32 = 1 << 30  # from here on, calls have other numbers on x86-64
 _LOAD_FAMILY = struct.pack("HBBI", 0x20, 0, 0, 16)  # the low half of a call's first argument
 _IGNORE = 0x00050000  # the call returns 0, and does nothing
-_ABSENT = 0x00050026  # ENOSYS: a program then does without
+_ABSENT = 0x00050026  # ENOSYS: a program then does without the call
 _LOAD_ARCH, _LOAD_CALL = struct.pack("HBBI", 0x20, 0, 0, 4), struct.pack("HBBI", 0x20, 0, 0, 0)
 _KILL, _DENY, _ALLOW = 0x80000000, 0x00050001, 0x7FFF0000  # deny: EPERM
 _NO_NEW_PRIVS, _SET_SECCOMP, _FILTER = 38, 22, 2
 
 
 def can_lock() -> bool:
-    """Whether this machine has a list of allowed calls for us."""
+    """Whether there is a list of allowed calls for this machine."""
     return sys.platform == "linux" and platform.machine() in ARCH
 
 
 def isolation() -> str:
-    """Return what holds a hand-in here, for the head of the table."""
+    """Return the isolation of a hand-in here, for the head of the table."""
     if can_lock():
         return "each run in a process without files, network and processes (seccomp)"
     return (
@@ -67,26 +67,26 @@ def isolation() -> str:
 
 
 def set_limits(cpu_seconds: int) -> None:
-    """Let this process have so much processor time, and little memory."""
+    """Limit this process to this much processor time, and little memory."""
     for what, most in (
         (resource.RLIMIT_CPU, cpu_seconds),
         (resource.RLIMIT_AS, MEMORY_BYTES),
         (resource.RLIMIT_FSIZE, 0),
         (resource.RLIMIT_NOFILE, OPEN_FILES),
         (resource.RLIMIT_CORE, 0),
-        (resource.RLIMIT_NPROC, 0),  # if there is no list of calls; not for root
+        (resource.RLIMIT_NPROC, 0),  # if there is no list of calls; has no effect for root
     ):
         try:
             resource.setrlimit(what, (most, most))
-        except (ValueError, OSError):  # a lower one is in force, or there is none here
+        except (ValueError, OSError):  # a lower one is in force, or it doesn't exist here
             continue
 
 
 def lock() -> None:
-    """Allow the listed calls alone, for good.
+    """Permanently restrict this process to the listed calls.
 
     Raises:
-        OSError: the kernel refuses; then nothing of a hand-in may run.
+        OSError: the kernel refuses; then no code of a hand-in may run.
     """
     if not can_lock():
         return
@@ -101,9 +101,9 @@ def lock() -> None:
 
 
 def allow_internet_sockets_alone() -> None:
-    """Refuse every new socket that is not of the Internet, for good: those of the file system reach
-    the services of a person's session. Ignore what changes modes, owners, times and attributes of
-    files. The rest of the calls stays, but for io_uring, which makes sockets as well.
+    """Permanently refuse all new sockets except Internet sockets: file system sockets reach the
+    services of a user's session. Ignore calls that change modes, owners, times and attributes of
+    files. All other calls stay allowed except io_uring, which can also create sockets.
 
     Raises:
         OSError: the kernel refuses.

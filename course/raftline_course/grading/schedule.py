@@ -1,4 +1,4 @@
-"""One schedule for a hand-in: the virtual world with its core in the place of raftline's."""
+"""One schedule for a hand-in: the virtual world with its core instead of raftline's."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from raftline_testing.virtual.world import World
 
 SERVE_WITHIN_TIMEOUTS = 75
 EVENTS_MAX = 10_000
-LEAD_WITHIN_TIMEOUTS = 30  # of a calm cluster, without a client
+LEAD_WITHIN_TIMEOUTS = 30  # for a calm cluster, without clients
 
 
 class Schedule:
@@ -74,7 +74,7 @@ class Schedule:
         for host in self.hosts.values():
             host.make_node = make_node
             host.collector = collector
-            host.requests.may_ask = False  # a hand-in is not asked for reads at followers
+            host.requests.may_ask = False  # a hand-in gets no reads at followers
             host.disk.fill(members if host.name in members else {}, HardState(0, None), [])
         self.history = History()
         hosts = list(self.hosts.values())
@@ -92,7 +92,7 @@ class Schedule:
         return is_sent
 
     def _deliver(self, message: Message) -> None:
-        """Deliver a message; if the links keep the order, those that were sent before it first."""
+        """Deliver a message; if the links keep the order, deliver earlier ones first."""
         arrived = [message]
         if self._in_order:
             sent = self._under_way[message.sender, message.to]
@@ -143,7 +143,7 @@ class Schedule:
     def _until(
         self, what: str, is_so: Callable[[], bool], within_ms: int = 0, hint: str = ""
     ) -> None:
-        """Go on until it is so; a server that still catches up is given more time."""
+        """Run until the condition holds; a server that is still catching up gets more time."""
         within_ms = within_ms or SERVE_WITHIN_TIMEOUTS * self.plan.options.election_timeout_ms
         deadline_ms, held = self.world.now_ms + within_ms, -1
         while not is_so():
@@ -179,7 +179,7 @@ class Schedule:
         return len(views) == len(members) > 0 and len(ends) == 1 and len({*next(iter(ends))}) == 1
 
     def judge(self) -> None:
-        """All state machines are equal, and the history is linearizable."""
+        """Check that all state machines are equal, and the history is linearizable."""
         pairs = [dict(host.manager.store) for host in self._members()]
         if any(other != pairs[0] for other in pairs):
             raise AssertionError(f"the state machines differ: {pairs}")
@@ -189,7 +189,7 @@ class Schedule:
 
 
 def plan_of(seed: int, nodes: int, faults: tuple[str, ...], given: Mapping[str, object]) -> Plan:
-    """Return a plan: chance draws what a milestone does not fix."""
+    """Return a plan: chance draws the values that a milestone doesn't fix."""
     chance = random.Random(seed)
     drawn = pick_plan(chance, nodes, faults or ("heal",))
     timeout_ms = drawn.options.election_timeout_ms
@@ -215,7 +215,7 @@ def plan_of(seed: int, nodes: int, faults: tuple[str, ...], given: Mapping[str, 
     }  # fmt: skip
     picked = {**calm, **given}
     for name, value in picked.items():
-        if isinstance(value, tuple):  # one of these
+        if isinstance(value, tuple):  # a choice
             picked[name] = chance.choice(value)
     picked["change_every_ms"] = timeout_ms * int(str(picked["change_every_ms"]))
     return replace(drawn, options=options, **picked)  # type: ignore[arg-type]

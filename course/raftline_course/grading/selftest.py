@@ -1,11 +1,10 @@
-"""The grader's own test: the model solution and raftline get all points, the model solution cut
-down to the rules up to a milestone gets all points of it, and each of the bugs, cheats and mistakes
-loses its milestone by schedules alone.
+"""The grader's own test. The model solution and raftline get all points. The model solution cut
+down to the rules of a milestone gets all points of that milestone. Each of the bugs, cheats and
+mistakes loses its milestone by schedules alone.
 
 `python3 -m raftline_course.grading.selftest [NAME …]`: `model`, `raftline`, `parts`, `bugs`,
-`cheats` or numbers of bugs; all without one. `table` grades each bug and cheat in every
-milestone, ten schedules each, and prints the page's table. Exit status: 0 as it should be, 1
-not so.
+`cheats` or numbers of bugs; all without an argument. `table` grades each bug and cheat in every
+milestone, ten schedules each, and prints the page's table. Exit status: 0 all as expected, 1 not.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from raftline_course.grading.handin import read
 from raftline_course.grading.judging import Marks, first_lost, marks_of
 from raftline_course.grading.milestones import MILESTONES, POINTS, SOLUTION, Milestone
 
-FEW = 10  # schedules of a bug or a cheat: a tenth of what a hand-in gets
+FEW = 10  # schedules of a bug or a cheat: a tenth of a hand-in's schedules
 
 
 @dataclass(frozen=True)
@@ -64,14 +63,14 @@ def gets_all(
 
 
 def loses(one: Faulty, schedules: int = FEW) -> bool:
-    """Return whether a schedule of its milestone fails, and print the first one that does."""
+    """Return whether a schedule of its milestone fails, and print the first failure."""
     lost = first_lost(one.files(), MILESTONES[one.milestone - 1], schedules)
     print(f"{'ok     ' if lost else 'FAILED '}{one.milestone:2} {one.name}: {lost or 'passes'}")
     return bool(lost)
 
 
 def table() -> str:
-    """Return the table of the page: which milestones each loses, by schedules alone."""
+    """Return the table of the page: the milestones that each loses by schedules alone."""
     numbers = [one.number for one in MILESTONES]
     lines = [
         "| | " + " | ".join(map(str, numbers)) + " |",
@@ -88,7 +87,7 @@ def table() -> str:
 
 
 def main(names: Sequence[str] = ()) -> int:
-    """Test what was named, or all; return the exit status."""
+    """Test the named ones, or all; return the exit status."""
     names = names or sys.argv[1:] or ["model", "raftline", "parts", "bugs", "cheats"]
     if "table" in names:
         print(table())

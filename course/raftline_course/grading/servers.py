@@ -1,8 +1,8 @@
 """The processes of a hand-in: one for each server, and a new one for each start of a server.
 
-So no server of a run can look into another one, and none remembers what its disk does not hold.
-A nursery (`worker.py`) loads what a hand-in needs once, and forks each of them. Nothing of the
-hand-in runs in the nursery.
+So no server of a run can look into another one, and none remembers data that isn't on its disk. A
+nursery (`worker.py`) loads the modules that a hand-in needs once, and forks each process. No code
+of the hand-in runs in the nursery.
 """
 
 from __future__ import annotations
@@ -29,19 +29,19 @@ WHERE = os.pathsep.join(
     for package in (raftline, raftline_course)
 )
 LINE_MAX = 4 << 20
-RUN_MAX = 64 << 20  # of all answers of a run, which the judge keeps; honest ones need some 3 MiB
-PRINT_MAX = 200  # characters of a printed line that are shown
-START_SECONDS = 60.0  # in which a process must be there, or gone
-ANSWER_SECONDS = 60.0  # in which it must answer, on however busy a machine
+RUN_MAX = 64 << 20  # for all answers of a run, which the judge keeps; honest ones need about 3 MiB
+PRINT_MAX = 200  # shown characters of a printed line
+START_SECONDS = 60.0  # in which a process must start, or end
+ANSWER_SECONDS = 60.0  # in which it must answer, even on a busy machine
 Print = Callable[[str], None]
 
 
 class HandInError(AssertionError):
-    """The hand-in failed, or answered what can't be; the text is one line for its author."""
+    """The hand-in failed, or gave an impossible answer; the text is one line for its author."""
 
 
 class TimeIsUp(HandInError):
-    """The hand-in took too long, so no more runs of this milestone are tried."""
+    """The hand-in took too long, so no further runs of this milestone are tried."""
 
 
 class CannotLock(Exception):
@@ -49,13 +49,13 @@ class CannotLock(Exception):
 
 
 def shown(text: str) -> str:
-    """Return words of a hand-in as they may be printed: each control character as an escape, so
-    that no terminal obeys it, and each surrogate, which no file can hold."""
+    """Return a hand-in's text in printable form: each control character as an escape, so that no
+    terminal obeys it, and likewise each surrogate, which no file can hold."""
     return "".join(one if one.isprintable() or one == "\n" else repr(one)[1:-1] for one in text)
 
 
 class Nursery:
-    """The process that forks the servers of one hand-in. It is gone after `with`."""
+    """The process that forks the servers of one hand-in. It ends after `with`."""
 
     def __init__(self, files: Mapping[str, str]) -> None:
         self._control, theirs = socket.socketpair()
@@ -92,13 +92,13 @@ class Nursery:
         return HandInRun(self, cpu_s, wall_s, say)
 
     def fork(self, cpu_s: int, descriptors: tuple[int, ...], wait_s: float) -> int:
-        """Fork a process with these ends of its pipes; return its number."""
+        """Fork a process with these ends of its pipes; return its process id."""
         with contextlib.suppress(OSError):
             socket.send_fds(self._control, [b"start %d\n" % cpu_s], descriptors)
         return self._answer(wait_s)
 
     def status(self, pid: int, wait_s: float) -> int:
-        """Wait for the end of one of its processes; return how that ended, as `waitpid` says."""
+        """Wait for the end of one of its processes; return its status, as from `waitpid`."""
         with contextlib.suppress(OSError):
             self._control.sendall(b"wait %d\n" % pid)
         return self._answer(wait_s)
@@ -118,7 +118,7 @@ class Nursery:
 
 
 class HandInRun:
-    """The servers of one run. They are gone after `with`."""
+    """The servers of one run. They end after `with`."""
 
     def __init__(self, nursery: Nursery, cpu_s: int, wall_s: float, say: Print | None) -> None:
         self._nursery = nursery
@@ -137,7 +137,7 @@ class HandInRun:
         self._servers.clear()
 
     def begin(self, name: str) -> ServerProcess:
-        """Return a new process for this server. The one before is gone, as after a crash."""
+        """Return a new process for this server. The previous one is gone, as after a crash."""
         before = self._servers.pop(name, None)
         if before is not None:
             before.end()
@@ -193,13 +193,13 @@ class ServerProcess:
 
     def _ready(self) -> dict[str, Any]:
         try:
-            return dict(json.loads(self._read_line()))  # nothing of the hand-in has run yet
+            return dict(json.loads(self._read_line()))  # no code of the hand-in has run yet
         except BaseException:
             self.end()
             raise
 
     def end(self) -> None:
-        """Kill it, with all it started."""
+        """Kill it and its children."""
         pid, self._pid = self._pid, 0
         if pid:
             for kill in (os.killpg, os.kill):
@@ -219,7 +219,7 @@ class ServerProcess:
         """Return the answer to a question.
 
         Raises:
-            HandInError: it raised, died, or answered what is no answer.
+            HandInError: it raised an error, died, or gave an invalid answer.
         """
         self._asked_at = time.monotonic()
         self._write(question)
@@ -266,14 +266,14 @@ class ServerProcess:
     # --- what it prints -----------------------------------------------------------------------
 
     def _take_prints(self, *, wait: bool) -> None:
-        """Show what it has printed by now; to the end, if it is gone."""
+        """Show its output so far; up to the end if it is gone."""
         if self._prints < 0:
             return
         while select.select([self._prints], [], [], 1.0 if wait else 0)[0] and self._take_print():
             continue
 
     def _take_print(self) -> bool:
-        """Show a piece of what it prints; return False at the end."""
+        """Show a piece of its output; return False at the end."""
         got = os.read(self._prints, 1 << 16)
         *lines, self._printed = (self._printed + got).split(b"\n")
         if not got and self._printed:

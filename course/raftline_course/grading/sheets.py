@@ -18,12 +18,12 @@ SHOWN = 20  # failed runs of a milestone in a feedback file
 
 
 class WrongCsv(Exception):
-    """A grading can't be resumed with this CSV; the text is one line."""
+    """A CSV with which a grading can't be resumed; the text is one line."""
 
 
 class Csv:
     """A line for each hand-in: name, points of each milestone, sum, problem. Each is in the file as
-    soon as it is added. The first one takes the place of what the file held, unless it is resumed.
+    soon as it is added. The first one replaces the file's content, unless the grading is resumed.
 
     Raises:
         OSError: nothing can be written there.
@@ -35,11 +35,11 @@ class Csv:
         self._head = ["hand-in", *(f"milestone {number}" for number in numbers), "sum", "problem"]
 
     def points_of_before(self) -> dict[str, list[int]]:
-        """Return the points of the hand-ins that the file has already, by name, and resume it. What
-        an interruption left of a last line is dropped.
+        """Return the points of the hand-ins that are already in the file, by name, and resume it.
+        Drop an incomplete last line.
 
         Raises:
-            WrongCsv: it is of other milestones, or not of a grading.
+            WrongCsv: it has other milestones, or isn't from a grading.
         """
         text = self._path.read_text("utf-8")
         if not text:
@@ -67,17 +67,18 @@ class Csv:
 
 
 def name_in_csv(one: HandIn) -> str:
-    """Return the name of a hand-in as its line begins."""
+    """Return the name of a hand-in as in its line."""
     return _plain(one.name)
 
 
 def _plain(name: str) -> str:
-    """Return a name that no spreadsheet takes for a formula."""
+    """Return a name that no spreadsheet treats as a formula."""
     return f"'{name}" if name[:1] in tuple("=+-@\t\r") else name
 
 
 def feedback(one: HandIn, marks: Sequence[Marks]) -> str:
-    """Return what the author of a hand-in reads: points, and each failed run with its reason."""
+    """Return the feedback for the author of a hand-in: points, and each failed run with its
+    reason."""
     lines = [f"# {one.name}", ""]
     if one.problem:
         return "\n".join([*lines, f"Nothing was graded: {one.problem}.", ""])
@@ -109,7 +110,7 @@ def write_feedback(folder: Path, one: HandIn, marks: Sequence[Marks]) -> None:
 
 
 def write_gradescope(path: Path, one: HandIn, marks: Sequence[Marks]) -> None:
-    """Write the results.json that an autograder of Gradescope leaves."""
+    """Write the results.json of a Gradescope autograder."""
     tests = [
         {
             "name": f"{each.milestone} {MILESTONES[each.milestone - 1].name}",

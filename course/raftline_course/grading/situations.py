@@ -1,9 +1,9 @@
-"""Situations of the paper, drawn on purpose: transcripts whose names, terms, logs and values are
-left to chance. A server can't know them, so it must know the rule.
+"""Situations of the paper, drawn on purpose: transcripts with random names, terms, logs and values.
+A server can't know them, so it must implement the rule.
 
 Each function takes a `Draw` and returns a transcript, whose first line is its title. Most play one
-server of the hand-in; the transcript speaks for all others. Expectations come from the paper's
-rules, worked out here from what was drawn.
+server of the hand-in; the transcript speaks for all others. Expectations follow from the paper's
+rules, computed here from the drawn values.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import json
 import random
 from collections.abc import Callable, Iterable, Sequence
 
-FAR_MS = 9000  # a timeout that does not run out
+FAR_MS = 9000  # a timeout that never runs out
 SOON_MS = 150
 NAMES = range(1, 60)
 
@@ -24,7 +24,7 @@ class Draw:
         self.chance = random.Random(seed)
 
     def names(self, count: int) -> list[str]:
-        """Return the names of servers, in no order."""
+        """Return the names of servers, in random order."""
         return [f"s{number}" for number in self.chance.sample(NAMES, count)]
 
     def number(self, least: int, most: int) -> int:
@@ -34,7 +34,7 @@ class Draw:
         return self.chance.choice(these)
 
     def terms(self, length: int, first: int = 1, steps: Sequence[int] = (0, 0, 1, 2)) -> list[int]:
-        """Return the terms of a log: they never fall."""
+        """Return the terms of a log, which never decrease."""
         found: list[int] = []
         term = first
         for _ in range(length):
@@ -82,7 +82,7 @@ def _start(names: Sequence[str], down: Sequence[str] = ()) -> str:
 
 
 def _entries(first: int, terms: Sequence[int], commands: Sequence[str] = ()) -> str:
-    """Return entries as AppendEntries spells them; without a command as `log` writes them."""
+    """Return entries as in AppendEntries; without commands, as in `log`."""
     made = []
     for at, term in enumerate(terms):
         index = first + at
@@ -100,12 +100,12 @@ def _append(to: str, leader: str, term: int, prev: tuple[int, int], entries: str
 
 
 def _votes(name: str, voters: Iterable[str], term: str) -> list[str]:
-    """Return the acts in which these vote for a server."""
+    """Return the acts in which these servers vote for another one."""
     return [f"> {name} <- {one}@Count on me term {term}" for one in voters]
 
 
 def _never(what: str, acts: Iterable[str]) -> list[str]:
-    """Return these acts, none of which must make that happen."""
+    """Return these acts, none of which may cause that event."""
     return [line for act in acts for line in (act, f"- {what}")]
 
 
@@ -120,7 +120,7 @@ def _elected(name: str, voters: Iterable[str], term: int) -> list[str]:
 
 
 def _stands(name: str, others: Iterable[str], term: int) -> list[str]:
-    """Return the acts and the line by which a server has stood in this term."""
+    """Return the acts and the line by which a server became a candidate in this term."""
     others = list(others)
     prevotes = _votes(name, others, f"{term} prevote")
     return [*prevotes, "> status", f"+ {name} candidate, term {term}*"]
@@ -183,7 +183,7 @@ def split_vote(draw: Draw) -> str:
     first, second, *rest = names
     term = draw.number(0, 30) + 1
     again_ms = draw.number(250, 400)
-    each = 1 if members > 3 else 0  # votes beside its own: two of four, or two of five
+    each = 1 if members > 3 else 0  # votes in addition to its own: two of four, or two of five
     return _script(
         f"Two of {members} stand at once, and neither has a majority; one tries again. Paper §5.2.",
         f"> timeouts {first} {SOON_MS} {again_ms} {second} {SOON_MS} {FAR_MS} "
@@ -301,7 +301,7 @@ def a_vote_resets_the_timer(draw: Draw) -> str:
 
 
 def nothing_else_resets_the_timer(draw: Draw) -> str:
-    """A second candidate of the term, one of an earlier term, and answers that nobody awaits."""
+    """Send a second candidate of the term, one of an earlier term, and unexpected answers."""
     members = draw.one_of(3, 5)
     name, *others = draw.names(members)
     term = draw.number(3, 30)
@@ -323,8 +323,8 @@ def _timer_runs_on(
     draw: Draw, title: str, name: str, others: Sequence[str], term: int, vote: str,
     terms: Sequence[int], acts: Iterable[str], stands_in: int = 0,
 ) -> str:  # fmt: skip
-    """Return a transcript in which a server stands as soon as its first timeout is over, whatever
-    came before."""
+    """Return a transcript in which a server becomes a candidate as soon as its first timeout is
+    over, whatever came before."""
     at_ms = draw.number(60, SOON_MS - 20)
     return _script(
         title,
@@ -418,7 +418,7 @@ def a_vote_outlives_a_crash(draw: Draw) -> str:
 def answers_are_counted(draw: Draw) -> str:
     members = draw.one_of(3, 4, 5)
     name, *others = draw.names(members)
-    term, noop = draw.number(1, 20), 1  # entries of earlier terms are for milestone 7
+    term, noop = draw.number(1, 20), 1  # entries of earlier terms belong to milestone 7
     commands = [f"set {draw.key()} {draw.value()}" for _ in range(draw.number(2, 5))]
     last = noop + len(commands)
     held = dict.fromkeys(others, 0)
@@ -477,7 +477,7 @@ def figure_7(draw: Draw) -> str:
     members = draw.one_of(3, 4, 5)
     names = draw.names(members)
     leader, *followers = names
-    # Each term has one leader, so a term of a log that differs is in no other log.
+    # Each term has one leader, so the term of a differing log is in no other log.
     numbers = iter(range(1, 200))
     mine: list[int] = []
     spare: list[int] = []
@@ -658,7 +658,7 @@ def figure_8(draw: Draw) -> str:
     noop = len(terms) + 1
     needed = _majority(members) - 1
     near = draw.chance.sample(others, draw.number(needed, len(others)))
-    # They acknowledge what earlier terms left, entry by entry, and only then the noop.
+    # They acknowledge the entries of earlier terms one by one, and only then the no-op.
     steps = sorted(draw.chance.sample(range(1, noop), draw.number(1, noop - 1)))
     steps = sorted({*steps, noop - 1})
     lines: list[str] = []
@@ -788,7 +788,7 @@ def a_read_without_a_majority(draw: Draw) -> str:
 
 
 def a_stale_read(draw: Draw) -> str:
-    """A leader is cut off, another one is elected and writes; then the old one is asked."""
+    """Cut off a leader, let another one be elected and write, and then read from the old one."""
     members = draw.one_of(3, 5)
     names = draw.names(members)
     old, new, *rest = names
@@ -868,7 +868,7 @@ def a_read_before_the_first_commit(draw: Draw) -> str:
     )
 
 
-# --- 10: a leader that nobody answers --------------------------------------------------------
+# --- 10: a leader without answers ---------------------------------------------------------------
 
 
 def a_leader_cut_off(draw: Draw) -> str:

@@ -12,14 +12,15 @@ from raftline.raft.state import Options
 
 @dataclass
 class Start:
-    """All that a core is given when its server starts: what its disk holds, and its constants."""
+    """The arguments of a core when its server starts: the content of its disk, and its
+    constants."""
 
     name: str
     members: Membership  # at the base of the log; entries of the log may change it
     log: Log
     term: int
     vote: str | None
-    snapshot: Snapshot | None  # the one on its disk, to be sent to others
+    snapshot: Snapshot | None  # the snapshot on its disk, for other servers
     options: Options  # election_timeout_ms, heartbeat_ms, chunk_bytes
     pick_timeout_ms: Callable[[], int]  # the next election timeout, by chance
     lost: bool  # files of this server were lost: it must never give or ask for a vote again
@@ -27,7 +28,7 @@ class Start:
 
 @dataclass
 class Given:
-    """A start as it travels."""
+    """A start in the form in which it is sent."""
 
     name: str
     members: Membership

@@ -1,7 +1,7 @@
-"""Plays a transcript of the lab on a hand-in, and finds the first line that does not hold.
+"""Play a transcript of the lab on a hand-in, and find the first line that does not hold.
 
-`> act` is one of `raftline_testing/transcripts/player.py`. After it `+ pattern` is a line that must
-happen by it, in this order; `- pattern` is one that must not. `*` stands for anything.
+`> act` is one of `raftline_testing/transcripts/player.py`. After it, `+ pattern` is a line that it
+must cause, in this order; `- pattern` is a line that it must not cause. `*` matches anything.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ SHOWN = 12
 
 
 class NotSo(AssertionError):
-    """A line of a transcript that does not hold; the text names it, and what happened."""
+    """A line of a transcript that does not hold; the text names it and the actual events."""
 
 
 def play(
@@ -30,7 +30,7 @@ def play(
     collector: Collector | None = None,
     say: Print | None = None,
 ) -> None:
-    """Play a transcript; `say` gets each line of it, and what happens.
+    """Play a transcript; `say` gets each line of it, and each event.
 
     Raises:
         NotSo: a line does not hold.
@@ -40,7 +40,7 @@ def play(
     player.cluster.make_node = make_node
     player.cluster.invariants = Unchecked()
     act, happened = "", list[str]()
-    before: list[tuple[str, str]] = []  # all that happened, with the act by which it did
+    before: list[tuple[str, str]] = []  # all events, each with its act
     for line in text.splitlines():
         kind, _, rest = line.partition(" ")
         if say is not None:
@@ -90,12 +90,12 @@ def _perform(player: Player, act: str) -> list[str]:
 
 
 def _fits(line: str, pattern: str) -> bool:
-    """Whether it happened; a message counts as sent, whatever becomes of it."""
+    """Whether the event happened; a message counts as sent even if it is lost."""
     return fnmatch.fnmatchcase(line.removesuffix(" (lost)"), pattern)
 
 
 def _too_early(pattern: str, happened: list[str], before: list[tuple[str, str]]) -> str:
-    """Return the words for what was committed or applied before its time; "" if nothing was."""
+    """Return the message about an entry that was committed or applied too early, or ""."""
     if " applies " in pattern:
         acts = [act for act, line in before if _fits(line, pattern)]
         return f"; it was applied too early, after `{acts[0]}`" if acts else ""
@@ -112,5 +112,5 @@ def _in_lines(happened: list[str]) -> str:
 
 
 def title_of(text: str) -> str:
-    """Return what a transcript shows, from its first line."""
+    """Return the title of a transcript, from its first line."""
     return text.partition("\n")[0].removeprefix("# ").removesuffix(".")

@@ -1,9 +1,9 @@
 """The nursery of a hand-in's processes, and one such process: `worker.py SOCKET`.
 
-The nursery reads the files of the hand-in, which lie nowhere. For each server that starts it forks
-a process, with three pipes that it is given: questions, answers, prints. That process locks itself
-in before it runs any line of the hand-in. It decides nothing about the grade: the judge asks, and
-believes nothing that can't be seen in the Effects.
+The nursery receives the files of the hand-in, which are not on a disk. For each starting server it
+forks a process, with three given pipes: questions, answers, prints. That process locks itself in
+before it runs any line of the hand-in. It decides nothing about the grade: the judge asks, and
+trusts only the Effects.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 if __name__ == "__main__":
-    del sys.path[0]  # this folder: the starter of the process names where the packages are
+    del sys.path[0]  # this folder: the parent process passes the folder of the packages
 
 from raftline.raft import effects, inputs, log, state
 from raftline_course.grading import codec, sandbox
 from raftline_course.grading.start import Given, Start
 
-# A hand-in may import these, and what they import; a later import finds no file.
+# A hand-in may import these and their imports; a later import finds no file.
 AT_HAND = (
     "abc", "bisect", "binascii", "collections.abc", "contextlib", "copy", "dataclasses", "enum",
     "errno", "fcntl", "functools", "heapq", "io", "itertools", "json", "math", "operator",
@@ -40,14 +40,15 @@ TEXT_MAX = 600
 
 
 class HandInFinder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
-    """Finds the modules of a hand-in among its files."""
+    """The finder of a hand-in's modules among its files."""
 
     def __init__(self, files: dict[str, str]) -> None:
         self._files = files
         self._codes: dict[str, types.CodeType] = {}
 
     def compile_all(self) -> None:
-        """Compile the files once for all processes. What can't be compiled fails at its import."""
+        """Compile the files once for all processes. A file that can't be compiled fails at its
+        import."""
         for name, source in self._files.items():
             with contextlib.suppress(Exception):
                 self._codes[name] = compile(source, name, "exec")
@@ -140,7 +141,7 @@ def serve(read: Callable[[], str], write: Callable[[str], object]) -> None:
 
 
 def in_one_line(error: BaseException) -> str:
-    """Return an exception in a line: what, and in which line of the hand-in."""
+    """Return an exception in one line: the error, and its line in the hand-in."""
     places = traceback.extract_tb(error.__traceback__)
     own = [place for place in places if place.filename[:1] not in "/<"]
     where = f" ({own[-1].filename}, line {own[-1].lineno})" if own else ""
@@ -173,7 +174,8 @@ def begin(finder: HandInFinder, cpu_s: int, pipes: Sequence[int]) -> None:
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Take the files, and fork a process whenever the judge asks for one, until it is gone."""
+    """Receive the files, and fork a process whenever the judge asks for one, until the judge is
+    gone."""
     control = socket.socket(fileno=int(arguments[0]))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     for name in AT_HAND:

@@ -1,1 +1,1 @@
-"""One trial: a cluster of real servers, clients that ask it, faults at fixed moments, a report."""
+"""One trial: a cluster of real servers, its clients, faults at fixed moments, and a report."""

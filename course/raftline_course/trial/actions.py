@@ -1,7 +1,7 @@
 """The leader of a trial's servers, and the actions of the trial on them.
 
-The lines between the servers show who leads, so that no server has to be asked. Each action comes
-at its trigger point, or as soon as it can.
+The lines between the servers show the leader, so no server has to be asked. Each action happens at
+its trigger point, or as soon as possible.
 """
 
 from __future__ import annotations
@@ -19,30 +19,31 @@ from raftline_course.trial.record import Record, TrialEvent
 from raftline_course.trial.servers import Health, Servers
 from raftline_testing.nodes.proxy import Network
 
-LEADER_SILENT_S = 1.0  # an election timeout: by then every follower has begun to look for another
+LEADER_SILENT_S = 1.0  # an election timeout: by then every follower has begun an election
 _MARK = b"@AppendEntries "
 _CANDIDATES = (b"@PreVote ", b"@RequestVote ")
 
 
 class LeaderTracker:
-    """Sees each AppendEntries and keeps the leaders in the order in which they came.
+    """The tracker of leaders, in their order, by each AppendEntries.
 
-    A leader is known from its first AppendEntries that arrives; it is unknown again once its
-    process has gone, or a quorum has heard nothing of it for an election timeout.
+    A leader is known from its first received AppendEntries; it is unknown again once its process
+    has ended, or a quorum has heard nothing from it for an election timeout.
     """
 
     def __init__(self, servers: Collection[str], start_s: float) -> None:
         self.leaders: list[tuple[float, str]] = [(0.0, UNKNOWN_LEADER)]  # seconds, id
         self.terms: list[tuple[float, str, int]] = []  # seconds, leader, term
         self.gaps_s: list[float] = []  # between two AppendEntries of a leader to one follower
-        self.two_leaders: str = ""  # what was seen where two led one term
-        # (seconds, new leader, old one, how long no quorum had heard of it): of no killed one
+        self.two_leaders: str = ""  # the observation if two servers led one term
+        # (seconds, new leader, old one, how long no quorum had heard from it), except for killed
+        # leaders
         self.takeovers: list[tuple[float, str, str, float]] = []
-        self.vote_requests: Counter[tuple[str, str]] = Counter()  # of whom, to whom
+        self.vote_requests: Counter[tuple[str, str]] = Counter()  # by candidate and receiver
         self._servers = servers
         self._start_s = start_s
         self._term = 0
-        self._gone_term = 0  # its leader is no more; what it sent may still be under way
+        self._gone_term = 0  # its leader has ended; its messages may still be in flight
         self._leader_of: dict[int, str] = {}
         self._since_s = 0.0
         self._heard_s: dict[str, float] = {}
@@ -55,10 +56,10 @@ class LeaderTracker:
         return self.leaders[-1][1]
 
     def start_at(self, start_s: float) -> None:
-        """Count seconds from here on; a leader that was elected before leads from second 0."""
+        """Count seconds from now on; a leader elected before leads from second 0."""
         with self._lock:
             later_s, self._start_s = start_s - self._start_s, start_s
-            first, *later = self.leaders  # the first is from the beginning, whenever that is
+            first, *later = self.leaders  # the first one leads from the beginning, whenever that is
             self.leaders = [first, *((max(0.0, at - later_s), who) for at, who in later)]
             self.terms = [(max(0.0, at - later_s), who, term) for at, who, term in self.terms]
             self.takeovers = [
@@ -101,7 +102,7 @@ class LeaderTracker:
             self.terms.append((self._seconds(now_s), speaker, term))
             self._heard_s = {}
         self._heard_s[hearer] = now_s
-        # Also a leader that was silent, and is heard again before another was elected.
+        # This includes a silent leader that is heard again before another one is elected.
         if self.leader != speaker and (self._since_s == now_s or self._is_heard(now_s)):
             self._note(speaker, now_s)
 
@@ -114,18 +115,18 @@ class LeaderTracker:
                 self._gone_term = self._term
 
     def look(self, now_s: float) -> None:
-        """Record that a quorum has heard nothing for too long."""
+        """Record if a quorum has heard nothing for too long."""
         with self._lock:
             young = now_s - self._since_s < LEADER_SILENT_S
             if self.leader != UNKNOWN_LEADER and not young and not self._is_heard(now_s):
                 self._note(UNKNOWN_LEADER, now_s)
 
     def _is_heard(self, now_s: float) -> bool:
-        """Whether a quorum heard of the leader within an election timeout."""
+        """Whether a quorum has heard from the leader within an election timeout."""
         return now_s - self._quorum_heard_s() < LEADER_SILENT_S
 
     def _quorum_heard_s(self) -> float:
-        """Return when a quorum, the leader among it, had last heard of it."""
+        """Return when a quorum, including the leader, last heard from it."""
         others = len(self._servers) // 2
         heard = sorted(self._heard_s.values(), reverse=True)
         return heard[others - 1] if len(heard) >= others else float("-inf")
@@ -138,8 +139,8 @@ class LeaderTracker:
 
 
 class Actions:
-    """Strikes when it is given the time. An action that needs a leader waits for one, and those
-    after it wait for it."""
+    """The actions of a trial, carried out when due. An action that needs a leader waits for one,
+    and later actions wait for it."""
 
     def __init__(
         self,
@@ -150,7 +151,7 @@ class Actions:
         record: Record,
     ) -> None:
         self._todo = list(metrics.actions)
-        self._endings: list[tuple[float, int, str, str]] = []  # (when, order, what, server)
+        self._endings: list[tuple[float, int, str, str]] = []  # (time, order, category, server)
         self._servers = servers
         self._network = network
         self._watch = watch
@@ -169,7 +170,7 @@ class Actions:
         }
 
     def run_due(self, now: float) -> None:
-        """Do all that is due, `now` seconds after the start."""
+        """Carry out all due actions, `now` seconds after the start."""
         self._now = now
         while self._endings and self._endings[0][0] <= now:
             self._end(*heapq.heappop(self._endings)[2:])
@@ -179,7 +180,7 @@ class Actions:
             self._todo.pop(0)
 
     def not_done(self) -> list[str]:
-        """Return the actions that found no occasion."""
+        """Return the actions that had no opportunity."""
         return [f"{each.category} at {each.trigger_point:g}" for each in self._todo]
 
     def _leader(self) -> str | None:
@@ -194,7 +195,7 @@ class Actions:
     def _fail(self, action: Action, server: str | None) -> bool:
         if server is None:
             return False
-        self._watch.gone(server, time.monotonic())  # first: another may lead at once
+        self._watch.gone(server, time.monotonic())  # first: another server may lead at once
         self._servers.fail(server)
         self._record.failed += 1
         self._note(action.category, (server,), f"{server} was killed")
@@ -233,7 +234,7 @@ class Actions:
     def _part(self, action: Action) -> bool:
         """Cut the servers in two: `part easy` leaves the leader with a quorum, `part hard` not.
 
-        Those that are down are put where they take nobody's quorum away.
+        Servers that are down are placed where they don't break a quorum.
         """
         leader = self._leader()
         if leader is None:
@@ -265,7 +266,7 @@ class Actions:
             heapq.heappush(self._endings, ending)
 
     def _supersede(self, what: str) -> None:
-        """Forget such an ending that is still to come: what it was to end is over, or replaced."""
+        """Cancel a pending end of this kind: its fault is over, or replaced."""
         self._endings = [ending for ending in self._endings if ending[2] != what]
         heapq.heapify(self._endings)
 

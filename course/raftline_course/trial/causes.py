@@ -1,4 +1,5 @@
-"""The cause of each mark of the timeline that is no event itself: which event, or why none."""
+"""The cause of each mark of the timeline that isn't an event itself: the event, or why there is
+none."""
 
 from __future__ import annotations
 
@@ -7,15 +8,15 @@ from collections.abc import Iterator
 from raftline_course.trial.messages import in_words
 from raftline_course.trial.record import Record
 
-REACH_S = 3.0  # an election timeout and what it takes to find the new leader
-SLACK_S = 0.5  # of what a quorum may notice before the trial notes it
+REACH_S = 3.0  # an election timeout, and the time to find the new leader
+SLACK_S = 0.5  # by which a quorum may notice something before the trial does
 
 Explained = tuple[float, float, str]
 
 
 def explained(record: Record) -> list[Explained]:
-    """Return (from, to, what it was and why) of each standstill, of each time without a known
-    leader, and of each leader that took over, in order."""
+    """Return (from, to, description and cause) of each standstill, each time without a known
+    leader, and each takeover, in order."""
     return sorted([*_standstills(record), *_leaderless(record), *_takeovers(record)])
 
 
@@ -38,7 +39,7 @@ def _takeovers(record: Record) -> Iterator[Explained]:
 
 
 def _cause(record: Record, since: float, to: float) -> str:
-    """Return what a time follows from: the latest event that may have led to it."""
+    """Return the cause of a time: the latest event that may have led to it."""
     number = 0
     for place, event in enumerate(record.events, start=1):
         is_near = since - REACH_S <= event.at <= min(since + SLACK_S, to)

@@ -11,18 +11,18 @@ Sizes = dict[str, int]
 
 
 class Consoles:
-    """Notes how long each console was at each event."""
+    """A record of the console sizes at each event."""
 
     def __init__(self, servers: Servers) -> None:
         self._servers = servers
         self._at: list[Sizes] = []
 
     def sizes(self) -> Sizes:
-        """Return how long each console is now."""
+        """Return the present size of each console."""
         return {server: self._servers.console_size(server) for server in self._servers.health}
 
     def begin(self, events: int, sizes: Sizes) -> None:
-        """Let the lines of all events that are new, of `events`, begin at these sizes."""
+        """Record these sizes as the beginnings of the lines of all new `events`."""
         self._at += [sizes] * (events - len(self._at))
 
     def collected(self) -> list[list[str]]:

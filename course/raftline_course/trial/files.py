@@ -1,4 +1,4 @@
-"""A dictionary out of a JSON or TOML file, or a line with the reason why there is none."""
+"""A dictionary from a JSON or TOML file, or a line with the reason why there is none."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ class MetricsError(Exception):
 
 
 def read(path: Path) -> object:
-    """Return what a file holds: TOML where its name ends so, else JSON. Raises MetricsError."""
+    """Return the content of a file: TOML if its name ends in `.toml`, else JSON. Raises
+    MetricsError."""
     try:
         with path.open("rb") as file:
             raw = file.read(BYTES_MAX + 1)
@@ -55,7 +56,7 @@ def _json(path: Path, text: str) -> object:
 
 
 def _toml(path: Path, text: str) -> object:
-    # By name: Python 3.10 has no tomllib, and is served with JSON, or with tomli installed.
+    # Imported by name: Python 3.10 has no tomllib, and uses JSON, or tomli if it is installed.
     for module in ("tomllib", "tomli"):
         try:
             reader = importlib.import_module(module)

@@ -1,4 +1,4 @@
-"""The clients of a trial: who asks what and when, and a thread for each of them."""
+"""The clients of a trial: their requests, and a thread for each client."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ KEY_LENGTH = 8
 
 @dataclass(frozen=True)
 class Due:
-    """A request that is to be made: by which client, when, and whether it is to be a get."""
+    """A planned request: its client, its time, and whether it must be a get."""
 
     client: int
     at: float
@@ -28,8 +28,8 @@ class Due:
 
 
 def plan(metrics: Metrics, chance: random.Random) -> list[Due]:
-    """Return the requests, evenly spaced between the warm-up and the cool-down, in which there
-    are none. The client of each is drawn, and whether it is a get, by the gp ratio."""
+    """Return the requests, evenly spaced between the warm-up and the cool-down, which have none.
+    The client of each is drawn, and so is whether it is a get, by the gp ratio."""
     start = metrics.only_hb
     span = metrics.total_execution_time - metrics.stop_requests - start
     return [
@@ -43,17 +43,19 @@ def plan(metrics: Metrics, chance: random.Random) -> list[Due]:
 
 
 def generate_string(chance: random.Random) -> str:
-    """Return 8 characters out of 0-9 and a-z."""
+    """Return 8 characters from 0-9 and a-z."""
     return "".join(chance.choices(LETTERS, k=KEY_LENGTH))
 
 
 class LoadClient:
-    """Makes its requests one after the other, each when it is due or as soon after as it can.
+    """A client that makes its requests one after the other, each when it is due or as soon as
+    possible after that.
 
-    A put has a new key, and a get takes one whose put was confirmed to this client. With
-    `common`, what was confirmed to any client, all of them put and get the same few keys.
+    A put has a new key, and a get takes one whose put was confirmed to this client. With `common`,
+    the confirmed puts of any client, all clients put and get the same few keys.
 
-    Each request draws as often as any other, so what became of one changes no other's draws.
+    Each request makes the same number of draws, so the outcome of one doesn't change the draws of
+    another.
     """
 
     def __init__(
@@ -72,7 +74,7 @@ class LoadClient:
         self._store = store
         self._dues = dues
         self._chance = random.Random(f"{metrics.seed} {identity}")
-        self._stored: dict[str, str] = {} if common is None else common  # what was confirmed
+        self._stored: dict[str, str] = {} if common is None else common  # confirmed puts
         self._pool = [f"key{number:05}" for number in range(metrics.shared_keys)]
         self._own: list[str] = []  # the keys of this client's puts, in order
         self._start_s = start_s
@@ -99,7 +101,7 @@ class LoadClient:
             self.problem = problem
 
     def _make(self, due: Due) -> None:
-        """Make one request, and keep what came of it."""
+        """Make one request, and record its outcome."""
         leaves = time.monotonic() < self._end_s and not self._store.stop.is_set()
         asked = self._form_client_request(due, leaves)
         self.requests.append(asked)
@@ -125,13 +127,13 @@ class LoadClient:
             confirmed = self._confirmed_key(share)
             if confirmed is not None:
                 return RequestRecord(self.identity, "get", 0, confirmed, None, due.at)
-            self.prior_get_requests += leaves  # nothing there to get: something is put instead
+            self.prior_get_requests += leaves  # there is nothing to get, so it puts instead
         key = self._pool[int(share * len(self._pool))] if self._pool else new
         self._own.append(key)
         return RequestRecord(self.identity, "put", 0, key, value, due.at)
 
     def _confirmed_key(self, share: float) -> str | None:
-        """Return the key that stands at this share of all, or the next whose put was confirmed."""
+        """Return the key at this share of all keys, or the next one with a confirmed put."""
         keys = self._pool or self._own
         places = (int(share * len(keys)) + step for step in range(len(keys)))
         found = (keys[place % len(keys)] for place in places)
@@ -153,7 +155,7 @@ class LoadClient:
 
 
 def mark_wrong_gets(requests: Sequence[RequestRecord]) -> None:
-    """Mark each get that read what nobody had put under its key by the time it was answered."""
+    """Mark each get whose value no client had put under its key by the time of the answer."""
     first_put: dict[tuple[str, str | None], float] = {}
     for asked in requests:
         if asked.category == "put" and asked.called is not None:

@@ -1,7 +1,7 @@
-"""Messages in the form of the course's simulator, and the lines that they are on our wire. Pure.
+"""Messages in the form of the course's simulator, and their lines in our protocol. Pure functions.
 
-A message is a dictionary with source, destination, leader, req_category and Message-ID. What asks
-is `put` or `get`; what answers is `success`, `failure`, `forward2leader` or `unknown`.
+A message is a dictionary with source, destination, leader, req_category and Message-ID. A request
+is `put` or `get`; an answer is `success`, `failure`, `forward2leader` or `unknown`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from raftline.wire.protocol import escape, unescape
 from raftline.wire.replies.refusals import leader_named_in
 from raftline.wire.replies.replies import RequestOutcome, outcome_of
 
-UNKNOWN_LEADER = "unkown"  # spelled as the course's programs do, which look for it
+UNKNOWN_LEADER = "unkown"  # the spelling that the course's programs expect
 MESSAGE_ID = "Message-ID"
 MANDATORY = ("source", "destination", "leader", "req_category", MESSAGE_ID)
 REQUESTS = ("put", "get")
@@ -28,24 +28,25 @@ Message = dict[str, Any]
 
 
 def in_words(leader: str) -> str:
-    """Return a leader's id as a person reads it."""
+    """Return a leader's id for a person."""
     return "unknown" if leader == UNKNOWN_LEADER else leader
 
 
 class BadMessage(ValueError):
-    """A message that nobody takes. The text names what is missing or wrong in it."""
+    """An invalid message. The text names the missing or wrong component."""
 
 
 def node_name(server: str) -> str:
-    """Return what the node of this id is called on the wire, where a name begins with a letter."""
+    """Return the name of the node with this id in the protocol, where a name begins with a
+    letter."""
     return f"s{server}"
 
 
 def checked(message: object, known: Collection[str]) -> Message:
-    """Return the message with its id spelled `Message-ID`; `known` are the ids that exist.
+    """Return the message with its id spelled `Message-ID`; `known` are the existing ids.
 
     Raises:
-        BadMessage: a component is missing, or is none that could stand there.
+        BadMessage: a component is missing or invalid.
     """
     if not isinstance(message, Mapping):
         raise BadMessage(f"a message is a dictionary, not {type(message).__name__}")
@@ -70,7 +71,7 @@ def checked(message: object, known: Collection[str]) -> Message:
 
 
 def check_address(value: object, known: Collection[str], part: str) -> None:
-    """Make sure that `value` is the id of somebody. Raises BadMessage."""
+    """Make sure that `value` is a known id. Raises BadMessage."""
     if not isinstance(value, str) or not _ADDRESS.fullmatch(value):
         raise BadMessage(f"{part} {value!r} is no id: four digits, such as '0000'")
     if value not in known:
@@ -78,7 +79,7 @@ def check_address(value: object, known: Collection[str], part: str) -> None:
 
 
 def line_of(request: Message) -> str:
-    """Return the line that asks a node what the message asks, without its newline."""
+    """Return the request line of a message, without its newline."""
     sender = f"c{request['source']}#{request[MESSAGE_ID]}"
     key = escape(request["key"], key=True)
     if request["req_category"] == "get":
@@ -87,7 +88,7 @@ def line_of(request: Message) -> str:
 
 
 def answer_to(request: Message, text: str) -> Message:
-    """Return the message that a node's reply to `request` is."""
+    """Return the message for a node's reply to `request`."""
     message: Message = {
         "source": request["destination"],
         "destination": request["source"],
@@ -102,7 +103,7 @@ def answer_to(request: Message, text: str) -> Message:
         return {**message, "req_category": "forward2leader", "leader": leader}
     if outcome is RequestOutcome.UNKNOWN:
         return {**message, "req_category": "unknown", "reason": text}
-    message["leader"] = request["destination"]  # only a leader answers more than where to go
+    message["leader"] = request["destination"]  # only a leader sends more than a redirect
     if outcome is not RequestOutcome.DONE:
         absent = outcome is RequestOutcome.ABSENT
         return {**message, "reason": "no such key" if absent else text, "absent": absent}

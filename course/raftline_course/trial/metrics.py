@@ -1,6 +1,6 @@
-"""The metrics dictionary of the course's simulator: what a trial is to do, and its limits.
+"""The metrics dictionary of the course's simulator: the plan of a trial, and its limits.
 
-A key may be written with spaces or with underscores. What is left out is as in metrics_1.
+A key may be written with spaces or with underscores. Missing keys have the values of metrics_1.
 """
 
 from __future__ import annotations
@@ -29,19 +29,19 @@ class Action:
 
     category: str
     trigger_point: float
-    seconds: float | None = None  # how long; None: until something ends it
+    seconds: float | None = None  # how long; None: until another action ends it
     fraction: float = 0.1  # of the lines between servers, for `drop`
-    server: str = ""  # an id, "leader" or "follower"; "": what the category means by itself
+    server: str = ""  # an id, "leader" or "follower"; "": the category's default
 
 
 def _number(default: float, low: int, high: int) -> Any:
-    """Return the field of a number with its limits; it is whole where its default is."""
+    """Return a dataclass field for a number with limits; it is an integer if its default is."""
     return field(default=default, metadata={"limits": (low, high, isinstance(default, int))})
 
 
 @dataclass(frozen=True)
 class Metrics:
-    """The plan of a trial. Times are in seconds since all servers were up."""
+    """The plan of a trial. Times are in seconds since all servers are up."""
 
     server_code: Path = SERVER
     maximum_get_create_fail_fraction: float = _number(0.1, 0, 1)
@@ -50,23 +50,23 @@ class Metrics:
     maximum_put_reqs_fraction: float = _number(0.5, 0, 1)
     number_of_clients: int = _number(8, 1, 200)
     total_execution_time: float = _number(30.0, 1, 3600)
-    servers: int = _number(5, 2, 15)  # of one alone nobody could see who leads
+    servers: int = _number(5, 2, 15)  # with a single server, the leader would not be visible
     client_requests: int = _number(500, 0, 1_000_000)
     gp_ratio: float = _number(0.8, 0, 1)
     only_hb: float = _number(5.0, 0, 3600)
     stop_requests: float = _number(2.0, 0, 3600)
     max_packets: int = _number(20_000, 1, 1_000_000_000)
     actions: tuple[Action, ...] = ()
-    # What the course's simulator has not:
+    # Not in the course's simulator:
     maximum_unanswered_fraction: float = _number(0.01, 0, 1)
-    leader_tenure: float = _number(0.0, 0, 3600)  # 0: nobody has to go
-    shared_keys: int = _number(0, 0, 100_000)  # 0: each put has a key of its own
+    leader_tenure: float = _number(0.0, 0, 3600)  # 0: without a limit
+    shared_keys: int = _number(0, 0, 100_000)  # 0: each put has its own key
     seed: int = _number(1, 0, 2**63 - 1)
 
 
 @dataclass
 class _MetricsReader:
-    """One dictionary on its way to values: what is wrong with it is collected, line by line."""
+    """The reader of one dictionary, which collects all errors, one a line."""
 
     source: str
     folder: Path
@@ -95,7 +95,8 @@ _LIMITS: Mapping[str, tuple[float, float, bool]] = {
 }
 _KEYS = ("server code", "actions", *_LIMITS)
 _SECONDS, _FRACTION, _SERVER = "seconds", "fraction", "server"
-CATEGORIES: Mapping[str, tuple[str, ...]] = {  # and what each may have beside its trigger point
+# and the keys that each may have besides its trigger point
+CATEGORIES: Mapping[str, tuple[str, ...]] = {
     "fail leader": (),
     "fail follower": (),
     "restart": (_SERVER,),
@@ -109,15 +110,16 @@ PAUSE_S = 2.0  # if a pause gives no length
 
 
 def read(path: Path) -> Metrics:
-    """Return what a JSON or TOML file asks for. Raises MetricsError, a line per problem."""
+    """Return the metrics in a JSON or TOML file. Raises MetricsError, with a line for each
+    problem."""
     return understand(files.read(path), str(path), path.parent)
 
 
 def understand(raw: object, source: str, folder: Path) -> Metrics:
-    """Return the metrics in a dictionary that came from `source`; paths in it begin at `folder`.
+    """Return the metrics in a dictionary from `source`; paths in it are relative to `folder`.
 
     Raises:
-        MetricsError: a key is unknown, or a value can't be meant; all that is wrong is named.
+        MetricsError: a key is unknown, or a value is invalid; it names all errors.
     """
     reading = _MetricsReader(source, folder)
     if not isinstance(raw, dict):
@@ -141,7 +143,7 @@ def understand(raw: object, source: str, folder: Path) -> Metrics:
 def _plain_keys(
     reading: _MetricsReader, raw: Mapping[str, Any], known: tuple[str, ...], where: str = ""
 ) -> dict[str, Any]:
-    """Return the known keys, spelled with spaces; complain of the others."""
+    """Return the known keys, with spaces; report the others as errors."""
     plain: dict[str, Any] = {}
     for key, value in raw.items():
         name = key.replace("_", " ")
@@ -224,7 +226,7 @@ def _target(reading: _MetricsReader, where: str, category: str, value: object) -
 
 
 def _check_together(reading: _MetricsReader, metrics: Metrics) -> None:
-    """Complain of what each value allows and all of them together don't."""
+    """Report values that are valid alone but not together."""
     end = metrics.total_execution_time
     if metrics.only_hb + metrics.stop_requests >= end:
         reading.complain(
@@ -240,7 +242,7 @@ def _check_together(reading: _MetricsReader, metrics: Metrics) -> None:
 
 
 def _problems(action: Action, metrics: Metrics, failed: int, partitions: int) -> Iterator[str]:
-    """Yield what is wrong with an action, given the `failed` servers and `partitions` before it."""
+    """Yield the errors of an action, given the `failed` servers and `partitions` before it."""
     end = metrics.total_execution_time
     if action.trigger_point >= end:
         yield f"its trigger point is not before the end of the trial ({end:g} s)"
@@ -260,7 +262,7 @@ def _hint(name: str, known: Collection[str]) -> str:
 
 
 def _shown(value: object) -> str:
-    """Return a value as its file has it, cut short where it is long."""
+    """Return a value as in its file, shortened if it is long."""
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
     try:

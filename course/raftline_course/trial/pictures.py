@@ -1,6 +1,6 @@
-"""Two pictures of a trial: what happened when, and how long each request took.
+"""Two pictures of a trial: the events over time, and the latency of each request.
 
-They are SVG, whose shapes, scales and axes stand here as well. Colours are classes: report.py.
+They are SVG; this module also has the shapes, scales and axes. Colours are classes: see report.py.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ LEFT, RIGHT = 96, 60  # room for the names of rows, and for labels at the right 
 ROW, BAR = 26, 18
 TOP = 30
 TELLING_MAX = 2_000  # requests
-NAMED = 40.0  # a bar so wide has room for its name
+NAMED = 40.0  # a bar of this width has room for its name
 COLOURS = 6
-Span = tuple[float, float, str, str]  # from, to, class, what it is
+Span = tuple[float, float, str, str]  # from, to, class, description
 
 
 def tag(name: str, content: str = "", **attributes: object) -> str:
-    """Return one element; `content` is markup already. `kind_` stands for `kind`, `_` for `-`."""
+    """Return one element; `content` is markup already. `kind_` means `kind`, and `_` means `-`."""
     parts = [name]
     for key, value in attributes.items():
         shown = f"{value:.1f}" if isinstance(value, float) else str(value)
@@ -53,7 +53,7 @@ def bar(x: float, y: float, to: float, height: float, class_: str, tip: str) -> 
 
 
 def dot(x: float, y: float, radius: float, class_: str, tip: str = "") -> str:
-    """Return a dot; it shows `tip`, if there is one, under the mouse."""
+    """Return a dot, which shows `tip`, if any, under the mouse."""
     title = tag("title", html.escape(tip)) if tip else ""
     return tag("circle", title, cx=x, cy=y, r=radius, class_=class_)
 
@@ -80,8 +80,8 @@ class Seconds:
         return LEFT + (WIDTH - LEFT - RIGHT) * inside / self.end
 
     def axis(self, y: float, top: float) -> Iterator[str]:
-        """Yield marks with their seconds below `y`, a faint line up to `top` at each, and what
-        the axis shows."""
+        """Yield marks with their seconds below `y`, a faint line up to `top` at each, and the axis
+        label."""
         yield text(WIDTH - RIGHT, y + 34, "time since the start", "label end")
         step = next((each for each in _STEPS if self.end / each <= 15), 600)
         for number in range(int(self.end / step) + 1):
@@ -95,7 +95,8 @@ _STEPS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60, 300)
 
 @dataclass(frozen=True)
 class Logarithmic:
-    """The scale from the bottom up: positive numbers, each power of ten as far from the next."""
+    """The scale from the bottom up: positive numbers, with equal distances between powers of
+    ten."""
 
     low: int  # powers of ten
     high: int
@@ -104,7 +105,7 @@ class Logarithmic:
 
     @classmethod
     def over(cls, values: Iterable[float], top: float, bottom: float) -> Logarithmic:
-        """Return the scale that has room for all of them."""
+        """Return a scale with room for all values."""
         powers = [math.log10(value) for value in values if value > 0] or [0.0]
         low = math.floor(min(powers))
         return cls(low, max(low + 1, math.ceil(max(powers))), top, bottom)
@@ -145,7 +146,7 @@ def timeline(record: Record) -> str:
 
 
 def _fitting(what: str, width: float) -> str:
-    """Return the name of a bar, or of a leader's the term, or "", as there is room for it."""
+    """Return the name of a bar, only the term for a leader, or "", depending on the room."""
     if width >= max(NAMED, 7.0 * len(what)):
         return what
     term = what.partition(" term ")[2]
@@ -153,12 +154,12 @@ def _fitting(what: str, width: float) -> str:
 
 
 def _marks(record: Record, scale: Seconds, bottom: float) -> Iterator[str]:
-    """Yield a line through all rows at each event, with the number that it has in the list."""
+    """Yield a line through all rows at each event, with its number in the list."""
     free_from = 0.0
     for number, event in enumerate(record.events, start=1):
         x = scale.x(event.at)
         yield line(x, TOP - 4, x, bottom, "event")
-        if x >= free_from:  # else it would stand upon the one before
+        if x >= free_from:  # else it would overlap the previous one
             shown = text(x, TOP - 9, str(number), "label middle strong")
             yield tag("a", shown, href=f"#event-{number}", aria_label=f"event {number}")
             free_from = x + 16
@@ -178,7 +179,7 @@ def _leader_spans(record: Record) -> Iterator[Span]:
 def _terms_of(
     record: Record, leader: str, since: float, to: float
 ) -> Iterator[tuple[float, float, int]]:
-    """Yield (from, to, term) of each term of a leader in this time; 0 for one that is unknown."""
+    """Yield (from, to, term) of each term of a leader in this time; 0 if it is unknown."""
     own = [(at, term) for at, who, term in record.terms if who == leader and at < to]
     inside = [(at, term) for at, term in own if at > since]
     before = [term for at, term in own if at <= since]
@@ -198,8 +199,8 @@ def _health_spans(record: Record, server: str) -> Iterator[Span]:
 
 
 def _network_spans(record: Record, family: str) -> Iterator[Span]:
-    """Yield the partitions (`part`), or the losses (`drop`). What ends one is the next event of its
-    family, or the end of the trial."""
+    """Yield the partitions (`part`), or the losses (`drop`). A span ends at the next event of its
+    family, or at the end of the trial."""
     events = [event for event in record.events if event.category.split()[0] == family]
     ends = [*(event.at for event in events), record.ended][1:]
     for event, to in zip(events, ends, strict=True):
@@ -240,8 +241,8 @@ def latencies(record: Record) -> str:
 
 
 def _dots(record: Record, ordered: list[float], across: Seconds, up: Logarithmic) -> Iterator[str]:
-    """Yield a dot for each answer, a cross for each that did not come. Each shows under the mouse
-    what it is; of very many only the slowest do, or the page would be slow itself."""
+    """Yield a dot for each answer, and a cross for each missing one. Each has a tip under the
+    mouse; if there are very many, only the slowest do, or the page would become slow."""
     many = len(record.requests) > TELLING_MAX
     slow = (percentile(ordered, 0.99) or 0.0) if many else 0.0
     for asked in record.requests:
@@ -255,7 +256,7 @@ def _dots(record: Record, ordered: list[float], across: Seconds, up: Logarithmic
 
 
 def _tip(asked: RequestRecord) -> str:
-    """Return what a request was and what became of it: `put k3 by 0005, due at 8.02 s: 61.3 ms`."""
+    """Return a request and its outcome: `put k3 by 0005, due at 8.02 s: 61.3 ms`."""
     latency = asked.latency
     took = "unanswered" if latency is None else f"{latency * 1000:,.1f} ms"
     tried = f", {counted(len(asked.attempts), 'attempt')}" if len(asked.attempts) > 1 else ""
@@ -265,8 +266,8 @@ def _tip(asked: RequestRecord) -> str:
 
 
 def _percentile_lines(ordered: list[float], up: Logarithmic) -> Iterator[str]:
-    """Yield a line for each percentile, with its name where the plot begins: a phone shows that
-    end of a picture that is wider than it."""
+    """Yield a line for each percentile, with its name at the beginning of the plot, the end that a
+    phone shows of a wider picture."""
     above = float("inf")
     for share in (0.5, 0.95, 0.99):
         value = percentile(ordered, share)

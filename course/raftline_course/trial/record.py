@@ -17,20 +17,20 @@ from raftline_testing.histories.history import ClientOperation
 class RequestRecord:
     """One request of one client. Times are in seconds since the start of the trial.
 
-    `latency` counts from when the request was due, not from when its client came round to it.
+    `latency` counts from when the request was due, not from when its client sent it.
     """
 
     client: str
     category: str  # put or get
     message_id: int
     key: str
-    value: str | None  # what a put wrote, or a get read
+    value: str | None  # the value of a put, or the one that a get read
     due: float
-    called: float | None = None  # None: its client never came round to it
+    called: float | None = None  # None: its client never sent it
     returned: float | None = None  # None: unanswered
     outcome: str = "unanswered"  # success, failure, absent or unanswered
     attempts: Sequence[ServerAttempt] = ()
-    wrong: bool = False  # a get that read what can't have been there
+    wrong: bool = False  # a get that read an impossible value
 
     @property
     def latency(self) -> float | None:
@@ -53,7 +53,7 @@ class RequestRecord:
 
 @dataclass(frozen=True)
 class TrialEvent:
-    """An event: an action on the servers, or a fate of theirs."""
+    """An event: an action on the servers, or a change of their state."""
 
     at: float
     category: str  # an action's, or `resume`, `crash`, `drop end`, `transfer`
@@ -63,7 +63,7 @@ class TrialEvent:
 
 @dataclass
 class Record:
-    """All of a trial. Times are in seconds since its start."""
+    """The record of a trial. Times are in seconds since its start."""
 
     metrics: Metrics
     servers: tuple[str, ...]
@@ -71,26 +71,29 @@ class Record:
     requests: list[RequestRecord] = field(default_factory=list)
     leaders: list[tuple[float, str]] = field(default_factory=list)
     events: list[TrialEvent] = field(default_factory=list)
-    lines: list[list[str]] = field(default_factory=list)  # of the consoles, after each event
-    terms: list[tuple[float, str, int]] = field(default_factory=list)  # since when who led which
-    health: list[tuple[float, str, Health]] = field(default_factory=list)  # each change of one
+    lines: list[list[str]] = field(default_factory=list)  # console lines after each event
+    # start, leader and term of each leadership
+    terms: list[tuple[float, str, int]] = field(default_factory=list)
+    # each change of a server's health
+    health: list[tuple[float, str, Health]] = field(default_factory=list)
     tally: Tally = field(default_factory=Tally)
-    prior_get_requests: int = 0  # gets that found their client's store empty, and became puts
+    prior_get_requests: int = 0  # gets without a stored key, which became puts
     server_messages: int = 0
     lost_messages: int = 0
     heartbeat_gaps: list[float] = field(default_factory=list)
     crashed: list[tuple[str, int]] = field(default_factory=list)  # (server, exit status)
     failed: int = 0
-    not_done: list[str] = field(default_factory=list)  # actions that found no occasion
+    not_done: list[str] = field(default_factory=list)  # actions that had no opportunity
     vote_requests: int = 0
-    stalls: list[tuple[float, float]] = field(default_factory=list)  # of the simulator itself
+    # pauses of the simulator itself
+    stalls: list[tuple[float, float]] = field(default_factory=list)
     takeovers: list[tuple[float, str, str, float]] = field(default_factory=list)  # see Watch
     two_leaders: str = ""
     broken_off: str = ""  # why it ended early
 
     @property
     def messages(self) -> int:
-        """All messages: of servers to servers, of clients to servers, and the answers to them."""
+        """All messages: between servers, from clients to servers, and the answers."""
         return self.server_messages + self.tally.sent + self.tally.received
 
     def of(self, category: str) -> list[RequestRecord]:
@@ -107,19 +110,19 @@ class Record:
         return sorted(asked.latency for asked in self.requests if asked.latency is not None)
 
     def standstills(self) -> list[tuple[float, float]]:
-        """Return the times in which requests waited and none was answered, of `standstill_s` and
-        more."""
+        """Return the times in which requests waited and none was answered, for at least
+        `standstill_s`."""
         return standstills(self.requests, self.ended, self.standstill_s)
 
     @property
     def standstill_s(self) -> float:
-        """How long nobody must be answered to be worth a report: about as long as an election takes
-        here, and longer where a single answer takes long already."""
+        """The shortest time without answers that is reported: about the length of an election here,
+        and longer if single answers take long."""
         usual = percentile(self.latencies(), 0.5) or 0.0
         return min(max(0.05, 10 * usual), 0.5)
 
     def leaderless(self) -> list[tuple[float, float]]:
-        """Return (from, to) of each time in which no leader was known, after the first one led."""
+        """Return (from, to) of each time without a known leader, after the first leader."""
         ends = [*(at for at, _ in self.leaders), self.ended][1:]
         spans = [
             (at, to)
@@ -132,7 +135,7 @@ class Record:
 def standstills(
     requests: Sequence[RequestRecord], end: float, least_s: float = 0.05
 ) -> list[tuple[float, float]]:
-    """Return (from, to) of each stretch in which somebody waited and nobody was answered."""
+    """Return (from, to) of each period in which requests waited and none was answered."""
     marks = [(asked.due, 1) for asked in requests if asked.due < end]
     marks += [(asked.returned, -1) for asked in requests if asked.returned is not None]
     found, waiting, since = [], 0, 0.0
@@ -148,7 +151,8 @@ def standstills(
 
 
 def operations(requests: Sequence[RequestRecord]) -> Iterator[ClientOperation]:
-    """Yield what a check for linearizability needs; what certainly did nothing is left out."""
+    """Yield the operations for a check of linearizability, without those that certainly had no
+    effect."""
     for asked in requests:
         if asked.called is None or asked.outcome == "failure":
             continue
@@ -163,7 +167,7 @@ def counted(number: int, what: str) -> str:
 
 
 def percentile(ordered: Sequence[float], share: float) -> float | None:
-    """Return the value that this share of an ordered list does not exceed; None for no values."""
+    """Return the value that this share of an ordered list doesn't exceed; None for no values."""
     if not ordered:
         return None
     return ordered[max(0, -int(-share * len(ordered) // 1) - 1)]

@@ -1,7 +1,7 @@
 """The report of a trial: lines of text, JSON, or a page of HTML.
 
-The text holds the lines of the course simulator, then what it had not. The page needs nothing else,
-and is for day and night.
+The text has the lines of the course simulator, and then additional ones. The page needs no other
+files, and has a light and a dark theme.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ percentiles. Under the mouse a dot tells what it was{telling}.</p>
 
 
 def lines(record: Record, verdict: TrialVerdict) -> list[str]:
-    """Return the report; latencies are in seconds. The verdict stands at its end."""
+    """Return the report; latencies are in seconds. The verdict is at its end."""
     return [*seed_lines(record), "", *more_lines(record), "", *verdict.lines()]
 
 
@@ -144,7 +144,7 @@ def _counters(record: Record) -> dict[str, int]:
 
 
 def _latency(record: Record) -> dict[str, float | None]:
-    """Return what is known of the latencies; None if nothing was answered."""
+    """Return the figures of the latencies; None without any answer."""
     ordered = record.latencies()
     shares = {"p50": 0.5, "p95": 0.95, "p99": 0.99, "longest": 1.0}
     return {
@@ -155,7 +155,7 @@ def _latency(record: Record) -> dict[str, float | None]:
 
 
 def more_lines(record: Record) -> list[str]:
-    """Return what the course program's report lacks."""
+    """Return the lines that the course program's report lacks."""
     latency = _latency(record)
     names = ("p50", "p95", "p99", "longest")
     shares = ", ".join(f"{name} {_figure(latency[name])}" for name in names)
@@ -187,7 +187,7 @@ def more_lines(record: Record) -> list[str]:
 
 
 def _timeline(record: Record) -> Iterator[tuple[float, str]]:
-    """Yield what happened, and when."""
+    """Yield the events with their times."""
     for event in record.events:
         yield event.at, event.text
     for at, leader in record.leaders:
@@ -207,7 +207,7 @@ def _spent(spans: Sequence[tuple[float, float]]) -> str:
 
 
 def page(record: Record, verdict: TrialVerdict) -> str:
-    """Return the page. It loads nothing, and holds no script."""
+    """Return the page. It loads nothing, and has no script."""
     metrics = record.metrics
     title, mood = _headline(verdict)
     return _PAGE.format(
@@ -231,7 +231,7 @@ def page(record: Record, verdict: TrialVerdict) -> str:
 
 
 def _events(record: Record) -> str:
-    """Return the numbered list; each event leads to what the consoles printed after it."""
+    """Return the numbered list; each event links to the console lines after it."""
     items = []
     for number, event in enumerate(record.events, start=1):
         link = f' <a href="#lines-{number}">its lines</a>' if number <= len(record.lines) else ""
@@ -241,7 +241,7 @@ def _events(record: Record) -> str:
 
 
 def _explained(record: Record) -> str:
-    """Return the list of what no action did by itself, each with the event that caused it."""
+    """Return the list of marks that aren't actions, each with the event that caused it."""
     items = "".join(
         f'<li><span class="at">{since:.2f} s to {to:.2f} s</span>'
         f" {_EVENT.sub(_LINK, html.escape(text))}</li>"
@@ -255,7 +255,7 @@ def _explained(record: Record) -> str:
 
 
 def _lines(record: Record) -> str:
-    """Return what the consoles printed after each event, up to the next one."""
+    """Return the console lines after each event, up to the next one."""
     parts = []
     for number, (event, lines) in enumerate(zip(record.events, record.lines, strict=False), 1):
         shown = html.escape("\n".join(lines) or "no server printed anything")

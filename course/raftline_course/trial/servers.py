@@ -1,4 +1,4 @@
-"""The processes of a trial's servers: started, killed, paused, and seen when they end."""
+"""The processes of a trial's servers: their starts, kills, pauses and ends."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ from raftline_testing.nodes.proxy import Network
 UP_SECONDS_MAX = 60.0
 ASK_SECONDS_MAX = 1.0
 ASK_AGAIN_S = 0.02
-BROKEN_INVARIANT = 70  # what a node ends with whose own invariant broke
-_CONSOLE_BYTES = 20_000  # of its end, in which a server's last words are
+BROKEN_INVARIANT = 70  # the exit status of a node with a broken invariant
+_CONSOLE_BYTES = 20_000  # at the end of a console, with a server's last lines
 
-# Ctrl-C at the terminal is for us alone. Not a session of its own: within ours, when we are gone,
-# the kernel wakes a server that stands still (SIGSTOP), so that it, too, sees the lifeline's end.
+# Ctrl-C at the terminal is only for us. The servers have no separate session: when we end, the
+# kernel wakes a stopped server (SIGSTOP) in our session, so that it, too, sees the lifeline's end.
 _A_GROUP_OF_ITS_OWN: dict[str, Any] = (
     {"process_group": 0} if sys.version_info >= (3, 11) else {"preexec_fn": os.setpgrp}
 )
 
 
 class ServersNotStarted(Exception):
-    """A server did not come up. The message is one line for the user."""
+    """A server that did not start. The message is one line for the user."""
 
 
 class Health(Enum):
@@ -43,8 +43,8 @@ class Health(Enum):
 
     UP = "up"
     PAUSED = "paused"
-    FAILED = "failed"  # by the trial
-    CRASHED = "crashed"  # by itself, or by somebody else
+    FAILED = "failed"  # killed by the trial
+    CRASHED = "crashed"  # by itself, or killed from outside
 
 
 class Servers:
@@ -55,7 +55,7 @@ class Servers:
     ) -> None:
         self.health: dict[str, Health] = {}
         self.crashes: list[tuple[str, int]] = []  # (id, exit status)
-        self.failed: list[str] = []  # those that are down by our doing, longest first
+        self.failed: list[str] = []  # servers that we took down, the longest down first
         self._nodes: dict[str, NodeProcess] = {}
         for server in ports:
             own = folder / server
@@ -75,7 +75,7 @@ class Servers:
 
     @property
     def active(self) -> list[str]:
-        """The servers whose process runs and is not paused."""
+        """The servers whose process is running and not paused."""
         return [server for server, health in self.health.items() if health is Health.UP]
 
     def start(self) -> None:
@@ -89,10 +89,10 @@ class Servers:
                 said = self.last_line(waiting[0])
                 late = f"{waiting[0]} gave no answer in {UP_SECONDS_MAX:g} s"
                 raise ServersNotStarted(f"{late}; {said}")
-            time.sleep(ASK_AGAIN_S)  # those that have just begun want the processor
+            time.sleep(ASK_AGAIN_S)  # servers that have just started need the processor
 
     def launch(self, server: str) -> None:
-        """Start the process of one server, from the files that it has. Raises ServersNotStarted."""
+        """Start the process of one server, on its existing files. Raises ServersNotStarted."""
         try:
             self._nodes[server].launch()
         except OSError as error:
@@ -147,7 +147,7 @@ class Servers:
         self._nodes[server].pause()
 
     def resume(self, server: str) -> bool:
-        """Let a paused server go on; return whether it was one."""
+        """Resume a paused server; return whether it was paused."""
         if self.health[server] is not Health.PAUSED:
             return False
         self.health[server] = Health.UP
@@ -155,8 +155,8 @@ class Servers:
         return True
 
     def newly_crashed(self) -> list[tuple[str, int]]:
-        """Return the servers that have ended since the last look, and not by our doing, each with
-        its exit status."""
+        """Return the servers that have ended by themselves since the last look, each with its exit
+        status."""
         found = []
         for server, health in self.health.items():
             code = self._nodes[server].running.poll()
@@ -171,13 +171,13 @@ class Servers:
         return self._nodes[server].pid
 
     def stop(self) -> None:
-        """End every process that still runs; none is left."""
+        """End every running process."""
         end_all(self._nodes.values())
 
 
 def free_ports(names: Sequence[str], first: int | None) -> dict[str, int]:
-    """Return a port for each name on which nobody listens: from `first` on, or any, which no other
-    trial takes for free until this process ends.
+    """Return a free port for each name: from `first` on, or any port, which no other trial takes
+    until this process ends.
 
     Raises:
         NotStarted: one of them is in use.

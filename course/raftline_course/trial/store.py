@@ -1,4 +1,5 @@
-"""`put` and `get` for one client: after the leader, under the same Message-ID, until answered.
+"""`put` and `get` for one client: they follow the leader with the same Message-ID until there is an
+answer.
 
 from raftline_course.trial.store import Store
 
@@ -33,17 +34,17 @@ from raftline_course.trial.messages import (
 
 HERE = "127.0.0.1"
 CONNECT_S = 1.0
-ATTEMPT_S = 1.0  # then another server is asked, under the same Message-ID
-PAUSE_S = 0.03  # after an answer that leads nowhere
+ATTEMPT_S = 1.0  # then another server is asked, with the same Message-ID
+PAUSE_S = 0.03  # after an answer that doesn't help
 PATIENCE_S = 10.0
 
 
 class Unanswered(Exception):
-    """Nobody settled the request in time. A put may yet take effect, or may not."""
+    """No server settled the request in time. A put may or may not take effect."""
 
 
 class ServerAttempt(NamedTuple):
-    """One server asked once: what came of it (a req_category, or `no answer`), and how soon."""
+    """One request to one server: the result (a req_category, or `no answer`), and its time."""
 
     server: str
     category: str
@@ -54,11 +55,11 @@ class ServerAttempt(NamedTuple):
 class Tally:
     """The counters of one client."""
 
-    sent: int = 0  # messages that left
+    sent: int = 0  # sent messages
     received: int = 0
     redirects: int = 0
-    duplicates: int = 0  # answers to a Message-ID that was answered before
-    rejected: int = 0  # messages that lacked something or were invalid, of either direction
+    duplicates: int = 0  # repeated answers to a Message-ID
+    rejected: int = 0  # incomplete or invalid messages, in either direction
 
     def __add__(self, other: Tally) -> Tally:
         return Tally(*map(sum, zip(astuple(self), astuple(other), strict=True)))
@@ -66,10 +67,10 @@ class Tally:
 
 @dataclass
 class StoreClient:
-    """Asks one thing at a time; not for several threads at once.
+    """A client with one request at a time, not for use by several threads at once.
 
-    `servers` are ports on this machine by id. A request carries a number of its own, so that a
-    put that is sent again takes effect once (docs/use/protocol.md, Sessions).
+    `servers` are ports on this machine by id. A request carries its own number, so that a repeated
+    put takes effect once (docs/use/protocol.md, Sessions).
     """
 
     client: str
@@ -97,18 +98,19 @@ class StoreClient:
         self.close()
 
     def close(self) -> None:
-        """Count what came late, and leave all connections."""
+        """Count late answers, and close all connections."""
         for shell in self._shells.values():
             with contextlib.suppress(OSError):
                 carry_out(self._taking_late(), shell.do)
             shell.close()
 
     def put(self, key: str, value: str, until_s: float | None = None) -> Message:
-        """Return the message that confirms the put (`success`), or refuses it (`failure`)."""
+        """Put a value; return the message that confirms (`success`) or refuses (`failure`) it."""
         return self.ask(self._form("put", key=key, value=value), until_s)
 
     def get(self, key: str, until_s: float | None = None) -> Message:
-        """Return the message with the `value`, or a `failure`, `absent` if there is no key."""
+        """Get a value; return the message with the `value`, or a `failure`, `absent` without the
+        key."""
         return self.ask(self._form("get", key=key), until_s)
 
     def _form(self, category: str, **operands: str) -> Message:
@@ -127,7 +129,7 @@ class StoreClient:
 
         Raises:
             BadMessage: a component is missing or invalid; nothing was sent.
-            Unanswered: nobody settled it in time.
+            Unanswered: no server settled it in time.
         """
         request = self._accepted(message)
         self._number = max(self._number, request[MESSAGE_ID])
@@ -159,7 +161,7 @@ class StoreClient:
             raise
 
     def _asking(self, request: Message, end_s: float) -> Talk[Message | None]:
-        """Ask the server once. Return what it answered; None: nothing that could be used."""
+        """Ask the server once; return its answer, or None without a usable one."""
         number = str(request[MESSAGE_ID])
         until_s = min(end_s, time.monotonic() + ATTEMPT_S)
         try:
@@ -167,7 +169,7 @@ class StoreClient:
             yield Send(line_of(request).encode("utf-8", "surrogateescape"))
             self.tally.sent += 1
             while (line := (yield from next_answer(until_s))) is not None:
-                if line[0] == number:  # the course's safety check: an answer to this, not to any
+                if line[0] == number:  # the course's safety check: it must answer this request
                     self.tally.received += 1
                     return checked(answer_to(request, line[1]), self._known)
                 self._note_late(line[0])
@@ -178,20 +180,20 @@ class StoreClient:
         return None
 
     def _taking_late(self) -> Talk[None]:
-        """Take the answers that came after their time."""
+        """Take the late answers."""
         while (line := (yield from next_answer(0.0))) is not None:
             self._note_late(line[0])
 
     def _note_late(self, number: str) -> None:
-        """Count an answer that is not to the request at hand."""
+        """Count an answer to another request."""
         self.tally.received += 1
         if number.isdigit() and int(number) in self._answered:
             self.tally.duplicates += 1
         elif not (number.isdigit() and 0 < int(number) <= self._number):
-            self.tally.rejected += 1  # an answer to nothing that was ever asked
+            self.tally.rejected += 1  # an answer to no request
 
     def _turn(self, answer: Message | None) -> None:
-        """Go to the leader that was named, else to anybody else, after a breath."""
+        """Turn to the named leader, else to any other server after a pause."""
         self.tally.redirects += answer is not None and answer["req_category"] == "forward2leader"
         leader = answer["leader"] if answer else UNKNOWN_LEADER
         if leader not in (UNKNOWN_LEADER, self._target) and leader in self.servers:
@@ -208,7 +210,7 @@ def next_answer(until_s: float) -> Talk[tuple[str, str] | None]:
     """Return (Message-ID, text) of the next line, or None if none came by `until_s`.
 
     Raises:
-        OSError: the server has gone, or speaks nonsense.
+        OSError: the server has gone, or sends an invalid line.
     """
     try:
         raw = yield NextLine(until_s)

@@ -1,4 +1,4 @@
-"""A trial from its start to its end: servers, network, clients and actions under one clock."""
+"""A trial from its start to its end: servers, network, clients and actions on one clock."""
 
 from __future__ import annotations
 
@@ -28,21 +28,22 @@ from raftline_course.trial.store import StoreClient, Tally
 from raftline_testing.nodes.proxy import Network
 
 TICK_S = 0.02
-STALL_S = 0.25  # between two ticks: then the simulator itself was kept from working
-LAST_SECONDS = 5.0  # for a client to come back from its last request
+STALL_S = 0.25  # between two ticks: the simulator itself was blocked
+LAST_SECONDS = 5.0  # for a client to end its last request
 
-# Called with the record, the leader and the time, to show how far the trial is.
+# Called with the record, the leader and the time, to show the progress of the trial.
 Progress = Callable[[Record, str, float], None]
 AGAIN_S = 0.1
 
 
 class Trial:
-    """One trial. `run` it once; leaving it ends every process and thread that it started."""
+    """One trial. `run` it once; on exit, it ends all of its processes and threads."""
 
     def __init__(self, metrics: Metrics, folder: Path, base_port: int | None = None) -> None:
         self.metrics = metrics
         names = [f"{number:04}" for number in range(metrics.servers)]
-        # A listener and up to two sockets for each pair of servers, one for each client's server.
+        # A listener and up to two sockets for each pair of servers, and one for each client's
+        # server.
         raise_file_limit(3 * len(names) ** 2 + metrics.number_of_clients * len(names) + 100)
         self.ports = free_ports(names, base_port)
         self.record = Record(metrics, tuple(names))
@@ -56,7 +57,7 @@ class Trial:
         self._clients: list[LoadClient] = []
         self._handing_over: threading.Thread | None = None
         self._look_from = 0.0
-        self._start_s: float | None = None  # on the monotonic clock, once all servers answer
+        self._start_s: float | None = None  # on the monotonic clock, set once all servers answer
 
     def __enter__(self) -> Trial:
         return self
@@ -69,7 +70,7 @@ class Trial:
             client.join(LAST_SECONDS)
 
     def run(self, progress: Progress = lambda record, leader, now: None) -> Record:
-        """Carry the trial out, and return all that is known of it. Raises NotStarted."""
+        """Carry out the trial, and return its record. Raises NotStarted."""
         self.servers.start()
         start_s = self._start_s = time.monotonic()
         self.watch.start_at(start_s)
@@ -84,7 +85,8 @@ class Trial:
             before, now = now, time.monotonic() - start_s
             if now - before > STALL_S:
                 self.record.stalls.append((before, now))
-                self._look_from = now + LEADER_SILENT_S  # what came meanwhile is read first
+                # lines that arrived meanwhile are read first
+                self._look_from = now + LEADER_SILENT_S
         return self._end(now)
 
     @property
@@ -93,7 +95,7 @@ class Trial:
         return self._start_s is not None
 
     def break_off(self, why: str) -> Record:
-        """End a trial whose `run` was left by an exception, and return what is known of it."""
+        """End a trial whose `run` ended by an exception, and return its record so far."""
         self.record.broken_off = why
         return self._end(time.monotonic() - (self._start_s or 0.0))
 
@@ -139,7 +141,7 @@ class Trial:
             self.record.broken_off = f"more than {limit:,} messages (max packets)"
 
     def _end_tenure(self, now: float) -> None:
-        """Ask a leader whose tenure is over to hand over; nobody waits for it meanwhile."""
+        """Ask a leader whose tenure is over to hand over, without a wait."""
         since, leader = self.watch.leaders[-1]
         tenure = self.metrics.leader_tenure
         busy = self._handing_over is not None and self._handing_over.is_alive()
@@ -179,20 +181,20 @@ class Trial:
 
 
 def _hand_over(port: int) -> None:
-    # What it answers is seen in who leads; without an answer it is asked again.
+    # The next leader shows its answer; without an answer it is asked again.
     with contextlib.suppress(ClientError), Client("127.0.0.1", port, "trial") as asker:
         asker.ask("transfer")
 
 
 class ProgressLine:
-    """Draws itself again in one line of `output`, ten times a second, and leaves no trace."""
+    """A progress line, redrawn in one line of `output` ten times a second, that leaves no trace."""
 
     def __init__(self, output: TextIO) -> None:
         self._output = output if draws(output) else None
         self._drawn_s = 0.0
 
     def show(self, record: Record, leader: str, now: float) -> None:
-        """Show how far the trial is."""
+        """Show the progress of the trial."""
         if self._output is None or time.monotonic() - self._drawn_s < AGAIN_S:
             return
         self._drawn_s = time.monotonic()
@@ -204,7 +206,7 @@ class ProgressLine:
         self._put(f"\r{shown[: _columns(self._output) - 1]}\x1b[K")
 
     def clear(self) -> None:
-        """Leave the line empty for what comes."""
+        """Clear the line for later output."""
         if self._output is not None:
             self._put(ERASE_LINE)
 
@@ -215,7 +217,7 @@ class ProgressLine:
 
 
 def _columns(terminal: TextIO) -> int:
-    """Return how wide a terminal is: a longer line would not be drawn over, but push others up."""
+    """Return the width of the terminal: a longer line would scroll instead of being overwritten."""
     try:
         return os.get_terminal_size(terminal.fileno()).columns or 80
     except OSError:

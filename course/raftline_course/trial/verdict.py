@@ -1,7 +1,8 @@
-"""The judgement on a trial: was anything wrong, and was anybody left waiting? Two questions.
+"""The judgement on a trial, with two questions: was any answer wrong, and did any request wait too
+long?
 
-Safety has no limits: one wrong answer breaks it. Service is measured against limits, and being
-within them is not yet perfect. What the course's simulator called perfect left 190 of 3,367
+Safety has no limits: one wrong answer breaks it. Service is measured against limits, and a trial
+within them is not necessarily perfect. What the course's simulator called perfect left 190 of 3,367
 requests without an answer.
 """
 
@@ -32,13 +33,13 @@ class Exit(IntEnum):
 
 @dataclass
 class TrialVerdict:
-    """The faults of the answers, those of the service, and the imperfections."""
+    """The faults of the answers, the faults of the service, and the imperfections."""
 
     unsafe: list[str] = field(default_factory=list)
     undecided: list[str] = field(default_factory=list)
     broken: list[str] = field(default_factory=list)
     blemishes: list[str] = field(default_factory=list)  # within the limits
-    not_done: list[str] = field(default_factory=list)  # actions that found no occasion
+    not_done: list[str] = field(default_factory=list)  # actions that had no opportunity
     answered: int = 0
     asked: int = 0
 

@@ -360,7 +360,7 @@ class Proofs:
     def _deliver(self, message: Message) -> None:
         if not isinstance(message, Answer):
             self._wires[message.sender, message.to].send(message)
-        elif self._wires[message.to, message.sender].is_up:  # it came back on that connection
+        elif self._wires[message.to, message.sender].is_up:  # answered on that connection
             self._by_name[message.to].hear(message, self._by_name[message.sender].cluster)
 
     def judge(self, far: Host, refusal: str) -> None:
