@@ -102,7 +102,7 @@ class Door(Doors):
 
     def read_again(self) -> None:
         """Make the node reload the file, as SIGHUP does."""
-        from raftline.node.reading_again import readers_of
+        from raftline.node.program.reload import readers_of
 
         self.begin()
         book = SimpleNamespace(prove_by=self._prove_by)

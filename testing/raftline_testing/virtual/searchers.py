@@ -1,8 +1,8 @@
 """Simulated clients that run the search of raftline's own clients, several requests at a time.
 
-`clients/search.py` decides which node to ask, with which number, and which outcomes are certain.
-This module provides its surroundings: connections that break, nodes that are down or never answer,
-replies that get lost. Each call must end in time. Its reports go into the history.
+`clients/requests/search.py` decides which node to ask, with which number, and which outcomes are
+certain. This module provides its surroundings: connections that break, nodes that are down or
+never answer, replies that get lost. Each call must end in time. Its reports go into the history.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
-"""Runs of `raftline status`, with its own machines (`tools/status.py`), in the schedules with
-onlookers.
+"""Runs of `raftline status`, with its own machines (`tools/status/status.py`), in the schedules
+with onlookers.
 
 Nodes are down, hang, are paused or cut off. Each look ends in time and asks each node once. It has
 each answer that came in time, unchanged, and a reason for each missing one. It reports that the

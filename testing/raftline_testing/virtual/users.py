@@ -160,7 +160,7 @@ class UsersFile:
 
     def read_again(self) -> None:
         """Make the node reload the file, as SIGHUP does."""
-        from raftline.node.reading_again import readers_of
+        from raftline.node.program.reload import readers_of
 
         self.begin()
         server: Any = SimpleNamespace(

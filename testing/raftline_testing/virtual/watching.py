@@ -29,7 +29,7 @@ class Watching:
         self._position = -1  # it has all events up to this entry; -1: none yet
         self._steps = 0
 
-    def started(self, watchers: Watchers) -> None:
+    def started(self, watchers: WatchRegistry) -> None:
         """Handle a start of a node."""
         watchers.feed.history.bound(EVENTS_MAX, 1 << 20)
 
