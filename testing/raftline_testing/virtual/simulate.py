@@ -1,4 +1,4 @@
-"""Run simulated schedules of faults: `simulate.py --seed 7 --verbose`, or `make sim`.
+"""Run simulated schedules of faults: `simulate.py --seed 7 --verbose`, or `make -C testing sim`.
 
 One schedule is one cluster of cores in virtual time under faults drawn from its seed; see
 schedule.py. Exit codes: 0 all schedules passed, 1 one failed, 2 usage.
