@@ -16,6 +16,7 @@ import socket
 import stat
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -990,6 +991,27 @@ def older_and_newer(tmp_path: Path) -> Iterator[tuple[UsersNode, UsersNode]]:
     yield nodes
     for node in nodes:
         node.close()
+
+
+def test_a_task_logs_in_though_the_threads_of_its_event_loop_all_wait(tmp_path: Path) -> None:
+    """As they do for a name server that does not answer."""
+    node, end = UsersNode(tmp_path, "s1", ROOT, BOB), threading.Event()
+
+    async def by_task() -> str | None:
+        loop = asyncio.get_running_loop()
+        threads = ThreadPoolExecutor(1)
+        loop.set_default_executor(threads)
+        at = f"127.0.0.1:{node.port}"
+        async with raftline.aio.connect(at, user="bob", password=PASSWORD) as kv:
+            waiting = loop.run_in_executor(None, end.wait, 30.0)
+            try:
+                return await kv.get("a")
+            finally:
+                end.set()
+                await waiting
+
+    assert asyncio.run(by_task()) == "5"
+    node.close()
 
 
 def at_both(nodes: tuple[UsersNode, UsersNode]) -> str:

@@ -13,6 +13,7 @@ import asyncio
 import os
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 from ...common.address import Address
 from ...wire.commands.command_table import row_of
@@ -280,7 +281,8 @@ class AioAsker:
 
 async def take_steps(credentials: Credentials, answer_to: Callable[[str], Awaitable[str]]) -> None:
     """Carry out a login; `answer_to` sends a command and returns the text of the reply. A thread
-    derives the key from the password, since that takes a while.
+    derives the key from the password, since that takes a while. It is not one of the event loop's,
+    which may all be waiting for a name server.
 
     Raises:
         LoginFailed, Unreachable: see `clients.login.exchange`. OSError: no answer arrived in time.
@@ -295,8 +297,12 @@ async def take_steps(credentials: Credentials, answer_to: Callable[[str], Awaita
             return None
 
     command = step(None)
-    while command is not None:
-        command = await loop.run_in_executor(None, step, await answer_to(command))
+    deriver = ThreadPoolExecutor(1, "raftline login")
+    try:
+        while command is not None:
+            command = await loop.run_in_executor(deriver, step, await answer_to(command))
+    finally:
+        deriver.shutdown(wait=False)
 
 
 def _expire(future: asyncio.Future[Reply]) -> None:
