@@ -1,11 +1,12 @@
-"""How the package is built; its facts are in setup.cfg, but for its version, which git knows.
+"""The build of the package; its facts are in setup.cfg, except for its version, which comes from
+git.
 
-An editable install finds the package by a plain path. setuptools would have it found by a finder of
-its own, which Python asks last. A plain folder that is called `raftline` came before it, such as a
-clone that one stands above.
+An editable install finds the package by a plain path. setuptools would install its own finder,
+which Python asks last. A plain folder named `raftline` would come before it, such as a clone below
+the current folder.
 
 With RAFTLINE_COMPILE=1 a wheel gets the modules of COMPILED as machine code, made by mypyc from the
-files that a clone runs (docs/develop/compiled.md). The sdist is the same with it and without.
+files that a clone runs (docs/develop/compiled.md). The sdist is the same with and without it.
 """
 
 import os
@@ -22,7 +23,7 @@ EDITABLE = {
     "packages": [folder.name for folder in sorted(Path("deploy/editable").glob("*/"))],
     "package_dir": {"": "deploy/editable"},
 }
-MYPY = "mypy>=2.4"  # whose mypyc is the first that takes this code as it is
+MYPY = "mypy>=2.4"  # its mypyc is the first that accepts this code unchanged
 COMPILED = (
     "raft/*", "wire/*", "wire/*/*", "state/*", "state/*/*",
     "recording/recorded_node",
@@ -53,7 +54,7 @@ def extensions():
 
     folder = Path("build/compiled/package")
     folder.mkdir(parents=True, exist_ok=True)
-    package = folder / "raftline"  # the package is the folder src/, and mypyc goes by its name
+    package = folder / "raftline"  # the package is the folder src/, and mypyc uses its name
     if not package.is_symlink():
         package.symlink_to(Path.cwd() / "src")
     os.environ["MYPYPATH"] = str(folder)
@@ -68,13 +69,13 @@ def extensions():
     return mypycify(
         [*options, *files],
         opt_level=os.environ.get("RAFTLINE_OPTIMIZE", "3"),
-        target_dir="build/compiled/c",  # not where the package is: the link leads to src/
+        target_dir="build/compiled/c",  # not in the package: the link leads to src/
         group_name="raftline",
     )
 
 
 def arguments():
-    """Return what setup.cfg does not say, for the command that runs."""
+    """Return the arguments that setup.cfg lacks, for the running command."""
     if "editable_wheel" in sys.argv:
         return EDITABLE
     if os.environ.get("RAFTLINE_COMPILE") != "1":
@@ -85,15 +86,15 @@ def arguments():
 
 
 def version():
-    """Return the version that an sdist keeps, or else what git says of this clone."""
-    frozen = Path("src/common/frozen.py")  # of an sdist
+    """Return the version stored in an sdist, or else git's version of this clone."""
+    frozen = Path("src/common/frozen.py")  # in an sdist
     if frozen.exists():
         return runpy.run_path(str(frozen))["VERSION"]
     return runpy.run_path("deploy/git_version.py")["version"]()
 
 
 def freeze(folder, version):
-    """Write the version down where common/version.py looks for it first."""
+    """Write the version to the file that common/version.py reads first."""
     Path(folder, "frozen.py").write_text(
         f'"""Written by setup.py: the version of this build."""\n\nVERSION = "{version}"\n',
         encoding="utf-8",
@@ -109,8 +110,8 @@ def pack(folder):
 
 
 class BuildPy(build_py):
-    """Puts the version and the pages into a wheel, and not into the clone that an editable install
-    leads to."""
+    """A build step that puts the version and the pages into a wheel, but not into the clone of an
+    editable install."""
 
     def run(self):
         super().run()
@@ -121,7 +122,8 @@ class BuildPy(build_py):
 
 
 class Sdist(sdist):
-    """Puts the version into an sdist, since there is no git where that is unpacked."""
+    """A build step that puts the version into an sdist, since there is no git where that is
+    unpacked."""
 
     def make_release_tree(self, base_dir, files):
         super().make_release_tree(base_dir, files)

@@ -1,6 +1,6 @@
-"""Processes that take whatever time a core gives them: a stand-in for other work on the machine.
+"""Processes that use all the time of a core: a stand-in for other work on the machine.
 
-`python bench/busy.py` is one of them. `Busy` has one on each core, and ends them.
+`python bench/busy.py` is one of them. `Busy` runs one on each core, and ends them.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""The calls of Python for a request, at the leader and at a follower: they do not depend on how
-busy the machine is.
+"""The Python calls for a request, at the leader and at a follower, which do not depend on the load
+of the machine.
 
-Three nodes of this clone count the calls of their functions under a load, from a moment on at which
-the connections are there. Heartbeats are counted with it, a few calls for a request.
+Three nodes of this clone count the calls of their functions under a load, once all connections
+exist. Heartbeats are included, a few calls for each request.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ SETTLE_S = 0.5
 
 def counted(row: Setting, requests: int, folder: Path, base_port: int) -> list[list[Function]]:
     """Return the functions that the leader calls, then those of each follower."""
-    options = ("--pace", "class")  # fewer heartbeats beside the requests
+    options = ("--pace", "class")  # fewer heartbeats among the requests
     with CountedNodes(folder, base_port, options=options) as nodes:
         nodes.fill(Load("load", connections=1, keys=KEYS))
         leader = nodes.wait_for_leader()
@@ -36,10 +36,10 @@ def counted(row: Setting, requests: int, folder: Path, base_port: int) -> list[l
         for pid in nodes.pids():
             os.kill(pid, signal.SIGUSR1)
         nodes.begin(load).result()
-        for pid in nodes.pids():  # before one ends, for which the others begin an election
+        for pid in nodes.pids():  # before a node ends, after which the others begin an election
             os.kill(pid, signal.SIGUSR2)
         order = sorted(nodes.processes, key=lambda number: number != leader)
-        for number in order[1:] + order[:1]:  # the leader last: nobody stands for election
+        for number in order[1:] + order[:1]:  # the leader last, so that no node stands for election
             nodes.end(number)
         return [in_order(nodes.counts(number).read_text(), requests) for number in order]
 

@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import TypeVar
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "testing"))
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))  # uninstalled will do
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))  # works uninstalled
 
 from generator import BUILD, BenchError, Load, Run, need
 from raftline_testing.nodes.processes import Process, end_all
@@ -25,18 +25,19 @@ Self = TypeVar("Self", bound="Cluster")
 Found = TypeVar("Found")
 START_S = 60
 FILL_TRIES = 3
-RELAYS = 20  # from a node's port to the one on which the relay takes its peers
+RELAYS = 20  # from a node's port to the port of the relay for its peers
 
 
 class Cluster(ABC):
-    """Processes of one system, number 0 to count-1, in a fresh folder that goes with them."""
+    """Processes of one system, number 0 to count-1, in a fresh folder that is removed with them."""
 
     name = ""
     protocol = "line"
-    spoken: tuple[str, ...] = ()  # what else the generator is told: of TLS, of a login
+    spoken: tuple[str, ...] = ()  # further arguments of the generator: TLS, a login
 
     def __init__(self, parent: Path, base_port: int, count: int = 3, delay_ms: float = 0) -> None:
-        """`delay_ms`: how long what the nodes say to each other is on its way, each way."""
+        """Start the processes; `delay_ms` is the delay of messages between the nodes, in each
+        direction."""
         parent.mkdir(parents=True, exist_ok=True)
         self._temporary = tempfile.TemporaryDirectory(
             prefix=f"{self.name}-",
@@ -50,26 +51,26 @@ class Cluster(ABC):
 
     @abstractmethod
     def command(self, number: int) -> list[str]:
-        """Return how to start one of them."""
+        """Return the command line of a process."""
 
     @abstractmethod
     def leader(self) -> int | None:
-        """Return the number of the one that leads and can serve at once, None while none does."""
+        """Return the number of a leader that can serve at once, or None."""
 
     @abstractmethod
     def fdatasyncs(self) -> int | None:
-        """Return how often all of them together have synced their logs, None: they don't tell."""
+        """Return the number of log syncs of all processes together; None: not reported."""
 
     def port(self, number: int) -> int:
-        """Return where clients reach it."""
+        """Return the port for clients."""
         return self.base_port + number
 
     def listens(self, number: int) -> int:
-        """Return where its peers' connections come in."""
+        """Return the port on which it listens for peers."""
         return self.port(number)
 
     def peer_port(self, number: int) -> int:
-        """Return where its peers find it: the relay's port where there is a delay."""
+        """Return the port that its peers use: the relay's port if there is a delay."""
         return self.port(number) + RELAYS if self.delay_ms else self.listens(number)
 
     def _start_relay(self) -> None:
@@ -116,7 +117,7 @@ class Cluster(ABC):
         return self.folder / f"output-{number}"
 
     def wait_for_leader(self) -> int:
-        """Return the leader's number, once there is one."""
+        """Return the leader's number, once there is a leader."""
         return wait_until(self._leader_or_failure, f"{self.name} has no leader")
 
     def _leader_or_failure(self) -> int | None:
@@ -128,13 +129,13 @@ class Cluster(ABC):
         return self.leader()
 
     def end(self, number: int, by: int = signal.SIGTERM) -> None:
-        """End one of them and wait until it has ended."""
+        """End a process and wait until it has ended."""
         with contextlib.suppress(subprocess.TimeoutExpired):
             self.processes[number].terminate(by)
         self.processes[number].kill()
 
     def close(self) -> None:
-        """End all of them and remove their files."""
+        """End all processes and remove their files."""
         end_all([*self._relays, *self.processes.values()])
         for process in self.processes.values():
             if process.running.stdin:
@@ -151,7 +152,7 @@ class Cluster(ABC):
         return Run(load, self.protocol, port, self.pids(), self.spoken)
 
     def fill(self, load: Load) -> None:
-        """Let the generator finish its work. After the loss of a leader it begins again, so there
+        """Let the generator finish its work. It starts again after the loss of a leader, so there
         may be more entries than requested."""
         for _ in range(FILL_TRIES - 1):
             with contextlib.suppress(BenchError):
@@ -160,7 +161,7 @@ class Cluster(ABC):
         self.begin(load).result()
 
     def measure(self, load: Load) -> dict[str, float]:
-        """Return what a client sees of such a load, and what it costs."""
+        """Return the client's figures for a load, and its costs."""
         self.wait_for_leader()
         begun, syncs = time.monotonic(), self.fdatasyncs()
         figures = self.begin(load).result()
@@ -180,7 +181,7 @@ class Cluster(ABC):
 
 
 def wait_until(look: Callable[[], Found | None], trouble: str, seconds: float = START_S) -> Found:
-    """Return what `look` finds, once it finds something.
+    """Return the first true result of `look`.
 
     Raises:
         BenchError: `trouble`, for that number of seconds.
@@ -194,7 +195,7 @@ def wait_until(look: Callable[[], Found | None], trouble: str, seconds: float = 
 
 
 def memory_bytes(pid: int, field: str = "VmRSS") -> int:
-    """Return what a process has in memory; `VmHWM`: the most that it ever had."""
+    """Return the memory of a process; `VmHWM`: its maximum so far."""
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():
         if line.startswith(field + ":"):
             return 1024 * int(line.split()[1])

@@ -1,8 +1,7 @@
-"""How two results differ: `python bench/compare.py OLD.json NEW.json` prints ratios, new to old.
+"""Compare two results: `python bench/compare.py OLD.json NEW.json` prints ratios, new to old.
 
 Rows are matched by name and system. A ratio whose rounds overlap with the old ones has a `~`: the
-difference may be chance. Exits with 2 where a file holds no results, or the two have no row in
-common.
+difference may be chance. Exits with 2 if a file holds no results, or the two have no common row.
 """
 
 from __future__ import annotations
@@ -18,7 +17,8 @@ from tables import HEADINGS, Cells, as_text, number
 
 
 def ratio(old: Sequence[float], new: Sequence[float]) -> str:
-    """Return new to old, medians; `~` in front where the rounds of both overlap."""
+    """Return the ratio of the medians, new to old, with `~` in front if the rounds of both
+    overlap."""
     if not old or not new or not median(old):
         return ""
     overlap = max(min(old), min(new)) <= min(max(old), max(new))
@@ -26,7 +26,7 @@ def ratio(old: Sequence[float], new: Sequence[float]) -> str:
 
 
 def differences(old: Results, new: Results) -> Cells:
-    """Return one line for each row that both have."""
+    """Return a line for each common row."""
     before = {(row.name, row.system): row for row in old.rows}
     pairs = [(before[key], row) for row in new.rows if (key := (row.name, row.system)) in before]
     figures = list(dict.fromkeys(figure for _, row in pairs for figure in row.figures))
@@ -38,7 +38,7 @@ def differences(old: Results, new: Results) -> Cells:
 
 
 def remarks(old: Results, new: Results) -> list[str]:
-    """Return what else a reader of the ratios should know."""
+    """Return further remarks for a reader of the ratios."""
     found = [
         f"{fact} differs: {old.machine.get(fact, 'unknown')}, now {value}"
         for fact, value in new.machine.items()

@@ -1,5 +1,5 @@
-"""The cost of something that happens to a cluster: seconds, processor time, and how long a node's
-core was taken."""
+"""The cost of an event in a cluster: seconds, processor time, and how long a node's core was
+busy."""
 
 from __future__ import annotations
 
@@ -17,14 +17,15 @@ _TICKS = os.sysconf("SC_CLK_TCK")
 
 
 def cpu_s(pid: int) -> float:
-    """Return the processor time of a process until now, in seconds."""
+    """Return the processor time of a process so far, in seconds."""
     times = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:13]
     return sum(map(int, times)) / _TICKS
 
 
 class CoreWaits:
-    """Asks each node for `status` every 20 ms. That needs its core, as a heartbeat and a vote do,
-    so the longest wait is the longest for those. A node that ends is not asked further."""
+    """A prober that asks each node for `status` every 20 ms. That needs its core, as a heartbeat
+    and a vote do, so its longest wait is the longest wait for those, too. A node that has ended is
+    no longer asked."""
 
     def __init__(self, nodes: Raftline) -> None:
         self.longest_s = dict.fromkeys(nodes.processes, 0.0)
@@ -60,7 +61,8 @@ class CoreWaits:
 
 
 class Costs:
-    """The seconds, the processor time and the longest wait for a core, until it is left."""
+    """The seconds, the processor time and the longest wait for a core, while the context is
+    active."""
 
     def __init__(self, nodes: Raftline) -> None:
         self._nodes = nodes
@@ -84,8 +86,8 @@ class Costs:
         }
 
     def figures(self) -> dict[str, float]:
-        """Return what it cost; of the followers the one that worked most. A node that was started
-        meanwhile has worked since its start."""
+        """Return the costs, with the busiest one of the followers. A node that was started
+        meanwhile counts from its start."""
         before_s, used = self._before_s, self._used()
         for number, cpu in used.items():
             used[number] -= before_s.get(number, 0.0) if before_s.get(number, 0.0) <= cpu else 0.0

@@ -1,6 +1,6 @@
 """A node of this clone that counts the calls of its functions: counted_node.py FILE ARGUMENT ...
 
-SIGUSR1 begins the count anew, SIGUSR2 ends it. At its end the node writes FILE: a line for each
+SIGUSR1 restarts the count, SIGUSR2 ends it. At its end the node writes FILE: a line for each
 function, with its count, its file, line and name.
 """
 
@@ -17,17 +17,17 @@ from types import CodeType, FrameType
 from typing import Any
 
 SOURCE = Path(__file__).resolve().parents[1] / "src"
-sys.path.insert(0, str(SOURCE))  # uninstalled will do
+sys.path.insert(0, str(SOURCE))  # works uninstalled
 
 from raftline.server import main  # noqa: E402
 
-COUNTS: list[Counter[CodeType]] = []  # one for each thread, which alone adds to it
-BEFORE: Counter[CodeType] = Counter()  # what is not to be counted
+COUNTS: list[Counter[CodeType]] = []  # one for each thread, which alone increments it
+BEFORE: Counter[CodeType] = Counter()  # calls before the count
 UNTIL: list[Counter[CodeType]] = []  # all calls up to the end of the count
 
 
 def count(frame: FrameType, event: str, argument: object) -> None:
-    """Count the calls of this thread from now on: its first one is this."""
+    """Count the calls of this thread from now on, beginning with this one."""
     counts: Counter[CodeType] = Counter()
     COUNTS.append(counts)
 
@@ -40,7 +40,7 @@ def count(frame: FrameType, event: str, argument: object) -> None:
 
 
 def counted() -> Counter[CodeType]:
-    """Return all calls up to now."""
+    """Return all calls so far."""
     found: Counter[CodeType] = Counter()
     for counts in list(COUNTS):
         found.update(counts.copy())
@@ -56,7 +56,7 @@ def end_count(*_: object) -> None:
 
 
 def begin_counted(run: Callable[..., object], arguments: tuple[Any, ...]) -> int:
-    """Begin a thread as the listener does, past `threading`, and count its calls."""
+    """Start a thread as the listener does, past `threading`, and count its calls."""
     return begin(run_counted, (run, arguments))
 
 

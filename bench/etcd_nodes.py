@@ -1,4 +1,4 @@
-"""etcd under measurement: its defaults, fsync on; only names, ports and folders are given."""
+"""etcd under measurement: its defaults, fsync on; only names, ports and folders are set."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import urllib.request
 from clusters import Cluster, wait_until
 
 INSTALL = "etcd is not installed: `apt-get install etcd-server` (before Debian 12: `etcd`)"
-PEERS = 10  # from a member's port for clients to the one for its peers
+PEERS = 10  # from a member's client port to its peer port
 
 
 class Etcd(Cluster):
@@ -42,7 +42,7 @@ class Etcd(Cluster):
         return self.port(number) + PEERS
 
     def environment(self) -> dict[str, str]:
-        """Options may also come as ETCD_…: none do."""
+        """The environment without ETCD_… variables, which would set options."""
         return {name: value for name, value in os.environ.items() if not name.startswith("ETCD_")}
 
     def leader(self) -> int | None:
@@ -52,7 +52,7 @@ class Etcd(Cluster):
         return None
 
     def wait_until_level(self, seconds: float = 120) -> int:
-        """Return the leader's number once every member answers and knows of it."""
+        """Return the leader's number once every member answers and knows it."""
 
         def level() -> int | None:
             know = [self._metric(number, "etcd_server_has_leader") for number in self.processes]
@@ -75,7 +75,7 @@ class Etcd(Cluster):
 
 
 def version() -> str | None:
-    """Return etcd's version, None where it is not installed."""
+    """Return etcd's version, or None if it isn't installed."""
     if shutil.which("etcd") is None:
         return None
     said = subprocess.run(["etcd", "--version"], capture_output=True, text=True, check=False).stdout

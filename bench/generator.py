@@ -1,4 +1,4 @@
-"""Runs the load generator, `build/loadgen`, and reads what it says."""
+"""Run the load generator, `build/loadgen`, and read its output."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ KEYS = 10_000
 
 
 class BenchError(Exception):
-    """A measurement can't go on. The message is one line for the user."""
+    """A measurement can't continue. The message is one line for the user."""
 
 
 def need(program: Path) -> None:
-    """Raise BenchError where a program was not built."""
+    """Raise BenchError if a program was not built."""
     if not program.exists():
         name = f"build/{program.name}"
         raise BenchError(f"{name} is missing: `make {name}` builds it, with cc")
@@ -35,11 +35,11 @@ class Load:
     warm_up: float = 1
     value_bytes: int = 100
     keys: int = KEYS
-    requests: int = 0  # other than 0: so many, in place of a time
-    idle: int = 0  # connections beside these that say nothing
-    per_second: float = 0  # other than 0: paced
-    burst: bool = False  # connections begin at once, and first waits count from the connecting
-    record: Path | None = None  # a file for each answer's moment and wait
+    requests: int = 0  # unless 0: this number of requests, instead of a time
+    idle: int = 0  # additional idle connections
+    per_second: float = 0  # unless 0: paced
+    burst: bool = False  # connections begin at once, and first waits count from the connect
+    record: Path | None = None  # a file for the time and wait of each answer
 
     def arguments(self) -> list[str]:
         found = [
@@ -74,10 +74,10 @@ class Run:
         )
 
     def result(self, timeout_s: float = 600, *, errors_count: bool = False) -> dict[str, float]:
-        """Return the figures once it has ended. `errors_count`: failed requests are a figure.
+        """Return the figures once it has ended. With `errors_count`, failed requests are a figure.
 
         Raises:
-            BenchError: it failed, or requests did; what they got as an answer stands in it.
+            BenchError: it failed, or requests did; it includes their answers.
         """
         try:
             output, complaints = self.process.communicate(timeout=timeout_s)
@@ -105,6 +105,6 @@ class Run:
 
 
 def answers(record: Path) -> list[tuple[float, float]]:
-    """Return each answer of a record: when it came (`time.monotonic`), and its wait in ms."""
+    """Return the time (`time.monotonic`) of each answer in a record, and its wait in ms."""
     numbers = array.array("Q", record.read_bytes())
     return [(at / 1e9, took / 1e6) for at, took in zip(numbers[::2], numbers[1::2], strict=True)]

@@ -1,4 +1,4 @@
-"""How the figures change with size and under disturbance: `python bench/growth.py --only NAME …`.
+"""The change of figures with size and under disturbances: `python bench/growth.py --only NAME …`.
 
 `make -C bench growth` measures all rows. Each prints a small table and writes its JSON once it
 is done. Nothing here is a test; nothing asserts a time.
@@ -55,7 +55,7 @@ ROWS: dict[str, Callable[[Setup], None]] = {
     "failover": growth_failover.failover,
     "security": growth_security.security,
 }
-WITH_WHEEL = ("burst", "security")  # rows that measure the compiled wheel beside the clone
+WITH_WHEEL = ("burst", "security")  # rows that also measure the compiled wheel
 
 
 def arguments_of(argv: list[str] | None) -> argparse.Namespace:
@@ -96,8 +96,8 @@ def _names(text: str) -> list[str]:
 def measure(
     name: str, arguments: argparse.Namespace, progress: Progress, *, etcd: bool, wheel: bool
 ) -> tuple[Results, list[str]]:
-    """Measure one row, round after round; return what came of it, and a line for each round that
-    ended early: what it had measured until then counts."""
+    """Measure one row, round after round; return the results, and a line for each round that ended
+    early, whose figures so far count."""
     facts, date = results.machine_facts(arguments.dir), results.today()
     setup = Setup(
         arguments.dir,

@@ -1,4 +1,4 @@
-"""Growth row of many connections that begin at once, and whether the leader outlives them."""
+"""Growth row of many connections that begin at once, and whether the leader survives them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from raftline_nodes import Raftline
 from raftline_wheel import RaftlineWheel
 
 CONNECTIONS = 1_024
-BURSTS = 3  # at one cluster, one after the other
+BURSTS = 3  # for one cluster, one after the other
 
 
 def burst(setup: Setup) -> None:
@@ -28,7 +28,7 @@ def burst(setup: Setup) -> None:
 
 
 def _one(nodes: Raftline, load: Load) -> dict[str, float]:
-    """Return the waits of one burst, from the connecting; and what went wrong in it."""
+    """Return the waits of one burst, from the connect; and its errors."""
     begun, dropped = nodes.number(nodes.wait_until_level(), "term"), _dropped()
     found = nodes.begin(load).result(errors_count=True)
     return {
@@ -44,8 +44,8 @@ def _one(nodes: Raftline, load: Load) -> dict[str, float]:
 
 
 def _dropped() -> int:
-    """Return how many connections this machine has put off for want of room in a queue: each is
-    tried again by its caller's kernel after a second, then after two more."""
+    """Return how many connections this machine has delayed because a queue was full: the caller's
+    kernel retries each one after a second, and then after two more."""
     names, numbers = (
         line.split() for line in Path("/proc/net/netstat").read_text().splitlines()[:2]
     )

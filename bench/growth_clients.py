@@ -1,4 +1,4 @@
-"""Growth row of typed clients: sets of tasks on one connection, and of threads, beside the
+"""Growth row of typed clients: sets of tasks on one connection, and of threads, compared with the
 generator's connections."""
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ TOGETHER = 500
 
 
 class Counted:
-    """The waits of sets, those of the warm-up left out."""
+    """The waits of sets, without the warm-up."""
 
     def __init__(self, load: Load) -> None:
         self._load = load
@@ -91,7 +91,7 @@ def _threads(at: str, load: Load) -> dict[str, float]:
 
 
 async def _gathered(at: str, load: Load) -> dict[str, float]:
-    """Sets of one task that waits for many together. The wait of each is that for all."""
+    """Measure sets of one task that awaits many together. The wait of each is the wait for all."""
     counted = Counted(load)
     async with raftline.aio.connect(at, timeout=60) as kv:
         while counted.goes_on():
@@ -104,7 +104,7 @@ async def _gathered(at: str, load: Load) -> dict[str, float]:
 
 
 def _pipelined(at: str, load: Load) -> dict[str, float]:
-    """The same by one thread with a pipeline."""
+    """Measure the same for one thread with a pipeline."""
     counted = Counted(load)
     with raftline.connect(at, timeout=60) as kv:
         while counted.goes_on():

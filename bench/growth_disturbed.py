@@ -1,4 +1,4 @@
-"""Growth rows of a load that something happens to: a snapshot, a follower behind, a partition."""
+"""Growth rows of a disturbed load: a snapshot, a follower behind, a partition."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from growth_setup import Setup
 from raftline_nodes import NEVER_COMPACT, Raftline
 
 BEFORE_S = 3.0
-LEVEL = 2_000  # entries that a follower may be behind while writing goes on
+LEVEL = 2_000  # entries that a follower may lag while writes continue
 PATIENCE_S = 600.0  # longest time that a step may take
 
 
@@ -24,7 +24,7 @@ def load_of(cluster: Cluster) -> Load:
 
 
 def window(found: Sequence[tuple[float, float]], begin: float, end: float) -> dict[str, float]:
-    """Return the rate and the waits of what was answered between two moments."""
+    """Return the rate and the waits of the requests answered between two moments."""
     waits = sorted(wait for at, wait in found if begin <= at < end) or [0.0]
     count, last = sum(begin <= at < end for at, _ in found), len(waits) - 1
     return {

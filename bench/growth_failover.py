@@ -1,6 +1,6 @@
-"""Growth row of how long nobody is served when the leader ends, raftline and etcd alike.
+"""Growth row of the time without service when the leader ends, for raftline and etcd alike.
 
-One client writes without pause to whichever node answers: it goes where it is sent, else to the
+One client writes without pause to any node that answers: it follows redirects, else it tries the
 next node. The gap is the longest time between two acknowledgements around the leader's end.
 """
 
@@ -21,21 +21,21 @@ from growth_setup import Setup
 from raftline.clients.requests.line_connection import LineConnection
 from raftline_nodes import Raftline
 
-PAUSE_S = 0.005  # between two tries where nobody can be reached
+PAUSE_S = 0.005  # between two tries if no node can be reached
 TIMEOUT_S = 0.5  # then the client tries the next node
 LEADER = re.compile(rb"Last leader I heard from is: \S+ \(localhost:([0-9]+)\)")
 EVENTS = {"kill -9 of the leader": signal.SIGKILL, "planned stop (SIGTERM)": signal.SIGTERM}
 
 
 class Speaker(ABC):
-    """One connection to one node."""
+    """A connection to one node."""
 
     @abstractmethod
     def put(self) -> int | None:
         """Write once. Return None once acknowledged, else the port of the leader or 0.
 
         Raises:
-            OSError: the connection broke, or nothing came in time.
+            OSError: the connection broke, or no answer came in time.
         """
 
     @abstractmethod
@@ -44,7 +44,7 @@ class Speaker(ABC):
 
 
 class LineSpeaker(Speaker):
-    """Speaks raftline's lines."""
+    """A connection that speaks raftline's lines."""
 
     def __init__(self, port: int) -> None:
         self._connection = LineConnection(port, TIMEOUT_S)
@@ -62,7 +62,7 @@ class LineSpeaker(Speaker):
 
 
 class EtcdSpeaker(Speaker):
-    """Speaks etcd's JSON over HTTP/1.1; the keys and values are in base 64."""
+    """A connection that speaks etcd's JSON over HTTP/1.1; the keys and values are in base 64."""
 
     BODY = json.dumps({"key": "a2V5", "value": "dmFsdWU="})
 
@@ -83,7 +83,7 @@ class EtcdSpeaker(Speaker):
 
 
 class Writer(threading.Thread):
-    """Writes for ever; `acknowledged` holds when each write was."""
+    """A client that writes without end; `acknowledged` holds the time of each acknowledgement."""
 
     def __init__(self, speaker: type[LineSpeaker] | type[EtcdSpeaker], ports: list[int]) -> None:
         super().__init__(daemon=True)

@@ -19,7 +19,7 @@ from raftline_nodes import Raftline
 
 LEASES = 10_000
 SECONDS = 10
-CONNECTIONS = 8  # of the holders: each speaks for many
+CONNECTIONS = 8  # of the holders: each serves many
 TURN_S = 0.02
 GRANTED_AT_ONCE = 500
 LEVEL = 2
@@ -27,12 +27,13 @@ LONG_S = 3600
 MANY_S = 90  # of the leases that all end at once
 IDLE_S = 5
 PATIENCE_S = 300
-LOOK_S = 0.1  # between two looks: to list leases takes the leader's time, in which none ends
-STEADY = ("--pace", "class")  # on a busy machine, too, a leader stays: else its leases begin anew
+LOOK_S = 0.1  # between two looks: listing leases takes the leader's time, in which no lease ends
+# keeps the leader on a busy machine, too: a new leader would restart its leases
+STEADY = ("--pace", "class")
 
 
 class Renewer:
-    """Renews each of many leases every third of its time, by one thread."""
+    """A thread that renews each of many leases every third of its time."""
 
     def __init__(self, port: int, leases: list[str]) -> None:
         self.waits_ms: list[float] = []
@@ -65,7 +66,7 @@ class Renewer:
                 sent, turn = due, turn + 1
 
     def _renew(self, place: int, leases: list[str]) -> None:
-        """Ask for all of these at once on one connection; each wait is until its own answer."""
+        """Request all of these at once on one connection; each wait ends with its own answer."""
         asked_s = time.monotonic()
         self._sockets[place].sendall("".join(f"renew {each}\n" for each in leases).encode())
         for _ in leases:
@@ -147,7 +148,7 @@ def _end_at_once(setup: Setup, nodes: Raftline, leader: int) -> None:
         raise BenchError("the leases had ended before their leader did")
     term = nodes.number(leader, "term")
 
-    whole = (time.monotonic(), 0.0)  # and processor time, as of the last look at all of them
+    whole = (time.monotonic(), 0.0)  # and processor time, at the last look at all leases
 
     def seen(is_so: Callable[[int], bool]) -> Callable[[], bool | None]:
         def look() -> bool | None:
@@ -177,7 +178,7 @@ def _end_at_once(setup: Setup, nodes: Raftline, leader: int) -> None:
 
 
 def _leases(port: int) -> int:
-    """Return how many leases there are; -1 if this is no leader any more."""
+    """Return the number of leases; -1 if this node no longer leads."""
     listed = ask(port, "leases", 30).partition("LEASES response: ")[2]
     return int(json.loads(listed)["leases_in_all"]) if listed else -1
 
@@ -191,7 +192,7 @@ def _at_rest(nodes: Raftline, leader: int) -> float:
 
 
 def _risen(nodes: Raftline) -> int:
-    """Return the leader's number once the cluster knows leases."""
+    """Return the leader's number once the cluster supports leases."""
     leader = nodes.wait_for_leader()
     wait_until(
         lambda: nodes.number(leader, "level") >= LEVEL or None,

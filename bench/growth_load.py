@@ -1,4 +1,4 @@
-"""Growth rows that are a load on a cluster of some size: log, connections, values, nodes."""
+"""Growth rows of a load on a cluster of some size: log, connections, values, nodes."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def values(setup: Setup) -> None:
 
 
 def disk_rate(folder: Path, size: int, seconds: float = 1.0) -> float:
-    """Return how often a second that number of bytes is appended to a file and synced."""
+    """Return how often a second this number of bytes can be appended to a file and synced."""
     data = b"v" * size
     with tempfile.NamedTemporaryFile(dir=folder) as file:
         begun, count = time.monotonic(), 0
@@ -84,8 +84,7 @@ def disk_rate(folder: Path, size: int, seconds: float = 1.0) -> float:
 
 
 def loopback_rate(size: int, seconds: float = 1.0) -> float:
-    """Return the sends a second, of that number of bytes each, over a connection to this machine
-    itself."""
+    """Return the sends a second, of this number of bytes each, over a loopback connection."""
     received = 0
 
     def take_in(listener: socket.socket) -> None:

@@ -1,4 +1,4 @@
-"""Growth rows of what a node holds: in memory, and on its way back from its files."""
+"""Growth rows of a node's memory and of its restart from its files."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from growth_setup import Setup
 from raftline_nodes import NEVER_COMPACT, Raftline
 from redis_server import Redis
 
-ENOUGH = 100_000  # entries whose log is longer than a node lets it become by default
+ENOUGH = 100_000  # entries whose log exceeds the default limit of a node
 
 
 def restart(setup: Setup) -> None:
@@ -75,7 +75,8 @@ def memory(setup: Setup) -> None:
 
 
 def _beside(setup: Setup, server: Cluster) -> dict[str, float]:
-    """Return the memory of the same keys elsewhere; etcd maps its file, and keeps entries."""
+    """Return the memory of the same keys in other systems; etcd maps its file, and keeps
+    entries."""
     pid = server.processes[0].pid
     empty, own = memory_bytes(pid), memory_bytes(pid, "RssAnon")
     server.fill(Load("load", connections=8, in_flight=64, keys=setup.entries))
@@ -87,7 +88,8 @@ def _beside(setup: Setup, server: Cluster) -> dict[str, float]:
 
 
 def _soon(setup: Setup) -> tuple[str, ...]:
-    """Return what lets a node compact its log: its default, unless there are too few entries."""
+    """Return the options that let a node compact its log: the default, unless there are too few
+    entries."""
     return () if setup.entries >= ENOUGH else ("--compact-at", str(50 * setup.entries))
 
 
@@ -96,7 +98,7 @@ def _held(nodes: Raftline) -> int:
 
 
 def _wait_for_compaction(nodes: Raftline) -> None:
-    """Wait until there is a snapshot and no next one is being taken."""
+    """Wait until there is a snapshot and no other one is in progress."""
     snapshot = nodes.folder / "s1.state_machine"
     beside = snapshot.with_suffix(".state_machine.tmp")
 

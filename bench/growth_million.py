@@ -49,7 +49,7 @@ def million(setup: Setup) -> None:
 
 
 def _settle(nodes: Raftline) -> None:
-    """Wait until all have applied all and no snapshot is being taken."""
+    """Wait until all nodes have applied everything and no snapshot is in progress."""
     nodes.wait_until_level(PATIENCE_S)
 
     def look() -> bool | None:
@@ -59,7 +59,7 @@ def _settle(nodes: Raftline) -> None:
 
 
 def back_up(port: int) -> int:
-    """Have a node back up its state; return the bytes, which are all fetched."""
+    """Back up a node's state; return the number of bytes, all of them fetched."""
     with LineConnection(port, PATIENCE_S) as connection:
         begun = _BEGUN.fullmatch(said := connection.ask("backup"))
         if begun is None:

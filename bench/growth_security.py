@@ -40,8 +40,8 @@ def security(setup: Setup) -> None:
 
 
 def _clusters(setup: Setup, how: str) -> Iterator[Cluster]:
-    """Yield the systems that have such a protection, the rival first: the others' ratios are to
-    its rate."""
+    """Yield the systems that have such a protection, the rival first: the ratios of the others
+    refer to its rate."""
     if setup.etcd and how == "plain":
         yield Etcd(setup.folder, setup.port)
     if setup.etcd and how == "TLS":

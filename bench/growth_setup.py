@@ -1,4 +1,4 @@
-"""The setup that each row of `bench/growth.py` is given."""
+"""The setup of each row of `bench/growth.py`."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ class Setup:
     folder: Path
     port: int
     seconds: float  # of each load
-    entries: int  # what "a million" is
+    entries: int  # the number used for "a million"
     away: float  # seconds that a partition lasts
     kills: int  # of leaders, in one round
-    etcd: bool  # it is installed, so it is measured beside ours
+    etcd: bool  # it is installed, so it is measured, too
     wheel: bool  # so is the compiled wheel: see `raftline_wheel`
     rows: Rows = field(default_factory=Rows)
 

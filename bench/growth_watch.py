@@ -21,16 +21,16 @@ from raftline_nodes import Raftline
 
 LEVEL = 2
 CROWDS = ((100, 10), (10_000, 10), (10_000, 10_000))
-AT_ONCE = 200  # connections that begin to watch
+AT_ONCE = 200  # connections that begin to watch together
 ROOM = ("--max-connections", "10200", "--pace", "class")
-PAUSE_S = 0.01  # between two writes whose events are timed
+PAUSE_S = 0.01  # between two writes with timed events
 PREFIX = "late/"
 
 Tell = Callable[[str], None]
 
 
 class Crowd:
-    """Watches of prefixes that nobody writes, on some connections of one node."""
+    """Watches of unused prefixes, on some connections of one node."""
 
     def __init__(self, port: int, watches: int, connections: int) -> None:
         self.sockets: list[socket.socket] = []
@@ -103,7 +103,7 @@ def _costs(setup: Setup, nodes: Raftline, name: str) -> None:
         setup.add(f"set, {connections}; watches: {name}", nodes, found)
 
 
-# --- how late an event comes --------------------------------------------------------------------
+# --- the latency of events ----------------------------------------------------------------------
 
 
 def _raftline_latency(nodes: Raftline, seconds: float) -> dict[str, float]:
@@ -154,8 +154,8 @@ def _etcd_latency(members: Cluster, seconds: float) -> dict[str, float]:
 
 
 def _latency(values: Iterator[str], write: Tell, seconds: float) -> dict[str, float]:
-    """Write one value after the other; return the times between the answer and its event. An
-    event that came before the answer counts with a time below zero."""
+    """Write one value after the other; return the times between the answer and its event. An event
+    before the answer counts with a negative time."""
     came: dict[str, float] = {}
     acknowledged: dict[str, float] = {}
     has_come = threading.Condition()

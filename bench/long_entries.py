@@ -1,11 +1,11 @@
-"""How long a node stands still while long entries are applied.
+"""How long a node stalls while long entries are applied.
 
-Three nodes hold 300,000 keys and serve 10,000 watches. Then all at once, again and again until each
-node has taken a snapshot meanwhile: transactions of 128 operations on a value of 1 MB, an `append`
-to 1 MB of bytes that are all escaped, sets of 1 MB, and backups; and once a `clear` of all those
-keys. Every 10 ms each node is asked for `status`, which needs its core as a heartbeat and a vote
-do. Printed are the longest wait for that at each node, beside the heartbeats and the shortest
-election timeout, and the terms.
+Three nodes hold 300,000 keys and serve 10,000 watches. Then it runs the following all at once,
+again and again until each node has taken a snapshot meanwhile: transactions of 128 operations on a
+value of 1 MB, an `append` to 1 MB of bytes that are all escaped, sets of 1 MB, and backups; and
+once a `clear` of all those keys. Every 10 ms each node is asked for `status`, which needs its core
+as a heartbeat and a vote do. It prints the longest wait for that at each node, next to the
+heartbeats and the shortest election timeout, and the terms.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from raftline_nodes import Raftline
 
 PROCESSES = multiprocessing.get_context("fork")
 KEYS = 300_000
-GETS, COMPARISONS = 3, 125  # of a transaction; of more gets no reply would be kept
+GETS, COMPARISONS = 3, 125  # of a transaction; with more gets, no reply would be kept
 MEGABYTE = 1_000_000
 PAUSE_S = 0.01
 PATIENCE_S = 120
@@ -51,14 +51,14 @@ def look(port: int, longest: Synchronized[float], is_over: Event) -> None:
 
 
 class Asking:
-    """Requests one after the other, to the node that leads by then."""
+    """Requests one after the other, to the present leader."""
 
     def __init__(self, nodes: Raftline, leader: int) -> None:
         self._nodes = nodes
         self._asked = leader
 
     def is_done(self, line: str) -> bool:
-        """Ask; return whether it was done. If it was not, look for the node that leads now."""
+        """Send the request; return whether it was done. If not, find the present leader."""
         nodes = self._nodes
         with contextlib.suppress(OSError):
             reply = ask(nodes.port(self._asked), line, PATIENCE_S).partition("@")[2]
@@ -70,7 +70,7 @@ class Asking:
 
 
 def work(nodes: Raftline, leader: int) -> Counter[str]:
-    """Have long entries applied until each node has taken a snapshot; return what was done."""
+    """Apply long entries until each node has taken a snapshot; return the counts."""
     before = _snapshots(nodes)
     done, is_over = Counter[str](), threading.Event()
     operations = " ; ".join(["get long"] * GETS + ["cas long v w"] * COMPARISONS)
@@ -118,7 +118,7 @@ def main() -> None:
 
 def measure(folder: Path, base_port: int) -> None:
     """Measure, and print."""
-    # Room for so many watches, and for a snapshot soon.
+    # Room for this many watches, and an early snapshot.
     options = ["--compact-at", "20000000", "--memory", "1000000000"]
     with Raftline(folder, base_port, 3, options) as nodes:
         leader = nodes.wait_until_level()
@@ -130,7 +130,7 @@ def measure(folder: Path, base_port: int) -> None:
         port = nodes.port(leader)
         crowd = Crowd(port, 10_000, 10)
         terms = [nodes.number(number, "term") for number in range(3)]
-        # By processes of their own: here they would wait for the threads that ask.
+        # In separate processes: here they would wait for the asking threads.
         is_over, waits = PROCESSES.Event(), [PROCESSES.Value("d", 0.0) for _ in range(3)]
         looks = [
             PROCESSES.Process(target=look, args=(nodes.port(number), waits[number], is_over))

@@ -1,4 +1,5 @@
-"""Throughput against latency as a picture: a panel for sets and one for gets, a line a system.
+"""Throughput against latency as a picture: a panel for sets and one for gets, a line for each
+system.
 
 `make -C bench table` draws it from the newest whole results. The same results give the same bytes.
 """
@@ -30,7 +31,7 @@ TITLE = "Requests a second, and the 99th percentile of their waits"
 
 
 def panels(results: Results) -> dict[str, Panel]:
-    """Return the points of each system, by what was asked."""
+    """Return the points of each system, by kind of request."""
     found: dict[str, Panel] = {"set": {}, "get": {}}
     for row in results.rows:
         rates, waits = row.figures.get("per_s"), row.figures.get("p99_ms")
@@ -50,7 +51,7 @@ def figure_of(results: Results) -> Figure | None:
     counts = {count for panel in found.values() for line in panel.values() for count, _, _ in line}
     if not counts:
         return None
-    from matplotlib.figure import Figure  # takes a while, and only who draws needs it
+    from matplotlib.figure import Figure  # takes a while, and is only needed for drawing
 
     size = (WIDTH / POINTS_PER_INCH, HEIGHT / POINTS_PER_INCH)
     figure = Figure(figsize=size, layout="constrained")

@@ -1,4 +1,4 @@
-"""Tells on stderr what is being measured: one line that is rewritten on a terminal, else lines."""
+"""Progress on stderr: one line that is rewritten on a terminal, else separate lines."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ import time
 
 
 class Progress:
-    """Counts steps of a known number."""
+    """A count of steps with a known total."""
 
     def __init__(self, steps: int) -> None:
         self._steps, self._step, self._begun = steps, 0, time.monotonic()
         self._terminal = sys.stderr.isatty()
 
     def step(self, what: str) -> None:
-        """Say what begins now, and how long all of it may still take."""
+        """Print the next step, and how long the rest may still take."""
         left = ""
         if self._step:
             seconds = (time.monotonic() - self._begun) / self._step * (self._steps - self._step)

@@ -18,12 +18,12 @@ from raftline_wheel import RaftlineWheel
 CLI = Path(__file__).resolve().parents[1] / "src" / "cli.py"
 USER, PASSWORD = "bench", "of-this-measurement-alone"
 HOSTS = "localhost,127.0.0.1"
-METRICS = 30  # from a member's port for clients to the one of its metrics, which is plain
+METRICS = 30  # from a member's client port to its metrics port, which is plain
 ASK_S = 5.0
 
 
 class Protected(Raftline):
-    """Nodes with one of `secret`, `users`, `TLS`; `plain`: with none."""
+    """Nodes with one of `secret`, `users`, `TLS`; `plain`: without any."""
 
     def __init__(self, parent: Path, base_port: int, how: str) -> None:
         super().__init__(parent, base_port)
@@ -42,7 +42,7 @@ class Protected(Raftline):
                 "user", "add", USER, "--role", "admin", "--users", str(users), said=f"{PASSWORD}\n"
             )
             login.write_text(f"bench@login {USER} {PASSWORD}\n")
-            # A reader, for `status`; without a secret, whose cost is measured by itself.
+            # A reader, for `status`; without a secret, whose cost is measured separately.
             self.options += ["--users", str(users), "--anonymous", "reader", "--insecure"]
             self.spoken = ("-l", str(login))
         if self.how == "TLS":
@@ -77,7 +77,7 @@ class Protected(Raftline):
 
 
 class ProtectedWheel(Protected, RaftlineWheel):
-    """The same of the compiled wheel."""
+    """The same for the compiled wheel."""
 
 
 class TlsEtcd(Etcd):
@@ -107,7 +107,7 @@ class TlsEtcd(Etcd):
 
 
 class _closing_on_failure:
-    """Removes a cluster's folder where its files could not be made."""
+    """Remove a cluster's folder if its files could not be created."""
 
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster

@@ -1,7 +1,8 @@
-"""One PySyncObj node and, where it leads, its callers: they are in its process, no socket between.
+"""One PySyncObj node and, if it leads, its callers: they are in its process, without a socket
+between.
 
 `python pysyncobj_node.py FOLDER NUMBER ADDRESS…`. Reads lines of JSON from stdin (how many callers,
-for how long; an empty object asks who leads) and leaves what came of each in FOLDER/answer.
+for how long; an empty object asks for the leader) and writes the result of each to FOLDER/answer.
 PySyncObj's journal is a mapped file that it does not fsync.
 """
 
@@ -39,7 +40,7 @@ class Store(SyncObj):
 
 
 class Callers:
-    """So many that each set a key, wait until it is applied, and set the next."""
+    """Callers that each set a key, wait until it is applied, and set the next one."""
 
     def __init__(self, store: Store, count: int, order: dict[str, Any]) -> None:
         self._store, self._value = store, "v" * int(order["value_bytes"])
@@ -53,7 +54,7 @@ class Callers:
             self._ask()
 
     def _ask(self) -> None:
-        self._asked += 7919  # a prime: wanders over all keys
+        self._asked += 7919  # a prime: visits all keys
         key = f"k{self._asked % self._keys:015}"
         self._store.put(key, self._value, callback=partial(self._done, time.monotonic()))
 
@@ -72,7 +73,7 @@ class Callers:
 
 
 def carry_out(store: Store, order: dict[str, Any]) -> dict[str, object]:
-    """Return who leads, or the figures of a load."""
+    """Return the leader, or the figures of a load."""
     if not order:
         return {"leader": str(store._getLeader()), "ready": bool(store.isReady())}
     callers = Callers(store, order["callers"], order)

@@ -19,7 +19,7 @@ INSTALL = "PySyncObj is not installed: `.venv/bin/pip install -e '.[bench]'`"
 
 
 class PySyncObj(Cluster):
-    """Three processes that talk to each other; orders come to each over its stdin."""
+    """Three processes that talk to each other; each gets orders over its stdin."""
 
     name = "PySyncObj"
 
@@ -71,7 +71,7 @@ def cpu_seconds(pid: int) -> float:
 
 
 def version() -> str | None:
-    """Return PySyncObj's version, None where it is not installed."""
+    """Return PySyncObj's version, or None if it isn't installed."""
     if importlib.util.find_spec("pysyncobj") is None:
         return None
     return importlib.metadata.version("pysyncobj")

@@ -40,7 +40,7 @@ class Raftline(Cluster):
         return [*place, *self.options]
 
     def status(self, number: int) -> dict[str, object]:
-        """Return what a node says of itself; nothing while it does not answer."""
+        """Return a node's status; {} while it doesn't answer."""
         try:
             line = ask(self.port(number), "status", 5)
             found: dict[str, object] = json.loads(line.partition(": ")[2])
@@ -63,7 +63,7 @@ class Raftline(Cluster):
         return sum(max(0, self.number(number, "syncs")) for number in self.processes)
 
     def wait_until_level(self, seconds: float = 120) -> int:
-        """Return the leader's number once all follow it and have applied what it has."""
+        """Return the leader's number once all follow it and have applied its entries."""
 
         def level() -> int | None:
             views = [self.status(number) for number in self.processes]

@@ -32,7 +32,7 @@ class RaftlineWheel(Raftline):
 
 
 def version() -> str | None:
-    """Return the wheel's version; None where none is installed, or a pure or an outdated one."""
+    """Return the wheel's version; None if none is installed, or only a pure or outdated one."""
     if not (ENVIRONMENT / "bin" / "raftline").exists() or _is_outdated():
         return None
     said = subprocess.run(

@@ -1,5 +1,5 @@
-"""Redis under measurement, alone and with `appendfsync always`: what one server without replicas
-does on this machine."""
+"""Redis under measurement, alone and with `appendfsync always`: the performance of one server
+without replicas on this machine."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Redis(Cluster):
 
 
 def version() -> str | None:
-    """Return Redis's version, None where it is not installed."""
+    """Return Redis's version, or None if it isn't installed."""
     if shutil.which("redis-server") is None:
         return None
     command = ["redis-server", "--version"]

@@ -22,8 +22,8 @@ import redis_server
 from generator import BenchError
 
 FOLDER = Path(__file__).resolve().parent.parent / "build" / "bench"
-ROUNDS = 3  # fewer make no median to be shown
-UNFIT = ("tmpfs", "ramfs", "overlay")  # an fdatasync there says nothing of a disk, or may not
+ROUNDS = 3  # fewer have no useful median
+UNFIT = ("tmpfs", "ramfs", "overlay")  # an fdatasync there says nothing about a disk, or may not
 
 
 @dataclass
@@ -51,7 +51,7 @@ class Results:
 
 
 class Rows:
-    """Collects rounds under their row's name and system."""
+    """A collection of rounds by row name and system."""
 
     def __init__(self) -> None:
         self._rows: dict[tuple[str, str], Row] = {}
@@ -60,7 +60,8 @@ class Rows:
         self._rows.setdefault((name, system), Row(name, system)).add(round_)
 
     def all(self) -> list[Row]:
-        """Return them in the order in which each name first came, its systems side by side."""
+        """Return the rows in the order of their names' first appearance, with a row's systems
+        together."""
         names = list(dict.fromkeys(name for name, _ in self._rows))
         return sorted(self._rows.values(), key=lambda row: names.index(row.name))
 
@@ -70,7 +71,7 @@ def median(values: Sequence[float]) -> float:
 
 
 def machine_facts(folder: Path) -> dict[str, str]:
-    """Return what a reader has to know of this machine; its name is not among it."""
+    """Return the facts about this machine that a reader needs, without its name."""
     cores, load = os.cpu_count() or 0, os.getloadavg()[0]
     return {
         "processor": f"{_processor()}, {cores} cores",
@@ -122,10 +123,10 @@ def save(results: Results, folder: Path = FOLDER) -> Path:
 
 
 def load(path: Path) -> Results:
-    """Return what a file holds.
+    """Return the results in a file.
 
     Raises:
-        BenchError: it can't be read, or is no file of ours.
+        BenchError: it can't be read, or isn't a results file.
     """
     try:
         found = json.loads(path.read_text())
@@ -138,5 +139,5 @@ def load(path: Path) -> Results:
 
 
 def newest(kind: str, folder: Path = FOLDER) -> Path | None:
-    """Return the latest file of a kind, None where there is none."""
+    """Return the latest file of a kind, or None."""
     return max(folder.glob(f"{kind}-{'[0-9]' * 8}-{'[0-9]' * 6}.json"), default=None)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from tables import RIVAL
 
-ONE_SERVER = ("redis",)  # without peers: nothing between nodes can be late
+ONE_SERVER = ("redis",)  # without peers: there are no messages to delay
 
 
 @dataclass(frozen=True)
@@ -17,8 +17,8 @@ class Setting:
     connections: int
     in_flight: int = 1  # on each connection
     delay_ms: float = 0  # between the nodes, each way
-    is_busy: bool = False  # one busy process on each core goes on beside it
-    half_of: str = ""  # a row: the pace is half of etcd's rate there, in the same round
+    is_busy: bool = False  # one busy process on each core runs meanwhile
+    half_of: str = ""  # a row: the pace is half of etcd's rate in that row, in the same round
 
 
 ROWS = {
@@ -39,15 +39,15 @@ QUICK = ("set, 1", "set, 64", "set, 256", "get, 64")
 
 
 def takes(system: str, row: Setting) -> bool:
-    """Whether a system can be measured so. PySyncObj's reads are local, its callers have no pace,
-    and it knows its peers by one address alone, which leaves no place for a relay."""
+    """Whether a system supports this measurement. PySyncObj's reads are local, its callers have no
+    pace, and it knows each peer by a single address, which leaves no place for a relay."""
     if system == "PySyncObj":
         return not (row.what == "get" or row.delay_ms or row.half_of)
     return not (system in ONE_SERVER and row.delay_ms)
 
 
 def without_pace(names: list[str], systems: list[str]) -> list[str]:
-    """Return the rows whose pace no measurement of this run gives."""
+    """Return the rows whose pace isn't measured in this run."""
     return [
         name
         for name in names

@@ -1,4 +1,5 @@
-"""raftline, its compiled wheel, etcd, PySyncObj and Redis: one run, one generator, rounds in turn.
+"""raftline, its compiled wheel, etcd, PySyncObj and Redis: one run, one generator, alternating
+rounds.
 
 `make -C bench run` runs this. Each step starts one system in a new folder, measures one row, and
 ends it. So no two systems run side by side. Nothing here is a test.
@@ -90,7 +91,7 @@ def planned(names: list[str], systems: list[str]) -> tuple[list[str], list[str],
 
 
 def need_programs(names: list[str], systems: list[str]) -> None:
-    """Raise BenchError where a program was not built that these rows need."""
+    """Raise BenchError if a program that these rows need was not built."""
     need(BUILD / "loadgen")
     if any(
         ROWS[name].delay_ms and takes(system, ROWS[name]) for name in names for system in systems
@@ -101,8 +102,8 @@ def need_programs(names: list[str], systems: list[str]) -> None:
 def measure(
     arguments: argparse.Namespace, names: list[str], systems: list[str]
 ) -> tuple[Rows, list[str]]:
-    """Measure each row with each system in turn, round after round; return what came of it, and a
-    line for each measurement that failed."""
+    """Measure each row with each system in turn, round after round; return the results, and a line
+    for each failed measurement."""
     steps = [
         (number, name, system)
         for number in range(arguments.rounds)
@@ -111,7 +112,7 @@ def measure(
         if takes(system, ROWS[name])
     ]
     rows, progress, failures = Rows(), Progress(len(steps)), []
-    rates: dict[tuple[int, str], float] = {}  # the rival's, by round and row
+    rates: dict[tuple[int, str], float] = {}  # rates of the rival, by round and row
     for number, name, system in steps:
         progress.step(f"{name}: {system}")
         try:
@@ -129,7 +130,7 @@ def measure(
 def figures(
     arguments: argparse.Namespace, name: str, system: str, rate: float | None
 ) -> dict[str, float]:
-    """Return the figures of one row and system. `rate`: the rival's, whose half is the pace.
+    """Return the figures of one row and system. `rate` is the rival's rate; the pace is half of it.
 
     Raises:
         BenchError: they could not be measured.
@@ -152,7 +153,7 @@ def figures(
 
 
 def kind_of(arguments: argparse.Namespace) -> str:
-    """Return what to call the results; only `bench` ever gets into a page."""
+    """Return the kind of the results; only `bench` results get into a page."""
     if arguments.quick:
         return "quick"
     whole = not arguments.rows and not arguments.systems and arguments.rounds >= results.ROUNDS
@@ -165,7 +166,8 @@ def main(argv: list[str] | None = None) -> int:
         arguments.seconds = 2 if arguments.quick else 5
     wanted = arguments.rows or (QUICK if arguments.quick else ROWS)
     names, systems, complaints = planned(
-        [name for name in ROWS if name in wanted],  # in the table's order: a pace comes later
+        # in the table's order: rows with a pace come later
+        [name for name in ROWS if name in wanted],
         list(arguments.systems or (QUICK_SYSTEMS if arguments.quick else SYSTEMS)),
     )
     try:
@@ -193,7 +195,7 @@ def main(argv: list[str] | None = None) -> int:
         return 1
     print(as_text(bench_table(found)))
     print(f"\nas JSON: {results.save(found, arguments.json)}")
-    for complaint in complaints:  # once more, since the first time is minutes ago
+    for complaint in complaints:  # again, since the first time was minutes ago
         print(f"not whole: {complaint}", file=sys.stderr)
     if failures:
         return 1

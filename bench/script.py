@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 def end_with(main: Callable[[], int]) -> None:
     """Run a script, and end with its status: 130 after Ctrl-C, as a shell reports it."""
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # a script's `&` has it ignored
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # in a script, `&` ignores it
     try:
         sys.exit(main())
     except KeyboardInterrupt:

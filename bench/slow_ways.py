@@ -31,8 +31,8 @@ ROOT = Path(__file__).resolve().parents[1]
 SOURCE = ROOT / "src"
 COUNTED = Path(__file__).with_name("counted_node.py")
 REQUESTS = 20_000
-KEYS = 100  # that are there before, few beside the requests
-LEAST_CALLS = 0.02  # for a request: below that a function is not shown
+KEYS = 100  # existing keys, few compared with the requests
+LEAST_CALLS = 0.02  # for each request: a function below this is not shown
 _TAG = re.compile("<[^>]*>")
 
 
@@ -93,10 +93,10 @@ def compiled_modules(setup: Path) -> list[str]:
 
 
 def slow_lines(modules: Iterable[str], folder: Path) -> dict[str, dict[int, str]]:
-    """Return what mypyc says of the lines of each module.
+    """Return mypyc's remarks on the lines of each module.
 
     Raises:
-        BenchError: mypyc is not here, or does not take a module as it is.
+        BenchError: mypyc is not installed, or rejects a module.
     """
     package = folder / "raftline"  # mypyc goes by the name of the folder
     folder.mkdir(parents=True, exist_ok=True)
@@ -114,7 +114,7 @@ def slow_lines(modules: Iterable[str], folder: Path) -> dict[str, dict[int, str]
 
 
 def _annotated(files: list[str]) -> list[AnnotatedSource]:
-    """Do what mypyc does before any C is compiled; return its notes."""
+    """Run mypyc up to the compilation of C; return its notes."""
     try:
         from mypy.errors import CompileError
         from mypy.fscache import FileSystemCache
@@ -180,7 +180,7 @@ def page(functions: Iterable[Function], slow: Mapping[str, Mapping[int, str]]) -
 
 
 def own_lines(text: str, line: int) -> range:
-    """Return the lines of the function that begins there, with its decorators."""
+    """Return the lines of the function that begins at this line, with its decorators."""
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.FunctionDef):
             begin = min([node.lineno, *(each.lineno for each in node.decorator_list)])

@@ -1,12 +1,12 @@
 """How long writes wait while a snapshot is taken: `python bench/snapshot_pause.py`.
 
-Starts three nodes (or `--nodes 1`) on localhost, loads a million keys, and goes on writing over a
+It starts three nodes (or `--nodes 1`) on localhost, loads a million keys, and keeps writing over a
 few connections; meanwhile it asks for a `show`, and then every node takes a snapshot and compacts
-its log. Prints the longest waits of a write before that and during it, and how much memory the
-leader has. Nothing is asserted: these are figures of this machine, under the load that it has.
+its log. It prints the longest waits of a write before and during that, and the memory of the
+leader. Nothing is asserted: these are figures of this machine, under its present load.
 
-`--held` measures in one process, in processor time, for how long a write finds the lock taken: what
-a snapshot costs those who write when they get a core whenever they want one.
+`--held` measures in one process, in processor time, how long a write finds the lock taken: the cost
+of a snapshot for writers that get a core at any time.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ BATCH = 500
 
 
 def load(port: int, keys: int, value: str) -> None:
-    """Set that number of keys, some hundred at a time."""
+    """Set this number of keys, some hundred at a time."""
     with LineConnection(port) as connection:
         for first in range(0, keys, BATCH):
             numbers = range(first, min(first + BATCH, keys))
@@ -43,7 +43,7 @@ def _expect_done(reply: bytes) -> None:
 
 
 class Writer(threading.Thread):
-    """Writes one value after the other and keeps when each began and how long it took."""
+    """A client that writes one value after the other and records the start and duration of each."""
 
     def __init__(self, port: int, number: int, value: str) -> None:
         super().__init__(daemon=True)
@@ -62,7 +62,7 @@ class Writer(threading.Thread):
 
 
 def figures(writers: list[Writer], begin: float, end: float) -> str:
-    """Return the longest waits of the writes that were under way between two moments."""
+    """Return the longest waits of the writes in progress between two moments."""
     waits = sorted(
         wait for writer in writers for at, wait in writer.waits if at + wait > begin and at < end
     )
@@ -77,7 +77,7 @@ def figures(writers: list[Writer], begin: float, end: float) -> str:
 
 
 def show(port: int) -> tuple[float, float]:
-    """Ask for a page of all keys; return when it was asked for and answered."""
+    """Request a page of all keys; return the times of request and answer."""
     begin = time.monotonic()
     ask(port, "show")
     return begin, time.monotonic()
@@ -131,7 +131,7 @@ def measure(nodes: Raftline, keys: int, connections: int) -> None:
 
 
 def held(keys: int) -> None:
-    """Print how long freezing takes, and moving down what changed, in pieces, afterwards."""
+    """Print how long freezing takes, and then moving down the changes in pieces."""
     from raftline.logmanager import LogManager
     from raftline.raft.log import Entry
     from raftline.storage.folder import Folder

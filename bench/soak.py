@@ -1,9 +1,9 @@
 """Three nodes under half of their load for long: `make -C bench soak`.
 
 10,000 leases are held and renewed, 1,000 keys are watched, logs are compacted to snapshots, and
-every five minutes a new node takes the place of the third member. Memory, descriptors, threads,
-files and waits are noted in each window of ten seconds. At the end stand the medians of the first
-quarter beside those of the last. The exit status is 1 where something grew beyond its bound.
+every five minutes a new node replaces the third member. Each window of ten seconds records memory,
+descriptors, threads, files and waits. The end compares the medians of the first and the last
+quarter. The exit status is 1 if a figure grew beyond its bound.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ from tables import as_text, provenance
 PORT = 29_400
 LEVEL = 2
 LEASE_S = 60
-HOUR = 60.0  # minutes of a run that is whole
+HOUR = 60.0  # minutes of a complete run
 REPORT_EVERY_S = 60.0
-WINDOWS_MOST = 5 * LEAST  # of a run that goes on since too few of its windows count
-REPLACED = 0.25  # of the time of a run, after which a member is replaced at the latest
-WARM_UP = 0.1  # of the time of the run, which does not count
+WINDOWS_MOST = 5 * LEAST  # of a run that is extended because too few of its windows count
+REPLACED = 0.25  # share of a run's time after which a member is replaced at the latest
+WARM_UP = 0.1  # share of a run's time that does not count
 
 
 class Soak:
@@ -50,12 +50,12 @@ class Soak:
         return self._nodes.number(self._nodes.wait_for_leader(), "term") - self._term
 
     def full_rate(self) -> float:
-        """Return the sets a second as fast as they are answered, with all that is held."""
+        """Return the maximum of sets a second, with all leases and watches held."""
         load = Load(connections=self._arguments.connections, seconds=self._arguments.rate_seconds)
         return self._nodes.begin(load).result(errors_count=True)["ops_s"]
 
     def go(self, per_second: float) -> Iterator[dict[str, float]]:
-        """Yield the figures of each whole window that counts."""
+        """Yield the figures of each complete window that counts."""
         begun_s = time.monotonic()
         end_s = begun_s + self._arguments.minutes * 60
         counts_s = begun_s + self._arguments.minutes * 60 * WARM_UP
@@ -72,7 +72,7 @@ class Soak:
                 yield found
 
     def _window(self, per_second: float, *, is_due: bool) -> dict[str, float]:
-        """Return the figures of one window, none where a change of leader broke it."""
+        """Return the figures of one window, none if a change of leader broke it."""
         seconds, nodes = self._arguments.window, self._nodes
         self.windows += 1
         load = Load(
@@ -86,7 +86,7 @@ class Soak:
         time.sleep(seconds / 2)
         sampled = nodes.sample()
         self._count_snapshots()
-        if is_due:  # it may go on after the window's end; then there is a pause in the load
+        if is_due:  # it may outlast the window; then there is a pause in the load
             nodes.replace_third()
             self.replaced += 1
         try:
@@ -112,7 +112,7 @@ class Soak:
             self._bases[number] = base
 
     def trouble(self) -> list[str]:
-        """Return what went wrong beside growth."""
+        """Return the errors other than growth."""
         found, terms = [], self.new_terms()
         if self._leases.lost:
             found.append(f"{self._leases.lost} renewals found no lease")

@@ -1,6 +1,6 @@
-"""Bounds of growth in the soak: the last quarter of the windows beside the first.
+"""Bounds of growth in the soak: the last quarter of the windows compared with the first.
 
-Run by itself, this judges the results of a soak once more.
+Run by itself, this judges the results of a soak again.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Figures = Mapping[str, Sequence[float]]
 
 @dataclass(frozen=True)
 class Bound:
-    """The most that the last quarter's median may be: the first's times `times`, and `plus`."""
+    """The maximum of the last quarter's median: the first's times `times`, and `plus`."""
 
     title: str
     times: float
@@ -47,7 +47,8 @@ UNBOUND = {
     "others_cpu": "others, CPU s/s",
 }
 LEAST = 8  # windows: two in each quarter
-LIKE_CPU = 0.1  # CPU s/s of others, by which two quarters may differ and be compared as they are
+# CPU s/s of other processes, by which two quarters may differ and still be compared directly
+LIKE_CPU = 0.1
 HEADING = ["", *(f"{nth} quarter" for nth in ("first", "second", "third", "last")), "highest",
            "bound of the last"]  # fmt: skip
 
@@ -60,7 +61,7 @@ def quarters(values: Sequence[float]) -> list[Sequence[float]]:
 
 
 def calm(values: Sequence[float]) -> float:
-    """Return what a quarter of the values lie below: other work lifts the rest."""
+    """Return the lower quartile of the values: other work raises the rest."""
     return sorted(values)[(len(values) - 1) // 4]
 
 

@@ -1,4 +1,4 @@
-"""Those who hold something in the soak: leases that are renewed, and watches of single keys."""
+"""The holders in the soak: renewed leases, and watches of single keys."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from generator import BenchError
 from raftline.clients.requests.line_connection import LineConnection
 from soak_nodes import SoakNodes
 
-AT_ONCE = 500  # requests that are on their way together
+AT_ONCE = 500  # requests in flight together
 TURN_S = 0.02
 AGAIN_S = 0.2
-CONNECTIONS = 21  # of the watchers: a third of them at each member
+CONNECTIONS = 21  # connections of the watchers: a third of them at each member
 ANSWER_S = 30.0
 
 
 class Holder(threading.Thread):
-    """A thread that goes on until it is left, or has failed."""
+    """A thread that runs until the context ends, or it has failed."""
 
     def __init__(self) -> None:
         super().__init__(daemon=True)
@@ -41,14 +41,14 @@ class Holder(threading.Thread):
         self.join()
 
     def check(self) -> None:
-        """Raise BenchError where the thread has failed."""
+        """Raise BenchError if the thread has failed."""
         if self.failure:
             raise BenchError(self.failure)
 
     def run(self) -> None:
         try:
             self.hold()
-        except Exception as error:  # told by check()
+        except Exception as error:  # reported by check()
             self.failure = f"{type(self).__name__}: {error!r}"
 
     def hold(self) -> None:
@@ -56,7 +56,7 @@ class Holder(threading.Thread):
 
 
 class Leases(Holder):
-    """Leases with a key under each, renewed every third of their time at whichever node leads."""
+    """Leases with a key under each, renewed every third of their time at the leader."""
 
     def __init__(self, nodes: SoakNodes, count: int, seconds: int) -> None:
         super().__init__()
@@ -98,7 +98,7 @@ class Leases(Holder):
         return said
 
     def _some(self, lines: list[str]) -> list[str]:
-        """Return the answers of the leader. Raises OSError where it is none any more."""
+        """Return the answers of the leader. Raises OSError if it no longer leads."""
         if not lines:
             return []
         if self._connection is None:
@@ -121,7 +121,7 @@ class Leases(Holder):
 
 class Watches(Holder):
     """Watches of one key each, on some connections, a third at each member. A connection that a
-    member ends is opened anew, at the member that has its place by then."""
+    member ends is opened again, at its replacement."""
 
     def __init__(self, nodes: SoakNodes, keys: list[str]) -> None:
         super().__init__()
@@ -150,12 +150,12 @@ class Watches(Holder):
         self._selector.close()
 
     def _take(self, connection: LineConnection) -> bool:
-        """Count the events that came; return whether more may come."""
+        """Count the received events; return whether more may arrive."""
         try:
             data: bytes = connection.socket.recv(1 << 16)
         except OSError:
             return False
-        self.events += data.count(b" set k")  # a line without a key tells an index alone
+        self.events += data.count(b" set k")  # a line without a key has only an index
         return bool(data)
 
     def _open(self, number: int) -> None:

@@ -1,4 +1,4 @@
-"""Three nodes for the soak, of which the third is replaced again and again."""
+"""Three nodes for the soak; the third one is replaced again and again."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from generator import BenchError
 from raftline.clients.requests.line_connection import ask
 from raftline_nodes import Raftline
 
-STAYING = (0, 1)  # their growth over the whole run shows, since they never start anew
-CONSOLE = "output-"  # how the files of what nodes print begin
+STAYING = (0, 1)  # their growth over the whole run shows, since they never restart
+CONSOLE = "output-"  # prefix of the files with the nodes' output
 REPLACE_S = 120.0
 ASK_S = 60.0
 
@@ -24,7 +24,7 @@ class SoakNodes(Raftline):
     def __init__(self, parent: Path, base_port: int, options: Sequence[str]) -> None:
         super().__init__(parent, base_port, 3, options)
         self.third = 2
-        self._joins = 0  # the port of a member, for one that is new
+        self._joins = 0  # the port of a member, for a new node
 
     def arguments(self, number: int) -> list[str]:
         found = super().arguments(number)
@@ -34,10 +34,10 @@ class SoakNodes(Raftline):
         return (*STAYING, self.third)
 
     def replace_third(self) -> str:
-        """Put a new node in the place of the third; return its name.
+        """Replace the third node by a new one; return its name.
 
         Raises:
-            BenchError: that did not come about.
+            BenchError: that failed.
         """
         old, new = self.third, self.third + 1
         leader = self.wait_for_leader()
@@ -60,7 +60,7 @@ class SoakNodes(Raftline):
         return names[1]
 
     def _ask_leader(self, line: str, leaving: int) -> str:
-        """Ask the leader, which is not to be the one that leaves: it hands over first."""
+        """Ask the leader; a leader that must leave hands over first."""
         leader = self.wait_for_leader()
         if leader == leaving:
             with contextlib.suppress(OSError):
@@ -72,14 +72,14 @@ class SoakNodes(Raftline):
             return str(error)
 
     def rise(self, level: int) -> None:
-        """Wait until all nodes are of a level at which leases and watches are possible."""
+        """Wait until all nodes have a level that supports leases and watches."""
         wait_until(
             lambda: min(self.number(n, "level") for n in self.living()) >= level or None,
             f"the cluster did not rise to level {level}",
         )
 
     def sample(self) -> dict[str, float]:
-        """Return what the nodes take of the machine now."""
+        """Return the present resource use of the nodes."""
         pids = [self.processes[number].pid for number in self.living()]
         paths = [path for path in self.folder.iterdir() if path.is_file()]
         consoles = [path for path in paths if path.name.startswith(CONSOLE)]
@@ -88,12 +88,12 @@ class SoakNodes(Raftline):
             "descriptors": sum(len(list(Path(f"/proc/{pid}/fd").iterdir())) for pid in pids),
             "threads": sum(len(list(Path(f"/proc/{pid}/task").iterdir())) for pid in pids),
             "files": sum(_size(path) for path in paths if path not in consoles) / 2**20,
-            "consoles": sum(map(_size, consoles)) / 2**20,  # of members that left as well
+            "consoles": sum(map(_size, consoles)) / 2**20,  # including members that left
         }
 
 
 def _size(path: Path) -> int:
     try:
         return path.stat().st_size
-    except FileNotFoundError:  # a snapshot that was put in its place meanwhile
+    except FileNotFoundError:  # a snapshot that was renamed meanwhile
         return 0

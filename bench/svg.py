@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-# Text stays text, in the reader's fonts; a dark page turns the brightness of each colour around.
+# Text stays text, in the reader's fonts; a dark page inverts the brightness of each colour.
 SETTINGS = {"svg.fonttype": "none", "svg.hashsalt": "raftline"}
 DARK = "@media (prefers-color-scheme:dark){svg{filter:invert(.93) hue-rotate(180deg)}}"
 
 
 def as_svg(figure: Figure, title: str) -> str:
     """Return the picture; `title` is for those who can't see it."""
-    import matplotlib  # takes a while, and only who draws needs it
+    import matplotlib  # takes a while, and is only needed for drawing
 
     written = io.StringIO()
     with matplotlib.rc_context(SETTINGS):

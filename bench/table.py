@@ -1,4 +1,4 @@
-"""Puts the newest results into README.md and the pages of bench/: `python bench/table.py`.
+"""Put the newest results into README.md and the pages of bench/: `python bench/table.py`.
 
 A page takes a table between `<!-- figures NAME -->` and `<!-- end of figures -->`. `bench` is all
 that `make -C bench run` found, `short` four of its rows; another NAME is a row of
@@ -36,7 +36,7 @@ PLACE = re.compile(r"(<!-- figures ([a-z-]+) -->\n).*?(<!-- end of figures -->)"
 
 
 def markdown(name: str, results: Results, image: str) -> str:
-    """Return what stands between two markers."""
+    """Return the text between two markers."""
     if name == "short":
         cells = short_table(results)
     else:
@@ -44,11 +44,11 @@ def markdown(name: str, results: Results, image: str) -> str:
     parts = [image] if image and name in WITH_PICTURE else []
     measured = short_provenance(results) if name == "short" else provenance(results)
     text = "\n\n".join([*parts, as_markdown(cells), measured])
-    return f"{text}\n" if name == "short" else f"\n{text}\n\n"  # the README has few lines
+    return f"{text}\n" if name == "short" else f"\n{text}\n\n"  # the README is short
 
 
 def filled(page: str, found: dict[str, Results], image: str = "") -> tuple[str, list[str]]:
-    """Return the page with its tables, and the names of those for which there are no results."""
+    """Return the page with its tables, and the names of tables without results."""
     missing: list[str] = []
 
     def place(match: re.Match[str]) -> str:
@@ -61,7 +61,7 @@ def filled(page: str, found: dict[str, Results], image: str = "") -> tuple[str, 
 
 
 def drawn(path: Path, found: dict[str, Results]) -> bool:
-    """Draw the picture; tell whether there was something to draw."""
+    """Draw the picture; return whether there was anything to draw."""
     results = next((found[name] for name in WITH_PICTURE if name in found), None)
     text = picture.draw(results) if results else None
     if text is not None:
@@ -70,7 +70,7 @@ def drawn(path: Path, found: dict[str, Results]) -> bool:
 
 
 def image_of(path: Path, page: Path) -> str:
-    """Return one line for a page, which shows the picture and tells how to read it."""
+    """Return one line for a page, which shows the picture and explains it."""
     place = Path(os.path.relpath(path.resolve(), page.resolve().parent)).as_posix()
     alt = "Requests a second and the 99th percentile of their waits, for each system"
     image = f'<img src="{place}" width="{picture.WIDTH}" alt="{alt}">'
@@ -78,7 +78,7 @@ def image_of(path: Path, page: Path) -> str:
 
 
 def collect(names: set[str], bench: Path | None, growth: list[Path]) -> dict[str, Results]:
-    """Return the results for each marker: the files that were named, else the newest."""
+    """Return the results for each marker: the named files, else the newest."""
     found = {results.kind.removeprefix("growth-"): results for results in map(load, growth)}
     for name in names - found.keys():
         kind = "bench" if name in WITH_PICTURE else f"growth-{name}"

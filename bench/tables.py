@@ -1,4 +1,4 @@
-"""Results as tables: each cell the median of the rounds, with the lowest and highest beside it."""
+"""Results as tables: each cell the median of the rounds, with the lowest and highest."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ HEADINGS = {
 RAFTLINE = "raftline"
 RIVAL = "etcd"
 WHEEL = "raftline-wheel"
-SHORT_ROWS = ("set, 1", "set, 64", "set, 256", "get, 64")  # of the README
+SHORT_ROWS = ("set, 1", "set, 64", "set, 256", "get, 64")  # rows of the README
 
 
 def number(value: float) -> str:
-    """Return three digits of a number, or all of a large one."""
+    """Return three digits of a number, or all digits of a large one."""
     if abs(value) >= 100:
         return f"{value:,.0f}"
     return f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"
@@ -37,7 +37,7 @@ def spread(values: Sequence[float]) -> str:
 
 
 def ratio(row: Row, rival: Row | None, figure: str) -> str:
-    """Return the ratio of two medians, with that of each pair of rounds as its spread."""
+    """Return the ratio of two medians, with the ratios of the pairs of rounds as its spread."""
     if rival is None or row is rival or not (row.figures.get(figure) and rival.figures.get(figure)):
         return ""
     ours, theirs = row.figures[figure], rival.figures[figure]
@@ -70,7 +70,7 @@ def bench_table(results: Results) -> Cells:
 
 
 def short_table(results: Results) -> Cells:
-    """Return a table for a first look: for each system its requests a second, and their p99 in
+    """Return a table for a first look, with the requests a second of each system, and their p99 in
     milliseconds. The compiled wheel and etcd have a column if they were measured."""
     found = {(row.name, row.system): row for row in results.rows}
     systems = {RAFTLINE: RAFTLINE, WHEEL: "its compiled wheel", RIVAL: RIVAL}
@@ -108,7 +108,7 @@ def as_markdown(cells: Cells) -> str:
 
 
 def provenance(results: Results) -> str:
-    """Return when and where these were measured, and how, as one sentence."""
+    """Return the date, place and method of the measurement, as one sentence."""
     machine = ", ".join(
         value if name in ("processor", "memory") else f"{name} {value}"
         for name, value in results.machine.items()
@@ -118,7 +118,7 @@ def provenance(results: Results) -> str:
 
 
 def short_provenance(results: Results) -> str:
-    """Return the date, the machine and the versions that a first look needs."""
+    """Return the date, the machine and the versions for a first look."""
     facts = [
         results.machine.get("processor", ""),
         *(

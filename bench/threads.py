@@ -1,8 +1,8 @@
 """The time of a node under load, thread by thread: `make -C bench profile`, one page of text.
 
-Starts nodes, loads the leader, and looks at it and at one follower three times in turn: counts of
-the kernel without any profiler (processor time, context switches); then py-spy for the running
-threads; then py-spy for the holder of the interpreter lock.
+It starts nodes, loads the leader, and inspects it and one follower three times each: by the
+kernel's counters without any profiler (processor time, context switches); by py-spy for the running
+threads; and by py-spy for the holder of the interpreter lock.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from raftline_nodes import Raftline
 from script import end_with
 from tables import Cells, as_text, number
 
-TOP = 14  # functions that are shown
+TOP = 14  # shown functions
 RATE = 200  # samples a second
 STACK = re.compile(r"thread \(\w+\)(?:: ([^;]*))?;(.*) (\d+)")
 LINE_NUMBER = re.compile(r":\d+(?=\)$)")
@@ -47,7 +47,7 @@ class Sight:
     names: Mapping[int, str]  # each thread's kind
     before: Mapping[int, Used]
     after: Mapping[int, Used]
-    begin: float  # of the time between these two, in seconds of `time.monotonic`
+    begin: float  # of the observed time, in seconds of `time.monotonic`
     end: float
     running: Counter[tuple[str, str]]  # kind of thread and function, on a processor
     holding: Counter[tuple[str, str]]  # the same, holding the interpreter lock
@@ -61,7 +61,7 @@ def group(thread: str) -> str:
 
 
 def used_by(pid: int) -> dict[int, Used]:
-    """Return what each thread of a process has used; those that end meanwhile are left out."""
+    """Return the use of each thread of a process, without threads that end meanwhile."""
     found = {}
     for task in Path(f"/proc/{pid}/task").iterdir():
         try:
@@ -75,7 +75,7 @@ def used_by(pid: int) -> dict[int, Used]:
 
 
 def py_spy(*arguments: str) -> str:
-    """Return what py-spy says.
+    """Return the output of py-spy.
 
     Raises:
         BenchError: it can't look into the process.
@@ -130,7 +130,7 @@ def per_thread(sight: Sight, requests: int, seconds: float) -> Cells:
 
 
 def functions(seen: Counter[tuple[str, str]]) -> Cells:
-    """Return the functions that were seen most, each with the kind of thread."""
+    """Return the most frequent functions, each with the kind of thread."""
     total = sum(seen.values()) or 1
     cells = [["share", "threads", "function"]]
     for (kind, function), count in seen.most_common(TOP):
@@ -139,7 +139,8 @@ def functions(seen: Counter[tuple[str, str]]) -> Cells:
 
 
 def see(pid: int, seconds: float, folder: Path) -> Sight:
-    """Return what a process does under the load that runs: three looks, one after the other."""
+    """Return the observations of a process under the running load: three looks, one after the
+    other."""
     names, before, begin = thread_names(pid), used_by(pid), time.monotonic()
     time.sleep(seconds)
     after, end = used_by(pid), time.monotonic()
@@ -148,7 +149,7 @@ def see(pid: int, seconds: float, folder: Path) -> Sight:
 
 
 def part(name: str, sight: Sight, found: Sequence[tuple[float, float]]) -> str:
-    """Return the page's part on one node."""
+    """Return the page's part about one node."""
     requests = max(1, sum(sight.begin <= at < sight.end for at, _ in found))
     seconds = sight.end - sight.begin
     return "\n".join(

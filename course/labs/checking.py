@@ -1,4 +1,4 @@
-"""The output of every lab's programs: one line a row, one for an error, an exit status."""
+"""The output of every lab's programs: a line for each row or error, and an exit status."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ STOP_SIGNALS = (signal.SIGTERM, signal.SIGHUP)
 
 
 class Rows:
-    """The rows of one lab. Each that was tried is printed as `ok` or `FAILED`, with why."""
+    """The rows of one lab. Each tried row is printed as `ok` or `FAILED`, with the reason."""
 
     def __init__(self, *expected: str) -> None:
         self._missing = list(expected)
@@ -25,7 +25,7 @@ class Rows:
 
     @contextmanager
     def row(self, *names: str, what: str) -> Iterator[None]:
-        """Prove rows: an exception inside is their failure, in one line; the lab goes on."""
+        """Prove rows: an exception inside is their failure, in one line; the lab continues."""
         try:
             yield
         except KeyboardInterrupt:
@@ -43,7 +43,7 @@ class Rows:
                 self._missing.remove(name)
 
     def finish(self) -> int:
-        """Say how it went; return the exit status: 0 where every row was proved."""
+        """Print the result; return the exit status: 0 if every row was proved."""
         for name in self._missing:
             print(f"FAILED {name} it was never tried", flush=True)
         bad = len({*self._failed, *self._missing})
@@ -54,17 +54,17 @@ class Rows:
 
 def end_with(main: Callable[[], int]) -> NoReturn:
     """End the process with the status that `main` returns. Others: 130 after Ctrl-C, 143 after
-    SIGTERM, 129 without its terminal; 1 if a file or a port can't be had. One line says so, after
-    what `main` itself has cleaned up."""
+    SIGTERM, 129 without its terminal; 1 if a file or a port isn't available. One line says so,
+    after the clean-up of `main` itself."""
     program = Path(sys.argv[0]).name
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # so far it has ended us quietly
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # until now it ended us quietly
     for number in STOP_SIGNALS:
-        if signal.getsignal(number) is signal.SIG_DFL:  # not so under nohup
+        if signal.getsignal(number) is signal.SIG_DFL:  # not under nohup
             signal.signal(number, _stop)
     try:
         status = main()
         sys.stdout.flush()
-    except BrokenPipeError:  # `| head`: the reader has what it wanted
+    except BrokenPipeError:  # `| head`: the reader needs no more
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = 0
     except KeyboardInterrupt:
@@ -79,7 +79,7 @@ def end_with(main: Callable[[], int]) -> NoReturn:
 
 
 class StopSignal(BaseException):
-    """Someone asked this process to end; like Ctrl-C nothing but `end_with` catches it."""
+    """A signal to end this process; like Ctrl-C, only `end_with` catches it."""
 
     def __init__(self, number: int) -> None:
         super().__init__(number)
@@ -88,12 +88,12 @@ class StopSignal(BaseException):
 
 def _stop(number: int, _: FrameType | None) -> None:
     for each in STOP_SIGNALS:
-        signal.signal(each, signal.SIG_IGN)  # once is enough: now everything is tidied up
+        signal.signal(each, signal.SIG_IGN)  # once is enough: the clean-up has begun
     raise StopSignal(number)
 
 
 def expect(text: str, *parts: str) -> str:
-    """Return `text`, which holds each of these parts; fail naming what it lacks."""
+    """Return `text`, which must hold each of these parts; fail with the missing part."""
     lacking = [part for part in parts if part not in text]
     if lacking:
         raise AssertionError(f"{lacking[0]!r} is not in {text[-600:]!r}")

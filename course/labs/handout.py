@@ -1,7 +1,7 @@
 """Makes what students get of a lab: `python3 course/labs/handout.py elections`.
 
-It stands in build/handout/elections then, and runs by itself, offline. The teachers' keys, the
-answers and the history stay here. A lab with a `handout.py` of its own makes its handout with it.
+The handout is then in build/handout/elections, and runs by itself, offline. It has no teachers'
+keys, answers or history. A lab with its own `handout.py` uses that.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ ALWAYS = (
     "testing/raftline_testing", "docs", "logs/server-configuration.txt",
     "course/labs/appendix-reports.md",
 )  # fmt: skip
-GRADER = "course/raftline_course/grading/"  # of the lab that has a handout of its own
+GRADER = "course/raftline_course/grading/"  # of the lab that has its own handout
 LOCK = ("__init__.py", "sandbox.py")  # of the grader, for `raftline conform --locked`
 MUTANTS = "testing/raftline_testing/mutants/"  # faults, and what is wrong with each
 # `check.py` of the bugs lists the line that does harm in each.
@@ -40,7 +40,7 @@ NEEDED = {"conform": ", a C compiler and `make`"}
 
 
 class HandoutError(Exception):
-    """A handout can't be made; one line says why."""
+    """A handout that can't be made; one line says why."""
 
 
 def known_labs() -> list[str]:
@@ -74,7 +74,7 @@ def make_handout(lab: str, target: Path) -> None:
 
 
 def unlink_missing(target: Path) -> None:
-    """Leave of each link to a file that a handout lacks its text alone."""
+    """Reduce each link to a file that a handout lacks to its text."""
     for page in target.rglob("*.md"):
         text = page.read_text(encoding="utf-8")
         kept = LINK.sub(lambda link, page=page: _kept(link, page), text)
@@ -111,7 +111,7 @@ def is_kept_back(lab: str, name: str) -> bool:
 
 
 def kept_files() -> list[str]:
-    """Return the files that git keeps; of a copy without git, the files that are no leftovers."""
+    """Return the files that git keeps; in a copy without git, the files that aren't leftovers."""
     command = ["git", "ls-files", "-z", "--cached"]
     listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     names = [name for name in listed.stdout.split("\0") if (ROOT / name).is_file()]
@@ -127,7 +127,7 @@ def kept_files() -> list[str]:
 
 
 def imported(programs: list[str]) -> set[str]:
-    """Return the programs, and all modules of `labs` that they need."""
+    """Return the programs, and all modules of `labs` that they import."""
     found: set[str] = set()
     waiting = list(programs)
     while waiting:
@@ -140,7 +140,7 @@ def imported(programs: list[str]) -> set[str]:
 
 
 def _modules_in(text: str) -> Iterator[str]:
-    """Yield each module that a program may import; of `from a import b` both a and a.b."""
+    """Yield each module that a program may import; for `from a import b`, both a and a.b."""
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -156,7 +156,7 @@ def _file_of(module: str) -> str:
 
 
 def _copy(name: str, target: Path) -> None:
-    """Copy one file. A patch would show the faulty line at a glance, so it is packed."""
+    """Copy one file. Pack a patch, which would show the faulty line at a glance."""
     to = target / name
     to.parent.mkdir(parents=True, exist_ok=True)
     if to.suffix == ".patch":
@@ -167,7 +167,7 @@ def _copy(name: str, target: Path) -> None:
 
 
 def main(arguments: list[str]) -> int:
-    """Make one handout; return the exit status: 2 where it can't be made."""
+    """Make one handout; return the exit status: 2 if it can't be made."""
     if len(arguments) != 1 or arguments[0].startswith("-"):
         print(f"usage: handout.py LAB, one of {', '.join(known_labs())}", file=sys.stderr)
         return 2

@@ -1,8 +1,8 @@
-"""Nothing is left of a lab, however it ends.
+"""The clean-up after a lab, however it ends.
 
-A lab that is killed by kill -9 cleans nothing up. A node that was stopped by SIGSTOP does not
-notice that its lab is gone. So a small process waits beside the lab, on a pipe that the kernel
-closes when the lab is gone: then it kills the processes that it was given and removes the folder.
+A lab that is killed by kill -9 cleans nothing up. A node stopped by SIGSTOP does not notice that
+its lab is gone. So a small separate process waits on a pipe that the kernel closes when the lab
+ends: then it kills the lab's processes and removes the folder.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ import time
 from pathlib import Path
 
 DONE = "done"
-TRIES = 100  # nodes take up to two seconds to end, and write meanwhile
+TRIES = 100  # nodes take up to two seconds to end, and may write meanwhile
 PAUSE_S = 0.1
 
 
 class LabFolder:
-    """A folder for one lab, gone afterwards, with every process named here; `ends` is a command
-    that is run then."""
+    """A folder for one lab, removed afterwards, when every process named here is killed; `ends` is
+    a command that runs then."""
 
     def __init__(self, *ends: str) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="raftline-scene-"))
@@ -36,7 +36,7 @@ class LabFolder:
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
                 text=True,
-                start_new_session=True,  # a Ctrl-C is for the lab alone
+                start_new_session=True,  # Ctrl-C is only for the lab
             )
         except BaseException:
             shutil.rmtree(self.folder, ignore_errors=True)
@@ -48,13 +48,13 @@ class LabFolder:
     def __exit__(self, *_: object) -> None:
         shutil.rmtree(self.folder, ignore_errors=True)
         with contextlib.suppress(OSError):
-            self._tell(DONE)  # those processes are over: their numbers may belong to others by now
+            self._tell(DONE)  # those processes have ended: their ids may be reused by now
             assert self._sweeper.stdin is not None
             self._sweeper.stdin.close()
         self._sweeper.wait()
 
     def ends_with_us(self, process_id: int) -> None:
-        """Have this process killed, should the lab end before it."""
+        """Kill this process if the lab ends before it."""
         with contextlib.suppress(OSError):
             self._tell(str(process_id))
 
@@ -65,7 +65,7 @@ class LabFolder:
 
 
 def sweep(folder: str, ends: list[str]) -> None:
-    """Wait for the end of the lab at the other end of standard input; then tidy up after it."""
+    """Wait for the end of the lab at the other end of standard input; then clean up after it."""
     process_ids: list[int] = []
     for line in sys.stdin:
         process_ids = [] if line.strip() == DONE else [*process_ids, int(line)]

@@ -1,7 +1,7 @@
-"""Run the availability lab for real and say of each row whether it holds: `python check.py`.
+"""Run the availability lab for real and report whether each row holds: `python check.py`.
 
-Prints `ok 001-07 …` or `FAILED 001-07 …` for each row; ends with 1 where any failed. It takes
-about two minutes, needs no network and installs nothing.
+Prints `ok 001-07 …` or `FAILED 001-07 …` for each row; exits with 1 if any failed. It takes about
+two minutes, needs no network and installs nothing.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-# A clone that nobody installed will do.
+# This also runs in a clone that isn't installed.
 sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "testing"))
 sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "src"))
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
@@ -70,7 +70,7 @@ class Checks:
         self.failed = False
 
     def row(self, row: str, claim: str, holds: object, found: object = "") -> None:
-        """Say whether a claim holds, and what was found where it does not."""
+        """Print whether a claim holds, with the reason if it doesn't."""
         self.failed |= not holds
         print(f"{'ok' if holds else 'FAILED'} 001-{row} {claim}", flush=True)
         if not holds and found != "":
@@ -143,7 +143,7 @@ def check_run_1(checks: Checks, folder: Path) -> None:
 
 
 def say_unasked(run: Run) -> bool:
-    """Say that there were more elections than the trial asked for; return whether this machine was
+    """Report that there were more elections than the trial caused; return whether this machine was
     the reason: each of these leaders was silent for so long that its followers had to elect."""
     print(f"--  more elections than kills, after {run.silences_s} s of silence", flush=True)
     return run.only_silence_elected
@@ -270,7 +270,7 @@ def holders(trial: Trial, key: str) -> list[str]:
 
 
 def raw(trial: Trial, server: str, line: str) -> str:
-    """Return what a server answers to one line, as a person with nc would see it."""
+    """Return a server's answer to one line, as a person with nc would see it."""
     return ask(trial.ports[server], line, PATIENCE_S).partition("@")[2]
 
 
@@ -384,7 +384,8 @@ def check_quorum(checks: Checks, trial: Trial, store: StoreClient) -> None:
 
 
 def check_by_hand(checks: Checks, folder: Path) -> None:
-    """The rows that take a hand on the servers: one cluster, without the simulator's clients."""
+    """Check the rows that need actions on the servers: one cluster, without the simulator's
+    clients."""
     print("--  by hand: five servers, one client", flush=True)
     with Trial(Metrics(), folder / "by hand") as trial, StoreClient("0005", trial.ports) as store:
         trial.servers.start()
@@ -466,7 +467,7 @@ def check_limits(checks: Checks, folder: Path) -> None:
 
 
 def main() -> int:
-    """Check every row and return 0 where all hold."""
+    """Check every row and return 0 if all hold."""
     checks = Checks()
     began_s = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="raftline-lab-") as name:

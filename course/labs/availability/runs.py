@@ -1,4 +1,4 @@
-"""Runs of the simulator for check.py, and what their reports tell. `PrintedReport` is pure."""
+"""Runs of the simulator for check.py, and the facts in their reports. `PrintedReport` is pure."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class PrintedReport:
 
     @property
     def stalled_s(self) -> float:
-        """How long the simulator itself stood still."""
+        """How long the simulator itself was stalled."""
         found = re.search("simulator itself from working for ([0-9.]+) s", self.text)
         return float(found[1]) if found else 0.0
 
@@ -61,7 +61,8 @@ class PrintedReport:
 
     @property
     def successions(self) -> list[tuple[str, str]]:
-        """Each leader that was killed while it led, with who led next, after nobody had."""
+        """Each leader that was killed while it led, with the next leader, after a time without
+        one."""
         lines = [
             text
             for _, text in self.story
@@ -71,18 +72,18 @@ class PrintedReport:
 
     @property
     def silences_s(self) -> list[float]:
-        """How long no quorum had heard of a leader when another took over that was not killed."""
+        """How long no quorum had heard from a leader that was not killed when another took over."""
         return [float(each) for each in re.findall("after ([0-9.]+) s in which no", self.text)]
 
     @property
     def only_silence_elected(self) -> bool:
         """Whether each leader that was not killed had been silent for as long as followers wait.
-        Then this machine let no node speak, and no node took over without a reason."""
+        Then this machine blocked the nodes, and no node took over without a reason."""
         return self.stalled_s > 0 or all(silent >= ELECTION_S for silent in self.silences_s)
 
     @property
     def lateness_s(self) -> list[float]:
-        """How long after its trigger point, or after somebody led, each leader was killed."""
+        """How long after its trigger point, or after a leader was known, each leader was killed."""
         kills = [at for at, text in self.story if text.endswith(" was killed")]
         led = [at for at, text in self.story if text.endswith(" leads")]
         return [
@@ -92,11 +93,11 @@ class PrintedReport:
 
 
 class Run(PrintedReport):
-    """One run of the simulator as a person would start it, and what it left.
+    """One run of the simulator as a person would start it, and its output.
 
-    The first run on a machine too busy is repeated: the simulator itself stood still, or another
-    leader was elected though none had been killed. Such a run tells little of the cluster. There is
-    no time to repeat them all.
+    If the machine is too busy, the first run is repeated: the simulator itself was stalled, or
+    another leader was elected though none had been killed. Such a run says little about the
+    cluster. There is no time to repeat all runs.
     """
 
     repeats_left = 1

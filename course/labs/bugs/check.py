@@ -1,8 +1,8 @@
 """Proves of every bug that its patch applies, that its transcript fails with it, and passes
 without: `python3 course/labs/bugs/check.py`.
 
-With --accept, after an intended change, it first rewrites the transcripts as the program without
-the bugs plays them. Review that as code.
+With --accept, after an intended change, it first rewrites the transcripts as played by the program
+without the bugs. Review that as code.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-# A clone that nobody installed will do.
+# This also runs in a clone that isn't installed.
 sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "testing"))
 sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "src"))
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
@@ -34,7 +34,7 @@ from labs.bugs.play import (
 from labs.checking import Rows, end_with, expect
 from labs.leftovers import LabFolder
 
-# The harm that must be seen: lines that never stand in a transcript as it should be.
+# The visible harm: lines that never occur in a correct transcript.
 HARM: dict[int, tuple[str, ...]] = {
     1: ("client1 <- s1@SET response: a set to 1", "client3 <- s3@SET response: a set to 3"),
     2: ("client3 <- s3@GET response: 3", "s3 leader, term 1"),
@@ -85,7 +85,7 @@ def main() -> int:
                 happens(script.read_text(encoding="utf-8"), SOURCES), encoding="utf-8"
             )
     rows = Rows(*(f"bug-{number:02}" for number in HARM))
-    for number in BUGS:  # not by its name, which would tell a student what to find
+    for number in BUGS:  # not by its name, which would give away the bug
         with rows.row(f"bug-{number:02}", what="does its harm; and without it there is none"):
             prove(number)
     with rows.row("sheet", what="each bug has two hints and an answer"):

@@ -12,7 +12,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-# A clone that nobody installed will do.
+# This also runs in a clone that isn't installed.
 sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "testing"))
 sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "src"))
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
@@ -41,19 +41,19 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[2]
 SOURCES = ROOT / "src"
 PLAY_SECONDS_MAX = 60.0
-GROUP_MAX = 4  # lines that come again and again together
+GROUP_MAX = 4  # length of a repeated group of lines
 BUGS = sorted(int(path.stem.removeprefix("bug-")) for path in HERE.glob("bug-*.txt"))
-NODES = {6: 3}  # a lone server shows nothing of Figure 8
+NODES = {6: 3}  # a lone server doesn't show Figure 8
 NO_ANSWERS = "The answers are not in this handout. Your teacher has them."
 
 
 class DoesNotApply(Exception):
-    """A patch and the program do not fit any more; one line says which and where."""
+    """A patch that no longer fits the program; one line says which and where."""
 
 
 def apply_patch(patch: Path, sources: Path) -> None:
-    """Change the files under `sources` as the patch says. Each hunk is found by its lines, not by
-    their numbers, and must be there exactly once: so patches survive changes around them."""
+    """Apply the patch to the files under `sources`. Each hunk is found by its lines, not by their
+    numbers, and must occur exactly once: so patches survive changes around them."""
     file: Path | None = None
     hunks: list[tuple[Path, list[str], list[str]]] = []
     for line in text_of_patch(patch).splitlines(keepends=True):
@@ -101,8 +101,8 @@ def script_of(number: int) -> str:
 
 
 def happens(script: str, sources: Path) -> str:
-    """Return the transcript as it goes with this program; how that ended, if it can't be
-    played: Python's message about a mistake in it, or that it did not end."""
+    """Return the transcript as this program plays it; or, if it can't be played, the reason:
+    Python's error message, or that it did not end."""
     try:
         played = subprocess.run(
             [sys.executable, "-B", str(HERE / "stage.py")],
@@ -124,10 +124,10 @@ def happens(script: str, sources: Path) -> str:
 def simulate(sources: Path, options: list[str], again: str, scene: LabFolder) -> int:
     """Run raftline's simulated schedules with this program until one fails; return 1 then.
 
-    `again` is the form of the command that is shown to repeat that one: see `schedule.AGAIN`.
+    `again` is the form of the command shown to repeat that seed: see `schedule.AGAIN`.
     """
-    # The package is bound to these sources before the simulation puts its own on the path, where
-    # its schedules find the course.
+    # The package is bound to these sources before the simulation puts its own sources on the path,
+    # where its schedules find the course.
     code = "import raftline, sys; from raftline_testing.virtual import simulate, schedule; "
     code += f"schedule.AGAIN = {again!r}; sys.exit(simulate.main({options!r}))"
     ran = subprocess.Popen(
@@ -150,7 +150,7 @@ def _environment(sources: Path) -> dict[str, str]:
 
 
 def difference(should: str, does: str) -> str:
-    """Return where the two part, with what led there; "" if they are the same."""
+    """Return the first difference of the two, with the lines before it; "" if they are the same."""
     return "\n".join(
         difflib.unified_diff(
             should.splitlines(), does.splitlines(), "should happen", "happens", "", "", 12, ""
@@ -159,7 +159,7 @@ def difference(should: str, does: str) -> str:
 
 
 def folded(text: str) -> str:
-    """Return the text with what comes again and again shown once, and how often it comes."""
+    """Return the text with repeated groups shown once, with their counts."""
     lines, shown = text.splitlines(), list[str]()
     while lines:
         size, times = max(
@@ -179,7 +179,7 @@ def folded(text: str) -> str:
 
 
 def _times(lines: list[str], size: int) -> int:
-    """Return how often that number of first lines comes, one time after the other."""
+    """Return how often the group of this many first lines is repeated."""
     times = 1
     while lines[times * size : (times + 1) * size] == lines[:size]:
         times += 1
@@ -212,7 +212,7 @@ def _bug(text: str) -> int:
 
 
 def arguments_of(arguments: list[str] | None = None) -> argparse.Namespace:
-    """Return what was typed; end with status 2, and why, where that can't be done."""
+    """Parse the arguments; exit with status 2 and the reason if they are invalid."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("number", type=_bug, metavar=f"{BUGS[0]}-{BUGS[-1]}", help="which bug")
     what = parser.add_mutually_exclusive_group()
@@ -257,7 +257,7 @@ def arguments_of(arguments: list[str] | None = None) -> argparse.Namespace:
 
 
 def main() -> int:
-    """Do what was typed; return the exit status."""
+    """Carry out the command; return the exit status."""
     typed = arguments_of()
     number: int = typed.number
     if typed.hint is not None:
@@ -288,7 +288,7 @@ def main() -> int:
 
 
 def _again(typed: argparse.Namespace) -> str:
-    """Return the form of the command that plays one schedule with the program that was typed."""
+    """Return the form of the command that plays one schedule with the chosen program."""
     program = ["--without"] if typed.without else []
     program += ["--from", str(typed.mine)] if typed.mine is not None else []
     words = ["python3", sys.argv[0], str(typed.number), *program]
@@ -297,7 +297,7 @@ def _again(typed: argparse.Namespace) -> str:
 
 
 def tell(number: int, does: str, *, whole: bool, mended: bool) -> int:
-    """Print what happened, or where that parts from what should; return 1 if it does."""
+    """Print the events, or the first difference from the expected ones; return 1 if they differ."""
     found = difference(script_of(number), does)
     if does.startswith("!! "):
         print(does, end="")

@@ -1,4 +1,4 @@
-"""Plays a lab's transcript against the `raftline` that stands first on the path.
+"""Play a lab's transcript against the first `raftline` on the path.
 
 Two kinds, distinguished by their first act. Most play a cluster of cores, by the rules of
 `raftline_testing/transcripts/player.py`, but without its invariants: they would stop at the first
@@ -29,7 +29,7 @@ from raftline_testing.transcripts.player import Player
 
 
 class Unchecked:
-    """Takes the place of the invariants, and lets everything happen."""
+    """A replacement for the invariants, which lets everything happen."""
 
     acknowledged_index = 0
 
@@ -44,7 +44,8 @@ class Unchecked:
 
 
 class Misfortune(Random):
-    """Chance for a power cut: all that was not synced is lost, the last rename as well."""
+    """The source of chance for a power cut: all unsynced data is lost, including the last
+    rename."""
 
     def random(self) -> float:
         return 0.0
@@ -64,7 +65,7 @@ class FilesStage:
         self._unapplied: list[Entry] = []
 
     def play(self, act: str) -> list[str]:
-        """Do one act and return what came of it."""
+        """Do one act and return its events."""
         verb, _, rest = act.partition(" ")
         match verb:
             case "files":
@@ -85,7 +86,7 @@ class FilesStage:
                 replies = self._manager.apply(entries)
                 return [f"{e.index}: {reply}" for e, reply in zip(entries, replies, strict=True)]
             case "cat":
-                # Named, or a line of the log that begins with # would be taken for a remark.
+                # The name comes first, or a log line that begins with # would look like a remark.
                 lines = self._folder.content(rest).decode().splitlines()
                 return [f"{rest}: {line}" for line in lines]
             case "restart":
@@ -119,7 +120,7 @@ class FilesStage:
 
 
 def perform(transcript: str) -> str:
-    """Return the transcript with what really happens after each act, up to a crash if any."""
+    """Return the transcript with the actual events after each act, up to a crash if any."""
     acts = [line for line in transcript.splitlines() if line.startswith("> ")]
     player: FilesStage | Player
     if acts[0].startswith("> files"):

@@ -6,7 +6,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-# A clone that nobody installed will do.
+# This also runs in a clone that isn't installed.
 sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "testing"))
 sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "src"))
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
@@ -35,12 +35,12 @@ row = ROWS.row
 
 
 def text(shown: Shown) -> str:
-    """Return all that stands on the screens of a figure."""
+    """Return the text on the screens of a figure."""
     return "\n".join(line for lines in shown.values() for line in lines)
 
 
 def check_boot() -> None:
-    """How nodes and clients come up, and what a hand-written log becomes."""
+    """Check the start of nodes and clients, and the use of a hand-written log."""
     with nodes(3) as cluster:
         for node in cluster.nodes:
             node.log.write_text("".join(f"{line}\n" for line in REPORT_LOG))
@@ -85,7 +85,7 @@ def check_boot() -> None:
 
 
 def check_commands(cluster: Cluster) -> None:
-    """The lines of a client, on the wire and on its screen."""
+    """Check the lines of a client, on the wire and on its screen."""
     leader = cluster.leader()
     with row("004-02", "004-33", what="python client.py PORT ID shows the screen of the figures"):
         screen = Screen(leader.port, 4, "--follow")
@@ -149,7 +149,7 @@ def _count(port: int, number: int) -> None:
 
 
 def check_messages(cluster: Cluster) -> None:
-    """The messages between the nodes, in the words of the report."""
+    """Check the messages between the nodes, in the words of the report."""
     cluster.ask("client4@set b 30")
     cluster.wait_until_equal()
     form = re.compile(
@@ -188,7 +188,8 @@ def check_messages(cluster: Cluster) -> None:
 
 
 def check_figures() -> None:
-    """Figures 1 to 7, each line in its place (report.py), and the one left to the future."""
+    """Check figures 1 to 7, each line in its place (report.py), and the figure left to the
+    future."""
     with row("004-16", what="figure 1: two clients at once, one sees what the other sets"):
         made("1")
     with row("004-20", "004-21", what="figure 2: it says what it lacks behind, and gets 2 to 9"):
@@ -212,7 +213,8 @@ def check_figures() -> None:
 
 
 def check_elections() -> None:
-    """Rules of elections that no figure shows, played by hand at one node; and a late follower."""
+    """Check rules of elections that no figure shows, played by hand at one node; and a late
+    follower."""
     with nodes(3) as cluster:
         node = cluster["s1"].start()
         with row("004-29", "004-24", what="one vote in a term, first come first served"):

@@ -1,8 +1,8 @@
-"""Makes each figure of the report anew, with real nodes: `figures.py 1` … `figures.py 7`, and
+"""Reproduce each figure of the report with real nodes: `figures.py 1` … `figures.py 7`, and
 `figures.py leaders` for the one that its author left to the future.
 
 The nodes run in a separate folder, on free ports; nothing is left of them. Exit status: 0 the
-figure came out as it should, 1 it did not.
+figure is as expected, 1 it isn't.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-# A clone that nobody installed will do.
+# This also runs in a clone that isn't installed.
 sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "testing"))
 sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "src"))
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
@@ -38,7 +38,7 @@ from raftline_testing.nodes.cluster import Cluster, NodeProcess
 from raftline_testing.nodes.processes import NotAsExpected, eventually
 from raftline_testing.nodes.proxy import LinkedCluster
 
-Shown = dict[str, list[str]]  # what stands on each screen, by its title
+Shown = dict[str, list[str]]  # the lines of each screen, by its title
 
 # The log of the report's figures 2, 3 and 7, as `index term command`.
 FIGURE_LOG = (
@@ -49,7 +49,7 @@ FIGURE_LOG = (
 
 @contextmanager
 def nodes(count: int, *options: str, logs: dict[str, int] | None = None) -> Iterator[Cluster]:
-    """Lend nodes that aren't started, with the course's console; `logs` says how much of the
+    """Yield nodes that aren't started, with the course's console; `logs` says how much of the
     figures' log each one has."""
     options = ("--course-console", *options)
     with LabFolder() as scene, Cluster(scene.folder, count, *options) as cluster:
@@ -91,7 +91,7 @@ def figure_2() -> Shown:
 
 def figure_3() -> Shown:
     """A candidate becomes leader, by a true majority: two of four are none, three are."""
-    # s3 has an entry, too: a node without files can't tell that it never voted, so it has no vote.
+    # s3 also has an entry: a node without files can't know that it never voted, so it has no vote.
     with nodes(4, "--verbose", logs={"s1": 9, "s2": 1, "s3": 1}) as cluster:
         first = cluster["s1"].start()
         cluster["s2"].start()
@@ -157,7 +157,8 @@ def figure_7() -> Shown:
     with nodes(3, "--verbose", logs={"s1": 11, "s2": 9, "s3": 9}) as cluster:
         first, follower, other = cluster.nodes
         _was_a_member(follower, cluster)
-        for node in (first, other, follower):  # s2 comes when s1 leads: it hears a heartbeat first
+        # s2 starts while s1 leads: it hears a heartbeat first
+        for node in (first, other, follower):
             node.start()
             node.wait_for_line(" 12 7 noop" if node is other else "[*]")
         follower.wait_for_line("Last log: 13 7 level 4")  # all three are up
@@ -175,8 +176,8 @@ def figure_7() -> Shown:
 
 
 def _was_a_member(node: NodeProcess, cluster: Cluster) -> None:
-    """Let a node's log count as entries of its cluster. One that was written by hand is set aside
-    where others have elected meanwhile: see "A node that begins with nothing" in docs/repair.md."""
+    """Make a node's log count as entries of its cluster. A hand-written log is set aside if others
+    have elected meanwhile: see "A node that begins with nothing" in docs/repair.md."""
     members = {one.name: f"localhost:{one.port}" for one in cluster.nodes}
     manager = LogManager(node.name, Folder(node.folder), members)
     manager.recover()
@@ -186,7 +187,7 @@ def _was_a_member(node: NodeProcess, cluster: Cluster) -> None:
 
 def leaders() -> Shown:
     """Two stale leaders, each with a client's write in its log, beside one that works."""
-    # At this pace a leader without a quorum finds that out after seconds only.
+    # At this pace a leader without a quorum notices that only after seconds.
     with LabFolder() as scene, LinkedCluster(scene.folder, 5, "--pace", "class") as cluster:
         cluster.start()
         assert cluster.ask("client9@set a before") == "SET response: a set to before"
@@ -196,8 +197,8 @@ def leaders() -> Shown:
             node = cluster.leader()
             _cut_off_with_a_write(cluster, node, stale)
             facts.append(f"{_fact(node)}; cut off with `set a from-{node.name}` in its log")
-            scene.ends_with_us(node.pid)  # while it stands still, it can't see to that
-            node.pause()  # else it finds out within a second that it has no quorum
+            scene.ends_with_us(node.pid)  # while it is paused, it can't do that itself
+            node.pause()  # else it notices within a second that it has no quorum
         facts.append(_fact(cluster.leader()))
         replies = [f"of the working leader, `set a after`: {cluster.ask('client9@set a after')}"]
         assert replies[0].endswith(": SET response: a set to after"), replies
@@ -226,7 +227,8 @@ def leaders() -> Shown:
 def _cut_off_with_a_write(
     cluster: LinkedCluster, node: NodeProcess, stale: list[tuple[NodeProcess, LineConnection]]
 ) -> None:
-    """Hold all that the leaders so far say and hear from now on, and let a client write there."""
+    """Hold all messages from and to the previous leaders from now on, and let a client write
+    there."""
     conversation = node.connect()
     stale.append((node, conversation))
     cluster.block(set().union(*(cluster.around(each) for each, _ in stale)))
@@ -241,12 +243,12 @@ def _fact(node: NodeProcess) -> str:
 
 
 def entries_that_count(node: NodeProcess) -> list[str]:
-    """Return the entries of a node's log, without those that a cut has voided."""
+    """Return the entries of a node's log, without entries that a cut has voided."""
     return entries_in(node.log)
 
 
 def entries_in(log: Path) -> list[str]:
-    """Return the entries that count in a log's file."""
+    """Return the valid entries in a log file."""
     entries: dict[int, str] = {}
     for line in log.read_text().splitlines():
         if line.startswith(CUT_PREFIX.decode()):
@@ -278,8 +280,8 @@ FIGURES: dict[str, Callable[[], Shown]] = {
 
 
 def made(name: str) -> Shown:
-    """Make a figure; again, twice at most, if it failed. On a busy machine the leadership may move
-    in the middle of one, and the figure shows that."""
+    """Make a figure; if it fails, repeat it at most twice. On a busy machine the leadership may
+    move during a figure, which then shows that."""
     for _ in range(2):
         try:
             return _compared(name)
@@ -297,7 +299,7 @@ def _compared(name: str) -> Shown:
 
 
 def main() -> int:
-    """Make what was asked for, and print what stands on each screen."""
+    """Make the requested figures, and print the text of each screen."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n\n")[0])
     parser.add_argument("figure", choices=[*FIGURES, "all"])
     wanted = parser.parse_args().figure

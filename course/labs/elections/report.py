@@ -1,6 +1,6 @@
-"""The lines of the report's seven figures, and those in which ours may differ.
+"""The lines of the report's seven figures, and the lines in which ours may differ.
 
-A figure here has the lines that must stand on each screen of ours, in this order. The appendix of
+A figure here has the lines that must appear on each of our screens, in this order. The appendix of
 the labs has the reasons for further lines (`…`) and for others (`DIFFERS`).
 """
 
@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 
-# A line of the report, and ours: numbers of ports, seconds, rounds, and who happened to lead are
-# of the moment; the rest is a table of the appendix.
+# A line of the report, and ours: the numbers of ports, seconds and rounds, and the leader, vary;
+# the other differences are in a table of the appendix.
 DIFFERS = (
     (r"(Connecting to localhost port) \d+", r"\1 PORT"),
     (r"Last leader I heard from is: s1", r"Last leader I heard from is: NODE (localhost:PORT)"),
@@ -28,7 +28,7 @@ MOMENTARY = {
     "NODE": r"s\d",
     "IDENTITY": r"[0-9a-f]{16}",
 }
-MORE = "…"  # any lines of ours, none as well
+MORE = "…"  # any lines of ours, or none
 
 _PROMPT = "\n-----\n[*] Type your message:\n    >> "
 _GET_ANA = f"{_PROMPT}get ana\n[*] Sending: get ana\n[*] Received:\n\n"
@@ -127,7 +127,7 @@ Last log: 13 7 level 4 cluster IDENTITY""",
 
 
 def differs_from_report(figure: str, shown: Mapping[str, Sequence[str]]) -> str:
-    """Return where a figure of ours is not as the report's; "" if it is."""
+    """Return the place where our figure differs from the report's, or ""."""
     for title, block in FIGURES[figure].items():
         missed = _missed(block.split("\n"), shown[title])
         if missed:
@@ -136,7 +136,7 @@ def differs_from_report(figure: str, shown: Mapping[str, Sequence[str]]) -> str:
 
 
 def _missed(wanted: Sequence[str], lines: Sequence[str]) -> str:
-    """Return the first line of the report that doesn't stand in its place."""
+    """Return the first line of the report that is not in its place."""
     place, may_skip = 0, False
     for line in wanted:
         if line == MORE:

@@ -1,4 +1,4 @@
-"""A client's screen, as a person has it, driven by a program."""
+"""A client's screen, as a person sees it, driven by a program."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ CLIENT = Path(__file__).resolve().parents[3] / "src" / "client.py"
 
 
 class Screen:
-    """A client as a person has it before them: `client.py PORT ID`, fed line by line. With
-    `--follow` it goes where a leader is, should it move while a figure is made."""
+    """A client as a person uses it: `client.py PORT ID`, fed line by line. With `--follow`, it
+    follows the leader if the leadership moves during a figure."""
 
     def __init__(self, port: int, number: int, *options: str) -> None:
         self.lines: list[str] = []
@@ -25,7 +25,7 @@ class Screen:
         self._read_until_asked()
 
     def type(self, command: str) -> str:
-        """Type one command; return what came back, as lines."""
+        """Type one command; return the lines of the reply."""
         assert self._process.stdin is not None
         first = len(self.lines)
         self._process.stdin.write(command + "\n")
@@ -34,11 +34,11 @@ class Screen:
         return "\n".join(self.lines[first:])
 
     def leave(self) -> list[str]:
-        """End the input, as Ctrl-D does; return all that was on the screen."""
+        """End the input, as Ctrl-D does; return the whole screen."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._process.stdin.close()
-        # Line by line, as before: what is read ahead belongs to this reader alone.
+        # Read line by line, as before: text that is read ahead belongs only to this reader.
         self.lines += [line.rstrip("\n") for line in self._process.stdout]
         self._process.wait()
         return self.lines

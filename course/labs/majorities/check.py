@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-# A clone that nobody installed will do.
+# This also runs in a clone that isn't installed.
 sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "testing"))
 sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "src"))
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
@@ -47,14 +47,14 @@ from raftline.wire.replies.refusals import code_of
 from raftline_testing.nodes.processes import NotAsExpected, Process, end_all, free_ports
 
 Row = tuple[str, str]
-# In the order in which they are tried: each needs what came of those before.
+# In the order of their runs: each needs the results of the previous ones.
 ORDER = 1, 8, 9, 3, 2, 5, 6, 7, 11, 12, 10, 4, 13, 14, 18, 15, 16, 17, 19
 ROWS = [f"000-{number:02}" for number in ORDER]
 FIVE_FIELDS = ["sender_name", "request", "term", "key", "value"]
 
 
 def at_rest(place: Loopback) -> Iterator[Row]:
-    """Rows about six that have just come up, and about the messages between them."""
+    """Check the rows about six newly started processes, and the messages between them."""
     yield "000-01", "Node1 … Node5 and Controller are up" + containers()
     leader = place.leader()
     first = [line for name in NAMES for line in states(place, name)[:1]]
@@ -74,7 +74,7 @@ def at_rest(place: Loopback) -> Iterator[Row]:
 
 
 def containers() -> str:
-    """Say whether the same steps can be run in containers here; the compose file names all six."""
+    """Report whether the same steps can run in containers here; the compose file names all six."""
     compose = COMPOSE.read_text(encoding="utf-8")
     for name in (*NAMES, "Controller"):
         assert re.search(rf"^  {name}:$", compose, re.MULTILINE), f"{name} is not in the file"
@@ -85,14 +85,15 @@ def containers() -> str:
 
 
 def states(place: Loopback, name: str) -> list[tuple[str, str, str]]:
-    """Return what a node printed at each change of its state: term, entries, state."""
+    """Return a node's output at each change of its state: term, entries, state."""
     form = r"^Current Term is: (\d+)\nCurrent Entries are: (.*)\nCurrent State is: (\w+)$"
     said = [line for line in place.lines(name) if line.startswith("Current ")]
     return re.findall(form, "\n".join(said), re.MULTILINE)
 
 
 def first_election(place: Loopback) -> str:
-    """The first leader was a follower in term 1, then a candidate, then leads that term.
+    """Check that the first leader was a follower in term 1, then a candidate, and then leads that
+    term.
 
     It is term 2, unless the very first votes were split: then the next term elects.
     """
@@ -117,7 +118,7 @@ def message_template() -> str:
 
 
 def datagrams(place: Loopback, node: str) -> str:
-    """A datagram of JSON from port 5556 to 5555 is answered to where it came from, and on 5555."""
+    """Check that a JSON datagram from port 5556 to 5555 is answered at its source, and on 5555."""
     before = len(place.answers)
     message = {**dict.fromkeys(FIVE_FIELDS), "sender_name": "Controller", "request": "LEADER_INFO"}
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as channel:
@@ -143,7 +144,7 @@ def sender(place: Loopback, node: str) -> str:
 
 
 def at_work(place: Loopback) -> Iterator[Row]:
-    """Rows about what is stored, and the twelve steps."""
+    """Check the rows about storage, and the twelve steps."""
     for line in twelve_steps(place):
         print(f"   step {line}", flush=True)
     console = [line for name in NAMES for line in place.lines(name)]
@@ -170,7 +171,8 @@ def at_work(place: Loopback) -> Iterator[Row]:
 
 
 def names_leader(place: Loopback, request: list[str]) -> bool:
-    """Whether a follower answers LEADER_INFO, naming the leader, to what it can't do."""
+    """Whether a follower answers LEADER_INFO, with the leader's name, to an order that it can't
+    carry out."""
     leader = place.leader()
     follower = next(name for name in NAMES if name != leader)
     answer = place.order(follower, *request)
@@ -178,7 +180,7 @@ def names_leader(place: Loopback, request: list[str]) -> bool:
 
 
 def every_request(place: Loopback) -> str:
-    """The requests that the steps did not give; what servers say among each other."""
+    """Check the requests that the steps don't include, and the messages between servers."""
     term = status(place, place.leader())["term"]
 
     def converted() -> bool:
@@ -209,13 +211,13 @@ def control(place: Loopback, name: str, order: str) -> str:
 
 
 def in_trouble(place: Loopback) -> Iterator[Row]:
-    """Rows about the logs, with faults put into running nodes."""
+    """Check the rows about the logs, with faults injected into running nodes."""
     yield "000-13", latest_log_wins(place)
     yield "000-14", commit_by_majority(place)
 
 
 def latest_log_wins(place: Loopback) -> str:
-    """Two nodes miss an entry; they stand first when the leader goes, and are denied."""
+    """Let two nodes miss an entry; they stand first when the leader goes, and are denied."""
     leader = place.leader()
     stale = [name for name in NAMES if name != leader][:2]
     for name in stale:
@@ -227,7 +229,7 @@ def latest_log_wins(place: Loopback) -> str:
     leader = place.leader(up)
     one, other = (name for name in up if name != leader)
     before = len(denials(place, up))
-    # Those two hear each other no more, so that nobody is elected before the stale ones stand.
+    # These two no longer hear each other, so that neither is elected before the stale ones stand.
     control(place, one, f"PARTITION {other}")
     place.order(leader, "SHUTDOWN")
     eventually(lambda: not any(status(place, n)["leader"] for n in (one, other)), "no leader")
@@ -248,7 +250,8 @@ def denials(place: Loopback, names: list[str]) -> list[str]:
 
 
 def commit_by_majority(place: Loopback) -> str:
-    """A leader cut off with one follower commits nothing; afterwards all logs are the new one's."""
+    """Check that a leader cut off with one follower commits nothing, and that afterwards all logs
+    equal the new leader's."""
     old, key, others, asking, answer = eventually(lambda: leader_alone(place), "a leader cut off")
     new = place.leader(others)
     place.of_leader("STORE", "kept", "yes", among=others)
@@ -274,8 +277,8 @@ def commit_by_majority(place: Loopback) -> str:
 def leader_alone(
     place: Loopback,
 ) -> tuple[str, str, list[str], threading.Thread, list[str]] | None:
-    """Cut a leader off with one follower, and give it something to store; return its name, the
-    key, the others' names, who asks and what is answered. None if it led no more by then."""
+    """Cut a leader off with one follower, and give it something to store; return its name, the key,
+    the others' names, the asking function and the answer; None if it no longer led by then."""
     old = place.leader()
     friend, *others = (name for name in NAMES if name != old)
     for name in (old, friend):
@@ -296,7 +299,7 @@ def leader_alone(
 
 
 def entries_on_disk(place: Loopback, name: str) -> str:
-    """Return the entries that a node's file holds; `# cut after 5` takes back what came before."""
+    """Return the entries that a node's file holds; `# cut after 5` removes earlier entries."""
     text = (place.folder / f"{name}.log").read_text(encoding="utf-8")
     entries: dict[int, str] = {}
     for line in text.splitlines():
@@ -308,17 +311,17 @@ def entries_on_disk(place: Loopback, name: str) -> str:
 
 
 def by_hand(place: Loopback) -> Iterator[Row]:
-    """Rows about one node whose peers are played."""
+    """Check the rows about one node with played peers."""
     node, me, other = "Node1", "Node2", "Node3"
 
     def says(name: str, line: str) -> str:
-        def answer() -> str:  # a connection that ended just now may still hold the name
+        def answer() -> str:  # a connection that has just ended may still hold the name
             text = place.ask(node, f"{name}@{line}").partition("@")[2]
             return "" if code_of(text) == "speaks-elsewhere" else text
 
         return eventually(answer, f"an answer to {line}")
 
-    granted = says(me, "RequestVote 5-0-0")  # who has taken part in an election is no newcomer
+    granted = says(me, "RequestVote 5-0-0")  # a node that took part in an election isn't a newcomer
     assert granted == "Count on me term 5", granted
     agreed = says(me, 'AppendEntries 5-0-0-[{"index": 1, "term": 5, "command": "set a 4"}]')
     assert agreed == "I am up to date term 5 index 1 round 0", agreed
@@ -333,7 +336,7 @@ def by_hand(place: Loopback) -> Iterator[Row]:
 
 
 def candidates() -> str:
-    """By the core alone: what ends a candidacy, and what does not."""
+    """Check with the core alone which events end a candidacy, and which don't."""
     names = ("Node1", "Node2", "Node3")
     timeouts = random.Random(7)
     log, options = Log(), Options(150, 50)
@@ -358,7 +361,7 @@ def candidates() -> str:
 
 
 def alone(place: Loopback) -> Iterator[Row]:
-    """The single server of the report's Figure 1."""
+    """Check the single server of the report's Figure 1."""
     stored = eventually(
         lambda: (a := place.order("Node1", "STORE", "alone", "yes"))["request"] == "STORE" and a,
         "a leader of one",
@@ -369,25 +372,25 @@ def alone(place: Loopback) -> Iterator[Row]:
 
 
 def properties(place: Loopback) -> Iterator[Row]:
-    """Validity, agreement, termination, integrity: over all that the run before has left."""
+    """Check validity, agreement, termination and integrity of the previous run's results."""
     suggested = {"Controller_Add", "yes", "never", "v"}
     # agreement: the same entries in the same order
     eventually(lambda: len({entries_on_disk(place, name) for name in NAMES}) == 1, "equal logs")
     log = entries_on_disk(place, NAMES[0])
     pairs = re.findall(r"^(\d+) \d+ set (\S+) (\S+)$", log, re.MULTILINE)
-    assert {value for _, _, value in pairs} <= suggested  # validity: somebody suggested it
+    assert {value for _, _, value in pairs} <= suggested  # validity: a client suggested it
     term = status(place, place.leader())["term"]
     assert place.of_leader("STORE", "last", "v")["request"] == "STORE"  # termination: it ends
     held = place.of_leader("RETRIEVE")["value"]
     assert len([one for one in held.values() if "last" in one]) >= 1
     indexes = [int(index) for index, _, _ in pairs]
-    assert indexes == sorted(set(indexes))  # integrity: each entry has its place once
+    assert indexes == sorted(set(indexes))  # integrity: each index occurs once
     assert all(one["term"] <= status(place, place.leader())["term"] for one in held.values())
     yield "000-18", f"validity, agreement, termination and integrity hold, up to term {term}"
 
 
 def phase_two(place: Loopback) -> Iterator[Row]:
-    """The fixed leader, and what becomes of it."""
+    """Check the fixed leader, and its failures."""
     ports = [next(free_ports) for _ in range(3)]
     nodes = []
     try:
@@ -415,7 +418,7 @@ def _ask(port: int, line: str) -> str:
 
 
 def played() -> Iterator[Row]:
-    """A node of three whose peers never come up: this program plays them."""
+    """Start a node of three whose peers are never started: this program plays them."""
     place = Loopback(NAMES[:3])
     try:
         place.nodes["Node1"].start()
@@ -434,7 +437,7 @@ def single() -> Iterator[Row]:
 
 
 def main() -> int:
-    """Check every row; return 0 where all hold, 1 where one does not, 2 for arguments: none fit."""
+    """Check every row; return 0 if all hold, 1 if one does not, 2 for any arguments."""
     if sys.argv[1:]:
         print("usage: check.py, without arguments", file=sys.stderr)
         return 2

@@ -1,4 +1,4 @@
-"""Shows the answers that the nodes send to the controller, until Ctrl-C."""
+"""Show the answers of the nodes to the controller, until Ctrl-C."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from names import NODE_PORT, host_of
 
 
 def main() -> int:
-    """Print each answer; return 0 after Ctrl-C, 1 where this machine can't listen here."""
+    """Print each answer; return 0 after Ctrl-C, 1 if this machine can't listen here."""
     try:
         channel = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         channel.bind((host_of("Controller"), NODE_PORT))
@@ -39,5 +39,5 @@ def _shown(data: bytes) -> object:
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # a script's `&` has it ignored
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # in a script, `&` ignores it
     sys.exit(main())

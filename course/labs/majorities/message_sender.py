@@ -29,7 +29,7 @@ value = "Controller_Add"  # what a STORE stores; the words of DROP, DELAY and so
 
 
 def main(arguments: list[str]) -> int:
-    """Send what was asked for; return 0, 1 where it can't be sent, 2 where there is no template."""
+    """Send the request; return 0, 1 if it can't be sent, 2 if there is no template."""
     if arguments and arguments[0].startswith("-"):
         print(__doc__)
         return 0
@@ -44,7 +44,7 @@ def main(arguments: list[str]) -> int:
     try:
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as channel:
             _send(channel, to, json.dumps(message).encode("utf-8"))
-    except (socket.gaierror, UnicodeError):  # UnicodeError: a name that can't be one
+    except (socket.gaierror, UnicodeError):  # UnicodeError: an invalid name
         complaint = "nobody of this name is found; is it spelled right, and is it up?"
     except ConnectionRefusedError:
         complaint = f"nobody listens there on port {NODE_PORT}; is it up, with --controller-udp?"
@@ -57,7 +57,7 @@ def main(arguments: list[str]) -> int:
 
 
 def _asked(arguments: list[str]) -> tuple[str, str, str | None, str | None]:
-    """Return target, request, key and value: those set above, as far as none are given."""
+    """Return target, request, key and value: by default the values set above."""
     if len(arguments) < 2:
         return (arguments or [target])[0], request, key, value
     to, verb, *words = arguments
@@ -69,23 +69,23 @@ def _asked(arguments: list[str]) -> tuple[str, str, str | None, str | None]:
 
 
 def _send(channel: socket.socket, to: str, data: bytes) -> None:
-    """Send, and wait a moment for somebody to say that nobody is there.
+    """Send, and wait a moment for a report that nothing listens there.
 
     Raises:
         OSError, UnicodeError: it can't be sent.
     """
     if not to:
-        raise UnicodeError  # which a resolver takes for this machine
+        raise UnicodeError  # which a resolver resolves to this machine
     channel.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         channel.bind((host_of(sender), SENDER_PORT))
     except OSError as error:
         raise OSError(0, f"{sender} can't speak from port {SENDER_PORT} ({error})") from None
-    channel.connect((host_of(to), NODE_PORT))  # so that we hear if nobody is there
+    channel.connect((host_of(to), NODE_PORT))  # so that we learn if nothing listens there
     channel.send(data)
     channel.settimeout(0.3)
-    with contextlib.suppress(TimeoutError):  # no answer yet, and nobody said that none will come
-        channel.recv(65_535)  # the answer is for the receiver; a refusal comes up here
+    with contextlib.suppress(TimeoutError):  # no answer yet, and no refusal
+        channel.recv(65_535)  # the answer goes to the receiver; a refusal arrives here
 
 
 if __name__ == "__main__":

@@ -4,8 +4,8 @@
     python3 course/labs/majorities/phase2.py Node2 26201 localhost:26200  follows
     python3 course/labs/majorities/phase2.py Node3 26202 localhost:26200
 
-It is no part of raftline and shares nothing with it but the look of its lines. It is here to be
-compared: what goes wrong in it is what terms, elections, majorities and a log on disk are for.
+It isn't a part of raftline and shares only the look of its lines. It is here for comparison: its
+failures show the purpose of terms, elections, majorities and a log on disk.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Address = tuple[str, int]
 
 
 class FixedLeader:
-    """The log of one node, in memory alone, and who hears of what is added to it."""
+    """The log of one node, only in memory, and the followers that learn of new entries."""
 
     def __init__(self, name: str, leader: Address | None) -> None:
         self.name = name
@@ -50,8 +50,8 @@ class FixedLeader:
         return "Sorry, I understand: STORE KEY VALUE, RETRIEVE, FOLLOW"
 
     def _forward(self, text: str) -> None:
-        """Send the log to all followers. TCP loses nothing while both ends live; what a node misses
-        while it is away, or its leader never sent, nobody notices."""
+        """Send the log to all followers. TCP loses nothing while both ends live; but no node
+        notices entries that it missed while it was away, or that its leader never sent."""
         print(f"Forwarding the log to followers: {self.entries}", flush=True)
         for follower in list(self._followers):
             try:
@@ -60,7 +60,7 @@ class FixedLeader:
                 self._followers.remove(follower)
 
     def follow(self) -> None:
-        """Take the log over from the leader, for as long as it is there; nobody takes its place."""
+        """Take over the log of the leader while it is there; no node replaces it."""
         assert self.leader is not None
         with contextlib.suppress(OSError), socket.create_connection(self.leader) as connection:
             connection.sendall(f"{self.name}@FOLLOW\n".encode())
@@ -74,7 +74,7 @@ class FixedLeader:
 
 
 def serve(node: FixedLeader, port: int) -> socketserver.ThreadingTCPServer:
-    """Return the server of one node, its port taken."""
+    """Return the server of one node, bound to its port."""
 
     class Handler(socketserver.StreamRequestHandler):
         def handle(self) -> None:
@@ -92,7 +92,7 @@ def serve(node: FixedLeader, port: int) -> socketserver.ThreadingTCPServer:
 
 
 def main(arguments: list[str]) -> int:
-    """Run one node; return 2 where the arguments or the port are of no use."""
+    """Run one node; return 2 if the arguments or the port can't be used."""
     if len(arguments) not in (2, 3) or not _is_number(arguments[1]):
         print("usage: phase2.py NAME PORT [LEADERHOST:PORT]", file=sys.stderr)
         return 2
@@ -123,5 +123,5 @@ def _is_number(text: str) -> bool:
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # a script's `&` has it ignored
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # in a script, `&` ignores it
     sys.exit(main(sys.argv[1:]))

@@ -1,6 +1,6 @@
 """The places of the lab: six processes on loopback addresses, or six containers.
 
-A place sends with message_sender.py, listens with message_receiver.py, and shows what nodes print.
+A place sends with message_sender.py, listens with message_receiver.py, and shows the nodes' output.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ NAMES = tuple(f"Node{number}" for number in range(1, 6))
 RECEIVED = re.compile(r"Message Received : (.*) From : \(")
 DEADLINE_S = 60.0
 
-# For processes on one machine; on others than Linux these addresses have to be made first.
+# For processes on one machine; on systems other than Linux, these addresses must be created first.
 HOSTS = {name: f"127.0.0.{number}" for number, name in enumerate([*NAMES, "Controller"], 2)}
 
 eventually = partial(processes.eventually, timeout_s=DEADLINE_S)
@@ -44,7 +44,7 @@ class LabPlace:
 
     def __init__(self) -> None:
         self.answers: list[dict[str, Any]] = []
-        self.orders: list[str] = []  # what was asked of whom, and answered how
+        self.orders: list[str] = []  # each order with its node and its answer
         self._changed = threading.Condition()
         self._receiver: subprocess.Popen[str] | None = None
 
@@ -56,11 +56,11 @@ class LabPlace:
         return dict(os.environ)
 
     def lines(self, name: str) -> list[str]:
-        """Return what a node has printed."""
+        """Return a node's output."""
         raise NotImplementedError
 
     def popen(self, script: str, *arguments: str, stdout: int | IO[bytes]) -> subprocess.Popen[str]:
-        """Start one of the lab's scripts, which goes on until it is ended."""
+        """Start one of the lab's scripts, which runs until it is ended."""
         command = self.run(script, *arguments)
         return subprocess.Popen(command, stdout=stdout, text=True, env=self.environment())
 
@@ -81,7 +81,7 @@ class LabPlace:
                     self._changed.notify_all()
 
     def send(self, *arguments: str) -> str:
-        """Run message_sender.py and return what it prints."""
+        """Run message_sender.py and return its output."""
         done = subprocess.run(
             self.run("message_sender.py", *arguments),
             capture_output=True,
@@ -118,7 +118,7 @@ class LabPlace:
         return found
 
     def leader(self, among: Sequence[str] = NAMES) -> str:
-        """Return whom a majority of all nodes takes for the leader."""
+        """Return the node that a majority of all nodes regards as the leader."""
 
         def agreed() -> str | None:
             leaders = [found for name in among if (found := self.followed(name))]
@@ -128,12 +128,12 @@ class LabPlace:
         return eventually(agreed, "a leader that a majority follows")
 
     def followed(self, name: str) -> tuple[int, str] | None:
-        """Return whom a node takes for the leader, and in which term."""
+        """Return the node that a node regards as the leader, and the term."""
         said = self.order(name, "LEADER_INFO")
         return (said["term"], said["value"]) if said["key"] == "LEADER" else None
 
     def of_leader(self, *request: str, among: Sequence[str] = NAMES) -> dict[str, Any]:
-        """Give an order to the leader; where the leadership moves meanwhile, to the next."""
+        """Give an order to the leader; if the leadership moves meanwhile, to the next leader."""
 
         def answer() -> dict[str, Any] | None:
             found = self.order(self.leader(among), *request)
@@ -186,7 +186,7 @@ class Loopback(LabPlace):
         return self.nodes[name].ask(line)
 
     def followed(self, name: str) -> tuple[int, str] | None:
-        """Return the same without a process that asks: it is asked for again and again."""
+        """Return the same without a separate process, since it is called again and again."""
         facts = self.nodes[name].status()
         return (facts["term"], facts["leader"]) if facts.get("leader") else None
 
@@ -219,7 +219,7 @@ class Containers(LabPlace):
 
     @staticmethod
     def why_not() -> str:
-        """Return why no containers can be had here; "" if they can."""
+        """Return why containers aren't available here, or ""."""
         if not _works(["docker", "info"]):
             return "no Docker engine answers here"
         if not (_works(["docker", "compose", "version"]) or _works(["docker-compose", "version"])):
@@ -227,7 +227,7 @@ class Containers(LabPlace):
         return ""
 
     def start(self) -> None:
-        """docker compose up --build -d, and wait until all six are healthy."""
+        """Run docker compose up --build -d, and wait until all six are healthy."""
         subprocess.run([*self._compose, "up", "--build", "-d"], check=True, timeout=300)
         for name in (*NAMES, "Controller"):
             eventually(lambda name=name: self._health(name) == "healthy", f"{name} healthy")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-# A clone that nobody installed will do.
+# This also runs in a clone that isn't installed.
 sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "testing"))
 sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "src"))
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
@@ -30,7 +30,7 @@ ENTRY = {"Controller_Operation": "Controller_Add"}
 
 
 def twelve_steps(place: LabPlace) -> Iterator[str]:
-    """Go through the steps; yield a line for each, one of WRONG if it goes otherwise."""
+    """Go through the steps; yield a line for each, beginning with WRONG if it fails."""
     yield "1, 2: Node1 … Node5 and Controller are up"
     leader = place.leader()
     yield f"3: {leader} leads; the target is {leader}, the request is STORE"
@@ -77,14 +77,14 @@ def twelve_steps(place: LabPlace) -> Iterator[str]:
 
 
 def _shows(place: LabPlace, name: str, held: dict[str, Any]) -> bool:
-    """Whether the last `Log entries are:` of a node's console names them all."""
+    """Whether the last `Log entries are:` on a node's console names all of them."""
     said = [line for line in place.lines(name) if line.startswith("Log entries are: ")]
     return bool(said) and all(f"'{number}': {held[number]}" in said[-1] for number in held)
 
 
 def main(arguments: list[str]) -> int:
-    """Go through the steps; return 0, 1 where one went wrong, 2 for wrong arguments, 3 where
-    there is no Docker engine."""
+    """Go through the steps; return 0, 1 if one failed, 2 for wrong arguments, 3 without a Docker
+    engine."""
     place: Loopback | Containers
     if arguments == ["--containers"]:
         reason = Containers.why_not()

@@ -1,4 +1,4 @@
-"""Runs a program of this lab that ends with the process that started it, even by kill -9.
+"""Run a program of this lab that ends with the process that started it, even by kill -9.
 
     python3 tethered.py SCRIPT [ARGUMENT …]
 
@@ -25,5 +25,5 @@ if __name__ == "__main__":
     sys.path.insert(0, str(Path(sys.argv[0]).parent))
     try:
         runpy.run_path(sys.argv[0], run_name="__main__")
-    except BrokenPipeError:  # the starter is gone, and has read until then
+    except BrokenPipeError:  # the starting process is gone, and has read until then
         os._exit(0)

@@ -1,5 +1,5 @@
-"""The actions of the lab on a cluster, and its words on them: the client's menu and the scenarios
-are made of these."""
+"""The actions of the lab on a cluster, and their messages: the client's menu and the scenarios use
+these."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ SKIPS = "SKIP-REPLICATION on"
 
 
 class RepairLab(AskedCluster):
-    """A cluster, and what its controller and its clients do to it."""
+    """A cluster, and the actions of its controller and its clients."""
 
     def submit(self, value: str, at: str) -> str:
-        """Submit a value to any node, and return who took it; where that one doesn't lead, the
-        leader is asked, and where it does not run, the next. Returns only once a majority has the
-        value on disk.
+        """Submit a value to any node, and return the node that accepted it: the leader if that node
+        doesn't lead, the next node if it isn't running. Return only once a majority has the value
+        on disk.
 
         Raises:
-            Refused, NoLeader, OutcomeUnknown: not done; nobody to do it; and nobody knows. In no
-                case is it sent again where it may have been done.
+            Refused, NoLeader, OutcomeUnknown: not done; no leader to do it; unknown. It is never
+                sent again if it may have been done.
         """
         name = self._first_that_runs(at)
         end_s = time.monotonic() + DEADLINE_S
@@ -35,7 +35,7 @@ class RepairLab(AskedCluster):
                 raise Refused(sentence_of(text))
             if time.monotonic() > end_s:
                 raise NoLeader(sentence_of(text))
-            name = self.leader()  # that reply says that nothing was done
+            name = self.leader()  # that reply means that nothing was done
         self.say(f"Success: {value} was submitted to {at}; {name} leads, a majority has it on disk")
         return name
 
@@ -59,7 +59,7 @@ class RepairLab(AskedCluster):
         return at
 
     def replicate_again(self) -> None:
-        """End what a choice 3 left whose client was killed in the middle."""
+        """End the state that an interrupted choice 3 of a killed client left."""
         for name in self.members:
             if SKIPS in self.status(name).get("faults", []):
                 self.order(name, "SKIP-REPLICATION off")
@@ -72,8 +72,8 @@ class RepairLab(AskedCluster):
             return client.request(f"get {KEY}")
 
     def restart_election(self, seconds: float = 20.0) -> str:
-        """Slow the leader's heartbeats down until another leads; return the new leader. Should
-        nobody be left to end that, it ends by itself."""
+        """Slow the leader's heartbeats down until another leads; return the new leader. If no
+        client is left to end that, it ends by itself."""
         old = self.leader()
         longest = min(3600.0, seconds + DEADLINE_S)
         self.order(old, f"HEARTBEAT {seconds:g}s for {longest:g}s")
@@ -99,10 +99,12 @@ class RepairLab(AskedCluster):
             )
 
     def write_to_leader_only(self, value: str) -> Pending:
-        """Let the leader append a value and send it to nobody; it waits to be settled, or ended.
+        """Let the leader append a value without sending it; the value waits until it is settled or
+        ended.
 
         Raises:
-            LabError, ClientError: it is not in the leader's log; the leader replicates as ever.
+            LabError, ClientError: the value is not in the leader's log; the leader replicates as
+                usual.
         """
         leader = self.leader()
         self.order(leader, SKIPS)
@@ -126,7 +128,7 @@ class RepairLab(AskedCluster):
         return pending
 
     def delete_log(self, name: str) -> None:
-        """Take a follower's log away, and wait until it has all of it again."""
+        """Delete a follower's log, and wait until it has all of it again."""
         self.say(self.order(name, "DELETE-LOG").partition(": ")[2])
         self.wait(lambda: self.status(name).get("recovering") is False, f"{name} with a vote again")
         self.wait_until_equal()
@@ -145,7 +147,7 @@ class RepairLab(AskedCluster):
         self.wait(equal, "equal logs")
 
     def show(self) -> None:
-        """Say how far each node is."""
+        """Print the progress of each node."""
         for name in self.members:
             view = self.status(name)
             if not view:
@@ -166,7 +168,7 @@ class Pending:
         self.lab = lab
         self.leader = leader
         self.value = value
-        self.heard = ""  # by the client that submitted it; "" while it waits
+        self.heard = ""  # the reply to the submitting client; "" while it waits
         self._skips = True
         self._thread = threading.Thread(target=self._submit, daemon=True)
         self._thread.start()
@@ -178,7 +180,7 @@ class Pending:
             self.heard = f"Sorry, {failure}"
 
     def answer(self) -> str:
-        """Wait for what the client hears, and return it."""
+        """Wait for the client's reply, and return it."""
         self._thread.join(DEADLINE_S)
         return self.heard or "nothing yet"
 
@@ -188,10 +190,10 @@ class Pending:
         return self._settled()
 
     def overwrite(self, seconds: float = 20.0) -> str:
-        """Let another node lead first: its entries take the place of the value.
+        """Let another node lead first: its entries replace the value.
 
         Raises:
-            LabError: nobody else can be elected.
+            LabError: no other node can be elected.
         """
         others = [name for name in self.lab.answering() if name != self.leader]
         if 2 * len(others) <= len(self.lab.members):

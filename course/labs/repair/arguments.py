@@ -1,4 +1,4 @@
-"""The arguments of the lab's programs: the nodes, and which one is meant."""
+"""The arguments of the lab's programs: the nodes, and the chosen one."""
 
 from __future__ import annotations
 

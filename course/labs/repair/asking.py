@@ -21,13 +21,14 @@ from raftline_testing.nodes.cluster import leader_of_most
 Found = TypeVar("Found")
 KEY = "value"  # each submitted value is a line `INDEX TERM set value 44` in the log
 DEADLINE_S = 40.0
-SPEAKER_ENDS_S = 5.0  # a connection that ends keeps its name no longer
-NORMAL_S = 0.1  # between heartbeats, at the pace that nodes have by themselves
-ALONE_S = 5.0  # so long most must be down, or without a vote, until nobody waits for a leader
+SPEAKER_ENDS_S = 5.0  # an ending connection keeps its name no longer than this
+NORMAL_S = 0.1  # between heartbeats, at the nodes' default pace
+# if most nodes are down or without a vote for this long, no caller waits for a leader
+ALONE_S = 5.0
 
 
 class LabError(Exception):
-    """The lab can't go on; one line says what was expected."""
+    """The lab can't continue; one line says what was expected."""
 
 
 def written(value: str) -> str:
@@ -50,7 +51,7 @@ def _unless_refused(reply: str, refused: str) -> str:
 
 
 class AskedCluster:
-    """A cluster as the lab's client sees it: names, addresses, and a place to say things."""
+    """A cluster as the lab's client sees it: names, addresses, and an output for messages."""
 
     def __init__(self, members: Mapping[str, Address], say: Callable[[str], None] = print) -> None:
         self.members = dict(members)
@@ -90,16 +91,16 @@ class AskedCluster:
         entries: Sequence[str] = (),
         commit_index: int = 0,
     ) -> bool:
-        """Give a node entries, each `TERM,VALUE`, in a leader's name, and return whether it takes
-        them. The course's program did not say who leads: "" is one of the node's peers."""
+        """Give a node entries, each `TERM,VALUE`, in a leader's name, and return whether it accepts
+        them. The course's program did not name the leader: "" means one of the node's peers."""
         leader = leader or next(peer for peer in self.members if peer != name)
         new = [entry_of(text, index) for index, text in enumerate(entries, prev_index + 1)]
         sent = AppendEntries(leader, name, term, prev_index, prev_term, new, commit_index)
         return self._ask_as_peer(sent).startswith(f"I am up to date term {term} ")
 
     def _ask_as_peer(self, question: RequestVote | AppendEntries) -> str:
-        """Return the answer to a message in its sender's name. A connection that spoke for it
-        before may be about to end: the name is free then.
+        """Return the answer to a message in its sender's name. A previous connection in its name
+        may be about to end, which frees the name.
 
         Raises:
             LabError: it was refused; that peer speaks for itself, for instance.
@@ -122,9 +123,9 @@ class AskedCluster:
         return _unless_refused(self.ask(name, verb, "Controller"), f"{name} refused {verb}")
 
     def status(self, name: str) -> dict[str, Any]:
-        """Return what a node says of itself; {} if it doesn't answer."""
+        """Return a node's status; {} if it doesn't answer."""
         with self._lock:  # on one connection: each new one is a line on the node's console
-            for _ in range(2):  # the node of the connection may be gone, and another be there
+            for _ in range(2):  # the connection's node may be gone, and another one there
                 try:
                     reply = self._asked[name].ask("status").text
                     facts: dict[str, Any] = json.loads(reply.partition(": ")[2])
@@ -135,14 +136,14 @@ class AskedCluster:
         return {}
 
     def heartbeat_s(self, name: str) -> float:
-        """Return the seconds between two heartbeats of a node, were it to lead."""
+        """Return the seconds between two heartbeats of a node, if it led."""
         for fault in self.status(name).get("faults", []):
             if fault.startswith("HEARTBEAT "):
                 return int(fault.removeprefix("HEARTBEAT ").removesuffix("ms")) / 1000
         return NORMAL_S
 
     def set_heartbeat_s(self, name: str, seconds: float) -> str:
-        """Have a node, when it leads, send its heartbeats so far apart; 0.1 is as ever."""
+        """Set the time between a node's heartbeats while it leads; 0.1 is the default."""
         interval = "normal" if seconds == NORMAL_S else f"{seconds:.3f}s"
         return self.order(name, f"HEARTBEAT {interval}")
 
@@ -176,7 +177,7 @@ class AskedCluster:
         return 2 * count > len(self.members)
 
     def _described(self) -> str:
-        """Return what each node is, after a colon, and what to do about it."""
+        """Return the state of each node, after a colon, with advice."""
         views = {name: self.status(name) for name in self.members}
         parts = [f"{name} {_condition(view)}" for name, view in views.items()]
         down = [name for name, view in views.items() if not view]

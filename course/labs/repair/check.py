@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-# A clone that nobody installed will do.
+# This also runs in a clone that isn't installed.
 sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "testing"))
 sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "src"))
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
@@ -39,7 +39,7 @@ row = ROWS.row
 
 
 def check_by_hand() -> None:
-    """Three nodes and the menu, as the sheet says."""
+    """Check three nodes and the menu, as in the sheet."""
     with as_in_the_sheet() as (nodes, file, lab):
         with row("003-03", what="log file not found, listening on, and log lines TERM,VALUE"):
             for name, node in nodes.items():
@@ -71,7 +71,7 @@ def check_by_hand() -> None:
 
 
 def check_menu(nodes: dict[str, Process], file: Path, lab: RepairLab) -> None:
-    """Each choice of the menu, and what the nodes' consoles say to it."""
+    """Check each choice of the menu, and the lines on the nodes' consoles."""
     with row("003-07", "003-11", what="menu: 2 writes values one at a time, any node may be asked"):
         seen = client(file, "2\n44\n77\n66\n\nexit\n")
         expect(seen, 'To restart election enter "1"', '(or "exit" to quit)')
@@ -131,7 +131,7 @@ def number_of(name: str) -> str:
 
 
 def check_deleted(nodes: dict[str, Process], file: Path, lab: RepairLab) -> None:
-    """A log that is deleted under a running node."""
+    """Check a log that is deleted under a running node."""
     with row("003-15", what="a log deleted under a running node is noticed, and whole again"):
         follower = lab.followers()[0]
         log, count = file.parent / f"{follower}.log", len(nodes[follower].lines)
@@ -142,12 +142,12 @@ def check_deleted(nodes: dict[str, Process], file: Path, lab: RepairLab) -> None
         eventually(
             lambda: any("votes again" in line for line in nodes[follower].lines[count:]), "a vote"
         )
-        lab.wait_until_equal()  # what is applied may still be on its way to the disk
+        lab.wait_until_equal()  # applied entries may still be on their way to the disk
         eventually(lambda: entries_in(log)[: len(whole)] == whole, "all of it in the log again")
 
 
 def says(nodes: dict[str, Process], pattern: str) -> None:
-    """Wait until a line on one of the consoles begins so."""
+    """Wait until a line on one of the consoles has this beginning."""
 
     def said() -> bool:
         return any(re.match(pattern, line) for node in nodes.values() for line in node.lines)
@@ -164,10 +164,11 @@ def named(pattern: str, text: str) -> str:
 
 
 def check_door() -> None:
-    """The nine calls of the course's program, over XML-RPC."""
+    """Check the nine calls of the course's program, over XML-RPC."""
     with LabFolder() as scene, RepairCluster(scene.folder) as cluster:
         cluster.lab.say = lambda _: None
-        for name in ("node2", "node3"):  # who has voted is no newcomer, who must catch up first
+        # a node that has voted isn't a newcomer, which must catch up first
+        for name in ("node2", "node3"):
             cluster[name].start()
             assert cluster.lab.vote(name, "node1", 1, 0, 0) is True
             cluster[name].kill()
@@ -208,7 +209,7 @@ def check_door() -> None:
 
 
 def check_cloud() -> None:
-    """A node that all can reach, and obeys nobody but who was allowed."""
+    """Check a node that all can reach, but that obeys only allowed controllers."""
     with row("003-01", what="--cloud listens on 0.0.0.0"), LabFolder() as scene:
         file, port = scene.folder / FILE_NAME, next(free_ports)
         file.write_text(f"node1 127.0.0.9 {port}\n")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-# A clone that nobody installed will do.
+# This also runs in a clone that isn't installed.
 sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "testing"))
 sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "src"))
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
@@ -46,10 +46,10 @@ EXIT = "exit"
 
 
 def ask(prompt: str) -> str:
-    """Return what was typed; at the end of the input, `exit`."""
+    """Return the typed line; `exit` at the end of the input."""
     print(prompt, end="", flush=True)
     line = sys.stdin.readline()
-    if not (line and sys.stdin.isatty()):  # else the terminal shows what is typed
+    if not (line and sys.stdin.isatty()):  # else the terminal shows the typed line
         print(line.rstrip("\n"))
     return line.strip() if line else EXIT
 
@@ -60,10 +60,10 @@ class MenuSession:
     def __init__(self, lab: RepairLab, seconds: float) -> None:
         self._lab = lab
         self._seconds = seconds
-        self._next = itertools.cycle(lab.members)  # any node may be asked: each in its turn
+        self._next = itertools.cycle(lab.members)  # any node may be asked, each in turn
 
     def choose(self, choice: str) -> bool:
-        """Do what was chosen; return whether to go on."""
+        """Carry out the choice; return whether to continue."""
         match choice.lower():
             case "1":
                 self._lab.restart_election(self._seconds)
@@ -91,7 +91,7 @@ class MenuSession:
         return "" if value.lower() == EXIT else value
 
     def _submit(self, value: str) -> None:
-        """Submit a value to the next node in turn; what goes wrong ends no others."""
+        """Submit a value to the next node in turn; an error doesn't end the session."""
         try:
             self._lab.submit(value, next(self._next))
         except (LabError, ClientError) as problem:
@@ -108,15 +108,15 @@ class MenuSession:
             else:
                 pending.commit()
         finally:
-            pending.end()  # whatever went wrong: else no write would ever be done again
+            pending.end()  # even after an error: else no later write would succeed
 
     def _follower(self) -> str:
-        """Return the follower that was chosen by its number or by its name; "" for none."""
+        """Return the follower chosen by its number or its name, or ""."""
         followers = self._lab.followers()
         if not followers:
             print("No follower answers.")
             return ""
-        # The place in the configuration: 2 is node2, whoever leads.
+        # The position in the configuration: 2 is node2, whichever node leads.
         places = enumerate(self._lab.members, start=1)
         numbers = {str(place): name for place, name in places if name in followers}
         listed = ", ".join(f"{number} for {name}" for number, name in numbers.items())
@@ -137,9 +137,9 @@ def main() -> int:
         parser.error("--seconds is a number above 0, up to 3600")
     lab = RepairLab(members_of(parser, arguments.config))
     for stream, errors in ((sys.stdin, "surrogateescape"), (sys.stdout, "backslashreplace")):
-        if isinstance(stream, io.TextIOWrapper):  # any bytes may be typed, and any text be shown
+        if isinstance(stream, io.TextIOWrapper):  # any bytes may be typed, and any text shown
             stream.reconfigure(errors=errors)
-    signals.end_with_starter(lambda: os._exit(1))  # where a checker has started it
+    signals.end_with_starter(lambda: os._exit(1))  # if a checker has started it
     session = MenuSession(lab, arguments.seconds)
     while True:
         try:

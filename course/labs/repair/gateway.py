@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-# A clone that nobody installed will do.
+# This also runs in a clone that isn't installed.
 sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "testing"))
 sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "src"))
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
@@ -33,7 +33,7 @@ from labs.repair.arguments import members_of, parser_of
 
 
 def calls_of(lab: RepairLab, name: str) -> dict[str, Callable[..., Any]]:
-    """Return what each of the nine calls does at the node of this name."""
+    """Return the functions of the nine calls at the node with this name."""
     return {
         "vote": lambda candidate, term, last_log_term, last_log_index:
             lab.vote(name, candidate, term, last_log_index + 1, last_log_term),
@@ -61,14 +61,14 @@ class Gateway(ThreadingMixIn, SimpleXMLRPCServer):
         self.funcs.update(calls)
 
     def _dispatch(self, method: str, params: tuple[Any, ...]) -> Any:
-        """Do what is called; what goes wrong comes back as a Fault of one line."""
+        """Carry out a call; return an error as a Fault of one line."""
         try:
             return super()._dispatch(method, params)
         except Exception as problem:
             raise Fault(1, f"{method}: {problem}") from None
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """Let a client go that did not wait for its answer."""
+        """Ignore a client that did not wait for its answer."""
 
 
 def main() -> int:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-# A clone that nobody installed will do.
+# This also runs in a clone that isn't installed.
 sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "testing"))
 sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "src"))
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
@@ -24,7 +24,7 @@ from labs.repair.arguments import members_of, parser_of
 
 
 def main() -> int:
-    """Become the node; return the exit status."""
+    """Run the node; return the exit status."""
     parser = parser_of(
         "One node of the repair lab.",
         "All other options are the server's: --pace class, --controller-from HOST, …",
@@ -40,12 +40,12 @@ def main() -> int:
         *(["--host", "0.0.0.0", "--open-to-network", "--insecure"] if arguments.cloud else []),
         *options,
     ]
-    from labs.repair.spoken import SeedConsole, SeedServer  # a whole server: only for a node
+    from labs.repair.spoken import SeedConsole, SeedServer  # loads a whole server: only for a node
     from labs.repair.watchful import WatchfulServer
     from raftline.common.process.console import Console
     from raftline_course import server
 
-    sys.argv[0] = "server.py"  # whose name its complaints about options begin with
+    sys.argv[0] = "server.py"  # the name at the beginning of argument errors
     if not arguments.course_words:
         return server.main(words, console_of=Console, server_of=WatchfulServer)
     return server.main(words, console_of=partial(SeedConsole, arguments.name), server_of=SeedServer)

@@ -12,14 +12,14 @@ from raftline_testing.nodes.cluster import Cluster
 
 
 class RepairCluster(Cluster):
-    """node1, node2 and node3, which obey a controller, and the lab that acts on them."""
+    """The nodes node1, node2 and node3, which obey a controller, and the lab that acts on them."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder, 3, "--controller", prefix="node")
         self.lab = RepairLab({node.name: Address("localhost", node.port) for node in self.nodes})
 
     def values(self) -> dict[str, list[str]]:
-        """Return what each node's log holds of the client's values, as `TERM,VALUE`."""
+        """Return the client's values in each node's log, as `TERM,VALUE`."""
         found = {}
         for node in [node for node in self.nodes if node.log.exists()]:
             entries = [line.split(" ", 2) for line in entries_that_count(node)]

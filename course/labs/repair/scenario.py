@@ -1,7 +1,7 @@
 """The lab's scenarios with real nodes: `python3 course/labs/repair/scenario.py a`, b, c or bonus.
 
-Each line that begins with `ok` is an outcome that was expected and came. The nodes run in a
-separate folder, on free ports. Exit status: 0 all came, 1 one did not.
+Each line that begins with `ok` is an expected outcome that occurred. The nodes run in a separate
+folder, on free ports. Exit status: 0 all occurred, 1 one did not.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-# A clone that nobody installed will do.
+# This also runs in a clone that isn't installed.
 sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "testing"))
 sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "src"))
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
@@ -36,7 +36,7 @@ UNEXPECTED = (LabError, AssertionError, NotAsExpected, ClientError)
 
 
 def came(what: str, fact: object, seen: object = "") -> None:
-    """Say that what was expected has come; fail where it has not."""
+    """Report that the expected outcome has occurred; fail if it has not."""
     if not fact:
         raise LabError(f"expected: {what}. Seen: {seen}")
     print(f"ok  {what}", flush=True)
@@ -51,9 +51,10 @@ def log_of(node: NodeProcess) -> tuple[str, ...]:
 
 
 def logs_are_equal(cluster: RepairCluster, *values: str) -> None:
-    """The logs of all three hold the same entries, and of the client's values just these."""
+    """Check that the logs of all three hold the same entries, with exactly these values of the
+    client."""
     cluster.lab.wait_until_equal()
-    # Applied entries may still be on their way to a disk that is slower than the others.
+    # Applied entries may still be on their way to a slower disk.
     equal = eventually(lambda: len({*map(log_of, cluster.nodes)}) == 1, "equal logs")
     logs = cluster.values()
     held = [entry.partition(",")[2] for entry in logs["node1"]]
@@ -200,7 +201,7 @@ def scenario_bonus(cluster: RepairCluster) -> None:
 
 
 def three_reasons(cluster: RepairCluster) -> None:
-    """node1 and node3 wait for 10 s at least before they stand; node2 stands within one."""
+    """node1 and node3 wait for at least 10 s before they stand; node2 stands within one."""
     lab = cluster.lab
     for name in ("node1", "node3"):
         cluster[name].start("--pace", "human")
@@ -220,7 +221,7 @@ def three_reasons(cluster: RepairCluster) -> None:
     cluster["node2"].kill()
     term = max(lab.status(name)["term"] for name in ("node1", "node3")) + 1
     last = lab.status("node1")["last_index"]
-    # Played by hand, at node3: the first who asks gets the vote of that term, the second does not.
+    # Played by hand, at node3: the first candidate gets the vote of that term, the second does not.
     question = f"RequestVote {term}-{last + 1}-{term - 1}"
     cluster["node3"].ask_as_peer(f"node2@{question}")
     reply = cluster["node3"].ask_as_peer(f"node1@{question}")
@@ -228,7 +229,7 @@ def three_reasons(cluster: RepairCluster) -> None:
 
 
 def denial_of_node2(node: NodeProcess) -> str:
-    """Wait until a node denies the real node2 its vote for its log, and return what it says."""
+    """Wait until a node denies the real node2 its vote because of its log, and return its line."""
     begin = rf"\[\*\] {node.name} denies its (Pre)?[Vv]ote to node2 for term \d+: "
     denial = re.compile(begin + r"log not up to date: it ends at [1-9].*")
     return eventually(lambda: next(filter(denial.match, node.said), ""), "a denial")
@@ -243,15 +244,15 @@ def play(name: str) -> None:
     """Play one scenario.
 
     Raises:
-        LabError, AssertionError, NotAsExpected, ClientError: it did not come out as expected.
+        LabError, AssertionError, NotAsExpected, ClientError: the outcome was not as expected.
     """
     with LabFolder() as scene, RepairCluster(scene.folder) as cluster:
         SCENARIOS[name](cluster)
 
 
 def play_settled(name: str) -> None:
-    """Play one scenario; again, twice at most, if it came out otherwise: on a machine that is
-    busy with other things the leadership may move in the middle of one."""
+    """Play one scenario; if the outcome differs, repeat it at most twice: on a busy machine the
+    leadership may move during a scenario."""
     for _ in range(2):
         try:
             play(name)
@@ -263,7 +264,7 @@ def play_settled(name: str) -> None:
 
 
 def main() -> int:
-    """Play what was asked for; return the exit status."""
+    """Play the requested scenarios; return the exit status."""
     parser = argparse.ArgumentParser(description="The repair lab's scenarios.")
     parser.add_argument("scenario", choices=SCENARIOS)
     name = parser.parse_args().scenario

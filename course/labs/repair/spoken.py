@@ -1,7 +1,8 @@
-"""A node that says what it does in the words of the course's program: `node.py --course-words`.
+"""A node that reports its actions in the words of the course's program: `node.py --course-words`.
 
 A node of ours prints the line of that program when the event happens. words.py has the events that
-only their text distinguishes. Indexes are ours: the first entry is 1, and a no-op has one, too.
+only their text distinguishes. Indexes are ours: the first entry is 1, and a no-op also has an
+index.
 """
 
 from __future__ import annotations
@@ -18,12 +19,13 @@ from raftline.raft.messages import AppendEntries, AppendRejected, Message, Reque
 from raftline.raft.node_view import NodeView
 from raftline.raft.roles import Role
 
-ENTRIES_SAID = 30  # of those that one step appends or applies; of more, the last
-QUESTIONS_KEPT = 64  # of a leader, until they are answered
+# entries of one step that are printed: the last ones of those appended or applied
+ENTRIES_SAID = 30
+QUESTIONS_KEPT = 64  # unanswered requests of a leader
 
 
 class SeedConsole(Console):
-    """A console on which our own lines appear in the course's words, and no traffic."""
+    """A console that prints our own lines in the course's words, and no traffic."""
 
     def __init__(self, name: str, stream: TextIO, verbose: bool, **more: Any) -> None:
         self._words = Words(name)
@@ -34,11 +36,11 @@ class SeedConsole(Console):
             super().say(line)
 
     def traffic(self, kind: str, text: str, *arguments: object) -> None:
-        """Print nothing: `SeedLines` says what came of it."""
+        """Print nothing: `SeedLines` prints the results."""
 
 
 class SeedServer(WatchfulServer):
-    """A node that `SeedLines` follows through all its lives."""
+    """A node that `SeedLines` follows through all its starts."""
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
@@ -62,19 +64,19 @@ class SeedServer(WatchfulServer):
 
 
 class SeedLines:
-    """Follows one life of a node, step by step, and says what the course's program would."""
+    """The lines that the course's program would print, for one start of a node, step by step."""
 
     def __init__(self, view: NodeView, say: Callable[[str], None]) -> None:
         self._say = say
         self._name = view.name
         self._role = view.role
         self._commit_index = view.commit_index
-        self._timeout_s = 0.0  # the last one that was picked for an election
-        self._held: dict[str, int] = {}  # a leader's: up to where each follower holds its log
+        self._timeout_s = 0.0  # the last election timeout that was picked
+        self._held: dict[str, int] = {}  # of a leader: the match index of each follower
         self._prev_indexes: dict[tuple[str, int], int] = {}  # by leader and round
 
     def begin(self, view: NodeView, *, is_first: bool) -> None:
-        """Say what was found in the log file."""
+        """Print the state of the log file."""
         name, count = self._name, view.log.last_index
         if is_first and count:
             self._say(f"{name} loaded log from file with {count} entries.")
@@ -86,7 +88,7 @@ class SeedLines:
             self._say(f"{name}: Log file not found. Resetting to empty log.")
 
     def heard(self, messages: Sequence[Message]) -> None:
-        """Note the requests of peers, before the node answers."""
+        """Record the requests of peers, before the node answers."""
         for message in messages:
             if isinstance(message, RequestVote) and not message.pre_vote:
                 self._say(
@@ -99,7 +101,7 @@ class SeedLines:
                 self._prev_indexes[message.sender, message.round] = message.prev_index
 
     def stepped(self, view: NodeView, effects: Effects, *, skips: bool) -> None:
-        """Print what one step did; `skips`: this node was ordered to replicate nothing."""
+        """Print the effects of one step; `skips`: this node was ordered to replicate nothing."""
         name = self._name
         self._elected(view, effects)
         if effects.cut_after is not None:
@@ -112,7 +114,7 @@ class SeedLines:
         self._committed(view, effects.apply)
 
     def _elected(self, view: NodeView, effects: Effects) -> None:
-        """Say the timeouts around an election, and begin to count as a leader."""
+        """Print the timeouts around an election, and begin to count as a leader."""
         before, self._role = self._role, view.role
         if view.role is before:
             return
@@ -141,14 +143,14 @@ class SeedLines:
 
     def _missing(self, view: NodeView, message: AppendRejected) -> None:
         prev_index = self._prev_indexes.get((message.to, message.round), 0)
-        if prev_index > view.log.last_index:  # else a note has said that the logs differ
+        if prev_index > view.log.last_index:  # else a note has reported that the logs differ
             self._say(
                 f"{self._name}: Missing entry at prev_log_index {prev_index}. "
                 "Leader will backtrack."
             )
 
     def _replicated(self, view: NodeView) -> None:
-        """Say which followers hold more of this leader's log, and for which it stepped back."""
+        """Print which followers hold more of this leader's log, and for which it stepped back."""
         if view.role is not Role.LEADER:
             return
         for peer, progress in view.progress.items():
@@ -173,7 +175,7 @@ class SeedLines:
             self._say(f"{self._name} applying entry {index} (term {term}): {value_of(command)}")
 
     def _last(self, entries: Sequence[Entry], what: str) -> Sequence[Entry]:
-        """Return the entries worth a line each, and say how many before them are not."""
+        """Return the entries that get a line each, and print how many earlier ones don't."""
         if len(entries) > ENTRIES_SAID:
             self._say(f"{self._name}: {len(entries) - ENTRIES_SAID} entries before these {what}.")
         return entries[-ENTRIES_SAID:]

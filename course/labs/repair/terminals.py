@@ -1,4 +1,4 @@
-"""The lab's programs as a student starts them, and what they print."""
+"""The lab's programs as a student starts them, and their output."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ HERE = Path(__file__).resolve().parent
 
 
 def terminal(name: str, *options: str) -> Process:
-    """Start a node with node.py; a Ctrl-C is given to it alone."""
+    """Start a node with node.py; only this node gets the Ctrl-C."""
     command = [sys.executable, str(HERE / "node.py"), name, *options]
     return Process(name, command, start_new_session=True).launch()
 
@@ -33,7 +33,7 @@ def as_in_the_sheet() -> Iterator[tuple[dict[str, Process], Path, RepairLab]]:
         file.write_text("".join(f"{name} {a.host} {a.port}\n" for name, a in members.items()))
         consoles = {}
         for name in members:
-            # At this pace nobody loses its place who stands still for a second, on a busy machine.
+            # At this pace a leader that stalls for a second on a busy machine isn't deposed.
             options = ("--config", str(file), "--course-words", "--pace", "class")
             consoles[name] = terminal(name, *options)
             stack.callback(consoles[name].close)
@@ -41,7 +41,7 @@ def as_in_the_sheet() -> Iterator[tuple[dict[str, Process], Path, RepairLab]]:
 
 
 def client(file: Path, typed: str) -> str:
-    """Return what the client's screen showed for these lines."""
+    """Return the client's screen for these lines."""
     ended = subprocess.run(
         [sys.executable, str(HERE / "client.py"), "--config", str(file)],
         input=typed,

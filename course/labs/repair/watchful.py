@@ -1,8 +1,8 @@
 """A node that notices when its log is deleted under it.
 
-The course's program then reads its log again, forgets what it acknowledged, and continues to vote.
+The course's program then reads its log again, forgets its acknowledgements, and continues to vote.
 A node of ours has the log in memory and writes it again. In the lab the loss is the lesson: the
-node stands down, and comes back as a node that lost its log, without a vote.
+node stops, and returns as a node that lost its log, without a vote.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ LOOK_S = 0.2
 
 
 class WatchfulServer(ControlledServer):
-    """A server that starts again without its log when that is deleted."""
+    """A server that restarts without its log when the log is deleted."""
 
-    checks_files = False  # else the log might be whole again before the loss is seen
+    checks_files = False  # else the log might be complete again before the loss is noticed
 
     def start(self) -> None:
         found = self.node.view.durable_index
@@ -29,9 +29,9 @@ class WatchfulServer(ControlledServer):
         ).start()
 
     def _watch(self, found: int) -> None:
-        """Wait until the log of this life is gone, then end this life and begin another; its own
-        start watches again. `found` is the last entry that this life found in its files: what is
-        durable beyond it, the log has held, however shortly."""
+        """Wait until the log of this start is gone, and then restart; the new start watches again.
+        `found` is the last entry that this start found in its files: the log has held any later
+        durable entry, however shortly."""
         node, log = self.node, self._startup.configuration.folder / f"{self.name}.log"
         was_there = log.exists()
         missing = 0

@@ -1,4 +1,5 @@
-"""A node's lines in the words of the course's program, as far as their text tells enough. Pure.
+"""A node's lines in the words of the course's program, as far as their text suffices. Pure
+functions.
 
 A line without a counterpart there stays as it is. PreVotes, which that program did not have, are
 left out. spoken.py prints the rest.
@@ -13,20 +14,21 @@ Say = Callable[[re.Match[str], "Words"], list[str]]
 
 
 def value_of(command: str) -> str:
-    """Return what a client submitted, of a command in the log: `44` of `set value 44`."""
+    """Return the value that a client submitted, from a command in the log: `44` of `set value
+    44`."""
     found = re.fullmatch(r"(?:\S+@)?set value (.*)", command, re.DOTALL)
     return found[1] if found else command
 
 
 class Words:
-    """One node's interpreter: it remembers what some lines need and don't tell."""
+    """One node's interpreter: it keeps the facts that some lines need but don't contain."""
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self.stood = False  # for election, or leads: it was no follower
+        self.stood = False  # it is a candidate or leader, not a follower
 
     def of(self, line: str) -> list[str]:
-        """Return what the course's program would have printed for this line."""
+        """Return the lines that the course's program would have printed for this line."""
         for pattern, say in _TABLE:
             found = pattern.fullmatch(line)
             if found is not None:
@@ -83,7 +85,7 @@ def _beats(found: re.Match[str], words: Words) -> list[str]:
 
 
 def _same(text: str) -> Say:
-    """Return a way to say what the groups fill in; {0} is the node's name."""
+    """Return a function that fills a template with the groups; {0} is the node's name."""
     return lambda found, words: [text.format(words.name, *found.groups())]
 
 
@@ -96,7 +98,7 @@ _TABLE: list[tuple[re.Pattern[str], Say]] = [
         (r"\[\*\] Heard from no leader: asking for PreVotes for term \d+", _nothing),
         (r"\[\*\] \w+ (?:gives|denies) its PreVote .*", _nothing),
         (r"\[\*\] Still no leader: .*", _nothing),
-        (r"votes: .* of .*", _nothing),  # the table says so, too
+        (r"votes: .* of .*", _nothing),  # the table also says so
         (r"\[\*\] Starting election\.\.\.", _stands),
         (
             r"\[\*\] \w+ gives its vote to (\w+) for term (\d+)",

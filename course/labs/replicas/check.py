@@ -1,11 +1,11 @@
-"""Runs the lab for real and asserts every row of course program 002; exit 0 when all hold."""
+"""Run the lab for real and assert every row of course program 002; exit with 0 if all hold."""
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
 
-# A clone that nobody installed will do.
+# This also runs in a clone that isn't installed.
 sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "testing"))
 sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "src"))
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
@@ -38,9 +38,9 @@ from raftline_testing.nodes.processes import Process, ports_in_a_row
 HERE = Path(__file__).resolve().parent
 SOURCE = HERE.parents[2] / "src"
 NAMES = ("node1", "node2", "node3")
-# Without what is installed beside Python, and without its environment: the lab has no pins.
+# Without installed packages, and without Python's environment variables: the lab has no pins.
 PYTHON = [sys.executable, "-S", "-E"]
-# The start of a person's own shell may take long, and leave a lock if it is killed.
+# A user's own shell may start slowly, and leave a lock if it is killed.
 NOBODYS_SHELL = {"SHELL": "/bin/sh", "HOME": "/nonexistent"}
 SOCKET = f"raftline-check-{os.getpid()}"
 DEADLINE_S = 60.0
@@ -107,7 +107,7 @@ class LabCluster:
             return client.request(command)
 
     def leader(self) -> str:
-        """Wait until all that run follow one of them and have a vote; return its name."""
+        """Wait until all running nodes follow one of them and have a vote; return its name."""
 
         def agreed() -> str:
             all_say = [self.status(name) for name in self.processes]
@@ -123,7 +123,7 @@ class LabCluster:
         return path.read_text("utf-8") if path.exists() else ""
 
     def value(self) -> str:
-        """Return the value that all nodes which run hold by now, in both files; "" if none."""
+        """Return the value that all running nodes hold by now, in both files, or ""."""
         held = {self.held(name) for name in self.processes}
         return held.pop() if len(held) == 1 else ""
 
@@ -135,7 +135,7 @@ class LabCluster:
 
     def wait_for_value(self, after: int) -> int:
         """Wait until a leader has set a value after number `after`, and all running nodes hold it;
-        return its number. A busy machine may have seen more elections yet."""
+        return its number. On a busy machine there may have been more elections."""
         what = f"a value later than number {after} in .log and .state_machine of all that run"
         return int(eventually(lambda: max(0, ordinal_of(self.value()) - after), what)) + after
 
@@ -182,7 +182,7 @@ def row_03(lab: LabCluster) -> None:
 def row_06(lab: LabCluster) -> None:
     """2b: Ctrl-C at the leader, a second value on both that live; kill -9, a third"""
     number = lab.wait_for_value(0)
-    old = lab.leader()  # last, so that it is the leader that is ended
+    old = lab.leader()  # asked last, so that the leader is ended
     lab.end(old, signal.SIGINT)
     lab.wait_for_value(number)
     see_it_return(lab, old, knows_term=True)
@@ -191,7 +191,7 @@ def row_06(lab: LabCluster) -> None:
     lab.end(killed, signal.SIGKILL)
     lab.wait_for_value(number)
     lab.start(killed)
-    for name in {*NAMES} - {old, killed}:  # those began anew, and said who leads then
+    for name in {*NAMES} - {old, killed}:  # these were restarted, and named the leader then
         eventually(lambda name=name: len(lab.custom(name)) >= 3, f"three leaders in {name}'s log")
         lines = lab.custom(name)
         must(all(one != two for one, two in itertools.pairwise(lines)), f"no change: {lines}")
@@ -200,16 +200,16 @@ def row_06(lab: LabCluster) -> None:
 def row_07(lab: LabCluster) -> None:
     """2c: a leader that returns follows, in the later term, and holds the new value"""
     number = lab.wait_for_value(0)
-    old = lab.leader()  # last, so that it is the leader that is ended
+    old = lab.leader()  # asked last, so that the leader is ended
     lab.end(old, signal.SIGKILL)
     lab.wait_for_value(number)
     see_it_return(lab, old)
 
 
 def see_it_return(lab: LabCluster, returned: str, *, knows_term: bool = False) -> None:
-    """Start a node again that led; see it follow, in a later term, and hold the value.
+    """Restart a former leader; check that it follows, in a later term, and holds the value.
 
-    One that handed over before it stopped had heard of the later term already.
+    A node that handed over before it stopped already knew the later term.
     """
     missed = lab.wait_for_value(0)
     before = int(lab.text(returned, ".storage").split(" term ")[1].split()[0])
@@ -281,7 +281,7 @@ def row_10(lab: LabCluster) -> None:
     for process in lab.processes.values():
         process.ended(DEADLINE_S)
     run_lab(lab, "clean")
-    time.sleep(1.5)  # three election timeouts: whoever still ran would have written by then
+    time.sleep(1.5)  # three election timeouts: a running node would have written by then
     left = sorted(path.name for path in lab.folder.glob("node*") if path.suffix != ".console")
     must(not left, f"there again: {left}")
 
@@ -396,7 +396,7 @@ def main() -> int:
             with rows.row(name, what=(row.__doc__ or "").strip()):
                 row(lab)
                 held = True
-            if not held and row in ROWS[:6]:  # the others need what these leave
+            if not held and row in ROWS[:6]:  # the others need the results of these
                 for console in sorted(lab.folder.glob("*.console")):
                     said = console.read_text().splitlines()
                     done = [line for line in said if "Connection from" not in line]

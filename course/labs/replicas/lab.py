@@ -1,11 +1,11 @@
-"""The lab's commands beside its nodes: `python lab.py stop | clean | bundle NAME | story`."""
+"""The lab's commands other than its nodes: `python lab.py stop | clean | bundle NAME | story`."""
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
 
-# A clone that nobody installed will do.
+# This also runs in a clone that isn't installed.
 sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "testing"))
 sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "src"))
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
@@ -42,11 +42,11 @@ KEY = "COOLEST_HACKATHON"
 
 
 def running(folder: Path) -> dict[str, int]:
-    """Return the nodes that run on the files in `folder`, and their processes; 0 for one that has
-    the lock, but has not yet written its number there.
+    """Return the nodes that run on the files in `folder`, and their process ids; 0 for a node that
+    has the lock, but has not yet written its id there.
 
-    A node holds a lock on its NAME.lock, which the kernel takes away when it dies, however that
-    happens; so a number that a dead one left there deceives nobody.
+    A node holds a lock on its NAME.lock, which the kernel releases when it dies in any way; so the
+    id of a dead node there is harmless.
     """
     found = {}
     for path in sorted(folder.glob("node*.lock")):
@@ -62,7 +62,7 @@ def stop(folder: Path) -> None:
     """End every node that runs on the files in `folder`, and wait until it is gone."""
     names: set[str] = set()
     for number in (signal.SIGTERM, signal.SIGKILL):
-        asked = {0}  # to kill that means everybody who belongs to this process
+        asked = {0}  # kill(0) would mean the whole process group
         end_s = time.monotonic() + STOP_S
         while (found := running(folder)) and time.monotonic() < end_s:
             names |= {*found}
@@ -75,7 +75,7 @@ def stop(folder: Path) -> None:
 
 
 def clean(folder: Path) -> int:
-    """Remove what the nodes have written, unless one still runs."""
+    """Remove the nodes' files, unless a node is still running."""
     still = running(folder)
     if still:
         print(f"{' '.join(still)} still run(s): python lab.py stop, then clean", file=sys.stderr)
@@ -88,7 +88,7 @@ def clean(folder: Path) -> int:
 
 
 def bundle(folder: Path, name: str) -> int:
-    """Put the files to be handed in into NAME.zip, which must not be there yet."""
+    """Pack the files to hand in into NAME.zip, which must not exist yet."""
     paths = sorted({path for pattern in SUBMITTED for path in folder.glob(pattern)})
     if not paths:
         print(f"there is nothing to bundle in {folder.resolve()}: run the nodes", file=sys.stderr)
@@ -106,7 +106,7 @@ def bundle(folder: Path, name: str) -> int:
 
 
 def story(base_port: int) -> int:
-    """Five nodes, one of which sleeps through a change. Ask it as soon as it is back."""
+    """Run five nodes, one of which sleeps through a change. Ask it as soon as it is back."""
     with LabFolder() as scene:
         folder = scene.folder
         nodes = {number: start(number, base_port, folder) for number in range(1, 6)}
@@ -123,7 +123,7 @@ def story(base_port: int) -> int:
 def tell(nodes: dict[int, Process], base_port: int, folder: Path) -> int:
     addresses = [f"127.0.0.1:{base_port + number}" for number in range(5)]
     coolest = raftline.Replicated(KEY, node=raftline.Clients(*addresses, timeout=30.0))
-    if not all_of(nodes, base_port, is_up):  # whoever else has one of these ports keeps its keys
+    if not all_of(nodes, base_port, is_up):  # other programs on these ports keep their keys
         return 1
     coolest.set("somerandomhackathon")
     if not all_of(nodes, base_port, has_registered):
@@ -146,8 +146,7 @@ def tell(nodes: dict[int, Process], base_port: int, folder: Path) -> int:
 
 
 def start(number: int, base_port: int, folder: Path) -> Process:
-    """Start a node of five, which ends with this process; wait for nothing. Only what is wrong
-    with it is shown."""
+    """Start a node of five, which ends with this process; don't wait. Show only its errors."""
     command = [sys.executable, str(NODE), "--node", str(number), "--nodes", "5",
                "--base-port", str(base_port), "--dir", str(folder)]  # fmt: skip
     return Process(f"node{number}", command, stderr=None).launch(stdout=subprocess.DEVNULL)
@@ -170,20 +169,20 @@ def all_of(nodes: dict[int, Process], base_port: int, holds: Callable[[int, int]
 
 
 def is_up(port: int, process: int) -> bool:
-    """Whether it is this process that answers on this port."""
+    """Whether this process answers on this port."""
     return f'"pid": {process},' in answer(port, "status")
 
 
 def has_registered(port: int, _: int) -> bool:
-    """Whether this node has the value, and a vote. A node that began after the first election gets
-    its vote once it has caught up. Until then none of the others may fail."""
+    """Whether this node has the value, and a vote. A node that started after the first election
+    gets its vote once it has caught up. Until then none of the others may fail."""
     return answer(
         port, f"get {KEY} read local"
     ) == '"somerandomhackathon"' and '"recovering": false' in answer(port, "status")
 
 
 def answer(port: int, command: str) -> str:
-    """Return what the one node on this port says, or why it says nothing."""
+    """Return the answer of the node on this port, or why there is none."""
     try:
         with raftline.Client("127.0.0.1", port, timeout_s=5.0) as client:
             return client.request(command).removeprefix("GET response: ")

@@ -1,6 +1,6 @@
 """A program that shares a value with two others: `PYTHONPATH=../../../src python3 mine.py node1`.
 
-The nodes of node.py must not run: this program takes their place, on their files.
+The nodes of node.py must not be running: this program replaces them, on their files.
 """
 
 import sys

@@ -27,7 +27,7 @@ import raftline
 from raftline.common.process import signals
 
 WORDS = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth")
-LOOK_S = 5.0  # for how long a follower looks for the value that a new leader sets
+LOOK_S = 5.0  # how long a follower looks for the value that a new leader sets
 
 
 def ordinal_of(value: object) -> int:
@@ -39,7 +39,7 @@ def ordinal_of(value: object) -> int:
 
 
 def next_value(old: object, name: str) -> str:
-    """Return what the leader `name` sets where the value is `old`."""
+    """Return the value that the leader `name` sets after the value `old`."""
     number = ordinal_of(old)
     return f"{WORDS[number] if number < len(WORDS) else f'{number + 1}th'}-by-{name}"
 
@@ -61,15 +61,15 @@ class ElectionReaction:
         self.say(f"leader is now: {leader} ({leader.name})")
 
     def set_value(self) -> None:
-        """Set the next value, in one step: whoever else was elected meanwhile sets another."""
+        """Set the next value atomically: another leader elected meanwhile sets another value."""
         try:
             new = self.value.update(lambda old: next_value(old, self.node.name))
             self.say(f"I lead, and have set the value: {new}")
-        except raftline.ClientError as problem:  # deposed at once, say: the next leader sets it
+        except raftline.ClientError as problem:  # deposed at once, perhaps: the next leader sets it
             self.say(f"I led, and could not tell whether I set the value: {problem}")
 
     def look(self, leader: raftline.Leader) -> None:
-        """Say which value another leader has set, as soon as it has, and as long as it leads."""
+        """Print the value that another leader sets, as soon as it does, while it leads."""
         if self.node.is_leader:
             return
         end_s = time.monotonic() + LOOK_S

@@ -21,7 +21,7 @@ SECTION = re.compile(r"^## (\S.*)\n((?:(?!^## ).*\n?)*)", re.MULTILINE)
 
 
 class KeyProblem(Exception):
-    """A key does not fit its sheet; one line says where."""
+    """A key that doesn't fit its sheet; one line says where."""
 
 
 def questions(lab: str) -> dict[str, str]:
@@ -79,7 +79,7 @@ def make_keys(target: Path) -> list[str]:
 
 
 def main() -> int:
-    """Make the keys; return the exit status: 1 where one does not fit its sheet."""
+    """Make the keys; return the exit status: 1 if one doesn't fit its sheet."""
     try:
         without = make_keys(MADE)
     except KeyProblem as problem:

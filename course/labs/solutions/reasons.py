@@ -1,4 +1,4 @@
-"""Draws faulty cores, and reads in the pictures what they say of the step that fails.
+"""Draw faulty cores, and read in the pictures the sentences on the failed step.
 
 `python -m labs.solutions.reasons` draws the bugs of lab 6 and prints their table; `--mutants
 [--seconds 10] [--only NAME …]` draws the core's listed mutants that schedules find within so many
@@ -37,27 +37,27 @@ HERE = "import raftline, sys; from labs.solutions.reasons import main; sys.exit(
 NAMED_LEAST = 20  # of lab 6's bugs
 STEPS = 2500
 SECONDS = 10.0  # of the processor, for a mutant
-BUG_SECONDS = 60.0  # the slowest one to be found takes ten
+BUG_SECONDS = 60.0  # the slowest one takes ten
 SLOWNESS = 6  # of a busy machine
 
 
 class Shown(NamedTuple):
-    """The sentences of a picture on one step."""
+    """The sentences of a picture about one step."""
 
     how: str  # the run
     node: str
     step: str
     broken: list[str]  # each sentence with its section
-    said: list[str]  # what it goes on to say
+    said: list[str]  # the other sentences
 
     @property
     def names_rule(self) -> bool:
-        """Whether the picture names a rule that is broken, by its section."""
+        """Whether the picture names a broken rule, by its section."""
         return any(SECTIONS.search(text) or "docs/" in text for text in self.broken)
 
 
 def shown(how: str, node: str, seen: dict[str, Any]) -> Shown:
-    """Return what a picture says of a step."""
+    """Return the sentences of a picture about a step."""
     broken, said = list[str](), list[str]()
     for text, section, _, is_broken in seen["why"]:
         (broken if is_broken else said).append(f"{text} ({section})" if section else text)
@@ -81,8 +81,8 @@ def of_transcript(script: str) -> Shown | None:
 
 
 def of_schedules(seconds: float) -> Shown | None:
-    """Run schedules for so many seconds of the processor; return the step at which one fails. If
-    only the words of the failure stand there, what broke a rule first is added."""
+    """Run schedules for this many seconds of processor time; return the step at which one fails. If
+    it has only the words of the failure, the first broken rule is added."""
     began_s = time.process_time()
     kinds = itertools.cycle(FAULTS)
     for seed in itertools.count():
@@ -99,7 +99,7 @@ def of_schedules(seconds: float) -> Shown | None:
 
 
 def failed_step(collector: Collector) -> tuple[str, dict[str, Any]] | None:
-    """Return the step that failed with its node, if the run did."""
+    """Return the step that failed with its node, if the run failed."""
     if collector._failure is None or collector._failure[1] < 0:
         return None
     _, name, one = collector._events[collector._failure[1]]
@@ -111,7 +111,7 @@ def _of_failure(collector: Collector, how: str) -> Shown | None:
     if failed is None:
         return None
     found = shown(how, *failed)
-    if len(found.broken) > 1:  # beside the words of the failure
+    if len(found.broken) > 1:  # in addition to the words of the failure
         return found
     for node, seen in collector.steps:
         earlier = shown(how, node, seen)
@@ -121,7 +121,8 @@ def _of_failure(collector: Collector, how: str) -> Shown | None:
 
 
 def with_bug(number: int, seconds: float = BUG_SECONDS) -> Shown | None:
-    """Draw a bug of lab 6: by its transcript, or by schedules if that plays files alone."""
+    """Draw a bug of lab 6: by its transcript, or by schedules if the transcript plays only
+    files."""
     script = script_of(number)
     is_played = "\n> files " not in script
     with tempfile.TemporaryDirectory(prefix="raftline-reasons-") as folder:
@@ -149,7 +150,7 @@ def _read(output: str) -> Shown | None:
 
 
 def justifies(found: Shown) -> list[str]:
-    """Return the sentences by which a step claims a rule that it breaks: by its section."""
+    """Return the sentences in which a step refers, by its section, to a rule that it breaks."""
     claims = re.compile(r"so I lead|so it is committed|^granted|are committed \(|^served|confirms")
     broken = {section for text in found.broken for section in SECTIONS.findall(text)}
     return [
@@ -160,7 +161,7 @@ def justifies(found: Shown) -> list[str]:
 
 
 def draw_bugs() -> bool:
-    """Print the table of lab 6's bugs; return whether it is as it should be."""
+    """Print the table of lab 6's bugs; return whether it is as expected."""
     named, wrong = 0, list[int]()
     print("| bug | drawn | step | the picture says, in red |\n|---|---|---|---|")
     for number in BUGS:
@@ -176,7 +177,7 @@ def draw_bugs() -> bool:
 
 
 def draw_mutants(names: Sequence[str], seconds: float) -> bool:
-    """Print what the picture says of each mutant of the core that schedules find."""
+    """Print the picture's sentences for each core mutant that schedules find."""
     chosen = [one for one in mutants() if one.file.startswith("src/raft/")]
     chosen = [one for one in chosen if not names or one.name in names]
     tree, drawn, named, alone, wrong = Tree(), 0, 0, 0, list[str]()
@@ -208,7 +209,7 @@ def draw_mutants(names: Sequence[str], seconds: float) -> bool:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Draw what is asked for; return the exit code."""
+    """Draw the requested ones; return the exit code."""
     parser = argparse.ArgumentParser(description="What do pictures of faulty cores say?")
     parser.add_argument("--mutants", action="store_true", help="the core's, in place of lab 6's")
     parser.add_argument("--only", nargs="+", default=[], metavar="NAME", help="these mutants alone")

@@ -6,7 +6,7 @@ import os
 import sys
 from pathlib import Path
 
-# A clone that nobody installed will do.
+# This also runs in a clone that isn't installed.
 ROOT = Path(__file__).resolve().parents[3]
 sys.path[:0] = [str(ROOT / name) for name in ("src", "testing", "course")]
 os.environ.setdefault("RAFTLINE_PURE", "1")

@@ -1,8 +1,8 @@
 """Makes what students get of this lab: `python3 course/labs/write-raft/handout.py TARGET`.
 
-They get the sheet, the skeleton, the transcripts and the grader with the world that it needs. The
-rules of raftline's own core would be answers: of those modules only the outline goes along, each
-function raises. Model solution, keys, bugs and history stay here.
+It has the sheet, the skeleton, the transcripts and the grader with the world that it needs. The
+rules of raftline's own core would be answers: of those modules it has only the outline, in which
+each function raises an error. It doesn't include the model solution, keys, bugs and history.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ WHOLE = (
     f"{LAB}/README.md", f"{LAB}/hints.md", f"{LAB}/grade.py",
     f"{LAB}/skeleton", f"{LAB}/transcripts",
 )  # fmt: skip
-FOLDERS = ("src/view",)  # the picture's page lies beside its modules
-# The types and the tools that a student is given; the rest of src/raft is what they write.
+FOLDERS = ("src/view",)  # the picture's page is next to its modules
+# The types and tools for students; they write the rest of src/raft.
 GIVEN = (
     "__init__", "change", "effects", "inputs", "levels", "log", "membership",
     "messages", "node_view", "progress", "roles",
 )  # fmt: skip
-# The world asks for these, and the picture of a failed run.
+# The world needs these, and so does the picture of a failed run.
 KEPT_FUNCTIONS = ("compaction_index", "held_by_followers", "lease_until_ms")
 LEFT_OUT = {"log": "accepts"}  # §5.4.1 is a rule, too
 PROGRAMS = ("raftline_course.grading.grade", "raftline_course.grading.worker")
@@ -39,8 +39,8 @@ You need Python 3.10 or newer, and nothing else.
 
 
 class Outline(ast.NodeTransformer):
-    """Leaves of each function its name and its parameters. Properties tell a state, so they stay,
-    where nothing else would be left to look at."""
+    """The reduction of each function to its name and its parameters. Properties stay, so that the
+    state remains visible."""
 
     def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.FunctionDef:
         decorators = {one.id for one in node.decorator_list if isinstance(one, ast.Name)}
@@ -50,7 +50,7 @@ class Outline(ast.NodeTransformer):
 
 
 def outline(source: str) -> str:
-    """Return a module without what its functions do."""
+    """Return a module without the bodies of its functions."""
     return (
         "# The outline of a module of raftline: its rules are yours to write.\n"
         + ast.unparse(Outline().visit(ast.parse(source))).replace("\n\n\n", "\n\n")
@@ -70,7 +70,7 @@ def without(source: str, name: str) -> str:
 
 
 def modules() -> list[Path]:
-    """Return the files of all modules that the grader loads, and of the picture."""
+    """Return the files of all modules that the grader or the picture loads."""
     code = (
         "import sys, importlib\n"
         f"sys.path[:0] = {[str(ROOT / name) for name in ('src', 'testing', 'course')]!r}\n"
