@@ -44,7 +44,7 @@ def _connections(count: int) -> str:
 
 
 def idle_connections(setup: Setup) -> None:
-    """Sets of 64 connections alone and among 2,000 that say nothing, and what such a one holds."""
+    """Sets of 64 connections alone and among 2,000 idle ones, and the memory of an idle one."""
     with Raftline(setup.folder, setup.port) as nodes:
         leader = nodes.processes[nodes.wait_for_leader()].pid
         setup.add("64, alone", nodes, nodes.measure(Load(seconds=setup.seconds)))
@@ -59,7 +59,7 @@ def idle_connections(setup: Setup) -> None:
 
 
 def values(setup: Setup) -> None:
-    """Values of 10 B to 1 MiB at 8 connections, beside the disk's own and loopback's own rate."""
+    """Values of 10 B to 1 MiB at 8 connections, next to the rates of the disk and of loopback."""
     for name, size in VALUES.items():
         load = Load(connections=8, value_bytes=size, keys=16, seconds=setup.seconds)
         for kind in (Raftline, Etcd) if size <= ETCD_VALUE_MAX and setup.etcd else (Raftline,):
@@ -108,7 +108,7 @@ def loopback_rate(size: int, seconds: float = 1.0) -> float:
 
 
 def delay(setup: Setup) -> None:
-    """Sets with 1 and 5 ms between the nodes, each way; the client is beside the leader."""
+    """Sets with 1 and 5 ms between the nodes, each way; the client is next to the leader."""
     for delay_ms in (0, 1, 5):
         for kind in (Raftline, Etcd) if setup.etcd else (Raftline,):
             for count in (1, 64, 256):

@@ -16,7 +16,7 @@ ENOUGH = 100_000  # entries whose log exceeds the default limit of a node
 
 
 def restart(setup: Setup) -> None:
-    """How long a node alone takes from its start to serving, and the memory it needs for that."""
+    """The time of a lone node from its start to serving, and its memory for that."""
     for name, options in (("from the log", NEVER_COMPACT), ("from a snapshot", _soon(setup))):
         with Raftline(setup.folder, setup.port, 1, options) as nodes:
             nodes.fill(Load("load", connections=8, in_flight=64, keys=setup.entries))

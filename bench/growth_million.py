@@ -1,4 +1,4 @@
-"""Growth row of a million keys: what a cluster takes to get, write out, list and hand them over."""
+"""Growth row of a million keys: the time of a cluster to load, write out, list and hand over the keys."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Growth row of protections: what a secret, users and TLS cost, beside etcd with TLS."""
+"""Growth row of protections: the costs of a secret, users and TLS, compared with etcd with TLS."""
 
 from __future__ import annotations
 

@@ -89,7 +89,7 @@ def work(nodes: Raftline, leader: int) -> Counter[str]:
     clearing = Asking(nodes, leader)
     try:
         _wait(lambda: any(map(int.__lt__, before, _snapshots(nodes))), "no node took a snapshot")
-        _wait(lambda: clearing.is_done("clear k"), "nobody cleared the keys")
+        _wait(lambda: clearing.is_done("clear k"), "the keys were not cleared")
         _wait(lambda: all(map(int.__lt__, before, _snapshots(nodes))), "a node took none")
     finally:
         is_over.set()

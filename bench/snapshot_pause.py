@@ -157,7 +157,7 @@ def main() -> None:
     parser.add_argument("--keys", type=int, default=1_000_000)
     parser.add_argument("--connections", type=int, default=4)
     parser.add_argument("--base-port", type=int, default=21_900)
-    parser.add_argument("--nodes", type=int, default=3, help="1: what one node's pause is")
+    parser.add_argument("--nodes", type=int, default=3, help="1: measure the pause of one node")
     parser.add_argument("--parent", help="where to put the nodes' folder, /dev/shm say: no disk")
     parser.add_argument("--held", action="store_true", help="for how long the lock is taken")
     arguments = parser.parse_args()

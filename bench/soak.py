@@ -142,7 +142,7 @@ def arguments_of(argv: list[str] | None) -> argparse.Namespace:
     add("--window", type=_positive, default=10.0, help="seconds whose waits are taken together")
     add("--connections", type=int, default=64, help="of the load")
     add("--per-second", type=float, default=0.0, help="sets (default: half of those possible)")
-    add("--rate-seconds", type=_positive, default=5.0, help="in which it is found what is possible")
+    add("--rate-seconds", type=_positive, default=5.0, help="in which the maximum is measured")
     add("--compact-at", type=int, default=8 << 20, metavar="BYTES", help="of a log")
     add("--dir", type=Path, default=results.FOLDER, help="of the nodes (default: build/bench)")
     add("--json", type=Path, default=results.FOLDER, help="where the results go, too")

@@ -97,7 +97,7 @@ def judge(figures: Figures) -> tuple[Cells, list[str]]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("file", type=Path, help="what a soak has saved: build/bench/soak-….json")
+    parser.add_argument("file", type=Path, help="the results of a soak: build/bench/soak-….json")
     try:
         found = load(parser.parse_args().file)
     except BenchError as error:

@@ -207,7 +207,7 @@ def _add_controller(parser: Parser) -> None:
         action="append",
         default=[],
         metavar="HOST",
-        help="a host or network (10.0.0.0/8) beside this machine that a controller may speak from",
+        help="a host or network (10.0.0.0/8) besides this machine that may control",
     )
     add(
         "--controller-udp",
@@ -230,7 +230,7 @@ def _place(text: str) -> str:
     try:
         return str(ipaddress.ip_network(text, strict=False))
     except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is no network such as 10.0.0.0/8") from None
+        raise argparse.ArgumentTypeError(f"{text!r} is not a network such as 10.0.0.0/8") from None
 
 
 if __name__ == "__main__":

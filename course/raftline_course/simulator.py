@@ -132,7 +132,7 @@ def _carry_out(wanted: Metrics, options: argparse.Namespace) -> Record:
                     if not trial.has_begun:
                         raise
                     bar.clear()
-                    said = "interrupted; the report is of what was until then"
+                    said = "interrupted; the report covers the time until then"
                     print(f"raftline simulate: {said}", file=sys.stderr)
                     return trial.break_off(INTERRUPTED)
         finally:

@@ -73,7 +73,7 @@ class Grammar:
                 return places
             case Repetition():
                 return self._repeated(element, at)
-        raise TypeError(f"{element!r} is no element of ABNF that is known here")
+        raise TypeError(f"{element!r} is not a supported element of ABNF")
 
     def _repeated(self, element: Repetition, at: int) -> set[int]:
         least, most = element.repeat.min, element.repeat.max
@@ -117,7 +117,7 @@ class Grammar:
                     self._derived(element.element, chance, dealers, depth + 1)
                     for _ in range(chance.randint(least, most))
                 )
-        raise TypeError(f"{element!r} is no element of ABNF that is known here")
+        raise TypeError(f"{element!r} is not a supported element of ABNF")
 
 
 def _after(literal: Literal, text: str, at: int) -> set[int]:

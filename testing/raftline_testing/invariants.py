@@ -128,7 +128,7 @@ class Invariants:
         if lost := len(reading.difference(own)):
             raise InvariantError(f"{state.name} lost {lost} of the reads that it was given")
         if spare := len(own) - len(reading):
-            raise InvariantError(f"{state.name} keeps {spare} reads that nobody waits for any more")
+            raise InvariantError(f"{state.name} keeps {spare} reads that no client waits for")
 
     def forget(self, name: str, terms: Collection[int]) -> None:
         """Drop the leaders of terms that died with a node before they reached its disk, and so any

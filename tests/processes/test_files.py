@@ -94,7 +94,7 @@ def refusal_of_the_only_member(node: NodeProcess) -> str:
     """Start a node that lost something and has nobody to catch up from; return what it lost."""
     assert node.launch().ended() == 3, node.transcript()
     *lost, refused = (line for line in node.said if line.startswith("[!] "))
-    assert "is the only member: there is nobody to catch up from." in refused
+    assert "is the only member: there is no node to catch up from." in refused
     assert "raftline recover s1" in refused
     return lost[0]
 

@@ -39,9 +39,9 @@ WRONG = {
     "half of one": ([txn(1, 2, "", "x:1; y:1;")], {"x": "1;"}, "1 of 2 appends"),
     "half of one of unknown outcome": ([txn(1, None, "", "x:1; y:1;")], {"y": "1;"}, "1 of 2"),
     "twice": ([txn(1, 2, "", "x:1;")], {"x": "1;1;"}, "holds 1 twice"),
-    "from nowhere": ([], {"x": "1;"}, "which nobody appended"),
-    "read and gone": ([txn(1, 2, "x:1;")], {}, "no beginning of"),
-    "half a piece": ([txn(1, 2, "", "x:12;"), txn(3, 4, "x:1")], {"x": "12;"}, "no beginning of"),
+    "from nowhere": ([], {"x": "1;"}, "which no transaction appended"),
+    "read and gone": ([txn(1, 2, "x:1;")], {}, "not a prefix of"),
+    "half a piece": ([txn(1, 2, "", "x:12;"), txn(3, 4, "x:1")], {"x": "12;"}, "not a prefix of"),
     "a stale read": (
         [txn(1, 2, "", "x:1;"), txn(3, 4, "x:")], {"x": "1;"}, "in any order",
     ),

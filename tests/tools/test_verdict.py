@@ -85,7 +85,7 @@ def test_logs_that_differ_at_a_common_index_are_found(
     [found] = verdict.log_findings(nodes, known, 9)
     assert found == "entry 2 is (1, 'set a 5') at s2, and was (1, 'set a 4') elsewhere"
     other.log.write_bytes(base + b"2 1 set a 4\n")
-    assert verdict.log_findings(nodes, {}, 9) == ["s2.log ends in 12 bytes that are no whole batch"]
+    assert verdict.log_findings(nodes, {}, 9) == ["s2.log ends in 12 bytes of an incomplete batch"]
 
 
 def test_states_that_differ_are_found(
@@ -202,7 +202,7 @@ def test_a_node_killed_by_another_process_is_restarted_and_counted(scene: Scene)
         node.process.kill()
         node.process.wait()
         striking.look_at_processes()
-        assert striking.now == "somebody else killed s1"
+        assert striking.now == "another process killed s1"
         striking.heal()
     assert node.is_running
     assert striking.faults["killed"] == 1

@@ -37,7 +37,7 @@ def test_what_one_copy_of_the_value_could_answer_passes(final: str) -> None:
         (ONE + TWO + TWO, "took effect twice"),
         (TWO + ONE, "was answered to end at byte 7, and ends at 13"),
         (ONE, "and ends at None"),
-        (f"{ONE}{TWO}c9.1;", "asked for by nobody"),
+        (f"{ONE}{TWO}c9.1;", "was not requested by any client"),
     ],
 )
 def test_a_piece_that_is_not_there_once_in_its_place_is_reported(final: str, why: str) -> None:
@@ -48,7 +48,7 @@ def test_a_piece_that_is_not_there_once_in_its_place_is_reported(final: str, why
 @pytest.mark.parametrize(
     ("seen", "why"),
     [
-        (Seen(3, 4, ""), "a read found 0 bytes, though 7 were told"),
+        (Seen(3, 4, ""), "a read found 0 bytes, though 7 were reported"),
         (Seen(3, 4, "c1.1"), "which does not begin"),
         (Seen(3, 4, TWO), "which does not begin"),
     ],

@@ -106,7 +106,7 @@ class AskedCluster:
             LabError: it was refused; that peer speaks for itself, for instance.
         """
         if question.sender not in self.members:
-            raise LabError(f"{question.sender!r} is none of {', '.join(self.members)}")
+            raise LabError(f"{question.sender!r} is not one of {', '.join(self.members)}")
         end_s = time.monotonic() + SPEAKER_ENDS_S
         while True:
             reply = self.ask(question.to, spell(question), question.sender)

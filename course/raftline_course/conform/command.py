@@ -174,5 +174,5 @@ def _levels(text: str) -> range:
     first, _, last = text.partition("-")
     numbers = [first, last or first]
     if not all(each.isascii() and each.isdigit() and int(each[:3]) in LEVELS for each in numbers):
-        raise argparse.ArgumentTypeError(f"{text!r} is no level, 1 to {len(LEVELS)}, nor as 1-4")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a level, 1 to {len(LEVELS)}, nor as 1-4")
     return range(int(numbers[0]), int(numbers[1]) + 1)

@@ -71,7 +71,7 @@ def _no_reply_until(scene: Scene, term: int, since: int) -> None:
                 and line.message.term == term
             )
         ),
-        "s1 neither goes on with heartbeats nor steps down",
+        "s1 neither continues its heartbeats nor steps down",
         since,
     )
     scene.await_line(
@@ -121,7 +121,7 @@ def answers_name_an_index(scene: Scene) -> None:
     mark = client.say("client1@set a 2")
     message = later_rounds(scene, "s2", mark)
     scene.expect(not client.has_reply(mark), "a write is acknowledged by answers to heartbeats")
-    scene.expect(message.term == term, "s1 leads no more, though both peers answer")
+    scene.expect(message.term == term, "s1 no longer leads, though both peers answer")
     scene.all_do(KitFollower(held))
     client.hears("s1@SET response: a set to 2")
 

@@ -67,7 +67,7 @@ def enter_own_network() -> None:
 
 
 def _entered() -> str:
-    """Enter a network; return the obstacle, or that it is done."""
+    """Enter a network; return the obstacle, or a word that it is done."""
     libc = ctypes.CDLL(None, use_errno=True)
     user, group = os.geteuid(), os.getegid()
     try:
@@ -99,7 +99,7 @@ def abi() -> int:
         CannotLock: there is none.
     """
     if sys.platform != "linux":
-        raise CannotLock("it is no Linux")
+        raise CannotLock("this is not Linux")
     return _call(CREATE, None, ctypes.c_size_t(0), ctypes.c_uint32(VERSION))
 
 

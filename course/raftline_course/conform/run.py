@@ -101,7 +101,7 @@ def _ended(check: Check, scene: Scene | TestedCluster, body: Callable[[], None])
     except OSError as error:
         verdict, why = FAILED, f"a connection to the node broke: {error}"
     except (LookupError, TypeError, ValueError) as error:  # no check expects its reply
-        verdict, why = FAILED, f"what the node says can't be read: {type(error).__name__}: {error}"
+        verdict, why = FAILED, f"the node's line can't be read: {type(error).__name__}: {error}"
     finally:
         _OPEN.discard(scene)
     if verdict == PASSED:

@@ -137,7 +137,7 @@ def _ordering(target: str, address: Address, line: bytes, deadline: Deadline) ->
     except OSError as failure:
         why = (failure.strerror or str(failure)).lower()
         return Reply("", outcome_unknown(f"{where} did not answer: {why}"))
-    return reply or Reply("", error(f"what answers at {where} is no node of raftline"))
+    return reply or Reply("", error(f"the program at {where} is not a node of raftline"))
 
 
 def _outcome(verb: str, text: str) -> RequestOutcome:

@@ -79,7 +79,7 @@ def no_order(verb: str) -> str:
         return f"the order is missing. There are {', '.join(sorted(ORDERS))}"
     near = difflib.get_close_matches(verb.upper(), sorted(ORDERS), 1)
     hint = f"; did you mean {near[0]}?" if near else "."
-    return f"{shown(verb)} is no order{hint} There are {', '.join(sorted(ORDERS))}"
+    return f"{shown(verb)} is not an order{hint} There are {', '.join(sorted(ORDERS))}"
 
 
 class Control:
@@ -219,7 +219,7 @@ class Control:
         with self._lock:
             if set(self._view.membership.names) <= {self._name}:
                 raise OrderRefused(
-                    f"{self._name} is the only member: there is nobody to catch up from"
+                    f"{self._name} is the only member: there is no node to catch up from"
                 )
             if not self._node.is_down:
                 self._stand_down()

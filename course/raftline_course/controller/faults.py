@@ -1,6 +1,6 @@
 """The faults in force at one node: the verbs that cause them, and the filter for its messages.
 
-Everything acts at this node alone, on messages to and from its peers; clients are served as usual.
+Everything acts only at this node, on messages to and from its peers; clients are served as usual.
 A fault needs nothing from the other side: a node that neither sends nor receives is cut off.
 course/docs/controller.md is the view of the user.
 """

@@ -174,7 +174,7 @@ def _why_not(message: dict[str, Any]) -> str:
     answered each other's complaints would never stop.
     """
     if not message:
-        return "it is no JSON object"
+        return "it is not a JSON object"
     sender = message.get("sender_name")
     return "" if sender == CONTROLLER else f"its sender_name is {shown(_text(sender)) or 'missing'}"
 

@@ -91,7 +91,7 @@ def _decode_plain(value: Any, hint: Any, where: str) -> Any:
         return value.encode("latin-1")
     if get_origin(hint) is not None:  # the addresses of members
         if not isinstance(value, dict) or not all(type(held) is str for held in value.values()):
-            raise BadValue(f"{where} is no table of names")
+            raise BadValue(f"{where} is not a table of names")
         return value
     if type(value) is not hint:
         raise BadValue(f"{where} is {value!r:.60}, not {hint.__name__}")

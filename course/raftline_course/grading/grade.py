@@ -59,14 +59,14 @@ def arguments_of(typed: Sequence[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument("--only", metavar="RUN", help="do this run alone, as in --only 'seed 7003'")
     parser.add_argument(
-        "--trace", action="store_true", help="with --only: print each step, and what is printed"
+        "--trace", action="store_true", help="with --only: print each step, and the output"
     )
     parser.add_argument(
-        "--salt", default="", metavar="WORD", help="draw schedules that nobody has seen before"
+        "--salt", default="", metavar="WORD", help="draw schedules that no student has seen"
     )
     parser.add_argument("--csv", type=Path, metavar="FILE", help="write the table there as CSV")
     parser.add_argument(
-        "--resume", action="store_true", help="with --csv: grade those alone that FILE has not yet"
+        "--resume", action="store_true", help="with --csv: grade only the hand-ins that FILE lacks"
     )
     parser.add_argument(
         "--minutes",
@@ -94,7 +94,7 @@ def arguments_of(typed: Sequence[str] | None = None) -> argparse.Namespace:
 
 def _positive(text: str) -> int:
     if not (text.isascii() and text.isdigit() and 0 < int(text) < 10**5):
-        raise argparse.ArgumentTypeError(f"{text!r} is no number from 1 on")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 on")
     return int(text)
 
 
@@ -201,7 +201,8 @@ def main(given: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         if typed.csv is not None and typed.only is None:
             print(
-                f"[!] {typed.csv} has what is graded by now: go on with --resume", file=sys.stderr
+                f"[!] {typed.csv} already has graded hand-ins: continue with --resume",
+                file=sys.stderr,
             )
         raise
     except WrongCsv as wrong:

@@ -129,7 +129,7 @@ class RemoteNode:
 
     def _token(self, number: Any) -> Any:
         if type(number) is not int or number not in self._tokens:
-            raise HandInError(f"{self._state.name} answers {number!r:.40}, which nobody asked")
+            raise HandInError(f"{self._state.name} answers {number!r:.40}, which was not asked")
         return self._tokens.pop(number)
 
     # --- the answer -------------------------------------------------------------------------

@@ -50,7 +50,7 @@ def _json(path: Path, text: str) -> object:
         return json.loads(text, object_pairs_hook=without_doubles)
     except json.JSONDecodeError as error:
         where = f"{path}:{error.lineno}"
-        raise MetricsError([f"{where}: is no JSON: {error.msg} (column {error.colno})"]) from error
+        raise MetricsError([f"{where}: is not JSON: {error.msg} (column {error.colno})"]) from error
     except (ValueError, RecursionError) as error:
         raise MetricsError([f"{path}: {_TOO_LONG}"]) from error
 
@@ -67,7 +67,7 @@ def _toml(path: Path, text: str) -> object:
             return found
         except (ValueError, RecursionError) as error:
             limit = type(error) in (ValueError, RecursionError)  # Python's, not TOML's
-            said = _TOO_LONG if limit else f"is no TOML: {error}"
+            said = _TOO_LONG if limit else f"is not TOML: {error}"
             raise MetricsError([f"{path}: {said}"]) from error
     raise MetricsError(
         [

@@ -60,7 +60,7 @@ def checked(message: object, known: Collection[str]) -> Message:
         check_address(plain["leader"], known, "leader")
     category = plain["req_category"]
     if category not in (*REQUESTS, *ANSWERS):
-        raise BadMessage(f"{category!r} is no req_category: {', '.join((*REQUESTS, *ANSWERS))}")
+        raise BadMessage(f"{category!r} is not a req_category: {', '.join((*REQUESTS, *ANSWERS))}")
     number = plain[MESSAGE_ID]
     if isinstance(number, bool) or not isinstance(number, int) or not 0 <= number <= NUMBER_MAX:
         raise BadMessage(f"{number!r} is no {MESSAGE_ID}: a number from 0 to {NUMBER_MAX}")
@@ -73,9 +73,9 @@ def checked(message: object, known: Collection[str]) -> Message:
 def check_address(value: object, known: Collection[str], part: str) -> None:
     """Make sure that `value` is a known id. Raises BadMessage."""
     if not isinstance(value, str) or not _ADDRESS.fullmatch(value):
-        raise BadMessage(f"{part} {value!r} is no id: four digits, such as '0000'")
+        raise BadMessage(f"{part} {value!r} is not an id: four digits, such as '0000'")
     if value not in known:
-        raise BadMessage(f"{part} {value!r} is nobody here")
+        raise BadMessage(f"{part} {value!r} is unknown here")
 
 
 def line_of(request: Message) -> str:

@@ -148,7 +148,7 @@ def _plain_keys(
     for key, value in raw.items():
         name = key.replace("_", " ")
         if name not in known:
-            reading.complain(f"{where}{key!r} is no key of the metrics; {_hint(name, known)}")
+            reading.complain(f"{where}{key!r} is not a key of the metrics; {_hint(name, known)}")
         elif name in plain:
             reading.complain(f"{where}{name!r} is there twice")
         else:
@@ -184,7 +184,9 @@ def _actions(reading: _MetricsReader, value: object) -> tuple[Action, ...]:
 
 def _action(reading: _MetricsReader, where: str, raw: object) -> Action | None:
     if not isinstance(raw, dict):
-        reading.complain(f"{where}{_shown(raw)} is no dictionary with category and trigger point")
+        reading.complain(
+            f"{where}{_shown(raw)} is not a dictionary with category and trigger point"
+        )
         return None
     if "category" not in raw:
         near = difflib.get_close_matches("category", raw, 1)
@@ -226,7 +228,7 @@ def _target(reading: _MetricsReader, where: str, category: str, value: object) -
 
 
 def _check_together(reading: _MetricsReader, metrics: Metrics) -> None:
-    """Report values that are valid alone but not together."""
+    """Report values that are valid separately but not together."""
     end = metrics.total_execution_time
     if metrics.only_hb + metrics.stop_requests >= end:
         reading.complain(

@@ -85,7 +85,7 @@ def judge(record: Record) -> TrialVerdict:
 def _judge_safety(record: Record, verdict: TrialVerdict) -> None:
     wrong = sum(asked.wrong for asked in record.requests)
     if wrong:
-        verdict.unsafe.append(f"{counted(wrong, 'get')} read what was not there to be read")
+        verdict.unsafe.append(f"{counted(wrong, 'get')} read an impossible value")
     if record.two_leaders:
         verdict.unsafe.append(record.two_leaders)
     for server, code in record.crashed:
@@ -104,7 +104,7 @@ def _broken_limits(record: Record) -> Iterator[str]:
     if record.broken_off:
         yield f"broken off after {record.ended:.1f} s: {record.broken_off}"
     if len(record.leaders) == 1:
-        yield "no state: nobody ever led, so nothing was stored"
+        yield "no state: there was never a leader, so nothing was stored"
     if record.crashed:
         yield f"{counted(len(record.crashed), 'server')} crashed: " + ", ".join(
             f"{server} ({how_it_ended(code)})" for server, code in record.crashed

@@ -84,7 +84,7 @@ def test_who_does_not_take_over_a_leader_s_term_hears_of_that_rule() -> None:
     [
         ("s4: cut after 0, but 13 is committed", "what is committed stays (§5.4.3, Figure 3)"),
         ("s1 lost 3 of the reads that it was given", "each read is answered once, or refused (§8)"),
-        ("s1 keeps 2 reads that nobody waits for any more",
+        ("s1 keeps 2 reads that no client waits for",
          "each read is answered once, or refused (§8)"),
         ("s3 refuses AppendRejected(…): round 15 was never sent",
          "an answer is to a round that was sent (thesis §6.4)"),
@@ -100,7 +100,7 @@ def test_reads_that_were_lost_are_counted_apart_from_those_that_are_left_over() 
     (node, _), rules = follower([1]), Invariants()
     node._state.confirmed_reads.append(ReadReady("kept", 0))
     rules.keeps_reads(node._state, {"kept"})
-    with pytest.raises(InvariantError, match="s2 keeps 1 reads that nobody waits for"):
+    with pytest.raises(InvariantError, match="s2 keeps 1 reads that no client waits for"):
         rules.keeps_reads(node._state, set())
     with pytest.raises(InvariantError, match="s2 lost 1 of the reads that it was given"):
         rules.keeps_reads(node._state, {"kept", "asked"})

@@ -535,7 +535,7 @@ def test_without_a_leader_the_lab_prints_each_nodes_state_and_the_remedy(
 @pytest.mark.parametrize(
     ("method", "arguments", "printed"),
     [
-        ("vote", ("node7", 1, 0, -1), "vote: 'node7' is none of node1, node2, node3"),
+        ("vote", ("node7", 1, 0, -1), "vote: 'node7' is not one of node1, node2, node3"),
         ("receive_append_entries", (1, -1, 0, ["77"], 0), "an entry is TERM,VALUE, as in 2,44"),
         ("receive_append_entries", (1, -1, 0, None, 0), "receive_append_entries: "),
         ("receive_append_entries", (1, "-1", 0, [], 0), "receive_append_entries: "),

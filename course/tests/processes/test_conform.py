@@ -373,7 +373,7 @@ def test_an_answer_that_no_check_thought_of_fails_that_check_alone() -> None:
     check = Check(1, "odd", "", "", body=lambda _: json.loads("Sorry"))
     judged = run.judge(check, KitSettings((sys.executable,)))
     assert judged.verdict == FAILED
-    assert judged.why.startswith("what the node says can't be read: JSONDecodeError: ")
+    assert judged.why.startswith("the node's line can't be read: JSONDecodeError: ")
 
 
 def test_a_line_without_an_end_ends_the_connection(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -167,15 +167,21 @@ def test_a_misspelt_order_is_answered_with_the_nearest_order_and_the_list(tmp_pa
     )
     with Cluster(tmp_path, 1, "--controller") as cluster:
         node = cluster.start().leader()
-        said = f"Sorry, STOER is no order; did you mean STORE? There are {verbs}"
+        said = f"Sorry, STOER is not an order; did you mean STORE? There are {verbs}"
         assert order(node, "STOER k v") == said
-        assert order(node, "shutdown").startswith("Sorry, shutdown is no order; did you mean SHUT")
-        assert order(node, "xyz").startswith("Sorry, xyz is no order. There are CONVERT_FOLLOWER, ")
+        assert order(node, "shutdown").startswith(
+            "Sorry, shutdown is not an order; did you mean SHUT"
+        )
+        assert order(node, "xyz").startswith(
+            "Sorry, xyz is not an order. There are CONVERT_FOLLOWER, "
+        )
         assert order(node, "set a").startswith("Sorry, the value is missing: set KEY VALUE")
         assert order(node, "  HEAL") == "HEAL response: no fault in force"  # as before a command
         assert node.ask("client4@STOER k v").startswith("s1@Sorry, I don't understand: STOER k v")
         assert order(node, "SHUTDOWN").startswith("SHUTDOWN response: ")
-        assert order(node, "RESTRAT").startswith("Sorry, RESTRAT is no order; did you mean RESTART")
+        assert order(node, "RESTRAT").startswith(
+            "Sorry, RESTRAT is not an order; did you mean RESTART"
+        )
 
 
 def cut_off(cluster: Cluster) -> tuple[NodeProcess, dict[str, Any]]:
@@ -289,7 +295,7 @@ def test_the_only_member_keeps_its_log(tmp_path: Path) -> None:
     with Cluster(tmp_path, 1, "--controller") as single:
         node = single.start().leader()
         said = order(node, "DELETE-LOG")
-        assert said == f"Sorry, {node.name} is the only member: there is nobody to catch up from"
+        assert said == f"Sorry, {node.name} is the only member: there is no node to catch up from"
         assert node.status()["role"] == "leader"
 
 

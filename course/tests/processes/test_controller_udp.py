@@ -140,7 +140,7 @@ def test_entries_beyond_one_datagram_are_retrieved_page_by_page(mailbox: Mailbox
 
 def test_an_ignored_sender_is_named_on_the_console(mailbox: Mailbox) -> None:
     for message, why in (
-        (b"{", "it is no JSON object"),
+        (b"{", "it is not a JSON object"),
         ({"request": "SHUTDOWN"}, "its sender_name is missing"),
         ({"sender_name": "x\n[*] forged"}, r"its sender_name is x\x0a[*] forged"),
     ):
@@ -152,10 +152,10 @@ def test_an_ignored_sender_is_named_on_the_console(mailbox: Mailbox) -> None:
 
 def test_a_malformed_order_is_reported_to_the_controller_alone(mailbox: Mailbox) -> None:
     for request, said in (
-        ("EXPLODE", "EXPLODE is no order."),
+        ("EXPLODE", "EXPLODE is not an order."),
         (None, "the order is missing."),
-        (5, "5 is no order."),
-        (["STORE"], '["STORE"] is no order; did you mean STORE?'),
+        (5, "5 is not an order."),
+        (["STORE"], '["STORE"] is not an order; did you mean STORE?'),
     ):
         answer = mailbox.order(request)
         assert answer["key"] == "ERROR"

@@ -100,7 +100,7 @@ def test_each_bug_loses_points_in_the_milestone_that_is_about_it(number: int) ->
             "M.is_quorum = lambda self, names: True",
             "alone",
         ),
-        (9, "Node._read = lambda self, tokens: self._out.refused.append(77)", "which nobody asked"),
+        (9, "Node._read = lambda self, tokens: self._out.refused.append(77)", "was not asked"),
         (10, "Node._check_quorum = lambda self: setattr(self._leading, 'quorum_at_ms', 10**9)",
          "leads on, though for"),
         (12, "Node._hears_leader = lambda self: False\nMembership.joint_to = lambda self, target: "
@@ -667,8 +667,8 @@ def test_one_run_is_traced_with_what_it_prints(tmp_path: Path) -> None:
         ([SOLUTION, "--trace"], "--trace goes with --only"),
         (["nowhere"], "holds no hand-in"),
         ([".", "--milestone", "13"], "there are milestones 1 to 12"),
-        ([".", "--jobs", "0"], "no number from 1 on"),
-        ([".", "--minutes", "0"], "no number from 1 on"),
+        ([".", "--jobs", "0"], "not a number from 1 on"),
+        ([".", "--minutes", "0"], "not a number from 1 on"),
         ([".", "--resume"], "--resume goes with --csv"),
     ],
 )

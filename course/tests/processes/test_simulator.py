@@ -263,7 +263,7 @@ def test_a_terminal_shows_a_bar_and_ctrl_c_reports_and_leaves_no_server(tmp_path
     )
     child.expect(r"\[#+\.+\] +\d+/60 s  leader 000\d")
     child.kill(signal.SIGINT)
-    child.expect("interrupted; the report is of what was until then")
+    child.expect("interrupted; the report covers the time until then")
     child.expect("Leaders:")
     child.expect(r"Service: BROKEN: broken off after [0-9.]+ s: interrupted")
     child.expect(pexpect.EOF)

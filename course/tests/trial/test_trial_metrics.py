@@ -110,8 +110,8 @@ FAIL = {"category": "fail leader", "trigger point": 8}
     ("raw", "said"),
     [
         ([], "m.json: holds [], not a dictionary of metrics"),
-        ({"serverz": 5}, "'serverz' is no key of the metrics; did you mean 'servers'?"),
-        ({"zzz": 5}, "'zzz' is no key of the metrics; known are server code, actions"),
+        ({"serverz": 5}, "'serverz' is not a key of the metrics; did you mean 'servers'?"),
+        ({"zzz": 5}, "'zzz' is not a key of the metrics; known are server code, actions"),
         ({"gp ratio": 0.1, "gp_ratio": 0.2}, "'gp ratio' is there twice"),
         ({"servers": "5"}, "servers is '5', not a whole number from 2 to 15"),
         ({"servers": True}, "servers is true, not a whole number"),
@@ -125,7 +125,7 @@ FAIL = {"category": "fail leader", "trigger point": 8}
         ({"server code": "gone.py"}, "server code is 'gone.py'; it must be 'raft.py'"),
         ({"only hb": 29}, "leave nothing of total execution time (30 s) for requests"),
         ({"actions": {}}, "actions is {}, not a list"),
-        ({"actions": [8]}, "action 1: 8 is no dictionary with category and trigger point"),
+        ({"actions": [8]}, "action 1: 8 is not a dictionary with category and trigger point"),
         ({"actions": [{"category": "burn"}]}, "action 1: its category is 'burn'; known are fail"),
         (
             {"actions": [{"category": "fial_leader"}]},
@@ -140,7 +140,7 @@ FAIL = {"category": "fail leader", "trigger point": 8}
         ({"actions": [{"category": "fail leader"}]}, "fail leader has no trigger point"),
         ({"actions": [{**FAIL, "trigger point": 30}]}, "not before the end of the trial (30 s)"),
         ({"actions": [{**FAIL, "trigger point": "8"}]}, "trigger point is '8', not a number"),
-        ({"actions": [{**FAIL, "seconds": 1}]}, "action 1: 'seconds' is no key of the metrics"),
+        ({"actions": [{**FAIL, "seconds": 1}]}, "action 1: 'seconds' is not a key of the metrics"),
         ({"actions": [{**FAIL, "category": "restart"}]}, "no server is failed by then"),
         ({"actions": [{**FAIL, "category": "part end"}]}, "there is no partition before it"),
         ({"servers": 2, "actions": [{**FAIL, "category": "part easy"}]}, "needs 3 servers or more"),
@@ -167,10 +167,10 @@ def test_all_mistakes_are_reported_together() -> None:
 @pytest.mark.parametrize(
     ("name", "text", "said"),
     [
-        ("m.json", "{", "m.json:1: is no JSON: Expecting property name"),
+        ("m.json", "{", "m.json:1: is not JSON: Expecting property name"),
         ("m.json", " \n", "m.json: is empty; {} would mean metrics_1"),
         ("m.json", '{"seed": ' + "9" * 5000 + "}", "m.json: holds a number of thousands of digits"),
-        ("m.json", "{}\n{}", "m.json:2: is no JSON: Extra data"),
+        ("m.json", "{}\n{}", "m.json:2: is not JSON: Extra data"),
         ("m.json", '{"servers": 3, "servers": 5}', "m.json: 'servers' is there twice"),
         ("m.json", '{"servers": 3, "a": ' + "[" * 100_000, "m.json"),
         ("m.json", "\udcff", "m.json: is not UTF-8 text (byte 1)"),
@@ -203,7 +203,7 @@ def test_toml_is_read_if_python_can_else_the_remedy_is_reported(
     if any(importlib.util.find_spec(name) for name in ("tomllib", "tomli")):
         assert metrics.read(path) == Metrics(gp_ratio=0.2, actions=TWO_KILLS[:1])
         for text, said in (
-            ("gp ratio", r"m\.toml: is no TOML: "),
+            ("gp ratio", r"m\.toml: is not TOML: "),
             ("seed = " + "9" * 5000, r"m\.toml: holds a number of thousands of digits"),
             ("seed = 0x" + "f" * 5000, r"m\.toml: seed is something too long to show"),
         ):

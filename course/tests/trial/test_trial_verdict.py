@@ -50,7 +50,7 @@ def test_one_unanswered_is_within_the_limit_and_yet_not_perfect() -> None:
     [
         ({"crashed": [("0002", -9)]}, "1 server crashed: 0002 (killed by SIGKILL)"),
         ({"crashed": [("0002", 4)]}, "1 server crashed: 0002 (exit status 4)"),
-        ({"leaders": [(0.0, "unkown")]}, "no state: nobody ever led"),
+        ({"leaders": [(0.0, "unkown")]}, "no state: there was never a leader"),
         ({"prior_get_requests": 5}, "too few gets: 5 of 7 found no key to get (limit 10.00%)"),
         ({"server_messages": 1}, "too few messages: 1 between servers, where 2 confirmed puts"),
         ({"broken_off": "more than 9 messages (max packets)"}, "broken off after 30.0 s: more"),
@@ -124,7 +124,7 @@ def test_a_wrong_get_is_unsafe() -> None:
     requests = pair(1)
     requests[1].wrong = True
     verdict = judge(record(requests))
-    assert verdict.unsafe == ["1 get read what was not there to be read"]
+    assert verdict.unsafe == ["1 get read an impossible value"]
     text = report.lines(record(requests), verdict)
     assert "Total get() with wrong get response: 1" in text
 

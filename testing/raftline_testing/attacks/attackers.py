@@ -180,7 +180,7 @@ def forged_members(field: Field) -> None:
 
 
 def slow_http(field: Field) -> None:
-    """Send half requests for pages."""
+    """Send incomplete requests for pages."""
     with plain(field.http_ports, SLOW_HTTP) as made:
         for number, one in enumerate(made):
             with contextlib.suppress(OSError):

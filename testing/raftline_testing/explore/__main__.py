@@ -150,7 +150,7 @@ def arguments_of(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--order", choices=[*ORDERS], default="depth")
     parser.add_argument("--seed", type=int, default=0, help="of the random order")
     parser.add_argument("--whole", action="store_true", help="leave nothing out")
-    parser.add_argument("--ends", action="store_true", help="cut what is over in the end")
+    parser.add_argument("--ends", action="store_true", help="prune the final states")
     parser.add_argument("--names", action="store_true", help="one for all that differ by names")
     parser.add_argument("--python", action="store_true", help="without machine code")
     parser.add_argument("--replay", type=Path, metavar="FILE", help="a trace, with today's core")

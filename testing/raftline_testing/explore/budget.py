@@ -52,7 +52,7 @@ def read(text: str) -> Budget:
     for word in text.split():
         found = re.fullmatch(r"([a-z]+)(?:=([0-9]))?", word)
         if found is None or found[1] not in known:
-            raise BudgetError(f"{word} is no part of a budget: {' '.join(known)}, each with =N")
+            raise BudgetError(f"{word} is not a part of a budget: {' '.join(known)}, each with =N")
         counts[known[found[1]]] = int(found[2] or 1)
     return Budget(**counts)
 

@@ -224,7 +224,7 @@ class Search:
             others = self._moves(kind, to, a, bare, message)
             if Counter(others) != Counter(expected):
                 name = self._world.names[place]
-                raise Asymmetry(f"a step of {name} is another one under other names")
+                raise Asymmetry(f"a step of {name} differs under other names")
             self._compared.add((kind, to, a, bare, message))
 
     def _renamed(self, renaming: Renaming, place: int, bare: int) -> int:

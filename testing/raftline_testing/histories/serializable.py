@@ -84,7 +84,7 @@ def _writers(
         for piece in order:
             place = (key, piece + END)
             if place not in asked:
-                found.append(f"{key} holds {piece}, which nobody appended to it")
+                found.append(f"{key} holds {piece}, which no transaction appended")
             elif place in writers:
                 found.append(f"{key} holds {piece} twice: {transactions[asked[place]]}")
             else:
@@ -118,7 +118,7 @@ def _read(
     for key, text in one.reads.items():
         order, read = pieces.get(key, ()), text.split(END)
         if read.pop() or read != list(order[: len(read)]):
-            return [f"what was read of {key} is no beginning of what it holds: {one}"]
+            return [f"a read of {key} is not a prefix of its final value: {one}"]
         if read:
             arrows[writers[key, read[-1] + END]].add(number)
         if len(read) < len(order):

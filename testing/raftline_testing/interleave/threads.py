@@ -34,7 +34,7 @@ TICK_S = 1e-6  # how long after its time a wait ends
 FIRST = "first"
 CLOCKS = ("monotonic", "clock_gettime", "process_time", "thread_time", "perf_counter")
 _new_lock = _thread.allocate_lock
-Place = tuple[CodeType, int]  # and the line
+Place = tuple[CodeType, int]  # the code and its line
 _own_frames = (__file__, threading.__file__, contextlib.__file__)
 
 

@@ -14,7 +14,7 @@ def write_page(path: Path, results: Sequence[tuple[Mutant, str]], day: datetime.
     survivors = [mutant for mutant, caught_by in results if not caught_by]
     caught = len(results) - len(survivors)
     lines = [
-        "# Mutants: what became of each",
+        "# Mutants: the outcome of each",
         "",
         f"{day.isoformat()}: {len(results)} mutants, {caught} caught, {len(survivors)} survived.",
         "",

@@ -43,9 +43,9 @@ def kill_all(scene: Scene) -> Fault:
 
 
 def killed(scene: Scene, node: NodeProcess) -> Fault:
-    """kill -9 by somebody else: no node does that to itself"""
+    """kill -9 from outside: no node does that to itself"""
     with scene.claim(node.name):
-        yield f"somebody else killed {node.name}"
+        yield f"another process killed {node.name}"
         yield from scene.start(node)
 
 
@@ -95,7 +95,7 @@ def stop(scene: Scene) -> Fault:
 
 
 def fill_disk(scene: Scene) -> Fault:
-    """a full disk: the node goes on or stops with status 4, and works again with room"""
+    """a full disk: the node continues or stops with status 4, and works again with room"""
     cluster = scene.cluster
     assert isinstance(cluster, NamespacedCluster)
     with scene.struck() as (node,):

@@ -86,7 +86,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--haste", type=float, default=1.0,
                         help="below 1: faults are so much shorter, and come so much faster")
     parser.add_argument("--each-kind", action="store_true",
-                        help="go on until each kind of fault was struck at least once")
+                        help="continue until each kind of fault has occurred")
     # fmt: on
     parser.add_argument("--verbose", action="store_true", help="print each fault")
     return parser

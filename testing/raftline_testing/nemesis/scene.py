@@ -142,7 +142,7 @@ class Scene:
         blocking other faults."""
         nodes = [node for node in self.cluster.nodes if node.is_running and not node.is_paused]
         if not nodes:
-            return "nobody is there to be asked"
+            return "there is no node to ask"
         self.chance.shuffle(nodes)
         said: list[str] = []
 

@@ -17,7 +17,7 @@ class Links(Protocol):
 
 
 def split(scene: Scene) -> Fault:
-    """a partition: halves, a lone leader, one-way, a bridge, a ring, everybody alone"""
+    """a partition: halves, a lone leader, one-way, a bridge, a ring, all nodes alone"""
     shape = scene.chance.choice(SHAPES)
     links = links_of(scene)
     with scene.claim("links"):

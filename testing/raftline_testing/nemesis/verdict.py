@@ -78,7 +78,7 @@ def entries_of(folder: Path, name: str) -> Log:
             break
         threading.Event().wait(BETWEEN_READS_S)
     else:
-        raise StorageError(f"{name}.log ends in {read.torn_bytes} bytes that are no whole batch")
+        raise StorageError(f"{name}.log ends in {read.torn_bytes} bytes of an incomplete batch")
     log = read.log
     first = log.base_index + 1
     found = log.entries(first, log.last_index)

@@ -95,7 +95,7 @@ def _judge_writes(
             if len(found) > 1:
                 wrong.append(f"{write} was told {len(found)} times: {found}")
             elif found[0] <= before:
-                wrong.append(f"{write} stands before what was acknowledged before it")
+                wrong.append(f"{write} precedes a write that was acknowledged before it")
             unsent += [(one, before, found[0]) for one in missed]
             before, missed = max([before, *found]), []
         unsent += [(one, before, 0) for one in missed]

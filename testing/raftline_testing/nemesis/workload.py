@@ -51,7 +51,7 @@ class WorkloadClient:
         self._number = 0
         self._seen: dict[str, str] = {}  # the last seen value of each key
         self._stop = threading.Event()
-        self.is_abandoned = False  # nobody waits for the answers any more
+        self.is_abandoned = False  # the answers are no longer awaited
 
     def run(self, stop: threading.Event) -> None:
         """Send requests until asked to stop."""

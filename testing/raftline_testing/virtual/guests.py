@@ -240,7 +240,7 @@ class GuestWatchConnection(WatchConnection):
         elif text.startswith("EVENT "):
             refused_at = self._refused_at
             if refused_at is not None and int(text.split(" ")[1]) > refused_at:
-                raise InvariantError(f"{text!r} is sent, of what happened without a right")
+                raise InvariantError(f"{text!r} is sent, though it happened without a right")
         super()._line_left(connection, line)
 
 

@@ -72,7 +72,7 @@ class Journal:
             if piece + END in ends:
                 raise AssertionError(f"{piece + END!r} took effect twice: {final!r}")
             if piece + END not in asked_for:
-                raise AssertionError(f"{piece + END!r} was asked for by nobody: {final!r}")
+                raise AssertionError(f"{piece + END!r} was not requested by any client: {final!r}")
             ends[piece + END] = size
         return ends
 
@@ -88,7 +88,7 @@ class Journal:
                 position += 1
             if size < highest + added:
                 what = "an append was answered with" if added else "a read found"
-                raise AssertionError(f"{what} {size} bytes, though {highest} were told before")
+                raise AssertionError(f"{what} {size} bytes, though {highest} were reported before")
 
 
 def size_of(text: str) -> int:

@@ -91,7 +91,9 @@ class LatenessCheck:
     def _judge_election(self) -> None:
         self.longest_without_ms = max(self.longest_without_ms, self._without_ms)
         if self._without_ms > self._election_ms:
-            raise AssertionError(f"a quorum talks, and nobody leads for {self._without_ms} ms")
+            raise AssertionError(
+                f"a quorum talks, but there is no leader for {self._without_ms} ms"
+            )
 
     def _answered(self, host: Host, reply: str) -> None:
         """Restart the time of a lease whose renewal was confirmed, even if the answer is lost."""

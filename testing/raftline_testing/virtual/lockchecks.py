@@ -107,7 +107,7 @@ class LockCheck:
             self._keys[keys.name] = held, ahead
             if held is not None and held != held_before and ahead is not None:
                 is_passed_by = ahead == ahead_before and value_of(held) != BY_HAND
-                assert not is_passed_by, f"who is next for {keys.name} is passed by"
+                assert not is_passed_by, f"the next caller for {keys.name} is passed over"
 
 
 class CallersInTurn:

@@ -78,7 +78,7 @@ class Manager(LogManager):
             InvariantError: it may then hold an entry that the core doesn't know to be applied.
         """
         if self.changes_apart is not None and self.changes_apart():
-            raise InvariantError(f"{self.name} freezes its state amid a long entry")
+            raise InvariantError(f"{self.name} freezes its state during a long entry")
         return super().freeze()
 
     def take_events(self) -> TakenEvents:

@@ -104,7 +104,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--seconds", type=float, default=60.0, help="for each; default: 60")
     parser.add_argument("--only", nargs="+", metavar="NAME", help="these faults alone")
     parser.add_argument("--part", default="0/1", help="1/3: the second of three parts")
-    parser.add_argument("--here", action="store_true", help="hunt what is wrong with this tree")
+    parser.add_argument("--here", action="store_true", help="hunt the faults of this tree")
     parser.add_argument("--lockers", type=int, default=0, help="with --here: that take locks")
     given = parser.parse_args(arguments)
     if given.here:

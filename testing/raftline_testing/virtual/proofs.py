@@ -156,7 +156,7 @@ class Door(Doors):
         assert isinstance(origin, PeerConnection)
         for message in received:
             if not origin.may_speak_for(message.sender):
-                raise InvariantError(f"{self.name} takes {message} of who proved nothing")
+                raise InvariantError(f"{self.name} accepts {message} without a proof")
             self._host.hear_now(message, self.cluster_of(message.sender))
         self._world.counts["messages of proven members"] += len(received)
         return []
@@ -354,7 +354,7 @@ class Proofs:
         return self._chance.randint(0, 5)
 
     def tie(self) -> float:
-        """Draw the order among what happens at once."""
+        """Draw the order of simultaneous events."""
         return self._chance.random()
 
     def _deliver(self, message: Message) -> None:

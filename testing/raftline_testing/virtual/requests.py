@@ -141,7 +141,7 @@ class ClientConnection(Connected):
     def _line_left(self, connection: Connected, line: str) -> None:
         sender, _, text = line.partition("@")
         if not self.asked or self.asked[0].request_id != sender.partition("#")[2]:
-            raise InvariantError(f"nobody asked on this connection for {line!r}")
+            raise InvariantError(f"this connection has no request for {line!r}")
         one = self.asked.pop(0)
         one.reply = text
         if one.batch is not None:
@@ -311,7 +311,7 @@ class Requests:
         for batch in self.reads_apart:
             refused = batch.replies and batch.replies[0].startswith("Sorry, ")
             if batch.is_answered and not refused:
-                raise InvariantError(f"{self._name} serves {batch.commands} amid a long entry")
+                raise InvariantError(f"{self._name} serves {batch.commands} during a long entry")
 
     def _answer(self, request: Request, reply: str) -> None:
         self._world.within(2, request.client.answered, request, reply)

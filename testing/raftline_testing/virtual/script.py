@@ -193,7 +193,7 @@ class ScriptedCluster:
         self.network = ScriptedNetwork(self.world, self.is_up)
         self.first_members: dict[str, str] = {}
         self.options = Options(election_timeout_ms=150, heartbeat_ms=50, trailing_bytes=0)
-        self.timeouts: dict[str, list[int]] = {}  # the last one stays
+        self.timeouts: dict[str, list[int]] = {}  # the last one is kept
         self.builds: dict[str, int] = {}  # the level of a server's build, if it isn't the first
         self.clocks: dict[str, int] = {}  # percent of the world's pace
 

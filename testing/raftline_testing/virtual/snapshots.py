@@ -94,7 +94,7 @@ class Snapshots:
         manager = self._rim.manager
         declined = manager._is_declined and manager.arrived_snapshot
         if job is self._taker and (declined or manager._replaced):
-            raise InvariantError(f"{self._rim.name} keeps what a snapshot has left in memory")
+            raise InvariantError(f"{self._rim.name} keeps leftovers of a snapshot in memory")
 
     # --- the jobs' calls (SnapshotRim) --------------------------------------------
 
@@ -218,7 +218,9 @@ class Job:
             disk.die_soon()
         is_done = act()
         if waits and self._in_force() != before:
-            raise InvariantError(f"{self._rim.name} has files in force before what precedes them")
+            raise InvariantError(
+                f"{self._rim.name} publishes files before the writes that must precede them"
+            )
         if dies:
             disk.folder.fault = None
         return is_done

@@ -150,7 +150,7 @@ class WatchClient:
             self._left -= 1
             self._have_keys()
         elif self._left or self._position is None:
-            raise InvariantError(f"{self._name} gets {text!r} amid the keys")
+            raise InvariantError(f"{self._name} gets {text!r} among the keys")
         elif text.count(" ") == 1:
             self._pass(int(text.partition(" ")[2]))
         else:
