@@ -1,4 +1,5 @@
-"""Growth row of a million keys: the time of a cluster to load, write out, list and hand over the keys."""
+"""Growth row of a million keys: the time of a cluster to load, write out, list and hand over the
+keys."""
 
 from __future__ import annotations
 
