@@ -147,7 +147,7 @@ def test_only_what_was_handed_out_can_be_applied_and_none_of_it_twice(index: int
     node = node_of("s2", 1, 1, 1, 1)
     node.step(Receive(append(1, (4, 1), commit=3)), 0)
     applied(node, 1)
-    with pytest.raises(SafetyError, match=f"applied entry {index}, but had applied up to 1"):
+    with pytest.raises(SafetyError, match=f"entry {index} as applied, but had applied up to 1"):
         applied(node, index)
     applied(node, 3)
     assert (node.view.applied, node.view.applying) == (3, 3)

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from raftline.common import text as plain_text
 from raftline.common.text import NUMBER_MAX, is_printable
 from raftline.net.line_reader import LineBuffer, LineReader, long_reads
 from raftline.node.program.node_server import Server
@@ -75,18 +76,18 @@ def test_a_long_value_is_parsed_without_a_slow_look_at_it(verb: str) -> None:
 
 def searches(work: Callable[[], object]) -> int:
     """Return how often all the control characters were searched for."""
-    before, found = peer_lines._CONTROLS, list[int]()
+    before, found = plain_text._CONTROLS, list[int]()
 
     class Controls:
         def __iter__(self) -> Iterator[str]:
             found.append(1)
             return iter(before)
 
-    peer_lines._CONTROLS = Controls()
+    plain_text._CONTROLS = Controls()
     try:
         work()
     finally:
-        peer_lines._CONTROLS = before
+        plain_text._CONTROLS = before
     return len(found)
 
 

@@ -110,15 +110,15 @@ def test_an_observer_is_sent_steps_although_the_one_before_left_amid_them(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first, second = scene.sink(), scene.sink()
-    waits, explain = threading.Event(), module.lines.explained
+    waits, explain = threading.Event(), module.step_lines.explained
 
     def explained_and_left(step: Step) -> object:
         waits.wait(DEADLINE_S)
-        monkeypatch.setattr(module.lines, "explained", explain)
+        monkeypatch.setattr(module.step_lines, "explained", explain)
         scene.observers.close(first)
         return explain(step)
 
-    monkeypatch.setattr(module.lines, "explained", explained_and_left)
+    monkeypatch.setattr(module.step_lines, "explained", explained_and_left)
     scene.observers.open(first, "", ObserveAsked())
     for number in range(5):
         scene.propose(f"set a {number}")
@@ -214,7 +214,7 @@ def test_a_step_that_cannot_be_explained_does_not_reach_the_node(
 
     sink = scene.sink()
     scene.observers.open(sink, "", ObserveAsked())
-    monkeypatch.setattr(module.lines, "explained", fail)
+    monkeypatch.setattr(module.step_lines, "explained", fail)
     scene.propose("set a 1")
     eventually(lambda: scene.said, "a line on the console")
     assert "a step can't be explained: ValueError('no such rule')" in scene.said[0]

@@ -229,14 +229,14 @@ def test_a_saved_page_needs_nothing_else_and_a_value_stays_text() -> None:
 def test_the_time_of_a_saved_page_begins_once_its_nodes_are_heard(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    async def answer_late(_: viewer.Nodes, talk: Generator[object, object, None]) -> None:
+    async def answer_late(_: viewer.ViewedNodes, talk: Generator[object, object, None]) -> None:
         next(talk)  # it connects
         await asyncio.sleep(0.5)
         for said in (None, None, b"s1@OBSERVE response: " + json.dumps(STATE).encode()):
             talk.send(said)
         await asyncio.Event().wait()
 
-    monkeypatch.setattr(viewer.Nodes, "carry_out", answer_late)
+    monkeypatch.setattr(viewer.ViewedNodes, "carry_out", answer_late)
     page = tmp_path / "page.html"
     members = {"s1": Address("localhost", 1)}
     assert viewer.save(members, ClientAccess(), page, 0.1) == 0

@@ -29,7 +29,8 @@ from raftline_testing.virtual.plan import FAULTS, LATER_FAULTS
 from raftline_testing.virtual.schedule import SimulationFailed, run
 from raftline_testing.virtual.seeds import counts_of, first_failure
 
-SCRIPT = Path(__file__).with_name("simulate.py")
+ROOT = Path(__file__).resolve().parents[2]
+SCRIPT = ROOT / "testing" / "raftline_testing" / "virtual" / "simulate.py"
 CHUNK_SCHEDULES = 150
 LONG_STEPS = 12_000  # what needs a history is for the night
 QUICK_SCHEDULES = CHUNK_SCHEDULES if build() == "compiled" else 10
@@ -162,8 +163,8 @@ def simulate(
 ) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, *script, *arguments],
-        cwd=SCRIPT.parents[2],
-        env={**os.environ, "PYTHONHASHSEED": hash_seed},
+        cwd=ROOT,
+        env={**os.environ, "PYTHONHASHSEED": hash_seed, "PYTHONPATH": "src:testing"},
         capture_output=True,
         text=True,
         timeout=60,
@@ -218,7 +219,7 @@ def test_the_script_ends_when_its_time_is_over(workers: str) -> None:
 
 UNKNOWN_FAULT = """
 import sys
-from tests.virtual import simulate
+from raftline_testing.virtual import simulate
 simulate.ALL_FAULTS += ("none of this name",)
 sys.exit(simulate.main(sys.argv[1:]))
 """
