@@ -64,7 +64,7 @@ types: .venv/dev-installed build/typing/raftline ## mypy --strict
 sizes: ## the longest files of the store, its harness and the course, in lines; a report, no limit
 	@find src testing course -name '*.py' -exec wc -l {} + | sort -rn | sed -n '2,21p'
 
-nightly: .venv/dev-installed ## the campaigns, one after the other: sim-long, test-nightly, explore-night, nemesis, mutants, labs, grade-test, bench
+nightly: .venv/dev-installed ## the campaigns, one after the other: sim-long, test-nightly, nemesis, mutants, labs, grade-test, bench
 	@$(PY) testing/raftline_testing/runner/nightly.py
 
 accept: .venv/dev-installed ## rewrite what the transcripts expect; review the diff as code

@@ -1,5 +1,4 @@
-"""The budgets of explored worlds: which events may happen, and how often; and the budgets of
-tests."""
+"""The budgets of explored worlds: which events may happen, and how often; the small worlds."""
 
 from __future__ import annotations
 
@@ -75,62 +74,4 @@ QUICK: tuple[tuple[str, int], ...] = (
     ("timeout=2", 3),
     ("command", 5),
     ("transfer", 5),
-)
-
-# A night: 340 million states in all, with a maximum for each world because of the memory. The
-# longest come first, as each worker takes the next one.
-NIGHT_STATES = 25_000_000
-NIGHT: tuple[tuple[str, int], ...] = (
-    ("timeout=2 command", 3),
-    ("timeout heartbeat lease crash", 3),
-    ("timeout break crash command", 3),
-    ("timeout twice=2 command", 3),
-    ("timeout crash=2 command", 3),
-    ("timeout=2 crash", 3),
-    ("timeout transfer command", 3),
-    ("timeout command=2", 3),
-    ("timeout heartbeat command lag", 3),
-    ("timeout command", 5),
-    ("timeout crash", 5),
-    ("timeout lease", 5),
-    ("timeout read", 5),
-    ("transfer command", 5),
-    ("change crash", 5),
-    ("crash=2 command", 5),
-    ("heartbeat command read", 3),
-    ("timeout change crash", 3),
-    ("timeout crash command", 3),
-    ("timeout command read", 3),
-    ("timeout transfer", 3),
-    ("timeout", 5),
-    *QUICK,
-)
-
-# These are complete once final states are cut and worlds that differ only in names count as one,
-# however many states that takes.
-NIGHT_CUT: tuple[tuple[str, int], ...] = (("timeout heartbeat command read", 3),)
-
-# Random paths through each world, for a while, which must reach these goals.
-_WALKED: tuple[tuple[str, tuple[str, ...]], ...] = (
-    ("timeout=2 command", ("s2 leads term 2", "s3 leads term 2", "c1 is committed")),
-    ("timeout heartbeat lease command", ("s1 serves", "s2 leads term 2")),
-    ("timeout heartbeat command read lag", ("s1 serves", "s2 serves", "s3 serves")),
-    ("timeout=2 crash command", ("s1 leads term 2", "s2 leads term 2")),
-    ("transfer command", ("s2 leads term 2", "s3 leads term 2", "c1 is committed")),
-    ("timeout transfer heartbeat command", ()),
-    ("timeout change heartbeat command", ("a change is done", "c1 is committed")),
-    ("timeout=2 crash=2 command=2 twice=2 break", ("c2 is committed",)),
-    ("heartbeat=2 timeout read=2 command twice", ("s1 serves", "s2 serves")),
-    ("change=2 crash timeout transfer", ()),
-)
-
-# For faults of any kind: the small worlds in all orders, random paths, then the large worlds in
-# random order as far as time permits. None: no paths, so no goals.
-HUNTED: tuple[tuple[str, int, tuple[str, ...] | None], ...] = (
-    *((text, servers, None) for text, servers in QUICK),
-    *((text, 3, goals) for text, goals in _WALKED),
-    ("timeout=2 command", 3, None),
-    ("timeout crash command", 3, None),
-    ("timeout change crash", 3, None),
-    ("timeout heartbeat command read", 3, None),
 )

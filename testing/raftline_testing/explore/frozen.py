@@ -37,11 +37,6 @@ def thaw(frozen: Any) -> Any:
     return frozen[0](frozen) if type(frozen) is tuple else frozen
 
 
-def is_frozen_dict(value: Any) -> bool:
-    """Whether a value is a frozen dict: keys and values in turn."""
-    return type(value) is tuple and value[:1] == (_thaw_dict,)
-
-
 def thaw_state(frozen: Any, now_ms: int, pick_timeout_ms: Callable[[], int]) -> State:
     """Return the state of a server at this time."""
     state: State = frozen[0](frozen)

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import gc
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from random import Random
 
@@ -32,8 +31,6 @@ class Found:
     complete: bool
     violation: str = ""
     different: int = 0  # steps of the core
-    stands_for: int = 0  # states, including those that differ from a visited one only in names
-    way: Sequence[int] = ()  # of a breadth-first search: the worlds up to the violation
 
 
 def search(  # noqa: C901 - one loop: a call for each step would cost a third of the speed
@@ -92,21 +89,3 @@ def search(  # noqa: C901 - one loop: a call for each step would cost a third of
     took_s = time.process_time() - began_s
     different = sum(server.steps for server in world.servers)
     return Found(len(seen), steps, took_s, complete, found, different)
-
-
-def walk(world: World, seconds: float, seed: int = 0) -> Found:
-    """Follow random paths, each from the first world to its end, until a violation or the time
-    limit."""
-    began_s, chance = time.process_time(), Random(seed).random
-    steps, ways, found, current = 0, 0, "", world.begin
-    try:
-        while ways % 64 or time.process_time() - began_s < seconds:
-            current, ways = world.begin, ways + 1
-            while moves := world.moves_of(current):
-                steps += 1
-                current = world.follow(current, moves[int(chance() * len(moves))])
-    except Violation as violation:
-        found = str(violation)
-    took_s = time.process_time() - began_s
-    different = sum(server.steps for server in world.servers)
-    return Found(ways, steps, took_s, False, found, current, different)

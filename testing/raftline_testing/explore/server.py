@@ -171,7 +171,6 @@ class Server:
         self.is_reduced = is_reduced
         self.cores: list[Core] = []
         self._numbers = Numbers()
-        self.goals: set[str] = set()  # the goals that were reached here
         self._void: dict[tuple[int, int, int], bool] = {}
         self._steps: dict[tuple[int, Any, int], Outcome] = {}
 
@@ -303,19 +302,8 @@ class Server:
                 after,
             )
         event = before.event(node._state, effects, now_ms)
-        self._note_goals(event, effects, served)
         past = tuple(self.messages.of(message) for message in effects.send_past_entries)
         return Outcome(self.number_of(node), send, work, after, event, past_entries=past)
-
-    def _note_goals(
-        self, event: Event | None, effects: Effects, served: Sequence[ReadReady]
-    ) -> None:
-        if event is not None and event.elected is not None:
-            self.goals.add(f"{self.name} leads term {event.term}")
-        self.goals.update(f"{entry.command} is committed" for entry in effects.apply)
-        self.goals.update(f"a change is {settled.outcome}" for settled in effects.settled)
-        if served:
-            self.goals.add(f"{self.name} serves")
 
 
 def _blank(state: State) -> None:

@@ -13,7 +13,6 @@ from typing import Any
 from raftline.raft.log import Entry
 from raftline.wire.peer_lines import spell
 
-from . import compiled
 from .budget import BudgetError, read
 from .facts import Violation
 from .server import DOWN, Disk
@@ -29,12 +28,6 @@ def way_to_violation(world: World, order: str, seed: int, seconds: float) -> tup
     Raises:
         LookupError: there is none.
     """
-    loaded = compiled.library(len(world.names))
-    if loaded is not None:
-        found = compiled.search(loaded, world, seconds, "breadth")
-        if found.violation:
-            return _steps(world, found.way)
-        seconds = 0  # Python wouldn't get that far
     for tried, limit_s in (("breadth", seconds), (order, 1e9)):
         before: dict[int, int] = {world.begin: -1}
         last = _walk(world, before, tried, seed, limit_s)
