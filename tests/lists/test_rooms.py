@@ -20,7 +20,6 @@ from tests.lists.trees import tree_of
 ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "src"
 PAGE = ROOT / "docs" / "develop" / "architecture.md"
-ROOMS_MAX = 18
 SCRIPTS = {"cli", "client", "server", "simulator"}  # that people start by their path
 NO_ROOMS = {"__init__", "__main__", "raftline"}  # `import raftline` and `python -m raftline`
 # Without these a node has no users, there is no command for certificates, and no picture.
@@ -111,11 +110,6 @@ def _rows() -> list[tuple[list[str], str, str]]:
 def test_the_page_names_each_room_and_no_other() -> None:
     named = {member for members in rooms().values() for member in members}
     assert named == {name.partition(".")[0] for name in modules()} - NO_ROOMS
-
-
-def test_the_store_has_few_rooms() -> None:
-    """A reader holds the drawing of the page in the head."""
-    assert len(table()) <= ROOMS_MAX
 
 
 def test_a_room_imports_from_the_rooms_of_its_row_and_no_others() -> None:

@@ -1,7 +1,7 @@
 """Search a bounded world: `python -m raftline_testing.explore "timeout crash command"`.
 
-Without a budget it searches the small worlds in turn. Exit codes: 0 no violation, 1 a violation, 2 an
-invalid budget or an unreadable file, 130 Ctrl-C.
+Without a budget it searches the small worlds in turn. Exit codes: 0 no violation, 1 a violation,
+2 an invalid budget or an unreadable file, 130 Ctrl-C.
 """
 
 from __future__ import annotations
