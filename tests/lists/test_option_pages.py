@@ -1,0 +1,101 @@
+"""Each option of each command stands on a page for users.
+
+docs/use/commands.md has a row for each command. An option of the command stands in that row, in a
+section of the page that names the command, on a page that the row links, or among the options of
+all commands that ask a cluster.
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from raftline import cli
+
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "use" / "commands.md"
+FOR_ALL = "Nodes, login and TLS"
+UNNAMED = {"--help", "--version"}
+
+
+class Asked(Exception):
+    """Somebody asked for the help of a command."""
+
+    def __init__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        super().__init__()
+        self.parser = parser
+
+
+def parser_of(*arguments: str) -> argparse.ArgumentParser:
+    """Return the parser whose help `raftline ARGUMENTS --help` prints."""
+
+    def ask(*given: argparse.ArgumentParser) -> None:
+        raise Asked(*given)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(argparse.ArgumentParser, "print_help", ask)
+        with pytest.raises(Asked) as asked:
+            cli.main([*arguments, "--help"])
+    return asked.value.parser
+
+
+def commands() -> list[str]:
+    return [name for inner in subparsers(parser_of()) for name in inner.choices]
+
+
+def subparsers(parser: argparse.ArgumentParser) -> Iterator[argparse._SubParsersAction[cli.Parser]]:
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            yield action
+
+
+def options_of(parser: argparse.ArgumentParser) -> Iterator[tuple[str, ...]]:
+    """Yield the spellings of each option, those of actions such as `member add` among them."""
+    for action in parser._actions:
+        if action.option_strings and action.help != argparse.SUPPRESS:
+            yield tuple(action.option_strings)
+    for inner in subparsers(parser):
+        for each in {*inner.choices.values()}:
+            yield from options_of(each)
+
+
+@functools.cache
+def sections() -> dict[str, str]:
+    """Return the parts of the page by their titles."""
+    parts = re.split(r"(?m)^##+ ", PAGE.read_text(encoding="utf-8"))
+    return {part.partition("\n")[0]: part for part in parts}
+
+
+def said_about(command: str) -> str:
+    """Return what users read about a command."""
+    names = re.compile(rf"(?:raftline |`){command}\b")
+    table, *parts = sections().values()
+    rows = [row for row in table.splitlines() if row.startswith("|") and names.search(row)]
+    links = {link for row in rows for link in re.findall(r"\]\(([^)#]+\.md)", row)}
+    linked = [(PAGE.parent / link).read_text(encoding="utf-8") for link in sorted(links)]
+    named = [part for part in parts if names.search(part)]
+    return "\n".join([*rows, *named, *linked, sections()[FOR_ALL]])
+
+
+def unsaid(command: str) -> list[str]:
+    """Return the options of a command that stand on none of its pages."""
+    text = said_about(command)
+    return [
+        spellings[-1]
+        for spellings in dict.fromkeys(options_of(parser_of(command)))
+        if not UNNAMED & {*spellings}
+        and not any(re.search(rf"(?<![\w-]){name}(?![\w-])", text) for name in spellings)
+    ]
+
+
+def test_each_option_of_each_command_stands_on_its_page() -> None:
+    assert {command: unsaid(command) for command in commands() if unsaid(command)} == {}
+
+
+def test_an_option_that_no_page_has_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sections(), FOR_ALL, "nothing")
+    assert "--tls-server-name" in unsaid("status")
