@@ -32,15 +32,15 @@ run: ## three nodes on ports 10000-10002 and a client; reads commands from a pip
 test: .venv/dev-installed ## the quick tests, within two minutes; by a word: make test T=election
 	@$(TESTS) $(if $(T),-k '$(T)',--lane quick)
 
-test-rest: .venv/dev-installed ## the tests that `make test` leaves out
+test-rest: .venv/all-installed ## the tests that `make test` leaves out
 	@$(MAKE) -s .venv/fuzz-installed
 	@$(TESTS) -n $(NODE_WORKERS) --dist worksteal --lane rest
 
-test-nightly: .venv/dev-installed ## the tests that are left to `make nightly`, and properties with new examples
+test-nightly: .venv/all-installed ## the tests that are left to `make nightly`, and properties with new examples
 	@$(TESTS) --lane nightly; status=$$?; \
 	  $(TESTS) --hypothesis-profile night -m hypothesis && exit $$status
 
-test-all: .venv/dev-installed ## every test but the night's, in a quarter of an hour
+test-all: .venv/all-installed ## every test but the night's, in a quarter of an hour
 	@$(TESTS)
 
 check: lint types spelling ## lint, types and spelling
@@ -64,7 +64,7 @@ types: .venv/dev-installed build/typing/raftline ## mypy --strict
 sizes: ## the longest files of the store, its harness and the course, in lines; a report, no limit
 	@find src testing course -name '*.py' -exec wc -l {} + | sort -rn | sed -n '2,21p'
 
-nightly: .venv/dev-installed ## the campaigns, one after the other: sim-long, test-nightly, nemesis, mutants, labs, grade-test, bench
+nightly: .venv/all-installed ## the campaigns, one after the other: sim-long, test-nightly, nemesis, mutants, labs, grade-test, bench
 	@$(PY) testing/raftline_testing/runner/nightly.py
 
 accept: .venv/dev-installed ## rewrite what the transcripts expect; review the diff as code

@@ -53,6 +53,11 @@ quietly = trap 'exit 130' INT; said=$$($(1) 2>&1) || { printf '%s\n' "$$said" >&
 	@$(call quietly,$(INSTALL) '.[dev]')
 	@touch $@ .venv/run-installed
 
+.venv/all-installed: .venv/dev-installed
+	@echo "Adding to .venv what only the longer tests need ..." >&2
+	@$(call quietly,$(INSTALL) '.[dev,test-all]')
+	@touch $@
+
 .venv/release-installed: setup.py setup.cfg pyproject.toml
 	@echo "Setting up .venv with the tools for a release ..." >&2
 	@$(MAKE) -s .venv-made

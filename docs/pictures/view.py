@@ -1,7 +1,7 @@
 """Draws view.png, the README's picture of the view, from a real run: `make -C docs view-picture`.
 
 `raftline up --view` starts three nodes; a browser writes values, kills the leader and starts it
-again, and the page is photographed. It needs selenium and aiohttp (`pip install -e '.[dev]'`), and
+again, and the page is photographed. It needs selenium and aiohttp (`make .venv/all-installed`), and
 Debian's chromium and chromium-driver.
 """
 

@@ -31,6 +31,7 @@ def expect_success(*command: str | Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+@pytest.mark.slow
 def test_workflows_and_forms_follow_the_schemas_of_github() -> None:
     check_jsonschema = pytest.importorskip("check_jsonschema")
     for kind, files in (

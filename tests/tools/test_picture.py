@@ -13,6 +13,7 @@ from types import ModuleType
 import pytest
 
 pytest.importorskip("matplotlib", reason="the pictures are drawn by matplotlib")
+pytestmark = pytest.mark.slow
 PICTURES = Path(__file__).resolve().parents[2] / "docs" / "pictures"
 SVG = "{http://www.w3.org/2000/svg}"
 

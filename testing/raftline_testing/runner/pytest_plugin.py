@@ -113,7 +113,7 @@ def lane_of(item: pytest.Item) -> str:
     return "quick" if is_quick else "rest"
 
 
-@pytest.fixture(params=["asyncio", "uvloop"])
+@pytest.fixture(params=["asyncio", pytest.param("uvloop", marks=pytest.mark.slow)])
 def event_loops(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Run a test with event loops of asyncio, then of uvloop, which has no wheel for some
     Pythons."""
