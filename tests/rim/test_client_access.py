@@ -15,6 +15,7 @@ from raftline.clients.requests.conversation import Client
 from raftline.clients.requests.pool import Clients
 from raftline_testing.doubles import in_process
 from raftline_testing.doubles.scripted_node import DEADLINE_S, SOURCE
+from raftline_testing.runner.at_night import in_the_rest
 
 
 @pytest.mark.parametrize("words", [["get", "--at", "localhost:1", "a"], ["status"]])
@@ -91,7 +92,9 @@ def end_of(screen: pexpect.spawn) -> tuple[int, list[bytes]]:
     return screen.exitstatus, [each for each in lines if each]
 
 
-@pytest.mark.parametrize("command", PROMPTED)
+@pytest.mark.parametrize(
+    "command", ["get", *(in_the_rest(each) for each in PROMPTED if each != "get")]
+)
 def test_a_password_that_is_not_typed_is_wrong_usage(command: str, tmp_path: Path) -> None:
     for typed, why in (
         (b"\x04", b"is missing"),

@@ -13,6 +13,7 @@ from raftline import server
 from raftline.common.config import FILE_NAME
 from raftline.node.program import cpu_affinity
 from raftline_testing.nodes.processes import free_ports
+from raftline_testing.runner.at_night import in_the_rest
 
 
 def refuse(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
@@ -56,7 +57,7 @@ OF_A_PROGRAM = ["console", "s1 owner", "s1 writer", "s1 applier", "s1 snapshots"
 OF_A_PROGRAM += ["s1 state file", "s1 leadership", "s1 node"]
 
 
-@pytest.mark.parametrize("name", OF_A_PROGRAM)
+@pytest.mark.parametrize("name", [OF_A_PROGRAM[0], *map(in_the_rest, OF_A_PROGRAM[1:])])
 def test_a_node_in_a_program_without_a_thread_lets_go_of_its_port_and_its_files(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:

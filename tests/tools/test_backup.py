@@ -137,6 +137,7 @@ def killed_at(step: int, act: Callable[[], int]) -> bool:
     os._exit(act())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("was_there", [False, True])
 def test_a_restore_that_is_killed_leaves_no_file_in_the_folder(
     tmp_path: Path, was_there: bool

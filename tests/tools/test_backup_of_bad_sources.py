@@ -71,6 +71,7 @@ def damaged() -> Iterator[tuple[str, dict[str, bytes]]]:
             yield f"{kind} {name} {seed}", {**files, name: bytes(content)}
 
 
+@pytest.mark.slow
 def test_a_backup_is_what_a_start_would_know_or_there_is_none(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -96,6 +96,7 @@ def followed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_the_commands_for_kubernetes_make_the_files_that_the_pods_name(
     followed: Path,
 ) -> None:
@@ -114,6 +115,7 @@ def test_the_commands_for_kubernetes_make_the_files_that_the_pods_name(
     assert not (followed / "given-raftline-tls" / "ca.key").exists()
 
 
+@pytest.mark.slow
 def test_each_certificate_for_kubernetes_is_good_for_its_address_and_the_service(
     followed: Path,
 ) -> None:

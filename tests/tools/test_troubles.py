@@ -203,7 +203,17 @@ def troubled(wrong: str, made: Path, folder: Path) -> Iterator[tuple[str, dict[s
         yield where, environment | {"RAFTLINE": where}
 
 
-@pytest.mark.parametrize("trouble", TROUBLES, ids=lambda each: each.wrong.replace(" ", "-"))
+@pytest.mark.parametrize(
+    "trouble",
+    [
+        pytest.param(
+            each,
+            id=each.wrong.replace(" ", "-"),
+            marks=[pytest.mark.slow] if each.wrong in WAITED_S else [],
+        )
+        for each in TROUBLES
+    ],
+)
 def test_each_trouble_has_its_word_its_next_step_and_its_exit_code(
     made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trouble: Trouble
 ) -> None:

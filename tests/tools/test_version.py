@@ -141,6 +141,7 @@ def built(folder: Path) -> str:
     return done.stdout.split()[-1]
 
 
+@pytest.mark.slow
 def test_each_commit_and_each_change_has_a_version_of_its_own(clone: Path) -> None:
     assert built(clone) == f"{RELEASE}.dev1+g{git(clone, 'rev-parse', 'HEAD')[:HASH_DIGITS]}"
     second = commit(clone)
@@ -153,6 +154,7 @@ def test_each_commit_and_each_change_has_a_version_of_its_own(clone: Path) -> No
     assert all(re.fullmatch(rf"{RELEASE}\.dev2\+g{second}\.d[0-9a-f]{{8}}", one) for one in changed)
 
 
+@pytest.mark.slow
 def test_a_later_commit_is_an_upgrade_for_pip(clone: Path) -> None:
     version = runpy.run_path(str(clone / "deploy" / "git_version.py"))["version"]
     versions = []
@@ -167,6 +169,7 @@ def test_a_later_commit_is_an_upgrade_for_pip(clone: Path) -> None:
     assert len(set(map(Version, versions))) == len(versions)
 
 
+@pytest.mark.slow
 def test_the_tagged_commit_alone_is_the_release(clone: Path) -> None:
     git(clone, "tag", f"v{RELEASE}")
     assert built(clone) == RELEASE
@@ -176,6 +179,7 @@ def test_the_tagged_commit_alone_is_the_release(clone: Path) -> None:
     assert built(clone).startswith(f"{COMING}.dev2+g")
 
 
+@pytest.mark.slow
 def test_the_course_and_the_pages_have_the_version_of_the_store(clone: Path) -> None:
     store = built(clone)
     assert ".dev1+g" in store
@@ -190,6 +194,7 @@ def test_the_course_and_the_pages_have_the_version_of_the_store(clone: Path) -> 
     assert 'str(ROOT / "deploy/git_version.py"))["version"]()' in CONFIG.read_text()
 
 
+@pytest.mark.slow
 def test_a_shallow_clone_is_refused_a_release(clone: Path) -> None:
     commit(clone)
     shallow = clone.parent / "shallow"
@@ -204,11 +209,13 @@ def test_a_shallow_clone_is_refused_a_release(clone: Path) -> None:
     assert "git fetch --unshallow" in done.stderr
 
 
+@pytest.mark.slow
 def test_an_sdist_keeps_its_version_where_there_is_no_git(clone: Path) -> None:
     written(clone / "src" / "common", **{"frozen.py": 'VERSION = "0.2.0.dev7+gabc"\n'})
     assert built(clone) == "0.2.0.dev7+gabc"
 
 
+@pytest.mark.slow
 def test_a_copy_without_git_says_so_by_its_version(clone: Path) -> None:
     shutil.rmtree(clone / ".git")
     assert built(clone) == f"{RELEASE}.dev0"
