@@ -7,6 +7,8 @@ import collections
 import contextlib
 from typing import Any
 
+import pytest
+
 from raftline.clients.asyncio import link
 from raftline.clients.asyncio.asker import AioAsker
 from raftline.clients.asyncio.line_protocol import reach
@@ -104,6 +106,7 @@ def test_each_task_gets_the_reply_to_its_request(seeds: range) -> None:
     check_interleavings(tasks_ask, seeds)
 
 
+@pytest.mark.slow
 def test_replies_that_skip_those_who_left_are_found(monkeypatch: Any) -> None:
     monkeypatch.setattr("raftline.clients.asyncio.asker.Link", ByTheOrder)
     assert first_failure(tasks_ask, range(200)) is not None

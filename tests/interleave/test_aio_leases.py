@@ -6,6 +6,8 @@ import asyncio
 from functools import partial
 from typing import Any
 
+import pytest
+
 from raftline.clients.calls.kv_errors import LeaseLost
 from raftline.clients.locks.aio_lease import AioKeeper, AioLease
 from raftline.clients.requests.node_connection import Unreachable
@@ -96,5 +98,6 @@ def test_no_lease_is_lost_while_the_cluster_answers(seeds: range) -> None:
     check_interleavings(answers_are_prompt, seeds)
 
 
+@pytest.mark.slow
 def test_a_lease_that_is_counted_from_the_answer_is_found() -> None:
     assert first_failure(partial(leases_are_kept, ByTheAnswer), range(100)) is not None

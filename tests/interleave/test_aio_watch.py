@@ -6,6 +6,8 @@ import asyncio
 from functools import partial
 from typing import Any
 
+import pytest
+
 from raftline.clients.asyncio.asker import AioAsker
 from raftline.clients.calls.value_codec import TEXT
 from raftline.clients.requests.node_connection import ClientError
@@ -99,5 +101,6 @@ def test_each_event_comes_once_and_in_order(seeds: range) -> None:
     check_interleavings(it_is_followed, seeds)
 
 
+@pytest.mark.slow
 def test_a_watch_that_returns_an_event_twice_is_found() -> None:
     assert first_failure(partial(it_is_followed, Twice), range(100)) is not None

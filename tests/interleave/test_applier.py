@@ -8,6 +8,8 @@ import time
 from typing import Any
 from unittest import mock
 
+import pytest
+
 from raftline.node.loop import applying, stepper
 from raftline.node.loop import driver as drivers
 from raftline.node.loop.driver import Driver
@@ -171,6 +173,7 @@ class LeavesTheApplier(Driver):
         self._threads[-1] = applier
 
 
+@pytest.mark.slow
 def test_a_snapshot_amid_an_entry_is_found() -> None:
     with mock.patch.object(test_snapshots_driver, "SnapshotThreads", WaitsForNoEntry):
         failure = first_failure(it_is_refilled, range(50), LINES)
@@ -178,6 +181,7 @@ def test_a_snapshot_amid_an_entry_is_found() -> None:
     assert "reports entry" in str(failure)
 
 
+@pytest.mark.slow
 def test_a_stop_that_leaves_the_applier_at_work_is_found() -> None:
     with mock.patch.object(test_snapshots_driver, "Driver", LeavesTheApplier):
         failure = first_failure(it_stops, range(50), LINES)

@@ -14,6 +14,8 @@ from functools import partial
 from typing import Any
 from unittest import mock
 
+import pytest
+
 from raftline.net.connections import connection as connections
 from raftline.net.connections import outgoing, shared_reader
 from raftline.net.connections.connection import Connection
@@ -125,5 +127,6 @@ def test_replies_are_in_order_whoever_reads(seeds: range) -> None:
     check_interleavings(clients_ask, seeds, LINES)
 
 
+@pytest.mark.slow
 def test_a_reader_that_keeps_what_it_gave_back_is_found() -> None:
     assert first_failure(lambda: clients_ask(TwoReaders), range(30), LINES) is not None

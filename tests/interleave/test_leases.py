@@ -6,6 +6,8 @@ import threading
 import time
 from typing import Any
 
+import pytest
+
 from raftline.clients.calls.kv_errors import LeaseLost
 from raftline.clients.locks import lease as leases
 from raftline.clients.locks import lease_timer, renewals
@@ -126,5 +128,6 @@ def test_no_lease_is_lost_while_the_cluster_answers(seeds: range) -> None:
     check_interleavings(answers_are_prompt, seeds, LINES)
 
 
+@pytest.mark.slow
 def test_a_lease_that_is_counted_from_the_answer_is_found() -> None:
     assert first_failure(lambda: leases_are_kept(ByTheAnswer), range(100), LINES) is not None

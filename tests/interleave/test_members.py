@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from typing import Any
 from unittest import mock
 
+import pytest
+
 from raftline.common.address import Address
 from raftline.common.build_level import LEVEL, Build
 from raftline.net.connections import connection as connections
@@ -167,6 +169,7 @@ def test_a_connection_is_closed_once_nobody_sends_on_it(seeds: range) -> None:
     check_interleavings(a_peer_hangs_up, seeds, (peers,))
 
 
+@pytest.mark.slow
 def test_a_connection_that_is_closed_amid_a_send_is_found() -> None:
     failure = first_failure(lambda: a_peer_hangs_up(ClosesAtOnce), range(60), (peers,))
     assert failure is not None
@@ -208,6 +211,7 @@ class HearsAndGoes(Driver):
         return []
 
 
+@pytest.mark.slow
 def test_the_end_of_a_connection_that_erases_a_later_level_is_found() -> None:
     failure = first_failure(lambda: a_member_moves(builds=ByNameAlone), range(50), LINES)
     assert failure is not None
@@ -215,6 +219,7 @@ def test_the_end_of_a_connection_that_erases_a_later_level_is_found() -> None:
     assert re.search("still at work|no end", str(failure))
 
 
+@pytest.mark.slow
 def test_an_answer_that_overtakes_the_disk_is_found() -> None:
     with mock.patch.object(stepper, "Delivery", AnswersAtOnce):
         failure = first_failure(connections_break, range(50), LINES)
@@ -223,6 +228,7 @@ def test_an_answer_that_overtakes_the_disk_is_found() -> None:
     assert re.search("too early|this server failed", str(failure))
 
 
+@pytest.mark.slow
 def test_a_reply_that_nobody_sends_is_found() -> None:
     with mock.patch.object(members, "Driver", HearsAndGoes):
         failure = first_failure(connections_break, range(50), LINES)

@@ -7,6 +7,8 @@ import threading
 from collections.abc import Sequence
 from typing import Any
 
+import pytest
+
 from raftline.net.connections import outgoing
 from raftline.net.connections.outgoing import Outgoing
 from raftline.net.protocol import outgoing_protocol
@@ -193,6 +195,7 @@ def test_a_connection_is_closed_once_nobody_sends_on_it(seeds: range) -> None:
     check_interleavings(it_is_closed, seeds, LINES)
 
 
+@pytest.mark.slow
 def test_a_connection_that_is_closed_amid_a_send_is_found() -> None:
     failure = first_failure(lambda: it_is_closed(ClosesAtOnce), range(100), LINES)
     assert failure is not None

@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
+import pytest
+
 from raftline.access import login as logins
 from raftline.access.identity import EVERYWHERE, Identity
 from raftline.access.login import Access, Login
@@ -165,6 +167,7 @@ class ByTheUsersOfLater(Login):
         return super()._succeeded(self._access.users, name, is_certified=is_certified)
 
 
+@pytest.mark.slow
 def test_a_login_by_users_that_are_gone_is_found() -> None:
     with mock.patch.object(admission, "Login", ByTheUsersOfLater):
         failure = first_failure(users_are_read_again, range(1000), LINES)

@@ -182,12 +182,14 @@ class SleepsOn(Stepper):
         return self._node.wake_at_ms
 
 
+@pytest.mark.slow
 def test_a_renewal_amid_an_expiry_is_found() -> None:
     failure = first_failure(lambda: leases_are_held(ForgetsWhatEnds), range(100), LINES)
     assert failure is not None
     assert "is renewed amid its expiry" in str(failure)
 
 
+@pytest.mark.slow
 def test_an_expiry_that_nobody_wakes_for_is_found() -> None:
     with mock.patch.object(drivers, "Stepper", SleepsOn):
         failure = first_failure(leases_are_held, range(50), LINES)

@@ -191,6 +191,7 @@ def test_an_error_ends_the_connections_that_it_concerns_alone(seeds: range) -> N
     check_interleavings(it_fails_once, seeds, LINES)
 
 
+@pytest.mark.slow
 @pytest.mark.pure
 def test_a_reader_that_dies_of_an_error_is_found() -> None:
     failure = first_failure(lambda: it_fails_once(WithoutHandlers), range(20), LINES)

@@ -14,6 +14,8 @@ from itertools import pairwise
 from typing import Any
 from unittest import mock
 
+import pytest
+
 from raftline.net.connections import outgoing
 from raftline.net.connections.outgoing import Outgoing
 from raftline.net.protocol import subscriptions
@@ -315,6 +317,7 @@ class CountsResetsAfter(WatchRegistry):
         return super()._list(watch, listing, self.feed.history.resets)
 
 
+@pytest.mark.slow
 def test_a_watch_that_begins_by_old_rights_is_found() -> None:
     failure = first_failure(
         lambda: rights_are_taken_away(LooksAtTheRightsBefore), range(100), LINES
@@ -323,6 +326,7 @@ def test_a_watch_that_begins_by_old_rights_is_found() -> None:
     assert "somebody still watches" in str(failure)
 
 
+@pytest.mark.slow
 def test_a_listing_of_before_the_snapshot_is_found() -> None:
     with mock.patch.object(test_watch_feed, "WatchRegistry", CountsResetsAfter):
         failure = first_failure(a_snapshot_comes, range(200), LINES)
@@ -330,6 +334,7 @@ def test_a_listing_of_before_the_snapshot_is_found() -> None:
     assert "too slowly" in str(failure)
 
 
+@pytest.mark.slow
 def test_a_watch_that_is_sent_events_before_its_reply_is_found() -> None:
     with mock.patch.object(Outgoing, "go_on", _go_on_with_all):
         failure = first_failure(one_watch_begins_again_as_another_begins, range(200), LINES)

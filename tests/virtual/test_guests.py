@@ -30,6 +30,7 @@ def test_rights_count_from_the_moment_in_which_they_were_read(first: int, count:
     assert count == 1 or [name for name in COVERED if not counts[name]] == []
 
 
+@pytest.mark.slow
 @pytest.mark.pure  # it replaces a method of a compiled class
 def test_rights_as_of_the_login_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("raftline.access.login.Login._look_again", lambda _: None)

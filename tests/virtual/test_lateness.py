@@ -101,6 +101,7 @@ def test_a_lease_that_nobody_ends_is_found_to_be_late() -> None:
         calm.ended(lease)
 
 
+@pytest.mark.slow
 @pytest.mark.pure  # a method of a compiled class can't be replaced
 def test_a_quorum_that_elects_nobody_is_found_to_be_late() -> None:
     calm = Checked()

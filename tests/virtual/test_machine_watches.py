@@ -32,6 +32,7 @@ def test_each_event_comes_once_and_each_wait_ends_in_time(first: int, count: int
     )
 
 
+@pytest.mark.slow
 def test_a_watch_that_goes_on_some_entries_late_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     spelled = watch_events.spell_watch
 
@@ -42,6 +43,7 @@ def test_a_watch_that_goes_on_some_entries_late_is_found(monkeypatch: pytest.Mon
     assert "InvariantError: machine" in first_failure(range(SCHEDULES), steps=STEPS)
 
 
+@pytest.mark.slow
 def test_an_event_that_comes_twice_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     changed = WatchCursor._changed
 

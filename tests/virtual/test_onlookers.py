@@ -39,6 +39,7 @@ def test_who_looks_sees_what_is_there_and_changes_nothing(first: int, count: int
     assert count == 1 or [name for name in COVERED if not counts[name]] == []
 
 
+@pytest.mark.slow
 def test_a_status_that_takes_a_minority_for_a_quorum_is_found(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -46,6 +47,7 @@ def test_a_status_that_takes_a_minority_for_a_quorum_is_found(
     assert "InvariantError: status reports" in first_failure(range(20, 60), steps=STEPS)
 
 
+@pytest.mark.slow
 def test_a_status_that_asks_a_node_twice_is_found(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -58,6 +60,7 @@ def test_a_status_that_asks_a_node_twice_is_found(
     assert "InvariantError: status asks twice" in first_failure(range(17, 60), steps=STEPS)
 
 
+@pytest.mark.slow
 def test_figures_that_fall_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
     falling = iter(range(10**6, 0, -1))
     monkeypatch.setattr(

@@ -47,6 +47,7 @@ def test_a_write_is_done_once_and_each_call_ends_in_time(first: int, count: int)
     assert count == 1 or [name for name in COVERED if not counts[name]] == []
 
 
+@pytest.mark.slow
 def test_a_search_that_sends_a_write_again_without_its_number_is_found(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

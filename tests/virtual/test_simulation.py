@@ -258,6 +258,7 @@ def test_a_retry_that_takes_effect_twice_is_noticed(monkeypatch: pytest.MonkeyPa
     assert re.search("client|dealer", first_failure(range(1, 20)))
 
 
+@pytest.mark.slow
 @pytest.mark.pure
 def test_a_change_that_only_the_new_voters_decide_is_noticed(
     monkeypatch: pytest.MonkeyPatch,
@@ -266,12 +267,14 @@ def test_a_change_that_only_the_new_voters_decide_is_noticed(
     assert "InvariantError" in first_failure(range(13, 200))
 
 
+@pytest.mark.slow
 @pytest.mark.pure
 def test_a_snapshot_without_its_sessions_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("raftline.state.sessions.Sessions.dump", lambda _: [])
     assert first_failure(range(11, 60))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("verb", ["cas", "setnx"])
 def test_a_condition_that_nobody_looks_at_is_noticed(
     monkeypatch: pytest.MonkeyPatch, verb: str
