@@ -24,7 +24,10 @@ case "$*" in
 esac
 """
 
-pytestmark = pytest.mark.skipif(shutil.which("cc") is None, reason="the generator needs cc")
+pytestmark = [
+    pytest.mark.nightly,
+    pytest.mark.skipif(shutil.which("cc") is None, reason="the generator needs cc"),
+]
 
 
 @pytest.fixture(scope="module")

@@ -22,7 +22,10 @@ from raftline_testing.runner.at_night import at_night
 ROOT = Path(__file__).resolve().parents[2]
 CLI = ROOT / "src" / "cli.py"
 
-pytestmark = pytest.mark.skipif(shutil.which("cc") is None, reason="the generator needs cc")
+pytestmark = [
+    pytest.mark.nightly,
+    pytest.mark.skipif(shutil.which("cc") is None, reason="the generator needs cc"),
+]
 
 
 @pytest.fixture(scope="module")
