@@ -9,11 +9,12 @@ import pytest
 from raftline.raft.state import State
 from raftline.view.collected import STEPS_MAX, Collector
 from raftline_testing.doubles.saved_page import held
+from raftline_testing.runner.at_night import in_the_rest
 from raftline_testing.virtual.drawing import run_or_draw
 from raftline_testing.virtual.schedule import SimulationFailed, run
 
 
-@pytest.mark.parametrize("seed", [23, 26])
+@pytest.mark.parametrize("seed", [23, in_the_rest(26)])
 def test_each_step_of_a_schedule_has_a_reason_and_messages_meet(seed: int) -> None:
     collector = Collector()
     assert run(seed, collector=collector) == run(seed)
@@ -33,6 +34,7 @@ def test_each_step_of_a_schedule_has_a_reason_and_messages_meet(seed: int) -> No
     assert all(event["at"] >= sent[event["id"]]["at"] for event in arrived)
 
 
+@pytest.mark.slow
 def test_of_a_long_schedule_the_end_is_shown_with_the_logs_before_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -19,7 +19,7 @@ from raftline.raft.log import Snapshot
 from raftline.raft.node import RawNode
 from raftline.view.collected import Collector
 from raftline_testing.doubles.cores import leader_of
-from raftline_testing.runner.at_night import at_night
+from raftline_testing.runner.at_night import at_night, in_the_rest
 from raftline_testing.transcripts.player import perform
 from raftline_testing.virtual.schedule import run
 
@@ -61,7 +61,7 @@ class Places(Collector):
 
 @pytest.mark.parametrize(
     ("transcripts", "least"),
-    [(TRANSCRIPTS[::8], 35), *at_night((TRANSCRIPTS, 50))],
+    [in_the_rest(TRANSCRIPTS[::8], 35), *at_night((TRANSCRIPTS, 50))],
     ids=["some", "all"],
 )
 def test_the_place_of_each_reason_ran_in_the_step_that_it_explains(

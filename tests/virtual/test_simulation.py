@@ -200,6 +200,7 @@ def test_the_script_sums_up_what_it_went_through() -> None:
     assert "fault: " in done.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.needs("processes")
 def test_several_processes_go_through_the_same_schedules() -> None:
     asked = "--count", "4", "--steps", "300", "--nodes", "3"
@@ -225,6 +226,7 @@ sys.exit(simulate.main(sys.argv[1:]))
 """
 
 
+@pytest.mark.slow
 @pytest.mark.needs("processes")
 def test_a_failure_in_another_process_ends_the_script() -> None:
     asked = "--forever", "--nodes", "3", "--fault", "none of this name", "--workers", "2"
