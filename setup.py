@@ -11,7 +11,6 @@ files that a clone runs (docs/develop/compiled.md). The sdist is the same with a
 
 import os
 import runpy
-import shutil
 import sys
 from pathlib import Path
 
@@ -101,24 +100,14 @@ def freeze(folder, version):
     )
 
 
-def pack(folder):
-    """Copy the pages to where tools/docs.py looks for them first."""
-    for pattern in runpy.run_path("src/tools/docs.py")["FILES"]:
-        for path in Path().glob(pattern):
-            Path(folder, path).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(path, Path(folder, path))
-
-
 class BuildPy(build_py):
-    """A build step that puts the version and the pages into a wheel, but not into the clone of an
-    editable install."""
+    """A build step that puts the version into a wheel, but not into the clone of an editable
+    install."""
 
     def run(self):
         super().run()
         if not self.editable_mode:
-            package = Path(self.build_lib, "raftline")
-            freeze(package / "common", self.distribution.get_version())
-            pack(package / "pages")
+            freeze(Path(self.build_lib, "raftline", "common"), self.distribution.get_version())
 
 
 class Sdist(sdist):

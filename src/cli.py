@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from raftline.clients.requests.address_options import by_address
 from raftline.clients.terminal.options import ASKING_WITH_VALUE, ClientAccess, word_first
 from raftline.common import config
-from raftline.common.arguments import EXIT_USAGE, Parser, as_path
+from raftline.common.arguments import EXIT_USAGE, Parser
 from raftline.common.process.console import open_closed_streams
 from raftline.common.process.quiet_exit import EXIT_INTERRUPTED
 from raftline.common.process.signals import raised
@@ -69,8 +69,8 @@ def _carry_out(arguments: list[str]) -> int:
         arguments = [*arguments[1:2], "--help"]
     if arguments and arguments[0] in {*PASSED_ON, *REQUESTS, *HELD, *course.COMMANDS}:
         return _pass_on(arguments[0], arguments[1:])  # they parse their own options
-    if arguments[:1] == ["completion"] and arguments[2:3] == ["--offer"]:
-        return _offer(arguments[1], arguments[3:])
+    if "_ARGCOMPLETE" in os.environ:  # a shell asks for completions of a typed line
+        return _complete()
     if not arguments:
         _parser()[0].print_help()
         return 0
@@ -177,59 +177,28 @@ def _add_shell(commands: Commands) -> None:
     completion = commands.add_parser(
         "completion",
         help="let a shell complete commands, options, nodes and keys",
-        description="Print a shell script that completes them. Put "
+        description="Print a shell script that completes them, with the package argcomplete. Put "
         'eval "$(raftline completion bash)" in ~/.bashrc, the same with zsh in ~/.zshrc, or '
         "raftline completion fish | source in config.fish. Keys and nodes come from the cluster "
         "that the command would ask.",
     )
     completion.add_argument("shell", choices=SHELLS)
     completion.set_defaults(module="tools.command_line.completion", carry_out=_completion)
-    manual = commands.add_parser(
-        "manual",
-        help="the page for man: raftline manual | man -l -",
-        description="Print the manual page of all commands, as man reads it: raftline manual > "
-        "~/.local/share/man/man1/raftline.1, then man raftline.",
-    )
-    manual.set_defaults(module="tools.command_line.manual", carry_out=_manual)
-    docs = commands.add_parser(
-        "docs",
-        help="the pages of this build, alarms for Prometheus, a dashboard for Grafana",
-        description="List the pages of this build, or print one: raftline docs alerts > "
-        "alerts.yml. With --to, write all of them into a folder.",
-    )
-    docs.add_argument("name", metavar="NAME", nargs="?", help="the page to print")
-    docs.add_argument("--to", type=as_path, metavar="FOLDER", help="write all pages there")
-    docs.set_defaults(module="tools.docs", carry_out=_docs)
-
-
-def _docs(options: argparse.Namespace) -> int:
-    from raftline.tools import docs as pages
-
-    return pages.show(options.name, options.to)
 
 
 def _completion(options: argparse.Namespace) -> int:
     from raftline.tools.command_line import completion
 
-    print(completion.SCRIPTS[options.shell], end="")
+    print(completion.script(options.shell), end="")
     return 0
 
 
-def _offer(shell: str, typed: Sequence[str]) -> int:
-    """Print the completions of the last word, for the script of a shell."""
+def _complete() -> int:
     from raftline.tools.command_line import completion
 
+    parser, commands = _parser()
     with open(os.devnull) as sys.stdin:  # never prompt for a password
-        offer = completion.offer(shell, typed, _parsers())
-    print(*offer.words, sep="\n", end="\n" * bool(offer.words))
-    return offer.exit_code
-
-
-def _manual(options: argparse.Namespace) -> int:
-    from raftline.tools.command_line import manual
-
-    parser, _ = _parser()
-    print(manual.page(parser.description or "", _parsers()), end="")
+        completion.complete(parser, commands, _parsers())
     return 0
 
 

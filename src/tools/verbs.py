@@ -29,7 +29,7 @@ _GROUPED: Final[Mapping[str, tuple[str, ...]]] = {
         "server", "up", "unit", "restore", "fsck", "recover", "replay", "user", "secret", "certs",
     ),
     "to learn and to test": ("simulate", "conform", "grade", "controller", "picture"),
-    "the shell": ("docs", "completion", "manual"),
+    "the shell": ("completion",),
 }  # fmt: skip
 _ALL = {name for names in _GROUPED.values() for name in names}
 _FIRST = next(iter(_GROUPED))  # a new request is in it, unless the table has it elsewhere

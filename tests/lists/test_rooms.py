@@ -22,12 +22,14 @@ SOURCE = ROOT / "src"
 PAGE = ROOT / "docs" / "develop" / "architecture.md"
 SCRIPTS = {"cli", "client", "server", "simulator"}  # that people start by their path
 NO_ROOMS = {"__init__", "__main__", "raftline"}  # `import raftline` and `python -m raftline`
-# Without these a node has no users, there is no command for certificates, and no picture.
+# Without these a node has no users, there is no command for certificates, no picture, and no
+# completion in a shell.
 # mypy_extensions is imported for types alone.
 OPTIONAL = {
     ("access.login", "scramp"), ("access.users", "scramp"), ("common.mypyc_compat",
     "mypy_extensions"),
-    ("tools.node_files.certs", "cryptography"), ("view.page_server", "aiohttp"),
+    ("tools.node_files.certs", "cryptography"), ("tools.command_line.completion", "argcomplete"),
+    ("view.page_server", "aiohttp"),
 }  # fmt: skip
 # Files, sockets, threads, clocks, chance, the process: not in a room that the page calls pure.
 IMPURE = {

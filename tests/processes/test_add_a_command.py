@@ -214,6 +214,5 @@ def test_the_new_command_is_a_command_of_the_shell(node: NodeProcess, source: Pa
     node.ask("set k 5")
     at = f"localhost:{node.port}"
     assert run(source, "cli.py", "getdel", "k", "-q", "--at", at) == ("5\n", 0)
-    assert run(source, "cli.py", "completion", "bash", "--offer", "getd") == ("getdel\n", 0)
     assert "\n  getdel " in run(source, "cli.py", "--help")[0]
     assert "getdel" in run(source, "cli.py", "--help")[0]

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import os
-import shlex
+import re
 import shutil
 import subprocess
 import sys
@@ -14,8 +13,6 @@ import pytest
 
 from raftline import cli
 from raftline.common.arguments import typed
-from raftline.tools.command_line import completion
-from raftline.tools.verbs import REQUESTS
 from raftline_testing.doubles import in_process
 from raftline_testing.doubles.scripted_node import Start, scripted_nodes, store
 
@@ -81,7 +78,7 @@ def test_a_current_folder_that_is_gone_is_named_in_one_line(tmp_path: Path, comm
     assert "the current folder was deleted; change to an existing folder" in complaint
 
 
-@pytest.mark.parametrize("command", ["secret new", "certs new --node s1=h1", "docs --to new"])
+@pytest.mark.parametrize("command", ["secret new", "certs new --node s1=h1"])
 def test_a_file_that_a_full_disk_cuts_off_is_named_and_can_be_made_later(
     tmp_path: Path, command: str
 ) -> None:
@@ -152,8 +149,6 @@ def complaint(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[object, 
         (["restore", "x", "new", "--members", ""], "--members: names no node; name each one as N"),
         (["secret", ""], "raftline secret: error: argument FILE: the name is empty. Try: "),
         (["certs", ""], "raftline certs: error: argument DIR: the name is empty. Try: "),
-        (["docs", "--to", ""], "raftline docs: error: argument --to: the name is empty. Try: "),
-        (["docs", "alerts", "--to", "x"], "raftline: --to writes all pages, alerts too; leave "),
         (["view", "--for", "3"], "raftline: --for is how long --save observes; add --save FILE"),
         (["controller", "h:1", "a\nb"], "raftline: an order is one line; nothing was sent"),
         (["simulate", ""], "raftline simulate: METRICS: the name is empty"),
@@ -216,19 +211,6 @@ def test_a_backup_that_cannot_be_written_asks_no_node(tmp_path: Path) -> None:
     assert code == 4
 
 
-# What a script for each shell does where Tab is hit after these words.
-OFFERED = {
-    "bash": "COMP_WORDS=({typed}); COMP_CWORD={place}; _raftline raftline; "
-    'printf "%s\\n" "${{COMPREPLY[@]}}"',
-    # zsh itself filters the words that it is given, as the loop does here.
-    "zsh": "words=({typed}); CURRENT=$(({place} + 1)); "
-    "_raftline | while read -r word; do [[ $word = $words[CURRENT]* ]] && echo $word; done",
-    "fish": "complete -C {line}",
-}
-# These functions of zsh exist only in a terminal, so the test defines them.
-ZSH_ALONE = "compdef() {}; compadd() { shift; print -l -- $@ }; _files() {}; _directories() {}\n"
-
-
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """A folder with three nodes in its file, and `raftline` in its bin."""
@@ -244,121 +226,61 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def completed(shell: str, *words: str, folder: Path, at: str = "") -> list[str]:
-    """Return what a shell in `folder` offers for the last of these words."""
-    program = shutil.which(shell)
-    if program is None:
-        pytest.skip(f"{shell} is not installed")
-    typed = " ".join(f"'{word}'" for word in ("raftline", *words))
-    line = shlex.quote(" ".join(("raftline", *words)))
-    ask = OFFERED[shell].format(typed=typed, place=len(words), line=line)
-    script = folder / f"completion.{shell}"
-    script.write_text(completion.SCRIPTS[shell])
-    alone = ZSH_ALONE if shell == "zsh" else ""
+def completed(line: str, folder: Path, at: str = "") -> list[str]:
+    """Return what bash in `folder` offers for the last word of a line."""
+    script = (
+        'eval "$(raftline completion bash)"; COMP_LINE=$1; COMP_POINT=${#1}; '
+        "_python_argcomplete raftline; printf '%s\\n' \"${COMPREPLY[@]}\""
+    )
     found = subprocess.run(
-        [program, "-c", f"{alone}. {script}\n{ask}; true"],
+        ["bash", "-c", script, "bash", line],
         capture_output=True,
         text=True,
         check=True,
         cwd=folder,
-        env={
-            **os.environ,
-            "PATH": f"{folder / 'bin'}:{os.environ['PATH']}",
-            "HOME": str(folder),
-            "RAFTLINE": at,
-        },
+        env={**os.environ, "PATH": f"{folder / 'bin'}:{os.environ['PATH']}", "RAFTLINE": at},
     )
     assert found.stderr == ""
-    return [line.partition("\t")[0] for line in found.stdout.splitlines()]
+    return sorted(word.strip() for word in re.split("[\v\n]", found.stdout.strip()))
 
 
-@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_a_shell_completes_commands_options_nodes_and_keys(
-    shell: str, folder: Path, start: Start
+@pytest.mark.skipif(shutil.which("bash") is None, reason="bash is not installed")
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("raftline sta", ["stat", "status"]),
+        ("raftline status --j", ["--json"]),
+        ("raftline server --reads l", ["lease", "local", "log"]),
+        ("raftline member re", ["remove", "replace"]),
+        ("raftline member remove s", ["s1", "s2"]),
+        ("raftline remove --dir other ", ["n1"]),
+        ("raftline member add s", ["s-folder/"]),
+        ("raftline get a", ["ana"]),
+        ("raftline set ana a", [""]),
+    ],
+)
+def test_bash_completes_commands_options_nodes_and_keys(
+    folder: Path, start: Start, line: str, words: list[str]
 ) -> None:
-    at = f"localhost:{start(store()).port}"
-    assert set(completed(shell, "sta", folder=folder)) == {"stat", "status"}
-    assert completed(shell, "status", "--j", folder=folder) == ["--json"]
-    assert completed(shell, "member", "remove", "s", folder=folder) == ["s1", "s2"]
-    assert completed(shell, "get", "a", folder=folder, at=at) == ["ana"]
-    found = completed(shell, "fsck", "s", folder=folder)
-    assert {"s1", "s2"} <= set(found)
-    assert shell == "zsh" or {"s-folder", "s-folder/"} & set(found)
+    pytest.importorskip("argcomplete")
+    asks_keys = line.split()[1] in ("get", "set")
+    at = f"localhost:{start(store()).port}" if asks_keys else ""
+    assert completed(line, folder, at) == words
 
 
-def offered(*typed: str, shell: str = "zsh") -> list[str]:
-    return [*completion.offer(shell, typed, cli._parsers()).words]
+def test_completion_without_argcomplete_names_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "argcomplete.shell_integration", None)
+    done = in_process.raftline("completion", "zsh")
+    said = "raftline: completion needs the package argcomplete: pip install 'argcomplete>=3.5'\n"
+    assert (done.stdout, done.stderr, done.returncode) == ("", said, 2)
 
 
-def test_each_command_and_its_options_are_offered() -> None:
-    assert offered("help", "fs") == ["fsck"]
-    assert offered("nonsense", "--j") == []
-    assert offered("server", "--reads", "l") == offered("server", "--reads=l")
-    assert offered("server", "--reads", "l") == ["lease", "log", "local"]
-    assert offered("completion", "") == ["bash", "zsh", "fish"]
-    assert set(offered("client", "--")) >= {"--follow", "--json", "--quiet"}
-    assert offered("member", "re") == ["remove", "replace"]
-    assert offered("--timeout", "5", "stat") == ["stat", "status"]
-    assert offered("--timeout", "5", "get", "--a") == ["--at"]
-    assert offered("--json", "fs") == ["fsck"]
-    for verb in REQUESTS:
-        assert verb in offered(verb[:-1])
-        assert offered(verb, "--a") == ["--at"]
-
-
-def test_the_nodes_that_a_command_would_ask_are_offered(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(folder)
-    for words in (["transfer"], ["member", "demote"], ["remove"], ["recover"], ["controller"]):
-        assert offered(*words, "s") == ["s1", "s2"]
-    assert offered("backup", "--from", "") == ["s1", "s2", "t1"]
-    assert offered("transfer", "--timeout", "5", "t") == ["t1"]
-    assert offered("--timeout", "5", "transfer", "t") == ["t1"]
-    for named in (["--dir", "other"], ["--dir=other"]):
-        assert offered("member", "remove", *named, "") == ["n1"]
-    assert offered("remove", "--dir", "=", "other", "", shell="bash") == ["n1"]
-    assert offered("transfer", "--dir", "bin", "") == []
-    assert offered("member", "add", "") == []
-    for words in (["get", "--user"], ["user", "remove"], ["unit", "--user"], ["certs", "--client"]):
-        assert not {"s1", "s2"} & {*offered(*words, "")}  # a user, and no node
-
-
-def test_the_members_that_one_address_names_are_offered(start: Start) -> None:
-    facts = dict.fromkeys(("term", "last_index", "commit_index", "last_applied"), 1)
-    facts |= {"name": "s1", "role": "leader", "members": {"s1": "h:1", "s9": "localhost:1"}}
-    node = start(lambda _: f"STATUS response: {json.dumps(facts | {'members_since': 1})}")
-    assert offered("transfer", "--at", f"localhost:{node.port}", "") == ["s1", "s9"]
-
-
-def test_keys_are_offered_as_a_shell_takes_them(start: Start) -> None:
-    pairs = json.dumps({"app:my key": "", "app:b": "", "c\nd": ""})
-    node = start(lambda _: f"SHOW response: {pairs}")
-    at = ["--at", "localhost", ":", str(node.port)]  # as bash divides it
-    assert offered("get", *at, "app", ":", "", shell="bash") == [r"my\ key", "b"]
-    whole = ["--at", f"localhost:{node.port}"]
-    assert offered("set", *whole, "app:") == ["app:my key", "app:b"]
-    assert offered("set", *whole, "") == ["app:my key", "app:b"]
-    assert offered("set", *whole, "app:b", "") == []  # a value
-    assert offered("set", "--at", "localhost:1", "a") == []
-
-
-def test_each_command_has_a_line_in_the_help_and_a_part_of_the_manual() -> None:
+def test_each_command_has_a_line_in_the_help() -> None:
     shown = in_process.raftline("--help").stdout
     listed = [line.split()[0] for line in shown.splitlines() if line.startswith("  ")]
     unlisted = {"members", "add", "remove", "replace", "promote", "demote"}
     assert {*listed} == {*cli._parser()[1].choices} - unlisted
     assert listed[:2] == ["get", "set"]
-    page = in_process.raftline("manual").stdout
-    assert page.startswith('.TH RAFTLINE 1 "" "raftline ')
-    for name in (*listed, "member add"):
-        assert f"\n.SS raftline {name}\n" in page
-    assert r"\fB\-\-at\fR \fIHOST:PORT[,…]\fR" in page
-    if shutil.which("groff"):
-        checked = subprocess.run(
-            ["groff", "-man", "-Tutf8", "-Kutf8", "-ww"], input=page.encode(), capture_output=True
-        )
-        assert (checked.returncode, checked.stderr) == (0, b"")
 
 
 @pytest.mark.parametrize(

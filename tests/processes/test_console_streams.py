@@ -89,7 +89,7 @@ def test_an_exit_status_stays_where_standard_error_is_full(
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
-@pytest.mark.parametrize("command", ["docs", "completion fish", "--version", "help get"])
+@pytest.mark.parametrize("command", ["completion fish", "--version", "help get"])
 def test_output_that_is_not_taken_is_reported_in_one_line(command: str) -> None:
     def run(to: int) -> tuple[int, bytes]:
         done = subprocess.run(

@@ -109,8 +109,6 @@ def test_the_wheel_runs_a_cluster_in_a_fresh_environment(unpacked: Path, tmp_pat
     said = run(programs / "raftline", "--version", folder=tmp_path)
     assert said == f"raftline {unpacked.name.removeprefix('raftline-')} (pure)\n"
     assert f"-{unpacked.name.removeprefix('raftline-')}-" in wheel.name
-    alerts = run(programs / "raftline", "docs", "alerts", folder=tmp_path)
-    assert alerts == (ROOT / "deploy" / "prometheus" / "alerts.yml").read_text()
     first = ports_in_a_row(3)
     with subprocess.Popen(
         [programs / "raftline", "up", "--dir", "logs", "--base-port", str(first)],

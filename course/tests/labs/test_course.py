@@ -9,7 +9,6 @@ import pytest
 
 from raftline import cli
 from raftline.tools import course
-from raftline_testing.doubles.in_process import raftline
 
 HANDOUT = Path(__file__).resolve().parents[3] / "course" / "labs" / "write-raft" / "handout.py"
 
@@ -40,14 +39,6 @@ def test_without_the_course_its_commands_say_in_a_line_what_to_install(
         f"raftline: {command} is a command of the course, "
         "whose wheel `make -C course wheel` builds in a clone\n"
     )
-
-
-def test_without_the_course_completion_knows_the_commands_of_the_store(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(course, "PACKAGE", "raftline_course_elsewhere")
-    done = raftline("completion", "bash", "--offer", "up", "--base")
-    assert (done.returncode, done.stdout.split()) == (0, ["--base-port"])
 
 
 @pytest.mark.parametrize(

@@ -1,1 +1,1 @@
-"""The arguments of all commands, their completion and their manual."""
+"""The arguments of all commands, and their completion."""
