@@ -59,7 +59,6 @@ if TYPE_CHECKING:  # for type checkers; every command loads this file first, so 
     from .clients.watches.watch_events import Event as Event
     from .clients.watches.watch_events import KVSnapshot as KVSnapshot
     from .common.errors import RaftlineError as RaftlineError
-    from .objects.base import LockLost as LockLost
     from .objects.base import NodeError as NodeError
     from .objects.base import WrongKind as WrongKind
     from .objects.dict_and_set import ReplicatedDict as ReplicatedDict
@@ -68,7 +67,6 @@ if TYPE_CHECKING:  # for type checkers; every command loads this file first, so 
     from .objects.embedded_server import Leader as Leader
     from .objects.list_and_queue import ReplicatedList as ReplicatedList
     from .objects.list_and_queue import ReplicatedQueue as ReplicatedQueue
-    from .objects.replicated_lock import ReplicatedLock as ReplicatedLock
     from .objects.values import Replicated as Replicated
     from .objects.values import ReplicatedCounter as ReplicatedCounter
     from .objects.values import ReplicatedMachine as ReplicatedMachine
@@ -92,12 +90,11 @@ _NAMES = {  # the names of each module, as in the imports above: a test compares
     "clients.kv.kv": "KV",
     "clients.calls.transaction": "Outcome Transaction",
     "clients.watches.watch": "Watch",
-    "objects.base": "LockLost NodeError WrongKind",
+    "objects.base": "NodeError WrongKind",
     "objects.dict_and_set": "ReplicatedDict ReplicatedSet",
     "objects.embedded_node": "Node",
     "objects.embedded_server": "Leader",
     "objects.list_and_queue": "ReplicatedList ReplicatedQueue",
-    "objects.replicated_lock": "ReplicatedLock",
     "objects.values": "Replicated ReplicatedCounter ReplicatedMachine",
     "state.commands.machines": "Rejected StateMachine",
 }

@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from queue import Empty, Full
 from typing import Any, Protocol, TypeVar
 
-from ..clients.calls.kv_errors import LeaseLost
 from ..clients.calls.methods import short_tracebacks_of
 from ..clients.requests.conversation import Client
 from ..clients.requests.node_connection import ClientError, Refused
@@ -21,7 +20,6 @@ from ..state.commands.object_kinds import EMPTY
 from ..wire.commands.object_operations import fits
 from ..wire.protocol import escape, unescape
 from ..wire.strict_json import Json, NotJsonError, checked, read_json, spell_json
-from .waiting import Awaitable
 
 _Object = TypeVar("_Object", bound="ReplicatedObject")
 short_tracebacks = short_tracebacks_of(LookupError, ValueError, ArithmeticError, Empty, Full)
@@ -36,12 +34,6 @@ class WrongKind(Refused, TypeError):
 class NotDone(ClientError):
     """A condition did not hold, so nothing was done. Each kind of object converts this into its own
     error."""
-
-
-class LockLost(LeaseLost, RuntimeError):
-    """The lock was not renewed in time, or was broken, and another program may hold it."""
-
-    __module__ = PUBLIC
 
 
 class NodeError(RaftlineError, RuntimeError):
@@ -96,11 +88,6 @@ class ReplicatedObject(NoCopies):
         other = object.__new__(type(self))
         other.__dict__.update(self.__dict__, _timeout=time_limit(timeout))
         return other
-
-    @property
-    def awaitable(self) -> Awaitable:
-        """This object for asyncio: its methods return awaitables."""
-        return Awaitable(self)
 
     def delete(self) -> None:
         """Remove the object from the cluster; its next use finds it empty."""

@@ -40,7 +40,6 @@ from .base import NodeError
 from .embedded_server import EmbeddedServer, Leader, Leadership, LogStream, View
 from .fork_guard import ForkGuard
 from .named_members import check_open, resolve_members
-from .waiting import Awaitable
 
 CONNECTIONS_MAX = 1024
 NAME_MAX = 56  # characters of the node's name in its clients' names, which have at most 64
@@ -289,11 +288,6 @@ class Node(NoCopies):
     def kv(self) -> KV[str]:
         """The cluster's keys and values, with watches and locks, as from `raftline.connect`."""
         return self._kv
-
-    @property
-    def awaitable(self) -> Awaitable:
-        """This node for asyncio: `await node.awaitable.wait_until_leader()`."""
-        return Awaitable(self)
 
     def status(self) -> dict[str, Any]:
         """Return the status of this node, as `status` prints it."""

@@ -6,19 +6,11 @@ A queue is first in, first out, across all programs.
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Iterable, Iterator, MutableSequence
+from collections.abc import Iterable, Iterator, MutableSequence
 from operator import index as whole
 from queue import Empty, Full
 from typing import Any, SupportsIndex, overload
 
-from ..clients.requests.node_connection import (
-    ClientError,
-    Closed,
-    NoLeader,
-    OutcomeUnknown,
-    Unreachable,
-)
 from ..common.text import NUMBER_MAX
 from .base import (
     Asker,
@@ -26,11 +18,8 @@ from .base import (
     ReplicatedCollection,
     ReplicatedObject,
     short_tracebacks,
-    spelled_in_line,
 )
 from .waiting import Waiting
-
-LOG = logging.getLogger("raftline")
 
 
 @short_tracebacks
@@ -216,24 +205,3 @@ class ReplicatedQueue(ReplicatedObject):
     def clear(self) -> None:
         """Remove all items, in one step."""
         self._do("clear")
-
-    @property
-    def _taken_back(self) -> dict[str, Callable[[Any], object]]:
-        """The calls that undo cancelled calls, by name (waiting.py)."""
-        return {"get": self._put_back, "get_nowait": self._put_back}
-
-    def _put_back(self, item: object) -> None:
-        """Put an item at the front of the queue; try until a node answers. Log a lost item."""
-        waiting, text = Waiting(), spelled_in_line(item)
-        while True:
-            try:
-                self._request(f"object {self._key} list.insert 0 {text}")
-                return
-            except ClientError as problem:
-                if isinstance(problem, (NoLeader, Unreachable)) and not isinstance(problem, Closed):
-                    waiting.pauses()  # nothing was done: try again
-                    continue
-                lost = "may be lost" if isinstance(problem, OutcomeUnknown) else "is lost"
-                what = f"{self.name}: an item that a cancelled get took {lost}"
-                LOG.error("%s: %s (%s)", what, text, problem)
-                return

@@ -1,4 +1,4 @@
-"""Locks on leases at real nodes: one try is enough, two forms are one lock, tokens only grow."""
+"""Locks on leases at real nodes: one try is enough, and tokens only grow."""
 
 from __future__ import annotations
 
@@ -23,20 +23,19 @@ from tests.processes.typed import at
 # It says its token, then gives the lock up and tries for it, as it is asked.
 HOLDS = """
 import raftline, sys
-clients = raftline.Clients(*sys.argv[1].split(","), name="holds")
-lock = raftline.ReplicatedLock("door", node=clients, lease=5.0)
+lock = raftline.connect(sys.argv[1], name="holds").lock("door", ttl=5)
 for line in sys.stdin:
     if line == "release\\n":
         print(lock.release(), flush=True)
     else:
-        print(lock.token if lock.acquire(timeout=float(line)) else None, flush=True)
+        print(lock.acquire(timeout=float(line)), flush=True)
 """
 
 
 @pytest.fixture
-def clients(nodes: Cluster) -> Iterator[raftline.Clients]:
-    with raftline.Clients(*at(nodes).split(","), name="tries") as clients:
-        yield clients
+def kv(nodes: Cluster) -> Iterator[raftline.KV[str]]:
+    with raftline.connect(at(nodes), name="tries") as kv:
+        yield kv
 
 
 @contextlib.contextmanager
@@ -63,11 +62,11 @@ def answer_of(process: subprocess.Popen[str], line: str) -> str:
 
 
 def test_who_tries_once_gets_the_lock_of_a_dead_holder_after_its_time(
-    nodes: Cluster, clients: raftline.Clients
+    nodes: Cluster, kv: raftline.KV[str]
 ) -> None:
-    def once() -> raftline.ReplicatedLock | None:
+    def once() -> raftline.Lock | None:
         """Return the lock that a program has which has never looked at it before."""
-        lock = raftline.ReplicatedLock("door", node=clients)
+        lock = kv.lock("door")
         return lock if lock.acquire(timeout=0) else None
 
     with holder(nodes) as process:
@@ -75,41 +74,22 @@ def test_who_tries_once_gets_the_lock_of_a_dead_holder_after_its_time(
         until_s = time.monotonic() + 6.5
         while time.monotonic() < until_s:
             assert once() is None  # it is renewed
-        found = raftline.ReplicatedLock("door", node=clients).holder()
+        found = kv.lock("door").holder()
         assert found is not None
         assert found.startswith("holds on ")
         process.kill()
         died_s = time.monotonic()
-        got: list[raftline.ReplicatedLock] = []
+        got: list[raftline.Lock] = []
         eventually(lambda: got.extend(filter(None, [once()])) or got, "one try that gets it")
         assert time.monotonic() - died_s < DEADLINE_S
     assert got[0].check() == got[0].token > token
     got[0].release()
-    assert not got[0].locked()
     assert got[0].holder() is None
 
 
-def test_a_replicated_lock_and_one_of_kv_exclude_each_other(
-    nodes: Cluster, clients: raftline.Clients
-) -> None:
-    lock = raftline.ReplicatedLock("door", node=clients)
-    with raftline.connect(at(nodes)) as kv:
-        with kv.lock("door") as first:
-            assert not lock.acquire(timeout=0.2)
-        with lock:
-            assert kv.lock("door").acquire(timeout=0.2) is None
-            assert kv["lock/door/held"] == kv.lock("door").holder() == lock.holder()
-            assert kv.stat("lock/door/held").index == lock.token > first  # type: ignore[union-attr]
-
-
 def token_of(kv: raftline.KV[str]) -> int:
-    """Return the token of one that gets both forms of the lock, one after the other."""
-    lock = raftline.ReplicatedLock("door", node=kv)
     with kv.lock("door") as token:
-        pass
-    with lock:
-        assert token < lock.token
-        return lock.token
+        return token
 
 
 def test_tokens_grow_over_failover_recovery_and_restore(tmp_path: Path) -> None:

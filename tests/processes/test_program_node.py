@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import json
 import logging
@@ -315,32 +314,6 @@ def test_a_callback_during_the_close_of_a_node_may_still_ask(
     assert found == ["on"]
     with pytest.raises(raftline.Unreachable, match="was closed"):
         settings.copy()
-
-
-def test_asyncio_waits_without_blocking_its_loop(nodes: list[raftline.Node]) -> None:
-    led(nodes)
-    settings = raftline.ReplicatedDict("settings", node=nodes[0]).awaitable
-    lock = raftline.ReplicatedLock("door", node=nodes[1], lease=5.0)
-    count = raftline.ReplicatedCounter("entered", node=nodes[2]).awaitable
-
-    async def enter(number: int) -> None:
-        async with lock.awaitable:
-            await settings.put(f"k{number}", number)
-            await count.add()
-
-    async def main() -> None:
-        assert await nodes[0].awaitable.wait_for_leader() is not None
-        await asyncio.gather(*(enter(number) for number in range(20)))
-        assert await settings.copy() == {f"k{number}": number for number in range(20)}
-        assert await count.get() == 20
-        with pytest.raises(KeyError):
-            await settings.pop("nothing")
-        with pytest.raises(AttributeError):
-            await settings.nonsense()
-        with pytest.raises(asyncio.TimeoutError):
-            await asyncio.wait_for(nodes[0].awaitable.wait_until_leader("nobody"), 0.05)
-
-    asyncio.run(main())
 
 
 @pytest.mark.parametrize(

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -29,7 +27,7 @@ os.chdir("/")
 node.wait_until_leader(timeout=20)
 count = raftline.ReplicatedCounter("count", node=node)
 own = raftline.ReplicatedDict("own", node=node)
-lock = raftline.ReplicatedLock("door", node=node)
+lock = node.kv.lock("door")
 lock.acquire()
 count.add(0)
 begun = os.fork()
@@ -193,75 +191,16 @@ def test_a_wait_for_a_leader_is_not_delayed_by_callbacks() -> None:
     leadership.stop()
 
 
-async def cancelled(call: Any) -> None:
-    with pytest.raises(asyncio.TimeoutError):
-        await asyncio.wait_for(call, 0.2)
-
-
-def gone(name: str) -> Callable[[], bool]:
-    return lambda: not [thread for thread in threading.enumerate() if thread.name == name]
-
-
-def test_a_wait_that_asyncio_cancelled_takes_no_lock_and_no_item(
-    clients: raftline.Clients,
-) -> None:
-    held = raftline.ReplicatedLock("door", node=clients)
-    wanted = raftline.ReplicatedLock("door", node=clients)
-    jobs = raftline.ReplicatedQueue("jobs", node=clients)
-
-    async def enter(lock: raftline.ReplicatedLock) -> None:
-        async with lock.awaitable:
-            raise AssertionError("it was held all the time")
-
-    async def main() -> None:
-        held.acquire()
-        await cancelled(wanted.awaitable.acquire())
-        await cancelled(enter(wanted))
-        for wait in (held.awaitable.acquire(), enter(held)):  # within this program
-            await cancelled(wait)
-        await cancelled(jobs.awaitable.get())
-        await asyncio.to_thread(eventually, gone("raftline awaits"), "the end of all waits")
-        held.release()  # still held: what was cancelled has not released it
-        jobs.put("for whoever asks next")
-
-    asyncio.run(main())
-    assert jobs.copy() == ["for whoever asks next"]
-    assert not wanted.locked()
-    with wanted:
-        assert jobs.get_nowait() == "for whoever asks next"
-
-
-def test_an_item_that_arrives_with_a_cancellation_is_put_back(clients: raftline.Clients) -> None:
-    lock = raftline.ReplicatedLock("door", node=clients)
-    jobs = raftline.ReplicatedQueue("jobs", node=clients)
-    for number in range(3):
-        jobs.put(number)
-
-    async def main() -> None:
-        asked = [
-            asyncio.ensure_future(lock.awaitable.acquire()),
-            asyncio.ensure_future(jobs.awaitable.get()),
-        ]
-        await asyncio.sleep(0)  # they have begun: their requests are on their way
-        for call in asked:
-            call.cancel()
-        ended = await asyncio.gather(*asked, return_exceptions=True)
-        assert [type(each) for each in ended] == [asyncio.CancelledError] * 2
-        threads = [t for t in threading.enumerate() if t.name == "raftline awaits"]
-        await asyncio.to_thread(lambda: [thread.join(DEADLINE_S) for thread in threads])
-
-    asyncio.run(main())
-    eventually(lambda: not lock.locked() and jobs.copy() == [0, 1, 2], "both as they were")
-
-
 def test_a_leader_that_hangs_does_not_cost_the_lock(
     cluster: Cluster, clients: raftline.Clients
 ) -> None:
     addresses = [f"localhost:{node.port}" for node in cluster.nodes]
     # So patient that the lease would be over long before another node was asked.
-    with raftline.Clients(*addresses, timeout=8 * DEADLINE_S) as patient:
-        lock = raftline.ReplicatedLock("door", node=patient, lease=9.0)
-        rival = raftline.ReplicatedLock("door", node=clients)
+    with (
+        raftline.connect(",".join(addresses), timeout=8 * DEADLINE_S) as patient,
+        raftline.connect(",".join(addresses)) as other,
+    ):
+        lock, rival = patient.lock("door", ttl=9), other.lock("door")
         assert lock.acquire()
         token = lock.token
         waits = threading.Thread(target=rival.acquire)

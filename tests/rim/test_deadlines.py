@@ -114,10 +114,6 @@ OWN_LIMITS_OF_THREADS: dict[str, Call] = {
     "queue.put": lambda kv: raftline.ReplicatedQueue("a", kv).put(1, timeout=LIMIT_S),
     "object.within": lambda kv: raftline.ReplicatedDict("a", kv).within(LIMIT_S)["b"],
     "object's": lambda kv: raftline.ReplicatedDict("a", kv, timeout=LIMIT_S)["b"],
-    "ReplicatedLock": lambda kv: raftline.ReplicatedLock("a", kv).acquire(timeout=LIMIT_S),
-    "lock of within": lambda kv: (
-        raftline.ReplicatedLock("a", kv).within(LIMIT_S).acquire(blocking=False)
-    ),
 }
 OF_TASKS: dict[str, Call] = {"pipeline": by_pipeline_of_tasks, "items": listed}
 CLIENTS: dict[str, Callable[[str, Kwargs], object]] = {

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import copy
 import itertools
 import pickle
 import threading
 from collections.abc import Callable, MutableMapping, MutableSequence, MutableSet
-from queue import Empty
 from typing import Any
 
 import pytest
@@ -16,8 +14,6 @@ import pytest
 import raftline
 from raftline.clients.requests.search import text_of
 from raftline.logmanager import LogManager
-from raftline.objects.embedded_server import Leadership
-from raftline.objects.waiting import give_up_with
 from raftline.raft.log import Entry
 from raftline.wire.commands.command_table import read_request, row_of
 from raftline.wire.commands.operands import Limits
@@ -252,38 +248,3 @@ def test_invalid_arguments_of_objects_are_refused_at_once(
     with pytest.raises(error, match=said):
         make(cluster)
     assert not cluster.asked
-
-
-def test_waits_of_a_cancelled_call_end(cluster: Cluster) -> None:
-    over = threading.Event()
-    ended = []
-
-    def wait() -> None:
-        give_up_with(over)
-        with pytest.raises(Empty):
-            raftline.ReplicatedQueue("jobs", node=cluster).get()
-        ended.append(Leadership("s1").wait_for(lambda view: bool(view.leader), None))
-
-    thread = threading.Thread(target=wait)
-    thread.start()
-    over.set()
-    thread.join(60)
-    assert ended == [False]
-
-
-@pytest.mark.parametrize(
-    ("raised", "kind"), [(StopIteration, RuntimeError), (SystemExit, SystemExit)]
-)
-def test_whatever_a_function_of_the_program_raises_who_awaits_it_gets_an_error(
-    cluster: Cluster, raised: type[BaseException], kind: type[BaseException]
-) -> None:
-    def change(_: object) -> object:
-        raise raised
-
-    async def updated() -> None:
-        value = raftline.Replicated("lamp", node=cluster)
-        await asyncio.wait_for(value.awaitable.update(change), 30)
-
-    with pytest.raises(kind) as error:
-        asyncio.run(updated())
-    assert isinstance(error.value.__cause__ or error.value, raised)

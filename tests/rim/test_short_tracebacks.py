@@ -47,7 +47,6 @@ ASKS_NOTHING = {  # it makes something, or ends or reports what is here
         "remove_listener",
         "within",
         "close",
-        "awaitable",
     ),
     *("lease", "lock", "semaphore", "election", "watch", "txn", "pipeline"),
     *("id", "left", "is_held", "token", "slot", "kind", "position", "is_listed"),
@@ -182,20 +181,10 @@ def test_the_end_of_a_with_shows_two_frames_at_most(kv: raftline.KV[str]) -> Non
     with pytest.raises(ClientError) as nobody, kv.pipeline() as batch:
         batch.set("a", "5")
     assert len(frames_of(nobody.value)) <= FRAMES_MAX
-    for each in (kv.lock("a"), kv.lease(10), raftline.ReplicatedLock("a", kv)):
+    for each in (kv.lock("a"), kv.lease(10)):
         with pytest.raises(ClientError) as nobody:
             each.__enter__()
         assert len(frames_of(nobody.value)) <= FRAMES_MAX
-
-
-def test_an_object_that_is_awaited_shows_two_frames_at_most(kv: raftline.KV[str]) -> None:
-    for call in (
-        lambda: raftline.ReplicatedDict("d", kv).awaitable.get("a"),
-        lambda: raftline.ReplicatedLock("d", kv).awaitable.acquire(),
-    ):
-        error = asyncio.run(end_of_awaited(call))
-        assert isinstance(error, ClientError)
-        assert len(frames_of(error)) <= FRAMES_MAX
 
 
 class Refusing:

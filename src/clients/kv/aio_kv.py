@@ -25,7 +25,7 @@ from ..requests.steps import carry_out_awaiting
 from ..watches.aio_watch import AioWatch
 from ..watches.watch_events import KVSnapshot, WatchCursor
 from .base_kv import BaseKV
-from .kv import KV, NONE
+from .kv import NONE
 
 Result = TypeVar("Result")
 Default = TypeVar("Default")
@@ -261,12 +261,3 @@ class AioKV(BaseKV[Data, AioLease, AioLock, AioSemaphore, "AioElection[Data]"]):
                 if not await watch._step(until_s):
                     raise TimedOut(f"not all keys arrived within {self._timeout:g} s")
             return KVSnapshot._of(watch.position, watch._take_ready())
-
-
-def beside(kv: KV[Any]) -> AioKV[str]:
-    """Return a client for the tasks of a program that has a client for threads. It uses the same
-    nodes, time limits and credentials."""
-    clients = kv._shared.clients
-    nodes, silence_s = clients.addresses.known, clients.addresses.health.silence_s
-    asker = AioAsker(nodes, clients.name, kv.timeout, clients.credentials, clients.tls, silence_s)
-    return AioKV(asker, TEXT)

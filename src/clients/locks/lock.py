@@ -28,7 +28,6 @@ from .claims import (
 from .lease import Lease, Transport, call_apart
 
 Kind = TypeVar("Kind")
-_Claim = TypeVar("_Claim", bound="Claim")
 _FORKED = "it is held by the process that forked, not by this one"
 
 
@@ -56,12 +55,6 @@ class Claim(BaseClaim[Lease, Flag]):
     @property
     def _why_not_held(self) -> str:
         return _FORKED if self._was_held_at_fork else NOT_HELD
-
-    def _asked_by(self: _Claim, client: Transport) -> _Claim:
-        """Return this claim, with the same holder and another time limit."""
-        other = object.__new__(type(self))
-        other.__dict__.update(self.__dict__, _client=client)
-        return other
 
     @short_traceback
     def _carry_out(self, steps: Claiming[Kind]) -> Kind:
