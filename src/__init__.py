@@ -41,6 +41,7 @@ if TYPE_CHECKING:  # for type checkers; every command loads this file first, so 
     from .clients.kv.kv import KV as KV
     from .clients.locks.lease import Lease as Lease
     from .clients.locks.lock import Election as Election
+    from .clients.locks.lock import Held as Held
     from .clients.locks.lock import Lock as Lock
     from .clients.locks.lock import Semaphore as Semaphore
     from .clients.requests.client_tls import ClientTls as ClientTls
@@ -85,7 +86,7 @@ _NAMES = {  # the names of each module, as in the imports above: a test compares
     "clients.calls.kv_errors": "EventsGone LeaseLost NotUnderstood TooManyWatches",
     "clients.watches.watch_events": "Event KVSnapshot",
     "clients.locks.lease": "Lease",
-    "clients.locks.lock": "Election Lock Semaphore",
+    "clients.locks.lock": "Election Held Lock Semaphore",
     "clients.calls.pipeline": "Pending Pipeline",
     "clients.kv.kv": "KV",
     "clients.calls.transaction": "Outcome Transaction",

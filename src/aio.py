@@ -12,6 +12,7 @@ from .clients.kv.aio_kv import AioKV as KV
 from .clients.kv.connecting import addresses_of
 from .clients.locks.aio_lease import AioLease as Lease
 from .clients.locks.aio_lock import AioElection as Election
+from .clients.locks.aio_lock import AioHeld as Held
 from .clients.locks.aio_lock import AioLock as Lock
 from .clients.locks.aio_lock import AioSemaphore as Semaphore
 from .clients.requests.client_login import credentials_of
@@ -21,7 +22,7 @@ from .clients.requests.health import SILENCE_S, silence_limit
 from .clients.requests.pool import TIMEOUT_S, time_limit
 from .clients.watches.aio_watch import AioWatch as Watch
 
-__all__ = ["KV", "Election", "Lease", "Lock", "Pipeline", "Semaphore", "Watch", "connect"]
+__all__ = ["KV", "Election", "Held", "Lease", "Lock", "Pipeline", "Semaphore", "Watch", "connect"]
 
 
 def __dir__() -> list[str]:

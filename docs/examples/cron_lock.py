@@ -10,13 +10,13 @@ if not sys.argv[1:]:
     sys.exit("usage: cron_lock.py COMMAND")
 with raftline.connect() as kv:
     job = kv.lock("nightly", ttl=10)
-    token = job.acquire(timeout=0)
-    if token is None:
+    held = job.acquire(timeout=0)
+    if held is None:
         sys.exit(f"not begun: it runs as {job.holder()}")
-    try:
-        done = subprocess.run(sys.argv[1:], env={**os.environ, "TOKEN": str(token)}, check=False)
-    except OSError as problem:
-        sys.exit(f"it can't be run: {problem}")
-    finally:
-        job.release()  # raises LeaseLost if somebody else may have begun meanwhile
+    environment = {**os.environ, "TOKEN": str(held.token)}
+    with held:  # its end raises LeaseLost if somebody else may have begun meanwhile
+        try:
+            done = subprocess.run(sys.argv[1:], env=environment, check=False)
+        except OSError as problem:
+            sys.exit(f"it can't be run: {problem}")
     sys.exit(done.returncode)

@@ -10,17 +10,16 @@ import raftline.aio
 async def main(command: list[str]) -> int:
     async with raftline.aio.connect() as kv:
         job = kv.lock("nightly", ttl=10)
-        token = await job.acquire(timeout=0)
-        if token is None:
+        held = await job.acquire(timeout=0)
+        if held is None:
             sys.exit(f"not begun: it runs as {await job.holder()}")
-        environment = {**os.environ, "TOKEN": str(token)}
-        try:
-            process = await asyncio.create_subprocess_exec(*command, env=environment)
-            return await process.wait()
-        except OSError as problem:
-            sys.exit(f"it can't be run: {problem}")
-        finally:
-            await job.release()  # raises LeaseLost if somebody else may have begun meanwhile
+        environment = {**os.environ, "TOKEN": str(held.token)}
+        async with held:  # its end raises LeaseLost if somebody else may have begun meanwhile
+            try:
+                process = await asyncio.create_subprocess_exec(*command, env=environment)
+                return await process.wait()
+            except OSError as problem:
+                sys.exit(f"it can't be run: {problem}")
 
 
 if not sys.argv[1:]:

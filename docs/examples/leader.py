@@ -7,8 +7,9 @@ import raftline
 
 if len(sys.argv) != 2:
     sys.exit("usage: leader.py NAME")
-with raftline.connect() as kv, kv.election("service", ttl=5) as election:
-    token = election.campaign(sys.argv[1])  # waits until this program leads
-    print(f"{sys.argv[1]} leads with token {token}", flush=True)
-    while election.is_held:
-        time.sleep(0.1)  # the work of a leader, which hands on the token
+with raftline.connect() as kv:
+    election = kv.election("service", ttl=5)
+    with election.campaign(sys.argv[1]) as held:  # waits until this program leads
+        print(f"{sys.argv[1]} leads with token {held.token}", flush=True)
+        while held.is_held:
+            time.sleep(0.1)  # the work of a leader, which hands on the token

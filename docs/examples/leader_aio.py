@@ -7,11 +7,12 @@ import raftline.aio
 
 
 async def main(name: str) -> None:
-    async with raftline.aio.connect() as kv, kv.election("service", ttl=5) as election:
-        token = await election.campaign(name)  # waits until this program leads
-        print(f"{name} leads with token {token}", flush=True)
-        while election.is_held:
-            await asyncio.sleep(0.1)  # the work of a leader, which hands on the token
+    async with raftline.aio.connect() as kv:
+        election = kv.election("service", ttl=5)
+        async with await election.campaign(name) as held:  # waits until this program leads
+            print(f"{name} leads with token {held.token}", flush=True)
+            while held.is_held:
+                await asyncio.sleep(0.1)  # the work of a leader, which hands on the token
 
 
 if len(sys.argv) != 2:

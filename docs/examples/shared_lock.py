@@ -6,8 +6,8 @@ import raftline.aio
 
 
 async def handle(lock: raftline.aio.Lock, number: int) -> None:
-    async with lock as token:
-        print(f"{number} has it with token {token}")
+    async with lock as held:
+        print(f"{number} has it with token {held.token}")
 
 
 async def main() -> None:

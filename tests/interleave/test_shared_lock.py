@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
-from raftline.clients.locks import callers, claims, contest, lock
+from raftline.clients.locks import claims, contest, held, lock
 from raftline.clients.locks.contest import SharedProtocol
 from raftline_testing.interleave.scenarios import check_interleavings, first_failure, seeds
 from raftline_testing.interleave.tasks import end_of
 from tests.rim.lock_cluster import AioCluster, Cluster
 
-LINES = (lock, claims, callers, contest)
+LINES = (lock, claims, held, contest)
 
 
 class Inside:
@@ -50,11 +50,11 @@ def threads_hold(is_semaphore: bool = False) -> None:
     inside = Inside(2 if is_semaphore else 1)
 
     def work(each: Any, shares: bool) -> None:
-        token = each.acquire()
+        held = each.acquire()
         inside.enters(shares)
-        assert each.token == token
+        assert held.is_held  # a line of a module at which threads switch
         inside.leaves(shares)
-        each.release()
+        held.release()
 
     threads = [threading.Thread(target=work, args=each) for each in all_of_them]
     for thread in threads:
@@ -74,13 +74,13 @@ async def tasks_hold(is_semaphore: bool = False, cancelled: int = -1) -> None:
     inside = Inside(2 if is_semaphore else 1)
 
     async def work(each: Any, shares: bool) -> None:
-        await each.acquire()
+        held = await each.acquire()
         inside.enters(shares)
         try:
             await asyncio.sleep(0)
         finally:
             inside.leaves(shares)
-            await asyncio.shield(each.release())
+            await asyncio.shield(held.release())
 
     shares = not is_semaphore
     order = [(one, shares), (alone, False), (one, shares), (one, shares)]

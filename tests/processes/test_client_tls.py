@@ -83,8 +83,8 @@ def test_a_program_names_its_files_and_its_certificate_logs_it_in(
             event = watch.next_event(DEADLINE_S)
             assert event is not None
             assert event.value == "1"
-        with kv.lock("nightly") as token:
-            assert token > 0
+        with kv.lock("nightly") as held:
+            assert held.token > 0
     client = raftline.Client("localhost", closed["s1"].port, tls=as_ann(made))
     with client:
         assert client.request("get app/b") == "GET response: 1"

@@ -114,9 +114,9 @@ def test_a_lock_runs_a_command_with_its_token_and_has_its_exit_code(nodes: Clust
 
 def test_commands_share_a_lock_or_hold_a_semaphore(nodes: Cluster, kv: raftline.KV[str]) -> None:
     once = ("--wait", "0", "--", *program(PRINTS_TOKEN))
-    with kv.lock("book", shared=True) as token, kv.semaphore("pool", 2):
+    with kv.lock("book", shared=True) as held, kv.semaphore("pool", 2):
         status, said, _ = done(nodes, "lock", "book", "--shared", *once)
-        assert (status, int(said) > token) == (0, True)
+        assert (status, int(said) > held.token) == (0, True)
         status, _, errors = done(nodes, "lock", "book", *once)
         assert status == 123
         assert errors.startswith("Sorry, the lock book is held by program on ")
@@ -134,8 +134,7 @@ def test_commands_share_a_lock_or_hold_a_semaphore(nodes: Cluster, kv: raftline.
 
 
 def test_a_lock_that_is_held_is_waited_for_or_not(nodes: Cluster, kv: raftline.KV[str]) -> None:
-    holder = kv.lock("held")
-    holder.acquire()
+    holder = kv.lock("held").acquire()
     status, said, errors = done(nodes, "lock", "held", "--wait", "0", "--", *program(PRINTS_TOKEN))
     assert (status, said) == (123, "")
     assert errors.startswith("Sorry, the lock held is held by program on ")
@@ -253,8 +252,8 @@ def test_signals_are_passed_on_and_the_lock_is_free_afterwards(
             assert line(process) == "runs"
             process.send_signal(number)
             assert process.wait(DEADLINE_S) == 128 + number
-        with kv.lock("ends") as token:
-            assert token > 0
+        with kv.lock("ends") as held:
+            assert held.token > 0
 
 
 @pytest.mark.parametrize("verb", ["lock", "elect"])

@@ -306,25 +306,24 @@ def test_a_lease_that_somebody_ended_is_reported_as_lost(
 
 
 def test_one_program_holds_a_lock_at_a_time(kv: raftline.KV[str]) -> None:
-    with kv.lock("nightly", ttl=5) as token:
-        assert token > 0
+    with kv.lock("nightly", ttl=5) as held:
+        assert held.token > 0
         other = kv.lock("nightly", ttl=5)
         assert other.acquire(timeout=0) is None
         assert other.acquire(timeout=0.2) is None
         assert other.holder() == kv.lock("nightly").holder() is not None
-        got: list[int | None] = []
+        got: list[raftline.Held] = []
         waits = threading.Thread(target=lambda: got.append(other.acquire()))
         waits.start()
         eventually(lambda: "lock/nightly/next" in kv, "somebody who waits")
     waits.join(DEADLINE_S)
-    assert got[0] is not None
-    assert got[0] > token
-    assert other.check() == other.token == got[0]
-    assert other.is_held
+    later = got[0]
+    assert later.check() == later.token > held.token
+    assert later.is_held
     assert other.acquire(timeout=0.01) is None  # not reentrant
-    other.release()
-    with pytest.raises(RuntimeError, match="not held by this program"):
-        other.release()
+    later.release()
+    with pytest.raises(RuntimeError, match="released already"):
+        later.release()
     assert list(kv.items("lock/nightly/")) == []
     assert other.holder() is None
 
@@ -332,23 +331,22 @@ def test_one_program_holds_a_lock_at_a_time(kv: raftline.KV[str]) -> None:
 def test_programs_share_a_lock_and_hold_a_semaphore(kv: raftline.KV[str], nodes: Cluster) -> None:
     with raftline.connect(at(nodes)) as other, other.lock("book", shared=True, ttl=5) as first:
         with kv.lock("book", shared=True, ttl=5) as second:
-            assert second > first
+            assert second.token > first.token
             assert kv.lock("book").acquire(timeout=0) is None
-            got: list[int | None] = []
+            got: list[raftline.Held] = []
             waiting = threading.Thread(target=lambda: got.append(kv.lock("book").acquire()))
             waiting.start()
             eventually(lambda: "lock/book/next" in kv, "somebody who waits")
             assert other.lock("book", shared=True).acquire(timeout=0) is None
         assert got == []
     waiting.join(DEADLINE_S)
-    assert got[0] is not None
-    assert got[0] > second
-    with kv.semaphore("pool", 1) as token:
+    assert got[0].token > second.token
+    with kv.semaphore("pool", 1) as held:
         pool = kv.semaphore("pool", 1)
         assert pool.acquire(timeout=0.2) is None
         assert len(pool.holders()) == 1
-    assert pool.acquire(timeout=DEADLINE_S) > token  # type: ignore[operator]
-    pool.release()
+    with pool as later:
+        assert later.token > held.token
     assert list(kv.keys("semaphore/")) == []
     assert list(kv.keys("lock/book/")) == ["lock/book/held"]  # which the thread has got
 
@@ -363,26 +361,25 @@ def test_the_lock_of_a_killed_holder_is_free_for_who_tries_once(
     os.waitpid(child, 0)
     assert kv.lock("killed").acquire(timeout=0) is None
     eventually(lambda: kv.lock("killed").holder() is None, "the lease has ended")
-    lock = kv.lock("killed")
-    assert lock.acquire(timeout=0) is not None
-    lock.release()
+    held = kv.lock("killed").acquire(timeout=0)
+    assert held is not None
+    held.release()
 
 
 def test_an_election_has_one_leader_and_tells_who(kv: raftline.KV[str]) -> None:
     first, second = kv.election("service"), kv.election("service")
     observer = second.observe()
     assert next(observer) is None
-    token = first.campaign("host one")
-    assert token is not None
+    held = first.campaign("host one")
     assert next(observer) == "host one"
-    assert second.campaign("host two", timeout=0.1) is None
+    assert second.campaign("host two", timeout=1) is None
     assert second.leader() == "host one"
-    first.resign()
+    held.release()
     assert next(observer) is None
-    with second:
-        assert (second.campaign("host two") or 0) > token
+    with second.campaign("host two") as later:
+        assert later.token > held.token
         assert next(observer) == "host two"
-        assert second.is_held
+        assert later.is_held
     assert first.leader() is None
 
 

@@ -26,9 +26,10 @@ import raftline, sys
 lock = raftline.connect(sys.argv[1], name="holds").lock("door", ttl=5)
 for line in sys.stdin:
     if line == "release\\n":
-        print(lock.release(), flush=True)
+        print(held.release(), flush=True)
     else:
-        print(lock.acquire(timeout=float(line)), flush=True)
+        held = lock.acquire(timeout=float(line))
+        print(held and held.token, flush=True)
 """
 
 
@@ -64,10 +65,9 @@ def answer_of(process: subprocess.Popen[str], line: str) -> str:
 def test_who_tries_once_gets_the_lock_of_a_dead_holder_after_its_time(
     nodes: Cluster, kv: raftline.KV[str]
 ) -> None:
-    def once() -> raftline.Lock | None:
-        """Return the lock that a program has which has never looked at it before."""
-        lock = kv.lock("door")
-        return lock if lock.acquire(timeout=0) else None
+    def once() -> raftline.Held | None:
+        """Try as a program does that has never looked at the lock before."""
+        return kv.lock("door").acquire(timeout=0)
 
     with holder(nodes) as process:
         token = int(answer_of(process, "30"))
@@ -79,17 +79,17 @@ def test_who_tries_once_gets_the_lock_of_a_dead_holder_after_its_time(
         assert found.startswith("holds on ")
         process.kill()
         died_s = time.monotonic()
-        got: list[raftline.Lock] = []
+        got: list[raftline.Held] = []
         eventually(lambda: got.extend(filter(None, [once()])) or got, "one try that gets it")
         assert time.monotonic() - died_s < DEADLINE_S
     assert got[0].check() == got[0].token > token
     got[0].release()
-    assert got[0].holder() is None
+    assert kv.lock("door").holder() is None
 
 
 def token_of(kv: raftline.KV[str]) -> int:
-    with kv.lock("door") as token:
-        return token
+    with kv.lock("door") as held:
+        return held.token
 
 
 def test_tokens_grow_over_failover_recovery_and_restore(tmp_path: Path) -> None:

@@ -27,8 +27,7 @@ os.chdir("/")
 node.wait_until_leader(timeout=20)
 count = raftline.ReplicatedCounter("count", node=node)
 own = raftline.ReplicatedDict("own", node=node)
-lock = node.kv.lock("door")
-lock.acquire()
+held = node.kv.lock("door").acquire()
 count.add(0)
 begun = os.fork()
 name = "parent" if begun else "child"
@@ -38,9 +37,9 @@ for number in range(100):
     assert own[name] == number
 if begun:
     assert os.WIFSTOPPED(os.waitpid(begun, os.WUNTRACED)[1])
-    print(count.value, own.copy(), lock.is_held, begun, flush=True)
+    print(count.value, own.copy(), held.is_held, begun, flush=True)
     sys.stdin.read()
-assert not node.is_running and not lock.is_held
+assert not node.is_running and not held.is_held
 for asked in (node.get_leader, node.wait_for_leader, node.status, lambda: node.on_leader(print)):
     try:
         asked()
@@ -200,10 +199,9 @@ def test_a_leader_that_hangs_does_not_cost_the_lock(
         raftline.connect(",".join(addresses), timeout=8 * DEADLINE_S) as patient,
         raftline.connect(",".join(addresses)) as other,
     ):
-        lock, rival = patient.lock("door", ttl=9), other.lock("door")
-        assert lock.acquire()
-        token = lock.token
-        waits = threading.Thread(target=rival.acquire)
+        held = patient.lock("door", ttl=9).acquire()
+        rivals: list[raftline.Held] = []
+        waits = threading.Thread(target=lambda: rivals.append(other.lock("door").acquire()))
         waits.start()
         hung = cluster.leader()
         hung.pause()
@@ -217,9 +215,9 @@ def test_a_leader_that_hangs_does_not_cost_the_lock(
             return sum(later > left for left, later in pairwise(times_left)) > 3
 
         eventually(renewed, "renewals at another leader")
-        assert (lock.check(), lock.is_held) == (token, True)
+        assert (held.check(), held.is_held) == (held.token, True)
         hung.resume()
-        lock.release()
+        held.release()
         waits.join(DEADLINE_S)
-        assert rival.token > token
-        rival.release()
+        assert rivals[0].token > held.token
+        rivals[0].release()

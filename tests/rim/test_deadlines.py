@@ -363,7 +363,7 @@ HELD: dict[str, Call] = {
     "lock.check": lambda held: held["lock"].check(),
     "lock.release": lambda held: held["lock"].release(),
     "lease.release": lambda held: held["lease"].release(),
-    "election.resign": lambda held: held["election"].resign(),
+    "election.release": lambda held: held["election"].release(),
 }
 HELD_BY_THREADS: dict[str, Call] = {
     "lease.wait_lost": lambda held: held["lease"].wait_lost(HELD_LIMIT_S),
@@ -375,13 +375,10 @@ HELD_BY_THREADS: dict[str, Call] = {
 def test_no_call_of_what_a_thread_holds_ends_late(node: NodeProcess, name: str) -> None:
     with raftline.connect(at_of(node), timeout=HELD_LIMIT_S) as kv:
         held = {
-            "lease": kv.lease(60),
-            "lock": kv.lock(name, ttl=60),
-            "election": kv.election(f"{name} election"),
+            "lease": kv.lease(60).grant(),
+            "lock": kv.lock(name, ttl=60).acquire(),
+            "election": kv.election(f"{name} election").campaign("me"),
         }
-        held["lease"].grant()
-        held["lock"].acquire()
-        held["election"].campaign("me")
         node.pause()
         took = seconds_of_threads({name: partial((HELD | HELD_BY_THREADS)[name], held)})
     assert took[name] <= HELD_LIMIT_S + GRACE_S
@@ -391,18 +388,15 @@ def test_no_call_of_what_a_thread_holds_ends_late(node: NodeProcess, name: str) 
 def test_no_call_of_what_a_task_holds_ends_late(node: NodeProcess, name: str) -> None:
     async def took() -> float:
         async with raftline.aio.connect(at_of(node), timeout=HELD_LIMIT_S) as kv:
-            lease, lock, election = (
-                kv.lease(60),
-                kv.lock(f"{name} of a task", ttl=60),
-                kv.election(f"{name} of tasks"),
-            )
-            await lease.grant()
-            await lock.acquire()
-            await election.campaign("me")
+            held = {
+                "lease": await kv.lease(60).grant(),
+                "lock": await kv.lock(f"{name} of a task", ttl=60).acquire(),
+                "election": await kv.election(f"{name} of tasks").campaign("me"),
+            }
             node.pause()
             began_s = time.monotonic()
             with contextlib.suppress(raftline.RaftlineError):
-                await HELD[name]({"lease": lease, "lock": lock, "election": election})
+                await HELD[name](held)
             return time.monotonic() - began_s
 
     assert asyncio.run(took()) <= HELD_LIMIT_S + GRACE_S

@@ -8,7 +8,7 @@ import os
 import random
 import threading
 from collections.abc import Callable, Generator, Iterator
-from contextlib import nullcontext, suppress
+from contextlib import suppress
 from functools import partial
 from typing import Any, TypeVar
 
@@ -16,6 +16,7 @@ import pytest
 
 from raftline.clients.calls.calls import CALLS, Ask
 from raftline.clients.calls.kv_errors import LeaseLost
+from raftline.clients.locks.aio_lock import AioHeld
 from raftline.clients.locks.claims import BaseClaim, LetGo, Look
 from raftline.clients.locks.contest import (
     ELECTIONS,
@@ -25,6 +26,7 @@ from raftline.clients.locks.contest import (
     SharedKeys,
     Slots,
 )
+from raftline.clients.locks.held import BaseHeld
 from raftline.clients.locks.lease_timer import BaseLease, LeaseTimer
 from raftline.clients.requests.node_connection import ClientError, Unreachable
 from raftline.clients.watches.watch_events import Event
@@ -60,8 +62,8 @@ class _Over:
 
 
 class Lease(BaseLease[_Over]):
-    def __init__(self, *operands: Any, on_end: Any = None) -> None:
-        super().__init__(*operands, on_end=on_end, now=lambda: 0.0)
+    def __init__(self, *operands: Any) -> None:
+        super().__init__(*operands, now=lambda: 0.0)
 
     def _new_event(self) -> _Over:
         return _Over()
@@ -71,11 +73,12 @@ class Watch(Followed):
     def close(self) -> None: ...
 
 
-class Claim(BaseClaim[Lease, object]):
+class Claim(BaseClaim[Lease, BaseHeld[Lease]]):
     """A program's lock or semaphore, one step at a time."""
 
     _lease_class = Lease
-    _mutex = nullcontext()
+    _held_class = BaseHeld
+    held: BaseHeld[Lease]
 
     def __init__(self, store: Store, keys: LockKeys, name: str = "a program") -> None:
         self.store = store
@@ -83,33 +86,30 @@ class Claim(BaseClaim[Lease, object]):
         self.leases: list[str] = []
         super().__init__(None, _Keeper(), partial(Watch, store), keys, 10)
 
-    def _caller(self) -> object:
-        return self
-
-    def _new_waiter(self) -> object:
-        return object()
-
-    @staticmethod
-    def _wake(waiter: object) -> bool:
-        return True
-
     def _now(self) -> float:
         return 0.0
 
     @property
     def key(self) -> str:
-        contest = self._mine().contest
-        assert contest is not None
-        return contest.key
+        return self.held._contest.key
+
+    @property
+    def token(self) -> int:
+        return self.held.token
 
     def gets(self, timeout_s: float | None = None) -> Steps:
-        return self._carry_out(self._getting(self._name, timeout_s))
+        """Return the token; None if the time is over first."""
+        held = yield from self._carry_out(self._acquiring(self._name, timeout_s, -1))
+        if held is None:
+            return None
+        self.held = held
+        return held.token
 
     def gives(self) -> Steps:
-        return self._carry_out(self._giving(self))
+        return self._carry_out(self.held._releasing())
 
     def checks(self) -> Steps:
-        return self._carry_out(self._checking())
+        return self._carry_out(self.held._checking())
 
     def _carry_out(self, steps: Generator[Any, Any, Any]) -> Steps:
         """Do one step after each `yield`."""
@@ -371,12 +371,11 @@ def test_a_release_that_failed_or_was_interrupted_asks_nothing_more(error: BaseE
         raise error
 
     cluster = Cluster()
-    lock = cluster.shared_lock()
-    lock.acquire()
+    held = cluster.shared_lock().acquire()
     asked: list[str] = []
     cluster.before = fails
     with pytest.raises(type(error)):
-        lock.release()
+        held.release()
     assert [command.partition(" ")[0] for command in asked] == ["release"]
 
 
@@ -481,29 +480,25 @@ def test_threads_that_use_one_object_hold_it_at_a_time_each_for_itself(kind: str
     together, tokens = threading.Barrier(3), []
 
     def work() -> None:
-        with one as token:
+        with one as held:
             together.wait(DEADLINE_S)
-            assert one.check() == one.token == token
+            assert held.check() == held.token
             together.wait(DEADLINE_S)
-            tokens.append(token)
-        assert one.is_held or len(tokens) == 3
+            tokens.append(held.token)
 
     for _ in range(3):
         threads.begin(work)
     threads.end()
     assert len(set(tokens)) == 3
-    assert not one.is_held
     assert cluster.keys() == {}
-    with pytest.raises(RuntimeError, match="not held by this program"):
-        one.release()
 
 
 def test_a_semaphore_names_its_slots_and_holders() -> None:
     cluster = Cluster()
     one, two = cluster.semaphore(2), cluster.semaphore(2)
     assert (one.holders(), one.holder()) == ([], None)
-    with one, two:
-        assert {one.slot, two.slot} == {1, 2}
+    with one as first, two as second:
+        assert {first.slot, second.slot} == {1, 2}
         assert one.holders() == [f"program process {os.getpid()}"] * 2
         assert cluster.semaphore(2).acquire(timeout=0) is None
         assert cluster.semaphore(2).acquire(timeout=0.01) is None
@@ -511,43 +506,38 @@ def test_a_semaphore_names_its_slots_and_holders() -> None:
     assert cluster.keys() == {}
 
 
-def test_one_thread_may_hold_a_semaphore_twice_and_another_release_it() -> None:
-    cluster, threads = Cluster(), Threads()
+def test_one_thread_may_hold_a_semaphore_twice() -> None:
+    cluster = Cluster()
     pool = cluster.semaphore(2)
     first, second = pool.acquire(), pool.acquire()
-    assert pool.token == second != first
-    threads.begin(pool.release)
-    threads.end()
-    assert pool.token == first
-    pool.release()
+    first.release()
+    assert second.check() == second.token
+    assert not first.is_held
+    second.release()
     assert cluster.keys() == {}
 
 
-def test_a_thread_that_lost_a_shared_lock_shares_it_anew() -> None:
+def test_who_lost_a_shared_lock_shares_it_again() -> None:
     cluster = Cluster()
-    lost: list[str] = []
-    lock = cluster.shared_lock(on_lost=lambda: lost.append("lost"))
-    lock.acquire()
+    lock = cluster.shared_lock()
+    lost = lock.acquire()
     cluster.keeper.kept[-1].lose()  # type: ignore[attr-defined]
-    assert not lock.is_held
     with pytest.raises(LeaseLost):
-        lock.check()
-    token = lock.acquire()
-    assert lock.check() == token
-    lock.release()
-    with pytest.raises(RuntimeError):
-        lock.release()
+        lost.check()
+    with lock as held:
+        assert held.check() == held.token
 
 
 def test_a_child_process_does_not_share_what_its_parent_shares(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    lock = Cluster().shared_lock()
-    lock.acquire()
-    monkeypatch.setattr("os.getpid", lambda: -1)
-    assert not lock.is_held
-    with pytest.raises(RuntimeError, match="held by the process that forked"):
-        lock.release()
+    with Cluster().shared_lock() as held:
+        with monkeypatch.context() as child:
+            child.setattr("os.getpid", lambda: -1)
+            assert not held.is_held
+            with pytest.raises(RuntimeError, match="held by the process that forked"):
+                held.release()
+        assert held.is_held
 
 
 @pytest.mark.parametrize("kind", ["lock", "semaphore"])
@@ -560,14 +550,14 @@ def test_tasks_that_use_one_object_hold_it_at_a_time_each_for_itself(kind: str) 
         all_are_in = asyncio.Event()
 
         async def hold() -> None:
-            async with one as token:
-                inside.add(token)
+            async with one as held:
+                inside.add(held.token)
                 if len(inside) == 3:
                     all_are_in.set()
                 await all_are_in.wait()
-                assert await one.check() == one.token == token
+                assert await held.check() == held.token
                 if kind == "semaphore":
-                    assert one.slot in (1, 2, 3)
+                    assert held.slot in (1, 2, 3)
                     assert len(await one.holders()) == 3
 
         await asyncio.gather(*(hold() for _ in range(3)))
@@ -585,9 +575,9 @@ def test_a_cancelled_task_leaves_no_mark_and_no_slot() -> None:
             for _ in range(turn):
                 await asyncio.sleep(0)
             task.cancel()
-            token = (await asyncio.gather(task, return_exceptions=True))[0]
-            if isinstance(token, int):
-                await one.release()
+            held = (await asyncio.gather(task, return_exceptions=True))[0]
+            if isinstance(held, AioHeld):
+                await held.release()
             for _ in range(40):  # what it has begun to give back
                 await asyncio.sleep(0)
         assert cluster.keys() == {}

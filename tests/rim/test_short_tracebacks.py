@@ -61,8 +61,8 @@ ASKS_NOTHING = {  # it makes something, or ends or reports what is here
         "__repr__",
     ),
 }
-# Without a lock or a lease that is held these raise RuntimeError.
-OF_A_HOLDER = {"check", "release", "resign", "wait_lost"}
+# Without a lease that is held these raise RuntimeError.
+OF_A_HOLDER = {"check", "release", "wait_lost"}
 
 
 class Nowhere:
@@ -149,7 +149,7 @@ def test_each_method_of_threads_shows_two_frames_at_most(kv: raftline.KV[str]) -
         for called, call in asking(each):
             check(called, end_of(call))
             count += 1
-    assert count > 50
+    assert count > 40
 
 
 def test_each_method_of_tasks_shows_two_frames_at_most() -> None:
@@ -162,7 +162,7 @@ def test_each_method_of_tasks_shows_two_frames_at_most() -> None:
                     calls += 1
         return calls
 
-    assert asyncio.run(count()) > 40
+    assert asyncio.run(count()) > 35
 
 
 @pytest.mark.parametrize(

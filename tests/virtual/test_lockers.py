@@ -15,7 +15,6 @@ COVERED = (
     "locks lost",
     "locks set by hand",
     "renewals of lockers",
-    "turns that are waited for",
     "watches of lockers",
 )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+from collections import deque
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -34,15 +35,19 @@ class LockMutex(Mutex):
 
     def __init__(self, lock: raftline.Lock) -> None:
         self._lock = lock
+        self._held: deque[raftline.Held] = deque()  # a second one only if the first was lost
 
     def acquire(self, wait: bool = True) -> bool:
         """Get it; without `wait` return at once whether it was got."""
-        return self._lock.acquire(wait) is not None
+        held = self._lock.acquire(wait)
+        if held is not None:
+            self._held.append(held)
+        return held is not None
 
     def release(self) -> None:
         """Release it. If it was lost, somebody else computes the value, too: no harm is done."""
         with contextlib.suppress(raftline.LeaseLost):
-            self._lock.release()
+            self._held.popleft().release()
 
     def locked(self) -> bool:
         """Return whether somebody has it."""

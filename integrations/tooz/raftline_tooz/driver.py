@@ -57,11 +57,7 @@ class RaftlineLock(locking.Lock):
         self._key = f"tooz/{_quoted(name)}"
         self._alone = driver.kv.lock(self._key, ttl=driver.lock_timeout)
         self._shared = driver.kv.lock(self._key, shared=True, ttl=driver.lock_timeout)
-
-    @property
-    def _lock(self) -> raftline.Lock:
-        """The lock in the form in which it is held; one excludes the other."""
-        return self._shared if self._shared.is_held else self._alone
+        self._held: list[raftline.Held] = []  # until their release; a driver may share it twice
 
     def acquire(
         self, blocking: bool | float = True, shared: bool = False, timeout: int | None = None
@@ -69,19 +65,27 @@ class RaftlineLock(locking.Lock):
         lock = self._shared if shared else self._alone
         blocking, limit_s = utils.convert_blocking(blocking, timeout)
         with _translated():
-            if lock.acquire(timeout=limit_s if blocking else 0) is None:
-                return False
+            held = lock.acquire(timeout=limit_s if blocking else 0)
+        if held is None:
+            return False
+        self._held.append(held)
         self._driver.locks.add(self)
         return True
 
     def release(self) -> bool:
+        """Release it once. If it was lost, and acquired again since, the lost one goes first."""
+        lost = [each for each in self._held if not each.is_held]
+        if not self._held:
+            return False
+        held = (lost or self._held)[-1]
+        self._held.remove(held)
         try:
             with _translated():
-                self._lock.release()
-        except (RuntimeError, tooz.ToozError):  # it is not held, or not any more
+                held.release()
+        except (RuntimeError, tooz.ToozError):
             return False
         finally:
-            if not self.acquired:  # a driver may share it twice
+            if not self._held:
                 self._driver.locks.discard(self)
         return True
 
@@ -91,12 +95,14 @@ class RaftlineLock(locking.Lock):
 
     @property
     def acquired(self) -> bool:
-        return self._lock.is_held
+        return any(each.is_held for each in self._held)
 
     def is_still_owner(self) -> bool:
+        if not self._held:
+            return False
         with _translated():
             try:
-                self._lock.check()
+                self._held[-1].check()
             except (RuntimeError, raftline.LeaseLost):
                 return False
         return True
@@ -135,7 +141,7 @@ class RaftlineDriver(
         self.lock_timeout = int(given.get("lock_timeout", TIMEOUT_S))
         self.membership_timeout = int(given.get("membership_timeout", TIMEOUT_S))
         self.locks: set[RaftlineLock] = set()
-        self._elections: dict[bytes, raftline.Election[bytes]] = {}
+        self._leads: dict[bytes, raftline.Held] = {}  # by the group's name
 
     # --- its life ---------------------------------------------------------------------------------
 
@@ -149,12 +155,12 @@ class RaftlineDriver(
 
     def _stop(self) -> None:
         for lock in self.locks.copy():
-            while lock.release():
-                pass
-        for give_back in (*(each.resign for each in self._elections.values()), self._lease.release):
+            while lock._held:
+                lock.release()
+        for held in (*self._leads.values(), self._lease):
             with contextlib.suppress(RuntimeError, raftline.RaftlineError):  # it runs out
-                give_back()
-        self._elections.clear()
+                held.release()
+        self._leads.clear()
         self.kv.close()
         super()._stop()
 
@@ -287,10 +293,7 @@ class RaftlineDriver(
     # --- leaders and locks ------------------------------------------------------------------------
 
     def _election(self, group_id: bytes) -> raftline.Election[bytes]:
-        if group_id not in self._elections:  # the executor's thread may look here meanwhile
-            made = self.kv.election(f"tooz/{_quoted(group_id)}", ttl=self.membership_timeout)
-            self._elections.setdefault(group_id, made)
-        return self._elections[group_id]
+        return self.kv.election(f"tooz/{_quoted(group_id)}", ttl=self.membership_timeout)
 
     def get_leader(self, group_id: bytes) -> coordination.CoordinatorResult[Any]:
         return self._done(lambda: self._election(group_id).leader())
@@ -299,17 +302,21 @@ class RaftlineDriver(
         """Try to lead each group whose leader is watched for, unless this member leads it."""
         with _translated():
             for group_id, hooks in list(self._hooks_elected_leader.items()):
-                election = self._election(group_id)
-                if not election.is_held and election.campaign(self._member_id, timeout=0):
+                held = self._leads.get(group_id)
+                if held is not None and held.is_held:
+                    continue
+                held = self._election(group_id).campaign(self._member_id, timeout=0)
+                if held is not None:
+                    self._leads[group_id] = held
                     hooks.run(coordination.LeaderElected(group_id, self._member_id))
 
     def stand_down_group_leader(self, group_id: bytes) -> bool:
         """Hand the leadership over; return whether this member led."""
-        election = self._election(group_id)
-        if not election.is_held:
+        held = self._leads.pop(group_id, None)
+        if held is None or not held.is_held:
             return False
         with _translated():
-            election.resign()
+            held.release()
         return True
 
     def run_watchers(self, timeout: float | None = None) -> list[Any]:

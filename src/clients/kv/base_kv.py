@@ -110,7 +110,7 @@ class BaseKV(NoCopies, Generic[Data, SomeLease, SomeLock, SomeSemaphore, SomeEle
         ttl: int = TTL_S,
         on_lost: Callable[[], object] | None = None,
     ) -> SomeLock:
-        """Return a lock: `with kv.lock("nightly") as token`; in asyncio `async with`. `on_lost` is
+        """Return a lock: `with kv.lock("nightly") as held`; in asyncio `async with`. `on_lost` is
         called if it is lost.
 
         With `shared=True` any number of programs hold it at a time, and no program holds it

@@ -1,40 +1,56 @@
-"""`kv.lock()` and `kv.election()` for asyncio."""
+"""`kv.lock()`, `kv.semaphore()` and `kv.election()` for asyncio, and what they return."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from collections.abc import AsyncIterator, Callable, Coroutine
-from typing import Any, Generic, TypeAlias, TypeVar
+from collections.abc import AsyncIterator, Callable
+from typing import Any, Generic, TypeVar, overload
 
 from ..calls.calls import CALLS, Ask
 from ..calls.methods import awaited, short_traceback
 from ..calls.value_codec import Data
-from ..calls.wait_times import seconds_to_wait
 from ..requests.steps import carry_out_awaiting
 from ..watches.aio_watch import AioWatch
-from .aio_lease import AioLease, AioTransport, call_soon
-from .claims import (
-    AwaitTurn,
-    BaseClaim,
-    Claiming,
-    ClaimStep,
-    HasSlot,
-    LeaderChanges,
-    Look,
-)
+from .aio_lease import AioLease, AioTransport
+from .claims import BaseClaim, Claiming, ClaimStep, LeaderChanges, Look, Pause
+from .held import BaseHeld
 
 Kind = TypeVar("Kind")
-_Turn: TypeAlias = "asyncio.Future[bool]"  # True: the caller has its turn
 
 
-class AioClaim(BaseClaim[AioLease, "asyncio.Future[bool]"]):
+class AioHeld(BaseHeld[AioLease]):
+    """What a task has acquired; see `raftline.Held`. It belongs to no task: any task of the event
+    loop that has this object may use it. `async with` releases it at the end."""
+
+    async def check(self) -> int:
+        """Return the token, once the cluster has confirmed that it is held. Raises LeaseLost if it
+        is not held; see `raftline.Held.check`."""
+        return await self._lease._carry_out(self._checking())
+
+    async def release(self) -> None:
+        """Release it. Raises LeaseLost if it was lost, RuntimeError if it is released already."""
+        await self._lease._carry_out(self._releasing())
+
+    async def wait_lost(self) -> bool:
+        """Wait until it is over; return whether it was lost rather than released."""
+        return await self._lease.wait_lost()
+
+    async def __aenter__(self) -> AioHeld:
+        return self
+
+    async def __aexit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        """Release it, unless the block did so. An error in the block takes precedence over an error
+        here."""
+        await self._lease._carry_out(self._leaving(error))
+
+
+class AioClaim(BaseClaim[AioLease, AioHeld]):
     """The part that a lock and an election share: the waits of their tasks."""
 
     _lease_class = AioLease
+    _held_class = AioHeld
     _client: AioTransport
     _watching: Callable[[str], AioWatch[str]]
-    _mutex = contextlib.nullcontext()  # tasks switch only at an await
 
     @short_traceback
     async def _carry_out(self, steps: Claiming[Kind]) -> Kind:
@@ -45,81 +61,44 @@ class AioClaim(BaseClaim[AioLease, "asyncio.Future[bool]"]):
             return await self._client.ask(step.call, step.limit_s)
         if isinstance(step, Look):
             return await step.watch._step(step.until_s)
-        if isinstance(step, AwaitTurn):
-            return await self._wait(step.waiter, step.until_s)
+        if isinstance(step, Pause):
+            await asyncio.sleep(max(0.0, step.until_s - self._now()))
+            return None
         return await asyncio.shield(asyncio.ensure_future(self._carry_out(step.steps)))
-
-    async def _wait(self, turn: _Turn, until_s: float | None) -> bool:
-        timer = None
-        if until_s is not None:
-            left_s = max(0.0, until_s - self._now())
-            timer = asyncio.get_running_loop().call_later(left_s, _late, turn)
-        try:
-            return await turn
-        finally:
-            if timer is not None:
-                timer.cancel()
-
-    def _caller(self) -> object:
-        with contextlib.suppress(RuntimeError):  # no event loop is running
-            return asyncio.current_task() or _NO_TASK
-        return _NO_TASK
-
-    def _new_waiter(self) -> _Turn:
-        return asyncio.get_running_loop().create_future()
-
-    @staticmethod
-    def _wake(waiter: _Turn) -> bool:
-        if waiter.done():  # it timed out, or its task was cancelled
-            return False
-        waiter.set_result(True)
-        return True
-
-    def _has_turn(self, waiter: _Turn) -> bool:
-        return waiter.done() and not waiter.cancelled() and waiter.result()
-
-    _call_apart = staticmethod(call_soon)
-
-    def check(self) -> Coroutine[Any, Any, int]:
-        """Return the token, once the cluster has confirmed that the calling task holds it; see
-        `raftline.Lock.check`."""
-        return self._carry_out(self._checking(self._caller()))
-
-    def wait_lost(self) -> Coroutine[Any, Any, bool]:
-        """Wait until it is over; return whether it was lost rather than released. Raises
-        RuntimeError if this program does not hold it."""
-        return self._my_lease().wait_lost()
-
-    async def __aexit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
-        """Release it at the end of an `async with`. An error in the block takes precedence over an
-        error here."""
-        await self._carry_out(self._leaving(error))
 
 
 class AioLock(AioClaim):
-    """A lock for all programs of the cluster: `async with kv.lock("nightly") as token`; see
-    `raftline.Lock`. Tasks may share one object, as with `asyncio.Lock`. The task that calls a
-    method is the holder, even if another task awaits the call (`asyncio.wait_for`)."""
+    """A lock for all programs of the cluster: `async with kv.lock("nightly") as held`; see
+    `raftline.Lock`. Tasks may share one object."""
 
-    def acquire(
+    @overload
+    async def acquire(self) -> AioHeld: ...
+    @overload
+    async def acquire(
+        self, blocking: bool | float | None = ..., timeout: float | None = ...
+    ) -> AioHeld | None: ...
+    async def acquire(
         self, blocking: bool | float | None = True, timeout: float | None = -1
-    ) -> Coroutine[Any, Any, int | None]:
-        """Return the fencing token, waiting at most `timeout` seconds; None if the lock was not
+    ) -> AioHeld | None:
+        """Return what is held, waiting at most `timeout` seconds. Return None if the lock was not
         acquired. See `raftline.Lock.acquire`."""
-        wait_s = seconds_to_wait(blocking, timeout)
-        return self._carry_out(self._getting(self._value, wait_s, self._caller()))
+        return await self._carry_out(self._acquiring(self._value, blocking, timeout))
 
     holder = awaited(BaseClaim[Any, Any]._holder, "holder")
-    __aenter__ = awaited(BaseClaim[Any, Any]._entering, "__aenter__")
 
-    def release(self) -> Coroutine[Any, Any, None]:
-        """Release it. Raises LeaseLost if it was lost, RuntimeError if it is not held."""
-        return self._carry_out(self._giving(self._caller()))
+    async def __aenter__(self) -> AioHeld:
+        held = await self._carry_out(self._entering())
+        return self._with_blocks.begin(asyncio.current_task(), held)
+
+    async def __aexit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        """Release what this `async with` holds. An error in the block takes precedence over an
+        error here."""
+        held = self._with_blocks.end(asyncio.current_task())
+        await held.__aexit__(kind, error, traceback)
 
 
-class AioSemaphore(HasSlot, AioLock):
-    """A lock that up to `limit` programs hold at a time; see `raftline.Semaphore`. Each task that
-    uses an object holds it for itself."""
+class AioSemaphore(AioLock):
+    """A lock that up to `limit` programs hold at a time; see `raftline.Semaphore`."""
 
     holders = awaited(BaseClaim[Any, Any]._holders, "holders")
 
@@ -127,24 +106,15 @@ class AioSemaphore(HasSlot, AioLock):
 class AioElection(AioClaim, Generic[Data]):
     """An election of one leader at a time among programs; see `raftline.Election`."""
 
-    _states = ("leads", "does not lead")
-
-    async def __aenter__(self) -> AioElection[Data]:
-        return self
-
-    def campaign(
-        self, value: Data, timeout: float | None = None
-    ) -> Coroutine[Any, Any, int | None]:
-        """Return the fencing token once this program leads; `leader` then returns `value`. Return
-        None if it did not become the leader within `timeout` seconds (0: one try; None, -1: for
+    @overload
+    async def campaign(self, value: Data) -> AioHeld: ...
+    @overload
+    async def campaign(self, value: Data, timeout: float | None = ...) -> AioHeld | None: ...
+    async def campaign(self, value: Data, timeout: float | None = None) -> AioHeld | None:
+        """Return the leadership once this program leads; `leader` then returns `value`. Return None
+        if it did not become the leader within `timeout` seconds (0: one try; None, -1: for
         ever)."""
-        text = self._codec.text(value)
-        wait_s = seconds_to_wait(timeout, -1)
-        return self._carry_out(self._getting(text, wait_s, self._caller()))
-
-    def resign(self) -> Coroutine[Any, Any, None]:
-        """Stop leading. Raises LeaseLost if it was lost, RuntimeError if it did not lead."""
-        return self._carry_out(self._giving(self._caller()))
+        return await self._carry_out(self._acquiring(self._codec.text(value), timeout, -1))
 
     async def leader(self) -> Data | None:
         """Return the value that the leader campaigned with; None if there is no leader."""
@@ -157,15 +127,3 @@ class AioElection(AioClaim, Generic[Data]):
             while await watch._step():
                 for value in leaders.take(watch):
                     yield self._codec.of_any(value)
-
-
-class _NoTask:
-    """The caller of code that runs outside of tasks."""
-
-
-_NO_TASK = _NoTask()
-
-
-def _late(turn: _Turn) -> None:
-    if not turn.done():
-        turn.set_result(False)

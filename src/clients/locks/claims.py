@@ -1,24 +1,21 @@
-"""Locks and elections of a program: one holder at a time, and callers in turn. Threads and tasks
-share this code.
+"""Claims to locks, semaphores and elections. Threads and tasks share this code.
 
-Each operation that sends a request or waits is a machine (`steps.py`): acquiring a lock, holding
-it, releasing it. A claim acquires a lease, tries at once, and then follows the keys by a watch
-(`contest.py`). The last shared holder of a lock deletes the mark of shared holders.
+Each operation that sends a request or waits is a machine (`steps.py`). A claim acquires a lease,
+tries at once, and then follows the keys by a watch (`contest.py`). If it wins, it returns what is
+held (`held.py`). Claims of one program contend like claims of different programs.
 """
 
 from __future__ import annotations
 
-import contextlib
 import math
 import os
 import time
 from collections.abc import Callable, Generator, Iterator
-from contextlib import AbstractContextManager
 from functools import partial
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from ...common.no_copies import NoCopies
-from ..calls.calls import CALLS, Ask, Stat
+from ..calls.calls import CALLS, Ask
 from ..calls.kv_errors import LeaseLost, TooManyWatches
 from ..calls.listeners import plain
 from ..calls.value_codec import TEXT, Codec
@@ -32,21 +29,19 @@ from ..requests.node_connection import (
 )
 from ..requests.search import LONGEST_PAUSE_S
 from ..watches.watch_machine import BaseWatch
-from .callers import Attempt, Callers, Leased, SharedWaiters, Waiter
-from .contest import MARK, LockKeys, LockProtocol, token_in
-from .lease_timer import LEAST_S, LeaseKeeper, LeaseTimer, suppress_if
+from .contest import LockKeys, LockProtocol, token_in
+from .held import Leased, SomeHeld, WithBlocks, sweeping, sweeping_after
+from .lease_timer import LEAST_S, LeaseKeeper
 
-NOT_HELD = "it is not held by this program"
 POLL_S = 1.0  # between two tries of a claim that can't get a watch
 RELEASE_S = 0.15  # after the wait, for the release of a lease that won nothing
 Kind = TypeVar("Kind")
 
 
-class AwaitTurn(NamedTuple):
-    """A step: wait until it is this waiter's turn. The answer is False if that took too long."""
+class Pause(NamedTuple):
+    """A step: wait until this time, by the clock of watches."""
 
-    waiter: Any
-    until_s: float | None
+    until_s: float
 
 
 class Look(NamedTuple):
@@ -63,17 +58,30 @@ class LetGo(NamedTuple):
     steps: Claiming[None]
 
 
-ClaimStep = Ask | AwaitTurn | Look | LetGo
+ClaimStep = Ask | Pause | Look | LetGo
 Claiming = Generator[ClaimStep, Any, Kind]
 
 
-class BaseClaim(NoCopies, Generic[Leased, Waiter]):
-    """A lock or an election: its keys, its callers, and their requests."""
+class Attempt(Generic[Leased]):
+    """One try to acquire a lock, from the call to its end."""
 
-    _states = ("held", "not held")
+    lease: Leased | None = None
+    contest: LockProtocol | None = None
+    watch: Any = None
+
+    def hang_up(self) -> None:
+        """Close the watch, if there is one."""
+        watch, self.watch = self.watch, None
+        if watch is not None:
+            watch.close()
+
+
+class BaseClaim(NoCopies, Generic[Leased, SomeHeld]):
+    """A lock, a semaphore or an election: its keys, and the claims to them."""
+
     _lease_class: type[Leased]
+    _held_class: type[SomeHeld]
     _client: Any  # carries out its requests
-    _mutex: AbstractContextManager[Any]  # held while callers are inspected
 
     def __init__(
         self,
@@ -98,130 +106,14 @@ class BaseClaim(NoCopies, Generic[Leased, Waiter]):
         self._on_lost = None if on_lost is None else plain(on_lost, "on_lost")
         self._holder_name = holder
         self._codec = codec
-        self._begin_anew()
-
-    def _begin_anew(self) -> None:
-        kind = SharedWaiters if self._keys.is_for_many else Callers
-        self._all_callers: Callers[Leased, Waiter] = kind(self._wake)
-
-    @property
-    def _callers(self) -> Callers[Leased, Waiter]:
-        return self._all_callers
-
-    # --- for a shell ----------------------------------------------------------------------------
-
-    def _caller(self) -> object:
-        """Return the identity of the calling thread or task."""
-        raise NotImplementedError
-
-    def _new_waiter(self) -> Waiter:
-        raise NotImplementedError
-
-    @staticmethod
-    def _wake(waiter: Waiter) -> bool:
-        """Tell a waiter that it has its turn; return False if it gave up."""
-        raise NotImplementedError
-
-    def _has_turn(self, waiter: Waiter) -> bool:
-        raise NotImplementedError
+        self._with_blocks: WithBlocks[SomeHeld] = WithBlocks()
 
     def _now(self) -> float:
         """Return the seconds of the clock that watches use."""
         return time.monotonic()
 
-    @staticmethod
-    def _call_apart(on_lost: Callable[[], object]) -> None:
-        raise NotImplementedError
-
-    @property
-    def _why_not_held(self) -> str:
-        return NOT_HELD
-
-    # --- the held lock --------------------------------------------------------------------------
-
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self.name!r}, {self._states[not self.is_held]}>"
-
-    @property
-    def token(self) -> int:
-        """The fencing token: the index of the entry that granted it, which is higher for each new
-        holder."""
-        token = self._mine().token
-        assert token is not None
-        return token
-
-    @property
-    def is_held(self) -> bool:
-        """Whether this program certainly holds it, by its own clock."""
-        attempt = self._found()
-        return attempt is not None and attempt.lease is not None and attempt.lease.is_held
-
-    def _found(self, caller: object = None) -> Attempt[Leased] | None:
-        """Return the attempt of a caller, by default the current one."""
-        callers = self._callers
-        with self._mutex:
-            return callers.current(self._caller() if caller is None else caller)
-
-    def _mine(self, caller: object = None) -> Attempt[Leased]:
-        attempt = self._found(caller)
-        if attempt is None:
-            raise RuntimeError(self._why_not_held)
-        return attempt
-
-    def _my_lease(self) -> Leased:
-        lease = self._mine().lease
-        assert lease is not None
-        return lease
-
-    def _checking(self, caller: object = None) -> Claiming[int]:
-        """Return the token, once the cluster has confirmed that it is held: the lease is alive, and
-        the key has not changed since the entry of the token set it.
-
-        Raises:
-            LeaseLost: the lock is not held.
-        """
-        attempt = self._mine(caller)
-        lease, token = attempt.lease, attempt.token
-        assert lease is not None
-        assert token is not None
-        yield from lease._checking(None)
-        assert attempt.contest is not None
-        key, mark = attempt.contest.key, attempt.contest.mark
-        if not is_of((yield Ask(CALLS.stat(key))), token) or (
-            mark is not None and (yield Ask(CALLS.get(self._keys.held))) != mark
-        ):
-            lease._lose()
-            raise self._broken(attempt)
-        lease._expect_held()  # the last answer may have taken a long time
-        return token
-
-    def _giving(self, caller: object) -> Claiming[None]:
-        """Release the caller's hold, and give the next caller its turn."""
-        callers = self._callers
-        with self._mutex:
-            attempt = callers.release(caller)
-        if attempt is None or attempt.lease is None:
-            raise RuntimeError(self._why_not_held)
-        try:
-            deleted = yield from attempt.lease._releasing()
-        finally:
-            self._pass_on(attempt)
-        yield from self._sweeping_after(attempt)
-        if not deleted:
-            raise self._broken(attempt)
-
-    def _leaving(self, error: BaseException | None) -> Claiming[None]:
-        """Release it at the end of a `with`. An error in the block takes precedence over an error
-        here."""
-        if self._found() is not None:
-            with suppress_if(error, ClientError):
-                yield from self._giving(self._caller())
-
-    def _broken(self, attempt: Attempt[Leased]) -> LeaseLost:
-        """Return the error for a key that another holder has set, or that was deleted."""
-        assert attempt.contest is not None
-        key = attempt.contest.key
-        return LeaseLost(f"{key} no longer belongs to this program: it was deleted or set again")
+        return f"<{type(self).__name__} {self.name!r}>"
 
     def _holder(self) -> Claiming[str | None]:
         """Return the name that the holder gave; None if nobody holds it. The names of shared
@@ -236,86 +128,42 @@ class BaseClaim(NoCopies, Generic[Leased, Waiter]):
             return keys.holders_in(values)
         return keys.sharers_in(dict((yield Ask(keys.sharers_request)).pairs))
 
-    def _pass_on(self, attempt: Attempt[Leased]) -> None:
-        with self._mutex:
-            self._callers.finish(attempt)
-
-    def _ended(self, attempt: Attempt[Leased], timer: LeaseTimer) -> None:
-        """Handle the end of a lease: give the next caller its turn, and report a lost lock."""
-        with self._mutex:
-            self._callers.expire_stale()
-            was_held = attempt.token is not None
-        if timer.was_lost and was_held and self._on_lost is not None:
-            self._call_apart(self._on_lost)
-
-    # --- acquiring ------------------------------------------------------------------------------
-
     @property
     def _value(self) -> str:
         """The name of this holder."""
         return f"{self._holder_name} process {os.getpid()}"
 
     def _acquiring(
-        self, blocking: bool | float | None = True, timeout: float | None = -1
-    ) -> Claiming[int | None]:
-        """Return the fencing token, waiting at most `timeout` seconds; None if the lock was not
-        acquired.
-
-        -1 and None wait forever; 0 and `blocking=False` try once. `acquire(5)` is
-        `acquire(timeout=5)`.
-        """
-        return (yield from self._getting(self._value, seconds_to_wait(blocking, timeout)))
-
-    def _entering(self) -> Claiming[int]:
-        token = yield from self._getting(self._value, None)
-        assert token is not None, "without a time limit it is acquired, or an error is raised"
-        return token
-
-    def _getting(
-        self, value: str, timeout_s: float | None, caller: object = None
-    ) -> Claiming[int | None]:
-        """Return the token once the lock is held; None if the time is over first. Callers that
-        share this object acquire it in the order of their calls. A cancelled caller holds
+        self, value: str, blocking: bool | float | None, timeout: float | None
+    ) -> Claiming[SomeHeld | None]:
+        """Return what is held. Return None if the time is over first. A cancelled caller holds
         nothing."""
-        wait = Wait.of(timeout_s, self._now())
-        if not (yield from self._taking_turn(wait)):
-            return None
-        attempt: Attempt[Leased] = Attempt(self._caller() if caller is None else caller)
-        token: int | None = None
+        wait = Wait.of(seconds_to_wait(blocking, timeout), self._now())
+        attempt: Attempt[Leased] = Attempt()
+        held: SomeHeld | None = None
         limits = RequestLimits(wait, self._client, self._now)
         try:
-            token = yield from limits.keep(self._claiming(attempt, value, wait))
-            return token
+            held = yield from limits.keep(self._claiming(attempt, value, wait))
+            return held
         except (NoLeader, OutcomeUnknown, Unreachable) as error:
             if not limits.is_over(error):
                 raise
-            yield AwaitTurn(self._new_waiter(), wait.until_s)  # nobody wakes it
+            yield Pause(wait.until_s)
             return None
         finally:
             attempt.hang_up()
-            if token is None:  # not `attempt.token`: Ctrl-C may come as it wins
-                yield LetGo(limits.keep(self._letting_go(attempt), RELEASE_S))
+            if held is None:
+                yield LetGo(limits.keep(self._dropping(attempt), RELEASE_S))
 
-    def _taking_turn(self, wait: Wait) -> Claiming[bool]:
-        callers = self._callers
-        waiter = None if wait.is_once else self._new_waiter()
-        with self._mutex:
-            if callers.enqueue(waiter):
-                return True
-        if waiter is None:
-            return False
-        is_there: bool = False
-        try:
-            is_there = yield AwaitTurn(waiter, wait.until_or_none_s)
-        finally:
-            if not is_there:
-                with self._mutex:
-                    callers.cancel(waiter, has_turn=self._has_turn(waiter))
-        return is_there
+    def _entering(self) -> Claiming[SomeHeld]:
+        held = yield from self._acquiring(self._value, True, None)
+        assert held is not None, "without a time limit it is acquired, or an error is raised"
+        return held
 
-    def _claiming(self, attempt: Attempt[Leased], value: str, wait: Wait) -> Claiming[int | None]:
-        """Claim it; return the token, or None if the time is over first. A single try reads first,
-        and writes nothing if the lock is held."""
+    def _claiming(
+        self, attempt: Attempt[Leased], value: str, wait: Wait
+    ) -> Claiming[SomeHeld | None]:
+        """Claim it. A single try reads first, and writes nothing if the lock is held."""
         while True:
             values = yield from self._looking(wait.is_once)
             if wait.is_once and not self._keys.is_free(values):
@@ -323,13 +171,15 @@ class BaseClaim(NoCopies, Generic[Leased, Waiter]):
             try:
                 attempt.hang_up()
                 yield from self._dropping(attempt)
-                attempt.lease = lease = self._make_lease(on_end=partial(self._ended, attempt))
+                attempt.lease = lease = self._make_lease()
                 protocol = self._keys.claim((yield from lease._granting()), value)
                 protocol.reset(values)
                 attempt.contest = protocol
                 token = yield from self._contending(attempt, protocol, wait)
-                if token is None or self._wins(attempt, token):
-                    return token
+                if token is None:
+                    return None
+                if lease._begin_holding(self._on_lost):
+                    return self._held_class(self._keys, lease, protocol, token)
             except LeaseLost:
                 pass  # the lease ended before the claim won
             if wait.is_once or self._now() >= wait.until_s:
@@ -342,7 +192,7 @@ class BaseClaim(NoCopies, Generic[Leased, Waiter]):
             return {}
         values = keys.parse((yield Ask(keys.read_request)))
         mark = keys.mark_in(values)
-        if mark and not keys.is_free(values) and (yield from self._sweeping(mark)):
+        if mark and not keys.is_free(values) and (yield from sweeping(keys, mark)):
             return {}
         return values
 
@@ -370,7 +220,7 @@ class BaseClaim(NoCopies, Generic[Leased, Waiter]):
                 if token is not None:
                     return token
             elif watch.is_listed and protocol.abandoned is not None:
-                yield from self._sweeping(protocol.abandoned)
+                yield from sweeping(self._keys, protocol.abandoned)
         if watch._is_closed:
             raise Closed(f"this client was closed, so {self.name} was not acquired")
         return None
@@ -386,50 +236,16 @@ class BaseClaim(NoCopies, Generic[Leased, Waiter]):
                 if token is not None:
                     return token
             elif protocol.abandoned is not None:
-                yield from self._sweeping(protocol.abandoned)
-            yield AwaitTurn(self._new_waiter(), min(wait.until_s, self._now() + POLL_S))
+                yield from sweeping(self._keys, protocol.abandoned)
+            yield Pause(min(wait.until_s, self._now() + POLL_S))
         return None
 
-    def _sweeping(self, mark: str) -> Claiming[bool]:
-        """Delete the mark of shared holders if no such holder is left; return whether it was
-        deleted."""
-        keys = self._keys
-        if (yield Ask(CALLS.get(keys.held))) != mark:
-            return False
-        stat = yield Ask(CALLS.stat(keys.held))
-        page = yield Ask(keys.sharers_request)
-        if stat is None or not page.is_last or keys.sharers_in(dict(page.pairs)):
-            return False
-        swept = yield Ask(keys.sweep(mark, stat.index))
-        return bool(swept)
-
-    def _sweeping_after(self, attempt: Attempt[Leased]) -> Claiming[None]:
-        """Delete the mark if the end of this attempt leaves no shared holder. A failure is not
-        reported: the next claim deletes the mark. While the first holder, which the mark names, is
-        there, only its key is read. To list all shared holders, a node has to scan all of its
-        keys."""
-        if attempt.contest is not None and (mark := attempt.contest.mark) is not None:
-            first = self._keys.sharer(mark.removeprefix(MARK))
-            with contextlib.suppress(ClientError):
-                if first == attempt.contest.key or (yield Ask(CALLS.get(first))) is None:
-                    yield from self._sweeping(mark)
-
-    def _wins(self, attempt: Attempt[Leased], token: int) -> bool:
-        with self._mutex:
-            return self._callers.mark_held(attempt, token)
-
     def _dropping(self, attempt: Attempt[Leased]) -> Claiming[None]:
+        """Release the lease of an attempt that failed."""
         lease, attempt.lease = attempt.lease, None
         if lease is not None:
             yield from lease._dropping()
-            yield from self._sweeping_after(attempt)
-
-    def _letting_go(self, attempt: Attempt[Leased]) -> Claiming[None]:
-        """Clean up after a failed attempt."""
-        try:
-            yield from self._dropping(attempt)
-        finally:
-            self._pass_on(attempt)
+            yield from sweeping_after(self._keys, attempt.contest)
 
 
 class RequestLimits:
@@ -473,19 +289,6 @@ class RequestLimits:
         return self._is_answered and is_late and not is_final
 
 
-class HasSlot:
-    """A claim to one slot of a semaphore."""
-
-    _mine: Callable[..., Attempt[Any]]
-
-    @property
-    def slot(self) -> int:
-        """The number of the slot that is held, from 1 to the limit. Its tokens only grow."""
-        contest = self._mine().contest
-        assert contest is not None
-        return int(contest.key.rpartition("/")[2])
-
-
 class LeaderChanges:
     """The leaders that a watch of an election reports."""
 
@@ -502,8 +305,3 @@ class LeaderChanges:
         if watch.is_listed and not self._is_reported:
             self._is_reported = True
             yield None
-
-
-def is_of(stat: Stat | None, token: int | None) -> bool:
-    """Return whether the entry with this token was the last to change the key."""
-    return stat is not None and stat.index == token

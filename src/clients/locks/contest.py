@@ -41,7 +41,6 @@ class LockKeys:
     """The keys of one lock or election, for one holder at a time."""
 
     looks_first = False  # whether a claim that may wait also reads before its first try
-    is_for_many = False  # whether callers that share an object may all hold it
 
     def __init__(self, kind: str, name: str) -> None:
         """Name the keys. Raises TypeError, ValueError if the name can't be a part of a key."""
@@ -55,6 +54,10 @@ class LockKeys:
     def holders_in(self, values: Mapping[str, str]) -> list[str]:
         """Return the names that the holders in these keys gave."""
         return [values[self.held]] if self.held in values else []
+
+    def slot_of(self, key: str) -> int | None:
+        """Return the number of the slot with this key; None if there are no slots."""
+        return None
 
     @property
     def read_request(self) -> Call[Any]:
@@ -105,7 +108,7 @@ class LockKeys:
 class SharedKeys(LockKeys):
     """The keys of a lock for shared holders."""
 
-    looks_first = is_for_many = True
+    looks_first = True
 
     def __init__(self, name: str) -> None:
         super().__init__(LOCKS, name)
@@ -120,7 +123,7 @@ class SharedKeys(LockKeys):
 class Slots(LockKeys):
     """The keys of a semaphore: a slot for each possible holder."""
 
-    looks_first = is_for_many = True
+    looks_first = True
 
     def __init__(self, name: str, limit: int) -> None:
         """Name the keys. Raises TypeError, ValueError, also if the limit is invalid."""
@@ -133,6 +136,9 @@ class Slots(LockKeys):
         begin = len(self.prefix)
         slots = {int(key[begin:]): key for key in values if key[begin:].isdecimal()}
         return [values[slots[number]] for number in sorted(slots)]
+
+    def slot_of(self, key: str) -> int | None:
+        return int(key[len(self.prefix) :])
 
     @property
     def read_request(self) -> Call[Any]:

@@ -59,7 +59,7 @@ class LeaseTimer:
         self.is_renewed = True  # by the keeper; else by the program
         self._on_end = on_end
         self._has_reported = False
-        self._ending = threading.RLock()  # a signal handler may release
+        self.ending = threading.RLock()  # a signal handler may release
         self._until_s = sent_s + seconds
         self.renew_at_s = sent_s + seconds / RENEWALS
 
@@ -113,7 +113,7 @@ class LeaseTimer:
         self._end(was_lost=False)
 
     def _end(self, was_lost: bool) -> None:
-        with self._ending:
+        with self.ending:
             if self.is_over:
                 return
             self.was_lost, self.is_over = was_lost, True
@@ -148,17 +148,15 @@ class BaseLease(NoCopies, Generic[Event]):
         ttl: float,
         on_lost: Callable[[], object] | None = None,
         keep: bool = True,
-        on_end: Callable[[LeaseTimer], object] | None = None,
         now: Clock = clock,
     ) -> None:
         """Without `keep` the program renews the lease, by `check`, and the keeper only detects its
-        loss. `on_end` is called at any end, by the thread or task that ends the lease."""
+        loss."""
         self._client = client
         self._keeper = keeper
         self._seconds = seconds_of(ttl)
         self._on_lost = None if on_lost is None else plain(on_lost, "on_lost")
         self._keep = keep
-        self._on_end = on_end
         self._now = now
         self._timer: LeaseTimer | None = None
         self._grant = threading.Lock()  # held by the thread or task to which it is being granted
@@ -215,6 +213,18 @@ class BaseLease(NoCopies, Generic[Event]):
         """Mark it as lost, because the key that it guards is gone."""
         if self._timer is not None:
             self._timer.lose()
+
+    def _begin_holding(self, on_lost: Callable[[], object] | None) -> bool:
+        """Arrange that `on_lost` is called if the lease is lost from now on. Return False if it has
+        ended already; then `on_lost` is never called."""
+        timer = self._timer
+        if timer is None:
+            return False
+        with timer.ending:
+            if not timer.is_held(self._now()):
+                return False
+            self._on_lost = on_lost
+            return True
 
     def _granted(self) -> LeaseTimer:
         if self._timer is None:
@@ -303,8 +313,6 @@ class BaseLease(NoCopies, Generic[Event]):
 
     def _ended(self, over: Event, timer: LeaseTimer) -> None:
         self._keeper.drop(timer)
-        if self._on_end is not None:
-            self._on_end(timer)
         over.set()
         if timer.was_lost and self._on_lost is not None:
             self._call_apart(self._on_lost)

@@ -1,60 +1,72 @@
-"""`kv.lock()` and `kv.election()`: one holder at a time, with a token that only grows."""
+"""`kv.lock()`, `kv.semaphore()` and `kv.election()` for threads, and what they return."""
 
 from __future__ import annotations
 
-import os
 import threading
+import time
 from collections.abc import Callable, Iterator
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, overload
 
-from ...common.process.wakeup import Flag
 from ..calls.calls import CALLS, Ask
 from ..calls.methods import carried_out, short_traceback
 from ..calls.value_codec import Data
-from ..calls.wait_times import seconds_to_wait
 from ..requests.steps import carry_out
 from ..watches.watch import Watch
-from .callers import Callers
-from .claims import (
-    NOT_HELD,
-    AwaitTurn,
-    BaseClaim,
-    Claiming,
-    ClaimStep,
-    HasSlot,
-    LeaderChanges,
-    Look,
-)
-from .lease import Lease, Transport, call_apart
+from .claims import BaseClaim, Claiming, ClaimStep, LeaderChanges, Look, Pause
+from .held import BaseHeld
+from .lease import Lease, Transport
 
 Kind = TypeVar("Kind")
-_FORKED = "it is held by the process that forked, not by this one"
 
 
-class Claim(BaseClaim[Lease, Flag]):
+class Held(BaseHeld[Lease]):
+    """What a thread has acquired: a lock, a slot of a semaphore or a leadership. It belongs to no
+    thread: any thread that has this object may use it. `with` releases it at the end.
+
+    It has a lease, so it is free again `ttl` seconds after its holder died, or slightly later. A
+    holder that was paused for longer does not notice that. So pass the token to the resource that
+    the lock guards, and let it refuse a token below the highest that it has seen.
+    """
+
+    def check(self) -> int:
+        """Return the token, once the cluster has confirmed that it is held: the lease is alive, and
+        the key has not changed since the entry of the token set it.
+
+        Raises:
+            LeaseLost: it is not held.
+        """
+        return self._lease._carry_out(self._checking())
+
+    def release(self) -> None:
+        """Release it.
+
+        Raises:
+            LeaseLost: it was lost.
+            RuntimeError: it is released already, or held by the process that forked.
+        """
+        self._lease._carry_out(self._releasing())
+
+    def wait_lost(self, timeout: float | None = None) -> bool:
+        """Wait until it is lost, at most `timeout` seconds; return whether it is. What was released
+        is not lost."""
+        return self._lease.wait_lost(timeout)
+
+    def __enter__(self) -> Held:
+        return self
+
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        """Release it, unless the block did so. An error in the block takes precedence over an error
+        here."""
+        self._lease._carry_out(self._leaving(error))
+
+
+class Claim(BaseClaim[Lease, Held]):
     """The part that a lock and an election share: the waits of their threads."""
 
     _lease_class = Lease
+    _held_class = Held
     _client: Transport
     _watching: Callable[[str], Watch[str]]
-    _was_held_at_fork = False
-
-    def _begin_anew(self) -> None:
-        self._process = os.getpid()
-        self._mutex = threading.RLock()  # a signal handler may release
-        super()._begin_anew()
-
-    @property
-    def _callers(self) -> Callers[Lease, Flag]:
-        """The callers of this process: a forked child does not hold what its parent holds."""
-        if self._process != os.getpid():
-            self._was_held_at_fork = self._all_callers.holds_any
-            self._begin_anew()
-        return self._all_callers
-
-    @property
-    def _why_not_held(self) -> str:
-        return _FORKED if self._was_held_at_fork else NOT_HELD
 
     @short_traceback
     def _carry_out(self, steps: Claiming[Kind]) -> Kind:
@@ -65,75 +77,51 @@ class Claim(BaseClaim[Lease, Flag]):
             return self._client.ask(step.call, step.limit_s)
         if isinstance(step, Look):
             return step.watch._step(step.until_s)
-        if isinstance(step, AwaitTurn):
-            left_s = None if step.until_s is None else max(0.0, step.until_s - self._now())
-            return step.waiter.wait(left_s)
+        if isinstance(step, Pause):
+            time.sleep(max(0.0, step.until_s - self._now()))
+            return None
         return self._carry_out(step.steps)
-
-    def _caller(self) -> object:
-        if not hasattr(_thread, "caller"):
-            _thread.caller = _Caller()
-        return _thread.caller
-
-    def _new_waiter(self) -> Flag:
-        return Flag()
-
-    @staticmethod
-    def _wake(waiter: Flag) -> bool:
-        waiter.set()
-        return True
-
-    def _has_turn(self, waiter: Flag) -> bool:
-        return waiter.is_set()
-
-    _call_apart = staticmethod(call_apart)
-
-    def check(self) -> int:
-        """Return the token, once the cluster has confirmed that it is held: the lease is alive, and
-        the key has not changed since the entry of the token set it.
-
-        Raises:
-            LeaseLost: the lock is not held.
-        """
-        return self._carry_out(self._checking(self._caller()))
-
-    def wait_lost(self, timeout: float | None = None) -> bool:
-        """Wait until it is lost, at most `timeout` seconds; return whether it is. A released lock
-        is not lost. Raises RuntimeError if this program does not hold it."""
-        return self._my_lease().wait_lost(timeout)
-
-    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
-        """Release it at the end of a `with`. An error in the block takes precedence over an error
-        here."""
-        self._carry_out(self._leaving(error))
 
 
 class Lock(Claim):
-    """A lock for all programs of the cluster: `with kv.lock("nightly", ttl=10) as token`.
+    """A lock for all programs of the cluster: `with kv.lock("nightly", ttl=10) as held`.
 
-    It is held by a lease, so it is free again `ttl` seconds after its holder died, or slightly
-    later. A holder that was paused for longer does not notice that. So pass the token to the
-    resource that the lock guards, and let it refuse a token below the highest that it has seen.
-
-    Threads may share one object. As with `threading.Lock`, one thread holds it at a time and the
-    others wait in line. It is not reentrant: a thread that already holds it waits as well.
+    Threads may share one object. Each acquisition excludes all others, also those of the same
+    thread, and only the object that it returns releases it.
     """
 
-    acquire = carried_out(BaseClaim[Any, Any]._acquiring, "acquire")
+    @overload
+    def acquire(self) -> Held: ...
+    @overload
+    def acquire(
+        self, blocking: bool | float | None = ..., timeout: float | None = ...
+    ) -> Held | None: ...
+    def acquire(
+        self, blocking: bool | float | None = True, timeout: float | None = -1
+    ) -> Held | None:
+        """Return what is held, waiting at most `timeout` seconds. Return None if the lock was not
+        acquired.
+
+        -1 and None wait forever; 0 and `blocking=False` try once. `acquire(5)` is
+        `acquire(timeout=5)`.
+        """
+        return self._carry_out(self._acquiring(self._value, blocking, timeout))
+
     holder = carried_out(BaseClaim[Any, Any]._holder, "holder")
-    __enter__ = carried_out(BaseClaim[Any, Any]._entering, "__enter__")
 
-    def release(self) -> None:
-        """Release it. Raises LeaseLost if it was lost, RuntimeError if it is not held."""
-        self._carry_out(self._giving(self._caller()))
+    def __enter__(self) -> Held:
+        held = self._carry_out(self._entering())
+        return self._with_blocks.begin(threading.get_ident(), held)
+
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        """Release what this `with` holds. An error in the block takes precedence over an error
+        here."""
+        self._with_blocks.end(threading.get_ident()).__exit__(kind, error, traceback)
 
 
-class Semaphore(HasSlot, Lock):
-    """A lock that up to `limit` programs hold at a time: `with kv.semaphore("reports", 3) as
-    token`.
-
-    As with `threading.Semaphore`, each caller of an object holds it for itself, in its own slot.
-    """
+class Semaphore(Lock):
+    """A lock that up to `limit` programs hold at a time, each in its own slot:
+    `with kv.semaphore("reports", 3) as held`."""
 
     holders = carried_out(BaseClaim[Any, Any]._holders, "holders")
 
@@ -141,21 +129,15 @@ class Semaphore(HasSlot, Lock):
 class Election(Claim, Generic[Data]):
     """An election of one leader at a time among programs: `kv.election("service")`."""
 
-    _states = ("leads", "does not lead")
-
-    def __enter__(self) -> Election[Data]:
-        return self
-
-    def campaign(self, value: Data, timeout: float | None = None) -> int | None:
-        """Return the fencing token once this program leads; `leader` then returns `value`. Return
-        None if it did not become the leader within `timeout` seconds (0: one try; None, -1: for
+    @overload
+    def campaign(self, value: Data) -> Held: ...
+    @overload
+    def campaign(self, value: Data, timeout: float | None = ...) -> Held | None: ...
+    def campaign(self, value: Data, timeout: float | None = None) -> Held | None:
+        """Return the leadership once this program leads; `leader` then returns `value`. Return None
+        if it did not become the leader within `timeout` seconds (0: one try; None, -1: for
         ever)."""
-        text = self._codec.text(value)
-        return self._carry_out(self._getting(text, seconds_to_wait(timeout, -1)))
-
-    def resign(self) -> None:
-        """Stop leading. Raises LeaseLost if it was lost, RuntimeError if it did not lead."""
-        self._carry_out(self._giving(self._caller()))
+        return self._carry_out(self._acquiring(self._codec.text(value), timeout, -1))
 
     def leader(self) -> Data | None:
         """Return the value that the leader campaigned with; None if there is no leader."""
@@ -167,10 +149,3 @@ class Election(Claim, Generic[Data]):
         with self._watching(self._keys.prefix) as watch:
             while watch._step():
                 yield from map(self._codec.of_any, leaders.take(watch))
-
-
-class _Caller:
-    """A thread's identity. `threading.current_thread()` would keep threads that C code started."""
-
-
-_thread = threading.local()

@@ -11,13 +11,13 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 from ...clients.calls.kv_errors import LeaseLost
 from ...clients.calls.value_codec import TEXT
 from ...clients.kv.kv import KV
 from ...clients.locks.contest import SLOTS_MAX
-from ...clients.locks.lock import Claim
+from ...clients.locks.lock import Held
 from ...clients.requests.address_options import by_address
 from ...clients.requests.node_connection import ClientError, Refused, say_waiting
 from ...clients.requests.pool import TIMEOUT_S
@@ -176,16 +176,16 @@ def _lock(
         if options.at_most
         else kv.lock(name, shared=options.shared, ttl=ttl)
     )
-    with _at_the_end(lock.release) as end:
-        token = lock.acquire(timeout=0)
-        if token is None and options.wait != 0:
+    with _at_the_end() as end:
+        end.held = lock.acquire(timeout=0)
+        if end.held is None and options.wait != 0:
             holder = lock.holder()
             says.state("waits", f"{says.what}is {_whose(holder)}", holder=holder)
-            token = lock.acquire(timeout=options.wait)
-        if token is None:
+            end.held = lock.acquire(timeout=options.wait)
+        if end.held is None:
             return says.failure(f"{says.what}is {_whose(lock.holder())}", EXIT_NOT_GOT)
-        says.state("holds", token=token)
-        ended = _run(lock, options, command, signals)
+        says.state("holds", token=end.held.token)
+        ended = _run(end.held, options, command, signals)
     if ended.was_lost or end.was_lost:
         return says.failure(f"{says.what}was lost; {command[0]} has ended", EXIT_LOST)
     return ended.status
@@ -199,17 +199,20 @@ def _elect(
     says.state("campaigns", f"{says.what}is {whose}", leader=leader)
     while True:
         election = kv.election(options.name, ttl=options.ttl)
-        with _at_the_end(election.resign) as end:
+        with _at_the_end() as end:
             try:
-                token = election.campaign(_self() if options.value is None else options.value)
+                end.held = held = election.campaign(
+                    _self() if options.value is None else options.value
+                )
             except Refused:
                 raise
             except ClientError as problem:  # continue: this program may be elected next
                 says.state("waits", f"no answer yet: {problem}", error=str(problem))
                 time.sleep(PAUSE_S)
                 continue
+            token = held.token
             says.state("leads", f"leads {options.name} with token {token}", token=token)
-            ended = _run(election, options, command, signals)
+            ended = _run(held, options, command, signals)
         lost = f"{says.what}was lost; {command[0]} has ended"
         if not ended.was_lost:
             return says.failure(lost, EXIT_LOST) if end.was_lost else ended.status
@@ -221,41 +224,42 @@ def _elect(
 class _HeldEnd:
     """The end of a lock or a leadership."""
 
+    held: Held | None = None
     was_lost = False  # the release showed that it was lost
 
 
 @contextlib.contextmanager
-def _at_the_end(release: Callable[[], object]) -> Iterator[_HeldEnd]:
-    """Release a lock at the end. If that fails, its lease expires."""
+def _at_the_end() -> Iterator[_HeldEnd]:
+    """Release what is held at the end. If that fails, its lease expires."""
     end = _HeldEnd()
     try:
         yield end
     finally:
         try:
-            release()
+            if end.held is not None:
+                end.held.release()
         except LeaseLost:
             end.was_lost = True
-        except (ClientError, RuntimeError):
+        except ClientError:
             pass
 
 
 def _run(
-    claim: Claim, options: argparse.Namespace, command: list[str], signals: Signals
+    held: Held, options: argparse.Namespace, command: list[str], signals: Signals
 ) -> ExitResult:
-    """Run the command until it ends, or the claim is lost."""
-    looks = threading.Thread(target=_look_after, args=(claim, options.ttl / 3), daemon=True)
+    """Run the command until it ends, or what is held is lost."""
+    looks = threading.Thread(target=_look_after, args=(held, options.ttl / 3), daemon=True)
     looks.start()
-    ended = run(command, claim.token, options.grace, signals, claim.wait_lost)
-    return ended if claim.is_held else ended._replace(was_lost=True)
+    ended = run(command, held.token, options.grace, signals, held.wait_lost)
+    return ended if held.is_held else ended._replace(was_lost=True)
 
 
-def _look_after(claim: Claim, pause_s: float) -> None:
-    """Check repeatedly that the claim's key still exists, since someone may delete it. A missing
-    key counts as a loss."""
-    with contextlib.suppress(RuntimeError):  # it was released
-        while not claim.wait_lost(pause_s):
-            with contextlib.suppress(ClientError):
-                claim.check()
+def _look_after(held: Held, pause_s: float) -> None:
+    """Check repeatedly that the key still exists, since someone may delete it. A missing key counts
+    as a loss."""
+    while not held.wait_lost(pause_s) and held.is_held:
+        with contextlib.suppress(ClientError):
+            held.check()
 
 
 def _self() -> str:

@@ -126,12 +126,11 @@ class UsersAtWork:
         with self._connected("ann") as kv:
 
             def once() -> None:
-                lock = kv.lock("ann/lock", ttl=LOCK_S)
-                with lock:
+                with kv.lock("ann/lock", ttl=LOCK_S) as held:
                     for _ in range(30):
                         if self._end.wait(1):
                             return
-                        lock.check()
+                        held.check()
 
             self._repeat(work, once)
 

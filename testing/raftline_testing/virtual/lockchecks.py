@@ -1,4 +1,4 @@
-"""Invariants of simulated programs that take locks: one holder, never early, callers in turn."""
+"""Invariants of simulated programs that take locks: one holder, and never early."""
 
 from __future__ import annotations
 
@@ -108,27 +108,3 @@ class LockCheck:
             if held is not None and held != held_before and ahead is not None:
                 is_passed_by = ahead == ahead_before and value_of(held) != BY_HAND
                 assert not is_passed_by, f"the next caller for {keys.name} is passed over"
-
-
-class CallersInTurn:
-    """The waiting callers of one object, in the order of their requests."""
-
-    def __init__(self, name: str) -> None:
-        self._name = name
-        self._waiting: dict[object, None] = {}
-
-    def comes(self, caller: object) -> None:
-        self._waiting[caller] = None
-
-    def leaves(self, caller: object) -> None:
-        self._waiting.pop(caller, None)
-
-    def wins(self, caller: object) -> None:
-        """Check a caller that gets the lock.
-
-        Raises:
-            AssertionError: another caller has waited longer.
-        """
-        if caller in self._waiting:
-            assert next(iter(self._waiting)) is caller, f"a caller overtakes another: {self._name}"
-            del self._waiting[caller]

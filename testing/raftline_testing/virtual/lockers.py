@@ -1,6 +1,6 @@
 """Simulated programs that take locks, as raftline's own clients do, in schedules of faults.
 
-Turns of callers, getting and holding a lock (`clients/locks/claims.py`), leases and their renewals
+Getting and holding a lock (`clients/locks/claims.py`, `held.py`), leases and their renewals
 (`clients/locks/renewals.py`), watches (`clients/watches/watch_machine.py`) and requests are those
 of the clients. This module carries out their steps in virtual time. It checks that there is one
 holder at a time, that tokens grow, that no program believes in a lease after its end, and that each
@@ -24,8 +24,9 @@ from raftline.clients.calls.calls import CALLS, Ask, Call, Steps
 from raftline.clients.calls.kv_errors import LeaseLost
 from raftline.clients.calls.transaction import Transaction, itself
 from raftline.clients.calls.value_codec import TEXT
-from raftline.clients.locks.claims import AwaitTurn, BaseClaim, Claiming, ClaimStep, LetGo, Look
-from raftline.clients.locks.contest import LOCKS, LockKeys
+from raftline.clients.locks.claims import BaseClaim, Claiming, ClaimStep, LetGo, Look, Pause
+from raftline.clients.locks.contest import LOCKS, LockKeys, SharedKeys, Slots
+from raftline.clients.locks.held import BaseHeld
 from raftline.clients.locks.lease_timer import BaseLease, LeaseTimer
 from raftline.clients.locks.renewals import Renewals, UntilDue, keeping
 from raftline.clients.requests.node_connection import ClientError, Deadline
@@ -42,7 +43,7 @@ from .client_request import ClientRequest
 from .coroutines import Cancelled, Promise, Task, shielded, slept
 from .history import History
 from .host import Host
-from .lockchecks import BY_HAND, NAMES, CallersInTurn, LockCheck
+from .lockchecks import BY_HAND, NAMES, LockCheck
 from .plan import Plan
 from .searchers import LATE_S, Attempt, Searcher
 from .searchers import Call as SearchCall
@@ -60,7 +61,7 @@ SLOW_MS = 900  # the longest delay of a reply then
 ROUNDING_S = 1e-6  # a sum of floats may exceed the same sum in milliseconds
 WAITS_S = (0.0, 0.5, 5.0, 5.0, None)
 HOLD_S = 2.0
-BY_HAND_S = 0.02  # between two tries to set a key by hand
+BY_HAND_S = 0.004  # between two tries to set a key by hand
 SOON_S = 0.25  # after a failed renewal
 CONNECT_S = 0.05  # time in which a watch connects
 SHORT_S = 0.02  # time for which a lock is held in the end
@@ -85,9 +86,8 @@ class SimulatedLease(BaseLease[_Over]):
         keeper: SimulatedKeeper,
         seconds: int,
         keep: bool = True,
-        on_end: Any = None,
     ) -> None:
-        super().__init__(program, keeper, seconds, None, keep, on_end, program.lease_s)
+        super().__init__(program, keeper, seconds, None, keep, program.lease_s)
         self.program = program
 
     @property
@@ -99,7 +99,17 @@ class SimulatedLease(BaseLease[_Over]):
 
     @staticmethod
     def _call_apart(on_lost: Callable[[], object]) -> None:
-        raise AssertionError("a lock reports its loss by itself")
+        on_lost()
+
+    def _begin_holding(self, on_lost: Callable[[], object] | None) -> bool:
+        return super()._begin_holding(self._report_loss)
+
+    def _report_loss(self) -> None:
+        """Take the report of a loss, once."""
+        assert self.was_lost, f"{self} is not lost, and reported so"
+        assert not self.is_reported, f"the loss of {self} is reported twice"
+        self.is_reported = True
+        self.program.world.counts["locks lost"] += 1
 
     def _granting(self) -> Steps[str]:
         name = yield from super()._granting()
@@ -109,54 +119,28 @@ class SimulatedLease(BaseLease[_Over]):
         return name
 
 
-class SimulatedLock(BaseClaim[SimulatedLease, Promise]):
-    """A lock object of a simulated program."""
+class SimulatedHeld(BaseHeld[SimulatedLease]):
+    """What a simulated program holds."""
+
+
+class SimulatedLock(BaseClaim[SimulatedLease, SimulatedHeld]):
+    """A lock, a shared lock or a semaphore of a simulated program."""
 
     _lease_class = SimulatedLease
-    _mutex = nullcontext()
+    _held_class = SimulatedHeld
 
-    def __init__(self, program: Locker, name: str, seconds: int) -> None:
+    def __init__(self, program: Locker, keys: LockKeys, seconds: int) -> None:
         self._program = program
-        self.line = CallersInTurn(f"{program.name} of {name}")
-        keys = LockKeys(LOCKS, name)
-        super().__init__(program, program.keeper, program.watch, keys, seconds, self._lost)
-        self._last_won: SimulatedLease | None = None
-
-    def _caller(self) -> object:
-        return Task.current or self
-
-    def _new_waiter(self) -> Promise:
-        return Promise()
-
-    @staticmethod
-    def _wake(waiter: Promise) -> bool:
-        return waiter.settle(True)
-
-    def _has_turn(self, waiter: Promise) -> bool:
-        return waiter.answer is True
+        super().__init__(program, program.keeper, program.watch, keys, seconds)
 
     def _now(self) -> float:
         return self._program.now_s()
 
-    @staticmethod
-    def _call_apart(on_lost: Callable[[], object]) -> None:
-        on_lost()
-
-    def won(self, token: int) -> SimulatedLease:
-        """Record that the running task has it, and return its lease."""
-        self._last_won = lease = self._my_lease()
-        assert self.token == token
-        self._program.check.won(self.name, token, lease)
-        return lease
-
-    def _lost(self) -> None:
-        """Take the report of a loss, which comes once, for a held lock."""
-        lease = self._last_won
-        assert lease is not None, "the loss of a lock is reported that was not held"
-        assert lease.was_lost, f"{lease} is not lost, and reported so"
-        assert not lease.is_reported, f"the loss of {lease} is reported twice"
-        lease.is_reported = True
-        self._program.world.counts["locks lost"] += 1
+    def won(self, held: SimulatedHeld) -> None:
+        """Record that the running task has it."""
+        shares = isinstance(self._keys, SharedKeys)
+        limit = len(self._keys.slots) if isinstance(self._keys, Slots) else 1
+        self._program.check.won(self.name, held.token, held._lease, shares, limit)
 
     async def carry_out(self, steps: Claiming[Result]) -> Result:
         return await carry_out_awaiting(steps, self._do)
@@ -166,23 +150,11 @@ class SimulatedLock(BaseClaim[SimulatedLease, Promise]):
             return await self._program._ask_step(step)
         if isinstance(step, Look):
             return await step.watch.step(step.until_s)
-        if isinstance(step, AwaitTurn):
-            if step.until_s is not None:
-                self._program.at(step.until_s, partial(step.waiter.settle, False))
-            return await self._turn_of(step.waiter)
+        if isinstance(step, Pause):
+            await self._program.sleep(max(0.0, step.until_s - self._now()))
+            return None
         assert isinstance(step, LetGo)
         return await shielded(self.carry_out(step.steps))
-
-    async def _turn_of(self, waiter: Promise) -> object:
-        """Wait for a turn. The task resumes a moment after its turn has come; it may be cancelled
-        then, like an asyncio task."""
-        program, task = self._program, Task.current
-        program.world.counts["turns that are waited for"] += 1
-        has_turn = await waiter
-        if has_turn and task is not None and program.is_cancelled_now():
-            program.at(program.now_s(), task.cancel)
-            await program.sleep(0.001)
-        return has_turn
 
 
 class SimulatedKeeper:
@@ -381,8 +353,10 @@ class Locker(Searcher):
         self._weather = "fair"
         super().__init__(world, plan, name, hosts, history)
         seconds = chance.choice((1, 1, 2))
-        self._locks = {each: SimulatedLock(self, each, seconds) for each in NAMES}
-        self._others = {each: SimulatedLock(self, each, seconds) for each in NAMES}
+        self._locks, self._others = (
+            {each: SimulatedLock(self, LockKeys(LOCKS, each), seconds) for each in NAMES}
+            for _ in range(2)
+        )
         self._change_weather()
 
     # --- the world --------------------------------------------------------------------------------
@@ -410,10 +384,6 @@ class Locker(Searcher):
 
     def breaks(self) -> bool:
         return self._weather == "away" or self.chance.random() < self._plan.loss / 10
-
-    def is_cancelled_now(self) -> bool:
-        """Whether a task whose turn has come is cancelled before it resumes."""
-        return not self.stopped and self.chance.random() < 0.2
 
     def _change_weather(self) -> None:
         if self._last_round is None:
@@ -523,24 +493,19 @@ class Locker(Searcher):
         await self._takes(lock, self.chance.choice(WAITS_S))
 
     async def _takes(self, lock: SimulatedLock, wait_s: float | None) -> None:
-        began_s, caller, token = self.now_s(), lock._caller(), None
-        if wait_s != 0:
-            lock.line.comes(caller)
+        began_s, held = self.now_s(), None
         try:
-            token = await lock.carry_out(lock._getting(f"{self.name} {os.name}", wait_s))
+            value = f"{self.name} {os.name}"
+            held = await lock.carry_out(lock._acquiring(value, wait_s, -1))
             until_s = math.inf if wait_s is None else began_s + wait_s - ROUNDING_S
-            is_early = token is None and self.now_s() < until_s
+            is_early = held is None and self.now_s() < until_s
             assert not is_early, f"{self.name}: acquire({wait_s}) ends too early"
         except ClientError:
             self.world.counts["locks in vain"] += 1
-        finally:
-            if token is None:
-                lock.line.leaves(caller)
         if wait_s is not None:
             self._is_in_time(began_s + wait_s, f"acquire({wait_s})")
-        if token is not None:
-            lock.line.wins(caller)
-            await self._holds(lock, token)
+        if held is not None:
+            await self._holds(lock, held)
         elif self._last_round is not None and wait_s is None:
             self._last_round.append(lock)
 
@@ -550,8 +515,9 @@ class Locker(Searcher):
         late_s = self.now_s() - until_s - last_s
         assert late_s <= 0, f"{self.name}: {what} ends {late_s:.1f} s late"
 
-    async def _holds(self, lock: SimulatedLock, token: int) -> None:
-        lease = lock.won(token)
+    async def _holds(self, lock: SimulatedLock, held: SimulatedHeld) -> None:
+        lock.won(held)
+        lease, token = held._lease, held.token
         is_last = self._last_round is not None
         end = "releases" if is_last else self.chance.choice(self.ends)
         try:
@@ -566,7 +532,7 @@ class Locker(Searcher):
                 self._carry_on(self._set_by_hand(lock))
                 await self.sleep(5 * SHORT_S)
             if end == "checks" or (end == "is broken" and self.chance.random() < 0.5):
-                assert await lock.carry_out(lock._checking()) == token
+                assert await lock.carry_out(held._checking()) == token
                 assert not lease.is_surely_broken, "a broken lock is confirmed"
                 assert lease.is_held, "a lock whose time is over is confirmed"
                 self.world.counts["locks confirmed"] += 1
@@ -578,14 +544,14 @@ class Locker(Searcher):
             if end == "dies":
                 lease._lose()
             if end != "forgets" or not lease.is_surely_broken:
-                await shielded(self._release(lock, lease, lock._caller()))
+                await shielded(self._release(lock, held))
 
-    async def _release(self, lock: SimulatedLock, lease: SimulatedLease, caller: object) -> None:
+    async def _release(self, lock: SimulatedLock, held: SimulatedHeld) -> None:
+        lease = held._lease
         was_held = lease.is_held
-        assert lease.was_lost or not lease._is_over, f"{lease} was released by another caller"
         try:
-            await lock.carry_out(lock._giving(caller))
-        except (ClientError, RuntimeError):
+            await lock.carry_out(held._releasing())
+        except ClientError:
             assert not lease.is_held
         else:
             is_lost = lease.is_surely_broken or not was_held
