@@ -58,7 +58,7 @@ def main(arguments: Sequence[str]) -> int:
             print(trace)
             return 1 if violation else 0
         worlds = [(given.budget, given.servers)] if given.budget else QUICK
-        found = [explore(*world, given.seconds, given.order) for world in worlds]
+        found = [explore(text, count, given.seconds, given.order) for text, count in worlds]
     except (BudgetError, OSError) as error:
         print(f"explore: {error}", file=sys.stderr)
         return 2
