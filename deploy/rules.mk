@@ -55,7 +55,7 @@ quietly = trap 'exit 130' INT; said=$$($(1) 2>&1) || { printf '%s\n' "$$said" >&
 
 .venv/all-installed: .venv/dev-installed
 	@echo "Adding to .venv what only the longer tests need ..." >&2
-	@$(call quietly,$(INSTALL) '.[dev,test-all]')
+	@$(call quietly,$(INSTALL) '.[test-all]')
 	@touch $@
 
 .venv/release-installed: setup.py setup.cfg pyproject.toml
