@@ -9,7 +9,7 @@ CODE := src testing course tests bench docs integrations
 SET_UP = $(MAKE)
 FIRST = run test check docs test-all
 
-.PHONY: help run test test-rest test-nightly test-all check lint types spelling format sizes nightly
+.PHONY: help run test test-rest test-nightly test-all coverage check lint types spelling format sizes nightly
 .PHONY: accept labs handout release wheel test-wheel docs clean
 .DEFAULT_GOAL := help
 
@@ -31,6 +31,10 @@ run: ## three nodes on ports 10000-10002 and a client; reads commands from a pip
 
 test: .venv/dev-installed ## the quick tests, within two minutes; by a word: make test T=election
 	@$(TESTS) $(if $(T),-k '$(T)',--lane quick)
+
+coverage: .venv/coverage-installed ## the lines and branches of src/ that the quick tests run, as pages in build/coverage
+	@$(TESTS) --lane quick --cov=src --cov-branch --cov-report=html:build/coverage --cov-report=term:skip-covered \
+	  | tee build/coverage.txt | tail -n 1
 
 test-rest: .venv/all-installed ## the tests that `make test` leaves out
 	@$(MAKE) -s .venv/fuzz-installed

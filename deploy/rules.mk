@@ -58,6 +58,10 @@ quietly = trap 'exit 130' INT; said=$$($(1) 2>&1) || { printf '%s\n' "$$said" >&
 	@$(call quietly,$(INSTALL) '.[test-all]')
 	@touch $@
 
+.venv/coverage-installed: .venv/dev-installed
+	@$(call quietly,$(INSTALL) '.[coverage]')
+	@touch $@
+
 .venv/release-installed: setup.py setup.cfg pyproject.toml
 	@echo "Setting up .venv with the tools for a release ..." >&2
 	@$(MAKE) -s .venv-made
