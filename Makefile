@@ -33,7 +33,7 @@ test: .venv/dev-installed ## the quick tests, within two minutes; by a word: mak
 	@$(TESTS) $(if $(T),-k '$(T)',--lane quick)
 
 coverage: .venv/coverage-installed ## the lines and branches of src/ that the quick tests run, as pages in build/coverage
-	@$(TESTS) --lane quick --cov=src --cov-branch --cov-report=html:build/coverage --cov-report=term:skip-covered \
+	@COVERAGE_FILE=build/coverage.data $(TESTS) --lane quick --cov=src --cov-branch --cov-report=html:build/coverage --cov-report=term:skip-covered \
 	  | tee build/coverage.txt | tail -n 1
 
 test-rest: .venv/all-installed ## the tests that `make test` leaves out
