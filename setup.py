@@ -42,8 +42,8 @@ COMPILED = (
     "node/program/traffic_log", "node/watches/prefix_watch", "node/watches/watch_feed",
     "node/watches/watch_registry", "node/loop/writer",
 )  # fmt: skip
-# Of these rooms: the classes that others are derived from, which mypyc does not allow, and what
-# has to give the interpreter's lock away.
+# Not compiled in these packages: base classes of derived ones, which mypyc doesn't allow, and code
+# that must release the interpreter's lock.
 NOT_COMPILED = {"state/commands/machines", "wire/escapes"}
 
 

@@ -1,4 +1,4 @@
-"""Settings for all tests are those of `raftline_testing.runner.pytest_plugin`."""
+"""The settings for all tests come from `raftline_testing.runner.pytest_plugin`."""
 
 from __future__ import annotations
 

@@ -1,9 +1,8 @@
-"""Fuzzes what stands at the door of a node: `make -C testing fuzz MINUTES=10 [SEED=3]`.
+"""Fuzz the input of a node: `make -C testing fuzz MINUTES=10 [SEED=3]`.
 
-Examples of each target (tests/rim/fuzzed.py) are guided by the code that they reach, where atheris
-is installed. Elsewhere, or with --drawn, Hypothesis draws them in turn.
-Exit codes: 0 nothing was found, 1 a fault was, 130 Ctrl-C. A fault is shown with the smallest
-example.
+Examples of each target (tests/rim/fuzzed.py) are guided by the code that they reach if atheris is
+installed. Elsewhere, or with --drawn, Hypothesis draws them in turn. Exit codes: 0 no fault, 1 a
+fault, 130 Ctrl-C. A fault is shown with the smallest example.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ from hypothesis import HealthCheck, given, seed, settings
 from tests import guided
 from tests.rim.fuzzed import TARGETS, Target
 
-PIECE = 500  # examples of a target before the turn of the next
+PIECE = 500  # examples of a target before the next target's turn
 NOT_GUIDED = "not guided: atheris, which has builds for CPython 3.11 to 3.14, is not installed"
 
 
@@ -49,7 +48,7 @@ def main() -> int:
 
 
 def carried_out(targets: Mapping[str, Target], seconds: float, begin: int) -> int:
-    """Fuzz for so long, each target once at least; return the exit code."""
+    """Fuzz for this long, each target at least once; return the exit code."""
     end_s, counts = time.monotonic() + seconds, dict.fromkeys(targets, 0)
     number = begin
     print(f"{seconds:.0f} s, SEED={begin}", flush=True)
@@ -92,7 +91,7 @@ def _attempt(name: str, target: Target, number: int, counts: dict[str, int]) -> 
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # a script's `&` has it ignored
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # in a script, `&` ignores it
     try:
         sys.exit(main())
     except KeyboardInterrupt:

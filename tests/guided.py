@@ -1,7 +1,7 @@
-"""The fuzzer guided by the code that examples reach: each target in a process of its own.
+"""The fuzzer guided by the code that examples reach: each target in its own process.
 
-libFuzzer ends a process at its first fault. So a turn of a target is a process, and the corpus that
-it leaves in build/fuzz is where the next turn begins.
+libFuzzer ends a process at its first fault. So each turn of a target is a process, and the next
+turn starts from the corpus in build/fuzz.
 """
 
 from __future__ import annotations
@@ -21,11 +21,12 @@ from pathlib import Path
 
 from tests.rim.fuzzed import Target
 
-TURN_S = 300  # at most; a process needs some 5 s of the processor to begin
+TURN_S = 300  # at most; a process needs about 5 s of processor time to start
 FOLDER = Path("build/fuzz")
 PROGRESS = re.compile(r"^#(\d+)\s.* cov: (\d+) ft: (\d+)", re.MULTILINE)
 WRITTEN = re.compile(r"Test unit written to (.+)")
-BROKEN, INTERRUPTED = 77, (72, -signal.SIGINT)  # by libFuzzer, or before it began
+# exit codes of libFuzzer, or of a process that had not started it
+BROKEN, INTERRUPTED = 77, (72, -signal.SIGINT)
 ENDS = {70: "took too long", 71: "took too much memory", BROKEN: "a fault"}
 SHOWN = 2000  # characters of the log of a process that ended by itself
 
@@ -38,9 +39,9 @@ class Sum:
     target: Target
     executions: int = 0
     places: int = 0  # branches and calls that an example reached
-    features: int = 0  # the same with how often, and what was compared there
+    features: int = 0  # places with their counts, and comparisons there
     processor_s: float = 0.0
-    fault: str = ""  # the file of its example
+    fault: str = ""  # the file with its example
 
     def __str__(self) -> str:
         rate = self.executions / (self.processor_s or 1)
@@ -52,7 +53,7 @@ class Sum:
 
 
 def carried_out(targets: Mapping[str, Target], seconds: float, begin: int, workers: int) -> int:
-    """Fuzz for so long, each target as long as the others; return the exit code."""
+    """Fuzz for this long, all targets equally long; return the exit code."""
     sums = [Sum(name, target) for name, target in targets.items()]
     share_s = seconds * workers / len(sums)
     rounds = math.ceil(share_s / TURN_S)
@@ -75,7 +76,7 @@ def carried_out(targets: Mapping[str, Target], seconds: float, begin: int, worke
 def turn(
     so_far: Sum, number: int, folder: Path, of: str = "tests.rim.fuzzed", **limit: int
 ) -> None:
-    """Fuzz one target for so many seconds or runs, unless a fault of it is known."""
+    """Fuzz one target for this many seconds or runs, unless it has a known fault."""
     if so_far.fault:
         return
     place = folder / so_far.name.replace(" ", "-")
@@ -98,7 +99,8 @@ def turn(
 
 
 def _show(one: Sum, status: int, said: str) -> str:
-    """Print what a process ended with, a fault with its smallest example; return its name."""
+    """Print the end of a process, and a fault with its smallest example; return the example's
+    name."""
     print(f"{one.name}: {ENDS.get(status, f'exit status {status}')}", flush=True)
     written = WRITTEN.search(said)
     if not written:
@@ -112,7 +114,7 @@ def _show(one: Sum, status: int, said: str) -> str:
 
 
 def again(target: Target, data: bytes) -> int:
-    """Check what was found once more, and with fewer bytes; return the exit code."""
+    """Check a found example again, and with fewer bytes; return the exit code."""
     examples: list[object] = []
 
     def noted(example: object) -> None:
@@ -132,7 +134,7 @@ def again(target: Target, data: bytes) -> int:
 
 
 def smallest(attempt: Callable[[bytes], object], data: bytes) -> bytes:
-    """Leave out what the same error does without."""
+    """Remove bytes that the error doesn't need."""
     wanted, size = _problem(attempt, data), len(data)
     while size:
         place = 0

@@ -1,6 +1,6 @@
-"""One target, guided by the code that its examples reach: tests/guided.py starts it.
+"""One target, guided by the code that its examples reach: started by tests/guided.py.
 
-libFuzzer, which atheris brings along, ends the process by itself: 0 nothing was found.
+libFuzzer, a part of atheris, ends the process by itself, with 0 if there is no fault.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=-1)
     parser.add_argument("--seed", type=int, required=True)
     options = parser.parse_args()
-    # What is imported before is not instrumented.
+    # Modules imported earlier are not instrumented.
     with atheris.instrument_imports(include=["raftline", "raftline_course"]):
         target = importlib.import_module(options.module).TARGETS[options.name]
     atheris.instrument_func(target.check)
@@ -56,7 +56,7 @@ def main() -> None:
 
 
 def hexed(word: str) -> str:
-    """Return a word as libFuzzer reads any bytes."""
+    """Return a word in libFuzzer's form for bytes."""
     return "".join(f"\\x{byte:02x}" for byte in word.encode())
 
 

@@ -12,7 +12,7 @@ _BLOCK = re.compile(r"^```diff (\S+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 @dataclass(frozen=True)
 class Change:
-    """One block: lines that stay begin with a space, new ones with `+`, others with `-`."""
+    """One block: unchanged lines begin with a space, new ones with `+`, others with `-`."""
 
     file: str
     lines: tuple[str, ...]

@@ -1,4 +1,4 @@
-"""A state machine alone, which typed calls are carried out on as a cluster would."""
+"""A lone state machine that carries out typed calls as a cluster would."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ TERM = 4
 
 
 class Model:
-    """A store of the level of this build; each call is one entry."""
+    """A store at the level of this build; each call is one entry."""
 
     def __init__(self) -> None:
         self.store = Store(level=LEVEL)
@@ -32,7 +32,7 @@ class Model:
         self.store.term = TERM
 
     def ask(self, call: Call[Result]) -> Result:
-        """Carry out a call as its line says, and read the reply."""
+        """Carry out a call by its line, and read the reply."""
         line = call.command.encode()
         assert b"\n" not in line
         assert decode_line(line).encode() == line
@@ -49,7 +49,7 @@ class Model:
         return Transaction(TEXT, self.ask)
 
     def expire(self, lease: str) -> None:
-        """Let a lease run out."""
+        """Expire a lease."""
         self.store.number += 1
         execute(self.store, spell_expiry(TERM, [lease]))
 

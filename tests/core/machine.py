@@ -1,4 +1,4 @@
-"""A state machine of one node, for tests of what commands do."""
+"""A state machine of one node, for tests of commands."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A typed line as a node reads it: its command, or what is wrong with it."""
+"""A typed line as a node reads it: its command, or its error."""
 
 from __future__ import annotations
 

@@ -200,5 +200,5 @@ def test_a_state_is_the_same_when_it_was_data() -> None:
 def test_a_text_that_is_no_budget_is_refused() -> None:
     assert read("timeout=2 crash").name == "timeout=2 crash"
     for text in ("crashes", "crash=x", "passed"):
-        with pytest.raises(BudgetError, match="is no part of a budget"):
+        with pytest.raises(BudgetError, match="is not a part of a budget"):
             read(text)

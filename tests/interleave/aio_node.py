@@ -1,4 +1,5 @@
-"""A node in the event loop of `tasks.py`: its connections are slow, come in pieces, and break."""
+"""A node in the event loop of `tasks.py`: its connections are slow, break, and deliver in
+pieces."""
 
 from __future__ import annotations
 
@@ -8,18 +9,18 @@ from typing import Any
 
 from raftline_testing.interleave.tasks import Loop
 
-WAYS_S = (0.0, 0.0, 0.05, 0.4)  # of what travels
+WAYS_S = (0.0, 0.0, 0.05, 0.4)  # delays of data
 BREAKS = (0.0, 0.0, 0.05)  # chances that a connection breaks, or is refused
 PIECES = (3, 20, 1000)  # bytes that arrive at once
 
-Handler = Callable[[str, str, str], str]  # of a sender, a number and a command: the reply
+Handler = Callable[[str, str, str], str]  # maps sender, number and command to the reply
 
 
 class Node:
-    """Answers lines by a function."""
+    """A node that answers lines by a function."""
 
     def __init__(self, loop: Loop, handler: Handler) -> None:
-        """Take the place of the network of a loop."""
+        """Replace the network of a loop."""
         self.loop, self.handler = loop, handler
         self.breaks = loop.chance.choice(BREAKS)
         self.open: list[Connection] = []
@@ -42,7 +43,7 @@ class Node:
 
 
 class Connection(asyncio.Transport):
-    """The client's end of a connection; a task is the node's."""
+    """The client's end of a connection; the node's end is a task."""
 
     def __init__(self, node: Node, protocol: Any) -> None:
         super().__init__()
@@ -85,7 +86,7 @@ class Connection(asyncio.Transport):
         await self.send(f"s1{sharp}{number}@{reply}\n")
 
     async def send(self, text: str) -> None:
-        """Send what the client gets in pieces; the connection may break in between."""
+        """Send data to the client in pieces; the connection may break in between."""
         chance, data = self.node.loop.chance, text.encode()
         while data:
             size = chance.choice(PIECES)

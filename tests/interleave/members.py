@@ -1,7 +1,7 @@
 """Members of a cluster in one schedule: driver, writer, peers and connections of each, on wires.
 
-The parts are the real ones, but for the console, snapshots and the kernel. A dialled address leads
-to the member that listens there. Its disk is in memory, and knows what is synced.
+The parts are real, except for the console, snapshots and the kernel. A dialled address leads to the
+member that listens there. Its disk is in memory, and records which bytes are synced.
 """
 
 from __future__ import annotations
@@ -40,10 +40,10 @@ from raftline_testing.files.faulty_folder import MemoryFolder
 from raftline_testing.interleave.threads import Broken, Thread
 from raftline_testing.interleave.wires import Wire, connected
 
-ELECTION_MS, HEARTBEAT_MS = 10_000_000, 500  # nobody stands a second time
+ELECTION_MS, HEARTBEAT_MS = 10_000_000, 500  # no node stands a second time
 PACE = Pace("slow", ELECTION_MS, 1, HEARTBEAT_MS)
-FIRST_ELECTIONS_MS = {"s1": 10}  # s1 stands first; the others wait for long
-ROOM = 300  # bytes that are on their way: more of them wait for the sender
+FIRST_ELECTIONS_MS = {"s1": 10}  # s1 stands first; the others wait for a long time
+ROOM = 300  # bytes in flight: further ones wait at the sender
 
 
 class Network:
@@ -52,7 +52,7 @@ class Network:
     def __init__(self) -> None:
         self.listening: dict[str, Member] = {}
         self.wires: list[Wire] = []
-        self.is_disturbed = False  # something was broken
+        self.is_disturbed = False  # a connection was broken
 
     def connect(self, address: Address, patience_s: float) -> Wire:
         Thread.schedule.step()
@@ -68,7 +68,7 @@ class Network:
         return near
 
     def break_one(self) -> None:
-        """Break one of the connections, if there are some."""
+        """Break one of the connections, if there are any."""
         chance, self.is_disturbed = Thread.schedule.random, True
         if self.wires:
             with contextlib.suppress(OSError):  # it is closed
@@ -76,7 +76,7 @@ class Network:
 
     @contextmanager
     def in_place(self) -> Iterator[None]:
-        """Put it in the place of the kernel."""
+        """Replace the kernel's network by it."""
         with (
             mock.patch.object(peers, "connect", self.connect),
             mock.patch.object(peers, "random", Thread.schedule.random),
@@ -148,16 +148,16 @@ class Member(Server):
         )
 
     def _say(self, line: str) -> None:
-        if "can't be talked to" in line:  # a thread met an error, and went on
+        if "can't be talked to" in line:  # a thread met an error, and continued
             raise Broken(line)
         self.said.append(line)
 
     def has_durable(self, command: str) -> bool:
-        """Whether an entry with this command is on the disk for certain."""
+        """Whether an entry with this command is certainly on the disk."""
         log = self.folder._files[f"{self.name}.log"]
         return command.encode() in log.data[: log.synced]
 
-    # --- the rim of the driver -----------------------------------------------------------------
+    # --- for the driver -------------------------------------------------------------------------
 
     def send(self, message: Message) -> None:
         assert not isinstance(message, InstallSnapshot)
@@ -186,7 +186,7 @@ class Asking:
     user: str | None = None
 
     def __init__(self, driver: Driver, command: str, check: Any = None, **more: Any) -> None:
-        """`check` is called with each reply, at the moment in which it may leave."""
+        """Create a request; `check` is called with each reply at the moment when it may leave."""
         self._driver, self._check = driver, check
         self.answers = 0
         self.begun_s = time.monotonic()
@@ -220,7 +220,7 @@ class Asking:
 
 
 def wait_for_a_leader(*members: Member) -> Member:
-    """Return the member that leads, once it does."""
+    """Return the leader, once there is one."""
     while True:
         for member in members:
             view = member.node.view

@@ -1,4 +1,4 @@
-"""The walks of docs/develop: tables of steps, and the functions in src/ that each step names."""
+"""The walks of docs/develop: tables of steps, with the functions in src/ that each step names."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ WRITE, WATCH, LOCK = (
     for name in ("write-travels", "watch-travels", "lock-is-held")
 )
 PLACE = re.compile(r"`([a-z_/]+\.py)`|`(?:[A-Z]\w+\.)?(\w+)`")
-Place = tuple[str, str]  # a file in src/, a function of it
+Place = tuple[str, str]  # a file in src/ and its function
 
 
 class Profile(Protocol):
@@ -59,7 +59,7 @@ def defined(file: str) -> set[str]:
 
 
 def place_of(frame: FrameType) -> Place | None:
-    """Return the place of a call, if it is one of src/."""
+    """Return the place of a call, if it is in src/."""
     file = Path(frame.f_code.co_filename)
     if not file.is_relative_to(SOURCE):
         return None
@@ -68,11 +68,11 @@ def place_of(frame: FrameType) -> Place | None:
 
 @contextmanager
 def profiled(profile: Profile, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Have the threads that begin meanwhile call `profile`, those of connections among them."""
+    """Make all new threads call `profile` meanwhile, including the threads of connections."""
     serve = Connection.serve
 
     def followed(connection: Connection) -> None:
-        sys.setprofile(profile)  # `threading` begins no connection's thread
+        sys.setprofile(profile)  # `threading` doesn't start the threads of connections
         serve(connection)
 
     monkeypatch.setattr(Connection, "serve", followed)
@@ -85,7 +85,7 @@ def profiled(profile: Profile, monkeypatch: pytest.MonkeyPatch) -> Iterator[None
 
 @contextmanager
 def running_nodes(folder: Path, count: int) -> Iterator[dict[str, Node]]:
-    """Run a cluster of so many nodes in this process."""
+    """Run a cluster of this many nodes in this process."""
     members = {f"s{i}": f"localhost:{free_port()}" for i in range(1, count + 1)}
     nodes: dict[str, Node] = {}
     try:

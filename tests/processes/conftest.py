@@ -17,13 +17,13 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @pytest.fixture
 def three(cluster: Cluster) -> Cluster:
-    """Those that a test hurts, beside a typed client."""
+    """The nodes that a test disturbs, for a typed client."""
     return cluster
 
 
 @pytest.fixture
 def kv(nodes: Cluster) -> Iterator[raftline.KV[str]]:
-    """A typed client of these."""
+    """A typed client of these nodes."""
     with raftline.connect(at(nodes)) as kv:
         yield kv
 

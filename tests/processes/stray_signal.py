@@ -1,7 +1,7 @@
-"""A signal that does not interrupt the main thread's wait, at will."""
+"""A signal that doesn't interrupt the main thread's wait, on demand."""
 
-# At SIGUSR1 a thread takes SIGTERM itself. The main thread is not interrupted by that, just as by
-# a signal that comes between its last look for signals and its wait.
+# At SIGUSR1 a thread takes SIGTERM itself. That doesn't interrupt the main thread, just like a
+# signal between its last check for signals and its wait.
 TAKES_SIGTERM = """
 import signal, threading
 signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1])
@@ -13,5 +13,5 @@ threading.Thread(target=take, daemon=True).start()
 
 
 def with_stray_signal(program: str) -> str:
-    """Return Python text that runs the program of this path, with such a thread beside it."""
+    """Return Python text that runs the program at this path, together with such a thread."""
     return f"{TAKES_SIGTERM}import runpy; runpy.run_path({program!r}, {{}}, '__main__')"

@@ -1,4 +1,4 @@
-"""Typed clients at real nodes: where those are."""
+"""Addresses of real nodes for typed clients."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from raftline_testing.nodes.cluster import Cluster
 
 
 def at(cluster: Cluster) -> str:
-    """Return the addresses of a cluster, as `connect` takes them; in half of the tests one alone,
-    so that the program has to learn the others."""
+    """Return the addresses of a cluster for `connect`; in half of the tests only one, so that the
+    program has to learn the others."""
     draw = zlib.crc32(os.environ["PYTEST_CURRENT_TEST"].encode())
     nodes = cluster.nodes
     if draw % 2:

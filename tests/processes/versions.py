@@ -1,4 +1,4 @@
-"""Other versions of a node: late ones of the levels 1 to 3, and this one with a new verb."""
+"""Other versions of a node: late ones of levels 1 to 3, and this one with a new verb."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def _getdel(store: Store, key: str) -> str | None:
 
 def before_levels(folder: Path) -> list[str]:
     """Return the program of a node of level 1, whose wheel is built and unpacked into a folder;
-    skip the test where the history lacks it, as in a shallow clone."""
+    skip the test if the history lacks it, as in a shallow clone."""
     source = folder / "source"
     _unpack(BEFORE_LEVELS, source)
     subprocess.run(
@@ -53,7 +53,7 @@ def before_levels(folder: Path) -> list[str]:
 
 
 def unpacked(commit: str, folder: Path) -> list[str]:
-    """Return the program of a node of a commit, unpacked into a folder; skip the test where the
+    """Return the program of a node of a commit, unpacked into a folder; skip the test if the
     history lacks it."""
     _unpack(commit, folder)
     of_course = folder / "course" / "raftline_course" / "node.py"  # obeys a controller, from 3 on

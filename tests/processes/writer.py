@@ -1,4 +1,4 @@
-"""A writer beside a test, which sees whether writes go on while the test does something."""
+"""A writer in the background of a test, which checks that writes continue during the test."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from raftline_testing.nodes.processes import eventually
 
 
 class Writer:
-    """Writes 1, 2, 3 … in a thread of its own, each after the reply to the one before."""
+    """A thread that writes 1, 2, 3 …, each after the reply to the previous one."""
 
     def __init__(self, write: Callable[[int], None]) -> None:
-        """Prepare; `write` raises where a write is refused, which ends this thread."""
+        """Create it; `write` raises an error if a write is refused, which ends this thread."""
         self.written = 0
         self._write = write
         self._stop = threading.Event()
@@ -35,7 +35,7 @@ class Writer:
             self.written += 1
 
     def goes_on(self, more: int = 10) -> None:
-        """Wait until so many more writes are done; fail where one was refused."""
+        """Wait until this many more writes are done; fail if one was refused."""
         reached = self.written + more
         eventually(lambda: self.written > reached or not self._thread.is_alive(), "writes go on")
         assert self._thread.is_alive(), f"write {self.written + 1} was refused"
@@ -43,7 +43,7 @@ class Writer:
 
 @contextlib.contextmanager
 def writer_of(cluster: Cluster, key: str) -> Iterator[Writer]:
-    """Write a key by `raftline.connect`, from the start of this to its end."""
+    """Write a key by `raftline.connect` while the context is active."""
     with (
         connect(",".join(f"localhost:{node.port}" for node in cluster.nodes)) as kv,
         Writer(lambda number: kv.set(key, str(number))) as writer,

@@ -1,4 +1,4 @@
-"""Runs CPython's own tests of a class on one of ours."""
+"""Run CPython's own tests of a class on one of ours."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 
 def cases_of(suites: Iterable[type[unittest.TestCase]], left_out: Container[str] = ()) -> list[Any]:
-    """Return the parameters (suite, name of a test) of all tests that are not left out."""
+    """Return the parameters (suite, name of a test) of all tests that aren't excluded."""
     return [
         pytest.param(suite, name, id=f"{suite.__name__}-{name}")
         for suite in suites

@@ -1,7 +1,7 @@
-"""The lines and bytes of a fuzzer at the door of a node, and what must hold whatever it says.
+"""A fuzzer's lines and bytes for a node, and the rules that must hold for any input.
 
 A target is a strategy and a check. `tests/rim/test_fuzzed.py` draws a hundred examples of each,
-`make -C testing fuzz MINUTES=` others for a given time.
+`make -C testing fuzz MINUTES=` further ones for a given time.
 """
 
 from __future__ import annotations
@@ -82,15 +82,15 @@ MESSAGES = (
 
 
 class Target(NamedTuple):
-    """Something to draw, and a rule that must hold for it."""
+    """A strategy for examples, and a rule that must hold for them."""
 
     strategy: st.SearchStrategy[Any]
     check: Callable[[Any], None]
-    form: Form | None = None  # None: Hypothesis makes an example of a fuzzer's bytes
-    words: Sequence[str] = ()  # that a fuzzer puts in
+    form: Form | None = None  # None: Hypothesis turns a fuzzer's bytes into an example
+    words: Sequence[str] = ()  # words that a fuzzer inserts
 
     def of_bytes(self) -> Callable[[bytes], object]:
-        """Return what checks the example that some bytes stand for."""
+        """Return a function that checks the example for some bytes."""
         form = self.form
         if form is not None:
             return lambda data: self.check(form.read(data))
@@ -103,7 +103,7 @@ class Target(NamedTuple):
         return drawn.hypothesis.fuzz_one_input
 
     def seeds(self, number: int, count: int = SEEDS) -> list[bytes]:
-        """Return `count` drawn examples as bytes; where Hypothesis makes them, any bytes."""
+        """Return `count` drawn examples as bytes; any bytes if Hypothesis makes the examples."""
         form, found = self.form, []
         if form is None:
             chance = random.Random(number)
@@ -131,7 +131,7 @@ SAID = Form(
 
 
 def mutated(samples: st.SearchStrategy[bytes], bytes_max: int = 4) -> st.SearchStrategy[bytes]:
-    """Return samples some of whose bytes are others, are left out, or come again."""
+    """Return samples with some bytes changed, removed or repeated."""
     edits = st.tuples(
         st.integers(0, 1 << 16),
         st.sampled_from((0, 0, 1, 1, 1, 2, 9, 1 << 16)),
@@ -161,7 +161,8 @@ LINES = mutated(_TYPED | _MESSAGES) | _TYPED | st.binary(max_size=200)
 
 
 def check_line(line: bytes) -> None:
-    """A line has a meaning or a refusal; a message that is understood has one spelling."""
+    """Check that a line has a meaning or a refusal, and that a valid message has a single
+    spelling."""
     line = line.replace(b"\n", b"")
     parsed = parse(line, Limits(), Readings(), "s1")
     assert parsed.kind in KINDS
@@ -182,7 +183,8 @@ PROOFS = st.lists(st.tuples(st.sampled_from(["s1", "s2", "s3", ""]), _PROOF_TEXT
 
 
 def check_proof(said: list[tuple[str, str]]) -> None:
-    """Somebody without the secret proves nothing, on either side, nor at the door of a node."""
+    """Check that without the secret there is no proof, on either side, nor at a node's
+    connection."""
     answering, dialing = Responder(SECRET, "s1", NONCE), Initiator(SECRET, "s1", "s2", NONCE)
     for sender, text in said:
         with contextlib.suppress(ProofError):
@@ -205,7 +207,7 @@ def check_proof(said: list[tuple[str, str]]) -> None:
 
 
 class KnownUsers(Access):
-    """Users without a file; nobody may do anything without a login."""
+    """Users without a file; nothing is permitted without a login."""
 
     def __init__(self) -> None:
         verifier = make_verifier("correct horse battery", ITERATIONS_LEAST)
@@ -246,7 +248,7 @@ LOGINS = st.lists(_AUTHS | _LOGINS | _ORDERS | st.text(max_size=60), max_size=8)
 
 
 def check_login(said: list[str]) -> None:
-    """Nobody without a password is logged in, and nothing is done before that."""
+    """Check that there is no login without a password, and no effect before the login."""
     host = FakeHost(access=known_users())
     admission = Admission(host, object(), lambda: True)  # type: ignore[arg-type]
     login, nonce = admission.login, ""
@@ -256,7 +258,7 @@ def check_login(said: list[str]) -> None:
             continue
         line = text.replace("NONCE", nonce).encode("utf-8", "surrogatepass").replace(b"\n", b"")
         if line.startswith(b"login ") and len(line) > 60:
-            continue  # a derivation takes a while, and tells nothing new
+            continue  # a derivation takes a while, and shows nothing new
         admitted = admission.admit(parse(line, host.limits, host.readings, host.name))
         assert admitted.kind in ("local", "refused", "garbled", "proof", "level", "peer")
         assert login.identity == host.access.nobody
@@ -280,7 +282,7 @@ RIGHTS = mutated(_ASKED) | _ASKED
 
 
 def check_rights(line: bytes) -> None:
-    """A line that a reader of `app/` may send changes no key, and shows none of the others."""
+    """Check that a line permitted to a reader of `app/` changes no key, and shows no other key."""
     status = f'STATUS response: {{"name": "s1", "leases": "{FOREIGN}"}}'
     host = FakeHost(access=known_users(), level=LEVEL, status=lambda: status)
     admission = Admission(host, object(), lambda: True)  # type: ignore[arg-type]
@@ -289,7 +291,7 @@ def check_rights(line: bytes) -> None:
     taken = admission.admit(parse(line.replace(b"\n", b""), host.limits, host.readings, host.name))
     if taken.reply or taken.kind not in ("read", "write", "show"):
         assert FOREIGN not in taken.reply
-        is_open = taken.request.verb == "unobserve"  # of what nobody could begin here
+        is_open = taken.request.verb == "unobserve"  # of an observation that could not begin here
         assert taken.reply or is_open or taken.kind not in ORDERS_OF_ADMINS
         return
     store = Store(level=LEVEL)
@@ -304,7 +306,7 @@ def check_rights(line: bytes) -> None:
 
 @functools.cache
 def _certified() -> tuple[ssl.SSLContext, ssl.SSLContext]:
-    """Return the context of a node with a certificate of its own, and that of its client."""
+    """Return the contexts of a node with its own certificate, and of its client."""
     from raftline.access.tls import Tls, TlsFiles
     from raftline.tools.node_files import certs
 
@@ -330,7 +332,7 @@ HELLOS = st.deferred(lambda: mutated(st.just(_hello()), 40) | st.binary(max_size
 
 
 def check_hello(data: bytes) -> None:
-    """A hello of nobody's ends in an error of the connection, and in nothing else."""
+    """Check that an arbitrary hello only causes an error of the connection."""
     here, there = socket.socketpair()
     with TlsSocket(here) as door, there:
         door.settimeout(PATIENCE_S)
@@ -353,7 +355,7 @@ RECORDS = st.tuples(
 
 
 def check_record(drawn: tuple[list[bytes], int, int, bool]) -> None:
-    """All that is read was sent, whatever was changed on the way."""
+    """Check that all data read was sent, whatever was changed in transit."""
     sent, place, flip, is_cut = drawn
     node, client = _certified()
     here, there = socket.socketpair()
@@ -399,7 +401,8 @@ FILES = st.deferred(lambda: mutated(_ROWS, 12) | st.binary(max_size=200))
 
 
 def check_file(data: bytes) -> None:
-    """A file of users is taken and has one meaning, or is refused; so is that of a secret."""
+    """Check that a users file is accepted with a single meaning, or refused; likewise a secret
+    file."""
     with contextlib.suppress(ConfigError, UnicodeDecodeError):
         users = parse_users(data.decode(), "users")
         again = parse_users(spell_users(users), "users")

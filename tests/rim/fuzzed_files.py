@@ -1,4 +1,4 @@
-"""The files that a node reads, with bytes changed, and requests for pages, and what must hold."""
+"""A node's files with changed bytes, and requests for pages, with their rules."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Form(NamedTuple):
 
 
 def attempt(kind: type[Exception], call: Callable[[], Result]) -> tuple[Result | None, str]:
-    """Return what a call returns, or None and why it is refused."""
+    """Return the result of a call, or None and the reason of its refusal."""
     try:
         return call(), ""
     except kind as refused:
@@ -49,7 +49,7 @@ def is_one_line(text: str) -> bool:
 
 
 def scratch() -> tempfile.TemporaryDirectory[str]:
-    """Return a folder in memory where there is one: on a disk its end takes milliseconds."""
+    """Return a folder in memory if possible: on a disk its removal takes milliseconds."""
     return tempfile.TemporaryDirectory(dir="/dev/shm" if os.access("/dev/shm", os.W_OK) else None)
 
 
@@ -61,7 +61,7 @@ COMMANDS = ("noop", "set a 1", r"set b \xff\s\n", "delete a", "set c é", "lease
 
 @functools.cache
 def _written() -> dict[str, bytes]:
-    """Return the files of a node that took a snapshot amid its log."""
+    """Return the files of a node that took a snapshot in the middle of its log."""
     folder = MemoryFolder()
     manager, _ = booted(folder)
     begin = entries(1, 1, *COMMANDS)
@@ -84,7 +84,8 @@ def changed(data: bytes, edits: list[tuple[int, int, bytes]]) -> bytes:
 
 
 def form_of(files: Callable[[], Mapping[str, bytes]]) -> Form:
-    """One byte says which of the files is changed; those after it are its bytes."""
+    """Return a form in which one byte selects the changed file, and the following bytes are its
+    content."""
 
     def read(data: bytes) -> tuple[str, list[tuple[int, int, bytes]]]:
         names = sorted(files())
@@ -106,13 +107,13 @@ NODE_FILES_FORM = form_of(_written)
 
 @functools.cache
 def _known() -> Recovered:
-    """Return what a start knows of these files."""
+    """Return the state that a start recovers from these files."""
     return booted(MemoryFolder(_written()))[1]
 
 
 def check_node_files(drawn: tuple[str, list[tuple[int, int, bytes]]]) -> None:
-    """A start is refused in one line and changes nothing, or it knows what was written, up to some
-    entry, and so does the next start."""
+    """Check that a start is refused in one line and changes nothing, or recovers the written data
+    up to some entry, and so does the next start."""
     name, edits = drawn
     files, was = _written(), _known()
     folder = MemoryFolder({**files, name: changed(files[name], edits)})
@@ -142,7 +143,7 @@ CONFIGURATIONS = st.builds(changed, st.just(MEMBER_LINES.encode()), EDITS) | st.
 
 
 def check_configuration(data: bytes) -> None:
-    """A configuration has members, or is refused in one line that names the file."""
+    """Check that a configuration has members, or is refused in one line that names the file."""
     with scratch() as folder:
         path = Path(folder) / config.FILE_NAME
         path.write_bytes(data)
@@ -171,7 +172,7 @@ _parser = functools.cache(boot.parser)
 
 
 def check_settings(data: bytes) -> None:
-    """A file of settings is read, or refused in one line."""
+    """Check that a settings file is read, or refused in one line."""
     with scratch() as folder:
         path = Path(folder) / "raftline.toml"
         path.write_bytes(data)
@@ -195,7 +196,7 @@ CERTIFICATES_FORM = form_of(_certificates)
 
 
 def check_certificates(drawn: tuple[str, list[tuple[int, int, bytes]]]) -> None:
-    """Files of TLS are taken, or refused in one line that names one of them."""
+    """Check that TLS files are accepted, or refused in one line that names one of them."""
     changed_one, edits = drawn
     with scratch() as name:
         folder = Path(name)
@@ -232,7 +233,8 @@ REQUEST_FORM = Form(
 
 
 def check_request(drawn: tuple[bytes, int]) -> None:
-    """A request has a path, or a refusal; and where it ends does not depend on its pieces."""
+    """Check that a request has a path or a refusal, and that its end doesn't depend on its
+    pieces."""
     data, size = drawn
     asked_of: list[str] = []
 
@@ -253,7 +255,7 @@ def check_request(drawn: tuple[bytes, int]) -> None:
 
 
 def _is_whole(data: bytes, size: int) -> bool:
-    """Return whether an end is seen if so many bytes come at a time."""
+    """Return whether the end is noticed if this many bytes arrive at a time."""
     with socket.socket() as unused:
         connection = HttpConnection(unused, 0.0)
         return any(

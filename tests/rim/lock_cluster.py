@@ -1,4 +1,4 @@
-"""A cluster in memory for locks: a state machine that threads or tasks ask, and its watches."""
+"""A cluster in memory for locks: a state machine for threads or tasks, and its watches."""
 
 from __future__ import annotations
 
@@ -39,11 +39,11 @@ class _Kept:
 
 
 class NoKeeper(_Kept, Keeper):
-    """Renews nothing, so that no thread is begun."""
+    """A keeper that renews nothing, so that it starts no thread."""
 
 
 class NoAioKeeper(_Kept, AioKeeper):
-    """Renews nothing, so that no task is begun."""
+    """A keeper that renews nothing, so that it starts no task."""
 
 
 class Store:
@@ -75,7 +75,7 @@ class Store:
         return found
 
     def take_events(self) -> None:
-        """Hand what changed to the watches."""
+        """Pass the changes to the watches."""
         self.lines += [
             words.event(event.number, event.kind, event.key, event.value)
             for event in self.model.events()
@@ -118,7 +118,7 @@ class Followed:
 
 
 class Cluster(Store):
-    """For threads."""
+    """A cluster for threads."""
 
     timeout = 10.0
 
@@ -181,7 +181,8 @@ class Watch(Followed):
 
 
 class AioCluster(Store):
-    """For tasks: it answers without a turn of the event loop, unless `way_s` says otherwise."""
+    """A cluster for tasks: it answers without a turn of the event loop, unless `way_s` says
+    otherwise."""
 
     timeout = 10.0
 

@@ -1,4 +1,4 @@
-"""A target with a fault that chance does not find: tests/rim/test_guided.py has it found."""
+"""A target with a fault that chance doesn't find, but tests/rim/test_guided.py must."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`pytest tests/transcripts --accept` rewrites what the transcripts expect."""
+"""`pytest tests/transcripts --accept` rewrites the expectations of the transcripts."""
 
 from __future__ import annotations
 

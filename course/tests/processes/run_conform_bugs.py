@@ -1,7 +1,7 @@
-"""The 24 bugs of lab 6 at the kit: `make -C course conform-bugs`, or some by their numbers.
+"""The 24 bugs of lab 6 in the conformance kit: `make -C course conform-bugs`, or some by number.
 
-Each bug is put into a copy of src/. Its node has to fail the check that asks about its rule; with
-`--whole` no check of an earlier level.
+Each bug is put into a copy of src/. Its node must fail the check of its rule, and with `--whole` no
+check of an earlier level.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ FAILS = {
 
 
 def graded(sources: Path, *options: str) -> list[dict[str, object]]:
-    """Return the verdicts on the node of some sources."""
+    """Return the verdicts on a node built from these sources."""
     node = [sys.executable, str(sources / "server.py"), "{name}", "{port}", "--dir", "{dir}"]
     command = [sys.executable, "-m", "raftline", "conform", "--json", *options, "--", *node]
     ran = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
@@ -46,7 +46,7 @@ def failed(number: int, *options: str) -> list[tuple[object, object]]:
 
 
 def main() -> int:
-    """Grade each bug, and say what it fails."""
+    """Grade each bug, and print the checks that it fails."""
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("numbers", nargs="*", type=int, default=[])
     options.add_argument("--whole", action="store_true", help="all levels, not that check alone")

@@ -306,7 +306,7 @@ def test_each_check_has_a_rule_and_a_section() -> None:
     ("words", "said"),
     [
         (["--", "node", "{name}", "{port}"], "does not name {dir}"),
-        (["--level", "9", "--", "n"], "'9' is no level"),
+        (["--level", "9", "--", "n"], "'9' is not a level"),
         (["--only", "nothing", "--", "n"], "there is no check 'nothing'"),
         (["--", "/no/such/node", "{name}", "{port}", "{dir}"], "/no/such/node: No such file"),
         (["--locked", "--", "/no/node", "{name}{port}{dir}"], "there is no program '/no/node'"),

@@ -274,7 +274,7 @@ def test_each_entry_is_printed_as_it_is_forwarded_and_once_it_is_committed(
         (["--controller-udp", "5x"], "is not a port"),
         (["--controller-udp", "5555"], "add --controller to obey them"),
         (["--controller-from", "10.0.0.0/8"], "add --controller to obey them"),
-        (["--controller", "--controller-from", "10.0.0.0/33"], "'10.0.0.0/33' is no network"),
+        (["--controller", "--controller-from", "10.0.0.0/33"], "'10.0.0.0/33' is not a network"),
         (["--controller", "--controller-from", "a..b"], "'a..b' is not a host name or address"),
         (["--host", "a" * 64], "is not a host name or address"),
     ],

@@ -549,7 +549,7 @@ def test_what_was_graded_before_an_interruption_is_kept_and_gone_on_with(
     words = [str(folder), "--milestone", "1", "--csv", str(grades), "--feedback", str(pages)]
     assert graded_until(2, monkeypatch, words) == (["ann", "bob"], 130)
     printed = capsys.readouterr()
-    assert "go on with --resume" in printed.err
+    assert "continue with --resume" in printed.err
     assert "bob        7      7" in printed.out
     begun = grades.read_text("utf-8")
     assert begun.splitlines()[1:] == ["ann,7,7,", "bob,7,7,"]

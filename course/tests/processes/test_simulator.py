@@ -173,7 +173,7 @@ def test_a_follower_without_a_leader_keeps_a_request_until_it_hears_of_one(tmp_p
     ("wanted", "options", "said"),
     [
         ({"servers": 0}, [], "metrics.json: servers is 0; it must be"),
-        ("{", [], "metrics.json:1: is no JSON"),
+        ("{", [], "metrics.json:1: is not JSON"),
         (None, ["nowhere.json"], "nowhere.json: can't be read: No such file or directory"),
         (None, [""], "METRICS: the name is empty"),
         (SHORT, ["--history", ""], "--history: the name is empty"),

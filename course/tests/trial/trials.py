@@ -1,4 +1,4 @@
-"""Records of trials that were never run, for tests of what is made of them."""
+"""Records of trials that were never run, for tests of their evaluation."""
 
 from __future__ import annotations
 
