@@ -124,8 +124,8 @@ class Cluster(ABC):
         for number, process in self.processes.items():
             status = process.running.poll()
             if status not in (None, -signal.SIGKILL, -signal.SIGTERM, 0):
-                said = self.output(number).read_text(errors="replace").strip().splitlines()
-                raise BenchError(f"{self.name} ended: {said[-1] if said else status}")
+                output = self.output(number).read_text(errors="replace").strip().splitlines()
+                raise BenchError(f"{self.name} ended: {output[-1] if output else status}")
         return self.leader()
 
     def end(self, number: int, by: int = signal.SIGTERM) -> None:
@@ -163,9 +163,9 @@ class Cluster(ABC):
     def measure(self, load: Load) -> dict[str, float]:
         """Return the client's figures for a load, and its costs."""
         self.wait_for_leader()
-        begun, syncs = time.monotonic(), self.fdatasyncs()
+        began_s, syncs = time.monotonic(), self.fdatasyncs()
         figures = self.begin(load).result()
-        elapsed, after = time.monotonic() - begun, self.fdatasyncs()
+        elapsed, after = time.monotonic() - began_s, self.fdatasyncs()
         found = {
             "per_s": figures["ops_s"],
             "p50_ms": figures["p50_ms"],
@@ -187,11 +187,11 @@ def wait_until(look: Callable[[], Found | None], trouble: str, seconds: float = 
         BenchError: `trouble`, for that number of seconds.
     """
     deadline = time.monotonic() + seconds
-    while (found := look()) is None:
+    while (result := look()) is None:
         if time.monotonic() > deadline:
             raise BenchError(f"{trouble} within {seconds:g} s")
         time.sleep(0.02)
-    return found
+    return result
 
 
 def memory_bytes(pid: int, field: str = "VmRSS") -> int:

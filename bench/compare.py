@@ -39,23 +39,23 @@ def differences(old: Results, new: Results) -> Cells:
 
 def remarks(old: Results, new: Results) -> list[str]:
     """Return further remarks for a reader of the ratios."""
-    found = [
+    lines = [
         f"{fact} differs: {old.machine.get(fact, 'unknown')}, now {value}"
         for fact, value in new.machine.items()
         if old.machine.get(fact) != value
     ]
-    found += [
+    lines += [
         f"{name} differs: {old.settings.get(name, 'unknown')}, now {value}"
         for name, value in new.settings.items()
         if old.settings.get(name) != value
     ]
-    found += [f"only in the old file: {name}" for name in _only(old.rows, new.rows)]
-    return found + [f"only in the new file: {name}" for name in _only(new.rows, old.rows)]
+    lines += [f"only in the old file: {name}" for name in _only(old.rows, new.rows)]
+    return lines + [f"only in the new file: {name}" for name in _only(new.rows, old.rows)]
 
 
 def _only(rows: Sequence[Row], others: Sequence[Row]) -> list[str]:
-    known = {(row.name, row.system) for row in others}
-    return [f"{row.name} ({row.system})" for row in rows if (row.name, row.system) not in known]
+    names = {(row.name, row.system) for row in others}
+    return [f"{row.name} ({row.system})" for row in rows if (row.name, row.system) not in names]
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -41,10 +41,10 @@ def count(frame: FrameType, event: str, argument: object) -> None:
 
 def counted() -> Counter[CodeType]:
     """Return all calls so far."""
-    found: Counter[CodeType] = Counter()
+    total: Counter[CodeType] = Counter()
     for counts in list(COUNTS):
-        found.update(counts.copy())
-    return found
+        total.update(counts.copy())
+    return total
 
 
 def begin_anew(*_: object) -> None:

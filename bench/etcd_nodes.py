@@ -68,16 +68,18 @@ class Etcd(Cluster):
         """Return one of a member's metrics, -1 while it does not answer."""
         try:
             with urllib.request.urlopen(self.metrics_url(number) + "/metrics", timeout=5) as page:
-                found = re.search(rf"^{name} (\S+)$", page.read().decode(), re.MULTILINE)
+                match = re.search(rf"^{name} (\S+)$", page.read().decode(), re.MULTILINE)
         except OSError:
             return -1
-        return int(float(found[1])) if found else -1
+        return int(float(match[1])) if match else -1
 
 
 def version() -> str | None:
     """Return etcd's version, or None if it isn't installed."""
     if shutil.which("etcd") is None:
         return None
-    said = subprocess.run(["etcd", "--version"], capture_output=True, text=True, check=False).stdout
-    found = re.search(r"Version: (\S+)", said)
-    return found[1] if found else "unknown"
+    output = subprocess.run(
+        ["etcd", "--version"], capture_output=True, text=True, check=False
+    ).stdout
+    match = re.search(r"Version: (\S+)", output)
+    return match[1] if match else "unknown"

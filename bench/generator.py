@@ -42,15 +42,15 @@ class Load:
     record: Path | None = None  # a file for the time and wait of each answer
 
     def arguments(self) -> list[str]:
-        found = [
+        words = [
             *("-o", self.what, "-c", self.connections, "-d", self.in_flight, "-t", self.seconds),
             *("-w", self.warm_up, "-v", self.value_bytes, "-k", self.keys, "-i", self.idle),
         ]
-        found += ["-n", self.requests] if self.requests else []
-        found += ["-R", self.per_second] if self.per_second else []
-        found += ["-b"] if self.burst else []
-        found += ["-r", self.record] if self.record else []
-        return [str(argument) for argument in found]
+        words += ["-n", self.requests] if self.requests else []
+        words += ["-R", self.per_second] if self.per_second else []
+        words += ["-b"] if self.burst else []
+        words += ["-r", self.record] if self.record else []
+        return [str(argument) for argument in words]
 
 
 class Run:

@@ -29,16 +29,16 @@ def burst(setup: Setup) -> None:
 
 def _one(nodes: Raftline, load: Load) -> dict[str, float]:
     """Return the waits of one burst, from the connect; and its errors."""
-    begun, dropped = nodes.number(nodes.wait_until_level(), "term"), _dropped()
-    found = nodes.begin(load).result(errors_count=True)
+    term, dropped = nodes.number(nodes.wait_until_level(), "term"), _dropped()
+    figures = nodes.begin(load).result(errors_count=True)
     return {
-        "first p50 ms": found["first_p50_ms"],
-        "first p99 ms": found["first_p99_ms"],
-        "first, longest ms": found["first_max_ms"],
-        "longest ms": max(found["max_ms"], found["unanswered_ms"]),
-        "per_s": found["ops_s"],
-        "new terms": nodes.number(nodes.wait_until_level(), "term") - begun,
-        "failed": found["errors"],
+        "first p50 ms": figures["first_p50_ms"],
+        "first p99 ms": figures["first_p99_ms"],
+        "first, longest ms": figures["first_max_ms"],
+        "longest ms": max(figures["max_ms"], figures["unanswered_ms"]),
+        "per_s": figures["ops_s"],
+        "new terms": nodes.number(nodes.wait_until_level(), "term") - term,
+        "failed": figures["errors"],
         "SYNs dropped": _dropped() - dropped,
     }
 

@@ -54,7 +54,7 @@ def snapshot(setup: Setup) -> None:
         for number in range(nodes.count):
             nodes.start(number)
         nodes.wait_until_level()
-        run, begun = nodes.begin(load_of(nodes)), time.monotonic()
+        run, began_s = nodes.begin(load_of(nodes)), time.monotonic()
         begin = _first_of([log.with_suffix(".state_machine.tmp") for log in logs], run)
         wait_until(
             lambda: all(nodes.number(n, "base_index") > 0 for n in range(nodes.count)) or None,
@@ -62,10 +62,10 @@ def snapshot(setup: Setup) -> None:
             PATIENCE_S,
         )
         end = time.monotonic()
-        found = recorded(run, nodes)
-        quiet = begun + min(1.0, (begin - begun) / 2)  # warmed up
-        setup.add("before", nodes, window(found, quiet, begin))
-        setup.add("while all take a snapshot", nodes, window(found, begin, end))
+        figures = recorded(run, nodes)
+        quiet = began_s + min(1.0, (begin - began_s) / 2)  # warmed up
+        setup.add("before", nodes, window(figures, quiet, begin))
+        setup.add("while all take a snapshot", nodes, window(figures, begin, end))
 
 
 def _first_of(paths: Sequence[Path], run: Run) -> float:
@@ -84,17 +84,17 @@ def catch_up(setup: Setup) -> None:
         behind = (leader + 1) % nodes.count
         nodes.end(behind, signal.SIGKILL)
         nodes.fill(Load(connections=8, in_flight=64, requests=setup.entries))
-        run, begun = nodes.begin(load_of(nodes)), time.monotonic()
+        run, began_s = nodes.begin(load_of(nodes)), time.monotonic()
         time.sleep(BEFORE_S)
         begin = time.monotonic()
         nodes.start(behind)
         _wait_until_level(nodes, leader, behind)
         end = time.monotonic()
         time.sleep(BEFORE_S)
-        found = recorded(run, nodes)
-        setup.add("before", nodes, window(found, begun + 0.5, begin))
-        setup.add("while a follower catches up", nodes, window(found, begin, end))
-        setup.add("after", nodes, window(found, end, end + BEFORE_S))
+        figures = recorded(run, nodes)
+        setup.add("before", nodes, window(figures, began_s + 0.5, begin))
+        setup.add("while a follower catches up", nodes, window(figures, begin, end))
+        setup.add("after", nodes, window(figures, end, end + BEFORE_S))
 
 
 def partition(setup: Setup) -> None:
@@ -107,7 +107,7 @@ def partition(setup: Setup) -> None:
 def _partition(setup: Setup, nodes: Raftline | Etcd) -> None:
     leader = nodes.wait_until_level()
     away = (leader + 1) % nodes.count
-    run, begun = nodes.begin(load_of(nodes)), time.monotonic()
+    run, began_s = nodes.begin(load_of(nodes)), time.monotonic()
     time.sleep(BEFORE_S)
     begin = time.monotonic()
     nodes.processes[away].pause()
@@ -119,11 +119,11 @@ def _partition(setup: Setup, nodes: Raftline | Etcd) -> None:
         _wait_until_level(nodes, leader, away)
         level_s = {"level after s": time.monotonic() - end}
     time.sleep(max(0.0, end + 10.5 - time.monotonic()))
-    found = recorded(run, nodes)
-    setup.add("before", nodes, window(found, begun + 0.5, begin))
-    setup.add(f"{setup.away:g} s without a follower", nodes, window(found, begin, end))
+    figures = recorded(run, nodes)
+    setup.add("before", nodes, window(figures, began_s + 0.5, begin))
+    setup.add(f"{setup.away:g} s without a follower", nodes, window(figures, begin, end))
     for second in (1, 2, 3, 5, 10):
-        after = window(found, end + second - 1, end + second)
+        after = window(figures, end + second - 1, end + second)
         setup.add(f"second {second} after", nodes, after | (level_s if second == 1 else {}))
 
 

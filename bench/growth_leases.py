@@ -61,8 +61,8 @@ class Renewer:
         while not self._stop.wait(TURN_S):
             due = int((time.monotonic() - begun_s) * rate)
             if due > sent:
-                asked = [self._leases[n % len(self._leases)] for n in range(sent, due)]
-                self._renew(turn % CONNECTIONS, asked)
+                names = [self._leases[n % len(self._leases)] for n in range(sent, due)]
+                self._renew(turn % CONNECTIONS, names)
                 sent, turn = due, turn + 1
 
     def _renew(self, place: int, leases: list[str]) -> None:
@@ -88,24 +88,24 @@ def granted(port: int, count: int, seconds: int, request: str = "lease {seconds}
 
 
 def leases(setup: Setup) -> None:
-    """Sets of 64 connections alone, beside 10,000 leases of 10 s, and while each of these is
-    renewed every third of its time; then how long it takes until all of them have ended."""
+    """Sets of 64 connections: alone, with 10,000 leases of 10 s, and while each of these is
+    renewed every third of its time; then the time until all of them have ended."""
     with Raftline(setup.folder, setup.port) as nodes:
         port = nodes.port(_risen(nodes))
         load = Load(seconds=setup.seconds)
         setup.add("64, alone", nodes, nodes.measure(load))
         names = granted(port, LEASES, SECONDS)
         with Renewer(port, names) as renewer:
-            found = nodes.measure(load)
+            figures = nodes.measure(load)
             waits = sorted(renewer.waits_ms)
         if renewer.lost:
             raise BenchError(f"{renewer.lost} renewals of {len(waits)} were refused")
-        found |= {
+        figures |= {
             "renewals/s": len(waits) / (setup.seconds + load.warm_up),
             "renewal p50 ms": statistics.median(waits),
             "renewal p99 ms": waits[len(waits) * 99 // 100],
         }
-        setup.add(f"64, {LEASES:,} leases renewed", nodes, found)
+        setup.add(f"64, {LEASES:,} leases renewed", nodes, figures)
         granted(port, LEASES, 1)
         begun_s = time.monotonic()
         while '"leases_in_all": 0' not in ask(port, "leases", 30)[-30:]:
@@ -114,8 +114,8 @@ def leases(setup: Setup) -> None:
 
 
 def many_leases(setup: Setup) -> None:
-    """100,000 keys with a lease each: memory of one, sets beside them, processor time at rest, the
-    start of a node, and the end of all of them at once."""
+    """100,000 keys with a lease each: memory of one, sets with them, processor time at rest, the
+    start of a node, and the end of all leases at once."""
     count = max(GRANTED_AT_ONCE, setup.entries // 10)
     with Raftline(setup.folder, setup.port, options=STEADY) as nodes:
         leader = _risen(nodes)
@@ -179,8 +179,8 @@ def _end_at_once(setup: Setup, nodes: Raftline, leader: int) -> None:
 
 def _leases(port: int) -> int:
     """Return the number of leases; -1 if this node no longer leads."""
-    listed = ask(port, "leases", 30).partition("LEASES response: ")[2]
-    return int(json.loads(listed)["leases_in_all"]) if listed else -1
+    listing = ask(port, "leases", 30).partition("LEASES response: ")[2]
+    return int(json.loads(listing)["leases_in_all"]) if listing else -1
 
 
 def _at_rest(nodes: Raftline, leader: int) -> float:

@@ -23,10 +23,10 @@ IDLE = 2_000
 def log_length(setup: Setup) -> None:
     """Sets with a log of a thousand, a hundred thousand, a million entries (compaction off)."""
     with Raftline(setup.folder, setup.port, 3, NEVER_COMPACT) as nodes:
-        held = 0
+        count = 0
         for entries in sorted({1_000, setup.entries // 10, setup.entries}):
-            nodes.fill(Load(connections=8, in_flight=64, requests=max(1, entries - held)))
-            held = nodes.number(nodes.wait_for_leader(), "last_index")
+            nodes.fill(Load(connections=8, in_flight=64, requests=max(1, entries - count)))
+            count = nodes.number(nodes.wait_for_leader(), "last_index")
             name = f"log of {entries:,} entries"
             setup.add(name, nodes, nodes.measure(Load(seconds=setup.seconds)))
 
@@ -52,10 +52,10 @@ def idle_connections(setup: Setup) -> None:
         few = Load("ping", connections=1, seconds=60, warm_up=0, idle=IDLE, per_second=10)
         run = nodes.begin(few)
         time.sleep(3)
-        held = (memory_bytes(leader) - before) / IDLE
+        idle_bytes = (memory_bytes(leader) - before) / IDLE
         run.finish()
-        found = nodes.measure(Load(seconds=setup.seconds, idle=IDLE))
-        setup.add(f"64 among {IDLE:,} idle", nodes, {**found, "KiB per idle": held / 1024})
+        figures = nodes.measure(Load(seconds=setup.seconds, idle=IDLE))
+        setup.add(f"64 among {IDLE:,} idle", nodes, {**figures, "KiB per idle": idle_bytes / 1024})
 
 
 def values(setup: Setup) -> None:
@@ -64,8 +64,8 @@ def values(setup: Setup) -> None:
         load = Load(connections=8, value_bytes=size, keys=16, seconds=setup.seconds)
         for kind in (Raftline, Etcd) if size <= ETCD_VALUE_MAX and setup.etcd else (Raftline,):
             with kind(setup.folder, setup.port) as nodes:
-                found = nodes.measure(load)
-                setup.add(name, nodes, {"MB/s": found["per_s"] * size / 1e6, **found})
+                figures = nodes.measure(load)
+                setup.add(name, nodes, {"MB/s": figures["per_s"] * size / 1e6, **figures})
         bare = {"disk": disk_rate(setup.folder, size), "loopback": loopback_rate(size)}
         for system, per_second in bare.items():
             setup.rows.add(name, system, {"MB/s": per_second * size / 1e6, "per_s": per_second})
@@ -75,12 +75,12 @@ def disk_rate(folder: Path, size: int, seconds: float = 1.0) -> float:
     """Return how often a second this number of bytes can be appended to a file and synced."""
     data = b"v" * size
     with tempfile.NamedTemporaryFile(dir=folder) as file:
-        begun, count = time.monotonic(), 0
-        while time.monotonic() < begun + seconds:
+        began_s, count = time.monotonic(), 0
+        while time.monotonic() < began_s + seconds:
             os.write(file.fileno(), data)
             os.fdatasync(file.fileno())
             count += 1
-        return count / (time.monotonic() - begun)
+        return count / (time.monotonic() - began_s)
 
 
 def loopback_rate(size: int, seconds: float = 1.0) -> float:
@@ -98,13 +98,13 @@ def loopback_rate(size: int, seconds: float = 1.0) -> float:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         taker = threading.Thread(target=take_in, args=(listener,))
         taker.start()
-        data, begun = b"v" * size, time.monotonic()
+        data, began_s = b"v" * size, time.monotonic()
         with socket.create_connection(listener.getsockname()) as connection:
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            while time.monotonic() < begun + seconds:
+            while time.monotonic() < began_s + seconds:
                 connection.sendall(data)
         taker.join()
-        return received / size / (time.monotonic() - begun)
+        return received / size / (time.monotonic() - began_s)
 
 
 def delay(setup: Setup) -> None:
@@ -113,8 +113,8 @@ def delay(setup: Setup) -> None:
         for kind in (Raftline, Etcd) if setup.etcd else (Raftline,):
             for count in (1, 64, 256):
                 with kind(setup.folder, setup.port, delay_ms=delay_ms) as nodes:
-                    found = nodes.measure(Load(connections=count, seconds=setup.seconds))
-                    setup.add(f"{delay_ms} ms, {_connections(count)}", nodes, found)
+                    figures = nodes.measure(Load(connections=count, seconds=setup.seconds))
+                    setup.add(f"{delay_ms} ms, {_connections(count)}", nodes, figures)
 
 
 def node_count(setup: Setup) -> None:

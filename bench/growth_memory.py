@@ -24,10 +24,10 @@ def restart(setup: Setup) -> None:
                 _wait_for_compaction(nodes)
             running = memory_bytes(nodes.processes[0].pid)
             nodes.end(0)
-            begun = time.monotonic()
+            began_s = time.monotonic()
             nodes.start(0)
             nodes.wait_for_leader()
-            seconds, pid = time.monotonic() - begun, nodes.processes[0].pid
+            seconds, pid = time.monotonic() - began_s, nodes.processes[0].pid
             peak, view = memory_bytes(pid, "VmHWM"), nodes.status(0)
             setup.add(
                 f"{setup.entries:,} keys, {name}",
@@ -57,14 +57,14 @@ def memory(setup: Setup) -> None:
         nodes.end(0)
         nodes.start(0)
         nodes.wait_for_leader()
-        held = memory_bytes(nodes.processes[0].pid) - empty - entry * _held(nodes)
+        key_bytes = memory_bytes(nodes.processes[0].pid) - empty - entry * _held(nodes)
     setup.add(
         "a node",
         nodes,
         {
             "empty MiB": empty / 2**20,
             "bytes per log entry": entry,
-            "bytes per key": held / setup.entries,
+            "bytes per key": key_bytes / setup.entries,
         },
     )
     for kind in (Redis, Etcd):
@@ -105,7 +105,7 @@ def _wait_for_compaction(nodes: Raftline) -> None:
     def look() -> bool | None:
         base = nodes.number(0, "base_index")
         time.sleep(1)
-        done = snapshot.exists() and not beside.exists()
-        return True if done and 0 < base == nodes.number(0, "base_index") else None
+        is_done = snapshot.exists() and not beside.exists()
+        return True if is_done and 0 < base == nodes.number(0, "base_index") else None
 
     wait_until(look, "no snapshot was taken", 120)

@@ -62,28 +62,28 @@ def _settle(nodes: Raftline) -> None:
 def back_up(port: int) -> int:
     """Back up a node's state; return the number of bytes, all of them fetched."""
     with LineConnection(port, PATIENCE_S) as connection:
-        begun = _BEGUN.fullmatch(said := connection.ask("backup"))
-        if begun is None:
-            raise BenchError(f"no backup: {said[:100]}")
-        size, got = int(begun[1]), 0
+        header = _BEGUN.fullmatch(reply := connection.ask("backup"))
+        if header is None:
+            raise BenchError(f"no backup: {reply[:100]}")
+        size, got = int(header[1]), 0
         while got < size:
-            said = connection.ask(f"backup from {got}")
-            piece = _PIECE.match(said)
+            reply = connection.ask(f"backup from {got}")
+            piece = _PIECE.match(reply)
             if piece is None:
-                raise BenchError(f"no piece: {said[:100]}")
-            got += len(json.loads(said[piece.end() :]).encode("utf-8", "surrogateescape"))
+                raise BenchError(f"no piece: {reply[:100]}")
+            got += len(json.loads(reply[piece.end() :]).encode("utf-8", "surrogateescape"))
         return size
 
 
 def show_all(port: int) -> int:
     """List all pairs, page by page; return the bytes."""
     with LineConnection(port, PATIENCE_S) as connection:
-        asked, got = "show", 0
-        while asked:
-            page = connection.ask(asked)
+        command, got = "show", 0
+        while command:
+            page = connection.ask(command)
             if "SHOW response: " not in page:
                 raise BenchError(f"no page: {page[:100]}")
             got += len(page)
             more = _MORE.search(page)
-            asked = more[1] if more else ""
+            command = more[1] if more else ""
         return got

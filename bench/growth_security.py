@@ -19,8 +19,8 @@ KEYS = Load("load", connections=8, in_flight=16)
 
 def security(setup: Setup) -> None:
     """Sets and gets at 64 connections: plain; with a secret among the nodes; with users, each
-    connection logged in; with TLS among the nodes and with clients. etcd's beside it, plain and
-    with TLS. The ratios are of the same round."""
+    connection logged in; with TLS among the nodes and with clients. etcd for comparison,
+    plain and with TLS. The ratios are of the same round."""
     plain: dict[tuple[str, str], float] = {}  # by system and load
     for how in PROTECTIONS:
         rival: dict[str, float] = {}
@@ -29,14 +29,14 @@ def security(setup: Setup) -> None:
                 cluster.fill(KEYS)
                 for what in WHATS:
                     load = Load(what, CONNECTIONS, seconds=setup.seconds)
-                    found = cluster.measure(load)
-                    rate = found["per_s"]
+                    figures = cluster.measure(load)
+                    rate = figures["per_s"]
                     if cluster.name == RIVAL:
                         rival[what] = rate
                     elif what in rival:
-                        found["times etcd's"] = rate / rival[what]
-                    found["of plain's"] = rate / plain.setdefault((cluster.name, what), rate)
-                    setup.add(f"{what}, {CONNECTIONS}, {how}", cluster, found)
+                        figures["times etcd's"] = rate / rival[what]
+                    figures["of plain's"] = rate / plain.setdefault((cluster.name, what), rate)
+                    setup.add(f"{what}, {CONNECTIONS}, {how}", cluster, figures)
 
 
 def _clusters(setup: Setup, how: str) -> Iterator[Cluster]:

@@ -57,9 +57,9 @@ class Crowd:
 
 
 def watch(setup: Setup) -> None:
-    """Measure sets of one connection and of 64, beside many watches of other prefixes on many
+    """Measure sets of one connection and of 64, with many watches of other prefixes on many
     connections of the leader; then the time from a write's acknowledgement to its event at a
-    watch of a follower, one write at a time, beside etcd's."""
+    watch of a follower, one write at a time, compared with etcd's."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 20_000), hard))
     with Raftline(setup.folder, setup.port, options=ROOM) as nodes:
@@ -98,9 +98,9 @@ def _rise(nodes: Raftline) -> None:
 def _costs(setup: Setup, nodes: Raftline, name: str) -> None:
     leader = nodes.processes[nodes.wait_for_leader()]
     for connections in (1, 64):
-        found = nodes.measure(Load(connections=connections, seconds=setup.seconds))
-        found["leader MiB"] = memory_bytes(leader.pid) / 2**20
-        setup.add(f"set, {connections}; watches: {name}", nodes, found)
+        figures = nodes.measure(Load(connections=connections, seconds=setup.seconds))
+        figures["leader MiB"] = memory_bytes(leader.pid) / 2**20
+        setup.add(f"set, {connections}; watches: {name}", nodes, figures)
 
 
 # --- the latency of events ----------------------------------------------------------------------

@@ -44,10 +44,10 @@ def look(port: int, longest: Synchronized[float], is_over: Event) -> None:
     with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_S) as connection:
         lines = connection.makefile("rb")
         while not is_over.wait(PAUSE_S):
-            begun = time.monotonic()
+            began_s = time.monotonic()
             connection.sendall(b"status\n")
             lines.readline()
-            longest.value = max(longest.value, time.monotonic() - begun)
+            longest.value = max(longest.value, time.monotonic() - began_s)
 
 
 class Asking:
@@ -139,14 +139,14 @@ def measure(folder: Path, base_port: int) -> None:
         for process in looks:
             process.start()
         time.sleep(1)
-        done = work(nodes, leader)
+        counts = work(nodes, leader)
         nodes.wait_until_level()
         time.sleep(1)
         is_over.set()
         for process in looks:
             process.join()
         crowd.close()
-        print(*(f"{what}: {count}" for what, count in done.items()), sep=", ")
+        print(*(f"{what}: {count}" for what, count in counts.items()), sep=", ")
         print(f"heartbeats each {FAST.heartbeat_ms} ms, elections after {FAST.election_timeout_ms}")
         for number in range(3):
             role = "leader" if number == leader else "follower"

@@ -47,8 +47,8 @@ def panels(results: Results) -> dict[str, Panel]:
 
 def figure_of(results: Results) -> Figure | None:
     """Return the figure; None if the results have nothing to draw."""
-    found = panels(results)
-    counts = {count for panel in found.values() for line in panel.values() for count, _, _ in line}
+    points = panels(results)
+    counts = {count for panel in points.values() for line in panel.values() for count, _, _ in line}
     if not counts:
         return None
     from matplotlib.figure import Figure  # takes a while, and is only needed for drawing
@@ -56,7 +56,7 @@ def figure_of(results: Results) -> Figure | None:
     size = (WIDTH / POINTS_PER_INCH, HEIGHT / POINTS_PER_INCH)
     figure = Figure(figsize=size, layout="constrained")
     both = figure.subplots(1, 2, sharex=True, sharey=True)
-    for axes, (what, panel) in zip(both, found.items(), strict=True):
+    for axes, (what, panel) in zip(both, points.items(), strict=True):
         axes.set_title(f"{what}: p99 in ms", loc="left", weight="bold")
         axes.set_yscale("log")
         axes.grid(color="#d0d7de")
@@ -68,8 +68,10 @@ def figure_of(results: Results) -> Figure | None:
         axes.xaxis.set_major_formatter("{x:,.0f}")
         axes.tick_params(labelleft=True)
     lines = {line.get_label(): line for axes in both for line in axes.get_lines()}
-    known = [system for system in STYLES if system in lines]
-    figure.legend([lines[one] for one in known], known, loc="outside upper left", ncols=len(known))
+    systems = [system for system in STYLES if system in lines]
+    figure.legend(
+        [lines[one] for one in systems], systems, loc="outside upper left", ncols=len(systems)
+    )
     figure.supxlabel(
         f"Requests a second. Points of a line: {', '.join(map(str, sorted(counts)))} connections. "
         f"Lower and farther right is better. {results.date}",

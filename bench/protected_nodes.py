@@ -50,12 +50,12 @@ class Protected(Raftline):
             self.spoken = ("-T",)
 
     def arguments(self, number: int) -> list[str]:
-        found = super().arguments(number)
+        arguments = super().arguments(number)
         if self.how != "TLS":
-            return found
+            return arguments
         of_node = self.folder / "certs" / f"s{number + 1}"
         ca = str(self.folder / "certs" / "ca.pem")
-        return [*found, "--tls-only", "--tls-cert", f"{of_node}.pem", "--tls-key",
+        return [*arguments, "--tls-only", "--tls-cert", f"{of_node}.pem", "--tls-key",
                 f"{of_node}.key", "--tls-ca", ca]  # fmt: skip
 
     def status(self, number: int) -> dict[str, object]:
@@ -70,10 +70,10 @@ class Protected(Raftline):
             ):
                 file.write("status\n")
                 file.flush()
-                found: dict[str, object] = json.loads(file.readline().partition(": ")[2])
+                facts: dict[str, object] = json.loads(file.readline().partition(": ")[2])
         except (OSError, ValueError):
             return {}
-        return found
+        return facts
 
 
 class ProtectedWheel(Protected, RaftlineWheel):
@@ -127,9 +127,9 @@ def make_certificates(folder: Path, names: list[str]) -> None:
 
 
 def _raftline(*words: str, said: str = "") -> None:
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, str(CLI), *words], input=said, capture_output=True, text=True, check=False
     )
-    if done.returncode:
-        why = (done.stderr or done.stdout).strip().splitlines()
-        raise BenchError(f"raftline {words[0]}: {why[-1] if why else done.returncode}")
+    if process.returncode:
+        why = (process.stderr or process.stdout).strip().splitlines()
+        raise BenchError(f"raftline {words[0]}: {why[-1] if why else process.returncode}")

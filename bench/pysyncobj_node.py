@@ -79,11 +79,11 @@ def carry_out(store: Store, order: dict[str, Any]) -> dict[str, object]:
     callers = Callers(store, order["callers"], order)
     callers.over.wait(order["warm_up"] + order["seconds"] + 30)
     waits = sorted(callers.waits) or [0.0]
-    found: dict[str, object] = {
+    figures: dict[str, object] = {
         name: waits[int(share * (len(waits) - 1))]
         for name, share in (("p50_ms", 0.5), ("p99_ms", 0.99), ("p999_ms", 0.999))
     }
-    return found | {"per_s": len(callers.waits) / order["seconds"], "errors": callers.errors}
+    return figures | {"per_s": len(callers.waits) / order["seconds"], "errors": callers.errors}
 
 
 def main() -> None:

@@ -38,8 +38,8 @@ class PySyncObj(Cluster):
         stdin.write(json.dumps(order).encode() + b"\n")
         stdin.flush()
         wait_until(lambda: answer.exists() or None, "PySyncObj does not answer", seconds)
-        found: dict[str, Any] = json.loads(answer.read_text())
-        return found
+        figures: dict[str, Any] = json.loads(answer.read_text())
+        return figures
 
     def leader(self) -> int | None:
         view = self._order(0, {}, 30)
@@ -55,11 +55,11 @@ class PySyncObj(Cluster):
             "callers": load.connections * load.in_flight, "seconds": load.seconds,
             "warm_up": load.warm_up, "value_bytes": load.value_bytes, "keys": load.keys,
         }  # fmt: skip
-        begun, used = time.monotonic(), sum(map(cpu_seconds, self.pids()))
+        began_s, used = time.monotonic(), sum(map(cpu_seconds, self.pids()))
         found = self._order(leader, order, load.seconds + load.warm_up + 60)
         if found.pop("errors") or not found["per_s"]:
             raise BenchError("PySyncObj refused or lost sets")
-        elapsed = time.monotonic() - begun
+        elapsed = time.monotonic() - began_s
         found["servers_cpu"] = (sum(map(cpu_seconds, self.pids())) - used) / elapsed
         return {name: float(value) for name, value in found.items()} | {"fdatasyncs_s": 0.0}
 

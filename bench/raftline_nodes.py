@@ -43,10 +43,10 @@ class Raftline(Cluster):
         """Return a node's status; {} while it doesn't answer."""
         try:
             line = ask(self.port(number), "status", 5)
-            found: dict[str, object] = json.loads(line.partition(": ")[2])
+            facts: dict[str, object] = json.loads(line.partition(": ")[2])
         except (OSError, ValueError):
             return {}
-        return found
+        return facts
 
     def number(self, number: int, fact: str) -> int:
         """Return one fact of `status` that is a number; -1 while the node does not answer."""

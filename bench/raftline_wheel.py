@@ -35,7 +35,7 @@ def version() -> str | None:
     """Return the wheel's version; None if none is installed, or only a pure or outdated one."""
     if not (ENVIRONMENT / "bin" / "raftline").exists() or _is_outdated():
         return None
-    said = subprocess.run(
+    output = subprocess.run(
         [str(ENVIRONMENT / "bin" / "python"), "-m", "raftline", "--version"],
         capture_output=True,
         text=True,
@@ -43,8 +43,8 @@ def version() -> str | None:
         cwd=ENVIRONMENT,
         env=own_environment(),
     ).stdout
-    found = re.search(r"(\S+) \(compiled\)", said)
-    return found[1] if found else None
+    match = re.search(r"(\S+) \(compiled\)", output)
+    return match[1] if match else None
 
 
 def own_environment() -> dict[str, str]:
@@ -54,5 +54,5 @@ def own_environment() -> dict[str, str]:
 
 def _is_outdated() -> bool:
     """Whether the source has changed since the environment was made."""
-    made = ENVIRONMENT.stat().st_mtime
-    return any(path.stat().st_mtime > made for path in SOURCE.rglob("*.py"))
+    made_at = ENVIRONMENT.stat().st_mtime
+    return any(path.stat().st_mtime > made_at for path in SOURCE.rglob("*.py"))

@@ -41,6 +41,6 @@ def version() -> str | None:
     if shutil.which("redis-server") is None:
         return None
     command = ["redis-server", "--version"]
-    said = subprocess.run(command, capture_output=True, text=True, check=False).stdout
-    found = re.search(r"v=(\S+)", said)
-    return found[1] if found else "unknown"
+    output = subprocess.run(command, capture_output=True, text=True, check=False).stdout
+    match = re.search(r"v=(\S+)", output)
+    return match[1] if match else "unknown"

@@ -129,9 +129,11 @@ def load(path: Path) -> Results:
         BenchError: it can't be read, or isn't a results file.
     """
     try:
-        found = json.loads(path.read_text())
-        rows = [Row(row["name"], row["system"], row["figures"]) for row in found["rows"]]
-        return Results(found["kind"], found["date"], found["machine"], found["settings"], rows)
+        content = json.loads(path.read_text())
+        rows = [Row(row["name"], row["system"], row["figures"]) for row in content["rows"]]
+        return Results(
+            content["kind"], content["date"], content["machine"], content["settings"], rows
+        )
     except OSError as error:
         raise BenchError(f"can't read {path}: {(error.strerror or str(error)).lower()}") from None
     except (ValueError, KeyError, TypeError, AttributeError):

@@ -2,7 +2,7 @@
 rounds.
 
 `make -C bench run` runs this. Each step starts one system in a new folder, measures one row, and
-ends it. So no two systems run side by side. Nothing here is a test.
+ends it. So no two systems run at the same time. Nothing here is a test.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """The functions of a request that still take the slow way in the compiled wheel.
 
 Three nodes of this clone count the calls of their functions under a load. mypyc, which compiles the
-wheel, says of each line whether it has to ask the interpreter (`mypyc -a`). This page puts both
-together: the functions that the leader calls most often for a request, those that are not compiled
-at all first. Nothing is compiled for it: `make -C bench slow-ways`, half a minute.
+wheel, reports for each line whether it has to call the interpreter (`mypyc -a`). This page combines
+both: the functions that the leader calls most often for a request, beginning with functions that
+aren't compiled at all. It compiles nothing: `make -C bench slow-ways`, half a minute.
 """
 
 from __future__ import annotations
@@ -70,13 +70,13 @@ def called(load: Load, folder: Path, base_port: int) -> list[Function]:
 
 def in_order(counted: str, requests: int) -> list[Function]:
     """Return the functions of a node's counts, the most frequent first."""
-    found = []
+    functions = []
     for row in counted.splitlines():
         calls, path, line, name = row.split(" ", 3)
         if int(calls) >= LEAST_CALLS * requests:
             module = Path(path).relative_to(SOURCE).with_suffix("").as_posix()
-            found.append(Function(module, int(line), name, int(calls) / requests))
-    return sorted(found, key=lambda function: -function.calls)
+            functions.append(Function(module, int(line), name, int(calls) / requests))
+    return sorted(functions, key=lambda function: -function.calls)
 
 
 def compiled_modules(setup: Path) -> list[str]:
@@ -105,11 +105,11 @@ def slow_lines(modules: Iterable[str], folder: Path) -> dict[str, dict[int, str]
     os.environ["MYPYPATH"] = str(folder)
     files = [str(package / f"{module}.py") for module in modules]
     return {
-        Path(found.path).relative_to(package).with_suffix("").as_posix(): {
+        Path(note.path).relative_to(package).with_suffix("").as_posix(): {
             line: "; ".join(_TAG.sub("", each.message) for each in notes)
-            for line, notes in found.annotations.items()
+            for line, notes in note.annotations.items()
         }
-        for found in _annotated(files)
+        for note in _annotated(files)
     }
 
 
@@ -161,13 +161,13 @@ def page(functions: Iterable[Function], slow: Mapping[str, Mapping[int, str]]) -
             continue
         text = (SOURCE / f"{each.module}.py").read_text()
         notes = {number: slow[each.module].get(number) for number in own_lines(text, each.line)}
-        given = [
+        parts = [
             f"        {number}: {text.splitlines()[number - 1].strip()}\n            {note}"
             for number, note in notes.items()
             if note
         ]
-        if given:
-            ways += [head, *given]
+        if parts:
+            ways += [head, *parts]
     return "\n".join(
         [
             "Calls for a request at the leader, of functions that are not compiled:",

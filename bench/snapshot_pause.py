@@ -102,7 +102,7 @@ def measure(nodes: Raftline, keys: int, connections: int) -> None:
         writer.start()
     time.sleep(3.0)
     calm = time.monotonic()
-    asked, answered = show(nodes.port(leader))
+    asked_s, answered = show(nodes.port(leader))
     memory = most = memory_bytes(pid)
     while not any(log.with_suffix(".state_machine.tmp").exists() for log in logs):
         time.sleep(0.01)
@@ -115,13 +115,13 @@ def measure(nodes: Raftline, keys: int, connections: int) -> None:
         most = max(most, memory_bytes(pid))
         time.sleep(0.2)
     time.sleep(1.0)
-    done = time.monotonic()
+    end_s = time.monotonic()
     for writer in writers:
         writer.stopping = True
         writer.join()
     print(f"before:            {figures(writers, started + 1, calm)}")
-    print(f"during a show:     {figures(writers, asked, answered)} ({answered - asked:.1f} s)")
-    print(f"while all compact: {figures(writers, taking, done)} ({done - taking:.1f} s)")
+    print(f"during a show:     {figures(writers, asked_s, answered)} ({answered - asked_s:.1f} s)")
+    print(f"while all compact: {figures(writers, taking, end_s)} ({end_s - taking:.1f} s)")
     most_of = f"{memory / 1e6:.0f} MB before, {most / 1e6:.0f} MB at most"
     print(f"  leader: {most_of}; load average {busy:.1f}")
     for number, log in enumerate(logs):

@@ -1,4 +1,4 @@
-"""Three nodes under half of their load for long: `make -C bench soak`.
+"""Three nodes under half of their maximum load for a long time: `make -C bench soak`.
 
 10,000 leases are held and renewed, 1,000 keys are watched, logs are compacted to snapshots, and
 every five minutes a new node replaces the third member. Each window of ten seconds records memory,
@@ -65,11 +65,11 @@ class Soak:
         while time.monotonic() < end_s or (counted < LEAST and self.windows < WINDOWS_MOST):
             is_due = time.monotonic() >= replace_s
             replace_s += every_s if is_due else 0
-            found = self._window(per_second, is_due=is_due)
-            if found and time.monotonic() > counts_s:
-                self.row.add(found)
+            row = self._window(per_second, is_due=is_due)
+            if row and time.monotonic() > counts_s:
+                self.row.add(row)
                 counted += 1
-                yield found
+                yield row
 
     def _window(self, per_second: float, *, is_due: bool) -> dict[str, float]:
         """Return the figures of one window, none if a change of leader broke it."""
@@ -90,18 +90,22 @@ class Soak:
             nodes.replace_third()
             self.replaced += 1
         try:
-            found = run.result(errors_count=True)
+            figures = run.result(errors_count=True)
         except BenchError:
-            found = {"errors": 1}
+            figures = {"errors": 1}
         for holder in (self._leases, self._watches):
             holder.check()
-        if found["errors"]:
+        if figures["errors"]:
             self.broken += 1
             return {}
-        waits = {"p50_ms": found["p50_ms"], "p99_ms": found["p99_ms"], "per_s": found["ops_s"]}
+        waits = {
+            "p50_ms": figures["p50_ms"],
+            "p99_ms": figures["p99_ms"],
+            "per_s": figures["ops_s"],
+        }
         rates = {
             "events_s": (self._watches.events - events) / (time.monotonic() - begun_s),
-            "others_cpu": found["others_cpu_s"] / found["seconds"],
+            "others_cpu": figures["others_cpu_s"] / figures["seconds"],
         }
         return {**waits, **sampled, **rates}
 
@@ -113,18 +117,18 @@ class Soak:
 
     def trouble(self) -> list[str]:
         """Return the errors other than growth."""
-        found, terms = [], self.new_terms()
+        problems, terms = [], self.new_terms()
         if self._leases.lost:
-            found.append(f"{self._leases.lost} renewals found no lease")
+            problems.append(f"{self._leases.lost} renewals found no lease")
         if self.broken > terms:
-            found.append(f"{self.broken} windows broke, with {terms} changes of leader")
+            problems.append(f"{self.broken} windows broke, with {terms} changes of leader")
         if not self.snapshots:
-            found.append("no snapshot was taken; --compact-at takes a smaller size")
+            problems.append("no snapshot was taken; --compact-at takes a smaller size")
         if not self._watches.events:
-            found.append("no watch heard an event")
+            problems.append("no watch heard an event")
         if not self.replaced:
-            found.append("no member was replaced")
-        return found
+            problems.append("no member was replaced")
+        return problems
 
 
 def arguments_of(argv: list[str] | None) -> argparse.Namespace:
@@ -171,13 +175,13 @@ def soak(nodes: SoakNodes, arguments: argparse.Namespace) -> tuple[Soak, float]:
     run = Soak(nodes, arguments, leases, watches)
     with leases, watches:
         pace = arguments.per_second or round(run.full_rate() / 2)
-        held = f"{arguments.leases:,} leases, {arguments.watches:,} watches"
-        print(f"{held}, {pace:,.0f} sets a second", flush=True)
+        load_text = f"{arguments.leases:,} leases, {arguments.watches:,} watches"
+        print(f"{load_text}, {pace:,.0f} sets a second", flush=True)
         begun_s = report_at_s = time.monotonic()
-        for found in run.go(pace):
+        for row in run.go(pace):
             if time.monotonic() >= report_at_s:
                 report_at_s += REPORT_EVERY_S
-                _tell((time.monotonic() - begun_s) / 60, found, run)
+                _tell((time.monotonic() - begun_s) / 60, row, run)
     return run, pace
 
 

@@ -99,11 +99,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("file", type=Path, help="the results of a soak: build/bench/soak-….json")
     try:
-        found = load(parser.parse_args().file)
+        results = load(parser.parse_args().file)
     except BenchError as error:
         parser.error(str(error))
-    cells, grown = judge(found.rows[0].figures)
-    print(f"{as_markdown(cells)}\n\n{provenance(found)}")
+    cells, grown = judge(results.rows[0].figures)
+    print(f"{as_markdown(cells)}\n\n{provenance(results)}")
     for each in grown:
         print(f"not well: {each}", file=sys.stderr)
     return 1 if grown else 0

@@ -64,9 +64,9 @@ class Leases(Holder):
         self._nodes, self._seconds = nodes, seconds
         self._connection: LineConnection | None = None
         grants = self._ask([f"lease {seconds}"] * count)
-        self._names = [said.split()[2] for said in grants]
+        self._names = [reply.split()[2] for reply in grants]
         puts = [f"under {name} set lease/{n} held" for n, name in enumerate(self._names)]
-        if not all(said.startswith("SET response: ") for said in self._ask(puts)):
+        if not all(reply.startswith("SET response: ") for reply in self._ask(puts)):
             raise BenchError("a key was not put under its lease")
 
     def hold(self) -> None:
@@ -75,27 +75,27 @@ class Leases(Holder):
             due = int((time.monotonic() - begun_s) * count * 3 / self._seconds)
             names = [self._names[n % count] for n in range(sent, min(due, sent + AT_ONCE))]
             try:
-                said = self._some([f"renew {name}" for name in names])
+                replies = self._some([f"renew {name}" for name in names])
             except OSError:
                 self._hang_up()
                 self.stopping.wait(AGAIN_S)
                 continue
-            self.lost += sum(each.startswith("RENEW response, ") for each in said)
+            self.lost += sum(each.startswith("RENEW response, ") for each in replies)
             sent += len(names)
         self._hang_up()
 
     def _ask(self, lines: list[str]) -> list[str]:
-        said: list[str] = []
+        replies: list[str] = []
         end_s = time.monotonic() + ANSWER_S
-        while len(said) < len(lines):
+        while len(replies) < len(lines):
             try:
-                said += self._some(lines[len(said) : len(said) + AT_ONCE])
+                replies += self._some(lines[len(replies) : len(replies) + AT_ONCE])
             except OSError as error:
                 if time.monotonic() > end_s:
                     raise BenchError(f"no leases: {error}") from None
                 self._hang_up()
                 time.sleep(AGAIN_S)
-        return said
+        return replies
 
     def _some(self, lines: list[str]) -> list[str]:
         """Return the answers of the leader. Raises OSError if it no longer leads."""
@@ -107,11 +107,11 @@ class Leases(Holder):
                 raise OSError("no node leads")
             self._connection = LineConnection(self._nodes.port(leader), ANSWER_S)
         self._connection.send(*lines)
-        said = [each.partition("@")[2] for each in self._connection.read_lines(len(lines))]
-        refused = [each for each in said if "response" not in each]
+        replies = [each.partition("@")[2] for each in self._connection.read_lines(len(lines))]
+        refused = [each for each in replies if "response" not in each]
         if refused:
             raise OSError(refused[0])
-        return said
+        return replies
 
     def _hang_up(self) -> None:
         if self._connection is not None:

@@ -27,8 +27,12 @@ class SoakNodes(Raftline):
         self._joins = 0  # the port of a member, for a new node
 
     def arguments(self, number: int) -> list[str]:
-        found = super().arguments(number)
-        return [*found, "--join", f"localhost:{self._joins}"] if number >= self.count else found
+        arguments = super().arguments(number)
+        return (
+            [*arguments, "--join", f"localhost:{self._joins}"]
+            if number >= self.count
+            else arguments
+        )
 
     def living(self) -> tuple[int, int, int]:
         return (*STAYING, self.third)
@@ -45,11 +49,11 @@ class SoakNodes(Raftline):
         self.start(new)
         names = f"s{old + 1}", f"s{new + 1}"
         line = f"replace {names[0]} {names[1]} localhost {self.port(new)}"
-        said, end_s = "", time.monotonic() + REPLACE_S
-        while not said.startswith(f"REPLACE response: {names[1]} votes"):
+        reply, end_s = "", time.monotonic() + REPLACE_S
+        while not reply.startswith(f"REPLACE response: {names[1]} votes"):
             if time.monotonic() > end_s:
-                raise BenchError(f"{names[1]} did not take the place of {names[0]}: {said}")
-            said = self._ask_leader(line, old)
+                raise BenchError(f"{names[1]} did not take the place of {names[0]}: {reply}")
+            reply = self._ask_leader(line, old)
         self.third = new
         self.end(old)
         stdin = self.processes.pop(old).running.stdin

@@ -1,10 +1,10 @@
 """Put the newest results into README.md and the pages of bench/: `python bench/table.py`.
 
-A page takes a table between `<!-- figures NAME -->` and `<!-- end of figures -->`. `bench` is all
-that `make -C bench run` found, `short` four of its rows; another NAME is a row of
+A page has a table between `<!-- figures NAME -->` and `<!-- end of figures -->`. `bench` means all
+results of `make -C bench run`, and `short` four of its rows; another NAME is a row of
 `make -C bench growth`.
-`--bench FILE` and `--growth FILE…` name other results than the newest of `build/bench/`. A table
-without results stays as it is. Above `bench` and `short` comes a picture, drawn from the same
+`--bench FILE` and `--growth FILE…` name results other than the newest of `build/bench/`. A table
+without results stays unchanged. Above `bench` and `short` there is a picture, drawn from the same
 results (`--picture FILE`).
 """
 
@@ -79,13 +79,15 @@ def image_of(path: Path, page: Path) -> str:
 
 def collect(names: set[str], bench: Path | None, growth: list[Path]) -> dict[str, Results]:
     """Return the results for each marker: the named files, else the newest."""
-    found = {results.kind.removeprefix("growth-"): results for results in map(load, growth)}
-    for name in names - found.keys():
+    results_by_name = {
+        results.kind.removeprefix("growth-"): results for results in map(load, growth)
+    }
+    for name in names - results_by_name.keys():
         kind = "bench" if name in WITH_PICTURE else f"growth-{name}"
         path = bench if kind == "bench" and bench else newest(kind)
         if path is not None:
-            found[name] = load(path)
-    return found
+            results_by_name[name] = load(path)
+    return results_by_name
 
 
 def arguments_of(argv: list[str] | None) -> argparse.Namespace:
@@ -107,18 +109,18 @@ def main(argv: list[str] | None = None) -> int:
     try:
         texts = {path: path.read_text() for path in arguments.pages}
         names = {match[2] for text in texts.values() for match in PLACE.finditer(text)}
-        found = collect(names, arguments.bench, arguments.growth)
+        tables = collect(names, arguments.bench, arguments.growth)
     except OSError as error:
         print(f"can't read {error.filename}: {(error.strerror or '').lower()}", file=sys.stderr)
         return 2
     except BenchError as error:
         print(error, file=sys.stderr)
         return 2
-    is_drawn = arguments.picture is not None and drawn(arguments.picture, found)
+    is_drawn = arguments.picture is not None and drawn(arguments.picture, tables)
     missing: set[str] = set()
     for path, text in texts.items():
         image = image_of(arguments.picture, path) if is_drawn else ""
-        new, without = filled(text, found, image)
+        new, without = filled(text, tables, image)
         path.write_text(new)
         missing |= set(without)
     for name in sorted(missing):

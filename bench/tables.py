@@ -72,13 +72,15 @@ def bench_table(results: Results) -> Cells:
 def short_table(results: Results) -> Cells:
     """Return a table for a first look, with the requests a second of each system, and their p99 in
     milliseconds. The compiled wheel and etcd have a column if they were measured."""
-    found = {(row.name, row.system): row for row in results.rows}
+    by_system = {(row.name, row.system): row for row in results.rows}
     systems = {RAFTLINE: RAFTLINE, WHEEL: "its compiled wheel", RIVAL: RIVAL}
-    shown = [one for one in systems if any(system == one for _, system in found)]
+    shown = [one for one in systems if any(system == one for _, system in by_system)]
     cells = [["requests a second, p99", *(systems[system] for system in shown)]]
     for name in SHORT_ROWS:
-        if (name, RAFTLINE) in found:
-            cells.append([name, *(_rate_and_p99(found.get((name, system))) for system in shown)])
+        if (name, RAFTLINE) in by_system:
+            cells.append(
+                [name, *(_rate_and_p99(by_system.get((name, system))) for system in shown)]
+            )
     return cells
 
 

@@ -54,15 +54,15 @@ class Sight:
 
 
 def group(thread: str) -> str:
-    """Return which kind of thread this is: `s2 reader of s3` and its like are one."""
-    if not thread:  # the only ones without a name (src/net/connections/listener.py)
+    """Return the kind of a thread: all threads such as `s2 reader of s3` are one kind."""
+    if not thread:  # the only threads without a name (src/net/connections/listener.py)
         return "connections"
     return re.sub(r" of s\d+$", " of a peer", re.sub(r"^s\d+ ", "", thread))
 
 
 def used_by(pid: int) -> dict[int, Used]:
     """Return the use of each thread of a process, without threads that end meanwhile."""
-    found = {}
+    usage = {}
     for task in Path(f"/proc/{pid}/task").iterdir():
         try:
             cpu_ns = int((task / "schedstat").read_text().split()[0])
@@ -70,8 +70,8 @@ def used_by(pid: int) -> dict[int, Used]:
         except OSError:
             continue
         switches = [int(line.split()[1]) for line in text.splitlines() if "ctxt_switches" in line]
-        found[int(task.name)] = Used(cpu_ns / 1e9, *switches)
-    return found
+        usage[int(task.name)] = Used(cpu_ns / 1e9, *switches)
+    return usage
 
 
 def py_spy(*arguments: str) -> str:
@@ -84,11 +84,11 @@ def py_spy(*arguments: str) -> str:
     program = str(beside) if beside.exists() else shutil.which("py-spy")
     if program is None:
         raise BenchError("py-spy is not installed: `.venv/bin/pip install -e '.[bench]'`")
-    done = subprocess.run([program, *arguments], capture_output=True, text=True, check=False)
-    if done.returncode:
-        why = " ".join(done.stderr.split())[:200]
+    process = subprocess.run([program, *arguments], capture_output=True, text=True, check=False)
+    if process.returncode:
+        why = " ".join(process.stderr.split())[:200]
         raise BenchError(f"py-spy failed, which needs the right to trace (root has it): {why}")
-    return done.stdout
+    return process.stdout
 
 
 def thread_names(pid: int) -> dict[int, str]:
@@ -101,12 +101,12 @@ def sampled(pid: int, seconds: float, folder: Path, *options: str) -> Counter[tu
     path, duration = folder / "stacks", str(max(1, round(seconds)))
     how = ["-t", *options, "-r", str(RATE), "-d", duration, "-f", "raw", "--nonblocking"]
     py_spy("record", *how, "-o", str(path), "--pid", str(pid))
-    seen: Counter[tuple[str, str]] = Counter()
+    counts: Counter[tuple[str, str]] = Counter()
     for line in path.read_text().splitlines():
         if stack := STACK.fullmatch(line):
             innermost = LINE_NUMBER.sub("", stack[2].rpartition(";")[2])
-            seen[group(stack[1] or ""), innermost] += int(stack[3])
-    return seen
+            counts[group(stack[1] or ""), innermost] += int(stack[3])
+    return counts
 
 
 def per_thread(sight: Sight, requests: int, seconds: float) -> Cells:
@@ -193,7 +193,7 @@ def page(arguments: argparse.Namespace) -> str:
             run.finish()
         finally:
             run.stop()
-        found = answers(record)
+        waits = answers(record)
     facts = results.machine_facts(arguments.dir)
     heading = (
         f"{arguments.what}, {arguments.connections} connections, {arguments.in_flight} in flight, "
@@ -203,7 +203,7 @@ def page(arguments: argparse.Namespace) -> str:
     legend = (
         "gave way: context switches of a thread that waits; put off: of one that would have gone on"
     )
-    return "\n\n".join([heading, *(part(*item, found) for item in sights.items()), legend])
+    return "\n\n".join([heading, *(part(*item, waits) for item in sights.items()), legend])
 
 
 def main(argv: list[str] | None = None) -> int:

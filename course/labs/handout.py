@@ -1,4 +1,4 @@
-"""Makes what students get of a lab: `python3 course/labs/handout.py elections`.
+"""Make a lab's handout for students: `python3 course/labs/handout.py elections`.
 
 The handout is then in build/handout/elections, and runs by itself, offline. It has no teachers'
 keys, answers or history. A lab with its own `handout.py` uses that.
@@ -26,8 +26,8 @@ ALWAYS = (
 )  # fmt: skip
 GRADER = "course/raftline_course/grading/"  # of the lab that has its own handout
 LOCK = ("__init__.py", "sandbox.py")  # of the grader, for `raftline conform --locked`
-MUTANTS = "testing/raftline_testing/mutants/"  # faults, and what is wrong with each
-# `check.py` of the bugs lists the line that does harm in each.
+MUTANTS = "testing/raftline_testing/mutants/"  # faults, and an explanation of each
+# `check.py` of the bugs lists the harmful line of each.
 KEPT_BACK = {"bugs": ("check.py", "course/docs/conform.md")}
 SOLUTIONS = "course/labs/solutions"  # the teachers' keys and model solutions
 LINK = re.compile(r"\[(?P<text>[^][]*(?:\[[^][]*\][^][]*)*)\]\((?P<to>[^()\s#]+)(?:#[^()\s]*)?\)")
@@ -77,9 +77,9 @@ def unlink_missing(target: Path) -> None:
     """Reduce each link to a file that a handout lacks to its text."""
     for page in target.rglob("*.md"):
         text = page.read_text(encoding="utf-8")
-        kept = LINK.sub(lambda link, page=page: _kept(link, page), text)
-        if kept != text:
-            page.write_text(kept, encoding="utf-8")
+        new_text = LINK.sub(lambda link, page=page: _kept(link, page), text)
+        if new_text != text:
+            page.write_text(new_text, encoding="utf-8")
 
 
 def _kept(link: re.Match[str], page: Path) -> str:
@@ -88,16 +88,16 @@ def _kept(link: re.Match[str], page: Path) -> str:
 
 
 def files_of(lab: str) -> set[str]:
-    """Return the names of the files that students get, from the folder of the clone."""
+    """Return the names of the files for students, relative to the clone."""
     places = (*ALWAYS, f"course/labs/{lab}")
-    found = {
+    names = {
         name
         for name in kept_files()
         if any(name == place or name.startswith(f"{place}/") for place in places)
         and not is_kept_back(lab, name)
     }
-    programs = [name for name in found if name.startswith("course/labs/") and name.endswith(".py")]
-    return found | imported(programs)
+    programs = [name for name in names if name.startswith("course/labs/") and name.endswith(".py")]
+    return names | imported(programs)
 
 
 def is_kept_back(lab: str, name: str) -> bool:
@@ -113,9 +113,9 @@ def is_kept_back(lab: str, name: str) -> bool:
 def kept_files() -> list[str]:
     """Return the files that git keeps; in a copy without git, the files that aren't leftovers."""
     command = ["git", "ls-files", "-z", "--cached"]
-    listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    names = [name for name in listed.stdout.split("\0") if (ROOT / name).is_file()]
-    if listed.returncode == 0 and "course/labs/handout.py" in names:
+    process = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    names = [name for name in process.stdout.split("\0") if (ROOT / name).is_file()]
+    if process.returncode == 0 and "course/labs/handout.py" in names:
         return names
     folders = ("src", "course", "testing", "docs", "logs", "deploy")
     paths = [path for folder in folders for path in (ROOT / folder).rglob("*")]
@@ -128,15 +128,15 @@ def kept_files() -> list[str]:
 
 def imported(programs: list[str]) -> set[str]:
     """Return the programs, and all modules of `labs` that they import."""
-    found: set[str] = set()
+    files: set[str] = set()
     waiting = list(programs)
     while waiting:
         name = waiting.pop()
-        if name not in found:
-            found.add(name)
+        if name not in files:
+            files.add(name)
             text = (ROOT / name).read_text(encoding="utf-8")
             waiting += [file for module in _modules_in(text) if (file := _file_of(module))]
-    return found
+    return files
 
 
 def _modules_in(text: str) -> Iterator[str]:

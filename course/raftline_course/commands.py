@@ -85,12 +85,12 @@ def _check_datagrams(configuration: Configuration, options: Sequence[str]) -> No
 
 def parsers() -> dict[str, Parser]:
     """Return the argument parser of each command, for completion."""
-    found = {}
+    results = {}
     find_world()
     for command, module in PROGRAMS.items():
         if command == "grade" and not GRADER.exists():
             continue
         parser = getattr(importlib.import_module(f"raftline_course.{module}"), "parser", None)
         if parser is not None:
-            found[command] = parser()
-    return found
+            results[command] = parser()
+    return results

@@ -52,9 +52,9 @@ class Grammar:
 
     def _ends(self, element: Element, at: int) -> frozenset[int]:
         place = (id(element), at)
-        if (known := self._memo.get(place)) is None:
-            known = self._memo[place] = frozenset(self._found(element, at))
-        return known
+        if (ends := self._memo.get(place)) is None:
+            ends = self._memo[place] = frozenset(self._found(element, at))
+        return ends
 
     def _found(self, element: Element, at: int) -> set[int]:
         match element:
@@ -77,14 +77,14 @@ class Grammar:
 
     def _repeated(self, element: Repetition, at: int) -> set[int]:
         least, most = element.repeat.min, element.repeat.max
-        found, places, count = ({at} if not least else set()), {at}, 0
+        ends, places, count = ({at} if not least else set()), {at}, 0
         while places and (most is None or count < most):
             places = {end for place in places for end in self._ends(element.element, place)}
             count += 1
             if count >= least:
-                places -= found
-                found |= places
-        return found
+                places -= ends
+                ends |= places
+        return ends
 
     def derive(self, rule: str, chance: random.Random, dealers: Mapping[str, Dealer]) -> str:
         """Return a text that matches the rule; a dealer with a rule's name derives it instead."""
@@ -125,9 +125,9 @@ def _after(literal: Literal, text: str, at: int) -> set[int]:
         low, high = literal.value
         return {at + 1} if at < len(text) and low <= text[at] <= high else set()
     end = at + len(literal.value)
-    found = text[at:end]
-    same = found == literal.value or (
-        not literal.case_sensitive and found.lower() == literal.value.lower()
+    piece = text[at:end]
+    same = piece == literal.value or (
+        not literal.case_sensitive and piece.lower() == literal.value.lower()
     )
     return {end} if same else set()
 

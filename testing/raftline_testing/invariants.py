@@ -117,14 +117,14 @@ class Invariants:
         """Check that the core has exactly the reads that it received and has not answered: a lost
         one would wait for ever, and none may be left from an earlier leadership."""
         forwarded, leading = state.forwarded_reads, state.leading
-        kept = forwarded.asked + forwarded.waiting
+        pending = forwarded.asked + forwarded.waiting
         if leading is not None:
-            kept += leading.reads_waiting
+            pending += leading.reads_waiting
             for waiting in leading.read_rounds:
-                kept += waiting.tokens
+                pending += waiting.tokens
         for ready in state.confirmed_reads:
-            kept.append(ready.token)
-        own = [token for token in kept if not isinstance(token, PeerRead)]
+            pending.append(ready.token)
+        own = [token for token in pending if not isinstance(token, PeerRead)]
         if lost := len(reading.difference(own)):
             raise InvariantError(f"{state.name} lost {lost} of the reads that it was given")
         if spare := len(own) - len(reading):
@@ -150,10 +150,10 @@ class Invariants:
         for entry, reply in zip(entries, replies, strict=True):
             if not reply and entry.command.startswith("set "):
                 continue  # no client waited for it
-            known = self._replies.setdefault(entry.index, reply)
-            if known != reply:
+            previous = self._replies.setdefault(entry.index, reply)
+            if previous != reply:
                 raise InvariantError(
-                    f"{name} answers {entry} with {reply!r}, others with {known!r}"
+                    f"{name} answers {entry} with {reply!r}, others with {previous!r}"
                 )
             if "#" not in entry.command:
                 continue
@@ -228,9 +228,9 @@ class Invariants:
             self._never_back(state)
         for entry in effects.append:
             self._log_matching(node, entry.index)
-        asked, leading = state.forwarded_reads, state.leading
+        forwarded, leading = state.forwarded_reads, state.leading
         has_reads = leading is not None and (leading.reads_waiting or leading.read_rounds)
-        if has_reads or asked.asked or asked.waiting:
+        if has_reads or forwarded.asked or forwarded.waiting:
             self._nothing_of_another_leadership(state)
         if leading is not None or name in self._led:
             self._leader(node, effects)
@@ -254,9 +254,9 @@ class Invariants:
             raise InvariantError(f"{node._state.name} counts an answer of an earlier term")
 
     def _one_vote(self, voter: str, term: int, candidate: str) -> None:
-        known = self.votes.setdefault((voter, term), candidate)
-        if known != candidate:
-            raise InvariantError(f"{voter} votes for {known} and for {candidate} in term {term}")
+        previous = self.votes.setdefault((voter, term), candidate)
+        if previous != candidate:
+            raise InvariantError(f"{voter} votes for {previous} and for {candidate} in term {term}")
 
     def _never_back(self, state: State) -> None:
         """Terms and commit indexes only grow."""
@@ -277,11 +277,11 @@ class Invariants:
         if term is None or before is None:
             raise InvariantError(f"{node._state.name} was to append entry {index}, but lacks it")
         command = log.commands[index - log.base_index - 1]
-        known = self.entries.setdefault((index, term), (before, command))
-        if known != (before, command):
+        previous = self.entries.setdefault((index, term), (before, command))
+        if previous != (before, command):
             raise InvariantError(
                 f"entry {index} of term {term} is {command!r} after term {before} at "
-                f"{node._state.name}, elsewhere {known[1]!r} after term {known[0]}"
+                f"{node._state.name}, elsewhere {previous[1]!r} after term {previous[0]}"
             )
 
     def _nothing_of_another_leadership(self, state: State) -> None:
@@ -296,8 +296,8 @@ class Invariants:
         forwarded = state.forwarded_reads
         has_asked = forwarded.asked or forwarded.waiting
         if has_asked and (state.role is not Role.FOLLOWER or state.leader is None):
-            asked = [*forwarded.asked, *forwarded.waiting]
-            raise InvariantError(f"{name} follows no leader that it could ask for {asked}")
+            requests = [*forwarded.asked, *forwarded.waiting]
+            raise InvariantError(f"{name} follows no leader that it could ask for {requests}")
 
     def _leader(self, node: RawNode, effects: Effects) -> None:
         """Election Safety, Leader Append-Only, Leader Completeness."""
@@ -305,9 +305,9 @@ class Invariants:
         led = self._led.pop(state.name, None)
         if state.leading is None:
             return
-        known = self.leaders.setdefault(state.term, state.name)
-        if known != state.name:
-            raise InvariantError(f"{known} and {state.name} lead term {state.term}")
+        previous = self.leaders.setdefault(state.term, state.name)
+        if previous != state.name:
+            raise InvariantError(f"{previous} and {state.name} lead term {state.term}")
         if led is None or led[0] != state.term:
             self._leader_completeness(node)
         else:
@@ -351,8 +351,8 @@ class Invariants:
             return
         if index < max(follower.log.base_index, leader.log.base_index):
             return  # committed, and in a snapshot
-        held = follower.log.term_at(index)
-        if held is None or held != leader.log.term_at(index):
+        own_term = follower.log.term_at(index)
+        if own_term is None or own_term != leader.log.term_at(index):
             raise InvariantError(
                 f"{message.sender} acknowledges entry {index}, but does not hold its leader's"
             )
@@ -425,5 +425,5 @@ def _counted(state: State, name: str) -> tuple[bool, tuple[int, int] | None]:
     """Return the vote of this server that a node counts, and the entries that it counts as
     acknowledged by it."""
     progress = state.progress.get(name)
-    held = None if progress is None else (progress.match_index, progress.acked_round)
-    return state.votes.get(name, False), held
+    counted = None if progress is None else (progress.match_index, progress.acked_round)
+    return state.votes.get(name, False), counted

@@ -80,9 +80,9 @@ class Checks:
 def eventually(happens: Callable[[], Any]) -> Any:
     """Return the first true answer, or the last one after twenty seconds."""
     end_s = time.monotonic() + PATIENCE_S
-    while not (found := happens()) and time.monotonic() < end_s:
+    while not (result := happens()) and time.monotonic() < end_s:
         time.sleep(0.02)
-    return found
+    return result
 
 
 def check_run_1(checks: Checks, folder: Path) -> None:
@@ -104,8 +104,8 @@ def check_run_1(checks: Checks, folder: Path) -> None:
         one and run.leaders[0] == UNKNOWN_LEADER and run.failures == [0] * 6 and run.status == 0,
         run.text,
     )
-    asked = run.history
-    dues = [each["due"] for each in asked]
+    history = run.history
+    dues = [each["due"] for each in history]
     gaps = {round(after - before, 3) for before, after in itertools.pairwise(dues)}
     row(
         "14",
@@ -113,9 +113,9 @@ def check_run_1(checks: Checks, folder: Path) -> None:
         len(dues) == 500 and dues[0] >= 5 and dues[-1] <= 28 and gaps == {0.046},
         (len(dues), dues[0], dues[-1], gaps),
     )
-    puts = [each for each in asked if each["req_category"] == "put"]
+    puts = [each for each in history if each["req_category"] == "put"]
     mine = {(each["client"], each["key"]) for each in puts}
-    gets = [each for each in asked if each["req_category"] == "get"]
+    gets = [each for each in history if each["req_category"] == "get"]
     prior = run.count("Gets that found no key yet and became puts (prior_get_req)")
     good = all(re.fullmatch("[0-9a-z]{8}", each["key"]) for each in puts) and prior > 0
     row(
@@ -124,14 +124,14 @@ def check_run_1(checks: Checks, folder: Path) -> None:
         good and all((each["client"], each["key"]) in mine for each in gets),
     )
     redirects = run.count("Total number of messages are redirected to leader by followers")
-    again = [each for each in asked if len(each["attempts"]) > 1]
+    again = [each for each in history if len(each["attempts"]) > 1]
     row(
         "16",
         "clients find the leader: redirected, sent again, under the same Message-ID",
         redirects > 0
         and again
         and all(each["outcome"] == "success" for each in again)
-        and not [each for each in asked if each["returned"] is None],
+        and not [each for each in history if each["returned"] is None],
         redirects,
     )
     gap = re.search("to a follower: median ([0-9.]+) s", run.text)
@@ -152,14 +152,14 @@ def say_unasked(run: Run) -> bool:
 def check_run_2(checks: Checks, folder: Path) -> None:
     run = Run(["-m", "raftline", "simulate"], "metrics_2", folder)
     row = checks.row
-    known = {each for pair in run.successions for each in pair}
+    leaders = {each for pair in run.successions for each in pair}
     exact = run.leaders[::2] == [UNKNOWN_LEADER] * 3 and len(run.leaders) == 6
     row(
         "20",
         f"run 2: three leaders, none known between ({run.leaders}), 2 failed, no get wrong",
         (exact or say_unasked(run))
         and run.leaders[0] == UNKNOWN_LEADER
-        and len(known) >= 3
+        and len(leaders) >= 3
         and len(run.successions) == 2
         and run.count("Servers that were failed") == 2
         and run.failures == [0] * 6,
@@ -261,12 +261,12 @@ def check_messages(checks: Checks, trial: Trial, store: StoreClient) -> None:
 
 def holders(trial: Trial, key: str) -> list[str]:
     """Return the servers that hold a key in their own state."""
-    found = []
+    servers = []
     for server in trial.servers.active:
-        said = raw(trial, server, f"teacher@get {key} read local")
-        if said.startswith("GET response: "):
-            found.append(server)
-    return found
+        reply = raw(trial, server, f"teacher@get {key} read local")
+        if reply.startswith("GET response: "):
+            servers.append(server)
+    return servers
 
 
 def raw(trial: Trial, server: str, line: str) -> str:
@@ -278,8 +278,8 @@ def as_peer(trial: Trial, server: str, line: str) -> str:
     """Return the answer to a line in a dead server's name, once its own connection is gone."""
 
     def answer() -> str:
-        said = raw(trial, server, line)
-        return "" if code_of(said) == "speaks-elsewhere" else said
+        reply = raw(trial, server, line)
+        return "" if code_of(reply) == "speaks-elsewhere" else reply
 
     return str(eventually(answer))
 
@@ -301,11 +301,11 @@ def check_redirects(checks: Checks, trial: Trial) -> None:
         "key": "lamp",
     }
     store.ask(message)
-    said = [attempt.category for attempt in store.attempts]
+    categories = [attempt.category for attempt in store.attempts]
     checks.row(
         "05",
         f"{follower} answers forward2leader, naming {leader}",
-        said == ["forward2leader", "success"] and store.attempts[1].server == leader,
+        categories == ["forward2leader", "success"] and store.attempts[1].server == leader,
         store.attempts,
     )
     store.close()
@@ -328,14 +328,14 @@ def check_redirects(checks: Checks, trial: Trial) -> None:
     )
     with LineConnection(trial.ports[follower], PATIENCE_S) as connection:
         connection.send("teacher@get lamp")
-        held = not select.select([connection.socket], [], [], 0.3)[0]
+        is_open = not select.select([connection.socket], [], [], 0.3)[0]
         trial.network.heal()
         answer = connection.read_line()
     checks.row(
         "06",
         f"{follower} kept a request while it knew of no leader, then sent it on",
-        held and "Last leader I heard from is: s" in answer,
-        (held, answer),
+        is_open and "Last leader I heard from is: s" in answer,
+        (is_open, answer),
     )
 
 
@@ -396,14 +396,14 @@ def check_by_hand(checks: Checks, folder: Path) -> None:
 
 
 def short(**more: Any) -> Metrics:
-    wanted = {
+    parts = {
         "total execution time": 8,
         "only hb": 1,
         "stop requests": 1,
         "client requests": 120,
         **{key.replace("_", " "): more[key] for key in more},
     }
-    return metrics.understand(wanted, "check.py", LAB)
+    return metrics.understand(parts, "check.py", LAB)
 
 
 def check_crash_and_tenure(checks: Checks, folder: Path) -> None:
@@ -424,11 +424,11 @@ def check_crash_and_tenure(checks: Checks, folder: Path) -> None:
             and verdict.exit_status is Exit.SERVICE_BROKEN,
             verdict.lines(),
         )
-    found = [leader for _, leader in record.leaders[1:]]
+    leaders = [leader for _, leader in record.leaders[1:]]
     checks.row(
         "09",
-        f"leader tenure is off unless wanted, and then hands over: {found}",
-        not Metrics().leader_tenure and len(found) >= 3,
+        f"leader tenure is off unless wanted, and then hands over: {leaders}",
+        not Metrics().leader_tenure and len(leaders) >= 3,
         record.leaders,
     )
 
@@ -453,16 +453,16 @@ def check_limits(checks: Checks, folder: Path) -> None:
         record.failed == 3 and len(followers) == 3,
         record.events,
     )
-    said = "\n".join(verdict.lines())
-    checks.row("19", "the verdict names the limit that was broken", "unanswered (" in said, said)
+    text = "\n".join(verdict.lines())
+    checks.row("19", "the verdict names the limit that was broken", "unanswered (" in text, text)
     checks.row(
         "21",
         f"{record.unanswered()} unanswered are not perfect: safe, service broken",
         not verdict.unsafe
         and verdict.broken
-        and PERFECT not in said
+        and PERFECT not in text
         and verdict.exit_status is Exit.SERVICE_BROKEN,
-        said,
+        text,
     )
 
 

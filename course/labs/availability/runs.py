@@ -28,8 +28,8 @@ class PrintedReport:
 
     def count(self, name: str) -> int:
         """Return the number after a line of the report, -1 if there is no such line."""
-        found = re.search(rf"^{re.escape(name)}.*: ([0-9]+)$", self.text, re.MULTILINE)
-        return int(found[1]) if found else -1
+        match = re.search(rf"^{re.escape(name)}.*: ([0-9]+)$", self.text, re.MULTILINE)
+        return int(match[1]) if match else -1
 
     @property
     def leaders(self) -> list[str]:
@@ -50,14 +50,14 @@ class PrintedReport:
     @property
     def stalled_s(self) -> float:
         """How long the simulator itself was stalled."""
-        found = re.search("simulator itself from working for ([0-9.]+) s", self.text)
-        return float(found[1]) if found else 0.0
+        match = re.search("simulator itself from working for ([0-9.]+) s", self.text)
+        return float(match[1]) if match else 0.0
 
     @property
     def story(self) -> list[tuple[float, str]]:
         """The events and their times, from the end of the report."""
-        found = (re.fullmatch(r" *([0-9.]+) s  (.+)", line) for line in self.lines)
-        return [(float(each[1]), each[2]) for each in found if each]
+        events = (re.fullmatch(r" *([0-9.]+) s  (.+)", line) for line in self.lines)
+        return [(float(each[1]), each[2]) for each in events if each]
 
     @property
     def successions(self) -> list[tuple[str, str]]:

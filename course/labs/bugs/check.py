@@ -1,5 +1,5 @@
-"""Proves of every bug that its patch applies, that its transcript fails with it, and passes
-without: `python3 course/labs/bugs/check.py`.
+"""Prove of every bug that its patch applies, that its transcript fails with it, and passes without:
+`python3 course/labs/bugs/check.py`.
 
 With --accept, after an intended change, it first rewrites the transcripts as played by the program
 without the bugs. Review that as code.

@@ -81,7 +81,7 @@ def apply_patch(patch: Path, sources: Path) -> None:
 
 
 def text_of_patch(patch: Path) -> str:
-    """Return a patch. In a handout it is packed, so that nobody reads it by accident."""
+    """Return a patch. In a handout it is packed, so that it isn't read by accident."""
     if patch.exists():
         return patch.read_text(encoding="utf-8")
     packed = patch.with_suffix(".packed").read_bytes()
@@ -189,9 +189,9 @@ def _times(lines: list[str], size: int) -> int:
 def hint(number: int, which: int) -> str:
     """Return the first or the second hint for a bug."""
     text = (HERE / "hints.md").read_text(encoding="utf-8")
-    found = re.search(rf"^\*\*{number}\*\* (.*?)(?=\n\n|\Z)", text, re.DOTALL | re.MULTILINE)
-    assert found is not None, f"hints.md has none for {number}"
-    return " ".join(found[1].split()).split(" — ")[which - 1]
+    match = re.search(rf"^\*\*{number}\*\* (.*?)(?=\n\n|\Z)", text, re.DOTALL | re.MULTILINE)
+    assert match is not None, f"hints.md has none for {number}"
+    return " ".join(match[1].split()).split(" — ")[which - 1]
 
 
 def answer(number: int) -> str:
@@ -200,9 +200,9 @@ def answer(number: int) -> str:
     if not page.exists():
         return NO_ANSWERS
     text = page.read_text(encoding="utf-8")
-    found = re.search(rf"^## {number} .*?(?=\n## |\Z)", text, re.DOTALL | re.MULTILINE)
-    assert found is not None, f"{page} has none for {number}"
-    return found[0].strip()
+    match = re.search(rf"^## {number} .*?(?=\n## |\Z)", text, re.DOTALL | re.MULTILINE)
+    assert match is not None, f"{page} has none for {number}"
+    return match[0].strip()
 
 
 def _bug(text: str) -> int:
@@ -298,12 +298,12 @@ def _again(typed: argparse.Namespace) -> str:
 
 def tell(number: int, does: str, *, whole: bool, mended: bool) -> int:
     """Print the events, or the first difference from the expected ones; return 1 if they differ."""
-    found = difference(script_of(number), does)
+    first_difference = difference(script_of(number), does)
     if does.startswith("!! "):
         print(does, end="")
         return 1
-    print(folded(does if whole or not found else found))
-    if found:
+    print(folded(does if whole or not first_difference else first_difference))
+    if first_difference:
         how = "All that happens, with the bug" if whole else "Lines with - should happen, with + do"
         print(f"\n{how}. Stuck? --hint, and --hint 2.")
         return 1

@@ -109,12 +109,12 @@ class FilesStage:
 
     def _boot(self) -> list[str]:
         self._manager = LogManager(self._name, self._folder, {self._name: "localhost:10000"})
-        found = self._manager.recover()
-        log = found.log
+        recovered = self._manager.recover()
+        log = recovered.log
         self._unapplied = log.entries(1, log.last_index)
-        term, vote = found.hard_state[:2]
+        term, vote = recovered.hard_state[:2]
         return [
-            *found.notes,
+            *recovered.notes,
             f"{self._name}: term {term} vote {vote}, log ends at {log.last_index}",
         ]
 

@@ -1,4 +1,4 @@
-"""Proves every row of the report, 004-01 to 004-37, with real nodes and clients:
+"""Prove every row of the report, 004-01 to 004-37, with real nodes and clients:
 `python3 course/labs/elections/check.py`."""
 
 from __future__ import annotations
@@ -55,19 +55,19 @@ def check_boot() -> None:
                 node.where, node.working_folder = [], cluster.folder
             cluster.start()
         with row("004-14", "004-28", what="it recovers, tells its term, then arms its countdown"):
-            said = first.said[:5]
-            assert said[1] == "[*] Recovering logs...", said
-            assert said[3] == "[*] Current term: 3", said
+            lines = first.said[:5]
+            assert lines[1] == "[*] Recovering logs...", lines
+            assert lines[3] == "[*] Current term: 3", lines
             begin = f"[*] Server started on ('localhost', {first.port}) with timeout "
-            assert re.fullmatch(re.escape(begin) + r"[0-9.]+ seconds", said[4]), said
+            assert re.fullmatch(re.escape(begin) + r"[0-9.]+ seconds", lines[4]), lines
         with row("004-15", what="peers come from logs/server-configuration.txt, a path printed"):
-            assert said[0] == str(cluster.folder / "logs" / FILE_NAME), said
+            assert lines[0] == str(cluster.folder / "logs" / FILE_NAME), lines
             assert sorted(first.status()["voters"]) == ["s1", "s2", "s3"]
         with row("004-12", what="the report's log of five lines yields a=4, c=5 and no b"):
             assert cluster.ask("client1@show") == 'SHOW response: {"a": "4", "c": "5"}'
-            kept = entries_that_count(first)[:5]
-            wanted = [line.partition(" ")[2] for line in REPORT_LOG]
-            assert [line.partition(" ")[2] for line in kept] == wanted, kept
+            entries = entries_that_count(first)[:5]
+            expected = [line.partition(" ")[2] for line in REPORT_LOG]
+            assert [line.partition(" ")[2] for line in entries] == expected, entries
         with row("004-36", what="a restarted node keeps its log, and its term never goes back"):
             term, last = first.status()["term"], entries_that_count(first)
             first.kill()
@@ -161,11 +161,11 @@ def check_messages(cluster: Cluster) -> None:
 
     def alone() -> re.Match[str] | None:
         for line in said():
-            found = form.fullmatch(line)
-            if found is not None:
-                entry = {"index": int(found[2]) + 1, "term": int(found[1]), "command": "set b 30"}
-                if json.loads(found[4]) == [entry]:
-                    return found
+            match = form.fullmatch(line)
+            if match is not None:
+                entry = {"index": int(match[2]) + 1, "term": int(match[1]), "command": "set b 30"}
+                if json.loads(match[4]) == [entry]:
+                    return match
         return None
 
     with row("004-04", "004-18", what="s1@AppendEntries TERM-PREVINDEX-PREVTERM-[ENTRIES]"):
@@ -195,10 +195,10 @@ def check_figures() -> None:
     with row("004-20", "004-21", what="figure 2: it says what it lacks behind, and gets 2 to 9"):
         made("2")
     with row("004-35", what="figure 3 as it should be: two votes of four elect nobody, three do"):
-        seen = text(made("3"))
+        screen = text(made("3"))
     with row("004-23", "004-24", "004-25", "004-29", what="figure 3: election, votes, vote table"):
-        expect(seen, "PreVote 6-1-2", "denies its PreVote to s2 for term 6: log not up to date")
-        won = seen[seen.index("[*] Starting election...") :]
+        expect(screen, "PreVote 6-1-2", "denies its PreVote to s2 for term 6: log not up to date")
+        won = screen[screen.index("[*] Starting election...") :]
         expect(won, "Count on me term 6", "[*] I am Leader\n{'s1': True, ", "Sending heartbeat...")
     with row("004-27", "004-13", what="figure 4: a get, logged, goes to three followers at once"):
         made("4")

@@ -127,8 +127,8 @@ def figure_4() -> Shown:
         received = leader.wait_for_line("[*] Received from client : get ana")
         place = leader.said.index(received)
         eventually(lambda: leader.said[place:].count("Sending message") >= 3, "three messages")
-        said = [line for line in leader.said[place:] if "] Received from s" not in line]
-        return {"the leader": said[:5]}
+        lines = [line for line in leader.said[place:] if "] Received from s" not in line]
+        return {"the leader": lines[:5]}
 
 
 def figure_5() -> Shown:
@@ -265,8 +265,8 @@ def _place(lines: list[str], part: str) -> int:
 
 def _between(lines: list[str], first: str, last: str) -> list[str]:
     """Return the lines from the first that holds `first` to the next one that holds `last`."""
-    found = lines[_place(lines, first) :]
-    return found[: _place(found, last) + 1]
+    rest = lines[_place(lines, first) :]
+    return rest[: _place(rest, last) + 1]
 
 
 def _lines_with(node: NodeProcess, *parts: str) -> list[str]:
@@ -302,8 +302,8 @@ def main() -> int:
     """Make the requested figures, and print the text of each screen."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n\n")[0])
     parser.add_argument("figure", choices=[*FIGURES, "all"])
-    wanted = parser.parse_args().figure
-    for name in FIGURES if wanted == "all" else [wanted]:
+    options = parser.parse_args().figure
+    for name in FIGURES if options == "all" else [options]:
         print(f"===== {name}: {FIGURES[name].__doc__}")
         try:
             shown = made(name)

@@ -1,4 +1,4 @@
-"""Runs the majorities lab for real and asserts every row of it:
+"""Run the majorities lab for real and assert every row of it:
 `python3 course/labs/majorities/check.py`.
 
 Six processes on loopback addresses, no network; about a minute. Exit status 0: every row holds.
@@ -87,8 +87,8 @@ def containers() -> str:
 def states(place: Loopback, name: str) -> list[tuple[str, str, str]]:
     """Return a node's output at each change of its state: term, entries, state."""
     form = r"^Current Term is: (\d+)\nCurrent Entries are: (.*)\nCurrent State is: (\w+)$"
-    said = [line for line in place.lines(name) if line.startswith("Current ")]
-    return re.findall(form, "\n".join(said), re.MULTILINE)
+    lines = [line for line in place.lines(name) if line.startswith("Current ")]
+    return re.findall(form, "\n".join(lines), re.MULTILINE)
 
 
 def first_election(place: Loopback) -> str:
@@ -98,13 +98,15 @@ def first_election(place: Loopback) -> str:
     It is term 2, unless the very first votes were split: then the next term elects.
     """
     for name in NAMES:
-        said = [(int(term), state) for term, _, state in states(place, name)]
-        leads = [term for term, state in said if state == "leader"]
+        states_seen = [(int(term), state) for term, _, state in states(place, name)]
+        leads = [term for term, state in states_seen if state == "leader"]
         if leads:
             term = leads[0]
-            assert said[0] == (1, "follower"), said
-            assert said[said.index((term, "leader")) - 1] == (term, "candidate"), said
-            candidates = [term for term, state in said if state == "candidate"]
+            assert states_seen[0] == (1, "follower"), states_seen
+            assert states_seen[states_seen.index((term, "leader")) - 1] == (term, "candidate"), (
+                states_seen
+            )
+            candidates = [term for term, state in states_seen if state == "candidate"]
             assert candidates[0] >= 2
             return f"{name}: term 1 follower, term {term} candidate, term {term} leader"
     raise AssertionError("nobody printed that it leads")
@@ -133,14 +135,14 @@ def datagrams(place: Loopback, node: str) -> str:
 
 def sender(place: Loopback, node: str) -> str:
     before = len(place.answers)
-    said = place.send(node, "LEADER_INFO").splitlines()
+    lines = place.send(node, "LEADER_INFO").splitlines()
     eventually(lambda: place.answers[before:], "the answer, before anything else is asked")
-    assert said[0].startswith("Request Created : {'sender_name': 'Controller'"), said
-    assert len(said) == 1, said
+    assert lines[0].startswith("Request Created : {'sender_name': 'Controller'"), lines
+    assert len(lines) == 1, lines
     for nobody in ("Node77.invalid", "Controller-Nobody.invalid"):
-        said = place.send(nobody, "RETRIEVE").splitlines()
-        assert said[-1].startswith(f"ERROR WHILE SENDING REQUEST ACROSS : {nobody}: "), said
-    return said[-1]
+        lines = place.send(nobody, "RETRIEVE").splitlines()
+        assert lines[-1].startswith(f"ERROR WHILE SENDING REQUEST ACROSS : {nobody}: "), lines
+    return lines[-1]
 
 
 def at_work(place: Loopback) -> Iterator[Row]:
@@ -194,9 +196,9 @@ def every_request(place: Loopback) -> str:
     answer = place.order(other, "TIMEOUT")
     assert answer["request"] == "TIMEOUT", answer
     eventually(lambda: status(place, place.leader())["term"] > term, "an election after that")
-    said = "\n".join(line for name in NAMES for line in place.lines(name))
+    output = "\n".join(line for name in NAMES for line in place.lines(name))
     for words in ("AppendEntries ", "RequestVote ", "Count on me term ", "I am up to date term "):
-        assert words in said, words
+        assert words in output, words
     return "all seven requests; APPEND_RPC, VOTE_REQUEST and VOTE_ACK are lines on the consoles"
 
 
@@ -278,7 +280,8 @@ def leader_alone(
     place: Loopback,
 ) -> tuple[str, str, list[str], threading.Thread, list[str]] | None:
     """Cut a leader off with one follower, and give it something to store; return its name, the key,
-    the others' names, the asking function and the answer; None if it no longer led by then."""
+    the others' names, the asking
+    function and the answer; None if it no longer led by then."""
     old = place.leader()
     friend, *others = (name for name in NAMES if name != old)
     for name in (old, friend):
@@ -381,11 +384,11 @@ def properties(place: Loopback) -> Iterator[Row]:
     assert {value for _, _, value in pairs} <= suggested  # validity: a client suggested it
     term = status(place, place.leader())["term"]
     assert place.of_leader("STORE", "last", "v")["request"] == "STORE"  # termination: it ends
-    held = place.of_leader("RETRIEVE")["value"]
-    assert len([one for one in held.values() if "last" in one]) >= 1
+    stored = place.of_leader("RETRIEVE")["value"]
+    assert len([one for one in stored.values() if "last" in one]) >= 1
     indexes = [int(index) for index, _, _ in pairs]
     assert indexes == sorted(set(indexes))  # integrity: each index occurs once
-    assert all(one["term"] <= status(place, place.leader())["term"] for one in held.values())
+    assert all(one["term"] <= status(place, place.leader())["term"] for one in stored.values())
     yield "000-18", f"validity, agreement, termination and integrity hold, up to term {term}"
 
 

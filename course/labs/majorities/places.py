@@ -74,15 +74,15 @@ class LabPlace:
 
     def _receive(self, lines: Iterator[str]) -> None:
         for line in lines:
-            found = RECEIVED.match(line)
-            if found:
+            match = RECEIVED.match(line)
+            if match:
                 with self._changed:
-                    self.answers.append(ast.literal_eval(found[1]))
+                    self.answers.append(ast.literal_eval(match[1]))
                     self._changed.notify_all()
 
     def send(self, *arguments: str) -> str:
         """Run message_sender.py and return its output."""
-        done = subprocess.run(
+        process = subprocess.run(
             self.run("message_sender.py", *arguments),
             capture_output=True,
             text=True,
@@ -90,17 +90,17 @@ class LabPlace:
             timeout=DEADLINE_S,
             check=False,
         )
-        assert "Traceback" not in done.stdout + done.stderr, done.stderr
-        return done.stdout
+        assert "Traceback" not in process.stdout + process.stderr, process.stderr
+        return process.stdout
 
     def order(self, target: str, *request: str) -> dict[str, Any]:
         """Send one request and return the answer that the receiver shows. A node that does not lead
         answers STORE and RETRIEVE by LEADER_INFO; an answer to another request is a late one."""
         verbs = {request[0]} | ({"LEADER_INFO"} if request[0] in ("STORE", "RETRIEVE") else set())
         before = len(self.answers)
-        said = self.send(target, *request)
-        assert said.startswith("Request Created : {"), said
-        assert "ERROR" not in said, said
+        output = self.send(target, *request)
+        assert output.startswith("Request Created : {"), output
+        assert "ERROR" not in output, output
 
         def answer() -> dict[str, Any] | None:
             new = self.answers[before:]
@@ -111,17 +111,17 @@ class LabPlace:
 
         with self._changed:
             self._changed.wait_for(answer, DEADLINE_S)
-        found = answer()
-        said = found and [found[field] for field in ("request", "term", "key", "value")]
-        self.orders.append(f"{target} {' '.join(request)} -> {said}")
-        assert found is not None, f"{target} did not answer {request}"
-        return found
+        reply = answer()
+        output = reply and [reply[field] for field in ("request", "term", "key", "value")]
+        self.orders.append(f"{target} {' '.join(request)} -> {output}")
+        assert reply is not None, f"{target} did not answer {request}"
+        return reply
 
     def leader(self, among: Sequence[str] = NAMES) -> str:
         """Return the node that a majority of all nodes regards as the leader."""
 
         def agreed() -> str | None:
-            leaders = [found for name in among if (found := self.followed(name))]
+            leaders = [leader for name in among if (leader := self.followed(name))]
             best = max(leaders, key=leaders.count, default=(0, None))
             return best[1] if best[1] in among and leaders.count(best) > len(NAMES) // 2 else None
 
@@ -129,8 +129,8 @@ class LabPlace:
 
     def followed(self, name: str) -> tuple[int, str] | None:
         """Return the node that a node regards as the leader, and the term."""
-        said = self.order(name, "LEADER_INFO")
-        return (said["term"], said["value"]) if said["key"] == "LEADER" else None
+        reply = self.order(name, "LEADER_INFO")
+        return (reply["term"], reply["value"]) if reply["key"] == "LEADER" else None
 
     def of_leader(self, *request: str, among: Sequence[str] = NAMES) -> dict[str, Any]:
         """Give an order to the leader; if the leadership moves meanwhile, to the next leader."""
@@ -243,8 +243,10 @@ class Containers(LabPlace):
         return [*self._compose, "exec", "-T", "Controller", "python", script, *arguments]
 
     def lines(self, name: str) -> list[str]:
-        done = subprocess.run(["docker", "logs", name], capture_output=True, text=True, check=True)
-        return done.stdout.splitlines()
+        process = subprocess.run(
+            ["docker", "logs", name], capture_output=True, text=True, check=True
+        )
+        return process.stdout.splitlines()
 
     def close(self) -> None:
         super().close()

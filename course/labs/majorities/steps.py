@@ -78,8 +78,8 @@ def twelve_steps(place: LabPlace) -> Iterator[str]:
 
 def _shows(place: LabPlace, name: str, held: dict[str, Any]) -> bool:
     """Whether the last `Log entries are:` on a node's console names all of them."""
-    said = [line for line in place.lines(name) if line.startswith("Log entries are: ")]
-    return bool(said) and all(f"'{number}': {held[number]}" in said[-1] for number in held)
+    lines = [line for line in place.lines(name) if line.startswith("Log entries are: ")]
+    return bool(lines) and all(f"'{number}': {held[number]}" in lines[-1] for number in held)
 
 
 def main(arguments: list[str]) -> int:

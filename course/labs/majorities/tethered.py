@@ -2,7 +2,7 @@
 
     python3 tethered.py SCRIPT [ARGUMENT …]
 
-The starter passes it a lifeline, as `raftline up` does to its nodes
+The starting process passes it a lifeline, as `raftline up` does to its nodes
 (src/common/process/signals.py).
 """
 

@@ -38,10 +38,10 @@ def written(value: str) -> str:
 
 def entry_of(text: str, index: int) -> Entry:
     """Return the entry that the course's program wrote as `TERM,VALUE`."""
-    found = re.fullmatch(r"(\d+),(.*)", text, re.DOTALL)
-    if found is None:
+    match = re.fullmatch(r"(\d+),(.*)", text, re.DOTALL)
+    if match is None:
         raise LabError(f"an entry is TERM,VALUE, as in 2,44, not {text!r}")
-    return Entry(index, int(found[1]), written(found[2]))
+    return Entry(index, int(match[1]), written(match[2]))
 
 
 def _unless_refused(reply: str, refused: str) -> str:

@@ -1,4 +1,4 @@
-"""Proves every row of the repair lab, 003-01 to 003-16: `python3 course/labs/repair/check.py`."""
+"""Prove every row of the repair lab, 003-01 to 003-16: `python3 course/labs/repair/check.py`."""
 
 from __future__ import annotations
 
@@ -47,8 +47,8 @@ def check_by_hand() -> None:
                 node.wait_for_line(f"{name} is listening on localhost:{lab.members[name].port}")
         with row("003-01", what="node.py NAME three times, client.py; a file of addresses"):
             leader = lab.leader()
-            seen = client(file, "5\nexit\n")
-            expect(seen, f"  {leader:6} leader ")
+            screen = client(file, "5\nexit\n")
+            expect(screen, f"  {leader:6} leader ")
         with row("003-04", what="timeout, requesting votes, voted for, is now the leader"):
             for part in (
                 "timeout, starting election.",
@@ -73,10 +73,10 @@ def check_by_hand() -> None:
 def check_menu(nodes: dict[str, Process], file: Path, lab: RepairLab) -> None:
     """Check each choice of the menu, and the lines on the nodes' consoles."""
     with row("003-07", "003-11", what="menu: 2 writes values one at a time, any node may be asked"):
-        seen = client(file, "2\n44\n77\n66\n\nexit\n")
-        expect(seen, 'To restart election enter "1"', '(or "exit" to quit)')
+        screen = client(file, "2\n44\n77\n66\n\nexit\n")
+        expect(screen, 'To restart election enter "1"', '(or "exit" to quit)')
         for value, name in zip(("44", "77", "66"), lab.members, strict=True):
-            expect(seen, f"Success: {value} was submitted to {name}; ")
+            expect(screen, f"Success: {value} was submitted to {name}; ")
     with row("003-09", "003-03", what="appended, updated, committed, applied, in its words"):
         for part in (
             r"node\d appended log entry: \d+,77",
@@ -88,33 +88,33 @@ def check_menu(nodes: dict[str, Process], file: Path, lab: RepairLab) -> None:
         ):
             says(nodes, part)
     with row("003-08", what="menu: 1 slows the leader's heartbeats until another leads"):
-        seen = client(file, "1\nexit\n")
-        new = named(r"New leader found at .* \((\w+)\)", seen)
-        where = named(r"interval temporarily set to 20\.0 seconds on (\S+)", seen)
-        expect(seen, f"Heartbeat interval reset to original value of 0.1 seconds on {where}")
-        assert where != lab.where(new), seen
+        screen = client(file, "1\nexit\n")
+        new = named(r"New leader found at .* \((\w+)\)", screen)
+        where = named(r"interval temporarily set to 20\.0 seconds on (\S+)", screen)
+        expect(screen, f"Heartbeat interval reset to original value of 0.1 seconds on {where}")
+        assert where != lab.where(new), screen
         old = next(name for name in lab.members if lab.where(name) == where)
         nodes[old].wait_for_line(f"{old} heartbeat interval set to 20.0 seconds.")
     with row("003-06", "003-14", what="who missed its own heartbeats steps down"):
         nodes[old].wait_for_line(f"{old} switching to follower due to received heartbeat.")
     with row("003-10", what="menu: 3 writes to the leader only; then it replicates: committed"):
-        seen = client(file, "3\n88\n1\nexit\n")
-        leader = named(r"simulation enabled on (\w+)\.", seen)
+        screen = client(file, "3\n88\n1\nexit\n")
+        leader = named(r"simulation enabled on (\w+)\.", screen)
         for name in sorted({*lab.members} - {leader}):
-            expect(seen, f"Replication to {name} skipped due to simulation.")
+            expect(screen, f"Replication to {name} skipped due to simulation.")
             nodes[leader].wait_for_line(f"Replication to {name} skipped due to simulation.")
-        expect(seen, "hears: SET response: value set to 88", "last value now: GET response: 88")
+        expect(screen, "hears: SET response: value set to 88", "last value now: GET response: 88")
         nodes[leader].wait_for_line(f"Replication failure simulation enabled on {leader}.")
         nodes[leader].wait_for_line(f"Replication failure simulation disabled on {leader}.")
     with row("003-10", what="menu: 3, another is elected first: overwritten, not told done"):
-        seen = client(file, "3\n99\n2\nexit\n")
-        expect(seen, "hears: Sorry, outcome unknown", "last value now: GET response: 88")
-        leader = named(r"simulation enabled on (\w+)\.", seen)
+        screen = client(file, "3\n99\n2\nexit\n")
+        expect(screen, "hears: Sorry, outcome unknown", "last value now: GET response: 88")
+        leader = named(r"simulation enabled on (\w+)\.", screen)
         says(nodes, rf"{leader}: Truncated conflicting entries from index \d+\.")
     with row("003-12", "003-07", what="menu: 4 deletes a follower's log; repaired, logs equal"):
-        seen = client(file, f"4\n{number_of(lab.followers()[0])}\nexit\n")
-        follower = named(r"(\w+)\.log is put aside as \w+\.log\.aside-1;", seen)
-        expect(seen, "votes again")
+        screen = client(file, f"4\n{number_of(lab.followers()[0])}\nexit\n")
+        follower = named(r"(\w+)\.log is put aside as \w+\.log\.aside-1;", screen)
+        expect(screen, "votes again")
         says(nodes, rf"{follower}: Missing entry at prev_log_index \d+\. Leader will backtrack\.")
         says(nodes, rf"Backtracking nextIndex for {follower} to 1 due to mismatch\.")
         nodes[follower].wait_for_line(f"{follower}: Log file not found. Resetting to empty log.")
@@ -157,10 +157,10 @@ def says(nodes: dict[str, Process], pattern: str) -> None:
 
 def named(pattern: str, text: str) -> str:
     """Return the text of the pattern's group in the output."""
-    found = re.search(pattern, text)
-    if found is None:
+    match = re.search(pattern, text)
+    if match is None:
         raise AssertionError(f"{pattern!r} is not in {text[-600:]!r}")
-    return found[1]
+    return match[1]
 
 
 def check_door() -> None:

@@ -119,8 +119,8 @@ class MenuSession:
         # The position in the configuration: 2 is node2, whichever node leads.
         places = enumerate(self._lab.members, start=1)
         numbers = {str(place): name for place, name in places if name in followers}
-        listed = ", ".join(f"{number} for {name}" for number, name in numbers.items())
-        prompt = f"Whose log? Enter {listed}, or nothing to go back: "
+        choices = ", ".join(f"{number} for {name}" for number, name in numbers.items())
+        prompt = f"Whose log? Enter {choices}, or nothing to go back: "
         while (chosen := self._value(prompt)) not in (*numbers, *followers, ""):
             print(f"{chosen!r} is none of them.")
         return numbers.get(chosen, chosen)

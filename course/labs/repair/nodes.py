@@ -20,12 +20,12 @@ class RepairCluster(Cluster):
 
     def values(self) -> dict[str, list[str]]:
         """Return the client's values in each node's log, as `TERM,VALUE`."""
-        found = {}
+        values_of_nodes = {}
         for node in [node for node in self.nodes if node.log.exists()]:
             entries = [line.split(" ", 2) for line in entries_that_count(node)]
-            found[node.name] = [
+            values_of_nodes[node.name] = [
                 f"{term},{command.rpartition(' ')[2]}"
                 for _, term, command in entries
                 if f"set {KEY} " in command
             ]
-        return found
+        return values_of_nodes

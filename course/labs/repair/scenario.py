@@ -132,8 +132,8 @@ def scenario_c(cluster: RepairCluster) -> None:
     came(f"it says so: {said}", "without a vote" in said, said)
     lab.wait_until_equal()
     logs_are_equal(cluster, "44", "77")
-    asked = f"Received from {old} : GiveEntriesAfterIndex 0"
-    heard = [line for node in cluster.nodes for line in node.said if asked in line]
+    request = f"Received from {old} : GiveEntriesAfterIndex 0"
+    heard = [line for node in cluster.nodes for line in node.said if request in line]
     came(f"the leader stepped back for it: {heard[:1]}", heard)
     one_follower_misses_an_entry(cluster)
     act("3. a follower's whole log is deleted under it: the client types 4")
@@ -194,8 +194,8 @@ def scenario_bonus(cluster: RepairCluster) -> None:
     cluster["node2"].kill()
     cluster["node2"].log.unlink()
     cluster["node2"].start()
-    said = cluster["node2"].wait_for_line("without a vote")
-    came(f"without a log it doesn't vote, nor stand: {said}", said)
+    line = cluster["node2"].wait_for_line("without a vote")
+    came(f"without a log it doesn't vote, nor stand: {line}", line)
     lab.wait_until_equal()
     logs_are_equal(cluster, "1", "2", "20", "3", "30", "4")
 
@@ -216,8 +216,8 @@ def three_reasons(cluster: RepairCluster) -> None:
     cluster["node2"].start()
     lab.order("node2", "TIMEOUT")
     for name in ("node1", "node3"):
-        said = denial_of_node2(cluster[name])
-        came(f"reason 2, a log that is not up to date: {said}", said)
+        line = denial_of_node2(cluster[name])
+        came(f"reason 2, a log that is not up to date: {line}", line)
     cluster["node2"].kill()
     term = max(lab.status(name)["term"] for name in ("node1", "node3")) + 1
     last = lab.status("node1")["last_index"]

@@ -154,16 +154,16 @@ class SeedLines:
         if view.role is not Role.LEADER:
             return
         for peer, progress in view.progress.items():
-            held = self._held.setdefault(peer, progress.match_index)
-            if progress.next_index - 1 < held:
-                held = progress.next_index - 1
+            match_index = self._held.setdefault(peer, progress.match_index)
+            if progress.next_index - 1 < match_index:
+                match_index = progress.next_index - 1
                 self._say(
                     f"Backtracking nextIndex for {peer} to {progress.next_index} due to mismatch."
                 )
-            if progress.match_index > held:
-                new = progress.match_index - held
+            if progress.match_index > match_index:
+                new = progress.match_index - match_index
                 self._say(f"Successfully updated {peer} with {new} entries.")
-            self._held[peer] = max(held, progress.match_index)
+            self._held[peer] = max(match_index, progress.match_index)
 
     def _committed(self, view: NodeView, applied: Sequence[Entry]) -> None:
         before, self._commit_index = self._commit_index, view.commit_index

@@ -99,8 +99,8 @@ class LabCluster:
             text = self.ask(name, "status")
         except raftline.ClientError:
             return {}
-        found: dict[str, Any] = json.loads(text.partition(": ")[2])
-        return found
+        facts: dict[str, Any] = json.loads(text.partition(": ")[2])
+        return facts
 
     def ask(self, name: str, command: str) -> str:
         with raftline.Client("127.0.0.1", self.port_of(name), timeout_s=5.0) as client:
@@ -112,9 +112,9 @@ class LabCluster:
         def agreed() -> str:
             all_say = [self.status(name) for name in self.processes]
             names = {each.get("leader") for each in all_say}
-            found = names.pop() if len(names) == 1 else None
+            leader = names.pop() if len(names) == 1 else None
             may_fail = not any(each.get("recovering", True) for each in all_say)
-            return found if found in self.processes and may_fail else ""
+            return leader if leader in self.processes and may_fail else ""
 
         return str(eventually(agreed, "one leader that all follow"))
 
@@ -124,14 +124,14 @@ class LabCluster:
 
     def value(self) -> str:
         """Return the value that all running nodes hold by now, in both files, or ""."""
-        held = {self.held(name) for name in self.processes}
-        return held.pop() if len(held) == 1 else ""
+        values = {self.held(name) for name in self.processes}
+        return values.pop() if len(values) == 1 else ""
 
     def held(self, name: str) -> str:
-        found = HELD.search(self.text(name, ".state_machine"))
-        if found is None or f'"{found[1]}"\n' not in self.text(name, ".log"):
+        match = HELD.search(self.text(name, ".state_machine"))
+        if match is None or f'"{match[1]}"\n' not in self.text(name, ".log"):
             return ""
-        return found[1]
+        return match[1]
 
     def wait_for_value(self, after: int) -> int:
         """Wait until a leader has set a value after number `after`, and all running nodes hold it;
@@ -158,9 +158,9 @@ def row_01(lab: LabCluster) -> None:
 
 def row_04(lab: LabCluster) -> None:
     """each custom log says who leads"""
-    wanted = f"leader is now: {lab.address(lab.leader())}"
+    expected = f"leader is now: {lab.address(lab.leader())}"
     for name in NAMES:
-        eventually(lambda name=name: lab.custom(name)[-1:] == [wanted], f"{wanted} in {name}'s")
+        eventually(lambda name=name: lab.custom(name)[-1:] == [expected], f"{expected} in {name}'s")
 
 
 def row_05(lab: LabCluster) -> None:
@@ -252,15 +252,15 @@ def row_08(lab: LabCluster) -> None:
 
 def row_09(lab: LabCluster) -> None:
     """COOLEST_HACKATHON: a node of five that slept never gives the old value"""
-    done = subprocess.run(
+    process = subprocess.run(
         [*PYTHON, str(HERE / "lab.py"), "--base-port", str(ports_in_a_row(5)), "story"],
         capture_output=True,
         text=True,
         timeout=90,
         check=False,
     )
-    must(done.returncode == 0, done.stdout + done.stderr)
-    must("It never gave the old value" in done.stdout, done.stdout)
+    must(process.returncode == 0, process.stdout + process.stderr)
+    must("It never gave the old value" in process.stdout, process.stdout)
 
 
 def row_11(lab: LabCluster) -> None:
@@ -269,8 +269,8 @@ def row_11(lab: LabCluster) -> None:
     with zipfile.ZipFile(lab.folder / "CC_E4_TEST.zip") as archive:
         packed = {Path(name).name for name in archive.namelist()}
     kinds = (".log", ".storage", ".state_machine", "_CUSTOMLOG.log")
-    wanted = {f"{name}{kind}" for name in NAMES for kind in kinds}
-    must(packed == wanted, f"{sorted(packed ^ wanted)}")
+    expected = {f"{name}{kind}" for name in NAMES for kind in kinds}
+    must(packed == expected, f"{sorted(packed ^ expected)}")
 
 
 def row_10(lab: LabCluster) -> None:
@@ -375,9 +375,9 @@ def run_lab(lab: LabCluster, *arguments: str, status: int = 0) -> str:
     ended = run(
         [*PYTHON, str(HERE / "lab.py"), "--dir", str(lab.folder), *arguments], dict(os.environ)
     )
-    said = ended.stdout + ended.stderr
-    must(ended.returncode == status, f"lab.py {' '.join(arguments)}: {said}")
-    return said
+    output = ended.stdout + ended.stderr
+    must(ended.returncode == status, f"lab.py {' '.join(arguments)}: {output}")
+    return output
 
 
 ROWS: tuple[Callable[[LabCluster], None], ...] = (
@@ -398,8 +398,8 @@ def main() -> int:
                 held = True
             if not held and row in ROWS[:6]:  # the others need the results of these
                 for console in sorted(lab.folder.glob("*.console")):
-                    said = console.read_text().splitlines()
-                    done = [line for line in said if "Connection from" not in line]
+                    lines = console.read_text().splitlines()
+                    done = [line for line in lines if "Connection from" not in line]
                     print("\n".join([f"--- {console.name}", *done[-60:]]), file=sys.stderr)
                 break
     return rows.finish()

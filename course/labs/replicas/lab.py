@@ -48,28 +48,28 @@ def running(folder: Path) -> dict[str, int]:
     A node holds a lock on its NAME.lock, which the kernel releases when it dies in any way; so the
     id of a dead node there is harmless.
     """
-    found = {}
+    pids = {}
     for path in sorted(folder.glob("node*.lock")):
         with path.open("rb") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
             except OSError:
-                found[path.stem] = int(file.read() or b"0")
-    return found
+                pids[path.stem] = int(file.read() or b"0")
+    return pids
 
 
 def stop(folder: Path) -> None:
     """End every node that runs on the files in `folder`, and wait until it is gone."""
     names: set[str] = set()
     for number in (signal.SIGTERM, signal.SIGKILL):
-        asked = {0}  # kill(0) would mean the whole process group
+        signalled = {0}  # kill(0) would mean the whole process group
         end_s = time.monotonic() + STOP_S
         while (found := running(folder)) and time.monotonic() < end_s:
             names |= {*found}
-            for process in {*found.values()} - asked:
+            for process in {*found.values()} - signalled:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(process, number)
-            asked |= {*found.values()}
+            signalled |= {*found.values()}
             time.sleep(0.05)
     print(f"stopped: {' '.join(sorted(names)) or 'nothing ran'}")
 
@@ -136,11 +136,11 @@ def tell(nodes: dict[int, Process], base_port: int, folder: Path) -> int:
     answers: dict[str, int] = {}
     end_s = time.monotonic() + 30
     while '"HashCode"' not in answers and time.monotonic() < end_s:
-        found = answer(base_port + 4, f"get {KEY} read index")
-        answers[found] = answers.get(found, 0) + 1
-    for found, times in answers.items():
-        print(f"3. node5 is back, and answers: {found} ({times} times)")
-    stale = any("somerandom" in found for found in answers)
+        reply = answer(base_port + 4, f"get {KEY} read index")
+        answers[reply] = answers.get(reply, 0) + 1
+    for reply, times in answers.items():
+        print(f"3. node5 is back, and answers: {reply} ({times} times)")
+    stale = any("somerandom" in reply for reply in answers)
     print("   It gave the old value!" if stale else "   It never gave the old value.")
     return 1 if stale or '"HashCode"' not in answers else 0
 
@@ -153,7 +153,7 @@ def start(number: int, base_port: int, folder: Path) -> Process:
 
 
 def all_of(nodes: dict[int, Process], base_port: int, holds: Callable[[int, int], bool]) -> bool:
-    """Wait until this holds of the port and the process of each node; False, with a line that
+    """Wait until this holds for the port and process of each node; False, with a line that
     says why, if it never will."""
     end_s = time.monotonic() + BEGIN_S
     ports = {base_port + number - 1: node for number, node in nodes.items()}
@@ -161,8 +161,8 @@ def all_of(nodes: dict[int, Process], base_port: int, holds: Callable[[int, int]
         ended = [node.name for node in nodes.values() if not node.is_running]
         if ended or time.monotonic() > end_s:
             why = "could not start: see above" if ended else "not all have a vote yet"
-            said = f"lab.py: {' '.join([*ended, why])}; try another --base-port"
-            print(said, file=sys.stderr)
+            message = f"lab.py: {' '.join([*ended, why])}; try another --base-port"
+            print(message, file=sys.stderr)
             return False
         time.sleep(0.05)
     return True

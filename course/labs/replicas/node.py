@@ -75,9 +75,9 @@ class ElectionReaction:
         end_s = time.monotonic() + LOOK_S
         try:
             while self.node.get_leader() == leader and time.monotonic() < end_s:
-                found = self.value.get()
-                if str(found).endswith(f"-by-{leader.name}"):
-                    self.say(f"I follow {leader.name}, and the value is: {found}")
+                value = self.value.get()
+                if str(value).endswith(f"-by-{leader.name}"):
+                    self.say(f"I follow {leader.name}, and the value is: {value}")
                     return
                 time.sleep(0.1)
         except raftline.ClientError as problem:

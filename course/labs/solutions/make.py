@@ -1,7 +1,8 @@
-"""Makes the teachers' keys: `python3 course/labs/solutions/make.py`, one page a lab, in build/keys.
+"""Make the teachers' keys, one page for each lab, in build/keys:
+`python3 course/labs/solutions/make.py`.
 
-A page has each question of the sheet, its answer, a command, and what it shows. A lab with a
-folder beside this file gets that, too. Keys are never part of a handout.
+A page has each question of the sheet, its answer, a command, and the output. A lab with a
+folder next to this file also gets that. Keys are never part of a handout.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ HERE = Path(__file__).resolve().parent
 KEYS = HERE / "keys"
 LABS = HERE.parent
 MADE = LABS.parents[1] / "build" / "keys"
-ANSWERS = {"bugs": HERE / "bugs.md"}  # pages that stand after the questions
+ANSWERS = {"bugs": HERE / "bugs.md"}  # pages that follow the questions
 QUESTION = re.compile(r"^(\d+)\. (.*(?:\n(?!\d+\. |\n).*)*)", re.MULTILINE)
 SECTION = re.compile(r"^## (\S.*)\n((?:(?!^## ).*\n?)*)", re.MULTILINE)
 
@@ -26,8 +27,8 @@ class KeyProblem(Exception):
 
 def questions(lab: str) -> dict[str, str]:
     """Return the questions of a lab's sheet, by number."""
-    asked = (LABS / lab / "README.md").read_text("utf-8").partition("\n## Questions\n")[2]
-    return {number: " ".join(text.split()) for number, text in QUESTION.findall(asked)}
+    section = (LABS / lab / "README.md").read_text("utf-8").partition("\n## Questions\n")[2]
+    return {number: " ".join(text.split()) for number, text in QUESTION.findall(section)}
 
 
 def sections(lab: str) -> dict[str, str]:
@@ -42,17 +43,18 @@ def page(lab: str) -> str:
     Raises:
         KeyProblem: a question has no answer, or an answer no question.
     """
-    asked, answered = questions(lab), sections(lab)
+    numbered, answered = questions(lab), sections(lab)
     numbers = [title for title in answered if title.isdigit()]
-    if numbers != list(asked):
+    if numbers != list(numbered):
         raise KeyProblem(
-            f"course/labs/solutions/keys/{lab}.md answers {numbers}, the sheet asks {list(asked)}"
+            f"course/labs/solutions/keys/{lab}.md answers {numbers}, "
+            f"the sheet asks {list(numbered)}"
         )
     key = (KEYS / f"{lab}.md").read_text("utf-8")
     title, _, before = key.partition("\n## ")[0].partition("\n")
     parts = [title, "For teachers. Keep this page from students.", before.strip()]
     for name, body in answered.items():
-        parts += [f"## {name}", f"**{asked[name]}**" if name in asked else "", body]
+        parts += [f"## {name}", f"**{numbered[name]}**" if name in numbered else "", body]
     if lab in ANSWERS:
         parts.append(ANSWERS[lab].read_text("utf-8"))
     return "\n\n".join(part for part in parts if part).strip() + "\n"

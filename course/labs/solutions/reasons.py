@@ -1,8 +1,9 @@
 """Draw faulty cores, and read in the pictures the sentences on the failed step.
 
-`python -m labs.solutions.reasons` draws the bugs of lab 6 and prints their table; `--mutants
-[--seconds 10] [--only NAME …]` draws the core's listed mutants that schedules find within so many
-seconds of the processor. Exit code 1: a picture justifies what fails, or too few name the rule.
+`python -m labs.solutions.reasons` draws the bugs of lab 6 and prints their table;
+`--mutants [--seconds 10] [--only NAME …]` draws the core's listed mutants that
+schedules find within this many seconds of processor time. Exit code 1: a picture justifies a failed
+step, or too few name the rule.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from raftline_testing.virtual.plan import FAULTS
 from raftline_testing.virtual.schedule import SimulationFailed, run
 
 ROOT = Path(__file__).resolve().parents[3]
-# The package is bound to the faulty sources before anything puts the sound ones on the path.
+# The package is bound to the faulty sources before the correct ones get on the path.
 HERE = "import raftline, sys; from labs.solutions.reasons import main; sys.exit(main(sys.argv[1:]))"
 NAMED_LEAST = 20  # of lab 6's bugs
 STEPS = 2500
@@ -58,10 +59,10 @@ class Shown(NamedTuple):
 
 def shown(how: str, node: str, seen: dict[str, Any]) -> Shown:
     """Return the sentences of a picture about a step."""
-    broken, said = list[str](), list[str]()
+    broken, sentences = list[str](), list[str]()
     for text, section, _, is_broken in seen["why"]:
-        (broken if is_broken else said).append(f"{text} ({section})" if section else text)
-    return Shown(how, node, seen["in"], broken, said)
+        (broken if is_broken else sentences).append(f"{text} ({section})" if section else text)
+    return Shown(how, node, seen["in"], broken, sentences)
 
 
 def of_transcript(script: str) -> Shown | None:
@@ -74,9 +75,9 @@ def of_transcript(script: str) -> Shown | None:
                 player.play(line[2:])
     except Exception as error:
         player.fail(error)
-    for node, seen in collector.steps:
-        if any(reason[3] for reason in seen["why"]):
-            return shown("its transcript", node, seen)
+    for node, step in collector.steps:
+        if any(reason[3] for reason in step["why"]):
+            return shown("its transcript", node, step)
     return None
 
 
@@ -93,8 +94,8 @@ def of_schedules(seconds: float) -> Shown | None:
             try:
                 run(seed, steps=STEPS, faults=faults, collector=collector)
             except SimulationFailed:
-                given = "".join(f", {kind}" for kind in faults)
-                return _of_failure(collector, f"seed {seed}{given}")
+                fault_names = "".join(f", {kind}" for kind in faults)
+                return _of_failure(collector, f"seed {seed}{fault_names}")
     return None
 
 
@@ -110,14 +111,16 @@ def _of_failure(collector: Collector, how: str) -> Shown | None:
     failed = failed_step(collector)
     if failed is None:
         return None
-    found = shown(how, *failed)
-    if len(found.broken) > 1:  # in addition to the words of the failure
-        return found
-    for node, seen in collector.steps:
-        earlier = shown(how, node, seen)
-        if earlier.broken and earlier.broken != found.broken:
-            return found._replace(broken=[*found.broken, f"before, at {node}: {earlier.broken[0]}"])
-    return found
+    picture = shown(how, *failed)
+    if len(picture.broken) > 1:  # in addition to the words of the failure
+        return picture
+    for node, step in collector.steps:
+        earlier = shown(how, node, step)
+        if earlier.broken and earlier.broken != picture.broken:
+            return picture._replace(
+                broken=[*picture.broken, f"before, at {node}: {earlier.broken[0]}"]
+            )
+    return picture
 
 
 def with_bug(number: int, seconds: float = BUG_SECONDS) -> Shown | None:
@@ -128,7 +131,7 @@ def with_bug(number: int, seconds: float = BUG_SECONDS) -> Shown | None:
     with tempfile.TemporaryDirectory(prefix="raftline-reasons-") as folder:
         sources = copy_with_bug(number, Path(folder))
         path = os.pathsep.join(map(str, (sources, ROOT / "course", ROOT / "testing")))
-        done = subprocess.run(
+        process = subprocess.run(
             [sys.executable, "-B", "-c", HERE, "--here", str(seconds)],
             input=script if is_played else "",
             env={**os.environ, "PYTHONPATH": path},
@@ -138,14 +141,14 @@ def with_bug(number: int, seconds: float = BUG_SECONDS) -> Shown | None:
             timeout=60 + SLOWNESS * seconds,
             check=False,
         )
-    return _read(done.stdout + done.stderr)
+    return _read(process.stdout + process.stderr)
 
 
 def _read(output: str) -> Shown | None:
-    found = re.search(r"^SHOWN (.*)", output, re.MULTILINE)
-    if found is None:
+    match = re.search(r"^SHOWN (.*)", output, re.MULTILINE)
+    if match is None:
         raise AssertionError(output[-2000:])
-    fields = json.loads(found[1])
+    fields = json.loads(match[1])
     return None if fields is None else Shown(*fields)
 
 
@@ -162,25 +165,27 @@ def justifies(found: Shown) -> list[str]:
 
 def draw_bugs() -> bool:
     """Print the table of lab 6's bugs; return whether it is as expected."""
-    named, wrong = 0, list[int]()
+    count, wrong = 0, list[int]()
     print("| bug | drawn | step | the picture says, in red |\n|---|---|---|---|")
     for number in BUGS:
-        found = with_bug(number)
-        if found is None or justifies(found):
+        picture = with_bug(number)
+        if picture is None or justifies(picture):
             wrong.append(number)
-        if found is not None:
-            named += found.names_rule
-            step = f"{found.node}: {found.step}".replace("|", "¦")
-            print(f"| {number} | {found.how} | {step} | {'; '.join(found.broken)} |", flush=True)
-    print(f"{named} of {len(BUGS)} name the broken rule; wrong: {wrong or 'none'}")
-    return named >= NAMED_LEAST and not wrong
+        if picture is not None:
+            count += picture.names_rule
+            step = f"{picture.node}: {picture.step}".replace("|", "¦")
+            print(
+                f"| {number} | {picture.how} | {step} | {'; '.join(picture.broken)} |", flush=True
+            )
+    print(f"{count} of {len(BUGS)} name the broken rule; wrong: {wrong or 'none'}")
+    return count >= NAMED_LEAST and not wrong
 
 
 def draw_mutants(names: Sequence[str], seconds: float) -> bool:
     """Print the picture's sentences for each core mutant that schedules find."""
     chosen = [one for one in mutants() if one.file.startswith("src/raft/")]
     chosen = [one for one in chosen if not names or one.name in names]
-    tree, drawn, named, alone, wrong = Tree(), 0, 0, 0, list[str]()
+    tree, drawn, count, alone, wrong = Tree(), 0, 0, 0, list[str]()
     try:
         for mutant in chosen:
             source = (tree.path / mutant.file).read_text(encoding="utf-8")
@@ -190,19 +195,19 @@ def draw_mutants(names: Sequence[str], seconds: float) -> bool:
                 _, output = tree.run(arguments, 60 + SLOWNESS * seconds)
             finally:
                 tree.put(mutant.file, source)
-            found = _read(output) if "SHOWN" in output else None
-            if found is None:
+            picture = _read(output) if "SHOWN" in output else None
+            if picture is None:
                 print(f"{mutant.name}: not found", flush=True)
                 continue
             drawn += 1
-            named += found.names_rule
-            wrong += [mutant.name] if justifies(found) else []
-            alone += len(found.broken) == 1
-            text = "; ".join(found.broken)
-            print(f"{mutant.name}: {found.how}: {found.node}: {text}", flush=True)
+            count += picture.names_rule
+            wrong += [mutant.name] if justifies(picture) else []
+            alone += len(picture.broken) == 1
+            text = "; ".join(picture.broken)
+            print(f"{mutant.name}: {picture.how}: {picture.node}: {text}", flush=True)
     finally:
         tree.remove()
-    print(f"{drawn} of {len(chosen)} break a schedule; {named} of these pictures name the rule")
+    print(f"{drawn} of {len(chosen)} break a schedule; {count} of these pictures name the rule")
     print(f"{alone} show nothing but the words of the failure")
     print(f"justified: {' '.join(wrong) or 'none'}")
     return not wrong
@@ -215,13 +220,13 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--only", nargs="+", default=[], metavar="NAME", help="these mutants alone")
     parser.add_argument("--seconds", type=float, default=SECONDS, help="for each mutant (10)")
     parser.add_argument("--here", type=float, metavar="SECONDS", help="draw what is wrong here")
-    given = parser.parse_args(arguments)
-    if given.here is not None:
+    options = parser.parse_args(arguments)
+    if options.here is not None:
         script = "" if sys.stdin is None or sys.stdin.isatty() else sys.stdin.read()
-        found = of_transcript(script) if script else of_schedules(given.here)
-        print("SHOWN " + json.dumps(found))
+        picture = of_transcript(script) if script else of_schedules(options.here)
+        print("SHOWN " + json.dumps(picture))
         return 0
-    is_right = draw_mutants(given.only, given.seconds) if given.mutants else draw_bugs()
+    is_right = draw_mutants(options.only, options.seconds) if options.mutants else draw_bugs()
     return 0 if is_right else 1
 
 

@@ -1,4 +1,4 @@
-"""Makes what students get of this lab: `python3 course/labs/write-raft/handout.py TARGET`.
+"""Make the handout of this lab for students: `python3 course/labs/write-raft/handout.py TARGET`.
 
 It has the sheet, the skeleton, the transcripts and the grader with the world that it needs. The
 rules of raftline's own core would be answers: of those modules it has only the outline, in which

@@ -32,17 +32,17 @@ def members(client: KitClient) -> dict[str, Any]:
     """Return the answer to `members`: addresses by name, and lists of names."""
     reply = client.ask("members")
     try:
-        found = json.loads(reply.removeprefix("MEMBERS response: "))
+        facts = json.loads(reply.removeprefix("MEMBERS response: "))
     except (ValueError, RecursionError):
-        found = None
+        facts = None
     kinds = {"members": dict, "voters": list, "learners": list}
-    if not isinstance(found, dict) or any(
-        not isinstance(found.get(name), kind)
-        or not all(isinstance(one, str) for one in found[name])
+    if not isinstance(facts, dict) or any(
+        not isinstance(facts.get(name), kind)
+        or not all(isinstance(one, str) for one in facts[name])
         for name, kind in kinds.items()
     ):
         raise Failed(f"'members' is answered {reply[:200]!r}")
-    return found
+    return facts
 
 
 def add(scene: Scene, client: KitClient) -> None:

@@ -126,9 +126,9 @@ class Transcript:
         while True:
             with self._changed:
                 seen = len(self.lines)
-            found = self.find(fits, since)
-            if found is not None:
-                return found
+            outcome = self.find(fits, since)
+            if outcome is not None:
+                return outcome
             with self._changed:
                 if len(self.lines) == seen:
                     self._changed.wait(max(0.0, end_s - time.monotonic()))

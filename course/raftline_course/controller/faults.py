@@ -249,8 +249,8 @@ def _for_ms(ending: Sequence[str]) -> int:
 
 def _ms(text: str) -> int:
     """Parse `200ms`, `20s` or `0.5s` into milliseconds."""
-    found = _TIME.fullmatch(text)
-    whole, part, unit = found.groups() if found else ("", "", "")
+    match = _TIME.fullmatch(text)
+    whole, part, unit = match.groups() if match else ("", "", "")
     milliseconds = int(whole)
     if unit == "s":
         milliseconds = 1000 * milliseconds + int((part or "").ljust(3, "0"))

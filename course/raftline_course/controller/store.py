@@ -140,16 +140,16 @@ def page(
 ) -> tuple[dict[str, dict[str, object]], int]:
     """Return the entries after number `after`, as many as fit into one reply, by their numbers as
     text; and the number of the last of them if there are more, else 0."""
-    found: dict[str, dict[str, object]] = {}
+    results: dict[str, dict[str, object]] = {}
     size = 0
     for number, one in views.items():
         if number <= after:
             continue
         size += len(json.dumps(one)) + 16
-        if found and (len(found) >= PAGE_ENTRIES or size > PAGE_BYTES):
-            return found, number - 1
-        found[str(number)] = one
-    return found, 0
+        if results and (len(results) >= PAGE_ENTRIES or size > PAGE_BYTES):
+            return results, number - 1
+        results[str(number)] = one
+    return results, 0
 
 
 def _is_ours(command: str) -> bool:

@@ -2,7 +2,7 @@
 
 Each is the model solution with some lines changed. A cheat leaves out a rule, and compensates with
 knowledge that no server has: the public transcripts, the other servers, a memory that outlives a
-crash. A mistake is a frequent one of students.
+crash. A mistake is one that students often make.
 """
 
 from __future__ import annotations

@@ -32,13 +32,13 @@ def _defaults_of(one: type) -> Mapping[str, Any]:
     """Return the fields that may be omitted, with their values."""
     if not dataclasses.is_dataclass(one):
         return dict(getattr(one, "_field_defaults", {}))
-    found: dict[str, Any] = {}
+    facts: dict[str, Any] = {}
     for field in dataclasses.fields(one):
         if field.default is not dataclasses.MISSING:
-            found[field.name] = field.default
+            facts[field.name] = field.default
         elif field.default_factory is not dataclasses.MISSING:
-            found[field.name] = field.default_factory()
-    return found
+            facts[field.name] = field.default_factory()
+    return facts
 
 
 def encode(value: Any) -> Any:

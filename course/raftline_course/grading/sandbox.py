@@ -1,7 +1,7 @@
 """The lock around a hand-in: its process can only compute, and read and write its pipes.
 
 On Linux a list of allowed system calls (seccomp) holds for the rest of the process's life. It opens
-no file, starts no process or thread, signals nobody, and has no network: each try is an error.
+no file, starts no process or thread, sends no signal, and has no network: each try is an error.
 Anywhere else only the limits apply. `isolation` returns which.
 """
 

@@ -34,11 +34,11 @@ class Faulty:
 
 def faulty_ones() -> list[Faulty]:
     """Return all bugs, cheats and mistakes."""
-    found = [
+    results = [
         Faulty(f"bug {number}", milestone, lambda number=number: bugs.hand_in(number))  # type: ignore[misc]
         for number, milestone in bugs.MILESTONE_OF.items()
     ]
-    return found + [Faulty(one.name, one.milestone, one.files) for one in (*CHEATS, *MISTAKES)]
+    return results + [Faulty(one.name, one.milestone, one.files) for one in (*CHEATS, *MISTAKES)]
 
 
 def line_about(name: str, marks: Marks) -> str:

@@ -35,12 +35,12 @@ class Draw:
 
     def terms(self, length: int, first: int = 1, steps: Sequence[int] = (0, 0, 1, 2)) -> list[int]:
         """Return the terms of a log, which never decrease."""
-        found: list[int] = []
+        results: list[int] = []
         term = first
         for _ in range(length):
             term += self.chance.choice(steps)
-            found.append(term)
-        return found
+            results.append(term)
+        return results
 
     def key(self) -> str:
         return self.chance.choice("abcdefgh")
@@ -83,12 +83,12 @@ def _start(names: Sequence[str], down: Sequence[str] = ()) -> str:
 
 def _entries(first: int, terms: Sequence[int], commands: Sequence[str] = ()) -> str:
     """Return entries as in AppendEntries; without commands, as in `log`."""
-    made = []
+    connections = []
     for at, term in enumerate(terms):
         index = first + at
         command = commands[at] if commands else f"set x {index}.{term}"
-        made.append({"index": index, "term": term, "command": command})
-    return json.dumps(made)
+        connections.append({"index": index, "term": term, "command": command})
+    return json.dumps(connections)
 
 
 def _append(to: str, leader: str, term: int, prev: tuple[int, int], entries: str = "[]",

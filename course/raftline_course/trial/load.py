@@ -157,18 +157,24 @@ class LoadClient:
 def mark_wrong_gets(requests: Sequence[RequestRecord]) -> None:
     """Mark each get whose value no client had put under its key by the time of the answer."""
     first_put: dict[tuple[str, str | None], float] = {}
-    for asked in requests:
-        if asked.category == "put" and asked.called is not None:
-            place = (asked.key, asked.value)
-            first_put[place] = min(asked.called, first_put.get(place, asked.called))
-    for asked in requests:
-        if asked.category == "get" and asked.outcome == "success" and asked.returned is not None:
-            asked.wrong |= first_put.get((asked.key, asked.value), asked.returned) >= asked.returned
+    for request in requests:
+        if request.category == "put" and request.called is not None:
+            place = (request.key, request.value)
+            first_put[place] = min(request.called, first_put.get(place, request.called))
+    for request in requests:
+        if (
+            request.category == "get"
+            and request.outcome == "success"
+            and request.returned is not None
+        ):
+            request.wrong |= (
+                first_put.get((request.key, request.value), request.returned) >= request.returned
+            )
 
 
 def by_client(dues: Sequence[Due], clients: int) -> Mapping[int, list[Due]]:
     """Return the requests of each client, in order."""
-    found: dict[int, list[Due]] = {number: [] for number in range(clients)}
+    results: dict[int, list[Due]] = {number: [] for number in range(clients)}
     for due in dues:
-        found[due.client].append(due)
-    return found
+        results[due.client].append(due)
+    return results

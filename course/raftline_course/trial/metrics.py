@@ -190,9 +190,9 @@ def _action(reading: _MetricsReader, where: str, raw: object) -> Action | None:
         return None
     if "category" not in raw:
         near = difflib.get_close_matches("category", raw, 1)
-        known = f", one of {', '.join(CATEGORIES)}"
+        choices = f", one of {', '.join(CATEGORIES)}"
         reading.complain(
-            f"{where}it has no category{f'; is {near[0]!r} meant to be it?' if near else known}"
+            f"{where}it has no category{f'; is {near[0]!r} meant to be it?' if near else choices}"
         )
         return None
     category = raw["category"]

@@ -245,14 +245,14 @@ def _dots(record: Record, ordered: list[float], across: Seconds, up: Logarithmic
     mouse; if there are very many, only the slowest do, or the page would become slow."""
     many = len(record.requests) > TELLING_MAX
     slow = (percentile(ordered, 0.99) or 0.0) if many else 0.0
-    for asked in record.requests:
-        x, latency = across.x(asked.due), asked.latency
+    for request in record.requests:
+        x, latency = across.x(request.due), request.latency
         if latency is None:
-            tip = tag("title", html.escape(_tip(asked)))
+            tip = tag("title", html.escape(_tip(request)))
             yield tag("text", f"×{tip}", x=x, y=up.top + 4, class_="lost middle")
         else:
-            tip = "" if many and latency <= slow else _tip(asked)
-            yield dot(x, up.y(latency), 1.5 if many else 2.5, asked.category, tip)
+            tip = "" if many and latency <= slow else _tip(request)
+            yield dot(x, up.y(latency), 1.5 if many else 2.5, request.category, tip)
 
 
 def _tip(asked: RequestRecord) -> str:

@@ -97,17 +97,17 @@ class Record:
         return self.server_messages + self.tally.sent + self.tally.received
 
     def of(self, category: str) -> list[RequestRecord]:
-        return [asked for asked in self.requests if asked.category == category]
+        return [request for request in self.requests if request.category == category]
 
     def unanswered(self, category: str | None = None) -> int:
         return sum(
-            asked.outcome == "unanswered" and category in (None, asked.category)
-            for asked in self.requests
+            request.outcome == "unanswered" and category in (None, request.category)
+            for request in self.requests
         )
 
     def latencies(self) -> list[float]:
         """Return the latencies of all answered requests, the shortest first."""
-        return sorted(asked.latency for asked in self.requests if asked.latency is not None)
+        return sorted(request.latency for request in self.requests if request.latency is not None)
 
     def standstills(self) -> list[tuple[float, float]]:
         """Return the times in which requests waited and none was answered, for at least
@@ -136,29 +136,30 @@ def standstills(
     requests: Sequence[RequestRecord], end: float, least_s: float = 0.05
 ) -> list[tuple[float, float]]:
     """Return (from, to) of each period in which requests waited and none was answered."""
-    marks = [(asked.due, 1) for asked in requests if asked.due < end]
-    marks += [(asked.returned, -1) for asked in requests if asked.returned is not None]
-    found, waiting, since = [], 0, 0.0
+    marks = [(request.due, 1) for request in requests if request.due < end]
+    marks += [(request.returned, -1) for request in requests if request.returned is not None]
+    gaps, waiting, since = [], 0, 0.0
     for at, step in [*sorted(marks), (end, -1)]:
         if step < 0:
             if waiting and at - since >= least_s:
-                found.append((since, at))
+                gaps.append((since, at))
             since = at
         elif not waiting:
             since = at
         waiting += step
-    return found
+    return gaps
 
 
 def operations(requests: Sequence[RequestRecord]) -> Iterator[ClientOperation]:
     """Yield the operations for a check of linearizability, without those that certainly had no
     effect."""
-    for asked in requests:
-        if asked.called is None or asked.outcome == "failure":
+    for request in requests:
+        if request.called is None or request.outcome == "failure":
             continue
-        returned = None if asked.outcome == "unanswered" else asked.returned
-        verb = "set" if asked.category == "put" else "get"
-        yield ClientOperation(asked.client, verb, asked.key, asked.value, asked.called, returned)  # type: ignore[arg-type]
+        returned = None if request.outcome == "unanswered" else request.returned
+        verb = "set" if request.category == "put" else "get"
+        key, value = request.key, request.value
+        yield ClientOperation(request.client, verb, key, value, request.called, returned)  # type: ignore[arg-type]
 
 
 def counted(number: int, what: str) -> str:

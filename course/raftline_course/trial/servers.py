@@ -86,9 +86,9 @@ class Servers:
         waiting = list(self._nodes)
         while waiting := [server for server in waiting if not self._answers(server)]:
             if time.monotonic() > until_s:
-                said = self.last_line(waiting[0])
+                last_line = self.last_line(waiting[0])
                 late = f"{waiting[0]} gave no answer in {UP_SECONDS_MAX:g} s"
-                raise ServersNotStarted(f"{late}; {said}")
+                raise ServersNotStarted(f"{late}; {last_line}")
             time.sleep(ASK_AGAIN_S)  # servers that have just started need the processor
 
     def launch(self, server: str) -> None:
@@ -157,15 +157,15 @@ class Servers:
     def newly_crashed(self) -> list[tuple[str, int]]:
         """Return the servers that have ended by themselves since the last look, each with its exit
         status."""
-        found = []
+        crashed = []
         for server, health in self.health.items():
             code = self._nodes[server].running.poll()
             if code is not None and health in (Health.UP, Health.PAUSED):
-                found.append((server, code))
-        for server, _ in found:
+                crashed.append((server, code))
+        for server, _ in crashed:
             self.health[server] = Health.CRASHED
-        self.crashes += found
-        return found
+        self.crashes += crashed
+        return crashed
 
     def process_id(self, server: str) -> int:
         return self._nodes[server].pid
@@ -185,7 +185,7 @@ def free_ports(names: Sequence[str], first: int | None) -> dict[str, int]:
     if first is None:
         return {name: next(any_ports) for name in names}
     ports = range(first, first + len(names))
-    taken = [port for port in ports if not is_free(port)]
-    if taken:
-        raise ServersNotStarted(f"port {taken[0]} is in use; take others with --base-port")
+    used_ports = [port for port in ports if not is_free(port)]
+    if used_ports:
+        raise ServersNotStarted(f"port {used_ports[0]} is in use; take others with --base-port")
     return dict(zip(names, ports, strict=True))

@@ -163,9 +163,9 @@ class Trial:
     def _collect(self) -> None:
         self._count()
         record, watch = self.record, self.watch
-        made = (each for client in self._clients for each in client.requests)
+        requests = (each for client in self._clients for each in client.requests)
         record.requests = sorted(
-            (each for each in made if each.called is not None or each.due < record.ended),
+            (each for each in requests if each.called is not None or each.due < record.ended),
             key=lambda asked: asked.due,
         )
         record.prior_get_requests = sum(client.prior_get_requests for client in self._clients)

@@ -2,8 +2,8 @@
 long?
 
 Safety has no limits: one wrong answer breaks it. Service is measured against limits, and a trial
-within them is not necessarily perfect. What the course's simulator called perfect left 190 of 3,367
-requests without an answer.
+within them is not necessarily perfect. A trial that the course's simulator called perfect left
+190 of 3,367 requests without an answer.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ def judge(record: Record) -> TrialVerdict:
 
 
 def _judge_safety(record: Record, verdict: TrialVerdict) -> None:
-    wrong = sum(asked.wrong for asked in record.requests)
+    wrong = sum(request.wrong for request in record.requests)
     if wrong:
         verdict.unsafe.append(f"{counted(wrong, 'get')} read an impossible value")
     if record.two_leaders:
@@ -100,7 +100,7 @@ def _judge_safety(record: Record, verdict: TrialVerdict) -> None:
 
 
 def _broken_limits(record: Record) -> Iterator[str]:
-    metrics, asked = record.metrics, len(record.requests)
+    metrics, count = record.metrics, len(record.requests)
     if record.broken_off:
         yield f"broken off after {record.ended:.1f} s: {record.broken_off}"
     if len(record.leaders) == 1:
@@ -120,8 +120,8 @@ def _broken_limits(record: Record) -> Iterator[str]:
             " confirmed by then"
         )
     refused = sum(each.outcome == "failure" for each in record.requests)
-    if refused > metrics.maximum_unanswered_fraction * asked:
-        yield f"{counted(refused, 'request')} of {asked:,} refused"
+    if refused > metrics.maximum_unanswered_fraction * count:
+        yield f"{counted(refused, 'request')} of {count:,} refused"
     confirmed = sum(each.outcome == "success" for each in record.of("put"))
     least = metrics.appends_batched_fraction * confirmed * (metrics.servers - 1)
     if record.server_messages < least:

@@ -39,15 +39,15 @@ def wave(field: Field, attack: Callable[[Field], None]) -> None:
 def plain(ports: Sequence[int], count: int) -> Iterator[list[socket.socket]]:
     """Open `count` connections without TLS."""
     with ExitStack() as stack:
-        made = []
+        connections = []
         for number in range(count):
             with contextlib.suppress(OSError):
-                made.append(
+                connections.append(
                     stack.enter_context(
                         socket.create_connection(("localhost", ports[number % len(ports)]), PIECE_S)
                     )
                 )
-        yield made
+        yield connections
 
 
 @contextlib.contextmanager
@@ -56,12 +56,12 @@ def users(
 ) -> Iterator[list[LineConnection]]:
     """Open `count` connections and log in on each."""
     with ExitStack() as stack:
-        made = []
+        connections = []
         for number in range(count):
             with contextlib.suppress(OSError):
                 there = port or field.ports[number % len(field.ports)]
-                made.append(stack.enter_context(field.logged_in(there, user)))
-        yield made
+                connections.append(stack.enter_context(field.logged_in(there, user)))
+        yield connections
 
 
 def pour(connections: Sequence[LineConnection], data: bytes) -> None:
@@ -117,8 +117,8 @@ def half_handshakes(field: Field) -> None:
     with contextlib.suppress(ssl.SSLWantReadError):
         hello.do_handshake()
     data = leaving.read()
-    with plain(field.ports, SILENT) as made:
-        for number, one in enumerate(made):
+    with plain(field.ports, SILENT) as connections:
+        for number, one in enumerate(connections):
             with contextlib.suppress(OSError):
                 one.sendall(data if number % 2 else data[: len(data) // 2])
         time.sleep(HELD_S)
@@ -127,10 +127,12 @@ def half_handshakes(field: Field) -> None:
 def asking_strangers(field: Field) -> None:
     """Ask again and again, without a login, for data that needs one."""
     with ExitStack() as stack:
-        made = [stack.enter_context(field.raw(field.ports[number % 3])) for number in range(30)]
+        connections = [
+            stack.enter_context(field.raw(field.ports[number % 3])) for number in range(30)
+        ]
         until_s = time.monotonic() + HELD_S
         while time.monotonic() < until_s:
-            for one in made:
+            for one in connections:
                 with contextlib.suppress(OSError):
                     one.sendall(b"c@show\nc@status\ns2@RequestVote 99-1-1\n")
                     one.recv(1 << 16)
@@ -139,12 +141,12 @@ def asking_strangers(field: Field) -> None:
 def guesses(field: Field) -> None:
     """Type wrong passwords on many connections at a time."""
     with ExitStack() as stack:
-        made = [stack.enter_context(field.raw(field.ports[i % 3])) for i in range(GUESSERS)]
+        connections = [stack.enter_context(field.raw(field.ports[i % 3])) for i in range(GUESSERS)]
         for _ in range(3):
-            for one in made:
+            for one in connections:
                 with contextlib.suppress(OSError):
                     one.sendall(b"c@login root wrong%d\n" % random.randrange(1 << 30))
-            for one in made:
+            for one in connections:
                 with contextlib.suppress(OSError):
                     one.settimeout(PIECE_S)
                     one.recv(1000)
@@ -181,8 +183,8 @@ def forged_members(field: Field) -> None:
 
 def slow_http(field: Field) -> None:
     """Send incomplete requests for pages."""
-    with plain(field.http_ports, SLOW_HTTP) as made:
-        for number, one in enumerate(made):
+    with plain(field.http_ports, SLOW_HTTP) as connections:
+        for number, one in enumerate(connections):
             with contextlib.suppress(OSError):
                 one.sendall(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nX-" + b"a" * (number * 8))
         time.sleep(HELD_S)
@@ -190,8 +192,8 @@ def slow_http(field: Field) -> None:
 
 def many_pages(field: Field) -> None:
     """Send whole requests, and read no answer."""
-    with plain(field.http_ports, 90) as made:
-        for one in made:
+    with plain(field.http_ports, 90) as connections:
+        for one in connections:
             with contextlib.suppress(OSError):
                 one.sendall(b"GET /metrics HTTP/1.0\r\n\r\n")
         time.sleep(1.0)
@@ -202,16 +204,16 @@ def many_pages(field: Field) -> None:
 
 def half_lines(field: Field) -> None:
     """Send lines of 4 MB without an end."""
-    with users(field, "mal", 40) as made:
-        pour(made, b"c@set mal/x " + b"x" * 4_190_000)
+    with users(field, "mal", 40) as connections:
+        pour(connections, b"c@set mal/x " + b"x" * 4_190_000)
         time.sleep(HELD_S)
 
 
 def slow_long_line(field: Field) -> None:
     """4 MB as telnet sends it, byte by byte."""
-    with users(field, "mal", 3) as made:
-        pour(made, b"\r\xff\xfa" * 1_390_000 + b"\n")
-        for each in made:
+    with users(field, "mal", 3) as connections:
+        pour(connections, b"\r\xff\xfa" * 1_390_000 + b"\n")
+        for each in connections:
             with contextlib.suppress(OSError):
                 drain(each, 1)
 
@@ -219,8 +221,8 @@ def slow_long_line(field: Field) -> None:
 def kept_replies(field: Field) -> None:
     """Open sessions whose last replies have the maximum length."""
     command = "txn " + " ; ".join(["get mal/emoji"] * 8)
-    with users(field, "mal", 1, leader_port(field)) as made:
-        for each in made:
+    with users(field, "mal", 1, leader_port(field)) as connections:
+        for each in connections:
             for _ in range(4):
                 session = each.ask("c@session").partition("response: ")[2].split(" ")[0]
                 name, _, number = session.partition("#")
@@ -230,8 +232,8 @@ def kept_replies(field: Field) -> None:
 def rework(field: Field) -> None:
     """Operate on a long list, with 128 operations in a transaction and 100 transactions in one
     packet."""
-    with users(field, "mal", 1, leader_port(field)) as made:
-        for each in made:
+    with users(field, "mal", 1, leader_port(field)) as connections:
+        for each in connections:
             each.ask("c@txn " + " ; ".join(["object mal/o list.put 0 2"] * 128))
             each.send(*[f"c@object mal/o list.put 0 {number}" for number in range(20)])
             drain(each, 20)
@@ -239,10 +241,10 @@ def rework(field: Field) -> None:
 
 def untaken(field: Field, user: str, count: int, lines: bytes, port: int | None = None) -> None:
     """Send requests on a user's connections, and read no reply."""
-    with users(field, user, count, port) as made:
-        for each in made:
+    with users(field, user, count, port) as connections:
+        for each in connections:
             narrow(each)
-        pour(made, lines)
+        pour(connections, lines)
         time.sleep(HELD_S)
 
 
@@ -257,8 +259,8 @@ def readers_that_take_nothing(field: Field) -> None:
 
 def writing_reader(field: Field) -> None:
     """Ask for reads that become log entries."""
-    with users(field, "bob", 2, leader_port(field)) as made:
-        for each in made:
+    with users(field, "bob", 2, leader_port(field)) as connections:
+        for each in connections:
             each.send(*["c@get mal/emoji read log"] * 200)
             each.send(*["c@txn " + " ; ".join(["get mal/emoji"] * 8)] * 40)
             drain(each, 240)
@@ -272,34 +274,34 @@ def replies_to_writes(field: Field) -> None:
 
 def long_writes(field: Field) -> None:
     """Write megabytes to one key, and read no reply."""
-    with users(field, "mal", 4, leader_port(field)) as made:
-        pour(made, (b"c@set mal/w " + b"y" * VALUE_BYTES + b"\n") * 20)
+    with users(field, "mal", 4, leader_port(field)) as connections:
+        pour(connections, (b"c@set mal/w " + b"y" * VALUE_BYTES + b"\n") * 20)
         time.sleep(HELD_S)
 
 
 def long_entries_of_emojis(field: Field) -> None:
-    with users(field, "mal", 2, leader_port(field)) as made:
+    with users(field, "mal", 2, leader_port(field)) as connections:
         value = "a" * (VALUE_BYTES - 8) + "\U0001f600"  # makes each letter take four bytes
-        for each in made:
+        for each in connections:
             for _ in range(5):
                 each.ask(f"c@set mal/e {value}")
 
 
 def escaped_writes(field: Field) -> None:
     """Write values of a megabyte, all of escaped bytes."""
-    with users(field, "mal", 4, leader_port(field)) as made:
-        pour(made, (b"c@set mal/x " + rb"\xff" * VALUE_BYTES + b"\n") * 5)
+    with users(field, "mal", 4, leader_port(field)) as connections:
+        pour(connections, (b"c@set mal/x " + rb"\xff" * VALUE_BYTES + b"\n") * 5)
         time.sleep(HELD_S)
 
 
 def watches(field: Field) -> None:
     """Open 10,000 watches on connections that read nothing, and cause events for them."""
-    with users(field, "bob", 2) as made:
-        for each in made:
+    with users(field, "bob", 2) as connections:
+        for each in connections:
             narrow(each)
         for number in range(10):
             lines = [f"c#{number * 500 + n}@watch mal/{n}/" for n in range(500)]
-            pour(made, "".join(line + "\n" for line in lines).encode())
+            pour(connections, "".join(line + "\n" for line in lines).encode())
         with users(field, "mal", 1, leader_port(field)) as writers:
             for each in writers:
                 for number in range(30):
@@ -309,19 +311,19 @@ def watches(field: Field) -> None:
 
 def keys_that_nobody_takes(field: Field) -> None:
     """Begin watches with megabytes of keys each, on connections that read nothing."""
-    with users(field, "mal", 60) as made:
-        for each in made:
+    with users(field, "mal", 60) as connections:
+        for each in connections:
             narrow(each)
         for number in range(4):
-            for each in made:
+            for each in connections:
                 pour([each], b"c#%d@watch mal/\n" % number)
         time.sleep(HELD_S)
 
 
 def leases(field: Field) -> None:
     """Grant leases of seconds, and try to end another user's lease."""
-    with users(field, "mal", 1, leader_port(field)) as made:
-        for each in made:
+    with users(field, "mal", 1, leader_port(field)) as connections:
+        for each in connections:
             each.send(*["c@lease 5"] * 500)
             drain(each, 500)
             for number in range(1, 200):
@@ -342,8 +344,8 @@ def logins_without_end(field: Field) -> None:
 
 
 def many_sessions(field: Field) -> None:
-    with users(field, "mal", 1, leader_port(field)) as made:
-        for each in made:
+    with users(field, "mal", 1, leader_port(field)) as connections:
+        for each in connections:
             each.send(*["c@session"] * 300)
             drain(each, 300)
 

@@ -78,17 +78,17 @@ class Nodes(Cluster):
         users = {name: User(Identity(name, *NAMES[name]), verifier) for name in NAMES}
         write_users(folder / "users", Users(users, bytes(32)))
         make_secret(folder / "secret")
-        made = folder / "certs"
-        certs.make(made, [f"s{number}=localhost" for number in (1, 2, 3)], [])
+        folder_of_certs = folder / "certs"
+        certs.make(folder_of_certs, [f"s{number}=localhost" for number in (1, 2, 3)], [])
         common = ["--users", folder / "users", "--anonymous", "none", "--secret", folder / "secret"]
-        common += ["--tls-only", "--tls-ca", made / "ca.pem"]
+        common += ["--tls-only", "--tls-ca", folder_of_certs / "ca.pem"]
         (folder / "nodes").mkdir()
         super().__init__(folder / "nodes", 3, *map(str, common), "--pace", "class", *options)
         http_ports = []
         for node in self.nodes:
             http_ports.append(next(free_ports))
-            node.options += ["--tls-cert", str(made / f"{node.name}.pem")]
-            node.options += ["--tls-key", str(made / f"{node.name}.key")]
+            node.options += ["--tls-cert", str(folder_of_certs / f"{node.name}.pem")]
+            node.options += ["--tls-key", str(folder_of_certs / f"{node.name}.key")]
             node.options += ["--http", str(http_ports[-1])]
             node._console = folder / f"{node.name}.txt"
             if os.geteuid() == 0:
@@ -97,7 +97,7 @@ class Nodes(Cluster):
         self.field = Field(
             tuple(node.port for node in self.nodes),
             self.http_ports,
-            str(made / "ca.pem"),
+            str(folder_of_certs / "ca.pem"),
             str(folder / "secret"),
         )
 
@@ -140,9 +140,9 @@ class Nodes(Cluster):
 
     def said_most(self) -> int:
         """Return the maximum of bytes that the nodes announced at their start."""
-        found = SAYS_MOST.search(self.console(self.nodes[0]))
-        assert found is not None, "the nodes print no bound of their memory"
-        return int(found[1]) << 20
+        match = SAYS_MOST.search(self.console(self.nodes[0]))
+        assert match is not None, "the nodes print no bound of their memory"
+        return int(match[1]) << 20
 
     def memory(self) -> list[int]:
         """Return the resident bytes of each node."""

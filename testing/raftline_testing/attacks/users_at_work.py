@@ -94,9 +94,9 @@ class UsersAtWork:
 
             def once() -> None:
                 least = self._written
-                found = int(kv["ann/a"])
-                if found < least:
-                    raise WrongAnswer(f"read {found} after {least} was written")
+                number = int(kv["ann/a"])
+                if number < least:
+                    raise WrongAnswer(f"read {number} after {least} was written")
 
             self._repeat(work, once)
 

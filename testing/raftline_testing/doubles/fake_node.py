@@ -35,10 +35,10 @@ def main() -> int:
     facts |= {"leader": "s1", "last_index": 1, "commit_index": 1, "last_applied": 1}
     answer = f"{name}@STATUS response: {json.dumps({**facts, 'pid': os.getpid()})}\n".encode()
     with socket.create_server(("127.0.0.1", int(port))) as listening:
-        held = []  # connections stay open, so that a client sees this process end
+        connections = []  # connections stay open, so that a client sees this process end
         while True:
             connection, _ = listening.accept()
-            held.append(connection)
+            connections.append(connection)
             connection.sendall(answer)
 
 

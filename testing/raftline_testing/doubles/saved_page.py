@@ -9,7 +9,7 @@ from typing import Any
 
 def held(page: str) -> dict[str, Any]:
     """Return the data of a page."""
-    found = re.search(r'id="saved">(.*)</script>', page)
-    assert found is not None
-    data: dict[str, Any] = json.loads(found[1])
+    match = re.search(r'id="saved">(.*)</script>', page)
+    assert match is not None
+    data: dict[str, Any] = json.loads(match[1])
     return data

@@ -127,8 +127,8 @@ def store() -> Handler:
 
 
 def free_port() -> int:
-    """Return a port on which nobody listens, outside the range that the kernel hands out to other
-    tests or to outgoing connections."""
+    """Return a free port, outside the range that the kernel hands out to other tests or to
+    outgoing connections."""
     return next(free_ports)
 
 

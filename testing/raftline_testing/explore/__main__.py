@@ -32,12 +32,12 @@ def explore(text: str, servers: int, seconds: float = 1e9, order: str = "depth")
     except Violation as violation:
         print(f"{servers} servers, while they elect their first leader: {violation}", flush=True)
         return Found(0, 0, 0, False, str(violation))
-    found = search(world, seconds, order)
-    print(f"{servers} servers, {{{text}}}: {report(found)}", flush=True)
-    if found.violation:
+    outcome = search(world, seconds, order)
+    print(f"{servers} servers, {{{text}}}: {report(outcome)}", flush=True)
+    if outcome.violation:
         steps, why = way_to_violation(world, order, 0, TRACE_S)
         print(spell_trace(world, steps, why), flush=True)
-    return found
+    return outcome
 
 
 def report(found: Found) -> str:

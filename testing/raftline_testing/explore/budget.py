@@ -47,12 +47,12 @@ def read(text: str) -> Budget:
         BudgetError: it is invalid.
     """
     counts: dict[str, Any] = {}
-    known = {field.name.rstrip("_"): field.name for field in fields(Budget)[:-1]}
+    names = {field.name.rstrip("_"): field.name for field in fields(Budget)[:-1]}
     for word in text.split():
-        found = re.fullmatch(r"([a-z]+)(?:=([0-9]))?", word)
-        if found is None or found[1] not in known:
-            raise BudgetError(f"{word} is not a part of a budget: {' '.join(known)}, each with =N")
-        counts[known[found[1]]] = int(found[2] or 1)
+        match = re.fullmatch(r"([a-z]+)(?:=([0-9]))?", word)
+        if match is None or match[1] not in names:
+            raise BudgetError(f"{word} is not a part of a budget: {' '.join(names)}, each with =N")
+        counts[names[match[1]]] = int(match[2] or 1)
     return Budget(**counts)
 
 

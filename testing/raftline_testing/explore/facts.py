@@ -39,18 +39,18 @@ class History(NamedTuple):
         return history
 
     def _with_leader(self, name: str, term: int, log: tuple[Entry, ...]) -> History:
-        known = dict(self.leaders).get(term, name)
-        if known != name:
-            raise Violation(f"{known} and {name} lead term {term}")
+        leader = dict(self.leaders).get(term, name)
+        if leader != name:
+            raise Violation(f"{leader} and {name} lead term {term}")
         for entry, commit_term in zip(self.committed, self.commit_terms, strict=True):
             if commit_term < term and log[entry.index - 1 : entry.index] != (entry,):
                 raise Violation(f"{name} leads term {term} without {entry}, which is committed")
         return self._replace(leaders=tuple(sorted({*self.leaders, (term, name)})))
 
     def _with_committed(self, name: str, term: int, entries: tuple[Entry, ...]) -> History:
-        for known, entry in zip(self.committed, entries):  # noqa: B905
-            if known != entry:
-                raise Violation(f"{name} takes {entry} for committed, others {known}")
+        for committed, entry in zip(self.committed, entries):  # noqa: B905
+            if committed != entry:
+                raise Violation(f"{name} takes {entry} for committed, others {committed}")
         new = entries[len(self.committed) :]
         return self._replace(
             committed=(*self.committed, *new), commit_terms=(*self.commit_terms, *[term] * len(new))
@@ -132,7 +132,7 @@ def _check_held(event: Event, held: tuple[str, int, int], servers: dict[str, Oth
 
 
 def _check_leases(event: Event, servers: Sequence[Other]) -> None:
-    """While a leader holds a lease, nobody leads a later term."""
+    """While a leader holds a lease, no server leads a later term."""
     for server in servers:
         if not server.holds_lease:
             continue

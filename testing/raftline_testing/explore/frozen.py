@@ -86,9 +86,9 @@ def _freezer_of_object(kind: type, fields: list[str]) -> Callable[[Any], Any]:
     lines += ["    return it", f"def freeze_{kind.__name__}(it):"]
     parts = ", ".join(f"freeze(it.{field})" for field in fields)
     lines += [f"    return (thaw_{kind.__name__}, {parts})"]
-    made: dict[str, Any] = {"new": object.__new__, "kind": kind, "freeze": freeze}
-    exec("\n".join(lines), made)
-    freezer: Callable[[Any], Any] = made[f"freeze_{kind.__name__}"]
+    namespace: dict[str, Any] = {"new": object.__new__, "kind": kind, "freeze": freeze}
+    exec("\n".join(lines), namespace)
+    freezer: Callable[[Any], Any] = namespace[f"freeze_{kind.__name__}"]
     return freezer
 
 

@@ -43,7 +43,7 @@ def search(  # noqa: C901 - one loop: a call for each step would cost a third of
     """Visit each world once, until the end, a violation, or a limit of time or number."""
     began_s = time.process_time()
     steps, looks, current = 0, 0, world.begin
-    seen, waiting = {world.begin}, [world.begin]
+    visited, waiting = {world.begin}, [world.begin]
     places = tuple(enumerate(world.shifts))
     contexts, pick = world.contexts, Random(seed).random
     found, complete = "", False
@@ -56,7 +56,9 @@ def search(  # noqa: C901 - one loop: a call for each step would cost a third of
                 waiting[place], waiting[-1] = waiting[-1], waiting[place]
             current = waiting.pop()
             looks += 1
-            if not looks % LOOK and (len(seen) > states or time.process_time() - began_s > seconds):
+            if not looks % LOOK and (
+                len(visited) > states or time.process_time() - began_s > seconds
+            ):
                 break
             low = current & CONTEXT_MASK
             context = contexts.get(low)
@@ -77,8 +79,8 @@ def search(  # noqa: C901 - one loop: a call for each step would cost a third of
                             after += more if more is not None else world.add(key, to)
                     if event:
                         after = world.judge(after, event)
-                    if after not in seen:
-                        seen.add(after)
+                    if after not in visited:
+                        visited.add(after)
                         waiting.append(after)
         else:
             complete = True
@@ -88,4 +90,4 @@ def search(  # noqa: C901 - one loop: a call for each step would cost a third of
         gc.enable()
     took_s = time.process_time() - began_s
     different = sum(server.steps for server in world.servers)
-    return Found(len(seen), steps, took_s, complete, found, different)
+    return Found(len(visited), steps, took_s, complete, found, different)

@@ -204,9 +204,11 @@ class Server:
     def why_not_started(self, core: int, disk: Disk) -> str:
         """Return which part of the disk's content a start has lost, or ""."""
         state = self.node(core, 0)._state
-        kept = state.term, state.vote, state.log.last_index
+        recovered = state.term, state.vote, state.log.last_index
         had = disk.term, disk.vote, len(disk.entries)
-        return "" if kept == had else f"{self.name} starts with {kept}, its disk had {had}"
+        return (
+            "" if recovered == had else f"{self.name} starts with {recovered}, its disk had {had}"
+        )
 
     def _pick_timeout_ms(self) -> int:
         return self.options.election_timeout_ms
@@ -244,10 +246,10 @@ class Server:
         again. Its term is over, or it denies a vote; and the core takes it once, in the current
         state, and nothing changes."""
         place = core, number, saved_term
-        known = self._void.get(place)
-        if known is None:
-            known = self._void[place] = self._is_void(core, number, saved_term)
-        return known
+        verdict = self._void.get(place)
+        if verdict is None:
+            verdict = self._void[place] = self._is_void(core, number, saved_term)
+        return verdict
 
     def _is_void(self, core: int, number: int, saved_term: int) -> bool:
         message = self.messages.sent[number]
@@ -282,9 +284,9 @@ class Server:
             before.check(node._state, effects.reads)
             served = list(effects.reads)
             if self.applies_at_once and effects.apply:
-                done = node.step(inputs.Applied(effects.apply[-1].index), now_ms)
-                before.check(node._state, done.reads)
-                served += done.reads
+                effects_of_applied = node.step(inputs.Applied(effects.apply[-1].index), now_ms)
+                before.check(node._state, effects_of_applied.reads)
+                served += effects_of_applied.reads
         except (TransferRefused, OrderRefused):
             return unchanged
         except Exception as error:
@@ -381,9 +383,9 @@ def _of_one_step(state: State) -> Invariants:
     invariants._term[name] = state.term
     if state.leading is not None:
         invariants._led[name] = state.term, log.last_index
-    known = log.entries(log.base_index + 1, state.commit_index)
-    invariants.committed = [(entry.term, entry.command) for entry in known]
-    invariants.commit_terms = [0] * len(known)
+    committed = log.entries(log.base_index + 1, state.commit_index)
+    invariants.committed = [(entry.term, entry.command) for entry in committed]
+    invariants.commit_terms = [0] * len(committed)
     invariants._lost_a_log = True  # facts.py checks the rules that need other servers' disks
     return invariants
 

@@ -102,14 +102,14 @@ def replay(text: str) -> tuple[str, str]:
         raise BudgetError("a trace begins with a line such as: 3 servers, {timeout crash}")
     world = World(read(title[2]), int(title[1]))
     current, steps = world.begin, list[Any]()
-    for wanted in _CHOICE.findall(text):
-        known = _choice_named(world, current, wanted)
-        if known is None:
-            why = f"there is no choice any more by which {wanted}"
+    for words in _CHOICE.findall(text):
+        choice = _choice_named(world, current, words)
+        if choice is None:
+            why = f"there is no choice any more by which {words}"
             return spell_trace(world, steps, why), ""
-        steps.append((current, *known))
+        steps.append((current, *choice))
         try:
-            current = world.after(current, *known)
+            current = world.after(current, *choice)
         except Violation as violation:
             return spell_trace(world, steps, str(violation)), str(violation)
     return spell_trace(world, steps, "nothing is bad"), ""

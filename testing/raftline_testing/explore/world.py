@@ -224,8 +224,8 @@ class World:
             Violation: the world is impossible.
         """
         left = self.left(world)
-        made = self._choose(place, self.local(world, place), left, choice)
-        return self.follow(world, self._move(world, place, made))
+        result = self._choose(place, self.local(world, place), left, choice)
+        return self.follow(world, self._move(world, place, result))
 
     def sent(self, world: int, place: int, choice: Choice) -> tuple[int, ...]:
         """Return the numbers of the messages that leave by a choice of a server."""
@@ -260,8 +260,8 @@ class World:
             Violation: the event contradicts the history or another server.
         """
         facts = [
-            known[world >> shift & LOCAL_MASK]
-            for known, shift in zip(self._facts, self.shifts, strict=True)
+            numbers[world >> shift & LOCAL_MASK]
+            for numbers, shift in zip(self._facts, self.shifts, strict=True)
         ]
         key = world & CONTEXT_MASK, number, *facts
         delta = self._judged.get(key)
@@ -272,8 +272,8 @@ class World:
     def _judge(self, world: int, number: int) -> int:
         """Return the difference that an event makes to a world."""
         facts = [
-            known[world >> shift & LOCAL_MASK]
-            for known, shift in zip(self._facts, self.shifts, strict=True)
+            numbers[world >> shift & LOCAL_MASK]
+            for numbers, shift in zip(self._facts, self.shifts, strict=True)
         ]
         before = world >> BUDGET_BITS & HISTORY_MASK
         after = self.history_after(world & BUDGET_MASK, before, number, facts)
@@ -302,8 +302,8 @@ class World:
         server = self.servers[place]
         if server.is_reduced and local.inbox:
             core, term = local.core, local.disk.term
-            kept = [each for each in local.inbox if not server.is_void(core, each, term)]
-            local = local._replace(inbox=tuple(kept))
+            inbox = [each for each in local.inbox if not server.is_void(core, each, term)]
+            local = local._replace(inbox=tuple(inbox))
         number = self._locals[place].of(local)
         if number == len(self._facts[place]):
             self._facts[place].append(self.fact_of(place, local))
@@ -314,9 +314,9 @@ class World:
         checked."""
         fact = Fact(local.disk, local.cast, 0, (), 0, local.starts)
         if local.core != DOWN:
-            known = self.servers[place].cores[local.core]
+            core_facts = self.servers[place].cores[local.core]
             fact = fact._replace(
-                leads=known.leads, log=known.log, lease_until_ms=known.lease_until_ms
+                leads=core_facts.leads, log=core_facts.log, lease_until_ms=core_facts.lease_until_ms
             )
         return self._fact_numbers.of(fact)
 
@@ -324,8 +324,8 @@ class World:
         """Return, and cache, the moves of a server in a context (the low bits of a world)."""
         world = context | number << self.shifts[place]
         local, left = self.local(world, place), self.left(world)
-        made = self.taken(place, local, left, self.choices(world, place))
-        moves = [self._move(world, place, each) for each in made]
+        result = self.taken(place, local, left, self.choices(world, place))
+        moves = [self._move(world, place, each) for each in result]
         # A choice that changes nothing isn't a move.
         moves = [move for move in moves if move != (0, None, 0)]
         self.contexts[context].moves[place][number] = moves
@@ -336,25 +336,25 @@ class World:
     ) -> list[Made]:
         """Return the results of choices. A reduced world leaves out a message whose arrival changes
         nothing: every continuation is also possible if it never arrives."""
-        found = []
+        results = []
         for choice in choices:
-            made = self._choose(place, local, left, choice)
+            result = self._choose(place, local, left, choice)
             if self.is_reduced and choice[0] in ("deliver", "again"):
-                kept = made.local._replace(inbox=local.inbox)
-                if kept == local and not made.send and not made.events:
+                kept = result.local._replace(inbox=local.inbox)
+                if kept == local and not result.send and not result.events:
                     continue
-            found.append(made)
-        return found
+            results.append(result)
+        return results
 
     def moves_of(self, world: int) -> list[Move]:
         """Return all moves of all servers in a world."""
-        low, found = world & CONTEXT_MASK, []
+        low, moves = world & CONTEXT_MASK, []
         context = self.contexts.setdefault(low, Context(len(self.names)))
         for place, shift in enumerate(self.shifts):
             number = world >> shift & LOCAL_MASK
-            known = context.moves[place].get(number)
-            found += self.moves(low, place, number) if known is None else known
-        return found
+            cached = context.moves[place].get(number)
+            moves += self.moves(low, place, number) if cached is None else cached
+        return moves
 
     def choices(self, world: int, place: int) -> Iterator[Choice]:
         """Yield each choice that a server has in a world."""
@@ -418,10 +418,10 @@ class World:
 
     def _crashes(self, local: Local) -> Iterator[Choice]:
         """Yield a crash at each point of the write queue: before a write, and within one."""
-        found = {local.disk}
+        disks = {local.disk}
         for count in range(1, len(local.queue) + 1):
-            found.update(disks_of_a_write(local.disk, local.queue[:count]))
-        yield from (("crash", disk) for disk in sorted(found, key=str))
+            disks.update(disks_of_a_write(local.disk, local.queue[:count]))
+        yield from (("crash", disk) for disk in sorted(disks, key=str))
 
     def _choose(self, place: int, local: Local, left: Budget, choice: Choice) -> Made:
         """Return the result of a choice."""
@@ -437,9 +437,9 @@ class World:
                 core = server.start(local.disk, starts, now_ms)
             except Exception as error:
                 return Made(local, left, (), (Bad(f"{server.name} can't start: {error}"),))
-            made = Made(local._replace(core=core, starts=starts), left)
+            result = Made(local._replace(core=core, starts=starts), left)
             why = server.why_not_started(core, local.disk)
-            return made._replace(events=(Bad(why),)) if why else made
+            return result._replace(events=(Bad(why),)) if why else result
         if kind == "write":
             return self._write(place, local, left, choice[1], now_ms)
         if kind in ("deliver", "again"):
@@ -454,8 +454,8 @@ class World:
             choice = choice[:1]
         elif kind not in FREE_OF_CHARGE:
             left = spent(left, SPENDS.get(kind, "") or kind)
-        taken = INPUTS[kind](*choice[1:])
-        return self._step(place, Made(local, left), choice, taken, now_ms)
+        core_input = INPUTS[kind](*choice[1:])
+        return self._step(place, Made(local, left), choice, core_input, now_ms)
 
     def _step(self, place: int, made: Made, key: Any, taken: inputs.Input, now_ms: int) -> Made:
         """Pass an input to the core, and carry out its Effects."""
@@ -488,13 +488,13 @@ class World:
         core."""
         works = local.queue[:count]
         disk = written(local.disk, works)
-        made = Made(local._replace(disk=disk, queue=local.queue[count:]), left)
+        result = Made(local._replace(disk=disk, queue=local.queue[count:]), left)
         for work in works:
-            made = self._sent(made, work.messages)
+            result = self._sent(result, work.messages)
         if not any(work.append or work.cut_after is not None for work in works):
-            return made
+            return result
         last = disk.entries[-1][:2] if disk.entries else (0, 0)
-        return self._step(place, made, last, inputs.Synced(*last), now_ms)
+        return self._step(place, result, last, inputs.Synced(*last), now_ms)
 
     def _sent(self, made: Made, numbers: tuple[int, ...]) -> Made:
         """Send messages, after a check that the disk holds what they claim."""
@@ -521,12 +521,12 @@ class World:
 
     def by_receiver(self, numbers: tuple[int, ...]) -> dict[int, list[int]]:
         """Return messages by the indices of their receivers."""
-        found: dict[int, list[int]] = {}
+        results: dict[int, list[int]] = {}
         for each in numbers:
             to = self.places.get(self.messages.sent[each].to)
             if to is not None:
-                found.setdefault(to, []).append(each)
-        return found
+                results.setdefault(to, []).append(each)
+        return results
 
     def event_of(self, events: tuple[Event | Bad, ...]) -> int:
         """Return the number of the event among these; 0 for none."""

@@ -39,14 +39,14 @@ class ClientOperation:
 
     def __str__(self) -> str:
         written = {"set": f" {self.value}", "cas": f" {self.old} {self.value}"}.get(self.verb, "")
-        asked = f"{self.client}@{self.verb} {self.key}{written} -> "
+        call = f"{self.client}@{self.verb} {self.key}{written} -> "
         if self.returned_at is None:
-            return f"{asked}outcome unknown   (asked {self.called_at:g})"
+            return f"{call}outcome unknown   (asked {self.called_at:g})"
         absent = self.found is False or (self.verb == "get" and self.value is None)
         answer = "no such key" if absent else self.value if self.verb == "get" else "done"
         if self.matched is False and not absent:
             answer = "no match"
-        return f"{asked}{answer}   (asked {self.called_at:g}, answered {self.returned_at:g})"
+        return f"{call}{answer}   (asked {self.called_at:g}, answered {self.returned_at:g})"
 
 
 _CONDITION_NOT_MET = {"matched": False, "found": True}
@@ -57,19 +57,19 @@ def learned(asked: ClientOperation, reply: str, returned_at: float) -> ClientOpe
     expects no key was sent as `setnx`."""
     is_setnx = asked.verb == "cas" and asked.old is None
     word, key = f"{'SETNX' if is_setnx else asked.verb.upper()} response", asked.key
-    done, absent = f"{word}: {key} set to {asked.value}", f"{word}, no such key: {key}"
+    success, absent = f"{word}: {key} set to {asked.value}", f"{word}, no such key: {key}"
     if asked.verb == "get":
         value = reply.removeprefix(f"{word}: ")
         if reply not in (absent, f"{word}: {value}"):
             return None
-        found = None if reply == absent else value
-        return ClientOperation(asked.client, "get", key, found, asked.called_at, returned_at)
+        value_read = None if reply == absent else value
+        return ClientOperation(asked.client, "get", key, value_read, asked.called_at, returned_at)
     outcomes: dict[str, dict[str, dict[str, bool]]] = {
-        "set": {done: {}},
+        "set": {success: {}},
         "delete": {absent: {"found": False}, f"{word}: {key} deleted": {"found": True}},
-        "setnx": {done: {"matched": True}, f"{word}, key exists: {key}": _CONDITION_NOT_MET},
+        "setnx": {success: {"matched": True}, f"{word}, key exists: {key}": _CONDITION_NOT_MET},
         "cas": {
-            done: {"matched": True, "found": True},
+            success: {"matched": True, "found": True},
             absent: {"matched": False, "found": False},
             f"{word}, no match: {key}": _CONDITION_NOT_MET,
         },
@@ -110,21 +110,21 @@ def counter_findings(increments: Sequence[Increment], finals: Mapping[str, int])
     """
     findings = []
     for key, final in sorted(finals.items()):
-        known = [i for i in increments if i.key == key and i.value is not None]
+        answered = [i for i in increments if i.key == key and i.value is not None]
         unknown = sum(i.key == key and i.value is None for i in increments)
-        known.sort(key=lambda i: i.value or 0)
-        if not len(known) <= final <= len(known) + unknown:
+        answered.sort(key=lambda i: i.value or 0)
+        if not len(answered) <= final <= len(answered) + unknown:
             findings.append(
-                f"{key} is {final} after {len(known)} acknowledged increments and {unknown} of "
+                f"{key} is {final} after {len(answered)} acknowledged increments and {unknown} of "
                 "unknown outcome"
             )
         latest_call = float("-inf")
-        for before, one in zip([None, *known], known, strict=False):
+        for before, one in zip([None, *answered], answered, strict=False):
             if before is not None and before.value == one.value:
                 findings.append(f"two increments of {key} got one answer: {before} and {one}")
             latest_call = max(latest_call, one.called_at)
             if one.returned_at is not None and one.returned_at < latest_call:
                 findings.append(f"increments of {key} went back: {one} ended before one below it")
-        if known and (known[-1].value or 0) > final:
-            findings.append(f"{key} is {final}, below an answer that was given: {known[-1]}")
+        if answered and (answered[-1].value or 0) > final:
+            findings.append(f"{key} is {final}, below an answer that was given: {answered[-1]}")
     return findings

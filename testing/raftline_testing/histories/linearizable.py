@@ -131,8 +131,8 @@ class _Search:
                 # An unknown write only needs a moment right before the answer that shows it.
                 if _fits(operation, other.value):
                     for used in self._ways(place, number, horizon, place.used):
-                        held = other.value if operation.is_idle else operation.value
-                        forced.append(_passed(place, position, held, used))
+                        value_after = other.value if operation.is_idle else operation.value
+                        forced.append(_passed(place, position, value_after, used))
         return forced + plain[::-1]
 
     def _ways(self, place: _SearchState, number: int, horizon: float, used: int) -> list[int]:
@@ -154,18 +154,18 @@ class _Search:
     def _candidates(self, place: _SearchState) -> tuple[list[int], float]:
         """Return the operations that may come next, called before any other remaining one was
         answered; and the earliest of these answers."""
-        found, horizon, blocker = [], float("inf"), None
+        candidates, horizon, blocker = [], float("inf"), None
         for position in range(place.first, len(self.known)):
             if place.ahead >> (position - place.first) & 1:
                 continue
             operation = self.known[position]
             if operation.called_at > horizon:
                 break
-            found.append(position)
+            candidates.append(position)
             if self.ends[position] < horizon:
                 horizon, blocker = self.ends[position], operation
         self.furthest = max(self.furthest, (horizon, blocker, place.value), key=itemgetter(0))
-        return found, horizon
+        return candidates, horizon
 
     def excerpt(self) -> list[str]:
         """Return the lines that show a violation, up to the first answer that fits no order."""
@@ -176,8 +176,8 @@ class _Search:
         writers = [o for o in others if not o.is_idle and o.value == blocker.value is not None][:2]
         before = [o for o in others if o.called_at <= horizon and o not in writers]
         shown = writers + sorted(before, key=attrgetter("called_at"))[-EXCERPT_LINES:]
-        held = "absent" if value is None else value
-        first = f"{blocker} fits no order: {blocker.key} was {held} at best"
+        shown_value = "absent" if value is None else value
+        first = f"{blocker} fits no order: {blocker.key} was {shown_value} at best"
         return [first, *map(str, sorted(shown, key=attrgetter("called_at")))]
 
 

@@ -37,19 +37,19 @@ class ObservedTransaction:
     appends: Mapping[str, str] = field(default_factory=dict)  # key to a piece that ends in END
 
     def __str__(self) -> str:
-        said = [f"read {key} as {text[-40:]!r}" for key, text in self.reads.items()]
-        said += [f"appended {piece} to {key}" for key, piece in self.appends.items()]
+        parts = [f"read {key} as {text[-40:]!r}" for key, text in self.reads.items()]
+        parts += [f"appended {piece} to {key}" for key, piece in self.appends.items()]
         ended = "unknown" if self.returned_at is None else f"{self.returned_at:g}"
-        return f"{self.client}: {', '.join(said)}   (asked {self.called_at:g}, answered {ended})"
+        return f"{self.client}: {', '.join(parts)}   (asked {self.called_at:g}, answered {ended})"
 
 
 def findings(history: Iterable[ObservedTransaction], finals: Mapping[str, str]) -> list[str]:
     """Judge a history of keys that were absent before, and hold `finals` in the end."""
     transactions = sorted(history, key=lambda one: one.called_at)
     pieces = {key: text.split(END)[:-1] for key, text in finals.items()}
-    writers, found = _writers(transactions, pieces)
+    writers, problems = _writers(transactions, pieces)
     effective, lost = _effective(transactions, writers)
-    found += lost
+    problems += lost
     arrows: dict[int, set[int]] = defaultdict(set)
     for key, order in pieces.items():
         wrote = [writers.get((key, piece + END)) for piece in order]
@@ -57,9 +57,9 @@ def findings(history: Iterable[ObservedTransaction], finals: Mapping[str, str]) 
             if before is not None and after is not None:
                 arrows[before].add(after)
     for number in effective:
-        found += _read(number, transactions[number], pieces, writers, arrows)
-    if found:
-        return found
+        problems += _read(number, transactions[number], pieces, writers, arrows)
+    if problems:
+        return problems
     _add_time(transactions, effective, arrows)
     circle = _circle(arrows)
     lines = [str(transactions[number]) for number in circle if number < len(transactions)]
@@ -73,38 +73,40 @@ def _writers(
     transactions: Sequence[ObservedTransaction], pieces: Mapping[str, Sequence[str]]
 ) -> tuple[_Writers, list[str]]:
     """Return which transaction appended each present piece, and the unexplained pieces."""
-    asked = {
+    appenders = {
         (key, piece): number
         for number, one in enumerate(transactions)
         for key, piece in one.appends.items()
     }
     writers: _Writers = {}
-    found = []
+    problems = []
     for key, order in pieces.items():
         for piece in order:
             place = (key, piece + END)
-            if place not in asked:
-                found.append(f"{key} holds {piece}, which no transaction appended")
+            if place not in appenders:
+                problems.append(f"{key} holds {piece}, which no transaction appended")
             elif place in writers:
-                found.append(f"{key} holds {piece} twice: {transactions[asked[place]]}")
+                problems.append(f"{key} holds {piece} twice: {transactions[appenders[place]]}")
             else:
-                writers[place] = asked[place]
-    return writers, found
+                writers[place] = appenders[place]
+    return writers, problems
 
 
 def _effective(
     transactions: Sequence[ObservedTransaction], writers: _Writers
 ) -> tuple[list[int], list[str]]:
     """Return the transactions that took effect, and the ones of which a part is missing."""
-    effective, found = [], []
+    effective, problems = [], []
     for number, one in enumerate(transactions):
         there = [place in writers for place in one.appends.items()]
         is_known = one.returned_at is not None
         if not all(there) and (is_known or any(there)):
-            found.append(f"of this, {there.count(True)} of {len(there)} appends are there: {one}")
+            problems.append(
+                f"of this, {there.count(True)} of {len(there)} appends are there: {one}"
+            )
         if is_known or any(there):
             effective.append(number)
-    return effective, found
+    return effective, problems
 
 
 def _read(
@@ -151,7 +153,7 @@ def _add_time(
 
 def _circle(arrows: Mapping[int, Iterable[int]]) -> list[int]:
     """Return the nodes of a cycle, or none."""
-    done: set[int] = set()
+    finished: set[int] = set()
     for start in list(arrows):
         path: list[int] = []
         on_path: dict[int, int] = {}
@@ -159,13 +161,13 @@ def _circle(arrows: Mapping[int, Iterable[int]]) -> list[int]:
         while stack:
             node, enters = stack.pop()
             if not enters:
-                done.add(node)
+                finished.add(node)
                 del on_path[path.pop()]
             elif node in on_path:
                 return path[on_path[node] :]
-            elif node not in done:
+            elif node not in finished:
                 on_path[node] = len(path)
                 path.append(node)
                 stack.append((node, False))
-                stack += [(after, True) for after in arrows.get(node, ()) if after not in done]
+                stack += [(after, True) for after in arrows.get(node, ()) if after not in finished]
     return []

@@ -127,12 +127,14 @@ class Host:
         home = self.ask("echo $HOME", user)
         file = f"{home}/.shell"
         began_s = time.monotonic()
-        done = self.run(f"touch {file}; {SHELL.format(file=file, block=block)}", user)
+        process = self.run(f"touch {file}; {SHELL.format(file=file, block=block)}", user)
         took_s = time.monotonic() - began_s
-        print(f"--- {user}@{self.name}: {done.returncode}, {took_s:.1f} s\n{block}{done.stdout}")
-        if done.returncode != 0:
-            raise SystemExit(f"on {self.name} this ended with {done.returncode}:\n{block}")
-        return done.stdout
+        print(
+            f"--- {user}@{self.name}: {process.returncode}, {took_s:.1f} s\n{block}{process.stdout}"
+        )
+        if process.returncode != 0:
+            raise SystemExit(f"on {self.name} this ended with {process.returncode}:\n{block}")
+        return process.stdout
 
     def unit(self, name: str) -> str:
         """Return a property of the node's unit."""
@@ -324,10 +326,10 @@ def _git(folder: Path, *words: str) -> None:
 def _python_of(base: Path) -> str:
     """Return a Python of this machine with the version of the hosts' Python, as wheels need."""
     (name,) = (path.name for path in (base / "usr/bin").glob("python3.??"))
-    found = shutil.which(name, path="/usr/bin:/usr/local/bin") or shutil.which(name)
-    if found is None:
+    program = shutil.which(name, path="/usr/bin:/usr/local/bin") or shutil.which(name)
+    if program is None:
         raise NoNamespaces(f"the hosts have {name}, and this machine has not")
-    return found
+    return program
 
 
 def main(base: Path, folder: Path, old: str = "") -> int:

@@ -103,7 +103,7 @@ class Host:
             self._run(["sh", "-c", line.split(None, 5)[5]])
 
     def _run(self, command: list[str]) -> str:
-        done = subprocess.run(
+        process = subprocess.run(
             [*self.within, *command],
             cwd=self.folder / "root",
             env=self.environment,
@@ -114,10 +114,13 @@ class Host:
             timeout=PATIENCE_S,
             check=False,
         )
-        print(f"{time.monotonic():.1f} --- {self.name}: {done.returncode}\n{done.stdout}", end="")
-        if done.returncode != 0:
-            raise SystemExit(f"on {self.name} this ended with {done.returncode}:\n{command[-1]}")
-        return done.stdout
+        print(
+            f"{time.monotonic():.1f} --- {self.name}: {process.returncode}\n{process.stdout}",
+            end="",
+        )
+        if process.returncode != 0:
+            raise SystemExit(f"on {self.name} this ended with {process.returncode}:\n{command[-1]}")
+        return process.stdout
 
     def die(self) -> None:
         """Disappear, with network and disk."""
@@ -137,8 +140,8 @@ def carry_out_page(folder: Path) -> str:
     printed: list[str] = []
 
     def run_block(name: str, block: str) -> None:
-        found = hosts[name].carry_out(block)
-        printed.append(found if name == "operator" else "")
+        output = hosts[name].carry_out(block)
+        printed.append(output if name == "operator" else "")
 
     do = {
         BLOCK: run_block,
@@ -175,9 +178,9 @@ def have_user() -> None:
         ("group", f"{USER}:x:{USER_ID}:"),
     ):
         lines = Path(f"/etc/{name}").read_text().splitlines()
-        kept = [each for each in lines if not each.startswith(f"{USER}:")]
+        rest = [each for each in lines if not each.startswith(f"{USER}:")]
         ours = Path(f"/run/{name}")
-        ours.write_text("".join(f"{each}\n" for each in [*kept, line]))
+        ours.write_text("".join(f"{each}\n" for each in [*rest, line]))
         run("mount", "--bind", str(ours), f"/etc/{name}")
     tried = subprocess.run(
         [sys.executable, "-c", "import raftline.server"],
@@ -202,12 +205,12 @@ def open_ways(*places: Path) -> None:
         if above:
             shut.setdefault(above[0], []).append(place)
     for folder, inside in shut.items():
-        kept = [Path(f"/run/kept-{number}") for number in range(len(inside))]
-        for aside, place in zip(kept, inside, strict=True):
+        rest = [Path(f"/run/kept-{number}") for number in range(len(inside))]
+        for aside, place in zip(rest, inside, strict=True):
             aside.mkdir()
             run("mount", "--bind", str(place), str(aside))
         run("mount", "-t", "tmpfs", "-o", "mode=755", "tmpfs", str(folder))
-        for aside, place in zip(kept, inside, strict=True):
+        for aside, place in zip(rest, inside, strict=True):
             place.mkdir(parents=True, exist_ok=True)
             run("mount", "--move", str(aside), str(place))
 

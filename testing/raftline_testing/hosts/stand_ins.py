@@ -48,8 +48,8 @@ def systemctl(folder: Path, words: list[str]) -> int:
     if str(folder) not in command.split()[0]:
         raise SystemExit(f"the unit starts another program: {command}")
     program, *options = shlex.split(command)
-    given = [program, *[prefixed(option, folder) for option in options]]
-    return _start(folder, given, pwd.getpwnam(settings["User"]), int(settings["UMask"], 8))
+    arguments = [program, *[prefixed(option, folder) for option in options]]
+    return _start(folder, arguments, pwd.getpwnam(settings["User"]), int(settings["UMask"], 8))
 
 
 def _start(folder: Path, command: list[str], user: pwd.struct_passwd, umask: int) -> int:
@@ -123,8 +123,8 @@ def crontab(folder: Path, words: list[str]) -> int:
 
 def nft(folder: Path, words: list[str]) -> int:
     """Set up this host's firewall, if the real program exists."""
-    found = shutil.which("nft", path=FIREWALLS)
-    return subprocess.run([found, *words], check=False).returncode if found else 0
+    program = shutil.which("nft", path=FIREWALLS)
+    return subprocess.run([program, *words], check=False).returncode if program else 0
 
 
 PROGRAMS = {"systemctl": systemctl, "ssh": ssh, "scp": scp, "nft": nft, "crontab": crontab}

@@ -54,13 +54,13 @@ def steps() -> list[Step]:
         ValueError: a block has no host.
     """
     page = PAGE.read_text(encoding="utf-8")
-    found = [
+    blocks = [
         Step(each[1], tuple(each[2].split()), each[3] is not None, each[4] or "")
         for each in _STEP.finditer(page)
     ]
-    if sum(bool(step.block) for step in found) != page.count("\n```sh\n"):
+    if sum(bool(step.block) for step in blocks) != page.count("\n```sh\n"):
         raise ValueError(f"{PAGE.name}: a block has no comment before it that names its host")
-    return found
+    return blocks
 
 
 def carry_out(do: Mapping[str, Callable[[str, str], None]], folder: Path) -> None:

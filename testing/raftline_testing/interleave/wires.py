@@ -70,9 +70,9 @@ class Wire:
             raise BrokenPipeError(32, "Broken pipe")
         if way.left <= 0:
             raise BlockingIOError(11, "Resource temporarily unavailable")
-        taken = bytes(data[: way.left])
-        way.data += taken
-        return len(taken)
+        piece = bytes(data[: way.left])
+        way.data += piece
+        return len(piece)
 
     def sendall(self, data: bytes) -> None:
         while data:
@@ -88,10 +88,10 @@ class Wire:
             Thread.schedule.block(lambda: self.is_readable)
         if not self.is_readable:
             raise BlockingIOError(11, "Resource temporarily unavailable")
-        taken = bytes(way.data[:size])
+        piece = bytes(way.data[:size])
         if not flags & socket.MSG_PEEK:
             del way.data[:size]
-        return taken
+        return piece
 
     def recv_into(self, buffer: Any, size: int = 0, flags: int = 0) -> int:
         data = self.recv(size or len(buffer), flags)
@@ -154,8 +154,8 @@ class Epoll:
 
     def poll(self, timeout: float) -> list[tuple[int, int]]:
         def ready() -> list[int]:
-            asked = self._registered.keys() - self._silent
-            return sorted(number for number in asked if self._registered[number].is_readable)
+            polled = self._registered.keys() - self._silent
+            return sorted(number for number in polled if self._registered[number].is_readable)
 
         Thread.schedule.block(lambda: bool(ready()), timeout)
         return [(number, select.EPOLLIN) for number in ready()]

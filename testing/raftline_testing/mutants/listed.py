@@ -47,8 +47,8 @@ class Mutant:
     @property
     def mistake(self) -> str:
         """The number of the common mistake that it represents, or ""."""
-        found = re.match(r"mistake (\d+)", self.why)
-        return found[1] if found else ""
+        match = re.match(r"mistake (\d+)", self.why)
+        return match[1] if match else ""
 
     def applied(self, source: str) -> str:
         """Return the file's text with the fault in it.
@@ -91,34 +91,34 @@ def _is_python(function: str) -> bool:
 def _lines_of(mutant: Mutant, source: str) -> tuple[int, int]:
     """Return the first and last line of the named function or class."""
     *outer, name = mutant.function.split(".")
-    found = [
+    places = [
         lines
         for names, lines in _definitions(source)
         if names[-1] == name and [each for each in names[:-1] if each in outer] == outer
     ]
-    if len(found) != 1:
+    if len(places) != 1:
         raise MutantError(
-            f"{mutant.name}: {len(found)} functions {mutant.function} in {mutant.file}"
+            f"{mutant.name}: {len(places)} functions {mutant.function} in {mutant.file}"
         )
-    return found[0]
+    return places[0]
 
 
 @functools.cache
 def _definitions(source: str) -> list[tuple[list[str], tuple[int, int]]]:
     """Return each function and class by its qualified name, with its lines."""
-    found = []
+    definitions = []
     waiting: list[tuple[list[str], ast.AST]] = [([], ast.parse(source))]
     while waiting:
         names, node = waiting.pop()
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
             names = [*names, node.name]
-            found.append((names, (node.lineno, node.end_lineno or node.lineno)))
+            definitions.append((names, (node.lineno, node.end_lineno or node.lineno)))
         waiting += [
             (names, inner)
             for inner in ast.iter_child_nodes(node)
             if isinstance(inner, (ast.stmt, ast.excepthandler, ast.match_case))
         ]
-    return found
+    return definitions
 
 
 def mutants() -> list[Mutant]:
@@ -127,12 +127,14 @@ def mutants() -> list[Mutant]:
     Raises:
         MutantError: a block lacks a required line, or a name occurs twice.
     """
-    listed = [one for path in sorted(HERE.glob("*.txt")) for one in read(path.read_text("utf-8"))]
-    names = [mutant.name for mutant in listed]
+    all_mutants = [
+        one for path in sorted(HERE.glob("*.txt")) for one in read(path.read_text("utf-8"))
+    ]
+    names = [mutant.name for mutant in all_mutants]
     twice = {name for name in names if names.count(name) > 1}
     if twice:
         raise MutantError(f"listed twice: {', '.join(sorted(twice))}")
-    return listed
+    return all_mutants
 
 
 def read(text: str) -> list[Mutant]:

@@ -222,7 +222,7 @@ def main(arguments: Sequence[str]) -> int:
         help="which tests; default: all",
     )
     parser.add_argument("--page", type=Path, help="write the results into this page, too")
-    given = parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
     try:
         chosen = mutants()
         for mutant in chosen:
@@ -230,15 +230,15 @@ def main(arguments: Sequence[str]) -> int:
     except (MutantError, OSError) as error:
         print(f"the list of mutants is not true any more: {error}")
         return 2
-    if given.only:
+    if options.only:
         names = {mutant.name for mutant in chosen}
-        unknown = [name for name in given.only if name not in names]
+        unknown = [name for name in options.only if name not in names]
         if unknown:
             parser.error(f"no such mutant: {', '.join(unknown)}")
-        chosen = [mutant for mutant in chosen if mutant.name in given.only]
+        chosen = [mutant for mutant in chosen if mutant.name in options.only]
     if not sound_without_faults(chosen):
         return 2
-    run = Run(chosen, max(1, given.workers), given.stages)
+    run = Run(chosen, max(1, options.workers), options.stages)
     run.run()
     places = {mutant.name: place for place, mutant in enumerate(chosen)}
     results = sorted(run.results, key=lambda result: places[result.mutant.name])
@@ -249,8 +249,8 @@ def main(arguments: Sequence[str]) -> int:
         print(f"{result.mutant.name} {what}: {result.mutant.why}")
     caught = sum(bool(result.caught_by) for result in results)
     print(f"{caught} of {len(results)} mutants caught")
-    if given.page:
-        write_page(given.page, [(r.mutant, r.caught_by) for r in results], datetime.date.today())
+    if options.page:
+        write_page(options.page, [(r.mutant, r.caught_by) for r in results], datetime.date.today())
     return 1 if surprises else 0
 
 

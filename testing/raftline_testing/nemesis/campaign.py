@@ -113,10 +113,10 @@ class Campaign:
 
     def _replay(self, folder: Path) -> None:
         """Replay what the first nodes of this round recorded. Raises Finding."""
-        steps, found = verdict.recording_findings(folder)
+        steps, problems = verdict.recording_findings(folder)
         self.tally.replayed += steps
-        if found:
-            raise Finding("\n".join(found))
+        if problems:
+            raise Finding("\n".join(problems))
 
     def _cluster(self, folder: Path, count: int) -> Cluster:
         options = ("--compact-at", str(self._options.compact_at), "--follower-reads",
@@ -164,8 +164,8 @@ class Campaign:
         self.tally.watched += moves
         eventually(lambda: self._is_at_rest(cluster), "all nodes equal and in peace", PEACE_S)
         self.tally.leases += notes.counts
-        if found := [*map(str, notes.problems), *notes.findings(), *watch_findings]:
-            raise Finding("\n".join(found[:9]))
+        if problems := [*map(str, notes.problems), *notes.findings(), *watch_findings]:
+            raise Finding("\n".join(problems[:9]))
         self._judge(cluster, workload, mix)
 
     def _must_go_on(self, nemesis: Nemesis) -> bool:
@@ -219,18 +219,18 @@ class Campaign:
             finals[key] = int(cluster.ask(f"judge@get {key}").partition("GET response: ")[2] or 0)
         eventually(lambda: self._is_at_rest(cluster), "equal nodes")
         commit_index = max(node.status().get("commit_index", 0) for node in cluster.nodes)
-        found = verdict.history_findings(workload.history)
-        found += counter_findings(workload.increments, finals)
-        found += transaction_findings(self._transactors, shown(cluster, mix.prefix), mix.prefix)
-        found += verdict.state_findings(cluster.nodes, mix.prefix)
-        found += verdict.log_findings(cluster.nodes, self._known, commit_index)
-        found += self._take_consoles(cluster)
+        problems = verdict.history_findings(workload.history)
+        problems += counter_findings(workload.increments, finals)
+        problems += transaction_findings(self._transactors, shown(cluster, mix.prefix), mix.prefix)
+        problems += verdict.state_findings(cluster.nodes, mix.prefix)
+        problems += verdict.log_findings(cluster.nodes, self._known, commit_index)
+        problems += self._take_consoles(cluster)
         for index in sorted(self._known)[:-KNOWN_ENTRIES]:
             del self._known[index]
         transactions = sum(len(each.transactions) + len(each.sums) for each in self._transactors)
         self.tally.judged(len(workload.history), len(workload.increments), transactions)
-        if found:
-            raise Finding("\n".join(found))
+        if problems:
+            raise Finding("\n".join(problems))
 
     # --- looking and telling ---------------------------------------------------------------
 
@@ -256,11 +256,11 @@ class Campaign:
         if now - self._said_s >= PROGRESS_S:
             self._said_s = now
             who = f"{leading['name']} leads term {leading['term']}" if leading else "no leader"
-            asked = self.tally.operations + sum(workload.outcomes.values())
+            operations = self.tally.operations + sum(workload.outcomes.values())
             minutes, seconds = divmod(int(now - self._begun_s), 60)
             print(
                 f"{minutes:02}:{seconds:02}  window {self.tally.windows}, {len(views)} nodes, "
-                f"{asked:,} operations, {self.tally.struck:,} faults, {who}, "
+                f"{operations:,} operations, {self.tally.struck:,} faults, {who}, "
                 f"findings: {len(self.tally.findings)}; now: {nemesis.now}",
                 flush=True,
             )
@@ -271,12 +271,12 @@ class Campaign:
             print(self._events[-1], flush=True)
 
     def _take_consoles(self, cluster: Cluster) -> list[str]:
-        found = []
+        problems = []
         for node in cluster.nodes:
             lines = node.take_lines()
             self._consoles.setdefault(node.name, deque(maxlen=20_000)).extend(lines)
-            found += verdict.console_findings(node, lines)
-        return found
+            problems += verdict.console_findings(node, lines)
+        return problems
 
     def _keep(self, cluster: Cluster) -> None:
         """Save everything that may explain a finding in a folder."""

@@ -123,9 +123,9 @@ def fill_disk(scene: Scene) -> Fault:
 
 def _expect_no_room(node: NodeProcess) -> None:
     """Raise Finding unless a node has ended because its disk is full, with a line that says so."""
-    found = node.ended()
-    if found != EXIT_DISK or not any(NO_ROOM in line for line in node.said):
-        raise Finding(f"{node.name} on a full disk: exit status {found}\n{node.transcript()}")
+    status = node.ended()
+    if status != EXIT_DISK or not any(NO_ROOM in line for line in node.said):
+        raise Finding(f"{node.name} on a full disk: exit status {status}\n{node.transcript()}")
 
 
 def damage(scene: Scene) -> Fault:
@@ -148,14 +148,16 @@ def damage(scene: Scene) -> Fault:
 
 def _follow_the_advice(scene: Scene, node: NodeProcess) -> None:
     """Follow the advice that a node prints when it refuses its files."""
-    status, said = node.ended(), node.said[-1]
-    if status != EXIT_FILES or not said.endswith(f"raftline fsck --repair {node.name}"):
+    status, last_line = node.ended(), node.said[-1]
+    if status != EXIT_FILES or not last_line.endswith(f"raftline fsck --repair {node.name}"):
         raise Finding(f"{node.name} with a damaged file: exit {status}\n{node.transcript()}")
-    scene.say(f"{node.name} refuses: {said}")
+    scene.say(f"{node.name} refuses: {last_line}")
     command = [sys.executable, str(SERVER.parent / "cli.py"), "fsck", "--repair", str(node.folder)]
     repair = subprocess.run(command, capture_output=True, text=True, timeout=DEADLINE_S)
     if repair.returncode != 0:
-        raise Finding(f"{' '.join(command)} ends with {repair.returncode}\n{repair.stdout}{said}")
+        raise Finding(
+            f"{' '.join(command)} ends with {repair.returncode}\n{repair.stdout}{last_line}"
+        )
 
 
 def _flip(scene: Scene, path: Path) -> None:

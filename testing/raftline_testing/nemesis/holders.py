@@ -62,18 +62,18 @@ class Notes:
 
     def findings(self) -> list[str]:
         """Return each moment at which a lease had ended and was still held."""
-        found = []
+        problems = []
         holds = sorted(self.holds, key=lambda hold: hold.begin_s)
         for place, hold in enumerate(holds):
             for later in holds[place + 1 :]:
                 if later.begin_s >= hold.until_s:
                     break
-                found.append(f"two hold the key at {later.begin_s:.3f}: {hold} and {later}")
+                problems.append(f"two hold the key at {later.begin_s:.3f}: {hold} and {later}")
             for look in self.looks:
                 is_within = hold.begin_s <= look.asked_s and look.answered_s < hold.until_s
                 if is_within and look.lease != hold.lease:
-                    found.append(f"{hold} was gone: {look}")
-        return found
+                    problems.append(f"{hold} was gone: {look}")
+        return problems
 
 
 class Speaker:

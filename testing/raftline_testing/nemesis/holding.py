@@ -64,7 +64,7 @@ class Answered:
 def lateness(notes: Notes) -> list[tuple[float, Hold, Look]]:
     """Return each look at the key of a lease with a silent holder, and for how many seconds of
     answered time that lease was overdue; negative: not yet."""
-    answered, found = Answered(notes.looks), []
+    answered, late_looks = Answered(notes.looks), []
     holds = {hold.lease: hold for hold in notes.holds if hold.is_sure and hold.seconds}
     for place, look in enumerate(notes.looks):
         hold = holds.get(look.lease)
@@ -73,8 +73,8 @@ def lateness(notes: Notes) -> list[tuple[float, Hold, Look]]:
         term = answered.term_at(hold.renewed_s)
         if term:
             whole_s = (1.1 * hold.seconds + 0.001) * (1 + look.term - term)
-            found.append((answered.since_s(hold.renewed_s, place) - whole_s, hold, look))
-    return found
+            late_looks.append((answered.since_s(hold.renewed_s, place) - whole_s, hold, look))
+    return late_looks
 
 
 def late(notes: Notes) -> list[str]:
@@ -91,8 +91,8 @@ def leases_of(cluster: Cluster) -> dict[str, dict[str, object]] | None:
     reply = cluster.ask("leases")
     if not reply.startswith("LEASES response: "):
         return None
-    found: dict[str, dict[str, object]] = json.loads(reply.partition(": ")[2])["leases"]
-    return found
+    leases: dict[str, dict[str, object]] = json.loads(reply.partition(": ")[2])["leases"]
+    return leases
 
 
 def window(cluster: LinkedCluster, nemesis: Nemesis, seconds: float, count: int) -> Notes:
@@ -104,8 +104,8 @@ def window(cluster: LinkedCluster, nemesis: Nemesis, seconds: float, count: int)
             nemesis.turn()
             threading.Event().wait(TURN_S)
         nemesis.heal()
-        held = notes.counts["holds"]
-        eventually(lambda: notes.counts["holds"] > held + 2, "holders after the faults")
+        holds = notes.counts["holds"]
+        eventually(lambda: notes.counts["holds"] > holds + 2, "holders after the faults")
     eventually(lambda: leases_of(cluster) == {}, "all leases ended")
     return notes
 

@@ -131,8 +131,8 @@ def markdown(tally: Tally) -> str:
         lines.append(f"| {verb} | {outcomes[f'{verb} answered']:,} | {unknown} |")
     tries = ", ".join(f"{what} {outcomes[what]:,}" for what in NO_OPERATIONS)
     lines += ["", f"Tries that led to no answer, most of them followed by another: {tries}."]
-    held = ", ".join(f"{what} {count:,}" for what, count in sorted(tally.leases.items()))
-    lines += ["", f"Leases that were held (holders.py): {held or 'none'}."]
+    lease_counts = ", ".join(f"{what} {count:,}" for what, count in sorted(tally.leases.items()))
+    lines += ["", f"Leases that were held (holders.py): {lease_counts or 'none'}."]
     met = ", ".join(f"{what!r} {count:,}" for what, count in sorted(tally.watched.items()))
     lines += ["", f"What watchers were told at the begin and the end of a watch: {met or 'none'}."]
     if tally.findings:

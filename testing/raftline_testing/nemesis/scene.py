@@ -144,21 +144,21 @@ class Scene:
         if not nodes:
             return "there is no node to ask"
         self.chance.shuffle(nodes)
-        said: list[str] = []
+        replies: list[str] = []
 
         def ask() -> None:
             first, *others = [(node.host, node.port) for node in nodes]
             try:
                 with Client(*first, "admin", ASKING_S, follow=True, also=others) as client:
-                    said.append(client.request(line))
+                    replies.append(client.request(line))
             except ClientError as failure:
-                said.append(str(failure))
+                replies.append(str(failure))
 
         asking = threading.Thread(target=ask, daemon=True)
         asking.start()
         while asking.is_alive():
             yield POLL_S
-        return said[0] if said else "the asking itself failed"
+        return replies[0] if replies else "the asking itself failed"
 
     def members(self) -> Generator[float, None, dict[str, Any]]:
         """Return the members as a leader reports them; {} while none does."""

@@ -58,8 +58,8 @@ class Transactor(WorkloadClient):
         line = f"txn {' ; '.join(operations)}"
         condition = chance.choice(keys) if chance.random() < 0.3 else ""
         if condition:
-            seen = self._seen.get(condition)
-            holds = "absent" if seen is None else f"= {spell_word(seen)}"
+            last_seen = self._seen.get(condition)
+            holds = "absent" if last_seen is None else f"= {spell_word(last_seen)}"
             then = line.removeprefix("txn ")
             line = f"txn if {condition} {holds} then {then} else get {condition}"
         branch, answers, was_sent = self._ask_for(line, bool(appended))
@@ -98,8 +98,8 @@ class Transactor(WorkloadClient):
             shown, _ = self._try(f"{self.name}@show {self._mix.prefix}bank{mode}")
             if not shown or shown.startswith("Sorry, "):
                 return False
-            held = json.loads(shown.removeprefix("SHOW response: ")).values()
-            self.sums += [sum(map(int, held))] if held else []
+            balances = json.loads(shown.removeprefix("SHOW response: ")).values()
+            self.sums += [sum(map(int, balances))] if balances else []
             return True
         opened = " ; ".join(f"set {account} {BALANCE}" for account in accounts)
         got = " ; ".join(f"get {account}" for account in accounts)
@@ -142,11 +142,11 @@ class Transactor(WorkloadClient):
         if not text:
             self.outcomes["txn unknown" if was_sent else "txn not done"] += 1
             return "", [], was_sent
-        found = REPLY.fullmatch(text)
-        assert found, f"{self.name} asked {line!r} and got {text!r}"
+        match = REPLY.fullmatch(text)
+        assert match, f"{self.name} asked {line!r} and got {text!r}"
         self._note("txn answered", None)
-        self.outcomes[f"txn {found[1]}"] += 1
-        return found[1], json.loads(found[2]), True
+        self.outcomes[f"txn {match[1]}"] += 1
+        return match[1], json.loads(match[2]), True
 
 
 def transactors(
@@ -163,8 +163,8 @@ def transaction_findings(
     """Judge the clients' observations; `shown` holds the final values of the keys."""
     clients = list(clients)
     finals = {key: text for key, text in shown.items() if key.startswith(f"{prefix}t")}
-    found = findings([one for client in clients for one in client.transactions], finals)
+    problems = findings([one for client in clients for one in client.transactions], finals)
     accounts = [int(text) for key, text in shown.items() if key.startswith(f"{prefix}bank")]
     sums = [each for client in clients for each in client.sums]
     sums += [sum(accounts)] if accounts else []
-    return found + [f"the accounts held {each}, not {SUM}" for each in sums if each != SUM]
+    return problems + [f"the accounts held {each}, not {SUM}" for each in sums if each != SUM]

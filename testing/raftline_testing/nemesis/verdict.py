@@ -81,8 +81,8 @@ def entries_of(folder: Path, name: str) -> Log:
         raise StorageError(f"{name}.log ends in {read.torn_bytes} bytes of an incomplete batch")
     log = read.log
     first = log.base_index + 1
-    found = log.entries(first, log.last_index)
-    return {entry.index: (entry.term, entry.command) for entry in found}
+    entries = log.entries(first, log.last_index)
+    return {entry.index: (entry.term, entry.command) for entry in entries}
 
 
 def console_findings(node: NodeProcess, lines: Iterable[str]) -> list[str]:
@@ -93,15 +93,15 @@ def console_findings(node: NodeProcess, lines: Iterable[str]) -> list[str]:
 
 def recording_findings(folder: Path) -> tuple[int, list[str]]:
     """Replay the nodes' recordings in a folder; also return how many steps matched."""
-    steps, found = 0, []
+    steps, problems = 0, []
     for path in sorted([*folder.glob("*.steps"), *folder.glob("*.steps.1")]):
         with path.open(encoding="utf-8", errors="surrogatepass", newline="\n") as file:
             file.readline()
             outcome = replay(file)
         steps += outcome.steps
         if outcome.difference is not None:
-            found.append(f"{path.name} replays otherwise: {outcome.difference}")
-    return steps, found
+            problems.append(f"{path.name} replays otherwise: {outcome.difference}")
+    return steps, problems
 
 
 class Leaders:
@@ -111,11 +111,11 @@ class Leaders:
         self.of: dict[int, str] = {}
 
     def findings(self, views: Iterable[Mapping[str, object]]) -> list[str]:
-        found = []
+        problems = []
         for view in views:
             if view.get("role") == "leader":
                 term, name = int(str(view["term"])), str(view["name"])
                 other = self.of.setdefault(term, name)
                 if other != name:
-                    found.append(f"{other} and {name} both lead term {term}")
-        return found
+                    problems.append(f"{other} and {name} both lead term {term}")
+        return problems

@@ -88,16 +88,16 @@ def _judge_writes(
     for writes in acknowledged:
         before, missed = 0, list[SentEvent]()
         for write in writes:
-            found = places.pop(write, [])
-            if not found:
+            indexes = places.pop(write, [])
+            if not indexes:
                 missed += [write] if write.value != LAST else []
                 continue
-            if len(found) > 1:
-                wrong.append(f"{write} was told {len(found)} times: {found}")
-            elif found[0] <= before:
+            if len(indexes) > 1:
+                wrong.append(f"{write} was told {len(indexes)} times: {indexes}")
+            elif indexes[0] <= before:
                 wrong.append(f"{write} precedes a write that was acknowledged before it")
-            unsent += [(one, before, found[0]) for one in missed]
-            before, missed = max([before, *found]), []
+            unsent += [(one, before, indexes[0]) for one in missed]
+            before, missed = max([before, *indexes]), []
         unsent += [(one, before, 0) for one in missed]
     return unsent, wrong + [f"nobody wrote {one}" for one in places]
 

@@ -156,12 +156,12 @@ class Writer:
         self._write(write, (1 << 30) + len(self.acknowledged))
 
     def _write(self, write: SentEvent, number: int) -> None:
-        asked = f"{write.kind} {write.key} {write.value}".rstrip()
+        command = f"{write.kind} {write.key} {write.value}".rstrip()
         while True:
             try:
                 if self._line is None:
                     self._line = self._nodes[self._at % len(self._nodes)].connect(3.0)
-                reply = self._line.ask(f"{self._under}writer{self._number}#{number}@{asked}")
+                reply = self._line.ask(f"{self._under}writer{self._number}#{number}@{command}")
                 assert "another command" not in reply
                 if " response: " in reply:
                     break

@@ -131,11 +131,11 @@ class WorkloadClient:
                 self._note("incr unknown", None)
                 self.increments.append(Increment(self.name, number, key, called_at))
             return False
-        found = NUMBER.fullmatch(text)
-        assert found, f"{self.name} asked for incr {key} and got {text!r}"
-        done = Increment(self.name, number, key, called_at, time.monotonic(), int(found[1]))
-        self._note("incr answered", done)
-        self.increments.append(done)
+        match = NUMBER.fullmatch(text)
+        assert match, f"{self.name} asked for incr {key} and got {text!r}"
+        increment = Increment(self.name, number, key, called_at, time.monotonic(), int(match[1]))
+        self._note("incr answered", increment)
+        self.increments.append(increment)
         return True
 
     def _ask_in_passing(self, line: str) -> bool:
@@ -187,8 +187,8 @@ class WorkloadClient:
         except OSError:
             self._hang_up()  # a late answer must not be taken for the answer to the next line
             return "", None
-        named = LEADER.search(reply)
-        return reply, named[1] if named else None
+        leader_match = LEADER.search(reply)
+        return reply, leader_match[1] if leader_match else None
 
     def _note(self, what: str, answered: ClientOperation | Increment | None) -> None:
         self.outcomes[what] += 1
@@ -199,8 +199,8 @@ class WorkloadClient:
         self.outcomes[why] += 1
         self._hang_up()
         nodes = list(self._nodes)
-        named = [node for node in nodes if node.name == name]
-        self._node = self._chance.choice(named or nodes)
+        named_nodes = [node for node in nodes if node.name == name]
+        self._node = self._chance.choice(named_nodes or nodes)
 
     def _look_at(self, node: NodeProcess) -> None:
         if node is not self._node:

@@ -9,14 +9,14 @@ from pathlib import Path
 def processes_of(folder: Path | str) -> dict[int, str]:
     """Return the processes with this folder among their arguments, and the state of each: S, R,
     T (stopped), …"""
-    found = {}
+    states = {}
     for path in Path("/proc").glob("[0-9]*"):
         try:
             if os.fsencode(folder) in (path / "cmdline").read_bytes():
-                found[int(path.name)] = (path / "stat").read_text().rpartition(")")[2].split()[0]
+                states[int(path.name)] = (path / "stat").read_text().rpartition(")")[2].split()[0]
         except OSError:
             continue  # it has ended
-    return found
+    return states
 
 
 def of_process(pid: int, fact: str) -> int:

@@ -222,8 +222,8 @@ class Cluster:
 
         def raised() -> bool:
             views = [node.status() for node in self.nodes]
-            known = min(view.get("build_level", 1) for view in views)
-            return all(view and view.get("level", 1) >= known for view in views)
+            lowest = min(view.get("build_level", 1) for view in views)
+            return all(view and view.get("level", 1) >= lowest for view in views)
 
         eventually(raised, "the level of the builds")
         return self

@@ -62,10 +62,10 @@ def enter() -> None:
             os._exit(0)
     os.close(writing_end)
     with open(reading_end, encoding="utf-8") as answer:
-        said = answer.read()
+        complaint = answer.read()
     os.waitpid(child, 0)
-    if said:
-        raise NoNamespaces(said)
+    if complaint:
+        raise NoNamespaces(complaint)
     _enter()
 
 
@@ -92,9 +92,9 @@ def _enter() -> None:
 
 def run(*words: str, given: str = "") -> None:
     """Run a system tool. Raises OSError with its error output, or if it is absent."""
-    done = subprocess.run(words, input=given, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise OSError(f"{' '.join(words)}: {done.stderr.strip()}")
+    process = subprocess.run(words, input=given, capture_output=True, text=True, check=False)
+    if process.returncode:
+        raise OSError(f"{' '.join(words)}: {process.stderr.strip()}")
 
 
 class NamespacedCluster(Cluster):

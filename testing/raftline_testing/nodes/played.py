@@ -67,9 +67,9 @@ class PlayedPeer:
                 self._unread += data
             line, _, self._unread = self._unread.partition(b"\n")
             text = line.decode()
-            said = text.partition("@")[2]
-            is_question = said.startswith("Level ")
-            if said.startswith(beginning) and (beginning or not is_question):
+            words = text.partition("@")[2]
+            is_question = words.startswith("Level ")
+            if words.startswith(beginning) and (beginning or not is_question):
                 return text
 
     def answer(self, text: str) -> None:
@@ -79,8 +79,8 @@ class PlayedPeer:
         """Grant a node its PreVotes, as often as it asks, until it requests the vote in that term;
         return that request."""
         while not (line := self.hear()).partition("@")[2].startswith("RequestVote "):
-            if asked := re.match(r"\w+@PreVote (\d+)-", line):
-                self.answer(f"Count on me term {asked[1]} prevote")
+            if request := re.match(r"\w+@PreVote (\d+)-", line):
+                self.answer(f"Count on me term {request[1]} prevote")
         return line
 
     def vote(self) -> None:
@@ -90,10 +90,10 @@ class PlayedPeer:
 
     def acknowledge(self, line: str) -> None:
         """Answer an AppendEntries as a follower that now holds all of it."""
-        found = re.match(r"\w+@AppendEntries (\d+)-(\d+)-\d+-(.*) commit \d+ round (\d+)", line)
-        assert found is not None, line
-        index = int(found[2]) + found[3].count('"index"')
-        self.answer(f"I am up to date term {found[1]} index {index} round {found[4]}")
+        match = re.match(r"\w+@AppendEntries (\d+)-(\d+)-\d+-(.*) commit \d+ round (\d+)", line)
+        assert match is not None, line
+        index = int(match[2]) + match[3].count('"index"')
+        self.answer(f"I am up to date term {match[1]} index {index} round {match[4]}")
 
     def follow(self) -> None:
         """Acknowledge all of the leader's entries from now on, in the background."""

@@ -37,16 +37,16 @@ def eventually(
     pause = threading.Event()
     pause_s, longest_s = PAUSES_S
     end_s = time.monotonic() + timeout_s
-    while not (found := look()):
+    while not (result := look()):
         if time.monotonic() > end_s:
             raise NotAsExpected(f"not within {timeout_s:g} s: {what or look}")
         pause.wait(pause_s)
         pause_s = min(2 * pause_s, longest_s)
-    return found
+    return result
 
 
 def _ports() -> Iterator[int]:
-    """Yield ports that nobody listens on, and repeat each one only after some hundred others.
+    """Yield free ports, and repeat each one only after some hundred others.
 
     The ports are below the range from which the kernel takes the ports of outgoing connections: a
     node that dials a dead peer in that range may be connected to itself. Each process has its own

@@ -71,12 +71,12 @@ class Network:
         self._stopping = threading.Event()
         self._links: dict[Pair, socket.socket] = {}
         for asking in ports:
-            for asked in ports:
-                if asking != asked:
+            for target in ports:
+                if asking != target:
                     listener = socket.create_server(("127.0.0.1", 0))
                     listener.setblocking(False)
-                    self._links[asking, asked] = listener
-                    self._selector.register(listener, selectors.EVENT_READ, (asking, asked))
+                    self._links[asking, target] = listener
+                    self._selector.register(listener, selectors.EVENT_READ, (asking, target))
         self._thread = threading.Thread(target=self._run, name="network", daemon=True)
         self._thread.start()
 
@@ -148,7 +148,7 @@ class Network:
             self._watch(end)
 
     def _connect(self, link: Pair) -> None:
-        asking, asked = link
+        asking, target = link
         try:
             connection, _ = self._links[link].accept()
         except OSError:
@@ -156,14 +156,14 @@ class Network:
         if link in self._cut:
             connection.close()
             return
-        near = LinkEnd(connection, asking, asked)
-        far = LinkEnd(socket.socket(), asked, asking)
+        near = LinkEnd(connection, asking, target)
+        far = LinkEnd(socket.socket(), target, asking)
         near.other, far.other = far, near
         try:
-            far.socket.connect(("127.0.0.1", self._ports[asked]))
+            far.socket.connect(("127.0.0.1", self._ports[target]))
         except BlockingIOError:
             far.is_connected = False  # in progress; its result is an event like any other
-        except OSError:  # nobody listens: the server is down
+        except OSError:  # the server is down
             near.socket.close()
             far.socket.close()
             return
@@ -179,17 +179,17 @@ class Network:
         """
         takes = end.other.is_connected and len(end.other.outgoing) < HELD_BYTES_MAX
         takes = takes and (end.speaker, end.hearer) not in self._held
-        wanted = selectors.EVENT_READ if takes else 0
-        wanted |= selectors.EVENT_WRITE if end.outgoing or not end.is_connected else 0
-        if wanted == end.interest:
+        events = selectors.EVENT_READ if takes else 0
+        events |= selectors.EVENT_WRITE if end.outgoing or not end.is_connected else 0
+        if events == end.interest:
             return
         if not end.interest:
-            self._selector.register(end.socket, wanted, end)
-        elif not wanted:
+            self._selector.register(end.socket, events, end)
+        elif not events:
             self._selector.unregister(end.socket)
         else:
-            self._selector.modify(end.socket, wanted, end)
-        end.interest = wanted
+            self._selector.modify(end.socket, events, end)
+        end.interest = events
 
     def _serve(self, end: LinkEnd, events: int) -> None:
         if not end.interest:

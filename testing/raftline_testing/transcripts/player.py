@@ -77,15 +77,15 @@ class Player:
         """Do one act and return all its events."""
         cluster = self.cluster
         cluster.world.said.clear()
-        if found := _LINE.fullmatch(act):
-            self._line(*found.groups())
-        elif found := _LOSES.fullmatch(act):
-            self._host([found[1]]).take(PeerDisconnected(found[2]))
-        elif found := _TELLS.fullmatch(act):
-            level = 0 if found[3] else cluster.hosts[found[1]].build_level
-            self._host([found[2]]).take(PeerLevel(found[1], level))
-        elif found := _HANDS_OVER.fullmatch(act):
-            self._host([found[1]]).take(Transfer(found[2]))
+        if match := _LINE.fullmatch(act):
+            self._line(*match.groups())
+        elif match := _LOSES.fullmatch(act):
+            self._host([match[1]]).take(PeerDisconnected(match[2]))
+        elif match := _TELLS.fullmatch(act):
+            level = 0 if match[3] else cluster.hosts[match[1]].build_level
+            self._host([match[2]]).take(PeerLevel(match[1], level))
+        elif match := _HANDS_OVER.fullmatch(act):
+            self._host([match[1]]).take(Transfer(match[2]))
         else:
             words = act.split()
             if " ".join(words[:2]) in (

@@ -67,8 +67,8 @@ class Operator:
             if host.node is None or state is None or host.is_joiner:
                 continue
             is_ahead = state.may_be_new and not state.log.last_index and state.term > term
-            known = {*state.membership.names}
-            if leading and known.isdisjoint(leading) and (state.newborn or is_ahead):
+            names = {*state.membership.names}
+            if leading and names.isdisjoint(leading) and (state.newborn or is_ahead):
                 self._world.counts["newborns started to join"] += 1
                 host.stop(power_cut=False)
                 if is_ahead or state.log.last_index:
@@ -143,16 +143,16 @@ def can_lose(hosts: Sequence[Host], name: str) -> bool:
         and host.view is not None
         and host.name in host.view.membership.electors
     }
-    known: list[Membership] = []
+    configurations: list[Membership] = []
     for host in hosts:
         if host.view is None:
             continue
         state = host.view._state
-        known += [state.membership, state.configurations.at(state.commit_index)]
+        configurations += [state.membership, state.configurations.at(state.commit_index)]
         if state.leading is not None:
             pending = state.leading.pending_change
-            known += [pending.target] if pending is not None else []
+            configurations += [pending.target] if pending is not None else []
             for change, _ in state.leading.waiting:
                 with suppress(ChangeRefused):
-                    known.append(plan(change, state.membership.settled()).target)
-    return all(members.is_quorum(whole) for members in known if members.voters)
+                    configurations.append(plan(change, state.membership.settled()).target)
+    return all(members.is_quorum(whole) for members in configurations if members.voters)

@@ -23,7 +23,7 @@ class ClientRequest:
     key: str
     value: str | None
     called_at: int  # time of the first send
-    in_log: bool  # a get, too, may become an entry
+    in_log: bool  # even a get may become an entry
     how: Way  # how a get is confirmed
     old: str | None = None  # the value that a cas expects
     number: int | None = None  # within its session
@@ -60,13 +60,13 @@ class ClientRequest:
         assert self.verb in ("get", "set", "cas", "setnx", "delete"), self.verb
         verb: Literal["get", "set", "cas", "delete"]
         verb = "cas" if self.verb == "setnx" else self.verb
-        asked = ClientOperation(
+        call = ClientOperation(
             self.client.name, verb, self.key, self.value, self.called_at, None, old=self.old
         )
-        found = asked if returned_at is None else learned(asked, reply, returned_at)
-        if found is None:
+        result = call if returned_at is None else learned(call, reply, returned_at)
+        if result is None:
             raise self._unexpected(reply)
-        return found
+        return result
 
     def length(self, reply: str) -> int:
         """Return the length of the value after an append, in bytes; another reply is an error."""

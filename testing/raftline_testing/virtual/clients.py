@@ -148,14 +148,14 @@ class Client(OneAtATime):
 
     def _learn(self, request: ClientRequest, reply: str) -> None:
         """Remember the value of the key according to this answer, so that a cas can succeed."""
-        done = reply.startswith(f"{request.verb.upper()} response: ")
+        is_done = reply.startswith(f"{request.verb.upper()} response: ")
         if request.verb in ("cas", "setnx"):
-            self._world.counts[f"conditions {'met' if done else 'not met'}"] += 1
+            self._world.counts[f"conditions {'met' if is_done else 'not met'}"] += 1
         if request.verb == "append":
             self._world.counts["appends answered"] += 1
-        if request.verb == "get" and done:
+        if request.verb == "get" and is_done:
             self._seen[request.key] = reply.removeprefix("GET response: ")
-        elif request.verb in ("set", "cas", "setnx") and done and request.value is not None:
+        elif request.verb in ("set", "cas", "setnx") and is_done and request.value is not None:
             self._seen[request.key] = request.value
         elif request.verb != "incr":
             self._seen.pop(request.key, None)

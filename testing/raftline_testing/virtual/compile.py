@@ -104,8 +104,8 @@ def main(folder: Path) -> None:
 def outcomes(*paths: Path) -> list[str]:
     """Return the file of the world module under these paths, and the outcomes of schedules."""
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, paths))}
-    asked = [sys.executable, "-c", SCHEDULES]
-    ran = subprocess.run(asked, cwd=paths[0], env=environment, check=True, stdout=subprocess.PIPE)
+    command = [sys.executable, "-c", SCHEDULES]
+    ran = subprocess.run(command, cwd=paths[0], env=environment, check=True, stdout=subprocess.PIPE)
     return ran.stdout.decode().splitlines()
 
 

@@ -12,15 +12,15 @@ def with_constructors(source: str) -> str:
     """Return the module with an `__init__` in each mutable dataclass whose bases are dataclasses of
     this module."""
     lines = source.split("\n")
-    known: dict[str, dict[str, ast.AnnAssign]] = {}
+    fields_by_class: dict[str, dict[str, ast.AnnAssign]] = {}
     for node in ast.parse(source).body:
         if not isinstance(node, ast.ClassDef) or not _is_open(node):
             continue
         bases = [ast.unparse(base) for base in node.bases]
-        if not all(base in known for base in bases):
+        if not all(base in fields_by_class for base in bases):
             continue
-        known[node.name] = fields = {
-            name: field for base in bases for name, field in known[base].items()
+        fields_by_class[node.name] = fields = {
+            name: field for base in bases for name, field in fields_by_class[base].items()
         }
         fields |= {
             ast.unparse(one.target): one for one in node.body if isinstance(one, ast.AnnAssign)
@@ -42,17 +42,17 @@ def _constructor(fields: dict[str, ast.AnnAssign]) -> list[str]:
     arguments, body = ["self"], []
     for name, field in fields.items():
         kind, default = ast.unparse(field.annotation), ""
-        given = {"default": ast.unparse(field.value)} if field.value else {}
+        keywords = {"default": ast.unparse(field.value)} if field.value else {}
         if isinstance(field.value, ast.Call) and ast.unparse(field.value.func) == "field":
-            given = {one.arg or "": ast.unparse(one.value) for one in field.value.keywords}
-        if given.get("init") == "False":
+            keywords = {one.arg or "": ast.unparse(one.value) for one in field.value.keywords}
+        if keywords.get("init") == "False":
             continue
         value = name
-        if factory := given.get("default_factory"):
+        if factory := keywords.get("default_factory"):
             kind, default = f"{kind} | None", " = None"
             value = f"{EMPTY.get(factory, f'({factory})()')} if {name} is None else {name}"
-        elif "default" in given:
-            default = f" = {given['default']}"
+        elif "default" in keywords:
+            default = f" = {keywords['default']}"
         arguments.append(f"{name}: {kind}{default}")
         body.append(f"        self.{name} = {value}")
     return [f"    def __init__({', '.join(arguments)}) -> None:", *(body or ["        pass"])]

@@ -66,14 +66,14 @@ class Ledger:
             AssertionError: no order of whole transactions explains these answers.
         """
         finals = {key: pairs[key] for key in KEYS if key in pairs}
-        found = findings(self.transactions, finals)
-        assert not found, found
+        problems = findings(self.transactions, finals)
+        assert not problems, problems
         check_sum(int(pairs[account]) for account in ACCOUNTS if account in pairs)
 
 
 def check_sum(balances: object) -> None:
-    held = list(balances)  # type: ignore[call-overload]
-    assert not held or sum(held) == SUM, f"the accounts hold {held}"
+    sums = list(balances)  # type: ignore[call-overload]
+    assert not sums or sum(sums) == SUM, f"the accounts hold {sums}"
 
 
 class Dealer(OneAtATime):
@@ -127,9 +127,9 @@ class Dealer(OneAtATime):
         operations = [f"get {key}" for key in read]
         line = " ; ".join([*operations, *(f"append {key} {piece}" for key in appended)])
         condition = chance.choice(KEYS) if chance.random() < 0.3 else ""
-        seen = self._seen.get(condition, "")
+        last_seen = self._seen.get(condition, "")
         if condition:
-            holds = f"= {spell_word(seen)}" if seen else "absent"
+            holds = f"= {spell_word(last_seen)}" if last_seen else "absent"
             line = f"if {condition} {holds} then {line} else get {condition}"
 
         def then(request: DealerRequest, branch: str, answers: Sequence[str | None]) -> None:
@@ -138,7 +138,7 @@ class Dealer(OneAtATime):
             if branch == "else":
                 reads, appends = {condition: answers[0] or ""}, {}
             elif condition:
-                reads[condition] = seen
+                reads[condition] = last_seen
             self._keep(request, self._world.tick(), reads, appends)
             self._seen |= {key: text + appends.get(key, "") for key, text in reads.items()}
 
@@ -200,10 +200,10 @@ class Dealer(OneAtATime):
             known, self._mine = self._mine, None
 
             def cleared(request: DealerRequest, reply: str) -> None:
-                found = CLEARED.fullmatch(reply)
-                assert found, f"{self.name} asked {request.line} and got {reply!r}"
+                match = CLEARED.fullmatch(reply)
+                assert match, f"{self.name} asked {request.line} and got {reply!r}"
                 if known is not None and not request.was_unknown:
-                    assert int(found[1]) == known, f"{reply}, though {known} were set"
+                    assert int(match[1]) == known, f"{reply}, though {known} were set"
                 self._mine = 0
                 self._world.counts["prefixes cleared"] += 1
 
@@ -227,14 +227,14 @@ class Dealer(OneAtATime):
         unknown: Callable[[DealerRequest], None] = lambda request: None,
     ) -> None:
         def answered(request: DealerRequest, reply: str) -> None:
-            found = REPLY.fullmatch(reply)
-            if found is None:
+            match = REPLY.fullmatch(reply)
+            if match is None:
                 assert "can't be done" in reply, f"{request.line} got {reply!r}"
                 self._world.counts["transactions that can't be done"] += 1
                 return
-            self._world.counts[f"transactions answered, {found[1]}"] += 1
+            self._world.counts[f"transactions answered, {match[1]}"] += 1
             if then is not None:
-                then(request, found[1], json.loads(found[2]))
+                then(request, match[1], json.loads(match[2]))
 
         self._ask(f"txn {line}", answered, unknown)
 

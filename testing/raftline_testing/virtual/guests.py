@@ -91,9 +91,9 @@ class GuestConnection(ClientConnection):
         self._send_login(next(self._steps_of_login))
 
     def _send_login(self, command: str) -> None:
-        asked = Asked(None, "", self._hear_login)
-        self._since[asked] = self._file.version
-        self.asked.insert(0, asked)
+        line = Asked(None, "", self._hear_login)
+        self._since[line] = self._file.version
+        self.asked.insert(0, line)
         super().receive(f"guest@{command}\n".encode())
 
     def _hear_login(self, reply: str | None) -> None:
@@ -117,9 +117,9 @@ class GuestConnection(ClientConnection):
 
     def _logged_in(self, guest: Guest | None) -> None:
         since = self._begun if guest is None else self._file.version
-        known = self._file.logs_in(self._trying, since)
+        is_user = self._file.logs_in(self._trying, since)
         if guest is not None or self._file.doors.is_private:
-            self._file.hold("a login", known, was_done=guest is not None)
+            self._file.hold("a login", is_user, was_done=guest is not None)
         self.guest, self._steps_of_login = guest, None
         held_back, self._held_back = self._held_back, b""
         self.receive(held_back)
@@ -226,8 +226,8 @@ class GuestWatchConnection(WatchConnection):
         if "#" not in head:  # a reply to the login
             self._guest = self._trying if text.startswith("LOGIN ") else None
             if self._guest is not None:
-                known = self._file.logs_in(self._trying, self._file.version)
-                self._file.hold("a login", known, was_done=True)
+                is_user = self._file.logs_in(self._trying, self._file.version)
+                self._file.hold("a login", is_user, was_done=True)
             return
         may = self._file.may(self._guest, UserRole.READER, self._prefix, self._since)
         if LOST_RIGHTS in text or is_denial(text):

@@ -138,9 +138,9 @@ class Observer:
         if effects.reads or effects.refused:
             self._answered(effects, reading)
         state = node._state
-        leading, asked = state.leading, state.forwarded_reads
+        leading, forwarded = state.leading, state.forwarded_reads
         leads_reads = leading is not None and (leading.reads_waiting or leading.read_rounds)
-        if reading or leads_reads or asked.asked or asked.waiting or state.confirmed_reads:
+        if reading or leads_reads or forwarded.asked or forwarded.waiting or state.confirmed_reads:
             self._invariants.keeps_reads(state, reading)
 
     def _bound_reads(self, batches: Sequence[Batch]) -> None:
@@ -323,8 +323,8 @@ class Host:
     def _transfer(self, to: str | None) -> None:
         batch = Batch(["transfer"], is_read=False)
         self.stepper.transfer(batch, to)
-        begun = self.view.transfer if self.view is not None else None
-        self._promptness.asked_to_transfer(batch, to if begun is None else begun.to)
+        transfer = self.view.transfer if self.view is not None else None
+        self._promptness.asked_to_transfer(batch, to if transfer is None else transfer.to)
         if batch.is_answered and batch.replies[0].startswith("Sorry, "):
             self._world.tell("answer", f"{self.name}: {batch.replies[0]}")
 

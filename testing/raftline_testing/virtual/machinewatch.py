@@ -306,8 +306,8 @@ class _Connection(Connected):
 
     def _left(self, _: Connected, line: str) -> None:
         held, prefix = None, self._watch.prefix
-        found = BEGINS.search(line)
-        if found and self.sim.stepper.watchers.feed.history.last == int(found[2]):
+        match = BEGINS.search(line)
+        if match and self.sim.stepper.watchers.feed.history.last == int(match[2]):
             pairs = self.sim.manager.store.held.items()
             held = {key: value_of(one) for key, one in pairs if key.startswith(prefix)}
         self._watch.line_left(self, line, held)

@@ -110,19 +110,19 @@ class Looker:
         reply, seen = yield "backup"
         if reply.startswith("Sorry, "):
             return
-        found = BACKUP.fullmatch(reply)
-        if found is None or int(found[1]) != seen.applied or seen.applied < least:
+        match = BACKUP.fullmatch(reply)
+        if match is None or int(match[1]) != seen.applied or seen.applied < least:
             raise InvariantError(f"{host.name} at {seen.applied} backs up {reply}; {least} counts")
         data = b""
         while True:
             reply, _ = yield f"backup from {len(data)}"
             text = reply.removeprefix(f"BACKUP response: from {len(data)} ")
             piece = str(json.loads(text)).encode("utf-8", "surrogateescape")
-            if not piece or len(data) > int(found[3]):
+            if not piece or len(data) > int(match[3]):
                 break
             data += piece
-        if len(data) != int(found[3]) or f"{crc32(data):08x}" != found[4]:
-            raise InvariantError(f"{host.name} says {found[0]} and sends {len(data)} bytes")
+        if len(data) != int(match[3]) or f"{crc32(data):08x}" != match[4]:
+            raise InvariantError(f"{host.name} says {match[0]} and sends {len(data)} bytes")
         loaded = SnapshotReader(BytesIO(data), no_pause).read()
         pairs = {key: value_of(held) for key, held in loaded.pairs.items()}
         expected = {key: value_of(held) for key, held in seen.held.items()}
@@ -274,9 +274,9 @@ class Scraper:
     def _look_at(self, host: Host, text: str) -> None:
         grow: dict[str, float] = {}
         end = 0
-        while found := FAMILY.match(text, end):
-            end = found.end()
-            for sample in found[2].splitlines() if found[1] != "gauge" else ():
+        while match := FAMILY.match(text, end):
+            end = match.end()
+            for sample in match[2].splitlines() if match[1] != "gauge" else ():
                 name, _, value = sample.rpartition(" ")
                 grow[name] = float(value)
         if end < len(text):
@@ -422,8 +422,8 @@ class StepWatcher:
             self._world.counts["lines observed"] += 1
             if self._is_json:
                 self._look_at(json.loads(text.partition("{")[1] + text.partition("{")[2]))
-        elif found := ENDED.fullmatch(text):
-            if int(found[1]) != self._lines:
+        elif match := ENDED.fullmatch(text):
+            if int(match[1]) != self._lines:
                 raise InvariantError(f"{self._lines} lines came, and then: {text}")
             self._connection = None
         else:

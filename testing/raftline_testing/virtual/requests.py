@@ -292,9 +292,9 @@ class Requests:
         self.reads_apart = []
         self.ready = []
         self.waiting = {}
-        for asked in hung_up:
-            if asked.request is not None:
-                asked.request.client.unknown(asked.request)
+        for request in hung_up:
+            if request.request is not None:
+                request.request.client.unknown(request.request)
 
     def note_reads_apart(self, batches: Sequence[Batch]) -> None:
         """Record the reads that the core answers now; during a long entry they must wait for its

@@ -2,7 +2,8 @@
 
 `clients/requests/search.py` decides which node to ask, with which number, and which outcomes are
 certain. This module provides its surroundings: connections that break, nodes that are down or
-never answer, replies that get lost. Each call must end in time. Its reports go into the history.
+never answer,
+replies that get lost. Each call must end in time. Its reports go into the history.
 """
 
 from __future__ import annotations

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from .host import Host
 
 LIMITS_S = (0.05, 0.5, 2.0)
-PAUSE_MS = 600  # the longest between two looks
+PAUSE_MS = 600  # the longest pause between two looks
 LATE = 0.05  # of connections, which are accepted too late
 LOOK_MS = 10  # between two checks whether the connection has ended
 Places = Mapping[Address, "Host"]

@@ -120,9 +120,9 @@ class WatchClient:
             raise InvariantError(f"{self._name} watches under {self._number}, and gets {line!r}")
         if text.startswith("EVENT "):
             self._take_event(text)
-        elif found := BEGINS.fullmatch(text):
+        elif match := BEGINS.fullmatch(text):
             self._world.counts["watches over lines that began"] += 1
-            self._left, self._base, self._keys = int(found[1]), int(found[2]), {}
+            self._left, self._base, self._keys = int(match[1]), int(match[2]), {}
             self._expected = held
             self._position = None
             self._have_keys()
@@ -131,8 +131,8 @@ class WatchClient:
             self._find_place()
         elif ANEW.fullmatch(text):
             self._position, self._left = None, -1
-        elif found := ENDED.fullmatch(text):
-            self._pass(int(found[1]))
+        elif match := ENDED.fullmatch(text):
+            self._pass(int(match[1]))
             self._leave()
         elif AMID_KEYS.fullmatch(text):
             self._position, self._left = None, -1
@@ -143,10 +143,10 @@ class WatchClient:
             raise InvariantError(f"{self._name} at {self._position} gets {text!r}")
 
     def _take_event(self, text: str) -> None:
-        if found := HAS.fullmatch(text):
-            if self._left <= 0 or int(found[1]) != self._base:
+        if match := HAS.fullmatch(text):
+            if self._left <= 0 or int(match[1]) != self._base:
                 raise InvariantError(f"{self._name} gets {text!r} after the keys")
-            self._keys[found[2]] = found[3]
+            self._keys[match[2]] = match[3]
             self._left -= 1
             self._have_keys()
         elif self._left or self._position is None:
@@ -220,9 +220,9 @@ class WatchConnection(Connected):
 
     def _line_left(self, _: Connected, line: str) -> None:
         held = None
-        if found := BEGINS.search(line):
+        if match := BEGINS.search(line):
             host, prefix = self._sim, self._client._prefix
-            if host.stepper.watchers.feed.history.last == int(found[2]):
+            if host.stepper.watchers.feed.history.last == int(match[2]):
                 pairs = host.manager.store.held.items()
                 held = {key: value_of(one) for key, one in pairs if key.startswith(prefix)}
 
