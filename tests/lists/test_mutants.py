@@ -75,7 +75,7 @@ def test_a_changed_line_makes_the_list_an_error() -> None:
     assert mutant.applied("def a():\n    pass\ndef b():\n    pass\n").endswith("    return\n")
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_some_mutants_are_caught_in_this_run() -> None:
     hunt = subprocess.run(
         [sys.executable, str(RUN), "-j", "1", "--stages", "own", "--only", *QUICK],

@@ -359,17 +359,17 @@ def test_without_a_quorum_a_command_says_what_is_missing(
     assert "1 of 3 voters answers, 2 are needed" in last
 
 
-def test_commands_of_the_shell_leave_no_session_behind(three: Cluster, tmp_path: Path) -> None:
-    where = f"localhost:{three.nodes[0].port}"
-    eventually(lambda: three.nodes[0].status()["level"] >= 3, "the level")
+def test_commands_of_the_shell_leave_no_session_behind(shared: Cluster, tmp_path: Path) -> None:
+    where = f"localhost:{shared.nodes[0].port}"
+    eventually(lambda: shared.nodes[0].status()["level"] >= 3, "the level")
     for number in range(3):
         assert raftline(tmp_path, "set", "a", number, at=where).returncode == 0
-    eventually(lambda: three.nodes[0].status()["sessions"] == 0, "all were given back")
+    eventually(lambda: shared.nodes[0].status()["sessions"] == 0, "all were given back")
     assert raftline(tmp_path, "get", "-q", "a", at=where).stdout == "2\n"
 
 
-def test_a_lease_is_kept_for_as_long_as_the_program_runs(three: Cluster, tmp_path: Path) -> None:
-    where = f"localhost:{three.nodes[0].port}"
+def test_a_lease_is_kept_for_as_long_as_the_program_runs(shared: Cluster, tmp_path: Path) -> None:
+    where = f"localhost:{shared.nodes[0].port}"
     words = ["lease", "60", "--keep", "-q", "--at", where]
     with subprocess.Popen(
         [sys.executable, "-m", "raftline", *words], stdout=subprocess.PIPE, text=True
@@ -384,8 +384,8 @@ def test_a_lease_is_kept_for_as_long_as_the_program_runs(three: Cluster, tmp_pat
     assert (gone.stdout, gone.returncode) == ("", 1)
 
 
-def test_a_kept_lease_that_another_ends_ends_the_program(three: Cluster, tmp_path: Path) -> None:
-    where = f"localhost:{three.nodes[0].port}"
+def test_a_kept_lease_that_another_ends_ends_the_program(shared: Cluster, tmp_path: Path) -> None:
+    where = f"localhost:{shared.nodes[0].port}"
     words = ["lease", "12", "--keep", "--json", "--at", where]
     with subprocess.Popen(
         [sys.executable, "-m", "raftline", *words], stdout=subprocess.PIPE, text=True
@@ -401,9 +401,9 @@ def test_a_kept_lease_that_another_ends_ends_the_program(three: Cluster, tmp_pat
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGQUIT, signal.SIGALRM])
 def test_a_signal_ends_a_watch_and_the_command_that_it_runs(
-    three: Cluster, tmp_path: Path, number: signal.Signals
+    shared: Cluster, tmp_path: Path, number: signal.Signals
 ) -> None:
-    where = f"localhost:{three.nodes[0].port}"
+    where = f"localhost:{shared.nodes[0].port}"
     raftline(tmp_path, "set", "ends/1", "1", at=where)
     program = "echo $$ >pid.new; mv pid.new pid; exec sleep 600"
     watch = [sys.executable, "-m", "raftline", "watch", "ends/", "--exec", program, "--at", where]
