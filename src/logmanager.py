@@ -462,7 +462,7 @@ class LogManager:
             raise
 
     def begin_rewrite(self, snapshot: Snapshot) -> LogRewrite:
-        """Begin to rewrite the log after `snapshot`, the published one. If another snapshot arrives
+        """Begin rewriting the log after `snapshot`, the published one. If another snapshot arrives
         meanwhile, the new file is never used (Compaction.finish_rewrite)."""
         published = self.snapshots
         return LogRewrite(

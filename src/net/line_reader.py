@@ -142,7 +142,7 @@ class LineBuffer:
 
     def count_no_more(self) -> None:
         """Stop counting the half lines here towards the bound of the clients: the sender is a
-        member, whose lines have a limit of their own."""
+        member, whose lines have their own limit."""
         if self._half_lines is not None:
             self._half_lines.let_go(self)
             self._half_lines = None

@@ -106,8 +106,8 @@ def answer(
     """Tell a leader that this log equals its own up to `index`, or may do so. With `past_entries`
     the answer acknowledges no pending disk write, and does not wait for one.
 
-    An answer to a message of an earlier term carries no round. If the leader also leads the current
-    term by now, a round of the earlier term must not confirm its reads.
+    An answer to a message of an earlier term carries no round. If the leader now also leads the
+    current term, a round of the earlier term must not confirm its reads.
     """
     number = message.round if message.term == state.term else 0
     reply = kind(

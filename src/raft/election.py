@@ -43,7 +43,7 @@ def on_silence(state: State) -> None:
         soon_ms = state.now_ms + state.options.election_timeout_ms // 4
         state.election_at_ms = min(state.election_at_ms, soon_ms)
     if state.newborn and state.role is Role.PRE_CANDIDATE and _has_quorum_of_votes(state):
-        start_election(state)  # a member that has not answered by now counts as absent
+        start_election(state)  # a member that has not answered yet counts as absent
         return
     if state.role is not Role.PRE_CANDIDATE:
         state.note(f"[*] Heard from no leader: asking for PreVotes for term {state.term + 1}")

@@ -389,7 +389,7 @@ _RULES: Final[dict[type[inputs.Input], Callable[[State, Any], None]]] = {
 # end all elections for good.
 TERM_LEAP_MAX: Final = 2**48
 # Beyond that, the largest lead over this server's term while it hears from no leader, so that
-# elections can follow a leap.
+# elections still work after such a leap.
 TERM_STEP_MAX: Final = 2**16
 TERM_MAX: Final = 2**62  # the highest that a server without entries takes from a leader
 

@@ -101,7 +101,7 @@ class Progress:
         leader returned to that index. If the leader's log begins after `match_index`, nothing can
         be sent from there; then the end that the follower names is the proof. (A follower that
         holds the entries may name an earlier index if its log differs later on, in a run of one
-        term that began before. It is treated as if it had lost them, which costs it its vote until
+        term that began earlier. It is treated as if it had lost them, which costs it its vote until
         it has the leader's snapshot.)
         """
         if not self.match_index:

@@ -66,7 +66,7 @@ def on_read_index(state: State, message: ReadIndex) -> None:
 
 
 def open_round(state: State) -> None:
-    """Begin to confirm the waiting reads.
+    """Begin confirming the waiting reads.
 
     1. Until an entry of this term is committed, this leader does not know the cluster's commit
        index (step 1 of thesis §6.4), and the reads wait.

@@ -6,9 +6,9 @@ vote. Such a server must not help to elect a leader that lacks the lost entries,
 term in which it has voted, or be counted for entries that it no longer holds (after Alagappan et
 al., "Protocol-Aware Recovery for Consensus-Based Storage", FAST 2018). So:
 
-1. A recovering server grants no vote and does not stand. Its answers end in `without vote LIFE`;
-   LIFE is a number that no other start of the server has. If it does not know its vote of a term,
-   it spends the vote on the leader from which it hears in that term.
+1. A recovering server grants no vote and does not stand for election. Its answers end in
+   `without vote LIFE`; LIFE is a number that no other start of the server has. If it does not know
+   its vote of a term, it spends the vote on the leader from which it hears in that term.
 2. The leader, in term T, discards its progress for that server, leaves the server out of every
    quorum, and appends an entry, the fence. The fence names the members if no other entry in the log
    does.
@@ -38,12 +38,12 @@ sufficient fence.
 A server that starts with an empty disk can't know whether it is new (raft/newborn.py). Once it
 learns that the cluster has a history, it is recovering and `may_be_new`. The same holds for a
 server that was started to join, since its name may belong to a voter whose files are gone. It knows
-no members, never stands, and ignores candidates with an empty log, so it is recovering before it
-votes. If it really is new, it is a learner by then, and needs no fence.
+no members, never stands for election, and ignores candidates with an empty log, so it is recovering
+before it votes. If it really is new, it is a learner by then, and needs no fence.
 
-A server with a vote must know the members, since it may have to stand. A server whose log is gone
-knows them from its configuration file, which may have been edited since, and a joiner does not know
-them. So if no entry of the log names them, the fence does (`append_fence`,
+A server with a vote must know the members, since it may have to stand for election. A server whose
+log is gone knows them from its configuration file, which may have been edited since, and a joiner
+does not know them. So if no entry of the log names them, the fence does (`append_fence`,
 raft/reconfiguration.py), or the entry that answers the joiner's request to be added. The server
 does not regain its vote before.
 

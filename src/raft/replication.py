@@ -127,7 +127,7 @@ def _send(
     """Send an AppendEntries, possibly empty; the caller has checked `may_send`."""
     prev_index = progress.next_index - 1
     prev_term = state.log.term_at(prev_index)
-    if progress.sending is not None:  # the log's base may be later by now
+    if progress.sending is not None:  # the log's base may have moved
         prev_index, prev_term = progress.sending.snapshot[:2]
     if prev_term is None:
         raise SafetyError(f"{name} needs entries from {prev_index}, which are not in the log")

@@ -112,7 +112,7 @@ def lacks_snapshot(state: State, name: str, progress: Progress) -> bool:
 
 
 def begin_to_send(state: State, name: str, progress: Progress) -> None:
-    """Start to send a follower the snapshot, since the log no longer has the entries that it lacks.
+    """Start sending a follower the snapshot, since the log no longer has the entries that it lacks.
 
     Heartbeats continue, with the snapshot's last entry as the previous one. The follower can accept
     them once it has installed the snapshot, which ends the transfer.
@@ -190,7 +190,7 @@ def send_again(state: State, name: str, progress: Progress) -> None:
 
 
 def snapshot_gone(state: State, peer: str, snapshot: Snapshot) -> None:
-    """Start to send the current snapshot, since chunks of the earlier one can no longer be read."""
+    """Start sending the current snapshot, since chunks of the earlier one can no longer be read."""
     progress = state.progress.get(peer)
     if progress is None or progress.sending is None or progress.sending.snapshot != snapshot:
         return

@@ -33,7 +33,7 @@ class EventRun:
 
     Most entries set one key. Their commands are the log's own texts. Each command is the event of
     one entry, and the entries are consecutive. A command is parsed only for a reader, so an unread
-    event needs no texts of its own.
+    event needs no separate texts.
     """
 
     def __init__(self, bare: list[BareEvent], first: int = 0, sets: Sequence[str] = ()) -> None:

@@ -128,7 +128,7 @@ class Folder:
             self.lock(lock)
 
     def read(self, name: str) -> BinaryIO:
-        """Return a buffered reader, at the first byte."""
+        """Return a buffered reader, positioned at the first byte."""
         try:
             return open(self._path(name), "rb", buffering=_READ_BUFFER_BYTES)
         except OSError as error:

@@ -369,7 +369,7 @@ def _checked_entries(items: Any, prev_index: int, prev_term: int, term: int) -> 
     """Return the entries of a parsed JSON list from any sender.
 
     Raises:
-        ValueError: as `read_entries`.
+        ValueError: for the same reasons as `read_entries`.
     """
     entries = []
     for expected, item in enumerate(items, start=prev_index + 1):

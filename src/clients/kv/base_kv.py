@@ -78,9 +78,8 @@ class BaseKV(NoCopies, Generic[Data, SomeLease, SomeLock, SomeSemaphore, SomeEle
         return self._addresses.health.state(time.monotonic())
 
     def add_listener(self, listener: Callable[[ClientState], object]) -> None:
-        """Call a function at each change of `state`, one change after the other. A thread of its
-        own calls it, or in asyncio the event loop. Raises TypeError if it is not a plain
-        function."""
+        """Call a function at each change of `state`, one change after the other. A separate thread
+        calls it, or in asyncio the event loop. Raises TypeError if it is not a plain function."""
         self._shared.listeners.add(listener)
 
     def remove_listener(self, listener: Callable[[ClientState], object]) -> None:

@@ -1,6 +1,6 @@
 """What a program holds: a lock, a slot of a semaphore or the leadership of an election.
 
-Each acquisition makes one such object, with a lease and a fencing token of its own. Only this
+Each acquisition makes one such object, with its own lease and fencing token. Only this
 object releases it. Threads, tasks and simulated programs share this code; the requests are machines
 (`steps.py`).
 """

@@ -240,7 +240,7 @@ class BaseLease(NoCopies, Generic[Event]):
         return timer
 
     def _expect_held(self) -> None:
-        """Raise LeaseLost if its time is over by now, and mark it as lost."""
+        """Raise LeaseLost if its time is over, and mark it as lost."""
         timer = self._granted()
         if not timer.is_held(self._now()):
             timer.lose()

@@ -97,8 +97,8 @@ def add_login_options(parser: argparse.ArgumentParser) -> None:
 
 
 def word_first(arguments: Sequence[str]) -> list[str]:
-    """Move the options before the first word behind it, and return the arguments. That word is the
-    client command or its action. Without a word the arguments are unchanged."""
+    """Move the options that precede the first word to the place after it; return the arguments.
+    That word is the client command or its action. Without a word the arguments are unchanged."""
     position = 0
     while position < len(arguments) and arguments[position].startswith("-"):
         position += 2 if arguments[position] in ASKING_WITH_VALUE else 1

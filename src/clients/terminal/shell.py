@@ -33,7 +33,7 @@ HELP_LINES = (
 )
 ELSEWHERE = {word: row for row in COMMANDS.values() for word in row.elsewhere}
 HISTORY_LINES = 1000
-LIKE_A_COMMAND = 0.7  # difflib ratio: an ID `shwo` is mistyped `show`; `ada` is not `add`
+LIKE_A_COMMAND = 0.7  # difflib ratio: `shwo` is a mistyped `show`; `ada` is an ID
 KEYS_OFFERED = 10_000
 
 
@@ -183,7 +183,8 @@ def _completion(keys: dict[str, None], text: str, state: int) -> str | None:
 
 
 def history_path() -> Path:
-    """Return the path of the history (XDG base directories: state; a relative path is ignored)."""
+    """Return the path of the history file, in the XDG state folder; a relative XDG path is
+    ignored."""
     state = os.environ.get("XDG_STATE_HOME", "")
     if not os.path.isabs(state):
         state = "~/.local/state"

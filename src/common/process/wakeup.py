@@ -78,7 +78,7 @@ class Breather:
         self.begin()
 
     def begin(self) -> None:
-        """Start to count the processor time of this thread."""
+        """Start counting the processor time of this thread."""
         self._cpu_s = _thread_time()
 
     def breathe(self) -> None:
@@ -88,6 +88,6 @@ class Breather:
 
 
 def _thread_time() -> float:
-    """Return the processor time of this thread. CPython in WebAssembly has one thread, and no clock
-    of its own for it."""
+    """Return the processor time of this thread. CPython in WebAssembly has one thread, and no
+    separate clock for it."""
     return time.thread_time() if hasattr(time, "thread_time") else time.process_time()

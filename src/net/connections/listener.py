@@ -106,7 +106,7 @@ class Listener:
         return len(sizes), ended + len(sizes), read, sent
 
     def open(self, host: Host) -> None:
-        """Accept connections from now on, in a thread of its own."""
+        """Accept connections from now on, in a separate thread."""
 
         def submit(*batches: Batch, more_come: bool) -> None:
             host.submit(*batches, more_come=more_come)  # looked up late: a restart replaces it

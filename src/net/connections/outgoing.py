@@ -174,7 +174,7 @@ class Outgoing(OutgoingProtocol):
         self._has_moved()
 
     def _cut_off_by(self, problem: Exception) -> None:
-        """End only this connection; report the problem unless the reader is just gone."""
+        """End only this connection; report the problem unless the reader has merely left."""
         with self._lock:
             self._cut_off()
         if not isinstance(problem, (OSError, MemoryError)):

@@ -132,7 +132,7 @@ class Peer:
                 self._break(self._socket)
 
     def certificates_revoked(self) -> None:
-        """Reconnect if the peer showed a certificate, which may be revoked by now."""
+        """Reconnect if the peer showed a certificate, which may have been revoked since."""
         with self._lock:
             if self._socket is not None and not self._is_current(self._socket):
                 self._break(self._socket)
@@ -445,7 +445,7 @@ class PeerBook:
             peer.prove_by(peer_auth)
 
     def certificates_revoked(self) -> None:
-        """Reconnect each peer whose certificate may be revoked by now."""
+        """Reconnect each peer whose certificate may have been revoked since."""
         for peer in list(self._peers.values()):
             peer.certificates_revoked()
 

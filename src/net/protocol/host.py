@@ -106,7 +106,7 @@ class Watchers(Protocol):
         """End a watch after all its lines were sent; return the reply."""
 
     def end_refused(self, sink: EventSink, why_not: Callable[[str], str]) -> None:
-        """End the watches of a connection that are refused by now, and report this on it."""
+        """End the watches of a connection that are no longer allowed, and report this on it."""
 
     def drop(self, sink: EventSink) -> None:
         """Forget the watches of a connection that ends."""
@@ -116,7 +116,7 @@ class Observers(Protocol):
     """The observers of a node, each on its connection."""
 
     def open(self, sink: EventSink, request_id: str, asked: ObserveAsked) -> str:
-        """Begin to send steps; return why this is refused, "" if it has begun."""
+        """Begin sending steps; return why this is refused, or "" if it has begun."""
 
     def close(self, sink: EventSink) -> str:
         """End the observation of a connection, if there is one; return the reply."""

@@ -61,7 +61,7 @@ class OutgoingProtocol(ReplySink):
         raise NotImplementedError
 
     def _send_later(self, data: bytes) -> bool:
-        """Become stuck. Start to send this, and then the results of `_next` and
+        """Become stuck. Start sending this, and then the results of `_next` and
         `_next_of_sources`, as fast as the reader takes them, until `_drained` returns False. Return
         whether this has started."""
         raise NotImplementedError
@@ -108,7 +108,7 @@ class OutgoingProtocol(ReplySink):
         size, room = len(reply) if reply.isascii() else WIDE * len(reply), self._host.reply_room
         if self._is_over or size <= len(NOT_KEPT):
             return reply
-        # A reply to a set repeats its value, and the requests in flight have a bound of their own.
+        # A reply to a set repeats its value, and the requests in flight have their own bound.
         # A single reply may exceed it: a `get` in a transaction, whose value is longer as JSON.
         longest = UNDER_WAY_MAX + self._added - self._settled
         if (self._kept and self._kept + size > longest) or not room.keep(size):
@@ -207,7 +207,7 @@ class OutgoingProtocol(ReplySink):
         return True
 
     def _pumped(self, data: bytes) -> bool:
-        """Send one piece of a backlog, and the replies that are complete by now; return whether
+        """Send one piece of a backlog, and the replies that are complete; return whether
         this thread, the only one that sends, has to send more."""
         self._is_stuck = False
         sent = self._send(data)

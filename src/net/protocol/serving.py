@@ -154,8 +154,8 @@ class Serving:
     # --- changed rights, from any thread ---------------------------------------------------------
 
     def end_refused(self) -> bool:
-        """End the watches that are refused by now; return whether the connection has to end, too:
-        its user is gone, or may no longer observe."""
+        """End the watches that are no longer allowed; return whether the connection has to end,
+        too: its user is gone, or may no longer observe."""
         login = self._admission.login
         if login is None:
             return False

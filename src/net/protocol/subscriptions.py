@@ -62,7 +62,7 @@ class WatchSubscriptions(_Begun):
             self._host.watchers.drop(self._outgoing)
 
     def end_refused(self, why_not: Callable[[str], str]) -> None:
-        """End the watches that are refused by now; any thread may call this."""
+        """End the watches that are no longer allowed; any thread may call this."""
         if self.has_begun:
             self._host.watchers.end_refused(self._outgoing, why_not)
 

@@ -7,7 +7,7 @@ there are. The thread that took a step applies the first slice, and the owner th
 A leader applies at once, since clients wait. A follower that has entries to write applies after the
 write, or with its next step, whichever comes first: its leader waits for the answer to the write.
 
-Entries whose work is long (state/work.py) are applied in a thread of their own, without the core:
+Entries whose work is long (state/work.py) are applied in a separate thread, without the core:
 `begin_apart` hands them out, `end_apart` takes their replies. Nothing else is applied meanwhile.
 """
 
@@ -63,7 +63,7 @@ class Applying:
         self._now_s = clock.reader_s()
         self.lags = False  # another slice of the remaining entries may be applied now
         self.follows_a_write = False  # the remaining entries are applied after a write
-        self._at_hand: Sequence[Entry] = ()  # some of these; they may be applied by now
+        self._at_hand: Sequence[Entry] = ()  # some of these; they may already be applied
         self.pause_s = PAUSE_S  # before the next slice, so that other threads get the lock
         # Called when long entries wait for the one thread that calls `begin_apart`, then
         # `apply_apart` without `core`, then `Stepper.end_apart`. None: no entry is treated as long.

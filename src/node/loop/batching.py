@@ -22,7 +22,7 @@ class Gathering:
     """Guesses from the last group how many requests the next one will have.
 
     Clients that were just answered usually send the next request at once. Serving the first of
-    them alone would cost a disk write of its own, and the others would wait until it has ended. So
+    them alone would cost a separate disk write, and the others would wait until it has ended. So
     this waits for as many requests as the last group had, while they keep arriving. A single
     client never waits.
 

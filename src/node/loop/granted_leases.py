@@ -31,7 +31,7 @@ from ...wire.protocol import error, real
 from .lease_clock import NEVER_MS, LeaseClock
 
 EXPIRED_MAX = 500  # leases in one expiry; the next is proposed once this one is applied
-STARTED_MAX = 2000  # existing leases that a new leader starts to count in one step
+STARTED_MAX = 2000  # existing leases that a new leader starts counting in one step
 KEY_CHARACTERS = 50  # counted for each key in addition to its own
 
 
@@ -101,7 +101,7 @@ class GrantedLeases:
         )
 
     def expiry(self, now_ms: int) -> str:
-        """Do what is due by now. Return the expiry to propose in this step, "" for none."""
+        """Do what is due now. Return the expiry to propose in this step, "" for none."""
         if self._inherited:  # only some in each step, so that a million of them don't block it
             for lease in self._inherited[-STARTED_MAX:]:
                 self._clock.start(lease, now_ms)

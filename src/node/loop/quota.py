@@ -64,7 +64,7 @@ class Quota:
         if self._store.bytes >= self.bytes_max:
             return "bytes"
         if self._is_disk_full:
-            self.look_at_disk()  # there may be room by now
+            self.look_at_disk()  # there may be room again
         if self._is_disk_full:
             return "disk"
         return "leases" if len(self._store.leases.granted) >= self._leases_max else ""

@@ -49,7 +49,7 @@ class Rounds:
     # --- with `core` held ------------------------------------------------------------------------
 
     def do_round(self) -> None:
-        """Do what is due by now, and serve the requests that need not wait."""
+        """Do what is due now, and serve the requests that need not wait."""
         now = self._clock.now_ms()
         self._stepper.pass_time(now)
         if now >= self.late_look_ms:

@@ -423,7 +423,7 @@ class Stepper:
         self._batching.leads = term > 0
         if self._queue.are_pending_beside(term or None):
             # Do this before applying anything: the entries at the indexes of these requests may
-            # be replaced by now. Entries that earlier steps handed out are still theirs, and are
+            # have been replaced. Entries that earlier steps handed out are still theirs, and are
             # answered once they are applied.
             last = effects.apply[0].index - 1 if effects.apply else self._node.view.applying
             self._queue.give_up_pending(LEADERSHIP_LOST, after=last)

@@ -214,7 +214,7 @@ class Writer:
             self._jobs.popleft().ended.release()
 
     def _write_once(self) -> bool:
-        """Write the waiting steps; return whether more steps or jobs wait by now."""
+        """Write the waiting steps; return whether more steps or jobs are waiting."""
         with self._core:
             tasks = self.queue.begin()
         if not tasks:

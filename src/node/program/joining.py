@@ -165,7 +165,7 @@ def begin_to_join(
     except FilesRefused as refused:
         if not node.view.is_member:
             raise
-        say(f"[!] {refused}")  # a member serves its own cluster, wherever --join points by now
+        say(f"[!] {refused}")  # a member serves its own cluster, wherever --join points now
     except Exception:
         pass  # the thread tries again, and prints the failure
     if not node.view.is_member:

@@ -369,7 +369,7 @@ class Server:
 
     def _why_below(self, needed: int) -> str:
         """Return which members keep this cluster below a level, "" if it is reached. If this node
-        knows of none, another node may, or this one will soon."""
+        knows of no such member, another node may, or this one will soon."""
         if self.level >= needed:
             return ""
         view, members = self.node.view, self.node.view.membership.names

@@ -65,7 +65,7 @@ def _release(store: Store, lease: str) -> str | None:
 
 @applies("setex")
 def _setex(store: Store, operands: str) -> str | None:
-    """Execute `setex KEY SECONDS VALUE`: set the key under a new lease of its own."""
+    """Execute `setex KEY SECONDS VALUE`: set the key under its own new lease."""
     key, _, rest = operands.partition(" ")
     time, space, value = rest.partition(" ")
     seconds = seconds_in(time)
@@ -79,7 +79,7 @@ def _setex(store: Store, operands: str) -> str | None:
 
 @applies("expire")
 def _expire(store: Store, operands: str) -> str | None:
-    """Execute `expire KEY SECONDS`: put the key under a new lease of its own."""
+    """Execute `expire KEY SECONDS`: put the key under its own new lease."""
     key, _, time = operands.partition(" ")
     seconds = seconds_in(time)
     if not key or seconds is None:

@@ -95,7 +95,7 @@ class NodeStatus:
 
     @property
     def is_shut(self) -> bool:
-        """Whether one side refused the other, so that the node may well serve."""
+        """Whether one side refused the other, in which case the node may still be serving."""
         return self.answer is None and self.word in KEPT_OUT
 
     @property

@@ -64,7 +64,7 @@ class Readings(NamedTuple):
 
     def kind_of(self, kind: str, asked_for: str) -> tuple[str, Reading]:
         """Return the kind of a "read" or a "show", and how it is confirmed. The kind changes to
-        "write" (an entry of its own) or "local" if the mode says so.
+        "write" (its own entry) or "local" if the mode says so.
 
         `asked_for` is the mode after `read` in the request, "" if there is none. A show is never an
         entry, since its reply would be as long as the state machine.
