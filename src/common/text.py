@@ -1,4 +1,4 @@
-"""Text that every room spells alike: names, numbers, and what a line may hold. Pure."""
+"""Text that every room spells in the same way: names, numbers, and what a line may hold. Pure."""
 
 from __future__ import annotations
 

@@ -2,10 +2,10 @@
 
 A reader that takes nothing holds the bytes that were made for it: a piece, or at most a whole long
 reply. So all connections of a node share one room for these bytes. If a thread can wait, it makes
-a long reply only when there is room. A connection that holds bytes for long while others wait is
-ended: a reader that takes nothing must not delay the others. A single user leaves room for the
-others, however many connections it has. The reply to an entry is made when the entry is applied,
-and is dropped if there is no room.
+a long reply only when there is room. A connection that holds bytes for a long time while others
+wait is ended: a reader that takes nothing must not delay the others. A single user leaves room for
+the others, however many connections it has. The reply to an entry is made when the entry is
+applied, and is dropped if there is no room.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class ReplyRoom:
         self._look_s = look_s
         self._now_s = now_s
         self._changed = threading.Condition()
-        self._makers: set[Holder] = set()  # the ones that make a reply now, in turn
+        self._makers: set[Holder] = set()  # those that make a reply now, in turn
         # The bytes, their time, and their user at that time.
         self._held: dict[Holder, tuple[int, float, str | None]] = {}
         self._of_user: dict[str | None, int] = {}  # the sum of these bytes by user
@@ -68,8 +68,8 @@ class ReplyRoom:
                 self._changed.wait_for(partial(self._may_make, holder, in_turn), self._look_s)
 
     def reserve_now(self, holder: Holder, *, in_turn: bool = False) -> bool:
-        """Reserve room if there is any now; else end the connections that hold bytes for too long.
-        Return whether there was room. Never wait."""
+        """Reserve room if there is any now; otherwise end the connections that hold bytes for too
+        long. Return whether there was room. Never wait."""
         with self._changed:
             may_make = self._may_make(holder, in_turn)
             if may_make:

@@ -50,7 +50,7 @@ def read(command: str) -> Raise:
     """Return the level and identity to which a command raises the cluster; level 0 for any other
     command.
 
-    The function is total: a malformed level command changes nothing, on every server alike.
+    The function is total: a malformed level command changes nothing on any server.
     """
     match = _LEVEL.fullmatch(command)
     if match is None or (match[2] is not None and int(match[1]) < IDENTIFIED):

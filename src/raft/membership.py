@@ -117,8 +117,7 @@ def majority(voters: Sequence[str]) -> int:
 def read(command: str) -> Membership | None:
     """Return the configuration in a command; None for any other command.
 
-    The function is total: a malformed configuration is an entry that changes nothing, on every
-    server alike.
+    The function is total: a malformed configuration is an entry that changes nothing on any server.
     """
     if not command.startswith(PREFIX):
         return None

@@ -22,7 +22,7 @@ from .state import State
 
 ENTRY_BYTES = 100  # the memory of an entry in addition to its command
 LAGGING = 16  # factor on `trailing_bytes` for a follower that catches up
-COMPACT_MAX = 20_000  # entries dropped in one step, so that no request waits for long
+COMPACT_MAX = 20_000  # entries dropped in one step, so that no request waits long
 
 # --- the own log ---------------------------------------------------------------------------
 

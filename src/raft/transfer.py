@@ -2,7 +2,7 @@
 
 A transfer hands the leadership to a follower in a few round trips:
 
-1. The leader takes no more proposals (the rim holds them) and continues to send its entries.
+1. The leader accepts no more proposals (the rim holds them) and continues to send its entries.
 2. Once the follower holds the whole log, and all of it is committed, every waiting request has its
    answer. Then the leader sends `TimeoutNow TERM`.
 3. The follower stands at once, without PreVote. Its RequestVote ends in ` transfer`, so that

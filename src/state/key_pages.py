@@ -27,7 +27,7 @@ from .pairs import StillPairs
 PAGE_KEYS = 1000
 STEP_KEYS = 2000  # keys scanned between two pauses
 PAGE_CHARACTERS = 1 << 20  # a page ends after the pair that reaches this size
-RUN_KEYS = 20_000  # up to twice as many are sorted in one go
+RUN_KEYS = 20_000  # up to twice as many are sorted at a time
 RUN_BYTES = 2 << 20  # bytes of the keys in a run
 RUNS_MAX = 2  # runs that are kept, for concurrent listings
 _AFTER_ASCII = "\x80"

@@ -18,7 +18,7 @@ from .viewed_nodes import SPEAKER, UserRefused, ViewedNodes
 AGAIN_S = 0.5  # between two attempts to reach a node
 AGAIN_REFUSED_S = 5.0  # longer, since a node counts failed logins
 BATCH_S = 0.05
-SILENCE_S = 86_400.0  # an idle node may report nothing for long; then the view reconnects
+SILENCE_S = 86_400.0  # an idle node may be silent for a long time; then the view reconnects
 KEPT = 6000  # events for a page that is opened later
 WAITING_MAX = 20_000  # events of one batch
 UNREADABLE = (ValueError, TypeError, LookupError, AttributeError)  # for JSON of an unknown form

@@ -63,7 +63,8 @@ LEASE_BYTES = 350  # measured for each lease
 LEASES_MAX = 100_000  # without counting their keys
 DISK_LEFT_BYTES = 64 << 20  # left free by a leader; an eighth of a smaller disk
 
-# Applied entries, from level 3 on. All nodes must decide alike: a change here needs a new level.
+# Applied entries, from level 3 on. All nodes must make the same decision: a change here needs a new
+# level.
 TRANSACTION_ITEMS = 128  # conditions, operations after then, and operations after else
 TRANSACTION_SCANS = 8  # conditions on a prefix, and clears
 REWORK_BYTES = 4 << 20  # of values read and rewritten by a transaction
@@ -112,7 +113,7 @@ BATCHES = 64  # unanswered batches of one connection before reading stops
 UNDER_WAY_CHARACTERS = 4 << 20  # of unanswered requests of one connection
 PUSHED_BYTES = 256 << 10  # of events for the watches of one connection sent at once
 WATCHES_MAX = 100_000  # of all connections
-LISTING_BYTES = 1 << 20  # of a listing in memory, for watches that begin together; else a file
+LISTING_BYTES = 1 << 20  # of a listing in memory, for watches that begin together; then a file
 LISTINGS_BYTES = 4 << 20  # of all listings in memory
 LISTING_FILES = 64  # of the other listings; the least recently read one is deleted
 APPLIED_EVENTS = 100_000  # events between two collections; further ones are dropped

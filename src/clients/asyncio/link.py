@@ -143,7 +143,7 @@ class Link(LineProtocol):
         if not name:
             self.close(ConnectionError("answered something that is not raftline"))
             return False
-        if not self._waiting:  # an unasked line: the node says goodbye
+        if not self._waiting:  # an unsolicited line: the node is closing
             if not self._is_used:
                 self._unasked = Reply(name, text)
             self.close(ConnectionEnded())

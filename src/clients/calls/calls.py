@@ -2,7 +2,7 @@
 
 A `Call` is one request and the reader of its reply. Threads and asyncio tasks send the same calls.
 No key or value can be mistaken for another word of the line: spaces and control bytes in it are
-escaped (`wire/protocol.escape`), and a value stands last.
+escaped (`wire/protocol.escape`), and a value comes last.
 """
 
 from __future__ import annotations

@@ -18,7 +18,8 @@ from .kv import KV
 
 
 def addresses_of(at: str | None, folder: str | Path | None) -> list[Address]:
-    """Return the nodes to ask: the nodes in `at`, else those in $RAFTLINE or in a configuration.
+    """Return the nodes to ask: the nodes in `at`, or otherwise those in $RAFTLINE or in a
+    configuration.
 
     Raises:
         ValueError: an address in `at` has an invalid form. TypeError: `at` is not a string.
@@ -77,13 +78,13 @@ def connect(
     """Return the cluster's keys and values as a mapping, without sending a request yet.
 
     `at` names some of its nodes, as in `"h1:10000,h2:10000"`. Without it the nodes come from
-    $RAFTLINE, else from the `server-configuration.txt` in `folder` or in the nearest folder that
-    has one. Each call ends within `timeout` seconds or slightly more. The nodes see the client as
-    `name`, which is also the first part of the names of its sessions. With `binary` keys and values
-    are bytes. Each connection logs in as `user` if one is given, else as $RAFTLINE_USER with the
-    password in the file $RAFTLINE_PASSWORD_FILE. It uses TLS as `tls` says, else as
-    $RAFTLINE_TLS_CA and the related variables say. A watch or a waiting lock moves to another node
-    if its node sends nothing for `silence` seconds.
+    $RAFTLINE, or otherwise from the `server-configuration.txt` in `folder` or in the nearest folder
+    that has one. Each call ends within `timeout` seconds or slightly more. The nodes see the client
+    as `name`, which is also the first part of the names of its sessions. With `binary` keys and
+    values are bytes. Each connection logs in as `user` if one is given, otherwise as $RAFTLINE_USER
+    with the password in the file $RAFTLINE_PASSWORD_FILE. It uses TLS as `tls` says, or otherwise
+    as $RAFTLINE_TLS_CA and the related variables say. A watch or a waiting lock moves to another
+    node if its node sends nothing for `silence` seconds.
 
     Raises:
         ValueError, TypeError: an option is invalid.

@@ -56,7 +56,7 @@ class LeaseTimer:
         self.seconds = seconds
         self.is_over = False
         self.was_lost = False
-        self.is_renewed = True  # by the keeper; else by the program
+        self.is_renewed = True  # by the keeper; otherwise by the program
         self._on_end = on_end
         self._has_reported = False
         self.ending = threading.RLock()  # a signal handler may release

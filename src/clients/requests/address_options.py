@@ -19,9 +19,9 @@ def addresses_in(text: str) -> list[Address]:
 
 
 def named_nodes(at: Sequence[Address] | None, folder: str | Path | None) -> Mapping[str, Address]:
-    """Return the nodes that a command should ask: from `--at`, else from `--dir`, $RAFTLINE, or the
-    nearest folder's configuration. If only the address of a node is given, the address is also its
-    name.
+    """Return the nodes that a command should ask: from `--at`, or otherwise from `--dir`,
+    $RAFTLINE, or the nearest folder's configuration. If only the address of a node is given, the
+    address is also its name.
 
     Raises:
         ConfigError: there are no nodes, or two options name them.
@@ -47,8 +47,8 @@ def by_address(addresses: Sequence[Address]) -> Mapping[str, Address]:
 def discover_nodes(
     folder: str | Path | None, otherwise: str, option: str = "--dir"
 ) -> Mapping[str, Address]:
-    """Return the nodes in $RAFTLINE, else the nodes in the configuration of the nearest folder. If
-    a folder is given, use only its configuration. `otherwise` explains other ways to name the
+    """Return the nodes in $RAFTLINE, or otherwise those in the configuration of the nearest folder.
+    If a folder is given, use only its configuration. `otherwise` explains other ways to name the
     nodes, and `option` is the option that names the folder.
 
     Raises:

@@ -68,9 +68,9 @@ class Client:
     the first node may keep a request, when following (`Deadline`). `search_s` is the time of the
     search for a node that accepts it, if that differs from `timeout_s`. `on_wait` gets a line, once
     for each request, if no answer arrives within a second. Each connection logs in with
-    `credentials`, else with the credentials of the environment, if there are any. It uses TLS with
-    `tls`, else as the environment says. `addresses` are the cluster's addresses, if other clients
-    of this program share them.
+    `credentials`, or otherwise with those of the environment, if there are any. It uses TLS with
+    `tls`, or otherwise as the environment says. `addresses` are the cluster's addresses, if other
+    clients of this program share them.
     """
 
     def __init__(
@@ -213,7 +213,7 @@ class Client:
         try:
             return steps.run()
         except BaseException:
-            self._sessions = ClientSessions()  # requests in flight may occupy the old ones for long
+            self._sessions = ClientSessions()  # requests in flight may keep the old ones busy
             raise
 
     def connect(self) -> None:

@@ -292,7 +292,7 @@ class NodeConnection(LineConnection):
         return super().read(until_s, bytes_max) if self._codes.is_answered_by(line) else line
 
     def is_silent(self) -> bool:
-        """Return whether nothing arrived unasked, neither the end nor a node's farewell line."""
+        """Return whether nothing unsolicited arrived: neither the end nor a node's closing line."""
         if self.received:
             return False
         self.socket.settimeout(0)

@@ -46,7 +46,7 @@ UNSENT = "it was not sent, because an earlier request found no node that served 
 
 def ends_a_pipeline(error: ClientError) -> bool:
     """Return whether the request found no node in time, or its login failed: the next requests
-    would fail alike."""
+    would fail in the same way."""
     is_refused = error.outcome is RequestOutcome.REFUSED
     return not is_refused or isinstance(error, (Unreachable, LoginFailed))
 

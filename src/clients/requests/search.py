@@ -128,8 +128,8 @@ class NodeTurns:
             self.current = address
 
     def move_on(self, node: Address, answer: Answer | None) -> None:
-        """Turn from the node that was asked to the leader that it named, else to the least recently
-        asked node. Do nothing if another request has turned meanwhile."""
+        """Turn from the node that was asked to the leader that it named, or otherwise to the least
+        recently asked node. Do nothing if another request has turned meanwhile."""
         if node != self.current:
             return
         leader = leader_named_in(answer.text) if isinstance(answer, Reply) else None

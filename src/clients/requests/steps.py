@@ -2,7 +2,7 @@
 
 A machine is a generator. It yields a step, and is sent the answer, or the error is thrown into it.
 It decides the next step, and touches no socket, thread, task or clock. So threads, tasks and
-simulated clients, with their simulated clock and network, decide alike.
+simulated clients, with their simulated clock and network, make the same decisions.
 """
 
 from __future__ import annotations

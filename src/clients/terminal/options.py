@@ -107,8 +107,8 @@ def word_first(arguments: Sequence[str]) -> list[str]:
 
 
 def access_of(options: argparse.Namespace) -> ClientAccess:
-    """Return the access that the options name, else the access that the environment names. If no
-    file is named, ask for the password on the terminal.
+    """Return the access that the options name, or otherwise the one that the environment names. If
+    no file is named, ask for the password on the terminal.
 
     Raises:
         ConfigError: the TLS files or the password file can't be used, or no password was typed.

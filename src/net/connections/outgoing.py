@@ -89,7 +89,8 @@ class Outgoing(OutgoingProtocol):
     # --- any thread ----------------------------------------------------------------------------
 
     def _pump(self) -> bool:
-        """Send in this thread while the reader takes everything at once, else in one that waits."""
+        """Send in this thread while the reader takes everything at once, otherwise in one that
+        waits."""
         try:
             has_begun = super()._pump()
         except Exception as problem:  # an unreadable file, for example

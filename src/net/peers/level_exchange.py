@@ -174,7 +174,7 @@ class LevelQuestion:
         return b"" if self._announced is None else f"{spell_level(me, self._announced)}\n".encode()
 
     def next_line(self, me: str) -> bytes:
-        """Return the line again if this node has learned its identity since, else b""."""
+        """Return the line again if this node has learned its identity since, otherwise b""."""
         mine = self._foreigners.mine()
         if self._announced is None or self._announced == mine:
             return b""

@@ -238,8 +238,8 @@ class Admission:
         return self.login.denial_reason(command, self._host.keys_of_lease)
 
     def _allowed(self, line: ParsedLine, login: Login) -> ParsedLine:
-        """Return the line if the user may run it, else a line with the refusal. A status line gets
-        a reply with only those facts that the user may see."""
+        """Return the line if the user may run it, otherwise a line with the refusal. A status line
+        gets a reply with only those facts that the user may see."""
         request, keys_of_lease = line.request, self._host.keys_of_lease
         if line.kind in ("peer", "level") or not request.command:
             return line

@@ -360,7 +360,7 @@ class Host(Protocol):
         """Return the reply that sends a client to the leader, or to try again."""
 
     def without_machine(self, command: str) -> str:
-        """Return the refusal of a command for a state machine that this node lacks, else ""."""
+        """Return the refusal of a command for a state machine that this node lacks, or ""."""
 
     def is_peer(self, name: str) -> bool:
         """Whether `name` is the leader, or a member that this node talks to."""

@@ -146,7 +146,7 @@ class ServerProtocol:
         """Split the next lines off the bytes; return whether there is one.
 
         Only some are split at a time. Short lines take many times their bytes as objects, and may
-        have to wait for long: a client that reads no replies delays them.
+        have to wait for a long time: a client that reads no replies delays them.
         """
         while self._uncut and not self._whole:
             data, end = self._uncut, len(self._uncut)

@@ -67,7 +67,7 @@ class WatchSubscriptions(_Begun):
             self._host.watchers.end_refused(self._outgoing, why_not)
 
     def _open(self, requests: Sequence[Request]) -> Waits[None]:
-        """Begin watches; the ones that need a confirmed read share it."""
+        """Begin watches; those that need a confirmed read share it."""
         if not requests:
             return
         self.has_begun = True
@@ -88,7 +88,7 @@ class WatchSubscriptions(_Begun):
 
     def _confirm(self) -> Waits[str]:
         """Wait until this node has applied all entries that were committed when this began; return
-        a refusal if that can't be confirmed, else ""."""
+        a refusal if that can't be confirmed, otherwise ""."""
         batch = Batch(["watch"], is_read=True, reading=CONFIRMED)
         self._host.submit(batch)
         if not (yield AwaitReplies(batch, self._host.patience_s)):

@@ -128,7 +128,7 @@ class Applying:
         self.pause_s = min(max(PAUSE_S, over_s / 2), PAUSE_S_MAX)
 
     def begin_apart(self) -> Sequence[Entry]:
-        """Return the next entries if they are long, else none. The caller applies some of them
+        """Return the next entries if they are long, otherwise none. The caller applies some of them
         with `apply_apart`, and then calls `end_apart`."""
         if not self.waits_apart:
             return ()

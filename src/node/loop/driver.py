@@ -232,7 +232,7 @@ class Driver:
         return True
 
     def _written(self, durable: Durable | None) -> None:
-        """Release the steps that waited for this write; the ones queued since are written next."""
+        """Release the steps that waited for this write; those queued since are written next."""
         if self._quota is not None:
             self._quota.look_at_disk()
         with self.core:

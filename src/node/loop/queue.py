@@ -295,7 +295,7 @@ class RequestQueue:
             self._long.let_go(self.writes)
 
     def hold(self, batches: Sequence[Batch], now: int, no_leader_because: str = "") -> None:
-        """Keep batches until there is a leader; refuse the ones that waited too long."""
+        """Keep batches until there is a leader; refuse those that waited too long."""
         for batch in batches:
             if batch.hold_until_ms == 0:
                 batch.hold_until_ms = now + self._hold_ms

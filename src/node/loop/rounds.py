@@ -70,7 +70,7 @@ class Rounds:
             self._stepper.apply_slice()
 
     def after_write(self, tasks: Sequence[DiskTask], durable: Durable | None) -> None:
-        """Release the steps that waited for a write; the ones queued since are written next."""
+        """Release the steps that waited for a write; those queued since are written next."""
         self._stepper.written(tasks, durable)
         if self._queue.writes:
             self.do_round()

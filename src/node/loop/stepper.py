@@ -49,7 +49,7 @@ from .writer import DiskTask, Durable, WriteQueue
 
 
 class Delivery:
-    """Sends the messages of an Effects; the ones that must wait for the disk go to the writer.
+    """Sends the messages of an Effects; those that must wait for the disk go to the writer.
 
     An answer goes back on the connection of its question. Other messages go to the peers. The
     caller holds the driver's `core` lock.
@@ -450,7 +450,7 @@ class Stepper:
             self._serve_reads(reads)
 
     def _serve_reads(self, reads: Sequence[ReadReady]) -> None:
-        """Serve confirmed reads; answer the ones about leases by this leader's clock of leases.
+        """Serve confirmed reads; answer those about leases by this leader's clock of leases.
 
         The core gives such reads back when a leadership ends. All reads wait while entries are
         applied without `core`.

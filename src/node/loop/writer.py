@@ -19,8 +19,8 @@ from ...net.protocol.host import Origin
 from ...raft.effects import Effects
 from .measures import Measures
 
-# Bounds on what may wait for the disk. Beyond them a leader takes no more requests, and a step that
-# only answers is dropped.
+# Bounds on what may wait for the disk. Beyond them a leader accepts no more requests, and a step
+# that only answers is dropped.
 WAITING_MAX = 1000  # steps
 WAITING_BYTES: Final = 64 << 20  # characters of entries
 
@@ -203,7 +203,7 @@ class Writer:
             return False
         job.is_done = True
         with self._core:
-            if job in self._jobs:  # else it was ended meanwhile
+            if job in self._jobs:  # otherwise it has been ended
                 self._jobs.remove(job)
                 job.ended.release()
         return True

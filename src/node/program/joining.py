@@ -125,8 +125,8 @@ def _make_folder(folder: Path) -> None:
 def advertised(
     name: str, host: str, port: int, configuration: Configuration, given: Address | None = None
 ) -> Address:
-    """Return the address at which the others reach this node: the one of `--advertise`, else the
-    one in the file, else the one it listens on.
+    """Return the address at which the others reach this node: the one of `--advertise`, or the one
+    in the file, or otherwise the one it listens on.
 
     Raises:
         ConfigError: the node listens on every address, so none of them is known.

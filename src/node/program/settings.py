@@ -1,7 +1,7 @@
 """The settings of a node, from arguments, `RAFTLINE_SERVER_*` variables and raftline.toml.
 
 The parser of a node's arguments (boot.py) is their only table: each of its options is a setting of
-the same name, except the ones that must be `Typed` by hand.
+the same name, except those that must be `Typed` by hand.
 """
 
 from __future__ import annotations
@@ -227,8 +227,8 @@ def _no_setting(where: str, key: str, actions: Mapping[str, object]) -> str:
 
 
 def _file(arguments: argparse.Namespace, environment: Mapping[str, str]) -> Path | None:
-    """Return the raftline.toml to read: the file of `--config`, else the one in the node's folder
-    or, without `--dir`, in the current folder. None: no such file."""
+    """Return the raftline.toml to read: the file of `--config`, or otherwise the one in the node's
+    folder or, without `--dir`, in the current folder. None: no such file."""
     config = arguments.config or environment.get(variable_of("config"))
     if config:
         if not os.path.isfile(config):

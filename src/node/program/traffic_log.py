@@ -65,7 +65,7 @@ class TrafficLog(Traffic):
             self._console.traffic("requests", "[*] Received from %s : %s", sender or "client", text)
 
     def shows_requests(self, count: int) -> bool:
-        """Whether the console prints any of `count` requests; else it counts them as omitted."""
+        """Whether the console prints any of `count` requests; if not, it counts them as omitted."""
         return self._console.has_room("requests", count)
 
     @property

@@ -185,7 +185,7 @@ class TypedWords(NamedTuple):
 
 
 def split(reader: Parser, arguments: Sequence[str]) -> TypedWords:
-    """Return the options, which may stand anywhere before `--`, and the words. A number and a lone
+    """Return the options, which may appear anywhere before `--`, and the words. A number and a lone
     dash are words."""
     actions = reader._option_string_actions
     head: list[str] = []
