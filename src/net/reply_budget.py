@@ -28,7 +28,7 @@ class Holder(Protocol):
 
     @property
     def user(self) -> str | None:
-        """The user that is logged in, "" for none; None: the node has no users."""
+        """The user that is logged in, or "" if nobody is; None if the node has no users."""
 
     def break_off(self) -> None:
         """End the connection."""

@@ -410,7 +410,7 @@ _MESSAGE_RULES: Final[dict[type[Message], Callable[[State, Any], None]]] = {
 
 
 def listens_to(state: State, message: Message) -> bool:
-    """Whether a message may be taken from its sender.
+    """Whether a message may be accepted from its sender.
 
     Servers don't check their configuration to see who may lead (thesis §4.1). A server that was
     away while the members changed must accept a leader, and vote for a candidate, that it has never

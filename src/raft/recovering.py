@@ -28,7 +28,7 @@ is not in Q, and the fence was appended after A had lost its memory.
   loss, and a candidate does not change its log, so the log of X ends before the fence: by the first
   point it holds no entry of a term beyond T, and of T only earlier entries. To win with that vote X
   needs another vote from Q. A server that holds the fence denies its vote to that log (§5.4.1), and
-  a server that voted for X earlier could not have taken the fence. So only A's new vote counts.
+  a server that voted for X earlier could not have accepted the fence. So only A's new vote counts.
 * If A itself stood in U, it had not won (the first point), and the votes that are still in flight
   to it were given to a log that ends before its current one.
 

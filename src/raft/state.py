@@ -59,7 +59,7 @@ class State:
     leader_heard_at_ms: int | None = None  # None: no leader, or its connection broke
     commit_index: int = 0
     applying: int = 0  # handed out to be applied: the rim executes these in order
-    applied: int = 0  # the rim has executed these, and reported so by `Applied`
+    applied: int = 0  # the rim has executed these, and reported that by `Applied`
     durable_index: int = 0  # entries up to here are on this server's disk
     election_at_ms: int = 0
     snapshot: Snapshot | None = None  # the current one on this server's disk

@@ -31,7 +31,7 @@ class KeyIndex:
         self.count += 1
 
     def under(self, prefix: str, held: Container[str], breathe: Breathe) -> list[str]:
-        """Return the keys that begin with an escaped prefix, each once, in no order."""
+        """Return the keys that begin with an escaped prefix, each once, in no particular order."""
         self._sort_in(breathe)
         keys: dict[str, None] = {}
         for run in self._runs:

@@ -91,7 +91,8 @@ class Keeper:
 
 
 def call_apart(on_lost: Callable[[], object]) -> None:
-    """Call `on_lost` in another thread: it may take long or raise, and must not delay a renewal."""
+    """Call `on_lost` in another thread: it may take a long time or raise, and must not delay a
+    renewal."""
     try:
         threading.Thread(target=on_lost, name="a lease was lost", daemon=True).start()
     except RuntimeError:  # no thread can be started

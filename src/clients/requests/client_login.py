@@ -155,8 +155,8 @@ def nonce() -> str:
 
 @functools.lru_cache(maxsize=16)
 def _keys(password: str, salt: bytes, iterations: int) -> tuple[bytes, bytes]:
-    """Return the client's key and the server's key. The result is cached, as it takes long to
-    compute."""
+    """Return the client's key and the server's key. The result is cached, as it takes a long time
+    to compute."""
     salted = hashlib.pbkdf2_hmac("sha256", password.encode(), salt, iterations)
     return _mac(salted, "Client Key"), _mac(salted, "Server Key")
 

@@ -142,7 +142,7 @@ class Client:
             for name in sessions.names:
                 with contextlib.suppress(OSError):
                     self._connection.send(line_of(name, "forget"))
-            self.close()  # else a late reply would answer the next request
+            self.close()  # otherwise a late reply would answer the next request
 
     def _look_for_fork(self) -> None:
         """Start over in a forked child. Two processes would mix up the replies on one connection,
@@ -257,7 +257,7 @@ class Client:
             self.close()
             raise lost(command, connection.address, error, limit_s) from None
         except BaseException:
-            self.close()  # else a late reply would answer the next request
+            self.close()  # otherwise a late reply would answer the next request
             raise
         reply = read_reply(raw)
         if reply is None:

@@ -40,7 +40,7 @@ def asks_nothing(command: str) -> bool:
 
 
 def say(text: str = "") -> None:
-    """Print one line and flush it, also into a pipe."""
+    """Print one line and flush it, even into a pipe."""
     print(text, flush=True)
 
 

@@ -266,7 +266,7 @@ class WatchMachine(Generic[Data]):
         node may have reloaded its file of users."""
         if not isinstance(problem, LoginFailed):
             return isinstance(problem, Unreachable)
-        is_again = self._nodes.current in self._kept_out  # all others were tried since
+        is_again = self._nodes.current in self._kept_out  # all others have been tried since
         self._kept_out.add(self._nodes.current)
         is_hopeless = is_again or self._kept_out.issuperset(self._nodes.known)
         return not (problem._was_not_tried or is_hopeless)

@@ -72,7 +72,7 @@ class Connection(Origin, Shareable):
         self.last_window = self.private_until = 0  # see `Shareable`
         self.resume = threading.Lock()
         self.resume.acquire()
-        self._trouble: Exception | None = None  # an error in the shared reader, for the own thread
+        self._trouble: Exception | None = None  # the shared reader's error, to be raised here
         self._is_begun = False  # plain lines, or TLS after its handshake
         self.on_login: Callable[[str, bool], None] = lambda user, is_admin: None
         self._admission.on_login = self._logged_in
@@ -210,7 +210,7 @@ class Connection(Origin, Shareable):
 
     @property
     def user(self) -> str | None:
-        """The user that is logged in, "" for none; None: the node has no users."""
+        """The user that is logged in, or "" if nobody is; None if the node has no users."""
         return self.outgoing.user
 
     def fileno(self) -> int:

@@ -91,7 +91,7 @@ class Admission:
 
     @property
     def user(self) -> str | None:
-        """The user that is logged in here, "" for none; None: this node has no users."""
+        """The user that is logged in here, or "" if nobody is; None if this node has no users."""
         return self.login.identity.user if self.login is not None else None
 
     @property

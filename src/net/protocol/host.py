@@ -38,7 +38,7 @@ COUNTED_BYTES: Final = LONG_QUEUED_BYTES // 2  # the most that one batch counts 
 class ReplySink(Protocol):
     """The connection that sends the replies of a batch."""
 
-    user: str | None  # the user that is logged in, "" for none; None: the node has no users
+    user: str | None  # the user that is logged in, or ""; None if the node has no users
 
     def mark_ready(self) -> None:
         """Note that replies can leave; `flush` is called after that step of the core."""
@@ -69,7 +69,7 @@ class EventSink(Protocol):
 
     @property
     def user(self) -> str | None:
-        """The user that is logged in, "" for none; None: the node has no users."""
+        """The user that is logged in, or "" if nobody is; None if the node has no users."""
 
     @property
     def puts_codes(self) -> bool:

@@ -148,7 +148,7 @@ class Applying:
         return self._logmanager.apply_apart(entries, self._now_s, end_s)
 
     def end_apart(self, entries: Sequence[Entry], replies: list[str]) -> bool:
-        """Report the applied entries, and apply the next slice; return as `go_on` does."""
+        """Report the applied entries, and apply the next slice; return what `go_on` returns."""
         over_s = self._now_s() - self._begun_s - SLICE_S
         self.is_apart = False
         answers = self._answer(entries, replies)

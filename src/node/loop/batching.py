@@ -76,8 +76,8 @@ class Sharing:
     slow network, the wait would only add to theirs. Then the wait gets shorter the less of a core
     this node uses, and several groups are in flight at once. With 5 ms between the nodes this gives
     1.25 times as many writes at 64 connections (docs/develop/speed.md). An overloaded leader's
-    groups may also take long for a while, but small groups would cost it the processor time that
-    it lacks.
+    groups may also be slow for a while, but small groups would cost it the processor time that it
+    lacks.
     """
 
     def __init__(self, now_s: float, used_s: Callable[[], float]) -> None:

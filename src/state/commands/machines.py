@@ -25,8 +25,8 @@ _OF_THIS_NODE_ALONE = (OSError, MemoryError, RecursionError)
 class StateMachine(Protocol):
     """A program's state machine. Every node of the cluster needs it under the same name.
 
-    `apply` must be deterministic: it uses no clock, no chance, no file, and nothing that differs
-    between nodes. Commands, results and states are JSON. A state has at most 1 MiB as text.
+    `apply` must be deterministic: it uses no clock, no random numbers, no file, and nothing that
+    differs between nodes. Commands, results and states are JSON. A state has at most 1 MiB as text.
     """
 
     def apply(self, command: Json) -> Json:

@@ -12,7 +12,7 @@ from ..protocol import ProtocolError, error, outcome_unknown, shown
 from .command_table import COMMANDS
 
 _LEARNER = re.compile(r"[A-Z]+ response: \S+ is a learner without a vote, ")
-CHANGE_S = 600.0  # a new member may take long to catch up; the leader gives up earlier
+CHANGE_S = 600.0  # a new member may be slow to catch up; the leader gives up earlier
 
 
 def read_change(message: str) -> Change | None:
