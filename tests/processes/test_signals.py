@@ -147,7 +147,7 @@ end_with(main)
 
 
 def test_a_lab_is_ended_by_sigint_even_if_inherited_as_ignored() -> None:
-    program = WAITING.format(root=str(ROOT), source=str(SOURCE))
+    program = WAITING.format(root=str(ROOT / "course"), source=str(SOURCE))
     with subprocess.Popen(
         ["sh", "-c", "trap '' INT; exec \"$@\"", "sh", sys.executable, "-c", program],
         stdout=subprocess.PIPE,
