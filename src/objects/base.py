@@ -7,10 +7,8 @@ The errors are in addition to those of a client (`ClientError`).
 from __future__ import annotations
 
 from collections.abc import Iterator
-from queue import Empty, Full
 from typing import Any, Protocol, TypeVar
 
-from ..clients.calls.methods import short_tracebacks_of
 from ..clients.requests.conversation import Client
 from ..clients.requests.node_connection import ClientError, Refused
 from ..clients.requests.pool import time_limit
@@ -22,7 +20,6 @@ from ..wire.protocol import escape, unescape
 from ..wire.strict_json import Json, NotJsonError, checked, read_json, spell_json
 
 _Object = TypeVar("_Object", bound="ReplicatedObject")
-short_tracebacks = short_tracebacks_of(LookupError, ValueError, ArithmeticError, Empty, Full)
 
 
 class WrongKind(Refused, TypeError):
@@ -51,7 +48,6 @@ class Asker(Protocol):
     def request(self, command: str, timeout: float | None = None) -> str: ...
 
 
-@short_tracebacks
 class ReplicatedObject(NoCopies):
     """One value under one name, shared by all programs; every use of it is a request to the
     cluster.
@@ -149,7 +145,6 @@ class ReplicatedObject(NoCopies):
             raise error from None
 
 
-@short_tracebacks
 class ReplicatedCollection(ReplicatedObject):
     """A dict, a set or a list. A read copies the whole collection at one moment."""
 

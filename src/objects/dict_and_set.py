@@ -16,12 +16,11 @@ from collections.abc import (
 from collections.abc import Set as AbstractSet
 from typing import Any
 
-from .base import NotDone, ReplicatedCollection, short_tracebacks
+from .base import NotDone, ReplicatedCollection
 
 _MISSING = object()
 
 
-@short_tracebacks
 class ReplicatedDict(ReplicatedCollection, MutableMapping[str, Any]):
     """A dict with str keys; each method is one step, and each read shows one moment.
 
@@ -133,7 +132,6 @@ def _as_set(other: Any, kind: Any) -> Any:
     return set(other) if isinstance(other, kind) else other
 
 
-@short_tracebacks
 class ReplicatedSet(ReplicatedCollection, MutableSet[Any]):
     """A set of str, int, float, bool and None; each method is one step.
 

@@ -17,12 +17,10 @@ from .base import (
     NotDone,
     ReplicatedCollection,
     ReplicatedObject,
-    short_tracebacks,
 )
 from .waiting import Waiting
 
 
-@short_tracebacks
 class ReplicatedList(ReplicatedCollection, MutableSequence[Any]):
     """A list; each method is one step, and each read shows one moment."""
 
@@ -125,7 +123,6 @@ def _within_bounds(place: SupportsIndex) -> int:
         raise TypeError(f"an index is a whole number, not {type(place).__name__}") from None
 
 
-@short_tracebacks
 class ReplicatedQueue(ReplicatedObject):
     """A queue like queue.Queue: `put`, `get`, Empty and Full. Each program chooses its `maxsize`.
 

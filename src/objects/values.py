@@ -10,10 +10,9 @@ from ..clients.requests.node_connection import Refused
 from ..common.text import NUMBER_MAX
 from ..wire.protocol import escape, unescape
 from ..wire.strict_json import checked, read_json
-from .base import ReplicatedObject, WrongKind, short_tracebacks, spelled_in_line
+from .base import ReplicatedObject, WrongKind, spelled_in_line
 
 
-@short_tracebacks
 class Replicated(ReplicatedObject):
     """One value, None until it is set. In the log it is `set NAME JSON`."""
 
@@ -73,7 +72,6 @@ def _comparison(how: Callable[[Any, Any], bool]) -> Callable[[Any, object], bool
     return compares
 
 
-@short_tracebacks
 class ReplicatedCounter(ReplicatedObject):
     """A whole number within ±(2^63-1), 0 until it is changed. In the log it is `incr NAME N`.
 
@@ -147,7 +145,6 @@ class ReplicatedCounter(ReplicatedObject):
         return self
 
 
-@short_tracebacks
 class ReplicatedMachine(ReplicatedObject):
     """The program's own state machine, with which every node was started."""
 

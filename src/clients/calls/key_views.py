@@ -17,7 +17,6 @@ from functools import partial
 from operator import itemgetter
 from typing import Any, Generic, TypeVar
 
-from .methods import short_traceback
 from .value_codec import Data
 
 Pairs = Callable[[Data | None], Iterator[tuple[Data, Data]]]
@@ -35,7 +34,6 @@ class _PairReader(Iterator[Item]):
         self._part = part
         self._pairs: Iterator[Any] | None = None
 
-    @short_traceback
     def __next__(self) -> Item:
         if self._pairs is None:
             self._pairs = self._read()
@@ -67,7 +65,6 @@ class Listing(Generic[Item]):
         self._latest.reader = weakref.ref(reader)
         return reader
 
-    @short_traceback
     def __len__(self) -> int:
         pairs = list(self._read())
         latest = getattr(self._latest, "reader", None)
@@ -76,7 +73,6 @@ class Listing(Generic[Item]):
             reader.take(pairs)
         return len(pairs)
 
-    @short_traceback
     def __bool__(self) -> bool:
         return any(True for _ in self._read())  # at most one page
 

@@ -12,7 +12,7 @@ from ..asyncio.asker import AioAsker
 from ..calls.calls import Call, Calls
 from ..calls.key_views import key_of_pair, value_of_pair, whole_pair
 from ..calls.listeners import LoopListeners
-from ..calls.methods import of_tasks, short_traceback
+from ..calls.methods import of_tasks
 from ..calls.pipeline import AioPipeline, reads_of, values_of
 from ..calls.transaction import Outcome, Transaction, updates
 from ..calls.value_codec import TEXT, Codec, Data
@@ -53,12 +53,10 @@ class TaskTransport:
         limit_s = self.timeout if timeout is None else time_limit(timeout)
         return await self._asker.request(command, limit_s)
 
-    @short_traceback
     async def request_together(self, commands: Sequence[str]) -> list[str | ClientError]:
         """Return the text of each reply, or its error; all requests are in flight at once."""
         return await self._asker.request_together(commands, self.timeout)
 
-    @short_traceback
     async def ask(self, call: Call[Result], timeout: float | None = None) -> Result:
         """Carry out a call, and return the result that its reply stands for."""
         try:
@@ -143,7 +141,6 @@ class AioKV(BaseKV[Data, AioLease, AioLock, AioSemaphore, "AioElection[Data]"]):
     set = of_tasks(Calls[Data].set)
     setnx = of_tasks(Calls[Data].setnx)
 
-    @short_traceback
     async def setdefault(self, key: Data, default: Data) -> Data:
         """Return the value of a key. If it is absent, first set it to `default`, in one step."""
         while not await self.setnx(key, default):
@@ -169,7 +166,6 @@ class AioKV(BaseKV[Data, AioLease, AioLock, AioSemaphore, "AioElection[Data]"]):
             raise KeyError(key)
         return default if value is None else value
 
-    @short_traceback
     async def popitem(self, prefix: Data | None = None) -> tuple[Data, Data]:
         """Remove the first key, or the first under a prefix if one is given, and return it with its
         value. Raises KeyError if there is no key."""
@@ -196,7 +192,6 @@ class AioKV(BaseKV[Data, AioLease, AioLock, AioSemaphore, "AioElection[Data]"]):
         requests of the block at once."""
         return AioPipeline(self._codec, self._transport.request_together)
 
-    @short_traceback
     async def get_many(self, keys: Iterable[Data]) -> dict[Data, Data]:
         """Return those of these keys that exist, with their values."""
         async with self.pipeline() as batch:
@@ -252,7 +247,6 @@ class AioKV(BaseKV[Data, AioLease, AioLock, AioSemaphore, "AioElection[Data]"]):
             self._shared.keeper = AioKeeper(self._transport)
         return self._shared.keeper
 
-    @short_traceback
     async def snapshot(self, prefix: Data | None = None) -> KVSnapshot[Data]:
         """Return all pairs under a prefix at one entry; see `raftline.KV.snapshot`."""
         until_s = time.monotonic() + self._timeout

@@ -18,7 +18,7 @@ from typing import TypeVar, overload
 
 from ..calls.calls import Call, Calls
 from ..calls.key_views import Listing, PrefixItems, PrefixKeys, PrefixValues
-from ..calls.methods import of_threads, short_traceback
+from ..calls.methods import of_threads
 from ..calls.pipeline import Pipeline, reads_of, values_of
 from ..calls.transaction import Outcome, Transaction, updates
 from ..calls.value_codec import TEXT, Codec, Data
@@ -125,7 +125,6 @@ class KV(BaseKV[Data, Lease, Lock, Semaphore, "Election[Data]"], MutableMapping[
         of the block at once."""
         return Pipeline(self._codec, self._transport.request_together)
 
-    @short_traceback
     def get_many(self, keys: Iterable[Data]) -> dict[Data, Data]:
         """Return those of these keys that exist, with their values. All reads are sent at once, and
         each key is read by itself."""
@@ -148,7 +147,6 @@ class KV(BaseKV[Data, Lease, Lock, Semaphore, "Election[Data]"], MutableMapping[
         if not self._ask(self._calls.delete(key)):
             raise KeyError(key)
 
-    @short_traceback
     def __contains__(self, key: object) -> bool:
         return self._codec.can_be_key(key) and self.get(key) is not None  # type: ignore[arg-type]
 
@@ -174,7 +172,6 @@ class KV(BaseKV[Data, Lease, Lock, Semaphore, "Election[Data]"], MutableMapping[
             raise KeyError(key)
         return default
 
-    @short_traceback
     def popitem(self, prefix: Data | None = None) -> tuple[Data, Data]:
         """Remove the first key, or the first under a prefix if one is given, and return it with its
         value, in one step. Raises KeyError if there is no key."""
@@ -188,7 +185,6 @@ class KV(BaseKV[Data, Lease, Lock, Semaphore, "Election[Data]"], MutableMapping[
         for call in updates(self._codec, pairs, named):
             self._ask(call)
 
-    @short_traceback
     def setdefault(self, key: Data, default: Data | None = None) -> Data:
         """Return the value of a key. If it is absent, first set it to `default`, in one step."""
         if default is None:
@@ -251,7 +247,6 @@ class KV(BaseKV[Data, Lease, Lock, Semaphore, "Election[Data]"], MutableMapping[
                 shared.keeper = Keeper(transport, self.name)
             return shared.keeper
 
-    @short_traceback
     def snapshot(self, prefix: Data | None = None) -> KVSnapshot[Data]:
         """Return all pairs under a prefix at one entry, and the index of that entry: a watch with
         `after` continues there. Raises TimedOut if they did not arrive within the time of a

@@ -13,7 +13,6 @@ from typing import Any, TypeVar
 from ...common.errors import RaftlineError
 from ..calls.calls import Call
 from ..calls.listeners import ThreadListeners
-from ..calls.methods import short_traceback
 from ..calls.value_codec import Data
 from ..locks.lease import Keeper
 from ..requests.node_connection import ClientError, Closed
@@ -83,14 +82,12 @@ class ThreadTransport:
             raise Closed(CLOSED)
         return self._shared.clients.request(command, self.timeout if timeout is None else timeout)
 
-    @short_traceback
     def request_together(self, commands: Sequence[str]) -> list[str | ClientError]:
         """Return the text of each reply, or its error; all requests are in flight at once."""
         if self._shared.is_closed:
             raise Closed(CLOSED)
         return self._shared.clients.request_together(commands, self.timeout)
 
-    @short_traceback
     def ask(self, call: Call[Result], timeout: float | None = None) -> Result:
         """Carry out a call, and return the result that its reply stands for."""
         try:

@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any, Protocol, TypeVar
 
 from ..calls.calls import Ask, Call, Steps
-from ..calls.methods import awaited, short_traceback
+from ..calls.methods import awaited
 from ..requests.steps import carry_out_awaiting
 from .lease_timer import BaseLease, Clock, LeaseTimer, clock
 from .renewals import Renewals, UntilDue, keeping
@@ -108,7 +108,6 @@ class AioLease(BaseLease[asyncio.Event]):
         await over.wait()
         return timer.was_lost
 
-    @short_traceback
     async def _carry_out(self, steps: Steps[Result]) -> Result:
         def do(step: Ask) -> Awaitable[object]:
             return self._client.ask(step.call, step.limit_s)

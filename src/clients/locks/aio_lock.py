@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any, Generic, TypeVar, overload
 
 from ..calls.calls import CALLS, Ask
-from ..calls.methods import awaited, short_traceback
+from ..calls.methods import awaited
 from ..calls.value_codec import Data
 from ..requests.steps import carry_out_awaiting
 from ..watches.aio_watch import AioWatch
@@ -52,7 +52,6 @@ class AioClaim(BaseClaim[AioLease, AioHeld]):
     _client: AioTransport
     _watching: Callable[[str], AioWatch[str]]
 
-    @short_traceback
     async def _carry_out(self, steps: Claiming[Kind]) -> Kind:
         return await carry_out_awaiting(steps, self._do)
 

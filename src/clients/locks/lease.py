@@ -11,7 +11,7 @@ from typing import Any, Protocol, TypeVar
 
 from ...common.process.wakeup import Flag
 from ..calls.calls import Ask, Call, Steps
-from ..calls.methods import carried_out, short_traceback
+from ..calls.methods import carried_out
 from ..requests.steps import carry_out
 from .lease_timer import BaseLease, Clock, LeaseTimer, clock
 from .renewals import Renewals, UntilDue, keeping
@@ -149,7 +149,6 @@ class Lease(BaseLease[Flag]):
         over, timer = self._over, self._granted()
         return over.wait(timeout) and timer.was_lost
 
-    @short_traceback
     def _carry_out(self, steps: Steps[Result]) -> Result:
         def do(step: Ask) -> object:
             return self._client.ask(step.call, step.limit_s)

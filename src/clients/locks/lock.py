@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, Generic, TypeVar, overload
 
 from ..calls.calls import CALLS, Ask
-from ..calls.methods import carried_out, short_traceback
+from ..calls.methods import carried_out
 from ..calls.value_codec import Data
 from ..requests.steps import carry_out
 from ..watches.watch import Watch
@@ -68,7 +68,6 @@ class Claim(BaseClaim[Lease, Held]):
     _client: Transport
     _watching: Callable[[str], Watch[str]]
 
-    @short_traceback
     def _carry_out(self, steps: Claiming[Kind]) -> Kind:
         return carry_out(steps, self._do)
 

@@ -8,7 +8,6 @@ from collections.abc import AsyncIterator
 
 from ..asyncio.asker import AioAsker
 from ..asyncio.line_stream import AioNodeShell
-from ..calls.methods import short_traceback
 from ..calls.value_codec import Data
 from ..calls.wait_times import end_of_wait
 from ..requests.steps import carry_out_awaiting
@@ -43,7 +42,6 @@ class AioWatch(BaseWatch[Data], AsyncIterator[Event[Data]]):
             raise StopAsyncIteration
         return event
 
-    @short_traceback
     async def next_event(self, timeout: float | None = None) -> Event[Data] | None:
         """Return the next event; None if no event came within `timeout` seconds, or the watch was
         closed."""
@@ -53,7 +51,6 @@ class AioWatch(BaseWatch[Data], AsyncIterator[Event[Data]]):
                 return None
         return self._machine.ready.popleft()
 
-    @short_traceback
     async def sync(self, timeout: float | None = None) -> list[Event[Data]] | None:
         """Return the events up to now; None if they did not come within `timeout` seconds, or the
         watch was closed; see `raftline.Watch.sync`. Call it from the task that iterates."""
@@ -66,7 +63,6 @@ class AioWatch(BaseWatch[Data], AsyncIterator[Event[Data]]):
         self._node.over.set()
         self._end_here()
 
-    @short_traceback
     async def _step(self, until_s: float | None = None) -> bool:
         """Process one line; return False if no line came in time, or the watch was closed."""
         return await self._run(self._machine.take_line(until_s))

@@ -7,7 +7,6 @@ import os
 import time
 from collections.abc import Iterator
 
-from ..calls.methods import short_traceback
 from ..calls.value_codec import Data
 from ..calls.wait_times import end_of_wait
 from ..requests.addresses import Addresses
@@ -54,7 +53,6 @@ class Watch(BaseWatch[Data], Iterator[Event[Data]]):
             raise StopIteration
         return event
 
-    @short_traceback
     def next_event(self, timeout: float | None = None) -> Event[Data] | None:
         """Return the next event; None if no event came within `timeout` seconds, or the watch was
         closed."""
@@ -64,7 +62,6 @@ class Watch(BaseWatch[Data], Iterator[Event[Data]]):
                 return None
         return self._machine.ready.popleft()
 
-    @short_traceback
     def sync(self, timeout: float | None = None) -> list[Event[Data]] | None:
         """Return the events up to now: the events of all writes that were acknowledged before this
         call and were not returned yet. Return None if they did not come within `timeout` seconds,
@@ -87,7 +84,6 @@ class Watch(BaseWatch[Data], Iterator[Event[Data]]):
                 connection.socket.shutdown(2)  # wakes the reading thread
         self._node.close()
 
-    @short_traceback
     def _step(self, until_s: float | None = None) -> bool:
         """Process one line; return False if no line came in time, or the watch was closed."""
         return self._run(self._machine.take_line(until_s))
