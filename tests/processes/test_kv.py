@@ -36,7 +36,6 @@ def test_it_is_a_mapping(kv: raftline.KV[str]) -> None:
     assert dict(kv.items("m/")) == {"m/a": "5", "m/two words": "x\ny"}
     assert list(kv.keys("m/")) == ["m/a", "m/two words"]
     assert list(kv.values("m/")) == ["5", "x\ny"]
-    assert len(kv.items("m/")) == 2
     assert ("m/a", "5") in kv.items()
     assert set(kv.keys("m/")) <= set(kv)
     assert len(kv) >= 2

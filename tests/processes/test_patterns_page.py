@@ -49,4 +49,4 @@ def test_the_item_of_a_worker_that_is_gone_is_taken_again(kv: raftline.KV[str], 
         assert page.done(kv, first, lease, "first")
         assert page.done(kv, second, lease, "second")
         assert page.take(kv, lease) is None
-    assert kv.items("result/") == {f"result/{first}": "first", f"result/{second}": "second"}.items()
+    assert dict(kv.items("result/")) == {f"result/{first}": "first", f"result/{second}": "second"}

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import time
 import weakref
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar, overload
 
 from ...common.errors import RaftlineError
 from ..asyncio.asker import AioAsker
 from ..calls.calls import Call, Calls
-from ..calls.key_views import key_of_pair, value_of_pair, whole_pair
 from ..calls.listeners import LoopListeners
 from ..calls.methods import of_tasks
 from ..calls.pipeline import AioPipeline, reads_of, values_of
@@ -198,30 +197,27 @@ class AioKV(BaseKV[Data, AioLease, AioLock, AioSemaphore, "AioElection[Data]"]):
             reads = reads_of(batch, keys)
         return values_of(reads)
 
-    def items(self, prefix: Data | None = None) -> AsyncIterator[tuple[Data, Data]]:
+    async def items(self, prefix: Data | None = None) -> AsyncIterator[tuple[Data, Data]]:
         """Yield the pairs in the order of their keys, restricted to a prefix if one is given. Each
         page of a thousand pairs shows one moment; the store may change between two pages."""
-        return self._listing(prefix, whole_pair)
-
-    def keys(self, prefix: Data | None = None) -> AsyncIterator[Data]:
-        """Yield the keys in order, restricted to a prefix if one is given."""
-        return self._listing(prefix, key_of_pair)
-
-    def values(self, prefix: Data | None = None) -> AsyncIterator[Data]:
-        """Yield the values, restricted to a prefix if one is given."""
-        return self._listing(prefix, value_of_pair)
-
-    async def _listing(
-        self, prefix: Data | None, part: Callable[[Any], Kind]
-    ) -> AsyncIterator[Kind]:
         after = ""
         while True:
             page = await self._ask(self._calls.page(prefix, after))
             for pair in page.pairs:
-                yield part(pair)
+                yield pair
             if page.is_last:
                 return
             after = page.after
+
+    async def keys(self, prefix: Data | None = None) -> AsyncIterator[Data]:
+        """Yield the keys in order, restricted to a prefix if one is given."""
+        async for key, _ in self.items(prefix):
+            yield key
+
+    async def values(self, prefix: Data | None = None) -> AsyncIterator[Data]:
+        """Yield the values, restricted to a prefix if one is given."""
+        async for _, value in self.items(prefix):
+            yield value
 
     async def clear(self, prefix: Data) -> int:
         """Delete all keys under a prefix, in one entry; return their number."""

@@ -3,21 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import (
-    ItemsView,
-    Iterable,
-    Iterator,
-    KeysView,
-    Mapping,
-    MutableMapping,
-    ValuesView,
-)
-from functools import partial
-from operator import itemgetter
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping
 from typing import TypeVar, overload
 
 from ..calls.calls import Call, Calls
-from ..calls.key_views import Listing, PrefixItems, PrefixKeys, PrefixValues
 from ..calls.methods import of_threads
 from ..calls.pipeline import Pipeline, reads_of, values_of
 from ..calls.transaction import Outcome, Transaction, updates
@@ -66,7 +55,6 @@ class KV(BaseKV[Data, Lease, Lock, Semaphore, "Election[Data]"], MutableMapping[
         self._shared = shared or Shared(clients)
         self._transport = ThreadTransport(self._shared, self._timeout)
         self._ask = self._transport.ask
-        self._listing: Listing[Data] = Listing(partial(self._pairs, None), itemgetter(0))
 
     __eq__ = object.__eq__  # compared by identity
     __hash__ = object.__hash__
@@ -151,13 +139,13 @@ class KV(BaseKV[Data, Lease, Lock, Semaphore, "Election[Data]"], MutableMapping[
         return self._codec.can_be_key(key) and self.get(key) is not None  # type: ignore[arg-type]
 
     def __iter__(self) -> Iterator[Data]:
-        return iter(self._listing)
+        return self.keys()
 
     def __len__(self) -> int:
-        return len(self._listing)
+        return sum(1 for _ in self.items())
 
     def __bool__(self) -> bool:
-        return bool(self._listing)
+        return any(True for _ in self.items())  # one page
 
     @overload
     def pop(self, key: Data) -> Data: ...
@@ -195,19 +183,11 @@ class KV(BaseKV[Data, Lease, Lock, Semaphore, "Election[Data]"], MutableMapping[
                 return value
         return default
 
-    def items(self, prefix: Data | None = None) -> ItemsView[Data, Data]:
-        """Return the pairs in the order of their keys, restricted to a prefix if one is given."""
-        return PrefixItems(self, self._pairs, prefix)
-
-    def keys(self, prefix: Data | None = None) -> KeysView[Data]:
-        """Return the keys in order, restricted to a prefix if one is given."""
-        return PrefixKeys(self, self._pairs, prefix)
-
-    def values(self, prefix: Data | None = None) -> ValuesView[Data]:
-        """Return the values, restricted to a prefix if one is given."""
-        return PrefixValues(self, self._pairs, prefix)
-
-    def _pairs(self, prefix: Data | None) -> Iterator[tuple[Data, Data]]:
+    def items(  # type: ignore[override]
+        self, prefix: Data | None = None
+    ) -> Iterator[tuple[Data, Data]]:
+        """Yield the pairs in the order of their keys, restricted to a prefix if one is given. Each
+        page of a thousand pairs shows one moment; the store may change between two pages."""
         after = ""
         while True:
             page = self._ask(self._calls.page(prefix, after))
@@ -215,6 +195,16 @@ class KV(BaseKV[Data, Lease, Lock, Semaphore, "Election[Data]"], MutableMapping[
             if page.is_last:
                 return
             after = page.after
+
+    def keys(self, prefix: Data | None = None) -> Iterator[Data]:  # type: ignore[override]
+        """Yield the keys in order, restricted to a prefix if one is given."""
+        for key, _ in self.items(prefix):
+            yield key
+
+    def values(self, prefix: Data | None = None) -> Iterator[Data]:  # type: ignore[override]
+        """Yield the values, restricted to a prefix if one is given."""
+        for _, value in self.items(prefix):
+            yield value
 
     def clear(self, prefix: Data | None = None) -> int:  # type: ignore[override]
         """Delete all keys under a prefix, in one entry; return their number. Without a prefix it
