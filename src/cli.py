@@ -23,17 +23,9 @@ from raftline.common.process.quiet_exit import EXIT_INTERRUPTED
 from raftline.common.process.signals import raised
 from raftline.common.process.standard_streams import EXIT_OUTPUT, drop_output
 from raftline.tools import course
-from raftline.tools.command_line import (
-    access_commands,
-    cluster_commands,
-    repair_commands,
-    view_commands,
-)
-from raftline.tools.node_files import user_command
-from raftline.tools.verbs import GROUPS, HELD, REQUESTS, no_command
+from raftline.tools.verbs import GROUPS, HELD, MODULES, REQUESTS, no_command
 
 PASSED_ON = ("server", "client")  # also the names of their modules
-SHELLS = ("bash", "zsh", "fish")
 
 if TYPE_CHECKING:
     from raftline.client import Client, ClientError, Explain
@@ -76,20 +68,23 @@ def _carry_out(arguments: list[str]) -> int:
         return 0
     options = _options(arguments)
     carry_out: Callable[[argparse.Namespace], int] = options.carry_out
-    importlib.import_module(f"raftline.{options.module}")  # before Ctrl-C raises an exception
     with raised():
         return carry_out(options)
 
 
 def _options(arguments: Sequence[str]) -> argparse.Namespace:
     """Return the options. A usage error ends this process, in the name of the command."""
-    parser, commands = _parser()
-    if "up" in arguments:
-        cluster_commands.add_course_options(commands)
+    parser, commands = _parser(arguments[0])
     if arguments[0] in ASKING_WITH_VALUE:
         parser.error("a command is missing")
+    if arguments[0] == "up":
+        from raftline.tools.local_cluster import up
+
+        up.add_course_options(commands)
     if arguments[0] == "member":
-        arguments = ["member", *cluster_commands.with_action(arguments[1:])]
+        from raftline.tools.requests import members
+
+        arguments = ["member", *members.with_action(arguments[1:])]
     if not arguments[0].startswith("-") and arguments[0] not in commands.choices:
         parser.error(no_command(arguments[0], commands.choices))
     options, unknown = parser.parse_known_args(arguments)
@@ -149,7 +144,8 @@ class _Front(Parser):
         return "\n".join([*lines, self.epilog or "", ""])
 
 
-def _parser() -> tuple[Parser, Commands]:
+def _parser(command: str | None = None) -> tuple[Parser, Commands]:
+    """Return the parser of one command, or else of all commands."""
     parser = _Front(
         prog="raftline",
         description="A key-value store replicated by Raft, whose every byte is human-readable.",
@@ -159,42 +155,19 @@ def _parser() -> tuple[Parser, Commands]:
     )
     parser.tell_version()
     commands = parser.add_subparsers(metavar="COMMAND", parser_class=Parser)
-    cluster_commands.add_commands(commands)
-    repair_commands.add_commands(commands)
-    user_command.add_command(commands)
-    access_commands.add_commands(commands)
-    view_commands.add_commands(commands)
+    found = MODULES.get(command or "")
+    for module in (found,) if found else dict.fromkeys(MODULES.values()):
+        importlib.import_module(f"raftline.{module}").add_commands(commands)
     # Only for the list in --help: main() passes these on before it parses anything.
     commands.add_parser("server", help="one node: raftline server NAME PORT", add_help=False)
     commands.add_parser("client", help="a client: raftline client PORT", add_help=False)
     for verb, does in {**REQUESTS, **HELD, **course.COMMANDS}.items():
         commands.add_parser(verb, help=does, add_help=False)
-    _add_shell(commands)
     return parser, commands
 
 
-def _add_shell(commands: Commands) -> None:
-    completion = commands.add_parser(
-        "completion",
-        help="let a shell complete commands, options, nodes and keys",
-        description="Print a shell script that completes them, with the package argcomplete. Put "
-        'eval "$(raftline completion bash)" in ~/.bashrc, the same with zsh in ~/.zshrc, or '
-        "raftline completion fish | source in config.fish. Keys and nodes come from the cluster "
-        "that the command would ask.",
-    )
-    completion.add_argument("shell", choices=SHELLS)
-    completion.set_defaults(module="tools.command_line.completion", carry_out=_completion)
-
-
-def _completion(options: argparse.Namespace) -> int:
-    from raftline.tools.command_line import completion
-
-    print(completion.script(options.shell), end="")
-    return 0
-
-
 def _complete() -> int:
-    from raftline.tools.command_line import completion
+    from raftline.tools import completion
 
     parser, commands = _parser()
     with open(os.devnull) as sys.stdin:  # never prompt for a password
@@ -206,10 +179,11 @@ def _parsers() -> Mapping[str, Parser]:
     """Return the parser of each command."""
     from raftline import client
     from raftline.node.program import boot
+    from raftline.tools.local_cluster import up
     from raftline.tools.requests import ask, lock_command
 
     commands = _parser()[1]
-    cluster_commands.add_course_options(commands)
+    up.add_course_options(commands)
     parsers = {**commands.choices, "server": boot.parser(), "client": client.parser()}
     parsers |= course.parsers()
     parsers |= {verb: ask.parser(verb) for verb in REQUESTS}

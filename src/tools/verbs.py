@@ -38,6 +38,20 @@ GROUPS: Final[Mapping[str, tuple[str, ...]]] = {
     _FIRST: (*_GROUPED[_FIRST], *(verb for verb in REQUESTS if verb not in _ALL)),
 }
 LISTED: Final = [name for names in GROUPS.values() for name in names]
+_FILES: Final = "tools.node_files"
+_MEMBERS = [verb for verb, row in COMMANDS.items() if row.handling.kind == "members"]
+_MEMBERS += ["member", "transfer"]
+# The module of each command: its arguments, its help and its deed. Commands that are not in this
+# table parse their own arguments (cli.py).
+MODULES: Final[Mapping[str, str]] = {
+    **dict.fromkeys(_MEMBERS, "tools.requests.members"),
+    "status": "tools.status.status_report", "check": "tools.requests.perf",
+    "up": "tools.local_cluster.up", "unit": "tools.local_cluster.unit",
+    "backup": f"{_FILES}.backup", "restore": f"{_FILES}.backup", "fsck": f"{_FILES}.fsck",
+    "recover": f"{_FILES}.recover", "replay": f"{_FILES}.replay_command",
+    "user": f"{_FILES}.user_command", "secret": f"{_FILES}.certs", "certs": f"{_FILES}.certs",
+    "view": "tools.view_command", "completion": "tools.completion",
+}  # fmt: skip
 LIKENESS: Final = 0.7  # difflib ratio: below it, a guess is wrong more often
 _ELSEWHERE = {word: row.verb for row in COMMANDS.values() for word in row.elsewhere}
 

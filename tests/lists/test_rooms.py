@@ -28,7 +28,7 @@ NO_ROOMS = {"__init__", "__main__", "raftline"}  # `import raftline` and `python
 OPTIONAL = {
     ("access.login", "scramp"), ("access.users", "scramp"), ("common.mypyc_compat",
     "mypy_extensions"),
-    ("tools.node_files.certs", "cryptography"), ("tools.command_line.completion", "argcomplete"),
+    ("tools.node_files.certs", "cryptography"), ("tools.completion", "argcomplete"),
     ("view.page_server", "aiohttp"),
 }  # fmt: skip
 # Files, sockets, threads, clocks, chance, the process: not in a room that the page calls pure.

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import re
 import shutil
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ...common.arguments import Commands
 
 # The folders that ProtectHome=yes and PrivateTmp=yes hide (systemd.exec(5)).
 HIDDEN = ("/home", "/root", "/run/user", "/tmp", "/var/tmp")
@@ -123,3 +128,27 @@ def show(user: str) -> int:
             file=sys.stderr,
         )
     return 0
+
+
+def add_commands(commands: Commands) -> None:
+    """Add the command to the command line."""
+    unit = commands.add_parser(
+        "unit",
+        help="print a systemd unit for nodes of this machine",
+        description="Print a systemd template unit, with one instance for each node: raftline "
+        "unit > /etc/systemd/system/raftline@.service, then systemctl enable --now raftline@s1.",
+    )
+    unit.add_argument(
+        "--user", type=_user, default="raftline", metavar="USER", help="their user (raftline)"
+    )
+    unit.set_defaults(carry_out=_unit)
+
+
+def _user(text: str) -> str:
+    if not re.fullmatch(r"[a-z_][a-z0-9_-]{0,31}", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a user name")
+    return text
+
+
+def _unit(options: argparse.Namespace) -> int:
+    return show(options.user)

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import queue
 import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from types import FrameType
+from typing import TYPE_CHECKING
 
 from ...common import config
 from ...common.address import Address
+from ...common.arguments import Parser, as_number, as_port
 from ...common.config import Configuration, Pace
 from ...common.process.quiet_exit import EXIT_INTERRUPTED
 from ...common.process.signals import WAIT_S_MAX, threads_without_signals
@@ -21,9 +24,19 @@ from ...view import viewer
 from .. import course
 from ..status import status
 from ..status.status_report import verdict
-from .choosing import check_local, described, local_members, write_down
+from .choosing import check_local, choose, described, local_members, write_down
 from .local_cluster import LocalCluster, NobodyReads, NotStarted
 from .relay import Relay
+
+if TYPE_CHECKING:
+    from ...common.arguments import Commands
+
+NODES_MAX = 99
+UP_OPTIONS = {
+    "--log-times": "the nodes print the time before each line",
+    "--course-console": "the nodes print only the messages and votes of the course's figures",
+}
+
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGHUP)
 LEADER_SECONDS_MAX = {"fast": 30.0, "class": 30.0, "human": 60.0}
@@ -208,3 +221,67 @@ def asked_to_stop() -> Iterator[None]:
 def _ignore_signals() -> None:
     for number in (signal.SIGINT, *STOP_SIGNALS):
         signal.signal(number, signal.SIG_IGN)
+
+
+def add_commands(commands: Commands) -> None:
+    """Add the command to the command line."""
+    up = commands.add_parser(
+        "up",
+        help="a local cluster in this terminal",
+        description="Start a local cluster. Ctrl-C stops all of it, and so does "
+        "the end of a pipe's reader: exit code 0. Without -n, --dir and "
+        "--base-port it is the cluster of the nearest logs/server-configuration.txt.",
+    )
+    count = as_number("number of nodes", 1, NODES_MAX)
+    up.add_argument("-n", dest="count", type=count, metavar="N", help="nodes s1…sN (3)")
+    up.add_argument("--dir", metavar="D", help="where the nodes keep their files (./logs)")
+    up.add_argument("--base-port", type=as_port, metavar="P", help="the port of s1 (10000)")
+    up.add_argument("--client", action="store_true", help="a client in front; all end with it")
+    up.add_argument("--pace", choices=sorted(config.PACES), default="fast")
+    up.add_argument("--verbose", action="store_true", help="heartbeats, too")
+    _add_flags(up, UP_OPTIONS)
+    up.add_argument(
+        "--view",
+        type=as_port,
+        nargs="?",
+        const=8765,
+        metavar="PORT",
+        help="a picture in a browser (port 8765)",
+    )
+    up.set_defaults(carry_out=_carry_out)
+
+
+def add_course_options(commands: Commands) -> None:
+    """Add the course's options for `up`. This is a separate step, since finding the course takes
+    time."""
+    up, options = commands.choices["up"], course.up_options()
+    for option, port in course.up_ports().items():
+        what = options.pop(option)
+        up.add_argument(option, type=as_port, nargs="?", const=port, metavar="PORT", help=what)
+    _add_flags(up, options)
+
+
+def _add_flags(parser: Parser, options: Mapping[str, str]) -> None:
+    for option, what in options.items():
+        parser.add_argument(option, action="store_true", help=what)
+
+
+def _carry_out(options: argparse.Namespace) -> int:
+    configuration = choose(options.dir, options.count, options.base_port)
+    all_options = {**UP_OPTIONS, **course.up_options()}
+    return up(
+        configuration,
+        pace=config.PACES[options.pace],
+        verbose=options.verbose,
+        client_wanted=options.client,
+        view_port=options.view,
+        options=[word for option in all_options for word in _words_of(option, options)],
+    )
+
+
+def _words_of(option: str, options: argparse.Namespace) -> list[str]:
+    """Return the arguments that pass an option of `up` on to a node; none if it was not given."""
+    value = getattr(options, option[2:].replace("-", "_"))
+    if value or (option == "--controller" and options.view):
+        return [option] if isinstance(value, bool) else [option, str(value)]
+    return []

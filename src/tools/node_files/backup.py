@@ -6,6 +6,7 @@ holds each value, so only its owner can read it, like the files of a protected n
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import json
 import os
@@ -13,11 +14,13 @@ import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 from zlib import crc32
 
+from ...clients.requests.address_options import named_nodes
 from ...clients.requests.conversation import Client
 from ...clients.requests.node_connection import ClientError, Refused
-from ...clients.terminal.options import ClientAccess
+from ...clients.terminal.options import ClientAccess, access_of, add_asking_options
 from ...common import config
 from ...common.address import Address, is_loopback, split
 from ...common.arguments import typed
@@ -49,6 +52,9 @@ from ..progress_bar import Bar
 from ..status import status
 from ..status.status_report import explained
 from .fsck import WatchedFolder, tell_failure, tell_unwritten
+
+if TYPE_CHECKING:
+    from ...common.arguments import Commands
 
 _N = "([0-9]{1,19})"
 BEGUN = re.compile(rf"BACKUP response: {_N}-{_N} of {_N} bytes crc32 ([0-9a-f]{{8}})")
@@ -360,3 +366,54 @@ def _write(configuration: Configuration, loaded: LoadedSnapshot, written: list[i
         lines = [f"{name} {host} {port}\n" for name, (host, port) in configuration.members.items()]
         listed = [(config.HEADER + "".join(lines)).encode()]
         Folder(place).write_new(config.FILE_NAME, listed)  # for everybody to read
+
+
+def add_commands(commands: Commands) -> None:
+    """Add `backup` and `restore` to the command line."""
+    _add_backup(commands)
+    _add_restore(commands)
+
+
+def _add_backup(commands: Commands) -> None:
+    backup = commands.add_parser(
+        "backup",
+        help="write the state of the cluster into a file",
+        description="Write the keys and sessions after one entry into a text file with a "
+        "checksum. A backup of a running cluster holds every earlier acknowledged write. Exit "
+        "code 0: done; 2: usage; 3: no leader, or the node runs or is damaged; 4: the file can't "
+        "be written, or no node answered to the end; 5: refused or unreachable.",
+    )
+    backup.add_argument("file", metavar="FILE", help="a file that does not exist yet")
+    source = backup.add_mutually_exclusive_group()
+    source.add_argument("--from", dest="node", metavar="NAME", help="read a stopped node's files")
+    source.add_argument("--check", action="store_true", help="read FILE and print what it holds")
+    add_asking_options(backup, 60.0)
+    backup.set_defaults(carry_out=_backup)
+
+
+def _add_restore(commands: Commands) -> None:
+    restore = commands.add_parser(
+        "restore",
+        help="begin a new cluster with a backup",
+        description="Write the files of every member of a new cluster. Exit code 0: done; 2: "
+        "usage, or the folder is not empty; 3: the backup is damaged; 4: the disk failed.",
+    )
+    restore.add_argument("file", metavar="FILE", help="a backup, or a NAME.state_machine")
+    restore.add_argument("folder", metavar="DIR", help="an empty or a new folder")
+    restore.add_argument(
+        "--members", nargs="+", required=True, metavar="NAME=HOST:PORT", help="the members"
+    )
+    restore.set_defaults(carry_out=_restore)
+
+
+def _backup(options: argparse.Namespace) -> int:
+    if options.check:
+        return check(options.file)
+    if options.node is None:
+        nodes, access = named_nodes(options.at, options.dir), access_of(options)
+        return of_cluster(nodes, access, options.file, options.timeout)
+    return of_node(config.locate(options.dir).parent, options.node, options.file)
+
+
+def _restore(options: argparse.Namespace) -> int:
+    return restore(options.file, options.folder, options.members)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from ...common import config
 from ...common.config import ConfigError
@@ -22,6 +23,9 @@ from ...storage.examine import Cure, Examination, Findings, Problem, nodes_in
 from ...storage.folder import Folder
 from ...storage.repair import repair
 from ..progress_bar import Bar
+
+if TYPE_CHECKING:
+    from ...common.arguments import Commands
 
 EXIT_CLEAN = 0
 EXIT_PROBLEMS = 1
@@ -247,3 +251,24 @@ def _tell(report: dict[str, Any]) -> None:
             log = "no entries"
         after = f" after a snapshot of entry {snapshot}" if snapshot else ""
         print(f"{node}: sound: term {report['term']}, {log}{after}")
+
+
+def add_commands(commands: Commands) -> None:
+    """Add the command to the command line."""
+    fsck = commands.add_parser(
+        "fsck",
+        help="check the files of nodes, and repair them",
+        description="Check all files of the nodes in a folder and explain what is wrong. --repair "
+        "deletes nothing: removed parts are kept as FILE.damaged-N. Exit code 0: all "
+        "is sound, or was repaired; 1: not all; 2: usage; 3: a file can't be read; 4: the disk "
+        "failed.",
+    )
+    fsck.add_argument("wanted", metavar="DIR|NAME", nargs="*", help="folders, or nodes (all)")
+    fsck.add_argument("--dir", metavar="D", help="the folder in which to look for each NAME")
+    fsck.add_argument("--repair", action="store_true", help="make the safe repairs")
+    fsck.add_argument("--json", action="store_true", help="for programs")
+    fsck.set_defaults(carry_out=_fsck)
+
+
+def _fsck(options: argparse.Namespace) -> int:
+    return fsck(options.wanted, options.dir, repairs=options.repair, as_json=options.json)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ...common import config
 from ...common.address import Address
@@ -20,6 +22,9 @@ from ...storage.disk import FilesRefused, StorageError
 from ...storage.folder import Folder
 from ...storage.recovery import Recovered
 from .fsck import tell_failure
+
+if TYPE_CHECKING:
+    from ...common.arguments import Commands
 
 
 def recover(folder: str | None, node: str, *, confirmed: bool) -> int:
@@ -173,3 +178,23 @@ def take_over(
     entry = Entry(log.last_index + 1, term, alone.spell())
     manager.persist([Effects(save=HardState(term, None), append=[entry], recovered=True)])
     return entry.index, term
+
+
+def add_commands(commands: Commands) -> None:
+    """Add the command to the command line."""
+    recover = commands.add_parser(
+        "recover",
+        help="a new cluster from one surviving node",
+        description="Make a stopped node the only member of its cluster, when a majority is gone "
+        "for good. It lists possible losses and asks first. Exit code 0: done, "
+        "or done already; 1: not confirmed; "
+        "2: usage; 3: the node runs, or its files are refused; 4: the disk failed.",
+    )
+    recover.add_argument("node", metavar="NAME", help="the surviving node")
+    recover.add_argument("--dir", metavar="D", help="the folder of its files")
+    recover.add_argument("--yes", action="store_true", help="do not ask")
+    recover.set_defaults(carry_out=_carry_out)
+
+
+def _carry_out(options: argparse.Namespace) -> int:
+    return recover(options.dir, options.node, confirmed=options.yes)

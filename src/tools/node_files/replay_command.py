@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from ...common.arguments import build
 from ...common.process.console import safe_line
 from ...common.version import VERSION
 from ...recording.recorded_node import HEADER
 from ...recording.replay import BadRecording, Difference, replay
+
+if TYPE_CHECKING:
+    from ...common.arguments import Commands
 
 EXIT_SAME = 0
 EXIT_DIFFERS = 1
@@ -84,3 +88,21 @@ def _tell(path: str, difference: Difference) -> None:
             print(safe_line(f"{mark} {what} {line}"))
         if len(lines) > LINES_SHOWN:
             print(f"  {what} {len(lines) - LINES_SHOWN} more lines")
+
+
+def add_commands(commands: Commands) -> None:
+    """Add the command to the command line."""
+    replay = commands.add_parser(
+        "replay",
+        help="replay a node's recording (--record)",
+        description="Step a fresh core through the inputs of a recording (raftline server "
+        "--record FILE) and compare the results. Exit code 0: the same Effects; 1: different ones; "
+        "the first difference is shown; 2: usage, or there is no such file; 3: the file is "
+        "not a recording, or is damaged.",
+    )
+    replay.add_argument("file", metavar="FILE", help="a recording, or its predecessor FILE.1")
+    replay.set_defaults(carry_out=_replay)
+
+
+def _replay(options: argparse.Namespace) -> int:
+    return replay_file(options.file)

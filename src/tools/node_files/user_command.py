@@ -150,7 +150,7 @@ def ask_password(name: str) -> str:
     return password
 
 
-def add_command(commands: Commands) -> None:
+def add_commands(commands: Commands) -> None:
     """Add `raftline user` to the command line."""
     user = commands.add_parser(
         "user",
@@ -183,4 +183,4 @@ def add_command(commands: Commands) -> None:
         metavar="N",
         help=f"rounds of PBKDF2 for a new password ({ITERATIONS})",
     )
-    user.set_defaults(module="tools.node_files.user_command", carry_out=carry_out)
+    user.set_defaults(carry_out=carry_out)

@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import sys
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from ...clients.requests.address_options import named_nodes
 from ...clients.requests.conversation import Client
 from ...clients.requests.node_connection import ClientError, say_waiting
-from ...clients.terminal.options import ClientAccess
+from ...clients.terminal.options import ClientAccess, access_of, add_asking_options, word_first
 from ...common.address import Address
 from ...common.config import check_name
 from ...common.process.console import safe_line
 from ...node.loop.handover import TAKEN_OVER
 from ...raft.change import advice
+from ...wire.commands.command_table import COMMANDS
 from ...wire.commands.member_commands import CHANGE_S, leaves_learner, read_change
 from ...wire.protocol import NO_LEADER, ProtocolError, error
 from ...wire.replies.refusals import code_of, for_people
 from ...wire.replies.replies import RequestOutcome, outcome_of
 from ..status import status
 from ..status.status_report import explained, verdict
+
+if TYPE_CHECKING:
+    from ...common.arguments import Commands
 
 SEARCH_S = 20.0  # to find a leader, which may then take CHANGE_S
 MARK = "MEMBERS response: "
@@ -133,3 +139,65 @@ def transfer(
         names = ", ".join(sorted(map(safe_line, member_names)))
         print(f"[*] its members are {names}", file=sys.stderr)
     return RequestOutcome.DONE if is_done else outcome_of(text)
+
+
+def add_commands(commands: Commands) -> None:
+    """Add `transfer`, `member` and its actions to the command line. The actions work without
+    `member`, too, but the help omits them."""
+    _add_transfer(commands)
+    member = commands.add_parser(
+        "member",
+        help="list the members; add, remove, replace, promote, demote one",
+        description="List or change the members of a running cluster.",
+    )
+    actions = member.add_subparsers(metavar="ACTION", required=True)
+    _add_actions(actions, {"members": "list"})
+    _add_actions(commands, {})
+
+
+def _add_transfer(commands: Commands) -> None:
+    transfer = commands.add_parser(
+        "transfer",
+        help="hand the leadership over",
+        description="Make another node the leader, for example before work on the leader's "
+        "machine. Exit code 0: it leads; 3: no leader to ask; 4: outcome unknown; 5: refused, or "
+        "not let in.",
+    )
+    transfer.add_argument("to", metavar="NAME", nargs="?", help="which node (any that can)")
+    add_asking_options(transfer, 15.0)
+    transfer.set_defaults(carry_out=_transfer)
+
+
+def with_action(arguments: Sequence[str]) -> list[str]:
+    """Return the arguments of `member`, action first. The default action is `list`."""
+    typed = word_first(arguments)
+    is_named = typed and (not typed[0].startswith("-") or typed[0] in ("-h", "--help"))
+    return typed if is_named else ["list", *typed]
+
+
+def _add_actions(commands: Commands, names: Mapping[str, str]) -> None:
+    for verb, row in COMMANDS.items():
+        if row.handling.kind != "members":
+            continue
+        words = row.operands.form.split()
+        name = names.get(verb, verb)
+        command = commands.add_parser(name, help=row.does, description=f"{row.does}.")
+        for word in words:
+            command.add_argument(word.lower(), metavar=word)
+        add_asking_options(command)
+        command.set_defaults(carry_out=_carry_out, json=False)
+        if verb == "members":
+            command.add_argument("--json", action="store_true", help="for programs")
+        command.set_defaults(words=[verb, *(word.lower() for word in words)])
+
+
+def _carry_out(options: argparse.Namespace) -> int:
+    verb, *names = options.words
+    words = [verb, *(getattr(options, name) for name in names)]
+    nodes, access = named_nodes(options.at, options.dir), access_of(options)
+    return carry_out(nodes, access, words, options.timeout, options.json)
+
+
+def _transfer(options: argparse.Namespace) -> int:
+    nodes, access = named_nodes(options.at, options.dir), access_of(options)
+    return transfer(nodes, access, options.to, options.timeout)

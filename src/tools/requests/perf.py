@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import contextlib
 import json
@@ -9,19 +10,23 @@ import statistics
 import sys
 import time
 from collections.abc import Sequence
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from ...clients.asyncio.asker import AioAsker
 from ...clients.calls.value_codec import TEXT
 from ...clients.kv.aio_kv import AioKV
-from ...clients.requests.address_options import by_address
+from ...clients.requests.address_options import by_address, named_nodes
 from ...clients.requests.node_connection import ClientError
-from ...clients.terminal.options import ClientAccess
+from ...clients.terminal.options import ClientAccess, access_of, add_asking_options
 from ...clients.terminal.streams import say
+from ...common.arguments import as_seconds
 from ...common.config import ConfigError
 from ...common.process.quiet_exit import EXIT_INTERRUPTED
 from ...wire.protocol import error
 from ..status.status_report import explained
+
+if TYPE_CHECKING:
+    from ...common.arguments import Commands
 
 
 class Load(NamedTuple):
@@ -152,3 +157,44 @@ async def _measure(asker: AioAsker, load: Load, seconds: float, prefix: str) -> 
             with contextlib.suppress(ClientError):
                 await kv.clear(prefix)
     return Measured(load, max(seconds, ended_s), waits_s, problems)
+
+
+def add_commands(commands: Commands) -> None:
+    """Add the command to the command line."""
+    check = commands.add_parser(
+        "check",
+        help="test whether a running cluster bears a load: raftline check perf",
+        description="Check a running cluster.",
+    )
+    actions = check.add_subparsers(metavar="WHAT", required=True)
+    perf = actions.add_parser(
+        "perf",
+        help="a minute of writes, and a verdict",
+        description="Write values of 256 bytes at a given rate, under a prefix that is cleared "
+        "afterwards, and report whether the cluster bore it. Exit code 0: it did; 1: it did not; "
+        "3: no leader; 5: refused or unreachable.",
+    )
+    perf.add_argument(
+        "--load",
+        choices=("s", "m", "l"),
+        default="s",
+        help="150, 1,000 or 4,000 writes a second (s)",
+    )
+    perf.add_argument(
+        "--for", dest="seconds", type=as_seconds, default=60.0, metavar="SECONDS", help="(60)"
+    )
+    prefix = "raftline-check-perf/"
+    perf.add_argument("--prefix", default=prefix, metavar="PREFIX", help=f"of its keys ({prefix})")
+    perf.add_argument("--json", action="store_true", help="for programs")
+    add_asking_options(perf, 10.0)
+    perf.set_defaults(carry_out=_perf)
+
+
+def _perf(options: argparse.Namespace) -> int:
+
+    if not options.prefix:
+        raise ConfigError("--prefix: is empty, and would mean all keys; choose another one")
+    nodes, access = named_nodes(options.at, options.dir), access_of(options)
+    asker = AioAsker([*nodes.values()], "raftline", options.timeout, access.credentials, access.tls)
+    load = LOADS[options.load]
+    return check(asker, load, options.seconds, options.prefix, options.json)

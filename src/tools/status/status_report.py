@@ -5,14 +5,16 @@ The verdict on a cluster is one line. It is a pure function of the nodes' status
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import json
 import sys
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple, TextIO
+from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
 
 from ...access.expiry import AT_S_MAX, warning
+from ...clients.requests.address_options import named_nodes
 from ...clients.requests.node_connection import (
     SAID_AFTER_S,
     ClientError,
@@ -21,8 +23,9 @@ from ...clients.requests.node_connection import (
     Unreachable,
     say_waiting,
 )
-from ...clients.terminal.options import ClientAccess
+from ...clients.terminal.options import ClientAccess, access_of, add_asking_options
 from ...common.address import Address
+from ...common.arguments import as_seconds
 from ...common.process.console import draws, safe_line
 from ...common.process.quiet_exit import EXIT_INTERRUPTED
 from ...raft.membership import majority
@@ -43,6 +46,9 @@ from .status import (
     leader_of,
     newest_members,
 )
+
+if TYPE_CHECKING:
+    from ...common.arguments import Commands
 
 Answers = Mapping[str, Mapping[str, Any]]
 Words = tuple[str, str]  # the phrase for one node and for several
@@ -549,3 +555,27 @@ def _print(
         for line in (*_foreigners(nodes), *_endings(nodes), *clocks(nodes)):
             print(f"[!] {line}", file=sys.stderr)
     return result.exit_status
+
+
+def add_commands(commands: Commands) -> None:
+    """Add the command to the command line."""
+    status = commands.add_parser(
+        "status",
+        help="a table of the cluster",
+        description="Ask every node for its status. Exit code 0: a leader serves; 3: none does, or "
+        "a voter that answers does not follow; 5: unknown, since no node answers, or nodes "
+        "refuse this client: no login, or a bad certificate. "
+        "With --watch, the code is that of the last look before Ctrl-C.",
+    )
+    add_asking_options(status, 2.0)
+    status.add_argument("--json", action="store_true", help="for programs")
+    seconds = "again every SECONDS (2), until Ctrl-C"
+    status.add_argument(
+        "--watch", type=as_seconds, nargs="?", const=2.0, help=seconds, metavar="SECONDS"
+    )
+    status.set_defaults(carry_out=_status)
+
+
+def _status(options: argparse.Namespace) -> int:
+    nodes, access = named_nodes(options.at, options.dir), access_of(options)
+    return report(nodes, access, options.timeout, options.json, options.watch)

@@ -14,26 +14,46 @@ import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from ...clients.requests.address_options import named_nodes
-from ...clients.requests.conversation import Client
-from ...clients.requests.node_connection import ClientError
-from ...clients.terminal.options import access_of, add_asking_options
-from ...common.arguments import Parser
-from ...common.config import ConfigError
-from ...wire.protocol import escape
-from ...wire.replies.replies import pairs_of
-from ..requests import ask
-from ..status import status
-from ..verbs import REQUESTS
+from ..clients.requests.address_options import named_nodes
+from ..clients.requests.conversation import Client
+from ..clients.requests.node_connection import ClientError
+from ..clients.terminal.options import access_of, add_asking_options
+from ..common.arguments import Parser
+from ..common.config import ConfigError
+from ..wire.protocol import escape
+from ..wire.replies.replies import pairs_of
+from .requests import ask
+from .status import status
+from .verbs import REQUESTS
 
 if TYPE_CHECKING:
-    from ...common.arguments import Commands
+    from ..common.arguments import Commands
 
 ASKING_S = 1.0
 KEYS_MAX = 100
 NEW = ("add", "lock", "elect")  # their NAME is not the name of an existing node
 _NODES = ("NAME", "OLD", "TARGET", "DIR|NAME")
+SHELLS = ("bash", "zsh", "fish")
 _NEEDED = "completion needs the package argcomplete: pip install 'argcomplete>=3.5'"
+
+
+def add_commands(commands: Commands) -> None:
+    """Add the command to the command line."""
+    completion = commands.add_parser(
+        "completion",
+        help="let a shell complete commands, options, nodes and keys",
+        description="Print a shell script that completes them, with the package argcomplete. Put "
+        'eval "$(raftline completion bash)" in ~/.bashrc, the same with zsh in ~/.zshrc, or '
+        "raftline completion fish | source in config.fish. Keys and nodes come from the cluster "
+        "that the command would ask.",
+    )
+    completion.add_argument("shell", choices=SHELLS)
+    completion.set_defaults(carry_out=_carry_out)
+
+
+def _carry_out(options: argparse.Namespace) -> int:
+    print(script(options.shell), end="")
+    return 0
 
 
 def script(shell: str) -> str:

@@ -1,4 +1,4 @@
-"""The arguments of `raftline view`, which shows the steps of nodes."""
+"""`raftline view`: the steps of nodes, as a page in a browser."""
 
 from __future__ import annotations
 
@@ -6,15 +6,17 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ...clients.requests.address_options import named_nodes
-from ...clients.terminal.options import access_of, add_asking_options
-from ...common.arguments import as_port, as_seconds
-from ...common.config import ConfigError
+from ..clients.requests.address_options import named_nodes
+from ..clients.terminal.options import access_of, add_asking_options
+from ..common.arguments import as_port, as_seconds
+from ..common.config import ConfigError
+from ..view import viewer
+from .status.status import by_name
 
 SAVED_S = 10.0
 
 if TYPE_CHECKING:
-    from ...common.arguments import Commands
+    from ..common.arguments import Commands
 
 
 def add_commands(commands: Commands) -> None:
@@ -36,13 +38,10 @@ def add_commands(commands: Commands) -> None:
         help="how long --save observes (10)",
     )
     add_asking_options(view, 2.0)
-    view.set_defaults(module="view.viewer", carry_out=_view)
+    view.set_defaults(carry_out=_view)
 
 
 def _view(options: argparse.Namespace) -> int:
-    from ...view import viewer
-    from ..status.status import by_name
-
     if options.seconds is not None and options.save is None:
         raise ConfigError("--for is how long --save observes; add --save FILE.html")
     access = access_of(options)
