@@ -15,8 +15,8 @@ from raftline.raft.node import RawNode
 from raftline.recording.recorded_node import HEADER
 from raftline.recording.replay import BadRecording, replay
 from raftline.tools.node_files.replay_command import EXIT_BAD_FILE, FIRST_LINE, read_lines
-from raftline.view.collected import Collector
 from raftline_course.home import find_world
+from raftline_testing.judging.collected import Collector
 
 _TRANSCRIPT = re.compile(r"^> \w", re.MULTILINE)
 

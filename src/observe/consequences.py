@@ -12,8 +12,7 @@ from ..raft.messages import (
     InstallSnapshotReply,
     TimeoutNow,
 )
-from .facts import Rule, Step, Topic, among, held_index, holders, span
-from .laws import commits_as_leader
+from .facts import Rule, Step, Topic, among, commits_as_leader, held_index, holders, span
 
 
 def _is_newer(step: Step) -> bool:

@@ -7,8 +7,7 @@ from collections.abc import Mapping, Sequence
 from ..raft import inputs, messages
 from . import election_rules, replication_rules
 from .consequences import CONSEQUENCES
-from .facts import Finding, Reason, Rule, Step, Topic, always, span
-from .laws import LAWS, heard
+from .facts import Reason, Rule, Step, Topic, always, heard, span
 
 BEYOND = "docs/develop/divergence.md"  # not in the paper
 
@@ -204,39 +203,17 @@ DECISIONS: Mapping[type[object], Sequence[Rule]] = {
 }  # fmt: skip
 
 
-# Topics that depend on others: entries that must not be taken can't be committed either.
-_RESTS: Mapping[Topic, frozenset[Topic]] = {
-    Topic.APPEND: frozenset((Topic.COMMIT, Topic.APPLY)),
-    Topic.COUNT: frozenset((Topic.COMMIT, Topic.APPLY)),
-    Topic.COMMIT: frozenset((Topic.APPLY,)),
-}
-
-
-def explain(step: Step, findings: Sequence[Finding] = ()) -> list[Reason]:
-    """Return the reasons of a step: the rules that it breaks, then the decision about its input,
-    then the consequences. A sentence about a broken topic is left out.
-
-    `findings` are the results of observe/cluster_facts.py for the step.
-    """
-    if step.refusal:
-        return [Reason(f"refused: {step.refusal}", "docs/use/protocol.md", "node.receive")]
+def rules_of(step: Step) -> list[Rule]:
+    """Return the rule of the decision about the input, then the rules of the consequences."""
     event = step.message if step.message is not None else step.event
     for decision in DECISIONS[type(event)]:  # the last one always matches
         if decision.when(step):
             break
-    rules = [decision, *(rule for rule in CONSEQUENCES if rule.when(step))]
-    findings_here = broken(step)
-    topics = {finding.claim for finding in findings_here}
-    findings_here += [finding for finding in findings if finding.claim not in topics]
-    claims = {claim for one in findings_here for claim in (one.claim, *_RESTS.get(one.claim, ()))}
-    reasons = [rule.explain(step) for rule in rules if rule.claim not in claims]
-    return [finding.reason for finding in findings_here] + reasons
+    return [decision, *(rule for rule in CONSEQUENCES if rule.when(step))]
 
 
-def broken(step: Step) -> list[Finding]:
-    """Return the rules that a step breaks, judged from the step alone."""
-    return [
-        Finding(law.claim, text, law.section, law.place)
-        for law in LAWS
-        if (text := law.check(step))
-    ]
+def explain(step: Step) -> list[Reason]:
+    """Return the reasons of a step."""
+    if step.refusal:
+        return [Reason(f"refused: {step.refusal}", "docs/use/protocol.md", "node.receive")]
+    return [rule.explain(step) for rule in rules_of(step)]

@@ -222,28 +222,6 @@ class Rule(NamedTuple):
         return Reason(self.say(step), self.section, self.place)
 
 
-class Finding(NamedTuple):
-    """A broken rule, and the topic on which the step must not have other sentences."""
-
-    claim: Topic
-    text: str
-    section: str
-    place: str
-
-    @property
-    def reason(self) -> Reason:
-        return Reason(self.text, self.section, self.place, is_broken=True)
-
-
-class Law(NamedTuple):
-    """A row of the table of forbidden actions."""
-
-    claim: Topic
-    check: Callable[[Step], str]  # how the step breaks the law, or ""
-    section: str
-    place: str
-
-
 def always(step: Step) -> bool:
     return True
 
@@ -294,3 +272,18 @@ def held_index(step: Step) -> int:
     facts = step.before if step.before.leads else step.after
     indexes = sorted(set(acknowledged(step).values()), reverse=True)
     return next((index for index in indexes if facts.is_majority(holders(step, index))), 0)
+
+
+def heard(step: Step) -> list[str]:
+    """Return this leader and the servers that answered it within an election timeout."""
+    since_ms = step.after.now_ms - step.after.timeout_ms
+    followers = step.before.followers.items()
+    recent = [name for name, each in followers if each.is_counted and each.heard_at_ms >= since_ms]
+    return [name for name in step.before.electors if name == step.name or name in recent]
+
+
+def commits_as_leader(step: Step) -> bool:
+    """Whether a leader commits, even if it steps down with this entry (thesis §4.2.2)."""
+    leaves = step.before.leads and not isinstance(step.message, AppendEntries)
+    is_higher = step.after.commit_index > step.before.commit_index
+    return is_higher and step.effects.install is None and (step.after.leads or leaves)

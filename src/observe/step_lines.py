@@ -14,11 +14,10 @@ from ..raft.node_view import LogView
 from ..wire.commands.observe_lines import ObserveAsked
 from ..wire.peer_lines import spell, spell_append, spell_entries
 from .explain import explain
-from .facts import Facts, Finding, Reason, Step
+from .facts import Facts, Reason, Step
 
 ENTRIES_MAX = 100  # entries of a log or a step that a program gets with commands
 COMMAND_CHARACTERS_MAX = 60  # of the command in an entry
-BROKEN = "BROKEN: "  # prefix of the reason for a broken rule
 EVERY_S = 1.0  # between two heartbeats shown for an idle cluster
 
 
@@ -29,9 +28,9 @@ class ExplainedStep(NamedTuple):
     reasons: list[Reason]
 
 
-def explained(step: Step, findings: Sequence[Finding] = ()) -> ExplainedStep:
-    """Return a step with its explanation; see `explain`."""
-    return ExplainedStep(step, explain(step, findings))
+def explained(step: Step) -> ExplainedStep:
+    """Return a step with its explanation."""
+    return ExplainedStep(step, explain(step))
 
 
 def head(step: Step) -> str:
@@ -53,9 +52,7 @@ def head(step: Step) -> str:
 def text_of(one: ExplainedStep, left_out: int = 0) -> str:
     """Return the line of a step for a person; `left_out` similar heartbeats were not sent."""
     step = one.step
-    why = "; ".join(
-        f"{BROKEN * reason.is_broken}{reason.text} ({reason.section})" for reason in one.reasons
-    )
+    why = "; ".join(f"{reason.text} ({reason.section})" for reason in one.reasons)
     is_decided = step.message is not None and why.startswith(("granted", "denied"))
     line = f"OBSERVED {step.at_s:.6f} {head(step)}{' ' if is_decided else ': '}{why}"
     if changed := changes(step.before, step.after):

@@ -13,7 +13,6 @@ import pytest
 from raftline.observe.consequences import CONSEQUENCES
 from raftline.observe.explain import DECISIONS
 from raftline.observe.facts import Rule, Step, facts_of
-from raftline.observe.laws import LAWS
 from raftline.observe.step_lines import Thinning, explained, json_of, start_of, text_of
 from raftline.raft import inputs, messages
 from raftline.raft.effects import Effects
@@ -40,6 +39,7 @@ from raftline_testing.doubles.cores import (
     node_of,
     request,
 )
+from raftline_testing.judging.laws import LAWS
 
 CORE = Path(__file__).parents[2] / "src" / "raft"
 SECTION = re.compile(r"(thesis )?§[0-9.]+|Figure (2|3|7|8|13)|(course/)?docs/[a-z/]+\.md")

@@ -8,12 +8,8 @@ from dataclasses import replace
 
 import pytest
 
-from raftline.observe.answers import with_answers
-from raftline.observe.cluster_facts import Cluster
-from raftline.observe.explain import broken, explain
 from raftline.observe.facts import Facts, Step, facts_of
-from raftline.observe.laws import LAWS
-from raftline.observe.step_lines import explained, json_of, text_of
+from raftline.observe.step_lines import json_of, text_of
 from raftline.raft.effects import Effects, HardState, ReadReady
 from raftline.raft.inputs import Read, Receive, Synced, Tick
 from raftline.raft.log import Entry
@@ -32,6 +28,10 @@ from raftline_testing.doubles.cores import (
     node_of,
     request,
 )
+from raftline_testing.judging.answers import with_answers
+from raftline_testing.judging.cluster_facts import Cluster
+from raftline_testing.judging.judged import broken, judged
+from raftline_testing.judging.laws import LAWS
 from tests.core.test_explain import step
 
 FOUR = ("s1", "s2", "s3", "s4")
@@ -288,11 +288,10 @@ def test_a_step_that_breaks_a_law_says_so_and_claims_nothing_of_it(
     one = make()
     found = [finding for finding in broken(one) if finding.text.startswith(says)]
     assert len(found) == 1, [finding.text for finding in broken(one)]
-    assert f"BROKEN: {says}" in text_of(explained(one))
     assert [found[0].text, found[0].section, found[0].place, True] in [
-        list(reason) for reason in explain(one)
+        list(reason) for reason in judged(one).reasons
     ]
-    assert json_of(explained(one))
+    assert json_of(judged(one))
 
 
 def test_each_law_is_broken_by_a_case() -> None:
@@ -303,13 +302,13 @@ def test_each_law_is_broken_by_a_case() -> None:
 def test_what_is_broken_is_justified_by_no_sentence() -> None:
     """The words of bug 5: the leader commits what it alone holds."""
     one = replace(commits(), event=Receive(AppendAccepted("s2", "s1", 1, 0, 1)))
-    said = text_of(explained(one))
-    assert "BROKEN: commits entry 1, held by s1 alone of 3: no majority (§5.3)" in said
+    said = text_of(judged(one))
+    assert "commits entry 1, held by s1 alone of 3: no majority (§5.3)" in said
     assert "so it is committed" not in said
     assert "handed to my state machine" not in said
-    assert "so I lead" not in text_of(explained(falsified(counts(), role="leader")))
-    assert "accepted" not in text_of(explained(takes(prev_term=3)))
-    assert "granted" not in text_of(explained(gives_its_vote(term=2, vote="s3")))
+    assert "so I lead" not in text_of(judged(falsified(counts(), role="leader")))
+    assert "accepted" not in text_of(judged(takes(prev_term=3)))
+    assert "granted" not in text_of(judged(gives_its_vote(term=2, vote="s3")))
 
 
 @pytest.mark.parametrize(
@@ -366,7 +365,7 @@ def test_an_entry_that_others_hold_only_by_their_word_is_not_held() -> None:
     one = step(node, Receive(AppendAccepted("s2", "s1", 1, 1, 1)))
     (found,) = cluster.stepped(one)
     assert found.text == "commits entry 1, held by s1 alone of 3: no majority"
-    assert "so it is committed" not in text_of(explained(one, [found]))
+    assert "so it is committed" not in text_of(judged(one, [found]))
 
 
 def test_two_leaders_of_a_term_and_one_without_a_committed_entry_are_named() -> None:
@@ -435,4 +434,4 @@ def test_a_leader_that_the_others_bear_out_breaks_nothing() -> None:
     event = Receive(AppendAccepted("s2", "s1", 1, 1, 1))
     one = Step("s1", 1.0, before, event, effects, facts_of(node.view))
     assert cluster.stepped(one) == []
-    assert "is held by s1 s2, 2 of 3: a majority, so it is committed" in text_of(explained(one))
+    assert "is held by s1 s2, 2 of 3: a majority, so it is committed" in text_of(judged(one))

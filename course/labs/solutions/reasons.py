@@ -25,7 +25,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "src"))
 
 from labs.bugs.play import BUGS, copy_with_bug, script_of
 from labs.bugs.stage import Unchecked
-from raftline.view.collected import SECTIONS, Collector
+from raftline_testing.judging.collected import SECTIONS, Collector
 from raftline_testing.mutants.listed import mutants
 from raftline_testing.mutants.run import Tree
 from raftline_testing.transcripts.player import Player

@@ -10,9 +10,9 @@ from collections import Counter
 from dataclasses import replace
 
 from raftline.raft.messages import Message
-from raftline.view.collected import Collector
 from raftline_course.grading import schedule
 from raftline_course.grading.servers import HandInRun, Print
+from raftline_testing.judging.collected import Collector
 from raftline_testing.virtual.host import leaders
 from raftline_testing.virtual.plan import Plan
 

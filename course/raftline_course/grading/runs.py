@@ -12,11 +12,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 
-from raftline.view.collected import Collector
 from raftline_course.grading import quiet, schedule, situations, transcripts
 from raftline_course.grading.machine import try_machine
 from raftline_course.grading.milestones import MILESTONES, Milestone
 from raftline_course.grading.servers import HandInRun, Print
+from raftline_testing.judging.collected import Collector
 from raftline_testing.virtual.plan import Plan
 
 SEEDS_APART = 1000  # distance of the seeds of two milestones

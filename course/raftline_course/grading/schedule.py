@@ -11,10 +11,10 @@ from typing import Any
 from raftline.raft.effects import HardState
 from raftline.raft.membership import Membership
 from raftline.raft.messages import Message
-from raftline.view.collected import Collector
 from raftline_course.grading.remote import begin
 from raftline_course.grading.rules import CoreInvariants
 from raftline_course.grading.servers import HandInRun, Print
+from raftline_testing.judging.collected import Collector
 from raftline_testing.virtual.churn import Operator
 from raftline_testing.virtual.client_request import COUNTER
 from raftline_testing.virtual.clients import Client

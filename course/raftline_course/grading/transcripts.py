@@ -12,9 +12,9 @@ from functools import partial
 from typing import Any
 
 from labs.bugs.stage import Unchecked
-from raftline.view.collected import Collector
 from raftline_course.grading.remote import begin
 from raftline_course.grading.servers import HandInError, HandInRun, Print
+from raftline_testing.judging.collected import Collector
 from raftline_testing.transcripts.player import Player
 
 SHOWN = 12

@@ -9,9 +9,9 @@ import pytest
 from labs.solutions.reasons import failed_step, justifies, with_bug
 from raftline.raft.log import SafetyError
 from raftline.raft.state import State
-from raftline.view.collected import Collector
 from raftline_testing.doubles.saved_page import held
 from raftline_testing.invariants import InvariantError
+from raftline_testing.judging.collected import Collector
 from raftline_testing.runner.at_night import at_night
 from raftline_testing.transcripts.draw import collected
 from raftline_testing.virtual.failing import draw_failure

@@ -13,7 +13,6 @@ from pathlib import Path
 
 import pytest
 
-from raftline.view.collected import Collector
 from raftline_course.grading import bugs, cheats, handin, judging, sandbox, selftest, servers
 from raftline_course.grading import grade as grading
 from raftline_course.grading.handin import HandIn, details, read
@@ -23,6 +22,7 @@ from raftline_course.grading.runs import Stage, run_named, schedule_of, schedule
 from raftline_course.grading.schedule import Schedule, plan_of
 from raftline_course.grading.servers import CannotLock, Nursery
 from raftline_course.grading.sheets import Row
+from raftline_testing.judging.collected import Collector
 
 ROOT = Path(__file__).resolve().parents[3]
 MODEL = read(SOLUTION).files

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from raftline.view.collected import Collector
+from raftline_testing.judging.collected import Collector
 
 from .player import TranscriptError, perform
 

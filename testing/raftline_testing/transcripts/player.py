@@ -46,8 +46,8 @@ from raftline.raft.effects import HardState
 from raftline.raft.inputs import PeerDisconnected, PeerLevel, Transfer
 from raftline.raft.log import Entry
 from raftline.state import sessions
-from raftline.view.collected import Collector
 from raftline.wire.limits import SESSIONS_MAX
+from raftline_testing.judging.collected import Collector
 
 from ..virtual.disk import Disk
 from ..virtual.failing import draw_failure

@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from raftline.view.collected import Collector
+from raftline_testing.judging.collected import Collector
 
 from .schedule import STEPS, Outcome, SimulationFailed, run
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from raftline.raft.log import SafetyError
-from raftline.view.collected import Collector
+from raftline_testing.judging.collected import Collector
 
 from ..broken_rules import sentence
 from ..invariants import InvariantError

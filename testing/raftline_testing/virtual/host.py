@@ -38,9 +38,9 @@ from raftline.raft.state import Options
 from raftline.raft.transfer import OrderRefused
 from raftline.storage.disk import DiskFailed, StorageError
 from raftline.storage.snapshot_lines import MachineState
-from raftline.view.collected import Collector
 from raftline.wire.limits import REQUESTS_TOGETHER, WRITES_TOGETHER
 from raftline.wire.protocol import OUTCOME_UNKNOWN, not_leader
+from raftline_testing.judging.collected import Collector
 
 from ..files.faulty_folder import Died
 from ..invariants import InvariantError, Invariants

@@ -21,7 +21,7 @@ from raftline.raft.log import entries_of
 from raftline.raft.membership import Membership
 from raftline.raft.messages import Message
 from raftline.state import key_pages, sessions
-from raftline.view.collected import Collector
+from raftline_testing.judging.collected import Collector
 
 from . import long_entries
 from .churn import Operator

@@ -21,10 +21,10 @@ from raftline.raft.node import RawNode, node_from_disk
 from raftline.raft.state import Options
 from raftline.storage import recovery
 from raftline.storage.recovery import Recovered
-from raftline.view.collected import Collector
 from raftline.wire import peer_lines
 from raftline.wire.limits import QUEUED_BYTES
 from raftline.wire.protocol import NO_LEADER, OUTCOME_UNKNOWN
+from raftline_testing.judging.collected import Collector
 
 from ..invariants import Invariants
 from .disk import Disk

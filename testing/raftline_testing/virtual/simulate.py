@@ -21,7 +21,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "src"))
 sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "testing"))
 
-from raftline.view.collected import Collector
+from raftline_testing.judging.collected import Collector
 from raftline_testing.virtual.drawing import run_or_draw
 from raftline_testing.virtual.plan import ALL_FAULTS
 from raftline_testing.virtual.schedule import STEPS, Outcome, SimulationFailed, run

@@ -3,9 +3,20 @@ itself. If a step breaks a law, the other tables' sentences on the same topic ar
 
 from __future__ import annotations
 
-from ..raft.effects import HardState
-from ..raft.inputs import Read, Synced, Tick
-from ..raft.messages import (
+from raftline.observe.facts import (
+    Step,
+    Topic,
+    among,
+    commits_as_leader,
+    electors_of,
+    heard,
+    held_index,
+    holders,
+    span,
+)
+from raftline.raft.effects import HardState
+from raftline.raft.inputs import Read, Synced, Tick
+from raftline.raft.messages import (
     NOT_UP_TO_DATE,
     OF_A_CLUSTER,
     AppendAccepted,
@@ -15,17 +26,9 @@ from ..raft.messages import (
     RequestVote,
     RequestVoteReply,
 )
+
 from .answers import MODE
-from .facts import (
-    Law,
-    Step,
-    Topic,
-    among,
-    electors_of,
-    held_index,
-    holders,
-    span,
-)
+from .findings import Law
 
 # --- votes ----------------------------------------------------------------------------------------
 
@@ -319,13 +322,6 @@ def _counts_more(step: Step) -> str:
     )
 
 
-def commits_as_leader(step: Step) -> bool:
-    """Whether a leader commits, even if it steps down with this entry (thesis §4.2.2)."""
-    leaves = step.before.leads and not isinstance(step.message, AppendEntries)
-    is_higher = step.after.commit_index > step.before.commit_index
-    return is_higher and step.effects.install is None and (step.after.leads or leaves)
-
-
 def _commits_without_a_majority(step: Step) -> str:
     index = step.after.commit_index
     if not commits_as_leader(step):
@@ -379,14 +375,6 @@ def _leads_on(step: Step) -> str:
         f"still leads, though of {len(before.electors)} only {' '.join(names)} answered within an "
         f"election timeout of {after.timeout_ms} ms: no majority"
     )
-
-
-def heard(step: Step) -> list[str]:
-    """Return this leader and the servers that answered it within an election timeout."""
-    since_ms = step.after.now_ms - step.after.timeout_ms
-    followers = step.before.followers.items()
-    recent = [name for name, each in followers if each.is_counted and each.heard_at_ms >= since_ms]
-    return [name for name in step.before.electors if name == step.name or name in recent]
 
 
 # --- commits at a follower, applied entries and reads ---------------------------------------------

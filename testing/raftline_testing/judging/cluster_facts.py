@@ -9,10 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from ..raft.inputs import Receive
-from ..raft.log import Entry
-from ..raft.messages import AppendAccepted, Message, RequestVote, RequestVoteReply
-from .facts import Facts, Finding, Step, Topic, among, electors_of
+from raftline.observe.facts import Facts, Step, Topic, among, electors_of
+from raftline.raft.inputs import Receive
+from raftline.raft.log import Entry
+from raftline.raft.messages import AppendAccepted, Message, RequestVote, RequestVoteReply
+
+from .findings import Finding
 
 
 class _Disk:

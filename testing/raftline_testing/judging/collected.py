@@ -7,18 +7,20 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from ..observe.answers import with_answers
-from ..observe.cluster_facts import Cluster
-from ..observe.facts import Facts, Step, facts_of
-from ..observe.step_lines import abridged, explained, hello, json_of, start_of
-from ..raft.effects import Effects
-from ..raft.inputs import Input, Receive
-from ..raft.log import Entry
-from ..raft.messages import AppendEntries, Message
-from ..raft.node import RawNode
-from ..wire.commands.observe_lines import ObserveAsked
-from .picture import Event, Picture
-from .picture_page import saved_page
+from raftline.observe.facts import Facts, Step, facts_of
+from raftline.observe.step_lines import abridged, hello, json_of, start_of
+from raftline.raft.effects import Effects
+from raftline.raft.inputs import Input, Receive
+from raftline.raft.log import Entry
+from raftline.raft.messages import AppendEntries, Message
+from raftline.raft.node import RawNode
+from raftline.view.picture import Event, Picture
+from raftline.view.picture_page import saved_page
+from raftline.wire.commands.observe_lines import ObserveAsked
+
+from .answers import with_answers
+from .cluster_facts import Cluster
+from .judged import judged
 
 STEP_S = 0.001  # from one step in virtual time to the next
 SECTIONS = re.compile(r"(?:thesis )?§[0-9.]*[0-9]|Figure [0-9]+")
@@ -73,7 +75,7 @@ class Collector:
         self.count += 1
         step = replace(step, at_s=self._spread(step.at_s))
         findings = self._cluster.stepped(step) if self._one_clock else []
-        event = read(json_of(explained(step, findings)))
+        event = read(json_of(judged(step, findings)))
         self._events.append((step.at_s, step.name, event))
 
     def lose(self, message: Message) -> None:

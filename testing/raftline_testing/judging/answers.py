@@ -5,9 +5,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ..raft.inputs import Input, Receive
-from ..raft.messages import AppendAccepted, AppendRejected, Message, RequestVoteReply
-from .facts import Facts, Follower
+from raftline.observe.facts import Facts, Follower
+from raftline.raft.inputs import Input, Receive
+from raftline.raft.messages import AppendAccepted, AppendRejected, Message, RequestVoteReply
 
 MODE = "by its answers"  # the mode of a follower without reported progress
 
