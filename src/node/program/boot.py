@@ -82,7 +82,7 @@ def shares(arguments: argparse.Namespace) -> Shares:
 def parser() -> Parser:
     """Return the parser of the arguments of a node."""
     parser = Parser(
-        prog=program("node_server.py", "raftline-server", "raftline server"),
+        prog=program("server.py", "raftline-server", "raftline server"),
         description="Run one raftline node. It talks lines of text: try `nc localhost PORT`.",
         epilog="RAFTLINE_SERVER_NAME, RAFTLINE_SERVER_PORT, … in the environment and raftline.toml"
         " set the same: an argument overrides the environment, which overrides the file.",
