@@ -13,10 +13,11 @@ from pathlib import Path
 
 import pytest
 
+from raftline_testing.nemesis import run_nemesis
 from raftline_testing.nodes.at_work import processes_of
 from raftline_testing.nodes.processes import eventually
 
-PROGRAM = Path(__file__).parent / "run_nemesis.py"
+PROGRAM = Path(run_nemesis.__file__)
 
 
 @contextlib.contextmanager

@@ -28,7 +28,7 @@ from ..clock import Clock
 TRAILING_BYTES = 4 << 20  # of entries that are in the snapshot, but stay in memory
 INCARNATION_MAX = 2**32  # numbers that distinguish one start of a node from another
 ALONE_AND_LOST = (
-    "{name} has lost files, or a part of them, and is the only member: there is nobody "
+    "{name} has lost files, or a part of them, and is the only member: there is no node "
     "to catch up from. Restore all its files from one backup; {go_on}or remove {name}.log, "
     "{name}.storage, {name}.state_machine and .{name}.born, and start again with an empty node. If "
     "others were added since, move {name}.log and {name}.state_machine away and start with --join "
