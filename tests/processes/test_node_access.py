@@ -128,7 +128,7 @@ def test_users_are_read_again_when_the_program_asks(
     ("settings", "why"),
     [
         ({}, "add secret FILE .*, or tls_only and tls_ca FILE; .*add insecure"),
-        ({"secret": "secret", "secret_mode": "offer"}, "secret_mode offer hears members"),
+        ({"secret": "secret", "secret_mode": "offer"}, "secret_mode offer accepts members"),
         ({"tls_cert": "s1.pem", "tls_key": "s1.key", "tls_only": True}, "add secret FILE"),
     ],
 )
@@ -168,9 +168,9 @@ def test_a_node_that_others_reach_starts_with_a_secret_or_where_that_is_meant(
         ({"tls_cert": "none", "tls_key": "none"}, NodeError, "tls_cert none, tls_key none: No"),
         ({"secret": "none"}, NodeError, "^secret none: No such file"),
         ({"secret_mode": "offer"}, NodeError, "secret_mode says how .* add secret FILE"),
-        ({"secret": "secret", "secret_mode": "ask"}, NodeError, "none of: require, offer"),
-        ({"anonymous": "none"}, NodeError, "anonymous is for those .* takes users FILE"),
-        ({"users": "users", "anonymous": "root"}, NodeError, "none of: none, reader, writer, adm"),
+        ({"secret": "secret", "secret_mode": "ask"}, NodeError, "not one of: require, offer"),
+        ({"anonymous": "none"}, NodeError, "anonymous is for .* needs users FILE"),
+        ({"users": "users", "anonymous": "root"}, NodeError, "not one of: none, reader, writer, adm"),
         ({"users": "none"}, NodeError, "users file none: No such file"),
         ({"users": "users", "anonymous": "none"}, NodeError, "members prove .* add secret FILE"),
         ({"tls_require": True}, NodeError, "tls_require requires .*: add tls_only and tls_ca FILE"),
