@@ -20,6 +20,7 @@ from raftline import cli
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "use" / "commands.md"
 FOR_ALL = "Nodes, login and TLS"
 UNNAMED = {"--help", "--version"}
+OF_OTHERS = {"--on", "--serve"}  # a value and an option of a program, in examples
 
 
 class Asked(Exception):
@@ -94,6 +95,17 @@ def unsaid(command: str) -> list[str]:
 
 def test_each_option_of_each_command_stands_on_its_page() -> None:
     assert {command: unsaid(command) for command in commands() if unsaid(command)} == {}
+
+
+def test_the_page_has_no_option_that_no_command_takes() -> None:
+    taken = {
+        name
+        for command in commands()
+        for spellings in options_of(parser_of(command))
+        for name in spellings
+    }
+    named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", PAGE.read_text(encoding="utf-8")))
+    assert named - taken == OF_OTHERS
 
 
 def test_an_option_that_no_page_has_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
