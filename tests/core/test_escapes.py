@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from raftline.wire import escapes
 from raftline.wire.commands.command_table import read_request
 from raftline.wire.protocol import ProtocolError, decode_line, escape, split_sender, unescape
+from raftline_testing.runner.at_night import in_the_rest
 from tests.core.typed import LIMITS, command, refusal
 
 # Keys and values are any bytes at all, as text with a surrogate for a byte not UTF-8.
@@ -111,7 +112,9 @@ def steps_of_the_interpreter(work: Callable[[], object]) -> int:
     return steps
 
 
-@pytest.mark.parametrize("escape_of", [r"\xff", r"\xe2\x82\xac", r"\n", r"\\"])
+@pytest.mark.parametrize(
+    "escape_of", [r"\xff", r"\xe2\x82\xac", in_the_rest(r"\n"), in_the_rest(r"\\")]
+)
 def test_a_value_of_many_escapes_lets_other_threads_run_while_it_is_read(escape_of: str) -> None:
     text = escape_of * MANY + r"\n"
     assert steps_of_the_interpreter(lambda: unescape(text)) >= MANY / LONG_CALL
