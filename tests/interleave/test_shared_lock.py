@@ -117,6 +117,7 @@ def test_tasks_hold_a_semaphore_up_to_its_limit(seeds: range) -> None:
     check_interleavings(partial(tasks_hold, is_semaphore=True), seeds)
 
 
+@pytest.mark.slow
 def test_a_shared_claim_that_does_not_change_the_mark_is_found(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
