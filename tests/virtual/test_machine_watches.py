@@ -55,7 +55,7 @@ def test_an_event_that_comes_twice_is_found(monkeypatch: pytest.MonkeyPatch) -> 
     assert "InvariantError: machine" in first_failure(range(SCHEDULES), steps=STEPS)
 
 
-@pytest.mark.slow  # 90 s of virtual time go by
+@pytest.mark.nightly  # 90 s of virtual time go by
 def test_a_watch_that_stays_at_a_silent_node_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Liveness, "is_dead", lambda *_: False)
     found = first_failure(range(1, 4 * SCHEDULES), steps=STEPS, faults=("failing disk",))

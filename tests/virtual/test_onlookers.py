@@ -39,7 +39,7 @@ def test_who_looks_sees_what_is_there_and_changes_nothing(first: int, count: int
     assert count == 1 or [name for name in COVERED if not counts[name]] == []
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_status_that_takes_a_minority_for_a_quorum_is_found(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

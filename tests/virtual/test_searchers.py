@@ -60,7 +60,7 @@ def test_a_search_that_sends_a_write_again_without_its_number_is_found(
     assert "AssertionError" in first_failure(range(SCHEDULES), steps=STEPS)
 
 
-@pytest.mark.slow  # a search asks the same node a million times before that is found
+@pytest.mark.nightly  # a search asks the same node a million times before that is found
 def test_a_search_that_never_turns_to_another_node_is_found(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
