@@ -32,7 +32,7 @@ def node_of(
     *terms: int,
     term: int | None = None,
     vote: str | None = None,
-    voters: Sequence[str] = ("s1", "s2", "s3"),
+    voters: Sequence[str] | Membership = ("s1", "s2", "s3"),
     recovering: bool = False,
     newborn: bool = False,
     may_be_new: bool = False,

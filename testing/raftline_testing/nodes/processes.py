@@ -31,7 +31,7 @@ Found = TypeVar("Found")
 
 
 def eventually(
-    look: Callable[[], Found | None], what: str = "", timeout_s: float = WAIT_S
+    look: Callable[..., Found | None], what: str = "", timeout_s: float = WAIT_S
 ) -> Found:
     """Return the first true answer of `look`. Raises NotAsExpected if there is none in time."""
     pause = threading.Event()
