@@ -128,7 +128,7 @@ def test_a_candidate_that_is_not_elected_tries_a_new_term_after_a_new_timeout() 
 def test_only_a_candidate_becomes_leader() -> None:
     node = node_of("s1")
     with pytest.raises(SafetyError):
-        become_leader(node.view)
+        become_leader(node.view)  # type: ignore[arg-type]
 
 
 def test_broadcasts_are_far_quicker_than_elections_and_go_out_together() -> None:

@@ -84,8 +84,8 @@ def test_a_recovered_cluster_repeats_no_token_and_no_session_name(tmp_path: Path
     asked = ("noop", f'{LOCK} "ann" 1000', "client1@session")
     assert replies_of(lost, *asked)[1:] == ["OBJECT response: 4", "SESSION response: client1-5"]
     assert recover(str(kept), "s1", confirmed=True) == 0
-    asked = (f'{LOCK} "bob" 1000', "client1@session")
-    token, session = replies_of(kept, *asked)  # at index 4 and 5, as those that were lost
+    again = (f'{LOCK} "bob" 1000', "client1@session")
+    token, session = replies_of(kept, *again)  # at index 4 and 5, as those that were lost
     assert token == f"OBJECT response: {2 * ERA_NUMBERS + 4}"
     assert session == f"SESSION response: client1-{2 * ERA_NUMBERS + 5}"
 

@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -70,7 +71,7 @@ def test_every_input_and_every_message_has_rules_of_which_the_last_always_fits()
         assert rules[-1].when(None) is True, kind  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("place", sorted({rule.place for rule in [*rows(), *LAWS]}))
+@pytest.mark.parametrize("place", sorted({rule.place for rule in rows() + list(LAWS)}))
 def test_the_place_of_a_rule_is_a_function_of_the_core(place: str) -> None:
     module, function = place.split(".")
     tree = ast.parse((CORE / f"{module}.py").read_text(encoding="utf-8"))
@@ -78,7 +79,7 @@ def test_the_place_of_a_rule_is_a_function_of_the_core(place: str) -> None:
 
 
 def test_the_section_of_a_rule_is_of_the_paper_the_thesis_or_a_page() -> None:
-    for rule in [*rows(), *LAWS]:
+    for rule in rows() + list(LAWS):
         for section in rule.section.split(", "):
             assert SECTION.fullmatch(section), rule.section
             assert not section.endswith(".md") or (CORE.parents[1] / section).is_file()
@@ -302,7 +303,7 @@ def test_a_tick_that_did_nothing_is_never_explained() -> None:
     ],
 )
 def test_a_denied_vote_whose_answer_names_no_reason_is_not_told_as_granted(
-    asked: dict[str, int], why: str
+    asked: dict[str, Any], why: str
 ) -> None:
     """A server of lab 7 answers `Not this time` without a reason."""
     node = node_of("s1", 1, term=3, vote="s3")

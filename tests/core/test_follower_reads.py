@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from raftline.raft.effects import Effects, ReadReady
@@ -115,6 +117,7 @@ def test_reads_before_a_repeated_read_index_request_wait_for_the_next_one() -> N
 def test_follower_reads_are_served_over_round_trips_of_many_heartbeats(delay_ms: int) -> None:
     leader, node = established("s1"), follower()
     leader._state.now_ms = now_ms = 100
+    on_the_way: list[tuple[int, Any]]
     on_the_way = [(now_ms + delay_ms, asked(node.step(AskLeader(["get a"]), now_ms))[0])]
     served: list[ReadReady] = []
     for now_ms in range(101, 600):

@@ -19,7 +19,7 @@ NOWHERE = "127.0.0.1:1"  # nobody is asked
 CONNECTS: list[Callable[..., Any]] = [raftline.connect, raftline.aio.connect]
 
 
-def outcome(call: Callable[[], Any]) -> Any:
+def outcome(call: Callable[..., Any]) -> Any:
     """Return what a call returns; await it before, if it is a coroutine."""
 
     async def run() -> Any:

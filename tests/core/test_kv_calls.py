@@ -28,7 +28,7 @@ TRICKY = (
     "absent", "lease-1", "\udcff", "-1", "no such key: a", "under", "get",
 )  # fmt: skip
 keys = st.one_of(
-    st.sampled_from(TRICKY), st.text(st.characters(exclude_categories=("Cs",)), min_size=1)
+    st.sampled_from(TRICKY), st.text(st.characters(exclude_categories=["Cs"]), min_size=1)
 )
 values = st.one_of(st.just(""), keys)
 
@@ -155,7 +155,7 @@ def test_numbers_and_times_are_typed() -> None:
     assert model.ask(CALLS.expire("m", 10)) is False
     assert model.ask(CALLS.persist("n")) is True
     assert model.ask(CALLS.persist("n")) is False
-    model.ask(CALLS.set("t", "two words", ttl=10.0))
+    model.ask(CALLS.set("t", "two words", ttl=10.0))  # type: ignore[arg-type]
     assert model.ask(CALLS.get("t")) == "two words"
     assert [model.ask(CALLS.clear(prefix)) for prefix in ("n", "n", "t")] == [1, 0, 1]
     done = model.txn().then.incr("n", 5).set("t", "1", ttl=3).expire("t", 4).persist("t").commit()
@@ -189,7 +189,7 @@ def test_a_conditional_write_has_a_time_or_a_lease() -> None:
         with pytest.raises(ValueError, match="give that or lease, not both"):
             write()
     with pytest.raises(ValueError, match="whole number"):
-        CALLS.setnx("a", "1", ttl=0.5)
+        CALLS.setnx("a", "1", ttl=0.5)  # type: ignore[arg-type]
 
 
 def test_a_write_under_a_lease_that_has_ended_says_so() -> None:
@@ -198,13 +198,14 @@ def test_a_write_under_a_lease_that_has_ended_says_so() -> None:
     model.ask(CALLS.set("a", "1", lease=lease))
     assert model.ask(CALLS.release(lease)) == 1
     assert model.ask(CALLS.release(lease)) is None
-    for call in (
+    calls: tuple[Any, ...] = (
         CALLS.set("a", "1", lease=lease),
         CALLS.setnx("a", "1", lease=lease),
         CALLS.cas("a", "1", "2", lease=lease),
         CALLS.incr("a", 1, lease=lease),
         CALLS.append("a", "1", lease=lease),
-    ):
+    )
+    for call in calls:
         with pytest.raises(LeaseLost, match=f"{lease} has ended"):
             model.ask(call)
     with pytest.raises(LeaseLost, match=f"{lease} has ended"):
@@ -244,25 +245,25 @@ def test_a_time_that_a_key_has_left_is_none_where_it_stays() -> None:
 @pytest.mark.parametrize(
     ("call", "error", "words"),
     [
-        (lambda: CALLS.get(b"a"), TypeError, "a key is str here, not bytes"),
-        (lambda: BYTES.get("a"), TypeError, "a key is bytes here, not str"),
-        (lambda: CALLS.set("a", 5), TypeError, "a value is str here, not int"),
+        (lambda: CALLS.get(b"a"), TypeError, "a key is str here, not bytes"),  # type: ignore[arg-type]
+        (lambda: BYTES.get("a"), TypeError, "a key is bytes here, not str"),  # type: ignore[arg-type]
+        (lambda: CALLS.set("a", 5), TypeError, "a value is str here, not int"),  # type: ignore[arg-type]
         (lambda: CALLS.get(""), ValueError, "at least one byte"),
         (lambda: CALLS.clear(""), ValueError, "at least one byte"),
         (lambda: CALLS.get("\ud800"), ValueError, "half a surrogate pair"),
-        (lambda: CALLS.incr("a", 1.5), TypeError, "a whole number is an int"),
+        (lambda: CALLS.incr("a", 1.5), TypeError, "a whole number is an int"),  # type: ignore[arg-type]
         (lambda: CALLS.incr("a", True), TypeError, "a whole number is an int"),
-        (lambda: CALLS.set("a", "1", ttl=0.05), ValueError, "is not a valid lease time"),
+        (lambda: CALLS.set("a", "1", ttl=0.05), ValueError, "is not a valid lease time"),  # type: ignore[arg-type]
         (lambda: CALLS.set("a", "1", ttl=100_000_000), ValueError, "is not a valid lease time"),
         (lambda: CALLS.set("a", "1", ttl=10, lease="lease-1"), ValueError, "not both"),
         (lambda: CALLS.set("a", "1", lease="x set b 1"), ValueError, "is not a lease"),
         (lambda: seconds_of(float("nan")), ValueError, "is not a valid lease time"),
-        (lambda: seconds_of("10"), TypeError, "is a number of seconds"),
+        (lambda: seconds_of("10"), TypeError, "is a number of seconds"),  # type: ignore[arg-type]
         (lambda: Model().txn().if_.absent("a").then.commit(), ValueError, "at least one"),
         (lambda: Model().txn().then.set("a", "1").else_, ValueError, "needs a condition"),
         (lambda: Model().txn().if_.none_under(""), ValueError, "at least one byte"),
         (lambda: Model().txn().then.clear(""), ValueError, "at least one byte"),
-        (lambda: Model().txn().if_.greater("a", "5"), TypeError, "an int, not str"),
+        (lambda: Model().txn().if_.greater("a", "5"), TypeError, "an int, not str"),  # type: ignore[arg-type]
         # type: ignore[arg-type]
         (lambda: Model().txn().if_.less("a", True), TypeError, "an int, not bool"),
         (lambda: Model().txn().then.set("a", "1", ttl=1, lease="x"), ValueError, "not both"),

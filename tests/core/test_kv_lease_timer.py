@@ -106,7 +106,8 @@ def test_a_grant_counts_from_its_sending() -> None:
 
 def test_a_grant_whose_answer_takes_the_whole_time_was_never_held() -> None:
     for back_s, is_granted in ((7.99, True), (8.0, False)):
-        way, ended = Way("lease-57", back_s=back_s), []
+        way = Way("lease-57", back_s=back_s)
+        ended: list[Any] = []
         steps = granting(9, ended.append, way.now)
         if is_granted:
             assert way.carry_out(steps).is_held(way.now())

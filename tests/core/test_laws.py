@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -37,9 +38,9 @@ from tests.core.test_explain import step
 FOUR = ("s1", "s2", "s3", "s4")
 
 
-def falsified(one: Step, *, effects: dict[str, object] | None = None, **after: object) -> Step:
+def falsified(one: Step, *, effects: dict[str, Any] | None = None, **after: Any) -> Step:
     """Return a step of a core that did otherwise."""
-    changed = replace(one.effects, **(effects or {}))  # type: ignore[arg-type]
+    changed = replace(one.effects, **(effects or {}))
     return replace(one, effects=changed, after=one.after._replace(**after))
 
 
@@ -47,7 +48,7 @@ def reply(granted: bool, term: int = 2, reason: str = "", **more: object) -> Req
     return RequestVoteReply("s2", "s1", term, granted, reason=reason, **more)  # type: ignore[arg-type]
 
 
-def gives_its_vote(**before: object) -> Step:
+def gives_its_vote(**before: Any) -> Step:
     """Return a step in which s2 votes for s1 in term 2."""
     one = step(node_of("s2", 1), Receive(request(2, (1, 1))))
     return replace(one, before=one.before._replace(**before))

@@ -75,7 +75,8 @@ def test_term_runs_give_the_same_terms_as_a_plain_list(
     rounds: list[tuple[list[tuple[int, int]], int]],
 ) -> None:
     """Grow a log and cut it, again and again, beside a list of entries."""
-    log, entries = Log(), []
+    log = Log()
+    entries: list[Entry] = []
     term = 1
     for steps, keep in rounds:
         for rise, value in steps:

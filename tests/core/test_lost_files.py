@@ -105,7 +105,7 @@ class Node:
         return not (recovered.recovering or recovered.newborn), manager
 
 
-def unlink(*names: str) -> Callable[[Path], None]:
+def unlink(*names: str) -> Callable[[Path], object]:
     return lambda folder: [(folder / name).unlink() for name in names] and None
 
 
@@ -127,7 +127,7 @@ def empty(folder: Path) -> None:
         each.unlink()
 
 
-LOSSES = {
+LOSSES: dict[str, Callable[[Path], object]] = {
     "log": unlink(LOG),
     "storage": unlink(STORAGE),
     "snapshot": unlink(SNAPSHOT),

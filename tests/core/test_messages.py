@@ -305,7 +305,7 @@ def test_the_largest_number_is_accepted() -> None:
 
 
 def test_transfer_lease_and_read_index_messages_have_one_spelling() -> None:
-    lines = {
+    lines: dict[str, Message] = {
         "RequestVote 5-9-4 transfer": RequestVote("s3", "s1", 5, 9, 4, transfer=True),
         "TimeoutNow 4": TimeoutNow("s3", "s1", 4),
         "ReadIndex 4 round 7": ReadIndex("s3", "s1", 4, 7),

@@ -34,7 +34,7 @@ from raftline_testing.doubles.cores import (
 
 SNAPSHOT = InstallSnapshot("s2", "s1", 1, Snapshot(5, 1, 10, 0), 0, 0, 1)
 DENIED = RequestVoteReply("s2", "s1", 1, False, True, "I hear from leader s3 of term 1")
-HISTORY = {
+HISTORY: dict[str, Message] = {
     "a leader's entries": append(1, (0, 0), 1, sender="s2", to="s1"),
     "a leader's heartbeat": append(1, (0, 0), sender="s2", to="s1"),
     "a leader's snapshot": SNAPSHOT,

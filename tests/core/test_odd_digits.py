@@ -109,7 +109,7 @@ def lifeline_of(descriptor: str) -> object:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(signals.VARIABLE, descriptor)
         patch.setattr(signals.threading, "Thread", lambda **_: SimpleNamespace(start=bool))
-        return signals.end_with_starter(bool) or refuse()
+        return signals.end_with_starter(lambda: None) or refuse()
 
 
 def others(port: str) -> object:

@@ -56,7 +56,7 @@ def test_a_line_is_of_one_kind_and_holds_one_request(
     line: str, kind: str, request_of: tuple[str, ...]
 ) -> None:
     found = parsed(line)
-    assert (found.kind, found.request) == (kind, Request(*request_of))
+    assert (found.kind, found.request) == (kind, Request(*request_of))  # type: ignore[arg-type]
     assert bool(found.problem) == (kind == "refused")
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from raftline.raft.change import Change
@@ -44,8 +46,8 @@ def led(*voters: str, learners: tuple[str, ...] = ()) -> RawNode:
     return established("s1", voters=members(*voters, learners=learners))
 
 
-def change(node: RawNode, *words: str, token: str = "t") -> Effects:
-    asked = Change(*words) if len(words) > 2 else Change(*words, address="")
+def change(node: RawNode, *words: Any, token: str = "t") -> Effects:
+    asked = Change(*words) if len(words) > 2 else Change(*words, address="")  # type: ignore[misc]
     return node.step(ChangeMembers(asked, token), node.view.now_ms)
 
 
@@ -354,7 +356,8 @@ def test_a_replacement_that_does_not_answer_is_reported_with_both_ways_out() -> 
 
 @pytest.mark.parametrize("role", ["learner", "voter"])
 def test_a_repeated_replacement_finishes_the_first_one(role: str) -> None:
-    voters, learners = ("s1", "s2", "s3"), ("s4",)
+    voters: tuple[str, ...] = ("s1", "s2", "s3")
+    learners: tuple[str, ...] = ("s4",)
     if role == "voter":
         voters, learners = (*voters, *learners), ()
     node = led(*voters, learners=learners)

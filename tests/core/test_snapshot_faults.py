@@ -112,7 +112,7 @@ def state_of(manager: LogManager, recovered: Recovered) -> tuple[dict[str, str],
 def machine_after(*applied: Entry) -> dict[str, str]:
     manager = LogManager("s1", MemoryFolder(), MEMBERS)
     manager.apply(applied)
-    return manager.store
+    return dict(manager.store)
 
 
 @pytest.mark.parametrize("kind", Kind)

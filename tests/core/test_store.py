@@ -56,7 +56,7 @@ def facts(manager: LogManager) -> dict[str, KeyFacts]:
     return {key: each for key, each in found.items() if each is not None}
 
 
-def events(manager: LogManager) -> list[tuple[int, str, str, str]]:
+def events(manager: LogManager) -> list[tuple[object, ...]]:
     taken = manager.take_events()
     assert taken.lost_up_to == 0
     return [tuple(event) for event in taken.events]

@@ -12,6 +12,7 @@ from raftline.raft.membership import Membership
 from raftline.raft.messages import (
     AppendAccepted,
     AppendRejected,
+    Message,
     PeerError,
     RequestVote,
     RequestVoteReply,
@@ -30,7 +31,7 @@ from raftline_testing.doubles.cores import (
 
 def test_only_a_valid_leader_or_a_vote_given_resets_the_timer() -> None:
     node = node_of("s2", 1, 2, term=6)
-    ignored = [
+    ignored: list[Message] = [
         append(4, (2, 2)),  # an earlier term
         request(5, (9, 4)),  # denied: an earlier term
         request(7, (1, 1)),  # denied: a worse log

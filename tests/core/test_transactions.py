@@ -68,7 +68,7 @@ class Machine:
         store = self.manager.store
         return {key: value for key, value in store.items() if key.startswith(prefix)}
 
-    def events(self) -> list[tuple[int, str, str, str]]:
+    def events(self) -> list[tuple[object, ...]]:
         return [tuple(event) for event in self.manager.take_events().events]
 
 

@@ -127,7 +127,7 @@ def test_a_transfer_to_an_unfit_node_is_refused_and_changes_nothing(to: str, rea
 def test_a_transfer_to_a_node_that_lost_its_log_is_refused_or_ended() -> None:
     node = established("s1")
     forgetful = AppendRejected("s3", "s1", 1, 0, node.view.round, without_vote=1)
-    node.view.log.append(1, "set a 1")  # so that s3 is not sent it at once
+    node._state.log.append(1, "set a 1")  # so that s3 is not sent it at once
     node.step(Transfer("s3"), TIMEOUT_MS)
     node.step(Receive(forgetful), TIMEOUT_MS)
     assert node.view.transfer is None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 
 from raftline.raft.effects import HardState
@@ -27,7 +29,7 @@ from raftline_testing.doubles.cores import (
 )
 
 
-def vote_in(messages: list[object]) -> RequestVoteReply:
+def vote_in(messages: Sequence[object]) -> RequestVoteReply:
     (vote,) = messages
     assert isinstance(vote, RequestVoteReply)
     return vote
