@@ -16,7 +16,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from hypothesis import HealthCheck, given, seed, settings
 from hypothesis import strategies as st
@@ -100,7 +100,7 @@ class Target(NamedTuple):
         def drawn(example: object) -> None:
             self.check(example)
 
-        return drawn.hypothesis.fuzz_one_input
+        return cast(Any, drawn).hypothesis.fuzz_one_input
 
     def seeds(self, number: int, count: int = SEEDS) -> list[bytes]:
         """Return `count` drawn examples as bytes; any bytes if Hypothesis makes the examples."""
@@ -221,7 +221,8 @@ class KnownUsers(Access):
         self.nobody = Identity("", UserRole.NONE)
         self.new_token = secrets.token_hex
         self.turns, self.failures = Throttle(LOGINS_WAITING), Failures()
-        self.failed_s, self.wait = 0.0, lambda _: False  # type: ignore[assignment]
+        self.failed_s = 0.0
+        self.wait = lambda timeout=None: False  # type: ignore[method-assign]
 
 
 @functools.cache
@@ -249,7 +250,8 @@ LOGINS = st.lists(_AUTHS | _LOGINS | _ORDERS | st.text(max_size=60), max_size=8)
 
 def check_login(said: list[str]) -> None:
     """Check that there is no login without a password, and no effect before the login."""
-    host = FakeHost(access=known_users())
+    access = known_users()
+    host = FakeHost(access=access)
     admission = Admission(host, object(), lambda: True)  # type: ignore[arg-type]
     login, nonce = admission.login, ""
     assert isinstance(login, Login)
@@ -261,7 +263,7 @@ def check_login(said: list[str]) -> None:
             continue  # a derivation takes a while, and shows nothing new
         admitted = admission.admit(parse(line, host.limits, host.readings, host.name))
         assert admitted.kind in ("local", "refused", "garbled", "proof", "level", "peer")
-        assert login.identity == host.access.nobody
+        assert login.identity == access.nobody
         if admitted.reply.startswith("AUTH response: r="):
             nonce = admitted.reply.partition("r=")[2].partition(",")[0]
 

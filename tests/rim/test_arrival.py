@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import socket
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from raftline.net.connections.outgoing import Outgoing
 from raftline.net.peers.opening import asks_only_status
+from raftline.net.peers.peers import Speaker
 from raftline.net.protocol.admission import Admission
 from raftline.net.protocol.server_protocol import ServerProtocol
 from raftline_testing.doubles.fake_host import FakeHost
@@ -21,7 +22,10 @@ def said_of(first: bytes | None, *later: bytes) -> list[str]:
     near, far = socket.socketpair()
     with near, far:
         protocol = ServerProtocol(
-            host, Admission(host, near), Outgoing(host, near), announce=lambda: said.append("came")
+            host,
+            Admission(host, cast(Speaker, near)),
+            Outgoing(host, near),
+            announce=lambda: said.append("came"),
         )
         if first is not None:
             far.sendall(first)

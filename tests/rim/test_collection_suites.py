@@ -72,7 +72,7 @@ class OfQueues(queues.BaseQueueTestMixin, unittest.TestCase):  # type: ignore[mi
 HOLDS_JSON = "holds what JSON can"
 ON_A_COPY = "`+`, `*`, `sort` work on a copy"
 REPR = "`repr` asks no node"
-DIFFER = {
+DIFFER: dict[type[Any], dict[str, str]] = {
     OfMappings: {"test_update": HOLDS_JSON, "test_write": HOLDS_JSON},
     OfLists: {
         "test_addmul": ON_A_COPY,

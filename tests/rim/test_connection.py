@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -48,7 +48,7 @@ class Scene:
     ) -> None:
         self.here, self.there = ends or socket.socketpair()
         self.there.settimeout(DEADLINE_S)
-        self.host: Any = FakeHost(limits=limits, readings=Readings(at_followers=True))
+        self.host = cast(Any, FakeHost(limits=limits, readings=Readings(at_followers=True)))
         self.batches, self.heard = self.host.batches, self.host.heard
         self.connection = Connection(
             self.host, self.here, for_peers_only=False, shared_reader=shared_reader

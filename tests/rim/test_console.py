@@ -30,6 +30,7 @@ from raftline.raft.messages import (
     AppendEntries,
     AppendRejected,
     InstallSnapshot,
+    Message,
     RequestVote,
     RequestVoteReply,
 )
@@ -426,7 +427,7 @@ def test_a_follower_that_lacks_entries_prints_the_end_of_its_log(
     traffic_log = TrafficLog(console, course=True)
     node = node_of("s2")
     if commands:
-        node.view.log.extend(3, commands)
+        node._state.log.extend(3, commands)
     traffic_log.carried_out(Effects(send_after_save=[missing]), node.view)
     # An old leader is answered the same, yet nothing is asked of it (round 0).
     traffic_log.carried_out(Effects(send_after_save=[replace(missing, round=0)]), node.view)
@@ -450,7 +451,7 @@ def said_by(node: RawNode, *steps: Effects | RequestVoteReply, verbose: bool = F
 
 
 HEARD = "[*] Heard from no leader: asking for PreVotes for term 2"
-ASKED = [RequestVote("s1", to, 2, 1, 1, pre_vote=True) for to in ("s2", "s3")]
+ASKED: list[Message] = [RequestVote("s1", to, 2, 1, 1, pre_vote=True) for to in ("s2", "s3")]
 SENDS = [f"Sending message to {to}: PreVote 2-1-1" for to in ("s2", "s3")]
 YES = RequestVoteReply("s2", "s1", 2, True, pre_vote=True)
 NO = RequestVoteReply("s3", "s1", 1, False, pre_vote=True, reason="no")
@@ -488,6 +489,7 @@ def test_answering_voters_are_printed_from_time_to_time() -> None:
 
 def test_a_change_of_answering_voters_is_printed_after_two_rounds() -> None:
     ask, both = Effects(send=ASKED), (Effects(send=ASKED), YES, NO)
+    rounds: list[Effects | RequestVoteReply]
     rounds = [*both * 8, ask, YES, *both * 2, ask, YES, ask, YES, ask]
     said = said_by(node_of("s1", 1), *rounds)
     begin = "[*] Still no leader: asked "
@@ -548,7 +550,7 @@ def printed_by(*, is_private: bool, verbose: bool = False) -> str:
     traffic_log = TrafficLog(console, is_private=is_private)
     entries = [Entry(7, 3, "c.1f-5#1@set a secret1"), Entry(8, 3, "cas a secret1 secret2")]
     node = node_of("s2")
-    node.view.log.extend(3, [entry.command for entry in entries])
+    node._state.log.extend(3, [entry.command for entry in entries])
     for line in (
         "set a secret1",
         "txn if a = secret1 then set b secret2",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -12,7 +12,7 @@ from raftline.common.address import Address
 from raftline.common.build_level import LEVEL, Build
 from raftline.common.version import VERSION
 from raftline.net.peers.level_exchange import FOREIGN_S, Foreigners
-from raftline.net.peers.peers import Peer
+from raftline.net.peers.peers import Peer, Speaker
 from raftline.net.protocol.admission import Admission
 from raftline.raft.messages import Message
 from raftline.wire.commands.operands import Limits
@@ -43,7 +43,7 @@ class Taken:
 
     def __init__(self, cluster: Cluster) -> None:
         host: Any = FakeHost(foreigners=cluster.foreigners)
-        self._admission = Admission(host, socket, address=lambda: "10.0.0.9")
+        self._admission = Admission(host, cast(Speaker, socket), address=lambda: "10.0.0.9")
 
     def say(self, line: str) -> ParsedLine:
         parsed = parse(line.encode(), Limits(), Readings(), "s1")

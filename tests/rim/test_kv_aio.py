@@ -109,7 +109,7 @@ def test_a_cancellation_in_the_turn_in_which_a_session_begins_is_kept() -> None:
             begins = (await s1.has(1))[0]
             second = asyncio.ensure_future(kv.set("second", "2"))
             await asyncio.sleep(0)  # it waits for the session
-            kv._asker._sessions.when_begun(lambda: second.cancel() and None)
+            kv._asker._sessions.when_begun(lambda: second.cancel() and None)  # type: ignore[arg-type]
             s1.answers = lambda text: "SET response: done"
             s1.answer(begins, "SESSION response: p-7")
             await first

@@ -141,7 +141,7 @@ def test_whatever_an_on_lost_does_other_leases_are_renewed(
     assert [each.exc_type for each in raised] == {
         sys.exit: [SystemExit],
         raises: [ValueError],  # the first is silent, as in any thread
-    }.get(then, [])
+    }.get(then, [])  # type: ignore[arg-type]
 
 
 def of_raftline(caplog: pytest.LogCaptureFixture) -> list[tuple[str, object]]:
@@ -417,6 +417,7 @@ class AioClient:
 
     def __init__(self) -> None:
         self.loop = asyncio.get_running_loop()
+        self.timeout = DEADLINE_S
         self.there_s, self.back_s = 1.0, 2.0
         self.asked: list[tuple[float, str, float | None]] = []
         self.keeper = AioKeeper(self, self.loop.time)

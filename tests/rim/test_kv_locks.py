@@ -139,7 +139,7 @@ def test_a_task_s_lock_that_gets_no_watch_looks_again_and_again(
     async def work() -> None:
         cluster = AioCluster()
         first, second = cluster.lock(), cluster.lock()
-        second._watching = lambda prefix: Refusing(cluster, prefix)
+        second._watching = lambda prefix: Refusing(cluster, prefix)  # type: ignore[assignment,return-value]
         held = await first.acquire()
         waiting = asyncio.create_task(second.acquire())
         while cluster.asked.count("show lock/nightly/") < 3:
@@ -160,7 +160,7 @@ def test_threads_that_share_an_election_lead_one_after_the_other() -> None:
             leaders.append(election.leader())
 
     for number in range(6):
-        threads.begin(lambda number=number: work(f"program {number}"))
+        threads.begin(partial(work, f"program {number}"))
     threads.end()
     assert sorted(map(str, leaders)) == [f"program {number}" for number in range(6)]
     assert cluster.keys() == {}

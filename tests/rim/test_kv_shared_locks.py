@@ -63,7 +63,7 @@ class _Over:
 
 class Lease(BaseLease[_Over]):
     def __init__(self, *operands: Any) -> None:
-        super().__init__(*operands, now=lambda: 0.0)
+        super().__init__(*operands, now=lambda: 0.0)  # type: ignore[misc]
 
     def _new_event(self) -> _Over:
         return _Over()
@@ -77,7 +77,7 @@ class Claim(BaseClaim[Lease, BaseHeld[Lease]]):
     """A program's lock or semaphore, one step at a time."""
 
     _lease_class = Lease
-    _held_class = BaseHeld
+    _held_class = BaseHeld  # type: ignore[assignment]
     held: BaseHeld[Lease]
 
     def __init__(self, store: Store, keys: LockKeys, name: str = "a program") -> None:
@@ -545,7 +545,7 @@ def test_tasks_that_use_one_object_hold_it_at_a_time_each_for_itself(kind: str) 
     async def work() -> None:
         cluster = AioCluster()
         cluster.ways = 1
-        one = cluster.shared_lock() if kind == "lock" else cluster.semaphore(3)
+        one: Any = cluster.shared_lock() if kind == "lock" else cluster.semaphore(3)
         inside: set[int] = set()
         all_are_in = asyncio.Event()
 

@@ -70,7 +70,7 @@ ONLY_TEXT = "any object can be a key or a value"
 NONE = "`None` can be a key or a value"
 PREFIX = "`items(None)` is a TypeError"
 OF_DICT = "`copy`, `fromkeys`"
-DIFFER = {
+DIFFER: dict[type[Any], dict[str, str]] = {
     OnPlain: {
         "test_constructor": EQUAL,
         "test_items": PREFIX,

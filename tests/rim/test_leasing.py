@@ -233,7 +233,7 @@ def test_a_new_leader_begins_with_many_leases_some_at_a_time() -> None:
     leader.now_ms += 500
     leader.expire()
     assert leader.leasing.wake_at_ms == 1000 + counted_ms(10)
-    assert "lease-100" not in leader.store.leases.started
+    assert "lease-100" not in leader.store.leases.started  # type: ignore[operator]
     leader.now_ms += counted_ms(10)
     assert leader.expire()
 

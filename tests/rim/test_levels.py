@@ -6,7 +6,7 @@ import contextlib
 import socket
 import threading
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -14,7 +14,7 @@ from raftline.common.address import Address
 from raftline.common.build_level import LEVEL, Build
 from raftline.common.version import VERSION
 from raftline.net.peers.level_exchange import Builds, ask_level, read_level
-from raftline.net.peers.peers import Peer
+from raftline.net.peers.peers import Peer, Speaker
 from raftline.net.protocol.admission import Admission
 from raftline.wire.commands import operands as take
 from raftline.wire.commands.command_table import COMMANDS, WRITE, Command
@@ -38,7 +38,7 @@ def _newer(monkeypatch: pytest.MonkeyPatch) -> None:
 def admitted(line: bytes, level: int) -> tuple[str, str]:
     """Return the kind and the reply of a line at a node of a cluster of this level."""
     host: Any = FakeHost(level=level)
-    one = Admission(host, socket).admit(parse(line, Limits(), Readings(), "s1"))
+    one = Admission(host, cast(Speaker, socket)).admit(parse(line, Limits(), Readings(), "s1"))
     return one.kind, one.reply
 
 
@@ -155,7 +155,7 @@ def test_the_end_of_a_stale_connection_takes_nothing_back_that_a_later_one_annou
                 lambda _: None,
                 lambda _: None,
                 lambda _: None,
-                on_build,
+                on_build,  # type: ignore[arg-type]
             )
             for place, on_build in zip(
                 places,

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from hypothesis import given
@@ -58,6 +58,7 @@ from raftline.clients.requests.node_connection import LoginFailed
 from raftline.clients.terminal import shell
 from raftline.common.address import Address
 from raftline.common.config import ConfigError
+from raftline.net.peers.peers import Speaker
 from raftline.net.protocol.admission import Admission, no_session
 from raftline.state.sessions import Sessions
 from raftline.wire.commands.command_table import Request, read_request
@@ -263,7 +264,8 @@ class _Fixed(Access):
     def __init__(self) -> None:
         self.users = users_of(BOB, ROOT)
         self.nobody = Identity("", UserRole.NONE)
-        self.failed_s, self.wait = 0.0, lambda _: False  # type: ignore[assignment]
+        self.failed_s = 0.0
+        self.wait = lambda timeout=None: False  # type: ignore[method-assign]
         self.new_token = secrets.token_hex
 
 
@@ -422,7 +424,7 @@ def test_nothing_but_the_comparison_in_constant_time_decides(
 def test_each_failure_waits_by_itself(path: Path) -> None:
     access = Access(path, UserRole.NONE, failed_s=7.0)
     waits: list[float] = []
-    access.wait = lambda seconds=None: waits.append(seconds or 0) is None
+    access.wait = lambda timeout=None: waits.append(timeout or 0) is None
     login = login_to(access)
     assert login.take(asked("login bob wrong")) == FAILED
     with pytest.raises(LoginFailed):
@@ -486,7 +488,7 @@ def test_a_person_gets_a_turn_beside_those_who_guess(
     access: Access, monkeypatch: pytest.MonkeyPatch, keep: bool
 ) -> None:
     """Whether these keep their connections, or make a new one for each guess."""
-    access.wait = lambda seconds=None: True
+    access.wait = lambda timeout=None: True
     derivations = Derivations(monkeypatch)
     derivations.go.set()
     person = login_to(access)
@@ -523,7 +525,7 @@ def test_the_answer_to_a_login_that_is_refused_waits(
 ) -> None:
     """Else many who guess would keep the node busy with these answers."""
     waits: list[float] = []
-    access.wait = lambda seconds=None: waits.append(seconds or 0) is None
+    access.wait = lambda timeout=None: waits.append(timeout or 0) is None
     monkeypatch.setattr(access, "turns", Throttle(0))
     assert access.turns.take()
     assert login_to(access).take(asked("login bob wrong")) == TOO_MANY_LOGINS
@@ -534,8 +536,8 @@ def test_the_wait_after_a_wrong_password_is_a_part_of_its_turn(path: Path) -> No
     """Else many who guess would keep one processor busy without a pause."""
     access = Access(path, UserRole.NONE, failed_s=7.0)
     seen: list[tuple[float, bool]] = []
-    access.wait = lambda seconds=None: (
-        seen.append((seconds or 0, bool(access.turns._present))) is None
+    access.wait = lambda timeout=None: (
+        seen.append((timeout or 0, bool(access.turns._present))) is None
     )
     assert login_to(access).take(asked("login bob wrong")) == FAILED
     assert seen == [(7.0, True)]
@@ -707,10 +709,12 @@ class Door:
     """The admission of one connection, and what it printed."""
 
     def __init__(self, access: Access | None, **facts: Any) -> None:
-        self.host: Any = FakeHost(access=access, level=2, **facts)
+        self.host = cast(Any, FakeHost(access=access, level=2, **facts))
         self.printed: list[str] = []
         self.host.traffic_log.requested = lambda sender, text: self.printed.append(text)
-        self.admission = Admission(self.host, self, lambda: True, lambda: "192.0.2.7 port 5")
+        self.admission = Admission(
+            self.host, cast(Speaker, self), lambda: True, lambda: "192.0.2.7 port 5"
+        )
 
     def say(self, line: str) -> str:
         """Return the reply, or the kind of a line that is taken."""

@@ -83,11 +83,11 @@ def searches(work: Callable[[], object]) -> int:
             found.append(1)
             return iter(before)
 
-    plain_text._CONTROLS = Controls()
+    plain_text._CONTROLS = Controls()  # type: ignore[assignment,misc]
     try:
         work()
     finally:
-        plain_text._CONTROLS = before
+        plain_text._CONTROLS = before  # type: ignore[misc]
     return len(found)
 
 

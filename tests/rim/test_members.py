@@ -250,7 +250,8 @@ def test_a_node_without_a_thread_for_a_member_does_not_start(
 ) -> None:
     monkeypatch.setattr(threading, "Thread", FewThreads)
     address = Address("h", 2)
-    book = PeerBook({}, lambda *_: Peer("s1", "s2", address, *[lambda _: None] * 3))
+    say = lambda _: None  # noqa: E731
+    book = PeerBook({}, lambda *_: Peer("s1", "s2", address, say, say, say))
     book.follow({"s2": "h:2"})
     FewThreads.left = 0
     with pytest.raises(RuntimeError, match="can't start new thread"):
@@ -603,7 +604,7 @@ def started(path: Path, *, joins: bool = False) -> list[str]:
     """Start s1 from its files as a node does; return what is said of its membership."""
     known = {"s1": Address("localhost", 10000)}
     configuration = Configuration(path / FILE_NAME, {} if joins else known)
-    manager, recovered = Startup("s1", configuration, str, joins=joins).recover()
+    manager, recovered = Startup("s1", configuration, lambda _: None, joins=joins).recover()
     manager.close()
     node = core_of(
         "s1", recovered, FAST, Clock(), heartbeat_ms=50, leased=False, compact_bytes=1 << 20

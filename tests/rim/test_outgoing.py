@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import threading
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -27,7 +27,7 @@ class Manager:
     def __init__(self) -> None:
         self.most_at_once = 0
 
-    def read(self, commands: Sequence[str], room: int, *, waits: bool = True) -> list[str]:
+    def read(self, commands: Sequence[str], room: int = 0, *, waits: bool = True) -> list[str]:
         self.most_at_once = max(self.most_at_once, len(commands))
         return [f"GET response: {'v' * 100_000}" for _ in commands]
 
@@ -39,7 +39,7 @@ class Line:
         self.near, self.far = socket.socketpair()
         self.far.settimeout(DEADLINE_S)
         self.manager = Manager()
-        self.host: Any = FakeHost()
+        self.host = cast(Any, FakeHost())
         self.outgoing = Outgoing(self.host, self.near)
 
     def ask(self, *commands: str, is_read: bool = False, ids: list[str] | None = None) -> Batch:
@@ -125,7 +125,7 @@ def test_reads_of_a_state_that_is_busy_hold_nobody_up(line: Line) -> None:
     goes_on = threading.Event()
 
     class Busy:
-        def read(self, commands: Sequence[str], room: int, *, waits: bool = True) -> list[str]:
+        def read(self, commands: Sequence[str], room: int = 0, *, waits: bool = True) -> list[str]:
             return ["GET response: 1"] * len(commands) if waits and goes_on.wait(DEADLINE_S) else []
 
     reads = line.ask("get a", "get a", is_read=True)

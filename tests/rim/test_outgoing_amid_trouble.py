@@ -7,7 +7,7 @@ import socket
 import threading
 from collections.abc import Iterator
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -26,7 +26,7 @@ class Sockets:
         self.here, self.there = socket.socketpair()
         self.here.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
         self.there.settimeout(DEADLINE_S)
-        self.host: Any = FakeHost()
+        self.host = cast(Any, FakeHost())
         self.outgoing = Outgoing(self.host, self.here)
 
     def batch(self, *commands: str) -> Batch:

@@ -237,6 +237,9 @@ class Sink:
     def flush(self) -> None:
         """Nothing is sent."""
 
+    def break_off(self) -> None:
+        """Nothing is connected."""
+
 
 def long_run(sink: ReplySink, size: int = LONG_UNDER_WAY_BYTES) -> Batch:
     return Batch(["x" * size], is_read=False, reply_sink=sink)

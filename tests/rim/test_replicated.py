@@ -105,7 +105,7 @@ def test_two_shared_sets_are_each_read_once(cluster: Cluster) -> None:
     assert (tags & others, tags <= others) == ({2}, False)
     assert cluster.asked == ["get tags", "get others"] * 2
     with pytest.raises(TypeError, match="unsupported operand"):
-        tags | 5  # type: ignore[operator]
+        tags | 5  # type: ignore[operator,arg-type]
     with pytest.raises(TypeError, match="not supported between"):
         assert tags < [1]
     with pytest.raises(TypeError, match="unhashable"):
@@ -188,7 +188,7 @@ def test_a_counter_adds_another_as_of_one_moment(cluster: Cluster) -> None:
     others = raftline.ReplicatedCounter("others", node=cluster)
     others.value = 5
     cluster.asked.clear()
-    visits.add(others)
+    visits.add(others)  # type: ignore[arg-type]
     assert cluster.asked == ["get others", "incr visits 5"]
 
 
@@ -218,20 +218,20 @@ def test_objects_and_clients_can_not_be_copied_or_pickled(
 @pytest.mark.parametrize(
     ("make", "error", "said"),
     [
-        (lambda node: raftline.ReplicatedDict(5, node=node), TypeError, "a name is a str, not int"),
+        (lambda node: raftline.ReplicatedDict(5, node=node), TypeError, "a name is a str, not int"),  # type: ignore[arg-type]
         (lambda node: raftline.ReplicatedDict("", node=node), ValueError, "needs a name"),
-        (lambda _: raftline.ReplicatedDict("d", node="localhost:1"), TypeError, "not a str"),
+        (lambda _: raftline.ReplicatedDict("d", node="localhost:1"), TypeError, "not a str"),  # type: ignore[arg-type]
         (
-            lambda _: raftline.ReplicatedDict("d", node=raftline.Client("localhost", 1)),
+            lambda _: raftline.ReplicatedDict("d", node=raftline.Client("localhost", 1)),  # type: ignore[arg-type]
             TypeError, "node must be a raftline.Node, or raftline.connect",
         ),
         (lambda node: raftline.Replicated("v", node=node, timeout=0), ValueError, "0 s is invalid"),
-        (lambda node: raftline.Replicated("v", node=node, timeout="1"), TypeError, "not str"),
+        (lambda node: raftline.Replicated("v", node=node, timeout="1"), TypeError, "not str"),  # type: ignore[arg-type]
         (lambda node: raftline.Replicated("v", node=node).within(-1), ValueError, "is invalid"),
         (lambda _: raftline.Clients("localhost:1", timeout=-1), ValueError, "is invalid"),
         (lambda _: raftline.Clients("localhost:1").request("get a", 0), ValueError, "is invalid"),
-        (lambda _: raftline.Clients("localhost:1").request("get a", "1"), TypeError, "not str"),
-        (lambda _: raftline.Clients(8000), ValueError, "8000 is not an address: host:port"),
+        (lambda _: raftline.Clients("localhost:1").request("get a", "1"), TypeError, "not str"),  # type: ignore[arg-type]
+        (lambda _: raftline.Clients(8000), ValueError, "8000 is not an address: host:port"),  # type: ignore[arg-type]
         (
             lambda node: raftline.Replicated("v", node=node).set(float("nan")),
             ValueError, "a number that is not finite, which is not replicated; nothing was sent",

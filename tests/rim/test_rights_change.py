@@ -6,7 +6,7 @@ import socket
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -41,9 +41,8 @@ class Scene:
         self.watchers = WatchRegistry(self.manager, lambda: None)
         self.index = 0
         self.apply("level 2")
-        self.host: Any = FakeHost(
-            access=self.access, level=2, watchers=self.watchers, logmanager=self.manager
-        )
+        facts = {"watchers": self.watchers, "logmanager": self.manager}
+        self.host = cast(Any, FakeHost(access=self.access, level=2, **facts))
         self.host.submit = self._confirm_all
         self.here, self.there = socket.socketpair()
         self.there.settimeout(20.0)

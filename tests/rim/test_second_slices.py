@@ -177,7 +177,7 @@ def test_reads_of_one_packet_are_answered_in_order_over_several_looks(count: int
     sizes: list[int] = []
 
     class Named:
-        def read(self, commands: Sequence[str], room: int, *, waits: bool = True) -> list[str]:
+        def read(self, commands: Sequence[str], room: int = 0, *, waits: bool = True) -> list[str]:
             sizes.append(len(commands))
             return [f"GET response: {command[4:]}" for command in commands]
 

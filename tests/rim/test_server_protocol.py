@@ -22,6 +22,7 @@ from raftline.access.login import Access
 from raftline.access.secret import PeerAuth
 from raftline.access.users import User, Users, make_verifier, write_users
 from raftline.net.connections.shared_reader import SharedReader
+from raftline.net.peers.peers import Speaker
 from raftline.net.protocol.admission import Admission
 from raftline.net.protocol.host import Batch, ReplySink
 from raftline.net.protocol.server_protocol import (
@@ -94,7 +95,7 @@ class Machine:
         node: Any = host
         self.protocol = ServerProtocol(
             node,
-            Admission(node, self, is_private=lambda: True),
+            Admission(node, cast(Speaker, self), is_private=lambda: True),
             cast(ReplySink, self),
             for_peers_only=for_peers_only,
             announce=lambda: self.notes.append("came"),
@@ -347,7 +348,7 @@ class Answering(Scene):
 
 def test_both_ways_of_reading_send_the_replies_of_whole_lines() -> None:
     shared: Answering | None = None
-    reader = SharedReader(lambda *found, **_: shared and shared.submit(*found), crowd=0)
+    reader = SharedReader(lambda *found, **_: shared and shared.submit(*found), crowd=0)  # type: ignore[arg-type]
     for seed in range(30):
         whole, pieces = drawn(random.Random(seed), [one for one in LINES if b"watch" not in one])
         expected = Answering(None).replies(whole)

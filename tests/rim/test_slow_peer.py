@@ -235,7 +235,7 @@ def test_a_peer_with_an_unknown_host_is_retried_like_a_dead_one(
 
 def test_what_a_peer_did_not_take_is_no_copy_and_counts_whole() -> None:
     """A line may be long, and each follower that is slow would have one of its own."""
-    peer = Peer("s1", "s2", Address("127.0.0.1", 1), *[lambda _: None] * 3)
+    peer = Peer("s1", "s2", Address("127.0.0.1", 1), lambda _: None, lambda _: None, lambda _: None)
     connection: Any = SimpleNamespace(send=lambda *_: 5)
     peer._socket = connection
     peer.send(LINE)

@@ -7,7 +7,7 @@ import io
 import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import pytest
 
@@ -304,7 +304,7 @@ def test_a_snapshot_holds_what_the_core_knows_to_be_applied(make_rig: Callable[.
         eventually(lambda: apart.is_asked.is_set() or rig.failures)
         return replies
 
-    rig.driver._applying.apply_apart = apply  # type: ignore[method-assign]
+    rig.driver._applying.apply_apart = apply  # type: ignore[method-assign,assignment]
     machine = amid_a_long_entry(rig)
     machine.goes_on.set()
     eventually(lambda: rig.manager.applied.index == 2)  # and the core knows of one
@@ -617,7 +617,7 @@ class BadSectors(MemoryFolder):
         self.bad = b""  # the content of that snapshot
 
     def read(self, name: str) -> BinaryIO:
-        file = super().read(name)
+        file: Any = super().read(name)
         return BadFile(self.bad, self.reads_a_line) if file.getvalue() == self.bad else file
 
 
@@ -650,6 +650,7 @@ def test_a_snapshot_that_the_disk_does_not_give_back_is_taken_anew(
     assert (rig.posted, rig.failures) == ([], [])
     assert rig.snapshots._open == {}
     second = rig.manager.snapshots.current
+    assert second is not None
     rig.snapshots.send(InstallSnapshot("s2", "s3", 1, second, 0, 10, 1))
     rig.wait_for(lambda: rig.posted)
     assert rig.posted[0].raw == folder.content("s2.state_machine")[:10]

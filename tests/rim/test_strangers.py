@@ -398,7 +398,7 @@ def test_admins_give_way_to_nobody() -> None:
 def test_one_user_locks_nobody_out(access: Access) -> None:
     host = FakeHost(access=access, level=3)
     bob = User(Identity("bob", UserRole.READER, ("bob/",)), make_verifier("b", ITERATIONS_LEAST))
-    access.users.by_name["bob"] = bob
+    cast(dict[str, User], access.users.by_name)["bob"] = bob
     port = next(free_ports)
     listener = Listener("127.0.0.1", port, 8)
     listener.open(cast(Any, host))

@@ -161,7 +161,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Tls:
 class BreaksAmidReplies:
     """A state that is read for a slow reader, and breaks."""
 
-    def read(self, commands: Sequence[str], room: int, *, waits: bool) -> list[str]:
+    def read(self, commands: Sequence[str], room: int = 0, *, waits: bool = True) -> list[str]:
         if waits:  # a thread of its own sends by now
             raise KeyError("changed meanwhile")
         return [f"GET response: {'v' * 100_000}" for _ in commands]
@@ -556,7 +556,7 @@ def test_a_function_that_fails_is_called_at_the_next_change_though_the_log_takes
     LOG.addFilter(fail)
     try:
         leadership.start()
-        leadership.listen(fail)
+        leadership.listen(fail)  # type: ignore[arg-type]
         for term in (2, 3):
             assert calls.acquire(timeout=DEADLINE_S)  # of the function
             assert calls.acquire(timeout=DEADLINE_S)  # of the filter

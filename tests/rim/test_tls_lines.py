@@ -194,6 +194,7 @@ class Served:
     def __init__(self, contexts: tuple[ssl.SSLContext, ssl.SSLContext], *, is_shared: bool) -> None:
         self.client = Client(contexts)
         self.calls = 0
+        self.scene: Scene
         submit = lambda *found, more_come=False: self.scene.host.submit(*found)  # noqa: E731
         self.reader = SharedReader(submit, crowd=0) if is_shared else None
         self.scene = Scene(shared_reader=self.reader, ends=(self.client.here, self.client.there))

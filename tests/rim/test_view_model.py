@@ -49,6 +49,7 @@ def begun(number: int, at: float, **others: Any) -> dict[str, Any]:
 
 def step(number: int, at: float, node: str = "s2", **others: Any) -> dict[str, Any]:
     """Return the event of a step."""
+    nothing: dict[str, Any]
     nothing = {"tags": [], "sent": [], "append": [], "cut": None, "pulse": False, "got": None}
     return {"k": "step", "id": number, "node": node, "at": at, **nothing, **state(), **others}
 

@@ -51,6 +51,9 @@ class FakeSink:
         self.add_backlogs(backlogs)
         self.pump()
 
+    def break_off(self) -> None:
+        """The tests end no connection so."""
+
     def pump(self) -> None:
         while self.backlogs and not self.is_slow:
             backlog = self.backlogs.pop(0)
