@@ -39,7 +39,8 @@ def main() -> int:
     if options.again:
         if len(targets) > 1 or not options.again.is_file():
             parser.error("--again wants a file that is there, and its target: --only NAME")
-        return guided.again(*targets.values(), options.again.read_bytes())
+        (target,) = targets.values()
+        return guided.again(target, options.again.read_bytes())
     if not options.drawn and importlib.util.find_spec("atheris"):
         return guided.carried_out(targets, options.minutes * 60, options.seed, options.workers)
     if not options.drawn:

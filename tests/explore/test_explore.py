@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from raftline.raft import election, node, reads, replication
 from raftline.raft.effects import HardState
 from raftline.raft.log import TermRuns
+from raftline.raft.messages import RequestVote
 from raftline.raft.state import State
 from raftline_testing.explore import __main__, server
 from raftline_testing.explore.budget import QUICK, BudgetError, read
@@ -95,7 +97,7 @@ def test_a_reduced_world_has_the_same_bad_ends(monkeypatch: pytest.MonkeyPatch) 
 @pytest.mark.slow
 @pytest.mark.pure
 def test_a_start_in_an_earlier_term_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    from_disk = server.node_from_disk
+    from_disk: Any = server.node_from_disk
     forgets = HardState(1, "s1")
     monkeypatch.setattr(
         server, "node_from_disk", lambda *given, **more: from_disk(*given[:3], forgets, *given[4:])
@@ -108,7 +110,7 @@ def test_a_start_in_an_earlier_term_is_found(monkeypatch: pytest.MonkeyPatch) ->
 def test_a_second_vote_in_a_term_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     why_not = election.why_not
 
-    def votes_again(state: State, message: object) -> str | None:
+    def votes_again(state: State, message: RequestVote) -> str | None:
         reason = why_not(state, message)
         if reason is None or not reason.startswith("already voted"):
             return reason

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -45,7 +45,7 @@ class Scene:
     def __init__(self, kind: type[Outgoing] = Outgoing) -> None:
         self.near: Any
         self.near, self.far = connected(ROOM)
-        self.host: Any = FakeHost()
+        self.host = cast(Any, FakeHost())
         self.outgoing = kind(self.host, self.near)
         self.asked: list[Batch] = []
         self.received = b""

@@ -43,7 +43,7 @@ AMID_STEPS = 100
 
 def derived(password: str, *_: object) -> Verifier:
     """Return a verifier as a login makes it."""
-    for _ in range(DERIVED_IN):
+    for _step in range(DERIVED_IN):
         Thread.schedule.step()
     return Verifier(1, b"salt", password.encode(), b"key")
 

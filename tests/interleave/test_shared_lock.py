@@ -41,6 +41,8 @@ class Inside:
 def threads_hold(is_semaphore: bool = False) -> None:
     """Two threads share one object, one has another; a fourth wants the lock alone."""
     cluster = Cluster()
+    one: Any
+    other: Any
     if is_semaphore:
         one, other = cluster.semaphore(2), cluster.semaphore(2)
         all_of_them = [(one, False), (one, False), (other, False)]

@@ -30,13 +30,15 @@ class Connection:
 
     def __init__(self, reader: SharedReader, near: Wire, served: list[bytes]) -> None:
         self.last_window = self.private_until = 0
+        self.user: str | None = None
         self.resume = threading.Lock()
         self.resume.acquire()
         self._reader, self._near = reader, near
         self.served = served
         self._is_read = False
         self.fills = False  # one line at a time
-        self._is_full, self._tell = False, None
+        self._is_full = False
+        self._tell: Callable[[], None] | None = None
         self.is_broken = False
         self.thread = threading.Thread(target=self._serve, name=f"connection {near.fileno()}")
 

@@ -194,7 +194,8 @@ class Picture:
                 assert not self._left, context
                 self._has_state_after(int(number) - 1, context)
                 self._pairs.pop("".join(change[1:2]), None)
-                self._pairs.update([change[1:]] if change[:1] == ["set"] else [])
+                if change[:1] == ["set"]:
+                    self._pairs.update([(change[1], change[2])])
                 self.at = int(number)
             case ["Sorry,", "events", *_]:
                 return

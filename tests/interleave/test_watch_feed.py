@@ -147,7 +147,7 @@ def clients_watch() -> None:
         client.check()
 
 
-def settle(scene: Scene, *clients: Client) -> None:
+def settle(scene: Scene, *clients: Any) -> None:
     """Give everybody the time that they need."""
     for _ in range(SETTLES_IN):
         time.sleep(0.1)

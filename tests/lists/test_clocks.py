@@ -44,7 +44,8 @@ def wall_clocks_read_by(path: Path) -> list[str]:
             names = [alias.name for alias in node.names]
         elif isinstance(node, ast.Import):
             names = [alias.name for alias in node.names if alias.name == "datetime"]
-        found += [f"{path.name}:{node.lineno} {name}" for name in names if name in WALL_CLOCKS]
+        at = f"{path.name}:{getattr(node, 'lineno', 0)}"
+        found += [f"{at} {name}" for name in names if name in WALL_CLOCKS]
     return found
 
 

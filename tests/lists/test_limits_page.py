@@ -76,11 +76,12 @@ def numbers_in(text: str) -> Iterator[str]:
     """Return the names of numbers that look like a bound of bytes or of a count."""
     for line in ast.parse(text).body:
         if isinstance(line, ast.AnnAssign) and line.value is not None:
-            pairs = [(line.target, line.value)]
+            pairs: list[tuple[ast.expr, ast.expr]] = [(line.target, line.value)]
         elif isinstance(line, ast.Assign):
             target, value = line.targets[0], line.value
-            is_pair = isinstance(target, ast.Tuple) and isinstance(value, ast.Tuple)
-            pairs = [*zip(target.elts, value.elts, strict=True)] if is_pair else [(target, value)]
+            pairs = [(target, value)]
+            if isinstance(target, ast.Tuple) and isinstance(value, ast.Tuple):
+                pairs = [*zip(target.elts, value.elts, strict=True)]
         else:
             continue
         for name, number in pairs:

@@ -12,6 +12,7 @@ import functools
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -48,7 +49,7 @@ def commands() -> list[str]:
     return [name for inner in subparsers(parser_of()) for name in inner.choices]
 
 
-def subparsers(parser: argparse.ArgumentParser) -> Iterator[argparse._SubParsersAction[cli.Parser]]:
+def subparsers(parser: argparse.ArgumentParser) -> Iterator[argparse._SubParsersAction[Any]]:
     for action in parser._actions:
         if isinstance(action, argparse._SubParsersAction):
             yield action

@@ -184,7 +184,7 @@ def test_no_request_succeeds_while_a_majority_is_paused(fast: Cluster) -> None:
 
 
 def test_a_leader_paused_again_and_again_loses_nothing(fast: Cluster) -> None:
-    done = {}
+    done: dict[str, str] = {}
     for number in range(4):
         done |= writes(fast, f"round{number}-", 2)
         leader = fast.leader()

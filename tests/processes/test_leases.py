@@ -11,7 +11,7 @@ import pytest
 
 from raftline_testing.nemesis import faults, splits
 from raftline_testing.nemesis.holding import late, lateness, leases_of, window
-from raftline_testing.nemesis.nemesis import Nemesis
+from raftline_testing.nemesis.nemesis import Kind, Nemesis
 from raftline_testing.nemesis.scene import Fault, Scene
 from raftline_testing.nemesis.slow_disk import slow_disk, with_disks
 from raftline_testing.nodes.cluster import STEADY, Cluster
@@ -102,7 +102,7 @@ def pause_for_long(scene: Scene) -> Fault:
         node.resume()
 
 
-KINDS = {
+KINDS: dict[Kind, int] = {
     faults.kill: 4, faults.pause: 4, faults.stutter: 3, faults.stop: 1, splits.split: 4,
     splits.flap: 2, pause_for_long: 3, slow_disk: 3,
 }  # fmt: skip

@@ -9,6 +9,7 @@ import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 from raftline.common.config import FILE_NAME
 from raftline_testing.nodes.altered import hurry
@@ -106,7 +107,7 @@ def test_an_unfinished_line_is_disconnected_with_a_reply(tmp_path: Path) -> None
             assert idle.ask("client4@get half") == "s1@GET response, no such key: half"
 
 
-def connections(process: subprocess.Popen[str] | None, port: int) -> set[str]:
+def connections(process: subprocess.Popen[Any] | None, port: int) -> set[str]:
     """Return the connections to its port that a process has open, by their inodes."""
     assert process is not None
     own = set()

@@ -145,7 +145,7 @@ def test_a_node_in_a_program_says_that_every_client_may_do_everything(
     made: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     members = {"s1": f"0.0.0.0:{next(free_ports)}"}
-    known = {"secret": made / "secret", "open_to_network": True}
+    known: dict[str, Any] = {"secret": made / "secret", "open_to_network": True}
     with Node("s1", members=members, dir=tmp_path, **known):
         pass
     assert "[!] without users every client that reaches this node may do everything" in caplog.text
@@ -154,7 +154,8 @@ def test_a_node_in_a_program_says_that_every_client_may_do_everything(
 def test_a_node_that_others_reach_starts_with_a_secret_or_where_that_is_meant(
     made: Path, tmp_path: Path
 ) -> None:
-    for number, settings in enumerate(({"secret": made / "secret"}, {"insecure": True})):
+    ways: tuple[dict[str, Any], ...] = ({"secret": made / "secret"}, {"insecure": True})
+    for number, settings in enumerate(ways):
         members = {"s1": f"0.0.0.0:{next(free_ports)}"}
         folder = tmp_path / str(number)
         with Node("s1", members=members, dir=folder, open_to_network=True, **settings) as node:

@@ -314,7 +314,8 @@ def _operation(
     """Do something to the dict, and return what was asked and answered."""
     key = chance.choice(KEYS)
     verb: Literal["get", "set", "delete"] = chance.choice(("get", "get", "set", "set", "delete"))
-    value, found = (f"{client} {step}", None) if verb == "set" else (None, None)
+    value = f"{client} {step}" if verb == "set" else None
+    found: bool | None = None
     called_at = time.monotonic()
     try:
         if verb == "set":

@@ -14,6 +14,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -118,7 +119,7 @@ def test_a_cluster_serves_over_tls_alone(closed: Cluster, made: Path) -> None:
 
 def test_openssl_is_the_nc_of_tls(closed: Cluster, made: Path) -> None:
     node = led(closed, made)
-    where = ["-connect", f"localhost:{node.port}", "-CAfile", made / "ca.pem"]
+    where = ["-connect", f"localhost:{node.port}", "-CAfile", str(made / "ca.pem")]
     with subprocess.Popen(
         ["openssl", "s_client", "-quiet", *where, "-verify_hostname", "localhost"],
         stdin=subprocess.PIPE,
@@ -225,8 +226,8 @@ def forged(folder: Path, made: Path, **change: object) -> TlsFiles:
     certs.make(folder, ["s2=localhost"], [])
     path, key = folder / "s2.pem", folder / "ca.key"
     was = x509.load_pem_x509_certificate(path.read_bytes())
-    authority = serialization.load_pem_private_key(key.read_bytes(), None)
-    facts: dict[str, object] = {
+    authority: Any = serialization.load_pem_private_key(key.read_bytes(), None)
+    facts: dict[str, Any] = {
         "begin": was.not_valid_before_utc, "end": was.not_valid_after_utc, **change
     }  # fmt: skip
     builder = x509.CertificateBuilder(

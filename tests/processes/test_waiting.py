@@ -88,7 +88,7 @@ def test_a_node_that_keeps_a_request_is_named_while_it_does(
 
 
 def test_the_client_reports_its_wait_on_standard_error_unless_quiet(start: Start) -> None:
-    over, late_s = threading.Semaphore(0), [DEADLINE_S]
+    over, late_s = threading.Semaphore(0), [float(DEADLINE_S)]
 
     def late(_: str) -> str:
         over.acquire(timeout=late_s[0])

@@ -238,7 +238,7 @@ def test_watches_live_on_while_their_node_takes_over_a_snapshot(tmp_path: Path) 
                 cluster.ask(f"set fill/{n % 10} {'v' * 200}")
             cluster.ask("set app/new 2")
             cluster["s3"].resume()
-            said = []
+            said: list[str] = []
             while not said or "app/new" not in said[-1]:
                 said.append(heard(line)[0])
             text = [re.sub("[0-9]+", "N", one) for one in said]

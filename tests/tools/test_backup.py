@@ -96,7 +96,7 @@ def test_a_backup_or_a_restore_that_failed_is_not_in_the_way_of_another(
 
     if what == "restore":
         assert of_node(logs, "s1", str(file)) == 0
-    statuses = []
+    statuses: list[int] = []
     with monkeypatch.context() as patch:
         patch.setattr(os, kind, fail)
         while left[0] <= 0:
@@ -210,6 +210,7 @@ def test_backup_and_restore_keep_what_is_known_of_each_key(
     (tmp_path / "logs").mkdir()
     manager, _ = boot(Folder(tmp_path / "logs"))
     vote(manager, 1, "s1")
+    commands: tuple[str, ...]
     commands = ("set a 1", "level 2", "lease 10", "under lease-3 set b two words", "set c ")
     commands += ("setex d 20 4", "expire a 30")
     write(manager, 1, 1, *commands)

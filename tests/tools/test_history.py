@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -31,7 +32,7 @@ SETNX = replace(CAS, old=None)
     ],
 )
 def test_a_history_gets_the_outcome_from_the_answer(
-    asked: ClientOperation, reply: str, expected: dict[str, object]
+    asked: ClientOperation, reply: str, expected: dict[str, Any]
 ) -> None:
     assert learned(asked, reply, 2.0) == replace(asked, returned_at=2.0, **expected)
 

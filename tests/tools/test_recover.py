@@ -10,6 +10,7 @@ from collections.abc import Generator, Iterator
 from itertools import count
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import pytest
 
@@ -193,7 +194,8 @@ def identified(*, has_snapshot: bool) -> MemoryFolder:
 
 def publish(manager: LogManager) -> None:
     """Let a node take a snapshot."""
-    writing, taken = manager.snapshots.writing(manager.freeze(), no_pause), []
+    writing = manager.snapshots.writing(manager.freeze(), no_pause)
+    taken: list[Any] = []
     deque(_kept(writing, taken), maxlen=0)
     assert manager.snapshots.publish(*taken)
 

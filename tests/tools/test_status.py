@@ -442,6 +442,7 @@ def test_a_silent_node_whose_address_is_spelled_otherwise_is_shown_once(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     with free_port() as dead, scripted_nodes() as start:
+        known = ""
         node = start(lambda _: known)
         members = {"s1": f"localhost:{node.port}", "s2": f"localhost:{dead}"}
         facts = {"name": "s1", "role": "follower", "term": 1, "leader": None, "members": members,

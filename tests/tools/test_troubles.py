@@ -152,6 +152,7 @@ def without_quorum() -> Iterator[str]:
     """Give the addresses of three nodes, of which one answers: that it knows no leader."""
     dead = [f"localhost:{free_port()}" for _ in range(2)]
     with scripted_nodes() as start:
+        known = ""
         node = start(lambda said: NO_LEADER if said and said != "status" else known)
         places = [f"localhost:{node.port}", *dead]
         members = {f"s{number}": place for number, place in enumerate(places, start=1)}

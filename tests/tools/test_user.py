@@ -111,7 +111,7 @@ class Waiting(io.StringIO):
         super().__init__(PASSWORD + "\n")
         self._meanwhile = meanwhile
 
-    def readline(self, size: int = -1, /) -> str:
+    def readline(self, size: int = -1, /) -> str:  # type: ignore[override]
         self._meanwhile()
         return super().readline(size)
 

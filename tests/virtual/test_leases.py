@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from random import Random
+from typing import Any
 
 import pytest
 
@@ -69,6 +70,7 @@ class Calm:
         for host in self.hosts:
             host.build_level = 2
             host.requests.rough = None
+        client: Any
         for client in (*self.schedule.talkers, *self.schedule.watch_clients):
             client.stop()
         self.schedule._first_starts()
@@ -82,7 +84,7 @@ class Calm:
                 if other is not host:
                     host.take(PeerLevel(other.name, 2))
 
-    def until(self, is_so: Callable[[], object], longest_ms: int = 60_000) -> int:
+    def until(self, is_so: Callable[..., object], longest_ms: int = 60_000) -> int:
         """Let time pass until it is so; return the time."""
         end_ms = self.world.now_ms + longest_ms
         while not is_so():
@@ -91,7 +93,7 @@ class Calm:
         return self.world.now_ms
 
     def wait(self, ms: int) -> None:
-        due = []
+        due: list[bool] = []
         self.world.after(ms, due.append, True)
         self.until(lambda: due)
 

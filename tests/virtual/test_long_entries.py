@@ -13,7 +13,7 @@ from raftline_testing.virtual.host import Host, leaders
 from raftline_testing.virtual.long_entries import NAME, Foreman
 from tests.virtual.test_leases import ELECTION_MS, ROUND_MS, Calm
 
-Send = Callable[[Message], None]
+Send = Callable[[Message], bool]
 LONG_MS = 1000
 HEARTBEAT_MS = 50
 
