@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 
 import pytest
 
@@ -123,9 +124,13 @@ def test_the_ordered_share_of_messages_is_lost(
 def test_delayed_messages_arrive_later_in_order() -> None:
     faults, arrived = after("DELAY 10ms"), list[int]()
     go_on, done = threading.Event(), threading.Event()
-    faults.send(HEARTBEAT, lambda: go_on.wait(60))  # so that 10 ms are over when the test says so
+
+    def waits() -> None:
+        go_on.wait(60)  # so that 10 ms are over when the test says so
+
+    faults.send(HEARTBEAT, waits)
     for number in range(5):
-        faults.send(HEARTBEAT, lambda number=number: arrived.append(number))
+        faults.send(HEARTBEAT, partial(arrived.append, number))
     faults.send(HEARTBEAT, done.set)
     assert arrived == []
     go_on.set()
@@ -144,7 +149,7 @@ def test_a_delay_of_one_peer_holds_for_that_one_alone() -> None:
 
 def test_the_delay_queue_is_bounded_and_its_overflow_reported_once() -> None:
     said: list[str] = []
-    faults, arrived, go_on = Faults("s1", say=said.append), [], threading.Event()
+    faults, arrived, go_on = Faults("s1", say=said.append), list[int](), threading.Event()
     done = threading.Event()
 
     def stand_still() -> None:
@@ -155,7 +160,7 @@ def test_the_delay_queue_is_bounded_and_its_overflow_reported_once() -> None:
     eventually(lambda: not faults._later._acts)
     size = (DELAYED_BYTES_MAX >> 2) - MESSAGE_BYTES
     for number in range(6):
-        faults.send(ENTRIES, lambda number=number: arrived.append(number), size)
+        faults.send(ENTRIES, partial(arrived.append, number), size)
     faults.after(0.02, done.set)  # what a controller ordered is never lost
     assert said == [
         "[!] s1: 64 MiB of messages are delayed already; until some have left, further ones are "

@@ -176,7 +176,7 @@ def test_the_receiver_shows_each_answer_until_ctrl_c() -> None:
             ):
                 node.sendto(data, where)
                 line = receiver.stdout.readline()
-                assert line == f"Message Received : {shown} From : {node.getsockname()}\n"
+                assert line == f"Message Received : {shown} From : {node.getsockname()}\n"  # type: ignore[str-bytes-safe]
             receiver.send_signal(signal.SIGINT)
             assert receiver.communicate(timeout=60) == ("", "")
             silent.cancel()

@@ -6,7 +6,7 @@ import random
 import re
 import threading
 import time
-from typing import cast
+from typing import Any, cast
 
 import pytest
 from course.tests.trial.trials import asked
@@ -80,7 +80,7 @@ class Confirms:
         return {"req_category": "success", "value": self.pairs[key]}
 
 
-def asked_by(store: Confirms, dues: list[Due], **more: int) -> list[tuple[str, str, str | None]]:
+def asked_by(store: Confirms, dues: list[Due], **more: Any) -> list[tuple[str, str, str | None]]:
     """Return what one client asks of a store, in order."""
     common: dict[str, str] | None = {} if more else None
     made = LoadClient(
