@@ -59,11 +59,13 @@ spelling: .venv/dev-installed ## common misspellings in code and pages, by codes
 format: .venv/dev-installed ## put the code into the one format
 	@$(PY) -m ruff format $(CODE)
 
-types: .venv/dev-installed build/typing/raftline ## mypy --strict
+types: .venv/dev-installed build/typing/raftline ## mypy --strict, and the tests in its default mode
 	@(cd build/typing && MYPYPATH=. ../../$(PY) -m mypy --config-file ../../pyproject.toml \
 	  -p raftline -p raftline_testing -p raftline_course) >build/types.txt 2>&1; status=$$?; \
 	  sed 's#^raftline/#src/#;s#^raftline_course/#course/&#;s#^raftline_testing/#testing/&#' build/types.txt; exit $$status
 	@MYPYPATH=bench:build/typing $(PY) -m mypy --config-file pyproject.toml bench/*.py
+	@MYPYPATH=.:build/typing $(PY) -m mypy --config-file pyproject.toml --implicit-reexport \
+	  --cache-dir .mypy_cache/tests -p tests -p course.tests
 
 sizes: ## the longest files of the store, its harness and the course, in lines; a report, no limit
 	@find src testing course -name '*.py' -exec wc -l {} + | sort -rn | sed -n '2,21p'
