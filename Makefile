@@ -59,7 +59,7 @@ spelling: .venv/dev-installed ## common misspellings in code and pages, by codes
 format: .venv/dev-installed ## put the code into the one format
 	@$(PY) -m ruff format $(CODE)
 
-types: .venv/dev-installed build/typing/raftline ## mypy --strict, and the tests in its default mode
+types: .venv/dev-installed build/typing/raftline ## mypy --strict; a little less for the tests
 	@(cd build/typing && MYPYPATH=. ../../$(PY) -m mypy --config-file ../../pyproject.toml \
 	  -p raftline -p raftline_testing -p raftline_course) >build/types.txt 2>&1; status=$$?; \
 	  sed 's#^raftline/#src/#;s#^raftline_course/#course/&#;s#^raftline_testing/#testing/&#' build/types.txt; exit $$status

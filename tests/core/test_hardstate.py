@@ -233,6 +233,6 @@ def test_the_log_is_marked_complete_only_after_its_entries_are_written() -> None
         states.append(folder.content("s1.log").count(b"\n1 4 "))
         real(name, chunks)  # type: ignore[arg-type]
 
-    folder.replace = watch  # type: ignore[method-assign, assignment]
+    folder.replace = watch  # type: ignore[method-assign]
     manager.persist([Effects(append=[Entry(1, 4, "noop")], recovered=True)])
     assert states == [1]

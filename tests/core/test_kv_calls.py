@@ -264,7 +264,6 @@ def test_a_time_that_a_key_has_left_is_none_where_it_stays() -> None:
         (lambda: Model().txn().if_.none_under(""), ValueError, "at least one byte"),
         (lambda: Model().txn().then.clear(""), ValueError, "at least one byte"),
         (lambda: Model().txn().if_.greater("a", "5"), TypeError, "an int, not str"),  # type: ignore[arg-type]
-        # type: ignore[arg-type]
         (lambda: Model().txn().if_.less("a", True), TypeError, "an int, not bool"),
         (lambda: Model().txn().then.set("a", "1", ttl=1, lease="x"), ValueError, "not both"),
         (lambda: Model().txn().then.set("a", "1", lease="x"), ValueError, "is not a lease"),

@@ -272,7 +272,7 @@ def test_a_reply_of_a_newer_node_is_said_to_be_not_understood(call: Call[Any], t
 )
 def test_a_transaction_s_reply_of_a_newer_node_is_not_understood(text: str) -> None:
     kv, cluster = threads()
-    cluster.request = lambda command, timeout=None: text  # type: ignore[method-assign,misc,assignment]
+    cluster.request = lambda command, timeout=None: text  # type: ignore[method-assign]
     with pytest.raises(NotUnderstood):
         kv.txn().if_.exists("a").then.get("a").commit()
 

@@ -454,7 +454,7 @@ def test_a_node_without_a_vote_names_itself_in_the_reason() -> None:
 
 def test_a_learner_has_no_vote_to_wait_for() -> None:
     members = Membership(("s2", "s3"), learners=("s1",))
-    node = node_of("s1", recovering=True, may_be_new=True, voters=members)  # type: ignore[arg-type]
+    node = node_of("s1", recovering=True, may_be_new=True, voters=members)
     assert silence(node) == []
     assert silence(node_of("s1", recovering=True, may_be_new=True, voters=())) == []
 

@@ -139,7 +139,7 @@ def test_a_look_without_the_lock_finds_each_key_while_changes_move_down() -> Non
             seen.append((key, key in pairs))
             super().__setitem__(key, value)
 
-        def pop(self, key: str, *default: object) -> str:  # type: ignore[override]
+        def pop(self, key: str, *default: object) -> str:
             seen.append((key, key in pairs))
             return super().pop(key)
 

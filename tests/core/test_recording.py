@@ -51,7 +51,7 @@ from raftline_testing.doubles.recorded import MemoryRecorder, recorded
 def busy_leader() -> RawNode:
     """Return a leader with reads that wait, a change under way and one after, and a snapshot."""
     voters = all_vote({name: f"h:{name[1:]}" for name in ("s1", "s2", "s3")})
-    node = established("s1", 1, 1, 1, voters=voters)  # type: ignore[arg-type]
+    node = established("s1", 1, 1, 1, voters=voters)
     node.step(SnapshotTaken(Snapshot(2, 1, 40, 7)), TIMEOUT_MS)
     compact(node, 2)
     node.step(Propose(["set a 1", "set é “2”"]), TIMEOUT_MS)

@@ -25,7 +25,7 @@ class AioCluster(Cluster):
         if way_s >= limit_s:
             raise Unreachable("no answer")
 
-    async def ask(self, call: Any, timeout: float | None = None) -> Any:  # type: ignore[override]
+    async def ask(self, call: Any, timeout: float | None = None) -> Any:
         limit_s = timeout or self.timeout
         until_s = asyncio.get_running_loop().time() + limit_s
         await self._travel(limit_s)

@@ -238,7 +238,7 @@ def forged(folder: Path, made: Path, **change: object) -> TlsFiles:
         facts["begin"],
         facts["end"],
         list(was.extensions),
-    )  # type: ignore[arg-type]
+    )
     path.write_bytes(
         builder.sign(authority, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
     )

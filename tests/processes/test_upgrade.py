@@ -167,7 +167,7 @@ def test_a_cluster_is_upgraded_node_by_node_under_load(
     replace(first, versions.new)
     replace(second, versions.new)
     for node in (first, second):
-        eventually(lambda node=node: waits_for(node, level, third.name), "a refusal")  # type: ignore[misc]
+        eventually(lambda node=node: waits_for(node, level, third.name), "a refusal")
     assert "I don't understand: getdel a" in third.ask("client4@getdel a")
     writer.wrote(40)
     replace(third, versions.new)
@@ -277,7 +277,7 @@ def test_a_cluster_with_a_member_that_is_away_stays_where_it_is(
         cluster.leader()
         away = "until s3 (not heard yet) is upgraded. Nothing was done."
         for node in (s1, s2):
-            eventually(lambda node=node: node.ask("client4@getdel a").endswith(away), away)  # type: ignore[misc]
+            eventually(lambda node=node: node.ask("client4@getdel a").endswith(away), away)
         assert s1.status()["level"] == 1
         s3.start()
         eventually(lambda: levels(cluster) == [LEVEL] * 3, "its level")

@@ -222,7 +222,7 @@ class KnownUsers(Access):
         self.new_token = secrets.token_hex
         self.turns, self.failures = Throttle(LOGINS_WAITING), Failures()
         self.failed_s = 0.0
-        self.wait = lambda timeout=None: False  # type: ignore[method-assign]
+        self.wait = lambda timeout=None: False
 
 
 @functools.cache

@@ -52,17 +52,17 @@ class Queue(raftline.ReplicatedQueue):
         super().__init__(name(), Cluster(), maxsize=maxsize)
 
 
-class OfMappings(mappings.BasicTestMappingProtocol):  # type: ignore[misc,name-defined]
+class OfMappings(mappings.BasicTestMappingProtocol):  # type: ignore[name-defined]
     __test__ = False
     type2test = Dict
 
 
-class OfLists(lists.CommonTest):  # type: ignore[misc,name-defined]
+class OfLists(lists.CommonTest):  # type: ignore[name-defined]
     __test__ = False
     type2test = List
 
 
-class OfQueues(queues.BaseQueueTestMixin, unittest.TestCase):  # type: ignore[misc,name-defined]
+class OfQueues(queues.BaseQueueTestMixin, unittest.TestCase):  # type: ignore[name-defined]
     __test__ = False
     queue = queue
     type2test = Queue

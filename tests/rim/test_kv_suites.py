@@ -43,7 +43,7 @@ class Relaxed(Plain):
     keys."""
 
     codec = Codec(object, repr, ast.literal_eval)
-    __eq__ = collections.abc.Mapping.__eq__  # type: ignore[assignment]
+    __eq__ = collections.abc.Mapping.__eq__
     __hash__ = None  # type: ignore[assignment]
 
     def clear(self) -> None:  # type: ignore[override]
@@ -51,7 +51,7 @@ class Relaxed(Plain):
             del self[key]
 
 
-class OnPlain(mappings.BasicTestMappingProtocol):  # type: ignore[misc,name-defined]
+class OnPlain(mappings.BasicTestMappingProtocol):  # type: ignore[name-defined]
     __test__ = False
     type2test = Plain
 
@@ -59,7 +59,7 @@ class OnPlain(mappings.BasicTestMappingProtocol):  # type: ignore[misc,name-defi
         return {"1": "2", "key1": "value1", "key2": "(1, 2, 3)"}
 
 
-class OnRelaxed(mappings.TestHashMappingProtocol):  # type: ignore[misc,name-defined]
+class OnRelaxed(mappings.TestHashMappingProtocol):  # type: ignore[name-defined]
     __test__ = False
     type2test = Relaxed
 

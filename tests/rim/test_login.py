@@ -265,7 +265,7 @@ class _Fixed(Access):
         self.users = users_of(BOB, ROOT)
         self.nobody = Identity("", UserRole.NONE)
         self.failed_s = 0.0
-        self.wait = lambda timeout=None: False  # type: ignore[method-assign]
+        self.wait = lambda timeout=None: False
         self.new_token = secrets.token_hex
 
 

@@ -105,7 +105,7 @@ def test_two_shared_sets_are_each_read_once(cluster: Cluster) -> None:
     assert (tags & others, tags <= others) == ({2}, False)
     assert cluster.asked == ["get tags", "get others"] * 2
     with pytest.raises(TypeError, match="unsupported operand"):
-        tags | 5  # type: ignore[operator,arg-type]
+        tags | 5  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="not supported between"):
         assert tags < [1]
     with pytest.raises(TypeError, match="unhashable"):

@@ -147,7 +147,7 @@ def test_lines_of_one_connection_stay_in_order_when_its_thread_takes_over(crowd:
     scene.say("".join(f"c@{line}\n" for line in lines))
     seen: list[str] = []
     while len(seen) < len(lines):
-        eventually(lambda place=begun: len(scene.batches) > place, "a batch")  # type: ignore[misc]
+        eventually(lambda place=begun: len(scene.batches) > place, "a batch")
         batch = scene.batches[begun]
         assert {line.startswith("set") for line in batch.commands} == {not batch.is_read}
         seen += batch.commands
@@ -192,7 +192,7 @@ def test_a_client_that_sends_without_reading_is_not_read_any_more(crowd: Crowd) 
     begun = len(scene.batches)
     for number in range(BATCHES_MAX):
         scene.say(f"c@set a {number}\n")
-        eventually(lambda n=number: len(scene.batches) > begun + n, "its batch")  # type: ignore[misc]
+        eventually(lambda n=number: len(scene.batches) > begun + n, "its batch")
     scene.say("c@set a more\n")
     eventually(lambda: scene.connection.fileno() in crowd.reader._full, "it waits for room")
     crowd.scenes[1].say("c@set b 1\n")
@@ -247,7 +247,7 @@ def test_a_client_that_goes_away_leaves_the_others_alone(crowd: Crowd) -> None:
     assert crowd.parked() == 2
     for scene in others:
         scene.say("c@set b 1\n")
-        eventually(lambda s=scene: s.batches[-1].commands == ["set b 1"], "the line")  # type: ignore[misc]
+        eventually(lambda s=scene: s.batches[-1].commands == ["set b 1"], "the line")
 
 
 def test_a_connection_that_the_node_ends_gets_its_thread_back(crowd: Crowd) -> None:
@@ -364,7 +364,7 @@ def test_a_line_that_is_left_to_its_thread_amid_others_is_counted_once(crowd: Cr
     begun = len(scene.batches)
     scene.say("c@set a 1\nc@set b 2\nc@machine m {}\nc@set c 4\n")
     for number in range(2):
-        eventually(lambda n=number: len(scene.batches) > begun + n, "a batch")  # type: ignore[misc]
+        eventually(lambda n=number: len(scene.batches) > begun + n, "a batch")
         scene.answer(begun + number, "done")
     replies = [scene.line() for _ in range(4)]
     assert replies == ["s1@done", "s1@done", "s1@Sorry, no such machine.", "s1@done"]

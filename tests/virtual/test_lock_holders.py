@@ -213,7 +213,7 @@ class Renewal(LeaseRequest):
     """A renewal, which is asked beside other requests, and once."""
 
     def __init__(self, contender: Contender, request: LeaseRequest) -> None:
-        super().__init__(self, request.command, request.sent_ms, False, "clock")  # type: ignore[arg-type]
+        super().__init__(self, request.command, request.sent_ms, False, "clock")
         self.name = contender.name
         self._contender = contender
 

@@ -499,7 +499,7 @@ def test_a_node_that_never_answers_fails_by_the_missing_line(tmp_path: Path) -> 
 class Patient(KitSettings):
     """A kit that waits for hardly any time."""
 
-    patience_s = 0.01  # type: ignore[assignment]
+    patience_s = 0.01
 
 
 @pytest.mark.pure
