@@ -171,7 +171,11 @@ def test_a_node_that_others_reach_starts_with_a_secret_or_where_that_is_meant(
         ({"secret_mode": "offer"}, NodeError, "secret_mode says how .* add secret FILE"),
         ({"secret": "secret", "secret_mode": "ask"}, NodeError, "not one of: require, offer"),
         ({"anonymous": "none"}, NodeError, "anonymous is for .* needs users FILE"),
-        ({"users": "users", "anonymous": "root"}, NodeError, "not one of: none, reader, writer, adm"),
+        (
+            {"users": "users", "anonymous": "root"},
+            NodeError,
+            "not one of: none, reader, writer, adm",
+        ),
         ({"users": "none"}, NodeError, "users file none: No such file"),
         ({"users": "users", "anonymous": "none"}, NodeError, "members prove .* add secret FILE"),
         ({"tls_require": True}, NodeError, "tls_require requires .*: add tls_only and tls_ca FILE"),
