@@ -560,7 +560,7 @@ def test_a_joiner_that_was_added_or_still_catches_up_starts_again_to_join() -> N
 
 
 def test_a_lone_node_without_its_log_is_refused() -> None:
-    with pytest.raises(FilesRefused, match="nobody to catch up from"):
+    with pytest.raises(FilesRefused, match="no node to catch up from"):
         place_of("s1", Membership(("s1",)), recovering=True)
 
 

@@ -12,7 +12,7 @@ from raftline_testing.virtual.seeds import counts_of
 SEEDS = {
     "hung disk": (8, 2, 5, 7),
     "slow syncs": (46,),
-    "gone log": (27,),
+    "gone log": (29,),
     "older files": (16,),
     "foreign files": (5, 7, 27),
     "crowd": (2, 9, 16),
