@@ -44,7 +44,7 @@ class Monitor:
                 self._handed_term = node.view.term
             elif note.endswith("is rolled back"):
                 counts["changes rolled back"] += 1
-            elif note.endswith("so it leads no longer"):
+            elif note.endswith("so it no longer leads"):
                 counts["leaders removed"] += 1
 
     def refused(self, node: RawNode, message: Message, why: str) -> None:
