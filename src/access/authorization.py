@@ -1,4 +1,4 @@
-"""The table of rights: the role that each verb needs, and the keys that its line touches.
+"""The table of rights: the role that each verb needs, and the keys that the role must cover.
 
 Each command of wire/commands/command_table.py has a row. A verb without a row is refused for all
 users. tests/lists/test_command_pages.py makes the table of docs/use/users.md from these rows.

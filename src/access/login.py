@@ -4,7 +4,7 @@ A wrong name and a wrong password get the same replies, after the same work. Aft
 exchange, only its own connection waits. To check a typed password, the node derives a key (PBKDF2)
 before it trusts the client. So it derives one key at a time. The wait after a wrong password is
 part of its turn. Connections with at most a few attempts go first, in order of their first attempt.
-So a person gets a turn in spite of guessers, whether these keep their connections or make new ones.
+So a person gets a turn despite guessers, whether they keep their connections or make new ones.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ It takes four lines at the beginning of a connection from s2 to s1:
 
 A MAC is HMAC-SHA256 with the secret over a label, the direction, both names and both nonces. So a
 recorded proof fails with another nonce, and a reflected proof fails in the other direction. The
-module has no socket, clock or chance: the caller gives the nonce.
+module has no socket, clock or randomness: the caller passes the nonce.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ WRONG = "that is no proof: it was made with another secret, or for another conne
 
 
 class ProofError(Exception):
-    """The other side has proved nothing. The message explains why."""
+    """The other side did not prove its identity. The message explains why."""
 
 
 def mac_of(secret: bytes, direction: str, names: tuple[str, str], nonces: tuple[str, str]) -> str:

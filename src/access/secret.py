@@ -136,7 +136,7 @@ def _checked(path: Path, option: str, line: bytes) -> bytes:
 
 
 def check_private(path: Path, facts: os.stat_result, option: str) -> None:
-    """Check that only a file's owner can read it, or root's group.
+    """Check that only the file's owner, or root's group, can read it.
 
     Raises:
         ConfigError: others may read or change it.

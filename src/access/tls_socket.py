@@ -209,7 +209,7 @@ class TlsSocket(socket.socket):
         first.
 
         OpenSSL answers some records while they are read (KeyUpdate; a request for a new handshake).
-        These answers leave with the next sent bytes, and the other side must not make them pile up.
+        These answers are sent with the next bytes, and the other side must not make them pile up.
         """
         with self._state:
             try:
