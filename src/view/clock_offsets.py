@@ -1,7 +1,7 @@
 """The differences between the nodes' clocks, computed from messages in both directions. Pure.
 
 No message arrives before it was sent. So the shortest trip from a to b, by both clocks, and the
-shortest trip back bound how far b's clock is ahead of a's, as with NTP. The middle is used: its
+shortest trip back bound how far b's clock is ahead of a's, as with NTP. The midpoint is used: its
 error is at most half the shortest round trip.
 """
 
@@ -24,8 +24,8 @@ class Clocks:
         self._news = 0  # messages since the last solution
 
     def begins(self, name: str, clock_s: float, asked_s: float, answered_s: float) -> None:
-        """Record a node's clock, read between two times of ours. Forget the trips of its
-        messages."""
+        """Record a node's clock, which was read between two times of our clock. Forget the trips of
+        its messages."""
         self._said[name] = (asked_s + answered_s) / 2 - clock_s
         for pair in [pair for pair in self._ways if name in pair]:
             del self._ways[pair]

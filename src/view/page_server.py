@@ -1,7 +1,7 @@
 """The page's server, only for this machine: files, a stream of events, lines for the nodes.
 
-It needs aiohttp. A page of another site can't read or order anything here: the host name must be
-this machine's, and an order must be JSON from the page itself. If there is a login or TLS, or if
+It needs aiohttp. A page of another site can't read anything or give orders here: the host name must
+be this machine's, and an order must be JSON from the page itself. If there is a login or TLS, or if
 the page can end processes, it has the rights of the user who started the server. Then it needs a
 key, which is in the address that is printed once. The page keeps the key in memory and sends it in
 a header: a cookie would go to every port of this machine.

@@ -1,5 +1,5 @@
-"""One page that holds the picture and everything that shows it: nothing is loaded from elsewhere.
-Pure, except for the files of the page."""
+"""One page that holds the picture and everything needed to show it: nothing is loaded from
+elsewhere. Pure, except for the files of the page."""
 
 from __future__ import annotations
 

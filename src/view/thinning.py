@@ -15,10 +15,10 @@ ALWAYS = frozenset(("election", "vote", "conflict", "broken"))  # tags of steps 
 def thinned(events: Sequence[Event], room: int = BATCH_MAX) -> tuple[list[Event], int]:
     """Return the events for a page, and the number of omitted steps and messages.
 
-    Elections, votes and conflicts are kept, and the last step of each node, including the last
-    before it ends. Others are kept while there is room, and heartbeats come last. A step is kept
-    with its sent messages, the steps that received them, and their answers: so no answer is shown
-    without its question.
+    Elections, votes and conflicts are kept, and so is the last step of each node, including the
+    last step before it ends. Others are kept while there is room, and heartbeats come last. A step
+    is kept with its sent messages, the steps that received them, and their answers: so no answer is
+    shown without its question.
 
     Entries of an omitted step move to the next kept step of its node.
     """

@@ -57,7 +57,7 @@ class ViewedNodes:
         """Connect to a node, and log in.
 
         Raises:
-            UserRefused: the node refuses this user. OSError: the node is not reached.
+            UserRefused: the node refuses this user. OSError: the node can't be reached.
         """
         address = self.members[name]
         try:
@@ -82,7 +82,7 @@ class ViewedNodes:
         """Send one line to a node, and return its raw answer, or "" if it hung up.
 
         Raises:
-            OSError: the node is not reached, or did not answer in time.
+            OSError: the node can't be reached, or did not answer in time.
         """
         address = yield from self.connecting(name)
         try:

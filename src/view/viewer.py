@@ -51,7 +51,7 @@ def view(members: Mapping[str, Address], access: ClientAccess, port: int) -> int
 
 def save(members: Mapping[str, Address], access: ClientAccess, path: Path, seconds: float) -> int:
     """Observe for this time, once all nodes have answered, and write the steps as one
-    self-contained page. Returns 0: done; 5: no node was reached, or none let the user observe.
+    self-contained page. Returns 0: done; 5: no node was reached, or no node let the user observe.
 
     Raises:
         ConfigError: the file can't be written.
