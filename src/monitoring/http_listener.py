@@ -1,9 +1,10 @@
 """The HTTP listener of a node: one thread does the I/O of all connections, and a few make the
 pages.
 
-A slow connection takes a place, but no thread. A request may take HTTP_S to arrive, and its answer
-HTTP_S to leave. If all places are taken, the oldest connection is closed. A page is made once for
-all clients that request it meanwhile, so a client with many requests does not delay the others.
+A slow connection takes a slot, but not a thread. A request may take HTTP_S to arrive, and its
+answer HTTP_S to be sent. If all slots are taken, the oldest connection is closed. A page is made
+once for all clients that request it meanwhile, so a client with many requests does not delay the
+others.
 """
 
 from __future__ import annotations
@@ -86,7 +87,7 @@ class MonitorListener:
         other than `names`, localhost or an address is refused.
 
         Raises:
-            PortRefused: the place is in use, or can't be used.
+            PortRefused: the port or the path is in use, or can't be used.
         """
         self.pages = pages
         self._names = {place.host, *names}
@@ -185,7 +186,7 @@ class MonitorListener:
             time.sleep(0 if self._is_closing else PAUSE_S)  # out of descriptors, for example
 
     def _take(self, accepted: socket.socket) -> None:
-        """Give a connection a place."""
+        """Give a connection a slot."""
         accepted.setblocking(False)
         if len(self._connections) >= HTTP_CONNECTIONS:
             self._hang_up(next(iter(self._connections)))
