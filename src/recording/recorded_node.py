@@ -11,7 +11,8 @@ COMMAND` for each entry of the log in memory. Each later paragraph is one step:
 
 These lines are the time and the input, then each random draw, then the Effects without their empty
 fields. Messages have the form that they have on the wire. Several entries appear in Effects as
-their range and a checksum, a waiting request as a number. `recording/replay.py` reads recordings.
+their range and a checksum, and a waiting request appears as a number. `recording/replay.py` reads
+recordings.
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ class Recorder(Protocol):
 
     def add(self, step: str, now_ms: int, *, may_be_last: bool) -> bool:
         """Add the paragraph of one step; return whether a new segment is due. Raise if that fails.
-        `may_be_last`: this server stops, or an invariant broke."""
+        `may_be_last` means that this server stops, or that an invariant broke."""
 
     def give_up(self, error: Exception) -> None:
         """Stop recording because of this error."""
