@@ -69,7 +69,7 @@ def connect(
 ) -> KV[str] | KV[bytes]:
     """Return the cluster's keys and values for asyncio, without sending a request yet.
 
-    The options and the errors are those of `raftline.connect`.
+    The options and the errors are the same as for `raftline.connect`.
     """
     asker = AioAsker(
         addresses_of(at, folder),

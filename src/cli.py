@@ -73,7 +73,7 @@ def _carry_out(arguments: list[str]) -> int:
 
 
 def _options(arguments: Sequence[str]) -> argparse.Namespace:
-    """Return the options. A usage error ends this process, in the name of the command."""
+    """Return the options. A usage error ends this process; its message names the command."""
     parser, commands = _parser(arguments[0])
     if arguments[0] in ASKING_WITH_VALUE:
         parser.error("a command is missing")

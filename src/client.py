@@ -138,7 +138,7 @@ def _client_of(options: argparse.Namespace, *, with_screen: bool) -> Client:
 
 
 def _nodes_first(arguments: list[str]) -> list[str]:
-    """Return the arguments; replace a leading `--at` by `HOST:PORT --also …`."""
+    """Return the arguments; replace a leading `--at` with `HOST:PORT --also …`."""
     option, *rest = arguments or [""]
     name, equals, addresses = option.partition("=")
     if name != "--at":
@@ -174,8 +174,8 @@ def split_command(arguments: list[str]) -> tuple[list[str], list[str]]:
 
 
 def command_of(words: list[str]) -> str:
-    """Return the line for a command given as arguments: each is literal, but a single one is a
-    line."""
+    """Return the line for a command given as arguments: each argument is literal, but a single
+    argument is a whole line."""
     if len(words) == 1:
         return words[0]
     verb, *operands = words
@@ -217,7 +217,7 @@ class ReplyPrinter:
 
 
 def answer_one(client: Client, command: str, printer: ReplyPrinter) -> int:
-    """Print the reply to a command. If no node is reached, a mistake in the command is reported
+    """Print the reply to a command. If no node can be reached, a mistake in the command is reported
     instead.
 
     Raises:

@@ -44,14 +44,14 @@ from .storage.snapshot_lines import LoadedSnapshot, MachineState
 from .wire.protocol import STOPPING
 
 EVERY = 1 << 62  # characters: no reply is omitted
-LOOK_S = 0.01  # between a reader's checks whether long entries are being applied
+LOOK_S = 0.01  # between a reader's checks of whether long entries are being applied
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)
 class LogManager:
     """The state machine and its lock, on top of the node's files.
 
-    `client_lock` guards `state` and `applied`. Nothing slow happens under it. NAME.log,
+    `client_lock` guards `state` and `applied`. No slow work is done while it is held. NAME.log,
     NAME.storage and NAME.state_machine have no lock: one thread at a time calls `recover`,
     `persist` and `close`. The writes of several steps become durable as one batch.
     """
@@ -96,8 +96,8 @@ class LogManager:
     def recover(self, *, never_ran: bool = False, joins: bool = False) -> Recovered:
         """Lock the folder and restore the node's knowledge from its files. Nothing is executed yet.
 
-        `never_ran`: the operator's claim that nothing ran under this name before these files.
-        `joins`: this start joins a cluster.
+        `never_ran` is the operator's claim that nothing ran under this name before these files.
+        `joins` means that this start joins a cluster.
 
         Raises:
             FilesRefused: the files are in use, damaged, unreadable or not writable, or contradict
@@ -147,8 +147,8 @@ class LogManager:
         now_s: Callable[[], float] | None = None,
         end_s: float = 0.0,
     ) -> list[str]:
-        """Do the same with entries that take long, and announce that to callers that must not
-        wait."""
+        """Do the same with entries that take a long time, and announce that to callers that must
+        not wait."""
         self.is_apart, self.store.breathe = True, give_way
         try:
             return self.apply(entries, now_s, end_s)
@@ -267,7 +267,7 @@ class LogManager:
         self.arrived_snapshot, self._is_declined = loaded, True
 
     def take_over(self, snapshot: Snapshot) -> None:
-        """Replace the state machine by the received snapshot. `free_left` frees the old state
+        """Replace the state machine with the received snapshot. `free_left` frees the old state
         later."""
         self._is_declined = False
         self._replaced = self._load(self.checked(snapshot), *self._arrived)
@@ -470,7 +470,7 @@ class LogManager:
         )
 
     def finish_rewrite(self, rewrite: LogRewrite, rest: Sequence[Entry]) -> LogFile | None:
-        """Replace the old log by the new one, and return the old one. Close it while no write
+        """Replace the old log with the new one, and return the old one. Close it while no write
         waits, since that frees its bytes. As with `persist`, one thread at a time may call this.
 
         Raises:
@@ -577,8 +577,8 @@ def _run(writing: Generator[None, None, Snapshot]) -> Snapshot:
 
 
 def _asked(works: Sequence[Effects]) -> tuple[HardState | None, int, str, bool, bool]:
-    """Return the last term and vote, the highest level, the identity, whether any of the works
-    forgets, and whether any recovers."""
+    """Return the last term and vote, the highest level, the identity, whether any step forgot its
+    memory, and whether any step recovered."""
     save: HardState | None = None
     level, cluster, forgot, recovered = FIRST, "", False, False
     for work in works:

@@ -43,7 +43,7 @@ STACK_BYTES = 512 << 10  # there is a thread per connection, so there may be tho
 if (3, 12) < sys.version_info < (3, 14):
     # There, Python counts calls of C functions, and JSON of 10,000 brackets may use 1.5 MiB of
     # stack.
-    STACK_BYTES = 4 << 20  # of addresses; only the part that a thread has used takes memory
+    STACK_BYTES = 4 << 20  # address space; only the part that a thread has used takes memory
 NO_THREAD = "can't start new thread"  # Python's message
 MORE_THREADS = (
     "raise the limit of its user (ulimit -u) or its container (pids.max), or free some memory"
@@ -98,7 +98,7 @@ def _run(
 ) -> int:
     """Serve, or print why that is impossible. Return the exit status."""
     try:
-        with raised(ending=()):  # the node handles a signal by itself
+        with raised(ending=()):  # the node handles signals itself
             return _boot(service, console, server_of)
     except (ConfigError, PortRefused) as error:
         return _refuse(service, console, str(error), exit_status_of(error, EXIT_USAGE))
