@@ -24,7 +24,7 @@ class Clock:
 
     def now_ms(self) -> int:
         """Return the time for deadlines of the core and of leases, in milliseconds. It never goes
-        back, and changes of the wall clock don't affect it."""
+        backwards, and changes to the wall clock don't affect it."""
         return time.clock_gettime_ns(_CLOCK) // 1_000_000
 
     def now_s(self) -> float:
@@ -64,7 +64,7 @@ class OwnerSleep:
         self.is_for_a_group = False  # the sleep ends when gathered requests are served
 
     def begin(self) -> None:
-        """Let each request wake the owner, until the length of this sleep is known."""
+        """Make each request wake the owner, until the length of this sleep is known."""
         self.is_for_a_group, self.until_s = False, math.inf
 
     def end(self) -> None:

@@ -1,8 +1,8 @@
 """The bound on what a node accepts from other members: as much as its disk has room for.
 
-A member that misbehaves knows the secret, so its lines are heard. The data that it sends stays on
-the disk until entries of a quorum, or a whole snapshot, replace it. It is always safe to refuse a
-message: the network may lose it as well. A correct leader sends it again, when there may be room.
+A member that misbehaves knows the secret, so its lines are accepted. The data that it sends stays
+on the disk until entries of a quorum, or a whole snapshot, replace it. It is always safe to refuse
+a message: the network may lose it as well. A correct leader sends it again, when there may be room.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class DiskRoom:
         self._disk = disk
 
     def refusals(self, messages: Sequence[Message]) -> list[str]:
-        """Return for each message why it is refused; "" if it is accepted."""
+        """Return the reason why each message is refused; "" if it is accepted."""
         refusals = []
         for message in messages:
             why = ""
@@ -70,8 +70,8 @@ class DiskRoom:
 
 
 def least_of(whole: int) -> int:
-    """Return how many bytes of a disk of this size a follower leaves free, as does a node that
-    takes a snapshot. A leader leaves twice as many (node/loop/quota.py), so it stops first."""
+    """Return how many bytes of a disk of this size a follower, or a node that takes a snapshot,
+    leaves free. A leader leaves twice as many (node/loop/quota.py), so it stops first."""
     return min(DISK_LEFT_BYTES // 2, whole // DISK_PART)
 
 
@@ -83,7 +83,7 @@ def spares(folder: str | os.PathLike[str], size: int) -> bool:
 
 def disk_of(folder: str | os.PathLike[str]) -> tuple[int, int]:
     """Return how many bytes a process without special rights can still write there, and the size
-    of the disk. If that can't be read, return an endless disk."""
+    of the disk. If they can't be read, return the values of an unlimited disk."""
     try:
         disk = shutil.disk_usage(folder)
     except OSError:

@@ -39,7 +39,7 @@ class Applying:
     A caller of `take` with a snapshot to install makes sure that `is_apart` is False.
 
     An error here stops the node: without an entry that can't be executed, its state would differ
-    from that of the other nodes. The entries that were not executed remain to be applied.
+    from the state of the other nodes. The entries that were not executed remain to be applied.
     """
 
     def __init__(

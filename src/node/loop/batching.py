@@ -10,11 +10,11 @@ import math
 from collections import deque
 from collections.abc import Callable
 
-QUIET_S = 0.0005  # with no new request for so long, the missing ones will not come soon
+QUIET_S = 0.0005  # if no request arrives for this long, the missing ones will not arrive soon
 LONGEST_S = 0.003
 SHARING_S = 0.005  # the longest time a leader's writes wait for earlier ones, to share an append
 LEAST_SHARE = 0.2  # of a core, and of SHARING_S
-LOOK_S = 0.1  # between two looks at the processor time of this node
+LOOK_S = 0.1  # between two readings of this node's processor time
 MINUTE_S = 60.0
 
 
@@ -22,7 +22,7 @@ class Gathering:
     """Guesses from the last group how many requests the next one will have.
 
     Clients that were just answered usually send the next request at once. Serving the first of
-    them alone would cost a separate disk write, and the others would wait until it has ended. So
+    them alone would cost a separate disk write, and the others would wait until it ended. So
     this waits for as many requests as the last group had, while they keep arriving. A single
     client never waits.
 
@@ -50,7 +50,7 @@ class Gathering:
         self.replies_leave = True
 
     def replied(self, now_s: float) -> bool:
-        """Note that replies have left: the wait for the next group starts now. Return whether
+        """Note that replies were sent: the wait for the next group starts now. Return whether
         these were the replies of the last group."""
         if not self.replies_leave:
             return False
@@ -73,11 +73,11 @@ class Sharing:
     """Computes how long writes wait for earlier ones, to share the next append.
 
     Earlier writes have usually ended before SHARING_S is over. If none has for a minute, as over a
-    slow network, the wait would only add to theirs. Then the wait gets shorter the less of a core
-    this node uses, and several groups are in flight at once. With 5 ms between the nodes this gives
-    1.25 times as many writes at 64 connections (docs/develop/speed.md). An overloaded leader's
-    groups may also be slow for a while, but small groups would cost it the processor time that it
-    lacks.
+    slow network, the wait would only add to theirs. Then the less of a core this node uses, the
+    shorter the wait is, and several groups are in flight at once. With 5 ms between the nodes this
+    gives 1.25 times as many writes at 64 connections (docs/develop/speed.md). An overloaded
+    leader's groups may also be slow for a while, but small groups would cost it the processor time
+    that it lacks.
     """
 
     def __init__(self, now_s: float, used_s: Callable[[], float]) -> None:

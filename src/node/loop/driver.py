@@ -87,7 +87,7 @@ class Driver:
     def submit(self, *batches: Batch, more_come: bool = False) -> None:
         """Queue requests, and serve them in this thread if the core is free.
 
-        They may have to wait, to share a write or a round with later requests. With `more_come`
+        They may have to wait, to share a write or a round with later requests. With `more_come`,
         this thread calls again soon, so nothing is served yet.
         """
         self._stepper.enqueue(*batches)
@@ -210,8 +210,8 @@ class Driver:
             self._rounds.flush_replies()
 
     def _look(self) -> None:
-        """Wake the writer for what a step added. Serve the new requests that need not wait, then
-        send the replies that can leave."""
+        """Wake the writer for the work that a step added. Serve the new requests that need not
+        wait, then send the replies that are ready."""
         if self.writes.waiting:
             self._writer.wake()
         self._rounds.look(self._take_round)
@@ -232,7 +232,8 @@ class Driver:
         return True
 
     def _written(self, durable: Durable | None) -> None:
-        """Release the steps that waited for this write; those queued since are written next."""
+        """Release the steps that waited for this write; steps queued since then are written
+        next."""
         if self._quota is not None:
             self._quota.look_at_disk()
         with self.core:
@@ -245,7 +246,7 @@ class Driver:
     # --- long entries, in a thread of their own --------------------------------------------
 
     def _apply_apart(self) -> None:
-        """Apply the entries that take long, while other threads step the core."""
+        """Apply the entries that take a long time, while other threads step the core."""
         while not self._stopping:
             self._long_entries.wait()
             while not self._stopping and self._applied_apart():
@@ -271,7 +272,7 @@ class Driver:
     # --- one step, and the end -------------------------------------------------------------
 
     def fail(self, error: Exception) -> None:
-        """Stop the node: an invariant broke in a helper thread."""
+        """Stop the node, because an invariant broke in a helper thread."""
         with self.core:
             self._fail(error)
 

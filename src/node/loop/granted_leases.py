@@ -5,13 +5,13 @@ docs/use/leases.md has the argument that no lease ends early. It relies on this 
 * A new leader gives every lease its whole time again. A renewal that an earlier leader confirmed
   was sent before a quorum elected this leader.
 * A renewal is confirmed by a round, like a read (thesis §6.4), once an entry of this term is
-  applied. Then no entry of an earlier term waits to be applied, so no expiry of such a term does.
-  The leases of a waiting expiry of this term are in `_expiring`: they can't be renewed.
+  applied. Then no entry of an earlier term waits to be applied, so neither does an expiry of an
+  earlier term. Leases in a pending expiry of this term are in `_expiring`, and can't be renewed.
 * A single step of the core finds that a lease is due and proposes its expiry. A renewal is a single
   step, too. So one of the two comes before the other.
 * An expiry names its term, and has no effect in an entry of another term.
 
-The caller holds the lock under which the core is stepped. Times are those of `node/clock`.
+The caller holds the lock under which the core is stepped. Times come from `node/clock`.
 """
 
 from __future__ import annotations

@@ -7,8 +7,8 @@ early, as long as its clock is less than a tenth faster than the holder's. The m
 rounding: times are whole milliseconds of a finer clock.
 
 A renewal sets a number in a dict. The heap has one item for each lease, with a time before which
-the lease is not due. An item that comes up too early goes back with its present due time. So the
-cost of a renewal does not depend on the number of leases, and an item moves in the heap, in
+the lease is not due. An item that reaches the top too early goes back with its present due time. So
+the cost of a renewal does not depend on the number of leases, and an item moves in the heap, in
 O(log n), once in a lease's time.
 """
 
@@ -21,7 +21,7 @@ from typing import Final
 MARGIN_PERCENT = 10  # clock rates differ by less
 ROUNDING_MS = 1
 NEVER_MS: Final = 1 << 62
-SPARE_ITEMS = 1000  # dead heap items that are tolerated, besides one for each live lease
+SPARE_ITEMS = 1000  # dead heap items that are tolerated, in addition to one for each live lease
 
 
 def counted_ms(seconds: int) -> int:
@@ -92,7 +92,8 @@ class LeaseClock:
         return max(0, min(due_ms - now_ms, whole_ms))
 
     def _drop_ended(self) -> None:
-        """Forget leases that have ended: a long lease that was released would stay for its time."""
+        """Forget leases that have ended: a long lease that was released would stay in the heap for
+        its whole time."""
         seconds_of = self._seconds_of
         self._due_ms = {each: at for each, at in self._due_ms.items() if seconds_of(each)}
         self._heap = [(at, each) for each, at in self._due_ms.items()]

@@ -47,7 +47,7 @@ class Measures:
         self.writes = Histogram()  # requests, from their arrival until they are applied
         self.reads = Histogram()  # requests, from their arrival until they are confirmed
         self.disk = Histogram()  # writes of the files, each with its sync
-        self.longest_write_s = 0.0  # of the disk; the reader sets it back to 0
+        self.longest_write_s = 0.0  # of the disk; the reader resets it to 0
         self.disk_since_s = 0.0  # when the current write began, by the clock's now_s; 0: none
         self.elections = 0  # in which this node was a candidate
         self.leaderships = 0  # elections that it won

@@ -25,7 +25,7 @@ from .measures import Histogram, Measures
 
 
 class LongWrites:
-    """The runs of writes that take long, of which only a few are proposed at a time.
+    """Runs of writes that take a long time to apply; only a few are proposed at a time.
 
     Entries are applied in order, so long writes that are proposed delay every short write after
     them. Long runs that wait here delay only later runs of the same connection. The users take
@@ -33,7 +33,7 @@ class LongWrites:
     """
 
     def __init__(self, is_long: Callable[[Sequence[str]], bool]) -> None:
-        self._is_long = is_long  # whether commands take long to apply
+        self._is_long = is_long  # whether commands take a long time to apply
         self._lock = threading.Lock()
         # The runs of each user, by connection, with their bytes; the first user's turn is next.
         self.waiting: OrderedDict[object, OrderedDict[object, deque[tuple[Batch, int]]]]
@@ -117,7 +117,7 @@ class UserTurns:
     themselves.
 
     Half of each group is chosen by start-time fair queueing (Goyal, Vin and Cheng, 1996): the next
-    run is one of the user that was served least. The other half is for the shortest runs, one of
+    run comes from the user that was served least. The other half is for the shortest runs, one of
     each user. So a user with one request at a time is served at once, however many requests others
     send on however many connections, and no user starves.
     """
@@ -218,7 +218,7 @@ class RequestQueue:
         self.held: list[Batch] = []  # wait for a leader, at most for `hold_ms`
         self.pending: deque[Batch] = deque()  # proposed in `_pending_term`, in index order
         self._pending_term = 0
-        self.long_pending = 0  # runs among these that may take long to apply
+        self.long_pending = 0  # runs among these that may take a long time to apply
 
     def put(self, *batches: Batch) -> None:
         """Queue batches that arrived together for the next step of the core. A batch is refused if
@@ -295,7 +295,7 @@ class RequestQueue:
             self._long.let_go(self.writes)
 
     def hold(self, batches: Sequence[Batch], now: int, no_leader_because: str = "") -> None:
-        """Keep batches until there is a leader; refuse those that waited too long."""
+        """Keep batches until there is a leader; refuse batches that waited too long."""
         for batch in batches:
             if batch.hold_until_ms == 0:
                 batch.hold_until_ms = now + self._hold_ms
@@ -321,7 +321,7 @@ class RequestQueue:
 
     def are_pending_beside(self, term: int | None) -> bool:
         """Whether batches wait for entries of a term other than `term`, which this server leads;
-        None: it does not lead."""
+        None means that it does not lead."""
         return bool(self.pending) and self._pending_term != term
 
     def answer_applied(self, replies: list[str], first: int, last: int) -> None:

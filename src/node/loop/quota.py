@@ -41,7 +41,7 @@ class Quota:
         disk is nearly full, and when it has room again."""
         self._store = store
         self._disk = disk
-        self._is_disk_full = False  # at the last look
+        self._is_disk_full = False  # at the last check
         self.bytes_max = bytes_max
         self._leases_max = leases_max
         self._say = say

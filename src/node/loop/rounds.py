@@ -1,4 +1,4 @@
-"""The decisions of the driver: when requests are served, and which replies leave after a step.
+"""The decisions of the driver: when requests are served, and which replies are sent after a step.
 
 This module has no threads, no waiting and no `core` lock. The driver takes the lock and owns the
 threads; a schedule makes the same decisions on a virtual clock.
@@ -18,8 +18,8 @@ from .stepper import NodeRim, Stepper
 from .writer import DiskTask, Durable
 
 FLUSH_S = 0.025  # the longest time a thread sends replies; then the owner sends the rest
-LOOK_AFTER = 16  # connections between two looks at the time
-LATE_LOOK_MS = 1000  # between two looks for requests that were not answered in time
+LOOK_AFTER = 16  # connections between two readings of the clock
+LATE_LOOK_MS = 1000  # between two checks for requests that were not answered in time
 
 
 class Rounds:
@@ -44,7 +44,7 @@ class Rounds:
         self._clock, self._now_s = clock, clock.reader_s()
         self._on_failure = on_failure
         self.late_look_ms = 0
-        self.ready_sinks: deque[ReplySink] = deque()  # the connections whose replies can leave
+        self.ready_sinks: deque[ReplySink] = deque()  # the connections whose replies can be sent
 
     # --- with `core` held ------------------------------------------------------------------------
 
@@ -70,7 +70,7 @@ class Rounds:
             self._stepper.apply_slice()
 
     def after_write(self, tasks: Sequence[DiskTask], durable: Durable | None) -> None:
-        """Release the steps that waited for a write; those queued since are written next."""
+        """Release the steps that waited for a write; steps queued since then are written next."""
         self._stepper.written(tasks, durable)
         if self._queue.writes:
             self.do_round()
@@ -101,7 +101,7 @@ class Rounds:
     # --- without `core` --------------------------------------------------------------------------
 
     def look(self, take_round: Callable[[], bool]) -> None:
-        """Serve the new requests that need not wait, then send the replies that can leave.
+        """Serve the new requests that need not wait, then send the replies that are ready.
 
         `take_round` does a round with `core` held; it returns False if another thread holds
         `core`. Then the owner tries again, so no request is forgotten.

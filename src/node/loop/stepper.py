@@ -49,10 +49,10 @@ from .writer import DiskTask, Durable, WriteQueue
 
 
 class Delivery:
-    """Sends the messages of an Effects; those that must wait for the disk go to the writer.
+    """Sends the messages of an Effects; messages that must wait for the disk go to the writer.
 
-    An answer goes back on the connection of its question. Other messages go to the peers. The
-    caller holds the driver's `core` lock.
+    An answer goes back on the connection on which its question arrived. Other messages go to the
+    peers. The caller holds the driver's `core` lock.
     """
 
     def __init__(self, send: Callable[[Message], None], writes: WriteQueue) -> None:
@@ -65,7 +65,7 @@ class Delivery:
         self._askers[message.sender] = origin
 
     def dispatch(self, effects: Effects, origin: Origin | None) -> None:
-        """Send the messages that may leave at once; queue the writes, and the messages that must
+        """Send the messages that may be sent at once; queue the writes, and the messages that must
         follow them. `origin` is the source of the message that is answered.
 
         A step that writes nothing is dropped, with its messages, if too many wait already: a disk
@@ -309,7 +309,7 @@ class Stepper:
     # --- requests --------------------------------------------------------------------------------
 
     def serve(self) -> None:
-        """Serve held and new requests, except those that are still being batched.
+        """Serve held and new requests, except requests that are still being batched.
 
         A leader proposes writes and confirms reads. Another member redirects to the leader, or
         holds the requests while there is none. The clock is read after the queue: a lease that was
@@ -450,7 +450,7 @@ class Stepper:
             self._serve_reads(reads)
 
     def _serve_reads(self, reads: Sequence[ReadReady]) -> None:
-        """Serve confirmed reads; answer those about leases by this leader's clock of leases.
+        """Serve confirmed reads; answer reads about leases by this leader's clock of leases.
 
         The core gives such reads back when a leadership ends. All reads wait while entries are
         applied without `core`.

@@ -1,4 +1,4 @@
-"""The queue before the disk, and the only thread that writes a node's files.
+"""The queue in front of the disk, and the only thread that writes a node's files.
 
 The thread takes *all* waiting steps, in order, writes once, and syncs once. Then the driver sends
 the messages that depended on the write. Meanwhile other threads continue to step the core: disk and

@@ -43,7 +43,7 @@ class AccessSettings:
         Raises:
             ConfigError: members prove nothing although others can reach the node, or although the
                 rights of its clients are restricted; or a setting is for users, and there are none;
-                or a word is not one of the valid ones.
+                or a word is not a valid value.
         """
         called = self.called
         for name, word, words in (
@@ -135,7 +135,8 @@ class AccessSettings:
             )
 
     def proofs(self) -> tuple[PeerAuth, Tls | None]:
-        """Return what members have to prove to the node, and how it speaks TLS; None: without TLS.
+        """Return what members have to prove to the node, and how it speaks TLS; None means that it
+        does not.
 
         Raises:
             ConfigError: one of the files can't be used, or a setting that belongs to it is missing.

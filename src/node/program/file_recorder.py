@@ -50,10 +50,11 @@ def check_path(path: Path) -> None:
 
 
 class FileRecorder:
-    """Records a node, from its start, in a file. The caller holds the driver's `core` lock.
+    """Records a node's steps in a file, from the node's start. The caller holds the driver's `core`
+    lock.
 
     Steps are handed to the kernel in groups, since at each write another thread may take over from
-    the one that steps the core. If the node is killed, the last steps are missing.
+    the thread that steps the core. If the node is killed, the last steps are missing.
     """
 
     def __init__(self, path: Path, say: Callable[[str], None]) -> None:

@@ -40,7 +40,7 @@ from ...wire.commands.member_commands import CHANGE_S
 PAUSES_S = (0.5, 5.0)  # first and longest pause between two attempts
 ASKER = "raftline"  # not the node's name: if it is a member's, lines need a proof
 ATTEMPT_S = 5.0  # to ask for the identity of the cluster
-IDENTITY_S = 1.0  # the same at the start, before the node hears any message
+IDENTITY_S = 1.0  # the same at the start, before the node accepts any message
 SEARCH_S = 10.0  # for one attempt to find a leader, which may then need CHANGE_S
 
 
@@ -70,7 +70,7 @@ def settle_configuration(
     """Return the configuration that a node starts with.
 
     It names the node, unless the node joins a cluster or has joined one before: then its log has
-    the members. In that case the file may be missing, or belong to another user.
+    the members. In that case, the file may be missing, or belong to another user.
 
     Raises:
         ConfigError: the node is in no configuration, or the file can't be used.
@@ -125,11 +125,11 @@ def _make_folder(folder: Path) -> None:
 def advertised(
     name: str, host: str, port: int, configuration: Configuration, given: Address | None = None
 ) -> Address:
-    """Return the address at which the others reach this node: the one of `--advertise`, or the one
-    in the file, or otherwise the one it listens on.
+    """Return the address at which the others reach this node: the address of `--advertise`, or the
+    address in the file, or otherwise the address that it listens on.
 
     Raises:
-        ConfigError: the node listens on every address, so none of them is known.
+        ConfigError: the node listens on every address, so its own address is not known.
     """
     if given is not None:
         return given
@@ -154,8 +154,8 @@ def begin_to_join(
     """Ask a cluster, in a thread, to add this node. Ask again until it has a vote, or an answer
     that explains why not. A node that is already a member does not ask; a learner prints a hint.
 
-    First ask for the identity of the cluster. From then on this node hears no other cluster: the
-    leader of one that a node of this name has left may still dial it.
+    First ask for the identity of the cluster. From then on, this node ignores every other cluster:
+    a node of this name may have left another cluster, whose leader may still dial it.
 
     Raises:
         FilesRefused: the node is not a member, and its files belong to another cluster.
@@ -202,7 +202,7 @@ def _ask_to_be_added(
             with Client(*there, ASKER, CHANGE_S, search_s=SEARCH_S, follow=True, tls=tls) as client:
                 say(f"[*] {client.request(request)}")
                 return
-        except Exception as failure:  # besides a ClientError: no thread can be started, say
+        except Exception as failure:  # not only a ClientError: perhaps no thread can be started
             kind = "" if isinstance(failure, ClientError) else f"{type(failure).__name__}: "
             line = f"[!] {name} is not added yet: {kind}{failure}"
             if isinstance(failure, FilesRefused):
@@ -367,7 +367,7 @@ def _locked(path: Path) -> Iterator[BinaryIO]:
 
 
 def _is_at(path: Path, file: BinaryIO) -> bool:
-    """Whether the open file is still the one at `path`: another node may have withdrawn it."""
+    """Whether the open file is still the file at `path`: another node may have withdrawn it."""
     try:
         return os.path.samestat(os.fstat(file.fileno()), path.stat())
     except FileNotFoundError:

@@ -1,4 +1,5 @@
-"""The memory of a node besides its keys, and how many connections and watches fit. Pure functions.
+"""The memory of a node apart from its keys, and how many connections and watches fit in it. Pure
+functions.
 
 The table in docs/operate/limits.md has each part. Keys, values, leases and the log of their latest
 changes are not included: they grow with the stored data.
@@ -47,7 +48,7 @@ FIXED_BYTES = sum(
         OUTBOXES * OUTBOX_BYTES,
     )
 )
-# The parts of the rest: an eighth for watches, a sixth for half lines, the remainder for
+# The parts of the rest: an eighth for watches, a sixth for partial lines, the remainder for
 # connections.
 PART_OF_WATCHES = 8
 PART_OF_HALF_LINES = 6
@@ -78,8 +79,9 @@ class Shares(NamedTuple):
 def shares_of(
     memory_bytes: int | None, history_bytes: int, connections: int | None, *, has_tls: bool
 ) -> Shares:
-    """Return the bounds. `memory_bytes` None: as much memory as the other settings need, at least
-    MEMORY_BYTES. `connections` None: as many as fit, at most CONNECTIONS_MAX.
+    """Return the bounds. If `memory_bytes` is None, use as much memory as the other settings need,
+    but at least MEMORY_BYTES. If `connections` is None, allow as many as fit, but at most
+    CONNECTIONS_MAX.
 
     Raises:
         ConfigError: the memory is not enough to serve anybody.
@@ -104,7 +106,7 @@ def shares_of(
 
 
 def _rest_for(connections: int, each: int) -> int:
-    """Return the bytes for this many connections, with their share of watches and half lines."""
+    """Return the bytes for this many connections, with their share of watches and partial lines."""
     needed = (connections + PLACES_FOR_PEERS) * each
     with_least = (needed + HALF_LINES_BYTES) * PART_OF_WATCHES // (PART_OF_WATCHES - 1)
     return max(with_least, math.ceil(needed / PART_OF_CONNECTIONS)) + WATCH_BYTES

@@ -74,7 +74,7 @@ class Server:
     """A node: the core and its driver, its peers, its listener, and its console lines. It is the
     `net.host.Host` of its connections; that protocol documents its methods."""
 
-    # Of this start. An order that restarts the node replaces them.
+    # These belong to the current start. An order that restarts the node replaces them.
     node: RawNode
     driver: Driver
     quota: Quota
@@ -106,7 +106,7 @@ class Server:
         peer_auth: PeerAuth = NO_AUTH,
         tls: Tls | None = None,
     ) -> None:
-        """Prepare a node. `history` is how many events are kept, and how many bytes of them;
+        """Prepare a node. `history` is the number of events to keep, and the number of their bytes;
         `max_bytes` is the bound for the keys; `record` is the file of the recording; `access` has
         the users of this node, if any; `peer_auth` is the proof that members need.
 

@@ -1,7 +1,7 @@
 """The settings of a node, from arguments, `RAFTLINE_SERVER_*` variables and raftline.toml.
 
 The parser of a node's arguments (boot.py) is their only table: each of its options is a setting of
-the same name, except those that must be `Typed` by hand.
+the same name, except options that must be `Typed` by hand.
 """
 
 from __future__ import annotations
@@ -54,7 +54,8 @@ class Settings:
 
 
 def read(parser: Parser, argv: Sequence[str] | None, environment: Mapping[str, str]) -> Settings:
-    """Return the settings of a node. A wrong one ends the process with a one-line message."""
+    """Return the settings of a node. An invalid setting ends the process with a one-line
+    message."""
     try:
         return load(parser, argv, environment)
     except ConfigError as error:
@@ -123,7 +124,7 @@ def _spelling(action: argparse.Action) -> str:
 
 
 class _Sources:
-    """Adds the settings of the environment and of the file to the typed ones."""
+    """Adds the settings in the environment and in the file to the typed arguments."""
 
     def __init__(
         self,
@@ -227,8 +228,8 @@ def _no_setting(where: str, key: str, actions: Mapping[str, object]) -> str:
 
 
 def _file(arguments: argparse.Namespace, environment: Mapping[str, str]) -> Path | None:
-    """Return the raftline.toml to read: the file of `--config`, or otherwise the one in the node's
-    folder or, without `--dir`, in the current folder. None: no such file."""
+    """Return the raftline.toml to read: the file of `--config`, or otherwise the file in the node's
+    folder or, without `--dir`, in the current folder. Return None if there is no such file."""
     config = arguments.config or environment.get(variable_of("config"))
     if config:
         if not os.path.isfile(config):

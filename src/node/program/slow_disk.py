@@ -1,4 +1,4 @@
-"""The decision when to warn on the console that writes of the disk are slow."""
+"""The decision when to warn on the console that disk writes are slow."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ AGAIN_S: Final = 60.0  # from one warning to the next
 
 
 class SlowDisk:
-    """Checks the write times of one node, now and then; it has no file, thread or clock."""
+    """Checks the write times of one node from time to time; it has no file, thread or clock."""
 
     def __init__(self, election_timeout_s: float) -> None:
         self._bound_s = min(BOUND_S, election_timeout_s)
@@ -18,7 +18,7 @@ class SlowDisk:
 
     def look(self, now_s: float, since_s: float, longest_s: float) -> str:
         """Return a warning to print, "" for none. `since_s` is the start of the current write, 0
-        without one; `longest_s` is the longest write that ended since the last look."""
+        without one; `longest_s` is the longest write that ended since the last check."""
         self._longest_s = max(self._longest_s, longest_s)
         under_way_s = now_s - since_s if since_s else 0.0
         slowest_s = max(self._longest_s, under_way_s)

@@ -56,8 +56,8 @@ class Startup:
         never_ran: bool = False,
         is_private: bool = False,
     ) -> None:
-        """Prepare; `never_ran` is an operator's claim about the first start only
-        (storage/recovery.py). With `is_private` only the owner may read the node's files."""
+        """`never_ran` is an operator's claim about the first start only (storage/recovery.py). With
+        `is_private`, only the owner may read the node's files."""
         self.name = name
         self.configuration = configuration
         self._say = say

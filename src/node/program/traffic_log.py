@@ -35,7 +35,8 @@ class TrafficLog(Traffic):
     """Prints connections, requests and the messages between servers.
 
     Idle heartbeats and their answers, and repeated PreVotes, are printed only with `--verbose`. All
-    of these lines are traffic: the console prints some tens of them a second, and sums up the rest.
+    of these lines are traffic: the console prints a few dozen of them a second, and sums up the
+    rest.
     """
 
     def __init__(
@@ -45,12 +46,12 @@ class TrafficLog(Traffic):
         course: bool = False,
         is_private: bool = False,
     ) -> None:
-        """Prepare; with `course`, print no more of messages and votes than the figures show. If the
-        node `is_private`, values are printed only with `--verbose`."""
+        """With `course`, print no more about messages and votes than the figures show. If
+        the node `is_private`, values are printed only with `--verbose`."""
         self._console = console
         self._is_private = is_private
         self._course = course
-        self.is_cut_off: Callable[[str], bool] | None = None  # no lines about such a peer
+        self.is_cut_off: Callable[[str], bool] | None = None  # print nothing about these peers
         self._acknowledged: dict[str, int] = {}  # by peer: the last index that was printed
         self._pre_votes = PreVotes()
         self._led_term = 0  # the last term whose votes were printed

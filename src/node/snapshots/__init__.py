@@ -1,1 +1,1 @@
-"""Snapshots of a node, and the look after its files."""
+"""Snapshots of a node, and the check of its files."""

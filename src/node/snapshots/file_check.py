@@ -30,7 +30,7 @@ class FileCheck:
         self.lost: list[str] = []  # files that are missing in the folder at the moment
 
     def look_after(self) -> Turns[None]:
-        """Check the files again and again: a job."""
+        """Check the files repeatedly: a job."""
         while True:
             yield Turn(When.WOKEN, limit_s=LOOK_S)
             yield Turn(When.BETWEEN_WRITES, self.look)

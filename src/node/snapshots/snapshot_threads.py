@@ -40,7 +40,7 @@ class SnapshotThreads:
         checks_files: bool = True,
     ) -> None:
         """Prepare the threads. `post` sends a message, complete with its data, to its peer. Without
-        `checks_files` there is no thread that checks the names of the files."""
+        `checks_files`, there is no thread that checks the names of the files."""
         self.core = driver.core
         self.step: Callable[[Input], None] = driver.step
         self.post, self.say = post, say
@@ -80,7 +80,7 @@ class SnapshotThreads:
         return random.uniform(1.0, SPREAD)
 
     def breathe(self) -> None:
-        """Let the other threads run: they serve clients, unlike this one."""
+        """Give the other threads time to run: they serve clients, unlike this one."""
         if self._stopping:
             raise _StoppingError
         self._breather.breathe()

@@ -37,9 +37,9 @@ from ..disk_room import least_of
 from ..loop.writer import WriteQueue
 
 COMPACT_BYTES = 8 << 20  # a log shorter than this is never compacted
-GROWTH = 2  # nor one that is shorter than this multiple of the last snapshot
-RETRY_S = 1.0  # between two checks whether the disk has room for a snapshot
-NEVER = 1 << 62  # bytes; no log gets so long, so no snapshot is due
+GROWTH = 2  # nor a log that is shorter than this multiple of the last snapshot
+RETRY_S = 1.0  # between two checks of whether the disk has room for a snapshot
+NEVER = 1 << 62  # bytes; no log gets this long, so no snapshot is due
 SPREAD = 1.25  # the largest random factor of the length at which a snapshot is due
 COPY_ENTRIES = 500  # copied at a time, under the core's lock
 CHECK_BYTES = 1 << 19  # read at once
@@ -231,8 +231,8 @@ class Snapshots:
         return self._is_short
 
     def _opened(self, snapshot: Snapshot | None) -> BinaryIO | None:
-        """Return the file of a snapshot that is about to be replaced. None: there is no snapshot,
-        or it can't be read, and the new one fixes that."""
+        """Return the file of a snapshot that is about to be replaced. Return None if there is no
+        snapshot, or if it can't be read, which the new one fixes."""
         try:
             return self._files.open(snapshot) if snapshot is not None else None
         except (OSError, StorageError):
@@ -308,11 +308,11 @@ class Snapshots:
         is_done = yield Turn(When.BETWEEN_WRITES, finish)
         for old in finished:
             if old is not None:
-                old.close()  # frees its bytes, which takes long; no writer waits here
+                old.close()  # frees its bytes, which takes a long time; no writer waits here
         return is_done
 
     def _drop(self, index: int) -> bool:
-        """Drop some thousand entries up to `index` from memory; return whether more remain. Pause
+        """Drop a few thousand entries up to `index` from memory; return whether more remain. Pause
         before the next call, or no other thread gets the lock."""
         self._rim.step(Compact(index))
         with self._rim.core:
@@ -379,7 +379,8 @@ class Snapshots:
             self._close_all()
 
     def _send_piece(self, message: InstallSnapshot) -> Turns[None]:
-        """Read one piece and send it; a snapshot that is gone is replaced by the one in force."""
+        """Read one piece and send it; a snapshot that is gone is replaced by the snapshot in
+        force."""
         snapshot = message.snapshot
         if snapshot == self._rotten:
             return  # the new one will be sent instead
@@ -415,7 +416,7 @@ class Snapshots:
 
     def _checked(self, snapshot: Snapshot) -> Turns[BinaryIO | None]:
         """Return the file of a snapshot to send, after checking all of it; None if it is missing or
-        damaged. A receiver would refuse a damaged one again and again."""
+        damaged. A receiver would refuse a damaged file repeatedly."""
         file = self._open.pop(snapshot, None) or self._files.open(snapshot)
         if file is None:
             return None

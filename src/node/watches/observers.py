@@ -33,7 +33,7 @@ from ...wire.limits import (
 )
 from ..clock import SYSTEM, Clock
 
-GATHER_S = 0.01  # steps of this time are sent together, to interrupt the core's threads less often
+GATHER_S = 0.01  # steps within this time share a send, to interrupt the core's threads less often
 PIECE_LINES = 200
 
 
@@ -76,7 +76,8 @@ class Observer:
             self._lost += count
 
     def begins_to_tell(self) -> bool:
-        """Whether it has lines and its connection does not read them yet; from then on it does."""
+        """Whether it has lines that its connection does not read yet. From this call on, the
+        connection reads them."""
         with self._lock:
             begins = bool(self._lines) and not self._is_source
             self._is_source = self._is_source or begins
@@ -106,7 +107,7 @@ class Observers:
     """All observers of a node; `net.host.Observers` documents the methods for its connections."""
 
     def __init__(self, name: str, say: Callable[[str], None], clock: Clock = SYSTEM) -> None:
-        """Prepare; `say` prints a line on the console."""
+        """`say` prints a line on the console."""
         self._clock = clock
         self._name = name
         self._say = say

@@ -39,7 +39,7 @@ from .watch_listing import GivenUp
 SLICE = 200  # connections that one call of `hand_out` sends to
 PIECE_EVENTS = 500  # of its prefix that a lagging watch takes at once
 PIECE_LINES_BYTES = 64 << 10  # the size of a piece
-SILENT_S = 5.0  # after this time, a watch is sent its position at the next look
+SILENT_S = 5.0  # after this time, a watch is sent its position at the next check
 LOOK_S = 3.0  # so no silence lasts 10 s
 SPELLED_MAX = 100  # encoded lists of lines, for watches with the same lines and head
 # Instead of lines that are too long to push: the watches then read the history.
@@ -74,8 +74,8 @@ class Feed:
         self._index: PrefixIndex[Group] = PrefixIndex()
         self._dirty: deque[Group] = deque()
         self._ready: dict[EventSink, list[Delivery]] = {}
-        self._quiet: deque[tuple[float, PrefixWatch]] = deque()  # each once, and its next look
-        self._is_late = False  # a look at the quiet watches is due
+        self._quiet: deque[tuple[float, PrefixWatch]] = deque()  # each once, and its next check
+        self._is_late = False  # a check of the quiet watches is due
         self._handed = 0  # live watches were given all events up to this entry
         logmanager.store.notes_events = True
         logmanager.take_events()

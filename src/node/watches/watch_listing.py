@@ -1,6 +1,6 @@
 """The keys that exist when a watch begins, at one entry of the log, and their lines.
 
-Many watches can begin at the same time: clients come back after a node was away, or a snapshot
+Many watches can begin at the same time: clients return after a node was away, or a snapshot
 replaced the state under all of them. Watches that arrive during a scan of the pairs share the next
 scan.
 """

@@ -1,4 +1,5 @@
-"""The watches of a node, from the view of their connections: their start, restart and end."""
+"""The watches of a node, from the point of view of their connections: their start, restart and
+end."""
 
 from __future__ import annotations
 
@@ -62,7 +63,8 @@ class WatchRegistry:
         listings = dict(
             zip(to_list, self._lister.take([watch.prefix for watch in to_list]), strict=True)
         )
-        # Before the reply is made: if a watch ends from here on, that is sent after the reply.
+        # This comes before the reply is made: if a watch ends from here on, its last line is sent
+        # after the reply.
         sink.add_backlogs([one for one, _ in new if one is not None])
         first_lines: list[list[str]] = []
         with self.feed.lock:
@@ -177,7 +179,7 @@ class WatchRegistry:
                         watch.lines = [notice, self._list(watch, listing, resets)]
                         restarted.setdefault(watch.sink, []).append(watch)
             for sink, own in restarted.items():
-                sink.go_on(own)  # the replies to these watches have left before
+                sink.go_on(own)  # the replies to these watches were sent before
 
     # --- a watch ends ----------------------------------------------------------------------------
 
