@@ -57,7 +57,7 @@ from .link import Link
 
 
 class NotSent(Exception):
-    """A line was not sent, because the node has enough to read."""
+    """A line was not sent, because the node already has too much to read."""
 
 
 class AioAsker:

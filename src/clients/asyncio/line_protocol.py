@@ -87,7 +87,7 @@ async def reach(
     `clients.dialing.dial` does for threads. `make` makes its protocol.
 
     Raises:
-        OSError: the node is not reached, or the TLS handshake fails. TimeoutError: no node was
+        OSError: the node can't be reached, or the TLS handshake fails. TimeoutError: no node was
             reached within `limit_s`.
     """
     loop = asyncio.get_running_loop()
@@ -107,7 +107,7 @@ async def reach(
         raise TimeoutError
     finally:
         for each in attempts:
-            if each.done():  # now: a caller that cancels expects no open ones later
+            if each.done():  # now: a caller that cancels expects no open connections later
                 _close(each)
             else:
                 each.add_done_callback(_close)

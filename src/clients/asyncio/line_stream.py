@@ -15,7 +15,7 @@ from ..requests.one_node import BaseNodeShell, Connect, HangUp, NodeStep, Rest, 
 from .asker import take_steps
 from .line_protocol import LineProtocol, ends_within, reach
 
-LINES_MAX = 1000  # unread lines; beyond, nothing is received, and the node ends the watch
+LINES_MAX = 1000  # unread lines; beyond that, nothing is received, and the node ends the watch
 
 
 class LineStream(LineProtocol):
@@ -36,7 +36,7 @@ class LineStream(LineProtocol):
         """Return the next line without its newline.
 
         Raises:
-            TimeoutError: no line came in that time.
+            TimeoutError: no line arrived in that time.
             OSError: the connection has ended.
         """
         if not self._lines and self._problem is None:
@@ -96,7 +96,7 @@ class AioNodeShell(BaseNodeShell):
 
         Raises:
             LoginFailed, Unreachable: see `clients.login.exchange`.
-            OSError: the node is not reached, or the TLS handshake fails. TimeoutError: the
+            OSError: the node can't be reached, or the TLS handshake fails. TimeoutError: the
                 connection or the login takes longer.
         """
         until_s = time.monotonic() + step.limit_s

@@ -142,7 +142,7 @@ def seconds_of(ttl: float) -> int:
 def whole(number: int) -> int:
     if isinstance(number, bool) or not isinstance(number, int):
         raise TypeError(f"a whole number is an int, not {type(number).__name__}")
-    return int(number)  # also of an enum, which would be spelled differently
+    return int(number)  # also for an enum, which would be spelled differently
 
 
 def entry_index(number: int) -> int:

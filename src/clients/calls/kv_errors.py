@@ -1,4 +1,4 @@
-"""The errors of a typed client, in addition to those of every client
+"""The errors of a typed client, in addition to the errors of every client
 (`clients/requests/node_connection.py`)."""
 
 from __future__ import annotations

@@ -33,7 +33,7 @@ def plain(function: Function, what: str) -> Function:
 
 
 class Listeners:
-    """Calls listeners one after the other, with the changes in order."""
+    """Calls listeners one after another, with the changes in order."""
 
     def __init__(self, health: ClientHealth) -> None:
         self._health = health

@@ -25,7 +25,7 @@ class Wait(NamedTuple):
 
 
 def seconds_to_wait(blocking: bool | float | None, timeout: float | None) -> float | None:
-    """Return the seconds to wait; None: forever, 0: one try.
+    """Return the seconds to wait; None means forever, and 0 means one try.
 
     The arguments have the form of `threading.Lock.acquire`: -1 is forever. A number or None as the
     first argument is the timeout.

@@ -192,7 +192,7 @@ class AioKV(BaseKV[Data, AioLease, AioLock, AioSemaphore, "AioElection[Data]"]):
         return AioPipeline(self._codec, self._transport.request_together)
 
     async def get_many(self, keys: Iterable[Data]) -> dict[Data, Data]:
-        """Return those of these keys that exist, with their values."""
+        """Return the keys among these that exist, with their values."""
         async with self.pipeline() as batch:
             reads = reads_of(batch, keys)
         return values_of(reads)

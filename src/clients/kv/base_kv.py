@@ -79,7 +79,8 @@ class BaseKV(NoCopies, Generic[Data, SomeLease, SomeLock, SomeSemaphore, SomeEle
 
     def add_listener(self, listener: Callable[[ClientState], object]) -> None:
         """Call a function at each change of `state`, one change after the other. A separate thread
-        calls it, or in asyncio the event loop. Raises TypeError if it is not a plain function."""
+        calls it; in asyncio, the event loop does. Raises TypeError if it is not a plain
+        function."""
         self._shared.listeners.add(listener)
 
     def remove_listener(self, listener: Callable[[ClientState], object]) -> None:
@@ -96,7 +97,7 @@ class BaseKV(NoCopies, Generic[Data, SomeLease, SomeLock, SomeSemaphore, SomeEle
         """Return a lease: `with kv.lease(10) as lease: kv.set("a", "1", lease=lease)`; in asyncio
         `async with`.
 
-        A thread or a task renews it. With `keep=False` the program renews it, by `lease.check()`:
+        A thread or a task renews it. With `keep=False`, the program renews it with `lease.check()`:
         then the lease ends if the program makes no progress.
         """
         return self._make(self._lease_class, ttl, on_lost, keep)
@@ -112,7 +113,7 @@ class BaseKV(NoCopies, Generic[Data, SomeLease, SomeLock, SomeSemaphore, SomeEle
         """Return a lock: `with kv.lock("nightly") as held`; in asyncio `async with`. `on_lost` is
         called if it is lost.
 
-        With `shared=True` any number of programs hold it at a time, and no program holds it
+        With `shared=True`, any number of programs hold it at a time, and no program holds it
         exclusively.
         """
         keys = SharedKeys(name) if shared else LockKeys(LOCKS, name)

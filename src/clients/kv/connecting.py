@@ -18,7 +18,7 @@ from .kv import KV
 
 
 def addresses_of(at: str | None, folder: str | Path | None) -> list[Address]:
-    """Return the nodes to ask: the nodes in `at`, or otherwise those in $RAFTLINE or in a
+    """Return the nodes to ask: the nodes in `at`, or otherwise the nodes in $RAFTLINE or in a
     configuration.
 
     Raises:
@@ -80,7 +80,7 @@ def connect(
     `at` names some of its nodes, as in `"h1:10000,h2:10000"`. Without it the nodes come from
     $RAFTLINE, or otherwise from the `server-configuration.txt` in `folder` or in the nearest folder
     that has one. Each call ends within `timeout` seconds or slightly more. The nodes see the client
-    as `name`, which is also the first part of the names of its sessions. With `binary` keys and
+    as `name`, which is also the first part of the names of its sessions. With `binary`, keys and
     values are bytes. Each connection logs in as `user` if one is given, otherwise as $RAFTLINE_USER
     with the password in the file $RAFTLINE_PASSWORD_FILE. It uses TLS as `tls` says, or otherwise
     as $RAFTLINE_TLS_CA and the related variables say. A watch or a waiting lock moves to another

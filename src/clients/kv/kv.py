@@ -114,8 +114,8 @@ class KV(BaseKV[Data, Lease, Lock, Semaphore, "Election[Data]"], MutableMapping[
         return Pipeline(self._codec, self._transport.request_together)
 
     def get_many(self, keys: Iterable[Data]) -> dict[Data, Data]:
-        """Return those of these keys that exist, with their values. All reads are sent at once, and
-        each key is read by itself."""
+        """Return the keys among these that exist, with their values. All reads are sent at once,
+        and each key is read separately."""
         with self.pipeline() as batch:
             reads = reads_of(batch, keys)
         return values_of(reads)
@@ -169,7 +169,7 @@ class KV(BaseKV[Data, Lease, Lock, Semaphore, "Election[Data]"], MutableMapping[
         self, pairs: Mapping[Data, Data] | Iterable[tuple[Data, Data]] = (), /, **named: Data
     ) -> None:
         """Set all pairs of a mapping or an iterable. Up to 128 pairs, of a megabyte in all, are set
-        in one step; more take several steps."""
+        in one step; more pairs take several steps."""
         for call in updates(self._codec, pairs, named):
             self._ask(call)
 
@@ -207,7 +207,7 @@ class KV(BaseKV[Data, Lease, Lock, Semaphore, "Election[Data]"], MutableMapping[
             yield value
 
     def clear(self, prefix: Data | None = None) -> int:  # type: ignore[override]
-        """Delete all keys under a prefix, in one entry; return their number. Without a prefix it
+        """Delete all keys under a prefix, in one entry; return their number. Without a prefix, it
         raises TypeError, so that nobody deletes all keys of a cluster by accident."""
         if prefix is None:
             raise TypeError("kv.clear() would delete every key of the cluster: give a prefix")

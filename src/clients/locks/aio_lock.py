@@ -111,8 +111,7 @@ class AioElection(AioClaim, Generic[Data]):
     async def campaign(self, value: Data, timeout: float | None = ...) -> AioHeld | None: ...
     async def campaign(self, value: Data, timeout: float | None = None) -> AioHeld | None:
         """Return the leadership once this program leads; `leader` then returns `value`. Return None
-        if it did not become the leader within `timeout` seconds (0: one try; None, -1: for
-        ever)."""
+        if it did not become the leader within `timeout` seconds (0: one try; None, -1: forever)."""
         return await self._carry_out(self._acquiring(self._codec.text(value), timeout, -1))
 
     async def leader(self) -> Data | None:

@@ -126,7 +126,7 @@ class Slots(LockKeys):
     looks_first = True
 
     def __init__(self, name: str, limit: int) -> None:
-        """Name the keys. Raises TypeError, ValueError, also if the limit is invalid."""
+        """Name the keys. Raises TypeError, ValueError if the name or the limit is invalid."""
         super().__init__(SEMAPHORES, name)
         if not 1 <= whole(limit) <= SLOTS_MAX:
             raise ValueError(f"a semaphore has 1 to {SLOTS_MAX} holders at a time, not {limit}")
@@ -169,7 +169,7 @@ class LockProtocol:
         self._has_news = False
 
     def reset(self, values: Mapping[str, str]) -> None:
-        """Replace the known keys by those that a request returned."""
+        """Replace the known keys with the keys that a request returned."""
         self._values = dict(values)
         self._has_news = True
 
@@ -203,8 +203,8 @@ class LockProtocol:
         return mark if mark and not self._keys.sharers_in(self._values) else None
 
     def try_once(self, and_wait: bool = False) -> Call[Outcome[str]]:
-        """Return the request that takes it if it is free and `next` is absent. Otherwise the
-        request tries to become next, with `and_wait`."""
+        """Return the request that takes the lock if it is free and `next` is absent. Otherwise,
+        with `and_wait`, the request tries to become next."""
         keys = self._keys
         operations = self._take(self._if_free().absent(keys.next).then)
         if and_wait:

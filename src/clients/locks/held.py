@@ -101,8 +101,8 @@ class BaseHeld(NoCopies, Generic[Leased]):
 
 
 class WithBlocks(Generic[SomeHeld]):
-    """What the `with` blocks of one object hold. Each block ends what it began, also if several
-    threads or tasks use the object at a time."""
+    """What the `with` blocks of one object hold. Each block ends what it began, even if several
+    threads or tasks use the object at the same time."""
 
     def __init__(self) -> None:
         self._blocks: list[tuple[Hashable, SomeHeld]] = []

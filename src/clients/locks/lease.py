@@ -140,8 +140,8 @@ class Lease(BaseLease[Flag]):
     release = carried_out(BaseLease[Any]._releasing, "release")
 
     def wait_lost(self, timeout: float | None = None) -> bool:
-        """Wait until the lease is lost, at most `timeout` seconds; return whether it is. A released
-        lease is not lost.
+        """Wait until the lease is lost, for at most `timeout` seconds; return whether it is. A
+        released lease is not lost.
 
         Raises:
             RuntimeError: the lease was not granted.

@@ -109,7 +109,8 @@ class LeaseTimer:
         self._end(was_lost=True)
 
     def give_up(self) -> None:
-        """Stop holding the lease, unless it is over: it was released, or will expire."""
+        """Stop holding the lease, because it was released or will expire. Do nothing if it is
+        over."""
         self._end(was_lost=False)
 
     def _end(self, was_lost: bool) -> None:
@@ -150,8 +151,8 @@ class BaseLease(NoCopies, Generic[Event]):
         keep: bool = True,
         now: Clock = clock,
     ) -> None:
-        """Without `keep` the program renews the lease, by `check`, and the keeper only detects its
-        loss."""
+        """Without `keep`, the program renews the lease with `check`, and the keeper only detects
+        its loss."""
         self._client = client
         self._keeper = keeper
         self._seconds = seconds_of(ttl)

@@ -47,8 +47,8 @@ class Held(BaseHeld[Lease]):
         self._lease._carry_out(self._releasing())
 
     def wait_lost(self, timeout: float | None = None) -> bool:
-        """Wait until it is lost, at most `timeout` seconds; return whether it is. What was released
-        is not lost."""
+        """Wait until it is lost, for at most `timeout` seconds; return whether it is. Releasing it
+        does not count as losing it."""
         return self._lease.wait_lost(timeout)
 
     def __enter__(self) -> Held:
@@ -85,8 +85,8 @@ class Claim(BaseClaim[Lease, Held]):
 class Lock(Claim):
     """A lock for all programs of the cluster: `with kv.lock("nightly", ttl=10) as held`.
 
-    Threads may share one object. Each acquisition excludes all others, also those of the same
-    thread, and only the object that it returns releases it.
+    Threads may share one object. Each acquisition excludes all others, even by the same thread, and
+    only the object that it returns releases it.
     """
 
     @overload
@@ -134,8 +134,7 @@ class Election(Claim, Generic[Data]):
     def campaign(self, value: Data, timeout: float | None = ...) -> Held | None: ...
     def campaign(self, value: Data, timeout: float | None = None) -> Held | None:
         """Return the leadership once this program leads; `leader` then returns `value`. Return None
-        if it did not become the leader within `timeout` seconds (0: one try; None, -1: for
-        ever)."""
+        if it did not become the leader within `timeout` seconds (0: one try; None, -1: forever)."""
         return self._carry_out(self._acquiring(self._codec.text(value), timeout, -1))
 
     def leader(self) -> Data | None:

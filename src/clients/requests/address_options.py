@@ -47,9 +47,9 @@ def by_address(addresses: Sequence[Address]) -> Mapping[str, Address]:
 def discover_nodes(
     folder: str | Path | None, otherwise: str, option: str = "--dir"
 ) -> Mapping[str, Address]:
-    """Return the nodes in $RAFTLINE, or otherwise those in the configuration of the nearest folder.
-    If a folder is given, use only its configuration. `otherwise` explains other ways to name the
-    nodes, and `option` is the option that names the folder.
+    """Return the nodes in $RAFTLINE, or otherwise the nodes in the configuration of the nearest
+    folder. If a folder is given, use only its configuration. `otherwise` explains other ways to
+    name the nodes, and `option` is the option that names the folder.
 
     Raises:
         ConfigError: there are no nodes.

@@ -1,5 +1,5 @@
-"""The addresses of a cluster's nodes: those that a program names, and the addresses of the members
-that the cluster names. Pure.
+"""The addresses of a cluster's nodes: the addresses that a program names, and the addresses of the
+members that the cluster names. Pure.
 
 Members come and go, and a program may name only one of them. So a client occasionally sends a
 `status`, which every reader may send, on a connection that serves it. All connections of a client
@@ -56,7 +56,7 @@ class Addresses:
 
     def take(self, reply: str, now_s: float) -> None:
         """Record the reply to MEMBERS. Members that it does not name have left, and are dropped. If
-        it comes from another cluster than the first one that served, its members are not
+        it comes from a cluster other than the first one that served, its members are not
         learned."""
         members, cluster = members_in(reply)
         if cluster and self._cluster and cluster != self._cluster:

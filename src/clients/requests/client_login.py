@@ -99,8 +99,8 @@ def of_environment() -> Credentials | None:
 
 
 def credentials_of(user: str | None, password: str | None) -> Credentials | None:
-    """Return the credentials that a program names, or otherwise those in the environment; None if
-    neither names a user.
+    """Return the credentials that a program names, or otherwise the credentials in the environment;
+    None if neither names a user.
 
     Raises:
         ValueError: there is a password without a user or a user without a password, or the name is

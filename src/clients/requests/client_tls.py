@@ -149,7 +149,7 @@ def of_environment() -> ClientTls | None:
 
 
 def tls_of(tls: ClientTls | None) -> ClientTls | None:
-    """Return the TLS that a program names, or otherwise that of the environment.
+    """Return the TLS that a program names, or otherwise the TLS that the environment names.
 
     Raises:
         TypeError: `tls` is not a ClientTls. ValueError: the environment names unusable files.

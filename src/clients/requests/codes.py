@@ -9,7 +9,7 @@ class CodesOpening:
     """The line that asks for codes. It is sent with the first line, and its answer is skipped."""
 
     def __init__(self, sender: str) -> None:
-        """`sender` is the client's name; "": do not ask for codes."""
+        """`sender` is the client's name; if it is "", no codes are requested."""
         self._unsent = [codes_line(sender)] if sender else []
         self._is_awaited = bool(sender)
 

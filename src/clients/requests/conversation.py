@@ -58,19 +58,19 @@ def name_of_client(name: str) -> str:
 
 
 class Client:
-    """Sends one request after the other, to one node at a time; not for several threads at once.
+    """Sends one request after another, to one node at a time; not for several threads at once.
 
-    With `follow` it follows the sorry lines of nodes to the leader, and skips dead nodes, until
+    With `follow`, it follows the sorry lines of nodes to the leader, and skips dead nodes, until
     `timeout_s` has passed. Its writes then carry the numbers of its own session, which begins
     before the first write. So a write whose outcome is unknown is sent again and still takes effect
-    once (thesis §6.3). Without `follow` such a write is never sent again. `also` are further nodes
+    once (thesis §6.3). Without `follow`, such a write is never sent again. `also` are further nodes
     to try; `on_connect` is called before each connection is made. `attempt_s` is the time for which
     the first node may keep a request, when following (`Deadline`). `search_s` is the time of the
     search for a node that accepts it, if that differs from `timeout_s`. `on_wait` gets a line, once
     for each request, if no answer arrives within a second. Each connection logs in with
-    `credentials`, or otherwise with those of the environment, if there are any. It uses TLS with
-    `tls`, or otherwise as the environment says. `addresses` are the cluster's addresses, if other
-    clients of this program share them.
+    `credentials`, or otherwise with the credentials in the environment, if there are any. It uses
+    TLS with `tls`, or otherwise as the environment says. `addresses` are the cluster's addresses,
+    if other clients of this program share them.
     """
 
     def __init__(
@@ -220,8 +220,8 @@ class Client:
         """Connect to the node; with `follow`, to any known node.
 
         Raises:
-            Unreachable, LoginFailed: no node is reached, or no node accepts the login. The error is
-                that of the last node, unless another node's error lasts.
+            Unreachable, LoginFailed: no node can be reached, or no node accepts the login. The
+                error is the last node's, unless another node's error lasts.
         """
         self._look_for_fork()
         if not self.follow:

@@ -1,6 +1,6 @@
 """A connection to a node, or to another node while the first hangs (RFC 8305, "happy eyeballs").
 
-A name may resolve to several addresses. They are tried one after the other, without waiting for an
+A name may resolve to several addresses. They are tried one after another, without waiting for an
 address that hangs, and then the addresses of the other nodes. A name is looked up each time; if its
 name server hangs, that is treated like a node that hangs.
 """
@@ -31,7 +31,7 @@ def dial(
     node: Address, limit_s: float, others: Iterator[Address] = NOBODY
 ) -> tuple[socket.socket, Address]:
     """Return a connection to a node, or to one of `others` if it answers first, and its address.
-    While the node has not answered, another node is tried every NEXT_S.
+    Until the node answers, another node is tried every NEXT_S.
 
     Raises:
         OSError: the error of the node's first address, once all of its addresses have failed, or if

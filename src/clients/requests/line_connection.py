@@ -47,7 +47,7 @@ class LineConnection:
         tls: ClientTls | None = None,
         others: Iterator[Address] = NOBODY,
     ) -> None:
-        """Connect, in plain text without `tls`. While the node hangs, `others` are tried as well;
+        """Connect; without `tls`, in plain text. While the node hangs, `others` are tried as well;
         `address` is the node that answered. Raises OSError if this takes longer than `timeout_s`,
         no program listens, or the TLS handshake fails."""
         until_s = time.monotonic() + timeout_s

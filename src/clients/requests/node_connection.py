@@ -196,8 +196,8 @@ def say_waiting(text: str) -> None:
 
 
 def check_length(command: str) -> None:
-    """Raise Refused if the line is too long for any node. This also avoids starting a session for
-    nothing."""
+    """Raise Refused if the line is too long for any node. This also avoids starting a session
+    needlessly."""
     if len(command) > _LIMITS.line_bytes:  # characters, so bytes as well
         failure = Refused(_LIMITS.line_too_long)
         failure.code = "too-long"

@@ -2,7 +2,7 @@
 reads the answer, with a deadline. It does not search for the leader, and sends nothing twice.
 
 `raftline status`, the view, and the course's controller, trial and kit use it. A watch takes the
-same steps at one node after the other. `NodeShell` carries them out for a thread, `AioNodeShell` in
+same steps at one node after another. `NodeShell` carries them out for a thread, `AioNodeShell` in
 `clients/asyncio/line_stream.py` for a task.
 """
 
@@ -65,8 +65,8 @@ def one_answer(
     """Connect to a node, and return the answer to a line. One deadline covers all steps.
 
     Raises:
-        LoginFailed, Unreachable: the node accepts no login. OSError: it is not reached, or does not
-            answer.
+        LoginFailed, Unreachable: the node accepts no login. OSError: it can't be reached, or does
+            not answer.
     """
     yield Connect(address, deadline.attempt_s)
     return (yield from answer_to(line, address, deadline, bytes_max))

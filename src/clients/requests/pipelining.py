@@ -169,7 +169,7 @@ class Pipelining:
     def _go_on(self) -> None:
         """Do the next possible work: send and read, resume requests that wait for a session, or
         wait. Paused requests resume together: each may meet a node that hangs, and otherwise they
-        would meet it one after the other."""
+        would meet it one after another."""
         if self._to_send or self._sent:
             self._send()
             self._read()
@@ -250,7 +250,7 @@ class Pipelining:
                 return
 
     def _lose_all(self, error: OSError) -> None:
-        """Answer each request on a broken connection: no reply will arrive."""
+        """Answer each request on a broken connection, since no reply will arrive."""
         self._hang_up()
         self._connection = None
         unanswered, self._sent = self._sent, deque()

@@ -103,7 +103,8 @@ class NodeTurns:
     def __init__(
         self, order: Iterable[tuple[str, int]], addresses: Addresses | None = None
     ) -> None:
-        """Start with this order. `addresses` are the cluster's, if other clients share them."""
+        """Start with this order. `addresses` are the cluster's addresses, if other clients share
+        them."""
         self._turns = [Address(*each) for each in order]
         self.addresses = Addresses(self._turns) if addresses is None else addresses
         self.current = self._turns[0]
@@ -213,7 +214,7 @@ class _Answers:
 
     def __init__(self) -> None:
         self.unknown: Answer | None = None  # of a write that may still take effect
-        self.refusal: Reply | None = None  # the best explanation why there is no leader
+        self.refusal: Reply | None = None  # the best explanation of why there is no leader
         self.kept_out: LoginFailed | None = None  # from a node that may have an older file of users
         self.silent: Address | None = None  # the last node that kept it to the end
         self._lasting: set[Address] = set()  # nodes that will not answer soon either
@@ -291,8 +292,8 @@ def _is_not_tried(answer: Answer) -> bool:
 
 
 def _settled(answer: Reply, unknown: Answer | None) -> Answer:
-    """Return the final answer of a request that a node answered. An earlier unknown outcome wins if
-    this node did not look at the request: it refused the login, or had no room."""
+    """Return the final answer of a request that a node answered. An earlier unknown outcome takes
+    precedence if this node did not look at the request: it refused the login, or had no room."""
     return unknown if unknown and code_of(answer.text) in KEPT_OUT else answer
 
 
@@ -350,8 +351,8 @@ def _in_all(answer: Answer, given_s: float | None) -> Answer:
 
 
 def _last_word(nodes: NodeTurns, answer: Answer, *, is_late: bool = False) -> Reply:
-    """Return the last answer of a search as a reply, or raise it as a ClientError. `is_late`: a
-    node kept the request."""
+    """Return the last answer of a search as a reply, or raise it as a ClientError. `is_late` means
+    that a node kept the request."""
     if isinstance(answer, Unreachable) and type(answer) is not Closed:
         raise nobody_answers(nodes, answer, is_late=is_late)
     if isinstance(answer, ClientError):
@@ -360,7 +361,7 @@ def _last_word(nodes: NodeTurns, answer: Answer, *, is_late: bool = False) -> Re
 
 
 def nobody_answers(nodes: NodeTurns, last: Unreachable, *, is_late: bool = False) -> Unreachable:
-    """Return the error of a search that reached no node. With a single node it is that node's
+    """Return the error of a search that reached no node. With a single node, it is that node's
     error."""
     if len(nodes.known) == 1:
         return last
@@ -440,8 +441,8 @@ def check_shared(command: str) -> None:
 def search(
     nodes: NodeTurns, sessions: ClientSessions, name: str, command: str, deadline: Deadline
 ) -> Search[Reply]:
-    """Find a node that serves the request; return the reply. From time to time, then ask that node
-    for the members; a failure of this does not matter."""
+    """Find a node that serves the request; return the reply. From time to time, also ask that node
+    for the members; it does not matter if that fails."""
     check_length(command)
     if row_of(command).handling.is_numbered:
         reply = yield from numbered(nodes, sessions, name, command, deadline)

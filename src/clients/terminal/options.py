@@ -45,7 +45,7 @@ ASKING_WITH_VALUE = ("--at", "--dir", "--timeout", *WITH_VALUE)
 
 
 def add_asking_options(parser: Parser, timeout_s: float | None = None) -> None:
-    """Add all options: `--at`, `--dir` and `--timeout`, then those for the login and TLS."""
+    """Add all options: `--at`, `--dir` and `--timeout`, then the options for the login and TLS."""
     parser.add_argument(
         "--at",
         type=_addresses,
@@ -98,7 +98,8 @@ def add_login_options(parser: argparse.ArgumentParser) -> None:
 
 def word_first(arguments: Sequence[str]) -> list[str]:
     """Move the options that precede the first word to the place after it; return the arguments.
-    That word is the client command or its action. Without a word the arguments are unchanged."""
+    That word is the client command or its action. Without such a word, the arguments are
+    unchanged."""
     position = 0
     while position < len(arguments) and arguments[position].startswith("-"):
         position += 2 if arguments[position] in ASKING_WITH_VALUE else 1
@@ -107,8 +108,8 @@ def word_first(arguments: Sequence[str]) -> list[str]:
 
 
 def access_of(options: argparse.Namespace) -> ClientAccess:
-    """Return the access that the options name, or otherwise the one that the environment names. If
-    no file is named, ask for the password on the terminal.
+    """Return the access that the options name, or otherwise the access that the environment names.
+    If no file is named, ask for the password on the terminal.
 
     Raises:
         ConfigError: the TLS files or the password file can't be used, or no password was typed.

@@ -21,7 +21,7 @@ from ..watches.watch import Watch
 from ..watches.watch_events import Event, WatchCursor
 from .streams import say
 
-_LOOK_S = 0.5  # between two checks that standard output is still read
+_LOOK_S = 0.5  # between two checks of whether standard output is still read
 
 
 def begin(client: Client, command: str) -> Watch[str]:
@@ -34,7 +34,7 @@ def begin(client: Client, command: str) -> Watch[str]:
 
 
 def follow(client: Client, command: str, quiet: bool, as_object: bool) -> None:
-    """Print the events of a watch. It ends only by an exception, such as KeyboardInterrupt.
+    """Print the events of a watch. It ends only with an exception, such as KeyboardInterrupt.
 
     Raises:
         ClientError: no node serves the watch within the client's time, or it is refused.

@@ -89,7 +89,7 @@ class WatchCursor(Generic[Data]):
         self._index = 0  # of the entry after `_whole`, 0: no such entry yet; …
         self._count = 0  # … this many of its events were returned, …
         self._seen = 0  # … and arrived on this connection
-        self._is_served = False  # a line of it has arrived on this connection
+        self._is_served = False  # a line of the watch has arrived on this connection
 
     @property
     def command(self) -> str:

@@ -1,7 +1,7 @@
 """A watch as a machine: it connects, moves to another node, and detects that a node is silent.
 
 A thread (`watch.py`), an asyncio task (`aio_watch.py`) or a schedule of simulated nodes carries out
-its steps. In each case a `WatchCursor` makes sure that each event is returned once.
+its steps. In each case, a `WatchCursor` makes sure that each event is returned once.
 """
 
 from __future__ import annotations
