@@ -33,7 +33,7 @@ class Late(HalfLine):
 
 
 class HalfLines:
-    """The bytes of the half lines of all clients of a node, which have a common bound.
+    """The bytes of the partial lines of all clients of a node, which have a common bound.
 
     Beyond the bound, the lines that began first are given up: an active sender ends its line soon,
     a stalled one does not. Bytes that fit the buffer of a connection are not counted.
@@ -47,7 +47,7 @@ class HalfLines:
         self.turn = threading.Lock()  # held to parse a long line, which takes memory
 
     def hold(self, lines: LineBuffer, size: int) -> None:
-        """Note the bytes of a half line. This may give up the line itself."""
+        """Note the bytes of a partial line. This may give up the line itself."""
         victims = []
         with self._lock:
             self.sum += size - self._bytes.get(lines, 0)
@@ -60,13 +60,13 @@ class HalfLines:
             each.give_up()
 
     def let_go(self, lines: LineBuffer) -> None:
-        """Forget a half line, if it is counted."""
+        """Forget a partial line, if it is counted."""
         with self._lock:
             self.sum -= self._bytes.pop(lines, 0)
 
 
 class LineBuffer:
-    """The lines of one connection, and the half line at the end, which has `patience_s` to be
+    """The lines of one connection, and the partial line at the end, which has `patience_s` to be
     completed. Only one thread at a time may call. A silent connection may stay forever."""
 
     def __init__(
@@ -75,17 +75,17 @@ class LineBuffer:
         half_lines: HalfLines | None = None,
         on_given_up: Callable[[], None] = lambda: None,
     ) -> None:
-        """With `half_lines`, a half line here counts towards the common bound. `on_given_up` may be
-        called in any thread."""
+        """With `half_lines`, a partial line here counts towards the common bound. `on_given_up` may
+        be called in any thread."""
         self._patience_s = patience_s
         self._half_lines = half_lines
         self._on_given_up = on_given_up
         self.turn = half_lines.turn if half_lines is not None else threading.Lock()
         self.is_given_up = False  # by `half_lines`
-        self.begun = bytearray()  # the start of the half line; it may grow byte by byte
-        self._more: list[bytes] = []  # the rest of a long half line, since growing copies it
-        self.size = 0  # of the whole half line, in bytes
-        self.is_amid_long = False  # the half line is longer than one read
+        self.begun = bytearray()  # the start of the partial line; it may grow byte by byte
+        self._more: list[bytes] = []  # the rest of a long partial line, since growing copies it
+        self.size = 0  # of the whole partial line, in bytes
+        self.is_amid_long = False  # the partial line is longer than one read
         self._begun_s = 0.0
         self.due_s = 0.0  # the time at which lines are due; 0: none are
 
@@ -141,21 +141,21 @@ class LineBuffer:
             raise HalfLine
 
     def count_no_more(self) -> None:
-        """Stop counting the half lines here towards the bound of the clients: the sender is a
+        """Stop counting the partial lines here towards the bound of the clients: the sender is a
         member, whose lines have their own limit."""
         if self._half_lines is not None:
             self._half_lines.let_go(self)
             self._half_lines = None
 
     def forget(self) -> None:
-        """Free the memory of a half line."""
+        """Free the memory of a partial line."""
         self.begun = bytearray()
         self._more, self.size, self.is_amid_long = [], 0, False
         if self._half_lines is not None:
             self._half_lines.let_go(self)
 
     def give_up(self) -> None:
-        """Tell the reading thread to give up the half line; any thread may call this."""
+        """Tell the reading thread to give up the partial line; any thread may call this."""
         self.is_given_up = True
         self._on_given_up()
 
@@ -275,7 +275,7 @@ class Receiver:
 
 
 class LineReader(Receiver):
-    """Reads lines on a connection that this node made. A half line has `patience_s` to be
+    """Reads lines on a connection that this node made. A partial line has `patience_s` to be
     completed."""
 
     def __init__(self, connection: socket.socket, patience_s: float) -> None:
@@ -305,7 +305,7 @@ class LineReader(Receiver):
                 return whole
 
     def limit(self, seconds: float | None) -> None:
-        """Bound the time for the first lines of the other side; None: no bound."""
+        """Bound the time for the first lines of the other side; None means no bound."""
         self._lines.due_s = 0.0 if seconds is None else time.monotonic() + seconds
 
     @property

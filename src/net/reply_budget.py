@@ -1,4 +1,4 @@
-"""The room for replies and events that a node has made, but no reader has taken yet.
+"""The room for replies and events that a node has made, but that no reader has taken yet.
 
 A reader that takes nothing holds the bytes that were made for it: a piece, or at most a whole long
 reply. So all connections of a node share one room for these bytes. If a thread can wait, it makes
@@ -51,7 +51,7 @@ class ReplyRoom:
         self._look_s = look_s
         self._now_s = now_s
         self._changed = threading.Condition()
-        self._makers: set[Holder] = set()  # those that make a reply now, in turn
+        self._makers: set[Holder] = set()  # the holders that make a reply now, in turn
         # The bytes, their time, and their user at that time.
         self._held: dict[Holder, tuple[int, float, str | None]] = {}
         self._of_user: dict[str | None, int] = {}  # the sum of these bytes by user
@@ -101,7 +101,7 @@ class ReplyRoom:
             return True
 
     def let_go(self, size: int) -> None:
-        """Subtract replies to entries that have left, or never will."""
+        """Subtract replies to entries that were sent, or never will be."""
         with self._changed:
             self.kept -= size
 

@@ -135,7 +135,8 @@ class Backups:
         return True
 
     def _ends_one(self) -> bool:
-        """End the least recently read backup, if it is idle for too long; return whether it was."""
+        """End the least recently read backup, if it has been idle for too long; return whether it
+        was."""
         with self._lock:
             file = min(self._read_s, key=self._read_s.__getitem__, default=None)
             if file is None or self._read_s[file] > self._now_s() - BACKUP_S:

@@ -41,7 +41,7 @@ class Connection(Origin, Shareable):
         shared_reader: SharedReader | None = None,
         half_lines: HalfLines | None = None,
     ) -> None:
-        """Prepare; `announce` prints a line about this connection. `half_lines` counts the half
+        """`announce` prints a line about this connection. `half_lines` counts the partial
         lines of all connections."""
         self._host = host
         self._socket = connection
@@ -173,8 +173,8 @@ class Connection(Origin, Shareable):
             self._was_parked(has_read=True)
 
     def _was_parked(self, *, has_read: bool = False) -> bool:
-        """Let the shared reader read here, if there is a crowd; return whether this thread has to
-        continue with the lines that were read."""
+        """Hand this connection to the shared reader, if there is a crowd; return whether this
+        thread has to continue with the lines that were read."""
         is_ready = has_read or (
             self._protocol.is_between_lines
             and not (self._tls is not None and self._tls.has_more)  # unknown to the kernel
@@ -201,7 +201,7 @@ class Connection(Origin, Shareable):
         return self._protocol.is_stranger or self._admission.is_nobody
 
     def give_up(self) -> None:
-        """End a connection whose place others need; any thread may call this."""
+        """End a connection whose slot others need; any thread may call this."""
         if self._is_begun:
             self.outgoing.send_now(f"{self._host.name}@{FULL}\n".encode())
         self.break_off()

@@ -1,4 +1,5 @@
-"""The places for connections of a node: some for clients, and some more that only peers may take.
+"""The connection slots ("places") of a node: some for clients, and some more that only peers may
+take.
 
 If all places of clients are taken, a new connection gets the place of a stranger: the oldest
 connection that has sent nothing, or has not logged in. A stranger is given a moment to do so.
@@ -74,7 +75,7 @@ class Places(Generic[G]):
 
     def make_room(self, now_s: float) -> list[G]:
         """Return the connections to end, so that a new one gets a client's place: as many as took
-        the places of peers, and one more. The caller ends them; then they leave."""
+        the places of peers, and one more. The caller ends them, and then calls `leave`."""
         leaving: list[G] = []
         while self.is_for_peers_only and self._strangers:
             oldest = next(iter(self._strangers))
@@ -88,13 +89,14 @@ class Places(Generic[G]):
         return leaving
 
     def take(self, guest: G, now_s: float) -> None:
-        """Give a connection a place."""
+        """Assign a place to a connection."""
         self._since[guest] = now_s
         self._strangers[guest] = None
 
     def log_in(self, guest: G, user: str, *, is_admin: bool) -> list[G]:
-        """Count a connection for its user from now on; "": nobody is logged in there. Return the
-        connections that lose their places, which may include this one. The caller ends them."""
+        """Count a connection for its user from now on; "" means that nobody is logged in there.
+        Return the connections that lose their places, which may include this one. The caller ends
+        them."""
         if self._user_of.get(guest, "") == user:
             return []
         self._log_out(guest)

@@ -39,7 +39,7 @@ def places_for(connections: int, others: int = 0) -> int:
 def raise_file_limit(count: int) -> int:
     """Raise the limit of open files and sockets to this number, or as far as the system allows;
     return the smaller of the two."""
-    import resource  # here: CPython in WebAssembly has none, and runs all but the network
+    import resource  # here: CPython in WebAssembly lacks it, and runs all but the network
 
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     enough = count if hard == resource.RLIM_INFINITY else min(count, hard)

@@ -141,17 +141,17 @@ class Listener:
                 connection.break_off()
 
     def rights_changed(self) -> None:
-        """Let every connection check the rights of its user again."""
+        """Make every connection check the rights of its user again."""
         for connection in self._all_open():
             connection.rights_changed()
 
     def secret_changed(self) -> None:
-        """Let every connection check whether its proof is still valid."""
+        """Make every connection check whether its proof is still valid."""
         for connection in self._all_open():
             connection.secret_changed()
 
     def certificates_revoked(self) -> None:
-        """Let every connection check whether its certificate may be revoked."""
+        """Make every connection check whether its certificate may be revoked."""
         for connection in self._all_open():
             connection.certificates_revoked()
 
@@ -163,7 +163,7 @@ class Listener:
     def _accept(self) -> None:
         """Accept all waiting connections; then start their threads; then wait for more.
 
-        A serving thread needs the interpreter again and again. With a thousand of them, a
+        A serving thread needs the interpreter repeatedly. With a thousand of them, a
         connection that is not accepted yet would wait for seconds (docs/develop/speed.md).
         """
         waiting = select.poll()

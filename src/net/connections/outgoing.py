@@ -1,4 +1,4 @@
-"""The lines that leave on a connection's socket: the machine of
+"""The outgoing lines of a connection's socket: the machine of
 `net/protocol/outgoing_protocol.py`, plus the lock, the socket and the threads that it lacks."""
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ class Outgoing(OutgoingProtocol):
     """The replies of one connection, sent on its socket by any thread.
 
     The thread that completes a reply sends it, without waiting. Waking the connection's own thread
-    would cost more than all the rest of a request: without that, 64 connections do 1.3 times as
-    many sets (docs/develop/speed.md). For a very long reply, or if the reader does not take a reply
-    at once, a temporary thread sends the rest. That thread makes one piece at a time, once the node
-    has room for it (`ReplyRoom`). So a slow reader delays no other connection, and takes no memory
-    beyond a piece or one long reply.
+    would cost more than all the rest of a request: without that, 64 connections carry out 1.3 times
+    as many sets (docs/develop/speed.md). For a very long reply, or if the reader does not take a
+    reply at once, a temporary thread sends the rest. That thread makes one piece at a time, once
+    the node has room for it (`ReplyRoom`). So a slow reader delays no other connection, and takes
+    no memory beyond a piece or one long reply.
 
     A watch that keeps up is pushed its lines, without waiting. A lagging watch is a backlog: it is
     asked for the next piece when the reader has taken the last one.
@@ -43,7 +43,7 @@ class Outgoing(OutgoingProtocol):
     # --- the thread that reads: the connection's own, or the shared reader ---------------------
 
     def wait_until_empty(self) -> None:
-        """Wait until every reply has left, or the reader is gone."""
+        """Wait until every reply has been sent, or the reader is gone."""
         self._has_waiter = True
         while not self.is_empty():
             self._moved.wait()

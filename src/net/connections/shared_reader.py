@@ -37,8 +37,8 @@ WINDOW_S: Final = 0.02
 CALM_WINDOWS: Final = 5  # idle windows after which every connection gets its thread back
 PRIVATE_WINDOWS: Final = 50  # windows in which a returned connection is read by its own thread
 PIECE: Final = 32  # batches of writes that are submitted at once, while more are being read
-USER_TURN: Final = 256  # requests of a user, after which its other connections wait for a turn
-LOOK_S: Final = 0.5  # between two checks whether the crowd is gone, while nothing arrives
+USER_TURN: Final = 256  # requests of a user, before its other connections wait for a turn
+LOOK_S: Final = 0.5  # between two checks of whether the crowd is gone, while nothing arrives
 
 
 class Ready(Enum):
@@ -101,7 +101,7 @@ class SharedReader:
         self._window = 1  # the number of the present window
         self._window_end_s = 0.0
         self._senders = 0  # connections that sent lines in this window …
-        self._senders_before = 0  # … and in the one before
+        self._senders_before = 0  # … and in the window before
         self._calm = 0  # windows in a row
 
     # --- a connection's own thread -----------------------------------------------------------

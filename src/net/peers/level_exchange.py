@@ -5,7 +5,7 @@ answers with `Sorry, `, as it does to any unknown line, and is recognized by tha
 
 Once a node knows the identity of its cluster, the line ends in it, in both directions:
 `s1@Level 4 version 0.3.0 cluster 9f86d081884c7d65`. A node that learns it later sends the line
-again on its open connections. Messages from a server of another cluster are refused. With a secret
+again on its open connections. Messages from a server of another cluster are refused. With a secret,
 the line comes after the proof, so it is as trustworthy as any later line of the connection.
 """
 
@@ -30,7 +30,7 @@ from ..line_reader import HalfLine, LineReader, LineTooLong
 from .opening import connect
 
 FIRST_WORD = "Level"
-HIDDEN = "hidden"  # instead of the version, which shows the commit, and so its known holes
+HIDDEN = "hidden"  # instead of the version, which shows the commit and its known vulnerabilities
 _LEVEL_LINE = re.compile(
     rf"Level ([1-9][0-9]{{0,8}}) version (\S{{1,64}})(?: cluster ({CLUSTER}))?", re.ASCII
 )
@@ -76,7 +76,7 @@ class Builds:
         self._builds: dict[str, dict[object, Build]] = {}  # by connection, the latest one last
 
     def record(self, name: str, build: Build | None, teller: object) -> None:
-        """Record the build of a peer; None: the connection of `teller` to it broke."""
+        """Record the build of a peer; None means that the connection of `teller` to it broke."""
         with self._lock:
             builds = dict(self._builds.get(name, {}))
             earlier = builds.pop(teller, None)
@@ -119,8 +119,8 @@ class Foreigners:
         return self._mine() or self.joins
 
     def refuses(self, name: str, theirs: str, place: str, *, dials: bool) -> bool:
-        """Return whether a server with a member's name belongs to another cluster; print it if
-        this was not seen for a while."""
+        """Return whether a server with a member's name belongs to another cluster; print that
+        unless it was seen recently."""
         mine = self.mine()
         if not is_foreign(mine, theirs):
             return False
@@ -211,8 +211,8 @@ class LevelQuestion:
 
 
 def ask_level(me: str, address: Address, name: str = "", tls: Tls | None = None) -> Build | None:
-    """Return the build of the node at an address; None if no answer comes within ASK_S. With `tls`
-    its certificate has to be for `name`."""
+    """Return the build of the node at an address; None if no answer arrives within ASK_S. With
+    `tls`, its certificate has to be for `name`."""
     for dials in [tls, None] if tls is not None and not tls.is_only else [tls]:
         with contextlib.suppress(OSError, UnicodeError, ProtocolError, HalfLine, LineTooLong):
             line = _asked(f"{spell_level(me)}\n".encode(), name, address, dials)

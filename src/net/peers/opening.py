@@ -30,11 +30,11 @@ def begin_tls(connection: TlsSocket, tls: Tls, wait_s: float | None) -> bool:
     """Wait for the first byte, and do the handshake if it begins TLS; return whether it did.
 
     No other thread reads from the connection yet. `wait_s` bounds the wait and the handshake
-    together; None: the first byte may arrive at any time.
+    together; with None, the first byte may arrive at any time.
 
     Raises:
         Late: no byte arrived within `wait_s`.
-        NoTls: the connection is plain, and must not be.
+        NoTls: the connection is plain, which is not allowed.
         OSError: the connection broke, or the handshake failed or took too long.
     """
     begun_s = time.monotonic()
@@ -54,7 +54,7 @@ def begin_tls(connection: TlsSocket, tls: Tls, wait_s: float | None) -> bool:
 
 def asks_only_status(connection: socket.socket) -> bool:
     """Whether a connection soon begins with lines that ask for `status`; the lines stay unread.
-    `raftline status --watch` and `up` make such connections again and again.
+    `raftline status --watch` and `up` make such connections repeatedly.
 
     Raises:
         OSError: the connection broke.

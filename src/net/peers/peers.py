@@ -66,7 +66,7 @@ class Peer:
         tls: Tls | None = None,
         foreigners: Foreigners | None = None,
     ) -> None:
-        """Prepare; `on_build` gets the build of the peer, and None when the connection broke.
+        """`on_build` gets the build of the peer, and None when the connection broke.
         Without it the peer is not asked for its build. `peer_auth` is for the mutual proof; with
         `tls`, TLS is used if the peer supports it. `foreigners` knows the cluster's identity."""
         self._peer_auth = peer_auth
@@ -212,8 +212,8 @@ class Peer:
         return True
 
     def _break(self, connection: socket.socket) -> None:
-        """Shut down a connection that no thread can close meanwhile. Half a line may have left, so
-        more lines can be sent only on a new connection."""
+        """Shut down a connection that no thread can close meanwhile. Half a line may have been
+        sent, so more lines can be sent only on a new connection."""
         with contextlib.suppress(OSError):
             connection.shutdown(socket.SHUT_RDWR)
 
@@ -400,7 +400,7 @@ class PeerBook:
         here: Mapping[str, Address],
         dial: Callable[[str, Address], Peer],
     ) -> None:
-        """Prepare; `here` has the addresses in this node's own configuration file."""
+        """`here` has the addresses in this node's own configuration file."""
         self._here = here
         self._dial = dial
         self._peers: dict[str, Peer] = {}
@@ -506,7 +506,7 @@ class Speakers:
         self._speaking: dict[str, tuple[Speaker, float]] = {}
 
     def claim(self, name: str, connection: Speaker) -> None:
-        """Let `connection` speak for the peer, and end the connection that did so before.
+        """Allow `connection` to speak for the peer, and end the connection that did so before.
 
         Raises:
             PeerError: another connection has just spoken for the peer.

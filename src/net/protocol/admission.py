@@ -29,7 +29,7 @@ from ..peers.level_exchange import HIDDEN, answer_to_level, read_level
 from ..peers.peers import Speaker
 from .host import Host
 
-# Not printed: tools ask for the status again and again, and clients ask for codes first.
+# Not printed: tools ask for the status repeatedly, and clients ask for codes first.
 _UNPRINTED: Final = ("", "status", "codes")
 REQUESTS: Final = ("read", "write")  # the kinds of lines that become batches
 NAMED_IN_LOG: Final = ("forget", "lease", "session")  # verbs whose entry is not the plain command
@@ -61,7 +61,7 @@ class Admission:
         address: Callable[[], str] = lambda: "nowhere",
     ) -> None:
         """`speaker` is the connection: only one at a time speaks for a peer. `is_private` returns
-        whether nobody else can read its traffic, `address` where it comes from."""
+        whether nobody else can read its traffic, and `address` returns where it comes from."""
         self._host = host
         self._address = address
         self._speaker = speaker
@@ -96,7 +96,7 @@ class Admission:
 
     @property
     def has_rules(self) -> bool:
-        """Whether a read or a write may be refused for other reasons than its content."""
+        """Whether a read or a write may be refused for reasons other than its content."""
         host = self._host
         is_open = self.login is None and self.proven is None and not host.peer_auth.is_required
         return host.is_down or not is_open
@@ -239,7 +239,7 @@ class Admission:
 
     def _allowed(self, line: ParsedLine, login: Login) -> ParsedLine:
         """Return the line if the user may run it, otherwise a line with the refusal. A status line
-        gets a reply with only those facts that the user may see."""
+        gets a reply with only the facts that the user may see."""
         request, keys_of_lease = line.request, self._host.keys_of_lease
         if line.kind in ("peer", "level") or not request.command:
             return line

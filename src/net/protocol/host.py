@@ -41,16 +41,16 @@ class ReplySink(Protocol):
     user: str | None  # the user that is logged in, or ""; None if the node has no users
 
     def mark_ready(self) -> None:
-        """Note that replies can leave; `flush` is called after that step of the core."""
+        """Note that replies can be sent; `flush` is called after that step of the core."""
 
     def flush(self) -> None:
         """Send the replies that are ready."""
 
     def break_off(self) -> None:
-        """End the connection: no more replies leave, and no thread waits for one."""
+        """End the connection: no more replies are sent, and no thread waits for one."""
 
     def keep(self, batch: Batch, replies: list[str]) -> list[str]:
-        """Return the replies to entries, to be stored with their batch until they leave.
+        """Return the replies to entries, to be stored with their batch until they are sent.
 
         A reply that is too long for the available room is replaced. The driver's `core` is held.
         This is not called for replies of no more than SHORT characters in all.
@@ -83,7 +83,7 @@ class EventSink(Protocol):
         """Turn the watches into backlogs at once: their lines are too long to be pushed."""
 
     def add_backlogs(self, backlogs: Sequence[Backlog]) -> None:
-        """Add new watches: their lines leave after the replies to their requests."""
+        """Add new watches: their lines are sent after the replies to their requests."""
 
     def go_on(self, backlogs: Sequence[Backlog]) -> None:
         """Add backlogs of earlier watches, and send their lines; never wait for the reader."""
@@ -191,10 +191,10 @@ class Batch:
         self.ids = ids  # of the requests, "" for one without; for `reply_sink`
         self.reply_sink = reply_sink
         self.change = change  # a change of members, which is the only command of its batch
-        self.may_be_long = True  # False: none of the commands takes long to apply
+        self.may_be_long = True  # False: none of the commands takes a long time to apply
         self.replies: list[str] = []
         self.reader: Reader | None = None  # of confirmed reads: the state to read from
-        self.sent = 0  # replies that have left
+        self.sent = 0  # replies that were sent
         self.size = 0  # characters of the commands, as its sink counts them
         self.kept = 0  # characters of replies, as its sink counts them
         self.first_index = 0
@@ -276,7 +276,8 @@ class AnsweredOrder(Protocol):
 
 
 class Orders(Protocol):
-    """Orders that a node of the course obeys, besides commands (course/docs/controller.md)."""
+    """Orders that a node of the course obeys, in addition to commands
+    (course/docs/controller.md)."""
 
     def is_order(self, text: str) -> bool: ...
     def is_allowed(self, sender: str, host: str) -> bool: ...
@@ -385,4 +386,4 @@ class Host(Protocol):
         """Print a warning about something that failed; the node continues."""
 
     def fail(self, error: BaseException) -> None:
-        """Stop the node for good: a thread has ended that it can't work without."""
+        """Stop the node for good: it can't work without a thread that has ended."""

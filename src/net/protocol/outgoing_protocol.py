@@ -1,8 +1,8 @@
-"""The lines that leave on one connection, as a machine: replies, in the order of the requests, and
-the lines of watches. It decides which line leaves next, how much may wait, and which thread sends.
+"""The outgoing lines of one connection, as a machine: replies, in the order of the requests, and
+the lines of watches. It decides which line is sent next, how much may wait, and which thread sends.
 
 It has no socket and no thread. Those belong to the wire, which is a subclass: `Outgoing`
-(net/connections/outgoing.py) has a socket, a schedule has a wire in memory. A wire with threads
+(net/connections/outgoing.py) has a socket; a schedule has a wire in memory. A wire with threads
 sets two locks. `_lock` is held while a thread sends, and guards all methods except `_next` and
 `_next_of_sources`. Methods that are called with the driver's `core` held never take `_lock`: the
 leader would wait for a sending thread.
@@ -47,7 +47,7 @@ class OutgoingProtocol(ReplySink):
         self._backlogs: deque[Backlog] = deque()  # they take turns
         self._coming: list[Backlog] = []  # new ones, which join at the next `pump`
         self._kept = 0  # characters of the replies to entries that wait with their batches
-        self._is_over = False  # no more lines leave
+        self._is_over = False  # no more lines are sent
         self._is_stuck = False
         self.bytes_sent = 0
         self.user: str | None = None  # see `Holder`
@@ -71,19 +71,19 @@ class OutgoingProtocol(ReplySink):
         raise NotImplementedError
 
     def put_codes(self) -> None:
-        """Put a code before each refusal from now on; every earlier reply has left."""
+        """Put a code before each refusal from now on; every earlier reply has been sent."""
         self.puts_codes, self.spelled = True, coded_line
 
     # --- requests --------------------------------------------------------------------------------
 
     def add(self, batch: Batch) -> None:
-        """Add a batch. Its replies leave after the replies to all earlier batches."""
+        """Add a batch. Its replies are sent after the replies to all earlier batches."""
         batch.size = sum(map(len, batch.commands))  # a reply to a set repeats its value
         self._added += batch.size
         self._batches.append(batch)
 
     def is_empty(self) -> bool:
-        """Whether every reply has left."""
+        """Whether every reply has been sent."""
         with self._lock:  # or replies that are no longer in `_batches` may not have been sent yet
             return not (self._batches or self._is_stuck)
 
@@ -96,7 +96,7 @@ class OutgoingProtocol(ReplySink):
         return self._added - self._settled >= UNDER_WAY_MAX
 
     def mark_ready(self) -> None:
-        """Note that replies can leave; see `ReplySink`."""
+        """Note that replies can be sent; see `ReplySink`."""
         self._host.mark_ready(self)
 
     def keep(self, batch: Batch, replies: list[str]) -> list[str]:
@@ -139,7 +139,7 @@ class OutgoingProtocol(ReplySink):
 
     def _sent_replies(self) -> bool:
         """Send the complete replies that are not very long, without waiting; return False if the
-        rest leaves later."""
+        rest is sent later."""
         while self._batches and (data := self._next(or_one_long=False)):
             self._settle()
             sent = self._send(data)
@@ -157,8 +157,8 @@ class OutgoingProtocol(ReplySink):
         return sent == len(data)
 
     def take_turn(self) -> bool:
-        """Take the exclusive right to send, if every reply has left; return whether it was taken.
-        The caller then calls `end_turn`."""
+        """Take the exclusive right to send, if every reply has been sent; return whether it was
+        taken. The caller then calls `end_turn`."""
         with self._lock:
             if self._batches or self._is_stuck:
                 return False
@@ -166,14 +166,14 @@ class OutgoingProtocol(ReplySink):
         return True
 
     def end_turn(self) -> None:
-        """Let other threads send again."""
+        """Allow other threads to send again."""
         with self._lock:
             self._is_stuck = False
 
     # --- watches ---------------------------------------------------------------------------------
 
     def add_backlogs(self, backlogs: Sequence[Backlog]) -> None:
-        """Add watches that have lines to send. The lines leave only from the next `pump` on: the
+        """Add watches that have lines to send. The lines are sent only from the next `pump` on: the
         first line of a watch is the reply to its request."""
         with self._lock:
             self._coming.extend(backlogs)
@@ -250,7 +250,7 @@ class OutgoingProtocol(ReplySink):
                 self._cut_off()
 
     def _cut_off(self) -> None:
-        """Shut down a connection that can't be sent to, and forget its lines."""
+        """Shut down a connection on which nothing more can be sent, and forget its lines."""
         self._shut_down()
         self._forget()
         self._is_stuck = False
@@ -275,7 +275,7 @@ class OutgoingProtocol(ReplySink):
 
     def _next(self, *, or_one_long: bool) -> bytes:
         """Return a piece of the next complete replies, spelled; b"" if there is none. A long reply
-        is a piece by itself; a very long one is returned only if `or_one_long`. The caller then
+        is a piece of its own; a very long reply is returned only if `or_one_long`. The caller then
         calls `_settle`."""
         lines: list[str] = []
         place, room = 0, PIECE
@@ -294,7 +294,7 @@ class OutgoingProtocol(ReplySink):
                     break
                 lines.append(self.spelled(self._host.name, batch.ids[batch.sent], reply))
                 if len(reply) > PIECE and batch.replies:
-                    batch.replies[batch.sent] = ""  # free it: others may leave much later
+                    batch.replies[batch.sent] = ""  # free it: others may be sent much later
                 batch.sent += 1
                 room -= len(reply)
             if batch.sent < len(batch.commands):

@@ -66,7 +66,7 @@ class TimingMark:
 
 @dataclass(slots=True)
 class End:
-    """The end of the input. The complaint, "" for none, follows all replies. With `drains`,
+    """The end of the input. The complaint, which may be "", follows all replies. With `drains`,
     incoming bytes are discarded for a while."""
 
     complaint: str
@@ -109,14 +109,14 @@ class ServerProtocol:
         self._mark: TimingMark | None = None  # of the next line, not handed out yet
         self._is_marked = False  # the mark of the next line was handed out
         self._end: End | None = None
-        # After the last step: all lines are handed out, and there is no half line.
+        # After the last step: all lines are handed out, and there is no partial line.
         self.is_between_lines = True
         self._is_first_line = True
         self._now_s = 0.0
         self.kind = ""  # of the last step with lines
         self._reading = BY_ROUND
-        self._may_be_long = False  # one of its lines may take long to apply
-        self.has_changed = False  # that step has another kind, or reading, than the one before
+        self._may_be_long = False  # one of its lines may take a long time to apply
+        self.has_changed = False  # that step has another kind, or reading, than the previous step
         self.why_late = ""  # the complaint if a login or a proof is late; "": it has no bound
         self._is_peers = False  # a peer has spoken here
 

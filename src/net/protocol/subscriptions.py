@@ -67,7 +67,7 @@ class WatchSubscriptions(_Begun):
             self._host.watchers.end_refused(self._outgoing, why_not)
 
     def _open(self, requests: Sequence[Request]) -> Waits[None]:
-        """Begin watches; those that need a confirmed read share it."""
+        """Begin watches; the watches that need a confirmed read share it."""
         if not requests:
             return
         self.has_begun = True

@@ -19,13 +19,13 @@ class WaitFor(Enum):
     """A wait of a connection for its other side."""
 
     BYTES = auto()  # until the protocol has received bytes or a new time
-    EMPTY = auto()  # until every reply has left
+    EMPTY = auto()  # until every reply has been sent
     ROOM = auto()  # until the client may send more: see `OutgoingProtocol.is_full`
 
 
 @dataclass(slots=True)
 class SendBytes:
-    """A wait until every reply has left, and then these bytes."""
+    """A wait until every reply has been sent, and then these bytes."""
 
     data: bytes
 
