@@ -15,7 +15,7 @@ SET, DELETE, EXPIRE = "set", "delete", "expire"
 
 
 # A KeyEvent as a bare tuple. A node keeps its latest events in this form: the garbage collector
-# visits each instance of a class, but no tuple of numbers and texts.
+# visits each instance of a class, but not tuples of numbers and texts.
 BareEvent = tuple[int, str, str, str]
 
 

@@ -1,8 +1,8 @@
 """The keys in order, so that the keys with a prefix are found without a scan of the others. Pure.
 
 A new key is only noted. The next query sorts it in. The keys are in sorted runs of bounded length,
-so that no step takes long. Short runs are merged as they arrive. A removed key stays until a query
-meets it.
+so that no step takes a long time. Short runs are merged as they arrive. A removed key stays until a
+query meets it.
 """
 
 from __future__ import annotations

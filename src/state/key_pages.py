@@ -3,7 +3,7 @@
 A page shows the pairs at one moment, and holds the first keys after a place. Scanning all keys for
 each page would take minutes for a million keys. So the next keys are kept, in order, as a *run*.
 Keys of the run that were removed are skipped. New keys are found at the end of the pairs, because a
-dict keeps its keys in insertion order. If that would take long, all keys are scanned again.
+dict keeps its keys in insertion order. If that would take a long time, all keys are scanned again.
 
 While the pairs are frozen, a removed key keeps its place in the dict until the removal moves down.
 If the key is set again before that, it keeps its old place. So a run holds such keys as well.

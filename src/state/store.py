@@ -1,11 +1,11 @@
 """The pairs as commands see and change them. Pure.
 
 A Store is a mapping of key to value, so that a command acts on it as on a dict. It holds the number
-of the entry being applied. For each key it keeps the number of its last change and its lease. It
+of the entry being applied. For each key, it keeps the number of its last change and its lease. It
 records each change as an event.
 
 The pairs are a dict, or a frozen dict with the changes above it (state/pairs.py). They hold each
-value with its facts in one text (wire/key_stat.py). At level 1 the texts are only the values.
+value with its facts in one text (wire/key_stat.py). At level 1, the texts are only the values.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ from .pairs import Overlay
 
 Pairs = MutableMapping[str, str]
 WIDE: Final = 4  # bytes per character, at most, in a text that is not all ASCII
-LONG_KEYS: Final = 5_000  # more keys take long to scan
+LONG_KEYS: Final = 5_000  # more keys take a long time to scan
 LISTED_LEAST: Final = 64  # from this many keys on, the list of a lease is kept
 BREATHE_KEYS: Final = 5000  # removed between two pauses: 1 to 10 ms of work
 _Other = TypeVar("_Other")
@@ -56,7 +56,7 @@ class Store(MutableMapping[str, str]):
     def __init__(self, held: Pairs | None = None, level: int = 1, since: int = 0) -> None:
         self.held: Pairs = {} if held is None else held
         self.level = level
-        self.since = since  # raised the level to 2: the last change of older keys
+        self.since = since  # the entry that raised the level to 2: the last change of older keys
         self.number = 0  # the number of the entry being applied
         self.term = 0  # its term
         self.leases = Leases()
@@ -91,7 +91,7 @@ class Store(MutableMapping[str, str]):
         number: int,
         pair_bytes: int | None = None,
     ) -> Pairs:
-        """Replace the pairs by a snapshot that ends with the entry `number`, and return the old
+        """Replace the pairs with a snapshot that ends with the entry `number`, and return the old
         pairs. The changes in between are unknown, so their events are lost. `pair_bytes` comes from
         `bytes_of`."""
         old, self.held = self.held, held

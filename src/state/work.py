@@ -1,4 +1,4 @@
-"""Find entries that take long to apply, so that other work of the node need not wait. Pure.
+"""Find entries that take a long time to apply, so that other work of the node need not wait. Pure.
 
 Nodes need not agree on this: an entry has the same effect wherever it is applied.
 """
@@ -48,7 +48,8 @@ def count_short(store: Store, entries: Sequence[Entry]) -> int:
 
 
 def is_long(store: Store, commands: Sequence[str]) -> bool:
-    """Return whether one of the commands takes long, judged by slightly older or newer pairs."""
+    """Return whether one of the commands takes a long time, judged by slightly older or newer
+    pairs."""
     for command in commands:
         if not command.startswith(_SHORT):
             match = _MAY_BE_LONG.match(command)

@@ -2,7 +2,7 @@
 
 An object is a JSON value under a key. An operation gets the freshly parsed value and changes it in
 place. Its result is the reply. If it raises, the object stays as it was. No operation uses a clock,
-chance, a node or a type of the program. So it has the same effect on every node.
+randomness, a node or a type of the program. So it has the same effect on every node.
 """
 
 from __future__ import annotations
