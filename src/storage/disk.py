@@ -50,7 +50,7 @@ class DamagedStorage(FilesRefused):
 
 
 class DamagedFiles(FilesRefused):
-    """The log or the snapshot fails its checks. `repair` may mend it."""
+    """The log or the snapshot fails its checks. `repair` may fix it."""
 
 
 class CorruptLog(DamagedFiles):

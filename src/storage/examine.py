@@ -134,7 +134,7 @@ class Examination:
         self._found.problems.append(problem)
 
     def _alone(self, good_bytes: int) -> str:
-        """Return the advice for an only member whose log has this many sound bytes."""
+        """Return the advice for a sole member whose log has this many sound bytes."""
         return _ALONE if good_bytes or self._found.snapshot is not None else _RESTORE
 
     def _look_at_storage(self) -> None:

@@ -135,7 +135,7 @@ class Folder:
             raise cannot_read(self._path(name), error) from error
 
     def replace(self, name: str, chunks: Iterable[bytes]) -> None:
-        """Replace the content of `name` by `chunks`, durably. A crash leaves all old or all new
+        """Replace the content of `name` with `chunks`, durably. A crash leaves all old or all new
         content.
 
         The order matters: the bytes are synced before the rename, and the rename before returning.

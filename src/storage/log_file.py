@@ -116,7 +116,7 @@ def _add(runs: TermRuns, entries: Sequence[Entry]) -> None:
     """Record the terms of entries before they are written.
 
     Raises:
-        SafetyError: an index does not follow the one before, or a term falls.
+        SafetyError: an index does not follow the previous index, or a term falls.
     """
     if len(entries) > 1:
         indexes, terms, _ = zip(*entries)  # noqa: B905

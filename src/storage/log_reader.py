@@ -3,8 +3,8 @@
 A batch counts if its note is good. The bytes after the last good note are one of two things:
 
 * a torn tail: the single batch that was being written when the node died. It was never
-  acknowledged and is cut off. It must not hold a promised entry (see `hardstate`: the mark), or a
-  second batch, since a batch is only begun when the previous batch is synced;
+  acknowledged and is cut off. It must not hold a promised entry (see the mark in hard_state.py), or
+  a second batch, since a batch is only begun when the previous batch is synced;
 * corruption: something acknowledged is damaged. The node refuses to start, and names the line.
 """
 

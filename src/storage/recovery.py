@@ -159,8 +159,8 @@ class Recovery:
         )
 
     def _lose_promise(self, has_log: bool) -> None:
-        """Continue without term and vote, as a recovering server. The term is at least that of the
-        last entry. The real term and vote are unknown (raft/recovering.py)."""
+        """Continue without a term and a vote, as a recovering server. The term is at least the term
+        of the last entry. The real term and vote are unknown (raft/recovering.py)."""
         self._lost_promise = True
         self.storage.save(Promise(0, None, LogState.RECOVERING, Mark(0, 0)))
         gone = f"{self.storage.name} is gone"
@@ -263,7 +263,7 @@ class Recovery:
         level, if an old build wrote it, or if one of the files is from a backup.
 
         Raises:
-            LevelRefused: an entry raises the level above that of this build.
+            LevelRefused: an entry raises the level above this build's level.
         """
         levels = contents.levels
         if levels.latest > LEVEL:
