@@ -41,7 +41,7 @@ LISTED: Final = [name for names in GROUPS.values() for name in names]
 _FILES: Final = "tools.node_files"
 _MEMBERS = [verb for verb, row in COMMANDS.items() if row.handling.kind == "members"]
 _MEMBERS += ["member", "transfer"]
-# The module of each command: its arguments, its help and its deed. Commands that are not in this
+# The module of each command: its arguments, its help and its action. Commands that are not in this
 # table parse their own arguments (cli.py).
 MODULES: Final[Mapping[str, str]] = {
     **dict.fromkeys(_MEMBERS, "tools.requests.members"),

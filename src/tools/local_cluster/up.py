@@ -116,8 +116,8 @@ def _say_for_view(cluster: LocalCluster, line: str) -> None:
 
 
 def _say_up(cluster: LocalCluster, line: str) -> None:
-    """Print that the nodes are up, and once more where the picture is: its first line is far above
-    by then."""
+    """Print that the nodes are up, and repeat where the picture is: the first line about it is far
+    above by then."""
     cluster.relay.say(line)
     if cluster.picture:
         cluster.relay.say(cluster.picture)

@@ -66,8 +66,8 @@ def make(folder: Path, nodes: Sequence[str], clients: Sequence[str], days: int =
 
 
 def renew(folder: Path, days: int = DAYS) -> list[str]:
-    """Renew each certificate of a folder that ends within WARN_DAYS, with the same key and names.
-    Return a line about each.
+    """Renew each certificate in a folder that expires within WARN_DAYS, with the same key and
+    names. Return a line about each.
 
     Raises:
         ConfigError: cryptography is not installed, or a file can't be read or written.
@@ -180,7 +180,7 @@ class _Authority:
         self._write(cert, key_path, self._signed(builder, key.public_key()), key, self._days)
 
     def renew(self, path: Path) -> None:
-        """Replace a certificate by one with the same key and names."""
+        """Replace a certificate with a new one for the same key and names."""
         from cryptography import x509
 
         try:

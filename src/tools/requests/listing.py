@@ -53,7 +53,8 @@ class _Failed(Exception):
 
 
 def show(client: Client, command: str, printer: ReplyPrinter, wanted: Wanted) -> int:
-    """Print all pages of a listing and return the exit code. Each page shows its own moment.
+    """Print all pages of a listing and return the exit code. Each page shows the pairs at a
+    different moment.
 
     Nothing is printed before the first page arrives.
 

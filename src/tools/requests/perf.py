@@ -1,4 +1,5 @@
-"""`raftline check perf`: put a load on a running cluster, and report whether it bore the load."""
+"""`raftline check perf`: put a load on a running cluster, and report whether it handled the
+load."""
 
 from __future__ import annotations
 
@@ -89,8 +90,8 @@ class Measured(NamedTuple):
 
 def check(asker: AioAsker, load: Load, seconds: float, prefix: str, as_object: bool) -> int:
     """Put a cluster under a load for some seconds, with keys under a prefix, and delete the keys.
-    Print the verdict and return the exit code. It is 0 if the cluster bore the load, 1 if it did
-    not, or else the client's.
+    Print the verdict and return the exit code. It is 0 if the cluster handled the load, 1 if it did
+    not, or else the client's exit code.
 
     Raises:
         ConfigError: there are keys with the prefix already.

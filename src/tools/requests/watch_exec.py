@@ -13,7 +13,8 @@ from ...clients.watches.watch_events import Event
 from ...wire.protocol import escape
 from .held_command import ExitResult, Interrupted, Signals, run
 
-# Environment variables of COMMAND. The value is its standard input, since it may hold any byte.
+# Environment variables of COMMAND. It reads the value from its standard input, since a value may
+# hold any byte.
 KEY: Final = "RAFTLINE_KEY"
 KIND: Final = "RAFTLINE_KIND"
 INDEX: Final = "RAFTLINE_INDEX"

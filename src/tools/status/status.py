@@ -123,7 +123,8 @@ def gathering(
     members: Mapping[str, Address], timeout_s: float
 ) -> Generator[AskEach, Mapping[str, NodeStatus], list[NodeStatus]]:
     """Return the status of each node, in order. If an answer names further members, these are
-    asked, too, with the same time limit. A late node has no answer, and no node is asked twice."""
+    asked, too, with the same time limit. A node that answers late counts as one that did not
+    answer, and no node is asked twice."""
     nodes = _of_one_cluster(_once_each((yield from _gathering_once(members, timeout_s))))
     others = _others(nodes)
     more = (yield from _gathering_once(others, timeout_s)) if others else []

@@ -110,8 +110,8 @@ def verdict(nodes: Sequence[NodeStatus], earlier: Sequence[NodeStatus] = ()) -> 
     The leader reports the members. Without a leader, the members come from the newest configuration
     of any node. A voter that refused us may serve, and may lead.
 
-    `earlier` is a previous look. Without it, no voter is reported to lag, to be ahead or to follow
-    nobody, since a healthy voter may seem so for a moment.
+    `earlier` is the result of a previous check. Without it, no voter is reported to lag, to be
+    ahead or to follow nobody, since a healthy voter may seem so for a moment.
     """
     if not any(node.answer or node.is_shut or node.is_foreign for node in nodes):
         nobody = f"nobody answers at {', '.join(node.name for node in nodes)}"
@@ -196,7 +196,7 @@ def _between(
     leader: Mapping[str, Any],
     led: Mapping[str, Any],
 ) -> Iterator[Words]:
-    """Yield the problems that two looks at a voter and its leader show."""
+    """Yield the problems that two checks of a voter and its leader show."""
     if all("leader" in look and look["leader"] != leader["name"] for look in (now, first)):
         yield FOLLOWS_NOBODY
     if any(WITHHELD in look for look in (now, first, leader, led)):
@@ -226,8 +226,8 @@ def _not_following(troubles: Mapping[str, Sequence[Words]]) -> Iterator[str]:
 def explained(
     failure: ClientError, members: Mapping[str, Address], access: ClientAccess
 ) -> ClientError:
-    """Add the result of a look at the nodes to the error of a request that found no leader. The
-    look takes at most LOOK_S. If no node answers, or for any other error, return the error
+    """Add the result of a check of the nodes to the error of a request that found no leader. The
+    check takes at most LOOK_S. If no node answers, or for any other error, return the error
     unchanged."""
     if failure.outcome is not RequestOutcome.NO_LEADER and (
         not isinstance(failure, (Unreachable, OutcomeUnknown)) or getattr(failure, "lasts", False)
@@ -507,7 +507,7 @@ def report(
     unknown.
 
     With `every_s`, the status is printed again after that time, until Ctrl-C. The exit code is then
-    the code of the last look, or 130 if there was none.
+    the code of the last check, or 130 if there was none.
     """
     if every_s is None:
         say = say_waiting if timeout_s > 2 * SAID_AFTER_S else None  # else it takes little time
