@@ -103,7 +103,7 @@ def answer(
     *,
     past_entries: bool = False,
 ) -> None:
-    """Tell a leader that this log equals its own up to `index`, or may do so. With `past_entries`
+    """Tell a leader that this log equals its own up to `index`, or may do so. With `past_entries`,
     the answer acknowledges no pending disk write, and does not wait for one.
 
     An answer to a message of an earlier term carries no round. If the leader now also leads the

@@ -18,7 +18,7 @@ class ChangeRefused(Exception):
 
 
 class Change(NamedTuple):
-    """One request: `add`, `remove`, `promote` or `demote` NAME, or `replace` OLD by NAME."""
+    """One request: `add`, `remove`, `promote` or `demote` NAME, or `replace` OLD with NAME."""
 
     verb: str
     name: str

@@ -70,7 +70,7 @@ def arm_again(state: State) -> None:
     """Wait for the outcome of an election: a full timeout (§5.2), or a short one if the leader's
     process ended and all servers stand at the same time.
 
-    A split vote is thus retried within hundredths of a second. That is safe: PreVote still asks
+    So a split vote is retried within hundredths of a second. That is safe: PreVote still asks
     first, and after QUICK_RETRIES retries the timeouts are full ones, so elections also succeed on
     a network slower than the short timeouts.
     """

@@ -35,8 +35,8 @@ class Propose:
 
 @dataclass(slots=True)
 class Read:
-    """Confirm reads: each token is returned in `reads` or in `refused`, now or later. `by_lease`:
-    serve them under this leader's lease, if it has one."""
+    """Confirm reads: each token is returned in `reads` or in `refused`, now or later. With
+    `by_lease`, serve them under this leader's lease, if it has one."""
 
     tokens: Sequence[Any]
     by_lease: bool = False
@@ -97,8 +97,8 @@ class PeerDisconnected:
 
 @dataclass(slots=True)
 class PeerLevel:
-    """A peer sent the level of its build on a connection from this server. 0: that connection
-    broke."""
+    """A peer sent the level of its build on a connection from this server. Level 0 means that the
+    connection broke."""
 
     peer: str
     level: int

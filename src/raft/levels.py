@@ -4,7 +4,7 @@ An entry `level 2` means that every member understands the entries that builds o
 The level takes effect where that entry is applied. A log without such an entry, in the log or
 before its base, has the first level.
 
-From level 4 on the entry also carries the identity of the cluster: `level 4 cluster
+From level 4 on, the entry also carries the identity of the cluster: `level 4 cluster
 9f86d081884c7d65`. The first such entry of a log sets the identity, and nothing changes it after
 that. A node knows its identity from the moment at which this entry is committed. Log Matching
 (§5.3) holds only within one cluster: two clusters may hold different entries with the same index
@@ -22,8 +22,8 @@ from .log import SafetyError, Versions
 PREFIX: Final = "level "
 FIRST: Final = 1
 LOSSES: Final = 4  # builds of this level understand ` you lost N` (raft/recovering.py)
-BOUNDED: Final = 3  # from here on one entry has bounded work and output, and leases have tags
-IDENTIFIED: Final = 4  # from here on a cluster has an identity
+BOUNDED: Final = 3  # from this level on, an entry has bounded work and output, and leases have tags
+IDENTIFIED: Final = 4  # from this level on, a cluster has an identity
 CLUSTER: Final = "[0-9a-f]{16}"  # the form of an identity
 _LEVEL = re.compile(rf"level ([1-9][0-9]{{0,8}})(?: cluster ({CLUSTER}))?", re.ASCII)
 

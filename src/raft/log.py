@@ -55,7 +55,7 @@ def is_run(indexes: Sequence[int], terms: Sequence[int], first: int) -> bool:
 
 class Versions(Generic[Version]):
     """Values that entries of the log change, by the index of each such entry. The first value is
-    the one at the log's base."""
+    the value at the log's base."""
 
     def __init__(self, base_index: int, base: Version) -> None:
         self._indexes = [base_index]

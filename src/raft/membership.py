@@ -141,7 +141,7 @@ def is_dialled(address: str) -> bool:
 
 def _read_half(text: str, addresses: dict[str, str]) -> dict[str, list[str]] | None:
     """Return names by role; None if a word is malformed or its address can't be dialled, a name
-    occurs twice, or a member's address differs from the one before."""
+    occurs twice, or a member's address differs from its earlier address."""
     names: dict[str, list[str]] = {"voter": [], "learner": []}
     for word in text.split(" ") if text else ():
         match = _WORD.fullmatch(word)
@@ -156,8 +156,8 @@ def _read_half(text: str, addresses: dict[str, str]) -> dict[str, list[str]] | N
 class Configurations(Versions[Membership]):
     """Every configuration of the log by the index of its entry; the latest is in use (paper §6).
 
-    The first configuration is the one at the log's base: the initial members, the members in a
-    snapshot, or nobody for a server that waits to be added.
+    The first configuration is the configuration at the log's base: the initial members, the members
+    in a snapshot, or nobody for a server that waits to be added.
     """
 
     def __init__(self, base_index: int, base: Membership, commands: Sequence[str] = ()) -> None:

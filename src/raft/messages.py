@@ -26,10 +26,10 @@ class _Message:
 
 @dataclass(slots=True)
 class RequestVote(_Message):
-    """RequestVote (paper, Figure 2). With `pre_vote` it is the question of thesis §9.6, and `term`
-    is the term in which the sender would stand. With `transfer` the leader itself asked the sender
-    to stand (thesis §3.10). `newborn`: the sender's log was written by hand, and the sender has
-    never heard from a leader, so its entries prove no history (raft/newborn.py)."""
+    """RequestVote (paper, Figure 2). With `pre_vote`, it is the question of thesis §9.6, and `term`
+    is the term in which the sender would stand. With `transfer`, the leader itself asked the sender
+    to stand (thesis §3.10). `newborn` means that the sender's log was written by hand, and the
+    sender has never heard from a leader, so its entries prove no history (raft/newborn.py)."""
 
     last_index: int
     last_term: int
@@ -80,7 +80,7 @@ class AppendEntries(_Message):
 
 @dataclass(slots=True)
 class _AppendEntriesReply(_Message):
-    """An answer to AppendEntries. `lease_ms`: how long after the request the sender votes for no
+    """An answer to AppendEntries. `lease_ms` is how long after the request the sender votes for no
     other server (raft/leader_lease.py)."""
 
     index: int

@@ -6,10 +6,10 @@ acknowledged. So a newborn checks each message for proof that the cluster has a 
 
 * A leader sends a message, a member with entries asks for a vote, or a member's denial reports
   entries, a leader, a promise to a leader or a lost memory: the cluster has a history, and this
-  server may have been part of it. From then on the newborn has no vote, like a server that lost its
-  memory (raft/recovering.py, FAST 2018). It is marked `may_be_new`, since it can't know more.
+  server may have been part of it. From then on, the newborn has no vote, like a server that lost
+  its memory (raft/recovering.py, FAST 2018). It is marked `may_be_new`, since it can't know more.
 * The newborn votes, or stands for election: its log and the candidate's are empty, so the cluster
-  is new as far as any server can know. From then on it is like any other server. Before it stands
+  is new as far as any server can know. From then on, it is like any other server. Before it stands
   it asks every member, because a quorum of PreVotes is not enough while others may still answer
   with entries.
 * A log that a person wrote by hand, and that no leader ever touched, is not a history. Its owner is

@@ -110,7 +110,7 @@ class RawNode:
 
     The same state and the same input give the same Effects. The caller carries out each Effects in
     order (see `Effects`) and reports with `Synced` when entries have reached the disk. Times are
-    milliseconds of any clock that never goes back.
+    milliseconds of any clock that never goes backwards.
     """
 
     def __init__(self, state: State) -> None:
@@ -385,8 +385,8 @@ _RULES: Final[dict[type[inputs.Input], Callable[[State, Any], None]]] = {
 
 
 # The largest lead of a term over the term of the last entry known to be committed. An election adds
-# one, so no correct cluster comes near. A single forged line with the highest possible term would
-# end all elections for good.
+# one, so no correct cluster comes near this limit. A single forged line with the highest possible
+# term would end all elections for good.
 TERM_LEAP_MAX: Final = 2**48
 # Beyond that, the largest lead over this server's term while it hears from no leader, so that
 # elections still work after such a leap.
@@ -415,7 +415,7 @@ def listens_to(state: State, message: Message) -> bool:
     Servers don't check their configuration to see who may lead (thesis §4.1). A server that was
     away while the members changed must accept a leader, and vote for a candidate, that it has never
     heard of. But in that case it hears from no leader that it knows, and the candidate has a more
-    complete log; any other stranger is refused. A newborn that knows the members can't have
+    complete log; any other unknown server is refused. A newborn that knows the members can't have
     forgotten a change of them, so it listens only to members.
 
     A joiner knows no members yet, and may have heard from a candidate of a later term that was not
@@ -446,7 +446,7 @@ def _is_too_far(state: State, message: Message) -> bool:
     The limit counts from the last entry that is known to be committed. Neither a forged term nor a
     forged entry moves that, so forged terms do not add up. Otherwise two of them would take a
     server so far ahead that it and the others refuse each other's terms. A server without entries
-    knows no term, and takes that of a leader.
+    knows no term, and takes a leader's term.
     """
     log, term = state.log, message.term
     if term - (log.term_at(state.commit_index) or 0) <= TERM_LEAP_MAX:

@@ -50,7 +50,7 @@ does not regain its vote before.
 Files restored from an older copy look complete to their own server: the record of synced entries is
 as old as the log. Only the leader that received the acknowledgements can detect the loss, when the
 server refuses to continue from them (`Progress.lacks_acknowledged`). The leader stops counting the
-server at once, and its AppendEntries end in `you lost N`. From that message on the server is
+server at once, and its AppendEntries end in `you lost N`. From that message on, the server is
 recovering, as in step 1. If no such leader is left, the loss can't be detected: docs/repair.md.
 """
 
@@ -86,7 +86,7 @@ def leader_heard_recovering(
     if message.without_vote == progress.incarnation:
         return not progress.is_counted  # else it has recovered since
     if message.round < progress.readmit_round:
-        return False  # of an earlier incarnation than the known one, or a repeated report
+        return False  # from an incarnation before the known one, or a repeated report
     is_unsure = message.may_be_new and not progress.match_index  # otherwise it had held entries
     progress.may_be_new = is_unsure or message.sender not in state.membership.electors
     progress.is_counted = False
@@ -107,8 +107,9 @@ def may_tell_of_loss(state: State, name: str) -> bool:
 
 
 def leader_finds_loss(state: State, progress: Progress, complaint: AppendRejected) -> None:
-    """Discard a follower's acknowledgements, since it lacks some of those entries, and tell it so,
-    if its build understands that. Its fence follows its answer, which names its incarnation."""
+    """Discard a follower's acknowledgements, since it lacks some of those entries, and tell it
+    about the loss, if its build understands that. Its fence follows its answer, which names its
+    incarnation."""
     name, lost_index = complaint.sender, progress.match_index
     state.note(
         f"[!] {name} lost entries: it acknowledged entry {lost_index} to {state.name}, and lacks "

@@ -3,8 +3,8 @@
 The beginning of the log is dropped once a snapshot covers it, and a follower that lacks that
 beginning gets the snapshot in chunks.
 
-The core moves no bytes. At a leader it names a chunk of the snapshot's file (`InstallSnapshot`
-without data), and the rim reads and sends it. At a follower it hands each chunk to the disk, and
+The core moves no bytes. At a leader, it names a chunk of the snapshot's file (`InstallSnapshot`
+without data), and the rim reads and sends it. At a follower, it hands each chunk to the disk, and
 requests a check of the complete file from the rim, which then calls `install`.
 """
 
@@ -24,7 +24,7 @@ ENTRY_BYTES = 100  # the memory of an entry in addition to its command
 LAGGING = 16  # factor on `trailing_bytes` for a follower that catches up
 COMPACT_MAX = 20_000  # entries dropped in one step, so that no request waits long
 
-# --- the own log ---------------------------------------------------------------------------
+# --- this server's log ---------------------------------------------------------------------
 
 
 def snapshot_taken(state: State, snapshot: Snapshot) -> None:

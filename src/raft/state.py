@@ -158,8 +158,9 @@ class State:
     @property
     def may_stand(self) -> bool:
         """Whether this server may lead: it is an elector in the latest configuration, or was one in
-        the previous configuration and doesn't know the latest to be committed. Perhaps no other
-        server has that entry, and its voters can't be elected without this server (thesis §4.2.2).
+        the previous configuration and doesn't know whether the latest is committed. Perhaps no
+        other server has that entry, and its voters can't be elected without this server (thesis
+        §4.2.2).
         """
         if self.name in self.configurations.latest.electors:
             return True
@@ -221,12 +222,13 @@ class State:
         (out.send_past_entries if self.only_entries_wait else out.send_after_save).append(message)
 
     def send_early(self, message: Message) -> None:
-        """Send a message ahead of the leader's own disk write (thesis §10.2.1): 1.5 times as many
-        writes at one connection, 1.2 at 64 (docs/develop/speed.md). The message still waits for a
-        pending write of a term or vote. Others vote only for a term that is on the candidate's
-        disk, but a lone voter elects itself before that, and may have learners. A server that led
-        with a log written by hand, and crashed before its write, forgets that others have that log.
-        So leaders of these two kinds send early only after the write of `term_durable_index`."""
+        """Send a message ahead of the leader's own disk write (thesis §10.2.1). This gives 1.5
+        times as many writes at one connection, and 1.2 times at 64 (docs/develop/speed.md). The
+        message still waits for a pending write of a term or vote. Others vote only for a term that
+        is on the candidate's disk, but a lone voter elects itself before that, and may have
+        learners. A server that led with a log written by hand, and crashed before its write,
+        forgets that others have that log. So leaders of these two kinds send early only after the
+        write of `term_durable_index`."""
         out, leading = self.out, self.leading or self.as_leader  # which raises
         early = out.save is None and self.durable_index >= leading.term_durable_index
         (out.send if early else out.send_after_save).append(message)

@@ -58,8 +58,8 @@ def begin_transfer(state: State, to: str | None) -> None:
 
 
 def leave_to_another(state: State) -> None:
-    """Tell a voter with the whole log, if there is one, to stand at once, because this leader
-    leaves.
+    """Tell a voter with the whole log, if there is one, to stand at once, because this leader is
+    leaving.
 
     Unlike a transfer, this waits neither for a follower to catch up nor for an outcome. Without a
     successor, an election timeout ends the leadership as usual.

@@ -6,8 +6,8 @@ the leader's node drew at its start. Three rules make this safe:
 
 1. An entry of level N follows `level N` in every log that holds it (Log Matching, §5.3). So a
    server that executes it has already applied the level.
-2. When `level N` is appended, each member has announced N on an open connection. A member to be
-   added later is refused if it announced less.
+2. When `level N` is appended, each member has announced N on an open connection. A server that is
+   to be added later is refused if it announced a lower level.
 3. A member may be downgraded to an older build at any time after that. So once `level N` is in its
    log, a leader sends its log only to servers that have announced N since they last connected. It
    sends nothing to any other server: that server applies nothing, and can't win an election without
