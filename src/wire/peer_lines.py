@@ -395,7 +395,7 @@ def _checked_entries(items: Any, prev_index: int, prev_term: int, term: int) -> 
 def _plain_entries(text: str, begin: int, end: int, first: int) -> list[Entry] | None:
     """Return the entries from index `first` on of a list in the form of `spell_entries`, if they
     are of one term and no command needs a JSON escape; None otherwise. For 64 entries this takes
-    three fifths of the time of JSON and `_checked_entries`, for a very long command a tenth."""
+    three fifths of the time of JSON and `_checked_entries`, and for a very long command a tenth."""
     start = _FIRST.match(text, begin, end)
     if start is None or start[1] != str(first):
         return None

@@ -95,7 +95,7 @@ def real(text: str) -> str:
 
 
 def shown(text: str) -> str:
-    """Return at most 60 characters of `text` as one printable line, fit to be echoed."""
+    """Return at most 60 characters of `text` as one printable line that is safe to echo."""
     cut = text if len(text) <= 60 else text[:60] + "..."
     return _UNSEEN.sub(lambda match: escapes.bytes_of(match[0]), cut)
 

@@ -1,4 +1,5 @@
-"""The JSON of objects: a canonical form for each value, equal on every node and Python. Pure.
+"""The JSON of objects: a canonical form for each value, which is the same on every node and in
+every version of Python. Pure.
 
 This module fixes the details that other parsers leave open, since a node that accepts a value that
 another node refuses would diverge from it: whole numbers are within 2^63-1, numbers are finite, the
@@ -145,7 +146,7 @@ def _past_spaces(text: str, place: int) -> int:
 
 
 def _whole_number(text: str) -> int:
-    # Checked before int(), whose limit on the number of digits differs between Pythons.
+    # Checked before int(), whose limit on the number of digits differs between versions of Python.
     if len(text) > 20:
         raise NotJsonError("a whole number beyond 2^63-1")
     return _within(int(text))

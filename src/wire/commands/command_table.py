@@ -250,7 +250,7 @@ HELP = (
 
 @dataclass(slots=True)
 class Request:
-    """One parsed command. `command` is its canonical form, which is the one in the log."""
+    """One parsed command. `command` is its canonical form, which is its form in the log."""
 
     sender: str  # "" for an anonymous person
     id: str  # "" if there is none
@@ -303,7 +303,7 @@ def row_of(command: str) -> Command:
 def read_request(sender: str, request_id: str, message: str, limits: Limits) -> Request:
     """Return the command in canonical form, in which a key has only one spelling.
 
-    Spaces before the command are dropped, and so are those after it unless it ends in a value. A
+    Spaces before the command are dropped, and so are spaces after it unless it ends in a value. A
     value is everything after the single space that follows the key, byte for byte. The message
     comes from `decode_line`, so a tab is its only possible control character.
 

@@ -26,7 +26,7 @@ def why_no_password(text: str) -> str:
 
 
 def without_password(command: str) -> str:
-    """Return a command that may be shown and stored: a login without its password."""
+    """Return a command in a form that may be shown and stored: a login loses its password."""
     words = command.split()
     if words[:1] != ["login"]:
         return command

@@ -244,7 +244,7 @@ def _read_transfer(verb: str, operands: str, limits: Limits) -> str:
 
 
 def _read_words(verb: str, operands: str, limits: Limits) -> str:
-    """Return the words separated by single spaces; membercommands.read_change checks each of
+    """Return the words separated by single spaces; member_commands.read_change checks each of
     them."""
     return " ".join([verb, *operands.split()])
 

@@ -90,7 +90,7 @@ class ParsedLine:
     kind: str
     request: Request
     text: str = ""  # the line after its sender
-    message: Message | None = None  # of a peer, even if its type is refused here
+    message: Message | None = None  # a peer's message, even if its type is refused here
     problem: str = ""  # the reason to refuse the line
     reading: Reading = BY_ROUND
     change: Change | None = None
@@ -117,8 +117,8 @@ def take_simple(
     or breaks a rule. Return that kind and way, which `ways` sets unless these lines are the first
     ones, and the sender, request number and command of each line.
 
-    The result equals that of `parse` for each line. These are most lines of a busy node, so no
-    objects are created for them except those in their batch.
+    The result equals the result of `parse` for each line. Most lines of a busy node have this form,
+    so no objects are created for them except the objects in their batch.
     """
     commands: list[tuple[str, str, str]] = []
     before, had_value = "", False

@@ -175,7 +175,7 @@ def _read_condition(
 
 
 def _check(is_right: bool, words: list[str], end: int, why: str) -> None:
-    """Raise ProtocolError with the position of the last word before `end`, unless it is right."""
+    """Raise ProtocolError with the position of the last word before `end`, unless `is_right`."""
     if not is_right:
         raise _wrong(words, end - 1, 1, why)
 

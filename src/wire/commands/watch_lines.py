@@ -25,7 +25,7 @@ class WatchAsked(NamedTuple):
 def watch_operands(command: str) -> WatchAsked:
     """Return the operands of `watch [PREFIX] [after INDEX]`, with the prefix as typed.
 
-    `watch after` requests the prefix `after`; `watch after 57` all changes after entry 57.
+    `watch after` requests the prefix `after`; `watch after 57` requests all changes after entry 57.
 
     Raises:
         ProtocolError: the words after `watch` are malformed.

@@ -244,7 +244,7 @@ def codes_line(sender: str) -> bytes:
 
 def answers_codes(line: bytes) -> bool:
     """Whether the first line of a connection answers `codes_line`. If not, the node sent another
-    line first, for example that it is full."""
+    line first, for example a refusal because it is full."""
     before, _, text = line.partition(b"@")
     if before.endswith(f"#{CODES_ID}".encode()):
         return True
