@@ -1,7 +1,7 @@
 """The base of all replicated objects: a name, a way to the cluster and a time limit; and their
 errors.
 
-The errors are in addition to those of a client (`ClientError`).
+The errors are in addition to a client's errors (`ClientError`).
 """
 
 from __future__ import annotations

@@ -59,9 +59,9 @@ class Node(NoCopies):
     seconds, is for each request of the objects (10, at the human pace 60). `console` gets the lines
     that a server prints; by default they go to the logger "raftline", and warnings go there as
     warnings. With `state_file_every`, in seconds, the readable file NAME.state_machine is written
-    that soon after a change; without it, only when the log is long. `secret`, `users`, `tls_cert`
-    and so on are like the options of a server (docs/use/objects.md): the rights of clients, and the
-    login of the objects at the other nodes.
+    within that time after a change; without it, only when the log is long. `secret`, `users`,
+    `tls_cert` and so on are like the options of a server (docs/use/objects.md): the rights of
+    clients, and the login of the objects at the other nodes.
     """
 
     def __init__(
@@ -248,7 +248,7 @@ class Node(NoCopies):
         self.close()
 
     def close(self) -> None:
-        """Stop: hand over the leadership if this node leads, and close files and port.
+        """Stop: hand over the leadership if this node leads, and close the files and the port.
         Idempotent."""
         atexit.unregister(self.close)
         if self._process == os.getpid():
@@ -319,7 +319,7 @@ class Node(NoCopies):
         return self.get_leader()
 
     def on_leader(self, call: Callable[[], object]) -> Callable[[], object]:
-        """Call `call` each time this node becomes the leader; at once if it already is. A
+        """Call `call` each time this node becomes the leader, and at once if it already is. A
         decorator.
 
         One thread makes all such calls, in the order of events; `call` may use objects.
@@ -329,7 +329,8 @@ class Node(NoCopies):
 
     def on_follower(self, call: Callable[[], object]) -> Callable[[], object]:
         """Call `call` each time this node becomes a follower: when it hears of its first leader,
-        and each time it loses the leadership; at once if it is a follower. A decorator.
+        and each time it loses the leadership. Also call it at once if it is a follower. A
+        decorator.
 
         It alternates with `on_leader`, so it can end the work that `on_leader` began.
         """
@@ -337,7 +338,8 @@ class Node(NoCopies):
         return call
 
     def on_leader_change(self, call: Callable[[Leader], object]) -> Callable[[Leader], object]:
-        """Call `call` with the leader each time the leader changes; at once if there is one."""
+        """Call `call` with the leader each time the leader changes, and at once if there is a
+        leader."""
         last = [""]
         plain(call, "the callback")
 
@@ -378,7 +380,7 @@ def _time_limit_at(pace: str, timeout: float | None) -> float:
     """Return the time limit of a request, in seconds.
 
     Raises:
-        NodeError: the pace does not exist.
+        NodeError: there is no such pace.
         ValueError: the time limit is invalid.
     """
     if pace not in PACES:

@@ -195,7 +195,7 @@ class EmbeddedServer(Server):
                 self.logmanager.close()
 
     def _write_states(self, every_s: float) -> None:
-        """Write the state after changes, at most once in `every_s`."""
+        """Write the state after changes, at most once every `every_s` seconds."""
         while not self._is_over.wait(every_s):
             self._applied.wait()
             if not self._is_over.is_set():

@@ -138,7 +138,7 @@ class ReplicatedQueue(ReplicatedObject):
         self.maxsize = whole(maxsize)
 
     def put(self, item: object, block: bool = True, timeout: float | None = None) -> None:
-        """Add an item at the end; wait for room at most `timeout` seconds. Raises Full."""
+        """Add an item at the end; wait for room for at most `timeout` seconds. Raises Full."""
         waiting = Waiting(block, timeout)
         while True:
             try:
@@ -150,7 +150,7 @@ class ReplicatedQueue(ReplicatedObject):
                     raise Full from None
 
     def get(self, block: bool = True, timeout: float | None = None) -> Any:
-        """Take the first item; wait for one at most `timeout` seconds. Raises Empty.
+        """Take the first item; wait for an item for at most `timeout` seconds. Raises Empty.
 
         Raises:
             OutcomeUnknown: the first item may have been taken, and is lost in that case.

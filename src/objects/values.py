@@ -154,7 +154,7 @@ class ReplicatedMachine(ReplicatedObject):
         """Carry out one command, once, on every node; return its result.
 
         Raises:
-            Refused: `apply` refused the command; the message is the one from `apply`.
+            Refused: `apply` refused the command; the message comes from `apply`.
         """
         reply = self._request(f"machine {self._key} {spelled_in_line(command)}")
         return read_json(unescape(reply.partition(": ")[2]))
