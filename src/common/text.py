@@ -1,4 +1,5 @@
-"""Text that every room spells in the same way: names, numbers, and what a line may hold. Pure."""
+"""Text that every package spells in the same way: names, numbers, and what a line may hold.
+Pure."""
 
 from __future__ import annotations
 
@@ -14,8 +15,8 @@ VERY_LONG: Final = 4096  # above this, a search for each control character is fa
 
 
 def is_printable(text: str) -> bool:
-    """Return `text.isprintable()`. A long ASCII text takes a quarter of its time, a very long one a
-    tenth and no copy."""
+    """Return `text.isprintable()`. For a long ASCII text this takes a quarter of that method's
+    time; for a very long text it takes a tenth, and makes no copy."""
     if len(text) <= _LONG or not text.isascii():
         return text.isprintable()
     if len(text) > VERY_LONG:

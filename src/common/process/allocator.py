@@ -1,10 +1,10 @@
-"""Settings of the C library's allocator, with which a node returns memory to the system.
+"""Settings of the C library's allocator that make a node return memory to the system.
 
 By default glibc keeps freed memory: each thread allocates in its own arena, and after the
 first long block is freed, blocks of that size also come from these arenas. So a node would keep
-forever the memory that it needed for a moment. But each block from the system has to be cleared
-page by page. So a long value and its copies come from the arenas, and longer blocks do not. Without
-glibc or ctypes, this module does nothing.
+memory forever that it needed only for a moment. On the other hand, each block from the system has
+to be cleared page by page. So a long value and its copies come from the arenas, and longer blocks
+come from the system. Without glibc or ctypes, this module does nothing.
 """
 
 from __future__ import annotations

@@ -32,7 +32,7 @@ def safe_line(text: str) -> str:
     """
     cut = len(text) > LINE_CHARACTERS_MAX
     if cut:
-        text = text[: LINE_CHARACTERS_MAX - 1]  # before escaping, which takes long
+        text = text[: LINE_CHARACTERS_MAX - 1]  # before escaping, which takes a long time
     if not text.isprintable():
         text = "".join(c if c.isprintable() else _as_bytes(c) for c in text)
         if len(text) > LINE_CHARACTERS_MAX:
@@ -74,7 +74,8 @@ class Console:
         clock: Callable[[], float] = time.monotonic,
         stamp: Callable[[], str] | None = None,
     ) -> None:
-        """Start the printing thread. `stamp` returns the time before each line; None: no times."""
+        """Start the printing thread. `stamp` returns the time before each line; with None, lines
+        have no times."""
         self.verbose = verbose
         self._stamp = stamp
         self._spell: Callable[[str], list[str]] = self._stamped
@@ -95,7 +96,7 @@ class Console:
         self._printer.start()
 
     def spell_by(self, spell: Callable[[str], list[str]] | None) -> None:
-        """Print the lines that `spell` returns for a line, from now on; None: the line
+        """Print the lines that `spell` returns for a line, from now on; with None, print each line
         unchanged."""
         with self._changed:
             self._spell = spell or self._stamped

@@ -20,7 +20,7 @@ def end_quietly() -> None:
     Ctrl-C during them would print a traceback.
 
     A shell without job control starts `&` processes with SIGINT ignored. This function undoes that,
-    so that `kill -INT` works, also for processes that this one starts.
+    so that `kill -INT` works, even for processes that this one starts.
     """
     if _signal.getsignal(_signal.SIGINT) in (_signal.default_int_handler, _signal.SIG_IGN):
         _signal.signal(_signal.SIGINT, end_at_once)

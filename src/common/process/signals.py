@@ -28,8 +28,8 @@ _PR_SET_PDEATHSIG = 1  # of prctl(2)
 
 @contextlib.contextmanager
 def raised(ending: Sequence[int] = (signal.SIGTERM, signal.SIGHUP)) -> Iterator[None]:
-    """Make Ctrl-C raise KeyboardInterrupt inside this context, and each signal of `ending`
-    SystemExit, for code that has to clean up or to print. A signal that is already ignored or
+    """Make Ctrl-C raise KeyboardInterrupt inside this context, and make each signal of `ending`
+    raise SystemExit, for code that has to clean up or to print. A signal that is already ignored or
     handled keeps its handling."""
     quiet = signal.getsignal(signal.SIGINT) is end_at_once
     ends = [each for each in ending if quiet and signal.getsignal(each) is signal.SIG_DFL]

@@ -22,7 +22,7 @@ class Wakeup:
 
     def wait(self, timeout_s: float = -1) -> bool:
         """Wait until the wakeup is set, or return at once if it was set since the last wait. Return
-        whether it was set in time; -1: no limit."""
+        whether it was set in time; -1 means no limit."""
         return self._lock.acquire(timeout=timeout_s)
 
     def set(self) -> None:
@@ -51,7 +51,7 @@ class Flag:
             self._changed.notify_all()
 
     def wait(self, timeout_s: float | None = None) -> bool:
-        """Wait until the flag is set; return whether it was set in time. None: no limit."""
+        """Wait until the flag is set; return whether it was set in time. None means no limit."""
         until_s = math.inf if timeout_s is None else time.monotonic() + timeout_s
         with self._changed:
             while not self._is_set and (left_s := until_s - time.monotonic()) > 0:
@@ -67,7 +67,7 @@ def no_pause() -> None:
 
 
 def give_way() -> None:
-    """Let other threads run during long work."""
+    """Give other threads time to run during long work."""
     time.sleep(PAUSE_S)
 
 
