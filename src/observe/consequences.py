@@ -1,4 +1,4 @@
-"""The rules of consequences: the changes of a step other than the decision about its input.
+"""The rules of consequences: the changes that a step makes besides the decision about its input.
 Pure."""
 
 from __future__ import annotations
