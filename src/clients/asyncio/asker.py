@@ -297,12 +297,12 @@ async def take_steps(credentials: Credentials, answer_to: Callable[[str], Awaita
             return None
 
     command = step(None)
-    deriver = ThreadPoolExecutor(1, "raftline login")
+    derivation = ThreadPoolExecutor(1, "raftline login")
     try:
         while command is not None:
-            command = await loop.run_in_executor(deriver, step, await answer_to(command))
+            command = await loop.run_in_executor(derivation, step, await answer_to(command))
     finally:
-        deriver.shutdown(wait=False)
+        derivation.shutdown(wait=False)
 
 
 def _expire(future: asyncio.Future[Reply]) -> None:
