@@ -15,6 +15,7 @@ from raftline.wire.limits import VALUE_BYTES
 from tests.core.test_kv_mapping import awaited, tasks, threads
 from tests.rim.test_replicated import Cluster
 
+pytestmark = pytest.mark.needs("asyncio.run")
 NOWHERE = "127.0.0.1:1"  # nobody is asked
 CONNECTS: list[Callable[..., Any]] = [raftline.connect, raftline.aio.connect]
 

@@ -139,7 +139,7 @@ def test_a_lock_that_is_held_is_waited_for_or_not(nodes: Cluster, kv: raftline.K
     assert (status, said) == (123, "")
     assert errors.startswith("Sorry, the lock held is held by program on ")
     status, _, errors = done(
-        nodes, "lock", "held", "--json", "--wait", "1", "--", *program(PRINTS_TOKEN)
+        nodes, "lock", "held", "--json", "--wait", "4", "--", *program(PRINTS_TOKEN)
     )
     waits, failure = map(json.loads, errors.splitlines())
     assert waits.pop("holder").startswith("program on ")

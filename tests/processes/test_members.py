@@ -357,7 +357,13 @@ def test_a_replacement_with_a_late_new_member_is_finished_by_a_repetition(
         f"{old.name} votes as before. Once s4 is up: {' '.join(words)}; to give it up: remove s4\n",
     )
     joined(node)  # it has itself added meanwhile: both vote
-    done = raftline(cluster, *words)
+
+    def replaced() -> subprocess.CompletedProcess[str] | None:
+        repeated = raftline(cluster, *words)
+        is_busy = "is under way, and only one change" in repeated.stderr  # its own change
+        return None if is_busy else repeated
+
+    done = eventually(replaced, "the end of the change by which it was added")
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith(f"REPLACE response: s4 votes instead of {old.name} from entry ")
     assert sorted(members(cluster)["voters"]) == sorted({"s1", "s2", "s3", "s4"} - {old.name})
