@@ -152,7 +152,7 @@ class Cluster(ABC):
         return Run(load, self.protocol, port, self.pids(), self.spoken)
 
     def fill(self, load: Load) -> None:
-        """Let the generator finish its work. It starts again after the loss of a leader, so there
+        """Wait for the end of the generator. It starts again after the loss of a leader, so there
         may be more entries than requested."""
         for _ in range(FILL_TRIES - 1):
             with contextlib.suppress(BenchError):

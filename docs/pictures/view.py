@@ -106,7 +106,7 @@ class Page:
 
 
 def play(page: Page) -> None:
-    """Have a few elections: each leader is killed after a write, and comes back."""
+    """Cause a few elections: each leader is killed after a write, and is started again."""
     leader = until(page.leader, "leader")
     end = time.monotonic() + SPAN_S
     number = 5

@@ -141,7 +141,7 @@ def read(_: Sphinx, page: str, source: list[str]) -> None:
 
 
 def finish(app: Sphinx, error: Exception | None) -> None:
-    """Have the site begin at index.html."""
+    """Make index.html the first page of the site."""
     if error is None:
         shutil.copy(Path(app.outdir, f"{FRONT}.html"), Path(app.outdir, "index.html"))
 

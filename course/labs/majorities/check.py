@@ -219,7 +219,7 @@ def in_trouble(place: Loopback) -> Iterator[Row]:
 
 
 def latest_log_wins(place: Loopback) -> str:
-    """Let two nodes miss an entry; they stand first when the leader goes, and are denied."""
+    """Make two nodes miss an entry; they are the first candidates after the leader, and denied."""
     leader = place.leader()
     stale = [name for name in NAMES if name != leader][:2]
     for name in stale:

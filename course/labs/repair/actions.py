@@ -99,7 +99,7 @@ class RepairLab(AskedCluster):
             )
 
     def write_to_leader_only(self, value: str) -> Pending:
-        """Let the leader append a value without sending it; the value waits until it is settled or
+        """Make the leader append a value without sending it; the value waits until it is settled or
         ended.
 
         Raises:
@@ -185,12 +185,12 @@ class Pending:
         return self.heard or "nothing yet"
 
     def commit(self) -> str:
-        """Let the leader replicate again: it tries until all have the value."""
+        """Resume replication: the leader retries until all nodes have the value."""
         self.end()
         return self._settled()
 
     def overwrite(self, seconds: float = 20.0) -> str:
-        """Let another node lead first: its entries replace the value.
+        """Make another node lead first: its entries replace the value.
 
         Raises:
             LabError: no other node can be elected.
@@ -207,7 +207,7 @@ class Pending:
         return self._settled()
 
     def end(self) -> None:
-        """Let the leader replicate again, unless it does already or is gone."""
+        """Resume replication, unless the leader does it already or is gone."""
         if not self._skips:
             return
         try:

@@ -131,7 +131,7 @@ class TestedCluster:
         self.network.cut(pairs)
 
     def heal(self) -> None:
-        """Let all nodes reach one another again."""
+        """Restore all links between the nodes."""
         self.transcript.act("the network is whole again")
         self.network.heal()
 

@@ -149,7 +149,7 @@ def refused(scene: Scene) -> None:
 
 
 def wiped(scene: Scene) -> None:
-    """Let the node acknowledge two entries of s2, one of which s3 has, and lose its disk."""
+    """Make the node acknowledge two entries of s2, one of which s3 has; then remove its files."""
     scene.follow()
     scene.append("s2", 1, (0, 0), [(1, "set a 1"), (1, "set a 2")])
     scene.append("s2", 1, (2, 1), commit=2)

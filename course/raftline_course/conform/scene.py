@@ -237,7 +237,7 @@ class Scene:
         return line.message
 
     def be_led(self, peer: str = "s2", term: int = 1) -> None:
-        """Let the node elect a peer, which then leads it."""
+        """Make the node elect a peer, which then leads it."""
         self.granted(peer, term)
         self.transcript.is_calm = True
         self.append(peer, term, (0, 0))
@@ -250,7 +250,7 @@ class Scene:
     # --- the node as a leader ------------------------------------------------------------------
 
     def let_stand(self, leader: str = "", term: int = 0) -> int:
-        """Let the node stand for election: at once if its leader may order it, else by its timeout.
+        """Make the node a candidate: at once if its leader may order it, else by its timeout.
         Return the number of the next transcript line."""
         self.transcript.is_calm = False
         mark = self.transcript.end

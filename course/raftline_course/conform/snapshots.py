@@ -33,7 +33,7 @@ PAUSE_S = 0.02  # between two requests to a node with a busy disk
 
 
 def compacted(scene: Scene, installer: Installer) -> KitClient:
-    """Let the node lead, and write until a follower without entries is sent a snapshot."""
+    """Make the node lead, and write until a follower without entries is sent a snapshot."""
     scene.start()
     # A follower may not lose an entry that it acknowledged, so s3 acknowledges none.
     scene.lead(deaf=["s3"])
@@ -87,7 +87,7 @@ class Sent:
 
 
 def taken(scene: Scene) -> Sent:
-    """Let the node take a snapshot, and start again, empty and led by s2."""
+    """Make the node take a snapshot, and start it again, empty and led by s2."""
     installer = Installer()
     compacted(scene, installer)
     snapshot = installer.snapshot

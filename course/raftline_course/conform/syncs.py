@@ -49,7 +49,7 @@ class Syncs:
             return self.count
 
     def release(self) -> None:
-        """Let all syncs proceed."""
+        """Resume all syncs."""
         with self._changed:
             self._is_held = False
             held, self._held = self._held, []

@@ -13,7 +13,7 @@ COMMANDS = 300
 
 
 def try_machine(servers: HandInRun, chance: random.Random) -> None:
-    """Let the hand-in's state machine execute commands; its replies must equal raftline's.
+    """Execute commands on the hand-in's state machine; its replies must equal raftline's.
 
     Raises:
         AssertionError: a reply differs.

@@ -361,7 +361,7 @@ def lead_in_turn(
     least: int = 1,
     most: int,
 ) -> None:
-    """Kill each leader after a write, until one of each kind has led; then start all anew."""
+    """Kill each leader after a write, until one of each kind has led; then restart all nodes."""
     led: set[object] = set()
     written: dict[str, str] = {}
     while len(written) < least or (led != kinds and len(written) < most):

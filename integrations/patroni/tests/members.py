@@ -209,7 +209,7 @@ class Members:
         return found[0] if len(found) == 1 else None
 
     def cut(self, member: Member) -> None:
-        """Let nothing pass between a member and the nodes any more, in silence."""
+        """Silently drop all traffic between a member and the nodes."""
         names = [node.name for node in self.nodes.nodes]
         self.links.hold(
             {(member.name, name) for name in names} | {(name, member.name) for name in names}

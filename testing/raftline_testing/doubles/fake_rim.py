@@ -54,7 +54,7 @@ def _has(node: RawNode, role: Role) -> bool:
 
 
 def elect(driver: Driver) -> None:
-    """Have s1 stand, and s2 vote for it."""
+    """Make s1 stand for election, and s2 vote for it."""
     node = driver.node
     node._state.election_at_ms = 0
     driver._sleep.wake()

@@ -160,7 +160,7 @@ class Campaign:
         self._open_doors()
 
     def _open_doors(self) -> None:
-        """Let the operator log in at the other hosts, as root by ssh."""
+        """Allow the operator to log in at the other hosts, as root by ssh."""
         operator = self.hosts["operator"]
         operator.carry_out(
             "mkdir -m 700 -p ~/.ssh\nssh-keygen -q -t ed25519 -N '' -f ~/.ssh/id_ed25519\n"

@@ -197,7 +197,7 @@ def have_user() -> None:
 
 
 def open_ways(*places: Path) -> None:
-    """Let every user reach these folders, only in the namespaces of this process: a closed parent
+    """Open these folders to every user, only in the namespaces of this process: a closed parent
     folder, such as /root, then holds nothing else."""
     shut: dict[Path, list[Path]] = {}
     for place in sorted(set(places)):

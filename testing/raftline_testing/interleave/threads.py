@@ -300,7 +300,7 @@ class Thread:
 
 
 def pass_steps(most: int) -> None:
-    """Let fewer than this many steps of threads pass, as the seed decides."""
+    """Wait for fewer than this many steps of threads, as the seed decides."""
     for _ in range(Thread.schedule.random.randrange(most)):
         Thread.schedule.step()
 

@@ -48,7 +48,7 @@ class Operator:
         return not self._over and self._can_end(node, change)
 
     def _let_join(self) -> None:
-        """Let a node that was started to join ask again until it knows that it is a member."""
+        """Repeat the request of a node that joins until it knows that it is a member."""
         self._let_newborns_join()
         for host in self._hosts:
             if host.is_joiner and host.node is not None and not host.node.view.is_member:

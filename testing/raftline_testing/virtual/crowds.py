@@ -76,7 +76,7 @@ class Crowds:
         self.all: list[Member] = []
 
     def come(self, host: Host) -> None:
-        """Let a crowd send requests to this node for a while."""
+        """Send requests of a crowd to this node for a while."""
         if self._here or len(self.all) >= CROWDS * CONNECTIONS:
             return
         self._world.tell("act", f"> a crowd comes to {host.name}")

@@ -62,7 +62,7 @@ class DiskFaults:
     # --- hung disks -----------------------------------------------------------------------------
 
     def hang(self, host: Host) -> None:
-        """Let no write of this node end until its next start. The others must be able to elect
+        """Hang all writes of this node until its next start. The others must be able to elect
         without it."""
         if host.node is not None and can_lose(self._hosts, host.name):
             self._world.tell("act", f"> hang disk {host.name}")
@@ -82,7 +82,7 @@ class DiskFaults:
     # --- slow disks -----------------------------------------------------------------------------
 
     def slow_down(self) -> None:
-        """Let each write of some nodes take 0.1 to 1.5 election timeouts for a long time."""
+        """Make each write of some nodes take 0.1 to 1.5 election timeouts for a long time."""
         timeout_ms, chance = self._plan.options.election_timeout_ms, self._world.random
         own = Random(chance.getrandbits(32))
         slow = chance.sample(list(self._hosts), chance.randint(1, len(self._hosts)))

@@ -119,7 +119,7 @@ class Faults:
         self._world.after(self._a_while_ms(), self._network.mend, cut)
 
     def _hand_over(self) -> None:
-        """Let a leader hand over to another node, fit or not; half the time it is cut off shortly
+        """Make a leader hand over to another node, fit or not; half the time it is cut off shortly
         after, so that it doesn't learn the outcome."""
         chance = self._world.random
         to = chance.choice([None, self._some().name])
@@ -184,7 +184,7 @@ class Faults:
         self._mend_later(self._network.split(one))
 
     def _bridge(self) -> None:
-        """Let only one node reach all others, which reach no other node."""
+        """Cut all links except those from one node to the others."""
         bridge = self._some().name
         others = [name for name in self._names if name != bridge]
         self._tell(f"cut all but {bridge} from one another")

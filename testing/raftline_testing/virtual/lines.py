@@ -207,7 +207,7 @@ class Connected(OutgoingProtocol):
         self.proceed()
 
     def take(self, size: int) -> None:
-        """Let the client read this many bytes."""
+        """Read this many bytes as the client."""
         if self._sim.after_long(lambda: self.take(size)):
             return
         self.held -= min(size, self.held)

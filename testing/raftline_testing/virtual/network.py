@@ -37,7 +37,7 @@ class Links:
         self._cut -= cut
 
     def heal(self) -> None:
-        """Let all messages pass again, with the planned disturbances."""
+        """Pass all messages again, with the planned disturbances."""
         self._cut.clear()
 
     @property

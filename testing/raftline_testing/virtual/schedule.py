@@ -291,7 +291,7 @@ class _Schedule:
         self.hosts[message.to].hear(message, self.hosts[message.sender].cluster)
 
     def trouble(self, steps: int) -> None:
-        """Let faults happen for this many events."""
+        """Inject faults for this many events."""
         self._first_starts()
         for _ in range(steps):
             self.world.step()

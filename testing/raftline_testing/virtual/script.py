@@ -269,7 +269,7 @@ class ScriptedCluster:
             host.submit(request)
 
     def wait(self, until_ms: int, *, deliver: bool) -> None:
-        """Let time pass: the nodes' timers fire in order of time, then of the nodes."""
+        """Advance the time: the nodes' timers fire in order of time, then of the nodes."""
         for _ in range(PATIENCE):
             if deliver:
                 self.deliver_until_quiet()
