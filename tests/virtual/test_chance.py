@@ -6,7 +6,7 @@ from random import Random
 
 import pytest
 
-from raftline_testing.virtual.chance import pick, up_to
+from raftline_testing.virtual.world.chance import pick, up_to
 
 
 @pytest.mark.parametrize("most", [0, 1, 2, 3, 4, 7, 8, 300, 1 << 40])

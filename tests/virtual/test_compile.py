@@ -33,7 +33,7 @@ def test_the_world_its_invariants_and_the_core_are_compiled_and_no_test_is(packa
         "raftline/raft/node_view.py",
         "raftline_testing/histories/linearizable.py",
         "raftline_testing/invariants.py",
-        "raftline_testing/virtual/world.py",
+        "raftline_testing/virtual/world/world.py",
         "raftline_testing/virtual/schedule.py",
     } <= names
     assert not [name for name in names if "/test_" in name or name.endswith("__init__.py")]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from raftline_testing.runner.at_night import at_night, in_the_rest
-from raftline_testing.virtual import guests
+from raftline_testing.virtual.clients import guests
 from raftline_testing.virtual.seeds import counts_of, first_failure
 
 STEPS = 3000

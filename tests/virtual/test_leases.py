@@ -15,10 +15,10 @@ from raftline.raft.change import Change
 from raftline.raft.inputs import PeerLevel, Transfer
 from raftline.wire.limits import WRITES_TOGETHER
 from raftline_testing.virtual import schedule
-from raftline_testing.virtual.holders import LeaseRequest
-from raftline_testing.virtual.host import Host, leaders
-from raftline_testing.virtual.plan import NEVER, Plan, pick_plan
+from raftline_testing.virtual.locks.lease_holders import LeaseRequest
+from raftline_testing.virtual.nodes.host import Host, leaders
 from raftline_testing.virtual.schedule import _Schedule, run
+from raftline_testing.virtual.world.plan import NEVER, Plan, pick_plan
 
 ROUND_MS = 40  # delays of 2 ms, a disk that takes 2 ms, and nobody's faults
 ELECTION_MS = 10 * 150  # also where votes are split

@@ -9,9 +9,9 @@ import pytest
 from raftline.tools.status import status
 from raftline.tools.status.status import AskEach
 from raftline_testing.runner.at_night import at_night, in_the_rest
-from raftline_testing.virtual import onlookers
 from raftline_testing.virtual.schedule import SimulationFailed, run
 from raftline_testing.virtual.seeds import counts_of, first_failure
+from raftline_testing.virtual.watches import onlookers
 
 STEPS = 3000
 COVERED = (

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from raftline_testing.runner.at_night import at_night
-from raftline_testing.virtual.plan import RARE_FAULTS
 from raftline_testing.virtual.seeds import counts_of
+from raftline_testing.virtual.world.plan import RARE_FAULTS
 
 # The first seed of each fault finds the code without its mend: docs/develop/testing.md.
 SEEDS = {

@@ -10,7 +10,7 @@ from raftline.raft import state
 from raftline.raft.node import RawNode, node_from_disk
 from raftline_testing.doubles.recorded import MemoryRecorder, recorded
 from raftline_testing.runner.at_night import in_the_rest
-from raftline_testing.virtual import host
+from raftline_testing.virtual.nodes import host
 from raftline_testing.virtual.schedule import run
 
 SEGMENT_STEPS = 200  # so that states of every role begin a segment

@@ -13,8 +13,8 @@ from raftline.clients.requests.search import NodeTurns
 from raftline.common.address import Address
 from raftline_testing.runner.at_night import at_night, in_the_rest
 from raftline_testing.virtual import schedule
-from raftline_testing.virtual.plan import Plan, pick_plan
 from raftline_testing.virtual.seeds import counts_of, first_failure
+from raftline_testing.virtual.world.plan import Plan, pick_plan
 
 SCHEDULES, STEPS = 12, 3000
 COVERED = (

@@ -23,11 +23,11 @@ from raftline.raft.state import State
 from raftline.state.commands import key_commands
 from raftline_testing.doubles.cores import leader_of
 from raftline_testing.runner.at_night import at_night
-from raftline_testing.virtual.churn import can_lose
 from raftline_testing.virtual.drawing import run_or_draw
-from raftline_testing.virtual.plan import FAULTS, LATER_FAULTS
+from raftline_testing.virtual.faults.churn import can_lose
 from raftline_testing.virtual.schedule import SimulationFailed, run
 from raftline_testing.virtual.seeds import counts_of, first_failure
+from raftline_testing.virtual.world.plan import FAULTS, LATER_FAULTS
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = ROOT / "testing" / "raftline_testing" / "virtual" / "simulate.py"

@@ -35,7 +35,7 @@ import zlib
 from labs.checking import end_with
 from labs.leftovers import LabFolder
 from raftline.common.arguments import as_number
-from raftline_testing.virtual.plan import FAULTS
+from raftline_testing.virtual.world.plan import FAULTS
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[2]

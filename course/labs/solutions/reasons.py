@@ -29,8 +29,8 @@ from raftline_testing.judging.collected import SECTIONS, Collector
 from raftline_testing.mutants.listed import mutants
 from raftline_testing.mutants.run import Tree
 from raftline_testing.transcripts.player import Player
-from raftline_testing.virtual.plan import FAULTS
 from raftline_testing.virtual.schedule import SimulationFailed, run
+from raftline_testing.virtual.world.plan import FAULTS
 
 ROOT = Path(__file__).resolve().parents[3]
 # The package is bound to the faulty sources before the correct ones get on the path.

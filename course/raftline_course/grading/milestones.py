@@ -9,7 +9,7 @@ from pathlib import Path
 from raftline_course.grading import situations as drawn
 from raftline_course.grading.situations import Situation
 from raftline_course.home import ROOT
-from raftline_testing.virtual.plan import NEVER
+from raftline_testing.virtual.world.plan import NEVER
 
 LAB = ROOT / "labs" / "write-raft"
 SOLUTION = ROOT / "labs" / "solutions" / "write-raft"  # the teacher's

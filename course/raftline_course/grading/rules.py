@@ -17,7 +17,7 @@ from raftline.raft.messages import (
 from raftline.raft.node import RawNode
 from raftline.raft.state import State
 from raftline_testing.invariants import InvariantError
-from raftline_testing.virtual.invariants import HonestInvariants
+from raftline_testing.virtual.honest_invariants import HonestInvariants
 
 # election timeouts without a majority's answer, after which a leader must have noticed
 QUIET_TIMEOUTS = 4

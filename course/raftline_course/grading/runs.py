@@ -17,7 +17,7 @@ from raftline_course.grading.machine import try_machine
 from raftline_course.grading.milestones import MILESTONES, Milestone
 from raftline_course.grading.servers import HandInRun, Print
 from raftline_testing.judging.collected import Collector
-from raftline_testing.virtual.plan import Plan
+from raftline_testing.virtual.world.plan import Plan
 
 SEEDS_APART = 1000  # distance of the seeds of two milestones
 MACHINE_SEED = 9

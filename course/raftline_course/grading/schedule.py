@@ -15,17 +15,17 @@ from raftline_course.grading.remote import begin
 from raftline_course.grading.rules import CoreInvariants
 from raftline_course.grading.servers import HandInRun, Print
 from raftline_testing.judging.collected import Collector
-from raftline_testing.virtual.churn import Operator
-from raftline_testing.virtual.client_request import COUNTER
-from raftline_testing.virtual.clients import Client
-from raftline_testing.virtual.disk import Disk
-from raftline_testing.virtual.faults import Faults
-from raftline_testing.virtual.history import History
-from raftline_testing.virtual.host import Host, leaders
-from raftline_testing.virtual.journal import JOURNAL
-from raftline_testing.virtual.network import Network
-from raftline_testing.virtual.plan import NEVER, Plan, pick_plan
-from raftline_testing.virtual.world import World
+from raftline_testing.virtual.clients.client_history import History
+from raftline_testing.virtual.clients.client_request import COUNTER
+from raftline_testing.virtual.clients.clients import Client
+from raftline_testing.virtual.clients.journal import JOURNAL
+from raftline_testing.virtual.faults.churn import Operator
+from raftline_testing.virtual.faults.faults import Faults
+from raftline_testing.virtual.nodes.disk import Disk
+from raftline_testing.virtual.nodes.host import Host, leaders
+from raftline_testing.virtual.world.network import Network
+from raftline_testing.virtual.world.plan import NEVER, Plan, pick_plan
+from raftline_testing.virtual.world.world import World
 
 SERVE_WITHIN_TIMEOUTS = 75
 EVENTS_MAX = 10_000

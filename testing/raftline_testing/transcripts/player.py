@@ -49,8 +49,8 @@ from raftline.state import sessions
 from raftline.wire.limits import SESSIONS_MAX
 from raftline_testing.judging.collected import Collector
 
-from ..virtual.disk import Disk
 from ..virtual.failing import draw_failure
+from ..virtual.nodes.disk import Disk
 from ..virtual.script import ScriptedCluster, ScriptedHost
 
 SHORT = ("note", "apply", "answer")

@@ -27,6 +27,7 @@ PACKAGES = {  # by module name
 SIMULATED = (
     "raftline/raft/*", "raftline/wire/*", "raftline/wire/*/*", "raftline/state/*",
     "raftline/state/*/*", "raftline/observe/*", "raftline_testing/virtual/*",
+    "raftline_testing/virtual/*/*",
     "raftline/common/text", "raftline/common/build_level", "raftline/common/process/wakeup",
     "raftline/logmanager",
     "raftline_testing/histories/history", "raftline_testing/histories/linearizable",
@@ -57,8 +58,8 @@ SIMULATED = (
 LEFT_OUT = {
     "raftline/state/commands/machines",
     *(f"raftline_testing/virtual/{name}" for name in (
-        "compile", "constructors", "coroutines", "lockers", "plain_snapshots", "script", "sharers",
-        "simulate",
+        "compile", "constructors", "locks/lockers", "locks/sharers", "plain_snapshots", "script",
+        "simulate", "world/coroutines",
     )),
 }  # fmt: skip
 # Its outcome includes all events, their times and the answers.

@@ -23,38 +23,38 @@ from raftline.raft.messages import Message
 from raftline.state import key_pages, sessions
 from raftline_testing.judging.collected import Collector
 
-from . import long_entries
-from .churn import Operator
-from .client_request import COUNTER
-from .clients import Client
-from .dealers import Dealer, Ledger
-from .disk import Disk
+from .clients.client_history import History
+from .clients.client_request import COUNTER
+from .clients.clients import Client
+from .clients.dealers import Dealer, Ledger
+from .clients.guests import Guests
+from .clients.journal import JOURNAL
+from .clients.searchers import Searcher
 from .failing import draw_failure
-from .faults import Faults
-from .guests import Guests
-from .history import History
-from .holders import Holder, LeaseCheck
-from .host import Host, leaders
-from .invariants import HonestInvariants
-from .journal import JOURNAL
-from .lockchecks import LockCheck
-from .lockers import Locker
-from .long_entries import Foreman
-from .machinewatch import MachineWatch
-from .manager import Manager
-from .network import Network
-from .nonmember import NonMember
-from .onlookers import Onlookers
-from .plan import NEVER, Plan, pick_plan, with_lockers
-from .proofs import Proofs, read_secrets
-from .rough import RoughLines, Talker
-from .searchers import Searcher
-from .sharers import Sharer
-from .upgrades import Upgrades
-from .users import derived
-from .watching import Watching
-from .watchlines import WatchClient
-from .world import World
+from .faults.churn import Operator
+from .faults.faults import Faults
+from .faults.nonmember import NonMember
+from .faults.proofs import Proofs, read_secrets
+from .faults.upgrades import Upgrades
+from .honest_invariants import HonestInvariants
+from .locks.lease_holders import Holder, LeaseCheck
+from .locks.lockchecks import LockCheck
+from .locks.lockers import Locker
+from .locks.sharers import Sharer
+from .nodes import long_entries
+from .nodes.disk import Disk
+from .nodes.host import Host, leaders
+from .nodes.long_entries import Foreman
+from .nodes.manager import Manager
+from .nodes.node_events import Watching
+from .nodes.rough import RoughLines, Talker
+from .nodes.users_files import derived
+from .watches.machinewatch import MachineWatch
+from .watches.onlookers import Onlookers
+from .watches.watchlines import WatchClient
+from .world.network import Network
+from .world.plan import NEVER, Plan, pick_plan, with_lockers
+from .world.world import World
 
 # this number finds the most faults a minute: docs/develop/speed.md, "Schedules a minute"
 STEPS = 3000

@@ -27,14 +27,14 @@ from raftline.wire.protocol import NO_LEADER, OUTCOME_UNKNOWN
 from raftline_testing.judging.collected import Collector
 
 from ..invariants import Invariants
-from .disk import Disk
-from .host import Host
-from .manager import Manager
-from .network import ScriptedNetwork
+from .nodes.disk import Disk
+from .nodes.host import Host
+from .nodes.manager import Manager
+from .nodes.requests import Request
 from .plain_snapshots import PlainSnapshots
-from .plan import NEVER
-from .requests import Request
-from .world import World, spell_entry
+from .world.network import ScriptedNetwork
+from .world.plan import NEVER
+from .world.world import World, spell_entry
 
 PATIENCE = 1000  # events; a script that needs more is in a loop
 KINDS = ("note", "send", "disk", "answer")

@@ -1,0 +1,1 @@
+"""Simulated clients that read and write, and the history of their requests."""

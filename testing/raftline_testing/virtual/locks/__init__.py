@@ -1,0 +1,1 @@
+"""Simulated holders of locks and leases, and the checks of their rules."""

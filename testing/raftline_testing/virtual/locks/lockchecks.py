@@ -1,0 +1,110 @@
+"""Invariants of simulated programs that take locks: one holder, and never early."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from raftline.clients.locks.contest import LOCKS, LockKeys
+from raftline.logmanager import LogManager
+from raftline.wire.key_stat import value_of
+
+from ..world.world import World
+
+NAMES = ("door", "gate")
+KEYS = [LockKeys(LOCKS, name) for name in NAMES]
+BY_HAND = "by hand"  # the value that a stranger gives a lock's key
+
+
+class Lease(Protocol):
+    """The lease of a program."""
+
+    is_broken: bool  # it may have been revoked, or the key that it guards deleted
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def is_held(self) -> bool: ...
+
+
+class LockCheck:
+    """The comparison of programs' beliefs about their locks with each other, and with the nodes."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        # the highest of exclusive holders, and of all holders
+        self._tokens: dict[str, tuple[int, int]] = {}
+        # the leases, and whether each is shared
+        self._held: dict[str, list[tuple[Lease, bool]]] = {}
+        self._leases: dict[str, Lease] = {}
+        self._there: set[str] = set()
+        self._latest = 0
+        # the holder and the next one, as applied
+        self._keys: dict[str, tuple[str | None, str | None]] = {}
+
+    def won(
+        self, name: str, token: int, lease: Lease, shares: bool = False, limit: int = 1
+    ) -> None:
+        """Check a program that gets a lock, or a slot of a semaphore.
+
+        Raises:
+            AssertionError: the token doesn't grow, or others certainly hold it, and it isn't shared
+                or has no free slot.
+        """
+        alone, highest = self._tokens.get(name, (0, 0))
+        last = alone if shares else highest
+        assert token > last or limit > 1, f"{name} has token {token} after {last}"
+        self._tokens[name] = (alone if shares else token, max(highest, token))
+        held = [each for each in self._held.get(name, []) if each[0].is_held]
+        others = [
+            each for each, is_shared in held if not (each.is_broken or (shares and is_shared))
+        ]
+        assert len(others) < limit, f"{name} is got with {token}, and {others} hold it for certain"
+        self._held[name] = [*held, (lease, shares)] if shares or limit > 1 else [(lease, shares)]
+        counts = self._world.counts
+        counts["locks got"] += 1
+        counts["locks that are shared"] += shares and len(held) > 0
+        counts["locks that were shared before"] += highest > alone and not shares
+        counts["slots beside others"] += limit > 1 and len(others) > 0
+
+    def set_by_hand(self, name: str, lease: Lease) -> None:
+        """Record that a stranger set the key of a free lock, under a lease."""
+        self._held.setdefault(name, []).append((lease, False))
+        self._world.counts["locks set by hand"] += 1
+
+    def granted(self, lease: Lease) -> None:
+        """Record a lease granted to a program."""
+        self._leases = {name: each for name, each in self._leases.items() if each.is_held}
+        self._leases[lease.id] = lease
+
+    def renews(self, command: str) -> None:
+        """Check a program that requests a renewal.
+
+        Raises:
+            AssertionError: that lease has expired, so it is lost.
+        """
+        lease = self._leases.get(command.removeprefix("renew "))
+        assert lease is None or lease.is_held, f"{lease} is over, and is renewed"
+
+    def applied(self, manager: LogManager) -> None:
+        """Check a node that has applied entries.
+
+        Raises:
+            AssertionError: a lease is gone there, but its holder still holds it; or a caller got a
+                lock before the next one in turn.
+        """
+        if manager.applied.index <= self._latest:
+            return
+        self._latest = manager.applied.index
+        there = set(manager.store.leases.granted)
+        for name in self._there - there:
+            lease = self._leases.get(name)
+            is_held = lease is not None and lease.is_held and not lease.is_broken
+            assert not is_held, f"{lease} is believed in after its end"
+        self._there = there
+        for keys in KEYS:
+            held, ahead = (manager.store.held.get(key) for key in (keys.held, keys.next))
+            held_before, ahead_before = self._keys.get(keys.name, (None, None))
+            self._keys[keys.name] = held, ahead
+            if held is not None and held != held_before and ahead is not None:
+                is_passed_by = ahead == ahead_before and value_of(held) != BY_HAND
+                assert not is_passed_by, f"the next caller for {keys.name} is passed over"

@@ -1,0 +1,317 @@
+"""The requests of clients at one simulated node: a line each, and the meaning of its reply line."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
+
+from raftline.net.protocol.host import Batch
+from raftline.wire.protocol import NOT_LEADER, OUTCOME_UNKNOWN
+from raftline.wire.replies.refusals import ELSEWHERE, refusal_in
+
+from ...invariants import InvariantError, Invariants
+from ..world.plan import Plan
+from ..world.world import World
+from .lines import Connected, Doors
+
+if TYPE_CHECKING:
+    from .host import Host
+    from .rough import RoughLines
+
+MODES = {"lease": "lease", "ask": "index"}  # the read modes, as a line spells them
+
+
+class Asker(Protocol):
+    """The receiver of a request's outcome: one of these is called, once."""
+
+    name: str
+
+    def answered(self, request: Any, reply: str) -> None: ...
+    def refused(self, request: Any, leader: str | None) -> None: ...
+    def unknown(self, request: Any) -> None: ...
+
+
+class Request(Protocol):
+    """A request that a node has."""
+
+    must_see_index: int  # the acknowledged index when it reached its node
+
+    @property
+    def client(self) -> Asker: ...
+    @property
+    def command(self) -> str: ...
+    @property
+    def line(self) -> str: ...
+    @property
+    def in_log(self) -> bool: ...
+    @property
+    def how(self) -> str: ...
+
+
+class Server(Protocol):
+    """A node as a client sees it."""
+
+    name: str
+
+    def submit(self, request: Any) -> None: ...
+
+
+class OneAtATime:
+    """A client with one request at a time, at the presumed leader or any node."""
+
+    def __init__(self, world: World, plan: Plan, name: str, servers: Sequence[Server]) -> None:
+        self.name = name
+        self.stopped = False
+        self.waiting: Any = None
+        self._world = world
+        self._plan = plan
+        self._servers = {server.name: server for server in servers}
+        self._leader: str | None = None
+
+    def unknown(self, request: Any) -> None:
+        """Handle a request without a reply in time."""
+        raise NotImplementedError
+
+    def _send(self, request: Any) -> None:
+        world = self._world
+        self.waiting = request
+        if self._leader is None:
+            self._leader = world.pick(list(self._servers))
+        world.within(2, self._servers[self._leader].submit, request)
+        patience_ms = self._plan.options.election_timeout_ms * world.pick((1, 3, 10))
+        world.after(patience_ms, self.unknown, request)
+
+    def _settle(self, request: Any) -> bool:
+        """Record the outcome of a request; return whether it is the first one."""
+        if request.settled:
+            return False
+        request.settled = True
+        self.waiting = None
+        return True
+
+
+class Asked:
+    """A line in flight, and its reply."""
+
+    def __init__(
+        self,
+        request: Request | None,
+        request_id: str,
+        heard: Callable[[str | None], None] | None = None,
+    ) -> None:
+        """Create a line; without a request, `heard` gets the reply, or None if there won't be
+        one."""
+        self.request = request
+        self.request_id = request_id
+        self.heard = heard
+        self.batch: Batch | None = None  # its batch; None: the node answered by itself
+        self.place = 0  # there
+        self.is_applied = False  # its reply comes from its entry
+        self.reply = ""
+
+
+class ClientConnection(Connected):
+    """A connection on which requests are sent; their replies come in order."""
+
+    def __init__(self, doors: Doors, host: Host, requests: Requests) -> None:
+        super().__init__(doors, host, self._line_left)
+        self.doors = doors
+        self._requests = requests
+        self.asked: list[Asked] = []  # unanswered lines, in order
+        self._applied: dict[Batch, int] = {}  # replies of entries
+        self._unwoken = 0  # batches
+
+    def add(self, batch: Batch) -> None:
+        waiting = [one for one in self.asked if one.batch is None]
+        for place, one in enumerate(waiting[: len(batch.commands)]):
+            one.batch, one.place = batch, place
+        self._unwoken += 1
+        super().add(batch)
+
+    def keep(self, batch: Batch, replies: list[str]) -> list[str]:
+        self._applied[batch] = self._applied.get(batch, 0) + len(replies)
+        return super().keep(batch, replies)
+
+    def mark_ready(self) -> None:
+        self._unwoken -= 1
+        if self._unwoken < 0:
+            raise InvariantError("a batch is answered a second time")
+        super().mark_ready()
+
+    def _line_left(self, connection: Connected, line: str) -> None:
+        sender, _, text = line.partition("@")
+        if not self.asked or self.asked[0].request_id != sender.partition("#")[2]:
+            raise InvariantError(f"this connection has no request for {line!r}")
+        one = self.asked.pop(0)
+        one.reply = text
+        if one.batch is not None:
+            one.is_applied = one.place < self._applied.get(one.batch, 0)
+        self._requests.ready.append((self, one))
+
+
+class Porter(Protocol):
+    """The maker of connections of clients that log in."""
+
+    def connect(self, client: Asker) -> ClientConnection | None:
+        """Return a new connection of a client; None if it needs no login."""
+
+
+class Requests:
+    """The sender of each request as a line, which keeps it until its client has the outcome."""
+
+    def __init__(
+        self,
+        world: World,
+        host: Host,
+        invariants: Invariants,
+        applied_index: Callable[[], int],
+        leads_on: Callable[[int], bool],
+        watch_renewals: Callable[[str], None],
+    ) -> None:
+        self._world = world
+        self._name = host.name
+        self._host = host
+        self.invariants = invariants
+        self._applied_index = applied_index
+        self._leads_on = leads_on
+        self._watch_renewals = watch_renewals
+        self.may_ask = True  # a follower asks its leader for the read index
+        self.doors = Doors(host)
+        self.ready: list[tuple[Connected, Asked]] = []  # their replies have left
+        # connections that wait for something other than bytes
+        self.waiting: dict[Connected, None] = {}
+        self.rough: RoughLines | None = None  # how lines arrive; None: whole, one at a time
+        self.porter: Porter | None = None
+        self._open: dict[Asked, None] = {}
+        self._connections: dict[Asker, ClientConnection] = {}
+        self._others: list[Connected] = []
+        self.reading: set[Batch] = set()  # batches that the core has not answered yet
+        # batches that it answered during a long entry that is still being applied
+        self.reads_apart: list[Batch] = []
+
+    def ask(self, request: Request) -> None:
+        """Deliver the line of a request, on a connection that waits for nothing else."""
+        line = request.line
+        self._world.tell("request", f"{self._name} <- {line}")
+        request.must_see_index = self.invariants.acknowledged_index
+        connection = self._connections.get(request.client)
+        if connection is None or connection.asked or connection.is_over:
+            guarded = self.porter.connect(request.client) if self.porter is not None else None
+            connection = guarded or ClientConnection(self.doors, self._host, self)
+            self._connections[request.client] = connection
+        line = self._spelled(request, line)
+        asked = Asked(request, line.partition("@")[0].partition("#")[2])
+        self._open[asked] = None
+        data = f"{line}\n".encode()
+        if self.rough is None or connection.doors is not self.doors:
+            connection.asked.append(asked)
+            connection.receive(data)
+        else:
+            self.rough.send(self._host, connection, asked, data)
+
+    def connect(self) -> ClientConnection:
+        """Make a connection that its client keeps."""
+        connection = ClientConnection(self.doors, self._host, self)
+        self.keep(connection)
+        return connection
+
+    def keep(self, connection: Connected) -> None:
+        """Keep a connection while the node is up."""
+        self._others = [one for one in self._others if not one.is_over] + [connection]
+
+    def _spelled(self, request: Request, line: str) -> str:
+        """Return the line of a request, which ends with the read mode."""
+        if "@" not in line:
+            line = f"{request.client.name}@{line}"
+        verb = line.partition("@")[2].partition(" ")[0]
+        if verb not in ("get", "show"):
+            return line
+        mode = "log" if request.in_log else MODES.get(request.how, "")
+        if mode == "index" and not self.may_ask:
+            mode = ""
+        return f"{line} read {mode}" if mode else line
+
+    def deliver(self) -> bool:
+        """Deliver the sent replies to the clients, and let connections proceed; return whether any
+        did."""
+        has_heard = False
+        if self.ready:
+            ready, self.ready = self.ready, []
+            for connection, asked in ready:
+                if asked.request is not None:
+                    del self._open[asked]
+                    self._deliver(connection, asked, asked.request)
+                elif asked.heard is not None:
+                    asked.heard(asked.reply)  # for example of a login: the waiting lines proceed
+                    has_heard = True
+        if not self.waiting:
+            return has_heard
+        waiting, self.waiting = self.waiting, {}
+        return any([connection.proceed() for connection in waiting]) or has_heard
+
+    def _deliver(self, connection: Connected, asked: Asked, request: Request) -> None:
+        batch, reply = asked.batch, asked.reply
+        if batch is not None and batch.reader is not None:
+            self.invariants.reads(self._name, self._applied_index(), request.must_see_index)
+            self._answer(request, reply)
+        elif batch is not None and asked.is_applied:
+            last = self.invariants.acknowledged_index
+            self.invariants.acknowledged_index = max(last, batch.first_index + asked.place)
+            self._answer(request, reply)
+        elif not reply.startswith("Sorry, "):  # by the clock of leases
+            self._watch_renewals(reply)
+            self._answer(request, reply)
+        elif reply.startswith(OUTCOME_UNKNOWN):
+            if batch is not None and self._leads_on(batch.first_index + asked.place):
+                raise InvariantError(f"{self._name} gives {request.line} up, and leads on")
+            request.client.unknown(request)
+        elif (refusal := refusal_in(reply)) is None or refusal.outcome is not ELSEWHERE:
+            self._answer(request, reply)  # no server should do that
+        else:
+            named = reply.rpartition(": ")[2] if reply.startswith(NOT_LEADER) else ""
+            request.client.refused(request, named.split(" ")[0] or None)
+
+    @property
+    def acknowledged_index(self) -> int:
+        """The last entry that any node has acknowledged."""
+        return self.invariants.acknowledged_index
+
+    @property
+    def unanswered(self) -> int:
+        """The number of unanswered batches."""
+        return self.doors.unanswered
+
+    def hang_up(self) -> None:
+        """Handle the death of the node: its clients get no more replies."""
+        for connection in (*self._connections.values(), *self._others):
+            connection.end()
+        self._connections, self._others = {}, []
+        hung_up, self._open = self._open, {}
+        self.doors.submitted = []
+        self.reading = set()
+        self.reads_apart = []
+        self.ready = []
+        self.waiting = {}
+        for request in hung_up:
+            if request.request is not None:
+                request.request.client.unknown(request.request)
+
+    def note_reads_apart(self, batches: Sequence[Batch]) -> None:
+        """Record the reads that the core answers now; during a long entry they must wait for its
+        end."""
+        if self._host.is_applying_apart:
+            self.reads_apart += [batch for batch in batches if not batch.is_answered]
+
+    def look_at_reads_apart(self) -> None:
+        """Check that these reads wait for the end of the long entry.
+
+        Raises:
+            InvariantError: a read is served from changing pairs.
+        """
+        for batch in self.reads_apart:
+            refused = batch.replies and batch.replies[0].startswith("Sorry, ")
+            if batch.is_answered and not refused:
+                raise InvariantError(f"{self._name} serves {batch.commands} during a long entry")
+
+    def _answer(self, request: Request, reply: str) -> None:
+        self._world.within(2, request.client.answered, request, reply)

@@ -1,0 +1,1 @@
+"""Simulated clients that watch keys, and observers that read the state of nodes."""
