@@ -9,8 +9,9 @@ import pytest
 
 from raftline.raft.inputs import Transfer
 from raftline.raft.messages import AppendEntries, Message
+from raftline_testing.virtual.clients.foreman import Foreman
 from raftline_testing.virtual.nodes.host import Host, leaders
-from raftline_testing.virtual.nodes.long_entries import NAME, Foreman
+from raftline_testing.virtual.nodes.jobs_machine import NAME
 from tests.virtual.test_leases import ELECTION_MS, ROUND_MS, Calm
 
 Send = Callable[[Message], bool]

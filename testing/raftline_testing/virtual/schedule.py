@@ -27,9 +27,11 @@ from .clients.client_history import History
 from .clients.client_request import COUNTER
 from .clients.clients import Client
 from .clients.dealers import Dealer, Ledger
+from .clients.foreman import Foreman
 from .clients.guests import Guests
 from .clients.journal import JOURNAL
 from .clients.searchers import Searcher
+from .clients.talkers import Talker
 from .failing import draw_failure
 from .faults.churn import Operator
 from .faults.faults import Faults
@@ -41,13 +43,12 @@ from .locks.lease_holders import Holder, LeaseCheck
 from .locks.lockchecks import LockCheck
 from .locks.lockers import Locker
 from .locks.sharers import Sharer
-from .nodes import long_entries
+from .nodes import jobs_machine
 from .nodes.disk import Disk
 from .nodes.host import Host, leaders
-from .nodes.long_entries import Foreman
 from .nodes.manager import Manager
 from .nodes.node_events import Watching
-from .nodes.rough import RoughLines, Talker
+from .nodes.rough import RoughLines
 from .nodes.users_files import derived
 from .watches.machinewatch import MachineWatch
 from .watches.onlookers import Onlookers
@@ -464,7 +465,7 @@ class _Schedule:
         self.history.judge_counter(int(managers[0].store.get(COUNTER, "0")))
         self.ledger.judge(managers[0].store)
         if self.foreman is not None:
-            self.foreman.judge(json.loads(managers[0].store.get(long_entries.NAME, "[]")))
+            self.foreman.judge(json.loads(managers[0].store.get(jobs_machine.NAME, "[]")))
         for talker in (*self.talkers, *self.faults.crowds.all):
             talker.judge(managers[0].store.get(talker.name))
         self.history.journal.judge(managers[0].store.get(JOURNAL, ""))

@@ -30,7 +30,7 @@ from ..invariants import Invariants
 from .nodes.disk import Disk
 from .nodes.host import Host
 from .nodes.manager import Manager
-from .nodes.requests import Request
+from .nodes.request_interface import Request
 from .plain_snapshots import PlainSnapshots
 from .world.network import ScriptedNetwork
 from .world.plan import NEVER

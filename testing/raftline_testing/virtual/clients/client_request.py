@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from ...histories.history import ClientOperation, learned
-from ..nodes.requests import Asker
+from ..nodes.request_interface import Asker
 
 Verb = Literal["get", "set", "cas", "setnx", "delete", "incr", "append", "session"]
 Way = Literal["index", "lease", "ask"]

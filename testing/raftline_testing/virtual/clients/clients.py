@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from ..nodes.requests import OneAtATime, Server
+from ..clients.one_at_a_time import OneAtATime
+from ..nodes.request_interface import Server
 from ..world.plan import Plan
 from ..world.world import World
 from .client_history import History

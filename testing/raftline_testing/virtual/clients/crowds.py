@@ -14,9 +14,9 @@ from random import Random
 from raftline.wire.protocol import TOO_MUCH_WAITS
 
 from ...invariants import InvariantError
+from ..clients.talkers import Talker
+from ..nodes.client_connection import ClientConnection
 from ..nodes.host import Host
-from ..nodes.requests import ClientConnection
-from ..nodes.rough import Talker
 from ..world.plan import Plan
 from ..world.world import World
 

@@ -15,7 +15,8 @@ from raftline.state.store import Pairs
 from raftline.wire.commands.transaction_line import spell_word
 
 from ...histories.serializable import END, ObservedTransaction, findings
-from ..nodes.requests import Asker, OneAtATime, Server
+from ..clients.one_at_a_time import OneAtATime
+from ..nodes.request_interface import Asker, Server
 from ..world.plan import Plan
 from ..world.world import World
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Generator, Sequence
 from random import Random
-from typing import TYPE_CHECKING
 
 from raftline.clients.requests.client_login import Credentials, exchange
 from raftline.clients.requests.node_connection import LoginFailed
@@ -17,9 +16,11 @@ from raftline.wire.commands.rights import UserRole
 from raftline.wire.limits import STRANGER_S
 
 from ...invariants import InvariantError
+from ..nodes.client_connection import ClientConnection
+from ..nodes.host import Host
 from ..nodes.lines import Connected
 from ..nodes.node_events import Watching
-from ..nodes.requests import Asked, Asker, ClientConnection, Server
+from ..nodes.request_interface import Asked, Asker, Server
 from ..nodes.users_files import NAMES, Guest, Settings, UsersFile, is_denial
 from ..watches.watchlines import WatchClient, WatchConnection
 from ..world.plan import Plan
@@ -27,9 +28,6 @@ from ..world.world import World
 from .client_history import History
 from .client_request import ClientRequest
 from .clients import Client
-
-if TYPE_CHECKING:
-    from ..nodes.host import Host
 
 SHARE = 1 / 8  # of schedules
 NOBODY_LOGGED_IN = f"Sorry, nobody logged in on this connection within {STRANGER_S:g} s."
@@ -65,7 +63,7 @@ class GuestConnection(ClientConnection):
     """A connection that begins with a login; lines sent meanwhile wait for its end."""
 
     def __init__(self, file: UsersFile, guest: Guest, chance: Random) -> None:
-        super().__init__(file.doors, file.host, file.host.requests)
+        super().__init__(file.doors, file.host)
         self._file = file
         self._chance = chance
         self.guest: Guest | None = None  # the logged-in user

@@ -13,7 +13,7 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from pathlib import Path
 from random import Random
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from raftline.access.proof import ProofError, proving
 from raftline.access.secret import PeerAuth, parse_secrets
@@ -26,13 +26,11 @@ from raftline.wire.peer_lines import spell
 from raftline.wire.protocol import split_sender
 
 from ...invariants import InvariantError
+from ..nodes.host import Host
 from ..nodes.lines import Connected, Doors
-from ..nodes.requests import Asked
+from ..nodes.request_interface import Asked
 from ..world.network import Network
 from ..world.world import World
-
-if TYPE_CHECKING:
-    from ..nodes.host import Host
 
 SHARE = 1 / 8  # of schedules
 WRONG = b"a-secret-that-nobody-in-this-cluster-knows"
@@ -68,6 +66,7 @@ class Door(Doors):
 
     def __init__(self, world: World, chance: Random, host: Host, *, by_secret: bool) -> None:
         super().__init__(host)
+        self._member = host
         self._world = world
         self._chance = chance
         self._by_secret = by_secret
@@ -84,9 +83,9 @@ class Door(Doors):
 
     def begin(self) -> None:
         """Check whether the node was restarted, and has read its file."""
-        if self._incarnation == self._host.incarnation:
+        if self._incarnation == self._member.incarnation:
             return
-        self._incarnation = self._host.incarnation
+        self._incarnation = self._member.incarnation
         self._path.data = self.in_force = self.good
         self.connections = []
         self.peer_auth = PeerAuth(b"", is_required=True)
@@ -136,7 +135,7 @@ class Door(Doors):
     @property
     def is_behind(self) -> bool:
         """Whether the node runs, but hasn't reloaded its file."""
-        return self._host.node is not None and self.in_force != self.good
+        return self._member.node is not None and self.in_force != self.good
 
     # --- for connections ------------------------------------------------------------------------
 
@@ -147,7 +146,7 @@ class Door(Doors):
         return name in self._view.contacts or name == self._view.leader != self.name
 
     def why_not_heard(self, sender: str, message: Message | None) -> str:
-        node = self._host.node
+        node = self._member.node
         if self.is_peer(sender) or (node and message is not None and node.accepts(message)):
             return ""
         return super().why_not_heard(sender, message)
@@ -157,12 +156,12 @@ class Door(Doors):
         for message in received:
             if not origin.may_speak_for(message.sender):
                 raise InvariantError(f"{self.name} accepts {message} without a proof")
-            self._host.hear_now(message, self.cluster_of(message.sender))
+            self._member.hear_now(message, self.cluster_of(message.sender))
         self._world.counts["messages of proven members"] += len(received)
         return []
 
     def peer_disconnected(self, peer: str) -> None:
-        self._host.take(PeerDisconnected(peer))
+        self._member.take(PeerDisconnected(peer))
 
 
 class PeerConnection(Connected):
@@ -204,7 +203,7 @@ class PeerConnection(Connected):
     def _line_left(self, _: Connected, line: str) -> None:
         text = split_sender(line)[2]
         heard = Asked(None, "", lambda _: self._wire.answered(self, text))
-        self._sim.requests.ready.append((self, heard))
+        self._sim.note_reply(self, heard)
 
 
 class Wire:

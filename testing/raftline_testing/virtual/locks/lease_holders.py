@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from raftline.logmanager import LogManager
 from raftline.state.lease_table import OWN
 
-from ..nodes.requests import Asker, OneAtATime, Server
+from ..clients.one_at_a_time import OneAtATime
+from ..nodes.request_interface import Asker, Server
 from ..world.plan import Plan
 from ..world.world import World
 

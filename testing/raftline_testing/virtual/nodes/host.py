@@ -47,12 +47,15 @@ from ...invariants import InvariantError, Invariants
 from ..world.clock import Clock
 from ..world.world import World
 from .disk import Disk
-from .long_entries import PairsLock, WithoutCore, machines
+from .jobs_machine import machines
+from .lines import Connected, ServingNode
 from .manager import MachineFailed, Manager
 from .monitor import Monitor
 from .node_events import Watching
+from .pairs_lock import PairsLock, WithoutCore
 from .promptness import Promptness
-from .requests import Request, Requests
+from .request_interface import Asked, Request
+from .requests import Requests
 from .snapshot_jobs import Snapshots
 
 READ_RUNS_MOST = WRITES_TOGETHER // REQUESTS_TOGETHER  # runs of full batches
@@ -178,7 +181,7 @@ def _has_reads_alone(effects: Effects) -> bool:
     )
 
 
-class Host:
+class Host(ServingNode):
     """A node that can be paused, killed and started again. Its clock runs at its own pace.
 
     It is the `NodeRim` of its stepper, and acts for a driver's threads.
@@ -198,10 +201,7 @@ class Host:
         self.node: RawNode | None = None
         self.collector: Collector | None = None  # of a picture
         self.view: NodeView | None = None  # the node's state, or its last state before it died
-        self.manager: Manager
         self.writes: WriteQueue
-        self.stepper: Stepper
-        self.queue: RequestQueue
         self.measures: Measures
         self.observing: Observer  # of each step of this start
         self.watching: Watching | None = None  # the taker of all nodes' events
@@ -501,6 +501,14 @@ class Host:
     def mark_ready(self, sink: ReplySink) -> None:
         """Mark a connection whose replies can leave after this step."""
         self._rounds.ready_sinks.append(sink)
+
+    def keep_waiting(self, connection: Connected) -> None:
+        """Let a connection proceed after the next replies."""
+        self.requests.waiting[connection] = None
+
+    def note_reply(self, connection: Connected, asked: Asked) -> None:
+        """Deliver a reply, which has left, before the next wait."""
+        self.requests.ready.append((connection, asked))
 
     # --- the disk -----------------------------------------------------------------------------
 

@@ -7,8 +7,9 @@ A connection has no socket. Its bytes stay here until the node, or its client, r
 from __future__ import annotations
 
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from raftline.access.login import Access
 from raftline.access.secret import NO_AUTH, PeerAuth
@@ -24,6 +25,8 @@ from raftline.net.protocol.waits import AwaitReplies, ReserveRoom, SendBytes, Wa
 from raftline.net.reply_budget import ReplyRoom
 from raftline.net.state_copies import Backups
 from raftline.node.loop.measures import node_facts
+from raftline.node.loop.queue import RequestQueue
+from raftline.node.loop.stepper import Stepper
 from raftline.node.watches.watch_registry import WatchRegistry
 from raftline.raft.change import Change
 from raftline.raft.messages import Message
@@ -36,10 +39,10 @@ from raftline.wire.limits import LONG_REPLY_BYTES
 from raftline.wire.protocol import NO_LEADER, RISING, error
 
 from ...invariants import InvariantError
+from ..world.clock import Clock
 from .manager import Manager
-
-if TYPE_CHECKING:
-    from .host import Host
+from .pairs_lock import PairsLock
+from .request_interface import Asked
 
 PATIENCE_S = 8.0
 
@@ -55,10 +58,45 @@ class NoTraffic:
     def received(self, sender: str, text: str | None, message: Message) -> None: ...
 
 
+class ServingNode(ABC):
+    """A simulated node as its connections use it (host.py)."""
+
+    name: str
+    view: NodeView | None
+    clock: Clock
+    manager: Manager
+    pairs_lock: PairsLock
+    queue: RequestQueue
+    stepper: Stepper
+
+    @property
+    @abstractmethod
+    def cluster(self) -> str: ...
+    @property
+    @abstractmethod
+    def is_applying_apart(self) -> bool: ...
+    @abstractmethod
+    def after_long(self, act: Callable[[], None]) -> bool: ...
+    @abstractmethod
+    def beside(
+        self, delay_ms: int, tie: float, act: Callable[..., object], *of: object
+    ) -> None: ...
+    @abstractmethod
+    def keep_waiting(self, connection: Connected) -> None: ...
+    @abstractmethod
+    def mark_ready(self, sink: ReplySink) -> None: ...
+    @abstractmethod
+    def note_reply(self, connection: Connected, asked: Asked) -> None: ...
+    @abstractmethod
+    def not_leader(self, leader: str) -> str: ...
+    @abstractmethod
+    def fail(self, error: BaseException) -> None: ...
+
+
 class Doors:
     """A simulated node as its connections see it: `net.host.Host`."""
 
-    def __init__(self, host: Host) -> None:
+    def __init__(self, host: ServingNode) -> None:
         self._host = host
         self.name = host.name
         self.limits = Limits()
@@ -175,7 +213,9 @@ class Connected(OutgoingProtocol):
     """One connection at a node: the state machines of a real one, and the bytes that wait for the
     client. `window` limits these bytes; None: the client reads all at once."""
 
-    def __init__(self, doors: Doors, host: Host, made: Callable[[Connected, str], None]) -> None:
+    def __init__(
+        self, doors: Doors, host: ServingNode, made: Callable[[Connected, str], None]
+    ) -> None:
         """Pass each line that leaves to `made`, whole and in order."""
         super().__init__(doors)
         self._sim = host
@@ -225,7 +265,7 @@ class Connected(OutgoingProtocol):
     def proceed(self) -> bool:
         """Serve until the connection must wait; return whether anything was done."""
         if self._wait is WaitFor.EMPTY and not self.is_over and not self.is_empty():
-            self._sim.requests.waiting[self] = None
+            self._sim.keep_waiting(self)
             return False
         has_proceeded = False
         lock = self._sim.pairs_lock
@@ -241,7 +281,7 @@ class Connected(OutgoingProtocol):
                 else:
                     result = self._result_of(wait)
                 if result is None:
-                    self._sim.requests.waiting[self] = None
+                    self._sim.keep_waiting(self)
                     break
                 has_proceeded = True
                 try:

@@ -3,150 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Protocol
 
 from raftline.net.protocol.host import Batch
 from raftline.wire.protocol import NOT_LEADER, OUTCOME_UNKNOWN
 from raftline.wire.replies.refusals import ELSEWHERE, refusal_in
 
 from ...invariants import InvariantError, Invariants
-from ..world.plan import Plan
 from ..world.world import World
-from .lines import Connected, Doors
-
-if TYPE_CHECKING:
-    from .host import Host
-    from .rough import RoughLines
+from .client_connection import ClientConnection
+from .lines import Connected, Doors, ServingNode
+from .request_interface import Asked, Asker, Request
+from .rough import RoughLines
 
 MODES = {"lease": "lease", "ask": "index"}  # the read modes, as a line spells them
-
-
-class Asker(Protocol):
-    """The receiver of a request's outcome: one of these is called, once."""
-
-    name: str
-
-    def answered(self, request: Any, reply: str) -> None: ...
-    def refused(self, request: Any, leader: str | None) -> None: ...
-    def unknown(self, request: Any) -> None: ...
-
-
-class Request(Protocol):
-    """A request that a node has."""
-
-    must_see_index: int  # the acknowledged index when it reached its node
-
-    @property
-    def client(self) -> Asker: ...
-    @property
-    def command(self) -> str: ...
-    @property
-    def line(self) -> str: ...
-    @property
-    def in_log(self) -> bool: ...
-    @property
-    def how(self) -> str: ...
-
-
-class Server(Protocol):
-    """A node as a client sees it."""
-
-    name: str
-
-    def submit(self, request: Any) -> None: ...
-
-
-class OneAtATime:
-    """A client with one request at a time, at the presumed leader or any node."""
-
-    def __init__(self, world: World, plan: Plan, name: str, servers: Sequence[Server]) -> None:
-        self.name = name
-        self.stopped = False
-        self.waiting: Any = None
-        self._world = world
-        self._plan = plan
-        self._servers = {server.name: server for server in servers}
-        self._leader: str | None = None
-
-    def unknown(self, request: Any) -> None:
-        """Handle a request without a reply in time."""
-        raise NotImplementedError
-
-    def _send(self, request: Any) -> None:
-        world = self._world
-        self.waiting = request
-        if self._leader is None:
-            self._leader = world.pick(list(self._servers))
-        world.within(2, self._servers[self._leader].submit, request)
-        patience_ms = self._plan.options.election_timeout_ms * world.pick((1, 3, 10))
-        world.after(patience_ms, self.unknown, request)
-
-    def _settle(self, request: Any) -> bool:
-        """Record the outcome of a request; return whether it is the first one."""
-        if request.settled:
-            return False
-        request.settled = True
-        self.waiting = None
-        return True
-
-
-class Asked:
-    """A line in flight, and its reply."""
-
-    def __init__(
-        self,
-        request: Request | None,
-        request_id: str,
-        heard: Callable[[str | None], None] | None = None,
-    ) -> None:
-        """Create a line; without a request, `heard` gets the reply, or None if there won't be
-        one."""
-        self.request = request
-        self.request_id = request_id
-        self.heard = heard
-        self.batch: Batch | None = None  # its batch; None: the node answered by itself
-        self.place = 0  # there
-        self.is_applied = False  # its reply comes from its entry
-        self.reply = ""
-
-
-class ClientConnection(Connected):
-    """A connection on which requests are sent; their replies come in order."""
-
-    def __init__(self, doors: Doors, host: Host, requests: Requests) -> None:
-        super().__init__(doors, host, self._line_left)
-        self.doors = doors
-        self._requests = requests
-        self.asked: list[Asked] = []  # unanswered lines, in order
-        self._applied: dict[Batch, int] = {}  # replies of entries
-        self._unwoken = 0  # batches
-
-    def add(self, batch: Batch) -> None:
-        waiting = [one for one in self.asked if one.batch is None]
-        for place, one in enumerate(waiting[: len(batch.commands)]):
-            one.batch, one.place = batch, place
-        self._unwoken += 1
-        super().add(batch)
-
-    def keep(self, batch: Batch, replies: list[str]) -> list[str]:
-        self._applied[batch] = self._applied.get(batch, 0) + len(replies)
-        return super().keep(batch, replies)
-
-    def mark_ready(self) -> None:
-        self._unwoken -= 1
-        if self._unwoken < 0:
-            raise InvariantError("a batch is answered a second time")
-        super().mark_ready()
-
-    def _line_left(self, connection: Connected, line: str) -> None:
-        sender, _, text = line.partition("@")
-        if not self.asked or self.asked[0].request_id != sender.partition("#")[2]:
-            raise InvariantError(f"this connection has no request for {line!r}")
-        one = self.asked.pop(0)
-        one.reply = text
-        if one.batch is not None:
-            one.is_applied = one.place < self._applied.get(one.batch, 0)
-        self._requests.ready.append((self, one))
 
 
 class Porter(Protocol):
@@ -162,7 +32,7 @@ class Requests:
     def __init__(
         self,
         world: World,
-        host: Host,
+        host: ServingNode,
         invariants: Invariants,
         applied_index: Callable[[], int],
         leads_on: Callable[[int], bool],
@@ -197,7 +67,7 @@ class Requests:
         connection = self._connections.get(request.client)
         if connection is None or connection.asked or connection.is_over:
             guarded = self.porter.connect(request.client) if self.porter is not None else None
-            connection = guarded or ClientConnection(self.doors, self._host, self)
+            connection = guarded or ClientConnection(self.doors, self._host)
             self._connections[request.client] = connection
         line = self._spelled(request, line)
         asked = Asked(request, line.partition("@")[0].partition("#")[2])
@@ -211,7 +81,7 @@ class Requests:
 
     def connect(self) -> ClientConnection:
         """Make a connection that its client keeps."""
-        connection = ClientConnection(self.doors, self._host, self)
+        connection = ClientConnection(self.doors, self._host)
         self.keep(connection)
         return connection
 

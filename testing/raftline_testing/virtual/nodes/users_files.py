@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from functools import cache, lru_cache
 from random import Random
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from raftline.access.login import Access
 from raftline.access.users import Verifier, derive
@@ -24,10 +24,8 @@ from raftline.wire.commands.rights import UserRole
 
 from ...invariants import InvariantError
 from ..world.world import World
+from .host import Host
 from .lines import Connected, Doors
-
-if TYPE_CHECKING:
-    from .host import Host
 
 NAMES = ("ann", "bob", "cid")
 PASSWORDS = ("correct horse", "battery staple")
@@ -234,7 +232,7 @@ class GuardedDoors(Doors):
         self.is_private = chance.random() < 0.8
 
     def submit(self, *batches: Batch, more_come: bool = False) -> None:
-        self._host.requests.doors.submit(*batches, more_come=more_come)
+        self.file.host.requests.doors.submit(*batches, more_come=more_come)
 
     def new_token(self, size: int) -> str:
         return f"{self.chance.getrandbits(8 * size):0{2 * size}x}"

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from raftline.wire.protocol import split_sender
 
+from ..nodes.host import Host
 from ..nodes.lines import Connected
 from ..nodes.manager import Manager
-from ..nodes.requests import Asked
-
-if TYPE_CHECKING:
-    from ..nodes.host import Host
+from ..nodes.request_interface import Asked
 
 
 class Seen(NamedTuple):
@@ -49,4 +47,4 @@ class LookingConnection(Connected):
             if not self.is_over:
                 self._heard(text, seen)
 
-        self._sim.requests.ready.append((self, Asked(None, "", heard)))
+        self._sim.note_reply(self, Asked(None, "", heard))

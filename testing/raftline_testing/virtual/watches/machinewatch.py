@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Sequence
 from random import Random
-from typing import TYPE_CHECKING
 
 from raftline.clients.calls.value_codec import TEXT
 from raftline.clients.requests.addresses import Addresses
@@ -27,14 +26,12 @@ from raftline.wire.key_stat import value_of
 from raftline.wire.protocol import escape
 
 from ...invariants import InvariantError
+from ..nodes.host import Host
 from ..nodes.lines import Connected
 from ..nodes.node_events import Watching
-from ..nodes.requests import Asked
+from ..nodes.request_interface import Asked
 from ..world.world import World
 from .watchlines import BEGINS
-
-if TYPE_CHECKING:
-    from ..nodes.host import Host
 
 LOOK_MS = 20  # between two checks whether the connection has ended
 NOTICED = 0.7  # share of broken connections that the program notices

@@ -16,7 +16,7 @@ from functools import partial
 from io import BytesIO
 from random import Random
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from zlib import crc32
 
 from raftline.clients.calls.calls import CALLS
@@ -34,6 +34,7 @@ from raftline.wire.key_stat import value_of
 from raftline.wire.protocol import split_sender, unescape
 
 from ...invariants import InvariantError
+from ..nodes.host import Host
 from ..nodes.lines import Connected
 from ..nodes.users_files import NAMES, Guest, UsersFile, is_denial
 from ..world.chance import up_to
@@ -41,9 +42,6 @@ from ..world.plan import Plan
 from ..world.world import World
 from .looking import LookingConnection, Seen
 from .statuslooks import StatusLooks
-
-if TYPE_CHECKING:
-    from ..nodes.host import Host
 
 SHARE = 1 / 8  # of schedules
 BACKUP = re.compile(r"BACKUP response: ([0-9]+)-([0-9]+) of ([0-9]+) bytes crc32 ([0-9a-f]{8})")

@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from random import Random
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from raftline.clients.requests.line_connection import ConnectionEnded
 from raftline.clients.requests.node_connection import Deadline
@@ -25,11 +25,9 @@ from raftline.tools.status.status import GRACE_S, AskEach, NodeStatus
 from raftline.tools.status.status_report import verdict
 
 from ...invariants import InvariantError
+from ..nodes.host import Host
 from ..world.world import World
 from .looking import LookingConnection, Seen
-
-if TYPE_CHECKING:
-    from ..nodes.host import Host
 
 LIMITS_S = (0.05, 0.5, 2.0)
 PAUSE_MS = 600  # the longest pause between two looks

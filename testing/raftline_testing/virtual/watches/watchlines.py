@@ -10,21 +10,18 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from random import Random
-from typing import TYPE_CHECKING
 
 from raftline.wire.commands import watch_lines as words
 from raftline.wire.key_stat import value_of
 from raftline.wire.protocol import split_sender
 
 from ...invariants import InvariantError
+from ..nodes.host import Host
 from ..nodes.lines import Connected, Doors
 from ..nodes.node_events import Watching
-from ..nodes.requests import Asked
+from ..nodes.request_interface import Asked
 from ..world.chance import up_to
 from ..world.world import World
-
-if TYPE_CHECKING:
-    from ..nodes.host import Host
 
 BEGINS = re.compile(r"WATCH response: ([0-9]+) keys? as of ([0-9]+)")
 HAS = re.compile(r"EVENT ([0-9]+) has (\S+) (.*)")
@@ -208,7 +205,7 @@ class LinesHeard(Connected):
         def heard(_: str | None) -> None:
             self._heard(line)
 
-        self._sim.requests.ready.append((self, Asked(None, "", heard)))
+        self._sim.note_reply(self, Asked(None, "", heard))
 
 
 class WatchConnection(Connected):
@@ -229,4 +226,4 @@ class WatchConnection(Connected):
         def heard(_: str | None) -> None:
             self._client.hear(self, line, held)
 
-        self._sim.requests.ready.append((self, Asked(None, "", heard)))
+        self._sim.note_reply(self, Asked(None, "", heard))

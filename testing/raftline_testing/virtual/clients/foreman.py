@@ -1,85 +1,14 @@
-"""Entries that take long to apply: commands for a program's own machine, and their client.
-
-While one is applied, no other thread may wait for the pairs and hold `core`. `PairsLock` detects
-such a thread, which would wait for ever in virtual time.
-"""
+"""A client of commands that take long to apply."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
-from raftline.state.commands.machines import Machines
-from raftline.wire.strict_json import Json
-
-from ...invariants import InvariantError
+from ..nodes.jobs_machine import NAME
+from ..nodes.request_interface import Asker, Server
 from ..world.plan import Plan
 from ..world.world import World
-from .requests import Asker, Server
-
-NAME = "jobs"
-
-
-class Jobs:
-    """A state machine that lists its commands."""
-
-    def __init__(self) -> None:
-        self._done: list[Json] = []
-
-    def apply(self, command: Json) -> Json:
-        self._done.append(command)
-        return len(self._done)
-
-    def snapshot(self) -> Json:
-        return list(self._done)
-
-    def restore(self, state: Json) -> None:
-        assert isinstance(state, list)
-        self._done = list(state)
-
-
-def machines() -> Machines:
-    """Return the state machines of one node."""
-    return Machines({NAME: Jobs()})
-
-
-class PairsLock:
-    """A node's `client_lock`, which its applier holds while time passes."""
-
-    def __init__(self, name: str) -> None:
-        self._name = name
-        self.is_held = False
-        self.may_be_waited_for = False  # by a thread without `core`, which then continues at once
-
-    def __enter__(self) -> None:
-        self.acquire()
-
-    def __exit__(self, *_: object) -> None:
-        """All other holders hold it for no time."""
-
-    def acquire(self, timeout: float = -1) -> bool:
-        if self.is_held and timeout >= 0 and not self.may_be_waited_for:
-            return False
-        if self.is_held and not self.may_be_waited_for:
-            raise InvariantError(f"{self._name} waits for a long entry with `core` held")
-        return True
-
-    def release(self) -> None:
-        """Do the same as `__exit__`."""
-
-
-class WithoutCore(AbstractContextManager[None]):
-    """A context in which a thread works without `core`, except during a step."""
-
-    def __init__(self, lock: PairsLock) -> None:
-        self._lock = lock
-
-    def __enter__(self) -> None:
-        self._lock.may_be_waited_for = True
-
-    def __exit__(self, *_: object) -> None:
-        self._lock.may_be_waited_for = False
 
 
 @dataclass(eq=False)

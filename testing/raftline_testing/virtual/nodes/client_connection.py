@@ -1,0 +1,47 @@
+"""The connection of a client at one simulated node."""
+
+from __future__ import annotations
+
+from raftline.net.protocol.host import Batch
+
+from ...invariants import InvariantError
+from .lines import Connected, Doors, ServingNode
+from .request_interface import Asked
+
+
+class ClientConnection(Connected):
+    """A connection on which requests are sent; their replies come in order."""
+
+    def __init__(self, doors: Doors, host: ServingNode) -> None:
+        super().__init__(doors, host, self._line_left)
+        self.doors = doors
+        self.asked: list[Asked] = []  # unanswered lines, in order
+        self._applied: dict[Batch, int] = {}  # replies of entries
+        self._unwoken = 0  # batches
+
+    def add(self, batch: Batch) -> None:
+        waiting = [one for one in self.asked if one.batch is None]
+        for place, one in enumerate(waiting[: len(batch.commands)]):
+            one.batch, one.place = batch, place
+        self._unwoken += 1
+        super().add(batch)
+
+    def keep(self, batch: Batch, replies: list[str]) -> list[str]:
+        self._applied[batch] = self._applied.get(batch, 0) + len(replies)
+        return super().keep(batch, replies)
+
+    def mark_ready(self) -> None:
+        self._unwoken -= 1
+        if self._unwoken < 0:
+            raise InvariantError("a batch is answered a second time")
+        super().mark_ready()
+
+    def _line_left(self, connection: Connected, line: str) -> None:
+        sender, _, text = line.partition("@")
+        if not self.asked or self.asked[0].request_id != sender.partition("#")[2]:
+            raise InvariantError(f"this connection has no request for {line!r}")
+        one = self.asked.pop(0)
+        one.reply = text
+        if one.batch is not None:
+            one.is_applied = one.place < self._applied.get(one.batch, 0)
+        self._sim.note_reply(self, one)
