@@ -16,7 +16,7 @@ import re
 import sys
 from pathlib import Path
 
-import picture
+import throughput_picture
 from generator import BenchError
 from results import FOLDER, Results, load, newest
 from tables import (
@@ -63,7 +63,7 @@ def filled(page: str, found: dict[str, Results], image: str = "") -> tuple[str, 
 def drawn(path: Path, found: dict[str, Results]) -> bool:
     """Draw the picture; return whether there was anything to draw."""
     results = next((found[name] for name in WITH_PICTURE if name in found), None)
-    text = picture.draw(results) if results else None
+    text = throughput_picture.draw(results) if results else None
     if text is not None:
         path.write_text(text)
     return text is not None
@@ -73,7 +73,7 @@ def image_of(path: Path, page: Path) -> str:
     """Return one line for a page, which shows the picture and explains it."""
     place = Path(os.path.relpath(path.resolve(), page.resolve().parent)).as_posix()
     alt = "Requests a second and the 99th percentile of their waits, for each system"
-    image = f'<img src="{place}" width="{picture.WIDTH}" alt="{alt}">'
+    image = f'<img src="{place}" width="{throughput_picture.WIDTH}" alt="{alt}">'
     return f"{image}<br>Each line is one system, at 1, 8, 64 and 256 connections."
 
 

@@ -6,5 +6,5 @@ import runpy
 from pathlib import Path
 
 if __name__ == "__main__":
-    node = Path(__file__).with_name("raftline_course") / "node.py"
+    node = Path(__file__).with_name("raftline_course") / "node_program.py"
     runpy.run_path(str(node), run_name="__main__")

@@ -14,11 +14,11 @@ from raftline.common.config import ConfigError, Configuration
 from raftline_course.home import find_world
 
 PROGRAMS = {
-    "simulate": "simulator",
-    "conform": "conform.command",
+    "simulate": "simulate_command",
+    "conform": "conform.conform_command",
     "grade": "grading.grade",
-    "controller": "controller.command",
-    "picture": "picture",
+    "controller": "controller.controller_command",
+    "picture": "picture_command",
 }
 UP_OPTIONS = {  # of `raftline up`
     "--controller": "the nodes obey `raftline controller`, for teaching and tests",
@@ -26,7 +26,7 @@ UP_OPTIONS = {  # of `raftline up`
     "--controller-lines": "the nodes print the lines of the course's controller lab",
 }
 UP_PORTS = {"--controller-udp": 5555}  # options of these that take a port, with the default
-NODE = Path(__file__).with_name("node.py")
+NODE = Path(__file__).with_name("node_program.py")
 GRADER = Path(__file__).with_name("grading") / "grade.py"  # the handouts of labs 1 to 6 lack it
 # They draw or judge steps of the core, which a core in machine code doesn't show.
 FROM_SOURCE = ("grade", "picture")

@@ -36,8 +36,8 @@ from raftline.wire.protocol import ProtocolError, split_sender
 from raftline.wire.replies.refusals import leader_named_in
 from raftline_course.controller import udp
 from raftline_course.controller.faults import read_fault
-from raftline_course.controller.store import retrieve
-from raftline_course.trial import metrics
+from raftline_course.controller.leader_orders import retrieve
+from raftline_course.trial import metrics_dictionary
 from raftline_testing.files.faulty_folder import MemoryFolder
 from raftline_testing.files.node_files import boot as started
 from raftline_testing.files.node_files import entries
@@ -126,7 +126,11 @@ def backed_up(number: str) -> object:
 def of_metrics(text: str) -> object:
     complaints: list[str] = []
     reading: Any = SimpleNamespace(complain=complaints.append)
-    return metrics._target(reading, "", "fail", text.zfill(4)) if not complaints else refuse()
+    return (
+        metrics_dictionary._target(reading, "", "fail", text.zfill(4))
+        if not complaints
+        else refuse()
+    )
 
 
 def refuse() -> object:

@@ -12,7 +12,7 @@ from raftline.raft.effects import HardState
 from raftline.raft.log import TermRuns
 from raftline.raft.messages import RequestVote
 from raftline.raft.state import State
-from raftline_testing.explore import __main__, server
+from raftline_testing.explore import __main__, explored_server
 from raftline_testing.explore.budget import QUICK, BudgetError, read
 from raftline_testing.explore.facts import Violation
 from raftline_testing.explore.frozen import freeze, thaw
@@ -97,10 +97,12 @@ def test_a_reduced_world_has_the_same_bad_ends(monkeypatch: pytest.MonkeyPatch) 
 @pytest.mark.slow
 @pytest.mark.pure
 def test_a_start_in_an_earlier_term_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    from_disk: Any = server.node_from_disk
+    from_disk: Any = explored_server.node_from_disk
     forgets = HardState(1, "s1")
     monkeypatch.setattr(
-        server, "node_from_disk", lambda *given, **more: from_disk(*given[:3], forgets, *given[4:])
+        explored_server,
+        "node_from_disk",
+        lambda *given, **more: from_disk(*given[:3], forgets, *given[4:]),
     )
     assert " start" in violation_of("timeout crash")
 

@@ -61,8 +61,8 @@ def panels(found: Path) -> dict[str, dict[str, list[list[float]]]]:
     """Return the lines of both panels as matplotlib has them: requests a second, and waits."""
     program = (
         f"import sys, json; sys.path[:0] = [{str(BENCH)!r}, {str(ROOT / 'src')!r}]\n"
-        "import pathlib, picture, results\n"
-        "figure = picture.figure_of(results.load(pathlib.Path(sys.argv[1])))\n"
+        "import pathlib, results, throughput_picture\n"
+        "figure = throughput_picture.figure_of(results.load(pathlib.Path(sys.argv[1])))\n"
         "print(json.dumps({axes.get_title(loc='left'): {line.get_label(): [list(line.get_xdata()),"
         " list(line.get_ydata())] for line in axes.get_lines()} for axes in figure.axes}))\n"
     )

@@ -93,7 +93,7 @@ def test_an_old_python_gets_one_line_that_names_the_one_it_takes(program: str) -
         "src/__init__.py",
         "src/raftline/__init__.py",
         "course/server.py",
-        "course/raftline_course/node.py",
+        "course/raftline_course/node_program.py",
     ],
 )
 def test_what_an_old_python_reads_before_that_line_is_in_its_syntax(name: str) -> None:

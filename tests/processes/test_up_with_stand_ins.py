@@ -31,8 +31,8 @@ from raftline.storage.log_file import whole_file
 from raftline.tools.local_cluster import choosing, up
 from raftline.tools.local_cluster.choosing import local_members
 from raftline.tools.local_cluster.local_cluster import LocalCluster
-from raftline.tools.local_cluster.processes import ServerProcess
 from raftline.tools.local_cluster.relay import Relay
+from raftline.tools.local_cluster.server_process import ServerProcess
 from raftline.tools.status import status
 from raftline_testing.doubles import fake_node
 from raftline_testing.nodes.processes import eventually, free_ports, ports_in_a_row

@@ -27,7 +27,7 @@ from raftline.wire.commands.operands import Limits
 from raftline.wire.commands.parsing import Readings, parse
 from raftline.wire.limits import BACKUP_S, BACKUPS, PEER_LINE_BYTES
 from raftline.wire.protocol import FULL, SHUT_DOWN, STOPPING, not_leader
-from raftline_course.controller.store import store
+from raftline_course.controller.leader_orders import store
 from raftline_testing.doubles.fake_host import FakeHost
 from raftline_testing.files.faulty_folder import MemoryFolder
 from raftline_testing.files.node_files import MEMBERS, boot, entries

@@ -10,7 +10,7 @@ from raftline import server
 from raftline.common.config import ConfigError
 from raftline.node.program import boot, settings
 from raftline.node.program.settings import Settings
-from raftline_course import server as course_server
+from raftline_course import controlled_server as course_server
 
 
 def settings_of(

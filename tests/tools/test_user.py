@@ -19,7 +19,7 @@ from raftline.common.config import ConfigError
 from raftline.node.program import boot
 from raftline.tools.node_files.user_command import carry_out
 from raftline.wire.commands.rights import UserRole
-from raftline_course import server as controlled
+from raftline_course import controlled_server as controlled
 
 PASSWORD = "correct horse battery"
 

@@ -16,7 +16,7 @@ from raftline.raft.inputs import PeerLevel, Transfer
 from raftline.wire.limits import WRITES_TOGETHER
 from raftline_testing.virtual import schedule
 from raftline_testing.virtual.locks.lease_holders import LeaseRequest
-from raftline_testing.virtual.nodes.host import Host, leaders
+from raftline_testing.virtual.nodes.simulated_node import Host, leaders
 from raftline_testing.virtual.schedule import _Schedule, run
 from raftline_testing.virtual.world.plan import NEVER, Plan, pick_plan
 

@@ -15,7 +15,7 @@ from raftline.clients.calls.transaction import Outcome
 from raftline.clients.locks.contest import LockKeys, LockProtocol, token_in
 from raftline.clients.watches.watch_events import Event
 from raftline_testing.virtual.locks.lease_holders import HOLDER_PERMILLE, LeaseRequest
-from raftline_testing.virtual.nodes.host import Host
+from raftline_testing.virtual.nodes.simulated_node import Host
 from tests.virtual.test_leases import Calm
 
 HOLDERS_EACH, AT_ONCE = 16, 2

@@ -10,7 +10,7 @@ from raftline.raft import state
 from raftline.raft.node import RawNode, node_from_disk
 from raftline_testing.doubles.recorded import MemoryRecorder, recorded
 from raftline_testing.runner.at_night import in_the_rest
-from raftline_testing.virtual.nodes import host
+from raftline_testing.virtual.nodes import simulated_node
 from raftline_testing.virtual.schedule import run
 
 SEGMENT_STEPS = 200  # so that states of every role begin a segment
@@ -28,7 +28,7 @@ def record_schedule(monkeypatch: pytest.MonkeyPatch, seed: int) -> list[MemoryRe
         apply_max.append(state.APPLY_MAX)
         return node
 
-    monkeypatch.setattr(host, "node_from_disk", node_of)
+    monkeypatch.setattr(simulated_node, "node_from_disk", node_of)
     run(seed, steps=6000)
     monkeypatch.setattr(state, "APPLY_MAX", apply_max[0])
     return recorders

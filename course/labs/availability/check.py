@@ -35,12 +35,12 @@ from labs.availability.runs import LAB, Run
 from labs.checking import end_with
 from raftline.clients.requests.line_connection import LineConnection, ask
 from raftline.wire.replies.refusals import code_of
-from raftline_course.trial import metrics
-from raftline_course.trial.messages import MESSAGE_ID, UNKNOWN_LEADER, BadMessage, Message
-from raftline_course.trial.metrics import Metrics
+from raftline_course.trial import metrics_dictionary
+from raftline_course.trial.metrics_dictionary import Metrics
 from raftline_course.trial.servers import Health
-from raftline_course.trial.store import StoreClient, Unanswered
+from raftline_course.trial.store_client import StoreClient, Unanswered
 from raftline_course.trial.trial import Trial
+from raftline_course.trial.trial_messages import MESSAGE_ID, UNKNOWN_LEADER, BadMessage, Message
 from raftline_course.trial.verdict import PERFECT, Exit, judge
 
 PATIENCE_S = 20.0
@@ -403,7 +403,7 @@ def short(**more: Any) -> Metrics:
         "client requests": 120,
         **{key.replace("_", " "): more[key] for key in more},
     }
-    return metrics.understand(parts, "check.py", LAB)
+    return metrics_dictionary.understand(parts, "check.py", LAB)
 
 
 def check_crash_and_tenure(checks: Checks, folder: Path) -> None:

@@ -43,12 +43,14 @@ def main() -> int:
     from labs.repair.spoken import SeedConsole, SeedServer  # loads a whole server: only for a node
     from labs.repair.watchful import WatchfulServer
     from raftline.common.process.console import Console
-    from raftline_course import server
+    from raftline_course import controlled_server
 
     sys.argv[0] = "server.py"  # the name at the beginning of argument errors
     if not arguments.course_words:
-        return server.main(words, console_of=Console, server_of=WatchfulServer)
-    return server.main(words, console_of=partial(SeedConsole, arguments.name), server_of=SeedServer)
+        return controlled_server.main(words, console_of=Console, server_of=WatchfulServer)
+    return controlled_server.main(
+        words, console_of=partial(SeedConsole, arguments.name), server_of=SeedServer
+    )
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ import threading
 import time
 
 from raftline.wire.commands.command_table import Request
-from raftline_course.server import ControlledServer
+from raftline_course.controlled_server import ControlledServer
 
 LOOK_S = 0.2
 

@@ -12,8 +12,8 @@ from raftline_course.conform.checks import Check
 from raftline_course.conform.cluster import TestedCluster
 from raftline_course.conform.launch import EXIT_CANNOT
 from raftline_course.conform.machine import busyness
-from raftline_course.conform.node import KitSettings, NodeNotStarted
 from raftline_course.conform.scene import Scene
+from raftline_course.conform.tested_node import KitSettings, NodeNotStarted
 from raftline_course.conform.verdicts import Failed, NotJudged
 
 PASSED, FAILED, NOT_JUDGED = "passed", "failed", "not judged"

@@ -19,9 +19,9 @@ from raftline.raft.messages import (
     RequestVoteReply,
 )
 from raftline_course.conform.clients import KitClient
-from raftline_course.conform.node import KitSettings, TestedNode, ports_of
 from raftline_course.conform.rules import KitFollower
 from raftline_course.conform.syncs import Syncs
+from raftline_course.conform.tested_node import KitSettings, TestedNode, ports_of
 from raftline_course.conform.transcript import Line, Transcript
 from raftline_course.conform.verdicts import Failed
 from raftline_course.conform.wires import KitPeer, Rule, Wire, dial, silent

@@ -22,8 +22,14 @@ from raftline.wire.commands.command_table import COMMANDS, Request
 from raftline.wire.protocol import ProtocolError, shown
 from raftline_course.controller.controlled import ControlledNode
 from raftline_course.controller.faults import IN_FORCE, read_fault
+from raftline_course.controller.leader_orders import (
+    OrderAnswer,
+    leader_info,
+    retrieve,
+    sorry,
+    store,
+)
 from raftline_course.controller.orders import FAULT_FORMS, NODE_ORDERS, ORDERS
-from raftline_course.controller.store import OrderAnswer, leader_info, retrieve, sorry, store
 
 CONTROLLER = "Controller"
 OFF = "this server obeys no controller; start it with --controller, for teaching and tests"

@@ -19,8 +19,8 @@ from raftline.common.config import PortRefused
 from raftline.wire.commands.command_table import Request
 from raftline.wire.protocol import ProtocolError, escape, shown
 from raftline_course.controller.control import CONTROLLER, Control, no_order
+from raftline_course.controller.leader_orders import OrderAnswer, sorry
 from raftline_course.controller.orders import FAULT_FORMS, ORDERS
-from raftline_course.controller.store import OrderAnswer, sorry
 
 PORT = 5555  # the port of the course's nodes and its controller
 CLOSE_S = 5.0  # for the end of the listening thread

@@ -13,7 +13,7 @@ from raftline.raft.messages import Message
 from raftline_course.grading import schedule
 from raftline_course.grading.servers import HandInRun, Print
 from raftline_testing.judging.collected import Collector
-from raftline_testing.virtual.nodes.host import leaders
+from raftline_testing.virtual.nodes.simulated_node import leaders
 from raftline_testing.virtual.world.plan import Plan
 
 SETTLE_TIMEOUTS = 3  # until no candidate of the first elections is left

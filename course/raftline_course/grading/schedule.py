@@ -21,8 +21,8 @@ from raftline_testing.virtual.clients.clients import Client
 from raftline_testing.virtual.clients.journal import JOURNAL
 from raftline_testing.virtual.faults.churn import Operator
 from raftline_testing.virtual.faults.faults import Faults
-from raftline_testing.virtual.nodes.disk import Disk
-from raftline_testing.virtual.nodes.host import Host, leaders
+from raftline_testing.virtual.nodes.simulated_disk import Disk
+from raftline_testing.virtual.nodes.simulated_node import Host, leaders
 from raftline_testing.virtual.world.network import Network
 from raftline_testing.virtual.world.plan import NEVER, Plan, pick_plan
 from raftline_testing.virtual.world.world import World

@@ -13,10 +13,10 @@ import time
 from collections import Counter
 from collections.abc import Callable, Collection
 
-from raftline_course.trial.messages import UNKNOWN_LEADER, node_name
-from raftline_course.trial.metrics import Action, Metrics
+from raftline_course.trial.metrics_dictionary import Action, Metrics
 from raftline_course.trial.record import Record, TrialEvent
 from raftline_course.trial.servers import Health, Servers
+from raftline_course.trial.trial_messages import UNKNOWN_LEADER, node_name
 from raftline_testing.nodes.proxy import Network
 
 LEADER_SILENT_S = 1.0  # an election timeout: by then every follower has begun an election

@@ -5,8 +5,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from raftline_course.trial.messages import in_words
 from raftline_course.trial.record import Record
+from raftline_course.trial.trial_messages import in_words
 
 REACH_S = 3.0  # an election timeout, and the time to find the new leader
 SLACK_S = 0.5  # by which a quorum may notice something before the trial does

@@ -9,10 +9,10 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from raftline_course.trial.messages import Message
-from raftline_course.trial.metrics import Metrics
+from raftline_course.trial.metrics_dictionary import Metrics
 from raftline_course.trial.record import RequestRecord
-from raftline_course.trial.store import StoreClient, Tally, Unanswered
+from raftline_course.trial.store_client import StoreClient, Tally, Unanswered
+from raftline_course.trial.trial_messages import Message
 
 LETTERS = string.digits + string.ascii_lowercase
 KEY_LENGTH = 8

@@ -10,9 +10,9 @@ import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from raftline_course.trial.messages import UNKNOWN_LEADER, in_words
 from raftline_course.trial.record import Record, RequestRecord, counted, percentile
 from raftline_course.trial.servers import Health
+from raftline_course.trial.trial_messages import UNKNOWN_LEADER, in_words
 
 WIDTH = 960
 LEFT, RIGHT = 96, 60  # room for the names of rows, and for labels at the right end

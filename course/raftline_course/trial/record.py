@@ -6,10 +6,10 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from raftline_course.trial.messages import UNKNOWN_LEADER
-from raftline_course.trial.metrics import Metrics
+from raftline_course.trial.metrics_dictionary import Metrics
 from raftline_course.trial.servers import Health
-from raftline_course.trial.store import ServerAttempt, Tally
+from raftline_course.trial.store_client import ServerAttempt, Tally
+from raftline_course.trial.trial_messages import UNKNOWN_LEADER
 from raftline_testing.histories.history import ClientOperation
 
 

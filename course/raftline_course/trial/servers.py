@@ -15,7 +15,7 @@ from raftline.common import config
 from raftline.common.address import Address
 from raftline.tools.local_cluster.local_cluster import how_it_ended
 from raftline.tools.status import status
-from raftline_course.trial.messages import node_name
+from raftline_course.trial.trial_messages import node_name
 from raftline_testing.nodes.cluster import NodeProcess
 from raftline_testing.nodes.processes import end_all, is_free
 from raftline_testing.nodes.processes import free_ports as any_ports

@@ -20,11 +20,11 @@ from raftline.tools.progress_bar import ERASE_LINE, bar
 from raftline_course.trial.actions import LEADER_SILENT_S, Actions, LeaderTracker
 from raftline_course.trial.consoles import Consoles
 from raftline_course.trial.load import LoadClient, by_client, mark_wrong_gets, plan
-from raftline_course.trial.messages import UNKNOWN_LEADER, in_words
-from raftline_course.trial.metrics import Metrics
+from raftline_course.trial.metrics_dictionary import Metrics
 from raftline_course.trial.record import Record, TrialEvent
 from raftline_course.trial.servers import Health, Servers, free_ports
-from raftline_course.trial.store import StoreClient, Tally
+from raftline_course.trial.store_client import StoreClient, Tally
+from raftline_course.trial.trial_messages import UNKNOWN_LEADER, in_words
 from raftline_testing.nodes.proxy import Network
 
 TICK_S = 0.02

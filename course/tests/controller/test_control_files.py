@@ -20,9 +20,9 @@ from raftline.raft.node import node_from_disk
 from raftline.raft.state import Options
 from raftline.storage.disk import FilesRefused
 from raftline.storage.folder import Folder
+from raftline_course.controlled_server import ControlledServer
 from raftline_course.controller.control import Control
 from raftline_course.controller.faults import Faults
-from raftline_course.server import ControlledServer
 from raftline_testing.doubles.fake_rim import FakeRim, elect
 from raftline_testing.files.node_files import MEMBERS
 

@@ -12,7 +12,13 @@ from raftline.raft.inputs import Propose, Receive, StepDown, Tick
 from raftline.raft.log import Entry
 from raftline.raft.messages import AppendAccepted, AppendEntries
 from raftline_course.controller.control import OFF, Permits
-from raftline_course.controller.store import PAGE_BYTES, PAGE_ENTRIES, CourseLines, numbered, page
+from raftline_course.controller.leader_orders import (
+    PAGE_BYTES,
+    PAGE_ENTRIES,
+    CourseLines,
+    numbered,
+    page,
+)
 from raftline_testing.doubles.cores import leader_of, node_of, sync
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from raftline.wire.commands.command_table import Request
-from raftline_course.controller.store import OrderAnswer
+from raftline_course.controller.leader_orders import OrderAnswer
 from raftline_course.controller.udp import AT_ONCE_MAX, UdpListener
 from raftline_testing.nodes.processes import eventually
 

@@ -25,7 +25,7 @@ from raftline.raft.inputs import Propose, Receive, Synced
 from raftline.raft.log import Entry
 from raftline.raft.messages import AppendAccepted, AppendEntries, AppendRejected, RequestVote
 from raftline.raft.node import RawNode
-from raftline_course.server import ControlledServer
+from raftline_course.controlled_server import ControlledServer
 from raftline_testing.doubles.cores import TIMEOUT_MS, candidate_of, established, leader_of, node_of
 from raftline_testing.nodes.processes import eventually
 

@@ -22,20 +22,20 @@ from labs.bugs.play import BUGS, copy_with_bug
 from raftline_course.conform import cluster as cluster_module
 from raftline_course.conform import (
     clusters,
-    command,
+    conform_command,
     locked,
-    membership,
+    membership_checks,
     run,
-    snapshots,
+    snapshot_checks,
     transcript,
     wires,
 )
-from raftline_course.conform import node as nodes
+from raftline_course.conform import tested_node as nodes
 from raftline_course.conform.checks import Check
 from raftline_course.conform.installer import Installer
-from raftline_course.conform.node import KitSettings
 from raftline_course.conform.run import FAILED, NOT_JUDGED, Result
 from raftline_course.conform.scene import Scene
+from raftline_course.conform.tested_node import KitSettings
 from raftline_course.conform.transcript import Transcript
 from raftline_course.conform.verdicts import Failed
 from raftline_course.grading import sandbox
@@ -270,7 +270,7 @@ def test_a_network_that_stays_open_is_reported(
 
     monkeypatch.setattr(locked, "enter_own_network", refused)
     words = ["--locked", "--only", "reply-name", "--", "false", "{name}{port}{dir}"]
-    assert command.main(words) == 1
+    assert conform_command.main(words) == 1
     assert "[!] --locked: the network stays open to the node: unshare: " in capsys.readouterr().err
 
 
@@ -348,7 +348,7 @@ def test_a_node_that_ends_at_once_is_reported_with_what_it_printed() -> None:
 def test_a_node_that_does_not_know_its_members_fails_by_its_answer(reply: str) -> None:
     client: Any = SimpleNamespace(ask=lambda _: reply)
     with pytest.raises(Failed, match=re.escape(f"'members' is answered {reply!r}")):
-        membership.members(client)
+        membership_checks.members(client)
 
 
 def test_an_increment_without_a_number_fails_at_once() -> None:
@@ -477,7 +477,7 @@ def test_a_node_that_loses_the_lead_amid_the_writes_for_a_snapshot_is_judged_aga
     scene.client.return_value = client
     scene.expect = lambda truth, why: Scene.expect(scene, truth, why)
     with pytest.raises(Failed, match=f"'set small yes' is answered '{reply[:20]}"):
-        snapshots.compacted(scene, Installer())
+        snapshot_checks.compacted(scene, Installer())
     assert bool(said.disturbed) is disturbed
 
 
@@ -552,7 +552,7 @@ def test_a_node_that_never_leads_is_waited_for_by_three_checks_and_no_more(
     checks = ("reply-name", "id-echo", "no-name", "first-at", "empty-value")
     words = [word for name in checks for word in ("--only", name)]
     node = [sys.executable, str(tmp_path / "node.py"), *NODE]
-    assert command.main([*words, "--jobs", "1", "--json", "--", *node]) == 1
+    assert conform_command.main([*words, "--jobs", "1", "--json", "--", *node]) == 1
     found = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [one["verdict"] for one in found] == [FAILED] * 5
     skipped = "a node that is alone never leads: so it was in 3 checks, and this one does not wait"

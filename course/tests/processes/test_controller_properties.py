@@ -12,7 +12,7 @@ import pytest
 from raftline.logmanager import LogManager
 from raftline.raft.log import Entry
 from raftline.storage.folder import Folder
-from raftline_course.controller.store import numbered
+from raftline_course.controller.leader_orders import numbered
 from raftline_testing.nodes.cluster import Cluster, NodeProcess
 from raftline_testing.nodes.processes import eventually
 

@@ -18,7 +18,7 @@ import pytest
 
 from raftline.wire.commands.command_table import Request
 from raftline_course.commands import NODE
-from raftline_course.controller.store import OrderAnswer
+from raftline_course.controller.leader_orders import OrderAnswer
 from raftline_course.controller.udp import AT_ONCE_MAX, UdpListener
 from raftline_testing.doubles.in_process import raftline
 from raftline_testing.nodes.cluster import Cluster, NodeProcess

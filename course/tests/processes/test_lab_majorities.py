@@ -19,7 +19,7 @@ from labs.majorities import names
 from labs.majorities.places import COMPOSE, LabPlace
 from raftline import client
 from raftline.common import config
-from raftline_course import server
+from raftline_course import controlled_server
 from raftline_testing.nodes.processes import eventually
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -185,7 +185,9 @@ def test_the_receiver_shows_each_answer_until_ctrl_c() -> None:
 
 def test_nodes_listen_on_port_5555_and_the_sender_speaks_from_5556() -> None:
     assert (names.NODE_PORT, names.SENDER_PORT) == (5555, 5556)
-    given = server.parser().parse_args(["Node1", "10000", "--controller", "--controller-udp"])
+    given = controlled_server.parser().parse_args(
+        ["Node1", "10000", "--controller", "--controller-udp"]
+    )
     assert given.controller_udp == 5555
 
 
@@ -193,7 +195,7 @@ def test_the_command_lines_of_the_containers_are_valid() -> None:
     compose = COMPOSE.read_text(encoding="utf-8")
     found = re.search(r"exec python course/server\.py (.*?)\n *healthcheck", compose, re.DOTALL)
     assert found is not None
-    given = server.parser().parse_args(found[1].split())
+    given = controlled_server.parser().parse_args(found[1].split())
     assert (given.name, given.port, given.dir, given.host) == (
         "$$NODE",
         "10000",

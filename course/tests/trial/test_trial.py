@@ -10,12 +10,12 @@ from typing import cast
 import pytest
 from course.tests.trial.trials import asked, pair, record
 
-from raftline_course import simulator
+from raftline_course import simulate_command
 from raftline_course.trial.load import LoadClient
-from raftline_course.trial.metrics import Metrics
+from raftline_course.trial.metrics_dictionary import Metrics
 from raftline_course.trial.record import RequestRecord
 from raftline_course.trial.servers import Health
-from raftline_course.trial.store import Tally
+from raftline_course.trial.store_client import Tally
 from raftline_course.trial.trial import Trial
 from raftline_course.trial.verdict import Exit, judge
 
@@ -79,7 +79,7 @@ def test_a_wrong_answer_is_reported_beside_other_failures(
 ) -> None:
     made = record(pair(1), **more)
     options = argparse.Namespace(json=False, history=history, html=None)
-    assert simulator._report(made, judge(made), options) == status
+    assert simulate_command._report(made, judge(made), options) == status
     printed = capsys.readouterr()
     assert "Leaders:" in printed.out
     assert ("/dev/full: can't be written" in printed.err) == (history is not None)
@@ -91,4 +91,4 @@ def test_a_given_seed_overrides_that_of_the_metrics(
 ) -> None:
     (tmp_path / "m.json").write_text('{"seed": 5}')
     options = argparse.Namespace(metrics=str(tmp_path / "m.json"), seed=option)
-    assert simulator._metrics(options).seed == drawn_from
+    assert simulate_command._metrics(options).seed == drawn_from

@@ -8,7 +8,7 @@ from typing import Any, cast
 import pytest
 
 from raftline_course.trial.actions import Actions, LeaderTracker
-from raftline_course.trial.metrics import Action, Metrics
+from raftline_course.trial.metrics_dictionary import Action, Metrics
 from raftline_course.trial.record import Record
 from raftline_course.trial.servers import Servers
 from raftline_testing.nodes.proxy import Network

@@ -19,9 +19,9 @@ from raftline_course.trial.load import (
     mark_wrong_gets,
     plan,
 )
-from raftline_course.trial.messages import Message
-from raftline_course.trial.metrics import Metrics
-from raftline_course.trial.store import ServerAttempt, StoreClient, Unanswered
+from raftline_course.trial.metrics_dictionary import Metrics
+from raftline_course.trial.store_client import ServerAttempt, StoreClient, Unanswered
+from raftline_course.trial.trial_messages import Message
 
 
 def test_requests_are_evenly_spaced_between_warm_up_and_cool_down() -> None:

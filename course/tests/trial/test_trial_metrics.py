@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from raftline.tools.local_cluster.processes import SERVER
-from raftline_course.trial import metrics
-from raftline_course.trial.metrics import Action, Metrics, MetricsError
+from raftline.tools.local_cluster.server_process import SERVER
+from raftline_course.trial import metrics_dictionary
+from raftline_course.trial.metrics_dictionary import Action, Metrics, MetricsError
 
 LAB = Path(__file__).resolve().parents[3] / "course" / "labs" / "availability"
 TWO_KILLS = (Action("fail leader", 8), Action("fail leader", 16))
@@ -19,17 +19,19 @@ TWO_KILLS = (Action("fail leader", 8), Action("fail leader", 16))
 
 def problems(raw: object) -> list[str]:
     with pytest.raises(MetricsError) as caught:
-        metrics.understand(raw, "m.json", Path())
+        metrics_dictionary.understand(raw, "m.json", Path())
     return caught.value.lines
 
 
 def asks(**more: Any) -> Metrics:
-    return metrics.understand(more, "m.json", Path())
+    return metrics_dictionary.understand(more, "m.json", Path())
 
 
 def test_the_two_course_runs_are_shipped_with_all_keys() -> None:
-    assert metrics.read(LAB / "metrics_1.json") == Metrics()
-    assert metrics.read(LAB / "metrics_2.json") == Metrics(gp_ratio=0.2, actions=TWO_KILLS)
+    assert metrics_dictionary.read(LAB / "metrics_1.json") == Metrics()
+    assert metrics_dictionary.read(LAB / "metrics_2.json") == Metrics(
+        gp_ratio=0.2, actions=TWO_KILLS
+    )
     for name in ("metrics_1", "metrics_2"):
         assert set(json.loads((LAB / f"{name}.json").read_text())) == {
             "server code",
@@ -99,7 +101,7 @@ def test_each_further_action_requires_its_operands() -> None:
 
 def test_a_custom_server_is_found_beside_the_metrics(tmp_path: Path) -> None:
     (tmp_path / "mine.py").touch()
-    found = metrics.understand({"server code": "mine.py"}, "m.json", tmp_path)
+    found = metrics_dictionary.understand({"server code": "mine.py"}, "m.json", tmp_path)
     assert found.server_code == tmp_path / "mine.py"
 
 
@@ -183,14 +185,14 @@ def test_a_file_that_is_no_dictionary_is_reported(
     path = tmp_path / name
     path.write_bytes(text.encode("utf-8", "surrogateescape"))
     with pytest.raises(MetricsError) as caught:
-        metrics.read(path)
+        metrics_dictionary.read(path)
     [line] = caught.value.lines
     assert said in line
 
 
 def test_a_missing_file_is_reported(tmp_path: Path) -> None:
     with pytest.raises(MetricsError, match=r"none\.json: can't be read: No such file"):
-        metrics.read(tmp_path / "none.json")
+        metrics_dictionary.read(tmp_path / "none.json")
 
 
 def test_toml_is_read_if_python_can_else_the_remedy_is_reported(
@@ -201,7 +203,7 @@ def test_toml_is_read_if_python_can_else_the_remedy_is_reported(
         '"gp ratio" = 0.2\n[[actions]]\ncategory = "fail leader"\n"trigger point" = 8\n'
     )
     if any(importlib.util.find_spec(name) for name in ("tomllib", "tomli")):
-        assert metrics.read(path) == Metrics(gp_ratio=0.2, actions=TWO_KILLS[:1])
+        assert metrics_dictionary.read(path) == Metrics(gp_ratio=0.2, actions=TWO_KILLS[:1])
         for text, said in (
             ("gp ratio", r"m\.toml: is not TOML: "),
             ("seed = " + "9" * 5000, r"m\.toml: holds a number of thousands of digits"),
@@ -209,11 +211,11 @@ def test_toml_is_read_if_python_can_else_the_remedy_is_reported(
         ):
             path.write_text(text)
             with pytest.raises(MetricsError, match=said):
-                metrics.read(path)
+                metrics_dictionary.read(path)
 
     def missing(name: str) -> None:
         raise ImportError(name)
 
     monkeypatch.setattr("raftline_course.trial.files.importlib.import_module", missing)
     with pytest.raises(MetricsError, match=r"can't read TOML\. Take Python 3\.11"):
-        metrics.read(path)
+        metrics_dictionary.read(path)

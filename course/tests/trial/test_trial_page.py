@@ -14,7 +14,7 @@ from raftline_course.trial.causes import explained
 from raftline_course.trial.pictures import Logarithmic, Seconds, tag
 from raftline_course.trial.record import Record, TrialEvent
 from raftline_course.trial.servers import Health
-from raftline_course.trial.store import ServerAttempt
+from raftline_course.trial.store_client import ServerAttempt
 from raftline_course.trial.verdict import judge
 
 

@@ -9,9 +9,9 @@ import pytest
 
 from raftline.wire.protocol import not_leader, outcome_unknown
 from raftline_course.trial.load import Due, LoadClient
-from raftline_course.trial.messages import BadMessage
-from raftline_course.trial.metrics import Metrics
-from raftline_course.trial.store import StoreClient, Unanswered
+from raftline_course.trial.metrics_dictionary import Metrics
+from raftline_course.trial.store_client import StoreClient, Unanswered
+from raftline_course.trial.trial_messages import BadMessage
 from raftline_testing.doubles.scripted_node import (
     DEADLINE_S,
     Handler,

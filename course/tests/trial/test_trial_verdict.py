@@ -9,9 +9,9 @@ import pytest
 from course.tests.trial.trials import asked, pair, record
 
 from raftline_course.trial import report
-from raftline_course.trial.metrics import Metrics
+from raftline_course.trial.metrics_dictionary import Metrics
 from raftline_course.trial.record import Record, TrialEvent, percentile, standstills
-from raftline_course.trial.store import ServerAttempt, Tally
+from raftline_course.trial.store_client import ServerAttempt, Tally
 from raftline_course.trial.verdict import PERFECT, Exit, judge
 
 

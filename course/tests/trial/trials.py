@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from raftline_course.trial.metrics import Metrics
+from raftline_course.trial.metrics_dictionary import Metrics
 from raftline_course.trial.record import Record, RequestRecord
 
 SERVERS = ("0000", "0001", "0002")

@@ -22,8 +22,8 @@ from ...common.arguments import typed
 from ...common.config import ConfigError, Configuration, Pace
 from ...common.process.signals import threads_without_signals
 from ..status import status
-from .processes import ServerProcess, end_all
 from .relay import Relay
+from .server_process import ServerProcess, end_all
 
 STOP_SECONDS_MAX = 5.0
 ASK_SECONDS_MAX = 1.0

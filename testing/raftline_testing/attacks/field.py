@@ -20,7 +20,7 @@ from raftline.access.users import User, Users, make_verifier, write_users
 from raftline.clients.requests.client_login import Credentials, log_in
 from raftline.clients.requests.client_tls import ClientTls
 from raftline.clients.requests.line_connection import LineConnection
-from raftline.tools.local_cluster.processes import SERVER
+from raftline.tools.local_cluster.server_process import SERVER
 from raftline.tools.node_files import certs
 from raftline.wire.commands.login_operands import ITERATIONS_LEAST
 from raftline.wire.commands.rights import UserRole

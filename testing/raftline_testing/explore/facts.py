@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from raftline.raft.log import Entry
 
-from .server import Disk, Event
+from .explored_server import Disk, Event
 
 
 class Violation(Exception):

@@ -14,8 +14,8 @@ from raftline.raft.log import Entry
 from raftline.wire.peer_lines import spell
 
 from .budget import BudgetError, read
+from .explored_server import DOWN, Disk
 from .facts import Violation
-from .server import DOWN, Disk
 from .world import Choice, World
 
 Step = tuple[int, int, Choice]  # the world before, the index of the server, and its choice

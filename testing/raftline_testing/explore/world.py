@@ -19,8 +19,7 @@ from raftline.raft.state import Options
 
 from ..invariants import InvariantError
 from .budget import Budget
-from .facts import History, Other, Violation, check_others
-from .server import (
+from .explored_server import (
     DOWN,
     START_MS,
     Core,
@@ -36,6 +35,7 @@ from .server import (
     with_vote,
     written,
 )
+from .facts import History, Other, Violation, check_others
 
 BUDGET_BITS, HISTORY_BITS, LOCAL_BITS = 10, 14, 24
 BUDGET_MASK = (1 << BUDGET_BITS) - 1

@@ -10,7 +10,7 @@ from .cluster import SERVER, NodeProcess
 _MAIN = """
 sys.path.insert(0, {source!r})
 sys.path.append({source!r} + "/../course")
-from raftline_course.server import main
+from raftline_course.controlled_server import main
 sys.exit(main())
 """
 

@@ -15,7 +15,7 @@ from raftline.clients.requests import line_connection
 from raftline.clients.requests.line_connection import LineConnection
 from raftline.common.config import FILE_NAME
 from raftline.tools import course
-from raftline.tools.local_cluster.processes import SERVER, WAIT_S, NotAsExpected, ServerProcess
+from raftline.tools.local_cluster.server_process import SERVER, WAIT_S, NotAsExpected, ServerProcess
 from raftline.wire.replies.refusals import code_of
 from raftline.wire.replies.replies import RequestOutcome, outcome_of
 

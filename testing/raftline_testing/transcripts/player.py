@@ -50,7 +50,7 @@ from raftline.wire.limits import SESSIONS_MAX
 from raftline_testing.judging.collected import Collector
 
 from ..virtual.failing import draw_failure
-from ..virtual.nodes.disk import Disk
+from ..virtual.nodes.simulated_disk import Disk
 from ..virtual.script import ScriptedCluster, ScriptedHost
 
 SHORT = ("note", "apply", "answer")

@@ -44,11 +44,11 @@ from .locks.lockchecks import LockCheck
 from .locks.lockers import Locker
 from .locks.sharers import Sharer
 from .nodes import jobs_machine
-from .nodes.disk import Disk
-from .nodes.host import Host, leaders
 from .nodes.manager import Manager
 from .nodes.node_events import Watching
-from .nodes.rough import RoughLines
+from .nodes.rough_lines import RoughLines
+from .nodes.simulated_disk import Disk
+from .nodes.simulated_node import Host, leaders
 from .nodes.users_files import derived
 from .watches.machinewatch import MachineWatch
 from .watches.onlookers import Onlookers

@@ -27,10 +27,10 @@ from raftline.wire.protocol import NO_LEADER, OUTCOME_UNKNOWN
 from raftline_testing.judging.collected import Collector
 
 from ..invariants import Invariants
-from .nodes.disk import Disk
-from .nodes.host import Host
 from .nodes.manager import Manager
 from .nodes.request_interface import Request
+from .nodes.simulated_disk import Disk
+from .nodes.simulated_node import Host
 from .plain_snapshots import PlainSnapshots
 from .world.network import ScriptedNetwork
 from .world.plan import NEVER

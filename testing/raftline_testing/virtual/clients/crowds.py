@@ -16,7 +16,7 @@ from raftline.wire.protocol import TOO_MUCH_WAITS
 from ...invariants import InvariantError
 from ..clients.talkers import Talker
 from ..nodes.client_connection import ClientConnection
-from ..nodes.host import Host
+from ..nodes.simulated_node import Host
 from ..world.plan import Plan
 from ..world.world import World
 

@@ -17,10 +17,10 @@ from raftline.wire.limits import STRANGER_S
 
 from ...invariants import InvariantError
 from ..nodes.client_connection import ClientConnection
-from ..nodes.host import Host
-from ..nodes.lines import Connected
+from ..nodes.node_connections import Connected
 from ..nodes.node_events import Watching
 from ..nodes.request_interface import Asked, Asker, Server
+from ..nodes.simulated_node import Host
 from ..nodes.users_files import NAMES, Guest, Settings, UsersFile, is_denial
 from ..watches.watchlines import WatchClient, WatchConnection
 from ..world.plan import Plan

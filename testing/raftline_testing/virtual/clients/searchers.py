@@ -41,7 +41,7 @@ from raftline.common.mypyc_compat import mypyc_attr
 from raftline.wire.protocol import NO_LEADER, not_leader
 from raftline.wire.replies.replies import Reply
 
-from ..nodes.host import Host
+from ..nodes.simulated_node import Host
 from ..world.plan import Plan
 from ..world.world import World
 from .client_history import History

@@ -9,8 +9,8 @@ from raftline.wire.protocol import OUTCOME_UNKNOWN
 
 from ...invariants import InvariantError
 from ..nodes.client_connection import ClientConnection
-from ..nodes.host import Host
 from ..nodes.request_interface import Asked
+from ..nodes.simulated_node import Host
 from ..world.world import World
 
 WINDOWS = (40, 100, 1000)  # bytes that wait for a slow reader

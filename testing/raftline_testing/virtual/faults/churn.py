@@ -9,7 +9,7 @@ from raftline.raft.change import Change, ChangeRefused, plan
 from raftline.raft.membership import Membership
 from raftline.raft.node import RawNode
 
-from ..nodes.host import Host, MayBegin, leaders
+from ..nodes.simulated_node import Host, MayBegin, leaders
 from ..world.plan import Plan
 from ..world.world import World
 

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from raftline.raft.membership import Membership
 
-from ..nodes.host import Host, leaders
+from ..nodes.simulated_node import Host, leaders
 from ..world.network import Network
 from ..world.plan import Plan
 from ..world.world import World

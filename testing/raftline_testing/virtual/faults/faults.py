@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from raftline.raft.inputs import Campaign, Input, PeerDisconnected, StepDown, Transfer
 
 from ..clients.crowds import Crowds
-from ..nodes.host import Host, leaders
+from ..nodes.simulated_node import Host, leaders
 from ..world.network import Network
 from ..world.plan import ALL_FAULTS, Plan
 from ..world.world import World

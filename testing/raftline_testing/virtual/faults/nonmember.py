@@ -16,7 +16,7 @@ from raftline.raft.messages import (
 )
 from raftline.raft.state import State
 
-from ..nodes.host import Host
+from ..nodes.simulated_node import Host
 from ..world.plan import Plan
 from ..world.world import World
 

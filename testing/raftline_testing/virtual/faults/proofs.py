@@ -26,9 +26,9 @@ from raftline.wire.peer_lines import spell
 from raftline.wire.protocol import split_sender
 
 from ...invariants import InvariantError
-from ..nodes.host import Host
-from ..nodes.lines import Connected, Doors
+from ..nodes.node_connections import Connected, Doors
 from ..nodes.request_interface import Asked
+from ..nodes.simulated_node import Host
 from ..world.network import Network
 from ..world.world import World
 

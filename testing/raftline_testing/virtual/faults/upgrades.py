@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from raftline.raft.inputs import PeerLevel
 from raftline.raft.levels import FIRST
 
-from ..nodes.host import Host
+from ..nodes.simulated_node import Host
 from ..world.network import Links
 from ..world.plan import Plan
 from ..world.world import World

@@ -11,8 +11,8 @@ from raftline.raft.membership import Membership
 
 from ...invariants import Invariants
 from ..honest_invariants import HonestInvariants
-from ..nodes.disk import Disk
-from ..nodes.host import Host
+from ..nodes.simulated_disk import Disk
+from ..nodes.simulated_node import Host
 from ..world.network import Network
 from ..world.plan import NEVER, Plan
 from ..world.world import World

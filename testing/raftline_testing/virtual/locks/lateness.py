@@ -24,7 +24,7 @@ from itertools import combinations
 
 from raftline.state.commands.lease_commands import seconds_of
 
-from ..nodes.host import Host
+from ..nodes.simulated_node import Host
 from ..world.network import Links
 from ..world.plan import Plan
 from ..world.world import World

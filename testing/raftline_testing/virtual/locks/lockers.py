@@ -43,7 +43,7 @@ from ..clients.client_history import History
 from ..clients.client_request import ClientRequest
 from ..clients.searchers import LATE_S, Attempt, Searcher
 from ..clients.searchers import Call as SearchCall
-from ..nodes.host import Host
+from ..nodes.simulated_node import Host
 from ..watches.watchlines import LinesHeard
 from ..world.coroutines import Cancelled, Promise, Task, shielded, slept
 from ..world.plan import Plan

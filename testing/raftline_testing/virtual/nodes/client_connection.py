@@ -5,7 +5,7 @@ from __future__ import annotations
 from raftline.net.protocol.host import Batch
 
 from ...invariants import InvariantError
-from .lines import Connected, Doors, ServingNode
+from .node_connections import Connected, Doors, ServingNode
 from .request_interface import Asked
 
 

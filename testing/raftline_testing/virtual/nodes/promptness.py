@@ -17,7 +17,7 @@ from raftline.node.loop.rounds import LATE_LOOK_MS
 from raftline.raft.node_view import NodeView
 
 from ...invariants import InvariantError, Invariants
-from ..world.clock import Clock
+from ..world.virtual_clock import Clock
 
 LIES_MS = 15  # batching takes 5
 WAKES_MS = 60  # an owner that applies pauses for 50

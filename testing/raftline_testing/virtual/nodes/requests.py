@@ -12,9 +12,9 @@ from raftline.wire.replies.refusals import ELSEWHERE, refusal_in
 from ...invariants import InvariantError, Invariants
 from ..world.world import World
 from .client_connection import ClientConnection
-from .lines import Connected, Doors, ServingNode
+from .node_connections import Connected, Doors, ServingNode
 from .request_interface import Asked, Asker, Request
-from .rough import RoughLines
+from .rough_lines import RoughLines
 
 MODES = {"lease": "lease", "ask": "index"}  # the read modes, as a line spells them
 

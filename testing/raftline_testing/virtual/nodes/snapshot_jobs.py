@@ -21,8 +21,8 @@ from raftline.storage.log_file import LogFile
 from ...files.faulty_folder import Died
 from ...invariants import InvariantError
 from ..world.world import World
-from .disk import Disk
 from .manager import Manager
+from .simulated_disk import Disk
 
 LAST_STEPS = 0.1  # the share of actions between writes during which the node dies
 

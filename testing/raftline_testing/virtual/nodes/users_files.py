@@ -24,8 +24,8 @@ from raftline.wire.commands.rights import UserRole
 
 from ...invariants import InvariantError
 from ..world.world import World
-from .host import Host
-from .lines import Connected, Doors
+from .node_connections import Connected, Doors
+from .simulated_node import Host
 
 NAMES = ("ann", "bob", "cid")
 PASSWORDS = ("correct horse", "battery staple")

@@ -7,10 +7,10 @@ from typing import NamedTuple
 
 from raftline.wire.protocol import split_sender
 
-from ..nodes.host import Host
-from ..nodes.lines import Connected
 from ..nodes.manager import Manager
+from ..nodes.node_connections import Connected
 from ..nodes.request_interface import Asked
+from ..nodes.simulated_node import Host
 
 
 class Seen(NamedTuple):

@@ -26,10 +26,10 @@ from raftline.wire.key_stat import value_of
 from raftline.wire.protocol import escape
 
 from ...invariants import InvariantError
-from ..nodes.host import Host
-from ..nodes.lines import Connected
+from ..nodes.node_connections import Connected
 from ..nodes.node_events import Watching
 from ..nodes.request_interface import Asked
+from ..nodes.simulated_node import Host
 from ..world.world import World
 from .watchlines import BEGINS
 

@@ -34,8 +34,8 @@ from raftline.wire.key_stat import value_of
 from raftline.wire.protocol import split_sender, unescape
 
 from ...invariants import InvariantError
-from ..nodes.host import Host
-from ..nodes.lines import Connected
+from ..nodes.node_connections import Connected
+from ..nodes.simulated_node import Host
 from ..nodes.users_files import NAMES, Guest, UsersFile, is_denial
 from ..world.chance import up_to
 from ..world.plan import Plan

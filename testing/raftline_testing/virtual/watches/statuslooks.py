@@ -25,7 +25,7 @@ from raftline.tools.status.status import GRACE_S, AskEach, NodeStatus
 from raftline.tools.status.status_report import verdict
 
 from ...invariants import InvariantError
-from ..nodes.host import Host
+from ..nodes.simulated_node import Host
 from ..world.world import World
 from .looking import LookingConnection, Seen
 

@@ -16,10 +16,10 @@ from raftline.wire.key_stat import value_of
 from raftline.wire.protocol import split_sender
 
 from ...invariants import InvariantError
-from ..nodes.host import Host
-from ..nodes.lines import Connected, Doors
+from ..nodes.node_connections import Connected, Doors
 from ..nodes.node_events import Watching
 from ..nodes.request_interface import Asked
+from ..nodes.simulated_node import Host
 from ..world.chance import up_to
 from ..world.world import World
 

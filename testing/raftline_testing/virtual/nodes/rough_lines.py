@@ -12,7 +12,7 @@ from ...invariants import InvariantError
 from ..world.chance import pick, up_to
 from ..world.world import World
 from .client_connection import ClientConnection
-from .lines import ServingNode
+from .node_connections import ServingNode
 from .request_interface import Asked
 
 # Texts between the lines of clients, with the beginnings of their replies.

@@ -39,7 +39,7 @@ from raftline.wire.limits import LONG_REPLY_BYTES
 from raftline.wire.protocol import NO_LEADER, RISING, error
 
 from ...invariants import InvariantError
-from ..world.clock import Clock
+from ..world.virtual_clock import Clock
 from .manager import Manager
 from .pairs_lock import PairsLock
 from .request_interface import Asked
@@ -59,7 +59,7 @@ class NoTraffic:
 
 
 class ServingNode(ABC):
-    """A simulated node as its connections use it (host.py)."""
+    """A simulated node as its connections use it (simulated_node.py)."""
 
     name: str
     view: NodeView | None

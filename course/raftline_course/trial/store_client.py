@@ -1,7 +1,7 @@
 """`put` and `get` for one client: they follow the leader with the same Message-ID until there is an
 answer.
 
-from raftline_course.trial.store import Store
+from raftline_course.trial.store_client import Store
 
 with Store("0005", {"0000": 10000, "0001": 10001, "0002": 10002}) as store:
     store.put("lamp", "on")    # {"req_category": "success", "source": "0001", …}
@@ -22,7 +22,7 @@ from raftline.clients.requests.one_node import Connect, HangUp, NextLine, NodeSh
 from raftline.clients.requests.steps import carry_out
 from raftline.common.address import Address
 from raftline.wire.protocol import ProtocolError, split_sender
-from raftline_course.trial.messages import (
+from raftline_course.trial.trial_messages import (
     MESSAGE_ID,
     UNKNOWN_LEADER,
     BadMessage,

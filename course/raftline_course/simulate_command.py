@@ -26,8 +26,8 @@ from raftline.common.process.console import open_closed_streams
 from raftline.common.process.quiet_exit import EXIT_INTERRUPTED
 from raftline.common.process.signals import raised
 from raftline.tools.local_cluster.up import StopAsked, asked_to_stop
-from raftline_course.trial import metrics, report
-from raftline_course.trial.metrics import Metrics, MetricsError
+from raftline_course.trial import metrics_dictionary, report
+from raftline_course.trial.metrics_dictionary import Metrics, MetricsError
 from raftline_course.trial.record import Record
 from raftline_course.trial.servers import ServersNotStarted
 from raftline_course.trial.trial import ProgressLine, Trial
@@ -117,7 +117,9 @@ def _keep(record: Record, verdict: TrialVerdict, options: argparse.Namespace) ->
 
 
 def _metrics(options: argparse.Namespace) -> Metrics:
-    wanted = Metrics() if options.metrics is None else metrics.read(Path(options.metrics))
+    wanted = (
+        Metrics() if options.metrics is None else metrics_dictionary.read(Path(options.metrics))
+    )
     return wanted if options.seed is None else dataclasses.replace(wanted, seed=options.seed)
 
 

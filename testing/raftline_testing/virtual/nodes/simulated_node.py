@@ -44,18 +44,18 @@ from raftline_testing.judging.collected import Collector
 
 from ...files.faulty_folder import Died
 from ...invariants import InvariantError, Invariants
-from ..world.clock import Clock
+from ..world.virtual_clock import Clock
 from ..world.world import World
-from .disk import Disk
 from .jobs_machine import machines
-from .lines import Connected, ServingNode
 from .manager import MachineFailed, Manager
 from .monitor import Monitor
+from .node_connections import Connected, ServingNode
 from .node_events import Watching
 from .pairs_lock import PairsLock, WithoutCore
 from .promptness import Promptness
 from .request_interface import Asked, Request
 from .requests import Requests
+from .simulated_disk import Disk
 from .snapshot_jobs import Snapshots
 
 READ_RUNS_MOST = WRITES_TOGETHER // REQUESTS_TOGETHER  # runs of full batches

@@ -8,7 +8,7 @@ from pathlib import Path
 from raftline.common.config import FILE_NAME
 from raftline.raft.messages import AppendAccepted, RequestVoteReply
 from raftline_course.conform.checks import check
-from raftline_course.conform.lines import served
+from raftline_course.conform.line_checks import served
 from raftline_course.conform.rules import pre_voter
 from raftline_course.conform.scene import Scene
 from raftline_course.conform.verdicts import NotJudged

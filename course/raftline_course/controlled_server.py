@@ -31,7 +31,7 @@ from raftline.raft.node_view import NodeView
 from raftline.storage.folder import Folder
 from raftline_course.controller.control import CONTROLLER, Control
 from raftline_course.controller.faults import Faults
-from raftline_course.controller.store import CourseLines
+from raftline_course.controller.leader_orders import CourseLines
 from raftline_course.controller.udp import PORT as DATAGRAM_PORT
 from raftline_course.controller.udp import UdpListener
 

@@ -9,7 +9,7 @@ from raftline.raft.messages import AppendAccepted
 from raftline_course.conform.checks import check, cluster_check
 from raftline_course.conform.clients import KitClient
 from raftline_course.conform.cluster import TestedCluster
-from raftline_course.conform.leading import later_rounds
+from raftline_course.conform.leading_checks import later_rounds
 from raftline_course.conform.rules import KitFollower
 from raftline_course.conform.scene import Scene
 from raftline_course.conform.verdicts import Failed

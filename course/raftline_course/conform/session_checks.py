@@ -5,7 +5,7 @@ from __future__ import annotations
 from raftline_course.conform.checks import check, cluster_check
 from raftline_course.conform.clients import KitClient
 from raftline_course.conform.cluster import TestedCluster
-from raftline_course.conform.lines import served
+from raftline_course.conform.line_checks import served
 from raftline_course.conform.scene import Scene
 
 SECTION = "thesis §6.3; protocol.md, Sessions"

@@ -16,7 +16,7 @@ if __name__ == "__main__":  # first, as the rest takes a while to load
 
 sys.argv[0] = "server.py"  # the name at the beginning of argument errors
 
-from raftline_course.server import main
+from raftline_course.controlled_server import main
 
 if __name__ == "__main__":
     raise SystemExit(main())

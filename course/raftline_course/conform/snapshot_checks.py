@@ -18,7 +18,7 @@ from raftline.wire.replies.replies import RequestOutcome, outcome_of
 from raftline_course.conform.checks import check
 from raftline_course.conform.clients import KitClient
 from raftline_course.conform.installer import Installer
-from raftline_course.conform.lines import served
+from raftline_course.conform.line_checks import served
 from raftline_course.conform.rules import KitFollower
 from raftline_course.conform.scene import Scene
 from raftline_course.conform.transcript import Line
