@@ -24,7 +24,7 @@ from .state.key_events import TakenEvents
 from .state.key_pages import KeyRuns, read_selection, show_page
 from .state.lease_table import read_granted, spell_granted
 from .state.pairs import StillPairs, free, layered
-from .state.sessions import Sessions, entry_number
+from .state.sessions import SessionTable, entry_number
 from .state.store import Pairs, bytes_of
 from .storage.birth import spell_trace, trace
 from .storage.disk import (
@@ -80,7 +80,7 @@ class LogManager:
         self.applied = Mark(0, 0)  # the last entry whose effect they hold
         self._is_half_applied = False  # they match no entry
         self._replaced: Pairs = {}  # pairs from before a snapshot
-        self._arrived = (Sessions(), dict[str, int]())  # from the last checked snapshot
+        self._arrived = (SessionTable(), dict[str, int]())  # from the last checked snapshot
         self._is_declined = False  # whether that snapshot was not taken over
 
     @property
@@ -109,7 +109,7 @@ class LogManager:
         if loaded is not None:
             try:
                 granted = read_granted(loaded.leases)
-                self._load(loaded, Sessions.load(loaded.sessions), granted)
+                self._load(loaded, SessionTable.load(loaded.sessions), granted)
             except ValueError as error:
                 self.close()
                 raise FilesRefused(
@@ -263,7 +263,7 @@ class LogManager:
         """
         granted = read_granted(loaded.leases)
         loaded.pair_bytes = bytes_of(loaded.pairs, breathe)
-        self._arrived = (Sessions.load(loaded.sessions, breathe), granted)
+        self._arrived = (SessionTable.load(loaded.sessions, breathe), granted)
         self.arrived_snapshot, self._is_declined = loaded, True
 
     def take_over(self, snapshot: Snapshot) -> None:
@@ -278,10 +278,12 @@ class LogManager:
         old, self._replaced = self._replaced, {}
         if self._is_declined and self.arrived_snapshot is not None:
             old, self.arrived_snapshot = self.arrived_snapshot.pairs, None
-            self._arrived = (Sessions(), dict[str, int]())
+            self._arrived = (SessionTable(), dict[str, int]())
         return free(old)
 
-    def _load(self, loaded: LoadedSnapshot, sessions: Sessions, granted: dict[str, int]) -> Pairs:
+    def _load(
+        self, loaded: LoadedSnapshot, sessions: SessionTable, granted: dict[str, int]
+    ) -> Pairs:
         index, term = loaded.snapshot[:2]
         with self.client_lock:
             self.state.sessions, self.state.members = sessions, loaded.members

@@ -36,7 +36,7 @@ from raftline.node.program.memory import Shares
 from raftline.node.program.node_server import Server
 from raftline.node.program.startup import Startup, check_member
 from raftline.storage.disk import EXIT_SYSTEM, StorageError, exit_status_of
-from raftline.wire.commands.parsing import Readings
+from raftline.wire.commands.parsing import ReadSettings
 from raftline.wire.limits import HTTP_CONNECTIONS
 
 STACK_BYTES = 512 << 10  # there is a thread per connection, so there may be thousands
@@ -233,7 +233,7 @@ def _server_of(
         startup,
         PACES[arguments.pace],
         console,
-        readings=Readings(arguments.reads, arguments.follower_reads),
+        readings=ReadSettings(arguments.reads, arguments.follower_reads),
         compact_bytes=arguments.compact_at,
         history=(arguments.history_events, arguments.history_bytes),
         watches_max=shares.watches,

@@ -35,7 +35,7 @@ from ..node.program.startup import Startup, check_member
 from ..node.snapshots.snapshots import COMPACT_BYTES
 from ..state.commands.machines import Machines, StateMachine
 from ..storage.disk import StorageError, exit_status_of
-from ..wire.commands.parsing import Readings
+from ..wire.commands.parsing import ReadSettings
 from .base import NodeError
 from .embedded_server import EmbeddedServer, Leader, Leadership, LogStream, View
 from .fork_guard import ForkGuard
@@ -176,7 +176,7 @@ class Node(NoCopies):
             ),
             pace,
             self._console,
-            readings=Readings("index", False),
+            readings=ReadSettings("index", False),
             compact_bytes=COMPACT_BYTES,
             leadership=self._leadership,
             state_file_every=state_file_every,

@@ -169,7 +169,7 @@ class SessionLines(Collection[str]):
             yield json.dumps([name, session.highest, requests], ensure_ascii=True)
 
 
-class Sessions:
+class SessionTable:
     """All sessions, least recently used first."""
 
     def __init__(self) -> None:
@@ -301,7 +301,7 @@ class Sessions:
         return SessionLines(self._has_forgotten, list(self._sessions.items()))
 
     @classmethod
-    def load(cls, lines: Iterable[str], breathe: Callable[[], None] = lambda: None) -> Sessions:
+    def load(cls, lines: Iterable[str], breathe: Callable[[], None] = lambda: None) -> SessionTable:
         """Return the table that `dump` wrote.
 
         Raises:

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from raftline.common import config
 from raftline.raft import membership
 from raftline.raft.messages import PeerError
-from raftline.state.sessions import Sessions
+from raftline.state.sessions import SessionTable
 from raftline.storage.disk import StorageError
 from raftline.storage.hard_state import HardStateFile
 from raftline.storage.log_lines import is_storable, read_base, read_cut, read_entry, spell_members
@@ -187,10 +187,10 @@ def test_a_snapshot_that_fits_its_crc_is_read_or_refused(line: bytes, pair: byte
     data = b"1 1 snapshot s1=h:1\nsessions 1\n" + line + b"\nkeys 1\n" + pair + b"\n"
     data += b"# end: 1 session, 1 key, crc32 %08x\n" % crc32(data)
     try:
-        table = Sessions.load(SnapshotReader(io.BytesIO(data), lambda: None).read().sessions)
+        table = SessionTable.load(SnapshotReader(io.BytesIO(data), lambda: None).read().sessions)
     except ValueError:
         return
-    assert list(Sessions.load(table.dump()).dump()) == list(table.dump())
+    assert list(SessionTable.load(table.dump()).dump()) == list(table.dump())
 
 
 @given(st.lists(_JSON.map(json.dumps) | ANY, max_size=3))
@@ -201,10 +201,10 @@ def test_a_snapshot_that_fits_its_crc_is_read_or_refused(line: bytes, pair: byte
 @example(['[["c"], 1, []]'])
 def test_a_session_table_is_read_back_as_dumped_or_refused(lines: list[str]) -> None:
     try:
-        table = Sessions.load(lines)
+        table = SessionTable.load(lines)
     except ValueError:
         return
-    assert list(Sessions.load(table.dump()).dump()) == list(table.dump())
+    assert list(SessionTable.load(table.dump()).dump()) == list(table.dump())
 
 
 @given(st.lists(WORD, max_size=5).map(" ".join) | ANY)

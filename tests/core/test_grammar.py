@@ -23,7 +23,7 @@ from raftline.storage.hard_state import HardStateFile
 from raftline.wire import peer_lines
 from raftline.wire.commands.command_table import COMMANDS
 from raftline.wire.commands.operands import Limits
-from raftline.wire.commands.parsing import Readings, parse
+from raftline.wire.commands.parsing import ReadSettings, parse
 from raftline.wire.protocol import NAME, ProtocolError, split_sender
 from raftline_course.controller.orders import ORDERS
 from raftline_testing.abnf_grammar import Dealer, Grammar
@@ -139,7 +139,7 @@ def _derived(rule: str, chance: random.Random) -> str:
 def spelled_back(line: str) -> str | None:
     """Return a line as raftline spells what it has understood of it; None where it refuses it."""
     try:
-        found = parse(line.encode(), Limits(), Readings(), "s1")
+        found = parse(line.encode(), Limits(), ReadSettings(), "s1")
     except UnicodeEncodeError:
         return None
     request = found.request

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from raftline.state import sessions
-from raftline.state.sessions import KEY_MARK, LATEST, NO_LONGER_KEPT, WINDOW, Sessions, size_of
+from raftline.state.sessions import KEY_MARK, LATEST, NO_LONGER_KEPT, WINDOW, SessionTable, size_of
 from raftline.wire.limits import LONG_REPLIES_BYTES, SHORT_REPLY_BYTES, VALUE_BYTES
 from raftline.wire.protocol import DONE_ONCE
 from tests.core.machine import Machine as Executor
@@ -26,7 +26,7 @@ class Machine(Executor):
         self.do(f"level {level}")
 
     @property
-    def sessions(self) -> Sessions:
+    def sessions(self) -> SessionTable:
         return self.manager.state.sessions
 
     def kept(self) -> list[str]:
@@ -35,7 +35,7 @@ class Machine(Executor):
 
     def start_again(self) -> None:
         """Go on as a node does whose log begins after a snapshot of this."""
-        self.manager.state.sessions = Sessions.load(self.sessions.dump())
+        self.manager.state.sessions = SessionTable.load(self.sessions.dump())
 
 
 def kept(lines: Iterable[str]) -> list[str]:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from raftline.clients.calls.calls import Calls, Page, Stat, answered, seconds_of
+from raftline.clients.calls.calls import CallFactory, Page, Stat, answered, seconds_of
 from raftline.clients.calls.kv_errors import LeaseLost, NotUnderstood
 from raftline.clients.calls.value_codec import BINARY, TEXT
 from raftline.clients.locks.contest import LOCKS, LockKeys
@@ -20,8 +20,8 @@ from raftline.wire.commands.operands import Limits, show_operands
 from raftline.wire.protocol import unescape
 from tests.core.kv_model import Model
 
-CALLS = Calls(TEXT)
-BYTES = Calls(BINARY)
+CALLS = CallFactory(TEXT)
+BYTES = CallFactory(BINARY)
 TRICKY = (
     "then", "else", "if", ";", "=", "after", "read", "read local", "a b", " a", "a ", "\\", "\\s",
     "\n", "\r", "a\nset b 1", "\t", "\x00", "é", "e\u0301", "\u2028", "\x85", "@", "#1@", "x@get b",

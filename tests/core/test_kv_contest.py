@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from raftline.clients.calls.calls import Calls
+from raftline.clients.calls.calls import CallFactory
 from raftline.clients.calls.kv_errors import LeaseLost
 from raftline.clients.calls.value_codec import TEXT
 from raftline.clients.locks.contest import LOCKS, LockKeys, LockProtocol, token_in
@@ -16,7 +16,7 @@ from raftline.clients.watches.watch_events import Event, WatchCursor
 from raftline.wire.commands import watch_lines as words
 from tests.core.kv_model import Model
 
-CALLS = Calls(TEXT)
+CALLS = CallFactory(TEXT)
 PLACE = LockKeys(LOCKS, "nightly")
 
 

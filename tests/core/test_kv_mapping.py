@@ -10,7 +10,7 @@ from typing import Any, cast
 import pytest
 
 from raftline.clients.asyncio.asker import AioAsker
-from raftline.clients.calls.calls import Call, Calls
+from raftline.clients.calls.calls import Call, CallFactory
 from raftline.clients.calls.kv_errors import NotUnderstood
 from raftline.clients.calls.value_codec import BINARY, TEXT
 from raftline.clients.kv.aio_kv import AioKV
@@ -21,7 +21,7 @@ from raftline.wire.commands.operands import show_operands
 from raftline.wire.protocol import escape
 from tests.core.kv_model import Model
 
-CALLS = Calls(TEXT)
+CALLS = CallFactory(TEXT)
 PAGE = 3  # pairs
 
 

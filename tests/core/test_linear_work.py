@@ -15,7 +15,7 @@ import pytest
 from raftline.wire.commands.command_table import COMMANDS
 from raftline.wire.commands.object_operations import OPERANDS
 from raftline.wire.commands.operands import Limits
-from raftline.wire.commands.parsing import Readings, parse
+from raftline.wire.commands.parsing import ReadSettings, parse
 from raftline.wire.protocol import looks_foreign
 from raftline_course.controller.orders import ORDERS
 
@@ -76,7 +76,7 @@ def times_more(
 
 def understood(line: bytes) -> None:
     looks_foreign(line)
-    parse(line, Limits(), Readings(), "s1")
+    parse(line, Limits(), ReadSettings(), "s1")
 
 
 @pytest.mark.parametrize("piece", PIECES)

@@ -20,7 +20,7 @@ from raftline.common.process import signals
 from raftline.raft import membership
 from raftline.raft.messages import PeerError
 from raftline.state.commands.key_commands import execute
-from raftline.state.sessions import Sessions
+from raftline.state.sessions import SessionTable
 from raftline.state.store import Store
 from raftline.storage.disk import StorageError
 from raftline.storage.hard_state import HardStateFile
@@ -162,8 +162,8 @@ STRICT: dict[str, Callable[[str], object]] = {
     "storage-lease": lambda n: stored(_STORED.format(1) + f" lease {n}", _MARK),
     "snapshot-index": lambda n: snapshot(f"{n} 1"),
     "snapshot-term": lambda n: snapshot(f"1 {n}"),
-    "session-table": lambda n: len(Sessions.load([f'["c", {n}, []]'])),
-    "answered-in-the-table": lambda n: len(Sessions.load([f'["c", 9, [[{n}, 1, "x"]]]'])),
+    "session-table": lambda n: len(SessionTable.load([f'["c", {n}, []]'])),
+    "answered-in-the-table": lambda n: len(SessionTable.load([f'["c", 9, [[{n}, 1, "x"]]]'])),
     "configuration": lambda n: config.parse(Path("f"), f"s1 h {n}"),
     "argument-port": arguments.as_port,
 }
@@ -182,7 +182,7 @@ WITH_ZEROS_TOO: dict[str, Callable[[str], object]] = {
     "life": lambda n: heard(f"GiveSnapshotAfterByte 1 of 3-1 term 1 round 1 without vote {n}"),
     "leader-port": lambda n: leader_named_in(_NAMED.format(n)),
     "entry-request": session,
-    "begun-name": lambda n: Sessions().earlier_reply(f"c-{n}", 1, "set a 1"),
+    "begun-name": lambda n: SessionTable().earlier_reply(f"c-{n}", 1, "set a 1"),
     "sessions-of-a-snapshot": lambda n: snapshot("1 1", sessions=n),
     "keys-of-a-snapshot": lambda n: snapshot("1 1", keys=n),
     "DROP": lambda n: read_fault("DROP", [f"{n}%"], ()),

@@ -19,7 +19,7 @@ from hypothesis.stateful import (
 from raftline.logmanager import LogManager
 from raftline.state.commands.key_commands import execute
 from raftline.state.pairs import MOVED_MAX, LayeredPairs, StillPairs, free, layered
-from raftline.state.sessions import Sessions
+from raftline.state.sessions import SessionTable
 from raftline.state.store import Store
 from raftline.wire.protocol import escape
 from raftline_testing.files.faulty_folder import MemoryFolder
@@ -228,7 +228,7 @@ def test_a_session_table_is_dumped_as_of_one_moment_under_changes(
             if sessions.earlier_reply(name, number, f"set a {number}") is None:
                 sessions.remember(name, number, f"set a {number}", f"reply {number}", 3)
 
-    table, twin = Sessions(), Sessions()
+    table, twin = SessionTable(), SessionTable()
     for name, number in before:
         request(name, number)
     then = list(twin.dump())

@@ -18,7 +18,7 @@ from raftline.wire.commands.parsing import (
     PROOF_LINES,
     ParsedLine,
     Reading,
-    Readings,
+    ReadSettings,
     parse,
 )
 from raftline.wire.peer_lines import FIRST_WORDS
@@ -26,7 +26,7 @@ from raftline.wire.peer_lines import FIRST_WORDS
 LIMITS = Limits(key_bytes=16, value_bytes=16)
 
 
-def parsed(line: bytes | str, readings: Readings = Readings()) -> ParsedLine:  # noqa: B008
+def parsed(line: bytes | str, readings: ReadSettings = ReadSettings()) -> ParsedLine:  # noqa: B008
     return parse(line if isinstance(line, bytes) else line.encode(), LIMITS, readings, "s1")
 
 
@@ -132,9 +132,9 @@ def test_a_refused_line_keeps_its_sender_number_and_text(line: str, problem: str
 
 
 def test_a_request_without_a_read_mode_uses_the_nodes_mode() -> None:
-    assert parsed("get a", Readings("log")).kind == "write"
-    assert parsed("get a", Readings("local")).kind == "local"
-    assert parsed("get a", Readings("lease", at_followers=True)).reading == Reading(True, True)
+    assert parsed("get a", ReadSettings("log")).kind == "write"
+    assert parsed("get a", ReadSettings("local")).kind == "local"
+    assert parsed("get a", ReadSettings("lease", at_followers=True)).reading == Reading(True, True)
 
 
 SENDERS = [
@@ -147,20 +147,22 @@ SENDERS = [
     st.sampled_from(SENDERS),
     st.sampled_from([*COMMANDS, *FIRST_WORDS, "nothing", "Set", ""]),
     st.text(alphabet=" ab@#~!\\\t\r\n\x00\x7fé", max_size=40),
-    st.sampled_from([Readings(mode, at) for mode in READ_MODES for at in (False, True)]),
+    st.sampled_from([ReadSettings(mode, at) for mode in READ_MODES for at in (False, True)]),
 )
-@example("c@", "set", " " + "k" * 16 + " " + "v" * 16, Readings())  # as long as may be, and beyond
-@example("c@", "set", " " + "k" * 17 + " v", Readings())
-@example("c@", "set", " k " + "v" * 17, Readings())
-@example("c@", "get", " " + "k" * 17, Readings())
-@example("c@", "get", " k read local", Readings())
-@example("c@", "set", " k ", Readings())
-@example("c@", "delete", " k ", Readings())
-@example("c@", "setnx", " k  v\\s", Readings())
-@example("c@", "ttl", " k", Readings())
-@example("c@", "cas", " k v v", Readings())
+@example(
+    "c@", "set", " " + "k" * 16 + " " + "v" * 16, ReadSettings()
+)  # as long as may be, and beyond
+@example("c@", "set", " " + "k" * 17 + " v", ReadSettings())
+@example("c@", "set", " k " + "v" * 17, ReadSettings())
+@example("c@", "get", " " + "k" * 17, ReadSettings())
+@example("c@", "get", " k read local", ReadSettings())
+@example("c@", "set", " k ", ReadSettings())
+@example("c@", "delete", " k ", ReadSettings())
+@example("c@", "setnx", " k  v\\s", ReadSettings())
+@example("c@", "ttl", " k", ReadSettings())
+@example("c@", "cas", " k v v", ReadSettings())
 def test_a_plain_line_is_read_as_by_a_closer_look(
-    sender: str, verb: str, rest: str, readings: Readings
+    sender: str, verb: str, rest: str, readings: ReadSettings
 ) -> None:
     line = f"{sender}{verb}{rest}".encode().replace(b"\n", b"\xff")
     assert parsed(line, readings) == parsing._parse_closely(line, LIMITS, readings, "s1")
@@ -169,6 +171,6 @@ def test_a_plain_line_is_read_as_by_a_closer_look(
 @pytest.mark.parametrize("size", [511, 512, 513, 700])
 def test_a_line_is_read_alike_however_long_it_is(size: int) -> None:
     for line in (f"c#1@set k {'v' * (size - 10)}", f"c#1@get {'k' * (size - 8)}"):
-        found = parse(line.encode(), Limits(), Readings(), "s1")
+        found = parse(line.encode(), Limits(), ReadSettings(), "s1")
         assert found.request.command == line.removeprefix("c#1@")
-        assert found == parsing._parse_closely(line.encode(), Limits(), Readings(), "s1")
+        assert found == parsing._parse_closely(line.encode(), Limits(), ReadSettings(), "s1")

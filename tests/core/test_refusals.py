@@ -20,7 +20,7 @@ from raftline.node.watches.watch_listing import NOT_LISTED
 from raftline.raft.membership import all_vote
 from raftline.state.commands.key_commands import execute
 from raftline.state.commands.machines import Machines, Rejected
-from raftline.state.sessions import Sessions
+from raftline.state.sessions import SessionTable
 from raftline.state.store import Store
 from raftline.storage.disk import HalfApplied
 from raftline.storage.snapshot_lines import MachineState
@@ -59,7 +59,7 @@ def executed(*commands: str, level: int = LEVEL) -> str:
 
 
 def expired() -> str:
-    sessions = Sessions()
+    sessions = SessionTable()
     name = sessions.begin("client4", 17)
     sessions.forget(name)
     reply = sessions.earlier_reply(name, 1, "set a 1")
@@ -138,7 +138,7 @@ SENTENCES = [
     (outcome_unknown("it takes long; see: members"), "outcome-unknown"),
     (expired(), "session-expired"),
     (error(no_session("c")), "no-session"),
-    (Sessions().forget("c"), "no-session"),
+    (SessionTable().forget("c"), "no-session"),
     (denied(NOBODY), "no-login"),
     (denied(ZOE), "not-allowed"),
     (FAILED, "login-failed"),

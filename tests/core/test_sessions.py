@@ -6,7 +6,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from raftline.state.sessions import SESSIONS_MAX, WINDOW, Sessions
+from raftline.state.sessions import SESSIONS_MAX, WINDOW, SessionTable
 from tests.core.machine import Machine
 
 
@@ -97,7 +97,7 @@ def test_a_retry_with_a_long_key_gets_the_first_reply(length: int) -> None:
     ]  # fmt: skip
     first = [machine.do(f"client4#{n}@{command}") for n, command in enumerate(asked)]
     assert f"SETNX response, key exists: {key}" in first
-    table = Sessions.load(machine.manager.state.sessions.dump())
+    table = SessionTable.load(machine.manager.state.sessions.dump())
     assert max(len(line) for line in table.dump()) < 4000  # no key is kept with each
     machine.manager.state.sessions = table
     assert [machine.do(f"client4#{n}@{command}") for n, command in enumerate(asked)] == first
@@ -140,7 +140,7 @@ def test_a_table_that_was_dumped_and_loaded_answers_alike(
         first.do(f"{client}#{number}@incr n {step}")
     second = Machine()
     second.manager.store.update(first.manager.store)
-    second.manager.state.sessions = Sessions.load(first.manager.state.sessions.dump())
+    second.manager.state.sessions = SessionTable.load(first.manager.state.sessions.dump())
     for client, number, step in after:
         command = f"{client}#{number}@incr n {step}"
         assert first.do(command) == second.do(command)
@@ -155,7 +155,7 @@ def test_a_table_that_was_dumped_and_loaded_answers_alike(
 )  # fmt: skip
 def test_a_damaged_dump_is_refused(line: str) -> None:
     with pytest.raises(ValueError, match=r"."):
-        Sessions.load([line])
+        SessionTable.load([line])
 
 
 @given(st.text(max_size=8), st.text(max_size=12))

@@ -18,7 +18,7 @@ from raftline.state.commands.key_commands import execute
 from raftline.state.key_events import KeyEvent
 from raftline.state.key_index import RUN_KEYS
 from raftline.state.pairs import layered
-from raftline.state.sessions import ERA_NUMBERS, ERA_TERMS, Sessions
+from raftline.state.sessions import ERA_NUMBERS, ERA_TERMS, SessionTable
 from raftline.state.store import BREATHE_KEYS, Store, bytes_of
 from raftline.storage.snapshot_lines import (
     LoadedSnapshot,
@@ -280,7 +280,7 @@ def test_what_a_snapshot_brings_is_known_and_the_events_before_it_are_gone() -> 
     first.apply(entries(11, 1, "set c 5"))
     second = at_level_2("set x 1")
     second.apply(entries(11, 1, "set y 1"))
-    second._load(copied(first.freeze()), Sessions(), {})
+    second._load(copied(first.freeze()), SessionTable(), {})
     assert facts(second) == facts(first)
     assert dict(second.store) == dict(first.store) == {"a": "4", "b": "31", "c": "5"}
     assert second.store.leased == {"lease-7": {"b"}}

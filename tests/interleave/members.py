@@ -34,7 +34,7 @@ from raftline.raft.membership import Membership
 from raftline.raft.messages import AppendEntries, InstallSnapshot, Message
 from raftline.raft.node import node_from_disk
 from raftline.raft.state import Options
-from raftline.wire.commands.parsing import Readings
+from raftline.wire.commands.parsing import ReadSettings
 from raftline.wire.peer_lines import spell, spell_append, spell_entries
 from raftline_testing.files.faulty_folder import MemoryFolder
 from raftline_testing.interleave.threads import Broken, Thread
@@ -99,7 +99,7 @@ class Member(Server):
         self.said: list[str] = []
         console: Any = SimpleNamespace(say=self.said.append)
         startup: Any = SimpleNamespace(name=name, is_private=False)
-        super().__init__(startup, PACE, console, readings=Readings())
+        super().__init__(startup, PACE, console, readings=ReadSettings())
         quiet: Any = SimpleNamespace(
             connected=lambda _: None,
             requested=lambda *_: None,

@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from raftline.clients.calls.calls import Calls
+from raftline.clients.calls.calls import CallFactory
 from raftline.clients.calls.transaction import Operations
 from raftline.clients.kv.aio_kv import AioKV
 from raftline.clients.kv.kv import KV
@@ -111,7 +111,7 @@ def _rule(grammar: str, name: str) -> str:
 def untyped(row: Command) -> Iterator[str]:
     """Yield the methods that the typed client lacks for a row."""
     places: dict[str, type] = {
-        "src/clients/calls/calls.py": Calls,
+        "src/clients/calls/calls.py": CallFactory,
         "src/clients/kv/kv.py": KV,
         "src/clients/kv/aio_kv.py": AioKV,
         "src/clients/calls/transaction.py": Operations,

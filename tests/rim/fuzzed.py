@@ -37,7 +37,7 @@ from raftline.wire import peer_lines
 from raftline.wire.commands.command_table import COMMANDS
 from raftline.wire.commands.login_operands import ITERATIONS_LEAST
 from raftline.wire.commands.operands import Limits
-from raftline.wire.commands.parsing import Readings, parse
+from raftline.wire.commands.parsing import ReadSettings, parse
 from raftline.wire.commands.rights import UserRole
 from raftline.wire.limits import LOGINS_WAITING
 from raftline.wire.protocol import error
@@ -164,7 +164,7 @@ def check_line(line: bytes) -> None:
     """Check that a line has a meaning or a refusal, and that a valid message has a single
     spelling."""
     line = line.replace(b"\n", b"")
-    parsed = parse(line, Limits(), Readings(), "s1")
+    parsed = parse(line, Limits(), ReadSettings(), "s1")
     assert parsed.kind in KINDS
     assert "\n" not in error(parsed.problem)
     if parsed.kind == "peer" and not parsed.problem:

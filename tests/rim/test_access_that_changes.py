@@ -27,7 +27,7 @@ from raftline.tools.node_files import certs
 from raftline.wire.commands.command_table import read_request
 from raftline.wire.commands.login_operands import ITERATIONS_LEAST
 from raftline.wire.commands.operands import Limits
-from raftline.wire.commands.parsing import Readings, parse
+from raftline.wire.commands.parsing import ReadSettings, parse
 from raftline.wire.commands.rights import UserRole
 from raftline_testing.doubles import certificates
 from raftline_testing.doubles.fake_host import FakeHost
@@ -132,7 +132,7 @@ def test_who_proved_itself_by_a_certificate_proves_no_other_name_by_the_secret(
     certs.make(tmp_path, ["s1=localhost", "s2=localhost"], [])
     member = admitted(tmp_path, "s2", access)
     dialing = Initiator(b"x" * 32, "s3", "s1", "3" * 32)
-    line = parse(f"s3@{dialing.first}".encode(), Limits(), Readings(), "s1")
+    line = parse(f"s3@{dialing.first}".encode(), Limits(), ReadSettings(), "s1")
     assert "s2 proved itself on this connection by a certificate" in member.admit(line).reply
 
 

@@ -24,7 +24,7 @@ from raftline.state.commands.machines import UnknownMachine
 from raftline.storage.snapshot_lines import MachineState
 from raftline.wire.commands.command_table import Request
 from raftline.wire.commands.operands import Limits
-from raftline.wire.commands.parsing import Readings, parse
+from raftline.wire.commands.parsing import ReadSettings, parse
 from raftline.wire.limits import BACKUP_S, BACKUPS, PEER_LINE_BYTES
 from raftline.wire.protocol import FULL, SHUT_DOWN, STOPPING, not_leader
 from raftline_course.controller.leader_orders import store
@@ -48,7 +48,7 @@ class Scene:
     ) -> None:
         self.here, self.there = ends or socket.socketpair()
         self.there.settimeout(DEADLINE_S)
-        self.host = cast(Any, FakeHost(limits=limits, readings=Readings(at_followers=True)))
+        self.host = cast(Any, FakeHost(limits=limits, readings=ReadSettings(at_followers=True)))
         self.batches, self.heard = self.host.batches, self.host.heard
         self.connection = Connection(
             self.host, self.here, for_peers_only=False, shared_reader=shared_reader
@@ -335,7 +335,7 @@ def test_a_node_that_was_shut_down_refuses_clients_and_obeys_its_controller(
 ) -> None:
     orders = SimpleNamespace(is_order=lambda text: text == "RESTART", why_no_order=lambda *_: "")
     spoken = connection_of(is_down=True, orders=orders)._admission.admit(
-        parse(line, SHORT, Readings(), "s1")
+        parse(line, SHORT, ReadSettings(), "s1")
     )
     assert (spoken.kind, spoken.reply, spoken.message) == (kind, reply, None)
 

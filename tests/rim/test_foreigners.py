@@ -16,7 +16,7 @@ from raftline.net.peers.peers import Peer, Speaker
 from raftline.net.protocol.admission import Admission
 from raftline.raft.messages import Message
 from raftline.wire.commands.operands import Limits
-from raftline.wire.commands.parsing import ParsedLine, Readings, parse
+from raftline.wire.commands.parsing import ParsedLine, ReadSettings, parse
 from raftline_testing.doubles.fake_host import FakeHost
 from raftline_testing.nodes.processes import DEADLINE_S, eventually
 
@@ -46,7 +46,7 @@ class Taken:
         self._admission = Admission(host, cast(Speaker, socket), address=lambda: "10.0.0.9")
 
     def say(self, line: str) -> ParsedLine:
-        parsed = parse(line.encode(), Limits(), Readings(), "s1")
+        parsed = parse(line.encode(), Limits(), ReadSettings(), "s1")
         return self._admission.admit(parsed)
 
     def is_heard(self) -> bool:

@@ -19,7 +19,7 @@ from raftline.net.protocol.admission import Admission
 from raftline.wire.commands import operands as take
 from raftline.wire.commands.command_table import COMMANDS, WRITE, Command
 from raftline.wire.commands.operands import Limits
-from raftline.wire.commands.parsing import Readings, parse
+from raftline.wire.commands.parsing import ReadSettings, parse
 from raftline.wire.commands.rights import WRITES_KEY
 from raftline.wire.protocol import FULL, SHUT_DOWN, STOPPING
 from raftline_testing.doubles.fake_host import FakeHost
@@ -38,7 +38,7 @@ def _newer(monkeypatch: pytest.MonkeyPatch) -> None:
 def admitted(line: bytes, level: int) -> tuple[str, str]:
     """Return the kind and the reply of a line at a node of a cluster of this level."""
     host: Any = FakeHost(level=level)
-    one = Admission(host, cast(Speaker, socket)).admit(parse(line, Limits(), Readings(), "s1"))
+    one = Admission(host, cast(Speaker, socket)).admit(parse(line, Limits(), ReadSettings(), "s1"))
     return one.kind, one.reply
 
 

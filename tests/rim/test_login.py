@@ -60,11 +60,11 @@ from raftline.common.address import Address
 from raftline.common.config import ConfigError
 from raftline.net.peers.peers import Speaker
 from raftline.net.protocol.admission import Admission, no_session
-from raftline.state.sessions import Sessions
+from raftline.state.sessions import SessionTable
 from raftline.wire.commands.command_table import Request, read_request
 from raftline.wire.commands.login_operands import ITERATIONS_LEAST
 from raftline.wire.commands.operands import Limits
-from raftline.wire.commands.parsing import Readings, parse
+from raftline.wire.commands.parsing import ReadSettings, parse
 from raftline.wire.commands.rights import UserRole
 from raftline.wire.limits import LOGINS_WAITING, REFUSED_LOGIN_S
 from raftline.wire.protocol import TOO_MANY_LOGINS, error
@@ -718,7 +718,7 @@ class Door:
 
     def say(self, line: str) -> str:
         """Return the reply, or the kind of a line that is taken."""
-        one = self.admission.admit(parse(line.encode(), Limits(), Readings(), "s1"))
+        one = self.admission.admit(parse(line.encode(), Limits(), ReadSettings(), "s1"))
         return one.reply or one.kind
 
 
@@ -827,7 +827,7 @@ def test_a_session_has_a_name_that_nobody_guesses(access: Access) -> None:
     names = []
     for client in ("c", "c", "client" * 10):
         admission = Admission(FakeHost(access=access), object())  # type: ignore[arg-type]
-        name = Sessions().begin(admission.session_of(client), 57)
+        name = SessionTable().begin(admission.session_of(client), 57)
         assert re.fullmatch(rf"{client[:27]}\.[0-9a-f]{{16}}-57", name)
         names.append(name)
     assert len(set(names)) == 3

@@ -33,7 +33,7 @@ from raftline.storage.log_file import check_storable
 from raftline.wire import peer_lines
 from raftline.wire.commands import parsing
 from raftline.wire.commands.operands import Limits
-from raftline.wire.commands.parsing import Readings, parse
+from raftline.wire.commands.parsing import ReadSettings, parse
 from raftline.wire.key_stat import KeyFacts
 from raftline.wire.limits import BUFFER_BYTES, LONG_READ_BYTES, LONG_READS, READ_BYTES, VALUE_BYTES
 from raftline.wire.peer_lines import append_line, pieces_of, read, read_entries, spell_entries
@@ -69,8 +69,8 @@ def slow_looks(work: Callable[[], object]) -> Counter[str]:
 @pytest.mark.parametrize("verb", ["set", "setnx", "append"])
 def test_a_long_value_is_parsed_without_a_slow_look_at_it(verb: str) -> None:
     line = f"c4#17@{verb} key {VALUE}".encode()
-    assert not slow_looks(lambda: parse(line, Limits(), Readings(), "s1"))
-    parsed = parse(line, Limits(), Readings(), "s1")
+    assert not slow_looks(lambda: parse(line, Limits(), ReadSettings(), "s1"))
+    parsed = parse(line, Limits(), ReadSettings(), "s1")
     assert (parsed.kind, parsed.request.command) == ("write", f"{verb} key {VALUE}")
 
 
@@ -104,11 +104,11 @@ def copies(work: Callable[[], object]) -> int:
 @pytest.mark.pure
 def test_a_long_value_is_copied_once_for_each_form_that_it_takes() -> None:
     line = f"c4#17@set key {VALUE}".encode()
-    assert copies(lambda: parse(line, Limits(), Readings(), "s1")) == 1  # bytes to text
+    assert copies(lambda: parse(line, Limits(), ReadSettings(), "s1")) == 1  # bytes to text
     message = AppendEntries("s1", "s2", 1, 0, 0, [Entry(1, 1, f"set a {VALUE}")])
     assert copies(lambda: append_line(message, pieces_of(message.entries))) == 2  # its bytes, too
     line = append_line(message, pieces_of(message.entries))[:-1]
-    assert copies(lambda: parse(line, Limits(), Readings(), "s2")) == 2  # the text, the command
+    assert copies(lambda: parse(line, Limits(), ReadSettings(), "s2")) == 2  # the text, the command
 
 
 AS_TYPED = [
@@ -132,10 +132,10 @@ def test_a_long_line_is_read_as_a_short_one_is(
 ) -> None:
     line = typed.replace("VALUE", "v" * characters).encode()
     for raw in (line, line + b"\xff", line.replace(b" k ", b" " + b"k" * 1025 + b" ")):
-        found = parse(raw, Limits(), Readings(), "s1")
+        found = parse(raw, Limits(), ReadSettings(), "s1")
         with monkeypatch.context() as as_short:
             as_short.setattr(parsing, "LONG", 1 << 30)
-            assert parse(raw, Limits(), Readings(), "s1") == found
+            assert parse(raw, Limits(), ReadSettings(), "s1") == found
 
 
 @pytest.mark.pure
@@ -179,7 +179,7 @@ def test_a_long_set_does_what_a_short_one_does(command: str) -> None:
 def test_control_characters_are_searched_for_where_they_can_come_from() -> None:
     """In a line that came. To search for all of them takes 0.4 ms for 1 MiB."""
     line, entries = f"set key {VALUE}".encode(), [Entry(1, 1, f"set a {VALUE}")]
-    assert searches(lambda: parse(line, Limits(), Readings(), "s1")) == 1
+    assert searches(lambda: parse(line, Limits(), ReadSettings(), "s1")) == 1
     assert searches(lambda: spell_entries(entries)) == 0
     assert searches(lambda: check_storable(entries)) == 0
     listed = spell_entries(entries)
@@ -204,7 +204,7 @@ def test_no_control_character_comes_by_the_entries_of_a_peer(
     spelled = f"\\u{ord(character):04x}" if is_escaped else character
     listed = f'[{{"index": 1, "term": 1, "command": "set a {VALUE}{spelled}"}}]'
     line = f"s2@AppendEntries 1-0-0-{listed} commit 0 round 1".encode()
-    parsed = parse(line, Limits(), Readings(), "s1")
+    parsed = parse(line, Limits(), ReadSettings(), "s1")
     assert parsed.message is None
     assert any(word in parsed.problem for word in ("JSON", "plain text", "control character"))
 
@@ -305,7 +305,7 @@ def test_a_text_of_any_length_is_printable_as_python_says(length: int, character
 @pytest.mark.parametrize("character", ["\n", "\r", "\0", "\x7f", "\x85"])
 def test_a_control_character_in_a_long_value_gets_nowhere(character: str) -> None:
     value = VALUE[:-2] + character + "v"
-    assert parse(f"set a {value}".encode(), Limits(), Readings(), "s1").kind == "garbled"
+    assert parse(f"set a {value}".encode(), Limits(), ReadSettings(), "s1").kind == "garbled"
 
 
 @pytest.mark.parametrize("character", ["\n", "\r", "\0"])

@@ -19,7 +19,7 @@ from raftline.node.program.node_server import Server
 from raftline.node.program.startup import Startup
 from raftline.raft.log import Entry, Snapshot
 from raftline.raft.messages import AppendEntries, InstallSnapshot
-from raftline.wire.commands.parsing import Readings
+from raftline.wire.commands.parsing import ReadSettings
 from raftline.wire.limits import LOG_GROWTH
 from raftline_testing.nodes.processes import eventually
 
@@ -37,7 +37,7 @@ def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     members = {f"s{number}": Address("localhost", number) for number in (1, 2, 3)}
     startup = Startup("s1", Configuration(tmp_path / FILE_NAME, members), print, never_ran=True)
     console = Console(io.StringIO(), verbose=False)
-    node = Server(startup, PACES["human"], console, readings=Readings(), compact_bytes=COMPACT)
+    node = Server(startup, PACES["human"], console, readings=ReadSettings(), compact_bytes=COMPACT)
     node.recover()
     listener: Any = SimpleNamespace(give_up_late=lambda before_ms: None)
     node.listener = listener

@@ -6,7 +6,7 @@ import pytest
 
 from raftline.wire.commands.command_table import READ_MODES, read_request
 from raftline.wire.commands.operands import Limits
-from raftline.wire.commands.parsing import Reading, Readings
+from raftline.wire.commands.parsing import Reading, ReadSettings
 from raftline.wire.protocol import ProtocolError
 
 
@@ -67,24 +67,24 @@ def test_a_transfer_to_anything_else_is_refused(line: str) -> None:
 @pytest.mark.parametrize(
     ("node", "asked_for", "kind"),
     [
-        (Readings(), "", ("read", Reading(by_lease=False, may_ask=False))),
-        (Readings(), "index", ("read", Reading(by_lease=False, may_ask=True))),
-        (Readings(), "lease", ("read", Reading(by_lease=True, may_ask=False))),
-        (Readings("index", at_followers=True), "", ("read", Reading(False, True))),
-        (Readings("lease", at_followers=True), "", ("read", Reading(True, True))),
-        (Readings("lease"), "", ("read", Reading(True, False))),
-        (Readings("lease"), "index", ("read", Reading(False, True))),
-        (Readings("log"), "", ("write", Reading())),
-        (Readings("log"), "local", ("local", Reading())),
-        (Readings("local"), "", ("local", Reading())),
-        (Readings("local"), "log", ("write", Reading())),
+        (ReadSettings(), "", ("read", Reading(by_lease=False, may_ask=False))),
+        (ReadSettings(), "index", ("read", Reading(by_lease=False, may_ask=True))),
+        (ReadSettings(), "lease", ("read", Reading(by_lease=True, may_ask=False))),
+        (ReadSettings("index", at_followers=True), "", ("read", Reading(False, True))),
+        (ReadSettings("lease", at_followers=True), "", ("read", Reading(True, True))),
+        (ReadSettings("lease"), "", ("read", Reading(True, False))),
+        (ReadSettings("lease"), "index", ("read", Reading(False, True))),
+        (ReadSettings("log"), "", ("write", Reading())),
+        (ReadSettings("log"), "local", ("local", Reading())),
+        (ReadSettings("local"), "", ("local", Reading())),
+        (ReadSettings("local"), "log", ("write", Reading())),
     ],
 )
 def test_the_read_mode_is_the_requests_else_the_nodes(
-    node: Readings, asked_for: str, kind: tuple[str, Reading]
+    node: ReadSettings, asked_for: str, kind: tuple[str, Reading]
 ) -> None:
     assert node.kind_of("read", asked_for) == kind
 
 
 def test_a_show_is_never_an_entry() -> None:
-    assert Readings("log").kind_of("show", "") == ("show", Reading())
+    assert ReadSettings("log").kind_of("show", "") == ("show", Reading())

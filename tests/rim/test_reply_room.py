@@ -23,7 +23,7 @@ from raftline.net.protocol.outgoing_protocol import (
 )
 from raftline.net.protocol.waits import Replies, SendBytes
 from raftline.net.reply_budget import MAKERS, ReplyRoom
-from raftline.wire.commands.parsing import Readings
+from raftline.wire.commands.parsing import ReadSettings
 from raftline.wire.limits import LONG_REPLY_BYTES
 from raftline.wire.protocol import NOT_REACHED
 from raftline_testing.doubles.fake_host import FakeHost
@@ -419,7 +419,7 @@ def local(state: State) -> Scene:
     """Return a connection at a node that serves local reads of this state."""
     scene = Scene()
     scene.here.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
-    scene.host.readings = Readings(at_followers=True)
+    scene.host.readings = ReadSettings(at_followers=True)
     scene.host.logmanager = state
     return scene
 

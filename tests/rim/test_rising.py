@@ -22,7 +22,7 @@ from raftline.node.program.node_server import Server
 from raftline.node.program.startup import Startup
 from raftline.raft.levels import spell
 from raftline.raft.log import Entry
-from raftline.wire.commands.parsing import Readings
+from raftline.wire.commands.parsing import ReadSettings
 from raftline.wire.protocol import NO_LEADER, RISING
 from raftline_testing.doubles.cores import OPTIONS, established, leader_of, node_of
 from raftline_testing.files.faulty_folder import MemoryFolder
@@ -38,7 +38,7 @@ def host() -> Server:
     """A node that was started again: its log raises the level, and nothing of it is applied."""
     configuration = Configuration(Path(FILE_NAME), {"s1": Address("h1", 10000)})
     console = Console(io.StringIO(), verbose=False)
-    host = Server(Startup("s1", configuration, print), FAST, console, readings=Readings())
+    host = Server(Startup("s1", configuration, print), FAST, console, readings=ReadSettings())
     host.node = node_of("s1", term=1, options=replace(OPTIONS, level=LEVEL))
     host.node._state.append(RAISE)
     host.logmanager = LogManager("s1", MemoryFolder(), MEMBERS)

@@ -35,7 +35,7 @@ from raftline.net.protocol.server_protocol import (
 )
 from raftline.wire.commands.login_operands import ITERATIONS_LEAST
 from raftline.wire.commands.operands import Limits
-from raftline.wire.commands.parsing import BY_ROUND, PLAIN_BYTES, ParsedLine, Readings
+from raftline.wire.commands.parsing import BY_ROUND, PLAIN_BYTES, ParsedLine, ReadSettings
 from raftline.wire.commands.rights import UserRole
 from raftline.wire.limits import (
     LINE_S,
@@ -206,7 +206,7 @@ def test_simple_lines_are_what_they_are_one_by_one(access: Access, which: int, m
         for longest in (PLAIN_BYTES - 1, PLAIN_BYTES):
             host = hosts(access)[which]
             host.limits = Limits(longest, longest)
-            host.readings = Readings(mode, at_followers=seed % 2 == 0)
+            host.readings = ReadSettings(mode, at_followers=seed % 2 == 0)
             host.is_down = seed % 16 == 0
             machines.append(Machine(host))
         if which == 1:  # a session has a name by chance there

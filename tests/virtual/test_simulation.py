@@ -255,8 +255,8 @@ def test_a_failure_names_its_seed_how_to_see_it_again_and_the_last_events(
 
 @pytest.mark.pure  # it replaces methods of the compiled core
 def test_a_retry_that_takes_effect_twice_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("raftline.state.sessions.Sessions.earlier_reply", lambda *_: None)
-    monkeypatch.setattr("raftline.state.sessions.Sessions.remember", lambda *_: None)
+    monkeypatch.setattr("raftline.state.sessions.SessionTable.earlier_reply", lambda *_: None)
+    monkeypatch.setattr("raftline.state.sessions.SessionTable.remember", lambda *_: None)
     assert re.search("client|dealer", first_failure(range(1, 20)))
 
 
@@ -272,7 +272,7 @@ def test_a_change_that_only_the_new_voters_decide_is_noticed(
 @pytest.mark.slow
 @pytest.mark.pure
 def test_a_snapshot_without_its_sessions_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("raftline.state.sessions.Sessions.dump", lambda _: [])
+    monkeypatch.setattr("raftline.state.sessions.SessionTable.dump", lambda _: [])
     assert first_failure(range(11, 60))
 
 

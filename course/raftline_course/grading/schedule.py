@@ -17,7 +17,7 @@ from raftline_course.grading.servers import HandInRun, Print
 from raftline_testing.judging.collected import Collector
 from raftline_testing.virtual.clients.client_history import History
 from raftline_testing.virtual.clients.client_request import COUNTER
-from raftline_testing.virtual.clients.clients import Client
+from raftline_testing.virtual.clients.clients import SimulatedClient
 from raftline_testing.virtual.clients.journal import JOURNAL
 from raftline_testing.virtual.faults.churn import Operator
 from raftline_testing.virtual.faults.faults import Faults
@@ -82,8 +82,8 @@ class Schedule:
         self.faults = Faults(self.world, plan, self.network, hosts) if plan.faults else None
         self.operator = Operator(self.world, plan, hosts, addresses)
 
-    def _client(self, name: str) -> Client:
-        return Client(self.world, self.plan, name, list(self.hosts.values()), self.history)
+    def _client(self, name: str) -> SimulatedClient:
+        return SimulatedClient(self.world, self.plan, name, list(self.hosts.values()), self.history)
 
     def _send(self, message: Message) -> bool:
         is_sent = self.network.send(message)

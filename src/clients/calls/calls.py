@@ -190,7 +190,7 @@ def read_stat(facts: str) -> Stat:
     return Stat(int(stat["index"]), stat["lease"], int(stat["bytes"]))
 
 
-class Calls(Generic[Data]):
+class CallFactory(Generic[Data]):
     """The requests of a client whose keys and values are of one kind."""
 
     def __init__(self, codec: Codec[Data]) -> None:
@@ -384,4 +384,4 @@ def _under(lease: AnyLease, command: str, read: Callable[[str], Result]) -> Call
     return Call(f"under {name} {command}", read_under)
 
 
-CALLS = Calls(TEXT)  # with str names and values, even if the program's keys are bytes
+CALLS = CallFactory(TEXT)  # with str names and values, even if the program's keys are bytes

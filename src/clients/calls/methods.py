@@ -1,5 +1,5 @@
-"""The methods of a client that send one request each, made from `Calls`, and methods that carry
-out a machine.
+"""The methods of a client that send one request each, made from `CallFactory`, and methods that
+carry out a machine.
 
 `pipeline.py` makes the methods of a pipeline in the same way. So a request has one signature and
 one docstring.

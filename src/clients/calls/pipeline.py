@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Concatenate, Generic, TypeVar
 
 from ...common.errors import RaftlineError
-from .calls import Call, Calls
+from .calls import Call, CallFactory
 from .methods import P, Request, documented
 from .transaction import Outcome, Transaction
 from .value_codec import Codec, Data
@@ -85,7 +85,7 @@ class BasePipeline(Generic[Data]):
         function."""
         self._codec = codec
         self._together = together
-        self._calls = Calls(codec)
+        self._calls = CallFactory(codec)
         self._requests: list[Pending[Any]] = []
         self._is_over = False
 
@@ -127,19 +127,19 @@ class BasePipeline(Generic[Data]):
             if request._error is not None:
                 raise request._error.with_traceback(None)
 
-    get = of_pipelines(Calls[Data].get)
-    set = of_pipelines(Calls[Data].set)
-    setnx = of_pipelines(Calls[Data].setnx)
-    cas = of_pipelines(Calls[Data].cas)
-    incr = of_pipelines(Calls[Data].incr)
-    append = of_pipelines(Calls[Data].append)
-    delete = of_pipelines(Calls[Data].delete)
-    pop = of_pipelines(Calls[Data].pop)
-    stat = of_pipelines(Calls[Data].stat)
-    ttl = of_pipelines(Calls[Data].ttl)
-    expire = of_pipelines(Calls[Data].expire)
-    persist = of_pipelines(Calls[Data].persist)
-    clear = of_pipelines(Calls[Data].clear)
+    get = of_pipelines(CallFactory[Data].get)
+    set = of_pipelines(CallFactory[Data].set)
+    setnx = of_pipelines(CallFactory[Data].setnx)
+    cas = of_pipelines(CallFactory[Data].cas)
+    incr = of_pipelines(CallFactory[Data].incr)
+    append = of_pipelines(CallFactory[Data].append)
+    delete = of_pipelines(CallFactory[Data].delete)
+    pop = of_pipelines(CallFactory[Data].pop)
+    stat = of_pipelines(CallFactory[Data].stat)
+    ttl = of_pipelines(CallFactory[Data].ttl)
+    expire = of_pipelines(CallFactory[Data].expire)
+    persist = of_pipelines(CallFactory[Data].persist)
+    clear = of_pipelines(CallFactory[Data].clear)
 
     def txn(self) -> Transaction[Data, Pending[Outcome[Data]]]:
         """Return a transaction to build; its `commit()` adds it to the pipeline."""

@@ -16,7 +16,7 @@ from ...wire.commands.transaction_line import spell_word
 from ...wire.limits import TRANSACTION_ITEMS, VALUE_BYTES
 from .calls import (
     Call,
-    Calls,
+    CallFactory,
     Stat,
     answered,
     entry_index,
@@ -341,7 +341,7 @@ def updates(
     """
     pairs: dict[Any, Data] = {**dict(more), **named}
     if len(pairs) < 2:
-        return [Calls(codec).set(*pair) for pair in pairs.items()]
+        return [CallFactory(codec).set(*pair) for pair in pairs.items()]
     plans: list[Plan[Data]] = []
     left = 0
     for key, value in pairs.items():

@@ -9,7 +9,7 @@ from typing import Any, TypeVar, overload
 
 from ...common.errors import RaftlineError
 from ..asyncio.asker import AioAsker
-from ..calls.calls import Call, Calls
+from ..calls.calls import Call, CallFactory
 from ..calls.listeners import LoopListeners
 from ..calls.methods import of_tasks
 from ..calls.pipeline import AioPipeline, reads_of, values_of
@@ -137,8 +137,8 @@ class AioKV(BaseKV[Data, AioLease, AioLock, AioSemaphore, "AioElection[Data]"]):
         value = await self._ask(self._calls.get(key))
         return default if value is None else value
 
-    set = of_tasks(Calls[Data].set)
-    setnx = of_tasks(Calls[Data].setnx)
+    set = of_tasks(CallFactory[Data].set)
+    setnx = of_tasks(CallFactory[Data].setnx)
 
     async def setdefault(self, key: Data, default: Data) -> Data:
         """Return the value of a key. If it is absent, first set it to `default`, in one step."""
@@ -148,10 +148,10 @@ class AioKV(BaseKV[Data, AioLease, AioLock, AioSemaphore, "AioElection[Data]"]):
                 return value
         return default
 
-    cas = of_tasks(Calls[Data].cas)
-    incr = of_tasks(Calls[Data].incr)
-    append = of_tasks(Calls[Data].append)
-    delete = of_tasks(Calls[Data].delete)
+    cas = of_tasks(CallFactory[Data].cas)
+    incr = of_tasks(CallFactory[Data].incr)
+    append = of_tasks(CallFactory[Data].append)
+    delete = of_tasks(CallFactory[Data].delete)
 
     @overload
     async def pop(self, key: Data) -> Data: ...
@@ -177,10 +177,10 @@ class AioKV(BaseKV[Data, AioLease, AioLock, AioSemaphore, "AioElection[Data]"]):
         for call in updates(self._codec, pairs, named):
             await self._ask(call)
 
-    stat = of_tasks(Calls[Data].stat)
-    ttl = of_tasks(Calls[Data].ttl)
-    expire = of_tasks(Calls[Data].expire)
-    persist = of_tasks(Calls[Data].persist)
+    stat = of_tasks(CallFactory[Data].stat)
+    ttl = of_tasks(CallFactory[Data].ttl)
+    expire = of_tasks(CallFactory[Data].expire)
+    persist = of_tasks(CallFactory[Data].persist)
 
     def txn(self) -> Transaction[Data, Awaitable[Outcome[Data]]]:
         """Return a transaction to build; await its `commit()`."""

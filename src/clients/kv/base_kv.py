@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
 from ...common.no_copies import NoCopies
-from ..calls.calls import Calls
+from ..calls.calls import CallFactory
 from ..calls.value_codec import Codec, Data
 from ..locks.contest import ELECTIONS, LOCKS, LockKeys, SharedKeys, Slots
 from ..requests.addresses import Addresses
@@ -40,7 +40,7 @@ class BaseKV(NoCopies, Generic[Data, SomeLease, SomeLock, SomeSemaphore, SomeEle
     def __init__(self, codec: Codec[Data], timeout: float, name: str, addresses: Addresses) -> None:
         self._timeout = time_limit(timeout)
         self._codec = codec
-        self._calls = Calls(codec)
+        self._calls = CallFactory(codec)
         self._name = name
         self._addresses = addresses
 

@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping
 from typing import TypeVar, overload
 
-from ..calls.calls import Call, Calls
+from ..calls.calls import Call, CallFactory
 from ..calls.methods import of_threads
 from ..calls.pipeline import Pipeline, reads_of, values_of
 from ..calls.transaction import Outcome, Transaction, updates
@@ -93,16 +93,16 @@ class KV(BaseKV[Data, Lease, Lock, Semaphore, "Election[Data]"], MutableMapping[
         value = self._ask(self._calls.get(key))
         return default if value is None else value
 
-    set = of_threads(Calls[Data].set)
-    setnx = of_threads(Calls[Data].setnx)
-    cas = of_threads(Calls[Data].cas)
-    incr = of_threads(Calls[Data].incr)
-    append = of_threads(Calls[Data].append)
-    delete = of_threads(Calls[Data].delete)
-    stat = of_threads(Calls[Data].stat)
-    ttl = of_threads(Calls[Data].ttl)
-    expire = of_threads(Calls[Data].expire)
-    persist = of_threads(Calls[Data].persist)
+    set = of_threads(CallFactory[Data].set)
+    setnx = of_threads(CallFactory[Data].setnx)
+    cas = of_threads(CallFactory[Data].cas)
+    incr = of_threads(CallFactory[Data].incr)
+    append = of_threads(CallFactory[Data].append)
+    delete = of_threads(CallFactory[Data].delete)
+    stat = of_threads(CallFactory[Data].stat)
+    ttl = of_threads(CallFactory[Data].ttl)
+    expire = of_threads(CallFactory[Data].expire)
+    persist = of_threads(CallFactory[Data].persist)
 
     def txn(self) -> Transaction[Data, Outcome[Data]]:
         """Return a transaction to build: several keys in one step, all or nothing."""

@@ -20,7 +20,7 @@ from ...storage.snapshot_lines import MachineState
 from ...wire.commands.command_table import Request
 from ...wire.commands.observe_lines import ObserveAsked
 from ...wire.commands.operands import Limits
-from ...wire.commands.parsing import BY_ROUND, Reading, Readings
+from ...wire.commands.parsing import BY_ROUND, Reading, ReadSettings
 from ...wire.commands.rights import LeaseKeys
 from ...wire.commands.watch_lines import WatchAsked
 from ...wire.limits import CROWDED_BYTES, LONG_BYTES, LONG_QUEUED_BYTES, QUEUED_BYTES
@@ -122,7 +122,7 @@ class Observers(Protocol):
         """End the observation of a connection, if there is one; return the reply."""
 
 
-class Reader(Protocol):
+class ReadableState(Protocol):
     """The state that reads are served from."""
 
     def read(self, commands: Sequence[str], room: int = EVERY, *, waits: bool = True) -> list[str]:
@@ -193,7 +193,7 @@ class Batch:
         self.change = change  # a change of members, which is the only command of its batch
         self.may_be_long = True  # False: none of the commands takes a long time to apply
         self.replies: list[str] = []
-        self.reader: Reader | None = None  # of confirmed reads: the state to read from
+        self.reader: ReadableState | None = None  # of confirmed reads: the state to read from
         self.sent = 0  # replies that were sent
         self.size = 0  # characters of the commands, as its sink counts them
         self.kept = 0  # characters of replies, as its sink counts them
@@ -286,7 +286,7 @@ class Orders(Protocol):
     def facts(self) -> dict[str, object]: ...
 
 
-class AppliedState(Reader, Protocol):
+class AppliedState(ReadableState, Protocol):
     """The applied state, for reads that need no confirmation and for backups."""
 
     @property
@@ -299,7 +299,7 @@ class Host(Protocol):
 
     name: str
     limits: Limits
-    readings: Readings
+    readings: ReadSettings
     patience_s: float  # for the answer to a request
     is_down: bool  # an order has stopped the node: only orders are obeyed
     speakers: Speakers

@@ -15,7 +15,7 @@ from ...wire.limits import PIECE_CHARACTERS
 from ...wire.protocol import CODES, NO_LEADER, error, outcome_unknown
 from ..peers.level_exchange import answer_to_level
 from ..state_copies import BackupFailed, BackupFile
-from .host import Batch, Host, Reader
+from .host import Batch, Host, ReadableState
 from .outgoing_protocol import OutgoingProtocol
 from .waits import AwaitReplies, Replies, ReserveRoom, WaitFor, Waits
 
@@ -196,5 +196,5 @@ def _is_read(request: Request) -> bool:
     return COMMANDS[request.verb].handling.takes_mode
 
 
-def _first(reader: Reader, command: str) -> str:
+def _first(reader: ReadableState, command: str) -> str:
     return reader.read([command])[0]

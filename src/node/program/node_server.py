@@ -40,7 +40,7 @@ from ...recording.recorded_node import RecordedNode
 from ...storage.disk import EXIT_FILES, StorageError, exit_status_of
 from ...wire.commands.member_commands import membership_facts
 from ...wire.commands.operands import Limits
-from ...wire.commands.parsing import Readings
+from ...wire.commands.parsing import ReadSettings
 from ...wire.commands.rights import LeaseKeys
 from ...wire.limits import (
     GARBAGE_BYTES,
@@ -95,7 +95,7 @@ class Server:
         pace: Pace,
         console: Console,
         *,
-        readings: Readings,
+        readings: ReadSettings,
         compact_bytes: int = COMPACT_BYTES,
         history: tuple[int, int] = (HISTORY_EVENTS, HISTORY_BYTES),
         watches_max: int = WATCHES_MAX,

@@ -12,7 +12,7 @@ from ...raft import levels
 from ...raft.log import Entry
 from ...raft.membership import PREFIX, Membership, read
 from ...wire.commands.lease_operands import without_tag
-from ..sessions import Sessions, entry_numbers_of
+from ..sessions import SessionTable, entry_numbers_of
 from ..store import Store
 from .key_commands import execute, is_read, set_to
 from .machines import Machines
@@ -28,7 +28,7 @@ class ReplicatedState:
 
     def __init__(self, members: Membership, machines: Machines) -> None:
         self.store = Store()
-        self.sessions = Sessions()
+        self.sessions = SessionTable()
         self.machines = machines
         self.members = members
         self.cluster = ""  # the identity

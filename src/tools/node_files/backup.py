@@ -33,7 +33,7 @@ from ...raft.log import Log
 from ...raft.membership import Membership, all_vote
 from ...state.commands.machines import UnknownMachine
 from ...state.lease_table import own_seconds, read_granted
-from ...state.sessions import Sessions, next_era
+from ...state.sessions import SessionTable, next_era
 from ...storage.birth import spell_trace, trace
 from ...storage.disk import FilesRefused, LevelRefused, StorageError
 from ...storage.examine import Cure, Examination
@@ -311,7 +311,7 @@ def _read(path: Path) -> LoadedSnapshot:
     try:
         with Bar("checking", path.stat().st_size, folder.position), folder.read(path.name) as file:
             loaded = SnapshotReader(file, no_pause).read()
-        Sessions.load(loaded.sessions)
+        SessionTable.load(loaded.sessions)
         read_granted(loaded.leases)
     except OSError as error:
         raise FilesRefused(f"{path}: cannot be read: {error.strerror}") from error

@@ -56,7 +56,7 @@ _SIMPLE: Final = frozenset(
 )
 
 
-class Readings(NamedTuple):
+class ReadSettings(NamedTuple):
     """The options of a node for reads."""
 
     mode: str = "index"
@@ -97,7 +97,7 @@ class ParsedLine:
     reply: str = ""  # to a local line, if already known
 
 
-def parse(line: bytes, limits: Limits, readings: Readings, me: str) -> ParsedLine:
+def parse(line: bytes, limits: Limits, readings: ReadSettings, me: str) -> ParsedLine:
     """Return the parsed line, received by the node `me`, without its newline."""
     if len(line) <= PLAIN_BYTES and (match := _plain(line.decode("latin-1"))):
         sender, number, text, verb, key, rest = match.groups("")
@@ -110,7 +110,7 @@ def parse(line: bytes, limits: Limits, readings: Readings, me: str) -> ParsedLin
 
 
 def take_simple(
-    lines: deque[bytes], count: int, readings: Readings, ways: tuple[str, Reading] | None
+    lines: deque[bytes], count: int, readings: ReadSettings, ways: tuple[str, Reading] | None
 ) -> tuple[tuple[str, Reading] | None, list[tuple[str, str, str]]]:
     """Take at most `count` of the next lines, as long as they are plain commands on one key with
     the same kind, "read" or "write", and the same way of confirmation. None of them exceeds a limit
@@ -142,7 +142,7 @@ def take_simple(
     return ways, commands
 
 
-def _parse_closely(line: bytes, limits: Limits, readings: Readings, me: str) -> ParsedLine:
+def _parse_closely(line: bytes, limits: Limits, readings: ReadSettings, me: str) -> ParsedLine:
     """Return the parsed line for any form of line."""
     try:
         if len(line) > LONG and (read := read_long_line(line)) is not None:
@@ -187,7 +187,7 @@ def _parse_other(sender: str, number: str, text: str, me: str) -> ParsedLine | N
 
 
 def _parse_request(
-    request: Request, text: str, handling: Handling, readings: Readings
+    request: Request, text: str, handling: Handling, readings: ReadSettings
 ) -> ParsedLine:
     """Return the parsed line of a request."""
     if handling is WRITE:  # nearly always

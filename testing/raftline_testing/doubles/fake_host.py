@@ -16,7 +16,7 @@ from raftline.net.reply_budget import ReplyRoom
 from raftline.net.state_copies import Backups
 from raftline.raft.messages import Message
 from raftline.wire.commands.operands import Limits
-from raftline.wire.commands.parsing import Readings
+from raftline.wire.commands.parsing import ReadSettings
 from raftline.wire.limits import QUEUED_BYTES
 from raftline.wire.protocol import NO_LEADER
 
@@ -25,7 +25,7 @@ class FakeHost:
     """`s1`, whose peer is `s2`. A test passes other facts where it needs them."""
 
     def __init__(self, **facts: Any) -> None:
-        self.name, self.limits, self.readings = "s1", Limits(), Readings()
+        self.name, self.limits, self.readings = "s1", Limits(), ReadSettings()
         self.access = None
         self.keys_of_lease: Callable[[str], list[str]] = lambda lease: []
         self.not_here = lambda: NO_LEADER

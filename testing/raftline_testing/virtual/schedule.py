@@ -25,7 +25,7 @@ from raftline_testing.judging.collected import Collector
 
 from .clients.client_history import History
 from .clients.client_request import COUNTER
-from .clients.clients import Client
+from .clients.clients import SimulatedClient
 from .clients.dealers import Dealer, Ledger
 from .clients.foreman import Foreman
 from .clients.guests import Guests
@@ -260,8 +260,8 @@ class _Schedule:
         names = [f"talker{number}" for number in range(chance.choice([0, 0, 0, 1, 2]))]
         return [Talker(self.world, chance, name, hosts, self.plan.think_ms) for name in names]
 
-    def _client(self, name: str) -> Client:
-        return Client(self.world, self.plan, name, list(self.hosts.values()), self.history)
+    def _client(self, name: str) -> SimulatedClient:
+        return SimulatedClient(self.world, self.plan, name, list(self.hosts.values()), self.history)
 
     def _holders(self, hosts: Sequence[Host]) -> list[Holder]:
         """Return the holders of leases; they need a cluster of level 2."""
@@ -328,7 +328,11 @@ class _Schedule:
         if found:
             within_ms = FOUND_WITHIN_TIMEOUTS * self.plan.options.election_timeout_ms
             self._until("let itself be found", lambda: self._is_found(found), within_ms)
-        asking: list[Client | Dealer | Searcher] = [*self.clients, *self.dealers, *self.searchers]
+        asking: list[SimulatedClient | Dealer | Searcher] = [
+            *self.clients,
+            *self.dealers,
+            *self.searchers,
+        ]
         for client in (*asking, *self.holders, *self.talkers, *self.watch_clients):
             client.stop()
         if self.foreman is not None:
@@ -354,7 +358,7 @@ class _Schedule:
         for watch in self.machines:
             watch.stop()
 
-    def _read(self, reader: Client, key: str) -> None:
+    def _read(self, reader: SimulatedClient, key: str) -> None:
         """Read until there is an answer, so that the history includes the final values."""
         operations = self.history.operations
         known = len(operations)

@@ -17,7 +17,7 @@ WAYS: tuple[Way, ...] = ("index", "lease", "ask")
 ODD_ENDS = ("", "é", "\\n")  # texts whose bytes, characters and escaped forms differ in length
 
 
-class Client(OneAtATime):
+class SimulatedClient(OneAtATime):
     """A client with one request at a time, to the presumed leader or any node.
 
     A client with a session numbers each write, and sends it again under that number, to any node,

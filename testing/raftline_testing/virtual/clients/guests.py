@@ -17,7 +17,7 @@ from raftline.wire.limits import STRANGER_S
 
 from ...invariants import InvariantError
 from ..nodes.client_connection import ClientConnection
-from ..nodes.node_connections import Connected
+from ..nodes.node_connections import SimulatedConnection
 from ..nodes.node_events import Watching
 from ..nodes.request_interface import Asked, Asker, Server
 from ..nodes.simulated_node import Host
@@ -27,7 +27,7 @@ from ..world.plan import Plan
 from ..world.world import World
 from .client_history import History
 from .client_request import ClientRequest
-from .clients import Client
+from .clients import SimulatedClient
 
 SHARE = 1 / 8  # of schedules
 NOBODY_LOGGED_IN = f"Sorry, nobody logged in on this connection within {STRANGER_S:g} s."
@@ -39,7 +39,7 @@ def certificate(name: str) -> dict[str, object]:
     return {"subject": ((("commonName", name),),)}
 
 
-class GuestClient(Client):
+class GuestClient(SimulatedClient):
     """A client that is refused now and then because it lacks a right."""
 
     def __init__(
@@ -138,7 +138,7 @@ class GuestConnection(ClientConnection):
             if one.batch is batch and one.request is not None:
                 self._hold(one, one.request, was_done=True)
 
-    def _line_left(self, connection: Connected, line: str) -> None:
+    def _line_left(self, connection: SimulatedConnection, line: str) -> None:
         one = self.asked[0] if self.asked else None
         sender, _, text = line.partition("@")
         if text == NOBODY_LOGGED_IN and one is not None and one.request_id:
@@ -219,7 +219,7 @@ class GuestWatchConnection(WatchConnection):
         if self._refused_at is None and not may.may(UserRole.READER, self._prefix):
             self._refused_at = self._file.host.manager.applied.index
 
-    def _line_left(self, connection: Connected, line: str) -> None:
+    def _line_left(self, connection: SimulatedConnection, line: str) -> None:
         head, _, text = line.partition("@")
         if "#" not in head:  # a reply to the login
             self._guest = self._trying if text.startswith("LOGIN ") else None
@@ -256,7 +256,7 @@ class Guests:
     ) -> None:
         chance = self._chance = Random(f"guests {seed}")
         self.is_on = chance.random() < SHARE
-        self.clients: list[Client] = []
+        self.clients: list[SimulatedClient] = []
         self.watches: list[WatchClient] = []
         self.files: dict[Host, UsersFile] = {}
         if not self.is_on:

@@ -62,7 +62,7 @@ class Attempt:
     """A step of a search, in the form that `Requests` needs, and its call."""
 
     client: Searcher
-    call: Call
+    call: ProgramCall
     step: AskNode
     in_log: bool
     how: str
@@ -80,7 +80,7 @@ class Attempt:
 
 
 @dataclass(eq=False)
-class Call:
+class ProgramCall:
     """A request of a program, and its current search."""
 
     request: ClientRequest
@@ -157,9 +157,9 @@ class Searcher:
         until_ms = world.now_ms + 1000 * limit_s
         latest_ms = until_ms + 3000 * LATE_S * (len(self._hosts) + 1)
         self._under_way += 1
-        self._go_on(Call(request, steps, until_ms, latest_ms), None)
+        self._go_on(ProgramCall(request, steps, until_ms, latest_ms), None)
 
-    def _go_on(self, call: Call, answer: Reply | ClientError | Connected | None) -> None:
+    def _go_on(self, call: ProgramCall, answer: Reply | ClientError | Connected | None) -> None:
         """Send the search an answer, and carry out its next step.
 
         Raises:
@@ -181,7 +181,7 @@ class Searcher:
             else:
                 self._ask(call, step)
 
-    def _await_session(self, call: Call, step: AwaitSession) -> None:
+    def _await_session(self, call: ProgramCall, step: AwaitSession) -> None:
         """Resume a call once another has begun a session, or when its time is up."""
         is_over = False
 
@@ -197,7 +197,7 @@ class Searcher:
 
     # --- one node ---------------------------------------------------------------------------------
 
-    def _ask(self, call: Call, step: AskNode) -> None:
+    def _ask(self, call: ProgramCall, step: AskNode) -> None:
         world = self._world
         is_read = step.command.startswith(("get ", "show "))
         attempt = Attempt(self, call, step, not is_read, world.pick(WAYS))
@@ -272,7 +272,7 @@ class Searcher:
 
     # --- the end of a call ------------------------------------------------------------------------
 
-    def _end(self, call: Call, reply: Reply) -> None:
+    def _end(self, call: ProgramCall, reply: Reply) -> None:
         try:
             text = text_of(reply)
         except ClientError as error:
@@ -287,7 +287,7 @@ class Searcher:
             self._seen[request.key] = text.removeprefix("GET response: ")
         self._ended()
 
-    def _fail(self, call: Call, error: ClientError) -> None:
+    def _fail(self, call: ProgramCall, error: ClientError) -> None:
         """Fail a call: it certainly had no effect, or its outcome is unknown."""
         self._world.tell("answer", f"{self.name} gives up on {call.request.command}: {error}")
         if isinstance(error, OutcomeUnknown):

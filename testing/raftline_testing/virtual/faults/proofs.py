@@ -26,7 +26,7 @@ from raftline.wire.peer_lines import spell
 from raftline.wire.protocol import split_sender
 
 from ...invariants import InvariantError
-from ..nodes.node_connections import Connected, Doors
+from ..nodes.node_connections import Doors, SimulatedConnection
 from ..nodes.request_interface import Asked
 from ..nodes.simulated_node import Host
 from ..world.network import Network
@@ -164,7 +164,7 @@ class Door(Doors):
         self._member.take(PeerDisconnected(peer))
 
 
-class PeerConnection(Connected):
+class PeerConnection(SimulatedConnection):
     """An incoming connection, on which a client speaks for a peer. The true maker is recorded, but
     the node doesn't see that."""
 
@@ -200,7 +200,7 @@ class PeerConnection(Connected):
             if name is not None and self._door.speakers.release(name, self):
                 self._door.peer_disconnected(name)
 
-    def _line_left(self, _: Connected, line: str) -> None:
+    def _line_left(self, _: SimulatedConnection, line: str) -> None:
         text = split_sender(line)[2]
         heard = Asked(None, "", lambda _: self._wire.answered(self, text))
         self._sim.note_reply(self, heard)

@@ -41,8 +41,7 @@ from raftline.wire.replies.replies import Reply
 
 from ..clients.client_history import History
 from ..clients.client_request import ClientRequest
-from ..clients.searchers import LATE_S, Attempt, Searcher
-from ..clients.searchers import Call as SearchCall
+from ..clients.searchers import LATE_S, Attempt, ProgramCall, Searcher
 from ..nodes.simulated_node import Host
 from ..watches.watchlines import LinesHeard
 from ..world.coroutines import Cancelled, Promise, Task, shielded, slept
@@ -426,7 +425,7 @@ class Locker(Searcher):
         until_ms = self.world.now_ms + 1000 * limit_s
         latest_ms = until_ms + 3000 * LATE_S * (len(self._hosts) + 1)
         request = ClientRequest(self, "get", call.command, None, 0, False, "index", None)
-        asked = SearchCall(request, steps, until_ms, latest_ms, Promise())
+        asked = ProgramCall(request, steps, until_ms, latest_ms, Promise())
         self._go_on(asked, None)
         try:
             answer = call.read(text_of(await asked.ended))
@@ -438,10 +437,10 @@ class Locker(Searcher):
     async def _ask_step(self, step: Ask) -> object:
         return await self.ask(step.call, step.limit_s)
 
-    def _end(self, call: SearchCall, reply: Reply) -> None:
+    def _end(self, call: ProgramCall, reply: Reply) -> None:
         call.ended.settle(reply)
 
-    def _fail(self, call: SearchCall, error: ClientError) -> None:
+    def _fail(self, call: ProgramCall, error: ClientError) -> None:
         call.ended.settle(None, error)
 
     # --- its tasks ------------------------------------------------------------------------------

@@ -5,11 +5,11 @@ from __future__ import annotations
 from raftline.net.protocol.host import Batch
 
 from ...invariants import InvariantError
-from .node_connections import Connected, Doors, ServingNode
+from .node_connections import Doors, ServingNode, SimulatedConnection
 from .request_interface import Asked
 
 
-class ClientConnection(Connected):
+class ClientConnection(SimulatedConnection):
     """A connection on which requests are sent; their replies come in order."""
 
     def __init__(self, doors: Doors, host: ServingNode) -> None:
@@ -36,7 +36,7 @@ class ClientConnection(Connected):
             raise InvariantError("a batch is answered a second time")
         super().mark_ready()
 
-    def _line_left(self, connection: Connected, line: str) -> None:
+    def _line_left(self, connection: SimulatedConnection, line: str) -> None:
         sender, _, text = line.partition("@")
         if not self.asked or self.asked[0].request_id != sender.partition("#")[2]:
             raise InvariantError(f"this connection has no request for {line!r}")

@@ -33,7 +33,7 @@ from raftline.raft.messages import Message
 from raftline.raft.node_view import NodeView
 from raftline.wire.commands.member_commands import membership_facts
 from raftline.wire.commands.operands import Limits
-from raftline.wire.commands.parsing import Readings
+from raftline.wire.commands.parsing import ReadSettings
 from raftline.wire.commands.rights import LeaseKeys
 from raftline.wire.limits import LONG_REPLY_BYTES
 from raftline.wire.protocol import NO_LEADER, RISING, error
@@ -82,11 +82,11 @@ class ServingNode(ABC):
         self, delay_ms: int, tie: float, act: Callable[..., object], *of: object
     ) -> None: ...
     @abstractmethod
-    def keep_waiting(self, connection: Connected) -> None: ...
+    def keep_waiting(self, connection: SimulatedConnection) -> None: ...
     @abstractmethod
     def mark_ready(self, sink: ReplySink) -> None: ...
     @abstractmethod
-    def note_reply(self, connection: Connected, asked: Asked) -> None: ...
+    def note_reply(self, connection: SimulatedConnection, asked: Asked) -> None: ...
     @abstractmethod
     def not_leader(self, leader: str) -> str: ...
     @abstractmethod
@@ -100,7 +100,7 @@ class Doors:
         self._host = host
         self.name = host.name
         self.limits = Limits()
-        self.readings = Readings()
+        self.readings = ReadSettings()
         self.patience_s = PATIENCE_S
         self.is_down = False
         self.speakers = Speakers(0.1, host.clock.now_s)
@@ -209,12 +209,12 @@ class Doors:
         self._host.fail(error)
 
 
-class Connected(OutgoingProtocol):
+class SimulatedConnection(OutgoingProtocol):
     """One connection at a node: the state machines of a real one, and the bytes that wait for the
     client. `window` limits these bytes; None: the client reads all at once."""
 
     def __init__(
-        self, doors: Doors, host: ServingNode, made: Callable[[Connected, str], None]
+        self, doors: Doors, host: ServingNode, made: Callable[[SimulatedConnection, str], None]
     ) -> None:
         """Pass each line that leaves to `made`, whole and in order."""
         super().__init__(doors)

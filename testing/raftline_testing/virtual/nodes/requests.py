@@ -12,7 +12,7 @@ from raftline.wire.replies.refusals import ELSEWHERE, refusal_in
 from ...invariants import InvariantError, Invariants
 from ..world.world import World
 from .client_connection import ClientConnection
-from .node_connections import Connected, Doors, ServingNode
+from .node_connections import Doors, ServingNode, SimulatedConnection
 from .request_interface import Asked, Asker, Request
 from .rough_lines import RoughLines
 
@@ -47,14 +47,14 @@ class Requests:
         self._watch_renewals = watch_renewals
         self.may_ask = True  # a follower asks its leader for the read index
         self.doors = Doors(host)
-        self.ready: list[tuple[Connected, Asked]] = []  # their replies have left
+        self.ready: list[tuple[SimulatedConnection, Asked]] = []  # their replies have left
         # connections that wait for something other than bytes
-        self.waiting: dict[Connected, None] = {}
+        self.waiting: dict[SimulatedConnection, None] = {}
         self.rough: RoughLines | None = None  # how lines arrive; None: whole, one at a time
         self.porter: Porter | None = None
         self._open: dict[Asked, None] = {}
         self._connections: dict[Asker, ClientConnection] = {}
-        self._others: list[Connected] = []
+        self._others: list[SimulatedConnection] = []
         self.reading: set[Batch] = set()  # batches that the core has not answered yet
         # batches that it answered during a long entry that is still being applied
         self.reads_apart: list[Batch] = []
@@ -85,7 +85,7 @@ class Requests:
         self.keep(connection)
         return connection
 
-    def keep(self, connection: Connected) -> None:
+    def keep(self, connection: SimulatedConnection) -> None:
         """Keep a connection while the node is up."""
         self._others = [one for one in self._others if not one.is_over] + [connection]
 
@@ -119,7 +119,7 @@ class Requests:
         waiting, self.waiting = self.waiting, {}
         return any([connection.proceed() for connection in waiting]) or has_heard
 
-    def _deliver(self, connection: Connected, asked: Asked, request: Request) -> None:
+    def _deliver(self, connection: SimulatedConnection, asked: Asked, request: Request) -> None:
         batch, reply = asked.batch, asked.reply
         if batch is not None and batch.reader is not None:
             self.invariants.reads(self._name, self._applied_index(), request.must_see_index)

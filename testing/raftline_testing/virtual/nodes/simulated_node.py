@@ -49,7 +49,7 @@ from ..world.world import World
 from .jobs_machine import machines
 from .manager import MachineFailed, Manager
 from .monitor import Monitor
-from .node_connections import Connected, ServingNode
+from .node_connections import ServingNode, SimulatedConnection
 from .node_events import Watching
 from .pairs_lock import PairsLock, WithoutCore
 from .promptness import Promptness
@@ -502,11 +502,11 @@ class Host(ServingNode):
         """Mark a connection whose replies can leave after this step."""
         self._rounds.ready_sinks.append(sink)
 
-    def keep_waiting(self, connection: Connected) -> None:
+    def keep_waiting(self, connection: SimulatedConnection) -> None:
         """Let a connection proceed after the next replies."""
         self.requests.waiting[connection] = None
 
-    def note_reply(self, connection: Connected, asked: Asked) -> None:
+    def note_reply(self, connection: SimulatedConnection, asked: Asked) -> None:
         """Deliver a reply, which has left, before the next wait."""
         self.requests.ready.append((connection, asked))
 

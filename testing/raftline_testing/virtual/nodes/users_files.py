@@ -24,7 +24,7 @@ from raftline.wire.commands.rights import UserRole
 
 from ...invariants import InvariantError
 from ..world.world import World
-from .node_connections import Connected, Doors
+from .node_connections import Doors, SimulatedConnection
 from .simulated_node import Host
 
 NAMES = ("ann", "bob", "cid")
@@ -118,7 +118,7 @@ class UsersFile:
         self._written: Accounts | None = EVERYTHING  # None: the file is broken
         self._good = EVERYTHING
         self._incarnation = 0
-        self._connections: list[Connected] = []
+        self._connections: list[SimulatedConnection] = []
         self.doors = GuardedDoors(host, chance, self)
 
     def begin(self) -> None:
@@ -136,7 +136,7 @@ class UsersFile:
         access.new_token = self.doors.new_token
         self.doors.access = access
 
-    def keep(self, connection: Connected) -> None:
+    def keep(self, connection: SimulatedConnection) -> None:
         """Subscribe a connection to changes of rights."""
         self._connections = [one for one in self._connections if not one.is_over] + [connection]
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from raftline.wire.protocol import split_sender
 
 from ..nodes.manager import Manager
-from ..nodes.node_connections import Connected
+from ..nodes.node_connections import SimulatedConnection
 from ..nodes.request_interface import Asked
 from ..nodes.simulated_node import Host
 
@@ -28,7 +28,7 @@ def _seen_at(manager: Manager) -> Seen:
     return Seen(manager.applied.index, dict(manager.store.held), manager.store.level)
 
 
-class LookingConnection(Connected):
+class LookingConnection(SimulatedConnection):
     """A connection whose client sends one request after another. With `sees`, the client gets the
     node's state when each line left."""
 
@@ -39,7 +39,7 @@ class LookingConnection(Connected):
         self._heard = heard
         self._sees = sees
 
-    def _line_left(self, _: Connected, line: str) -> None:
+    def _line_left(self, _: SimulatedConnection, line: str) -> None:
         seen = _seen_at(self._sim.manager) if self._sees else NOTHING
         text = split_sender(line)[2]
 

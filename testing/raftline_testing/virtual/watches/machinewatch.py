@@ -26,7 +26,7 @@ from raftline.wire.key_stat import value_of
 from raftline.wire.protocol import escape
 
 from ...invariants import InvariantError
-from ..nodes.node_connections import Connected
+from ..nodes.node_connections import SimulatedConnection
 from ..nodes.node_events import Watching
 from ..nodes.request_interface import Asked
 from ..nodes.simulated_node import Host
@@ -293,7 +293,7 @@ class MachineWatch:
             self._place += 1
 
 
-class _Connection(Connected):
+class _Connection(SimulatedConnection):
     """The connection of the watch."""
 
     def __init__(self, host: Host, watch: MachineWatch) -> None:
@@ -301,7 +301,7 @@ class _Connection(Connected):
         self.sim = host
         self._watch = watch
 
-    def _left(self, _: Connected, line: str) -> None:
+    def _left(self, _: SimulatedConnection, line: str) -> None:
         held, prefix = None, self._watch.prefix
         match = BEGINS.search(line)
         if match and self.sim.stepper.watchers.feed.history.last == int(match[2]):

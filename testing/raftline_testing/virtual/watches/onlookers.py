@@ -34,7 +34,7 @@ from raftline.wire.key_stat import value_of
 from raftline.wire.protocol import split_sender, unescape
 
 from ...invariants import InvariantError
-from ..nodes.node_connections import Connected
+from ..nodes.node_connections import SimulatedConnection
 from ..nodes.simulated_node import Host
 from ..nodes.users_files import NAMES, Guest, UsersFile, is_denial
 from ..world.chance import up_to
@@ -468,7 +468,7 @@ class GuestObserver:
         host.beside(chance.randint(0, 5), chance.random(), connection.receive, lines.encode())
 
 
-class GuestObserving(Connected):
+class GuestObserving(SimulatedConnection):
     """The connection of such an observer: it gets no line after a reload has removed the right, and
     it ends for no other reason."""
 
@@ -491,7 +491,7 @@ class GuestObserving(Connected):
         self._file.hold("an observer", {may}, was_done=not self.has_hung_up)
         self._file.world.counts["observers that lost their rights"] += not may
 
-    def _line_left(self, _: Connected, line: str) -> None:
+    def _line_left(self, _: SimulatedConnection, line: str) -> None:
         text = split_sender(line)[2]
         may = {
             self._file.account(self._guest, version).observes

@@ -16,7 +16,7 @@ from raftline.wire.key_stat import value_of
 from raftline.wire.protocol import split_sender
 
 from ...invariants import InvariantError
-from ..nodes.node_connections import Connected, Doors
+from ..nodes.node_connections import Doors, SimulatedConnection
 from ..nodes.node_events import Watching
 from ..nodes.request_interface import Asked
 from ..nodes.simulated_node import Host
@@ -193,7 +193,7 @@ class WatchClient:
             self._place += 1
 
 
-class LinesHeard(Connected):
+class LinesHeard(SimulatedConnection):
     """A connection whose client gets each line unchanged."""
 
     def __init__(self, host: Host, heard: Callable[[str], None]) -> None:
@@ -201,21 +201,21 @@ class LinesHeard(Connected):
         self._heard = heard
         host.requests.keep(self)
 
-    def _line_left(self, _: Connected, line: str) -> None:
+    def _line_left(self, _: SimulatedConnection, line: str) -> None:
         def heard(_: str | None) -> None:
             self._heard(line)
 
         self._sim.note_reply(self, Asked(None, "", heard))
 
 
-class WatchConnection(Connected):
+class WatchConnection(SimulatedConnection):
     """The connection of one watch."""
 
     def __init__(self, doors: Doors, host: Host, client: WatchClient) -> None:
         super().__init__(doors, host, self._line_left)
         self._client = client
 
-    def _line_left(self, _: Connected, line: str) -> None:
+    def _line_left(self, _: SimulatedConnection, line: str) -> None:
         held = None
         if match := BEGINS.search(line):
             host, prefix = self._sim, self._client._prefix
