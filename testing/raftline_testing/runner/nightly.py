@@ -19,6 +19,7 @@ CAMPAIGNS: tuple[tuple[str, float], ...] = (  # arguments of make, minutes at mo
     ("-C testing sim-long MINUTES=30", 40),
     ("test-nightly", 90),
     ("-C course test-nightly", 60),
+    ("-C bench test-nightly", 20),
     ("-C testing nemesis MINUTES=60", 80),
     ("-C testing attacks MINUTES=60", 75),
     ("-C testing fuzz MINUTES=60", 75),
