@@ -65,7 +65,7 @@ types: .venv/dev-installed build/typing/raftline ## mypy --strict; a little less
 	  sed 's#^raftline/#src/#;s#^raftline_course/#course/&#;s#^raftline_testing/#testing/&#' build/types.txt; exit $$status
 	@MYPYPATH=bench:build/typing $(PY) -m mypy --config-file pyproject.toml bench/*.py
 	@MYPYPATH=.:build/typing $(PY) -m mypy --config-file pyproject.toml --implicit-reexport \
-	  --cache-dir .mypy_cache/tests -p tests -p course.tests -p bench.tests
+	  --cache-dir .mypy_cache/tests -p tests -p course.tests -p bench.tests -p testing.tests
 
 sizes: ## the longest files of the store, its harness and the course, in lines; a report, no limit
 	@find src testing course -name '*.py' -exec wc -l {} + | sort -rn | sed -n '2,21p'

@@ -40,24 +40,15 @@ from raftline_testing.doubles.cores import (
     node_of,
     request,
 )
+from raftline_testing.doubles.observed import observed_step
 from raftline_testing.judging.laws import LAWS
 
 CORE = Path(__file__).parents[2] / "src" / "raft"
 SECTION = re.compile(r"(thesis )?§[0-9.]+|Figure (2|3|7|8|13)|(course/)?docs/[a-z/]+\.md")
 
 
-def step(node: RawNode, taken: Input, now_ms: int = 0, at_s: float = 1.5) -> Step:
-    """Step a node as an observer sees it."""
-    before, there = facts_of(node.view), None
-    if isinstance(taken, Receive) and isinstance(taken.message, messages.AppendEntries):
-        there = node.view.log.term_at(taken.message.prev_index)
-    effects = node.step(taken, now_ms or node.view.now_ms)
-    name, after = node.view.name, facts_of(node.view)
-    return Step(name, at_s, before, taken, effects, after, term_there=there)
-
-
 def line(node: RawNode, taken: Input, now_ms: int = 0) -> str:
-    return text_of(explained(step(node, taken, now_ms))).removeprefix("OBSERVED 1.500000 ")
+    return text_of(explained(observed_step(node, taken, now_ms))).removeprefix("OBSERVED 1.500000 ")
 
 
 def rows() -> list[Rule]:
@@ -202,7 +193,7 @@ def test_a_fresh_cluster_names_the_empty_entry_of_its_leader_and_not_the_level_a
     node = candidate_of("s1", options=replace(OPTIONS, level=2))
     for peer in ("s2", "s3"):
         node.step(PeerLevel(peer, 2), node.view.now_ms)
-    won = step(node, Receive(RequestVoteReply("s2", "s1", node.view.term, True)))
+    won = observed_step(node, Receive(RequestVoteReply("s2", "s1", node.view.term, True)))
     assert [entry.command for entry in won.effects.append] == ["noop", "level 2"]
     assert "I append the empty entry 1 (§8)" in text_of(explained(won))
 
@@ -267,7 +258,7 @@ def test_a_refused_message_is_explained_with_the_refusal() -> None:
 
 def test_a_value_cannot_break_a_line_of_a_program() -> None:
     node = established("s1")
-    said = json_of(explained(step(node, Propose(['set a "}<script>\\n']))), 3)
+    said = json_of(explained(observed_step(node, Propose(['set a "}<script>\\n']))), 3)
     assert "\n" not in said
     assert '"append": [[2, 1, "set a \\"}<script>\\\\n"]]' in said
     assert '"left_out": 3' in said
@@ -276,7 +267,7 @@ def test_a_value_cannot_break_a_line_of_a_program() -> None:
 def test_steady_heartbeats_are_thinned_and_counted() -> None:
     node = node_of("s2")
     node.step(Receive(append(1, (0, 0))), 5)
-    pulses = [step(node, Receive(append(1, (0, 0))), 10, at / 10) for at in range(10, 40)]
+    pulses = [observed_step(node, Receive(append(1, (0, 0))), 10, at / 10) for at in range(10, 40)]
     some, every = Thinning(is_all=False), Thinning(is_all=True)
     taken = [pulse.at_s for pulse in pulses if some.takes(pulse)]
     assert taken == [1.0, 2.0, 3.0]
@@ -285,7 +276,7 @@ def test_steady_heartbeats_are_thinned_and_counted() -> None:
 
 
 def test_a_tick_that_did_nothing_is_never_explained() -> None:
-    idle = step(node_of("s2"), Tick(), 1)
+    idle = observed_step(node_of("s2"), Tick(), 1)
     assert not Thinning(is_all=True).takes(idle)
     assert not Thinning(is_all=False).takes(idle)
 

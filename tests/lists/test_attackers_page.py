@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.fuzz import TARGETS
+from raftline_testing.fuzzing.targets import TARGETS
 from tests.lists.test_behaviours_page import TEST, names_in
 
 PAGE = Path(__file__).resolve().parents[2] / "tests" / "attackers.md"
@@ -33,8 +33,8 @@ def test_each_attack_has_tests_and_all_of_them_exist() -> None:
 
 
 def test_a_row_without_a_test_and_a_test_that_is_gone_are_found() -> None:
-    page = "| a flood | refused | |\n| a lie | no | [`test_none`](../../tests/fuzz.py) |\n"
-    assert problems(page) == ["a flood: no test", "a lie: no test_none in ../../tests/fuzz.py"]
+    page = "| a flood | refused | |\n| a lie | no | [`test_none`](conftest.py) |\n"
+    assert problems(page) == ["a flood: no test", "a lie: no test_none in conftest.py"]
 
 
 def test_the_page_names_what_the_fuzzer_draws() -> None:

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.fuzz import carried_out
-from tests.rim.fuzzed import TARGETS, Target
+from raftline_testing.fuzzing.fuzz import carried_out
+from raftline_testing.fuzzing.targets import TARGETS, Target
 
 
 @pytest.mark.parametrize("name", TARGETS)

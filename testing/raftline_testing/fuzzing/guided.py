@@ -19,8 +19,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.rim.fuzzed import Target
+from .targets import Target
 
+HERE = __package__
 TURN_S = 300  # at most; a process needs about 5 s of processor time to start
 FOLDER = Path("build/fuzz")
 PROGRESS = re.compile(r"^#(\d+)\s.* cov: (\d+) ft: (\d+)", re.MULTILINE)
@@ -73,15 +74,13 @@ def carried_out(targets: Mapping[str, Target], seconds: float, begin: int, worke
     return 1 if any(one.fault for one in sums) else 0
 
 
-def turn(
-    so_far: Sum, number: int, folder: Path, of: str = "tests.rim.fuzzed", **limit: int
-) -> None:
+def turn(so_far: Sum, number: int, folder: Path, of: str = f"{HERE}.targets", **limit: int) -> None:
     """Fuzz one target for this many seconds or runs, unless it has a known fault."""
     if so_far.fault:
         return
     place = folder / so_far.name.replace(" ", "-")
     place.mkdir(parents=True, exist_ok=True)
-    command = [sys.executable, "-m", "tests.guided_target", of, so_far.name, str(place)]
+    command = [sys.executable, "-m", f"{HERE}.guided_target", of, so_far.name, str(place)]
     command += [f"--seed={number}", *(f"--{name}={most}" for name, most in limit.items())]
     with (place / "log").open("w", encoding="utf-8") as log:
         surroundings = {**os.environ, "PYTHONHASHSEED": "0"}
@@ -106,7 +105,7 @@ def _show(one: Sum, status: int, said: str) -> str:
     if not written:
         print(said[-SHOWN:], flush=True)
         return f"exit status {status}"
-    again_by = ["-m", "tests.fuzz", "--only", one.name, "--again", written[1]]
+    again_by = ["-m", f"{HERE}.fuzz", "--only", one.name, "--again", written[1]]
     print(f"once more: .venv/bin/python {shlex.join(again_by)}", flush=True)
     if status == BROKEN:
         again(one.target, Path(written[1]).read_bytes())

@@ -29,11 +29,11 @@ from raftline_testing.doubles.cores import (
     node_of,
     request,
 )
+from raftline_testing.doubles.observed import observed_step as seen
 from raftline_testing.judging.answers import with_answers
 from raftline_testing.judging.cluster_facts import Cluster
 from raftline_testing.judging.judged import broken, judged
 from raftline_testing.judging.laws import LAWS
-from tests.core.test_explain import step
 
 FOUR = ("s1", "s2", "s3", "s4")
 
@@ -50,12 +50,12 @@ def reply(granted: bool, term: int = 2, reason: str = "", **more: object) -> Req
 
 def gives_its_vote(**before: Any) -> Step:
     """Return a step in which s2 votes for s1 in term 2."""
-    one = step(node_of("s2", 1), Receive(request(2, (1, 1))))
+    one = seen(node_of("s2", 1), Receive(request(2, (1, 1))))
     return replace(one, before=one.before._replace(**before))
 
 
 def denies(reason: str) -> Step:
-    one = step(node_of("s2", 1, term=2), Receive(request(2, (1, 1))))
+    one = seen(node_of("s2", 1, term=2), Receive(request(2, (1, 1))))
     saying = {"send_after_save": [reply(False, reason=reason)], "save": None}
     return falsified(one, effects=saying, vote=None)
 
@@ -63,31 +63,31 @@ def denies(reason: str) -> Step:
 def wins(**more: object) -> Step:
     """Return a step in which s1 wins term 1 by the vote of s2."""
     node = candidate_of("s1", **more)
-    return step(node, Receive(RequestVoteReply("s2", "s1", node.view.term, True)))
+    return seen(node, Receive(RequestVoteReply("s2", "s1", node.view.term, True)))
 
 
 def counts(term: int = 1) -> Step:
     """Return a step in which a candidate of four counts a vote, and does not win."""
     node = candidate_of("s1", voters=FOUR)
-    return step(node, Receive(RequestVoteReply("s2", "s1", term, True)))
+    return seen(node, Receive(RequestVoteReply("s2", "s1", term, True)))
 
 
 def takes(**message: object) -> Step:
     """Return a step in which s2 takes entry 2 after its entry 1."""
-    one = step(node_of("s2", 1), Receive(append(1, (1, 1), 1, commit=1)))
+    one = seen(node_of("s2", 1), Receive(append(1, (1, 1), 1, commit=1)))
     assert isinstance(one.event, Receive)
     return replace(one, event=Receive(replace(one.event.message, **message)))  # type: ignore[arg-type]
 
 
 def drops() -> Step:
     """Return a step in which s2 drops entries 2 and 3, which differ."""
-    return step(node_of("s2", 1, 1, 1, term=2), Receive(append(2, (1, 1), 2)))
+    return seen(node_of("s2", 1, 1, 1, term=2), Receive(append(2, (1, 1), 2)))
 
 
 def commits(term: int = 1) -> Step:
     """Return a step in which s1 of three commits its empty entry by the answer of s2."""
     node = leader_of("s1")
-    one = step(node, Receive(AppendAccepted("s2", "s1", 1, 1, 1)))
+    one = seen(node, Receive(AppendAccepted("s2", "s1", 1, 1, 1)))
     return replace(one, after=one.after._replace(runs=((0, 0), (1, term))))
 
 
@@ -148,19 +148,22 @@ CASES: list[tuple[Callable[[], Step], str]] = [
     ),
     (
         lambda: falsified(
-            step(node_of("s1", voters=("s1",)), Tick(), 200), effects={"save": HardState(1, None)}
+            seen(node_of("s1", voters=("s1",)), Tick(), 200),
+            effects={"save": HardState(1, None)},
         ),
         "stands in term 1 without its own vote on the disk",
     ),
     (
         lambda: falsified(
-            step(node_of("s2", 1, term=1, vote="s3"), Receive(append(2, (1, 1)))), vote="s3"
+            seen(node_of("s2", 1, term=1, vote="s3"), Receive(append(2, (1, 1)))),
+            vote="s3",
         ),
         "takes its vote for s3 of term 1 into term 2",
     ),
     (
         lambda: falsified(
-            step(node_of("s2", 1, term=1, vote="s3"), Receive(append(1, (1, 1)))), vote="s1"
+            seen(node_of("s2", 1, term=1, vote="s3"), Receive(append(1, (1, 1)))),
+            vote="s1",
         ),
         "takes back its vote for s3 in term 1",
     ),
@@ -194,7 +197,7 @@ CASES: list[tuple[Callable[[], Step], str]] = [
     ),
     (
         lambda: falsified(
-            step(node_of("s2", 1), Receive(append(1, (1, 1)))),
+            seen(node_of("s2", 1), Receive(append(1, (1, 1)))),
             effects={"send_after_save": [AppendRejected("s2", "s1", 1, 0, 1)]},
         ),
         "refuses, though its entry 1 is of term 1, too",
@@ -257,7 +260,7 @@ CASES: list[tuple[Callable[[], Step], str]] = [
         "treats entry 2 as committed: the leader has committed 1",
     ),
     (
-        lambda: falsified(step(node_of("s2", 1), Synced(1, 1)), commit_index=1),
+        lambda: falsified(seen(node_of("s2", 1), Synced(1, 1)), commit_index=1),
         "treats entry 1 as committed without a leader's message",
     ),
     (
@@ -363,7 +366,7 @@ def cluster_of(*terms: int) -> Cluster:
 def test_an_entry_that_others_hold_only_by_their_word_is_not_held() -> None:
     cluster, node = cluster_of(), leader_of("s1")
     assert cluster.stepped(replace(wins(), at_s=0.5)) == []
-    one = step(node, Receive(AppendAccepted("s2", "s1", 1, 1, 1)))
+    one = seen(node, Receive(AppendAccepted("s2", "s1", 1, 1, 1)))
     (found,) = cluster.stepped(one)
     assert found.text == "commits entry 1, held by s1 alone of 3: no majority"
     assert "so it is committed" not in text_of(judged(one, [found]))
@@ -371,7 +374,7 @@ def test_an_entry_that_others_hold_only_by_their_word_is_not_held() -> None:
 
 def test_two_leaders_of_a_term_and_one_without_a_committed_entry_are_named() -> None:
     cluster = cluster_of(1)
-    assert cluster.stepped(step(node_of("s2", 1), Receive(append(1, (1, 1), commit=1)))) == []
+    assert cluster.stepped(seen(node_of("s2", 1), Receive(append(1, (1, 1), commit=1)))) == []
     assert cluster.stepped(wins()) != []  # without entry 1
     second = replace(wins(), name="s3")
     texts = [finding.text for finding in cluster.stepped(second)]
@@ -388,8 +391,8 @@ def test_another_entry_of_the_same_index_and_term_is_named() -> None:
 
 def test_another_entry_that_is_taken_for_committed_is_named() -> None:
     cluster = cluster_of(1)
-    assert cluster.stepped(step(node_of("s2", 1), Receive(append(1, (1, 1), commit=1)))) == []
-    other = step(node_of("s3", 2), Receive(append(2, (1, 2), commit=1, to="s3")))
+    assert cluster.stepped(seen(node_of("s2", 1), Receive(append(1, (1, 1), commit=1)))) == []
+    other = seen(node_of("s3", 2), Receive(append(2, (1, 2), commit=1, to="s3")))
     cluster.started("s3", other.before, log_of(2).entries(1, 1))
     (found,) = cluster.stepped(other)
     assert found.text.endswith("s2 committed `set x 1.1` of term 1 there: State Machine Safety")
@@ -417,7 +420,7 @@ def test_a_start_is_held_against_what_the_disk_is_known_to_have_had(
 ) -> None:
     cluster = cluster_of(1)
     node = candidate_of("s1", 1)
-    cluster.stepped(step(node, Receive(reply(True))))
+    cluster.stepped(seen(node, Receive(reply(True))))
     facts = facts_of(node_of("s2", 1).view)._replace(**start)  # type: ignore[arg-type]
     found = cluster.started("s2", facts, log_of(1).entries(1, facts.last_index))
     assert [finding.text.startswith(says) for finding in found] == ([True] if says else [])
@@ -425,10 +428,10 @@ def test_a_start_is_held_against_what_the_disk_is_known_to_have_had(
 
 def test_a_leader_that_the_others_bear_out_breaks_nothing() -> None:
     cluster, node = cluster_of(), candidate_of("s1")
-    assert cluster.stepped(step(node, Receive(reply(True, term=1)))) == []
+    assert cluster.stepped(seen(node, Receive(reply(True, term=1)))) == []
     taken = append(1, (0, 0), number=1)
     taken = replace(taken, entries=node.view.log.entries(1, 1))
-    assert cluster.stepped(step(node_of("s2"), Receive(taken))) == []
+    assert cluster.stepped(seen(node_of("s2"), Receive(taken))) == []
     node.step(Synced(1, 1), 200)
     before = facts_of(node.view)
     effects = acknowledge(node, "s2")

@@ -41,9 +41,9 @@ from raftline.wire.commands.parsing import ReadSettings, parse
 from raftline.wire.commands.rights import UserRole
 from raftline.wire.limits import LOGINS_WAITING
 from raftline.wire.protocol import error
-from raftline_course.controller.orders import ORDERS
-from raftline_testing.doubles.fake_host import FakeHost
-from tests.rim.fuzzed_files import (
+
+from ..doubles.fake_host import FakeHost
+from .file_targets import (
     CERTIFICATES,
     CERTIFICATES_FORM,
     CONFIGURATIONS,
@@ -100,7 +100,8 @@ class Target(NamedTuple):
         def drawn(example: object) -> None:
             self.check(example)
 
-        return cast(Any, drawn).hypothesis.fuzz_one_input
+        one_input: Callable[[bytes], object] = cast(Any, drawn).hypothesis.fuzz_one_input
+        return one_input
 
     def seeds(self, number: int, count: int = SEEDS) -> list[bytes]:
         """Return `count` drawn examples as bytes; any bytes if Hypothesis makes the examples."""
@@ -143,7 +144,7 @@ def mutated(samples: st.SearchStrategy[bytes], bytes_max: int = 4) -> st.SearchS
 # --- lines --------------------------------------------------------------------------------------
 
 WORDS = (
-    *COMMANDS, *ORDERS, "a", "5", "1", "app/", "lease-57", ";", "if", "then", "else", "=", "!=",
+    *COMMANDS, "a", "5", "1", "app/", "lease-57", ";", "if", "then", "else", "=", "!=",
     "absent", "exists", "unchanged", "since", "after", "from", "read", "index", "lease", "local",
     "log", "s2", "localhost", "10001", '"x"', "[1]", '{"a": 1}', r"\s", r"\xff", "\\", "é", "\x00",
     str(1 << 63), "-1", "1e9", "٣",

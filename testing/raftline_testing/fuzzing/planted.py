@@ -1,10 +1,10 @@
-"""A target with a fault that chance doesn't find, but tests/rim/test_guided.py must."""
+"""A target with a fault that chance doesn't find, but the guided fuzzer must."""
 
 from __future__ import annotations
 
 from hypothesis import strategies as st
 
-from tests.rim.fuzzed import BYTES, Target
+from .targets import BYTES, Target
 
 
 def check(data: bytes) -> None:

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from hypothesis import strategies as st
 
-from tests import fuzz, guided
-from tests.rim.fuzzed import TARGETS, Target
-from tests.rim.planted import TARGETS as PLANTED
+from raftline_testing.fuzzing import fuzz, guided
+from raftline_testing.fuzzing.planted import TARGETS as PLANTED
+from raftline_testing.fuzzing.targets import TARGETS, Target
 
 EXAMPLES = 30  # of each target
 
@@ -22,7 +22,7 @@ def test_a_fault_behind_three_bytes_is_found_and_shown(
 ) -> None:
     pytest.importorskip("atheris", reason="the guided fuzzer needs atheris")
     planted = guided.Sum("planted", PLANTED["planted"])
-    guided.turn(planted, 3, tmp_path, of="tests.rim.planted", runs=200_000)
+    guided.turn(planted, 3, tmp_path, of="raftline_testing.fuzzing.planted", runs=200_000)
     said = capsys.readouterr().out
     assert "planted: a fault" in said
     assert r"example=b'R\xf77'" in said

@@ -21,10 +21,11 @@ from raftline.raft.effects import Effects, HardState
 from raftline.storage.disk import FilesRefused
 from raftline.storage.recovery import Recovered
 from raftline.tools.node_files import certs
-from raftline_testing.files.faulty_folder import MemoryFolder
-from raftline_testing.files.node_files import MEMBERS, entries
-from raftline_testing.files.node_files import boot as booted
-from raftline_testing.files.snapshot_writing import write_snapshot
+
+from ..files.faulty_folder import MemoryFolder
+from ..files.node_files import MEMBERS, entries
+from ..files.node_files import boot as booted
+from ..files.snapshot_writing import write_snapshot
 
 Result = TypeVar("Result")
 

@@ -92,8 +92,8 @@ def test_a_fault_is_found_by_each_policy(scenario: object, policy: int) -> None:
 def test_a_deadlock_names_the_places() -> None:
     error = found(deadly_embrace).error
     assert isinstance(error, Stuck)
-    assert "first in interleave/test_threads.py:" in str(error)
-    assert "thread 2 in interleave/test_threads.py:" in str(error)
+    assert "first in tests/test_threads.py:" in str(error)
+    assert "thread 2 in tests/test_threads.py:" in str(error)
 
 
 def test_what_never_ends_is_ended() -> None:

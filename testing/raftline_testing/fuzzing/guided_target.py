@@ -1,4 +1,4 @@
-"""One target, guided by the code that its examples reach: started by tests/guided.py.
+"""One target, guided by the code that its examples reach: started by `guided.py`.
 
 libFuzzer, a part of atheris, ends the process by itself, with 0 if there is no fault.
 """
@@ -27,7 +27,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, required=True)
     options = parser.parse_args()
     # Modules imported earlier are not instrumented.
-    with atheris.instrument_imports(include=["raftline", "raftline_course"]):
+    with atheris.instrument_imports(include=["raftline"]):
         target = importlib.import_module(options.module).TARGETS[options.name]
     atheris.instrument_func(target.check)
     corpus, drawn = options.folder / "corpus", options.folder / "seeds"
