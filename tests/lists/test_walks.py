@@ -56,6 +56,19 @@ def assert_all_ran(page: Path, ran: set[Place]) -> None:
     assert [place for row in rows(page) for place in row if place not in ran] == []
 
 
+@pytest.mark.slow
+@pytest.mark.pure
+def test_a_write_passes_the_files_of_its_page(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    named = {file for row in rows(WRITE) for file, _ in row}
+    with recorded(monkeypatch) as ran, running_nodes(tmp_path, 3) as nodes:
+        with connect(",".join(str(node.address) for node in nodes.values())) as kv:
+            kv["b"] = "5"
+        assert eventually(lambda: named <= {file for file, _ in ran}, "a follower's steps")
+
+
+@pytest.mark.slow
 @pytest.mark.pure
 def test_a_watch_takes_the_steps_of_its_page(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -80,6 +93,7 @@ def test_a_watch_takes_the_steps_of_its_page(
     assert_all_ran(WATCH, ran)
 
 
+@pytest.mark.slow
 @pytest.mark.pure
 def test_a_lock_takes_the_steps_of_its_page(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -39,6 +39,7 @@ def test_the_world_its_invariants_and_the_core_are_compiled_and_no_test_is(packa
     assert not [name for name in names if "/test_" in name or name.endswith("__init__.py")]
 
 
+@pytest.mark.slow
 @pytest.mark.needs("processes")
 def test_the_types_of_what_is_compiled_hold(package: Path) -> None:
     asked = [sys.executable, "-m", "mypy", *building.OPTIONS, *building.modules(package)]
