@@ -24,9 +24,9 @@ from raftline.node.program import boot
 from raftline.node.program.node_server import Server
 from raftline.node.program.startup import Startup, check_member
 from raftline.raft.effects import Effects
-from raftline.raft.inputs import Input
 from raftline.raft.log import Entry
 from raftline.raft.messages import Message
+from raftline.raft.node import RawNode
 from raftline.raft.node_view import NodeView
 from raftline.storage.folder import Folder
 from raftline_course.controller.control import CONTROLLER, Control
@@ -34,6 +34,7 @@ from raftline_course.controller.faults import Faults
 from raftline_course.controller.leader_orders import CourseLines
 from raftline_course.controller.udp import PORT as DATAGRAM_PORT
 from raftline_course.controller.udp import UdpListener
+from raftline_testing.orders import Order, OrderRefused, obey
 
 FIRST_TERM = 1  # of a node first started with --controller-lines, as in the course
 
@@ -129,8 +130,19 @@ class ControlledServer(Server):
     def address(self, name: str) -> Address | None:
         return self.book.address(name)
 
-    def order(self, order: Input) -> None:
-        self.driver.order(order)
+    def order(self, order: Order) -> None:
+        refusals: list[OrderRefused] = []
+
+        def step(node: RawNode, now_ms: int) -> Effects:
+            try:
+                return obey(node, order, now_ms)
+            except OrderRefused as refusal:
+                refusals.append(refusal)
+                return Effects()
+
+        self.driver.step_by(step)
+        if refusals:
+            raise refusals[0]
 
     def committed(self) -> tuple[int, list[Entry]]:
         with self.driver.core:

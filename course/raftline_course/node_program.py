@@ -7,7 +7,7 @@ from pathlib import Path
 
 # This also runs in a clone that isn't installed; an installed package is next to this one.
 _HERE = Path(__file__).resolve().parents[1]
-sys.path[:1] = [str(_HERE), str(_HERE.parent / "src")]
+sys.path[:1] = [str(_HERE), str(_HERE.parent / "src"), str(_HERE.parent / "testing")]
 
 if __name__ == "__main__":  # first, as the rest takes a while to load
     from raftline.common.process.quiet_exit import end_quietly

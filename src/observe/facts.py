@@ -13,7 +13,7 @@ from enum import Enum
 from typing import NamedTuple
 
 from ..raft.effects import Effects
-from ..raft.inputs import Input, Receive, Tick
+from ..raft.inputs import Receive, Tick
 from ..raft.messages import Answer, AppendAccepted, AppendEntries, Message
 from ..raft.node_view import NodeView
 from ..raft.roles import Role
@@ -139,7 +139,7 @@ class Step:
     name: str
     at_s: float
     before: Facts
-    event: Input
+    event: object  # an Input of the core, or an order of a program around it
     effects: Effects
     after: Facts
     refusal: str = ""  # the reason if the input was refused and nothing changed

@@ -148,25 +148,6 @@ class Compact:
 
 
 @dataclass(slots=True)
-class StepDown:
-    """Become a follower, on a controller's order. Raises OrderRefused if this server already is
-    one."""
-
-
-@dataclass(slots=True)
-class Campaign:
-    """Stand for election at once, on a controller's order. Raises OrderRefused if this server has
-    no vote to give."""
-
-
-@dataclass(slots=True)
-class SetHeartbeat:
-    """Send heartbeats at this interval, in milliseconds."""
-
-    heartbeat_ms: int
-
-
-@dataclass(slots=True)
 class Stop:
     """This server stops: the tokens of all waiting requests are returned."""
 
@@ -188,8 +169,5 @@ Input = (
     | SnapshotRejected
     | SnapshotGone
     | Compact
-    | StepDown
-    | Campaign
-    | SetHeartbeat
     | Stop
 )

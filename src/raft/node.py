@@ -88,20 +88,18 @@ from .state import Options, State
 from .transfer import (
     advance_transfer,
     begin_transfer,
-    campaign,
     check_disk,
     give_up_transfer,
     on_timeout_now,
-    set_heartbeat,
-    step_down,
 )
 from .upgrade import note_level, raise_level
 
 
 class StepObserver(Protocol):
-    """An observer of each step. It must not change anything or raise."""
+    """An observer of each step. It must not change anything or raise. The event is an Input, or the
+    order of a program around the core."""
 
-    def stepped(self, event: inputs.Input, effects: Effects) -> None: ...
+    def stepped(self, event: object, effects: Effects) -> None: ...
     def refused(self, message: Message, why: str) -> None: ...
 
 
@@ -123,7 +121,7 @@ class RawNode:
         """Process one input; return its effects.
 
         Raises:
-            PeerError, TransferRefused, OrderRefused: the input was refused; nothing was changed.
+            PeerError, TransferRefused: the input was refused; nothing was changed.
             SafetyError: an invariant broke, or this server can't do what the caller requests.
         """
         state = self._state
@@ -131,7 +129,7 @@ class RawNode:
         state.out = Effects()
         _RULES[type(event)](state, event)
         if type(event) not in _QUIET:
-            _advance(state)
+            advance(state)
         if self.observer is not None:
             self.observer.stepped(event, state.out)
         return state.out
@@ -223,7 +221,7 @@ def node_from_disk(
     return RawNode(state)
 
 
-def _advance(state: State) -> None:
+def advance(state: State) -> None:
     """Do the work that the input has made possible: commit, apply, serve reads.
 
     Each feature with work in progress also gets its turn here; the state shows which, so that no
@@ -356,7 +354,7 @@ def _peer_level(state: State, event: inputs.PeerLevel) -> None:
         send_heartbeat(state, event.peer, progress)
 
 
-# These need only their own rule, without `_advance`.
+# These need only their own rule, without `advance`.
 _QUIET: Final = (inputs.Applied, inputs.Compact, inputs.Stop)
 _RULES: Final[dict[type[inputs.Input], Callable[[State, Any], None]]] = {
     inputs.Receive: receive,
@@ -377,9 +375,6 @@ _RULES: Final[dict[type[inputs.Input], Callable[[State, Any], None]]] = {
     inputs.SnapshotRejected: lambda state, event: refuse(state, event.snapshot, event.why),
     inputs.SnapshotGone: lambda state, event: snapshot_gone(state, event.peer, event.snapshot),
     inputs.Compact: lambda state, event: compact(state, event.index),
-    inputs.StepDown: lambda state, event: step_down(state),
-    inputs.Campaign: lambda state, event: campaign(state),
-    inputs.SetHeartbeat: lambda state, event: set_heartbeat(state, event.heartbeat_ms),
     inputs.Stop: lambda state, event: state.stop(),
 }
 

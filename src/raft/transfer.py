@@ -1,4 +1,4 @@
-"""Ways to give up the leadership: a transfer (thesis §3.10), a hung disk, and orders.
+"""Ways to give up the leadership: a transfer (thesis §3.10), and a hung disk.
 
 A transfer hands the leadership to a follower in a few round trips:
 
@@ -12,14 +12,11 @@ A transfer hands the leadership to a follower in a few round trips:
 
 A leader whose own disk hangs hands over in the same way (`check_disk`). Its followers commit
 without it (thesis §10.2.1), so heartbeats and answers alone would never end its leadership.
-
-Each order is safe, because chance, delays and lost messages could have the same effect.
 """
 
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import replace
 
 from .election import heard_lately, start_election
 from .messages import TimeoutNow
@@ -167,62 +164,3 @@ def on_timeout_now(state: State, message: TimeoutNow) -> None:
     else:
         state.note(f"[*] {message.sender} hands the leadership over")
         start_election(state, transfer=True)
-
-
-# --- a controller's orders ---------------------------------------------------------------------
-
-
-class OrderRefused(Exception):
-    """A refused order; nothing was changed. The message gives the reason."""
-
-
-def step_down(state: State) -> None:
-    """Become a follower, like a leader without answers from a quorum (thesis §6.2).
-
-    Raises:
-        OrderRefused: this server is a follower already.
-    """
-    if state.role is Role.FOLLOWER:
-        raise OrderRefused(f"{state.name} follows already, in term {state.term}")
-    state.note(f"[*] {state.name} is told to follow")
-    state.follow(state.term, None)
-    state.arm_election()
-
-
-def campaign(state: State) -> None:
-    """Stand at once in a new term, like the paper's servers at the end of a timeout (§5.2).
-
-    There is no PreVote, so the higher term deposes a working leader. Servers that hear from that
-    leader still deny their votes (thesis §4.2.3), and so do servers that promised it their votes
-    (lease), including this one.
-
-    Raises:
-        OrderRefused: this server has no vote, or has promised it.
-    """
-    if state.recovering:
-        why = "may be new or may have lost everything" if state.may_be_new else "lost its memory"
-        raise OrderRefused(f"{state.name} {why}, and catches up without a vote")
-    if state.name not in state.membership.electors:
-        raise OrderRefused(f"{state.name} has no vote, so it does not stand")
-    left_ms = state.promised_until_ms - state.now_ms
-    if left_ms > 0:
-        raise OrderRefused(
-            f"{state.name} has promised its vote to a leader for {left_ms} ms more, which reads "
-            "under a lease rest on"
-        )
-    if state.role is Role.LEADER:
-        state.follow(state.term, None)
-    state.note(f"[*] {state.name} is told that its election timeout is over")
-    newborn = state.newborn
-    start_election(state)
-    if newborn and state.role is Role.CANDIDATE:
-        # No quorum has confirmed that there is no history: this server may have lost all its files.
-        state.newborn, state.out.recovered = True, False
-
-
-def set_heartbeat(state: State, heartbeat_ms: int) -> None:
-    """Set a leader's heartbeat interval in milliseconds; the next heartbeat is due after one
-    interval."""
-    state.options = replace(state.options, heartbeat_ms=heartbeat_ms)
-    if state.leading is not None:
-        state.leading.heartbeat_at_ms = state.now_ms + heartbeat_ms

@@ -68,7 +68,7 @@ class RecordedNode(RawNode):
         self._state.pick_timeout_ms = self._draw
         self._draws: list[int] = []
         self._stops = False
-        self._begin()
+        self.begin_segment()
 
     def step(self, event: Input, now_ms: int) -> Effects:
         self._draws.clear()
@@ -85,8 +85,9 @@ class RecordedNode(RawNode):
         self._draws.append(delay_ms)
         return delay_ms
 
-    def _begin(self) -> None:
-        """Begin a segment; no error here, or in `_record`, may reach the node."""
+    def begin_segment(self) -> None:
+        """Begin a segment with the present state, for example after a change that no input made.
+        No error here, or in `_record`, may reach the node."""
         if self._recorder is None:
             return
         self._tokens.clear()
@@ -119,7 +120,7 @@ class RecordedNode(RawNode):
             self._give_up(recorder, error)
         else:
             if is_full:
-                self._begin()
+                self.begin_segment()
 
 
 def forget_answered(effects: Effects, tokens: Tokens) -> None:

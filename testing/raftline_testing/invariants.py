@@ -11,7 +11,7 @@ from collections.abc import Collection, Sequence
 from typing import Any
 
 from raftline.raft.effects import Effects, HardState
-from raftline.raft.inputs import Input, Receive
+from raftline.raft.inputs import Receive
 from raftline.raft.log import Entry
 from raftline.raft.messages import (
     AppendAccepted,
@@ -218,7 +218,7 @@ class Invariants:
                     f"its disk has {saved} and entries up to {durable}"
                 )
 
-    def stepped(self, node: RawNode, event: Input, effects: Effects) -> None:
+    def stepped(self, node: RawNode, event: object, effects: Effects) -> None:
         """Check a node that took one input; call this before its effects are carried out."""
         state = node._state
         if self._counted_before is not None:
@@ -243,7 +243,7 @@ class Invariants:
 
     # --- the properties -------------------------------------------------------------------
 
-    def _learns_nothing_of_an_earlier_term(self, node: RawNode, event: Input) -> None:
+    def _learns_nothing_of_an_earlier_term(self, node: RawNode, event: object) -> None:
         """An answer to an earlier term's question teaches a node nothing (mistakes 7, 33)."""
         before, self._counted_before = self._counted_before, None
         if before is None or not isinstance(event, Receive):

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from raftline.raft.effects import Effects, HardState
-from raftline.raft.inputs import Campaign, Receive, Tick
+from raftline.raft.inputs import Receive, Tick
 from raftline.raft.log import Snapshot
 from raftline.raft.membership import Membership
 from raftline.raft.messages import (
@@ -20,7 +20,6 @@ from raftline.raft.messages import (
 )
 from raftline.raft.node import RawNode
 from raftline.raft.roles import Role
-from raftline.raft.transfer import OrderRefused
 from raftline_testing.doubles.cores import (
     OPTIONS,
     TIMEOUT_MS,
@@ -31,6 +30,7 @@ from raftline_testing.doubles.cores import (
     sync,
     terms_of,
 )
+from raftline_testing.orders import Campaign, OrderRefused, obey
 
 SNAPSHOT = InstallSnapshot("s2", "s1", 1, Snapshot(5, 1, 10, 0), 0, 0, 1)
 DENIED = RequestVoteReply("s2", "s1", 1, False, True, "I hear from leader s3 of term 1")
@@ -347,7 +347,7 @@ def test_a_node_that_may_be_new_reports_just_that() -> None:
     assert isinstance(answer, AppendAccepted)
     assert (answer.without_vote, answer.may_be_new) == (7, True)
     with pytest.raises(OrderRefused, match="may be new or may have lost everything"):
-        node.step(Campaign(), 30)
+        obey(node, Campaign(), 30)
 
 
 def test_a_node_with_its_vote_again_no_longer_reports_that_it_may_be_new() -> None:

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from raftline.raft.effects import HardState
-from raftline.raft.inputs import Campaign, Receive, SetHeartbeat, StepDown, Tick
+from raftline.raft.inputs import Receive, Tick
 from raftline.raft.messages import (
     AppendAccepted,
     AppendEntries,
@@ -16,7 +16,6 @@ from raftline.raft.messages import (
     RequestVoteReply,
 )
 from raftline.raft.roles import Role
-from raftline.raft.transfer import OrderRefused
 from raftline_testing.doubles.cores import (
     OPTIONS,
     TIMEOUT_MS,
@@ -25,12 +24,13 @@ from raftline_testing.doubles.cores import (
     node_of,
     sync,
 )
+from raftline_testing.orders import Campaign, OrderRefused, SetHeartbeat, StepDown, obey
 
 
 def test_a_leader_ordered_to_follow_keeps_term_vote_and_log() -> None:
     node = leader_of("s1", 1)
     term, last = node.view.term, node.view.log.last_index
-    effects = node.step(StepDown(), TIMEOUT_MS)
+    effects = obey(node, StepDown(), TIMEOUT_MS)
     assert (node.view.role, node.view.term, node.view.vote) == (Role.FOLLOWER, term, "s1")
     assert node.view.log.last_index == last
     assert effects.save is None
@@ -41,13 +41,13 @@ def test_a_follower_refuses_the_order_to_follow() -> None:
     node = node_of("s1", 1, 1)
     before = node.view.election_at_ms
     with pytest.raises(OrderRefused, match="s1 follows already, in term 1"):
-        node.step(StepDown(), 10)
+        obey(node, StepDown(), 10)
     assert node.view.election_at_ms == before
 
 
 def test_a_timeout_saves_the_new_term_and_its_own_vote_before_it_asks() -> None:
     node = node_of("s1", 1, 1)
-    effects = node.step(Campaign(), 10)
+    effects = obey(node, Campaign(), 10)
     assert (node.view.role, node.view.term, node.view.vote) == (Role.CANDIDATE, 2, "s1")
     assert effects.save == HardState(2, "s1")
     assert effects.send == []
@@ -63,7 +63,7 @@ def test_an_ordered_timeout_deposes_a_leader_and_wins_no_vote_of_its_followers()
     heartbeat = AppendEntries("s1", "s2", leader.view.term, 1, 1, [], 0, 1)
     follower.step(Receive(heartbeat), 10)
     rebel.step(Receive(AppendEntries("s1", "s3", leader.view.term, 1, 1, [], 0, 1)), 10)
-    asked = rebel.step(Campaign(), 20).send_after_save
+    asked = obey(rebel, Campaign(), 20).send_after_save
     to_follower = next(one for one in asked if one.to == "s2")
     [denied] = follower.step(Receive(to_follower), 30).send_after_save
     assert getattr(denied, "granted", None) is False
@@ -77,7 +77,7 @@ def test_an_ordered_timeout_deposes_a_leader_and_wins_no_vote_of_its_followers()
 def test_a_node_without_a_vote_refuses_the_order_to_stand() -> None:
     for node in (node_of("s1", 1, recovering=True), node_of("s4", 1)):
         with pytest.raises(OrderRefused):
-            node.step(Campaign(), 10)
+            obey(node, Campaign(), 10)
         assert (node.view.role, node.view.term) == (Role.FOLLOWER, 1)
 
 
@@ -88,15 +88,15 @@ def test_a_timeout_is_refused_under_the_nodes_own_promise() -> None:
     node.step(Receive(AppendEntries("s1", "s2", 1, 1, 1, [], 0, 1)), promised_ms)
     assert node._state.promised_until_ms == promised_ms + OPTIONS.election_timeout_ms
     with pytest.raises(OrderRefused, match="s2 has promised its vote to a leader for 140 ms more"):
-        node.step(Campaign(), promised_ms + 10)
+        obey(node, Campaign(), promised_ms + 10)
     assert (node.view.role, node.view.term) == (Role.FOLLOWER, 1)
-    node.step(Campaign(), node._state.promised_until_ms)
+    obey(node, Campaign(), node._state.promised_until_ms)
     assert (node.view.role, node.view.term) == (Role.CANDIDATE, 2)
 
 
 def test_a_newborn_ordered_to_stand_may_still_lose_its_vote() -> None:
     node = node_of("s3", newborn=True)
-    effects = node.step(Campaign(), 10)
+    effects = obey(node, Campaign(), 10)
     assert (effects.save, effects.recovered) == (HardState(1, "s3"), False)
     effects = node.step(
         Receive(RequestVote("s2", "s3", 5, 3, 4)), 20
@@ -109,7 +109,7 @@ def test_a_newborn_ordered_to_stand_may_still_lose_its_vote() -> None:
 
 def test_a_newborn_ordered_to_stand_has_its_vote_once_elected() -> None:
     node = node_of("s3", newborn=True)
-    node.step(Campaign(), 10)
+    obey(node, Campaign(), 10)
     effects = node.step(Receive(RequestVoteReply("s2", "s3", 1, True)), 20)
     assert node.view.is_leader
     assert effects.recovered
@@ -118,18 +118,18 @@ def test_a_newborn_ordered_to_stand_has_its_vote_once_elected() -> None:
 
 def test_the_only_voter_is_elected_by_its_timeout() -> None:
     node = node_of("s1", 1, voters=("s1",))
-    node.step(Campaign(), 10)
+    obey(node, Campaign(), 10)
     sync(node)
     assert (node.view.role, node.view.term, node.view.commit_index) == (Role.LEADER, 2, 2)
 
 
 def test_heartbeats_are_slowed_from_the_next_on() -> None:
     node = leader_of("s1", 1)
-    node.step(SetHeartbeat(20_000), TIMEOUT_MS)
+    obey(node, SetHeartbeat(20_000), TIMEOUT_MS)
     assert node._state.as_leader.heartbeat_at_ms == TIMEOUT_MS + 20_000
     effects = node.step(Tick(), TIMEOUT_MS + OPTIONS.heartbeat_ms)
     assert effects.send == []
-    node.step(SetHeartbeat(OPTIONS.heartbeat_ms), TIMEOUT_MS + 60)
+    obey(node, SetHeartbeat(OPTIONS.heartbeat_ms), TIMEOUT_MS + 60)
     effects = node.step(Tick(), TIMEOUT_MS + 60 + OPTIONS.heartbeat_ms)
     assert [type(one) for one in effects.send] == [AppendEntries, AppendEntries]
 

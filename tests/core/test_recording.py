@@ -13,7 +13,6 @@ from raftline.raft.change import Change
 from raftline.raft.effects import Effects, HardState, ReadReady
 from raftline.raft.inputs import (
     AskLeader,
-    Campaign,
     ChangeMembers,
     Propose,
     Read,
@@ -29,7 +28,7 @@ from raftline.raft.messages import PeerError, RequestVoteReply
 from raftline.raft.node import RawNode
 from raftline.raft.roles import Role
 from raftline.raft.state import State
-from raftline.raft.transfer import OrderRefused, TransferRefused
+from raftline.raft.transfer import TransferRefused
 from raftline.recording.plain_values import CORE, PlainError, Tokens, core_types, plain, value_of
 from raftline.recording.recorded_node import RecordedNode, spell_effects, spell_state
 from raftline.recording.replay import BadRecording, replay, state_of
@@ -46,6 +45,7 @@ from raftline_testing.doubles.cores import (
     sync,
 )
 from raftline_testing.doubles.recorded import MemoryRecorder, recorded
+from raftline_testing.orders import Campaign, obey
 
 
 def busy_leader() -> RawNode:
@@ -189,11 +189,17 @@ def test_a_refused_input_is_recorded_as_refused() -> None:
     (segment,) = a_recording().segments
     assert "raises TransferRefused: s9 is not a member of this cluster\n" in segment
     assert "raises PeerError: " in segment
-    node, recorder = recorded(node_of("s1", 1, recovering=True))
-    with pytest.raises(OrderRefused):
-        node.step(Campaign(), 1)
-    assert "raises OrderRefused: " in recorder.segments[0]
-    assert recorder.replay()[0].difference is None
+
+
+@pytest.mark.pure
+def test_a_recording_begins_again_after_an_order_of_a_controller() -> None:
+    node, recorder = recorded(node_of("s1", 1))
+    node.step(Tick(), 1)
+    obey(node, Campaign(), 2)
+    node.step(Receive(RequestVoteReply("s2", "s1", 2, True)), 3)
+    assert node.view.is_leader
+    outcomes = recorder.replay()
+    assert [(outcome.steps, outcome.difference) for outcome in outcomes] == [(1, None), (1, None)]
 
 
 @pytest.mark.pure

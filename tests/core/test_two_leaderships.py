@@ -11,13 +11,11 @@ from raftline.raft.change import Change
 from raftline.raft.effects import Effects, ReadReady
 from raftline.raft.inputs import (
     AskLeader,
-    Campaign,
     ChangeMembers,
     PeerDisconnected,
     Propose,
     Read,
     Receive,
-    StepDown,
     Tick,
 )
 from raftline.raft.membership import Membership
@@ -44,6 +42,7 @@ from raftline_testing.doubles.cores import (
     node_of,
     sync,
 )
+from raftline_testing.orders import Campaign, StepDown, obey
 
 
 def fall(node: RawNode) -> Effects:
@@ -251,7 +250,7 @@ def test_a_leader_ordered_to_stand_keeps_no_leader_state() -> None:
     node = without_s4()
     node.step(Read(["get a"]), TIMEOUT_MS)
     node.step(ChangeMembers(Change("remove", "s3"), "t"), TIMEOUT_MS)
-    effects = node.step(Campaign(), TIMEOUT_MS)
+    effects = obey(node, Campaign(), TIMEOUT_MS)
     assert (node.view.role, node.view.term) == (Role.CANDIDATE, 2)
     assert effects.refused == ["get a"]
     assert [one.outcome for one in effects.settled] == ["unknown"]
@@ -261,7 +260,7 @@ def test_a_leader_ordered_to_stand_keeps_no_leader_state() -> None:
 def test_a_candidate_ordered_to_follow_waits_for_a_whole_timeout() -> None:
     node = node_of("s1")
     node.step(Tick(), TIMEOUT_MS)
-    node.step(StepDown(), TIMEOUT_MS + 100)
+    obey(node, StepDown(), TIMEOUT_MS + 100)
     assert node.wake_at_ms == 2 * TIMEOUT_MS + 100
 
 
@@ -318,7 +317,7 @@ def test_a_lone_voter_waits_for_the_disk_in_every_leadership() -> None:
         sync(node)
         assert node.step(Propose(["set a 1"]), node.view.now_ms).send != []
         acknowledge(node, "s2")
-        node.step(Campaign(), node.view.now_ms)  # the next term is on its way to the disk
+        obey(node, Campaign(), node.view.now_ms)  # the next term is on its way to the disk
         acknowledge(node, "s2", node.view.log.last_index - 1)
         assert node.step(Propose(["set a 2"]), node.view.now_ms).send == []
 

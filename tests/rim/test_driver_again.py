@@ -15,7 +15,6 @@ from raftline.node.loop.driver import Driver
 from raftline.node.loop.handover import Handover
 from raftline.node.loop.queue import RequestQueue
 from raftline.raft.effects import Effects
-from raftline.raft.inputs import StepDown
 from raftline.raft.log import Entry, Snapshot
 from raftline.raft.messages import (
     AppendAccepted,
@@ -29,6 +28,7 @@ from raftline.wire.protocol import NO_LEADER, TOO_MUCH_WAITS
 from raftline_testing.doubles.cores import established
 from raftline_testing.doubles.fake_rim import FakeRim, elect
 from raftline_testing.nodes.processes import eventually
+from raftline_testing.orders import StepDown, obey
 from tests.rim.test_driver import DEADLINE_S, driver_of_s1
 
 STOPPING = "Sorry, this server is stopping. Nothing was done; try another."
@@ -57,7 +57,7 @@ def lead(driver: Driver) -> None:
 
 def fall(driver: Driver, *, in_its_term: bool = False) -> None:
     if in_its_term:
-        driver.step(StepDown())
+        driver.step_by(lambda node, now_ms: obey(node, StepDown(), now_ms))
     else:
         later = AppendRejected("s2", "s1", driver.node.view.term + 1, 0, 0)
         assert driver.receive([later], None) == []

@@ -9,13 +9,14 @@ import pytest
 
 from raftline.node.loop.granted_leases import EXPIRED_MAX, STARTED_MAX, GrantedLeases
 from raftline.node.loop.lease_clock import NEVER_MS, counted_ms
-from raftline.raft.inputs import Applied, Propose, Receive, StepDown, Tick, Transfer
+from raftline.raft.inputs import Applied, Propose, Receive, Tick, Transfer
 from raftline.raft.messages import RequestVoteReply
 from raftline.raft.node import RawNode
 from raftline.state.commands.key_commands import execute
 from raftline.state.store import Store
 from raftline.wire.limits import LEASE_KEYS_CHARACTERS, LEASES_LISTED
 from raftline_testing.doubles.cores import acknowledge, established, leader_of, node_of, sync
+from raftline_testing.orders import StepDown, obey
 
 NO_SUCH = "RENEW response, no such lease: "
 
@@ -138,7 +139,7 @@ def test_a_new_leader_gives_every_lease_its_whole_time_again() -> None:
     lease = leader.lease(10)
     leader.apply("setex a 20 1")
     leader.now_ms += 10_000
-    leader.node.step(StepDown(), leader.node.view.now_ms)
+    obey(leader.node, StepDown(), leader.node.view.now_ms)
     leader.look()
     assert leader.leasing.wake_at_ms == NEVER_MS
     assert leader.store.leases.started is None
@@ -171,7 +172,7 @@ def test_an_expiry_that_was_in_the_log_of_an_earlier_term_is_forgotten_with_it()
     lease = leader.lease(10)
     leader.now_ms += counted_ms(10)
     assert leader.expire()
-    leader.node.step(StepDown(), leader.node.view.now_ms)
+    obey(leader.node, StepDown(), leader.node.view.now_ms)
     leader.look()
     elected(leader)  # which commits that expiry: it names the term of its entry
     assert leader.ask(f"renew {lease}") == NO_SUCH + lease

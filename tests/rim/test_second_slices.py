@@ -17,7 +17,7 @@ from raftline.net.protocol.outgoing_protocol import READS_AT_ONCE
 from raftline.node.loop.granted_leases import EXPIRED_MAX, STARTED_MAX, GrantedLeases
 from raftline.node.watches import observers, watch_listing, watch_registry
 from raftline.node.watches.watch_feed import PIECE_EVENTS, SLICE, SPELLED_MAX
-from raftline.raft.inputs import Propose, SnapshotTaken, StepDown, Tick
+from raftline.raft.inputs import Propose, SnapshotTaken, Tick
 from raftline.raft.log import Snapshot
 from raftline.raft.snapshot import COMPACT_MAX
 from raftline.state import key_pages as page_module
@@ -33,6 +33,7 @@ from raftline_testing.doubles.fake_host import FakeHost
 from raftline_testing.files.faulty_folder import MemoryFolder
 from raftline_testing.files.node_files import MEMBERS, entries
 from raftline_testing.nodes.processes import eventually
+from raftline_testing.orders import StepDown, obey
 from tests.rim.test_leasing import Leader
 from tests.rim.test_reply_room import Line
 from tests.rim.test_watchers import FakeSink, Scene
@@ -248,7 +249,7 @@ def test_a_leader_that_falls_amid_many_leases_leaves_none_for_the_next() -> None
     leader = Leader()
     found_by(leader, STARTED_MAX + 3)
     leader.expire()
-    leader.node.step(StepDown(), leader.node.view.now_ms)
+    obey(leader.node, StepDown(), leader.node.view.now_ms)
     leader.look()
     assert leader.leasing._inherited == []
     assert len(leader.leasing._clock) == 0

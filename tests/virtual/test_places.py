@@ -80,10 +80,9 @@ def test_the_place_of_each_reason_ran_in_the_step_that_it_explains(
     "taken",
     [
         lambda node: inputs.Stop(),
-        lambda node: inputs.SetHeartbeat(70),
         lambda node: inputs.SnapshotGone("s2", Snapshot(1, 1, 10, 7)),
     ],
-    ids=["stop", "heartbeat", "snapshot gone"],
+    ids=["stop", "snapshot gone"],
 )
 def test_the_place_of_what_no_transcript_does(taken: Callable[[RawNode], Input]) -> None:
     node, places = leader_of("s1"), Places()

@@ -14,9 +14,7 @@ import threading
 from collections.abc import Callable, Sequence
 
 from raftline.common.config import ConfigError
-from raftline.raft.inputs import Campaign, SetHeartbeat, StepDown
 from raftline.raft.node_view import NodeView
-from raftline.raft.transfer import OrderRefused
 from raftline.storage.disk import StorageError
 from raftline.wire.commands.command_table import COMMANDS, Request
 from raftline.wire.protocol import ProtocolError, shown
@@ -30,6 +28,7 @@ from raftline_course.controller.leader_orders import (
     store,
 )
 from raftline_course.controller.orders import FAULT_FORMS, NODE_ORDERS, ORDERS
+from raftline_testing.orders import Campaign, OrderRefused, SetHeartbeat, StepDown
 
 CONTROLLER = "Controller"
 OFF = "this server obeys no controller; start it with --controller, for teaching and tests"

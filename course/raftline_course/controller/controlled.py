@@ -8,12 +8,12 @@ from typing import Protocol
 from raftline.common.address import Address
 from raftline.common.config import Pace
 from raftline.net.protocol.host import Batch
-from raftline.raft.inputs import Input
 from raftline.raft.log import Entry
 from raftline.raft.node_view import NodeView
 from raftline.storage.folder import Folder
 from raftline.wire.commands.operands import Limits
 from raftline_course.controller.faults import Faults
+from raftline_testing.orders import Order
 
 
 class ControlledNode(Protocol):
@@ -39,8 +39,8 @@ class ControlledNode(Protocol):
     def submit(self, batch: Batch) -> None:
         """Serve requests."""
 
-    def order(self, order: Input) -> None:
-        """Pass an order to the core; OrderRefused: it can't obey now, and nothing was changed."""
+    def order(self, order: Order) -> None:
+        """Let the core obey; OrderRefused: it can't obey now, and nothing was changed."""
 
     def committed(self) -> tuple[int, list[Entry]]:
         """Return the index that the log begins after, and its committed entries."""

@@ -27,8 +27,7 @@ OPTIONS = ("election_timeout_ms", "heartbeat_ms", "batch_entries", "chunk_bytes"
 # Inputs that a hand-in doesn't get: it needs no such rules. It serves reads with the entries that
 # they must see, and gets no `Applied`: `RemoteNode` keeps the reads until then.
 LEFT_OUT = (
-    inputs.PeerDisconnected, inputs.PeerLevel, inputs.Transfer, inputs.StepDown, inputs.Campaign,
-    inputs.SetHeartbeat, inputs.Stop,
+    inputs.PeerDisconnected, inputs.PeerLevel, inputs.Transfer, inputs.Stop,
 )  # fmt: skip
 
 

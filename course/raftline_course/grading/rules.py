@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from raftline.raft.effects import Effects
-from raftline.raft.inputs import Input, Receive, Tick
+from raftline.raft.inputs import Receive, Tick
 from raftline.raft.membership import Membership
 from raftline.raft.messages import (
     AppendAccepted,
@@ -55,7 +55,7 @@ class CoreInvariants(HonestInvariants):
     def keeps_reads(self, state: State, reading: Collection[object]) -> None:
         """Do nothing: a lost read shows at the end, when all must have been answered."""
 
-    def stepped(self, node: RawNode, event: Input, effects: Effects) -> None:
+    def stepped(self, node: RawNode, event: object, effects: Effects) -> None:
         """Check the outcome of an input against the messages that have reached the node."""
         view = node.view
         if isinstance(event, Receive):
@@ -87,7 +87,7 @@ class CoreInvariants(HonestInvariants):
         entries = log.entries(log.base_index + 1, log.last_index)
         self._terms[node.view.name] = {entry.index: entry.term for entry in entries}
 
-    def _keeps_what_agrees(self, node: RawNode, event: Input, effects: Effects) -> None:
+    def _keeps_what_agrees(self, node: RawNode, event: object, effects: Effects) -> None:
         """Check that a follower drops entries only if one of them differs from the leader's (Figure
         2)."""
         name, cut = node.view.name, effects.cut_after

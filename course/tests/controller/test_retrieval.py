@@ -8,7 +8,7 @@ import pytest
 
 from raftline.common.process.console import safe_line
 from raftline.raft.effects import Effects
-from raftline.raft.inputs import Propose, Receive, StepDown, Tick
+from raftline.raft.inputs import Propose, Receive, Tick
 from raftline.raft.log import Entry
 from raftline.raft.messages import AppendAccepted, AppendEntries
 from raftline_course.controller.control import OFF, Permits
@@ -20,6 +20,7 @@ from raftline_course.controller.leader_orders import (
     page,
 )
 from raftline_testing.doubles.cores import leader_of, node_of, sync
+from raftline_testing.orders import StepDown, obey
 
 
 def test_only_entries_of_clients_are_numbered() -> None:
@@ -116,7 +117,7 @@ def test_the_newest_entry_is_always_shown() -> None:
     entry = "{'term': 1, 'Controller_Operation': 'Controller_Add'}"
     assert said[-1].startswith("Log entries are: (25 more before) ['26': {'term': ")
     assert said[-1].endswith(f", '29': {entry}, '30': {entry}]")
-    lines.stepped(node.view, node.step(StepDown(), 320))
+    lines.stepped(node.view, obey(node, StepDown(), 320))
     assert said[-2].startswith("Current Entries are: (24 more before) {25: {'term': ")
     assert said[-2].endswith(f", 29: {entry}, 30: {entry}}}")
 

@@ -19,10 +19,10 @@ from ...common.process.guarded_thread import guarded_thread
 from ...common.process.wakeup import Wakeup
 from ...logmanager import LogManager
 from ...net.protocol.host import Batch, Origin
+from ...raft.effects import Effects
 from ...raft.inputs import Input, PeerDisconnected, PeerLevel
 from ...raft.messages import Message
 from ...raft.node import RawNode
-from ...raft.transfer import OrderRefused
 from ...state.work import is_long
 from ...wire.replies.refusals import code_of
 from ..clock import SYSTEM, Clock, OwnerSleep
@@ -118,22 +118,10 @@ class Driver:
         """Step an input of another thread into the core (docs/develop/how-a-write-travels.md)."""
         self._step(lambda: self._stepper.take(event))
 
-    def order(self, event: Input) -> None:
-        """Step a controller's order into the core.
-
-        Raises:
-            OrderRefused: the order can't be carried out now; nothing was changed.
-        """
-
-        def step() -> OrderRefused | None:
-            try:
-                self._stepper.take(event)
-            except OrderRefused as refusal:
-                return refusal
-            return None
-
-        if refusal := self._step(step):
-            raise refusal
+    def step_by(self, step: Callable[[RawNode, int], Effects]) -> None:
+        """Let another program change the core (the course's controller), and carry out the Effects
+        that it returns. `step` gets the core and the time."""
+        self._step(lambda: self._stepper.carry_out(step(self.node, self._clock.now_ms())))
 
     def transfer(self, to: str | None) -> Batch:
         """Begin a leadership transfer; the batch's only reply reports how the transfer ended."""

@@ -244,11 +244,7 @@ class Stepper:
         self.carry_out(self._handover.begin(batch, to, self._clock.now_ms()))
 
     def take(self, event: Input) -> None:
-        """Step another kind of input into the core.
-
-        Raises:
-            OrderRefused: the input is an order that can't be carried out now; nothing was changed.
-        """
+        """Step another kind of input into the core."""
         self.carry_out(self._node.step(event, self._clock.now_ms()))
 
     def pass_time(self, now: int) -> None:

@@ -19,7 +19,7 @@ from ...observe import step_lines
 from ...observe.facts import Facts, Step, facts_of
 from ...observe.step_lines import Thinning
 from ...raft.effects import Effects
-from ...raft.inputs import Input, Receive
+from ...raft.inputs import Receive
 from ...raft.messages import AppendEntries, Message
 from ...raft.node import RawNode
 from ...wire.commands import observe_lines as words
@@ -135,14 +135,14 @@ class Observers:
 
     # --- the thread that steps the core, with `core` held ---------------------------------------
 
-    def stepped(self, event: Input, effects: Effects) -> None:
+    def stepped(self, event: object, effects: Effects) -> None:
         self._note(event, effects, "")
 
     def refused(self, message: Message, why: str) -> None:
         """Record a message that was refused and changed nothing."""
         self._note(Receive(message), Effects(), why)
 
-    def _note(self, event: Input, effects: Effects, refusal: str) -> None:
+    def _note(self, event: object, effects: Effects, refusal: str) -> None:
         """Record a step; no error here may reach the node."""
         try:
             node, before = self._node, self._facts

@@ -23,7 +23,7 @@ from raftline.raft.messages import (
 )
 from raftline.raft.node import RawNode, node_from_disk
 from raftline.raft.state import Options, State
-from raftline.raft.transfer import OrderRefused, TransferRefused
+from raftline.raft.transfer import TransferRefused
 
 from ..invariants import InvariantError, Invariants
 from .frozen import freeze, thaw_state
@@ -287,7 +287,7 @@ class Server:
                 effects_of_applied = node.step(inputs.Applied(effects.apply[-1].index), now_ms)
                 before.check(node._state, effects_of_applied.reads)
                 served += effects_of_applied.reads
-        except (TransferRefused, OrderRefused):
+        except TransferRefused:
             return unchanged
         except Exception as error:
             return unchanged._replace(bad=f"{self.name}: {type(error).__name__}: {error}")

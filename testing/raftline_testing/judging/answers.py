@@ -6,13 +6,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from raftline.observe.facts import Facts, Follower
-from raftline.raft.inputs import Input, Receive
+from raftline.raft.inputs import Receive
 from raftline.raft.messages import AppendAccepted, AppendRejected, Message, RequestVoteReply
 
 MODE = "by its answers"  # the mode of a follower without reported progress
 
 
-def with_answers(name: str, before: Facts, event: Input, after: Facts) -> Facts:
+def with_answers(name: str, before: Facts, event: object, after: Facts) -> Facts:
     """Return the facts after a step. The votes and progress of a core that reports them are
     kept."""
     message = event.message if isinstance(event, Receive) else None

@@ -10,7 +10,7 @@ from dataclasses import replace
 from raftline.observe.facts import Facts, Step, facts_of
 from raftline.observe.step_lines import abridged, hello, json_of, start_of
 from raftline.raft.effects import Effects
-from raftline.raft.inputs import Input, Receive
+from raftline.raft.inputs import Receive
 from raftline.raft.log import Entry
 from raftline.raft.messages import AppendEntries, Message
 from raftline.raft.node import RawNode
@@ -217,13 +217,13 @@ class _Observed:
         collector.begin(name, clock_s(), read(first), self._facts, entries)
         node.observer = self
 
-    def stepped(self, event: Input, effects: Effects) -> None:
+    def stepped(self, event: object, effects: Effects) -> None:
         self._note(event, effects, "")
 
     def refused(self, message: Message, why: str) -> None:
         self._note(Receive(message), Effects(), why)
 
-    def _note(self, event: Input, effects: Effects, refusal: str) -> None:
+    def _note(self, event: object, effects: Effects, refusal: str) -> None:
         view, before = self._node.view, self._facts
         self._facts, there = with_answers(view.name, before, event, facts_of(view)), None
         if isinstance(event, Receive) and isinstance(event.message, AppendEntries):

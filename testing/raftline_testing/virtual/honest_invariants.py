@@ -6,7 +6,7 @@ A transcript may forge a node's message; a simulated network can only repeat mes
 from __future__ import annotations
 
 from raftline.raft.effects import Effects
-from raftline.raft.inputs import Input, Receive, Tick
+from raftline.raft.inputs import Receive, Tick
 from raftline.raft.membership import PREFIX, Membership, read
 from raftline.raft.messages import Message
 from raftline.raft.node import RawNode
@@ -46,7 +46,7 @@ class HonestInvariants(Invariants):
                 f"entry {must_see_index} was acknowledged before the read came"
             )
 
-    def stepped(self, node: RawNode, event: Input, effects: Effects) -> None:
+    def stepped(self, node: RawNode, event: object, effects: Effects) -> None:
         super().stepped(node, event, effects)
         state = node._state
         if self._seen < len(self.committed):

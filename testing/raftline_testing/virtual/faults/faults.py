@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 
-from raftline.raft.inputs import Campaign, Input, PeerDisconnected, StepDown, Transfer
+from raftline.raft.inputs import PeerDisconnected, Transfer
 
+from ...orders import Campaign, Order, StepDown
 from ..clients.crowds import Crowds
 from ..nodes.simulated_node import Host, leaders
 from ..world.network import Network
@@ -145,10 +146,10 @@ class Faults:
         again at once, with the same clients and followers."""
         chance = self._world.random
         for host, _ in leaders(self._hosts):
-            ways: list[list[Input]] = [[StepDown()], [Campaign()], [StepDown(), Campaign()]]
+            ways: list[list[Order]] = [[StepDown()], [Campaign()], [StepDown(), Campaign()]]
             for order in chance.choice(ways):
                 self._tell(f"order {host.name} {type(order).__name__}")
-                host.take(order)
+                host.order(order)
 
     def _cut_off(self, name: str) -> None:
         if not self._over:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from raftline.raft.effects import Effects
-from raftline.raft.inputs import Input, Propose
+from raftline.raft.inputs import Propose
 from raftline.raft.log import Entry
 from raftline.raft.messages import Message
 from raftline.raft.node import RawNode
@@ -25,7 +25,7 @@ class Monitor:
         self._has_led = False  # including earlier incarnations
         self._handed_term = 0  # the term in which the leadership was handed to this node
 
-    def stepped(self, node: RawNode, event: Input, effects: Effects) -> None:
+    def stepped(self, node: RawNode, event: object, effects: Effects) -> None:
         """Report an input taken by the node, before its Effects are carried out."""
         counts = self._world.counts
         if isinstance(event, Propose) and event.commands[0].startswith(EXPIRED):

@@ -11,6 +11,7 @@ import contextlib
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from hashlib import sha256
 from math import ceil
 from random import Random
@@ -35,7 +36,6 @@ from raftline.raft.messages import InstallSnapshot, Message
 from raftline.raft.node import RawNode, StepObserver, node_from_disk
 from raftline.raft.node_view import NodeView
 from raftline.raft.state import Options
-from raftline.raft.transfer import OrderRefused
 from raftline.storage.disk import DiskFailed, StorageError
 from raftline.storage.snapshot_lines import MachineState
 from raftline.wire.limits import REQUESTS_TOGETHER, WRITES_TOGETHER
@@ -44,6 +44,7 @@ from raftline_testing.judging.collected import Collector
 
 from ...files.faulty_folder import Died
 from ...invariants import InvariantError, Invariants
+from ...orders import Order, OrderRefused, obey
 from ..world.virtual_clock import Clock
 from ..world.world import World
 from .jobs_machine import machines
@@ -121,7 +122,7 @@ class Observer:
         self._picture = picture
         self.next: StepObserver | None = None  # the schedule's own observer
 
-    def stepped(self, event: Input, effects: Effects) -> None:
+    def stepped(self, event: object, effects: Effects) -> None:
         if self._picture is not None:
             self._picture.stepped(event, effects)
         if self.next is not None:
@@ -267,7 +268,7 @@ class Host(ServingNode):
     # --- inputs -----------------------------------------------------------------------------
 
     def take(self, taken: Input) -> None:
-        """Take an input: the end of a connection, an order."""
+        """Take an input: the end of a connection, a transfer."""
         self._when_up(self._taken, taken)
 
     def _taken(self, node: RawNode, taken: Input) -> None:
@@ -275,6 +276,16 @@ class Host(ServingNode):
             self._transfer(taken.to)
         else:
             self.step(taken)
+
+    def order(self, order: Order) -> None:
+        """Let the node obey an order, unless it refuses or runs another core."""
+        self._when_up(self._obey, order)
+
+    def _obey(self, node: RawNode, order: Order) -> None:
+        if isinstance(node, RawNode):
+            with contextlib.suppress(OrderRefused):
+                effects = obey(node, order, self.clock.now_ms())
+                self._with_core(lambda: self.stepper.carry_out(effects))
 
     @property
     def cluster(self) -> str:
@@ -300,10 +311,7 @@ class Host(ServingNode):
         """Receive a message as a connection's thread, which doesn't hold `core`; its other end
         announced this identity."""
         if self.node is not None and not self._refuses(cluster):
-            lock = self.pairs_lock
-            waits, lock.may_be_waited_for = lock.may_be_waited_for, False
-            self._receive(self.node, message)
-            lock.may_be_waited_for = waits
+            self._with_core(partial(self._receive, self.node, message))
 
     def when_up(self, act: Callable[[], object]) -> None:
         """Run an action of one of the node's threads; if it is paused, when it resumes."""
@@ -329,11 +337,13 @@ class Host(ServingNode):
             self._world.tell("answer", f"{self.name}: {batch.replies[0]}")
 
     def step(self, taken: Input) -> None:
-        """Pass an input to the core, and carry out its Effects; skip a refused one."""
+        """Pass an input to the core, and carry out its Effects."""
+        self._with_core(lambda: self.stepper.take(taken))
+
+    def _with_core(self, act: Callable[[], None]) -> None:
         lock = self.pairs_lock
         waits, lock.may_be_waited_for = lock.may_be_waited_for, False
-        with contextlib.suppress(OrderRefused):
-            self.stepper.take(taken)
+        act()
         lock.may_be_waited_for = waits
 
     def change(self, change: Change, settle: Settle, may_begin: MayBegin) -> None:
