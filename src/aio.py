@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Literal, overload
+from typing import TYPE_CHECKING
 
 from .clients.asyncio.asker import AioAsker
 from .clients.calls.pipeline import AioPipeline as Pipeline
-from .clients.calls.value_codec import BINARY, TEXT
+from .clients.calls.value_codec import TEXT
 from .clients.kv.aio_kv import AioKV as KV
-from .clients.kv.connecting import addresses_of
+from .clients.kv.connecting import ConnectOptions, settings_of, with_options
 from .clients.locks.aio_lease import AioLease as Lease
 from .clients.locks.aio_lock import AioElection as Election
 from .clients.locks.aio_lock import AioHeld as Held
 from .clients.locks.aio_lock import AioLock as Lock
 from .clients.locks.aio_lock import AioSemaphore as Semaphore
-from .clients.requests.client_login import credentials_of
-from .clients.requests.client_tls import ClientTls, tls_of
-from .clients.requests.conversation import name_of_client
-from .clients.requests.health import SILENCE_S, silence_limit
-from .clients.requests.pool import TIMEOUT_S, time_limit
 from .clients.watches.aio_watch import AioWatch as Watch
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 __all__ = ["KV", "Election", "Held", "Lease", "Lock", "Pipeline", "Semaphore", "Watch", "connect"]
 
@@ -29,54 +26,19 @@ def __dir__() -> list[str]:
     return list(__all__)
 
 
-@overload
-def connect(
-    at: str | None = None,
-    *,
-    timeout: float = TIMEOUT_S,
-    name: str = "program",
-    binary: Literal[False] = False,
-    folder: str | Path | None = None,
-    user: str | None = None,
-    password: str | None = None,
-    tls: ClientTls | None = None,
-    silence: float = SILENCE_S,
-) -> KV[str]: ...
-@overload
-def connect(
-    at: str | None = None,
-    *,
-    timeout: float = TIMEOUT_S,
-    name: str = "program",
-    binary: Literal[True],
-    folder: str | Path | None = None,
-    user: str | None = None,
-    password: str | None = None,
-    tls: ClientTls | None = None,
-    silence: float = SILENCE_S,
-) -> KV[bytes]: ...
-def connect(
-    at: str | None = None,
-    *,
-    timeout: float = TIMEOUT_S,
-    name: str = "program",
-    binary: bool = False,
-    folder: str | Path | None = None,
-    user: str | None = None,
-    password: str | None = None,
-    tls: ClientTls | None = None,
-    silence: float = SILENCE_S,
-) -> KV[str] | KV[bytes]:
+@with_options
+def connect(at: str | None = None, **options: Unpack[ConnectOptions]) -> KV[str]:
     """Return the cluster's keys and values for asyncio, without sending a request yet.
 
     The options and the errors are the same as for `raftline.connect`.
     """
+    settings = settings_of(at, options)
     asker = AioAsker(
-        addresses_of(at, folder),
-        name_of_client(name),
-        time_limit(timeout),
-        credentials_of(user, password),
-        tls_of(tls),
-        silence_limit(silence),
+        settings.addresses,
+        settings.name,
+        settings.timeout_s,
+        settings.credentials,
+        settings.tls,
+        settings.silence_s,
     )
-    return KV(asker, BINARY) if binary else KV(asker, TEXT)
+    return KV(asker, TEXT)

@@ -1,6 +1,6 @@
-"""docs/use/python.md lists all public names: those of the packages, and of each class.
+"""docs/use/python.md lists all public names, and the options of `connect` with their defaults.
 
-`python tests/lists/test_public_names.py` writes the list.
+`python tests/lists/test_public_names.py` writes both lists.
 """
 
 from __future__ import annotations
@@ -8,19 +8,31 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import inspect
+import pydoc
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import pytest
+
+import raftline.aio
 from raftline.clients.calls import transaction
+from raftline.clients.kv.connecting import OPTIONS
 from raftline.clients.requests.node_connection import ClientError
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "use" / "python.md"
-PART = re.compile(r"(?<=<!-- names -->\n)(?s:.*?)(?=<!-- end of names -->)")
+NAMES = re.compile(r"(?<=<!-- names -->\n)(?s:.*?)(?=<!-- end of names -->)")
+CHOICES = re.compile(r"(?<=<!-- options -->\n)(?s:.*?)(?=<!-- end of options -->)")
 INNER = {  # what the attributes of a transaction return
     "kv.txn().if_": "Conditions",
     "kv.txn().then": "Operations",
 }
+
+
+def as_made(text: str) -> str:
+    """Return the page with both lists as the code has them."""
+    text = CHOICES.sub(lambda _: options(), text, count=1)
+    return NAMES.sub(lambda _: table(), text, count=1)
 
 
 def table() -> str:
@@ -30,6 +42,16 @@ def table() -> str:
         f"| `{name}` | {', '.join(f'`{each}`' for each in members) or ''} |"
         for name, members in listed()
     ]
+    return "".join(f"{line}\n" for line in lines)
+
+
+def options() -> str:
+    """Return the table of the options of `connect` as it stands on the page."""
+    lines = ["| option | default | meaning |", "|---|---|---|"]
+    for name, row in OPTIONS.items():
+        default = f"${row.variable}" if row.variable else f"{row.default!r}"
+        default = default.replace("None", "the nearest folder").strip("'")
+        lines.append(f"| `{name}` | {default} | {row.sentence} |")
     return "".join(f"{line}\n" for line in lines)
 
 
@@ -56,9 +78,37 @@ def members_of(thing: object) -> list[str]:
 
 
 def test_the_page_lists_all_public_names() -> None:
-    found = PART.search(PAGE.read_text(encoding="utf-8"))
-    assert found is not None
-    assert found[0] == table(), "run python tests/lists/test_public_names.py"
+    text = PAGE.read_text(encoding="utf-8")
+    assert as_made(text) == text, "run python tests/lists/test_public_names.py"
+
+
+def test_help_shows_each_option_with_its_default() -> None:
+    for connect in (raftline.connect, raftline.aio.connect):
+        text = pydoc.plain(pydoc.render_doc(connect))
+        for name, row in OPTIONS.items():
+            assert re.search(rf"\b{name}: [^=]* = {re.escape(repr(row.default))}", text), name
+            assert f"{name}: {row.sentence}" in text
+
+
+@pytest.mark.parametrize("connect", [raftline.connect, raftline.aio.connect])
+@pytest.mark.parametrize(
+    ("options", "error", "why"),
+    [
+        ({"binary": True}, TypeError, "no option 'binary': use kv.binary"),
+        ({"time": 1}, TypeError, "no option 'time': the options are timeout, name, "),
+        ({"user": 5}, TypeError, "user is a str, not int"),
+        ({"folder": 5}, TypeError, "folder is a path, not of type int"),
+        ({"folder": "x"}, ValueError, "at and folder both name the nodes"),
+        ({"timeout": 0}, ValueError, "a timeout of 0 s is invalid"),
+        ({"silence": 0.5}, ValueError, "a silence of 0.5 s"),
+        ({"name": "two words"}, ValueError, "not a valid client name"),
+    ],
+)
+def test_a_wrong_option_is_refused(
+    connect: Callable[..., object], options: dict[str, object], error: type[Exception], why: str
+) -> None:
+    with pytest.raises(error, match=why):
+        connect("localhost:1", **options)
 
 
 def test_threads_and_tasks_have_the_same_names() -> None:
@@ -70,4 +120,4 @@ def test_threads_and_tasks_have_the_same_names() -> None:
 
 if __name__ == "__main__":
     text = PAGE.read_text(encoding="utf-8")
-    PAGE.write_text(PART.sub(lambda _: table(), text, count=1), encoding="utf-8")
+    PAGE.write_text(as_made(text), encoding="utf-8")

@@ -24,8 +24,9 @@ SCRIPTS = {"cli", "client", "server", "simulator"}  # that people start by their
 NO_ROOMS = {"__init__", "__main__", "raftline"}  # `import raftline` and `python -m raftline`
 # Without these a node has no users, there is no command for certificates, no picture, and no
 # completion in a shell.
-# mypy_extensions is imported for types alone.
+# mypy_extensions and typing_extensions are imported for types alone.
 OPTIONAL = {
+    ("aio", "typing_extensions"), ("clients.kv.connecting", "typing_extensions"),
     ("access.login", "scramp"), ("access.users", "scramp"), ("common.mypyc_compat",
     "mypy_extensions"),
     ("tools.node_files.certs", "cryptography"), ("tools.completion", "argcomplete"),

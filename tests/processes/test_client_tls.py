@@ -296,7 +296,7 @@ def test_a_key_of_a_client_that_others_can_read_is_refused(made: Path, tmp_path:
 
 def test_tls_of_another_type_is_refused() -> None:
     with pytest.raises(TypeError, match="of type str"):
-        connect("localhost:1", tls="ca.pem")  # type: ignore[call-overload]
+        connect("localhost:1", tls="ca.pem")  # type: ignore[arg-type]
 
 
 def test_a_mistake_in_files_is_reported_by_the_name_that_was_typed(

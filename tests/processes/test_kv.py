@@ -104,13 +104,19 @@ def test_the_atomic_commands_answer_in_types(kv: raftline.KV[str]) -> None:
     assert kv.delete("t/a") is False
 
 
-def test_bytes_are_kept_as_bytes(nodes: Cluster) -> None:
-    with raftline.connect(at(nodes), binary=True) as kv:
-        everything = bytes(range(256))
-        kv[everything] = everything * 3
-        assert kv[everything] == everything * 3
-        assert list(kv.items(everything)) == [(everything, everything * 3)]
-        assert kv.pop(everything) == everything * 3
+def test_bytes_are_kept_as_bytes(kv: raftline.KV[str]) -> None:
+    everything = bytes(range(256))
+    with kv.within(DEADLINE_S).binary as raw:
+        assert raw.timeout == DEADLINE_S
+        raw[everything] = everything * 3
+        assert raw[everything] == everything * 3
+        assert list(raw.items(everything)) == [(everything, everything * 3)]
+        assert raw.pop(everything) == everything * 3
+        kv["seen as bytes"] = "5"
+        assert raw[b"seen as bytes"] == b"5"
+        with pytest.raises(TypeError, match="a key is bytes here, not str"):
+            raw.get("a")  # type: ignore[call-overload]
+    assert kv["seen as bytes"] == "5"  # the end of a view closes nothing
 
 
 def test_any_threads_ask_at_once(kv: raftline.KV[str]) -> None:

@@ -80,9 +80,11 @@ def test_the_same_names_are_awaited(nodes: Cluster) -> None:
             assert (await kv.request("get a/x")).startswith("GET response, no such key")
             with pytest.raises(TypeError, match="can't be copied or pickled"):
                 pickle.dumps(kv)
-        async with raftline.aio.connect(at(nodes), binary=True) as raw:
-            await raw.set(b"\xff", bytes(range(256)))
-            assert await raw.pop(b"\xff") == bytes(range(256))
+        async with raftline.aio.connect(at(nodes)) as kv:
+            async with kv.binary as raw:
+                await raw.set(b"\xff", bytes(range(256)))
+                assert await raw.pop(b"\xff") == bytes(range(256))
+            assert await kv.get("a/a") is None  # the end of a view closes nothing
 
     run(work())
 

@@ -249,6 +249,6 @@ def test_a_silence_that_can_not_be_one_is_refused_in_words(silence: float) -> No
     with pytest.raises(ValueError, match="give at least 1 second"):
         raftline.aio.connect("h1:1", silence=silence)
     with pytest.raises(TypeError, match="number of seconds"):
-        raftline.connect("h1:1", silence="5")  # type: ignore[call-overload]
+        raftline.connect("h1:1", silence="5")  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="number of seconds"):
         raftline.connect("h1:1", silence=True)

@@ -60,7 +60,7 @@ class RaftlineBackend(BytesBackend):
     Arguments of `configure(..., arguments={...})`, all of which may be left out:
 
     * `at`, `user`, `password`, `tls`, `timeout`: as of `raftline.connect`
-    * `kv`: a client with `binary=True` in their place
+    * `kv`: a client in their place
     * `prefix`: of the keys ("dogpile/")
     * `expiration_time`: seconds after which a value goes by itself
     * `distributed_lock`: one creator for all programs; else one for each process
@@ -75,9 +75,10 @@ class RaftlineBackend(BytesBackend):
         if serializer == "json":
             self.serializer, self.deserializer = to_json, from_json
         options = {name: arguments[name] for name in OPTIONS if name in arguments}
-        self._kv: raftline.KV[bytes] = arguments.get("kv") or raftline.connect(
-            binary=True, name="dogpile", **options
-        )
+        kv: raftline.KV[str] | raftline.KV[bytes] | None = arguments.get("kv")
+        if kv is None:
+            kv = raftline.connect(name="dogpile", **options)
+        self._kv: raftline.KV[bytes] = kv.binary
         self._prefix = str(arguments.get("prefix", "dogpile/"))
         self._ttl_s: int | None = arguments.get("expiration_time")
         self._is_distributed = bool(arguments.get("distributed_lock", False))

@@ -148,8 +148,8 @@ class RaftlineDriver(
     def _start(self) -> None:
         super()._start()
         self.kv: raftline.KV[bytes] = raftline.connect(
-            self._at, timeout=self._timeout_s, name="tooz", binary=True, **self._login
-        )
+            self._at, timeout=self._timeout_s, name="tooz", **self._login
+        ).binary
         with _translated():
             self._lease = self.kv.lease(self.membership_timeout, keep=False).grant()
 

@@ -14,7 +14,7 @@ from ..calls.listeners import LoopListeners
 from ..calls.methods import of_tasks
 from ..calls.pipeline import AioPipeline, reads_of, values_of
 from ..calls.transaction import Outcome, Transaction, updates
-from ..calls.value_codec import TEXT, Codec, Data
+from ..calls.value_codec import BINARY, TEXT, Codec, Data
 from ..locks.aio_lease import AioKeeper, AioLease
 from ..locks.aio_lock import AioElection, AioLock, AioSemaphore
 from ..requests.health import ClientHealth
@@ -104,6 +104,11 @@ class AioKV(BaseKV[Data, AioLease, AioLock, AioSemaphore, "AioElection[Data]"]):
     def within(self, timeout: float) -> AioKV[Data]:
         """Return this client with another time limit: `await kv.within(0.5).get("a")`."""
         return AioKV(self._asker, self._codec, timeout, self._shared)
+
+    @property
+    def binary(self) -> AioKV[bytes]:
+        """This client with keys and values that are bytes: `await kv.binary.get(b"a")`."""
+        return AioKV(self._asker, BINARY, self._timeout, self._shared)
 
     @property
     def _is_closed(self) -> bool:

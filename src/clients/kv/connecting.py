@@ -1,20 +1,157 @@
-"""`raftline.connect()`: the nodes to ask, the time limit, the login."""
+"""The options of `raftline.connect()` and `raftline.aio.connect()`: one table for both.
+
+`ConnectOptions` has a row for each option: its type, its default, its check and its sentence in the
+documentation. The signature and the help of both functions, and the table of docs/use/python.md,
+are made from these rows.
+"""
 
 from __future__ import annotations
 
+import inspect
+import os
+from collections.abc import Callable
 from pathlib import Path
-from typing import Literal, overload
+from typing import (
+    TYPE_CHECKING,
+    Annotated,
+    Any,
+    NamedTuple,
+    TypedDict,
+    TypeVar,
+    cast,
+    get_type_hints,
+)
 
 from ...common.address import Address
 from ...common.config import ConfigError
-from ..calls.value_codec import BINARY, TEXT
+from ..calls.value_codec import TEXT
 from ..requests.address_options import addresses_in, discover_nodes
-from ..requests.client_login import credentials_of
-from ..requests.client_tls import ClientTls
-from ..requests.health import SILENCE_S
+from ..requests.client_login import Credentials, credentials_of
+from ..requests.client_tls import ClientTls, tls_of
+from ..requests.conversation import name_of_client
+from ..requests.health import SILENCE_S, silence_limit
 from ..requests.node_connection import Unreachable
-from ..requests.pool import TIMEOUT_S, Clients
+from ..requests.pool import TIMEOUT_S, Clients, time_limit
 from .kv import KV
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+_Connect = TypeVar("_Connect", bound=Callable[..., object])
+
+
+class Option(NamedTuple):
+    """A row of the table."""
+
+    default: Any
+    check: Callable[[Any], Any]  # returns the value; raises TypeError, ValueError
+    variable: str  # of the environment, which replaces the default
+    sentence: str
+
+
+def _text(what: str) -> Callable[[str | None], str | None]:
+    def check(text: str | None) -> str | None:
+        if text is not None and not isinstance(text, str):
+            raise TypeError(f"{what} is a str, not {type(text).__name__}")
+        return text
+
+    return check
+
+
+def _folder(folder: str | Path | None) -> str | Path | None:
+    if folder is not None and not isinstance(folder, str | os.PathLike):
+        raise TypeError(f"folder is a path, not of type {type(folder).__name__}")
+    return folder
+
+
+class ConnectOptions(TypedDict, total=False):
+    """The options of `connect`, each with its row."""
+
+    timeout: Annotated[
+        float,
+        Option(TIMEOUT_S, time_limit, "", "The time limit of each call, in seconds."),
+    ]
+    name: Annotated[
+        str,
+        Option(
+            "program", name_of_client, "",
+            "The client's name, as nodes see it; its sessions are named after it.",
+        ),
+    ]  # fmt: skip
+    folder: Annotated[
+        str | Path | None,
+        Option(
+            None, _folder, "",
+            "The folder whose `server-configuration.txt` names the nodes.",
+        ),
+    ]  # fmt: skip
+    user: Annotated[
+        str | None,
+        Option(
+            None, _text("user"), "RAFTLINE_USER", "The user to log in as, on each connection."
+        ),
+    ]  # fmt: skip
+    password: Annotated[
+        str | None,
+        Option(
+            None, _text("password"), "RAFTLINE_PASSWORD_FILE",
+            "The user's password; the variable names a file with the password as its first line.",
+        ),
+    ]  # fmt: skip
+    tls: Annotated[
+        ClientTls | None,
+        Option(
+            None, tls_of, "RAFTLINE_TLS_CA",
+            "The files for TLS, as `raftline.ClientTls(ca=, cert=, key=, server_name=)`; "
+            "the variables are `RAFTLINE_TLS_CA`, `_CERT`, `_KEY` and `_SERVER_NAME`.",
+        ),
+    ]  # fmt: skip
+    silence: Annotated[
+        float,
+        Option(
+            SILENCE_S, silence_limit, "",
+            "The seconds for which the node of a watch may send nothing, at least 1. "
+            "After that the watch, or a waiting lock, moves to another node.",
+        ),
+    ]  # fmt: skip
+
+
+_TYPES = get_type_hints(ConnectOptions, include_extras=True)
+OPTIONS: dict[str, Option] = {name: kind.__metadata__[0] for name, kind in _TYPES.items()}
+
+
+class Settings(NamedTuple):
+    """The checked options of a client."""
+
+    addresses: list[Address]
+    timeout_s: float
+    name: str
+    credentials: Credentials | None
+    tls: ClientTls | None
+    silence_s: float
+
+
+def settings_of(at: str | None, options: ConnectOptions) -> Settings:
+    """Return the settings of a client.
+
+    Raises:
+        TypeError, ValueError: an option is unknown or invalid.
+        Unreachable: no node is named anywhere.
+    """
+    for name in options.keys() - OPTIONS.keys():
+        instead = "use kv.binary" if name == "binary" else f"the options are {', '.join(OPTIONS)}"
+        raise TypeError(f"connect() has no option {name!r}: {instead}")
+    values = {
+        name: option.check(options.get(name, option.default)) for name, option in OPTIONS.items()
+    }
+    return Settings(
+        addresses_of(at, values["folder"]),
+        values["timeout"],
+        values["name"],
+        credentials_of(values["user"], values["password"]),
+        values["tls"],
+        values["silence"],
+    )
 
 
 def addresses_of(at: str | None, folder: str | Path | None) -> list[Address]:
@@ -37,65 +174,41 @@ def addresses_of(at: str | None, folder: str | Path | None) -> list[Address]:
         raise Unreachable(str(problem)) from None
 
 
-@overload
-def connect(
-    at: str | None = None,
-    *,
-    timeout: float = TIMEOUT_S,
-    name: str = "program",
-    binary: Literal[False] = False,
-    folder: str | Path | None = None,
-    user: str | None = None,
-    password: str | None = None,
-    tls: ClientTls | None = None,
-    silence: float = SILENCE_S,
-) -> KV[str]: ...
-@overload
-def connect(
-    at: str | None = None,
-    *,
-    timeout: float = TIMEOUT_S,
-    name: str = "program",
-    binary: Literal[True],
-    folder: str | Path | None = None,
-    user: str | None = None,
-    password: str | None = None,
-    tls: ClientTls | None = None,
-    silence: float = SILENCE_S,
-) -> KV[bytes]: ...
-def connect(
-    at: str | None = None,
-    *,
-    timeout: float = TIMEOUT_S,
-    name: str = "program",
-    binary: bool = False,
-    folder: str | Path | None = None,
-    user: str | None = None,
-    password: str | None = None,
-    tls: ClientTls | None = None,
-    silence: float = SILENCE_S,
-) -> KV[str] | KV[bytes]:
+def with_options(connect: _Connect) -> _Connect:
+    """Give a function the signature and the help of the table."""
+    kind = inspect.Parameter
+    signature = inspect.signature(connect)
+    first = signature.parameters["at"]
+    rows = [
+        kind(name, kind.KEYWORD_ONLY, default=row.default, annotation=_TYPES[name].__origin__)
+        for name, row in OPTIONS.items()
+    ]
+    cast(Any, connect).__signature__ = signature.replace(parameters=[first, *rows])
+    if connect.__doc__:  # not with python -OO
+        lines = [f"{name}: {row.sentence}" for name, row in OPTIONS.items()]
+        connect.__doc__ = "\n    ".join([connect.__doc__.rstrip(), "", "Options:", *lines])
+    return connect
+
+
+@with_options
+def connect(at: str | None = None, **options: Unpack[ConnectOptions]) -> KV[str]:
     """Return the cluster's keys and values as a mapping, without sending a request yet.
 
     `at` names some of its nodes, as in `"h1:10000,h2:10000"`. Without it the nodes come from
     $RAFTLINE, or otherwise from the `server-configuration.txt` in `folder` or in the nearest folder
-    that has one. Each call ends within `timeout` seconds or slightly more. The nodes see the client
-    as `name`, which is also the first part of the names of its sessions. With `binary`, keys and
-    values are bytes. Each connection logs in as `user` if one is given, otherwise as $RAFTLINE_USER
-    with the password in the file $RAFTLINE_PASSWORD_FILE. It uses TLS as `tls` says, or otherwise
-    as $RAFTLINE_TLS_CA and the related variables say. A watch or a waiting lock moves to another
-    node if its node sends nothing for `silence` seconds.
+    that has one. Keys and values are str; `kv.binary` is the same client with bytes.
 
     Raises:
         ValueError, TypeError: an option is invalid.
         Unreachable: no node is named anywhere.
     """
+    settings = settings_of(at, options)
     clients = Clients(
-        *map(str, addresses_of(at, folder)),
-        name=name,
-        timeout=timeout,
-        credentials=credentials_of(user, password),
-        tls=tls,
-        silence=silence,
+        *map(str, settings.addresses),
+        name=settings.name,
+        timeout=settings.timeout_s,
+        credentials=settings.credentials,
+        tls=settings.tls,
+        silence=settings.silence_s,
     )
-    return KV(clients, BINARY) if binary else KV(clients, TEXT)
+    return KV(clients, TEXT)

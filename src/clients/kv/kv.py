@@ -10,7 +10,7 @@ from ..calls.calls import Call, CallFactory
 from ..calls.methods import of_threads
 from ..calls.pipeline import Pipeline, reads_of, values_of
 from ..calls.transaction import Outcome, Transaction, updates
-from ..calls.value_codec import TEXT, Codec, Data
+from ..calls.value_codec import BINARY, TEXT, Codec, Data
 from ..locks.lease import Keeper, Lease
 from ..locks.lock import Election, Lock, Semaphore
 from ..requests.node_connection import TimedOut
@@ -69,6 +69,11 @@ class KV(BaseKV[Data, Lease, Lock, Semaphore, "Election[Data]"], MutableMapping[
     def within(self, timeout: float) -> KV[Data]:
         """Return this client with another time limit: `kv.within(0.5).get("a")`."""
         return KV(self._shared.clients, self._codec, timeout, self._shared)
+
+    @property
+    def binary(self) -> KV[bytes]:
+        """This client with keys and values that are bytes: `kv.binary.get(b"a")`."""
+        return KV(self._shared.clients, BINARY, self._timeout, self._shared)
 
     @property
     def _is_closed(self) -> bool:
