@@ -27,82 +27,51 @@ if TYPE_CHECKING:  # for type checkers; every command loads this file first, so 
     __version__: str
 
     from . import aio as aio
-    from .client import Client as Client
-    from .clients.calls.calls import Stat as Stat
-    from .clients.calls.kv_errors import EventsGone as EventsGone
+    from . import api as api
+    from . import errors as errors
     from .clients.calls.kv_errors import LeaseLost as LeaseLost
-    from .clients.calls.kv_errors import NotUnderstood as NotUnderstood
-    from .clients.calls.kv_errors import TooManyWatches as TooManyWatches
-    from .clients.calls.pipeline import Pending as Pending
-    from .clients.calls.pipeline import Pipeline as Pipeline
-    from .clients.calls.transaction import Outcome as Outcome
-    from .clients.calls.transaction import Transaction as Transaction
     from .clients.kv.connecting import connect as connect
     from .clients.kv.kv import KV as KV
-    from .clients.locks.lease import Lease as Lease
-    from .clients.locks.lock import Election as Election
-    from .clients.locks.lock import Held as Held
-    from .clients.locks.lock import Lock as Lock
-    from .clients.locks.lock import Semaphore as Semaphore
     from .clients.requests.client_tls import ClientTls as ClientTls
     from .clients.requests.node_connection import ClientError as ClientError
-    from .clients.requests.node_connection import Closed as Closed
     from .clients.requests.node_connection import LoginFailed as LoginFailed
     from .clients.requests.node_connection import NoLeader as NoLeader
     from .clients.requests.node_connection import NotAllowed as NotAllowed
-    from .clients.requests.node_connection import NotLeader as NotLeader
     from .clients.requests.node_connection import OutcomeUnknown as OutcomeUnknown
     from .clients.requests.node_connection import Refused as Refused
-    from .clients.requests.node_connection import TimedOut as TimedOut
     from .clients.requests.node_connection import Unreachable as Unreachable
-    from .clients.requests.pool import Clients as Clients
-    from .clients.watches.watch import Watch as Watch
-    from .clients.watches.watch_events import Event as Event
-    from .clients.watches.watch_events import KVSnapshot as KVSnapshot
     from .common.errors import RaftlineError as RaftlineError
     from .objects.base import NodeError as NodeError
-    from .objects.base import WrongKind as WrongKind
     from .objects.dict_and_set import ReplicatedDict as ReplicatedDict
     from .objects.dict_and_set import ReplicatedSet as ReplicatedSet
     from .objects.embedded_node import Node as Node
-    from .objects.embedded_server import Leader as Leader
     from .objects.list_and_queue import ReplicatedList as ReplicatedList
     from .objects.list_and_queue import ReplicatedQueue as ReplicatedQueue
     from .objects.values import Replicated as Replicated
     from .objects.values import ReplicatedCounter as ReplicatedCounter
     from .objects.values import ReplicatedMachine as ReplicatedMachine
-    from .state.commands.machines import Rejected as Rejected
     from .state.commands.machines import StateMachine as StateMachine
 
 _NAMES = {  # the names of each module, as in the imports above: a test compares the two
-    "client": "Client",
-    "clients.requests.node_connection": "ClientError Closed LoginFailed NoLeader "
-    "NotAllowed NotLeader OutcomeUnknown Refused TimedOut Unreachable",
-    "clients.requests.pool": "Clients",
+    "clients.requests.node_connection": "ClientError LoginFailed NoLeader NotAllowed "
+    "OutcomeUnknown Refused Unreachable",
     "clients.requests.client_tls": "ClientTls",
     "common.errors": "RaftlineError",
-    "clients.calls.calls": "Stat",
     "clients.kv.connecting": "connect",
-    "clients.calls.kv_errors": "EventsGone LeaseLost NotUnderstood TooManyWatches",
-    "clients.watches.watch_events": "Event KVSnapshot",
-    "clients.locks.lease": "Lease",
-    "clients.locks.lock": "Election Held Lock Semaphore",
-    "clients.calls.pipeline": "Pending Pipeline",
+    "clients.calls.kv_errors": "LeaseLost",
     "clients.kv.kv": "KV",
-    "clients.calls.transaction": "Outcome Transaction",
-    "clients.watches.watch": "Watch",
-    "objects.base": "NodeError WrongKind",
+    "objects.base": "NodeError",
     "objects.dict_and_set": "ReplicatedDict ReplicatedSet",
     "objects.embedded_node": "Node",
-    "objects.embedded_server": "Leader",
     "objects.list_and_queue": "ReplicatedList ReplicatedQueue",
     "objects.values": "Replicated ReplicatedCounter ReplicatedMachine",
-    "state.commands.machines": "Rejected StateMachine",
+    "state.commands.machines": "StateMachine",
 }
+_MODULES = ("aio", "api", "errors")
 _HOMES = {name: module for module, names in _NAMES.items() for name in names.split()}
 
 
-__all__ = sorted([*_HOMES, "aio"])
+__all__ = sorted([*_HOMES, *_MODULES])
 
 
 def __dir__() -> list[str]:
@@ -112,10 +81,10 @@ def __dir__() -> list[str]:
 if not TYPE_CHECKING:  # hidden from type checkers, which would accept any name
 
     def __getattr__(name: str) -> Any:
-        if name == "aio":
+        if name in _MODULES:
             from importlib import import_module
 
-            return import_module("raftline.aio")
+            return import_module(f"raftline.{name}")
         if name == "__version__":
             from importlib import import_module
 

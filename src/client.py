@@ -1,7 +1,4 @@
-"""`client.py PORT [ID] [command …]`: a screen for users, lines for programs, exit codes for both.
-
-from raftline.client import Client    # for programs
-"""
+"""`client.py PORT [ID] [command …]`: a screen for users, lines for scripts, exit codes for both."""
 
 from __future__ import annotations
 

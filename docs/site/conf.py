@@ -15,8 +15,6 @@ from typing import TYPE_CHECKING
 
 from pygments.lexers.special import TextLexer
 
-import raftline.aio
-
 if TYPE_CHECKING:
     from sphinx.application import Sphinx
 
@@ -94,11 +92,6 @@ html_theme = "furo"
 html_title = f"raftline {release.partition('+')[0]}"
 html_copy_source = False
 html_show_copyright = False
-
-
-# Their names begin with Aio where they are written, and Sphinx would list them as aliases of that.
-for name in ("KV", "Watch", "Lease", "Lock", "Election"):
-    getattr(raftline.aio, name).__name__ = name
 
 
 def toctree(pages: list[str], caption: str = "") -> str:

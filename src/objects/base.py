@@ -12,8 +12,9 @@ from typing import Any, Protocol, TypeVar
 from ..clients.requests.conversation import Client
 from ..clients.requests.node_connection import ClientError, Refused
 from ..clients.requests.pool import time_limit
-from ..common.errors import PUBLIC, RaftlineError
+from ..common.errors import RaftlineError
 from ..common.no_copies import NoCopies
+from ..common.public import public
 from ..state.commands.object_kinds import EMPTY
 from ..wire.commands.object_operations import fits
 from ..wire.protocol import escape, unescape
@@ -22,10 +23,9 @@ from ..wire.strict_json import Json, NotJsonError, checked, read_json, spell_jso
 _Object = TypeVar("_Object", bound="ReplicatedObject")
 
 
+@public("raftline.errors")
 class WrongKind(Refused, TypeError):
     """The object of this name has another kind; nothing was done."""
-
-    __module__ = PUBLIC
 
 
 class NotDone(ClientError):
@@ -33,11 +33,10 @@ class NotDone(ClientError):
     error."""
 
 
+@public("raftline")
 class NodeError(RaftlineError, RuntimeError):
     """A node can't start, or runs in another process. The message explains the reason and what to
     do."""
-
-    __module__ = PUBLIC
 
 
 class Asker(Protocol):

@@ -16,11 +16,13 @@ from collections.abc import (
 from collections.abc import Set as AbstractSet
 from typing import Any
 
+from ..common.public import public
 from .base import NotDone, ReplicatedCollection
 
 _MISSING = object()
 
 
+@public("raftline")
 class ReplicatedDict(ReplicatedCollection, MutableMapping[str, Any]):
     """A dict with str keys; each method is one step, and each read shows one moment.
 
@@ -132,6 +134,7 @@ def _as_set(other: Any, kind: Any) -> Any:
     return set(other) if isinstance(other, kind) else other
 
 
+@public("raftline")
 class ReplicatedSet(ReplicatedCollection, MutableSet[Any]):
     """A set of str, int, float, bool and None; each method is one step.
 

@@ -27,6 +27,7 @@ from ..common.no_copies import NoCopies
 from ..common.process.console import Console
 from ..common.process.guarded_thread import guarded_thread
 from ..common.process.signals import threads_without_signals
+from ..common.public import public
 from ..net.connections.connection_slots import fewer_than_wanted
 from ..net.connections.listener import Listener
 from ..node.program.access_settings import AccessSettings
@@ -47,6 +48,7 @@ CLOSE_S = 15.0
 SLOW_TIMEOUT_S = 60.0  # an election may take 18 s, and need a second try
 
 
+@public("raftline")
 class Node(NoCopies):
     """One node, from its construction until `close` or the end of the program.
 

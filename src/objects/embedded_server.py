@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 from ..clients.requests.health import report_error
 from ..common.process.guarded_thread import guarded_thread
 from ..common.process.wakeup import Wakeup
+from ..common.public import public
 from ..net.connections.listener import Listener
 from ..node.program.node_server import Server
 from ..raft.effects import Effects
@@ -25,6 +26,7 @@ from .waiting import Waiting
 LOG = logging.getLogger("raftline")
 
 
+@public("raftline.api")
 class Leader(NamedTuple):
     """The leader and its address, which is also its text."""
 

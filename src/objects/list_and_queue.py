@@ -11,6 +11,7 @@ from operator import index as whole
 from queue import Empty, Full
 from typing import Any, SupportsIndex, overload
 
+from ..common.public import public
 from ..common.text import NUMBER_MAX
 from .base import (
     Asker,
@@ -21,6 +22,7 @@ from .base import (
 from .waiting import Waiting
 
 
+@public("raftline")
 class ReplicatedList(ReplicatedCollection, MutableSequence[Any]):
     """A list; each method is one step, and each read shows one moment."""
 
@@ -123,6 +125,7 @@ def _within_bounds(place: SupportsIndex) -> int:
         raise TypeError(f"an index is a whole number, not {type(place).__name__}") from None
 
 
+@public("raftline")
 class ReplicatedQueue(ReplicatedObject):
     """A queue like queue.Queue: `put`, `get`, Empty and Full. Each program chooses its `maxsize`.
 

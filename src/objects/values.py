@@ -7,12 +7,14 @@ from operator import eq, ge, gt, index, le, lt
 from typing import Any
 
 from ..clients.requests.node_connection import Refused
+from ..common.public import public
 from ..common.text import NUMBER_MAX
 from ..wire.protocol import escape, unescape
 from ..wire.strict_json import checked, read_json
 from .base import ReplicatedObject, WrongKind, spelled_in_line
 
 
+@public("raftline")
 class Replicated(ReplicatedObject):
     """One value, None until it is set. In the log it is `set NAME JSON`."""
 
@@ -72,6 +74,7 @@ def _comparison(how: Callable[[Any, Any], bool]) -> Callable[[Any, object], bool
     return compares
 
 
+@public("raftline")
 class ReplicatedCounter(ReplicatedObject):
     """A whole number within ±(2^63-1), 0 until it is changed. In the log it is `incr NAME N`.
 
@@ -145,6 +148,7 @@ class ReplicatedCounter(ReplicatedObject):
         return self
 
 
+@public("raftline")
 class ReplicatedMachine(ReplicatedObject):
     """The program's own state machine, with which every node was started."""
 

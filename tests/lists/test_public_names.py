@@ -23,6 +23,7 @@ from raftline.clients.requests.node_connection import ClientError
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "use" / "python.md"
 NAMES = re.compile(r"(?<=<!-- names -->\n)(?s:.*?)(?=<!-- end of names -->)")
 CHOICES = re.compile(r"(?<=<!-- options -->\n)(?s:.*?)(?=<!-- end of options -->)")
+PACKAGES = ("raftline", "raftline.api", "raftline.errors", "raftline.aio")
 INNER = {  # what the attributes of a transaction return
     "kv.txn().if_": "Conditions",
     "kv.txn().then": "Operations",
@@ -57,10 +58,12 @@ def options() -> str:
 
 def listed() -> Iterator[tuple[str, list[str]]]:
     """Yield each public name with the attributes of its instances."""
-    for package in ("raftline", "raftline.aio"):
+    for package in PACKAGES:
         module = importlib.import_module(package)
         for name in dir(module):
-            yield f"{package}.{name}", members_of(getattr(module, name))
+            thing = getattr(module, name)
+            if not inspect.isclass(thing) or thing.__module__ == package:  # an error has one row
+                yield f"{package}.{name}", members_of(thing)
     for place, name in INNER.items():
         yield place, members_of(getattr(transaction, name))
 
@@ -82,9 +85,28 @@ def test_the_page_lists_all_public_names() -> None:
     assert as_made(text) == text, "run python tests/lists/test_public_names.py"
 
 
+def test_the_package_has_few_names() -> None:
+    assert len(raftline.__all__) <= 25
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_a_class_is_called_as_a_program_imports_it(package: str) -> None:
+    module = importlib.import_module(package)
+    for name in module.__all__:
+        thing = getattr(module, name)
+        if inspect.isclass(thing):
+            home = "raftline" if name in raftline.__all__ and package != "raftline.aio" else package
+            assert (thing.__module__, thing.__qualname__) == (home, name)
+            assert f"class {name} in module {home}" in help_of(thing)
+
+
+def help_of(thing: object) -> str:
+    return pydoc.plain(pydoc.render_doc(thing))
+
+
 def test_help_shows_each_option_with_its_default() -> None:
     for connect in (raftline.connect, raftline.aio.connect):
-        text = pydoc.plain(pydoc.render_doc(connect))
+        text = help_of(connect)
         for name, row in OPTIONS.items():
             assert re.search(rf"\b{name}: [^=]* = {re.escape(repr(row.default))}", text), name
             assert f"{name}: {row.sentence}" in text
@@ -114,7 +136,8 @@ def test_a_wrong_option_is_refused(
 def test_threads_and_tasks_have_the_same_names() -> None:
     names = dict(listed())
     for each in ("KV", "Lock", "Election", "Lease", "Watch"):
-        of_threads, of_tasks = names[f"raftline.{each}"], names[f"raftline.aio.{each}"]
+        home = "raftline" if each == "KV" else "raftline.api"
+        of_threads, of_tasks = names[f"{home}.{each}"], names[f"raftline.aio.{each}"]
         assert of_threads == of_tasks, each
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import raftline
-from raftline import aio
+from raftline import aio, api, errors
 
 SITE = Path(__file__).resolve().parents[2] / "docs" / "site"
 ENTRY = re.compile(r"^\.\. (py:module|py:currentmodule|auto\w+):: (\S+)$", re.MULTILINE)
@@ -25,8 +25,11 @@ def test_the_reference_lists_every_public_name_once() -> None:
             module = name
         elif "." not in name:
             found.setdefault(module, []).append(name)
-    assert sorted(found["raftline"]) == sorted(set(raftline.__all__) - {"aio"})
+    in_both = set(raftline.__all__) & set(errors.__all__)
+    assert sorted(found["raftline"]) == sorted(set(raftline.__all__) - {"aio", "api", "errors"})
     assert sorted(found["raftline.aio"]) == sorted(aio.__all__)
+    assert sorted(found["raftline.api"]) == sorted(api.__all__)
+    assert sorted(found["raftline.errors"]) == sorted(set(errors.__all__) - in_both)
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ import raftline
 from raftline import ClientError, ClientTls, aio, connect
 from raftline.access.identity import EVERYWHERE, Identity
 from raftline.access.users import User, Users, make_verifier, write_users
+from raftline.clients.requests.conversation import Client
 from raftline.tools.node_files import certs
 from raftline.wire.commands.login_operands import ITERATIONS_LEAST
 from raftline.wire.commands.rights import UserRole
@@ -85,7 +86,7 @@ def test_a_program_names_its_files_and_its_certificate_logs_it_in(
             assert event.value == "1"
         with kv.lock("nightly") as held:
             assert held.token > 0
-    client = raftline.Client("localhost", closed["s1"].port, tls=as_ann(made))
+    client = Client("localhost", closed["s1"].port, tls=as_ann(made))
     with client:
         assert client.request("get app/b") == "GET response: 1"
 

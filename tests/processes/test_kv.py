@@ -209,7 +209,7 @@ def test_a_watch_tells_keys_then_changes_and_ends_when_it_is_closed(kv: raftline
 class InterruptedOnce:
     """Carries out the steps of a watch, and is interrupted after one of them."""
 
-    def __init__(self, watch: raftline.Watch[str], at: int) -> None:
+    def __init__(self, watch: raftline.api.Watch[str], at: int) -> None:
         self._do = watch._node.do
         self._left = at
 
@@ -317,7 +317,7 @@ def test_one_program_holds_a_lock_at_a_time(kv: raftline.KV[str]) -> None:
         assert other.acquire(timeout=0) is None
         assert other.acquire(timeout=0.2) is None
         assert other.holder() == kv.lock("nightly").holder() is not None
-        got: list[raftline.Held] = []
+        got: list[raftline.api.Held] = []
         waits = threading.Thread(target=lambda: got.append(other.acquire()))
         waits.start()
         eventually(lambda: "lock/nightly/next" in kv, "somebody who waits")
@@ -338,7 +338,7 @@ def test_programs_share_a_lock_and_hold_a_semaphore(kv: raftline.KV[str], nodes:
         with kv.lock("book", shared=True, ttl=5) as second:
             assert second.token > first.token
             assert kv.lock("book").acquire(timeout=0) is None
-            got: list[raftline.Held] = []
+            got: list[raftline.api.Held] = []
             waiting = threading.Thread(target=lambda: got.append(kv.lock("book").acquire()))
             waiting.start()
             eventually(lambda: "lock/book/next" in kv, "somebody who waits")
@@ -470,7 +470,7 @@ def test_a_leader_killed_amid_writes_has_each_of_them_done_once(three: Cluster) 
         assert [kv[f"n{number}"] for number in range(4)] == [str(count) for count in counts]
 
 
-def serving(watch: raftline.Watch[str]) -> int:
+def serving(watch: raftline.api.Watch[str]) -> int:
     """Return the port of the node that serves a watch; 0 while it looks for one."""
     connection = watch._node.connection
     return 0 if connection is None else connection.address.port

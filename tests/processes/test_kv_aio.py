@@ -338,6 +338,6 @@ def test_tasks_that_wait_for_a_lock_end_with_closed_as_their_client_does(nodes: 
                 await asyncio.sleep(0.02)
             await kv.close()
             ended = await asyncio.gather(*waiting, return_exceptions=True)
-            assert [type(each) for each in ended] == 3 * [raftline.Closed]
+            assert [type(each) for each in ended] == 3 * [raftline.errors.Closed]
 
     run(work())

@@ -65,7 +65,7 @@ def answer_of(process: subprocess.Popen[str], line: str) -> str:
 def test_who_tries_once_gets_the_lock_of_a_dead_holder_after_its_time(
     nodes: Cluster, kv: raftline.KV[str]
 ) -> None:
-    def once() -> raftline.Held | None:
+    def once() -> raftline.api.Held | None:
         """Try as a program does that has never looked at the lock before."""
         return kv.lock("door").acquire(timeout=0)
 
@@ -79,7 +79,7 @@ def test_who_tries_once_gets_the_lock_of_a_dead_holder_after_its_time(
         assert found.startswith("holds on ")
         process.kill()
         died_s = time.monotonic()
-        got: list[raftline.Held] = []
+        got: list[raftline.api.Held] = []
         eventually(lambda: got.extend(filter(None, [once()])) or got, "one try that gets it")
         assert time.monotonic() - died_s < DEADLINE_S
     assert got[0].check() == got[0].token > token

@@ -29,7 +29,7 @@ def test_watches_and_locks_that_wait_go_on_where_the_one_named_node_has_died(
         stdout=subprocess.PIPE,
         text=True,
     )
-    got: list[raftline.Held | None] = []
+    got: list[raftline.api.Held | None] = []
     with raftline.connect(at(three), timeout=DEADLINE_S) as others:
         holder = others.lock("door").acquire()
         others["n"] = "1"

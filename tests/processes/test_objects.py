@@ -18,6 +18,7 @@ from typing import Any, Literal
 import pytest
 
 import raftline
+from raftline.clients.requests.pool import Clients
 from raftline_testing.histories.history import ClientOperation
 from raftline_testing.histories.linearizable import HistoryVerdict, check
 from raftline_testing.nodes.cluster import Cluster
@@ -141,11 +142,11 @@ def three_ports_in_a_row() -> int:
 
 
 @pytest.fixture
-def two(cluster: Cluster) -> Iterator[list[raftline.Clients]]:
+def two(cluster: Cluster) -> Iterator[list[Clients]]:
     """Two programs, each of which knows all nodes and begins with another one."""
     addresses = [f"localhost:{node.port}" for node in cluster.nodes]
     clients = [
-        raftline.Clients(*addresses[n:], *addresses[:n], name=f"program{n}", timeout=DEADLINE_S)
+        Clients(*addresses[n:], *addresses[:n], name=f"program{n}", timeout=DEADLINE_S)
         for n in (0, 1)
     ]
     yield clients
@@ -255,7 +256,7 @@ def outcome(action: Callable[[Any, random.Random], Any], target: Any, seed: int)
 
 @pytest.mark.parametrize("kind", ACTIONS)
 def test_two_programs_on_one_object_match_one_plain_object(
-    kind: str, cluster: Cluster, two: list[raftline.Clients]
+    kind: str, cluster: Cluster, two: list[Clients]
 ) -> None:
     plain_type, replicated_type, actions = ACTIONS[kind]
     plain = plain_type()
@@ -273,7 +274,7 @@ def test_two_programs_on_one_object_match_one_plain_object(
 
 
 def test_a_dict_is_linearizable_for_many_threads_while_leaders_die(
-    cluster: Cluster, two: list[raftline.Clients]
+    cluster: Cluster, two: list[Clients]
 ) -> None:
     history: list[ClientOperation] = []
     over = threading.Event()
@@ -333,7 +334,7 @@ STOP = -1  # the last item of each consumer
 
 
 def test_each_item_of_a_queue_is_taken_once_by_many_while_the_leader_dies(
-    cluster: Cluster, two: list[raftline.Clients]
+    cluster: Cluster, two: list[Clients]
 ) -> None:
     queues = [raftline.ReplicatedQueue("jobs", node=each) for each in two]
     taken: SimpleQueue[int] = SimpleQueue()
@@ -366,7 +367,7 @@ def test_each_item_of_a_queue_is_taken_once_by_many_while_the_leader_dies(
 
 
 def test_a_counter_counts_each_addition_once_though_leaders_die(
-    cluster: Cluster, two: list[raftline.Clients]
+    cluster: Cluster, two: list[Clients]
 ) -> None:
     counters = [raftline.ReplicatedCounter("visits", node=each) for each in two]
 
@@ -384,7 +385,7 @@ def test_a_counter_counts_each_addition_once_though_leaders_die(
     assert [int(each) for each in counters] == [400, 400]
 
 
-def test_a_counter_refuses_values_out_of_its_range(two: list[raftline.Clients]) -> None:
+def test_a_counter_refuses_values_out_of_its_range(two: list[Clients]) -> None:
     counter = raftline.ReplicatedCounter("visits", node=two[0])
     counter.reset(2**63 - 2)
     counter += 1
@@ -394,13 +395,13 @@ def test_a_counter_refuses_values_out_of_its_range(two: list[raftline.Clients]) 
     with pytest.raises(TypeError, match="whole numbers, not float"):
         counter.add(1.5)  # type: ignore[arg-type]
     raftline.Replicated("visits", node=two[1]).value = "many"
-    with pytest.raises(raftline.WrongKind):
+    with pytest.raises(raftline.errors.WrongKind):
         counter.add(1)
-    with pytest.raises(raftline.WrongKind):
+    with pytest.raises(raftline.errors.WrongKind):
         int(counter)
 
 
-def test_one_value_is_set_compared_and_updated(two: list[raftline.Clients]) -> None:
+def test_one_value_is_set_compared_and_updated(two: list[Clients]) -> None:
     here, there = (raftline.Replicated("name with spaces\n", node=each) for each in two)
     assert here.value is None
     assert here.compare_and_set(None, {"a": [1, "two\nlines \\ é"]})
@@ -414,7 +415,7 @@ def test_one_value_is_set_compared_and_updated(two: list[raftline.Clients]) -> N
 
 
 def test_the_same_name_for_another_kind_is_a_type_error_and_changes_nothing(
-    two: list[raftline.Clients],
+    two: list[Clients],
 ) -> None:
     raftline.ReplicatedList("x", node=two[0]).append([1])
     for use in (
@@ -423,7 +424,9 @@ def test_the_same_name_for_another_kind_is_a_type_error_and_changes_nothing(
         lambda: raftline.ReplicatedSet("x", node=two[1]).add(1),
         lambda: raftline.ReplicatedSet("x", node=two[1]).copy(),
     ):
-        with pytest.raises(raftline.WrongKind, match=r"x holds no (dict|set) but something else"):
+        with pytest.raises(
+            raftline.errors.WrongKind, match=r"x holds no (dict|set) but something else"
+        ):
             use()
     raftline.ReplicatedSet("s", node=two[0]).add("x")
     with pytest.raises(TypeError, match="can't hold a list"):
@@ -431,7 +434,7 @@ def test_the_same_name_for_another_kind_is_a_type_error_and_changes_nothing(
 
 
 def test_without_a_quorum_a_write_times_out_with_an_unknown_outcome(
-    cluster: Cluster, two: list[raftline.Clients]
+    cluster: Cluster, two: list[Clients]
 ) -> None:
     settings = raftline.ReplicatedDict("settings", node=two[0])
     settings["lamp"] = "on"
@@ -447,7 +450,7 @@ def test_without_a_quorum_a_write_times_out_with_an_unknown_outcome(
         settings["lamp"] = "off"
 
 
-def test_a_queue_raises_full_and_empty_like_the_standard_queue(two: list[raftline.Clients]) -> None:
+def test_a_queue_raises_full_and_empty_like_the_standard_queue(two: list[Clients]) -> None:
     queue = raftline.ReplicatedQueue("jobs", node=two[0], maxsize=1)
     with pytest.raises(Empty):
         queue.get_nowait()

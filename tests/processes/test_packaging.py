@@ -147,8 +147,8 @@ def test_the_package_names_its_exports_and_loads_them_on_use() -> None:
     ended = bare_python("-c", found + program, folder=ROOT)
     loaded, names, node, star = ended.stdout.splitlines()
     assert loaded == "['raftline.__init__']", ended.stderr
-    assert names.startswith("[] ['Client', ")
-    assert node == "raftline.objects.embedded_node False"
+    assert names.startswith("[] ['ClientError', ")
+    assert node == "raftline False"
     assert star == "True False"
 
 
@@ -161,7 +161,7 @@ def test_an_install_is_found_before_any_folder_of_its_name(kind: str, tmp_path: 
         (tmp_path / "raftline" / "logs").mkdir(parents=True)
     program = (
         "import raftline, raftline.cli; from raftline import *\n"
-        "print(raftline.Clients.__name__, Node.__module__, raftline.cli.__file__)\n"
+        "print(raftline.KV.__name__, Node.__module__, raftline.cli.__file__)\n"
     )
     clean = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
     done = subprocess.run(
@@ -176,7 +176,7 @@ def test_an_install_is_found_before_any_folder_of_its_name(kind: str, tmp_path: 
     advice = "is this Python's install of raftline an old one? make .venv/dev-installed"
     assert done.returncode == 0, f"{done.stderr}\n{advice}"
     name, module, file = done.stdout.split()
-    assert (name, module) == ("Clients", "raftline.objects.embedded_node")
+    assert (name, module) == ("KV", "raftline")
     assert Path(file) == SOURCE / "cli.py"
 
 

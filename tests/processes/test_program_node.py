@@ -32,7 +32,7 @@ class Tally:
 
     def apply(self, command: Any) -> Any:
         if command > 100:
-            raise raftline.Rejected("that is too much")
+            raise raftline.errors.Rejected("that is too much")
         self.sum += command
         return self.sum
 

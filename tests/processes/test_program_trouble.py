@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 import raftline
+from raftline.clients.requests.pool import Clients
 from raftline.objects.embedded_server import Leadership, View
 from raftline_testing.nodes.cluster import Cluster
 from raftline_testing.nodes.processes import DEADLINE_S, eventually, free_ports
@@ -53,9 +54,9 @@ os.kill(os.getpid(), signal.SIGSTOP)
 
 
 @pytest.fixture
-def clients(cluster: Cluster) -> Iterator[raftline.Clients]:
+def clients(cluster: Cluster) -> Iterator[Clients]:
     addresses = [f"localhost:{node.port}" for node in cluster.nodes]
-    with raftline.Clients(*addresses, timeout=DEADLINE_S) as found:
+    with Clients(*addresses, timeout=DEADLINE_S) as found:
         yield found
 
 
@@ -92,8 +93,9 @@ def test_a_process_that_forks_keeps_its_node_and_its_child_may_ask_as_well(tmp_p
 
 
 CHILD = """
-import os, signal, raftline
-clients = raftline.Clients("127.0.0.1:1")
+import os, signal
+from raftline.clients.requests.pool import Clients
+clients = Clients("127.0.0.1:1")
 with {lock}:  # as a thread has it that asks just now
     child = os.fork()
     if not child:
@@ -190,9 +192,7 @@ def test_a_wait_for_a_leader_is_not_delayed_by_callbacks() -> None:
     leadership.stop()
 
 
-def test_a_leader_that_hangs_does_not_cost_the_lock(
-    cluster: Cluster, clients: raftline.Clients
-) -> None:
+def test_a_leader_that_hangs_does_not_cost_the_lock(cluster: Cluster, clients: Clients) -> None:
     addresses = [f"localhost:{node.port}" for node in cluster.nodes]
     # So patient that the lease would be over long before another node was asked.
     with (
@@ -200,7 +200,7 @@ def test_a_leader_that_hangs_does_not_cost_the_lock(
         raftline.connect(",".join(addresses)) as other,
     ):
         held = patient.lock("door", ttl=9).acquire()
-        rivals: list[raftline.Held] = []
+        rivals: list[raftline.api.Held] = []
         waits = threading.Thread(target=lambda: rivals.append(other.lock("door").acquire()))
         waits.start()
         hung = cluster.leader()

@@ -26,7 +26,7 @@ PARTS = (
 BUILD = "import sys; from setuptools import build_meta; build_meta.build_{}(sys.argv[1])"
 PROGRAM = """
 import sys, raftline
-with raftline.Clients(sys.argv[1]) as cluster:
+with raftline.connect(sys.argv[1]) as cluster:
     lamps = raftline.ReplicatedDict("lamps", node=cluster)
     lamps["kitchen"] = "on"
     print(raftline.__file__, lamps["kitchen"])

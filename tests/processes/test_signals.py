@@ -173,7 +173,7 @@ def test_a_test_finds_sigint_as_a_terminal_leaves_it() -> None:
 def test_a_program_that_imports_raftline_keeps_its_own_ctrl_c(tmp_path: Path) -> None:
     program = (
         "import signal\nbefore = signal.getsignal(signal.SIGINT)\n"
-        "from raftline import Client, Node, cli, server\n"
+        "from raftline import KV, Node, cli, server\n"
         "print(signal.getsignal(signal.SIGINT) is before)\n"
     )
     done = run_interrupted(tmp_path, "nothing", ["-c", program])

@@ -25,6 +25,7 @@ from raftline.access.tls import Tls, TlsFiles
 from raftline.access.users import User, Users, Verifier, make_verifier, write_users
 from raftline.clients.requests.client_login import Credentials, log_in
 from raftline.clients.requests.line_connection import LineConnection
+from raftline.clients.requests.pool import Clients
 from raftline.tools.node_files import certs
 from raftline.wire.commands.login_operands import ITERATIONS_LEAST
 from raftline.wire.commands.rights import UserRole
@@ -78,7 +79,7 @@ def at(cluster: Cluster) -> str:
 
 
 def ask(cluster: Cluster, user: str, command: str) -> str:
-    with raftline.Clients(
+    with Clients(
         *at(cluster).split(","), credentials=Credentials(user, PASSWORD), timeout=DEADLINE_S
     ) as clients:
         return clients.request(command)

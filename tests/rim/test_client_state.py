@@ -179,7 +179,7 @@ def test_a_client_that_was_closed_stays_so(start: Start) -> None:
     assert kv["a"] == "5"
     kv.close()
     kv.close()
-    with pytest.raises(raftline.Closed):
+    with pytest.raises(raftline.errors.Closed):
         kv["a"]
     assert kv.state == "closed"
     assert [news.get(timeout=DEADLINE_S) for _ in range(2)] == ["connected", "closed"]

@@ -16,6 +16,7 @@ from raftline.client import (
     Refused,
     Unreachable,
 )
+from raftline.clients.requests.pool import Clients
 from raftline.wire.protocol import (
     FULL,
     NO_LEADER,
@@ -253,7 +254,7 @@ def test_a_command_of_two_lines_is_never_sent(start: Start) -> None:
 def test_a_name_that_can_not_begin_a_line_is_refused_at_once(name: str) -> None:
     for ask in (
         lambda: Client("localhost", 1, name),
-        lambda: raftline.Clients("localhost:1", name=name),
+        lambda: Clients("localhost:1", name=name),
     ):
         with pytest.raises(ValueError, match="is not a valid client name: a letter, then letters"):
             ask()
@@ -330,7 +331,7 @@ def test_bytes_that_a_node_would_drop_are_refused_before_sending(
     with Client(port=node.port, follow=follow) as client, pytest.raises(Refused, match=named):
         client.request(command)
     with (
-        raftline.Clients(f"localhost:{node.port}") as clients,
+        Clients(f"localhost:{node.port}") as clients,
         pytest.raises(Refused, match=named),
     ):
         clients.request(command)

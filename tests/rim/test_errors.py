@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import pickle
 import re
 
@@ -17,8 +18,8 @@ from raftline.wire.replies.replies import Reply
 
 ERRORS = [
     each
-    for name in raftline.__all__
-    if isinstance(each := getattr(raftline, name), type) and issubclass(each, Exception)
+    for name in raftline.errors.__all__
+    if isinstance(each := getattr(raftline.errors, name), type)
 ]
 AT_THE_SHELL = re.compile(r"--[a-z]|raftline up|python3|openssl|src/")
 HERE = Address("localhost", 1)
@@ -30,8 +31,9 @@ def derived(kind: type[Exception]) -> set[type[Exception]]:
 
 @pytest.mark.parametrize("kind", ERRORS)
 def test_an_error_is_called_as_a_program_imports_it(kind: type[Exception]) -> None:
-    assert kind.__module__ == "raftline"
-    assert getattr(raftline, kind.__qualname__) is kind
+    home = "raftline" if kind.__qualname__ in raftline.__all__ else "raftline.errors"
+    assert kind.__module__ == home
+    assert getattr(importlib.import_module(home), kind.__qualname__) is kind
 
 
 def test_each_error_that_a_client_raises_can_be_imported_from_the_package() -> None:
@@ -40,7 +42,7 @@ def test_each_error_that_a_client_raises_can_be_imported_from_the_package() -> N
     inner = {base.NotDone}  # which each object turns into its own
     ours = {each for each in derived(ClientError) if each.__module__.startswith("raftline")}
     assert ours - inner <= set(ERRORS)
-    assert raftline.Closed in ERRORS
+    assert raftline.errors.Closed in ERRORS
 
 
 def test_all_errors_have_one_base_and_those_of_a_connection_or_of_time_have_pythons() -> None:
@@ -71,7 +73,7 @@ def test_an_error_goes_from_one_process_to_another(kind: type[Exception]) -> Non
 
 
 def test_a_node_that_names_the_leader_keeps_that_address_in_another_process() -> None:
-    said = pickle.loads(pickle.dumps(raftline.NotLeader("I am not the leader", HERE)))
+    said = pickle.loads(pickle.dumps(raftline.errors.NotLeader("I am not the leader", HERE)))
     assert said.leader == HERE
 
 

@@ -251,7 +251,7 @@ def test_a_leader_whose_host_is_no_name_is_not_reached() -> None:
     async def run() -> None:
         nowhere = not_leader("s2", "a..b", 10000)
         async with node(lambda _: nowhere) as s1, connected(s1, timeout=0.3) as kv:
-            with pytest.raises(raftline.NotLeader):
+            with pytest.raises(raftline.errors.NotLeader):
                 await kv.get("a")
 
     asyncio.run(run())

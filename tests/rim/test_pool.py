@@ -14,7 +14,8 @@ import pytest
 import raftline
 import raftline.aio
 from raftline.clients.requests import pool
-from raftline.clients.requests.pool import CONNECTIONS_MAX
+from raftline.clients.requests.conversation import Client
+from raftline.clients.requests.pool import CONNECTIONS_MAX, Clients
 from raftline_testing.doubles.scripted_node import ScriptedNode
 from raftline_testing.nodes.processes import eventually
 
@@ -53,7 +54,7 @@ def node() -> Iterator[Node]:
 
 def test_more_threads_than_connections_begin_no_more_sessions(node: Node) -> None:
     count = CONNECTIONS_MAX + 16
-    with raftline.Clients(f"localhost:{node.port}", timeout=DEADLINE_S) as clients:
+    with Clients(f"localhost:{node.port}", timeout=DEADLINE_S) as clients:
 
         def write() -> None:
             for number in range(3):
@@ -72,7 +73,7 @@ def test_more_threads_than_connections_begin_no_more_sessions(node: Node) -> Non
 
 
 def test_a_forked_child_closes_the_connections_of_its_parent_there(node: Node) -> None:
-    with raftline.Clients(f"localhost:{node.port}", timeout=DEADLINE_S) as clients:
+    with Clients(f"localhost:{node.port}", timeout=DEADLINE_S) as clients:
         clients.request("renew lease-5")
         gc.collect()
         child = os.fork()
@@ -93,7 +94,7 @@ def test_a_forked_child_closes_the_connections_of_its_parent_there(node: Node) -
 
 def test_a_forked_child_has_a_connection_and_a_session_of_its_own(node: Node) -> None:
     node.may_answer.set()
-    with raftline.Client(port=node.port, timeout_s=DEADLINE_S, follow=True) as client:
+    with Client(port=node.port, timeout_s=DEADLINE_S, follow=True) as client:
         client.request("set a 1")
         child = os.fork()
         if child == 0:
@@ -114,10 +115,10 @@ def test_a_forked_child_has_a_connection_and_a_session_of_its_own(node: Node) ->
 
 
 @pytest.fixture
-def busy(node: Node, monkeypatch: pytest.MonkeyPatch) -> Iterator[raftline.Clients]:
+def busy(node: Node, monkeypatch: pytest.MonkeyPatch) -> Iterator[Clients]:
     """A client of one connection, which a write has taken."""
     monkeypatch.setattr(pool, "CONNECTIONS_MAX", 1)
-    clients = raftline.Clients(f"localhost:{node.port}", timeout=DEADLINE_S)
+    clients = Clients(f"localhost:{node.port}", timeout=DEADLINE_S)
     thread = threading.Thread(target=clients.request, args=("set a 1",))
     thread.start()
     eventually(lambda: node.kept == 1, "the write is under way")
@@ -128,9 +129,9 @@ def busy(node: Node, monkeypatch: pytest.MonkeyPatch) -> Iterator[raftline.Clien
 
 
 def test_a_thread_that_gets_no_connection_in_its_time_has_sent_nothing(
-    busy: raftline.Clients, node: Node
+    busy: Clients, node: Node
 ) -> None:
-    with pytest.raises(raftline.TimedOut, match="so nothing was sent"):
+    with pytest.raises(raftline.errors.TimedOut, match="so nothing was sent"):
         busy.request("set a 2", timeout=0.01)
     assert node.kept == 1
 
@@ -154,9 +155,7 @@ def test_what_concerns_one_connection_is_sent_on_none_that_requests_share(
     assert node.received == []
 
 
-def test_a_lease_is_renewed_while_all_connections_are_in_use(
-    busy: raftline.Clients, node: Node
-) -> None:
+def test_a_lease_is_renewed_while_all_connections_are_in_use(busy: Clients, node: Node) -> None:
     text = busy.request("renew lease-5", timeout=DEADLINE_S / 3)
     assert text == "RENEW response: lease-5 for 10 s"
     assert not node.may_answer.is_set()
@@ -164,7 +163,7 @@ def test_a_lease_is_renewed_while_all_connections_are_in_use(
 
 
 def test_a_thread_that_waits_for_a_connection_gets_the_next_that_is_free(
-    busy: raftline.Clients, node: Node
+    busy: Clients, node: Node
 ) -> None:
     thread = threading.Thread(target=busy.request, args=("set a 2",))
     thread.start()
@@ -176,7 +175,7 @@ def test_a_thread_that_waits_for_a_connection_gets_the_next_that_is_free(
 
 
 def test_threads_that_wait_for_a_connection_end_when_the_client_is_closed(
-    busy: raftline.Clients, node: Node
+    busy: Clients, node: Node
 ) -> None:
     errors: list[Exception] = []
 
@@ -216,7 +215,7 @@ def test_a_program_that_ends_gives_back_the_sessions_of_all_its_connections(node
 
 
 def test_a_session_in_use_at_close_is_given_back_after_its_request(
-    busy: raftline.Clients, node: Node
+    busy: Clients, node: Node
 ) -> None:
     busy.close()
     assert not forgotten(node)
@@ -225,7 +224,7 @@ def test_a_session_in_use_at_close_is_given_back_after_its_request(
 
 
 def test_a_program_that_only_reads_has_no_session_to_give_back(node: Node) -> None:
-    with raftline.Clients(f"localhost:{node.port}", timeout=DEADLINE_S) as clients:
+    with Clients(f"localhost:{node.port}", timeout=DEADLINE_S) as clients:
         clients.request("get a")
     eventually(lambda: not any(each.fileno() >= 0 for each in node.connections), "it has left")
     assert "program@get a" in node.received
@@ -240,9 +239,9 @@ def test_an_exception_as_a_request_ends_costs_no_place(
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    with raftline.Clients(f"localhost:{node.port}", timeout=DEADLINE_S) as clients:
+    with Clients(f"localhost:{node.port}", timeout=DEADLINE_S) as clients:
         with monkeypatch.context() as patched:
-            patched.setattr(raftline.Clients, "_give_back", interrupted)
+            patched.setattr(Clients, "_give_back", interrupted)
             for _ in range(CONNECTIONS_MAX):
                 with pytest.raises(KeyboardInterrupt):
                     clients.request("renew lease-5")

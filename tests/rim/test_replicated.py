@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 
 import raftline
+from raftline.clients.requests.conversation import Client
+from raftline.clients.requests.pool import Clients
 from raftline.clients.requests.search import text_of
 from raftline.logmanager import LogManager
 from raftline.raft.log import Entry
@@ -207,7 +209,7 @@ def test_a_queue_reports_that_it_is_full(cluster: Cluster) -> None:
 def test_objects_and_clients_can_not_be_copied_or_pickled(
     pretended: Callable[[Any], Any], cluster: Cluster
 ) -> None:
-    with raftline.Clients("127.0.0.1:1") as clients:
+    with Clients("127.0.0.1:1") as clients:
         for target in (raftline.ReplicatedDict("d", node=cluster), clients):
             with pytest.raises(
                 TypeError, match="can't be copied or pickled: its data is in the cluster"
@@ -222,16 +224,16 @@ def test_objects_and_clients_can_not_be_copied_or_pickled(
         (lambda node: raftline.ReplicatedDict("", node=node), ValueError, "needs a name"),
         (lambda _: raftline.ReplicatedDict("d", node="localhost:1"), TypeError, "not a str"),  # type: ignore[arg-type]
         (
-            lambda _: raftline.ReplicatedDict("d", node=raftline.Client("localhost", 1)),  # type: ignore[arg-type]
+            lambda _: raftline.ReplicatedDict("d", node=Client("localhost", 1)),  # type: ignore[arg-type]
             TypeError, "node must be a raftline.Node, or raftline.connect",
         ),
         (lambda node: raftline.Replicated("v", node=node, timeout=0), ValueError, "0 s is invalid"),
         (lambda node: raftline.Replicated("v", node=node, timeout="1"), TypeError, "not str"),  # type: ignore[arg-type]
         (lambda node: raftline.Replicated("v", node=node).within(-1), ValueError, "is invalid"),
-        (lambda _: raftline.Clients("localhost:1", timeout=-1), ValueError, "is invalid"),
-        (lambda _: raftline.Clients("localhost:1").request("get a", 0), ValueError, "is invalid"),
-        (lambda _: raftline.Clients("localhost:1").request("get a", "1"), TypeError, "not str"),  # type: ignore[arg-type]
-        (lambda _: raftline.Clients(8000), ValueError, "8000 is not an address: host:port"),  # type: ignore[arg-type]
+        (lambda _: Clients("localhost:1", timeout=-1), ValueError, "is invalid"),
+        (lambda _: Clients("localhost:1").request("get a", 0), ValueError, "is invalid"),
+        (lambda _: Clients("localhost:1").request("get a", "1"), TypeError, "not str"),  # type: ignore[arg-type]
+        (lambda _: Clients(8000), ValueError, "8000 is not an address: host:port"),  # type: ignore[arg-type]
         (
             lambda node: raftline.Replicated("v", node=node).set(float("nan")),
             ValueError, "a number that is not finite, which is not replicated; nothing was sent",

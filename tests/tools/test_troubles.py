@@ -83,7 +83,8 @@ TROUBLES = (
             "no such host", raftline.Unreachable),
     Trouble("no node", "nothing listens on ", "Start one with raftline up", 5,
             "unreachable", raftline.Unreachable),
-    Trouble("hangs", "(gave )?no answer (within|from)", "", 5, "no answer", raftline.TimedOut),
+    Trouble("hangs", "(gave )?no answer (within|from)", "", 5, "no answer",
+            raftline.errors.TimedOut),
     Trouble("no quorum", "I know of no leader. .*1 of 3 voters answers, 2 are needed",
             "raftline status shows", 3, "unreachable", raftline.NoLeader),
 )  # fmt: skip

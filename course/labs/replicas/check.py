@@ -32,6 +32,7 @@ import raftline
 from labs.checking import Rows, end_with
 from labs.leftovers import LabFolder
 from labs.replicas.node import ordinal_of
+from raftline.client import Client
 from raftline_testing.nodes import processes
 from raftline_testing.nodes.processes import Process, ports_in_a_row
 
@@ -103,7 +104,7 @@ class LabCluster:
         return facts
 
     def ask(self, name: str, command: str) -> str:
-        with raftline.Client("127.0.0.1", self.port_of(name), timeout_s=5.0) as client:
+        with Client("127.0.0.1", self.port_of(name), timeout_s=5.0) as client:
             return client.request(command)
 
     def leader(self) -> str:
@@ -233,7 +234,7 @@ def row_08(lab: LabCluster) -> None:
     """a wiped state comes back from the log"""
     leader = lab.port_of(lab.leader())
     others = [("127.0.0.1", lab.port + number) for number in range(3)]
-    with raftline.Client("127.0.0.1", leader, timeout_s=30.0, follow=True, also=others) as client:
+    with Client("127.0.0.1", leader, timeout_s=30.0, follow=True, also=others) as client:
         client.request('set kept "by the log"')
     for name in NAMES:
         eventually(lambda name=name: " kept " in lab.text(name, ".state_machine"), "kept")

@@ -28,6 +28,7 @@ from collections.abc import Callable
 import raftline
 from labs.checking import end_with
 from labs.leftovers import LabFolder
+from raftline.client import Client
 from raftline_testing.nodes.processes import Process, end_all
 
 NODE = Path(__file__).with_name("node.py")
@@ -122,7 +123,7 @@ def story(base_port: int) -> int:
 
 def tell(nodes: dict[int, Process], base_port: int, folder: Path) -> int:
     addresses = [f"127.0.0.1:{base_port + number}" for number in range(5)]
-    coolest = raftline.Replicated(KEY, node=raftline.Clients(*addresses, timeout=30.0))
+    coolest = raftline.Replicated(KEY, node=raftline.connect(",".join(addresses), timeout=30.0))
     if not all_of(nodes, base_port, is_up):  # other programs on these ports keep their keys
         return 1
     coolest.set("somerandomhackathon")
@@ -184,7 +185,7 @@ def has_registered(port: int, _: int) -> bool:
 def answer(port: int, command: str) -> str:
     """Return the answer of the node on this port, or why there is none."""
     try:
-        with raftline.Client("127.0.0.1", port, timeout_s=5.0) as client:
+        with Client("127.0.0.1", port, timeout_s=5.0) as client:
             return client.request(command).removeprefix("GET response: ")
     except raftline.ClientError as problem:
         return f"no answer: {type(problem).__name__}"

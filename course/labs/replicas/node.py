@@ -55,7 +55,7 @@ class ElectionReaction:
         node.on_leader(self.set_value)
         node.on_leader_change(self.look)
 
-    def tell(self, leader: raftline.Leader) -> None:
+    def tell(self, leader: raftline.api.Leader) -> None:
         with self.custom_log.open("a", encoding="utf-8") as log:
             log.write(f"leader is now: {leader}\n")
         self.say(f"leader is now: {leader} ({leader.name})")
@@ -68,7 +68,7 @@ class ElectionReaction:
         except raftline.ClientError as problem:  # deposed at once, perhaps: the next leader sets it
             self.say(f"I led, and could not tell whether I set the value: {problem}")
 
-    def look(self, leader: raftline.Leader) -> None:
+    def look(self, leader: raftline.api.Leader) -> None:
         """Print the value that another leader sets, as soon as it does, while it leads."""
         if self.node.is_leader:
             return

@@ -14,6 +14,7 @@ import pytest
 
 import raftline
 from labs.replicas.lab import running
+from raftline.client import Client
 from raftline_testing.nodes.processes import DEADLINE_S, eventually, free_ports, ports_in_a_row
 
 CHECK = Path(__file__).resolve().parents[3] / "course" / "labs" / "replicas" / "check.py"
@@ -143,7 +144,7 @@ def test_the_story_changes_no_cluster_that_has_its_ports(tmp_path: Path) -> None
             timeout=90,
             check=False,
         )
-        with raftline.Client("127.0.0.1", first) as client:
+        with Client("127.0.0.1", first) as client:
             kept = client.request("show")
     assert ended.returncode == 1
     assert "node1 could not start: see above" in ended.stderr

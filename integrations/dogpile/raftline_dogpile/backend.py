@@ -33,9 +33,9 @@ def from_json(data: bytes) -> Any:
 class LockMutex(Mutex):
     """A lock of the cluster, as a region asks for it."""
 
-    def __init__(self, lock: raftline.Lock) -> None:
+    def __init__(self, lock: raftline.api.Lock) -> None:
         self._lock = lock
-        self._held: deque[raftline.Held] = deque()  # a second one only if the first was lost
+        self._held: deque[raftline.api.Held] = deque()  # a second one only if the first was lost
 
     def acquire(self, wait: bool = True) -> bool:
         """Get it; without `wait` return at once whether it was got."""

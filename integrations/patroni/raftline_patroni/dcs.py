@@ -229,7 +229,7 @@ class Raftline(AbstractDCS):
         then = txn.then if version is None else txn.if_.unchanged(path, int(version)).then
         done = then.set(path, value).stat(path).commit()
         stat = done.results[1] if done else None
-        return stat.index if isinstance(stat, raftline.Stat) else False
+        return stat.index if isinstance(stat, raftline.api.Stat) else False
 
     @or_false
     def set_failover_value(self, value: str, version: Any | None = None) -> bool:

@@ -35,7 +35,7 @@ class Holding:
     def __init__(self, kv: raftline.KV[str]) -> None:
         self._kv = kv
         self._lock = threading.RLock()  # Patroni's loop, and threads of its own
-        self._lease: raftline.Lease | None = None
+        self._lease: raftline.api.Lease | None = None
         self._seconds = 0
         self._is_due = True
 
@@ -66,7 +66,7 @@ class Holding:
             self._is_due = False
             return lease.id
 
-    def _is_confirmed(self, lease: raftline.Lease, deadline: Deadline) -> bool:
+    def _is_confirmed(self, lease: raftline.api.Lease, deadline: Deadline) -> bool:
         try:
             lease.check(deadline.left)
         except raftline.LeaseLost:

@@ -224,7 +224,7 @@ def test_a_change_amid_the_reads_never_lets_a_write_pass(store: Store, nodes: Cl
             def within(self, _: float) -> Amid:
                 return self
 
-            def stat(self, key: str) -> raftline.Stat | None:
+            def stat(self, key: str) -> raftline.api.Stat | None:
                 self.has_told_indexes = True
                 return kv.stat(key)
 

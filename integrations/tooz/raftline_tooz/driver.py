@@ -57,7 +57,7 @@ class RaftlineLock(locking.Lock):
         self._key = f"tooz/{_quoted(name)}"
         self._alone = driver.kv.lock(self._key, ttl=driver.lock_timeout)
         self._shared = driver.kv.lock(self._key, shared=True, ttl=driver.lock_timeout)
-        self._held: list[raftline.Held] = []  # until their release; a driver may share it twice
+        self._held: list[raftline.api.Held] = []  # until their release; a driver may share it twice
 
     def acquire(
         self, blocking: bool | float = True, shared: bool = False, timeout: int | None = None
@@ -141,7 +141,7 @@ class RaftlineDriver(
         self.lock_timeout = int(given.get("lock_timeout", TIMEOUT_S))
         self.membership_timeout = int(given.get("membership_timeout", TIMEOUT_S))
         self.locks: set[RaftlineLock] = set()
-        self._leads: dict[bytes, raftline.Held] = {}  # by the group's name
+        self._leads: dict[bytes, raftline.api.Held] = {}  # by the group's name
 
     # --- its life ---------------------------------------------------------------------------------
 
@@ -292,7 +292,7 @@ class RaftlineDriver(
 
     # --- leaders and locks ------------------------------------------------------------------------
 
-    def _election(self, group_id: bytes) -> raftline.Election[bytes]:
+    def _election(self, group_id: bytes) -> raftline.api.Election[bytes]:
         return self.kv.election(f"tooz/{_quoted(group_id)}", ttl=self.membership_timeout)
 
     def get_leader(self, group_id: bytes) -> coordination.CoordinatorResult[Any]:

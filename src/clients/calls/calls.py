@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, NamedTuple, Protocol, TypeAlias, TypeVar
 
 from ...common.errors import RaftlineError
+from ...common.public import public
 from ...wire.commands.lease_operands import SECONDS_MAX, lease_in
 from ...wire.commands.transaction_line import spell_word
 from ...wire.protocol import ProtocolError, escape, is_number, unescape
@@ -96,6 +97,7 @@ class ReplyParts(NamedTuple):
     rest: str
 
 
+@public("raftline.api")
 @dataclass(frozen=True)
 class Stat:
     """The metadata of a key."""

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Concatenate, Generic, TypeVar
 
 from ...common.errors import RaftlineError
+from ...common.public import public
 from .calls import Call, CallFactory
 from .methods import P, Request, documented
 from .transaction import Outcome, Transaction
@@ -26,6 +27,7 @@ _NOT_SENT = "there is no result yet: the pipeline is sent at the end of its `wit
 _INTERRUPTED = "there is no result: the pipeline was interrupted, so the request may be done or not"
 
 
+@public("raftline.api")
 class Pending(Generic[Result]):
     """The result of one request of a pipeline, once the pipeline was sent."""
 
@@ -159,6 +161,7 @@ def values_of(reads: Mapping[Data, Pending[Data | None]]) -> dict[Data, Data]:
     return {key: value for key, value in pairs if value is not None}
 
 
+@public("raftline.api")
 class Pipeline(BasePipeline[Data]):
     """Requests that are sent together at the end of a `with`; `kv.pipeline()` makes one.
 
@@ -178,6 +181,7 @@ class Pipeline(BasePipeline[Data]):
             self._settle(answers)
 
 
+@public("raftline.aio", "Pipeline")
 class AioPipeline(BasePipeline[Data]):
     """Requests that are sent together at the end of an `async with`; see `Pipeline`."""
 

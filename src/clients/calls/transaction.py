@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from ...common.public import public
 from ...wire.commands.transaction_line import spell_word
 from ...wire.limits import TRANSACTION_ITEMS, VALUE_BYTES
 from .calls import (
@@ -31,6 +32,7 @@ Result = TypeVar("Result")
 _Read = Callable[[str | None], object]
 
 
+@public("raftline.api")
 @dataclass(frozen=True)
 class Outcome(Generic[Data]):
     """The outcome of a transaction. It is true if the conditions held.
@@ -292,6 +294,7 @@ class Operations(Generic[Data, Result]):
         return self
 
 
+@public("raftline.api")
 class Transaction(Generic[Data, Result]):
     """The start of a transaction: `if_` has its conditions, `then` its operations."""
 

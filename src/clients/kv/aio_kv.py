@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Iterable, Mapping, Sequenc
 from typing import Any, TypeVar, overload
 
 from ...common.errors import RaftlineError
+from ...common.public import public
 from ..asyncio.asker import AioAsker
 from ..calls.calls import Call, CallFactory
 from ..calls.listeners import LoopListeners
@@ -64,6 +65,7 @@ class TaskTransport:
             raise call.failure(error) from None
 
 
+@public("raftline.aio", "KV")
 class AioKV(BaseKV[Data, AioLease, AioLock, AioSemaphore, "AioElection[Data]"]):
     """The keys and values of a cluster, for the tasks of one event loop.
 

@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping
 from typing import TypeVar, overload
 
+from ...common.public import public
 from ..calls.calls import Call, CallFactory
 from ..calls.methods import of_threads
 from ..calls.pipeline import Pipeline, reads_of, values_of
@@ -25,6 +26,7 @@ Default = TypeVar("Default")
 NONE = object()
 
 
+@public("raftline")
 class KV(BaseKV[Data, Lease, Lock, Semaphore, "Election[Data]"], MutableMapping[Data, Data]):
     """The keys and values of a cluster; `raftline.connect()` makes one. Any thread may use it.
 

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any, Protocol, TypeVar
 
+from ...common.public import public
 from ..calls.calls import Ask, Call, Steps
 from ..calls.methods import awaited
 from ..requests.steps import carry_out_awaiting
@@ -73,11 +74,12 @@ def call_soon(on_lost: Callable[[], object]) -> None:
     asyncio.get_running_loop().call_soon(on_lost)
 
 
+@public("raftline.aio", "Lease")
 class AioLease(BaseLease[asyncio.Event]):
     """A lease: keys that are set under it are deleted when it ends. `async with` grants and
     releases it. A task renews it while it is held.
 
-    `is_held` has the same meaning as in `raftline.Lease`. The event loop calls `on_lost`.
+    `is_held` has the same meaning as in `raftline.api.Lease`. The event loop calls `on_lost`.
     """
 
     _with = "async with"
@@ -88,14 +90,14 @@ class AioLease(BaseLease[asyncio.Event]):
         await self._carry_out(self._leaving(error))
 
     async def grant(self) -> AioLease:
-        """Acquire the lease; see `raftline.Lease.grant`. `async with` calls this method."""
+        """Acquire the lease; see `raftline.api.Lease.grant`. `async with` calls this method."""
         await self._carry_out(self._granting())
         return self
 
     __aenter__ = grant
 
     async def check(self, timeout: float | None = None) -> AioLease:
-        """Confirm that the lease is held, or raise LeaseLost; see `raftline.Lease.check`."""
+        """Confirm that the lease is held, or raise LeaseLost; see `raftline.api.Lease.check`."""
         await self._carry_out(self._checking(timeout))
         return self
 

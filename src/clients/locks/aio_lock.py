@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from typing import Any, Generic, TypeVar, overload
 
+from ...common.public import public
 from ..calls.calls import CALLS, Ask
 from ..calls.methods import awaited
 from ..calls.value_codec import Data
@@ -18,13 +19,14 @@ from .held import BaseHeld
 Kind = TypeVar("Kind")
 
 
+@public("raftline.aio", "Held")
 class AioHeld(BaseHeld[AioLease]):
-    """What a task has acquired; see `raftline.Held`. It belongs to no task: any task of the event
-    loop that has this object may use it. `async with` releases it at the end."""
+    """What a task has acquired; see `raftline.api.Held`. It belongs to no task: any task of the
+    event loop that has this object may use it. `async with` releases it at the end."""
 
     async def check(self) -> int:
         """Return the token, once the cluster has confirmed that it is held. Raises LeaseLost if it
-        is not held; see `raftline.Held.check`."""
+        is not held; see `raftline.api.Held.check`."""
         return await self._lease._carry_out(self._checking())
 
     async def release(self) -> None:
@@ -66,9 +68,10 @@ class AioClaim(BaseClaim[AioLease, AioHeld]):
         return await asyncio.shield(asyncio.ensure_future(self._carry_out(step.steps)))
 
 
+@public("raftline.aio", "Lock")
 class AioLock(AioClaim):
     """A lock for all programs of the cluster: `async with kv.lock("nightly") as held`; see
-    `raftline.Lock`. Tasks may share one object."""
+    `raftline.api.Lock`. Tasks may share one object."""
 
     @overload
     async def acquire(self) -> AioHeld: ...
@@ -80,7 +83,7 @@ class AioLock(AioClaim):
         self, blocking: bool | float | None = True, timeout: float | None = -1
     ) -> AioHeld | None:
         """Return what is held, waiting at most `timeout` seconds. Return None if the lock was not
-        acquired. See `raftline.Lock.acquire`."""
+        acquired. See `raftline.api.Lock.acquire`."""
         return await self._carry_out(self._acquiring(self._value, blocking, timeout))
 
     holder = awaited(BaseClaim[Any, Any]._holder, "holder")
@@ -96,14 +99,16 @@ class AioLock(AioClaim):
         await held.__aexit__(kind, error, traceback)
 
 
+@public("raftline.aio", "Semaphore")
 class AioSemaphore(AioLock):
-    """A lock that up to `limit` programs hold at a time; see `raftline.Semaphore`."""
+    """A lock that up to `limit` programs hold at a time; see `raftline.api.Semaphore`."""
 
     holders = awaited(BaseClaim[Any, Any]._holders, "holders")
 
 
+@public("raftline.aio", "Election")
 class AioElection(AioClaim, Generic[Data]):
-    """An election of one leader at a time among programs; see `raftline.Election`."""
+    """An election of one leader at a time among programs; see `raftline.api.Election`."""
 
     @overload
     async def campaign(self, value: Data) -> AioHeld: ...

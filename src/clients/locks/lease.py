@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any, Protocol, TypeVar
 
 from ...common.process.wakeup import Flag
+from ...common.public import public
 from ..calls.calls import Ask, Call, Steps
 from ..calls.methods import carried_out
 from ..requests.steps import carry_out
@@ -100,6 +101,7 @@ def call_apart(on_lost: Callable[[], object]) -> None:
             on_lost()
 
 
+@public("raftline.api")
 class Lease(BaseLease[Flag]):
     """A lease: keys that are set under it are deleted when it ends. `with` grants, renews and
     releases it.

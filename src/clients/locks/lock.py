@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any, Generic, TypeVar, overload
 
+from ...common.public import public
 from ..calls.calls import CALLS, Ask
 from ..calls.methods import carried_out
 from ..calls.value_codec import Data
@@ -19,6 +20,7 @@ from .lease import Lease, Transport
 Kind = TypeVar("Kind")
 
 
+@public("raftline.api")
 class Held(BaseHeld[Lease]):
     """What a thread has acquired: a lock, a slot of a semaphore or a leadership. It belongs to no
     thread: any thread that has this object may use it. `with` releases it at the end.
@@ -82,6 +84,7 @@ class Claim(BaseClaim[Lease, Held]):
         return self._carry_out(step.steps)
 
 
+@public("raftline.api")
 class Lock(Claim):
     """A lock for all programs of the cluster: `with kv.lock("nightly", ttl=10) as held`.
 
@@ -118,6 +121,7 @@ class Lock(Claim):
         self._with_blocks.end(threading.get_ident()).__exit__(kind, error, traceback)
 
 
+@public("raftline.api")
 class Semaphore(Lock):
     """A lock that up to `limit` programs hold at a time, each in its own slot:
     `with kv.semaphore("reports", 3) as held`."""
@@ -125,6 +129,7 @@ class Semaphore(Lock):
     holders = carried_out(BaseClaim[Any, Any]._holders, "holders")
 
 
+@public("raftline.api")
 class Election(Claim, Generic[Data]):
     """An election of one leader at a time among programs: `kv.election("service")`."""
 

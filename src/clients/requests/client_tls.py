@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from ...common.config import ConfigError
+from ...common.public import public
 
 if TYPE_CHECKING:
     import ssl
@@ -24,6 +25,7 @@ OPTIONS = ("--tls-cert", "--tls-key", "--tls-ca", "--tls-server-name")
 _File = str | os.PathLike[str] | None
 
 
+@public("raftline")
 class ClientTls:
     """TLS for the connections of a client: `raftline.connect(…, tls=ClientTls(ca="ca.pem"))`.
 

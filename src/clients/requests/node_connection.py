@@ -11,8 +11,9 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 
 from ...common.address import Address
-from ...common.errors import PUBLIC, RaftlineError
+from ...common.errors import RaftlineError
 from ...common.process.console import safe_line
+from ...common.public import public
 from ...wire.commands.operands import Limits
 from ...wire.protocol import ProtocolError, decode_line
 from ...wire.replies.refusals import RequestOutcome
@@ -42,6 +43,7 @@ def in_words(addresses: Iterable[Address]) -> str:
     return "; ".join(f"{host} port {', '.join(each)}" for host, each in ports.items())
 
 
+@public("raftline")
 class ClientError(RaftlineError):
     """The request got no answer, or was refused. The message is the text after `Sorry,`.
 
@@ -49,7 +51,6 @@ class ClientError(RaftlineError):
     machine-readable word of a node's refusal, and `facts` are its details (docs/use/protocol.md).
     """
 
-    __module__ = PUBLIC
     outcome = RequestOutcome.REFUSED
     advice = ""
     code = ""
@@ -62,72 +63,67 @@ class ClientError(RaftlineError):
         return f"{self} {self.advice}".rstrip()
 
 
+@public("raftline")
 class NoLeader(ClientError, TimeoutError):
     """No leader was known in time; nothing was done."""
 
-    __module__ = PUBLIC
     outcome = RequestOutcome.NO_LEADER
 
 
+@public("raftline.errors")
 class NotLeader(NoLeader):
     """This node is not the leader; nothing was done. `leader` is the leader's address as far as the
     node knows. A client that follows the leader raises this error if the leader did not answer in
     time."""
-
-    __module__ = PUBLIC
 
     def __init__(self, message: str, leader: Address | None = None) -> None:
         super().__init__(message)
         self.leader = leader
 
 
+@public("raftline")
 class OutcomeUnknown(ClientError):
     """The write may or may not take effect. Sending it again could do it twice. So this is neither
     a `ConnectionError` nor a `TimeoutError`, after which libraries retry."""
 
-    __module__ = PUBLIC
     outcome = RequestOutcome.UNKNOWN
 
 
+@public("raftline")
 class Refused(ClientError):
     """The node did not accept the command; nothing was done."""
 
-    __module__ = PUBLIC
 
-
+@public("raftline")
 class NotAllowed(Refused):
     """The user lacks the right to do this, or is not logged in; nothing was done."""
 
-    __module__ = PUBLIC
 
-
+@public("raftline")
 class LoginFailed(ClientError):
     """The node did not accept the name and the password, or did not prove that it knows them;
     nothing was done."""
 
-    __module__ = PUBLIC
     _was_not_tried = False  # there is no valid name or password to send
 
 
+@public("raftline")
 class Unreachable(ClientError, ConnectionError):
     """No node answered; nothing was done. `lasts` is true if that will not change soon, for example
     if a certificate has expired."""
 
-    __module__ = PUBLIC
     lasts = False
     _is_late = False  # a node accepted the request, and gave no answer in time
 
 
+@public("raftline.errors")
 class TimedOut(Unreachable, TimeoutError):
     """No node answered in time; nothing was done."""
 
-    __module__ = PUBLIC
 
-
+@public("raftline.errors")
 class Closed(Unreachable):
     """The node or the client was closed; nothing was done."""
-
-    __module__ = PUBLIC
 
 
 class Deadline:

@@ -6,6 +6,7 @@ import contextlib
 import time
 from collections.abc import AsyncIterator
 
+from ...common.public import public
 from ..asyncio.asker import AioAsker
 from ..asyncio.line_stream import AioNodeShell
 from ..calls.value_codec import Data
@@ -15,6 +16,7 @@ from .watch_events import Event, WatchCursor
 from .watch_machine import BaseWatch, WatchMachine, WatchSteps
 
 
+@public("raftline.aio", "Watch")
 class AioWatch(BaseWatch[Data], AsyncIterator[Event[Data]]):
     """The events of the keys with a prefix: first the existing keys, then each change.
 
@@ -53,7 +55,7 @@ class AioWatch(BaseWatch[Data], AsyncIterator[Event[Data]]):
 
     async def sync(self, timeout: float | None = None) -> list[Event[Data]] | None:
         """Return the events up to now; None if they did not come within `timeout` seconds, or the
-        watch was closed; see `raftline.Watch.sync`. Call it from the task that iterates."""
+        watch was closed; see `raftline.api.Watch.sync`. Call it from the task that iterates."""
         until_s = end_of_wait(timeout, time.monotonic())
         return self._take_ready() if await self._run(self._machine.sync(until_s)) else None
 

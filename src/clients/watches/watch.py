@@ -7,6 +7,7 @@ import os
 import time
 from collections.abc import Iterator
 
+from ...common.public import public
 from ..calls.value_codec import Data
 from ..calls.wait_times import end_of_wait
 from ..requests.addresses import Addresses
@@ -18,6 +19,7 @@ from .watch_events import Event, WatchCursor
 from .watch_machine import BaseWatch, WatchMachine, WatchSteps
 
 
+@public("raftline.api")
 class Watch(BaseWatch[Data], Iterator[Event[Data]]):
     """The events of the keys with a prefix: first the existing keys, then each change.
 

@@ -14,6 +14,7 @@ import re
 from dataclasses import dataclass
 from typing import Generic
 
+from ...common.public import public
 from ...wire.commands.watch_lines import WatchAsked, spell_watch
 from ...wire.protocol import ProtocolError, escape, unescape
 from ...wire.replies.refusals import RequestOutcome, refusal_in
@@ -27,6 +28,7 @@ _GOES_ON = re.compile(r"WATCH response: goes on after ([0-9]+)", re.ASCII)
 _DIGEST_BYTES = 32
 
 
+@public("raftline.api")
 @dataclass(frozen=True)
 class Event(Generic[Data]):
     """A change of one key by one entry of the log.
@@ -46,6 +48,7 @@ class Event(Generic[Data]):
         return self.value is not None
 
 
+@public("raftline.api")
 @dataclass(frozen=True)
 class KVSnapshot(Generic[Data]):
     """All pairs under a prefix, in the order of their keys, at one entry of the log."""

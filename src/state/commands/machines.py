@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Protocol
 
-from ...common.errors import PUBLIC, RaftlineError
+from ...common.errors import RaftlineError
+from ...common.public import public
 from ...raft.log import SafetyError
 from ...wire.commands.operands import Limits
 from ...wire.protocol import error, escape, shown, unescape
@@ -22,6 +23,7 @@ _METHODS = ("apply", "snapshot", "restore")
 _OF_THIS_NODE_ALONE = (OSError, MemoryError, RecursionError)
 
 
+@public("raftline")
 class StateMachine(Protocol):
     """A program's state machine. Every node of the cluster needs it under the same name.
 
@@ -39,10 +41,9 @@ class StateMachine(Protocol):
         """Restore a state that `snapshot` returned."""
 
 
+@public("raftline.errors")
 class Rejected(RaftlineError):
     """Raised by `apply` to refuse a command. The state stays as it was."""
-
-    __module__ = PUBLIC
 
 
 class UnknownMachine(SafetyError):

@@ -1,0 +1,24 @@
+"""`raftline.api`: the classes of what the methods of `KV` and `Node` return, for annotations.
+
+The classes of the asyncio client are in `raftline.aio`, where they differ.
+"""
+
+from __future__ import annotations
+
+from .clients.calls.calls import Stat
+from .clients.calls.pipeline import Pending, Pipeline
+from .clients.calls.transaction import Outcome, Transaction
+from .clients.locks.lease import Lease
+from .clients.locks.lock import Election, Held, Lock, Semaphore
+from .clients.watches.watch import Watch
+from .clients.watches.watch_events import Event, KVSnapshot
+from .objects.embedded_server import Leader
+
+__all__ = [
+    "Election", "Event", "Held", "KVSnapshot", "Leader", "Lease", "Lock", "Outcome", "Pending",
+    "Pipeline", "Semaphore", "Stat", "Transaction", "Watch",
+]  # fmt: skip
+
+
+def __dir__() -> list[str]:
+    return list(__all__)

@@ -1,0 +1,30 @@
+"""`raftline.errors`: every error of raftline. The most common ones are also in `raftline`."""
+
+from __future__ import annotations
+
+from .clients.calls.kv_errors import EventsGone, LeaseLost, NotUnderstood, TooManyWatches
+from .clients.requests.node_connection import (
+    ClientError,
+    Closed,
+    LoginFailed,
+    NoLeader,
+    NotAllowed,
+    NotLeader,
+    OutcomeUnknown,
+    Refused,
+    TimedOut,
+    Unreachable,
+)
+from .common.errors import RaftlineError
+from .objects.base import NodeError, WrongKind
+from .state.commands.machines import Rejected
+
+__all__ = [
+    "ClientError", "Closed", "EventsGone", "LeaseLost", "LoginFailed", "NoLeader", "NodeError",
+    "NotAllowed", "NotLeader", "NotUnderstood", "OutcomeUnknown", "RaftlineError", "Refused",
+    "Rejected", "TimedOut", "TooManyWatches", "Unreachable", "WrongKind",
+]  # fmt: skip
+
+
+def __dir__() -> list[str]:
+    return list(__all__)
