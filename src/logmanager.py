@@ -22,10 +22,10 @@ from .state.commands.machines import Machines
 from .state.commands.replicated_state import ReplicatedState
 from .state.key_events import TakenEvents
 from .state.key_pages import KeyRuns, read_selection, show_page
-from .state.lease_table import read_granted, spell_granted
+from .state.lease_table import Leases, read_granted, spell_granted
 from .state.pairs import StillPairs, free, layered
 from .state.sessions import SessionTable, entry_number
-from .state.store import Pairs, bytes_of
+from .state.store import Pairs, PairSizes, sizes_of
 from .storage.birth import spell_trace, trace
 from .storage.disk import (
     DiskFailed,
@@ -80,7 +80,12 @@ class LogManager:
         self.applied = Mark(0, 0)  # the last entry whose effect they hold
         self._is_half_applied = False  # they match no entry
         self._replaced: Pairs = {}  # pairs from before a snapshot
-        self._arrived = (SessionTable(), dict[str, int]())  # from the last checked snapshot
+        # From the last checked snapshot:
+        self._arrived: tuple[SessionTable, Leases, PairSizes | None] = (
+            SessionTable(),
+            Leases(),
+            None,
+        )
         self._is_declined = False  # whether that snapshot was not taken over
 
     @property
@@ -108,8 +113,8 @@ class LogManager:
         self.state.cluster = recovered.base_cluster
         if loaded is not None:
             try:
-                granted = read_granted(loaded.leases)
-                self._load(loaded, SessionTable.load(loaded.sessions), granted)
+                leases = read_granted(loaded.leases)
+                self._load(loaded, SessionTable.load(loaded.sessions), leases, None)
             except ValueError as error:
                 self.close()
                 raise FilesRefused(
@@ -261,9 +266,8 @@ class LogManager:
         Raises:
             ValueError: its session or lease lines are invalid.
         """
-        granted = read_granted(loaded.leases)
-        loaded.pair_bytes = bytes_of(loaded.pairs, breathe)
-        self._arrived = (SessionTable.load(loaded.sessions, breathe), granted)
+        leases, sizes = read_granted(loaded.leases), sizes_of(loaded.pairs, breathe)
+        self._arrived = (SessionTable.load(loaded.sessions, breathe), leases, sizes)
         self.arrived_snapshot, self._is_declined = loaded, True
 
     def take_over(self, snapshot: Snapshot) -> None:
@@ -278,11 +282,15 @@ class LogManager:
         old, self._replaced = self._replaced, {}
         if self._is_declined and self.arrived_snapshot is not None:
             old, self.arrived_snapshot = self.arrived_snapshot.pairs, None
-            self._arrived = (SessionTable(), dict[str, int]())
+            self._arrived = (SessionTable(), Leases(), None)
         return free(old)
 
     def _load(
-        self, loaded: LoadedSnapshot, sessions: SessionTable, granted: dict[str, int]
+        self,
+        loaded: LoadedSnapshot,
+        sessions: SessionTable,
+        leases: Leases,
+        sizes: PairSizes | None,
     ) -> Pairs:
         index, term = loaded.snapshot[:2]
         with self.client_lock:
@@ -290,8 +298,8 @@ class LogManager:
             self.state.cluster = loaded.cluster
             self.applied = Mark(index, term)
             number = entry_number(index, term)
-            pairs, size = loaded.pairs, loaded.pair_bytes
-            return self.store.replace(pairs, loaded.level, granted, loaded.leased, number, size)
+            pairs, leased = loaded.pairs, loaded.leased
+            return self.store.replace(pairs, loaded.level, leases, leased, number, sizes)
 
     def _refuse_half(self) -> None:
         if self._is_half_applied:

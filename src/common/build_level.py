@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 from typing import NamedTuple
 
-LEVEL = 4
+LEVEL = 5
 BEFORE_LEVELS = "0.1.0"  # the version of builds that announce no level
 
 

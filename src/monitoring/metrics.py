@@ -178,7 +178,10 @@ def _state(out: Exposition, server: Server) -> None:
         "gauge",
         "lacks_room",
         "1 if writes that need room are refused, since the leader lacks it",
-        [({"for": what}, int(quota.lacks == what)) for what in ("bytes", "disk", "leases")],
+        [
+            *[({"for": what}, int(quota.lacks == what)) for what in ("bytes", "disk", "leases")],
+            ({"for": "share"}, int(quota.has_user_beyond_share)),
+        ],
     )
     out.gauge(
         "sessions", "Sessions of clients that number their requests", len(logmanager.state.sessions)

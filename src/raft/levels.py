@@ -24,6 +24,7 @@ FIRST: Final = 1
 LOSSES: Final = 4  # builds of this level understand ` you lost N` (raft/recovering.py)
 BOUNDED: Final = 3  # from this level on, an entry has bounded work and output, and leases have tags
 IDENTIFIED: Final = 4  # from this level on, a cluster has an identity
+ACCOUNTED: Final = 5  # from this level on, the state names the user who wrote a key or got a lease
 CLUSTER: Final = "[0-9a-f]{16}"  # the form of an identity
 _LEVEL = re.compile(rf"level ([1-9][0-9]{{0,8}})(?: cluster ({CLUSTER}))?", re.ASCII)
 

@@ -18,6 +18,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from ..wire.commands.lease_operands import LEASE, lease_in, seconds_in
+from ..wire.protocol import NAME
 
 OWN = "own-"
 EXPIRED = "expired"  # the first word of an expiry; it has no row, so no client can type it
@@ -28,15 +29,24 @@ class Leases:
 
     def __init__(self) -> None:
         self.granted: dict[str, int] = {}  # seconds
+        self.users: dict[str, str] = {}  # who asked for them, without those of nobody
+        self.count_of: dict[str, int] = {}  # of these, by user
         # Leases whose time begins now, for a leader that measures it; None on other nodes.
         self.started: list[str] | None = None
 
-    def grant(self, number: int, seconds: int, tag: str = "") -> str:
+    def grant(self, number: int, seconds: int, tag: str = "", user: str = "") -> str:
         """Grant a shared lease by the entry with this number, and return its name."""
         name = f"{LEASE}{number}.{tag}" if tag else f"{LEASE}{number}"
-        self.granted[name] = seconds
+        self.add(name, seconds, user)
         self.begin(name)
         return name
+
+    def add(self, name: str, seconds: int, user: str) -> None:
+        """Add a shared lease of a user, or of nobody ("")."""
+        self.granted[name] = seconds
+        if user:
+            self.users[name] = user
+            self.count_of[user] = self.count_of.get(user, 0) + 1
 
     def begin(self, lease: str) -> None:
         """Start the time of a lease."""
@@ -46,10 +56,16 @@ class Leases:
     def end(self, lease: str) -> None:
         """Remove a shared lease."""
         self.granted.pop(lease, None)
+        user = self.users.pop(lease, "")
+        if user:
+            self.count_of[user] -= 1
+            if not self.count_of[user]:
+                del self.count_of[user]
 
-    def copy(self) -> list[tuple[str, int]]:
-        """Return a copy of the shared leases, for a snapshot."""
-        return list(self.granted.items())
+    def copy(self) -> list[tuple[str, int, str]]:
+        """Return a copy of the shared leases with their users, for a snapshot."""
+        users = self.users
+        return [(lease, seconds, users.get(lease, "")) for lease, seconds in self.granted.items()]
 
 
 def own_lease(number: int, seconds: int) -> str:
@@ -67,25 +83,29 @@ def own_seconds(lease: str) -> int:
 # --- the snapshot -------------------------------------------------------------------------------
 
 
-def spell_granted(granted: Iterable[tuple[str, int]]) -> list[str]:
-    """Return a line for each shared lease: `lease-57 10`."""
-    return [f"{lease} {seconds}" for lease, seconds in granted]
+def spell_granted(granted: Iterable[tuple[str, int, str]]) -> list[str]:
+    """Return a line for each shared lease: `lease-57 10`, or `lease-57 10 bob` for one of a
+    user."""
+    return [f"{lease} {seconds} {user}".rstrip(" ") for lease, seconds, user in granted]
 
 
-def read_granted(lines: Iterable[str]) -> dict[str, int]:
+def read_granted(lines: Iterable[str]) -> Leases:
     """Return the shared leases of these lines.
 
     Raises:
         ValueError: a line is not a valid lease, or repeats one.
     """
-    granted: dict[str, int] = {}
+    leases = Leases()
     for line in lines:
-        lease, _, text = line.partition(" ")
+        lease, _, rest = line.partition(" ")
+        text, space, user = rest.partition(" ")
         seconds = seconds_in(text)
-        if lease_in(lease) is None or seconds is None or lease in granted:
+        if lease_in(lease) is None or seconds is None or lease in leases.granted:
             raise ValueError("the line of a lease that says none, or one twice")
-        granted[lease] = seconds
-    return granted
+        if space and not NAME.fullmatch(user):
+            raise ValueError("the line of a lease that names no user")
+        leases.add(lease, seconds, user)
+    return leases
 
 
 # --- the expiry ---------------------------------------------------------------------------------

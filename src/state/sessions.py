@@ -75,17 +75,18 @@ class Session:
     SHORT_REPLY_BYTES, `short_bytes` the others.
     """
 
-    __slots__ = ("answered", "dumps", "highest", "long_bytes", "short_bytes")
+    __slots__ = ("answered", "dumps", "highest", "long_bytes", "short_bytes", "user")
 
-    def __init__(self, dumps: int) -> None:
+    def __init__(self, dumps: int, user: str = "") -> None:
         self.dumps = dumps
+        self.user = user  # who began it, "" if nobody was logged in
         self.highest = -1
         self.answered: dict[int, KeptReply] = {}
         self.long_bytes = self.short_bytes = 0
 
     def copy(self, dumps: int) -> Session:
         """Return a copy that can be changed."""
-        twin = Session(dumps)
+        twin = Session(dumps, self.user)
         twin.highest, twin.answered = self.highest, self.answered.copy()
         twin.long_bytes, twin.short_bytes = self.long_bytes, self.short_bytes
         return twin
@@ -166,7 +167,8 @@ class SessionLines(Collection[str]):
         while self._sessions:
             name, session = self._sessions.pop()
             requests = [[number, *each] for number, each in session.answered.items()]
-            yield json.dumps([name, session.highest, requests], ensure_ascii=True)
+            user = [session.user] if session.user else []
+            yield json.dumps([name, session.highest, requests, *user], ensure_ascii=True)
 
 
 class SessionTable:
@@ -182,16 +184,21 @@ class SessionTable:
     def __len__(self) -> int:
         return len(self._sessions)
 
-    def begin(self, client: str, entry_number: int) -> str:
-        """Begin a session under a new name and return the name.
+    def begin(self, client: str, entry_number: int, user: str = "") -> str:
+        """Begin a user's session under a new name and return the name.
 
         The name holds the number of the entry that begins the session (`entry_number`), so it is
         unique.
         """
         name = f"{client[:NAME_CHARACTERS_MAX]}-{entry_number}"  # a name has a limit, too
-        self._sessions[name] = Session(self._dumps)
+        self._sessions[name] = Session(self._dumps, user)
         self._make_room()
         return name
+
+    def user_of(self, name: str) -> str:
+        """Return the user who began a session, "" if nobody was logged in."""
+        session = self._sessions.get(name)
+        return session.user if session is not None else ""
 
     def forget(self, name: str) -> str:
         """End a session that `begin` made, and return the reply. Its name is never used again, so a
@@ -316,8 +323,9 @@ class SessionTable:
                 if isinstance(row, dict):
                     table._has_forgotten = bool(row["forgotten"])
                     continue
-                name, highest, requests = row
-                session = table._sessions[_the(str, name)] = Session(0)
+                name, highest, requests, *users = row
+                (user,) = users or [""]
+                session = table._sessions[_the(str, name)] = Session(0, _the(str, user))
                 session.highest = _the(int, highest)
                 session.answered = {
                     _the(int, number): (_the(int, crc), _the(str, reply))

@@ -19,14 +19,15 @@ from collections.abc import (
     MutableMapping,
     Sequence,
 )
-from typing import Final, TypeVar, overload
+from typing import Final, NamedTuple, TypeVar, overload
 
 from ..common.process.wakeup import Breathe, no_pause
 from ..raft.log import Entry
 from ..wire.commands.rights import LeaseKeys
 from ..wire.key_stat import KeyFacts, facts_of, lease_of, value_of, with_facts
-from ..wire.limits import APPLIED_CHARACTERS, APPLIED_EVENTS, LEASE_BYTES, PAIR_BYTES
+from ..wire.limits import APPLIED_CHARACTERS, APPLIED_EVENTS, LEASE_BYTES
 from ..wire.protocol import real
+from .accounts import Accounts, size_of
 from .key_events import (
     DELETE,
     EXPIRE,
@@ -40,11 +41,17 @@ from .lease_table import Leases
 from .pairs import Overlay
 
 Pairs = MutableMapping[str, str]
-WIDE: Final = 4  # bytes per character, at most, in a text that is not all ASCII
 LONG_KEYS: Final = 5_000  # more keys take a long time to scan
 LISTED_LEAST: Final = 64  # from this many keys on, the list of a lease is kept
 BREATHE_KEYS: Final = 5000  # removed between two pauses: 1 to 10 ms of work
 _Other = TypeVar("_Other")
+
+
+class PairSizes(NamedTuple):
+    """The estimated bytes of pairs: of all, and of each user's."""
+
+    bytes: int
+    accounts: Accounts
 
 
 class Store(MutableMapping[str, str]):
@@ -59,6 +66,8 @@ class Store(MutableMapping[str, str]):
         self.since = since  # the entry that raised the level to 2: the last change of older keys
         self.number = 0  # the number of the entry being applied
         self.term = 0  # its term
+        self.user = ""  # the user whose entry it is, "" if it names none
+        self.accounts = Accounts()
         self.leases = Leases()
         self.leased: dict[str, set[str]] = {}  # the keys of each lease that has any
         self._listed: dict[str, LeaseKeys] = {}  # requested lists of many keys
@@ -86,20 +95,20 @@ class Store(MutableMapping[str, str]):
         self,
         held: Pairs,
         level: int,
-        granted: dict[str, int],
+        leases: Leases,
         leased: dict[str, set[str]],
         number: int,
-        pair_bytes: int | None = None,
+        sizes: PairSizes | None = None,
     ) -> Pairs:
         """Replace the pairs with a snapshot that ends with the entry `number`, and return the old
-        pairs. The changes in between are unknown, so their events are lost. `pair_bytes` comes from
-        `bytes_of`."""
+        pairs. The changes in between are unknown, so their events are lost. `sizes` comes from
+        `sizes_of`."""
         old, self.held = self.held, held
-        self.pair_bytes = bytes_of(held) if pair_bytes is None else pair_bytes
+        self.pair_bytes, self.accounts = sizes_of(held) if sizes is None else sizes
         self._index = None
         self._listed = {}
         self.level, self.since, self.leased = level, 0, leased
-        self.leases.granted = granted
+        leases.started, self.leases = self.leases.started, leases
         self.forget_events(number)
         return old
 
@@ -149,33 +158,46 @@ class Store(MutableMapping[str, str]):
 
     def _put(self, key: str, text: str) -> None:
         """Store a text with facts under a key."""
-        before = self.held.get(key)
+        before, size = self.held.get(key), size_of(key, text)
+        is_counted = bool(self.user or self.accounts.bytes)
         if before is None:
-            self.pair_bytes += _size_of(key) + PAIR_BYTES + _size_of(text)
+            self.pair_bytes += size
             if self._index is not None:
                 self._index.add(key)
                 if self._index.count > 2 * len(self.held) + LONG_KEYS:
                     self._index = None  # most of its keys were removed
         else:
-            self.pair_bytes += _size_of(text) - _size_of(before)
+            before_size = size_of(key, before)
+            self.pair_bytes += size - before_size
+            if is_counted:
+                self.accounts.count(before, before_size, -1)
+        if is_counted:
+            self.accounts.count(text, size)
         self.held[key] = text
 
     def _drop(self, key: str, before: str | None) -> None:
         """Remove a key that has this text; None if the key is absent."""
         if before is not None:
-            self.pair_bytes -= _size_of(key) + PAIR_BYTES + _size_of(before)
+            size = size_of(key, before)
+            self.pair_bytes -= size
+            if self.accounts.bytes:
+                self.accounts.count(before, size, -1)
             del self.held[key]
 
     def write(self, key: str, value: str) -> None:
         """Set the whole value. The caller records the event with `note_sets`."""
         if self.leased:
             self._unbind(key)
-        self._put(key, value if self.level < 2 else f"{value}\0{self.number}")
+        if self.user:
+            self._put(key, with_facts(value, self.number, "", self.user))
+        else:
+            self._put(key, value if self.level < 2 else f"{value}\0{self.number}")
 
     def amend(self, key: str, value: str) -> None:
         """Change the value. The key stays in its lease."""
         lease = self.lease_of(key)
-        self._put(key, value if self.level < 2 else with_facts(value, self.number, lease))
+        facts = (self.number, lease, self.user)
+        self._put(key, value if self.level < 2 else with_facts(value, *facts))
         if self.notes_events:
             self.note(SET, key, value)
 
@@ -187,7 +209,7 @@ class Store(MutableMapping[str, str]):
     def put_under(self, lease: str, key: str, value: str) -> None:
         """Set the value, and put the key under a lease, or under none ("")."""
         self._bind(key, lease)
-        self._put(key, with_facts(value, self.number, lease))
+        self._put(key, with_facts(value, self.number, lease, self.user))
         if self.notes_events:
             self.note(SET, key, value)
 
@@ -195,8 +217,9 @@ class Store(MutableMapping[str, str]):
         """Put an existing key under a lease, or under none (""). Its value stays, so this is not a
         change and makes no event."""
         self._bind(key, lease)
-        value, changed = value_of(self.held[key]), facts_of(self.held[key], self.since).changed
-        self._put(key, with_facts(value, changed, lease))
+        text = self.held[key]
+        changed, _, user = facts_of(text, self.since)
+        self._put(key, with_facts(value_of(text), changed, lease, user))
 
     def expire(self, lease: str, kind: str = EXPIRE) -> list[str]:
         """Delete all keys of a lease, in the same order on every node, and return them."""
@@ -359,18 +382,16 @@ def _fits(prefix: str) -> Callable[[str], bool]:
     return lambda key: real(key).startswith(beginning)
 
 
-def bytes_of(pairs: Mapping[str, str], breathe: Breathe = no_pause) -> int:
+def sizes_of(pairs: Mapping[str, str], breathe: Breathe = no_pause) -> PairSizes:
     """Return an estimate of the bytes of pairs in memory, as a store makes it."""
-    size = 0
+    size, accounts = 0, Accounts()
     for place, (key, text) in enumerate(pairs.items(), start=1):
-        size += _size_of(key) + PAIR_BYTES + _size_of(text)
+        one = size_of(key, text)
+        size += one
+        accounts.count(text, one)
         if place % BREATHE_KEYS == 0:
             breathe()
-    return size
-
-
-def _size_of(text: str) -> int:
-    return len(text) if text.isascii() else WIDE * len(text)
+    return PairSizes(size, accounts)
 
 
 def in_one_order(keys: Collection[str]) -> list[str]:

@@ -25,6 +25,8 @@ From level 2 on, there is one more section, and a key's line begins with its fac
     12 a 4
     9,lease-7 b 30
     # end: 1 session, 1 lease, 2 keys, crc32 1ff08c67
+
+From level 5 on, the line of a key, a lease or a session may name its user.
 """
 
 from __future__ import annotations
@@ -89,7 +91,6 @@ class LoadedSnapshot:
     cluster: str = ""
     leases: list[str] = field(default_factory=list)
     leased: dict[str, set[str]] = field(default_factory=dict)  # the keys of each lease
-    pair_bytes: int | None = None  # bytes of the pairs, as a store counts them
 
 
 def spell_snapshot(state: MachineState) -> Iterator[bytes]:

@@ -1,20 +1,23 @@
-"""The facts of a key from level 2 on: the entry that last changed it, and its lease. Pure.
+"""The facts of a key from level 2 on: the entry that last changed it, its lease, its user. Pure.
 
 A snapshot's line of a key is `57 KEY VALUE`, or `57,lease-40 KEY VALUE` if the key is under a
-lease. In memory the same facts follow the value in one string, which takes a few bytes per key and
-no extra object. A NUL separates them: entries hold no raw control characters, so values don't
-either. A string without facts is older than the cluster's rise to level 2.
+lease. From level 5 on, the name of the user who wrote the value follows, if one was logged in:
+`57,lease-40,bob KEY VALUE`, or `57,,bob KEY VALUE` without a lease. In memory the same facts follow
+the value in one string, which takes a few bytes per key and no extra object. A NUL separates them:
+entries hold no raw control characters, so values don't either. A string without facts is older than
+the cluster's rise to level 2.
 """
 
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
-from ..common.text import NUMBER, NUMBER_MAX
+from ..common.text import NAME, NUMBER, NUMBER_MAX
 
 MARK = "\0"
-_LINE = re.compile(rf"({NUMBER})" r"(?:,([A-Za-z][A-Za-z0-9.-]{0,63}))?")
+_LEASE: Final = "[A-Za-z][A-Za-z0-9.-]{0,63}"
+_LINE = re.compile(rf"({NUMBER})(?:,(?=.)({_LEASE})?(?:,{NAME})?)?", re.ASCII)
 
 
 class KeyFacts(NamedTuple):
@@ -23,10 +26,13 @@ class KeyFacts(NamedTuple):
 
     changed: int
     lease: str = ""  # the lease of the key, "" if it has none
+    user: str = ""  # who wrote the value, "" if nobody was logged in
 
 
-def with_facts(value: str, changed: int, lease: str = "") -> str:
+def with_facts(value: str, changed: int, lease: str = "", user: str = "") -> str:
     """Return the value with its facts, in the form used in memory."""
+    if user:
+        return f"{value}{MARK}{changed},{lease},{user}"
     return f"{value}{MARK}{changed},{lease}" if lease else f"{value}{MARK}{changed}"
 
 
@@ -41,13 +47,23 @@ def facts_of(stored: str, since: int) -> KeyFacts:
     _, mark, facts = stored.partition(MARK)
     if not mark:
         return KeyFacts(since)
-    changed, _, lease = facts.partition(",")
-    return KeyFacts(int(changed), lease)
+    changed, _, rest = facts.partition(",")
+    lease, _, user = rest.partition(",")
+    return KeyFacts(int(changed), lease, user)
 
 
 def lease_of(stored: str) -> str:
     """Return the lease of the key, "" if it has none."""
-    return stored.partition(MARK)[2].partition(",")[2]
+    return stored.partition(MARK)[2].partition(",")[2].partition(",")[0]
+
+
+def user_and_lease(stored: str) -> tuple[str, str]:
+    """Return the user who wrote the value, "" if nobody was logged in, and the key's lease."""
+    comma = stored.find(",", stored.rfind(MARK))
+    if comma < 0:  # nearly always, without users
+        return "", ""
+    lease, _, user = stored[comma + 1 :].partition(",")
+    return user, lease
 
 
 def spell_key_line(key: str, stored: str, since: int) -> str:

@@ -55,6 +55,8 @@ REFUSED_LOGIN_S = 0.5  # before the answer to a further one
 # Users.
 PLACES_KEPT_PART = 8  # part of the client slots for logins in progress and for admins
 WATCHES_LEFT_PART = 4  # part of the watches that one user leaves to others
+STORE_KEPT_PART = 16  # part of the bytes and of the leases that is kept for admins
+STORE_SHARE = 3  # times the room that is left for users: the most that one user may hold
 
 # Keys and leases, which a leader counts before it proposes more.
 PAIRS_BYTES = 2 << 30  # of keys, values and leases in memory, without --max-bytes

@@ -244,7 +244,7 @@ def test_shared_leases_are_read_from_a_snapshot_as_they_were_spelled(machine: Ma
     machine.talk("lease 10", "lease 20")
     lines = spell_granted(machine.store.leases.copy())
     assert lines == ["lease-57 10", "lease-58 20"]
-    assert list(read_granted(lines).items()) == list(machine.store.leases.granted.items())
+    assert list(read_granted(lines).granted.items()) == list(machine.store.leases.granted.items())
 
 
 @pytest.mark.parametrize(

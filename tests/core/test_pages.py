@@ -14,6 +14,7 @@ from raftline.common.process.wakeup import no_pause
 from raftline.state import key_pages as module
 from raftline.state.commands.key_commands import execute
 from raftline.state.key_pages import KeyRuns, Selection, read_selection, show_page
+from raftline.state.lease_table import Leases
 from raftline.state.pairs import StillPairs, layered
 from raftline.state.store import Store
 
@@ -101,7 +102,7 @@ def test_a_page_is_that_of_a_look_at_all_keys_whatever_happens_between_two(
                 node.let_go(node.frozen.pop())
         elif what == "new":  # a snapshot came
             pairs = {f"k{number:02}": "v\x001" for number in range(0, 30, 3)}
-            node.store.replace(pairs, LEVEL, {}, {}, node.store.number)
+            node.store.replace(pairs, LEVEL, Leases(), {}, node.store.number)
             node.frozen.clear()
         else:
             node.do(what.format(key))
@@ -155,7 +156,7 @@ def test_a_listing_goes_on_in_the_pairs_of_a_snapshot_that_came() -> None:
     node.page()
     assert '"k05"' in node.page()
     pairs = {f"k{number:02}b": "v\x001" for number in range(10)}
-    node.store.replace(pairs, LEVEL, {}, {}, node.store.number)
+    node.store.replace(pairs, LEVEL, Leases(), {}, node.store.number)
     assert '"k06b"' in node.page()
 
 

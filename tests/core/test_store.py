@@ -17,9 +17,10 @@ from raftline.state import store as the_store
 from raftline.state.commands.key_commands import execute
 from raftline.state.key_events import KeyEvent
 from raftline.state.key_index import RUN_KEYS
+from raftline.state.lease_table import Leases
 from raftline.state.pairs import layered
 from raftline.state.sessions import ERA_NUMBERS, ERA_TERMS, SessionTable
-from raftline.state.store import BREATHE_KEYS, Store, bytes_of
+from raftline.state.store import BREATHE_KEYS, Store, sizes_of
 from raftline.storage.snapshot_lines import (
     LoadedSnapshot,
     MachineState,
@@ -280,7 +281,7 @@ def test_what_a_snapshot_brings_is_known_and_the_events_before_it_are_gone() -> 
     first.apply(entries(11, 1, "set c 5"))
     second = at_level_2("set x 1")
     second.apply(entries(11, 1, "set y 1"))
-    second._load(copied(first.freeze()), SessionTable(), {})
+    second._load(copied(first.freeze()), SessionTable(), Leases(), None)
     assert facts(second) == facts(first)
     assert dict(second.store) == dict(first.store) == {"a": "4", "b": "31", "c": "5"}
     assert second.store.leased == {"lease-7": {"b"}}
@@ -317,15 +318,16 @@ class OneMeaning(RuleBasedStateMachine):
         for command in commands:
             execute(Store(self.plain), command)
         self.store = Store(dict(self.plain))
-        self.store.pair_bytes = bytes_of(self.plain)
+        self.store.pair_bytes = sizes_of(self.plain).bytes
         self.store.raise_level(2, 5)
         self.store.number = 5
         self.store.notes_events = True
         self.changed = dict.fromkeys(self.plain, 5)
 
-    @rule(command=COMMANDS)
-    def write(self, command: str) -> None:
+    @rule(command=COMMANDS, user=st.sampled_from(["", "ann", "bob"]))
+    def write(self, command: str, user: str) -> None:
         self.store.number += 1
+        self.store.user = user
         before = dict(self.plain)
         assert execute(self.store, command) == execute(Store(self.plain), command)
         events = self.store.take_events().events
@@ -364,12 +366,12 @@ class OneMeaning(RuleBasedStateMachine):
         loaded = copied(state)
         assert loaded.leased == store.leased
         fresh = Store()
-        fresh.replace(loaded.pairs, loaded.level, {}, loaded.leased, 0)
+        fresh.replace(loaded.pairs, loaded.level, Leases(), loaded.leased, 0)
         assert {key: fresh.facts(key) for key in fresh} == {key: store.facts(key) for key in store}
 
     @invariant()
     def is_one(self) -> None:
-        assert self.store.pair_bytes == bytes_of(self.store.held)
+        assert sizes_of(self.store.held) == (self.store.pair_bytes, self.store.accounts)
         assert dict(self.store) == self.plain
         assert len(self.store) == len(self.plain)
         for key in self.plain:

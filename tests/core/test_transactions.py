@@ -421,7 +421,7 @@ def test_of_each_key_that_changed_there_is_one_event_at_one_index() -> None:
         (index, "set", "again", "2"),
     ]
     facts = {machine.manager.store.facts(key) for key in ("a", "b", "again")}
-    assert facts == {(index, "")}
+    assert facts == {(index, "", "")}
 
 
 def test_an_operation_sees_what_those_before_it_did() -> None:

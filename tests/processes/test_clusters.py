@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from raftline.common.build_level import LEVEL
 from raftline.common.config import FILE_NAME
 from raftline_testing.doubles.in_process import raftline
 from raftline_testing.nodes.cluster import STEADY, Cluster, NodeProcess
@@ -65,7 +66,7 @@ def test_each_cluster_has_an_identity_that_all_its_nodes_keep(earlier: Cluster) 
         f" cluster {known} " in (earlier.folder / f"{name}.storage").read_text()
         for name in ("s1", "s2", "s3")
     )
-    assert f"level 4 cluster {known}" in earlier["s1"].log.read_text()
+    assert f"level {LEVEL} cluster {known}" in earlier["s1"].log.read_text()
     earlier.start().leader()
     assert identity(earlier) == known
 

@@ -17,7 +17,14 @@ from raftline.common.version import RELEASE
 from raftline_testing.nodes.cluster import STEADY, Cluster, NodeProcess
 from raftline_testing.nodes.processes import DEADLINE_S, eventually, free_ports
 from raftline_testing.runner.at_night import at_night
-from tests.processes.versions import LEVEL_2, LEVEL_3, before_levels, unpacked, with_new_verb
+from tests.processes.versions import (
+    LEVEL_2,
+    LEVEL_3,
+    LEVEL_4,
+    before_levels,
+    unpacked,
+    with_new_verb,
+)
 
 SNAPSHOTS = ("--compact-at", "3000")
 # The old build meets a line or a level that is new to it, by how far the level has spread.
@@ -36,11 +43,12 @@ class Versions:
 def versions(tmp_path_factory: pytest.TempPathFactory) -> Versions:
     folder = tmp_path_factory.mktemp("versions")
     older = {1: before_levels(folder / "1")}
-    older |= {2: unpacked(LEVEL_2, folder / "2"), 3: unpacked(LEVEL_3, folder / "3")}
+    for level, commit in enumerate([LEVEL_2, LEVEL_3, LEVEL_4], start=2):
+        older[level] = unpacked(commit, folder / str(level))
     return Versions(older, with_new_verb(folder / "new"))
 
 
-@pytest.fixture(params=[*at_night(1, 2), 3], ids=lambda level: f"from level {level}")
+@pytest.fixture(params=[*at_night(1, 2, 3), 4], ids=lambda level: f"from level {level}")
 def level(request: pytest.FixtureRequest) -> int:
     """The level of the nodes that are upgraded."""
     return int(request.param)
@@ -148,7 +156,7 @@ def upgraded(cluster: Cluster, versions: Versions) -> Cluster:
 
 @pytest.mark.parametrize(
     ("level", "order"),
-    [(1, "s1 s2 s3"), (3, "s3 s2 s1"), *at_night((2, "s3 s2 s1"), (3, "s1 s2 s3"))],
+    [(1, "s1 s2 s3"), (4, "s3 s2 s1"), *at_night((2, "s3 s2 s1"), (3, "s1 s2 s3"))],
 )
 def test_a_cluster_is_upgraded_node_by_node_under_load(
     old: Cluster, versions: Versions, level: int, order: str

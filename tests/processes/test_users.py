@@ -266,11 +266,21 @@ def led(cluster: Cluster) -> str:
     return str(facts["leader"] or "")
 
 
-def status(cluster: Cluster) -> dict[str, Any]:
+def status(cluster: Cluster, name: str = "s1") -> dict[str, Any]:
     """Return what one node tells the admin."""
-    with logged_in(cluster, "s1", "ann") as ann:
+    with logged_in(cluster, name, "ann") as ann:
         facts: dict[str, Any] = json.loads(ann.ask("status").partition(": ")[2])
         return facts
+
+
+def leading(cluster: Cluster) -> str:
+    """Wait until a running node leads; return its name."""
+
+    def leader() -> str:
+        names = [node.name for node in cluster.running]
+        return next((name for name in names if status(cluster, name)["role"] == "leader"), "")
+
+    return eventually(leader, "a leader")
 
 
 def last_index(cluster: Cluster) -> int:
@@ -348,15 +358,15 @@ def test_no_password_is_in_any_file_or_line_of_a_node(cluster: Cluster) -> None:
 
 
 @contextlib.contextmanager
-def one_with_users(folder: Path, *options: str) -> Iterator[Cluster]:
-    """A cluster of one node that has the users of `folder`, and admits nobody else."""
+def one_with_users(folder: Path, *options: str, count: int = 1) -> Iterator[Cluster]:
+    """A cluster of one node that has the users of `folder`, and admits nobody else; or of more."""
     write(folder / "users")
     make_secret(folder / "secret")
     (folder / "nodes").mkdir()
     known = ["--users", str(folder / "users"), "--anonymous", "none"]
     known += ["--secret", str(folder / "secret"), *options]
-    with Cluster(folder / "nodes", 1, *STEADY, *known) as cluster:
-        cluster["s1"].start()
+    with Cluster(folder / "nodes", count, *STEADY, *known) as cluster:
+        cluster.start()
         eventually(lambda: status(cluster).get("level", 0) >= 2, "level 2")
         yield cluster
 
@@ -380,6 +390,45 @@ def test_a_file_of_users_that_changed_is_read_again_at_sighup(tmp_path: Path) ->
             write_users(users, Users({"eve": only}, bytes(32)))
             node.send_signal(signal.SIGHUP)
             assert eve.read_line() == bob.read_line() == ""  # both connections have ended
+
+
+def fill(kv: raftline.KV[str], prefix: str) -> str:
+    """Set keys until one is refused; return the refusal."""
+    for number in range(1000):
+        try:
+            kv[f"{prefix}{number}"] = "x" * 1000
+        except raftline.Refused as problem:
+            return str(problem)
+    raise AssertionError("never refused")
+
+
+def test_a_user_who_fills_the_store_keeps_nobody_else_from_writing(tmp_path: Path) -> None:
+    with (
+        one_with_users(tmp_path, "--max-bytes", "200000", count=3) as cluster,
+        connect(cluster, "eve") as eve,
+        connect(cluster, "max") as bystander,
+    ):
+        eventually(lambda: status(cluster)["level"] >= 5, "level 5")
+        refusal = fill(eve, "app/")
+        assert re.search(r"no room: eve holds \d+ bytes, and a user may hold 3 times", refusal)
+
+        def others_go_on() -> None:
+            bystander["web/x"] = "1"
+            with bystander.lease(30) as lease:
+                bystander.set("web/y", "2", lease=lease)
+            assert "no room: eve holds" in fill(eve, "app/")
+
+        others_go_on()
+        cluster[leading(cluster)].kill()
+        others_go_on()  # the state knows what she holds, so the new leader does
+        with logged_in(cluster, leading(cluster), "eve") as typed:
+            assert "no room: eve holds" in typed.ask("set app/typed 1")  # without a session
+            assert "deleted" in typed.ask("delete app/0")
+        eve.clear("app/")
+        eve["app/x"] = "1"
+        accounts = status(cluster, leading(cluster))["accounts"]
+        assert accounts["eve"]["bytes"] < 1000
+        assert accounts["max"] == {"bytes": accounts["eve"]["bytes"], "leases": 0}  # web/x and 1
 
 
 def test_a_certificate_logs_its_user_in(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ ROOT = Path(__file__).resolve().parents[2]
 BEFORE_LEVELS = "4067e45b51bc72e0337bf95432a846a9f769eda8"  # the last commit of level 1
 LEVEL_2 = "f64107a9494a66d40ae818106776c4665a04d36e"  # a late commit of level 2
 LEVEL_3 = "71868988f8771226f36b71dbece11d9c5499cf46"  # the last commit of level 3
+LEVEL_4 = "c5d0fbf16791f727f8f48043a0f163bfe6abfedd"  # a late commit of level 4
 BUILD_WHEEL = "import sys; from setuptools import build_meta; build_meta.build_wheel(sys.argv[1])"
 SERVER_OF = """
 import sys
@@ -24,7 +25,7 @@ from raftline.server import main
 sys.exit(main())
 """
 ROW = """    Command("getdel", take.KEY, "the value of KEY, which is removed", WRITE, WRITES_KEY,
-            level=4),
+            level=5),
 """
 FUNCTION = """
 
@@ -73,7 +74,7 @@ def _unpack(commit: str, folder: Path) -> None:
 
 
 def with_new_verb(folder: Path) -> list[str]:
-    """Return the program of a node of this version with a command of level 4, `getdel KEY`."""
+    """Return the program of a node of this version with a command of level 5, `getdel KEY`."""
     copy = folder / "src"
     shutil.copytree(ROOT / "src", copy, ignore=shutil.ignore_patterns("__pycache__", "*.so"))
     rows = copy / "wire" / "commands" / "command_table.py"

@@ -116,7 +116,7 @@ def painted() -> Server:
             state=SimpleNamespace(sessions=Sized(113)),
             store=_Store(store),
         ),
-        quota=SimpleNamespace(bytes_max=149, lacks="disk"),
+        quota=SimpleNamespace(bytes_max=149, lacks="disk", has_user_beyond_share=True),
     )
     return cast(Server, node)
 
@@ -173,7 +173,7 @@ EXPECTED: Figures = {
     "raftline_peer_received_bytes_total{peer=s3}": 109,
     "raftline_keys_bytes": 151, "raftline_keys_max_bytes": 149,
     "raftline_lacks_room{for=bytes}": 0, "raftline_lacks_room{for=disk}": 1,
-    "raftline_lacks_room{for=leases}": 0,
+    "raftline_lacks_room{for=leases}": 0, "raftline_lacks_room{for=share}": 1,
     "raftline_keys": 127, "raftline_sessions": 113, "raftline_leases": 61,
     "raftline_leases_with_keys": 67, "raftline_watches": 71, "raftline_history_events": 73,
 }  # fmt: skip

@@ -856,6 +856,26 @@ def test_a_node_with_users_draws_a_tag_for_each_lease(
     assert admission.logged(read_request("c", "7", "set lease 10", Limits())) == "c#7@set lease 10"
 
 
+def test_an_entry_names_its_user_from_level_5_on(access: Access) -> None:
+    host: Any = FakeHost(access=access, level=4)
+    admission = Admission(host, object())  # type: ignore[arg-type]
+
+    def logged(number: str, line: str) -> str:
+        return admission.logged(read_request("c", number, line, Limits()))
+
+    assert (admission.writer, admission.named_in_log) == ("", "")
+    assert admission.login is not None
+    admission.login.by_certificate("bob")
+    assert (admission.writer, logged("", "set app/x 1")) == ("bob", "set app/x 1")
+    host.level = 5
+    assert logged("", "set app/x 1") == "bob@set app/x 1"
+    assert logged("7", "set app/x 1") == "c#7@set app/x 1"  # its session names bob
+    assert re.fullmatch(r"c\.[0-9a-f]{16}@session bob", logged("", "session"))
+    assert re.fullmatch(r"bob@lease 10 [0-9a-f]{16}", logged("", "lease 10"))
+    admission.login.by_certificate("root")
+    assert (admission.writer, logged("", "set a 1")) == (None, "root@set a 1")
+
+
 def test_a_login_that_failed_is_said_with_its_user_and_its_address(access: Access) -> None:
     door = Door(access)
     assert door.say("login bob wrong") == FAILED

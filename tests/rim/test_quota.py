@@ -22,7 +22,7 @@ FREE = (LARGE, LARGE)
 
 @pytest.fixture
 def store() -> Store:
-    store = Store(level=4)
+    store = Store(level=5)
     store.number = 1
     return store
 
@@ -62,7 +62,9 @@ def test_a_run_is_taken_or_refused_as_one(store: Store) -> None:
     [
         ("set a 1", True), ("c#7@set a 1", True), ("delete a", False), ("c#7@delete a", False),
         ("clear a", False), ("release lease-7", False), ("c@forget", False), ("c@session", False),
-        ("set x@delete a", True), ("append a 1", True), ("txn delete a ; clear b", False),
+        ("c@session bob", False),
+        ("bob@set a 1", True), ("set x@delete a", True), ("append a 1", True),
+        ("txn delete a ; clear b", False),
         ("c#7@txn if a = 1 then delete a else get b", False), ("txn delete a ; set a 1", True),
         ("txn if a = delete then delete a else set a 1", True), ("under lease-7 set a 1", True),
     ],
@@ -86,6 +88,90 @@ def test_leases_are_bounded_by_themselves_and_count(store: Store) -> None:
     assert (third, quota.lacks) == ("", "leases")
     execute(store, "release lease-1")
     assert answers(quota, "lease 10") == [""]
+
+
+def write(store: Store, user: str, command: str) -> None:
+    """Apply a write of a user."""
+    store.number, store.user = store.number + 1, user
+    execute(store, command)
+    store.user = ""
+
+
+def answer(quota: Quota, writer: str | None, command: str) -> str:
+    """Return the refusal of a write; "" if it is proposed. Admins are None."""
+    batch = Batch([command], is_read=False)
+    batch.writer = writer
+    return "" if quota.admit([batch]) else batch.replies[0]
+
+
+def fill(quota: Quota, store: Store, user: str, command: str) -> int:
+    """Write until the next write is refused; return how often."""
+    for count in range(1000):
+        if answer(quota, user, command.format(count)):
+            return count
+        write(store, user, command.format(count))
+    raise AssertionError("never refused")
+
+
+def test_a_user_alone_fills_three_quarters_and_leaves_room_for_the_next(store: Store) -> None:
+    quota = Quota(store, lambda: FREE, bytes_max=100_000)
+    value = "x" * 800
+    bob = fill(quota, store, "bob", f"set bob/{{}} {value}")
+    assert 0.7 < store.bytes / 100_000 < 0.72  # 3/4 of 15/16
+    held, share = store.accounts.bytes["bob"], 3 * (100_000 - 6250 - store.bytes)
+    assert answer(quota, "bob", "set bob/0 1") == (
+        f"Sorry, no room: bob holds {held} bytes, and a user may hold 3 times the room that is "
+        f"left, {share} now. Nothing was done; delete or clear some keys first."
+    )
+    assert code_of(answer(quota, "bob", "set bob/0 1")) == "no-room"
+    assert (
+        quota.lacks == answer(quota, "bob", "delete bob/0") == answer(quota, "ann", "set a 1") == ""
+    )
+    ann = fill(quota, store, "ann", f"set ann/{{}} {value}")
+    assert 0 < ann < bob  # and the next one still has room
+    assert answer(quota, "eve", "set eve/0 1") == answer(quota, "eve", "lease 10") == ""
+    write(store, "ann", "clear bob/")  # whoever deletes them
+    assert answer(quota, "bob", "set bob/0 1") == ""
+    assert quota.accounts() == {"ann": {"bytes": store.accounts.bytes["ann"], "leases": 0}}
+
+
+def test_some_room_is_kept_for_admins(store: Store) -> None:
+    quota = Quota(store, lambda: FREE, bytes_max=100_000)
+    for user in [f"user{number}" for number in range(20)]:
+        fill(quota, store, user, f"set {user}/{{}} 1") if store.bytes < 93_750 else None
+    while not answer(quota, None, "set root 1"):
+        assert store.bytes < 100_000
+        write(store, "root", f"set root/{store.number} {'x' * 100}")
+    assert quota.lacks == "bytes"
+    assert "--max-bytes" in answer(quota, "bob", "set bob/0 1")
+
+
+def test_leases_have_shares_of_their_own(store: Store) -> None:
+    quota = Quota(store, lambda: FREE, leases_max=64)
+    assert fill(quota, store, "bob", "lease 10") == 46  # of 60: 46 > 3 * 14
+    assert answer(quota, "bob", "lease 10") == (
+        "Sorry, no room: bob holds 46 leases, and a user may hold 3 times the room that is left, "
+        "42 now. Nothing was done; release some first."
+    )
+    assert answer(quota, "bob", "set bob/0 1") == answer(quota, "ann", "lease 10") == ""
+    write(store, "", "release lease-2")
+    write(store, "", "release lease-3")
+    assert answer(quota, "bob", "lease 10") == ""
+
+
+def test_clients_without_a_login_have_one_share(store: Store) -> None:
+    quota = Quota(store, lambda: FREE, bytes_max=100_000)
+    fill(quota, store, "", f"set {{}} {'x' * 800}")
+    assert "clients without a login hold" in answer(quota, "", "set a 1")
+    assert answer(quota, "bob", "set b 1") == ""
+
+
+def test_without_users_there_are_no_shares(store: Store) -> None:
+    quota = Quota(store, lambda: FREE, bytes_max=100_000)
+    while quota.lacks == "":
+        assert answers(quota, "set a 1") == [""]
+        write(store, "", f"set {store.number} {'x' * 800}")
+    assert store.bytes >= 100_000
 
 
 def test_a_leader_whose_disk_is_nearly_full_refuses_before_it_is(store: Store) -> None:

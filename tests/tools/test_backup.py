@@ -227,7 +227,7 @@ def test_backup_and_restore_keep_what_is_known_of_each_key(
     store = restored.store
     assert (store.level, dict(store)) == (2, {"a": "1", "b": "two words", "c": "", "d": "4"})
     own = {"d": "own-6-20", "a": "own-7-30"}
-    known = [(2, own["a"]), (4, "lease-3"), (5, ""), (6, own["d"])]
+    known = [(2, own["a"], ""), (4, "lease-3", ""), (5, "", ""), (6, own["d"], "")]
     assert [store.facts(key) for key in "abcd"] == known
     leased = {"lease-3": {"b"}, **{lease: {key} for key, lease in own.items()}}
     assert (store.leased, store.leases.granted) == (leased, {"lease-3": 10})

@@ -161,7 +161,7 @@ def figure_7() -> Shown:
         for node in (first, other, follower):
             node.start()
             node.wait_for_line(" 12 7 noop" if node is other else "[*]")
-        follower.wait_for_line("Last log: 13 7 level 4")  # all three are up
+        follower.wait_for_line("Last log: 13 7 level 5")  # all three are up
         cluster.wait_until_whole()
         first.kill()
         leader = cluster.leader()

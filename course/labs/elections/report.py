@@ -114,7 +114,7 @@ GiveEntriesAfterIndex 9
 Sending message
 Last log: 9 5 get d
 …
-Last log: 13 7 level 4 cluster IDENTITY""",
+Last log: 13 7 level 5 cluster IDENTITY""",
         "a follower that stands": """\
 [*] Lost the connection to leader s1
 …

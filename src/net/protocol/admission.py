@@ -16,7 +16,7 @@ from ...access.authorization import (
 from ...access.login import FAILED, NO_USERS, Login
 from ...access.proof import NONCE_BYTES, WRONG, ProofError, Responder
 from ...access.tls import named_in
-from ...raft.levels import BOUNDED
+from ...raft.levels import ACCOUNTED, BOUNDED
 from ...raft.messages import PeerError
 from ...wire.commands.command_table import Request
 from ...wire.commands.lease_operands import TAG_BYTES, with_tag
@@ -93,6 +93,19 @@ class Admission:
     def user(self) -> str | None:
         """The user that is logged in here, or "" if nobody is; None if this node has no users."""
         return self.login.identity.user if self.login is not None else None
+
+    @property
+    def writer(self) -> str | None:
+        """The user whose share of the store the writes of this connection use; None for an admin,
+        and without users."""
+        if self.login is None or self._is_admin(self.login):
+            return None
+        return self.login.identity.user
+
+    @property
+    def named_in_log(self) -> str:
+        """The user that entries of this connection name, "" for none."""
+        return (self.user or "") if self._host.level >= ACCOUNTED else ""
 
     @property
     def has_rules(self) -> bool:
@@ -227,9 +240,11 @@ class Admission:
         return ParsedLine("local", request, reply=reply)
 
     def _tell_login(self, login: Login) -> None:
-        identity = login.identity
-        is_admin = identity.role is UserRole.ADMIN and identity.is_everywhere
-        self.on_login(identity.user, is_admin)
+        self.on_login(login.identity.user, self._is_admin(login))
+
+    @staticmethod
+    def _is_admin(login: Login) -> bool:
+        return login.identity.role is UserRole.ADMIN and login.identity.is_everywhere
 
     def denial_reason(self, command: str) -> str:
         """Return why the user of this connection may not run a command; "" if it may."""
@@ -259,17 +274,18 @@ class Admission:
         return line
 
     def logged(self, request: Request) -> str:
-        """Return the command as it will be in the log: with the client's name if it matters."""
+        """Return the command as it will be in the log: with the client's name if it matters, and
+        with the user unless the session names one."""
         if request.verb == "forget":  # its number is only for the reply
             return f"{request.sender}@forget"
-        command = request.command
+        command, user = request.command, self.named_in_log
         if request.verb == "lease" and self.login is not None and self._host.level >= BOUNDED:
             command = with_tag(command, self._host.new_token(TAG_BYTES))  # for this client only
         if request.id:
             return numbered(request.sender, request.id, command)
         if request.verb == "session":
-            return f"{self.session_of(request.sender)}@session"
-        return command
+            return f"{self.session_of(request.sender)}@session {user}".rstrip(" ")
+        return f"{user}@{command}" if user else command
 
     def session_of(self, sender: str) -> str:
         """Return the name of a new session. If there are users it ends in a random token, so that

@@ -173,7 +173,7 @@ class Batch:
     __slots__ = (
         "_done", "asked_ms", "asked_s", "bytes", "change", "commands", "first_index",
         "hold_until_ms", "ids", "is_answered", "is_read", "kept", "may_be_long", "reader",
-        "reading", "replies", "reply_sink", "room", "sent", "size",
+        "reading", "replies", "reply_sink", "room", "sent", "size", "writer",
     )  # fmt: skip
 
     def __init__(
@@ -192,6 +192,8 @@ class Batch:
         self.reply_sink = reply_sink
         self.change = change  # a change of members, which is the only command of its batch
         self.may_be_long = True  # False: none of the commands takes a long time to apply
+        # The user whose share of the store these writes use; None: an admin's, or no users.
+        self.writer: str | None = None
         self.replies: list[str] = []
         self.reader: ReadableState | None = None  # of confirmed reads: the state to read from
         self.sent = 0  # replies that were sent

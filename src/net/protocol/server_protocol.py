@@ -232,15 +232,16 @@ class ServerProtocol:
             return Run(run)
         traffic_log, is_read = self._host.traffic_log, kind == "read"
         is_shown = traffic_log.shows_requests(len(run))
-        commands, ids = [], []
+        commands, ids, user = [], [], self._admission.named_in_log
         for line in run:
             request = line.request
             if is_shown:
                 traffic_log.requested(request.sender, line.text)
-            is_plain = is_read or not (request.id or request.verb in NAMED_IN_LOG)
+            is_plain = is_read or not (request.id or user or request.verb in NAMED_IN_LOG)
             commands.append(request.command if is_plain else self._admission.logged(request))
             ids.append(request.id)
         batch = Batch(commands, is_read, reading, ids, self._sink)
+        batch.writer = self._admission.writer
         batch.may_be_long = self._may_be_long
         return batch
 

@@ -2,12 +2,18 @@
 
 The leader decides before it proposes, so every node applies the same entries, whatever its own
 bound is. Beyond a bound, only writes that free something are accepted.
+
+A user may hold STORE_SHARE times the room that is left, as with the dynamic thresholds of a shared
+buffer (Choudhury and Hahne, 1998). So one user alone fills three quarters, and some room is always
+left for the next one, however many there are. Nobody has to be counted or told a share in advance.
+What a user holds follows from the replicated state (state/accounts.py).
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from heapq import nlargest
 from typing import Final
 
 from ...net.protocol.host import Batch
@@ -15,14 +21,15 @@ from ...state.store import Store
 from ...wire.commands.command_table import IN_TRANSACTIONS
 from ...wire.commands.operands import NO_LIMITS
 from ...wire.commands.transaction_line import read_transaction
-from ...wire.limits import LEASES_MAX, PAIRS_BYTES
+from ...wire.limits import LEASE_BYTES, LEASES_MAX, PAIRS_BYTES, STORE_KEPT_PART, STORE_SHARE
 from ...wire.protocol import ProtocolError, error
 from ..disk_room import least_of
 
 _SENDER: Final = r"(?:[^ @]*@)?"
-_FREES: Final = re.compile(rf"{_SENDER}(?:(?:delete|clear|release) |(?:forget|session)\Z)")
+_FREES: Final = re.compile(rf"{_SENDER}(?:(?:delete|clear|release) |forget\Z|session(?: |\Z))")
 _TXN: Final = re.compile(rf"{_SENDER}txn ")
 _LEASE: Final = re.compile(rf"{_SENDER}lease ")
+ACCOUNTS_LISTED: Final = 16  # in a status
 _FREES_IN_TXN: Final = frozenset(["delete", "clear", "get", "stat"])
 
 
@@ -73,16 +80,85 @@ class Quota:
         """Return the writes to propose; answer the others with a refusal. Each batch is accepted or
         refused as a whole."""
         lacks = self.lacks
-        if not lacks:
+        if not lacks and not self._may_be_beyond_share:
             return list(writes)
         is_refused = asks_lease if lacks == "leases" else needs_room
         admitted = []
         for batch in writes:
-            if any(map(is_refused, batch.commands)):
+            if lacks and any(map(is_refused, batch.commands)):
                 batch.answer_all(self._refusal(lacks))
+            elif batch.writer is not None and (why := self._beyond_share(batch)):
+                batch.answer_all(why)
             else:
                 admitted.append(batch)
         return admitted
+
+    # --- users -----------------------------------------------------------------------------------
+
+    def _left(self, limit: int, held: int) -> int:
+        """Return the room for users below a bound."""
+        return max(0, limit - limit // STORE_KEPT_PART - held)
+
+    @property
+    def _left_bytes(self) -> int:
+        return self._left(self.bytes_max, self._store.bytes)
+
+    @property
+    def _left_leases(self) -> int:
+        return self._left(self._leases_max, len(self._store.leases.granted))
+
+    @property
+    def _may_be_beyond_share(self) -> bool:
+        """Whether so much is held that one user may hold more than a share."""
+        store = self._store
+        if store.bytes > STORE_SHARE * self._left_bytes:
+            return True
+        return len(store.leases.granted) > STORE_SHARE * self._left_leases
+
+    def _held_by(self, user: str) -> tuple[int, int]:
+        """Return the bytes and the leases of a user. Clients without a login hold what is
+        nobody's."""
+        store = self._store
+        accounts, counts = store.accounts.bytes, store.leases.count_of
+        if user:
+            leases = counts.get(user, 0)
+            return accounts.get(user, 0) + LEASE_BYTES * leases, leases
+        leases = len(store.leases.granted) - sum(list(counts.values()))
+        return store.pair_bytes - sum(list(accounts.values())) + LEASE_BYTES * leases, leases
+
+    def _beyond_share(self, batch: Batch) -> str:
+        """Return the refusal of a run of writes whose user holds more than a share, or ""."""
+        user = batch.writer or ""
+        held, leases = self._held_by(user)
+        share = STORE_SHARE * self._left_bytes
+        if held > share and any(map(needs_room, batch.commands)):
+            return _refusal_of(user, f"{held} bytes", share, "delete or clear some keys")
+        share = STORE_SHARE * self._left_leases
+        if leases > share and any(map(asks_lease, batch.commands)):
+            return _refusal_of(user, f"{leases} leases", share, "release some")
+        return ""
+
+    @property
+    def has_user_beyond_share(self) -> bool:
+        """Whether a user holds more than a share."""
+        if not self._may_be_beyond_share:
+            return False
+        shares = STORE_SHARE * self._left_bytes, STORE_SHARE * self._left_leases
+        held = map(self._held_by, self._users())
+        return any(size > shares[0] or leases > shares[1] for size, leases in held)
+
+    def _users(self) -> set[str]:
+        """Return all users who hold something."""
+        store = self._store
+        return {*store.accounts.bytes.copy(), *store.leases.count_of.copy()}
+
+    def accounts(self) -> dict[str, dict[str, int]]:
+        """Return the bytes and the leases of the users who hold the most."""
+        rows = [(*self._held_by(user), user) for user in self._users()]
+        return {
+            user: {"bytes": size, "leases": leases}
+            for size, leases, user in nlargest(ACCOUNTS_LISTED, rows)
+        }
 
     def _refusal(self, lacks: str) -> str:
         if lacks == "bytes":
@@ -98,6 +174,14 @@ class Quota:
         return error(
             f"no room: there are {self._leases_max} leases. Nothing was done; release some first."
         )
+
+
+def _refusal_of(user: str, held: str, share: int, remedy: str) -> str:
+    holds = f"{user} holds" if user else "clients without a login hold"
+    return error(
+        f"no room: {holds} {held}, and a user may hold {STORE_SHARE} times the room that is left, "
+        f"{share} now. Nothing was done; {remedy} first."
+    )
 
 
 def asks_lease(command: str) -> bool:

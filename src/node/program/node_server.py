@@ -322,6 +322,8 @@ class Server:
         facts |= {"reads": self.readings.mode, "pid": os.getpid(), "build": build()}
         facts |= {"bytes": self.logmanager.store.bytes, "max_bytes": self.quota.bytes_max}
         facts["lacks_room_for"] = self.quota.lacks
+        if accounts := self.quota.accounts():
+            facts["accounts"] = accounts
         facts |= {"level": self.level, "build_level": LEVEL, "version": VERSION}
         facts |= {"cluster": self.node.view.cluster, "foreign": self.foreigners.seen()}
         facts["time"] = round(self.clock.day_s(), 3)

@@ -20,7 +20,7 @@ class Draft:
         self._overlay = Overlay(below.held)
         self.store = Store(self._overlay, below.level, below.since)
         self.store.below = below
-        self.store.number = below.number
+        self.store.number, self.store.user = below.number, below.user
         self.store.notes_events, self.store.breathe = below.notes_events, below.breathe
         self.store.leases.granted = below.leases.granted  # no operation changes these
         self.store.leases.started = []

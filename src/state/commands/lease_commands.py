@@ -48,7 +48,8 @@ def _lease(store: Store, operands: str) -> str | None:
     if grant is None or (grant[1] and store.level < BOUNDED):
         return None
     seconds, tag = grant
-    return f"LEASE response: {store.leases.grant(store.number, seconds, tag)} for {seconds} s"
+    lease = store.leases.grant(store.number, seconds, tag, store.user)
+    return f"LEASE response: {lease} for {seconds} s"
 
 
 @applies("release")

@@ -86,19 +86,28 @@ class ReplicatedState:
             return self._do(command)
         name, _, number = client.partition("#")
         if not (number.isascii() and number.isdigit() and len(number) < 20):  # int() has a limit
-            if bare == "session":
-                return f"SESSION response: {self.sessions.begin(name, entry_number)}"
-            if bare == "forget" and self.store.level >= levels.BOUNDED:
-                return self.sessions.forget(name)
-            return self._do(bare)
+            return self._execute_unnumbered(entry_number, name, bare)
         if is_read(bare, self.store.level):
             return execute(self.store, bare)
         request = without_tag(bare)
         reply = self.sessions.earlier_reply(name, int(number), request)
         if reply is None:
-            reply = self._do(bare)
+            reply = self._do(bare, self.sessions.user_of(name))
             self.sessions.remember(name, int(number), request, reply, self.store.level)
         return reply
+
+    def _execute_unnumbered(self, entry_number: int, name: str, bare: str) -> str:
+        """Execute `NAME@session`, with the user who begins the session if one is logged in,
+        `NAME@forget`, or the command of the user NAME."""
+        level = self.store.level
+        if bare == "session":
+            return f"SESSION response: {self.sessions.begin(name, entry_number)}"
+        if bare.startswith("session ") and level >= levels.ACCOUNTED:
+            user = bare.removeprefix("session ")
+            return f"SESSION response: {self.sessions.begin(name, entry_number, user)}"
+        if bare == "forget" and level >= levels.BOUNDED:
+            return self.sessions.forget(name)
+        return self._do(bare, name if level >= levels.ACCOUNTED else "")
 
     def _raise(self, order: levels.Raise, entry_number: int) -> None:
         """Raise the level, unless the entry names a cluster identity other than the first one."""
@@ -106,7 +115,12 @@ class ReplicatedState:
             self.cluster = self.cluster or order.cluster
             self.store.raise_level(order.level, entry_number)
 
-    def _do(self, bare: str) -> str:
-        if bare.startswith("machine "):
-            return self.machines.execute(self.store, bare[8:])
-        return execute(self.store, bare)
+    def _do(self, bare: str, user: str = "") -> str:
+        """Execute a command for a user, or for nobody ("")."""
+        self.store.user = user
+        try:
+            if bare.startswith("machine "):
+                return self.machines.execute(self.store, bare[8:])
+            return execute(self.store, bare)
+        finally:
+            self.store.user = ""
