@@ -43,33 +43,6 @@ def spell_trace(node: str) -> bytes:
     ).encode()
 
 
-def check_that_it_never_ran(
-    node: str, promise: Promise | None, *, has_log: bool, left_traces: bool
-) -> None:
-    """Compare the operator's claim with NAME.storage (None: no such file) and the other files.
-
-    Raises:
-        FilesRefused: the files contradict it. Nothing was changed.
-    """
-    if promise is None:
-        why = "it left traces here" if left_traces else ""
-    elif promise.state is LogState.WHOLE:
-        why = "it has begun here before"
-    elif promise.state is LogState.RECOVERING or (promise.term > 0 and not has_log):
-        why = "it has lost files"
-    else:
-        why = ""
-    if why:
-        raise denied(node, why)
-
-
-def denied(node: str, why: str) -> FilesRefused:
-    """Return the refusal of an operator's claim."""
-    return FilesRefused(
-        f"--new says that {node} never ran before, but {why}. Start it without --new"
-    )
-
-
 def brings_entries(log: str, *away: str) -> FilesRefused:
     """Return the refusal of a node that joins with a hand-written log: its terms may be higher than
     all terms of the cluster. `away` are the files to move."""
@@ -95,16 +68,13 @@ def is_hand_written(folder: Folder, name: str) -> bool:
     return False
 
 
-def adopt(folder: Folder, name: str, storage: HardStateFile, members: Membership) -> str:
-    """Rewrite a hand-written log in our form, keep the original, and return a line that says so.
+def adopt(folder: Folder, name: str, log: Log, storage: HardStateFile, members: Membership) -> str:
+    """Rewrite a hand-written log with the entries `log` in our form, keep the original, and return
+    a line that says so.
 
     A crash in between leaves NAME.storage in the state `adopting`, and the next start repeats this:
     the original is replaced as a whole, in the last step.
-
-    Raises:
-        FilesRefused: a line is not an entry. Nothing was changed.
     """
-    log = _read(folder, name)
     mark = Mark(log.last_index, log.last_term)
     storage.save(Promise(log.last_term, None, LogState.ADOPTING, mark))
     folder.replace(f"{name}.seed", copied(folder, name))
@@ -117,7 +87,24 @@ def adopt(folder: Folder, name: str, storage: HardStateFile, members: Membership
     return f"[*] {name}: adopted {entries}, renumbered from 1"
 
 
-def _read(folder: Folder, name: str) -> Log:
+class NotByHand(Exception):
+    """A line of a log without a base line is not an entry: `what`. `means` says what to do."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(what)
+        self.what = what
+        self.means = (
+            "The file has no base line, so it was taken for a log written by hand, which holds "
+            "only `index term command` lines; correct the line, or move the file away"
+        )
+
+
+def read_by_hand(folder: Folder, name: str) -> Log:
+    """Return the entries of a hand-written log.
+
+    Raises:
+        NotByHand: a line is not an entry.
+    """
     log = Log()
     first: int | None = None
     with opened(folder, name) as file:
@@ -133,7 +120,7 @@ def _read(folder: Folder, name: str) -> Log:
                 term, command = read_entry(text + b"\n", index, log.last_term)
                 log.append(term, _as_entry(command))
             except ValueError as error:
-                raise FilesRefused(_refusal(name, number, str(error))) from None
+                raise NotByHand(f"line {number}: {error}") from None
     return log
 
 
@@ -156,14 +143,6 @@ def _as_entry(command: str) -> str:
         if (size := len(text.encode())) > limit:
             raise ValueError(f"the {what} has {size} bytes; the limit is {limit}")
     return escape(command, key=False)
-
-
-def _refusal(name: str, line: int, what: str) -> str:
-    return (
-        f"{name}, line {line}: {what}. The file has no base line, so it was taken for a log "
-        "written by hand, which holds only `index term command` lines; correct the line, or "
-        "move the file away"
-    )
 
 
 def _lines(file: BinaryIO) -> Iterator[bytes]:

@@ -60,10 +60,8 @@ class CorruptLog(DamagedFiles):
     entry `last_index`.
     """
 
-    def __init__(
-        self, message: str, where: str = "", good_bytes: int = 0, last_index: int = 0
-    ) -> None:
-        super().__init__(message)
+    def __init__(self, log: str, where: str, good_bytes: int, last_index: int) -> None:
+        super().__init__(f"{log}, {where}")
         self.where = where
         self.good_bytes = good_bytes
         self.last_index = last_index

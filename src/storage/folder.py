@@ -33,8 +33,6 @@ from .lost_files import Found
 _READ_BUFFER_BYTES = 1 << 18
 _COPY_BYTES = 1 << 18
 _TO_BE = ("new", "part", "tmp")  # suffixes of files that will replace another file
-# The command for damaged files without a backup. The node's name follows.
-CATCH_UP = "or let it catch up from the others, without a vote until then: raftline fsck --repair"
 
 
 def cannot_read(path: str, error: OSError) -> FilesRefused:

@@ -192,7 +192,7 @@ class HardStateFile:
         return number
 
     def _damaged(self, what: str) -> DamagedStorage:
-        return DamagedStorage(f"{self.name} is damaged: {what}")
+        return DamagedStorage(f"{self.name} is damaged, since {what}")
 
 
 def _with_crc(body: bytes) -> bytes:

@@ -21,7 +21,7 @@ from ..raft.levels import FIRST, Levels
 from ..raft.log import Log
 from ..raft.membership import Membership
 from .disk import CorruptLog, LevelRefused
-from .folder import CATCH_UP, Folder, opened
+from .folder import Folder, opened
 from .hard_state import Mark
 from .log_lines import (
     CUT_PREFIX,
@@ -35,6 +35,7 @@ from .log_lines import (
     read_cut,
     read_entry,
 )
+from .snapshot_lines import LoadedSnapshot
 
 _HASH = ord("#")
 
@@ -58,6 +59,21 @@ class LogRead:
     def levels(self) -> Levels:
         """The levels of the log and its identity."""
         return Levels(self.log.base_index, self.level, self.log.commands, self.cluster)
+
+    def begin_after(self, loaded: LoadedSnapshot) -> None:
+        """Make the log in memory begin after a snapshot.
+
+        Entries up to there are skipped. After a crash between the two steps of taking or installing
+        a snapshot, the log ends before that entry, or has another entry there. Then the whole log
+        is void (paper, Figure 13, 7).
+        """
+        snapshot, log = loaded.snapshot, self.log
+        self.members, self.level, self.cluster = loaded.members, loaded.level, loaded.cluster
+        if log.term_at(snapshot.index) == snapshot.term:
+            log.compact(snapshot.index)
+        else:
+            log.reset(snapshot.index, snapshot.term)
+            self.void_lines = True
 
 
 class _UncoveredLines:
@@ -260,13 +276,9 @@ class LogReader:
         return contents.holds_mark and is_one_batch
 
     def _corrupt(self, what: str, line: int, byte: int, contents: LogRead | None) -> CorruptLog:
-        node = self._name.removesuffix(".log")
-        where = f"line {line} (byte {byte}): {what}"
         return CorruptLog(
-            f"{self._name}, {where}. Entries that were acknowledged are "
-            f"damaged, so {node} does not start. Restore {self._name} from a backup of this node; "
-            f"{CATCH_UP} {node}",
-            where,
+            self._name,
+            f"line {line} (byte {byte}): {what}",
             contents.good_bytes if contents is not None else 0,
             contents.log.last_index if contents is not None else 0,
         )

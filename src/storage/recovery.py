@@ -1,4 +1,4 @@
-"""Recovery: make a node's files consistent at its start, or refuse them.
+"""Recovery: carry out the plan of a node's start (start_plan.py), or refuse its files.
 
 The order of steps makes a crash at any point harmless. NAME.storage promises nothing that the log
 does not hold. No line of the log is removed before NAME.storage stops promising it.
@@ -9,26 +9,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 from zlib import crc32
 
-from ..common.build_level import LEVEL
 from ..raft.effects import HardState
 from ..raft.levels import FIRST
 from ..raft.log import Log, Snapshot
 from ..raft.membership import Membership
 from . import birth
-from .disk import (
-    DamagedFiles,
-    DamagedStorage,
-    DiskFailed,
-    FilesRefused,
-    LevelRefused,
-)
-from .folder import CATCH_UP, Folder, copied
+from .disk import DiskFailed, FilesRefused
+from .folder import Folder, copied
 from .hard_state import HardStateFile, LogState, Mark, Promise
-from .log_file import LogFile, beside, whole_file
+from .log_file import LogFile, whole_file
 from .log_lines import base_line
 from .log_reader import LogRead, LogReader
 from .snapshot_file import SnapshotFile
 from .snapshot_lines import LoadedSnapshot
+from .start_plan import MAY_BE_NEW, Cure, Plan, read_plan
 
 
 @dataclass
@@ -46,6 +40,7 @@ class Recovered:
     may_be_new: bool = False  # with `recovering`: perhaps nothing is lost
     base_cluster: str = ""  # the identity at the beginning of `log`
     cluster: str = ""  # the identity that the node knows
+    not_ours: str = ""  # why no node may run with these files (start_plan.py)
 
 
 class Recovery:
@@ -70,11 +65,14 @@ class Recovery:
         self._members = members
         self.storage = HardStateFile(folder, name)
         self.snapshots = SnapshotFile(folder, name)
-        self.loaded: LoadedSnapshot | None = None
+        self._plan = Plan(name)
         self.notes = ["[*] Recovering logs..."]
         self._trace = birth.trace(name)
-        self._lost_promise = False  # NAME.storage is gone, or damaged
-        self._lost_log = False  # NAME.log is gone, which NAME.storage remembers
+
+    @property
+    def loaded(self) -> LoadedSnapshot | None:
+        """The content of the snapshot."""
+        return self._plan.snapshot
 
     def run(self) -> tuple[Recovered, LogFile]:
         """Return the node's state, and the log file after its last good line.
@@ -85,122 +83,59 @@ class Recovery:
         """
         try:
             self._folder.lock(self._node)
-            for name in (self._log_name, self.storage.name, f"{self._log_name}.seed"):
-                self._folder.remove(f"{name}.tmp")  # left by an interrupted `replace`
-            self._folder.remove(beside(self._node))
-            self._prepare()
-            contents = self._read()
+            plan = self._plan = read_plan(self._folder, self._node, self.snapshots)
+            plan.check()
+            if self._never_ran:
+                plan.check_that_it_never_ran()
+            for name in plan.strays:
+                self._folder.remove(name)
+            promise = self._promise()
+            contents = self._contents(promise)
+            if plan.by_hand is not None:
+                promise = self.storage.promise  # adopted with the log
+            file = self._carry_out(promise, contents)
             if not self._folder.exists(self._trace):
                 self._folder.replace(self._trace, [birth.spell_trace(self._node)])
-            return contents
+            return self._recovered(contents), file
         except DiskFailed as error:
             raise FilesRefused(str(error)) from error
 
-    def _prepare(self) -> None:
-        """Make sure that NAME.storage exists, and a log in our form."""
-        promise = self._load_promise()
-        self.loaded = self.snapshots.load()
-        # Our logs are never empty: the base line is written before a log gets its name.
-        has_log = self._folder.exists(self._log_name) and self._folder.size(self._log_name) > 0
-        if self._never_ran:
-            left_traces = promise is None and self._was_here(has_log)
-            birth.check_that_it_never_ran(
-                self._node, promise, has_log=has_log, left_traces=left_traces
-            )
-        if promise is None and self._was_here(has_log):
-            self._lose_promise(has_log)
-            promise = self.storage.promise
-        if has_log and (promise is None or promise.state is LogState.ADOPTING):
-            if birth.is_hand_written(self._folder, self._log_name):
-                self.notes.append(
-                    birth.adopt(self._folder, self._log_name, self.storage, self._members)
-                )
-        elif not has_log:
-            if promise is not None and promise.term > 0:
-                # The flag comes before the new log: the other way round, a crash in between would
-                # leave a log that looks as if this node had never acknowledged anything.
-                self._lost_log = True
-                self.storage.save(promise._replace(state=LogState.RECOVERING))
-            begin = self.loaded or LoadedSnapshot(Snapshot(0, 0, 0, 0), self._members)
-            whole = whole_file(begin.members, Log(*self._held), begin.level, begin.cluster)
-            self._folder.replace(self._log_name, whole)
-        if promise is None and self.storage.promise.state is LogState.WHOLE:
+    def _promise(self) -> Promise:
+        """Return the content of NAME.storage, where the loss of a file is noted first: after a
+        crash in between, the next start must not treat this node as new."""
+        plan, promise = self._plan, self._plan.promise
+        if promise is None and not plan.losses:
             knows = self._never_ran or self._is_alone()
             born = LogState.WHOLE if knows else LogState.NEWBORN
-            self.storage.save(Promise(0, None, born, Mark(0, 0)))
+            return Promise(0, None, born, Mark(0, 0))
+        if plan.has(Cure.DROP_STORAGE):
+            aside = self._folder.free_name(self.storage.name)
+            self._folder.replace(aside, copied(self._folder, self.storage.name))
+            self.notes.append(f"[*] {self.storage.name} is kept as {aside}")
+        promise = promise or Promise(0, None, LogState.RECOVERING, Mark(0, 0))
+        if plan.losses:
+            self.storage.save(promise._replace(state=LogState.RECOVERING))
+        return promise
 
     def _is_alone(self) -> bool:
         """Return whether it is the only member, so that no other member can report a history. A
         joiner is not."""
         return self._members.names == (self._node,)
 
-    def _load_promise(self) -> Promise | None:
-        """Return the content of NAME.storage, or None if it is missing or damaged. A damaged file
-        is kept aside."""
-        try:
-            return self.storage.load()
-        except DamagedStorage as damage:
-            # The file stays until the flag replaces it: after a crash in between, the next start
-            # must not treat this node as new.
-            aside = self._folder.free_name(self.storage.name)
-            self._folder.replace(aside, copied(self._folder, self.storage.name))
-            self._lost_promise = True
-            self.notes.append(f"[!] {damage}. It is kept as {aside}")
-            return None
-
-    def _was_here(self, has_log: bool) -> bool:
-        """Return whether the remaining files show that this node began before."""
-        if self._lost_promise or self.loaded is not None:
-            return True
-        if has_log and birth.is_hand_written(self._folder, self._log_name):
-            return False  # an initial hand-written log
-        return self._folder.exists(self._trace) or (
-            has_log and not birth.is_as_born(self._folder, self._log_name)
-        )
-
-    def _lose_promise(self, has_log: bool) -> None:
-        """Continue without a term and a vote, as a recovering server. The term is at least the term
-        of the last entry. The real term and vote are unknown (raft/recovering.py)."""
-        self._lost_promise = True
-        self.storage.save(Promise(0, None, LogState.RECOVERING, Mark(0, 0)))
-        gone = f"{self.storage.name} is gone"
-        if not has_log:
-            gone = f"{self._log_name} and {self.storage.name} are gone"
-        self.notes.append(
-            f"[!] {gone}, and {self._node} ran here before: its promises are unknown, "
-            "so this node rejoins without a vote until it has caught up"
-        )
-
-    def _read(self) -> tuple[Recovered, LogFile]:
-        mark = self.storage.promise.mark
-        contents = LogReader(self._folder, self._log_name, mark, self._held.index).read()
-        log = contents.log
-        self._check_base(log)
-        self._check_level(contents)
-        promise = self._promise_for(log)
-        if mark != (log.last_index, log.last_term):
-            # The sync of the last batch may have failed. Then the system may have dropped it from
-            # its write queue: it can be read, but another sync would not write it.
-            self._folder.write_again(self._log_name, contents.before_bytes, contents.good_bytes)
-        file = self._folder.open_append(self._log_name)
-        if contents.torn_bytes:
-            file.truncate(contents.good_bytes)
-            self.notes.append(
-                f"[!] {self._log_name}: dropped {contents.torn_bytes:,} bytes after entry "
-                f"{log.last_index}: a batch that was never acknowledged (torn write)"
-            )
-        self._begin_after_snapshot(contents)
-        self._settle(promise, contents)
-        if self._joins:
-            self._forget_first_members(contents)
-        if contents.void_lines:
-            file.close()
-            whole = whole_file(contents.members, log, contents.level, contents.cluster)
-            self._folder.replace(self._log_name, whole)
-            file = self._folder.open_append(self._log_name)
-            contents.open_crc = 0 if log.last_index else crc32(base_line(contents.members))
-        file_now = LogFile(file, log.copy(), contents.open_crc, self._folder.size(self._log_name))
-        return self._recovered(contents), file_now
+    def _contents(self, promise: Promise) -> LogRead:
+        """Return the contents of the log. A missing log is written, and a hand-written one is
+        rewritten in our form."""
+        plan, name = self._plan, self._log_name
+        if plan.log is not None:
+            return plan.log
+        if plan.by_hand is not None:
+            note = birth.adopt(self._folder, name, plan.by_hand, self.storage, self._members)
+            self.notes.append(note)
+        else:
+            begin = plan.snapshot or LoadedSnapshot(Snapshot(0, 0, 0, 0), self._members)
+            whole = whole_file(begin.members, Log(*plan.held), begin.level, begin.cluster)
+            self._folder.replace(name, whole)
+        return LogReader(self._folder, name, promise.mark, plan.held.index).read()
 
     def _recovered(self, contents: LogRead) -> Recovered:
         """Return the state that the files now hold."""
@@ -218,83 +153,41 @@ class Recovery:
             promise.state is LogState.UNKNOWN,
             contents.cluster,
             promise.cluster or contents.cluster,
+            self._plan.not_ours if contents.members.names else "",
         )
 
-    def _promise_for(self, log: Log) -> Promise:
-        """Return the content of NAME.storage, which must fit the log and the snapshot.
-
-        Raises:
-            FilesRefused: the log or the snapshot has an entry of a later term.
-        """
-        promise = self.storage.promise
-        held_term = max(log.last_term, self._held.term)
-        if promise.state is LogState.RECOVERING and promise.term < held_term:
-            promise = promise._replace(term=held_term, vote=None)  # the lowest possible term
-        if promise.term < held_term:
-            holder = self._log_name if log.last_term == held_term else self.snapshots.name
-            raise FilesRefused(
-                f"{self.storage.name} says term {promise.term}, but {holder} has an entry "
-                f"of term {held_term}: one of the two is from another time or node. Older copies "
-                "of both would forget its promises; "
-                f"{CATCH_UP.removeprefix('or ')} {self._node}"
+    def _carry_out(self, promise: Promise, contents: LogRead) -> LogFile:
+        """Make the files consistent, and return the log file after its last good line."""
+        log, name = contents.log, self._log_name
+        if promise.mark != (log.last_index, log.last_term):
+            # The sync of the last batch may have failed. Then the system may have dropped it from
+            # its write queue: it can be read, but another sync would not write it.
+            self._folder.write_again(name, contents.before_bytes, contents.good_bytes)
+        file = self._folder.open_append(name)
+        if contents.torn_bytes:
+            file.truncate(contents.good_bytes)
+            self.notes.append(
+                f"[!] {name}: dropped {contents.torn_bytes:,} bytes after entry {log.last_index}: "
+                "a batch that was never acknowledged (torn write)"
             )
-        return promise
-
-    @property
-    def _held(self) -> Mark:
-        """The last entry of the snapshot."""
-        return Mark(0, 0) if self.loaded is None else Mark(*self.loaded.snapshot[:2])
-
-    def _check_base(self, log: Log) -> None:
-        """Refuse a log that begins after a snapshot if the snapshot is missing."""
-        base, held = Mark(log.base_index, log.base_term), self._held
-        if base.index > held.index or (base.index == held.index and base != held):
-            what = f"covers entries up to {held.index} of term {held.term}"
-            if self.loaded is None:
-                what = "is missing"
-            raise DamagedFiles(
-                f"{self._log_name} begins after entry {base.index} of term {base.term}, but "
-                f"{self.snapshots.name}, the snapshot with the earlier entries, {what}. Restore "
-                f"both from one backup of this node; {CATCH_UP} {self._node}"
+        if (loaded := self.loaded) is not None:
+            contents.begin_after(loaded)
+            self.snapshots.use(loaded)
+            keys = len(loaded.pairs)
+            self.notes.append(
+                f"[*] {self.snapshots.name}: {keys:,} key{'s' * (keys != 1)}, the state after "
+                f"entry {loaded.snapshot.index}"
             )
-
-    def _check_level(self, contents: LogRead) -> None:
-        """Refuse a log with entries that this build can't execute. NAME.storage may not show their
-        level, if an old build wrote it, or if one of the files is from a backup.
-
-        Raises:
-            LevelRefused: an entry raises the level above this build's level.
-        """
-        levels = contents.levels
-        if levels.latest > LEVEL:
-            raise LevelRefused(
-                f"{self._log_name}: entry {levels.index} raises the cluster to level "
-                f"{levels.latest}, and this build of raftline knows levels up to {LEVEL}. Start "
-                "the node with a newer version"
-            )
-
-    def _begin_after_snapshot(self, contents: LogRead) -> None:
-        """Make the log in memory begin after the snapshot.
-
-        Entries up to there are skipped. After a crash between the two steps of taking or installing
-        a snapshot, the log ends before that entry, or has another entry there. Then the whole log
-        is void, and the file is rewritten (paper, Figure 13, 7).
-        """
-        if self.loaded is None:
-            return
-        log, snapshot = contents.log, self.loaded.snapshot
-        contents.members, contents.level = self.loaded.members, self.loaded.level
-        contents.cluster = self.loaded.cluster
-        if log.term_at(snapshot.index) == snapshot.term:
-            log.compact(snapshot.index)
-        else:
-            log.reset(snapshot.index, snapshot.term)
-            contents.void_lines = True
-        keys = len(self.loaded.pairs)
-        self.notes.append(
-            f"[*] {self.snapshots.name}: {keys:,} key{'s' * (keys != 1)}, the state after entry "
-            f"{snapshot.index}"
-        )
+        self._settle(promise, contents)
+        if self._joins:
+            self._forget_first_members(contents)
+        if contents.void_lines:
+            file.close()
+            whole = whole_file(contents.members, log, contents.level, contents.cluster)
+            self._folder.replace(name, whole)
+            file = self._folder.open_append(name)
+            contents.open_crc = 0 if log.last_index else crc32(base_line(contents.members))
+        return LogFile(file, log.copy(), contents.open_crc, self._folder.size(name))
 
     def _forget_first_members(self, contents: LogRead) -> None:
         """Make a newborn that joins forget the members that its log began with. They may all have
@@ -323,26 +216,17 @@ class Recovery:
         The file is saved at every start. So the mark is durable before its lines are removed, and a
         folder that can't be written is noticed now, not at the first election.
         """
-        log, mark = contents.log, promise.mark
-        state = self._sound_state(promise, log)
-        lost = ""
-        if not contents.holds_mark and log.last_index < mark.index:
-            lost = f"ends at entry {log.last_index}, but entry {mark.index} was synced before"
-        elif not contents.holds_mark:
-            lost = f"lacks entry {mark.index} of term {mark.term}, which was synced before"
-        elif self._lost_log:  # all synced entries, if any, are in the snapshot
-            lost = "is gone, and its entries are unknown"
-        elif promise.state is LogState.RECOVERING:
-            lost = "has not caught up yet after a loss"
-        if lost:
-            if self._never_ran:
-                raise birth.denied(self._node, f"{self._log_name} {lost}")
-            state = LogState.RECOVERING
-        if lost and not self._lost_promise:  # that loss is printed already
-            self.notes.append(
-                f"[!] {self._log_name} {lost}: this node rejoins without a vote until it has "
-                "caught up"
-            )
+        log, losses = contents.log, self._plan.losses
+        lost = [loss.subject for loss in losses]
+        if promise.state is LogState.RECOVERING and not lost:
+            lost = [f"{self._log_name} has not caught up yet after a loss"]
+        self.notes += [
+            f"[!] {subject}: this node rejoins without a vote until it has caught up"
+            for subject in lost
+        ]
+        state = LogState.RECOVERING if lost else self._sound_state(promise, log)
+        if lost and promise.term < log.last_term:  # unknown; this is the lowest possible one
+            promise = promise._replace(term=log.last_term, vote=None)
         mark = Mark(log.last_index, log.last_term)
         level = max(contents.levels.latest, promise.level if lost or promise.cluster else FIRST)
         self.storage.save(promise._replace(state=state, mark=mark, level=level))
@@ -360,10 +244,7 @@ class Recovery:
                 )
             return LogState.NEWBORN
         if state is LogState.UNKNOWN and not self._never_ran:
-            self.notes.append(
-                f"[!] {self._node} may be new or may have lost everything: it has no vote until "
-                "it has caught up"
-            )
+            self.notes.append(f"[!] {MAY_BE_NEW.format(self._node)}")
             return LogState.UNKNOWN
         if self._never_ran:
             self.notes.append(f"[*] {self._node} votes at once: it never ran before (--new)")

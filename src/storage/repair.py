@@ -6,26 +6,41 @@ first. So the node has no vote after a crash at any point.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
-from .examine import Cure, Examination, Findings, Problem
 from .folder import Folder, copied
 from .hard_state import HardStateFile, LogState, Mark, Promise
+from .start_plan import Cure, Plan, Problem, read_plan
 
 
-def repair(folder: Folder, findings: Findings) -> list[str]:
+def repair(folder: Folder, plan: Plan) -> list[str]:
     """Apply all possible cures, and return one line for each. The folder is locked.
+
+    A cure may reveal another problem, such as a missing snapshot behind a damaged log. The plan
+    gets such problems as well, and they are cured.
 
     Raises:
         DiskFailed: for example, a copy can't be written. Then nothing was removed.
     """
     actions: list[str] = []
-    cures = [problem for problem in findings.problems if problem.cure is not Cure.NONE]
+    problems = plan.problems
+    while problems:
+        actions += _apply_cures(folder, plan, problems)
+        again = read_plan(folder, plan.node)
+        plan.promise = again.promise
+        problems = [problem for problem in again.problems if problem not in plan.problems]
+        plan.problems += problems
+    return actions
+
+
+def _apply_cures(folder: Folder, plan: Plan, problems: Sequence[Problem]) -> list[str]:
+    actions: list[str] = []
+    cures = [problem for problem in problems if problem.cure is not Cure.NONE]
     if any(problem.costs_the_vote for problem in cures):
-        actions += _take_the_vote(folder, findings)
+        actions += _take_the_vote(folder, plan, cures)
     moved_files: set[str] = set()
     for problem in cures:
-        actions += _cure(folder, findings.node, problem, moved_files)
+        actions += _cure(folder, plan.node, problem, moved_files)
     return actions
 
 
@@ -37,26 +52,26 @@ def repair_before_start(folder: Folder, node: str) -> list[str]:
     """
     folder.lock(node)
     try:
-        findings = Examination(folder, node).run()
-        return [*(str(problem) for problem in findings.problems), *repair(folder, findings)]
+        plan = read_plan(folder, node)
+        return [*(str(problem) for problem in plan.problems), *repair(folder, plan)]
     finally:
         folder.close()
 
 
-def _take_the_vote(folder: Folder, findings: Findings) -> list[str]:
+def _take_the_vote(folder: Folder, plan: Plan, cures: Sequence[Problem]) -> list[str]:
     """Make the node recover at its next start, without its term and vote."""
-    storage = HardStateFile(folder, findings.node)
+    storage = HardStateFile(folder, plan.node)
     actions = []
-    stale = any(problem.cure is Cure.DROP_STORAGE for problem in findings.problems)
+    stale = any(problem.cure is Cure.DROP_STORAGE for problem in cures)
     if stale:
         aside = folder.free_name(storage.name)  # the file itself stays until the flag replaces it
         folder.replace(aside, copied(folder, storage.name))
         actions.append(f"{storage.name} is kept as {aside}")
-    promise = findings.promise
+    promise = plan.promise
     if stale or promise is None:
         promise = Promise(0, None, LogState.WHOLE, Mark(0, 0))
     storage.save(promise._replace(state=LogState.RECOVERING))
-    actions.append(f"{findings.node} will have no vote until it has caught up")
+    actions.append(f"{plan.node} will have no vote until it has caught up")
     return actions
 
 

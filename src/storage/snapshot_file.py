@@ -14,8 +14,8 @@ from ..raft.effects import Chunk
 from ..raft.levels import FIRST
 from ..raft.log import Snapshot
 from ..raft.membership import all_vote
-from .disk import AppendFile, DamagedFiles, LevelRefused
-from .folder import CATCH_UP, Folder, opened
+from .disk import AppendFile, LevelRefused
+from .folder import Folder, opened
 from .log_lines import LINE_BYTES_MAX
 from .lost_files import FileState, Identity, compare
 from .snapshot_lines import (
@@ -50,26 +50,12 @@ class SnapshotFile:
         self._part: AppendFile | None = None
         self._part_unsynced = 0
 
-    def load(self) -> LoadedSnapshot | None:
-        """Return the published snapshot, if there is one. Remove unpublished files.
-
-        Raises:
-            FilesRefused: it is unreadable or damaged. One line explains what to do.
-        """
-        for name in (self._beside, self._part_name):
-            self._folder.remove(name)
-        if not self._folder.exists(self.name):
-            return None
-        try:
-            loaded = self.read()
-        except ValueError as error:
-            raise DamagedFiles(
-                f"{self.name}, {error}. The snapshot is damaged, so {self._node} does not start. "
-                f"Restore {self.name} and {self._node}.log from one backup of this node; "
-                f"{CATCH_UP} {self._node}"
-            ) from None
-        self._take(loaded)
-        return loaded
+    def use(self, loaded: LoadedSnapshot) -> None:
+        """Remember the content of the published file as the current snapshot."""
+        self.current = loaded.snapshot
+        self.members, self.level = loaded.members, loaded.level
+        self.cluster = loaded.cluster
+        self._identify()
 
     def read(self) -> LoadedSnapshot:
         """Return the content of the published file, without changing any file.
@@ -165,13 +151,7 @@ class SnapshotFile:
             self._part.close()
             self._part = None
         self._folder.rename(self._part_name, self.name)
-        self._take(loaded)
-
-    def _take(self, loaded: LoadedSnapshot) -> None:
-        self.current = loaded.snapshot
-        self.members, self.level = loaded.members, loaded.level
-        self.cluster = loaded.cluster
-        self._identify()
+        self.use(loaded)
 
     def _identify(self) -> None:
         file = self._folder.find(self.name)

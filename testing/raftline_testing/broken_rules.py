@@ -38,7 +38,7 @@ SECTIONS: tuple[tuple[str, str, str], ...] = (
 )  # fmt: skip
 
 # Advice to an operator about files, which doesn't help a student.
-ADVICE = re.compile(r"[:;.] (one of the two is from|restore both|or let it catch up).*", re.I)
+ADVICE = re.compile(r"[:;.] (one of the two is from|s\d+ does not start before).*", re.I)
 
 
 def sentence(error: BaseException) -> str:

@@ -145,9 +145,10 @@ def test_a_refusal_names_file_line_byte_and_the_ways_out() -> None:
     byte = bad.index(b"# 1 entry")
     assert expect_refusal(found(bad, storage_file(2, mark=(5, 2)))) == (
         f"s1.log, line 6 (byte {byte}): a note that does not match the lines above it. Entries "
-        "that were acknowledged are damaged, so s1 does not start. Restore s1.log from a backup "
-        "of this node; or let it catch up from the others, without a vote until then: raftline "
-        "fsck --repair s1"
+        "that were acknowledged are damaged; sound before it: entries up to 2. With that alone the "
+        "node catches up from the others, without a vote until then; where it is the only member: "
+        "raftline recover. s1 does not start before its files are repaired: raftline fsck --repair "
+        "s1"
     )
 
 

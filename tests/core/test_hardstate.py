@@ -138,7 +138,8 @@ def test_any_flipped_bit_is_reported_and_costs_the_vote() -> None:
             manager.close()
             assert recovered.recovering
             assert recovered.hard_state == HardState(5, None)
-            assert recovered.notes[1].startswith("[!] s1.storage is damaged: ")
+            assert recovered.notes[1].startswith("[*] s1.storage is kept as ")
+            assert recovered.notes[2].startswith("[!] s1.storage is damaged, since ")
             assert folder.content("s1.storage.damaged-1") == bytes(bad)
 
 
@@ -159,8 +160,8 @@ def test_a_damaged_file_is_kept_aside_and_its_node_has_no_vote(data: bytes, comp
     _, recovered = boot(folder)
     assert recovered.recovering
     assert recovered.hard_state == HardState(0, None)
-    assert complaint in recovered.notes[1]
-    assert recovered.notes[1].endswith("It is kept as s1.storage.damaged-1")
+    assert recovered.notes[1] == "[*] s1.storage is kept as s1.storage.damaged-1"
+    assert complaint in recovered.notes[2]
     assert "rejoins without a vote until it has caught up" in recovered.notes[2]
     assert folder.content("s1.storage.damaged-1") == data
     assert folder.content("s1.storage") == storage_file(0, state="amnesiac")
@@ -182,9 +183,9 @@ def test_a_term_below_the_last_entrys_is_refused() -> None:
     with pytest.raises(FilesRefused) as refused:
         boot(MemoryFolder(files))
     assert str(refused.value) == (
-        "s1.storage says term 5, but s1.log has an entry of term 6: one of the two is from another "
-        "time or node. Older copies of both would forget its promises; let it "
-        "catch up from the others, without a vote until then: raftline fsck --repair s1"
+        "s1.storage says term 5, but s1.log has an entry of term 6. One of the two is from another "
+        "time or node: the node catches up from the others, without a vote until then. s1 does not "
+        "start before its files are repaired: raftline fsck --repair s1"
     )
 
 

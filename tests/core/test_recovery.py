@@ -11,7 +11,7 @@ import pytest
 from raftline.logmanager import LogManager
 from raftline.raft.effects import Effects, HardState
 from raftline.raft.log import Entry
-from raftline.storage.disk import CorruptLog
+from raftline.storage.disk import DamagedFiles
 from raftline_testing.files.faulty_folder import Died, Fault, Kind, MemoryFolder
 from raftline_testing.files.node_files import (
     BASE,
@@ -179,10 +179,9 @@ def test_a_log_without_term_and_vote_leaves_the_node_without_a_vote() -> None:
             assert recovered.recovering
             assert recovered.hard_state == HardState(term, None)
         folder = MemoryFolder({"s1.log": log})
-        assert boot(folder)[1].notes[1] == (
-            "[!] s1.storage is gone, and s1 ran here before: its promises are unknown, "
-            "so this node rejoins without a vote until it has caught up"
-        )
+        assert (
+            "[!] s1.storage is gone: this node rejoins without a vote until it has caught up"
+        ) in boot(folder)[1].notes
 
 
 def test_without_log_and_storage_the_trace_tells_a_loss_from_a_birth() -> None:
@@ -196,7 +195,7 @@ def test_without_log_and_storage_the_trace_tells_a_loss_from_a_birth() -> None:
     manager.close()
     assert recovered.recovering
     assert not recovered.newborn
-    assert recovered.notes[1].startswith("[!] s1.log and s1.storage are gone, and s1 ran here")
+    assert recovered.notes[1].startswith("[!] s1.storage and s1.log are gone: this node rejoins")
     assert boot(folder)[1].recovering
     assert boot(MemoryFolder())[1].newborn
 
@@ -278,6 +277,6 @@ def test_cut_entries_never_return_at_a_later_boot() -> None:
         assert commands(folder) == ["a", "d"]
 
 
-def test_a_corrupt_log_has_its_own_exception() -> None:
-    with pytest.raises(CorruptLog):
+def test_a_log_without_a_base_line_is_damaged_once_the_node_has_begun() -> None:
+    with pytest.raises(DamagedFiles):
         boot(found(b"0 0 bass\n", storage_file(0)))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import re
 from dataclasses import replace
 from typing import Any
 from zlib import crc32
@@ -51,9 +50,7 @@ def spelled(pairs: dict[str, str], index: int = 17, sessions: list[str] | None =
 
 
 def loaded(data: bytes) -> LoadedSnapshot:
-    found = SnapshotFile(MemoryFolder({NAME: data}), "s1").load()
-    assert found is not None
-    return found
+    return SnapshotFile(MemoryFolder({NAME: data}), "s1").read()
 
 
 class _Counted(dict[str, str]):
@@ -120,10 +117,8 @@ def test_a_key_that_looks_like_a_note_is_a_key() -> None:
 
 
 def expect_damage(data: bytes) -> str:
-    with pytest.raises(FilesRefused) as refused:
-        loaded(data)
-    assert "\n" not in str(refused.value)
-    return str(refused.value)
+    """Check that no node starts with this snapshot; return why."""
+    return expect_refusal(MemoryFolder({NAME: data}))
 
 
 def test_a_snapshot_cut_at_any_byte_is_refused_naming_the_line() -> None:
@@ -178,8 +173,7 @@ def test_a_malformed_snapshot_with_a_matching_crc_is_refused(
     data = b"17 4 snapshot s1=h:1\nsessions 0\n" + keys
     count = keys.count(b"\n") - 1
     data += b"# end: 0 sessions, %d keys, crc32 %08x\n" % (count, crc32(data))
-    with pytest.raises(FilesRefused, match=f", line {line}: {re.escape(why)}"):
-        loaded(data)
+    assert f", line {line}: {why}" in expect_damage(data)
 
 
 def test_damage_is_found_at_the_next_note_and_its_line_named() -> None:
@@ -210,7 +204,7 @@ def test_an_unknown_form_is_taken_for_a_newer_version() -> None:
         (b"17", b"\xef\xbb\xbf17"),
     ):
         said = expect_damage(data.replace(first, changed, 1))
-        assert "a newer version may have written it. The snapshot is damaged" in said
+        assert "a newer version may have written it" in said
     assert expect_damage(data.replace(b"\n", b"\r\n"))
 
 
@@ -334,7 +328,7 @@ def test_a_log_that_begins_after_a_missing_or_older_snapshot_is_refused() -> Non
         (spelled({"a": "4"}), "covers entries up to 17 of term 4"),
     ):
         said = expect_refusal(node_files(log, snapshot, (31, 4)))
-        assert said.startswith("s1.log begins after entry 30 of term 4, but s1.state_machine")
+        assert said.startswith("s1.log begins after entry 30 of term 4. s1.state_machine")
         assert what in said
         assert "raftline fsck --repair s1" in said
     other = spelled({"a": "4"}).replace(b"17 4 snap", b"17 4 snap")

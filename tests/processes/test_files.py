@@ -59,7 +59,7 @@ def test_a_flipped_byte_in_the_log_is_refused_with_file_and_line(
         node.log.write_bytes(data)
         complaint = refusal(node)
         assert complaint.startswith("[!] s1.log, line ")
-        assert "so s1 does not start. Restore s1.log from a backup" in complaint
+        assert "s1 does not start before its files are repaired: raftline fsck" in complaint
         assert node.log.read_bytes() == data
 
 
@@ -109,7 +109,7 @@ def test_the_only_member_does_not_start_from_a_damaged_storage_file(
         data[place] ^= 1
         path.write_bytes(data)
         said = refusal_of_the_only_member(node)
-        assert said.startswith("[!] s1.storage is damaged: line ")
+        assert said.startswith("[!] s1.storage is damaged, since line ")
         kept = list(stopped.folder.glob("s1.storage.damaged-*"))
         assert bytes(data) in [path.read_bytes() for path in kept]
 
@@ -117,7 +117,7 @@ def test_the_only_member_does_not_start_from_a_damaged_storage_file(
 def test_the_only_member_does_not_start_without_its_storage_file(stopped: Cluster) -> None:
     with files_put_back(stopped) as node:
         (stopped.folder / "s1.storage").unlink()
-        assert refusal_of_the_only_member(node).startswith("[!] s1.storage is gone, and s1 ran")
+        assert refusal_of_the_only_member(node).startswith("[!] s1.storage is gone: this ")
 
 
 def test_a_stray_temporary_file_is_removed(stopped: Cluster) -> None:

@@ -12,9 +12,9 @@ def test_the_log_of_another_cluster_is_refused_by_the_names_in_it(tmp_path: Path
         node = cluster["s1"]
         foreign = "0 0 base x1=localhost:10000 x2=localhost:10001\n"
         node.log.write_text(foreign)
-        assert node.launch().ended() == 2
+        assert node.launch().ended() == 3
         assert [line for line in node.said if line.startswith("[!]")] == [
-            "[!] s1 is not a member of the cluster in its log (x1 x2): is this the log of another "
-            "node? Put its own s1.log back, or start it elsewhere"
+            "[!] s1.log is of a cluster that s1 never was a member of (x1 x2). Is this the log of "
+            "another node? Put s1's own back, or start it elsewhere"
         ]
         assert node.log.read_text() == foreign

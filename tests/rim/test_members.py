@@ -35,11 +35,11 @@ from raftline.raft.log import Log, Snapshot
 from raftline.raft.membership import PREFIX, Membership, all_vote
 from raftline.raft.node import RawNode, node_from_disk
 from raftline.storage.disk import FilesRefused
-from raftline.storage.examine import Examination
 from raftline.storage.folder import Folder
 from raftline.storage.log_lines import base_line, note_line, read_base
 from raftline.storage.snapshot_file import SnapshotFile
 from raftline.storage.snapshot_lines import MachineState
+from raftline.storage.start_plan import read_plan
 from raftline.tools.node_files.recover import recover
 from raftline.wire.commands.command_table import read_request
 from raftline.wire.commands.member_commands import change_reply, read_change
@@ -419,11 +419,6 @@ def test_a_poor_number_of_voters_is_reported_at_the_start(voters: int, why: str)
     assert place_of("s9", Membership(names, learners=("s9",))) == []  # it has no say in that
 
 
-def test_the_log_of_another_cluster_is_refused() -> None:
-    with pytest.raises(ConfigError, match="is this the log of another node"):
-        place_of("s4", Membership(("s1", "s2")))
-
-
 def after_a_snapshot(*, recovering: bool) -> RawNode:
     """Return s4, whose log begins after a snapshot of a cluster of s1 and s2."""
     return node_from_disk(
@@ -634,7 +629,7 @@ def test_a_lone_node_with_its_trace_alone_is_sent_to_no_recovery(
 ) -> None:
     (tmp_path / FILE_NAME).write_text("s1 localhost 10000\n")
     (tmp_path / ".s1.born").write_bytes(b"s1 was born here.\n")
-    assert "recover" not in str(Examination(Folder(tmp_path), "s1").run().problems[0])
+    assert "recover" not in str(read_plan(Folder(tmp_path), "s1").problems[0])
     for _ in range(2):  # the first start leaves a log without entries
         with pytest.raises(FilesRefused, match="is the only member") as refused:
             started(tmp_path)

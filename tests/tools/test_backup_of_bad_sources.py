@@ -17,9 +17,9 @@ from raftline.clients.requests.conversation import Client
 from raftline.clients.requests.node_connection import Refused
 from raftline.raft.membership import all_vote
 from raftline.storage.disk import EXIT_FILES, FilesRefused
-from raftline.storage.examine import Cure, Examination
 from raftline.storage.folder import Folder
 from raftline.storage.snapshot_lines import MachineState, spell_snapshot
+from raftline.storage.start_plan import Cure, read_plan
 from raftline.tools.node_files import backup
 from raftline.tools.node_files.backup import of_node, restore
 from raftline.tools.node_files.fsck import fsck
@@ -79,7 +79,7 @@ def test_a_backup_is_what_a_start_would_know_or_there_is_none(
     for number, (what, files) in enumerate(damaged()):
         logs = placed(tmp_path / f"{number}", files)
         try:
-            found = Examination(Folder(logs), "s1").run()
+            found = read_plan(Folder(logs), "s1")
             is_sound = all(problem.cure is Cure.CUT_TAIL for problem in found.problems)
         except FilesRefused:
             is_sound = False

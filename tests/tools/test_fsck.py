@@ -12,11 +12,11 @@ import pytest
 
 from raftline.common.config import FILE_BYTES_MAX, FILE_NAME
 from raftline.raft.membership import all_vote
-from raftline.storage.disk import DamagedFiles, FilesRefused
-from raftline.storage.examine import Cure, Examination, Findings, nodes_in
+from raftline.storage.disk import DamagedFiles, FilesRefused, LevelRefused
 from raftline.storage.hard_state import Mark
 from raftline.storage.repair import repair, repair_before_start
 from raftline.storage.snapshot_lines import MachineState, spell_snapshot
+from raftline.storage.start_plan import Cure, Plan, nodes_in, read_plan
 from raftline.tools.node_files.fsck import fsck
 from raftline_testing.files.faulty_folder import Died, Fault, Kind, MemoryFolder
 from raftline_testing.files.node_files import (
@@ -43,10 +43,10 @@ BEHIND = log_file(THIRD, base=b"3 1 base s1=localhost:10000 s2=localhost:10001\n
 COMPACTED = {**WHOLE, "s1.log": BEHIND, "s1.state_machine": snapshot(3, 1)}
 
 
-def examine(files: dict[str, bytes]) -> Findings:
+def examine(files: dict[str, bytes]) -> Plan:
     """Return what is found, having checked that looking changes nothing."""
     folder = MemoryFolder(files)
-    found = Examination(folder, "s1").run()
+    found = read_plan(folder, "s1")
     assert folder.contents() == files
     return found
 
@@ -56,7 +56,7 @@ def test_a_term_below_the_snapshots_is_refused_and_can_be_repaired() -> None:
     with pytest.raises(FilesRefused, match=r"says term 5, but s1\.state_machine has an entry of"):
         boot(folder)
     folder = folder.kill()
-    repair(folder, Examination(folder, "s1").run())
+    repair(folder, read_plan(folder, "s1"))
     _, recovered = boot(folder)
     assert (recovered.hard_state.term, recovered.recovering) == (6, True)
 
@@ -78,7 +78,7 @@ DAMAGES = {
     ),
     "a snapshot of a later term": (
         {**COMPACTED, "s1.state_machine": snapshot(9, 6)},
-        "s1.storage says term 5, and s1.state_machine has an entry of term 6. One of the two is",
+        "s1.storage says term 5, but s1.state_machine has an entry of term 6. One of the two is",
         Cure.DROP_STORAGE,
         True,
     ),
@@ -97,19 +97,19 @@ DAMAGES = {
     ),
     "an older log": (
         {"s1.log": GOOD[: GOOD.index(b"3 1 ")]},
-        "s1.log lacks entry 5 of term 2, which was synced. It was cut, or replaced by an older one",
+        "s1.log ends at entry 2, but entry 5 was synced before. It was cut, or replaced by an",
         Cure.TAKE_VOTE,
         True,
     ),
     "no storage": (
         {"s1.storage": b""},
-        "s1.storage is damaged: it does not consist of two lines. The node's term",
+        "s1.storage is damaged, since it does not consist of two lines. The node's term",
         Cure.DROP_STORAGE,
         True,
     ),
     "an older storage": (
         {"s1.storage": storage_file(1, mark=(2, 1))},
-        "s1.storage says term 1, and the log has an entry of term 2. One of the two is from",
+        "s1.storage says term 1, but s1.log has an entry of term 2. One of the two is from another",
         Cure.DROP_STORAGE,
         True,
     ),
@@ -118,7 +118,7 @@ DAMAGES = {
             "s1.log": log_file(SECOND.replace(b"3 1", b"1 1"), base=b"0 0 base s8=h:1 s9=h:2\n"),
             "s1.storage": storage_file(5, "s2", (1, 1)),
         },
-        "s1.log is of a cluster that s1 never was a member of. Was another node's file put here?",
+        "s1.log is of a cluster that s1 never was a member of (s8 s9).",
         Cure.NONE,
         False,
     ),
@@ -163,7 +163,7 @@ DAMAGES = {
     ),
     "a snapshot that is gone": (
         {"s1.log": BEHIND},
-        "s1.log begins after entry 3. s1.state_machine must hold the earlier entries, and does not",
+        "s1.log begins after entry 3 of term 1. s1.state_machine, the snapshot with the earlier",
         Cure.DROP_LOG_AND_SNAPSHOT,
         True,
     ),
@@ -184,9 +184,9 @@ def test_each_damage_is_named_with_its_consequence(name: str) -> None:
 def test_a_repair_leaves_no_damage_keeps_each_byte_and_lets_the_node_start(name: str) -> None:
     files, _, _, costs_the_vote = DAMAGES[name]
     folder = MemoryFolder({**WHOLE, **files})
-    done = repair(folder, Examination(folder, "s1").run())
+    done = repair(folder, read_plan(folder, "s1"))
     assert done
-    assert Examination(folder, "s1").run().problems == []
+    assert read_plan(folder, "s1").problems == []
     after = folder.contents()
     for file, data in files.items():
         kept = after.get(file, b"") + after.get(f"{file}.damaged-1", b"")
@@ -197,13 +197,16 @@ def test_a_repair_leaves_no_damage_keeps_each_byte_and_lets_the_node_start(name:
 
 
 def test_fsck_names_missing_files_and_accepts_a_recovering_node() -> None:
-    for gone in (["s1.storage"], ["s1.log"]):
-        files = {name: data for name, data in WHOLE.items() if name not in gone}
+    for gone, what in (
+        ("s1.storage", "s1.storage is gone. "),
+        ("s1.log", "s1.log ends at entry 0, but entry 5 was synced before. It is missing or empty"),
+    ):
+        files = {name: data for name, data in WHOLE.items() if name != gone}
         found = examine(files)
-        assert str(found.problems[0]).startswith(f"{gone[0]} is gone")
+        assert str(found.problems[0]).startswith(what)
         folder = MemoryFolder(files)
         repair(folder, found)
-        found = Examination(folder, "s1").run()
+        found = read_plan(folder, "s1")
         assert found.problems == []
         assert found.notes == ["s1 has lost files, and no vote until it has caught up"]
         assert boot(folder)[1].recovering
@@ -221,7 +224,7 @@ def test_the_sound_part_of_a_damaged_log_goes_on() -> None:
 
 def test_a_second_repair_keeps_the_kept_files_of_the_first() -> None:
     folder = MemoryFolder({**WHOLE, "s1.log": GOOD + b"6 2 torn", "s1.log.damaged-1": b"before"})
-    repair(folder, Examination(folder, "s1").run())
+    repair(folder, read_plan(folder, "s1"))
     assert folder.content("s1.log.damaged-1") == b"before"
     assert folder.content("s1.log.damaged-2") == b"6 2 torn"
 
@@ -241,7 +244,7 @@ def test_a_death_at_any_step_of_a_repair_never_leaves_a_node_that_votes(
         folder = MemoryFolder(files)
         folder.fault = Fault(step, Kind.DIE_BEFORE)
         with contextlib.suppress(Died):
-            repair(folder, Examination(folder, "s1").run())
+            repair(folder, read_plan(folder, "s1"))
         left = folder.crash(Random(step))
         with contextlib.suppress(DamagedFiles, FilesRefused):
             assert boot(left)[1].recovering, step
@@ -283,7 +286,7 @@ def test_a_damaged_log_is_not_taken_for_a_hand_written_one(rubbish: bytes) -> No
     folder = MemoryFolder({**WHOLE, "s1.log": rubbish})
     with pytest.raises(DamagedFiles):
         boot(folder)
-    (problem,) = Examination(folder, "s1").run().problems
+    (problem,) = read_plan(folder, "s1").problems
     assert "sound before it: nothing" in str(problem)
     repair_before_start(folder, "s1")
     assert folder.content("s1.log.damaged-1") == rubbish
@@ -295,7 +298,7 @@ def test_a_node_that_has_not_begun_is_sound() -> None:
     boot(folder)[0].close()
     assert examine(folder.contents()).problems == []
     assert folder.content("s1.log") == BASE
-    assert Mark(0, 0) == Examination(folder, "s1").run().promise.mark  # type: ignore[union-attr]
+    assert Mark(0, 0) == read_plan(folder, "s1").promise.mark  # type: ignore[union-attr]
 
 
 def test_nodes_are_found_by_their_files() -> None:
@@ -306,7 +309,7 @@ def test_nodes_are_found_by_their_files() -> None:
 def test_a_node_that_lost_all_but_its_trace_is_not_forgotten() -> None:
     assert nodes_in([".s1.born", "s2.log", ".born", ".gitignore"]) == ["s1", "s2"]
     (problem,) = examine({".s1.born": b"s1\n"}).problems
-    assert str(problem).startswith("s1.storage is gone. The node's term and vote are lost")
+    assert str(problem).startswith("s1.storage and s1.log are gone. The node's term and vote are")
 
 
 @pytest.fixture
@@ -355,3 +358,115 @@ def test_a_folder_that_cannot_be_read_leaves_out_no_other_folder(
     assert "another program's file. The nodes' logs name the members" in said.out
     assert "s2: sound" in said.out
     assert said.err == f"raftline: {folders[0]}: can't be read: Permission denied\n"
+
+
+# --- a start does what fsck says -----------------------------------------------------------------
+
+
+def storage_in(state: str) -> dict[str, bytes]:
+    return {**WHOLE, "s1.storage": storage_file(5, "s2", (5, 2), state)}
+
+
+SOUND: list[dict[str, bytes]] = [
+    WHOLE,
+    COMPACTED,
+    {**COMPACTED, "s1.log": GOOD},
+    {**WHOLE, "s1.state_machine": snapshot(9, 5)},
+    storage_in("newborn"),
+    storage_in("unknown"),
+    storage_in("amnesiac"),
+    {"s1.log": BASE, "s1.storage": storage_file(0, state="newborn"), ".s1.born": b"s1\n"},
+    {"s1.log": BASE},
+    {"s1.log": b"0 1 set a 4\n1 3 set b 5\n"},
+    {"s1.log": b"0 1 set a 4\n", "s1.storage": storage_file(1, "-", (1, 1), "adopting")},
+]
+OF_OTHERS = [
+    log_file(SECOND.replace(b"3 1", b"1 1"), base=b"0 0 base s8=h:1 s9=h:2\n"),
+    GOOD[: GOOD.index(b"3 1 ")],
+    BEHIND,
+    b"0 7 set c 8\n1 7 get c\n",
+    b"0 1 set a 4\n1 1 sing\n",
+    snapshot(3, 1),
+    snapshot(3, 2),
+    snapshot(40, 9),
+    storage_file(5, name="s2"),
+    storage_file(1, mark=(2, 1)),
+    storage_file(5, "s2", (7, 5)),
+    storage_file(5, "s2", (5, 2), "whole level 4 cluster 9f86d081884c7d65"),
+    storage_file(5, "s2", (5, 2), "whole level 99"),
+]
+
+
+def damaged(files: dict[str, bytes], chance: Random) -> dict[str, bytes]:
+    """Return the files after up to three of the things that happen to files."""
+    files = dict(files)
+    for _ in range(chance.randrange(4)):
+        name = chance.choice(["s1.log", "s1.storage", "s1.state_machine", ".s1.born"])
+        data = files.get(name, b"")
+        cut = chance.randrange(len(data) + 1)
+        match chance.randrange(7):
+            case 0:
+                files.pop(name, None)
+            case 1:
+                files[name] = data[:cut]
+            case 2:
+                files[name] = data[:cut] + bytes(chance.choice([1, 60, 512])) + data[cut + 60 :]
+            case 3:
+                files[name] = data + chance.choice([b"6 2 set torn", b"\0" * 9, b"# 1 entry\n"])
+            case 4:
+                flipped = bytearray(data or b"x")
+                flipped[cut % len(flipped)] ^= 1 << chance.randrange(8)
+                files[name] = bytes(flipped)
+            case _:
+                files[name] = chance.choice(OF_OTHERS)
+    return files
+
+
+def check_that_a_start_does_what_fsck_says(files: dict[str, bytes]) -> str:
+    """Check a start against the plan; return what it came to."""
+    plan = examine(files)
+    folder = MemoryFolder(files)
+    wrong = [one for one in plan.problems if one.refusal is not None]
+    if wrong:
+        with pytest.raises(FilesRefused) as refused:
+            boot(folder)
+        assert str(refused.value).startswith(str(wrong[0]))
+        assert folder.contents() == files
+        return "refused"
+    manager, recovered = boot(folder)
+    manager.close()
+    assert recovered.recovering is not plan.has_vote
+    said = "\n".join(recovered.notes)
+    for problem in plan.problems:
+        if problem.cure is not Cure.CUT_TAIL:
+            assert problem.subject in (recovered.not_ours, said)[problem.cure is not Cure.NONE]
+    assert ("torn write" in said) is plan.has(Cure.CUT_TAIL)
+    log = plan.log.log if plan.log is not None else plan.by_hand
+    in_log = log.last_index if log is not None else 0
+    assert recovered.log.last_index >= min(in_log, plan.held.index)
+    assert recovered.hard_state.term >= (0 if plan.promise is None else plan.promise.term)
+    again = read_plan(folder, "s1")  # what is left to say is what a person must decide
+    assert [one.cure for one in again.problems if one.cure is not Cure.NONE] == []
+    assert again.has_vote is plan.has_vote
+    return "recovering" if recovered.recovering else "sound"
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_a_start_refuses_or_carries_out_what_fsck_says(seed: int) -> None:
+    outcomes: set[str] = set()
+    for number in range(250):
+        chance = Random(f"{seed} {number}")
+        files = damaged(chance.choice(SOUND), chance)
+        try:
+            outcomes.add(check_that_a_start_does_what_fsck_says(files))
+            folder = MemoryFolder(files)
+            plan = read_plan(folder, "s1")
+            if all(problem.cure is not Cure.NONE for problem in plan.problems):
+                repair(folder, plan)
+                repaired = check_that_a_start_does_what_fsck_says(folder.contents())
+                assert repaired == ("sound" if plan.has_vote else "recovering")
+        except LevelRefused:
+            continue
+        except AssertionError as error:
+            raise AssertionError(f"seed {seed} {number}: {error}") from error
+    assert outcomes == {"refused", "recovering", "sound"}

@@ -27,8 +27,8 @@ from raftline.raft.node_view import NodeView
 from raftline.raft.state import Options
 from raftline.state.sessions import ERA_TERMS
 from raftline.storage.disk import FilesRefused
-from raftline.storage.examine import Examination
 from raftline.storage.folder import Folder
+from raftline.storage.start_plan import read_plan
 from raftline.tools.node_files.fsck import fsck
 from raftline.tools.node_files.recover import recover, take_over
 from raftline_testing.files.faulty_folder import Died, Fault, Kind, MemoryFolder
@@ -150,7 +150,7 @@ def test_fsck_sends_an_only_member_to_recover_if_something_is_left(
         (tmp_path / file).write_bytes(content)
     if name == "no log":
         (tmp_path / "s1.log").unlink()
-    (problem,) = Examination(Folder(tmp_path), "s1").run().problems
+    (problem,) = read_plan(Folder(tmp_path), "s1").problems
     fsck([str(tmp_path)], None, repairs=True, as_json=False)
     is_left = any((tmp_path / f"s1.{end}").exists() for end in ("log", "state_machine"))
     if problem.costs_the_vote and "only member" in problem.means:
@@ -226,6 +226,8 @@ def start(folder: MemoryFolder) -> NodeView:
     """
     manager, found = boot(folder)
     manager.close()
+    if found.not_ours:
+        raise FilesRefused(found.not_ours)
     options = Options(level=IDENTIFIED)
     node = node_from_disk(
         "s1", found.members, found.log, found.hard_state, options, lambda: 1, 0,
@@ -270,7 +272,7 @@ def test_no_start_takes_files_of_an_interrupted_recovery_and_another_ends_it(
             assert view.cluster == view.levels.clusters.latest
         except FilesRefused as problem:
             refusals.add(str(problem).partition(". ")[2])
-            problems = Examination(left.kill(), "s1").run().problems
+            problems = read_plan(left.kill(), "s1").problems
             refusals |= {one.means for one in problems}
         taken_over(left)
         assert len(identities(left)) == 1

@@ -108,9 +108,9 @@ def test_reads_that_were_lost_are_counted_apart_from_those_that_are_left_over() 
 
 def test_a_student_reads_no_advice_for_operators() -> None:
     error = FilesRefused(
-        "s2.storage says term 4, but s2.log has an entry of term 5: one of the two is from another "
-        "time or node. Older copies of both would forget its promises; let it "
-        "catch up from the others, without a vote until then: raftline fsck --repair s2"
+        "s2.storage says term 4, but s2.log has an entry of term 5. One of the two is from another "
+        "time or node: the node catches up from the others, without a vote until then. s2 does not "
+        "start before its files are repaired: raftline fsck --repair s2"
     )
     assert sentence(error) == (
         "a later term is taken over, and saved before its entries (§5.1, Figure 2): s2.storage "

@@ -9,11 +9,10 @@ import random
 from collections.abc import Callable, Sequence
 
 from ...common.build_level import LEVEL, new_cluster
-from ...common.config import ConfigError, Configuration, Pace
+from ...common.config import Configuration, Pace
 from ...logmanager import LogManager
 from ...raft.change import advice
 from ...raft.effects import Effects, HardState
-from ...raft.levels import is_foreign
 from ...raft.node import RawNode, node_from_disk
 from ...raft.node_view import NodeView
 from ...raft.state import Options
@@ -35,11 +34,6 @@ ALONE_AND_LOST = (
     "HOST:PORT of one of them"
 )
 GO_ON = "or continue with what is left: raftline recover {name}; "
-OF_TWO_CLUSTERS = (
-    "{name}.storage is of cluster {known}, and {name}.log or {name}.state_machine of cluster "
-    "{in_log}. If `raftline recover {name}` was interrupted, run it again; otherwise restore all "
-    "files of {name} from one copy"
-)
 
 
 class Startup:
@@ -85,6 +79,9 @@ class Startup:
         if self._joins:
             _check_that_it_brings_nothing(folder, self.name)
         recovered = self._recovered(logmanager, never_ran)
+        if recovered.not_ours:
+            logmanager.close()
+            raise FilesRefused(recovered.not_ours)
         if recovered.hard_state.term < self.first_term and recovered.log.last_index == 0:
             recovered.hard_state = HardState(self.first_term, None)
             logmanager.persist([Effects(save=recovered.hard_state)])
@@ -176,22 +173,13 @@ def check_member(view: NodeView, configuration: Configuration) -> list[str]:
     """Return what to print about a node's place in the cluster, according to its log.
 
     Raises:
-        ConfigError: the log begins with a cluster that this node was neither born in nor ever added
-            to.
-        FilesRefused: the node has lost entries that no other member can have; or its files belong
-            to two clusters.
+        FilesRefused: the node has lost entries that no other member can have.
     """
     name, configurations, members = view.name, view.configurations, view.membership
     if not members.names:
         return [f"[*] {name} knows no members yet: it waits until a leader adds it"]
-    _check_cluster(view)
     names = " ".join(members.names)
     is_known = configurations.has_known(name)
-    if not is_known and view.log.base_index == 0 and configurations.at(0).names:
-        raise ConfigError(
-            f"{name} is not a member of the cluster in its log ({names}): is this the "
-            f"log of another node? Put its own {name}.log back, or start it elsewhere"
-        )
     if view.recovering and set(members.names) == {name}:
         raise _refused_alone(view)
     notes = []
@@ -210,13 +198,6 @@ def check_member(view: NodeView, configuration: Configuration) -> list[str]:
     if name in members.voters and (warning := advice(len(members.voters))):
         notes.append(f"[!] {warning}")
     return notes
-
-
-def _check_cluster(view: NodeView) -> None:
-    """Raise FilesRefused if NAME.storage belongs to another cluster than the other files."""
-    own, in_log = view.cluster, view.levels.clusters.latest
-    if is_foreign(own, in_log):
-        raise FilesRefused(OF_TWO_CLUSTERS.format(name=view.name, known=own, in_log=in_log))
 
 
 def _refused_alone(view: NodeView) -> FilesRefused:

@@ -36,7 +36,6 @@ from ...state.lease_table import own_seconds, read_granted
 from ...state.sessions import SessionTable, next_era
 from ...storage.birth import spell_trace, trace
 from ...storage.disk import FilesRefused, LevelRefused, StorageError
-from ...storage.examine import Cure, Examination
 from ...storage.folder import Folder, new_folder
 from ...storage.hard_state import HardStateFile, LogState, Mark, Promise
 from ...storage.log_file import whole_file
@@ -47,6 +46,7 @@ from ...storage.snapshot_lines import (
     SnapshotReader,
     spell_snapshot,
 )
+from ...storage.start_plan import Cure, read_plan
 from ...wire.protocol import error
 from ..progress_bar import Bar
 from ..status import status
@@ -159,12 +159,12 @@ def _sound_state(place: WatchedFolder, node: str) -> MachineState:
         FilesRefused: the files are damaged, or have no state.
     """
     with Bar(f"{node}: reading", place.size(f"{node}.log"), place.position):
-        findings = Examination(place, node).run()
-    bad = [p for p in findings.problems if p.cure is not Cure.CUT_TAIL]
-    if bad or findings.log is None:
+        plan = read_plan(place, node)
+    bad = [p for p in plan.problems if p.cure is not Cure.CUT_TAIL]
+    if bad or plan.log is None:
         what = str(bad[0]) if bad else f"{node}.log is not in raftline's form"
         raise FilesRefused(f"{what}. See: raftline fsck {node}")
-    state = _state_of(node, place, findings.log, findings.snapshot)
+    state = _state_of(node, place, plan.log, plan.snapshot)
     if not state.index:
         raise FilesRefused(f"{node} holds no entries, so there is nothing to back up")
     if not state.members.names:
@@ -184,10 +184,7 @@ def _state_of(
     if loaded is not None:
         machine.arrived(loaded)
         machine.take_over(loaded.snapshot)
-        if log.term_at(loaded.snapshot.index) == loaded.snapshot.term:
-            log.compact(loaded.snapshot.index)
-        else:  # void, as at a start
-            log.reset(loaded.snapshot.index, loaded.snapshot.term)
+        read.begin_after(loaded)
     try:
         machine.apply(log.entries(log.base_index + 1, log.last_index))
     except UnknownMachine:

@@ -19,9 +19,9 @@ from ...storage.disk import (
     StorageError,
     exit_status_of,
 )
-from ...storage.examine import Cure, Examination, Findings, Problem, nodes_in
 from ...storage.folder import Folder
 from ...storage.repair import repair
+from ...storage.start_plan import Cure, Plan, Problem, nodes_in, read_plan
 from ..progress_bar import Bar
 
 if TYPE_CHECKING:
@@ -174,12 +174,12 @@ def _look_at(folder: WatchedFolder, node: str, *, repairs: bool) -> dict[str, An
             if folder.exists(name)
         )
         with Bar(f"{node}: checking", size, folder.position):
-            findings = Examination(folder, node).run()
+            plan = read_plan(folder, node)
         actions: list[str] = []
-        if repairs and not running and findings.problems:
+        if repairs and not running and plan.problems:
             folder.lock(node)
-            actions = repair(folder, findings)
-        return _report(findings, actions, running, repaired=repairs and not running)
+            actions = repair(folder, plan)
+        return _report(plan, actions, running, repaired=repairs and not running)
     finally:
         folder.close()
 
@@ -197,25 +197,23 @@ def _is_running(folder: Folder, node: str) -> bool:
     return False
 
 
-def _report(
-    findings: Findings, actions: list[str], running: bool, *, repaired: bool
-) -> dict[str, Any]:
-    promise, log, loaded = findings.promise, findings.log, findings.snapshot
+def _report(plan: Plan, actions: list[str], running: bool, *, repaired: bool) -> dict[str, Any]:
+    promise, log, loaded = plan.promise, plan.log, plan.snapshot
     return {
-        "node": findings.node,
+        "node": plan.node,
         "running": running,
         "term": promise.term if promise is not None else None,
         "vote": promise.vote if promise is not None else None,
         "state": promise.state.value if promise is not None else None,
-        "cluster": findings.cluster,
+        "cluster": plan.cluster,
         "first_index": log.log.base_index + 1 if log is not None else None,
         "last_index": log.log.last_index if log is not None else None,
         "last_term": log.log.last_term if log is not None else None,
         "snapshot_index": loaded.snapshot.index if loaded is not None else 0,
         "problems": [
-            _spelled(problem, str(problem), repaired=repaired) for problem in findings.problems
+            _spelled(problem, str(problem), repaired=repaired) for problem in plan.problems
         ],
-        "notes": findings.notes,
+        "notes": plan.notes,
         "done": actions,
     }
 
