@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import select
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
 from raftline.common.build_level import LEVEL
-from raftline.net.connections.shared_reader import CROWD, PIECE, SharedReader
+from raftline.net.connections.shared_reader import CROWD, PIECE, Ready, SharedReader
 from raftline.net.protocol import server_protocol
 from raftline.net.protocol.outgoing_protocol import BATCHES_MAX
 from raftline.net.protocol.server_protocol import TIMING_MARK
@@ -26,10 +26,15 @@ class Crowd:
     def __init__(self, count: int, crowd: int = 0) -> None:
         self.submitted: list[list[Any]] = []  # by the shared reader: what it hands over at once
         self.more_came: list[bool] = []
-        self.reader = SharedReader(self.submit, crowd)
+        self.meanwhile: Callable[[], object] | None = None  # done once, at the next hand-over
+        self.warnings: list[str] = []
+        self.reader = SharedReader(self.submit, crowd, self.warnings.append)
         self.scenes = [Scene(shared_reader=self.reader) for _ in range(count)]
 
     def submit(self, *batches: Any, more_come: bool = False) -> None:
+        meanwhile, self.meanwhile = self.meanwhile, None
+        if meanwhile is not None:
+            meanwhile()
         self.more_came.append(more_come)
         self.submitted.append(list(batches))
         for batch in batches:
@@ -74,17 +79,14 @@ def crowd() -> Iterator[Crowd]:
 
 
 def test_lines_that_are_ready_together_are_handed_over_together(crowd: Crowd) -> None:
-    submit = crowd.reader._submit
     first, second, third = crowd.scenes
     begun = len(crowd.submitted)
 
-    def submit_amid_arrivals(*batches: Any, **_: bool) -> None:
-        crowd.reader._submit = submit
+    def arrive() -> None:
         second.say("c@set b 2\n")
         third.say("c@set c 3\n")
-        submit(*batches)
 
-    crowd.reader._submit = submit_amid_arrivals
+    crowd.meanwhile = arrive
     first.say("c@set a 2\n")
     eventually(lambda: len(crowd.submitted) == begun + 2, "two groups")
     groups = [sorted(list(one.commands) for one in group) for group in crowd.submitted[begun:]]
@@ -96,15 +98,13 @@ def test_writes_of_a_large_crowd_are_handed_over_in_pieces(others: int, pieces: 
     crowd = Crowd(others + 1)
     crowd.ask("set a 1")
     eventually(lambda: crowd.parked() == others + 1, "all connections parked")
-    submit, begun = crowd.reader._submit, len(crowd.submitted)
+    begun = len(crowd.submitted)
 
-    def submit_amid_arrivals(*batches: Any, **_: bool) -> None:
-        crowd.reader._submit = submit
+    def arrive() -> None:
         for scene in crowd.scenes[1:]:
             scene.say("c@set b 2\n")
-        submit(*batches)
 
-    crowd.reader._submit = submit_amid_arrivals
+    crowd.meanwhile = arrive
     crowd.scenes[0].say("c@set a 2\n")
     eventually(lambda: len(crowd.submitted) == begun + 3, "one call, and two for the others")
     assert [len(group) for group in crowd.submitted[begun:]] == [1, *pieces]
@@ -122,16 +122,14 @@ def test_one_user_s_packets_are_read_a_part_at_a_time_and_each_in_its_turn() -> 
     for scene in bobs:
         scene.connection.outgoing.user = "bob"
     ann.connection.outgoing.user = "ann"
-    submit, begun = crowd.reader._submit, len(crowd.submitted)
+    begun = len(crowd.submitted)
 
-    def submit_amid_arrivals(*batches: Any, **_: bool) -> None:
-        crowd.reader._submit = submit
+    def arrive() -> None:
         for scene in bobs:
             scene.say("c@set b 2\n" * REQUESTS_TOGETHER)
         ann.say("c@set b 2\n")
-        submit(*batches)
 
-    crowd.reader._submit = submit_amid_arrivals
+    crowd.meanwhile = arrive
     first.say("c@set a 2\n")
     eventually(lambda: sum(map(len, crowd.submitted[begun:])) == 11, "a batch of each")
     groups = [{one.reply_sink for one in group} for group in crowd.submitted[begun + 1 :]]
@@ -218,14 +216,9 @@ def test_half_a_line_is_waited_for_by_its_own_thread(crowd: Crowd) -> None:
 
 
 def test_a_thread_goes_on_after_the_lines_before_its_own_are_handed_over(crowd: Crowd) -> None:
-    submit, scene = crowd.reader._submit, crowd.scenes[0]
+    scene = crowd.scenes[0]
     parked: list[int] = []
-
-    def submit_and_look(*batches: Any, **_: bool) -> None:
-        parked.append(crowd.parked())
-        submit(*batches)
-
-    crowd.reader._submit = submit_and_look
+    crowd.meanwhile = lambda: parked.append(crowd.parked())
     scene.say("c@set a 5\nc@set ")
     eventually(lambda: crowd.parked() == 2, "its thread goes on")
     assert parked == [3]
@@ -389,58 +382,36 @@ def test_a_last_line_that_is_left_to_its_thread_waits_for_no_other(crowd: Crowd)
     assert [scene.line() for _ in range(2)] == ["s1@done", "s1@Sorry, no such machine."]
 
 
-class Trouble:
-    """The place of `submit` once: nothing is handed over."""
-
-    def __init__(self, crowd: Crowd) -> None:
-        self.crowd, self.submit = crowd, crowd.reader._submit
-        self.reported: list[str] = []
-        crowd.reader._warn = self.reported.append
-        crowd.reader._submit = self
-
-    def __call__(self, *batches: Any, more_come: bool = False) -> None:
-        self.crowd.reader._submit = self.submit
-        raise MemoryError
+def fails() -> None:
+    raise MemoryError
 
 
 def test_requests_that_could_not_be_handed_over_end_their_connections_alone(crowd: Crowd) -> None:
     scene, *others = crowd.scenes
-    trouble = Trouble(crowd)
+    crowd.meanwhile = fails
     scene.say("c@set a 2\n")
     scene.thread.join(60)
     assert not scene.thread.is_alive()
     assert scene.there.recv(1) == b""
-    assert trouble.reported == ["requests of 1 connections failed, so these end: MemoryError()"]
+    assert crowd.warnings == ["requests of 1 connections failed, so these end: MemoryError()"]
     for other in others:
         other.say("c@set b 1\n")
         crowd.answer(other, 1)
 
 
-class BrokenSet:
-    """The reader's epoll set, which fails once while a connection is ready."""
-
-    def __init__(self, reader: SharedReader) -> None:
-        self._reader, self._real = reader, reader._epoll
-        reader._epoll = self  # type: ignore[assignment]
-
-    def poll(self, timeout_s: float) -> list[tuple[int, int]]:
-        self._reader._epoll = self._real
-        raise OSError("a fault that no test has met")
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._real, name)
-
-
 def test_a_reader_that_ends_by_an_error_gives_all_threads_back(crowd: Crowd) -> None:
     """And the next crowd has a new one."""
-    reported: list[str] = []
-    crowd.reader._warn = reported.append
-    before = crowd.reader._runner
-    BrokenSet(crowd.reader)
+    connection = crowd.scenes[0].connection
+    take_ready = connection.take_ready
+
+    def fails_once(*_: object) -> Ready:
+        connection.take_ready = take_ready  # type: ignore[method-assign]
+        raise OSError("a fault that no test has met")
+
+    connection.take_ready = fails_once  # type: ignore[method-assign]
     crowd.ask("set a 2")
-    eventually(lambda: reported, "the word about it")
-    assert "each connection reads for itself" in reported[0]
+    eventually(lambda: crowd.warnings, "the word about it")
+    assert "each connection reads for itself" in crowd.warnings[0]
     for number in range(3):
         crowd.ask(f"set a {number}")
     eventually(lambda: crowd.parked() == 3, "three parked connections")
-    assert crowd.reader._runner is not before
