@@ -232,20 +232,17 @@ def test_a_longer_promise_from_before_a_restart_outlasts_a_shorter_one() -> None
 
 def test_the_disk_forgets_a_promise_that_is_over_with_a_later_vote() -> None:
     node = node_of("s2", 1, lease_ms=150)
-    node.step(Receive(append(2, (1, 1))), 149)
-    assert node._state.out.save == HardState(2, None, 150)
-    node.step(Receive(append(3, (1, 1))), 150)
-    assert node._state.out.save == HardState(3, None, 0)
+    assert node.step(Receive(append(2, (1, 1))), 149).save == HardState(2, None, 150)
+    assert node.step(Receive(append(3, (1, 1))), 150).save == HardState(3, None, 0)
     node = node_of("s2", 1, options=LEASES, lease_ms=150)
-    node.step(Receive(append(2, (1, 1))), 150)
-    assert node._state.out.save == HardState(2, None, 150)
+    assert node.step(Receive(append(2, (1, 1))), 150).save == HardState(2, None, 150)
 
 
 def test_a_promise_of_a_follower_that_lost_its_log_counts_no_more() -> None:
     node = leased()
     lost = AppendRejected("s2", "s1", 1, 0, node.view.round, without_vote=7)
     node.step(Receive(lost), TIMEOUT_MS + 20)
-    node._state.as_leader.progress["s2"].is_counted = True  # it was made whole, by a quick fence
+    node.view.progress["s2"].is_counted = True  # it was made whole, by a quick fence
     assert node.view.lease_until_ms == 0
 
 

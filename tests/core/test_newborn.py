@@ -360,7 +360,7 @@ def test_a_node_with_its_vote_again_no_longer_reports_that_it_may_be_new() -> No
 
 def test_a_leader_reports_a_follower_as_new_or_without_its_memory() -> None:
     leader = established("s1")
-    leader._state.as_leader.progress["s3"].match_index = 0
+    leader.view.progress["s3"].match_index = 0
     unsure = AppendAccepted("s3", "s1", 1, 0, leader.view.round, 9, may_be_new=True)
     notes = leader.step(Receive(unsure), leader.view.now_ms).notes
     assert "[*] s3 is new, or lost its memory: it catches up without a vote" in notes

@@ -166,7 +166,7 @@ def test_a_follower_whose_files_are_older_than_the_log_of_its_leader_is_noticed(
     applied(node)
     last = node.view.log.last_index
     node.step(SnapshotTaken(Snapshot(last, 1, 8, 1)), node.view.now_ms)
-    node._state.as_leader.progress["s3"].heard_at_ms -= 10 * TIMEOUT_MS
+    node.view.progress["s3"].heard_at_ms -= 10 * TIMEOUT_MS
     while compact(node, last):
         pass
     notes, follower_said = [], []

@@ -46,6 +46,7 @@ from raftline_testing.doubles.cores import (
     acknowledge,
     append,
     applied,
+    beat,
     compact,
     established,
     log_of,
@@ -379,7 +380,7 @@ def test_a_silent_follower_amid_a_snapshot_is_probed_once_an_election_timeout() 
     asked = []
     for _ in range(10):
         node._state.as_leader.quorum_check_at_ms = node._state.as_leader.heartbeat_at_ms + 1
-        asked.append(places(node.step(Tick(), node._state.as_leader.heartbeat_at_ms)))
+        asked.append(places(beat(node)))
     assert asked == [[], [], [10], [], [], [10], [], [], [10], []]
 
 
@@ -387,7 +388,7 @@ def test_an_answering_follower_amid_a_snapshot_is_not_probed() -> None:
     node = sending()
     for offset in (20, 25, 25):
         node._state.as_leader.quorum_check_at_ms = node._state.as_leader.heartbeat_at_ms + 1
-        assert places(node.step(Tick(), node._state.as_leader.heartbeat_at_ms)) == []
+        assert places(beat(node)) == []
         held(node, offset)
 
 
@@ -499,16 +500,16 @@ def test_a_removed_member_is_notified_again_once_its_removal_commits() -> None:
     sync(node)
     for _ in range(2):  # s5 answers first, and everything
         acknowledge(node, "s5")
-        node.step(Tick(), node._state.as_leader.heartbeat_at_ms)
-    assert "s5" in node._state.as_leader.leaving
+        beat(node)
+    assert "s5" in node.view.contacts
     for peer in ("s2", "s3"):
         acknowledge(node, peer)
     assert node.view.configurations.index <= node.view.commit_index
     acknowledge(node, "s5", number=node.view.round - 1)
-    assert "s5" in node._state.as_leader.leaving
-    node.step(Tick(), node._state.as_leader.heartbeat_at_ms)
+    assert "s5" in node.view.contacts
+    beat(node)
     acknowledge(node, "s5")
-    assert "s5" not in node._state.as_leader.leaving
+    assert "s5" not in node.view.contacts
 
 
 def test_of_two_removed_members_each_is_notified_of_its_own_entry() -> None:
@@ -520,12 +521,12 @@ def test_of_two_removed_members_each_is_notified_of_its_own_entry() -> None:
             sync(node)
             for peer in ("s2", "s3"):
                 acknowledge(node, peer)
-    assert set(node._state.as_leader.leaving) == {"s4", "s5"}
-    node.step(Tick(), node._state.as_leader.heartbeat_at_ms)
+    assert {"s4", "s5"} <= set(node.view.contacts)
+    beat(node)
     acknowledge(node, "s5")
-    node.step(Tick(), node._state.as_leader.heartbeat_at_ms)
+    beat(node)
     acknowledge(node, "s5")
-    assert set(node._state.as_leader.leaving) == {"s4"}
+    assert set(node.view.contacts) == {"s2", "s3", "s4"}
     assert node.view.role is Role.LEADER
 
 
@@ -556,7 +557,7 @@ def test_a_lost_learner_that_a_quorum_needs_may_be_promoted() -> None:
     assert node.view.membership.voters == ("s1",)
     held = AppendAccepted("s2", "s1", 1, 1, node.view.round, without_vote=1)
     node.step(Receive(held), TIMEOUT_MS)
-    node.step(Tick(), node._state.as_leader.heartbeat_at_ms)
+    beat(node)
     acknowledge(node, "s2")
     assert node.view.membership.voters == ("s1", "s2")
 
@@ -567,7 +568,7 @@ def test_a_transfer_prefers_the_longer_log_to_the_later_answer() -> None:
     node.step(Propose(["set a 1"]), TIMEOUT_MS)
     sync(node)
     acknowledge(node, "s2", 2)
-    node.step(Tick(), node._state.as_leader.heartbeat_at_ms)
+    beat(node)
     acknowledge(node, "s3", 1)
     node.step(Transfer(None), node.view.now_ms)
     assert node.view.transfer is not None

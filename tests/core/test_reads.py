@@ -70,7 +70,7 @@ def test_reads_during_rounds_in_flight_share_the_next_round() -> None:
     node = established("s1")
     for number in range(10):
         node.step(Read([number]), TIMEOUT_MS)
-    assert len(node._state.as_leader.read_rounds) == node.view.options.read_rounds
+    assert node.view.read_rounds == node.view.options.read_rounds
     served = [acknowledge(node, "s2").reads for _ in range(2)]
     assert [[ready.token for ready in reads] for reads in served] == [[0, 1], [*range(2, 10)]]
 

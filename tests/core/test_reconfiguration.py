@@ -26,6 +26,7 @@ from raftline_testing.doubles.cores import (
     acknowledge,
     append,
     applied,
+    beat,
     established,
     leader_of,
     node_of,
@@ -119,7 +120,7 @@ def test_a_change_that_waits_is_refused_when_the_leader_falls() -> None:
     assert effects.settled[0].text == (
         "remove s3: this server lost the leadership before it began. Nothing was changed"
     )
-    assert node._state.leading is None
+    assert not node.view.is_leader
 
 
 def test_a_follower_refuses_a_change_of_members() -> None:
@@ -237,7 +238,7 @@ def test_a_change_of_a_deposed_leader_has_an_unknown_outcome() -> None:
     change(node, "remove", "s3")
     effects = node.step(Receive(AppendEntries("s2", "s1", 9, 1, 1)), node.view.now_ms)
     assert outcomes(effects) == ["unknown"]
-    assert node._state.leading is None
+    assert not node.view.is_leader
 
 
 # --- learners --------------------------------------------------------------------------------
@@ -425,8 +426,7 @@ def test_a_removed_member_is_notified_and_then_forgotten() -> None:
     assert node.view.configurations.index <= node.view.commit_index
     assert node.view.contacts == {"s2": "s2:1", "s3": "s3:1"}
     acknowledge(node, "s3")
-    beat = node.step(Tick(), node._state.as_leader.heartbeat_at_ms)
-    assert "s3" in {message.to for message in beat.send}
+    assert "s3" in {message.to for message in beat(node).send}
     assert acknowledge(node, "s3").members_changed
     assert node.view.contacts == {"s2": "s2:1"}
 
@@ -451,9 +451,8 @@ def test_a_removed_member_that_lost_the_end_of_its_log_still_hears_that_it_was_r
 
 def test_a_member_that_comes_back_while_it_leaves_is_a_member_again() -> None:
     node = with_a_leaver()
-    assert node._state.as_leader.leaving == {"s3": "s3:1"}
+    assert node.view.contacts["s3"] == "s3:1"
     node.step(ChangeMembers(Change("add", "s3", "s3:2"), "t"), node.view.now_ms)
-    assert node._state.as_leader.leaving == {}
     assert node.view.contacts["s3"] == "s3:2"
 
 
@@ -513,8 +512,8 @@ def test_check_quorum_needs_a_majority_of_each_half() -> None:
     node.step(
         Receive(AppendAccepted("s4", "s1", node.view.term, 1, node.view.round)), heard_late - 1
     )
-    node._state.as_leader.progress["s2"].heard_at_ms = -10_000
-    node._state.as_leader.progress["s3"].heard_at_ms = -10_000
+    node.view.progress["s2"].heard_at_ms = -10_000
+    node.view.progress["s3"].heard_at_ms = -10_000
     node.step(Tick(), heard_late)  # s1 and s4 are a majority of s1 s2 s4, not of s1 s2 s3
     assert not node.view.is_leader
 

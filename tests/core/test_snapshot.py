@@ -169,7 +169,7 @@ KEEPS_SOME = replace(SMALL, trailing_bytes=250)
 
 def go_on(node: RawNode) -> None:
     """Commit and apply three entries without s2, then take a snapshot and compact by it."""
-    node._state.as_leader.progress["s3"].heard_at_ms = node.view.now_ms
+    node.view.progress["s3"].heard_at_ms = node.view.now_ms
     node.step(Propose(["set a 1", "set b 2", "set c 3"]), node.view.now_ms)
     sync(node)
     acknowledge(node, "s3")
@@ -246,7 +246,7 @@ def test_an_older_snapshot_never_takes_a_later_ones_place() -> None:
 
 def fall_behind(node: RawNode, peer: str = "s2") -> list[InstallSnapshot]:
     """Let a follower say that it has lost everything; return the pieces it is sent."""
-    node._state.as_leader.progress[peer].match_index = 0
+    node.view.progress[peer].match_index = 0
     # It refuses what follows on its match index, and then what follows on the log's base.
     pieces(node, AppendRejected(peer, "s1", node.view.term, 0, node.view.round))
     return pieces(node, AppendRejected(peer, "s1", node.view.term, 0, node.view.round))
@@ -368,7 +368,7 @@ def test_pieces_go_to_the_disk_in_order_and_the_snapshot_is_checked() -> None:
     effects = node.step(SnapshotChecked(Snapshot(7, 2, 8, 5), MEMBERS), 0)
     assert effects.install == Snapshot(7, 2, 8, 5)
     assert effects.wants_disk
-    state = node._state
+    state = node.view
     assert (state.commit_index, state.applying, state.log.last_index) == (7, 7, 7)
     assert state.snapshot == Snapshot(7, 2, 8, 5)
     assert state.applied == 0  # the rim reports it once its state machine is that of the snapshot
@@ -431,7 +431,6 @@ def test_a_late_piece_of_an_earlier_snapshot_does_not_displace_a_later_one() -> 
 def test_a_snapshot_that_the_log_has_overtaken_is_not_installed() -> None:
     node = node_of("s2", *[1] * 7, term=2, options=SMALL)
     snapshot = Snapshot(5, 1, 8, 5)
-    node._state.incoming = None
     node.step(Receive(piece(0, "a 4\n", snapshot=Snapshot(8, 2, 4, 5))), 0)
     node.step(Receive(append(2, (7, 1), 2, commit=8)), 0)
     assert node.view.commit_index == 8
@@ -467,7 +466,7 @@ def test_an_impossible_snapshot_is_refused_and_changes_nothing(
     node.step(Receive(append(2, (0, 0), 1, 1, 2, commit=3)), 0)
     with pytest.raises(PeerError, match=why):
         node.step(Receive(message), 0)
-    assert node._state.incoming is None
+    assert node.view.arriving_bytes == 0
     assert node.view.leader == "s1"
 
 
@@ -475,8 +474,8 @@ def test_a_log_that_conflicts_at_the_snapshots_end_is_dropped_whole() -> None:
     node = node_of("s2", *[1] * 9, term=2, options=SMALL)
     node.step(Receive(piece(0, "a 4\nb 5\n")), 0)
     node.step(SnapshotChecked(Snapshot(7, 2, 8, 5), MEMBERS), 0)
-    log = node._state.log
-    assert (log.base_index, log.base_term, log.last_index) == (7, 2, 7)
+    log = node.view.log
+    assert (log.base_index, log.last_term, log.last_index) == (7, 2, 7)
     assert node.view.durable_index <= 7
 
 

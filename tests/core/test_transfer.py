@@ -116,7 +116,7 @@ def test_a_disconnected_follower_is_not_chosen_until_it_answers() -> None:
 )  # fmt: skip
 def test_a_transfer_to_an_unfit_node_is_refused_and_changes_nothing(to: str, reason: str) -> None:
     node = established("s1")
-    node._state.as_leader.progress["s3"].heard_at_ms = 0
+    node.view.progress["s3"].heard_at_ms = 0
     now = TIMEOUT_MS + OPTIONS.election_timeout_ms
     acknowledge(node, "s2")
     with pytest.raises(TransferRefused, match=f"^{reason}$"):

@@ -193,7 +193,7 @@ def without_s4() -> RawNode:
         sync(node)
         for peer in ("s2", "s3"):
             acknowledge(node, peer)
-    assert node._state.as_leader.leaving == {"s4": "s4:1"}
+    assert node.view.contacts["s4"] == "s4:1"
     return node
 
 
@@ -254,7 +254,7 @@ def test_a_leader_ordered_to_stand_keeps_no_leader_state() -> None:
     assert (node.view.role, node.view.term) == (Role.CANDIDATE, 2)
     assert effects.refused == ["get a"]
     assert [one.outcome for one in effects.settled] == ["unknown"]
-    assert node._state.leading is None
+    assert not node.view.is_leader
 
 
 def test_a_candidate_ordered_to_follow_waits_for_a_whole_timeout() -> None:

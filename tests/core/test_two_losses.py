@@ -9,7 +9,7 @@ from random import Random
 import pytest
 
 from raftline.raft.effects import Effects, HardState
-from raftline.raft.inputs import Propose, Receive, Tick
+from raftline.raft.inputs import Propose, Receive
 from raftline.raft.log import Entry
 from raftline.raft.membership import Membership
 from raftline.raft.messages import (
@@ -26,6 +26,7 @@ from raftline_testing.doubles.cores import (
     TIMEOUT_MS,
     acknowledge,
     append,
+    beat,
     established,
     leader_of,
     node_of,
@@ -53,10 +54,9 @@ def holds_all(leader: RawNode, incarnation: int, peer: str = "s3") -> list[Messa
     return leader.step(Receive(answer), state.now_ms).send
 
 
-def beat(leader: RawNode) -> list[Message]:
-    leader.step(Tick(), leader._state.as_leader.heartbeat_at_ms)
-    effects = leader.step(Tick(), leader._state.as_leader.heartbeat_at_ms)
-    return effects.send
+def beat_twice(leader: RawNode) -> list[Message]:
+    beat(leader)
+    return beat(leader).send
 
 
 def lives_sent(messages: list[Message]) -> set[int]:
@@ -77,8 +77,8 @@ def test_vote_again_for_one_incarnation_is_not_sent_to_the_next() -> None:
     leader = asked_to_vote_again()
     effects = loses(leader, 2)
     assert effects.append == [Entry(3, 1, "noop")]  # a fence of its own
-    assert lives_sent([*effects.send, *beat(leader)]) == set()
-    assert lives_sent([*holds_all(leader, 2), *beat(leader)]) == set()
+    assert lives_sent([*effects.send, *beat_twice(leader)]) == set()
+    assert lives_sent([*holds_all(leader, 2), *beat_twice(leader)]) == set()
     assert leader.view.commit_index == 2
     assert lives_sent(acknowledge(leader, "s2").send) == {2}
 
@@ -102,7 +102,7 @@ def test_a_late_answer_of_an_earlier_incarnation_counts_for_nothing(late_life: i
     for incarnation in (1, 2, 3):
         loses(leader, incarnation)
         acknowledge(leader, "s2", 1)
-        beat(leader)
+        beat_twice(leader)
     leader.step(Receive(late), leader.view.now_ms)
     progress = leader.view.progress["s3"]
     assert (progress.is_counted, progress.incarnation, progress.match_index) == (False, 3, 0)
@@ -111,13 +111,13 @@ def test_a_late_answer_of_an_earlier_incarnation_counts_for_nothing(late_life: i
 
 def test_a_node_that_recovered_between_two_losses_needs_a_later_fence() -> None:
     leader = asked_to_vote_again()
-    beat(leader)
+    beat_twice(leader)
     acknowledge(leader, "s3")  # without the mark: it votes again
     assert leader.view.progress["s3"].is_counted
     assert loses(leader, 2).append == [Entry(3, 1, "noop")]
-    assert lives_sent([*holds_all(leader, 2), *beat(leader)]) == set()
+    assert lives_sent([*holds_all(leader, 2), *beat_twice(leader)]) == set()
     assert lives_sent(acknowledge(leader, "s2").send) == {2}
-    beat(leader)
+    beat_twice(leader)
     acknowledge(leader, "s3")
     assert leader.view.progress["s3"].is_counted
 
@@ -129,9 +129,9 @@ def test_two_recovering_nodes_each_get_their_own_incarnation_back() -> None:
     holds_all(leader, 7, "s4")
     for peer in ("s2", "s3"):
         acknowledge(leader, peer)
-    assert lives_sent(beat(leader)) == {7}
+    assert lives_sent(beat_twice(leader)) == {7}
     holds_all(leader, 8, "s5")
-    assert {m.to: m.vote_again for m in beat(leader) if isinstance(m, AppendEntries)} == {
+    assert {m.to: m.vote_again for m in beat_twice(leader) if isinstance(m, AppendEntries)} == {
         "s2": 0,
         "s3": 0,
         "s4": 7,
@@ -156,12 +156,12 @@ def test_a_learner_that_returns_before_the_no_op_waits_for_its_commit() -> None:
     loses(leader, 1, "s4")
     answer = AppendAccepted("s4", "s1", leader.view.term, 2, leader.view.round, without_vote=1)
     leader.step(Receive(answer), leader.view.now_ms)
-    assert lives_sent(beat(leader)) == set()
+    assert lives_sent(beat_twice(leader)) == set()
     acknowledge(leader, "s2")
     assert leader.view.commit_index == 4
     leader.step(Receive(answer), leader.view.now_ms)
-    assert lives_sent(beat(leader)) == set()  # it lacks entries 3 and 4
-    assert lives_sent([*holds_all(leader, 1, "s4"), *beat(leader)]) == {1}
+    assert lives_sent(beat_twice(leader)) == set()  # it lacks entries 3 and 4
+    assert lives_sent([*holds_all(leader, 1, "s4"), *beat_twice(leader)]) == {1}
 
 
 # --- amid a snapshot -----------------------------------------------------------------------
@@ -184,7 +184,7 @@ def test_a_node_that_loses_its_log_amid_a_snapshot_gets_it_from_byte_0(how: str)
         answer = InstallSnapshotReply("s2", "s1", state.term, 3, 1, 0, state.round, without_vote=1)
         assert sent_to_s2(leader.step(Receive(answer), state.now_ms)) == []
         assert state.progress["s2"].mode is Mode.PROBE
-        beat(leader)
+        beat_twice(leader)
     loss = AppendRejected("s2", "s1", state.term, 0, state.round, without_vote=1)
     assert sent_to_s2(leader.step(Receive(loss), state.now_ms)) == [(0, 10), (10, 10)]
 
