@@ -401,14 +401,14 @@ def test_requests_that_could_not_be_handed_over_end_their_connections_alone(crow
 
 def test_a_reader_that_ends_by_an_error_gives_all_threads_back(crowd: Crowd) -> None:
     """And the next crowd has a new one."""
-    connection = crowd.scenes[0].connection
+    connection: Any = crowd.scenes[0].connection
     take_ready = connection.take_ready
 
     def fails_once(*_: object) -> Ready:
-        connection.take_ready = take_ready  # type: ignore[method-assign]
+        connection.take_ready = take_ready
         raise OSError("a fault that no test has met")
 
-    connection.take_ready = fails_once  # type: ignore[method-assign]
+    connection.take_ready = fails_once
     crowd.ask("set a 2")
     eventually(lambda: crowd.warnings, "the word about it")
     assert "each connection reads for itself" in crowd.warnings[0]
