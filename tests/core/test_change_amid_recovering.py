@@ -6,7 +6,7 @@ from raftline.raft.change import Change
 from raftline.raft.effects import Effects
 from raftline.raft.inputs import ChangeMembers, Receive
 from raftline.raft.membership import Membership
-from raftline.raft.messages import AppendAccepted, AppendEntries, AppendRejected
+from raftline.raft.messages import AppendAccepted, AppendRejected
 from raftline.raft.node import RawNode
 from raftline_testing.doubles.cores import acknowledge, established, sync
 
@@ -35,21 +35,6 @@ def lose_memory(node: RawNode, name: str) -> None:
     node.step(Receive(AppendRejected(name, "s1", state.term, 0, state.round, LIFE)), state.now_ms)
 
 
-def test_a_member_that_lost_its_files_gets_the_log_from_its_beginning() -> None:
-    node = established("s1", voters=members("s1", "s2", "s3"))
-    change(node, "remove", "s3")  # its disk is gone
-    hold(node, "s2")
-    change(node, "add", "s3", "s3:1")  # a new one is in its place
-    hold(node, "s2")
-    answer = AppendRejected("s3", "s1", node.view.term, 0, node.view.round)
-    sent = [m for m in node.step(Receive(answer), node.view.now_ms).send if m.to == "s3"]
-    assert [(m.prev_index, len(m.entries)) for m in sent if isinstance(m, AppendEntries)] == [
-        (0, node.view.log.last_index)
-    ]
-    hold(node, "s2", "s3")
-    assert node.view.membership == members("s1", "s2", "s3")
-
-
 def test_no_change_makes_a_quorum_depend_on_a_voter_without_a_vote() -> None:
     node = established("s1", voters=members("s1", "s2", "s3"))
     lose_memory(node, "s3")
@@ -68,45 +53,3 @@ def test_no_change_makes_a_quorum_depend_on_a_voter_without_a_vote() -> None:
     change(node, "remove", "s2")
     hold(node, "s2", "s3")
     assert node.view.membership == members("s1", "s3")
-
-
-def test_a_voter_without_a_vote_may_be_removed() -> None:
-    node = established("s1", voters=members("s1", "s2", "s3"))
-    lose_memory(node, "s3")
-    change(node, "remove", "s3")
-    hold(node, "s2")
-    assert node.view.membership == members("s1", "s2")
-
-
-def test_a_learner_that_lost_its_log_catches_up_before_it_is_promoted() -> None:
-    node = established("s1", voters=members("s1", "s2", learners=("s3",)))
-    lose_memory(node, "s3")
-    assert change(node, "promote", "s3").settled == []
-    state = node.view
-    held = AppendAccepted("s3", "s1", state.term, state.log.last_index, state.round, LIFE)
-    node.step(Receive(held), state.now_ms)
-    assert not state.membership.is_joint
-    hold(node, "s2", "s3")
-    assert state.membership == members("s1", "s2", "s3")
-
-
-def test_a_voter_without_its_log_that_asks_to_be_added_gets_the_members() -> None:
-    node = established("s1", voters=members("s1", "s2", "s3"))
-    lose_memory(node, "s3")  # started to join: no entry could tell it whom it knew
-    assert change(node, "add", "s3", "localhost:1").settled == []
-    state = node.view
-    assert state.log.entries(state.log.last_index, state.log.last_index)[0].command == (
-        members("s1", "s2", "s3").spell()
-    )
-    sync(node)
-    (settled,) = acknowledge(node, "s2").settled
-    index = state.log.last_index
-    assert (settled.outcome, settled.text) == (
-        "done",
-        f"s3 is a voter as before, entry {index} tells it who the others are",
-    )
-    whole = AppendAccepted("s3", "s1", state.term, index, state.round)
-    node.step(Receive(whole), state.now_ms)
-    moved = change(node, "add", "s3", "localhost:1").settled[0]
-    assert moved.text == "s3 is a member at s3:1; to move it, remove it first. Nothing was changed"
-    assert state.log.last_index == index

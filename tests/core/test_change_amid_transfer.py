@@ -6,9 +6,8 @@ import pytest
 
 from raftline.raft.change import Change
 from raftline.raft.effects import Effects
-from raftline.raft.inputs import ChangeMembers, Propose, Tick, Transfer
+from raftline.raft.inputs import ChangeMembers, Tick, Transfer
 from raftline.raft.membership import Membership
-from raftline.raft.messages import TimeoutNow
 from raftline.raft.node import RawNode
 from raftline.raft.transfer import TransferRefused
 from raftline_testing.doubles.cores import TIMEOUT_MS, acknowledge, established, sync
@@ -22,11 +21,6 @@ def led(*voters: str, learners: tuple[str, ...] = ()) -> RawNode:
 
 def change(node: RawNode, verb: str, name: str, address: str = "") -> Effects:
     return node.step(ChangeMembers(Change(verb, name, address), "t"), TIMEOUT_MS)
-
-
-def asked_to_stand(effects: Effects) -> list[str]:
-    """Return who is asked to stand, at once."""
-    return [m.to for m in effects.send if isinstance(m, TimeoutNow)]
 
 
 # --- while the leadership is handed over ------------------------------------------------------
@@ -46,19 +40,6 @@ def test_the_new_configuration_waits_until_a_transfer_is_over() -> None:
     assert not node.view.membership.is_joint
 
 
-def test_a_learner_gets_no_vote_while_the_leadership_is_handed_over() -> None:
-    node = led("s1", "s2", "s3")
-    change(node, "add", "s4", "s4:1")
-    node.step(Transfer("s2"), TIMEOUT_MS)
-    sync(node)
-    for peer in ("s2", "s3", "s4"):
-        acknowledge(node, peer)
-    assert node.view.membership.learners == ("s4",)
-    node.step(Tick(), node.view.transfer.until_ms)  # type: ignore[union-attr]
-    acknowledge(node, "s4")  # the round in which it caught up took too long meanwhile
-    assert node.view.membership.is_joint
-
-
 def test_a_change_is_refused_while_the_leadership_is_handed_over() -> None:
     node = led("s1", "s2", "s3")
     node.step(Transfer("s2"), TIMEOUT_MS)
@@ -67,15 +48,6 @@ def test_a_change_is_refused_while_the_leadership_is_handed_over() -> None:
         ("refused", "the leadership is being handed over to s2. Nothing was changed")
     ]
     assert effects.append == []
-
-
-def test_a_complete_change_is_answered_during_a_transfer() -> None:
-    node = led("s1", "s2", "s3", learners=("s4",))
-    change(node, "remove", "s4")
-    node.step(Transfer("s2"), TIMEOUT_MS)
-    sync(node)
-    effects = acknowledge(node, "s2")
-    assert [outcome for _, outcome, _ in effects.settled] == ["done"]
 
 
 # --- who may take over ------------------------------------------------------------------------
@@ -100,36 +72,3 @@ def test_the_leadership_is_not_transferred_to_a_leaving_voter() -> None:
     assert "s3" not in node.view.membership.names
     with pytest.raises(TransferRefused, match=r"^s3 is not a member of this cluster$"):
         node.step(Transfer("s3"), TIMEOUT_MS)
-
-
-# --- a leader that was removed ----------------------------------------------------------------
-
-
-def removed(node: RawNode) -> None:
-    """Take s1 out, as far as C_new, which nobody holds yet."""
-    change(node, "remove", "s1")
-    sync(node)
-    joint = node.view.log.last_index
-    for peer in ("s2", "s3", "s4"):
-        acknowledge(node, peer, joint)
-    assert node.view.log.last_index == joint + 1
-    assert node.view.membership.voters == ("s2", "s3", "s4")
-
-
-def test_a_removed_leader_asks_an_up_to_date_voter_to_stand() -> None:
-    node = led("s1", "s2", "s3", "s4")
-    removed(node)
-    last = node.view.log.last_index
-    assert asked_to_stand(acknowledge(node, "s3", last)) == []  # it is not committed
-    assert asked_to_stand(acknowledge(node, "s4", last)) == ["s3"]  # s2 lacks it
-    assert not node.view.is_leader
-
-
-def test_a_removed_leader_asks_no_voter_that_lacks_an_entry() -> None:
-    node = led("s1", "s2", "s3", "s4")
-    removed(node)
-    last = node.view.log.last_index
-    node.step(Propose(["set a 1"]), TIMEOUT_MS)
-    acknowledge(node, "s2", last)
-    assert asked_to_stand(acknowledge(node, "s3", last)) == []
-    assert not node.view.is_leader

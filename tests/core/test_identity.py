@@ -8,12 +8,12 @@ import pytest
 
 from raftline.raft.change import Change
 from raftline.raft.effects import Effects
-from raftline.raft.inputs import ChangeMembers, PeerLevel, Receive, SnapshotChecked
-from raftline.raft.levels import FIRST, IDENTIFIED, Levels, Raise, is_foreign, read, spell
+from raftline.raft.inputs import ChangeMembers, Receive, SnapshotChecked
+from raftline.raft.levels import FIRST, IDENTIFIED, Levels, spell
 from raftline.raft.log import Entry, Snapshot
 from raftline.raft.messages import AppendEntries, InstallSnapshot, PeerError
 from raftline.raft.node import RawNode
-from raftline_testing.doubles.cores import OPTIONS, acknowledge, established, node_of, sync
+from raftline_testing.doubles.cores import OPTIONS, established, node_of, sync
 
 MINE, THEIRS = "9f86d081884c7d65", "3c6e0b8a9c15224a"
 NEWER = replace(OPTIONS, level=IDENTIFIED, cluster_if_new=MINE)
@@ -34,23 +34,6 @@ def hear(
     return node.step(Receive(message), node.view.now_ms)
 
 
-def test_the_leader_of_a_cluster_whose_members_are_all_of_level_4_gives_it_its_identity() -> None:
-    node = established("s1", options=NEWER)
-    node.step(PeerLevel("s2", IDENTIFIED), node.view.now_ms)
-    effects = node.step(PeerLevel("s3", IDENTIFIED), node.view.now_ms)
-    assert [entry.command for entry in effects.append] == [RAISE]
-    assert node.view.cluster == ""  # it may be rolled back yet
-    sync(node)
-    assert acknowledge(node, "s2").cluster == node.view.cluster == MINE
-
-
-def test_a_cluster_with_an_older_member_gets_no_identity() -> None:
-    node = established("s1", options=NEWER)
-    node.step(PeerLevel("s2", IDENTIFIED), node.view.now_ms)
-    effects = node.step(PeerLevel("s3", IDENTIFIED - 1), node.view.now_ms)
-    assert [entry.command for entry in effects.append] == [spell(IDENTIFIED - 1)]
-
-
 def test_a_server_of_another_cluster_is_not_added() -> None:
     node = established("s1", voters=("s1",), options=NEWER)
     sync(node)
@@ -64,38 +47,9 @@ def test_a_server_of_another_cluster_is_not_added() -> None:
     assert node.step(ChangeMembers(mine, "token"), node.view.now_ms).settled == []
 
 
-def test_a_follower_knows_the_identity_once_it_is_committed_and_has_it_saved() -> None:
-    node = follower()
-    assert hear(node, "noop", RAISE).cluster is None
-    assert hear(node, "set a 1", first=3, commit_index=1).cluster is None
-    effects = hear(node, "set a 2", first=4, commit_index=2)
-    assert effects.cluster == node.view.cluster == MINE
-    assert effects.wants_disk
-
-
-def test_an_identity_that_is_rolled_back_leaves_room_for_that_of_another_leader() -> None:
-    node = follower()
-    hear(node, "noop", RAISE)
-    other = [Entry(2, 2, "noop"), Entry(3, 2, spell(IDENTIFIED, THEIRS))]
-    node.step(Receive(AppendEntries("s3", "s2", 2, 1, 1, other, 3, 1)), 0)
-    assert node.view.cluster == THEIRS
-
-
 def test_a_later_entry_never_changes_the_identity() -> None:
     levels = Levels(0, FIRST, ["noop", RAISE, spell(IDENTIFIED, THEIRS), spell(9, THEIRS)])
     assert (levels.latest, levels.clusters.latest) == (IDENTIFIED, MINE)
-
-
-def test_entries_of_another_cluster_are_refused_and_change_nothing() -> None:
-    """The terms fit, so nothing else would show it: both clusters are young."""
-    node = follower()
-    hear(node, "noop", RAISE, commit_index=2)
-    foreign = [Entry(2, 1, spell(IDENTIFIED, THEIRS)), Entry(3, 1, "set a theirs")]
-    with pytest.raises(
-        PeerError, match=f"^entry 2 is of cluster {THEIRS}, and this is cluster {MINE}$"
-    ):
-        node.step(Receive(AppendEntries("s1", "s2", 1, 1, 1, foreign, 3, 2)), 0)
-    assert node.view.log.last_index == 2
 
 
 def test_an_identity_that_is_not_committed_proves_as_much_at_the_same_index_and_term() -> None:
@@ -120,24 +74,6 @@ def test_a_snapshot_of_another_cluster_is_refused() -> None:
     assert f"it is of cluster {THEIRS}, and this is cluster {MINE}" in note
 
 
-def test_a_snapshot_brings_the_identity_to_a_server_without_one() -> None:
-    node = follower()
-    snapshot = Snapshot(7, 1, 3, 5)
-    node.step(Receive(InstallSnapshot("s1", "s2", 1, snapshot, 0, 3, 1, "abc")), 0)
-    effects = node.step(SnapshotChecked(snapshot, node.view.membership, IDENTIFIED, MINE), 0)
-    assert effects.install == snapshot
-    assert effects.cluster == node.view.cluster == MINE
-
-
-def test_a_snapshot_takes_the_place_of_an_identity_that_was_rolled_back() -> None:
-    node = follower()
-    hear(node, "noop", spell(IDENTIFIED, THEIRS))
-    snapshot = Snapshot(7, 2, 3, 5)
-    node.step(Receive(InstallSnapshot("s1", "s2", 2, snapshot, 0, 3, 1, "abc")), 0)
-    node.step(SnapshotChecked(snapshot, node.view.membership, IDENTIFIED, MINE), 0)
-    assert node.view.cluster == MINE
-
-
 def test_a_log_of_level_4_that_holds_no_identity_gets_one() -> None:
     """A person may write such a log by hand."""
     node = established("s1", voters=("s1",), options=NEWER)
@@ -147,24 +83,3 @@ def test_a_log_of_level_4_that_holds_no_identity_gets_one() -> None:
     assert levels.lacks_cluster
     assert levels.append(2, RAISE) is False
     assert (levels.lacks_cluster, levels.clusters.latest) == (False, MINE)
-
-
-@pytest.mark.parametrize(
-    ("command", "raised"),
-    [
-        (RAISE, Raise(4, MINE)),
-        ("level 5", Raise(5, "")),
-        (f"level 3 cluster {MINE}", Raise(0, "")),
-        (f"level 4 cluster {MINE.upper()}", Raise(0, "")),
-        (f"level 4 cluster {MINE}0", Raise(0, "")),
-        (f"level 4 cluster {MINE} ", Raise(0, "")),
-        ("level 4 cluster ", Raise(0, "")),
-    ],
-)
-def test_one_spelling_alone_brings_an_identity(command: str, raised: Raise) -> None:
-    assert read(command) == raised
-
-
-def test_an_unknown_identity_is_foreign_to_none() -> None:
-    assert is_foreign(MINE, THEIRS)
-    assert not any([is_foreign(MINE, MINE), is_foreign("", THEIRS), is_foreign(MINE, "")])

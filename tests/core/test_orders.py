@@ -13,7 +13,6 @@ from raftline.raft.messages import (
     AppendEntries,
     AppendRejected,
     RequestVote,
-    RequestVoteReply,
 )
 from raftline.raft.roles import Role
 from raftline_testing.doubles.cores import (
@@ -22,7 +21,6 @@ from raftline_testing.doubles.cores import (
     candidate_of,
     leader_of,
     node_of,
-    sync,
 )
 from raftline_testing.orders import Campaign, OrderRefused, SetHeartbeat, StepDown, obey
 
@@ -58,22 +56,6 @@ def test_a_timeout_saves_the_new_term_and_its_own_vote_before_it_asks() -> None:
     ]
 
 
-def test_an_ordered_timeout_deposes_a_leader_and_wins_no_vote_of_its_followers() -> None:
-    leader, follower, rebel = leader_of("s1", 1), node_of("s2", 1), node_of("s3", 1)
-    heartbeat = AppendEntries("s1", "s2", leader.view.term, 1, 1, [], 0, 1)
-    follower.step(Receive(heartbeat), 10)
-    rebel.step(Receive(AppendEntries("s1", "s3", leader.view.term, 1, 1, [], 0, 1)), 10)
-    asked = obey(rebel, Campaign(), 20).send_after_save
-    to_follower = next(one for one in asked if one.to == "s2")
-    [denied] = follower.step(Receive(to_follower), 30).send_after_save
-    assert getattr(denied, "granted", None) is False
-    answered = rebel.step(Receive(AppendEntries("s1", "s3", leader.view.term, 1, 1, [], 0, 2)), 40)
-    [answer] = answered.send_after_save
-    assert isinstance(answer, AppendRejected)
-    leader.step(Receive(answer), TIMEOUT_MS + 40)
-    assert (leader.view.role, leader.view.term) == (Role.FOLLOWER, rebel.view.term)
-
-
 def test_a_node_without_a_vote_refuses_the_order_to_stand() -> None:
     for node in (node_of("s1", 1, recovering=True), node_of("s4", 1)):
         with pytest.raises(OrderRefused):
@@ -105,22 +87,6 @@ def test_a_newborn_ordered_to_stand_may_still_lose_its_vote() -> None:
     assert node.view.recovering
     [answer] = effects.send_after_save
     assert getattr(answer, "granted", None) is False
-
-
-def test_a_newborn_ordered_to_stand_has_its_vote_once_elected() -> None:
-    node = node_of("s3", newborn=True)
-    obey(node, Campaign(), 10)
-    effects = node.step(Receive(RequestVoteReply("s2", "s3", 1, True)), 20)
-    assert node.view.is_leader
-    assert effects.recovered
-    assert not node.view.newborn
-
-
-def test_the_only_voter_is_elected_by_its_timeout() -> None:
-    node = node_of("s1", 1, voters=("s1",))
-    obey(node, Campaign(), 10)
-    sync(node)
-    assert (node.view.role, node.view.term, node.view.commit_index) == (Role.LEADER, 2, 2)
 
 
 def test_heartbeats_are_slowed_from_the_next_on() -> None:

@@ -4,91 +4,34 @@ from __future__ import annotations
 
 import io
 import sys
-from collections.abc import Callable
 
 import pytest
 
-from raftline.raft import node as core
-from raftline.raft.change import Change
-from raftline.raft.effects import Effects, HardState, ReadReady
+from raftline.raft.effects import HardState, ReadReady
 from raftline.raft.inputs import (
-    AskLeader,
-    ChangeMembers,
     Propose,
     Read,
     Receive,
-    SnapshotTaken,
     Stop,
     Tick,
     Transfer,
 )
-from raftline.raft.log import Snapshot
-from raftline.raft.membership import all_vote
 from raftline.raft.messages import PeerError, RequestVoteReply
 from raftline.raft.node import RawNode
 from raftline.raft.roles import Role
-from raftline.raft.state import State
 from raftline.raft.transfer import TransferRefused
 from raftline.recording.plain_values import CORE, PlainError, Tokens, core_types, plain, value_of
-from raftline.recording.recorded_node import RecordedNode, spell_effects, spell_state
-from raftline.recording.replay import BadRecording, replay, state_of
+from raftline.recording.replay import BadRecording, replay
 from raftline_testing.doubles.cores import (
     TIMEOUT_MS,
     acknowledge,
     append,
-    candidate_of,
-    compact,
-    established,
-    leader_of,
     node_of,
     request,
     sync,
 )
 from raftline_testing.doubles.recorded import MemoryRecorder, recorded
 from raftline_testing.orders import Campaign, obey
-
-
-def busy_leader() -> RawNode:
-    """Return a leader with reads that wait, a change under way and one after, and a snapshot."""
-    voters = all_vote({name: f"h:{name[1:]}" for name in ("s1", "s2", "s3")})
-    node = established("s1", 1, 1, 1, voters=voters)
-    node.step(SnapshotTaken(Snapshot(2, 1, 40, 7)), TIMEOUT_MS)
-    compact(node, 2)
-    node.step(Propose(["set a 1", "set é “2”"]), TIMEOUT_MS)
-    node.step(Read([object(), object()]), TIMEOUT_MS)
-    node.step(ChangeMembers(Change("add", "s4", "h:4"), object()), TIMEOUT_MS)
-    return node
-
-
-def asking_follower() -> RawNode:
-    """Return a follower whose reads wait for its leader's answer."""
-    node = node_of("s2", 1, 1)
-    node.step(Receive(append(2, (2, 1), 2, commit=2)), 10)
-    node.step(AskLeader([object()]), 11)
-    return node
-
-
-STATES: dict[str, Callable[[], RawNode]] = {
-    "follower": lambda: node_of("s1", 1, 2, 2),
-    "recovering": lambda: node_of("s1", 1, recovering=True, may_be_new=True, incarnation=9),
-    "newborn": lambda: node_of("s1", newborn=True),
-    "candidate": lambda: candidate_of("s1", 1, 3),
-    "leader": lambda: leader_of("s1", 1, 1),
-    "busy leader": busy_leader,
-    "asking follower": asking_follower,
-}
-
-
-def lines_of(node: RawNode) -> list[str]:
-    return list(spell_state(node._state, Tokens()))
-
-
-@pytest.mark.pure
-@pytest.mark.parametrize("role", STATES)
-def test_a_state_that_is_spelled_and_read_is_spelled_the_same(role: str) -> None:
-    lines = lines_of(STATES[role]())
-    assert lines[-1] == ""
-    assert list(spell_state(state_of(lines[:-1], 1), Tokens())) == lines
 
 
 def test_the_classes_of_the_core_have_different_names() -> None:
@@ -129,18 +72,6 @@ def test_a_request_keeps_its_number_until_it_is_answered() -> None:
     assert tokens.number(first) == 3
 
 
-def test_many_entries_are_shown_as_ranges_and_a_checksum() -> None:
-    node = established("s1", 1, 2)
-    effects = node.step(Propose(["set a 1", "set a 2"]), TIMEOUT_MS)
-    lines = spell_effects(effects, Tokens())
-    assert lines[-1] == "append 4-5 of term 3 crc32 e1e274b6"
-    assert lines[0].startswith("send s2 AppendEntries 3-3-3-[4-5 of term 3 crc32 e1e274b6] commit")
-    log = node._state.log
-    assert spell_effects(Effects(apply=log.entries(1, 3)), Tokens())[0].startswith(
-        "apply 1-1 of term 1, 2-2 of term 2, 3-3 of term 3 crc32 "
-    )
-
-
 def run_a_little(node: RawNode) -> None:
     """Give a node of three a vote, a leadership, writes, reads, refusals and an end."""
     node.step(Tick(), TIMEOUT_MS)
@@ -170,28 +101,6 @@ def a_recording() -> MemoryRecorder:
 
 
 @pytest.mark.pure
-def test_a_recorded_node_replays_with_the_same_effects() -> None:
-    (outcome,) = a_recording().replay()
-    assert (outcome.steps, outcome.difference) == (15, None)
-
-
-@pytest.mark.pure
-def test_every_step_may_begin_a_segment() -> None:
-    node, recorder = recorded(node_of("s1", 1, 1), steps_max=1)
-    run_a_little(node)
-    outcomes = recorder.replay()
-    assert [outcome.difference for outcome in outcomes if outcome.difference] == []
-    assert [outcome.steps for outcome in outcomes] == [1] * 15 + [0]
-
-
-@pytest.mark.pure
-def test_a_refused_input_is_recorded_as_refused() -> None:
-    (segment,) = a_recording().segments
-    assert "raises TransferRefused: s9 is not a member of this cluster\n" in segment
-    assert "raises PeerError: " in segment
-
-
-@pytest.mark.pure
 def test_a_recording_begins_again_after_an_order_of_a_controller() -> None:
     node, recorder = recorded(node_of("s1", 1))
     node.step(Tick(), 1)
@@ -200,24 +109,6 @@ def test_a_recording_begins_again_after_an_order_of_a_controller() -> None:
     assert node.view.is_leader
     outcomes = recorder.replay()
     assert [(outcome.steps, outcome.difference) for outcome in outcomes] == [(1, None), (1, None)]
-
-
-@pytest.mark.pure
-def test_a_changed_rule_is_the_first_difference(monkeypatch: pytest.MonkeyPatch) -> None:
-    recorder = a_recording()
-
-    def propose(state: State, commands: list[str]) -> None:
-        core.propose(state, commands[:1])
-
-    monkeypatch.setitem(core._RULES, Propose, lambda state, taken: propose(state, taken.commands))
-    (outcome,) = recorder.replay()
-    difference = outcome.difference
-    assert difference is not None
-    assert difference.event.startswith(f"@{TIMEOUT_MS + 1} Propose ")
-    assert (outcome.steps, difference.step) == (7, 8)
-    assert "append 4-5 of term 2" in difference.recorded[-1]
-    assert difference.replayed[-1] == "append 4 2 set a “é”"
-    assert recorder.segments[0].split("\n")[difference.line - 1] == difference.event
 
 
 @pytest.mark.pure
@@ -262,24 +153,3 @@ def test_a_damaged_recording_is_refused_in_one_line(old: str, new: str) -> None:
     with pytest.raises(BadRecording) as refusal:
         replay(io.StringIO(segment.replace(old, new, 1)))
     assert "\n" not in str(refusal.value)
-
-
-@pytest.mark.pure
-def test_a_node_goes_on_when_it_can_be_recorded_no_longer() -> None:
-    class Full(MemoryRecorder):
-        given_up = ""
-
-        def add(self, step: str, now_ms: int, *, may_be_last: bool) -> bool:
-            super().add(step, now_ms, may_be_last=may_be_last)
-            if self._steps == 4:
-                raise OSError("full")
-            return False
-
-        def give_up(self, error: Exception) -> None:
-            assert not self.given_up
-            self.given_up = str(error)
-
-    recorder = Full()
-    run_a_little(RecordedNode(node_of("s1", 1, 1), recorder))
-    assert recorder.given_up == "full"
-    assert recorder.replay()[0].steps == 4

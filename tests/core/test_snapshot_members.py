@@ -8,15 +8,14 @@ from hypothesis import strategies as st
 
 from raftline.logmanager import LogManager
 from raftline.raft.effects import Effects, HardState
-from raftline.raft.inputs import Receive, SnapshotChecked, SnapshotTaken, Tick
-from raftline.raft.log import Entry, Snapshot
+from raftline.raft.inputs import Receive, SnapshotChecked, Tick
+from raftline.raft.log import Snapshot
 from raftline.raft.membership import Configurations, Membership, all_vote
-from raftline.raft.messages import AppendEntries, InstallSnapshot, RequestVoteReply
+from raftline.raft.messages import InstallSnapshot
 from raftline.raft.node import RawNode
-from raftline.raft.roles import Role
 from raftline.storage.log_lines import base_line, read_base, spell_members
 from raftline.storage.snapshot_lines import LoadedSnapshot
-from raftline_testing.doubles.cores import TIMEOUT_MS, applied, compact, node_of
+from raftline_testing.doubles.cores import TIMEOUT_MS, node_of
 from raftline_testing.files.faulty_folder import MemoryFolder
 from raftline_testing.files.node_files import MEMBERS, boot, entries
 from raftline_testing.files.snapshot_writing import write_snapshot
@@ -42,18 +41,6 @@ def test_any_configuration_is_read_back_from_a_base_line(
         tuple(voters), tuple(learners), tuple(outgoing), {name: f"{name}:1" for name in names}
     )
     assert read_base(base_line(members, 17, 4)) == (17, 4, members)
-
-
-def test_a_base_line_names_members_by_address_alone_if_all_vote() -> None:
-    assert spell_members(PLAIN) == "s1=localhost:10000 s2=localhost:10001 s3=localhost:10002"
-    assert spell_members(WITH_LEARNER) == (
-        "s1=localhost:10000,voter s2=localhost:10001,voter s3=localhost:10002,voter "
-        "s4=localhost:10003,learner"
-    )
-    assert spell_members(BOTH) == (
-        "s1=localhost:10000,voter s2=localhost:10001,voter | "
-        "s1=localhost:10000,voter s4=localhost:10003,voter s3=localhost:10002,learner"
-    )
 
 
 @pytest.mark.parametrize(
@@ -189,43 +176,3 @@ def test_a_learner_that_installs_a_snapshot_is_a_learner() -> None:
     assert set(node.view.contacts) == {"s1", "s2"}
     effects = node.step(Tick(), 10 * TIMEOUT_MS)
     assert effects.send == effects.send_after_save == []
-
-
-def test_a_node_with_a_joint_snapshot_needs_both_majorities() -> None:
-    node = installed("s2", JOINT)  # s1 s2 s3 | s1 s2 s4
-    state = node.view
-    assert state.membership == JOINT
-    assert set(state.contacts) == {"s1", "s3", "s4"}
-    now = 2 * TIMEOUT_MS
-    assert {message.to for message in node.step(Tick(), now).send_after_save} == {"s1", "s3", "s4"}
-    node.step(Receive(RequestVoteReply("s3", "s2", 3, True, pre_vote=True)), now)
-    assert state.role is Role.PRE_CANDIDATE  # s2 and s3 are two of the old ones, of the new one
-    node.step(Receive(RequestVoteReply("s4", "s2", 3, True, pre_vote=True)), now)
-    assert state.role is Role.CANDIDATE
-    node.step(Receive(RequestVoteReply("s3", "s2", 3, True)), now)
-    assert state.role is Role.CANDIDATE
-    effects = node.step(Receive(RequestVoteReply("s4", "s2", 3, True)), now)
-    # The joint configuration is committed, as everything in a snapshot is: C_new follows at once.
-    assert [entry.command for entry in effects.append] == ["noop", JOINT.settled().spell()]
-    assert state.membership == JOINT.settled()
-
-
-def test_a_rollback_after_a_snapshot_restores_the_members() -> None:
-    node = installed("s2", WITH_LEARNER)
-    change = AppendEntries("s1", "s2", 2, 7, 2, [Entry(8, 2, JOINT.spell())], 7, 4)
-    node.step(Receive(change), 0)
-    assert node.view.membership == JOINT
-    node.step(Receive(AppendEntries("s3", "s2", 3, 7, 2, [Entry(8, 3, "noop")], 7, 1)), 0)
-    assert node.view.membership == WITH_LEARNER
-
-
-def test_compaction_amid_a_change_keeps_the_joint_configuration_as_the_base() -> None:
-    node = node_of("s2", voters=PLAIN)
-    entries = [Entry(1, 1, "noop"), Entry(2, 1, JOINT.spell()), Entry(3, 1, "set a 1"),
-               Entry(4, 1, JOINT.settled().spell())]  # fmt: skip
-    node.step(Receive(AppendEntries("s1", "s2", 1, 0, 0, entries, 3, 1)), 0)
-    applied(node)
-    node.step(SnapshotTaken(Snapshot(3, 1, 8, 5)), 0)
-    compact(node, 3)
-    assert node.view.configurations.at(3) == JOINT
-    assert node.view.membership == JOINT.settled()

@@ -9,9 +9,8 @@ from random import Random
 import pytest
 
 from raftline.raft.effects import Effects, HardState
-from raftline.raft.inputs import Propose, Receive
+from raftline.raft.inputs import Receive
 from raftline.raft.log import Entry
-from raftline.raft.membership import Membership
 from raftline.raft.messages import (
     AppendAccepted,
     AppendEntries,
@@ -23,13 +22,9 @@ from raftline.raft.messages import (
 from raftline.raft.node import RawNode
 from raftline.raft.progress import Mode
 from raftline_testing.doubles.cores import (
-    TIMEOUT_MS,
     acknowledge,
-    append,
     beat,
     established,
-    leader_of,
-    node_of,
     sync,
 )
 from raftline_testing.files.faulty_folder import Died, Fault, Kind, MemoryFolder
@@ -64,25 +59,6 @@ def lives_sent(messages: list[Message]) -> set[int]:
     return {m.vote_again for m in messages if isinstance(m, AppendEntries) and m.vote_again}
 
 
-def asked_to_vote_again(incarnation: int = 1) -> RawNode:
-    """Return a leader that tells s3 to vote again, and has not heard that it does."""
-    leader = established("s1")
-    loses(leader, incarnation)
-    holds_all(leader, incarnation)
-    assert lives_sent(acknowledge(leader, "s2").send) == {incarnation}
-    return leader
-
-
-def test_vote_again_for_one_incarnation_is_not_sent_to_the_next() -> None:
-    leader = asked_to_vote_again()
-    effects = loses(leader, 2)
-    assert effects.append == [Entry(3, 1, "noop")]  # a fence of its own
-    assert lives_sent([*effects.send, *beat_twice(leader)]) == set()
-    assert lives_sent([*holds_all(leader, 2), *beat_twice(leader)]) == set()
-    assert leader.view.commit_index == 2
-    assert lives_sent(acknowledge(leader, "s2").send) == {2}
-
-
 def test_each_loss_has_its_own_fence() -> None:
     leader = established("s1")
     fences = [loses(leader, incarnation).append for incarnation in (1, 2, 3)]
@@ -91,77 +67,6 @@ def test_each_loss_has_its_own_fence() -> None:
     for index in (2, 3):
         assert lives_sent(acknowledge(leader, "s2", index).send) == set()
     assert lives_sent(acknowledge(leader, "s2", 4).send) == {3}
-
-
-@pytest.mark.parametrize("late_life", [0, 1, 2])
-def test_a_late_answer_of_an_earlier_incarnation_counts_for_nothing(late_life: int) -> None:
-    leader = established("s1")
-    leader.step(Propose(["set a 4"]), TIMEOUT_MS)
-    sync(leader)
-    late = AppendAccepted("s3", "s1", 1, 2, leader.view.round, without_vote=late_life)
-    for incarnation in (1, 2, 3):
-        loses(leader, incarnation)
-        acknowledge(leader, "s2", 1)
-        beat_twice(leader)
-    leader.step(Receive(late), leader.view.now_ms)
-    progress = leader.view.progress["s3"]
-    assert (progress.is_counted, progress.incarnation, progress.match_index) == (False, 3, 0)
-    assert leader.view.commit_index == 1
-
-
-def test_a_node_that_recovered_between_two_losses_needs_a_later_fence() -> None:
-    leader = asked_to_vote_again()
-    beat_twice(leader)
-    acknowledge(leader, "s3")  # without the mark: it votes again
-    assert leader.view.progress["s3"].is_counted
-    assert loses(leader, 2).append == [Entry(3, 1, "noop")]
-    assert lives_sent([*holds_all(leader, 2), *beat_twice(leader)]) == set()
-    assert lives_sent(acknowledge(leader, "s2").send) == {2}
-    beat_twice(leader)
-    acknowledge(leader, "s3")
-    assert leader.view.progress["s3"].is_counted
-
-
-def test_two_recovering_nodes_each_get_their_own_incarnation_back() -> None:
-    leader = established("s1", voters=("s1", "s2", "s3", "s4", "s5"))
-    loses(leader, 7, "s4")
-    loses(leader, 8, "s5")
-    holds_all(leader, 7, "s4")
-    for peer in ("s2", "s3"):
-        acknowledge(leader, peer)
-    assert lives_sent(beat_twice(leader)) == {7}
-    holds_all(leader, 8, "s5")
-    assert {m.to: m.vote_again for m in beat_twice(leader) if isinstance(m, AppendEntries)} == {
-        "s2": 0,
-        "s3": 0,
-        "s4": 7,
-        "s5": 8,
-    }
-
-
-def test_a_second_loss_amid_catching_up_ignores_the_first_vote_again() -> None:
-    node = node_of("s3", term=1, recovering=True, incarnation=4)
-    node.step(Receive(append(1, (0, 0), 1, 1, to="s3")), 10)
-    again = node_of("s3", term=1, recovering=True, incarnation=5)  # what it took is gone
-    again.step(Receive(append(1, (0, 0), 1, 1, to="s3", vote_again=4)), 20)
-    assert again.view.recovering
-    assert not again.step(Receive(append(1, (2, 1), to="s3", number=2, vote_again=4)), 30).recovered
-    assert again.step(Receive(append(1, (2, 1), to="s3", number=3, vote_again=5)), 40).recovered
-
-
-def test_a_learner_that_returns_before_the_no_op_waits_for_its_commit() -> None:
-    where = {name: f"{name}:1" for name in ("s1", "s2", "s3", "s4")}
-    members = Membership(("s1", "s2", "s3"), ("s4",), (), where)
-    leader = leader_of("s1", 1, 1, 1, voters=members)  # which of these are committed is not known
-    loses(leader, 1, "s4")
-    answer = AppendAccepted("s4", "s1", leader.view.term, 2, leader.view.round, without_vote=1)
-    leader.step(Receive(answer), leader.view.now_ms)
-    assert lives_sent(beat_twice(leader)) == set()
-    acknowledge(leader, "s2")
-    assert leader.view.commit_index == 4
-    leader.step(Receive(answer), leader.view.now_ms)
-    assert lives_sent(beat_twice(leader)) == set()  # it lacks entries 3 and 4
-    assert lives_sent([*holds_all(leader, 1, "s4"), *beat_twice(leader)]) == {1}
 
 
 # --- amid a snapshot -----------------------------------------------------------------------

@@ -11,7 +11,6 @@ from raftline.raft.inputs import Receive, Tick
 from raftline.raft.log import SafetyError
 from raftline.raft.membership import Membership
 from raftline.raft.messages import (
-    AppendRejected,
     PeerError,
     RequestVoteReply,
 )
@@ -21,8 +20,6 @@ from raftline_testing.doubles.cores import (
     OPTIONS,
     TIMEOUT_MS,
     append,
-    candidate_of,
-    established,
     log_of,
     node_of,
     request,
@@ -35,14 +32,6 @@ def vote_in(messages: Sequence[object]) -> RequestVoteReply:
     return vote
 
 
-def test_a_vote_is_saved_before_it_is_sent() -> None:
-    node = node_of("s2")
-    effects = node.step(Receive(request(4)), 10)
-    assert effects.save == HardState(4, "s1")
-    assert effects.send == []
-    assert vote_in(effects.send_after_save) == RequestVoteReply("s2", "s1", 4, True)
-
-
 def test_a_vote_is_given_once_per_term_also_after_a_restart() -> None:
     node = node_of("s2")
     saved = node.step(Receive(request(4)), 10).save
@@ -52,35 +41,6 @@ def test_a_vote_is_given_once_per_term_also_after_a_restart() -> None:
         assert not answer.granted
         assert answer.reason == "already voted for s1 in term 4"
         assert vote_in(voter.step(Receive(request(4)), 20).send_after_save).granted
-
-
-def test_a_candidate_that_loses_in_its_term_keeps_its_vote_for_itself() -> None:
-    node = candidate_of("s2")
-    node.step(Receive(append(1, (0, 0))), TIMEOUT_MS)
-    assert (node.view.role, node.view.vote) == (Role.FOLLOWER, "s2")
-    answer = vote_in(node.step(Receive(request(1, sender="s3")), 2 * TIMEOUT_MS).send_after_save)
-    assert not answer.granted
-
-
-def test_a_higher_term_frees_the_vote() -> None:
-    node = node_of("s2", term=4, vote="s1")
-    effects = node.step(Receive(request(5, sender="s3")), 10)
-    assert vote_in(effects.send_after_save).granted
-    assert effects.save == HardState(5, "s3")
-
-
-def test_a_higher_term_in_any_message_frees_the_vote() -> None:
-    node = node_of("s2", term=4, vote="s2")
-    effects = node.step(Receive(AppendRejected("s3", "s2", 6, 0, 0)), 10)
-    assert effects.save == HardState(6, None)
-
-
-def test_term_and_vote_come_from_the_storage_file_not_from_the_log() -> None:
-    node = node_of("s1", 1, 1, 5, term=9, vote="s3")
-    assert (node.view.term, node.view.vote) == (9, "s3")
-    assert not vote_in(
-        node.step(Receive(request(9, (9, 8), sender="s2")), 10).send_after_save
-    ).granted
 
 
 def test_a_log_of_a_later_term_than_the_saved_one_is_refused() -> None:
@@ -113,58 +73,6 @@ def test_a_candidate_of_an_earlier_term_is_denied_with_the_later_term() -> None:
     assert answer.reason == "term 5 is over, I am in term 6"
 
 
-# thesis §9.6
-def test_a_prevote_changes_neither_term_nor_vote_nor_timer() -> None:
-    node = node_of("s2", term=4, vote="s3")
-    effects = node.step(Receive(request(9, pre_vote=True)), 120)
-    assert vote_in(effects.send_after_save) == RequestVoteReply("s2", "s1", 9, True, pre_vote=True)
-    assert (effects.save, node.view.term, node.view.vote) == (None, 4, "s3")
-    assert node.wake_at_ms == TIMEOUT_MS
-    another = node.step(Receive(request(9, sender="s3", pre_vote=True)), 130)
-    assert vote_in(another.send_after_save).granted
-
-
-def test_a_follower_with_a_leader_neither_votes_nor_takes_a_higher_term() -> None:
-    for node in (node_of("s2"), established("s1")):
-        now_ms = node.view.now_ms
-        if not node.view.is_leader:
-            node.step(Receive(append(1, (0, 0))), now_ms)
-        me = node.view.name
-        for pre_vote in (True, False):
-            effects = node.step(
-                Receive(request(2**40, (9, 9), sender="s3", to=me, pre_vote=pre_vote)), now_ms + 20
-            )
-            answer = vote_in(effects.send_after_save)
-            assert not answer.granted
-            assert "I hear from leader" in answer.reason
-            assert (node.view.term, effects.save) == (1, None)
-
-
-def test_a_leader_silent_for_the_shortest_timeout_is_no_reason_to_deny() -> None:
-    node = node_of("s2")
-    node.step(Receive(append(1, (0, 0))), 0)
-    assert not vote_in(node.step(Receive(request(2, pre_vote=True)), 149).send_after_save).granted
-    assert vote_in(node.step(Receive(request(2, pre_vote=True)), 150).send_after_save).granted
-
-
-def test_a_node_without_a_quorum_of_prevotes_never_raises_its_term() -> None:
-    node = node_of("s1", term=3)
-    for _ in range(50):
-        node.step(Tick(), node.wake_at_ms)
-        denied = RequestVoteReply("s2", "s1", 3, False, pre_vote=True, reason="no")
-        node.step(Receive(denied), node.view.now_ms)
-    assert node.view.term == 3
-
-
-def test_an_impossible_term_is_refused_and_changes_nothing() -> None:
-    node = node_of("s2", 1)
-    for term in (2**48 + 1, 2**63 - 1):
-        with pytest.raises(PeerError, match="is too far ahead of mine, 1"):
-            node.step(Receive(request(term, (9, term - 1))), 10)
-    assert node.view.term == 1
-    assert node.step(Receive(request(2**48, (9, 2))), 10).save == HardState(2**48, "s1")
-
-
 LEAP = 2**48 - 1
 
 
@@ -180,24 +88,6 @@ def leap(node: RawNode, *, with_entries: bool = False) -> None:
     for more in (LEAP, 2**20, 2**16, 1000, 2):
         with pytest.raises(PeerError, match="is too far ahead of mine"):
             node.step(forged(first + more), 10)
-
-
-def test_forged_terms_do_not_add_up_and_the_cluster_follows() -> None:
-    """Each server takes the term of the other, and both go on from there."""
-    follower, leader = node_of("s2", 1), established("s1")
-    heard = append(1, (1, 1), commit=1)
-    follower.step(Receive(heard), 5)
-    leap(follower)
-    (answer,) = follower.step(Receive(heard), 20).send_after_save
-    leader.step(Receive(answer), TIMEOUT_MS)
-    assert (leader.view.term, leader.view.role) == (1 + LEAP, Role.FOLLOWER)
-    now_ms = 20 + OPTIONS.election_timeout_ms
-    for term in range(2 + LEAP, 12 + LEAP):  # elections that nobody wins, past the leap
-        for pre_vote in (True, False):
-            asked = request(term, (1, 1), sender="s3", pre_vote=pre_vote)
-            assert vote_in(follower.step(Receive(asked), now_ms).send_after_save).granted
-        now_ms += OPTIONS.election_timeout_ms
-    assert follower.view.term == 11 + LEAP
 
 
 def test_terms_of_forged_entries_do_not_add_up_either() -> None:
