@@ -99,7 +99,7 @@ class LineBuffer:
             self.check_time(now_s)
         end = data.find(b"\n")
         if end < 0:
-            self._keep(data, now_s)
+            self.keep(data, now_s)
             return []
         if data.find(b"\n", end + 1) < 0:  # faster than `split`, which checks byte by byte
             lines, rest = [data[:end]], data[end + 1 :]
@@ -107,13 +107,17 @@ class LineBuffer:
             lines = data.split(b"\n")
             rest = lines.pop()
         if lines and self.begun:
-            lines[0] = b"".join([self.begun, *self._more, lines[0]])
-            self.forget()
+            lines[0] = self.take_begun(lines[0])
         if rest:
-            self._keep(rest, now_s)
+            self.keep(rest, now_s)
         return lines
 
-    def _keep(self, data: bytes, now_s: float) -> None:
+    def keep(self, data: bytes, now_s: float) -> None:
+        """Add bytes to the partial line.
+
+        Raises:
+            HalfLine: see `check_time`.
+        """
         if not self.begun:
             self._begun_s = now_s
         if not self.is_amid_long:
@@ -127,6 +131,12 @@ class LineBuffer:
         if self._half_lines is not None and self.size > BUFFER_BYTES:
             self._half_lines.hold(self, self.size)
         self.check_time(now_s)
+
+    def take_begun(self, rest: bytes) -> bytes:
+        """Return the partial line with the rest of it, and forget it."""
+        whole = b"".join([self.begun, *self._more, rest])
+        self.forget()
+        return whole
 
     def check_time(self, now_s: float) -> None:
         """Check whether a line is late.

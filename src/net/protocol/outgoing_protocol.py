@@ -53,6 +53,7 @@ class OutgoingProtocol(ReplySink):
         self.user: str | None = None  # see `Holder`
         self.puts_codes = False
         self.spelled: Callable[[str, str, str], str] = reply_line  # returns the line of a reply
+        self.errors = "replace"  # of the encoding of these lines
 
     # --- the wire --------------------------------------------------------------------------------
 
@@ -73,6 +74,10 @@ class OutgoingProtocol(ReplySink):
     def put_codes(self) -> None:
         """Put a code before each refusal from now on; every earlier reply has been sent."""
         self.puts_codes, self.spelled = True, coded_line
+
+    def put_spelling(self, spelled: Callable[[str, str, str], str], errors: str) -> None:
+        """Spell replies in another way from now on; there is no reply yet."""
+        self.spelled, self.errors = spelled, errors
 
     # --- requests --------------------------------------------------------------------------------
 
@@ -300,7 +305,7 @@ class OutgoingProtocol(ReplySink):
             if batch.sent < len(batch.commands):
                 break
             place += 1
-        return "".join(lines).encode("utf-8", "replace")
+        return "".join(lines).encode("utf-8", self.errors)
 
     def _settle(self) -> None:
         """Forget the batches whose replies are all spelled."""

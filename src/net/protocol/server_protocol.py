@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
+from ...resp.framing import FramingError
 from ...wire.commands.command_table import COMMANDS, Work
 from ...wire.commands.parsing import (
     BY_ROUND,
@@ -39,6 +40,7 @@ from ...wire.replies.refusals import sentence_of
 from ..line_reader import HalfLine, Late, LineBuffer
 from .admission import NAMED_IN_LOG, REQUESTS, Admission, numbered
 from .host import EVERY, Batch, Host, ReplySink
+from .redis_requests import RedisRequest, RedisRequests
 
 TIMING_MARK: Final = b"\xff\xfd\x06"  # RFC 860, after telnet's Ctrl-C
 HALF_LINES_FULL: Final = (
@@ -73,7 +75,14 @@ class End:
     drains: bool = False
 
 
-Step: TypeAlias = Batch | Run | TimingMark | End
+@dataclass(slots=True)
+class RedisRun:
+    """Commands of a Redis client, for the connection's own thread."""
+
+    requests: list[RedisRequest]
+
+
+Step: TypeAlias = Batch | Run | RedisRun | TimingMark | End
 
 
 class ServerProtocol:
@@ -119,6 +128,7 @@ class ServerProtocol:
         self.has_changed = False  # that step has another kind, or reading, than the previous step
         self.why_late = ""  # the complaint if a login or a proof is late; "": it has no bound
         self._is_peers = False  # a peer has spoken here
+        self.redis: RedisRequests | None = None  # the first byte was that of a Redis client
 
     @property
     def is_stranger(self) -> bool:
@@ -140,7 +150,12 @@ class ServerProtocol:
         if not data:
             self._end = End(HALF_LINES_FULL if self.lines.is_given_up else "")
             return
-        self._uncut += data
+        if self._is_first_line and data[:1] == b"*" and not (self._uncut or self.lines.begun):
+            self.redis = RedisRequests(self._host, self._admission, self.lines)
+        if self.redis is not None:
+            self.redis.receive_data(data, now_s)
+        else:
+            self._uncut += data
 
     def _cut(self) -> bool:
         """Split the next lines off the bytes; return whether there is one.
@@ -164,6 +179,8 @@ class ServerProtocol:
         self._whole.clear()
         self._uncut, self._admitted, self._parsed = b"", [], None
         self.lines.forget()
+        if self.redis is not None:
+            self.redis.forget()
 
     def pass_time(self, now_s: float) -> None:
         """Check whether a line is late, after a while without bytes."""
@@ -204,6 +221,8 @@ class ServerProtocol:
         """Return the step for the next lines; None if more bytes are needed first. Unless the
         caller `may_wait`, also return None before a line that is not a request, or that needs a
         higher level."""
+        if self.redis is not None:
+            return self._next_redis_step(self.redis, may_wait=may_wait)
         is_tried = self._takes_simple and self._announce is None and not self._is_peers
         batch = self._simple_batch() if is_tried else None
         run = self._next_run(may_wait=may_wait) if batch is None and self._mark is None else []
@@ -219,6 +238,40 @@ class ServerProtocol:
         self.has_changed = kind != self.kind or reading != self._reading
         self.kind, self._reading = kind, reading
 
+    def _next_redis_step(self, redis: RedisRequests, *, may_wait: bool) -> Step | None:
+        """Return the step for the next commands of a Redis client."""
+        self.announce()
+        self._is_first_line = False
+        if self._for_peers_only:
+            return self._end_now(sentence_of(FULL), drains=True)
+        run = self._next_redis_run(redis, may_wait=may_wait)
+        has_more = redis.has_more
+        self.is_between_lines = not (has_more or self._end or self.lines.begun)
+        if not run:
+            return None if has_more else self._end
+        first = run[0].line
+        self._note(run[0].kind, BY_ROUND if first is None else first.reading)
+        if first is None:
+            self.bound_strangers(self._now_s)
+            return RedisRun(run)
+        lines = [request.line for request in run if request.line is not None]
+        batch = self._batch_of(lines, [request.id for request in run])
+        batch.may_be_long = redis.may_be_long
+        return batch
+
+    def _next_redis_run(self, redis: RedisRequests, *, may_wait: bool) -> list[RedisRequest]:
+        try:
+            run = redis.next_run(may_wait=may_wait)
+        except FramingError as problem:
+            self._end_now(f"Protocol error: {problem}", drains=True)
+            return []
+        except HalfLine as problem:
+            self._end_late(problem)
+            return []
+        if not run and not redis.has_more and self.lines.is_given_up:
+            self._end_now(HALF_LINES_FULL)
+        return run
+
     def _step_of(self, run: list[ParsedLine]) -> Step:
         """Return the step for admitted lines of one kind."""
         kind, reading = run[0].kind, run[0].reading
@@ -230,19 +283,23 @@ class ServerProtocol:
             return self._end_now(sentence_of(FULL), drains=True)
         if kind not in REQUESTS:
             return Run(run)
-        traffic_log, is_read = self._host.traffic_log, kind == "read"
+        batch = self._batch_of(run, [line.request.id for line in run])
+        batch.may_be_long = self._may_be_long
+        return batch
+
+    def _batch_of(self, run: list[ParsedLine], ids: list[str]) -> Batch:
+        """Return the batch of admitted requests of one kind."""
+        traffic_log, is_read = self._host.traffic_log, self.kind == "read"
         is_shown = traffic_log.shows_requests(len(run))
-        commands, ids, user = [], [], self._admission.named_in_log
+        commands, user = [], self._admission.named_in_log
         for line in run:
             request = line.request
             if is_shown:
                 traffic_log.requested(request.sender, line.text)
             is_plain = is_read or not (request.id or user or request.verb in NAMED_IN_LOG)
             commands.append(request.command if is_plain else self._admission.logged(request))
-            ids.append(request.id)
-        batch = Batch(commands, is_read, reading, ids, self._sink)
+        batch = Batch(commands, is_read, self._reading, ids, self._sink)
         batch.writer = self._admission.writer
-        batch.may_be_long = self._may_be_long
         return batch
 
     def _simple_batch(self) -> Batch | None:

@@ -10,12 +10,14 @@ from operator import attrgetter
 from typing import Final
 
 from ...access.authorization import denial_reason
+from ...resp.forms import Speller
 from ...wire.protocol import error
 from .admission import Admission
 from .host import Batch, Host, Origin
 from .local_commands import LocalCommands
 from .outgoing_protocol import OutgoingProtocol
-from .server_protocol import End, Run, ServerProtocol, Step, TimingMark
+from .redis_serving import RedisServing
+from .server_protocol import End, RedisRun, Run, ServerProtocol, Step, TimingMark
 from .subscriptions import ObserveSubscription, WatchSubscriptions
 from .waits import Replies, SendBytes, WaitFor, Waits
 
@@ -49,6 +51,7 @@ class Serving:
         why_refused = admission.denial_reason
         self._watching = WatchSubscriptions(host, outgoing, self._replies, why_refused)
         self._observing = ObserveSubscription(host, outgoing, self._replies, why_refused)
+        self._redis: RedisServing | None = None
         self._left: Step | None = None  # a step that `take_now` left to `steps`
         self.drains = False  # at the end, incoming bytes are discarded for a while
 
@@ -64,7 +67,7 @@ class Serving:
         while True:
             step, self._left = self._left, None
             if step is None and not protocol.is_between_lines:
-                step = protocol.next_step()
+                step = self._next_step()
             if step is None:
                 if replies.lines:
                     yield SendBytes(replies.take())
@@ -79,6 +82,13 @@ class Serving:
                 continue
             yield from self._hand_over(step)
         yield from self._end(step)
+
+    def _next_step(self, *, may_wait: bool = True) -> Step | None:
+        step, redis = self._protocol.next_step(may_wait=may_wait), self._protocol.redis
+        if redis is not None and self._redis is None:
+            self._redis = RedisServing(self._host, self._replies, redis.session)
+            self._outgoing.put_spelling(Speller(redis.session), "surrogateescape")
+        return step
 
     def _hand_over(self, batch: Batch) -> Waits[None]:
         if self._protocol.has_changed:  # a later request must see the effects of earlier ones
@@ -97,14 +107,18 @@ class Serving:
         yield WaitFor.EMPTY
         self.drains = step.drains
 
-    def _serve(self, step: TimingMark | Run) -> Waits[None]:
+    def _serve(self, step: TimingMark | Run | RedisRun) -> Waits[None]:
         if isinstance(step, TimingMark):
             yield from self._replies.flush()  # of the lines before it
             yield SendBytes(NO_TIMING_MARK)  # between two replies
             return
-        kind, lines = self._protocol.kind, step.lines
         if self._protocol.has_changed:
             yield WaitFor.EMPTY
+        if isinstance(step, RedisRun):
+            assert self._redis is not None  # since `_next_step`
+            yield from self._redis.serve(step.requests)
+            return
+        kind, lines = self._protocol.kind, step.lines
         if kind == "peer":
             if self._replies.lines:
                 yield from self._replies.flush()
@@ -138,7 +152,7 @@ class Serving:
     def take_now(self) -> Batch | None:
         """Return the next batch of requests if it need not wait; the caller submits it. Leave any
         other step to `steps`."""
-        step = self._protocol.next_step(may_wait=False)
+        step = self._next_step(may_wait=False)
         is_next = not self._protocol.has_changed or self._outgoing.is_empty()
         if isinstance(step, Batch) and is_next:
             self._outgoing.add(step)

@@ -63,13 +63,20 @@ class Replies:
 
     def add(self, request_id: str, text: str) -> None:
         """Add the reply to a request."""
-        self.lines.append(self._outgoing.spelled(self._name, request_id, text))
-        self._size += len(text)
+        self._append(self._outgoing.spelled(self._name, request_id, text))
+
+    def _append(self, line: str) -> None:
+        self.lines.append(line)
+        self._size += len(line)
 
     def add_in_pieces(self, request_id: str, text: str) -> Waits[None]:
         """Add the reply to a request; when the replies make up a piece, send them as `flush`
         does."""
-        self.add(request_id, text)
+        yield from self.add_spelled(self._outgoing.spelled(self._name, request_id, text))
+
+    def add_spelled(self, line: str) -> Waits[None]:
+        """Do the same with a reply that is already spelled."""
+        self._append(line)
         if self._size >= PIECE:
             yield from self.flush()
 
@@ -81,4 +88,4 @@ class Replies:
     def take(self) -> bytes:
         """Return the queued lines, to be sent now, and forget them."""
         lines, self.lines, self._size = self.lines, [], 0
-        return "".join(lines).encode("utf-8", "replace")
+        return "".join(lines).encode("utf-8", self._outgoing.errors)

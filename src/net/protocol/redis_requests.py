@@ -1,0 +1,188 @@
+"""The bytes of a Redis client as runs of commands, which are admitted like lines.
+
+It has no socket, no thread and no clock, like `ServerProtocol`, which uses it for a connection
+whose first byte is `*`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from ...resp.commands import Answer, Call, Line, Plan, plan_of
+from ...resp.framing import CommandScanner, FramingError
+from ...resp.replies import Value
+from ...resp.session import Session
+from ...wire.commands.command_table import COMMANDS, Request, Work
+from ...wire.commands.parsing import BY_CLOCK, BY_ROUND, ParsedLine
+from ...wire.limits import LONG_BYTES, LONG_TOGETHER, REQUESTS_TOGETHER, STRANGER_LINE_BYTES
+from ..line_reader import HalfLine, LineBuffer
+from .admission import REQUESTS, Admission
+from .host import Host
+
+KIND: Final = "redis"  # of commands that the connection's own thread carries out
+_TAKES_LONG: Final = frozenset([verb for verb in COMMANDS if COMMANDS[verb].work != Work.SHORT])
+
+
+@dataclass(slots=True)
+class RedisRequest:
+    """A command as this node serves it: an admitted line, or an answer, or a call."""
+
+    kind: str  # "read", "write", or KIND
+    line: ParsedLine | None = None
+    id: str = ""  # the form of the reply and the key, for `Speller`
+    call: Call | None = None
+    answer: Value = None
+    local: str = ""  # a line that is read here, without a confirmation
+
+
+class RedisRequests:
+    """The commands of one connection, in order."""
+
+    def __init__(self, host: Host, admission: Admission, lines: LineBuffer) -> None:
+        """`lines` keeps the bytes of a command that has not ended, within its bounds."""
+        self.session = Session()
+        self._host = host
+        self._admission = admission
+        self._lines = lines
+        self._scanner = CommandScanner()
+        # The input that was not handed out: at most one admitted command, then at most one plan,
+        # then at most the words of one command, then bytes.
+        self._admitted: RedisRequest | None = None
+        self._plan: Plan | None = None
+        self._words: list[bytes] | None = None
+        self._uncut = b""
+        self._place = 0  # in these bytes
+        self._now_s = 0.0
+        self._problem: FramingError | HalfLine | None = None  # in the bytes after all of these
+        self.may_be_long = False  # a line of the last run may take a long time to apply
+
+    def receive_data(self, data: bytes, now_s: float) -> None:
+        """Take bytes that arrived."""
+        self._now_s = now_s
+        self._uncut = self._uncut[self._place :] + data
+        self._place = 0
+
+    @property
+    def has_more(self) -> bool:
+        """Whether there is input that was not looked at, or not handed out."""
+        is_left = self._admitted or self._plan or self._words is not None
+        return bool(is_left or self._problem) or self._place < len(self._uncut)
+
+    def forget(self) -> None:
+        """Drop the input that was not handed out."""
+        self._admitted = self._plan = self._words = self._problem = None
+        self._uncut, self._place = b"", 0
+
+    def next_run(self, *, may_wait: bool) -> list[RedisRequest]:
+        """Admit the next commands, as long as they are of one kind. Unless the caller `may_wait`,
+        stop before a command that needs the connection's own thread.
+
+        Raises:
+            FramingError: the bytes are not commands.
+            HalfLine: a command began long ago and has not ended.
+        """
+        run: list[RedisRequest] = []
+        count_of_long = 0
+        while (request := self._next(may_wait=may_wait)) is not None:
+            if (request.kind == KIND and not may_wait) or (run and not _go_together(run, request)):
+                self._admitted = request
+                break
+            run.append(request)
+            if request.line is not None:
+                count_of_long += request.line.request.verb in _TAKES_LONG
+            is_full = len(run) >= REQUESTS_TOGETHER or count_of_long >= LONG_TOGETHER
+            if is_full or request.call is not None:  # a call may change what the next command means
+                break
+        if self._problem is not None and not run and self._admitted is None:
+            raise self._problem
+        self.may_be_long = count_of_long > 0
+        return run
+
+    def _next(self, *, may_wait: bool) -> RedisRequest | None:
+        """Return the next command, admitted; None if there is none, or its admission may wait."""
+        if self._admitted is not None:
+            request, self._admitted = self._admitted, None
+            return request
+        plan, self._plan = self._plan, None
+        while plan is None:
+            if self._words is None and not self._cut():
+                return None
+            words, self._words = self._words or [], None
+            if words:
+                is_long = sum(map(len, words)) > LONG_BYTES
+                if is_long and not may_wait:
+                    self._words = words
+                    return None
+                plan = self._planned(words, is_long=is_long)
+        if isinstance(plan, Line):
+            if not may_wait and plan.level > 1 and plan.level > self._host.level:
+                self._plan = plan
+                return None
+            return self._admit(plan)
+        if isinstance(plan, Answer):
+            return RedisRequest(KIND, answer=plan.value)
+        return RedisRequest(KIND, call=plan)
+
+    def _planned(self, words: list[bytes], *, is_long: bool) -> Plan:
+        if is_long:
+            with self._lines.turn:
+                return plan_of(list(map(_text, words)), self._host.limits)
+        return plan_of(list(map(_text, words)), self._host.limits)
+
+    def _cut(self) -> bool:
+        """Cut the next command off the bytes; return whether there is one."""
+        scanner, data, begin = self._scanner, self._uncut, self._place
+        if begin == len(data):
+            return False
+        scanner.is_stranger = self._admission.is_stranger
+        longest = self._host.limits.line_bytes
+        scanner.bytes_max = STRANGER_LINE_BYTES if scanner.is_stranger else longest
+        self._place = len(data)
+        try:
+            end = scanner.scan(data, begin)
+            if end < 0:
+                self._lines.keep(data[begin:], self._now_s)
+        except (FramingError, HalfLine) as problem:
+            self._problem = problem
+            return False
+        if end < 0:
+            return False
+        self._place = end
+        command = data[begin:end]
+        if self._lines.begun:
+            command = self._lines.take_begun(command)
+        self._words = scanner.take(command)
+        return True
+
+    def _admit(self, plan: Line) -> RedisRequest:
+        """Return a line as this node serves it: the admission may refuse it."""
+        command = plan.command
+        verb = command[: command.find(" ")]
+        handling = COMMANDS[verb].handling
+        if handling.is_timed:
+            kind, reading = "read", BY_CLOCK
+        elif handling.kind == "read":
+            kind, reading = self._host.readings.kind_of("read", "")
+        else:
+            kind, reading = "write", BY_ROUND
+        request = Request("", "", verb, command, "", plan.level)
+        line = self._admission.admit(ParsedLine(kind, request, command, reading=reading))
+        id_ = f"{plan.form} {plan.key}"
+        if line.kind in REQUESTS:
+            return RedisRequest(line.kind, line, id_)
+        if line.reply:
+            return RedisRequest(KIND, id=id_, answer=line.reply)
+        return RedisRequest(KIND, id=id_, local=command)
+
+
+def _go_together(run: list[RedisRequest], request: RedisRequest) -> bool:
+    """Whether a command may follow in a run."""
+    first, line = run[0], request.line
+    if first.kind != request.kind:
+        return False
+    return first.line is None or (line is not None and line.reading == first.line.reading)
+
+
+def _text(word: bytes) -> str:
+    return word.decode("utf-8", "surrogateescape")

@@ -1,0 +1,133 @@
+"""Replies to Redis clients, as RESP2 and RESP3 spell them. Pure.
+
+A reply is text in which a lone surrogate (`surrogateescape`) represents a byte that is not UTF-8,
+like the values of the store.
+"""
+
+from __future__ import annotations
+
+import binascii
+from typing import Final, NamedTuple, TypeAlias, Union
+
+from ..wire.protocol import shown
+from ..wire.replies.refusals import Refusal, RequestOutcome, leader_in, refusal_in
+
+SLOTS: Final = 16384
+OK_LINE: Final = "+OK\r\n"
+NO_LEADER: Final = "CLUSTERDOWN The cluster is down"
+
+
+class Simple(str):
+    """A status, such as `OK`."""
+
+    __slots__ = ()
+
+
+class Failure(str):
+    """An error: its code in capitals, and a sentence."""
+
+    __slots__ = ()
+
+
+class Flat(NamedTuple):
+    """Names and values: a map in RESP3, a list of both in RESP2."""
+
+    items: list[tuple[Value, Value]]
+
+
+Value: TypeAlias = Union[str, int, float, Flat, "list[Value]", None]
+OK: Final = Simple("OK")
+NULLS: Final = {2: "$-1\r\n", 3: "_\r\n"}
+
+
+def bulk(text: str) -> str:
+    """Return a text as a bulk string."""
+    size = len(text) if text.isascii() else len(text.encode("utf-8", "surrogateescape"))
+    return f"${size}\r\n{text}\r\n"
+
+
+def spell(value: Value, version: int) -> str:
+    """Return a reply in version 2 or 3 of the protocol."""
+    match value:
+        case None:
+            return NULLS[version]
+        case Simple():
+            return f"+{value}\r\n"
+        case Failure():
+            return f"-{_one_line(value)}\r\n"
+        case str():
+            return bulk(value)
+        case int():
+            return f":{int(value)}\r\n"
+        case float():
+            return f",{value!r}\r\n" if version > 2 else bulk(repr(value))
+        case Flat(items):
+            parts = [spell(each, version) for item in items for each in item]
+            head = f"%{len(items)}" if version > 2 else f"*{2 * len(items)}"
+            return "".join([f"{head}\r\n", *parts])
+    return "".join([f"*{len(value)}\r\n", *(spell(each, version) for each in value)])
+
+
+def _one_line(text: str) -> str:
+    return text.replace("\r", " ").replace("\n", " ")
+
+
+def slot_of(key: str) -> int:
+    """Return the hash slot of a key: of the part in its first braces, if there is one."""
+    begin = key.find("{")
+    end = key.find("}", begin + 1) if begin >= 0 else -1
+    part = key[begin + 1 : end] if end > begin + 1 else key
+    return binascii.crc_hqx(part.encode("utf-8", "surrogateescape"), 0) % SLOTS
+
+
+# --- refusals of this store -----------------------------------------------------------------------
+
+_CODES: Final = {
+    "no-leader": NO_LEADER,
+    "no-login": "NOAUTH Authentication required.",
+    "not-allowed": "NOPERM",
+    "login-failed": "WRONGPASS invalid username-password pair or user is disabled.",
+    "no-room": "OOM command not allowed when used memory > 'maxmemory'.",
+    "level-rising": "TRYAGAIN",
+    "full": "TRYAGAIN",
+    "stopping": "CLUSTERDOWN",
+    "removed": "CLUSTERDOWN",
+    "down": "CLUSTERDOWN",
+}
+
+
+def failure_of(reply: str, key: str) -> Failure | None:
+    """Return the error of a refused command on a key; None if the reply is not a refusal."""
+    refusal = refusal_in(reply)
+    return None if refusal is None else _failure(refusal, key)
+
+
+def _failure(refusal: Refusal, key: str) -> Failure:
+    text = refusal.text
+    if leader := leader_in(refusal):
+        return Failure(f"MOVED {slot_of(key)} {leader[1]}:{leader[2]}")
+    if refusal.code == "not-leader":
+        return Failure(NO_LEADER)
+    if refusal.outcome is RequestOutcome.UNKNOWN:
+        return Failure(f"UNKNOWN {text}; the command may or may not take effect")
+    code = _CODES.get(refusal.code, "ERR")
+    return Failure(code if " " in code else f"{code} {text}")
+
+
+# --- errors in the words of Redis -----------------------------------------------------------------
+
+SYNTAX: Final = Failure("ERR syntax error")
+NOT_INTEGER: Final = Failure("ERR value is not an integer or out of range")
+OVERFLOW: Final = Failure("ERR increment or decrement would overflow")
+
+
+def unknown_command(arguments: list[str]) -> Failure:
+    """Return the error for a command that has no row."""
+    beginning = "".join([f"'{shown(each)}' " for each in arguments[1:8]])
+    name = shown(arguments[0])
+    return Failure(f"ERR unknown command '{name}', with args beginning with: {beginning}")
+
+
+def wrong_count(name: str) -> Failure:
+    """Return the error for a command with too few or too many arguments."""
+    return Failure(f"ERR wrong number of arguments for '{name.lower()}' command")
