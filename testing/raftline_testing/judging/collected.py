@@ -147,7 +147,7 @@ class Collector:
                 continue
             if name in states:
                 events += picture.begin(name, {**states.pop(name), "clock": at_s}, at_s, at_s)
-            drawn = _drawn(picture, at_s, name, one)
+            drawn = draw_event(picture, at_s, name, one)
             if "why" in one:
                 numbers[place] = drawn[0]["id"]
                 if not self._names_places:
@@ -176,7 +176,7 @@ class Collector:
         return {name: at_s for at_s, name, _ in sorted(self._events, key=lambda one: one[0])}
 
 
-def _drawn(picture: Picture, at_s: float, name: str, one: Event) -> list[Event]:
+def draw_event(picture: Picture, at_s: float, name: str, one: Event) -> list[Event]:
     if "end" in one:
         return picture.end(name, at_s)
     if "begin" in one:

@@ -67,8 +67,10 @@ class TranscriptError(AssertionError):
 class Player:
     """Acts on one cluster, as the lines of a transcript say."""
 
-    def __init__(self, collector: Collector | None = None) -> None:
-        self.cluster, self._collector = ScriptedCluster(collector), collector
+    def __init__(
+        self, collector: Collector | None = None, cluster: ScriptedCluster | None = None
+    ) -> None:
+        self.cluster, self._collector = cluster or ScriptedCluster(collector), collector
         self._entries: dict[str, list[Entry]] = {}  # of logs before the start
         self._states: dict[str, HardState] = {}
         self._newborn: set[str] = set()

@@ -117,7 +117,7 @@ class ScriptedHost(Host):
     """A node that reports its answers."""
 
     def __init__(self, cluster: ScriptedCluster, name: str, members: Mapping[str, str]) -> None:
-        disk = ScriptedDisk(cluster.world, name, cluster.first_members)
+        disk = cluster.make_disk(name)
         super().__init__(
             cluster.world, cluster, name, members, cluster.invariants, cluster.network.send, disk
         )
@@ -184,18 +184,28 @@ class ScriptedCluster:
     hold_ms = 300
     slow_entries = False
 
-    def __init__(self, collector: Collector | None = None) -> None:
-        self.world = ScriptedWorld()
+    def __init__(
+        self, collector: Collector | None = None, world: ScriptedWorld | None = None
+    ) -> None:
+        self.world = world or ScriptedWorld()
         self._collector = collector
         self.hosts: dict[str, ScriptedHost] = {}
         self.make_node: Callable[..., RawNode] = node_from_disk
         self.invariants = Invariants()
-        self.network = ScriptedNetwork(self.world, self.is_up)
+        self.network = self.make_network()
         self.first_members: dict[str, str] = {}
         self.options = Options(election_timeout_ms=150, heartbeat_ms=50, trailing_bytes=0)
         self.timeouts: dict[str, list[int]] = {}  # the last one is kept
         self.builds: dict[str, int] = {}  # the level of a server's build, if it isn't the first
         self.clocks: dict[str, int] = {}  # percent of the world's pace
+
+    def make_network(self) -> ScriptedNetwork:
+        """Make the network between the servers."""
+        return ScriptedNetwork(self.world, self.is_up)
+
+    def make_disk(self, name: str) -> Disk:
+        """Make the disk of a server."""
+        return ScriptedDisk(self.world, name, self.first_members)
 
     def clock_of(self, name: str, chance: Random) -> tuple[int, int]:
         return 0, 10 * self.clocks.get(name, 100)

@@ -71,6 +71,11 @@ class World:
         """Schedule a node's alarm after this time."""
         self.after(delay_ms, act, *values)
 
+    @property
+    def has_events(self) -> bool:
+        """Whether any event is pending."""
+        return bool(self._queue)
+
     def step(self) -> None:
         """Run the next event."""
         at_ms, _, _, act, values = heappop(self._queue)

@@ -1,0 +1,33 @@
+"""The picture of a run that goes on: a page takes what is new after each look."""
+
+from __future__ import annotations
+
+from raftline.observe.facts import Step
+from raftline.view.picture import Event, Picture
+from raftline_testing.judging.collected import Collector, draw_event
+
+KEPT = 200  # gathered events that a failure may still change
+
+
+class LivePicture(Collector):
+    """Gathers the steps of nodes that share one clock, and draws those that are new."""
+
+    def __init__(self) -> None:
+        super().__init__(one_clock=True)
+        self.notable = 0  # steps, except heartbeats
+        self._picture = Picture(one_clock=True)
+        self._taken = 0  # of the gathered events
+
+    def take(self, step: Step) -> None:
+        self.notable += not (step.is_idle or step.is_pulse)
+        super().take(step)
+
+    def news(self) -> list[Event]:
+        """Return what happened since the last call, for the model of a page."""
+        news: list[Event] = []
+        for at_s, name, one in self._events[self._taken :]:
+            news += draw_event(self._picture, at_s, name, one)
+        del self._events[:-KEPT]
+        self._taken = len(self._events)
+        list(self._picture.lost(self._ends_s()))  # forgets the messages that arrived
+        return news

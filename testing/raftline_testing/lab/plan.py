@@ -1,0 +1,99 @@
+"""A run of the lab as text: a seed, what was there before the start, and the acts.
+
+    seed 7
+    nodes s1 s2 s3
+    before timeouts s1 150 300
+    24 crash s1
+    310 s2 <- client4@set b 5
+    at 400
+
+Each act has the number of events before it. `at` is the moment that a reader sees first. In an
+address, `;` separates the lines.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field, replace
+from urllib.parse import quote, unquote
+
+NODES_MAX = 7
+PLAN_MAX = 20_000  # characters
+EVENTS_MAX = 1_000_000
+_ACT = re.compile(r"(\d+) (.+)")
+_NAME = re.compile(r"s[1-9]")
+
+
+class PlanError(Exception):
+    """A text that is not a plan; the sentence says why."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A run of the lab, which a person can send to another."""
+
+    seed: int = 1
+    nodes: tuple[str, ...] = ("s1", "s2", "s3")
+    before: tuple[str, ...] = ()  # acts before the start
+    acts: list[tuple[int, str]] = field(default_factory=list)  # events before it, act
+    at: int = 0  # events before the moment that is shown first
+
+    def text(self) -> str:
+        """Return the plan as lines."""
+        lines = [f"seed {self.seed}", f"nodes {' '.join(self.nodes)}"]
+        lines += [f"before {act}" for act in self.before]
+        lines += [f"{number} {act}" for number, act in self.acts]
+        return "\n".join([*lines, *([f"at {self.at}"] if self.at else [])])
+
+    def address(self) -> str:
+        """Return the plan as the part of an address after `#`."""
+        return ";".join(quote(line, safe="@<>#=/:,") for line in self.text().split("\n"))
+
+
+def plan_in(address: str) -> Plan:
+    """Return the plan in the part of an address after `#`.
+
+    Raises:
+        PlanError: it is not a plan.
+    """
+    return read_plan("\n".join(unquote(line) for line in address.split(";") if line))
+
+
+def read_plan(text: str) -> Plan:
+    """Return the plan in a text.
+
+    Raises:
+        PlanError: the text is not a plan.
+    """
+    if len(text) > PLAN_MAX:
+        raise PlanError(f"a plan has at most {PLAN_MAX:,} characters")
+    plan = Plan()
+    for line in filter(None, map(str.strip, text.split("\n"))):
+        plan = _with_line(plan, line)
+    return plan
+
+
+def _with_line(plan: Plan, line: str) -> Plan:
+    verb, _, rest = line.partition(" ")
+    if verb in ("seed", "at") and re.fullmatch(r"\d{1,15}", rest):
+        if verb == "at" and int(rest) > EVENTS_MAX:
+            raise PlanError(f"a run has at most {EVENTS_MAX:,} events: {line}")
+        return replace(plan, **{verb: int(rest)})  # type: ignore[arg-type]
+    if verb == "nodes":
+        return replace(plan, nodes=_nodes(rest.split()))
+    if verb == "before" and rest:
+        return replace(plan, before=(*plan.before, rest))
+    if match := _ACT.fullmatch(line):
+        number = int(match[1])
+        last = plan.acts[-1][0] if plan.acts else 0
+        if not last <= number <= EVENTS_MAX:
+            raise PlanError(f"an act is out of order: {line}")
+        return replace(plan, acts=[*plan.acts, (number, match[2])])
+    raise PlanError(f"not a line of a plan: {line}")
+
+
+def _nodes(names: list[str]) -> tuple[str, ...]:
+    is_sound = all(map(_NAME.fullmatch, names)) and len(set(names)) == len(names)
+    if not is_sound or not 1 <= len(names) <= NODES_MAX:
+        raise PlanError(f"nodes are one to {NODES_MAX} different names such as s1, not {names}")
+    return tuple(names)
