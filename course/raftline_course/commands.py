@@ -19,6 +19,7 @@ PROGRAMS = {
     "grade": "grading.grade",
     "controller": "controller.controller_command",
     "picture": "picture_command",
+    "learn": "learn",
 }
 UP_OPTIONS = {  # of `raftline up`
     "--controller": "the nodes obey `raftline controller`, for teaching and tests",
@@ -47,7 +48,7 @@ def main(command: str, arguments: Sequence[str]) -> int:
         sys.stdout.flush()
         again = [sys.executable, "-m", "raftline", command, *arguments]
         os.execve(sys.executable, again, {**os.environ, "RAFTLINE_PURE": "1"})
-    if command == "grade":
+    if command in ("grade", "learn"):
         find_world()
     module = importlib.import_module(f"raftline_course.{PROGRAMS[command]}")
     status: int = module.main(arguments)

@@ -22,6 +22,7 @@ COMMANDS = {
     "grade": "hand-ins of the lab write Raft: raftline grade FOLDER",
     "controller": "an order to a node that obeys a controller",
     "picture": "the picture of recordings or of a transcript, as one page",
+    "learn": "the pages that teach Raft, with a cluster in the browser",
 }
 PACKAGE = "raftline_course"
 _CLONE = Path(__file__).resolve().parents[2]  # in a clone, src/raftline leads to src/

@@ -28,7 +28,7 @@ _GROUPED: Final[Mapping[str, tuple[str, ...]]] = {
     "nodes and their files": (
         "server", "up", "unit", "restore", "fsck", "recover", "replay", "user", "secret", "certs",
     ),
-    "to learn and to test": ("simulate", "conform", "grade", "controller", "picture"),
+    "to learn and to test": ("simulate", "conform", "grade", "controller", "picture", "learn"),
     "the shell": ("completion",),
 }  # fmt: skip
 _ALL = {name for names in _GROUPED.values() for name in names}

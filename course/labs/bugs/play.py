@@ -23,15 +23,14 @@ if __name__ == "__main__":  # first, as the rest takes a while to load
     end_quietly()
 
 import argparse
-import base64
 import difflib
 import os
 import re
 import shlex
 import shutil
 import subprocess
-import zlib
 
+from labs.bugs.patching import DoesNotApply, apply_patch
 from labs.checking import end_with
 from labs.leftovers import LabFolder
 from raftline.common.arguments import as_number
@@ -45,47 +44,6 @@ GROUP_MAX = 4  # length of a repeated group of lines
 BUGS = sorted(int(path.stem.removeprefix("bug-")) for path in HERE.glob("bug-*.txt"))
 NODES = {6: 3}  # a lone server doesn't show Figure 8
 NO_ANSWERS = "The answers are not in this handout. Your teacher has them."
-
-
-class DoesNotApply(Exception):
-    """A patch that no longer fits the program; one line says which and where."""
-
-
-def apply_patch(patch: Path, sources: Path) -> None:
-    """Apply the patch to the files under `sources`. Each hunk is found by its lines, not by their
-    numbers, and must occur exactly once: so patches survive changes around them."""
-    file: Path | None = None
-    hunks: list[tuple[Path, list[str], list[str]]] = []
-    for line in text_of_patch(patch).splitlines(keepends=True):
-        if line.startswith("+++ "):
-            file = sources / line[4:].strip().removeprefix("b/src/")
-        elif line.startswith("@@"):
-            assert file is not None, f"{patch.name} names no file"
-            hunks.append((file, [], []))
-        elif hunks and line[0] in " -+":
-            before, after = hunks[-1][1:]
-            if line[0] != "+":
-                before.append(line[1:])
-            if line[0] != "-":
-                after.append(line[1:])
-    for file, before, after in hunks:
-        text = file.read_text(encoding="utf-8") if file.exists() else ""
-        count = text.count("".join(before))
-        if count != 1:
-            name = file.relative_to(sources)
-            raise DoesNotApply(
-                f"{patch.name} does not fit src/{name} any more: what it changes is there "
-                f"{count} times, beginning with {before[0].strip()!r}"
-            )
-        file.write_text(text.replace("".join(before), "".join(after)), encoding="utf-8")
-
-
-def text_of_patch(patch: Path) -> str:
-    """Return a patch. In a handout it is packed, so that it isn't read by accident."""
-    if patch.exists():
-        return patch.read_text(encoding="utf-8")
-    packed = patch.with_suffix(".packed").read_bytes()
-    return zlib.decompress(base64.b64decode(packed)).decode("utf-8")
 
 
 def copy_with_bug(number: int, folder: Path) -> Path:

@@ -12,7 +12,7 @@ import pytest
 from course.tests.labs.test_sheets import labs, sheet
 
 from labs import handout
-from labs.bugs import play
+from labs.bugs import patching, play
 from labs.handout import HandoutError, files_of, make_handout
 from raftline_testing.markdown import links_in
 
@@ -133,7 +133,7 @@ def test_a_packed_patch_is_the_patch(tmp_path: Path) -> None:
     handout._copy("course/labs/bugs/bug-03.patch", tmp_path)
     packed = tmp_path / "course/labs/bugs/bug-03.patch"
     assert not packed.exists()
-    assert play.text_of_patch(packed) == (play.HERE / "bug-03.patch").read_text("utf-8")
+    assert patching.text_of_patch(packed) == (play.HERE / "bug-03.patch").read_text("utf-8")
 
 
 def test_a_lab_with_a_program_of_its_own_makes_its_handout_with_it(

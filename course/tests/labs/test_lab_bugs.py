@@ -7,7 +7,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from labs.bugs import play
+from labs.bugs import patching, play
 
 
 def test_every_bug_changes_one_file_and_fits_as_git_applies_it(tmp_path: Path) -> None:
@@ -26,7 +26,7 @@ def test_every_bug_changes_one_file_and_fits_as_git_applies_it(tmp_path: Path) -
         )
         if applied.returncode != 0:
             wrong.append(f"bug {number}: {applied.stderr}")
-        play.apply_patch(patch, sources)
+        patching.apply_patch(patch, sources)
         changed = [
             path
             for path in sources.rglob("*.py")

@@ -17,7 +17,7 @@ import pytest
 
 from labs import checking
 from labs.availability.runs import PrintedReport
-from labs.bugs import play
+from labs.bugs import patching, play
 from labs.bugs.check import HARM
 from labs.checking import Rows, StopSignal, end_with, expect
 from labs.replicas import lab
@@ -189,8 +189,8 @@ def test_impossible_options_for_a_bug_are_refused(typed: list[str], said: str) -
 def test_an_outdated_patch_is_named_with_its_missing_line(tmp_path: Path) -> None:
     sources = fill(tmp_path)
     (sources / "raft" / "log.py").write_text("")
-    with pytest.raises(play.DoesNotApply, match=r"bug-07\.patch does not fit src/raft/log\.py"):
-        play.apply_patch(play.HERE / "bug-07.patch", sources)
+    with pytest.raises(patching.DoesNotApply, match=r"bug-07\.patch does not fit src/raft/log\.py"):
+        patching.apply_patch(play.HERE / "bug-07.patch", sources)
 
 
 @pytest.mark.parametrize(

@@ -10,10 +10,10 @@ from raftline.raft.messages import Message
 from raftline.wire import peer_lines
 from raftline_testing.judging.collected import Collector
 
-from ..virtual.chance import up_to
-from ..virtual.disk import Disk
-from ..virtual.network import ScriptedNetwork
+from ..virtual.nodes.simulated_disk import Disk
 from ..virtual.script import ScriptedCluster, ScriptedHost, ScriptedRequest, ScriptedWorld
+from ..virtual.world.chance import up_to
+from ..virtual.world.network import ScriptedNetwork
 from .network import LabNetwork, Line
 
 TIMEOUT_MS = 150  # the shortest; each election timeout is drawn from here to twice this

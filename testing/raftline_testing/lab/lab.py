@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from math import inf
 from typing import Any
 
 from raftline.observe.step_lines import abridged
@@ -20,7 +21,7 @@ from .cluster import LabCluster
 from .live_picture import LivePicture
 from .plan import EVENTS_MAX, Plan
 
-QUIET_EVENTS = 5000  # without a step of any node: nothing will happen any more
+QUIET_EVENTS = 400  # after so many heartbeats, a step until something happens ends
 Moment = tuple[int, int]  # events, acts
 
 
@@ -52,6 +53,7 @@ class Lab:
         self._is_anew = True
         self._player = LabPlayer(self.cluster, self.picture)
         self._watched(lambda: self._player.set_up(self.plan.before, self.plan.nodes))
+        self.cluster.world.said.clear()  # a first start has nothing to recover
         self._note_moment()
 
     @property
@@ -63,24 +65,26 @@ class Lab:
 
     def step(self, *, until_notable: bool = False) -> bool:
         """Run until a node takes a step, or an act of the plan is done; with `until_notable`,
-        heartbeats do not count. Return whether anything happened."""
-        picture = self.picture
-        before = (picture.count, self._acts_done)
-        notable = (picture.notable, self._acts_done)
+        heartbeats do not count. Return whether that happened."""
+        before = self._seen(until_notable)
         for _ in range(QUIET_EVENTS):
             if not self._advance():
-                return False
-            is_new = (picture.count, self._acts_done) != before
-            if is_new and (not until_notable or (picture.notable, self._acts_done) != notable):
+                break
+            if self._seen(until_notable) != before:
                 return True
         return False
 
-    def run_until(self, now_ms: int) -> bool:
-        """Run until the virtual time is past `now_ms`; return whether the run can go on."""
-        while self.cluster.world.now_ms <= now_ms:
+    def _seen(self, is_notable: bool) -> tuple[int, int]:
+        picture = self.picture
+        return picture.notable if is_notable else picture.count, self._acts_done
+
+    def run_until(self, until_ms: int) -> bool:
+        """Run all events that are due by this virtual time; return whether the run can go on. The
+        clock stays at the last event: the time of an act must follow from the plan."""
+        while self.cluster.world.next_ms <= until_ms:
             if not self._advance():
                 return False
-        return True
+        return not self.broken
 
     def go_to(self, moment: Moment) -> None:
         """Go back or forth to a moment; to go back is to run the plan again."""
@@ -106,7 +110,7 @@ class Lab:
         if done < len(self.plan.acts) and self.plan.acts[done][0] <= events:
             self._acts_done += 1
             self._do(self.plan.acts[done][1])
-        elif not self.cluster.world.has_events:
+        elif self.cluster.world.next_ms == inf:
             return False
         else:
             self._watched(self.cluster.world.step)
@@ -170,6 +174,7 @@ class Lab:
             "offsets": {},
             "left_out": 0,
             "now_ms": world.now_ms,
+            "next_ms": None if world.next_ms == inf else world.next_ms,
             "moment": [events, done],
             "nodes": {name: self._node(name) for name in self.cluster.hosts},
             "flights": self._flights(),

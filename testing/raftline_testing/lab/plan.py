@@ -1,7 +1,8 @@
-"""A run of the lab as text: a seed, what was there before the start, and the acts.
+"""A run of the lab as text: a seed, the servers, what was there before the start, and the acts.
 
     seed 7
     nodes s1 s2 s3
+    bug 3
     before timeouts s1 150 300
     24 crash s1
     310 s2 <- client4@set b 5
@@ -37,10 +38,12 @@ class Plan:
     before: tuple[str, ...] = ()  # acts before the start
     acts: list[tuple[int, str]] = field(default_factory=list)  # events before it, act
     at: int = 0  # events before the moment that is shown first
+    bug: int = 0  # of course/labs/bugs, in the sources of this run
 
     def text(self) -> str:
         """Return the plan as lines."""
         lines = [f"seed {self.seed}", f"nodes {' '.join(self.nodes)}"]
+        lines += [f"bug {self.bug}"] if self.bug else []
         lines += [f"before {act}" for act in self.before]
         lines += [f"{number} {act}" for number, act in self.acts]
         return "\n".join([*lines, *([f"at {self.at}"] if self.at else [])])
@@ -75,7 +78,7 @@ def read_plan(text: str) -> Plan:
 
 def _with_line(plan: Plan, line: str) -> Plan:
     verb, _, rest = line.partition(" ")
-    if verb in ("seed", "at") and re.fullmatch(r"\d{1,15}", rest):
+    if verb in ("seed", "at", "bug") and re.fullmatch(r"\d{1,15}", rest):
         if verb == "at" and int(rest) > EVENTS_MAX:
             raise PlanError(f"a run has at most {EVENTS_MAX:,} events: {line}")
         return replace(plan, **{verb: int(rest)})  # type: ignore[arg-type]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict, deque
 from collections.abc import Callable, Sequence
 from heapq import heappop, heappush
+from math import inf
 from random import Random
 from typing import Any, Final, TypeVar
 
@@ -72,9 +73,9 @@ class World:
         self.after(delay_ms, act, *values)
 
     @property
-    def has_events(self) -> bool:
-        """Whether any event is pending."""
-        return bool(self._queue)
+    def next_ms(self) -> float:
+        """The time of the next event; infinite if none is pending."""
+        return self._queue[0][0] if self._queue else inf
 
     def step(self) -> None:
         """Run the next event."""

@@ -1,0 +1,41 @@
+// Loads CPython and the sources, and passes the page's requests on to testing/raftline_testing/lab/page.py.
+// The page sends { open: { sources, python, cdn } } once, then texts; each gets a text as its answer.
+const HOME = "/lab";
+let answer = null;
+let loaded = 0;
+
+// Counts the bytes that arrive, for the bar of the page.
+const plainFetch = self.fetch.bind(self);
+self.fetch = async (...request) => {
+  const response = await plainFetch(...request);
+  if (!response.ok || !response.body) return response;
+  const counted = response.body.pipeThrough(new TransformStream({
+    transform(part, controller) {
+      loaded += part.byteLength;
+      postMessage({ loaded });
+      controller.enqueue(part);
+    },
+  }));
+  return new Response(counted, { status: response.status, headers: response.headers });
+};
+
+async function isThere(address) {
+  try { return (await plainFetch(address, { method: "HEAD" })).ok; } catch { return false; }
+}
+
+async function open({ sources, python, cdn }) {
+  if (typeof WebAssembly !== "object") throw new Error("this browser has no WebAssembly");
+  const base = await isThere(`${python}pyodide.mjs`) ? python : cdn;
+  const { loadPyodide } = await import(`${base}pyodide.mjs`);
+  const [runtime, packed] = await Promise.all([loadPyodide({ indexURL: base, env: { HOME } }), fetch(sources)]);
+  if (!packed.ok) throw new Error(`the sources are not at ${sources}`);
+  runtime.unpackArchive(await packed.arrayBuffer(), "zip", { extractDir: HOME });
+  answer = runtime.runPython(`import sys; sys.path.insert(0, "${HOME}"); import boot; boot.Booted().answer`);
+}
+
+self.onmessage = async ({ data }) => {
+  try {
+    if (data.open) { await open(data.open); postMessage({ ready: true }); }
+    else postMessage({ answer: answer(data) });
+  } catch (error) { postMessage({ failed: String(error.message || error) }); }
+};

@@ -1,0 +1,69 @@
+"""The page's requests to the lab, and the answers: both are JSON, so that any worker can pass them
+on."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+from raftline.raft.node import RawNode, node_from_disk
+
+from .acts import ActRefused
+from .lab import Lab
+from .plan import Plan, PlanError, plan_in
+
+RUN_MS_MAX = 5000  # of virtual time in one request: the page stays in charge
+
+Request = dict[str, Any]
+
+
+class Page:
+    """One lab, and the requests of its page."""
+
+    def __init__(self, make_node: Callable[..., RawNode] = node_from_disk) -> None:
+        self._make_node = make_node
+        self.lab = Lab(Plan(), make_node)
+
+    def answer(self, request: str) -> str:
+        """Return the facts after a request, or why it was refused."""
+        try:
+            facts = self._answer(json.loads(request))
+        except (ActRefused, PlanError) as error:
+            facts = {"problem": str(error), **self.lab.facts()}
+        return json.dumps(facts)
+
+    def _answer(self, request: Request) -> dict[str, Any]:
+        happened = self._requests()[request["do"]](request)
+        return {"happened": happened is not False, **self.lab.facts()}
+
+    def _requests(self) -> dict[str, Callable[[Request], object]]:
+        return {
+            "open": self._open,
+            "look": lambda request: None,
+            "step": lambda request: self.lab.step(),
+            "notable": lambda request: self.lab.step(until_notable=True),
+            "back": lambda request: self.lab.back(),
+            "run": self._run,
+            "act": lambda request: self.lab.act(str(request["act"])),
+            "show": self._show,
+            "refuse": self._refuse,
+        }
+
+    def _open(self, request: Request) -> None:
+        """Open the run of an address, at its moment."""
+        plan = plan_in(str(request["address"]))
+        self.lab = Lab(plan, self._make_node)
+        self.lab.go_to((plan.at, sum(number <= plan.at for number, _ in plan.acts)))
+
+    def _refuse(self, request: Request) -> None:
+        raise PlanError(str(request["why"]))
+
+    def _run(self, request: Request) -> bool:
+        now_ms = self.lab.cluster.world.now_ms
+        return self.lab.run_until(min(int(request["until_ms"]), now_ms + RUN_MS_MAX))
+
+    def _show(self, request: Request) -> None:
+        """Go to a moment of this run."""
+        events, acts = map(int, request["moment"])
+        self.lab.go_to((events, acts))

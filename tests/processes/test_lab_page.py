@@ -1,0 +1,133 @@
+"""The lab page in a real browser: real nodes run there, and the same plan gives the same events.
+
+It is skipped where there is no chromium, no selenium, or no CPython for WebAssembly, which `make -C
+docs lab` fetches.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from raftline_testing.lab.lab import Lab
+from raftline_testing.lab.plan import plan_in
+from raftline_testing.lab.sources import ROOT
+from raftline_testing.nodes.processes import eventually
+
+webdriver = pytest.importorskip("selenium.webdriver", reason="the test needs selenium")
+learn = pytest.importorskip("raftline_course.learn", reason="the page is the course's")
+CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
+pytestmark = [
+    pytest.mark.skipif(
+        not (CHROMIUM and DRIVER), reason="there is no chromium with its driver (apt)"
+    ),
+    pytest.mark.skipif(
+        not (ROOT / "docs/learn/lab/pyodide").is_dir(), reason="`make -C docs lab` was not run"
+    ),
+]
+LOADED_S = 60.0
+
+
+class LabPage:
+    """The page as its reader sees it."""
+
+    def __init__(self, browser: Any, address: str) -> None:
+        self.browser, self.address = browser, address
+
+    def open(self, run: str = "") -> LabPage:
+        self.browser.get("about:blank")
+        self.browser.get(f"{self.address}#{run}")
+        is_ready = "return document.body.dataset.ready === 'yes'"
+        eventually(lambda: self.script(is_ready), "the page is ready", LOADED_S)
+        return self
+
+    def script(self, text: str, *values: object) -> Any:
+        return self.browser.execute_script(text, *values)
+
+    def ask(self, **request: object) -> dict[str, Any]:
+        """Send a request to the lab in the browser; return the facts."""
+        text = "const done = arguments[1]; window.lab.ask(arguments[0]).then(done)"
+        facts: dict[str, Any] = self.browser.execute_async_script(text, request)
+        return facts
+
+    def click(self, css: str) -> None:
+        self.browser.find_element("css selector", css).click()
+
+    def text(self, css: str) -> str:
+        return str(self.browser.find_element("css selector", css).text)
+
+    def waits_for(self, css: str, words: str) -> None:
+        eventually(lambda: words in self.text(css), f"{words!r} in {css}")
+
+    def type(self, node: str, line: str) -> None:
+        self.click(f"#target option[value={node}]")
+        self.browser.find_element("id", "line").send_keys(line + "\n")
+
+
+@pytest.fixture(scope="module")
+def page() -> Iterator[LabPage]:
+    options = webdriver.ChromeOptions()
+    options.binary_location = CHROMIUM
+    for option in ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"):
+        options.add_argument(option)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    with learn.server(0) as serving:
+        threading.Thread(target=serving.serve_forever, daemon=True).start()
+        browser = webdriver.Chrome(options, webdriver.ChromeService(DRIVER))
+        browser.set_window_size(1280, 860)
+        browser.set_script_timeout(60)
+        yield LabPage(browser, f"http://localhost:{serving.server_port}{learn.PAGE}")
+        assert [one for one in browser.get_log("browser") if one["level"] == "SEVERE"] == []
+        browser.quit()
+        serving.shutdown()
+
+
+def test_write_is_answered_and_back_undoes_a_crash(page: LabPage) -> None:
+    page.open("before%20timeouts%20s1%20150%20s2%20400%20s3%20500;at%2060")
+    page.waits_for("#nodes [aria-label=s1] .role", "leader, term 1")
+    page.type("s1", "client4@set b 5")
+    page.click("#play")
+    page.waits_for("#answers", "client4 <- s1@SET response: b set to 5")
+    page.waits_for("#nodes [aria-label=s2] .file", "2 1 set b 5")
+    page.click("#play")
+    page.click('[data-order="Crash"][data-node=s1]')
+    page.waits_for("#nodes [aria-label=s1] .role", "down")
+    page.click("#back")
+    page.waits_for("#nodes [aria-label=s1] .role", "leader")
+    page.click("#step")
+    page.waits_for("#nodes [aria-label=s1] .role", "down")
+    assert "crash%20s1" in page.script("return location.hash")
+
+
+def test_message_in_flight_is_held_and_a_link_is_cut(page: LabPage) -> None:
+    page.open("before%20timeouts%20s1%20150%20s2%20400%20s3%20500;at%2060")
+    page.type("s1", "set b 5")
+    page.waits_for("#flights", "s1 → s2")
+    page.click("#flights [data-act^=hold]")
+    page.waits_for("#flights .held", "held")
+    page.click('#links [data-link="s1 s3"]')
+    page.waits_for("#links", "✕")
+    assert page.script("return document.querySelectorAll('#links [aria-pressed=true]').length") == 2
+
+
+def test_same_plan_gives_the_same_events_in_the_browser(page: LabPage) -> None:
+    run = "seed%207;60%20crash%20s1;150%20restart%20s1;200%20cut%20s2;at%20400"
+    page.open(run)
+    there = page.ask(do="open", address=run)
+    plan = plan_in(run)
+    lab = Lab(plan)
+    lab.go_to((plan.at, len(plan.acts)))
+    here = json.loads(json.dumps(lab.facts()))
+    assert there["events"] == here["events"]
+    assert len(here["events"]) > 500
+    assert there["nodes"] == here["nodes"]
+
+
+def test_address_that_is_no_run_is_told_in_a_sentence(page: LabPage) -> None:
+    page.open("seed%20x")
+    page.waits_for("#answers", "not a line of a plan: seed x")
