@@ -29,8 +29,8 @@ GIVEN = (
 # The world needs these, and so does the picture of a failed run.
 KEPT_FUNCTIONS = ("compaction_index", "held_by_followers", "lease_until_ms")
 LEFT_OUT = {"log": "accepts"}  # §5.4.1 is a rule, too
-PROGRAMS = ("raftline_course.grading.grade", "raftline_course.grading.worker")
-KEPT_BACK = ("course/raftline_course/grading/bugs.py",)
+PROGRAMS = ("raftline_course.grading.grade", "raftline_course.grading.isolation.worker")
+KEPT_BACK = ("course/raftline_course/grading/selftests/bugs.py",)
 FIRST_PAGE = f"""# Lab 7: write Raft
 
 The sheet is [{LAB}/README.md]({LAB}/README.md). Begin in this folder.

@@ -16,10 +16,10 @@ from raftline.clients.requests.steps import carry_out
 from raftline.common.address import Address
 from raftline.raft.messages import AppendAccepted
 from raftline.wire.replies.replies import RequestOutcome, outcome_of
-from raftline_course.conform.tested_node import KitSettings, TestedNode, ports_of
+from raftline_course.conform.played.wires import HOST, KitShell
+from raftline_course.conform.tested.tested_node import KitSettings, TestedNode, ports_of
 from raftline_course.conform.transcript import FROM_NODE, TooManyLines, Transcript
 from raftline_course.conform.verdicts import Failed
-from raftline_course.conform.wires import HOST, KitShell
 from raftline_testing.histories.history import ClientOperation, learned
 from raftline_testing.nodes.proxy import Network, Pair
 

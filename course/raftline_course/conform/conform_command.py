@@ -12,27 +12,27 @@ from pathlib import Path
 
 from raftline.common.arguments import EXIT_USAGE, Parser, as_number
 from raftline.common.process.signals import raised
-from raftline_course.conform import (
-    clusters,
+from raftline_course.conform.checks import (
+    cluster_checks,
     durability_checks,
     following_checks,
     leading_checks,
     line_checks,
-    locked,
     membership_checks,
     read_checks,
     session_checks,
     snapshot_checks,
     vote_checks,
 )
-from raftline_course.conform.checks import CHECKS, LEVELS, Check
+from raftline_course.conform.checks.checks import CHECKS, LEVELS, Check
 from raftline_course.conform.report import print_result, summary
 from raftline_course.conform.run import FAILED, Result, end_all, judge
-from raftline_course.conform.tested_node import KitSettings, NoCommand
+from raftline_course.conform.tested import locked
+from raftline_course.conform.tested.tested_node import KitSettings, NoCommand
 
 # The levels' modules: each fills the table on import.
 LEVELS_OF_CHECKS = (
-    line_checks, vote_checks, following_checks, leading_checks, durability_checks, clusters,
+    line_checks, vote_checks, following_checks, leading_checks, durability_checks, cluster_checks,
     read_checks, session_checks, snapshot_checks, membership_checks,
 )  # fmt: skip
 JOBS = 4

@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 
 from raftline.common.process.console import safe_line
-from raftline_course.conform.checks import LEVELS
+from raftline_course.conform.checks.checks import LEVELS
 from raftline_course.conform.run import FAILED, NOT_JUDGED, PASSED, Result
 
 MARKS = {PASSED: "ok", FAILED: "FAILED", NOT_JUDGED: "not judged"}

@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from raftline_course.conform.checks import Check
+from raftline_course.conform.checks.checks import Check
 from raftline_course.conform.cluster import TestedCluster
-from raftline_course.conform.launch import EXIT_CANNOT
-from raftline_course.conform.machine import busyness
 from raftline_course.conform.scene import Scene
-from raftline_course.conform.tested_node import KitSettings, NodeNotStarted
+from raftline_course.conform.tested.launch import EXIT_CANNOT
+from raftline_course.conform.tested.machine import busyness
+from raftline_course.conform.tested.tested_node import KitSettings, NodeNotStarted
 from raftline_course.conform.verdicts import Failed, NotJudged
 
 PASSED, FAILED, NOT_JUDGED = "passed", "failed", "not judged"

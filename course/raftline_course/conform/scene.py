@@ -18,13 +18,13 @@ from raftline.raft.messages import (
     RequestVote,
     RequestVoteReply,
 )
-from raftline_course.conform.clients import KitClient
-from raftline_course.conform.rules import KitFollower
-from raftline_course.conform.syncs import Syncs
-from raftline_course.conform.tested_node import KitSettings, TestedNode, ports_of
+from raftline_course.conform.played.clients import KitClient
+from raftline_course.conform.played.rules import KitFollower
+from raftline_course.conform.played.wires import KitPeer, Rule, Wire, dial, silent
+from raftline_course.conform.tested.syncs import Syncs
+from raftline_course.conform.tested.tested_node import KitSettings, TestedNode, ports_of
 from raftline_course.conform.transcript import Line, Transcript
 from raftline_course.conform.verdicts import Failed
-from raftline_course.conform.wires import KitPeer, Rule, Wire, dial, silent
 
 ME = "s1"
 AGAIN_S = 0.05

@@ -19,12 +19,12 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 from labs.checking import end_with
-from raftline_course.grading import sandbox
 from raftline_course.grading.handin import HandIn, Table, details, hand_ins_of
+from raftline_course.grading.isolation import sandbox
+from raftline_course.grading.isolation.servers import CannotLock, shown
 from raftline_course.grading.judging import Judge, Marks, marks_of, reason_of
 from raftline_course.grading.milestones import MILESTONES
 from raftline_course.grading.runs import Stage, run_named
-from raftline_course.grading.servers import CannotLock, shown
 from raftline_course.grading.sheets import (
     Csv,
     Row,

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from raftline_course.grading.isolation.servers import shown
 from raftline_course.grading.judging import Marks
 from raftline_course.grading.milestones import POINTS
-from raftline_course.grading.servers import shown
 
 FILES_MAX, BYTES_MAX = 400, 2 << 20
 MAIN = "raft.py"

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from raftline_course.grading import transcripts
+from raftline_course.grading.isolation.servers import CannotLock, Nursery, TimeIsUp, shown
 from raftline_course.grading.milestones import POINTS, TRANSCRIPT_POINTS, Milestone
 from raftline_course.grading.runs import Run, Stage, schedules_of, transcripts_of
-from raftline_course.grading.servers import CannotLock, Nursery, TimeIsUp, shown
 from raftline_testing.broken_rules import sentence
 from raftline_testing.judging.collected import Collector
 

@@ -6,7 +6,7 @@ import random
 
 from raftline.logmanager import LogManager
 from raftline.raft.log import Entry
-from raftline_course.grading.servers import HandInRun
+from raftline_course.grading.isolation.servers import HandInRun
 from raftline_testing.files.faulty_folder import MemoryFolder
 
 COMMANDS = 300

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from raftline.raft.messages import Message
 from raftline_course.grading import schedule
-from raftline_course.grading.servers import HandInRun, Print
+from raftline_course.grading.isolation.servers import HandInRun, Print
 from raftline_testing.judging.collected import Collector
 from raftline_testing.virtual.nodes.simulated_node import leaders
 from raftline_testing.virtual.world.plan import Plan

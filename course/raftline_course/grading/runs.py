@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from functools import partial
 
 from raftline_course.grading import quiet, schedule, situations, transcripts
+from raftline_course.grading.isolation.servers import HandInRun, Print
 from raftline_course.grading.machine import try_machine
 from raftline_course.grading.milestones import MILESTONES, Milestone
-from raftline_course.grading.servers import HandInRun, Print
 from raftline_testing.judging.collected import Collector
 from raftline_testing.virtual.world.plan import Plan
 

@@ -11,9 +11,9 @@ from typing import Any
 from raftline.raft.effects import HardState
 from raftline.raft.membership import Membership
 from raftline.raft.messages import Message
-from raftline_course.grading.remote import begin
+from raftline_course.grading.isolation.remote import begin
+from raftline_course.grading.isolation.servers import HandInRun, Print
 from raftline_course.grading.rules import CoreInvariants
-from raftline_course.grading.servers import HandInRun, Print
 from raftline_testing.judging.collected import Collector
 from raftline_testing.virtual.clients.client_history import History
 from raftline_testing.virtual.clients.client_request import COUNTER

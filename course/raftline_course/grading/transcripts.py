@@ -12,8 +12,8 @@ from functools import partial
 from typing import Any
 
 from labs.bugs.stage import Unchecked
-from raftline_course.grading.remote import begin
-from raftline_course.grading.servers import HandInError, HandInRun, Print
+from raftline_course.grading.isolation.remote import begin
+from raftline_course.grading.isolation.servers import HandInError, HandInRun, Print
 from raftline_testing.judging.collected import Collector
 from raftline_testing.transcripts.player import Player
 

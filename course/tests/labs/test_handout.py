@@ -118,7 +118,7 @@ def test_a_handout_without_the_grader_says_so_in_a_line_and_has_the_other_comman
     [
         ("conform", "course/labs/conform/node.c", False),
         ("conform", "course/labs/conform/node.js", False),
-        ("conform", "course/raftline_course/grading/bugs.py", True),
+        ("conform", "course/raftline_course/grading/selftests/bugs.py", True),
         ("bugs", "course/labs/solutions/bugs.md", True),
         ("bugs", "course/labs/bugs/hints.md", False),
         ("elections", "course/labs/solutions/keys/elections.md", True),

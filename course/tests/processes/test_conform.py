@@ -20,25 +20,20 @@ from course.tests.processes.run_conform_bugs import FAILS
 
 from labs.bugs.play import BUGS, copy_with_bug
 from raftline_course.conform import cluster as cluster_module
-from raftline_course.conform import (
-    clusters,
-    conform_command,
-    locked,
-    membership_checks,
-    run,
-    snapshot_checks,
-    transcript,
-    wires,
-)
-from raftline_course.conform import tested_node as nodes
-from raftline_course.conform.checks import Check
-from raftline_course.conform.installer import Installer
+from raftline_course.conform import conform_command, run, transcript
+from raftline_course.conform.checks import cluster_checks as clusters
+from raftline_course.conform.checks import membership_checks, snapshot_checks
+from raftline_course.conform.checks.checks import Check
+from raftline_course.conform.played import wires
+from raftline_course.conform.played.installer import Installer
 from raftline_course.conform.run import FAILED, NOT_JUDGED, Result
 from raftline_course.conform.scene import Scene
-from raftline_course.conform.tested_node import KitSettings
+from raftline_course.conform.tested import locked
+from raftline_course.conform.tested import tested_node as nodes
+from raftline_course.conform.tested.tested_node import KitSettings
 from raftline_course.conform.transcript import Transcript
 from raftline_course.conform.verdicts import Failed
-from raftline_course.grading import sandbox
+from raftline_course.grading.isolation import sandbox
 
 ROOT = Path(__file__).parents[3]
 NODE = ["{name}", "{port}", "--dir", "{dir}"]
@@ -241,7 +236,7 @@ def test_a_network_of_its_own_has_loopback_alone(has_rights: bool) -> None:
         pytest.skip("for root")
     act = (
         "import ctypes, os, socket, sys\n"
-        "from raftline_course.conform import locked\n"
+        "from raftline_course.conform.tested import locked\n"
         "'localhost'.encode('idna')\n"  # that is read from a home, perhaps
         "if sys.argv[1] == 'False' and not os.geteuid():\n"
         "    os.setgroups([]); os.setgid(65534); os.setuid(65534)\n"

@@ -13,14 +13,16 @@ from pathlib import Path
 
 import pytest
 
-from raftline_course.grading import bugs, cheats, handin, judging, sandbox, selftest, servers
 from raftline_course.grading import grade as grading
+from raftline_course.grading import handin, judging
 from raftline_course.grading.handin import HandIn, details, read
+from raftline_course.grading.isolation import sandbox, servers
+from raftline_course.grading.isolation.servers import CannotLock, Nursery
 from raftline_course.grading.judging import Marks, marks_of
 from raftline_course.grading.milestones import MILESTONES, POINTS, SOLUTION, Milestone
 from raftline_course.grading.runs import Stage, run_named, schedule_of, schedules_of
 from raftline_course.grading.schedule import Schedule, plan_of
-from raftline_course.grading.servers import CannotLock, Nursery
+from raftline_course.grading.selftests import bugs, cheats, selftest
 from raftline_course.grading.sheets import Row
 from raftline_testing.judging.collected import Collector
 

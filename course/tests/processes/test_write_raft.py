@@ -13,10 +13,10 @@ from course.tests.labs.test_sheets import PARTS
 
 from labs import handout
 from labs.solutions import make
-from raftline_course.grading import bugs
 from raftline_course.grading.handin import read
 from raftline_course.grading.judging import marks_of
 from raftline_course.grading.milestones import LAB, MILESTONES, SOLUTION
+from raftline_course.grading.selftests import bugs
 
 ROOT = Path(__file__).resolve().parents[3]
 GIVEN = {

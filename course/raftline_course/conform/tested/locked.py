@@ -20,9 +20,9 @@ import sys
 from pathlib import Path
 
 if __name__ == "__main__":
-    sys.path[0] = str(Path(__file__).resolve().parents[2])
+    sys.path[0] = str(Path(__file__).resolve().parents[3])
 
-from raftline_course.grading import sandbox
+from raftline_course.grading.isolation import sandbox
 
 CREATE, ADD, RESTRICT = 444, 445, 446  # the same on each architecture
 NO_NEW_PRIVILEGES, PATH_BENEATH, VERSION = 38, 1, 1

@@ -15,15 +15,15 @@ from raftline.raft.messages import (
     InstallSnapshotReply,
 )
 from raftline.wire.replies.replies import RequestOutcome, outcome_of
-from raftline_course.conform.checks import check
-from raftline_course.conform.clients import KitClient
-from raftline_course.conform.installer import Installer
-from raftline_course.conform.line_checks import served
-from raftline_course.conform.rules import KitFollower
+from raftline_course.conform.checks.checks import check
+from raftline_course.conform.checks.line_checks import served
+from raftline_course.conform.played.clients import KitClient
+from raftline_course.conform.played.installer import Installer
+from raftline_course.conform.played.rules import KitFollower
+from raftline_course.conform.played.wires import silent
 from raftline_course.conform.scene import Scene
 from raftline_course.conform.transcript import Line
 from raftline_course.conform.verdicts import Failed
-from raftline_course.conform.wires import silent
 
 SECTION = "Raft §7, Figure 13"
 VALUE_BYTES = 1 << 20

@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from raftline.common.config import FILE_NAME
-from raftline_course.conform.machine import busyness
+from raftline_course.conform.played.wires import HOST
+from raftline_course.conform.tested.machine import busyness
 from raftline_course.conform.verdicts import Elections
-from raftline_course.conform.wires import HOST
 from raftline_testing.nodes.processes import Process, free_ports
 
 START_S = 20.0

@@ -19,9 +19,9 @@ from raftline.raft.node import StepObserver
 from raftline.raft.node_view import NodeView
 from raftline.raft.roles import Candidacy, Leading, Role
 from raftline.raft.state import State
-from raftline_course.grading import codec
-from raftline_course.grading.servers import HandInError, HandInRun, ServerProcess
-from raftline_course.grading.start import Given
+from raftline_course.grading.isolation import codec
+from raftline_course.grading.isolation.servers import HandInError, HandInRun, ServerProcess
+from raftline_course.grading.isolation.start import Given
 
 OPTIONS = ("election_timeout_ms", "heartbeat_ms", "batch_entries", "chunk_bytes")
 # Inputs that a hand-in doesn't get: it needs no such rules. It serves reads with the entries that

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from raftline.raft.messages import AppendEntries, Message, RequestVote, RequestVoteReply
-from raftline_course.conform.checks import check
-from raftline_course.conform.rules import denier, grant, pre_voter, voter
+from raftline_course.conform.checks.checks import check
+from raftline_course.conform.played.rules import denier, grant, pre_voter, voter
+from raftline_course.conform.played.wires import silent
 from raftline_course.conform.scene import Scene
-from raftline_course.conform.wires import silent
 
 FIGURE_2 = "Raft §5.2, Figure 2"
 

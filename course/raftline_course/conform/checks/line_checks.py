@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from raftline_course.conform.checks import check
-from raftline_course.conform.clients import KitClient
+from raftline_course.conform.checks.checks import check
+from raftline_course.conform.played.clients import KitClient
 from raftline_course.conform.scene import Scene
 
 CLIENTS = "protocol.md, Clients"

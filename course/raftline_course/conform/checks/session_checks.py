@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from raftline_course.conform.checks import check, cluster_check
-from raftline_course.conform.clients import KitClient
+from raftline_course.conform.checks.checks import check, cluster_check
+from raftline_course.conform.checks.line_checks import served
 from raftline_course.conform.cluster import TestedCluster
-from raftline_course.conform.line_checks import served
+from raftline_course.conform.played.clients import KitClient
 from raftline_course.conform.scene import Scene
 
 SECTION = "thesis §6.3; protocol.md, Sessions"

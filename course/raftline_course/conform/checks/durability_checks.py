@@ -7,12 +7,12 @@ from pathlib import Path
 
 from raftline.common.config import FILE_NAME
 from raftline.raft.messages import AppendAccepted, RequestVoteReply
-from raftline_course.conform.checks import check
-from raftline_course.conform.line_checks import served
-from raftline_course.conform.rules import pre_voter
+from raftline_course.conform.checks.checks import check
+from raftline_course.conform.checks.line_checks import served
+from raftline_course.conform.played.rules import pre_voter
+from raftline_course.conform.played.wires import silent
 from raftline_course.conform.scene import Scene
 from raftline_course.conform.verdicts import NotJudged
-from raftline_course.conform.wires import silent
 
 PERSISTENT = "Raft §5, Figure 2, persistent state"
 BEFORE = "Raft Figure 2; thesis §3.8"

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from raftline.raft.messages import AppendEntries, Message, RequestVote
-from raftline_course.conform.checks import check
-from raftline_course.conform.clients import KitClient
-from raftline_course.conform.leading_checks import later_rounds
-from raftline_course.conform.rules import KitFollower
+from raftline_course.conform.checks.checks import check
+from raftline_course.conform.checks.leading_checks import later_rounds
+from raftline_course.conform.played.clients import KitClient
+from raftline_course.conform.played.rules import KitFollower
+from raftline_course.conform.played.wires import silent
 from raftline_course.conform.scene import Scene
-from raftline_course.conform.wires import silent
 
 SECTION = "Raft §8; thesis §6.4"
 

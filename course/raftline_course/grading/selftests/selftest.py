@@ -2,9 +2,10 @@
 down to the rules of a milestone gets all points of that milestone. Each of the bugs, cheats and
 mistakes loses its milestone by schedules alone.
 
-`python3 -m raftline_course.grading.selftest [NAME …]`: `model`, `raftline`, `parts`, `bugs`,
-`cheats` or numbers of bugs; all without an argument. `table` grades each bug and cheat in every
-milestone, ten schedules each, and prints the page's table. Exit status: 0 all as expected, 1 not.
+`python3 -m raftline_course.grading.selftests.selftest [NAME …]`: `model`, `raftline`, `parts`,
+`bugs`, `cheats` or numbers of bugs; all without an argument. `table` grades each bug and cheat in
+every milestone, ten schedules each, and prints the page's table. Exit status: 0 if all is as
+expected, else 1.
 """
 
 from __future__ import annotations
@@ -14,11 +15,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from labs.checking import end_with
-from raftline_course.grading import bugs
-from raftline_course.grading.cheats import CHEATS, MISTAKES, cut_down
 from raftline_course.grading.handin import read
 from raftline_course.grading.judging import Marks, first_lost, marks_of
 from raftline_course.grading.milestones import MILESTONES, POINTS, SOLUTION, Milestone
+from raftline_course.grading.selftests import bugs
+from raftline_course.grading.selftests.cheats import CHEATS, MISTAKES, cut_down
 
 FEW = 10  # schedules of a bug or a cheat: a tenth of a hand-in's schedules
 

@@ -26,8 +26,8 @@ if __name__ == "__main__":
     del sys.path[0]  # this folder: the parent process passes the folder of the packages
 
 from raftline.raft import effects, inputs, log, state
-from raftline_course.grading import codec, sandbox
-from raftline_course.grading.start import Given, Start
+from raftline_course.grading.isolation import codec, sandbox
+from raftline_course.grading.isolation.start import Given, Start
 
 # A hand-in may import these and their imports; a later import finds no file.
 AT_HAND = (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from raftline.raft.log import Snapshot
 from raftline.raft.messages import AppendEntries, InstallSnapshot, Message, RequestVote
-from raftline_course.conform.rules import grant
+from raftline_course.conform.played.rules import grant
 
 
 class Installer:

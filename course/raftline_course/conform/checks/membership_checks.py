@@ -6,14 +6,14 @@ import json
 from typing import Any
 
 from raftline.raft.messages import AppendAccepted
-from raftline_course.conform.checks import check, cluster_check
-from raftline_course.conform.clients import KitClient
+from raftline_course.conform.checks.checks import check, cluster_check
+from raftline_course.conform.checks.leading_checks import later_rounds
 from raftline_course.conform.cluster import TestedCluster
-from raftline_course.conform.leading_checks import later_rounds
-from raftline_course.conform.rules import KitFollower
+from raftline_course.conform.played.clients import KitClient
+from raftline_course.conform.played.rules import KitFollower
+from raftline_course.conform.played.wires import HOST, silent
 from raftline_course.conform.scene import Scene
 from raftline_course.conform.verdicts import Failed
-from raftline_course.conform.wires import HOST, silent
 
 MEMBERS = "Raft §6; thesis §4; protocol.md, Members"
 LOST = "repair.md, A node that lost files; Alagappan et al. 2018"

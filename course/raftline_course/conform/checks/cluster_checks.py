@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 from raftline.wire.protocol import is_number
 from raftline.wire.replies.replies import RequestOutcome, outcome_of
-from raftline_course.conform.checks import cluster_check
+from raftline_course.conform.checks.checks import cluster_check
 from raftline_course.conform.cluster import Background, TestedCluster
 from raftline_course.conform.verdicts import Failed
 from raftline_testing.histories.history import ClientOperation

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from raftline.raft.messages import AppendEntries, Message, RequestVote
-from raftline_course.conform.checks import check
-from raftline_course.conform.rules import KitFollower
+from raftline_course.conform.checks.checks import check
+from raftline_course.conform.played.rules import KitFollower
+from raftline_course.conform.played.wires import silent
 from raftline_course.conform.scene import Scene
-from raftline_course.conform.wires import silent
 
 ROUNDS = 3  # later heartbeats, after which earlier messages have no more effect
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from raftline.raft.messages import AppendRejected
-from raftline_course.conform.checks import check
+from raftline_course.conform.checks.checks import check
 from raftline_course.conform.scene import Scene
 
 FIGURE_2 = "Raft §5.3, Figure 2"

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from raftline_course.conform.played.wires import Wire
 from raftline_course.conform.transcript import FROM_NODE, Transcript
 from raftline_course.conform.verdicts import Failed
-from raftline_course.conform.wires import Wire
 
 
 class KitClient:

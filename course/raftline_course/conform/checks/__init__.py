@@ -1,0 +1,1 @@
+"""The checks of the kit, level by level."""

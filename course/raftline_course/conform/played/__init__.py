@@ -1,0 +1,1 @@
+"""The peers and clients that the kit plays."""

@@ -1,0 +1,1 @@
+"""The processes of a hand-in, and the lock around them."""

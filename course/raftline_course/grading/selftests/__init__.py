@@ -1,0 +1,1 @@
+"""The grader's own test, and the hand-ins that it grades."""
