@@ -90,7 +90,7 @@ def refuse_old_leader(state: State, message: FromLeader) -> None:
 def hear_leader(state: State, message: FromLeader) -> None:
     """Follow the sender, which leads the term of its message, and restart the election timer."""
     state.follow(message.term, message.sender)
-    state.leader_heard_at_ms = state.now_ms
+    state.leader_heard_at_ms, state.far_term = state.now_ms, 0
     state.arm_election()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .far_terms import follow_far_term
 from .log import SafetyError
 from .messages import (
     BY_HAND,
@@ -35,6 +36,8 @@ def on_silence(state: State) -> None:
     """
     arm_again(state)
     state.refuse_forwarded_reads()
+    if state.far_term and follow_far_term(state):
+        return
     if state.recovering or not state.may_stand:
         return  # a learner, a removed server, or a server that waits to be added
     if state.name not in state.membership.electors:
@@ -236,7 +239,7 @@ def become_leader(state: State) -> None:
     state.note(str(table))
     state.leader = state.name
     state.without_vote_now, state.no_leader_because = {}, ""
-    state.leader_heard_at_ms = None
+    state.leader_heard_at_ms, state.far_term = None, 0
     sends_late = state.newborn or state.membership.is_quorum([state.name])
     if state.newborn:  # on disk before this leader sends anything: it has a history now
         state.newborn, state.out.recovered = False, True

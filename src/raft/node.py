@@ -26,6 +26,7 @@ from .election import (
     on_request_vote_reply,
     on_silence,
 )
+from .far_terms import FromFollower, is_too_far, meet_far_term
 from .leader_lease import extend_lease
 from .levels import FIRST, IDENTIFIED, Levels
 from .log import Entry, Log, SafetyError, Snapshot
@@ -320,8 +321,8 @@ def receive(state: State, event: inputs.Receive) -> None:
     message = event.message
     if not listens_to(state, message):
         raise PeerError(f"{message.sender} is not a peer of {state.name}")
-    if message.term > state.term and _is_too_far(state, message):
-        _count_far_term(state, message)
+    if message.term > state.term and is_too_far(state, message):
+        meet_far_term(state, message)
         return
     if message.term >= state.term and isinstance(message, FromLeader):
         check_leader(state, message)
@@ -379,17 +380,6 @@ _RULES: Final[dict[type[inputs.Input], Callable[[State, Any], None]]] = {
 }
 
 
-# The largest lead of a term over the term of the last entry known to be committed. An election adds
-# one, so no correct cluster comes near this limit. A single forged line with the highest possible
-# term would end all elections for good.
-TERM_LEAP_MAX: Final = 2**48
-# Beyond that, the largest lead over this server's term while it hears from no leader, so that
-# elections still work after such a leap.
-TERM_STEP_MAX: Final = 2**16
-TERM_MAX: Final = 2**62  # the highest that a server without entries takes from a leader
-
-FromFollower = AppendAccepted | AppendRejected | InstallSnapshotReply
-
 _MESSAGE_RULES: Final[dict[type[Message], Callable[[State, Any], None]]] = {
     AppendEntries: on_append_entries,
     AppendAccepted: on_append_accepted,
@@ -433,42 +423,6 @@ def listens_to(state: State, message: Message) -> bool:
         log = state.log
         return (message.last_term, message.last_index) > (log.last_term, log.last_index)
     return isinstance(message, AppendEntries)
-
-
-def _is_too_far(state: State, message: Message) -> bool:
-    """Whether a correct cluster can't have reached the term of a message.
-
-    The limit counts from the last entry that is known to be committed. Neither a forged term nor a
-    forged entry moves that, so forged terms do not add up. Otherwise two of them would take a
-    server so far ahead that it and the others refuse each other's terms. A server without entries
-    knows no term, and takes a leader's term.
-    """
-    log, term = state.log, message.term
-    if term - (log.term_at(state.commit_index) or 0) <= TERM_LEAP_MAX:
-        return False
-    if not log.last_index and isinstance(message, FromLeader) and term <= TERM_MAX:
-        return False
-    return term - state.term > TERM_STEP_MAX or state.hears_from_leader
-
-
-def _count_far_term(state: State, message: Message) -> None:
-    """Record that a voter is in a term too far ahead; follow once a quorum is.
-
-    Below such a term no server can win an election, so this server must move: it was away during a
-    leap. Only a denied vote counts, which is an answer to this server's request.
-
-    Raises:
-        PeerError: the message is not a denied vote; nothing was changed.
-    """
-    candidacy = state.candidacy
-    is_denial = isinstance(message, RequestVoteReply) and not message.granted
-    if candidacy is None or not is_denial or message.term > TERM_MAX:
-        raise PeerError(f"term {message.term} is too far ahead of mine, {state.term}")
-    candidacy.far_terms[message.sender] = message.term
-    reached = state.membership.reached_by_quorum(candidacy.far_terms)
-    if reached > state.term:
-        state.note(f"[!] A quorum is in term {reached}, far ahead of mine, {state.term}: following")
-        state.follow(reached, None)
 
 
 def _adopt_term(state: State, message: Message) -> None:

@@ -74,8 +74,6 @@ class Candidacy:
 
     pre_vote: bool
     votes: dict[str, bool]  # by server: whether it granted its vote
-    # The terms of servers that are too far ahead.
-    far_terms: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(slots=True)

@@ -57,6 +57,7 @@ class State:
     incarnation: int = 1  # unique to each start of this server
     leader: str | None = None
     leader_heard_at_ms: int | None = None  # None: no leader, or its connection broke
+    far_term: int = 0  # a term too far ahead, named while no leader is heard (raft/far_terms.py)
     commit_index: int = 0
     applying: int = 0  # handed out to be applied: the rim executes these in order
     applied: int = 0  # the rim has executed these, and reported that by `Applied`

@@ -39,6 +39,7 @@ def node_of(
     incarnation: int = 1,
     options: Options = OPTIONS,
     lease_ms: int = 0,
+    timeout_ms: int = TIMEOUT_MS,
 ) -> RawNode:
     """Return a node whose log holds entries of these terms, at time 0."""
     log = log_of(*terms)
@@ -50,7 +51,7 @@ def node_of(
         log,
         hard_state,
         options,
-        lambda: TIMEOUT_MS,
+        lambda: timeout_ms,
         0,
         recovering=recovering,
         newborn=newborn,
