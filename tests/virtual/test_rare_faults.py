@@ -16,6 +16,7 @@ SEEDS = {
     "older files": (16,),
     "foreign files": (5, 7, 27),
     "crowd": (2, 9, 16),
+    "leap": (0, 45),
 }
 EFFECTS = {
     "hung disk": "disks that hang",
@@ -24,6 +25,7 @@ EFFECTS = {
     "older files": "older files put back",
     "foreign files": "foreign files",
     "crowd": "lines sent at once",
+    "leap": "terms forged",
 }
 
 

@@ -6,6 +6,7 @@ A transcript may forge a node's message; a simulated network can only repeat mes
 from __future__ import annotations
 
 from raftline.raft.effects import Effects
+from raftline.raft.far_terms import TERM_LEAP_MAX
 from raftline.raft.inputs import Receive, Tick
 from raftline.raft.membership import PREFIX, Membership, read
 from raftline.raft.messages import Message
@@ -16,7 +17,7 @@ from ..invariants import InvariantError, Invariants
 
 
 class HonestInvariants(Invariants):
-    """Invariants of a run in which no message is forged."""
+    """Invariants of a run in which no message is forged, except for its term."""
 
     def __init__(self, members: Membership) -> None:
         super().__init__()
@@ -36,7 +37,8 @@ class HonestInvariants(Invariants):
         return node.accepts(message)  # which a real node's driver also checks for strangers
 
     def refused(self, node: RawNode, message: Message, why: str) -> None:
-        if node.accepts(message):
+        has_leapt = message.term >= TERM_LEAP_MAX  # a forged term (faults/leaps.py)
+        if node.accepts(message) and not has_leapt:
             raise InvariantError(f"{node._state.name} refuses {message}: {why}")
 
     def reads(self, name: str, applied_index: int, must_see_index: int) -> None:

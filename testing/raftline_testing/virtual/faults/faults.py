@@ -15,6 +15,7 @@ from ..world.plan import ALL_FAULTS, Plan
 from ..world.world import World
 from .churn import can_lose
 from .diskfaults import DiskFaults
+from .leaps import Leaps
 from .wrongfiles import WrongFiles
 
 
@@ -32,6 +33,7 @@ class Faults:
         self.disks = DiskFaults(world, plan, network, hosts)
         self.crowds = Crowds(world, plan, hosts)
         self._files = WrongFiles(world, plan, network, hosts)
+        self._leaps = Leaps(world, plan, network, hosts)
         acts: tuple[Callable[[], None], ...] = (
             self._cut_one_way,
             self._isolate,
@@ -63,6 +65,7 @@ class Faults:
             self._files.put_back,
             self._files.put_foreign,
             lambda: self.crowds.come(self._some()),
+            self._leaps.leap,
         )
         self._acts = dict(zip(ALL_FAULTS, acts, strict=True))
         self._wait()
@@ -72,6 +75,7 @@ class Faults:
         self._over = True
         self.disks.stop()
         self._files.stop()
+        self._leaps.stop()
         self.crowds.leave()
         self._network.calm_down()
         for host in self._hosts:

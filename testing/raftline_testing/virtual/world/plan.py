@@ -42,6 +42,7 @@ LOCKERS_SHARE = 1 / 8  # of schedules
 RARE_SHARE = 1 / 4  # of schedules have one of the rare faults; the other schedules stay the same
 NEVER = 1 << 40
 LITTLE_ROOM = 1 << 19  # bytes of waiting requests, in schedules with crowds
+LEAP_SHARE = 1 / 24  # of schedules, picked after that
 FEW_STEPS = 30  # steps that may wait for a disk, if disks hang: a schedule is too short for many
 LATER_FAULTS = (
     "regain",
@@ -56,6 +57,7 @@ RARE_FAULTS = (
     "older files",
     "foreign files",
     "crowd",
+    "leap",
 )  # picked last
 ALL_FAULTS = FAULTS + LATER_FAULTS + RARE_FAULTS
 
@@ -207,7 +209,9 @@ def pick_plan(chance: random.Random, nodes: int | None = None, faults: Sequence[
     if chance.random() < LOCKERS_SHARE:
         plan = with_lockers(plan, 2)
     if not faults and chance.random() < RARE_SHARE:
-        plan = replace(plan, faults=[*plan.faults, chance.choice(RARE_FAULTS)])
+        plan = replace(plan, faults=[*plan.faults, chance.choice(RARE_FAULTS[:-1])])
+    if not faults and chance.random() < LEAP_SHARE:
+        plan = replace(plan, faults=[*plan.faults, "leap"])
     if "hung disk" in plan.faults:
         plan = replace(plan, waiting_max=FEW_STEPS)
     if "crowd" in plan.faults:
