@@ -5,7 +5,7 @@ The classes of the asyncio client are in `raftline.aio`, where they differ.
 
 from __future__ import annotations
 
-from .clients.calls.calls import Stat
+from .clients.calls.calls import Stat, Version
 from .clients.calls.pipeline import Pending, Pipeline
 from .clients.calls.transaction import Outcome, Transaction
 from .clients.locks.lease import Lease
@@ -16,7 +16,7 @@ from .objects.embedded_server import Leader
 
 __all__ = [
     "Election", "Event", "Held", "KVSnapshot", "Leader", "Lease", "Lock", "Outcome", "Pending",
-    "Pipeline", "Semaphore", "Stat", "Transaction", "Watch",
+    "Pipeline", "Semaphore", "Stat", "Transaction", "Version", "Watch",
 ]  # fmt: skip
 
 

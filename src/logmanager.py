@@ -195,14 +195,16 @@ class LogManager:
                 if room <= 0:
                     break
             if selections.count(None) < len(selections):
-                still, level = self._hold(), self.state.store.level
+                still, level, since = self._hold(), self.store.level, self.store.since
         finally:
             self.client_lock.release()
         if still is not None:
             try:
                 for place, selection in enumerate(selections[: len(replies)]):
                     if selection is not None:
-                        replies[place] = show_page(still, selection, breathe, level, self._runs)
+                        replies[place] = show_page(
+                            still, selection, breathe, level, self._runs, since
+                        )
             finally:
                 self.let_go(still, breathe)
         return replies

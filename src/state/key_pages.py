@@ -19,8 +19,8 @@ from operator import itemgetter
 from typing import NamedTuple
 
 from ..raft.levels import BOUNDED
-from ..wire.commands.operands import show_operands
-from ..wire.key_stat import value_of
+from ..wire.commands.operands import WITH_INDEX, asks_for_index, show_operands
+from ..wire.key_stat import facts_of, value_of
 from ..wire.protocol import ProtocolError, real
 from .pairs import StillPairs
 
@@ -38,11 +38,13 @@ _place: Callable[[Listed], bytes] = itemgetter(0)
 
 
 class Selection(NamedTuple):
-    """The keys that a `show` selects. `prefix` and `after` are escaped, or "" if absent."""
+    """The keys that a `show` selects. `prefix` and `after` are escaped, or "" if absent.
+    `with_index` asks for the last change of each key as well."""
 
     prefix: str
     after: str
     error: str = ""
+    with_index: bool = False
 
 
 def read_selection(command: str) -> Selection | None:
@@ -53,7 +55,7 @@ def read_selection(command: str) -> Selection | None:
         prefix, after = show_operands(command.rstrip(" "))
     except ProtocolError as error:
         return Selection("", "", str(error))
-    return Selection(prefix or "", after or "")
+    return Selection(prefix or "", after or "", with_index=asks_for_index(command))
 
 
 def show_page(
@@ -62,10 +64,12 @@ def show_page(
     breathe: Callable[[], None],
     level: int,
     runs: KeyRuns | None = None,
+    since: int = 0,
 ) -> str:
     """Return the reply: JSON of unescaped keys and values, in the byte order of the keys. Below
     level 3, keys are in the order of their text, because an older build may send the next page.
-    With `runs`, a listing of frozen pairs continues without a scan of all keys.
+    With `runs`, a listing of frozen pairs continues without a scan of all keys. `since` is the last
+    change of keys that are older than level 2.
 
     Bytes that are not UTF-8 are lone surrogates, `\\udcNN` in the JSON. If keys remain, the command
     for the next page follows the JSON.
@@ -79,20 +83,21 @@ def show_page(
         keys = runs.first_of(pairs, listing, breathe)
     else:
         keys, _ = listing.first(pairs, PAGE_KEYS + 1, breathe)
-    page: dict[str, str] = {}
+    page: dict[str, object] = {}
     characters = 0
     last = ""
     for _, key in keys[:PAGE_KEYS]:
-        shown = real(key)
-        page[shown] = real(value_of(pairs[key]))
-        characters += len(shown) + len(page[shown])
+        shown, text = real(key), pairs[key]
+        value = real(value_of(text))
+        page[shown] = [facts_of(text, since).changed, value] if selection.with_index else value
+        characters += len(shown) + len(value)
         last = key
         if characters >= PAGE_CHARACTERS:
             break
     reply = f"SHOW response: {json.dumps(page)}"
     if len(page) < len(keys):
         begin = f"show {selection.prefix} after" if selection.prefix else "show after"
-        reply += f" more: {begin} {last}"
+        reply += f" more: {begin} {last}{WITH_INDEX if selection.with_index else ''}"
     return reply
 
 

@@ -19,7 +19,7 @@ HELD: Final = {
 _GROUPED: Final[Mapping[str, tuple[str, ...]]] = {
     "keys and values": (
         "get", "set", "delete", "show", "keys", "count", "watch", "incr", "append", "setnx", "cas",
-        "txn", "clear", "stat", "object",
+        "txn", "clear", "stat", "read", "object",
     ),
     "leases and locks": (
         "lock", "elect", "lease", "renew", "release", "leases", "expire", "persist", "ttl",

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from raftline.clients.calls.calls import CallFactory, Page, Stat, answered, seconds_of
+from raftline.clients.calls.calls import CallFactory, Page, Stat, Version, answered, seconds_of
 from raftline.clients.calls.kv_errors import LeaseLost, NotUnderstood
 from raftline.clients.calls.value_codec import BINARY, TEXT
 from raftline.clients.locks.contest import LOCKS, LockKeys
@@ -179,6 +179,63 @@ def test_a_conditional_write_with_a_time_sets_the_key_for_that_time(
     assert second is not None
     assert second.lease == f"own-{second.index}-20"
     assert len(model.store) == 1
+
+
+def test_read_gives_a_value_and_the_index_of_its_last_change() -> None:
+    model = Model()
+    assert model.ask(CALLS.read("a")) == (None, 0)
+    model.ask(CALLS.set("a", "two words\n\udcff"))
+    value, index = model.ask(CALLS.read("a"))
+    assert (value, index) == ("two words\n\udcff", model.store.number - 1)
+    stat = model.ask(CALLS.stat("a"))
+    assert stat is not None
+    assert index == stat.index
+    model.ask(CALLS.expire("a", 10))  # no change
+    assert model.ask(CALLS.read("a")).index == index
+    assert model.ask(CALLS.exists("a"))
+    assert not model.ask(CALLS.exists("b"))
+    assert model.ask(CallFactory(BINARY).read(b"a")).value == b"two words\n\xff"
+
+
+@pytest.mark.parametrize("how", ["alone", "ttl", "lease"])
+def test_a_write_with_a_version_is_done_if_nothing_changed_since(how: str) -> None:
+    model = Model()
+    lease = model.ask(CALLS.grant(10))
+    ttl, under = (5 if how == "ttl" else None), (lease if how == "lease" else None)
+
+    def cas(old: str | Version[str], new: str) -> bool:
+        return model.ask(CALLS.cas("a", old, new, ttl=ttl, lease=under))
+
+    absent = model.ask(CALLS.read("a"))
+    assert cas(absent, "1")
+    assert not cas(absent, "2")
+    first = model.ask(CALLS.read("a"))
+    assert cas(first, "2")
+    assert cas("2", "1")  # the value of before, and another version
+    assert not cas(first, "3")
+    stat = model.ask(CALLS.stat("a"))
+    assert stat is not None
+    assert bool(stat.lease) == (how != "alone")
+    model.ask(CALLS.delete("a"))
+    assert not cas(first, "3")
+    assert cas(model.ask(CALLS.read("a")), "3")
+    if how == "lease":
+        model.ask(CALLS.release(lease))
+        with pytest.raises(LeaseLost):
+            cas(model.ask(CALLS.read("a")), "4")
+
+
+def test_a_transaction_reads_versions_and_takes_them_as_conditions() -> None:
+    model = Model()
+    model.ask(CALLS.set("a", "1"))
+    a, b = model.ask(CALLS.read("a")), model.ask(CALLS.read("b"))
+    done = model.txn().if_.unchanged("a", a).unchanged("b", b).then.set("b", "2").read("b").commit()
+    assert done.version(1) == ("2", model.store.number)
+    assert not model.txn().if_.unchanged("b", b).then.get("a").commit()
+    again = model.txn().then.read("a").read("none").commit()
+    assert [again.version(0), again.version(1)] == [a, (None, 0)]
+    with pytest.raises(TypeError, match="the result in place 0 is Version, not Stat"):
+        again.stat(0)
 
 
 def test_a_conditional_write_has_a_time_or_a_lease() -> None:

@@ -17,6 +17,7 @@ from raftline.state.key_pages import KeyRuns, Selection, read_selection, show_pa
 from raftline.state.lease_table import Leases
 from raftline.state.pairs import StillPairs, layered
 from raftline.state.store import Store
+from tests.core.typed import command
 
 pytestmark = pytest.mark.pure  # the bounds are set
 MORE = re.compile(r" more: (show.*)$")
@@ -147,6 +148,33 @@ def test_a_listing_looks_at_all_keys_once_for_many_pages(monkeypatch: pytest.Mon
         node.do(f"set key{count * 11 % 1000:03} w")  # while others write
         looks += node.looked_at
     assert (count, looks) == (100, 3 * 1000)
+
+
+def test_a_page_has_the_index_of_each_key_if_it_is_asked_for() -> None:
+    node = Node()
+    for number in range(4):
+        node.do(f"set k{number} v{number}")
+    node.next = "show k with index"
+    assert node.page() == (
+        'SHOW response: {"k0": [2, "v0"], "k1": [3, "v1"], "k2": [4, "v2"]} '
+        "more: show k after k2 with index"
+    )
+    assert node.page() == 'SHOW response: {"k3": [5, "v3"]}'
+
+
+@pytest.mark.parametrize(
+    ("typed", "selection"),
+    [
+        ("show with", ("with", "")),
+        ("show with index", ("", "", "", True)),
+        ("show after with index", ("after", "", "", True)),
+        ("show after with", ("", "with")),
+        ("show with after index with index", ("with", "index", "", True)),
+    ],
+)
+def test_the_words_with_index_end_a_request(typed: str, selection: tuple[str, ...]) -> None:
+    assert read_selection(typed) == Selection(*selection)  # type: ignore[arg-type]
+    assert command(typed) == typed
 
 
 def test_a_listing_goes_on_in_the_pairs_of_a_snapshot_that_came() -> None:

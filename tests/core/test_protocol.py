@@ -116,10 +116,10 @@ def test_a_value_is_the_rest_of_the_line_kept_to_the_byte() -> None:
         ("get a b", r"a space inside a key is written \s"),
         ("delete a b", r"a space inside a key is written \s"),
         ("get a\tb", r"a tab inside a key is written \t"),
-        ("show a b", "show takes [PREFIX] [after KEY]"),
+        ("show a b", "show takes [PREFIX] [after KEY] [with index]"),
         ("transfer s2 s3", "transfer takes the name of one server, or none"),
         ("transfer ²", "transfer takes the name of one server, or none"),
-        ("show a  after b", "show takes [PREFIX] [after KEY]"),
+        ("show a  after b", "show takes [PREFIX] [after KEY] [with index]"),
     ],
 )
 def test_a_wrong_operand_is_refused_with_the_rule(line: str, rule: str) -> None:

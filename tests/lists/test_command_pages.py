@@ -88,8 +88,8 @@ def lacking(row: Command) -> Iterator[str]:
     if row.is_operation:
         if not any(f'%s"{verb} "' in _rule(grammar, each) for each in OF_TRANSACTIONS):
             yield f'docs/develop/grammar.md: in tx-plain, / %s"{verb} " key-word …'
-        if row.handling is READ and f'%s"{verb} " key' not in _rule(grammar, "read"):
-            yield f'docs/develop/grammar.md: in read, / %s"{verb} " key'
+        if row.handling is READ and f'%s"{verb} " key' not in _rule(grammar, "as-read"):
+            yield f'docs/develop/grammar.md: in as-read, / %s"{verb} " key'
 
 
 @functools.cache

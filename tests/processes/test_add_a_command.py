@@ -190,7 +190,7 @@ def test_a_read_is_confirmed_like_a_get_and_not_logged(node: NodeProcess) -> Non
     assert "strlen" not in node.log.read_text()
     assert node.ask("strlen k read log") == "s1@STRLEN response: 4"
     assert "strlen k" in node.log.read_text()
-    assert "strlen, get, stat and show may end in: read index" in node.ask("help")
+    assert "strlen, get, stat, read and show may end in: read index" in node.ask("help")
 
 
 def test_the_client_sends_the_new_command_and_shows_its_reply(

@@ -280,7 +280,10 @@ def test_a_command_finds_the_leader_past_nodes_that_are_down(start: Start, tmp_p
         (["show", "--limit", "0"], "error: argument --limit: '0' is not a number of keys, 1 or"),
         (["count", "a", "b"], "count takes one prefix; quote it if it has spaces: count 'a b'"),
         (["watch", "a", "b"], "watch takes one prefix; quote it if it has spaces: watch 'a b'"),
-        (["show", "a", "after"], "raftline show: error: show takes [PREFIX] [after KEY]; "),
+        (
+            ["show", "a", "after"],
+            "raftline show: error: show takes [PREFIX] [after KEY] [with index]; ",
+        ),
         (["leases", "a"], "raftline leases: error: leases takes no operands. Nothing was done. "),
         (["delete", "--nonsense", "a"], "raftline delete: error: there is no option --nonsense. "),
         (["get", "--at", "h", "a"], "raftline get: error: argument --at: 'h' is not an address: "),

@@ -226,8 +226,8 @@ def test_an_id_that_is_a_name_is_the_name(start: Start) -> None:
 
 @pytest.mark.parametrize(
     ("name", "meant"),
-    [("shwo", "show [PREFIX] [after KEY]"), ("sets", "set KEY VALUE"),
-     ("ls", "show [PREFIX] [after KEY]")],
+    [("shwo", "show [PREFIX] [after KEY] [with index]"), ("sets", "set KEY VALUE"),
+     ("ls", "show [PREFIX] [after KEY] [with index]")],
 )  # fmt: skip
 def test_an_id_that_looks_like_a_command_is_reported(start: Start, name: str, meant: str) -> None:
     node = start(store())

@@ -119,6 +119,24 @@ def test_bytes_are_kept_as_bytes(kv: raftline.KV[str]) -> None:
     assert kv["seen as bytes"] == "5"  # the end of a view closes nothing
 
 
+def test_a_value_is_read_with_its_version(kv: raftline.KV[str], nodes: Cluster) -> None:
+    kv["v/a"] = "1"
+    version = kv.read("v/a")
+    assert (version.value, kv.read("v/none")) == ("1", (None, 0))
+    kv.binary[b"v/b"] = b"\xff"
+    assert kv.read_many(["v/a", "v/none"]) == {"v/a": version, "v/none": (None, 0)}
+    listed = dict(kv.read_items("v/"))
+    assert listed == {"v/a": version, "v/b": kv.read("v/b")}
+    assert dict(kv.binary.read_items(b"v/"))[b"v/b"].value == b"\xff"
+    snapshot = kv.snapshot("v/")
+    assert snapshot.read("v/none") == (None, 0)
+    assert kv.cas("v/a", snapshot.read("v/a"), "2")
+    assert not kv.cas("v/a", version, "3")
+    assert kv.exists("v/a")
+    assert not kv.exists("v/none")
+    assert not any(" read " in each.log.read_text() for each in nodes.nodes)
+
+
 def test_any_threads_ask_at_once(kv: raftline.KV[str]) -> None:
     kv["sum"] = "0"
     threads = [

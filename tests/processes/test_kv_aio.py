@@ -58,6 +58,13 @@ def test_the_same_names_are_awaited(nodes: Cluster) -> None:
             assert await kv.cas("a/a", "5", "two words") is True
             assert await kv.append("a/a", "!") == 10
             assert await kv.incr("a/n", 41) == 41
+            assert (await kv.read("a/n")).value == "41"
+            version = await kv.read("a/a")
+            assert await kv.read_many(["a/a"]) == {"a/a": version}
+            assert await anext(kv.read_items("a/")) == ("a/a", version)
+            assert await kv.cas("a/a", version, "two words!") is True
+            assert await kv.cas("a/a", version, "lost") is False
+            assert await kv.exists("a/a") is True
             stat = await kv.stat("a/n")
             assert stat is not None
             done = await kv.txn().if_.unchanged("a/n", stat.index).then.incr("a/n").commit()

@@ -186,8 +186,28 @@ def test_the_web_service_answers_from_the_cluster(kv: raftline.KV[str], nodes: C
         service.close()
 
 
+PAGES = ["versions"]
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_the_example_of_a_page_prints_what_the_page_shows(nodes: Cluster, name: str) -> None:
+    page = (ROOT / "docs" / "use" / f"{name}.md").read_text("utf-8")
+    shown = re.search(r"^```python\n.*?^```\n+^```\n(.*?)^```", page, re.M | re.S)
+    assert shown is not None
+    ended = subprocess.run(
+        [sys.executable, str(EXAMPLES / f"{name}.py")],
+        env={**os.environ, "RAFTLINE": at(nodes)},
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE_S,
+        check=False,
+    )
+    assert ended.stdout == shown[1], ended.stderr
+
+
 def test_the_pages_show_the_examples_as_they_are() -> None:
     pages = [ROOT / "docs" / "use" / name for name in ("python.md", "objects.md")]
+    pages += [ROOT / "docs" / "use" / f"{name}.md" for name in PAGES]
     text = "".join(page.read_text("utf-8") for page in pages)
     examples = list(EXAMPLES.glob("*.py"))
     assert len(examples) >= 4

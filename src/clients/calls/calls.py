@@ -8,13 +8,15 @@ escaped (`wire/protocol.escape`), and a value comes last.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Generator
+from collections.abc import Callable, Collection, Generator, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, NamedTuple, Protocol, TypeAlias, TypeVar
+from types import GenericAlias
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Protocol, TypeAlias, TypeVar
 
 from ...common.errors import RaftlineError
 from ...common.public import public
 from ...wire.commands.lease_operands import SECONDS_MAX, lease_in
+from ...wire.commands.operands import WITH_INDEX
 from ...wire.commands.transaction_line import spell_word
 from ...wire.protocol import ProtocolError, escape, is_number, unescape
 from ..requests.node_connection import Refused
@@ -107,11 +109,30 @@ class Stat:
     bytes: int
 
 
+if TYPE_CHECKING:
+
+    class Version(NamedTuple, Generic[Data]):
+        """The value of a key, and the index of its last change; None and 0 for an absent key."""
+
+        value: Data | None
+        index: int  # type: ignore[assignment]
+
+else:  # a NamedTuple can't be generic in Python 3.10
+
+    @public("raftline.api")
+    class Version(NamedTuple):
+        """The value of a key, and the index of its last change; None and 0 for an absent key."""
+
+        value: Any
+        index: int
+        __class_getitem__ = classmethod(GenericAlias)
+
+
 @dataclass(frozen=True)
-class Page(Generic[Data]):
+class Page(Generic[Kind]):
     """Some pairs in the order of their keys, and whether more follow."""
 
-    pairs: list[tuple[Data, Data]]
+    pairs: list[Kind]
     is_last: bool
     after: str  # the text of the last key
 
@@ -192,6 +213,39 @@ def read_stat(facts: str) -> Stat:
     return Stat(int(stat["index"]), stat["lease"], int(stat["bytes"]))
 
 
+def read_version(facts: str, codec: Codec[Data]) -> Version[Data]:
+    """Return a value and its index from their JSON."""
+    version = json.loads(facts)
+    return Version(codec.of(version["value"]), int(version["index"]))
+
+
+def condition_of(version: Version[Any]) -> str:
+    """Return the condition that a key has not changed since this version was read."""
+    if version.value is None:
+        return "absent"
+    return f"unchanged since {entry_index(version.index)}"
+
+
+def _conditional(
+    name: str, condition: str, operation: str, leases: Sequence[str] = ()
+) -> Call[bool]:
+    """Return the call that carries out an operation if a condition on a key holds."""
+    command = f"txn if {name} {condition} then {operation}"
+    return Call(command, lambda reply: answered(reply).absence == ", then", leases)
+
+
+def _read_page(
+    text: str, of: Callable[[str], Data], value_of: Callable[[Any], Result]
+) -> Page[tuple[Data, Result]]:
+    rest = answered(text).rest
+    pairs, end = json.JSONDecoder().raw_decode(rest)
+    items = [(of(key), value_of(pairs[key])) for key in pairs]
+    is_last = end == len(rest)
+    if not items and not is_last:
+        raise ValueError("an empty page that is not the last: the next can't be asked for")
+    return Page(items, is_last, next(reversed(pairs)) if pairs else "")
+
+
 class CallFactory(Generic[Data]):
     """The requests of a client whose keys and values are of one kind."""
 
@@ -238,9 +292,18 @@ class CallFactory(Generic[Data]):
         return _under(lease, f"setnx {self._key(key)} {self._value(value)}", _is_done)
 
     def cas(
-        self, key: Data, old: Data, new: Data, *, ttl: int | None = None, lease: AnyLease = None
+        self,
+        key: Data,
+        old: Data | Version[Data],
+        new: Data,
+        *,
+        ttl: int | None = None,
+        lease: AnyLease = None,
     ) -> Call[bool]:
-        """Set a key to `new` if its value is `old`; return whether it was set."""
+        """Set a key to `new` if its value is `old`, or if it has not changed since `old` was read
+        by `read`; return whether it was set."""
+        if isinstance(old, Version):
+            return self._versioned(key, old, new, ttl, lease)
         if ttl is not None:
             return self._timed(key, f"= {spell_word(self.codec.text(old))}", new, ttl, lease)
         expected = escape(self.codec.text(old), key=True)
@@ -253,8 +316,18 @@ class CallFactory(Generic[Data]):
         if lease is not None:
             raise ValueError(TTL_OR_LEASE)
         name, text = spell_word(self.codec.key(key)), spell_word(self.codec.text(value))
-        command = f"txn if {name} {condition} then setex {name} {seconds_of(ttl)} {text}"
-        return Call(command, lambda reply: answered(reply).absence == ", then")
+        return _conditional(name, condition, f"setex {name} {seconds_of(ttl)} {text}")
+
+    def _versioned(
+        self, key: Data, old: Version[Data], new: Data, ttl: int | None, lease: AnyLease
+    ) -> Call[bool]:
+        """Set a key if it has not changed since `old`, in one entry."""
+        if ttl is not None:
+            return self._timed(key, condition_of(old), new, ttl, lease)
+        name, text = spell_word(self.codec.key(key)), spell_word(self.codec.text(new))
+        leases = [] if lease is None else [lease_name(str(lease))]
+        under = "".join(f"under {each} " for each in leases)
+        return _conditional(name, condition_of(old), f"{under}set {name} {text}", leases)
 
     def incr(self, key: Data, by: int = 1, *, lease: AnyLease = None) -> Call[int]:
         """Add to the number in a key, which starts at 0; return the sum."""
@@ -281,6 +354,20 @@ class CallFactory(Generic[Data]):
             return None if answer.absence else read_stat(answer.rest)
 
         return Call(f"stat {self._key(key)}", read)
+
+    def read(self, key: Data) -> Call[Version[Data]]:
+        """Return the value of a key and the index of its last change, for `cas` and for
+        `unchanged` in a transaction; None and 0 if it is absent."""
+
+        def read(text: str) -> Version[Data]:
+            answer = answered(text)
+            return Version(None, 0) if answer.absence else read_version(answer.rest, self.codec)
+
+        return Call(f"read {self._key(key)}", read)
+
+    def exists(self, key: Data) -> Call[bool]:
+        """Return whether a key exists, without its value."""
+        return Call(f"stat {self._key(key)}", _is_done)
 
     def ttl(self, key: Data) -> Call[float | None]:
         """Return the seconds that a key has left, or None if it does not expire. Raises KeyError if
@@ -330,24 +417,30 @@ class CallFactory(Generic[Data]):
 
     # --- many keys ------------------------------------------------------------------------------
 
-    def page(self, prefix: Data | None = None, after: str = "") -> Call[Page[Data]]:
+    def page(self, prefix: Data | None = None, after: str = "") -> Call[Page[tuple[Data, Data]]]:
         """Return at most a thousand pairs, after the key whose text is `after`."""
+        of = self.codec.of
+        return Call(self._show(prefix, after), lambda text: _read_page(text, of, of))
+
+    def versions_page(
+        self, prefix: Data | None = None, after: str = ""
+    ) -> Call[Page[tuple[Data, Version[Data]]]]:
+        """Return at most a thousand keys with their versions; see `page`."""
+        of = self.codec.of
+
+        def version(pair: list[Any]) -> Version[Data]:
+            return Version(of(pair[1]), int(pair[0]))
+
+        command = f"{self._show(prefix, after)}{WITH_INDEX}"
+        return Call(command, lambda text: _read_page(text, of, version))
+
+    def _show(self, prefix: Data | None, after: str) -> str:
         command = "show"
         if prefix:
             command += f" {escape(self.codec.text(prefix, 'a prefix'), key=True)}"
         if after:
             command += f" after {escape(after, key=True)}"
-        return Call(command, self._read_page)
-
-    def _read_page(self, text: str) -> Page[Data]:
-        rest = answered(text).rest
-        pairs, end = json.JSONDecoder().raw_decode(rest)
-        of = self.codec.of
-        items = [(of(key), of(pairs[key])) for key in pairs]
-        is_last = end == len(rest)
-        if not items and not is_last:
-            raise ValueError("an empty page that is not the last: the next can't be asked for")
-        return Page(items, is_last, next(reversed(pairs)) if pairs else "")
+        return command
 
     def clear(self, prefix: Data) -> Call[int]:
         """Delete all keys under a prefix, in one entry; return their number."""

@@ -138,6 +138,8 @@ class BasePipeline(Generic[Data]):
     delete = of_pipelines(CallFactory[Data].delete)
     pop = of_pipelines(CallFactory[Data].pop)
     stat = of_pipelines(CallFactory[Data].stat)
+    read = of_pipelines(CallFactory[Data].read)
+    exists = of_pipelines(CallFactory[Data].exists)
     ttl = of_pipelines(CallFactory[Data].ttl)
     expire = of_pipelines(CallFactory[Data].expire)
     persist = of_pipelines(CallFactory[Data].persist)
@@ -148,11 +150,13 @@ class BasePipeline(Generic[Data]):
         return Transaction(self._codec, self._add)
 
 
-def reads_of(batch: BasePipeline[Data], keys: Iterable[Data]) -> dict[Data, Pending[Data | None]]:
+def reads_of(
+    keys: Iterable[Data], read: Callable[[Data], Pending[Result]]
+) -> dict[Data, Pending[Result]]:
     """Add a read of each of these keys."""
     if isinstance(keys, str | bytes):
         raise TypeError(f"the keys are a list of keys, not one {type(keys).__name__}")
-    return {key: batch.get(key) for key in dict.fromkeys(keys)}
+    return {key: read(key) for key in dict.fromkeys(keys)}
 
 
 def values_of(reads: Mapping[Data, Pending[Data | None]]) -> dict[Data, Data]:

@@ -19,10 +19,13 @@ from .calls import (
     Call,
     CallFactory,
     Stat,
+    Version,
     answered,
+    condition_of,
     entry_index,
     lease_name,
     read_stat,
+    read_version,
     seconds_of,
     whole,
 )
@@ -39,13 +42,13 @@ class Outcome(Generic[Data]):
 
     `results` has one item for each operation of the branch that was taken: the value of a get, or
     None; the number of an incr; the length in bytes after an append; the number of keys that a
-    clear deleted; the `Stat` of a stat, or None; for any other operation, whether it was done. All
-    operations took effect in one entry. `value`, `number`, `stat` and `done` return one result with
-    its type.
+    clear deleted; the `Stat` of a stat, or None; the `Version` of a read; for any other operation,
+    whether it was done. All operations took effect in one entry. `value`, `number`, `stat`,
+    `version` and `done` return one result with its type.
     """
 
     succeeded: bool
-    results: list[Data | int | Stat | None]
+    results: list[Data | int | Stat | Version[Data] | None]
     _kind: type[Data] = field(repr=False)  # of keys and values
 
     def __bool__(self) -> bool:
@@ -70,6 +73,10 @@ class Outcome(Generic[Data]):
         `value`."""
         result = self.results[place]
         return None if result is None else self._of(place, Stat, result)
+
+    def version(self, place: int) -> Version[Data]:
+        """Return the value and the index that a read found. Raises the errors of `value`."""
+        return self._of(place, Version, self.results[place])
 
     def done(self, place: int) -> bool:
         """Return whether a set, a delete or a similar operation was done. Raises the errors of
@@ -148,9 +155,11 @@ class Conditions(Generic[Data, Result]):
         """Require that the key exists."""
         return self._with(f"{self._plan.key(key)} exists")
 
-    def unchanged(self, key: Data, since: int) -> Conditions[Data, Result]:
-        """Require that the key exists, and has not changed since this index, which `stat`
-        returns."""
+    def unchanged(self, key: Data, since: int | Version[Data]) -> Conditions[Data, Result]:
+        """Require that the key has not changed since it was read by `read`, or since this index.
+        With an index, the key has to exist."""
+        if isinstance(since, Version):
+            return self._with(f"{self._plan.key(key)} {condition_of(since)}")
         return self._with(f"{self._plan.key(key)} unchanged since {entry_index(since)}")
 
     def greater(self, key: Data, number: int) -> Conditions[Data, Result]:
@@ -216,6 +225,16 @@ class Operations(Generic[Data, Result]):
             return read_stat(answer) if answer is not None and answer.startswith("{") else None
 
         return self._with(f"stat {self._plan.key(key)}", read)
+
+    def read(self, key: Data) -> Operations[Data, Result]:
+        """Read a key and the index of its last change."""
+
+        def read(answer: str | None) -> object:
+            if answer is None or not answer.startswith("{"):
+                return Version(None, 0)
+            return read_version(answer, self._plan.codec)
+
+        return self._with(f"read {self._plan.key(key)}", read)
 
     def set(
         self, key: Data, value: Data, *, ttl: int | None = None, lease: object = None

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import time
 import weakref
-from collections.abc import AsyncIterator, Awaitable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar, overload
 
 from ...common.errors import RaftlineError
 from ...common.public import public
 from ..asyncio.asker import AioAsker
-from ..calls.calls import Call, CallFactory
+from ..calls.calls import Call, CallFactory, Page, Version
 from ..calls.listeners import LoopListeners
 from ..calls.methods import of_tasks
 from ..calls.pipeline import AioPipeline, reads_of, values_of
@@ -185,6 +185,8 @@ class AioKV(BaseKV[Data, AioLease, AioLock, AioSemaphore, "AioElection[Data]"]):
             await self._ask(call)
 
     stat = of_tasks(CallFactory[Data].stat)
+    read = of_tasks(CallFactory[Data].read)
+    exists = of_tasks(CallFactory[Data].exists)
     ttl = of_tasks(CallFactory[Data].ttl)
     expire = of_tasks(CallFactory[Data].expire)
     persist = of_tasks(CallFactory[Data].persist)
@@ -201,15 +203,28 @@ class AioKV(BaseKV[Data, AioLease, AioLock, AioSemaphore, "AioElection[Data]"]):
     async def get_many(self, keys: Iterable[Data]) -> dict[Data, Data]:
         """Return the keys among these that exist, with their values."""
         async with self.pipeline() as batch:
-            reads = reads_of(batch, keys)
+            reads = reads_of(keys, batch.get)
         return values_of(reads)
 
-    async def items(self, prefix: Data | None = None) -> AsyncIterator[tuple[Data, Data]]:
+    async def read_many(self, keys: Iterable[Data]) -> dict[Data, Version[Data]]:
+        """Return each of these keys with its value and index; see `raftline.KV.read_many`."""
+        async with self.pipeline() as batch:
+            reads = reads_of(keys, batch.read)
+        return {key: pending.result() for key, pending in reads.items()}
+
+    def items(self, prefix: Data | None = None) -> AsyncIterator[tuple[Data, Data]]:
         """Yield the pairs in the order of their keys, restricted to a prefix if one is given. Each
         page of a thousand pairs shows one moment; the store may change between two pages."""
+        return self._pages(lambda after: self._calls.page(prefix, after))
+
+    def read_items(self, prefix: Data | None = None) -> AsyncIterator[tuple[Data, Version[Data]]]:
+        """Yield each key with its value and the index of its last change; see `items`."""
+        return self._pages(lambda after: self._calls.versions_page(prefix, after))
+
+    async def _pages(self, request: Callable[[str], Call[Page[Result]]]) -> AsyncIterator[Result]:
         after = ""
         while True:
-            page = await self._ask(self._calls.page(prefix, after))
+            page = await self._ask(request(after))
             for pair in page.pairs:
                 yield pair
             if page.is_last:

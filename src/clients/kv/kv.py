@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping, MutableMapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
 from typing import TypeVar, overload
 
 from ...common.public import public
-from ..calls.calls import Call, CallFactory
+from ..calls.calls import Call, CallFactory, Page, Version
 from ..calls.methods import of_threads
 from ..calls.pipeline import Pipeline, reads_of, values_of
 from ..calls.transaction import Outcome, Transaction, updates
@@ -23,6 +23,7 @@ from .base_kv import BaseKV
 from .shared import Shared, ThreadTransport
 
 Default = TypeVar("Default")
+Result = TypeVar("Result")
 NONE = object()
 
 
@@ -107,6 +108,8 @@ class KV(BaseKV[Data, Lease, Lock, Semaphore, "Election[Data]"], MutableMapping[
     append = of_threads(CallFactory[Data].append)
     delete = of_threads(CallFactory[Data].delete)
     stat = of_threads(CallFactory[Data].stat)
+    read = of_threads(CallFactory[Data].read)
+    exists = of_threads(CallFactory[Data].exists)
     ttl = of_threads(CallFactory[Data].ttl)
     expire = of_threads(CallFactory[Data].expire)
     persist = of_threads(CallFactory[Data].persist)
@@ -124,8 +127,15 @@ class KV(BaseKV[Data, Lease, Lock, Semaphore, "Election[Data]"], MutableMapping[
         """Return the keys among these that exist, with their values. All reads are sent at once,
         and each key is read separately."""
         with self.pipeline() as batch:
-            reads = reads_of(batch, keys)
+            reads = reads_of(keys, batch.get)
         return values_of(reads)
+
+    def read_many(self, keys: Iterable[Data]) -> dict[Data, Version[Data]]:
+        """Return each of these keys with its value and index; see `read`. All reads are sent at
+        once."""
+        with self.pipeline() as batch:
+            reads = reads_of(keys, batch.read)
+        return {key: pending.result() for key, pending in reads.items()}
 
     # --- a mapping ------------------------------------------------------------------------------
 
@@ -195,9 +205,17 @@ class KV(BaseKV[Data, Lease, Lock, Semaphore, "Election[Data]"], MutableMapping[
     ) -> Iterator[tuple[Data, Data]]:
         """Yield the pairs in the order of their keys, restricted to a prefix if one is given. Each
         page of a thousand pairs shows one moment; the store may change between two pages."""
+        return self._pages(lambda after: self._calls.page(prefix, after))
+
+    def read_items(self, prefix: Data | None = None) -> Iterator[tuple[Data, Version[Data]]]:
+        """Yield each key with its value and the index of its last change, in the order and the
+        pages of `items`."""
+        return self._pages(lambda after: self._calls.versions_page(prefix, after))
+
+    def _pages(self, request: Callable[[str], Call[Page[Result]]]) -> Iterator[Result]:
         after = ""
         while True:
-            page = self._ask(self._calls.page(prefix, after))
+            page = self._ask(request(after))
             yield from page.pairs
             if page.is_last:
                 return

@@ -87,7 +87,7 @@ class LockKeys:
         return value if is_mark and lease_in(value.removeprefix(MARK)) else None
 
     @property
-    def sharers_request(self) -> Call[Page[str]]:
+    def sharers_request(self) -> Call[Page[tuple[str, str]]]:
         return CALLS.page(f"{self._sharers}lease-")
 
     def sharers_in(self, values: Mapping[str, str]) -> list[str]:

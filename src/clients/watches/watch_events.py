@@ -18,7 +18,7 @@ from ...common.public import public
 from ...wire.commands.watch_lines import WatchAsked, spell_watch
 from ...wire.protocol import ProtocolError, escape, unescape
 from ...wire.replies.refusals import RequestOutcome, refusal_in
-from ..calls.calls import entry_index
+from ..calls.calls import Version, entry_index
 from ..calls.kv_errors import EventsGone, NotUnderstood
 from ..calls.value_codec import Codec, Data
 from ..requests.search import error_of
@@ -55,6 +55,12 @@ class KVSnapshot(Generic[Data]):
 
     index: int
     pairs: dict[Data, Data]
+
+    def read(self, key: Data) -> Version[Data]:
+        """Return the value of a key in this snapshot and its index there, for `cas` and for
+        `unchanged` in a transaction; None and 0 if it is absent."""
+        value = self.pairs.get(key)
+        return Version(value, 0 if value is None else self.index)
 
     @classmethod
     def _of(cls, index: int | None, events: list[Event[Data]]) -> KVSnapshot[Data]:

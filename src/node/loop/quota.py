@@ -30,7 +30,7 @@ _FREES: Final = re.compile(rf"{_SENDER}(?:(?:delete|clear|release) |forget\Z|ses
 _TXN: Final = re.compile(rf"{_SENDER}txn ")
 _LEASE: Final = re.compile(rf"{_SENDER}lease ")
 ACCOUNTS_LISTED: Final = 16  # in a status
-_FREES_IN_TXN: Final = frozenset(["delete", "clear", "get", "stat"])
+_FREES_IN_TXN: Final = frozenset(["delete", "clear", "get", "read", "stat"])
 
 
 class Quota:

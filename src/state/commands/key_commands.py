@@ -183,6 +183,18 @@ def _stat(store: Store, key: str) -> str | None:
     return f"STAT response: {json.dumps(stat)}"
 
 
+@applies("read")
+def _read(store: Store, key: str) -> str | None:
+    if not key or " " in key:
+        return None
+    facts = store.facts(key)
+    if facts is None:
+        return f"READ response, no such key: {key}"
+    value = real(store[key])
+    store.reworked += len(value.encode("utf-8", "surrogateescape"))
+    return f"READ response: {json.dumps({'index': facts.changed, 'value': value})}"
+
+
 @applies("clear")
 def _clear(store: Store, prefix: str) -> str | None:
     """Delete all keys that begin with the prefix."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import sys
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ...client import ReplyPrinter
 from ...clients.requests.conversation import Client
@@ -25,7 +25,7 @@ from ...wire.replies.replies import (
     valid_json,
 )
 
-Pair = tuple[str, str]
+Pair = tuple[str, Any]  # a key, and its value or a list of its index and its value
 
 
 class Wanted(NamedTuple):
@@ -109,10 +109,10 @@ def _print_object(pairs: Iterator[Pair], form: str) -> None:
 
     def texts() -> Iterator[Pair]:
         for key, value in pairs:
-            if is_text(key if form else key + value):
+            if is_text(key if form else f"{key}{value}"):
                 yield key, value
             else:
-                apart.append((base64_of(key), base64_of(value)))
+                apart.append((base64_of(key), base64_of(str(value))))
 
     print(f'{{"ok": true, "verb": "{form or "show"}", "{form or "pairs"}": ', end="")
     if form == "count":

@@ -20,6 +20,7 @@ TRY = "Try: get KEY, set KEY VALUE, delete KEY, show, help"
 ALL_KEYS = 1 << 30  # all operands have the form of keys
 _OPTIONAL = re.compile(r"\[[^]]*\]")
 _OFFSET = re.compile(r"0|[1-9][0-9]{0,17}", re.ASCII)
+WITH_INDEX = " with index"  # at the end of a show
 WHOLE_NUMBER = "whole number from -(2^63-1) to 2^63-1"
 _WHOLE_NUMBER = re.compile(rf"0|-?{NUMBER}")
 
@@ -221,7 +222,7 @@ def _read_show(verb: str, operands: str, limits: Limits) -> str:
         command += " " + _canonical("prefix", prefix, limits.key_bytes)
     if after:
         command += " after " + _canonical("key", after, limits.key_bytes)
-    return command
+    return f"{command}{WITH_INDEX}" if asks_for_index(f" {operands}") else command
 
 
 def _read_watch(verb: str, operands: str, limits: Limits) -> str:
@@ -281,14 +282,14 @@ def _canonical(what: str, text: str, limit: int) -> str:
 
 
 def show_operands(command: str) -> tuple[str | None, str | None]:
-    """Return (prefix, after) of `show [PREFIX] [after KEY]`, still escaped.
+    """Return (prefix, after) of `show [PREFIX] [after KEY] [with index]`, still escaped.
 
     `show after` requests the prefix `after`; `show after k` requests the keys after `k`.
 
     Raises:
         ProtocolError: the words after `show` are malformed.
     """
-    match command.split(" "):
+    match command.removesuffix(WITH_INDEX).split(" "):
         case ["show"]:
             return None, None
         case ["show", prefix] if prefix:
@@ -297,7 +298,14 @@ def show_operands(command: str) -> tuple[str | None, str | None]:
             return None, after
         case ["show", prefix, "after", after] if prefix and after:
             return prefix, after
-    raise ProtocolError(r"show takes [PREFIX] [after KEY]; a space inside a key is written \s")
+    raise ProtocolError(
+        r"show takes [PREFIX] [after KEY] [with index]; a space inside a key is written \s"
+    )
+
+
+def asks_for_index(command: str) -> bool:
+    """Return whether a `show` asks for the last change of each key as well."""
+    return command.rstrip(" ").endswith(WITH_INDEX)
 
 
 KEY = Operands("KEY", _read_key, ALL_KEYS, is_public=True)
@@ -307,7 +315,7 @@ KEY_OLD_NEW = Operands("KEY OLD NEW", _read_cas, 2)
 KEY_BY = Operands("KEY [BY]", _read_incr, ALL_KEYS, is_public=True)
 OBJECT = Operands("KEY OPERATION [JSON ...]", _read_object)
 MACHINE = Operands("NAME JSON", _read_machine)
-PAGE = Operands("[PREFIX] [after KEY]", _read_show, ALL_KEYS, is_public=True)
+PAGE = Operands("[PREFIX] [after KEY] [with index]", _read_show, ALL_KEYS, is_public=True)
 WATCHED = Operands("[PREFIX] [after INDEX]", _read_watch, ALL_KEYS, is_public=True)
 OBSERVED = Operands("[json] [all]", _read_observe, is_public=True)
 TO = Operands("[NAME]", _read_transfer, is_public=True)
