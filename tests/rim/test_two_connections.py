@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import random
 import socket
-import threading
 from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
@@ -19,6 +19,7 @@ from raftline_testing.nodes.processes import eventually
 
 DEADLINE_S = 30.0
 LINE = b"s1@" + b"x" * 99_996 + b"\n"
+HELLO = b"s1@hello\n"
 
 
 @pytest.fixture
@@ -39,21 +40,23 @@ class Dialled:
         self.peer.start()
 
     def accept(self) -> socket.socket:
-        """Return the next connection once the peer sends on it."""
+        """Return the next connection, once a line that the peer sends comes through it."""
         connection, _ = self._listener.accept()
+        connection.settimeout(0.05)
+        for _ in range(600):
+            self.peer.send(HELLO)  # dropped until the peer knows that it is connected
+            with contextlib.suppress(TimeoutError):
+                if connection.recv(len(HELLO), socket.MSG_PEEK):
+                    break
         connection.settimeout(DEADLINE_S)
-        eventually(lambda: self._sends_on(connection))
         return connection
-
-    def _sends_on(self, connection: socket.socket) -> bool:
-        with self.peer._lock:
-            known = self.peer._socket
-            return known is not None and known.getsockname() == connection.getpeername()
 
     def fill(self) -> None:
         """Send until a part of a line waits in the outbox."""
-        while not self.peer._outbox_bytes:
+        sent = self.peer.bytes_sent
+        while self.peer.bytes_sent == sent:
             self.peer.send(LINE)
+            sent += len(LINE)
 
 
 @pytest.fixture
@@ -63,23 +66,24 @@ def dialled(listener: socket.socket) -> Iterator[Dialled]:
     one.peer.stop()
 
 
-def first_line(connection: socket.socket) -> bytes:
-    with connection.makefile("rb") as reader:
-        return reader.readline()
+def lines_until(reader: io.BufferedReader, last: bytes) -> list[bytes]:
+    """Return the lines before `last`."""
+    lines: list[bytes] = []
+    while (line := reader.readline()) != last:
+        assert line.endswith(b"\n"), "the end of the connection"
+        lines.append(line)
+    return lines
 
 
-def test_each_new_connection_begins_with_a_whole_line_and_an_empty_outbox(
+def test_each_new_connection_begins_with_whole_lines_and_nothing_of_the_one_before(
     dialled: Dialled,
 ) -> None:
     for number in range(3):
-        connection = dialled.accept()
-        dialled.peer.send(b"s1@first %d\n" % number)
-        assert first_line(connection) == b"s1@first %d\n" % number
-        dialled.fill()
-        connection.close()  # half a line has left at the most, the rest waits
+        with dialled.accept() as connection, connection.makefile("rb") as reader:
+            dialled.peer.send(b"s1@first %d\n" % number)
+            assert set(lines_until(reader, b"s1@first %d\n" % number)) <= {HELLO}
+            dialled.fill()
         eventually(lambda: len(dialled.lost) == number + 1)  # noqa: B023
-        assert dialled.peer._outbox_bytes == 0
-        assert dialled.peer._outbox == []
     assert dialled.lost == ["s2"] * 3
 
 
@@ -88,91 +92,34 @@ def test_messages_to_an_absent_peer_are_dropped(dialled: Dialled) -> None:
     eventually(lambda: bool(dialled.lost))
     for _ in range(100):
         dialled.peer.send(LINE)
-        if dialled.peer._socket is None:
-            assert dialled.peer._outbox == []
-    connection = dialled.accept()
-    with contextlib.closing(connection), connection.makefile("rb") as reader:
+    with dialled.accept() as connection, connection.makefile("rb") as reader:
         dialled.peer.send(b"s1@now\n")
-        while (line := reader.readline()) != b"s1@now\n":
-            assert line == LINE  # one that came when the peer was back
+        # Some came when the peer was back.
+        assert set(lines_until(reader, b"s1@now\n")) <= {LINE, HELLO}
 
 
 def test_the_outbox_has_room_again_once_a_slow_peer_has_taken_it(
     dialled: Dialled, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(peers, "OUTBOX_BYTES", 300_000)
-    connection = dialled.accept()
-    with contextlib.closing(connection), connection.makefile("rb") as reader:
+    with dialled.accept() as connection, connection.makefile("rb") as reader:
         for _ in range(3):
+            before = dialled.peer.bytes_sent
             dialled.fill()
             for _ in range(5):
                 dialled.peer.send(LINE)
-            assert dialled.peer._outbox_bytes <= 400_000
-            ended = threading.Event()
-
-            def read(ended: threading.Event = ended) -> None:
-                while (line := reader.readline()) == LINE:
-                    pass
-                assert line == b"s1@end\n"
-                ended.set()
-
-            thread = threading.Thread(target=read, daemon=True)
-            thread.start()
-            eventually(lambda: dialled.peer._outbox_bytes == 0)
+            taken: list[bytes] = []
+            while not taken or dialled.peer.bytes_sent - before > sum(map(len, taken)):
+                taken += [line for line in [reader.readline()] if line != HELLO]
+            assert set(taken) == {LINE}
             dialled.peer.send(b"s1@end\n")
-            assert ended.wait(DEADLINE_S)
-            thread.join(DEADLINE_S)
+            more = lines_until(reader, b"s1@end\n")
+            assert set(more) <= {LINE}
+            assert len(more) <= 4  # what the outbox holds
 
 
 def undialled() -> Peer:
     return Peer("s1", "s2", Address("s2", 1), lambda _: None, lambda _: None, lambda _: None)
-
-
-class Busy:
-    """A socket whose reader takes nothing at once; while one line leaves, the next one comes."""
-
-    def __init__(self, peer: Peer, lines: list[bytes]) -> None:
-        self._peer = peer
-        self._lines = lines
-        self.at_once: list[bytes] = []
-        self.in_turn: list[bytes] = []
-
-    def send(self, data: bytes, flags: int) -> int:
-        self.at_once.append(data)
-        raise BlockingIOError
-
-    def sendall(self, data: bytes) -> None:
-        self.in_turn.append(data)
-        if self._lines:
-            self._peer.send(self._lines.pop(0))
-        else:
-            self._peer._stopping.set()
-
-
-def test_no_line_overtakes_waiting_lines() -> None:
-    peer = undialled()
-    lines = [b"s1@%d\n" % number for number in range(5)]
-    busy: Any = Busy(peer, lines[1:])
-    peer._socket = busy
-    peer.send(lines[0])
-    peer._send_outbox()
-    assert (busy.at_once, busy.in_turn) == (lines[:1], lines)
-
-
-def test_nothing_is_sent_after_half_a_line_on_its_connection() -> None:
-    peer = undialled()
-    shut: list[int] = []
-
-    def sendall(data: bytes) -> None:
-        peer._stopping.set()
-        raise TimeoutError
-
-    connection: Any = SimpleNamespace(sendall=sendall, shutdown=shut.append)
-    peer._socket = connection
-    peer._put(b"s1@half a line\n")
-    peer._more.set()
-    peer._send_outbox()
-    assert shut == [socket.SHUT_RDWR]
 
 
 @pytest.mark.pure
