@@ -131,6 +131,7 @@ def a_peer_hangs_up(kind: type[Peer] = Peer) -> None:
 
     def connect(*_: object) -> Wire:
         near, far = connected(len(LINE))
+        near.is_forgotten_first = True
 
         def hear() -> None:
             for _ in range(Thread.schedule.random.randrange(4)):

@@ -39,6 +39,7 @@ class Wire:
         self._number = next(self._numbers)
         self._users = 0  # threads that have its number and are about to use it or wait for it
         self.is_closed = False
+        self.is_forgotten_first = False  # by its user, before it is closed
 
     def fileno(self) -> int:
         return self._number
@@ -50,6 +51,8 @@ class Wire:
     @contextlib.contextmanager
     def _in_use(self) -> Iterator[None]:
         if self.is_closed:
+            if self.is_forgotten_first:
+                raise Broken("a thread uses a connection that was closed")
             raise OSError(9, "Bad file descriptor")
         self._users += 1
         try:
