@@ -36,6 +36,13 @@ def notices(node: RawNode, after_ms: int = NOTICE_MS) -> list[tuple[str, int, in
     return [(m.to, len(m.entries), m.commit_index) for m in sent]  # type: ignore[union-attr]
 
 
+def test_a_heartbeat_that_is_due_as_well_stands_for_the_notice() -> None:
+    node = at_rest()
+    index = committed(node)
+    assert notices(node, OPTIONS.heartbeat_ms) == [("s2", 0, index), ("s3", 0, index)]
+    assert node.wake_at_ms > node.view.now_ms  # after a pause, too, nothing is left to do
+
+
 def test_a_follower_that_is_probed_gets_no_notice() -> None:
     node = at_rest()
     number, end = node.view.round, node.view.log.last_index

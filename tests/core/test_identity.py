@@ -9,7 +9,7 @@ import pytest
 from raftline.raft.change import Change
 from raftline.raft.effects import Effects
 from raftline.raft.inputs import ChangeMembers, Receive, SnapshotChecked
-from raftline.raft.levels import FIRST, IDENTIFIED, Levels, spell
+from raftline.raft.levels import FIRST, IDENTIFIED, Levels, Raise, read, spell
 from raftline.raft.log import Entry, Snapshot
 from raftline.raft.messages import AppendEntries, InstallSnapshot, PeerError
 from raftline.raft.node import RawNode
@@ -83,3 +83,19 @@ def test_a_log_of_level_4_that_holds_no_identity_gets_one() -> None:
     assert levels.lacks_cluster
     assert levels.append(2, RAISE) is False
     assert (levels.lacks_cluster, levels.clusters.latest) == (False, MINE)
+
+
+@pytest.mark.parametrize(
+    ("command", "raised"),
+    [
+        (RAISE, Raise(4, MINE)),
+        ("level 5", Raise(5, "")),
+        (f"level 3 cluster {MINE}", Raise(0, "")),
+        (f"level 4 cluster {MINE.upper()}", Raise(0, "")),
+        (f"level 4 cluster {MINE}0", Raise(0, "")),
+        (f"level 4 cluster {MINE} ", Raise(0, "")),
+        ("level 4 cluster ", Raise(0, "")),
+    ],
+)
+def test_one_spelling_alone_brings_an_identity(command: str, raised: Raise) -> None:
+    assert read(command) == raised

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from raftline.raft.effects import Effects, HardState
 from raftline.raft.inputs import Receive, Tick
+from raftline.raft.log import Snapshot
 from raftline.raft.messages import (
     AppendAccepted,
+    InstallSnapshot,
+    Message,
     RequestVote,
     RequestVoteReply,
 )
 from raftline.raft.node import RawNode
+from raftline.raft.roles import Role
 from raftline_testing.doubles.cores import (
     OPTIONS,
     TIMEOUT_MS,
@@ -19,13 +25,56 @@ from raftline_testing.doubles.cores import (
     node_of,
     request,
     sync,
+    terms_of,
 )
 from raftline_testing.orders import Campaign, OrderRefused, obey
+
+SNAPSHOT = InstallSnapshot("s2", "s1", 1, Snapshot(5, 1, 10, 0), 0, 0, 1)
+DENIED = RequestVoteReply("s2", "s1", 1, False, True, "I hear from leader s3 of term 1")
+HISTORY: dict[str, Message] = {
+    "a leader's entries": append(1, (0, 0), 1, sender="s2", to="s1"),
+    "a leader's heartbeat": append(1, (0, 0), sender="s2", to="s1"),
+    "a leader's snapshot": SNAPSHOT,
+    "a candidate with entries": request(2, (3, 1), sender="s2", to="s1"),
+    "a pre-candidate with entries": request(2, (3, 1), sender="s2", to="s1", pre_vote=True),
+    "a member that hears a leader": DENIED,
+    "a member with a promise": replace(
+        DENIED, reason="I promised a leader to vote for nobody else yet"
+    ),
+    "a member that lost its memory": replace(
+        DENIED, reason="I lost my memory and catch up without a vote"
+    ),
+    "a member without a vote that has entries": replace(
+        DENIED,
+        reason="I may be new or may have lost everything, so I catch up without a vote, mine holds "
+        "a cluster's entries",
+    ),
+    "a member that holds more": replace(
+        DENIED, reason="log not up to date: it ends at 0 of term 0, mine at 9 of term 1"
+    ),
+    "a member that denies a hand-written log": replace(
+        DENIED, reason="the log of s1 was written by hand, mine holds a cluster's entries"
+    ),
+}
 
 
 def newborn(*terms: int) -> RawNode:
     """Return s1 at its first start; entries of these terms were written by hand."""
     return node_of("s1", *terms, newborn=True)
+
+
+@pytest.mark.parametrize("message", HISTORY.values(), ids=HISTORY)
+@pytest.mark.parametrize("terms", [(), (1,)], ids=["empty", "hand-written"])
+def test_a_newborn_loses_its_vote_if_a_member_reports_a_history(
+    message: Message, terms: tuple[int, ...]
+) -> None:
+    node = newborn(*terms)
+    effects = node.step(Receive(message), 10)
+    state = node.view
+    assert (state.newborn, state.recovering, state.may_be_new) == (False, True, True)
+    assert effects.forgot
+    assert effects.cut_after == (0 if terms else None)
+    assert any("can't tell whether it is new" in note for note in effects.notes)
 
 
 # --- a log that was written by hand ------------------------------------------------------------
@@ -59,6 +108,38 @@ def test_a_first_leader_saves_that_it_is_no_newborn_before_it_sends() -> None:
     assert (len(heartbeats.send), len(heartbeats.send_after_save)) == (0, 2)
     sync(node)
     assert len(node.step(Tick(), node.view.now_ms + OPTIONS.heartbeat_ms).send) == 2
+
+
+def test_a_voter_with_a_hand_written_log_is_complete_under_its_elected_leader() -> None:
+    node = newborn(1)
+    node.step(Receive(RequestVote("s2", "s1", 3, 2, 2, newborn=True)), 10)
+    assert (node.view.vote, node.view.newborn) == ("s2", True)
+    effects = node.step(Receive(append(3, (0, 0), 2, 2, 3, sender="s2", to="s1")), 20)
+    assert (node.view.newborn, node.view.recovering) == (False, False)
+    assert (effects.recovered, effects.forgot) == (True, False)
+    assert terms_of(node) == [2, 2, 3]
+
+
+@pytest.mark.parametrize("teller", ["s2", "s3"])
+def test_a_denial_that_names_the_elected_leader_is_no_history(teller: str) -> None:
+    """It may come before that leader's first word. Two without votes were stuck for good."""
+    node = newborn(1)
+    node.step(Receive(RequestVote("s2", "s1", 3, 2, 2, newborn=True)), 10)
+    reason = "I hear from leader s2 of term 3"
+    effects = node.step(Receive(RequestVoteReply(teller, "s1", 3, False, True, reason)), 20)
+    assert (node.view.recovering, effects.forgot, terms_of(node)) == (False, False, [1])
+    effects = node.step(Receive(append(3, (0, 0), 2, 2, 3, sender="s2", to="s1")), 30)
+    assert (effects.forgot, terms_of(node)) == (False, [2, 2, 3])
+
+
+def test_a_pre_candidate_that_gives_its_vote_ends_its_candidacy() -> None:
+    node = node_of("s1", term=3, newborn=True)
+    node.step(Tick(), TIMEOUT_MS)
+    node.step(Receive(request(3, sender="s2", to="s1")), TIMEOUT_MS + 1)
+    assert (node.view.vote, node.view.role) == ("s2", Role.FOLLOWER)
+    for peer in ("s2", "s3"):  # its own PreVotes, granted late
+        node.step(Receive(RequestVoteReply(peer, "s1", 4, True, True)), TIMEOUT_MS + 2)
+    assert node.view.term == 3
 
 
 # --- without a vote, and why -------------------------------------------------------------------
@@ -109,3 +190,19 @@ def test_a_candidate_names_once_the_voters_without_a_vote_and_the_remedy() -> No
     node.step(Receive(append(1, (1, 1), sender="s4", to="s1")), node.view.now_ms)
     assert node.view.no_leader_because == ""
     assert node._state.without_vote_now == {}
+
+
+def test_no_wait_is_reported_if_the_answering_voters_could_elect() -> None:
+    node = node_of("s1", 1)
+    node.step(Tick(), TIMEOUT_MS)
+    denied(node, "s2", UNSURE)
+    denied(node, "s3", "already voted for s3 in term 1")
+    assert silence(node) == []
+
+
+def test_a_granted_vote_cancels_a_report_of_no_vote() -> None:
+    node = node_of("s1", 1, voters=("s1", "s2", "s3", "s4", "s5"))
+    node.step(Tick(), TIMEOUT_MS)
+    denied(node, "s2", UNSURE)
+    node.step(Receive(RequestVoteReply("s2", "s1", 2, True, True)), node.view.now_ms)
+    assert silence(node) == []

@@ -17,6 +17,7 @@ from raftline_testing.doubles.cores import (
     OPTIONS,
     TIMEOUT_MS,
     acknowledge,
+    append,
     applied,
     established,
     node_of,
@@ -108,4 +109,13 @@ def test_a_loss_is_found_once_it_is_known_how_to_tell_the_follower() -> None:
     node.step(PeerLevel("s3", LOSSES), node.view.now_ms)
     notes = talk(node, follower, 6)
     assert sum("lost entries" in note for note in notes) == 2
+    assert has_vote(follower)
+
+
+def test_late_words_about_a_loss_change_nothing_at_a_follower_that_holds_the_entry() -> None:
+    follower = node_of("s3", 1, 1, 1, vote="s1")
+    follower.step(Receive(append(1, (3, 1), commit=3, to="s3")), 10)
+    told = replace(append(1, (3, 1), commit=3, number=2, to="s3"), lost_index=3)
+    effects = follower.step(Receive(told), 20)
+    assert not effects.forgot
     assert has_vote(follower)

@@ -20,14 +20,17 @@ from raftline.raft.inputs import (
     SnapshotGone,
     SnapshotRejected,
     SnapshotTaken,
+    Tick,
 )
 from raftline.raft.log import Snapshot
 from raftline.raft.membership import Membership
 from raftline.raft.messages import (
+    AppendAccepted,
     AppendEntries,
     AppendRejected,
     InstallSnapshot,
     InstallSnapshotReply,
+    RequestVoteReply,
 )
 from raftline.raft.node import RawNode
 from raftline_testing.doubles.cores import (
@@ -37,12 +40,16 @@ from raftline_testing.doubles.cores import (
     append,
     applied,
     beat,
+    compact,
     established,
     log_of,
     node_of,
     sync,
 )
 from tests.core.test_snapshot import MEMBERS, SMALL, fall_behind, leader_with_snapshot
+
+FIVE = ("s1", "s2", "s3", "s4", "s5")
+LEASES = replace(OPTIONS, lease=True)
 
 
 def entries_to(effects: Effects, peer: str) -> list[list[int]]:
@@ -65,7 +72,29 @@ def follower() -> RawNode:
     return node
 
 
+# --- leases --------------------------------------------------------------------------------
+
+
+def test_a_longer_promise_than_the_disk_knows_of_is_written_down_first() -> None:
+    node = node_of("s2", lease_ms=100, options=LEASES)
+    effects = node.step(Receive(append(1, (0, 0), 1)), 100)
+    assert effects.save is not None
+    assert effects.save.lease_ms == 150
+    assert node.step(Receive(append(1, (1, 1), number=2)), 110).save is None
+
+
 # --- windows and complaints ----------------------------------------------------------------
+
+
+def test_an_answer_to_the_last_message_of_a_window_frees_all_of_it() -> None:
+    node = established("s1")
+    window = node.view.options.window
+    for number in range(2 * window):
+        node.step(Propose([f"set a {number}"]), TIMEOUT_MS)
+    acknowledge(node, "s2", 1 + window)  # the answers to the others are lost
+    assert len(node.view.progress["s2"].in_flight) == 1  # all that waited, in one
+    sent = [node.step(Propose(["set b"]), TIMEOUT_MS) for _ in range(window)]
+    assert [len(entries_to(effects, "s2")) for effects in sent] == [1] * (window - 1) + [0]
 
 
 # §5.3, end
@@ -120,6 +149,15 @@ def test_a_failed_snapshot_check_drops_no_snapshot_that_arrives_since() -> None:
     (answer,) = node.step(Receive(piece(4)), 10).send_after_save
     assert isinstance(answer, InstallSnapshotReply)
     assert answer.offset == 8
+
+
+def test_a_node_that_became_leader_installs_no_snapshot() -> None:
+    node = taking(piece(0), piece(4))
+    node.step(Tick(), node.view.election_at_ms)
+    for pre_vote in (True, False):
+        node.step(Receive(RequestVoteReply("s3", "s2", 3, True, pre_vote)), node.view.now_ms)
+    assert node.view.is_leader
+    assert node.step(SnapshotChecked(LATER, MEMBERS), node.view.now_ms).install is None
 
 
 def test_a_snapshot_that_the_log_has_overtaken_no_longer_arrives() -> None:
@@ -192,6 +230,24 @@ def test_entries_kept_after_a_snapshot_are_bounded_by_their_length() -> None:
     assert node.view.compaction_index == 3
 
 
+# --- followers -----------------------------------------------------------------------------
+
+
+def test_entries_across_a_snapshots_end_are_taken_from_the_first_new_one() -> None:
+    node = node_of("s2", *[1] * 4)
+    node.step(Receive(append(1, (4, 1), commit=4)), 10)
+    applied(node)
+    node.step(SnapshotTaken(Snapshot(3, 1, 8, 4)), 10)
+    while compact(node, 3):
+        pass
+    effects = node.step(Receive(append(1, (1, 1), 1, 1, 1, 1, number=2)), 20)
+    assert [entry.index for entry in effects.append] == [5]
+    assert effects.cut_after is None
+    (answer,) = effects.send_after_save
+    assert isinstance(answer, AppendAccepted)
+    assert answer.index == 5
+
+
 # --- the log and its configurations --------------------------------------------------------
 
 
@@ -207,6 +263,28 @@ def test_a_log_compacted_over_several_terms_gives_the_same_terms(base: int) -> N
 
 
 # --- removals ------------------------------------------------------------------------------
+
+
+def test_a_removed_member_is_notified_again_once_its_removal_commits() -> None:
+    where = {name: f"{name}:1" for name in FIVE}
+    node = established("s1", voters=Membership(FIVE, addresses=where))
+    node.step(ChangeMembers(Change("remove", "s5"), "t"), TIMEOUT_MS)
+    sync(node)
+    for peer in ("s2", "s3", "s4"):  # commits the joint configuration; C_new follows
+        acknowledge(node, peer)
+    sync(node)
+    for _ in range(2):  # s5 answers first, and everything
+        acknowledge(node, "s5")
+        beat(node)
+    assert "s5" in node.view.contacts
+    for peer in ("s2", "s3"):
+        acknowledge(node, peer)
+    assert node.view.configurations.index <= node.view.commit_index
+    acknowledge(node, "s5", number=node.view.round - 1)
+    assert "s5" in node.view.contacts
+    beat(node)
+    acknowledge(node, "s5")
+    assert "s5" not in node.view.contacts
 
 
 def led_with(*voters: str, learner: str = "") -> RawNode:

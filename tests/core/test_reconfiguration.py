@@ -7,17 +7,19 @@ from typing import Any
 import pytest
 
 from raftline.raft.change import Change
-from raftline.raft.effects import Effects
-from raftline.raft.inputs import ChangeMembers, Propose, Receive
-from raftline.raft.log import SafetyError
+from raftline.raft.effects import Effects, HardState
+from raftline.raft.inputs import ChangeMembers, Propose, Receive, Tick
+from raftline.raft.log import Log, SafetyError
 from raftline.raft.membership import Membership
 from raftline.raft.messages import (
     AppendAccepted,
 )
-from raftline.raft.node import RawNode
+from raftline.raft.node import RawNode, node_from_disk
 from raftline_testing.doubles.cores import (
     OPTIONS,
+    TIMEOUT_MS,
     acknowledge,
+    append,
     beat,
     established,
     node_of,
@@ -115,3 +117,22 @@ def test_an_address_that_no_entry_can_hold_is_refused() -> None:
     refused = node.step(ChangeMembers(ADD, "t"), node.view.now_ms)
     assert outcomes(refused) == ["refused"]
     assert refused.append == []
+
+
+# thesis §4.2.2
+def test_a_removed_server_stands_until_it_knows_its_removal_to_be_committed() -> None:
+    log = Log()
+    log.append(1, "members s1=s1:1,voter s2=s2:1,voter | s2=s2:1,voter")
+    log.append(1, "members s2=s2:1,voter")
+    node = node_from_disk(
+        "s1", members("s1", "s2"), log, HardState(1, None), OPTIONS, lambda: TIMEOUT_MS, 0
+    )
+    assert node.view.contacts == {"s2": "s2:1"}
+    asked = node.step(Tick(), TIMEOUT_MS)
+    assert [message.to for message in asked.send_after_save] == ["s2"]
+    late_ms = 4 * OPTIONS.election_timeout_ms
+    assert node.wake_at_ms == 2 * TIMEOUT_MS + late_ms  # those who stay go first
+    node.step(Receive(append(2, (2, 1), 2, commit=2, sender="s2", to="s1")), TIMEOUT_MS)
+    assert node.view.contacts == {}
+    node._state.leader_heard_at_ms = None
+    assert not node.step(Tick(), node.view.election_at_ms).send_after_save

@@ -7,6 +7,7 @@ import pytest
 from raftline.raft.inputs import Propose
 from raftline.raft.log import SafetyError
 from raftline.raft.messages import AppendEntries, AppendRejected, Message
+from raftline.raft.state import Options
 from raftline_testing.doubles.cores import (
     TIMEOUT_MS,
     acknowledge,
@@ -52,6 +53,21 @@ def test_only_a_leader_appends_proposals() -> None:
     with pytest.raises(SafetyError):
         node.step(Propose(["set a 4"]), 10)
     assert terms_of(node) == []
+
+
+def test_messages_hold_a_bounded_number_of_entries_and_bytes_but_always_one() -> None:
+    options = Options(election_timeout_ms=150, heartbeat_ms=50, batch_entries=3, batch_bytes=20)
+    node = established("s1", options=options)
+    effects = node.step(
+        Propose(["x" * 8, "x" * 8, "x" * 8, "x" * 99, "a", "b", "c", "d"]), TIMEOUT_MS
+    )
+    assert entries(effects.send, "s2") == [
+        [(2, 1), (3, 1)],
+        [(4, 1)],
+        [(5, 1)],
+        [(6, 1), (7, 1), (8, 1)],
+        [(9, 1)],
+    ]
 
 
 def test_a_leader_never_cuts_its_own_log() -> None:

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from raftline.node.loop.measures import node_facts
 from raftline.raft.effects import Chunk
 from raftline.raft.inputs import (
     Propose,
@@ -118,6 +119,18 @@ def sending_amid_load() -> tuple[RawNode, list[InstallSnapshot]]:
     return node, fall_behind(node)
 
 
+def test_entries_stay_for_a_follower_until_it_holds_them() -> None:
+    node, sent = sending_amid_load()
+    acknowledge(node, "s2", sent[0].snapshot.index)
+    for _ in range(3):
+        go_on(node)
+    assert node.view.log.base_index == sent[0].snapshot.index
+    acknowledge(node, "s2")
+    go_on(node)
+    go_on(node)
+    assert node.view.log.base_index > sent[0].snapshot.index
+
+
 def test_no_entries_stay_for_a_follower_that_is_silent() -> None:
     node, sent = sending_amid_load()
     node._state.now_ms += SMALL.election_timeout_ms
@@ -168,6 +181,15 @@ def held(node: RawNode, offset: int, number: int | None = None) -> InstallSnapsh
     return InstallSnapshotReply("s2", "s1", node.view.term, 3, 1, offset, number)
 
 
+def test_a_leader_has_two_pieces_in_flight_and_none_in_memory() -> None:
+    node = leader_with_snapshot()
+    sent = fall_behind(node)
+    assert [(p.offset, p.length, p.data) for p in sent] == [(0, 10, ""), (10, 10, "")]
+    assert [(piece.offset, piece.length) for piece in pieces(node, held(node, 10))] == [(20, 5)]
+    assert pieces(node, held(node, 20)) == []
+    assert pieces(node, held(node, 25)) == []
+
+
 def test_a_late_append_answer_does_not_end_a_snapshot_transfer() -> None:
     node = leader_with_snapshot()
     fall_behind(node)
@@ -194,6 +216,26 @@ SENT = Snapshot(7, 2, 8, 5)
 
 def piece(offset: int, data: str, *, snapshot: Snapshot = SENT, term: int = 2) -> InstallSnapshot:
     return InstallSnapshot("s1", "s2", term, snapshot, offset, len(data), 3, data)
+
+
+def test_pieces_go_to_the_disk_in_order_and_the_snapshot_is_checked() -> None:
+    node = node_of("s2", options=SMALL)
+    effects = node.step(Receive(piece(0, "a 4\n")), 0)
+    assert effects.chunks == [Chunk(0, b"a 4\n")]
+    assert effects.wants_disk
+    assert effects.check is None
+    assert node_facts(node.view, 0)["arriving_bytes"] == 4
+    effects = node.step(Receive(piece(4, "b 5\n")), 0)
+    assert effects.chunks == [Chunk(4, b"b 5\n")]
+    assert effects.check == Snapshot(7, 2, 8, 5)
+    assert node.view.commit_index == 0
+    effects = node.step(SnapshotChecked(Snapshot(7, 2, 8, 5), MEMBERS), 0)
+    assert effects.install == Snapshot(7, 2, 8, 5)
+    assert effects.wants_disk
+    state = node.view
+    assert (state.commit_index, state.applying, state.log.last_index) == (7, 7, 7)
+    assert state.snapshot == Snapshot(7, 2, 8, 5)
+    assert state.applied == 0  # the rim reports it once its state machine is that of the snapshot
 
 
 def test_a_late_piece_of_an_earlier_snapshot_does_not_displace_a_later_one() -> None:

@@ -16,10 +16,12 @@ from raftline.raft.inputs import (
 )
 from raftline.raft.membership import Membership
 from raftline.raft.messages import (
+    AppendAccepted,
     AppendRejected,
     ReadIndex,
     ReadIndexReply,
     RequestVoteReply,
+    TimeoutNow,
 )
 from raftline.raft.node import RawNode
 from raftline.raft.roles import Role
@@ -135,6 +137,23 @@ def test_a_candidate_ordered_to_follow_waits_for_a_whole_timeout() -> None:
     node.step(Tick(), TIMEOUT_MS)
     obey(node, StepDown(), TIMEOUT_MS + 100)
     assert node.wake_at_ms == 2 * TIMEOUT_MS + 100
+
+
+def asked_to_stand() -> RawNode:
+    """Return a candidate of term 2 to which the leader s1 gave way; reads waited at it."""
+    node = asking_follower("get a", ready=False)
+    effects = node.step(Receive(TimeoutNow("s1", "s2", 1)), 110)
+    assert effects.refused == ["get a"]
+    assert (node.view.role, node.view.term) == (Role.CANDIDATE, 2)
+    return node
+
+
+# thesis §3.10
+def test_a_transfer_target_follows_another_winner() -> None:
+    node = asked_to_stand()
+    (answer,) = node.step(Receive(append(2, (3, 1), 2, sender="s3")), 120).send_after_save
+    assert isinstance(answer, AppendAccepted)
+    assert node.view.leader == "s3"
 
 
 def test_a_leader_that_falls_forgets_that_the_one_before_it_was_lost() -> None:
