@@ -115,7 +115,7 @@ def test_writes_wait_in_the_queue_while_very_many_are_under_way() -> None:
     driver.submit(last)
     rim.heartbeat.clear()
     assert rim.heartbeat.wait(DEADLINE_S)
-    assert list(driver._queue.writes) == [last]
+    assert driver.waiting()["writes"] == 1
 
     def is_answered() -> bool:
         given = AppendAccepted("s2", "s1", state.term, state.log.last_index, state.round)
@@ -145,9 +145,7 @@ def test_a_write_becomes_one_entry_and_goes_to_the_peers_and_to_the_disk_once() 
     manager, clock = LogManager("s1", MemoryFolder(), MEMBERS), SetClock(node.view.now_ms)
     driver = Driver(node, manager, rim, 60_000, clock)
     driver.submit(Batch(["set a 1"], is_read=False))
-    written = [
-        entry.command for effects, _ in driver._writer.queue.waiting for entry in effects.append
-    ]
+    written = [entry.command for effects, _ in driver.writes.waiting for entry in effects.append]
     sent = [
         [entry.command for entry in one.entries]
         for one in rim.sent
@@ -244,7 +242,7 @@ def test_a_change_of_members_waits_for_a_transfer() -> None:
     handing_over = driver.transfer("s2")  # its no-op is not committed: it waits for that
     batch = Batch(["remove s3"], is_read=False, change=Change("remove", "s3"))
     driver.submit(batch)
-    eventually(lambda: driver._queue.held_until_ms is not None)
+    eventually(lambda: driver.waiting()["leader"] > 0)
     driver.peer_disconnected("s2")
     assert handing_over.wait(DEADLINE_S)
     assert handing_over.replies == ["Sorry, s2 did not take over: s1 leads term 1."]
@@ -292,7 +290,7 @@ def test_writes_during_a_write_in_flight_share_the_next_proposal() -> None:
     others = [Batch([f"set b {number}"], is_read=False) for number in range(3)]
     with driver.core:  # whoever has the core looks at the queue once it lets go
         for batch in others:
-            driver._stepper.enqueue(batch)
+            driver.submit(batch, more_come=True)
     driver.receive([AppendAccepted("s2", "s1", state.term, 2, state.round)], None)
     assert first.wait(DEADLINE_S)
     eventually(lambda: state.log.last_index >= 5)
@@ -321,8 +319,7 @@ def test_a_request_to_a_busy_core_is_served_by_its_holder() -> None:
     batch = Batch(["set a 1"], is_read=False)
     with driver.core:
         driver.submit(batch)  # returns at once
-        assert not driver._queue.held
-    eventually(lambda: driver._queue.held_until_ms is not None)  # nobody leads: it is held
+    eventually(lambda: driver.waiting()["leader"] > 0)  # nobody leads: it is held
     driver.stop(DEADLINE_S)
     assert batch.wait(DEADLINE_S)
 
@@ -344,7 +341,8 @@ def test_a_request_during_the_owners_sleep_computation_wakes_it(
     driver = driver_of_s1(FakeRim())
     elect(driver)
     batch = Batch(["get a"], is_read=True)
-    reckon, submitted = driver._rounds._pause_s, threading.Event()
+    rounds, submitted = driver._rounds, threading.Event()
+    reckon = rounds._pause_s
 
     def submit() -> None:
         # A hundred are expected: it waits for them.
@@ -353,16 +351,16 @@ def test_a_request_during_the_owners_sleep_computation_wakes_it(
         submitted.set()
 
     def reckon_too_soon() -> float:
-        driver._rounds._pause_s = reckon  # type: ignore[method-assign]
+        rounds._pause_s = reckon  # type: ignore[method-assign]
         reckon()
         threading.Thread(target=submit).start()
         assert submitted.wait(DEADLINE_S)
         return 3600.0
 
-    driver._rounds._pause_s = reckon_too_soon  # type: ignore[method-assign]
+    rounds._pause_s = reckon_too_soon  # type: ignore[method-assign]
     driver._sleep.wake()
     assert submitted.wait(DEADLINE_S)
-    eventually(lambda: not driver._queue.reads, "a look at the queue")
+    eventually(lambda: driver.waiting()["reads"] == 0, "a look at the queue")
     driver.stop(DEADLINE_S)
 
 
@@ -384,10 +382,10 @@ def test_a_read_left_by_a_round_is_served_without_another_request(
         eventually(lambda number=number: state.read_rounds >= number)
     eventually(lambda: driver._sleep.until_s >= time.monotonic() + 40)  # until a heartbeat is due
     driver.submit(reads[-1])
-    assert list(driver._queue.reads) == reads[-1:]
+    assert driver.waiting()["reads"] == 1
     answer(driver)
     assert reads[0].is_answered
-    eventually(lambda: not driver._queue.reads, "a look at the queue")
+    eventually(lambda: driver.waiting()["reads"] == 0, "a look at the queue")
     driver.stop(DEADLINE_S)
 
 
@@ -403,7 +401,7 @@ def test_a_lease_that_ends_during_a_long_step_serves_no_read() -> None:
             """Stand for all that a step does before it looks at the queue: others are elected, they
             acknowledge a write, and who knows of it comes to read."""
             clock.ms += 10 * OPTIONS.election_timeout_ms
-            driver._stepper.enqueue(batch)
+            driver.submit(batch, more_come=True)
 
     manager = LogManager("s1", MemoryFolder(), MEMBERS)
     driver = Driver(node, manager, SlowRim(), 60_000, clock)
@@ -469,7 +467,7 @@ def test_a_removed_node_refuses_its_clients_unless_added_again(is_member: bool, 
     for batch in batches:
         driver.submit(batch)
     assert [batch.replies for batch in batches] == [[said] if said else []] * 2
-    assert (driver._queue.held_until_ms is None) is not is_member
+    assert (driver.waiting()["leader"] == 0) is not is_member
 
 
 class Sink:

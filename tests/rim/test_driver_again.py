@@ -77,7 +77,7 @@ def test_reads_that_wait_when_a_leader_falls_are_served_once_it_leads_again(
         driver.submit(batch)
     eventually(lambda: bool(state.read_rounds))
     fall(driver, in_its_term=in_its_term)
-    eventually(lambda: len(driver._queue.held) == len(batches))
+    eventually(lambda: driver.waiting()["leader"] == len(batches))
     assert not any(batch.is_answered for batch in batches)
     elect(driver)
     eventually(lambda: len(driver.node._state.as_leader.reads_waiting) == len(batches))
@@ -96,12 +96,12 @@ def test_each_leadership_answers_only_its_own_writes(*, in_its_term: bool) -> No
         lead(driver)
         done, unknown = Batch(["set a 1"], is_read=False), Batch(["set b 2"], is_read=False)
         driver.submit(done)
-        eventually(lambda: bool(driver._queue.pending))
+        eventually(lambda: driver.waiting()["commit"] > 0)
         acknowledge(driver)
         assert done.is_answered
         assert done.replies == ["SET response: a set to 1"]
         driver.submit(unknown)
-        eventually(lambda: bool(driver._queue.pending))
+        eventually(lambda: driver.waiting()["commit"] > 0)
         fall(driver, in_its_term=in_its_term)
         assert unknown.is_answered
         assert unknown.replies[0].startswith("Sorry, outcome unknown: ")
@@ -139,7 +139,7 @@ def test_forwarded_reads_look_for_the_next_leader_if_theirs_is_lost() -> None:
     driver.submit(batch)
     eventually(lambda: bool(driver.node._state.forwarded_reads.asked))
     driver.peer_disconnected("s2")
-    eventually(lambda: bool(driver._queue.held))
+    eventually(lambda: driver.waiting()["leader"] > 0)
     word = AppendEntries("s3", "s1", 2, 1, 1, [Entry(2, 2, "noop")], 2, 1)
     assert driver.receive([word], None) == []
     forwarded = driver.node._state.forwarded_reads
@@ -154,7 +154,7 @@ def test_a_kept_request_is_served_as_soon_as_a_leader_is_known() -> None:
     driver = driver_of_s1(FakeRim())  # whose own election is a minute away
     batch = Batch(["set a 1"], is_read=False)
     driver.submit(batch)
-    eventually(lambda: bool(driver._queue.held))
+    eventually(lambda: driver.waiting()["leader"] > 0)
     word = AppendEntries("s2", "s1", 1, 0, 0, [Entry(1, 1, "noop")], 0, 1)
     assert driver.receive([word], None) == []
     eventually(lambda: batch.is_answered)
@@ -168,7 +168,7 @@ def test_a_readmitted_member_keeps_requests_for_the_next_leader() -> None:
     assert driver.node.view.is_member
     batch = Batch(["set a 1"], is_read=False)
     driver.submit(batch)
-    eventually(lambda: batch.is_answered or bool(driver._queue.held))
+    eventually(lambda: batch.is_answered or driver.waiting()["leader"] > 0)
     assert not batch.is_answered
     driver.stop(DEADLINE_S)
 
@@ -190,7 +190,7 @@ def test_of_two_snapshots_that_arrive_in_one_write_the_last_is_checked() -> None
     driver = driver_of_s1(rim, StandingManager)
     word = AppendEntries("s2", "s1", 1, 0, 0, [Entry(1, 1, "noop")], 0, 1)
     assert driver.receive([word], None) == []
-    eventually(lambda: bool(driver._writer.queue.writing))
+    eventually(lambda: bool(driver.writes.writing))
     earlier, later = Snapshot(5, 1, 4, 4), Snapshot(7, 1, 4, 5)
     for snapshot in (earlier, later):
         piece = InstallSnapshot("s2", "s1", 1, snapshot, 0, 4, 2, "a 4\n")
