@@ -39,11 +39,17 @@ class LabPage:
     def __init__(self, browser: Any, address: str) -> None:
         self.browser, self.address = browser, address
 
-    def open(self, run: str = "") -> LabPage:
-        self.browser.get("about:blank")
-        self.browser.get(f"{self.address}#{run}")
+    def load(self) -> LabPage:
+        """Load the page, with CPython and the sources."""
+        self.browser.get(self.address)
         is_ready = "return document.body.dataset.ready === 'yes'"
         eventually(lambda: self.script(is_ready), "the page is ready", LOADED_S)
+        return self
+
+    def open(self, run: str = "") -> LabPage:
+        """Open a run in the loaded page."""
+        text = "const done = arguments[1]; window.lab.open(arguments[0]).then(done)"
+        self.browser.execute_async_script(text, run)
         return self
 
     def script(self, text: str, *values: object) -> Any:
@@ -56,16 +62,16 @@ class LabPage:
         return facts
 
     def click(self, css: str) -> None:
-        self.browser.find_element("css selector", css).click()
+        self.script("document.querySelector(arguments[0]).click()", css)
 
     def text(self, css: str) -> str:
-        return str(self.browser.find_element("css selector", css).text)
+        return str(self.script("return document.querySelector(arguments[0])?.innerText ?? ''", css))
 
     def waits_for(self, css: str, words: str) -> None:
         eventually(lambda: words in self.text(css), f"{words!r} in {css}")
 
     def type(self, node: str, line: str) -> None:
-        self.click(f"#target option[value={node}]")
+        self.script("document.getElementById('target').value = arguments[0]", node)
         self.browser.find_element("id", "line").send_keys(line + "\n")
 
 
@@ -81,7 +87,7 @@ def page() -> Iterator[LabPage]:
         browser = webdriver.Chrome(options, webdriver.ChromeService(DRIVER))
         browser.set_window_size(1280, 860)
         browser.set_script_timeout(60)
-        yield LabPage(browser, f"http://localhost:{serving.server_port}{learn.PAGE}")
+        yield LabPage(browser, f"http://localhost:{serving.server_port}{learn.PAGE}").load()
         assert [one for one in browser.get_log("browser") if one["level"] == "SEVERE"] == []
         browser.quit()
         serving.shutdown()
@@ -121,7 +127,7 @@ def test_same_plan_gives_the_same_events_in_the_browser(page: LabPage) -> None:
     there = page.ask(do="open", address=run)
     plan = plan_in(run)
     lab = Lab(plan)
-    lab.go_to((plan.at, len(plan.acts)))
+    lab.go_to_events(plan.at)
     here = json.loads(json.dumps(lab.facts()))
     assert there["events"] == here["events"]
     assert len(here["events"]) > 500
@@ -131,3 +137,27 @@ def test_same_plan_gives_the_same_events_in_the_browser(page: LabPage) -> None:
 def test_address_that_is_no_run_is_told_in_a_sentence(page: LabPage) -> None:
     page.open("seed%20x")
     page.waits_for("#answers", "not a line of a plan: seed x")
+
+
+def test_world_judges_the_answer_to_a_story(page: LabPage) -> None:
+    page.open("story=crash")
+    page.waits_for("#tale", "s1 leads, commits a write, and crashes at 400 ms.")
+    page.click("#tale [data-choice=s1]")
+    page.waits_for("#tale .verdict", "Not s1.")
+    page.click("#tale [data-choice=s2]")
+    page.waits_for("#tale .verdict", "Yes: the world says s2.")
+    page.browser.find_element("css selector", "#stories option[value=figure-7]").click()
+    page.waits_for("#tale", "Figure 7")
+    assert len(page.script("return [...document.querySelectorAll('.node')]")) == 7
+
+
+def test_bug_is_in_the_program_and_leaves_it_again(page: LabPage) -> None:
+    halves = "nodes%20s1%20s2%20s3%20s4;before%20timeouts%20s1%20150%20s2%20900%20s3%20160"
+    halves += "%20s4%20900;0%20cut%20s1%20s2%20|%20s3%20s4"
+    page.open(halves)
+    assert page.ask(do="run", until_ms=1000)["broken"] == ""
+    page.ask(do="open", address=f"bug%201;{halves}")
+    assert "lead term 1" in page.ask(do="run", until_ms=1000)["broken"]
+    page.ask(do="open", address=halves)
+    assert page.ask(do="run", until_ms=1000)["broken"] == ""
+    assert page.ask(do="open", address="bug%2099")["problem"] == "there is no bug 99"

@@ -9,7 +9,9 @@ import pytest
 
 from raftline_testing.lab.acts import ActRefused
 from raftline_testing.lab.lab import Lab
+from raftline_testing.lab.page import Page
 from raftline_testing.lab.plan import Plan, PlanError, plan_in, read_plan
+from raftline_testing.lab.stories import BY_NAME, STORIES, Story
 
 FAST_S1 = Plan(before=("timeouts s1 150 s2 400 s3 500",))
 
@@ -85,7 +87,7 @@ def test_back_undoes_an_act_and_another_takes_its_place(led: Lab) -> None:
     assert role(led, "s1") == "leader"
     assert led.facts()["acts_ahead"] == 1
     led.act("crash s2")
-    assert [act for _, act in led.plan.acts] == ["crash s2"]
+    assert [act.text for act in led.plan.acts] == ["crash s2"]
 
 
 def test_address_holds_the_run(led: Lab) -> None:
@@ -95,7 +97,7 @@ def test_address_holds_the_run(led: Lab) -> None:
     assert " " not in facts["address"]
     plan = plan_in(facts["address"])
     other = Lab(plan)
-    other.go_to((plan.at, len(plan.acts)))
+    other.go_to_events(plan.at)
     assert other.moment == led.moment
     assert other.facts()["nodes"] == facts["nodes"]
     assert "set b 5; 100 %" in facts["nodes"]["s2"]["files"]["s2.log"]
@@ -103,12 +105,23 @@ def test_address_holds_the_run(led: Lab) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["seed x", "nodes", "nodes s1 s1", "nodes n1", "nonsense", "5 crash s1\n4 crash s2", "at 1e9",
-     "at 99999999", "seed 1\n" * 3000],
+    ["seed x", "nodes", "nodes s1 s1", "nodes n1", "nonsense", "5ms crash s1\n4ms crash s2",
+     "5 crash s1\n4 crash s2", "at 1e9", "at 99999999", "seed 1\n" * 3000],
 )  # fmt: skip
 def test_bad_plan_is_refused(text: str) -> None:
     with pytest.raises(PlanError):
         read_plan(text)
+
+
+def test_act_may_be_due_at_a_time() -> None:
+    plan = read_plan("before timeouts s1 150 s2 400 s3 500\n400ms crash s1\n450ms restart s1")
+    lab = Lab(plan_in(plan.address()))
+    lab.run_until(399)
+    assert role(lab, "s1") == "leader"
+    lab.run_until(420)
+    assert role(lab, "s1") == "down"
+    lab.run_until(500)
+    assert role(lab, "s1") == "follower"
 
 
 def test_setting_that_makes_no_sense_is_refused() -> None:
@@ -292,3 +305,64 @@ def test_step_until_something_happens_skips_heartbeats(led: Lab) -> None:
     assert led.step(until_notable=True)
     steps = [event for event in led.facts()["events"] if event["k"] == "step"]
     assert not steps[-1]["pulse"]
+
+
+ANSWERS = {
+    "election": "1",
+    "split-vote": "2",
+    "crash": "s2",
+    "figure-7": "8",
+    "figure-8": "3",
+    "partition": "three",
+    "lost-log": "no",
+    "transfer": "2",
+    "members": "3",
+    "stale-read": "no value",
+    "prevote": "1",
+    "lease": "the value 5",
+}
+
+
+@pytest.mark.parametrize("story", STORIES, ids=lambda story: story.name)
+def test_world_answers_the_question_of_a_story(story: Story) -> None:
+    assert story.answer() == ANSWERS[story.name]
+    assert story.answer() in story.choices
+    lab = Lab(story.read_plan())
+    lab.run_until(story.end_ms)
+    assert (lab.broken, lab.refused) == ("", "")
+    assert lab.facts()["acts_ahead"] == 0
+
+
+def test_stale_read_would_have_been_possible() -> None:
+    lab = Lab(BY_NAME["stale-read"].read_plan())
+    lab.run_until(1650)
+    assert role(lab, "s1") == "leader"
+    assert role(lab, "s2") == "leader"
+    held = [lab.cluster.hosts[name].manager.store.held["b"] for name in ("s1", "s2")]
+    assert held == ["1", "2"]
+
+
+def test_split_vote_has_a_term_without_a_leader() -> None:
+    lab = Lab(BY_NAME["split-vote"].read_plan())
+    lab.run_until(1000)
+    assert {term for _, term in lab.cluster.invariants.votes} >= {1}
+    assert 1 not in lab.cluster.invariants.leaders
+
+
+def test_page_answers_requests_and_refuses_in_sentences() -> None:
+    page = Page()
+
+    def ask(**request: object) -> dict[str, Any]:
+        answer: dict[str, Any] = json.loads(page.answer(json.dumps(request)))
+        return answer
+
+    assert len(ask(do="list")["stories"]) == len(STORIES)
+    assert ask(do="open", address="story=crash")["story"]["title"] == "The leader crashes"
+    assert ask(do="judge", choice="s2")["happened"]
+    assert not ask(do="judge", choice="s1")["happened"]
+    assert ask(do="run", until_ms=500)["now_ms"] <= 500
+    assert ask(do="act", act="dance")["problem"] == "there is no act 'dance'"
+    assert ask(do="back")["happened"]
+    assert "no story 'x'" in ask(do="open", address="story=x")["problem"]
+    assert "not a line of a plan" in ask(do="open", address="x")["problem"]
+    assert ask(do="judge", choice="1")["problem"] == "no story is open"

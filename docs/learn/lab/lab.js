@@ -11,7 +11,7 @@ const $ = (id) => document.getElementById(id);
 const here = (path) => new URL(path, import.meta.url).href;
 const CDN = "https://cdn.jsdelivr.net/npm/pyodide@314.0.7/";
 const SPEEDS = [["1/100", 0.01], ["1/20", 0.05], ["1/5", 0.2], ["1", 1], ["5", 5], ["20", 20]];
-const SLOW_DISK_MS = 40, LEAST_SPAN_S = 0.02, MOST_SPAN_S = 20, EDGE = 0.04, MB = 1048576, FRAME_MS = 200;
+const SLOW_DISK_MS = 40, LEAST_SPAN_S = 0.02, MOST_SPAN_S = 20, EDGE = 0.04, MB = 1048576, FRAME_MS = 200, BUGS = 24;
 
 const model = new Model();
 const view = { end: 0, span: 0.5, pulses: true, chosen: null, shown: 0, failed: null, marked: false, pan: 0 };
@@ -48,7 +48,7 @@ class Remote {
 }
 
 const remote = new Remote();
-window.lab = { ask: (request) => remote.ask(request) };  // for the console of the browser
+window.lab = { ask: (request) => remote.ask(request), open: (address) => openRun(address) };  // for the console of the browser
 
 async function ask(request) {
   isBusy = true;
@@ -89,7 +89,26 @@ function play(wanted) {
   if (!isPlaying) keepAddress();
 }
 
-function keepAddress() { if (facts.address) history.replaceState(null, "", `#${facts.address}`); }
+function keepAddress() { if (facts.story && !facts.moment[0]) history.replaceState(null, "", `#story=${facts.story.name}`); else if (facts.address) history.replaceState(null, "", `#${facts.address}`); }
+
+// A story begins with its plan; another act makes it a run of the reader's own.
+function showTale() {
+  const story = facts.story, key = story ? story.name : "";
+  $("stories").value = key;
+  if ($("tale").dataset.shown === key) return;
+  $("tale").dataset.shown = key; $("tale").hidden = !story;
+  if (!story) return;
+  const verdict = element("p", "", { class: "verdict", role: "status" }), row = element("div", undefined, { class: "orders", role: "group", "aria-label": "Answers to the question" });
+  for (const choice of story.choices) {
+    const button = element("button", choice, { type: "button", "data-choice": choice });
+    button.addEventListener("click", async () => {
+      const answer = await ask({ do: "judge", choice });
+      verdict.textContent = answer.happened ? `Yes: the world says ${choice}.` : `Not ${choice}. Run it to ${story.end_ms} ms, and look.`;
+    });
+    row.append(button);
+  }
+  $("tale").replaceChildren(element("h2", `${story.title} (${story.section})`), element("p", story.sentences.join(" ")), element("p", story.question), row, verdict);
+}
 
 async function openRun(address) {
   play(false);
@@ -192,6 +211,7 @@ function take(answer) {
   $("broken").querySelector("span").textContent = now.broken;
   if (now.broken && isPlaying) play(false);
   if (!isPlaying) keepAddress();
+  showTale();
   showLists();
   show();
 }
@@ -284,7 +304,8 @@ function keys(event) {
 
 function newRun() {
   const names = Array.from({ length: Number($("size").value) }, (_, index) => `s${index + 1}`);
-  return openRun(["seed", $("seed").value.trim() || "1"].join("%20") + `;nodes%20${names.join("%20")}`);
+  const bug = $("bugs").value ? [`bug%20${$("bugs").value}`] : [];
+  return openRun([`seed%20${$("seed").value.trim() || "1"}`, `nodes%20${names.join("%20")}`, ...bug].join(";"));
 }
 
 function wire() {
@@ -297,6 +318,9 @@ function wire() {
   $("wider").addEventListener("click", () => zoom(2));
   $("pulses").addEventListener("change", () => { view.pulses = $("pulses").checked; events.last = ""; show(); });
   $("anew").addEventListener("click", newRun);
+  $("bugs").append(...Array.from({ length: BUGS }, (_, index) => element("option", `bug ${index + 1}`, { value: index + 1 })));
+  $("bugs").addEventListener("change", newRun);
+  $("stories").addEventListener("change", () => ($("stories").value ? openRun(`story=${$("stories").value}`) : newRun()));
   $("heal").addEventListener("click", () => act("heal"));
   $("share").addEventListener("click", async () => { keepAddress(); try { await navigator.clipboard.writeText(location.href); say("the address is copied"); } catch { say("the address is in the address bar"); } });
   $("form").addEventListener("submit", (event) => {
@@ -325,6 +349,8 @@ async function begin() {
   }
   $("bar").hidden = true;
   $("link").textContent = "real nodes, in virtual time";
+  const { stories } = await remote.ask({ do: "list" });
+  $("stories").append(...stories.map(([name, title]) => element("option", title, { value: name })));
   wire();
   await openRun(location.hash.slice(1));
   document.body.dataset.ready = "yes";

@@ -1,7 +1,7 @@
 """The acts of a person in the lab. Most are those of a transcript.
 
-Before the start: timeouts, log, entry, state, leases, clock, newborn, as in transcripts/player.py,
-and `network 5 15`: the shortest and longest way of a message in milliseconds.
+Before the start: timeouts, log, entry, state, leases, batch, clock, newborn, as in
+transcripts/player.py, and `network 5 15`: the shortest and longest time of a message's way.
 
     crash s1, power s1              the process is killed; the power fails
     restart s1, pause s1, resume s1
@@ -32,7 +32,9 @@ from .live_picture import LivePicture
 SLOWEST_MS = 10_000
 LOG_MAX = 100_000  # characters of an edited log
 LINE_MAX = 2000  # characters of a typed line
-SETTINGS = ("timeouts", "log", "entry", "state", "leases", "clock", "newborn", "network")
+SETTINGS = (
+    "timeouts", "log", "entry", "state", "leases", "batch", "clock", "newborn", "network",
+)  # fmt: skip
 
 _N, _M = r"(?P<node>s[1-9])", r"(?P<message>\d{1,9})"
 _SIDE = r"s[1-9](?: s[1-9])*"

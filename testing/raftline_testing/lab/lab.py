@@ -19,7 +19,7 @@ from ..virtual.failing import draw_failure
 from .acts import ActRefused, LabPlayer
 from .cluster import LabCluster
 from .live_picture import LivePicture
-from .plan import EVENTS_MAX, Plan
+from .plan import EVENTS_MAX, Act, Plan
 
 QUIET_EVENTS = 400  # after so many heartbeats, a step until something happens ends
 Moment = tuple[int, int]  # events, acts
@@ -81,7 +81,7 @@ class Lab:
     def run_until(self, until_ms: int) -> bool:
         """Run all events that are due by this virtual time; return whether the run can go on. The
         clock stays at the last event: the time of an act must follow from the plan."""
-        while self.cluster.world.next_ms <= until_ms:
+        while self.cluster.world.next_ms <= until_ms or self._is_act_due_by(until_ms):
             if not self._advance():
                 return False
         return not self.broken
@@ -91,6 +91,11 @@ class Lab:
         if moment < self.moment:
             self._begin()
         while self.moment < moment and self._advance():
+            pass
+
+    def go_to_events(self, events: int) -> None:
+        """Go forth to a number of events, and do the acts that are due then."""
+        while (self.moment[0] < events or self._is_act_due()) and self._advance():
             pass
 
     def back(self) -> bool:
@@ -107,9 +112,9 @@ class Lab:
         if self.broken or events >= EVENTS_MAX:
             return False
         count = self.picture.count
-        if done < len(self.plan.acts) and self.plan.acts[done][0] <= events:
+        if self._is_act_due():
             self._acts_done += 1
-            self._do(self.plan.acts[done][1])
+            self._do(self.plan.acts[done].text)
         elif self.cluster.world.next_ms == inf:
             return False
         else:
@@ -117,6 +122,16 @@ class Lab:
         if (self.picture.count, self._acts_done) != (count, done) or self.broken:
             self._note_moment()
         return True
+
+    def _is_act_due_by(self, until_ms: int) -> bool:
+        done = self._acts_done
+        is_by_time = done < len(self.plan.acts) and self.plan.acts[done].in_ms
+        return is_by_time and self.plan.acts[done].due <= until_ms
+
+    def _is_act_due(self) -> bool:
+        events, done = self.moment
+        acts = self.plan.acts
+        return done < len(acts) and acts[done].is_due(events, self.cluster.world.next_ms)
 
     def _note_moment(self) -> None:
         if not self._moments or self._moments[-1] < self.moment:
@@ -134,7 +149,7 @@ class Lab:
             raise ActRefused("a rule is broken, and the run has ended: go back first")
         events, done = self.moment
         self._watched(lambda: self._player.do(act))
-        acts = [*self.plan.acts[:done], (events, act)]
+        acts = [*self.plan.acts[:done], Act(events, act)]
         self.plan = replace(self.plan, acts=acts, at=0)
         self._acts_done += 1
         self._note_moment()

@@ -12,7 +12,9 @@ from raftline.raft.node import RawNode, node_from_disk
 from .acts import ActRefused
 from .lab import Lab
 from .plan import Plan, PlanError, plan_in
+from .stories import BY_NAME, STORIES, Story
 
+STORY = "story="
 RUN_MS_MAX = 5000  # of virtual time in one request: the page stays in charge
 
 Request = dict[str, Any]
@@ -24,18 +26,21 @@ class Page:
     def __init__(self, make_node: Callable[..., RawNode] = node_from_disk) -> None:
         self._make_node = make_node
         self.lab = Lab(Plan(), make_node)
+        self._story: Story | None = None
 
     def answer(self, request: str) -> str:
         """Return the facts after a request, or why it was refused."""
         try:
-            facts = self._answer(json.loads(request))
+            asked = json.loads(request)
+            facts = self._catalogue() if asked["do"] == "list" else self._answer(asked)
         except (ActRefused, PlanError) as error:
             facts = {"problem": str(error), **self.lab.facts()}
         return json.dumps(facts)
 
     def _answer(self, request: Request) -> dict[str, Any]:
         happened = self._requests()[request["do"]](request)
-        return {"happened": happened is not False, **self.lab.facts()}
+        story = None if self._story is None else self._story.as_shown()
+        return {"happened": happened is not False, "story": story, **self.lab.facts()}
 
     def _requests(self) -> dict[str, Callable[[Request], object]]:
         return {
@@ -47,14 +52,31 @@ class Page:
             "run": self._run,
             "act": lambda request: self.lab.act(str(request["act"])),
             "show": self._show,
+            "judge": self._judge,
             "refuse": self._refuse,
         }
 
     def _open(self, request: Request) -> None:
-        """Open the run of an address, at its moment."""
-        plan = plan_in(str(request["address"]))
+        """Open the run of an address, or a story, at its moment."""
+        address = str(request["address"])
+        self._story = None
+        if address.startswith(STORY):
+            self._story = BY_NAME.get(address.removeprefix(STORY))
+            if self._story is None:
+                raise PlanError(f"there is no story {address.removeprefix(STORY)!r}")
+        plan = plan_in(address) if self._story is None else self._story.read_plan()
         self.lab = Lab(plan, self._make_node)
-        self.lab.go_to((plan.at, sum(number <= plan.at for number, _ in plan.acts)))
+        self.lab.go_to_events(plan.at)
+
+    def _catalogue(self) -> dict[str, Any]:
+        """Return the stories by title."""
+        return {"stories": [[story.name, story.title] for story in STORIES]}
+
+    def _judge(self, request: Request) -> bool:
+        """Return whether the world answers the story's question so."""
+        if self._story is None:
+            raise PlanError("no story is open")
+        return self._story.answer() == str(request["choice"])
 
     def _refuse(self, request: Request) -> None:
         raise PlanError(str(request["why"]))

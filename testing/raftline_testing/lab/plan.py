@@ -6,27 +6,46 @@
     before timeouts s1 150 300
     24 crash s1
     310 s2 <- client4@set b 5
+    900ms restart s1
     at 400
 
-Each act has the number of events before it. `at` is the moment that a reader sees first. In an
-address, `;` separates the lines.
+Each act has the number of events before it, or the virtual time of the events before it. `at` is
+the moment that a reader sees first. In an address, `;` separates the lines.
 """
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 from urllib.parse import quote, unquote
 
 NODES_MAX = 7
 PLAN_MAX = 20_000  # characters
 EVENTS_MAX = 1_000_000
-_ACT = re.compile(r"(\d+) (.+)")
+_ACT = re.compile(r"(\d{1,9})(ms)? (.+)")
 _NAME = re.compile(r"s[1-9]")
 
 
 class PlanError(Exception):
     """A text that is not a plan; the sentence says why."""
+
+
+class Act(NamedTuple):
+    """An act of a plan."""
+
+    due: int
+    text: str
+    in_ms: bool = False  # whether it is due at a time, else after so many events
+
+    @property
+    def line(self) -> str:
+        """The act as a line of a plan."""
+        return f"{self.due}{'ms' * self.in_ms} {self.text}"
+
+    def is_due(self, events: int, next_ms: float) -> bool:
+        """Whether it is due after so many events, if the next event happens then."""
+        return next_ms > self.due if self.in_ms else events >= self.due
 
 
 @dataclass(frozen=True)
@@ -36,7 +55,7 @@ class Plan:
     seed: int = 1
     nodes: tuple[str, ...] = ("s1", "s2", "s3")
     before: tuple[str, ...] = ()  # acts before the start
-    acts: list[tuple[int, str]] = field(default_factory=list)  # events before it, act
+    acts: list[Act] = field(default_factory=list)
     at: int = 0  # events before the moment that is shown first
     bug: int = 0  # of course/labs/bugs, in the sources of this run
 
@@ -45,7 +64,7 @@ class Plan:
         lines = [f"seed {self.seed}", f"nodes {' '.join(self.nodes)}"]
         lines += [f"bug {self.bug}"] if self.bug else []
         lines += [f"before {act}" for act in self.before]
-        lines += [f"{number} {act}" for number, act in self.acts]
+        lines += [act.line for act in self.acts]
         return "\n".join([*lines, *([f"at {self.at}"] if self.at else [])])
 
     def address(self) -> str:
@@ -87,12 +106,15 @@ def _with_line(plan: Plan, line: str) -> Plan:
     if verb == "before" and rest:
         return replace(plan, before=(*plan.before, rest))
     if match := _ACT.fullmatch(line):
-        number = int(match[1])
-        last = plan.acts[-1][0] if plan.acts else 0
-        if not last <= number <= EVENTS_MAX:
+        act = Act(int(match[1]), match[3], in_ms=match[2] is not None)
+        if act.due > EVENTS_MAX or any(_is_later(other, act) for other in plan.acts):
             raise PlanError(f"an act is out of order: {line}")
-        return replace(plan, acts=[*plan.acts, (number, match[2])])
+        return replace(plan, acts=[*plan.acts, act])
     raise PlanError(f"not a line of a plan: {line}")
+
+
+def _is_later(one: Act, other: Act) -> bool:
+    return one.in_ms == other.in_ms and one.due > other.due
 
 
 def _nodes(names: list[str]) -> tuple[str, ...]:
