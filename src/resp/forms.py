@@ -2,33 +2,95 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from typing import Final
 
 from ..wire.protocol import real
-from .replies import OK, OK_LINE, Value, bulk, failure_of, spell
+from .keys import STRING
+from .replies import OK, OK_LINE, Simple, Value, bulk, failure_of, spell
 from .session import Session
+from .strings import part_of
+from .times import NO_KEY, NO_TIME, told
+
+Parameters = list[str]
 
 
-def _value(reply: str) -> Value:
+def _value(reply: str, _: Parameters) -> Value:
     """Return the value in the reply to a `get`."""
-    before, _, text = reply.partition(": ")
+    before, _colon, text = reply.partition(": ")
     return real(text) if before.endswith(" response") else None
 
 
-def _is_met(reply: str) -> Value:
+def _range(reply: str, parameters: Parameters) -> Value:
+    value = _value(reply, parameters)
+    return part_of(value if isinstance(value, str) else "", *map(int, parameters))
+
+
+def _met(reply: str, _: Parameters) -> Value:
     """Return 1 if the command was carried out, 0 if its condition did not hold."""
     return int(" response: " in reply[:32])
 
 
-def _ok(reply: str) -> Value:
+def _ok(_reply: str, _: Parameters) -> Value:
     return OK
 
 
-FORMS: Final[Mapping[str, Callable[[str], Value]]] = {
+def _number(reply: str, _: Parameters) -> Value:
+    return int(reply.rpartition(" ")[2])
+
+
+def _appended(reply: str, _: Parameters) -> Value:
+    return int(reply.rsplit(" ", 2)[1])  # `… has 12 bytes`
+
+
+def _strlen(reply: str, _: Parameters) -> Value:
+    if not _met(reply, []):
+        return 0
+    return int(json.loads(reply.partition(": ")[2])["bytes"])
+
+
+def _type(reply: str, _: Parameters) -> Value:
+    return Simple(STRING if _met(reply, []) else "none")
+
+
+def _ttl(reply: str, parameters: Parameters) -> Value:
+    if reply.startswith("TTL response, no such key"):
+        return NO_KEY
+    if not _met(reply, []):
+        return NO_TIME
+    left_ms = max(0, round(1000 * float(reply.partition(": ")[2])))
+    return told(parameters[0], left_ms, int(parameters[1]))
+
+
+def _branch(reply: str, _: Parameters) -> Value:
+    """Return 1 if the conditions of a transaction held, otherwise 0."""
+    return int(reply.startswith("TXN response, then"))
+
+
+def _set_if(reply: str, parameters: Parameters) -> Value:
+    return OK if _branch(reply, parameters) else None
+
+
+def _first(reply: str, _: Parameters) -> Value:
+    """Return the value that the first operation of a transaction read."""
+    value: str | None = json.loads(reply.partition(": ")[2])[0]
+    return value
+
+
+FORMS: Final[Mapping[str, Callable[[str, Parameters], Value]]] = {
+    "append": _appended,
+    "branch": _branch,
+    "first": _first,
     "get": _value,
+    "incr": _number,
+    "met": _met,
+    "range": _range,
     "set": _ok,
-    "delete": _is_met,
+    "set-if": _set_if,
+    "strlen": _strlen,
+    "ttl": _ttl,
+    "type": _type,
 }
 
 
@@ -38,7 +100,8 @@ def value_of(form: str, key: str, reply: str) -> Value:
         failure = failure_of(reply, key)
         if failure is not None:
             return failure
-    return FORMS[form](reply)
+    name, *parameters = form.split(":")
+    return FORMS[name](reply, parameters)
 
 
 class Speller:

@@ -10,8 +10,8 @@ from __future__ import annotations
 import re
 from typing import Final
 
-ARGUMENTS_MAX: Final = 4096
-STRANGER_ARGUMENTS: Final = 10  # before a login, as in Redis
+from ..wire.limits import REDIS_ARGUMENTS, REDIS_STRANGER_ARGUMENTS
+
 HEAD_BYTES: Final = 32  # of `*2` or `$3`; a number is shorter
 _NUMBER: Final = re.compile(rb"-?[0-9]{1,10}")
 
@@ -78,9 +78,9 @@ class CommandScanner:
         return after
 
     def _begin_array(self, count: int | None) -> None:
-        if count is None or count > ARGUMENTS_MAX:
+        if count is None or count > REDIS_ARGUMENTS:
             raise FramingError("invalid multibulk length")
-        if self.is_stranger and count > STRANGER_ARGUMENTS:
+        if self.is_stranger and count > REDIS_STRANGER_ARGUMENTS:
             raise FramingError("unauthenticated multibulk length")
         self._left = max(0, count)
 

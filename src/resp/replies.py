@@ -14,6 +14,7 @@ from ..wire.replies.refusals import Refusal, RequestOutcome, leader_in, refusal_
 
 SLOTS: Final = 16384
 OK_LINE: Final = "+OK\r\n"
+NO_LOGIN: Final = "NOAUTH Authentication required."
 NO_LEADER: Final = "CLUSTERDOWN The cluster is down"
 
 
@@ -37,6 +38,7 @@ class Flat(NamedTuple):
 
 Value: TypeAlias = Union[str, int, float, Flat, "list[Value]", None]
 OK: Final = Simple("OK")
+QUEUED: Final = Simple("QUEUED")
 NULLS: Final = {2: "$-1\r\n", 3: "_\r\n"}
 
 
@@ -80,11 +82,34 @@ def slot_of(key: str) -> int:
     return binascii.crc_hqx(part.encode("utf-8", "surrogateescape"), 0) % SLOTS
 
 
+# --- errors in the words of Redis -----------------------------------------------------------------
+
+SYNTAX: Final = Failure("ERR syntax error")
+NO_PASSWORDS: Final = Failure(
+    "ERR AUTH <password> called without any password configured for the default user. Are you sure"
+    " your configuration is correct?"
+)
+NOT_INTEGER: Final = Failure("ERR value is not an integer or out of range")
+OVERFLOW: Final = Failure("ERR increment or decrement would overflow")
+
+
+def unknown_command(arguments: list[str]) -> Failure:
+    """Return the error for a command that has no row."""
+    beginning = "".join([f"'{shown(each)}' " for each in arguments[1:8]])
+    name = shown(arguments[0])
+    return Failure(f"ERR unknown command '{name}', with args beginning with: {beginning}")
+
+
+def wrong_count(name: str) -> Failure:
+    """Return the error for a command with too few or too many arguments."""
+    return Failure(f"ERR wrong number of arguments for '{name.lower()}' command")
+
+
 # --- refusals of this store -----------------------------------------------------------------------
 
 _CODES: Final = {
     "no-leader": NO_LEADER,
-    "no-login": "NOAUTH Authentication required.",
+    "no-login": NO_LOGIN,
     "not-allowed": "NOPERM",
     "login-failed": "WRONGPASS invalid username-password pair or user is disabled.",
     "no-room": "OOM command not allowed when used memory > 'maxmemory'.",
@@ -104,6 +129,14 @@ def failure_of(reply: str, key: str) -> Failure | None:
 
 def _failure(refusal: Refusal, key: str) -> Failure:
     text = refusal.text
+    if refusal.code == "no-users":
+        return NO_PASSWORDS
+    if text.startswith("others could read a password here"):
+        return Failure(f"ERR {text}")
+    if text.endswith("is no whole number, so nothing was added to it"):
+        return NOT_INTEGER
+    if text.endswith("would go beyond 2^63-1; nothing was added to it"):
+        return OVERFLOW
     if leader := leader_in(refusal):
         return Failure(f"MOVED {slot_of(key)} {leader[1]}:{leader[2]}")
     if refusal.code == "not-leader":
@@ -112,22 +145,3 @@ def _failure(refusal: Refusal, key: str) -> Failure:
         return Failure(f"UNKNOWN {text}; the command may or may not take effect")
     code = _CODES.get(refusal.code, "ERR")
     return Failure(code if " " in code else f"{code} {text}")
-
-
-# --- errors in the words of Redis -----------------------------------------------------------------
-
-SYNTAX: Final = Failure("ERR syntax error")
-NOT_INTEGER: Final = Failure("ERR value is not an integer or out of range")
-OVERFLOW: Final = Failure("ERR increment or decrement would overflow")
-
-
-def unknown_command(arguments: list[str]) -> Failure:
-    """Return the error for a command that has no row."""
-    beginning = "".join([f"'{shown(each)}' " for each in arguments[1:8]])
-    name = shown(arguments[0])
-    return Failure(f"ERR unknown command '{name}', with args beginning with: {beginning}")
-
-
-def wrong_count(name: str) -> Failure:
-    """Return the error for a command with too few or too many arguments."""
-    return Failure(f"ERR wrong number of arguments for '{name.lower()}' command")

@@ -1,14 +1,28 @@
-"""What a connection of a Redis client has chosen for itself. Pure."""
+"""The state of one connection of a Redis client. Pure."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 
 @dataclass(slots=True)
 class Session:
-    """The state of one connection."""
+    """What a client has chosen on its connection. Only calls change it, in the order of the
+    commands."""
 
+    number: int = 0  # of the connection, on this node
     version: int = 2  # of the protocol
     name: str = ""  # that the client gave the connection
     facts: dict[str, str] = field(default_factory=dict)  # that the client told about itself
+    is_readonly: bool = False  # reads are served here, by a follower too
+    queue: list[Any] | None = None  # the commands after MULTI; None: there was no MULTI
+    queue_bytes: int = 0  # of their words
+    is_spoiled: bool = False  # one of them was refused
+    watched: dict[str, int] = field(default_factory=dict)  # the last change of each; 0: absent
+    ends: bool = False  # after this reply
+
+    def end_transaction(self) -> None:
+        """Forget the queue and the watched keys."""
+        self.queue, self.queue_bytes, self.is_spoiled = None, 0, False
+        self.watched.clear()

@@ -134,3 +134,12 @@ REPLY_HELD_S = 10.0  # for one connection's part of these, while others wait
 
 # Clients. The longest answer has ANSWER_BYTES, each of which may be escaped as four: twice that.
 REPLY_LINE_BYTES = 64 << 20
+
+# Redis clients.
+REDIS_ARGUMENTS = 4096  # of a command
+REDIS_STRANGER_ARGUMENTS = 10  # before a login
+REDIS_PATTERN_BYTES = 1 << 10  # of a pattern for keys
+REDIS_QUEUED = 1024  # commands after MULTI
+REDIS_TRIES = 100  # of a command whose keys others change
+REDIS_CURSORS = 10_000  # of scans that have not ended
+REDIS_CURSORS_BYTES = 2 << 20  # of the keys that these have reached

@@ -7,8 +7,9 @@ import random
 
 import pytest
 
-from raftline.resp.framing import ARGUMENTS_MAX, CommandScanner, FramingError
+from raftline.resp.framing import CommandScanner, FramingError
 from raftline.resp.replies import Failure, Flat, Simple, Value, failure_of, slot_of, spell
+from raftline.wire.limits import REDIS_ARGUMENTS
 
 pytestmark = pytest.mark.pure
 
@@ -49,7 +50,7 @@ def test_any_cut_of_the_bytes_has_the_same_commands() -> None:
         (b"*1\r\n:1\r\n", "expected '$', got ':'"),
         (b"*x\r\n", "invalid multibulk length"),
         (b"*" + b"1" * 40, "invalid multibulk length"),
-        (b"*%d\r\n" % (ARGUMENTS_MAX + 1), "invalid multibulk length"),
+        (b"*%d\r\n" % (REDIS_ARGUMENTS + 1), "invalid multibulk length"),
         (b"*1\r\n$-1\r\n", "invalid bulk length"),
         (b"*1\r\n$101\r\n", "invalid bulk length"),
     ],

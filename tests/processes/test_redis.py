@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from raftline_testing.nodes.cluster import Cluster, NodeProcess
+from raftline.access.identity import EVERYWHERE, Identity
+from raftline.access.users import User, Users, make_verifier, write_users
+from raftline.wire.commands.login_operands import ITERATIONS_LEAST
+from raftline.wire.commands.rights import UserRole
+from raftline_testing.nodes.cluster import STEADY, Cluster, NodeProcess
+from raftline_testing.nodes.processes import eventually
 from tests.core.test_redis_framing import framed
 
 DEADLINE_S = 60.0
@@ -87,17 +95,171 @@ def test_without_a_leader_the_cluster_is_down(cluster: Cluster) -> None:
         assert raw.ask(b"SET", b"a", b"1") == b"-CLUSTERDOWN The cluster is down\r\n"
 
 
+def test_quit_ends_the_connection_after_the_replies(nodes: Cluster) -> None:
+    with Raw(nodes["s1"]) as raw:
+        raw.send(framed(b"PING") + framed(b"QUIT") + framed(b"PING"))
+        assert raw.rest() == b"+PONG\r\n+OK\r\n"
+
+
+def test_a_follower_reads_for_a_connection_that_is_readonly(nodes: Cluster) -> None:
+    with Raw(nodes["s1"]) as leader, Raw(nodes["s2"]) as raw:
+        assert leader.ask(b"SET", b"seen", b"1") == b"+OK\r\n"
+        assert raw.ask(b"READONLY") == b"+OK\r\n"
+        eventually(lambda: raw.ask(b"EXISTS", b"seen") == b":1\r\n", "the key at the follower")
+        assert raw.ask(b"SET", b"seen", b"2").startswith(b"-MOVED ")
+        assert raw.ask(b"READWRITE") == b"+OK\r\n"
+        assert raw.ask(b"EXISTS", b"seen").startswith(b"-MOVED ")
+
+
+# --- redis-py ------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def redis() -> Any:
+    """The package redis-py, of which its types are not asked."""
+    return pytest.importorskip("redis", reason="it asks as redis-py does")
+
+
 @pytest.fixture(params=[2, 3])
-def store(nodes: Cluster, request: pytest.FixtureRequest) -> Iterator[Any]:
-    """A client of redis-py at the leader, in each version of the protocol."""
-    redis = pytest.importorskip("redis", reason="it asks as redis-py does")
-    with redis.Redis(port=nodes["s1"].port, protocol=request.param) as client:
+def store(redis: Any, nodes: Cluster, request: pytest.FixtureRequest) -> Iterator[Any]:
+    """A client at the leader, in each version of the protocol."""
+    nodes.wait_until_raised()
+    port, version = nodes["s1"].port, request.param
+    with redis.Redis(port=port, protocol=version, decode_responses=True) as client:
+        client.flushall()
         yield client
 
 
 def test_redis_py_writes_and_reads(store: Any) -> None:
     assert store.ping()
-    assert store.set("k", b"\x00\xff")
-    assert store.get("k") == b"\x00\xff"
-    assert store.delete("k") == 1
-    assert store.get("k") is None
+    assert store.set("k", "v", ex=100, nx=True)
+    assert store.set("k", "w", xx=True, get=True) == "v"
+    assert store.mset({"a": "1", "b": "2"})
+    assert store.mget("a", "none", "k") == ["1", None, "w"]
+    assert store.incrbyfloat("a", 0.5) == 1.5
+    assert store.expire("k", 50)
+    assert 40 < store.ttl("k") <= 50
+    assert store.rename("k", "l")
+    assert 40 < store.ttl("l") <= 50
+    assert sorted(store.scan_iter(match="?", count=1)) == ["a", "b", "l"]
+    assert store.delete("a", "b", "l", "none") == 3
+    assert store.dbsize() == 0
+
+
+def test_redis_py_keeps_bytes(redis: Any, nodes: Cluster) -> None:
+    with redis.Redis(port=nodes["s1"].port) as client:
+        assert client.set(b"\xff k", bytes(range(256)))
+        assert client.get(b"\xff k") == bytes(range(256))
+        assert client.delete(b"\xff k") == 1
+
+
+def test_redis_py_carries_out_a_transaction(redis: Any, store: Any) -> None:
+    with store.pipeline() as pipe:
+        pipe.set("a", "1").incr("a").get("a").ttl("a")
+        assert pipe.execute() == [True, 2, "2", -1]
+        pipe.watch("a")
+        store.set("a", "changed")
+        pipe.multi()
+        pipe.set("a", "lost")
+        with pytest.raises(redis.WatchError):
+            pipe.execute()
+    assert store.get("a") == "changed"
+
+
+def test_redis_py_counts_in_transactions_that_meet(store: Any) -> None:
+    def add(pipe: Any) -> None:
+        number = int(pipe.get("n") or 0)
+        pipe.multi()
+        pipe.set("n", number + 1)
+
+    def client() -> None:
+        for _ in range(5):
+            store.transaction(add, "n")
+
+    with ThreadPoolExecutor(4) as pool:
+        for done in [pool.submit(client) for _ in range(4)]:
+            done.result(DEADLINE_S)
+    assert store.get("n") == "20"
+
+
+def test_the_lock_of_redis_py_is_held_by_one(redis: Any, store: Any) -> None:
+    lock, other = store.lock("job", timeout=60), store.lock("job", timeout=60)
+    assert lock.acquire(blocking=False)
+    assert not other.acquire(blocking=False)
+    assert lock.extend(30)
+    assert 60 < store.ttl("job") <= 90
+    assert lock.reacquire()
+    assert store.ttl("job") <= 60
+    lock.release()
+    with pytest.raises(redis.exceptions.LockError):
+        other.release()
+    assert other.acquire(blocking=False)
+
+
+def test_in_cluster_mode_a_client_follows_the_leader(redis: Any, cluster: Cluster) -> None:
+    cluster.wait_until_raised()
+    with redis.RedisCluster(
+        host="localhost", port=cluster["s2"].port, decode_responses=True
+    ) as client:
+        assert client.set("a", "1")
+        cluster["s1"].kill()
+        cluster.leader()
+        assert client.set("b", "2")
+        assert client.get("a") == "1"
+
+
+def test_in_sentinel_mode_a_client_finds_the_leader(redis: Any, cluster: Cluster) -> None:
+    sentinel = redis.Sentinel([("localhost", node.port) for node in cluster.nodes])
+    assert sentinel.discover_master("raftline") == ("localhost", cluster["s1"].port)
+    assert sentinel.master_for("raftline").set("a", "1")
+    followers = {("localhost", cluster[name].port) for name in ("s2", "s3")}
+    assert set(sentinel.discover_slaves("raftline")) == followers
+    cluster["s1"].kill()
+    leader = cluster.leader()
+    eventually(
+        lambda: sentinel.discover_master("raftline") == ("localhost", leader.port), "the leader"
+    )
+    assert sentinel.master_for("raftline").get("a") == b"1"
+
+
+def test_an_asyncio_client_of_redis_py(redis: Any, nodes: Cluster) -> None:
+    from redis import asyncio as aioredis
+
+    async def main() -> None:
+        async with aioredis.Redis(port=nodes["s1"].port) as client:
+            assert await client.set("a", "1")
+            assert await asyncio.gather(*[client.incr("a") for _ in range(20)])
+            assert await client.getdel("a") == b"21"
+
+    asyncio.run(main())
+
+
+USERS = {
+    "bob": (UserRole.WRITER, ("app/",)),
+    "default": (UserRole.READER, EVERYWHERE),
+}
+
+
+def test_a_user_of_redis_py_has_the_rights_of_the_node(redis: Any, tmp_path: Path) -> None:
+    verifier = make_verifier("right", ITERATIONS_LEAST)
+    users = {name: User(Identity(name, *role), verifier) for name, role in USERS.items()}
+    write_users(tmp_path / "users", Users(users, bytes(32)))
+    options = ["--users", str(tmp_path / "users"), "--anonymous", "none", "--insecure"]
+    refused = redis.exceptions.NoPermissionError
+    with Cluster(tmp_path, 1, *STEADY, *options) as cluster:
+        port = cluster.start()["s1"].port
+        with redis.Redis(port=port) as nobody, pytest.raises(redis.AuthenticationError):
+            nobody.set("app/a", "1")
+        wrong = redis.Redis(port=port, username="bob", password="wrong")
+        with wrong, pytest.raises(redis.AuthenticationError, match="invalid username-password"):
+            wrong.ping()
+        with redis.Redis(port=port, username="bob", password="right") as bob:
+            eventually(lambda: bob.set("app/a", "1"), "a leader")
+            for words in (("SET", "b", "1"), ("MSET", "app/a", "1", "b", "1"), ("KEYS", "*")):
+                with pytest.raises(refused):
+                    bob.execute_command(*words)
+            assert bob.keys("app/*") == [b"app/a"]
+        with redis.Redis(port=port, password="right") as reader:
+            assert reader.get("app/a") == b"1"
+            with pytest.raises(refused):
+                reader.set("app/a", "1")

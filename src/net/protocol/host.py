@@ -28,6 +28,7 @@ from ..peers.level_exchange import Foreigners
 from ..peers.peers import Speakers
 from ..reply_budget import ReplyRoom
 from ..state_copies import Backups
+from .redis_node import RedisNode
 
 EVERY: Final = 1 << 62  # characters: all replies fit
 SHORT: Final = 4096  # characters; shorter replies of a batch are not counted
@@ -311,6 +312,7 @@ class Host(Protocol):
     foreigners: Foreigners  # the servers of other clusters that appear under a member's name
     reply_room: ReplyRoom  # of all connections
     backups: Backups  # of all connections
+    redis: RedisNode  # what Redis clients share
 
     @property
     def request_room(self) -> RequestRoom:

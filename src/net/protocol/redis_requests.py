@@ -9,8 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from ...resp.commands import Answer, Call, Line, Plan, plan_of
+from ...resp.commands import Answer, Plan, plan_of
+from ...resp.fast import Line
 from ...resp.framing import CommandScanner, FramingError
+from ...resp.programs import Call, Context
 from ...resp.replies import Value
 from ...resp.session import Session
 from ...wire.commands.command_table import COMMANDS, Request, Work
@@ -33,6 +35,7 @@ class RedisRequest:
     id: str = ""  # the form of the reply and the key, for `Speller`
     call: Call | None = None
     answer: Value = None
+    reply: str = ""  # to a line that was refused
     local: str = ""  # a line that is read here, without a confirmation
 
 
@@ -41,7 +44,8 @@ class RedisRequests:
 
     def __init__(self, host: Host, admission: Admission, lines: LineBuffer) -> None:
         """`lines` keeps the bytes of a command that has not ended, within its bounds."""
-        self.session = Session()
+        self.session = Session(host.redis.number())
+        self.context = Context(host.redis, self.session)
         self._host = host
         self._admission = admission
         self._lines = lines
@@ -127,8 +131,8 @@ class RedisRequests:
     def _planned(self, words: list[bytes], *, is_long: bool) -> Plan:
         if is_long:
             with self._lines.turn:
-                return plan_of(list(map(_text, words)), self._host.limits)
-        return plan_of(list(map(_text, words)), self._host.limits)
+                return plan_of(list(map(_text, words)), self.context)
+        return plan_of(list(map(_text, words)), self.context)
 
     def _cut(self) -> bool:
         """Cut the next command off the bytes; return whether there is one."""
@@ -163,7 +167,9 @@ class RedisRequests:
         if handling.is_timed:
             kind, reading = "read", BY_CLOCK
         elif handling.kind == "read":
-            kind, reading = self._host.readings.kind_of("read", "")
+            kind, reading = self._host.readings.kind_of(
+                "read", "local" if self.session.is_readonly else ""
+            )
         else:
             kind, reading = "write", BY_ROUND
         request = Request("", "", verb, command, "", plan.level)
@@ -172,7 +178,7 @@ class RedisRequests:
         if line.kind in REQUESTS:
             return RedisRequest(line.kind, line, id_)
         if line.reply:
-            return RedisRequest(KIND, id=id_, answer=line.reply)
+            return RedisRequest(KIND, id=id_, reply=line.reply)
         return RedisRequest(KIND, id=id_, local=command)
 
 

@@ -3,72 +3,158 @@ its waits."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
-from ...resp.commands import Call
+from ...resp.connection import WITHOUT_LOGIN
 from ...resp.forms import value_of
-from ...resp.replies import OK, Failure, Flat, Value, spell
-from ...resp.session import Session
-from .host import Host
-from .redis_requests import RedisRequest
-from .waits import Replies, Waits
+from ...resp.programs import Ask, Call
+from ...resp.replies import NO_LOGIN, Failure, Value, failure_of, spell
+from ...wire.commands.command_table import read_request
+from ...wire.commands.parsing import BY_CLOCK, BY_ROUND, ParsedLine
+from ...wire.limits import ANSWER_BYTES
+from ...wire.protocol import NO_LEADER, ProtocolError, outcome_unknown
+from ...wire.replies.refusals import code_of
+from .admission import Admission
+from .host import Batch, Host
+from .outgoing_protocol import OutgoingProtocol
+from .redis_requests import RedisRequest, RedisRequests
+from .waits import AwaitReplies, Replies, ReserveRoom, Waits
 
-VERSION = "7.0.0"  # of Redis, whose commands these are
+TAKEN = frozenset({"transaction"})  # codes of refusals that a program may take as replies
 
 
 class RedisServing:
-    """Serves the calls of one connection."""
+    """Serves the calls of one connection. It is the `Holder` of the room for what they read."""
 
-    def __init__(self, host: Host, replies: Replies, session: Session) -> None:
+    def __init__(
+        self,
+        host: Host,
+        admission: Admission,
+        outgoing: OutgoingProtocol,
+        replies: Replies,
+        requests: RedisRequests,
+        break_off: Callable[[], None],
+    ) -> None:
+        """`break_off` ends the connection."""
         self._host = host
+        self._admission = admission
+        self._outgoing = outgoing
         self._replies = replies
-        self._session = session
+        self._context = requests.context
+        self.session = requests.session
+        self.break_off = break_off
+        self._holds = False  # room
+
+    @property
+    def user(self) -> str | None:
+        """The user that is logged in here; see `Holder`."""
+        return self._outgoing.user
 
     def serve(self, run: Sequence[RedisRequest]) -> Waits[None]:
         """Reply to commands, in order."""
         for request in run:
-            value = request.answer
-            if request.local:
-                reply = self._host.logmanager.read([request.local])[0]
-            elif request.id and isinstance(value, str):  # a refused line
-                reply = value
-            else:
-                reply = ""
-            if reply:
-                form, _, key = request.id.partition(" ")
-                value = value_of(form, key, reply)
-            elif request.call is not None:
-                value = self._called(request.call)
-            yield from self._replies.add_spelled(spell(value, self._session.version))
+            try:
+                value = yield from self._value(request)
+                yield from self._replies.add_spelled(spell(value, self.session.version))
+                if self._holds:
+                    yield from self._replies.flush()
+            finally:
+                self._give_room()
 
-    def _called(self, call: Call) -> Value:
+    def _value(self, request: RedisRequest) -> Waits[Value]:
+        if request.call is not None:
+            return (yield from self._carry_out(request.call))
+        reply = request.reply
+        if request.local:
+            (reply,) = self._host.logmanager.read([request.local])
+        form, _, key = request.id.partition(" ")
+        return value_of(form, key, reply) if reply else request.answer
+
+    def _carry_out(self, call: Call) -> Waits[Value]:
         """Carry out a call, and return its reply."""
-        if call.name == "HELLO":
-            return self._hello(call.arguments)
-        return self._client(call.arguments)
+        if self._admission.is_stranger and call.name not in WITHOUT_LOGIN:
+            return Failure(NO_LOGIN)
+        program = call.carry_out(self._context)
+        try:
+            ask = next(program)
+            while True:
+                replies = yield from self._ask(ask)
+                if (failure := _refusal(ask, replies)) is not None:
+                    return failure
+                ask = program.send(replies)
+        except StopIteration as end:
+            value: Value = end.value
+            return value
+        except ProtocolError as mistake:
+            return Failure(f"ERR {mistake}")
+        finally:
+            program.close()
 
-    def _hello(self, words: list[str]) -> Value:
-        if words and words[0] not in ("2", "3"):
-            return Failure("NOPROTO unsupported protocol version")
-        if words:
-            self._session.version = int(words[0])
-        return Flat(
-            [
-                ("server", "redis"),
-                ("version", VERSION),
-                ("proto", self._session.version),
-                ("id", 1),
-                ("mode", "cluster"),
-                ("role", "master"),
-                ("modules", []),
-            ]
-        )
+    def _ask(self, ask: Ask) -> Waits[list[str]]:
+        """Return the replies to lines of one kind."""
+        admitted = [self._admitted(ask, text) for text in ask.lines]
+        for line in admitted:
+            if line.reply:
+                self._outgoing.user = self._admission.user  # it may be a login
+                return [line.reply] * len(admitted)
+        if ask.kind == "status":
+            return [self._host.status()]
+        kind, commands = admitted[0].kind, [line.request.command for line in admitted]
+        if kind != "write":
+            self._give_room()
+            yield from self._replies.flush()  # earlier replies need not wait
+            yield ReserveRoom(self, in_turn=False)
+            self._holds = True
+        if kind == "local":
+            return self._held(self._host.logmanager.read(commands, ANSWER_BYTES), len(commands))
+        batch = Batch(commands, kind != "write", admitted[0].reading)
+        self._host.submit(batch)
+        if not (yield AwaitReplies(batch, self._host.patience_s)):
+            late = NO_LEADER if batch.is_read else outcome_unknown("no quorum answered in time")
+            return [late] * len(commands)
+        if batch.reader is not None:
+            return self._held(batch.reader.read(commands, ANSWER_BYTES), len(commands))
+        return batch.replies
 
-    def _client(self, words: list[str]) -> Value:
-        verb = words[0].upper()
-        if verb == "SETNAME":
-            self._session.name = words[1]
-            return OK
-        if verb == "SETINFO":
-            return OK
-        return Failure(f"ERR unknown subcommand '{words[0]}'. Try CLIENT HELP.")
+    def _held(self, replies: list[str], count: int) -> list[str]:
+        """Return what was read, and hold room for it.
+
+        Raises:
+            ProtocolError: there was more than a reply may hold.
+        """
+        self._host.reply_room.hold(self, sum(map(len, replies)))
+        if len(replies) < count:
+            raise ProtocolError(f"the values have more than {ANSWER_BYTES} bytes")
+        return replies
+
+    def _give_room(self) -> None:
+        if self._holds:
+            self._holds = False
+            self._host.reply_room.give(self)
+
+    def _admitted(self, ask: Ask, text: str) -> ParsedLine:
+        """Return a line as this node serves it.
+
+        Raises:
+            ProtocolError: it has a mistake.
+        """
+        request = read_request("", "", text, self._host.limits)
+        kind, reading = ask.kind, BY_ROUND
+        if kind == "timed":
+            kind, reading = "read", BY_CLOCK
+        elif kind in ("read", "show"):
+            mode = "local" if self.session.is_readonly else ""
+            kind, reading = self._host.readings.kind_of(kind, mode)
+        elif kind == "status":
+            kind = "local"
+        return self._admission.admit(ParsedLine(kind, request, text, reading=reading))
+
+
+def _refusal(ask: Ask, replies: list[str]) -> Failure | None:
+    """Return the error that ends a program."""
+    for reply in replies:
+        if reply.startswith("Sorry"):
+            if ask.takes_refusals and code_of(reply) in TAKEN:
+                return None
+            return failure_of(reply, ask.key)
+    return None

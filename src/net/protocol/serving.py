@@ -46,6 +46,7 @@ class Serving:
         self._protocol = protocol
         self._admission = admission
         self._outgoing = outgoing
+        self._break_off = break_off
         self._replies = Replies(host.name, outgoing)
         self._local_commands = LocalCommands(host, outgoing, self._replies, break_off, address)
         why_refused = admission.denial_reason
@@ -86,7 +87,14 @@ class Serving:
     def _next_step(self, *, may_wait: bool = True) -> Step | None:
         step, redis = self._protocol.next_step(may_wait=may_wait), self._protocol.redis
         if redis is not None and self._redis is None:
-            self._redis = RedisServing(self._host, self._replies, redis.session)
+            self._redis = RedisServing(
+                self._host,
+                self._admission,
+                self._outgoing,
+                self._replies,
+                redis,
+                self._break_off,
+            )
             self._outgoing.put_spelling(Speller(redis.session), "surrogateescape")
         return step
 
@@ -117,6 +125,8 @@ class Serving:
         if isinstance(step, RedisRun):
             assert self._redis is not None  # since `_next_step`
             yield from self._redis.serve(step.requests)
+            if self._redis.session.ends:
+                self._protocol.end()
             return
         kind, lines = self._protocol.kind, step.lines
         if kind == "peer":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from types import SimpleNamespace
@@ -12,6 +13,7 @@ from raftline.access.secret import NO_AUTH
 from raftline.net.peers.level_exchange import Foreigners
 from raftline.net.peers.peers import Speakers
 from raftline.net.protocol.host import Batch, ReplySink, RequestRoom
+from raftline.net.protocol.redis_node import RedisNode
 from raftline.net.reply_budget import ReplyRoom
 from raftline.net.state_copies import Backups
 from raftline.raft.messages import Message
@@ -54,6 +56,7 @@ class FakeHost:
         self.orders = None
         self.is_peer, self.hears_from_leader = (lambda name: name == "s2"), lambda: True
         self.why_not_heard = lambda name, _: "" if name == "s2" else f"{name} is no peer of s1"
+        self.redis = RedisNode(self.limits, time.time, self.new_token)
         self.__dict__.update(facts)
 
     def hear(self, received: Iterable[Any], _: object) -> list[Any]:

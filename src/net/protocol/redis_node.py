@@ -1,0 +1,59 @@
+"""What the Redis clients of a node share: the numbers of their connections, and the places of their
+scans."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from collections.abc import Callable
+
+from ...resp.programs import size_of
+from ...wire.commands.operands import Limits
+from ...wire.limits import REDIS_CURSORS, REDIS_CURSORS_BYTES
+
+_NUMBER_BITS = 32
+
+
+class RedisNode:
+    """The node, as commands see it. Any thread may call it."""
+
+    def __init__(
+        self, limits: Limits, time_s: Callable[[], float], new_token: Callable[[int], str]
+    ) -> None:
+        """`time_s` returns the time of day, and `new_token` random bytes in hexadecimal digits."""
+        self.limits = limits
+        self._time_s = time_s
+        self._new_token = new_token
+        self._numbers = itertools.count(1)
+        self._lock = threading.Lock()
+        # A cursor of another node, or of an earlier run, must not be taken for one of these.
+        self._last_cursor = int(new_token(3), 16) << _NUMBER_BITS
+        self._cursors: dict[int, str] = {}  # the oldest first
+        self._bytes = 0
+
+    def number(self) -> int:
+        """Return the number of a new connection."""
+        return next(self._numbers)
+
+    def now_ms(self) -> int:
+        """Return the time of day."""
+        return int(1000 * self._time_s())
+
+    def chance(self, count: int) -> int:
+        """Return a random number below this one."""
+        return int(self._new_token(8), 16) % count
+
+    def keep_cursor(self, key: str) -> int:
+        """Return a number under which the key of a scan is kept for a while."""
+        with self._lock:
+            self._last_cursor += 1
+            self._cursors[self._last_cursor] = key
+            self._bytes += size_of(key)
+            while len(self._cursors) > REDIS_CURSORS or self._bytes > REDIS_CURSORS_BYTES:
+                self._bytes -= size_of(self._cursors.pop(next(iter(self._cursors))))
+            return self._last_cursor
+
+    def cursor(self, number: int) -> str | None:
+        """Return the key that was kept under a number; None if it is gone."""
+        with self._lock:
+            return self._cursors.get(number)

@@ -1,0 +1,203 @@
+"""The cluster as Redis clients see it: one shard of all slots, whose primary is the leader, and
+sentinels that name the leader. Pure."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any, Final, NamedTuple
+
+from .connection import facts
+from .programs import Context, Program, Refused, Run, Steps, choose
+from .replies import SLOTS, Flat, Value, slot_of
+
+SERVICE: Final = "raftline"  # the name of the primary for sentinels
+
+
+class Member(NamedTuple):
+    """A node of the cluster."""
+
+    name: str
+    host: str
+    port: int
+    leads: bool
+    is_me: bool
+
+    @property
+    def id(self) -> str:
+        """The 40 digits by which Redis Cluster knows a node."""
+        return hashlib.sha1(self.name.encode(), usedforsecurity=False).hexdigest()
+
+
+def members_in(status: Mapping[str, Any]) -> list[Member]:
+    """Return the members, the leader first. Without a leader this node takes its place: a request
+    waits here for the next one, whose address is the answer."""
+    me = status["name"]
+    leader, members = status["leader"] or me, []
+    for name, address in status["members"].items():
+        host, _, port = address.rpartition(":")
+        host = host.removeprefix("[").removesuffix("]")
+        members.append(Member(name, host, int(port), name == leader, name == me))
+    return sorted(members, key=lambda member: (not member.leads, member.name))
+
+
+def _slots(context: Context, words: list[str]) -> Program:
+    members = members_in((yield from facts()))
+    nodes: list[Value] = [[one.host, one.port, one.id, []] for one in members]
+    return [[0, SLOTS - 1, *nodes]]
+
+
+def _shards(context: Context, words: list[str]) -> Program:
+    members = members_in((yield from facts()))
+    nodes: list[Value] = [
+        Flat(
+            [
+                ("id", one.id),
+                ("port", one.port),
+                ("ip", one.host),
+                ("endpoint", one.host),
+                ("role", "master" if one.leads else "replica"),
+                ("replication-offset", 0),
+                ("health", "online"),
+            ]
+        )
+        for one in members
+    ]
+    return [Flat([("slots", [0, SLOTS - 1]), ("nodes", nodes)])]
+
+
+def _nodes(context: Context, words: list[str]) -> Program:
+    status = yield from facts()
+    members = members_in(status)
+    primary = members[0].id
+    lines = []
+    for one in members:
+        flags = ("myself," if one.is_me else "") + ("master" if one.leads else "slave")
+        end = f"connected 0-{SLOTS - 1}" if one.leads else "connected"
+        address = f"{one.host}:{one.port}@{one.port}"
+        master = "-" if one.leads else primary
+        lines.append(f"{one.id} {address} {flags} {master} 0 0 {status['term']} {end}\n")
+    return "".join(lines)
+
+
+def _my_id(context: Context, words: list[str]) -> Program:
+    status = yield from facts()
+    return Member(status["name"], "", 0, leads=False, is_me=True).id
+
+
+def _info(context: Context, words: list[str]) -> Program:
+    status = yield from facts()
+    is_up, count = status["leader"] is not None, len(status["members"])
+    lines = {
+        "cluster_enabled": 1,
+        "cluster_state": "ok" if is_up else "fail",
+        "cluster_slots_assigned": SLOTS,
+        "cluster_slots_ok": SLOTS if is_up else 0,
+        "cluster_slots_pfail": 0,
+        "cluster_slots_fail": 0 if is_up else SLOTS,
+        "cluster_known_nodes": count,
+        "cluster_size": 1,
+        "cluster_current_epoch": status["term"],
+        "cluster_my_epoch": status["term"],
+    }
+    return "".join([f"{name}:{value}\r\n" for name, value in lines.items()])
+
+
+def _keyslot(context: Context, words: list[str]) -> Value:
+    return slot_of(words[2])
+
+
+_CLUSTER: Final[Mapping[str, tuple[int, Run]]] = {
+    "INFO": (2, _info),
+    "KEYSLOT": (3, _keyslot),
+    "MYID": (2, _my_id),
+    "NODES": (2, _nodes),
+    "SHARDS": (2, _shards),
+    "SLOTS": (2, _slots),
+}
+
+
+def _cluster(context: Context, words: list[str]) -> Program | Value:
+    return choose(words, "CLUSTER", _CLUSTER, context)
+
+
+# --- sentinels -----------------------------------------------------------------------------------
+
+
+def _check_service(words: list[str]) -> None:
+    if words[2] != SERVICE:
+        raise Refused("ERR No such master with that name")
+
+
+def _described(one: Member, flags: str, others: int) -> Flat:
+    """Return the facts of a node as a sentinel tells them: all of them are texts."""
+    pairs: dict[str, str] = {
+        "name": SERVICE if flags == "master" else f"{one.host}:{one.port}",
+        "ip": one.host,
+        "port": str(one.port),
+        "runid": one.id,
+        "flags": flags,
+        "num-slaves": str(others),
+        "num-other-sentinels": str(others),
+        "quorum": str((others + 1) // 2 + 1),
+        "master-link-status": "ok",
+        "slave-priority": "100",
+    }
+    return Flat(list(pairs.items()))
+
+
+def _leader_first() -> Steps[list[Member]]:
+    """Return the members, the leader first; none if no leader is known."""
+    status = yield from facts()
+    return [] if status["leader"] is None else members_in(status)
+
+
+def _address(context: Context, words: list[str]) -> Program:
+    members = yield from _leader_first()
+    if words[2] != SERVICE or not members:
+        return None
+    return [members[0].host, str(members[0].port)]
+
+
+def _masters(context: Context, words: list[str]) -> Program:
+    members = yield from _leader_first()
+    return [_described(one, "master", len(members) - 1) for one in members[:1]]
+
+
+def _master(context: Context, words: list[str]) -> Program:
+    masters = yield from _masters(context, words)
+    if words[2] != SERVICE or not isinstance(masters, list) or not masters:
+        raise Refused("ERR No such master with that name")
+    return masters[0]
+
+
+def _replicas(context: Context, words: list[str]) -> Program:
+    _check_service(words)
+    members = yield from _leader_first()
+    return [_described(one, "slave", len(members) - 1) for one in members[1:]]
+
+
+def _sentinels(context: Context, words: list[str]) -> Program:
+    _check_service(words)
+    members = yield from _leader_first()
+    return [_described(one, "sentinel", len(members) - 1) for one in members if not one.is_me]
+
+
+_SENTINEL: Final[Mapping[str, tuple[int, Run]]] = {
+    "GET-MASTER-ADDR-BY-NAME": (3, _address),
+    "MASTER": (3, _master),
+    "MASTERS": (2, _masters),
+    "REPLICAS": (3, _replicas),
+    "SENTINELS": (3, _sentinels),
+    "SLAVES": (3, _replicas),
+}
+
+
+def _sentinel(context: Context, words: list[str]) -> Program | Value:
+    return choose(words, "SENTINEL", _SENTINEL, context)
+
+
+CLUSTER: Final[tuple[tuple[str, int, Run, str], ...]] = (
+    ("CLUSTER", -2, _cluster, "loading stale"),
+    ("SENTINEL", -2, _sentinel, "admin noscript"),
+)

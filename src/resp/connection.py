@@ -1,0 +1,241 @@
+"""The commands of Redis about a connection and its node. Pure."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any, Final
+
+from .keys import Pattern
+from .programs import Ask, Context, Program, Refused, Run, Steps, choose, integer
+from .replies import OK, SYNTAX, Failure, Flat, Simple, Value
+
+VERSION: Final = "7.0.0"  # of Redis, whose commands these are
+DEFAULT_USER: Final = "default"
+# What clients and tools look at. Nothing here can be changed.
+_CONFIG: Final[Mapping[str, str]] = {
+    "appendfsync": "always",
+    "appendonly": "yes",
+    "databases": "1",
+    "maxmemory": "0",
+    "maxmemory-policy": "noeviction",
+    "notify-keyspace-events": "AKE",
+    "save": "",
+    "timeout": "0",
+}
+
+
+def facts() -> Steps[dict[str, Any]]:
+    """Return the facts of the node's `status`, as far as the user may see them."""
+    (reply,) = yield Ask(["status"], "status")
+    result: dict[str, Any] = json.loads(reply.partition(": ")[2])
+    return result
+
+
+def _ping(context: Context, words: list[str]) -> Value:
+    if len(words) > 2:
+        raise Refused("ERR wrong number of arguments for 'ping' command")
+    return words[1] if len(words) > 1 else Simple("PONG")
+
+
+def _echo(context: Context, words: list[str]) -> Value:
+    return words[1]
+
+
+def _select(context: Context, words: list[str]) -> Value:
+    if integer(words[1], Failure("ERR invalid DB index")) != 0:
+        raise Refused("ERR DB index is out of range")
+    return OK
+
+
+def _quit(context: Context, words: list[str]) -> Value:
+    context.session.ends = True
+    return OK
+
+
+def _reset(context: Context, words: list[str]) -> Value:
+    session = context.session
+    session.end_transaction()
+    session.version, session.name, session.is_readonly = 2, "", False
+    return Simple("RESET")
+
+
+def _readonly(context: Context, words: list[str]) -> Value:
+    context.session.is_readonly = words[0].upper() == "READONLY"
+    return OK
+
+
+def _time(context: Context, words: list[str]) -> Value:
+    seconds, ms = divmod(context.node.now_ms(), 1000)
+    return [str(seconds), str(1000 * ms)]
+
+
+# --- the login -----------------------------------------------------------------------------------
+
+
+def _auth(context: Context, words: list[str]) -> Program:
+    """AUTH [USER] PASSWORD"""
+    if len(words) > 3:
+        raise Refused(SYNTAX)
+    user, password = words[1:] if len(words) > 2 else (DEFAULT_USER, words[1])
+    yield from _login(user, password)
+    return OK
+
+
+def _login(user: str, password: str) -> Steps[None]:
+    """Log in; a refusal ends the program."""
+    yield Ask([f"login {user} {password}"], "login")
+
+
+def _hello(context: Context, words: list[str]) -> Program:
+    """HELLO [2|3 [AUTH USER PASSWORD] [SETNAME NAME]]"""
+    session, version, place = context.session, context.session.version, 2
+    name, login = session.name, None
+    if len(words) > 1:
+        problem = Failure("ERR Protocol version is not an integer or out of range")
+        version = integer(words[1], problem)
+        if version not in (2, 3):
+            raise Refused("NOPROTO unsupported protocol version")
+    while place < len(words):
+        option = words[place].upper()
+        if option == "AUTH" and place + 2 < len(words):
+            login = words[place + 1 : place + 3]
+            place += 3
+        elif option == "SETNAME" and place + 1 < len(words):
+            name = _name(words[place + 1])
+            place += 2
+        else:
+            raise Refused(f"ERR Syntax error in HELLO option '{words[place]}'")
+    if login is not None:
+        yield from _login(*login)
+    status = yield from facts()
+    session.version, session.name = version, name
+    return Flat(
+        [
+            ("server", "redis"),
+            ("version", VERSION),
+            ("proto", version),
+            ("id", session.number),
+            ("mode", "cluster"),
+            ("role", "master" if status["role"] == "leader" else "replica"),
+            ("modules", []),
+        ]
+    )
+
+
+# --- CLIENT --------------------------------------------------------------------------------------
+
+
+def _name(text: str) -> str:
+    if not all(["!" <= each <= "~" for each in text]):
+        problem = "Client names cannot contain spaces, newlines or special characters."
+        raise Refused(f"ERR {problem}")
+    return text
+
+
+def _set_name(context: Context, words: list[str]) -> Value:
+    context.session.name = _name(words[2])
+    return OK
+
+
+def _set_info(context: Context, words: list[str]) -> Value:
+    fact = words[2].lower()
+    if fact not in ("lib-name", "lib-ver"):
+        raise Refused(f"ERR Unrecognized option '{words[2]}'")
+    context.session.facts[fact] = _name(words[3])
+    return OK
+
+
+def _described(context: Context, words: list[str]) -> Value:
+    session = context.session
+    told = "".join([f" {fact}={text}" for fact, text in session.facts.items()])
+    multi = -1 if session.queue is None else len(session.queue)
+    return (
+        f"id={session.number} name={session.name} db=0 multi={multi} watch={len(session.watched)}"
+        f" resp={session.version}{told}\n"
+    )
+
+
+_CLIENT: Final[Mapping[str, tuple[int, Run]]] = {
+    "GETNAME": (2, lambda context, words: context.session.name or None),
+    "ID": (2, lambda context, words: context.session.number),
+    "INFO": (2, _described),
+    "LIST": (-2, _described),
+    "NO-EVICT": (3, lambda context, words: OK),
+    "NO-TOUCH": (3, lambda context, words: OK),
+    "SETINFO": (4, _set_info),
+    "SETNAME": (3, _set_name),
+}
+
+
+def _client(context: Context, words: list[str]) -> Program | Value:
+    return choose(words, "CLIENT", _CLIENT, context)
+
+
+# --- the node ------------------------------------------------------------------------------------
+
+
+def _config_get(context: Context, words: list[str]) -> Value:
+    patterns = [Pattern(word.lower()) for word in words[2:]]
+    return Flat(
+        [
+            (name, text)
+            for name, text in _CONFIG.items()
+            if any([pattern.fits(name) for pattern in patterns])
+        ]
+    )
+
+
+_CONFIGS: Final[Mapping[str, tuple[int, Run]]] = {
+    "GET": (-3, _config_get),
+    "RESETSTAT": (2, lambda context, words: OK),
+}
+
+
+def _config(context: Context, words: list[str]) -> Program | Value:
+    return choose(words, "CONFIG", _CONFIGS, context)
+
+
+def _info(context: Context, words: list[str]) -> Program:
+    """INFO [SECTION ...]"""
+    status = yield from facts()
+    leads = status["role"] == "leader"
+    members, leader = status["members"], status["leader"]
+    host, _, port = members.get(leader, ":0").rpartition(":")
+    sections = {
+        "server": {"redis_version": VERSION, "redis_mode": "cluster", "server_name": "raftline",
+                   "raftline_version": status["version"], "process_id": status.get("pid", 0)},
+        "clients": {"connected_clients": 1},
+        "persistence": {"loading": 0, "aof_enabled": 1},
+        "stats": {"total_connections_received": 0},
+        "replication": {"role": "master", "connected_slaves": len(members) - 1} if leads else
+                       {"role": "slave", "master_host": host, "master_port": port,
+                        "master_link_status": "up" if leader else "down", "slave_read_only": 1},
+        "cluster": {"cluster_enabled": 1},
+    }  # fmt: skip
+    wanted = [word.lower() for word in words[1:]]
+    is_all = not wanted or bool({"all", "default", "everything"} & set(wanted))
+    text = ""
+    for name, lines in sections.items():
+        if is_all or name in wanted:
+            body = "".join([f"{fact}:{value}\r\n" for fact, value in lines.items()])
+            text += f"{'' if not text else chr(13) + chr(10)}# {name.capitalize()}\r\n{body}"
+    return text
+
+
+CONNECTION: Final[tuple[tuple[str, int, Run, str], ...]] = (
+    ("PING", -1, _ping, "fast"),
+    ("ECHO", 2, _echo, "fast"),
+    ("HELLO", -1, _hello, "noscript loading stale fast no_auth"),
+    ("AUTH", -2, _auth, "noscript loading stale fast no_auth"),
+    ("SELECT", 2, _select, "loading stale fast"),
+    ("QUIT", -1, _quit, "noscript loading stale fast no_auth"),
+    ("RESET", 1, _reset, "noscript loading stale fast no_auth"),
+    ("READONLY", 1, _readonly, "loading stale fast"),
+    ("READWRITE", 1, _readonly, "loading stale fast"),
+    ("TIME", 1, _time, "loading stale fast"),
+    ("CLIENT", -2, _client, "noscript loading stale"),
+    ("CONFIG", -2, _config, "admin noscript loading stale"),
+    ("INFO", -1, _info, "loading stale"),
+)
+WITHOUT_LOGIN: Final = frozenset([name for name, _, _, flags in CONNECTION if "no_auth" in flags])

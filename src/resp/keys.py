@@ -1,0 +1,262 @@
+"""The commands of Redis on keys, as functions of a view, and the ones that list all keys. Pure."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Final
+
+from ..wire.limits import ANSWER_BYTES, REDIS_PATTERN_BYTES
+from ..wire.protocol import escape
+from .programs import Ask, Context, Program, Refused, Steps, integer, raw, size_of, text_of
+from .replies import OK, SYNTAX, Simple, Value
+from .view import View
+
+NO_SUCH_KEY: Final = "ERR no such key"
+STRING: Final = "string"
+
+
+def delete(view: View, words: list[str]) -> Value:
+    """DEL KEY [KEY ...], UNLINK"""
+    return sum([view.delete(key) for key in words[1:]])
+
+
+def exists(view: View, words: list[str]) -> Value:
+    """EXISTS KEY [KEY ...], TOUCH"""
+    return sum([view.get(key) is not None for key in words[1:]])
+
+
+def type_of(view: View, words: list[str]) -> Value:
+    """TYPE KEY"""
+    return Simple("none" if view.get(words[1]) is None else STRING)
+
+
+def rename(view: View, words: list[str]) -> Value:
+    """RENAME KEY NEW"""
+    _move(view, words[1], words[2])
+    return OK
+
+
+def renamenx(view: View, words: list[str]) -> Value:
+    """RENAMENX KEY NEW"""
+    if view.get(words[1]) is not None and view.get(words[2]) is not None:
+        return 0
+    _move(view, words[1], words[2])
+    return 1
+
+
+def _move(view: View, key: str, to: str) -> None:
+    value = view.get(key)
+    if value is None:
+        raise Refused(NO_SUCH_KEY)
+    if key != to:
+        view.set(to, value, view.left_ms(key))
+        view.delete(key)
+
+
+def copy(view: View, words: list[str]) -> Value:
+    """COPY KEY TO [DB 0] [REPLACE]"""
+    options = [word.upper() for word in words[3:]]
+    if "DB" in options:
+        place = options.index("DB")
+        if options[place + 1 : place + 2] != ["0"]:
+            raise Refused("ERR DB index is out of range")
+        del options[place : place + 2]
+    if any([word != "REPLACE" for word in options]):
+        raise Refused(SYNTAX)
+    if words[1] == words[2]:
+        raise Refused("ERR source and destination objects are the same")
+    value = view.get(words[1])
+    if value is None or (view.get(words[2]) is not None and not options):
+        return 0
+    view.set(words[2], value, view.left_ms(words[1]))
+    return 1
+
+
+def delex(view: View, words: list[str]) -> Value:
+    """DELEX KEY [IFEQ VALUE|IFNE VALUE]"""
+    value = view.get(words[1])
+    if len(words) > 2:
+        test = delex_test(words)
+        if value is None or (value == words[3]) != (test == "="):
+            return 0
+    return int(view.delete(words[1]))
+
+
+def delex_test(words: list[str]) -> str:
+    """Return the test of a `DELEX` with a condition.
+
+    Raises:
+        Refused: the condition is unknown.
+    """
+    test = {"IFEQ": "=", "IFNE": "!="}.get(words[2].upper(), "")
+    if len(words) != 4 or not test:
+        raise Refused(SYNTAX)
+    return test
+
+
+# --- all keys ------------------------------------------------------------------------------------
+
+
+class Pattern:
+    """A pattern of Redis: `*`, `?`, `[a-c]`, `[^a]`, and a backslash before a character that means
+    itself. A match takes time in proportion to the pattern and the key."""
+
+    def __init__(self, glob: str) -> None:
+        """Read a pattern.
+
+        Raises:
+            Refused: it is too long.
+        """
+        data = raw(glob)
+        if len(data) > REDIS_PATTERN_BYTES:
+            raise Refused(f"ERR a pattern has at most {REDIS_PATTERN_BYTES} bytes")
+        parts, place = [b""], 0  # between the stars
+        while place < len(data):
+            if data[place] == ord("*"):
+                parts.append(b"")
+                place += 1
+            else:
+                part, place = _one_of(data, place)
+                parts[-1] += part
+        self._parts = [re.compile(part, re.DOTALL) for part in parts]
+
+    def fits(self, key: str) -> bool:
+        """Whether a key matches."""
+        data, parts = raw(key), self._parts
+        if len(parts) == 1:
+            return parts[0].fullmatch(data) is not None
+        match = parts[0].match(data)
+        for part in parts[1:-1]:
+            match = part.search(data, match.end()) if match else None
+        if match is None:
+            return False
+        rest = re.compile(b"(?:%s)\\Z" % parts[-1].pattern, re.DOTALL)
+        return rest.search(data, match.end()) is not None
+
+
+def _one_of(data: bytes, place: int) -> tuple[bytes, int]:
+    """Return the expression for one character of a pattern, and the place after it."""
+    byte = data[place]
+    place += 1
+    if byte == ord("?"):
+        return b".", place
+    if byte == ord("["):
+        return _class_of(data, place)
+    if byte == ord("\\") and place < len(data):
+        byte = data[place]
+        place += 1
+    return b"\\x%02x" % byte, place
+
+
+def _class_of(data: bytes, place: int) -> tuple[bytes, int]:
+    """Return the expression for the characters in brackets, and the place after them."""
+    is_negated = data[place : place + 1] == b"^"
+    place += is_negated
+    chosen: set[int] = set()
+    while place < len(data) and data[place] != ord("]"):
+        if data[place] == ord("\\") and place + 1 < len(data):
+            place += 1
+        begin = end = data[place]
+        if data[place + 1 : place + 2] == b"-" and place + 2 < len(data):
+            end = data[place + 2]
+            place += 2
+        chosen.update(range(min(begin, end), max(begin, end) + 1))
+        place += 1
+    if is_negated:
+        chosen = set(range(256)) - chosen
+    codes = b"".join([b"\\x%02x" % code for code in sorted(chosen)])
+    return (b"[" + codes + b"]" if codes else b"(?!)"), place + 1
+
+
+def literal_prefix(glob: str) -> str:
+    """Return the characters before the first one with a meaning."""
+    return re.split(r"[*?\[\\]", glob, maxsplit=1)[0]
+
+
+def page(prefix: str, after: str) -> Steps[tuple[list[str], bool]]:
+    """Return the next keys with a prefix after a key, and whether there may be more."""
+    line = f"show {escape(prefix, key=True)}" if prefix else "show"
+    if after:
+        line += f" after {escape(after, key=True)}"
+    (reply,) = yield Ask([line], "show")
+    pairs, end = json.JSONDecoder().raw_decode(reply.partition(": ")[2])
+    return list(pairs), reply.partition(": ")[2][end:] != ""
+
+
+def keys(context: Context, words: list[str]) -> Program:
+    """KEYS PATTERN"""
+    pattern, prefix = Pattern(words[1]), literal_prefix(words[1])
+    found: list[Value] = []
+    after, is_more, size = "", True, 0
+    while is_more:
+        names, is_more = yield from page(prefix, after)
+        fitting = [name for name in names if pattern.fits(name)]
+        found += fitting
+        size += sum(map(size_of, fitting))
+        if size > ANSWER_BYTES:
+            raise Refused(f"ERR these keys have more than {ANSWER_BYTES} bytes; use SCAN")
+        after = names[-1] if names else ""
+    return found
+
+
+def scan(context: Context, words: list[str]) -> Program:
+    """SCAN CURSOR [MATCH PATTERN] [COUNT NUMBER] [TYPE TYPE]"""
+    cursor, options = _scan_options(words)
+    after = context.node.cursor(cursor) if cursor else ""
+    if after is None:
+        raise Refused("ERR the cursor is not known here; begin with 0")
+    pattern = Pattern(options.get("MATCH", "*"))
+    prefix = literal_prefix(options.get("MATCH", "*"))
+    count = integer(options.get("COUNT", "10"))
+    if count < 1:
+        raise Refused(SYNTAX)
+    names, is_more = yield from page(prefix, after)
+    is_more = is_more or len(names) > count
+    names = names[:count]
+    following = context.node.keep_cursor(names[-1]) if is_more and names else 0
+    if options.get("TYPE", STRING).lower() != STRING:
+        names = []
+    found: list[Value] = [name for name in names if pattern.fits(name)]
+    return [str(following), found]
+
+
+def _scan_options(words: list[str]) -> tuple[int, dict[str, str]]:
+    if not (words[1].isascii() and words[1].isdigit() and len(words[1]) < 20):
+        raise Refused("ERR invalid cursor")
+    options: dict[str, str] = {}
+    for place in range(2, len(words), 2):
+        name = words[place].upper()
+        if name not in ("MATCH", "COUNT", "TYPE") or place + 1 == len(words):
+            raise Refused(SYNTAX)
+        options[name] = words[place + 1]
+    return int(words[1]), options
+
+
+def dbsize(context: Context, words: list[str]) -> Program:
+    """DBSIZE"""
+    count, after, is_more = 0, "", True
+    while is_more:
+        names, is_more = yield from page("", after)
+        count += len(names)
+        after = names[-1] if names else ""
+    return count
+
+
+def randomkey(context: Context, words: list[str]) -> Program:
+    """RANDOMKEY"""
+    names, _ = yield from page("", text_of(bytes([1 + context.node.chance(126)])))
+    if not names:
+        names, _ = yield from page("", "")
+    return names[context.node.chance(len(names))] if names else None
+
+
+def flush(context: Context, words: list[str]) -> Program:
+    """FLUSHDB [ASYNC|SYNC], FLUSHALL"""
+    if len(words) > 2 or (len(words) == 2 and words[1].upper() not in ("ASYNC", "SYNC")):
+        raise Refused(SYNTAX)
+    while True:
+        names, _ = yield from page("", "")
+        if not names:
+            return OK
+        yield Ask([f"clear {escape(names[0][:1], key=True)}"], "write")

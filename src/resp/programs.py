@@ -1,0 +1,177 @@
+"""Commands that take several lines: generators that ask for lines and receive the replies. Pure.
+
+A program yields an `Ask` and is sent the replies to its lines. Its result is the reply to the
+client. If the node refuses a line, the program ends, and the refusal is the reply.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Generator, Mapping
+from dataclasses import dataclass
+from typing import Final, Protocol, TypeAlias, TypeVar
+
+from ..wire.commands.lease_operands import SECONDS_MAX
+from ..wire.commands.operands import Limits
+from ..wire.protocol import escape, shown
+from .replies import NOT_INTEGER, Failure, Value
+from .session import Session
+
+INTEGER_MAX: Final = (1 << 63) - 1
+_INTEGER: Final = re.compile(r"0|-?[1-9][0-9]{0,18}", re.ASCII)
+
+
+class Refused(Exception):
+    """A command that is wrong in itself. `failure` is its reply."""
+
+    def __init__(self, failure: Failure | str) -> None:
+        super().__init__(failure)
+        self.failure = Failure(failure)
+
+
+@dataclass(slots=True)
+class Ask:
+    """Lines of one kind. Reads are answered at one moment."""
+
+    lines: list[str]
+    kind: str = "read"  # or "write", "timed", "show", "login", "status"
+    key: str = ""  # for the slot in a redirect
+    takes_refusals: bool = False  # the program gets refusals of its transaction as replies
+
+
+_Result = TypeVar("_Result")
+Steps: TypeAlias = Generator[Ask, list[str], _Result]
+Program: TypeAlias = Steps[Value]
+
+
+class Node(Protocol):
+    """What commands ask of the node itself."""
+
+    @property
+    def limits(self) -> Limits: ...
+
+    def now_ms(self) -> int:
+        """Return the time of day."""
+
+    def chance(self, count: int) -> int:
+        """Return a random number below this one."""
+
+    def keep_cursor(self, key: str) -> int:
+        """Return a number under which the key of a scan is kept for a while."""
+
+    def cursor(self, number: int) -> str | None:
+        """Return the key that was kept under a number; None if it is gone."""
+
+
+@dataclass(slots=True)
+class Context:
+    """The node and the connection of a command."""
+
+    node: Node
+    session: Session
+
+
+# --- words ---------------------------------------------------------------------------------------
+
+
+def spell_key(text: str, limits: Limits) -> str:
+    """Return a key as a line spells it.
+
+    Raises:
+        Refused: the key is empty or too long.
+    """
+    if not text:
+        raise Refused("ERR the empty key is not supported")
+    return escape(_bounded("key", text, limits.key_bytes), key=True)
+
+
+def spell_value(text: str, limits: Limits) -> str:
+    """Return a value as the end of a line spells it.
+
+    Raises:
+        Refused: the value is too long.
+    """
+    return escape(_bounded("value", text, limits.value_bytes), key=False)
+
+
+def _bounded(what: str, text: str, limit: int) -> str:
+    if 4 * len(text) > limit:
+        size = size_of(text)
+        if size > limit:
+            raise Refused(f"ERR the {what} has {size} bytes; the limit is {limit}")
+    return text
+
+
+def size_of(text: str) -> int:
+    """Return the number of bytes."""
+    return len(text) if text.isascii() else len(raw(text))
+
+
+def raw(text: str) -> bytes:
+    """Return the bytes of a text."""
+    return text.encode("utf-8", "surrogateescape")
+
+
+def text_of(data: bytes) -> str:
+    """Return bytes as a text."""
+    return data.decode("utf-8", "surrogateescape")
+
+
+def integer(text: str, problem: Failure = NOT_INTEGER) -> int:
+    """Return the number in an argument.
+
+    Raises:
+        Refused: it is not a whole number of 64 bits.
+    """
+    number = int(text) if _INTEGER.fullmatch(text) else 1 << 64
+    if not -INTEGER_MAX - 1 <= number <= INTEGER_MAX:
+        raise Refused(problem)
+    return number
+
+
+def seconds_text(time_ms: int) -> str:
+    """Return a time as a line spells it, rounded up, so that no key ends early.
+
+    Raises:
+        Refused: no line takes so long a time.
+    """
+    seconds = -(-time_ms // 1000)
+    if seconds > SECONDS_MAX:
+        raise Refused(f"ERR a time of more than {SECONDS_MAX} seconds is not supported")
+    return str(seconds)
+
+
+Run: TypeAlias = Callable[[Context, list[str]], "Program | Value"]
+
+
+@dataclass(slots=True)
+class Call:
+    """A command that the connection's own thread carries out."""
+
+    name: str
+    run: Run
+    words: list[str]
+
+    def carry_out(self, context: Context) -> Program:
+        """Carry out the command; a mistake in it is its reply."""
+        try:
+            result = self.run(context, self.words)
+            if isinstance(result, Generator):
+                return (yield from result)
+        except Refused as refused:
+            return refused.failure
+        return result
+
+
+def choose(
+    words: list[str], name: str, functions: Mapping[str, tuple[int, Run]], context: Context
+) -> Program | Value:
+    """Carry out a subcommand: `functions` has each with its number of words, negative if it is the
+    least one."""
+    count, function = functions.get(words[1].upper(), (0, None))
+    if function is None:
+        raise Refused(f"ERR unknown subcommand '{shown(words[1])}'. Try {name} HELP.")
+    if not (len(words) == count or (count < 0 and len(words) >= -count)):
+        sub = f"{name.lower()}|{words[1].lower()}"
+        raise Refused(f"ERR wrong number of arguments for '{sub}' command")
+    return function(context, words)

@@ -1,0 +1,151 @@
+"""The times of keys: options of commands, and the commands that set or tell them. Pure."""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+from .programs import INTEGER_MAX, Refused, integer
+from .replies import OK, SYNTAX, Value
+from .view import View
+
+NO_KEY, NO_TIME = -2, -1
+_PER_UNIT: Final = {"EX": 1000, "EXAT": 1000, "PX": 1, "PXAT": 1}
+
+
+class Times(NamedTuple):
+    """What an option says about the time of a key."""
+
+    left_ms: int | None = None  # from now on; None: it says no time
+    keeps: bool = False  # KEEPTTL
+    ends: bool = False  # PERSIST
+
+    @property
+    def is_set(self) -> bool:
+        return self.left_ms is not None or self.keeps or self.ends
+
+
+def time_option(
+    before: Times, word: str, argument: str | None, command: str, now_ms: int
+) -> tuple[Times, int]:
+    """Return the times after one more option, and the number of arguments that it used.
+
+    Raises:
+        Refused: the option is unknown, wrong or out of place.
+    """
+    if before.is_set:
+        raise Refused(SYNTAX)
+    if word == "KEEPTTL" and command == "set":
+        return Times(keeps=True), 0
+    if word == "PERSIST" and command == "getex":
+        return Times(ends=True), 0
+    if word not in _PER_UNIT or argument is None:
+        raise Refused(SYNTAX)
+    time_ms = in_ms(argument, _PER_UNIT[word], command)
+    if time_ms <= 0:
+        raise Refused(f"ERR invalid expire time in '{command}' command")
+    return Times(time_ms - now_ms if word.endswith("AT") else time_ms), 1
+
+
+def in_ms(text: str, per_unit: int, command: str) -> int:
+    """Return a time in milliseconds.
+
+    Raises:
+        Refused: it is not a whole number, or too large for 64 bits.
+    """
+    number = integer(text)
+    if abs(number) * per_unit > INTEGER_MAX:
+        raise Refused(f"ERR invalid expire time in '{command}' command")
+    return number * per_unit
+
+
+def expire_time(words: list[str], now_ms: int) -> int:
+    """Return the time that the key of an `EXPIRE`, `PEXPIRE`, `EXPIREAT` or `PEXPIREAT` has left.
+
+    Raises:
+        Refused: the time is wrong.
+    """
+    name = words[0].lower()
+    per_unit = 1 if name.startswith("p") else 1000
+    time_ms = in_ms(words[2], per_unit, name)
+    if name.endswith("at"):
+        return time_ms - now_ms
+    if time_ms > INTEGER_MAX - now_ms:
+        raise Refused(f"ERR invalid expire time in '{name}' command")
+    return time_ms
+
+
+def expire_flags(words: list[str]) -> set[str]:
+    """Return the options of an `EXPIRE`.
+
+    Raises:
+        Refused: one is unknown, or they contradict each other.
+    """
+    flags = {word.upper() for word in words[3:]}
+    for word in words[3:]:
+        if word.upper() not in ("NX", "XX", "GT", "LT"):
+            raise Refused(f"ERR Unsupported option {word}")
+    if "NX" in flags and len(flags) > 1:
+        raise Refused("ERR NX and XX, GT or LT options at the same time are not compatible")
+    if {"GT", "LT"} <= flags:
+        raise Refused("ERR GT and LT options at the same time are not compatible")
+    return flags
+
+
+def expire(view: View, words: list[str]) -> Value:
+    """EXPIRE KEY SECONDS [NX|XX|GT|LT], PEXPIRE, EXPIREAT, PEXPIREAT"""
+    flags, left_ms, key = expire_flags(words), expire_time(words, view.now_ms), words[1]
+    if view.get(key) is None:
+        return 0
+    before = view.left_ms(key)
+    is_refused = (
+        ("NX" in flags and before is not None)
+        or ("XX" in flags and before is None)
+        or ("GT" in flags and (before is None or left_ms <= before))
+        or ("LT" in flags and before is not None and left_ms >= before)
+    )
+    if is_refused:
+        return 0
+    view.expire(key, left_ms)
+    return 1
+
+
+def persist(view: View, words: list[str]) -> Value:
+    """PERSIST KEY"""
+    if view.get(words[1]) is None or view.left_ms(words[1]) is None:
+        return 0
+    view.expire(words[1], None)
+    return 1
+
+
+def ttl(view: View, words: list[str]) -> Value:
+    """TTL KEY, PTTL, EXPIRETIME, PEXPIRETIME"""
+    if view.get(words[1]) is None:
+        return NO_KEY
+    left_ms = view.left_ms(words[1])
+    return NO_TIME if left_ms is None else told(words[0].upper(), left_ms, view.now_ms)
+
+
+def told(name: str, left_ms: int, now_ms: int) -> int:
+    """Return a time in the unit of the command that asks for it."""
+    if name.endswith("TIME"):
+        left_ms += now_ms
+    return left_ms if name.startswith("P") else (left_ms + 500) // 1000
+
+
+def setex(view: View, words: list[str]) -> Value:
+    """SETEX KEY SECONDS VALUE, PSETEX KEY MILLISECONDS VALUE"""
+    view.set(words[1], words[3], setex_time(words))
+    return OK
+
+
+def setex_time(words: list[str]) -> int:
+    """Return the time of a `SETEX` or a `PSETEX`.
+
+    Raises:
+        Refused: the time is wrong.
+    """
+    name = words[0].lower()
+    time_ms = in_ms(words[2], 1 if name.startswith("p") else 1000, name)
+    if time_ms <= 0:
+        raise Refused(f"ERR invalid expire time in '{name}' command")
+    return time_ms

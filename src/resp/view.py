@@ -1,0 +1,194 @@
+"""Commands that read keys and then decide, carried out as one entry. Pure.
+
+A command is a function of a `View`: the keys that it names, as they are at one moment. Its changes
+become one transaction on the condition that these keys have not changed since. If they have, the
+command runs again on their new state.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from ..wire.commands.transaction_line import spell_word
+from ..wire.limits import REDIS_TRIES, TRANSACTION_ITEMS
+from ..wire.protocol import real
+from .programs import Ask, Context, Refused, Steps, seconds_text, spell_key, spell_value
+from .replies import Failure, Value
+
+BUSY: Final = Failure("TRYAGAIN other clients change these keys all the time; nothing was done")
+
+
+@dataclass(slots=True)
+class Held:
+    """A key as it is: its value, its last change, and the time that it has left."""
+
+    value: str | None = None
+    index: int = 0
+    left_ms: int | None = None  # None: it stays
+
+
+class View:
+    """The keys of a command, with the changes that it makes."""
+
+    def __init__(self, held: dict[str, Held], now_ms: int, value_bytes: int) -> None:
+        self.now_ms = now_ms
+        self.value_bytes = value_bytes  # the limit
+        self._held = held
+        self._now = {key: Held(one.value, one.index, one.left_ms) for key, one in held.items()}
+        self._written: dict[str, None] = {}  # keys whose value was set or removed
+        self._timed: dict[str, None] = {}  # keys whose time was set or removed
+        self._read: set[str] = set()
+
+    def get(self, key: str) -> str | None:
+        """Return the value of a key, None if it is absent."""
+        self._read.add(key)
+        return self._now[key].value
+
+    def set(self, key: str, value: str, left_ms: int | None = None) -> None:
+        """Set a key, which ends after this time."""
+        self._now[key] = Held(value, 0, left_ms)
+        self._written[key] = None
+
+    def amend(self, key: str, value: str) -> None:
+        """Set the value of a key, and leave it its time."""
+        self.set(key, value, self.left_ms(key))
+
+    def delete(self, key: str) -> bool:
+        """Remove a key; return whether it existed."""
+        existed = self.get(key) is not None
+        if existed:
+            self._now[key] = Held()
+            self._written[key] = None
+        return existed
+
+    def left_ms(self, key: str) -> int | None:
+        """Return the time that a key has left, None if it stays."""
+        self._read.add(key)
+        return self._now[key].left_ms
+
+    def expire(self, key: str, left_ms: int | None) -> None:
+        """Set or remove the time of a key that exists; a time that is over removes the key."""
+        if left_ms is not None and left_ms <= 0:
+            self.delete(key)
+            return
+        self._now[key].left_ms = left_ms
+        self._timed[key] = None
+
+    def conditions(self) -> list[str]:
+        """Return the conditions that the keys which were read have not changed."""
+        return [unchanged(key, self._held[key].index) for key in sorted(self._read)]
+
+    def operations(self, context: Context) -> list[str]:
+        """Return the operations of a transaction that make the changes."""
+        changed = dict.fromkeys([*self._written, *self._timed])
+        return [line for key in changed if (line := self._operation(key, context))]
+
+    def _operation(self, key: str, context: Context) -> str:
+        before, now = self._held[key], self._now[key]
+        spell_key(key, context.node.limits)
+        word = spell_word(key)
+        if now.value is None:
+            return f"delete {word}" if before.value is not None else ""
+        time = "" if now.left_ms is None else seconds_text(now.left_ms)
+        if key in self._written:
+            spell_value(now.value, context.node.limits)
+            verb = f"setex {word} {time}" if time else f"set {word}"
+            return f"{verb} {spell_word(now.value)}"
+        return f"expire {word} {time}" if time else f"persist {word}"
+
+
+Decide = Callable[[View, list[str]], Value]
+
+
+@dataclass(slots=True)
+class Task:
+    """A command on a view, with the keys that it names."""
+
+    decide: Decide
+    words: list[str]
+    keys: list[str]
+    takes_times: bool = False  # it depends on the time that a key has left
+
+
+def unchanged(key: str, index: int) -> str:
+    """Return the condition that a key has not changed since this entry; 0: it is absent."""
+    word = spell_word(key)
+    return f"{word} unchanged since {index}" if index else f"{word} absent"
+
+
+def load(context: Context, keys: Sequence[str], *, with_times: bool) -> Steps[list[Held]]:
+    """Return keys as they are at one moment."""
+    limits = context.node.limits
+    spelled = [spell_key(key, limits) for key in keys]
+    lines = [f"{verb} {key}" for key in spelled for verb in ("stat", "get")]
+    replies = yield Ask(lines, "read", keys[0] if keys else "")
+    held: list[Held] = []
+    timed: list[int] = []
+    for place in range(len(keys)):
+        stat, got = replies[2 * place : 2 * place + 2]
+        if not stat.startswith("STAT response: "):
+            held.append(Held())
+            continue
+        facts = json.loads(stat.partition(": ")[2])
+        held.append(Held(real(got.partition(": ")[2]), facts["index"]))
+        if facts["lease"]:
+            timed.append(place)
+    if with_times and timed:
+        times = yield Ask([f"ttl {spelled[place]}" for place in timed], "timed", keys[timed[0]])
+        for place, reply in zip(timed, times, strict=True):
+            if reply.startswith("TTL response: "):
+                held[place].left_ms = max(1, round(1000 * float(reply.partition(": ")[2])))
+    return held
+
+
+def index_of(stat: str) -> int:
+    """Return the last change in the reply to a `stat`; 0 if the key is absent."""
+    if not stat.startswith("STAT response: "):
+        return 0
+    return int(json.loads(stat.partition(": ")[2])["index"])
+
+
+def carry_out(
+    context: Context, tasks: Sequence[Task], watched: dict[str, int]
+) -> Steps[list[Value] | Failure | None]:
+    """Carry out commands as one entry, unless a watched key has changed: then the result is None.
+    Otherwise it is the list of their replies."""
+    keys = list(dict.fromkeys([*watched, *(key for task in tasks for key in task.keys)]))
+    if len(keys) > TRANSACTION_ITEMS:
+        return Failure(f"ERR a command or a transaction names at most {TRANSACTION_ITEMS} keys")
+    with_times = any([task.takes_times for task in tasks])
+    for _ in range(REDIS_TRIES):
+        held: dict[str, Held] = {}
+        if keys:
+            loaded = yield from load(context, keys, with_times=with_times)
+            held = dict(zip(keys, loaded, strict=True))
+        if any([held[key].index != index for key, index in watched.items()]):
+            return None
+        view = View(held, context.node.now_ms(), context.node.limits.value_bytes)
+        values: list[Value] = [attempt(task, view) for task in tasks]
+        operations = view.operations(context)
+        if not operations:
+            return values
+        conditions = dict.fromkeys([unchanged(*one) for one in watched.items()])
+        conditions |= dict.fromkeys(view.conditions())
+        if (yield from commit(list(conditions), operations, keys[0])):
+            return values
+    return BUSY
+
+
+def commit(conditions: Sequence[str], operations: Sequence[str], key: str) -> Steps[bool]:
+    """Make changes in one entry; return whether the conditions held."""
+    line = f"txn if {' ; '.join(conditions)} then " if conditions else "txn "
+    (reply,) = yield Ask([line + " ; ".join(operations)], "write", key)
+    return reply.startswith("TXN response, then")
+
+
+def attempt(task: Task, view: View) -> Value:
+    """Return the reply to one command, which may be an error."""
+    try:
+        return task.decide(view, task.words)
+    except Refused as refused:
+        return refused.failure

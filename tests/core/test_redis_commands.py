@@ -1,0 +1,381 @@
+"""The commands of Redis, carried out on a store in memory: each by its line and on a view."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from raftline.resp.commands import COMMANDS, Answer, plan_of
+from raftline.resp.fast import Line
+from raftline.resp.forms import value_of
+from raftline.resp.keys import Pattern
+from raftline.resp.programs import Ask, Context
+from raftline.resp.replies import Failure, Flat, Value
+from raftline.resp.session import Session
+from raftline.state.commands.key_commands import execute
+from raftline.state.commands.lease_commands import seconds_of
+from raftline.state.key_pages import read_selection, show_page
+from raftline.state.store import Store
+from raftline.wire.commands.command_table import read_request
+from raftline.wire.commands.operands import Limits
+from raftline.wire.protocol import ProtocolError, error
+
+pytestmark = pytest.mark.pure
+NOW_MS = 1_000_000_000
+
+
+class Node:
+    """A node with one client, whose lines are applied at once."""
+
+    def __init__(self) -> None:
+        self.limits = Limits()
+        self.cursors: list[str] = []
+
+    def now_ms(self) -> int:
+        return NOW_MS
+
+    def chance(self, count: int) -> int:
+        return count - 1
+
+    def keep_cursor(self, key: str) -> int:
+        self.cursors.append(key)
+        return len(self.cursors)
+
+    def cursor(self, number: int) -> str | None:
+        return self.cursors[number - 1] if number <= len(self.cursors) else None
+
+
+class Model:
+    """A connection of a Redis client to such a node."""
+
+    def __init__(self, store: Store | None = None) -> None:
+        self.store = store or Store(level=4)
+        self.session = Session(7)
+        self.context = Context(Node(), self.session)
+        self.lines: list[str] = []  # that were carried out
+        self.before_write: Callable[[], object] = lambda: None
+
+    def line(self, text: str) -> str:
+        """Return the reply to a line."""
+        try:
+            command = read_request("", "", text, Limits()).command
+        except ProtocolError as mistake:
+            return error(str(mistake))
+        assert command == text, "lines are spelled as in the log"
+        self.lines.append(command)
+        verb, _, key = command.partition(" ")
+        if verb == "ttl":
+            if key not in self.store:
+                return f"TTL response, no such key: {key}"
+            left_s = seconds_of(self.store, self.store.lease_of(key))
+            return f"TTL response: {left_s:.1f}" if left_s else f"TTL response, no lease: {key}"
+        if selection := read_selection(command):
+            return show_page(dict(self.store.held), selection, lambda: None, 4)
+        if command.startswith("txn "):
+            self.before_write()
+        self.store.number += 1
+        return execute(self.store, command)
+
+    def ask(self, *words: object) -> Value:
+        """Return the reply to a command."""
+        plan = plan_of([str(word) for word in words], self.context)
+        if isinstance(plan, Answer):
+            return plan.value
+        if isinstance(plan, Line):
+            return value_of(plan.form, plan.key, self.line(plan.command))
+        return self._carry_out(plan.carry_out(self.context))
+
+    def _carry_out(self, program: Any) -> Value:
+        try:
+            ask: Ask = next(program)
+            while True:
+                replies = [self.line(text) for text in ask.lines]
+                refused = any(reply.startswith("Sorry") for reply in replies)
+                assert not refused or ask.takes_refusals, replies
+                ask = program.send(replies)
+        except StopIteration as end:
+            value: Value = end.value
+            return value
+
+    def in_multi(self, *words: object) -> Value:
+        """Return the reply to a command in a transaction that uses a view."""
+        self.ask("MULTI")
+        assert self.ask("STRLEN", "a key for which no operation is made") == "QUEUED"
+        assert self.ask(*words) == "QUEUED"
+        replies = self.ask("EXEC")
+        assert isinstance(replies, list)
+        return replies[1]
+
+
+# The commands before, the command, and its reply.
+ROWS: list[tuple[str, str, Value]] = [
+    ("", "GET a", None),
+    ("SET a 1", "GET a", "1"),
+    ("SET a 1", "SET a 2 NX", None),
+    ("", "SET a 2 NX", "OK"),
+    ("", "SET a 2 XX", None),
+    ("SET a 1", "SET a 2 XX GET", "1"),
+    ("SET a 1", "SET a 2 GET", "1"),
+    ("", "SET a 2 NX GET", None),
+    ("SET a 1", "SET a 2 NX GET", "1"),
+    ("SET a 1", "SET a 2 IFEQ 1", "OK"),
+    ("SET a 1", "SET a 2 IFEQ 2", None),
+    ("", "SET a 2 IFEQ 2", None),
+    ("", "SET a 2 IFNE 2", "OK"),
+    ("SET a 2", "SET a 3 IFNE 2", None),
+    ("SET a 2", "SET a 3 NX XX", Failure("ERR syntax error")),
+    ("", "SET a 3 EX 10 PX 10", Failure("ERR syntax error")),
+    ("", "SET a 3 EX", Failure("ERR syntax error")),
+    ("", "SET a 3 EX x", Failure("ERR value is not an integer or out of range")),
+    ("", "SET a 3 EX 0", Failure("ERR invalid expire time in 'set' command")),
+    ("", f"SET a 3 EX {1 << 62}", Failure("ERR invalid expire time in 'set' command")),
+    ("SET a 3 EX 10", "TTL a", 10),
+    ("SET a 3 PXAT 1000010000", "TTL a", 10),
+    ("SET a 3 EX 10", "PEXPIRETIME a", NOW_MS + 10_000),
+    ("SET a 3 EX 10;SET a 4", "TTL a", -1),
+    ("SET a 3 EX 10;SET a 4 KEEPTTL", "TTL a", 10),
+    ("SET a 3 EX 10;APPEND a 4", "TTL a", 10),
+    ("SET a 3 EX 10;INCRBYFLOAT a 4", "TTL a", 10),
+    ("SET a 1", "GETSET a 2", "1"),
+    ("SET a 1", "GETDEL a", "1"),
+    ("SET a 1;GETDEL a", "EXISTS a", 0),
+    ("SET a 1", "GETEX a EX 10", "1"),
+    ("SET a 1;GETEX a EX 10", "TTL a", 10),
+    ("SET a 1 EX 10;GETEX a PERSIST", "TTL a", -1),
+    ("SET a 1;GETEX a EXAT 1", "EXISTS a", 0),
+    ("", "GETEX a KEEPTTL", Failure("ERR syntax error")),
+    ("", "SETNX a 1", 1),
+    ("SET a 1", "SETNX a 1", 0),
+    ("SETEX a 10 v", "GET a", "v"),
+    ("", "SETEX a -1 v", Failure("ERR invalid expire time in 'setex' command")),
+    ("PSETEX a 10000 v", "TTL a", 10),
+    ("SET a 1;SET b 2", "MGET a none b", ["1", None, "2"]),
+    ("MSET a 1 b 2", "MGET a b", ["1", "2"]),
+    ("", "MSET a 1 b", Failure("ERR wrong number of arguments for 'mset' command")),
+    ("SET a 1", "MSETNX b 1 a 2", 0),
+    ("", "MSETNX b 1 a 2", 1),
+    ("SET a 12", "APPEND a 34", 4),
+    ("SET a 1234", "STRLEN a", 4),
+    ("", "STRLEN a", 0),
+    ("SET a 01234567", "GETRANGE a -3 -1", "567"),
+    ("SET a 01234567", "GETRANGE a 2 99", "234567"),
+    ("SET a 01234567", "GETRANGE a 5 2", ""),
+    ("", "GETRANGE a 0 -1", ""),
+    ("SET a 0123", "SETRANGE a 6 xy", 8),
+    ("SET a 0123;SETRANGE a 6 xy", "GET a", "0123\0\0xy"),
+    ("", "SETRANGE a -1 x", Failure("ERR offset is out of range")),
+    ("", f"SETRANGE a {1 << 40} x",
+     Failure("ERR string exceeds maximum allowed size (proto-max-bulk-len)")),
+    ("", "INCR a", 1),
+    ("SET a 7", "DECRBY a 9", -2),
+    ("SET a x", "INCR a", Failure("ERR value is not an integer or out of range")),
+    ("", "INCRBY a 1.5", Failure("ERR value is not an integer or out of range")),
+    (f"SET a {(1 << 63) - 1}", "INCR a", Failure("ERR increment or decrement would overflow")),
+    ("", f"DECRBY a {-(1 << 63)}", Failure("ERR decrement would overflow")),
+    ("SET a 3.0", "INCRBYFLOAT a 1.1", "4.1"),
+    ("SET a 5.0e3", "INCRBYFLOAT a 2.0e2", "5200"),
+    ("SET a 1", "INCRBYFLOAT a -1", "0"),
+    ("SET a x", "INCRBYFLOAT a 1", Failure("ERR value is not a valid float")),
+    ("", "INCRBYFLOAT a inf", Failure("ERR increment would produce NaN or Infinity")),
+    ("SET a 1;SET b 2", "DEL a b c", 2),
+    ("SET a 1", "UNLINK a", 1),
+    ("SET a 1", "DELEX a IFEQ 2", 0),
+    ("SET a 1", "DELEX a IFEQ 1", 1),
+    ("", "DELEX a IFNE 1", 0),
+    ("SET a 1", "DELEX a IFNE 2", 1),
+    ("SET a 1", "DELEX a", 1),
+    ("SET a 1", "EXISTS a a b", 2),
+    ("SET a 1", "TYPE a", "string"),
+    ("", "TYPE a", "none"),
+    ("SET a 1;RENAME a b", "MGET a b", [None, "1"]),
+    ("SET a 1 EX 10;RENAME a b", "TTL b", 10),
+    ("", "RENAME a b", Failure("ERR no such key")),
+    ("SET a 1", "RENAME a a", "OK"),
+    ("SET a 1;SET b 2", "RENAMENX a b", 0),
+    ("SET a 1", "RENAMENX a b", 1),
+    ("SET a 1;COPY a b", "MGET a b", ["1", "1"]),
+    ("SET a 1;SET b 2", "COPY a b", 0),
+    ("SET a 1;SET b 2", "COPY a b REPLACE", 1),
+    ("SET a 1", "COPY a b DB 1", Failure("ERR DB index is out of range")),
+    ("SET a 1", "COPY a a", Failure("ERR source and destination objects are the same")),
+    ("", "EXPIRE a 10", 0),
+    ("SET a 1", "EXPIRE a 10", 1),
+    ("SET a 1", "EXPIRE a 10 XX", 0),
+    ("SET a 1", "EXPIRE a 10 NX", 1),
+    ("SET a 1 EX 10", "EXPIRE a 5 GT", 0),
+    ("SET a 1 EX 10", "EXPIRE a 5 LT", 1),
+    ("SET a 1", "EXPIRE a 5 GT", 0),
+    ("SET a 1", "EXPIRE a 5 LT", 1),
+    ("SET a 1", "EXPIRE a 5 FOO", Failure("ERR Unsupported option FOO")),
+    ("SET a 1", "EXPIRE a 5 GT LT",
+     Failure("ERR GT and LT options at the same time are not compatible")),
+    ("SET a 1", "EXPIRE a 5 NX XX",
+     Failure("ERR NX and XX, GT or LT options at the same time are not compatible")),
+    ("SET a 1", f"EXPIRE a {(1 << 63) - 1}",
+     Failure("ERR invalid expire time in 'expire' command")),
+    ("SET a 1;EXPIRE a -1", "EXISTS a", 0),
+    ("SET a 1;PEXPIREAT a 1000010000", "TTL a", 10),
+    ("SET a 1;EXPIREAT a 1", "EXISTS a", 0),
+    ("SET a 1", "PERSIST a", 0),
+    ("SET a 1 EX 10", "PERSIST a", 1),
+    ("", "TTL a", -2),
+    ("SET a 1", "PTTL a", -1),
+    ("SET a 1 EX 10", "PTTL a", 10_000),
+    ("SET a 1;SET b 2", "KEYS [^b]", ["a"]),
+    ("SET a 1;SET b 2", "SCAN 0", ["0", ["a", "b"]]),
+    ("SET a 1;SET b 2", "SCAN 0 COUNT 1", ["1", ["a"]]),
+    ("SET a 1;SET b 2;SCAN 0 COUNT 1", "SCAN 1 COUNT 1", ["0", ["b"]]),
+    ("SET a 1;SET b 2", "SCAN 0 MATCH b* COUNT 100", ["0", ["b"]]),
+    ("SET a 1", "SCAN 0 TYPE hash", ["0", []]),
+    ("", "SCAN 0 COUNT 0", Failure("ERR syntax error")),
+    ("", "SCAN x", Failure("ERR invalid cursor")),
+    ("SET a 1;SET b 2", "DBSIZE", 2),
+    ("SET a 1;SET b 2", "RANDOMKEY", "b"),
+    ("", "RANDOMKEY", None),
+    ("SET a 1;SET b 2;FLUSHALL", "DBSIZE", 0),
+    ("", "FLUSHDB SOON", Failure("ERR syntax error")),
+    ("", "SELECT 0", "OK"),
+    ("", "SELECT 1", Failure("ERR DB index is out of range")),
+    ("", "PING a", "a"),
+    ("", "CLIENT ID", 7),
+    ("CLIENT SETNAME me", "CLIENT GETNAME", "me"),
+    ("", "CLIENT FOO", Failure("ERR unknown subcommand 'FOO'. Try CLIENT HELP.")),
+    ("", "CLIENT SETNAME", Failure("ERR wrong number of arguments for 'client|setname' command")),
+    ("", "CONFIG GET append*",
+     Flat([("appendfsync", "always"), ("appendonly", "yes")])),
+    ("", "COMMAND INFO nope", [None]),
+    ("", "COMMAND GETKEYS MSET a 1 b 2", ["a", "b"]),
+    ("", "CLUSTER KEYSLOT 123456789", 12739),
+    ("", "EVAL x 1 a b", Failure("ERR scripts are not supported, except those of the Lock of"
+                                 " redis-py")),
+    ("", "EVALSHA x 0", Failure("NOSCRIPT No matching script. Please use EVAL.")),
+    ("", "EXEC", Failure("ERR EXEC without MULTI")),
+    ("", "DISCARD", Failure("ERR DISCARD without MULTI")),
+    ("MULTI", "MULTI", Failure("ERR MULTI calls can not be nested")),
+    ("MULTI", "WATCH a", Failure("ERR WATCH inside MULTI is not allowed")),
+    ("MULTI;NOPE", "EXEC",
+     Failure("EXECABORT Transaction discarded because of previous errors.")),
+    ("MULTI;GET", "EXEC",
+     Failure("EXECABORT Transaction discarded because of previous errors.")),
+    ("MULTI;KEYS *", "EXEC",
+     Failure("EXECABORT Transaction discarded because of previous errors.")),
+    ("MULTI", "EXEC", []),
+    ("MULTI;SET a 1;INCR a;APPEND a 0;GET a;DEL a;DEL a", "EXEC", ["OK", 2, 2, "20", 1, 0]),
+    ("MULTI;SET a x;INCR a;GET a", "EXEC",
+     ["OK", Failure("ERR value is not an integer or out of range"), "x"]),
+    ("MULTI;SET a 1 EX 10;TTL a;RENAME a b;PING", "EXEC", ["OK", 10, "OK", "PONG"]),
+    ("MULTI;SET a 1;DISCARD", "GET a", None),
+    ("SET a 1;WATCH a;SET a 2;MULTI;SET a 3", "EXEC", None),
+    ("SET a 1;WATCH a;SET a 2;UNWATCH;MULTI;SET a 3", "EXEC", ["OK"]),
+    ("WATCH a;SET a 2;MULTI;STRLEN a", "EXEC", None),
+    ("WATCH a;SET b 2;MULTI;SET a 3", "EXEC", ["OK"]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("before", "command", "reply"), ROWS, ids=lambda part: str(part)[:60])
+def test_a_command_has_the_reply_of_redis(before: str, command: str, reply: Value) -> None:
+    model = Model()
+    for each in filter(None, before.split(";")):
+        model.ask(*each.split())
+    got = model.ask(*command.split())
+    assert (type(got), got) == (type(got) if isinstance(got, str) else type(reply), reply)
+
+
+@pytest.mark.parametrize(("before", "command", "reply"), ROWS, ids=lambda part: str(part)[:60])
+def test_on_a_view_it_has_the_same_reply(before: str, command: str, reply: Value) -> None:
+    row = COMMANDS[command.split()[0]]
+    if row.decide is None or "MULTI" in before:
+        pytest.skip("it is not carried out on a view")
+    if isinstance(reply, Failure) and "number of arguments" in reply and "|" not in reply:
+        pytest.skip("it is refused before")
+    model = Model()
+    for each in filter(None, before.split(";")):
+        words = each.split()
+        if COMMANDS[words[0]].decide is None:
+            model.ask(*words)
+        else:
+            model.in_multi(*words)
+    assert model.in_multi(*command.split()) == reply
+
+
+def test_a_command_on_a_view_runs_again_if_its_key_changes() -> None:
+    model, other = Model(), Model()
+    other.store = model.store
+    model.ask("SET", "a", "1.5")
+    changes = itertools.chain([lambda: other.ask("SET", "a", "2.5")], itertools.repeat(list))
+    model.before_write = lambda: next(changes)()
+    assert model.ask("INCRBYFLOAT", "a", "1") == "3.5"
+
+
+def test_a_command_gives_up_if_its_keys_change_all_the_time() -> None:
+    model, other = Model(), Model()
+    other.store = model.store
+    model.before_write = lambda: other.ask("SET", "a", "1")
+    assert str(model.ask("SETRANGE", "a", "1", "x")).startswith("TRYAGAIN ")
+
+
+def test_a_transaction_of_operations_needs_no_read() -> None:
+    model = Model()
+    for command in ("MULTI", "INCRBY a 3", "DECRBY b 3", "EXEC"):
+        model.ask(*command.split())
+    assert model.lines == ["txn incr a 3 ; incr b -3"]
+
+
+def test_writes_that_read_nothing_have_no_conditions() -> None:
+    model = Model()
+    for words in (("MULTI",), ("MSET", "a", "1", "b", "2 3"), ("EXEC",)):
+        model.ask(*words)
+    assert model.lines[-1] == r"txn set a 1 ; set b 2\s3"
+
+
+def test_keys_and_values_may_have_any_bytes_but_a_key_has_one() -> None:
+    model = Model()
+    key, value = "a b\n\udcff", "\x00;\udcc3"
+    for write in (("SET", key, value), ("SET", key, value, "NX"), ("MSET", key, value)):
+        model.ask("DEL", key)
+        assert model.ask(*write) == "OK"
+        assert model.ask("GET", key) == value
+    assert model.in_multi("GETRANGE", key, 0, 0) == "\x00"
+    assert model.ask("SET", "", "1") == "ERR the empty key is not supported"
+
+
+def test_a_long_key_or_value_is_refused() -> None:
+    model, limits = Model(), Limits()
+    assert "the limit is" in str(model.ask("GET", "k" * (limits.key_bytes + 1)))
+    assert "the limit is" in str(model.ask("SET", "k", "v" * (limits.value_bytes + 1)))
+    assert "at most 128 keys" in str(model.ask("DEL", *map(str, range(129))))
+
+
+@pytest.mark.parametrize(
+    ("glob", "key", "fits"),
+    [
+        ("*", "", True), ("a*c", "abbc", True), ("a*c", "acb", False), ("a**c", "ac", True),
+        ("h?llo", "hello", True), ("h?llo", "hllo", False), ("h[ae]llo", "hallo", True),
+        ("h[^e]llo", "hello", False), ("h[a-c]llo", "hbllo", True), ("h[c-a]llo", "hbllo", True),
+        (r"a\*", "a*", True), (r"a\*", "ab", False), ("a[", "a", False), ("[]", "a", False),
+        ("a*ab", "aab", True), ("*ab*", "xxabyy", True), ("ab*ab", "ab", False), ("ä*", "äö", True),
+    ],
+)  # fmt: skip
+def test_patterns_match_as_in_redis(glob: str, key: str, fits: bool) -> None:
+    assert Pattern(glob).fits(key) is fits
+
+
+def test_the_scripts_of_a_lock() -> None:
+    model = Model()
+    release = "c3f8721cbb97f72bc19e972846bd7aaf91901658"
+    extend = "a4e8783852e6b949f9ef3a97212805108459a890"
+    reacquire = "1cac51482acf5858da00f6d685d68f886cd6b6b2"
+    assert model.ask("SET", "lock", "me", "NX", "PX", 5000) == "OK"
+    assert model.ask("EVALSHA", extend, 1, "lock", "other", 3000, 0) == 0
+    assert model.ask("EVALSHA", extend, 1, "lock", "me", 3000, 0) == 1
+    assert model.ask("PTTL", "lock") == 8000
+    assert model.ask("EVALSHA", extend, 1, "lock", "me", 3000, 1) == 1
+    assert model.ask("PTTL", "lock") == 3000
+    assert model.ask("EVALSHA", reacquire, 1, "lock", "me", 7000) == 1
+    assert model.ask("PTTL", "lock") == 7000
+    assert model.ask("EVALSHA", release, 1, "lock", "other") == 0
+    assert model.ask("EVALSHA", release, 1, "lock", "me") == 1
+    assert model.ask("EXISTS", "lock") == 0
