@@ -14,7 +14,7 @@ from typing import Final, NamedTuple, TypeAlias
 
 from ..wire.limits import REDIS_QUEUED
 from ..wire.protocol import shown
-from . import fast, keys, scripts, strings, times, transactions
+from . import fast, keys, notifications, scripts, strings, times, transactions
 from .cluster import CLUSTER
 from .connection import CONNECTION
 from .fast import Line
@@ -62,6 +62,12 @@ class Row(NamedTuple):
 
 
 COMMANDS: Final[dict[str, Row]] = {}  # by name in capitals; the rows are at the end
+_WHILE_SUBSCRIBED: Final = frozenset(
+    ["PING", "PSUBSCRIBE", "PUNSUBSCRIBE", "QUIT", "RESET", "SUBSCRIBE", "UNSUBSCRIBE"]
+)
+_ONLY_SUBSCRIPTIONS: Final = (
+    "only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this context"
+)
 _ONE: Final = (1, 1, 1)
 _ALL: Final = (1, -1, 1)
 _PAIRS: Final = (1, -1, 2)
@@ -88,6 +94,9 @@ def plan_of(words: list[str], context: Context) -> Plan:
     if row is None or not row.fits(len(words)):
         session.is_spoiled = session.queue is not None
         return Answer(unknown_command(words) if row is None else wrong_count(row.name))
+    if session.is_subscribed and row.name not in _WHILE_SUBSCRIBED:
+        name = row.name.lower()
+        return Answer(Failure(f"ERR Can't execute '{name}': {_ONLY_SUBSCRIPTIONS}"))
     if session.queue is not None and row.in_multi:
         return Answer(_queue(row, words, context))
     try:
@@ -217,6 +226,10 @@ _ROWS: Final = (
     _row("EVAL", -3, scripts.evaluate, scripts.line, "write", (3, 3, 1), takes_times=True),
     _row("EVALSHA", -3, scripts.evaluate, scripts.line, "write", (3, 3, 1), takes_times=True),
     Row("SCRIPT", -2, run=scripts.script, flags="noscript"),
+    Row("SUBSCRIBE", -2, run=notifications.subscribe, flags="pubsub noscript loading stale"),
+    Row("PSUBSCRIBE", -2, run=notifications.subscribe, flags="pubsub noscript loading stale"),
+    Row("UNSUBSCRIBE", -1, run=notifications.unsubscribe, flags="pubsub noscript loading stale"),
+    Row("PUNSUBSCRIBE", -1, run=notifications.unsubscribe, flags="pubsub noscript loading stale"),
     Row("COMMAND", -1, run=_command, flags="loading stale"),
     *(
         Row(name, arity, run=run, flags=flags)

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from .keys import Pattern
+from .notifications import unsubscribe_all
 from .programs import Ask, Context, Program, Refused, Run, Steps, choose, integer
 from .replies import OK, SYNTAX, Failure, Flat, Simple, Value
 
@@ -35,6 +36,8 @@ def facts() -> Steps[dict[str, Any]]:
 def _ping(context: Context, words: list[str]) -> Value:
     if len(words) > 2:
         raise Refused("ERR wrong number of arguments for 'ping' command")
+    if context.session.is_subscribed:
+        return ["pong", words[1] if len(words) > 1 else ""]
     return words[1] if len(words) > 1 else Simple("PONG")
 
 
@@ -53,8 +56,9 @@ def _quit(context: Context, words: list[str]) -> Value:
     return OK
 
 
-def _reset(context: Context, words: list[str]) -> Value:
+def _reset(context: Context, words: list[str]) -> Program:
     session = context.session
+    yield from unsubscribe_all(context)
     session.end_transaction()
     session.version, session.name, session.is_readonly = 2, "", False
     return Simple("RESET")

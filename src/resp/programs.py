@@ -34,9 +34,10 @@ class Ask:
     """Lines of one kind. Reads are answered at one moment."""
 
     lines: list[str]
-    kind: str = "read"  # or "write", "timed", "show", "login", "status"
+    kind: str = "read"  # or "write", "timed", "show", "login", "status", "watch"
     key: str = ""  # for the slot in a redirect
     takes_refusals: bool = False  # the program gets refusals of its transaction as replies
+    watch_id: str = ""  # of a watch that begins or ends
 
 
 _Result = TypeVar("_Result")

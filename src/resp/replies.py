@@ -36,7 +36,19 @@ class Flat(NamedTuple):
     items: list[tuple[Value, Value]]
 
 
-Value: TypeAlias = Union[str, int, float, Flat, "list[Value]", None]
+class Push(NamedTuple):
+    """A message that answers no command, or the reply to a subscription."""
+
+    items: list[Value]
+
+
+class Several(NamedTuple):
+    """More replies than one to a command."""
+
+    items: list[Value]
+
+
+Value: TypeAlias = Union[str, int, float, Flat, Push, Several, "list[Value]", None]
 OK: Final = Simple("OK")
 QUEUED: Final = Simple("QUEUED")
 NULLS: Final = {2: "$-1\r\n", 3: "_\r\n"}
@@ -67,6 +79,11 @@ def spell(value: Value, version: int) -> str:
             parts = [spell(each, version) for item in items for each in item]
             head = f"%{len(items)}" if version > 2 else f"*{2 * len(items)}"
             return "".join([f"{head}\r\n", *parts])
+        case Several(replies):
+            return "".join([spell(each, version) for each in replies])
+        case Push(parts):
+            head = ">" if version > 2 else "*"
+            return "".join([f"{head}{len(parts)}\r\n", *(spell(each, version) for each in parts)])
     return "".join([f"*{len(value)}\r\n", *(spell(each, version) for each in value)])
 
 

@@ -20,7 +20,14 @@ class Session:
     queue_bytes: int = 0  # of their words
     is_spoiled: bool = False  # one of them was refused
     watched: dict[str, int] = field(default_factory=dict)  # the last change of each; 0: absent
+    subscriptions: dict[str, Any] = field(default_factory=dict)  # by their ids
+    subscribed: int = 0  # how often there was a new one
     ends: bool = False  # after this reply
+
+    @property
+    def is_subscribed(self) -> bool:
+        """Whether only subscriptions may change: in RESP2 a message looks like a reply."""
+        return self.version == 2 and bool(self.subscriptions)
 
     def end_transaction(self) -> None:
         """Forget the queue and the watched keys."""

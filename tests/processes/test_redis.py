@@ -222,6 +222,44 @@ def test_in_sentinel_mode_a_client_finds_the_leader(redis: Any, cluster: Cluster
     assert sentinel.master_for("raftline").get("a") == b"1"
 
 
+def test_notifications_arrive_in_order_at_a_follower(redis: Any, nodes: Cluster) -> None:
+    port = nodes["s2"].port
+    with redis.Redis(port=port).pubsub() as pubsub, redis.Redis(port=nodes["s1"].port) as store:
+        pubsub.psubscribe("__key*__:n?")
+        pubsub.subscribe("__keyevent@0__:del")
+        assert [pubsub.get_message(timeout=DEADLINE_S)["type"] for _ in range(2)] == [
+            "psubscribe", "subscribe",
+        ]  # fmt: skip
+        store.set("n1", "1")
+        store.set("other", "1")
+        store.incr("n1")
+        store.delete("n1", "other")
+        store.set("n2", "1", px=100)
+        messages = [pubsub.get_message(timeout=DEADLINE_S) for _ in range(7)]
+        assert sorted((one["channel"], one["data"]) for one in messages) == [
+            (b"__keyevent@0__:del", b"n1"), (b"__keyevent@0__:del", b"other"),
+            (b"__keyspace@0__:n1", b"del"), (b"__keyspace@0__:n1", b"set"),
+            (b"__keyspace@0__:n1", b"set"), (b"__keyspace@0__:n2", b"expired"),
+            (b"__keyspace@0__:n2", b"set"),
+        ]  # fmt: skip
+        pubsub.punsubscribe()
+        pubsub.unsubscribe()
+        assert [pubsub.get_message(timeout=DEADLINE_S)["data"] for _ in range(2)] == [1, 0]
+
+
+def test_a_connection_with_subscriptions_takes_no_other_commands(nodes: Cluster) -> None:
+    channel = b"__keyspace@0__:k"
+    with Raw(nodes["s1"]) as raw:
+        assert raw.ask(b"SUBSCRIBE", b"news").startswith(b"-ERR there are no channels but ")
+        raw.send(framed(b"SUBSCRIBE", channel) + framed(b"GET", b"k") + framed(b"HELLO", b"3"))
+        subscribed = b"*3\r\n$9\r\nsubscribe\r\n$%d\r\n%s\r\n:1\r\n" % (len(channel), channel)
+        assert b"".join([raw.line() for _ in range(6)]) == subscribed
+        assert raw.line().startswith(b"-ERR Can't execute 'get': only (P|S)SUBSCRIBE")
+        assert raw.line().startswith(b"-ERR Can't execute 'hello': only ")
+        assert raw.ask(b"RESET") == b"+RESET\r\n"
+        assert raw.ask(b"GET", b"k") == b"$-1\r\n"
+
+
 def test_an_asyncio_client_of_redis_py(redis: Any, nodes: Cluster) -> None:
     from redis import asyncio as aioredis
 

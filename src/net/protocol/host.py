@@ -96,6 +96,10 @@ class EventSink(Protocol):
 class Watchers(Protocol):
     """The watches of a node, each on its connection."""
 
+    @property
+    def last(self) -> int:
+        """The last entry that was applied here, after which a watch may resume."""
+
     def needs_confirming(self, asked: WatchAsked) -> bool:
         """Whether this watch may begin only after a confirmed read."""
 

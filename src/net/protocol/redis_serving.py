@@ -9,14 +9,16 @@ from ...resp.connection import WITHOUT_LOGIN
 from ...resp.forms import value_of
 from ...resp.programs import Ask, Call
 from ...resp.replies import NO_LOGIN, Failure, Value, failure_of, spell
-from ...wire.commands.command_table import read_request
+from ...wire.commands.command_table import Request, read_request
 from ...wire.commands.parsing import BY_CLOCK, BY_ROUND, ParsedLine
+from ...wire.commands.watch_lines import watch_operands
 from ...wire.limits import ANSWER_BYTES
 from ...wire.protocol import NO_LEADER, ProtocolError, outcome_unknown
 from ...wire.replies.refusals import code_of
 from .admission import Admission
 from .host import Batch, Host
 from .outgoing_protocol import OutgoingProtocol
+from .redis_events import RedisEvents
 from .redis_requests import RedisRequest, RedisRequests
 from .waits import AwaitReplies, Replies, ReserveRoom, Waits
 
@@ -44,6 +46,7 @@ class RedisServing:
         self.session = requests.session
         self.break_off = break_off
         self._holds = False  # room
+        self._events = RedisEvents(host, outgoing, requests.session)
 
     @property
     def user(self) -> str | None:
@@ -56,10 +59,13 @@ class RedisServing:
             try:
                 value = yield from self._value(request)
                 yield from self._replies.add_spelled(spell(value, self.session.version))
-                if self._holds:
+                if self._holds or self._events.has_new:
                     yield from self._replies.flush()
             finally:
                 self._give_room()
+            if self._events.has_new:
+                self._events.has_new = False
+                self._outgoing.pump()
 
     def _value(self, request: RedisRequest) -> Waits[Value]:
         if request.call is not None:
@@ -99,6 +105,8 @@ class RedisServing:
                 return [line.reply] * len(admitted)
         if ask.kind == "status":
             return [self._host.status()]
+        if ask.kind == "watch":
+            return [self._watch(ask, admitted[0].request)]
         kind, commands = admitted[0].kind, [line.request.command for line in admitted]
         if kind != "write":
             self._give_room()
@@ -115,6 +123,21 @@ class RedisServing:
         if batch.reader is not None:
             return self._held(batch.reader.read(commands, ANSWER_BYTES), len(commands))
         return batch.replies
+
+    def _watch(self, ask: Ask, request: Request) -> str:
+        """Begin or end a watch; return a refusal, or ""."""
+        if request.verb == "unwatch":
+            self._events.close(ask.watch_id)
+            return ""
+        return self._events.open(ask.watch_id, watch_operands(request.command).prefix)
+
+    def end(self) -> None:
+        """Forget all watches, since the connection ends."""
+        self._events.drop()
+
+    def end_refused(self, why_not: Callable[[str], str]) -> None:
+        """End the watches that are no longer allowed; any thread may call this."""
+        self._events.end_refused(why_not)
 
     def _held(self, replies: list[str], count: int) -> list[str]:
         """Return what was read, and hold room for it.
@@ -154,7 +177,7 @@ def _refusal(ask: Ask, replies: list[str]) -> Failure | None:
     """Return the error that ends a program."""
     for reply in replies:
         if reply.startswith("Sorry"):
-            if ask.takes_refusals and code_of(reply) in TAKEN:
+            if ask.takes_refusals and (ask.kind == "watch" or code_of(reply) in TAKEN):
                 return None
             return failure_of(reply, ask.key)
     return None

@@ -153,6 +153,8 @@ class Serving:
         """Drop watches, backups and remaining input, since this connection ends."""
         self._watching.end()
         self._observing.end()
+        if self._redis is not None:
+            self._redis.end()
         self._local_commands.end()
         self._left = None
         self._protocol.forget()
@@ -188,5 +190,11 @@ class Serving:
             self._observing.has_begun and denial_reason(now, "observe", keys_of_lease)
         ):
             return True
-        self._watching.end_refused(lambda line: denial_reason(now, line, keys_of_lease))
+
+        def why_not(line: str) -> str:
+            return denial_reason(now, line, keys_of_lease)
+
+        self._watching.end_refused(why_not)
+        if self._redis is not None:
+            self._redis.end_refused(why_not)
         return False

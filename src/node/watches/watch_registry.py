@@ -43,6 +43,11 @@ class WatchRegistry:
         self.on_failure: Callable[[Exception], None] = _raise  # the driver replaces this
         self.hand_out = self.feed.hand_out
 
+    @property
+    def last(self) -> int:
+        with self.feed.lock:
+            return self.feed.history.last
+
     # --- a watch begins --------------------------------------------------------------------------
 
     def needs_confirming(self, asked: WatchAsked) -> bool:
