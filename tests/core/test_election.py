@@ -120,3 +120,14 @@ def test_no_tenure_ends_a_leadership_that_works() -> None:
         for peer in ("s2", "s3"):
             acknowledge(node, peer)
     assert (node.view.is_leader, node.view.term) == (True, 1)
+
+
+@pytest.mark.parametrize("late_term", [3, 4, 6])
+def test_a_prevote_of_another_election_counts_for_nothing(late_term: int) -> None:
+    node = node_of("s1", term=4)
+    node.step(Tick(), TIMEOUT_MS)
+    assert node.view.role is Role.PRE_CANDIDATE
+    node.step(Receive(RequestVoteReply("s2", "s1", late_term, True, pre_vote=True)), TIMEOUT_MS)
+    assert (node.view.role, node.view.term) == (Role.PRE_CANDIDATE, 4)
+    node.step(Receive(RequestVoteReply("s2", "s1", 5, True, pre_vote=True)), TIMEOUT_MS)
+    assert (node.view.role, node.view.term) == (Role.CANDIDATE, 5)

@@ -304,10 +304,11 @@ def test_an_attempt_that_fails_without_waiters_is_reported_to_nobody() -> None:
         async with raftline.aio.connect("127.0.0.1:1") as kv:
             with pytest.raises(raftline.Unreachable):
                 await kv.within(0.05).get("a")
-            (attempt,) = kv._asker._connecting.values()
+            connecting = kv._asker._connecting
+            (attempt,) = connecting.values()
             fails.set_exception(OSError("no route"))
             await asyncio.wait([attempt])
-            assert kv._asker._connecting == {}
+            assert connecting == {}
         del attempt
         gc.collect()
         assert reported == []

@@ -56,7 +56,7 @@ def test_watches_that_are_not_read_share_one_bound_of_memory(scene: Scene) -> No
     finally:
         tracemalloc.stop()
     assert held < LISTINGS_BYTES * 5 // 4
-    assert 0 < scene.watchers._lister.room._counted() <= LISTINGS_BYTES
+    assert 0 < scene.lister.room._counted() <= LISTINGS_BYTES
     assert read(sinks[0]) == read(sinks[-1]) == LINES  # of memory and of a file
 
 
@@ -66,7 +66,7 @@ def test_prefixes_within_one_another_keep_no_key_more_than_once(scene: Scene) ->
     stem = "p" * 200
     scene.apply(*(f"set {stem}{number:04} 1" for number in range(3000)))
     prefixes = [stem[:length] for length in range(1, 201)]
-    listings = scene.watchers._lister.take(prefixes)
+    listings = scene.lister.take(prefixes)
     assert {each.count for each in listings} == {3000}
     assert {each.piece(0) for each in listings} == {listings[0].piece(0)}
     (lines,) = {each._lines for each in listings}
@@ -95,7 +95,7 @@ def test_prefixes_of_one_look_have_each_their_own_keys(prefix: str, has: list[st
 
 @pytest.mark.parametrize("end", ["unwatch", "drop", "read", "close"])
 def test_what_a_watch_has_let_go_of_counts_no_more(scene: Scene, end: str) -> None:
-    room = scene.watchers._lister.room
+    room = scene.lister.room
     gc.disable()
     try:
         for _ in range(3):
@@ -145,7 +145,7 @@ def look_together(
 ) -> dict[str, object]:
     """Have three threads watch. The first looks alone, while the others come to share the next
     look, which raises `error`. Return what each was given."""
-    lister, hold = scene.watchers._lister, scene.manager.hold
+    lister, hold = scene.lister, scene.manager.hold
     given: dict[str, object] = {}
 
     def run(prefix: str) -> None:
@@ -179,13 +179,13 @@ def look_together(
 def test_a_look_that_fails_is_no_empty_listing_to_those_who_share_it(
     scene: Scene, error: BaseException
 ) -> None:
-    given = look_together(scene, error, lambda prefix: scene.watchers._lister.take([prefix])[0])
+    given = look_together(scene, error, lambda prefix: scene.lister.take([prefix])[0])
     first: Any = given.pop("")
     assert (first.count, first.failure) == (KEYS, "")
     (other,) = [each for each in given.values() if each is not error]
     assert isinstance(other, watch_listing.KeyListing)
     assert other.failure.startswith("the keys of this watch can't be listed")
-    assert scene.watchers._lister.take(["k"])[0].count == KEYS  # by the next look
+    assert scene.lister.take(["k"])[0].count == KEYS  # by the next look
 
 
 @pytest.mark.pure
@@ -210,14 +210,14 @@ def test_a_watch_that_is_refused_amid_the_look_leaves_the_next_one_its_own_keys(
     scene: Scene,
 ) -> None:
     scene.apply("set app/a 1", "set pub/a 2")
-    watchers, take = scene.watchers, scene.watchers._lister.take
+    watchers, take = scene.watchers, scene.lister.take
 
     def meanwhile(prefixes: list[str]) -> list[watch_listing.KeyListing]:
         listings = take(prefixes)
         watchers.end_refused(scene.sink, lambda line: "you may not" if "app/" in line else "")
         return listings
 
-    watchers._lister.take = meanwhile  # type: ignore[assignment,method-assign]
+    scene.lister.take = meanwhile
     asked = [("1", WatchAsked("app/")), ("2", WatchAsked("pub/"))]
     refused, begun = watchers.open(scene.sink, asked)
     scene.sink.pump()

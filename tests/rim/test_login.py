@@ -483,6 +483,11 @@ def test_of_a_hundred_passwords_at_a_time_one_is_derived_and_few_wait(
     assert login_to(access).take(asked("login bob wrong")) == FAILED  # all places are free again
 
 
+def places_in(turns: Throttle) -> int:
+    """Return how many have a turn or wait for one."""
+    return len(turns._present)
+
+
 @pytest.mark.parametrize("keep", [True, False])
 def test_a_person_gets_a_turn_beside_those_who_guess(
     access: Access, monkeypatch: pytest.MonkeyPatch, keep: bool
@@ -511,7 +516,7 @@ def test_a_person_gets_a_turn_beside_those_who_guess(
     talking = []
     for count, login in enumerate(guessing, start=1):
         talking.append(say(login, "guess"))
-        eventually(lambda count=count: len(access.turns._present) == count, "a place")
+        eventually(lambda count=count: places_in(access.turns) == count, "a place")
     talking.append(say(person, "mine"))
     assert replies.get(timeout=DEADLINE_S) == TOO_MANY_LOGINS  # of the guess that came last
     derivations.go.set()
@@ -537,11 +542,11 @@ def test_the_wait_after_a_wrong_password_is_a_part_of_its_turn(path: Path) -> No
     access = Access(path, UserRole.NONE, failed_s=7.0)
     seen: list[tuple[float, bool]] = []
     access.wait = lambda timeout=None: (
-        seen.append((timeout or 0, bool(access.turns._present))) is None
+        seen.append((timeout or 0, places_in(access.turns) > 0)) is None
     )
     assert login_to(access).take(asked("login bob wrong")) == FAILED
     assert seen == [(7.0, True)]
-    assert not access.turns._present
+    assert places_in(access.turns) == 0
 
 
 def test_turns_come_in_the_order_in_which_they_were_asked_for() -> None:
@@ -558,13 +563,13 @@ def test_turns_come_in_the_order_in_which_they_were_asked_for() -> None:
     for number in range(3):
         waiting.append(threading.Thread(target=take, args=(number,), daemon=True))
         waiting[-1].start()
-        eventually(lambda count=number + 2: len(turns._present) == count, "a place")
+        eventually(lambda count=number + 2: places_in(turns) == count, "a place")
     assert not turns.take()
     turns.end()
     for one in waiting:
         one.join(DEADLINE_S)
     assert order == [0, 1, 2]
-    assert not turns._present
+    assert places_in(turns) == 0
 
 
 def test_turns_come_in_the_order_of_ranks_and_the_last_of_too_many_is_refused() -> None:
@@ -582,7 +587,7 @@ def test_turns_come_in_the_order_of_ranks_and_the_last_of_too_many_is_refused() 
     for count, number in ((2, 3), (3, 2)):
         waiting.append(threading.Thread(target=take, args=(number,), daemon=True))
         waiting[-1].start()
-        eventually(lambda count=count: len(turns._present) == count, "a place")
+        eventually(lambda count=count: places_in(turns) == count, "a place")
     waiting.append(threading.Thread(target=take, args=(1,), daemon=True))
     waiting[-1].start()
     waiting[0].join(DEADLINE_S)

@@ -227,14 +227,19 @@ def found_by(leader: Leader, count: int) -> None:
     leader.look()
 
 
+def leases_of(leader: Leader) -> int:
+    """Return how many leases a leader keeps the time of."""
+    return len(leader.leasing._clock)
+
+
 def test_a_new_leader_counts_each_of_many_leases_once_and_ends_them_all() -> None:
     leader, count = Leader(), 2 * STARTED_MAX + 3
     found_by(leader, count)
     slices = []
     while leader.leasing.wake_at_ms == 0:
-        before = len(leader.leasing._clock)
+        before = leases_of(leader)
         assert leader.expire() == ""
-        slices.append(len(leader.leasing._clock) - before)
+        slices.append(leases_of(leader) - before)
     assert slices == [STARTED_MAX, STARTED_MAX, 3]
     leader.now_ms += 60_000
     ended: list[str] = []
@@ -252,7 +257,7 @@ def test_a_leader_that_falls_amid_many_leases_leaves_none_for_the_next() -> None
     obey(leader.node, StepDown(), leader.node.view.now_ms)
     leader.look()
     assert leader.leasing._inherited == []
-    assert len(leader.leasing._clock) == 0
+    assert leases_of(leader) == 0
 
 
 def test_a_list_of_leases_has_the_first_of_them_and_of_their_keys() -> None:

@@ -325,7 +325,7 @@ def test_watches_that_can_not_begin_again_stop_the_node(monkeypatch: pytest.Monk
     def fail(_: object) -> None:
         raise MemoryError
 
-    monkeypatch.setattr(scene.watchers._lister, "take", fail)
+    monkeypatch.setattr(scene.lister, "take", fail)
     scene.install(9, a="1")
     assert met.wait(DEADLINE_S)
 

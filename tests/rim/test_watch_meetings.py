@@ -34,7 +34,7 @@ def only(scene: Scene, sink: FakeSink | None = None) -> PrefixWatch:
 
 def amid_a_listing(scene: Scene, act: Callable[[], object]) -> None:
     """Have something happen once, while the keys are looked at for the next watch."""
-    lister: Any = scene.watchers._lister
+    lister: Any = scene.lister
     take = lister.take
 
     def meanwhile(prefixes: Sequence[str]) -> list[KeyListing]:
@@ -48,7 +48,7 @@ def amid_a_listing(scene: Scene, act: Callable[[], object]) -> None:
 
 def settle(scene: Scene, *sinks: FakeSink) -> None:
     """Let every watch come to where it is sent events as they happen."""
-    eventually(lambda: not scene.watchers._begins_anew)
+    eventually(lambda: scene.are_listed)
     while scene.watchers.feed.has_work:
         scene.watchers.hand_out()
     for sink in sinks or (scene.sink,):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -81,6 +82,16 @@ class Scene:
 
     def _wake(self) -> None:
         self.woken += 1
+
+    @property
+    def lister(self) -> Any:
+        """What looks up the keys with which a watch begins."""
+        return self.watchers._lister
+
+    @property
+    def are_listed(self) -> bool:
+        """Whether no watch waits for a new list of keys."""
+        return not self.watchers._begins_anew
 
     def apply(self, *commands: str, term: int = 1) -> None:
         """Apply entries in one step, and hand out what they did."""
@@ -327,10 +338,10 @@ def test_a_snapshot_lets_every_watch_begin_anew(scene: Scene) -> None:
         "s1@Sorry, events up to 90 are gone; watch app/ begins anew with what there is.",
         "s1@WATCH response: N key as of N", "s1@EVENT N has app/new V",
     ]  # fmt: skip
-    eventually(lambda: "app/new" in scene.sink.text and not scene.watchers._begins_anew)
+    eventually(lambda: "app/new" in scene.sink.text and scene.are_listed)
     slow.is_slow = False
     slow.pump()
-    eventually(lambda: not scene.watchers._begins_anew)
+    eventually(lambda: scene.are_listed)
     slow.pump()
     scene.apply("set app/new 9")
     for sink in (scene.sink, slow):
@@ -349,7 +360,7 @@ def test_nothing_of_before_a_snapshot_is_sent_after_it(scene: Scene) -> None:
         scene.watch("k", sink=sink)
     scene.apply("set k 1")  # the last hundred have not been sent yet
     scene.install(90, k="5\x0080")
-    eventually(lambda: not scene.watchers._begins_anew)
+    eventually(lambda: scene.are_listed)
     while scene.watchers.feed.has_work:
         scene.watchers.hand_out()
     for sink in sinks:
@@ -536,8 +547,8 @@ def test_a_listing_that_finds_no_room_on_the_disk_is_refused_in_one_line(scene: 
 def test_watches_that_come_together_share_one_look_at_the_pairs(scene: Scene) -> None:
     scene.apply("set a 1", "set b 2", "set ab 3")
     looks = []
-    look = scene.watchers._lister._look
-    scene.watchers._lister._look = lambda *asked: looks.append(1) or look(*asked)  # type: ignore
+    look = scene.lister._look
+    scene.lister._look = lambda *asked: looks.append(1) or look(*asked)
     asked = [(str(n), WatchAsked(prefix)) for n, prefix in enumerate(("a", "", "a", "x"))]
     first_lines = scene.watchers.open(scene.sink, asked)
     assert [lines[0].split()[2] for lines in first_lines] == ["2", "3", "2", "0"]
