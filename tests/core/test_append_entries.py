@@ -58,7 +58,6 @@ def test_an_impossible_message_is_refused_and_changes_nothing(message: AppendEnt
     with pytest.raises(PeerError):
         node.step(Receive(message), 50)
     assert (node.view.term, node.view.leader, terms_of(node), node.wake_at_ms) == before
-    assert not node._state.out.wants_disk
 
 
 def test_committed_entries_are_handed_out_in_portions() -> None:

@@ -45,8 +45,7 @@ def test_reads_are_refused_if_the_leader_is_lost(how: str) -> None:
     node = follower()
     node.step(AskLeader(["get a"]), 100)
     if how == "silence":
-        node._state.forwarded_reads.again_at_ms = 10**6
-        effects = node.step(Tick(), 100 + TIMEOUT_MS)
+        effects = node.step(Tick(), node.view.election_at_ms)
     else:
         effects = node.step(PeerDisconnected("s1"), 100)
     assert effects.refused == ["get a"]

@@ -189,7 +189,6 @@ def test_a_candidate_names_once_the_voters_without_a_vote_and_the_remedy() -> No
     assert silence(node) == []
     node.step(Receive(append(1, (1, 1), sender="s4", to="s1")), node.view.now_ms)
     assert node.view.no_leader_because == ""
-    assert node._state.without_vote_now == {}
 
 
 def test_no_wait_is_reported_if_the_answering_voters_could_elect() -> None:

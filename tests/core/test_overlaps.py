@@ -205,7 +205,7 @@ def test_a_silent_follower_amid_a_snapshot_is_probed_once_an_election_timeout() 
     node = sending()
     asked = []
     for _ in range(10):
-        node._state.as_leader.quorum_check_at_ms = node._state.as_leader.heartbeat_at_ms + 1
+        acknowledge(node, "s3")
         asked.append(places(beat(node)))
     assert asked == [[], [], [10], [], [], [10], [], [], [10], []]
 
@@ -213,7 +213,7 @@ def test_a_silent_follower_amid_a_snapshot_is_probed_once_an_election_timeout() 
 def test_an_answering_follower_amid_a_snapshot_is_not_probed() -> None:
     node = sending()
     for offset in (20, 25, 25):
-        node._state.as_leader.quorum_check_at_ms = node._state.as_leader.heartbeat_at_ms + 1
+        acknowledge(node, "s3")
         assert places(beat(node)) == []
         held(node, offset)
 

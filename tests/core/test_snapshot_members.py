@@ -172,7 +172,6 @@ def installed(name: str, members: Membership) -> RawNode:
 
 def test_a_learner_that_installs_a_snapshot_is_a_learner() -> None:
     node = installed("s3", Membership(("s1", "s2"), ("s3",), (), MEMBERS))
-    assert not node._state.may_stand
     assert set(node.view.contacts) == {"s1", "s2"}
     effects = node.step(Tick(), 10 * TIMEOUT_MS)
     assert effects.send == effects.send_after_save == []

@@ -178,3 +178,15 @@ def test_a_lone_voter_waits_for_the_disk_in_every_leadership() -> None:
         obey(node, Campaign(), node.view.now_ms)  # the next term is on its way to the disk
         acknowledge(node, "s2", node.view.log.last_index - 1)
         assert node.step(Propose(["set a 2"]), node.view.now_ms).send == []
+
+
+def test_a_change_that_catches_up_is_unknown_when_its_leader_steps_down() -> None:
+    node = led_by_s1()
+    node.step(ChangeMembers(Change("add", "s5", "s5:1"), "t"), TIMEOUT_MS)
+    sync(node)
+    for peer in ("s2", "s3"):
+        acknowledge(node, peer)
+    assert node.view.membership.learners == ("s5",)
+    assert [(one.token, one.outcome) for one in fall(node).settled] == [("t", "unknown")]
+    elect(node)
+    assert fall(node).settled == []

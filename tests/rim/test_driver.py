@@ -14,6 +14,7 @@ import raftline.node.loop.rounds
 from raftline.logmanager import LogManager
 from raftline.net.protocol.host import Batch
 from raftline.node.clock import SYSTEM
+from raftline.node.loop.batching import Batching
 from raftline.node.loop.driver import Driver
 from raftline.node.loop.queue import RequestQueue
 from raftline.raft.change import Change
@@ -78,6 +79,20 @@ def driver_of_s1(
     driver = Driver(node, manager, rim, hold_ms=60_000)
     driver.start("s1")
     return driver
+
+
+def manager_of(driver: Driver) -> Any:
+    """Return the LogManager of a driver, of which a test replaces a part."""
+    return driver._logmanager
+
+
+def batching_of(driver: Driver) -> Batching:
+    """Return what decides how long a driver waits for further requests."""
+    return driver._stepper._batching
+
+
+def wake_owner(driver: Driver) -> None:
+    driver._sleep.wake()
 
 
 def answer(driver: Driver) -> None:
@@ -284,7 +299,7 @@ def test_writes_during_a_write_in_flight_share_the_next_proposal() -> None:
     first = Batch(["set a 1"], is_read=False)
     driver.submit(first)
     state = driver.node.view
-    in_flight = driver._stepper._batching.in_flight
+    in_flight = batching_of(driver).in_flight
     # By the thread that has the core just now.
     eventually(lambda: [one[0] for one in in_flight] == [2])
     others = [Batch([f"set b {number}"], is_read=False) for number in range(3)]
@@ -305,7 +320,7 @@ def test_the_wait_for_missing_clients_is_short() -> None:
     driver = driver_of_s1(FakeRim())
     elect(driver)
     # As after 64 clients that then went away.
-    driver._stepper._batching.writes.answered(64, time.monotonic())
+    batching_of(driver).writes.answered(64, time.monotonic())
     batch = Batch(["set a 1"], is_read=False)
     driver.submit(batch)
     # By the owner: nothing else happens here.
@@ -346,7 +361,7 @@ def test_a_request_during_the_owners_sleep_computation_wakes_it(
 
     def submit() -> None:
         # A hundred are expected: it waits for them.
-        driver._stepper._batching.answered(100, 0, time.monotonic())
+        batching_of(driver).answered(100, 0, time.monotonic())
         driver.submit(batch)
         submitted.set()
 
@@ -358,7 +373,7 @@ def test_a_request_during_the_owners_sleep_computation_wakes_it(
         return 3600.0
 
     rounds._pause_s = reckon_too_soon  # type: ignore[method-assign]
-    driver._sleep.wake()
+    wake_owner(driver)
     assert submitted.wait(DEADLINE_S)
     eventually(lambda: driver.waiting()["reads"] == 0, "a look at the queue")
     driver.stop(DEADLINE_S)
@@ -428,7 +443,7 @@ class HeldManager(LogManager):
 def test_an_answer_waits_for_every_write_that_was_asked_for_before_it() -> None:
     rim, first, then = FakeRim(), Answers(), Answers()
     driver = driver_of_s1(rim, HeldManager)
-    manager: Any = driver._logmanager
+    manager = manager_of(driver)
     driver.receive([RequestVote("s2", "s1", 5, 0, 0)], first)
     assert manager.stands.wait(DEADLINE_S)  # the vote is on its way to the disk
     driver.receive([RequestVote("s3", "s1", 5, 0, 0)], then)
@@ -444,7 +459,7 @@ def test_an_answer_waits_for_every_write_that_was_asked_for_before_it() -> None:
 
 def test_a_stalled_disk_does_not_block_the_core() -> None:
     driver = driver_of_s1(FakeRim(), HeldManager)
-    manager: Any = driver._logmanager
+    manager = manager_of(driver)
     driver.receive([RequestVote("s2", "s1", 5, 0, 0)], Answers())
     assert manager.stands.wait(DEADLINE_S)
     answers: list[dict[str, object]] = []
@@ -503,7 +518,7 @@ def test_replies_that_find_no_memory_end_their_connection_and_no_thread() -> Non
     elect(driver)
     poor, other = Sink(MemoryError()), Sink()
     driver.ready_sinks.extend([poor, other])
-    driver._sleep.wake()
+    wake_owner(driver)
     assert other.is_done.wait(DEADLINE_S)
     rim.heartbeat.clear()
     assert rim.heartbeat.wait(DEADLINE_S)
@@ -523,7 +538,7 @@ def test_events_that_find_no_memory_stop_the_node() -> None:
 
     driver.watchers.hand_out = hand_out
     driver.watchers.feed._is_late = True  # there are events
-    driver._sleep.wake()
+    wake_owner(driver)
     assert rim.has_failed.wait(DEADLINE_S)
     assert [type(error) for error in rim.failed] == [MemoryError]
     driver.stop(DEADLINE_S)

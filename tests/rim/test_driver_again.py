@@ -29,7 +29,7 @@ from raftline_testing.doubles.cores import established
 from raftline_testing.doubles.fake_rim import FakeRim, elect
 from raftline_testing.nodes.processes import eventually
 from raftline_testing.orders import StepDown, obey
-from tests.rim.test_driver import DEADLINE_S, driver_of_s1
+from tests.rim.test_driver import DEADLINE_S, batching_of, driver_of_s1
 
 STOPPING = "Sorry, this server is stopping. Nothing was done; try another."
 
@@ -62,7 +62,7 @@ def fall(driver: Driver, *, in_its_term: bool = False) -> None:
         later = AppendRejected("s2", "s1", driver.node.view.term + 1, 0, 0)
         assert driver.receive([later], None) == []
     assert not driver.node.view.is_leader
-    assert not driver._stepper._batching.leads
+    assert not batching_of(driver).leads
 
 
 @pytest.mark.parametrize("in_its_term", [False, True])
@@ -105,7 +105,7 @@ def test_each_leadership_answers_only_its_own_writes(*, in_its_term: bool) -> No
         fall(driver, in_its_term=in_its_term)
         assert unknown.is_answered
         assert unknown.replies[0].startswith("Sorry, outcome unknown: ")
-        assert not driver._stepper._batching.in_flight
+        assert not batching_of(driver).in_flight
     driver.stop(DEADLINE_S)
 
 

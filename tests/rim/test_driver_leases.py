@@ -11,7 +11,7 @@ from raftline.node.loop.driver import Driver
 from raftline.wire.commands.parsing import BY_CLOCK
 from raftline_testing.doubles.fake_rim import FakeRim, elect
 from raftline_testing.nodes.processes import eventually
-from tests.rim.test_driver import DEADLINE_S, answer, driver_of_s1
+from tests.rim.test_driver import DEADLINE_S, answer, driver_of_s1, manager_of
 
 
 @pytest.fixture
@@ -21,7 +21,7 @@ def leader() -> Iterator[Driver]:
     elect(driver)
     eventually(lambda: driver.node.view.durable_index >= 1)
     with driver.core:
-        store = driver._logmanager.store
+        store = manager_of(driver).store
         store.raise_level(2, 1)
         store.leases.grant(57, 60)
         store.leases.grant(58, 1)
@@ -46,10 +46,10 @@ def test_a_renewal_is_not_confirmed_before_a_quorum_answers_its_round(leader: Dr
 def test_a_lease_that_nobody_renews_is_ended_with_nobody_asking(leader: Driver) -> None:
     view = leader.node.view
     eventually(lambda: view.log.commands[-1] == f"expired {view.term} lease-58")
-    assert leader._logmanager.store.leases.granted == {"lease-57": 60, "lease-58": 1}
+    assert manager_of(leader).store.leases.granted == {"lease-57": 60, "lease-58": 1}
     eventually(lambda: view.durable_index >= view.log.last_index)
     answer(leader)
-    assert leader._logmanager.store.leases.granted == {"lease-57": 60}
+    assert manager_of(leader).store.leases.granted == {"lease-57": 60}
 
 
 def test_a_renewal_that_was_given_up_is_not_answered_again(leader: Driver) -> None:

@@ -87,6 +87,20 @@ class Rig:
         self.snapshots = self.threads.work
         self.driver.start("s2")
 
+    @property
+    def jobs(self) -> Any:
+        """What waits for the writer to be between two writes."""
+        return self.driver._writer._jobs
+
+    @property
+    def open_snapshot(self) -> Any:
+        """The snapshots whose pieces are read, with their files."""
+        return self.snapshots._open
+
+    @property
+    def applying(self) -> Any:
+        return self.driver._applying
+
     # Requests of the driver and the threads to the world.
 
     def send(self, message: Message) -> None:
@@ -297,14 +311,14 @@ class Asked:
 def test_a_snapshot_holds_what_the_core_knows_to_be_applied(make_rig: Callable[..., Rig]) -> None:
     rig = make_rig()
     rig.driver.apart = apart = Asked(rig.driver.apart)  # type: ignore[assignment]
-    apply_apart = rig.driver._applying.apply_apart
+    apply_apart = rig.applying.apply_apart
 
     def apply(new: Sequence[Entry]) -> list[str]:
         replies = apply_apart(new)
         eventually(lambda: apart.is_asked.is_set() or rig.failures)
         return replies
 
-    rig.driver._applying.apply_apart = apply  # type: ignore[method-assign,assignment]
+    rig.applying.apply_apart = apply
     machine = amid_a_long_entry(rig)
     machine.goes_on.set()
     eventually(lambda: rig.manager.applied.index == 2)  # and the core knows of one
@@ -460,7 +474,7 @@ def test_the_log_is_not_written_anew_while_a_cut_of_it_waits(make_rig: Callable[
         rig.append(5, 2, 4, "set b 5", prev_term=1)
         finishing = threading.Thread(target=lambda: rig.say(f"finished: {rig.finish(rewrite)}"))
         finishing.start()
-        eventually(lambda: rig.driver._writer._jobs)
+        eventually(lambda: rig.jobs)
     rig.wait_for_line("finished: True")
     finishing.join(DEADLINE_S)
     manager, recovered = boot(rig.folder.kill(), "s2")
@@ -485,7 +499,7 @@ def test_an_own_snapshot_is_put_in_force_after_one_that_waits(make_rig: Callable
         assert own.index == 21
         publishing = threading.Thread(target=lambda: rig.say(f"published: {rig.publish(own)}"))
         publishing.start()
-        eventually(lambda: rig.driver._writer._jobs)
+        eventually(lambda: rig.jobs)
     rig.wait_for_line("published: True")
     publishing.join(DEADLINE_S)
     rig.driver.step(SnapshotTaken(own))
@@ -519,7 +533,7 @@ def test_a_snapshot_is_not_in_force_before_its_term_is_on_the_disk(
         assert own[:2] == (3, 2)
         publishing = threading.Thread(target=rig.publish, args=(own,))
         publishing.start()
-        eventually(lambda: rig.driver._writer._jobs)
+        eventually(lambda: rig.jobs)
     publishing.join(DEADLINE_S)
     _, recovered = boot(disks[0], "s2")
     assert recovered.log.last_term <= recovered.hard_state.term  # else it could not start
@@ -569,7 +583,7 @@ def test_of_too_many_snapshots_being_sent_the_oldest_is_closed(
     for offset in (0, 10):
         rig.snapshots.send(InstallSnapshot("s2", "s3", 1, later, offset, 10, 1))
     rig.wait_for(lambda: len(rig.posted) == 3)
-    assert list(rig.snapshots._open) == [later]
+    assert list(rig.open_snapshot) == [later]
 
 
 def test_a_snapshot_that_is_asked_for_is_taken_once(make_rig: Callable[..., Rig]) -> None:
@@ -648,7 +662,7 @@ def test_a_snapshot_that_the_disk_does_not_give_back_is_taken_anew(
     rig.wait_for_line("[!] s2.state_machine can't be read: Input/output error. It is not sent to ")
     rig.wait_for_line("[*] s2 took a snapshot: the state after entry 5, 5 keys")
     assert (rig.posted, rig.failures) == ([], [])
-    assert rig.snapshots._open == {}
+    assert rig.open_snapshot == {}
     second = rig.manager.snapshots.current
     assert second is not None
     rig.snapshots.send(InstallSnapshot("s2", "s3", 1, second, 0, 10, 1))
@@ -666,7 +680,7 @@ def test_a_snapshot_damaged_amid_its_transfer_is_found_at_the_restart_of_it(
     rig.threads.start()
     rig.snapshots.send(InstallSnapshot("s2", "s3", 1, first, 0, 10, 1))
     rig.wait_for(lambda: rig.posted)
-    opened = rig.snapshots._open[first]  # over a disk the open file rots as the named one does
+    opened = rig.open_snapshot[first]  # over a disk the open file rots as the named one does
     opened.seek(-5, 2)
     assert isinstance(opened, io.BytesIO)
     opened.write(b"?")
