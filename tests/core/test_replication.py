@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from raftline.raft.inputs import Propose
+from raftline.raft.inputs import Propose, Receive
 from raftline.raft.log import SafetyError
 from raftline.raft.messages import AppendEntries, AppendRejected, Message
 from raftline.raft.state import Options
@@ -90,3 +90,15 @@ def test_a_saved_term_or_vote_never_goes_back() -> None:
     for term, vote in ((4, None), (5, "s3"), (5, None)):
         with pytest.raises(SafetyError):
             state.save(term, vote)
+
+
+def test_a_late_answer_never_lowers_the_match_index() -> None:
+    node = established("s1")
+    node.step(Propose(["set a 4", "set b 5"]), TIMEOUT_MS)
+    acknowledge(node, "s2", 3)
+    progress = node.view.progress["s2"]
+    acknowledge(node, "s2", 1)
+    assert (progress.match_index, progress.next_index) == (3, 4)
+    node.step(Receive(AppendRejected("s2", "s1", 1, 0, node.view.round)), TIMEOUT_MS)
+    assert progress.match_index == 3
+    assert progress.next_index == 4

@@ -117,7 +117,7 @@ def replies_leave() -> None:
         thread.join()
     out.wait_until_empty()
     assert out.is_empty()
-    scene.far._in.is_ended = True  # the rest that is on its way arrives
+    scene.far.incoming.is_ended = True  # the rest that is on its way arrives
     client.join()
     lines = scene.received.decode().splitlines()
     replies = [line for line in lines if "EVENT" not in line]

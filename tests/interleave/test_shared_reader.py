@@ -70,14 +70,14 @@ class Connection:
     def take_ready(self, batches: list[Batch], now_s: float) -> Ready:
         if self._is_full:
             return Ready.IS_FULL
-        if self._near._in.data[:1] in (END, b""):
+        if self._near.incoming.data[:1] in (END, b""):
             return Ready.NEEDS_THREAD
         line = self._read(socket.MSG_DONTWAIT)
         self.served.append(line)
         sink: Any = self
         batches.append(Batch([line.decode()], is_read=False, reply_sink=sink))
         self._is_full = self.fills
-        return Ready.HAS_MORE if self._near._in.data else Ready.WAITS
+        return Ready.HAS_MORE if self._near.incoming.data else Ready.WAITS
 
     def tell_of_room(self, tell: Callable[[], None]) -> bool:
         self._tell = tell

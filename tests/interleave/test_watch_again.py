@@ -244,7 +244,7 @@ def run(scene: Scene, clients: Sequence[Client], *others: threading.Thread) -> N
     assert scene.has_rights or scene.watchers.count == 0, "somebody still watches"
     for client in clients:
         client.end()
-        client.far._in.is_ended = True
+        client.far.incoming.is_ended = True
         client.reading.join()
         client.check()
     scene.watchers.hand_out()

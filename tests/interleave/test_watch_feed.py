@@ -142,7 +142,7 @@ def clients_watch() -> None:
     scene.has_stopped = True
     scene.is_woken.set()
     for client in clients:
-        client.far._in.is_ended = True
+        client.far.incoming.is_ended = True
         client.threads[1].join()
         client.check()
 

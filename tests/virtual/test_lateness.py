@@ -12,7 +12,7 @@ from raftline.raft.inputs import Transfer
 from raftline_testing.runner.at_night import in_the_rest
 from raftline_testing.virtual.locks.lateness import ROUND_MS, LatenessCheck
 from raftline_testing.virtual.nodes.simulated_node import leaders
-from raftline_testing.virtual.schedule import _Schedule, as_planned
+from raftline_testing.virtual.schedule import Schedule, as_planned
 from raftline_testing.virtual.world.plan import FAULTS, Plan, pick_plan
 from tests.virtual.test_leases import Calm
 
@@ -66,7 +66,7 @@ def run(seed: int, steps: int = STEPS) -> LatenessCheck:
     """
     chance = random.Random(f"lateness {seed}")
     plan = plan_of(chance)
-    schedule = _Schedule(seed, plan, None)
+    schedule = Schedule(seed, plan, None)
     hosts = list(schedule.hosts.values())
     check = LatenessCheck(schedule.world, plan, schedule.network, hosts)
     try:

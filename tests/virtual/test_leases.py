@@ -17,7 +17,7 @@ from raftline.wire.limits import WRITES_TOGETHER
 from raftline_testing.virtual import schedule
 from raftline_testing.virtual.locks.lease_holders import LeaseRequest
 from raftline_testing.virtual.nodes.simulated_node import Host, leaders
-from raftline_testing.virtual.schedule import _Schedule, run
+from raftline_testing.virtual.schedule import Schedule, run
 from raftline_testing.virtual.world.plan import NEVER, Plan, pick_plan
 
 ROUND_MS = 40  # delays of 2 ms, a disk that takes 2 ms, and nobody's faults
@@ -63,7 +63,7 @@ class Calm:
             restarts_differ=0,
         )
         self.plan: Plan = replace(plan, **more)  # type: ignore[arg-type]
-        self.schedule = _Schedule(seed, self.plan, None)
+        self.schedule = Schedule(seed, self.plan, None)
         self.world = self.schedule.world
         self.hosts = list(self.schedule.hosts.values())
         self.replies: list[str] = []
@@ -73,7 +73,7 @@ class Calm:
         client: Any
         for client in (*self.schedule.talkers, *self.schedule.watch_clients):
             client.stop()
-        self.schedule._first_starts()
+        self.schedule.first_starts()
         self.schedule.clients[0].stop()
         self.tell_levels()
         self.until(lambda: all(host.manager.level == 2 for host in self.hosts))
@@ -226,7 +226,7 @@ def test_a_leader_whose_clock_is_fast_by_less_than_a_tenth_is_not_early() -> Non
     calm = Calm()
     for host in calm.hosts:
         host.clock.permille = 1099
-        host.clock._start_ms -= host.clock.now_ms()
+        host.clock.start_ms -= host.clock.now_ms()
     lease, sent_ms = calm.lease(3)
     assert calm.ended(lease) - sent_ms >= 3000
 

@@ -27,7 +27,7 @@ class Slow(Calm):
         self.heartbeats: dict[tuple[str, str], int] = {}
         self.longest_ms = 0
         for host in self.hosts:
-            host._network_send = self._heard(host, host._network_send)
+            host.network_send = self._heard(host, host.network_send)
 
     def _heard(self, host: Host, send: Send) -> Send:
         """Note how long a leader says nothing to a follower."""

@@ -35,7 +35,7 @@ class Wire:
     _numbers = itertools.count(1000)
 
     def __init__(self, incoming: Way, outgoing: Way) -> None:
-        self._in, self._out = incoming, outgoing
+        self.incoming, self.outgoing = incoming, outgoing
         self._number = next(self._numbers)
         self._users = 0  # threads that have its number and are about to use it or wait for it
         self.is_closed = False
@@ -46,7 +46,7 @@ class Wire:
 
     @property
     def is_readable(self) -> bool:
-        return bool(self._in.data) or self._in.is_ended
+        return bool(self.incoming.data) or self.incoming.is_ended
 
     @contextlib.contextmanager
     def _in_use(self) -> Iterator[None]:
@@ -66,7 +66,7 @@ class Wire:
             return self._send(data, flags)
 
     def _send(self, data: bytes, flags: int) -> int:
-        way = self._out
+        way = self.outgoing
         if not flags & socket.MSG_DONTWAIT:
             Thread.schedule.block(lambda: way.left > 0 or way.is_ended)
         if way.is_ended:
@@ -86,7 +86,7 @@ class Wire:
             return self._recv(size, flags)
 
     def _recv(self, size: int, flags: int) -> bytes:
-        way = self._in
+        way = self.incoming
         if not flags & socket.MSG_DONTWAIT:
             Thread.schedule.block(lambda: self.is_readable)
         if not self.is_readable:
@@ -104,16 +104,16 @@ class Wire:
     def shutdown(self, how: int) -> None:
         with self._in_use():
             if how != socket.SHUT_WR:
-                self._in.is_ended = True
+                self.incoming.is_ended = True
             if how != socket.SHUT_RD:
-                self._out.is_ended = True
+                self.outgoing.is_ended = True
 
     def close(self) -> None:
         """Release its number: a thread about to use it would reach another connection."""
         Thread.schedule.step()
         if self._users:
             raise Broken("a connection was closed while a thread was about to use it")
-        self.is_closed = self._in.is_ended = self._out.is_ended = True
+        self.is_closed = self.incoming.is_ended = self.outgoing.is_ended = True
 
     def setsockopt(self, *_: object) -> None:
         pass

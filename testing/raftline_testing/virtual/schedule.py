@@ -106,7 +106,7 @@ def run(
     plan = pick_plan(random.Random(seed), nodes, faults)
     if lockers:
         plan = with_lockers(plan, lockers)
-    schedule = _Schedule(seed, plan, say)
+    schedule = Schedule(seed, plan, say)
     for host in schedule.hosts.values():
         host.collector = collector
     try:
@@ -174,7 +174,7 @@ def replaced(module: ModuleType, name: str, value: object) -> Iterator[None]:
         setattr(module, name, before)
 
 
-class _Schedule:
+class Schedule:
     """A cluster, its clients and its faults in one world."""
 
     def __init__(self, seed: int, plan: Plan, say: Callable[[str], None] | None) -> None:
@@ -293,11 +293,11 @@ class _Schedule:
 
     def trouble(self, steps: int) -> None:
         """Inject faults for this many events."""
-        self._first_starts()
+        self.first_starts()
         for _ in range(steps):
             self.world.step()
 
-    def _first_starts(self) -> None:
+    def first_starts(self) -> None:
         chance, latest_ms = self.world.random, 20 * self.plan.options.election_timeout_ms
         for host in self.hosts.values():
             host.disk.newborn = True

@@ -220,7 +220,7 @@ class Host(ServingNode):
         self._plan = plan
         self._members = members
         self._invariants = invariants
-        self._network_send = send
+        self.network_send = send
         self.build_level = FIRST  # level of the build that it runs
         self.era = ""  # differs for an earlier cluster
         self.was_born_with_others = len(members) > 1
@@ -471,7 +471,7 @@ class Host(ServingNode):
     def post(self, message: Message) -> None:
         """Send a message as it is."""
         self._invariants.sent(message)
-        if not self._network_send(message) and self.collector is not None:
+        if not self.network_send(message) and self.collector is not None:
             self.collector.lose(message)
 
     def not_leader(self, leader: str) -> str:

@@ -19,7 +19,7 @@ class Clock(clock.Clock):
         self._world = world
         self._name = name
         self._ring = ring
-        self._start_ms = start_ms
+        self.start_ms = start_ms
         self.permille = permille
         self.jumps = 0
         self.spent_s = 0.0  # spent on slow entries: the world does not wait for these
@@ -27,10 +27,10 @@ class Clock(clock.Clock):
         self._alarms = 0  # an earlier one is ignored
 
     def now_ms(self) -> int:
-        return self._start_ms + self._world.now_ms * self.permille // 1000
+        return self.start_ms + self._world.now_ms * self.permille // 1000
 
     def now_s(self) -> float:
-        now_ms = self._start_ms + self._world.now_ms * self.permille // 1000
+        now_ms = self.start_ms + self._world.now_ms * self.permille // 1000
         return now_ms / 1000 + self.spent_s
 
     def day_s(self) -> float:
@@ -42,12 +42,12 @@ class Clock(clock.Clock):
     def jump(self, ahead_ms: int) -> None:
         """Jump ahead, as after the machine slept. A pending alarm rings no earlier, like a timer of
         such a machine."""
-        self._start_ms += ahead_ms
+        self.start_ms += ahead_ms
         self.jumps += 1
 
     def world_ms(self, at_ms: int) -> int:
         """Return the world's time at which this clock shows `at_ms`, now if that is past."""
-        ahead_ms = (at_ms - self._start_ms) * 1000
+        ahead_ms = (at_ms - self.start_ms) * 1000
         return max(self._world.now_ms, -(-ahead_ms // self.permille))
 
     def wake_at(self, at_ms: int) -> None:
