@@ -65,10 +65,10 @@ class Door(Doors):
     """A node as its peers see it, and its requests to them."""
 
     def __init__(self, world: World, chance: Random, host: Host, *, by_secret: bool) -> None:
+        self._chance = chance  # it draws tokens, as soon as it begins
         super().__init__(host)
         self._member = host
         self._world = world
-        self._chance = chance
         self._by_secret = by_secret
         self._path: Any = SecretPath(secret(0))
         self.good = self._path.data
