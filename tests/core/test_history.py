@@ -158,6 +158,11 @@ def test_entries_of_any_size_keep_to_the_bounds_and_go_whole(seed: int) -> None:
             assert before - len(kept) <= (surplus and surplus + before // 16 + 60)
 
 
+def runs_of(history: EventHistory) -> list[EventRun]:
+    """Return the runs in which a history holds its events."""
+    return [*history._runs]
+
+
 @pytest.mark.parametrize("seed", [*range(6), *map(in_the_rest, range(6, 20))])
 def test_sets_that_are_not_taken_apart_are_the_same_events(seed: int) -> None:
     """Beside events of other kinds, with gaps between the entries, and with any bounds."""
@@ -187,7 +192,7 @@ def test_sets_that_are_not_taken_apart_are_the_same_events(seed: int) -> None:
         part, upto = found.after(begin, 50)
         assert part == [event for event in kept if begin < event.number][:50]
         assert upto == (part[-1].number if len(part) == 50 else last)
-        assert found.bytes == sum(map(_size_of, found._runs))
+        assert found.bytes == sum(map(_size_of, runs_of(found)))
 
 
 @pytest.mark.pure  # a function of a compiled module can't be replaced
@@ -244,7 +249,7 @@ def test_events_go_with_little_work_for_each(monkeypatch: pytest.MonkeyPatch) ->
         found.add([EventRun([], number, ["set k v"])], [number])
     assert len(looked_at) <= 1000
     assert sum(looked_at) <= 20 * 11 * 4096
-    assert found.bytes == sum(map(size_of, found._runs))
+    assert found.bytes == sum(map(size_of, runs_of(found)))
 
 
 def test_a_set_that_is_not_taken_apart_counts_with_its_command() -> None:
@@ -275,13 +280,13 @@ def test_events_that_are_gone_take_no_memory() -> None:
     found.bound(1000, 10 << 20)
     for number in range(1, 101):
         found.add(bare([KeyEvent(number, SET, "k", "v" * (1 << 20))]), [number])
-    held = [event for run in found._runs for event in run.events()]
+    held = [event for run in runs_of(found) for event in run.events()]
     assert sum(len(event[3]) for event in held) == len(found) << 20 <= 10 << 20
 
 
 def test_the_list_is_trimmed_and_goes_on() -> None:
     found = history(*range(1, 100), events_max=10)
-    held = [event for run in found._runs for event in run.events()]
+    held = [event for run in runs_of(found) for event in run.events()]
     assert (found.floor, len(found), len(held)) == (89, 10, 10)
     assert numbers(found, 89) == list(range(90, 100))
 

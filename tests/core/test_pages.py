@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -67,6 +68,11 @@ class Node:
             while still.layered.move_down():
                 pass
             self.store.held = still.layered.base
+
+    @property
+    def kept_runs(self) -> list[Any]:
+        """The sorted runs of keys that are kept for the next pages."""
+        return [*self.runs._runs]
 
     def page(self) -> str:
         """Return the next page, which has to be the same as by a look at all keys."""
@@ -213,7 +219,7 @@ def test_the_keys_of_a_run_are_bounded_in_bytes(monkeypatch: pytest.MonkeyPatch)
         node.do(f"set key{number:02} v")
     assert '"key02"' in node.page()
     assert '"key05"' in node.page()
-    (run,) = node.runs._runs
+    (run,) = node.kept_runs
     assert (len(run.keys), run.is_whole) == (6, False)
     assert "".join(listed(node)).count("key10") == 1
 
@@ -232,7 +238,7 @@ def test_listings_that_go_on_at_a_time_have_a_run_each() -> None:
         still = node.hold()
         show_page(still, selection, no_pause, LEVEL, node.runs)
         node.let_go(still)
-        kept.append({run.keys[0][1] for run in node.runs._runs})
+        kept.append({run.keys[0][1] for run in node.kept_runs})
     # As many as are kept, and those used last.
     assert kept == [{"k00"}, {"k00", "k21"}, {"k00", "k21"}, {"k00", "k10"}]
 
@@ -243,9 +249,9 @@ def test_a_listing_that_ends_leaves_no_run() -> None:
         node.do(f"set k{number:02} v")
     node.page()
     node.page()
-    assert len(node.runs._runs) == 1
+    assert len(node.kept_runs) == 1
     assert '"k29"' in "".join(listed(node))
-    assert not node.runs._runs
+    assert not node.kept_runs
 
 
 ALL = module.KeyRange("", module.key_bytes, None)

@@ -30,6 +30,7 @@ from raftline.raft.messages import (
     RequestVoteReply,
 )
 from raftline.raft.node import node_from_disk
+from raftline.raft.roles import Leading
 from raftline.raft.state import Options
 from raftline.wire.commands.parsing import Reading
 from raftline.wire.limits import WRITES_TOGETHER, WRITES_UNDER_WAY
@@ -89,6 +90,11 @@ def manager_of(driver: Driver) -> Any:
 def batching_of(driver: Driver) -> Batching:
     """Return what decides how long a driver waits for further requests."""
     return driver._stepper._batching
+
+
+def leading(driver: Driver) -> Leading:
+    """Return what the core keeps as the leader."""
+    return driver.node._state.as_leader
 
 
 def wake_owner(driver: Driver) -> None:
@@ -261,9 +267,9 @@ def test_a_change_of_members_waits_for_a_transfer() -> None:
     driver.peer_disconnected("s2")
     assert handing_over.wait(DEADLINE_S)
     assert handing_over.replies == ["Sorry, s2 did not take over: s1 leads term 1."]
-    eventually(lambda: driver.node._state.as_leader.waiting)  # for the no-op, now
+    eventually(lambda: leading(driver).waiting)  # for the no-op, now
     assert driver.receive([AppendAccepted("s2", "s1", 1, 1, 1)], None) == []
-    eventually(lambda: driver.node._state.as_leader.pending_change)  # and for the disk
+    eventually(lambda: leading(driver).pending_change)  # and for the disk
     driver.stop(DEADLINE_S)
     assert batch.wait(DEADLINE_S)
     assert batch.replies == ["Sorry, outcome unknown: this server is stopping; see: members"]
@@ -274,7 +280,7 @@ def test_a_change_that_has_not_begun_is_turned_away_when_the_server_stops() -> N
     elect(driver)
     batch = Batch(["remove s3"], is_read=False, change=Change("remove", "s3"))
     driver.submit(batch)
-    eventually(lambda: driver.node._state.as_leader.waiting)
+    eventually(lambda: leading(driver).waiting)
     driver.stop(DEADLINE_S)
     assert batch.wait(DEADLINE_S)
     assert batch.replies == ["Sorry, this server is stopping. Nothing was done; try another."]
@@ -287,7 +293,7 @@ def test_a_change_under_way_is_answered_when_the_server_stops() -> None:
     eventually(lambda: driver.node.view.commit_index >= 1)
     batch = Batch(["remove s3"], is_read=False, change=Change("remove", "s3"))
     driver.submit(batch)
-    eventually(lambda: driver.node._state.as_leader.pending_change)
+    eventually(lambda: leading(driver).pending_change)
     driver.stop(DEADLINE_S)
     assert batch.wait(DEADLINE_S)
     assert batch.replies == ["Sorry, outcome unknown: this server is stopping; see: members"]

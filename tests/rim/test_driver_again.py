@@ -23,6 +23,7 @@ from raftline.raft.messages import (
     InstallSnapshot,
     ReadIndexReply,
 )
+from raftline.raft.roles import ForwardedReads
 from raftline.wire.commands.parsing import Reading
 from raftline.wire.protocol import NO_LEADER, TOO_MUCH_WAITS
 from raftline_testing.doubles.cores import established
@@ -109,6 +110,11 @@ def test_each_leadership_answers_only_its_own_writes(*, in_its_term: bool) -> No
     driver.stop(DEADLINE_S)
 
 
+def forwarded_by(driver: Driver) -> ForwardedReads:
+    """Return the reads for which a follower asks its leader."""
+    return driver.node._state.forwarded_reads
+
+
 def following() -> Driver:
     """Return a driver whose node follows s2."""
     driver = driver_of_s1(FakeRim())
@@ -120,7 +126,7 @@ def following() -> Driver:
 @pytest.mark.parametrize("answered", [False, True])
 def test_reads_that_wait_at_a_follower_are_turned_away_when_it_stops(*, answered: bool) -> None:
     driver = following()
-    forwarded = driver.node._state.forwarded_reads
+    forwarded = forwarded_by(driver)
     batches = [Batch(["get a"], is_read=True, reading=Reading(may_ask=True)) for _ in range(3)]
     for batch in batches:
         driver.submit(batch)
@@ -137,12 +143,12 @@ def test_forwarded_reads_look_for_the_next_leader_if_theirs_is_lost() -> None:
     driver = following()
     batch = Batch(["get a"], is_read=True, reading=Reading(may_ask=True))
     driver.submit(batch)
-    eventually(lambda: bool(driver.node._state.forwarded_reads.asked))
+    eventually(lambda: bool(forwarded_by(driver).asked))
     driver.peer_disconnected("s2")
     eventually(lambda: driver.waiting()["leader"] > 0)
     word = AppendEntries("s3", "s1", 2, 1, 1, [Entry(2, 2, "noop")], 2, 1)
     assert driver.receive([word], None) == []
-    forwarded = driver.node._state.forwarded_reads
+    forwarded = forwarded_by(driver)
     eventually(lambda: bool(forwarded.asked))
     driver.receive([ReadIndexReply("s3", "s1", 2, 2, forwarded.round)], None)
     assert batch.is_answered
@@ -254,18 +260,19 @@ def test_a_transfer_of_an_earlier_term_is_not_answered_by_this_terms() -> None:
     handover = Handover(node, lambda _: "")
     first, second = (Batch(["transfer"], is_read=False) for _ in "12")
     handover.begin(first, "s3", node.view.now_ms)
-    node._state.term += 2  # it fell and was elected anew, and gives way once more
-    node._state.as_leader.transfer = None
-    node._state.as_leader.progress["s2"].heard_at_ms = node.view.now_ms
+    state = node._state
+    state.term += 2  # it fell and was elected anew, and gives way once more
+    state.as_leader.transfer = None
+    node.view.progress["s2"].heard_at_ms = node.view.now_ms
     handover.begin(second, "s2", node.view.now_ms)
     handover.look()
     assert first.replies == ["Sorry, s3 did not take over: s1 leads term 3."]
     assert second.replies == []
     handover.end()
-    node._state.as_leader.transfer = None
+    state.as_leader.transfer = None
     handover.look()
     assert second.replies == ["Sorry, outcome unknown: s2 may take over yet, or not"]
-    node._state.term += 1
+    state.term += 1
     handover.look()
     assert first.replies == ["Sorry, s3 did not take over: s1 leads term 3."]  # it was answered
 

@@ -70,7 +70,8 @@ def test_a_listener_has_the_places_that_fit(monkeypatch: pytest.MonkeyPatch) -> 
     listener = Listener("127.0.0.1", next(free_ports), 1146, other_files=60)
     listener.close()
     assert listener.connections_max == 40
+    places = listener._places
     for _ in range(40):
-        assert not listener._places.is_for_peers_only
-        listener._places.take(object(), 0.0)  # type: ignore[arg-type]
-    assert listener._places.is_for_peers_only
+        assert not places.is_for_peers_only
+        places.take(object(), 0.0)  # type: ignore[arg-type]
+    assert places.is_for_peers_only

@@ -71,9 +71,13 @@ class Client:
             ), self.asked
 
 
+def thread_of(keeper: Keeper) -> threading.Thread | None:
+    return keeper._thread
+
+
 def ends(keeper: Keeper) -> None:
     """Wait until the thread has ended by itself."""
-    thread = keeper._thread
+    thread = thread_of(keeper)
     if thread is not None:
         thread.join(DEADLINE_S)
         assert not thread.is_alive()
@@ -243,7 +247,7 @@ def test_closing_does_not_wait_for_a_renewal_that_is_under_way() -> None:
     client.answer = answer
     lease, lost = client.lease(), Lost()
     lease.grant()
-    thread = client.keeper._thread
+    thread = thread_of(client.keeper)
     assert thread is not None
     client.passes(3.0)
     client.until_asked("renew lease-1")
@@ -259,7 +263,7 @@ def test_closing_does_not_wait_for_a_renewal_that_is_under_way() -> None:
 def test_closing_waits_for_a_thread_that_only_waits() -> None:
     client = Client()
     lease = client.lease().grant()
-    thread = client.keeper._thread
+    thread = thread_of(client.keeper)
     assert thread is not None
     client.keeper.close()
     assert not thread.is_alive()
@@ -310,7 +314,7 @@ def test_a_grant_that_comes_too_late_was_never_held() -> None:
     lease = client.lease(on_lost=lost)
     with pytest.raises(LeaseLost, match="over before its grant arrived"):
         lease.grant()
-    assert client.keeper._thread is None
+    assert thread_of(client.keeper) is None
     with pytest.raises(RuntimeError, match="was not granted"):
         lease.wait_lost()
     client.answer = client.known

@@ -282,8 +282,7 @@ def empty(leader: Leader) -> bool:
         or store.leases.started
         or leasing._expiring
         or leasing._inherited
-        or len(leasing._clock)
-        or leasing._clock._due_ms
+        or leases_of(leader)
     )
 
 

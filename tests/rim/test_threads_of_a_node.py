@@ -341,13 +341,14 @@ def test_a_node_in_a_program_that_can_not_stop_cleanly_has_ended(
         raise OSError(errno.EIO, "Input/output error")
 
     with monkeypatch.context() as patched:
-        patched.setattr(node._server, "halt", fail)
+        server = node._server
+        patched.setattr(server, "halt", fail)
         node.close()
     assert not node.is_running
     assert node.exit_status == EXIT_DISK
     assert "[!] s1 could not stop cleanly: OSError(5, 'Input/output error')" in console.getvalue()
-    node._server.halt(DEADLINE_S)
-    node._server.listener.end_connections()
+    server.halt(DEADLINE_S)
+    server.listener.end_connections()
 
 
 # --- what a node goes on without ------------------------------------------------------------------
@@ -448,6 +449,13 @@ def test_an_http_door_that_breaks_is_shut_and_says_so(monkeypatch: pytest.Monkey
 # --- a program's functions, which may raise anything ----------------------------------------------
 
 
+def is_over(leadership: Leadership) -> bool:
+    """Stop a thread that tells of leaders; return whether it has ended."""
+    leadership.stop()
+    leadership._thread.join(DEADLINE_S)
+    return not leadership._thread.is_alive()
+
+
 def test_a_function_that_ends_its_thread_is_called_at_the_next_change_all_the_same() -> None:
     leadership, calls = Leadership("s1"), threading.Semaphore(0)
 
@@ -460,8 +468,7 @@ def test_a_function_that_ends_its_thread_is_called_at_the_next_change_all_the_sa
     assert calls.acquire(timeout=DEADLINE_S)
     leadership.look(cast(Any, SimpleNamespace(leader="s1", term=2)))
     assert calls.acquire(timeout=DEADLINE_S)
-    leadership.stop()
-    leadership._thread.join(DEADLINE_S)
+    assert is_over(leadership)
 
 
 def test_a_line_that_a_filter_of_the_program_breaks_costs_no_other(
@@ -561,9 +568,7 @@ def test_a_function_that_fails_is_called_at_the_next_change_though_the_log_takes
             assert calls.acquire(timeout=DEADLINE_S)  # of the function
             assert calls.acquire(timeout=DEADLINE_S)  # of the filter
             leadership.look(cast(Any, SimpleNamespace(leader="s1", term=term)))
-        leadership.stop()
-        leadership._thread.join(DEADLINE_S)
-        assert not leadership._thread.is_alive()
+        assert is_over(leadership)
     finally:
         LOG.removeFilter(fail)
 
