@@ -45,13 +45,14 @@ class Scene:
         limits: Limits = SHORT,
         shared_reader: SharedReader | None = None,
         ends: tuple[socket.socket, socket.socket] | None = None,
+        for_peers_only: bool = False,
     ) -> None:
         self.here, self.there = ends or socket.socketpair()
         self.there.settimeout(DEADLINE_S)
         self.host = cast(Any, FakeHost(limits=limits, readings=ReadSettings(at_followers=True)))
         self.batches, self.heard = self.host.batches, self.host.heard
         self.connection = Connection(
-            self.host, self.here, for_peers_only=False, shared_reader=shared_reader
+            self.host, self.here, for_peers_only=for_peers_only, shared_reader=shared_reader
         )
         self.thread = threading.Thread(target=self.connection.serve, daemon=True)
         self.thread.start()
@@ -315,9 +316,9 @@ def connection_of(**facts: Any) -> Connection:
 def test_a_long_line_is_allowed_only_to_connections_that_spoke_as_peers(
     beginning: bytes, hears: bool, has_spoken: bool, longest: int
 ) -> None:
-    connection = connection_of(hears_from_leader=lambda: hears)
-    connection._admission.speaks_for = "s2" if has_spoken else None
-    assert connection._admission.longest(beginning) == longest
+    admission = connection_of(hears_from_leader=lambda: hears)._admission
+    admission.speaks_for = "s2" if has_spoken else None
+    assert admission.longest(beginning) == longest
 
 
 @pytest.mark.parametrize(
@@ -340,15 +341,15 @@ def test_a_node_that_was_shut_down_refuses_clients_and_obeys_its_controller(
     assert (spoken.kind, spoken.reply, spoken.message) == (kind, reply, None)
 
 
-def test_the_last_places_are_kept_for_peers(scene: Scene) -> None:
-    scene.connection._protocol._for_peers_only = True
+def test_the_last_places_are_kept_for_peers() -> None:
+    scene = Scene(for_peers_only=True)
     scene.say("client4#1@get a\nget b\n")
     assert scene.lines() == [f"s1@{FULL}"]
     assert not scene.batches
 
 
-def test_a_request_after_a_peer_s_line_gets_none_of_the_last_places(scene: Scene) -> None:
-    scene.connection._protocol._for_peers_only = True
+def test_a_request_after_a_peer_s_line_gets_none_of_the_last_places() -> None:
+    scene = Scene(for_peers_only=True)
     scene.say("s2@RequestVote 1-0-0\nget a\n")
     assert scene.lines() == [f"s1@{FULL}"]
     assert scene.heard == [RequestVote("s2", "s1", 1, 0, 0)]
@@ -431,6 +432,7 @@ def test_the_room_of_a_backup_is_given_back_with_its_connection(tmp_path: Path) 
     scene.submitted(BACKUPS + 2)
     scene.batches[-1].wake()
     assert scene.line().startswith("s1@BACKUP response: ")
-    assert len(scene.host.backups._read_s) == 1
+    kept = scene.host.backups._read_s
+    assert len(kept) == 1
     scene.end()
-    assert len(scene.host.backups._read_s) == 0
+    assert len(kept) == 0

@@ -111,6 +111,14 @@ class Claim(BaseClaim[Lease, BaseHeld[Lease]]):
     def checks(self) -> Steps:
         return self._carry_out(self.held._checking())
 
+    def names(self) -> Steps:
+        """Return the names of those who hold it."""
+        return self._carry_out(self._holders())
+
+    @property
+    def contested(self) -> LockKeys:
+        return self._keys
+
     def _carry_out(self, steps: Generator[Any, Any, Any]) -> Steps:
         """Do one step after each `yield`."""
         do: Callable[[], Any] = partial(next, steps)
@@ -215,8 +223,8 @@ class World:
                 self.losses += 1
 
     def won(self, claim: Claim, token: int) -> None:
-        others = [each._keys for each in self.holders]
-        if claim._keys is SHARED:
+        others = [each.contested for each in self.holders]
+        if claim.contested is SHARED:
             assert set(others) <= {SHARED}, "it is held by one alone"
             assert token > self.highest_alone
         else:
@@ -385,10 +393,10 @@ def test_shared_holders_are_named_and_a_mark_alone_is_no_holder() -> None:
     asks = Claim(store, ALONE)
     for claim in (one, two):
         at_once(claim.gets())
-    assert at_once(asks._carry_out(asks._holders())) == ["one", "two"]
+    assert at_once(asks.names()) == ["one", "two"]
     for claim in (one, two):
         expire(store, claim.leases[0])
-    assert at_once(asks._carry_out(asks._holders())) == []
+    assert at_once(asks.names()) == []
 
 
 def test_a_shared_lock_that_an_operator_cleared_is_lost() -> None:
@@ -447,7 +455,7 @@ def test_programs_with_different_limits_each_keep_to_their_own_slots() -> None:
     for claim in wide:
         at_once(claim.gets(0.0))
     assert at_once(narrow.gets(0.0)) is None
-    names = at_once(narrow._carry_out(narrow._holders()))
+    names = at_once(narrow.names())
     assert sorted(names) == ["w0", "w1", "w2", "w3", "w4"]
     third = next(each for each in wide if each.key.endswith("/3"))
     at_once(third.gives())

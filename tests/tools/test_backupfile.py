@@ -154,8 +154,9 @@ def test_the_progress_bar_is_shown_only_on_a_terminal(capsys: pytest.CaptureFixt
 
 def test_recover_accepts_only_the_nodes_name_as_a_yes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdin", io.StringIO("s1\n"))
-    assert not recover._is_confirmed("s1")  # no terminal
+    is_confirmed = recover._is_confirmed
+    assert not is_confirmed("s1")  # no terminal
     monkeypatch.setattr(sys.stdin, "isatty", lambda: True)
     for typed, confirmed in (("s1", True), ("yes", False), ("", False)):
         monkeypatch.setattr("builtins.input", lambda _, typed=typed: typed)
-        assert recover._is_confirmed("s1") is confirmed
+        assert is_confirmed("s1") is confirmed
