@@ -107,7 +107,7 @@ def test_write_is_answered_and_back_undoes_a_crash(page: LabPage) -> None:
     page.waits_for("#nodes [aria-label=s1] .role", "leader")
     page.click("#step")
     page.waits_for("#nodes [aria-label=s1] .role", "down")
-    assert "crash%20s1" in page.script("return location.hash")
+    eventually(lambda: "crash%20s1" in page.script("return location.hash"), "the address")
 
 
 def test_message_in_flight_is_held_and_a_link_is_cut(page: LabPage) -> None:
@@ -161,3 +161,30 @@ def test_bug_is_in_the_program_and_leaves_it_again(page: LabPage) -> None:
     page.ask(do="open", address=halves)
     assert page.ask(do="run", until_ms=1000)["broken"] == ""
     assert page.ask(do="open", address="bug%2099")["problem"] == "there is no bug 99"
+
+
+def test_random_clicks_break_nothing_but_raft(page: LabPage) -> None:
+    page.open("seed%205")
+    page.script(
+        """window.clicks = 0; window.errors = [];
+        addEventListener("error", (event) => window.errors.push(event.message));
+        addEventListener("unhandledrejection", (event) => window.errors.push(String(event.reason)));
+        let state = 5;
+        const next = (most) => { state = (state * 48271) % 2147483647; return state % most; };
+        const unwanted = "#share, [data-order='Edit log'], #anew, dialog button";
+        const click = () => {
+          const all = [...document.querySelectorAll("button")]
+            .filter((one) => !one.disabled && !one.matches(unwanted));
+          all[next(all.length)].click();
+          window.clicks += 1;
+          if (window.clicks < 300) setTimeout(click, 5);
+        };
+        click();"""
+    )
+    eventually(lambda: page.script("return window.clicks >= 300"), "300 clicks", LOADED_S)
+    assert page.script("return window.errors") == []
+    assert "ended" not in page.text("#link")
+    # What happened so can be told by an address.
+    facts = page.ask(do="look")
+    again = page.ask(do="open", address=facts["address"])
+    assert (again["moment"], again["nodes"]) == (facts["moment"], facts["nodes"])

@@ -11,12 +11,12 @@ const $ = (id) => document.getElementById(id);
 const here = (path) => new URL(path, import.meta.url).href;
 const CDN = "https://cdn.jsdelivr.net/npm/pyodide@314.0.7/";
 const SPEEDS = [["1/100", 0.01], ["1/20", 0.05], ["1/5", 0.2], ["1", 1], ["5", 5], ["20", 20]];
-const SLOW_DISK_MS = 40, LEAST_SPAN_S = 0.02, MOST_SPAN_S = 20, EDGE = 0.04, MB = 1048576, FRAME_MS = 200, BUGS = 24;
+const SLOW_DISK_MS = 40, LEAST_SPAN_S = 0.02, MOST_SPAN_S = 20, EDGE = 0.04, MB = 1048576, FRAME_MS = 200, BUGS = 24, ADDRESS_MS = 250;
 
 const model = new Model();
 const view = { end: 0, span: 0.5, pulses: true, chosen: null, shown: 0, failed: null, marked: false, pan: 0 };
 let facts = { members: [], nodes: {}, flights: [], cuts: [], moment: [0, 0] };
-let isPlaying = false, isBusy = false, speed = 0.2, clock_ms = 0, tickedAt = 0;
+let isPlaying = false, isBusy = false, speed = 0.2, clock_ms = 0, tickedAt = 0, addressTimer = 0;
 
 // --- the worker -----------------------------------------------------------------------------
 
@@ -89,7 +89,13 @@ function play(wanted) {
   if (!isPlaying) keepAddress();
 }
 
-function keepAddress() { if (facts.story && !facts.moment[0]) history.replaceState(null, "", `#story=${facts.story.name}`); else if (facts.address) history.replaceState(null, "", `#${facts.address}`); }
+// A browser bounds how often an address may change.
+function keepAddress() { clearTimeout(addressTimer); addressTimer = setTimeout(writeAddress, ADDRESS_MS); }
+
+function writeAddress() {
+  const address = facts.story && !facts.moment[0] ? `story=${facts.story.name}` : facts.address;
+  if (address) history.replaceState(null, "", `#${address}`);
+}
 
 // A story begins with its plan; another act makes it a run of the reader's own.
 function showTale() {
@@ -322,7 +328,7 @@ function wire() {
   $("bugs").addEventListener("change", newRun);
   $("stories").addEventListener("change", () => ($("stories").value ? openRun(`story=${$("stories").value}`) : newRun()));
   $("heal").addEventListener("click", () => act("heal"));
-  $("share").addEventListener("click", async () => { keepAddress(); try { await navigator.clipboard.writeText(location.href); say("the address is copied"); } catch { say("the address is in the address bar"); } });
+  $("share").addEventListener("click", async () => { writeAddress(); try { await navigator.clipboard.writeText(location.href); say("the address is copied"); } catch { say("the address is in the address bar"); } });
   $("form").addEventListener("submit", (event) => {
     event.preventDefault();
     const text = $("line").value.trim();
