@@ -366,3 +366,23 @@ def test_page_answers_requests_and_refuses_in_sentences() -> None:
     assert "no story 'x'" in ask(do="open", address="story=x")["problem"]
     assert "not a line of a plan" in ask(do="open", address="x")["problem"]
     assert ask(do="judge", choice="1")["problem"] == "no story is open"
+
+
+def test_majority_that_elects_nobody_breaks_a_rule() -> None:
+    lab = Lab(Plan(seed=2))
+    lab.run_until(1000)
+    leader = next(iter(lab.cluster.invariants.leaders.values()))
+    lab.act(f"crash {leader}")
+    for host in lab.cluster.hosts.values():
+        host.clock._ring = lambda: None  # no election timeout ends any more
+    lab.cluster.world.after(9000, lambda: None)
+    lab.run_until(30_000)
+    assert "does not elect a leader" in lab.broken
+
+
+def test_held_disks_and_cut_links_excuse_a_cluster(led: Lab) -> None:
+    led.act("cut s1 s2 | s3")
+    led.act("hold disk s2")
+    led.act("s1 <- c@set a 1")
+    led.run_until(30_000)
+    assert led.broken == ""

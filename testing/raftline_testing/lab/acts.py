@@ -83,6 +83,8 @@ class LabPlayer(Player):
             except (AssertionError, IndexError, KeyError, ValueError) as error:
                 raise ActRefused(f"{setting!r} does not work before the start: {error}") from error
         self.play(f"start {' '.join(names)}")
+        if self.cluster.clocks and self.cluster.options.lease:
+            self.cluster.invariants.is_forged = True  # a lease relies on the clocks
 
     def do(self, act: str) -> None:
         """Do one act.
@@ -127,6 +129,7 @@ class LabPlayer(Player):
 
     def _line(self, to: str, sender: str, text: str) -> None:
         if sender in self.cluster.hosts:
+            self.cluster.invariants.is_forged = True
             self.cluster.receive(sender, to, text)
         else:
             self.cluster.request(to, sender, text)
@@ -184,6 +187,7 @@ class LabPlayer(Player):
         disk = self.cluster.hosts[name].disk
         disk.folder = MemoryFolder({**disk.folder.contents(), f"{name}.log": text.encode()})
         disk._promised, disk.whole, disk._was_robbed = (0, 0), False, True
+        self.cluster.invariants.is_forged = True
         self.cluster.invariants.lost_a_log()
 
     def _restart(self, words: list[str], *, never_ran: bool = False) -> None:

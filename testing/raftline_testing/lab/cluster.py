@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from random import Random
 
+from raftline.raft.membership import all_vote
 from raftline.raft.messages import Message
 from raftline.wire import peer_lines
 from raftline_testing.judging.collected import Collector
@@ -14,6 +15,7 @@ from ..virtual.nodes.simulated_disk import Disk
 from ..virtual.script import ScriptedCluster, ScriptedHost, ScriptedRequest, ScriptedWorld
 from ..virtual.world.chance import up_to
 from ..virtual.world.network import ScriptedNetwork
+from .laws import LabInvariants
 from .network import LabNetwork, Line
 
 TIMEOUT_MS = 150  # the shortest; each election timeout is drawn from here to twice this
@@ -34,6 +36,7 @@ class LabCluster(ScriptedCluster):
     how long the servers wait for a leader."""
 
     network: LabNetwork
+    invariants: LabInvariants
 
     def __init__(self, seed: int, collector: Collector) -> None:
         self.chance = Random(seed)
@@ -45,6 +48,14 @@ class LabCluster(ScriptedCluster):
 
     def make_disk(self, name: str) -> Disk:
         return Disk(self.world, name)
+
+    def begin(self, names: list[str]) -> None:
+        self.invariants = LabInvariants(all_vote({name: f"{name}:1" for name in names}))
+        super().begin(names)
+
+    def set_timeouts(self) -> list[list[int]]:
+        """Return the election timeouts that somebody set."""
+        return [times for name, times in self.timeouts.items() if name not in self._drawn]
 
     def add(self, name: str, members: Mapping[str, str]) -> ScriptedHost:
         if name not in self.timeouts:

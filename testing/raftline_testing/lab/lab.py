@@ -14,10 +14,10 @@ from raftline.observe.step_lines import abridged
 from raftline.raft.node import RawNode, node_from_disk
 from raftline.wire.peer_lines import read
 
-from ..broken_rules import sentence
-from ..virtual.failing import draw_failure
+from ..virtual.failing import draw_failure, words_of
 from .acts import ActRefused, LabPlayer
 from .cluster import LabCluster
+from .laws import Liveness
 from .live_picture import LivePicture
 from .plan import EVENTS_MAX, Act, Plan
 
@@ -52,6 +52,7 @@ class Lab:
         self._moments: list[Moment] = []  # at which something was to be seen
         self._is_anew = True
         self._player = LabPlayer(self.cluster, self.picture)
+        self._liveness = Liveness(self.cluster)
         self._watched(lambda: self._player.set_up(self.plan.before, self.plan.nodes))
         self.cluster.world.said.clear()  # a first start has nothing to recover
         self._note_moment()
@@ -118,10 +119,14 @@ class Lab:
         elif self.cluster.world.next_ms == inf:
             return False
         else:
-            self._watched(self.cluster.world.step)
+            self._watched(self._run_event)
         if (self.picture.count, self._acts_done) != (count, done) or self.broken:
             self._note_moment()
         return True
+
+    def _run_event(self) -> None:
+        self.cluster.world.step()
+        self._liveness.check()
 
     def _is_act_due_by(self, until_ms: int) -> bool:
         done = self._acts_done
@@ -149,6 +154,7 @@ class Lab:
             raise ActRefused("a rule is broken, and the run has ended: go back first")
         events, done = self.moment
         self._watched(lambda: self._player.do(act))
+        self._liveness.acted()
         acts = [*self.plan.acts[:done], Act(events, act)]
         self.plan = replace(self.plan, acts=acts, at=0)
         self._acts_done += 1
@@ -158,6 +164,7 @@ class Lab:
         """Do an act of the plan, which may not fit if the program or the plan was changed."""
         try:
             self._watched(lambda: self._player.do(act))
+            self._liveness.acted()
         except ActRefused as error:
             self.refused = f"{act}: {error}"
 
@@ -170,7 +177,7 @@ class Lab:
         except ActRefused:
             raise
         except Exception as error:
-            self.broken = sentence(error)
+            self.broken = words_of(error, world.acting or "the act")
             draw_failure(self.picture, error, world.acting)
 
     # --- facts --------------------------------------------------------------------------------

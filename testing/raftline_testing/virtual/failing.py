@@ -9,17 +9,23 @@ from ..broken_rules import sentence
 from ..invariants import InvariantError
 
 
+def words_of(error: BaseException, acting: str) -> str:
+    """Return the failure in words. `acting` is the node that acted last."""
+    words = sentence(error)
+    if not acting:
+        return f"{type(error).__name__}: {words}"
+    if isinstance(error, (InvariantError, AssertionError, SafetyError)):
+        return words
+    return f"{acting} ends with {type(error).__name__}: {words}"
+
+
 def draw_failure(collector: Collector | None, error: BaseException, acting: str) -> None:
     """Make a page open at the failed step. `acting` is the node that acted last: a step that it
     took broke an invariant, or any other error occurred before the step was over."""
     if collector is None:
         return
-    words = sentence(error)
-    if not acting:
-        words = f"{type(error).__name__}: {words}"
+    words = words_of(error, acting)
     if not acting or isinstance(error, (InvariantError, AssertionError)):
         collector.fail(words)
-        return
-    if not isinstance(error, SafetyError):
-        words = f"{acting} ends with {type(error).__name__}: {words}"
-    collector.fail(words, acting)
+    else:
+        collector.fail(words, acting)
