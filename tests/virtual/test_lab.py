@@ -368,6 +368,18 @@ def test_page_answers_requests_and_refuses_in_sentences() -> None:
     assert ask(do="judge", choice="1")["problem"] == "no story is open"
 
 
+def test_read_must_see_what_was_acknowledged(led: Lab) -> None:
+    led.act("s1 <- c@set a 1")
+    passes(led, 100)
+    invariants = led.cluster.invariants
+    assert invariants.acknowledged_index == 2
+    invariants.acknowledged_index = 3  # as if another leader had acknowledged an entry
+    led.act("s1 <- d@get a")
+    assert (
+        "serves a read from entry 2, though entry 3 was acknowledged" in passes(led, 100)["broken"]
+    )
+
+
 def test_majority_that_elects_nobody_breaks_a_rule() -> None:
     lab = Lab(Plan(seed=2))
     lab.run_until(1000)

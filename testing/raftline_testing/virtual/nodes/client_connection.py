@@ -16,7 +16,6 @@ class ClientConnection(SimulatedConnection):
         super().__init__(doors, host, self._line_left)
         self.doors = doors
         self.asked: list[Asked] = []  # unanswered lines, in order
-        self._applied: dict[Batch, int] = {}  # replies of entries
         self._unwoken = 0  # batches
 
     def add(self, batch: Batch) -> None:
@@ -25,10 +24,6 @@ class ClientConnection(SimulatedConnection):
             one.batch, one.place = batch, place
         self._unwoken += 1
         super().add(batch)
-
-    def keep(self, batch: Batch, replies: list[str]) -> list[str]:
-        self._applied[batch] = self._applied.get(batch, 0) + len(replies)
-        return super().keep(batch, replies)
 
     def mark_ready(self) -> None:
         self._unwoken -= 1
@@ -43,5 +38,5 @@ class ClientConnection(SimulatedConnection):
         one = self.asked.pop(0)
         one.reply = text
         if one.batch is not None:
-            one.is_applied = one.place < self._applied.get(one.batch, 0)
+            one.is_applied = one.batch.first_index > 0 and not text.startswith("Sorry, ")
         self._sim.note_reply(self, one)
