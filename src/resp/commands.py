@@ -232,7 +232,7 @@ _ROWS: Final = (
     Row("PUNSUBSCRIBE", -1, run=notifications.unsubscribe, flags="pubsub noscript loading stale"),
     Row("COMMAND", -1, run=_command, flags="loading stale"),
     *(
-        Row(name, arity, run=run, flags=flags)
+        Row(name, arity, run=run, flags=flags, in_multi=name not in ("QUIT", "RESET"))
         for name, arity, run, flags in (*CONNECTION, *CLUSTER)
     ),
 )

@@ -24,6 +24,8 @@ _CONFIG: Final[Mapping[str, str]] = {
     "save": "",
     "timeout": "0",
 }
+# All notifications are always on, and a client may ask for some of them.
+_IGNORED: Final = ("notify-keyspace-events",)
 
 
 def facts() -> Steps[dict[str, Any]]:
@@ -190,8 +192,19 @@ def _config_get(context: Context, words: list[str]) -> Value:
     )
 
 
+def _config_set(context: Context, words: list[str]) -> Value:
+    """CONFIG SET NAME VALUE ...: nothing can be changed, but to set what holds is no mistake."""
+    for name, value in zip(words[2::2], words[3::2], strict=False):
+        if name.lower() not in _CONFIG:
+            raise Refused(f"ERR Unknown option or number of arguments for CONFIG SET - '{name}'")
+        if name.lower() not in _IGNORED and _CONFIG[name.lower()] != value:
+            raise Refused(f"ERR CONFIG SET failed - can't set immutable config '{name}'")
+    return OK
+
+
 _CONFIGS: Final[Mapping[str, tuple[int, Run]]] = {
     "GET": (-3, _config_get),
+    "SET": (-4, _config_set),
     "RESETSTAT": (2, lambda context, words: OK),
 }
 

@@ -61,8 +61,11 @@ class CommandScanner:
         after = newline + 1 if newline >= 0 else min(len(data), place + HEAD_BYTES)
         head = self._head + data[place:after]
         self.size += after - place
+        if self._left < 0 and head in (b"\n", b"\r\n"):  # empty, which `redis-cli --pipe` sends
+            self._head, self._left = b"", 0
+            return after
         mark = b"*" if self._left < 0 else b"$"
-        if head[:1] != mark:
+        if head[:1] != mark and not (self._left < 0 and head == b"\r"):
             shown = head[:1].decode("latin-1") if head[:1].isascii() else "?"
             raise FramingError(f"expected '{mark.decode()}', got '{shown}'")
         if newline < 0 and len(head) < HEAD_BYTES:

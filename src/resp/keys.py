@@ -59,7 +59,9 @@ def copy(view: View, words: list[str]) -> Value:
     options = [word.upper() for word in words[3:]]
     if "DB" in options:
         place = options.index("DB")
-        if options[place + 1 : place + 2] != ["0"]:
+        if place + 1 == len(options):
+            raise Refused(SYNTAX)
+        if integer(options[place + 1]) != 0:
             raise Refused("ERR DB index is out of range")
         del options[place : place + 2]
     if any([word != "REPLACE" for word in options]):

@@ -11,36 +11,35 @@ from typing import Final
 
 from ..wire.protocol import escape, real
 from .keys import Pattern, literal_prefix
-from .programs import Ask, Context, Program, Refused, Steps
-from .replies import Push, Several, Value, failure_of, spell
+from .programs import Ask, Context, Program, Steps
+from .replies import Failure, Push, Several, Value, failure_of, spell
 
 KEYSPACE: Final = "__keyspace@0__:"
 KEYEVENT: Final = "__keyevent@0__:"
 _EVENTS: Final[Mapping[str, str]] = {"set": "set", "delete": "del", "expire": "expired"}
-_OTHER: Final = f"ERR there are no channels but {KEYSPACE}KEY and {KEYEVENT}EVENT"
 
 
 class Subscription:
     """A channel, or a pattern of channels."""
 
-    def __init__(self, number: int, name: str, *, is_pattern: bool) -> None:
+    def __init__(self, name: str, *, is_pattern: bool) -> None:
         """Raises:
-        Refused: there is no such channel, or the pattern is too long.
+        Refused: the pattern is too long.
         """
-        self.id = str(number)
+        self.id = ""  # of its watch
         self.name = name
         self.is_pattern = is_pattern
         self._pattern = Pattern(name) if is_pattern else None
-        if not is_pattern and not name.startswith((KEYSPACE, KEYEVENT)):
-            raise Refused(_OTHER)
-        literal = literal_prefix(name) if is_pattern else name
-        is_of_keys = literal.startswith(KEYSPACE)
-        self.prefix = literal.removeprefix(KEYSPACE) if is_of_keys else ""  # of all its keys
 
     @property
     def line(self) -> str:
-        """The line of its watch."""
-        return f"watch {escape(self.prefix, key=True)}" if self.prefix else "watch"
+        """The line of its watch; "" if there are no messages on such a channel."""
+        literal = literal_prefix(self.name) if self.is_pattern else self.name
+        if literal.startswith(KEYSPACE):
+            prefix = literal.removeprefix(KEYSPACE)  # of all its keys
+            return f"watch {escape(prefix, key=True)}" if prefix else "watch"
+        is_possible = KEYSPACE.startswith(literal) or KEYEVENT.startswith(literal)
+        return "watch" if is_possible or literal.startswith(KEYEVENT) else ""
 
     def messages(self, kind: str, key: str) -> list[Value]:
         """Return the messages about a change of a key."""
@@ -90,20 +89,28 @@ def subscribe(context: Context, words: list[str]) -> Program:
     """SUBSCRIBE CHANNEL ..., PSUBSCRIBE PATTERN ..."""
     session, verb = context.session, words[0].lower()
     is_pattern = verb.startswith("p")
-    new = [Subscription(0, name, is_pattern=is_pattern) for name in words[1:]]  # all are right
+    new = [Subscription(name, is_pattern=is_pattern) for name in words[1:]]  # all are right
     replies: list[Value] = []
     for one in new:
         if _found(context, one.name, is_pattern=is_pattern) is None:
             session.subscribed += 1
             one.id = str(session.subscribed)
             session.subscriptions[one.id] = one
-            (reply,) = yield Ask([one.line], "watch", takes_refusals=True, watch_id=one.id)
-            if (failure := failure_of(reply, "")) is not None:
+            failure = yield from _begin(one)
+            if failure is not None:
                 del session.subscriptions[one.id]
                 replies.append(failure)
                 continue
         replies.append(Push([verb, one.name, _count(context)]))
     return Several(replies)
+
+
+def _begin(one: Subscription) -> Steps[Failure | None]:
+    """Begin the watch of a subscription; return why it can't begin."""
+    if not one.line:
+        return None
+    (reply,) = yield Ask([one.line], "watch", takes_refusals=True, watch_id=one.id)
+    return failure_of(reply, "")
 
 
 def unsubscribe(context: Context, words: list[str]) -> Program:
@@ -128,5 +135,6 @@ def unsubscribe_all(context: Context) -> Steps[None]:
 
 
 def _end(context: Context, one: Subscription) -> Steps[None]:
-    yield Ask(["unwatch"], "watch", watch_id=one.id)
+    if one.line:
+        yield Ask(["unwatch"], "watch", watch_id=one.id)
     del context.session.subscriptions[one.id]

@@ -13,7 +13,7 @@ from raftline.resp.fast import Line
 from raftline.resp.forms import value_of
 from raftline.resp.keys import Pattern
 from raftline.resp.programs import Ask, Context
-from raftline.resp.replies import Failure, Flat, Value
+from raftline.resp.replies import Failure, Flat, Push, Several, Value
 from raftline.resp.session import Session
 from raftline.state.commands.key_commands import execute
 from raftline.state.commands.lease_commands import seconds_of
@@ -199,6 +199,7 @@ ROWS: list[tuple[str, str, Value]] = [
     ("SET a 1;COPY a b", "MGET a b", ["1", "1"]),
     ("SET a 1;SET b 2", "COPY a b", 0),
     ("SET a 1;SET b 2", "COPY a b REPLACE", 1),
+    ("SET a 1", "COPY a b DB x", Failure("ERR value is not an integer or out of range")),
     ("SET a 1", "COPY a b DB 1", Failure("ERR DB index is out of range")),
     ("SET a 1", "COPY a a", Failure("ERR source and destination objects are the same")),
     ("", "EXPIRE a 10", 0),
@@ -246,6 +247,15 @@ ROWS: list[tuple[str, str, Value]] = [
     ("", "CLIENT SETNAME", Failure("ERR wrong number of arguments for 'client|setname' command")),
     ("", "CONFIG GET append*",
      Flat([("appendfsync", "always"), ("appendonly", "yes")])),
+    ("", "CONFIG SET notify-keyspace-events KEA", "OK"),
+    ("", "CONFIG SET appendonly yes", "OK"),
+    ("", "CONFIG SET appendonly no",
+     Failure("ERR CONFIG SET failed - can't set immutable config 'appendonly'")),
+    ("MULTI;SET a 1;RESET", "GET a", None),
+    ("", "SUBSCRIBE news", Several([Push(["subscribe", "news", 1])])),
+    ("SUBSCRIBE news", "UNSUBSCRIBE", Several([Push(["unsubscribe", "news", 0])])),
+    ("", "UNSUBSCRIBE", Several([Push(["unsubscribe", None, 0])])),
+    ("PSUBSCRIBE n*;PSUBSCRIBE n*", "PING", ["pong", ""]),
     ("", "COMMAND INFO nope", [None]),
     ("", "COMMAND GETKEYS MSET a 1 b 2", ["a", "b"]),
     ("", "CLUSTER KEYSLOT 123456789", 12739),
