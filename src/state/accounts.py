@@ -26,11 +26,6 @@ class Accounts:
     def __init__(self) -> None:
         self.bytes: dict[str, int] = {}
 
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Accounts) and self.bytes == other.bytes
-
-    __hash__ = None  # type: ignore[assignment]
-
     def count(self, text: str, size: int, sign: int = 1) -> None:
         """Add a key of this size to its user's account, or with -1 subtract it. `text` is its value
         with its facts. A key with a lease of its own also counts for that."""

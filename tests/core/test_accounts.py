@@ -37,7 +37,8 @@ class Machine:
     @property
     def held(self) -> dict[str, int]:
         """The bytes of each user; they have to be those that a new look at all pairs finds."""
-        assert sizes_of(self.store.held) == (self.store.pair_bytes, self.store.accounts)
+        size, accounts = sizes_of(self.store.held)
+        assert (size, accounts.bytes) == (self.store.pair_bytes, self.store.accounts.bytes)
         return self.store.accounts.bytes
 
 

@@ -371,7 +371,8 @@ class OneMeaning(RuleBasedStateMachine):
 
     @invariant()
     def is_one(self) -> None:
-        assert sizes_of(self.store.held) == (self.store.pair_bytes, self.store.accounts)
+        size, accounts = sizes_of(self.store.held)
+        assert (size, accounts.bytes) == (self.store.pair_bytes, self.store.accounts.bytes)
         assert dict(self.store) == self.plain
         assert len(self.store) == len(self.plain)
         for key in self.plain:

@@ -86,4 +86,4 @@ def with_new_verb(folder: Path) -> list[str]:
         folder / "course" / "raftline_course",
         ignore=shutil.ignore_patterns("__pycache__"),
     )
-    return [sys.executable, str(folder / "course" / "raftline_course" / "node.py")]
+    return [sys.executable, str(folder / "course" / "raftline_course" / "node_program.py")]
