@@ -12,6 +12,7 @@ from typing import Any, Protocol, TypeVar
 from ..clients.requests.conversation import Client
 from ..clients.requests.node_connection import ClientError, Refused
 from ..clients.requests.pool import time_limit
+from ..clients.requests.times import Seconds
 from ..common.errors import RaftlineError
 from ..common.no_copies import NoCopies
 from ..common.public import public
@@ -63,7 +64,7 @@ class ReplicatedObject(NoCopies):
 
     kind = ""
 
-    def __init__(self, name: str, node: Asker, *, timeout: float | None = None) -> None:
+    def __init__(self, name: str, node: Asker, *, timeout: Seconds | None = None) -> None:
         """Name the object, without sending a request. `timeout` is in seconds and defaults to the
         node's."""
         if not isinstance(name, str):
@@ -78,7 +79,7 @@ class ReplicatedObject(NoCopies):
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name!r} of {self._node.name}>"  # without a request
 
-    def within(self: _Object, timeout: float) -> _Object:
+    def within(self: _Object, timeout: Seconds) -> _Object:
         """Return this object with another time limit in seconds."""
         other = object.__new__(type(self))
         other.__dict__.update(self.__dict__, _timeout=time_limit(timeout))

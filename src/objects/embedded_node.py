@@ -21,6 +21,7 @@ from ..clients.kv.kv import KV
 from ..clients.requests.client_login import Credentials, credentials_of
 from ..clients.requests.client_tls import ClientTls
 from ..clients.requests.pool import TIMEOUT_S, Clients, time_limit
+from ..clients.requests.times import Seconds
 from ..common.address import port_in
 from ..common.config import PACES, ConfigError, Pace, PortRefused
 from ..common.no_copies import NoCopies
@@ -74,7 +75,7 @@ class Node(NoCopies):
         port: int | None = None,
         dir: str | Path = "logs",  # noqa: A002 - the word of every command's option
         machines: Mapping[str, StateMachine] | None = None,
-        timeout: float | None = None,
+        timeout: Seconds | None = None,
         pace: str = "fast",
         console: TextIO | None = None,
         state_file_every: float | None = None,
@@ -282,7 +283,7 @@ class Node(NoCopies):
 
     # --- asking the cluster ----------------------------------------------------------------------
 
-    def request(self, command: str, timeout: float | None = None) -> str:
+    def request(self, command: str, timeout: Seconds | None = None) -> str:
         """Return the cluster's reply to one command of the line protocol; see `Clients.request`."""
         return self._clients.request(command, timeout)
 
@@ -308,14 +309,14 @@ class Node(NoCopies):
         leader = self._leader_of(self._led_here().view)
         return leader if self.is_running else None
 
-    def wait_until_leader(self, name: str | None = None, timeout: float | None = None) -> bool:
+    def wait_until_leader(self, name: str | None = None, timeout: Seconds | None = None) -> bool:
         """Wait until `name` leads, by default this node; return whether it did so in time."""
         if not isinstance(name, str | None):
             raise TypeError(f"{name!r} is not a node name; for a time limit say timeout={name!r}")
         expected = name or self.name
         return self._led_here().wait_for(lambda view: view.leader == expected, timeout)
 
-    def wait_for_leader(self, timeout: float | None = None) -> Leader | None:
+    def wait_for_leader(self, timeout: Seconds | None = None) -> Leader | None:
         """Wait for a leader, and return it; None if there is no leader in time."""
         self._led_here().wait_for(lambda view: bool(view.leader), timeout)
         return self.get_leader()
@@ -378,7 +379,7 @@ def _path(file: str | Path | None) -> Path | None:
     return None if file is None else Path(file)
 
 
-def _time_limit_at(pace: str, timeout: float | None) -> float:
+def _time_limit_at(pace: str, timeout: Seconds | None) -> float:
     """Return the time limit of a request, in seconds.
 
     Raises:

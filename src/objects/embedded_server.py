@@ -14,6 +14,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from ..clients.requests.health import report_error
+from ..clients.requests.times import Seconds
 from ..common.process.guarded_thread import guarded_thread
 from ..common.process.wakeup import Wakeup
 from ..common.public import public
@@ -109,10 +110,10 @@ class Leadership:
 
         self.listen(changed)
 
-    def wait_for(self, holds: Callable[[View], bool], timeout_s: float | None) -> bool:
+    def wait_for(self, holds: Callable[[View], bool], timeout: Seconds | None) -> bool:
         """Wait until `holds` is true of the view; return whether that happened in time. A callback
         may call this; that delays later callbacks, but no other wait."""
-        waiting = Waiting(timeout=timeout_s)
+        waiting = Waiting(timeout=timeout)
         with self._changed:
             waiting.until(self._changed, lambda: self._stopping or holds(self._seen))
             return holds(self._seen) and not self._stopping

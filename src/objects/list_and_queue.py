@@ -11,6 +11,7 @@ from operator import index as whole
 from queue import Empty, Full
 from typing import Any, SupportsIndex, overload
 
+from ..clients.requests.times import Seconds
 from ..common.public import public
 from ..common.text import NUMBER_MAX
 from .base import (
@@ -135,12 +136,12 @@ class ReplicatedQueue(ReplicatedObject):
     kind = "queue"
 
     def __init__(
-        self, name: str, node: Asker, *, maxsize: int = 0, timeout: float | None = None
+        self, name: str, node: Asker, *, maxsize: int = 0, timeout: Seconds | None = None
     ) -> None:
         super().__init__(name, node, timeout=timeout)
         self.maxsize = whole(maxsize)
 
-    def put(self, item: object, block: bool = True, timeout: float | None = None) -> None:
+    def put(self, item: object, block: bool = True, timeout: Seconds | None = None) -> None:
         """Add an item at the end; wait for room for at most `timeout` seconds. Raises Full."""
         waiting = Waiting(block, timeout)
         while True:
@@ -152,7 +153,7 @@ class ReplicatedQueue(ReplicatedObject):
                 if not waiting.pauses():
                     raise Full from None
 
-    def get(self, block: bool = True, timeout: float | None = None) -> Any:
+    def get(self, block: bool = True, timeout: Seconds | None = None) -> Any:
         """Take the first item; wait for an item for at most `timeout` seconds. Raises Empty.
 
         Raises:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 from ..clients.calls.wait_times import end_of_wait
 from ..clients.locks.lease_timer import LEAST_S
+from ..clients.requests.times import Seconds
 
 PAUSES_S = (0.02, 0.25)  # the first and the longest pause between two checks
 
@@ -16,12 +17,12 @@ PAUSES_S = (0.02, 0.25)  # the first and the longest pause between two checks
 class Waiting:
     """Growing pauses, until the time is over."""
 
-    def __init__(self, block: bool = True, timeout: float | None = None) -> None:
+    def __init__(self, block: bool = True, timeout: Seconds | None = None) -> None:
         """Set a wait of at most `timeout` seconds, forever with None; without `block`, do not
         wait."""
         self._began_s = time.monotonic()
         end_s = end_of_wait(timeout, self._began_s)
-        if timeout is not None and timeout < 0:
+        if end_s is not None and end_s < self._began_s:
             raise ValueError("a timeout can't be negative")
         self._end_s = math.inf if end_s is None else end_s
         self._block = block

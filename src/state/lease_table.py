@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from ..wire.commands.lease_operands import LEASE, lease_in, seconds_in
+from ..wire.commands.lease_operands import LEASE, lease_in, ms_in, spell_seconds
 from ..wire.protocol import NAME
 
 OWN = "own-"
@@ -28,22 +28,22 @@ class Leases:
     """The shared leases by name, in the order of their entries, and the newly started leases."""
 
     def __init__(self) -> None:
-        self.granted: dict[str, int] = {}  # seconds
+        self.granted: dict[str, int] = {}  # milliseconds
         self.users: dict[str, str] = {}  # who asked for them, without those of nobody
         self.count_of: dict[str, int] = {}  # of these, by user
         # Leases whose time begins now, for a leader that measures it; None on other nodes.
         self.started: list[str] | None = None
 
-    def grant(self, number: int, seconds: int, tag: str = "", user: str = "") -> str:
+    def grant(self, number: int, ms: int, tag: str = "", user: str = "") -> str:
         """Grant a shared lease by the entry with this number, and return its name."""
         name = f"{LEASE}{number}.{tag}" if tag else f"{LEASE}{number}"
-        self.add(name, seconds, user)
+        self.add(name, ms, user)
         self.begin(name)
         return name
 
-    def add(self, name: str, seconds: int, user: str) -> None:
+    def add(self, name: str, ms: int, user: str) -> None:
         """Add a shared lease of a user, or of nobody ("")."""
-        self.granted[name] = seconds
+        self.granted[name] = ms
         if user:
             self.users[name] = user
             self.count_of[user] = self.count_of.get(user, 0) + 1
@@ -65,19 +65,19 @@ class Leases:
     def copy(self) -> list[tuple[str, int, str]]:
         """Return a copy of the shared leases with their users, for a snapshot."""
         users = self.users
-        return [(lease, seconds, users.get(lease, "")) for lease, seconds in self.granted.items()]
+        return [(lease, ms, users.get(lease, "")) for lease, ms in self.granted.items()]
 
 
-def own_lease(number: int, seconds: int) -> str:
+def own_lease(number: int, ms: int) -> str:
     """Return the name of a key's own lease, which holds its entry and its time."""
-    return f"{OWN}{number}-{seconds}"
+    return f"{OWN}{number}-{spell_seconds(ms)}"
 
 
-def own_seconds(lease: str) -> int:
-    """Return the time of a key's own lease in seconds, or 0 for a shared lease."""
+def own_ms(lease: str) -> int:
+    """Return the time of a key's own lease in milliseconds, or 0 for a shared lease."""
     if not lease.startswith(OWN):
         return 0
-    return seconds_in(lease.rpartition("-")[2]) or 0
+    return ms_in(lease.rpartition("-")[2]) or 0
 
 
 # --- the snapshot -------------------------------------------------------------------------------
@@ -86,7 +86,7 @@ def own_seconds(lease: str) -> int:
 def spell_granted(granted: Iterable[tuple[str, int, str]]) -> list[str]:
     """Return a line for each shared lease: `lease-57 10`, or `lease-57 10 bob` for one of a
     user."""
-    return [f"{lease} {seconds} {user}".rstrip(" ") for lease, seconds, user in granted]
+    return [f"{lease} {spell_seconds(ms)} {user}".rstrip(" ") for lease, ms, user in granted]
 
 
 def read_granted(lines: Iterable[str]) -> Leases:
@@ -99,12 +99,12 @@ def read_granted(lines: Iterable[str]) -> Leases:
     for line in lines:
         lease, _, rest = line.partition(" ")
         text, space, user = rest.partition(" ")
-        seconds = seconds_in(text)
-        if lease_in(lease) is None or seconds is None or lease in leases.granted:
+        ms = ms_in(text)
+        if lease_in(lease) is None or ms is None or lease in leases.granted:
             raise ValueError("the line of a lease that says none, or one twice")
         if space and not NAME.fullmatch(user):
             raise ValueError("the line of a lease that names no user")
-        leases.add(lease, seconds, user)
+        leases.add(lease, ms, user)
     return leases
 
 

@@ -22,6 +22,7 @@ from raftline.storage.folder import Folder
 from raftline.storage.hard_state import HardStateFile
 from raftline.wire import peer_lines
 from raftline.wire.commands.command_table import COMMANDS
+from raftline.wire.commands.lease_operands import spell_seconds
 from raftline.wire.commands.operands import Limits
 from raftline.wire.commands.parsing import ReadSettings, parse
 from raftline.wire.protocol import NAME, ProtocolError, split_sender
@@ -122,7 +123,9 @@ DEALERS: dict[str, Dealer] = {
     "fraction": _fraction,
     "tx-object": _object_in_transaction,
     "port": lambda _, chance: str(chance.randint(1, 65535)),
-    "seconds": lambda _, chance: str(chance.randint(1, 10_000_000)),
+    "seconds": lambda _, chance: spell_seconds(
+        chance.randint(1, 10_000_000) * chance.choice([1, 1000])
+    ),
 }
 
 

@@ -35,8 +35,8 @@ def outcome(call: Callable[..., Any]) -> Any:
 @pytest.mark.parametrize(
     ("timeout", "error", "words"),
     [
-        ("5", TypeError, "a timeout is a number of seconds, not str"),
-        (True, TypeError, "a timeout is a number of seconds, not bool"),
+        ("5", TypeError, "a timeout is a number of seconds or a timedelta, not str"),
+        (True, TypeError, "a timeout is a number of seconds or a timedelta, not bool"),
         (math.nan, ValueError, "a timeout of nan s is invalid"),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from enum import Enum
 from typing import Any
 
@@ -9,7 +10,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from raftline.clients.calls.calls import CallFactory, Page, Stat, Version, answered, seconds_of
+from raftline.clients.calls.calls import (
+    Call,
+    CallFactory,
+    Page,
+    Stat,
+    Version,
+    answered,
+    lease_time,
+)
 from raftline.clients.calls.kv_errors import LeaseLost, NotUnderstood
 from raftline.clients.calls.value_codec import BINARY, TEXT
 from raftline.clients.locks.contest import LOCKS, LockKeys
@@ -155,7 +164,7 @@ def test_numbers_and_times_are_typed() -> None:
     assert model.ask(CALLS.expire("m", 10)) is False
     assert model.ask(CALLS.persist("n")) is True
     assert model.ask(CALLS.persist("n")) is False
-    model.ask(CALLS.set("t", "two words", ttl=10.0))  # type: ignore[arg-type]
+    model.ask(CALLS.set("t", "two words", ttl=10.0))
     assert model.ask(CALLS.get("t")) == "two words"
     assert [model.ask(CALLS.clear(prefix)) for prefix in ("n", "n", "t")] == [1, 0, 1]
     done = model.txn().then.incr("n", 5).set("t", "1", ttl=3).expire("t", 4).persist("t").commit()
@@ -245,8 +254,34 @@ def test_a_conditional_write_has_a_time_or_a_lease() -> None:
     ):
         with pytest.raises(ValueError, match="give that or lease, not both"):
             write()
-    with pytest.raises(ValueError, match="whole number"):
-        CALLS.setnx("a", "1", ttl=0.5)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"0\.001 to 10000000 seconds"):
+        CALLS.setnx("a", "1", ttl=0)
+
+
+@pytest.mark.parametrize(
+    ("ttl", "spelled"),
+    [
+        (1, "1"), (1.0, "1"), (1.5, "1.5"), (0.1 + 0.2, "0.3"), (0.001, "0.001"), (1 / 3, "0.333"),
+        (10_000_000, "10000000"), (timedelta(minutes=2), "120"),
+        (timedelta(milliseconds=5), "0.005"),
+    ],
+)  # fmt: skip
+def test_a_time_is_an_int_a_float_or_a_timedelta(ttl: float | timedelta, spelled: str) -> None:
+    commands: list[Call[Any]] = [
+        CALLS.grant(ttl), CALLS.set("a", "1", ttl=ttl), CALLS.expire("a", ttl),
+        CALLS.setnx("a", "1", ttl=ttl), CALLS.cas("a", "1", "2", ttl=ttl),
+    ]  # fmt: skip
+    assert [each.command for each in commands] == [
+        f"lease {spelled}", f"setex a {spelled} 1", f"expire a {spelled}",
+        f"txn if a absent then setex a {spelled} 1", f"txn if a = 1 then setex a {spelled} 2",
+    ]  # fmt: skip
+    model = Model()
+    model.ask(commands[1])
+    done = model.txn().then.set("b", "1", ttl=ttl).expire("a", ttl).commit()
+    assert done.results == [True, True]
+    stat = model.ask(CALLS.stat("b"))
+    assert stat is not None
+    assert stat.lease == f"own-2-{spelled}"
 
 
 def test_a_write_under_a_lease_that_has_ended_says_so() -> None:
@@ -310,12 +345,12 @@ def test_a_time_that_a_key_has_left_is_none_where_it_stays() -> None:
         (lambda: CALLS.get("\ud800"), ValueError, "half a surrogate pair"),
         (lambda: CALLS.incr("a", 1.5), TypeError, "a whole number is an int"),  # type: ignore[arg-type]
         (lambda: CALLS.incr("a", True), TypeError, "a whole number is an int"),
-        (lambda: CALLS.set("a", "1", ttl=0.05), ValueError, "is not a valid lease time"),  # type: ignore[arg-type]
+        (lambda: CALLS.set("a", "1", ttl=0.0005), ValueError, "is not a valid lease time"),
         (lambda: CALLS.set("a", "1", ttl=100_000_000), ValueError, "is not a valid lease time"),
         (lambda: CALLS.set("a", "1", ttl=10, lease="lease-1"), ValueError, "not both"),
         (lambda: CALLS.set("a", "1", lease="x set b 1"), ValueError, "is not a lease"),
-        (lambda: seconds_of(float("nan")), ValueError, "is not a valid lease time"),
-        (lambda: seconds_of("10"), TypeError, "is a number of seconds"),  # type: ignore[arg-type]
+        (lambda: lease_time(float("nan")), ValueError, "is not a valid lease time"),
+        (lambda: lease_time("10"), TypeError, "is a number of seconds"),  # type: ignore[arg-type]
         (lambda: Model().txn().if_.absent("a").then.commit(), ValueError, "at least one"),
         (lambda: Model().txn().then.set("a", "1").else_, ValueError, "needs a condition"),
         (lambda: Model().txn().if_.none_under(""), ValueError, "at least one byte"),

@@ -48,9 +48,9 @@ def test_a_lock_is_waited_for_as_threading_lock_says(
         ({"timeout": 10**400}, OverflowError, "is too long"),
         ({"blocking": False, "timeout": 1}, ValueError, "non-blocking"),
         ({"blocking": False, "timeout": None}, ValueError, "non-blocking"),
-        ({"timeout": "5"}, TypeError, "a number of seconds, not str"),
-        ({"timeout": True}, TypeError, "a number of seconds, not bool"),
-        ({"blocking": "yes"}, TypeError, "a number of seconds, not str"),
+        ({"timeout": "5"}, TypeError, "a number of seconds or a timedelta, not str"),
+        ({"timeout": True}, TypeError, "a number of seconds or a timedelta, not bool"),
+        ({"blocking": "yes"}, TypeError, "a number of seconds or a timedelta, not str"),
         ({"blocking": 5, "timeout": 6}, TypeError, "given twice"),
     ],
 )

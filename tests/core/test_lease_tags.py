@@ -109,8 +109,8 @@ def test_the_number_of_a_lease_is_its_token_with_and_without_a_tag() -> None:
 
 
 def test_the_words_of_a_grant_in_an_entry() -> None:
-    assert grant_in("10") == (10, "")
-    assert grant_in(f"10 {TAG}") == (10, TAG)
+    assert grant_in("10") == (10_000, "")
+    assert grant_in(f"1.5 {TAG}") == (1500, TAG)
     for wrong in ("", "0", f"0 {TAG}", "10 ", f"10  {TAG}", f"10 {TAG} ", f"10 {TAG} {TAG}"):
         assert grant_in(wrong) is None
     assert without_tag(with_tag("lease 10", TAG)) == without_tag("lease 10") == "lease 10"

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import pytest
 
+from raftline.wire.commands.command_table import read_request
 from raftline.wire.commands.lease_operands import SECONDS_MAX, without_lease
-from tests.core.typed import command, refusal
+from tests.core.typed import LIMITS, command, refusal
 
-NO_TIME = "is not a lease time: a whole number of seconds from 1 to 10000000. Nothing was done."
+NO_TIME = (
+    "is not a lease time: seconds from 0.001 to 10000000, with at most three decimals. "
+    "Nothing was done."
+)
 NO_LEASE = (
     "is not a lease; use the name that `lease SECONDS` returns, as in lease-57. Nothing was done."
 )
@@ -17,6 +21,10 @@ NO_LEASE = (
     ("line", "spelled"),
     [
         ("lease  10 ", "lease 10"),
+        ("lease 0.001", "lease 0.001"),
+        ("lease 1.50", "lease 1.5"),
+        ("expire a 2.000", "expire a 2"),
+        ("setex a 0.25 b", "setex a 0.25 b"),
         (f"lease {SECONDS_MAX}", f"lease {SECONDS_MAX}"),
         ("renew lease-57 ", "renew lease-57"),
         ("release lease-57", "release lease-57"),
@@ -38,11 +46,39 @@ def test_a_command_has_one_spelling(line: str, spelled: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "seconds", ["-1", "0.05", "100000000", "10000001", "0", "010", "1e3", "10s", "١٠"]
+    "seconds",
+    [
+        "-1",
+        "0.0005",
+        ".5",
+        "1.2345",
+        "10000000.001",
+        "0.0",
+        "1,5",
+        "100000000",
+        "10000001",
+        "0",
+        "010",
+        "1e3",
+        "10s",
+        "١٠",
+    ],
 )
 def test_a_time_that_no_lease_has_is_refused_in_words(seconds: str) -> None:
     for line in (f"lease {seconds}", f"expire a {seconds}", f"setex a {seconds} b"):
         assert refusal(line) == f'"{seconds}" {NO_TIME}'
+
+
+@pytest.mark.parametrize(
+    ("line", "level"),
+    [
+        ("lease 10", 2), ("lease 1.5", 4), ("setex a 1.5 b", 4), ("setex a 15 1.5", 2),
+        ("expire a.b 15", 2), ("expire a 1.5", 4), ("txn setex a 1.5 b", 4),
+        ("txn if b absent then set b 1 else expire a 1.5", 4), ("txn set b 1.5", 2),
+    ],
+)  # fmt: skip
+def test_a_time_with_milliseconds_needs_a_level(line: str, level: int) -> None:
+    assert read_request("", "", line, LIMITS).level == level
 
 
 @pytest.mark.parametrize("name", ["nothing", "57", "lease-", "lease-057", "lease-x", "lease--5"])

@@ -6,9 +6,11 @@ import pytest
 
 from raftline.logmanager import LogManager
 from raftline.state.commands.key_commands import execute
-from raftline.state.commands.lease_commands import seconds_of
+from raftline.state.commands.lease_commands import ms_of
 from raftline.state.lease_table import read_expiry, read_granted, spell_expiry, spell_granted
 from raftline.state.store import Store
+from raftline.wire.commands.lease_operands import FRACTIONS
+from raftline.wire.commands.operands import not_understood
 from raftline_testing.files.node_files import entries
 from tests.core.test_store import at_level_2, copied
 
@@ -172,7 +174,7 @@ def test_an_expiry_ends_its_leases_and_deletes_their_keys(machine: Machine) -> N
     machine.talk("lease 10", "under lease-57 set a 1", "setex b 10 2", "set c 3", "lease 20")
     assert machine.apply(spell_expiry(TERM, ["lease-57", "own-59-10"])) == ""
     assert dict(machine.store) == {"c": "3"}
-    assert machine.store.leases.granted == {"lease-61": 20}
+    assert machine.store.leases.granted == {"lease-61": 20_000}
 
 
 @pytest.mark.parametrize("named", [TERM - 1, TERM + 1])
@@ -181,7 +183,7 @@ def test_an_expiry_of_another_term_than_its_entry_s_does_nothing(
 ) -> None:
     machine.talk("lease 10", "under lease-57 set a 1")
     machine.apply(spell_expiry(named, ["lease-57"]))
-    assert machine.store.leases.granted == {"lease-57": 10}
+    assert machine.store.leases.granted == {"lease-57": 10_000}
     assert dict(machine.store) == {"a": "1"}
 
 
@@ -198,7 +200,7 @@ def test_an_expiry_that_a_person_wrote_into_a_log_harms_nobody(machine: Machine)
     for line in ("expired", "expired 4", "expired 4 ", "expired x lease-57", "expired  lease-57"):
         machine.apply(line)
     machine.apply("expired 4 lease-x own- own-5 own-58 own-58-x own-58-0 own-١-10 x")
-    assert machine.store.leases.granted == {"lease-57": 10}
+    assert machine.store.leases.granted == {"lease-57": 10_000}
     assert dict(machine.store) == {"a": "1"}
 
 
@@ -237,7 +239,28 @@ def test_an_entry_that_a_person_wrote_is_a_mistake_and_changes_nothing(
     machine.apply("lease 10")
     assert machine.apply(command).startswith("Sorry, ")
     assert not machine.store
-    assert machine.store.leases.granted == {"lease-57": 10}
+    assert machine.store.leases.granted == {"lease-57": 10_000}
+
+
+@pytest.mark.parametrize("command", ["lease 1.5", "setex a 1.5 b", "expire a 1.5"])
+def test_below_its_level_a_time_with_milliseconds_changes_nothing(command: str) -> None:
+    store = Store({"a": "1"}, level=3)
+    assert execute(store, command) == f"Sorry, {not_understood(command)}"
+    assert not store.leases.granted
+    assert not store.leased
+
+
+def test_a_time_with_milliseconds_is_kept_and_shown(machine: Machine) -> None:
+    machine.store.level = FRACTIONS
+    replies = machine.talk("lease 1.5", "setex a 0.25 1", "set b 2", "expire b 10.001")
+    assert replies[0] == "LEASE response: lease-57 for 1.5 s"
+    assert replies[3] == "EXPIRE response: b for 10.001 s"
+    assert spell_granted(machine.store.leases.copy()) == ["lease-57 1.5"]
+    granted = read_granted(["lease-57 1.5"]).granted
+    assert granted == machine.store.leases.granted == {"lease-57": 1500}
+    own = ["own-58-0.25", "own-60-10.001"]
+    assert [machine.store.lease_of(key) for key in "ab"] == own
+    assert [ms_of(machine.store, lease) for lease in own] == [250, 10_001]
 
 
 def test_shared_leases_are_read_from_a_snapshot_as_they_were_spelled(machine: Machine) -> None:
@@ -257,9 +280,9 @@ def test_a_damaged_line_of_a_lease_is_refused(lines: list[str]) -> None:
 
 def test_the_time_of_a_lease_is_known_as_long_as_it_is_there(machine: Machine) -> None:
     machine.talk("lease 10", "setex a 20 1")
-    assert [seconds_of(machine.store, each) for each in ("lease-57", "own-58-20")] == [10, 20]
+    assert [ms_of(machine.store, each) for each in ("lease-57", "own-58-20")] == [10_000, 20_000]
     machine.talk("release lease-57", "delete a")
-    assert [seconds_of(machine.store, each) for each in ("lease-57", "own-58-20")] == [0, 0]
+    assert [ms_of(machine.store, each) for each in ("lease-57", "own-58-20")] == [0, 0]
 
 
 def test_the_timer_is_notified_of_each_time_that_begins(machine: Machine) -> None:
@@ -290,7 +313,7 @@ def test_a_snapshot_carries_the_leases_and_their_keys() -> None:
     for manager in (first, second):
         [reply] = manager.apply(entries(50, 1, "release lease-11"))
         assert reply == "RELEASE response: lease-11 released, 1 key deleted"
-        assert manager.store.leases.granted == {"lease-14": 30}
+        assert manager.store.leases.granted == {"lease-14": 30_000}
         manager.apply(entries(51, 1, "expired 1 own-13-20 lease-14"))
         assert not manager.store
         assert manager.store.leases.granted == {}

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import copy
+import json
 import os
 import pickle
 import signal
 import threading
 import time
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -135,6 +137,28 @@ def test_a_value_is_read_with_its_version(kv: raftline.KV[str], nodes: Cluster) 
     assert kv.exists("v/a")
     assert not kv.exists("v/none")
     assert not any(" read " in each.log.read_text() for each in nodes.nodes)
+
+
+def test_times_have_milliseconds(kv: raftline.KV[str]) -> None:
+    kv.set("s/float", "1", ttl=0.25)
+    kv.set("s/delta", "1", ttl=timedelta(milliseconds=250))
+    assert kv.setnx("s/long", "1", ttl=timedelta(hours=1))
+    assert 3590 < (kv.ttl("s/long") or 0) <= 3600
+    with kv.lease(1.5) as lease, kv.lock("s", ttl=0.75) as held:
+        assert 0 < lease.left <= 1.5
+        assert lease.check(timedelta(seconds=5)) is lease
+        assert held.check() == held.token
+        assert (
+            json.loads(kv.request("leases").removeprefix("LEASES response: "))["leases"][lease.id][
+                "seconds"
+            ]
+            == 1.5
+        )
+        assert not lease.wait_lost(timedelta(milliseconds=1))
+        assert kv.lock("s").acquire(timeout=timedelta(0)) is None
+    eventually(lambda: not kv.exists("s/float") and not kv.exists("s/delta"), "their end")
+    assert list(kv.keys("s/")) == ["s/long"]
+    assert kv.within(timedelta(seconds=2)).timeout == 2.0
 
 
 def test_any_threads_ask_at_once(kv: raftline.KV[str]) -> None:

@@ -23,8 +23,8 @@ def leader() -> Iterator[Driver]:
     with driver.core:
         store = manager_of(driver).store
         store.raise_level(2, 1)
-        store.leases.grant(57, 60)
-        store.leases.grant(58, 1)
+        store.leases.grant(57, 60_000)
+        store.leases.grant(58, 1000)
     answer(driver)
     yield driver
     driver.stop(DEADLINE_S)
@@ -46,10 +46,10 @@ def test_a_renewal_is_not_confirmed_before_a_quorum_answers_its_round(leader: Dr
 def test_a_lease_that_nobody_renews_is_ended_with_nobody_asking(leader: Driver) -> None:
     view = leader.node.view
     eventually(lambda: view.log.commands[-1] == f"expired {view.term} lease-58")
-    assert manager_of(leader).store.leases.granted == {"lease-57": 60, "lease-58": 1}
+    assert manager_of(leader).store.leases.granted == {"lease-57": 60_000, "lease-58": 1000}
     eventually(lambda: view.durable_index >= view.log.last_index)
     answer(leader)
-    assert manager_of(leader).store.leases.granted == {"lease-57": 60}
+    assert manager_of(leader).store.leases.granted == {"lease-57": 60_000}
 
 
 def test_a_renewal_that_was_given_up_is_not_answered_again(leader: Driver) -> None:

@@ -7,7 +7,7 @@ from raftline.node.loop.lease_clock import NEVER_MS, SPARE_ITEMS, LeaseClock, co
 
 def clock_of(**seconds: int) -> tuple[LeaseClock, dict[str, int]]:
     """Return a clock of these leases, begun at 0, and their times to be changed."""
-    clock = LeaseClock(lambda lease: seconds.get(lease, 0))
+    clock = LeaseClock(lambda lease: 1000 * seconds.get(lease, 0))
     for lease in seconds:
         clock.start(lease, 0)
     return clock, seconds
@@ -15,7 +15,8 @@ def clock_of(**seconds: int) -> tuple[LeaseClock, dict[str, int]]:
 
 def test_a_lease_is_due_after_its_time_a_tenth_and_a_millisecond() -> None:
     clock, _ = clock_of(a=10)
-    assert counted_ms(10) == 11_001
+    assert counted_ms(10_000) == 11_001
+    assert [counted_ms(ms) for ms in (1, 10, 1500)] == [3, 12, 1651]  # rounded up
     assert clock.next_ms == 11_001
     assert clock.take_due(11_000, 9) == []
     assert clock.take_due(11_001, 9) == ["a"]

@@ -14,6 +14,7 @@ from raftline.raft.messages import RequestVoteReply
 from raftline.raft.node import RawNode
 from raftline.state.commands.key_commands import execute
 from raftline.state.store import Store
+from raftline.wire.commands.lease_operands import FRACTIONS
 from raftline.wire.limits import LEASE_KEYS_CHARACTERS, LEASES_LISTED
 from raftline_testing.doubles.cores import acknowledge, established, leader_of, node_of, sync
 from raftline_testing.orders import StepDown, obey
@@ -77,8 +78,8 @@ def leader() -> Leader:
 
 def test_a_lease_expires_once_its_whole_time_and_a_tenth_have_passed(leader: Leader) -> None:
     lease = leader.lease(10)
-    assert leader.leasing.wake_at_ms == 1000 + counted_ms(10)
-    leader.now_ms += counted_ms(10) - 1
+    assert leader.leasing.wake_at_ms == 1000 + counted_ms(10000)
+    leader.now_ms += counted_ms(10000) - 1
     assert leader.expire() == ""
     leader.now_ms += 1
     assert leader.expire() == f"expired {leader.node.view.term} {lease}"
@@ -87,11 +88,23 @@ def test_a_lease_expires_once_its_whole_time_and_a_tenth_have_passed(leader: Lea
     assert leader.leasing.wake_at_ms == NEVER_MS
 
 
+def test_a_lease_of_milliseconds_expires_and_is_renewed_like_others(leader: Leader) -> None:
+    leader.store.level = FRACTIONS
+    lease = f"lease-{leader.apply('lease 1.5')}"
+    assert leader.ask(f"renew {lease}") == f"RENEW response: {lease} for 1.5 s"
+    listed = json.loads(leader.ask("leases").removeprefix("LEASES response: "))
+    assert listed["leases"][lease]["seconds"] == 1.5
+    leader.now_ms += 1650
+    assert leader.expire() == ""
+    leader.now_ms += 1
+    assert leader.expire() == f"expired {leader.node.view.term} {lease}"
+
+
 def test_a_renewal_gives_the_whole_time_again(leader: Leader) -> None:
     lease = leader.lease(10)
     leader.now_ms += 10_999
     assert leader.ask(f"renew {lease}") == f"RENEW response: {lease} for 10 s"
-    leader.now_ms += counted_ms(10) - 1
+    leader.now_ms += counted_ms(10000) - 1
     assert leader.expire() == ""
     leader.now_ms += 1
     assert leader.expire()
@@ -99,7 +112,7 @@ def test_a_renewal_gives_the_whole_time_again(leader: Leader) -> None:
 
 def test_a_renewal_is_refused_while_an_expiry_is_in_the_log(leader: Leader) -> None:
     lease, other = leader.lease(10), leader.lease(20)
-    leader.now_ms += counted_ms(10)
+    leader.now_ms += counted_ms(10000)
     assert leader.expire()
     assert leader.ask(f"renew {lease}") == NO_SUCH + lease
     assert leader.ask(f"renew {other}").startswith("RENEW response: ")
@@ -144,7 +157,7 @@ def test_a_new_leader_gives_every_lease_its_whole_time_again() -> None:
     assert leader.leasing.wake_at_ms == NEVER_MS
     assert leader.store.leases.started is None
     again = elected(leader)
-    again.now_ms += counted_ms(10) - 1
+    again.now_ms += counted_ms(10000) - 1
     assert again.expire() == ""
     again.now_ms += 1
     assert again.expire() == f"expired {again.node.view.term} {lease}"
@@ -170,7 +183,7 @@ def elected(leader: Leader) -> Leader:
 def test_an_expiry_that_was_in_the_log_of_an_earlier_term_is_forgotten_with_it() -> None:
     leader = Leader()
     lease = leader.lease(10)
-    leader.now_ms += counted_ms(10)
+    leader.now_ms += counted_ms(10000)
     assert leader.expire()
     obey(leader.node, StepDown(), leader.node.view.now_ms)
     leader.look()
@@ -191,7 +204,7 @@ def test_a_follower_counts_nothing() -> None:
 
 def test_a_leader_proposes_nothing_before_its_no_op_is_applied() -> None:
     leader = Leader(leader_of("s1"))
-    leader.store.leases.grant(57, 1)
+    leader.store.leases.grant(57, 1000)
     leader.store.leases.started = ["lease-57"]
     leader.look()
     leader.now_ms += 60_000
@@ -226,16 +239,16 @@ def test_many_leases_that_are_due_end_a_bounded_number_at_a_time(leader: Leader)
 def test_a_new_leader_begins_with_many_leases_some_at_a_time() -> None:
     leader = Leader()
     for number in range(STARTED_MAX + 1):
-        leader.store.leases.grant(100 + number, 10)
+        leader.store.leases.grant(100 + number, 10_000)
     leader.leasing = GrantedLeases(leader.node, leader.store)
     leader.look()
     assert leader.leasing.wake_at_ms == 0
     leader.expire()
     leader.now_ms += 500
     leader.expire()
-    assert leader.leasing.wake_at_ms == 1000 + counted_ms(10)
+    assert leader.leasing.wake_at_ms == 1000 + counted_ms(10000)
     assert "lease-100" not in leader.store.leases.started  # type: ignore[operator]
-    leader.now_ms += counted_ms(10)
+    leader.now_ms += counted_ms(10000)
     assert leader.expire()
 
 
@@ -331,7 +344,7 @@ def test_a_lease_whose_end_is_committed_and_not_yet_applied_is_not_renewed(
     leader: Leader,
 ) -> None:
     lease = leader.lease(10)
-    leader.now_ms += counted_ms(10)
+    leader.now_ms += counted_ms(10000)
     assert leader.expire()
     sync(leader.node)
     for peer in leader.node.view.peers:

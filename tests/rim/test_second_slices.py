@@ -222,7 +222,7 @@ def test_a_long_log_is_compacted_a_part_at_a_time() -> None:
 def found_by(leader: Leader, count: int) -> None:
     """Have a new leader find so many leases."""
     for number in range(count):
-        leader.store.leases.grant(100 + number, 10)
+        leader.store.leases.grant(100 + number, 10_000)
     leader.leasing = GrantedLeases(leader.node, leader.store)
     leader.look()
 
@@ -264,7 +264,7 @@ def test_a_list_of_leases_has_the_first_of_them_and_of_their_keys() -> None:
     leader = Leader()
     lease = leader.lease(10)
     for number in range(LEASES_LISTED + 5):
-        leader.store.leases.grant(10_000 + number, 10)
+        leader.store.leases.grant(10_000 + number, 10_000)
         leader.store.put_under(lease, f"k{number:05}", "v")
     reported = json.loads(leader.leasing.answer("leases", leader.now_ms).partition(": ")[2])
     assert reported["leases_in_all"] == LEASES_LISTED + 6

@@ -230,7 +230,7 @@ def test_backup_and_restore_keep_what_is_known_of_each_key(
     known = [(2, own["a"], ""), (4, "lease-3", ""), (5, "", ""), (6, own["d"], "")]
     assert [store.facts(key) for key in "abcd"] == known
     leased = {"lease-3": {"b"}, **{lease: {key} for key, lease in own.items()}}
-    assert (store.leased, store.leases.granted) == (leased, {"lease-3": 10})
+    assert (store.leased, store.leases.granted) == (leased, {"lease-3": 10_000})
     restored.close()
 
 

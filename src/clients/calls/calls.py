@@ -15,16 +15,18 @@ from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Protocol, TypeAlias,
 
 from ...common.errors import RaftlineError
 from ...common.public import public
-from ...wire.commands.lease_operands import SECONDS_MAX, lease_in
+from ...wire.commands.lease_operands import SECONDS_MAX, lease_in, spell_seconds
 from ...wire.commands.operands import WITH_INDEX
 from ...wire.commands.transaction_line import spell_word
 from ...wire.protocol import ProtocolError, escape, is_number, unescape
 from ..requests.node_connection import Refused
+from ..requests.times import Seconds, seconds_in
 from .kv_errors import LeaseLost, NotUnderstood
 from .value_codec import TEXT, Codec, Data
 
 Result = TypeVar("Result")
 Kind = TypeVar("Kind")
+LEAST_LEASE_S = 0.001
 NO_SUCH_LEASE = ", no such lease"
 TTL_OR_LEASE = "ttl gives the key a lease of its own; give that or lease, not both"
 
@@ -150,16 +152,20 @@ def answered(text: str) -> ReplyParts:
     return ReplyParts(verb, absence, rest)
 
 
-def seconds_of(ttl: float) -> int:
-    """Return the time of a lease in whole seconds. Raises TypeError, ValueError."""
-    if isinstance(ttl, bool) or not isinstance(ttl, int | float):
-        raise TypeError(f"a lease time is a number of seconds, not {type(ttl).__name__}")
-    if ttl != ttl or not 1 <= ttl <= SECONDS_MAX or int(ttl) != ttl:
+def lease_ms(ttl: Seconds) -> int:
+    """Return the time of a lease in milliseconds. Raises TypeError, ValueError."""
+    seconds = seconds_in(ttl, "a lease time")
+    if not LEAST_LEASE_S <= seconds <= SECONDS_MAX:  # nan fails this, too
         raise ValueError(
-            f"{ttl} is not a valid lease time: a whole number of seconds from 1 to {SECONDS_MAX}; "
+            f"{seconds} is not a valid lease time: {LEAST_LEASE_S} to {SECONDS_MAX} seconds; "
             "nothing was sent"
         )
-    return int(ttl)
+    return round(1000 * seconds)
+
+
+def lease_time(ttl: Seconds) -> str:
+    """Return the time of a lease as it is spelled on the wire. Raises TypeError, ValueError."""
+    return spell_seconds(lease_ms(ttl))
 
 
 def whole(number: int) -> int:
@@ -269,7 +275,7 @@ class CallFactory(Generic[Data]):
         return None if reply.absence else self.codec.of(_raw(reply.rest))
 
     def set(
-        self, key: Data, value: Data, *, ttl: int | None = None, lease: AnyLease = None
+        self, key: Data, value: Data, *, ttl: Seconds | None = None, lease: AnyLease = None
     ) -> Call[None]:
         """Set a key: permanently, for `ttl` seconds, or for as long as a lease lasts.
 
@@ -280,11 +286,11 @@ class CallFactory(Generic[Data]):
             return _under(lease, f"set {self._key(key)} {self._value(value)}", _none)
         if lease is not None:
             raise ValueError(TTL_OR_LEASE)
-        seconds = seconds_of(ttl)
+        seconds = lease_time(ttl)
         return Call(f"setex {self._key(key)} {seconds} {self._value(value)}", _none)
 
     def setnx(
-        self, key: Data, value: Data, *, ttl: int | None = None, lease: AnyLease = None
+        self, key: Data, value: Data, *, ttl: Seconds | None = None, lease: AnyLease = None
     ) -> Call[bool]:
         """Set a key if it is absent; return whether it was set."""
         if ttl is not None:
@@ -297,7 +303,7 @@ class CallFactory(Generic[Data]):
         old: Data | Version[Data],
         new: Data,
         *,
-        ttl: int | None = None,
+        ttl: Seconds | None = None,
         lease: AnyLease = None,
     ) -> Call[bool]:
         """Set a key to `new` if its value is `old`, or if it has not changed since `old` was read
@@ -310,16 +316,16 @@ class CallFactory(Generic[Data]):
         return _under(lease, f"cas {self._key(key)} {expected} {self._value(new)}", _is_done)
 
     def _timed(
-        self, key: Data, condition: str, value: Data, ttl: int, lease: AnyLease
+        self, key: Data, condition: str, value: Data, ttl: Seconds, lease: AnyLease
     ) -> Call[bool]:
         """Set a key for `ttl` seconds if a condition on the key holds, in one entry."""
         if lease is not None:
             raise ValueError(TTL_OR_LEASE)
         name, text = spell_word(self.codec.key(key)), spell_word(self.codec.text(value))
-        return _conditional(name, condition, f"setex {name} {seconds_of(ttl)} {text}")
+        return _conditional(name, condition, f"setex {name} {lease_time(ttl)} {text}")
 
     def _versioned(
-        self, key: Data, old: Version[Data], new: Data, ttl: int | None, lease: AnyLease
+        self, key: Data, old: Version[Data], new: Data, ttl: Seconds | None, lease: AnyLease
     ) -> Call[bool]:
         """Set a key if it has not changed since `old`, in one entry."""
         if ttl is not None:
@@ -381,9 +387,9 @@ class CallFactory(Generic[Data]):
 
         return Call(f"ttl {self._key(key)}", read)
 
-    def expire(self, key: Data, ttl: int) -> Call[bool]:
+    def expire(self, key: Data, ttl: Seconds) -> Call[bool]:
         """Expire a key after `ttl` seconds; return whether the key exists."""
-        return Call(f"expire {self._key(key)} {seconds_of(ttl)}", _is_done)
+        return Call(f"expire {self._key(key)} {lease_time(ttl)}", _is_done)
 
     def persist(self, key: Data) -> Call[bool]:
         """Take a key out of its lease, so that it stays; return whether it was under a lease."""
@@ -449,8 +455,8 @@ class CallFactory(Generic[Data]):
 
     # --- leases ---------------------------------------------------------------------------------
 
-    def grant(self, seconds: int) -> Call[str]:
-        return Call(f"lease {seconds}", lambda text: answered(text).rest.partition(" ")[0])
+    def grant(self, ttl: Seconds) -> Call[str]:
+        return Call(f"lease {lease_time(ttl)}", lambda text: answered(text).rest.partition(" ")[0])
 
     def renew(self, lease: str) -> Call[bool]:
         return Call(f"renew {lease_name(lease)}", _is_done)

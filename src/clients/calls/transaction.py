@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from ...common.public import public
 from ...wire.commands.transaction_line import spell_word
 from ...wire.limits import TRANSACTION_ITEMS, VALUE_BYTES
+from ..requests.times import Seconds
 from .calls import (
     Call,
     CallFactory,
@@ -24,9 +25,9 @@ from .calls import (
     condition_of,
     entry_index,
     lease_name,
+    lease_time,
     read_stat,
     read_version,
-    seconds_of,
     whole,
 )
 from .value_codec import Codec, Data
@@ -237,7 +238,7 @@ class Operations(Generic[Data, Result]):
         return self._with(f"read {self._plan.key(key)}", read)
 
     def set(
-        self, key: Data, value: Data, *, ttl: int | None = None, lease: object = None
+        self, key: Data, value: Data, *, ttl: Seconds | None = None, lease: object = None
     ) -> Operations[Data, Result]:
         """Set a key, for `ttl` seconds or under a lease if either is given."""
         plan = self._plan
@@ -245,7 +246,7 @@ class Operations(Generic[Data, Result]):
         if ttl is not None:
             if lease is not None:
                 raise ValueError("give ttl or lease, not both")
-            operation = f"setex {name} {seconds_of(ttl)} {plan.value(value)}"
+            operation = f"setex {name} {lease_time(ttl)} {plan.value(value)}"
             return self._with(operation, lambda answer: True)
         reply = f"{text} set to {plan.codec.text(value)}"
         return self._under(lease, f"set {name} {plan.value(value)}", lambda answer: answer == reply)
@@ -286,10 +287,10 @@ class Operations(Generic[Data, Result]):
         operation = f"clear {self._plan.prefix(prefix)}"
         return self._with(operation, lambda answer: int((answer or "").partition(" ")[0]))
 
-    def expire(self, key: Data, ttl: int) -> Operations[Data, Result]:
+    def expire(self, key: Data, ttl: Seconds) -> Operations[Data, Result]:
         """Expire a key after a time."""
-        reply = f"{self._plan.codec.key(key)} for {seconds_of(ttl)} s"
-        operation = f"expire {self._plan.key(key)} {seconds_of(ttl)}"
+        reply = f"{self._plan.codec.key(key)} for {lease_time(ttl)} s"
+        operation = f"expire {self._plan.key(key)} {lease_time(ttl)}"
         return self._with(operation, lambda answer: answer == reply)
 
     def persist(self, key: Data) -> Operations[Data, Result]:

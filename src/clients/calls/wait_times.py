@@ -7,6 +7,8 @@ import sys
 import threading
 from typing import NamedTuple
 
+from ..requests.times import Seconds, seconds_in
+
 
 class Wait(NamedTuple):
     """The time that a claim waits."""
@@ -24,7 +26,7 @@ class Wait(NamedTuple):
         return None if self.until_s == math.inf else self.until_s
 
 
-def seconds_to_wait(blocking: bool | float | None, timeout: float | None) -> float | None:
+def seconds_to_wait(blocking: bool | Seconds | None, timeout: Seconds | None) -> float | None:
     """Return the seconds to wait; None means forever, and 0 means one try.
 
     The arguments have the form of `threading.Lock.acquire`: -1 is forever. A number or None as the
@@ -51,7 +53,7 @@ def seconds_to_wait(blocking: bool | float | None, timeout: float | None) -> flo
     return seconds
 
 
-def end_of_wait(timeout: float | None, now_s: float) -> float | None:
+def end_of_wait(timeout: Seconds | None, now_s: float) -> float | None:
     """Return the end of a wait for an event, by the clock of `now_s`; None if it has no end. With a
     timeout of 0 or less it is already over.
 
@@ -61,12 +63,11 @@ def end_of_wait(timeout: float | None, now_s: float) -> float | None:
     return None if timeout is None else now_s + _number(timeout)
 
 
-def _number(timeout: float) -> float:
-    if isinstance(timeout, bool) or not isinstance(timeout, int | float):
-        raise TypeError(f"a timeout is a number of seconds, not {type(timeout).__name__}")
-    if timeout != timeout:
+def _number(timeout: Seconds) -> float:
+    seconds = seconds_in(timeout, "a timeout")
+    if seconds != seconds:
         raise ValueError("a timeout of nan s is invalid: seconds, or None: forever")
     try:
-        return float(timeout)
+        return float(seconds)
     except OverflowError:
         raise OverflowError(f"a timeout of more than {sys.float_info.max} s is too long") from None

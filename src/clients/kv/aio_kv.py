@@ -22,6 +22,7 @@ from ..requests.health import ClientHealth
 from ..requests.node_connection import ClientError, TimedOut
 from ..requests.pool import time_limit
 from ..requests.steps import carry_out_awaiting
+from ..requests.times import Seconds
 from ..watches.aio_watch import AioWatch
 from ..watches.watch_events import KVSnapshot, WatchCursor
 from .base_kv import BaseKV
@@ -48,7 +49,7 @@ class TaskTransport:
         self._asker = asker
         self.timeout = timeout
 
-    async def request(self, command: str, timeout: float | None = None) -> str:
+    async def request(self, command: str, timeout: Seconds | None = None) -> str:
         """Return the text of the reply to a line."""
         limit_s = self.timeout if timeout is None else time_limit(timeout)
         return await self._asker.request(command, limit_s)
@@ -57,7 +58,7 @@ class TaskTransport:
         """Return the text of each reply, or its error; all requests are in flight at once."""
         return await self._asker.request_together(commands, self.timeout)
 
-    async def ask(self, call: Call[Result], timeout: float | None = None) -> Result:
+    async def ask(self, call: Call[Result], timeout: Seconds | None = None) -> Result:
         """Carry out a call, and return the result that its reply stands for."""
         try:
             return call.read(await self.request(call.command, timeout))
@@ -85,7 +86,7 @@ class AioKV(BaseKV[Data, AioLease, AioLock, AioSemaphore, "AioElection[Data]"]):
         self,
         asker: AioAsker,
         codec: Codec[Data],
-        timeout: float | None = None,
+        timeout: Seconds | None = None,
         shared: _AioShared | None = None,
     ) -> None:
         limit_s = asker.timeout_s if timeout is None else timeout
@@ -103,7 +104,7 @@ class AioKV(BaseKV[Data, AioLease, AioLock, AioSemaphore, "AioElection[Data]"]):
         if not self._is_view:
             await self.close()
 
-    def within(self, timeout: float) -> AioKV[Data]:
+    def within(self, timeout: Seconds) -> AioKV[Data]:
         """Return this client with another time limit: `await kv.within(0.5).get("a")`."""
         return AioKV(self._asker, self._codec, timeout, self._shared)
 
@@ -131,7 +132,7 @@ class AioKV(BaseKV[Data, AioLease, AioLock, AioSemaphore, "AioElection[Data]"]):
 
     # --- requests -------------------------------------------------------------------------------
 
-    async def request(self, command: str, timeout: float | None = None) -> str:
+    async def request(self, command: str, timeout: Seconds | None = None) -> str:
         """Return the text of the reply to a typed line."""
         return await self._ask(Call(command, str), timeout)
 

@@ -16,6 +16,7 @@ from ..requests.addresses import Addresses
 from ..requests.health import ClientState
 from ..requests.node_connection import in_words
 from ..requests.pool import time_limit
+from ..requests.times import Seconds
 
 TTL_S = 10
 SomeLease = TypeVar("SomeLease")
@@ -37,7 +38,9 @@ class BaseKV(NoCopies, Generic[Data, SomeLease, SomeLock, SomeSemaphore, SomeEle
     _transport: Any
     _shared: Any  # with all clients of the same connections
 
-    def __init__(self, codec: Codec[Data], timeout: float, name: str, addresses: Addresses) -> None:
+    def __init__(
+        self, codec: Codec[Data], timeout: Seconds, name: str, addresses: Addresses
+    ) -> None:
         self._timeout = time_limit(timeout)
         self._codec = codec
         self._calls = CallFactory(codec)
@@ -89,7 +92,7 @@ class BaseKV(NoCopies, Generic[Data, SomeLease, SomeLock, SomeSemaphore, SomeEle
 
     def lease(
         self,
-        ttl: int = TTL_S,
+        ttl: Seconds = TTL_S,
         *,
         on_lost: Callable[[], object] | None = None,
         keep: bool = True,
@@ -107,7 +110,7 @@ class BaseKV(NoCopies, Generic[Data, SomeLease, SomeLock, SomeSemaphore, SomeEle
         name: str,
         *,
         shared: bool = False,
-        ttl: int = TTL_S,
+        ttl: Seconds = TTL_S,
         on_lost: Callable[[], object] | None = None,
     ) -> SomeLock:
         """Return a lock: `with kv.lock("nightly") as held`; in asyncio `async with`. `on_lost` is
@@ -124,14 +127,14 @@ class BaseKV(NoCopies, Generic[Data, SomeLease, SomeLock, SomeSemaphore, SomeEle
         name: str,
         limit: int,
         *,
-        ttl: int = TTL_S,
+        ttl: Seconds = TTL_S,
         on_lost: Callable[[], object] | None = None,
     ) -> SomeSemaphore:
         """Return a semaphore that up to `limit` programs hold at a time, from 1 to 1000."""
         return self._claim(self._semaphore_class, Slots(name, limit), ttl, on_lost)
 
     def election(
-        self, name: str, *, ttl: int = TTL_S, on_lost: Callable[[], object] | None = None
+        self, name: str, *, ttl: Seconds = TTL_S, on_lost: Callable[[], object] | None = None
     ) -> SomeElection:
         """Return an election: `kv.election("service").campaign("host1")` waits until this program
         leads."""
@@ -141,7 +144,7 @@ class BaseKV(NoCopies, Generic[Data, SomeLease, SomeLock, SomeSemaphore, SomeEle
         return election
 
     def _claim(
-        self, kind: type[Made], keys: LockKeys, ttl: int, on_lost: Callable[[], object] | None
+        self, kind: type[Made], keys: LockKeys, ttl: Seconds, on_lost: Callable[[], object] | None
     ) -> Made:
         holder = f"{self._name} on {socket.gethostname()}"
         return self._make(kind, self._watch_text, keys, ttl, on_lost, holder, self._codec)

@@ -32,6 +32,7 @@ from ..requests.conversation import name_of_client
 from ..requests.health import SILENCE_S, silence_limit
 from ..requests.node_connection import Unreachable
 from ..requests.pool import TIMEOUT_S, Clients, time_limit
+from ..requests.times import Seconds
 from .kv import KV
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ class ConnectOptions(TypedDict, total=False):
     """The options of `connect`, each with its row."""
 
     timeout: Annotated[
-        float,
+        Seconds,
         Option(TIMEOUT_S, time_limit, "", "The time limit of each call, in seconds."),
     ]
     name: Annotated[
@@ -107,7 +108,7 @@ class ConnectOptions(TypedDict, total=False):
         ),
     ]  # fmt: skip
     silence: Annotated[
-        float,
+        Seconds,
         Option(
             SILENCE_S, silence_limit, "",
             "The seconds for which the node of a watch may send nothing, at least 1. "

@@ -17,6 +17,7 @@ from ..locks.lock import Election, Lock, Semaphore
 from ..requests.node_connection import TimedOut
 from ..requests.pool import Clients
 from ..requests.steps import carry_out
+from ..requests.times import Seconds
 from ..watches.watch import Watch
 from ..watches.watch_events import KVSnapshot, WatchCursor
 from .base_kv import BaseKV
@@ -49,7 +50,7 @@ class KV(BaseKV[Data, Lease, Lock, Semaphore, "Election[Data]"], MutableMapping[
         self,
         clients: Clients,
         codec: Codec[Data],
-        timeout: float | None = None,
+        timeout: Seconds | None = None,
         shared: Shared | None = None,
     ) -> None:
         limit_s = clients.timeout if timeout is None else timeout
@@ -69,7 +70,7 @@ class KV(BaseKV[Data, Lease, Lock, Semaphore, "Election[Data]"], MutableMapping[
         if not self._is_view:
             self.close()
 
-    def within(self, timeout: float) -> KV[Data]:
+    def within(self, timeout: Seconds) -> KV[Data]:
         """Return this client with another time limit: `kv.within(0.5).get("a")`."""
         return KV(self._shared.clients, self._codec, timeout, self._shared)
 
@@ -88,7 +89,7 @@ class KV(BaseKV[Data, Lease, Lock, Semaphore, "Election[Data]"], MutableMapping[
 
     # --- requests -------------------------------------------------------------------------------
 
-    def request(self, command: str, timeout: float | None = None) -> str:
+    def request(self, command: str, timeout: Seconds | None = None) -> str:
         """Return the text of the reply to a typed line; replicated objects use this."""
         return self._ask(Call(command, str), timeout)
 

@@ -17,6 +17,7 @@ from ..calls.value_codec import Data
 from ..locks.lease import Keeper
 from ..requests.node_connection import ClientError, Closed
 from ..requests.pool import Clients
+from ..requests.times import Seconds
 from ..watches.watch import Watch
 from ..watches.watch_events import WatchCursor
 
@@ -76,7 +77,7 @@ class ThreadTransport:
         self._shared = shared
         self.timeout = timeout
 
-    def request(self, command: str, timeout: float | None = None) -> str:
+    def request(self, command: str, timeout: Seconds | None = None) -> str:
         """Return the text of the reply to a line."""
         if self._shared.is_closed:
             raise Closed(CLOSED)
@@ -88,7 +89,7 @@ class ThreadTransport:
             raise Closed(CLOSED)
         return self._shared.clients.request_together(commands, self.timeout)
 
-    def ask(self, call: Call[Result], timeout: float | None = None) -> Result:
+    def ask(self, call: Call[Result], timeout: Seconds | None = None) -> Result:
         """Carry out a call, and return the result that its reply stands for."""
         try:
             return call.read(self.request(call.command, timeout))

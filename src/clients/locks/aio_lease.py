@@ -12,6 +12,7 @@ from ...common.public import public
 from ..calls.calls import Ask, Call, Steps
 from ..calls.methods import awaited
 from ..requests.steps import carry_out_awaiting
+from ..requests.times import Seconds
 from .lease_timer import BaseLease, Clock, LeaseTimer, clock
 from .renewals import Renewals, UntilDue, keeping
 
@@ -96,7 +97,7 @@ class AioLease(BaseLease[asyncio.Event]):
 
     __aenter__ = grant
 
-    async def check(self, timeout: float | None = None) -> AioLease:
+    async def check(self, timeout: Seconds | None = None) -> AioLease:
         """Confirm that the lease is held, or raise LeaseLost; see `raftline.api.Lease.check`."""
         await self._carry_out(self._checking(timeout))
         return self

@@ -11,6 +11,7 @@ from ..calls.calls import CALLS, Ask
 from ..calls.methods import awaited
 from ..calls.value_codec import Data
 from ..requests.steps import carry_out_awaiting
+from ..requests.times import Seconds
 from ..watches.aio_watch import AioWatch
 from .aio_lease import AioLease, AioTransport
 from .claims import BaseClaim, Claiming, ClaimStep, LeaderChanges, Look, Pause
@@ -77,10 +78,10 @@ class AioLock(AioClaim):
     async def acquire(self) -> AioHeld: ...
     @overload
     async def acquire(
-        self, blocking: bool | float | None = ..., timeout: float | None = ...
+        self, blocking: bool | Seconds | None = ..., timeout: Seconds | None = ...
     ) -> AioHeld | None: ...
     async def acquire(
-        self, blocking: bool | float | None = True, timeout: float | None = -1
+        self, blocking: bool | Seconds | None = True, timeout: Seconds | None = -1
     ) -> AioHeld | None:
         """Return what is held, waiting at most `timeout` seconds. Return None if the lock was not
         acquired. See `raftline.api.Lock.acquire`."""
@@ -113,8 +114,8 @@ class AioElection(AioClaim, Generic[Data]):
     @overload
     async def campaign(self, value: Data) -> AioHeld: ...
     @overload
-    async def campaign(self, value: Data, timeout: float | None = ...) -> AioHeld | None: ...
-    async def campaign(self, value: Data, timeout: float | None = None) -> AioHeld | None:
+    async def campaign(self, value: Data, timeout: Seconds | None = ...) -> AioHeld | None: ...
+    async def campaign(self, value: Data, timeout: Seconds | None = None) -> AioHeld | None:
         """Return the leadership once this program leads; `leader` then returns `value`. Return None
         if it did not become the leader within `timeout` seconds (0: one try; None, -1: forever)."""
         return await self._carry_out(self._acquiring(self._codec.text(value), timeout, -1))

@@ -28,6 +28,7 @@ from ..requests.node_connection import (
     Unreachable,
 )
 from ..requests.search import LONGEST_PAUSE_S
+from ..requests.times import Seconds
 from ..watches.watch_machine import BaseWatch
 from .contest import LockKeys, LockProtocol, token_in
 from .held import Leased, SomeHeld, WithBlocks, sweeping, sweeping_after
@@ -89,7 +90,7 @@ class BaseClaim(NoCopies, Generic[Leased, SomeHeld]):
         keeper: LeaseKeeper,
         watching: Callable[[str], Any],
         keys: LockKeys,
-        ttl: float,
+        ttl: Seconds,
         on_lost: Callable[[], object] | None = None,
         holder: str = "",
         codec: Codec[Any] = TEXT,
@@ -134,7 +135,7 @@ class BaseClaim(NoCopies, Generic[Leased, SomeHeld]):
         return f"{self._holder_name} process {os.getpid()}"
 
     def _acquiring(
-        self, value: str, blocking: bool | float | None, timeout: float | None
+        self, value: str, blocking: bool | Seconds | None, timeout: Seconds | None
     ) -> Claiming[SomeHeld | None]:
         """Return what is held. Return None if the time is over first. A cancelled caller holds
         nothing."""

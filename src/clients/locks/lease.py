@@ -13,7 +13,9 @@ from ...common.process.wakeup import Flag
 from ...common.public import public
 from ..calls.calls import Ask, Call, Steps
 from ..calls.methods import carried_out
+from ..calls.wait_times import end_of_wait
 from ..requests.steps import carry_out
+from ..requests.times import Seconds
 from .lease_timer import BaseLease, Clock, LeaseTimer, clock
 from .renewals import Renewals, UntilDue, keeping
 
@@ -129,7 +131,7 @@ class Lease(BaseLease[Flag]):
 
     __enter__ = grant
 
-    def check(self, timeout: float | None = None) -> Lease:
+    def check(self, timeout: Seconds | None = None) -> Lease:
         """Renew the lease for its whole time, which confirms that it is held. `timeout` defaults to
         the client's.
 
@@ -141,7 +143,7 @@ class Lease(BaseLease[Flag]):
 
     release = carried_out(BaseLease[Any]._releasing, "release")
 
-    def wait_lost(self, timeout: float | None = None) -> bool:
+    def wait_lost(self, timeout: Seconds | None = None) -> bool:
         """Wait until the lease is lost, for at most `timeout` seconds; return whether it is. A
         released lease is not lost.
 
@@ -149,7 +151,7 @@ class Lease(BaseLease[Flag]):
             RuntimeError: the lease was not granted.
         """
         over, timer = self._over, self._granted()
-        return over.wait(timeout) and timer.was_lost
+        return over.wait(end_of_wait(timeout, 0.0)) and timer.was_lost
 
     def _carry_out(self, steps: Steps[Result]) -> Result:
         def do(step: Ask) -> object:

@@ -16,11 +16,13 @@ from functools import partial
 from typing import Any, Generic, Protocol, TypeVar
 
 from ...common.no_copies import NoCopies
-from ..calls.calls import CALLS, Ask, Steps, seconds_of
+from ..calls.calls import CALLS, Ask, Steps, lease_ms
 from ..calls.kv_errors import LeaseLost
 from ..calls.listeners import plain
 from ..requests.health import report_error
 from ..requests.node_connection import ClientError
+from ..requests.pool import time_limit
+from ..requests.times import Seconds
 
 RENEWALS = 3  # per lease time
 RETRY_S = 0.2  # pause after a failed renewal
@@ -46,7 +48,7 @@ class LeaseTimer:
     def __init__(
         self,
         lease: str,
-        seconds: int,
+        seconds: float,
         sent_s: float,
         on_end: Callable[[LeaseTimer], object] | None = None,
     ) -> None:
@@ -146,7 +148,7 @@ class BaseLease(NoCopies, Generic[Event]):
         self,
         client: Any,
         keeper: LeaseKeeper,
-        ttl: float,
+        ttl: Seconds,
         on_lost: Callable[[], object] | None = None,
         keep: bool = True,
         now: Clock = clock,
@@ -155,7 +157,7 @@ class BaseLease(NoCopies, Generic[Event]):
         its loss."""
         self._client = client
         self._keeper = keeper
-        self._seconds = seconds_of(ttl)
+        self._seconds = lease_ms(ttl) / 1000
         self._on_lost = None if on_lost is None else plain(on_lost, "on_lost")
         self._keep = keep
         self._now = now
@@ -174,7 +176,7 @@ class BaseLease(NoCopies, Generic[Event]):
     def __repr__(self) -> str:
         what = "not granted" if self._timer is None else self._timer.lease
         held = "held" if self.is_held else "not held"
-        return f"<{type(self).__name__} {what}, {self._seconds} s, {held}>"
+        return f"<{type(self).__name__} {what}, {self._seconds:g} s, {held}>"
 
     def __str__(self) -> str:
         return self.id
@@ -285,9 +287,10 @@ class BaseLease(NoCopies, Generic[Event]):
         finally:
             self._grant.release()
 
-    def _checking(self, limit_s: float | None) -> Steps[None]:
+    def _checking(self, timeout: Seconds | None) -> Steps[None]:
         """Confirm the lease with the cluster. Raises LeaseLost."""
         timer = self._held()
+        limit_s = None if timeout is None else time_limit(timeout)
         if not (yield from confirming(timer, self._now, limit_s)):
             raise timer.loss()
 
@@ -326,7 +329,9 @@ def suppress_if(
     return contextlib.nullcontext() if error is None else contextlib.suppress(kind)
 
 
-def granting(seconds: int, on_end: Callable[[LeaseTimer], object], now: Clock) -> Steps[LeaseTimer]:
+def granting(
+    seconds: float, on_end: Callable[[LeaseTimer], object], now: Clock
+) -> Steps[LeaseTimer]:
     """Acquire a lease, and return its timer.
 
     Raises:

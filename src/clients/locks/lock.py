@@ -12,6 +12,7 @@ from ..calls.calls import CALLS, Ask
 from ..calls.methods import carried_out
 from ..calls.value_codec import Data
 from ..requests.steps import carry_out
+from ..requests.times import Seconds
 from ..watches.watch import Watch
 from .claims import BaseClaim, Claiming, ClaimStep, LeaderChanges, Look, Pause
 from .held import BaseHeld
@@ -48,7 +49,7 @@ class Held(BaseHeld[Lease]):
         """
         self._lease._carry_out(self._releasing())
 
-    def wait_lost(self, timeout: float | None = None) -> bool:
+    def wait_lost(self, timeout: Seconds | None = None) -> bool:
         """Wait until it is lost, for at most `timeout` seconds; return whether it is. Releasing it
         does not count as losing it."""
         return self._lease.wait_lost(timeout)
@@ -96,10 +97,10 @@ class Lock(Claim):
     def acquire(self) -> Held: ...
     @overload
     def acquire(
-        self, blocking: bool | float | None = ..., timeout: float | None = ...
+        self, blocking: bool | Seconds | None = ..., timeout: Seconds | None = ...
     ) -> Held | None: ...
     def acquire(
-        self, blocking: bool | float | None = True, timeout: float | None = -1
+        self, blocking: bool | Seconds | None = True, timeout: Seconds | None = -1
     ) -> Held | None:
         """Return what is held, waiting at most `timeout` seconds. Return None if the lock was not
         acquired.
@@ -136,8 +137,8 @@ class Election(Claim, Generic[Data]):
     @overload
     def campaign(self, value: Data) -> Held: ...
     @overload
-    def campaign(self, value: Data, timeout: float | None = ...) -> Held | None: ...
-    def campaign(self, value: Data, timeout: float | None = None) -> Held | None:
+    def campaign(self, value: Data, timeout: Seconds | None = ...) -> Held | None: ...
+    def campaign(self, value: Data, timeout: Seconds | None = None) -> Held | None:
         """Return the leadership once this program leads; `leader` then returns `value`. Return None
         if it did not become the leader within `timeout` seconds (0: one try; None, -1: forever)."""
         return self._carry_out(self._acquiring(self._codec.text(value), timeout, -1))

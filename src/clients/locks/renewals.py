@@ -37,7 +37,7 @@ class Renewals:
 
     def _begin(self) -> None:
         self._kept: set[LeaseTimer] = set()
-        self._lengths: Counter[int] = Counter()  # leases kept, by their seconds
+        self._lengths: Counter[float] = Counter()  # leases kept, by their seconds
         self._waiting: list[_Item] = []  # not due yet, by their due time
         self._due: list[_Item] = []  # due, by the time at which they would be lost
 

@@ -15,6 +15,8 @@ import threading
 from collections.abc import Callable
 from typing import Literal
 
+from .times import Seconds, seconds_in
+
 ClientState = Literal["connected", "suspended", "lost", "closed"]
 Listener = Callable[[ClientState], object]
 LOST_S = 10.0  # without a node; the default time of a lease
@@ -34,17 +36,16 @@ def _warn(text: str, *operands: object) -> None:
         LOG.warning(text, *operands)
 
 
-def silence_limit(silence: float) -> float:
+def silence_limit(silence: Seconds) -> float:
     """Return the seconds for which a node that serves a watch may be silent. Raises TypeError,
     ValueError if the time is invalid."""
-    if isinstance(silence, bool) or not isinstance(silence, int | float):
-        raise TypeError(f"a silence is a number of seconds, not {type(silence).__name__}")
-    if not 1 <= silence <= threading.TIMEOUT_MAX:
+    seconds = seconds_in(silence, "a silence")
+    if not 1 <= seconds <= threading.TIMEOUT_MAX:
         raise ValueError(
-            f"a silence of {silence} s: give at least 1 second. A node that has nothing to send is"
+            f"a silence of {seconds} s: give at least 1 second. A node that has nothing to send is"
             " probed once in that time"
         )
-    return float(silence)
+    return float(seconds)
 
 
 class ClientHealth:

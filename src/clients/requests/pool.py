@@ -19,6 +19,7 @@ from .conversation import Client, name_of_client
 from .health import SILENCE_S, ClientHealth, silence_limit
 from .node_connection import ClientError, Closed, TimedOut
 from .search import Answer, check_shared, error_of
+from .times import Seconds, seconds_in
 
 TIMEOUT_S = 10.0
 LEAST_S = 0.001
@@ -27,13 +28,12 @@ LOOK_S = 1.0
 PARTS = 8  # of the time: the first node may keep a request for one part, the second for two
 
 
-def time_limit(timeout: float) -> float:
+def time_limit(timeout: Seconds) -> float:
     """Return a time limit in seconds. Raises TypeError, ValueError if it is invalid."""
-    if isinstance(timeout, bool) or not isinstance(timeout, int | float):
-        raise TypeError(f"a timeout is a number of seconds, not {type(timeout).__name__}")
-    if not 0 < timeout <= threading.TIMEOUT_MAX:
-        raise ValueError(f"a timeout of {timeout} s is invalid: give a number of seconds above 0")
-    return float(timeout)
+    seconds = seconds_in(timeout, "a timeout")
+    if not 0 < seconds <= threading.TIMEOUT_MAX:
+        raise ValueError(f"a timeout of {seconds} s is invalid: give a number of seconds above 0")
+    return float(seconds)
 
 
 class Clients(NoCopies):
@@ -48,10 +48,10 @@ class Clients(NoCopies):
         self,
         *addresses: str,
         name: str = "program",
-        timeout: float = TIMEOUT_S,
+        timeout: Seconds = TIMEOUT_S,
         credentials: Credentials | None = None,
         tls: ClientTls | None = None,
-        silence: float = SILENCE_S,
+        silence: Seconds = SILENCE_S,
     ) -> None:
         """Use the nodes at `addresses`, each `host:port`; the first is asked first. `credentials`
         and `tls` are as for a `Client`. After `silence` seconds without a line a watch moves to
@@ -84,7 +84,7 @@ class Clients(NoCopies):
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def request(self, command: str, timeout: float | None = None) -> str:
+    def request(self, command: str, timeout: Seconds | None = None) -> str:
         """Return the text of the cluster's reply, within `timeout` seconds or slightly more.
 
         Raises:

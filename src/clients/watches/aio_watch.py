@@ -12,6 +12,7 @@ from ..asyncio.line_stream import AioNodeShell
 from ..calls.value_codec import Data
 from ..calls.wait_times import end_of_wait
 from ..requests.steps import carry_out_awaiting
+from ..requests.times import Seconds
 from .watch_events import Event, WatchCursor
 from .watch_machine import BaseWatch, WatchMachine, WatchSteps
 
@@ -44,7 +45,7 @@ class AioWatch(BaseWatch[Data], AsyncIterator[Event[Data]]):
             raise StopAsyncIteration
         return event
 
-    async def next_event(self, timeout: float | None = None) -> Event[Data] | None:
+    async def next_event(self, timeout: Seconds | None = None) -> Event[Data] | None:
         """Return the next event; None if no event came within `timeout` seconds, or the watch was
         closed."""
         until_s = end_of_wait(timeout, time.monotonic())
@@ -53,7 +54,7 @@ class AioWatch(BaseWatch[Data], AsyncIterator[Event[Data]]):
                 return None
         return self._machine.ready.popleft()
 
-    async def sync(self, timeout: float | None = None) -> list[Event[Data]] | None:
+    async def sync(self, timeout: Seconds | None = None) -> list[Event[Data]] | None:
         """Return the events up to now; None if they did not come within `timeout` seconds, or the
         watch was closed; see `raftline.api.Watch.sync`. Call it from the task that iterates."""
         until_s = end_of_wait(timeout, time.monotonic())

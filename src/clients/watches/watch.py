@@ -15,6 +15,7 @@ from ..requests.client_login import Credentials
 from ..requests.client_tls import ClientTls
 from ..requests.one_node import NodeShell
 from ..requests.steps import carry_out
+from ..requests.times import Seconds
 from .watch_events import Event, WatchCursor
 from .watch_machine import BaseWatch, WatchMachine, WatchSteps
 
@@ -55,7 +56,7 @@ class Watch(BaseWatch[Data], Iterator[Event[Data]]):
             raise StopIteration
         return event
 
-    def next_event(self, timeout: float | None = None) -> Event[Data] | None:
+    def next_event(self, timeout: Seconds | None = None) -> Event[Data] | None:
         """Return the next event; None if no event came within `timeout` seconds, or the watch was
         closed."""
         until_s = end_of_wait(timeout, time.monotonic())
@@ -64,7 +65,7 @@ class Watch(BaseWatch[Data], Iterator[Event[Data]]):
                 return None
         return self._machine.ready.popleft()
 
-    def sync(self, timeout: float | None = None) -> list[Event[Data]] | None:
+    def sync(self, timeout: Seconds | None = None) -> list[Event[Data]] | None:
         """Return the events up to now: the events of all writes that were acknowledged before this
         call and were not returned yet. Return None if they did not come within `timeout` seconds,
         or the watch was closed; later calls return the events that did come. Call it from the

@@ -22,9 +22,10 @@ from heapq import nsmallest
 from itertools import chain, filterfalse, islice
 
 from ...raft.node import RawNode
-from ...state.commands.lease_commands import seconds_of
+from ...state.commands.lease_commands import ms_of
 from ...state.lease_table import spell_expiry
 from ...state.store import Store
+from ...wire.commands.lease_operands import spell_seconds
 from ...wire.commands.operands import not_understood
 from ...wire.limits import LEASE_KEYS_CHARACTERS, LEASES_LISTED
 from ...wire.protocol import error, real
@@ -41,15 +42,15 @@ class GrantedLeases:
     def __init__(self, node: RawNode, store: Store) -> None:
         self._node = node
         self._store = store
-        self._clock = LeaseClock(self._seconds)
+        self._clock = LeaseClock(self._ms)
         self.term = 0  # the term that this server leads; 0: none
         self.is_in_use = False  # there was a lease in this term
         self._inherited: list[str] = []  # leases of earlier leaderships, not counted yet
         self._expiring: set[str] = set()  # leases whose expiry is in the log and not applied yet
         self._expiry_index = 0  # the index of that entry
 
-    def _seconds(self, lease: str) -> int:
-        return seconds_of(self._store, lease)
+    def _ms(self, lease: str) -> int:
+        return ms_of(self._store, lease)
 
     def stepped(self, term: int, now: Callable[[], int]) -> None:
         """Record the changes of a step: the applied entries, and the term that this server leads, 0
@@ -144,11 +145,11 @@ class GrantedLeases:
         return error(not_understood(command))
 
     def _renew(self, lease: str, now_ms: int) -> str:
-        seconds = self._store.leases.granted.get(lease, 0)
-        if not seconds or lease in self._expiring:
+        ms = self._store.leases.granted.get(lease, 0)
+        if not ms or lease in self._expiring:
             return f"RENEW response, no such lease: {lease}"
         self._clock.start(lease, now_ms)
-        return f"RENEW response: {lease} for {seconds} s"
+        return f"RENEW response: {lease} for {spell_seconds(ms)} s"
 
     def _ttl(self, key: str, now_ms: int) -> str:
         store = self._store
@@ -177,7 +178,7 @@ class GrantedLeases:
                 room -= len(key) + KEY_CHARACTERS
                 first.append(real(key))
             entries[lease] = {
-                "seconds": self._seconds(lease),
+                "seconds": json.loads(spell_seconds(self._ms(lease))),
                 "left": self._left_s(lease, now_ms),
                 "keys": first,
                 "keys_in_all": len(keys),

@@ -24,20 +24,20 @@ NEVER_MS: Final = 1 << 62
 SPARE_ITEMS = 1000  # dead heap items that are tolerated, in addition to one for each live lease
 
 
-def counted_ms(seconds: int) -> int:
-    """Return how long the leader counts for a lease of this many seconds."""
-    return seconds * 10 * (100 + MARGIN_PERCENT) + ROUNDING_MS
+def counted_ms(ms: int) -> int:
+    """Return how long the leader counts for a lease of this many milliseconds."""
+    return -(-ms * (100 + MARGIN_PERCENT) // 100) + ROUNDING_MS
 
 
 class LeaseClock:
     """The time at which each lease is due.
 
-    It is told when a lease begins. `seconds_of` gives the time of a lease, and 0 once it has ended:
-    the end is looked up when the lease is due.
+    It is told when a lease begins. `ms_of` gives the time of a lease, and 0 once it has ended: the
+    end is looked up when the lease is due.
     """
 
-    def __init__(self, seconds_of: Callable[[str], int]) -> None:
-        self._seconds_of = seconds_of
+    def __init__(self, ms_of: Callable[[str], int]) -> None:
+        self._ms_of = ms_of
         self._due_ms: dict[str, int] = {}
         self._heap: list[tuple[int, str]] = []
         self._items_max = SPARE_ITEMS
@@ -51,10 +51,10 @@ class LeaseClock:
 
     def start(self, lease: str, now_ms: int) -> None:
         """Count the whole time of a new or renewed lease from now on."""
-        seconds = self._seconds_of(lease)
-        if not seconds:
+        ms = self._ms_of(lease)
+        if not ms:
             return
-        due_ms = now_ms + counted_ms(seconds)
+        due_ms = now_ms + counted_ms(ms)
         if lease not in self._due_ms:
             heappush(self._heap, (due_ms, lease))
         self._due_ms[lease] = due_ms
@@ -75,27 +75,27 @@ class LeaseClock:
                 break
             lease = self._heap[0][1]
             due_ms = self._due_ms[lease]
-            if due_ms > now_ms and self._seconds_of(lease):
+            if due_ms > now_ms and self._ms_of(lease):
                 heapreplace(self._heap, (due_ms, lease))
                 continue
             heappop(self._heap)
             del self._due_ms[lease]
-            if self._seconds_of(lease):
+            if self._ms_of(lease):
                 due.append(lease)
         return due
 
     def left_ms(self, lease: str, now_ms: int) -> int:
         """Return the time until a lease is due, but at most its SECONDS: during the margin at the
         beginning the result is its whole time."""
-        whole_ms = 1000 * self._seconds_of(lease)
+        whole_ms = self._ms_of(lease)
         due_ms = self._due_ms.get(lease, now_ms + whole_ms)
         return max(0, min(due_ms - now_ms, whole_ms))
 
     def _drop_ended(self) -> None:
         """Forget leases that have ended: a long lease that was released would stay in the heap for
         its whole time."""
-        seconds_of = self._seconds_of
-        self._due_ms = {each: at for each, at in self._due_ms.items() if seconds_of(each)}
+        ms_of = self._ms_of
+        self._due_ms = {each: at for each, at in self._due_ms.items() if ms_of(each)}
         self._heap = [(at, each) for each, at in self._due_ms.items()]
         heapify(self._heap)
         self._items_max = 2 * len(self._heap) + SPARE_ITEMS

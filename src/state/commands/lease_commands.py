@@ -6,18 +6,32 @@ docs/use/leases.md describes leases for users.
 from __future__ import annotations
 
 from ...raft.levels import BOUNDED
-from ...wire.commands.lease_operands import UNDER, grant_in, lease_in, seconds_in
+from ...wire.commands.lease_operands import (
+    FRACTIONS,
+    UNDER,
+    grant_in,
+    is_fraction,
+    lease_in,
+    ms_in,
+    spell_seconds,
+)
 from ..key_events import DELETE
-from ..lease_table import EXPIRED, own_lease, own_seconds, read_expiry
+from ..lease_table import EXPIRED, own_lease, own_ms, read_expiry
 from ..store import Store
 from .key_commands import applies, execute
 
 
-def seconds_of(store: Store, lease: str) -> int:
-    """Return the time of a lease in seconds, or 0 if there is no such lease."""
+def ms_of(store: Store, lease: str) -> int:
+    """Return the time of a lease in milliseconds, or 0 if there is no such lease."""
     if lease in store.leases.granted:
         return store.leases.granted[lease]
-    return own_seconds(lease) if lease in store.leased else 0
+    return own_ms(lease) if lease in store.leased else 0
+
+
+def _time_in(store: Store, text: str) -> int | None:
+    """Return the milliseconds in a time; None if it is malformed. Below the level FRACTIONS, a time
+    is a whole number of seconds, as in an older build."""
+    return None if is_fraction(text) and store.level < FRACTIONS else ms_in(text)
 
 
 @applies("under")
@@ -47,9 +61,11 @@ def _lease(store: Store, operands: str) -> str | None:
     grant = grant_in(operands)
     if grant is None or (grant[1] and store.level < BOUNDED):
         return None
-    seconds, tag = grant
-    lease = store.leases.grant(store.number, seconds, tag, store.user)
-    return f"LEASE response: {lease} for {seconds} s"
+    ms, tag = grant
+    if _time_in(store, spell_seconds(ms)) is None:
+        return None
+    lease = store.leases.grant(store.number, ms, tag, store.user)
+    return f"LEASE response: {lease} for {spell_seconds(ms)} s"
 
 
 @applies("release")
@@ -69,10 +85,10 @@ def _setex(store: Store, operands: str) -> str | None:
     """Execute `setex KEY SECONDS VALUE`: set the key under its own new lease."""
     key, _, rest = operands.partition(" ")
     time, space, value = rest.partition(" ")
-    seconds = seconds_in(time)
-    if not (key and space) or seconds is None:
+    ms = _time_in(store, time)
+    if not (key and space) or ms is None:
         return None
-    lease = own_lease(store.number, seconds)
+    lease = own_lease(store.number, ms)
     store.put_under(lease, key, value)
     store.leases.begin(lease)
     return f"SETEX response: {key} set to {value}"
@@ -82,15 +98,15 @@ def _setex(store: Store, operands: str) -> str | None:
 def _expire(store: Store, operands: str) -> str | None:
     """Execute `expire KEY SECONDS`: put the key under its own new lease."""
     key, _, time = operands.partition(" ")
-    seconds = seconds_in(time)
-    if not key or seconds is None:
+    ms = _time_in(store, time)
+    if not key or ms is None:
         return None
     if key not in store:
         return f"EXPIRE response, no such key: {key}"
-    lease = own_lease(store.number, seconds)
+    lease = own_lease(store.number, ms)
     store.bind(key, lease)
     store.leases.begin(lease)
-    return f"EXPIRE response: {key} for {seconds} s"
+    return f"EXPIRE response: {key} for {time} s"
 
 
 @applies("persist")
@@ -115,7 +131,7 @@ def _expired(store: Store, operands: str) -> str | None:
     is under another lease.
     """
     for lease in read_expiry(operands, store.term):
-        if seconds_of(store, lease):
+        if ms_of(store, lease):
             store.expire(lease)
             store.leases.end(lease)
     return ""

@@ -32,7 +32,7 @@ from ...raft.levels import IDENTIFIED
 from ...raft.log import Log
 from ...raft.membership import Membership, all_vote
 from ...state.commands.machines import UnknownMachine
-from ...state.lease_table import own_seconds, read_granted
+from ...state.lease_table import own_ms, read_granted
 from ...state.sessions import SessionTable, next_era
 from ...storage.birth import spell_trace, trace
 from ...storage.disk import FilesRefused, LevelRefused, StorageError
@@ -218,7 +218,7 @@ def check(file: str) -> int:
     snapshot = loaded.snapshot
     parts = {"key": len(loaded.pairs), "lease": len(loaded.leases)}
     keys, leases = [f"{count:,} {what}{'s' * (count != 1)}" for what, count in parts.items()]
-    timed = sum(len(loaded.leased[lease]) for lease in loaded.leased if own_seconds(lease))
+    timed = sum(len(loaded.leased[lease]) for lease in loaded.leased if own_ms(lease))
     if timed:
         keys += f", {timed:,} with a time of {'its' if timed == 1 else 'their'} own"
     print(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import json
 import os
 import re
 import shlex
@@ -54,7 +55,7 @@ def main(verb: str, arguments: Sequence[str]) -> int:
     if verb == "lease" and options.keep:
         from .keep_lease import keep  # the client for programs, which takes a while to load
 
-        return keep(int(command.split()[1]), options)
+        return keep(json.loads(command.split()[1]), options)
     nodes = named_nodes(options.at, options.dir)
     first, *others = nodes.values()
     access = access_of(options)

@@ -19,7 +19,7 @@ from .held_command import Interrupted, Signals
 EXIT_LOST = 124  # the same as for `raftline lock`
 
 
-def keep(seconds: int, options: argparse.Namespace) -> int:
+def keep(seconds: float, options: argparse.Namespace) -> int:
     """Obtain a lease, print its name, and renew it until a signal arrives. Then end the lease.
     Return 128 plus the signal's number, 124 if the lease was lost, or else the client's exit code.
 
@@ -45,7 +45,7 @@ def keep(seconds: int, options: argparse.Namespace) -> int:
     return EXIT_LOST  # not reached: the end of `with` raises LeaseLost
 
 
-def _say_granted(lease: str, seconds: int, options: argparse.Namespace) -> None:
+def _say_granted(lease: str, seconds: float, options: argparse.Namespace) -> None:
     if options.json:
         say(json.dumps({"ok": True, "verb": "lease", "lease": lease, "seconds": seconds}))
     else:

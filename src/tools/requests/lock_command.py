@@ -23,7 +23,7 @@ from ...clients.requests.node_connection import ClientError, Refused, say_waitin
 from ...clients.requests.pool import TIMEOUT_S
 from ...clients.terminal.options import ClientAccess, add_asking_options, clients_of
 from ...common.arguments import Parser, as_number, as_seconds
-from ...wire.commands.lease_operands import SECONDS_MAX
+from ...wire.commands.lease_operands import SECONDS_MAX, ms_in
 from ...wire.protocol import error
 from .held_command import CannotRun, ExitResult, Interrupted, Signals, run
 
@@ -74,6 +74,16 @@ def main(verb: str, arguments: Sequence[str]) -> int:
         return stop.status
 
 
+def as_lease_time(text: str) -> float:
+    """Return the time of a lease in seconds."""
+    ms = ms_in(text)
+    if ms is None:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a time in seconds, 0.001 to {SECONDS_MAX}, such as 10 or 0.5"
+        )
+    return ms / 1000
+
+
 def parser(verb: str) -> Parser:
     """Return the parser for the arguments before `--`."""
     reader = Parser(
@@ -88,7 +98,7 @@ def parser(verb: str) -> Parser:
     add("name", metavar="NAME", help="the same for all programs that exclude each other")
     add(
         "--ttl",
-        type=as_number("whole number of seconds", 1, SECONDS_MAX),
+        type=as_lease_time,
         default=10,
         metavar="SECONDS",
         help="it is free this long after this program died (10)",

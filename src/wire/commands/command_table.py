@@ -226,6 +226,7 @@ IN_TRANSACTIONS: Final[Mapping[str, Operands]] = {
     row.verb: row.operands for row in _ROWS if row.is_operation
 }
 _MAY_BE_NEW: Final = re.compile(" (?:clear|has|<|>) ")  # words that level 3 added to transactions
+_WITH_TIMES: Final = ("lease", "setex", "expire")
 _KEPT_CHARACTERS: Final = 1000  # of the longest transaction in the cache
 _ALL_OPERATIONS: Final = max(row.level for row in _ROWS if row.is_operation)
 # The commands that are also shell commands: `raftline get KEY`.
@@ -292,11 +293,18 @@ def _kept_transaction(operands: str, level: int, limits: Limits) -> TransactionC
 
 def _level_of_transaction(command: Command, canonical: str) -> int:
     """Return the cluster level that a transaction in canonical form needs."""
+    level = _level_of_times(command, canonical)
     if not _MAY_BE_NEW.search(canonical):
-        return command.level
+        return level
     operands = canonical.partition(" ")[2]
     read = transaction_line.read_transaction(operands, IN_TRANSACTIONS, NO_LIMITS)
-    return max(command.level, read.level)
+    return max(level, read.level)
+
+
+def _level_of_times(command: Command, canonical: str) -> int:
+    """Return the cluster level that a command in canonical form needs for the times in it."""
+    has_ms = canonical.find(".") > 0 and of_leases.has_fraction(canonical)
+    return max(command.level, of_leases.FRACTIONS) if has_ms else command.level
 
 
 def row_of(command: str) -> Command:
@@ -331,7 +339,11 @@ def read_request(sender: str, request_id: str, message: str, limits: Limits) -> 
     if verb in ("session", "forget") and not sender:
         raise ProtocolError(f"a session needs a name before it: NAME@{verb}")
     canonical = command.operands.read(verb, operands, limits)
-    level = _level_of_transaction(command, canonical) if verb == "txn" else command.level
+    level = command.level
+    if verb == "txn":
+        level = _level_of_transaction(command, canonical)
+    elif verb in _WITH_TIMES:
+        level = _level_of_times(command, canonical)
     return Request(sender, request_id, verb, canonical, read, level)
 
 

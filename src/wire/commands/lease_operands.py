@@ -15,9 +15,12 @@ from ..protocol import ProtocolError, shown
 from .operands import KEY, KEY_BY, KEY_OLD_NEW, KEY_VALUE, Limits, Operands
 
 SECONDS_MAX = 10_000_000  # 115 days
+FRACTIONS = 4  # from this level on, a time may have milliseconds
 LEASE = "lease-"
 TAG_BYTES = 8  # random bytes of a tag
 _NUMBER = re.compile(NUMBER)
+_TIME = re.compile(rf"({NUMBER}|0)(?:\.([0-9]{{0,2}}[1-9]))?", re.ASCII)
+_FRACTION = re.compile(r"\b(?:lease|setex \S+|expire \S+) [0-9]+\.[0-9]", re.ASCII)
 _TAG = re.compile(r"[0-9a-f]{16}", re.ASCII)
 # The commands allowed under a lease, each of which gives one key a value.
 UNDER: Mapping[str, Operands] = {
@@ -30,11 +33,30 @@ UNDER: Mapping[str, Operands] = {
 _NOTHING = "Nothing was done."
 
 
-def seconds_in(text: str) -> int | None:
-    """Return the seconds in a text; None if it is malformed or out of bounds."""
-    if not _NUMBER.fullmatch(text) or int(text) > SECONDS_MAX:
+def ms_in(text: str) -> int | None:
+    """Return the milliseconds in a text of seconds, such as 10 or 1.5; None if it is malformed or
+    out of bounds."""
+    match = _TIME.fullmatch(text)
+    if match is None or len(match[1]) > len(str(SECONDS_MAX)):
         return None
-    return int(text)
+    ms = 1000 * int(match[1]) + int((match[2] or "").ljust(3, "0"))
+    return ms if 0 < ms <= 1000 * SECONDS_MAX else None
+
+
+def spell_seconds(ms: int) -> str:
+    """Return the text of a time in seconds; `ms_in` is the inverse."""
+    fraction = f".{ms % 1000:03}".rstrip("0") if ms % 1000 else ""
+    return f"{ms // 1000}{fraction}"
+
+
+def is_fraction(text: str) -> bool:
+    """Return whether a time has milliseconds, so that it needs the level FRACTIONS."""
+    return "." in text
+
+
+def has_fraction(command: str) -> bool:
+    """Return whether a command, or a transaction, may hold such a time."""
+    return "." in command and _FRACTION.search(command) is not None
 
 
 def lease_in(text: str) -> int | None:
@@ -51,13 +73,13 @@ def with_tag(command: str, tag: str) -> str:
 
 
 def grant_in(operands: str) -> tuple[int, str] | None:
-    """Return the seconds and the tag (or "") in the operands of a `lease` entry; None if they are
-    malformed."""
-    digits, space, tag = operands.partition(" ")
-    seconds = seconds_in(digits)
-    if seconds is None or (space and not _TAG.fullmatch(tag)):
+    """Return the milliseconds and the tag (or "") in the operands of a `lease` entry; None if they
+    are malformed."""
+    time, space, tag = operands.partition(" ")
+    ms = ms_in(time)
+    if ms is None or (space and not _TAG.fullmatch(tag)):
         return None
-    return seconds, tag
+    return ms, tag
 
 
 def without_tag(command: str) -> str:
@@ -74,12 +96,14 @@ def without_lease(command: str) -> str:
 
 
 def _seconds(text: str) -> str:
-    if seconds_in(text) is None:
+    """Return the one spelling of a time: 1.50 becomes 1.5, and 2.0 becomes 2."""
+    shortest = text.rstrip("0").rstrip(".") if is_fraction(text) else text
+    if ms_in(shortest) is None:
         raise ProtocolError(
-            f'"{shown(text)}" is not a lease time: a whole number of seconds from 1 to '
-            f"{SECONDS_MAX}. {_NOTHING}"
+            f'"{shown(text)}" is not a lease time: seconds from 0.001 to {SECONDS_MAX}, with at '
+            f"most three decimals. {_NOTHING}"
         )
-    return text
+    return shortest
 
 
 def _lease(text: str) -> str:

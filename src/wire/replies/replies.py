@@ -246,7 +246,7 @@ def _facts(command: str, text: str) -> dict[str, Any]:
                 return {"value": real(row.operands.value_in(command.lstrip(" ")))}
             case ReplyForm.LEASE:
                 lease, _, seconds = rest.partition(" for ")
-                return {"lease": lease, "seconds": int(seconds.removesuffix(" s"))}
+                return {"lease": lease, "seconds": json.loads(seconds.removesuffix(" s"))}
             case ReplyForm.FACTS:
                 return {row.verb: json.loads(rest)}
             case ReplyForm.PAIRS:

@@ -22,7 +22,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from itertools import combinations
 
-from raftline.state.commands.lease_commands import seconds_of
+from raftline.state.commands.lease_commands import ms_of
 
 from ..nodes.simulated_node import Host
 from ..world.network import Links
@@ -82,7 +82,7 @@ class LatenessCheck:
         for lease in (*store.leases.granted, *store.leased):
             begun_ms, breaks = self._begun.setdefault(lease, (self._led_ms, self._breaks))
             there_ms = self._led_ms - begun_ms
-            whole_ms = (1100 * seconds_of(store, lease) + 1) * 1000 // permille + 1
+            whole_ms = (1100 * ms_of(store, lease) // 1000 + 1) * 1000 // permille + 1
             late_ms = there_ms - whole_ms
             self.latest_ms = max(self.latest_ms, late_ms)
             if late_ms > ROUND_MS * (1 + self._breaks - breaks):
