@@ -9,6 +9,7 @@ from .clients.calls.pipeline import AioPipeline as Pipeline
 from .clients.calls.value_codec import TEXT
 from .clients.kv.aio_kv import AioKV as KV
 from .clients.kv.connecting import ConnectOptions, settings_of, with_options
+from .clients.kv.members import AioMembers as Members
 from .clients.locks.aio_lease import AioLease as Lease
 from .clients.locks.aio_lock import AioElection as Election
 from .clients.locks.aio_lock import AioHeld as Held
@@ -19,7 +20,18 @@ from .clients.watches.aio_watch import AioWatch as Watch
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-__all__ = ["KV", "Election", "Held", "Lease", "Lock", "Pipeline", "Semaphore", "Watch", "connect"]
+__all__ = [
+    "KV",
+    "Election",
+    "Held",
+    "Lease",
+    "Lock",
+    "Members",
+    "Pipeline",
+    "Semaphore",
+    "Watch",
+    "connect",
+]
 
 
 def __dir__() -> list[str]:

@@ -5,18 +5,22 @@ The classes of the asyncio client are in `raftline.aio`, where they differ.
 
 from __future__ import annotations
 
+from .clients.calls.administration import Member, MemberChange, Status
 from .clients.calls.calls import Stat, Version
 from .clients.calls.pipeline import Pending, Pipeline
 from .clients.calls.transaction import Outcome, Transaction
+from .clients.kv.members import Members
 from .clients.locks.lease import Lease
 from .clients.locks.lock import Election, Held, Lock, Semaphore
+from .clients.requests.backup_copy import Backup
 from .clients.watches.watch import Watch
 from .clients.watches.watch_events import Event, KVSnapshot
 from .objects.embedded_server import Leader
 
 __all__ = [
-    "Election", "Event", "Held", "KVSnapshot", "Leader", "Lease", "Lock", "Outcome", "Pending",
-    "Pipeline", "Semaphore", "Stat", "Transaction", "Version", "Watch",
+    "Backup", "Election", "Event", "Held", "KVSnapshot", "Leader", "Lease", "Lock", "Member",
+    "MemberChange", "Members", "Outcome", "Pending",
+    "Pipeline", "Semaphore", "Stat", "Status", "Transaction", "Version", "Watch",
 ]  # fmt: skip
 
 

@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from raftline.clients.requests import backup_copy
 from raftline.common import arguments, config
 from raftline.common.process import signals
 from raftline.raft import membership
@@ -26,7 +27,6 @@ from raftline.storage.disk import StorageError
 from raftline.storage.hard_state import HardStateFile
 from raftline.storage.log_lines import read_base, read_cut, read_entry
 from raftline.storage.snapshot_lines import SnapshotReader
-from raftline.tools.node_files import backup
 from raftline.tools.status import status
 from raftline.wire import peer_lines
 from raftline.wire.commands.command_table import read_request
@@ -120,7 +120,7 @@ def others(port: str) -> object:
 
 def backed_up(number: str) -> object:
     text = f"BACKUP response: {number}-1 of 66 bytes crc32 1ff08c67"
-    return backup.BEGUN.fullmatch(text) or refuse()
+    return backup_copy.BEGUN.fullmatch(text) or refuse()
 
 
 def of_metrics(text: str) -> object:

@@ -16,6 +16,7 @@ from zlib import crc32
 import pytest
 
 from raftline import cli
+from raftline.clients.requests.backup_copy import Backup
 from raftline.clients.requests.conversation import Client
 from raftline.common.config import ConfigError
 from raftline.storage.disk import EXIT_DISK, EXIT_FILES
@@ -269,7 +270,7 @@ def test_a_backup_is_for_its_owner_alone(tmp_path: Path) -> None:
         "backup from 0": 'BACKUP response: from 0 "x"',
     }
     client = cast(Client, SimpleNamespace(request=replies.__getitem__))
-    assert _fetch(client, tmp_path / "fetched.txt") == (1, 1, 1)
+    assert _fetch(client, tmp_path / "fetched.txt") == Backup(1, 1, 1)
     assert stat.S_IMODE((tmp_path / "fetched.txt").stat().st_mode) == 0o600
 
 

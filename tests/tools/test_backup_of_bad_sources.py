@@ -13,6 +13,7 @@ from zlib import crc32
 
 import pytest
 
+from raftline.clients.requests.backup_copy import Backup, fetch, write_new
 from raftline.clients.requests.conversation import Client
 from raftline.clients.requests.node_connection import Refused
 from raftline.raft.membership import all_vote
@@ -20,7 +21,6 @@ from raftline.storage.disk import EXIT_FILES, FilesRefused
 from raftline.storage.folder import Folder
 from raftline.storage.snapshot_lines import MachineState, spell_snapshot
 from raftline.storage.start_plan import Cure, read_plan
-from raftline.tools.node_files import backup
 from raftline.tools.node_files.backup import of_node, restore
 from raftline.tools.node_files.fsck import fsck
 from raftline_testing.files.node_files import GOOD, MEMBERS, boot, log_file, storage_file
@@ -191,13 +191,14 @@ DAMAGED_ON_THE_WAY: dict[str, Answer] = {
 }
 
 
-def fetched(folder: Path, node: Node) -> tuple[int, int, int]:
-    return backup._fetch(cast(Client, node), folder / "backup.txt")
+def fetched(folder: Path, node: Node) -> Backup:
+    path = folder / "backup.txt"
+    return fetch(cast(Client, node), lambda fetching: write_new(path, fetching.pieces()))
 
 
 def test_a_backup_that_arrives_in_pieces_is_the_file_of_the_node(tmp_path: Path) -> None:
     assert len(CONTENT) > 3 * PIECE_BYTES
-    assert fetched(tmp_path, Node(whole)) == (5, 2, len(CONTENT))
+    assert fetched(tmp_path, Node(whole)) == Backup(5, 2, len(CONTENT))
     assert (tmp_path / "backup.txt").read_bytes() == CONTENT
 
 
@@ -228,7 +229,7 @@ def test_a_file_that_is_made_meanwhile_is_not_overwritten(tmp_path: Path) -> Non
             (tmp_path / "backup.txt").write_text("another's")
         return whole(place)
 
-    with pytest.raises(FilesRefused, match="already exists"):
+    with pytest.raises(FileExistsError):
         fetched(tmp_path, Node(meanwhile))
     (left,) = tmp_path.iterdir()
     assert left.read_text() == "another's"

@@ -21,6 +21,7 @@ from ...wire.replies.replies import Reply
 from ..requests.addresses import Addresses
 from ..requests.client_login import Credentials, exchange
 from ..requests.client_tls import ClientTls
+from ..requests.conversation import Client
 from ..requests.health import SILENCE_S, ClientHealth
 from ..requests.node_connection import (
     CONNECT_TIMEOUT_S,
@@ -98,6 +99,20 @@ class AioAsker:
         deadline = Deadline(timeout_s, attempt_s=timeout_s / PARTS)
         steps = search(self._nodes, self._sessions, self.name, command, deadline)
         return text_of(await carry_out_awaiting(steps, self._do))
+
+    def apart(self, timeout_s: float) -> Client:
+        """Return a client for a thread, with a connection of its own, which the caller closes."""
+        self.check_place()
+        first, *others = self.addresses.known
+        return Client(
+            *first,
+            self.name,
+            timeout_s,
+            follow=True,
+            also=others,
+            credentials=self.credentials,
+            tls=self.tls,
+        )
 
     async def request_together(
         self, commands: Sequence[str], timeout_s: float

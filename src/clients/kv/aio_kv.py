@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
 import time
 import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
@@ -10,6 +12,7 @@ from typing import Any, TypeVar, overload
 from ...common.errors import RaftlineError
 from ...common.public import public
 from ..asyncio.asker import AioAsker
+from ..calls.administration import AdminCalls
 from ..calls.calls import Call, CallFactory, Page, Version
 from ..calls.listeners import LoopListeners
 from ..calls.methods import of_tasks
@@ -18,6 +21,7 @@ from ..calls.transaction import Outcome, Transaction, updates
 from ..calls.value_codec import BINARY, TEXT, Codec, Data
 from ..locks.aio_lease import AioKeeper, AioLease
 from ..locks.aio_lock import AioElection, AioLock, AioSemaphore
+from ..requests.backup_copy import Backup, fetch_file
 from ..requests.health import ClientHealth
 from ..requests.node_connection import ClientError, TimedOut
 from ..requests.pool import time_limit
@@ -27,6 +31,7 @@ from ..watches.aio_watch import AioWatch
 from ..watches.watch_events import KVSnapshot, WatchCursor
 from .base_kv import BaseKV
 from .kv import NONE
+from .members import AioMembers
 
 Result = TypeVar("Result")
 Default = TypeVar("Default")
@@ -191,6 +196,35 @@ class AioKV(BaseKV[Data, AioLease, AioLock, AioSemaphore, "AioElection[Data]"]):
     ttl = of_tasks(CallFactory[Data].ttl)
     expire = of_tasks(CallFactory[Data].expire)
     persist = of_tasks(CallFactory[Data].persist)
+
+    # --- administration -------------------------------------------------------------------------
+
+    status = of_tasks(AdminCalls.status)
+    transfer = of_tasks(AdminCalls.transfer)
+
+    @property
+    def members(self) -> AioMembers:
+        """The members of the cluster: `await kv.members()` lists them; see
+        `raftline.KV.members`."""
+        return AioMembers(self._ask)
+
+    async def ping(self, key: Data | None = None) -> float:
+        """Confirm that the cluster serves; return the seconds that it took. See
+        `raftline.KV.ping`."""
+        begun_s = time.monotonic()
+        await self.exists(self._codec.of("ping") if key is None else key)
+        return time.monotonic() - begun_s
+
+    async def backup(self, file: str | os.PathLike[str]) -> Backup:
+        """Write the state of the cluster into a new file, in a thread; see `raftline.KV.backup`. If
+        the task is cancelled, there is no file."""
+        client = self._asker.apart(self._timeout)
+        try:
+            return await asyncio.to_thread(fetch_file, client, file)
+        finally:
+            client.close()  # ends the thread of a cancelled task
+
+    # --- several keys ---------------------------------------------------------------------------
 
     def txn(self) -> Transaction[Data, Awaitable[Outcome[Data]]]:
         """Return a transaction to build; await its `commit()`."""

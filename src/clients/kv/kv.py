@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
 from typing import TypeVar, overload
 
 from ...common.public import public
+from ..calls.administration import AdminCalls
 from ..calls.calls import Call, CallFactory, Page, Version
 from ..calls.methods import of_threads
 from ..calls.pipeline import Pipeline, reads_of, values_of
@@ -14,6 +16,7 @@ from ..calls.transaction import Outcome, Transaction, updates
 from ..calls.value_codec import BINARY, TEXT, Codec, Data
 from ..locks.lease import Keeper, Lease
 from ..locks.lock import Election, Lock, Semaphore
+from ..requests.backup_copy import Backup, fetch_file
 from ..requests.node_connection import TimedOut
 from ..requests.pool import Clients
 from ..requests.steps import carry_out
@@ -21,6 +24,7 @@ from ..requests.times import Seconds
 from ..watches.watch import Watch
 from ..watches.watch_events import KVSnapshot, WatchCursor
 from .base_kv import BaseKV
+from .members import Members
 from .shared import Shared, ThreadTransport
 
 Default = TypeVar("Default")
@@ -114,6 +118,35 @@ class KV(BaseKV[Data, Lease, Lock, Semaphore, "Election[Data]"], MutableMapping[
     ttl = of_threads(CallFactory[Data].ttl)
     expire = of_threads(CallFactory[Data].expire)
     persist = of_threads(CallFactory[Data].persist)
+
+    # --- administration -------------------------------------------------------------------------
+
+    status = of_threads(AdminCalls.status)
+    transfer = of_threads(AdminCalls.transfer)
+
+    @property
+    def members(self) -> Members:
+        """The members of the cluster: `kv.members()` lists them, and `add`, `remove`, `replace`,
+        `promote` and `demote` change them."""
+        return Members(self._ask)
+
+    def ping(self, key: Data | None = None) -> float:
+        """Confirm that the cluster serves; return the seconds that it took. This is a read of one
+        key, "ping" by default, which need not exist."""
+        begun_s = time.monotonic()
+        self.exists(self._codec.of("ping") if key is None else key)
+        return time.monotonic() - begun_s
+
+    def backup(self, file: str | os.PathLike[str]) -> Backup:
+        """Write the state of the cluster into a new file, for `raftline restore`. Each request for
+        a piece of it has the time limit of the client.
+
+        Raises:
+            FileExistsError: the file exists. OSError: it can't be written.
+        """
+        return fetch_file(self._shared.clients.apart(self._timeout), file)
+
+    # --- several keys ---------------------------------------------------------------------------
 
     def txn(self) -> Transaction[Data, Outcome[Data]]:
         """Return a transaction to build: several keys in one step, all or nothing."""

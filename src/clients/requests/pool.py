@@ -179,6 +179,15 @@ class Clients(NoCopies):
                 return
         client.forget_sessions()
 
+    def apart(self, timeout_s: float) -> Client:
+        """Return a client with a connection of its own, which the caller closes."""
+        self._look_for_fork()
+        if self._is_closed:
+            raise Closed("this client was closed, so it can't send requests")
+        client = self._made()
+        client.timeout_s = timeout_s
+        return client
+
     def _made(self) -> Client:
         first, *others = self.addresses.known
         return Client(

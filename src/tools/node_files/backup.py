@@ -8,18 +8,16 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import json
 import os
-import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
-from zlib import crc32
 
 from ...clients.requests.address_options import named_nodes
+from ...clients.requests.backup_copy import Backup, Fetching, fetch
 from ...clients.requests.conversation import Client
-from ...clients.requests.node_connection import ClientError, Refused
+from ...clients.requests.node_connection import ClientError
 from ...clients.terminal.options import ClientAccess, access_of, add_asking_options
 from ...common import config
 from ...common.address import Address, is_loopback, split
@@ -56,11 +54,6 @@ from .fsck import WatchedFolder, tell_failure, tell_unwritten
 if TYPE_CHECKING:
     from ...common.arguments import Commands
 
-_N = "([0-9]{1,19})"
-BEGUN = re.compile(rf"BACKUP response: {_N}-{_N} of {_N} bytes crc32 ([0-9a-f]{{8}})")
-PIECE = re.compile(rf"BACKUP response: from {_N} ")
-TRIES = 3  # the copy is lost if its leader dies
-
 
 def of_cluster(
     members: Mapping[str, Address], access: ClientAccess, file: str, timeout_s: float
@@ -74,57 +67,24 @@ def of_cluster(
     path = _new_file(file)
     try:
         with status.client_of(members, access, timeout_s) as client:
-            for tries_left in reversed(range(TRIES)):
-                try:
-                    index, term, size = _fetch(client, path)
-                    break
-                except Refused:
-                    if not tries_left:
-                        raise
+            backup = _fetch(client, path)
     except ClientError as problem:
         failure = explained(problem, members, access)
         print(error(failure.at_the_shell), file=sys.stderr)
         return failure.outcome
     except StorageError as failure:
         return tell_unwritten(failure, file)
-    print(f"{file}: the state after entry {index} of term {term}, {size:,} bytes")
+    entry = f"entry {backup.index} of term {backup.term}"
+    print(f"{file}: the state after {entry}, {backup.bytes:,} bytes")
     return 0
 
 
-def _fetch(client: Client, path: Path) -> tuple[int, int, int]:
-    header = BEGUN.fullmatch(client.request("backup"))
-    if header is None:
-        raise Refused("this node can't make a backup; is its version older?")
-    size, crc = int(header[3]), int(header[4], 16)
-    got = [0, 0]  # bytes, CRC-32
+def _fetch(client: Client, path: Path) -> Backup:
+    def write(fetching: Fetching) -> None:
+        with Bar("backup", fetching.backup.bytes, lambda: fetching.fetched):
+            Folder(path.parent, is_private=True).write_new(path.name, fetching.pieces())
 
-    def pieces() -> Iterator[bytes]:
-        while got[0] < size:
-            text = client.request(f"backup from {got[0]}")
-            head = PIECE.match(text)
-            if head is None or int(head[1]) != got[0]:
-                raise Refused("the node sent a different piece than requested")
-            data = _piece(text[head.end() :])
-            got[:] = got[0] + len(data), crc32(data, got[1])
-            if not data:
-                break
-            yield data
-        if got != [size, crc]:
-            raise Refused("the received backup differs from the announced one")
-
-    with Bar("backup", size, lambda: got[0]):
-        Folder(path.parent, is_private=True).write_new(path.name, pieces())
-    return int(header[1]), int(header[2]), size
-
-
-def _piece(text: str) -> bytes:
-    try:
-        data = json.loads(text)
-        if isinstance(data, str):
-            return data.encode("utf-8", "surrogateescape")
-    except (ValueError, RecursionError):
-        pass
-    raise Refused("the node sent a piece that is not one string of JSON")
+    return fetch(client, write)
 
 
 def of_node(folder: Path, node: str, file: str) -> int:
