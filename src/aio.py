@@ -8,7 +8,7 @@ from .clients.asyncio.asker import AioAsker
 from .clients.calls.pipeline import AioPipeline as Pipeline
 from .clients.calls.value_codec import TEXT
 from .clients.kv.aio_kv import AioKV as KV
-from .clients.kv.connecting import ConnectOptions, settings_of, with_options
+from .clients.kv.connecting import ConnectOptions, Nodes, settings_of, with_options
 from .clients.kv.members import AioMembers as Members
 from .clients.locks.aio_lease import AioLease as Lease
 from .clients.locks.aio_lock import AioElection as Election
@@ -39,7 +39,7 @@ def __dir__() -> list[str]:
 
 
 @with_options
-def connect(at: str | None = None, **options: Unpack[ConnectOptions]) -> KV[str]:
+def connect(at: Nodes | None = None, **options: Unpack[ConnectOptions]) -> KV[str]:
     """Return the cluster's keys and values for asyncio, without sending a request yet.
 
     The options and the errors are the same as for `raftline.connect`.

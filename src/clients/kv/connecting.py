@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import (
     TYPE_CHECKING,
     Annotated,
     Any,
     NamedTuple,
+    TypeAlias,
     TypedDict,
     TypeVar,
     cast,
@@ -28,6 +29,7 @@ from ..calls.value_codec import TEXT
 from ..requests.address_options import addresses_in, discover_nodes
 from ..requests.client_login import Credentials, credentials_of
 from ..requests.client_tls import ClientTls, tls_of
+from ..requests.connect_url import SCHEME, read_url
 from ..requests.conversation import name_of_client
 from ..requests.health import SILENCE_S, silence_limit
 from ..requests.node_connection import Unreachable
@@ -38,6 +40,7 @@ from .kv import KV
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
+Nodes: TypeAlias = str | Iterable[str]
 _Connect = TypeVar("_Connect", bound=Callable[..., object])
 
 
@@ -132,7 +135,7 @@ class Settings(NamedTuple):
     silence_s: float
 
 
-def settings_of(at: str | None, options: ConnectOptions) -> Settings:
+def settings_of(at: Nodes | None, options: ConnectOptions) -> Settings:
     """Return the settings of a client.
 
     Raises:
@@ -142,11 +145,18 @@ def settings_of(at: str | None, options: ConnectOptions) -> Settings:
     for name in options.keys() - OPTIONS.keys():
         instead = "use kv.binary" if name == "binary" else f"the options are {', '.join(OPTIONS)}"
         raise TypeError(f"connect() has no option {name!r}: {instead}")
+    url = read_url(at) if isinstance(at, str) and at.startswith(SCHEME) else None
+    addresses = _named(at) if url is None else url.addresses
+    chosen: dict[str, Any] = {**options}
+    if url is not None:
+        for name in url.options.keys() & options.keys():
+            raise ValueError(f"{name} is in the URL and an argument of connect; give one of them")
+        chosen |= url.options
     values = {
-        name: option.check(options.get(name, option.default)) for name, option in OPTIONS.items()
+        name: option.check(chosen.get(name, option.default)) for name, option in OPTIONS.items()
     }
     return Settings(
-        addresses_of(at, values["folder"]),
+        _addresses(addresses, values["folder"]),
         values["timeout"],
         values["name"],
         credentials_of(values["user"], values["password"]),
@@ -155,20 +165,38 @@ def settings_of(at: str | None, options: ConnectOptions) -> Settings:
     )
 
 
-def addresses_of(at: str | None, folder: str | Path | None) -> list[Address]:
-    """Return the nodes to ask: the nodes in `at`, or otherwise the nodes in $RAFTLINE or in a
+def _named(at: Nodes | None) -> list[Address] | None:
+    """Return the nodes in a text or a list. Raises TypeError, ValueError."""
+    if isinstance(at, str):
+        return addresses_in(at)
+    if at is None:
+        return None
+    if not hasattr(at, "__iter__"):
+        raise TypeError(
+            f'the nodes are one text, "h1:10000,h2:10000", or a list of such texts, not '
+            f"{type(at).__name__}"
+        )
+    addresses: list[Address] = []
+    for each in at:
+        if not isinstance(each, str):
+            raise TypeError(f'a node is a text, "h1:10000", not {type(each).__name__}')
+        addresses += addresses_in(each)
+    if not addresses:
+        raise ValueError("the list names no node")
+    return addresses
+
+
+def _addresses(addresses: list[Address] | None, folder: str | Path | None) -> list[Address]:
+    """Return the nodes that a program names, or otherwise the nodes in $RAFTLINE or in a
     configuration.
 
     Raises:
-        ValueError: an address in `at` has an invalid form. TypeError: `at` is not a string.
-        Unreachable: no node is named anywhere.
+        ValueError: a folder names the nodes as well. Unreachable: no node is named anywhere.
     """
-    if at is not None:
-        if not isinstance(at, str):
-            raise TypeError(f'the nodes are one text, "h1:10000,h2:10000", not {type(at).__name__}')
+    if addresses is not None:
         if folder is not None:
             raise ValueError("at and folder both name the nodes to ask; give one of them")
-        return addresses_in(at)
+        return addresses
     try:
         return list(discover_nodes(folder, 'connect("HOST:PORT,…")', "folder=").values())
     except ConfigError as problem:
@@ -192,12 +220,13 @@ def with_options(connect: _Connect) -> _Connect:
 
 
 @with_options
-def connect(at: str | None = None, **options: Unpack[ConnectOptions]) -> KV[str]:
+def connect(at: Nodes | None = None, **options: Unpack[ConnectOptions]) -> KV[str]:
     """Return the cluster's keys and values as a mapping, without sending a request yet.
 
-    `at` names some of its nodes, as in `"h1:10000,h2:10000"`. Without it the nodes come from
-    $RAFTLINE, or otherwise from the `server-configuration.txt` in `folder` or in the nearest folder
-    that has one. Keys and values are str; `kv.binary` is the same client with bytes.
+    `at` names some of its nodes: a text such as `"h1:10000,h2:10000"`, a list of texts, or a URL,
+    `"raftline://user@h1:10000,h2/?tls-ca=ca.pem"`. Without it the nodes come from $RAFTLINE, or
+    otherwise from the `server-configuration.txt` in `folder` or in the nearest folder that has one.
+    Keys and values are str; `kv.binary` is the same client with bytes.
 
     Raises:
         ValueError, TypeError: an option is invalid.
