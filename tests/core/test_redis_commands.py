@@ -16,7 +16,7 @@ from raftline.resp.programs import Ask, Context
 from raftline.resp.replies import Failure, Flat, Push, Several, Value
 from raftline.resp.session import Session
 from raftline.state.commands.key_commands import execute
-from raftline.state.commands.lease_commands import seconds_of
+from raftline.state.commands.lease_commands import ms_of
 from raftline.state.key_pages import read_selection, show_page
 from raftline.state.store import Store
 from raftline.wire.commands.command_table import read_request
@@ -70,7 +70,7 @@ class Model:
         if verb == "ttl":
             if key not in self.store:
                 return f"TTL response, no such key: {key}"
-            left_s = seconds_of(self.store, self.store.lease_of(key))
+            left_s = ms_of(self.store, self.store.lease_of(key)) / 1000
             return f"TTL response: {left_s:.1f}" if left_s else f"TTL response, no lease: {key}"
         if selection := read_selection(command):
             return show_page(dict(self.store.held), selection, lambda: None, 4)
