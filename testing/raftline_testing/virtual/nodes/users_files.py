@@ -226,8 +226,8 @@ class GuardedDoors(Doors):
     """A node as the connections of its users see it."""
 
     def __init__(self, host: Host, chance: Random, file: UsersFile) -> None:
+        self.chance = chance  # it draws tokens, as soon as it begins
         super().__init__(host)
-        self.chance = chance
         self.file = file
         self.is_private = chance.random() < 0.8
 
