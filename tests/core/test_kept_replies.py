@@ -29,6 +29,10 @@ class Machine(Executor):
     def sessions(self) -> SessionTable:
         return self.manager.state.sessions
 
+    def counted_bytes(self) -> tuple[int, int]:
+        """Return the bytes of long and short replies, as the sessions count them."""
+        return self.sessions._long_bytes, self.sessions._short_bytes
+
     def kept(self) -> list[str]:
         """Return all replies that are kept."""
         return [reply for reply in kept(self.sessions.dump()) if reply != NO_LONGER_KEPT]
@@ -228,11 +232,11 @@ def test_a_session_that_is_given_back_takes_its_replies_along() -> None:
     machine = Machine()
     name = machine.do("client4@session").removeprefix("SESSION response: ")
     machine.do("other#1@incr n")
-    left = machine.sessions._short_bytes
+    _, left = machine.counted_bytes()
     machine.do(f"{name}#1@object list list.append " + json.dumps("v" * 1000))
     machine.do(f"{name}#2@object list list.take")
     machine.do(f"{name}#3@incr n")
-    assert machine.sessions._long_bytes > 1000
+    assert machine.counted_bytes()[0] > 1000
     machine.do(f"{name}@forget")
-    assert (machine.sessions._long_bytes, machine.sessions._short_bytes) == (0, left)
+    assert machine.counted_bytes() == (0, left)
     assert [is_long(reply) for reply in machine.kept()] == [False]

@@ -427,8 +427,9 @@ def test_a_lease_that_ends_during_a_long_step_serves_no_read() -> None:
     manager = LogManager("s1", MemoryFolder(), MEMBERS)
     driver = Driver(node, manager, SlowRim(), 60_000, clock)
     assert node.view.now_ms < node.view.lease_until_ms
-    driver._rounds.late_look_ms = 0
-    driver._rounds.do_round()
+    rounds = driver._rounds
+    rounds.late_look_ms = 0
+    rounds.do_round()
     assert batch.reader is None
     assert [waiting.tokens for waiting in node._state.as_leader.read_rounds] == [[batch]]
 

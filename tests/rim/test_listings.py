@@ -56,7 +56,7 @@ def test_watches_that_are_not_read_share_one_bound_of_memory(scene: Scene) -> No
     finally:
         tracemalloc.stop()
     assert held < LISTINGS_BYTES * 5 // 4
-    assert 0 < scene.lister.room._counted() <= LISTINGS_BYTES
+    assert 0 < scene.listed_bytes <= LISTINGS_BYTES
     assert read(sinks[0]) == read(sinks[-1]) == LINES  # of memory and of a file
 
 
@@ -95,12 +95,11 @@ def test_prefixes_of_one_look_have_each_their_own_keys(prefix: str, has: list[st
 
 @pytest.mark.parametrize("end", ["unwatch", "drop", "read", "close"])
 def test_what_a_watch_has_let_go_of_counts_no_more(scene: Scene, end: str) -> None:
-    room = scene.lister.room
     gc.disable()
     try:
         for _ in range(3):
             sink = slow_watch(scene)
-            assert room._counted() > 500_000
+            assert scene.listed_bytes > 500_000
             if end == "unwatch":
                 scene.watchers.unwatch(sink, "")
             elif end == "drop":
@@ -109,7 +108,7 @@ def test_what_a_watch_has_let_go_of_counts_no_more(scene: Scene, end: str) -> No
                 assert read(sink) == LINES
             else:
                 scene.watchers._end_all(words.IS_STOPPING)
-            assert room._counted() == 0
+            assert scene.listed_bytes == 0
     finally:
         gc.enable()
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from random import Random
 from types import SimpleNamespace
 from typing import Any
+from unittest import mock
 
 import pytest
 
@@ -83,11 +84,8 @@ def searches(work: Callable[[], object]) -> int:
             found.append(1)
             return iter(before)
 
-    plain_text._CONTROLS = Controls()  # type: ignore[assignment,misc]
-    try:
+    with mock.patch.object(plain_text, "_CONTROLS", Controls()):
         work()
-    finally:
-        plain_text._CONTROLS = before  # type: ignore[misc]
     return len(found)
 
 

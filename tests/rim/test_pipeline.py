@@ -54,9 +54,14 @@ class Store:
         return error(f"what is {command}")
 
 
+def asks_for_no_members(kv: raftline.KV[str]) -> None:
+    """A script that answers meets no question for the members."""
+    kv._shared.clients.addresses.asks(1e12)
+
+
 def of_threads(at: str, fill: Fill, timeout: float = 30.0) -> None:
     with raftline.connect(at, timeout=timeout) as kv:
-        kv._shared.clients.addresses.asks(1e12)  # so the script meets no question for members
+        asks_for_no_members(kv)
         with kv.pipeline() as batch:
             fill(batch)
 
@@ -318,7 +323,7 @@ def interrupts_threads(node: ScriptedNode, monkeypatch: pytest.MonkeyPatch) -> P
 
     monkeypatch.setattr(Pipelining, "_read", interrupted)
     with raftline.connect(at(node)) as kv:
-        kv._shared.clients.addresses.asks(1e12)
+        asks_for_no_members(kv)
         with pytest.raises(KeyboardInterrupt), kv.pipeline() as batch:
             pending = batch.set("a", "1")
     return pending

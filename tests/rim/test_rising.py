@@ -20,11 +20,12 @@ from raftline.net.peers.level_exchange import Builds
 from raftline.net.protocol.host import Batch
 from raftline.node.program.node_server import Server
 from raftline.node.program.startup import Startup
+from raftline.raft.inputs import Receive
 from raftline.raft.levels import spell
 from raftline.raft.log import Entry
 from raftline.wire.commands.parsing import ReadSettings
 from raftline.wire.protocol import NO_LEADER, RISING
-from raftline_testing.doubles.cores import OPTIONS, established, leader_of, node_of
+from raftline_testing.doubles.cores import OPTIONS, append, established, leader_of, node_of
 from raftline_testing.files.faulty_folder import MemoryFolder
 from raftline_testing.files.node_files import MEMBERS
 from raftline_testing.nodes.processes import DEADLINE_S, eventually
@@ -59,7 +60,7 @@ def test_the_keys_of_a_lease_are_known_once_what_was_committed_is_applied(host: 
     known = host.keys_of_lease("lease-5")
     assert known is not None
     assert (len(known), known.are_held(("a",)), known.are_held(("b",))) == (1, True, False)
-    host.node._state.follow(host.node.view.term, "s2")
+    host.node.step(Receive(append(3, (0, 0), sender="s2", to="s1")), host.node.view.now_ms)
     assert host.keys_of_lease("lease-5") is None
     assert host.not_here().endswith("s2 (h2:10001)")
 
@@ -90,7 +91,7 @@ def test_a_request_that_waits_for_a_level_is_sent_on_to_a_leader(host: Server) -
     host.slowest_ms = 1000 * int(DEADLINE_S)
     host.book = SimpleNamespace(address=lambda _: Address("h2", 10001))  # type: ignore[assignment]
     thread, replies = asked(host)
-    host.node._state.leader = "s2"
+    host.node.step(Receive(append(1, (0, 0), sender="s2", to="s1")), host.node.view.now_ms)
     thread.join(DEADLINE_S / 4)
     assert replies == ["Sorry, I am not the leader. Last leader I heard from is: s2 (h2:10001)"]
 

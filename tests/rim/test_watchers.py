@@ -89,6 +89,11 @@ class Scene:
         return self.watchers._lister
 
     @property
+    def listed_bytes(self) -> int:
+        """The memory that lists of keys take."""
+        return int(self.lister.room._counted())
+
+    @property
     def are_listed(self) -> bool:
         """Whether no watch waits for a new list of keys."""
         return not self.watchers._begins_anew
