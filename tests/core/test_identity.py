@@ -99,3 +99,11 @@ def test_a_log_of_level_4_that_holds_no_identity_gets_one() -> None:
 )
 def test_one_spelling_alone_brings_an_identity(command: str, raised: Raise) -> None:
     assert read(command) == raised
+
+
+def test_an_identity_that_is_rolled_back_leaves_room_for_that_of_another_leader() -> None:
+    node = follower()
+    hear(node, "noop", RAISE)
+    other = [Entry(2, 2, "noop"), Entry(3, 2, spell(IDENTIFIED, THEIRS))]
+    node.step(Receive(AppendEntries("s3", "s2", 2, 1, 1, other, 3, 1)), 0)
+    assert node.view.cluster == THEIRS

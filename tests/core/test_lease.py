@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+
 from raftline.raft.effects import Effects, HardState, ReadReady
 from raftline.raft.inputs import Read, Receive, Tick
 from raftline.raft.messages import (
     AppendAccepted,
     Message,
+    RequestVote,
+    RequestVoteReply,
 )
 from raftline.raft.node import RawNode
 from raftline.raft.roles import STARTS_MAX
+from raftline.raft.state import Options
 from raftline_testing.doubles.cores import (
     OPTIONS,
     TIMEOUT_MS,
@@ -80,3 +85,15 @@ def test_a_read_under_a_lease_waits_for_the_state_machine() -> None:
     assert node.step(Read(["get a"], by_lease=True), TIMEOUT_MS).send == []  # it asks nobody
     node.step(Tick(), TIMEOUT_MS + LEASE_MS)  # the lease, which was that of the read, is over
     assert applied(node).reads == [ReadReady("get a", 5001)]
+
+
+@pytest.mark.parametrize("options", [LEASES, OPTIONS])
+def test_a_promise_is_kept_after_a_restart_under_any_options(options: Options) -> None:
+    node = node_of("s2", 1, options=options, lease_ms=150)
+    question = RequestVote("s3", "s2", 2, 1, 1)
+    vote = node.step(Receive(question), 149).send_after_save[0]
+    assert isinstance(vote, RequestVoteReply)
+    assert not vote.granted
+    assert node.step(Receive(question), 150).send_after_save == [
+        RequestVoteReply("s2", "s3", 2, True)
+    ]

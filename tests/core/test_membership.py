@@ -108,3 +108,9 @@ THREE = Membership(
 def test_an_impossible_change_of_members_is_refused(change: Change, why: str) -> None:
     with pytest.raises(ChangeRefused, match=why):
         plan(change, THREE)
+
+
+def test_learners_count_nowhere() -> None:
+    members = Membership(("s1", "s2", "s3"), ("s4", "s5"))
+    assert not members.is_quorum(("s1", "s4", "s5"))
+    assert members.reached_by_quorum({"s1": 9, "s4": 9, "s5": 9}) == 0

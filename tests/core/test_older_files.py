@@ -9,6 +9,7 @@ from raftline.raft.effects import Effects
 from raftline.raft.inputs import PeerLevel, Propose, Receive, Tick
 from raftline.raft.levels import LOSSES
 from raftline.raft.messages import (
+    AppendAccepted,
     AppendEntries,
     RequestVoteReply,
 )
@@ -119,3 +120,14 @@ def test_late_words_about_a_loss_change_nothing_at_a_follower_that_holds_the_ent
     effects = follower.step(Receive(told), 20)
     assert not effects.forgot
     assert has_vote(follower)
+
+
+def test_the_loss_is_on_the_disk_before_any_answer_shows_it() -> None:
+    follower = older()
+    told = replace(append(1, (KEPT, 1), number=2, to="s3"), lost_index=ENTRIES)
+    effects = follower.step(Receive(told), 20)
+    assert effects.forgot
+    assert (effects.send, effects.send_past_entries) == ([], [])
+    (answer,) = effects.send_after_save
+    assert isinstance(answer, AppendAccepted)
+    assert answer.without_vote == 77

@@ -304,3 +304,14 @@ def test_a_learner_is_not_removed_before_its_addition_is_committed() -> None:
     settled = node.step(ChangeMembers(Change("remove", "s4"), "remove"), TIMEOUT_MS).settled
     assert [(one.token, one.outcome) for one in settled] == [("add", "refused")]
     assert node.view.membership.learners == ()
+
+
+def test_a_loss_reported_by_several_answers_counts_once() -> None:
+    node = sending()
+    before = node.view.round
+    beat_at_ms = node._state.as_leader.heartbeat_at_ms
+    node.step(Tick(), beat_at_ms)
+    assert node.view.round == before + 1
+    assert held(node, 0, before) == [0, 10]
+    assert held(node, 0, before + 1) == []  # sent before the first word of the loss had come
+    assert held(node, 20) == [20]

@@ -13,6 +13,7 @@ from raftline.raft.log import Log, SafetyError
 from raftline.raft.membership import Membership
 from raftline.raft.messages import (
     AppendAccepted,
+    RequestVoteReply,
 )
 from raftline.raft.node import RawNode, node_from_disk
 from raftline_testing.doubles.cores import (
@@ -134,3 +135,21 @@ def test_a_removed_server_stands_until_it_knows_its_removal_to_be_committed() ->
     assert node.view.contacts == {}
     node._state.leader_heard_at_ms = None
     assert not node.step(Tick(), node.view.election_at_ms).send_after_save
+
+
+def test_a_change_waits_at_a_new_leader_until_an_inherited_one_is_complete() -> None:
+    log = Log()
+    log.append(1, "members s1=s1:1,voter s2=s2:1,voter | s1=s1:1,voter")
+    voters = members("s1", "s2")
+    node = node_from_disk("s1", voters, log, HardState(1, None), OPTIONS, lambda: TIMEOUT_MS, 0)
+    node.step(Tick(), TIMEOUT_MS)
+    node.step(Receive(RequestVoteReply("s2", "s1", 2, True, pre_vote=True)), TIMEOUT_MS)
+    node.step(Receive(RequestVoteReply("s2", "s1", 2, True)), TIMEOUT_MS)
+    assert node.view.is_leader
+    early = change(node, "add", "s9", "s9:1")
+    assert early.settled == early.append == []
+    sync(node)
+    acknowledge(node, "s2")  # the joint one is committed by the no-op: C_new is appended
+    assert node.view.membership == members("s1")
+    sync(node)
+    assert node.view.membership == members("s1", learners=("s9",))

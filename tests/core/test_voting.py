@@ -16,6 +16,7 @@ from raftline.raft.messages import (
 from raftline.raft.node import node_from_disk
 from raftline_testing.doubles.cores import (
     OPTIONS,
+    TIMEOUT_MS,
     log_of,
     node_of,
     request,
@@ -67,3 +68,14 @@ def test_a_candidate_of_an_earlier_term_is_denied_with_the_later_term() -> None:
     answer = vote_in(node.step(Receive(request(5)), 10).send_after_save)
     assert (answer.granted, answer.term) == (False, 6)
     assert answer.reason == "term 5 is over, I am in term 6"
+
+
+# thesis §9.6
+def test_a_prevote_changes_neither_term_nor_vote_nor_timer() -> None:
+    node = node_of("s2", term=4, vote="s3")
+    effects = node.step(Receive(request(9, pre_vote=True)), 120)
+    assert vote_in(effects.send_after_save) == RequestVoteReply("s2", "s1", 9, True, pre_vote=True)
+    assert (effects.save, node.view.term, node.view.vote) == (None, 4, "s3")
+    assert node.wake_at_ms == TIMEOUT_MS
+    another = node.step(Receive(request(9, sender="s3", pre_vote=True)), 130)
+    assert vote_in(another.send_after_save).granted
