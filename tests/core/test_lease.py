@@ -97,3 +97,19 @@ def test_a_promise_is_kept_after_a_restart_under_any_options(options: Options) -
     assert node.step(Receive(question), 150).send_after_save == [
         RequestVoteReply("s2", "s3", 2, True)
     ]
+
+
+def test_a_quorum_must_have_promised() -> None:
+    node = established("s1", options=LEASES, voters=("s1", "s2", "s3", "s4", "s5"))
+    promised(node, "s2", TIMEOUT_MS + 10)
+    assert node.view.lease_until_ms == 0
+    promised(node, "s3", TIMEOUT_MS + 10, lease_ms=100)
+    assert node.view.lease_until_ms == TIMEOUT_MS + 90
+
+
+def test_a_new_leader_uses_no_lease_before_its_no_op_is_committed() -> None:
+    node = leader_of("s1", 1, 1, options=LEASES)
+    term, number = node.view.term, node.view.round
+    node.step(Receive(AppendAccepted("s2", "s1", term, 2, number, lease_ms=150)), TIMEOUT_MS)
+    assert node.view.lease_until_ms > TIMEOUT_MS
+    assert node.step(Read(["get a"], by_lease=True), TIMEOUT_MS).reads == []

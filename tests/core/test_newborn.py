@@ -205,3 +205,10 @@ def test_a_granted_vote_cancels_a_report_of_no_vote() -> None:
     denied(node, "s2", UNSURE)
     node.step(Receive(RequestVoteReply("s2", "s1", 2, True, True)), node.view.now_ms)
     assert silence(node) == []
+
+
+def test_a_newborn_takes_an_unknown_leader_once_a_member_reports_one() -> None:
+    node = newborn()
+    node.step(Receive(DENIED), 10)
+    node.step(Receive(append(1, (0, 0), 1, sender="s9", to="s1")), 20)
+    assert (node.view.leader, terms_of(node)) == ("s9", [1])
