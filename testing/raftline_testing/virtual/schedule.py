@@ -21,6 +21,7 @@ from raftline.raft.log import entries_of
 from raftline.raft.membership import Membership
 from raftline.raft.messages import Message
 from raftline.state import key_pages, sessions
+from raftline.state.store import sizes_of
 from raftline_testing.judging.collected import Collector
 
 from .clients.client_history import History
@@ -487,4 +488,7 @@ def _machine(manager: Manager) -> tuple[object, ...]:
     """Return the content of a state machine."""
     store = manager.store
     pairs = {key: (value, store.facts(key)) for key, value in store.items()}
-    return store.level, pairs, list(manager.state.sessions.dump()), store.leases.copy()
+    sizes = sizes_of(store.held)
+    assert (sizes.bytes, sizes.accounts.bytes) == (store.pair_bytes, store.accounts.bytes)
+    table = list(manager.state.sessions.dump())
+    return store.level, pairs, table, store.leases.copy(), store.accounts.bytes

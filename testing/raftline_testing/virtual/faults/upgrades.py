@@ -8,6 +8,7 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 
+from raftline.common.build_level import LEVEL
 from raftline.raft.inputs import PeerLevel
 from raftline.raft.levels import FIRST
 
@@ -16,7 +17,7 @@ from ..world.network import Links
 from ..world.plan import Plan
 from ..world.world import World
 
-NEWER = 4
+NEWER = LEVEL
 NOTICED_FROM_NEWER = ("older files", "foreign files")  # builds of earlier levels can't notice these
 # of schedules with builds of several levels, in addition to those with leases or transactions
 SHARE = 0.4
