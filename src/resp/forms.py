@@ -113,9 +113,11 @@ class Speller:
     def __call__(self, name: str, form_and_key: str, reply: str) -> str:
         """Return the reply to a line in the form of a command's reply. Without a form, the reply is
         a refusal that belongs to no line."""
-        form, _, key = form_and_key.partition(" ")
-        if form == "set" and reply.startswith("SET response: "):  # nearly always
+        if reply.startswith("SET response: ") and form_and_key.startswith("set "):
             return OK_LINE
-        if form == "get" and reply.startswith("GET response: ") and "\\" not in reply:
-            return bulk(reply[14:])
+        if reply.startswith("GET response: ") and form_and_key.startswith("get "):
+            value = reply[14:]
+            if "\\" not in value:
+                return bulk(value)
+        form, _, key = form_and_key.partition(" ")
         return spell(value_of(form, key, reply), self._session.version)

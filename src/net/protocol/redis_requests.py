@@ -12,6 +12,7 @@ from typing import Final
 from ...resp.commands import Answer, Plan, plan_of
 from ...resp.fast import Line
 from ...resp.framing import CommandScanner, FramingError
+from ...resp.plain import PlainRun, take_plain
 from ...resp.programs import Call, Context
 from ...resp.replies import Value
 from ...resp.session import Session
@@ -22,6 +23,7 @@ from ..line_reader import HalfLine, LineBuffer
 from .admission import REQUESTS, Admission
 from .host import Host
 
+PLAIN_TOGETHER: Final = 16 << 10  # bytes that are looked at for plain commands at a time
 KIND: Final = "redis"  # of commands that the connection's own thread carries out
 _TAKES_LONG: Final = frozenset([verb for verb in COMMANDS if COMMANDS[verb].work != Work.SHORT])
 
@@ -70,13 +72,33 @@ class RedisRequests:
     @property
     def has_more(self) -> bool:
         """Whether there is input that was not looked at, or not handed out."""
-        is_left = self._admitted or self._plan or self._words is not None
-        return bool(is_left or self._problem) or self._place < len(self._uncut)
+        is_left = self.has_special or self._problem is not None
+        return is_left or self._place < len(self._uncut)
 
     def forget(self) -> None:
         """Drop the input that was not handed out."""
         self._admitted = self._plan = self._words = self._problem = None
         self._uncut, self._place = b"", 0
+
+    def next_plain(self) -> PlainRun | None:
+        """Return the next commands if they are plain ones, which need no individual checks; None if
+        they are not. `next_run` would return the same lines."""
+        session, place = self.session, self._place
+        if self.has_special or self._lines.begun or session.is_readonly or self._problem:
+            return None
+        if session.queue is not None or session.subscriptions:
+            return None
+        text = self._uncut[place : place + PLAIN_TOGETHER].decode("latin-1")
+        run = take_plain(text, REQUESTS_TOGETHER)
+        if not run.commands:
+            return None
+        self._place += run.end
+        return run
+
+    @property
+    def has_special(self) -> bool:
+        """Whether a command waits that was looked at."""
+        return bool(self._admitted or self._plan or self._words is not None)
 
     def next_run(self, *, may_wait: bool) -> list[RedisRequest]:
         """Admit the next commands, as long as they are of one kind. Unless the caller `may_wait`,

@@ -248,6 +248,9 @@ class ServerProtocol:
         self._is_first_line = False
         if self._for_peers_only:
             return self._end_now(sentence_of(FULL), drains=True)
+        if (batch := self._plain_batch(redis)) is not None:
+            self.is_between_lines = not (redis.has_more or self._end)
+            return batch
         run = self._next_redis_run(redis, may_wait=may_wait)
         has_more = redis.has_more
         self.is_between_lines = not (has_more or self._end or self.lines.begun)
@@ -261,6 +264,23 @@ class ServerProtocol:
         lines = [request.line for request in run if request.line is not None]
         batch = self._batch_of(lines, [request.id for request in run])
         batch.may_be_long = redis.may_be_long
+        return batch
+
+    def _plain_batch(self, redis: RedisRequests) -> Batch | None:
+        """Return the next commands as one batch, if they are plain and the rules are those for
+        everybody."""
+        if not self._takes_simple or self.why_late or self._admission.has_rules:
+            return None
+        kind, reading = self._host.readings.kind_of("read", "")
+        if kind == "local" or (run := redis.next_plain()) is None:
+            return None
+        self._note(kind if run.is_read else "write", reading if run.is_read else BY_ROUND)
+        traffic_log = self._host.traffic_log
+        if traffic_log.shows_requests(len(run.commands)):
+            for command in run.commands:
+                traffic_log.requested("", command)
+        batch = Batch(run.commands, self.kind == "read", self._reading, run.ids, self._sink)
+        batch.may_be_long = False
         return batch
 
     def _next_redis_run(self, redis: RedisRequests, *, may_wait: bool) -> list[RedisRequest]:
