@@ -11,7 +11,7 @@ from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
 from typing import Final, Protocol, TypeAlias, TypeVar
 
-from ..wire.commands.lease_operands import SECONDS_MAX
+from ..wire.commands.lease_operands import SECONDS_MAX, spell_seconds
 from ..wire.commands.operands import Limits
 from ..wire.protocol import escape, shown
 from .replies import NOT_INTEGER, Failure, Value
@@ -131,15 +131,14 @@ def integer(text: str, problem: Failure = NOT_INTEGER) -> int:
 
 
 def seconds_text(time_ms: int) -> str:
-    """Return a time as a line spells it, rounded up, so that no key ends early.
+    """Return a time as a line spells it.
 
     Raises:
         Refused: no line takes so long a time.
     """
-    seconds = -(-time_ms // 1000)
-    if seconds > SECONDS_MAX:
+    if time_ms > 1000 * SECONDS_MAX:
         raise Refused(f"ERR a time of more than {SECONDS_MAX} seconds is not supported")
-    return str(seconds)
+    return spell_seconds(time_ms)
 
 
 Run: TypeAlias = Callable[[Context, list[str]], "Program | Value"]

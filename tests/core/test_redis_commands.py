@@ -70,8 +70,9 @@ class Model:
         if verb == "ttl":
             if key not in self.store:
                 return f"TTL response, no such key: {key}"
-            left_s = ms_of(self.store, self.store.lease_of(key)) / 1000
-            return f"TTL response: {left_s:.1f}" if left_s else f"TTL response, no lease: {key}"
+            left_ms = ms_of(self.store, self.store.lease_of(key))
+            left = f"TTL response: {left_ms / 1000}"
+            return left if left_ms else f"TTL response, no lease: {key}"
         if selection := read_selection(command):
             return show_page(dict(self.store.held), selection, lambda: None, 4)
         if command.startswith("txn "):
@@ -152,6 +153,10 @@ ROWS: list[tuple[str, str, Value]] = [
     ("SETEX a 10 v", "GET a", "v"),
     ("", "SETEX a -1 v", Failure("ERR invalid expire time in 'setex' command")),
     ("PSETEX a 10000 v", "TTL a", 10),
+    ("PSETEX a 1 v", "PTTL a", 1),
+    ("SET a v PX 1500;EXPIRE a 3 GT", "PTTL a", 3000),
+    ("SET a v;PEXPIREAT a 1000001234", "PTTL a", 1234),
+    ("SET a v PX 1499", "TTL a", 1),
     ("SET a 1;SET b 2", "MGET a none b", ["1", None, "2"]),
     ("MSET a 1 b 2", "MGET a b", ["1", "2"]),
     ("", "MSET a 1 b", Failure("ERR wrong number of arguments for 'mset' command")),
