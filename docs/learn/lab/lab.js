@@ -214,12 +214,19 @@ function take(answer) {
   if (problem || now.refused) say(`✗ ${problem || now.refused}`);
   if (now.members.join() !== hadNodes || now.anew) rebuild();
   $("broken").hidden = !now.broken;
-  $("broken").querySelector("span").textContent = now.broken;
+  $("broken").querySelector("span").textContent = now.broken + verdictOnActs(now);
   if (now.broken && isPlaying) play(false);
   if (!isPlaying) keepAddress();
   showTale();
   showLists();
   show();
+}
+
+// How short the way to a bug could be.
+function verdictOnActs({ fewest_acts: fewest, moment: [, acts] }) {
+  if (fewest === undefined) return "";
+  const counted = (count) => (count === 1 ? "1 act" : `${count} acts`);
+  return `. You found the bug with ${counted(acts)}; the shortest way known has ${counted(fewest)}.`;
 }
 
 function say(text) {
@@ -311,7 +318,8 @@ function keys(event) {
 function newRun() {
   const names = Array.from({ length: Number($("size").value) }, (_, index) => `s${index + 1}`);
   const bug = $("bugs").value ? [`bug%20${$("bugs").value}`] : [];
-  return openRun([`seed%20${$("seed").value.trim() || "1"}`, `nodes%20${names.join("%20")}`, ...bug].join(";"));
+  const before = $("before").value.split(";").map((line) => line.trim()).filter(Boolean).map((line) => encodeURIComponent(`before ${line}`));
+  return openRun([`seed%20${$("seed").value.trim() || "1"}`, `nodes%20${names.join("%20")}`, ...bug, ...before].join(";"));
 }
 
 function wire() {

@@ -10,6 +10,7 @@ from typing import Any
 from raftline.raft.node import RawNode, node_from_disk
 
 from .acts import ActRefused
+from .bugs import FEWEST_ACTS
 from .lab import Lab
 from .plan import Plan, PlanError, plan_in
 from .stories import BY_NAME, STORIES, Story
@@ -40,7 +41,10 @@ class Page:
     def _answer(self, request: Request) -> dict[str, Any]:
         happened = self._requests()[request["do"]](request)
         story = None if self._story is None else self._story.as_shown()
-        return {"happened": happened is not False, "story": story, **self.lab.facts()}
+        facts = {"happened": happened is not False, "story": story, **self.lab.facts()}
+        if self.lab.broken and self.lab.plan.bug in FEWEST_ACTS:
+            facts["fewest_acts"] = FEWEST_ACTS[self.lab.plan.bug]
+        return facts
 
     def _requests(self) -> dict[str, Callable[[Request], object]]:
         return {
