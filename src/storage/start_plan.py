@@ -52,6 +52,7 @@ class Problem:
     good_bytes: int = 0  # the sound part of a log
     costs_the_vote: bool = False  # the node then has no vote until it has caught up
     refusal: type[FilesRefused] | None = None  # the error of a start before a repair
+    cause: BaseException | None = None  # of a file that can't be read; it decides the exit status
 
     def __str__(self) -> str:
         return f"{self.subject}. {self.means}" if self.means else self.subject
@@ -110,7 +111,8 @@ class Plan:
                     f". {self.node} does not start before its files are repaired: "
                     f"raftline fsck --repair {self.node}"
                 )
-                raise problem.refusal(f"{problem}{repair if problem.cure is not Cure.NONE else ''}")
+                text = f"{problem}{repair if problem.cure is not Cure.NONE else ''}"
+                raise problem.refusal(text) from problem.cause
 
     def check_that_it_never_ran(self) -> None:
         """Compare the operator's claim with the files.
@@ -199,9 +201,10 @@ class _Reading:
         good_bytes: int = 0,
         *,
         refusal: type[FilesRefused] | None = None,
+        cause: BaseException | None = None,
     ) -> None:
         costs_the_vote = cure not in (Cure.NONE, Cure.CUT_TAIL)
-        problem = Problem(file, what, means, cure, good_bytes, costs_the_vote, refusal)
+        problem = Problem(file, what, means, cure, good_bytes, costs_the_vote, refusal, cause)
         self._plan.problems.append(problem)
 
     def _read_storage(self, *, is_by_hand: bool) -> None:
@@ -218,7 +221,8 @@ class _Reading:
             return
         except FilesRefused as refused:
             what = str(refused).removeprefix(name)
-            self._add(name, what, "", Cure.NONE, refusal=type(refused))
+            cause = refused.__cause__
+            self._add(name, what, "", Cure.NONE, refusal=type(refused), cause=cause)
             return
         if plan.promise is None and self._has_traces(is_by_hand=is_by_hand):
             self._judge_missing_storage()
