@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import socket
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -13,6 +14,8 @@ import pytest
 
 from raftline.access.identity import EVERYWHERE, Identity
 from raftline.access.users import User, Users, make_verifier, write_users
+from raftline.clients.requests.client_login import Credentials, log_in
+from raftline.clients.requests.line_connection import LineConnection
 from raftline.wire.commands.login_operands import ITERATIONS_LEAST
 from raftline.wire.commands.rights import UserRole
 from raftline_testing.nodes.cluster import STEADY, Cluster, NodeProcess
@@ -275,6 +278,29 @@ USERS = {
     "bob": (UserRole.WRITER, ("app/",)),
     "default": (UserRole.READER, EVERYWHERE),
 }
+
+
+def test_the_keys_of_a_user_count_for_it(tmp_path: Path) -> None:
+    """`SET` is a line of the node's own protocol; `SETRANGE` asks and writes on its own."""
+    verifier = make_verifier("right", ITERATIONS_LEAST)
+    users = {name: User(Identity(name, *role), verifier) for name, role in USERS.items()}
+    write_users(tmp_path / "users", Users(users, bytes(32)))
+    options = ["--users", str(tmp_path / "users"), "--anonymous", "none", "--insecure"]
+    with Cluster(tmp_path, 1, *STEADY, *options) as cluster, Raw(cluster.start()["s1"]) as bob:
+        node = cluster["s1"]
+
+        def facts() -> dict[str, Any]:
+            """Return the status for a user who may read all keys."""
+            with LineConnection(node.port) as reader:
+                log_in(reader, Credentials("default", "right"), "c", DEADLINE_S)
+                return dict(json.loads(reader.ask("status").partition(": ")[2]))
+
+        eventually(lambda: facts()["level"] >= 5, "the level of accounts")
+        assert bob.ask(b"AUTH", b"bob", b"right") == b"+OK\r\n"
+        assert bob.ask(b"SET", b"app/a", b"1") == b"+OK\r\n"
+        one = facts()["accounts"]["bob"]["bytes"]
+        assert bob.ask(b"SETRANGE", b"app/b", b"0", b"1") == b":1\r\n"
+        assert facts()["accounts"]["bob"] == {"bytes": 2 * one, "leases": 0}
 
 
 def test_a_user_of_redis_py_has_the_rights_of_the_node(redis: Any, tmp_path: Path) -> None:

@@ -115,7 +115,10 @@ class RedisServing:
             self._holds = True
         if kind == "local":
             return self._held(self._host.logmanager.read(commands, ANSWER_BYTES), len(commands))
+        if kind == "write" and self._admission.named_in_log:
+            commands = [self._admission.logged(line.request) for line in admitted]
         batch = Batch(commands, kind != "write", admitted[0].reading)
+        batch.writer = self._admission.writer
         self._host.submit(batch)
         if not (yield AwaitReplies(batch, self._host.patience_s)):
             late = NO_LEADER if batch.is_read else outcome_unknown("no quorum answered in time")
