@@ -52,12 +52,14 @@ def python(program: str, folder: Path) -> str:
     return done.stdout
 
 
+@pytest.mark.needs("processes")
 def test_the_import_of_the_core_loads_none_of_its_modules_and_none_of_the_store() -> None:
     loaded = python("import raftline.raft; print(*sys.modules)", SOURCE).split()
     ours = {name for name in loaded if name.startswith("raftline")}
     assert ours == {"raftline", "raftline.__init__", "raftline.raft"}
 
 
+@pytest.mark.needs("processes")
 def test_the_first_program_of_the_page_needs_no_other_part_of_the_store(tmp_path: Path) -> None:
     """It runs with nothing but the files of `PARTS` on its path."""
     for part in PARTS:
