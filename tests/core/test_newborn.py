@@ -212,3 +212,15 @@ def test_a_newborn_takes_an_unknown_leader_once_a_member_reports_one() -> None:
     node.step(Receive(DENIED), 10)
     node.step(Receive(append(1, (0, 0), 1, sender="s9", to="s1")), 20)
     assert (node.view.leader, terms_of(node)) == ("s9", [1])
+
+
+def test_the_owner_of_a_hand_written_log_asks_at_once_as_newborn() -> None:
+    node = newborn(1, 2)
+    assert node.wake_at_ms == 0
+    first = asked(node, 0)
+    assert [(one.to, one.last_index, one.pre_vote) for one in first] == [
+        ("s2", 2, True),
+        ("s3", 2, True),
+    ]
+    assert all(one.newborn for one in first)
+    assert node.wake_at_ms <= 150 // 4  # before anybody else's shortest timeout is over

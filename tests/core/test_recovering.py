@@ -3,7 +3,11 @@ Alagappan et al., "Protocol-Aware Recovery for Consensus-Based Storage", FAST 20
 
 from __future__ import annotations
 
-from raftline.raft.inputs import Receive, Tick
+from dataclasses import replace
+
+import pytest
+
+from raftline.raft.inputs import PeerLevel, Receive, Tick
 from raftline.raft.messages import (
     AppendAccepted,
     AppendEntries,
@@ -12,9 +16,11 @@ from raftline.raft.messages import (
 )
 from raftline.raft.node import RawNode
 from raftline_testing.doubles.cores import (
+    OPTIONS,
     TIMEOUT_MS,
     acknowledge,
     established,
+    node_of,
     sync,
 )
 
@@ -69,3 +75,44 @@ def test_a_second_loss_before_the_first_is_mended_begins_anew() -> None:
     sent = acknowledge(leader, "s2", 2).send
     assert leader.view.commit_index == 2
     assert not says_vote_again([*sent, *heartbeat(leader)])
+
+
+def play_out(leader: RawNode, node: RawNode) -> None:
+    """Play a loss out with both cores, the others only echoing rounds."""
+    others = [name for name in leader.view.peers if name != node.view.name]
+    now_ms = leader.view.now_ms
+    for _ in range(10):
+        now_ms = max(now_ms, leader.wake_at_ms)
+        pending = leader.step(Tick(), now_ms).send
+        for peer in others:
+            pending += acknowledge(leader, peer).send
+        while pending:
+            message = pending.pop(0)
+            if message.to == node.view.name:
+                for answer in node.step(Receive(message), now_ms).send_after_save:
+                    pending += leader.step(Receive(answer), now_ms).send
+                sync(leader)
+            elif isinstance(message, AppendEntries) and message.entries:
+                pending += acknowledge(leader, message.to).send
+
+
+@pytest.mark.parametrize("listed", [("s5", "s4", "s3"), ("s5", "s6", "s7", "s8", "s9")])
+def test_a_node_votes_again_by_the_members_of_the_log_and_not_of_its_file(
+    listed: tuple[str, ...],
+) -> None:
+    """Else it would lead, and commit, with others than a majority of those who are members: s1, s2
+    and s3 elect another, which lacks that. No entry named the members before."""
+    voters, options = ("s1", "s2", "s3", "s4", "s5"), replace(OPTIONS, level=2)
+    leader = established("s1", 1, 1, 1, voters=voters, options=options)
+    for peer in voters[1:]:
+        leader.step(PeerLevel(peer, 2), leader.view.now_ms)
+    node = node_of("s5", voters=listed, recovering=True, options=options)
+    play_out(leader, node)
+    assert not node.view.recovering
+    assert node.view.membership == leader.view.membership
+    assert node.view.configurations.at(node.view.commit_index).voters == voters
+    again = node_of("s5", voters=listed, recovering=True, incarnation=2, options=options)
+    play_out(leader, again)
+    assert not again.view.recovering
+    said = [entry for entry in leader.view.log.commands if entry.startswith("members")]
+    assert len(said) == 1  # one entry is enough

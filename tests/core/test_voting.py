@@ -11,6 +11,7 @@ from raftline.raft.inputs import Receive
 from raftline.raft.log import SafetyError
 from raftline.raft.membership import Membership
 from raftline.raft.messages import (
+    PeerError,
     RequestVoteReply,
 )
 from raftline.raft.node import node_from_disk
@@ -79,3 +80,12 @@ def test_a_prevote_changes_neither_term_nor_vote_nor_timer() -> None:
     assert node.wake_at_ms == TIMEOUT_MS
     another = node.step(Receive(request(9, sender="s3", pre_vote=True)), 130)
     assert vote_in(another.send_after_save).granted
+
+
+def test_an_impossible_term_is_refused_and_changes_nothing() -> None:
+    node = node_of("s2", 1)
+    for term in (2**48 + 1, 2**63 - 1):
+        with pytest.raises(PeerError, match="is too far ahead of mine, 1"):
+            node.step(Receive(request(term, (9, term - 1))), 10)
+    assert node.view.term == 1
+    assert node.step(Receive(request(2**48, (9, 2))), 10).save == HardState(2**48, "s1")

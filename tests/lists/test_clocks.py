@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from pathlib import Path
 
-from tests.lists.trees import parts_of, tree_of
+from tests.lists.trees import parts_of
 
 SOURCE = Path(__file__).resolve().parents[2] / "src"
 SHOWN = SOURCE / "server.py"  # on a console, with --log-times
@@ -56,16 +56,6 @@ def test_no_module_reads_the_time_of_day() -> None:
     assert [place for path in deciding for place in wall_clocks_read_by(path)] == []
 
 
-def test_the_time_of_day_that_is_compared_is_shown_alone() -> None:
-    """By `raftline status`, and by a node in its status and its figures."""
-    for name, modules in (
-        ("time_of_day", {"time_of_day.py", "clock.py", "status.py"}),
-        ("day_s", {"clock.py", "node_server.py", "metrics.py"}),
-    ):
-        users = {path.name for path in SOURCE.rglob("*.py") if name in path.read_text("utf-8")}
-        assert users == modules
-
-
 def test_one_module_of_a_node_reads_a_clock() -> None:
     """All others are given it (`Clock`), so that a schedule sets the time."""
     readers = {
@@ -106,21 +96,6 @@ def test_no_thread_of_a_node_is_begun_unguarded() -> None:
     }
     own = {"common/process/console.py", "common/process/signals.py", "net/connections/listener.py"}
     assert begun == own | {"common/process/guarded_thread.py"}
-
-
-def test_the_program_reads_it_in_one_function_for_the_console_alone() -> None:
-    assert [place.split()[1] for place in wall_clocks_read_by(SHOWN)] == ["datetime"]
-    tree = tree_of(SHOWN)
-    readers = [
-        function.name
-        for function in ast.walk(tree)
-        if isinstance(function, ast.FunctionDef)
-        for node in ast.walk(function)
-        if isinstance(node, ast.Name) and node.id == "datetime"
-    ]
-    assert readers == ["local_time"]
-    users = [path for path in SOURCE.rglob("*.py") if "local_time" in path.read_text("utf-8")]
-    assert users == [SHOWN]
 
 
 def test_a_module_that_reads_it_would_be_found(tmp_path: Path) -> None:
