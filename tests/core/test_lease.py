@@ -20,8 +20,10 @@ from raftline.raft.state import Options
 from raftline_testing.doubles.cores import (
     OPTIONS,
     TIMEOUT_MS,
+    acknowledge,
     append,
     applied,
+    beat,
     established,
     leader_of,
     node_of,
@@ -57,13 +59,11 @@ def test_a_server_that_was_not_started_for_leases_uses_none() -> None:
 
 
 def test_old_rounds_are_forgotten_and_the_lease_stays() -> None:
-    node = established("s1", options=LEASES)
-    now = TIMEOUT_MS
+    node = established("s1", options=replace(LEASES, heartbeat_ms=1))
     for _ in range(STARTS_MAX + 10):
-        now += 1
-        node._state.as_leader.heartbeat_at_ms = now
-        node._state.as_leader.quorum_check_at_ms = now + 10
-        node.step(Tick(), now)
+        acknowledge(node, "s3")  # so it stays the leader; this promises nothing
+        beat(node)
+    now = node.view.now_ms
     assert len(node._state.as_leader.round_starts) < STARTS_MAX
     promised(node, "s2", now)
     assert node.view.lease_until_ms == now + LEASE_MS

@@ -11,8 +11,9 @@ import pytest
 
 from raftline.node.loop.measures import node_facts
 from raftline.raft.change import Change
-from raftline.raft.effects import Effects
+from raftline.raft.effects import Effects, ReadReady
 from raftline.raft.inputs import (
+    AskLeader,
     ChangeMembers,
     Propose,
     Receive,
@@ -30,6 +31,8 @@ from raftline.raft.messages import (
     AppendRejected,
     InstallSnapshot,
     InstallSnapshotReply,
+    ReadIndex,
+    ReadIndexReply,
     RequestVoteReply,
 )
 from raftline.raft.node import RawNode
@@ -315,3 +318,18 @@ def test_a_loss_reported_by_several_answers_counts_once() -> None:
     assert held(node, 0, before) == [0, 10]
     assert held(node, 0, before + 1) == []  # sent before the first word of the loss had come
     assert held(node, 20) == [20]
+
+
+def test_reads_of_two_read_index_requests_may_wait_to_be_applied_together() -> None:
+    node = follower()
+    effects = node.step(AskLeader(["get a"]), 100)
+    for index, further in ((2, "get b"), (3, "get c"), (3, "")):
+        (question,) = effects.send_after_save
+        assert isinstance(question, ReadIndex)
+        if further:
+            assert node.step(AskLeader([further]), 100).send_after_save == []
+        effects = node.step(Receive(ReadIndexReply("s1", "s2", 1, index, question.round)), 110)
+        assert effects.reads == []
+    node.step(Receive(append(1, (3, 1), commit=3, number=2)), 120)
+    assert applied(node, 2).reads == [ReadReady("get a", 2)]
+    assert applied(node, 3).reads == [ReadReady("get b", 3), ReadReady("get c", 3)]

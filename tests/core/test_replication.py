@@ -11,6 +11,7 @@ from raftline.raft.state import Options
 from raftline_testing.doubles.cores import (
     TIMEOUT_MS,
     acknowledge,
+    append,
     established,
     node_of,
     sync,
@@ -102,3 +103,10 @@ def test_a_late_answer_never_lowers_the_match_index() -> None:
     node.step(Receive(AppendRejected("s2", "s1", 1, 0, node.view.round)), TIMEOUT_MS)
     assert progress.match_index == 3
     assert progress.next_index == 4
+
+
+def test_a_committed_entry_is_never_cut() -> None:
+    node = node_of("s2", 1, 1, 1)
+    node.step(Receive(append(1, (3, 1), commit=3)), 10)
+    with pytest.raises(SafetyError):
+        node._state.cut_after(2)
