@@ -295,3 +295,14 @@ def test_a_snapshot_that_arrived_damaged_is_requested_anew() -> None:
     ]
     effects = node.step(Receive(piece(8, "")), 0)
     assert spell(effects.send_after_save[0]).startswith("GiveSnapshotAfterByte 0 of 7-2 ")
+
+
+def test_a_new_snapshot_replaces_a_damaged_one() -> None:
+    node = node_of("s2", *[1] * 6, options=SMALL)
+    node.step(Receive(append(1, (6, 1), commit=6)), 0)
+    applied(node)
+    for again in (Snapshot(6, 1, 8, 5), Snapshot(6, 1, 8, 6)):
+        node.step(SnapshotTaken(again), 0)
+        assert node.view.snapshot == again
+    node.step(SnapshotTaken(Snapshot(5, 1, 8, 6)), 0)
+    assert node.view.snapshot == Snapshot(6, 1, 8, 6)
