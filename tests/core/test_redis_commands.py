@@ -21,6 +21,7 @@ from raftline.state.key_pages import read_selection, show_page
 from raftline.state.store import Store
 from raftline.wire.commands.command_table import read_request
 from raftline.wire.commands.operands import Limits
+from raftline.wire.limits import REDIS_QUEUED
 from raftline.wire.protocol import ProtocolError, error
 
 pytestmark = pytest.mark.pure
@@ -376,6 +377,20 @@ def test_a_long_key_or_value_is_refused() -> None:
 )  # fmt: skip
 def test_patterns_match_as_in_redis(glob: str, key: str, fits: bool) -> None:
     assert Pattern(glob).fits(key) is fits
+
+
+def test_a_pattern_of_many_stars_takes_no_long_time() -> None:
+    assert not Pattern("a*" * 500 + "b").fits("a" * 1000)
+    assert "at most 1024 bytes" in str(Model().ask("KEYS", "*" * 1025))
+
+
+def test_a_transaction_holds_so_many_commands_and_no_more() -> None:
+    model = Model()
+    model.ask("MULTI")
+    queued = [model.ask("GET", "a") for _ in range(REDIS_QUEUED)]
+    assert set(map(str, queued)) == {"QUEUED"}
+    assert model.ask("GET", "a") == "ERR too many commands after MULTI"
+    assert str(model.ask("EXEC")).startswith("EXECABORT ")
 
 
 def test_the_scripts_of_a_lock() -> None:

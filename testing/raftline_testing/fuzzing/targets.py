@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import itertools
 import random
 import secrets
 import socket
@@ -61,6 +62,7 @@ from .file_targets import (
     check_settings,
     scratch,
 )
+from .redis_target import REDIS, REDIS_WORDS, check_redis
 
 SECRET = b"0123456789abcdef0123456789abcdef"
 NONCE = "2" * 32
@@ -222,7 +224,7 @@ class KnownUsers(Access):
         self.nobody = Identity("", UserRole.NONE)
         self.new_token = secrets.token_hex
         self.turns, self.failures = Throttle(LOGINS_WAITING), Failures()
-        self.failed_s = 0.0
+        self.failed_s, self.arrivals = 0.0, itertools.count(1)
         self.wait = lambda timeout=None: False
 
 
@@ -422,6 +424,12 @@ TARGETS = {
     "lines": Target(LINES, check_line, BYTES, WORDS),
     "proofs": Target(PROOFS, check_proof, SAID),
     "logins": Target(LOGINS, check_login, TEXTS, PARTS),
+    "redis": Target(
+        mutated(REDIS) | REDIS,
+        lambda data: check_redis(data, known_users()),
+        BYTES,
+        REDIS_WORDS,
+    ),
     "hellos": Target(HELLOS, check_hello, BYTES),
     "records": Target(RECORDS, check_record),
     "files": Target(FILES, check_file, BYTES),
