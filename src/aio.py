@@ -8,6 +8,7 @@ from .clients.asyncio.asker import AioAsker
 from .clients.calls.pipeline import AioPipeline as Pipeline
 from .clients.calls.value_codec import TEXT
 from .clients.kv.aio_kv import AioKV as KV
+from .clients.kv.cached import AioCached as Cached
 from .clients.kv.connecting import ConnectOptions, Nodes, settings_of, with_options
 from .clients.kv.members import AioMembers as Members
 from .clients.locks.aio_lease import AioLease as Lease
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "KV",
+    "Cached",
     "Election",
     "Held",
     "Lease",

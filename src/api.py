@@ -9,6 +9,7 @@ from .clients.calls.administration import Member, MemberChange, Status
 from .clients.calls.calls import Stat, Version
 from .clients.calls.pipeline import Pending, Pipeline
 from .clients.calls.transaction import Outcome, Transaction
+from .clients.kv.cached import Cached
 from .clients.kv.members import Members
 from .clients.locks.lease import Lease
 from .clients.locks.lock import Election, Held, Lock, Semaphore
@@ -18,9 +19,9 @@ from .clients.watches.watch_events import Event, KVSnapshot
 from .objects.embedded_server import Leader
 
 __all__ = [
-    "Backup", "Election", "Event", "Held", "KVSnapshot", "Leader", "Lease", "Lock", "Member",
-    "MemberChange", "Members", "Outcome", "Pending",
-    "Pipeline", "Semaphore", "Stat", "Status", "Transaction", "Version", "Watch",
+    "Backup", "Cached", "Election", "Event", "Held", "KVSnapshot", "Leader", "Lease", "Lock",
+    "Member", "MemberChange", "Members", "Outcome", "Pending", "Pipeline", "Semaphore", "Stat",
+    "Status", "Transaction", "Version", "Watch",
 ]  # fmt: skip
 
 

@@ -30,6 +30,7 @@ from ..requests.times import Seconds
 from ..watches.aio_watch import AioWatch
 from ..watches.watch_events import KVSnapshot, WatchCursor
 from .base_kv import BaseKV
+from .cached import AioCached
 from .kv import NONE
 from .members import AioMembers
 
@@ -128,8 +129,12 @@ class AioKV(BaseKV[Data, AioLease, AioLock, AioSemaphore, "AioElection[Data]"]):
             self._asker.is_closed = True
             return
         self._asker.is_closed = True  # first, so that waiters at a watch see it
-        for watch in list(self._shared.watches):
+        watches = list(self._shared.watches)
+        for watch in watches:
             watch.close()
+        tasks = {watch._task for watch in watches if watch._task} - {asyncio.current_task()}
+        if tasks:
+            await asyncio.wait(tasks)
         if self._shared.keeper is not None:
             await self._shared.keeper.close()
         await self._asker.close()
@@ -288,6 +293,11 @@ class AioKV(BaseKV[Data, AioLease, AioLock, AioSemaphore, "AioElection[Data]"]):
         watch = AioWatch(self._asker, WatchCursor(self._codec, prefix, after), self._timeout)
         self._shared.watches.add(watch)
         return watch
+
+    def cached(self, prefix: Data | None = None) -> AioCached[Data]:
+        """Return the pairs under a prefix as a mapping in memory that a watch keeps:
+        `async with kv.cached("app/") as cache`."""
+        return AioCached(self.watch(prefix), prefix, self._timeout)
 
     def _watch_text(self, prefix: str) -> AioWatch[str]:
         watch = AioWatch(self._asker, WatchCursor(TEXT, prefix, None), self._timeout)

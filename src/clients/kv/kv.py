@@ -24,6 +24,7 @@ from ..requests.times import Seconds
 from ..watches.watch import Watch
 from ..watches.watch_events import KVSnapshot, WatchCursor
 from .base_kv import BaseKV
+from .cached import Cached
 from .members import Members
 from .shared import Shared, ThreadTransport
 
@@ -283,6 +284,11 @@ class KV(BaseKV[Data, Lease, Lock, Semaphore, "Election[Data]"], MutableMapping[
         may miss states in between.
         """
         return self._shared.watch(WatchCursor(self._codec, prefix, after), self._timeout)
+
+    def cached(self, prefix: Data | None = None) -> Cached[Data]:
+        """Return the pairs under a prefix as a mapping in memory that a watch keeps:
+        `with kv.cached("app/") as cache`."""
+        return Cached(self.watch(prefix), prefix, self._timeout)
 
     def _watch_text(self, prefix: str) -> Watch[str]:
         return self._shared.watch(WatchCursor(TEXT, prefix, None), self._timeout)

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import inspect
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 from ...common.public import public
 from ..asyncio.asker import AioAsker
 from ..asyncio.line_stream import AioNodeShell
 from ..calls.value_codec import Data
 from ..calls.wait_times import end_of_wait
+from ..requests.health import report_error
+from ..requests.node_connection import ClientError
 from ..requests.steps import carry_out_awaiting
 from ..requests.times import Seconds
 from .watch_events import Event, WatchCursor
@@ -28,6 +32,7 @@ class AioWatch(BaseWatch[Data], AsyncIterator[Event[Data]]):
         """Initialize without connecting; see `WatchMachine`."""
         super().__init__(WatchMachine(asker.addresses, asker.name, cursor, open_s))
         self._asker = asker
+        self._task: asyncio.Task[None] | None = None  # which calls a function with each event
         self._node = AioNodeShell(asker.name, asker.credentials, asker.tls)
 
     async def __aenter__(self) -> AioWatch[Data]:
@@ -59,6 +64,27 @@ class AioWatch(BaseWatch[Data], AsyncIterator[Event[Data]]):
         watch was closed; see `raftline.api.Watch.sync`. Call it from the task that iterates."""
         until_s = end_of_wait(timeout, time.monotonic())
         return self._take_ready() if await self._run(self._machine.sync(until_s)) else None
+
+    def each(self, call: Callable[[Event[Data]], object]) -> AioWatch[Data]:
+        """Call a function with each event, one after the other, in a task of its own, until the
+        watch is closed. Return the watch. A coroutine function is awaited. See
+        `raftline.api.Watch.each`."""
+        if not callable(call):
+            raise TypeError(f"a function for events is not of type {type(call).__name__}")
+        self._task = asyncio.get_running_loop().create_task(self._call_each(call))
+        return self
+
+    async def _call_each(self, call: Callable[[Event[Data]], object]) -> None:
+        try:
+            async for event in self:
+                try:
+                    result = call(event)
+                    if inspect.isawaitable(result):
+                        await result
+                except Exception:
+                    report_error("%r raised an exception at an event of a watch", call)
+        except ClientError:
+            report_error("a watch has ended, and its function is not called any more")
 
     def close(self) -> None:
         """End the watch; the task that iterates over it stops."""

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import os
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from ...common.public import public
+from ..calls.listeners import plain
 from ..calls.value_codec import Data
 from ..calls.wait_times import end_of_wait
 from ..requests.addresses import Addresses
 from ..requests.client_login import Credentials
 from ..requests.client_tls import ClientTls
+from ..requests.health import report_error
+from ..requests.node_connection import ClientError
 from ..requests.one_node import NodeShell
 from ..requests.steps import carry_out
 from ..requests.times import Seconds
@@ -76,6 +80,24 @@ class Watch(BaseWatch[Data], Iterator[Event[Data]]):
         """
         until_s = end_of_wait(timeout, time.monotonic())
         return self._take_ready() if self._run(self._machine.sync(until_s)) else None
+
+    def each(self, call: Callable[[Event[Data]], object]) -> Watch[Data]:
+        """Call a function with each event, one after the other, in a thread of its own, until the
+        watch is closed. Return the watch. An exception of the function is logged, and the next
+        event follows. Raises TypeError if it is not a plain function."""
+        plain(call, "a function for events")
+        threading.Thread(target=self._call_each, args=(call,), name="a watch", daemon=True).start()
+        return self
+
+    def _call_each(self, call: Callable[[Event[Data]], object]) -> None:
+        try:
+            for event in self:
+                try:
+                    call(event)
+                except Exception:
+                    report_error("%r raised an exception at an event of a watch", call)
+        except ClientError:
+            report_error("a watch has ended, and its function is not called any more")
 
     def close(self) -> None:
         """End the watch; the iterating thread stops. Any thread may call it."""
