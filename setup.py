@@ -42,9 +42,9 @@ COMPILED = (
     "node/program/traffic_log", "node/watches/prefix_watch", "node/watches/watch_feed",
     "node/watches/watch_registry", "node/loop/writer",
 )  # fmt: skip
-# Not compiled in these packages: base classes of derived ones, which mypyc doesn't allow, and code
-# that must release the interpreter's lock.
-NOT_COMPILED = {"state/commands/machines", "wire/escapes"}
+# Not compiled in these packages: base classes of derived ones and a subclass of str, which mypyc
+# doesn't allow, and code that must release the interpreter's lock.
+NOT_COMPILED = {"state/commands/machines", "wire/escapes", "wire/refusal"}
 
 
 def extensions():

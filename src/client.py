@@ -40,7 +40,8 @@ from raftline.common.arguments import Parser, as_host, as_port, as_seconds, prog
 from raftline.common.config import ConfigError
 from raftline.common.process.console import open_closed_streams
 from raftline.wire.commands.command_table import COMMANDS, row_of
-from raftline.wire.protocol import NAME, error, escape
+from raftline.wire.protocol import NAME, escape
+from raftline.wire.refusal import SORRY, error
 from raftline.wire.replies.refusals import for_people, refusal_in
 from raftline.wire.replies.replies import (
     Reply,
@@ -198,7 +199,7 @@ class ReplyPrinter:
     def fail(self, command: str, failure: ClientError) -> RequestOutcome:
         """Print why a command has no reply; return its outcome."""
         failure = self.explain(failure) if self.explain else failure
-        return self._print(command, Reply("", error(failure.at_the_shell)))
+        return self._print(command, Reply("", SORRY + failure.at_the_shell))
 
     def _print(self, command: str, reply: Reply) -> RequestOutcome:
         outcome = outcome_to(command, reply.text)

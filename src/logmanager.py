@@ -41,7 +41,7 @@ from .storage.lost_files import FileState, compare, foreign_files, lost_files
 from .storage.recovery import Recovered, Recovery
 from .storage.snapshot_file import SnapshotFile
 from .storage.snapshot_lines import LoadedSnapshot, MachineState
-from .wire.protocol import STOPPING
+from .wire.refusal import HALF_APPLIED, STOPPING
 
 EVERY = 1 << 62  # characters: no reply is omitted
 LOOK_S = 0.01  # between a reader's checks of whether long entries are being applied
@@ -305,9 +305,7 @@ class LogManager:
 
     def _refuse_half(self) -> None:
         if self._is_half_applied:
-            raise HalfApplied(
-                "an entry failed on this server, which stops. Nothing was done; try another."
-            )
+            raise HalfApplied(HALF_APPLIED.sentence)
 
     def _hold(self) -> StillPairs:
         """Freeze the pairs for a reader. The caller holds `client_lock`."""

@@ -17,9 +17,9 @@ from ..wire.commands.rights import LeaseKeys, Right, Touches, UserRole
 from ..wire.commands.transaction_line import read_transaction
 from ..wire.commands.watch_lines import watch_operands
 from ..wire.protocol import shown
+from ..wire.refusal import NO_LOGIN, NOT_ALLOWED, Refusal
 from .identity import Identity
 
-_NOTHING = "Nothing was done."
 _READ_LOG = " read log"
 _SESSION = "write, nor begin a session for that"  # a client begins one before its first write
 _LOGGED = ", as it is an entry of the log; read with get or show"
@@ -56,8 +56,7 @@ def as_asked(request: Request) -> str:
 def denial_reason(
     identity: Identity, command: str, keys_of_lease: KeysOfLease, right: Right | None = None
 ) -> str:
-    """Return the refusal, after `Sorry, `, of a command in canonical spelling, or "" if it is
-    allowed.
+    """Return the refusal of a command in canonical spelling, or "" if it is allowed.
 
     A `get` or `stat` may end in ` read log`, which makes it an entry. The answer depends on the
     command and the rights, not on the existing keys. A lease is the exception: ending it deletes
@@ -71,15 +70,21 @@ def denial_reason(
     if right is None and verb in COMMANDS:
         right = COMMANDS[verb].right
     if right is None:
-        return f"{identity} may not {shown(verb)}: no role allows it. {_NOTHING}"
+        return _denied(identity, f"{shown(verb)}: no role allows it")
     if identity.is_everywhere and identity.role >= max(right.role, UserRole.WRITER):
         return ""  # a part of a line never needs more than a writer
     for need in _needs(verb, right, command, keys_of_lease):
         if identity.role < need.role or not _holds(identity, need.keys):
             where = "" if need.keys is None else need.where
             takes = f"it takes the role {need.role}{where}{need.hint}"
-            return f"{identity} may not {need.line}: {takes}. {_NOTHING}"
+            return _denied(identity, f"{need.line}: {takes}")
     return ""
+
+
+def _denied(identity: Identity, what: str) -> Refusal:
+    if not identity.user:
+        return NO_LOGIN(what)
+    return NOT_ALLOWED(identity.role, identity.user, what)
 
 
 def _holds(identity: Identity, keys: Sequence[str] | LeaseKeys | None) -> bool:

@@ -29,7 +29,7 @@ from ..wire.limits import (
     LOGINS_WAITING,
     REFUSED_LOGIN_S,
 )
-from ..wire.protocol import TOO_MANY_LOGINS, error
+from ..wire.refusal import LOGIN_FAILED, NOT_PRIVATE, TOO_MANY_LOGINS, error
 from .authorization import KeysOfLease, denial_reason
 from .identity import Identity, nobody
 from .proof import NONCE_BYTES
@@ -38,15 +38,10 @@ from .users import MECHANISM, User, Users, derive, read_users, scram
 
 PATIENT_TRIES = 2  # after the first try, before a connection yields to others
 WRONG_PROOF = "invalid-proof"
-FAILED = error("the login failed: the name or the password is wrong. Nothing was done.")
+FAILED = LOGIN_FAILED
 OUT_OF_PLACE = error(
     f"this is no message of {MECHANISM}, or not the next one. Nothing was done; begin again."
 )
-NOT_PRIVATE = error(
-    "others could read a password here. Nothing was done; use TLS, or a client that logs in by"
-    f" {MECHANISM}: raftline client --user USER"
-)
-NO_USERS = error("this node has no users, and takes no login. Nothing was done.")
 
 
 class Failures:
@@ -163,7 +158,7 @@ class Login:
     def _by_password(self, name: str, password: str) -> str:
         self._exchange, self._name = None, name
         if not self._is_private():
-            return NOT_PRIVATE
+            return NOT_PRIVATE(MECHANISM)
         if not self._passwords:
             self._arrival = next(self._access.arrivals)
         rank = (max(0, self._passwords - PATIENT_TRIES), self._arrival)

@@ -18,12 +18,13 @@ from json.encoder import encode_basestring
 from ..common.process.wakeup import Breathe, Breather
 from ..storage.snapshot_lines import MachineState, checked_pieces
 from ..wire.limits import BACKUP_S, BACKUPS
+from ..wire.refusal import BACKUP_FAILED, NO_ROOM_FOR_BACKUP, TOO_MANY_BACKUPS, RequestRefused
 
 PIECE_BYTES = 256 << 10
 Spares = Callable[[str, int], bool]  # whether a file in a folder may grow by a number of bytes
 
 
-class BackupFailed(Exception):
+class BackupFailed(RequestRefused):
     """The state can't be copied. The message is the text of the reply."""
 
 
@@ -53,8 +54,7 @@ class BackupFile:
                 raise
         except OSError as failure:
             raise BackupFailed(
-                f"the backup can't be written to {self._folder}: {failure.strerror or failure}. "
-                "Nothing was done, and this server continues. Check that disk."
+                BACKUP_FAILED(self._folder, failure.strerror or failure)
             ) from failure
         finally:
             state.release(breathe)
@@ -62,10 +62,7 @@ class BackupFile:
     def _fill(self, state: MachineState, breathe: Breathe) -> None:
         for data, crc in checked_pieces(state):
             if not self._has_room(len(data)):
-                raise BackupFailed(
-                    "the disk has no room for a backup besides the log. Nothing was done, and this "
-                    f"server continues. Check the disk of {self._folder}."
-                )
+                raise BackupFailed(NO_ROOM_FOR_BACKUP(self._folder))
             self._file.write(data)
             self._size, self._crc = self._size + len(data), crc
             breathe()
@@ -111,7 +108,7 @@ class Backups:
         file = BackupFile(folder, lambda size: self._has_room(folder, size))
         while not self._has_place(file):
             if not self._ends_one():
-                raise BackupFailed("too many backups at a time. Nothing was done; try again.")
+                raise BackupFailed(TOO_MANY_BACKUPS)
         try:
             file.write(freeze())
         except BaseException:

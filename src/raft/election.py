@@ -238,7 +238,7 @@ def become_leader(state: State) -> None:
     state.note("[*] I am Leader")
     state.note(str(table))
     state.leader = state.name
-    state.without_vote_now, state.no_leader_because = {}, ""
+    state.without_vote_now, state.no_leader_because, state.no_leader_for = {}, "", ()
     state.leader_heard_at_ms, state.far_term = None, 0
     sends_late = state.newborn or state.membership.is_quorum([state.name])
     if state.newborn:  # on disk before this leader sends anything: it has a history now

@@ -143,10 +143,10 @@ def note_denial(state: State, message: RequestVoteReply) -> None:
 def explain_silence(state: State) -> None:
     """Print once why there is no leader, if voters that may be new are the reason. Called after an
     election timeout without a leader; `status` and replies give the same reason."""
-    why = _why_without_a_vote(state) if state.recovering else _why_no_leader(state)
+    why, voters = _why_without_a_vote(state) if state.recovering else _why_no_leader(state)
     if why and why != state.no_leader_because:
         state.note(f"[!] No leader is heard: {why}")
-    state.no_leader_because = why
+    state.no_leader_because, state.no_leader_for = why, voters
 
 
 _WAYS = (
@@ -155,22 +155,23 @@ _WAYS = (
 )
 
 
-def _why_without_a_vote(state: State) -> str:
+def _why_without_a_vote(state: State) -> tuple[str, Sequence[str]]:
     if not state.may_be_new or state.name not in state.membership.electors:
-        return ""
-    return (
+        return "", ()
+    text = (
         f"{state.name} has no vote, since it may be new or may have lost everything. This ends "
         "when a leader is elected without it and reaches it at the address that `raftline member` "
         f"shows, or {_WAYS}"
     )
+    return text, [state.name]
 
 
-def _why_no_leader(state: State) -> str:
+def _why_no_leader(state: State) -> tuple[str, Sequence[str]]:
     voters, without = state.membership.electors, state.without_vote_now
     unsure = [name for name in voters if without.get(name)]
     have_votes = [name for name in voters if name in state.votes and name not in without]
     if not unsure or state.membership.is_quorum(have_votes):
-        return ""  # enough members answer: their votes were split, for example
+        return "", ()  # enough members answer: their votes were split, for example
     silent = [name for name in voters if not (name in state.votes or name in without)]
     answer = f"{silent[0]} answers" if len(silent) == 1 else f"enough of {_listed(silent)} answer"
     away = f"when {answer}, or " if silent else ""
@@ -179,7 +180,7 @@ def _why_no_leader(state: State) -> str:
     lost = [name for name in voters if without.get(name) is False]
     if lost:
         text += f". {_listed(lost)} lost {'its' if len(lost) == 1 else 'their'} memory"
-    return f"{text}. This ends {away}{_WAYS}"
+    return f"{text}. This ends {away}{_WAYS}", unsure
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -79,6 +79,10 @@ class NodeView:
         return self._state.no_leader_because
 
     @property
+    def no_leader_for(self) -> Sequence[str]:
+        return self._state.no_leader_for
+
+    @property
     def options(self) -> Options:
         return self._state.options
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from .effects import Effects, HardState, ReadReady
@@ -77,6 +77,7 @@ class State:
     # Voters whose latest denials show that they have no vote; True: it may be new.
     without_vote_now: dict[str, bool] = field(default_factory=dict)
     no_leader_because: str = ""  # as printed, if voters without a vote are the reason
+    no_leader_for: Sequence[str] = ()  # these voters
     candidacy: Candidacy | None = None  # during an election or PreVote
     leading: Leading | None = None  # while it leads
     out: Effects = field(default_factory=Effects)
@@ -279,7 +280,7 @@ class State:
         self.leader = leader
         self.leading = self.candidacy = None
         if leader is not None:
-            self.without_vote_now, self.no_leader_because = {}, ""
+            self.without_vote_now, self.no_leader_because, self.no_leader_for = {}, "", ()
 
     def stop(self) -> None:
         """Drop all waiting requests and return their tokens, since this server stops or no longer

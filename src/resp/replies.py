@@ -10,7 +10,8 @@ import binascii
 from typing import Final, NamedTuple, TypeAlias, Union
 
 from ..wire.protocol import shown
-from ..wire.replies.refusals import Refusal, RequestOutcome, leader_in, refusal_in
+from ..wire.refusal import Refusal, RequestOutcome
+from ..wire.replies.refusals import leader_in, refusal_in
 
 SLOTS: Final = 16384
 OK_LINE: Final = "+OK\r\n"
@@ -145,14 +146,14 @@ def failure_of(reply: str, key: str) -> Failure | None:
 
 
 def _failure(refusal: Refusal, key: str) -> Failure:
-    text = refusal.text
+    text = refusal.sentence
     if refusal.code == "no-users":
         return NO_PASSWORDS
     if text.startswith("others could read a password here"):
         return Failure(f"ERR {text}")
-    if text.endswith("is no whole number, so nothing was added to it"):
+    if refusal.code == "no-number":
         return NOT_INTEGER
-    if text.endswith("would go beyond 2^63-1; nothing was added to it"):
+    if refusal.code == "out-of-range":
         return OVERFLOW
     if leader := leader_in(refusal):
         return Failure(f"MOVED {slot_of(key)} {leader[1]}:{leader[2]}")

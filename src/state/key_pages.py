@@ -54,7 +54,7 @@ def read_selection(command: str) -> Selection | None:
     try:
         prefix, after = show_operands(command.rstrip(" "))
     except ProtocolError as error:
-        return Selection("", "", str(error))
+        return Selection("", "", error.refusal)
     return Selection(prefix or "", after or "", with_index=asks_for_index(command))
 
 
@@ -75,7 +75,7 @@ def show_page(
     for the next page follows the JSON.
     """
     if selection.error:
-        return f"Sorry, {selection.error}"
+        return selection.error
     order = key_bytes if level >= BOUNDED else text_bytes
     after = order(real(selection.after)) if selection.after else None
     listing = KeyRange(real(selection.prefix), order, after)

@@ -37,7 +37,8 @@ from ..wire.limits import (
     SHORT_REPLIES_BYTES,
     SHORT_REPLY_BYTES,
 )
-from ..wire.protocol import DONE_ONCE, error, is_begun_name
+from ..wire.protocol import is_begun_name
+from ..wire.refusal import DONE_ONCE, NO_SESSION, SESSION_FORGOTTEN, SESSION_PAST, error
 
 WINDOW = 128
 LATEST = 7  # requests that each session always keeps; times SESSIONS_MAX, they fit in the bound
@@ -204,7 +205,7 @@ class SessionTable:
         """End a session that `begin` made, and return the reply. Its name is never used again, so a
         late copy of one of its requests is refused and not executed a second time."""
         if not is_begun_name(name):
-            return error(f"{name} is no session that NAME@session began. Nothing was done.")
+            return NO_SESSION(name)
         session = self._sessions.pop(name, None)
         if session is not None:
             self._count(session, -1)
@@ -216,18 +217,12 @@ class SessionTable:
         session = self._sessions.get(name)
         if session is None:
             if self._has_forgotten or is_begun_name(name):
-                return error(
-                    f"session expired: nothing is known of {name} any more, so this request may "
-                    "be a retry; it was not executed. Begin a session with NAME@session"
-                )
+                return SESSION_FORGOTTEN(name)
             session = self._sessions[name] = Session(self._dumps)
             self._make_room()
         self._sessions.move_to_end(name)
         if number <= session.highest - WINDOW:
-            return error(
-                f"session expired: request {number} of {name} is earlier than those that are "
-                "remembered, so it may be a retry; it was not executed"
-            )
+            return SESSION_PAST(number, name)
         kept = session.answered.get(number)
         if kept is None:
             return None

@@ -14,7 +14,7 @@ from ..clients.terminal.options import ClientAccess
 from ..common.address import Address
 from ..common.config import ConfigError, complaint
 from ..common.process.private_file import private
-from ..wire.replies.refusals import RequestOutcome
+from ..wire.refusal import RequestOutcome
 from .viewed_nodes import CONNECT_S, ViewedNodes
 
 if TYPE_CHECKING:

@@ -12,21 +12,7 @@ from typing import Final
 from ..common.text import NAME as PLAIN_NAME
 from ..common.text import NUMBER, NUMBER_MAX, is_printable
 from . import escapes
-
-NOT_LEADER = "Sorry, I am not the leader."
-NO_LEADER = "Sorry, I know of no leader. Try again."
-STOPPING = "Sorry, this server is stopping. Nothing was done; try another."
-REMOVED = "Sorry, this server was removed from the cluster. Nothing was done; try another."
-SHUT_DOWN = "Sorry, this server was shut down by its controller; ask another"
-RISING = "Sorry, this cluster is about to reach the level that this needs. Try again."
-FULL = "Sorry, too many connections; the last places are for peers. Try later."
-TOO_MANY_LOGINS = "Sorry, too many logins at a time. Nothing was done; try again."
-TOO_MUCH_WAITS = "Sorry, too many requests wait here. Nothing was done; try again."
-NOT_REACHED = "Sorry, this server did not get to this request in time. Nothing was done; try again."
-TLS_ALONE = "this port speaks TLS alone."  # a refusal, without its advice to a person
-OUTCOME_UNKNOWN = "Sorry, outcome unknown: "
-# The answer to a retry. No node knows more about it, so the client does not ask again.
-DONE_ONCE = f"{OUTCOME_UNKNOWN}it took effect once, but its reply is no longer kept"
+from .refusal import error
 
 NAME: Final = re.compile(PLAIN_NAME, re.ASCII)
 _NUMBER: Final = re.compile(rf"0|{NUMBER}")
@@ -54,7 +40,11 @@ _HTTP = re.compile(rb"[A-Z]+ \S+ HTTP/[0-9]|[!#$%&'*+.^_`|~0-9A-Za-z-]+ \S+ HTTP
 
 
 class ProtocolError(Exception):
-    """A violated rule. The message follows `Sorry, ` in the reply, and says what to do."""
+    """A violated rule. Its sentence says what to do."""
+
+    def __init__(self, sentence: str) -> None:
+        self.refusal = error(sentence)
+        super().__init__(self.refusal.sentence)
 
 
 def escape(raw: str, key: bool) -> str:
@@ -250,28 +240,6 @@ def read_long_line(raw: bytes) -> tuple[str, str, str] | None:
         return None
     name, number = sender.groups(b"")
     return (name.decode(), number.decode(), text) if is_printable(text) else None
-
-
-def error(text: str) -> str:
-    """Return an error reply; all error replies, and no others, have this prefix."""
-    return "Sorry, " + text
-
-
-def not_leader(name: str, host: str, port: int) -> str:
-    """Return the reply that redirects a client to the leader; nothing was done."""
-    shown_host = f"[{host}]" if ":" in host else host
-    return f"{NOT_LEADER} Last leader I heard from is: {name} ({shown_host}:{port})"
-
-
-def no_leader(because: str) -> str:
-    """Return the reply of a node without a known leader; `because` is "" if the reason is
-    unknown."""
-    return f"{NO_LEADER} {because}" if because else NO_LEADER
-
-
-def outcome_unknown(reason: str) -> str:
-    """Return the reply to a write that may or may not still take effect."""
-    return OUTCOME_UNKNOWN + reason
 
 
 CODES = "CODES response: on"

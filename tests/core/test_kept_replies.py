@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from raftline.state import sessions
 from raftline.state.sessions import KEY_MARK, LATEST, NO_LONGER_KEPT, WINDOW, SessionTable, size_of
 from raftline.wire.limits import LONG_REPLIES_BYTES, SHORT_REPLY_BYTES, VALUE_BYTES
-from raftline.wire.protocol import DONE_ONCE
+from raftline.wire.refusal import DONE_ONCE
 from tests.core.machine import Machine as Executor
 
 SMILES = "\U0001f600" * (VALUE_BYTES // 8)  # three times as long in the JSON of a reply

@@ -15,7 +15,7 @@ from raftline.clients.requests.addresses import (
 )
 from raftline.clients.requests.search import NodeTurns
 from raftline.common.address import Address
-from raftline.wire.protocol import not_leader
+from raftline.wire.refusal import not_leader
 from raftline.wire.replies.replies import Reply
 
 S1, S2, S3, S4, S5, S6 = (Address(f"h{number}", 10000) for number in range(1, 7))

@@ -11,7 +11,8 @@ from raftline.clients.calls.value_codec import BINARY, TEXT
 from raftline.clients.requests.node_connection import Refused
 from raftline.clients.watches.watch_events import Event, KVSnapshot, WatchCursor, WatchEnded
 from raftline.wire.commands import watch_lines as words
-from raftline.wire.protocol import NO_LEADER, STOPPING, error, escape
+from raftline.wire.protocol import escape
+from raftline.wire.refusal import HALF_APPLIED, NO_LEADER, NOT_WRITTEN, STOPPING
 
 EventFields = tuple[int, str, str, str | None]
 
@@ -139,8 +140,8 @@ def test_a_last_line_of_a_node_sends_the_watch_elsewhere() -> None:
     cursor.refused(NO_LEADER)  # before the first line
     cursor.refused(STOPPING)
     cursor.refused(words.too_many(5))
-    cursor.refused(error("the keys of this watch can't be written to /disk: No space left."))
-    cursor.refused(error("an entry failed on this server, which stops. Nothing was done."))
+    cursor.refused(NOT_WRITTEN("/disk", "No space left"))
+    cursor.refused(HALF_APPLIED)
     fed(cursor, words.begins(0, 57))
     for line in (words.go_on_elsewhere(words.TOO_SLOW, "", 57), STOPPING):
         with pytest.raises(WatchEnded):

@@ -9,7 +9,7 @@ from raftline.state.store import Store
 from raftline.wire.commands.lease_operands import grant_in, lease_in, with_tag, without_tag
 from raftline.wire.commands.operands import not_understood
 from raftline.wire.key_stat import read_key_line
-from raftline.wire.protocol import error
+from raftline.wire.refusal import error
 from raftline_testing.files.faulty_folder import MemoryFolder
 from raftline_testing.files.node_files import MEMBERS, entries
 from tests.core.test_leases import Machine, first_leases

@@ -15,7 +15,8 @@ from raftline.state.commands.object_kinds import OPERATIONS
 from raftline.wire.commands.command_table import read_request
 from raftline.wire.commands.object_operations import OPERANDS
 from raftline.wire.commands.operands import Limits
-from raftline.wire.protocol import DONE_ONCE, ProtocolError, escape, unescape
+from raftline.wire.protocol import ProtocolError, escape, unescape
+from raftline.wire.refusal import DONE_ONCE
 from raftline.wire.strict_json import DEPTH_MAX, NotJsonError, checked, read_json, spell_json
 from raftline_testing.files.faulty_folder import MemoryFolder
 from raftline_testing.files.node_files import MEMBERS

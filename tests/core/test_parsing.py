@@ -86,7 +86,10 @@ def test_the_first_letter_tells_a_line_of_a_peer_from_a_command() -> None:
             },
         ),
         ("add s4 h 1", "members", {"change": Change("add", "s4", "h:1", "")}),
-        ("add s4", "refused", {"problem": "the form is: add NAME HOST PORT. Nothing was changed."}),
+        (
+            "add s4", "refused",
+            {"problem": "Sorry, the form is: add NAME HOST PORT. Nothing was changed."},
+        ),
         ("get a read lease", "read", {"reading": Reading(by_lease=True)}),
         ("get a read index", "read", {"reading": Reading(may_ask=True)}),
     ],

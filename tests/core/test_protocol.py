@@ -9,20 +9,22 @@ import pytest
 from raftline.wire.commands.command_table import COMMANDS, HELP, Request, read_request
 from raftline.wire.commands.operands import Limits, show_operands
 from raftline.wire.protocol import (
-    NO_LEADER,
-    NOT_LEADER,
-    OUTCOME_UNKNOWN,
     ProtocolError,
     decode_line,
-    error,
     looks_foreign,
-    not_leader,
-    outcome_unknown,
     reply_line,
     shown,
     split_sender,
     unescape,
     without_controls,
+)
+from raftline.wire.refusal import (
+    NO_LEADER,
+    NOT_LEADER,
+    OUTCOME_UNKNOWN,
+    error,
+    not_leader,
+    outcome_unknown,
 )
 from raftline.wire.replies.refusals import leader_named_in
 from tests.core.typed import LIMITS, command, refusal

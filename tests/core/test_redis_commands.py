@@ -22,7 +22,8 @@ from raftline.state.store import Store
 from raftline.wire.commands.command_table import read_request
 from raftline.wire.commands.operands import Limits
 from raftline.wire.limits import REDIS_QUEUED
-from raftline.wire.protocol import ProtocolError, error
+from raftline.wire.protocol import ProtocolError
+from raftline.wire.refusal import error
 
 pytestmark = pytest.mark.pure
 NOW_MS = 1_000_000_000

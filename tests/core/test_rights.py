@@ -20,6 +20,8 @@ from raftline.wire.commands.command_table import COMMANDS, WRITE, Command, read_
 from raftline.wire.commands.operands import Limits
 from raftline.wire.commands.rights import ADMINISTERS_ALL, LeaseKeys, UserRole
 from raftline.wire.protocol import escape
+from raftline.wire.refusal import error
+from raftline.wire.replies.refusals import sentence_of
 from raftline_course.controller.orders import ORDERS
 
 BOB = Identity("bob", UserRole.READER, ("app/",))
@@ -39,7 +41,7 @@ def refusal(identity: Identity, line: str) -> str:
     is_order = verb in ORDERS
     command = line if is_order else as_asked(read_request("c", "", line, Limits()))
     right = ADMINISTERS_ALL if is_order else None
-    return denial_reason(identity, command, lambda lease: LEASES.get(lease, []), right)
+    return sentence_of(denial_reason(identity, command, lambda lease: LEASES.get(lease, []), right))
 
 
 def test_an_order_of_a_controller_takes_an_admin_for_all_keys() -> None:
@@ -57,7 +59,7 @@ def test_a_row_without_a_right_can_not_be_made() -> None:
 def test_a_verb_without_a_row_is_refused_for_everybody() -> None:
     for identity in (ADMIN, ALL, EVE, BOB, nobody(UserRole.ADMIN)):
         said = f"{identity} may not getdel: no role allows it. Nothing was done."
-        assert denial_reason(identity, "getdel app/x", lambda lease: []) == said
+        assert denial_reason(identity, "getdel app/x", lambda lease: []) == error(said)
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,8 @@ from raftline.wire.commands.command_table import IN_TRANSACTIONS, operations_at,
 from raftline.wire.commands.operands import Limits, not_understood
 from raftline.wire.commands.transaction_line import spell_word
 from raftline.wire.limits import TRANSACTION_ITEMS, TRANSACTION_SCANS
-from raftline.wire.protocol import DONE_ONCE, ProtocolError, error, escape, unescape
+from raftline.wire.protocol import ProtocolError, escape, unescape
+from raftline.wire.refusal import DONE_ONCE, error
 from raftline.wire.replies.replies import (
     RequestOutcome,
     as_json,

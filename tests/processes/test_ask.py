@@ -15,7 +15,7 @@ import pytest
 
 from raftline.tools.status import status_report
 from raftline.wire.limits import VALUE_BYTES
-from raftline.wire.protocol import error, not_leader, outcome_unknown
+from raftline.wire.refusal import error, not_leader, outcome_unknown
 from raftline.wire.replies.replies import Reply, as_json
 from raftline_testing.doubles import in_process
 from raftline_testing.doubles.scripted_node import Start, free_port, store

@@ -21,7 +21,7 @@ from raftline.client import (
     split_command,
 )
 from raftline.common.process.standard_streams import EXIT_OUTPUT
-from raftline.wire.protocol import NO_LEADER, error, not_leader, outcome_unknown
+from raftline.wire.refusal import NO_LEADER, error, not_leader, outcome_unknown
 from raftline.wire.replies.replies import Reply, as_json
 from raftline_testing.doubles import in_process
 from raftline_testing.doubles.in_process import without_notices

@@ -14,7 +14,7 @@ import pytest
 from raftline.clients.requests.conversation import Client
 from raftline.clients.requests.node_connection import ClientError, OutcomeUnknown
 from raftline.common.config import FILE_NAME
-from raftline.wire.protocol import REMOVED
+from raftline.wire.refusal import REMOVED
 from raftline_testing.doubles import in_process
 from raftline_testing.nodes.cluster import STEADY, Cluster, NodeProcess
 from raftline_testing.nodes.processes import eventually, free_ports

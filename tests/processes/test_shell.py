@@ -17,7 +17,7 @@ import pytest
 from raftline.clients.requests.conversation import Client
 from raftline.clients.terminal.shell import history_path, run_shell
 from raftline.wire.commands.command_table import COMMANDS
-from raftline.wire.protocol import not_leader
+from raftline.wire.refusal import not_leader
 from raftline.wire.replies.replies import Reply, as_json, screen_lines
 from raftline_testing.doubles.scripted_node import DEADLINE_S, SOURCE, Start, run, store
 

@@ -70,7 +70,7 @@ def test_an_exchange_that_began_before_the_file_changed_gives_no_rights(
     access.reload()
     assert said(login, last) == FAILED
     assert login.denial_reason("get a", lambda lease: []).startswith(
-        "a client without a login may not "
+        "Sorry, a client without a login may not "
     )
     assert login.identity == access.nobody
 

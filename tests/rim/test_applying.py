@@ -30,7 +30,7 @@ from raftline.raft.messages import (
 from raftline.raft.node import RawNode
 from raftline.state.commands.machines import Machines, UnknownMachine
 from raftline.wire.commands.parsing import Reading
-from raftline.wire.protocol import STOPPING
+from raftline.wire.refusal import STOPPING
 from raftline_testing.doubles.cores import established, node_of
 from raftline_testing.doubles.fake_rim import FakeRim, elect
 from raftline_testing.doubles.set_clock import SetClock

@@ -17,7 +17,7 @@ import raftline.aio
 from raftline.clients.calls.listeners import ThreadListeners
 from raftline.clients.requests import health
 from raftline.clients.requests.health import LOST_S, ClientHealth
-from raftline.wire.protocol import NO_LEADER
+from raftline.wire.refusal import NO_LEADER
 from raftline_testing.doubles.scripted_node import DEADLINE_S, Start
 
 DONE = "GET response: 5"

@@ -18,7 +18,8 @@ from raftline.clients.requests.line_connection import ConnectionEnded
 from raftline.clients.requests.node_connection import NoLeader
 from raftline.common.address import Address
 from raftline.wire.commands.operands import not_understood
-from raftline.wire.protocol import CODES, FULL, error
+from raftline.wire.protocol import CODES
+from raftline.wire.refusal import FULL, error
 from raftline_testing.doubles.in_process import run_main
 from raftline_testing.doubles.scripted_node import DEADLINE_S
 

@@ -26,7 +26,7 @@ from raftline.wire.commands.command_table import Request
 from raftline.wire.commands.operands import Limits
 from raftline.wire.commands.parsing import ReadSettings, parse
 from raftline.wire.limits import BACKUP_S, BACKUPS, PEER_LINE_BYTES
-from raftline.wire.protocol import FULL, SHUT_DOWN, STOPPING, not_leader
+from raftline.wire.refusal import FULL, SHUT_DOWN, STOPPING, not_leader
 from raftline_course.controller.leader_orders import store
 from raftline_testing.doubles.fake_host import FakeHost
 from raftline_testing.files.faulty_folder import MemoryFolder
@@ -126,7 +126,7 @@ def _no_peer(scene: Scene) -> None:
 @pytest.mark.parametrize(
     ("refused", "said"),
     [
-        (_too_long, f"s1@Sorry, {SHORT.line_too_long}"),
+        (_too_long, f"s1@{SHORT.line_too_long}"),
         (_no_command, "s1@Sorry, I don't understand: nonsense. Try"),
         (_no_peer, "s1@Sorry, s9 is no peer of s1, so it can't say RequestVote 1-0-0"),
     ],

@@ -17,7 +17,7 @@ from raftline.client import (
     Unreachable,
 )
 from raftline.clients.requests.pool import Clients
-from raftline.wire.protocol import (
+from raftline.wire.refusal import (
     FULL,
     NO_LEADER,
     REMOVED,

@@ -34,7 +34,7 @@ from raftline.raft.roles import Leading
 from raftline.raft.state import Options
 from raftline.wire.commands.parsing import Reading
 from raftline.wire.limits import WRITES_TOGETHER, WRITES_UNDER_WAY
-from raftline.wire.protocol import NO_LEADER, REMOVED
+from raftline.wire.refusal import NO_LEADER, REMOVED
 from raftline_testing.doubles.cores import OPTIONS, TIMEOUT_MS, established, node_of
 from raftline_testing.doubles.fake_rim import FakeRim, elect
 from raftline_testing.doubles.set_clock import SetClock

@@ -25,7 +25,7 @@ from raftline.raft.messages import (
 )
 from raftline.raft.roles import ForwardedReads
 from raftline.wire.commands.parsing import Reading
-from raftline.wire.protocol import NO_LEADER, TOO_MUCH_WAITS
+from raftline.wire.refusal import NO_LEADER, TOO_MUCH_WAITS
 from raftline_testing.doubles.cores import established
 from raftline_testing.doubles.fake_rim import FakeRim, elect
 from raftline_testing.nodes.processes import eventually

@@ -12,8 +12,7 @@ import raftline
 from raftline.clients.requests.node_connection import ClientError
 from raftline.clients.requests.search import lost, text_of
 from raftline.common.address import Address
-from raftline.net.peers.opening import TLS_ONLY
-from raftline.wire.protocol import error
+from raftline.wire.refusal import TLS_ONLY, error
 from raftline.wire.replies.replies import Reply
 
 ERRORS = [

@@ -20,7 +20,7 @@ from raftline.clients.watches.watch_events import WatchCursor
 from raftline.clients.watches.watch_machine import WatchMachine
 from raftline.common.address import Address
 from raftline.wire.commands import watch_lines as words
-from raftline.wire.protocol import NO_LEADER
+from raftline.wire.refusal import NO_LEADER
 
 S1, S2 = Address("one", 1), Address("two", 2)
 Line = str | OSError

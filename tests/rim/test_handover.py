@@ -16,7 +16,7 @@ from raftline.node.loop.handover import Handover
 from raftline.raft.inputs import Receive, Tick
 from raftline.raft.messages import RequestVote
 from raftline.raft.node import RawNode
-from raftline.wire.protocol import NO_LEADER, not_leader
+from raftline.wire.refusal import NO_LEADER, NO_TRANSFER, not_leader
 from raftline_testing.doubles.cores import (
     OPTIONS,
     TIMEOUT_MS,
@@ -127,8 +127,8 @@ def test_the_command_without_a_name_leaves_the_choice_to_the_leader(tmp_path: Pa
 def test_a_transfer_to_no_member_names_the_members(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    reply = "Sorry, s9 is not a member of this cluster."
-    with leader_that_says(tmp_path, lambda _: reply) as command:
+    reply = NO_TRANSFER("s9 is not a member of this cluster")
+    with leader_that_says(tmp_path, lambda _: reply.coded) as command:
         assert cli.main([*command, "s9"]) == 5
     assert capsys.readouterr().err.splitlines() == [reply, "[*] its members are s1, s3"]
 

@@ -15,7 +15,7 @@ import raftline.aio
 from raftline.clients.asyncio.asker import AioAsker
 from raftline.clients.asyncio.link import Link
 from raftline.common.address import Address
-from raftline.wire.protocol import not_leader
+from raftline.wire.refusal import not_leader
 from raftline_testing.doubles.scripted_node import answer_to_codes
 
 DEADLINE_S = 30.0

@@ -27,7 +27,7 @@ from raftline.clients.requests.search import (
     search,
 )
 from raftline.common.address import Address
-from raftline.wire.protocol import NO_LEADER
+from raftline.wire.refusal import NO_LEADER
 from raftline.wire.replies.replies import Reply
 from raftline_testing.doubles.scripted_node import ScriptedNode
 

@@ -21,7 +21,7 @@ from raftline.wire.commands.command_table import COMMANDS, WRITE, Command
 from raftline.wire.commands.operands import Limits
 from raftline.wire.commands.parsing import ReadSettings, parse
 from raftline.wire.commands.rights import WRITES_KEY
-from raftline.wire.protocol import FULL, SHUT_DOWN, STOPPING
+from raftline.wire.refusal import FULL, SHUT_DOWN, STOPPING
 from raftline_testing.doubles.fake_host import FakeHost
 from raftline_testing.nodes.processes import DEADLINE_S, eventually
 from tests.rim.test_connection import Scene

@@ -13,10 +13,10 @@ import pytest
 
 from raftline.logmanager import LogManager
 from raftline.node.watches import watch_listing
-from raftline.wire import protocol
 from raftline.wire.commands import watch_lines as words
 from raftline.wire.commands.watch_lines import WatchAsked
 from raftline.wire.limits import LISTINGS_BYTES
+from raftline.wire.refusal import NOT_LISTED
 from raftline_testing.nodes.processes import eventually
 from tests.rim.test_watchers import FakeSink, Scene
 
@@ -183,7 +183,7 @@ def test_a_look_that_fails_is_no_empty_listing_to_those_who_share_it(
     assert (first.count, first.failure) == (KEYS, "")
     (other,) = [each for each in given.values() if each is not error]
     assert isinstance(other, watch_listing.KeyListing)
-    assert other.failure.startswith("the keys of this watch can't be listed")
+    assert other.failure == NOT_LISTED
     assert scene.lister.take(["k"])[0].count == KEYS  # by the next look
 
 
@@ -197,7 +197,7 @@ def test_a_watch_whose_look_another_one_failed_is_refused(scene: Scene) -> None:
     given = look_together(scene, error, watch)
     assert given.pop("") == [f"WATCH response: {KEYS} keys as of 501"]
     (prefix,) = [prefix for prefix, each in given.items() if each is not error]
-    assert given[prefix] == [protocol.error(watch_listing.NOT_LISTED)]
+    assert given[prefix] == [NOT_LISTED]
     sinks[prefix].pump()
     assert sinks[prefix].read() == []
     for sink in sinks.values():

@@ -30,7 +30,6 @@ import raftline.aio
 from raftline.access.identity import EVERYWHERE, Identity
 from raftline.access.login import (
     FAILED,
-    NOT_PRIVATE,
     OUT_OF_PLACE,
     Access,
     Failures,
@@ -39,6 +38,7 @@ from raftline.access.login import (
 )
 from raftline.access.throttle import Throttle
 from raftline.access.users import (
+    MECHANISM,
     User,
     Users,
     Verifier,
@@ -59,7 +59,7 @@ from raftline.clients.terminal import shell
 from raftline.common.address import Address
 from raftline.common.config import ConfigError
 from raftline.net.peers.peers import Speaker
-from raftline.net.protocol.admission import Admission, no_session
+from raftline.net.protocol.admission import Admission
 from raftline.state.sessions import SessionTable
 from raftline.wire.commands.command_table import Request, read_request
 from raftline.wire.commands.login_operands import ITERATIONS_LEAST
@@ -67,7 +67,7 @@ from raftline.wire.commands.operands import Limits
 from raftline.wire.commands.parsing import ReadSettings, parse
 from raftline.wire.commands.rights import UserRole
 from raftline.wire.limits import LOGINS_WAITING, REFUSED_LOGIN_S
-from raftline.wire.protocol import TOO_MANY_LOGINS, error
+from raftline.wire.refusal import INVENTED_NAME, NOT_PRIVATE, TOO_MANY_LOGINS, error
 from raftline.wire.replies.replies import RequestOutcome, outcome_of
 from raftline_course.controller.orders import ORDERS
 from raftline_testing.doubles.fake_host import FakeHost
@@ -282,7 +282,7 @@ def test_a_person_types_a_password_where_nobody_else_reads_it(access: Access) ->
     assert login.identity.user == "bob"
     assert login.take(asked(f"login root {PASSWORD}")) == "LOGIN response: you are admin root"
     open_login = login_to(access, private=False)
-    assert open_login.take(asked(f"login bob {PASSWORD}")) == NOT_PRIVATE
+    assert open_login.take(asked(f"login bob {PASSWORD}")) == NOT_PRIVATE(MECHANISM)
     assert open_login.identity == access.nobody
 
 
@@ -694,7 +694,7 @@ def test_a_user_without_an_entry_or_with_another_password_is_nobody(
     access.reload()
     assert login.now() is None
     assert login.denial_reason("get a", lambda lease: []).startswith(
-        "a client without a login may not "
+        "Sorry, a client without a login may not "
     )
 
 
@@ -818,7 +818,7 @@ def test_a_number_needs_a_session_that_was_begun_where_there_are_users(access: A
     door.say(f"login root {PASSWORD}")
     for line in ("c#5@set a 1", "c#5@txn get a", "c#5@lease 10", "c-#5@incr a", "c#5@session"):
         name = line.partition("#")[0]
-        assert door.say(line) == f"Sorry, {no_session(name)}"
+        assert door.say(line) == INVENTED_NAME(name)
         assert open_door.say(line) == "write"
     for line in ("c.9f86d081884c7d65-57#5@set a 1", "c@set a 1", "set a 1", "c#5@get a"):
         assert door.say(line) in ("write", "read")

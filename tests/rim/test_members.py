@@ -44,7 +44,8 @@ from raftline.tools.node_files.recover import recover
 from raftline.wire.commands.command_table import read_request
 from raftline.wire.commands.member_commands import change_reply, read_change
 from raftline.wire.commands.operands import Limits
-from raftline.wire.protocol import NO_LEADER, ProtocolError
+from raftline.wire.protocol import ProtocolError
+from raftline.wire.refusal import NO_LEADER
 from raftline_testing.doubles.cores import OPTIONS, node_of
 from raftline_testing.doubles.scripted_node import scripted_nodes
 from raftline_testing.files.node_files import storage_file

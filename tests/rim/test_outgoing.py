@@ -13,7 +13,7 @@ from raftline.net.connections.outgoing import Outgoing
 from raftline.net.protocol.host import SHORT, Batch
 from raftline.net.protocol.outgoing_protocol import BATCHES_MAX
 from raftline.wire.limits import CROWDED_BYTES
-from raftline.wire.protocol import NOT_REACHED
+from raftline.wire.refusal import NOT_REACHED
 from raftline.wire.replies.replies import RequestOutcome, outcome_of
 from raftline_testing.doubles.fake_host import FakeHost
 from raftline_testing.nodes.processes import eventually

@@ -13,7 +13,7 @@ import pytest
 
 from raftline.net.connections.outgoing import Outgoing
 from raftline.net.protocol.host import Batch
-from raftline.wire.protocol import NOT_REACHED
+from raftline.wire.refusal import NOT_REACHED
 from raftline_testing.doubles.fake_host import FakeHost
 
 DEADLINE_S = 60.0

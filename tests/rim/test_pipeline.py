@@ -19,7 +19,7 @@ from raftline.clients.requests import line_connection
 from raftline.clients.requests.dialing import dial
 from raftline.clients.requests.pipelining import Pipelining
 from raftline.clients.requests.search import WINDOW
-from raftline.wire.protocol import NO_LEADER, error
+from raftline.wire.refusal import NO_LEADER, error
 from raftline_testing.doubles.scripted_node import DEADLINE_S, ScriptedNode
 
 Fill = Callable[[BasePipeline[str]], object]

@@ -25,7 +25,7 @@ from raftline.net.protocol.admission import Admission
 from raftline.raft.messages import RequestVote
 from raftline.wire.commands.parsing import parse
 from raftline.wire.limits import STRANGER_LINE_BYTES
-from raftline.wire.protocol import FULL
+from raftline.wire.refusal import FULL
 from raftline_testing.doubles.fake_host import FakeHost
 from raftline_testing.nodes.processes import eventually
 

@@ -28,7 +28,7 @@ from raftline.wire.limits import (
     WRITES_TOGETHER,
 )
 from raftline.wire.peer_lines import spell_entries
-from raftline.wire.protocol import NO_LEADER, NOT_REACHED, TOO_MUCH_WAITS
+from raftline.wire.refusal import NO_LEADER, NOT_REACHED, TOO_MUCH_WAITS
 from raftline.wire.replies.replies import RequestOutcome, outcome_of
 from raftline_testing.doubles.set_clock import SetClock
 

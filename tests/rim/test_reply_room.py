@@ -25,7 +25,7 @@ from raftline.net.protocol.waits import Replies, SendBytes
 from raftline.net.reply_budget import MAKERS, ReplyRoom
 from raftline.wire.commands.parsing import ReadSettings
 from raftline.wire.limits import LONG_REPLY_BYTES
-from raftline.wire.protocol import NOT_REACHED
+from raftline.wire.refusal import NOT_REACHED
 from raftline_testing.doubles.fake_host import FakeHost
 from raftline_testing.nodes.processes import eventually
 from tests.rim.test_connection import Scene

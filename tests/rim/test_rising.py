@@ -24,7 +24,7 @@ from raftline.raft.inputs import Receive
 from raftline.raft.levels import spell
 from raftline.raft.log import Entry
 from raftline.wire.commands.parsing import ReadSettings
-from raftline.wire.protocol import NO_LEADER, RISING
+from raftline.wire.refusal import NO_LEADER, RISING
 from raftline_testing.doubles.cores import OPTIONS, append, established, leader_of, node_of
 from raftline_testing.files.faulty_folder import MemoryFolder
 from raftline_testing.files.node_files import MEMBERS

@@ -37,10 +37,11 @@ from raftline.clients.requests.search import (
 )
 from raftline.clients.requests.steps import carry_out
 from raftline.common.address import Address
-from raftline.wire.protocol import (
+from raftline.wire.refusal import (
     DONE_ONCE,
     NO_LEADER,
-    TLS_ALONE,
+    SESSION_FORGOTTEN,
+    TLS_ONLY,
     error,
     not_leader,
     outcome_unknown,
@@ -205,7 +206,7 @@ def test_a_request_whose_time_ends_as_it_waits_for_a_session_has_done_nothing() 
 
 
 def test_an_expired_session_is_begun_anew_only_where_nothing_was_done() -> None:
-    expired = said(error("session expired: nothing is known of it"))
+    expired = said(SESSION_FORGOTTEN("c-7"))
     begun = said("SESSION response: c-7"), said("SESSION response: c-9")
     done = said("INCR response: 1")
     steps = search(NodeTurns([S1]), ClientSessions(), "c", "incr a", Deadline(10))
@@ -299,7 +300,7 @@ KEPT_OUT = [
     LoginFailed("the login failed: the name or the password is wrong."),
     said("Sorry, a client without a login may not write. Nothing was done."),
     said("Sorry [not-allowed] reader bob may not set a: it takes the role writer there."),
-    said(error(TLS_ALONE)),
+    said(TLS_ONLY),
 ]
 
 

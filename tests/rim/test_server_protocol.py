@@ -311,7 +311,7 @@ def test_a_line_that_is_too_long_ends_it_after_the_lines_before(access: Access, 
     *before, last = machine.out
     assert len(before) == 2
     assert isinstance(last, End)
-    assert last.complaint.startswith("this line is longer than 2048 bytes")
+    assert last.complaint.startswith("Sorry, this line is longer than 2048 bytes")
 
 
 # --- by both drivers ------------------------------------------------------------------------------

@@ -228,7 +228,7 @@ def test_a_line_that_is_too_long_is_refused_in_words(crowd: Crowd) -> None:
     scene = crowd.scenes[0]
     scene.say("c@set a " + "x" * READ_BYTES)
     said = scene.line()
-    assert said == f"s1@Sorry, {scene.host.limits.line_too_long}"
+    assert said == f"s1@{scene.host.limits.line_too_long}"
     assert crowd.parked() == 2
 
 

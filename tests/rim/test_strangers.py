@@ -29,7 +29,7 @@ from raftline.net.protocol.server_protocol import HALF_LINES_FULL
 from raftline.wire.commands.login_operands import ITERATIONS_LEAST
 from raftline.wire.commands.rights import UserRole
 from raftline.wire.limits import PLACES_FOR_PEERS, STRANGER_LINE_BYTES
-from raftline.wire.protocol import FULL
+from raftline.wire.refusal import FULL
 from raftline_testing.doubles.fake_host import FakeHost
 from raftline_testing.nodes.processes import DEADLINE_S, eventually, free_ports
 

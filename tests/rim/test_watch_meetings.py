@@ -16,7 +16,7 @@ import pytest
 from raftline.node.watches.prefix_watch import PrefixWatch
 from raftline.node.watches.watch_listing import KeyListing
 from raftline.wire.commands import watch_lines as words
-from raftline.wire.protocol import REMOVED, STOPPING
+from raftline.wire.refusal import REMOVED, STOPPING
 from raftline_testing.nodes.processes import eventually
 from tests.rim.test_watchers import FakeSink, Scene
 

@@ -15,8 +15,8 @@ import pytest
 from raftline import cli
 from raftline.common import config
 from raftline.common.address import Address
-from raftline.net.peers.opening import TLS_ONLY
 from raftline.tools.status import status, status_report
+from raftline.wire.refusal import TLS_ONLY
 from raftline_testing.doubles.scripted_node import scripted_nodes
 
 LEADER = {
@@ -306,7 +306,7 @@ def test_a_stranger_on_the_port_is_taken_as_unreachable(
         (b"s2@Sorry, a client without a login may not status: it takes the role reader.\n",
          "no login"),
         (b"s2@Sorry, none bob may not status: no role allows it.\n", "not allowed"),
-        (f"s2@Sorry, {TLS_ONLY}\n".encode(), "TLS alone"),
+        (f"s2@{TLS_ONLY}\n".encode(), "TLS alone"),
     ],
 )  # fmt: skip
 def test_a_node_that_lets_nobody_in_is_no_dead_one(

@@ -15,10 +15,9 @@ from typing import NamedTuple
 import pytest
 
 import raftline
-from raftline.net.peers.opening import TLS_ONLY
 from raftline.tools.node_files import certs
 from raftline.tools.status import status, status_report
-from raftline.wire.protocol import NO_LEADER
+from raftline.wire.refusal import NO_LEADER, TLS_ONLY
 from raftline_testing.doubles import certificates, in_process
 from raftline_testing.doubles.scripted_node import free_port, scripted_nodes
 
@@ -181,7 +180,7 @@ def troubled(wrong: str, made: Path, folder: Path) -> Iterator[tuple[str, dict[s
     ports: Mapping[str, Callable[[], contextlib.AbstractContextManager[int]]] = {
         "no login": lambda: refusing(NO_LOGIN),
         "wrong password": lambda: refusing(WRONG),
-        "plain text to TLS": lambda: refusing(TLS_ONLY),
+        "plain text to TLS": lambda: refusing(TLS_ONLY.sentence),
         "TLS to plain text": lambda: refusing("what is this?"),
         "expired node": lambda: tls_listener(made, "expired"),
         "other CA": lambda: tls_listener(made, "s1"),

@@ -136,7 +136,9 @@ class Control:
             return sorry(verb, f"{self._name} was shut down by its controller; RESTART it first")
         try:
             return self._carry_out(verb, operands, request)
-        except (ProtocolError, OrderRefused) as refused:
+        except ProtocolError as mistake:
+            return sorry(verb, mistake.refusal)
+        except OrderRefused as refused:
             return sorry(verb, str(refused))
         except (StorageError, ConfigError) as failure:
             return sorry(verb, f"{self._name} stays down: {failure}")

@@ -16,7 +16,8 @@ from raftline.common.address import HOST, Address, split
 from raftline.common.arguments import Parser
 from raftline.common.config import ConfigError
 from raftline.common.process.signals import raised
-from raftline.wire.protocol import ProtocolError, error, escape, outcome_unknown
+from raftline.wire.protocol import ProtocolError, escape
+from raftline.wire.refusal import error, outcome_unknown
 from raftline.wire.replies.refusals import refusal_in, sentence_of
 from raftline.wire.replies.replies import Reply, RequestOutcome, outcome_of, read_reply
 from raftline_course.controller.control import CONTROLLER

@@ -22,6 +22,7 @@ from typing import NamedTuple
 from raftline.net.protocol.host import Origin
 from raftline.raft.messages import AppendEntries, InstallSnapshot, Message
 from raftline.wire.protocol import ProtocolError, shown
+from raftline.wire.refusal import NOT_CHANGED
 from raftline_course.controller.orders import FAULT_FORMS
 
 EVERYBODY = ""  # instead of a peer's name
@@ -278,4 +279,4 @@ def _put(numbers: Mapping[str, int], names: Sequence[str], number: int) -> dict[
 
 
 def _mistake(what: str) -> ProtocolError:
-    return ProtocolError(f"{what}. Nothing was changed.")
+    return ProtocolError(NOT_CHANGED(f"{what}. Nothing was changed"))

@@ -26,12 +26,8 @@ from raftline.raft.membership import PREFIX
 from raftline.raft.node_view import NodeView
 from raftline.raft.roles import Role
 from raftline.wire.commands.command_table import Request, read_request
-from raftline.wire.protocol import (
-    ProtocolError,
-    error,
-    outcome_unknown,
-    unescape,
-)
+from raftline.wire.protocol import ProtocolError, unescape
+from raftline.wire.refusal import Refusal, error, outcome_unknown
 from raftline.wire.replies.refusals import code_of, refusal_in
 from raftline_course.controller.controlled import ControlledNode
 
@@ -172,8 +168,8 @@ class OrderAnswer(NamedTuple):
 
 
 def sorry(verb: str, why: str) -> OrderAnswer:
-    """Return the answer with the reason why an order was not carried out."""
-    return OrderAnswer(verb, why if refusal_in(why) is not None else error(why), is_done=False)
+    """Return the answer of an order that was not carried out; `why` is a sentence or a refusal."""
+    return OrderAnswer(verb, error(why), is_done=False)
 
 
 def store(node: ControlledNode, operands: str, request: Request) -> OrderAnswer:
@@ -186,7 +182,7 @@ def store(node: ControlledNode, operands: str, request: Request) -> OrderAnswer:
         asked = read_request(request.sender, request.id, f"set {operands}", node.limits)
     except ProtocolError as mistake:
         form = str(mistake).replace("set KEY VALUE", "STORE KEY VALUE")
-        raise ProtocolError(form) from None
+        raise ProtocolError(Refusal(mistake.refusal.code, form)) from None
     numbered_as = f"{request.sender}#{request.id}@" if request.id else ""
     batch = Batch([numbered_as + asked.command], is_read=False)
     node.submit(batch)

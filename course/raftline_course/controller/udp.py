@@ -121,7 +121,7 @@ class UdpListener:
         try:
             request = Request(CONTROLLER, "", "", _line(verb, message))
         except ProtocolError as mistake:
-            return self._spelled(sorry(verb, str(mistake)))
+            return self._spelled(sorry(verb, mistake.refusal))
         return self._spelled(self._control.obey(request, host))
 
     def _spelled(self, answer: OrderAnswer) -> dict[str, object]:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from raftline.wire.protocol import not_leader, outcome_unknown
+from raftline.wire.refusal import not_leader, outcome_unknown
 from raftline_course.trial.trial_messages import BadMessage, Message, answer_to, checked, line_of
 
 KNOWN = {"0000", "0001", "0005"}

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from raftline.wire.protocol import not_leader, outcome_unknown
+from raftline.wire.refusal import not_leader, outcome_unknown
 from raftline_course.trial.load import Due, LoadClient
 from raftline_course.trial.metrics_dictionary import Metrics
 from raftline_course.trial.store_client import StoreClient, Unanswered

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from ...common.public import public
-from ...wire.replies.refusals import TOO_MANY, RequestOutcome
+from ...wire.refusal import TOO_MANY, RequestOutcome
 from ..requests.node_connection import ClientError, Refused
 
 

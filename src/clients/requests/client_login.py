@@ -23,7 +23,8 @@ from typing import NamedTuple
 from ...common.config import ConfigError
 from ...wire.commands.login_operands import ITERATIONS_LEAST, ITERATIONS_MOST, why_no_password
 from ...wire.protocol import NAME
-from ...wire.replies.refusals import RequestOutcome, refusal_in
+from ...wire.refusal import RequestOutcome
+from ...wire.replies.refusals import refusal_in
 from ...wire.replies.replies import read_reply
 from .line_connection import LineConnection, TooLong
 from .node_connection import ADVICE, LoginFailed, Unreachable, line_of
@@ -206,8 +207,8 @@ def _checked(reply: str) -> str:
     if refusal is None:
         return reply
     if refusal.outcome is RequestOutcome.NO_LEADER:
-        raise Unreachable(refusal.text)
-    failure = LoginFailed(refusal.text)
+        raise Unreachable(refusal.sentence)
+    failure = LoginFailed(refusal.sentence)
     failure.advice = ADVICE.get(refusal.code, "")
     raise failure
 

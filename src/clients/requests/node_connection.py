@@ -16,7 +16,7 @@ from ...common.process.console import safe_line
 from ...common.public import public
 from ...wire.commands.operands import Limits
 from ...wire.protocol import ProtocolError, decode_line
-from ...wire.replies.refusals import RequestOutcome
+from ...wire.refusal import RequestOutcome
 from .client_tls import ClientTls, tls_trouble
 from .codes import CodesOpening
 from .dialing import NOBODY
@@ -195,8 +195,9 @@ def check_length(command: str) -> None:
     """Raise Refused if the line is too long for any node. This also avoids starting a session
     needlessly."""
     if len(command) > _LIMITS.line_bytes:  # characters, so bytes as well
-        failure = Refused(_LIMITS.line_too_long)
-        failure.code = "too-long"
+        refusal = _LIMITS.line_too_long
+        failure = Refused(refusal.sentence)
+        failure.code = refusal.code
         raise failure
 
 

@@ -15,16 +15,8 @@ from typing import NamedTuple, TypeVar
 
 from ...common.address import Address
 from ...wire.commands.command_table import row_of
-from ...wire.protocol import NO_LEADER, TLS_ALONE
-from ...wire.replies.refusals import (
-    Refusal,
-    RequestOutcome,
-    code_of,
-    leader_in,
-    leader_named_in,
-    refusal_in,
-    sentence_of,
-)
+from ...wire.refusal import NO_LEADER, TLS_ALONE, Refusal, RequestOutcome
+from ...wire.replies.refusals import code_of, leader_in, leader_named_in, refusal_in, sentence_of
 from ...wire.replies.replies import Reply, outcome_of
 from .addresses import MEMBERS, Addresses, lacks_leader
 from .client_tls import is_certificate_refused, tls_trouble
@@ -479,7 +471,7 @@ def error_of(refusal: Refusal) -> ClientError:
 
 
 def _error_of(refusal: Refusal) -> ClientError:
-    text = refusal.text
+    text = refusal.sentence
     match refusal.code:
         case "not-leader":
             leader = leader_in(refusal)

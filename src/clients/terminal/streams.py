@@ -11,7 +11,7 @@ from ...common.address import Address
 from ...common.process.quiet_exit import EXIT_INTERRUPTED
 from ...common.process.signals import raised
 from ...common.process.standard_streams import EXIT_OUTPUT
-from ...wire.protocol import error
+from ...wire.refusal import error
 from ...wire.replies.replies import RequestOutcome
 from ..requests.conversation import Client
 from ..requests.node_connection import ClientError

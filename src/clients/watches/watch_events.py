@@ -17,7 +17,8 @@ from typing import Generic
 from ...common.public import public
 from ...wire.commands.watch_lines import WatchAsked, spell_watch
 from ...wire.protocol import ProtocolError, escape, unescape
-from ...wire.replies.refusals import RequestOutcome, refusal_in
+from ...wire.refusal import RequestOutcome
+from ...wire.replies.refusals import refusal_in
 from ..calls.calls import Version, entry_index
 from ..calls.kv_errors import EventsGone, NotUnderstood
 from ..calls.value_codec import Codec, Data
@@ -161,9 +162,9 @@ class WatchCursor(Generic[Data]):
         if refusal.code != "events-gone":
             raise WatchEnded(text)
         if self._known_keys is None:
+            gone = refusal.sentence.partition("; ")[0]
             raise EventsGone(
-                f"{refusal.text.partition('; ')[0]}, and the keys at that index are unknown here; "
-                "watch without after"
+                f"{gone}, and the keys at that index are unknown here; watch without after"
             )
         return []  # the listing follows
 

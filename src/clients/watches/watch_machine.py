@@ -18,7 +18,8 @@ from ...common.address import Address
 from ...common.no_copies import NoCopies
 from ...wire.limits import KEY_BYTES
 from ...wire.protocol import ProtocolError, split_sender
-from ...wire.replies.refusals import TOO_MANY, code_of, refusal_in, sentence_of
+from ...wire.refusal import TOO_MANY
+from ...wire.replies.refusals import code_of, refusal_in, sentence_of
 from ..calls.kv_errors import TooManyWatches
 from ..calls.value_codec import Data
 from ..requests.addresses import MEMBERS, Addresses

@@ -14,9 +14,9 @@ from ...access.tls_socket import TlsSocket
 from ...raft.messages import Message
 from ...wire import peer_lines
 from ...wire.limits import HANDSHAKE_S, LINE_S
-from ...wire.protocol import FULL
+from ...wire.refusal import FULL, TLS_ONLY
 from ..line_reader import HalfLines, Late, LineBuffer, Receiver, drain
-from ..peers.opening import TLS_ONLY, NoTls, asks_only_status, begin_tls
+from ..peers.opening import NoTls, asks_only_status, begin_tls
 from ..protocol.admission import REQUESTS, Admission
 from ..protocol.host import Batch, Host, Origin
 from ..protocol.server_protocol import ServerProtocol

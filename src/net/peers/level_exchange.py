@@ -25,7 +25,8 @@ from ...common.version import VERSION
 from ...raft.levels import CLUSTER, IDENTIFIED, is_foreign
 from ...wire.limits import BUILD_BYTES
 from ...wire.protocol import ProtocolError, decode_line, split_sender
-from ...wire.replies.refusals import ELSEWHERE, code_of, refusal_in
+from ...wire.refusal import ELSEWHERE
+from ...wire.replies.refusals import code_of, refusal_in
 from ..line_reader import HalfLine, LineReader, LineTooLong
 from .opening import connect
 

@@ -13,13 +13,12 @@ from ...access.tls_socket import TlsSocket
 from ...common.address import Address
 from ...wire.commands.parsing import asks_status
 from ...wire.limits import HANDSHAKE_S, PROOF_LINE_BYTES, PROOF_S, SORRY_BYTES
-from ...wire.protocol import TLS_ALONE, decode_line, split_sender
+from ...wire.protocol import decode_line, split_sender
 from ..line_reader import Late, LineReader
 
 SILENT_S = 0.2  # a connection is reported after this time, even if it has sent nothing
 BEGINNING_BYTES = 128  # of the first line; a name and `@status` fit
 HANDSHAKE = b"\x16"  # the first byte of TLS, but never of a line
-TLS_ONLY = f"{TLS_ALONE} Try: openssl s_client -quiet -connect HOST:PORT"
 
 
 class NoTls(Exception):

@@ -27,7 +27,8 @@ from ...raft.messages import Answer, Message, PeerError
 from ...wire import peer_lines
 from ...wire.limits import OUTBOX_BYTES, PEER_LINE_BYTES, PEER_S
 from ...wire.protocol import ProtocolError, decode_line, split_sender
-from ...wire.replies.refusals import SORRY, code_of
+from ...wire.refusal import SORRY, SPEAKS_ELSEWHERE
+from ...wire.replies.refusals import code_of
 from ..line_reader import HalfLine, LineReader, LineTooLong, prepare
 from .level_exchange import Foreigners, LevelQuestion, OnBuild
 from .opening import connect, dial_tls, prove
@@ -515,7 +516,7 @@ class Speakers:
         with self._lock:
             holder, spoke_s = self._speaking.get(name, (connection, now_s))
             if holder is not connection and now_s - spoke_s < self._quiet_s:
-                raise PeerError(f"{name} speaks on another connection; nobody else does for it")
+                raise PeerError(SPEAKS_ELSEWHERE(name).sentence)
             self._speaking[name] = (connection, now_s)
         if holder is not connection:
             holder.break_off()

@@ -13,7 +13,7 @@ from ...access.authorization import (
     partial_status,
     sees_whole_status,
 )
-from ...access.login import FAILED, NO_USERS, Login
+from ...access.login import FAILED, Login
 from ...access.proof import NONCE_BYTES, WRONG, ProofError, Responder
 from ...access.tls import named_in
 from ...raft.levels import ACCOUNTED, BOUNDED
@@ -23,8 +23,15 @@ from ...wire.commands.lease_operands import TAG_BYTES, with_tag
 from ...wire.commands.parsing import ParsedLine
 from ...wire.commands.rights import ADMINISTERS_ALL, UserRole
 from ...wire.limits import PEER_LINE_BYTES, STRANGER_LINE_BYTES
-from ...wire.protocol import SHUT_DOWN, error, is_begun_name
-from ...wire.replies.refusals import sentence_of
+from ...wire.protocol import is_begun_name
+from ...wire.refusal import (
+    INVENTED_NAME,
+    LINE_TOO_LONG,
+    NO_USERS,
+    SHUT_DOWN,
+    SPEAKS_ELSEWHERE,
+    error,
+)
 from ..peers.level_exchange import HIDDEN, answer_to_level, read_level
 from ..peers.peers import Speaker
 from .host import Host
@@ -35,14 +42,6 @@ REQUESTS: Final = ("read", "write")  # the kinds of lines that become batches
 NAMED_IN_LOG: Final = ("forget", "lease", "session")  # verbs whose entry is not the plain command
 SESSION_BYTES = 8  # random bytes in the name of a session, if there are users
 SESSION_NAME_MAX = 27  # characters before them: the name has at most 44 (state/sessions.py)
-
-
-def no_session(name: str) -> str:
-    """Return why a node with users refuses a number under a name that a client invented."""
-    return (
-        f"{name} is not a session that NAME@session began, and a node with users takes the numbers "
-        "of no other. Nothing was done."
-    )
 
 
 def numbered(sender: str, number: str, command: str) -> str:
@@ -143,7 +142,7 @@ class Admission:
             if admitted is not None:
                 return admitted
         if host.is_down and line.kind != "garbled" and line.text != "status":
-            return self._refuse(line, sentence_of(SHUT_DOWN))
+            return self._refuse(line, SHUT_DOWN)
         level = request.level
         if level > 1 and level > host.level and (reply := host.why_level(level)):
             return ParsedLine("local", request, reply=reply)
@@ -206,13 +205,10 @@ class Admission:
         return ParsedLine("control", replace(line.request, command=command), line.text)
 
     def why_too_long(self, longest: int) -> str:
-        """Return the complaint about a line over its limit, without `Sorry, `."""
+        """Return the refusal of a line over its limit."""
         if longest != STRANGER_LINE_BYTES:
             return self._host.limits.line_too_long
-        return (
-            f"this line is longer than {longest} bytes; nothing of it was done. No line may be"
-            " longer before a login, or a member's proof."
-        )
+        return LINE_TOO_LONG(longest, "No line may be longer before a login, or a member's proof.")
 
     def certify(self, certificate: dict[str, object]) -> None:
         """Admit the member or user that a verified certificate names."""
@@ -229,7 +225,7 @@ class Admission:
         """Take a line of a login."""
         host, request = self._host, line.request
         host.traffic_log.requested(request.sender, request.verb)  # without the password
-        reply = NO_USERS
+        reply: str = NO_USERS
         if self.login is not None:
             reply = self.login.take(request)
             self._tell_login(self.login)
@@ -266,9 +262,9 @@ class Admission:
         if not why and request.id and line.kind == "write" and request.verb != "forget":
             why = login.denial_reason("session", keys_of_lease)
             if not (why or is_begun_name(request.sender)):  # others could guess the name
-                why = no_session(request.sender)
+                why = INVENTED_NAME(request.sender)
         if why:
-            return ParsedLine("local", request, line.text, reply=error(why))
+            return ParsedLine("local", request, line.text, reply=why)
         if request.verb == "status" and not sees_whole_status(login.identity):
             return ParsedLine("local", request, reply=partial_status(self._host.status()))
         return line
@@ -363,8 +359,8 @@ class Admission:
             return self._refuse(line, f"{stranger}, so it can't say {line.text[:40]}")
         try:
             host.speakers.claim(sender, self._speaker)
-        except PeerError as refusal:
-            return self._refuse(line, str(refusal))
+        except PeerError:
+            return self._refuse(line, SPEAKS_ELSEWHERE(sender))
         if self.speaks_for not in (None, sender):  # one name for each connection
             host.speakers.release(self.speaks_for, self._speaker)
         self.speaks_for = sender

@@ -12,7 +12,8 @@ from ...wire.commands.command_table import COMMANDS, HELP, Request
 from ...wire.commands.member_commands import CHANGE_S
 from ...wire.commands.parsing import ParsedLine, Reading
 from ...wire.limits import PIECE_CHARACTERS
-from ...wire.protocol import CODES, NO_LEADER, error, outcome_unknown
+from ...wire.protocol import CODES
+from ...wire.refusal import HALF_APPLIED, NO_LEADER, error, outcome_unknown
 from ..peers.level_exchange import answer_to_level
 from ..state_copies import BackupFailed, BackupFile
 from .host import Batch, Host, ReadableState
@@ -161,8 +162,10 @@ class LocalCommands:
         backups, logmanager = self._host.backups, self._host.logmanager
         try:
             file = self._backup_file = backups.make(logmanager.folder_path, logmanager.freeze)
-        except (BackupFailed, HalfApplied) as failure:
-            return error(str(failure))
+        except BackupFailed as failure:
+            return failure.refusal
+        except HalfApplied:
+            return HALF_APPLIED
         return f"BACKUP response: {file.begin}"
 
     def end(self) -> None:

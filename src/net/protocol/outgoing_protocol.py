@@ -17,7 +17,8 @@ from typing import Any, Final
 
 from ...common.mypyc_compat import mypyc_attr
 from ...wire import limits
-from ...wire.protocol import NOT_REACHED, outcome_unknown, reply_line
+from ...wire.protocol import reply_line
+from ...wire.refusal import NOT_REACHED, outcome_unknown
 from ...wire.replies.refusals import coded_line
 from .host import EVERY, Backlog, Batch, Host, ReplySink
 

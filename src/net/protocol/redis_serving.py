@@ -13,7 +13,8 @@ from ...wire.commands.command_table import Request, read_request
 from ...wire.commands.parsing import BY_CLOCK, BY_ROUND, ParsedLine
 from ...wire.commands.watch_lines import watch_operands
 from ...wire.limits import ANSWER_BYTES
-from ...wire.protocol import NO_LEADER, ProtocolError, outcome_unknown
+from ...wire.protocol import ProtocolError
+from ...wire.refusal import NO_LEADER, outcome_unknown
 from ...wire.replies.refusals import code_of
 from .admission import Admission
 from .host import Batch, Host

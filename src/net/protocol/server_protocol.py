@@ -35,8 +35,8 @@ from ...wire.limits import (
     STRANGER_LINE_BYTES,
     STRANGER_S,
 )
-from ...wire.protocol import FULL, is_host_header, looks_foreign
-from ...wire.replies.refusals import sentence_of
+from ...wire.protocol import is_host_header, looks_foreign
+from ...wire.refusal import FULL
 from ..line_reader import HalfLine, Late, LineBuffer
 from .admission import NAMED_IN_LOG, REQUESTS, Admission, numbered
 from .host import EVERY, Batch, Host, ReplySink
@@ -247,7 +247,7 @@ class ServerProtocol:
         self.announce()
         self._is_first_line = False
         if self._for_peers_only:
-            return self._end_now(sentence_of(FULL), drains=True)
+            return self._end_now(FULL, drains=True)
         if (batch := self._plain_batch(redis)) is not None:
             self.is_between_lines = not (redis.has_more or self._end)
             return batch
@@ -304,7 +304,7 @@ class ServerProtocol:
         if self.why_late or not is_bounded:
             self.bound_strangers(self._now_s)
         if self._for_peers_only and kind not in OF_PEERS:
-            return self._end_now(sentence_of(FULL), drains=True)
+            return self._end_now(FULL, drains=True)
         if kind not in REQUESTS:
             return Run(run)
         batch = self._batch_of(run, [line.request.id for line in run])

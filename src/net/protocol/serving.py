@@ -11,7 +11,7 @@ from typing import Final
 
 from ...access.authorization import denial_reason
 from ...resp.forms import Speller
-from ...wire.protocol import error
+from ...wire.refusal import error
 from .admission import Admission
 from .host import Batch, Host, Origin
 from .local_commands import LocalCommands

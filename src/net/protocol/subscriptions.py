@@ -8,7 +8,7 @@ from ...wire.commands.command_table import Request
 from ...wire.commands.observe_lines import observe_operands
 from ...wire.commands.parsing import Reading
 from ...wire.commands.watch_lines import watch_operands
-from ...wire.protocol import NO_LEADER, error
+from ...wire.refusal import NO_LEADER, error
 from .host import Batch, Host
 from .outgoing_protocol import OutgoingProtocol
 from .waits import AwaitReplies, Replies, WaitFor, Waits

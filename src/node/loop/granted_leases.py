@@ -28,7 +28,8 @@ from ...state.store import Store
 from ...wire.commands.lease_operands import spell_seconds
 from ...wire.commands.operands import not_understood
 from ...wire.limits import LEASE_KEYS_CHARACTERS, LEASES_LISTED
-from ...wire.protocol import error, real
+from ...wire.protocol import real
+from ...wire.refusal import error
 from .lease_clock import NEVER_MS, LeaseClock
 
 EXPIRED_MAX = 500  # leases in one expiry; the next is proposed once this one is applied

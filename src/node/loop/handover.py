@@ -11,7 +11,7 @@ from ...raft.inputs import Transfer
 from ...raft.node import RawNode
 from ...raft.node_view import NodeView
 from ...raft.transfer import TransferRefused
-from ...wire.protocol import NO_LEADER, error, outcome_unknown
+from ...wire.refusal import NO_LEADER, NO_TRANSFER, NOT_TAKEN_OVER, outcome_unknown
 
 TAKEN_OVER = "TRANSFER response: "
 
@@ -39,7 +39,7 @@ class Handover:
         try:
             effects = self._node.step(Transfer(to), now)
         except TransferRefused as refusal:
-            batch.answer_all(error(f"{refusal}."))
+            batch.answer_all(NO_TRANSFER(refusal))
             return Effects()
         if view.transfer is not None:
             self.waiting.append(_WaitingTransfer(batch, view.transfer.to, view.term))
@@ -68,9 +68,9 @@ def _outcome(waiting: _WaitingTransfer, view: NodeView) -> str | None:
     if view.is_leader:
         if view.transfer is not None and view.term == waiting.term:
             return None
-        return error(f"{waiting.to} did not take over: {view.name} leads term {view.term}.")
+        return NOT_TAKEN_OVER(waiting.to, view.name, view.term)
     if view.leader is None:
         return None
     if view.leader == waiting.to:
         return f"{TAKEN_OVER}{view.leader} leads term {view.term}"
-    return error(f"{waiting.to} did not take over: {view.leader} leads term {view.term}.")
+    return NOT_TAKEN_OVER(waiting.to, view.leader, view.term)

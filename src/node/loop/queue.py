@@ -19,7 +19,7 @@ from ...wire.limits import (
     READS_TOGETHER,
     WRITES_TOGETHER,
 )
-from ...wire.protocol import STOPPING, TOO_MUCH_WAITS, no_leader, outcome_unknown
+from ...wire.refusal import NO_LEADER, STOPPING, TOO_MUCH_WAITS, Refusal, outcome_unknown
 from ..clock import SYSTEM, Clock
 from .measures import Histogram, Measures
 
@@ -294,13 +294,13 @@ class RequestQueue:
         if self._long.count:
             self._long.let_go(self.writes)
 
-    def hold(self, batches: Sequence[Batch], now: int, no_leader_because: str = "") -> None:
+    def hold(self, batches: Sequence[Batch], now: int, refusal: Refusal = NO_LEADER) -> None:
         """Keep batches until there is a leader; refuse batches that waited too long."""
         for batch in batches:
             if batch.hold_until_ms == 0:
                 batch.hold_until_ms = now + self._hold_ms
             if now >= batch.hold_until_ms or len(self.held) >= BATCHES_HELD:
-                batch.answer_all(no_leader(no_leader_because))
+                batch.answer_all(refusal)
             else:
                 self.held.append(batch)
         if self._long.count:

@@ -22,7 +22,8 @@ from ...wire.commands.command_table import IN_TRANSACTIONS
 from ...wire.commands.operands import NO_LIMITS
 from ...wire.commands.transaction_line import read_transaction
 from ...wire.limits import LEASE_BYTES, LEASES_MAX, PAIRS_BYTES, STORE_KEPT_PART, STORE_SHARE
-from ...wire.protocol import ProtocolError, error
+from ...wire.protocol import ProtocolError
+from ...wire.refusal import NO_BYTES, NO_DISK, NO_LEASES, SHARE_USED, Refusal
 from ..disk_room import least_of
 
 _SENDER: Final = r"(?:[^ @]*@)?"
@@ -162,26 +163,15 @@ class Quota:
 
     def _refusal(self, lacks: str) -> str:
         if lacks == "bytes":
-            return error(
-                f"no room: keys and leases take {self.bytes_max} bytes (--max-bytes). Nothing was "
-                "done; delete or clear some keys first."
-            )
+            return NO_BYTES(self.bytes_max)
         if lacks == "disk":
-            return error(
-                "no room: the leader's disk is nearly full. Nothing was done; delete or clear some "
-                "keys first."
-            )
-        return error(
-            f"no room: there are {self._leases_max} leases. Nothing was done; release some first."
-        )
+            return NO_DISK
+        return NO_LEASES(self._leases_max)
 
 
-def _refusal_of(user: str, held: str, share: int, remedy: str) -> str:
+def _refusal_of(user: str, held: str, share: int, remedy: str) -> Refusal:
     holds = f"{user} holds" if user else "clients without a login hold"
-    return error(
-        f"no room: {holds} {held}, and a user may hold {STORE_SHARE} times the room that is left, "
-        f"{share} now. Nothing was done; {remedy} first."
-    )
+    return SHARE_USED(holds, held, STORE_SHARE, share, remedy)
 
 
 def asks_lease(command: str) -> bool:

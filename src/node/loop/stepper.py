@@ -36,7 +36,7 @@ from ...raft.messages import (
 from ...raft.node import RawNode
 from ...wire.commands.member_commands import change_reply
 from ...wire.limits import LONG_TURNS, WRITES_UNDER_WAY
-from ...wire.protocol import REMOVED, STOPPING, outcome_unknown
+from ...wire.refusal import REMOVED, STOPPING, no_leader, outcome_unknown
 from ..clock import SYSTEM, Clock, OwnerSleep
 from ..watches.watch_registry import WatchRegistry
 from .applying import LEADERSHIP_LOST, Applying
@@ -335,7 +335,7 @@ class Stepper:
                 batch.answer_all(REMOVED)
             queue.let_long_go()
         else:
-            self._queue.hold(batches, now, view.no_leader_because)
+            self._queue.hold(batches, now, no_leader(view.no_leader_because, view.no_leader_for))
 
     def _serve_as_leader(self, batches: list[Batch], now: int) -> None:
         writes: list[Batch] = []

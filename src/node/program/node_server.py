@@ -51,7 +51,7 @@ from ...wire.limits import (
     WATCHES_MAX,
 )
 from ...wire.peer_lines import append_line, are_one_line, pieces_of, spell
-from ...wire.protocol import NO_LEADER, RISING, error, not_leader
+from ...wire.refusal import LOW_LEVEL, NO_LEADER, RISING, not_leader
 from ..clock import SYSTEM
 from ..disk_room import DiskRoom, disk_of, free_bytes, spares
 from ..loop.driver import Driver
@@ -381,10 +381,7 @@ class Server:
         if view.levels.latest < needed and below:
             are = "is" if len(below) == 1 else "are"
             names = " and ".join(f"{name} ({self._build(name).version})" for name in below)
-            return error(
-                f"this cluster is at level {self.level} until {names} {are} upgraded. "
-                "Nothing was done."
-            )
+            return LOW_LEVEL(self.level, f"{names} {are}")
         leader = view.leader
         return RISING if leader is None or leader == self.name else self.not_leader(leader)
 
@@ -416,7 +413,7 @@ class Server:
         why = self.logmanager.state.machines.why_not(command.split(" ", 2)[1])
         if not why:
             return ""
-        return error(why) if self.node.view.leader == self.name else self.not_here()
+        return why if self.node.view.leader == self.name else self.not_here()
 
     def not_here(self) -> str:
         leader = self.node.view.leader

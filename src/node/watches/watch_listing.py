@@ -32,6 +32,7 @@ from ...wire.commands.watch_lines import has
 from ...wire.key_stat import value_of
 from ...wire.limits import LISTING_BYTES, LISTING_FILES, LISTINGS_BYTES
 from ...wire.protocol import real
+from ...wire.refusal import HALF_APPLIED, NOT_LISTED, NOT_WRITTEN
 from ..disk_room import spares
 
 STEP_KEYS = 1000  # scanned between two pauses
@@ -40,9 +41,6 @@ SORTED_KEYS = 10_000  # sorted at once
 PIECE_BYTES = 64 << 10
 FILE_BUFFER_BYTES = 8 << 10  # of each file; the default is 128 KiB from Python 3.14 on
 OWN_BYTES = 1 << 10  # counted for the memory of a scan, in addition to its lines
-NOT_LISTED = (
-    "the keys of this watch can't be listed: a look at them failed. Nothing was done; try another."
-)
 
 
 def _place(key: str) -> bytes:
@@ -161,10 +159,7 @@ class Lines:
             self._place.write(data)
             self._place.flush()
         except OSError as failure:
-            self.failure = (
-                f"the keys of this watch can't be written to {self._folder}: {failure.strerror}. "
-                "Nothing was done; try another."
-            )
+            self.failure = NOT_WRITTEN(self._folder, failure.strerror)
         self.size += len(data)
 
     def _move(self) -> None:
@@ -282,8 +277,8 @@ class Lister:
             if lines is not None:  # else the previous scan included these prefixes
                 try:
                     self._look(waiting, lines)
-                except HalfApplied as failure:
-                    lines.failure = str(failure)
+                except HalfApplied:
+                    lines.failure = HALF_APPLIED
                 except BaseException:
                     lines.failure = NOT_LISTED  # for the other callers of this scan
                     raise

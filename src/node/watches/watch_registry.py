@@ -12,7 +12,7 @@ from ...raft.node_view import NodeView
 from ...wire.commands import watch_lines as words
 from ...wire.commands.watch_lines import WatchAsked
 from ...wire.limits import WATCHES_LEFT_PART, WATCHES_MAX
-from ...wire.protocol import REMOVED, STOPPING, error
+from ...wire.refusal import REMOVED, STOPPING
 from ..clock import SYSTEM, Clock
 from .prefix_watch import PrefixWatch, WatchMode
 from .watch_feed import Feed
@@ -135,7 +135,7 @@ class WatchRegistry:
         if listing.failure:
             self.feed.leave(watch, WatchMode.ENDED)
             self._forget(watch)
-            return error(listing.failure)
+            return listing.failure
         watch.begin(listing)
         watch.resets = resets
         return words.begins(listing.count, listing.number)

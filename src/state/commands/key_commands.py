@@ -18,7 +18,8 @@ from ...common.text import NUMBER_MAX
 from ...raft.levels import FIRST
 from ...wire.commands.command_table import COMMANDS
 from ...wire.commands.operands import Limits, not_understood
-from ...wire.protocol import ProtocolError, error, escape, real, shown, unescape
+from ...wire.protocol import ProtocolError, escape, real, shown, unescape
+from ...wire.refusal import APPENDED_TOO_LONG, NO_NUMBER, OUT_OF_RANGE, error
 from ..key_events import DELETE
 from ..store import Store, in_one_order
 
@@ -126,7 +127,7 @@ def _cas(store: Store, operands: str) -> str | None:
     try:
         old = _value(unescape(old))  # it is one word: its spaces are \s
     except ProtocolError as problem:
-        return error(str(problem))
+        return problem.refusal
     if current != old:
         return f"CAS response, no match: {key}"
     store[key] = new
@@ -142,9 +143,9 @@ def _incr(store: Store, operands: str) -> str | None:
     if step is None:
         return error(f"{shown(by)} is no whole number from -(2^63-1) to 2^63-1: incr KEY [BY]")
     if value is None:
-        return error(f"the value of {shown(key)} is no whole number, so nothing was added to it")
+        return NO_NUMBER(shown(key))
     if abs(value + step) > NUMBER_MAX:
-        return error(f"the value of {shown(key)} would go beyond 2^63-1; nothing was added to it")
+        return OUT_OF_RANGE(shown(key))
     store.amend(key, str(value + step))
     return f"INCR response: {value + step}"
 
@@ -160,12 +161,12 @@ def _append(store: Store, operands: str) -> str | None:
         store.breathe()
         value = _value(text)
     except ProtocolError as problem:
-        return error(str(problem))
+        return problem.refusal
     size = len(text.encode("utf-8", "surrogateescape"))
     store.reworked += 2 * size
     limit = Limits().value_bytes
     if size > limit:
-        return error(f"the value would have {size} bytes; the limit is {limit}. Nothing was done.")
+        return APPENDED_TOO_LONG(size, limit)
     store.amend(key, value)
     return f"APPEND response: {key} has {size} bytes"
 

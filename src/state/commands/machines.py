@@ -14,7 +14,8 @@ from ...common.errors import RaftlineError
 from ...common.public import public
 from ...raft.log import SafetyError
 from ...wire.commands.operands import Limits
-from ...wire.protocol import error, escape, shown, unescape
+from ...wire.protocol import escape, shown, unescape
+from ...wire.refusal import JSON_TOO_LONG, NO_MACHINE, REJECTED
 from ...wire.strict_json import DEPTH_MAX, Json, checked, read_json, spell_json
 from ..store import Store
 
@@ -73,13 +74,8 @@ class Machines:
         self._left: dict[str, str | None] = {**self._initial}
 
     def why_not(self, name: str) -> str:
-        """Return why this node can't take a command for the machine `name`, or ""."""
-        if name in self._machines:
-            return ""
-        return (
-            f'this node has no state machine "{shown(name)}". Nothing was done. Start each node '
-            "from the program that registers it"
-        )
+        """Return the refusal of a command for the machine `name`, or "" if this node has it."""
+        return "" if name in self._machines else NO_MACHINE(shown(name))
 
     def execute(self, store: Store, operands: str) -> str:
         """Execute `NAME JSON` and return the reply.
@@ -113,17 +109,14 @@ class Machines:
             # Python's own error texts differ between versions. The text of Rejected is the
             # program's.
             why = str(problem) if isinstance(problem, Rejected) else type(problem).__name__
-            return error(f"{shown(name)}: {escape(why, key=False)[:REASON_MAX]}. Nothing was done.")
+            return REJECTED(shown(name), escape(why, key=False)[:REASON_MAX])
         return self._keep(store, name, after, result)
 
     def _keep(self, store: Store, name: str, after: str, result: str) -> str:
         size, limit = len(after.encode("utf-8")), Limits().value_bytes
         if size > limit:
             self._left[name] = None
-            return error(
-                f"the state of {shown(name)} would have {size} bytes as JSON; the limit is {limit}."
-                " Nothing was done."
-            )
+            return JSON_TOO_LONG(f"the state of {shown(name)}", size, limit)
         self._left[name] = after
         store.keep(name, escape(after, key=False))
         return f"MACHINE response: {escape(result, key=False)}"

@@ -10,7 +10,8 @@ from typing import Final
 
 from ...wire.commands.object_operations import Unfit, fits, operands_of
 from ...wire.commands.operands import Limits
-from ...wire.protocol import ProtocolError, error, escape, shown, unescape
+from ...wire.protocol import ProtocolError, escape, shown, unescape
+from ...wire.refusal import JSON_TOO_LONG, WRONG_KIND, RequestRefused, error
 from ...wire.strict_json import Json, NotJsonError, read_json, spell_json
 from ..store import Store
 from .key_commands import applies
@@ -25,8 +26,8 @@ def _object(store: Store, operands: str) -> str | None:
     reply = objects.execute(operands)
     try:
         objects.close_all()
-    except Unfit as problem:
-        return error(f"{problem}. Nothing was done.")
+    except RequestRefused as problem:
+        return problem.refusal
     return reply
 
 
@@ -52,6 +53,8 @@ class OpenObjects:
             answer = escape(spell_json(result), key=False)
         except ConditionFailed as condition:
             return f"OBJECT response, not done: {condition}"
+        except RequestRefused as problem:
+            return problem.refusal
         except (Unfit, ProtocolError) as problem:
             return error(f"{problem}. Nothing was done.")
         obj.is_changed = True
@@ -62,7 +65,7 @@ class OpenObjects:
         """Return the object under a key, for use as this kind.
 
         Raises:
-            Unfit: the object has another kind.
+            RequestRefused: the object has another kind.
         """
         obj = self._open.get(key)
         if obj is None or (key not in self._store and obj.is_empty_for_another(kind)):
@@ -77,14 +80,14 @@ class OpenObjects:
         """Write the object under a key, if it is open.
 
         Raises:
-            Unfit: it would be too long.
+            RequestRefused: it would be too long.
         """
         obj = self._open.pop(key, None)
         if obj is not None and obj.is_changed:
             _keep(self._store, key, obj.value)
 
     def close_all(self) -> None:
-        """Write all open objects. Raises Unfit: an object would be too long."""
+        """Write all open objects. Raises RequestRefused: an object would be too long."""
         for key in list(self._open):
             self.close(key)
 
@@ -107,7 +110,7 @@ class _Open:
         """Use it as an object of this kind. Operations keep its kind.
 
         Raises:
-            Unfit: the object has another kind.
+            RequestRefused: the object has another kind.
         """
         if kind != self._kind and not fits(kind, self.value):
             raise _no(kind, key)
@@ -118,7 +121,7 @@ def _read(store: Store, key: str, kind: str) -> tuple[Json, int]:
     """Return the object under a key, or an empty object, and its size as JSON in bytes.
 
     Raises:
-        Unfit: the key holds another kind.
+        RequestRefused: the key holds another kind.
     """
     try:
         text = unescape(store.get(key, EMPTY[kind]))
@@ -132,15 +135,15 @@ def _read(store: Store, key: str, kind: str) -> tuple[Json, int]:
     raise _no(kind, key)
 
 
-def _no(kind: str, key: str) -> Unfit:
-    return Unfit(f"{shown(key)} holds no {kind} but something else")
+def _no(kind: str, key: str) -> RequestRefused:
+    return RequestRefused(WRONG_KIND(shown(key), kind))
 
 
 def _keep(store: Store, key: str, value: Json) -> None:
-    """Write an object. Raises Unfit: it would be too long."""
+    """Write an object. Raises RequestRefused: it would be too long."""
     text = spell_json(value)
     size, limit = len(text.encode("utf-8")), Limits().value_bytes
     if size > limit:
-        raise Unfit(f"{shown(key)} would have {size} bytes as JSON; the limit is {limit}")
+        raise RequestRefused(JSON_TOO_LONG(shown(key), size, limit))
     store.reworked += size
     store.keep(key, escape(text, key=False))

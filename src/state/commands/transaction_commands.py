@@ -13,11 +13,20 @@ from collections.abc import Sequence
 from ...raft.levels import BOUNDED
 from ...wire.commands.command_table import ReplyForm, row_of, transaction_of
 from ...wire.commands.lease_operands import without_lease
-from ...wire.commands.object_operations import Unfit
 from ...wire.commands.operands import Limits
 from ...wire.commands.transaction_line import CLEAR, Condition
 from ...wire.limits import ANSWER_BYTES, REWORK_BYTES
-from ...wire.protocol import ProtocolError, error, real, shown
+from ...wire.protocol import ProtocolError, real, shown
+from ...wire.refusal import (
+    ANSWERS_TOO_MUCH,
+    LEASE_OVER,
+    NOT_DONE,
+    REWORKS_TOO_MUCH,
+    SORRY,
+    TAKES_LEVEL,
+    RequestRefused,
+    error,
+)
 from ..store import Store
 from .draft import Draft
 from .key_commands import applies, execute, whole_number
@@ -25,12 +34,8 @@ from .object_commands import OpenObjects
 
 CHARACTERS_MAX = 2 << 20  # below level 3: of all answers of the operations
 # Without its lease, a key would stay after its holder died.
-NO_SUCH_LEASE = ", no such lease"
+NO_SUCH_LEASE = ", no such lease: "
 _NOTHING = "Nothing was done."
-
-
-class TransactionRefused(Exception):
-    """An operation or a condition failed, so the transaction changes nothing."""
 
 
 @applies("txn")
@@ -38,14 +43,12 @@ def _txn(store: Store, operands: str) -> str | None:
     try:
         txn = transaction_of(operands, store.level, Limits())
         if txn.level > store.level:
-            return error(f"it takes level {txn.level} of the cluster. {_NOTHING}")
+            return TAKES_LEVEL(txn.level)
         is_met = all([holds(store, condition) for condition in txn.conditions])
         draft = Draft(store)
         answers = _operate(draft.store, txn.then if is_met else txn.otherwise)
-    except ProtocolError as mistake:
-        return error(str(mistake))
-    except TransactionRefused as problem:
-        return error(f"{problem}. {_NOTHING}")
+    except (ProtocolError, RequestRefused) as problem:
+        return problem.refusal
     draft.adopt()
     return f"TXN response, {'then' if is_met else 'else'}: [{', '.join(answers)}]"
 
@@ -54,14 +57,13 @@ def holds(store: Store, condition: Condition) -> bool:
     """Return whether a condition holds.
 
     Raises:
-        TransactionRefused: it names an entry that does not exist yet.
+        RequestRefused: it names an entry that does not exist yet.
     """
     key, test, value, since = condition
     if test == "unchanged":
         if since >= store.number:
-            raise TransactionRefused(
-                f"{shown(key)} unchanged since {since}: no entry has that index yet"
-            )
+            why = f"{shown(key)} unchanged since {since}: no entry has that index yet"
+            raise RequestRefused(error(f"{why}. {_NOTHING}"))
         facts = store.facts(key)
         return facts is not None and facts.changed <= since
     if condition.is_on_prefix:
@@ -80,7 +82,7 @@ def _operate(store: Store, commands: Sequence[str]) -> list[str]:
     of an absent key.
 
     Raises:
-        TransactionRefused: an operation failed, or the answers are too long.
+        RequestRefused: an operation failed, or the answers are too long.
     """
     answers: list[str] = []
     characters = size = 0
@@ -91,11 +93,12 @@ def _operate(store: Store, commands: Sequence[str]) -> list[str]:
         else:
             reply = _execute_open(store, objects, command)
         answer = reply.partition(" response")[2]
-        is_error = reply.startswith(error(""))
-        if is_error or answer.startswith(NO_SUCH_LEASE):
-            why = reply.removeprefix(error("")) if is_error else answer.removeprefix(", ")
-            why = why.removesuffix(_NOTHING).rstrip(" .")
-            raise TransactionRefused(f"operation {place}, {shown(command)}, can't be done: {why}")
+        if reply.startswith(SORRY):
+            why = reply.removeprefix(SORRY).removesuffix(_NOTHING).rstrip(" .")
+            raise RequestRefused(NOT_DONE(place, shown(command), why))
+        if answer.startswith(NO_SUCH_LEASE):
+            lease = answer.removeprefix(NO_SUCH_LEASE)
+            raise RequestRefused(LEASE_OVER(place, shown(command), lease))
         is_absent = answer.startswith(", ") and row_of(command).reply is ReplyForm.VALUE
         if objects is not None:
             _check_rework(store, place)
@@ -104,10 +107,7 @@ def _operate(store: Store, commands: Sequence[str]) -> list[str]:
         size += len(answers[-1]) + len(", ")
         limit = _too_much(store.level, characters, size)
         if limit:
-            raise TransactionRefused(
-                f"the first {place} operations answer more than {limit}; read less in one "
-                "transaction"
-            )
+            raise RequestRefused(ANSWERS_TOO_MUCH(place, limit))
     if objects is not None:
         _close(objects, None)
         _check_rework(store, len(commands))
@@ -119,7 +119,7 @@ def _execute_open(store: Store, objects: OpenObjects, command: str) -> str:
     needs all of them.
 
     Raises:
-        TransactionRefused: a closed object would be too long.
+        RequestRefused: a closed object would be too long.
     """
     verb, _, operands = command.partition(" ")
     if verb == "object":
@@ -131,22 +131,16 @@ def _execute_open(store: Store, objects: OpenObjects, command: str) -> str:
 
 def _close(objects: OpenObjects, key: str | None) -> None:
     """Close the object under a key, or all of them."""
-    try:
-        if key is None:
-            objects.close_all()
-        else:
-            objects.close(key)
-    except Unfit as problem:
-        raise TransactionRefused(str(problem)) from None
+    if key is None:
+        objects.close_all()
+    else:
+        objects.close(key)
 
 
 def _check_rework(store: Store, place: int) -> None:
-    """Raise TransactionRefused if the operations up to this place read and rewrite too much."""
+    """Raise RequestRefused if the operations up to this place read and rewrite too much."""
     if store.reworked > REWORK_BYTES:
-        raise TransactionRefused(
-            f"the first {place} operations read and rewrite more than {REWORK_BYTES} bytes of "
-            "values; do less in one transaction"
-        )
+        raise RequestRefused(REWORKS_TOO_MUCH(place, REWORK_BYTES))
 
 
 def _too_much(level: int, characters: int, size: int) -> str:

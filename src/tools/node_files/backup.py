@@ -45,7 +45,7 @@ from ...storage.snapshot_lines import (
     spell_snapshot,
 )
 from ...storage.start_plan import Cure, read_plan
-from ...wire.protocol import error
+from ...wire.refusal import error
 from ..progress_bar import Bar
 from ..status import status
 from ..status.status_report import explained

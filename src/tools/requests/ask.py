@@ -27,7 +27,8 @@ from ...common.config import ConfigError, complaint
 from ...wire.commands.command_table import COMMANDS, Command, read_request
 from ...wire.commands.operands import KEY, KEY_VALUE, NO_LIMITS, PAGE, PREFIX, WATCHED
 from ...wire.limits import VALUE_BYTES
-from ...wire.protocol import ProtocolError, error, escape, real
+from ...wire.protocol import ProtocolError, escape, real
+from ...wire.refusal import error
 from ...wire.replies.refusals import refusal_in
 from ...wire.replies.replies import Reply, RequestOutcome, outcome_to, value_in
 from ..verbs import LISTINGS, REQUESTS

@@ -13,7 +13,7 @@ from ...clients.requests.address_options import by_address
 from ...clients.requests.node_connection import ClientError
 from ...clients.terminal.options import ClientAccess, clients_of
 from ...clients.terminal.streams import say
-from ...wire.protocol import error
+from ...wire.refusal import error
 from .held_command import Interrupted, Signals
 
 EXIT_LOST = 124  # the same as for `raftline lock`

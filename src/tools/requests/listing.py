@@ -13,7 +13,8 @@ from ...clients.requests.node_connection import ClientError
 from ...clients.terminal.streams import say
 from ...wire.commands.command_table import read_request
 from ...wire.commands.operands import NO_LIMITS
-from ...wire.protocol import error, escape
+from ...wire.protocol import escape
+from ...wire.refusal import error
 from ...wire.replies.refusals import for_people
 from ...wire.replies.replies import (
     Reply,

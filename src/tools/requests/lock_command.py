@@ -24,7 +24,7 @@ from ...clients.requests.pool import TIMEOUT_S
 from ...clients.terminal.options import ClientAccess, add_asking_options, clients_of
 from ...common.arguments import Parser, as_number, as_seconds
 from ...wire.commands.lease_operands import SECONDS_MAX, ms_in
-from ...wire.protocol import error
+from ...wire.refusal import error
 from .held_command import CannotRun, ExitResult, Interrupted, Signals, run
 
 _DOES = {

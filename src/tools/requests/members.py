@@ -19,7 +19,8 @@ from ...node.loop.handover import TAKEN_OVER
 from ...raft.change import advice
 from ...wire.commands.command_table import COMMANDS
 from ...wire.commands.member_commands import CHANGE_S, leaves_learner, read_change
-from ...wire.protocol import NO_LEADER, ProtocolError, error
+from ...wire.protocol import ProtocolError
+from ...wire.refusal import NO_LEADER, error
 from ...wire.replies.refusals import code_of, for_people
 from ...wire.replies.replies import RequestOutcome, outcome_of
 from ..status import status

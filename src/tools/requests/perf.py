@@ -23,7 +23,7 @@ from ...clients.terminal.streams import say
 from ...common.arguments import as_seconds
 from ...common.config import ConfigError
 from ...common.process.quiet_exit import EXIT_INTERRUPTED
-from ...wire.protocol import error
+from ...wire.refusal import error
 from ..status.status_report import explained
 
 if TYPE_CHECKING:

@@ -39,7 +39,8 @@ from ...common.process.console import safe_line
 from ...common.process.signals import threads_without_signals
 from ...common.time_of_day import time_of_day
 from ...raft.levels import is_foreign
-from ...wire.replies.refusals import RequestOutcome, refusal_in
+from ...wire.refusal import RequestOutcome
+from ...wire.replies.refusals import refusal_in
 
 ANSWER_BYTES_MAX = 1 << 16
 LINE = b"status"

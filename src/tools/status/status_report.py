@@ -29,8 +29,8 @@ from ...common.arguments import as_seconds
 from ...common.process.console import draws, safe_line
 from ...common.process.quiet_exit import EXIT_INTERRUPTED
 from ...raft.membership import majority
-from ...wire.protocol import NO_LEADER
-from ...wire.replies.refusals import RequestOutcome, sentence_of
+from ...wire.refusal import NO_LEADER, RequestOutcome
+from ...wire.replies.refusals import sentence_of
 from ..colours import BOLD_GREEN, RED, coloured, has_colours
 from .status import (
     COUNTS,

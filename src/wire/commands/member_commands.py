@@ -8,7 +8,8 @@ from ...common.address import EVERYWHERE, HOST
 from ...common.config import NAME, ConfigError, port_number
 from ...raft.change import Change
 from ...raft.membership import Configurations
-from ..protocol import ProtocolError, error, outcome_unknown, shown
+from ..protocol import ProtocolError, shown
+from ..refusal import NOT_CHANGED, outcome_unknown
 from .command_table import COMMANDS
 
 _LEARNER = re.compile(r"[A-Z]+ response: \S+ is a learner without a vote, ")
@@ -42,7 +43,7 @@ def read_change(message: str) -> Change | None:
 def change_reply(command: str, outcome: str, text: str) -> str:
     """Return the reply to a change: done, refused, or outcome unknown."""
     if outcome == "refused":
-        return error(f"{text}.")
+        return NOT_CHANGED(text)
     if outcome == "unknown":
         return outcome_unknown(text)
     return f"{command.split()[0].upper()} response: {text}"
@@ -80,4 +81,4 @@ def _expect(fact: bool, otherwise: str) -> None:
 
 
 def _mistake(what: str) -> ProtocolError:
-    return ProtocolError(f"{what}. Nothing was changed.")
+    return ProtocolError(NOT_CHANGED(f"{what}. Nothing was changed"))

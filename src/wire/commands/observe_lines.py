@@ -8,11 +8,12 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from ..protocol import ProtocolError
+from ..refusal import TOO_MANY_OBSERVERS, error
 
 FORM = "observe [json] [all]"
-NOT_OBSERVING = "Sorry, this connection observes nothing. To begin: observe"
-OBSERVES_ALREADY = (
-    "Sorry, this connection observes already. Nothing was done; to end that: unobserve"
+NOT_OBSERVING = error("this connection observes nothing. To begin: observe")
+OBSERVES_ALREADY = error(
+    "this connection observes already. Nothing was done; to end that: unobserve"
 )
 
 
@@ -42,4 +43,4 @@ def ended(lines: int) -> str:
 
 def too_many(limit: int) -> str:
     """Return the refusal of an observer beyond the limit of a node."""
-    return f"Sorry, this server serves at most {limit} observers. Nothing was done."
+    return TOO_MANY_OBSERVERS(limit)

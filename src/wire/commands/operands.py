@@ -10,14 +10,22 @@ from typing import NamedTuple
 from ...common.text import NUMBER, NUMBER_MAX, is_printable
 from ..limits import KEY_BYTES, VALUE_BYTES
 from ..protocol import NAME, ProtocolError, escape, shown, unescape
+from ..refusal import (
+    KEY_TOO_LONG,
+    LINE_TOO_LONG,
+    NOT_UNDERSTOOD,
+    PREFIX_TOO_LONG,
+    VALUE_TOO_LONG,
+    Refusal,
+)
 from ..strict_json import DEPTH_MAX, NotJsonError, read_json, spell_json
 from .object_operations import Unfit, operands_of
 from .observe_lines import observe_operands
 from .watch_lines import WatchAsked, spell_watch, watch_operands
 
-NOT_UNDERSTOOD = "I don't understand: "
 TRY = "Try: get KEY, set KEY VALUE, delete KEY, show, help"
 ALL_KEYS = 1 << 30  # all operands have the form of keys
+_TOO_LONG = {"key": KEY_TOO_LONG, "prefix": PREFIX_TOO_LONG, "value": VALUE_TOO_LONG}
 _OPTIONAL = re.compile(r"\[[^]]*\]")
 _OFFSET = re.compile(r"0|[1-9][0-9]{0,17}", re.ASCII)
 WITH_INDEX = " with index"  # at the end of a show
@@ -38,12 +46,10 @@ class Limits(NamedTuple):
         return 4 * (self.key_bytes + self.value_bytes) + 256
 
     @property
-    def line_too_long(self) -> str:
-        """The text after `Sorry, ` in the reply to a line over `line_bytes`."""
-        return (
-            f"this line is longer than {self.line_bytes} bytes; nothing of it was done. A key has"
-            f" at most {self.key_bytes} bytes, a value {self.value_bytes}."
-        )
+    def line_too_long(self) -> Refusal:
+        """The reply to a line over `line_bytes`."""
+        limits = f"A key has at most {self.key_bytes} bytes, a value {self.value_bytes}."
+        return LINE_TOO_LONG(self.line_bytes, limits)
 
 
 NO_LIMITS = Limits(1 << 62, 1 << 62)  # for a line that a node with other limits reads
@@ -102,9 +108,9 @@ def _spell_word(word: str) -> str:
     return escape(word, key=True) or r"\e"
 
 
-def not_understood(line: str) -> str:
-    """Return the error message for a line that is not a command."""
-    return f"{NOT_UNDERSTOOD}{shown(line)}. {TRY}"
+def not_understood(line: str) -> Refusal:
+    """Return the refusal of a line that is not a command."""
+    return NOT_UNDERSTOOD(shown(line), TRY)
 
 
 def _read_value(verb: str, operands: str, limits: Limits) -> str:
@@ -277,7 +283,7 @@ def _canonical(what: str, text: str, limit: int) -> str:
         raw = text
     size = len(raw) if raw.isascii() else len(raw.encode("utf-8", "surrogateescape"))
     if size > limit:
-        raise ProtocolError(f"the {what} has {size} bytes; the limit is {limit}. Nothing was done.")
+        raise ProtocolError(_TOO_LONG[what](size, limit))
     return text
 
 

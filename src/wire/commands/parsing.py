@@ -152,7 +152,7 @@ def _parse_closely(line: bytes, limits: Limits, readings: ReadSettings, me: str)
         else:
             sender, number, text = "", "", text.lstrip(" ")
     except ProtocolError as problem:
-        return ParsedLine("garbled", Request("", "", "", ""), problem=str(problem))
+        return ParsedLine("garbled", Request("", "", "", ""), problem=problem.refusal)
     # No command begins with a capital letter, but every message of a peer does.
     if sender and "A" <= text[:1] <= "Z":
         other = _parse_other(sender, number, text, me)
@@ -162,7 +162,7 @@ def _parse_closely(line: bytes, limits: Limits, readings: ReadSettings, me: str)
         request = read_request(sender, number, text, limits)
     except ProtocolError as problem:
         speaker = Request(sender, number, "", "")
-        return ParsedLine("refused", speaker, text, problem=str(problem))
+        return ParsedLine("refused", speaker, text, problem=problem.refusal)
     return _parse_request(request, text, COMMANDS[request.verb].handling, readings)
 
 
@@ -196,7 +196,7 @@ def _parse_request(
         try:
             return ParsedLine("members", request, text, change=read_change(request.command))
         except ProtocolError as problem:
-            return ParsedLine("refused", request, text, problem=str(problem))
+            return ParsedLine("refused", request, text, problem=problem.refusal)
     if not handling.takes_mode:
         reading = BY_CLOCK if handling.is_timed else BY_ROUND
         return ParsedLine(handling.kind, request, text, None, "", reading)

@@ -10,6 +10,16 @@ from typing import NamedTuple
 
 from ...common.text import NUMBER_MAX
 from ..protocol import ProtocolError, is_number, shown
+from ..refusal import (
+    ENTRY_GONE,
+    EVENTS_GONE,
+    NOT_YET,
+    TOO_MANY_OF_USER,
+    TOO_MANY_WATCHES,
+    WATCH_ENDED,
+    WATCH_ENDED_EARLY,
+    error,
+)
 
 ALL_KEYS = "all keys"
 FORM = "watch [PREFIX] [after INDEX]"
@@ -103,59 +113,52 @@ ENDED_AMID_KEYS = "UNWATCH response: ended before all keys were sent"
 
 def gone(prefix: str, number: int) -> str:
     """Return the line before a watch that begins again because events are gone."""
-    return f"Sorry, events up to {number} are gone; {_anew(prefix)}"
+    return EVENTS_GONE(number, prefix or ALL_KEYS)
 
 
 def never_was(prefix: str, number: int) -> str:
     """Return the line before a watch that begins again because the cluster lost the entry after
     which it would resume: `raftline recover` or `restore` went back before that entry."""
-    return f"Sorry, entry {number} is not in the log any more; {_anew(prefix)}"
-
-
-def _anew(prefix: str) -> str:
-    return f"watch {prefix or ALL_KEYS} begins anew with what there is."
+    return ENTRY_GONE(number, prefix or ALL_KEYS)
 
 
 def from_the_future(number: int, last: int) -> str:
     """Return the refusal of a watch after an entry that does not exist yet."""
-    return (
-        f"Sorry, there is no entry {number} yet; the last one is {last}. Nothing was done; see: "
-        f"{FORM}"
-    )
+    return NOT_YET(number, last, FORM)
 
 
 def go_on_elsewhere(why: str, prefix: str, number: int) -> str:
-    """Return the last line of a watch that this node ends; `why` is a clause with the reason."""
-    return f"Sorry, {why}. Go on with: {spell_watch(WatchAsked(prefix, number))}"
+    """Return the last line of a watch that this node ends; `why` has the reason, after "this "."""
+    return WATCH_ENDED(why, spell_watch(WatchAsked(prefix, number)))
 
 
 def amid_keys(why: str, prefix: str) -> str:
     """Return the last line of a watch that this node ends before all keys were sent."""
-    return f"Sorry, {why}, before all keys were sent. Begin with: {spell_watch(WatchAsked(prefix))}"
+    return WATCH_ENDED_EARLY(why, spell_watch(WatchAsked(prefix)))
 
 
-TOO_SLOW = "this watch was read too slowly and has ended"
-RIGHTS = "this watch has ended, since the rights of the user have changed"
-IS_STOPPING = "this server is stopping, so this watch has ended"
-IS_REMOVED = "this server was removed from the cluster, so this watch has ended"
+TOO_SLOW = "watch was read too slowly and has ended"
+RIGHTS = "watch has ended, since the rights of the user have changed"
+IS_STOPPING = "server is stopping, so this watch has ended"
+IS_REMOVED = "server was removed from the cluster, so this watch has ended"
 
 
 def no_watch(request_id: str) -> str:
     """Return the refusal of an unwatch without a watch."""
     if request_id:
-        return f"Sorry, no watch with the id {request_id} runs on this connection."
-    return "Sorry, no watch without an id runs on this connection. With one: client4#7@unwatch"
+        return error(f"no watch with the id {request_id} runs on this connection.")
+    return error("no watch without an id runs on this connection. With one: client4#7@unwatch")
 
 
 def runs_already(request_id: str) -> str:
     """Return the refusal of a second watch with the same id, or of a second one without an id."""
     if request_id:
-        return (
-            f"Sorry, a watch with the id {request_id} runs on this connection. Nothing was done; "
+        return error(
+            f"a watch with the id {request_id} runs on this connection. Nothing was done; "
             f"choose another id, or end it: client4#{request_id}@unwatch"
         )
-    return (
-        "Sorry, a watch without an id runs on this connection. Nothing was done; give this one an "
+    return error(
+        "a watch without an id runs on this connection. Nothing was done; give this one an "
         "id (client4#7@watch), or end the other: unwatch"
     )
 
@@ -163,8 +166,5 @@ def runs_already(request_id: str) -> str:
 def too_many(limit: int, *, of_user: bool = False) -> str:
     """Return the refusal of a watch beyond the limit of a node, or of one user."""
     if of_user:
-        return (
-            f"Sorry, this server serves at most {limit} watches of one user. Nothing was done; "
-            "try another."
-        )
-    return f"Sorry, this server serves at most {limit} watches. Nothing was done; try another."
+        return TOO_MANY_OF_USER(limit)
+    return TOO_MANY_WATCHES(limit)

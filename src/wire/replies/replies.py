@@ -19,7 +19,7 @@ from ..protocol import (
     split_sender,
     without_controls,
 )
-from .refusals import RequestOutcome as RequestOutcome
+from ..refusal import RequestOutcome as RequestOutcome
 from .refusals import for_people, leader_named_in, refusal_in, sentence_of
 
 NOT_RECOGNIZED = ">> Command not recognized"

@@ -20,7 +20,7 @@ from raftline.raft.messages import Message
 from raftline.wire.commands.operands import Limits
 from raftline.wire.commands.parsing import ReadSettings
 from raftline.wire.limits import QUEUED_BYTES
-from raftline.wire.protocol import NO_LEADER
+from raftline.wire.refusal import NO_LEADER
 
 
 class FakeHost:

@@ -13,7 +13,8 @@ from pathlib import Path
 from raftline import client
 from raftline.wire.commands.command_table import HELP, read_request
 from raftline.wire.commands.operands import Limits
-from raftline.wire.protocol import CODES, ProtocolError, error
+from raftline.wire.protocol import CODES, ProtocolError
+from raftline.wire.refusal import error
 from raftline.wire.replies.refusals import CODES_ID
 
 from ..nodes.processes import free_ports

@@ -41,7 +41,7 @@ from raftline.wire.commands.operands import Limits
 from raftline.wire.commands.parsing import ReadSettings, parse
 from raftline.wire.commands.rights import UserRole
 from raftline.wire.limits import LOGINS_WAITING
-from raftline.wire.protocol import error
+from raftline.wire.refusal import error
 
 from ..doubles.fake_host import FakeHost
 from .file_targets import (

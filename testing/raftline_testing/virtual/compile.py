@@ -56,7 +56,7 @@ SIMULATED = (
 )  # fmt: skip
 # A schedule needs none of these; their classes derived from a compiled class couldn't be loaded.
 LEFT_OUT = {
-    "raftline/state/commands/machines",
+    "raftline/state/commands/machines", "raftline/wire/refusal",
     *(f"raftline_testing/virtual/{name}" for name in (
         "compile", "constructors", "locks/lockers", "locks/sharers", "plain_snapshots", "script",
         "simulate", "world/coroutines",

@@ -23,7 +23,7 @@ from raftline.storage import recovery
 from raftline.storage.recovery import Recovered
 from raftline.wire import peer_lines
 from raftline.wire.limits import QUEUED_BYTES
-from raftline.wire.protocol import NO_LEADER, OUTCOME_UNKNOWN
+from raftline.wire.refusal import NO_LEADER, OUTCOME_UNKNOWN
 from raftline_testing.judging.collected import Collector
 
 from ..invariants import Invariants

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from random import Random
 
-from raftline.wire.protocol import TOO_MUCH_WAITS
+from raftline.wire.refusal import TOO_MUCH_WAITS
 
 from ...invariants import InvariantError
 from ..clients.talkers import Talker

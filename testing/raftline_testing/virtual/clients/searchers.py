@@ -38,7 +38,7 @@ from raftline.clients.requests.search import (
 )
 from raftline.common.address import Address
 from raftline.common.mypyc_compat import mypyc_attr
-from raftline.wire.protocol import NO_LEADER, not_leader
+from raftline.wire.refusal import NO_LEADER, not_leader
 from raftline.wire.replies.replies import Reply
 
 from ..nodes.simulated_node import Host

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from random import Random
 
-from raftline.wire.protocol import OUTCOME_UNKNOWN
+from raftline.wire.refusal import OUTCOME_UNKNOWN
 
 from ...invariants import InvariantError
 from ..nodes.client_connection import ClientConnection

@@ -37,7 +37,7 @@ from raftline.wire.commands.operands import Limits
 from raftline.wire.commands.parsing import ReadSettings
 from raftline.wire.commands.rights import LeaseKeys
 from raftline.wire.limits import LONG_REPLY_BYTES
-from raftline.wire.protocol import NO_LEADER, RISING, error
+from raftline.wire.refusal import NO_LEADER, RISING, error
 
 from ...invariants import InvariantError
 from ..world.virtual_clock import Clock

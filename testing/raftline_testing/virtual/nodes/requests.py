@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from raftline.net.protocol.host import Batch
-from raftline.wire.protocol import NOT_LEADER, OUTCOME_UNKNOWN
-from raftline.wire.replies.refusals import ELSEWHERE, refusal_in
+from raftline.wire.refusal import ELSEWHERE, NOT_LEADER, OUTCOME_UNKNOWN
+from raftline.wire.replies.refusals import refusal_in
 
 from ...invariants import InvariantError, Invariants
 from ..world.world import World

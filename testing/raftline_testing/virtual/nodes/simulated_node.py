@@ -39,7 +39,7 @@ from raftline.raft.state import Options
 from raftline.storage.disk import DiskFailed, StorageError
 from raftline.storage.snapshot_lines import MachineState
 from raftline.wire.limits import REQUESTS_TOGETHER, WRITES_TOGETHER
-from raftline.wire.protocol import OUTCOME_UNKNOWN, not_leader
+from raftline.wire.refusal import OUTCOME_UNKNOWN, not_leader
 from raftline_testing.judging.collected import Collector
 
 from ...files.faulty_folder import Died
