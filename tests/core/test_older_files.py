@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from raftline.raft.effects import Effects
-from raftline.raft.inputs import PeerLevel, Propose, Receive, Tick
+from raftline.raft.inputs import PeerLevel, Propose, Receive, SnapshotTaken, Tick
 from raftline.raft.levels import LOSSES
+from raftline.raft.log import Snapshot
 from raftline.raft.messages import (
     AppendAccepted,
     AppendEntries,
@@ -20,6 +21,7 @@ from raftline_testing.doubles.cores import (
     acknowledge,
     append,
     applied,
+    compact,
     established,
     node_of,
     request,
@@ -131,3 +133,27 @@ def test_the_loss_is_on_the_disk_before_any_answer_shows_it() -> None:
     (answer,) = effects.send_after_save
     assert isinstance(answer, AppendAccepted)
     assert answer.without_vote == 77
+
+
+def test_a_follower_whose_files_are_older_than_the_log_of_its_leader_is_noticed() -> None:
+    node, follower = leader(), older(2)
+    node._state.options = replace(TOLD, trailing_bytes=0)
+    node.step(Propose([f"set b {number}" for number in range(8)]), node.view.now_ms)
+    sync(node)
+    acknowledge(node, "s2")
+    applied(node)
+    last = node.view.log.last_index
+    node.step(SnapshotTaken(Snapshot(last, 1, 8, 1)), node.view.now_ms)
+    node.view.progress["s3"].heard_at_ms -= 10 * TIMEOUT_MS
+    while compact(node, last):
+        pass
+    notes, follower_said = [], []
+    effects = node.step(Tick(), node.view.now_ms + OPTIONS.heartbeat_ms)
+    for _ in range(4):
+        for said in answers(follower, to_s3(effects), node.view.now_ms):
+            follower_said += said.notes
+            for answer in said.messages():
+                effects = node.step(Receive(answer), node.view.now_ms)
+                notes += effects.notes
+    assert any(note.startswith("[!] s3 lost entries") for note in notes)
+    node.step(Tick(), node.view.now_ms + OPTIONS.heartbeat_ms)

@@ -9,7 +9,7 @@ from random import Random
 import pytest
 
 from raftline.raft.effects import Effects, HardState
-from raftline.raft.inputs import Receive
+from raftline.raft.inputs import Propose, Receive
 from raftline.raft.log import Entry
 from raftline.raft.messages import (
     AppendAccepted,
@@ -22,6 +22,7 @@ from raftline.raft.messages import (
 from raftline.raft.node import RawNode
 from raftline.raft.progress import Mode
 from raftline_testing.doubles.cores import (
+    TIMEOUT_MS,
     acknowledge,
     beat,
     established,
@@ -175,3 +176,19 @@ def test_a_write_of_many_steps_saves_each_loss_and_each_recovery() -> None:
         manager.persist(works)
         manager.close()
         assert folder.content("s1.storage") == storage_file(1, mark=(1, 1), state=state)
+
+
+@pytest.mark.parametrize("late_life", [0, 1, 2])
+def test_a_late_answer_of_an_earlier_incarnation_counts_for_nothing(late_life: int) -> None:
+    leader = established("s1")
+    leader.step(Propose(["set a 4"]), TIMEOUT_MS)
+    sync(leader)
+    late = AppendAccepted("s3", "s1", 1, 2, leader.view.round, without_vote=late_life)
+    for incarnation in (1, 2, 3):
+        loses(leader, incarnation)
+        acknowledge(leader, "s2", 1)
+        beat_twice(leader)
+    leader.step(Receive(late), leader.view.now_ms)
+    progress = leader.view.progress["s3"]
+    assert (progress.is_counted, progress.incarnation, progress.match_index) == (False, 3, 0)
+    assert leader.view.commit_index == 1

@@ -16,7 +16,6 @@ import pytest
 from raftline.clients.calls.calls import CALLS, Call
 from raftline.clients.calls.kv_errors import LeaseLost, TooManyWatches
 from raftline.clients.locks import claims
-from raftline.clients.locks.aio_lock import AioHeld
 from raftline.clients.locks.held import WithBlocks
 from raftline.clients.locks.lease import Lease
 from raftline.clients.requests.node_connection import Closed, Unreachable
@@ -73,29 +72,6 @@ def lose(cluster: Cluster) -> None:
 
 
 # --- one object, many callers -------------------------------------------------------------------
-
-
-def test_threads_that_share_a_lock_have_it_one_after_the_other() -> None:
-    cluster, threads, inside = Cluster(), Threads(), threading.Lock()
-    lock = cluster.lock()
-    tokens: list[int] = []
-
-    def work() -> None:
-        for timeout in (None, -1, 20, 30.5):
-            held = lock.acquire(timeout=timeout)
-            assert held is not None
-            assert inside.acquire(blocking=False), "two hold it"
-            assert held.check() == held.token
-            tokens.append(held.token)
-            inside.release()
-            held.release()
-
-    for _ in range(8):
-        threads.begin(work)
-    threads.end()
-    assert tokens == sorted(set(tokens))
-    assert len(tokens) == 32
-    assert cluster.keys() == {}
 
 
 def no_watch(prefix: str) -> Any:
@@ -164,56 +140,6 @@ def test_threads_that_share_an_election_lead_one_after_the_other() -> None:
     threads.end()
     assert sorted(map(str, leaders)) == [f"program {number}" for number in range(6)]
     assert cluster.keys() == {}
-
-
-def test_tasks_that_share_a_lock_have_it_one_after_the_other() -> None:
-    async def work() -> None:
-        cluster = AioCluster()
-        cluster.ways = 3
-        lock = cluster.lock()
-        order: list[int] = []
-        inside = False
-
-        async def handle(number: int) -> None:
-            nonlocal inside
-            async with lock as held:
-                assert not inside, "two hold it"
-                inside = True
-                assert await held.check() == held.token
-                order.append(number)
-                inside = False
-
-        await asyncio.gather(*map(handle, range(5)))
-        assert sorted(order) == list(range(5))
-        assert cluster.keys() == {}
-
-    run(work)
-
-
-def test_tasks_that_share_a_lock_may_be_cancelled_at_any_turn() -> None:
-    async def work() -> None:
-        for turns in range(60):
-            cluster = AioCluster()
-            cluster.ways = 2
-            lock = cluster.lock()
-            tasks = [asyncio.ensure_future(lock.acquire(timeout=20)) for _ in range(3)]
-            for _ in range(turns):
-                await asyncio.sleep(0)
-            tasks[0].cancel()
-            tasks[1].cancel()
-            done = await asyncio.gather(*tasks[:2], return_exceptions=True)
-            got = [each for each in done if isinstance(each, AioHeld)]  # it had it by then
-            assert len(got) <= 1, "two hold it"
-            for held in got:
-                await held.release()
-            last = await tasks[2]
-            assert last is not None
-            await last.release()
-            for _ in range(40):  # what a cancelled task has begun to give back
-                await asyncio.sleep(0)
-            assert cluster.keys() == {}
-
-    run(work)
 
 
 def test_a_task_waits_within_its_own_time() -> None:

@@ -3,10 +3,8 @@ never more than the limit, nobody waits for ever, and nothing is left."""
 
 from __future__ import annotations
 
-import asyncio
 import os
 import random
-import threading
 from collections.abc import Callable, Generator, Iterator
 from contextlib import suppress
 from functools import partial
@@ -16,7 +14,6 @@ import pytest
 
 from raftline.clients.calls.calls import CALLS, Ask
 from raftline.clients.calls.kv_errors import LeaseLost
-from raftline.clients.locks.aio_lock import AioHeld
 from raftline.clients.locks.claims import BaseClaim, LetGo, Look
 from raftline.clients.locks.contest import (
     ELECTIONS,
@@ -30,8 +27,7 @@ from raftline.clients.locks.held import BaseHeld
 from raftline.clients.locks.lease_timer import BaseLease, LeaseTimer
 from raftline.clients.requests.node_connection import ClientError, Unreachable
 from raftline.clients.watches.watch_events import Event
-from tests.rim.lock_cluster import AioCluster, Cluster, Followed, Store
-from tests.rim.test_kv_locks import DEADLINE_S, Threads, run
+from tests.rim.lock_cluster import Cluster, Followed, Store
 
 ALONE = LockKeys(LOCKS, "nightly")
 SHARED = SharedKeys("nightly")
@@ -481,26 +477,6 @@ def test_a_limit_is_a_whole_number(limit: Any) -> None:
 # --- objects that threads and tasks use ---------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", ["lock", "semaphore"])
-def test_threads_that_use_one_object_hold_it_at_a_time_each_for_itself(kind: str) -> None:
-    cluster, threads = Cluster(), Threads()
-    one = cluster.shared_lock() if kind == "lock" else cluster.semaphore(3)
-    together, tokens = threading.Barrier(3), []
-
-    def work() -> None:
-        with one as held:
-            together.wait(DEADLINE_S)
-            assert held.check() == held.token
-            together.wait(DEADLINE_S)
-            tokens.append(held.token)
-
-    for _ in range(3):
-        threads.begin(work)
-    threads.end()
-    assert len(set(tokens)) == 3
-    assert cluster.keys() == {}
-
-
 def test_a_semaphore_names_its_slots_and_holders() -> None:
     cluster = Cluster()
     one, two = cluster.semaphore(2), cluster.semaphore(2)
@@ -546,52 +522,3 @@ def test_a_child_process_does_not_share_what_its_parent_shares(
             with pytest.raises(RuntimeError, match="held by the process that forked"):
                 held.release()
         assert held.is_held
-
-
-@pytest.mark.parametrize("kind", ["lock", "semaphore"])
-def test_tasks_that_use_one_object_hold_it_at_a_time_each_for_itself(kind: str) -> None:
-    async def work() -> None:
-        cluster = AioCluster()
-        cluster.ways = 1
-        one: Any = cluster.shared_lock() if kind == "lock" else cluster.semaphore(3)
-        inside: set[int] = set()
-        all_are_in = asyncio.Event()
-
-        async def hold() -> None:
-            async with one as held:
-                inside.add(held.token)
-                if len(inside) == 3:
-                    all_are_in.set()
-                await all_are_in.wait()
-                assert await held.check() == held.token
-                if kind == "semaphore":
-                    assert held.slot in (1, 2, 3)
-                    assert len(await one.holders()) == 3
-
-        await asyncio.gather(*(hold() for _ in range(3)))
-        assert cluster.keys() == {}
-
-    run(work)
-
-
-def test_a_cancelled_task_leaves_no_mark_and_no_slot() -> None:
-    async def cancel_at(turn: int) -> None:
-        cluster = AioCluster()
-        cluster.ways = 1
-        for one in (cluster.shared_lock(), cluster.semaphore(1)):
-            task = asyncio.ensure_future(one.acquire())
-            for _ in range(turn):
-                await asyncio.sleep(0)
-            task.cancel()
-            held = (await asyncio.gather(task, return_exceptions=True))[0]
-            if isinstance(held, AioHeld):
-                await held.release()
-            for _ in range(40):  # what it has begun to give back
-                await asyncio.sleep(0)
-        assert cluster.keys() == {}
-
-    async def work() -> None:
-        for turn in range(16):
-            await cancel_at(turn)
-
-    run(work)

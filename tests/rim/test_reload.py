@@ -68,8 +68,8 @@ def test_the_lines_to_wait_for_are_printed_at_the_level_of_the_pages(
     service.reload.read_again()
     console.close()
     console._printer.join(30)
-    if service._records is not None:
-        service._records.close()
+    if (records := service._records) is not None:
+        records.close()
     leads, line = stream.getvalue().splitlines()  # who leads is an event, a request is none
     assert "[*] I am Leader" in leads
     awaited = "[*] s1 has reloaded: settings, secret (two, of which the first is used)"
