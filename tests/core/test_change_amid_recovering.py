@@ -53,3 +53,11 @@ def test_no_change_makes_a_quorum_depend_on_a_voter_without_a_vote() -> None:
     change(node, "remove", "s2")
     hold(node, "s2", "s3")
     assert node.view.membership == members("s1", "s3")
+
+
+def test_a_voter_without_a_vote_may_be_removed() -> None:
+    node = established("s1", voters=members("s1", "s2", "s3"))
+    lose_memory(node, "s3")
+    change(node, "remove", "s3")
+    hold(node, "s2")
+    assert node.view.membership == members("s1", "s2")

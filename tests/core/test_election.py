@@ -131,3 +131,16 @@ def test_a_prevote_of_another_election_counts_for_nothing(late_term: int) -> Non
     assert (node.view.role, node.view.term) == (Role.PRE_CANDIDATE, 4)
     node.step(Receive(RequestVoteReply("s2", "s1", 5, True, pre_vote=True)), TIMEOUT_MS)
     assert (node.view.role, node.view.term) == (Role.CANDIDATE, 5)
+
+
+@pytest.mark.parametrize(
+    ("voters", "lease_ms", "wakes_at_ms"),
+    [(("s1",), 0, 0), (("s1",), 150, 150), (("s2",), 0, TIMEOUT_MS), ((), 0, TIMEOUT_MS)],
+)  # fmt: skip
+def test_a_lone_voter_stands_as_soon_as_its_promises_allow(
+    voters: tuple[str, ...], lease_ms: int, wakes_at_ms: int
+) -> None:
+    node = node_of("s1", 1, voters=voters, lease_ms=lease_ms)
+    assert node.wake_at_ms == wakes_at_ms
+    node.step(Tick(), wakes_at_ms)
+    assert node.view.is_leader == (voters == ("s1",))

@@ -62,3 +62,11 @@ def test_a_node_that_does_not_lead_the_term_answers_no_read_index_request() -> N
     assert "ignored ReadIndex from s3" in effects.notes[0]
     leader = established("s1", 1, 1)
     assert leader.step(Receive(ReadIndex("s2", "s1", 1, 7)), TIMEOUT_MS).send == []
+
+
+def test_reads_are_refused_if_another_node_leads() -> None:
+    node = follower()
+    node.step(AskLeader(["get a"]), 100)
+    node.step(AskLeader(["get b"]), 100)
+    effects = node.step(Receive(append(2, (3, 1), sender="s3")), 110)
+    assert effects.refused == ["get a", "get b"]

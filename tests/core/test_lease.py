@@ -113,3 +113,9 @@ def test_a_new_leader_uses_no_lease_before_its_no_op_is_committed() -> None:
     node.step(Receive(AppendAccepted("s2", "s1", term, 2, number, lease_ms=150)), TIMEOUT_MS)
     assert node.view.lease_until_ms > TIMEOUT_MS
     assert node.step(Read(["get a"], by_lease=True), TIMEOUT_MS).reads == []
+
+
+def test_a_node_without_a_vote_promises_no_lease() -> None:
+    _, answer = follower(recovering=True)
+    assert isinstance(answer, AppendAccepted)
+    assert answer.lease_ms == 0

@@ -23,6 +23,7 @@ from raftline_testing.doubles.cores import (
     append,
     beat,
     established,
+    leader_of,
     node_of,
     sync,
 )
@@ -153,3 +154,16 @@ def test_a_change_waits_at_a_new_leader_until_an_inherited_one_is_complete() -> 
     assert node.view.membership == members("s1")
     sync(node)
     assert node.view.membership == members("s1", learners=("s9",))
+
+
+def test_no_change_before_an_entry_of_the_leader_s_own_term_is_committed() -> None:
+    node = leader_of("s1", voters=members("s1", "s2", "s3"))
+    early = change(node, "remove", "s3", token="first")
+    late = change(node, "demote", "s2", token="second")
+    assert early.settled == late.settled == early.append == late.append == []
+    effects = acknowledge(node, "s2")
+    assert [entry.command for entry in effects.append] == [
+        members("s1", "s2", "s3").joint_to(members("s1", "s2")).spell()
+    ]
+    assert [(token, outcome) for token, outcome, _ in effects.settled] == [("second", "refused")]
+    assert "remove s3 is under way" in effects.settled[0].text

@@ -306,3 +306,12 @@ def test_a_new_snapshot_replaces_a_damaged_one() -> None:
         assert node.view.snapshot == again
     node.step(SnapshotTaken(Snapshot(5, 1, 8, 6)), 0)
     assert node.view.snapshot == Snapshot(6, 1, 8, 6)
+
+
+def test_a_log_that_conflicts_at_the_snapshots_end_is_dropped_whole() -> None:
+    node = node_of("s2", *[1] * 9, term=2, options=SMALL)
+    node.step(Receive(piece(0, "a 4\nb 5\n")), 0)
+    node.step(SnapshotChecked(Snapshot(7, 2, 8, 5), MEMBERS), 0)
+    log = node.view.log
+    assert (log.base_index, log.last_term, log.last_index) == (7, 2, 7)
+    assert node.view.durable_index <= 7
