@@ -55,29 +55,6 @@ def settle(scene: Scene, *sinks: FakeSink) -> None:
         sink.pump()
 
 
-def test_an_event_that_comes_amid_the_end_of_another_watch_is_left_to_the_owner(
-    scene: Scene,
-) -> None:
-    others = FakeSink()
-    scene.watch("a")
-    scene.watch("b", sink=others)
-    others.read()
-    push, woken = scene.sink.push, scene.woken
-
-    def push_amid_a_step(data: bytes, to_backlogs: Callable[[], Sequence[Any]]) -> None:
-        scene.is_held = False
-        scene.apply("set b 1")  # and the thread of this step hands nothing out: it is not its turn
-        push(data, to_backlogs)
-
-    scene.is_held = True
-    scene.apply("set a 1")
-    scene.sink.push = push_amid_a_step  # type: ignore[method-assign]
-    scene.watchers.unwatch(scene.sink, "")
-    assert (others.read(), scene.woken) == ([], woken + 1)
-    scene.watchers.hand_out()
-    assert others.read() == ["s1@EVENT 3 set b 1"]
-
-
 # --- a snapshot -----------------------------------------------------------------------------------
 
 
