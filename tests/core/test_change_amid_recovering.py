@@ -61,3 +61,25 @@ def test_a_voter_without_a_vote_may_be_removed() -> None:
     change(node, "remove", "s3")
     hold(node, "s2")
     assert node.view.membership == members("s1", "s2")
+
+
+def test_a_voter_without_its_log_that_asks_to_be_added_gets_the_members() -> None:
+    node = established("s1", voters=members("s1", "s2", "s3"))
+    lose_memory(node, "s3")  # started to join: no entry could tell it whom it knew
+    assert change(node, "add", "s3", "localhost:1").settled == []
+    state = node.view
+    assert state.log.entries(state.log.last_index, state.log.last_index)[0].command == (
+        members("s1", "s2", "s3").spell()
+    )
+    sync(node)
+    (settled,) = acknowledge(node, "s2").settled
+    index = state.log.last_index
+    assert (settled.outcome, settled.text) == (
+        "done",
+        f"s3 is a voter as before, entry {index} tells it who the others are",
+    )
+    whole = AppendAccepted("s3", "s1", state.term, index, state.round)
+    node.step(Receive(whole), state.now_ms)
+    moved = change(node, "add", "s3", "localhost:1").settled[0]
+    assert moved.text == "s3 is a member at s3:1; to move it, remove it first. Nothing was changed"
+    assert state.log.last_index == index

@@ -13,14 +13,17 @@ from raftline.raft.messages import (
     AppendEntries,
     AppendRejected,
     Message,
+    RequestVoteReply,
 )
 from raftline.raft.node import RawNode
 from raftline_testing.doubles.cores import (
     OPTIONS,
     TIMEOUT_MS,
     acknowledge,
+    append,
     established,
     node_of,
+    request,
     sync,
 )
 
@@ -116,3 +119,22 @@ def test_a_node_votes_again_by_the_members_of_the_log_and_not_of_its_file(
     assert not again.view.recovering
     said = [entry for entry in leader.view.log.commands if entry.startswith("members")]
     assert len(said) == 1  # one entry is enough
+
+
+@pytest.mark.parametrize("evidence", ["append", "request", "prevote"])
+def test_a_newborn_that_finds_a_history_has_no_vote(evidence: str) -> None:
+    node = node_of("s3", newborn=True)
+    if evidence == "append":
+        effects = node.step(Receive(append(4, (0, 0), to="s3")), 10)
+        (answer,) = effects.send_after_save
+        assert isinstance(answer, AppendAccepted)
+        assert answer.without_vote == 1
+    else:
+        question = request(4, (1, 1), to="s3", pre_vote=evidence == "prevote")
+        effects = node.step(Receive(question), 10)
+        (answer,) = effects.send_after_save
+        assert isinstance(answer, RequestVoteReply)
+        assert not answer.granted
+    assert effects.forgot
+    assert effects.wants_disk
+    assert node.view.recovering
