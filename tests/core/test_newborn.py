@@ -224,3 +224,11 @@ def test_the_owner_of_a_hand_written_log_asks_at_once_as_newborn() -> None:
     ]
     assert all(one.newborn for one in first)
     assert node.wake_at_ms <= 150 // 4  # before anybody else's shortest timeout is over
+
+
+@pytest.mark.parametrize("named", ["s3 of term 3", "s2 of term 2", "s2 of term 4", "s2"])
+def test_a_denial_that_names_another_leadership_is_a_history(named: str) -> None:
+    node = newborn(1)
+    node.step(Receive(RequestVote("s2", "s1", 3, 2, 2, newborn=True)), 10)
+    denial = RequestVoteReply("s3", "s1", 3, False, True, f"I hear from leader {named}")
+    assert node.step(Receive(denial), 20).forgot
