@@ -134,7 +134,7 @@ def test_a_machine_that_slept_for_minutes_ends_nothing_once_another_leads() -> N
     slept = calm.leader
     slept.pause()
     calm.until(lambda: any(host is not slept for host, _ in leaders(calm.hosts)))
-    end_ms = calm.world.now_ms + 180_000
+    end_ms = calm.world.now_ms + 125_000
     while calm.world.now_ms < end_ms:
         calm.wait(1000)
         reply, sent_ms = calm.ask(f"renew {lease}", in_log=False)

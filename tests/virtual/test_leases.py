@@ -269,7 +269,7 @@ def test_many_leases_that_are_due_at_once_all_end() -> None:
 
 
 @pytest.mark.parametrize(
-    "seed", [0, 1, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(2, 8))]
+    "seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(1, 8))]
 )
 def test_no_lease_ends_early_in_schedules_of_faults(
     monkeypatch: pytest.MonkeyPatch, seed: int

@@ -45,6 +45,7 @@ def test_every_segment_of_a_schedule_replays_with_the_same_effects(
     assert sum(outcome.steps for outcome in outcomes) > 250
 
 
+@pytest.mark.slow
 @pytest.mark.pure
 def test_a_changed_rule_is_found_at_its_first_step(monkeypatch: pytest.MonkeyPatch) -> None:
     recorders = record_schedule(monkeypatch, 3)
