@@ -25,7 +25,11 @@ ALWAYS = (
     "course/labs/appendix-reports.md",
 )  # fmt: skip
 GRADER = "course/raftline_course/grading/"  # of the lab that has its own handout
-LOCK = ("__init__.py", "sandbox.py")  # of the grader, for `raftline conform --locked`
+LOCK = (
+    "__init__.py",
+    "isolation/__init__.py",
+    "isolation/sandbox.py",
+)  # of the grader, for `raftline conform --locked`
 MUTANTS = "testing/raftline_testing/mutants/"  # faults, and an explanation of each
 # `check.py` of the bugs lists the harmful line of each.
 KEPT_BACK = {"bugs": ("check.py", "course/docs/conform.md")}
