@@ -163,6 +163,18 @@ def test_bug_is_in_the_program_and_leaves_it_again(page: LabPage) -> None:
     assert page.ask(do="open", address="bug%2099")["problem"] == "there is no bug 99"
 
 
+def test_own_core_runs_in_the_page(page: LabPage) -> None:
+    model = ROOT / "course" / "labs" / "solutions" / "write-raft" / "raft.py"
+    page.ask(do="core", source=model.read_text(encoding="utf-8"))
+    page.ask(do="open", address="before%20timeouts%20s1%20150%20s2%20400%20s3%20500")
+    page.ask(do="run", until_ms=400)
+    page.ask(do="act", act="s1 <- client4@set b 5")
+    facts = page.ask(do="run", until_ms=600)
+    assert facts["answers"] == ["client4 <- s1@SET response: b set to 5"]
+    assert "SyntaxError" in page.ask(do="core", source="x = = 1")["broken"]
+    assert page.ask(do="core", source="")["broken"] == ""
+
+
 def test_random_clicks_break_nothing_but_raft(page: LabPage) -> None:
     page.open("seed%205")
     page.script(
@@ -171,7 +183,7 @@ def test_random_clicks_break_nothing_but_raft(page: LabPage) -> None:
         addEventListener("unhandledrejection", (event) => window.errors.push(String(event.reason)));
         let state = 5;
         const next = (most) => { state = (state * 48271) % 2147483647; return state % most; };
-        const unwanted = "#share, [data-order='Edit log'], #anew, dialog button";
+        const unwanted = "#share, #core, [data-order='Edit log'], #anew, dialog button";
         const click = () => {
           const all = [...document.querySelectorAll("button")]
             .filter((one) => !one.disabled && !one.matches(unwanted));

@@ -16,7 +16,7 @@ const SLOW_DISK_MS = 40, LEAST_SPAN_S = 0.02, MOST_SPAN_S = 20, EDGE = 0.04, MB 
 const model = new Model();
 const view = { end: 0, span: 0.5, pulses: true, chosen: null, shown: 0, failed: null, marked: false, pan: 0 };
 let facts = { members: [], nodes: {}, flights: [], cuts: [], moment: [0, 0] };
-let isPlaying = false, isBusy = false, speed = 0.2, clock_ms = 0, tickedAt = 0, addressTimer = 0;
+let isPlaying = false, isBusy = false, speed = 0.2, clock_ms = 0, tickedAt = 0, addressTimer = 0, core = "";
 
 // --- the worker -----------------------------------------------------------------------------
 
@@ -144,14 +144,27 @@ function messageButtons(flight) {
   return row;
 }
 
-function edit(node) {
+function edit(title, text, save) {
   const dialog = $("editor"), area = dialog.querySelector("textarea");
   play(false);
-  dialog.querySelector("h2").textContent = `${node}.log`;
-  area.value = facts.nodes[node].files[`${node}.log`] || "";
-  dialog.onclose = () => { if (dialog.returnValue === "save") act(`edit ${node} ${JSON.stringify(area.value)}`); };
+  dialog.querySelector("h2").textContent = title;
+  area.value = text;
+  area.setAttribute("aria-label", title);
+  dialog.onclose = () => { if (dialog.returnValue === "save") save(area.value); };
   dialog.returnValue = "";
   dialog.showModal();
+}
+
+const editLog = (node) => edit(`${node}.log`, facts.nodes[node].files[`${node}.log`] || "", (text) => act(`edit ${node} ${JSON.stringify(text)}`));
+
+// The nodes of later runs have this core; an empty text stands for raftline's own.
+async function useCore(source) {
+  forget();
+  core = source;
+  $("bugs").disabled = Boolean(source.trim());
+  $("link").textContent = source.trim() ? "your raft.py, in virtual time" : "real nodes, in virtual time";
+  await ask({ do: "core", source });
+  await newRun();
 }
 
 // --- what the page shows ------------------------------------------------------------------------
@@ -173,7 +186,7 @@ class LabCards extends Cards {
     add("Hang disk", () => act(`${fact().disk === "held" ? "release" : "hold"} disk ${node}`), "no write returns");
     add("Cut off", `cut ${node}`, "no message leaves or reaches it");
     add("Lead", () => act(`${leader() || node} hands over to ${node}`), "the leader hands over to it");
-    add("Edit log", () => edit(node), "change its file by hand, while it is down");
+    add("Edit log", () => editLog(node), "change its file by hand, while it is down");
     return row;
   }
 
@@ -335,6 +348,7 @@ function wire() {
   $("bugs").append(...Array.from({ length: BUGS }, (_, index) => element("option", `bug ${index + 1}`, { value: index + 1 })));
   $("bugs").addEventListener("change", newRun);
   $("stories").addEventListener("change", () => ($("stories").value ? openRun(`story=${$("stories").value}`) : newRun()));
+  $("core").addEventListener("click", () => edit("your raft.py of lab 7; empty: the core of raftline", core, useCore));
   $("heal").addEventListener("click", () => act("heal"));
   $("share").addEventListener("click", async () => { writeAddress(); try { await navigator.clipboard.writeText(location.href); say("the address is copied"); } catch { say("the address is in the address bar"); } });
   $("form").addEventListener("submit", (event) => {

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from random import Random
 
-from raftline.raft.membership import all_vote
+from raftline.raft.membership import Membership, all_vote
 from raftline.raft.messages import Message
 from raftline.wire import peer_lines
 from raftline_testing.judging.collected import Collector
@@ -38,7 +38,13 @@ class LabCluster(ScriptedCluster):
     network: LabNetwork
     invariants: LabInvariants
 
-    def __init__(self, seed: int, collector: Collector) -> None:
+    def __init__(
+        self,
+        seed: int,
+        collector: Collector,
+        make_invariants: Callable[[Membership], LabInvariants] = LabInvariants,
+    ) -> None:
+        self._make_invariants = make_invariants
         self.chance = Random(seed)
         self._drawn: set[str] = set()  # servers whose timeouts nobody set
         super().__init__(collector, LabWorld())
@@ -50,7 +56,7 @@ class LabCluster(ScriptedCluster):
         return Disk(self.world, name)
 
     def begin(self, names: list[str]) -> None:
-        self.invariants = LabInvariants(all_vote({name: f"{name}:1" for name in names}))
+        self.invariants = self._make_invariants(all_vote({name: f"{name}:1" for name in names}))
         super().begin(names)
 
     def set_timeouts(self) -> list[list[int]]:

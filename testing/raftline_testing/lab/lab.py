@@ -11,13 +11,14 @@ from math import inf
 from typing import Any
 
 from raftline.observe.step_lines import abridged
+from raftline.raft.membership import Membership
 from raftline.raft.node import RawNode, node_from_disk
 from raftline.wire.peer_lines import read
 
 from ..virtual.failing import draw_failure, words_of
 from .acts import ActRefused, LabPlayer
 from .cluster import LabCluster
-from .laws import Liveness
+from .laws import LabInvariants, Liveness
 from .live_picture import LivePicture
 from .plan import EVENTS_MAX, Act, Plan
 
@@ -32,19 +33,24 @@ class Lab:
     when the run reaches its number of events.
     """
 
-    def __init__(self, plan: Plan, make_node: Callable[..., RawNode] = node_from_disk) -> None:
-        """Start the servers.
+    def __init__(
+        self,
+        plan: Plan,
+        make_node: Callable[..., RawNode] = node_from_disk,
+        make_invariants: Callable[[Membership], LabInvariants] = LabInvariants,
+    ) -> None:
+        """Start the servers, with raftline's core or another one.
 
         Raises:
             ActRefused: they can't start so.
         """
         self.plan = plan
-        self._make_node = make_node
+        self._make_node, self._make_invariants = make_node, make_invariants
         self._begin()
 
     def _begin(self) -> None:
-        self.picture = LivePicture()
-        self.cluster = LabCluster(self.plan.seed, self.picture)
+        self.picture = LivePicture(names_places=self._make_node is node_from_disk)
+        self.cluster = LabCluster(self.plan.seed, self.picture, self._make_invariants)
         self.cluster.make_node = self._make_node
         self.broken = ""  # the broken rule, in words; then nothing happens any more
         self.refused = ""  # why the last act of the plan could not be done

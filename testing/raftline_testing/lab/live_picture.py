@@ -12,8 +12,8 @@ KEPT = 200  # gathered events that a failure may still change
 class LivePicture(Collector):
     """Gathers the steps of nodes that share one clock, and draws those that are new."""
 
-    def __init__(self) -> None:
-        super().__init__(one_clock=True)
+    def __init__(self, *, names_places: bool = True) -> None:
+        super().__init__(one_clock=True, names_places=names_places)
         self.notable = 0  # steps, except heartbeats
         self._picture = Picture(one_clock=True)
         self._taken = 0  # of the gathered events
@@ -26,7 +26,10 @@ class LivePicture(Collector):
         """Return what happened since the last call, for the model of a page."""
         news: list[Event] = []
         for at_s, name, one in self._events[self._taken :]:
-            news += draw_event(self._picture, at_s, name, one)
+            drawn = draw_event(self._picture, at_s, name, one)
+            if "why" in one and not self._names_places:
+                drawn[0]["why"] = [[*why[:2], "", *why[3:]] for why in one["why"]]
+            news += drawn
         del self._events[:-KEPT]
         self._taken = len(self._events)
         list(self._picture.lost(self._ends_s()))  # forgets the messages that arrived

@@ -5,13 +5,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
+from raftline.raft.membership import Membership
 from raftline.raft.node import RawNode, node_from_disk
 
 from .acts import ActRefused
 from .bugs import FEWEST_ACTS
 from .lab import Lab
+from .laws import LabInvariants
 from .plan import Plan, PlanError, plan_in
 from .stories import BY_NAME, STORIES, Story
 
@@ -24,9 +27,13 @@ Request = dict[str, Any]
 class Page:
     """One lab, and the requests of its page."""
 
-    def __init__(self, make_node: Callable[..., RawNode] = node_from_disk) -> None:
-        self._make_node = make_node
-        self.lab = Lab(Plan(), make_node)
+    def __init__(
+        self,
+        make_node: Callable[..., RawNode] = node_from_disk,
+        make_invariants: Callable[[Membership], LabInvariants] = LabInvariants,
+    ) -> None:
+        self._make_lab = partial(Lab, make_node=make_node, make_invariants=make_invariants)
+        self.lab = self._make_lab(Plan())
         self._story: Story | None = None
 
     def answer(self, request: str) -> str:
@@ -69,7 +76,7 @@ class Page:
             if self._story is None:
                 raise PlanError(f"there is no story {address.removeprefix(STORY)!r}")
         plan = plan_in(address) if self._story is None else self._story.read_plan()
-        self.lab = Lab(plan, self._make_node)
+        self.lab = self._make_lab(plan)
         self.lab.go_to_events(plan.at)
 
     def _catalogue(self) -> dict[str, Any]:

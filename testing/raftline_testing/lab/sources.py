@@ -12,6 +12,18 @@ ROOT = Path(__file__).resolve().parents[3]
 BUGS = "course/labs/bugs"
 UNUSED = ("view/static", "raftline/", "__pycache__")  # below src
 ROOMS = ("doubles", "files", "judging", "lab", "transcripts", "virtual")  # of raftline_testing
+GRADING = (  # of raftline_course, for a reader's own core
+    "__init__.py",
+    "grading/__init__.py",
+    "grading/own_core.py",
+    "grading/rules.py",
+    "grading/isolation/__init__.py",
+    "grading/isolation/codec.py",
+    "grading/isolation/hand_in_core.py",
+    "grading/isolation/remote.py",
+    "grading/isolation/servers.py",
+    "grading/isolation/start.py",
+)
 _MOMENT = (2020, 1, 1, 0, 0, 0)  # the same sources give the same file
 
 
@@ -35,6 +47,9 @@ def _files(root: Path) -> Iterator[tuple[str, Path]]:
     modules = [path for room in ROOMS for path in (testing / room).rglob("*.py")]
     for path in [*testing.glob("*.py"), *modules]:
         yield f"raftline_testing/{path.relative_to(testing).as_posix()}", path
+    course = root / "course"
+    for name in GRADING:
+        yield f"raftline_course/{name}", course / "raftline_course" / name
     for pattern in ("bug-*.patch", "patching.py"):
         for path in (root / BUGS).glob(pattern):
             yield f"bugs/{path.name}", path

@@ -17,7 +17,6 @@ import os
 import resource
 import socket
 import sys
-import traceback
 import types
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -25,9 +24,8 @@ from typing import Any
 if __name__ == "__main__":
     del sys.path[0]  # this folder: the parent process passes the folder of the packages
 
-from raftline.raft import effects, inputs, log, state
-from raftline_course.grading.isolation import codec, sandbox
-from raftline_course.grading.isolation.start import Given, Start
+from raftline_course.grading.isolation import sandbox
+from raftline_course.grading.isolation.hand_in_core import Core, in_one_line
 
 # A hand-in may import these and their imports; a later import finds no file.
 AT_HAND = (
@@ -36,7 +34,6 @@ AT_HAND = (
     "pathlib", "random", "re", "stat", "string", "struct", "textwrap", "threading", "time",
     "typing", "warnings", "zlib",
 )  # fmt: skip
-TEXT_MAX = 600
 
 
 class HandInFinder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
@@ -77,58 +74,6 @@ class HandInFinder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
             exec(code or compile(self._files[spec.origin], spec.origin, "exec"), module.__dict__)
 
 
-class Core:
-    """The core of one server."""
-
-    def __init__(self) -> None:
-        self._core: Any = None
-        self._timeout_ms = 0
-        self._drawn = 0
-
-    def answer(self, asked: dict[str, Any]) -> dict[str, Any]:
-        """Carry out one line of the judge."""
-        self._timeout_ms, self._drawn = asked.get("timeout", 0), 0
-        if "machine" in asked:
-            machine = importlib.import_module("machine").Machine()
-            return {"replies": [machine.execute(command) for command in asked["machine"]]}
-        if "start" in asked:
-            self._core = self._begin(asked["start"], asked["now"])
-            made = effects.Effects()
-        else:
-            taken = codec.decode(asked["taken"], inputs.Input)
-            made = self._core.step(taken, asked["now"])
-        core = self._core
-        role = getattr(core.role, "value", core.role)
-        view = [core.term, core.vote, role, core.leader, core.commit_index, core.wake_at_ms]
-        return {"effects": codec.encode(made), "view": view, "drawn": self._drawn}
-
-    def _begin(self, start: dict[str, Any], now_ms: int) -> Any:
-        options = start.pop("options")
-        given = codec.decode(start, Given)
-        held = log.Log(given.base_index, given.base_term)
-        for entry in given.entries:
-            held.append(entry.term, entry.command)
-        node = importlib.import_module("raft").Node
-        return node(
-            Start(
-                given.name,
-                given.members,
-                held,
-                given.term,
-                given.vote,
-                given.snapshot,
-                state.Options(**options),
-                self._pick,
-                given.lost,
-            ),
-            now_ms,
-        )
-
-    def _pick(self) -> int:
-        self._drawn += 1
-        return self._timeout_ms
-
-
 def serve(read: Callable[[], str], write: Callable[[str], object]) -> None:
     """Answer one line after the other."""
     core = Core()
@@ -138,15 +83,6 @@ def serve(read: Callable[[], str], write: Callable[[str], object]) -> None:
         except Exception as error:
             answer = {"error": in_one_line(error)}
         write(json.dumps(answer) + "\n")
-
-
-def in_one_line(error: BaseException) -> str:
-    """Return an exception in one line: the error, and its line in the hand-in."""
-    places = traceback.extract_tb(error.__traceback__)
-    own = [place for place in places if place.filename[:1] not in "/<"]
-    where = f" ({own[-1].filename}, line {own[-1].lineno})" if own else ""
-    text = " ".join(str(error).split())
-    return f"{type(error).__name__}: {text[:TEXT_MAX]}{where}"
 
 
 def begin(finder: HandInFinder, cpu_s: int, pipes: Sequence[int]) -> None:
