@@ -244,7 +244,7 @@ def test_an_entry_that_a_person_wrote_is_a_mistake_and_changes_nothing(
 
 @pytest.mark.parametrize("command", ["lease 1.5", "setex a 1.5 b", "expire a 1.5"])
 def test_below_its_level_a_time_with_milliseconds_changes_nothing(command: str) -> None:
-    store = Store({"a": "1"}, level=3)
+    store = Store({"a": "1"}, level=4)
     assert execute(store, command) == not_understood(command)
     assert not store.leases.granted
     assert not store.leased

@@ -176,9 +176,9 @@ def test_a_transaction_holds_what_every_build_of_the_level_knows() -> None:
         "append",
         "object",
     }
-    assert operations_at(4) == operations_at(99) == IN_TRANSACTIONS
-    assert operations_at(2) == operations_at(3)
-    assert IN_TRANSACTIONS.keys() - operations_at(3).keys() == {"read"}
+    assert operations_at(5) == operations_at(99) == IN_TRANSACTIONS
+    assert operations_at(2) == operations_at(4)
+    assert IN_TRANSACTIONS.keys() - operations_at(4).keys() == {"read"}
     assert list(operations_at(1)) == [verb for verb in IN_TRANSACTIONS if verb in operations_at(1)]
 
 

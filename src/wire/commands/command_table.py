@@ -181,7 +181,7 @@ _ROWS = (
             work=Work.BY_VALUE),
     Command("read", take.KEY, "the value of KEY and its last change",
             READ, READS_KEY, ReplyForm.FACTS,
-            at_the_shell="the value of KEY and the index of its last change", level=4,
+            at_the_shell="the value of KEY and the index of its last change", level=5,
             work=Work.BY_VALUE),
     Command("object", take.OBJECT, "run an operation on an object of programs",
             WRITE, WRITES_KEY, ReplyForm.RESULT,

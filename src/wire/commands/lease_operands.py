@@ -15,7 +15,7 @@ from ..protocol import ProtocolError, shown
 from .operands import KEY, KEY_BY, KEY_OLD_NEW, KEY_VALUE, Limits, Operands
 
 SECONDS_MAX = 10_000_000  # 115 days
-FRACTIONS = 4  # from this level on, a time may have milliseconds
+FRACTIONS = 5  # from this level on, a time may have milliseconds
 LEASE = "lease-"
 TAG_BYTES = 8  # random bytes of a tag
 _NUMBER = re.compile(NUMBER)
