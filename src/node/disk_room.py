@@ -21,21 +21,42 @@ from ..wire.limits import (
 )
 
 
+class DiskSpace:
+    """The free bytes of the disk and its size, as of the last look: at the start, after each write,
+    and whenever they decide whether something is refused."""
+
+    def __init__(self, measure: Callable[[], tuple[int, int]] = lambda: (1 << 62, 0)) -> None:
+        """By default, the disk is endless."""
+        self._measure = measure
+        self.look()
+
+    def look(self) -> tuple[int, int]:
+        """Measure the disk; return its free bytes and its size."""
+        self._seen = self._measure()
+        return self._seen
+
+    def is_short(self, parts: int) -> bool:
+        """Whether less than this many parts was left at the last look; see `least_of`."""
+        left, whole = self._seen
+        return left < parts * least_of(whole)
+
+    def is_still_short(self, parts: int) -> bool:
+        """Like `is_short`, but look again before the answer is yes: there may be room by then."""
+        if not self.is_short(parts):
+            return False
+        self.look()
+        return self.is_short(parts)
+
+
 class DiskRoom:
     """Checks the messages of members before they reach the core."""
 
     def __init__(
-        self,
-        logmanager: LogManager,
-        growth_bytes: Callable[[], int],
-        free: Callable[[], int],
-        disk: Callable[[], tuple[int, int]] = lambda: (1 << 62, 0),
+        self, logmanager: LogManager, growth_bytes: Callable[[], int], disk: DiskSpace
     ) -> None:
-        """`growth_bytes` returns by how much NAME.log grows between two snapshots, `free` the free
-        bytes of the disk, `disk` its free bytes and its size."""
+        """`growth_bytes` returns by how much NAME.log grows between two snapshots."""
         self._logmanager = logmanager
         self._growth_bytes = growth_bytes
-        self._free = free
         self._disk = disk
 
     def refusals(self, messages: Sequence[Message]) -> list[str]:
@@ -52,8 +73,7 @@ class DiskRoom:
         return refusals
 
     def _of_entries(self, size: int) -> str:
-        left, whole = self._disk()
-        if left < least_of(whole):
+        if self._disk.is_still_short(1):
             return "my disk is nearly full, and takes no entries"  # the same line each time
         if size <= UNCOMMITTED_LOG_BYTES:
             return ""
@@ -63,7 +83,7 @@ class DiskRoom:
         return f"my log has {size} bytes, and takes no entries beyond {most} before a snapshot"
 
     def _of_snapshot(self, size: int) -> str:
-        free = self._free()
+        free, _ = self._disk.look()
         if size <= free - free // DISK_PART:
             return ""
         return f"my disk has {free} bytes left, and not enough for a snapshot of {size}"
@@ -89,8 +109,3 @@ def disk_of(folder: str | os.PathLike[str]) -> tuple[int, int]:
     except OSError:
         return 1 << 62, 0
     return disk.free, disk.total
-
-
-def free_bytes(folder: str | os.PathLike[str]) -> int:
-    """Return how many bytes a process without special rights can still write there."""
-    return shutil.disk_usage(folder).free

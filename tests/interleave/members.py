@@ -26,7 +26,7 @@ from raftline.net.peers import peers
 from raftline.net.peers.level_exchange import Builds
 from raftline.net.peers.peers import Peer, PeerBook, Speakers
 from raftline.net.protocol.host import Batch
-from raftline.node.disk_room import DiskRoom
+from raftline.node.disk_room import DiskRoom, DiskSpace
 from raftline.node.loop.driver import Driver
 from raftline.node.program.node_server import Server
 from raftline.raft.effects import Effects
@@ -109,7 +109,7 @@ class Member(Server):
         self.traffic_log = quiet
         self.folder = MemoryFolder()
         self.logmanager = LogManager(name, self.folder, members)
-        self.disk_room = DiskRoom(self.logmanager, lambda: 0, lambda: 0)
+        self.disk_room = DiskRoom(self.logmanager, lambda: 0, DiskSpace())
         recovered = self.logmanager.recover()
         first_ms = FIRST_ELECTIONS_MS.get(name, ELECTION_MS)
         self.node = node_from_disk(

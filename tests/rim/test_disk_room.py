@@ -6,7 +6,7 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
-from raftline.node.disk_room import DiskRoom
+from raftline.node.disk_room import DiskRoom, DiskSpace
 from raftline.raft.log import Entry, Snapshot
 from raftline.raft.messages import AppendEntries, InstallSnapshot
 from raftline.wire.limits import LOG_GROWTH, UNCOMMITTED_LOG_BYTES
@@ -17,7 +17,7 @@ MOST = UNCOMMITTED_LOG_BYTES + LOG_GROWTH * GROWTH
 
 def room(log_bytes: int = 0, free: int = 1 << 30) -> DiskRoom:
     logmanager: Any = SimpleNamespace(log_bytes=log_bytes)
-    return DiskRoom(logmanager, lambda: GROWTH, lambda: free)
+    return DiskRoom(logmanager, lambda: GROWTH, DiskSpace(lambda: (free, 0)))
 
 
 def refusal(of: DiskRoom, message: AppendEntries | InstallSnapshot) -> str:
@@ -54,3 +54,26 @@ def test_a_snapshot_that_claims_more_than_the_disk_has_is_refused_at_its_first_p
 
 def test_a_snapshot_that_was_begun_is_taken_to_its_end() -> None:
     assert refusal(room(free=0), piece(1500, offset=100)) == ""
+
+
+def test_the_disk_is_measured_again_only_where_it_refuses() -> None:
+    """A leader measures it after each write; a follower's entries cost no look while there is
+    room."""
+    left, looks = [1 << 30], []
+
+    def measure() -> tuple[int, int]:
+        looks.append(left[0])
+        return left[0], 1 << 40
+
+    logmanager: Any = SimpleNamespace(log_bytes=0)
+    disk = DiskSpace(measure)
+    follower = DiskRoom(logmanager, lambda: GROWTH, disk)
+    assert [refusal(follower, entries(1)) for _ in range(3)] == ["", "", ""]
+    assert len(looks) == 1
+    left[0] = 1
+    disk.look()  # as after a write
+    assert refusal(follower, entries(1)) == "my disk is nearly full, and takes no entries"
+    assert len(looks) == 3
+    left[0] = 1 << 30
+    assert refusal(follower, entries(1)) == ""
+    assert len(looks) == 4

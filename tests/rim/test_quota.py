@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from raftline.net.protocol.host import Batch
-from raftline.node.disk_room import DiskRoom
+from raftline.node.disk_room import DiskRoom, DiskSpace
 from raftline.node.loop.quota import Quota, needs_room
 from raftline.raft.log import Entry
 from raftline.raft.messages import AppendEntries
@@ -35,7 +35,7 @@ def answers(quota: Quota, *commands: str) -> list[str]:
 
 
 def test_beyond_its_bytes_a_cluster_takes_only_what_frees_some(store: Store) -> None:
-    quota = Quota(store, lambda: FREE, bytes_max=PAIR_BYTES + 50)
+    quota = Quota(store, DiskSpace(lambda: FREE), bytes_max=PAIR_BYTES + 50)
     assert (answers(quota, "set a 1"), quota.lacks) == ([""], "")
     execute(store, f"set a {'x' * 50}")
     sets, delete, lease = answers(quota, "set b 1", "delete a", "lease 10")
@@ -51,7 +51,7 @@ def test_beyond_its_bytes_a_cluster_takes_only_what_frees_some(store: Store) -> 
 
 
 def test_a_run_is_taken_or_refused_as_one(store: Store) -> None:
-    quota = Quota(store, lambda: FREE, bytes_max=0)
+    quota = Quota(store, DiskSpace(lambda: FREE), bytes_max=0)
     batch = Batch(["delete a", "set a 1"], is_read=False)
     assert quota.admit([batch]) == []
     assert [code_of(reply) for reply in batch.replies] == ["no-room"] * 2
@@ -74,7 +74,7 @@ def test_what_frees_needs_no_room(command: str, needs: bool) -> None:
 
 
 def test_leases_are_bounded_by_themselves_and_count(store: Store) -> None:
-    quota = Quota(store, lambda: FREE, leases_max=2)
+    quota = Quota(store, DiskSpace(lambda: FREE), leases_max=2)
     for number in (1, 2):
         store.number = number
         execute(store, "lease 10")
@@ -114,7 +114,7 @@ def fill(quota: Quota, store: Store, user: str, command: str) -> int:
 
 
 def test_a_user_alone_fills_three_quarters_and_leaves_room_for_the_next(store: Store) -> None:
-    quota = Quota(store, lambda: FREE, bytes_max=100_000)
+    quota = Quota(store, DiskSpace(lambda: FREE), bytes_max=100_000)
     value = "x" * 800
     bob = fill(quota, store, "bob", f"set bob/{{}} {value}")
     assert 0.7 < store.bytes / 100_000 < 0.72  # 3/4 of 15/16
@@ -136,7 +136,7 @@ def test_a_user_alone_fills_three_quarters_and_leaves_room_for_the_next(store: S
 
 
 def test_some_room_is_kept_for_admins(store: Store) -> None:
-    quota = Quota(store, lambda: FREE, bytes_max=100_000)
+    quota = Quota(store, DiskSpace(lambda: FREE), bytes_max=100_000)
     for user in [f"user{number}" for number in range(20)]:
         fill(quota, store, user, f"set {user}/{{}} 1") if store.bytes < 93_750 else None
     while not answer(quota, None, "set root 1"):
@@ -147,7 +147,7 @@ def test_some_room_is_kept_for_admins(store: Store) -> None:
 
 
 def test_leases_have_shares_of_their_own(store: Store) -> None:
-    quota = Quota(store, lambda: FREE, leases_max=64)
+    quota = Quota(store, DiskSpace(lambda: FREE), leases_max=64)
     assert fill(quota, store, "bob", "lease 10") == 46  # of 60: 46 > 3 * 14
     assert answer(quota, "bob", "lease 10") == (
         "Sorry, no room: bob holds 46 leases, and a user may hold 3 times the room that is left, "
@@ -160,14 +160,14 @@ def test_leases_have_shares_of_their_own(store: Store) -> None:
 
 
 def test_clients_without_a_login_have_one_share(store: Store) -> None:
-    quota = Quota(store, lambda: FREE, bytes_max=100_000)
+    quota = Quota(store, DiskSpace(lambda: FREE), bytes_max=100_000)
     fill(quota, store, "", f"set {{}} {'x' * 800}")
     assert "clients without a login hold" in answer(quota, "", "set a 1")
     assert answer(quota, "bob", "set b 1") == ""
 
 
 def test_without_users_there_are_no_shares(store: Store) -> None:
-    quota = Quota(store, lambda: FREE, bytes_max=100_000)
+    quota = Quota(store, DiskSpace(lambda: FREE), bytes_max=100_000)
     while quota.lacks == "":
         assert answers(quota, "set a 1") == [""]
         write(store, "", f"set {store.number} {'x' * 800}")
@@ -176,7 +176,7 @@ def test_without_users_there_are_no_shares(store: Store) -> None:
 
 def test_a_leader_whose_disk_is_nearly_full_refuses_before_it_is(store: Store) -> None:
     disk = [DISK_LEFT_BYTES, LARGE]
-    quota = Quota(store, lambda: (disk[0], disk[1]))
+    quota = Quota(store, DiskSpace(lambda: (disk[0], disk[1])))
     quota.look_at_disk()
     assert quota.lacks == ""
     disk[0] -= 1
@@ -193,7 +193,7 @@ def test_a_leader_whose_disk_is_nearly_full_refuses_before_it_is(store: Store) -
 def test_a_follower_takes_entries_for_longer_than_its_leader_proposes_them() -> None:
     def why(left: int) -> str:
         manager: Any = type("Manager", (), {"log_bytes": 0})
-        room = DiskRoom(manager, lambda: 0, lambda: left, lambda: (left, LARGE))
+        room = DiskRoom(manager, lambda: 0, DiskSpace(lambda: (left, LARGE)))
         entries = [Entry(1, 3, "set a 5")]
         (refusal,) = room.refusals([AppendEntries("s2", "s1", 3, 0, 0, entries, 0, 1)])
         return refusal

@@ -24,7 +24,7 @@ from ...wire.commands.transaction_line import read_transaction
 from ...wire.limits import LEASE_BYTES, LEASES_MAX, PAIRS_BYTES, STORE_KEPT_PART, STORE_SHARE
 from ...wire.protocol import ProtocolError
 from ...wire.refusal import NO_BYTES, NO_DISK, NO_LEASES, SHARE_USED, Refusal
-from ..disk_room import least_of
+from ..disk_room import DiskSpace
 
 _SENDER: Final = r"(?:[^ @]*@)?"
 _FREES: Final = re.compile(rf"{_SENDER}(?:(?:delete|clear|release) |forget\Z|session(?: |\Z))")
@@ -40,13 +40,12 @@ class Quota:
     def __init__(
         self,
         store: Store,
-        disk: Callable[[], tuple[int, int]],
+        disk: DiskSpace,
         bytes_max: int = PAIRS_BYTES,
         leases_max: int = LEASES_MAX,
         say: Callable[[str], None] = lambda _: None,
     ) -> None:
-        """`disk` returns the free bytes of the disk, and its size; `say` prints a line when the
-        disk is nearly full, and when it has room again."""
+        """`say` prints a line when the disk is nearly full, and when it has room again."""
         self._store = store
         self._disk = disk
         self._is_disk_full = False  # at the last check
@@ -56,8 +55,8 @@ class Quota:
 
     def look_at_disk(self) -> None:
         """Check whether the disk has room; called after each write, by the thread that wrote."""
-        left, whole = self._disk()
-        was_full, self._is_disk_full = self._is_disk_full, left < 2 * least_of(whole)
+        left, _ = self._disk.look()
+        was_full, self._is_disk_full = self._is_disk_full, self._disk.is_short(2)
         if self._is_disk_full and not was_full:
             self._say(
                 f"[!] The disk is nearly full: it has {left:,} bytes left. No writes are accepted "

@@ -53,7 +53,7 @@ from ...wire.limits import (
 from ...wire.peer_lines import append_line, are_one_line, pieces_of, spell
 from ...wire.refusal import LOW_LEVEL, NO_LEADER, RISING, not_leader
 from ..clock import SYSTEM
-from ..disk_room import DiskRoom, disk_of, free_bytes, spares
+from ..disk_room import DiskRoom, DiskSpace, disk_of, spares
 from ..loop.driver import Driver
 from ..loop.measures import disk_hangs
 from ..loop.quota import Quota
@@ -169,7 +169,7 @@ class Server:
         if self._record is not None:
             self.node = RecordedNode(self.node, FileRecorder(self._record, self._console.say))
         self._print_lease(recovered.hard_state.lease_ms)
-        disk = partial(disk_of, logmanager.folder_path)
+        disk = DiskSpace(partial(disk_of, logmanager.folder_path))
         self.quota = quota = Quota(logmanager.store, disk, self._max_bytes, say=self._console.say)
         hold_ms, clock = 2 * self.slowest_ms, self.clock
         self.driver = driver = Driver(self.node, logmanager, self, hold_ms, clock, quota=quota)
@@ -183,7 +183,7 @@ class Server:
         self._follow_contacts("*")
         self._look_after_files(driver, disk)
 
-    def _look_after_files(self, driver: Driver, disk: Callable[[], tuple[int, int]]) -> None:
+    def _look_after_files(self, driver: Driver, disk: DiskSpace) -> None:
         """Prepare the threads that take and send snapshots and check for lost files."""
         self._snapshot_threads = SnapshotThreads(
             driver,
@@ -194,9 +194,8 @@ class Server:
             checks_files=self.checks_files,
         )
         self.snapshots = snapshots = self._snapshot_threads.work
-        snapshots.disk = disk
-        free = partial(free_bytes, self.logmanager.folder_path)
-        self.disk_room = DiskRoom(self.logmanager, lambda: snapshots.growth_bytes, free, disk)
+        snapshots.disk = disk.look
+        self.disk_room = DiskRoom(self.logmanager, lambda: snapshots.growth_bytes, disk)
 
     def _print_lease(self, lease_ms: int) -> None:
         """Report a promise from before this start that outlasts the election timeout."""

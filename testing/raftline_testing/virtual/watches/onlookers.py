@@ -23,6 +23,7 @@ from raftline.clients.calls.calls import CALLS
 from raftline.common.process.wakeup import no_pause
 from raftline.net.protocol.host import Batch
 from raftline.net.protocol.waits import AwaitReplies
+from raftline.node.disk_room import DiskSpace
 from raftline.node.loop.measures import node_facts
 from raftline.node.loop.quota import Quota
 from raftline.raft.node import StepObserver
@@ -320,7 +321,7 @@ def _as_server(host: Host) -> Any:
         logmanager=host.manager,
         listener=SimpleNamespace(traffic=lambda: (0, 0, 0, 0)),
         book=SimpleNamespace(traffic=dict),
-        quota=Quota(host.manager.store, lambda: (1 << 62, 0)),
+        quota=Quota(host.manager.store, DiskSpace()),
     )
 
 
