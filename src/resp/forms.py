@@ -8,7 +8,7 @@ from typing import Final
 
 from ..wire.protocol import real
 from .keys import STRING
-from .replies import OK, OK_LINE, Simple, Value, bulk, failure_of, spell
+from .replies import OK, OK_LINE, Failure, Simple, Value, bulk, failure_of, spell
 from .session import Session
 from .strings import part_of
 from .times import NO_KEY, NO_TIME, told
@@ -107,17 +107,24 @@ def value_of(form: str, key: str, reply: str) -> Value:
 class Speller:
     """Spells the replies of one connection. It has the signature of `reply_line`."""
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Session, read_no_more: Callable[[], None]) -> None:
+        """`read_no_more` ends the connection after the replies."""
         self._session = session
+        self._read_no_more = read_no_more
 
     def __call__(self, name: str, form_and_key: str, reply: str) -> str:
         """Return the reply to a line in the form of a command's reply. Without a form, the reply is
         a refusal that belongs to no line."""
         if reply.startswith("SET response: ") and form_and_key.startswith("set "):
+            self._session.was_served = True
             return OK_LINE
         if reply.startswith("GET response: ") and form_and_key.startswith("get "):
-            value = reply[14:]
-            if "\\" not in value:
-                return bulk(value)
+            self._session.was_served = True
+            text = reply[14:]
+            if "\\" not in text:
+                return bulk(text)
         form, _, key = form_and_key.partition(" ")
-        return spell(value_of(form, key, reply), self._session.version)
+        value = value_of(form, key, reply)
+        if isinstance(value, Failure) and self._session.is_left_by(value):
+            self._read_no_more()
+        return spell(value, self._session.version)

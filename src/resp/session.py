@@ -22,12 +22,18 @@ class Session:
     watched: dict[str, int] = field(default_factory=dict)  # the last change of each; 0: absent
     subscriptions: dict[str, Any] = field(default_factory=dict)  # by their ids
     subscribed: int = 0  # how often there was a new one
+    was_served: bool = False  # a line was carried out here
     ends: bool = False  # after this reply
 
     @property
     def is_subscribed(self) -> bool:
         """Whether only subscriptions may change: in RESP2 a message looks like a reply."""
         return self.version == 2 and bool(self.subscriptions)
+
+    def is_left_by(self, failure: str) -> bool:
+        """Whether the connection ends after this error: its node led, and no longer does. A client
+        in Sentinel mode then looks for the leader."""
+        return self.was_served and not self.is_readonly and failure.startswith("MOVED ")
 
     def end_transaction(self) -> None:
         """Forget the queue and the watched keys."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import socket
 from collections.abc import Iterator
@@ -223,6 +224,22 @@ def test_in_sentinel_mode_a_client_finds_the_leader(redis: Any, cluster: Cluster
         lambda: sentinel.discover_master("raftline") == ("localhost", leader.port), "the leader"
     )
     assert sentinel.master_for("raftline").get("a") == b"1"
+
+
+def test_in_sentinel_mode_a_client_leaves_a_leader_that_follows(
+    redis: Any, cluster: Cluster
+) -> None:
+    sentinel = redis.Sentinel([("localhost", node.port) for node in cluster.nodes])
+    store = sentinel.master_for("raftline")
+    assert store.set("a", "1")
+    assert "s2" in cluster["s1"].ask("transfer s2")
+
+    def value() -> Any:
+        with contextlib.suppress(redis.ResponseError, redis.ConnectionError):
+            return store.get("a")
+        return None
+
+    eventually(lambda: value() == b"1", "a connection to the new leader")
 
 
 def test_notifications_arrive_in_order_at_a_follower(redis: Any, nodes: Cluster) -> None:

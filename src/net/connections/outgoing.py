@@ -120,6 +120,9 @@ class Outgoing(OutgoingProtocol):
         with self._lock:
             self._shut_down(how)
 
+    def read_no_more(self) -> None:  # perhaps with the lock held
+        self._shut_down(socket.SHUT_RD)
+
     def close(self) -> None:
         """End the connection, and close it once no thread uses it: the next connection may get the
         same descriptor."""

@@ -72,6 +72,9 @@ class OutgoingProtocol(ReplySink):
         """End the connection."""
         raise NotImplementedError
 
+    def read_no_more(self) -> None:
+        """End the input of the connection, so that it ends after its replies."""
+
     def put_codes(self) -> None:
         """Put a code before each refusal from now on; every earlier reply has been sent."""
         self.puts_codes, self.spelled = True, coded_line

@@ -87,6 +87,8 @@ class RedisServing:
             while True:
                 replies = yield from self._ask(ask)
                 if (failure := _refusal(ask, replies)) is not None:
+                    if self.session.is_left_by(failure):
+                        self._outgoing.read_no_more()
                     return failure
                 ask = program.send(replies)
         except StopIteration as end:

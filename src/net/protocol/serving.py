@@ -95,7 +95,8 @@ class Serving:
                 redis,
                 self._break_off,
             )
-            self._outgoing.put_spelling(Speller(redis.session), "surrogateescape")
+            speller = Speller(redis.session, self._outgoing.read_no_more)
+            self._outgoing.put_spelling(speller, "surrogateescape")
         return step
 
     def _hand_over(self, batch: Batch) -> Waits[None]:

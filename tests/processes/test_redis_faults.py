@@ -1,0 +1,52 @@
+"""Redis clients beside others while nodes fail: all operations have one order, and each increment
+counts once."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from raftline_testing.histories.history import counter_findings
+from raftline_testing.nemesis import changes, verdict
+from raftline_testing.nemesis.campaign import shown
+from raftline_testing.nemesis.mix import Mix
+from raftline_testing.nemesis.nemesis import PROCESSES, TURN_S, Nemesis
+from raftline_testing.nemesis.redis_clients import RedisClient
+from raftline_testing.nemesis.workload import Workload
+from raftline_testing.nodes.cluster import Cluster
+
+SECONDS = 6.0
+CLIENTS = 4  # of each kind
+SET_AND_GET = ("set answered", "get answered", "incr answered")
+
+
+def test_redis_clients_and_others_see_one_order_under_faults(tmp_path: Path) -> None:
+    pytest.importorskip("redis", reason="half of the clients ask as redis-py does")
+    mix = Mix(prefix="w.", counters=2, cas=0.2)
+    with Cluster(tmp_path, 3, "--compact-at", "20000") as cluster:
+        cluster.start().wait_until_raised()
+        names = [f"w.redis{number}" for number in range(CLIENTS)]
+        clients = [RedisClient(name, cluster.nodes, mix, "seed") for name in names]
+        kinds = {**PROCESSES, changes.transfer: 3}
+        nemesis = Nemesis(cluster, kinds, random.Random(7), lambda what: None, at_once=1)
+        nemesis.scene.haste = 0.5
+        end_s = time.monotonic() + SECONDS
+        with Workload(cluster.nodes, CLIENTS, mix, "seed", None, clients) as workload:
+            while time.monotonic() < end_s or not nemesis.has_struck_each_kind:
+                nemesis.turn()
+                assert not workload.problems, workload.problems
+                threading.Event().wait(TURN_S)
+            nemesis.heal()
+            cluster.leader()
+        cluster.wait_until_equal()
+        pairs = shown(cluster, "w.")
+        finals = {key: int(value) for key, value in pairs.items() if key.startswith("w.n")}
+        assert counter_findings(workload.increments, finals) == []
+        findings = verdict.history_findings(workload.history)
+        assert not findings, "\n".join(findings)
+    for client in clients:
+        assert min(client.outcomes[what] for what in SET_AND_GET) > 3, client.outcomes
