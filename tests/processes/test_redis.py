@@ -17,6 +17,7 @@ from raftline.access.identity import EVERYWHERE, Identity
 from raftline.access.users import User, Users, make_verifier, write_users
 from raftline.clients.requests.client_login import Credentials, log_in
 from raftline.clients.requests.line_connection import LineConnection
+from raftline.tools.node_files import certs
 from raftline.wire.commands.login_operands import ITERATIONS_LEAST
 from raftline.wire.commands.rights import UserRole
 from raftline_testing.nodes.cluster import STEADY, Cluster, NodeProcess
@@ -289,6 +290,23 @@ def test_an_asyncio_client_of_redis_py(redis: Any, nodes: Cluster) -> None:
             assert await client.getdel("a") == b"21"
 
     asyncio.run(main())
+
+
+def test_redis_py_speaks_tls_with_a_certificate(redis: Any, tmp_path: Path) -> None:
+    certs.make(tmp_path, ["s1=localhost"], ["app"])
+    ca = str(tmp_path / "ca.pem")
+    options = ["--tls-cert", str(tmp_path / "s1.pem"), "--tls-key", str(tmp_path / "s1.key")]
+    with Cluster(tmp_path, 1, *STEADY, *options, "--tls-ca", ca, "--tls-only") as cluster:
+        port = cluster["s1"].start().port
+        client = redis.Redis(
+            port=port, ssl=True, ssl_ca_certs=ca,
+            ssl_certfile=str(tmp_path / "app.pem"), ssl_keyfile=str(tmp_path / "app.key"),
+        )  # fmt: skip
+        with client, redis.Redis(port=port) as plain:
+            eventually(lambda: client.set("a", b"\x00" * 100_000), "a leader")
+            assert client.get("a") == b"\x00" * 100_000
+            with pytest.raises(redis.RedisError):
+                plain.ping()
 
 
 USERS = {

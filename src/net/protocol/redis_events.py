@@ -7,11 +7,11 @@ from collections.abc import Callable, Sequence
 from ...resp.notifications import translated
 from ...resp.session import Session
 from ...wire.commands.watch_lines import WatchAsked
-from .host import Backlog, EventSink, Host
+from .host import Backlog, Host
 from .outgoing_protocol import OutgoingProtocol
 
 
-class RedisEvents(EventSink):
+class RedisEvents:
     """Takes the lines of watches, and passes messages on to the connection.
 
     Redis has no way to say that messages are missing. So a watch that ends, or that missed events,
@@ -86,7 +86,7 @@ class RedisEvents(EventSink):
         return [_Translating(self, backlog) for backlog in backlogs]
 
 
-class _Translating(Backlog):
+class _Translating:
     """A lagging watch, whose pieces are messages."""
 
     def __init__(self, events: RedisEvents, backlog: Backlog) -> None:
