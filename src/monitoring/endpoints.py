@@ -1,9 +1,9 @@
-"""The pages that a node serves to monitoring: /health, /ready, /metrics, /status."""
+"""The pages that a node serves to monitoring: /health, /ready, /leader, /metrics, /status."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ..net.protocol.host import Batch
 from ..net.protocol.subscriptions import CONFIRMED
@@ -34,6 +34,7 @@ class Pages:
         self.by_path: dict[str, Callable[[], Answer]] = {
             "/health": self.health,
             "/ready": self.ready,
+            "/leader": lambda: self._of_server(_leader),
             "/metrics": lambda: self._of_server(_metrics),
             "/status": lambda: self._of_server(_status),
         }
@@ -113,6 +114,24 @@ def _why_not_confirmed(server: Server) -> str:
     if view.leader is None:
         return "no leader is known"
     return f"no read was confirmed and applied within {CONFIRM_S:g} s; {view.leader} leads"
+
+
+def _leader(server: Server) -> Answer:
+    """Return 200 at the leader alone, for a load balancer."""
+    status: dict[str, Any] = server.driver.status()
+    leader = status["leader"]
+    if server.is_down:
+        why = "shut down by its controller"
+    elif unhealthy := unhealthy_reason(server):
+        why = unhealthy
+    elif leader == server.name:
+        return Answer(200, f"{leader} leads term {status['term']}\n")
+    elif leader is None:
+        why = "no leader is known"
+    else:
+        address = status["members"].get(leader)
+        why = f"{leader} leads term {status['term']}" + (f", at {address}" if address else "")
+    return Answer(503, f"not the leader: {why}\n")
 
 
 def _metrics(server: Server) -> Answer:

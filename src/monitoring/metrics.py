@@ -143,6 +143,16 @@ def _requests(out: Exposition, server: Server) -> None:
         [({"stage": what}, count) for what, count in waiting.items()],
     )
     out.gauge("queue_disk_steps", "Steps of the core that wait for the disk", disk)
+    out.family(
+        "counter",
+        "refusals_total",
+        "Requests that were refused or failed, by the code of the refusal",
+        [({"code": code}, count) for code, count in server.refusals.by_code().items()],
+    )
+    _traffic(out, server)
+
+
+def _traffic(out: Exposition, server: Server) -> None:
     count, taken, received, sent = server.listener.traffic()
     out.gauge("connections", "Connections that are open, of clients and of peers", count)
     out.counter("connections_taken_total", "Connections that were taken", taken)

@@ -366,3 +366,4 @@ REJECTED = Sentence(
     "{machine}: {why}. Nothing was done.",
     read_as=r"(?!(?:dict|list|set|queue|lock)\.[a-z]+: )\S+: .*\. Nothing was done\.\Z",
 )
+CODES: Final = tuple(sorted({BAD_REQUEST, *(code for code, _ in READ)}))

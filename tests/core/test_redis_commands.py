@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from raftline.common.build_level import LEVEL
 from raftline.resp.commands import COMMANDS, Answer, plan_of
 from raftline.resp.fast import Line
 from raftline.resp.forms import value_of
@@ -54,7 +55,7 @@ class Model:
     """A connection of a Redis client to such a node."""
 
     def __init__(self, store: Store | None = None) -> None:
-        self.store = store or Store(level=4)
+        self.store = store or Store(level=LEVEL)
         self.session = Session(7)
         self.context = Context(Node(), self.session)
         self.lines: list[str] = []  # that were carried out
@@ -76,7 +77,7 @@ class Model:
             left = f"TTL response: {left_ms / 1000}"
             return left if left_ms else f"TTL response, no lease: {key}"
         if selection := read_selection(command):
-            return show_page(dict(self.store.held), selection, lambda: None, 4)
+            return show_page(dict(self.store.held), selection, lambda: None, LEVEL)
         if command.startswith("txn "):
             self.before_write()
         self.store.number += 1

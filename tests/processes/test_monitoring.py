@@ -61,6 +61,16 @@ def test_every_node_of_a_cluster_that_serves_is_healthy_and_ready(cluster: Monit
         eventually(lambda node=node: cluster.page(node, "/ready")[0] == 200, "it is ready")
 
 
+def test_the_leader_alone_answers_200_at_leader(cluster: Monitored) -> None:
+    leader = cluster.leader()
+    for node in cluster.nodes:
+        status, text = cluster.page(node, "/leader")
+        assert status == (200 if node is leader else 503)
+        assert f"{leader.name} leads term " in text
+    for node in cluster.followers():
+        assert f", at localhost:{leader.port}" in cluster.page(node, "/leader")[1]
+
+
 def test_the_status_is_the_one_of_the_request(cluster: Monitored) -> None:
     node = cluster.nodes[0]
     code, text = cluster.page(node, "/status")

@@ -26,6 +26,7 @@ from raftline import Node
 from raftline.common.build_level import LEVEL
 from raftline.common.version import VERSION
 from raftline.monitoring import metrics as module
+from raftline.monitoring.endpoints import PLAIN, Pages
 from raftline.monitoring.metrics import metrics
 from raftline.node.loop.measures import BOUNDS_S, LEASE_SHOWN_MS, Measures, node_facts
 from raftline.node.program.node_server import Server
@@ -103,6 +104,7 @@ def painted() -> Server:
     )
     node = SimpleNamespace(
         name="s1",
+        refusals=SimpleNamespace(by_code=lambda: {"full": 157, "bad-request": 163}),
         clock=SimpleNamespace(day_s=lambda: 139_000),
         is_down=False,
         level=2,
@@ -150,6 +152,7 @@ EXPECTED: Figures = {
     "raftline_follower_silent_seconds{peer=s2}": 8.0,
     "raftline_follower_silent_seconds{peer=s3}": 0.75,
     "raftline_logins_failed_total": 131,
+    "raftline_refusals_total{code=full}": 157, "raftline_refusals_total{code=bad-request}": 163,
     "raftline_certificate_end_timestamp_seconds{of=certificate}": 137,
     "raftline_certificate_end_timestamp_seconds{of=ca}": 139,
     "raftline_elections_total": 11, "raftline_leaderships_total": 13,
@@ -329,7 +332,9 @@ class Client:
         self._rig, self._wire, self.file = rig, wire, wire.makefile("rb")
 
     def send(self, command: str) -> None:
-        line = f"client4@{command}\n".encode()
+        self.send_bytes(f"client4@{command}\n".encode())
+
+    def send_bytes(self, line: bytes) -> None:
         self._rig.sent += len(line)
         self._wire.sendall(line)
 
@@ -397,6 +402,48 @@ def test_requests_bytes_connections_entries_and_writes_are_counted_once_each(rig
     assert 0 < reads_s < took_s - writes_s
     for name in ("elections_total", "leaderships_total", "leader_changes_total"):
         assert rig.before[f"raftline_{name}"] == rig.figures()[f"raftline_{name}"] == 1
+
+
+def test_refusals_are_counted_by_code_on_each_kind_of_connection(rig: Rig) -> None:
+    with rig.client() as client:
+        for command in ("set a x", "incr a", "watch b after 99999", "get a", "nonsense"):
+            client.send(command)  # in one queue of replies, and in each way that makes one
+        replies = [client.hear() for _ in range(5)]
+    assert sum("Sorry" in reply for reply in replies) == 3
+    with rig.client() as client:
+        for line in (b"*2\r\n$4\r\nINCR\r\n$1\r\na\r\n", b"*1\r\n$4\r\nXADD\r\n"):
+            client.send_bytes(line)
+            assert client.hear().startswith("-ERR")
+    grown = {
+        name: value for name, value in rig.grown().items() if "refusals_total" in name and value
+    }
+    assert grown == {
+        "raftline_refusals_total{code=no-number}": 2,
+        "raftline_refusals_total{code=not-yet}": 1,
+        "raftline_refusals_total{code=not-understood}": 1,
+        "raftline_refusals_total{code=bad-request}": 1,  # XADD
+    }
+
+
+def test_the_page_leader_is_200_at_the_leader_alone(rig: Rig) -> None:
+    pages = Pages()
+    pages.serve(rig.server)
+    page, term = pages.by_path["/leader"], rig.facts()["term"]
+    assert page() == (200, f"s1 leads term {term}\n", PLAIN)
+    rig.server.is_down = True
+    assert page()[:2] == (503, "not the leader: shut down by its controller\n")
+    rig.server.is_down = False
+    for leader, words in (
+        (None, "no leader is known"),
+        ("s2", f"s2 leads term {term}, at localhost:10001"),
+        ("s9", f"s9 leads term {term}"),  # it was removed meanwhile
+    ):
+        facts = {**rig.server.driver.status(), "leader": leader}
+        facts["members"] = {"s2": "localhost:10001"}
+        status = lambda facts=facts: facts  # noqa: E731
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(rig.server.driver, "status", status)
+            assert page()[:2] == (503, f"not the leader: {words}\n")
 
 
 def test_the_times_of_a_request_and_of_the_disk_are_those_that_they_took(rig: Rig) -> None:

@@ -53,14 +53,14 @@ def fetched(place: Endpoint, path: str, method: str = "GET") -> tuple[int, str]:
 def test_before_a_node_has_read_its_files_it_is_healthy_and_not_ready(place: Endpoint) -> None:
     with opened(place):
         assert fetched(place, "/health") == (200, "ok: reading its files\n")
-        for page in ("/ready", "/metrics", "/status"):
+        for page in ("/ready", "/leader", "/metrics", "/status"):
             assert fetched(place, page) == (503, "not ready: reading its files\n")
 
 
 def test_pages_that_are_not_there_and_pages_that_break_are_reported(place: Endpoint) -> None:
     with opened(place):
         status, text = fetched(place, "/")
-        assert (status, "/health /ready /metrics /status" in text) == (404, True)
+        assert (status, "/health /ready /leader /metrics /status" in text) == (404, True)
         status, text = fetched(place, "/broken")
         assert (status, text.startswith("this page can't be made: ZeroDiv")) == (500, True)
         assert fetched(place, "/health?x=1")[0] == 200

@@ -31,10 +31,20 @@ def test_each_variable_is_a_setting_of_a_node(file: str) -> None:
 
 
 def test_the_page_of_monitoring_says_what_to_do_at_each_alarm() -> None:
-    alarms = (DEPLOY / "prometheus" / "alerts.yml").read_text(encoding="utf-8").count("- alert: ")
+    """Each rule links to its heading in the site, and `promtool` expects the same link."""
+    rules = (DEPLOY / "prometheus" / "alerts.yml").read_text(encoding="utf-8")
     page = (DEPLOY.parent / "docs" / "operate" / "monitoring.md").read_text(encoding="utf-8")
-    rows = page.partition("| alarm | means | do |\n|---|---|---|\n")[2].partition("\n\n")[0]
-    assert len(rows.splitlines()) == alarms
+    links = dict(
+        re.findall(r"- alert: (\w+)(?:(?!- alert).)*? runbook_url: (\S+)", rules, re.DOTALL)
+    )
+    assert [*links] == re.findall(r"- alert: (\w+)", rules)
+    for alarm, link in links.items():
+        assert link == f"https://raftline.example/operate/monitoring.html#{alarm.lower()}"
+        assert f"\n### {alarm}\n\n" in page
+    tests = (DEPLOY / "prometheus" / "alerts_test.yml").read_text(encoding="utf-8")
+    expected = re.findall(r"runbook_url: (\S+)", tests)
+    assert len(expected) == tests.count("exp_annotations:")
+    assert {*expected} <= {*links.values()}
 
 
 def test_the_folder_of_the_course_says_that_it_is_a_lab() -> None:

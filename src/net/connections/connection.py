@@ -203,7 +203,7 @@ class Connection(Origin, Shareable):
     def give_up(self) -> None:
         """End a connection whose slot others need; any thread may call this."""
         if self._is_begun:
-            self.outgoing.send_now(self.outgoing.spelled(self._host.name, "", FULL).encode())
+            self.outgoing.send_now(self.outgoing.spell("", FULL).encode())
         self.break_off()
 
     # --- the shared reader ---------------------------------------------------------------------

@@ -29,6 +29,7 @@ from ..peers.peers import Speakers
 from ..reply_budget import ReplyRoom
 from ..state_copies import Backups
 from .redis_node import RedisNode
+from .refusal_counts import RefusalCounts
 
 EVERY: Final = 1 << 62  # characters: all replies fit
 SHORT: Final = 4096  # characters; shorter replies of a batch are not counted
@@ -315,6 +316,7 @@ class Host(Protocol):
     tls: Tls | None
     foreigners: Foreigners  # the servers of other clusters that appear under a member's name
     reply_room: ReplyRoom  # of all connections
+    refusals: RefusalCounts  # sent to all connections
     backups: Backups  # of all connections
     redis: RedisNode  # what Redis clients share
 

@@ -19,7 +19,7 @@ from ...common.mypyc_compat import mypyc_attr
 from ...wire import limits
 from ...wire.protocol import reply_line
 from ...wire.refusal import NOT_REACHED, outcome_unknown
-from ...wire.replies.refusals import coded_line
+from ...wire.replies.refusals import code_of, coded_line
 from .host import EVERY, Backlog, Batch, Host, ReplySink
 
 PIECE: Final = limits.PIECE_CHARACTERS
@@ -82,6 +82,12 @@ class OutgoingProtocol(ReplySink):
     def put_spelling(self, spelled: Callable[[str, str, str], str], errors: str) -> None:
         """Spell replies in another way from now on; there is no reply yet."""
         self.spelled, self.errors = spelled, errors
+
+    def spell(self, request_id: str, reply: str) -> str:
+        """Return the line of a reply, and count it if it is a refusal."""
+        if reply.startswith("Sorry"):
+            self._host.refusals.add(code_of(reply))
+        return self.spelled(self._host.name, request_id, reply)
 
     # --- requests --------------------------------------------------------------------------------
 
@@ -301,7 +307,7 @@ class OutgoingProtocol(ReplySink):
             for reply in replies:
                 if len(reply) > (room if lines else longest):
                     break
-                lines.append(self.spelled(self._host.name, batch.ids[batch.sent], reply))
+                lines.append(self.spell(batch.ids[batch.sent], reply))
                 if len(reply) > PIECE and batch.replies:
                     batch.replies[batch.sent] = ""  # free it: others may be sent much later
                 batch.sent += 1

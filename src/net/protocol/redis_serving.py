@@ -14,7 +14,7 @@ from ...wire.commands.parsing import BY_CLOCK, BY_ROUND, ParsedLine
 from ...wire.commands.watch_lines import watch_operands
 from ...wire.limits import ANSWER_BYTES
 from ...wire.protocol import ProtocolError
-from ...wire.refusal import NO_LEADER, outcome_unknown
+from ...wire.refusal import BAD_REQUEST, NO_LEADER, outcome_unknown
 from ...wire.replies.refusals import code_of
 from .admission import Admission
 from .host import Batch, Host
@@ -75,18 +75,25 @@ class RedisServing:
         if request.local:
             (reply,) = self._host.logmanager.read([request.local])
         form, _, key = request.id.partition(" ")
+        if reply.startswith("Sorry"):
+            self._host.refusals.add(code_of(reply))
+        elif not reply and isinstance(request.answer, Failure):
+            self._host.refusals.add(BAD_REQUEST)
         return value_of(form, key, reply) if reply else request.answer
 
     def _carry_out(self, call: Call) -> Waits[Value]:
         """Carry out a call, and return its reply."""
         if self._admission.is_stranger and call.name not in WITHOUT_LOGIN:
+            self._host.refusals.add("no-login")
             return Failure(NO_LOGIN)
         program = call.carry_out(self._context)
         try:
             ask = next(program)
             while True:
                 replies = yield from self._ask(ask)
-                if (failure := _refusal(ask, replies)) is not None:
+                if refusal := _refusal(ask, replies):
+                    self._host.refusals.add(code_of(refusal))
+                    failure = failure_of(refusal, ask.key)
                     if self.session.is_left_by(failure):
                         self._outgoing.read_no_more()
                     return failure
@@ -95,6 +102,7 @@ class RedisServing:
             value: Value = end.value
             return value
         except ProtocolError as mistake:
+            self._host.refusals.add(BAD_REQUEST)
             return Failure(f"ERR {mistake}")
         finally:
             program.close()
@@ -179,11 +187,11 @@ class RedisServing:
         return self._admission.admit(ParsedLine(kind, request, text, reading=reading))
 
 
-def _refusal(ask: Ask, replies: list[str]) -> Failure | None:
-    """Return the error that ends a program."""
+def _refusal(ask: Ask, replies: list[str]) -> str:
+    """Return the refusal that ends a program, or ""."""
     for reply in replies:
         if reply.startswith("Sorry"):
             if ask.takes_refusals and (ask.kind == "watch" or code_of(reply) in TAKEN):
-                return None
-            return failure_of(reply, ask.key)
-    return None
+                return ""
+            return reply
+    return ""

@@ -63,7 +63,7 @@ class Replies:
 
     def add(self, request_id: str, text: str) -> None:
         """Add the reply to a request."""
-        self._append(self._outgoing.spelled(self._name, request_id, text))
+        self._append(self._outgoing.spell(request_id, text))
 
     def _append(self, line: str) -> None:
         self.lines.append(line)
@@ -72,7 +72,7 @@ class Replies:
     def add_in_pieces(self, request_id: str, text: str) -> Waits[None]:
         """Add the reply to a request; when the replies make up a piece, send them as `flush`
         does."""
-        yield from self.add_spelled(self._outgoing.spelled(self._name, request_id, text))
+        yield from self.add_spelled(self._outgoing.spell(request_id, text))
 
     def add_spelled(self, line: str) -> Waits[None]:
         """Do the same with a reply that is already spelled."""

@@ -29,6 +29,7 @@ from ...net.peers.level_exchange import Builds, Foreigners, ask_level
 from ...net.peers.peers import Peer, PeerBook, Speakers
 from ...net.protocol.host import Batch, Orders, Origin, ReplySink, RequestRoom
 from ...net.protocol.redis_node import RedisNode
+from ...net.protocol.refusal_counts import RefusalCounts
 from ...net.reply_budget import ReplyRoom
 from ...net.state_copies import Backups
 from ...raft.change import Change
@@ -132,7 +133,7 @@ class Server:
         self._stopping = False
         self._level_rises = threading.Condition(threading.Lock())
         self._noted_level = FIRST
-        self.reply_room, self.backups = ReplyRoom(), Backups(spares)
+        self.reply_room, self.backups, self.refusals = ReplyRoom(), Backups(spares), RefusalCounts()
         self.redis = RedisNode(self.limits, self.clock.day_s, self.new_token)
         self._slow_disk = SlowDisk(pace.election_timeout_ms / 1000)
         self.traffic_log = TrafficLog(console, course=course_console, is_private=startup.is_private)

@@ -14,6 +14,7 @@ from raftline.net.peers.level_exchange import Foreigners
 from raftline.net.peers.peers import Speakers
 from raftline.net.protocol.host import Batch, ReplySink, RequestRoom
 from raftline.net.protocol.redis_node import RedisNode
+from raftline.net.protocol.refusal_counts import RefusalCounts
 from raftline.net.reply_budget import ReplyRoom
 from raftline.net.state_copies import Backups
 from raftline.raft.messages import Message
@@ -37,6 +38,7 @@ class FakeHost:
         self.with_level = lambda change: change
         self.speakers, self.peer_auth, self.tls = Speakers(0.3, lambda: 0.0), NO_AUTH, None
         self.reply_room, self.foreigners = ReplyRoom(), Foreigners("s1")
+        self.refusals = RefusalCounts()
         self.request_room = RequestRoom(QUEUED_BYTES)
         self.backups = Backups(lambda folder, size: True)
         self.batches: list[Batch] = []

@@ -20,6 +20,7 @@ from raftline.net.protocol.admission import Admission
 from raftline.net.protocol.host import Batch, Orders, Origin, ReplySink, RequestRoom
 from raftline.net.protocol.outgoing_protocol import OutgoingProtocol
 from raftline.net.protocol.redis_node import RedisNode
+from raftline.net.protocol.refusal_counts import RefusalCounts
 from raftline.net.protocol.server_protocol import ServerProtocol
 from raftline.net.protocol.serving import Serving
 from raftline.net.protocol.waits import AwaitReplies, ReserveRoom, SendBytes, Wait, WaitFor
@@ -111,6 +112,7 @@ class Doors:
         self.tls: Tls | None = None
         self.foreigners = Foreigners(host.name, lambda: host.cluster, now_s=host.clock.now_s)
         self.reply_room = ReplyRoom(LONG_REPLY_BYTES, now_s=host.clock.now_s)
+        self.refusals = RefusalCounts()
         self.backups = Backups(lambda folder, size: True, host.clock.now_s)
         self.redis = RedisNode(self.limits, host.clock.day_s, self.new_token)
         self.traffic_log = NoTraffic()
