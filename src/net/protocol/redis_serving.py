@@ -94,7 +94,7 @@ class RedisServing:
                 if refusal := _refusal(ask, replies):
                     self._host.refusals.add(code_of(refusal))
                     failure = failure_of(refusal, ask.key)
-                    if self.session.is_left_by(failure):
+                    if failure is not None and self.session.is_left_by(failure):
                         self._outgoing.read_no_more()
                     return failure
                 ask = program.send(replies)
