@@ -14,7 +14,7 @@ from typing import cast
 from .common.mypyc_compat import mypyc_attr
 from .common.process.wakeup import Breathe, give_way, no_pause
 from .raft.effects import Effects, HardState
-from .raft.levels import FIRST, Levels, read, spell
+from .raft.levels import FLOOR, Levels, read, spell
 from .raft.log import Entry, SafetyError, Snapshot
 from .raft.membership import Membership, all_vote
 from .state.commands.key_commands import execute
@@ -195,16 +195,14 @@ class LogManager:
                 if room <= 0:
                     break
             if selections.count(None) < len(selections):
-                still, level, since = self._hold(), self.store.level, self.store.since
+                still = self._hold()
         finally:
             self.client_lock.release()
         if still is not None:
             try:
                 for place, selection in enumerate(selections[: len(replies)]):
                     if selection is not None:
-                        replies[place] = show_page(
-                            still, selection, breathe, level, self._runs, since
-                        )
+                        replies[place] = show_page(still, selection, breathe, self._runs)
             finally:
                 self.let_go(still, breathe)
         return replies
@@ -248,7 +246,7 @@ class LogManager:
             self._refuse_half()
             still, sessions = self._hold(), self.state.sessions.dump()
             applied, members = self.applied, self.members
-            level, since = self.store.level, self.store.since
+            level = self.store.level
             granted, cluster = self.store.leases.copy(), self.state.cluster
         return MachineState(
             *applied,
@@ -257,7 +255,6 @@ class LogManager:
             still,
             lambda breathe: self.let_go(still, breathe),
             level,
-            since,
             spell_granted(granted),
             cluster,
         )
@@ -507,7 +504,7 @@ class LogManager:
             DiskFailed: the files may hold both identities.
         """
         storage, log = self._storage, recovered.log
-        is_named = recovered.cluster or Levels(0, FIRST, log.commands).clusters.latest
+        is_named = recovered.cluster or Levels(0, FLOOR, log.commands).clusters.latest
         if storage is None or self._logfile is None or not is_named:
             return  # its first leader draws an identity
         storage.save(storage.promise._replace(cluster=cluster))
@@ -590,9 +587,9 @@ def _asked(works: Sequence[Effects]) -> tuple[HardState | None, int, str, bool, 
     """Return the last term and vote, the highest level, the identity, whether any step forgot its
     memory, and whether any step recovered."""
     save: HardState | None = None
-    level, cluster, forgot, recovered = FIRST, "", False, False
+    level, cluster, forgot, recovered = FLOOR, "", False, False
     for work in works:
-        save, level = work.save or save, max(work.level or FIRST, level)
+        save, level = work.save or save, max(work.level or FLOOR, level)
         cluster = cluster or work.cluster or ""
         forgot, recovered = forgot or work.forgot, recovered or work.recovered
     return save, level, cluster, forgot, recovered

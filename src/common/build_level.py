@@ -12,7 +12,7 @@ import os
 from typing import NamedTuple
 
 LEVEL = 5
-BEFORE_LEVELS = "0.1.0"  # the version of builds that announce no level
+NO_LEVEL = "announces no level"  # instead of the version, as other implementations do
 
 
 def new_cluster() -> str:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .change import Change
-from .levels import FIRST
+from .levels import FLOOR
 from .log import Snapshot
 from .membership import Membership
 from .messages import Message
@@ -119,7 +119,7 @@ class SnapshotChecked:
 
     snapshot: Snapshot
     members: Membership
-    level: int = FIRST
+    level: int = FLOOR
     cluster: str = ""
 
 

@@ -1,8 +1,9 @@
 """The levels of a log: which commands its entries may hold, and from which entry on.
 
-An entry `level 2` means that every member understands the entries that builds of level 2 may write.
+An entry `level 4` means that every member understands the entries that builds of level 4 may write.
 The level takes effect where that entry is applied. A log without such an entry, in the log or
-before its base, has the first level.
+before its base, has level 1, the floor: its members may be other implementations, which announce no
+level and know only the protocol without levels. The lowest level above the floor is 3.
 
 From level 4 on, the entry also carries the identity of the cluster: `level 4 cluster
 9f86d081884c7d65`. The first such entry of a log sets the identity, and nothing changes it after
@@ -20,13 +21,14 @@ from typing import Final, NamedTuple
 from .log import SafetyError, Versions
 
 PREFIX: Final = "level "
-FIRST: Final = 1
+FLOOR: Final = 1  # of a log without a level, and of a build that announces none
+LOWEST: Final = 3  # above the floor
 LOSSES: Final = 4  # builds of this level understand ` you lost N` (raft/recovering.py)
-BOUNDED: Final = 3  # from this level on, an entry has bounded work and output, and leases have tags
 IDENTIFIED: Final = 4  # from this level on, a cluster has an identity
 ACCOUNTED: Final = 5  # from this level on, the state names the user who wrote a key or got a lease
 CLUSTER: Final = "[0-9a-f]{16}"  # the form of an identity
-_LEVEL = re.compile(rf"level ([1-9][0-9]{{0,8}})(?: cluster ({CLUSTER}))?", re.ASCII)
+NUMBER: Final = "[3-9]|[1-9][0-9]{1,8}"  # of a level above the floor
+_LEVEL = re.compile(rf"level ({NUMBER})(?: cluster ({CLUSTER}))?", re.ASCII)
 
 
 class Raise(NamedTuple):

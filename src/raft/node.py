@@ -28,7 +28,7 @@ from .election import (
 )
 from .far_terms import FromFollower, is_too_far, meet_far_term
 from .leader_lease import extend_lease
-from .levels import FIRST, IDENTIFIED, Levels
+from .levels import FLOOR, IDENTIFIED, Levels
 from .log import Entry, Log, SafetyError, Snapshot
 from .membership import Configurations, Membership
 from .messages import (
@@ -184,7 +184,7 @@ def node_from_disk(
     may_be_new: bool = False,
     incarnation: int = 1,
     snapshot: Snapshot | None = None,
-    level: int = FIRST,
+    level: int = FLOOR,
     base_cluster: str = "",
     cluster: str = "",
 ) -> RawNode:

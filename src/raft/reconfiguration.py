@@ -11,7 +11,7 @@ from typing import Any
 from .change import Change, ChangePlan, ChangeRefused, PendingChange, advice, plan
 from .effects import Settled
 from .election import NOOP
-from .levels import FIRST
+from .levels import FLOOR
 from .log import Entry, SafetyError
 from .membership import Membership, read
 from .progress import Progress
@@ -148,11 +148,11 @@ def append_fence(state: State) -> None:
     quorums without a common server could each elect a leader.
 
     The members stay the same, so this is not a change that has to wait (paper §6, thesis §4.1): the
-    quorums are the same before and after this entry, and with or without it. At the first level the
+    quorums are the same before and after this entry, and with or without it. At the floor the
     fence is a no-op, since a member may be another implementation without membership changes.
     """
     is_said = state.configurations.index > state.log.base_index
-    if is_said or state.levels.latest <= FIRST:
+    if is_said or state.levels.latest <= FLOOR:
         propose(state, [NOOP])
     else:
         append_configuration(state, state.membership)

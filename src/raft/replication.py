@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from .levels import FIRST
+from .levels import FLOOR
 from .log import Entry, SafetyError, entries_of
 from .messages import (
     AppendAccepted,
@@ -205,7 +205,7 @@ def advance_commit(state: State) -> None:
     index = state.membership.reached_by_quorum(matches)
     if index > state.commit_index and state.log.term_at(index) == state.term:
         state.advance_commit_index(index)
-        if not leading.notice_at_ms and state.levels.latest > FIRST:
+        if not leading.notice_at_ms and state.levels.latest > FLOOR:
             _plan_notice(state, leading)
 
 

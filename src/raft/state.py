@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from .effects import Effects, HardState, ReadReady
-from .levels import FIRST, Levels, check_level
+from .levels import FLOOR, Levels, check_level
 from .levels import PREFIX as LEVEL_PREFIX
 from .log import Entry, Log, SafetyError, Snapshot, is_run
 from .membership import PREFIX, Configurations, Membership
@@ -35,7 +35,7 @@ class Options:
     lease_drift_percent: int = (
         10  # how much faster a follower's clock may run (raft/leader_lease.py)
     )
-    level: int = FIRST  # of this build (raft/upgrade.py)
+    level: int = FLOOR  # of this build (raft/upgrade.py)
     cluster_if_new: str = ""  # the identity for a cluster that has none
 
 
@@ -68,7 +68,7 @@ class State:
     quick_retries_left: int = 0  # remaining short election timeouts: the leader's process ended
     promised_until_ms: int = 0  # this server's vote is promised to a leader (raft/leader_lease.py)
     lease_ms: int = 0  # the longest promise recorded on disk
-    levels: Levels = field(default_factory=lambda: Levels(0, FIRST))  # of the log
+    levels: Levels = field(default_factory=lambda: Levels(0, FLOOR))  # of the log
     cluster: str = ""  # the identity of the cluster, once its entry is known to be committed
     peer_levels: dict[str, int] = field(default_factory=dict)  # announced since connected
     forwarded_reads: ForwardedReads = field(default_factory=ForwardedReads)
@@ -185,7 +185,7 @@ class State:
     def may_send(self, name: str) -> bool:
         """Whether this server may send its log to the named one: rule 3 of raft/upgrade.py."""
         level = self.levels.latest
-        return level <= FIRST or self.peer_levels.get(name, 0) >= level
+        return level <= FLOOR or self.peer_levels.get(name, 0) >= level
 
     @property
     def has_adopted_log(self) -> bool:

@@ -17,7 +17,7 @@ the leader's node drew at its start. Three rules make this safe:
 from __future__ import annotations
 
 from .change import Change, ChangeRefused
-from .levels import IDENTIFIED, is_foreign, spell
+from .levels import IDENTIFIED, LOWEST, is_foreign, spell
 from .log import Entry
 from .state import State
 
@@ -51,7 +51,8 @@ def raise_level(state: State) -> bool:
     cluster = levels.clusters.latest or state.options.cluster_if_new
     if not cluster:
         level = min(level, IDENTIFIED - 1)
-    if level < levels.latest or (level == levels.latest and not levels.lacks_cluster):
+    is_known = level < levels.latest or (level == levels.latest and not levels.lacks_cluster)
+    if is_known or level < LOWEST:
         return False
     state.append([Entry(state.log.last_index + 1, state.term, spell(level, cluster))])
     return True

@@ -65,10 +65,6 @@ class EventHistory:
         self.floor = self.last = last
         self.resets += 1
 
-    def begin_after(self, number: int) -> None:
-        """Record that the entries up to this one have no events: the cluster was at level 1."""
-        self.floor = max(self.floor, number)
-
     def add(self, runs: Sequence[EventRun], numbers: Sequence[int]) -> None:
         """Add the events of the applied entries with these numbers."""
         if not numbers:

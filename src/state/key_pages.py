@@ -18,7 +18,6 @@ from itertools import islice
 from operator import itemgetter
 from typing import NamedTuple
 
-from ..raft.levels import BOUNDED
 from ..wire.commands.operands import WITH_INDEX, asks_for_index, show_operands
 from ..wire.key_stat import facts_of, value_of
 from ..wire.protocol import ProtocolError, real
@@ -62,23 +61,18 @@ def show_page(
     pairs: Mapping[str, str],
     selection: Selection,
     breathe: Callable[[], None],
-    level: int,
     runs: KeyRuns | None = None,
-    since: int = 0,
 ) -> str:
-    """Return the reply: JSON of unescaped keys and values, in the byte order of the keys. Below
-    level 3, keys are in the order of their text, because an older build may send the next page.
-    With `runs`, a listing of frozen pairs continues without a scan of all keys. `since` is the last
-    change of keys that are older than level 2.
+    """Return the reply: JSON of unescaped keys and values, in the byte order of the keys. With
+    `runs`, a listing of frozen pairs continues without a scan of all keys.
 
     Bytes that are not UTF-8 are lone surrogates, `\\udcNN` in the JSON. If keys remain, the command
     for the next page follows the JSON.
     """
     if selection.error:
         return selection.error
-    order = key_bytes if level >= BOUNDED else text_bytes
-    after = order(real(selection.after)) if selection.after else None
-    listing = KeyRange(real(selection.prefix), order, after)
+    after = key_bytes(real(selection.after)) if selection.after else None
+    listing = KeyRange(real(selection.prefix), key_bytes, after)
     if runs is not None and isinstance(pairs, StillPairs):
         keys = runs.first_of(pairs, listing, breathe)
     else:
@@ -89,7 +83,7 @@ def show_page(
     for _, key in keys[:PAGE_KEYS]:
         shown, text = real(key), pairs[key]
         value = real(value_of(text))
-        page[shown] = [facts_of(text, since).changed, value] if selection.with_index else value
+        page[shown] = [facts_of(text).changed, value] if selection.with_index else value
         characters += len(shown) + len(value)
         last = key
         if characters >= PAGE_CHARACTERS:

@@ -10,7 +10,7 @@ Its bounds, all stated in docs/use/protocol.md:
   order, but an older request is refused;
 * SESSIONS_MAX sessions: beyond that, the least recently used session is dropped. A request alone
   never begins a session of that name again, since it might be a retry: it is refused instead;
-* from level 3 on, the bytes of all kept replies, and the number of remembered requests
+* the bytes of all kept replies, and the number of remembered requests
   (docs/operate/limits.md). Beyond these, the least recently used session loses its replies, or all
   requests but its LATEST: retries of the others are refused.
 
@@ -26,7 +26,6 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import TypeVar
 from zlib import crc32
 
-from ..raft.levels import BOUNDED
 from ..raft.log import Entry
 from ..wire.commands.command_table import COMMANDS, ReplyForm, row_of
 from ..wire.commands.lease_operands import without_lease
@@ -44,7 +43,6 @@ WINDOW = 128
 LATEST = 7  # requests that each session always keeps; times SESSIONS_MAX, they fit in the bound
 NAME_CHARACTERS_MAX = 44  # of the client's part: with a number, the name stays below 64
 STEP_SESSIONS = 16  # read without a pause
-REPLY_CHARACTERS_MAX = 512  # below level 3, a longer reply counts as long
 KEY_MARK = "\0"  # replaces a long key in a kept reply; no reply holds a NUL
 NO_LONGER_KEPT = "\0\0"  # replaces a reply that was dropped
 _Value = TypeVar("_Value")
@@ -92,17 +90,11 @@ class Session:
         twin.long_bytes, twin.short_bytes = self.long_bytes, self.short_bytes
         return twin
 
-    def remember(self, number: int, answered: KeptReply, *, is_bounded: bool) -> None:
+    def remember(self, number: int, answered: KeptReply) -> None:
         """Keep one more reply. Drop replies before the window, whose requests are refused."""
         reply = answered[1]
-        if is_bounded:
-            if self.long_bytes and size_of(reply) > SHORT_REPLY_BYTES:
-                self.drop_long()
-        elif len(reply) > REPLY_CHARACTERS_MAX:
-            for other, (crc, earlier) in self.answered.items():
-                if len(earlier) > REPLY_CHARACTERS_MAX:
-                    self.answered[other] = (crc, "")
-            self.count()
+        if self.long_bytes and size_of(reply) > SHORT_REPLY_BYTES:
+            self.drop_long()
         self.answered[number] = answered
         self._add(reply)
         if number > self.highest:
@@ -233,18 +225,14 @@ class SessionTable:
             return DONE_ONCE
         return reply.replace(KEY_MARK, _key_of(command)) or _repeat(command)
 
-    def remember(self, name: str, number: int, command: str, reply: str, level: int) -> None:
-        """Keep the reply to a request, so that a retry gets the same reply. `level` is the
-        cluster's."""
-        is_bounded = level >= BOUNDED
+    def remember(self, name: str, number: int, command: str, reply: str) -> None:
+        """Keep the reply to a request, so that a retry gets the same reply."""
         crc = crc32(command.encode("utf-8", "surrogateescape"))
         session = self._own(name, self._sessions[name])
         self._count(session, -1)
-        kept = _kept(command, reply, is_bounded=is_bounded)
-        session.remember(number, (crc, kept), is_bounded=is_bounded)
+        session.remember(number, (crc, _kept(command, reply)))
         self._count(session, 1)
-        if is_bounded:
-            self._bound()
+        self._bound()
 
     def _count(self, session: Session, sign: int) -> None:
         """Add a session's bytes and requests to the totals, or with -1 subtract them."""
@@ -351,12 +339,10 @@ def size_of(reply: str) -> int:
     return len(reply) if reply.isascii() else len(reply.encode("utf-8", "surrogatepass"))
 
 
-def _kept(command: str, reply: str, *, is_bounded: bool) -> str:
+def _kept(command: str, reply: str) -> str:
     """Return the part of a reply to keep: "" if it repeats its value and can be rebuilt. If its key
     makes it long, KEY_MARK replaces the key: the rest shows whether the command was done."""
-    size = size_of(reply) if is_bounded else len(reply)
-    longest = SHORT_REPLY_BYTES if is_bounded else REPLY_CHARACTERS_MAX
-    if size <= longest or command.startswith(LONG_REPLIES):
+    if size_of(reply) <= SHORT_REPLY_BYTES or command.startswith(LONG_REPLIES):
         return reply
     return "" if reply == _repeat(command) else reply.replace(_key_of(command), KEY_MARK)
 

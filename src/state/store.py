@@ -5,7 +5,7 @@ of the entry being applied. For each key, it keeps the number of its last change
 records each change as an event.
 
 The pairs are a dict, or a frozen dict with the changes above it (state/pairs.py). They hold each
-value with its facts in one text (wire/key_stat.py). At level 1, the texts are only the values.
+value with its facts in one text (wire/key_stat.py).
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from collections.abc import (
 from typing import Final, NamedTuple, TypeVar, overload
 
 from ..common.process.wakeup import Breathe, no_pause
+from ..raft.levels import FLOOR
 from ..raft.log import Entry
 from ..wire.commands.rights import LeaseKeys
 from ..wire.key_stat import KeyFacts, facts_of, lease_of, value_of, with_facts
@@ -60,10 +61,9 @@ class Store(MutableMapping[str, str]):
     Callers hold the lock that guards the pairs.
     """
 
-    def __init__(self, held: Pairs | None = None, level: int = 1, since: int = 0) -> None:
+    def __init__(self, held: Pairs | None = None, level: int = FLOOR) -> None:
         self.held: Pairs = {} if held is None else held
         self.level = level
-        self.since = since  # the entry that raised the level to 2: the last change of older keys
         self.number = 0  # the number of the entry being applied
         self.term = 0  # its term
         self.user = ""  # the user whose entry it is, "" if it names none
@@ -84,13 +84,6 @@ class Store(MutableMapping[str, str]):
         self._count = self._characters = 0  # of all
         self._lost_up_to = 0
 
-    def raise_level(self, level: int, number: int) -> None:
-        """Raise the level by the entry with this number. At level 2, that number becomes the last
-        change of each existing key, so that all nodes have the same facts. No key is touched."""
-        if self.level < 2 <= level:
-            self.since = number
-        self.level = max(self.level, level)
-
     def replace(
         self,
         held: Pairs,
@@ -107,7 +100,7 @@ class Store(MutableMapping[str, str]):
         self.pair_bytes, self.accounts = sizes_of(held) if sizes is None else sizes
         self._index = None
         self._listed = {}
-        self.level, self.since, self.leased = level, 0, leased
+        self.level, self.leased = level, leased
         leases.started, self.leases = self.leases.started, leases
         self.forget_events(number)
         return old
@@ -191,13 +184,12 @@ class Store(MutableMapping[str, str]):
         if self.user:
             self._put(key, with_facts(value, self.number, "", self.user))
         else:
-            self._put(key, value if self.level < 2 else f"{value}\0{self.number}")
+            self._put(key, f"{value}\0{self.number}")
 
     def amend(self, key: str, value: str) -> None:
         """Change the value. The key stays in its lease."""
         lease = self.lease_of(key)
-        facts = (self.number, lease, self.user)
-        self._put(key, value if self.level < 2 else with_facts(value, *facts))
+        self._put(key, with_facts(value, self.number, lease, self.user))
         if self.notes_events:
             self.note(SET, key, value)
 
@@ -218,7 +210,7 @@ class Store(MutableMapping[str, str]):
         change and makes no event."""
         self._bind(key, lease)
         text = self.held[key]
-        changed, _, user = facts_of(text, self.since)
+        changed, _, user = facts_of(text)
         self._put(key, with_facts(value_of(text), changed, lease, user))
 
     def expire(self, lease: str, kind: str = EXPIRE) -> list[str]:
@@ -281,7 +273,7 @@ class Store(MutableMapping[str, str]):
     def facts(self, key: str) -> KeyFacts | None:
         """Return the facts of a key, or None if it is absent."""
         held = self.held.get(key)
-        return None if held is None else facts_of(held, self.since)
+        return None if held is None else facts_of(held)
 
     def lease_of(self, key: str) -> str:
         """Return the lease of a key, or "" if it has none."""
@@ -301,7 +293,7 @@ class Store(MutableMapping[str, str]):
     def note(self, kind: str, key: str, value: str) -> None:
         """Record a change by the entry being applied."""
         number = self.number
-        if self.level < 2 or number == self._lost_up_to:  # record all events of an entry or none
+        if number == self._lost_up_to:  # record all events of an entry or none
             return
         self._events.append((number, kind, key, value))
         self._count += 1
@@ -311,7 +303,7 @@ class Store(MutableMapping[str, str]):
 
     def note_sets(self, numbers: Sequence[int], entries: Sequence[Entry]) -> None:
         """Record the changes by the entries with these numbers, all of which are `set`."""
-        if self.level < 2 or not self.notes_events:
+        if not self.notes_events:
             return
         first, count = numbers[0], len(numbers)
         if numbers[-1] - first != count - 1:  # an era begins among them

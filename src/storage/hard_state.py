@@ -11,7 +11,7 @@ nothing shows whether it lost anything; `adopting`, while a hand-written log is 
 that may have promised its votes to a leader for a time (raft/leader_lease.py) keeps that time
 there, in milliseconds: `state whole lease 500`. The line is replaced atomically.
 
-A level above the first comes last: `state whole level 2`. It is written before the log holds the
+A level above the floor comes last: `state whole level 3`. It is written before the log holds the
 entry that raises the level. A build that does not know the level refuses the file. Each start reads
 this file first, so such a build touches no other file. After the level comes the identity of the
 cluster, once its entry is known to be committed: `level 4 cluster 9f86d081884c7d65`.
@@ -32,7 +32,8 @@ from zlib import crc32
 
 from ..common.build_level import LEVEL
 from ..common.text import NUMBER, NUMBER_MAX
-from ..raft.levels import CLUSTER, FIRST
+from ..raft.levels import CLUSTER, FLOOR
+from ..raft.levels import NUMBER as LEVEL_NUMBER
 from .disk import DamagedStorage, FilesRefused, LevelRefused
 from .folder import Folder, opened
 from .lost_files import FileState, Identity, compare
@@ -41,8 +42,8 @@ _FILE_BYTES_MAX = 512
 _PROMISE = re.compile(
     rb"name (\S+) term (0|%b) vote (\S+)"
     rb" state (whole|newborn|amnesiac|unknown|adopting)(?: lease (%b))?"
-    rb"(?: level ([1-9][0-9]{0,8})(?: cluster (%b))?)?"
-    % (NUMBER.encode(), NUMBER.encode(), CLUSTER.encode())
+    rb"(?: level (%b)(?: cluster (%b))?)?"
+    % (NUMBER.encode(), NUMBER.encode(), LEVEL_NUMBER.encode(), CLUSTER.encode())
 )
 _MARK = re.compile(rb"synced entry ([0-9]{19}) term ([0-9]{19})")
 
@@ -72,7 +73,7 @@ class Promise(NamedTuple):
     state: LogState
     mark: Mark
     lease_ms: int = 0
-    level: int = FIRST  # the level of the files
+    level: int = FLOOR  # the level of the files
     cluster: str = ""  # the identity of the cluster, if it is known
 
 
@@ -115,7 +116,7 @@ class HardStateFile:
             LogState(promise[4].decode("ascii")),
             Mark(self._number(mark[1], 2), self._number(mark[2], 2)),
             self._number(promise[5] or b"0", 1),
-            self._known_level(int(promise[6] or FIRST)),
+            self._known_level(int(promise[6] or FLOOR)),
             (promise[7] or b"").decode(),
         )
         self._mark_offset = len(lines[0]) + 1
@@ -163,7 +164,7 @@ class HardStateFile:
             f"name {self._node} term {promise.term} vote {promise.vote or '-'}"
             f" state {promise.state.value}"
             f"{f' lease {promise.lease_ms}' if promise.lease_ms else ''}"
-            f"{f' level {promise.level}' if promise.level > FIRST else ''}"
+            f"{f' level {promise.level}' if promise.level > FLOOR else ''}"
             f"{f' cluster {promise.cluster}' if promise.cluster else ''}"
         )
         return _with_crc(text.encode())

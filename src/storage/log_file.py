@@ -16,7 +16,7 @@ from zlib import crc32
 
 from ..common.text import VERY_LONG, is_printable
 from ..raft.effects import Effects
-from ..raft.levels import FIRST
+from ..raft.levels import FLOOR
 from ..raft.log import Entry, Log, SafetyError, Snapshot, TermRuns, is_run
 from ..raft.membership import Membership
 from .disk import AppendFile, DiskFailed
@@ -154,7 +154,7 @@ def _keeps_its_line(command: str) -> bool:
 
 
 def whole_file(
-    members: Membership, log: Log, level: int = FIRST, cluster: str = ""
+    members: Membership, log: Log, level: int = FLOOR, cluster: str = ""
 ) -> Iterator[bytes]:
     """Yield a whole NAME.log with the content of `log`, in pieces that fit in memory."""
     base = base_line(members, log.base_index, log.base_term, level, cluster)
@@ -192,7 +192,7 @@ class LogRewrite:
         node: str,
         snapshot: Snapshot,
         members: Membership,
-        level: int = FIRST,
+        level: int = FLOOR,
         cluster: str = "",
     ) -> None:
         self._folder = folder

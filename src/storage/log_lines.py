@@ -9,8 +9,8 @@
 The base line comes first. It names the entry before the log's first (`17 4 base …` after a
 compaction: the snapshot ends with entry 17 of term 4) and the members there. If some are learners,
 or two configurations are joint, the members look as in an entry: `17 4 base
-s1=localhost:10000,voter s4=…,learner`. A level above the first comes before the members: `17 4 base
-level 2 s1=localhost:10000 …`. From level 4 on, the identity of the cluster follows the level:
+s1=localhost:10000,voter s4=…,learner`. A level above the floor comes before the members: `17 4 base
+level 3 s1=localhost:10000 …`. From level 4 on, the identity of the cluster follows the level:
 `level 4 cluster 9f86d081884c7d65`. Entries follow, as `index term command`. After each batch of
 entries, a note says that they were synced. `# cut after 17`, within a batch, means that the
 following lines replace every entry after 17.
@@ -27,7 +27,8 @@ from typing import Final
 
 from ..common.build_level import LEVEL
 from ..common.text import NAME, NUMBER, NUMBER_MAX
-from ..raft.levels import CLUSTER, FIRST
+from ..raft.levels import CLUSTER, FLOOR
+from ..raft.levels import NUMBER as LEVEL_NUMBER
 from ..raft.log import Entry
 from ..raft.membership import PREFIX, Membership, all_vote, is_dialled, read
 from .disk import LevelRefused
@@ -43,7 +44,7 @@ _NUMBER = b"0|" + NUMBER.encode()
 _ENTRY = re.compile(rb"(%b) (%b) ([^\n]*)\n" % (_NUMBER, _NUMBER))
 _CUT = re.compile(rb"# cut after (%b)\n" % _NUMBER)
 _BASE = re.compile(rb"(%b) (%b) base(?: ([^\n]+))?\n" % (_NUMBER, _NUMBER))
-_LEVEL = re.compile(rb"level ([1-9][0-9]{0,8})(?: cluster (%b))?(?: |\Z)" % CLUSTER.encode())
+_LEVEL = re.compile(rf"level ({LEVEL_NUMBER})(?: cluster ({CLUSTER}))?(?: |\Z)".encode())
 _MEMBER = re.compile(rf"({NAME})=([^\s=]+:[1-9][0-9]{{0,4}})")
 _FORBIDDEN = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
@@ -65,7 +66,7 @@ def cut_line(index: int) -> bytes:
 
 
 def base_line(
-    members: Membership, index: int = 0, term: int = 0, level: int = FIRST, cluster: str = ""
+    members: Membership, index: int = 0, term: int = 0, level: int = FLOOR, cluster: str = ""
 ) -> bytes:
     """Return the first line of a log: Raft's entry before the first, or the last entry in the
     snapshot, with the level, the identity and the members. A node that waits to be added has no
@@ -76,9 +77,9 @@ def base_line(
 
 def spell_level(level: int, cluster: str = "") -> str:
     """Return the level and the identity that come before the members, with a trailing space, or ""
-    for the first level, which older builds know."""
+    for the floor."""
     identity = f"cluster {cluster} " if cluster else ""
-    return f"level {level} {identity}" if level > FIRST else ""
+    return f"level {level} {identity}" if level > FLOOR else ""
 
 
 def split_level(text: bytes | None) -> tuple[int, str, bytes]:
@@ -89,7 +90,7 @@ def split_level(text: bytes | None) -> tuple[int, str, bytes]:
     """
     match = _LEVEL.match(text or b"")
     if match is None:
-        return FIRST, "", text or b""
+        return FLOOR, "", text or b""
     if int(match[1]) > LEVEL:
         raise LevelRefused(
             f"it is of level {int(match[1])}, and this build of raftline knows levels up to "
@@ -135,7 +136,7 @@ def read_base(raw: bytes) -> tuple[int, int, Membership]:
 def level_in_base(raw: bytes) -> tuple[int, str]:
     """Return the level and the identity that a sound base line names."""
     match = _BASE.fullmatch(raw)
-    return split_level(match[3])[:2] if match is not None else (FIRST, "")
+    return split_level(match[3])[:2] if match is not None else (FLOOR, "")
 
 
 def read_members(spelled: bytes | None) -> Membership:

@@ -17,7 +17,7 @@ from itertools import chain
 from typing import BinaryIO
 from zlib import crc32
 
-from ..raft.levels import FIRST, Levels
+from ..raft.levels import FLOOR, Levels
 from ..raft.log import Log
 from ..raft.membership import Membership
 from .disk import CorruptLog, LevelRefused
@@ -51,7 +51,7 @@ class LogRead:
     torn_bytes: int = 0  # after the good bytes; never acknowledged
     void_lines: bool = False  # a cut voided some lines
     holds_mark: bool = False  # the promised entry was read, even if a later cut voided it
-    level: int = FIRST  # the level at the base
+    level: int = FLOOR  # the level at the base
     cluster: str = ""  # the identity at the base
     open_crc: int = 0  # CRC-32 of the good bytes without a note: the base line
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from zlib import crc32
 
 from ..raft.effects import HardState
-from ..raft.levels import FIRST
+from ..raft.levels import FLOOR
 from ..raft.log import Log, Snapshot
 from ..raft.membership import Membership
 from . import birth
@@ -36,7 +36,7 @@ class Recovered:
     members: Membership  # from the snapshot, or from the log's base line
     notes: list[str]
     snapshot: Snapshot | None = None  # the initial state of the state machine; `log` follows it
-    level: int = FIRST  # the level at the beginning of `log`
+    level: int = FLOOR  # the level at the beginning of `log`
     may_be_new: bool = False  # with `recovering`: perhaps nothing is lost
     base_cluster: str = ""  # the identity at the beginning of `log`
     cluster: str = ""  # the identity that the node knows
@@ -228,7 +228,7 @@ class Recovery:
         if lost and promise.term < log.last_term:  # unknown; this is the lowest possible one
             promise = promise._replace(term=log.last_term, vote=None)
         mark = Mark(log.last_index, log.last_term)
-        level = max(contents.levels.latest, promise.level if lost or promise.cluster else FIRST)
+        level = max(contents.levels.latest, promise.level if lost or promise.cluster else FLOOR)
         self.storage.save(promise._replace(state=state, mark=mark, level=level))
 
     def _sound_state(self, promise: Promise, log: Log) -> LogState:

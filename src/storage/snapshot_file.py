@@ -11,7 +11,7 @@ from typing import BinaryIO
 
 from ..common.process.wakeup import Breathe, no_pause
 from ..raft.effects import Chunk
-from ..raft.levels import FIRST
+from ..raft.levels import FLOOR
 from ..raft.log import Snapshot
 from ..raft.membership import all_vote
 from .disk import AppendFile, LevelRefused
@@ -40,9 +40,9 @@ class SnapshotFile:
         self.name = f"{node}.state_machine"
         self.current: Snapshot | None = None
         self.members = all_vote({})  # members of `current`
-        self.level, self.cluster = FIRST, ""  # level and identity of `current`
+        self.level, self.cluster = FLOOR, ""  # level and identity of `current`
         self._identity: Identity = (0, 0)  # of the file of `current`
-        self._written = (self.members, FIRST, "")  # of the unpublished snapshot
+        self._written = (self.members, FLOOR, "")  # of the unpublished snapshot
         self._node = node
         self._folder = folder
         self._beside = f"{self.name}.tmp"

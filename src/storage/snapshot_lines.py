@@ -1,32 +1,23 @@
 """The lines of NAME.state_machine, the snapshot, written and read back (paper §7).
 
-    17 4 snapshot s1=localhost:10000 s2=localhost:10001 s3=localhost:10002
+    17 4 snapshot level 4 cluster 9f86d081884c7d65 s1=localhost:10000 s2=localhost:10001
     sessions 1
     client7 …
-    keys 2
-    a 4
-    b 30
-    # end: 1 session, 2 keys, crc32 1ff08c67
-
-The first line names the last entry that the snapshot covers, by index and term, and the members at
-that entry. A level above the first comes before the members: `17 4 snapshot level 2
-s1=localhost:10000 …`. From level 4 on, the identity of the cluster follows the level: `level 4
-cluster 9f86d081884c7d65`. Session lines come from the session table. Keys and values are escaped as
-on the wire. A note follows every thousandth session or key line: `# 1000 lines, crc32 5c1a2b3d`. A
-CRC-32 covers all bytes of the file before its note, so that no part can be missing, moved or
-doubled. The counts come first, so that no key can be taken for a note.
-
-From level 2 on, there is one more section, and a key's line begins with its facts
-(wire/key_stat.py):
-
     leases 1
-    …
+    lease-7 10
     keys 2
     12 a 4
     9,lease-7 b 30
     # end: 1 session, 1 lease, 2 keys, crc32 1ff08c67
 
-From level 5 on, the line of a key, a lease or a session may name its user.
+The first line names the last entry that the snapshot covers, by index and term, and the members at
+that entry. A level above the floor comes before the members, and from level 4 on the identity of
+the cluster. Session lines come from the session table. A key's line begins with its facts
+(wire/key_stat.py). Keys and values are escaped as on the wire. A note follows every thousandth
+session, lease or key line: `# 1000 lines, crc32 5c1a2b3d`. A CRC-32 covers all bytes of the file
+before its note, so that no part can be missing, moved or doubled. The counts come first, so that no
+key can be taken for a note. From level 5 on, the line of a key, a lease or a session may name its
+user.
 """
 
 from __future__ import annotations
@@ -41,7 +32,7 @@ from zlib import crc32
 
 from ..common.process.wakeup import Breathe
 from ..common.text import NUMBER, NUMBER_MAX
-from ..raft.levels import FIRST
+from ..raft.levels import FLOOR
 from ..raft.log import Snapshot
 from ..raft.membership import Membership
 from ..wire.key_stat import read_key_line, spell_key_line
@@ -61,11 +52,8 @@ HEAD = re.compile(rf"({NUMBER}) ({NUMBER}) snapshot ([^\n]+)\n".encode())
 
 @dataclass
 class MachineState:
-    """The state machine after entry `index` of `term`, frozen until it is released.
-
-    From level 2 on, the pairs hold each value with its facts. `since` is the last change of the
-    keys without facts.
-    """
+    """The state machine after entry `index` of `term`, frozen until it is released. The pairs hold
+    each value with its facts."""
 
     index: int
     term: int
@@ -73,21 +61,20 @@ class MachineState:
     sessions: Collection[str]
     pairs: Mapping[str, str]
     release: Callable[[Breathe], None] = lambda breathe: None
-    level: int = FIRST
-    since: int = 0
+    level: int = FLOOR
     leases: Collection[str] = ()
     cluster: str = ""  # the identity
 
 
 @dataclass
 class LoadedSnapshot:
-    """A snapshot that passed its checks. From level 2 on, the pairs hold the facts as well."""
+    """A snapshot that passed its checks. The pairs hold each value with its facts."""
 
     snapshot: Snapshot
     members: Membership
     sessions: list[str] = field(default_factory=list)
     pairs: dict[str, str] = field(default_factory=dict)
-    level: int = FIRST
+    level: int = FLOOR
     cluster: str = ""
     leases: list[str] = field(default_factory=list)
     leased: dict[str, set[str]] = field(default_factory=dict)  # the keys of each lease
@@ -128,10 +115,11 @@ def checked_pieces(state: MachineState) -> Iterator[tuple[bytes, int]]:
 def _sections(state: MachineState) -> list[tuple[str, int, Iterable[str]]]:
     """Return each section: the word for its lines, their number, and the lines, which are made one
     by one as they are written."""
-    sections = [("session", len(state.sessions), _lines(state.sessions))]
-    if state.level >= 2:
-        sections.append(("lease", len(state.leases), _lines(state.leases)))
-    return [*sections, ("key", len(state.pairs), _key_lines(state))]
+    return [
+        ("session", len(state.sessions), _lines(state.sessions)),
+        ("lease", len(state.leases), _lines(state.leases)),
+        ("key", len(state.pairs), _key_lines(state)),
+    ]
 
 
 def _lines(texts: Iterable[str]) -> Iterator[str]:
@@ -140,9 +128,8 @@ def _lines(texts: Iterable[str]) -> Iterator[str]:
 
 
 def _key_lines(state: MachineState) -> Iterator[str]:
-    has_facts, since = state.level >= 2, state.since
     for key, held in state.pairs.items():
-        yield f"{spell_key_line(key, held, since) if has_facts else f'{key} {held}'}\n"
+        yield f"{spell_key_line(key, held)}\n"
 
 
 def _note(lines: int, crc: int) -> str:
@@ -171,10 +158,8 @@ class SnapshotReader:
         """Return the content of the file, once all of it has passed its checks."""
         loaded = self._read_head()
         loaded.sessions = [line for lines in self._section(b"sessions") for line in lines]
-        counts = [("session", len(loaded.sessions))]
-        if loaded.level > 1:
-            loaded.leases = [line for lines in self._section(b"leases") for line in lines]
-            counts.append(("lease", len(loaded.leases)))
+        loaded.leases = [line for lines in self._section(b"leases") for line in lines]
+        counts = [("session", len(loaded.sessions)), ("lease", len(loaded.leases))]
         keys = 0
         for lines in self._section(b"keys"):
             keys += len(lines)
@@ -210,11 +195,6 @@ class SnapshotReader:
     def _keep(self, loaded: LoadedSnapshot, lines: list[str]) -> None:
         """Store the keys of these lines."""
         pairs = loaded.pairs
-        if loaded.level < 2:
-            for line in lines:
-                key, _, value = line.partition(" ")
-                pairs[key] = value
-            return
         for line in lines:
             try:
                 key, held, lease = read_key_line(line)

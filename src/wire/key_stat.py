@@ -1,11 +1,11 @@
-"""The facts of a key from level 2 on: the entry that last changed it, its lease, its user. Pure.
+"""The facts of a key: the entry that last changed it, its lease, its user. Pure.
 
 A snapshot's line of a key is `57 KEY VALUE`, or `57,lease-40 KEY VALUE` if the key is under a
 lease. From level 5 on, the name of the user who wrote the value follows, if one was logged in:
 `57,lease-40,bob KEY VALUE`, or `57,,bob KEY VALUE` without a lease. In memory the same facts follow
 the value in one string, which takes a few bytes per key and no extra object. A NUL separates them:
-entries hold no raw control characters, so values don't either. A string without facts is older than
-the cluster's rise to level 2.
+entries hold no raw control characters, so values don't either. The number 0 stands for an unknown
+entry.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from ..common.text import NAME, NUMBER, NUMBER_MAX
 
 MARK = "\0"
 _LEASE: Final = "[A-Za-z][A-Za-z0-9.-]{0,63}"
-_LINE = re.compile(rf"({NUMBER})(?:,(?=.)({_LEASE})?(?:,{NAME})?)?", re.ASCII)
+_LINE = re.compile(rf"(0|{NUMBER})(?:,(?=.)({_LEASE})?(?:,{NAME})?)?", re.ASCII)
 
 
 class KeyFacts(NamedTuple):
@@ -41,15 +41,11 @@ def value_of(stored: str) -> str:
     return stored.partition(MARK)[0]
 
 
-def facts_of(stored: str, since: int) -> KeyFacts:
-    """Return the facts of a stored value; `since` is the number of the entry that raised the level
-    to 2."""
-    _, mark, facts = stored.partition(MARK)
-    if not mark:
-        return KeyFacts(since)
-    changed, _, rest = facts.partition(",")
+def facts_of(stored: str) -> KeyFacts:
+    """Return the facts of a stored value."""
+    changed, _, rest = stored.partition(MARK)[2].partition(",")
     lease, _, user = rest.partition(",")
-    return KeyFacts(int(changed), lease, user)
+    return KeyFacts(int(changed or 0), lease, user)
 
 
 def lease_of(stored: str) -> str:
@@ -66,10 +62,10 @@ def user_and_lease(stored: str) -> tuple[str, str]:
     return user, lease
 
 
-def spell_key_line(key: str, stored: str, since: int) -> str:
-    """Return the line of a key in a snapshot of level 2, without its newline."""
-    value, mark, facts = stored.partition(MARK)
-    return f"{facts if mark else since} {key} {value}"
+def spell_key_line(key: str, stored: str) -> str:
+    """Return the line of a key in a snapshot, without its newline."""
+    value, _, facts = stored.partition(MARK)
+    return f"{facts or 0} {key} {value}"
 
 
 def read_key_line(line: str) -> tuple[str, str, str]:

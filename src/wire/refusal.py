@@ -243,7 +243,6 @@ LOW_LEVEL = Sentence(
     "low-level",
     "this cluster is at level {LEVEL} until |{members} upgraded. Nothing was done.",
 )
-TAKES_LEVEL = Sentence("low-level", "it takes level {level} of the cluster.| Nothing was done.")
 NOT_UNDERSTOOD = Sentence("not-understood", "I don't understand: |{line}. {advice}")
 KEY_TOO_LONG = Sentence(
     "too-long", "the key has |{size} bytes; the limit is {limit}. Nothing was done."

@@ -9,7 +9,7 @@ import pytest
 from raftline.raft.change import Change
 from raftline.raft.effects import Effects
 from raftline.raft.inputs import ChangeMembers, Receive, SnapshotChecked
-from raftline.raft.levels import FIRST, IDENTIFIED, Levels, Raise, read, spell
+from raftline.raft.levels import FLOOR, IDENTIFIED, Levels, Raise, read, spell
 from raftline.raft.log import Entry, Snapshot
 from raftline.raft.messages import AppendEntries, InstallSnapshot, PeerError
 from raftline.raft.node import RawNode
@@ -48,7 +48,7 @@ def test_a_server_of_another_cluster_is_not_added() -> None:
 
 
 def test_a_later_entry_never_changes_the_identity() -> None:
-    levels = Levels(0, FIRST, ["noop", RAISE, spell(IDENTIFIED, THEIRS), spell(9, THEIRS)])
+    levels = Levels(0, FLOOR, ["noop", RAISE, spell(IDENTIFIED, THEIRS), spell(9, THEIRS)])
     assert (levels.latest, levels.clusters.latest) == (IDENTIFIED, MINE)
 
 
@@ -79,7 +79,7 @@ def test_a_log_of_level_4_that_holds_no_identity_gets_one() -> None:
     node = established("s1", voters=("s1",), options=NEWER)
     sync(node)
     assert node.view.cluster == MINE
-    levels = Levels(0, FIRST, ["level 4"])
+    levels = Levels(0, FLOOR, ["level 4"])
     assert levels.lacks_cluster
     assert levels.append(2, RAISE) is False
     assert (levels.lacks_cluster, levels.clusters.latest) == (False, MINE)

@@ -1,4 +1,4 @@
-"""Replies that sessions keep: bounded in bytes from level 3 on, and nothing is done twice."""
+"""Replies that sessions keep: bounded in bytes, and nothing is done twice."""
 
 from __future__ import annotations
 
@@ -61,18 +61,6 @@ def test_few_requests_do_not_fill_the_memory_of_every_node() -> None:
     again = [machine.do(f"x{number}#1@txn get k ; incr n") for number in range(10)]
     assert again == [DONE_ONCE] * 5 + first[5:]  # the oldest went first
     assert machine.do("get n") == "GET response: 10"  # nothing was done twice
-
-
-def test_at_level_2_they_are_kept_as_they_were() -> None:
-    machine = Machine(level=2)
-    machine.do(f"set k {SMILES}")
-    for number in range(6):
-        machine.do(f"x{number}#1@txn get k")
-    assert sum(map(size_of, machine.kept())) > LONG_REPLIES_BYTES
-    machine.do("level 3")
-    machine.do("y#1@set a 1")  # the first write after it
-    assert sum(map(size_of, machine.kept())) <= LONG_REPLIES_BYTES
-    assert machine.do("x0#1@txn get k") == DONE_ONCE
 
 
 def test_a_session_in_use_keeps_its_long_reply_longer() -> None:

@@ -7,9 +7,7 @@ import pytest
 from raftline.logmanager import LogManager
 from raftline.state.store import Store
 from raftline.wire.commands.lease_operands import grant_in, lease_in, with_tag, without_tag
-from raftline.wire.commands.operands import not_understood
 from raftline.wire.key_stat import read_key_line
-from raftline.wire.refusal import error
 from raftline_testing.files.faulty_folder import MemoryFolder
 from raftline_testing.files.node_files import MEMBERS, entries
 from tests.core.test_leases import Machine, first_leases
@@ -82,17 +80,6 @@ def test_a_snapshot_carries_a_lease_with_a_tag() -> None:
     second._load(loaded, *second._arrived)
     assert second.store.leased == {f"lease-2.{TAG}": {"a"}}
     assert read_key_line(f"3,lease-2.{TAG} a 1")[2] == f"lease-2.{TAG}"
-
-
-@pytest.mark.parametrize(
-    "command", [f"lease 10 {TAG}", f"release lease-57.{TAG}", f"under lease-57.{TAG} set a 1"]
-)
-def test_below_level_3_there_are_no_tags(command: str) -> None:
-    """A node of an older build knows none."""
-    machine = Machine()
-    assert machine.apply(command) == error(not_understood(command))
-    machine.store.level = 3
-    assert "response" in machine.apply(command)
 
 
 @pytest.mark.parametrize(

@@ -72,9 +72,9 @@ def test_a_time_that_no_lease_has_is_refused_in_words(seconds: str) -> None:
 @pytest.mark.parametrize(
     ("line", "level"),
     [
-        ("lease 10", 2), ("lease 1.5", 5), ("setex a 1.5 b", 5), ("setex a 15 1.5", 2),
-        ("expire a.b 15", 2), ("expire a 1.5", 5), ("txn setex a 1.5 b", 5),
-        ("txn if b absent then set b 1 else expire a 1.5", 5), ("txn set b 1.5", 2),
+        ("lease 10", 3), ("lease 1.5", 5), ("setex a 1.5 b", 5), ("setex a 15 1.5", 3),
+        ("expire a.b 15", 3), ("expire a 1.5", 5), ("txn setex a 1.5 b", 5),
+        ("txn if b absent then set b 1 else expire a 1.5", 5), ("txn set b 1.5", 3),
     ],
 )  # fmt: skip
 def test_a_time_with_milliseconds_needs_a_level(line: str, level: int) -> None:

@@ -12,16 +12,16 @@ from raftline.state.store import Store
 from raftline.wire.commands.lease_operands import FRACTIONS
 from raftline.wire.commands.operands import not_understood
 from raftline_testing.files.node_files import entries
-from tests.core.test_store import at_level_2, copied
+from tests.core.test_store import at_entry_10, copied
 
 TERM = 4
 
 
 class Machine:
-    """A store of level 2 whose entries are numbered from 57 on, all of one term."""
+    """A store of level 3 whose entries are numbered from 57 on, all of one term."""
 
     def __init__(self) -> None:
-        self.store = Store(level=2)
+        self.store = Store(level=3)
         self.number = 56
 
     def apply(self, command: str, term: int = TERM) -> str:
@@ -297,8 +297,8 @@ def test_the_timer_is_notified_of_each_time_that_begins(machine: Machine) -> Non
 
 
 def with_entries(*commands: str) -> LogManager:
-    """Return a node of level 2 that has applied these from entry 11 on."""
-    manager = at_level_2()
+    """Return a node of level 3 that has applied these from entry 11 on."""
+    manager = at_entry_10()
     manager.apply(entries(11, 1, *commands))
     return manager
 

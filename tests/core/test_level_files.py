@@ -39,8 +39,8 @@ def raised(folder: MemoryFolder) -> LogManager:
     """Return the files of a node whose entry 2 has raised the level, written and applied."""
     manager, _ = boot(folder)
     manager.persist([Effects(save=HardState(1, "s1"))])
-    written = entries(1, 1, "noop", "level 2", "set a 1")
-    manager.persist([Effects(level=2, append=written)])
+    written = entries(1, 1, "noop", "level 3", "set a 1")
+    manager.persist([Effects(level=3, append=written)])
     manager.apply(written)
     return manager
 
@@ -55,7 +55,7 @@ def compacted(folder: MemoryFolder) -> LogManager:
     return manager
 
 
-def test_files_of_the_first_level_say_nothing_of_it() -> None:
+def test_files_of_the_floor_say_nothing_of_it() -> None:
     folder = MemoryFolder()
     manager, _ = boot(folder)
     write(manager, 1, 1, "noop", "set a 1")
@@ -72,11 +72,11 @@ def test_storage_names_the_level_before_the_log_does() -> None:
         manager.persist([Effects(save=HardState(1, "s1"))])
         folder.fault = Fault(folder.steps + step, Kind.DIE_AFTER)
         with contextlib.suppress(Died):
-            manager.persist([Effects(level=2, append=entries(1, 1, "noop", "level 2"))])
+            manager.persist([Effects(level=3, append=entries(1, 1, "noop", "level 3"))])
         is_over = not folder.is_dead
         left = folder.kill()
-        if b" level 2" in left.content("s1.log"):
-            assert b" state newborn level 2 crc32 " in first_line(left, "s1.storage")
+        if b" level 3" in left.content("s1.log"):
+            assert b" state newborn level 3 crc32 " in first_line(left, "s1.storage")
         if is_over:
             return
     raise AssertionError("it never ended")
@@ -87,9 +87,9 @@ def test_a_start_keeps_the_level_of_a_log_that_holds_it() -> None:
     raised(folder).close()
     manager, recovered = boot(folder.kill())
     assert (recovered.level, manager.level) == (1, 1)  # where the log begins: nothing is applied
-    assert b" level 2 crc32 " in first_line(folder, "s1.storage")
-    manager.apply(entries(1, 1, "noop", "level 2"))
-    assert manager.level == 2
+    assert b" level 3 crc32 " in first_line(folder, "s1.storage")
+    manager.apply(entries(1, 1, "noop", "level 3"))
+    assert manager.level == 3
 
 
 def test_a_level_that_was_cut_off_leaves_the_files_at_the_next_start() -> None:
@@ -105,10 +105,10 @@ def test_a_level_that_was_cut_off_leaves_the_files_at_the_next_start() -> None:
 def test_base_line_and_snapshot_carry_the_level() -> None:
     folder = MemoryFolder()
     compacted(folder).close()
-    assert first_line(folder, "s1.log") == b"3 1 base level 2 " + PLACES
-    assert first_line(folder, "s1.state_machine") == b"3 1 snapshot level 2 " + PLACES
+    assert first_line(folder, "s1.log") == b"3 1 base level 3 " + PLACES
+    assert first_line(folder, "s1.state_machine") == b"3 1 snapshot level 3 " + PLACES
     manager, recovered = boot(folder.kill())
-    assert (recovered.level, manager.level) == (2, 2)
+    assert (recovered.level, manager.level) == (3, 3)
     assert recovered.members == all_vote(MEMBERS)
 
 
@@ -118,8 +118,8 @@ def test_a_lost_log_begins_anew_at_the_level_of_the_snapshot() -> None:
     left = folder.kill()
     left.remove("s1.log")
     boot(left)[0].close()
-    assert first_line(left, "s1.log") == b"3 1 base level 2 " + PLACES
-    assert b" level 2 crc32 " in first_line(left, "s1.storage")
+    assert first_line(left, "s1.log") == b"3 1 base level 3 " + PLACES
+    assert b" level 3 crc32 " in first_line(left, "s1.storage")
 
 
 def test_a_snapshot_that_arrives_brings_its_level_to_all_files() -> None:
@@ -134,24 +134,24 @@ def test_a_snapshot_that_arrives_brings_its_level_to_all_files() -> None:
     loaded = manager.snapshots.check(snapshot, no_pause)
     manager.arrived(loaded)
     manager.take_over(snapshot)
-    assert manager.level == 2
-    manager.persist([Effects(level=2, install=snapshot)])
-    assert first_line(folder, "s1.log") == b"3 1 base level 2 " + PLACES
-    assert b" level 2 crc32 " in first_line(folder, "s1.storage")
+    assert manager.level == 3
+    manager.persist([Effects(level=3, install=snapshot)])
+    assert first_line(folder, "s1.log") == b"3 1 base level 3 " + PLACES
+    assert b" level 3 crc32 " in first_line(folder, "s1.storage")
     assert manager.begin_rewrite(snapshot).next_index == 4
-    assert first_line(folder, "s1.log.new") == b"3 1 base level 2 " + PLACES
+    assert first_line(folder, "s1.log.new") == b"3 1 base level 3 " + PLACES
 
 
 def test_the_level_is_in_force_when_it_is_applied() -> None:
     manager, _ = boot(MemoryFolder())
-    write(manager, 1, 1, "noop", "level 2")
+    write(manager, 1, 1, "noop", "level 3")
     assert manager.level == 1
     manager.apply(entries(1, 1, "noop"))
     assert (manager.level, manager.freeze().level) == (1, 1)
-    assert manager.apply(entries(2, 1, "level 2")) == [""]
-    assert (manager.level, manager.freeze().level) == (2, 2)
-    manager.apply(entries(3, 1, "level 1", "level x"))
-    assert manager.level == 2
+    assert manager.apply(entries(2, 1, "level 3")) == [""]
+    assert (manager.level, manager.freeze().level) == (3, 3)
+    manager.apply(entries(3, 1, "level 1", "level 2", "level x"))
+    assert manager.level == 3
 
 
 def test_files_of_a_level_above_this_build_are_refused_and_left_as_they_are() -> None:
@@ -203,22 +203,22 @@ def test_a_log_or_a_snapshot_above_this_build_is_not_taken_for_damage(name: str)
     folder = MemoryFolder()
     compacted(folder).close()
     left = folder.kill()
-    left.put(name, left.content(name).replace(b" level 2 ", b" level %d " % (LEVEL + 1), 1))
+    left.put(name, left.content(name).replace(b" level 3 ", b" level %d " % (LEVEL + 1), 1))
     with pytest.raises(LevelRefused, match=f"^{name}: it is of level {LEVEL + 1}, and this "):
         boot(left)
 
 
-@pytest.mark.parametrize("level", [1, 2])
+@pytest.mark.parametrize("level", [1, 3])
 def test_a_base_line_is_read_as_it_was_spelled(level: int) -> None:
     for members in (all_vote(MEMBERS), all_vote({})):
         raw = base_line(members, 17, 4, level)
         assert read_base(raw) == (17, 4, members)
         assert level_in_base(raw) == (level, "")
     assert base_line(all_vote(MEMBERS)) == BASE
-    assert base_line(all_vote({}), 17, 4, 2) == b"17 4 base level 2\n"
+    assert base_line(all_vote({}), 17, 4, 3) == b"17 4 base level 3\n"
 
 
-def test_a_node_without_files_has_the_first_level() -> None:
+def test_a_node_without_files_has_the_floor() -> None:
     manager, recovered = boot(MemoryFolder())
     assert (recovered.level, manager.level) == (1, 1)
     assert LoadedSnapshot(Snapshot(0, 0, 0, 0), all_vote({})).level == 1

@@ -263,7 +263,7 @@ def test_a_confirmed_read_gets_no_pairs_that_a_failed_entry_left() -> None:
             raise MemoryError
 
     manager = after(*(f"set k{number} 1" for number in range(2 * BREATHE_KEYS)))
-    manager.store.raise_level(2, 1)
+    manager.store.level = 3
     manager.store.breathe = no_memory
     with pytest.raises(MemoryError):
         manager.apply(entries(2 * BREATHE_KEYS + 1, 1, "clear k"))

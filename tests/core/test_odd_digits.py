@@ -74,8 +74,10 @@ def stored(promise: str, mark: str) -> object:
 
 
 def snapshot(head: str, sessions: str = "1", keys: str = "1") -> object:
-    data = raw(f'{head} snapshot s1=h:1\nsessions {sessions}\n["c", 1, []]\nkeys {keys}\na 4\n')
-    data += b"# end: 1 session, 1 key, crc32 %08x\n" % crc32(data)
+    data = raw(
+        f'{head} snapshot s1=h:1\nsessions {sessions}\n["c", 1, []]\nleases 0\nkeys {keys}\n9 a 4\n'
+    )
+    data += b"# end: 1 session, 0 leases, 1 key, crc32 %08x\n" % crc32(data)
     return SnapshotReader(io.BytesIO(data), lambda: None).read()
 
 

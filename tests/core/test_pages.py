@@ -80,8 +80,8 @@ class Node:
         assert selection is not None
         still = self.hold()
         self.looked_at = 0
-        page = show_page(still, selection, self._count_a_step, LEVEL, self.runs)
-        assert page == show_page(still, selection, no_pause, LEVEL)
+        page = show_page(still, selection, self._count_a_step, self.runs)
+        assert page == show_page(still, selection, no_pause)
         self.let_go(still)
         found = MORE.search(page)
         self.next = found[1] if found else "show"
@@ -236,7 +236,7 @@ def test_listings_that_go_on_at_a_time_have_a_run_each() -> None:
         Selection("k1", "k"),
     ):
         still = node.hold()
-        show_page(still, selection, no_pause, LEVEL, node.runs)
+        show_page(still, selection, no_pause, node.runs)
         node.let_go(still)
         kept.append({run.keys[0][1] for run in node.kept_runs})
     # As many as are kept, and those used last.

@@ -215,8 +215,8 @@ def test_a_death_at_any_step_of_noting_the_loss_does_not_hide_it() -> None:
 
 
 def test_a_snapshot_alone_tells_a_loss_from_a_birth() -> None:
-    data = b"2 1 snapshot s1=h:1\nsessions 0\nkeys 1\na 4\n"
-    data += b"# end: 0 sessions, 1 key, crc32 %08x\n" % crc32(data)
+    data = b"2 1 snapshot s1=h:1\nsessions 0\nleases 0\nkeys 1\n9 a 4\n"
+    data += b"# end: 0 sessions, 0 leases, 1 key, crc32 %08x\n" % crc32(data)
     _, recovered = boot(MemoryFolder({"s1.state_machine": data}))
     assert (recovered.recovering, recovered.newborn) == (True, False)
 

@@ -77,7 +77,7 @@ class Model:
             left = f"TTL response: {left_ms / 1000}"
             return left if left_ms else f"TTL response, no lease: {key}"
         if selection := read_selection(command):
-            return show_page(dict(self.store.held), selection, lambda: None, LEVEL)
+            return show_page(dict(self.store.held), selection, lambda: None)
         if command.startswith("txn "):
             self.before_write()
         self.store.number += 1

@@ -20,6 +20,7 @@ from raftline.storage.folder import Folder
 from raftline.storage.recovery import Recovered
 from raftline.storage.snapshot_file import SnapshotFile
 from raftline.storage.snapshot_lines import MachineState
+from raftline.wire.key_stat import value_of, with_facts
 from raftline_testing.files.faulty_folder import Died, Fault, Kind, MemoryFolder
 from raftline_testing.files.node_files import MEMBERS, boot, entries
 from raftline_testing.files.snapshot_writing import write_snapshot
@@ -48,10 +49,15 @@ def take_a_snapshot(folder: MemoryFolder) -> None:
     manager.persist([Effects(append=entries(7, 2, "set e 5"))])
 
 
+def facts_in(pairs: dict[str, str]) -> dict[str, str]:
+    """Return pairs with the facts of entry 9."""
+    return {key: with_facts(value, 9) for key, value in pairs.items()}
+
+
 def leaders_snapshot() -> tuple[bytes, Snapshot]:
     folder = MemoryFolder()
     file = SnapshotFile(folder, "s1")
-    state = MachineState(20, 3, all_vote(MEMBERS), [], STATE)
+    state = MachineState(20, 3, all_vote(MEMBERS), [], facts_in(STATE))
     snapshot = write_snapshot(file, state)
     file.publish(snapshot)
     return folder.content(file.name), snapshot
@@ -268,10 +274,10 @@ def test_a_snapshot_under_way_copies_only_changed_pairs() -> None:
     assert isinstance(pairs, dict)
     state = manager.freeze()
     manager.apply(entries(3001, 1, "set k7 w", "delete k8"))
-    assert (pairs["k7"], pairs["k8"]) == ("v", "v")
+    assert (value_of(pairs["k7"]), value_of(pairs["k8"])) == ("v", "v")
     write_snapshot(manager.snapshots, state)
     assert manager.store.held is pairs
-    assert (len(pairs), pairs["k7"]) == (2999, "w")
+    assert (len(pairs), value_of(pairs["k7"])) == (2999, "w")
 
 
 def test_writes_after_the_freeze_are_not_in_the_snapshot() -> None:
@@ -282,7 +288,8 @@ def test_writes_after_the_freeze_are_not_in_the_snapshot() -> None:
     manager.apply(BEHIND)
     manager.snapshots.publish(write_snapshot(manager.snapshots, state))
     loaded = SnapshotFile(folder.kill(), "s1").read()
-    assert loaded.pairs == machine_after(*BEFORE)
+    pairs = {key: value_of(text) for key, text in loaded.pairs.items()}
+    assert pairs == machine_after(*BEFORE)
     assert loaded.snapshot.index == 4
 
 

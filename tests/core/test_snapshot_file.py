@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-from dataclasses import replace
 from typing import Any
 from zlib import crc32
 
@@ -19,6 +18,7 @@ from raftline.storage import snapshot_lines
 from raftline.storage.disk import FilesRefused
 from raftline.storage.snapshot_file import SnapshotFile
 from raftline.storage.snapshot_lines import STEP_LINES, LoadedSnapshot, MachineState, spell_snapshot
+from raftline.wire.key_stat import value_of, with_facts
 from raftline_testing.files.faulty_folder import MemoryFolder
 from raftline_testing.files.node_files import (
     BASE,
@@ -39,7 +39,8 @@ NAME = "s1.state_machine"
 def state_of(
     pairs: dict[str, str], index: int = 17, sessions: list[str] | None = None
 ) -> MachineState:
-    return MachineState(index, 4, all_vote(MEMBERS), sessions or [], pairs)
+    held = _Held(pairs)
+    return MachineState(index, 4, all_vote(MEMBERS), sessions or [], held)
 
 
 def spelled(pairs: dict[str, str], index: int = 17, sessions: list[str] | None = None) -> bytes:
@@ -53,23 +54,28 @@ def loaded(data: bytes) -> LoadedSnapshot:
     return SnapshotFile(MemoryFolder({NAME: data}), "s1").read()
 
 
-class _Counted(dict[str, str]):
-    """Pairs that count how many of them were asked for."""
+def pairs_in(data: bytes) -> dict[str, str]:
+    """Return the pairs of a snapshot without their facts."""
+    return {key: value_of(text) for key, text in loaded(data).pairs.items()}
 
-    asked = 0
+
+class _Held(dict[str, str]):
+    """Pairs whose last change was entry 9; it counts how many were requested."""
+
+    requested = 0
 
     def items(self) -> Any:
         for key, value in super().items():
-            self.asked += 1
-            yield key, value
+            self.requested += 1
+            yield key, with_facts(value, 9)
 
 
-@pytest.mark.parametrize("level", [1, 2])
-def test_a_snapshot_is_spelled_bit_by_bit_as_it_is_written(level: int) -> None:
-    pairs = _Counted({f"k{number}": "4" for number in range(20 * STEP_LINES)})
-    pieces = spell_snapshot(replace(state_of(pairs), level=level, since=3))
+def test_a_snapshot_is_spelled_bit_by_bit_as_it_is_written() -> None:
+    state = state_of({f"k{number}": "4" for number in range(20 * STEP_LINES)})
+    pieces = spell_snapshot(state)
     next(pieces)
-    assert pairs.asked <= STEP_LINES
+    assert isinstance(state.pairs, _Held)
+    assert state.pairs.requested <= STEP_LINES
 
 
 def test_a_snapshot_is_text_that_a_person_can_read() -> None:
@@ -79,12 +85,13 @@ def test_a_snapshot_is_text_that_a_person_can_read() -> None:
         "17 4 snapshot s1=localhost:10000 s2=localhost:10001 s3=localhost:10002",
         "sessions 1",
         "client7 12 SET …",
+        "leases 0",
         "keys 3",
-        "a 4",
-        "b two words",
-        "empty ",
+        "9 a 4",
+        "9 b two words",
+        "9 empty ",
     ]
-    assert text.splitlines()[-1].startswith("# end: 1 session, 3 keys, crc32 ")
+    assert text.splitlines()[-1].startswith("# end: 1 session, 0 leases, 3 keys, crc32 ")
 
 
 @pytest.mark.parametrize("sessions", [0, 1, 249, 250, 999, 1000, 1001])
@@ -94,7 +101,7 @@ def test_any_number_of_sessions_and_keys_is_read_back(sessions: int, keys: int) 
     lines = [f"client{number} …" for number in range(sessions)]
     data = spelled(pairs, sessions=lines)
     found = loaded(data)
-    assert (found.pairs, found.sessions) == (pairs, lines)
+    assert (pairs_in(data), found.sessions) == (pairs, lines)
     assert found.members == all_vote(MEMBERS)
     assert found.snapshot[:3] == (17, 4, len(data))
     assert data.count(b" lines, crc32 ") == (sessions + keys) // 1000
@@ -108,12 +115,12 @@ def test_any_number_of_sessions_and_keys_is_read_back(sessions: int, keys: int) 
     )
 )
 def test_any_pairs_are_read_back(pairs: dict[str, str]) -> None:
-    assert loaded(spelled(pairs)).pairs == pairs
+    assert pairs_in(spelled(pairs)) == pairs
 
 
 def test_a_key_that_looks_like_a_note_is_a_key() -> None:
     pairs = {"#": "1000 lines, crc32 00000000", "sessions": "5", "keys": "7"}
-    assert loaded(spelled(pairs)).pairs == pairs
+    assert pairs_in(spelled(pairs)) == pairs
 
 
 def expect_damage(data: bytes) -> str:
@@ -161,25 +168,25 @@ def test_lines_or_whole_batches_that_are_missing_doubled_or_moved_are_refused() 
 @pytest.mark.parametrize(
     ("keys", "line", "why"),
     [
-        (b"keys 2\na 4\na 5\n", 6, "2 keys, 1 of them twice"),
-        (b"keys 2_0\na 4\na 5\n", 3, "not `keys COUNT`"),
-        (b"keys 9999999999999999999\na 4\n", 3, "not `keys COUNT`"),
-        (b"keys 999999999999999999\na 4\n", 5, "the file ends too early"),
+        (b"keys 2\n9 a 4\n9 a 5\n", 7, "2 keys, 1 of them twice"),
+        (b"keys 2_0\n9 a 4\n9 a 5\n", 4, "not `keys COUNT`"),
+        (b"keys 9999999999999999999\n9 a 4\n", 4, "not `keys COUNT`"),
+        (b"keys 999999999999999999\n9 a 4\n", 6, "the file ends too early"),
     ],
 )
 def test_a_malformed_snapshot_with_a_matching_crc_is_refused(
     keys: bytes, line: int, why: str
 ) -> None:
-    data = b"17 4 snapshot s1=h:1\nsessions 0\n" + keys
+    data = b"17 4 snapshot s1=h:1\nsessions 0\nleases 0\n" + keys
     count = keys.count(b"\n") - 1
-    data += b"# end: 0 sessions, %d keys, crc32 %08x\n" % (count, crc32(data))
+    data += b"# end: 0 sessions, 0 leases, %d keys, crc32 %08x\n" % (count, crc32(data))
     assert f", line {line}: {why}" in expect_damage(data)
 
 
 def test_damage_is_found_at_the_next_note_and_its_line_named() -> None:
     data = spelled({f"k{number:04}": "v" for number in range(3500)})
     assert expect_damage(data.replace(b"k1500 v", b"k1500 w")).startswith(
-        f"{NAME}, line 2005: a note that does not match the lines above it"
+        f"{NAME}, line 2006: a note that does not match the lines above it"
     )
 
 

@@ -1,4 +1,4 @@
-"""The Store: what commands see and change from level 2 on, the facts of keys, and events."""
+"""The Store: what commands see and change, the facts of keys, and events."""
 
 from __future__ import annotations
 
@@ -44,10 +44,10 @@ COMMANDS = st.one_of(
 )
 
 
-def at_level_2(*before: str) -> LogManager:
-    """A node whose keys of before were there when its level rose, with entry 10."""
+def at_entry_10(*before: str) -> LogManager:
+    """Return a node whose entry 10 raised its level, after these commands."""
     manager = LogManager("s1", MemoryFolder(), MEMBERS)
-    manager.apply(entries(10 - len(before), 1, *before, "level 2"))
+    manager.apply(entries(10 - len(before), 1, *before, "level 3"))
     manager.store.notes_events = True
     return manager
 
@@ -68,36 +68,14 @@ def copied(state: MachineState) -> LoadedSnapshot:
     return SnapshotReader(io.BytesIO(data), lambda: None).read()
 
 
-def test_at_level_1_the_pairs_are_the_texts_alone() -> None:
-    manager = LogManager("s1", MemoryFolder(), MEMBERS)
-    manager.store.notes_events = True
-    manager.apply(entries(1, 1, "set a 1", "incr a", "append b x"))
-    assert manager.store.held == {"a": "2", "b": "x"}
-    assert events(manager) == []
-
-
-def test_a_raised_level_counts_as_the_last_change_of_every_key() -> None:
-    manager = at_level_2("set a 1", "set b 2")
-    assert facts(manager) == {"a": KeyFacts(10), "b": KeyFacts(10)}
-    manager.apply(entries(11, 1, "set b 3"))
-    assert facts(manager) == {"a": KeyFacts(10), "b": KeyFacts(11)}
-    assert manager.store.held["a"] == "1"  # nobody walked over the keys
-
-
-def test_a_level_that_is_raised_again_leaves_the_changes_as_they_are() -> None:
-    manager = at_level_2("set a 1")
-    manager.apply([Entry(20, 1, "level 3"), Entry(30, 1, "level 2")])
-    assert (manager.store.level, facts(manager)) == (3, {"a": KeyFacts(10)})
-
-
 def test_the_number_of_a_change_holds_the_era() -> None:
-    manager = at_level_2()
+    manager = at_entry_10()
     manager.apply([Entry(11, 2 * ERA_TERMS + 5, "set a 1")])
     assert facts(manager) == {"a": KeyFacts(2 * ERA_NUMBERS + 11)}
 
 
 def test_each_change_is_an_event_and_nothing_else_is() -> None:
-    manager = at_level_2("set a 1")
+    manager = at_entry_10("set a 1")
     commands = (
         "set a 5", "cas a 4 6", "cas a 5 6", "setnx a 7", "setnx b two words", "incr a",
         "append b !", "delete b", "delete b", "get a", "incr b x", "append a",
@@ -118,7 +96,7 @@ def test_each_change_is_an_event_and_nothing_else_is() -> None:
 
 
 def test_a_retry_is_no_event() -> None:
-    manager = at_level_2()
+    manager = at_entry_10()
     replies = manager.apply(entries(11, 1, "client4#1@incr a", "client4#1@incr a"))
     assert replies == ["INCR response: 1"] * 2
     assert events(manager) == [(11, "set", "a", "1")]
@@ -126,7 +104,7 @@ def test_a_retry_is_no_event() -> None:
 
 def test_events_of_sets_that_are_applied_together_are_in_the_order_of_the_log() -> None:
     """Their commands are not taken apart; those of other entries are recorded one by one."""
-    manager = at_level_2()
+    manager = at_entry_10()
     group = ("set a 1", "noop", "set b x y", "set c 2", "delete a", "set", "c#5@set d 3", "set e 4")
     manager.apply(entries(11, 1, *group))
     manager.apply(entries(19, 1, "set f 5"))
@@ -142,7 +120,7 @@ def test_events_of_sets_that_are_applied_together_are_in_the_order_of_the_log() 
 
 
 def test_events_of_sets_after_a_recovery_have_the_numbers_of_their_era() -> None:
-    manager = at_level_2()
+    manager = at_entry_10()
     older = entries(11, 1, "set a 1", "set b 2")
     manager.apply([*older, *entries(13, ERA_TERMS + 1, "set c 3", "set d 4")])
     numbers = [number for number, *_ in events(manager)]
@@ -150,7 +128,7 @@ def test_events_of_sets_after_a_recovery_have_the_numbers_of_their_era() -> None
 
 
 def test_where_nobody_waits_the_reply_to_a_set_is_not_made() -> None:
-    manager = at_level_2()
+    manager = at_entry_10()
     group = entries(11, 1, "set a 1", "incr a", "c@session", "c#12@set a 3", "c#12@set a 3")
     replies = manager.apply(group, answers=False)
     assert replies[0] == ""
@@ -159,7 +137,7 @@ def test_where_nobody_waits_the_reply_to_a_set_is_not_made() -> None:
 
 
 def test_nothing_is_noted_where_nobody_takes_events() -> None:
-    manager = at_level_2()
+    manager = at_entry_10()
     manager.store.notes_events = False
     manager.apply(entries(11, 1, "set a 1", "delete a"))
     assert events(manager) == []
@@ -168,7 +146,7 @@ def test_nothing_is_noted_where_nobody_takes_events() -> None:
 @pytest.mark.pure  # a constant of a compiled module can't be replaced
 @pytest.mark.parametrize("limit", ["APPLIED_EVENTS", "APPLIED_CHARACTERS"])
 def test_events_that_nobody_takes_are_bounded(limit: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    manager = at_level_2()
+    manager = at_entry_10()
     monkeypatch.setattr(the_store, limit, 4 if limit == "APPLIED_EVENTS" else 3)
     manager.apply(entries(11, 1, *(f"set k{number} {number % 10}" for number in range(5))))
     taken = manager.take_events()
@@ -179,7 +157,7 @@ def test_events_that_nobody_takes_are_bounded(limit: str, monkeypatch: pytest.Mo
 
 @pytest.mark.pure
 def test_of_one_entry_all_events_are_given_or_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    manager = at_level_2()
+    manager = at_entry_10()
     for number in range(6):
         manager.store.put_under("lease-1", f"k{number}", "v")
     manager.take_events()
@@ -219,7 +197,7 @@ def test_a_transaction_on_many_keys_pauses_between_its_parts() -> None:
 
 
 def test_a_whole_write_takes_a_key_out_of_its_lease_and_an_addition_does_not() -> None:
-    manager = at_level_2("set free 1")
+    manager = at_entry_10("set free 1")
     store = manager.store
     for key in "abcde":
         store.put_under("lease-7", key, "1")
@@ -235,7 +213,7 @@ def test_a_whole_write_takes_a_key_out_of_its_lease_and_an_addition_does_not() -
 
 
 def test_keys_expire_in_one_order_on_every_node() -> None:
-    store = at_level_2().store
+    store = at_entry_10().store
     keys = [f"key{number:02}" for number in range(20)]
     for key in reversed(keys):
         store.put_under("lease-7", key, "1")
@@ -243,7 +221,7 @@ def test_keys_expire_in_one_order_on_every_node() -> None:
 
 
 def test_a_key_moves_from_one_lease_to_another_and_out_of_it() -> None:
-    store = at_level_2().store
+    store = at_entry_10().store
     store.put_under("lease-7", "a", "1")
     store.put_under("lease-8", "a", "2")
     assert store.leased == {"lease-8": {"a"}}
@@ -251,35 +229,29 @@ def test_a_key_moves_from_one_lease_to_another_and_out_of_it() -> None:
     assert (store.leased, store.lease_of("a")) == ({}, "")
 
 
-def test_a_snapshot_carries_the_facts_and_leaves_level_1_as_it_was() -> None:
-    manager = at_level_2("set a 4", "set b 30")
+def test_a_snapshot_carries_the_facts() -> None:
+    manager = at_entry_10("set a 4", "set b 30")
     manager.store.number = 12
     manager.store.put_under("lease-7", "b", "two  words ")
     manager.apply(entries(13, 1, "set empty "))
     state = manager.freeze()
     assert b"".join(spell_snapshot(state)).decode().split("\n")[:-2] == [
-        "13 1 snapshot level 2 s1=localhost:10000 s2=localhost:10001 s3=localhost:10002",
+        "13 1 snapshot level 3 s1=localhost:10000 s2=localhost:10001 s3=localhost:10002",
         "sessions 1",
         '{"forgotten": false}',
         "leases 0",
         "keys 3",
-        "10 a 4",
+        "8 a 4",
         "12,lease-7 b two  words ",
         "13 empty ",
-    ]
-    before = MachineState(3, 1, all_vote(MEMBERS), [], {"a": "4"})
-    assert b"".join(spell_snapshot(before)).decode().split("\n")[1:-2] == [
-        "sessions 0",
-        "keys 1",
-        "a 4",
     ]
 
 
 def test_what_a_snapshot_brings_is_known_and_the_events_before_it_are_gone() -> None:
-    first = at_level_2("set a 4", "set b 30")
+    first = at_entry_10("set a 4", "set b 30")
     first.store.put_under("lease-7", "b", "31")
     first.apply(entries(11, 1, "set c 5"))
-    second = at_level_2("set x 1")
+    second = at_entry_10("set x 1")
     second.apply(entries(11, 1, "set y 1"))
     second._load(copied(first.freeze()), SessionTable(), Leases(), None)
     assert facts(second) == facts(first)
@@ -290,14 +262,14 @@ def test_what_a_snapshot_brings_is_known_and_the_events_before_it_are_gone() -> 
     assert events(second) == [(12, "set", "c", "6")]
 
 
-@pytest.mark.parametrize("facts", ["a", "0", "07", "9,,", "9,lease\u00e9", "9" * 19])
+@pytest.mark.parametrize("facts", ["a", "-1", "07", "9,,", "9,lease\u00e9", "9" * 19])
 def test_a_line_of_a_key_without_its_facts_is_refused(facts: str) -> None:
     with pytest.raises(ValueError, match="does not begin with the entry that changed it"):
         read_key_line(f"{facts} a 4")
 
 
 def test_show_and_get_give_the_value_alone_while_a_snapshot_is_taken() -> None:
-    manager = at_level_2("set a 1")
+    manager = at_entry_10("set a 1")
     manager.freeze()
     manager.apply(entries(11, 1, "set b two words"))
     assert manager.read(["show", "get a", "get b", "get c"]) == [
@@ -308,6 +280,15 @@ def test_show_and_get_give_the_value_alone_while_a_snapshot_is_taken() -> None:
     ]
 
 
+def on_a_dict(pairs: dict[str, str], command: str) -> str:
+    """Execute a command on plain pairs."""
+    store = Store(dict(pairs))
+    reply = execute(store, command)
+    pairs.clear()
+    pairs.update(store)
+    return reply
+
+
 class OneMeaning(RuleBasedStateMachine):
     """Commands act on a Store as on a dict, over a plain dict or one that stands still, and an
     event tells each change."""
@@ -315,12 +296,11 @@ class OneMeaning(RuleBasedStateMachine):
     @initialize(commands=st.lists(COMMANDS, max_size=5))
     def begin(self, commands: list[str]) -> None:
         self.plain: dict[str, str] = {}
-        for command in commands:
-            execute(Store(self.plain), command)
-        self.store = Store(dict(self.plain))
-        self.store.pair_bytes = sizes_of(self.plain).bytes
-        self.store.raise_level(2, 5)
+        self.store = Store(level=3)
         self.store.number = 5
+        for command in commands:
+            execute(self.store, command)
+            on_a_dict(self.plain, command)
         self.store.notes_events = True
         self.changed = dict.fromkeys(self.plain, 5)
 
@@ -329,7 +309,7 @@ class OneMeaning(RuleBasedStateMachine):
         self.store.number += 1
         self.store.user = user
         before = dict(self.plain)
-        assert execute(self.store, command) == execute(Store(self.plain), command)
+        assert execute(self.store, command) == on_a_dict(self.plain, command)
         events = self.store.take_events().events
         for number, kind, key, value in events:
             assert number == self.store.number
@@ -362,7 +342,7 @@ class OneMeaning(RuleBasedStateMachine):
     def write_a_snapshot(self) -> None:
         store = self.store
         members, held = all_vote(MEMBERS), dict(store.held)
-        state = MachineState(9, 1, members, [], held, level=2, since=store.since)
+        state = MachineState(9, 1, members, [], held, level=3)
         loaded = copied(state)
         assert loaded.leased == store.leased
         fresh = Store()
@@ -397,7 +377,7 @@ TestOneMeaning = OneMeaning.TestCase
 
 @given(st.text(st.characters(exclude_categories=["Cc", "Cs"])), st.integers(1, 2**63 - 1))
 def test_any_value_comes_back_as_it_was(value: str, number: int) -> None:
-    store = Store(level=2)
+    store = Store(level=3)
     store.number = number
     store["k"] = value
     assert (store["k"], store.facts("k")) == (value, KeyFacts(number))

@@ -16,13 +16,12 @@ from raftline.logmanager import LogManager
 from raftline.raft.effects import Effects, HardState
 from raftline.state.commands import transaction_commands
 from raftline.state.commands.key_commands import execute
-from raftline.state.sessions import REPLY_CHARACTERS_MAX
 from raftline.state.store import Store
 from raftline.storage.disk import StorageError
-from raftline.wire.commands.command_table import IN_TRANSACTIONS, operations_at, read_request
+from raftline.wire.commands.command_table import IN_TRANSACTIONS, operations_at
 from raftline.wire.commands.operands import Limits, not_understood
 from raftline.wire.commands.transaction_line import spell_word
-from raftline.wire.limits import TRANSACTION_ITEMS, TRANSACTION_SCANS
+from raftline.wire.limits import SHORT_REPLY_BYTES, TRANSACTION_ITEMS, TRANSACTION_SCANS
 from raftline.wire.protocol import ProtocolError, escape, unescape
 from raftline.wire.refusal import DONE_ONCE, error
 from raftline.wire.replies.replies import (
@@ -151,19 +150,6 @@ def test_a_transaction_looks_at_all_keys_eight_times_at_most() -> None:
             machine.ask(f"txn if {beyond}")
 
 
-def test_what_level_3_brought_to_transactions_is_not_done_below_it() -> None:
-    """An older build would refuse it, and its state would differ."""
-    for line in ("txn if a has none then set b 1", "txn if b > 1 then get b", "txn clear b"):
-        below, at = Store({"b": "5"}, level=2), Store({"b": "5"}, level=3)
-        below.number = at.number = 9
-        assert execute(below, line) == ("Sorry, it takes level 3 of the cluster. Nothing was done.")
-        assert dict(below) == {"b": "5"}
-        assert execute(at, line).startswith("TXN response, then")
-        assert read_request("", "", line, Limits()).level == 3
-    for line in ("txn if a = 1 then set b 1", "txn get clear", "txn set has has ; set > 5"):
-        assert read_request("", "", line, Limits()).level == 2
-
-
 def test_a_transaction_holds_what_every_build_of_the_level_knows() -> None:
     """An operation of a later level would be done by some nodes of a cluster, and not by others."""
     assert operations_at(1).keys() == {
@@ -177,18 +163,9 @@ def test_a_transaction_holds_what_every_build_of_the_level_knows() -> None:
         "object",
     }
     assert operations_at(5) == operations_at(99) == IN_TRANSACTIONS
-    assert operations_at(2) == operations_at(4)
+    assert operations_at(3) == operations_at(4)
     assert IN_TRANSACTIONS.keys() - operations_at(4).keys() == {"read"}
     assert list(operations_at(1)) == [verb for verb in IN_TRANSACTIONS if verb in operations_at(1)]
-
-
-def test_a_level_is_the_last_change_of_a_key_that_was_there_before_it() -> None:
-    store = Store({"a": "1"})
-    store.raise_level(2, 50)
-    store.number = 60
-    for since, holds in ((49, "else"), (50, "then"), (59, "then")):
-        reply = execute(store, f"txn if a unchanged since {since} then get a")
-        assert reply.startswith(f"TXN response, {holds}")
 
 
 @pytest.mark.parametrize(
@@ -480,7 +457,7 @@ def test_a_transaction_that_is_sent_again_takes_effect_once() -> None:
 
 
 def test_a_long_reply_is_kept_for_the_last_transaction_alone() -> None:
-    machine = Machine(f"set a {'v' * REPLY_CHARACTERS_MAX}")
+    machine = Machine(f"set a {'v' * SHORT_REPLY_BYTES}")
     long = machine.ask("client4#1@txn get a ; incr n")
     assert machine.ask("client4#1@txn get a ; incr n") == long
     machine.ask("client4#2@txn get a")
@@ -489,7 +466,7 @@ def test_a_long_reply_is_kept_for_the_last_transaction_alone() -> None:
     assert machine.manager.store["n"] == "1"
 
 
-def test_at_level_1_there_are_no_transactions() -> None:
+def test_at_the_floor_there_are_no_transactions() -> None:
     manager = LogManager("s1", MemoryFolder(), MEMBERS)
     for command in ("txn set a 1", "clear a", "stat a"):
         assert manager.apply(entries(manager.applied.index + 1, 1, command))[0] == (
@@ -507,19 +484,6 @@ def test_a_reply_of_a_transaction_has_a_longest(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(transaction_commands, "ANSWER_BYTES", 2 * len('"12345", '))
     assert machine.ask("txn get a ; get a").startswith("TXN response, then")
     assert machine.ask("txn get a ; get a ; get a").startswith("Sorry, the first 3 operations")
-
-
-@pytest.mark.pure
-def test_below_level_3_a_reply_is_measured_in_characters(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As an older build measures it: each emoji is one, and twelve bytes in the reply."""
-    smiles = "\U0001f600" * 10
-    monkeypatch.setattr(transaction_commands, "CHARACTERS_MAX", 2 * len(": " + smiles))
-    monkeypatch.setattr(transaction_commands, "ANSWER_BYTES", 200)
-    for level, says in ((2, "24 characters"), (3, "200 bytes as JSON")):
-        machine = Machine(f"set a {smiles}", level=level)
-        assert machine.ask("txn get a").startswith("TXN response, then")
-        assert machine.ask("txn get a ; get a").startswith("TXN") == (level == 2)
-        assert f"more than {says}" in machine.ask("txn get a ; get a ; get a")
 
 
 @pytest.mark.parametrize("character", ["v", "\U0001f600", "\u07ff", "\x01", '"', "\\"])
@@ -658,7 +622,7 @@ def test_a_transaction_is_its_commands_one_after_the_other_or_nothing(
     ],
 ) -> None:
     store = Store(dict(before))
-    store.raise_level(3, 1)
+    store.level = 3
     store.notes_events = True
     model = dict(before)
     for number, (when, then, otherwise) in enumerate(asked, start=2):
@@ -705,7 +669,7 @@ TRANSFERS = [
     "txn if y = 54 then incr x -20 ; incr y 20 ; delete long else set x 1",
     "txn incr y -5 ; incr x 5",
 ]
-LOG = entries(1, 1, "level 2", *TRANSFERS)
+LOG = entries(1, 1, "level 3", *TRANSFERS)
 
 
 def states() -> list[dict[str, str]]:
@@ -757,7 +721,7 @@ def test_a_death_at_any_step_leaves_whole_transactions(kind: Kind) -> None:
             for index in range(log.base_index, log.last_index + 1):
                 manager.apply(log.entries(index, index) if index > log.base_index else [])
                 held = {k: manager.store.facts(k) for k in manager.store}
-                expected = Store(whole[index], 2, 1)
+                expected = Store(whole[index], 3)
                 assert held == {key: expected.facts(key) for key in expected}
                 assert dict(manager.store) == (dict(expected) if index else {})
                 numbers = [int(manager.store.get(key, 50)) for key in "xy"]

@@ -84,7 +84,7 @@ class Scene(test_watch_feed.Scene):
         snapshot = Snapshot(self.index, 1, 0, 0)
         pairs = {key: f"{value}\x00{self.index}" for key, value in GONE_PAIRS.items()}
         members = self.manager.members
-        self.manager.arrived(LoadedSnapshot(snapshot, members, [], pairs, level=2))
+        self.manager.arrived(LoadedSnapshot(snapshot, members, [], pairs, level=3))
         self.manager.take_over(snapshot)
         self.watchers.feed.applied(list[Entry]())
 

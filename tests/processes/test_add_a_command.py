@@ -129,7 +129,7 @@ def test_below_its_level_a_transaction_does_not_know_it(copy: Path) -> None:
         """if True:
         from raftline.state.commands.key_commands import execute
         from raftline.state.store import Store
-        for level in (2, 3):
+        for level in (3, 4):
             print(execute(Store({"a": "1"}, level), "txn getdel a ; set b 1"))
     """,
     ).splitlines()

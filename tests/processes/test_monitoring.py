@@ -115,7 +115,7 @@ def test_the_figures_tell_what_was_done(cluster: Monitored) -> None:
 
 def test_watches_and_leases_are_counted(cluster: Monitored) -> None:
     leader = cluster.leader()
-    eventually(lambda: leader.status()["level"] >= 2, "level 2")
+    eventually(lambda: leader.status()["level"] >= 2, "level 3")
     with leader.connect() as client:
         assert "LEASE response" in client.ask("client4@lease 1000")
         client.send("client4@watch figure")

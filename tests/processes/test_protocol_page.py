@@ -72,6 +72,6 @@ def test_the_only_node_of_a_cluster_answers_as_in_the_page(tmp_path: Path) -> No
     """Its entries have known numbers: a no-op, the level, then what is asked."""
     with Cluster(tmp_path, 1) as cluster:
         node = cluster.start()["s1"]
-        eventually(lambda: node.status().get("level", 0) >= 2, "level 2")
+        eventually(lambda: node.status().get("level", 0) >= 2, "level 3")
         for transcript in blocks("lone"):
             assert played(node, transcript, cluster) == transcript

@@ -21,7 +21,6 @@ from raftline_testing.nodes.at_work import of_process
 from raftline_testing.nodes.cluster import CALM, STEADY, Cluster, NodeProcess
 from raftline_testing.nodes.processes import eventually, free_ports
 from raftline_testing.nodes.proxy import LinkedCluster
-from tests.processes.versions import before_levels
 from tests.processes.writer import writer_of
 
 CLI = Path(__file__).resolve().parents[2] / "src" / "cli.py"
@@ -326,21 +325,6 @@ def test_a_node_joins_and_leaves_a_cluster_with_a_secret(secret: Path, tmp_path:
 
 
 @pytest.mark.slow
-def test_an_offer_goes_on_beside_a_build_that_knows_no_proofs(
-    secret: Path, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
-) -> None:
-    before = before_levels(tmp_path_factory.mktemp("before"))
-    with Cluster(tmp_path, 3, *STEADY) as cluster:
-        cluster["s3"].program = before
-        for name in ("s1", "s2"):
-            cluster[name].options += ["--secret", str(secret), "--secret-mode", "offer"]
-        for leader in ("s1", "s3"):
-            cluster.start().led_by(leader)
-            assert cluster.ask("client4@set a 5") == "SET response: a set to 5"
-        cluster.wait_until_equal()
-        assert [cluster[name].status()["unproven"] for name in ("s1", "s2")] == [["s3"], ["s3"]]
-
-
 def test_a_node_inside_a_program_proves_itself(secret: Path, tmp_path: Path) -> None:
     port, other = next(free_ports), next(free_ports)
     members = {"s1": f"localhost:{port}", "s2": f"localhost:{other}"}

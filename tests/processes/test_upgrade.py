@@ -18,10 +18,8 @@ from raftline_testing.nodes.cluster import STEADY, Cluster, NodeProcess
 from raftline_testing.nodes.processes import DEADLINE_S, eventually, free_ports
 from raftline_testing.runner.at_night import at_night
 from tests.processes.versions import (
-    LEVEL_2,
     LEVEL_3,
     LEVEL_4,
-    before_levels,
     unpacked,
     with_new_verb,
 )
@@ -42,13 +40,13 @@ class Versions:
 @pytest.fixture(scope="module")
 def versions(tmp_path_factory: pytest.TempPathFactory) -> Versions:
     folder = tmp_path_factory.mktemp("versions")
-    older = {1: before_levels(folder / "1")}
-    for level, commit in enumerate([LEVEL_2, LEVEL_3, LEVEL_4], start=2):
+    older: dict[int, list[str]] = {}
+    for level, commit in enumerate([LEVEL_3, LEVEL_4], start=3):
         older[level] = unpacked(commit, folder / str(level))
     return Versions(older, with_new_verb(folder / "new"))
 
 
-@pytest.fixture(params=[*at_night(1, 2, 3), 4], ids=lambda level: f"from level {level}")
+@pytest.fixture(params=[*at_night(3), 4], ids=lambda level: f"from level {level}")
 def level(request: pytest.FixtureRequest) -> int:
     """The level of the nodes that are upgraded."""
     return int(request.param)
@@ -61,8 +59,7 @@ def old(versions: Versions, level: int, tmp_path: Path) -> Iterator[Cluster]:
         for node in cluster.nodes:
             node.program = versions.old[level]
         cluster.start()
-        if level > 1:
-            eventually(lambda: levels(cluster) == [level] * 3, f"level {level} on all nodes")
+        eventually(lambda: levels(cluster) == [level] * 3, f"level {level} on all nodes")
         yield cluster.led_by("s1")
 
 
@@ -156,7 +153,7 @@ def upgraded(cluster: Cluster, versions: Versions) -> Cluster:
 
 @pytest.mark.parametrize(
     ("level", "order"),
-    [(1, "s1 s2 s3"), (4, "s3 s2 s1"), *at_night((2, "s3 s2 s1"), (3, "s1 s2 s3"))],
+    [(4, "s3 s2 s1"), *at_night((3, "s1 s2 s3"))],
 )
 def test_a_cluster_is_upgraded_node_by_node_under_load(
     old: Cluster, versions: Versions, level: int, order: str
@@ -208,7 +205,7 @@ def test_a_node_of_the_old_version_refuses_files_of_a_later_level(
 
 @pytest.mark.parametrize(
     ("level", "lost"),
-    [(1, "storage"), (3, "all files"), *at_night((2, "all files"), (3, "storage"))],
+    [(4, "storage"), *at_night((3, "all files"), (4, "all files"), (3, "storage"))],
 )
 def test_a_node_of_the_old_version_that_lost_files_is_sent_nothing(
     old: Cluster, versions: Versions, level: int, lost: str

@@ -70,7 +70,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
         for name in ("s1", "s2", "s3"):
             nodes[name].options += ["--record", str(folder / f"{name}.steps")]
             nodes[name].start()
-        eventually(lambda: status(nodes).get("level", 0) >= 2, "level 2")
+        eventually(lambda: status(nodes).get("level", 0) >= 2, "level 3")
         yield nodes
 
 
@@ -367,7 +367,7 @@ def one_with_users(folder: Path, *options: str, count: int = 1) -> Iterator[Clus
     known += ["--secret", str(folder / "secret"), *options]
     with Cluster(folder / "nodes", count, *STEADY, *known) as cluster:
         cluster.start()
-        eventually(lambda: status(cluster).get("level", 0) >= 2, "level 2")
+        eventually(lambda: status(cluster).get("level", 0) >= 3, "level 3")
         yield cluster
 
 

@@ -1,4 +1,4 @@
-"""Other versions of a node: late ones of levels 1 to 3, and this one with a new verb."""
+"""Other versions of a node: late ones of levels 3 and 4, and this one with a new verb."""
 
 from __future__ import annotations
 
@@ -7,23 +7,13 @@ import shutil
 import subprocess
 import sys
 import tarfile
-import zipfile
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-BEFORE_LEVELS = "4067e45b51bc72e0337bf95432a846a9f769eda8"  # the last commit of level 1
-LEVEL_2 = "f64107a9494a66d40ae818106776c4665a04d36e"  # a late commit of level 2
 LEVEL_3 = "71868988f8771226f36b71dbece11d9c5499cf46"  # the last commit of level 3
 LEVEL_4 = "c5d0fbf16791f727f8f48043a0f163bfe6abfedd"  # a late commit of level 4
-BUILD_WHEEL = "import sys; from setuptools import build_meta; build_meta.build_wheel(sys.argv[1])"
-SERVER_OF = """
-import sys
-sys.path.insert(0, {folder!r})
-from raftline.server import main
-sys.exit(main())
-"""
 ROW = """    Command("getdel", take.KEY, "the value of KEY, which is removed", WRITE, WRITES_KEY,
             level=5),
 """
@@ -34,23 +24,6 @@ def _getdel(store: Store, key: str) -> str | None:
     value = store.pop(key, None)
     return f"GETDEL response, no such key: {key}" if value is None else f"GETDEL response: {value}"
 """
-
-
-def before_levels(folder: Path) -> list[str]:
-    """Return the program of a node of level 1, whose wheel is built and unpacked into a folder;
-    skip the test if the history lacks it, as in a shallow clone."""
-    source = folder / "source"
-    _unpack(BEFORE_LEVELS, source)
-    subprocess.run(
-        [sys.executable, "-c", BUILD_WHEEL, str(folder)],
-        cwd=source,
-        capture_output=True,
-        check=True,
-    )
-    [wheel] = folder.glob("*.whl")
-    with zipfile.ZipFile(wheel) as packed_wheel:
-        packed_wheel.extractall(folder)
-    return [sys.executable, "-c", SERVER_OF.format(folder=str(folder))]
 
 
 def unpacked(commit: str, folder: Path) -> list[str]:

@@ -17,7 +17,6 @@ from raftline.clients.locks.lease import Keeper, Lease
 from raftline.clients.locks.lease_timer import LeaseTimer
 from raftline.clients.locks.lock import Election, Lock, Semaphore
 from raftline.clients.watches.watch_events import Event, WatchCursor
-from raftline.common.build_level import LEVEL
 from raftline.state.key_pages import read_selection, show_page
 from raftline.wire.commands import watch_lines as words
 from tests.core.kv_model import Model
@@ -69,7 +68,7 @@ class Store:
             selection = read_selection(call.command)
             assert selection is not None
             store = self.model.store
-            return call.read(show_page(store.held, selection, lambda: None, LEVEL))
+            return call.read(show_page(store.held, selection, lambda: None))
         found = self.model.ask(call)
         self.take_events()
         return found

@@ -107,7 +107,7 @@ def painted() -> Server:
         refusals=SimpleNamespace(by_code=lambda: {"full": 157, "bad-request": 163}),
         clock=SimpleNamespace(day_s=lambda: 139_000),
         is_down=False,
-        level=2,
+        level=3,
         driver=driver,
         listener=SimpleNamespace(traffic=lambda: (79, 83, 89, 97)),
         access=SimpleNamespace(failures=SimpleNamespace(count=131)),
@@ -146,7 +146,7 @@ EXPECTED: Figures = {
     "raftline_role{role=leader}": 1, "raftline_role{role=follower}": 0,
     "raftline_role{role=candidate}": 0, "raftline_role{role=pre-candidate}": 0,
     "raftline_role{role=down}": 0, "raftline_term": 3, "raftline_has_leader": 1,
-    "raftline_level": 2, "raftline_voters": 5, "raftline_learners": 7,
+    "raftline_level": 3, "raftline_voters": 5, "raftline_learners": 7,
     "raftline_follower_lag_entries{peer=s2}": 7,  # 1170 - 1163
     "raftline_follower_lag_entries{peer=s3}": 0,  # it holds more than this look shows
     "raftline_follower_silent_seconds{peer=s2}": 8.0,

@@ -27,7 +27,7 @@ class Leader:
 
     def __init__(self, node: RawNode | None = None) -> None:
         self.node = node or established("s1")
-        self.store = Store(level=2)
+        self.store = Store(level=3)
         self.leasing = GrantedLeases(self.node, self.store)
         self.now_ms = 1000
         self.look()

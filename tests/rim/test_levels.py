@@ -11,7 +11,7 @@ from typing import Any, cast
 import pytest
 
 from raftline.common.address import Address
-from raftline.common.build_level import LEVEL, Build
+from raftline.common.build_level import LEVEL, NO_LEVEL, Build
 from raftline.common.version import VERSION
 from raftline.net.peers.level_exchange import Builds, ask_level, read_level
 from raftline.net.peers.peers import Peer, Speaker
@@ -26,7 +26,7 @@ from raftline_testing.doubles.fake_host import FakeHost
 from raftline_testing.nodes.processes import DEADLINE_S, eventually
 from tests.rim.test_connection import Scene
 
-NEWER = Command("getdel", take.KEY, "the value, which is removed", WRITE, WRITES_KEY, level=2)
+NEWER = Command("getdel", take.KEY, "the value, which is removed", WRITE, WRITES_KEY, level=3)
 
 
 @pytest.fixture(autouse=True)
@@ -44,19 +44,11 @@ def admitted(line: bytes, level: int) -> tuple[str, str]:
 
 @pytest.mark.parametrize("line", [b"getdel a", b"client4@getdel a", b"client4#7@getdel a"])
 def test_a_request_above_the_level_of_the_cluster_is_refused(line: bytes) -> None:
-    assert admitted(line, 1) == ("local", "Sorry, this needs level 2")
-    assert admitted(line, 2) == ("write", "")
+    assert admitted(line, 1) == ("local", "Sorry, this needs level 3")
+    assert admitted(line, 3) == ("write", "")
 
 
-def test_a_transaction_is_refused_for_a_condition_above_the_level() -> None:
-    for line in (b"txn if a has none then set b 1", b"txn if a > 5 then get a", b"txn clear a"):
-        assert admitted(line, 2) == ("local", "Sorry, this needs level 3")
-        assert admitted(line, 3)[0] == "write"
-    assert admitted(b"txn if a = 5 then get a", 2)[0] == "write"
-    assert admitted(b"txn if a has then get a", 2)[1].startswith("Sorry, at word 2")
-
-
-def test_requests_of_the_first_level_are_always_served() -> None:
+def test_requests_of_the_floor_are_always_served() -> None:
     assert admitted(b"set a 1", 1) == ("write", "")
     assert admitted(b"show", 1) == ("show", "")
     assert admitted(b"nonsense", 1)[0] == "local"
@@ -74,7 +66,7 @@ def test_a_refused_request_reaches_nobody_and_keeps_its_place() -> None:
         data += scene.there.recv(4096)
     assert data.decode().split("\n")[:3] == [
         "s1@SET response: a set to 1",
-        "s1#7@Sorry, this needs level 2",
+        "s1#7@Sorry, this needs level 3",
         "s1@SET response: b set to 2",
     ]
     scene.connection.close()
@@ -125,9 +117,9 @@ def dialling() -> Iterator[Dialled]:
 @pytest.mark.parametrize(
     ("answer", "build"),
     [
-        ("Level 2 version 0.2.0", Build(2, "0.2.0")),
+        ("Level 3 version 0.2.0", Build(3, "0.2.0")),
         ("Level 13 version 7.1rc2", Build(13, "7.1rc2")),
-        ("Sorry, I don't understand: Level 2 version 0.2.0. Try: get KEY", Build(1, "0.1.0")),
+        ("Sorry, I don't understand: Level 4 version 0.2.0. Try: get KEY", Build(1, NO_LEVEL)),
     ],
 )
 def test_a_connection_to_a_peer_begins_with_the_question_for_its_level(
@@ -183,8 +175,8 @@ def test_the_end_of_a_stale_connection_that_announced_last_leaves_what_holds() -
     levels: list[int] = []
     builds, stale, standing = Builds(lambda _, level: levels.append(level)), object(), object()
     builds.record("s3", Build(2, "0.2.0"), standing)
-    builds.record("s3", Build(1, "0.1.0"), stale)
-    assert builds.of("s3") == Build(1, "0.1.0")
+    builds.record("s3", Build(1, NO_LEVEL), stale)
+    assert builds.of("s3") == Build(1, NO_LEVEL)
     builds.record("s3", None, stale)
     assert (levels, builds.of("s3")) == ([2, 1, 2], Build(2, "0.2.0"))
     builds.record("s3", None, standing)

@@ -714,7 +714,7 @@ class Door:
     """The admission of one connection, and what it printed."""
 
     def __init__(self, access: Access | None, **facts: Any) -> None:
-        self.host = cast(Any, FakeHost(access=access, level=2, **facts))
+        self.host = cast(Any, FakeHost(access=access, level=3, **facts))
         self.printed: list[str] = []
         self.host.traffic_log.requested = lambda sender, text: self.printed.append(text)
         self.admission = Admission(
@@ -840,17 +840,16 @@ def test_a_session_has_a_name_that_nobody_guesses(access: Access) -> None:
 
 
 @pytest.mark.parametrize(
-    ("has_users", "level", "entry"),
+    ("has_users", "entry"),
     [
-        (True, 3, "lease 10 [0-9a-f]{16}"),
-        (True, 2, "lease 10"),
-        (False, 3, "lease 10"),  # a person types the name
+        (True, "lease 10 [0-9a-f]{16}"),
+        (False, "lease 10"),  # a person types the name
     ],
 )
 def test_a_node_with_users_draws_a_tag_for_each_lease(
-    access: Access, has_users: bool, level: int, entry: str
+    access: Access, has_users: bool, entry: str
 ) -> None:
-    host: Any = FakeHost(access=access if has_users else None, level=level)
+    host: Any = FakeHost(access=access if has_users else None, level=3)
     admission = Admission(host, object())  # type: ignore[arg-type]
     logged = []
     for number in ("", "", "7"):

@@ -119,7 +119,7 @@ def test_a_name_that_is_no_member_s_needs_a_proof_to_speak_as_one(doors: list[Do
 
 def test_a_client_and_the_question_for_a_level_need_no_proof(doors: list[Door]) -> None:
     doors.append(door := Door(PeerAuth(SECRET, is_required=True)))
-    assert door.ask("s2@Level 2 version 0.1.0").startswith(f"s1@Level {LEVEL} version ")
+    assert door.ask("s2@Level 3 version 0.1.0").startswith(f"s1@Level {LEVEL} version ")
     assert door.ask("client4@help").startswith("s1@HELP response")
 
 
@@ -425,10 +425,10 @@ def test_a_connection_ends_with_the_secret_that_proved_it(doors: list[Door]) -> 
     assert by_new.prove(secret=new).startswith("s1@Proof ")
     for one in (door, by_new):
         one.connection.secret_changed()
-        assert one.ask("s2@Level 2 version 0.1.0").startswith("s1@Level ")
+        assert one.ask("s2@Level 3 version 0.1.0").startswith("s1@Level ")
         one.host.peer_auth = PeerAuth(new, True)
         one.connection.secret_changed()
-    assert by_new.ask("s2@Level 2 version 0.1.0").startswith("s1@Level ")
+    assert by_new.ask("s2@Level 3 version 0.1.0").startswith("s1@Level ")
     assert door.line() == ""
 
 

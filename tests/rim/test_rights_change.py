@@ -40,9 +40,9 @@ class Scene:
         self.manager = LogManager("s1", MemoryFolder(), {"s1": "localhost:10000"})
         self.watchers = WatchRegistry(self.manager, lambda: None)
         self.index = 0
-        self.apply("level 2")
+        self.apply("level 3")
         facts = {"watchers": self.watchers, "logmanager": self.manager}
-        self.host = cast(Any, FakeHost(access=self.access, level=2, **facts))
+        self.host = cast(Any, FakeHost(access=self.access, level=3, **facts))
         self.host.submit = self._confirm_all
         self.here, self.there = socket.socketpair()
         self.there.settimeout(20.0)

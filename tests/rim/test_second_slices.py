@@ -140,7 +140,7 @@ def test_a_listing_of_many_keys_has_all_of_them_in_order(
     manager = LogManager("s1", MemoryFolder(), MEMBERS)
     # As their bytes are: U+E000 is EE 80 80, and comes before a byte FF that is no UTF-8.
     names = [*[f"k{number * 37 % 101:03}" for number in range(99)], "k\\xff", "k\ue000"]
-    manager.apply(entries(1, 1, "level 2", *[f"set {name} v{name}" for name in names], "set z 1"))
+    manager.apply(entries(1, 1, "level 3", *[f"set {name} v{name}" for name in names], "set z 1"))
     monkeypatch.setattr(LogManager, "folder_path", str(tmp_path))
     breaths: list[int] = []
     [found] = watch_listing.Lister(manager, lambda: breaths.append(1)).take(["k"])
@@ -398,7 +398,7 @@ def test_of_a_transaction_with_too_many_bytes_of_events_all_are_given_up(
     """Each of its 128 operations may tell a value of a mebibyte. Watches begin anew after it."""
     monkeypatch.setattr(store_module, "APPLIED_CHARACTERS", 100_000)
     manager = LogManager("s1", MemoryFolder(), MEMBERS)
-    manager.apply(entries(1, 1, "level 2", f"set k {'v' * 1000}", "set n 1"))
+    manager.apply(entries(1, 1, "level 3", f"set k {'v' * 1000}", "set n 1"))
     manager.store.notes_events = True
     manager.take_events()
     heavy = "txn then " + " ; ".join(["append k x"] * TRANSACTION_ITEMS)

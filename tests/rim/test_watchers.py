@@ -78,7 +78,7 @@ class Scene:
         self.sink = FakeSink()
         self.index = 0
         self.is_held = False  # nothing is handed out after a step
-        self.apply("level 2")
+        self.apply("level 3")
 
     def _wake(self) -> None:
         self.woken += 1
@@ -126,7 +126,7 @@ class Scene:
 
     def install(self, index: int, **pairs: str) -> None:
         snapshot = Snapshot(index, 1, 0, 0)
-        self.manager.arrived(LoadedSnapshot(snapshot, self.manager.members, [], pairs, level=2))
+        self.manager.arrived(LoadedSnapshot(snapshot, self.manager.members, [], pairs, level=3))
         self.manager.take_over(snapshot)
         self.index = index
         self.watchers.feed.applied([])
@@ -260,13 +260,6 @@ def test_a_watch_after_what_is_gone_begins_anew() -> None:
         "WATCH response: 1 key as of 5",
         "s1@EVENT 5 has k 4",
     ]
-
-
-def test_events_of_before_level_2_are_gone() -> None:
-    scene = Scene()
-    scene.apply("set k 1")
-    assert scene.watch("k", after=0)[0].startswith("Sorry, events up to 1 are gone; ")
-    assert scene.watch("k", after=1, number="1")[0] == "WATCH response: goes on after 1"
 
 
 def test_a_watch_after_an_entry_that_a_recovery_lost_begins_anew(scene: Scene) -> None:

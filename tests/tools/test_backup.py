@@ -212,7 +212,7 @@ def test_backup_and_restore_keep_what_is_known_of_each_key(
     manager, _ = boot(Folder(tmp_path / "logs"))
     vote(manager, 1, "s1")
     commands: tuple[str, ...]
-    commands = ("set a 1", "level 2", "lease 10", "under lease-3 set b two words", "set c ")
+    commands = ("set a 1", "level 3", "lease 10", "under lease-3 set b two words", "set c ")
     commands += ("setex d 20 4", "expire a 30")
     write(manager, 1, 1, *commands)
     manager.close()
@@ -226,9 +226,9 @@ def test_backup_and_restore_keep_what_is_known_of_each_key(
     assert capsys.readouterr().out == f"{backup} is sound: {held}\n"
     restored, _ = boot(Folder(tmp_path / "new"), "s2")
     store = restored.store
-    assert (store.level, dict(store)) == (2, {"a": "1", "b": "two words", "c": "", "d": "4"})
+    assert (store.level, dict(store)) == (3, {"a": "1", "b": "two words", "c": "", "d": "4"})
     own = {"d": "own-6-20", "a": "own-7-30"}
-    known = [(2, own["a"], ""), (4, "lease-3", ""), (5, "", ""), (6, own["d"], "")]
+    known = [(1, own["a"], ""), (4, "lease-3", ""), (5, "", ""), (6, own["d"], "")]
     assert [store.facts(key) for key in "abcd"] == known
     leased = {"lease-3": {"b"}, **{lease: {key} for key, lease in own.items()}}
     assert (store.leased, store.leases.granted) == (leased, {"lease-3": 10_000})

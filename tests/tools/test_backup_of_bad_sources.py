@@ -254,7 +254,7 @@ def test_a_backup_whose_lines_no_node_would_take_is_not_restored(
     file = tmp_path / "backup.txt"
     for lines, status in ((good, 0), ({**good, kind: odd[kind]}, EXIT_FILES)):
         state = MachineState(
-            5, 2, all_vote(MEMBERS), lines["sessions"], {}, level=2, leases=lines["leases"]
+            5, 2, all_vote(MEMBERS), lines["sessions"], {}, level=3, leases=lines["leases"]
         )
         file.write_bytes(b"".join(spell_snapshot(state)))
         new = tmp_path / f"new-{status}"

@@ -18,6 +18,7 @@ from raftline.storage.repair import repair, repair_before_start
 from raftline.storage.snapshot_lines import MachineState, spell_snapshot
 from raftline.storage.start_plan import Cure, Plan, nodes_in, read_plan
 from raftline.tools.node_files.fsck import fsck
+from raftline.wire.key_stat import with_facts
 from raftline_testing.files.faulty_folder import Died, Fault, Kind, MemoryFolder
 from raftline_testing.files.node_files import (
     BASE,
@@ -35,7 +36,9 @@ WHOLE = {"s1.log": GOOD, "s1.storage": storage_file(5, "s2", (5, 2)), ".s1.born"
 
 
 def snapshot(index: int, term: int) -> bytes:
-    state = MachineState(index, term, all_vote(MEMBERS), ['{"forgotten": false}'], {"a": "4"})
+    state = MachineState(
+        index, term, all_vote(MEMBERS), ['{"forgotten": false}'], {"a": with_facts("4", 2)}
+    )
     return b"".join(spell_snapshot(state))
 
 
@@ -142,22 +145,22 @@ DAMAGES = {
         True,
     ),
     "a rotten snapshot that is not needed": (
-        {"s1.state_machine": snapshot(3, 1).replace(b"a 4", b"a 5")},
-        "s1.state_machine, line 6: the closing line does not match the lines above it. The log "
+        {"s1.state_machine": snapshot(3, 1).replace(b"2 a 4", b"2 a 5")},
+        "s1.state_machine, line 7: the closing line does not match the lines above it. The log "
         "holds all its entries, so it is not needed",
         Cure.DROP_SNAPSHOT,
         False,
     ),
     "a rotten snapshot that may hold more": (
-        {"s1.state_machine": snapshot(9, 2).replace(b"a 4", b"a 5")},
-        "s1.state_machine, line 6: the closing line does not match the lines above it. It may have "
+        {"s1.state_machine": snapshot(9, 2).replace(b"2 a 4", b"2 a 5")},
+        "s1.state_machine, line 7: the closing line does not match the lines above it. It may have "
         "held more than the log does",
         Cure.DROP_SNAPSHOT,
         True,
     ),
     "a rotten snapshot that is needed": (
         {"s1.log": BEHIND, "s1.state_machine": snapshot(3, 1)[:-9]},
-        "s1.state_machine, line 6: the file ends too early. The log lacks its entries: the node",
+        "s1.state_machine, line 7: the file ends too early. The log lacks its entries: the node",
         Cure.DROP_LOG_AND_SNAPSHOT,
         True,
     ),

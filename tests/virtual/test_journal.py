@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 import pytest
 
-from raftline.raft.levels import FIRST
+from raftline.raft.levels import FLOOR
 from raftline.state.commands import key_commands
 from raftline.state.store import Store
 from raftline_testing.virtual.clients.journal import Append, Journal, Seen
@@ -75,6 +75,6 @@ def test_an_append_that_takes_effect_twice_is_noticed(monkeypatch: pytest.Monkey
         key_commands._append(store, operands)
         return key_commands._append(store, operands)
 
-    monkeypatch.setitem(key_commands.APPLIED, "append", (FIRST, doubled))
+    monkeypatch.setitem(key_commands.APPLIED, "append", (FLOOR, doubled))
     with pytest.raises(SimulationFailed, match="took effect twice"):
         run_all(range(9, 30))

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from raftline.common.build_level import LEVEL
 from raftline.node.loop.lease_clock import counted_ms
 from raftline.raft.change import Change
 from raftline.raft.inputs import PeerLevel, Transfer
@@ -25,7 +26,7 @@ ELECTION_MS = 10 * 150  # also where votes are split
 
 
 class Calm:
-    """Three nodes at level 2 without clients and faults; the test speaks for the holder."""
+    """Three nodes of this build without clients and faults; the test speaks for the holder."""
 
     name = "holder"
 
@@ -68,21 +69,22 @@ class Calm:
         self.hosts = list(self.schedule.hosts.values())
         self.replies: list[str] = []
         for host in self.hosts:
-            host.build_level = 2
+            host.build_level = LEVEL
             host.requests.rough = None
+            host.disk.die_soon = lambda: None  # type: ignore[method-assign]
         client: Any
         for client in (*self.schedule.talkers, *self.schedule.watch_clients):
             client.stop()
         self.schedule.first_starts()
         self.schedule.clients[0].stop()
         self.tell_levels()
-        self.until(lambda: all(host.manager.level == 2 for host in self.hosts))
+        self.until(lambda: all(host.manager.level == LEVEL for host in self.hosts))
 
     def tell_levels(self) -> None:
         for host in self.hosts:
             for other in self.hosts:
                 if other is not host:
-                    host.take(PeerLevel(other.name, 2))
+                    host.take(PeerLevel(other.name, LEVEL))
 
     def until(self, is_so: Callable[..., object], longest_ms: int = 60_000) -> int:
         """Let time pass until it is so; return the time."""

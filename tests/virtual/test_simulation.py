@@ -17,7 +17,7 @@ import pytest
 from raftline.common.arguments import build
 from raftline.raft.change import Change
 from raftline.raft.inputs import ChangeMembers
-from raftline.raft.levels import FIRST
+from raftline.raft.levels import FLOOR
 from raftline.raft.membership import Membership
 from raftline.raft.state import State
 from raftline.state.commands import key_commands
@@ -286,5 +286,5 @@ def test_a_condition_that_nobody_looks_at_is_noticed(
         pairs[key] = value.split(" ", 1)[1] if verb == "cas" else value
         return f"{verb.upper()} response: {key} set to {pairs[key]}"
 
-    monkeypatch.setitem(key_commands.APPLIED, verb, (FIRST, blind))
+    monkeypatch.setitem(key_commands.APPLIED, verb, (FLOOR, blind))
     assert "not linearizable" in first_failure(range(1, 30))

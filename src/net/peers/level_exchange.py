@@ -1,4 +1,4 @@
-"""The announcement of a build's level: `s1@Level 2 version 0.2.0`, as question and as answer.
+"""The announcement of a build's level: `s1@Level 4 version 0.2.0`, as question and as answer.
 
 A node sends this line first on each connection that it makes to a peer. A build without levels
 answers with `Sorry, `, as it does to any unknown line, and is recognized by that.
@@ -20,9 +20,9 @@ from collections.abc import Callable
 from ...access.tls import Tls
 from ...access.tls_socket import TlsSocket
 from ...common.address import Address
-from ...common.build_level import BEFORE_LEVELS, LEVEL, Build
+from ...common.build_level import LEVEL, NO_LEVEL, Build
 from ...common.version import VERSION
-from ...raft.levels import CLUSTER, IDENTIFIED, is_foreign
+from ...raft.levels import CLUSTER, FLOOR, IDENTIFIED, is_foreign
 from ...wire.limits import BUILD_BYTES
 from ...wire.protocol import ProtocolError, decode_line, split_sender
 from ...wire.refusal import ELSEWHERE
@@ -58,7 +58,7 @@ def read_level(text: str) -> Build | None:
         return Build(int(match[1]), match[2], match[3] or "")
     refusal = refusal_in(text)
     if refusal is not None and refusal.outcome is not ELSEWHERE:
-        return Build(1, BEFORE_LEVELS)
+        return Build(FLOOR, NO_LEVEL)
     return None
 
 

@@ -16,7 +16,7 @@ from ...access.authorization import (
 from ...access.login import FAILED, Login
 from ...access.proof import NONCE_BYTES, WRONG, ProofError, Responder
 from ...access.tls import named_in
-from ...raft.levels import ACCOUNTED, BOUNDED
+from ...raft.levels import ACCOUNTED, FLOOR
 from ...raft.messages import PeerError
 from ...wire.commands.command_table import Request
 from ...wire.commands.lease_operands import TAG_BYTES, with_tag
@@ -144,7 +144,7 @@ class Admission:
         if host.is_down and line.kind != "garbled" and line.text != "status":
             return self._refuse(line, SHUT_DOWN)
         level = request.level
-        if level > 1 and level > host.level and (reply := host.why_level(level)):
+        if level > FLOOR and level > host.level and (reply := host.why_level(level)):
             return ParsedLine("local", request, reply=reply)
         if request.verb == "machine" and (reply := host.without_machine(request.command)):
             return ParsedLine("local", request, reply=reply)
@@ -275,7 +275,7 @@ class Admission:
         if request.verb == "forget":  # its number is only for the reply
             return f"{request.sender}@forget"
         command, user = request.command, self.named_in_log
-        if request.verb == "lease" and self.login is not None and self._host.level >= BOUNDED:
+        if request.verb == "lease" and self.login is not None:
             command = with_tag(command, self._host.new_token(TAG_BYTES))  # for this client only
         if request.id:
             return numbered(request.sender, request.id, command)

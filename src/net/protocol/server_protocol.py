@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
+from ...raft.levels import FLOOR
 from ...resp.framing import FramingError
 from ...wire.commands.command_table import COMMANDS, Work
 from ...wire.commands.parsing import (
@@ -383,7 +384,7 @@ class ServerProtocol:
                     line = parse(whole.popleft(), limits, readings, me)
             level = line.request.level
             takes_time = not may_wait and (
-                line.kind not in REQUESTS or (level > 1 and level > host.level)
+                line.kind not in REQUESTS or (level > FLOOR and level > host.level)
             )
             if takes_time or (run and (line.kind != run[0].kind or line.reading != run[0].reading)):
                 self._parsed = line

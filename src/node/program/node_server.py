@@ -34,7 +34,7 @@ from ...net.reply_budget import ReplyRoom
 from ...net.state_copies import Backups
 from ...raft.change import Change
 from ...raft.effects import Effects
-from ...raft.levels import FIRST, LevelTooHigh
+from ...raft.levels import FLOOR, LevelTooHigh
 from ...raft.log import Snapshot
 from ...raft.messages import AppendEntries, InstallSnapshot, Message
 from ...raft.node import RawNode
@@ -132,7 +132,7 @@ class Server:
         self.is_down = False
         self._stopping = False
         self._level_rises = threading.Condition(threading.Lock())
-        self._noted_level = FIRST
+        self._noted_level = FLOOR
         self.reply_room, self.backups, self.refusals = ReplyRoom(), Backups(spares), RefusalCounts()
         self.redis = RedisNode(self.limits, self.clock.day_s, self.new_token)
         self._slow_disk = SlowDisk(pace.election_timeout_ms / 1000)
@@ -392,7 +392,7 @@ class Server:
 
     def with_level(self, change: Change) -> Change:
         view = self.node.view
-        if not change.address or not view.is_leader or view.levels.latest <= FIRST:
+        if not change.address or not view.is_leader or view.levels.latest <= FLOOR:
             return change
         address = self.book.address(change.name) or Address.parse(change.address)
         build = ask_level(self.name, address, change.name, self.tls)

@@ -95,9 +95,6 @@ class Feed:
                 self._forget_all(new.lost_up_to)
                 numbers = [number for number in numbers if number > new.lost_up_to]
             self.history.add(new.runs, numbers)
-            without_events = store.since if store.level >= 2 else self.history.last
-            if without_events > self.history.floor:
-                self.history.begin_after(without_events)
             if self._index.lengths:
                 for event in new.events:
                     for group in self._index.matching(event[2]):

@@ -18,7 +18,7 @@ class Draft:
     def __init__(self, below: Store) -> None:
         self._below = below
         self._overlay = Overlay(below.held)
-        self.store = Store(self._overlay, below.level, below.since)
+        self.store = Store(self._overlay, below.level)
         self.store.below = below
         self.store.number, self.store.user = below.number, below.user
         self.store.notes_events, self.store.breathe = below.notes_events, below.breathe

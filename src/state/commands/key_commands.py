@@ -15,7 +15,7 @@ from collections.abc import Callable
 from typing import Final
 
 from ...common.text import NUMBER_MAX
-from ...raft.levels import FIRST
+from ...raft.levels import FLOOR
 from ...wire.commands.command_table import COMMANDS
 from ...wire.commands.operands import Limits, not_understood
 from ...wire.protocol import ProtocolError, escape, real, shown, unescape
@@ -27,7 +27,7 @@ Apply = Callable[[Store, str], str | None]
 APPLIED: Final[dict[str, tuple[int, Apply]]] = {}  # by verb: the lowest level, the function
 
 
-def applies(verb: str, level: int = FIRST) -> Callable[[Apply], Apply]:
+def applies(verb: str, level: int = FLOOR) -> Callable[[Apply], Apply]:
     """Register the function that applies a command to the Store. The function gets the operands.
 
     It returns the reply, or None if the operands do not fit the command's row. A read changes no

@@ -5,7 +5,7 @@ docs/use/leases.md describes leases for users.
 
 from __future__ import annotations
 
-from ...raft.levels import BOUNDED
+from ...raft.levels import LOWEST
 from ...wire.commands.lease_operands import (
     FRACTIONS,
     UNDER,
@@ -51,15 +51,15 @@ def _under(store: Store, operands: str) -> str | None:
 
 
 def _names_one(store: Store, lease: str) -> bool:
-    """Return whether a lease can have this name. Below level 3, names have no tag."""
-    return lease_in(lease) is not None and ("." not in lease or store.level >= BOUNDED)
+    """Return whether a lease can have this name."""
+    return lease_in(lease) is not None
 
 
 @applies("lease")
 def _lease(store: Store, operands: str) -> str | None:
     """Execute `lease SECONDS [TAG]`: grant a lease, named after this entry and its tag."""
     grant = grant_in(operands)
-    if grant is None or (grant[1] and store.level < BOUNDED):
+    if grant is None:
         return None
     ms, tag = grant
     if _time_in(store, spell_seconds(ms)) is None:
@@ -122,7 +122,7 @@ def _persist(store: Store, key: str) -> str | None:
     return f"PERSIST response: {key} stays"
 
 
-@applies(EXPIRED, level=2)
+@applies(EXPIRED, level=LOWEST)
 def _expired(store: Store, operands: str) -> str | None:
     """End the leases that an expiry names, and delete their keys.
 

@@ -11,12 +11,14 @@ from typing import Final
 from ...raft import levels
 from ...raft.log import Entry
 from ...raft.membership import PREFIX, Membership, read
+from ...wire.commands.command_table import COMMANDS
 from ...wire.commands.lease_operands import without_tag
 from ..sessions import SessionTable, entry_numbers_of
 from ..store import Store
 from .key_commands import execute, is_read, set_to
 from .machines import Machines
 
+_FORGET_LEVEL: Final = COMMANDS["forget"].level
 _NOT_OF_THE_STORE: Final = (PREFIX, levels.PREFIX, "machine ")
 
 
@@ -80,7 +82,7 @@ class ReplicatedState:
                 # snapshot of the state includes it (§7).
                 self.members = read(command) or self.members
             elif command.startswith(levels.PREFIX):
-                self._raise(levels.read(command), entry_number)
+                self._raise(levels.read(command))
             if not command.startswith("machine "):
                 return execute(self.store, command)
             return self._do(command)
@@ -93,7 +95,7 @@ class ReplicatedState:
         reply = self.sessions.earlier_reply(name, int(number), request)
         if reply is None:
             reply = self._do(bare, self.sessions.user_of(name))
-            self.sessions.remember(name, int(number), request, reply, self.store.level)
+            self.sessions.remember(name, int(number), request, reply)
         return reply
 
     def _execute_unnumbered(self, entry_number: int, name: str, bare: str) -> str:
@@ -105,15 +107,15 @@ class ReplicatedState:
         if bare.startswith("session ") and level >= levels.ACCOUNTED:
             user = bare.removeprefix("session ")
             return f"SESSION response: {self.sessions.begin(name, entry_number, user)}"
-        if bare == "forget" and level >= levels.BOUNDED:
+        if bare == "forget" and level >= _FORGET_LEVEL:
             return self.sessions.forget(name)
         return self._do(bare, name if level >= levels.ACCOUNTED else "")
 
-    def _raise(self, order: levels.Raise, entry_number: int) -> None:
+    def _raise(self, order: levels.Raise) -> None:
         """Raise the level, unless the entry names a cluster identity other than the first one."""
         if not levels.is_foreign(self.cluster, order.cluster):
             self.cluster = self.cluster or order.cluster
-            self.store.raise_level(order.level, entry_number)
+            self.store.level = max(self.store.level, order.level)
 
     def _do(self, bare: str, user: str = "") -> str:
         """Execute a command for a user, or for nobody ("")."""

@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
-from ...raft.levels import BOUNDED
 from ...wire.commands.command_table import ReplyForm, row_of, transaction_of
 from ...wire.commands.lease_operands import without_lease
 from ...wire.commands.operands import Limits
@@ -23,7 +22,6 @@ from ...wire.refusal import (
     NOT_DONE,
     REWORKS_TOO_MUCH,
     SORRY,
-    TAKES_LEVEL,
     RequestRefused,
     error,
 )
@@ -32,7 +30,6 @@ from .draft import Draft
 from .key_commands import applies, execute, whole_number
 from .object_commands import OpenObjects
 
-CHARACTERS_MAX = 2 << 20  # below level 3: of all answers of the operations
 # Without its lease, a key would stay after its holder died.
 NO_SUCH_LEASE = ", no such lease: "
 _NOTHING = "Nothing was done."
@@ -42,8 +39,6 @@ _NOTHING = "Nothing was done."
 def _txn(store: Store, operands: str) -> str | None:
     try:
         txn = transaction_of(operands, store.level, Limits())
-        if txn.level > store.level:
-            return TAKES_LEVEL(txn.level)
         is_met = all([holds(store, condition) for condition in txn.conditions])
         draft = Draft(store)
         answers = _operate(draft.store, txn.then if is_met else txn.otherwise)
@@ -85,13 +80,9 @@ def _operate(store: Store, commands: Sequence[str]) -> list[str]:
         RequestRefused: an operation failed, or the answers are too long.
     """
     answers: list[str] = []
-    characters = size = 0
-    objects = OpenObjects(store) if store.level >= BOUNDED else None
+    size, objects = 0, OpenObjects(store)
     for place, command in enumerate(commands, start=1):
-        if objects is None:
-            reply = execute(store, command)
-        else:
-            reply = _execute_open(store, objects, command)
+        reply = _execute_open(store, objects, command)
         answer = reply.partition(" response")[2]
         if reply.startswith(SORRY):
             why = reply.removeprefix(SORRY).removesuffix(_NOTHING).rstrip(" .")
@@ -100,17 +91,13 @@ def _operate(store: Store, commands: Sequence[str]) -> list[str]:
             lease = answer.removeprefix(NO_SUCH_LEASE)
             raise RequestRefused(LEASE_OVER(place, shown(command), lease))
         is_absent = answer.startswith(", ") and row_of(command).reply is ReplyForm.VALUE
-        if objects is not None:
-            _check_rework(store, place)
+        _check_rework(store, place)
         answers.append(json.dumps(None if is_absent else real(answer[2:])))
-        characters += len(answer)
         size += len(answers[-1]) + len(", ")
-        limit = _too_much(store.level, characters, size)
-        if limit:
-            raise RequestRefused(ANSWERS_TOO_MUCH(place, limit))
-    if objects is not None:
-        _close(objects, None)
-        _check_rework(store, len(commands))
+        if size > ANSWER_BYTES:
+            raise RequestRefused(ANSWERS_TOO_MUCH(place, f"{ANSWER_BYTES} bytes as JSON"))
+    _close(objects, None)
+    _check_rework(store, len(commands))
     return answers
 
 
@@ -141,11 +128,3 @@ def _check_rework(store: Store, place: int) -> None:
     """Raise RequestRefused if the operations up to this place read and rewrite too much."""
     if store.reworked > REWORK_BYTES:
         raise RequestRefused(REWORKS_TOO_MUCH(place, REWORK_BYTES))
-
-
-def _too_much(level: int, characters: int, size: int) -> str:
-    """Return the limit that these answers exceed, or "". `size` is their length in bytes as
-    JSON."""
-    if level < BOUNDED:
-        return f"{CHARACTERS_MAX} characters" if characters > CHARACTERS_MAX else ""
-    return f"{ANSWER_BYTES} bytes as JSON" if size > ANSWER_BYTES else ""

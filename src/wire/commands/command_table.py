@@ -7,19 +7,19 @@ and the forms of replies. The function that is registered under a verb applies i
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum, auto
 from functools import lru_cache
 from typing import Final, NamedTuple
 
+from ...raft.levels import FLOOR, LOWEST
 from ..protocol import ProtocolError, shown
 from . import lease_operands as of_leases
 from . import login_operands as of_logins
 from . import operands as take
 from . import transaction_line
-from .operands import ALL_KEYS, NO_LIMITS, TRY, Limits, Operands, not_understood
+from .operands import ALL_KEYS, TRY, Limits, Operands, not_understood
 from .rights import (
     ADMINISTERS,
     ADMINISTERS_ALL,
@@ -106,7 +106,7 @@ class Command(NamedTuple):
     reply: ReplyForm = ReplyForm.TEXT
     at_the_shell: str = ""  # its help if `raftline VERB` is also a shell command
     elsewhere: tuple[str, ...] = ()  # its names in other stores
-    level: int = 1  # the lowest cluster level that supports it
+    level: int = FLOOR  # the lowest cluster level that supports it
     work: Work = Work.SHORT
 
     @property
@@ -148,36 +148,36 @@ _ROWS = (
             at_the_shell="append VALUE to the value of KEY", work=Work.BY_VALUE),
     Command("lease", of_leases.SECONDS, "grant a lease; its keys end with it",
             LEASE, WRITES, ReplyForm.LEASE,
-            at_the_shell="grant a lease; its keys end with it, unless it is renewed", level=2),
+            at_the_shell="grant a lease; its keys end with it, unless it is renewed", level=LOWEST),
     Command("renew", of_leases.LEASE_NAME, "renew a lease for its whole time",
             TIMED, WRITES_LEASE, ReplyForm.LEASE,
-            at_the_shell="renew a lease for its whole time", level=2),
+            at_the_shell="renew a lease for its whole time", level=LOWEST),
     Command("release", of_leases.LEASE_NAME, "end a lease and delete its keys", LEASE, WRITES_LEASE,
-            at_the_shell="end a lease and delete its keys", level=2, work=Work.BY_KEYS),
+            at_the_shell="end a lease and delete its keys", level=LOWEST, work=Work.BY_KEYS),
     Command("under", of_leases.LEASE_COMMAND, "run a command and put its key under a lease",
-            WRITE, WRITES_UNDER_LEASE, level=2, work=Work.BY_VALUE),
+            WRITE, WRITES_UNDER_LEASE, level=LOWEST, work=Work.BY_VALUE),
     Command("setex", of_leases.KEY_SECONDS_VALUE, "set KEY for SECONDS",
-            WRITE, WRITES_KEY, ReplyForm.WRITTEN, level=2),
+            WRITE, WRITES_KEY, ReplyForm.WRITTEN, level=LOWEST),
     Command("expire", of_leases.KEY_SECONDS, "delete KEY after SECONDS",
-            WRITE, WRITES_KEY, at_the_shell="delete KEY after SECONDS", level=2),
+            WRITE, WRITES_KEY, at_the_shell="delete KEY after SECONDS", level=LOWEST),
     Command("persist", take.KEY, "remove KEY from its lease", WRITE, WRITES_KEY,
-            at_the_shell="remove KEY from its lease, so that it stays", level=2),
+            at_the_shell="remove KEY from its lease, so that it stays", level=LOWEST),
     Command("ttl", take.KEY, "the seconds that KEY has left", TIMED, READS_KEY,
-            at_the_shell="the seconds that KEY has left", level=2),
+            at_the_shell="the seconds that KEY has left", level=LOWEST),
     Command("leases", take.NONE, "the leases, their remaining times and keys",
             TIMED, READS_ALL, ReplyForm.FACTS,
-            at_the_shell="the leases, their remaining times and keys", level=2),
+            at_the_shell="the leases, their remaining times and keys", level=LOWEST),
     Command("txn", Operands(transaction_line.FORM, _read_txn, ALL_KEYS, is_line=True),
             "run several operations in one step, all or none",
             WRITE, WRITES_PARTS, ReplyForm.RESULTS,
-            at_the_shell="run several operations in one step, all or none", level=2,
+            at_the_shell="run several operations in one step, all or none", level=LOWEST,
             work=Work.BY_VALUE),
     Command("clear", take.PREFIX, "remove all keys that begin with PREFIX",
             WRITE, WRITES_PREFIX,
-            at_the_shell="remove all keys that begin with PREFIX", level=2, work=Work.BY_KEYS),
+            at_the_shell="remove all keys that begin with PREFIX", level=LOWEST, work=Work.BY_KEYS),
     Command("stat", take.KEY, "the last change of KEY, its lease, its bytes",
             READ, READS_KEY, ReplyForm.FACTS,
-            at_the_shell="the last change of KEY, its lease, its bytes", level=2,
+            at_the_shell="the last change of KEY, its lease, its bytes", level=LOWEST,
             work=Work.BY_VALUE),
     Command("read", take.KEY, "the value of KEY and its last change",
             READ, READS_KEY, ReplyForm.FACTS,
@@ -193,14 +193,15 @@ _ROWS = (
             elsewhere=("keys", "list", "ls", "dump")),
     Command("watch", take.WATCHED, "the keys with PREFIX, then each change to one",
             WATCH, READS_PREFIX,
-            at_the_shell="the keys with PREFIX, then each change to one, until Ctrl-C", level=2),
-    Command("unwatch", take.NONE, "end a watch on this connection", WATCH, OPEN, level=2),
+            at_the_shell="the keys with PREFIX, then each change to one, until Ctrl-C",
+            level=LOWEST),
+    Command("unwatch", take.NONE, "end a watch on this connection", WATCH, OPEN, level=LOWEST),
     Command("observe", take.OBSERVED, "each step of this node, and why", OBSERVE, ADMINISTERS_ALL),
     Command("unobserve", take.NONE, "end the observe on this connection", OBSERVE, OPEN),
     Command("session", take.NONE, "begin a session, in which a repeated write takes effect once",
             SESSION, WRITES),
     Command("forget", take.NONE, "end a session that needs no more retries",
-            FORGET, WRITES, level=3),
+            FORGET, WRITES, level=LOWEST),
     Command("status", take.NONE, "what this node knows about the cluster",
             LOCAL, READS, ReplyForm.FACTS, elsewhere=("info",)),
     Command("transfer", take.TO, "hand the leadership over to NAME, or to any suitable member",
@@ -225,8 +226,7 @@ COMMANDS: Final[Mapping[str, Command]] = {row.verb: row for row in _ROWS}
 IN_TRANSACTIONS: Final[Mapping[str, Operands]] = {
     row.verb: row.operands for row in _ROWS if row.is_operation
 }
-_MAY_BE_NEW: Final = re.compile(" (?:clear|has|<|>) ")  # words that level 3 added to transactions
-_WITH_TIMES: Final = ("lease", "setex", "expire")
+_WITH_TIMES: Final = ("lease", "setex", "expire", "txn")
 _KEPT_CHARACTERS: Final = 1000  # of the longest transaction in the cache
 _ALL_OPERATIONS: Final = max(row.level for row in _ROWS if row.is_operation)
 # The commands that are also shell commands: `raftline get KEY`.
@@ -291,16 +291,6 @@ def _kept_transaction(operands: str, level: int, limits: Limits) -> TransactionC
     return transaction_line.read_transaction(operands, operations_at(level), limits)
 
 
-def _level_of_transaction(command: Command, canonical: str) -> int:
-    """Return the cluster level that a transaction in canonical form needs."""
-    level = _level_of_times(command, canonical)
-    if not _MAY_BE_NEW.search(canonical):
-        return level
-    operands = canonical.partition(" ")[2]
-    read = transaction_line.read_transaction(operands, IN_TRANSACTIONS, NO_LIMITS)
-    return max(level, read.level)
-
-
 def _level_of_times(command: Command, canonical: str) -> int:
     """Return the cluster level that a command in canonical form needs for the times in it."""
     has_ms = canonical.find(".") > 0 and of_leases.has_fraction(canonical)
@@ -339,11 +329,7 @@ def read_request(sender: str, request_id: str, message: str, limits: Limits) -> 
     if verb in ("session", "forget") and not sender:
         raise ProtocolError(f"a session needs a name before it: NAME@{verb}")
     canonical = command.operands.read(verb, operands, limits)
-    level = command.level
-    if verb == "txn":
-        level = _level_of_transaction(command, canonical)
-    elif verb in _WITH_TIMES:
-        level = _level_of_times(command, canonical)
+    level = _level_of_times(command, canonical) if verb in _WITH_TIMES else command.level
     return Request(sender, request_id, verb, canonical, read, level)
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from ...raft.change import Change
-from ...raft.levels import FIRST
+from ...raft.levels import FLOOR
 from ...raft.messages import Answer, Message, PeerError
 from .. import peer_lines
 from ..protocol import (
@@ -51,7 +51,7 @@ _SIMPLE: Final = frozenset(
     [
         verb
         for verb, row in {**_OF_KEY, **_WITH_VALUE}.items()
-        if row.level == FIRST and row.work is Work.SHORT and row.handling in (READ, WRITE)
+        if row.level == FLOOR and row.work is Work.SHORT and row.handling in (READ, WRITE)
     ]
 )
 

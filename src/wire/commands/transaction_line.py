@@ -13,7 +13,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from ...raft.levels import BOUNDED
 from ..limits import TRANSACTION_ITEMS, TRANSACTION_SCANS
 from ..protocol import ProtocolError, escape, is_number, shown, unescape
 from .operands import (
@@ -33,7 +32,6 @@ CONDITIONS = (
 CLEAR = "clear"
 EMPTY = r"\e"
 UNDER = "under"  # puts an operation under a lease: `under lease-57 set a 1`
-_NEW_TESTS = frozenset({">", "<", "keys", "none"})  # since level 3
 _DIVIDERS = (";", "then", "else")
 _FOLLOWS = {"if": "then", "then": "else"}
 _NOTHING = "Nothing was done."
@@ -61,12 +59,6 @@ class TransactionCommand(NamedTuple):
     then: list[str]
     otherwise: list[str]
     spelled: str  # the canonical form of the transaction, without its verb
-
-    @property
-    def level(self) -> int:
-        """The lowest cluster level that supports it, apart from its operations."""
-        is_new = any([condition.test in _NEW_TESTS for condition in self.conditions])
-        return BOUNDED if is_new or _clears(self.then) or _clears(self.otherwise) else 0
 
 
 def read_transaction(

@@ -40,7 +40,7 @@ class StoreReader:
         selection = read_selection(command)
         if selection is None:
             return execute(self._store, command)
-        return show_page(dict(self._store.held), selection, lambda: None, LEVEL)
+        return show_page(dict(self._store.held), selection, lambda: None)
 
 
 class RedisWire(OutgoingProtocol):

@@ -18,7 +18,7 @@ from raftline.storage.folder import Folder
 from raftline.storage.snapshot_file import SnapshotFile
 from raftline.storage.snapshot_lines import HEAD, LoadedSnapshot, MachineState
 from raftline.wire.commands.lease_operands import LEASE
-from raftline.wire.key_stat import read_key_line, spell_key_line
+from raftline.wire.key_stat import read_key_line, spell_key_line, value_of, with_facts
 
 _SESSION = ('{"', '["')  # beginnings of lines of the session table, but not of a transcript's keys
 
@@ -54,9 +54,9 @@ class PlainSnapshots(SnapshotFile):
         lines = [] if state.members == self._first_members else [state.members.spell()]
         if state.level > 1:
             lines += [spell(state.level, state.cluster), *state.leases]
-            lines += [spell_key_line(*pair, state.since) for pair in state.pairs.items()]
+            lines += [spell_key_line(*pair) for pair in state.pairs.items()]
         else:
-            lines += [f"{key} {value}" for key, value in state.pairs.items()]
+            lines += [f"{key} {value_of(text)}" for key, text in state.pairs.items()]
         lines += list(state.sessions) if len(state.sessions) > 1 else []  # the first is a head
         text = "".join(f"{line}\n" for line in lines).encode()
         self._written = (state.members, state.level, state.cluster)
@@ -88,5 +88,5 @@ class PlainSnapshots(SnapshotFile):
                     loaded.leased.setdefault(lease, set()).add(key)
         else:
             pairs = [line.partition(" ") for line in lines]
-            loaded.pairs = {key: value for key, _, value in pairs}
+            loaded.pairs = {key: with_facts(value, index) for key, _, value in pairs}
         return loaded

@@ -17,6 +17,7 @@ from raftline.clients.requests import search
 from raftline.common.process import wakeup
 from raftline.node.loop import writer
 from raftline.raft import state
+from raftline.raft.levels import LOWEST
 from raftline.raft.log import entries_of
 from raftline.raft.membership import Membership
 from raftline.raft.messages import Message
@@ -98,7 +99,7 @@ def run(
     """Run a schedule of this many events with faults, then heal everything and judge.
 
     The seed decides everything that the arguments don't. A `collector` gets the steps of all nodes.
-    `lockers` is the number of programs that take locks, in a cluster at level 2.
+    `lockers` is the number of programs that take locks, in a cluster at level 3.
 
     Raises:
         SimulationFailed: an invariant broke, the healed cluster did not serve, or no single copy of
@@ -265,7 +266,7 @@ class Schedule:
         return SimulatedClient(self.world, self.plan, name, list(self.hosts.values()), self.history)
 
     def _holders(self, hosts: Sequence[Host]) -> list[Holder]:
-        """Return the holders of leases; they need a cluster of level 2."""
+        """Return the holders of leases; they need a cluster of level 3."""
         if not self.plan.holders:
             return []
         check = LeaseCheck(self.world)
@@ -275,7 +276,7 @@ class Schedule:
         return [Holder(self.world, self.plan, name, hosts, check) for name in names]
 
     def _lockers(self, hosts: Sequence[Host], seed: int) -> list[Locker]:
-        """Return the programs that take locks; they need a cluster of level 2."""
+        """Return the programs that take locks; they need a cluster of level 3."""
         if not self.plan.lockers:
             return []
         check = LockCheck(self.world)
@@ -377,7 +378,7 @@ class Schedule:
         """Whether each watch that knows a member has all events."""
         members = self._members()
         names = {host.name for host in members}
-        has_watches = all(host.manager.level >= 2 for host in members)
+        has_watches = all(host.manager.level >= LOWEST for host in members)
         return bool(names) and all(
             each.is_current or not each.knows(names) for each in self.machines if has_watches
         )

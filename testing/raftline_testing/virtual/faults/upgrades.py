@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from raftline.common.build_level import LEVEL
 from raftline.raft.inputs import PeerLevel
-from raftline.raft.levels import FIRST
+from raftline.raft.levels import FLOOR, LOWEST
 
 from ..nodes.simulated_node import Host
 from ..world.network import Links
@@ -26,7 +26,7 @@ SHARE = 0.4
 class Upgrades:
     """Starts of some nodes with an older build, and upgrades of nodes that are down.
 
-    A node above level 1 knows the level of another while both are up and reach each other. A node
+    A node above the floor knows the level of another while both are up and reach each other. A node
     stops at an entry of a level above its own, which fails the schedule.
     """
 
@@ -50,7 +50,7 @@ class Upgrades:
             older = random.Random(f"older levels of {seed}")
             for host in hosts:
                 is_older = self._chance.random() < share
-                host.build_level = older.choice([FIRST, 2]) if is_older else NEWER
+                host.build_level = older.choice([FLOOR, LOWEST]) if is_older else NEWER
             world.after(self._pause_ms, self._look)
 
     def finish(self) -> None:
@@ -80,7 +80,7 @@ class Upgrades:
         for host in self._hosts:
             if host.node is None and host.build_level < NEWER and self._chance.random() < 0.1:
                 self._upgrade(host)
-            if host.node is not None and host.build_level > FIRST:
+            if host.node is not None and host.build_level > FLOOR:
                 self._tell(host)
                 self._check(host)
         self._world.after(self._pause_ms, self._look)
@@ -98,7 +98,7 @@ class Upgrades:
         """Check that each server that was a member when the level rose has that level: no build is
         downgraded here."""
         view = host.node.view if host.node is not None else None
-        if view is None or view.levels.latest <= FIRST:
+        if view is None or view.levels.latest <= FLOOR:
             return
         index = view.levels.index
         if index > view.log.base_index:

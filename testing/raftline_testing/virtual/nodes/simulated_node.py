@@ -30,7 +30,7 @@ from raftline.node.loop.writer import DiskTask, WriteQueue
 from raftline.raft.change import Change
 from raftline.raft.effects import Effects
 from raftline.raft.inputs import Applied, AskLeader, Input, Propose, Read, Transfer
-from raftline.raft.levels import FIRST, is_foreign
+from raftline.raft.levels import FLOOR, is_foreign
 from raftline.raft.log import Entry, Snapshot
 from raftline.raft.messages import InstallSnapshot, Message
 from raftline.raft.node import RawNode, StepObserver, node_from_disk
@@ -221,7 +221,7 @@ class Host(ServingNode):
         self._members = members
         self._invariants = invariants
         self.network_send = send
-        self.build_level = FIRST  # level of the build that it runs
+        self.build_level = FLOOR  # level of the build that it runs
         self.era = ""  # differs for an earlier cluster
         self.was_born_with_others = len(members) > 1
         self.is_joiner = False  # from its next start on, it knows no members and asks to be added

@@ -97,12 +97,12 @@ class Plan:
     nonmember_every_ms: int = 0  # a non-member sends to a newborn; 0: never
     said_new: float = 0  # the share of first starts that an operator declares as first
     retries_behind: float = 0  # the share of answered writes after which an older one is repeated
-    dealers: int = 0  # clients of transactions; with any, the cluster is at level 2
+    dealers: int = 0  # clients of transactions; with any, the cluster is at level 3
     slow_entries: bool = False  # each entry takes a slice of applying
-    holders: int = 0  # holders of leases; with any, the cluster is at level 2
+    holders: int = 0  # holders of leases; with any, the cluster is at level 3
     searchers: int = 0  # clients that run the search of raftline's own clients
     long_ms: int = 0  # time to apply a long entry; 0: there are none
-    lockers: int = 0  # programs that take locks; with any, the cluster is at level 2
+    lockers: int = 0  # programs that take locks; with any, the cluster is at level 3
     queued_bytes: int = QUEUED_BYTES  # of waiting requests
     waiting_max: int = WAITING_MAX  # steps that may wait for a disk
     logged_reads: float = 0.05  # the share of gets that become entries
