@@ -22,6 +22,7 @@ from zlib import crc32
 from raftline.clients.calls.calls import CALLS
 from raftline.common.process.wakeup import no_pause
 from raftline.net.protocol.host import Batch
+from raftline.net.protocol.refusal_counts import RefusalCounts
 from raftline.net.protocol.waits import AwaitReplies
 from raftline.node.disk_room import DiskSpace
 from raftline.node.loop.measures import node_facts
@@ -320,6 +321,7 @@ def _as_server(host: Host) -> Any:
         tls=None,
         logmanager=host.manager,
         listener=SimpleNamespace(traffic=lambda: (0, 0, 0, 0)),
+        refusals=RefusalCounts(),
         book=SimpleNamespace(traffic=dict),
         quota=Quota(host.manager.store, DiskSpace()),
     )
