@@ -11,8 +11,6 @@ from raftline.raft.change import Change, ChangeRefused, plan
 from raftline.raft.membership import Configurations, Membership, read
 from raftline.storage.log_lines import read_base
 
-# --- spelling ---------------------------------------------------------------------------------
-
 
 @pytest.mark.parametrize(
     "command",
@@ -80,8 +78,6 @@ def test_a_removed_member_is_named_with_the_entry_of_its_removal() -> None:
     known.append(3, "members s1=h:1,voter s2=h:2,voter")
     assert [known.removed_by(name) for name in ("s2", "s3")] == [0, 3]
 
-
-# --- what may be asked --------------------------------------------------------------------------
 
 THREE = Membership(
     ("s1", "s2", "s3"), ("s4",), (), {"s1": "h:1", "s2": "h:2", "s3": "h:3", "s4": "h:4"}

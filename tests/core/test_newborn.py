@@ -77,9 +77,6 @@ def test_a_newborn_loses_its_vote_if_a_member_reports_a_history(
     assert any("can't tell whether it is new" in note for note in effects.notes)
 
 
-# --- a log that was written by hand ------------------------------------------------------------
-
-
 def asked(node: RawNode, at_ms: int) -> list[RequestVote]:
     """Let the node's time pass until then; return what it asks."""
     effects = node.step(Tick(), at_ms)
@@ -141,8 +138,6 @@ def test_a_pre_candidate_that_gives_its_vote_ends_its_candidacy() -> None:
         node.step(Receive(RequestVoteReply(peer, "s1", 4, True, True)), TIMEOUT_MS + 2)
     assert node.view.term == 3
 
-
-# --- without a vote, and why -------------------------------------------------------------------
 
 UNSURE = "I may be new or may have lost everything, so I catch up without a vote"
 

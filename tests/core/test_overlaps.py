@@ -63,9 +63,6 @@ def entries_to(effects: Effects, peer: str) -> list[list[int]]:
     ]
 
 
-# --- rounds and reads ----------------------------------------------------------------------
-
-
 def follower() -> RawNode:
     """Return a follower of s1 with three entries, of which one is committed."""
     node = node_of("s2")
@@ -75,18 +72,12 @@ def follower() -> RawNode:
     return node
 
 
-# --- leases --------------------------------------------------------------------------------
-
-
 def test_a_longer_promise_than_the_disk_knows_of_is_written_down_first() -> None:
     node = node_of("s2", lease_ms=100, options=LEASES)
     effects = node.step(Receive(append(1, (0, 0), 1)), 100)
     assert effects.save is not None
     assert effects.save.lease_ms == 150
     assert node.step(Receive(append(1, (1, 1), number=2)), 110).save is None
-
-
-# --- windows and complaints ----------------------------------------------------------------
 
 
 def test_an_answer_to_the_last_message_of_a_window_frees_all_of_it() -> None:
@@ -120,8 +111,6 @@ def test_at_most_one_probe_is_in_flight() -> None:
     assert entries_to(node.step(Propose(["set a 1"]), TIMEOUT_MS), "s2") == []
     assert entries_to(acknowledge(node, "s2", 1), "s2") == [[2]]
 
-
-# --- snapshots -----------------------------------------------------------------------------
 
 EARLIER, LATER = Snapshot(5, 1, 8, 4), Snapshot(7, 2, 8, 5)
 
@@ -233,9 +222,6 @@ def test_entries_kept_after_a_snapshot_are_bounded_by_their_length() -> None:
     assert node.view.compaction_index == 3
 
 
-# --- followers -----------------------------------------------------------------------------
-
-
 def test_entries_across_a_snapshots_end_are_taken_from_the_first_new_one() -> None:
     node = node_of("s2", *[1] * 4)
     node.step(Receive(append(1, (4, 1), commit=4)), 10)
@@ -251,9 +237,6 @@ def test_entries_across_a_snapshots_end_are_taken_from_the_first_new_one() -> No
     assert answer.index == 5
 
 
-# --- the log and its configurations --------------------------------------------------------
-
-
 @pytest.mark.parametrize("base", range(10))
 def test_a_log_compacted_over_several_terms_gives_the_same_terms(base: int) -> None:
     terms = (1, 2, 2, 4, 5, 5, 5, 6, 6)
@@ -263,9 +246,6 @@ def test_a_log_compacted_over_several_terms_gives_the_same_terms(base: int) -> N
         first = max(whole.first_index_of_term_at(index), base + 1)
         assert compacted.first_index_of_term_at(index) == first
         assert compacted.entries(index, len(terms)) == whole.entries(index, len(terms))
-
-
-# --- removals ------------------------------------------------------------------------------
 
 
 def test_a_removed_member_is_notified_again_once_its_removal_commits() -> None:

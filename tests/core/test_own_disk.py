@@ -88,9 +88,6 @@ def test_a_leader_without_which_there_is_no_quorum_keeps_its_place(
     assert (successors(steps), warnings(steps)) == ([], [])
 
 
-# --- a follower: the leader's reads and its place rest on answers to heartbeats -------------------
-
-
 def following(*, commit: int = 1) -> RawNode:
     """Return a follower with entry 1 on its disk, and entries 2 and 3 on their way there."""
     node = node_of("s2", 1)

@@ -59,15 +59,9 @@ def everybody_holds(node: RawNode) -> Effects:
     return last
 
 
-# --- one at a time, and in its time ------------------------------------------------------
-
-
 def test_a_follower_refuses_a_change_of_members() -> None:
     with pytest.raises(SafetyError):
         change(node_of("s1"), "remove", "s2")
-
-
-# --- learners --------------------------------------------------------------------------------
 
 
 # thesis §4.2.1: a fixed number of rounds
@@ -91,9 +85,6 @@ def test_after_ten_slow_rounds_it_stays_a_learner() -> None:
     assert node.view.membership.learners == ("s4",)
 
 
-# --- those who leave ---------------------------------------------------------------------------
-
-
 def test_a_removed_member_is_notified_and_then_forgotten() -> None:
     node = led("s1", "s2", "s3")
     change(node, "remove", "s3")
@@ -106,9 +97,6 @@ def test_a_removed_member_is_notified_and_then_forgotten() -> None:
     assert "s3" in {message.to for message in beat(node).send}
     assert acknowledge(node, "s3").members_changed
     assert node.view.contacts == {"s2": "s2:1"}
-
-
-# --- strangers -------------------------------------------------------------------------------
 
 
 def test_an_address_that_no_entry_can_hold_is_refused() -> None:

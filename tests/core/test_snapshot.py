@@ -50,16 +50,10 @@ THREE_PIECES = 25
 MEMBERS = all_vote({f"s{n}": f"localhost:{9999 + n}" for n in (1, 2, 3)})
 
 
-# --- the log ------------------------------------------------------------------------------
-
-
 def test_a_log_is_not_compacted_beyond_its_end() -> None:
     log = log_of(1, 1)
     with pytest.raises(SafetyError):
         log.compact(3)
-
-
-# --- compaction ---------------------------------------------------------------------------
 
 
 def leader_with_snapshot(index: int = 3, size: int = THREE_PIECES) -> RawNode:
@@ -158,9 +152,6 @@ def test_an_older_snapshot_never_takes_a_later_ones_place() -> None:
     assert node.view.snapshot.index == 4
 
 
-# --- the leader's side --------------------------------------------------------------------
-
-
 def fall_behind(node: RawNode, peer: str = "s2") -> list[InstallSnapshot]:
     """Let a follower say that it has lost everything; return the pieces it is sent."""
     node.view.progress[peer].match_index = 0
@@ -206,9 +197,6 @@ def test_an_answer_beyond_the_snapshots_end_is_refused() -> None:
     fall_behind(node)
     with pytest.raises(PeerError, match="can't hold 26 bytes"):
         node.step(Receive(held(node, 26)), node.view.now_ms)
-
-
-# --- the follower's side ------------------------------------------------------------------
 
 
 SENT = Snapshot(7, 2, 8, 5)

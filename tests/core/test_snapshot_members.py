@@ -154,8 +154,6 @@ def test_the_state_machine_and_the_core_read_the_same_members(commands: list[str
         assert manager.freeze().members == configurations.at(entry.index)
 
 
-# --- a follower that installs one -------------------------------------------------------------
-
 SENT = Snapshot(7, 2, 8, 5)
 
 

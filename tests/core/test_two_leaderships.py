@@ -73,9 +73,6 @@ def everybody_answers(node: RawNode) -> list[Any]:
     return served
 
 
-# --- reads ---------------------------------------------------------------------------------
-
-
 def asking_follower(*reads: str, ready: bool) -> RawNode:
     """Return a follower of s1 with three entries, one of them committed, that has asked for a
     read index; where it is `ready`, the answer was 3."""
@@ -95,9 +92,6 @@ def test_a_read_that_waits_to_be_applied_is_refused_when_its_new_leader_falls() 
     assert fall(node).refused == ["get a"]
     elect(node)
     assert everybody_answers(node) == []
-
-
-# --- members -------------------------------------------------------------------------------
 
 
 def led_by_s1() -> RawNode:
@@ -127,9 +121,6 @@ def test_a_leader_that_falls_forgets_removed_members() -> None:
     assert set(node.view.progress) == {"s2", "s3"}
     assert everybody_answers(node) == []
     assert "s4" not in node.view.contacts
-
-
-# --- elections -----------------------------------------------------------------------------
 
 
 def test_a_candidate_ordered_to_follow_waits_for_a_whole_timeout() -> None:

@@ -70,9 +70,6 @@ def test_each_loss_has_its_own_fence() -> None:
     assert lives_sent(acknowledge(leader, "s2", 4).send) == {3}
 
 
-# --- amid a snapshot -----------------------------------------------------------------------
-
-
 def sent_to_s2(effects: Effects) -> list[tuple[int, int]]:
     """Return offset and length of the pieces that are sent."""
     return [(m.offset, m.length) for m in effects.send_after_save if isinstance(m, InstallSnapshot)]
@@ -94,8 +91,6 @@ def test_a_node_that_loses_its_log_amid_a_snapshot_gets_it_from_byte_0(how: str)
     loss = AppendRejected("s2", "s1", state.term, 0, state.round, without_vote=1)
     assert sent_to_s2(leader.step(Receive(loss), state.now_ms)) == [(0, 10), (10, 10)]
 
-
-# --- on the disk ---------------------------------------------------------------------------
 
 MADE_WHOLE = Effects(append=[Entry(1, 4, "noop"), Entry(2, 4, "set a 1")], recovered=True)
 
