@@ -34,7 +34,7 @@ class Ask:
     """Lines of one kind. Reads are answered at one moment."""
 
     lines: list[str]
-    kind: str = "read"  # or "write", "timed", "show", "login", "status", "watch"
+    kind: str = "read"  # or "write", "timed", "show", "login", "status", "watch", "turn"
     key: str = ""  # for the slot in a redirect
     takes_refusals: bool = False  # the program gets refusals of its transaction as replies
     watch_id: str = ""  # of a watch that begins or ends

@@ -160,7 +160,9 @@ def carry_out(
     if len(keys) > TRANSACTION_ITEMS:
         return Failure(f"ERR a command or a transaction names at most {TRANSACTION_ITEMS} keys")
     with_times = any([task.takes_times for task in tasks])
-    for _ in range(REDIS_TRIES):
+    for attempts in range(REDIS_TRIES):
+        if attempts == 1:  # others change these keys: wait for the commands of this node that do
+            yield Ask([], "turn", keys[0])
         held: dict[str, Held] = {}
         if keys:
             loaded = yield from load(context, keys, with_times=with_times)

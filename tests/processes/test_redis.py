@@ -187,6 +187,13 @@ def test_redis_py_counts_in_transactions_that_meet(store: Any) -> None:
     assert store.get("n") == "20"
 
 
+def test_many_clients_add_to_one_float(store: Any) -> None:
+    with ThreadPoolExecutor(12) as pool:
+        for done in [pool.submit(store.incrbyfloat, "f", 0.5) for _ in range(60)]:
+            done.result(DEADLINE_S)
+    assert store.get("f") == "30"
+
+
 def test_the_lock_of_redis_py_is_held_by_one(redis: Any, store: Any) -> None:
     lock, other = store.lock("job", timeout=60), store.lock("job", timeout=60)
     assert lock.acquire(blocking=False)

@@ -114,6 +114,20 @@ def test_a_stranger_sends_short_commands_only(access: Any) -> None:
         assert end.complaint.startswith("Protocol error: unauthenticated ")
 
 
+def test_commands_that_change_a_key_take_turns() -> None:
+    node = FakeHost().redis
+    first, second, third = (Batch([], is_read=True) for _ in range(3))
+    assert node.take_turn("a", first)
+    assert node.take_turn("b", first)
+    assert [node.take_turn("a", one) for one in (second, third)] == [False, False]
+    assert node.give_up_turn("a", second)  # its connection has ended
+    node.leave_turn("a")
+    assert (second.is_answered, third.is_answered) == (False, True)
+    assert not node.give_up_turn("a", third)  # it is its own by now
+    node.leave_turn("a")
+    assert node.take_turn("a", second)
+
+
 def test_a_batch_keeps_the_form_and_the_key_of_each_reply() -> None:
     host: Any = FakeHost(limits=LIMITS)
     machine = RedisMachine(host)

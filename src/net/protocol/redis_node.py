@@ -5,13 +5,21 @@ from __future__ import annotations
 
 import itertools
 import threading
+from collections import deque
 from collections.abc import Callable
+from typing import Protocol
 
 from ...resp.programs import size_of
 from ...wire.commands.operands import Limits
 from ...wire.limits import REDIS_CURSORS, REDIS_CURSORS_BYTES
 
 _NUMBER_BITS = 32
+
+
+class Ticket(Protocol):
+    """A command that waits for its turn."""
+
+    def wake(self) -> None: ...
 
 
 class RedisNode:
@@ -30,6 +38,37 @@ class RedisNode:
         self._last_cursor = int(new_token(3), 16) << _NUMBER_BITS
         self._cursors: dict[int, str] = {}  # the oldest first
         self._bytes = 0
+        # The waiting commands that change a key, and by being there the one that has the turn.
+        self._turns: dict[str, deque[Ticket]] = {}
+
+    def take_turn(self, key: str, ticket: Ticket) -> bool:
+        """Take the turn of a key, which `leave_turn` gives back; return whether it was free. If it
+        was not, the ticket wakes once the turn is the caller's."""
+        with self._lock:
+            queue = self._turns.get(key)
+            if queue is None:
+                self._turns[key] = deque()
+                return True
+            queue.append(ticket)
+            return False
+
+    def give_up_turn(self, key: str, ticket: Ticket) -> bool:
+        """Stop waiting for a turn; return False if it is the caller's by now."""
+        with self._lock:
+            queue = self._turns.get(key, deque())
+            is_waiting = ticket in queue
+            if is_waiting:
+                queue.remove(ticket)
+            return is_waiting
+
+    def leave_turn(self, key: str) -> None:
+        """Give the turn of a key to the next command."""
+        with self._lock:
+            queue = self._turns[key]
+            if queue:
+                queue.popleft().wake()
+            else:
+                del self._turns[key]
 
     def number(self) -> int:
         """Return the number of a new connection."""

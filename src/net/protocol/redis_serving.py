@@ -47,6 +47,7 @@ class RedisServing:
         self.session = requests.session
         self.break_off = break_off
         self._holds = False  # room
+        self._turn = ""  # the key whose turn this connection has
         self._events = RedisEvents(host, outgoing, requests.session)
 
     @property
@@ -90,7 +91,8 @@ class RedisServing:
         try:
             ask = next(program)
             while True:
-                replies = yield from self._ask(ask)
+                is_turn = ask.kind == "turn"
+                replies = yield from (self._take_turn(ask.key) if is_turn else self._ask(ask))
                 if refusal := _refusal(ask, replies):
                     self._host.refusals.add(code_of(refusal))
                     failure = failure_of(refusal, ask.key)
@@ -106,6 +108,9 @@ class RedisServing:
             return Failure(f"ERR {mistake}")
         finally:
             program.close()
+            if self._turn:
+                key, self._turn = self._turn, ""
+                self._host.redis.leave_turn(key)
 
     def _ask(self, ask: Ask) -> Waits[list[str]]:
         """Return the replies to lines of one kind."""
@@ -137,6 +142,19 @@ class RedisServing:
         if batch.reader is not None:
             return self._held(batch.reader.read(commands, ANSWER_BYTES), len(commands))
         return batch.replies
+
+    def _take_turn(self, key: str) -> Waits[list[str]]:
+        """Wait until no other command of this node changes a key on the same condition."""
+        turns, ticket = self._host.redis, Batch([], is_read=True)
+        if turns.take_turn(key, ticket):
+            self._turn = key
+            return []
+        try:
+            yield AwaitReplies(ticket, self._host.patience_s)
+        finally:  # perhaps the connection ends
+            if not turns.give_up_turn(key, ticket):
+                self._turn = key
+        return []
 
     def _watch(self, ask: Ask, request: Request) -> str:
         """Begin or end a watch; return a refusal, or ""."""
