@@ -16,6 +16,7 @@ from raftline_testing.lab.sources import ROOT, packed
 PORT = 8030
 PAGE = "/docs/learn/lab.html"
 SOURCES = "/docs/learn/lab/sources.zip"
+ICON = "/favicon.ico"
 FOLDERS = ("/docs/learn/", "/src/view/static/")
 HOSTS = ("localhost", "127.0.0.1", "[::1]")
 
@@ -69,7 +70,10 @@ class Handler(SimpleHTTPRequestHandler):
     """Serves the folders of the pages, and the sources as they are now."""
 
     def do_GET(self) -> None:
-        if self._is_refused():
+        if self.path == ICON:
+            self.send_response(HTTPStatus.NO_CONTENT)  # a browser asks for it by itself
+            self.end_headers()
+        elif self._is_refused():
             self.send_error(HTTPStatus.NOT_FOUND)
         elif self.path.partition("?")[0] == SOURCES:
             self._send_sources()

@@ -22,6 +22,10 @@ ROOT = Path(__file__).resolve().parents[2]
 FRONT, REFERENCE = "README", "docs/site/reference"
 PROGRAMS = "docs/use/python"  # the reference stands in the same part
 INDEXES = ("docs/index", "course/docs/index")
+LAB = (
+    "docs/learn/*.html", "docs/learn/lab/*.*", "docs/learn/lab/pyodide/*",
+    "src/view/static/*.js", "src/view/static/*.css",
+)  # fmt: skip
 PAGE = re.compile(r"\]\(([^()#:]+)\.md\)")
 ROW = re.compile(rf"^\| \[[^]]*{PAGE.pattern}", re.MULTILINE)
 LINK = re.compile(r"\[((?:[^][]|\[[^][]*\])*)\]\((?![a-z]+:)([^()\s#]+)(#[^()\s]*)?\)")
@@ -134,9 +138,22 @@ def read(_: Sphinx, page: str, source: list[str]) -> None:
 
 
 def finish(app: Sphinx, error: Exception | None) -> None:
-    """Make index.html the first page of the site."""
+    """Make index.html the first page of the site, and add the lab page with what it loads."""
     if error is None:
         shutil.copy(Path(app.outdir, f"{FRONT}.html"), Path(app.outdir, "index.html"))
+        add_lab(Path(app.outdir))
+
+
+def add_lab(site: Path) -> None:
+    """Put the lab page, the saved runs, and what the page loads where a clone has them. CPython
+    comes from a CDN, unless `make -C docs lab` fetched it."""
+    for pattern in LAB:
+        for path in ROOT.glob(pattern):
+            target = site / path.relative_to(ROOT)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(path, target)
+    sources = runpy.run_path(str(ROOT / "testing/raftline_testing/lab/sources.py"))["packed"]()
+    (site / "docs/learn/lab/sources.zip").write_bytes(sources)
 
 
 def setup(app: Sphinx) -> None:

@@ -163,6 +163,17 @@ def test_bug_is_in_the_program_and_leaves_it_again(page: LabPage) -> None:
     assert page.ask(do="open", address="bug%2099")["problem"] == "there is no bug 99"
 
 
+def test_three_nodes_fit_on_one_screen(page: LabPage) -> None:
+    page.open("seed%201;at%20100")
+    inner = page.script("return window.innerHeight")
+    page.browser.set_window_size(1280, 860 + 720 - inner)
+    sizes = page.script(
+        "const all = document.documentElement;"
+        "return [all.scrollHeight <= window.innerHeight, all.scrollWidth <= window.innerWidth]"
+    )
+    assert sizes == [True, True]
+
+
 def test_own_core_runs_in_the_page(page: LabPage) -> None:
     model = ROOT / "course" / "labs" / "solutions" / "write-raft" / "raft.py"
     page.ask(do="core", source=model.read_text(encoding="utf-8"))

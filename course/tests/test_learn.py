@@ -1,0 +1,60 @@
+"""`raftline learn` serves the pages of docs/learn, and nothing else of the clone."""
+
+from __future__ import annotations
+
+import http.client
+import threading
+import zipfile
+from collections.abc import Iterator
+from io import BytesIO
+
+import pytest
+
+from raftline.common.config import ConfigError
+from raftline_course import learn
+
+
+@pytest.fixture(scope="module")
+def port() -> Iterator[int]:
+    with learn.server(0) as serving:
+        threading.Thread(target=serving.serve_forever, daemon=True).start()
+        yield serving.server_port
+        serving.shutdown()
+
+
+def get(port: int, path: str, host: str = "localhost") -> tuple[int, str, bytes]:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    connection.request("GET", path, headers={"Host": f"{host}:{port}"})
+    answer = connection.getresponse()
+    result = answer.status, answer.headers.get_content_type(), answer.read()
+    connection.close()
+    return result
+
+
+def test_page_and_what_it_loads_are_served(port: int) -> None:
+    status, kind, text = get(port, learn.PAGE)
+    assert (status, kind) == (200, "text/html")
+    assert b"raftline lab" in text
+    assert get(port, "/docs/learn/lab/lab.js")[:2] == (200, "text/javascript")
+    assert get(port, "/src/view/static/model.js")[:2] == (200, "text/javascript")
+    status, kind, data = get(port, learn.SOURCES)
+    assert (status, kind) == (200, "application/zip")
+    names = zipfile.ZipFile(BytesIO(data)).namelist()
+    assert {"boot.py", "raftline/raft/node.py", "bugs/bug-24.patch"} <= set(names)
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/", "/src/cli.py", "/docs/learn/../../src/cli.py", "/docs/learn/%2e%2e/%2e%2e/src/cli.py"],
+)
+def test_other_files_are_not_served(port: int, path: str) -> None:
+    assert get(port, path)[0] == 404
+
+
+def test_page_of_another_site_gets_nothing(port: int) -> None:
+    assert get(port, learn.PAGE, host="elsewhere.example")[0] == 404
+
+
+def test_port_in_use_is_told(port: int) -> None:
+    with pytest.raises(ConfigError, match=f"port {port} can't be used"):
+        learn.server(port)
