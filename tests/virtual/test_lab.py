@@ -338,8 +338,8 @@ def test_stale_read_would_have_been_possible() -> None:
     lab.run_until(1650)
     assert role(lab, "s1") == "leader"
     assert role(lab, "s2") == "leader"
-    held = [lab.cluster.hosts[name].manager.store.held["b"] for name in ("s1", "s2")]
-    assert held == ["1", "2"]
+    held = [lab.cluster.hosts[name].manager.read(["get b"])[0] for name in ("s1", "s2")]
+    assert held == ["GET response: 1", "GET response: 2"]
 
 
 def test_split_vote_has_a_term_without_a_leader() -> None:

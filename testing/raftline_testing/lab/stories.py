@@ -61,7 +61,9 @@ def _term(name: str) -> Callable[[Lab], str]:
 
 
 def _value(name: str, key: str) -> Callable[[Lab], str]:
-    return lambda lab: lab.cluster.hosts[name].manager.store.held.get(key, "none")
+    return lambda lab: (
+        lab.cluster.hosts[name].manager.read([f"get {key}"])[0].removeprefix("GET response: ")
+    )
 
 
 def _term_of_entry(name: str, index: int) -> Callable[[Lab], str]:
