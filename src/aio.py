@@ -11,6 +11,8 @@ from .clients.kv.aio_kv import AioKV as KV
 from .clients.kv.cached import AioCached as Cached
 from .clients.kv.connecting import ConnectOptions, Nodes, settings_of, with_options
 from .clients.kv.members import AioMembers as Members
+from .clients.locks.aio_job_queue import AioJob as Job
+from .clients.locks.aio_job_queue import AioQueue as Queue
 from .clients.locks.aio_lease import AioLease as Lease
 from .clients.locks.aio_lock import AioElection as Election
 from .clients.locks.aio_lock import AioHeld as Held
@@ -26,10 +28,12 @@ __all__ = [
     "Cached",
     "Election",
     "Held",
+    "Job",
     "Lease",
     "Lock",
     "Members",
     "Pipeline",
+    "Queue",
     "Semaphore",
     "Watch",
     "connect",

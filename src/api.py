@@ -11,17 +11,19 @@ from .clients.calls.pipeline import Pending, Pipeline
 from .clients.calls.transaction import Outcome, Transaction
 from .clients.kv.cached import Cached
 from .clients.kv.members import Members
+from .clients.locks.job_queue import Job, Queue
 from .clients.locks.lease import Lease
 from .clients.locks.lock import Election, Held, Lock, Semaphore
+from .clients.locks.queue_steps import DeadJob
 from .clients.requests.backup_copy import Backup
 from .clients.watches.watch import Watch
 from .clients.watches.watch_events import Event, KVSnapshot
 from .objects.embedded_server import Leader
 
 __all__ = [
-    "Backup", "Cached", "Election", "Event", "Held", "KVSnapshot", "Leader", "Lease", "Lock",
-    "Member", "MemberChange", "Members", "Outcome", "Pending", "Pipeline", "Semaphore", "Stat",
-    "Status", "Transaction", "Version", "Watch",
+    "Backup", "Cached", "DeadJob", "Election", "Event", "Held", "Job", "KVSnapshot", "Leader",
+    "Lease", "Lock", "Member", "MemberChange", "Members", "Outcome", "Pending", "Pipeline", "Queue",
+    "Semaphore", "Stat", "Status", "Transaction", "Version", "Watch",
 ]  # fmt: skip
 
 

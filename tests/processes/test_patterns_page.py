@@ -34,19 +34,3 @@ def test_more_than_the_limit_is_refused(kv: raftline.KV[str], page: Any) -> None
 def test_no_id_is_given_twice(kv: raftline.KV[str], page: Any) -> None:
     assert list(page.ids(kv, 3)) == [1, 2, 3]
     assert list(page.ids(kv, 2)) == [4, 5]
-
-
-def test_the_item_of_a_worker_that_is_gone_is_taken_again(kv: raftline.KV[str], page: Any) -> None:
-    first, second = page.put(kv, "one"), page.put(kv, "two")
-    gone = kv.lease(10).grant()
-    with kv.lease(10) as lease:
-        assert page.take(kv, gone) == (first, "one")
-        assert page.take(kv, lease) == (second, "two")
-        assert page.take(kv, lease) is None
-        kv.request(f"release {gone.id}")
-        assert page.take(kv, lease) == (first, "one")
-        assert not page.done(kv, first, gone, "late")
-        assert page.done(kv, first, lease, "first")
-        assert page.done(kv, second, lease, "second")
-        assert page.take(kv, lease) is None
-    assert dict(kv.items("result/")) == {f"result/{first}": "first", f"result/{second}": "second"}

@@ -19,8 +19,10 @@ from ..calls.methods import of_tasks
 from ..calls.pipeline import AioPipeline, reads_of, values_of
 from ..calls.transaction import Outcome, Transaction, updates
 from ..calls.value_codec import BINARY, TEXT, Codec, Data
+from ..locks.aio_job_queue import AioQueue
 from ..locks.aio_lease import AioKeeper, AioLease
 from ..locks.aio_lock import AioElection, AioLock, AioSemaphore
+from ..locks.queue_steps import DELIVERIES
 from ..requests.backup_copy import Backup, fetch_file
 from ..requests.health import ClientHealth
 from ..requests.node_connection import ClientError, TimedOut
@@ -298,6 +300,10 @@ class AioKV(BaseKV[Data, AioLease, AioLock, AioSemaphore, "AioElection[Data]"]):
         """Return the pairs under a prefix as a mapping in memory that a watch keeps:
         `async with kv.cached("app/") as cache`."""
         return AioCached(self.watch(prefix), prefix, self._timeout)
+
+    def queue(self, name: str, *, max_deliveries: int | None = DELIVERIES) -> AioQueue[Data]:
+        """Return a queue of jobs; see `raftline.KV.queue`."""
+        return AioQueue(name, self._codec, max_deliveries, self._ask, self._claim)
 
     def _watch_text(self, prefix: str) -> AioWatch[str]:
         watch = AioWatch(self._asker, WatchCursor(TEXT, prefix, None), self._timeout)

@@ -14,8 +14,10 @@ from ..calls.methods import of_threads
 from ..calls.pipeline import Pipeline, reads_of, values_of
 from ..calls.transaction import Outcome, Transaction, updates
 from ..calls.value_codec import BINARY, TEXT, Codec, Data
+from ..locks.job_queue import Queue
 from ..locks.lease import Keeper, Lease
 from ..locks.lock import Election, Lock, Semaphore
+from ..locks.queue_steps import DELIVERIES
 from ..requests.backup_copy import Backup, fetch_file
 from ..requests.node_connection import TimedOut
 from ..requests.pool import Clients
@@ -289,6 +291,12 @@ class KV(BaseKV[Data, Lease, Lock, Semaphore, "Election[Data]"], MutableMapping[
         """Return the pairs under a prefix as a mapping in memory that a watch keeps:
         `with kv.cached("app/") as cache`."""
         return Cached(self.watch(prefix), prefix, self._timeout)
+
+    def queue(self, name: str, *, max_deliveries: int | None = DELIVERIES) -> Queue[Data]:
+        """Return a queue of jobs: `kv.queue("jobs").put("5")`, and `with kv.queue("jobs").take() as
+        job` in a worker. A job that was delivered `max_deliveries` times and never done is dead:
+        `queue.dead()` lists it. None sets no limit."""
+        return Queue(name, self._codec, max_deliveries, self._ask, self._claim)
 
     def _watch_text(self, prefix: str) -> Watch[str]:
         return self._shared.watch(WatchCursor(TEXT, prefix, None), self._timeout)

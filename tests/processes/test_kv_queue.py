@@ -1,0 +1,188 @@
+"""A queue of jobs at real nodes: each job is delivered until it is done, and done once."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import sys
+import threading
+
+import pytest
+
+import raftline
+import raftline.aio
+from raftline_testing.doubles.scripted_node import SOURCE
+from raftline_testing.nodes.cluster import Cluster
+from raftline_testing.nodes.processes import DEADLINE_S
+from tests.processes.typed import at
+
+TAKES = """
+import raftline, sys, threading
+job = raftline.connect(sys.argv[1], name="worker").queue("jobs").take(3)
+print(job.value, flush=True)
+threading.Event().wait()
+"""
+
+
+def test_jobs_come_in_order_and_end_with_their_result(kv: raftline.KV[str]) -> None:
+    jobs = kv.queue("order")
+    assert [jobs.put(value) for value in ("a", "", "ü b")] == [1, 2, 3]
+    assert jobs.waiting() == 3
+    for number, value in enumerate(("a", "", "ü b"), start=1):
+        with jobs.take(timeout=0) or pytest.fail("no job") as job:
+            assert (job.number, job.value, job.deliveries) == (number, value, 1)
+            assert job.check() == job.token
+            outcome = job.done(kv.txn().then.set(f"result/{number}", "ok").incr("results"))
+            assert outcome.succeeded
+            assert outcome.results == [True, number]
+            assert not job.is_held
+    assert jobs.take(timeout=0) is None
+    left = {key.removeprefix("queue/order/") for key in kv.keys("queue/order/")}
+    assert left - {"sweep"} == {"head", "tail"}
+    assert kv["results"] == "3"
+
+
+def test_a_job_that_is_given_back_is_delivered_again_and_dies_at_last(
+    kv: raftline.KV[str],
+) -> None:
+    jobs = kv.queue("bad", max_deliveries=2)
+    number = jobs.put("poison")
+
+    def fail(count: int) -> None:
+        with jobs.take(timeout=DEADLINE_S) or pytest.fail("no job") as job:
+            assert (job.number, job.deliveries) == (number, count)
+            raise OSError("broken")
+
+    for count in (1, 2):
+        with pytest.raises(OSError, match="broken"):
+            fail(count)
+    assert jobs.take(timeout=2.5) is None
+    assert jobs.dead() == [raftline.api.DeadJob(number, "poison", 2)]
+    assert (jobs.retry(number), jobs.retry(number), jobs.dead()) == (True, False, [])
+    job = jobs.take(timeout=DEADLINE_S)
+    assert job is not None
+    assert (job.value, job.deliveries) == ("poison", 1)
+    job.release()
+    assert kv.queue("bad", max_deliveries=1).take(timeout=2.5) is None
+    assert (jobs.discard(number), jobs.discard(number), jobs.dead()) == (True, False, [])
+
+
+def test_a_condition_of_the_result_that_fails_leaves_the_job_held(kv: raftline.KV[str]) -> None:
+    jobs = kv.queue("condition")
+    jobs.put("a")
+    job = jobs.take()
+    assert not job.done(kv.txn().if_.exists("nothing").then.set("there", "1"))
+    assert job.check() == job.token
+    with pytest.raises(ValueError, match="a transaction of done has no operations after else_"):
+        job.done(kv.txn().if_.exists("nothing").then.get("a").else_.get("b"))
+    with pytest.raises(TypeError, match=r"done takes a transaction that is not committed: kv\.txn"):
+        job.done(kv.txn().then.get("a").commit())  # type: ignore[arg-type]
+    job.done()
+    with pytest.raises(RuntimeError, match="job 1 of condition is done or released already"):
+        job.done()
+    assert kv.get("there") is None
+
+
+def test_a_worker_that_lost_its_job_can_not_end_it(kv: raftline.KV[str]) -> None:
+    jobs = kv.queue("lost")
+    jobs.put("a")
+    slow = jobs.take()
+    kv.delete(f"queue/lost/held/{slow.number:016}")  # as if its lease had ended
+    with jobs.take(timeout=DEADLINE_S) or pytest.fail("no job") as fast:
+        assert (fast.number, fast.deliveries) == (slow.number, 2)
+        assert fast.token > slow.token
+        with pytest.raises(raftline.LeaseLost, match="job 1 of lost is not held any more"):
+            slow.done(kv.txn().then.set("twice", "1"))
+        fast.done()
+    assert kv.get("twice") is None
+
+
+def test_a_waiting_worker_takes_a_new_job(kv: raftline.KV[str]) -> None:
+    taken: list[str] = []
+
+    def work() -> None:
+        with kv.queue("wait").take() as job:
+            taken.append(job.value)
+            job.done()
+
+    worker = threading.Thread(target=work)
+    worker.start()
+    kv.queue("wait").put("late")
+    worker.join(DEADLINE_S)
+    assert taken == ["late"]
+
+
+def test_bad_input_of_a_queue(kv: raftline.KV[str]) -> None:
+    with pytest.raises(ValueError, match="a job is delivered at least once, not 0 times"):
+        kv.queue("jobs", max_deliveries=0)
+    with pytest.raises(ValueError, match="the name of a queue has at least one byte"):
+        kv.queue("")
+    with pytest.raises(ValueError, match="0 is not a valid lease time"):
+        kv.queue("jobs").take(0)
+    with pytest.raises(TypeError, match="a value is str here, not bytes"):
+        kv.queue("jobs").put(b"a")  # type: ignore[arg-type]
+    raw = kv.binary.queue("raw")
+    raw.put(b"\xff\x00")
+    with raw.take() as job:
+        assert job.value == b"\xff\x00"
+        job.done(kv.txn().then.set("text", "1"))
+
+
+def test_asyncio_has_the_same_queue(nodes: Cluster) -> None:
+    async def work() -> None:
+        async with raftline.aio.connect(at(nodes)) as kv:
+            jobs = kv.queue("tasks", max_deliveries=1)
+            assert await jobs.take(timeout=0) is None
+            waiter = asyncio.ensure_future(jobs.take())
+            await asyncio.gather(*(jobs.put(str(number)) for number in range(5)))
+            first = await waiter
+            assert (await first.done(kv.txn().then.incr("done"))).results == [1]
+            done = {first.value}
+            while len(done) < 5:
+                async with await jobs.take() as job:
+                    assert job.value not in done
+                    await job.done()
+                    done.add(job.value)
+            await jobs.put("poison")
+            async with await jobs.take() as job:
+                number = job.number
+            assert await jobs.take(timeout=2.5) is None
+            assert await jobs.dead() == [raftline.api.DeadJob(number, "poison", 1)]
+            assert await jobs.retry(number)
+            assert not await jobs.discard(number)
+            assert await jobs.waiting() == 0
+
+    asyncio.run(work())
+
+
+def test_no_job_is_lost_when_workers_and_a_leader_are_killed(three: Cluster) -> None:
+    with raftline.connect(at(three)) as kv:
+        jobs = kv.queue("jobs")
+        numbers = [jobs.put(str(number)) for number in range(20)]
+        workers = [
+            subprocess.Popen(
+                [sys.executable, "-c", TAKES, at(three)],
+                text=True,
+                stdout=subprocess.PIPE,
+                env={**os.environ, "PYTHONPATH": str(SOURCE)},
+            )
+            for _ in range(2)
+        ]
+        taken = set()
+        for worker in workers:
+            assert worker.stdout is not None
+            taken.add(worker.stdout.readline().strip())
+        for worker in workers:
+            worker.kill()
+            worker.communicate()
+        assert taken == {"0", "1"}
+        three.leader().kill()
+        deliveries: dict[str, int] = {}
+        while len(deliveries) < len(numbers):
+            with jobs.take(timeout=DEADLINE_S) or pytest.fail("a job was lost") as job:
+                deliveries[job.value] = job.deliveries
+                assert job.done(kv.txn().then.incr("done"))
+        assert jobs.take(timeout=0) is None
+        assert kv["done"] == "20"
+        assert {value for value, count in deliveries.items() if count == 2} == taken
