@@ -45,6 +45,7 @@ from .locks.lease_holders import Holder, LeaseCheck
 from .locks.lockchecks import LockCheck
 from .locks.lockers import Locker
 from .locks.sharers import Sharer
+from .locks.workers import Worker
 from .nodes import jobs_machine
 from .nodes.manager import Manager
 from .nodes.node_events import Watching
@@ -64,7 +65,8 @@ STEPS = 3000
 # Election timeouts after the last fault. Most seeds needed 7, and seed 3084 needed 26 to 50, where
 # a node catches up entry by entry while a tenth of all messages is lost.
 SERVE_WITHIN_TIMEOUTS = 75
-LOCKERS_ALONE = 3  # programs with exclusive locks; further ones also share them
+# Programs with exclusive locks, programs that also share them, and further ones with a queue.
+LOCKER_KINDS: tuple[type[Locker], ...] = (Locker,) * 3 + (Sharer,) * 3
 MACHINES = (0, 0, 1)  # watches with the machine of raftline's clients
 # The same for a search: six clients that share two sessions complete few writes.
 FOUND_WITHIN_TIMEOUTS = 300
@@ -284,7 +286,7 @@ class Schedule:
             host.watch_leases = partial(_both, host.watch_leases, check.applied)
         chance = random.Random(f"lockers {seed}")
         names = [f"locker{number}" for number in range(1, self.plan.lockers + 1)]
-        kinds = [Locker if number < LOCKERS_ALONE else Sharer for number in range(len(names))]
+        kinds = [*LOCKER_KINDS, *[Worker] * len(names)][: len(names)]
         return [
             kind(self.world, self.plan, name, hosts, self.history, check, chance)
             for kind, name in zip(kinds, names, strict=True)

@@ -9,6 +9,7 @@ from raftline.logmanager import LogManager
 from raftline.wire.key_stat import value_of
 
 from ..world.world import World
+from .jobchecks import JobCheck
 
 NAMES = ("door", "gate")
 KEYS = [LockKeys(LOCKS, name) for name in NAMES]
@@ -31,6 +32,7 @@ class LockCheck:
 
     def __init__(self, world: World) -> None:
         self._world = world
+        self.jobs = JobCheck()
         # the highest of exclusive holders, and of all holders
         self._tokens: dict[str, tuple[int, int]] = {}
         # the leases, and whether each is shared
