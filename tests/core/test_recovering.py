@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from raftline.raft.inputs import PeerLevel, Receive, Tick
+from raftline.raft.levels import LOWEST
 from raftline.raft.messages import (
     AppendAccepted,
     AppendEntries,
@@ -102,10 +103,10 @@ def test_a_node_votes_again_by_the_members_of_the_log_and_not_of_its_file(
 ) -> None:
     """Else it would lead, and commit, with others than a majority of those who are members: s1, s2
     and s3 elect another, which lacks that. No entry named the members before."""
-    voters, options = ("s1", "s2", "s3", "s4", "s5"), replace(OPTIONS, level=2)
+    voters, options = ("s1", "s2", "s3", "s4", "s5"), replace(OPTIONS, level=LOWEST)
     leader = established("s1", 1, 1, 1, voters=voters, options=options)
     for peer in voters[1:]:
-        leader.step(PeerLevel(peer, 2), leader.view.now_ms)
+        leader.step(PeerLevel(peer, LOWEST), leader.view.now_ms)
     node = node_of("s5", voters=listed, recovering=True, options=options)
     play_out(leader, node)
     assert not node.view.recovering
