@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import timedelta
 from typing import Any, cast
 
 import pytest
@@ -51,6 +52,9 @@ class Cluster:
         more = f" more: show after {escape(keys[PAGE - 1], key=True)}" if keys[PAGE:] else ""
         return f"SHOW response: {json.dumps(pairs)}{more}"
 
+    def request_together(self, commands: Sequence[str], timeout: float) -> Any:
+        return [self.request(command) for command in commands]
+
     def asked_for(self, verb: str) -> int:
         """Return how often, since the last look."""
         count = sum(command.split(" ")[0] == verb for command in self.asked)
@@ -61,6 +65,9 @@ class Cluster:
 class AioCluster(Cluster):
     async def request(self, command: str, timeout: float) -> str:  # type: ignore[override]
         return super().request(command)
+
+    async def request_together(self, commands: Sequence[str], timeout: float) -> list[str]:
+        return [Cluster.request(self, command) for command in commands]
 
 
 def threads(pairs: int = 0) -> tuple[KV[str], Cluster]:
@@ -196,6 +203,27 @@ def test_update_sets_up_to_128_pairs_in_one_step(make: Any) -> None:
     cluster.asked.clear()
     assert updated([(f"n{number % 129}", str(number)) for number in range(300)]) == 2
     assert cluster.model.ask(CALLS.get("n0")) == "258"
+
+
+@pytest.mark.parametrize("make", [threads, TASKS])
+def test_update_sets_pairs_for_a_time(make: Any) -> None:
+    kv, cluster = make()
+
+    def updated(pairs: dict[str, str], ttl: Any) -> list[str]:
+        done = kv.update(pairs, ttl=ttl)
+        if make is tasks:
+            awaited(done)
+        return cluster.asked
+
+    assert updated({"a": "1"}, 1.5) == ["setex a 1.5 1"]
+    cluster.asked.clear()
+    two_s = timedelta(seconds=2)
+    assert updated({"a": "1", "b": "2"}, two_s) == ["txn then setex a 2 1 ; setex b 2 2"]
+    cluster.asked.clear()
+    for wrong, error in ((0, ValueError), ("5", TypeError)):
+        with pytest.raises(error):
+            updated({"a": "1", "b": "2"}, wrong)
+    assert not cluster.asked
 
 
 def test_update_sends_no_more_than_a_megabyte_at_once() -> None:

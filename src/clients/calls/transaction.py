@@ -355,23 +355,34 @@ def updates(
     codec: Codec[Data],
     more: Mapping[Data, Data] | Iterable[tuple[Data, Data]],
     named: Mapping[str, Data],
+    ttl: Seconds | None = None,
 ) -> list[Call[Any]]:
-    """Return the requests that set all of these pairs: transactions, each as large as one entry
-    should be. A single pair is a `set`, which needs no level.
+    """Return the requests that set all of these pairs; see `sets`. A single pair is a `set`, which
+    needs no level.
 
     Raises:
-        TypeError, ValueError: a key or a value is invalid.
+        TypeError, ValueError: a key, a value or the time is invalid.
     """
     pairs: dict[Any, Data] = {**dict(more), **named}
     if len(pairs) < 2:
-        return [CallFactory(codec).set(*pair) for pair in pairs.items()]
+        return [CallFactory(codec).set(*pair, ttl=ttl) for pair in pairs.items()]
+    return sets(codec, ((key, value, ttl) for key, value in pairs.items()))
+
+
+def sets(codec: Codec[Data], rows: Iterable[tuple[Data, Data, Seconds | None]]) -> list[Call[Any]]:
+    """Return transactions that set keys, each to a value and for a time, if one is given. Each is
+    as large as one entry should be.
+
+    Raises:
+        TypeError, ValueError: a key, a value or a time is invalid.
+    """
     plans: list[Plan[Data]] = []
     left = 0
-    for key, value in pairs.items():
+    for key, value, ttl in rows:
         size = len(f"{codec.key(key)}{codec.text(value)}".encode("utf-8", "surrogateescape"))
         if not plans or size > left or len(plans[-1].branches["then"]) == TRANSACTION_ITEMS:
             plans.append(Plan(codec))
             left = VALUE_BYTES
-        Operations(plans[-1], itself, "then").set(key, value)
+        Operations(plans[-1], itself, "then").set(key, value, ttl=ttl)
         left -= size
     return [plan.call for plan in plans]

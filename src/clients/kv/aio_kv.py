@@ -191,11 +191,18 @@ class AioKV(BaseKV[Data, AioLease, AioLock, AioSemaphore, "AioElection[Data]"]):
         return await carry_out_awaiting(self._calls.popped_item(prefix), self._ask)
 
     async def update(
-        self, pairs: Mapping[Data, Data] | Iterable[tuple[Data, Data]] = (), /, **named: Data
+        self,
+        pairs: Mapping[Data, Data] | Iterable[tuple[Data, Data]] = (),
+        /,
+        *,
+        ttl: Seconds | None = None,
+        **named: Data,
     ) -> None:
-        """Set all pairs of a mapping or an iterable; see `raftline.KV.update`."""
-        for call in updates(self._codec, pairs, named):
-            await self._ask(call)
+        """Set all pairs of a mapping or an iterable, for `ttl` seconds if that is given; see
+        `raftline.KV.update`."""
+        async with self.pipeline() as steps:
+            for call in updates(self._codec, pairs, named, ttl):
+                steps._add(call)
 
     stat = of_tasks(CallFactory[Data].stat)
     read = of_tasks(CallFactory[Data].read)

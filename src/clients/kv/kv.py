@@ -220,12 +220,19 @@ class KV(BaseKV[Data, Lease, Lock, Semaphore, "Election[Data]"], MutableMapping[
         return carry_out(self._calls.popped_item(prefix), self._ask)
 
     def update(  # type: ignore[override]
-        self, pairs: Mapping[Data, Data] | Iterable[tuple[Data, Data]] = (), /, **named: Data
+        self,
+        pairs: Mapping[Data, Data] | Iterable[tuple[Data, Data]] = (),
+        /,
+        *,
+        ttl: Seconds | None = None,
+        **named: Data,
     ) -> None:
-        """Set all pairs of a mapping or an iterable. Up to 128 pairs, of a megabyte in all, are set
-        in one step; more pairs take several steps."""
-        for call in updates(self._codec, pairs, named):
-            self._ask(call)
+        """Set all pairs of a mapping or an iterable, for `ttl` seconds if that is given. Up to 128
+        pairs, of a megabyte in all, are set in one step. More pairs take several steps, which are
+        in flight together: if one fails, others may be done."""
+        with self.pipeline() as steps:
+            for call in updates(self._codec, pairs, named, ttl):
+                steps._add(call)
 
     def setdefault(self, key: Data, default: Data | None = None) -> Data:
         """Return the value of a key. If it is absent, first set it to `default`, in one step."""
