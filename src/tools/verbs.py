@@ -24,7 +24,9 @@ _GROUPED: Final[Mapping[str, tuple[str, ...]]] = {
     "leases and locks": (
         "lock", "elect", "lease", "renew", "release", "leases", "expire", "persist", "ttl",
     ),
-    "a cluster": ("status", "member", "transfer", "backup", "check", "view", "client"),
+    "a cluster": (
+        "status", "member", "transfer", "backup", "export", "import", "check", "view", "client",
+    ),
     "nodes and their files": (
         "server", "up", "unit", "restore", "fsck", "recover", "replay", "user", "secret", "certs",
     ),
@@ -46,6 +48,7 @@ _MEMBERS += ["member", "transfer"]
 MODULES: Final[Mapping[str, str]] = {
     **dict.fromkeys(_MEMBERS, "tools.requests.members"),
     "status": "tools.status.status_report", "check": "tools.requests.perf",
+    **dict.fromkeys(("export", "import"), "tools.requests.exchange"),
     "up": "tools.local_cluster.up", "unit": "tools.local_cluster.unit",
     "backup": f"{_FILES}.backup", "restore": f"{_FILES}.backup", "fsck": f"{_FILES}.fsck",
     "recover": f"{_FILES}.recover", "replay": f"{_FILES}.replay_command",

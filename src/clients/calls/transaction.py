@@ -366,10 +366,11 @@ def updates(
     pairs: dict[Any, Data] = {**dict(more), **named}
     if len(pairs) < 2:
         return [CallFactory(codec).set(*pair, ttl=ttl) for pair in pairs.items()]
-    return sets(codec, ((key, value, ttl) for key, value in pairs.items()))
+    rows = ((key, value, ttl) for key, value in pairs.items())
+    return [plan.call for plan in sets(codec, rows)]
 
 
-def sets(codec: Codec[Data], rows: Iterable[tuple[Data, Data, Seconds | None]]) -> list[Call[Any]]:
+def sets(codec: Codec[Data], rows: Iterable[tuple[Data, Data, Seconds | None]]) -> list[Plan[Data]]:
     """Return transactions that set keys, each to a value and for a time, if one is given. Each is
     as large as one entry should be.
 
@@ -385,4 +386,4 @@ def sets(codec: Codec[Data], rows: Iterable[tuple[Data, Data, Seconds | None]]) 
             left = VALUE_BYTES
         Operations(plans[-1], itself, "then").set(key, value, ttl=ttl)
         left -= size
-    return [plan.call for plan in plans]
+    return plans
