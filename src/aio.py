@@ -18,6 +18,7 @@ from .clients.locks.aio_lock import AioElection as Election
 from .clients.locks.aio_lock import AioHeld as Held
 from .clients.locks.aio_lock import AioLock as Lock
 from .clients.locks.aio_lock import AioSemaphore as Semaphore
+from .clients.locks.party import AioParty as Party
 from .clients.watches.aio_watch import AioWatch as Watch
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ __all__ = [
     "Lease",
     "Lock",
     "Members",
+    "Party",
     "Pipeline",
     "Queue",
     "Semaphore",

@@ -14,6 +14,7 @@ from .clients.kv.members import Members
 from .clients.locks.job_queue import Job, Queue
 from .clients.locks.lease import Lease
 from .clients.locks.lock import Election, Held, Lock, Semaphore
+from .clients.locks.party import Party
 from .clients.locks.queue_steps import DeadJob
 from .clients.requests.backup_copy import Backup
 from .clients.watches.watch import Watch
@@ -22,8 +23,8 @@ from .objects.embedded_server import Leader
 
 __all__ = [
     "Backup", "Cached", "DeadJob", "Election", "Event", "Held", "Job", "KVSnapshot", "Leader",
-    "Lease", "Lock", "Member", "MemberChange", "Members", "Outcome", "Pending", "Pipeline", "Queue",
-    "Semaphore", "Stat", "Status", "Transaction", "Version", "Watch",
+    "Lease", "Lock", "Member", "MemberChange", "Members", "Outcome", "Party", "Pending",
+    "Pipeline", "Queue", "Semaphore", "Stat", "Status", "Transaction", "Version", "Watch",
 ]  # fmt: skip
 
 

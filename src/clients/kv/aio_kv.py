@@ -22,6 +22,8 @@ from ..calls.value_codec import BINARY, TEXT, Codec, Data
 from ..locks.aio_job_queue import AioQueue
 from ..locks.aio_lease import AioKeeper, AioLease
 from ..locks.aio_lock import AioElection, AioLock, AioSemaphore
+from ..locks.party import AioParty
+from ..locks.party_steps import PartyKeys
 from ..locks.queue_steps import DELIVERIES
 from ..requests.backup_copy import Backup, fetch_file
 from ..requests.health import ClientHealth
@@ -31,7 +33,7 @@ from ..requests.steps import carry_out_awaiting
 from ..requests.times import Seconds
 from ..watches.aio_watch import AioWatch
 from ..watches.watch_events import KVSnapshot, WatchCursor
-from .base_kv import BaseKV
+from .base_kv import TTL_S, BaseKV
 from .cached import AioCached
 from .kv import NONE
 from .members import AioMembers
@@ -311,6 +313,12 @@ class AioKV(BaseKV[Data, AioLease, AioLock, AioSemaphore, "AioElection[Data]"]):
     def queue(self, name: str, *, max_deliveries: int | None = DELIVERIES) -> AioQueue[Data]:
         """Return a queue of jobs; see `raftline.KV.queue`."""
         return AioQueue(name, self._codec, max_deliveries, self._ask, self._claim)
+
+    def party(
+        self, name: str, *, ttl: Seconds = TTL_S, on_lost: Callable[[], object] | None = None
+    ) -> AioParty[Data]:
+        """Return a party, the programs that are here; see `raftline.KV.party`."""
+        return self._claim(AioParty, PartyKeys(name), ttl, on_lost)
 
     def _watch_text(self, prefix: str) -> AioWatch[str]:
         watch = AioWatch(self._asker, WatchCursor(TEXT, prefix, None), self._timeout)

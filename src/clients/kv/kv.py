@@ -17,6 +17,8 @@ from ..calls.value_codec import BINARY, TEXT, Codec, Data
 from ..locks.job_queue import Queue
 from ..locks.lease import Keeper, Lease
 from ..locks.lock import Election, Lock, Semaphore
+from ..locks.party import Party
+from ..locks.party_steps import PartyKeys
 from ..locks.queue_steps import DELIVERIES
 from ..requests.backup_copy import Backup, fetch_file
 from ..requests.node_connection import TimedOut
@@ -25,7 +27,7 @@ from ..requests.steps import carry_out
 from ..requests.times import Seconds
 from ..watches.watch import Watch
 from ..watches.watch_events import KVSnapshot, WatchCursor
-from .base_kv import BaseKV
+from .base_kv import TTL_S, BaseKV
 from .cached import Cached
 from .members import Members
 from .shared import Shared, ThreadTransport
@@ -304,6 +306,13 @@ class KV(BaseKV[Data, Lease, Lock, Semaphore, "Election[Data]"], MutableMapping[
         job` in a worker. A job that was delivered `max_deliveries` times and never done is dead:
         `queue.dead()` lists it. None sets no limit."""
         return Queue(name, self._codec, max_deliveries, self._ask, self._claim)
+
+    def party(
+        self, name: str, *, ttl: Seconds = TTL_S, on_lost: Callable[[], object] | None = None
+    ) -> Party[Data]:
+        """Return a party, the programs that are here: `with kv.party("web").join("host1")`, and
+        `kv.party("web").members()`."""
+        return self._claim(Party, PartyKeys(name), ttl, on_lost)
 
     def _watch_text(self, prefix: str) -> Watch[str]:
         return self._shared.watch(WatchCursor(TEXT, prefix, None), self._timeout)

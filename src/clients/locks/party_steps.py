@@ -1,0 +1,87 @@
+"""A party: the programs that are here. Its keys, and its operations as machines.
+
+Each member has a key, `party/NAME/LEASE`, under its own lease, so it leaves when it dies.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Generic
+
+from ..calls.calls import CALLS, Ask, Steps
+from ..calls.kv_errors import LeaseLost
+from ..calls.transaction import Transaction, itself
+from ..calls.value_codec import TEXT
+from ..calls.wait_times import Wait
+from .claims import Attempt, Claiming
+from .contest import LockKeys, LockProtocol, token_in
+from .held import SomeHeld
+
+PARTIES = "party"
+
+
+class PartyKeys(LockKeys):
+    """The keys of one party."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(PARTIES, name)
+
+
+class JoinSteps(Generic[SomeHeld]):
+    """The parts of a party that send requests, as a claim (`claims.py`)."""
+
+    _held_class: type[SomeHeld]
+    # of BaseClaim
+    _keys: Any
+    _make_lease: Any
+    _on_lost: Any
+    _dropping: Any
+
+    def _claiming(self, attempt: Attempt[Any], value: str, wait: Wait) -> Claiming[SomeHeld]:
+        """Join, which never waits for others."""
+        while True:
+            try:
+                yield from self._dropping(attempt)
+                attempt.lease = lease = self._make_lease()
+                name = yield from lease._granting()
+                contest = LockProtocol(self._keys, name, value)
+                contest.key = f"{self._keys.prefix}{name}"
+                joining = Transaction(TEXT, itself).then.set(contest.key, value, lease=name)
+                token = token_in((yield Ask(joining.stat(contest.key).commit())))
+                assert token is not None, "a transaction without conditions succeeds"
+                if lease._begin_holding(self._on_lost):
+                    make: Any = self._held_class
+                    held: SomeHeld = make(self._keys, lease, contest, token)
+                    return held
+            except LeaseLost:
+                pass  # the lease ended before the program had joined
+
+    def _members(self) -> Steps[list[str]]:
+        """Return the texts of the members' values, in the order in which they joined."""
+        members: list[tuple[int, str]] = []
+        after, is_last = "", False
+        while not is_last:
+            page = yield Ask(CALLS.versions_page(self._keys.prefix, after))
+            members += [(version.index, version.value) for _, version in page.pairs]
+            after, is_last = page.after, page.is_last
+        return [value for _, value in sorted(members)]
+
+
+class MemberChanges:
+    """The members that a watch of a party reports."""
+
+    def __init__(self) -> None:
+        self._members: dict[str, tuple[int, str]] = {}
+        self._reported: list[str] | None = None
+
+    def take(self, watch: Any) -> Iterator[list[str]]:
+        """Yield the texts of the members if they have changed since the last call."""
+        for event in watch._take_ready():
+            if event.value is None:
+                self._members.pop(event.key, None)
+            else:
+                self._members[event.key] = event.index, event.value
+        now = [value for _, value in sorted(self._members.values())]
+        if watch.is_listed and now != self._reported:
+            self._reported = now
+            yield now
