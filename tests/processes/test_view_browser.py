@@ -115,17 +115,21 @@ def test_the_page_of_up_opens_with_its_key_alone_and_ends_a_process(
     browser: Any, tmp_path: Path
 ) -> None:
     config = tmp_path / "server-configuration.txt"
-    config.write_text(f"s1 localhost {next(free_ports)}\n")
+    config.write_text("".join(f"s{n} localhost {next(free_ports)}\n" for n in (1, 2, 3)))
     command = [*PROGRAM, "up", "--dir", str(tmp_path), "--view", str(next(free_ports))]
     with closing(Process("up", command)) as up:
         address = up.launch().wait_for_line("the picture: http://").split()[-1]
         page = Page(browser).open(address.partition("#")[0])
         page.until("#link", "open the printed address, which has the key")
         browser.get(address)  # in the same tab, where only the part after # is new
-        page.until('[aria-label="s1"] .role', "leader, term")
+        page.until('[aria-label="s1"] .role', ", term ")
         page.click('[data-node="s1"][data-order="Kill"]')
         page.until("#answers", "s1 was killed")
         up.wait_for_line("s1 died (killed by SIGKILL)")
+        page.until('[aria-label="s1"] .role', "does not answer")
+        shown = """return [...document.querySelectorAll('[aria-label="s1"] [data-order]')]
+            .filter((button) => button.offsetParent).map((button) => button.dataset.order)"""
+        eventually(lambda: browser.execute_script(shown) == ["Start"], "only what revives it")
 
 
 def test_a_partition_made_by_a_click_leads_to_an_election_whose_votes_tell_why(
@@ -211,6 +215,56 @@ def test_nothing_is_wider_than_the_screen(page: Page, port: int, size: tuple[int
     unnamed = """return [...document.querySelectorAll('button, select, input, canvas')].filter(
         (e) => !(e.textContent.trim() || e.ariaLabel || e.labels && e.labels.length)).length"""
     assert page.browser.execute_script(unnamed) == 0
+
+
+def test_heartbeats_are_seen_at_rest(page: Page) -> None:
+    page.until('[aria-label="s1"] .role', "leader, term")
+    assert not page.all("#pulses")[0].is_selected()
+    arrows = """return document.querySelector('#hint').hidden ? 0
+        : Number(document.querySelector('#diagram').dataset.arrows)"""
+    several = "one of each second, where there are only heartbeats"
+    eventually(lambda: page.browser.execute_script(arrows) >= 4, several)
+
+
+def test_details_and_buttons_stand_beside_the_picture_on_a_small_screen(
+    page: Page, port: int
+) -> None:
+    page.open(f"http://localhost:{port}/", (1200, 940))
+    screen = {"width": 1200, "height": 800, "deviceScaleFactor": 1, "mobile": False}
+    page.browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", screen)
+    try:
+        page.until('[aria-label="s3"] dl', "vote")
+        box = "const box = document.querySelector(arguments[0]).getBoundingClientRect(); "
+        bottom = box + "return box.bottom"
+        assert page.browser.execute_script(box + "return box.left", "#details") > 700
+        assert page.browser.execute_script(bottom, "#details h2") < 800
+        assert page.browser.execute_script(bottom, '[data-node="s3"][data-order="Heal"]') <= 800
+    finally:
+        page.browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
+@pytest.mark.parametrize("run", ["2-a-split-vote", "5-a-partition-healed"])
+@pytest.mark.parametrize("width", [1200, 1600])
+def test_no_label_of_the_picture_touches_another(browser: Any, run: str, width: int) -> None:
+    """The five nodes of the second run split their votes; each step of its story is measured."""
+    page = Page(browser).open((LEARN / f"{run}.html").as_uri(), (width, 900))
+    measured = 0
+    touching = """const boxes = document.querySelector('#diagram').boxes;
+        return [boxes.length, boxes.flatMap((one, i) => boxes.slice(i + 1).filter((other) =>
+            one[0] < other[2] && other[0] < one[2] && one[1] < other[3] && other[1] < one[3]))]"""
+    place, steps = page.until("#story [data-part=count]", " of ").split(" of ")
+    for step in range(int(place), int(steps) + 1):
+        page.until("#story [data-part=count]", f"{step} of ")
+        drawn = (
+            "const done = arguments[0]; requestAnimationFrame(() => requestAnimationFrame(done))"
+        )
+        browser.execute_async_script(drawn)
+        count, pairs = browser.execute_script(touching)
+        assert pairs == []
+        measured += count
+        page.click("#story [data-part=on]")
+    assert measured > 10
+    assert page.complaints() == []
 
 
 def test_a_saved_page_shows_the_same_from_a_file(

@@ -75,6 +75,10 @@ export class Cards {
       const button = card.querySelector(`[data-order="${text}"]`);
       if (button) button.disabled = runs !== wanted;
     }
+    // A dead process can only be started; one that a controller shut down still obeys it.
+    const isDead = Boolean(found && found.gone) && !acts.some((act) => act.startsWith("SHUTDOWN"));
+    for (const button of card.querySelectorAll(".orders button"))
+      button.hidden = isDead && button.dataset.order !== (card.querySelector('[data-order="Start"]') ? "Start" : "Restart");
     if (!found || found.gone) {
       const problem = this.model.problems[node];
       role.textContent = (found ? "does not answer" : "not heard yet") + (problem ? `: ${problem}` : "");

@@ -33,22 +33,34 @@ export class Diagram {
     const g = canvas.getContext("2d");
     g.setTransform(scale, 0, 0, scale, 0, 0);
     g.clearRect(0, 0, width, height);
-    this.g = g; this.width = width; this.spots = [];
+    this.g = g; this.width = width; this.spots = []; this.boxes = canvas.boxes = [];
     const lanes = model.members, gap = (height - TOP - 24) / Math.max(1, lanes.length);
     this.lane = (node) => TOP + gap * (lanes.indexOf(node) + 0.5);
     this.from = view.end - view.span;
     this.x = (time) => LEFT + (time - this.from) / view.span * (width - LEFT - 10);
     this.axis(height);
     for (const node of lanes) this.band(node, now);
+    this.acts();
     this.arrows();
     for (const node of lanes) this.points(node);
-    this.acts();
     this.moment();
     g.fillStyle = this.ink("--ink"); g.font = "600 14px system-ui, sans-serif"; g.textAlign = "left";
     for (const node of lanes) {
       g.clearRect(0, this.lane(node) - 12, LEFT - 8, 24);
       g.fillText(node, 8, this.lane(node) + 5, LEFT - 14);
     }
+  }
+
+  // Write a label, unless it would touch another one: it is left out then.
+  write(text, x, y, turn = 0) {
+    const { g } = this, wide = g.measureText(text).width, from = g.textAlign === "center" ? -wide / 2 : 0;
+    const corners = [[from, -10], [from + wide, -10], [from, 3], [from + wide, 3]].map(([right, down]) =>
+      [x + right * Math.cos(turn) - down * Math.sin(turn), y + right * Math.sin(turn) + down * Math.cos(turn)]);
+    const [xs, ys] = [corners.map((corner) => corner[0]), corners.map((corner) => corner[1])];
+    const box = [Math.min(...xs), Math.min(...ys), Math.max(...xs), Math.max(...ys)];
+    if (this.boxes.some((other) => box[0] < other[2] && other[0] < box[2] && box[1] < other[3] && other[1] < box[3])) return;
+    this.boxes.push(box);
+    g.save(); g.translate(x, y); g.rotate(turn); g.fillText(text, 0, 0); g.restore();
   }
 
   // The orders from the page.
@@ -59,7 +71,7 @@ export class Diagram {
       const time = act.at - (model.origin || 0), x = this.x(time), y = this.lane(act.node);
       if (time < this.from || time > view.end || !model.members.includes(act.node)) continue;
       g.beginPath(); g.moveTo(x, y - 22); g.lineTo(x, y + 22); g.stroke();
-      g.fillText(act.text, x + 3, y + 22);
+      this.write(act.text, x + 3, y + 22);
     }
   }
 
@@ -121,20 +133,25 @@ export class Diagram {
     }
     if (right - left > 92) {
       g.fillStyle = this.ink("--ink"); g.font = "11px system-ui, sans-serif"; g.textAlign = "left";
-      g.fillText(`${role}, term ${term}`, left + 3, y - half - 3);
+      this.write(`${role}, term ${term}`, left + 3, y - half - 3);
     }
   }
 
   arrows() {
-    const { g, model, view } = this, shown = [];
+    const { g, model, view } = this, shown = [], seconds = new Map();
     for (const message of model.messages.values()) {
-      if (!view.pulses && model.isPulse(message)) continue;
-      const sent = model.time(message.from, message.at);
+      const sent = model.time(message.from, message.at), isPulse = model.isPulse(message);
+      if (!view.pulses && isPulse) {  // one a second from each node to each other: the cluster lives
+        const way = `${message.from} ${message.to}`, second = Math.floor(sent);
+        if (seconds.get(way) === second) continue;
+        seconds.set(way, second);
+      }
       const arrived = message.arrived === null ? null : model.time(message.to, message.arrived);
       if (sent > view.end || (arrived === null ? sent + 2 : arrived) < this.from) continue;
       if (!model.members.includes(message.to)) continue;
       shown.push([message, sent, arrived]);
     }
+    this.canvas.dataset.arrows = shown.length;
     this.thin = Math.max(0, shown.length - ARROWS_MAX);
     const every = shown.length > ARROWS_MAX ? shown.length / ARROWS_MAX : 1;
     g.save(); g.beginPath(); g.rect(LEFT - 8, 0, this.width - LEFT, this.canvas.clientHeight); g.clip();
@@ -164,7 +181,7 @@ export class Diagram {
       g.fill();
       if (message.late) { g.font = "12px system-ui"; g.fillText("⚠", (x1 + x2) / 2, (y1 + end) / 2); }
     }
-    if (this.labels && Math.hypot(x2 - x1, end - y1) > LABEL_ROOM) this.label(message.line, x1, y1, x2, end);
+    if (this.labels && (view.pulses || !message.pulse) && Math.hypot(x2 - x1, end - y1) > LABEL_ROOM) this.label(message.line, x1, y1, x2, end);
     g.globalAlpha = 1;
     this.spots.push({ what: message, x1, y1, x2, y2: end });
   }
@@ -173,10 +190,9 @@ export class Diagram {
   label(line, x1, y1, x2, y2) {
     const { g } = this, words = /^(Count on me|Not this time|I am up to date|\w+)/.exec(line);
     const turn = Math.atan2(y2 - y1, x2 - x1), upright = Math.abs(turn) > Math.PI / 2 ? turn + Math.PI : turn;
-    g.save(); g.translate((x1 + x2) / 2, (y1 + y2) / 2); g.rotate(upright);
-    g.font = "10px system-ui, sans-serif"; g.textAlign = "center";
-    g.fillText(words ? words[0] : "", 0, -3);
-    g.restore();
+    g.font = "10px system-ui, sans-serif";
+    g.textAlign = "center";
+    if (words) this.write(words[0], (x1 + x2) / 2 + 3 * Math.sin(upright), (y1 + y2) / 2 - 3 * Math.cos(upright), upright);
   }
 
   points(node) {
