@@ -18,6 +18,8 @@ from .clients.locks.aio_lock import AioElection as Election
 from .clients.locks.aio_lock import AioHeld as Held
 from .clients.locks.aio_lock import AioLock as Lock
 from .clients.locks.aio_lock import AioSemaphore as Semaphore
+from .clients.locks.barrier import AioBarrier as Barrier
+from .clients.locks.barrier import AioDoubleBarrier as DoubleBarrier
 from .clients.locks.party import AioParty as Party
 from .clients.watches.aio_watch import AioWatch as Watch
 
@@ -26,7 +28,9 @@ if TYPE_CHECKING:
 
 __all__ = [
     "KV",
+    "Barrier",
     "Cached",
+    "DoubleBarrier",
     "Election",
     "Held",
     "Job",

@@ -11,6 +11,7 @@ from .clients.calls.pipeline import Pending, Pipeline
 from .clients.calls.transaction import Outcome, Transaction
 from .clients.kv.cached import Cached
 from .clients.kv.members import Members
+from .clients.locks.barrier import Barrier, DoubleBarrier
 from .clients.locks.job_queue import Job, Queue
 from .clients.locks.lease import Lease
 from .clients.locks.lock import Election, Held, Lock, Semaphore
@@ -22,9 +23,10 @@ from .clients.watches.watch_events import Event, KVSnapshot
 from .objects.embedded_server import Leader
 
 __all__ = [
-    "Backup", "Cached", "DeadJob", "Election", "Event", "Held", "Job", "KVSnapshot", "Leader",
-    "Lease", "Lock", "Member", "MemberChange", "Members", "Outcome", "Party", "Pending",
-    "Pipeline", "Queue", "Semaphore", "Stat", "Status", "Transaction", "Version", "Watch",
+    "Backup", "Barrier", "Cached", "DeadJob", "DoubleBarrier", "Election", "Event", "Held", "Job",
+    "KVSnapshot", "Leader", "Lease", "Lock", "Member", "MemberChange", "Members", "Outcome",
+    "Party", "Pending", "Pipeline", "Queue", "Semaphore", "Stat", "Status", "Transaction",
+    "Version", "Watch",
 ]  # fmt: skip
 
 

@@ -22,6 +22,8 @@ from ..calls.value_codec import BINARY, TEXT, Codec, Data
 from ..locks.aio_job_queue import AioQueue
 from ..locks.aio_lease import AioKeeper, AioLease
 from ..locks.aio_lock import AioElection, AioLock, AioSemaphore
+from ..locks.barrier import AioBarrier, AioDoubleBarrier
+from ..locks.barrier_steps import BarrierKeys
 from ..locks.party import AioParty
 from ..locks.party_steps import PartyKeys
 from ..locks.queue_steps import DELIVERIES
@@ -319,6 +321,21 @@ class AioKV(BaseKV[Data, AioLease, AioLock, AioSemaphore, "AioElection[Data]"]):
     ) -> AioParty[Data]:
         """Return a party, the programs that are here; see `raftline.KV.party`."""
         return self._claim(AioParty, PartyKeys(name), ttl, on_lost)
+
+    def barrier(self, name: str) -> AioBarrier:
+        """Return a barrier, at which programs wait while it is closed."""
+        return self._claim(AioBarrier, BarrierKeys(name), TTL_S, None)
+
+    def double_barrier(
+        self,
+        name: str,
+        count: int,
+        *,
+        ttl: Seconds = TTL_S,
+        on_lost: Callable[[], object] | None = None,
+    ) -> AioDoubleBarrier:
+        """Return a barrier that `count` programs enter together and leave together."""
+        return self._claim(AioDoubleBarrier, BarrierKeys(name, count), ttl, on_lost)
 
     def _watch_text(self, prefix: str) -> AioWatch[str]:
         watch = AioWatch(self._asker, WatchCursor(TEXT, prefix, None), self._timeout)

@@ -14,6 +14,8 @@ from ..calls.methods import of_threads
 from ..calls.pipeline import Pipeline, reads_of, values_of
 from ..calls.transaction import Outcome, Transaction, updates
 from ..calls.value_codec import BINARY, TEXT, Codec, Data
+from ..locks.barrier import Barrier, DoubleBarrier
+from ..locks.barrier_steps import BarrierKeys
 from ..locks.job_queue import Queue
 from ..locks.lease import Keeper, Lease
 from ..locks.lock import Election, Lock, Semaphore
@@ -313,6 +315,21 @@ class KV(BaseKV[Data, Lease, Lock, Semaphore, "Election[Data]"], MutableMapping[
         """Return a party, the programs that are here: `with kv.party("web").join("host1")`, and
         `kv.party("web").members()`."""
         return self._claim(Party, PartyKeys(name), ttl, on_lost)
+
+    def barrier(self, name: str) -> Barrier:
+        """Return a barrier, at which programs wait while it is closed."""
+        return self._claim(Barrier, BarrierKeys(name), TTL_S, None)
+
+    def double_barrier(
+        self,
+        name: str,
+        count: int,
+        *,
+        ttl: Seconds = TTL_S,
+        on_lost: Callable[[], object] | None = None,
+    ) -> DoubleBarrier:
+        """Return a barrier that `count` programs enter together and leave together."""
+        return self._claim(DoubleBarrier, BarrierKeys(name, count), ttl, on_lost)
 
     def _watch_text(self, prefix: str) -> Watch[str]:
         return self._shared.watch(WatchCursor(TEXT, prefix, None), self._timeout)
