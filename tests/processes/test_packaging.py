@@ -127,10 +127,11 @@ def test_every_package_folder_is_listed() -> None:
 
 
 def test_every_package_folder_has_a_docstring() -> None:
+    lazy = {SOURCE, SOURCE / "raft"}  # their names are loaded at first use
     for path in {path.parent for path in SOURCE.rglob("*.py")} - {SOURCE / "raftline"}:
         text = (path / "__init__.py").read_text(encoding="utf-8")
         rest = [part for part in ast.parse(text).body[1:] if not isinstance(part, ast.ImportFrom)]
-        assert path == SOURCE or not rest, f"{path}/__init__.py holds code of its own"
+        assert path in lazy or not rest, f"{path}/__init__.py holds code of its own"
         assert ast.get_docstring(ast.parse(text)), f"{path}/__init__.py has no docstring"
 
 

@@ -46,9 +46,9 @@ PROGRAM = """
 import sys, types
 from pathlib import Path
 from raftline import cli
-from raftline.tools.local_cluster import processes, up
+from raftline.tools.local_cluster import server_process, up
 up.LEADER_SECONDS_MAX["fast"] = {leader_s}
-processes.SERVER = Path({fake!r})
+server_process.SERVER = Path({fake!r})
 def main(arguments):
     print("client " + " ".join(arguments), flush=True)
     for line in sys.stdin:
