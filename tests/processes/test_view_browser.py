@@ -385,5 +385,5 @@ def test_of_too_many_messages_the_page_shows_some_and_says_so(page: Page, three:
 
 def thinned(page: Page) -> int:
     """Return how many steps and messages the page says to leave out."""
-    found = re.search(r"([0-9]+) steps and messages left out", page.text("#thin"))
+    found = re.search(r"([0-9]+) steps and messages omitted", page.text("#thin"))
     return int(found[1]) if found else 0
