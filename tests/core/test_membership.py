@@ -110,3 +110,14 @@ def test_learners_count_nowhere() -> None:
     members = Membership(("s1", "s2", "s3"), ("s4", "s5"))
     assert not members.is_quorum(("s1", "s4", "s5"))
     assert members.reached_by_quorum({"s1": 9, "s4": 9, "s5": 9}) == 0
+
+
+@pytest.mark.parametrize(
+    ("listed", "added"),
+    [("localhost:1", "127.0.0.1:1"), ("127.0.0.1:1", "localhost:1"), ("h1:1", "H1:1")],
+)
+def test_the_address_of_a_member_is_known_in_its_other_spelling(listed: str, added: str) -> None:
+    members = Membership(("s1",), addresses={"s1": listed})
+    with pytest.raises(ChangeRefused, match=f"{added} is the address of s1"):
+        plan(Change("add", "s2", added), members)
+    plan(Change("add", "s2", added + "0"), members)

@@ -5,13 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+import pytest
+
 from raftline.raft.effects import Effects
-from raftline.raft.inputs import PeerLevel, Propose, Receive, SnapshotTaken, Tick
+from raftline.raft.inputs import PeerLevel, Propose, Receive, SnapshotTaken, Synced, Tick
 from raftline.raft.levels import LOSSES
 from raftline.raft.log import Snapshot
 from raftline.raft.messages import (
     AppendAccepted,
     AppendEntries,
+    AppendRejected,
+    InstallSnapshot,
     RequestVoteReply,
 )
 from raftline.raft.node import RawNode
@@ -96,12 +100,99 @@ def has_vote(node: RawNode) -> bool:
     return answer.granted
 
 
+def test_a_follower_with_older_files_catches_up_and_the_consoles_say_why() -> None:
+    node, follower = leader(), older()
+    notes = talk(node, follower, 6)
+    assert follower.view.log.last_index == node.view.log.last_index > ENTRIES
+    warnings = [note for note in notes if note.startswith("[!]")]
+    assert [f"s{who} lost entries" in note for who, note in zip((3, 3), warnings, strict=True)]
+
+
+# FAST 2018, src/raft/recovering.py: until the fence is committed and held
+def test_a_follower_with_older_files_has_no_vote_until_the_fence() -> None:
+    node, follower = leader(), older()
+    effects = node.step(Tick(), node.view.now_ms + OPTIONS.heartbeat_ms)
+    for _ in range(3):  # it refuses, is asked right after what it acknowledged, and refuses that
+        (message, *_) = to_s3(effects)
+        (said,) = answers(follower, [message], node.view.now_ms)
+        effects = node.step(Receive(said.messages()[0]), node.view.now_ms)
+    assert follower.view.recovering
+    assert not has_vote(follower)
+    follower = older()
+    talk(node, follower, 6)
+    assert not follower.view.recovering
+    assert has_vote(follower)
+
+
+def test_an_older_vote_elects_nobody_without_acknowledged_entries() -> None:
+    node, follower = leader(), older()
+    talk(node, follower, 1)
+    short = request(2, (KEPT + 1, 1), sender="s2", to="s3")  # s2 lacks what s1 and s3 committed
+    effects = follower.step(Receive(short), follower.view.now_ms + 3 * TIMEOUT_MS)
+    (answer,) = [one for one in effects.messages() if isinstance(one, RequestVoteReply)]
+    assert not answer.granted
+
+
+def test_a_follower_with_older_files_counts_for_no_commit() -> None:
+    node, follower = leader(), older()
+    effects = node.step(Tick(), node.view.now_ms + OPTIONS.heartbeat_ms)
+    for _ in range(2):
+        (said,) = answers(follower, to_s3(effects)[:1], node.view.now_ms)
+        effects = node.step(Receive(said.messages()[0]), node.view.now_ms)
+    node.step(Propose(["set a 9"]), node.view.now_ms)
+    sync(node)
+    before = node.view.commit_index
+    last = AppendAccepted("s3", "s1", 1, node.view.log.last_index, node.view.round)
+    node.step(Receive(replace(last, without_vote=77)), node.view.now_ms)
+    assert node.view.commit_index == before
+    acknowledge(node, "s2")
+    assert node.view.commit_index > before
+
+
 def test_a_build_that_does_not_know_the_words_catches_up_and_keeps_its_vote() -> None:
     node, follower = leader(level=LOSSES - 1), older()
     notes = talk(node, follower, 6)
     assert follower.view.log.last_index == node.view.log.last_index
     assert not follower.view.recovering
     assert any(note.startswith("[!] s3 lost entries") for note in notes)
+
+
+def test_a_follower_whose_files_are_older_than_the_log_of_its_leader_is_noticed() -> None:
+    node, follower = leader(), older(2)
+    node._state.options = replace(TOLD, trailing_bytes=0)
+    node.step(Propose([f"set b {number}" for number in range(8)]), node.view.now_ms)
+    sync(node)
+    acknowledge(node, "s2")
+    applied(node)
+    last = node.view.log.last_index
+    node.step(SnapshotTaken(Snapshot(last, 1, 8, 1)), node.view.now_ms)
+    node.view.progress["s3"].heard_at_ms -= 10 * TIMEOUT_MS
+    while compact(node, last):
+        pass
+    notes, follower_said = [], []
+    effects = node.step(Tick(), node.view.now_ms + OPTIONS.heartbeat_ms)
+    for _ in range(4):
+        for said in answers(follower, to_s3(effects), node.view.now_ms):
+            follower_said += said.notes
+            for answer in said.messages():
+                effects = node.step(Receive(answer), node.view.now_ms)
+                notes += effects.notes
+    assert any(note.startswith("[!] s3 lost entries") for note in notes)
+    node.step(Tick(), node.view.now_ms + OPTIONS.heartbeat_ms)
+
+
+@pytest.mark.parametrize("round_of", ["before", "same"])
+def test_a_late_complaint_is_no_proof(round_of: str) -> None:
+    node = leader()
+    late = node.view.round
+    acknowledge(node, "s3")
+    acknowledged = node.view.progress["s3"].match_index
+    if round_of == "before":
+        node.step(Tick(), node.view.now_ms + OPTIONS.heartbeat_ms)
+    effects = node.step(Receive(AppendRejected("s3", "s1", 1, 2, late)), node.view.now_ms)
+    effects = node.step(Receive(AppendRejected("s3", "s1", 1, 2, late)), node.view.now_ms)
+    assert not any(note.startswith("[!]") for note in effects.notes)
+    assert node.view.progress["s3"].match_index == acknowledged
 
 
 def test_a_loss_is_found_once_it_is_known_how_to_tell_the_follower() -> None:
@@ -135,25 +226,29 @@ def test_the_loss_is_on_the_disk_before_any_answer_shows_it() -> None:
     assert answer.without_vote == 77
 
 
-def test_a_follower_whose_files_are_older_than_the_log_of_its_leader_is_noticed() -> None:
-    node, follower = leader(), older(2)
-    node._state.options = replace(TOLD, trailing_bytes=0)
-    node.step(Propose([f"set b {number}" for number in range(8)]), node.view.now_ms)
-    sync(node)
-    acknowledge(node, "s2")
-    applied(node)
-    last = node.view.log.last_index
-    node.step(SnapshotTaken(Snapshot(last, 1, 8, 1)), node.view.now_ms)
-    node.view.progress["s3"].heard_at_ms -= 10 * TIMEOUT_MS
-    while compact(node, last):
+# --- a snapshot for one entry --------------------------------------------------------------------
+
+
+def test_a_follower_that_agrees_at_the_base_gets_no_snapshot() -> None:
+    """It has one entry too many, of a run of one term that began before the leader's log."""
+    options = replace(OPTIONS, trailing_bytes=0)
+    node = established("s1", *[1] * 10, options=options)
+    node.step(SnapshotTaken(Snapshot(8, 1, 8, 1)), node.view.now_ms)
+    while compact(node, 8):
         pass
-    notes, follower_said = [], []
-    effects = node.step(Tick(), node.view.now_ms + OPTIONS.heartbeat_ms)
-    for _ in range(4):
-        for said in answers(follower, to_s3(effects), node.view.now_ms):
-            follower_said += said.notes
-            for answer in said.messages():
-                effects = node.step(Receive(answer), node.view.now_ms)
-                notes += effects.notes
-    assert any(note.startswith("[!] s3 lost entries") for note in notes)
-    node.step(Tick(), node.view.now_ms + OPTIONS.heartbeat_ms)
+    follower = node_of("s2", *[1] * 11, vote="s1", term=2)
+    progress = node.view.progress["s2"]
+    progress.match_index, progress.next_index = 0, 12
+    messages = [one for one in node.step(Tick(), node.wake_at_ms).send if one.to == "s2"]
+    sent: list[object] = []
+    while messages:
+        sent += messages
+        (message, *messages) = messages
+        effects = follower.step(Receive(message), node.view.now_ms)
+        follower.step(Synced(follower.view.log.last_index, follower.view.log.last_term), 0)
+        for answer in effects.messages():
+            more = node.step(Receive(answer), node.view.now_ms)
+            messages += [one for one in more.messages() if one.to == "s2"]
+    assert not any(isinstance(one, InstallSnapshot) for one in sent)
+    assert follower.view.log.last_term == node.view.log.last_term
+    assert follower.view.log.last_index == node.view.log.last_index

@@ -5,9 +5,12 @@ from __future__ import annotations
 import pytest
 
 from raftline.raft.effects import Effects
-from raftline.raft.inputs import Propose, Receive, Tick
+from raftline.raft.inputs import Propose, Read, Receive, Synced, Tick, Transfer
 from raftline.raft.messages import (
+    AppendAccepted,
     AppendRejected,
+    ReadIndex,
+    ReadIndexReply,
     TimeoutNow,
 )
 from raftline.raft.node import RawNode
@@ -20,6 +23,8 @@ from raftline_testing.doubles.cores import (
     applied,
     established,
     node_of,
+    request,
+    sync,
 )
 
 STALL_MS = DISK_TIMEOUTS * OPTIONS.election_timeout_ms
@@ -58,6 +63,13 @@ def test_a_leader_whose_disk_hangs_hands_over_to_a_follower_that_holds_everythin
     assert "s1" in warning
 
 
+def test_a_leader_whose_disk_hangs_steps_down_if_nobody_takes_over() -> None:
+    leader = established("s1")
+    leader.step(Propose(["set a 4"]), TIMEOUT_MS)
+    lead_on(leader, STALL_MS + 3 * OPTIONS.election_timeout_ms, "s2", "s3")
+    assert not leader.view.is_leader
+
+
 def test_a_leader_steps_down_for_its_disk_though_no_follower_holds_everything() -> None:
     leader = established("s1")
     leader.step(Propose(["set a 4"]), TIMEOUT_MS)
@@ -68,6 +80,24 @@ def test_a_leader_steps_down_for_its_disk_though_no_follower_holds_everything() 
             if leader.view.is_leader:
                 acknowledge(leader, name, 1)
     assert not leader.view.is_leader
+
+
+def test_a_leader_whose_disk_moves_in_time_leads_on() -> None:
+    leader = established("s1")
+    for number in range(4):
+        leader.step(Propose([f"set a {number}"]), leader.view.now_ms)
+        steps = lead_on(leader, STALL_MS - OPTIONS.election_timeout_ms, "s2", "s3")
+        assert (successors(steps), warnings(steps)) == ([], [])
+        sync(leader)
+    assert leader.view.is_leader
+
+
+def test_a_leader_that_writes_nothing_for_long_leads_on() -> None:
+    leader = established("s1")
+    lead_on(leader, 3 * STALL_MS, "s2", "s3")
+    leader.step(Propose(["set a 4"]), leader.view.now_ms)
+    lead_on(leader, STALL_MS // 2, "s2", "s3")
+    assert leader.view.is_leader
 
 
 @pytest.mark.parametrize(
@@ -88,6 +118,28 @@ def test_a_leader_without_which_there_is_no_quorum_keeps_its_place(
     assert (successors(steps), warnings(steps)) == ([], [])
 
 
+def test_an_operators_transfer_does_not_wait_for_the_leaders_disk() -> None:
+    leader = established("s1")
+    leader.step(Propose(["set a 4"]), TIMEOUT_MS)
+    steps = [leader.step(Transfer("s3"), TIMEOUT_MS)]
+    steps += [acknowledge(leader, "s2"), acknowledge(leader, "s3")]
+    assert successors(steps) == ["s3"]
+
+
+# thesis §6.4
+def test_a_followers_read_does_not_wait_for_the_leaders_disk() -> None:
+    leader = established("s1")
+    leader.step(Propose(["set a 4"]), TIMEOUT_MS)
+    leader.step(Receive(ReadIndex("s2", "s1", 1, 7)), TIMEOUT_MS)
+    effects = acknowledge(leader, "s3", 1)
+    assert [one for one in effects.send if isinstance(one, ReadIndexReply)] == [
+        ReadIndexReply("s1", "s2", 1, 1, 7)
+    ]
+
+
+# --- a follower: the leader's reads and its place rest on answers to heartbeats -------------------
+
+
 def following(*, commit: int = 1) -> RawNode:
     """Return a follower with entry 1 on its disk, and entries 2 and 3 on their way there."""
     node = node_of("s2", 1)
@@ -96,6 +148,53 @@ def following(*, commit: int = 1) -> RawNode:
     return node
 
 
+def test_a_heartbeat_is_answered_past_the_entries_that_are_being_written() -> None:
+    effects = following().step(Receive(append(1, (3, 1), commit=1, number=3)), 30)
+    assert effects.send_past_entries == [AppendAccepted("s2", "s1", 1, 1, 3)]
+    assert effects.send_after_save == []
+
+
+def test_an_answer_past_the_entries_acknowledges_none_that_is_not_on_the_disk() -> None:
+    node = following()
+    effects = node.step(Receive(append(1, (3, 1), commit=3, number=3)), 30)
+    assert node.view.commit_index == 3
+    assert effects.send_past_entries == [AppendAccepted("s2", "s1", 1, 1, 3)]
+    node.step(Synced(2, 1), 40)
+    effects = node.step(Receive(append(1, (3, 1), commit=3, number=4)), 50)
+    assert effects.send_past_entries == [AppendAccepted("s2", "s1", 1, 2, 4)]
+    node.step(Synced(3, 1), 60)
+    effects = node.step(Receive(append(1, (3, 1), commit=3, number=5)), 70)
+    assert effects.send_after_save == [AppendAccepted("s2", "s1", 1, 3, 5)]
+
+
+def test_entries_are_acknowledged_behind_their_own_write() -> None:
+    effects = following().step(Receive(append(1, (3, 1), 1, number=3)), 30)
+    assert effects.send_after_save == [AppendAccepted("s2", "s1", 1, 4, 3)]
+    assert effects.send_past_entries == []
+
+
 def test_a_missing_entry_is_named_past_the_entries_that_are_being_written() -> None:
     effects = following().step(Receive(append(1, (9, 1), number=3)), 30)
     assert effects.send_past_entries == [AppendRejected("s2", "s1", 1, 3, 3)]
+
+
+def test_a_new_term_is_not_confirmed_before_it_is_on_the_disk() -> None:
+    effects = following().step(Receive(append(2, (3, 1), number=1, sender="s3")), 30)
+    assert effects.save is not None
+    assert effects.send_past_entries == []
+    assert [type(one) for one in effects.send_after_save] == [AppendAccepted]
+
+
+def test_a_vote_waits_for_the_disk_behind_entries_that_are_being_written() -> None:
+    node = following()
+    effects = node.step(Receive(request(2, (3, 1), sender="s3")), 3 * TIMEOUT_MS)
+    assert (effects.send_past_entries, len(effects.send_after_save)) == ([], 1)
+
+
+def test_a_leaders_reads_are_confirmed_by_answers_that_acknowledge_nothing() -> None:
+    leader = established("s1")
+    leader.step(Propose(["set a 4"]), TIMEOUT_MS)
+    leader.step(Read(["get a"]), TIMEOUT_MS)
+    effects = acknowledge(leader, "s2", 1)
+    assert [read.token for read in effects.reads] == ["get a"]
+    assert leader.view.commit_index == 1
