@@ -18,8 +18,9 @@ from raftline.wire.peer_lines import read
 from ..virtual.failing import draw_failure, words_of
 from .acts import ActRefused, LabPlayer
 from .cluster import LabCluster
-from .laws import LabInvariants, Liveness
+from .laws import LabInvariants
 from .live_picture import LivePicture
+from .liveness import Liveness
 from .plan import EVENTS_MAX, Act, Plan
 
 QUIET_EVENTS = 400  # after so many heartbeats, a step until something happens ends
