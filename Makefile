@@ -2,8 +2,8 @@
 # Campaigns, measurements, the course and packages have Makefiles of their own: `make -C testing`.
 include $(dir $(lastword $(MAKEFILE_LIST)))deploy/rules.mk
 # Of the real processes, on a compiled wheel: a slice.
-WHEEL_TESTS = tests/processes/test_recording.py tests/processes/test_history.py \
-  tests/processes/test_004_wire.py tests/processes/test_snapshots.py
+WHEEL_TESTS = tests/processes/view/test_recording.py tests/processes/network/test_history.py \
+  tests/processes/sheet/test_004_wire.py tests/processes/disks/test_snapshots.py
 CODE := src testing course tests bench docs integrations
 # By another name: make -n carries out the lines that name $(MAKE) itself, and would start the nodes.
 SET_UP = $(MAKE)
@@ -101,7 +101,7 @@ wheel: .venv/dev-installed ## build a wheel with the compiled core for this Pyth
 test-wheel: build/wheel-env ## the quick tests on a compiled wheel
 	@build/wheel-env/bin/python -m pytest -q --progress -o console_output_style=classic -o 'pythonpath=. testing course' \
 	  -n $(WORKERS) --lane quick tests/core tests/transcripts tests/virtual tests/rim \
-	  --ignore-glob='tests/*/test_kv_*' --ignore-glob='tests/rim/test_*_suite*' tests/processes/test_smoke.py
+	  --ignore-glob='tests/*/test_kv_*' --ignore-glob='tests/rim/*_suite*' tests/processes/test_smoke.py
 	@build/wheel-env/bin/python -m pytest -q -o 'pythonpath=. testing course' -n $(WORKERS) $(WHEEL_TESTS)
 
 clean: ## remove everything that was made, except the nodes' files in logs/

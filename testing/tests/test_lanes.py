@@ -15,7 +15,7 @@ from raftline_testing.runner import nightly
 ROOT = Path(__file__).resolve().parents[2]
 OF_ALL_LANES = (
     "tests/processes/test_smoke.py",
-    "tests/processes/test_watch.py",
+    "tests/processes/locks/test_watch.py",
     "tests/virtual/test_simulation.py",
 )
 COLLECTED_S = 400  # in which all tests are collected on any machine

@@ -22,8 +22,8 @@ from raftline_testing.files.faulty_folder import MemoryFolder
 from raftline_testing.files.node_files import MEMBERS, boot, entries
 from raftline_testing.interleave.scenarios import check_interleavings, first_failure, seeds
 from raftline_testing.interleave.threads import Thread, pass_steps
-from tests.rim import test_snapshots_driver
-from tests.rim.test_snapshots_driver import Rig, leaders_snapshot, pieces
+from tests.rim.loop import test_snapshots_driver
+from tests.rim.loop.test_snapshots_driver import Rig, leaders_snapshot, pieces
 
 LINES = (drivers, stepper, applying, snapshots, snapshot_threads)
 COMMANDS = ("set a 1", "machine m 1", "machine m 1", "set b 1", "machine m 1")

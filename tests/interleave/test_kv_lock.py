@@ -8,7 +8,7 @@ from raftline.clients.locks import claims, held, lock
 from raftline.clients.locks.contest import LOCKS, LockKeys
 from raftline.clients.locks.lock import Lock
 from raftline_testing.interleave.scenarios import check_interleavings, seeds
-from tests.rim.lock_cluster import Cluster
+from tests.rim.objects.lock_cluster import Cluster
 
 LINES = (lock, claims, held)
 WAITS_S = (-1, 0, -1, 0.5)  # of the threads in turn; -1: for ever

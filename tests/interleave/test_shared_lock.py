@@ -14,7 +14,7 @@ from raftline.clients.locks import claims, contest, held, lock
 from raftline.clients.locks.contest import SharedProtocol
 from raftline_testing.interleave.scenarios import check_interleavings, first_failure, seeds
 from raftline_testing.interleave.tasks import end_of
-from tests.rim.lock_cluster import AioCluster, Cluster
+from tests.rim.objects.lock_cluster import AioCluster, Cluster
 
 LINES = (lock, claims, held, contest)
 

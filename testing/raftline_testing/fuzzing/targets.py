@@ -1,7 +1,7 @@
 """A fuzzer's lines and bytes for a node, and the rules that must hold for any input.
 
-A target is a strategy and a check. `tests/rim/test_fuzzed.py` draws a hundred examples of each,
-`make -C testing fuzz MINUTES=` further ones for a given time.
+A target is a strategy and a check. `tests/rim/connections/test_fuzzed.py` draws a hundred examples
+of each, `make -C testing fuzz MINUTES=` further ones for a given time.
 """
 
 from __future__ import annotations

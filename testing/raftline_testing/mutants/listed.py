@@ -6,7 +6,7 @@ They are in the `.txt` files next to this one, a block of lines for each:
     @ src/raft/membership.py majority
     - return len(voters) // 2 + 1
     + return (len(voters) + 1) // 2
-    ? tests/core/test_membership.py
+    ? tests/core/members/test_membership.py
 
 The name, and why it is a fault; the file, and the function (or `Class.method`) that has the line;
 the line, without its indentation, and its replacement of one or more lines; the tests that run

@@ -95,7 +95,7 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     """Skip files without a test in the quick lane."""
     is_left = (
         config.getoption("lane") == "quick"
-        and collection_path.parent.name == PROCESSES
+        and PROCESSES in collection_path.parts
         and collection_path.name.startswith("test_")
         and collection_path.name != SMOKE
     )

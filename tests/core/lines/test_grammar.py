@@ -1,0 +1,336 @@
+"""docs/develop/grammar.md: each line that it allows is understood and spelled back, no other one.
+
+Lines are derived from the grammar by seeded chance. Some rules are more than a grammar can say
+(the indexes of entries follow on one another): a dealer draws a line that keeps them.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import re
+from pathlib import Path
+from zlib import crc32
+
+import pytest
+
+from raftline.access.proof import WRONG, ProofError, Responder
+from raftline.net.peers.level_exchange import read_level
+from raftline.raft.messages import PeerError
+from raftline.storage import log_lines
+from raftline.storage.folder import Folder
+from raftline.storage.hard_state import HardStateFile
+from raftline.wire import peer_lines
+from raftline.wire.commands.command_table import COMMANDS
+from raftline.wire.commands.lease_operands import spell_seconds
+from raftline.wire.commands.operands import Limits
+from raftline.wire.commands.parsing import ReadSettings, parse
+from raftline.wire.protocol import NAME, ProtocolError, split_sender
+from raftline_course.controller.orders import ORDERS
+from raftline_testing.abnf_grammar import Dealer, Grammar
+
+GRAMMAR = Grammar()
+MANY = 8  # lines of one rule
+TRANSCRIPTS = Path(__file__).parents[2] / "transcripts"
+PROTOCOL_PAGE = Path(__file__).parents[3] / "docs" / "use" / "protocol.md"
+# Any of these in the place of another character is worth a try.
+ALPHABET = "aZ09@#-_.;:,=+ \\\"'{}[]()<>/%\t\x01\x7f\x85\u2028é漢😀"
+
+# --- what a grammar can't say ----------------------------------------------------------------
+
+
+def _number(grammar: Grammar, chance: random.Random) -> str:
+    return "0" if chance.random() < 0.2 else _positive(grammar, chance)
+
+
+def _positive(grammar: Grammar, chance: random.Random) -> str:
+    return str(chance.choice([chance.randint(1, 12), chance.randint(1, 2**63 - 1), 2**63 - 1]))
+
+
+def _log_end(grammar: Grammar, chance: random.Random) -> str:
+    last_term = chance.randint(0, 9)
+    index = chance.randint(1, 99) if last_term else 0
+    return f"{last_term + chance.randint(1, 9)}-{index}-{last_term}"
+
+
+def _append_entries(grammar: Grammar, chance: random.Random) -> str:
+    prev_term = term = chance.randint(0, 9)
+    index = prev_index = chance.randint(1, 99) if prev_term else 0
+    entries = []
+    for _ in range(chance.randint(0, 3)):
+        index, term = index + 1, max(term + chance.randint(0, 2), 1)
+        command = json.dumps(_derived("command", chance), ensure_ascii=False)
+        entries.append(f'{{"index": {index}, "term": {term}, "command": {command}}}')
+    term = max(term, 1) + chance.randint(0, 2)
+    commit, number = _number(grammar, chance), _number(grammar, chance)
+    again = f" vote again {_positive(grammar, chance)}" if chance.random() < 0.2 else ""
+    return (
+        f"AppendEntries {term}-{prev_index}-{prev_term}-[{', '.join(entries)}]"
+        f" commit {commit} round {number}{again}"
+    )
+
+
+def _install_snapshot(grammar: Grammar, chance: random.Random) -> str:
+    last_term = chance.randint(1, 9)
+    data = _derived("data-string", chance)
+    offset = chance.randint(0, 1 << 30)
+    size = offset + len(json.loads(data).encode("utf-8", "surrogateescape"))
+    return (
+        f"InstallSnapshot {last_term + chance.randint(0, 2)}-{chance.randint(1, 99)}-{last_term}"
+        f" offset {offset} of {size + chance.randint(0, 2)} crc32 {_derived('crc32', chance)}"
+        f" round {_number(grammar, chance)} data {data}"
+    )
+
+
+def _stray_byte(grammar: Grammar, chance: random.Random) -> str:
+    """Bytes that never begin a character of UTF-8, so that no two of them are one."""
+    return rf"\x{chance.choice([*range(0x80, 0xC0), *range(0xF8, 0x100)]):02x}"
+
+
+def _stray_data(grammar: Grammar, chance: random.Random) -> str:
+    """A character of a snapshot's data, one that is a byte among them."""
+    byte = chance.randint(0x80, 0xBF)
+    return chance.choice(["a", " ", "é", "😀", r"\n", r"\"", "\\\\", r"\u0001", rf"\udc{byte:02x}"])
+
+
+def _object(grammar: Grammar, chance: random.Random) -> str:
+    """A key stands in an object once."""
+    if chance.random() < 0.4:
+        return "{}"
+    return f"{{{_derived('jstring', chance)}: {_derived('json', chance)}}}"
+
+
+def _fraction(grammar: Grammar, chance: random.Random) -> str:
+    tiny = chance.random() * 10.0 ** -chance.randint(5, 99)
+    return repr(chance.choice([chance.uniform(-9, 9), tiny]))
+
+
+def _object_in_transaction(grammar: Grammar, chance: random.Random) -> str:
+    """The operands are one word: a space is written `\\s`."""
+    name, space, operands = _derived("operation-name", chance).partition(" ")
+    return name + space + operands.replace(" ", r"\s")
+
+
+DEALERS: dict[str, Dealer] = {
+    "number": _number,
+    "positive": _positive,
+    "log-end": _log_end,
+    "append-entries": _append_entries,
+    "install-snapshot": _install_snapshot,
+    "stray-byte": _stray_byte,
+    "data-char": _stray_data,
+    "jobject": _object,
+    "fraction": _fraction,
+    "tx-object": _object_in_transaction,
+    "port": lambda _, chance: str(chance.randint(1, 65535)),
+    "seconds": lambda _, chance: spell_seconds(
+        chance.randint(1, 10_000_000) * chance.choice([1, 1000])
+    ),
+}
+
+
+def _derived(rule: str, chance: random.Random) -> str:
+    line = GRAMMAR.derive(rule, chance, DEALERS)
+    if rule in DEALERS or chance.random() < 0.2:  # a dealer keeps to its rule
+        assert GRAMMAR.matches(rule, line), f"no {rule}: {line}"
+    return line
+
+
+# --- what raftline understands ---------------------------------------------------------------
+
+
+def spelled_back(line: str) -> str | None:
+    """Return a line as raftline spells what it has understood of it; None where it refuses it."""
+    try:
+        found = parse(line.encode(), Limits(), ReadSettings(), "s1")
+    except UnicodeEncodeError:
+        return None
+    request = found.request
+    sender = request.sender + f"#{request.id}" * bool(request.id)
+    before = f"{sender}@" if sender else ""
+    if found.kind == "peer" and found.message is not None:  # an answer has its message as well
+        return before + peer_lines.spell(found.message)
+    if found.kind == "level":
+        build = read_level(found.text)
+        if build is None:
+            return None
+        named = f" cluster {build.cluster}" if build.cluster else ""
+        return f"{before}Level {build.level} version {build.version}{named}"
+    if found.kind == "proof":
+        return line if _is_step_of_a_proof(request.sender, found.text) else None
+    if found.problem:
+        return None
+    return before + request.command + f" read {request.read}" * bool(request.read)
+
+
+def _is_step_of_a_proof(sender: str, text: str) -> bool:
+    """Whether the side that is dialled takes a line for what begins or ends a proof."""
+    word, _, rest = text.partition(" ")
+    me = rest.partition(" ")[0] if word == "Prove" else "s9"
+    answering = Responder(b"secret", me, "0" * 32)
+    try:
+        if word != "Prove":
+            answering.take(sender, f"Prove {me} nonce {'0' * 32}")
+        answering.take(sender, text)
+    except ProofError as problem:
+        return str(problem) == WRONG
+    return NAME.fullmatch(me) is not None
+
+
+OF_A_SESSION = {"session", "forget"}  # they need a name before them
+RULES = [
+    *(name for name in COMMANDS if name not in OF_A_SESSION),
+    "request-line", "session-line", "question",
+    "prevote", "request-vote", "append-entries", "install-snapshot", "timeout-now", "read-index",
+    "vote", "denial", "appended", "missing", "snapshot-held", "read-at", "level",
+]  # fmt: skip
+
+
+def _line_of(rule: str, chance: random.Random) -> str:
+    text = _derived(rule, chance)
+    of_a_server = rule in RULES[RULES.index("prevote") :]
+    return f"{_derived('name', chance)}@{text}" if of_a_server else text
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_a_derived_line_is_accepted_and_spelled_back_the_same(rule: str) -> None:
+    chance = random.Random(f"{rule} 1")
+    for _ in range(MANY):
+        line = _line_of(rule, chance)
+        assert spelled_back(line) == line
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_a_line_outside_the_grammar_is_refused_or_becomes_another(rule: str) -> None:
+    chance = random.Random(f"{rule} 2")
+    broken = 0
+    for _ in range(MANY):
+        line = _line_of(rule, chance)
+        place, drawn = chance.randrange(len(line)), chance.choice(ALPHABET)
+        behind = place + chance.randint(0, 1)  # inserted before a character, or in its place
+        other = line[:place] + chance.choice([drawn, ""]) + line[behind:]
+        if "\n" in other or GRAMMAR.matches("line", other) or GRAMMAR.matches("answer", other):
+            continue
+        broken += 1
+        assert spelled_back(other) != other
+    assert broken or MANY < 50  # nearly each line is one that breaks
+
+
+def test_each_command_and_each_order_has_a_rule() -> None:
+    rules = {name for name in GRAMMAR.rules if GRAMMAR.matches("request", f"{name}")}
+    bare = {verb for verb, row in COMMANDS.items() if not row.operands.needed}
+    bare -= OF_A_SESSION
+    assert bare - {"add", "remove", "replace", "promote", "demote"} <= rules | {"lease"}
+    assert {*COMMANDS} - OF_A_SESSION <= set(GRAMMAR.rules)
+    assert all(GRAMMAR.matches("order", order) for order in ORDERS)
+
+
+# --- what raftline sends, and keeps ----------------------------------------------------------
+
+# Typed past the parser of a node, to see that the state machine is total.
+PAST_THE_PARSER = {"15 2 client4#7@cas lock"}
+_SENT = re.compile(r"^(s\d) <- (s\d@.*?)(?: \(lost\)| \(held\))?$", re.MULTILINE)
+_APPENDED = re.compile(r"^s\d appends (.*)$", re.MULTILINE)
+
+
+def test_what_servers_send_and_append_in_the_transcripts_is_in_the_grammar() -> None:
+    sent = appended = 0
+    for page in sorted(TRANSCRIPTS.glob("*.txt")):
+        text = page.read_text("utf-8")
+        for found in {match[2] for match in _SENT.finditer(text)}:
+            assert GRAMMAR.matches("question", found) or GRAMMAR.matches("answer", found), found
+            sent += 1
+        for found in {match[1] for match in _APPENDED.finditer(text)} - PAST_THE_PARSER:
+            assert GRAMMAR.matches("log-line", f"{found}\n"), found
+            appended += 1
+    assert sent > 200
+    assert appended > 100
+
+
+def test_each_reply_on_the_page_of_the_protocol_is_in_the_grammar() -> None:
+    page = PROTOCOL_PAGE.read_text("utf-8")
+    blocks = re.findall(r"```transcript \w+\n(.*?)```", page, re.DOTALL)
+    said = [line for block in blocks for line in block.splitlines()]
+    questions = r"AppendEntries|PreVote|RequestVote|I am up to date"
+    replies = [line for line in said if re.match(rf"s[12](#\d+)?@(?!{questions})", line)]
+    assert len(replies) > 100
+    for line in replies:
+        assert GRAMMAR.matches("reply-line", line) or GRAMMAR.matches("answer", line), line
+
+
+def test_a_derived_entry_is_read_from_the_log() -> None:
+    chance = random.Random(3)
+    for _ in range(40):
+        numbers = f"{_positive(GRAMMAR, chance)} {_positive(GRAMMAR, chance)}"
+        line = f"{numbers} {_derived('command', chance)}\n"
+        assert GRAMMAR.matches("log-line", line)
+        index = int(line.split(" ")[0])
+        term, command = log_lines.read_entry(line.encode(), index, 1)
+        assert f"{index} {term} {command}\n" == line
+
+
+def test_derived_notes_of_the_log_are_read() -> None:
+    chance = random.Random(4)
+    for _ in range(10):
+        cut = f"{_derived('cut', chance)}\n"
+        assert log_lines.cut_line(log_lines.read_cut(cut.encode(), 0, 2**63)) == cut.encode()
+        assert GRAMMAR.matches(
+            "log-line", log_lines.note_line(chance.randint(0, 2), 0x1FF).decode()
+        )
+    for line in (
+        "0 0 base s1=localhost:10000 s2=localhost:10001\n",
+        "0 0 base\n",
+        "17 4 base level 3 s1=h:1,voter s4=h:2,learner\n",
+        "17 4 base level 4 cluster 9f86d081884c7d65 s1=h:1\n",
+        "9 2 base s1=h:1,voter | s2=::1:2,voter\n",
+    ):
+        assert GRAMMAR.matches("log-line", line)
+        index, term, members = log_lines.read_base(line.encode())
+        level, cluster = log_lines.level_in_base(line.encode())
+        assert log_lines.base_line(members, index, term, level, cluster) == line.encode()
+
+
+def test_a_derived_storage_file_is_read_and_written_alike(tmp_path: Path) -> None:
+    chance = random.Random(5)
+    for number in range(10):
+        promise = re.sub("(?<= level ).*(?= crc32)", "3", _derived("promise-line", chance))
+        mark = f"synced entry {chance.randint(0, 99):019} term {chance.randint(0, 9):019} crc32 0\n"
+        data = "".join(map(_with_crc, (promise, mark)))
+        name = promise.split(" ")[1]
+        (tmp_path / str(number)).mkdir()
+        path = tmp_path / str(number) / f"{name}.storage"
+        path.write_text(data, "utf-8")
+        first, second = data.splitlines(keepends=True)
+        assert GRAMMAR.matches("promise-line", first)
+        assert GRAMMAR.matches("mark-line", second)
+        file = HardStateFile(Folder(path.parent), name)
+        found = file.load()
+        assert found is not None
+        file.save(found)
+        assert path.read_text("utf-8") == data
+
+
+def _with_crc(line: str) -> str:
+    body = line.rpartition(" crc32 ")[0]
+    return f"{body} crc32 {crc32(body.encode()):08x}\n"
+
+
+def test_lines_that_only_look_alike_are_not_in_the_grammar() -> None:
+    for line in (
+        "s1@requestvote 1-0-0",
+        "s1@RequestVote 01-0-0",
+        "s1@AppendEntries 1-0-0-[]",
+        "get  a",
+        "GET a",
+        "s1@Count on me",
+        "client#01@get a",
+        "1client@get a",
+        r"set a \x41",
+        "set a \t",
+        "show a b",
+    ):
+        assert not GRAMMAR.matches("line", line), line
+        assert not GRAMMAR.matches("answer", line), line
+        assert spelled_back(line) != line
+    with pytest.raises((ProtocolError, PeerError)):
+        peer_lines.read("s1", "s2", split_sender("s1@requestvote 1-0-0")[2])

@@ -1,0 +1,53 @@
+"""Notices of a commit: a follower hears of it soon where no entries tell it."""
+
+from __future__ import annotations
+
+from raftline.raft.inputs import Propose, Receive, Tick
+from raftline.raft.messages import AppendEntries, AppendRejected
+from raftline.raft.node import RawNode
+from raftline_testing.doubles.cores import OPTIONS, acknowledge, sync
+from tests.core.members.test_levels import leader, raised
+
+NOTICE_MS = OPTIONS.heartbeat_ms // 20
+
+
+def at_rest() -> RawNode:
+    """Return a leader at level 3 whose followers know all that is committed."""
+    node = raised(leader())
+    node.step(Tick(), node.view.now_ms + OPTIONS.heartbeat_ms)
+    node.step(Tick(), node.view.now_ms + NOTICE_MS)
+    for peer in node.view.peers:
+        acknowledge(node, peer)
+    return node
+
+
+def committed(node: RawNode) -> int:
+    """Have an entry committed; return its index."""
+    node.step(Propose(["set a 1"]), node.view.now_ms)
+    for peer in node.view.peers:
+        acknowledge(node, peer)
+    return node.view.commit_index
+
+
+def notices(node: RawNode, after_ms: int = NOTICE_MS) -> list[tuple[str, int, int]]:
+    """Let time pass; return to whom what is sent, with how many entries and which commit index."""
+    sent = node.step(Tick(), node.view.now_ms + after_ms).send
+    assert all(isinstance(message, AppendEntries) for message in sent)
+    return [(m.to, len(m.entries), m.commit_index) for m in sent]  # type: ignore[union-attr]
+
+
+def test_a_heartbeat_that_is_due_as_well_stands_for_the_notice() -> None:
+    node = at_rest()
+    index = committed(node)
+    assert notices(node, OPTIONS.heartbeat_ms) == [("s2", 0, index), ("s3", 0, index)]
+    assert node.wake_at_ms > node.view.now_ms  # after a pause, too, nothing is left to do
+
+
+def test_a_follower_that_is_probed_gets_no_notice() -> None:
+    node = at_rest()
+    number, end = node.view.round, node.view.log.last_index
+    node.step(Receive(AppendRejected("s3", "s1", node.view.term, 1, number)), node.view.now_ms)
+    node.step(Propose(["set a 1"]), node.view.now_ms)
+    acknowledge(node, "s2")
+    sync(node)
+    assert notices(node) == [("s2", 0, end + 1)]

@@ -1,0 +1,370 @@
+"""Redis clients at real nodes."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import socket
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from raftline.access.identity import EVERYWHERE, Identity
+from raftline.access.users import User, Users, make_verifier, write_users
+from raftline.clients.requests.client_login import Credentials, log_in
+from raftline.clients.requests.line_connection import LineConnection
+from raftline.tools.node_files import certs
+from raftline.wire.commands.login_operands import ITERATIONS_LEAST
+from raftline.wire.commands.rights import UserRole
+from raftline_testing.nodes.cluster import STEADY, Cluster, NodeProcess
+from raftline_testing.nodes.processes import eventually
+from tests.core.lines.test_redis_framing import framed
+
+DEADLINE_S = 60.0
+
+
+class Raw:
+    """A connection that sends commands, and reads bytes."""
+
+    def __init__(self, node: NodeProcess) -> None:
+        self._socket = socket.create_connection(("localhost", node.port), DEADLINE_S)
+        self._file = self._socket.makefile("rb")
+
+    def __enter__(self) -> Raw:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+        self._socket.close()
+
+    def send(self, data: bytes) -> None:
+        self._socket.sendall(data)
+
+    def line(self) -> bytes:
+        return self._file.readline()
+
+    def ask(self, *words: bytes) -> bytes:
+        """Return the first line of a reply."""
+        self.send(framed(*words))
+        return self.line()
+
+    def rest(self) -> bytes:
+        """Return all bytes until the node closes the connection."""
+        return self._file.read()
+
+
+def test_a_pipeline_is_answered_in_order(nodes: Cluster) -> None:
+    commands = [
+        framed(b"PING"), framed(b"SET", b"a b", b"1\r\n\xff"), framed(b"get", b"a b"),
+        framed(b"GET", b"none"), framed(b"DEL", b"a b"), framed(b"DEL", b"a b"),
+        framed(b"NOPE", b"x"), framed(b"GET"), framed(b"ECHO", b"end"),
+    ]  # fmt: skip
+    expected = (
+        b"+PONG\r\n+OK\r\n$4\r\n1\r\n\xff\r\n$-1\r\n:1\r\n:0\r\n"
+        b"-ERR unknown command 'NOPE', with args beginning with: 'x' \r\n"
+        b"-ERR wrong number of arguments for 'get' command\r\n$3\r\nend\r\n"
+    )
+    with Raw(nodes["s1"]) as raw:
+        raw.send(b"".join(commands))
+        assert b"".join([raw.line() for _ in range(expected.count(b"\n"))]) == expected
+
+
+def test_both_kinds_of_clients_see_the_same_pairs(nodes: Cluster) -> None:
+    with Raw(nodes["s1"]) as raw:
+        assert raw.ask(b"SET", b"two words", b"tab\there") == b"+OK\r\n"
+        assert nodes["s1"].ask(r"get two\swords") == r"s1@GET response: tab\there"
+        assert nodes["s1"].ask(r"delete two\swords").startswith("s1@DELETE response: ")
+
+
+def test_a_follower_names_the_leader(nodes: Cluster) -> None:
+    with Raw(nodes["s2"]) as raw:
+        at = f"localhost:{nodes['s1'].port}"
+        assert raw.ask(b"GET", b"foo") == f"-MOVED 12182 {at}\r\n".encode()
+        assert raw.ask(b"SET", b"foo", b"1") == f"-MOVED 12182 {at}\r\n".encode()
+
+
+def test_bytes_that_are_no_command_end_the_connection(nodes: Cluster) -> None:
+    with Raw(nodes["s1"]) as raw:
+        raw.send(framed(b"PING") + b"*1\r\nPING\r\n")
+        assert raw.rest() == b"+PONG\r\n-ERR Protocol error: expected '$', got 'P'\r\n"
+
+
+def test_without_a_leader_the_cluster_is_down(cluster: Cluster) -> None:
+    cluster["s1"].kill()
+    cluster["s2"].kill()
+    with Raw(cluster["s3"]) as raw:
+        assert raw.ask(b"SET", b"a", b"1") == b"-CLUSTERDOWN The cluster is down\r\n"
+
+
+def test_quit_ends_the_connection_after_the_replies(nodes: Cluster) -> None:
+    with Raw(nodes["s1"]) as raw:
+        raw.send(framed(b"PING") + framed(b"QUIT") + framed(b"PING"))
+        assert raw.rest() == b"+PONG\r\n+OK\r\n"
+
+
+def test_a_follower_reads_for_a_connection_that_is_readonly(nodes: Cluster) -> None:
+    with Raw(nodes["s1"]) as leader, Raw(nodes["s2"]) as raw:
+        assert leader.ask(b"SET", b"seen", b"1") == b"+OK\r\n"
+        assert raw.ask(b"READONLY") == b"+OK\r\n"
+        eventually(lambda: raw.ask(b"EXISTS", b"seen") == b":1\r\n", "the key at the follower")
+        assert raw.ask(b"SET", b"seen", b"2").startswith(b"-MOVED ")
+        assert raw.ask(b"READWRITE") == b"+OK\r\n"
+        assert raw.ask(b"EXISTS", b"seen").startswith(b"-MOVED ")
+
+
+# --- redis-py ------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def redis() -> Any:
+    """The package redis-py, of which its types are not asked."""
+    return pytest.importorskip("redis", reason="it asks as redis-py does")
+
+
+@pytest.fixture(params=[2, 3])
+def store(redis: Any, nodes: Cluster, request: pytest.FixtureRequest) -> Iterator[Any]:
+    """A client at the leader, in each version of the protocol."""
+    nodes.wait_until_raised()
+    port, version = nodes["s1"].port, request.param
+    with redis.Redis(port=port, protocol=version, decode_responses=True) as client:
+        client.flushall()
+        yield client
+
+
+def test_redis_py_writes_and_reads(store: Any) -> None:
+    assert store.ping()
+    assert store.set("k", "v", ex=100, nx=True)
+    assert store.set("k", "w", xx=True, get=True) == "v"
+    assert store.mset({"a": "1", "b": "2"})
+    assert store.mget("a", "none", "k") == ["1", None, "w"]
+    assert store.incrbyfloat("a", 0.5) == 1.5
+    assert store.expire("k", 50)
+    assert 40 < store.ttl("k") <= 50
+    assert store.rename("k", "l")
+    assert 40 < store.ttl("l") <= 50
+    assert sorted(store.scan_iter(match="?", count=1)) == ["a", "b", "l"]
+    assert store.delete("a", "b", "l", "none") == 3
+    assert store.dbsize() == 0
+
+
+def test_redis_py_keeps_bytes(redis: Any, nodes: Cluster) -> None:
+    with redis.Redis(port=nodes["s1"].port) as client:
+        assert client.set(b"\xff k", bytes(range(256)))
+        assert client.get(b"\xff k") == bytes(range(256))
+        assert client.delete(b"\xff k") == 1
+
+
+def test_redis_py_carries_out_a_transaction(redis: Any, store: Any) -> None:
+    with store.pipeline() as pipe:
+        pipe.set("a", "1").incr("a").get("a").ttl("a")
+        assert pipe.execute() == [True, 2, "2", -1]
+        pipe.watch("a")
+        store.set("a", "changed")
+        pipe.multi()
+        pipe.set("a", "lost")
+        with pytest.raises(redis.WatchError):
+            pipe.execute()
+    assert store.get("a") == "changed"
+
+
+def test_redis_py_counts_in_transactions_that_meet(store: Any) -> None:
+    def add(pipe: Any) -> None:
+        number = int(pipe.get("n") or 0)
+        pipe.multi()
+        pipe.set("n", number + 1)
+
+    def client() -> None:
+        for _ in range(5):
+            store.transaction(add, "n")
+
+    with ThreadPoolExecutor(4) as pool:
+        for done in [pool.submit(client) for _ in range(4)]:
+            done.result(DEADLINE_S)
+    assert store.get("n") == "20"
+
+
+def test_many_clients_add_to_one_float(store: Any) -> None:
+    with ThreadPoolExecutor(12) as pool:
+        for done in [pool.submit(store.incrbyfloat, "f", 0.5) for _ in range(60)]:
+            done.result(DEADLINE_S)
+    assert store.get("f") == "30"
+
+
+def test_the_lock_of_redis_py_is_held_by_one(redis: Any, store: Any) -> None:
+    lock, other = store.lock("job", timeout=60), store.lock("job", timeout=60)
+    assert lock.acquire(blocking=False)
+    assert not other.acquire(blocking=False)
+    assert lock.extend(30)
+    assert 60 < store.ttl("job") <= 90
+    assert lock.reacquire()
+    assert store.ttl("job") <= 60
+    lock.release()
+    with pytest.raises(redis.exceptions.LockError):
+        other.release()
+    assert other.acquire(blocking=False)
+
+
+def test_in_cluster_mode_a_client_follows_the_leader(redis: Any, cluster: Cluster) -> None:
+    cluster.wait_until_raised()
+    with redis.RedisCluster(
+        host="localhost", port=cluster["s2"].port, decode_responses=True
+    ) as client:
+        assert client.set("a", "1")
+        cluster["s1"].kill()
+        cluster.leader()
+        assert client.set("b", "2")
+        assert client.get("a") == "1"
+
+
+def test_in_sentinel_mode_a_client_finds_the_leader(redis: Any, cluster: Cluster) -> None:
+    sentinel = redis.Sentinel([("localhost", node.port) for node in cluster.nodes])
+    assert sentinel.discover_master("raftline") == ("localhost", cluster["s1"].port)
+    assert sentinel.master_for("raftline").set("a", "1")
+    followers = {("localhost", cluster[name].port) for name in ("s2", "s3")}
+    assert set(sentinel.discover_slaves("raftline")) == followers
+    cluster["s1"].kill()
+    leader = cluster.leader()
+    eventually(
+        lambda: sentinel.discover_master("raftline") == ("localhost", leader.port), "the leader"
+    )
+    assert sentinel.master_for("raftline").get("a") == b"1"
+
+
+def test_in_sentinel_mode_a_client_leaves_a_leader_that_follows(
+    redis: Any, cluster: Cluster
+) -> None:
+    sentinel = redis.Sentinel([("localhost", node.port) for node in cluster.nodes])
+    store = sentinel.master_for("raftline")
+    assert store.set("a", "1")
+    assert "s2" in cluster["s1"].ask("transfer s2")
+
+    def value() -> Any:
+        with contextlib.suppress(redis.ResponseError, redis.ConnectionError):
+            return store.get("a")
+        return None
+
+    eventually(lambda: value() == b"1", "a connection to the new leader")
+
+
+def test_notifications_arrive_in_order_at_a_follower(redis: Any, nodes: Cluster) -> None:
+    port = nodes["s2"].port
+    with redis.Redis(port=port).pubsub() as pubsub, redis.Redis(port=nodes["s1"].port) as store:
+        pubsub.psubscribe("__key*__:n?")
+        pubsub.subscribe("__keyevent@0__:del")
+        assert [pubsub.get_message(timeout=DEADLINE_S)["type"] for _ in range(2)] == [
+            "psubscribe", "subscribe",
+        ]  # fmt: skip
+        store.set("n1", "1")
+        store.set("other", "1")
+        store.incr("n1")
+        store.delete("n1", "other")
+        store.set("n2", "1", px=100)
+        messages = [pubsub.get_message(timeout=DEADLINE_S) for _ in range(7)]
+        assert sorted((one["channel"], one["data"]) for one in messages) == [
+            (b"__keyevent@0__:del", b"n1"), (b"__keyevent@0__:del", b"other"),
+            (b"__keyspace@0__:n1", b"del"), (b"__keyspace@0__:n1", b"set"),
+            (b"__keyspace@0__:n1", b"set"), (b"__keyspace@0__:n2", b"expired"),
+            (b"__keyspace@0__:n2", b"set"),
+        ]  # fmt: skip
+        pubsub.punsubscribe()
+        pubsub.unsubscribe()
+        assert [pubsub.get_message(timeout=DEADLINE_S)["data"] for _ in range(2)] == [1, 0]
+
+
+def test_a_connection_with_subscriptions_takes_no_other_commands(nodes: Cluster) -> None:
+    channel = b"__keyspace@0__:k"
+    with Raw(nodes["s1"]) as raw:
+        raw.send(framed(b"SUBSCRIBE", channel) + framed(b"GET", b"k") + framed(b"HELLO", b"3"))
+        subscribed = b"*3\r\n$9\r\nsubscribe\r\n$%d\r\n%s\r\n:1\r\n" % (len(channel), channel)
+        assert b"".join([raw.line() for _ in range(6)]) == subscribed
+        assert raw.line().startswith(b"-ERR Can't execute 'get': only (P|S)SUBSCRIBE")
+        assert raw.line().startswith(b"-ERR Can't execute 'hello': only ")
+        assert raw.ask(b"RESET") == b"+RESET\r\n"
+        assert raw.ask(b"GET", b"k") == b"$-1\r\n"
+
+
+def test_an_asyncio_client_of_redis_py(redis: Any, nodes: Cluster) -> None:
+    from redis import asyncio as aioredis
+
+    async def main() -> None:
+        async with aioredis.Redis(port=nodes["s1"].port) as client:
+            assert await client.set("a", "1")
+            assert await asyncio.gather(*[client.incr("a") for _ in range(20)])
+            assert await client.getdel("a") == b"21"
+
+    asyncio.run(main())
+
+
+def test_redis_py_speaks_tls_with_a_certificate(redis: Any, tmp_path: Path) -> None:
+    certs.make(tmp_path, ["s1=localhost"], ["app"])
+    ca = str(tmp_path / "ca.pem")
+    options = ["--tls-cert", str(tmp_path / "s1.pem"), "--tls-key", str(tmp_path / "s1.key")]
+    with Cluster(tmp_path, 1, *STEADY, *options, "--tls-ca", ca, "--tls-only") as cluster:
+        port = cluster["s1"].start().port
+        client = redis.Redis(
+            port=port, ssl=True, ssl_ca_certs=ca,
+            ssl_certfile=str(tmp_path / "app.pem"), ssl_keyfile=str(tmp_path / "app.key"),
+        )  # fmt: skip
+        with client, redis.Redis(port=port) as plain:
+            eventually(lambda: client.set("a", b"\x00" * 100_000), "a leader")
+            assert client.get("a") == b"\x00" * 100_000
+            with pytest.raises(redis.RedisError):
+                plain.ping()
+
+
+USERS = {
+    "bob": (UserRole.WRITER, ("app/",)),
+    "default": (UserRole.READER, EVERYWHERE),
+}
+
+
+def test_the_keys_of_a_user_count_for_it(tmp_path: Path) -> None:
+    """`SET` is a line of the node's own protocol; `SETRANGE` asks and writes on its own."""
+    verifier = make_verifier("right", ITERATIONS_LEAST)
+    users = {name: User(Identity(name, *role), verifier) for name, role in USERS.items()}
+    write_users(tmp_path / "users", Users(users, bytes(32)))
+    options = ["--users", str(tmp_path / "users"), "--anonymous", "none", "--insecure"]
+    with Cluster(tmp_path, 1, *STEADY, *options) as cluster, Raw(cluster.start()["s1"]) as bob:
+        node = cluster["s1"]
+
+        def facts() -> dict[str, Any]:
+            """Return the status for a user who may read all keys."""
+            with LineConnection(node.port) as reader:
+                log_in(reader, Credentials("default", "right"), "c", DEADLINE_S)
+                return dict(json.loads(reader.ask("status").partition(": ")[2]))
+
+        eventually(lambda: facts()["level"] >= 5, "the level of accounts")
+        assert bob.ask(b"AUTH", b"bob", b"right") == b"+OK\r\n"
+        assert bob.ask(b"SET", b"app/a", b"1") == b"+OK\r\n"
+        one = facts()["accounts"]["bob"]["bytes"]
+        assert bob.ask(b"SETRANGE", b"app/b", b"0", b"1") == b":1\r\n"
+        assert facts()["accounts"]["bob"] == {"bytes": 2 * one, "leases": 0}
+
+
+def test_a_user_of_redis_py_has_the_rights_of_the_node(redis: Any, tmp_path: Path) -> None:
+    verifier = make_verifier("right", ITERATIONS_LEAST)
+    users = {name: User(Identity(name, *role), verifier) for name, role in USERS.items()}
+    write_users(tmp_path / "users", Users(users, bytes(32)))
+    options = ["--users", str(tmp_path / "users"), "--anonymous", "none", "--insecure"]
+    refused = redis.exceptions.NoPermissionError
+    with Cluster(tmp_path, 1, *STEADY, *options) as cluster:
+        port = cluster.start()["s1"].port
+        with redis.Redis(port=port) as nobody, pytest.raises(redis.AuthenticationError):
+            nobody.set("app/a", "1")
+        wrong = redis.Redis(port=port, username="bob", password="wrong")
+        with wrong, pytest.raises(redis.AuthenticationError, match="invalid username-password"):
+            wrong.ping()
+        with redis.Redis(port=port, username="bob", password="right") as bob:
+            eventually(lambda: bob.set("app/a", "1"), "a leader")
+            for words in (("SET", "b", "1"), ("MSET", "app/a", "1", "b", "1"), ("KEYS", "*")):
+                with pytest.raises(refused):
+                    bob.execute_command(*words)
+            assert bob.keys("app/*") == [b"app/a"]
+        with redis.Redis(port=port, password="right") as reader:
+            assert reader.get("app/a") == b"1"
+            with pytest.raises(refused):
+                reader.set("app/a", "1")

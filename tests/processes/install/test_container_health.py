@@ -1,0 +1,73 @@
+"""The health check of the image: what Docker learns of a node, and about its certificate."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from raftline.tools.node_files import certs
+from raftline_testing.nodes.cluster import Cluster, NodeProcess
+from raftline_testing.nodes.processes import free_ports
+
+CHECK = Path(__file__).resolve().parents[3] / "deploy" / "container" / "healthcheck.py"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    pytest.importorskip("cryptography")
+    folder = tmp_path_factory.mktemp("certs")
+    certs.make(folder, ["s1=s1"], [])
+    return folder
+
+
+@pytest.fixture
+def node(tmp_path: Path, folder: Path) -> Iterator[NodeProcess]:
+    with Cluster(tmp_path, 1) as cluster:
+        door = next(free_ports)
+        files = ["cert", "s1.pem", "key", "s1.key", "ca", "ca.pem"]
+        for what, file in zip(files[::2], files[1::2], strict=True):
+            cluster["s1"].options += [f"--tls-{what}", str(folder / file)]
+        cluster["s1"].options += ["--tls-only", "--tls-require", "--http", str(door)]
+        yield cluster["s1"]
+
+
+def check(node: NodeProcess, authority: Path, name: str = "s1") -> tuple[int, str]:
+    door = node.options[node.options.index("--http") + 1]
+    settings = {"HTTP": door, "PORT": str(node.port), "NAME": name, "TLS_CA": str(authority),
+                "TLS_CERT": node.options[1], "TLS_KEY": node.options[3]}  # fmt: skip
+    environment = {f"RAFTLINE_SERVER_{name}": text for name, text in settings.items()}
+    done = subprocess.run(
+        [sys.executable, str(CHECK)],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "Traceback" not in done.stderr
+    return done.returncode, done.stderr
+
+
+def test_a_node_is_well_with_a_good_certificate_and_unwell_where_it_is_gone(
+    node: NodeProcess, folder: Path
+) -> None:
+    node.start()
+    assert check(node, folder / "ca.pem") == (0, "")
+    node.kill()
+    status, printed = check(node, folder / "ca.pem")
+    assert (status, "refused" in printed) == (1, True)
+
+
+def test_a_certificate_of_another_ca_or_for_another_name_makes_a_node_unwell(
+    node: NodeProcess, folder: Path, tmp_path: Path
+) -> None:
+    certs.make(tmp_path / "others", [], ["app"])
+    node.start()
+    status, printed = check(node, tmp_path / "others" / "ca.pem")
+    assert (status, "CERTIFICATE_VERIFY_FAILED" in printed) == (1, True)
+    status, printed = check(node, folder / "ca.pem", name="s2")
+    assert (status, "Hostname mismatch" in printed) == (1, True)

@@ -1,0 +1,233 @@
+"""Two clusters whose members have the same names: nothing of one gets into the other."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from raftline.common.build_level import LEVEL
+from raftline.common.config import FILE_NAME
+from raftline_testing.doubles.in_process import raftline
+from raftline_testing.nodes.cluster import STEADY, Cluster, NodeProcess
+from raftline_testing.nodes.processes import eventually
+from tests.processes.members.test_members import joined
+
+
+def cluster(folder: Path, *options: str) -> Cluster:
+    folder.mkdir()
+    return Cluster(folder, 3, *(options or STEADY))
+
+
+def at_the_places_of(other: Cluster, folder: Path, *options: str) -> Cluster:
+    """Return a cluster in another folder at the addresses of another one, which was stopped."""
+    again = cluster(folder, *options)
+    for node, earlier in zip(again.nodes, other.nodes, strict=True):
+        node.port = earlier.port
+    shutil.copy(other.folder / FILE_NAME, folder / FILE_NAME)
+    return again
+
+
+def identity(one: Cluster) -> str:
+    """Return the identity of a cluster, once each of its nodes knows it."""
+
+    def known() -> str:
+        found = {node.status().get("cluster", "") for node in one.running}
+        return found.pop() if len(found) == 1 else ""
+
+    return eventually(known, "an identity")
+
+
+def move(node: NodeProcess, folder: Path) -> None:
+    """Let a node start in another folder from now on."""
+    node.folder, node.where = folder, ["--dir", str(folder)]
+
+
+def write(one: Cluster, value: str, count: int = 20) -> None:
+    for number in range(count):
+        assert one.ask(f"set k{number} {value}").startswith("SET response")
+
+
+@pytest.fixture
+def earlier(tmp_path: Path) -> Iterator[Cluster]:
+    """A cluster that has written something."""
+    with cluster(tmp_path / "earlier") as one:
+        one.start().led_by("s1")
+        write(one, "earlier", 30)
+        yield one
+
+
+def test_each_cluster_has_an_identity_that_all_its_nodes_keep(earlier: Cluster) -> None:
+    known = identity(earlier)
+    earlier.kill()
+    assert all(
+        f" cluster {known} " in (earlier.folder / f"{name}.storage").read_text()
+        for name in ("s1", "s2", "s3")
+    )
+    assert f"level {LEVEL} cluster {known}" in earlier["s1"].log.read_text()
+    earlier.start().leader()
+    assert identity(earlier) == known
+
+
+def test_a_node_with_the_files_of_an_earlier_cluster_stays_out(
+    earlier: Cluster, tmp_path: Path
+) -> None:
+    """The second try of a tutorial, or a wrong --dir in a unit."""
+    theirs = identity(earlier)
+    earlier.kill()
+    with at_the_places_of(earlier, tmp_path / "later") as later:
+        later.start().led_by("s1")
+        write(later, "later", 20)
+        mine = identity(later)
+        later["s3"].kill()
+        stray = later["s3"]
+        move(stray, earlier.folder)
+        stray.start()
+        line = later["s1"].wait_for_line("[!] s3 at ")
+        assert f"is of cluster {theirs}, and s1 of cluster {mine}: nothing is taken from it" in line
+        stray.wait_for_line("is of cluster")
+        eventually(lambda: later["s1"].status().get("foreign") == {"s3": theirs}, "a row")
+        write(later, "latest", 20)
+        assert later["s1"].ask("transfer s3").startswith("s1@Sorry")
+        assert "late" not in stray.ask("get k0 read local")
+        assert stray.status()["leader"] is None
+        assert later.ask("get k0") == "GET response: latest"
+        said = [line for line in later["s1"].said if line.startswith("[!] s3 at ")]
+        assert len(said) <= 2  # one as s1 dials it, one as it dials s1; none for each try
+        stray.kill()  # the right files bring it back
+        move(stray, later.folder)
+        stray.start()
+        later.wait_until_whole()
+
+
+def test_a_voter_that_was_cut_off_gets_no_vote_of_a_node_that_lives_in_another_cluster(
+    earlier: Cluster, tmp_path: Path
+) -> None:
+    mine = identity(earlier)
+    earlier.kill()
+    with at_the_places_of(earlier, tmp_path / "other") as other:
+        other.start().led_by("s3")
+        write(other, "other", 40)
+        theirs = identity(other)
+        other["s1"].kill()
+        end = other["s3"].status()["last_index"]
+        cut_off = earlier["s1"].start()
+        cut_off.wait_for_line("is of cluster")
+        for _ in range(3):
+            cut_off.ask("Controller@TIMEOUT")
+        assert cut_off.status()["role"] != "leader"
+        assert cut_off.status()["cluster"] == mine
+        assert set(cut_off.status()["foreign"].values()) == {theirs}
+        assert other["s3"].status()["last_index"] >= end
+        assert other.ask("get k39") == "GET response: other"
+
+
+def test_status_names_the_lone_leader_of_another_cluster_and_ends_with_an_error(
+    earlier: Cluster, tmp_path: Path
+) -> None:
+    mine = identity(earlier)
+    whole = raftline("status", "--dir", earlier.folder)
+    assert whole.returncode == 0
+    assert f"[*] cluster {mine}\n[*] s1 leads term " in whole.stdout
+    earlier["s3"].kill()
+    alone = tmp_path / "alone"
+    alone.mkdir()
+    (alone / FILE_NAME).write_text(nodes_at(earlier["s3"]))
+    stray = earlier["s3"]
+    move(stray, alone)
+    stray.start()
+    theirs = eventually(lambda: stray.status().get("cluster"), "its identity")
+    asked = raftline("status", "--dir", earlier.folder)
+    assert asked.returncode == 3
+    last = asked.stdout.splitlines()[-1]
+    assert last.endswith("2 of 3 voters follow; none may fail; s3 is of another cluster")
+    assert f"a node of another cluster answers there, {theirs}" in asked.stderr
+    earlier["s2"].kill()
+    earlier["s1"].kill()
+    earlier["s1"].start()
+    asked = raftline("status", "--dir", earlier.folder)
+    assert asked.returncode == 3
+    assert "no leader: 1 of 3 voters answers, 2 are needed" in asked.stdout
+
+
+def test_nothing_of_a_cluster_gets_into_the_one_that_was_restored_from_its_backup(
+    earlier: Cluster, tmp_path: Path
+) -> None:
+    mine = identity(earlier)
+    backup, copy = tmp_path / "backup.txt", tmp_path / "copy"
+    assert raftline("backup", backup, "--dir", earlier.folder).returncode == 0
+    earlier["s3"].kill()
+    places = ",".join(f"{node.name}=localhost:{node.port}" for node in earlier.nodes)
+    assert raftline("restore", backup, copy, "--members", places).returncode == 0
+    stray = earlier["s3"]  # it was to be started later, when the old nodes are stopped
+    move(stray, copy)
+    stray.start()
+    stray.wait_for_line("is of cluster")
+    write(earlier, "earlier", 5)
+    assert stray.status()["cluster"] not in ("", mine)
+    assert stray.status()["leader"] is None
+    assert earlier["s1"].status()["foreign"] == {"s3": stray.status()["cluster"]}
+
+
+def test_a_member_that_was_removed_joins_another_cluster_under_its_name_and_address(
+    earlier: Cluster, tmp_path: Path
+) -> None:
+    """The leader that removed it may dial it for a while."""
+    moved = earlier["s3"]
+    moved.kill()
+    for name in ("other", "moved"):
+        (tmp_path / name).mkdir()
+    with Cluster(tmp_path / "other", 2, *STEADY) as other:
+        other.start().led_by("s1")
+        write(other, "other", 5)
+        assert earlier.ask("remove s3").startswith("REMOVE response")
+        there = f"localhost:{other['s1'].port}"
+        moved.options += ["--join", there]
+        moved.start()  # with the files that it has, by which it is a member still
+        moved.wait_for_line(f"they belong to another cluster than {there}. Move s3.*")
+        moved.kill()
+        move(moved, tmp_path / "moved")
+        assert joined(moved).status()["cluster"] == identity(other)
+        assert moved.ask("get k0 read local").endswith("GET response: other")
+        assert moved.ask("get k20 read local").endswith("no such key: k20")
+        assert "s3" not in earlier["s1"].status()["voters"]
+
+
+def nodes_at(*nodes: NodeProcess) -> str:
+    return "".join(f"{node.name} localhost {node.port}\n" for node in nodes)
+
+
+def test_two_clusters_with_one_secret_and_a_stale_address_stay_apart(
+    earlier: Cluster, tmp_path: Path
+) -> None:
+    """The s2 of a test dials the s1 of production."""
+    secret = tmp_path / "secret"
+    secret.write_text("a-secret-that-both-clusters-were-given\n")
+    secret.chmod(0o600)
+    with cluster(tmp_path / "production", *STEADY, "--secret", str(secret)) as production:
+        production.start().led_by("s3")
+        write(production, "production")
+        mine = identity(production)
+        with cluster(tmp_path / "copy", *STEADY, "--secret", str(secret)) as copy:
+            for name in ("s1", "s3"):
+                copy[name].launch()
+            stray = copy["s2"]
+            (tmp_path / "stray").mkdir()
+            listed = nodes_at(production["s1"], stray, copy["s3"])
+            (tmp_path / "stray" / FILE_NAME).write_text(listed)
+            move(stray, tmp_path / "stray")
+            stray.start()
+            write(copy, "copy")
+            theirs = eventually(lambda: stray.status().get("cluster"), "its identity")
+            production["s1"].wait_for_line(f"is of cluster {theirs}")
+            production["s2"].kill()  # its place is free for another s2
+            stray.ask("Controller@TIMEOUT")
+            write(production, "production")
+            assert production["s1"].status()["cluster"] == mine
+            production["s2"].start()
+            production.wait_until_whole()
+            assert production.ask("get k3") == "GET response: production"
+            term = production["s3"].status()["term"]
+            assert production["s1"].status()["term"] == term

@@ -1,0 +1,138 @@
+"""The bytes of Redis clients at the machine of a connection: however they are cut, and whichever
+way is taken for plain commands, each command becomes the same line and the same reply."""
+
+from __future__ import annotations
+
+import itertools
+import random
+from typing import Any
+
+import pytest
+
+from raftline.net.protocol import redis_requests
+from raftline.net.protocol.host import Batch
+from raftline.net.protocol.server_protocol import End, RedisRun
+from raftline.resp.plain import PlainRun
+from raftline.wire.commands.operands import Limits
+from raftline.wire.limits import LINE_S, STRANGER_LINE_BYTES
+from raftline_testing.doubles.fake_host import FakeHost
+from tests.core.lines.test_redis_framing import framed
+from tests.rim.connections import test_server_protocol
+from tests.rim.connections.test_server_protocol import Machine
+
+pytestmark = pytest.mark.pure
+LIMITS = Limits(key_bytes=600, value_bytes=900)
+COMMANDS = [
+    (b"GET", b"k"), (b"get", b"k"), (b"Get", b"k"), (b"SET", b"k", b"v"), (b"SET", b"k", b""),
+    (b"SET", b"k", b"two  words "), (b"SET", b"k", b"a\\b"), (b"SET", b"k\r", b"v"), (b"GET", b""),
+    (b"SET", b"k", b"v", b"NX"), (b"SETNX", b"k", b"v"), (b"DEL", b"k"), (b"UNLINK", b"k"),
+    (b"DEL", b"k", b"l"), (b"INCR", b"k"), (b"DECR", b"k"), (b"INCRBY", b"k", b"5"), (b"GET",),
+    (b"GET", b"k", b"l"), (b"SET", b"k"), (b"APPEND", b"k", b"v"), (b"PING",), (b"NOPE", b"x"),
+    (b"GET", b"k" * 512), (b"GET", b"k" * 513), (b"GET", b"k" * 601), (b"SET", b"k", b"v" * 499),
+    (b"SET", b"k", b"v" * 500), (b"SET", b"k", b"v" * 901), (b"GET", b"\xff"), (b"MULTI",),
+    (b"EXEC",), (b"READONLY",), (b"TTL", b"k"), (b"HELLO", b"3"), (),
+]  # fmt: skip
+BEGUN = b"*2\r\n$3\r\nGET\r\n$1\r\nk"
+LAST = [b"", BEGUN, BEGUN + b"\r\n$1\r\nv\r\n", b"GET k\r\n"]
+access = test_server_protocol.access  # the fixture
+
+
+class RedisMachine(Machine):
+    """Takes the runs of such a client apart."""
+
+    def _take(self, step: object) -> None:
+        if not isinstance(step, RedisRun):
+            super()._take(step)
+            return
+        for one in step.requests:
+            call = None if one.call is None else (one.call.name, one.call.words)
+            self.out.append((one.id, call, one.answer, one.reply, one.local))
+
+
+def outcome(data: list[bytes], chance: random.Random | None = None) -> list[object]:
+    """Return what comes out for pieces of bytes."""
+    host: Any = FakeHost(limits=LIMITS, level=4)
+    machine = RedisMachine(host)
+    for piece in [*data, b""]:
+        machine.feed(piece, shared=chance)
+    assert machine.ended
+    return machine.out
+
+
+def drawn(chance: random.Random) -> bytes:
+    words = [framed(*chance.choice(COMMANDS)) for _ in range(chance.randrange(1, 12))]
+    return b"".join([*words, chance.choice(LAST)])
+
+
+def test_any_cut_of_the_bytes_has_the_same_outcome() -> None:
+    for seed in range(400):
+        chance = random.Random(seed)
+        data = drawn(chance)
+        places = {0, len(data), *(chance.randint(0, len(data)) for _ in range(chance.randrange(9)))}
+        pieces = [data[a:b] for a, b in itertools.pairwise(sorted(places))]
+        assert outcome(pieces, chance) == outcome([data]), seed
+
+
+def test_plain_commands_are_what_they_are_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    every = [drawn(random.Random(seed)) for seed in range(400)]
+    found = [outcome([data]) for data in every]
+    monkeypatch.setattr(redis_requests, "take_plain", lambda *_: PlainRun(True, [], [], 0))
+    assert found == [outcome([data]) for data in every]
+
+
+def test_plain_commands_go_together() -> None:
+    machine = RedisMachine(FakeHost(limits=LIMITS))
+    machine.feed(framed(b"SET", b"a", b"1") * 300 + framed(b"GET", b"a") * 2)
+    assert machine.sizes == [128, 128, 44, 2]
+
+
+def test_a_long_command_is_refused() -> None:
+    size = LIMITS.line_bytes
+    assert outcome([b"*1\r\n$%d\r\n" % size]) == [
+        End("Protocol error: invalid bulk length", drains=True)
+    ]
+
+
+def test_a_command_that_does_not_end_ends_the_connection() -> None:
+    machine = RedisMachine(FakeHost(limits=LIMITS))
+    machine.feed(framed(b"GET", b"k") + b"*2\r\n$3\r\nG", 1.0)
+    assert len(machine.out) == 1
+    machine.protocol.pass_time(1.5 + LINE_S)
+    assert isinstance(machine.protocol.next_step(), End)
+
+
+def test_a_stranger_sends_short_commands_only(access: Any) -> None:
+    host: Any = FakeHost(limits=LIMITS, access=access)
+    for data in (b"*11\r\n", b"*1\r\n$%d\r\n" % STRANGER_LINE_BYTES):
+        machine = RedisMachine(host)
+        machine.feed(framed(b"GET", b"k") + data)
+        refused, end = machine.out
+        assert isinstance(refused, tuple)
+        assert refused == ("get k", None, None, refused[3], "")
+        assert "may not get" in refused[3]
+        assert isinstance(end, End)
+        assert end.complaint.startswith("Protocol error: unauthenticated ")
+
+
+def test_commands_that_change_a_key_take_turns() -> None:
+    node = FakeHost().redis
+    first, second, third = (Batch([], is_read=True) for _ in range(3))
+    assert node.take_turn("a", first)
+    assert node.take_turn("b", first)
+    assert [node.take_turn("a", one) for one in (second, third)] == [False, False]
+    assert node.give_up_turn("a", second)  # its connection has ended
+    node.leave_turn("a")
+    assert (second.is_answered, third.is_answered) == (False, True)
+    assert not node.give_up_turn("a", third)  # it is its own by now
+    node.leave_turn("a")
+    assert node.take_turn("a", second)
+
+
+def test_a_batch_keeps_the_form_and_the_key_of_each_reply() -> None:
+    host: Any = FakeHost(limits=LIMITS)
+    machine = RedisMachine(host)
+    machine.protocol.receive_data(framed(b"SET", b"a", b"1") + framed(b"INCR", b"b"), 0.0)
+    batch = machine.protocol.next_step()
+    assert isinstance(batch, Batch)
+    assert batch.commands == ["set a 1", "incr b 1"]
+    assert batch.ids == ["set a", "incr b"]

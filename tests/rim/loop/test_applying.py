@@ -1,0 +1,568 @@
+"""The moment at which an entry is applied: after a follower's answer, a slice at a time, and before
+anybody hears so."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytest
+
+from raftline.common.process.wakeup import PAUSE_S, Breathe, give_way, no_pause
+from raftline.logmanager import LogManager
+from raftline.net.protocol.host import Batch
+from raftline.node.loop import stepper
+from raftline.node.loop.applying import PAUSE_S_MAX, SLICE_S
+from raftline.node.loop.driver import Driver
+from raftline.raft.effects import Effects, HardState
+from raftline.raft.log import Entry
+from raftline.raft.messages import (
+    AppendAccepted,
+    AppendEntries,
+    AppendRejected,
+    Message,
+    ReadIndexReply,
+    RequestVote,
+    RequestVoteReply,
+)
+from raftline.raft.node import RawNode
+from raftline.state.commands.machines import Machines, UnknownMachine
+from raftline.wire.commands.parsing import Reading
+from raftline.wire.refusal import STOPPING
+from raftline_testing.doubles.cores import established, node_of
+from raftline_testing.doubles.fake_rim import FakeRim, elect
+from raftline_testing.doubles.set_clock import SetClock
+from raftline_testing.files.faulty_folder import MemoryFolder
+from raftline_testing.files.node_files import MEMBERS
+from raftline_testing.nodes.processes import eventually
+from tests.rim.loop.test_driver import DEADLINE_S, Answers, HeldManager, driver_of_s1
+
+HEAVY = 700  # entries, each of which takes a slice's time
+
+
+def following_with_a_held_disk(command: str = "set a 1") -> tuple[Driver, FakeRim, Answers]:
+    """Return a follower of s2 that applies `command` once a write of its disk is over."""
+    rim, answers = FakeRim(), Answers()
+    driver = driver_of_s1(rim, HeldManager)
+    manager: Any = driver._logmanager
+    first = AppendEntries("s2", "s1", 1, 0, 0, [Entry(1, 1, command)], 0, 1)
+    then = AppendEntries("s2", "s1", 1, 1, 1, [Entry(2, 1, "set a 2")], 1, 2)
+    driver.receive([first], answers)
+    assert manager.stands.wait(DEADLINE_S)
+    driver.receive([then], answers)
+    assert (driver.node.view.applied, driver.node.view.applying) == (0, 1)
+    assert manager.applied.index == 0
+    return driver, rim, answers
+
+
+def test_a_follower_answers_its_leader_before_it_applies() -> None:
+    driver, rim, answers = following_with_a_held_disk()
+    manager: Any = driver._logmanager
+    apply, seen, given = manager.apply, [], answers.given
+
+    def note(*entries_and_end: Any, answers: bool) -> list[str]:
+        seen.append((entries_and_end[0][0].index, len(given)))
+        return list(apply(*entries_and_end, answers=answers))
+
+    manager.apply = note
+    manager.goes_on.set()
+    assert rim.has_applied.wait(DEADLINE_S)
+    assert seen == [(1, 1)]  # after the answer to the entry that was written
+    driver.stop(DEADLINE_S)
+
+
+def test_a_follower_with_a_stalled_disk_applies_at_its_next_step() -> None:
+    driver, _, _ = following_with_a_held_disk()
+    manager: Any = driver._logmanager
+    assert driver.status()["last_applied"] == 0  # which it has not applied
+    driver.receive([AppendEntries("s2", "s1", 1, 2, 1, [], 1, 3)], Answers())
+    assert driver.status()["last_applied"] == manager.applied.index == 1
+    assert manager.read(["get a"]) == ["GET response: 1"]
+    manager.goes_on.set()
+    driver.stop(DEADLINE_S)
+
+
+def test_an_entry_that_cannot_be_executed_stops_the_node_whoever_looks_meanwhile() -> None:
+    driver, rim, _ = following_with_a_held_disk("machine counter {}")
+    manager: Any = driver._logmanager
+    assert driver.status()["last_applied"] == 0
+    manager.goes_on.set()
+    assert rim.has_failed.wait(DEADLINE_S)
+    assert [type(error) for error in rim.failed] == [UnknownMachine]
+    third = AppendEntries("s2", "s1", 1, 2, 1, [Entry(3, 1, "set b 2")], 3, 3)
+    driver.receive([third], Answers())
+    assert driver.status()["last_applied"] == manager.applied.index == 0
+    assert manager.read(["get a", "get b"]) == [STOPPING, STOPPING]
+    driver.stop(DEADLINE_S)
+
+
+def test_a_read_that_a_step_serves_sees_what_that_step_applies() -> None:
+    driver = driver_of_s1(FakeRim())
+    entries = [Entry(1, 1, "set a 1")]
+    driver.receive([AppendEntries("s2", "s1", 1, 0, 0, entries, 0, 1)], Answers())
+    batch = Batch(["get a"], is_read=True, reading=Reading(may_ask=True))
+    driver.submit(batch)
+    forwarded = driver.node._state.forwarded_reads
+    driver.receive([ReadIndexReply("s2", "s1", 1, 1, forwarded.round)], None)
+    assert batch.reader is None  # entry 1 is not applied
+    then = AppendEntries("s2", "s1", 1, 1, 1, [Entry(2, 1, "set a 2")], 1, 2)
+    driver.receive([then], Answers())
+    assert batch.reader is not None
+    assert batch.reader.read(["get a"]) == ["GET response: 1"]
+    driver.stop(DEADLINE_S)
+
+
+class Slow:
+    """A node without threads, at which each entry takes a slice: a test does what its owner and
+    its writer would do."""
+
+    def __init__(self, node: RawNode) -> None:
+        self.node, self.rim, self.answers = node, FakeRim(), Answers()
+        self.heavy = Batch([f"c@set a {number}" for number in range(HEAVY)], is_read=False)
+        self.manager = LogManager(node.view.name, MemoryFolder(), MEMBERS)
+        self.manager.recover()
+        if done := node.committed(1, node.view.applying):
+            self.manager.persist([Effects(save=HardState(node.view.term, None), append=done)])
+            self.manager.apply(done)
+        self.clock = SetClock(node.view.now_ms)
+        self.driver = Driver(node, self.manager, self.rim, 60_000, self.clock)
+        self.stepper = self.driver._stepper
+        self.stepper.applying._now_s = itertools.count(0.0, SLICE_S).__next__
+
+    @property
+    def index(self) -> int:
+        """The index of the last entry applied."""
+        assert self.manager.applied.index == self.node.view.applied
+        return self.node.view.applied
+
+    def receive(self, message: Message) -> None:
+        assert self.driver.receive([message], self.answers) == []
+
+    def propose(self, batch: Batch) -> None:
+        """Have a write proposed, though those before it are still on their way."""
+        self.driver.submit(batch)
+        self.stepper._batching._proposed_s = 0.0
+        self.driver._look()
+
+    def write(self) -> None:
+        """Do what the writer does."""
+        while self.driver._writer._write_once():
+            pass
+
+    def keep_time(self) -> None:
+        """Do what the owner thread does when it is awake."""
+        self.driver._step(self.driver._rounds.keep_time)
+
+    def acknowledge(self) -> None:
+        """Let s2 hold the leader's whole log, and answer its latest round."""
+        self.write()
+        view = self.node.view
+        answer = AppendAccepted("s2", "s1", view.term, view.log.last_index, view.round)
+        self.receive(answer)
+
+    def apply_all(self) -> None:
+        while self.stepper.applying.lags:
+            assert self.driver._rounds.begin_sleep() <= 0  # the owner does not sleep
+            self.keep_time()
+
+
+@pytest.fixture
+def leader(monkeypatch: pytest.MonkeyPatch) -> Slow:
+    """A leader whose followers hold many heavy entries, of which it has applied the first."""
+    monkeypatch.setattr(stepper, "WRITES_UNDER_WAY", 2 * HEAVY)  # else the next ones wait for these
+    slow = Slow(established("s1"))
+    slow.driver.submit(slow.heavy)
+    first = slow.index
+    slow.acknowledge()
+    assert slow.node.view.applying == first + HEAVY
+    assert slow.index == first + 1
+    return slow
+
+
+def test_between_two_slices_heartbeats_leave_and_acknowledgements_are_taken(leader: Slow) -> None:
+    before = leader.index
+    assert leader.driver._wakeup.wait(0)  # the owner has been woken
+    leader.clock.ms = leader.node.wake_at_ms  # a heartbeat is due
+    leader.rim.sent.clear()
+    leader.keep_time()
+    assert {one.to for one in leader.rim.sent} == {"s2", "s3"}
+    assert leader.index == before + 1
+    more = Batch(["set b 1"], is_read=False)
+    leader.propose(more)
+    leader.acknowledge()
+    assert leader.node.view.commit_index == leader.node.view.log.last_index
+    assert leader.index == before + 1  # who receives leaves the rest to the owner
+    assert not more.is_answered
+    leader.apply_all()
+    assert more.replies == ["SET response: b set to 1"]
+    assert leader.heavy.replies == [f"SET response: a set to {number}" for number in range(HEAVY)]
+
+
+def test_between_two_slices_a_follower_votes_and_acknowledges() -> None:
+    slow = Slow(node_of("s1", term=1))
+    entries = [Entry(index, 1, f"c@set a {index}") for index in range(1, HEAVY + 1)]
+    slow.receive(AppendEntries("s2", "s1", 1, 0, 0, entries, HEAVY, 1))
+    assert slow.index == 0
+    slow.write()
+    assert (slow.index, slow.node.view.applying) == (1, HEAVY)
+    assert [type(one) for one in slow.answers.given] == [AppendAccepted]
+    more = [Entry(HEAVY + 1, 1, "set b 1")]
+    slow.receive(AppendEntries("s2", "s1", 1, HEAVY, 1, more, HEAVY, 2))
+    slow.write()
+    slow.clock.ms += 10_000  # no leader spoke for long
+    slow.receive(RequestVote("s3", "s1", 2, HEAVY + 1, 1))
+    slow.write()
+    assert slow.index == 1  # the rest is left to the owner
+    assert [type(one) for one in slow.answers.given[1:]] == [AppendAccepted, RequestVoteReply]
+    assert slow.node.view.vote == "s3"
+    slow.apply_all()
+    assert slow.index == HEAVY
+
+
+@pytest.mark.pure
+@pytest.mark.parametrize(
+    ("entry_s", "pause_s"), [(SLICE_S / 2, PAUSE_S), (3 * SLICE_S, SLICE_S), (60.0, PAUSE_S_MAX)]
+)
+def test_the_others_have_their_turn_for_longer_after_a_heavier_entry(
+    leader: Slow, entry_s: float, pause_s: float
+) -> None:
+    """A slice lasts until an entry ends, and a thread that waited as long needs time to wake."""
+    applied = leader.index
+
+    def now_s() -> float:
+        return (leader.manager.applied.index - applied) * entry_s
+
+    def apply(
+        entries: Sequence[Entry], now_s: Callable[[], float], end_s: float, *, answers: bool
+    ) -> list[str]:
+        replies: list[str] = []
+        for count in range(1, len(entries) + 1):
+            replies += leader_apply(entries[count - 1 : count], answers=answers)
+            if now_s() >= end_s:
+                break
+        return replies
+
+    leader_apply = leader.manager.apply
+    leader.manager.apply = apply  # type: ignore[method-assign, assignment]
+    leader.stepper.applying._now_s = now_s
+    leader.keep_time()
+    assert leader.stepper.applying.pause_s == pytest.approx(pause_s)
+
+
+def test_a_read_waits_for_all_slices_that_it_is_to_see(leader: Slow) -> None:
+    read = Batch(["get a"], is_read=True)
+    leader.driver.submit(read)
+    leader.acknowledge()
+    assert leader.node.view.read_rounds == 0  # the core has confirmed it
+    assert read.reader is None
+    assert leader.driver.status()["last_applied"] == leader.index < HEAVY
+    leader.apply_all()
+    assert read.reader is not None
+    assert read.reader.read(["get a"]) == [f"GET response: {HEAVY - 1}"]
+
+
+def test_what_a_deposed_leader_had_committed_is_answered_once_applied(leader: Slow) -> None:
+    late = Batch(["set b 1"], is_read=False)
+    leader.propose(late)  # which nobody else has
+    leader.receive(AppendRejected("s2", "s1", leader.node.view.term + 1, 0, 0))
+    assert late.replies == [
+        "Sorry, outcome unknown: this server lost the leadership before the entry was committed"
+    ]
+    assert not leader.heavy.is_answered
+    leader.apply_all()
+    assert leader.heavy.replies == [f"SET response: a set to {number}" for number in range(HEAVY)]
+
+
+def test_a_write_in_whose_place_the_next_leader_commits_another_is_not_answered_by_that(
+    leader: Slow,
+) -> None:
+    leader.apply_all()
+    late = Batch(["set b 1"], is_read=False)
+    leader.propose(late)  # which nobody else has
+    view = leader.node.view
+    last, term = view.log.last_index, view.term
+    other = [Entry(last, term + 1, "set b 2")]
+    leader.receive(AppendEntries("s2", "s1", term + 1, last - 1, term, other, last, 1))
+    leader.write()
+    assert leader.index == last
+    assert late.replies == [
+        "Sorry, outcome unknown: this server lost the leadership before the entry was committed"
+    ]
+
+
+def test_a_renewal_of_a_leadership_that_ended_amid_slices_is_asked_anew(leader: Slow) -> None:
+    renewal = Batch(["renew lease-1"], is_read=True, reading=Reading(by_clock=True))
+    leader.driver.submit(renewal)
+    leader.acknowledge()
+    leader.receive(AppendRejected("s2", "s1", leader.node.view.term + 1, 0, 0))
+    leader.apply_all()
+    assert not renewal.is_answered  # it waits for the next leader
+    assert leader.driver._queue.held_until_ms is not None
+
+
+def test_a_waiter_for_a_slice_gets_an_answer_when_the_server_stops(leader: Slow) -> None:
+    read = Batch(["get a"], is_read=True)
+    leader.driver.submit(read)
+    leader.acknowledge()
+    leader.stepper.turn_all_away(failed=False)
+    assert read.replies == ["Sorry, this server is stopping. Nothing was done; try another."]
+    assert leader.heavy.replies[0] == "SET response: a set to 0"
+    assert leader.heavy.replies[-1] == "Sorry, outcome unknown: this server is stopping"
+
+
+def following_by_slices(*commands: str) -> tuple[Driver, FakeRim]:
+    """Return a follower with its threads, at which each entry takes a slice; these are committed,
+    and it hears nothing after them."""
+    rim = FakeRim()
+    driver = driver_of_s1(rim)
+    slice_s = iter(range(1 << 30))
+    driver._stepper.applying._now_s = lambda: next(slice_s)
+    entries = [Entry(index, 1, command) for index, command in enumerate(commands, start=1)]
+    driver.receive([AppendEntries("s2", "s1", 1, 0, 0, entries, len(entries), 1)], Answers())
+    return driver, rim
+
+
+def test_the_owner_thread_applies_what_a_slice_leaves() -> None:
+    driver, _ = following_by_slices(*(f"c@set a {number}" for number in range(10)))
+    eventually(lambda: driver.status()["last_applied"] == 10)
+    assert driver._logmanager.read(["get a"]) == ["GET response: 9"]
+    driver.stop(DEADLINE_S)
+
+
+def test_an_entry_that_cannot_be_executed_stops_the_node_in_any_slice() -> None:
+    driver, rim = following_by_slices("set a 1", "set b 1", "machine counter {}", "set c 1")
+    assert rim.has_failed.wait(DEADLINE_S)
+    assert driver.status()["last_applied"] == driver._logmanager.applied.index == 2
+    driver.stop(DEADLINE_S)
+
+
+# --- entries that take long, applied without the core -------------------------------------------
+
+
+class HeldMachine:
+    """A program's state machine: each command takes until the test lets it go on."""
+
+    def __init__(self) -> None:
+        self.begun, self.goes_on = threading.Event(), threading.Event()
+        self.count = 0
+
+    def apply(self, command: Any) -> Any:
+        self.begun.set()
+        assert self.goes_on.wait(DEADLINE_S)
+        self.count += 1
+        return self.count
+
+    def snapshot(self) -> Any:
+        return self.count
+
+    def restore(self, state: Any) -> None:
+        self.count = state
+
+
+def with_a_held_machine(driver: Driver) -> HeldMachine:
+    machine = HeldMachine()
+    driver._logmanager.state.machines = Machines({"m": machine})
+    return machine
+
+
+def test_a_leader_amid_a_long_entry_sends_heartbeats_and_commits() -> None:
+    rim = FakeRim()
+    driver = driver_of_s1(rim)
+    machine, view = with_a_held_machine(driver), driver.node.view
+    elect(driver)
+    long, after = Batch(["machine m 1"], is_read=False), Batch(["set a 1"], is_read=False)
+    for batch in (long, after):
+        driver.submit(batch)
+        eventually(lambda: view.durable_index == view.log.last_index and not driver._queue.writes)
+        last = view.log.last_index
+        driver.receive([AppendAccepted("s2", "s1", view.term, last, view.round)], None)
+    assert machine.begun.wait(DEADLINE_S)
+    rim.heartbeat.clear()
+    assert rim.heartbeat.wait(DEADLINE_S)
+    eventually(lambda: view.commit_index == view.log.last_index == view.applying)
+    assert driver.status()["last_applied"] == last - 2
+    assert not long.is_answered
+    assert not after.is_answered
+    machine.goes_on.set()
+    assert long.wait(DEADLINE_S)
+    assert after.wait(DEADLINE_S)
+    assert long.replies + after.replies == ["MACHINE response: 1", "SET response: a set to 1"]
+    assert driver.status()["last_applied"] == last
+    driver.stop(DEADLINE_S)
+
+
+def following_amid_a_long_entry() -> tuple[Driver, FakeRim, Answers, HeldMachine]:
+    rim, answers = FakeRim(), Answers()
+    driver = driver_of_s1(rim)
+    machine = with_a_held_machine(driver)
+    entries = [Entry(1, 1, "set a 1"), Entry(2, 1, "machine m 1"), Entry(3, 1, "set a 2")]
+    driver.receive([AppendEntries("s2", "s1", 1, 0, 0, entries, 3, 1)], answers)
+    assert machine.begun.wait(DEADLINE_S)
+    return driver, rim, answers, machine
+
+
+def test_a_follower_amid_a_long_entry_answers_its_leader_and_votes() -> None:
+    driver, _, answers, machine = following_amid_a_long_entry()
+    driver.receive([AppendEntries("s2", "s1", 1, 3, 1, [], 3, 2)], answers)
+    eventually(lambda: len(answers.given) == 2)
+    driver.node._state.leader_heard_at_ms = None  # no leader spoke for long
+    driver.receive([RequestVote("s3", "s1", 2, 3, 1)], answers)
+    eventually(lambda: len(answers.given) == 3)
+    assert [type(one) for one in answers.given] == [
+        AppendAccepted,
+        AppendAccepted,
+        RequestVoteReply,
+    ]
+    assert driver.status()["last_applied"] == 1
+    machine.goes_on.set()
+    eventually(lambda: driver.status()["last_applied"] == 3)
+    assert driver._logmanager.read(["get m", "get a"]) == ["GET response: 1", "GET response: 2"]
+    driver.stop(DEADLINE_S)
+
+
+def test_who_must_not_wait_reads_nothing_amid_a_long_entry() -> None:
+    driver, _, _, machine = following_amid_a_long_entry()
+    manager = driver._logmanager
+    assert manager.read(["get a"], waits=False) == []
+    machine.goes_on.set()
+    eventually(lambda: driver.status()["last_applied"] == 3)
+    assert manager.read(["get a"], waits=False) == ["GET response: 2"]
+    driver.stop(DEADLINE_S)
+
+
+def test_long_work_pauses_where_nobody_waits_for_it() -> None:
+    """With `core` held a pause would be one of the whole node."""
+    manager, seen = LogManager("s1", MemoryFolder(), MEMBERS), list[Breathe]()
+
+    class Noting(HeldMachine):
+        def apply(self, command: Any) -> Any:
+            seen.append(manager.store.breathe)
+
+    manager.state.machines = Machines({"m": Noting()})
+    manager.apply([Entry(1, 1, "machine m 1")])
+    manager.apply_apart([Entry(2, 1, "machine m 2")])
+    manager.apply([Entry(3, 1, "machine m 3")])
+    assert seen == [no_pause, give_way, no_pause]
+
+
+def test_a_server_that_stops_amid_a_long_entry_waits_for_its_end() -> None:
+    driver, rim, _, machine = following_amid_a_long_entry()
+    stopping = threading.Thread(target=driver.stop, args=(DEADLINE_S,))
+    stopping.start()
+    eventually(lambda: driver.has_written)
+    machine.goes_on.set()
+    stopping.join(DEADLINE_S)
+    assert machine.count == 1
+    assert not rim.failed
+    assert not any(thread.is_alive() for thread in driver._threads)
+
+
+class Apart:
+    """A leader without threads that has handed out a long entry; a test does the applier's work.
+
+    `renewal` was asked before that entry, and its round is not over.
+    """
+
+    def __init__(self) -> None:
+        self.slow = Slow(established("s1"))
+        self.woken = 0
+        machine = with_a_held_machine(self.slow.driver)
+        machine.goes_on.set()
+        self.stepper = self.slow.stepper
+        self.stepper.applying._now_s = lambda: 0.0
+        self.stepper.applying.on_long = self.wake
+        self.slow.manager.store.level = 3
+        self.propose("lease 5", "set a 1", "set b 2")
+        (self.lease,) = self.slow.manager.store.leases.granted
+        self.renewal = Batch([f"renew {self.lease}"], is_read=True, reading=Reading(by_clock=True))
+        self.slow.driver.submit(self.renewal)
+        self.long = Batch(["machine m 1", "machine m 2", "set a 3"], is_read=False)
+        self.slow.propose(self.long)
+        self.slow.write()
+        view = self.slow.node.view
+        early = AppendAccepted("s2", "s1", view.term, view.log.last_index, view.round - 1)
+        self.slow.receive(early)
+        assert self.woken == 1
+        self.entries = self.stepper.applying.begin_apart()
+        assert [entry.command for entry in self.entries] == ["machine m 1", "machine m 2"]
+        assert not self.stepper.applying.begin_apart()
+
+    def wake(self) -> None:
+        self.woken += 1
+
+    def propose(self, *commands: str) -> Batch:
+        batch = Batch(commands, is_read=False)
+        self.slow.propose(batch)
+        self.slow.acknowledge()
+        return batch
+
+    def read(self, command: str) -> Batch:
+        batch = Batch([command], is_read=True)
+        self.slow.driver.submit(batch)
+        self.slow.acknowledge()
+        return batch
+
+    def end(self) -> None:
+        self.stepper.end_apart(self.entries, self.stepper.applying.apply_apart(self.entries))
+
+
+def test_nothing_else_is_applied_amid_a_long_entry_and_all_in_order_after_it() -> None:
+    apart = Apart()
+    before = apart.slow.index
+    later = apart.propose("set c 1")
+    apart.slow.keep_time()
+    assert apart.slow.index == before
+    assert not any((apart.stepper.applying.lags, later.is_answered, apart.long.is_answered))
+    apart.end()
+    assert apart.long.replies == [
+        "MACHINE response: 1",
+        "MACHINE response: 2",
+        "SET response: a set to 3",
+    ]
+    assert later.replies == ["SET response: c set to 1"]
+
+
+def test_a_read_amid_a_long_entry_is_served_after_it() -> None:
+    apart = Apart()
+    read = apart.read("get m")
+    assert apart.slow.node.view.read_rounds == 0  # the core has confirmed it
+    assert not read.is_answered
+    apart.end()
+    assert read.reader is not None
+    assert read.reader.read(["get m"]) == ["GET response: 2"]
+
+
+def test_the_time_of_leases_stands_still_amid_a_long_entry() -> None:
+    apart = Apart()
+    renewal = apart.renewal
+    for _ in range(100):  # twice the lease's time
+        apart.slow.clock.ms += 100
+        apart.slow.keep_time()
+        apart.slow.acknowledge()
+    assert not renewal.is_answered
+    apart.end()
+    assert "expired" not in " ".join(apart.slow.node.view.log.commands)
+    assert renewal.replies == [f"RENEW response: {apart.lease} for 5 s"]
+
+
+def test_a_renewal_of_a_leadership_that_ended_amid_a_long_entry_is_asked_anew() -> None:
+    apart = Apart()
+    renewal, view = apart.renewal, apart.slow.node.view
+    apart.slow.acknowledge()  # its round is over
+    assert not renewal.is_answered
+    apart.slow.receive(AppendRejected("s2", "s1", view.term + 1, 0, 0))
+    apart.end()
+    apart.slow.keep_time()
+    assert not renewal.is_answered  # it waits for the next leader
+    assert apart.slow.driver._queue.held_until_ms is not None
+
+
+def test_who_waits_for_the_end_of_a_long_entry_gets_an_answer_when_the_server_stops() -> None:
+    apart = Apart()
+    read = apart.read("get m")
+    apart.stepper.turn_all_away(failed=False)
+    assert read.replies == ["Sorry, this server is stopping. Nothing was done; try another."]
+    assert apart.long.replies == ["Sorry, outcome unknown: this server is stopping"] * 3
+    apart.end()

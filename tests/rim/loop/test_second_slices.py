@@ -1,0 +1,414 @@
+"""Work that is done a slice at a time goes on with the next slice, in order, until all is done."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from raftline.logmanager import LogManager
+from raftline.net.protocol.host import Batch
+from raftline.net.protocol.outgoing_protocol import READS_AT_ONCE
+from raftline.node.loop.granted_leases import EXPIRED_MAX, STARTED_MAX, GrantedLeases
+from raftline.node.watches import observers, watch_listing, watch_registry
+from raftline.node.watches.watch_feed import PIECE_EVENTS, SLICE, SPELLED_MAX
+from raftline.raft.inputs import Propose, SnapshotTaken, Tick
+from raftline.raft.log import Snapshot
+from raftline.raft.snapshot import COMPACT_MAX
+from raftline.state import key_pages as page_module
+from raftline.state import store as store_module
+from raftline.state.event_history import EventHistory
+from raftline.state.key_events import EventRun
+from raftline.state.key_pages import PAGE_KEYS, key_bytes
+from raftline.state.pairs import FREED_MAX, LayeredPairs, free
+from raftline.wire.commands.observe_lines import ObserveAsked
+from raftline.wire.limits import LEASES_LISTED, TRANSACTION_ITEMS
+from raftline_testing.doubles.cores import acknowledge, applied, compact, established, sync
+from raftline_testing.doubles.fake_host import FakeHost
+from raftline_testing.files.faulty_folder import MemoryFolder
+from raftline_testing.files.node_files import MEMBERS, entries
+from raftline_testing.nodes.processes import eventually
+from raftline_testing.orders import StepDown, obey
+from tests.rim.connections.test_reply_room import Line
+from tests.rim.loop.test_leasing import Leader
+from tests.rim.watches.test_watchers import FakeSink, Scene
+
+# --- connections and watches ---------------------------------------------------------------------
+
+
+def test_events_for_many_connections_leave_a_slice_at_a_time_and_reach_all() -> None:
+    scene = Scene()
+    sinks = [FakeSink() for _ in range(2 * SLICE + 50)]
+    for sink in sinks:
+        scene.watch("k", sink=sink)
+        sink.read()
+    scene.is_held = True
+    scene.apply("set k 1")
+    reached, woken = [], scene.woken
+    while scene.watchers.feed.has_work:
+        scene.watchers.hand_out()
+        reached.append(sum(bool(sink.text) for sink in sinks))
+    assert reached == [SLICE, 2 * SLICE, 2 * SLICE + 50]
+    assert scene.woken == woken + 2  # the owner does the rest
+    assert {tuple(sink.read()) for sink in sinks} == {("s1@EVENT 2 set k 1",)}
+
+
+def test_a_slice_counts_connections_over_several_groups() -> None:
+    scene = Scene()
+    sinks = [FakeSink() for _ in range(SLICE + 10)]
+    for number, sink in enumerate(sinks):
+        scene.watch(f"k{number % 3}", sink=sink)
+        sink.read()
+    scene.is_held = True
+    scene.apply("set k0 1", "set k1 1", "set k2 1")
+    scene.watchers.hand_out()
+    assert sum(bool(sink.text) for sink in sinks) == SLICE
+    scene.watchers.hand_out()
+    assert all(len(sink.read()) == 1 for sink in sinks)
+
+
+@pytest.mark.parametrize("matching", ["k", "other"])
+def test_a_watch_that_is_far_behind_goes_on_piece_by_piece(matching: str) -> None:
+    """Also where none of the events of a piece has its prefix."""
+    count = 3 * PIECE_EVENTS + 7
+    scene = Scene(events_max=2 * count)
+    scene.watchers.feed.history.bound(2 * count, 1 << 30)
+    scene.apply(*[f"set k {number}" for number in range(count)], "set other last")
+    lines = scene.watch(matching, after=1)
+    said = [line.rpartition(" ")[2] for line in lines if "EVENT" in line]
+    assert said == ([str(number) for number in range(count)] if matching == "k" else ["last"])
+    scene.apply("set k live", "set other live")
+    assert scene.sink.read()[-1].endswith(" live")
+
+
+def test_a_node_has_a_bounded_number_of_watches(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watch_registry, "WATCHES_MAX", 3)
+    scene, other = Scene(), FakeSink()
+    for number in range(3):
+        assert "response" in scene.watch("k", number=str(number))[0]
+    assert scene.watch("k", sink=other)[0].startswith("Sorry, ")
+    scene.watchers.unwatch(scene.sink, "1")
+    assert "response" in scene.watch("k", sink=other)[0]
+    assert scene.watch("k", number="9", sink=other)[0].startswith("Sorry, ")
+    scene.watchers.drop(scene.sink)
+    assert scene.watchers.count == 1
+    for number in range(2):
+        assert "response" in scene.watch("k", number=str(number))[0]
+
+
+def test_a_node_has_a_bounded_number_of_observers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(observers, "OBSERVERS_MAX", 2)
+    node = Leader().node
+    all_of_them = observers.Observers("s1", lambda _: None)
+    all_of_them.follow(node, observers.threading.Lock())
+    sinks: list[Any] = [FakeSink() for _ in range(3)]
+    said = [all_of_them.open(sink, "", ObserveAsked()) for sink in sinks]
+    assert [bool(one) for one in said] == [False, False, True]
+    all_of_them.close(sinks[0])
+    assert all_of_them.open(sinks[2], "", ObserveAsked()) == ""
+    for sink in sinks[1:]:
+        all_of_them.close(sink)
+    eventually(lambda: all_of_them._sender is None, "the end of the thread that tells")
+
+
+def test_the_lines_of_an_observer_come_in_pieces() -> None:
+    sink: Any = FakeSink()
+    observer = observers.Observer("s1", "", sink, ObserveAsked())
+    for number in range(2 * observers.PIECE_LINES + 1):
+        observer.put(str(number))
+    pieces = []
+    while piece := observer.next_piece():
+        pieces.append(piece.decode().splitlines())
+    assert [len(piece) for piece in pieces] == [observers.PIECE_LINES] * 2 + [1]
+    assert [line for piece in pieces for line in piece] == [
+        f"s1@{number}" for number in range(2 * observers.PIECE_LINES + 1)
+    ]
+
+
+def test_a_listing_of_many_keys_has_all_of_them_in_order(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """They are looked at, sorted and spelled some at a time, and lie in a file in the end."""
+    for name, value in (("STEP_KEYS", 7), ("SORTED_KEYS", 10), ("LISTING_BYTES", 100)):
+        monkeypatch.setattr(watch_listing, name, value)
+    monkeypatch.setattr(watch_listing, "PIECE_BYTES", 64)
+    manager = LogManager("s1", MemoryFolder(), MEMBERS)
+    # As their bytes are: U+E000 is EE 80 80, and comes before a byte FF that is no UTF-8.
+    names = [*[f"k{number * 37 % 101:03}" for number in range(99)], "k\\xff", "k\ue000"]
+    manager.apply(entries(1, 1, "level 3", *[f"set {name} v{name}" for name in names], "set z 1"))
+    monkeypatch.setattr(LogManager, "folder_path", str(tmp_path))
+    breaths: list[int] = []
+    [found] = watch_listing.Lister(manager, lambda: breaths.append(1)).take(["k"])
+    pieces, place = list[bytes](), 0
+    while piece := found.piece(place):
+        pieces.append(piece)
+        place += len(piece)
+    lines = b"".join(pieces).decode().splitlines()
+    in_order = [*sorted(names[:99]), "k\ue000", "k\\xff"]
+    assert [line.split(" ", 3)[3] for line in lines] == [f"{key} v{key}" for key in in_order]
+    assert found.count == 101
+    assert len(pieces) > 10
+    # Of 102 keys looked at, of 11 runs that were sorted and merged, of 101 lines spelled.
+    assert len(breaths) >= 102 // 7 + 101 // 10 + 101 // 7 + 101 // 7
+
+
+@pytest.mark.pure
+def test_the_heads_of_many_watches_are_each_their_own() -> None:
+    scene = Scene()
+    sinks = [FakeSink() for _ in range(2 * SPELLED_MAX + 1)]
+    for number, sink in enumerate(sinks):
+        scene.watch("k", number=str(number), sink=sink)
+        sink.read()
+    scene.is_held = True
+    scene.apply("set k 1")
+    while scene.watchers.feed.has_work:
+        scene.watchers.hand_out()
+    said = [sink.read() for sink in sinks]
+    assert said == [[f"s1#{number}@EVENT 2 set k 1"] for number in range(len(sinks))]
+
+
+@pytest.mark.parametrize("count", [READS_AT_ONCE, 2 * READS_AT_ONCE, 3 * READS_AT_ONCE + 5])
+def test_reads_of_one_packet_are_answered_in_order_over_several_looks(count: int) -> None:
+    line = Line(FakeHost())
+    sizes: list[int] = []
+
+    class Named:
+        def read(self, commands: Sequence[str], room: int = 0, *, waits: bool = True) -> list[str]:
+            sizes.append(len(commands))
+            return [f"GET response: {command[4:]}" for command in commands]
+
+    batch = Batch(
+        [f"get k{number}" for number in range(count)],
+        is_read=True,
+        ids=[str(number) for number in range(count)],
+        reply_sink=line.outgoing,
+    )
+    batch.reader = Named()
+    line.outgoing.add(batch)
+    batch.wake()
+    line.host.flush()
+    said = b"".join(b"s1#%d@GET response: k%d\n" % (number, number) for number in range(count))
+    assert line.receive(len(said)) == said
+    assert max(sizes) == READS_AT_ONCE
+    assert line.outgoing.is_empty()
+    line.close()
+
+
+def test_a_long_log_is_compacted_a_part_at_a_time() -> None:
+    last = 2 * COMPACT_MAX + 3
+    node = established("s1", *[1] * last)
+    sync(node)
+    for peer in node.view.peers:
+        acknowledge(node, peer)
+    while node.view.applying < last:
+        node.step(Tick(), node.view.now_ms)
+    applied(node)
+    node.step(SnapshotTaken(Snapshot(last, 1, 10, 7)), node.view.now_ms)
+    bases = []
+    while compact(node, last):
+        bases.append(node.view.log.base_index)
+    assert bases == [COMPACT_MAX, 2 * COMPACT_MAX]
+    assert node.view.log.base_index == last
+
+
+# --- leases -----------------------------------------------------------------------------------
+
+
+def found_by(leader: Leader, count: int) -> None:
+    """Have a new leader find so many leases."""
+    for number in range(count):
+        leader.store.leases.grant(100 + number, 10_000)
+    leader.leasing = GrantedLeases(leader.node, leader.store)
+    leader.look()
+
+
+def leases_of(leader: Leader) -> int:
+    """Return how many leases a leader keeps the time of."""
+    return len(leader.leasing._clock)
+
+
+def test_a_new_leader_counts_each_of_many_leases_once_and_ends_them_all() -> None:
+    leader, count = Leader(), 2 * STARTED_MAX + 3
+    found_by(leader, count)
+    slices = []
+    while leader.leasing.wake_at_ms == 0:
+        before = leases_of(leader)
+        assert leader.expire() == ""
+        slices.append(leases_of(leader) - before)
+    assert slices == [STARTED_MAX, STARTED_MAX, 3]
+    leader.now_ms += 60_000
+    ended: list[str] = []
+    while expiry := leader.expire():
+        ended += expiry.split()[2:]
+        leader.commit()
+    assert sorted(ended) == sorted(f"lease-{100 + number}" for number in range(count))
+    assert empty(leader)
+
+
+def test_a_leader_that_falls_amid_many_leases_leaves_none_for_the_next() -> None:
+    leader = Leader()
+    found_by(leader, STARTED_MAX + 3)
+    leader.expire()
+    obey(leader.node, StepDown(), leader.node.view.now_ms)
+    leader.look()
+    assert leader.leasing._inherited == []
+    assert leases_of(leader) == 0
+
+
+def test_a_list_of_leases_has_the_first_of_them_and_of_their_keys() -> None:
+    leader = Leader()
+    lease = leader.lease(10)
+    for number in range(LEASES_LISTED + 5):
+        leader.store.leases.grant(10_000 + number, 10_000)
+        leader.store.put_under(lease, f"k{number:05}", "v")
+    reported = json.loads(leader.leasing.answer("leases", leader.now_ms).partition(": ")[2])
+    assert reported["leases_in_all"] == LEASES_LISTED + 6
+    assert len(reported["leases"]) == LEASES_LISTED
+    assert reported["leases"][lease]["keys_in_all"] == LEASES_LISTED + 5
+    assert reported["leases"][lease]["keys"] == [f"k{number:05}" for number in range(LEASES_LISTED)]
+
+
+def empty(leader: Leader) -> bool:
+    """Whether nothing is left of any lease."""
+    leasing, store = leader.leasing, leader.store
+    return not (
+        store.leases.granted
+        or store.leased
+        or store.leases.started
+        or leasing._expiring
+        or leasing._inherited
+        or leases_of(leader)
+    )
+
+
+LEASED = st.lists(
+    st.sampled_from(
+        [
+            "lease 1",
+            "setex a 1 v",
+            "setex b 2 v",
+            "expire a 3",
+            "persist a",
+            "set a w",
+            "under LEASE set c 1",
+            "release LEASE",
+            "renew LEASE",
+            "delete b",
+            "clear c",
+            "wait",
+            "end",
+        ]
+    ),
+    max_size=30,
+)
+
+
+@settings(max_examples=150)
+@given(LEASED)
+def test_nothing_of_a_lease_stays_once_it_has_ended(done: list[str]) -> None:
+    leader, lease = Leader(), "lease-1"
+    for command in done:
+        command = command.replace("LEASE", lease)
+        if command == "wait":
+            leader.now_ms += 700
+        elif command.startswith("renew "):
+            leader.leasing.answers([command], leader.now_ms)
+        elif command == "end":
+            leader.expire()
+            leader.commit()
+        else:
+            index = leader.apply(command)
+            lease = f"lease-{index}" if command.startswith("lease ") else lease
+    for _ in range(3):
+        leader.now_ms += 60_000
+        leader.expire()
+        leader.commit()
+    assert empty(leader)
+    assert not any(leader.store.lease_of(key) for key in leader.store)
+
+
+def test_many_leases_that_ended_by_themselves_or_by_release_leave_nothing() -> None:
+    leader = Leader()
+    for _ in range(3):
+        leader.node.step(Propose(["lease 1"] * (EXPIRED_MAX + 1)), leader.node.view.now_ms)
+        leader.commit()
+        leader.now_ms += 60_000
+        while leader.expire():
+            leader.commit()
+        assert empty(leader)
+
+
+# --- pairs and events -------------------------------------------------------------------------
+
+
+def test_a_show_of_many_keys_goes_on_page_by_page() -> None:
+    manager = LogManager("s1", MemoryFolder(), MEMBERS)
+    count = 2 * PAGE_KEYS + 1
+    manager.apply(entries(1, 1, *[f"set k{number:05} {number}" for number in range(count)]))
+    command, shown, sizes = "show", dict[str, str](), []
+    while command:
+        [reply] = manager.read([command])
+        page, _, command = reply.removeprefix("SHOW response: ").partition(" more: ")
+        sizes.append(len(json.loads(page)))
+        shown |= json.loads(page)
+    assert sizes == [PAGE_KEYS, PAGE_KEYS, 1]
+    assert shown == {f"k{number:05}": str(number) for number in range(count)}
+
+
+def test_others_get_their_turn_while_many_pairs_are_looked_at_or_freed() -> None:
+    count = 3 * max(FREED_MAX, page_module.STEP_KEYS) + 1
+    pairs = LayeredPairs({f"k{number}": "v" for number in range(count)})
+    breaths: list[int] = []
+    all_keys = page_module.KeyRange("", key_bytes, None)
+    found, is_whole = all_keys.first(pairs, count, lambda: breaths.append(len(pairs)))
+    assert (len(found), is_whole) == (count, True)
+    assert len(breaths) == count // page_module.STEP_KEYS
+    left = [len(pairs.base) for _ in free(pairs)]
+    assert left == [*range(count - FREED_MAX, 0, -FREED_MAX), 0]
+
+
+def test_a_long_history_forgets_its_oldest_entries_and_keeps_the_rest_whole() -> None:
+    """Also in memory."""
+    most, count = 12_000, 40
+    history = EventHistory()
+    history.bound(most, 1 << 40)
+    for piece in range(count):
+        numbers = list(range(1000 * piece + 1, 1000 * piece + 1001))
+        events = [(number, "set", "k", str(number)) for number in numbers]
+        history.add([EventRun(list(events))], numbers)
+        assert len(history) <= most
+        assert sum(map(len, history._runs)) == len(history)
+        if piece % 10 and piece != count - 1:
+            continue
+        found, upto = history.after(history.floor, 1 << 40)
+        assert [event.number for event in found] == list(range(history.floor + 1, numbers[-1] + 1))
+        assert upto == numbers[-1]
+    assert history.bytes == sum(len(event.value) + 1 + 150 for event in found)
+
+
+@pytest.mark.pure  # a constant of a compiled module can't be replaced
+def test_of_a_transaction_with_too_many_bytes_of_events_all_are_given_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Each of its 128 operations may tell a value of a mebibyte. Watches begin anew after it."""
+    monkeypatch.setattr(store_module, "APPLIED_CHARACTERS", 100_000)
+    manager = LogManager("s1", MemoryFolder(), MEMBERS)
+    manager.apply(entries(1, 1, "level 3", f"set k {'v' * 1000}", "set n 1"))
+    manager.store.notes_events = True
+    manager.take_events()
+    heavy = "txn then " + " ; ".join(["append k x"] * TRANSACTION_ITEMS)
+    replies = manager.apply(entries(4, 1, "set a 1", heavy, "set b 1", heavy, "set c 1"))
+    done = [reply.startswith("TXN response, then") for reply in replies]
+    assert done == [False, True, False, True, False]
+    taken = manager.take_events()
+    assert taken.lost_up_to == 7
+    assert [event[:3] for event in taken.events] == [(8, "set", "c")]
+    light = "txn then " + " ; ".join(["append k x"] * 50)
+    manager.apply(entries(9, 1, light))
+    taken = manager.take_events()  # of each key one event, once there is room for all
+    assert (taken.lost_up_to, [event[:3] for event in taken.events]) == (0, [(9, "set", "k")])

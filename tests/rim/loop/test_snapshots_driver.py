@@ -1,0 +1,710 @@
+"""The driver and the threads of snapshots, over a folder in memory and without a socket."""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, BinaryIO
+
+import pytest
+
+import raftline.node.snapshots.snapshots
+from raftline.common.process.wakeup import Wakeup, no_pause
+from raftline.logmanager import LogManager
+from raftline.node.clock import SYSTEM
+from raftline.node.loop.driver import Driver
+from raftline.node.snapshots.snapshot_threads import SnapshotThreads
+from raftline.node.snapshots.snapshots import Turns
+from raftline.raft.effects import Effects
+from raftline.raft.inputs import SnapshotChecked, SnapshotTaken
+from raftline.raft.log import Entry, Snapshot
+from raftline.raft.membership import all_vote
+from raftline.raft.messages import AppendEntries, InstallSnapshot, Message
+from raftline.raft.node import node_from_disk
+from raftline.raft.state import Options
+from raftline.state.commands.machines import Machines
+from raftline.storage.disk import FilesRefused
+from raftline.storage.log_file import LogRewrite
+from raftline.storage.snapshot_file import SnapshotFile
+from raftline.storage.snapshot_lines import MachineState
+from raftline.wire.commands.watch_lines import WatchAsked
+from raftline.wire.peer_lines import spell
+from raftline.wire.strict_json import Json
+from raftline_testing.files.faulty_folder import Fault, Kind, MemoryFolder
+from raftline_testing.files.node_files import BASE, MEMBERS, boot, entries, log_file, storage_file
+from raftline_testing.files.snapshot_writing import write_snapshot
+from raftline_testing.nodes.processes import eventually
+from tests.rim.watches.test_watchers import FakeSink
+
+DEADLINE_S = 60.0
+OPTIONS = Options(election_timeout_ms=60_000, trailing_bytes=0)
+
+
+class HeldManager(LogManager):
+    """Writes nothing while `held` is."""
+
+    def __init__(self, name: str, folder: MemoryFolder, members: dict[str, str]) -> None:
+        super().__init__(name, folder, members)
+        self.held = threading.Lock()
+        self.is_writing = False
+
+    def write(self, works: Sequence[Effects]) -> tuple[int, int] | None:
+        self.is_writing = True
+        with self.held:
+            self.is_writing = False
+            return super().write(works)
+
+
+class Rig:
+    """Node s2 with its driver and the threads of snapshots; s1 is played by the test."""
+
+    def __init__(self, folder: MemoryFolder, compact_bytes: int, members: dict[str, str]) -> None:
+        self.folder = folder
+        self.answers: list[str] = []
+        self.posted: list[InstallSnapshot] = []
+        self.said: list[str] = []
+        self.failures: list[BaseException] = []
+        self.changed = threading.Condition()
+        self.manager = HeldManager("s2", folder, members)
+        recovered = self.manager.recover()
+        node = node_from_disk(
+            "s2",
+            recovered.members,
+            recovered.log,
+            recovered.hard_state,
+            OPTIONS,
+            lambda: 60_000,
+            SYSTEM.now_ms(),
+            snapshot=recovered.snapshot,
+        )
+        self.driver = Driver(node, self.manager, self, hold_ms=1000)
+        self.threads = SnapshotThreads(
+            self.driver, self.manager, self.post, self.say, compact_bytes
+        )
+        self.snapshots = self.threads.work
+        self.driver.start("s2")
+
+    @property
+    def jobs(self) -> Any:
+        """What waits for the writer to be between two writes."""
+        return self.driver._writer._jobs
+
+    @property
+    def open_snapshot(self) -> Any:
+        """The snapshots whose pieces are read, with their files."""
+        return self.snapshots._open
+
+    @property
+    def applying(self) -> Any:
+        return self.driver._applying
+
+    # Requests of the driver and the threads to the world.
+
+    def send(self, message: Message) -> None:
+        if isinstance(message, InstallSnapshot):
+            self.snapshots.send(message)
+
+    def answer(self, messages: Sequence[Message]) -> None:
+        with self.changed:
+            self.answers += [spell(message) for message in messages]
+            self.changed.notify_all()
+
+    def not_leader(self, leader: str) -> str:
+        return f"Sorry, {leader}"
+
+    def report(self, effects: Effects) -> None:
+        for note in effects.notes:
+            self.say(note)
+
+    def wrote(self, arrived: Snapshot | None) -> None:
+        self.snapshots.wrote(arrived)
+
+    def applied(self) -> None:
+        """Nobody waits for it here."""
+
+    def give_up_late(self, now: int) -> None:
+        """Nobody asks here."""
+
+    def fail(self, error: BaseException) -> None:
+        with self.changed:
+            self.failures.append(error)
+            self.changed.notify_all()
+
+    def post(self, message: InstallSnapshot) -> None:
+        with self.changed:
+            self.posted.append(message)
+            self.changed.notify_all()
+
+    def say(self, line: str) -> None:
+        with self.changed:
+            self.said.append(line)
+            self.changed.notify_all()
+
+    # Actions of a test.
+
+    def receive(self, *messages: Message) -> None:
+        assert self.driver.receive(messages, self) == []
+
+    def append(self, first: int, term: int, commit: int, *commands: str, prev_term: int) -> None:
+        new = entries(first, term, *commands)
+        self.receive(AppendEntries("s1", "s2", term, first - 1, prev_term, new, commit, 1))
+        self.driver._step(self.driver._stepper.apply_slice)  # else it might be applied later
+        assert self.driver.status()["last_applied"] == commit
+
+    def grow(self) -> None:
+        """Take 40 entries from the leader, for 40 keys."""
+        commands = [f"set k{number} {'v' * 40}" for number in range(40)]
+        self.append(1, 1, 40, *commands, prev_term=0)
+
+    def wait_for(self, fact: Callable[[], object]) -> None:
+        with self.changed:
+            assert self.changed.wait_for(lambda: fact() or self.failures, DEADLINE_S), self.said
+        assert self.failures == []
+
+    def publish(self, snapshot: Snapshot) -> bool:
+        return self.do(self.snapshots._publish(snapshot))
+
+    def finish(self, rewrite: LogRewrite) -> bool:
+        return self.do(self.snapshots._finish(rewrite))
+
+    def do(self, turns: Turns[bool]) -> bool:
+        """Do a part of a job in this thread."""
+        try:
+            turn = next(turns)
+            while turn is not None:
+                turn = turns.send(self.threads._has_come(turn, Wakeup()))
+        except StopIteration as end:
+            return bool(end.value)
+        raise AssertionError("it pauses")
+
+    def wait_for_line(self, part: str) -> None:
+        self.wait_for(lambda: any(part in line for line in self.said))
+
+
+@pytest.fixture
+def make_rig() -> Iterator[Callable[..., Rig]]:
+    rigs: list[Rig] = []
+
+    def make(
+        folder: MemoryFolder | None = None,
+        compact_bytes: int = 1 << 40,
+        members: dict[str, str] = MEMBERS,
+    ) -> Rig:
+        rigs.append(Rig(folder or MemoryFolder(), compact_bytes, members))
+        return rigs[-1]
+
+    yield make
+    for rig in rigs:
+        rig.threads.stop()
+        rig.driver.stop(patience_s=5.0)
+        rig.manager.close()
+
+
+def leaders_snapshot(pairs: dict[str, str]) -> tuple[bytes, Snapshot]:
+    folder = MemoryFolder()
+    file = SnapshotFile(folder, "s1")
+    state = MachineState(20, 3, all_vote(MEMBERS), [], pairs)
+    snapshot = write_snapshot(file, state)
+    file.publish(snapshot)
+    return folder.content(file.name), snapshot
+
+
+def pieces(data: bytes, snapshot: Snapshot, size: int) -> list[InstallSnapshot]:
+    return [
+        InstallSnapshot(
+            "s1",
+            "s2",
+            3,
+            snapshot,
+            begin,
+            len(data[begin : begin + size]),
+            1,
+            data[begin : begin + size].decode("utf-8", "surrogateescape"),
+        )
+        for begin in range(0, len(data), size)
+    ]
+
+
+def test_a_snapshot_that_arrives_is_the_state_machine_at_once(make_rig: Callable[..., Rig]) -> None:
+    rig = make_rig()
+    rig.threads.start()
+    rig.append(1, 2, 2, "set a 1", "set old 2", prev_term=0)
+    data, snapshot = leaders_snapshot({"a": "9", "é": "é" * 40})
+    rig.receive(*pieces(data, snapshot, 7))
+    rig.wait_for_line("[*] s2 installs the snapshot of s1 up to entry 20")
+    assert rig.manager.store == {"a": "9", "é": "é" * 40}
+    rig.append(21, 3, 21, "set b 1", prev_term=3)
+    rig.wait_for(lambda: "I am up to date term 3 index 21 round 1" in rig.answers)
+    assert rig.manager.store["b"] == "1"
+    assert rig.folder.content("s2.log").startswith(b"20 3 base ")
+    manager, recovered = boot(rig.folder.kill(), "s2")
+    assert manager.store == {"a": "9", "é": "é" * 40}
+    assert recovered.log.entries(21, 21) == [Entry(21, 3, "set b 1")]
+
+
+class HeldMachine:
+    """A program's state machine: a command takes until the test lets it go on."""
+
+    def __init__(self) -> None:
+        self.begun, self.goes_on = threading.Event(), threading.Event()
+
+    def apply(self, command: Json) -> Json:
+        self.begun.set()
+        assert self.goes_on.wait(DEADLINE_S)
+        return command
+
+    def snapshot(self) -> Json:
+        return 7
+
+    def restore(self, state: Json) -> None:
+        """Nothing is kept."""
+
+
+def amid_a_long_entry(rig: Rig) -> HeldMachine:
+    """Have a node apply two entries, of which the second does not end before the test wants it."""
+    machine = HeldMachine()
+    rig.manager.state.machines = Machines({"m": machine})
+    new = entries(1, 2, "set a 1", "machine m 1")
+    rig.receive(AppendEntries("s1", "s2", 2, 0, 0, new, 2, 1))
+    assert machine.begun.wait(DEADLINE_S)
+    return machine
+
+
+def test_a_snapshot_that_arrives_amid_a_long_entry_is_taken_over_after_it(
+    make_rig: Callable[..., Rig],
+) -> None:
+    rig = make_rig()
+    machine = amid_a_long_entry(rig)
+    rig.threads.start()
+    data, snapshot = leaders_snapshot({"a": "9"})
+    rig.receive(*pieces(data, snapshot, 1 << 20))
+    eventually(lambda: rig.manager.arrived_snapshot is not None)  # it was checked
+    assert rig.driver.node.view.snapshot is None
+    assert rig.driver.status()["last_applied"] == 1
+    machine.goes_on.set()
+    rig.wait_for_line("[*] s2 installs the snapshot of s1 up to entry 20")
+    assert rig.manager.store == {"a": "9"}
+    rig.append(21, 3, 21, "set b 1", prev_term=3)
+    assert rig.manager.store == {"a": "9", "b": "1"}
+
+
+class Asked:
+    """A lock that notes that a thread of snapshots asks for it."""
+
+    def __init__(self, lock: threading.Lock) -> None:
+        self._lock = lock
+        self.is_asked = threading.Event()
+
+    def __enter__(self) -> None:
+        if threading.current_thread().name.endswith("snapshots"):
+            self.is_asked.set()
+        self._lock.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
+
+
+@pytest.mark.pure  # a method of a compiled object can't be replaced
+def test_a_snapshot_holds_what_the_core_knows_to_be_applied(make_rig: Callable[..., Rig]) -> None:
+    rig = make_rig()
+    rig.driver.apart = apart = Asked(rig.driver.apart)  # type: ignore[assignment]
+    apply_apart = rig.applying.apply_apart
+
+    def apply(new: Sequence[Entry]) -> list[str]:
+        replies = apply_apart(new)
+        eventually(lambda: apart.is_asked.is_set() or rig.failures)
+        return replies
+
+    rig.applying.apply_apart = apply
+    machine = amid_a_long_entry(rig)
+    machine.goes_on.set()
+    eventually(lambda: rig.manager.applied.index == 2)  # and the core knows of one
+    rig.threads.start()
+    rig.snapshots.ask()
+    rig.wait_for_line("[*] s2 took a snapshot: the state after entry 2, 2 keys")
+
+
+def test_a_watch_hears_that_a_snapshot_replaced_the_state(make_rig: Callable[..., Rig]) -> None:
+    rig, sink = make_rig(), FakeSink()
+    rig.threads.start()
+    rig.driver.watchers.open(sink, [("", WatchAsked("", None))])
+    data, snapshot = leaders_snapshot({"a": "9"})
+    rig.receive(*pieces(data, snapshot, 50))
+    eventually(lambda: sink.pump() or "EVENT 20 " in sink.text, "the state of the snapshot")
+    assert sink.text.endswith("s2@EVENT 20 has a 9\n")
+
+
+def test_sessions_travel_in_a_snapshot(make_rig: Callable[..., Rig]) -> None:
+    leader = LogManager("s1", MemoryFolder(), MEMBERS)
+    leader.apply(entries(1, 1, "client4@session", "client4-1#7@incr visits"))
+    leader.recover()
+    snapshot = write_snapshot(leader.snapshots, leader.freeze())
+    leader.snapshots.publish(snapshot)
+    file = leader.snapshots.open(snapshot)
+    assert file is not None
+    file.seek(0)
+    rig = make_rig()
+    rig.threads.start()
+    rig.receive(*pieces(file.read(), snapshot, 100))
+    rig.wait_for_line("[*] s2 installs the snapshot of s1 up to entry 2")
+    retried = rig.manager.apply([Entry(3, 3, "client4-1#7@incr visits")])
+    assert retried == ["INCR response: 1"]
+    assert rig.manager.store == {"visits": "1"}
+
+
+def test_a_snapshot_of_sessions_in_an_unknown_form_is_refused(make_rig: Callable[..., Rig]) -> None:
+    folder = MemoryFolder()
+    file = SnapshotFile(folder, "s1")
+    snapshot = write_snapshot(file, MachineState(20, 3, all_vote(MEMBERS), ["no JSON"], {}))
+    file.publish(snapshot)
+    rig = make_rig()
+    rig.threads.start()
+    rig.receive(*pieces(folder.content(file.name), snapshot, 100))
+    rig.wait_for_line("[!] s2 refuses the snapshot up to entry 20 that it received: ")
+    folder.put("s1.storage", storage_file(3))
+    folder.put("s1.log", log_file(base=BASE.replace(b"0 0 base", b"20 3 base")))
+    with pytest.raises(FilesRefused, match=r"s1\.state_machine: .*newer version"):
+        boot(folder)
+
+
+def test_a_snapshot_damaged_on_its_way_changes_nothing(make_rig: Callable[..., Rig]) -> None:
+    rig = make_rig()
+    rig.threads.start()
+    rig.append(1, 2, 1, "set a 1", prev_term=0)
+    data, snapshot = leaders_snapshot({"a": "9"})
+    rig.receive(*pieces(data.replace(b"a 9", b"a 8"), snapshot, 50))
+    rig.wait_for_line("[!] s2 refuses the snapshot up to entry 20 that it received: line ")
+    assert rig.manager.store == {"a": "1"}
+    rig.receive(*pieces(data, snapshot, 50))
+    rig.wait_for_line("[*] s2 installs the snapshot")
+    assert rig.manager.store == {"a": "9"}
+
+
+def test_a_snapshot_that_the_log_has_overtaken_does_not_stay_in_memory(
+    make_rig: Callable[..., Rig],
+) -> None:
+    rig = make_rig()
+    data, snapshot = leaders_snapshot({"a": "9"})
+    rig.receive(*pieces(data, snapshot, 50))
+    rig.append(1, 3, 20, *(f"set b {number}" for number in range(20)), prev_term=0)
+    rig.wait_for(lambda: "I am up to date term 3 index 20 round 1" in rig.answers)
+    rig.threads.start()
+    rig.wait_for_line("[*] s2 no longer needs the snapshot up to entry 20")
+    eventually(lambda: rig.manager.arrived_snapshot is None)
+    assert rig.manager.store == {"b": "19"}
+
+
+def test_a_log_that_has_grown_is_compacted(make_rig: Callable[..., Rig]) -> None:
+    rig = make_rig(compact_bytes=500)
+    rig.threads.start()
+    rig.grow()
+    rig.wait_for_line("[*] s2.log begins after entry 40 now")
+    assert rig.driver.status()["snapshot_index"] == 40
+    assert rig.driver.status()["base_index"] == 40
+    manager, recovered = boot(rig.folder.kill(), "s2")
+    assert len(manager.store) == 40
+    assert recovered.log.last_index == 40
+
+
+def test_without_room_for_a_snapshot_the_node_reports_it_and_goes_on(
+    make_rig: Callable[..., Rig],
+) -> None:
+    rig = make_rig(compact_bytes=500)
+    rig.grow()
+    rig.wait_for(lambda: rig.answers)
+    rig.folder.fault = Fault(rig.folder.steps + 2, Kind.ENOSPC)
+    rig.threads.start()
+    rig.wait_for_line("[!] s2 could take no snapshot: ")
+    rig.append(41, 1, 41, "set more 1", prev_term=1)
+    rig.wait_for(lambda: "I am up to date term 1 index 41 round 1" in rig.answers)
+    assert "s2.state_machine.tmp" not in rig.folder.contents()
+
+
+def test_a_snapshot_leaves_the_log_its_part_of_the_disk_and_is_taken_once_there_is_room(
+    make_rig: Callable[..., Rig], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(raftline.node.snapshots.snapshots, "RETRY_S", 0.01)
+    rig = make_rig(compact_bytes=500)
+    disk = [(1 << 20) - 1, 16 << 20]
+    rig.snapshots.disk = lambda: (disk[0], disk[1])
+    rig.threads.start()
+    rig.grow()
+    rig.wait_for_line("[!] s2 takes no snapshot: the disk has 1,048,575 bytes left, ")
+    disk[0] += 1 << 16
+    rig.wait_for_line("[*] s2.log begins after entry 40 now")
+    assert len([line for line in rig.said if "takes no snapshot" in line]) == 1
+    assert rig.failures == []
+
+
+def test_a_node_stops_amid_a_rewrite_of_the_log_though_its_disk_fails(
+    make_rig: Callable[..., Rig],
+) -> None:
+    rig = make_rig(compact_bytes=500)
+    rig.grow()
+    rig.wait_for(lambda: rig.answers)
+    job = rig.snapshots.take_and_check()
+    turn = next(job)
+    while "s2.log.new" not in rig.folder.contents():
+        turn = job.send(turn is None or rig.threads._has_come(turn, Wakeup()))
+    rig.folder.fault = Fault(rig.folder.steps + 1, Kind.EIO)
+    job.close()
+    assert "s2.log.new" in rig.folder.contents()  # it could not be removed
+    folder = rig.folder.kill()
+    manager, _ = boot(folder, "s2")
+    assert len(manager.store) == 40
+    assert "s2.log.new" not in folder.contents()
+
+
+def test_the_log_is_not_written_anew_while_a_cut_of_it_waits(make_rig: Callable[..., Rig]) -> None:
+    rig = make_rig()
+    rig.append(1, 1, 4, *["set a 1"] * 4, "lost 5", "lost 6", prev_term=0)
+    rig.wait_for(lambda: rig.answers)
+    snapshot = write_snapshot(rig.manager.snapshots, rig.manager.freeze())
+    assert rig.publish(snapshot)
+    rig.driver.step(SnapshotTaken(snapshot))
+    rewrite = rig.manager.begin_rewrite(snapshot)
+    # Only what no cut can touch is copied early.
+    assert rig.snapshots._committed_entries(5) == []
+    with rig.manager.held:  # one write is under way, and behind it waits another, with the cut
+        rig.append(7, 1, 4, "lost 7", prev_term=1)
+        eventually(lambda: rig.manager.is_writing)
+        rig.append(5, 2, 4, "set b 5", prev_term=1)
+        finishing = threading.Thread(target=lambda: rig.say(f"finished: {rig.finish(rewrite)}"))
+        finishing.start()
+        eventually(lambda: rig.jobs)
+    rig.wait_for_line("finished: True")
+    finishing.join(DEADLINE_S)
+    manager, recovered = boot(rig.folder.kill(), "s2")
+    assert [entry.command for entry in recovered.log.entries(5, 5)] == ["set b 5"]
+    assert recovered.log.last_index == 5
+    assert manager.store == {"a": "1"}
+
+
+def test_an_own_snapshot_is_put_in_force_after_one_that_waits(make_rig: Callable[..., Rig]) -> None:
+    rig = make_rig()
+    data, arriving = leaders_snapshot({"a": "9"})
+    rig.receive(*pieces(data, arriving, 50))
+    rig.wait_for(lambda: f"GiveSnapshotAfterByte {len(data)} of 20-3" in " ".join(rig.answers))
+    loaded = rig.manager.snapshots.check(arriving, no_pause)
+    rig.manager.arrived(loaded)
+    with rig.manager.held:  # a write that takes long is under way; behind it waits all the rest
+        rig.append(1, 3, 0, "set void 1", prev_term=0)
+        eventually(lambda: rig.manager.is_writing)
+        rig.driver.step(SnapshotChecked(arriving, loaded.members))
+        rig.append(21, 3, 21, "set b 1", prev_term=3)
+        own = write_snapshot(rig.manager.snapshots, rig.manager.freeze())
+        assert own.index == 21
+        publishing = threading.Thread(target=lambda: rig.say(f"published: {rig.publish(own)}"))
+        publishing.start()
+        eventually(lambda: rig.jobs)
+    rig.wait_for_line("published: True")
+    publishing.join(DEADLINE_S)
+    rig.driver.step(SnapshotTaken(own))
+    rewrite = rig.manager.begin_rewrite(own)
+    assert rig.finish(rewrite)
+    manager, recovered = boot(rig.folder.kill(), "s2")
+    assert (recovered.snapshot, recovered.log.base_index) == (own, 21)
+    assert manager.store == {"a": "9", "b": "1"}
+
+
+def test_a_snapshot_is_not_in_force_before_its_term_is_on_the_disk(
+    make_rig: Callable[..., Rig], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rig = make_rig()
+    rig.append(1, 1, 1, "set a 1", prev_term=0)
+    rig.wait_for(lambda: rig.answers)
+    disks: list[MemoryFolder] = []
+    publish = SnapshotFile.publish
+
+    def killed_right_after(files: SnapshotFile, snapshot: Snapshot) -> bool:
+        published = publish(files, snapshot)
+        disks.append(rig.folder.kill())
+        return published
+
+    monkeypatch.setattr(SnapshotFile, "publish", killed_right_after)
+    with rig.manager.held:  # a write is under way; what a quorum has committed waits behind it
+        rig.append(2, 1, 1, "set a 2", prev_term=1)
+        eventually(lambda: rig.manager.is_writing)
+        rig.append(3, 2, 3, "set a 3", prev_term=1)
+        own = write_snapshot(rig.manager.snapshots, rig.manager.freeze())
+        assert own[:2] == (3, 2)
+        publishing = threading.Thread(target=rig.publish, args=(own,))
+        publishing.start()
+        eventually(lambda: rig.jobs)
+    publishing.join(DEADLINE_S)
+    _, recovered = boot(disks[0], "s2")
+    assert recovered.log.last_term <= recovered.hard_state.term  # else it could not start
+
+
+def test_a_piece_is_read_from_the_file_also_when_a_later_one_has_its_name(
+    make_rig: Callable[..., Rig],
+) -> None:
+    rig = make_rig()
+    rig.append(1, 1, 4, *[f"set k{number} v" for number in range(4)], prev_term=0)
+    first = write_snapshot(rig.manager.snapshots, rig.manager.freeze())
+    rig.publish(first)
+    data = rig.folder.content("s2.state_machine")
+    rig.threads.start()
+    rig.snapshots.send(InstallSnapshot("s2", "s3", 1, first, 0, 10, 1))
+    rig.wait_for(lambda: rig.posted)
+    rig.append(5, 1, 5, "set z 26", prev_term=1)
+    rig.publish(write_snapshot(rig.manager.snapshots, rig.manager.freeze()))
+    rig.snapshots.send(InstallSnapshot("s2", "s3", 1, first, 10, 10, 1))
+    rig.wait_for(lambda: len(rig.posted) == 2)
+    assert [piece.raw for piece in rig.posted] == [data[:10], data[10:20]]
+
+
+def with_a_snapshot_of_its_own(rig: Rig) -> Snapshot:
+    """Let s2 have a snapshot of four entries in force, and know it."""
+    rig.append(1, 1, 4, *[f"set k{number} v" for number in range(4)], prev_term=0)
+    rig.wait_for(lambda: rig.manager.applied.index == 4 and rig.answers)
+    snapshot = write_snapshot(rig.manager.snapshots, rig.manager.freeze())
+    assert rig.publish(snapshot)
+    rig.driver.step(SnapshotTaken(snapshot))
+    return snapshot
+
+
+def test_of_too_many_snapshots_being_sent_the_oldest_is_closed(
+    make_rig: Callable[..., Rig], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(raftline.node.snapshots.snapshots, "OPEN_MAX", 1)
+    rig = make_rig()
+    first = with_a_snapshot_of_its_own(rig)
+    rig.threads.start()
+    rig.snapshots.send(InstallSnapshot("s2", "s3", 1, first, 0, 10, 1))
+    rig.wait_for(lambda: rig.posted)
+    rig.append(5, 1, 5, "set z 26", prev_term=1)
+    rig.wait_for(lambda: rig.manager.applied.index == 5)
+    later = write_snapshot(rig.manager.snapshots, rig.manager.freeze())
+    assert rig.publish(later)
+    for offset in (0, 10):
+        rig.snapshots.send(InstallSnapshot("s2", "s3", 1, later, offset, 10, 1))
+    rig.wait_for(lambda: len(rig.posted) == 3)
+    assert list(rig.open_snapshot) == [later]
+
+
+def test_a_snapshot_that_is_asked_for_is_taken_once(make_rig: Callable[..., Rig]) -> None:
+    rig = make_rig()
+    rig.append(1, 1, 4, *[f"set k{number} v" for number in range(4)], prev_term=0)
+    rig.wait_for(lambda: rig.manager.applied.index == 4 and rig.answers)
+    rig.threads.start()
+    rig.snapshots.ask()
+    rig.wait_for_line("[*] s2 took a snapshot: the state after entry 4")
+    assert not rig.snapshots._is_asked
+
+
+@pytest.mark.parametrize("way", ["flip", "cut", "delete", "other head"])
+def test_a_damaged_snapshot_is_taken_anew_instead_of_sent(
+    make_rig: Callable[..., Rig], way: str
+) -> None:
+    rig = make_rig()
+    first = with_a_snapshot_of_its_own(rig)
+    good = rig.folder.content("s2.state_machine")
+    if way == "delete":
+        rig.folder.remove("s2.state_machine")
+    else:
+        bad = {"flip": good[:-9] + b"?" + good[-8:], "cut": good[:-1], "other head": b"9" + good}
+        rig.folder.rot("s2.state_machine", bad[way])
+    rig.threads.start()
+    rig.snapshots.send(InstallSnapshot("s2", "s3", 1, first, 0, 10, 1))
+    rig.wait_for_line("[!] s2.state_machine has rotted on the disk")
+    rig.wait_for_line("[*] s2 took a snapshot: the state after entry 4, 4 keys")
+    assert rig.posted == []
+    rig.wait_for(lambda: rig.manager.snapshots.current == rig.driver.node.view.snapshot)
+    second = rig.manager.snapshots.current
+    assert second is not None
+    rig.snapshots.send(InstallSnapshot("s2", "s3", 1, second, 0, 10, 1))
+    rig.wait_for(lambda: rig.posted)
+    assert rig.posted[0].raw == rig.folder.content("s2.state_machine")[:10]
+    assert len(boot(rig.folder.kill(), "s2")[0].store) == 4
+
+
+class BadSectors(MemoryFolder):
+    """A disk that does not give back one snapshot: all of it, or what follows on its first line."""
+
+    def __init__(self, reads_a_line: bool) -> None:
+        super().__init__()
+        self.reads_a_line = reads_a_line
+        self.bad = b""  # the content of that snapshot
+
+    def read(self, name: str) -> BinaryIO:
+        file: Any = super().read(name)
+        return BadFile(self.bad, self.reads_a_line) if file.getvalue() == self.bad else file
+
+
+class BadFile(io.BytesIO):
+    def __init__(self, data: bytes, reads_a_line: bool) -> None:
+        super().__init__(data)
+        self._reads_a_line = reads_a_line
+
+    def readline(self, size: int | None = -1) -> bytes:
+        return super().readline(size) if self._reads_a_line else self.read()
+
+    def read(self, size: int | None = -1) -> bytes:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+
+@pytest.mark.parametrize("reads_a_line", [False, True])
+def test_a_snapshot_that_the_disk_does_not_give_back_is_taken_anew(
+    make_rig: Callable[..., Rig], reads_a_line: bool
+) -> None:
+    folder = BadSectors(reads_a_line)
+    rig = make_rig(folder)
+    first = with_a_snapshot_of_its_own(rig)
+    folder.bad = folder.content("s2.state_machine")
+    rig.append(5, 1, 5, "set z 26", prev_term=1)  # so that the next one has other bytes
+    rig.wait_for(lambda: rig.manager.applied.index == 5)
+    rig.threads.start()
+    rig.snapshots.send(InstallSnapshot("s2", "s3", 1, first, 0, 10, 1))
+    rig.wait_for_line("[!] s2.state_machine can't be read: Input/output error. It is not sent to ")
+    rig.wait_for_line("[*] s2 took a snapshot: the state after entry 5, 5 keys")
+    assert (rig.posted, rig.failures) == ([], [])
+    assert rig.open_snapshot == {}
+    second = rig.manager.snapshots.current
+    assert second is not None
+    rig.snapshots.send(InstallSnapshot("s2", "s3", 1, second, 0, 10, 1))
+    rig.wait_for(lambda: rig.posted)
+    assert rig.posted[0].raw == folder.content("s2.state_machine")[:10]
+
+
+def test_a_snapshot_damaged_amid_its_transfer_is_found_at_the_restart_of_it(
+    make_rig: Callable[..., Rig],
+) -> None:
+    """A follower refuses what has arrived, and the transfer begins anew, from a file that is
+    still open."""
+    rig = make_rig()
+    first = with_a_snapshot_of_its_own(rig)
+    rig.threads.start()
+    rig.snapshots.send(InstallSnapshot("s2", "s3", 1, first, 0, 10, 1))
+    rig.wait_for(lambda: rig.posted)
+    opened = rig.open_snapshot[first]  # over a disk the open file rots as the named one does
+    opened.seek(-5, 2)
+    assert isinstance(opened, io.BytesIO)
+    opened.write(b"?")
+    rig.snapshots.send(InstallSnapshot("s2", "s3", 1, first, 10, 10, 1))
+    rig.wait_for(lambda: len(rig.posted) == 2)
+    rig.snapshots.send(InstallSnapshot("s2", "s3", 1, first, 0, 10, 1))
+    rig.wait_for_line("[!] s2.state_machine has rotted on the disk")
+    rig.wait_for_line("[*] s2 took a snapshot: the state after entry 4, 4 keys")
+    assert len(rig.posted) == 2
+
+
+def test_a_node_that_joins_takes_no_snapshot_before_it_knows_the_members(
+    make_rig: Callable[..., Rig],
+) -> None:
+    rig = make_rig(compact_bytes=500, members={})
+    commands = [f"set k{number} {'v' * 40}" for number in range(40)]
+    rig.append(1, 1, 40, *commands, prev_term=0)
+    rig.wait_for(lambda: "I am up to date term 1 index 40 round 1" in rig.answers)
+    rig.threads.start()
+    rig.wait_for(lambda: rig.snapshots._due_bytes > rig.manager.log_bytes)  # it had a look
+    members = "members s1=a:1,voter s2=b:2,learner"
+    rig.append(41, 1, 81, members, *commands, prev_term=1)
+    rig.wait_for_line("[*] s2.log begins after entry 81 now")
+    assert not any("after entry 40," in line for line in rig.said)
+    head = b"81 1 snapshot s1=a:1,voter s2=b:2,learner\n"
+    assert rig.folder.content("s2.state_machine").startswith(head)
+    assert boot(rig.folder.kill(), "s2")[1].members.learners == ("s2",)

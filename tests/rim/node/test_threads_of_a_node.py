@@ -1,0 +1,602 @@
+"""A thread of a node that meets an error goes on, or says what is lost, or stops the node."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import io
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+import raftline
+from raftline.access.tls import Tls, TlsFiles
+from raftline.clients.calls.listeners import ThreadListeners
+from raftline.clients.locks.lease_timer import RETRY_S, LeaseTimer
+from raftline.clients.requests.health import ClientHealth
+from raftline.common.address import Address, Endpoint
+from raftline.common.process.guarded_thread import guarded_thread
+from raftline.monitoring.endpoints import Pages
+from raftline.monitoring.http_listener import MonitorListener
+from raftline.monitoring.service import Reload
+from raftline.net.connections import listener as listener_module
+from raftline.net.connections.connection import Connection
+from raftline.net.connections.listener import Listener
+from raftline.net.connections.outgoing import Outgoing
+from raftline.net.peers.level_exchange import Foreigners
+from raftline.net.peers.peers import Peer
+from raftline.net.protocol.host import Batch
+from raftline.node.loop.driver import Driver
+from raftline.node.program import joining
+from raftline.node.program.node_server import Server
+from raftline.objects.embedded_server import LOG, Leadership, LogStream
+from raftline.raft.node import RawNode
+from raftline.storage.disk import EXIT_DISK
+from raftline.wire.commands.observe_lines import ObserveAsked
+from raftline_testing.doubles.fake_host import FakeHost
+from raftline_testing.doubles.fake_rim import FakeRim
+from raftline_testing.nodes.processes import DEADLINE_S, eventually, free_ports
+from tests.rim.loop.test_driver import driver_of_s1
+from tests.rim.watches.test_observers import Scene, shown
+from tests.rim.watches.test_watchers import Scene as WatchScene
+
+TROUBLES = [
+    MemoryError("no room"),
+    AttributeError("None has no write"),
+    ValueError("descriptor -1"),
+]
+LINE = b"s1@RequestVote 1-0-0\n"
+
+
+def test_an_error_that_ends_a_guarded_thread_is_handed_over() -> None:
+    met: list[Exception] = []
+    trouble = KeyError("gone")
+
+    def run() -> None:
+        raise trouble
+
+    thread = guarded_thread(run, "s1 tests", met.append)
+    assert (thread.name, thread.daemon) == ("s1 tests", True)
+    thread.start()
+    thread.join(DEADLINE_S)
+    assert met == [trouble]
+
+
+# --- the connection to a peer ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("trouble", [BlockingIOError(11, "full"), *TROUBLES], ids=repr)
+def test_a_sender_breaks_a_connection_that_fails_it_and_serves_the_next(trouble: Exception) -> None:
+    said: list[str] = []
+    peer = Peer("s1", "s2", Address("s2", 1), lambda _: None, lambda _: None, said.append)
+    broken, sent = threading.Event(), threading.Event()
+
+    def fail(_: bytes) -> None:
+        raise trouble
+
+    def stub(sendall: Callable[[bytes], object]) -> Any:
+        return SimpleNamespace(
+            send=lambda *_: 3, sendall=sendall, shutdown=lambda _: broken.set(), close=lambda: None
+        )
+
+    bad, good = stub(fail), stub(lambda _: sent.set())
+    sender = threading.Thread(target=peer._send_outbox, daemon=True)
+    sender.start()
+    peer._socket = bad
+    peer.send(LINE)
+    assert broken.wait(DEADLINE_S)
+    peer._close(bad)  # as the reader does that finds it broken
+    peer._socket = good
+    peer.send(LINE)
+    assert sent.wait(DEADLINE_S)
+    peer.stop()
+    sender.join(DEADLINE_S)
+    is_expected = isinstance(trouble, OSError)
+    words = f"[!] s2 at s2:1 can't be talked to: {type(trouble).__name__}: {trouble}"
+    assert said == ([] if is_expected else [words])
+
+
+@pytest.mark.pure
+@pytest.mark.parametrize("place", ["_connect", "_prove", "_understand"])
+def test_a_peer_is_dialed_again_after_any_error(
+    monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    said: list[str] = []
+
+    def fail(*_: object) -> None:
+        raise ValueError("nobody thought of it")
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(DEADLINE_S)
+        address = Address("127.0.0.1", listener.getsockname()[1])
+        peer = Peer("s1", "s2", address, lambda _: None, lambda _: None, said.append)
+        as_it_was = getattr(peer, place)
+        monkeypatch.setattr(peer, place, fail)
+        peer.start()
+        if place != "_connect":
+            there, _ = listener.accept()
+            there.sendall(b"s2@Count on me term 1\n")
+            there.close()
+        eventually(lambda: said, "a complaint")
+        monkeypatch.setattr(peer, place, as_it_was)
+        listener.accept()[0].close()
+        peer.stop()
+    assert said == [f"[!] s2 at {address} can't be talked to: ValueError: nobody thought of it"]
+
+
+@pytest.mark.parametrize("name", ["s" + "2" * 63, "s..2"])
+def test_a_member_whose_name_no_certificate_can_have_is_dialed_again(made: Tls, name: str) -> None:
+    """Python can't spell such a name in a handshake, and raises a UnicodeError."""
+    said: list[str] = []
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(DEADLINE_S)
+        address = Address("127.0.0.1", listener.getsockname()[1])
+        peer = Peer("s1", name, address, lambda _: None, lambda _: None, said.append, tls=made)
+        peer.start()
+        for _ in range(2):
+            listener.accept()[0].close()
+        peer.stop()
+    assert said[0].startswith(f"[!] {name} at {address} can't be talked to: Unicode")
+    assert len(said) == 1
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Tls:
+    from raftline.tools.node_files import certs
+
+    folder = tmp_path_factory.mktemp("certs")
+    certs.make(folder, ["s1=localhost"], [])
+    return Tls(TlsFiles(folder / "s1.pem", folder / "s1.key", folder / "ca.pem"))
+
+
+# --- connections from outside ---------------------------------------------------------------------
+
+
+class BreaksAmidReplies:
+    """A state that is read for a slow reader, and breaks."""
+
+    def read(self, commands: Sequence[str], room: int = 0, *, waits: bool = True) -> list[str]:
+        if waits:  # a thread of its own sends by now
+            raise KeyError("changed meanwhile")
+        return [f"GET response: {'v' * 100_000}" for _ in commands]
+
+
+def test_a_slow_reader_whose_replies_break_is_cut_off_and_its_room_is_free() -> None:
+    near, far = socket.socketpair()
+    with near, far:
+        host: Any = FakeHost()
+        outgoing = Outgoing(host, near)
+        batch = Batch(["get a"] * 1000, is_read=True, ids=[""] * 1000, reply_sink=outgoing)
+        batch.asked_ms, batch.reader = 1, BreaksAmidReplies()
+        outgoing.add(batch)
+        batch.wake()
+        host.flush()
+        far.settimeout(DEADLINE_S)
+        while far.recv(1 << 20):
+            pass
+        outgoing.wait_until_empty()
+        eventually(lambda: host.reply_room.used == 0)
+    line = "replies can't be sent, and their connection ends: KeyError('changed meanwhile')"
+    assert host.reports == [line]
+
+
+def test_a_backlog_that_breaks_ends_its_connection_alone() -> None:
+    near, far = socket.socketpair()
+    with near, far:
+        host: Any = FakeHost()
+        outgoing = Outgoing(host, near)
+        outgoing.go_on([cast(Any, SimpleNamespace(next_piece=lambda: 1 // 0))])
+        assert outgoing.is_empty()
+        far.settimeout(DEADLINE_S)
+        assert far.recv(1) == b""
+    assert "ZeroDivisionError" in host.reports[0]
+
+
+@pytest.fixture
+def listener() -> Iterator[Listener]:
+    made = Listener("127.0.0.1", next(free_ports), 10)
+    yield made
+    made.close()
+    made.end_connections()
+
+
+def asks(listener: Listener) -> socket.socket:
+    made = socket.create_connection(listener._socket.getsockname(), timeout=DEADLINE_S)
+    made.sendall(b"nonsense\n")
+    return made
+
+
+def is_ended(connection: socket.socket) -> bool:
+    try:
+        return not connection.recv(1)
+    except ConnectionResetError:  # its line was not read
+        return True
+
+
+@pytest.mark.pure
+@pytest.mark.parametrize("trouble", TROUBLES, ids=repr)
+def test_a_connection_that_can_not_be_taken_keeps_none_from_being_taken(
+    listener: Listener, monkeypatch: pytest.MonkeyPatch, trouble: Exception
+) -> None:
+    host: Any = FakeHost()
+    troubles = [trouble]
+
+    def connection(*given: Any, **named: Any) -> Connection:
+        if troubles:
+            raise troubles.pop()
+        return Connection(*given, **named)
+
+    monkeypatch.setattr(listener_module, "Connection", connection)
+    listener.open(host)
+    with asks(listener) as first, asks(listener) as second:
+        assert is_ended(first)
+        assert second.recv(1)
+    assert host.reports == [f"can't take a connection: {trouble}; the open ones continue"]
+
+
+@pytest.mark.pure
+def test_a_connection_that_meets_an_error_ends_alone(
+    listener: Listener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host: Any = FakeHost()
+
+    def serve(_: Connection) -> None:
+        raise KeyError("a request")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Connection, "serve", serve)
+        listener.open(host)
+        with asks(listener) as one:
+            assert is_ended(one)
+        eventually(lambda: listener.traffic()[0] == 0, "its place is free")
+    with asks(listener) as another:
+        assert another.recv(1)
+    assert host.reports == ["a connection ends, and the others continue: KeyError('a request')"]
+
+
+# --- what a node can't go on without --------------------------------------------------------------
+
+
+def failed(rim: FakeRim, driver: Driver, trouble: Exception) -> bool:
+    """Whether a driver that runs stops the node by this error."""
+    assert rim.has_failed.wait(DEADLINE_S)
+    driver.stop(DEADLINE_S)
+    return rim.failed[0] is trouble
+
+
+@pytest.mark.pure
+@pytest.mark.parametrize("what", ["begin_sleep", "look"])
+def test_an_owner_that_meets_an_error_between_two_steps_stops_the_node(
+    monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    rim = FakeRim()
+    driver, trouble = driver_of_s1(rim), TypeError("no number")
+
+    def fail(*_: object) -> None:
+        raise trouble
+
+    monkeypatch.setattr(driver._rounds, what, fail)
+    assert failed(rim, driver, trouble)
+
+
+@pytest.mark.pure
+def test_a_node_stops_though_it_can_not_turn_its_clients_away(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rim = FakeRim()
+    driver, trouble = driver_of_s1(rim), MemoryError()
+
+    def fail(*_: object, **__: object) -> None:
+        raise trouble
+
+    monkeypatch.setattr(driver._stepper, "turn_all_away", fail)
+    driver.fail(trouble)
+    assert rim.failed[0] is trouble
+    driver.stop(DEADLINE_S)
+
+
+@pytest.mark.pure  # a compiled node takes no other console
+def test_a_node_stops_though_its_console_fails() -> None:
+    def say(_: str) -> None:
+        raise ValueError("a filter")
+
+    startup: Any = SimpleNamespace(name="s1", is_private=False)
+    console: Any = SimpleNamespace(say=say)
+    pace: Any = SimpleNamespace(election_timeout_ms=1, election_spread_ms=1)
+    server = Server(startup, pace, console, readings=cast(Any, None))
+    with pytest.raises(ValueError, match="a filter"):
+        server.fail(KeyError())
+    assert server._end.wait(0)
+    assert server.exit_status
+
+
+@pytest.mark.pure
+def test_watches_that_can_not_begin_again_stop_the_node(monkeypatch: pytest.MonkeyPatch) -> None:
+    scene, met = WatchScene(), threading.Event()
+    scene.watch("a")
+    monkeypatch.setattr(scene.watchers, "on_failure", lambda _: met.set())
+
+    def fail(_: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(scene.lister, "take", fail)
+    scene.install(9, a="1")
+    assert met.wait(DEADLINE_S)
+
+
+def test_a_node_in_a_program_that_can_not_stop_cleanly_has_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    console = io.StringIO()
+    members = {"s1": f"localhost:{next(free_ports)}"}
+    node = raftline.Node("s1", members=members, dir=tmp_path, console=console)
+
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    with monkeypatch.context() as patched:
+        server = node._server
+        patched.setattr(server, "halt", fail)
+        node.close()
+    assert not node.is_running
+    assert node.exit_status == EXIT_DISK
+    assert "[!] s1 could not stop cleanly: OSError(5, 'Input/output error')" in console.getvalue()
+    server.halt(DEADLINE_S)
+    server.listener.end_connections()
+
+
+# --- what a node goes on without ------------------------------------------------------------------
+
+
+def test_observers_are_cut_off_by_an_error_and_may_come_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    scene = Scene()
+    first, broken = scene.sink(), threading.Event()
+    scene.observers.open(first, "", ObserveAsked())
+    monkeypatch.setattr(first, "break_off", broken.set, raising=False)
+
+    def fail() -> None:
+        raise MemoryError("no room")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(scene.observers, "send_gathered", fail)
+        scene.propose("set a 5")
+        assert broken.wait(DEADLINE_S)
+    assert scene.said == ["[!] s1: the observers are disconnected: MemoryError('no room')"]
+    second = scene.sink()
+    assert scene.observers.open(second, "", ObserveAsked()) == ""
+    scene.propose("set b 6")
+    shown(second, "Propose set b 6")
+    scene.close()
+
+
+def test_a_joiner_asks_again_after_any_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    troubles = [RuntimeError("can't start new thread")] * 2  # before it serves, and once it does
+
+    class Answers:
+        def __init__(self, *_: object, **__: object) -> None:
+            if troubles:
+                raise troubles.pop()
+
+        def __enter__(self) -> Any:
+            level = SimpleNamespace(text="Level 1 version 9")
+            return SimpleNamespace(ask=lambda _: level, request=lambda _: "s4 was added")
+
+        def __exit__(self, *_: object) -> None: ...
+
+    view = SimpleNamespace(is_member=False, membership=SimpleNamespace(electors=()))
+    monkeypatch.setattr(joining, "Client", Answers)
+    monkeypatch.setattr(joining, "PAUSES_S", (0.0, 0.0))
+    node = cast(RawNode, SimpleNamespace(view=view))
+    there, foreigners = Address("h", 1), Foreigners("s4")
+    joining.begin_to_join("s4", Address("h", 4), there, None, node, foreigners, said.append)
+    eventually(lambda: "[*] s4 was added" in said)
+    assert said[1:-1] == ["[!] s4 is not added yet: RuntimeError: can't start new thread"]
+
+
+def test_a_reload_that_meets_any_error_is_no_end_of_reloads() -> None:
+    said: list[str] = []
+    reload = Reload("s1", said.append)
+    troubles = [KeyError("a user")]
+
+    def read() -> str:
+        if troubles:
+            raise troubles.pop()
+        return "2 in all"
+
+    reload.add("users", read)
+    reload.add("secret", lambda: "")
+    reload.begin()
+    reload.ask()
+    eventually(lambda: len(said) == 2)
+    reload.ask()
+    eventually(lambda: len(said) == 3)
+    assert said == [
+        "[!] s1 reloaded users only in part: KeyError('a user')",
+        "[*] s1 has reloaded: secret",
+        "[*] s1 has reloaded: users (2 in all), secret",
+    ]
+
+
+def test_an_http_door_that_breaks_is_shut_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    place = Endpoint("127.0.0.1", next(free_ports))
+    door = MonitorListener(place, Pages())
+
+    def fail(*_: object) -> None:
+        raise KeyError("it is registered already")
+
+    monkeypatch.setattr(door, "_attend", fail)
+    door.open("s1", said.append)
+    with contextlib.suppress(ConnectionResetError):  # it may be shut amid this
+        socket.create_connection((place.host, place.port), timeout=DEADLINE_S).close()
+    eventually(lambda: said)
+    with pytest.raises(ConnectionError):
+        socket.create_connection((place.host, place.port), timeout=DEADLINE_S)
+    door.close()
+    why = "KeyError('it is registered already')"
+    assert said == [f"[!] s1: a thread of --http ended, and needs a restart: {why}"]
+
+
+# --- a program's functions, which may raise anything ----------------------------------------------
+
+
+def is_over(leadership: Leadership) -> bool:
+    """Stop a thread that tells of leaders; return whether it has ended."""
+    leadership.stop()
+    leadership._thread.join(DEADLINE_S)
+    return not leadership._thread.is_alive()
+
+
+def test_a_function_that_ends_its_thread_is_called_at_the_next_change_all_the_same() -> None:
+    leadership, calls = Leadership("s1"), threading.Semaphore(0)
+
+    def leave(_: object) -> None:
+        calls.release()
+        raise SystemExit(1)
+
+    leadership.start()
+    leadership.listen(leave)
+    assert calls.acquire(timeout=DEADLINE_S)
+    leadership.look(cast(Any, SimpleNamespace(leader="s1", term=2)))
+    assert calls.acquire(timeout=DEADLINE_S)
+    assert is_over(leadership)
+
+
+def test_a_line_that_a_filter_of_the_program_breaks_costs_no_other(
+    caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+) -> None:
+    troubles = [ValueError("a filter")]
+
+    def breaks(_: object) -> bool:
+        if troubles:
+            raise troubles.pop()
+        return True
+
+    LOG.addFilter(breaks)
+    try:
+        with caplog.at_level("INFO", "raftline"):
+            LogStream().write("[*] one\n[*] two\n")
+    finally:
+        LOG.removeFilter(breaks)
+    assert caplog.messages == ["[*] two"]
+    assert "[*] one\n[!] that line could not be logged: ValueError" in capsys.readouterr().err
+
+
+def listening(call: Callable[[str], object]) -> ClientHealth:
+    health = ClientHealth()
+    ThreadListeners(health, "kv").add(call)
+    return health
+
+
+def test_a_listener_that_ends_its_thread_is_called_again() -> None:
+    calls = threading.Semaphore(0)
+
+    def leave(_: str) -> None:
+        calls.release()
+        raise SystemExit(1)
+
+    health = listening(leave)
+    health.served(time.monotonic())
+    assert calls.acquire(timeout=DEADLINE_S)
+    health.failed(time.monotonic(), "localhost", "nobody")
+    assert calls.acquire(timeout=DEADLINE_S)
+    health.close()
+
+
+def test_a_listener_that_fails_is_called_again_though_the_log_takes_no_line() -> None:
+    calls = threading.Semaphore(0)
+
+    def fail(_: object) -> bool:
+        calls.release()
+        raise ValueError("of the program")
+
+    LOG.addFilter(fail)
+    try:
+        health = listening(fail)
+        for change in (health.served, lambda now_s: health.failed(now_s, "localhost", "nobody")):
+            change(time.monotonic())
+            assert calls.acquire(timeout=DEADLINE_S)  # of the listener
+            assert calls.acquire(timeout=DEADLINE_S)  # of the filter
+        health.close()
+        assert calls.acquire(timeout=DEADLINE_S)
+    finally:
+        LOG.removeFilter(fail)
+
+
+def test_a_client_changes_its_state_though_the_log_takes_no_line() -> None:
+    lines: list[object] = []
+
+    def fail(line: object) -> bool:
+        lines.append(line)
+        raise ValueError("of the program")
+
+    health, states = ClientHealth(), list[str]()
+    health.on_change = states.append
+    LOG.addFilter(fail)
+    try:
+        health.served(1.0)
+        health.failed(2.0, "localhost", "nobody")
+        health.failed(100.0, "localhost", "nobody")
+        health.served(101.0)
+    finally:
+        LOG.removeFilter(fail)
+    assert states == ["connected", "suspended", "lost", "connected"]
+    assert len(lines) == 2
+
+
+def test_a_function_that_fails_is_called_at_the_next_change_though_the_log_takes_no_line() -> None:
+    leadership, calls = Leadership("s1"), threading.Semaphore(0)
+
+    def fail(_: object) -> bool:
+        calls.release()
+        raise ValueError("of the program")
+
+    LOG.addFilter(fail)
+    try:
+        leadership.start()
+        leadership.listen(fail)  # type: ignore[arg-type]
+        for term in (2, 3):
+            assert calls.acquire(timeout=DEADLINE_S)  # of the function
+            assert calls.acquire(timeout=DEADLINE_S)  # of the filter
+            leadership.look(cast(Any, SimpleNamespace(leader="s1", term=term)))
+        assert is_over(leadership)
+    finally:
+        LOG.removeFilter(fail)
+
+
+def test_a_lease_is_renewed_again_though_the_log_takes_no_line() -> None:
+    def fail(_: object) -> bool:
+        raise ValueError("of a filter")
+
+    timer = LeaseTimer("lease-1", 10, 0.0)
+    LOG.addFilter(fail)
+    try:
+        timer.report(1.0)
+    finally:
+        LOG.removeFilter(fail)
+    assert timer.due_s == 1.0 + RETRY_S
+
+
+def test_a_change_that_no_thread_could_report_is_reported_with_the_next(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    states: list[str] = []
+    health = listening(states.append)
+
+    def start(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", start)
+        health.served(time.monotonic())  # a request does not fail by it
+    health.close()
+    eventually(lambda: states == ["connected", "closed"])

@@ -1,0 +1,244 @@
+"""A cluster in memory for locks: a state machine for threads or tasks, and its watches."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from raftline.clients.calls.calls import Call
+from raftline.clients.calls.value_codec import TEXT
+from raftline.clients.locks.aio_lease import AioKeeper
+from raftline.clients.locks.aio_lock import AioElection, AioLock, AioSemaphore
+from raftline.clients.locks.contest import ELECTIONS, LOCKS, LockKeys, SharedKeys, Slots
+from raftline.clients.locks.lease import Keeper, Lease
+from raftline.clients.locks.lease_timer import LeaseTimer
+from raftline.clients.locks.lock import Election, Lock, Semaphore
+from raftline.clients.watches.watch_events import Event, WatchCursor
+from raftline.state.key_pages import read_selection, show_page
+from raftline.wire.commands import watch_lines as words
+from tests.core.clients.kv_model import Model
+
+Result = TypeVar("Result")
+HELD = LockKeys(LOCKS, "nightly").held
+
+
+class _Kept:
+    def __init__(self) -> None:
+        self.kept: list[LeaseTimer] = []
+
+    def keep(self, timer: LeaseTimer) -> None:
+        self.kept.append(timer)
+
+    def drop(self, timer: LeaseTimer) -> None:
+        if timer in self.kept:
+            self.kept.remove(timer)
+
+
+class NoKeeper(_Kept, Keeper):
+    """A keeper that renews nothing, so that it starts no thread."""
+
+
+class NoAioKeeper(_Kept, AioKeeper):
+    """A keeper that renews nothing, so that it starts no task."""
+
+
+class Store:
+    """A state machine whose leases do not end by themselves."""
+
+    def __init__(self) -> None:
+        self.model = Model()
+        self.lines: list[str] = []
+        self.asked: list[str] = []
+        self.before: Callable[[str], object] = lambda command: None
+        self.after: Callable[[str], object] = lambda command: None
+
+    def keys(self) -> dict[str, str]:
+        return dict(self.model.store.items())
+
+    def carry_out(self, call: Call[Result]) -> Result:
+        self.asked.append(call.command)
+        verb, _, rest = call.command.partition(" ")
+        if verb == "renew":
+            is_there = rest in self.model.store.leases.granted
+            return call.read(f"RENEW response{'' if is_there else ', no such lease'}: {rest}")
+        if verb == "show":
+            selection = read_selection(call.command)
+            assert selection is not None
+            store = self.model.store
+            return call.read(show_page(store.held, selection, lambda: None))
+        found = self.model.ask(call)
+        self.take_events()
+        return found
+
+    def take_events(self) -> None:
+        """Pass the changes to the watches."""
+        self.lines += [
+            words.event(event.number, event.kind, event.key, event.value)
+            for event in self.model.events()
+        ]
+
+
+class Followed:
+    """The lines of one watch."""
+
+    def __init__(self, store: Store, prefix: str) -> None:
+        self._store = store
+        self._cursor = WatchCursor(TEXT, prefix, None)
+        pairs = [pair for pair in sorted(store.keys().items()) if pair[0].startswith(prefix)]
+        number = store.model.store.number
+        self._first = [words.begins(len(pairs), number), *(words.has(number, *it) for it in pairs)]
+        self._keys = len(store.lines)
+        self._ready: list[Event[str]] = []
+        self._prefix = prefix
+        self._is_closed = False
+
+    def takes(self) -> bool:
+        """Take the next line, if there is one."""
+        if self._first:
+            self._ready += self._cursor.take(self._first.pop(0))
+            return True
+        if self._keys == len(self._store.lines):
+            return False
+        events = self._cursor.take(self._store.lines[self._keys])
+        self._ready += [event for event in events if event.key.startswith(self._prefix)]
+        self._keys += 1
+        return True
+
+    @property
+    def is_listed(self) -> bool:
+        return self._cursor.is_listed
+
+    def _take_ready(self) -> list[Event[str]]:
+        ready, self._ready = self._ready, []
+        return ready
+
+
+class Cluster(Store):
+    """A cluster for threads."""
+
+    timeout = 10.0
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.changed = threading.Condition()
+        self.keeper: Keeper = NoKeeper()
+
+    def ask(self, call: Call[Result], timeout: float | None = None) -> Result:
+        self.before(call.command)
+        with self.changed:
+            found = self.carry_out(call)
+            self.changed.notify_all()
+        self.after(call.command)
+        return found
+
+    def watch(self, prefix: str) -> Any:
+        with self.changed:
+            return Watch(self, prefix)
+
+    def lock(self, name: str = "nightly", **more: Any) -> Lock:
+        on_lost = more.pop("on_lost", None)
+        return Lock(
+            self, self.keeper, self.watch, LockKeys(LOCKS, name), 10, on_lost, "program", **more
+        )
+
+    def shared_lock(self, on_lost: Any = None) -> Lock:
+        keys = SharedKeys("nightly")
+        return Lock(self, self.keeper, self.watch, keys, 10, on_lost, "program")
+
+    def semaphore(self, limit: int) -> Semaphore:
+        keys = Slots("reports", limit)
+        return Semaphore(self, self.keeper, self.watch, keys, 10, None, "program")
+
+    def election(self, name: str = "service") -> Election[str]:
+        return Election(self, self.keeper, self.watch, LockKeys(ELECTIONS, name), 10)
+
+    def lease(self, ttl: float = 10, **more: Any) -> Lease:
+        return Lease(self, self.keeper, ttl, **more)
+
+
+class Watch(Followed):
+    """A watch that a thread reads."""
+
+    def __init__(self, cluster: Cluster, prefix: str) -> None:
+        super().__init__(cluster, prefix)
+        self._changed = cluster.changed
+
+    def _step(self, until_s: float | None = None) -> bool:
+        with self._changed:
+            while not self.takes():
+                left_s = None if until_s is None else until_s - time.monotonic()
+                if left_s is not None and left_s <= 0:
+                    return False
+                self._changed.wait(left_s)
+        return True
+
+    def close(self) -> None:
+        self._is_closed = True
+
+
+class AioCluster(Store):
+    """A cluster for tasks: it answers without a turn of the event loop, unless `way_s` says
+    otherwise."""
+
+    timeout = 10.0
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.changed: list[asyncio.Future[None]] = []
+        self.keeper: AioKeeper = NoAioKeeper()
+        self.ways = 0  # turns of the loop that a request takes, and its reply
+
+    async def ask(self, call: Call[Result], timeout: float | None = None) -> Result:
+        self.before(call.command)
+        for _ in range(self.ways):
+            await asyncio.sleep(0)
+        found = self.carry_out(call)
+        changed, self.changed = self.changed, []
+        for future in changed:
+            if not future.done():
+                future.set_result(None)
+        for _ in range(self.ways):
+            await asyncio.sleep(0)
+        self.after(call.command)
+        return found
+
+    def watch(self, prefix: str) -> Any:
+        return AioWatch(self, prefix)
+
+    def lock(self, name: str = "nightly", on_lost: Any = None) -> AioLock:
+        return AioLock(self, self.keeper, self.watch, LockKeys(LOCKS, name), 10, on_lost, "program")
+
+    def shared_lock(self) -> AioLock:
+        keys = SharedKeys("nightly")
+        return AioLock(self, self.keeper, self.watch, keys, 10, None, "program")
+
+    def semaphore(self, limit: int) -> AioSemaphore:
+        keys = Slots("reports", limit)
+        return AioSemaphore(self, self.keeper, self.watch, keys, 10, None, "program")
+
+    def election(self, name: str = "service") -> AioElection[str]:
+        return AioElection(self, self.keeper, self.watch, LockKeys(ELECTIONS, name), 10)
+
+
+class AioWatch(Followed):
+    """A watch that a task reads."""
+
+    def __init__(self, cluster: AioCluster, prefix: str) -> None:
+        super().__init__(cluster, prefix)
+        self._cluster = cluster
+
+    async def _step(self, until_s: float | None = None) -> bool:
+        while not self.takes():
+            left_s = None if until_s is None else until_s - time.monotonic()
+            if left_s is not None and left_s <= 0:
+                return False
+            change = asyncio.get_running_loop().create_future()
+            self._cluster.changed.append(change)
+            await asyncio.wait([change], timeout=left_s)
+        return True
+
+    def close(self) -> None:
+        self._is_closed = True
