@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ import pytest
 import raftline
 import raftline.aio
 from raftline_testing.nodes.cluster import Cluster
-from raftline_testing.nodes.processes import DEADLINE_S
+from raftline_testing.nodes.processes import DEADLINE_S, eventually
 from tests.processes.members.test_members import newcomer
 from tests.processes.typed import at
 
@@ -73,8 +74,12 @@ def test_a_mistake_changes_nothing(
 
 def test_members_come_and_go_and_the_leadership_moves(three: Cluster) -> None:
     with raftline.connect(at(three), timeout=4 * DEADLINE_S) as kv:
-        new = newcomer(three, three.nodes[0]).start()
-        assert kv.members.add(new.name, f"localhost:{new.port}").is_complete
+        new = newcomer(three, three.nodes[0])
+        with ThreadPoolExecutor(1) as pool:
+            added = pool.submit(kv.members.add, new.name, f"localhost:{new.port}")
+            eventually(lambda: new.name in [member.name for member in kv.members()], "a learner")
+            new.start()  # it is a member by now, so it does not ask to be added itself
+            assert added.result().is_complete
         assert kv.transfer(new.name) == new.name
         assert kv.members.demote("s1").is_complete
         assert {each.name: each.votes for each in kv.members()}["s1"] is False
