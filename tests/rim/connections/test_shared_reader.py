@@ -399,6 +399,7 @@ def test_requests_that_could_not_be_handed_over_end_their_connections_alone(crow
         crowd.answer(other, 1)
 
 
+@pytest.mark.pure
 def test_a_reader_that_ends_by_an_error_gives_all_threads_back(crowd: Crowd) -> None:
     """And the next crowd has a new one."""
     connection: Any = crowd.scenes[0].connection

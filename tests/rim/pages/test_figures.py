@@ -425,6 +425,7 @@ def test_refusals_are_counted_by_code_on_each_kind_of_connection(rig: Rig) -> No
     }
 
 
+@pytest.mark.pure
 def test_the_page_leader_is_200_at_the_leader_alone(rig: Rig) -> None:
     pages = Pages()
     pages.serve(rig.server)
