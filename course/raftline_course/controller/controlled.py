@@ -40,7 +40,11 @@ class ControlledNode(Protocol):
         """Serve requests."""
 
     def order(self, order: Order) -> None:
-        """Let the core obey; OrderRefused: it can't obey now, and nothing was changed."""
+        """Carry out an order.
+
+        Raises:
+            OrderRefused: the core can't carry it out now; nothing was changed.
+        """
 
     def committed(self) -> tuple[int, list[Entry]]:
         """Return the index that the log begins after, and its committed entries."""

@@ -8,13 +8,13 @@ from typing import Any, Generic, TypeVar, cast, overload
 from ...common.public import public
 from ..calls.calls import Ask, Steps
 from ..calls.transaction import Operations, Outcome
-from ..calls.value_codec import Codec, Data
+from ..calls.value_codec import Data
 from ..requests.steps import carry_out_awaiting
 from ..requests.times import Seconds
 from .aio_lease import AioLease
 from .aio_lock import AioClaim, AioHeld
 from .job_queue import TAKE_S
-from .queue_steps import BaseJob, DeadJob, QueueState, TakeSteps
+from .queue_steps import BaseJob, BaseQueue, DeadJob, TakeSteps
 
 Result = TypeVar("Result")
 
@@ -40,25 +40,9 @@ class _AioTake(TakeSteps[Data, "AioJob[Data]"], AioClaim):
 
 
 @public("raftline.aio", "Queue")
-class AioQueue(Generic[Data]):
+class AioQueue(BaseQueue[Data]):
     """A queue of jobs that acknowledges: `async with await kv.queue("jobs").take() as job`; see
     `raftline.api.Queue`."""
-
-    def __init__(
-        self,
-        name: str,
-        codec: Codec[Data],
-        max_deliveries: int | None,
-        ask: Callable[..., Any],
-        claim: Callable[..., Any],
-    ) -> None:
-        self.name = name
-        self._state = QueueState(name, max_deliveries, codec)
-        self._ask = ask
-        self._claim = claim
-
-    def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self.name!r}>"
 
     async def put(self, value: Data) -> int:
         """Add a job at the end of the queue; return its number."""

@@ -8,12 +8,12 @@ from typing import Any, Generic, TypeVar, cast, overload
 from ...common.public import public
 from ..calls.calls import Ask, Steps
 from ..calls.transaction import Operations, Outcome
-from ..calls.value_codec import Codec, Data
+from ..calls.value_codec import Data
 from ..requests.steps import carry_out
 from ..requests.times import Seconds
 from .lease import Lease
 from .lock import Claim, Held
-from .queue_steps import BaseJob, DeadJob, QueueState, TakeSteps
+from .queue_steps import BaseJob, BaseQueue, DeadJob, TakeSteps
 
 Result = TypeVar("Result")
 TAKE_S = 30
@@ -50,28 +50,12 @@ class _Take(TakeSteps[Data, "Job[Data]"], Claim):
 
 
 @public("raftline.api")
-class Queue(Generic[Data]):
+class Queue(BaseQueue[Data]):
     """A queue of jobs that acknowledges: `with kv.queue("jobs").take() as job`.
 
     Each job is delivered until a worker is done with it. Jobs are delivered first in, first out,
     except for jobs that are delivered again. Any thread may use the object.
     """
-
-    def __init__(
-        self,
-        name: str,
-        codec: Codec[Data],
-        max_deliveries: int | None,
-        ask: Callable[..., Any],
-        claim: Callable[..., Any],
-    ) -> None:
-        self.name = name
-        self._state = QueueState(name, max_deliveries, codec)
-        self._ask = ask
-        self._claim = claim
-
-    def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self.name!r}>"
 
     def put(self, value: Data) -> int:
         """Add a job at the end of the queue; return its number."""

@@ -17,7 +17,7 @@ Jobs are numbered, so that no operation lists the jobs. The keys of a queue, und
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from typing import Any, Generic, NamedTuple, TypeAlias, TypeVar
 
@@ -206,6 +206,26 @@ class QueueState(Generic[Data]):
         stat = outcome.stat(1)
         assert stat is not None
         return Delivery(number, stat.index, outcome.value(2) or "")
+
+
+class BaseQueue(Generic[Data]):
+    """A queue for threads or for tasks."""
+
+    def __init__(
+        self,
+        name: str,
+        codec: Codec[Data],
+        max_deliveries: int | None,
+        ask: Callable[..., Any],
+        claim: Callable[..., Any],
+    ) -> None:
+        self.name = name
+        self._state = QueueState(name, max_deliveries, codec)
+        self._ask = ask
+        self._claim = claim
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.name!r}>"
 
 
 class BaseJob(BaseHeld[Leased], Generic[Leased, Data]):
