@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from pysyncobj import SyncObj, SyncObjConf, replicated
+from pysyncobj import SyncObj, SyncObjConf, replicated  # pyright: ignore[reportMissingImports]
 
 TICK_S = 0.001  # with its defaults, 0.05 and 0.1, one caller gets some 10 sets a second
 

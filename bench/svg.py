@@ -6,7 +6,7 @@ import io
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+    from matplotlib.figure import Figure  # pyright: ignore[reportMissingImports]
 
 # Text stays text, in the reader's fonts; a dark page inverts the brightness of each colour.
 SETTINGS = {"svg.fonttype": "none", "svg.hashsalt": "raftline"}
@@ -15,7 +15,8 @@ DARK = "@media (prefers-color-scheme:dark){svg{filter:invert(.93) hue-rotate(180
 
 def as_svg(figure: Figure, title: str) -> str:
     """Return the picture; `title` is for those who can't see it."""
-    import matplotlib  # takes a while, and is only needed for drawing
+    # takes a while, and is only needed for drawing
+    import matplotlib  # pyright: ignore[reportMissingImports]
 
     written = io.StringIO()
     with matplotlib.rc_context(SETTINGS):

@@ -13,7 +13,7 @@ from results import Results, median
 from svg import as_svg
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+    from matplotlib.figure import Figure  # pyright: ignore[reportMissingImports]
 
 Point = tuple[int, float, float]  # connections, requests a second, p99 in ms
 Panel = dict[str, list[Point]]  # by system
@@ -51,7 +51,8 @@ def figure_of(results: Results) -> Figure | None:
     counts = {count for panel in points.values() for line in panel.values() for count, _, _ in line}
     if not counts:
         return None
-    from matplotlib.figure import Figure  # takes a while, and is only needed for drawing
+    # takes a while, and is only needed for drawing
+    from matplotlib.figure import Figure  # pyright: ignore[reportMissingImports]
 
     size = (WIDTH / POINTS_PER_INCH, HEIGHT / POINTS_PER_INCH)
     figure = Figure(figsize=size, layout="constrained")

@@ -16,7 +16,8 @@ TESTS = $(PY) -m pytest -q --progress -o console_output_style=classic -n $(WORKE
 LIST = sed -n 's/^\([a-z-]*\):[^\#]*\#\# /\1\t/p'
 .DELETE_ON_ERROR:
 
-# Type checkers and editors name a package after its folder, so they see src/ through a link.
+# Type checkers and editors name a package after its folder, so they see src/ through a link. The
+# path of .venv ends with the folder of these links, for jedi; Python itself finds the packages before.
 build/typing/raftline:
 	@mkdir -p build/typing && ln -sfn ../../src $@
 	@ln -sfn ../../course/raftline_course build/typing/raftline_course
@@ -51,6 +52,7 @@ quietly = trap 'exit 130' INT; said=$$($(1) 2>&1) || { printf '%s\n' "$$said" >&
 	@echo "Setting up .venv with the tools for tests and checks ..." >&2
 	@$(MAKE) -s .venv-made
 	@$(call quietly,$(INSTALL) '.[dev]')
+	@echo "$(CURDIR)/build/typing" >"$$($(PY) -c 'import site; print(site.getsitepackages()[0])')/raftline_typing.pth"
 	@touch $@ .venv/run-installed
 
 .venv/all-installed: .venv/dev-installed

@@ -71,7 +71,7 @@ def test_the_picture_of_the_write_ends_before_the_kill(make: ModuleType) -> None
 
 
 def test_each_message_that_arrived_is_an_arrow_with_its_words(make: ModuleType) -> None:
-    from matplotlib.patches import FancyArrowPatch
+    from matplotlib.patches import FancyArrowPatch  # pyright: ignore[reportMissingImports]
 
     figure, title = make.figure_of(lines())
     arrows = [note.arrow_patch for note in figure.axes[0].texts if hasattr(note, "arrow_patch")]

@@ -4,6 +4,8 @@ setup.py puts the folder above this one on Python's path. A package with an `__i
 before any plain folder called `raftline`, wherever that lies: the clone itself, say.
 """
 
+# jedi reads no `__path__`. At the text extend_path(__path__ it looks through all of sys.path, and
+# finds build/typing, which deploy/rules.mk puts there.
 __path__ = [__file__.rsplit("/", 4)[0] + "/src"]
 
 TYPE_CHECKING = False

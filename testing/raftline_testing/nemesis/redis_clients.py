@@ -34,7 +34,7 @@ class RedisClient(WorkloadClient):
         self._cluster: Any = None
 
     def _settle(self, line: str, numbered: bool, called_at: float) -> tuple[str, bool]:
-        from redis import exceptions
+        from redis import exceptions  # pyright: ignore[reportMissingImports]
 
         words = line.removesuffix(" read index").removesuffix(" read lease").split(" ")
         try:
@@ -55,9 +55,9 @@ class RedisClient(WorkloadClient):
             return self._refused("refused", was_sent=False)
 
     def _connected(self) -> Any:
-        import redis.cluster
-        from redis.backoff import NoBackoff
-        from redis.retry import Retry
+        import redis.cluster  # pyright: ignore[reportMissingImports]
+        from redis.backoff import NoBackoff  # pyright: ignore[reportMissingImports]
+        from redis.retry import Retry  # pyright: ignore[reportMissingImports]
 
         library: Any = redis.cluster  # it has no types for this
 

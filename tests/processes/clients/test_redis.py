@@ -288,7 +288,7 @@ def test_a_connection_with_subscriptions_takes_no_other_commands(nodes: Cluster)
 
 
 def test_an_asyncio_client_of_redis_py(redis: Any, nodes: Cluster) -> None:
-    from redis import asyncio as aioredis
+    from redis import asyncio as aioredis  # pyright: ignore[reportMissingImports]
 
     async def main() -> None:
         async with aioredis.Redis(port=nodes["s1"].port) as client:
