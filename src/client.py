@@ -8,9 +8,10 @@ if __name__ == "__main__":  # first, because the rest takes a while to load
     end_quietly()
 
 import argparse
+import itertools
 import re
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from raftline.clients.requests.address_options import addresses_in
 from raftline.clients.requests.conversation import Client
@@ -23,13 +24,13 @@ from raftline.clients.requests.node_connection import (
     Unreachable,
     say_waiting,
 )
-from raftline.clients.requests.search import error_of
+from raftline.clients.requests.search import Answer, error_of
 from raftline.clients.terminal import shell
 from raftline.clients.terminal.options import WITH_VALUE, access_of, add_login_options
 from raftline.clients.terminal.shell import run_shell
 from raftline.clients.terminal.streams import (
     accept_raw_stdin,
-    lines_of_stdin,
+    batches_of_stdin,
     report_delay,
     run_client,
     say,
@@ -108,7 +109,8 @@ def main(
                 shell.point_at_id(options.name)
             return outcome
         client.connect()
-        return answer_each(client, lines_of_stdin(), printer)
+        outcomes = (answer_each(client, batch, printer) for batch in batches_of_stdin())
+        return max(outcomes, default=RequestOutcome.DONE)
 
     return run_client(client, converse, parser().prog)
 
@@ -194,15 +196,17 @@ class ReplyPrinter:
         refusal = refusal_in(reply.text)
         if self.explain and refusal and refusal.outcome is RequestOutcome.NO_LEADER:
             return self.fail(command, error_of(refusal))
-        return self._print(command, reply)
+        return self._print(command, reply, outcome_to(command, reply.text))
 
     def fail(self, command: str, failure: ClientError) -> RequestOutcome:
         """Print why a command has no reply; return its outcome."""
         failure = self.explain(failure) if self.explain else failure
-        return self._print(command, Reply("", SORRY + failure.at_the_shell))
+        reply = Reply("", SORRY + failure.at_the_shell)
+        is_led = failure.outcome is not RequestOutcome.NO_LEADER
+        outcome = outcome_to(command, reply.text) if is_led else failure.outcome
+        return self._print(command, reply, outcome)
 
-    def _print(self, command: str, reply: Reply) -> RequestOutcome:
-        outcome = outcome_to(command, reply.text)
+    def _print(self, command: str, reply: Reply, outcome: RequestOutcome) -> RequestOutcome:
         if self.as_object:
             say(as_json(command, reply))
         elif not self.quiet:
@@ -234,19 +238,44 @@ def answer_one(client: Client, command: str, printer: ReplyPrinter) -> int:
 
 
 def answer_each(client: Client, commands: Iterable[str], printer: ReplyPrinter) -> int:
-    """Print the reply to each command; return the worst outcome."""
+    """Print the reply to each command, in order; return the worst outcome."""
     worst = RequestOutcome.DONE
+    for kind, group in itertools.groupby(commands, _kind):
+        for command, answer in _answers(client, kind, list(group), printer):
+            if isinstance(answer, ClientError):
+                outcome = printer.fail(command, answer)
+            else:
+                outcome = printer.show(command, answer)
+            worst = max(worst, outcome)
+    return worst
+
+
+def _kind(command: str) -> str:
+    """Return the kind of commands that may be in flight together: writes, or reads. A read that is
+    in flight with a write may or may not see it."""
+    handling = row_of(command).handling
+    if handling.is_numbered:
+        return "write"
+    return "read" if handling.kind in ("read", "show") else ""
+
+
+def _answers(
+    client: Client, kind: str, commands: list[str], printer: ReplyPrinter
+) -> Iterator[tuple[str, Answer]]:
+    """Yield each command with its answer. All are in flight at once, unless the client stays at one
+    node."""
+    if kind and client.follow and len(commands) > 1:
+        yield from zip(commands, client.ask_together(commands), strict=True)
+        return
     for command in commands:
         try:
             if _asks_to_watch(command):
                 from raftline.clients.terminal.watch_output import follow  # only a watch needs it
 
                 follow(client, command, printer.quiet, printer.as_object)
-            outcome = printer.show(command, client.ask(command))
+            yield command, client.ask(command)
         except ClientError as failure:
-            outcome = printer.fail(command, failure)
-        worst = max(worst, outcome)
-    return worst
+            yield command, failure
 
 
 def _asks_to_watch(command: str) -> bool:

@@ -34,7 +34,7 @@ from ..requests.node_connection import (
     line_of,
     unreachable,
 )
-from ..requests.pipelining import UNSENT, ends_a_pipeline
+from ..requests.pipelining import ends_a_pipeline, unsent
 from ..requests.pool import PARTS
 from ..requests.search import (
     WINDOW,
@@ -121,30 +121,31 @@ class AioAsker:
         in flight as one session has numbers for. After a request that found no node in time, no
         further request starts."""
         self.check_place()
-        answers: list[str | ClientError] = [Unreachable(UNSENT) for _ in commands]
+        answers: dict[int, str | ClientError] = {}  # by place
         if any(row_of(command).handling.is_numbered for command in commands):
             deadline = Deadline(timeout_s, attempt_s=timeout_s / PARTS)
             opening = session_with_room(self._nodes, self._sessions, self.name, deadline)
             try:
                 await carry_out_awaiting(opening, self._do)  # otherwise its waiters might overtake
             except ClientError as error:
-                return [error, *answers[1:]]
+                return [error, *(unsent(error) for _ in commands[1:])]
         left = iter(enumerate(commands))
-        has_failed = False
+        failure: ClientError | None = None
 
         async def send_some() -> None:
-            nonlocal has_failed
+            nonlocal failure
             for place, command in left:
                 try:
                     answers[place] = await self.request(command, timeout_s)
                 except ClientError as error:
                     answers[place] = error
-                    has_failed = has_failed or ends_a_pipeline(error)
-                if has_failed:
+                    if ends_a_pipeline(error):
+                        failure = failure or error
+                if failure:
                     return
 
         await asyncio.gather(*(send_some() for _ in range(min(len(commands), WINDOW - 1))))
-        return answers
+        return [answers.get(place) or unsent(failure) for place in range(len(commands))]
 
     @property
     def is_here(self) -> bool:

@@ -7,7 +7,7 @@ import contextlib
 import math
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
 from ...common.address import Address
@@ -200,18 +200,24 @@ class Client:
         except (Unreachable, OutcomeUnknown, LoginFailed) as error:
             return error
 
-    def ask_together(self, commands: Iterable[str]) -> list[Answer]:
-        """Return the answers to these commands, which are in flight at once. Each has the time
-        limits of a request from its start. This follows the leader."""
+    def ask_together(self, commands: Sequence[str]) -> Iterator[Answer]:
+        """Yield the answers to these commands in their order, each as soon as it is known. The
+        commands are in flight at once. Each has the time limits of a request from its start. This
+        follows the leader."""
         self._look_for_fork()
+        first = Deadline(self.timeout_s, self._on_wait, attempt_s=self.attempt_s or math.inf)
+        deadlines = iter([first])
 
         def machine_of(command: str) -> Search[Reply]:
-            deadline = Deadline(self.timeout_s, attempt_s=self.attempt_s or math.inf)
+            others = Deadline(self.timeout_s, attempt_s=self.attempt_s or math.inf)
+            deadline = next(deadlines, others)
             return search(self._nodes, self._sessions, self.name, command, deadline)
 
-        steps = Pipelining(commands, machine_of, self._sessions, self._connected_to, self.close)
+        steps = Pipelining(
+            commands, machine_of, self._sessions, self._connected_to, self.close, first
+        )
         try:
-            return steps.run()
+            yield from steps.answers()
         except BaseException:
             self._sessions = ClientSessions()  # requests in flight may keep the old ones busy
             raise

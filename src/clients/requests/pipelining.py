@@ -7,6 +7,9 @@ the order of the lines (docs/use/protocol.md).
 
 from __future__ import annotations
 
+import bisect
+import contextlib
+import math
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -18,8 +21,10 @@ from ...wire.replies.replies import Reply, RequestOutcome, outcome_of, read_repl
 from .node_connection import (
     LEAST_ATTEMPT_S,
     ClientError,
+    Deadline,
     LoginFailed,
     NodeConnection,
+    NoLeader,
     Unreachable,
     line_of,
 )
@@ -41,7 +46,10 @@ BYTES_MAX = 256 << 10  # of lines without an answer; one line may be longer
 Connect = Callable[[Address, float, Iterator[Address]], NodeConnection]
 
 
-UNSENT = "it was not sent, because an earlier request found no node that served it in time"
+def unsent(failure: Answer | None) -> ClientError:
+    """Return the error of a request that did not start after `failure` of an earlier one."""
+    kind = NoLeader if isinstance(failure, Reply | NoLeader) else Unreachable
+    return kind("it was not sent, because an earlier request found no node that served it in time")
 
 
 def ends_a_pipeline(error: ClientError) -> bool:
@@ -62,8 +70,13 @@ class _UnderWay:
         self.until_s = 0.0
 
 
+def _place(request: _UnderWay) -> int:
+    return request.place
+
+
 class Pipelining:
-    """Carries out the machines of requests side by side, in order."""
+    """Carries out the machines of requests side by side, in order. While a request
+    pauses, because of an election, no later request is sent."""
 
     def __init__(
         self,
@@ -72,14 +85,17 @@ class Pipelining:
         sessions: ClientSessions,
         connect: Connect,
         hang_up: Callable[[], None],
+        notice: Deadline,
     ) -> None:
         """`machine_of` starts the request of a command, with `sessions`. `connect` returns the
-        connection to a node, or raises ClientError. `hang_up` closes the connection."""
+        connection to a node, or raises ClientError. `hang_up` closes the connection. `notice` says
+        that the first late reply has not arrived yet."""
         self._commands = deque(commands)
         self._machine_of = machine_of
         self._sessions = sessions
         self._connect = connect
         self._hang_up = hang_up
+        self._notice = notice
         self._connection: NodeConnection | None = None
         self._answers: dict[int, Answer] = {}  # by place
         self._count = 0  # of requests that have begun
@@ -88,28 +104,30 @@ class Pipelining:
         self._bytes = 0  # of lines that are unsent or unanswered
         self._paused: list[tuple[float, _UnderWay]] = []
         self._without_session: list[_UnderWay] = []
-        self._has_failed = False  # then no further request starts
+        self._failure: Answer | None = None  # then no further request starts
 
-    def run(self) -> list[Answer]:
-        """Return the answers in the order of the requests. If a request found no node in time,
-        requests that have not started by then are not sent."""
+    def answers(self) -> Iterator[Answer]:
+        """Yield the answers in the order of the requests, each as soon as it is known. If a request
+        found no node in time, requests that have not started by then are not sent."""
+        place = 0
         try:
             while self._begin_more() or len(self._answers) < self._count:
                 self._go_on()
+                while place in self._answers:
+                    yield self._answers[place]
+                    place += 1
         except BaseException:
             self._hang_up()  # else a late reply would answer the next request
             raise
-        return [
-            *(self._answers[place] for place in range(self._count)),
-            *(Unreachable(UNSENT) for _ in self._commands),
-        ]
+        for _ in self._commands:
+            yield unsent(self._failure)
 
     # --- requests -------------------------------------------------------------------------------
 
     def _begin_more(self) -> bool:
         """Start as many requests as may be in flight; return whether any started."""
         before = self._count
-        while self._commands and not self._has_failed and self._has_room:
+        while self._commands and not self._failure and self._has_room:
             machine = self._machine_of(self._commands.popleft())
             self._count += 1
             self._resume(_UnderWay(self._count - 1, machine), partial(next, machine))
@@ -122,7 +140,7 @@ class Pipelining:
         active = self._count - len(self._answers)
         if not active:
             return True
-        if active >= WINDOW or self._bytes >= BYTES_MAX:
+        if active >= WINDOW or self._bytes >= BYTES_MAX or self._paused:
             return False
         is_numbered = row_of(self._commands[0]).handling.is_numbered
         return not is_numbered or self._sessions.with_room() is not None
@@ -134,10 +152,12 @@ class Pipelining:
         except StopIteration as end:
             reply: Reply = end.value
             self._answers[request.place] = reply
-            self._has_failed |= outcome_of(reply.text) is RequestOutcome.NO_LEADER
+            if outcome_of(reply.text) is RequestOutcome.NO_LEADER:
+                self._failure = self._failure or reply
         except ClientError as error:
             self._answers[request.place] = error
-            self._has_failed |= ends_a_pipeline(error)
+            if ends_a_pipeline(error):
+                self._failure = self._failure or error
         else:
             self._take(request, step)
 
@@ -155,7 +175,10 @@ class Pipelining:
             request.step = step
             request.until_s = time.monotonic() + step.limit_s
             self._bytes += len(request.line)
-            self._to_send.append(request)
+            self._queue(request)
+
+    def _queue(self, request: _UnderWay) -> None:
+        bisect.insort(self._to_send, request, key=_place)
 
     def _answered(self, request: _UnderWay, answer: Answer | Connected) -> None:
         self._bytes -= len(request.line)
@@ -170,7 +193,7 @@ class Pipelining:
         """Do the next possible work: send and read, resume requests that wait for a session, or
         wait. Paused requests resume together: each may meet a node that hangs, and otherwise they
         would meet it one after another."""
-        if self._to_send or self._sent:
+        if self._may_send or self._sent:
             self._send()
             self._read()
         elif self._without_session and not self._sessions.is_beginning:
@@ -187,10 +210,16 @@ class Pipelining:
                 else:
                     self._paused.append(each)
 
+    @property
+    def _may_send(self) -> bool:
+        """Whether the next line may be sent: no earlier request pauses."""
+        first = min((request.place for _, request in self._paused), default=math.inf)
+        return bool(self._to_send) and self._to_send[0].place < first
+
     def _send(self) -> None:
         """Send the lines for one node. Lines for another node wait until all sent lines are
         answered."""
-        if not self._to_send:
+        if not self._may_send:
             return
         step = self._to_send[0].step
         if not self._sent and not self._reach(step):
@@ -198,7 +227,7 @@ class Pipelining:
         connection = self._connection
         assert connection is not None
         now_s, lines = time.monotonic(), []
-        while self._to_send and self._to_send[0].step.address == connection.address:
+        while self._may_send and self._to_send[0].step.address == connection.address:
             request = self._to_send.popleft()
             request.until_s = max(request.until_s, now_s + LEAST_ATTEMPT_S)
             self._sent.append(request)
@@ -230,14 +259,14 @@ class Pipelining:
             if request.step.address == address:
                 self._answered(request, answer)
             else:
-                self._to_send.append(request)
+                self._queue(request)
 
     def _read(self) -> None:
         """Read the next reply, and the replies that arrived with it."""
         connection = self._connection
         while self._sent and connection is not None:
             try:
-                raw = connection.read(self._sent[0].until_s)
+                raw = self._next_line(connection)
                 reply = read_reply(raw.removesuffix(b"\r"))
                 if reply is None:
                     raise ConnectionError("answered something that is not raftline")
@@ -248,6 +277,15 @@ class Pipelining:
             self._answered(request, reply)
             if b"\n" not in connection.received:
                 return
+
+    def _next_line(self, connection: NodeConnection) -> bytes:
+        until_s = self._sent[0].until_s
+        if self._notice.notice_s < until_s:
+            with contextlib.suppress(TimeoutError):
+                return connection.read(self._notice.notice_s)
+            host, port = connection.address
+            self._notice.notice(f"waiting for {host} port {port}")
+        return connection.read(until_s)
 
     def _lose_all(self, error: OSError) -> None:
         """Answer each request on a broken connection, since no reply will arrive."""

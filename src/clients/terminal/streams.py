@@ -5,7 +5,8 @@ from __future__ import annotations
 import io
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from typing import cast
 
 from ...common.address import Address
 from ...common.process.quiet_exit import EXIT_INTERRUPTED
@@ -15,6 +16,8 @@ from ...wire.refusal import error
 from ...wire.replies.replies import RequestOutcome
 from ..requests.conversation import Client
 from ..requests.node_connection import ClientError
+
+_BATCH_BYTES = 256 << 10  # of lines that are in flight together
 
 
 def accept_raw_stdin() -> None:
@@ -26,10 +29,19 @@ def accept_raw_stdin() -> None:
         sys.stdin.reconfigure(encoding="utf-8", errors="surrogateescape", newline="\n")
 
 
-def lines_of_stdin() -> Iterator[str]:
-    """Yield each line with a command as soon as it arrives."""
-    for line in sys.stdin or ():
-        command = line.removesuffix("\n").removesuffix("\r")
+def batches_of_stdin() -> Iterator[list[str]]:
+    """Yield the lines with commands, as many together as have already arrived."""
+    rest = b""
+    stdin = None if sys.stdin is None else cast(io.BufferedReader, sys.stdin.buffer)
+    while stdin is not None and (data := stdin.read1(_BATCH_BYTES)):
+        *lines, rest = (rest + data).split(b"\n")
+        yield [*_commands(lines)]
+    yield [*_commands([rest])]
+
+
+def _commands(lines: Iterable[bytes]) -> Iterator[str]:
+    for line in lines:
+        command = line.decode("utf-8", "surrogateescape").removesuffix("\r")
         if not asks_nothing(command):
             yield command
 

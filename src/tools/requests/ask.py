@@ -30,7 +30,7 @@ from ...wire.limits import VALUE_BYTES
 from ...wire.protocol import ProtocolError, escape, real
 from ...wire.refusal import error
 from ...wire.replies.refusals import refusal_in
-from ...wire.replies.replies import Reply, RequestOutcome, outcome_to, value_in
+from ...wire.replies.replies import Reply, RequestOutcome, value_in
 from ..verbs import LISTINGS, REQUESTS
 
 STDIN = "-"
@@ -279,17 +279,17 @@ class _Printer(ReplyPrinter):
         super().__init__(quiet, as_object, explain)
         self._is_raw = is_raw
 
-    def _print(self, command: str, reply: Reply) -> RequestOutcome:
+    def _print(self, command: str, reply: Reply, outcome: RequestOutcome) -> RequestOutcome:
         if self.as_object:
-            return super()._print(command, reply)
-        outcome, refusal = outcome_to(command, reply.text), refusal_in(reply.text)
+            return super()._print(command, reply, outcome)
+        refusal = refusal_in(reply.text)
         if refusal is not None:
             refused = (
                 error_of(refusal) if reply.server else None
             )  # otherwise it is explained already
             print(error(refused.at_the_shell) if refused else reply.text, file=sys.stderr)
         elif not self._is_raw:
-            return super()._print(command, reply)
+            return super()._print(command, reply, outcome)
         elif outcome is RequestOutcome.DONE:
             sys.stdout.buffer.write(real(value_in(reply.text)).encode("utf-8", "surrogateescape"))
             sys.stdout.buffer.write(b"\n" * self.quiet)

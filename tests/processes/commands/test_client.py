@@ -25,7 +25,15 @@ from raftline.wire.refusal import NO_LEADER, error, not_leader, outcome_unknown
 from raftline.wire.replies.replies import Reply, as_json
 from raftline_testing.doubles import in_process
 from raftline_testing.doubles.in_process import without_notices
-from raftline_testing.doubles.scripted_node import DEADLINE_S, SOURCE, Start, free_port, run, store
+from raftline_testing.doubles.scripted_node import (
+    DEADLINE_S,
+    SOURCE,
+    Start,
+    answer_to_codes,
+    free_port,
+    run,
+    store,
+)
 
 
 def test_lines_from_a_pipe_get_exactly_one_reply_each(start: Start) -> None:
@@ -58,6 +66,46 @@ def test_a_line_in_a_pipe_is_answered_before_the_next_one_is_typed(start: Start)
             assert client.stdout.readline() == b"GET response: 4\n"
         client.stdin.close()
         assert client.wait(DEADLINE_S) == 0
+
+
+def test_lines_of_a_pipe_are_in_flight_together_and_a_bad_line_stops_no_other() -> None:
+    """The node answers nothing before it has all lines of one kind."""
+    typed = "set a 1\nset b 2\nincr a x\ndelete b\nget a\nget b\n"
+    answers = ["SET response: a set to 1", "SET response: b set to 2", error("BY is no number")]
+    answers += ["DELETE response: b deleted", "GET response: 1", "GET response, no such key: b"]
+    lines: list[str] = []
+
+    def serve(connection: socket.socket) -> None:
+        with connection, connection.makefile("r") as stream:
+            replies = iter(answers)
+            connection.sendall(answer_to_codes(stream.readline().rstrip("\n")))
+            for count in (1, 4, 2):  # a session, writes, reads
+                lines.extend(batch := [stream.readline().rstrip("\n") for _ in range(count)])
+                for line in batch:
+                    sender, _, command = line.partition("@")
+                    _, number_sign, number = sender.partition("#")
+                    text = "SESSION response: client-7" if command == "session" else next(replies)
+                    connection.sendall(f"s1{number_sign}{number}@{text}\n".encode())
+            stream.readline()
+
+    with socket.create_server(("localhost", 0)) as listener:
+        server = threading.Thread(target=lambda: serve(listener.accept()[0]))
+        server.start()
+        done = run(listener.getsockname()[1], 1, typed=typed)
+        server.join(DEADLINE_S)
+    assert done.stdout.splitlines() == answers
+    assert (done.returncode, done.stderr) == (2, "")
+    assert [line.partition("@")[2] for line in lines[1:]] == typed.splitlines()
+
+
+def test_lines_of_a_pipe_without_a_leader_have_a_reply_each(start: Start) -> None:
+    typed = "".join(f"get k{number}\n" for number in range(300))
+    done = run(start(lambda _: NO_LEADER).port, 1, "--timeout", "0.3", typed=typed)
+    replies = done.stdout.splitlines()
+    assert len(replies) == 300
+    assert all(line.startswith("Sorry, ") for line in replies)
+    assert "it was not sent" in replies[-1]
+    assert done.returncode == 3
 
 
 def test_bytes_that_are_not_utf_8_reach_the_node_as_they_are(start: Start) -> None:
