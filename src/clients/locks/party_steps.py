@@ -5,10 +5,11 @@ Each member has a key, `party/NAME/LEASE`, under its own lease, so it leaves whe
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, Generic
 
-from ..calls.calls import CALLS, Ask, Steps
+from ...wire.commands.lease_operands import lease_in
+from ..calls.calls import CALLS, Ask, Steps, Version
 from ..calls.kv_errors import LeaseLost
 from ..calls.transaction import Transaction, itself
 from ..calls.value_codec import TEXT
@@ -25,6 +26,9 @@ class PartyKeys(LockKeys):
 
     def __init__(self, name: str) -> None:
         super().__init__(PARTIES, name)
+
+    def member(self, lease: str) -> str:
+        return f"{self.prefix}{lease}"
 
 
 class JoinSteps(Generic[SomeHeld]):
@@ -45,33 +49,46 @@ class JoinSteps(Generic[SomeHeld]):
                 attempt.lease = lease = self._make_lease()
                 name = yield from lease._granting()
                 contest = LockProtocol(self._keys, name, value)
-                contest.key = f"{self._keys.prefix}{name}"
-                joining = Transaction(TEXT, itself).then.set(contest.key, value, lease=name)
-                token = token_in((yield Ask(joining.stat(contest.key).commit())))
-                assert token is not None, "a transaction without conditions succeeds"
+                contest.key = self._keys.member(name)
+                token = yield from self._adding(contest.key, value, name)
                 if lease._begin_holding(self._on_lost):
-                    make: Any = self._held_class
-                    held: SomeHeld = make(self._keys, lease, contest, token)
-                    return held
+                    return self._make_held(lease, contest, token)
             except LeaseLost:
                 pass  # the lease ended before the program had joined
 
-    def _members(self) -> Steps[list[str]]:
-        """Return the texts of the members' values, in the order in which they joined."""
-        members: list[tuple[int, str]] = []
+    def _adding(self, key: str, value: str, lease: str) -> Steps[int]:
+        """Set the key of a member; return the index of that entry."""
+        joining = Transaction(TEXT, itself).then.set(key, value, lease=lease)
+        token = token_in((yield Ask(joining.stat(key).commit())))
+        assert token is not None, "a transaction without conditions succeeds"
+        return token
+
+    def _make_held(self, lease: Any, contest: LockProtocol, token: int) -> SomeHeld:
+        make: Any = self._held_class
+        held: SomeHeld = make(self._keys, lease, contest, token)
+        return held
+
+    def _versions(self) -> Steps[list[tuple[str, Version[str]]]]:
+        """Return all keys under the prefix with their versions."""
+        pairs: list[tuple[str, Version[str]]] = []
         after, is_last = "", False
         while not is_last:
             page = yield Ask(CALLS.versions_page(self._keys.prefix, after))
-            members += [(version.index, version.value) for _, version in page.pairs]
+            pairs += page.pairs
             after, is_last = page.after, page.is_last
-        return [value for _, value in sorted(members)]
+        return pairs
+
+    def _members(self) -> Steps[list[str]]:
+        """Return the texts of the members' values, in the order in which they joined."""
+        versions = yield from self._versions()
+        return in_order({key: version.value or "" for key, version in versions})
 
 
 class MemberChanges:
     """The members that a watch of a party reports."""
 
     def __init__(self) -> None:
-        self._members: dict[str, tuple[int, str]] = {}
+        self._members: dict[str, str] = {}
         self._reported: list[str] | None = None
 
     def take(self, watch: Any) -> Iterator[list[str]]:
@@ -80,8 +97,18 @@ class MemberChanges:
             if event.value is None:
                 self._members.pop(event.key, None)
             else:
-                self._members[event.key] = event.index, event.value
-        now = [value for _, value in sorted(self._members.values())]
+                self._members[event.key] = event.value
+        now = in_order(self._members)
         if watch.is_listed and now != self._reported:
             self._reported = now
             yield now
+
+
+def in_order(members: Mapping[str, str]) -> list[str]:
+    """Return the values of members by their keys, in the order in which they got their leases."""
+    return [members[key] for key in sorted(members, key=number_of)]
+
+
+def number_of(key: str) -> int:
+    """Return the number of the lease that a key ends with; 0 if it does not."""
+    return lease_in(key.rpartition("/")[2]) or 0

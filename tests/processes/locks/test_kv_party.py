@@ -28,6 +28,7 @@ def test_members_are_listed_in_the_order_in_which_they_joined(kv: raftline.KV[st
     assert party.members() == []
     with party.join("b") as first, party.join("a") as second, party.join("b"):
         assert party.members() == ["b", "a", "b"]
+        assert next(party.observe()) == ["b", "a", "b"]
         assert first.check() < second.check()
         second.release()
         assert party.members() == ["b", "b"]
