@@ -20,6 +20,8 @@ from .clients.locks.aio_lock import AioLock as Lock
 from .clients.locks.aio_lock import AioSemaphore as Semaphore
 from .clients.locks.barrier import AioBarrier as Barrier
 from .clients.locks.barrier import AioDoubleBarrier as DoubleBarrier
+from .clients.locks.partitioner import AioPartitioner as Partitioner
+from .clients.locks.partitioner import AioShare as Share
 from .clients.locks.party import AioParty as Party
 from .clients.watches.aio_watch import AioWatch as Watch
 
@@ -37,10 +39,12 @@ __all__ = [
     "Lease",
     "Lock",
     "Members",
+    "Partitioner",
     "Party",
     "Pipeline",
     "Queue",
     "Semaphore",
+    "Share",
     "Watch",
     "connect",
 ]

@@ -15,6 +15,7 @@ from .clients.locks.barrier import Barrier, DoubleBarrier
 from .clients.locks.job_queue import Job, Queue
 from .clients.locks.lease import Lease
 from .clients.locks.lock import Election, Held, Lock, Semaphore
+from .clients.locks.partitioner import Partitioner, Share
 from .clients.locks.party import Party
 from .clients.locks.queue_steps import DeadJob
 from .clients.requests.backup_copy import Backup
@@ -25,8 +26,8 @@ from .objects.embedded_server import Leader
 __all__ = [
     "Backup", "Barrier", "Cached", "DeadJob", "DoubleBarrier", "Election", "Event", "Held", "Job",
     "KVSnapshot", "Leader", "Lease", "Lock", "Member", "MemberChange", "Members", "Outcome",
-    "Party", "Pending", "Pipeline", "Queue", "Semaphore", "Stat", "Status", "Transaction",
-    "Version", "Watch",
+    "Partitioner", "Party", "Pending", "Pipeline", "Queue", "Semaphore", "Share", "Stat", "Status",
+    "Transaction", "Version", "Watch",
 ]  # fmt: skip
 
 

@@ -24,6 +24,8 @@ from ..locks.aio_lease import AioKeeper, AioLease
 from ..locks.aio_lock import AioElection, AioLock, AioSemaphore
 from ..locks.barrier import AioBarrier, AioDoubleBarrier
 from ..locks.barrier_steps import BarrierKeys
+from ..locks.partition_steps import PartitionKeys
+from ..locks.partitioner import AioPartitioner
 from ..locks.party import AioParty
 from ..locks.party_steps import PartyKeys
 from ..locks.queue_steps import DELIVERIES
@@ -321,6 +323,18 @@ class AioKV(BaseKV[Data, AioLease, AioLock, AioSemaphore, "AioElection[Data]"]):
     ) -> AioParty[Data]:
         """Return a party, the programs that are here; see `raftline.KV.party`."""
         return self._claim(AioParty, PartyKeys(name), ttl, on_lost)
+
+    def partitioner(
+        self,
+        name: str,
+        *,
+        shards: int,
+        ttl: Seconds = TTL_S,
+        on_lost: Callable[[], object] | None = None,
+    ) -> AioPartitioner[Data]:
+        """Return a partitioner, which divides shards among programs; see
+        `raftline.KV.partitioner`."""
+        return self._claim(AioPartitioner, PartitionKeys(name, shards), ttl, on_lost)
 
     def barrier(self, name: str) -> AioBarrier:
         """Return a barrier, at which programs wait while it is closed."""

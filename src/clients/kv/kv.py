@@ -19,6 +19,8 @@ from ..locks.barrier_steps import BarrierKeys
 from ..locks.job_queue import Queue
 from ..locks.lease import Keeper, Lease
 from ..locks.lock import Election, Lock, Semaphore
+from ..locks.partition_steps import PartitionKeys
+from ..locks.partitioner import Partitioner
 from ..locks.party import Party
 from ..locks.party_steps import PartyKeys
 from ..locks.queue_steps import DELIVERIES
@@ -315,6 +317,18 @@ class KV(BaseKV[Data, Lease, Lock, Semaphore, "Election[Data]"], MutableMapping[
         """Return a party, the programs that are here: `with kv.party("web").join("host1")`, and
         `kv.party("web").members()`."""
         return self._claim(Party, PartyKeys(name), ttl, on_lost)
+
+    def partitioner(
+        self,
+        name: str,
+        *,
+        shards: int,
+        ttl: Seconds = TTL_S,
+        on_lost: Callable[[], object] | None = None,
+    ) -> Partitioner[Data]:
+        """Return a partitioner, which divides shards among programs: `with
+        kv.partitioner("work", shards=16).join("host1") as share`, then `share.update()`."""
+        return self._claim(Partitioner, PartitionKeys(name, shards), ttl, on_lost)
 
     def barrier(self, name: str) -> Barrier:
         """Return a barrier, at which programs wait while it is closed."""

@@ -12,13 +12,12 @@ from collections.abc import Callable
 from typing import Any, Generic
 
 from ..calls.calls import CALLS, Ask, Steps, whole
-from ..calls.kv_errors import LeaseLost, TooManyWatches
+from ..calls.kv_errors import LeaseLost
 from ..calls.transaction import Transaction, itself
 from ..calls.value_codec import TEXT
 from ..calls.wait_times import Wait, seconds_to_wait
-from ..requests.node_connection import Closed
 from ..requests.times import Seconds
-from .claims import POLL_S, Attempt, Claiming, Look, Pause
+from .claims import Attempt, Claiming
 from .contest import LockKeys, LockProtocol
 from .held import SomeHeld
 
@@ -49,7 +48,7 @@ class BarrierSteps(Generic[SomeHeld]):
     _make_lease: Any
     _now: Any
     _on_lost: Any
-    _watching: Any
+    _watched: Any
     _dropping: Any
 
     def _is_open(self) -> Steps[bool]:
@@ -112,25 +111,6 @@ class BarrierSteps(Generic[SomeHeld]):
         wait = Wait.of(seconds_to_wait(timeout, -1), self._now())
         attempt: Attempt[Any] = Attempt()
         try:
-            return (yield from self._watched(attempt, is_met, wait))
+            return bool((yield from self._watched(attempt, is_met, wait)))
         finally:
             attempt.hang_up()
-
-    def _watched(
-        self, attempt: Attempt[Any], is_met: Callable[[], Steps[bool]], wait: Wait
-    ) -> Claiming[bool]:
-        """Wait until a condition on the keys is met; return whether it was in time."""
-        while not (yield from is_met()):
-            if wait.is_once or self._now() >= wait.until_s:
-                return False
-            try:
-                if attempt.watch is None:
-                    attempt.watch = self._watching(self._keys.prefix)
-                if (yield Look(attempt.watch, wait.until_or_none_s)):
-                    attempt.watch._take_ready()
-                elif attempt.watch._is_closed:
-                    raise Closed(f"this client was closed at {self._keys.name}")
-            except TooManyWatches:
-                attempt.hang_up()
-                yield Pause(min(wait.until_s, self._now() + POLL_S))
-        return True

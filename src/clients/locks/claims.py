@@ -241,6 +241,33 @@ class BaseClaim(NoCopies, Generic[Leased, SomeHeld]):
             yield Pause(min(wait.until_s, self._now() + POLL_S))
         return None
 
+    def _watched(
+        self, attempt: Attempt[Any], is_met: Callable[[], Claiming[bool]], wait: Wait
+    ) -> Claiming[bool]:
+        """Wait until a condition on the keys is met; return whether it was in time."""
+        while not (yield from is_met()):
+            if wait.is_once or self._now() >= wait.until_s:
+                return False
+            try:
+                yield from self._next_change(attempt, wait)
+            except TooManyWatches:
+                attempt.hang_up()
+                yield Pause(min(wait.until_s, self._now() + POLL_S))
+        return True
+
+    def _next_change(self, attempt: Attempt[Any], wait: Wait) -> Claiming[None]:
+        """Wait until a watch reports a change, or has listed the keys."""
+        if attempt.watch is None:
+            attempt.watch = self._watching(self._keys.prefix)
+        watch = attempt.watch
+        is_news = not watch.is_listed
+        while (yield Look(watch, wait.until_or_none_s)):
+            is_news = bool(watch._take_ready()) or is_news
+            if is_news and watch.is_listed:
+                return
+        if watch._is_closed:
+            raise Closed(f"this client was closed while it waited for {self.name}")
+
     def _dropping(self, attempt: Attempt[Leased]) -> Claiming[None]:
         """Release the lease of an attempt that failed."""
         lease, attempt.lease = attempt.lease, None

@@ -186,7 +186,7 @@ def test_the_web_service_answers_from_the_cluster(kv: raftline.KV[str], nodes: C
         service.close()
 
 
-PAGES = ["versions", "administration", "caches", "queues", "parties", "barriers"]
+PAGES = ["versions", "administration", "caches", "queues", "parties", "barriers", "shards"]
 
 
 @pytest.mark.parametrize("name", PAGES)
