@@ -254,6 +254,11 @@ class SlotProtocol(LockProtocol):
         return _plan().if_.absent(self.key)
 
 
+def number_of(key: str) -> int:
+    """Return the number of the lease that a key ends with; 0 if it does not."""
+    return lease_in(key.rpartition("/")[2]) or 0
+
+
 def token_in(outcome: Outcome[str]) -> int | None:
     """Return the fencing token; None if the transaction did not take the lock."""
     if not outcome.succeeded:

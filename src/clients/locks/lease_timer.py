@@ -62,21 +62,21 @@ class LeaseTimer:
         self._on_end = on_end
         self._has_reported = False
         self.ending = threading.RLock()  # a signal handler may release
-        self._until_s = sent_s + seconds
+        self.sent_s = sent_s
         self.renew_at_s = sent_s + seconds / RENEWALS
 
     @property
     def until_s(self) -> float:
         """The time from which another client may hold the lease."""
-        return self._until_s
+        return self.sent_s + self.seconds
 
     @property
     def due_s(self) -> float:
         """The time at which to renew the lease, or to detect that it is lost."""
-        return min(self.renew_at_s, self._until_s) if self.is_renewed else self._until_s
+        return min(self.renew_at_s, self.until_s) if self.is_renewed else self.until_s
 
     def is_held(self, now_s: float) -> bool:
-        return not self.is_over and now_s < self._until_s
+        return not self.is_over and now_s < self.until_s
 
     def limit_s(self, now_s: float, shortest_s: float = math.inf) -> float | None:
         """Return the seconds that one renewal may take; None if the time of the lease is over.
@@ -84,14 +84,14 @@ class LeaseTimer:
         They are at most a third of its time, and a third of `shortest_s`, the time of the shortest
         lease that the same thread renews. So the shortest lease is renewed in time, too.
         """
-        left_s = self._until_s - now_s
+        left_s = self.until_s - now_s
         if left_s <= 0:
             return None
         return max(LEAST_S, min(left_s, min(self.seconds, shortest_s) / RENEWALS))
 
     def extend(self, sent_s: float) -> None:
         """Record a successful renewal whose request was first sent at `sent_s`."""
-        self._until_s = max(self._until_s, sent_s + self.seconds)
+        self.sent_s = max(self.sent_s, sent_s)
         self.renew_at_s = sent_s + self.seconds / RENEWALS
 
     def retry_soon(self, now_s: float) -> None:
@@ -261,8 +261,8 @@ class BaseLease(NoCopies, Generic[Event]):
 
     # --- the machines ---------------------------------------------------------------------------
 
-    def _granting(self) -> Steps[str]:
-        """Acquire the lease, and renew it from then on; return its name.
+    def _granting(self, spare: LeaseTimer | None = None) -> Steps[str]:
+        """Acquire the lease, or take over a spare one, and renew it from then on; return its name.
 
         Raises:
             LeaseLost: the answer came after its time was over, so it was never held.
@@ -275,7 +275,11 @@ class BaseLease(NoCopies, Generic[Event]):
             if not self._is_over:
                 raise RuntimeError(f"{self.id} is already granted; make another one: kv.lease(…)")
             over = self._new_event()
-            timer = yield from granting(self._seconds, partial(self._ended, over), self._now)
+            on_end = partial(self._ended, over)
+            if spare is None:
+                timer = yield from granting(self._seconds, on_end, self._now)
+            else:
+                timer = LeaseTimer(spare.lease, spare.seconds, spare.sent_s, on_end)
             self._over, self._timer = over, timer  # both: if this fails, the previous lease counts
             timer.is_renewed = self._keep
             try:
@@ -314,6 +318,19 @@ class BaseLease(NoCopies, Generic[Event]):
             timer.give_up()
             with contextlib.suppress(ClientError):
                 yield Ask(CALLS.release(timer.lease))
+
+    def _set_aside(self) -> LeaseTimer | None:
+        """Stop holding the lease without ending it, so that another object of this process can take
+        it over soon. Return None if it is over."""
+        timer = self._timer
+        if timer is None or not self._is_here or not timer.is_held(self._now()):
+            return None
+        timer.give_up()
+        return timer
+
+    def _can_take_over(self, spare: LeaseTimer) -> bool:
+        """Return whether a lease that was set aside has this time, and most of it left."""
+        return spare.seconds == self._seconds and self._now() < spare.renew_at_s
 
     def _ended(self, over: Event, timer: LeaseTimer) -> None:
         self._keeper.drop(timer)

@@ -26,9 +26,9 @@ from ..calls.value_codec import TEXT
 from ..calls.wait_times import Wait, seconds_to_wait
 from ..requests.times import Seconds
 from .claims import Attempt, Claiming
-from .contest import LockKeys, LockProtocol, token_in
+from .contest import LockKeys, LockProtocol, number_of, token_in
 from .held import BaseHeld, Leased, SomeHeld
-from .party_steps import JoinSteps, number_of
+from .party_steps import JoinSteps
 
 PARTITIONS = "partition"
 SHARDS_MAX = 1000

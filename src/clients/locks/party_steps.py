@@ -8,14 +8,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Generic
 
-from ...wire.commands.lease_operands import lease_in
 from ..calls.calls import CALLS, Ask, Steps, Version
 from ..calls.kv_errors import LeaseLost
 from ..calls.transaction import Transaction, itself
 from ..calls.value_codec import TEXT
 from ..calls.wait_times import Wait
 from .claims import Attempt, Claiming
-from .contest import LockKeys, LockProtocol, token_in
+from .contest import LockKeys, LockProtocol, number_of, token_in
 from .held import SomeHeld
 
 PARTIES = "party"
@@ -107,8 +106,3 @@ class MemberChanges:
 def in_order(members: Mapping[str, str]) -> list[str]:
     """Return the values of members by their keys, in the order in which they got their leases."""
     return [members[key] for key in sorted(members, key=number_of)]
-
-
-def number_of(key: str) -> int:
-    """Return the number of the lease that a key ends with; 0 if it does not."""
-    return lease_in(key.rpartition("/")[2]) or 0

@@ -2,9 +2,12 @@
 
 Jobs are numbered, so that no operation lists the jobs. The keys of a queue, under `queue/NAME/`:
 
-* `tail` has the number of the last job. `head` has the number of the last job that was delivered
-  for the first time, so the jobs between the two wait. A put and a first delivery are one
+* `line/tail` has the number of the last job. `line/head` has the number of the last job that was
+  delivered for the first time, so the jobs between the two wait. A put and a first delivery are one
   transaction each, on the condition that `tail` or `head` has not changed.
+* `line/LEASE` is the place of a worker that waits for a job, under its lease. While somebody waits,
+  only the first in line takes a job; the others follow these keys with a watch. A worker that
+  leaves a job alone for a second loses its place.
 * `jobs/NUMBER` has the value of a job until it is done.
 * `taken/NUMBER` has the count of its deliveries, and `held/NUMBER` the name of its worker, under
   the lease of that worker. The index of the entry that set `held` is the fencing token. If a job is
@@ -12,12 +15,16 @@ Jobs are numbered, so that no operation lists the jobs. The keys of a queue, und
 * `dead/NUMBER` has the count of deliveries of a job that is not delivered any more.
 * `sweep` exists for a second after a worker has looked for jobs that are taken and not held. So all
   workers together list the taken jobs once a second.
+
+The lease of a job that is done is set aside for the next job, so a worker that is busy needs a
+lease only now and then.
 """
 
 from __future__ import annotations
 
+import os
 from collections import deque
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Generic, NamedTuple, TypeAlias, TypeVar
 
@@ -28,12 +35,16 @@ from ..calls.transaction import Conditions, Operations, Outcome, Plan, Transacti
 from ..calls.value_codec import TEXT, Codec, Data
 from ..calls.wait_times import Wait
 from ..requests.node_connection import Closed
+from ..watches.watch_events import Event
 from .claims import Attempt, Claiming, Look, Pause
-from .contest import LockKeys, LockProtocol
+from .contest import LockKeys, LockProtocol, number_of
 from .held import BaseHeld, Leased, is_of
+from .lease_timer import BaseLease, LeaseTimer
 
 QUEUES = "queue"
 SWEEP_S = 1  # between two looks for jobs that are taken and not held
+PASS_S = 0.9  # until a worker that leaves a job alone is passed over
+TRIES = 16  # of a worker, if others take the next job first; then it waits in line
 DELIVERIES = 10  # by default
 _DIGITS = 16  # so that the keys are in the order of the numbers
 SomeJob = TypeVar("SomeJob", bound="BaseJob[Any, Any]")
@@ -57,9 +68,14 @@ class QueueKeys(LockKeys):
     def __init__(self, name: str) -> None:
         """Name the keys. Raises TypeError, ValueError if the name can't be a part of a key."""
         super().__init__(QUEUES, name)
-        self.head, self.tail, self.sweep_mark = (
-            f"{self.prefix}{each}" for each in ("head", "tail", "sweep")
-        )
+        self.line = f"{self.prefix}line/"
+        self.head, self.tail = f"{self.line}head", f"{self.line}tail"
+        self.places = f"{self.line}lease-"
+        self.sweep_mark = f"{self.prefix}sweep"
+
+    def place(self, lease: str) -> str:
+        """Return the key of a worker that waits."""
+        return f"{self.line}{lease}"
 
     def job(self, number: int) -> str:
         return f"{self.prefix}jobs/{number:0{_DIGITS}}"
@@ -81,11 +97,50 @@ class QueueKeys(LockKeys):
 
 
 class Delivery(NamedTuple):
-    """The answer to a request for a job: the job, or no job and the current `head`."""
+    """A job that is delivered."""
 
     number: int
-    token: int = 0
-    value: str | None = None
+    token: int
+    value: str
+    deliveries: int
+
+
+class Line:
+    """The workers that wait, and the numbers of jobs, as a watch reports them."""
+
+    def __init__(self, keys: QueueKeys) -> None:
+        self._keys = keys
+        self._values: dict[str, str] = {}
+
+    def apply(self, events: Iterable[Event[str]]) -> None:
+        for event in events:
+            if event.value is None:
+                self._values.pop(event.key, None)
+            else:
+                self._values[event.key] = event.value
+
+    @property
+    def ends(self) -> tuple[int, int]:
+        """The numbers of the job delivered last for the first time, and of the last job."""
+        head, tail = (self._values.get(key, "0") for key in (self._keys.head, self._keys.tail))
+        return int(head), int(tail)
+
+    @property
+    def places(self) -> list[str]:
+        """The places of the workers, in the order in which they came."""
+        places = (key for key in self._values if key.startswith(self._keys.places))
+        return sorted(places, key=number_of)
+
+    @property
+    def first(self) -> str | None:
+        """The place of the worker that takes the next job."""
+        return next(iter(self.places), None)
+
+    @property
+    def stall(self) -> tuple[int, str] | None:
+        """The job that waits for the first worker, and the place of that worker."""
+        (head, tail), first = self.ends, self.first
+        return (head, first) if head < tail and first is not None else None
 
 
 class QueueState(Generic[Data]):
@@ -98,8 +153,9 @@ class QueueState(Generic[Data]):
         self.max_deliveries = max_deliveries
         self.codec = codec
         self.lost: deque[tuple[int, int]] = deque()  # taken and not held: number, deliveries
-        self.tail = 0  # a guess
+        self.head = self.tail = 0  # a guess
         self.sweep_due_s = 0.0
+        self._spares: deque[tuple[int, LeaseTimer]] = deque()  # leases, and their process
 
     # --- requests --------------------------------------------------------------------------------
 
@@ -117,13 +173,9 @@ class QueueState(Generic[Data]):
 
     def waiting(self) -> Steps[int]:
         """Return how many jobs wait for their first delivery."""
-        head, tail = yield from self.ends()
-        return tail - head
-
-    def ends(self) -> Steps[tuple[int, int]]:
-        """Return the numbers of the job delivered last for the first time, and of the last job."""
-        head = int((yield Ask(CALLS.get(self.keys.head))) or 0)
-        return head, int((yield Ask(CALLS.get(self.keys.tail))) or 0)
+        self.head = int((yield Ask(CALLS.get(self.keys.head))) or 0)
+        self.tail = int((yield Ask(CALLS.get(self.keys.tail))) or 0)
+        return self.tail - self.head
 
     def dead(self) -> Steps[list[DeadJob]]:
         """Return the jobs that were delivered `max_deliveries` times and never done."""
@@ -162,9 +214,8 @@ class QueueState(Generic[Data]):
             held = yield from _numbers_under(self.keys.held_by())
             self.lost = deque((each, taken[each]) for each in taken if each not in held)
 
-    def again(self, worker: str, lease: str) -> Steps[tuple[Delivery, int] | None]:
-        """Deliver a lost job again, and return it with the count of its deliveries. A job without
-        deliveries left is dead."""
+    def again(self, worker: str, lease: str, place: str | None) -> Steps[Delivery | None]:
+        """Deliver a lost job again. A job without deliveries left is dead."""
         while self.lost:
             try:
                 number, count = self.lost.popleft()
@@ -176,36 +227,65 @@ class QueueState(Generic[Data]):
                 dead = lost.then.delete(taken).set(self.keys.dead(number), str(count))
                 yield Ask(dead.commit())
                 continue
-            outcome = yield Ask(self._taking(lost, number, worker, lease).commit())
+            taking = self._taking(lost, number, worker, lease, place)
+            outcome = yield Ask(taking.commit())
             if outcome:
-                return self._delivery(number, outcome), count + 1
+                return _delivery(number, outcome)
         return None
 
-    def first(self, head: int, worker: str, lease: str) -> Steps[Delivery]:
-        """Deliver the job after `head`. Without a value, another worker was faster, or the job was
-        deleted; then the number is that of the current head."""
-        number, job = head + 1, self.keys.job(head + 1)
-        due = _is(_plan().if_, self.keys.head, head)
-        taking = self._taking(due, number, worker, lease).incr(self.keys.head)
-        outcome = yield Ask(taking.else_.get(self.keys.head).commit())
-        if outcome:
-            return self._delivery(number, outcome)
-        current = int(outcome.value(0) or 0)
-        if current == head:
-            gone = _is(_plan().if_, self.keys.head, head).absent(job).greater(self.keys.tail, head)
-            skipped = yield Ask(gone.then.incr(self.keys.head).commit())
-            return Delivery(head + 1 if skipped else head)
-        return Delivery(current)
+    def next(
+        self, worker: str, lease: str, place: str | None, is_polite: bool
+    ) -> Steps[Delivery | None]:
+        """Deliver the next job for the first time. Return None if there is none, or if it is for
+        somebody else: `is_polite` leaves it to the workers in line, and others may be faster."""
+        for _ in range(TRIES):
+            head, number = self.head, self.head + 1
+            due = _is(_plan().if_, self.keys.head, head)
+            if is_polite:
+                due = due.none_under(self.keys.places)
+            taking = self._taking(due, number, worker, lease, place).incr(self.keys.head)
+            outcome = yield Ask(taking.else_.get(self.keys.head).get(self.keys.tail).commit())
+            if outcome:
+                self.head = number
+                return _delivery(number, outcome)
+            self.head, self.tail = (int(outcome.value(each) or 0) for each in (0, 1))
+            is_over = self.head >= self.tail
+            if is_over or (self.head == head and not (yield from self._skipping(head))):
+                return None
+        return None
 
-    def _taking(self, due: _If, number: int, worker: str, lease: str) -> _Then:
+    def _skipping(self, head: int) -> Steps[bool]:
+        """Go past the job after `head` if it was deleted; return whether it was."""
+        job = self.keys.job(head + 1)
+        gone = _is(_plan().if_, self.keys.head, head).absent(job).greater(self.keys.tail, head)
+        is_gone = bool((yield Ask(gone.then.incr(self.keys.head).commit())))
+        self.head += is_gone
+        return is_gone
+
+    def _taking(self, due: _If, number: int, worker: str, lease: str, place: str | None) -> _Then:
         held, job = self.keys.held_by(number), self.keys.job(number)
         plan = due.exists(job).then.set(held, worker, lease=lease).stat(held).get(job)
-        return plan.incr(self.keys.taken(number))
+        plan.incr(self.keys.taken(number))
+        return plan if place is None else plan.delete(place)
 
-    def _delivery(self, number: int, outcome: Outcome[str]) -> Delivery:
-        stat = outcome.stat(1)
-        assert stat is not None
-        return Delivery(number, stat.index, outcome.value(2) or "")
+    # --- leases ----------------------------------------------------------------------------------
+
+    def set_aside(self, lease: BaseLease[Any]) -> None:
+        """Keep the lease of a job that is done for the next one."""
+        timer = lease._set_aside()
+        if timer is not None:
+            self._spares.append((os.getpid(), timer))
+
+    def spare_for(self, lease: BaseLease[Any]) -> LeaseTimer | None:
+        """Return a lease that this one can take over. The others expire, with no key under them."""
+        while self._spares:
+            try:
+                process, timer = self._spares.pop()
+            except IndexError:  # another thread took it
+                return None
+            if process == os.getpid() and lease._can_take_over(timer):
+                return timer
+        return None
 
 
 class BaseQueue(Generic[Data]):
@@ -231,15 +311,13 @@ class BaseQueue(Generic[Data]):
 class BaseJob(BaseHeld[Leased], Generic[Leased, Data]):
     """A job that was taken: its value, and its end."""
 
-    def __init__(
-        self, state: QueueState[Data], lease: Leased, worker: str, job: Delivery, deliveries: int
-    ) -> None:
+    def __init__(self, state: QueueState[Data], lease: Leased, worker: str, job: Delivery) -> None:
         contest = LockProtocol(state.keys, str(lease), worker)
         contest.key = state.keys.held_by(job.number)
         super().__init__(state.keys, lease, contest, job.token)
         self.number = job.number
-        self.value: Data = state.codec.of(job.value or "")
-        self.deliveries = deliveries
+        self.value: Data = state.codec.of(job.value)
+        self.deliveries = job.deliveries
         self._state = state
 
     def _finishing(self, txn: Operations[Any, Any] | None) -> Steps[Outcome[Any]]:
@@ -256,7 +334,7 @@ class BaseJob(BaseHeld[Leased], Generic[Leased, Data]):
         outcome = yield Ask(plan.call)
         if outcome:
             self._is_released = True
-            yield from self._lease._dropping()
+            self._state.set_aside(self._lease)
             return Outcome(True, outcome.results[: -len(_ENDED)], plan.codec.kind)
         if is_of(outcome.stat(0), self._token):
             return Outcome(False, [], plan.codec.kind)
@@ -272,6 +350,10 @@ class TakeSteps(Generic[Data, SomeJob]):
 
     _state: QueueState[Data]
     _held_class: type[SomeJob]
+    _line: Line | None = None  # as its watch reports it
+    _place: str | None = None  # its own place in line
+    _is_listed = False  # whether the watch has reported that place
+    _is_polite = True  # whether it leaves jobs to the workers in line
     # of BaseClaim
     _make_lease: Any
     _now: Any
@@ -281,67 +363,116 @@ class TakeSteps(Generic[Data, SomeJob]):
     _dropping: Any
 
     def _claiming(self, attempt: Attempt[Any], worker: str, wait: Wait) -> Claiming[SomeJob | None]:
-        """Return a job, waiting for one until the time is over."""
+        """Return a job, waiting in line for one until the time is over."""
+        self._is_polite = not wait.is_once
         while True:
             if self._now() >= self._state.sweep_due_s:
                 self._state.sweep_due_s = self._now() + SWEEP_S
                 yield from self._state.sweep()
-            job = yield from self._trying(attempt, worker)
-            if job is not None or wait.is_once or self._now() >= wait.until_s:
-                return job
-            yield from self._dropping(attempt)
-            yield from self._waiting(attempt, wait)
+            try:
+                job = yield from self._trying(attempt, worker)
+                if job is not None:
+                    return job
+                self._set_aside(attempt)
+            except LeaseLost:  # before it took a job
+                yield from self._leaving_line(attempt)
+            if wait.is_once or self._now() >= wait.until_s:
+                return None
+            yield from self._waiting(attempt, worker, wait)
 
     def _trying(self, attempt: Attempt[Any], worker: str) -> Claiming[SomeJob | None]:
-        """Return a job if there is one."""
-        state = self._state
-        while True:
-            head, tail = yield from state.ends()
-            if head >= tail and not state.lost:
-                return None
-            try:
-                yield from self._dropping(attempt)
-                attempt.lease = lease = self._make_lease()
-                name = yield from lease._granting()
-                found = yield from self._delivered(head, tail, worker, name)
-                if found is None:
-                    return None
-                if lease._begin_holding(self._on_lost):
-                    make: Any = self._held_class
-                    job: SomeJob = make(state, lease, worker, *found)
-                    return job
-            except LeaseLost:
-                pass  # the lease ended before the job was taken
+        """Return a job if there is one for this worker."""
+        state, line, place = self._state, self._line, self._place
+        if line is not None and place is not None:
+            state.head, state.tail = line.ends
+        elif state.head >= state.tail:
+            yield from state.waiting()
+        is_next = state.head < state.tail
+        if line is not None and place is not None:
+            is_next = is_next and line.first == place
+        if not (is_next or state.lost):
+            return None
+        if attempt.lease is None:
+            yield from self._granting(attempt, self._state.spare_for)
+        lease: Any = attempt.lease
+        delivery = yield from state.again(worker, lease.id, place)
+        if delivery is None and is_next:
+            is_polite = self._is_polite and place is None
+            delivery = yield from state.next(worker, lease.id, place, is_polite)
+        if delivery is None:
+            return None
+        if not lease._begin_holding(self._on_lost):
+            raise LeaseLost(f"{lease} ended as it took a job")
+        make: Any = self._held_class
+        job: SomeJob = make(state, lease, worker, delivery)
+        return job
 
-    def _delivered(
-        self, head: int, tail: int, worker: str, lease: str
-    ) -> Steps[tuple[Delivery, int] | None]:
-        again = yield from self._state.again(worker, lease)
-        if again is not None:
-            return again
-        while head < tail:
-            delivery = yield from self._state.first(head, worker, lease)
-            if delivery.value is not None:
-                return delivery, 1
-            if delivery.number == head:
-                return None
-            head = delivery.number
-        return None
+    def _granting(
+        self, attempt: Attempt[Any], spare_for: Callable[[Any], LeaseTimer | None]
+    ) -> Claiming[str]:
+        attempt.lease = lease = self._make_lease()
+        name: str = yield from lease._granting(spare_for(lease))
+        return name
 
-    def _waiting(self, attempt: Attempt[Any], wait: Wait) -> Claiming[None]:
-        """Wait for a new job, at most until the next sweep."""
-        until_s = min(wait.until_s, self._now() + SWEEP_S)
+    def _set_aside(self, attempt: Attempt[Any]) -> None:
+        """Keep the lease of a try that took no job, unless a place in line is under it."""
+        if attempt.lease is not None and self._place is None:
+            self._state.set_aside(attempt.lease)
+            attempt.lease = None
+
+    def _waiting(self, attempt: Attempt[Any], worker: str, wait: Wait) -> Claiming[None]:
+        """Wait until this worker is first in line and there is a job, at most until the next
+        sweep."""
+        begun_s = self._now()
+        until_s = min(wait.until_s, begun_s + SWEEP_S)
         try:
-            if attempt.watch is None:
-                attempt.watch = self._watching(self._state.keys.tail)
-            if (yield Look(attempt.watch, until_s)):
-                attempt.watch._take_ready()
+            yield from self._joining_line(attempt, worker, until_s)
+            yield from self._following_line(attempt, until_s)
         except TooManyWatches:
+            self._is_polite = False  # it can't see when its turn comes
             attempt.hang_up()
             yield Pause(until_s)
-            return
-        if attempt.watch._is_closed:
+        except LeaseLost:
+            yield from self._leaving_line(attempt)
+
+    def _joining_line(self, attempt: Attempt[Any], worker: str, until_s: float) -> Claiming[None]:
+        """Take the last place in line, once a watch has listed the others."""
+        if attempt.watch is None:
+            self._line = Line(self._state.keys)
+            attempt.watch = self._watching(self._state.keys.line)
+        assert self._line is not None, "it is made with the watch"
+        while not attempt.watch.is_listed:
+            if not (yield Look(attempt.watch, until_s)):
+                return
+            self._line.apply(attempt.watch._take_ready())
+        if self._place is None:
+            name = yield from self._granting(attempt, lambda _: None)  # a later number
+            place = self._state.keys.place(name)
+            yield Ask(CALLS.set(place, worker, lease=name))
+            self._place = place
+
+    def _leaving_line(self, attempt: Attempt[Any]) -> Claiming[None]:
+        self._place, self._is_listed = None, False
+        yield from self._dropping(attempt)
+
+    def _following_line(self, attempt: Attempt[Any], until_s: float) -> Claiming[None]:
+        """Follow the line. If the first worker leaves a job alone all the time, pass it over."""
+        watch, line, begun_s = attempt.watch, self._line, self._now()
+        assert line is not None, "it is made with the watch"
+        stall = line.stall
+        while (yield Look(watch, until_s)):
+            line.apply(watch._take_ready())
+            if line.stall is not None and line.first == self._place and watch.is_listed:
+                return
+            is_listed = self._place is not None and self._place in line.places
+            if self._is_listed and not is_listed:
+                yield from self._leaving_line(attempt)  # another worker has passed it over
+                return
+            self._is_listed = is_listed
+        if watch._is_closed:
             raise Closed(f"this client was closed, so no job of {self._state.keys.name} was taken")
+        if stall is not None and stall == line.stall and self._now() >= begun_s + PASS_S:
+            yield Ask(CALLS.delete(stall[1]))
 
 
 _ENDED = ("held", "taken", "job")  # the keys that the end of a job deletes
@@ -369,6 +500,12 @@ def _end_of(
         merged.branches[branch] = [*theirs.branches[branch], *own.branches[branch]]
         merged.readers[branch] = [*theirs.readers[branch], *own.readers[branch]]
     return merged
+
+
+def _delivery(number: int, outcome: Outcome[str]) -> Delivery:
+    stat = outcome.stat(1)
+    assert stat is not None, "the key was set in the same step"
+    return Delivery(number, stat.index, outcome.value(2) or "", outcome.number(3))
 
 
 def _plan() -> Transaction[str, Call[Outcome[str]]]:

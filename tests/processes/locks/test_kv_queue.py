@@ -14,9 +14,13 @@ import raftline
 import raftline.aio
 from raftline_testing.doubles.scripted_node import SOURCE
 from raftline_testing.nodes.cluster import Cluster
-from raftline_testing.nodes.processes import DEADLINE_S
+from raftline_testing.nodes.processes import DEADLINE_S, eventually
 from tests.processes.typed import at
 
+WAITS = """
+import raftline, sys
+raftline.connect(sys.argv[1], name="worker").queue("line").take(30)
+"""
 TAKES = """
 import raftline, sys, threading
 job = raftline.connect(sys.argv[1], name="worker").queue("jobs").take(3)
@@ -39,7 +43,7 @@ def test_jobs_come_in_order_and_end_with_their_result(kv: raftline.KV[str]) -> N
             assert not job.is_held
     assert jobs.take(timeout=0) is None
     left = {key.removeprefix("queue/order/") for key in kv.keys("queue/order/")}
-    assert left - {"sweep"} == {"head", "tail"}
+    assert left - {"sweep"} == {"line/head", "line/tail"}
     assert kv["results"] == "3"
 
 
@@ -111,6 +115,99 @@ def test_a_waiting_worker_takes_a_new_job(kv: raftline.KV[str]) -> None:
     kv.queue("wait").put("late")
     worker.join(DEADLINE_S)
     assert taken == ["late"]
+
+
+def test_waiting_workers_take_jobs_in_the_order_in_which_they_came(kv: raftline.KV[str]) -> None:
+    taken: list[tuple[int, str]] = []
+
+    def work(number: int) -> None:
+        with kv.queue("turns").take() as job:
+            taken.append((number, job.value))
+            job.done()
+
+    workers = []
+    with kv.watch("queue/turns/line/lease-") as places:
+        for number in range(5):
+            workers.append(threading.Thread(target=work, args=(number,)))
+            workers[-1].start()
+            assert next(places).kind == "set"
+    jobs = kv.queue("turns")
+    for number in range(5):
+        jobs.put(f"job {number}")
+        eventually(lambda: len(taken) > number, "the next worker")  # noqa: B023
+    for worker in workers:
+        worker.join(DEADLINE_S)
+    assert taken == [(number, f"job {number}") for number in range(5)]
+    assert list(kv.keys("queue/turns/line/lease-")) == []
+
+
+def test_a_worker_that_died_in_line_delays_the_others_for_a_moment_only(
+    nodes: Cluster, kv: raftline.KV[str]
+) -> None:
+    """Its lease lasts for longer than this test may."""
+    with (
+        kv.watch("queue/line/line/lease-") as places,
+        subprocess.Popen(
+            [sys.executable, "-c", WAITS, at(nodes)],
+            env={**os.environ, "PYTHONPATH": str(SOURCE)},
+        ) as dead,
+    ):
+        assert next(places).kind == "set"
+        dead.kill()
+        taken: list[str] = []
+
+        def work() -> None:
+            with kv.queue("line").take() as job:
+                taken.append(job.value)
+                job.done()
+
+        worker = threading.Thread(target=work)
+        worker.start()
+        assert next(places).kind == "set"
+        kv.queue("line").put("a")
+        worker.join(DEADLINE_S)
+        assert taken == ["a"]
+        assert not kv.queue("line").take(timeout=0)
+
+
+def test_a_busy_worker_needs_two_entries_for_a_job(kv: raftline.KV[str]) -> None:
+    """One takes it, and one ends it. The lease serves for all jobs."""
+    jobs = kv.queue("busy")
+    for number in range(20):
+        jobs.put(str(number))
+    tokens = []
+    for _ in range(20):
+        with jobs.take(60, timeout=0) or pytest.fail("no job") as job:
+            tokens.append(job.token)
+            assert job.is_held
+            job.done()
+            assert not job.is_held
+    grants_and_sweeps = 6
+    assert tokens[-1] - tokens[0] <= 2 * 19 + grants_and_sweeps
+    assert len({kv.stat(key) for key in kv.keys("queue/busy/held/")}) == 0
+
+
+def test_a_lease_that_was_set_aside_is_renewed_again(kv: raftline.KV[str]) -> None:
+    jobs = kv.queue("spare")
+    lost = threading.Event()
+    for _ in range(2):
+        jobs.put("a")
+    with jobs.take(2) as job:
+        lease = kv.stat("queue/spare/held/0000000000000001")
+        job.done()
+    with jobs.take(2, on_lost=lost.set) as job:
+        held = kv.stat("queue/spare/held/0000000000000002")
+        assert lease is not None
+        assert held is not None
+        assert held.lease == lease.lease
+        assert not job.wait_lost(timeout=3)  # it is renewed, as the first one was
+        assert job.check() == job.token
+        kv.request(f"release {held.lease}")
+        assert lost.wait(DEADLINE_S)
+        with pytest.raises(raftline.LeaseLost):
+            job.done()
+        with pytest.raises(raftline.LeaseLost):
+            job.release()
 
 
 def test_bad_input_of_a_queue(kv: raftline.KV[str]) -> None:

@@ -230,7 +230,7 @@ def test_a_lock_whose_time_ends_amid_a_check_is_not_confirmed() -> None:
         if command.startswith("stat "):
             timer = held._lease._timer
             assert timer is not None
-            timer._until_s = 0.0
+            timer.sent_s = -timer.seconds
 
     cluster.after = takes_long
     with pytest.raises(LeaseLost, match="not renewed in time"):

@@ -110,8 +110,8 @@ class SimulatedLease(BaseLease[_Over]):
         self.is_reported = True
         self.program.world.counts["locks lost"] += 1
 
-    def _granting(self) -> Steps[str]:
-        name = yield from super()._granting()
+    def _granting(self, spare: LeaseTimer | None = None) -> Steps[str]:
+        name = yield from super()._granting(spare)
         assert self.is_held, f"{name} is taken, though its time was over"
         self.program.world.counts["leases of lockers"] += 1
         self.program.check.granted(self)
