@@ -177,7 +177,7 @@ class Batch:
     """
 
     __slots__ = (
-        "_done", "asked_ms", "asked_s", "bytes", "change", "commands", "first_index",
+        "_done", "asked_ms", "asked_s", "asker", "bytes", "change", "commands", "first_index",
         "hold_until_ms", "ids", "is_answered", "is_read", "kept", "may_be_long", "reader",
         "reading", "replies", "reply_sink", "room", "sent", "size", "writer",
     )  # fmt: skip
@@ -190,12 +190,15 @@ class Batch:
         ids: Sequence[str] = (),
         reply_sink: ReplySink | None = None,
         change: Change | None = None,
+        asker: ReplySink | None = None,
     ) -> None:
+        """`asker` is the connection whose turn the batch uses, if no sink sends its replies."""
         self.commands = commands
         self.is_read = is_read
         self.reading = reading
         self.ids = ids  # of the requests, "" for one without; for `reply_sink`
         self.reply_sink = reply_sink
+        self.asker = reply_sink or asker
         self.change = change  # a change of members, which is the only command of its batch
         self.may_be_long = True  # False: none of the commands takes a long time to apply
         # The user whose share of the store these writes use; None: an admin's, or no users.
@@ -226,10 +229,10 @@ class Batch:
     @property
     def account(self) -> object:
         """The account whose turn this batch uses: its user or, without users, its connection."""
-        sink = self.reply_sink
-        if sink is None:
+        asker = self.asker
+        if asker is None:
             return self
-        return sink if sink.user is None else sink.user
+        return asker if asker.user is None else asker.user
 
     def wait(self, timeout_s: float) -> bool:
         """Wait for the answer, in a batch without a reply sink; return whether it is in time."""

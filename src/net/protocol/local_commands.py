@@ -105,7 +105,8 @@ class LocalCommands:
             room.give(self)
 
     def _shows(self, requests: Sequence[Request], reading: Reading) -> Waits[None]:
-        batch = Batch([request.command for request in requests], is_read=True, reading=reading)
+        commands = [request.command for request in requests]
+        batch = Batch(commands, is_read=True, reading=reading, asker=self._outgoing)
         self._host.submit(batch)
         is_answered = yield AwaitReplies(batch, self._host.patience_s)
         for place, request in enumerate(requests):
@@ -138,7 +139,7 @@ class LocalCommands:
             yield from self._long(request.id, partial(self._piece_of_backup, int(offset)))
             return
         yield from self._replies.flush()
-        batch = Batch(["backup"], is_read=True)
+        batch = Batch(["backup"], is_read=True, asker=self._outgoing)
         self._host.submit(batch)
         is_answered = yield AwaitReplies(batch, self._host.patience_s)
         if is_answered and not batch.replies:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import itertools
 import threading
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Callable
 from typing import Protocol
 
@@ -18,6 +18,10 @@ _NUMBER_BITS = 32
 
 class Ticket(Protocol):
     """A command that waits for its turn."""
+
+    @property
+    def account(self) -> object:
+        """Its user or, without users, its connection."""
 
     def wake(self) -> None: ...
 
@@ -38,37 +42,44 @@ class RedisNode:
         self._last_cursor = int(new_token(3), 16) << _NUMBER_BITS
         self._cursors: dict[int, str] = {}  # the oldest first
         self._bytes = 0
-        # The waiting commands that change a key, and by being there the one that has the turn.
-        self._turns: dict[str, deque[Ticket]] = {}
+        # The waiting commands that change a key, by account; the first account's turn is next. A
+        # key is here as long as a command has its turn.
+        self._turns: dict[str, OrderedDict[object, deque[Ticket]]] = {}
 
     def take_turn(self, key: str, ticket: Ticket) -> bool:
         """Take the turn of a key, which `leave_turn` gives back; return whether it was free. If it
-        was not, the ticket wakes once the turn is the caller's."""
+        was not, the ticket wakes once the turn is the caller's: the accounts take turns."""
         with self._lock:
-            queue = self._turns.get(key)
-            if queue is None:
-                self._turns[key] = deque()
+            accounts = self._turns.get(key)
+            if accounts is None:
+                self._turns[key] = OrderedDict()
                 return True
-            queue.append(ticket)
+            accounts.setdefault(ticket.account, deque()).append(ticket)
             return False
 
     def give_up_turn(self, key: str, ticket: Ticket) -> bool:
         """Stop waiting for a turn; return False if it is the caller's by now."""
         with self._lock:
-            queue = self._turns.get(key, deque())
-            is_waiting = ticket in queue
+            accounts = self._turns.get(key, OrderedDict[object, deque[Ticket]]())
+            waiting = accounts.get(ticket.account, deque[Ticket]())
+            is_waiting = ticket in waiting
             if is_waiting:
-                queue.remove(ticket)
+                waiting.remove(ticket)
+                if not waiting:
+                    del accounts[ticket.account]
             return is_waiting
 
     def leave_turn(self, key: str) -> None:
-        """Give the turn of a key to the next command."""
+        """Give the turn of a key to a command of the next account."""
         with self._lock:
-            queue = self._turns[key]
-            if queue:
-                queue.popleft().wake()
-            else:
+            accounts = self._turns[key]
+            if not accounts:
                 del self._turns[key]
+                return
+            account, waiting = accounts.popitem(last=False)
+            waiting.popleft().wake()
+            if waiting:
+                accounts[account] = waiting
 
     def number(self) -> int:
         """Return the number of a new connection."""

@@ -133,7 +133,8 @@ class RedisServing:
             return self._held(self._host.logmanager.read(commands, ANSWER_BYTES), len(commands))
         if kind == "write" and self._admission.named_in_log:
             commands = [self._admission.logged(line.request) for line in admitted]
-        batch = Batch(commands, kind != "write", admitted[0].reading)
+        reading = admitted[0].reading
+        batch = Batch(commands, kind != "write", reading, asker=self._outgoing)
         batch.writer = self._admission.writer
         self._host.submit(batch)
         if not (yield AwaitReplies(batch, self._host.patience_s)):
@@ -145,7 +146,7 @@ class RedisServing:
 
     def _take_turn(self, key: str) -> Waits[list[str]]:
         """Wait until no other command of this node changes a key on the same condition."""
-        turns, ticket = self._host.redis, Batch([], is_read=True)
+        turns, ticket = self._host.redis, Batch([], is_read=True, asker=self._outgoing)
         if turns.take_turn(key, ticket):
             self._turn = key
             return []

@@ -89,7 +89,7 @@ class WatchSubscriptions(_Begun):
     def _confirm(self) -> Waits[str]:
         """Wait until this node has applied all entries that were committed when this began; return
         a refusal if that can't be confirmed, otherwise ""."""
-        batch = Batch(["watch"], is_read=True, reading=CONFIRMED)
+        batch = Batch(["watch"], is_read=True, reading=CONFIRMED, asker=self._outgoing)
         self._host.submit(batch)
         if not (yield AwaitReplies(batch, self._host.patience_s)):
             return NO_LEADER

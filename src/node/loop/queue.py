@@ -46,7 +46,7 @@ class LongWrites:
         size = batch.bytes if batch.bytes > LONG_BYTES else 0
         if not size and self._is_long(batch.commands):
             size = LONG_WORK_BYTES
-        account, sink = batch.account, batch.reply_sink or batch
+        account, sink = batch.account, batch.asker or batch
         if not size and sink not in self.waiting.get(account, ()):
             return False
         with self._lock:
@@ -134,7 +134,7 @@ class UserTurns:
         users = dict[object, Waiting]()
         for batch in batches:
             own = users.setdefault(batch.account, {})
-            own.setdefault(batch.reply_sink or batch, deque()).append(batch)
+            own.setdefault(batch.asker or batch, deque()).append(batch)
         chosen = self._in_turn(users, together // 2)
         short = sorted([(*_shortest(own), user) for user, own in users.items()], key=itemgetter(0))
         count = together // 2

@@ -14,7 +14,7 @@ from raftline.net.protocol.outgoing_protocol import OutgoingProtocol
 from raftline.net.protocol.redis_node import RedisNode
 from raftline.net.protocol.server_protocol import ServerProtocol
 from raftline.net.protocol.serving import Serving
-from raftline.net.protocol.waits import SendBytes, Wait, WaitFor
+from raftline.net.protocol.waits import AwaitReplies, SendBytes, Wait, WaitFor
 from raftline.state.commands.key_commands import execute
 from raftline.state.key_pages import read_selection, show_page
 from raftline.state.store import Store
@@ -73,7 +73,7 @@ class RedisWire(OutgoingProtocol):
         before = len(self.sent)
         self._protocol.receive_data(data, 0.0)
         is_fed = True
-        while not self.has_ended and (is_fed or self._wait is not WaitFor.BYTES):
+        while not self._has_to_wait(is_fed=is_fed):
             is_fed = is_fed and self._wait is not WaitFor.BYTES
             if isinstance(self._wait, SendBytes):
                 self._send(self._wait.data)
@@ -82,6 +82,12 @@ class RedisWire(OutgoingProtocol):
             except StopIteration:
                 self.has_ended = True
         return self.sent[before:]
+
+    def _has_to_wait(self, *, is_fed: bool) -> bool:
+        wait = self._wait
+        if isinstance(wait, AwaitReplies) and not wait.batch.is_answered:
+            return True
+        return self.has_ended or (wait is WaitFor.BYTES and not is_fed)
 
     def _submit(self, *batches: Batch, more_come: bool = False) -> None:
         for batch in batches:
