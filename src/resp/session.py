@@ -19,7 +19,7 @@ class Session:
     queue: list[Any] | None = None  # the commands after MULTI; None: there was no MULTI
     queue_bytes: int = 0  # of their words
     is_spoiled: bool = False  # one of them was refused
-    watched: dict[str, int] = field(default_factory=dict)  # the last change of each; 0: absent
+    watched: dict[str, Any] = field(default_factory=dict)  # the state of each key after `WATCH`
     subscriptions: dict[str, Any] = field(default_factory=dict)  # by their ids
     subscribed: int = 0  # how often there was a new one
     was_served: bool = False  # a line was carried out here

@@ -17,7 +17,7 @@ from ..wire.protocol import real
 from .fast import Line
 from .programs import Ask, Call, Context, Program, Refused, Steps, spell_key
 from .replies import OK, Failure, Value
-from .view import Task, carry_out, index_of, unchanged
+from .view import KeyState, Task, carry_out, state_of, unchanged
 
 ABORTED: Final = Failure("EXECABORT Transaction discarded because of previous errors.")
 _VERBS: Final = ("get", "set", "delete", "incr", "append")
@@ -58,7 +58,7 @@ def watch(context: Context, words: list[str]) -> Program:
     if new:
         lines = [f"stat {spell_key(key, context.node.limits)}" for key in new]
         replies = yield Ask(lines, "read", new[0])
-        context.session.watched.update(zip(new, map(index_of, replies), strict=True))
+        context.session.watched.update(zip(new, map(state_of, replies), strict=True))
     return OK
 
 
@@ -100,7 +100,7 @@ def _is_plain(line: Line) -> bool:
     return line.command.partition(" ")[0] in _VERBS and ":" not in line.form
 
 
-def _at_once(lines: Sequence[Line], watched: dict[str, int]) -> Steps[tuple[bool, Value]]:
+def _at_once(lines: Sequence[Line], watched: dict[str, KeyState]) -> Steps[tuple[bool, Value]]:
     """Try the commands as operations of one transaction. Return whether that was possible, and the
     replies, or None if a watched key has changed."""
     if not lines or len(lines) > TRANSACTION_ITEMS:

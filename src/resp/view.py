@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Final
+from dataclasses import dataclass, replace
+from typing import Final, NamedTuple
 
+from ..wire.commands.lease_operands import NO_LEASE
 from ..wire.commands.transaction_line import spell_word
 from ..wire.limits import REDIS_TRIES, TRANSACTION_ITEMS
 from ..wire.protocol import real
@@ -21,13 +22,26 @@ from .replies import Failure, Value
 BUSY: Final = Failure("TRYAGAIN other clients change these keys all the time; nothing was done")
 
 
+class KeyState(NamedTuple):
+    """What a condition says about a key: its last change, 0 if it is absent, and its lease, which
+    changes with its time. None: any lease."""
+
+    changed: int = 0
+    lease: str | None = ""
+
+
 @dataclass(slots=True)
 class Held:
     """A key as it is: its value, its last change, and the time that it has left."""
 
     value: str | None = None
     index: int = 0
+    lease: str = ""  # that it is under
     left_ms: int | None = None  # None: it stays
+
+    @property
+    def state(self) -> KeyState:
+        return KeyState(self.index, self.lease)
 
 
 class View:
@@ -37,10 +51,11 @@ class View:
         self.now_ms = now_ms
         self.value_bytes = value_bytes  # the limit
         self._held = held
-        self._now = {key: Held(one.value, one.index, one.left_ms) for key, one in held.items()}
+        self._now = {key: replace(one) for key, one in held.items()}
         self._written: dict[str, None] = {}  # keys whose value was set or removed
         self._timed: dict[str, None] = {}  # keys whose time was set or removed
         self._read: set[str] = set()
+        self._read_times: set[str] = set()
 
     def get(self, key: str) -> str | None:
         """Return the value of a key, None if it is absent."""
@@ -49,7 +64,7 @@ class View:
 
     def set(self, key: str, value: str, left_ms: int | None = None) -> None:
         """Set a key, which ends after this time."""
-        self._now[key] = Held(value, 0, left_ms)
+        self._now[key] = Held(value, left_ms=left_ms)
         self._written[key] = None
 
     def amend(self, key: str, value: str) -> None:
@@ -67,6 +82,7 @@ class View:
     def left_ms(self, key: str) -> int | None:
         """Return the time that a key has left, None if it stays."""
         self._read.add(key)
+        self._read_times.add(key)
         return self._now[key].left_ms
 
     def expire(self, key: str, left_ms: int | None) -> None:
@@ -77,9 +93,13 @@ class View:
         self._now[key].left_ms = left_ms
         self._timed[key] = None
 
-    def conditions(self) -> list[str]:
-        """Return the conditions that the keys which were read have not changed."""
-        return [unchanged(key, self._held[key].index) for key in sorted(self._read)]
+    def states(self) -> dict[str, KeyState]:
+        """Return what the commands have read: the keys must still be so when they are changed."""
+        held, timed = self._held, self._read_times
+        return {
+            key: held[key].state if key in timed else KeyState(held[key].index, None)
+            for key in sorted(self._read)
+        }
 
     def operations(self, context: Context) -> list[str]:
         """Return the operations of a transaction that make the changes."""
@@ -113,10 +133,13 @@ class Task:
     takes_times: bool = False  # it depends on the time that a key has left
 
 
-def unchanged(key: str, index: int) -> str:
-    """Return the condition that a key has not changed since this entry; 0: it is absent."""
+def unchanged(key: str, state: KeyState) -> str:
+    """Return the condition that a key has still this state."""
     word = spell_word(key)
-    return f"{word} unchanged since {index}" if index else f"{word} absent"
+    if not state.changed:
+        return f"{word} absent"
+    lease = "" if state.lease is None else f" under {state.lease or NO_LEASE}"
+    return f"{word} unchanged since {state.changed}{lease}"
 
 
 def load(context: Context, keys: Sequence[str], *, with_times: bool) -> Steps[list[Held]]:
@@ -129,12 +152,9 @@ def load(context: Context, keys: Sequence[str], *, with_times: bool) -> Steps[li
     timed: list[int] = []
     for place in range(len(keys)):
         stat, got = replies[2 * place : 2 * place + 2]
-        if not stat.startswith("STAT response: "):
-            held.append(Held())
-            continue
-        facts = json.loads(stat.partition(": ")[2])
-        held.append(Held(real(got.partition(": ")[2]), facts["index"]))
-        if facts["lease"]:
+        index, lease = state_of(stat)
+        held.append(Held(real(got.partition(": ")[2]), index, lease or "") if index else Held())
+        if lease:
             timed.append(place)
     if with_times and timed:
         times = yield Ask([f"ttl {spelled[place]}" for place in timed], "timed", keys[timed[0]])
@@ -144,15 +164,16 @@ def load(context: Context, keys: Sequence[str], *, with_times: bool) -> Steps[li
     return held
 
 
-def index_of(stat: str) -> int:
-    """Return the last change in the reply to a `stat`; 0 if the key is absent."""
+def state_of(stat: str) -> KeyState:
+    """Return the state in the reply to a `stat`."""
     if not stat.startswith("STAT response: "):
-        return 0
-    return int(json.loads(stat.partition(": ")[2])["index"])
+        return KeyState()
+    facts = json.loads(stat.partition(": ")[2])
+    return KeyState(facts["index"], facts["lease"] or "")
 
 
 def carry_out(
-    context: Context, tasks: Sequence[Task], watched: dict[str, int]
+    context: Context, tasks: Sequence[Task], watched: dict[str, KeyState]
 ) -> Steps[list[Value] | Failure | None]:
     """Carry out commands as one entry, unless a watched key has changed: then the result is None.
     Otherwise it is the list of their replies."""
@@ -167,16 +188,15 @@ def carry_out(
         if keys:
             loaded = yield from load(context, keys, with_times=with_times)
             held = dict(zip(keys, loaded, strict=True))
-        if any([held[key].index != index for key, index in watched.items()]):
+        if any([held[key].state != state for key, state in watched.items()]):
             return None
         view = View(held, context.node.now_ms(), context.node.limits.value_bytes)
         values: list[Value] = [attempt(task, view) for task in tasks]
         operations = view.operations(context)
         if not operations:
             return values
-        conditions = dict.fromkeys([unchanged(*one) for one in watched.items()])
-        conditions |= dict.fromkeys(view.conditions())
-        if (yield from commit(list(conditions), operations, keys[0])):
+        conditions = [unchanged(*one) for one in (view.states() | watched).items()]
+        if (yield from commit(conditions, operations, keys[0])):
             return values
     return BUSY
 

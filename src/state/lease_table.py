@@ -17,10 +17,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from ..wire.commands.lease_operands import LEASE, lease_in, ms_in, spell_seconds
+from ..wire.commands.lease_operands import LEASE, OWN, lease_in, ms_in, spell_seconds
 from ..wire.protocol import NAME
 
-OWN = "own-"
 EXPIRED = "expired"  # the first word of an expiry; it has no row, so no client can type it
 
 

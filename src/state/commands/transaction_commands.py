@@ -54,13 +54,14 @@ def holds(store: Store, condition: Condition) -> bool:
     Raises:
         RequestRefused: it names an entry that does not exist yet.
     """
-    key, test, value, since = condition
+    key, test, value, since, lease = condition
     if test == "unchanged":
         if since >= store.number:
             why = f"{shown(key)} unchanged since {since}: no entry has that index yet"
             raise RequestRefused(error(f"{why}. {_NOTHING}"))
         facts = store.facts(key)
-        return facts is not None and facts.changed <= since
+        is_unchanged = facts is not None and facts.changed <= since
+        return is_unchanged and lease in (None, store.lease_of(key))
     if condition.is_on_prefix:
         return store.has_keys_under(key) == (test == "keys")
     current = store.get(key)

@@ -283,18 +283,28 @@ def transaction_of(operands: str, level: int, limits: Limits) -> TransactionComm
     level = min(level, _ALL_OPERATIONS)
     if len(operands) <= _KEPT_CHARACTERS:
         return _kept_transaction(operands, level, limits)
-    return transaction_line.read_transaction(operands, operations_at(level), limits)
+    return _read_transaction(operands, level, limits)
 
 
 @lru_cache(maxsize=256)
 def _kept_transaction(operands: str, level: int, limits: Limits) -> TransactionCommand:
-    return transaction_line.read_transaction(operands, operations_at(level), limits)
+    return _read_transaction(operands, level, limits)
 
 
-def _level_of_times(command: Command, canonical: str) -> int:
-    """Return the cluster level that a command in canonical form needs for the times in it."""
+def _read_transaction(operands: str, level: int, limits: Limits) -> TransactionCommand:
+    transaction = transaction_line.read_transaction(operands, operations_at(level), limits)
+    names_lease = any([one.lease is not None for one in transaction.conditions])
+    if names_lease and level < of_leases.UNDER_SINCE:
+        raise ProtocolError(f"a condition names a lease from level {of_leases.UNDER_SINCE} on")
+    return transaction
+
+
+def _level_of(command: Command, canonical: str) -> int:
+    """Return the cluster level that a command in canonical form needs for the times and leases in
+    it."""
     has_ms = canonical.find(".") > 0 and of_leases.has_fraction(canonical)
-    return max(command.level, of_leases.FRACTIONS) if has_ms else command.level
+    level = max(command.level, of_leases.FRACTIONS) if has_ms else command.level
+    return max(level, of_leases.UNDER_SINCE) if of_leases.names_lease(canonical) else level
 
 
 def row_of(command: str) -> Command:
@@ -329,7 +339,7 @@ def read_request(sender: str, request_id: str, message: str, limits: Limits) -> 
     if verb in ("session", "forget") and not sender:
         raise ProtocolError(f"a session needs a name before it: NAME@{verb}")
     canonical = command.operands.read(verb, operands, limits)
-    level = _level_of_times(command, canonical) if verb in _WITH_TIMES else command.level
+    level = _level_of(command, canonical) if verb in _WITH_TIMES else command.level
     return Request(sender, request_id, verb, canonical, read, level)
 
 

@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 from ..limits import TRANSACTION_ITEMS, TRANSACTION_SCANS
 from ..protocol import ProtocolError, escape, is_number, shown, unescape
+from .lease_operands import NO_LEASE, lease_in, own_in
 from .operands import (
     KEY,
     KEY_VALUE,
@@ -27,7 +28,8 @@ from .operands import (
 FORM = "[if CONDITION ; ... then] OPERATION ; ... [else OPERATION ; ...]"
 CONDITIONS = (
     "KEY = VALUE, KEY != VALUE, KEY > NUMBER, KEY < NUMBER, KEY absent, KEY exists, "
-    "KEY unchanged since INDEX, PREFIX has keys or PREFIX has none"
+    "KEY unchanged since INDEX, KEY unchanged since INDEX under LEASE, PREFIX has keys or "
+    "PREFIX has none"
 )
 CLEAR = "clear"
 EMPTY = r"\e"
@@ -46,6 +48,7 @@ class Condition(NamedTuple):
     test: str
     value: str = ""  # in the form of a stored value
     since: int = 0
+    lease: str | None = None  # which the key of `unchanged` is under, "" for none; None: any
 
     @property
     def is_on_prefix(self) -> bool:
@@ -152,6 +155,12 @@ def _read_condition(
                 why = f"that is not an index from `stat KEY`. {_NOTHING}"
                 _check(is_number(index), words, end, why)
                 condition = Condition(_key(key, limits), "unchanged", since=int(index))
+            case [key, "unchanged", "since", index, "under", lease] if is_number(index):
+                why = f"that is not a lease from `stat KEY`, or {NO_LEASE}. {_NOTHING}"
+                name = "" if lease == NO_LEASE else lease
+                is_lease = lease_in(name) is not None or own_in(name) is not None
+                _check(is_lease or not name, words, end, why)
+                condition = Condition(_key(key, limits), "unchanged", "", int(index), name)
             case [key, (">" | "<") as test, number]:
                 why = f"that is not a {WHOLE_NUMBER}. {_NOTHING}"
                 _check(is_whole_number(number), words, end, why)
@@ -179,6 +188,7 @@ def _condition_words(condition: Condition) -> list[str]:
         item.insert(1, "has")
     elif condition.test == "unchanged":
         item += ["since", str(condition.since)]
+        item += [] if condition.lease is None else ["under", condition.lease or NO_LEASE]
     elif condition.test not in ("absent", "exists"):
         item.append(_respelled(condition.value))
     return item

@@ -328,6 +328,44 @@ def test_a_command_on_a_view_runs_again_if_its_key_changes() -> None:
     assert model.ask("INCRBYFLOAT", "a", "1") == "3.5"
 
 
+@pytest.mark.parametrize(
+    ("before", "meanwhile", "command", "reply", "left_ms"),
+    [
+        ("SET a 1", "EXPIRE a 100", "EXPIRE a 10 NX", 0, 100_000),
+        ("SET a 1 EX 10", "PERSIST a", "EXPIRE a 20 XX", 0, 0),
+        ("SET a 1 EX 10", "EXPIRE a 100", "PEXPIRE a 20000 GT", 0, 100_000),
+        ("SET a 1 EX 100", "EXPIRE a 5", "EXPIRE a 20 LT", 0, 5000),
+        ("SET a 1 EX 10", "EXPIRE a 100", "SETRANGE a 1 x", 2, 100_000),
+        ("SET a 1 EX 10", "PERSIST a", "SET a 2 KEEPTTL", "OK", 0),
+    ],
+)
+def test_a_command_that_reads_a_time_runs_again_if_it_changes(
+    before: str, meanwhile: str, command: str, reply: Value, left_ms: int
+) -> None:
+    """Each time is set at a moment of its own, though the value stays the same."""
+    model = Model()
+    model.ask(*before.split())
+    other = Model(model.store)
+    changes = itertools.chain([lambda: other.ask(*meanwhile.split())], itertools.repeat(list))
+    model.before_write = lambda: next(changes)()
+    assert model.ask(*command.split()) == reply
+    assert ms_of(model.store, model.store.lease_of("a")) == left_ms
+
+
+@pytest.mark.parametrize("change", ["EXPIRE a 20", "PERSIST a", "SET a 1 EX 10", "DEL a"])
+@pytest.mark.parametrize("queued", ["SET b 1", "STRLEN b"])
+def test_a_watch_also_notices_a_change_of_the_time(change: str, queued: str) -> None:
+    model = Model()
+    for command in ("SET a 1 EX 10", "WATCH a", "MULTI", queued):
+        model.ask(*command.split())
+    other = Model(model.store)
+    other.ask(*change.split())
+    assert model.ask("EXEC") is None
+    for command in ("WATCH a none", "MULTI", queued):
+        model.ask(*command.split())
+    assert isinstance(model.ask("EXEC"), list)
+
+
 def test_a_command_gives_up_if_its_keys_change_all_the_time() -> None:
     model, other = Model(), Model()
     other.store = model.store

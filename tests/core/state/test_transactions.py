@@ -18,7 +18,7 @@ from raftline.state.commands import transaction_commands
 from raftline.state.commands.key_commands import execute
 from raftline.state.store import Store
 from raftline.storage.disk import StorageError
-from raftline.wire.commands.command_table import IN_TRANSACTIONS, operations_at
+from raftline.wire.commands.command_table import IN_TRANSACTIONS, operations_at, read_request
 from raftline.wire.commands.operands import Limits, not_understood
 from raftline.wire.commands.transaction_line import spell_word
 from raftline.wire.limits import SHORT_REPLY_BYTES, TRANSACTION_ITEMS, TRANSACTION_SCANS
@@ -115,6 +115,31 @@ def test_each_condition(condition: str, holds: bool) -> None:
     branch = "then" if holds else "else"
     line = f"txn if {condition} then get b else get b".replace("then = ", r"\x74hen = ")
     assert machine.ask(line) == f'TXN response, {branch}: ["5"]'
+
+
+@pytest.mark.parametrize(
+    ("condition", "holds"),
+    [
+        ("b unchanged since 2 under none", True), ("b unchanged since 2 under lease-3", False),
+        ("b unchanged since 1 under none", False), ("c unchanged since 4 under lease-3", True),
+        ("c unchanged since 4 under none", False), ("d unchanged since 5 under own-5-10", True),
+        ("d unchanged since 5 under own-5-11", False), ("e unchanged since 5 under none", False),
+    ],
+)  # fmt: skip
+def test_a_condition_on_the_lease_of_a_key(condition: str, holds: bool) -> None:
+    machine = Machine("set b 5", "lease 10", "under lease-3 set c 1", "setex d 10 1")
+    branch = "then" if holds else "else"
+    line = f"txn if {condition} then get b else get b"
+    assert machine.ask(line) == f'TXN response, {branch}: ["5"]'
+
+
+def test_below_its_level_a_condition_on_a_lease_is_a_mistake() -> None:
+    line = "txn if b unchanged since 5 under none then set b 1"
+    store = Store({"b": "5"}, level=4)
+    assert execute(store, line).startswith("Sorry, ")
+    assert store == {"b": "5"}
+    assert read_request("", "", line, Limits()).level == 5
+    assert read_request("", "", line.replace(" under none", ""), Limits()).level < 5
 
 
 def test_a_clear_in_a_transaction_is_undone_with_it() -> None:
@@ -266,6 +291,11 @@ def test_a_value_that_looks_like_an_absence_is_distinguished_from_it() -> None:
         ("txn if b unchanged since x then get a", 'at word 5 of the transaction, "x": that is no'),
         ("txn if b unchanged since -1 then get a", '"-1": that is not an index'),
         (f"txn if b unchanged since {2**63} then get a", "that is not an index"),
+        ("txn if b unchanged since 5 under x then get a", '"x": that is not a lease from'),
+        ("txn if b unchanged since 5 under own-5 then get a", "that is not a lease"),
+        ("txn if b unchanged since 5 under lease- then get a", "that is not a lease"),
+        ("txn if b unchanged since 5 under", "then is missing"),
+        ("txn if b unchanged since x under none then get a", "that is not a condition"),
         ("txn if b = 5 ; then get a", 'at word 6 of the transaction, "then": a condition is'),
         ("txn set a 1 ;", "at the end of the transaction: an operation is missing"),
         ("txn ; set a 1", 'at word 1 of the transaction, ";": an operation is missing'),

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from raftline.logmanager import LogManager
-from raftline.state.lease_table import OWN
+from raftline.wire.commands.lease_operands import OWN
 
 from ..clients.one_at_a_time import OneAtATime
 from ..nodes.request_interface import Asker, Server
