@@ -12,9 +12,8 @@ from pathlib import Path
 from raftline.common.arguments import Parser
 from raftline.common.config import ConfigError
 from raftline_testing.lab.sources import ROOT, packed
+from raftline_testing.lab_address import PAGE, PORT
 
-PORT = 8030
-PAGE = "/docs/learn/lab.html"
 SOURCES = "/docs/learn/lab/sources.zip"
 ICON = "/favicon.ico"
 FOLDERS = ("/docs/learn/", "/src/view/static/")

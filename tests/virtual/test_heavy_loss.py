@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from raftline_testing.virtual import schedule
+from raftline_testing.virtual import schedule_key
 from raftline_testing.virtual.schedule import run
 
-pick_plan = schedule.pick_plan
+pick_plan = schedule_key.pick_plan
 
 
 @pytest.mark.parametrize(
@@ -19,7 +19,7 @@ def test_with_so_many_messages_lost_clients_are_still_served(
     monkeypatch: pytest.MonkeyPatch, loss: float
 ) -> None:
     monkeypatch.setattr(
-        schedule, "pick_plan", lambda *given: replace(pick_plan(*given), loss=loss, delay_ms=10)
+        schedule_key, "pick_plan", lambda *given: replace(pick_plan(*given), loss=loss, delay_ms=10)
     )
     outcome = run(3000, nodes=3, steps=20_000, faults=["heal"])
     assert outcome.counts["messages lost"] > loss / 2 * outcome.counts["messages sent"]

@@ -15,7 +15,7 @@ from raftline.node.loop.lease_clock import counted_ms
 from raftline.raft.change import Change
 from raftline.raft.inputs import PeerLevel, Transfer
 from raftline.wire.limits import WRITES_TOGETHER
-from raftline_testing.virtual import schedule
+from raftline_testing.virtual import schedule_key
 from raftline_testing.virtual.locks.lease_holders import LeaseRequest
 from raftline_testing.virtual.nodes.simulated_node import Host, leaders
 from raftline_testing.virtual.schedule import Schedule, run
@@ -277,7 +277,9 @@ def test_no_lease_ends_early_in_schedules_of_faults(
     monkeypatch: pytest.MonkeyPatch, seed: int
 ) -> None:
     """With three holders each; `LeaseCheck` compares what they believe with what is applied."""
-    monkeypatch.setattr(schedule, "pick_plan", lambda *given: replace(pick_plan(*given), holders=4))
+    monkeypatch.setattr(
+        schedule_key, "pick_plan", lambda *given: replace(pick_plan(*given), holders=4)
+    )
     counts: Counter[str] = Counter()
     for each in range(4 * seed, 4 * seed + 4):
         counts += run(7000 + each, nodes=3).counts

@@ -12,7 +12,7 @@ from raftline.clients.requests import search
 from raftline.clients.requests.search import NodeTurns
 from raftline.common.address import Address
 from raftline_testing.runner.at_night import at_night, in_the_rest
-from raftline_testing.virtual import schedule
+from raftline_testing.virtual import schedule_key
 from raftline_testing.virtual.seeds import counts_of, first_failure
 from raftline_testing.virtual.world.plan import Plan, pick_plan
 
@@ -36,7 +36,7 @@ def many_searchers(monkeypatch: pytest.MonkeyPatch) -> None:
         plan = pick_plan(chance, nodes, faults)
         return replace(plan, searchers=3, clients=1, dealers=0, loss=max(plan.loss, 0.05))
 
-    monkeypatch.setattr(schedule, "pick_plan", pick)
+    monkeypatch.setattr(schedule_key, "pick_plan", pick)
 
 
 @pytest.mark.parametrize(

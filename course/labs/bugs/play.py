@@ -79,15 +79,19 @@ def happens(script: str, sources: Path) -> str:
     return played.stdout
 
 
-def simulate(sources: Path, options: list[str], again: str, scene: LabFolder) -> int:
+def simulate(
+    sources: Path, options: list[str], again: str, bug: int | None, scene: LabFolder
+) -> int:
     """Run raftline's simulated schedules with this program until one fails; return 1 then.
 
-    `again` is the form of the command shown to repeat that seed: see `schedule.AGAIN`.
+    `again` is the form of the command shown to repeat that seed: see `schedule.AGAIN`, and
+    `schedule.LAB_BUG` for the bug.
     """
     # The package is bound to these sources before the simulation puts its own sources on the path,
     # where its schedules find the course.
     code = "import raftline, sys; from raftline_testing.virtual import simulate, schedule; "
-    code += f"schedule.AGAIN = {again!r}; sys.exit(simulate.main({options!r}))"
+    code += f"schedule.AGAIN = {again!r}; schedule.LAB_BUG = {bug}; "
+    code += f"sys.exit(simulate.main({options!r}))"
     ran = subprocess.Popen(
         [sys.executable, "-B", "-c", code],
         env=_environment(sources),
@@ -240,7 +244,8 @@ def main() -> int:
             options += ["--nodes", str(nodes)] if nodes else []
             options += [word for kind in typed.fault for word in ("--fault", kind)]
             options += ["--verbose"] if typed.whole else []
-            return simulate(sources, options, _again(typed), scene)
+            bug = 0 if typed.without else number if typed.mine is None else None
+            return simulate(sources, options, _again(typed), bug, scene)
         does = happens(script_of(number), sources)
     return tell(number, does, whole=typed.whole, mended=typed.mine is not None)
 

@@ -69,7 +69,7 @@ class Booted:
 
 def bug_in(address: str) -> int:
     """Return the number of the bug in an address, or 0."""
-    match = re.search(r"(?:^|;)bug(?:%20| )(\d{1,4})(?:;|$)", address)
+    match = re.search(r"(?:^|[;&])bug(?:%20| |=)(\d{1,4})(?:[;&]|$)", address)
     return int(match[1]) if match else 0
 
 

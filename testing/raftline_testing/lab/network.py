@@ -46,11 +46,6 @@ class LabNetwork(ScriptedNetwork):
         self._arrive = arrive
         self._sent = 0
 
-    @property
-    def cuts(self) -> list[tuple[str, str]]:
-        """The cut links: from, to."""
-        return sorted(self._cut)
-
     def mend_between(self, one: str, other: str) -> None:
         """Mend the link between two nodes, in both directions."""
         for link in ((one, other), (other, one)):

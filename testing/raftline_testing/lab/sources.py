@@ -11,7 +11,15 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[3]
 BUGS = "course/labs/bugs"
 UNUSED = ("view/static", "raftline/", "__pycache__")  # below src
-ROOMS = ("doubles", "files", "judging", "lab", "transcripts", "virtual")  # of raftline_testing
+ROOMS = (
+    "doubles",
+    "files",
+    "histories",
+    "judging",
+    "lab",
+    "transcripts",
+    "virtual",
+)  # of raftline_testing
 GRADING = (  # of raftline_course, for a reader's own core
     "__init__.py",
     "grading/__init__.py",

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from raftline_testing.judging.collected import Collector
 
-from .schedule import STEPS, Outcome, SimulationFailed, run
+from .schedule import Outcome, SimulationFailed, run
+from .schedule_key import STEPS
 
 FOLDER = Path(__file__).resolve().parents[3] / "build" / "pictures"
 

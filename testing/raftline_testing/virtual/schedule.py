@@ -24,6 +24,7 @@ from raftline.raft.messages import Message
 from raftline.state import key_pages, sessions
 from raftline.state.store import sizes_of
 from raftline_testing.judging.collected import Collector
+from raftline_testing.lab_address import ADDRESS
 
 from .clients.client_history import History
 from .clients.client_request import COUNTER
@@ -53,15 +54,14 @@ from .nodes.rough_lines import RoughLines
 from .nodes.simulated_disk import Disk
 from .nodes.simulated_node import Host, leaders
 from .nodes.users_files import derived
+from .schedule_key import STEPS, ScheduleKey
 from .watches.machinewatch import MachineWatch
 from .watches.onlookers import Onlookers
 from .watches.watchlines import WatchClient
 from .world.network import Network
-from .world.plan import NEVER, Plan, pick_plan, with_lockers
+from .world.plan import NEVER, Plan
 from .world.world import World
 
-# this number finds the most faults a minute: docs/develop/speed.md, "Schedules a minute"
-STEPS = 3000
 # Election timeouts after the last fault. Most seeds needed 7, and seed 3084 needed 26 to 50, where
 # a node catches up entry by entry while a tenth of all messages is lost.
 SERVE_WITHIN_TIMEOUTS = 75
@@ -73,6 +73,8 @@ FOUND_WITHIN_TIMEOUTS = 300
 WATCH_WITHIN_MS = 90_000  # a silence, and the time to notice that a node is cut off and to move on
 
 AGAIN = "python testing/raftline_testing/virtual/simulate.py --seed {seed}{given} --verbose"
+# The bug of lab 6 in these sources, if any. Without a number, the lab can't have these sources.
+LAB_BUG: int | None = 0
 
 
 class SimulationFailed(Exception):
@@ -107,38 +109,42 @@ def run(
         SimulationFailed: an invariant broke, the healed cluster did not serve, or no single copy of
             the data explains the clients' observations.
     """
-    plan = pick_plan(random.Random(seed), nodes, faults)
-    if lockers:
-        plan = with_lockers(plan, lockers)
-    schedule = Schedule(seed, plan, say)
-    for host in schedule.hosts.values():
-        host.collector = collector
+    key = ScheduleKey(seed, nodes, steps, tuple(faults), lockers)
+    schedule = Schedule(seed, key.plan(), say)
+    schedule.show_to(collector)
     try:
-        page_keys = schedule.onlookers.page_keys
-        with few_collections(), as_planned(plan), replaced(key_pages, "PAGE_KEYS", page_keys):
-            schedule.trouble(steps)
-            schedule.heal()
+        with few_collections(), as_planned(schedule):
+            for _ in schedule.events(steps):
+                pass
             schedule.judge()
     except Exception as error:
         draw_failure(collector, error, schedule.world.acting)
-        given = f" --nodes {nodes}" if nodes else ""
-        given += f" --steps {steps}" if steps != STEPS else ""
-        given += f" --lockers {lockers}" if lockers else ""
-        given += "".join(f" --fault '{kind}'" for kind in faults)
         lines = "\n".join(schedule.world.trace())
         raise SimulationFailed(
             f"seed {seed}: {type(error).__name__}: {error}\n"
-            f"see it again: {AGAIN.format(seed=seed, given=given)}\n"
-            f"{plan}\nthe last events:\n{lines}"
+            f"see it again: {AGAIN.format(seed=seed, given=key.options())}\n"
+            f"{_in_lab(key, schedule.world.events)}"
+            f"{schedule.plan}\nthe last events:\n{lines}"
         ) from error
     world = schedule.world
-    return Outcome(seed, plan.nodes, world.now_ms, world.events, Counter(world.counts))
+    return Outcome(seed, schedule.plan.nodes, world.now_ms, world.events, Counter(world.counts))
+
+
+def _in_lab(key: ScheduleKey, events: int) -> str:
+    """Return the line that opens the failed schedule in the lab."""
+    if LAB_BUG is None:
+        return ""
+    # One event more, since a schedule may also fail when all events are over.
+    address = f"{ADDRESS}#{key.address(events + 1, LAB_BUG)}"
+    return f"step through it: raftline learn, and open {address}\n"
 
 
 @contextlib.contextmanager
-def as_planned(plan: Plan) -> Iterator[None]:
+def as_planned(schedule: Schedule) -> Iterator[None]:
     """Set the bounds of a plan in modules, read secrets from memory, and never pause."""
+    plan = schedule.plan
     with (
+        replaced(key_pages, "PAGE_KEYS", schedule.onlookers.page_keys),
         replaced(state, "APPLY_MAX", plan.apply_max),
         replaced(sessions, "SESSIONS_MAX", plan.sessions_max),
         replaced(sessions, "REMEMBERED_REQUESTS", 10 * plan.sessions_max),
@@ -295,11 +301,18 @@ class Schedule:
     def _deliver(self, message: Message) -> None:
         self.hosts[message.to].hear(message, self.hosts[message.sender].cluster)
 
-    def trouble(self, steps: int) -> None:
-        """Inject faults for this many events."""
+    def show_to(self, collector: Collector | None) -> None:
+        """Let a collector take the steps of all nodes."""
+        for host in self.hosts.values():
+            host.collector = collector
+
+    def events(self, steps: int) -> Iterator[None]:
+        """Run this many events with faults, then those of the healed cluster; yield before each."""
         self.first_starts()
         for _ in range(steps):
+            yield
             self.world.step()
+        yield from self._heal()
 
     def first_starts(self) -> None:
         chance, latest_ms = self.world.random, 20 * self.plan.options.election_timeout_ms
@@ -311,7 +324,7 @@ class Schedule:
             else:
                 host.start()
 
-    def heal(self) -> None:
+    def _heal(self) -> Iterator[None]:
         """End all faults; the cluster must elect, serve, and agree in the end (liveness)."""
         self.world.tell("act", "> heal everything")
         self.faults.stop()
@@ -323,15 +336,15 @@ class Schedule:
         self.proofs.finish()
         served, disks = len(self.history) + 4 * len(self.clients), self.faults.disks
         committed = disks.committed_elsewhere() if disks.has_hung_disk else -1
-        self._until("serve", lambda: len(self.history) >= served)
-        self._until("commit", lambda: disks.committed_elsewhere() > committed)
+        yield from self._until("serve", lambda: len(self.history) >= served)
+        yield from self._until("commit", lambda: disks.committed_elsewhere() > committed)
         disks.replace_disks()
         for locker in self.lockers:
             locker.begin_last_round()
         found = [each.found for each in self.searchers]
         if found:
             within_ms = FOUND_WITHIN_TIMEOUTS * self.plan.options.election_timeout_ms
-            self._until("let itself be found", lambda: self._is_found(found), within_ms)
+            yield from self._until("let itself be found", lambda: self._is_found(found), within_ms)
         asking: list[SimulatedClient | Dealer | Searcher] = [
             *self.clients,
             *self.dealers,
@@ -341,28 +354,32 @@ class Schedule:
             client.stop()
         if self.foreman is not None:
             self.foreman.stop()
-        self._until("let all have their locks", self._have_had_locks, WATCH_WITHIN_MS)
+        yield from self._until("let all have their locks", self._have_had_locks, WATCH_WITHIN_MS)
         for locker in self.lockers:
             locker.stop()
         asking += self.lockers
-        self._until("settle", lambda: all(client.waiting is None for client in asking))
-        self._until("let leases end", self._has_no_leases)
-        self._until("answer its reads", self._has_answered_reads)
-        self._until("agree", self._agree)
-        self._until("rise", lambda: self.upgrades.have_risen(self._members()))
-        self._until("agree", self._agree)
+        yield from self._until("settle", lambda: all(client.waiting is None for client in asking))
+        yield from self._until("let leases end", self._has_no_leases)
+        yield from self._until("answer its reads", self._has_answered_reads)
+        yield from self._until("agree", self._agree)
+        yield from self._until("rise", lambda: self.upgrades.have_risen(self._members()))
+        yield from self._until("agree", self._agree)
         reader = self._client("reader")
         reader.stopped = True
         for key in "abc"[: self.plan.keys]:
-            self._read(reader, key)
-        self._until("report ready", self._are_ready)
-        self._until("agree", self._agree)  # once more: a node may have died during its snapshot
-        self._until("bring its watches up to date", self._watches_are_current, WATCH_WITHIN_MS)
-        self._until("agree", self._agree)  # an abandoned request may have arrived late
+            yield from self._read(reader, key)
+        yield from self._until("report ready", self._are_ready)
+        yield from self._until(
+            "agree", self._agree
+        )  # once more: a node may have died during its snapshot
+        yield from self._until(
+            "bring its watches up to date", self._watches_are_current, WATCH_WITHIN_MS
+        )
+        yield from self._until("agree", self._agree)  # an abandoned request may have arrived late
         for watch in self.machines:
             watch.stop()
 
-    def _read(self, reader: SimulatedClient, key: str) -> None:
+    def _read(self, reader: SimulatedClient, key: str) -> Iterator[None]:
         """Read until there is an answer, so that the history includes the final values."""
         operations = self.history.operations
         known = len(operations)
@@ -374,7 +391,7 @@ class Schedule:
                 reader.ask("get", key, None)
             return False
 
-        self._until(f"read {key}", answered)
+        yield from self._until(f"read {key}", answered)
 
     def _watches_are_current(self) -> bool:
         """Whether each watch that knows a member has all events."""
@@ -385,7 +402,7 @@ class Schedule:
             each.is_current or not each.knows(names) for each in self.machines if has_watches
         )
 
-    def _until(self, what: str, is_so: Callable[[], bool], within_ms: int = 0) -> None:
+    def _until(self, what: str, is_so: Callable[[], bool], within_ms: int = 0) -> Iterator[None]:
         """Run until the condition holds. A node that is far behind gets time, as long as it catches
         up."""
         within_ms = within_ms or SERVE_WITHIN_TIMEOUTS * self.plan.options.election_timeout_ms
@@ -398,6 +415,7 @@ class Schedule:
                         f"after the last fault the cluster does not {what} within {within_ms} ms"
                     )
                 deadline_ms += within_ms
+            yield
             self.world.step()
 
     def _held(self, what: str) -> int:

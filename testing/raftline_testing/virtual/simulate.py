@@ -23,7 +23,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "testing"))
 
 from raftline_testing.judging.collected import Collector
 from raftline_testing.virtual.drawing import run_or_draw
-from raftline_testing.virtual.schedule import STEPS, Outcome, SimulationFailed, run
+from raftline_testing.virtual.schedule import Outcome, SimulationFailed, run
+from raftline_testing.virtual.schedule_key import STEPS
 from raftline_testing.virtual.world.plan import ALL_FAULTS
 
 MS_PER_HOUR = 3_600_000

@@ -1,96 +1,14 @@
-"""The lab page in a real browser: real nodes run there, and the same plan gives the same events.
-
-It is skipped where there is no chromium, no selenium, or no CPython for WebAssembly, which `make -C
-docs lab` fetches.
-"""
+"""The lab page in a real browser: real nodes run there, and the same plan gives the same events."""
 
 from __future__ import annotations
 
 import json
-import shutil
-import threading
-from collections.abc import Iterator
-from typing import Any
-
-import pytest
 
 from raftline_testing.lab.lab import Lab
 from raftline_testing.lab.plan import plan_in
 from raftline_testing.lab.sources import ROOT
 from raftline_testing.nodes.processes import eventually
-
-webdriver = pytest.importorskip("selenium.webdriver", reason="the test needs selenium")
-learn = pytest.importorskip("raftline_course.learn", reason="the page is the course's")
-CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
-pytestmark = [
-    pytest.mark.skipif(
-        not (CHROMIUM and DRIVER), reason="there is no chromium with its driver (apt)"
-    ),
-    pytest.mark.skipif(
-        not (ROOT / "docs/learn/lab/pyodide").is_dir(), reason="`make -C docs lab` was not run"
-    ),
-]
-LOADED_S = 60.0
-
-
-class LabPage:
-    """The page as its reader sees it."""
-
-    def __init__(self, browser: Any, address: str) -> None:
-        self.browser, self.address = browser, address
-
-    def load(self) -> LabPage:
-        """Load the page, with CPython and the sources."""
-        self.browser.get(self.address)
-        is_ready = "return document.body.dataset.ready === 'yes'"
-        eventually(lambda: self.script(is_ready), "the page is ready", LOADED_S)
-        return self
-
-    def open(self, run: str = "") -> LabPage:
-        """Open a run in the loaded page."""
-        text = "const done = arguments[1]; window.lab.open(arguments[0]).then(done)"
-        self.browser.execute_async_script(text, run)
-        return self
-
-    def script(self, text: str, *values: object) -> Any:
-        return self.browser.execute_script(text, *values)
-
-    def ask(self, **request: object) -> dict[str, Any]:
-        """Send a request to the lab in the browser; return the facts."""
-        text = "const done = arguments[1]; window.lab.ask(arguments[0]).then(done)"
-        facts: dict[str, Any] = self.browser.execute_async_script(text, request)
-        return facts
-
-    def click(self, css: str) -> None:
-        self.script("document.querySelector(arguments[0]).click()", css)
-
-    def text(self, css: str) -> str:
-        return str(self.script("return document.querySelector(arguments[0])?.innerText ?? ''", css))
-
-    def waits_for(self, css: str, words: str) -> None:
-        eventually(lambda: words in self.text(css), f"{words!r} in {css}")
-
-    def type(self, node: str, line: str) -> None:
-        self.script("document.getElementById('target').value = arguments[0]", node)
-        self.browser.find_element("id", "line").send_keys(line + "\n")
-
-
-@pytest.fixture(scope="module")
-def page() -> Iterator[LabPage]:
-    options = webdriver.ChromeOptions()
-    options.binary_location = CHROMIUM
-    for option in ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"):
-        options.add_argument(option)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    with learn.server(0) as serving:
-        threading.Thread(target=serving.serve_forever, daemon=True).start()
-        browser = webdriver.Chrome(options, webdriver.ChromeService(DRIVER))
-        browser.set_window_size(1280, 860)
-        browser.set_script_timeout(60)
-        yield LabPage(browser, f"http://localhost:{serving.server_port}{learn.PAGE}").load()
-        assert [one for one in browser.get_log("browser") if one["level"] == "SEVERE"] == []
-        browser.quit()
-        serving.shutdown()
+from tests.processes.view.lab_page import LabPage
 
 
 def test_write_is_answered_and_back_undoes_a_crash(page: LabPage) -> None:
@@ -184,30 +102,3 @@ def test_own_core_runs_in_the_page(page: LabPage) -> None:
     assert facts["answers"] == ["client4 <- s1@SET response: b set to 5"]
     assert "SyntaxError" in page.ask(do="core", source="x = = 1")["broken"]
     assert page.ask(do="core", source="")["broken"] == ""
-
-
-def test_random_clicks_break_nothing_but_raft(page: LabPage) -> None:
-    page.open("seed%205")
-    page.script(
-        """window.clicks = 0; window.errors = [];
-        addEventListener("error", (event) => window.errors.push(event.message));
-        addEventListener("unhandledrejection", (event) => window.errors.push(String(event.reason)));
-        let state = 5;
-        const next = (most) => { state = (state * 48271) % 2147483647; return state % most; };
-        const unwanted = "#share, #core, [data-order='Edit log'], #anew, dialog button";
-        const click = () => {
-          const all = [...document.querySelectorAll("button")]
-            .filter((one) => !one.disabled && !one.matches(unwanted));
-          all[next(all.length)].click();
-          window.clicks += 1;
-          if (window.clicks < 300) setTimeout(click, 5);
-        };
-        click();"""
-    )
-    eventually(lambda: page.script("return window.clicks >= 300"), "300 clicks", LOADED_S)
-    assert page.script("return window.errors") == []
-    assert "ended" not in page.text("#link")
-    # What happened so can be told by an address.
-    facts = page.ask(do="look")
-    again = page.ask(do="open", address=facts["address"])
-    assert (again["moment"], again["nodes"]) == (facts["moment"], facts["nodes"])

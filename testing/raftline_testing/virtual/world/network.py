@@ -41,6 +41,11 @@ class Links:
         self._cut.clear()
 
     @property
+    def cuts(self) -> list[tuple[str, str]]:
+        """The cut links: from, to."""
+        return sorted(self._cut)
+
+    @property
     def has_cuts(self) -> bool:
         """Whether any link is cut."""
         return bool(self._cut)

@@ -1,0 +1,9 @@
+"""The address at which `raftline learn` serves the lab."""
+
+from __future__ import annotations
+
+from typing import Final
+
+PORT: Final = 8030
+PAGE: Final = "/docs/learn/lab.html"
+ADDRESS: Final = f"http://localhost:{PORT}{PAGE}"
