@@ -6,6 +6,7 @@ import { Cards, element } from "../../../src/view/static/cards.js";
 import { Logs } from "../../../src/view/static/logs.js";
 import { Details } from "../../../src/view/static/details.js";
 import { Events } from "../../../src/view/static/events.js";
+import { LinkMap } from "./links.js";
 
 const $ = (id) => document.getElementById(id);
 const here = (path) => new URL(path, import.meta.url).href;
@@ -42,13 +43,13 @@ class Remote {
     this.worker.onerror = (event) => settle({ crash: event.message });
   }
 
-  ask(request) {
-    return new Promise((resolve) => { this.waiting.push(resolve); this.worker.postMessage(JSON.stringify(request)); });
-  }
+  ask(request) { return this.post(JSON.stringify(request)); }
+  memory() { return this.post({ memory: true }); }
+  post(data) { return new Promise((resolve) => { this.waiting.push(resolve); this.worker.postMessage(data); }); }
 }
 
 const remote = new Remote();
-window.lab = { ask: (request) => remote.ask(request), open: (address) => openRun(address) };  // for the console of the browser
+window.lab = { ask: (request) => remote.ask(request), open: (address) => openRun(address), memory: () => remote.memory() };  // for the console of the browser
 
 async function ask(request) {
   isBusy = true;
@@ -214,6 +215,7 @@ const diagram = new Diagram($("diagram"), model, view);
 const cards = new LabCards($("nodes"), model, () => {});
 const logs = new Logs($("logs"), model);
 const details = new Details($("details"), model, choose);
+const linkMap = new LinkMap($("map"), act);
 const events = new Events($("list"), $("news"), model, choose);
 
 function take(answer) {
@@ -269,6 +271,7 @@ function showLists() {
 }
 
 function showLinks() {
+  linkMap.show(facts.members, facts.cuts);
   const key = JSON.stringify([facts.members, facts.cuts]);
   if ($("links").dataset.shown === key) return;
   const held = document.activeElement && document.activeElement.dataset ? document.activeElement.dataset.link : undefined;
@@ -368,14 +371,16 @@ async function begin() {
   $("bar").hidden = false;
   $("bar").removeAttribute("value");
   try {
+    if (typeof WebAssembly !== "object") throw new Error("this browser has no WebAssembly");
     await remote.open({ sources: here("sources.zip"), python: here("pyodide/"), cdn: CDN },
       (bytes) => { $("link").textContent = `Loading CPython and raftline: ${(bytes / MB).toFixed(1)} MB`; });
   } catch (error) {
     $("bar").hidden = true;
-    $("link").textContent = `The lab does not start: ${error.message.trim().split("\n").pop()}. The six saved runs of this folder need no program.`;
+    $("link").textContent = `The lab does not start: ${error.message.trim().split("\n").pop()}.`;
     return;
   }
-  $("bar").hidden = true;
+  $("bar").hidden = $("runs").hidden = true;
+  document.querySelector("main").hidden = false;
   $("link").textContent = "real nodes, in virtual time";
   const { stories } = await remote.ask({ do: "list" });
   $("stories").append(...stories.map(([name, title]) => element("option", title, { value: name })));

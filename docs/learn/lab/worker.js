@@ -1,7 +1,8 @@
 // Loads CPython and the sources, and passes the page's requests on to testing/raftline_testing/lab/page.py.
 // The page sends { open: { sources, python, cdn } } once, then texts; each gets a text as its answer.
 const HOME = "/lab";
-let answer = null;
+const MISSING = "CPython for WebAssembly is not beside the page, and HOST does not answer. With a network, reload the page; without one, `make -C docs lab` fetches CPython into a clone beforehand";
+let answer = null, runtime = null;
 let loaded = 0;
 
 // Counts the bytes that arrive, for the bar of the page.
@@ -24,18 +25,21 @@ async function isThere(address) {
 }
 
 async function open({ sources, python, cdn }) {
-  if (typeof WebAssembly !== "object") throw new Error("this browser has no WebAssembly");
   const base = await isThere(`${python}pyodide.mjs`) ? python : cdn;
-  const { loadPyodide } = await import(`${base}pyodide.mjs`);
-  const [runtime, packed] = await Promise.all([loadPyodide({ indexURL: base, env: { HOME } }), fetch(sources)]);
+  const { loadPyodide } = await import(`${base}pyodide.mjs`).catch(() => { throw new Error(MISSING.replace("HOST", new URL(base).host)); });
+  const [loadedRuntime, packed] = await Promise.all([loadPyodide({ indexURL: base, env: { HOME } }), fetch(sources)]);
   if (!packed.ok) throw new Error(`the sources are not at ${sources}`);
+  runtime = loadedRuntime;
   runtime.unpackArchive(await packed.arrayBuffer(), "zip", { extractDir: HOME });
   answer = runtime.runPython(`import sys; sys.path.insert(0, "${HOME}"); import boot; boot.Booted().answer`);
 }
 
+// For the test of random clicks: the size of WebAssembly's memory, and the objects of Python in it.
+const memory = () => JSON.stringify({ bytes: runtime._module.HEAPU8.length, objects: runtime.runPython("import gc; gc.collect(); len(gc.get_objects())") });
+
 self.onmessage = async ({ data }) => {
   try {
     if (data.open) { await open(data.open); postMessage({ ready: true }); }
-    else postMessage({ answer: answer(data) });
+    else postMessage({ answer: data.memory ? memory() : answer(data) });
   } catch (error) { postMessage({ failed: String(error.message || error) }); }
 };
