@@ -18,8 +18,8 @@ from . import fast, keys, notifications, scripts, strings, times, transactions
 from .cluster import CLUSTER
 from .connection import CONNECTION
 from .fast import Line
-from .programs import Call, Context, Program, Refused, Run, size_of
-from .replies import QUEUED, Failure, Flat, Simple, Value, unknown_command, wrong_count
+from .programs import Call, Context, Program, Refused, Run, integer, size_of
+from .replies import QUEUED, SYNTAX, Failure, Flat, Simple, Value, unknown_command, wrong_count
 from .transactions import Queued
 from .view import Decide, Task, carry_out
 
@@ -144,7 +144,7 @@ def _command(context: Context, words: list[str]) -> Value:
         case "COUNT":
             return len(COMMANDS)
         case "LIST":
-            return [name.lower() for name in COMMANDS]
+            return _names(words[2:])
         case "INFO":
             return [_described(name) for name in words[2:] or COMMANDS]
         case "DOCS":
@@ -152,6 +152,22 @@ def _command(context: Context, words: list[str]) -> Value:
         case "GETKEYS":
             return _keys_in(words[2:])
     raise Refused(f"ERR unknown subcommand '{shown(words[1])}'. Try COMMAND HELP.")
+
+
+def _names(filters: list[str]) -> Value:
+    """Return the names of the commands, or of some: FILTERBY PATTERN GLOB, or MODULE NAME."""
+    pattern = keys.Pattern("*")
+    if filters:
+        if len(filters) != 3 or filters[0].upper() != "FILTERBY":
+            raise Refused(SYNTAX)
+        match filters[1].upper():
+            case "PATTERN":
+                pattern = keys.Pattern(filters[2].lower())
+            case "MODULE":
+                return []
+            case _:
+                raise Refused(SYNTAX)
+    return [name.lower() for name in COMMANDS if pattern.fits(name.lower())]
 
 
 def _described(name: str) -> Value:
@@ -169,6 +185,9 @@ def _keys_in(words: list[str]) -> Value:
         raise Refused("ERR Invalid command specified")
     if task is None or not row.keys[0]:
         raise Refused("ERR The command has no key arguments")
+    if row.decide is scripts.evaluate:
+        first = row.keys[0]
+        return list(words[first : first + integer(words[first - 1])])
     return list(task.keys)
 
 

@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any, Final
 
+from ..wire.protocol import shown
 from .keys import Pattern
 from .notifications import unsubscribe_all
 from .programs import Ask, Context, Program, Refused, Run, Steps, choose, integer
@@ -162,11 +163,29 @@ def _described(context: Context, words: list[str]) -> Value:
     )
 
 
+def _list(context: Context, words: list[str]) -> Value:
+    """CLIENT LIST [TYPE KIND | ID NUMBER ...]: this connection, if it is one of those."""
+    match [word.upper() for word in words[2:]]:
+        case []:
+            is_listed = True
+        case ["TYPE", kind] if kind in _KINDS:
+            is_listed = kind == ("PUBSUB" if context.session.subscriptions else "NORMAL")
+        case ["ID", _, *_]:
+            problem = Failure("ERR Invalid client ID")
+            is_listed = context.session.number in [integer(word, problem) for word in words[3:]]
+        case ["TYPE", _]:
+            raise Refused(f"ERR Unknown client type '{shown(words[3])}'")
+        case _:
+            raise Refused(SYNTAX)
+    return _described(context, words) if is_listed else ""
+
+
+_KINDS: Final = ("NORMAL", "MASTER", "REPLICA", "SLAVE", "PUBSUB")
 _CLIENT: Final[Mapping[str, tuple[int, Run]]] = {
     "GETNAME": (2, lambda context, words: context.session.name or None),
     "ID": (2, lambda context, words: context.session.number),
     "INFO": (2, _described),
-    "LIST": (-2, _described),
+    "LIST": (-2, _list),
     "NO-EVICT": (3, lambda context, words: OK),
     "NO-TOUCH": (3, lambda context, words: OK),
     "SETINFO": (4, _set_info),
