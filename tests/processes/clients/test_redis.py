@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import shutil
 import socket
+import subprocess
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -368,3 +370,26 @@ def test_a_user_of_redis_py_has_the_rights_of_the_node(redis: Any, tmp_path: Pat
             assert reader.get("app/a") == b"1"
             with pytest.raises(refused):
                 reader.set("app/a", "1")
+
+
+def cli(port: int, *words: str, data: bytes = b"") -> str:
+    """Return what redis-cli prints."""
+    command = ["redis-cli", "-p", str(port), *words]
+    done = subprocess.run(command, input=data, capture_output=True, timeout=DEADLINE_S, check=False)
+    return done.stdout.decode()
+
+
+@pytest.mark.skipif(shutil.which("redis-cli") is None, reason="needs redis-cli")
+def test_redis_cli_finds_the_leader_and_loads_keys(nodes: Cluster) -> None:
+    port = nodes["s1"].port
+
+    def leader() -> list[str]:
+        return cli(port, "sentinel", "get-master-addr-by-name", "raftline").split()
+
+    eventually(lambda: len(leader()) == 2, "a leader")
+    at = int(leader()[1])
+    commands = b"".join([framed(b"SET", b"piped:%d" % number, b"1") for number in range(100)])
+    assert "errors: 0, replies: 100" in cli(at, "--pipe", data=commands)
+    assert len(cli(at, "--scan", "--pattern", "piped:*").split()) == 100
+    assert "All 16384 slots covered" in cli(port, "--cluster", "check", f"localhost:{port}")
+    assert "unknown command 'monitor'" in cli(at, "monitor")
