@@ -108,10 +108,11 @@ def _pass_on(command: str, arguments: list[str]) -> int:
     if command in course.COMMANDS:
         return course.main(command, arguments)
     if command == "client" and not arguments:
-        from raftline.clients.requests.address_options import discover_nodes
+        from raftline.clients.requests.address_options import VARIABLE, discover_nodes
 
         nodes = discover_nodes(None, "raftline client HOST:PORT")
-        arguments = ["--at", ",".join(map(str, nodes.values()))]
+        named = os.environ.get(VARIABLE) or ",".join(map(str, nodes.values()))
+        arguments = ["--at", named]
     also = {"explaining": _explaining} if command == "client" else {}
     code: int = importlib.import_module(f"raftline.{command}").main(arguments, **also)
     return code

@@ -13,7 +13,8 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from raftline.clients.requests.address_options import addresses_in
+from raftline.clients.requests.address_options import read_nodes
+from raftline.clients.requests.connect_url import NamedNodes
 from raftline.clients.requests.conversation import Client
 from raftline.clients.requests.node_connection import (
     ClientError,
@@ -85,8 +86,10 @@ def main(
     the function that explains why there is no leader, for a command with `--at`."""
     open_closed_streams()
     arguments = list(sys.argv[1:] if argv is None else argv)
-    head, words = split_command(_nodes_first(arguments))
+    named, arguments_after = _nodes_first(arguments)
+    head, words = split_command(arguments_after)
     options = read_options(parser(), head)
+    options.at = named
     accept_raw_stdin()
     on_terminal = sys.stdin is not None and sys.stdin.isatty()
     program_form = options.quiet or options.json
@@ -137,19 +140,22 @@ def _client_of(options: argparse.Namespace, *, with_screen: bool) -> Client:
     )
 
 
-def _nodes_first(arguments: list[str]) -> list[str]:
-    """Return the arguments; replace a leading `--at` with `HOST:PORT --also …`."""
+def _nodes_first(arguments: list[str]) -> tuple[NamedNodes | None, list[str]]:
+    """Return the nodes in a leading `--at`, and the arguments with `HOST:PORT --also …` in its
+    place."""
     option, *rest = arguments or [""]
     name, equals, addresses = option.partition("=")
     if name != "--at":
-        return arguments
+        return None, arguments
     if not equals:
         addresses, *rest = rest or [""]
     try:
-        first, *others = map(str, addresses_in(addresses))
+        named = read_nodes(addresses)
     except ValueError as problem:
         parser().error(f"argument --at: {problem}")
-    return [first, *(word for each in others for word in ("--also", each)), "--follow", *rest]
+    first, *others = map(str, named.addresses)
+    also = [word for each in others for word in ("--also", each)]
+    return named, [first, *also, "--follow", *rest]
 
 
 def split_command(arguments: list[str]) -> tuple[list[str], list[str]]:

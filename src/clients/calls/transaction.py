@@ -202,8 +202,6 @@ class Operations(Generic[Data, Result]):
     @property
     def else_(self) -> Operations[Data, Result]:
         """The operations if a condition does not hold."""
-        if not self._plan.conditions:
-            raise ValueError("else_ needs a condition after if_")
         return Operations(self._plan, self._ask, "else")
 
     def commit(self) -> Result:
@@ -309,6 +307,8 @@ class Operations(Generic[Data, Result]):
         return self._with(f"under {name} {operation}", read)
 
     def _with(self, operation: str, read: _Read) -> Operations[Data, Result]:
+        if self._branch == "else" and not self._plan.conditions:
+            raise ValueError("else_ needs a condition after if_")
         self._plan.branches[self._branch].append(operation)
         self._plan.readers[self._branch].append(read)
         return self

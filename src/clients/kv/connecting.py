@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import (
     TYPE_CHECKING,
@@ -26,10 +26,15 @@ from typing import (
 from ...common.address import Address
 from ...common.config import ConfigError
 from ..calls.value_codec import TEXT
-from ..requests.address_options import addresses_in, discover_nodes
+from ..requests.address_options import (
+    addresses_in,
+    discover_nodes,
+    nodes_of_environment,
+    read_nodes,
+)
 from ..requests.client_login import Credentials, credentials_of
 from ..requests.client_tls import ClientTls, tls_of
-from ..requests.connect_url import SCHEME, read_url
+from ..requests.connect_url import NamedNodes
 from ..requests.conversation import name_of_client
 from ..requests.health import SILENCE_S, silence_limit
 from ..requests.node_connection import Unreachable
@@ -145,18 +150,19 @@ def settings_of(at: Nodes | None, options: ConnectOptions) -> Settings:
     for name in options.keys() - OPTIONS.keys():
         instead = "use kv.binary" if name == "binary" else f"the options are {', '.join(OPTIONS)}"
         raise TypeError(f"connect() has no option {name!r}: {instead}")
-    url = read_url(at) if isinstance(at, str) and at.startswith(SCHEME) else None
-    addresses = _named(at) if url is None else url.addresses
-    chosen: dict[str, Any] = {**options}
-    if url is not None:
-        for name in url.options.keys() & options.keys():
+    named = _named(at, options.get("folder"))
+    of_url: Mapping[str, Any] = {} if named is None else named.options
+    if at is not None:
+        for name in of_url.keys() & options.keys():
             raise ValueError(f"{name} is in the URL and an argument of connect; give one of them")
-        chosen |= url.options
+    elif options.get("user") is not None:  # not with the password of another user
+        of_url = {name: value for name, value in of_url.items() if name != "password"}
+    chosen: dict[str, Any] = {**of_url, **options}
     values = {
         name: option.check(chosen.get(name, option.default)) for name, option in OPTIONS.items()
     }
     return Settings(
-        _addresses(addresses, values["folder"]),
+        _addresses(at, named, values["folder"]),
         values["timeout"],
         values["name"],
         credentials_of(values["user"], values["password"]),
@@ -165,12 +171,16 @@ def settings_of(at: Nodes | None, options: ConnectOptions) -> Settings:
     )
 
 
-def _named(at: Nodes | None) -> list[Address] | None:
-    """Return the nodes in a text or a list. Raises TypeError, ValueError."""
+def _named(at: Nodes | None, folder: object) -> NamedNodes | None:
+    """Return the nodes in a text, a list, or $RAFTLINE. Raises TypeError, ValueError,
+    Unreachable."""
     if isinstance(at, str):
-        return addresses_in(at)
+        return read_nodes(at)
     if at is None:
-        return None
+        try:
+            return nodes_of_environment() if folder is None else None
+        except ConfigError as problem:
+            raise Unreachable(str(problem)) from None
     if not hasattr(at, "__iter__"):
         raise TypeError(
             f'the nodes are one text, "h1:10000,h2:10000", or a list of such texts, not '
@@ -183,20 +193,22 @@ def _named(at: Nodes | None) -> list[Address] | None:
         addresses += addresses_in(each)
     if not addresses:
         raise ValueError("the list names no node")
-    return addresses
+    return NamedNodes(addresses, {})
 
 
-def _addresses(addresses: list[Address] | None, folder: str | Path | None) -> list[Address]:
-    """Return the nodes that a program names, or otherwise the nodes in $RAFTLINE or in a
+def _addresses(
+    at: Nodes | None, named: NamedNodes | None, folder: str | Path | None
+) -> list[Address]:
+    """Return the nodes that a program or $RAFTLINE names, or otherwise the nodes in a
     configuration.
 
     Raises:
         ValueError: a folder names the nodes as well. Unreachable: no node is named anywhere.
     """
-    if addresses is not None:
-        if folder is not None:
+    if named is not None:
+        if at is not None and folder is not None:
             raise ValueError("at and folder both name the nodes to ask; give one of them")
-        return addresses
+        return named.addresses
     try:
         return list(discover_nodes(folder, 'connect("HOST:PORT,…")', "folder=").values())
     except ConfigError as problem:
@@ -224,8 +236,9 @@ def connect(at: Nodes | None = None, **options: Unpack[ConnectOptions]) -> KV[st
     """Return the cluster's keys and values as a mapping, without sending a request yet.
 
     `at` names some of its nodes: a text such as `"h1:10000,h2:10000"`, a list of texts, or a URL,
-    `"raftline://user@h1:10000,h2/?tls-ca=ca.pem"`. Without it the nodes come from $RAFTLINE, or
-    otherwise from the `server-configuration.txt` in `folder` or in the nearest folder that has one.
+    `"raftline://user@h1:10000,h2/?tls-ca=ca.pem"`. Without it the nodes come from $RAFTLINE, a text
+    or a URL whose options an argument replaces, or otherwise from the `server-configuration.txt` in
+    `folder` or in the nearest folder that has one.
     Keys and values are str; `kv.binary` is the same client with bytes.
 
     Raises:

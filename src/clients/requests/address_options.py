@@ -9,8 +9,25 @@ from pathlib import Path
 from ...common import config
 from ...common.address import Address
 from ...common.config import ConfigError
+from .connect_url import SCHEME, NamedNodes, read_url
 
-VARIABLE = "RAFTLINE"  # the environment variable with the addresses of nodes
+VARIABLE = "RAFTLINE"  # the environment variable with the addresses of nodes, or a URL
+
+
+def read_nodes(text: str) -> NamedNodes:
+    """Return the nodes in `h1:10000,h2:10000` or in a URL. Raises ValueError."""
+    if text.startswith(SCHEME):
+        return read_url(text)
+    return NamedNodes(addresses_in(text), {})
+
+
+def nodes_of_environment() -> NamedNodes | None:
+    """Return the nodes in $RAFTLINE; None if it is not set. Raises ConfigError."""
+    text = os.environ.get(VARIABLE)
+    try:
+        return read_nodes(text) if text else None
+    except ValueError as problem:
+        raise ConfigError(f"${VARIABLE}: {problem}") from None
 
 
 def addresses_in(text: str) -> list[Address]:
@@ -18,7 +35,7 @@ def addresses_in(text: str) -> list[Address]:
     return [Address.parse(each.strip(" ")) for each in text.split(",")]
 
 
-def named_nodes(at: Sequence[Address] | None, folder: str | Path | None) -> Mapping[str, Address]:
+def named_nodes(at: NamedNodes | None, folder: str | Path | None) -> Mapping[str, Address]:
     """Return the nodes that a command should ask: from `--at`, or otherwise from `--dir`,
     $RAFTLINE, or the nearest folder's configuration. If only the address of a node is given, the
     address is also its name.
@@ -31,7 +48,7 @@ def named_nodes(at: Sequence[Address] | None, folder: str | Path | None) -> Mapp
         return discover_nodes(folder, f"{option}--at HOST:PORT")
     if folder is not None:
         raise ConfigError("--at and --dir both say where to ask; give one of them")
-    return by_address(at)
+    return by_address(at.addresses)
 
 
 def has_name(node: str) -> bool:
@@ -54,12 +71,8 @@ def discover_nodes(
     Raises:
         ConfigError: there are no nodes.
     """
-    text = os.environ.get(VARIABLE)
-    if folder is None and text:
-        try:
-            return by_address(addresses_in(text))
-        except ValueError as problem:
-            raise ConfigError(f"${VARIABLE}: {problem}") from None
+    if folder is None and (named := nodes_of_environment()):
+        return by_address(named.addresses)
     if folder and not (path := config.locate(folder)).exists():
         raise ConfigError(
             f"{folder}: there is no cluster here, as {path.name} is missing; "

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
-from urllib.parse import parse_qsl, unquote
 
 from ...common.address import Address
 from .client_tls import ClientTls
@@ -18,19 +17,21 @@ _TIMES = ("timeout", "silence")
 _FORM = "raftline://[USER[:PASSWORD]@]HOST[:PORT],…/[?OPTION=VALUE&…]"
 
 
-class Url(NamedTuple):
-    """The parts of a URL: nodes, and options of `connect`."""
+class NamedNodes(NamedTuple):
+    """Nodes, and the options of `connect` if a URL names the nodes."""
 
     addresses: list[Address]
     options: Mapping[str, Any]
 
 
-def read_url(text: str) -> Url:
+def read_url(text: str) -> NamedNodes:
     """Return the parts of a URL.
 
     Raises:
         ValueError: the URL is invalid. The message does not repeat it, as it may hold a password.
     """
+    from urllib.parse import parse_qsl  # only a URL needs it
+
     place, mark, query = text.removeprefix(SCHEME).partition("?")
     authority, _, path = place.partition("/")
     if path or "#" in text:
@@ -42,10 +43,12 @@ def read_url(text: str) -> Url:
     except ValueError:
         raise ValueError(f"the options of a URL of raftline are invalid: {_FORM}") from None
     options |= _options(pairs)
-    return Url([_address(each) for each in hosts.split(",")], options)
+    return NamedNodes([_address(each) for each in hosts.split(",")], options)
 
 
 def _login(login: str) -> dict[str, Any]:
+    from urllib.parse import unquote
+
     user, colon, password = login.partition(":")
     options = {"user": unquote(user)}
     return {**options, "password": unquote(password)} if colon else options

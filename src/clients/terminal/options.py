@@ -5,11 +5,10 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ...common.address import Address
 from ...common.config import ConfigError
 from ...common.process.quiet_exit import EXIT_INTERRUPTED
 from ...common.process.signals import raised
@@ -17,9 +16,10 @@ from ...wire.commands.login_operands import why_no_password
 from ...wire.protocol import NAME
 from ..requests import client_login
 from ..requests import client_tls as tls
-from ..requests.address_options import addresses_in, named_nodes
+from ..requests.address_options import named_nodes, nodes_of_environment, read_nodes
 from ..requests.client_login import NAMED, PASSWORD_FILE, USER, Credentials
 from ..requests.client_tls import ClientTls
+from ..requests.connect_url import NamedNodes
 from ..requests.node_connection import LoginFailed
 
 if TYPE_CHECKING:
@@ -48,17 +48,17 @@ def add_asking_options(parser: Parser, timeout_s: float | None = None) -> None:
     """Add all options: `--at`, `--dir` and `--timeout`, then the options for the login and TLS."""
     parser.add_argument(
         "--at",
-        type=_addresses,
+        type=_nodes,
         metavar="HOST:PORT[,…]",
-        help="nodes to ask ($RAFTLINE); one is enough, as it names the others",
+        help="nodes to ask, or a URL ($RAFTLINE); one is enough, as it names the others",
     )
     parser.add_cluster_options(timeout_s)
     add_login_options(parser)
 
 
-def _addresses(text: str) -> list[Address]:
+def _nodes(text: str) -> NamedNodes:
     try:
-        return addresses_in(text)
+        return read_nodes(text)
     except ValueError as problem:
         raise argparse.ArgumentTypeError(str(problem)) from None
 
@@ -108,16 +108,27 @@ def word_first(arguments: Sequence[str]) -> list[str]:
 
 
 def access_of(options: argparse.Namespace) -> ClientAccess:
-    """Return the access that the options name, or otherwise the access that the environment names.
-    If no file is named, ask for the password on the terminal.
+    """Return the access that the options name, or otherwise the URL of the nodes, or otherwise the
+    environment. If no password is named, ask for it on the terminal.
 
     Raises:
         ConfigError: the TLS files or the password file can't be used, or no password was typed.
     """
     files = (options.tls_cert, options.tls_key, options.tls_ca, options.tls_server_name)
-    has_tls = files != (None, None, None, None)
-    client_tls = tls.of_files(*files, tls.OPTIONS) if has_tls else tls.of_environment()
-    return ClientAccess(_user_of(options), client_tls)
+    of_url = _url_options(options)
+    if files != (None, None, None, None):
+        client_tls: ClientTls | None = tls.of_files(*files, tls.OPTIONS)
+    else:
+        client_tls = of_url.get("tls") or tls.of_environment()
+    return ClientAccess(_user_of(options, of_url), client_tls)
+
+
+def _url_options(options: argparse.Namespace) -> Mapping[str, Any]:
+    """Return the options of the URL that names the nodes."""
+    named: NamedNodes | None = getattr(options, "at", None)
+    if named is None and getattr(options, "dir", None) is None and "node" not in options:
+        named = nodes_of_environment()
+    return {} if named is None else named.options
 
 
 def clients_of(options: argparse.Namespace) -> Clients:
@@ -135,11 +146,13 @@ def clients_of(options: argparse.Namespace) -> Clients:
     )
 
 
-def _user_of(options: argparse.Namespace) -> Credentials | None:
+def _user_of(options: argparse.Namespace, of_url: Mapping[str, Any]) -> Credentials | None:
     file = options.password_file or os.environ.get(PASSWORD_FILE, "")
-    user = options.user or os.environ.get(USER, "")
+    user = options.user or of_url.get("user") or os.environ.get(USER, "")
     if not user:
         return None
+    if "password" in of_url and not (options.user or options.password_file):
+        return Credentials(user, of_url["password"])
     if file or sys.stdin is None or not sys.stdin.isatty():
         return _of_file(Credentials(user, file=file))
     password = typed_password(f"Password of {user}: ")

@@ -72,8 +72,10 @@ def main(verb: str, arguments: Sequence[str]) -> int:
         tls=access.tls,
     )
     explain = _explaining(nodes, access)
-    is_raw = verb == "get" and (options.raw or options.quiet or not sys.stdout.isatty())
-    printer = _Printer(options.quiet, options.json, explain, is_raw=is_raw)
+    is_raw = verb == "get" and options.raw
+    is_value = verb == "get" and (is_raw or options.quiet or not sys.stdout.isatty())
+    end = None if not is_value else b"" if is_raw else b"\n"
+    printer = _Printer(options.quiet, options.json, explain, end)
     return run_client(
         client,
         lambda: _converse(client, command, verb, options, printer),
@@ -129,7 +131,7 @@ def _add_options(reader: Parser, forms: argparse._MutuallyExclusiveGroup, verb: 
     """Add the options that only one command has."""
     if verb == "get":
         forms.add_argument(
-            "--raw", action="store_true", help="only the value's bytes, as in a pipe"
+            "--raw", action="store_true", help="only the value's bytes, without a newline"
         )
     if verb == "set":
         life = reader.add_mutually_exclusive_group()
@@ -270,14 +272,14 @@ def _read_value(path: Path | None) -> str:
 
 
 class _Printer(ReplyPrinter):
-    """Prints replies on standard output, a value as its raw bytes if requested. Refusals, with
-    advice, go to standard error."""
+    """Prints replies on standard output. With `end`, prints only the bytes of a value, and then
+    `end`. Refusals, with advice, go to standard error."""
 
     def __init__(
-        self, quiet: bool, as_object: bool, explain: Explain | None, *, is_raw: bool
+        self, quiet: bool, as_object: bool, explain: Explain | None, end: bytes | None
     ) -> None:
         super().__init__(quiet, as_object, explain)
-        self._is_raw = is_raw
+        self._end = end
 
     def _print(self, command: str, reply: Reply, outcome: RequestOutcome) -> RequestOutcome:
         if self.as_object:
@@ -288,11 +290,11 @@ class _Printer(ReplyPrinter):
                 error_of(refusal) if reply.server else None
             )  # otherwise it is explained already
             print(error(refused.at_the_shell) if refused else reply.text, file=sys.stderr)
-        elif not self._is_raw:
+        elif self._end is None:
             return super()._print(command, reply, outcome)
         elif outcome is RequestOutcome.DONE:
             sys.stdout.buffer.write(real(value_in(reply.text)).encode("utf-8", "surrogateescape"))
-            sys.stdout.buffer.write(b"\n" * self.quiet)
+            sys.stdout.buffer.write(self._end)
             sys.stdout.buffer.flush()
         else:
             print(reply.text, file=sys.stderr)

@@ -352,7 +352,7 @@ def test_a_time_that_a_key_has_left_is_none_where_it_stays() -> None:
         (lambda: lease_time(float("nan")), ValueError, "is not a valid lease time"),
         (lambda: lease_time("10"), TypeError, "is a number of seconds"),  # type: ignore[arg-type]
         (lambda: Model().txn().if_.absent("a").then.commit(), ValueError, "at least one"),
-        (lambda: Model().txn().then.set("a", "1").else_, ValueError, "needs a condition"),
+        (lambda: Model().txn().then.set("a", "1").else_.get("b"), ValueError, "needs a condition"),
         (lambda: Model().txn().if_.none_under(""), ValueError, "at least one byte"),
         (lambda: Model().txn().then.clear(""), ValueError, "at least one byte"),
         (lambda: Model().txn().if_.greater("a", "5"), TypeError, "an int, not str"),  # type: ignore[arg-type]

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+import raftline
 from raftline.clients.kv.connecting import Settings, settings_of
 from raftline.clients.requests.client_login import Credentials
 from raftline.common.address import Address
@@ -90,4 +91,26 @@ def test_an_option_is_given_once() -> None:
 def test_no_error_repeats_a_password() -> None:
     with pytest.raises(ValueError, match="no path") as caught:
         settings("raftline://anna:secret@h1/0")
+    assert "secret" not in str(caught.value)
+
+
+def test_the_variable_may_hold_a_url_whose_options_an_argument_replaces(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("RAFTLINE", "raftline://anna:secret@h1,h2:10001/?timeout=2&name=web")
+    made = settings_of(None, {"timeout": 3})
+    assert made.addresses == [H1, H2]
+    assert made.credentials == Credentials("anna", "secret")
+    assert (made.timeout_s, made.name) == (3.0, "web")
+    other = settings_of(None, {"user": "bob", "password": "x"})
+    assert other.credentials == Credentials("bob", "x")
+    monkeypatch.setenv("RAFTLINE_PASSWORD_FILE", "here")
+    assert settings_of(None, {"user": "bob"}).credentials == Credentials("bob", file="here")
+    assert settings_of("h2:10001", {}).credentials is None
+
+
+def test_a_broken_url_in_the_variable_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAFTLINE", "raftline://anna:secret@h1/0")
+    with pytest.raises(raftline.Unreachable, match=r"\$RAFTLINE: a URL .* has no path") as caught:
+        settings_of(None, {})
     assert "secret" not in str(caught.value)

@@ -43,8 +43,8 @@ def test_each_client_verb_is_a_shell_command(start: Start, tmp_path: Path) -> No
 
     said = "SET response: my\\skey set to two  words\n"
     assert answer("set", "my key", "two", " words") == (said, 0)
-    assert answer("get", "my key") == ("two  words", 0)
-    assert answer("get", "my key", "-q") == ("two  words\n", 0)
+    assert answer("get", "my key") == answer("get", "my key", "-q") == ("two  words\n", 0)
+    assert answer("get", "my key", "--raw") == ("two  words", 0)
     assert answer("show") == ('SHOW response: {"ana": "4", "my\\\\skey": "two  words"}\n', 0)
     assert answer("delete", "my key") == (r"DELETE response: my\skey deleted" + "\n", 0)
     assert answer("get", "my key") == (r"GET response, no such key: my\skey" + "\n", 1)
@@ -100,9 +100,9 @@ def test_a_value_goes_in_and_comes_out_as_its_bytes(start: Start, tmp_path: Path
     assert raftline(tmp_path, "set", "typed", "-", at=at, typed=ANY_BYTES).returncode == 0
     assert raftline(tmp_path, "set", "--from", "file", "read", at=at).returncode == 0
     for key in ("typed", "read"):
-        found = get_bytes(tmp_path, key, at=at)
-        assert found == get_bytes(tmp_path, "--raw", key, at=at) == ANY_BYTES
-        assert get_bytes(tmp_path, "-q", key, at=at) == ANY_BYTES + b"\n"
+        assert get_bytes(tmp_path, "--raw", key, at=at) == ANY_BYTES
+        for form in ([key], ["-q", key]):
+            assert get_bytes(tmp_path, *form, at=at) == ANY_BYTES + b"\n"
     shown = json.loads(raftline(tmp_path, "get", "--json", "read", at=at).stdout)
     assert (shown["value"], base64.b64decode(shown["base64"])) == (None, ANY_BYTES)
     gone = raftline(tmp_path, "get", "gone", at=at)
@@ -245,7 +245,7 @@ def test_a_command_tries_the_option_then_the_variable_then_the_folders_nodes(
 
     assert asked("--at", f"localhost:{said.port}", at=at) == "said\n"
     first = raftline(tmp_path, "--at", f"localhost:{said.port}", "get", "a", at=at)
-    assert first.stdout == "said"
+    assert first.stdout == "said\n"
     assert asked(at=at) == "variable\n"
     assert asked("--dir", ".", at=at) == "other\n"
     assert asked(at="") == asked(at=None) == "folder\n"
@@ -256,7 +256,7 @@ def test_a_command_finds_the_leader_past_nodes_that_are_down(start: Start, tmp_p
     follower = start(lambda _: not_leader("s1", "localhost", leader.port), "s2")
     at = f"localhost:{free_port()}, localhost:{follower.port}"
     assert raftline(tmp_path, "set", "a", "5", at=at).stdout == "SET response: a set to 5\n"
-    assert raftline(tmp_path, "get", "a", at=at).stdout == "5"
+    assert raftline(tmp_path, "get", "a", at=at).stdout == "5\n"
     assert leader.asked == ["raftline@session", "client-7#1@set a 5", "raftline@get a"]
 
 

@@ -54,7 +54,7 @@ def test_keys_that_are_there_are_not_deleted(three: Cluster) -> None:
     assert done.stderr == (
         "raftline: --prefix app/: there is app/a, which would be deleted at the end\n"
     )
-    assert in_process.raftline("get", "app/a", "--at", at(three)).stdout == "1"
+    assert in_process.raftline("get", "app/a", "--at", at(three)).stdout == "1\n"
     done = in_process.raftline("check", "perf", "--prefix", "", "--at", at(three))
     assert done.returncode == 2
     assert "--prefix: is empty, and would mean all keys" in done.stderr

@@ -11,7 +11,9 @@ import pexpect
 import pytest
 
 from raftline import cli, client
+from raftline.clients.requests.client_login import Credentials
 from raftline.clients.requests.conversation import Client
+from raftline.clients.requests.node_connection import Unreachable
 from raftline.clients.requests.pool import Clients
 from raftline_testing.doubles import in_process
 from raftline_testing.doubles.scripted_node import DEADLINE_S, SOURCE
@@ -132,3 +134,43 @@ def test_ctrl_c_at_the_prompt_ends_it_and_gives_the_terminal_its_echo(
     assert end_of(screen) == (130, [])
     assert termios.tcgetattr(terminal)[3] & termios.ECHO
     os.close(terminal)
+
+
+URL = "raftline://anna:secret@localhost:1,localhost:2/"
+
+
+@pytest.mark.parametrize(
+    ("words", "url", "credentials"),
+    [
+        (["get", "a"], URL, Credentials("anna", "secret")),
+        (["get", "a", "--at", URL], "localhost:3", Credentials("anna", "secret")),
+        (["client", "--at", URL, "get", "a"], "localhost:3", Credentials("anna", "secret")),
+        (["client"], URL, Credentials("anna", "secret")),
+        (["get", "a", "--at", "localhost:1"], URL, None),
+        (["get", "a", "--user", "bob"], URL, Credentials("bob")),
+        (["client", "localhost:1", "get", "a"], URL, None),
+    ],
+)
+def test_a_url_names_the_login_of_a_command(
+    words: list[str], url: str, credentials: Credentials | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The URL of other nodes than those asked has no say."""
+    seen: list[Credentials | None] = []
+
+    def connects(client: Client) -> None:
+        seen.append(client.credentials)
+        raise Unreachable("that is all")
+
+    monkeypatch.setattr(Client, "connect", connects)
+    monkeypatch.setenv("RAFTLINE", url)
+    assert cli.main(words) == 5
+    assert seen == [credentials]
+
+
+def test_a_broken_url_is_wrong_usage(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        cli.main(["get", "a", "--at", "raftline://anna:secret@h1/?tsl-ca=x"])
+    said = capsys.readouterr().err
+    assert caught.value.code == 2
+    assert "a URL of raftline has no option 'tsl-ca'" in said
+    assert "secret" not in said
