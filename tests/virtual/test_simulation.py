@@ -92,6 +92,9 @@ COVERED = (
     "expiries proposed",
     "fault: long pause",
     "events told",
+    "commands of Redis clients answered",
+    "Redis dealers: transferred",
+    "Redis dealers: transferred after a watch",
     "watches that began",
     "watches that went on",
     "nodes upgraded",
@@ -185,7 +188,7 @@ def test_the_same_seed_gives_the_same_schedule_event_by_event() -> None:
 def test_no_schedule_waits_in_real_time(monkeypatch: pytest.MonkeyPatch) -> None:
     pauses: list[float] = []
     monkeypatch.setattr(time, "sleep", pauses.append)
-    run(4)  # backups are fetched in it
+    run(1)  # backups are fetched in it
     assert pauses
     assert not any(pauses)
 

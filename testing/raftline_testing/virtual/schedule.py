@@ -33,6 +33,7 @@ from .clients.dealers import Dealer, Ledger
 from .clients.foreman import Foreman
 from .clients.guests import Guests
 from .clients.journal import JOURNAL
+from .clients.redis_clients import RedisClient, RedisDealer
 from .clients.searchers import Searcher
 from .clients.talkers import Talker
 from .failing import draw_failure
@@ -212,7 +213,10 @@ class Schedule:
         for host in self.hosts.values():
             host.watching = watching
         self.history = History()
-        self.clients = [self._client(f"client{number}") for number in range(1, plan.clients + 1)]
+        self.clients = [
+            self._client(f"client{number}", is_redis=plan.redis and number % 2 == 0)
+            for number in range(1, plan.clients + 1)
+        ]
         hosts = list(self.hosts.values())
         self.faults = Faults(self.world, plan, self.network, hosts)
         if plan.by_hand:
@@ -221,8 +225,10 @@ class Schedule:
             self.world.random.choice(hosts[: plan.nodes]).disk.bring(by_hand)  # no such term occurs
         self.holders = self._holders(hosts)
         self.ledger = Ledger()
-        names = [f"dealer{number}" for number in range(1, plan.dealers + 1)]
-        self.dealers = [Dealer(self.world, plan, name, hosts, self.ledger) for name in names]
+        self.dealers = [
+            self._dealer(f"dealer{number}", seed, is_redis=plan.redis and number % 2 == 0)
+            for number in range(1, plan.dealers + 1)
+        ]
         names = [f"searcher{number}" for number in range(1, plan.searchers + 1)]
         self.searchers = [Searcher(self.world, plan, name, hosts, self.history) for name in names]
         self.lockers = self._lockers(hosts, seed)
@@ -270,8 +276,15 @@ class Schedule:
         names = [f"talker{number}" for number in range(chance.choice([0, 0, 0, 1, 2]))]
         return [Talker(self.world, chance, name, hosts, self.plan.think_ms) for name in names]
 
-    def _client(self, name: str) -> SimulatedClient:
-        return SimulatedClient(self.world, self.plan, name, list(self.hosts.values()), self.history)
+    def _client(self, name: str, *, is_redis: bool = False) -> SimulatedClient:
+        kind = RedisClient if is_redis else SimulatedClient
+        return kind(self.world, self.plan, name, list(self.hosts.values()), self.history)
+
+    def _dealer(self, name: str, seed: int, *, is_redis: bool) -> Dealer:
+        hosts = list(self.hosts.values())
+        if is_redis:
+            return RedisDealer(self.world, self.plan, name, hosts, self.ledger, seed)
+        return Dealer(self.world, self.plan, name, hosts, self.ledger)
 
     def _holders(self, hosts: Sequence[Host]) -> list[Holder]:
         """Return the holders of leases; they need a cluster of level 3."""

@@ -6,7 +6,7 @@ from random import Random
 from typing import Final, NamedTuple
 from urllib.parse import parse_qs, quote, urlencode
 
-from .world.plan import ALL_FAULTS, Plan, pick_plan, with_lockers
+from .world.plan import ALL_FAULTS, Plan, pick_plan, with_lockers, with_redis
 
 # this number finds the most faults a minute: docs/develop/speed.md, "Schedules a minute"
 STEPS: Final = 3000
@@ -30,7 +30,9 @@ class ScheduleKey(NamedTuple):
     def plan(self) -> Plan:
         """Return the plan of the schedule."""
         plan = pick_plan(Random(self.seed), self.nodes, self.faults)
-        return with_lockers(plan, self.lockers) if self.lockers else plan
+        if self.lockers:
+            return with_lockers(plan, self.lockers)
+        return plan if self.faults else with_redis(plan, self.seed)
 
     def options(self) -> str:
         """Return the options of simulate.py, without the seed."""

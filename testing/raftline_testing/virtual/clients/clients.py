@@ -24,6 +24,7 @@ class SimulatedClient(OneAtATime):
     until it is answered; at times it repeats it after that, or after the next write.
     """
 
+    request_type = ClientRequest
     _written = 0
 
     def __init__(
@@ -92,7 +93,7 @@ class SimulatedClient(OneAtATime):
             value = f" {self.name}.{self._written}{world.pick(ODD_ENDS)}{END}"
         in_log = verb != "get" or world.chance(self._plan.logged_reads)
         how = self._way if self._way is not None else world.pick(WAYS)
-        request = ClientRequest(self, verb, key, value, world.tick(), in_log, how, old)
+        request = self.request_type(self, verb, key, value, world.tick(), in_log, how, old)
         if self._numbers and verb not in ("get", "session"):
             self._number += 1
             request.number, request.session = self._number, self._session or self.name

@@ -12,6 +12,8 @@ from .request_interface import Asked
 class ClientConnection(SimulatedConnection):
     """A connection on which requests are sent; their replies come in order."""
 
+    speaks_lines = True
+
     def __init__(self, doors: Doors, host: ServingNode) -> None:
         super().__init__(doors, host, self._line_left)
         self.doors = doors
@@ -35,7 +37,9 @@ class ClientConnection(SimulatedConnection):
         sender, _, text = line.partition("@")
         if not self.asked or self.asked[0].request_id != sender.partition("#")[2]:
             raise InvariantError(f"this connection has no request for {line!r}")
-        one = self.asked.pop(0)
+        self._answer(self.asked.pop(0), text)
+
+    def _answer(self, one: Asked, text: str) -> None:
         one.reply = text
         if one.batch is not None:
             one.is_applied = one.batch.first_index > 0 and not text.startswith("Sorry, ")

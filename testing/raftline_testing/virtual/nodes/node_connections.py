@@ -366,10 +366,14 @@ class SimulatedConnection(OutgoingProtocol):
             data = data[: max(self.window - self.held, 0)]
             self.held += len(data)
         self.bytes_sent += len(data)
+        self._hear(data)
+        return len(data)
+
+    def _hear(self, data: bytes) -> None:
+        """Take bytes that leave, as the client."""
         *lines, self._half = (self._half + data).split(b"\n")
         for line in lines:
             self._made(self, line.decode())
-        return len(data)
 
     def _send_later(self, data: bytes) -> bool:
         self._is_stuck, self._rest = True, data

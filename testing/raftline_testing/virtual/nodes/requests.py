@@ -13,6 +13,7 @@ from ...invariants import InvariantError, Invariants
 from ..world.world import World
 from .client_connection import ClientConnection
 from .node_connections import Doors, ServingNode, SimulatedConnection
+from .redis_connection import Conversing, RedisConnection
 from .request_interface import Asked, Asker, Request
 from .rough_lines import RoughLines
 
@@ -67,17 +68,29 @@ class Requests:
         connection = self._connections.get(request.client)
         if connection is None or connection.asked or connection.is_over:
             guarded = self.porter.connect(request.client) if self.porter is not None else None
-            connection = guarded or ClientConnection(self.doors, self._host)
+            connection = guarded or self._connected(request)
             self._connections[request.client] = connection
-        line = self._spelled(request, line)
-        asked = Asked(request, line.partition("@")[0].partition("#")[2])
+        asked, data = self._as_sent(request, line, connection)
         self._open[asked] = None
-        data = f"{line}\n".encode()
         if self.rough is None or connection.doors is not self.doors:
             connection.asked.append(asked)
             connection.receive(data)
         else:
             self.rough.send(self._host, connection, asked, data)
+
+    def _connected(self, request: Request) -> ClientConnection:
+        kind = RedisConnection if isinstance(request, Conversing) else ClientConnection
+        return kind(self.doors, self._host)
+
+    def _as_sent(
+        self, request: Request, line: str, connection: ClientConnection
+    ) -> tuple[Asked, bytes]:
+        """Return a request in flight, and its bytes."""
+        if isinstance(request, Conversing):
+            assert isinstance(connection, RedisConnection)
+            return Asked(request, ""), connection.begin(request)
+        line = self._spelled(request, line)
+        return Asked(request, line.partition("@")[0].partition("#")[2]), f"{line}\n".encode()
 
     def connect(self) -> ClientConnection:
         """Make a connection that its client keeps."""

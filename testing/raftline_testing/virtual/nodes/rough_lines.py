@@ -45,7 +45,7 @@ class RoughLines:
     ) -> None:
         """Deliver a request, at once or bit by bit."""
         chance = self._chance
-        if chance.random() < self._noise:
+        if chance.random() < self._noise and connection.speaks_lines:
             before = [self._noise_line(host, asked) for _ in range(up_to(3, chance))]
             after = [self._noise_line(host, asked) for _ in range(up_to(2, chance))]
             connection.asked += [one for one, _ in before] + [asked] + [one for one, _ in after]

@@ -39,6 +39,7 @@ FAULTS = (
     "die writing",
 )
 LOCKERS_SHARE = 1 / 8  # of schedules
+REDIS_SHARE = 1 / 2  # of schedules whose faults are drawn; the other ones stay the same
 RARE_SHARE = 1 / 4  # of schedules have one of the rare faults; the other schedules stay the same
 NEVER = 1 << 40
 LITTLE_ROOM = 1 << 19  # bytes of waiting requests, in schedules with crowds
@@ -106,6 +107,7 @@ class Plan:
     queued_bytes: int = QUEUED_BYTES  # of waiting requests
     waiting_max: int = WAITING_MAX  # steps that may wait for a disk
     logged_reads: float = 0.05  # the share of gets that become entries
+    redis: bool = False  # every second client and dealer speaks as Redis clients do
     pause_ms: int = 5  # the longest pause after each piece of a snapshot or of a rewritten log
 
     @property
@@ -228,3 +230,8 @@ def with_lockers(plan: Plan, count: int) -> Plan:
     return replace(
         plan, lockers=count, clients=1, dealers=0, holders=0, by_hand=0, sessions_max=4096
     )
+
+
+def with_redis(plan: Plan, seed: int) -> Plan:
+    """Return a plan in which, in some schedules, half of the clients speak as Redis clients do."""
+    return replace(plan, redis=random.Random(f"redis {seed}").random() < REDIS_SHARE)

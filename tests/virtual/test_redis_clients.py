@@ -1,0 +1,43 @@
+"""Clients that speak as Redis clients do, in schedules of faults."""
+
+from __future__ import annotations
+
+import pytest
+
+from raftline.net.protocol import redis_serving
+from raftline.resp import forms, transactions
+from raftline.resp.replies import Failure, failure_of
+from raftline_testing.virtual.seeds import counts_of, first_failure
+
+EACH = (
+    "commands of Redis clients answered",
+    "Redis dealers: looked",
+    "Redis dealers: transferred",
+    "Redis dealers: transferred after a watch",
+)
+
+
+def test_clients_of_both_protocols_see_one_order_of_everything() -> None:
+    counts = counts_of(0, 8)
+    assert not [name for name in EACH if not counts[name]], counts
+
+
+def test_a_transfer_that_overlooks_a_change_of_its_watched_accounts_is_found(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    real = transactions._at_once
+    monkeypatch.setattr(transactions, "_at_once", lambda lines, watched: real(lines, {}))
+    assert "the accounts hold" in first_failure([0])
+
+
+def test_a_write_of_unknown_outcome_that_is_said_to_be_refused_is_found(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refused(reply: str, key: str) -> Failure | None:
+        failure = failure_of(reply, key)
+        is_unknown = failure is not None and failure.startswith("UNKNOWN")
+        return Failure("TRYAGAIN") if is_unknown else failure
+
+    monkeypatch.setattr(forms, "failure_of", refused)
+    monkeypatch.setattr(redis_serving, "failure_of", refused)
+    assert "n is 18 after 17 acknowledged increments" in first_failure([18])
