@@ -29,10 +29,11 @@ from .holders import Holders
 from .mix import Mix, Pulse
 from .nemesis import ANYWHERE, EVERYTHING, TURN_S, Nemesis
 from .nemesis_report import Tally, keep_evidence, markdown
+from .redis_clients import redis_clients
 from .scene import Finding
 from .transactors import Transactor, transaction_findings, transactors
 from .watching import Watched
-from .workload import Workload
+from .workload import Workload, WorkloadClient
 
 ROUND_S = 600.0
 WINDOW_S = 60.0
@@ -174,9 +175,14 @@ class Campaign:
     @contextlib.contextmanager
     def _clients(self, cluster: Cluster, mix: Mix, seed: str) -> Iterator[Workload]:
         self._transactors = transactors(TRANSACTORS, cluster.nodes, mix, seed, self._pulse)
-        workload = Workload(
-            cluster.nodes, self._options.clients, mix, seed, self._pulse, self._transactors
-        )
+        count = self._options.clients
+        others: list[WorkloadClient] = list(self._transactors)
+        if self._options.redis:
+            count -= count // 2
+            others += redis_clients(
+                self._options.clients // 2, cluster.nodes, mix, seed, self._pulse
+            )
+        workload = Workload(cluster.nodes, count, mix, seed, self._pulse, others)
         self._workload = workload
         try:
             with workload:

@@ -39,11 +39,15 @@ class RedisClient(WorkloadClient):
         words = line.removesuffix(" read index").removesuffix(" read lease").split(" ")
         try:
             self._cluster = self._cluster or self._connected()
-        except exceptions.RedisError:
+        except (exceptions.RedisError, exceptions.RedisClusterException):
             return self._refused("could not connect", was_sent=False)
         try:
             return self._line_for(*words), True
-        except (exceptions.ConnectionError, exceptions.TimeoutError):
+        except (
+            exceptions.ConnectionError,
+            exceptions.TimeoutError,
+            exceptions.RedisClusterException,
+        ):
             return self._refused("no answer", was_sent=True)
         except exceptions.ResponseError as error:
             # redis-py leaves out the code of a few errors.
@@ -64,7 +68,7 @@ class RedisClient(WorkloadClient):
         nodes = list(self._nodes)
         random.Random(self.name).shuffle(nodes)
         return library.RedisCluster(
-            startup_nodes=[library.ClusterNode("localhost", node.port) for node in nodes],
+            startup_nodes=[library.ClusterNode(node.host, node.port) for node in nodes],
             retry=Retry(NoBackoff(), 0),
             socket_timeout=self._mix.patience_s,
             decode_responses=True,
@@ -102,6 +106,14 @@ class RedisClient(WorkloadClient):
         if cluster is not None:
             with contextlib.suppress(Exception):
                 cluster.close()
+
+
+def redis_clients(
+    count: int, nodes: Sequence[NodeProcess], mix: Mix, seed: str, pulse: Pulse | None = None
+) -> list[RedisClient]:
+    """Return this many clients."""
+    names = [f"{mix.prefix}redis{number}" for number in range(1, count + 1)]
+    return [RedisClient(name, nodes, mix, seed, pulse) for name in names]
 
 
 def _absent(key: str) -> str:

@@ -87,6 +87,8 @@ def _parser() -> argparse.ArgumentParser:
                         help="below 1: faults are so much shorter, and come so much faster")
     parser.add_argument("--each-kind", action="store_true",
                         help="continue until each kind of fault has occurred")
+    parser.add_argument("--redis", action="store_true",
+                        help="half of the clients ask as redis-py does in cluster mode")
     # fmt: on
     parser.add_argument("--verbose", action="store_true", help="print each fault")
     return parser
