@@ -90,6 +90,25 @@ def test_back_undoes_an_act_and_another_takes_its_place(led: Lab) -> None:
     assert [act.text for act in led.plan.acts] == ["crash s2"]
 
 
+def test_address_holds_a_moment_between_two_acts() -> None:
+    page, text = Page(), "60%20crash%20s1;60%20crash%20s2;at%2060"
+
+    def ask(**request: object) -> dict[str, Any]:
+        answer: dict[str, Any] = json.loads(page.answer(json.dumps(request)))
+        return answer
+
+    assert ask(do="open", address=text)["moment"] == [60, 2]
+    for moment in ([60, 1], [60, 0]):
+        before = ask(do="back")
+        assert before["moment"] == moment
+        again = ask(do="open", address=before["address"])
+        assert (again["moment"], again["nodes"]) == (moment, before["nodes"])
+        assert again["address"] == before["address"]
+    for _ in range(2):
+        ask(do="step")
+    assert ask(do="look")["moment"] == [60, 2]
+
+
 def test_address_holds_the_run(led: Lab) -> None:
     led.act("s1 <- client4@set b 5; 100 %")
     passes(led, 100)

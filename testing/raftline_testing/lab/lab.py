@@ -74,7 +74,7 @@ class Lab(Run):
         self._watched(lambda: self._player.do(act))
         self._liveness.acted()
         acts = [*self.plan.acts[:done], Act(events, act)]
-        self.plan = replace(self.plan, acts=acts, at=0)
+        self.plan = replace(self.plan, acts=acts, at=0, done=None)
         self._acts_done += 1
         self._note_moment()
 
@@ -82,6 +82,13 @@ class Lab(Run):
         events, done = self.moment
         acts = self.plan.acts
         return done < len(acts) and acts[done].is_due(events, self.world.next_ms)
+
+    def go_to_start(self) -> None:
+        """Go to the moment that the plan shows first."""
+        if self.plan.done is None:
+            self.go_to_events(self.plan.at)
+        else:
+            self.go_to((self.plan.at, self.plan.done))
 
     def _is_act_due_by(self, until_ms: int) -> bool:
         done = self._acts_done
@@ -118,7 +125,8 @@ class Lab(Run):
         return answers
 
     def _address(self) -> str:
-        return replace(self.plan, at=self.world.events).address()
+        events, done = self.moment
+        return replace(self.plan, at=events, done=done if self._is_act_due() else None).address()
 
     def _flights(self) -> list[dict[str, Any]]:
         return [

@@ -84,8 +84,8 @@ class Page:
             if self._story is None:
                 raise PlanError(f"there is no story {address.removeprefix(STORY)!r}")
         plan = plan_in(address) if self._story is None else self._story.read_plan()
-        self.lab = self._make_lab(plan)
-        self.lab.go_to_events(plan.at)
+        lab = self.lab = self._make_lab(plan)
+        lab.go_to_start()
 
     def _catalogue(self) -> dict[str, Any]:
         """Return the stories by title."""

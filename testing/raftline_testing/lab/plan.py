@@ -10,7 +10,8 @@
     at 400
 
 Each act has the number of events before it, or the virtual time of the events before it. `at` is
-the moment that a reader sees first. In an address, `;` separates the lines.
+the moment that a reader sees first; `at 400 2` is the one after two acts, if more of them are due
+then. In an address, `;` separates the lines.
 """
 
 from __future__ import annotations
@@ -57,6 +58,7 @@ class Plan:
     before: tuple[str, ...] = ()  # acts before the start
     acts: list[Act] = field(default_factory=list)
     at: int = 0  # events before the moment that is shown first
+    done: int | None = None  # acts before it, if not all that are due
     bug: int = 0  # of course/labs/bugs, in the sources of this run
 
     def text(self) -> str:
@@ -65,7 +67,11 @@ class Plan:
         lines += [f"bug {self.bug}"] if self.bug else []
         lines += [f"before {act}" for act in self.before]
         lines += [act.line for act in self.acts]
-        return "\n".join([*lines, *([f"at {self.at}"] if self.at else [])])
+        if self.done is not None:
+            lines.append(f"at {self.at} {self.done}")
+        elif self.at:
+            lines.append(f"at {self.at}")
+        return "\n".join(lines)
 
     def address(self) -> str:
         """Return the plan as the part of an address after `#`."""
@@ -97,6 +103,8 @@ def read_plan(text: str) -> Plan:
 
 def _with_line(plan: Plan, line: str) -> Plan:
     verb, _, rest = line.partition(" ")
+    if match := re.fullmatch(r"at (\d{1,7}) (\d{1,5})", line):
+        return replace(plan, at=int(match[1]), done=int(match[2]))
     if verb in ("seed", "at", "bug") and re.fullmatch(r"\d{1,15}", rest):
         if verb == "at" and int(rest) > EVENTS_MAX:
             raise PlanError(f"a run has at most {EVENTS_MAX:,} events: {line}")
