@@ -1,0 +1,77 @@
+"""Draws lab.png, the README's picture of the lab: `make -C docs lab-picture`.
+
+A browser opens a run of the lab page, in which the leader crashes and comes back, and the page is
+photographed. It needs selenium (`make .venv/all-installed`), Debian's chromium and chromium-driver,
+and CPython for WebAssembly (`make -C docs lab`). The same run gives the same picture.
+"""
+
+from __future__ import annotations
+
+import base64
+import shutil
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+from raftline_course import learn
+
+PICTURE = Path(__file__).resolve().parent / "lab.png"
+SIZE = (1280, 863)
+LOADED_S = 120
+RUN = (
+    "before%20timeouts%20s1%20150%20s2%20400%20s3%20500;before%20network%2010%2010;"
+    "300ms%20s1%20%3C-%20client4@set%20b%205;400ms%20crash%20s1;800ms%20restart%20s1;at%2080"
+)
+ZOOMS, SCALE = 1, 0.72  # a second is in sight then
+READY = "document.body.dataset.ready === 'yes'"
+
+
+def draw(browser: Any, address: str) -> None:
+    """Open the run at an address, and photograph the page."""
+    from selenium.webdriver.support.ui import WebDriverWait
+
+    browser.set_window_size(*SIZE)
+    browser.set_script_timeout(LOADED_S)
+    browser.get(f"{address}#{RUN}")
+    WebDriverWait(browser, LOADED_S).until(lambda page: page.execute_script(f"return {READY}"))
+    browser.execute_async_script(
+        """const [zooms, done] = arguments;
+        for (let i = 0; i < zooms; i += 1) document.getElementById("wider").click();
+        document.getElementById("step").click();
+        document.documentElement.style.overflow = "hidden";
+        setTimeout(done, 1000);  // the page draws the step""",
+        ZOOMS,
+    )
+    width, height = browser.execute_script("return [innerWidth, innerHeight]")
+    clip = {"x": 0, "y": 0, "width": width, "height": height, "scale": SCALE}
+    taken = browser.execute_cdp_cmd("Page.captureScreenshot", {"clip": clip})
+    PICTURE.write_bytes(base64.b64decode(taken["data"]))
+
+
+def main() -> int:
+    if not (shutil.which("chromium") and shutil.which("chromedriver")):
+        print(
+            "the picture needs a browser: apt-get install chromium chromium-driver", file=sys.stderr
+        )
+        return 1
+    from selenium import webdriver
+
+    options = webdriver.ChromeOptions()
+    options.binary_location = shutil.which("chromium")
+    for option in ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"):
+        options.add_argument(option)
+    with learn.server(0) as serving:
+        threading.Thread(target=serving.serve_forever, daemon=True).start()
+        browser = webdriver.Chrome(options, webdriver.ChromeService(shutil.which("chromedriver")))
+        try:
+            draw(browser, f"http://localhost:{serving.server_port}{learn.PAGE}")
+        finally:
+            browser.quit()
+            serving.shutdown()
+    print(f"{PICTURE.relative_to(learn.ROOT)}: {PICTURE.stat().st_size:,} bytes")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
