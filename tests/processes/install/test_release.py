@@ -125,7 +125,7 @@ def test_the_wheel_runs_a_cluster_in_a_fresh_environment(unpacked: Path, tmp_pat
             said = run(programs / "raftline", "set", *at, "b", "5", folder=tmp_path)
             assert said == "SET response: b set to 5\n"
             said = run(programs / "raftline", "get", *at, "b", folder=tmp_path)
-            assert said == "5"
+            assert said == "5\n"
             said = run(programs / "python", "-c", PROGRAM, at[1], folder=tmp_path)
             file, value = said.split()
             assert Path(file).is_relative_to(tmp_path / "own")

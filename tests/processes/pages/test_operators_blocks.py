@@ -109,7 +109,7 @@ def test_certificates_are_made_and_a_client_speaks_tls_with_a_node(
         assert (
             run(CLIENT.replace("get a", "set a 1"), tmp_path, port) == "SET response: a set to 1\n"
         )
-        assert run(CLIENT, tmp_path, port) == "1"
+        assert run(CLIENT, tmp_path, port) == "1\n"
         # A CA's list of what was taken back. `make -C testing hosts-test` has systemd, too.
         (tmp_path / "ca.cnf").write_text(OF_A_CA)
         (tmp_path / "database").touch()
