@@ -161,7 +161,7 @@ def test_the_shell_takes_the_user_of_the_environment_or_of_an_option(
     named = {"RAFTLINE_USER": "eve", "RAFTLINE_PASSWORD_FILE": str(file)}
     assert run("set", "app/shell", "5", **named).returncode == 0
     got = run("get", "--user", "bob", "--password-file", str(file), "app/shell")
-    assert (got.returncode, got.stdout) == (0, "5")
+    assert (got.returncode, got.stdout) == (0, "5\n")
     refused = run("get", "app/shell")
     assert refused.returncode == 5
     assert "a client without a login may not get app/shell" in refused.stderr

@@ -170,6 +170,7 @@ def test_without_verbose_a_cluster_at_rest_is_silent(tmp_path: Path) -> None:
         with leader.connect() as conversation:
             conversation.ask("client1@set a 1")
             leader.wait_for_line("set a 1")
+            cluster.wait_until_equal()
             marks = [len(node.said) for node in cluster.nodes]
             rounds = [int(conversation.ask("status").count("leader")) for _ in range(3)]
             assert rounds
