@@ -16,8 +16,8 @@ TESTS = $(PY) -m pytest -q --progress -o console_output_style=classic -n $(WORKE
 LIST = sed -n 's/^\([a-z-]*\):[^\#]*\#\# /\1\t/p'
 .DELETE_ON_ERROR:
 
-# Type checkers and editors name a package after its folder, so they see src/ through a link. The
-# path of .venv ends with the folder of these links, for jedi; Python itself finds the packages before.
+# Type checkers and editors name a package after its folder, so they see src/ through a link. For
+# jedi, the path of .venv ends with the folder of the links. Python finds the packages before that.
 build/typing/raftline:
 	@mkdir -p build/typing && ln -sfn ../../src $@
 	@ln -sfn ../../course/raftline_course build/typing/raftline_course

@@ -50,6 +50,7 @@ from raftline.wire.replies.replies import (
     RequestOutcome,
     as_json,
     mistake_in,
+    or_usage,
     outcome_to,
     value_in,
 )
@@ -208,9 +209,7 @@ class ReplyPrinter:
         """Print why a command has no reply; return its outcome."""
         failure = self.explain(failure) if self.explain else failure
         reply = Reply("", SORRY + failure.at_the_shell)
-        is_led = failure.outcome is not RequestOutcome.NO_LEADER
-        outcome = outcome_to(command, reply.text) if is_led else failure.outcome
-        return self._print(command, reply, outcome)
+        return self._print(command, reply, or_usage(command, failure.outcome))
 
     def _print(self, command: str, reply: Reply, outcome: RequestOutcome) -> RequestOutcome:
         if self.as_object:

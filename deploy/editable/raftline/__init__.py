@@ -1,11 +1,11 @@
-"""The package of an editable install: its modules are those of this clone, in `src/`.
+"""The package of an editable install. Its modules are the files in `src/` of this clone.
 
 setup.py puts the folder above this one on Python's path. A package with an `__init__.py` comes
 before any plain folder called `raftline`, wherever that lies: the clone itself, say.
 """
 
-# jedi reads no `__path__`. At the text extend_path(__path__ it looks through all of sys.path, and
-# finds build/typing, which deploy/rules.mk puts there.
+# jedi does not read `__path__`. The words extend_path(__path__ make it search all of sys.path, and
+# find build/typing, which deploy/rules.mk puts there.
 __path__ = [__file__.rsplit("/", 4)[0] + "/src"]
 
 TYPE_CHECKING = False

@@ -125,16 +125,15 @@ class Line:
         head, tail = (self._values.get(key, "0") for key in (self._keys.head, self._keys.tail))
         return int(head), int(tail)
 
-    @property
-    def places(self) -> list[str]:
-        """The places of the workers, in the order in which they came."""
-        places = (key for key in self._values if key.startswith(self._keys.places))
-        return sorted(places, key=number_of)
+    def has(self, place: str | None) -> bool:
+        """Return whether a worker still has this place."""
+        return place in self._values
 
     @property
     def first(self) -> str | None:
-        """The place of the worker that takes the next job."""
-        return next(iter(self.places), None)
+        """The place of the worker that came first, which takes the next job."""
+        places = (key for key in self._values if key.startswith(self._keys.places))
+        return min(places, key=number_of, default=None)
 
     @property
     def stall(self) -> tuple[int, str] | None:
@@ -144,7 +143,7 @@ class Line:
 
 
 class QueueState(Generic[Data]):
-    """What the takes of one queue object share. Any thread may use it."""
+    """The state that all takes of one queue object share. Any thread may use it."""
 
     def __init__(self, name: str, max_deliveries: int | None, codec: Codec[Data]) -> None:
         if max_deliveries is not None and whole(max_deliveries) < 1:
@@ -393,7 +392,7 @@ class TakeSteps(Generic[Data, SomeJob]):
         if not (is_next or state.lost):
             return None
         if attempt.lease is None:
-            yield from self._granting(attempt, self._state.spare_for)
+            yield from self._granting(attempt)
         lease: Any = attempt.lease
         delivery = yield from state.again(worker, lease.id, place)
         if delivery is None and is_next:
@@ -407,11 +406,11 @@ class TakeSteps(Generic[Data, SomeJob]):
         job: SomeJob = make(state, lease, worker, delivery)
         return job
 
-    def _granting(
-        self, attempt: Attempt[Any], spare_for: Callable[[Any], LeaseTimer | None]
-    ) -> Claiming[str]:
+    def _granting(self, attempt: Attempt[Any], *, is_new: bool = False) -> Claiming[str]:
+        """Acquire a lease, or take over a spare one unless it has to be new."""
         attempt.lease = lease = self._make_lease()
-        name: str = yield from lease._granting(spare_for(lease))
+        spare = None if is_new else self._state.spare_for(lease)
+        name: str = yield from lease._granting(spare)
         return name
 
     def _set_aside(self, attempt: Attempt[Any]) -> None:
@@ -446,7 +445,7 @@ class TakeSteps(Generic[Data, SomeJob]):
                 return
             self._line.apply(attempt.watch._take_ready())
         if self._place is None:
-            name = yield from self._granting(attempt, lambda _: None)  # a later number
+            name = yield from self._granting(attempt, is_new=True)  # with the last number
             place = self._state.keys.place(name)
             yield Ask(CALLS.set(place, worker, lease=name))
             self._place = place
@@ -462,9 +461,10 @@ class TakeSteps(Generic[Data, SomeJob]):
         stall = line.stall
         while (yield Look(watch, until_s)):
             line.apply(watch._take_ready())
-            if line.stall is not None and line.first == self._place and watch.is_listed:
+            waiting = line.stall
+            if waiting is not None and waiting[1] == self._place and watch.is_listed:
                 return
-            is_listed = self._place is not None and self._place in line.places
+            is_listed = line.has(self._place)
             if self._is_listed and not is_listed:
                 yield from self._leaving_line(attempt)  # another worker has passed it over
                 return

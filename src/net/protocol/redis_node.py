@@ -1,5 +1,5 @@
-"""What the Redis clients of a node share: the numbers of their connections, and the places of their
-scans."""
+"""The state that all Redis clients of a node share: the numbers of their connections, and the
+places of their scans."""
 
 from __future__ import annotations
 

@@ -62,12 +62,13 @@ def outcome_of(text: str) -> RequestOutcome:
 def outcome_to(command: str, text: str) -> RequestOutcome:
     """Return the outcome of this command with this reply. A mistake in the command is a usage
     error, even if a node refuses it."""
-    outcome = outcome_of(text)
-    return (
-        RequestOutcome.USAGE
-        if outcome is RequestOutcome.REFUSED and mistake_in(command)
-        else outcome
-    )
+    return or_usage(command, outcome_of(text))
+
+
+def or_usage(command: str, outcome: RequestOutcome) -> RequestOutcome:
+    """Return the outcome, or a usage error if the command was refused and has a mistake."""
+    is_usage = outcome is RequestOutcome.REFUSED and mistake_in(command)
+    return RequestOutcome.USAGE if is_usage else outcome
 
 
 def mistake_in(command: str) -> str:
