@@ -1,6 +1,6 @@
 """Looks for broken links in the site, and for what it would load from elsewhere: `make docs`.
 
-It reads the pages as a browser does, so it also sees what is no Markdown. Standard library only.
+It reads the pages as a browser does, so it also sees what is not Markdown. Standard library only.
 """
 
 from __future__ import annotations

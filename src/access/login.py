@@ -40,7 +40,7 @@ PATIENT_TRIES = 2  # after the first try, before a connection yields to others
 WRONG_PROOF = "invalid-proof"
 FAILED = LOGIN_FAILED
 OUT_OF_PLACE = error(
-    f"this is no message of {MECHANISM}, or not the next one. Nothing was done; begin again."
+    f"this is not a message of {MECHANISM}, or not the next one. Nothing was done; begin again."
 )
 
 

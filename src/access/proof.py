@@ -28,7 +28,7 @@ NONCE_BYTES = 16
 _NONCE = re.compile(r"[0-9a-f]{32}")
 _MAC = re.compile(r"[0-9a-f]{64}")
 ENDED = "what was proved on this connection is settled; begin another for a new proof"
-WRONG = "that is no proof: it was made with another secret, or for another connection"
+WRONG = "that is not a valid proof: it was made with another secret, or for another connection"
 
 
 class ProofError(Exception):

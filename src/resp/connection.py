@@ -212,7 +212,7 @@ def _config_get(context: Context, words: list[str]) -> Value:
 
 
 def _config_set(context: Context, words: list[str]) -> Value:
-    """CONFIG SET NAME VALUE ...: nothing can be changed, but to set what holds is no mistake."""
+    """CONFIG SET NAME VALUE ...: nothing can be changed, but to set what holds is not a mistake."""
     for name, value in zip(words[2::2], words[3::2], strict=False):
         if name.lower() not in _CONFIG:
             raise Refused(f"ERR Unknown option or number of arguments for CONFIG SET - '{name}'")

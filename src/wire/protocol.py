@@ -71,7 +71,7 @@ def unescape(text: str) -> str:
         return escapes.meant(text)
     except escapes.UnknownEscapeError as unknown:
         raise ProtocolError(
-            rf"\{shown(str(unknown))} is no escape. Write \\ for a backslash, \n \r \t \s,"
+            rf"\{shown(str(unknown))} is not an escape. Write \\ for a backslash, \n \r \t \s,"
             r" or \xNN for a byte."
         ) from None
 
@@ -216,12 +216,12 @@ def split_sender(line: str) -> tuple[str, str, str]:
     name, hash_sign, request_id = before.partition("#")
     if not NAME.fullmatch(name):
         raise ProtocolError(
-            f'"{shown(name)}" is no name. A name is a letter, then letters, digits, _ . or -,'
+            f'"{shown(name)}" is not a name. A name is a letter, then letters, digits, _ . or -,'
             " at most 64 in all: client4@get KEY"
         )
     if hash_sign and not is_number(request_id):
         raise ProtocolError(
-            f'"{shown(request_id)}" is no request id. An id is a number from 0 to {NUMBER_MAX}'
+            f'"{shown(request_id)}" is not a request id. An id is a number from 0 to {NUMBER_MAX}'
             " without leading zeros: client4#17@get KEY"
         )
     return name, request_id, message

@@ -219,7 +219,7 @@ SESSION_PAST = Sentence(
     "may be a retry; it was not executed",
 )
 NO_SESSION = Sentence(
-    "no-session", "{name:s} is no session that NAME@session began|. Nothing was done."
+    "no-session", "{name:s} is not a session that NAME@session began|. Nothing was done."
 )
 INVENTED_NAME = Sentence(
     "no-session",
@@ -301,7 +301,7 @@ WRONG_KIND = Sentence(
     "wrong-kind", "{key} holds no {kind:w} but something else|. Nothing was done."
 )
 NO_NUMBER = Sentence(
-    "no-number", "the value of {key} is no whole number, |so nothing was added to it"
+    "no-number", "the value of {key} is not a whole number, |so nothing was added to it"
 )
 OUT_OF_RANGE = Sentence(
     "out-of-range", "the value of {key} would go beyond 2^63-1; |nothing was added to it"

@@ -26,7 +26,7 @@ def tracked() -> frozenset[str]:
     command = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
     listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     if listed.returncode != 0 or "README.md" not in listed.stdout.split("\n"):
-        pytest.skip("this copy of the files is no git repository")
+        pytest.skip("this copy of the files is not a git repository")
     return frozenset(name for name in listed.stdout.split("\n") if (ROOT / name).is_file())
 
 

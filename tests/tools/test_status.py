@@ -202,7 +202,7 @@ def test_the_json_of_each_node_has_a_field_for_each_column_of_the_table(
 def test_status_reports_no_service_for_a_leader_without_a_quorum(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with cluster_of(tmp_path, line_of(LEADER)) as command:  # 1 of 2 is no majority
+    with cluster_of(tmp_path, line_of(LEADER)) as command:  # 1 of 2 is not a majority
         assert cli.main(command) == 3
     assert "leader" in capsys.readouterr().out
 

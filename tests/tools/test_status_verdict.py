@@ -258,7 +258,7 @@ def test_who_lets_nobody_in_counts_as_one_that_answers() -> None:
     [
         ([leads(), says("s2"), shut("s3")], True),
         ([says("s1", **FIVE), shut("s2"), silent("s3"), silent("s4"), silent("s5")], False),
-        ([says("s1"), silent("s2"), silent("s3"), shut("s9")], False),  # which is no member
+        ([says("s1"), silent("s2"), silent("s3"), shut("s9")], False),  # which is not a member
         ([says("s1", **JOINT), says("s2"), silent("s3"), shut("s4")], None),
         ([says("s1", **JOINT), silent("s2"), silent("s3"), shut("s4")], False),
     ],

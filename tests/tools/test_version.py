@@ -158,7 +158,7 @@ def test_each_commit_and_each_change_has_a_version_of_its_own(clone: Path) -> No
 def test_a_later_commit_is_an_upgrade_for_pip(clone: Path) -> None:
     version = runpy.run_path(str(clone / "deploy" / "git_version.py"))["version"]
     versions = []
-    for number in range(12):  # 10 is no earlier than 9
+    for number in range(12):  # 10 is not earlier than 9
         versions.append(version(clone))
         if number == 10:
             git(clone, "tag", f"v{RELEASE}")

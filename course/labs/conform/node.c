@@ -11,7 +11,7 @@ static Connection *connections[CONNECTIONS_MAX];
 static struct pollfd polled[CONNECTIONS_MAX + 1];       /* the last one takes new connections */
 static int connection_count;
 
-/* Return the text behind `NAME@` or `NAME#ID@`; NULL where that is no name or no id. */
+/* Return the text behind `NAME@` or `NAME#ID@`; NULL where that is neither a name nor an id. */
 static const char *split_sender(const char *line, char *sender, char *id, Text *why) {
     const char *at = memchr(line, '@', strcspn(line, " "));
     if (!at) return line;
@@ -19,10 +19,10 @@ static const char *split_sender(const char *line, char *sender, char *id, Text *
     size_t length = (size_t)((hash ? hash : at) - line);
     Number value;
     if (!is_name(line, length)) {
-        add(why, "\"%.*s\" is no name. A name is a letter, then letters, digits, _ . or -, at most 64 in"
+        add(why, "\"%.*s\" is not a name. A name is a letter, then letters, digits, _ . or -, at most 64 in"
             " all: client4@get KEY", shown(line, length < 60 ? length : 60), line);
     } else if ((digits[0] == '0' && digits[1] != '@') || !scan(&digits, "%@", &value)) {
-        add(why, "\"%.*s\" is no request id. An id is a number from 0 to 9223372036854775807 without"
+        add(why, "\"%.*s\" is not a request id. An id is a number from 0 to 9223372036854775807 without"
             " leading zeros: client4#17@get KEY", shown(hash + 1, at - hash < 60 ? (size_t)(at - hash) - 1 : 60), hash + 1);
     } else {
         sprintf(sender, "%.*s", (int)length, line);
@@ -42,7 +42,7 @@ static bool take_message(Connection *from, const char *sender, const char *text)
     snprintf(word, sizeof word, " %.*s ", (int)strcspn(text, " "), text);
     if (!sender[0] || (!strstr(asks, word) && !strstr(answers, word))) return false;
     EACH_PEER(peer) is_peer = is_peer || !strcmp(peer->name, sender);
-    if (!is_peer) add(&answer, "Sorry, %s is no peer of %s, so it can't say %.*s", sender, me, shown(text, 40), text);
+    if (!is_peer) add(&answer, "Sorry, %s is not a peer of %s, so it can't say %.*s", sender, me, shown(text, 40), text);
     else if (strstr(" InstallSnapshot ReadIndex ", word)) add(&answer, "Sorry, this node does not know%s", word);
     else if (strstr(asks, word)) hear_question(sender, text, &answer);
     else add(&answer, "Sorry, an answer is only taken on the connection that asked");

@@ -68,7 +68,7 @@ function canonical(text, isKey) {
     const piece = found.exec(text);
     if (!piece) {
       const sign = text.slice(at, at + 2);
-      throw `${sign} is no escape. Write \\\\ for a backslash, \\n \\r \\t \\s, or \\xNN for a byte.`;
+      throw `${sign} is not an escape. Write \\\\ for a backslash, \\n \\r \\t \\s, or \\xNN for a byte.`;
     }
     const escape = piece[1];
     if (!escape) pieces.push(Buffer.from(piece[0]));
@@ -191,8 +191,8 @@ const pairs = new Map();
 
 function increase(key, by) {
   const step = integerOf(by), value = integerOf(pairs.get(key) ?? '0');
-  if (step === null) return `Sorry, ${by} is no whole number: incr KEY [BY]`;
-  if (value === null) return `Sorry, the value of ${key} is no whole number, so nothing was added to it`;
+  if (step === null) return `Sorry, ${by} is not a whole number: incr KEY [BY]`;
+  if (value === null) return `Sorry, the value of ${key} is not a whole number, so nothing was added to it`;
   const sum = value + step;
   if (sum > NUMBER_MAX || sum < -NUMBER_MAX) {
     return `Sorry, the value of ${key} would go beyond 2^63-1; nothing was added to it`;
@@ -237,7 +237,7 @@ function readRequest(text) {
   }
   if (value === null) return `${verb} ${key}`;
   if (verb !== 'incr') throw `${verb} takes one key; a space inside a key is written \\s`;
-  if (integerOf(value) === null) throw `${value.slice(0, 60)} is no whole number from -(2^63-1) to 2^63-1`;
+  if (integerOf(value) === null) throw `${value.slice(0, 60)} is not a whole number from -(2^63-1) to 2^63-1`;
   return `incr ${key} ${value}`;
 }
 
@@ -575,10 +575,10 @@ function split(line) {
   if (at < 0) return ['', '', line];
   const [sender, ...id] = word.slice(0, at).split('#');
   if (!NAME.test(sender)) {
-    throw `"${sender.slice(0, 60)}" is no name. A name is a letter, then letters, digits, _ . or -, at most 64 in all: client4@get KEY`;
+    throw `"${sender.slice(0, 60)}" is not a name. A name is a letter, then letters, digits, _ . or -, at most 64 in all: client4@get KEY`;
   }
   if (id.length && numberOf(id.join('#')) < 0n) {
-    throw `"${id.join('#').slice(0, 60)}" is no request id. An id is a number from 0 to 9223372036854775807 without leading zeros: client4#17@get KEY`;
+    throw `"${id.join('#').slice(0, 60)}" is not a request id. An id is a number from 0 to 9223372036854775807 without leading zeros: client4#17@get KEY`;
   }
   return [sender, id.length ? `#${id[0]}` : '', line.slice(at + 1)];
 }
@@ -588,7 +588,7 @@ function takeMessage(from, sender, text) {
   if (!sender || ![...ASKS, ...ANSWERS, 'InstallSnapshot', 'ReadIndex'].includes(word)) return false;
   let answer = 'Sorry, an answer is only taken on the connection that asked';
   if (!peers.some((peer) => peer.name === sender)) {
-    answer = `Sorry, ${sender} is no peer of ${me}, so it can't say ${text.slice(0, 40)}`;
+    answer = `Sorry, ${sender} is not a peer of ${me}, so it can't say ${text.slice(0, 40)}`;
   } else if (ASKS.includes(word)) answer = hearQuestion(sender, text);
   else if (!ANSWERS.includes(word)) answer = `Sorry, this node does not know ${word}`;
   if (answer) say(from, '', answer);

@@ -29,9 +29,9 @@ static void increase(Text *reply, Pair **place, const char *key, const char *hel
     Number value, step, sum;
     char spelled[24];
     if (!read_number(by, &step))
-        add(reply, "Sorry, %s is no whole number: incr KEY [BY]", by);
+        add(reply, "Sorry, %s is not a whole number: incr KEY [BY]", by);
     else if (!read_number(held ? held : "0", &value))
-        add(reply, "Sorry, the value of %s is no whole number, so nothing was added to it", key);
+        add(reply, "Sorry, the value of %s is not a whole number, so nothing was added to it", key);
     else if (__builtin_add_overflow(value, step, &sum) || sum == INT64_MIN)
         add(reply, "Sorry, the value of %s would go beyond 2^63-1; nothing was added to it", key);
     else {
@@ -102,7 +102,7 @@ static bool read_request(Text *command, const char *message, Text *why) {
         add(command, " ");
         if (is_set) canonical(command, "value", rest + 1, (size_t)(line + end - rest - 1), why);
         else if (read_number(rest + 1, &by)) add(command, "%s", rest + 1);
-        else add(why, "%.*s is no whole number from -(2^63-1) to 2^63-1", shown(rest + 1, 60), rest + 1);
+        else add(why, "%.*s is not a whole number from -(2^63-1) to 2^63-1", shown(rest + 1, 60), rest + 1);
     }
     free(line);
     return !why->length;

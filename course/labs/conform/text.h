@@ -138,7 +138,7 @@ static bool unescape(Text *raw, const char *from, size_t length, Text *why) {
         } else {
             uint32_t code;
             size_t bytes = letter ? character(from + i + 1, length - i - 1, &code) : 0;
-            return add(why, "\\%.*s is no escape. Write \\\\ for a backslash, \\n \\r \\t \\s, or \\xNN for"
+            return add(why, "\\%.*s is not an escape. Write \\\\ for a backslash, \\n \\r \\t \\s, or \\xNN for"
                        " a byte.", (int)bytes, from + i + 1), false;
         }
     }

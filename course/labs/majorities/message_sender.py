@@ -38,7 +38,9 @@ def main(arguments: list[str]) -> int:
         message = json.loads(Path(__file__).with_name("Message.json").read_text(encoding="utf-8"))
         message.update(zip(("request", "key", "value"), fields, strict=True), sender_name=sender)
     except (OSError, ValueError, AttributeError) as error:
-        print(f"Message.json is no JSON object ({error}); `git checkout Message.json` restores it")
+        print(
+            f"Message.json is not a JSON object ({error}); `git checkout Message.json` restores it"
+        )
         return 2
     print(f"Request Created : {message}")
     try:

@@ -264,7 +264,7 @@ def _peers(names: Sequence[str], peers: Collection[str]) -> list[str]:
     for name in names:
         if name not in peers:
             has = f"it has {' '.join(sorted(peers))}" if peers else "it has none"
-            raise _mistake(f"{shown(name)} is no peer of this server; {has}")
+            raise _mistake(f"{shown(name)} is not a peer of this server; {has}")
     return list(names)
 
 

@@ -85,7 +85,7 @@ def test_a_malformed_fault_is_refused_with_the_right_form(line: str) -> None:
     with pytest.raises(ProtocolError) as refusal:
         read_fault(verb, words, {"s2", "s3"})
     assert str(refusal.value).endswith(". Nothing was changed.")
-    no_peer = "s9 is no peer of this server; it has s2 s3"
+    no_peer = "s9 is not a peer of this server; it has s2 s3"
     about = (f"the form is: {FAULT_FORMS[verb]}", no_peer, "longer than an hour")
     assert any(part in str(refusal.value) for part in about)
 

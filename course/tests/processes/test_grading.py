@@ -464,7 +464,7 @@ def test_the_first_failure_is_drawn(folder: Path, tmp_path: Path) -> None:
     assert "no majority" in page
     assert "so it is committed" not in page
     assert "src/raft/{" not in page.partition('id="saved">')[2]
-    assert '"replication.advance_commit"' not in page  # it is no function of the hand-in
+    assert '"replication.advance_commit"' not in page  # it is not a function of the hand-in
 
 
 def test_a_picture_that_cannot_be_drawn_is_an_error(

@@ -111,7 +111,7 @@ def created(*arguments: str) -> dict[str, object]:
         (["STORE"], "Controller_Operation", "Controller_Add"),
         (["STORE", "colour", "blue", "as the sky"], "colour", "blue as the sky"),
         (["STORE", "colour"], "colour", None),
-        (["HEAL"], None, None),  # what the file says to STORE is no word of this
+        (["HEAL"], None, None),  # what the file says to STORE is not a word of this
         (["PARTITION", "Node2", "Node3"], None, "Node2 Node3"),
         (["DROP", "", "30% Node2"], None, "30% Node2"),
     ],
@@ -146,7 +146,7 @@ def test_the_sender_explains_itself_and_its_file(tmp_path: Path) -> None:
         (tmp_path / "Message.json").write_text(text)
         done = run(str(tmp_path / "message_sender.py"), "Node1", "RETRIEVE")
         assert (done.returncode, done.stderr) == (2, "")
-        assert done.stdout.startswith("Message.json is no JSON object")
+        assert done.stdout.startswith("Message.json is not a JSON object")
         assert len(done.stdout.splitlines()) == 1
 
 

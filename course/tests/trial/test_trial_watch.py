@@ -90,7 +90,7 @@ def test_a_leader_of_a_lower_term_does_not_count(wire: Wire) -> None:
 def test_a_takeover_reports_the_time_without_a_quorum_for_the_old_leader(wire: Wire) -> None:
     wire.beat("0001", 1, 0.5)
     wire.beat("0001", 1, 2.0, "0000", "0002")
-    wire.beat("0001", 1, 2.5, "0000")  # one of four others is no quorum with it
+    wire.beat("0001", 1, 2.5, "0000")  # one of four others is not a quorum with it
     wire.beat("0002", 2, 2.7)
     wire.beat("0002", 3, 3.2)  # elected anew
     wire.watch.gone("0002", 5.0)  # killed: whoever is next takes over from nobody

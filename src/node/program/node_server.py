@@ -452,12 +452,12 @@ class Server:
             return f"{name} was removed from the cluster by entry {removed_by}"
         if self.node.view.newborn:  # it obeys only members (raft/newborn.py)
             return (
-                f"{name} is no peer of {self.name}, which never ran before (if the members have "
+                f"{name} is not a peer of {self.name}, which never ran before (if the members have "
                 f"changed, start it with --join HOST:PORT)"
             )
         base = self.node.view.log.base_index  # earlier entries were compacted
         removed = f" (it may have been removed before entry {base + 1})" if base else ""
-        return f"{name} is no peer of {self.name}{removed}"
+        return f"{name} is not a peer of {self.name}{removed}"
 
     def hear(self, received: Sequence[Message], origin: Origin | None) -> list[str]:
         """Step messages of peers that this node accepts; return a complaint for each refused

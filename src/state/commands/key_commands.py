@@ -141,7 +141,7 @@ def _incr(store: Store, operands: str) -> str | None:
         return None
     value, step = whole_number(store.get(key, "0")), whole_number(by or "1")
     if step is None:
-        return error(f"{shown(by)} is no whole number from -(2^63-1) to 2^63-1: incr KEY [BY]")
+        return error(f"{shown(by)} is not a whole number from -(2^63-1) to 2^63-1: incr KEY [BY]")
     if value is None:
         return NO_NUMBER(shown(key))
     if abs(value + step) > NUMBER_MAX:

@@ -182,7 +182,7 @@ def _read_incr(verb: str, operands: str, limits: Limits) -> str:
     if not space:
         return f"{verb} {key}"
     if not is_whole_number(by):
-        raise ProtocolError(f"{shown(by)} is no {WHOLE_NUMBER}")
+        raise ProtocolError(f"{shown(by)} is not a {WHOLE_NUMBER}")
     return f"{verb} {key} {by}"
 
 

@@ -57,7 +57,7 @@ class FakeHost:
         )
         self.orders = None
         self.is_peer, self.hears_from_leader = (lambda name: name == "s2"), lambda: True
-        self.why_not_heard = lambda name, _: "" if name == "s2" else f"{name} is no peer of s1"
+        self.why_not_heard = lambda name, _: "" if name == "s2" else f"{name} is not a peer of s1"
         self.redis = RedisNode(self.limits, time.time, self.new_token)
         self.__dict__.update(facts)
 

@@ -186,7 +186,7 @@ PROOFS = st.lists(st.tuples(st.sampled_from(["s1", "s2", "s3", ""]), _PROOF_TEXT
 
 
 def check_proof(said: list[tuple[str, str]]) -> None:
-    """Check that without the secret there is no proof, on either side, nor at a node's
+    """Check that without the secret there is no valid proof, on either side, nor at a node's
     connection."""
     answering, dialing = Responder(SECRET, "s1", NONCE), Initiator(SECRET, "s1", "s2", NONCE)
     for sender, text in said:

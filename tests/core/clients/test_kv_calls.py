@@ -302,7 +302,7 @@ def test_a_write_under_a_lease_that_has_ended_says_so() -> None:
             model.ask(call)
     with pytest.raises(LeaseLost, match=f"{lease} has ended"):
         model.txn().then.set("b", "1", lease=lease).commit()
-    with pytest.raises(Refused, match="no whole number"):
+    with pytest.raises(Refused, match="not a whole number"):
         model.txn().then.set("b", lease).incr("b").commit()
     assert len(model.store) == 0
 

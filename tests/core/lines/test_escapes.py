@@ -79,7 +79,7 @@ def test_two_spellings_of_one_key_are_one_key() -> None:
 
 @pytest.mark.parametrize("bad", [r"\q", "\\", r"\x4", r"\xg1", r"\é", "\\ "])
 def test_an_escape_unknown_or_cut_in_half_is_refused(bad: str) -> None:
-    assert "is no escape" in refusal(f"set k a{bad}")
+    assert "is not an escape" in refusal(f"set k a{bad}")
 
 
 def test_composed_and_decomposed_spellings_stay_two_keys() -> None:

@@ -253,8 +253,8 @@ def test_a_refused_message_is_explained_with_the_refusal() -> None:
     node = candidate_of("s1")
     facts = facts_of(node.view)
     taken = Receive(append(1, (0, 0), sender="s9", to="s1"))
-    refused = Step("s1", 2.0, facts, taken, node.step(Tick(), 0), facts, "s9 is no peer of s1")
-    assert "refused: s9 is no peer of s1 (docs/use/protocol.md)" in text_of(explained(refused))
+    refused = Step("s1", 2.0, facts, taken, node.step(Tick(), 0), facts, "s9 is not a peer of s1")
+    assert "refused: s9 is not a peer of s1 (docs/use/protocol.md)" in text_of(explained(refused))
 
 
 def test_a_value_cannot_break_a_line_of_a_program() -> None:

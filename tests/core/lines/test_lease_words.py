@@ -115,7 +115,7 @@ def test_an_operand_too_few_or_too_many_is_answered_with_the_form(line: str, for
 
 def test_a_command_under_a_lease_is_refused_for_its_own_reasons() -> None:
     assert refusal("under lease-5 set a").startswith("the value is missing")
-    assert refusal("under lease-5 incr a x").startswith("x is no whole number")
+    assert refusal("under lease-5 incr a x").startswith("x is not a whole number")
     assert "the limit is 1024" in refusal(f"setex {'a' * 1025} 10 b")
 
 

@@ -106,8 +106,8 @@ def test_a_line_holds_its_sender_number_and_text(
     ("line", "problem"),
     [
         (b"set a \xff", "line is not UTF-8"),
-        (b"9x@get a", '"9x" is no name'),
-        (b"a#x@get a", '"x" is no request id'),
+        (b"9x@get a", '"9x" is not a name'),
+        (b"a#x@get a", '"x" is not a request id'),
     ],
 )
 def test_a_line_without_a_text_or_a_sender_has_only_a_problem(line: bytes, problem: str) -> None:

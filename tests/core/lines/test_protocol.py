@@ -57,7 +57,7 @@ def test_an_at_sign_after_the_first_word_gives_no_name() -> None:
 @pytest.mark.parametrize("name", ["", "4", "-a", "é", "a" * 65, "a" * 1_000_000, "a/../b", "a\tb"])
 def test_a_bad_name_is_refused_with_the_rule(name: str) -> None:
     said = refusal(f"{name}@get a")
-    assert "is no name. A name is a letter, then letters, digits, _ . or -, at most 64" in said
+    assert "is not a name. A name is a letter, then letters, digits, _ . or -, at most 64" in said
     assert len(said) < 300
     assert said.isprintable()
 
@@ -70,7 +70,7 @@ def test_the_longest_name_and_the_largest_id_are_taken() -> None:
 @pytest.mark.parametrize("number", ["", "-1", "1_000", "٣", "017", "1e3", str(2**63), "9" * 30])
 def test_a_bad_id_is_refused_with_the_rule(number: str) -> None:
     said = refusal(f"client4#{number}@get a")
-    assert "is no request id. An id is a number from 0 to 9223372036854775807" in said
+    assert "is not a request id. An id is a number from 0 to 9223372036854775807" in said
 
 
 @pytest.mark.parametrize(

@@ -62,7 +62,7 @@ def test_incr_counts_from_nothing_and_by_any_step() -> None:
 @pytest.mark.parametrize("value", ["x", "1.5", "", " 1", "01", "1_000", "+1", "-0", "１", BEYOND])
 def test_incr_refuses_a_value_that_is_no_number_and_leaves_it(value: str) -> None:
     replies = talk(f"set n {value}", "incr n", "get n")
-    assert replies[1] == ("Sorry, the value of n is no whole number, so nothing was added to it")
+    assert replies[1] == ("Sorry, the value of n is not a whole number, so nothing was added to it")
     assert replies[2] == f"GET response: {value}"
 
 
@@ -132,8 +132,8 @@ def test_a_request_is_read_into_its_canonical_spelling(line: str, command: str) 
         ("cas a b", "cas KEY OLD NEW: the value is set to NEW where it is OLD"),
         ("incr", "incr KEY [BY]: one key and one number"),
         ("incr a 1 2", "incr KEY [BY]: one key and one number"),
-        ("incr a x", "x is no whole number"),
-        (f"incr a {BEYOND}", f"{BEYOND} is no whole number"),
+        ("incr a x", "x is not a whole number"),
+        (f"incr a {BEYOND}", f"{BEYOND} is not a whole number"),
         ("client4@session 4", "session takes no operands. Nothing was done."),
     ],
 )

@@ -88,7 +88,7 @@ def test_a_condition_that_is_not_met_puts_nothing_under_the_lease(machine: Machi
     ) == [
         "CAS response, no match: a",
         "SETNX response, key exists: a",
-        "Sorry, the value of b is no whole number, so nothing was added to it",
+        "Sorry, the value of b is not a whole number, so nothing was added to it",
     ]
     assert machine.apply("release lease-57").endswith("0 keys deleted")
     assert dict(machine.store) == {"a": "1", "b": "x"}
@@ -136,7 +136,7 @@ def test_a_key_s_own_lease_is_named_after_the_entry_that_set_its_time(machine: M
         "setex a 10 two words", "incr a", "append a s", "expire a 20", "expire b 20"
     ) == [
         "SETEX response: a set to two words",
-        "Sorry, the value of a is no whole number, so nothing was added to it",
+        "Sorry, the value of a is not a whole number, so nothing was added to it",
         "APPEND response: a has 10 bytes",
         "EXPIRE response: a for 20 s",
         "EXPIRE response, no such key: b",

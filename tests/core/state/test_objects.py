@@ -247,7 +247,9 @@ def test_a_wrong_operand_is_refused_before_it_is_logged(line: str, reply: str) -
 
 def test_there_is_one_spelling_of_a_request_however_it_was_typed() -> None:
     line = r'object two\swords dict.put   "\u00e9"  {"b":1.0,"a":[1,2]} '
-    with pytest.raises(ProtocolError, match=r"\\u is no escape"):  # the line's own escapes first
+    with pytest.raises(
+        ProtocolError, match=r"\\u is not an escape"
+    ):  # the line's own escapes first
         read_request("c", "", line, Limits())
     line = line.replace(r"\u", r"\\u")
     command = read_request("c", "", line, Limits()).command

@@ -183,7 +183,7 @@ def test_a_name_that_a_client_made_up_is_not_forgotten() -> None:
     machine = Machine()
     machine.do("level 3")
     machine.do("client4#1@incr n")
-    assert machine.do("client4@forget").startswith("Sorry, client4 is no session that")
+    assert machine.do("client4@forget").startswith("Sorry, client4 is not a session that")
     assert machine.do("client4#1@incr n") == "INCR response: 1"
 
 

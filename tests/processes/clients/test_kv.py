@@ -86,7 +86,7 @@ def test_the_atomic_commands_answer_in_types(kv: raftline.KV[str]) -> None:
     assert kv.append("t/a", "!") == 10
     assert kv.incr("t/n") == 1
     assert kv.incr("t/n", 41) == 42
-    with pytest.raises(raftline.Refused, match="no whole number"):
+    with pytest.raises(raftline.Refused, match="not a whole number"):
         kv.incr("t/a")
     stat = kv.stat("t/n")
     assert stat is not None

@@ -31,8 +31,8 @@ def test_a_retried_condition_or_change_takes_effect_once(cluster: Cluster) -> No
         "client5#1@setnx lock client5": "SETNX response, key exists: lock",
         "client4#2@cas lock client4 nobody": "CAS response: lock set to nobody",
         "client4#3@append lock  at all": "APPEND response: lock has 13 bytes",
-        "client4#4@incr lock": "Sorry, the value of lock is no whole number, so nothing was added "
-        "to it",
+        "client4#4@incr lock": "Sorry, the value of lock is not a whole number, so nothing was "
+        "added to it",
     }
     assert [cluster.ask(line) for line in asked] == list(asked.values())
     cluster.leader().kill()

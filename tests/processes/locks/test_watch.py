@@ -136,7 +136,7 @@ def test_bad_requests_get_one_clear_line(three: Cluster) -> None:
             "watch a after -1": 'Sorry, "-1" is not the index of an entry, ',
             "watch a b c": "Sorry, the form is: watch [PREFIX] [after INDEX]; ",
             "watch " + "x" * 2_000_000: "Sorry, the prefix has 2000000 bytes; the limit is 1024.",
-            "watch a\\q": "Sorry, \\q is no escape. ",
+            "watch a\\q": "Sorry, \\q is not an escape. ",
             "unwatch": "Sorry, no watch without an id runs on this connection.",
             "unwatch now": "Sorry, unwatch takes no operands. Nothing was done.",
         }.items():

@@ -54,7 +54,7 @@ def test_a_message_of_a_stranger_takes_no_fresh_nodes_vote(cluster: Cluster) -> 
     for name in ("s1", "s2"):
         node = cluster[name].start()
         for said in ("PreVote 2-9-1", "RequestVote 2-9-1", f"AppendEntries 1-0-0-[{ENTRY}]"):
-            assert node.ask(f"s9@{said}").startswith(f"{name}@Sorry, s9 is no peer of {name}")
+            assert node.ask(f"s9@{said}").startswith(f"{name}@Sorry, s9 is not a peer of {name}")
     assert cluster.ask("client4@get a") == "GET response, no such key: a"
     cluster.start().wait_until_whole()
 

@@ -21,7 +21,7 @@ from raftline_testing.nodes.processes import eventually, free_ports
 
 
 def newcomer(cluster: Cluster, there: NodeProcess, folder: Path | None = None) -> NodeProcess:
-    """Return a node that is no member and will ask `there` to be added, once it is started."""
+    """Return a node that is not a member and will ask `there` to be added, once it is started."""
     name = f"s{len(cluster.nodes) + 1}"
     folder = folder or cluster.folder
     options = [*cluster.nodes[0].options, "--join", f"localhost:{there.port}"]

@@ -114,7 +114,7 @@ def test_a_node_with_another_secret_gets_no_votes_and_no_entries(
         cluster.start()
         for name in ("s1", "s2"):
             cluster[name].wait_for_line(f"[!] s3 at localhost:{cluster['s3'].port} answers what I")
-        cluster["s3"].wait_for_line("that is no proof: it was made with another secret")
+        cluster["s3"].wait_for_line("that is not a valid proof: it was made with another secret")
         assert cluster.ask("client4@set a 5") == "SET response: a set to 5"
         stranger = cluster["s3"].status()
         assert (stranger["commit_index"], stranger["unproven"]) == (0, ["s1", "s2"])
@@ -143,7 +143,7 @@ def test_the_secret_is_shown_nowhere(proving: Cluster, secret: Path) -> None:
     word = secret.read_text().strip()
     node = proving["s2"]
     assert node.ask(f"s3@Prove s2 nonce {NONCE}").startswith("s2@Challenge s3 nonce ")
-    assert "is no proof" in forged_proof(node)
+    assert "is not a valid proof" in forged_proof(node)
     texts = ["\n".join(one.said) for one in proving.nodes]
     texts += [
         Path(f"/proc/{one.pid}/{what}").read_bytes().decode(errors="replace")
@@ -209,7 +209,7 @@ def test_a_recorded_proof_and_all_after_it_are_worth_nothing_later(
             for line, answer in zip(played, answers, strict=True)
             if line.startswith("s2@Proof ")
         ]
-        assert proofs[0].startswith("s1@Sorry, that is no proof")
+        assert proofs[0].startswith("s1@Sorry, that is not a valid proof")
         assert all(answer.startswith("s1@Sorry, ") for answer in proofs)
         others = {
             answer
@@ -299,7 +299,7 @@ def test_a_secret_is_changed_at_sighup_under_load(tmp_path: Path) -> None:
                 eventually(lambda: not any(unproven(node) for node in cluster.nodes), "proofs")
         assert cluster.ask("client4@get a") == f"GET response: {writer.written}"
         assert [node.pid for node in cluster.nodes] == pids
-        for secret, answer in ((old, "Sorry, that is no proof"), (new, "Proof ")):
+        for secret, answer in ((old, "Sorry, that is not a valid proof"), (new, "Proof ")):
             with LineConnection(cluster["s1"].port) as member:
                 dialing = Initiator(secret.encode(), "s2", "s1", NONCE)
                 challenge = member.ask(f"s2@{dialing.first}").removeprefix("s1@")

@@ -11,11 +11,11 @@ from raftline_testing.nodes.processes import eventually
 
 TRY = "Try: get KEY, set KEY VALUE, delete KEY, show, help"
 NO_NAME = (
-    "is no name. A name is a letter, then letters, digits, _ . or -, at most 64 in all: "
+    "is not a name. A name is a letter, then letters, digits, _ . or -, at most 64 in all: "
     "client4@get KEY"
 )
 NO_ID = (
-    "is no request id. An id is a number from 0 to 9223372036854775807 without leading zeros:"
+    "is not a request id. An id is a number from 0 to 9223372036854775807 without leading zeros:"
     " client4#17@get KEY"
 )
 
@@ -45,7 +45,7 @@ REFUSED: list[tuple[bytes, str]] = [
     (b"set a \xc3(", r"byte 7 of this line is not UTF-8; write it as \xc3"),
     (b"get \xed\xa0\x80", r"byte 5 of this line is not UTF-8; write it as \xed"),
     (b"set a \\xzz",
-     r"\x is no escape. Write \\ for a backslash, \n \r \t \s, or \xNN for a byte."),
+     r"\x is not an escape. Write \\ for a backslash, \n \r \t \s, or \xNN for a byte."),
     (b"@get a", f'"" {NO_NAME}'),
     (b"1x@get a", f'"1x" {NO_NAME}'),
     (b"a@b@get x", f"I don't understand: b@get x. {TRY}"),
@@ -54,9 +54,9 @@ REFUSED: list[tuple[bytes, str]] = [
     (b"client4#9223372036854775808@get a", f'"9223372036854775808" {NO_ID}'),
     (b"client4#01@get a", f'"01" {NO_ID}'),
     (b"client4@RequestVote 999-0-0",
-     "client4 is no peer of {me}, so it can't say RequestVote 999-0-0"),
+     "client4 is not a peer of {me}, so it can't say RequestVote 999-0-0"),
     (b"s9@AppendEntries 999-0-0-[] commit 0 round 1",
-     "s9 is no peer of {me}, so it can't say AppendEntries 999-0-0-[] commit 0 round "),
+     "s9 is not a peer of {me}, so it can't say AppendEntries 999-0-0-[] commit 0 round "),
     (b"RequestVote 999-0-0", f"I don't understand: RequestVote 999-0-0. {TRY}"),
 ]  # fmt: skip
 

@@ -641,7 +641,7 @@ LINE = GOOD.splitlines()[2]
         (GOOD + LINE.replace("4096", "4095").replace("bob", "e"), "line 4: this is not a verifier"),
         (GOOD + "eve reader SCRAM-SHA-256$4096:AAAA$AAAA:AAAA", "line 4: a part of the verifier"),
         (GOOD + LINE.replace("bob", "eve").replace("app/", r"\xc3"), "line 4: a user's prefix"),
-        (GOOD + LINE.replace("bob", "eve").replace("app/", r"\q"), r"line 4: \q is no escape"),
+        (GOOD + LINE.replace("bob", "eve").replace("app/", r"\q"), r"line 4: \q is not an escape"),
         (GOOD + LINE.replace("bob", "eve") + " ", "line 4: a prefix is empty"),
     ],
 )

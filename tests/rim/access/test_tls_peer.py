@@ -64,7 +64,7 @@ def first_byte(plain: socket.socket) -> bytes:
 def test_a_node_with_tls_alone_says_no_plain_line_to_who_speaks_no_tls(
     plain: socket.socket, made: Path
 ) -> None:
-    """A downgrade: the answer of somebody on the path is no reason to speak without TLS."""
+    """A downgrade: the answer of somebody on the path is not a reason to speak without TLS."""
     said: list[str] = []
     peer = dialing(plain, made, said, is_only=True)
     try:

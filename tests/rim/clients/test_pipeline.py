@@ -44,7 +44,7 @@ class Store:
                 self.pairs[key] = value
                 return f"SET response: {key} set to {value}"
             case "incr" if key == "word":
-                return error("the value of word is no whole number. Nothing was done.")
+                return error("the value of word is not a whole number. Nothing was done.")
             case "incr":
                 self.pairs[key] = str(int(self.pairs.get(key, "0")) + 1)
                 return f"INCR response: {self.pairs[key]}"
@@ -127,11 +127,11 @@ def test_a_refusal_leaves_the_others_done_and_is_raised_at_the_end(run: Run, sta
     def fill(batch: BasePipeline[str]) -> None:
         results.extend([batch.set("a", "5"), batch.incr("word"), batch.incr("n")])
 
-    with pytest.raises(raftline.Refused, match="no whole number"):
+    with pytest.raises(raftline.Refused, match="not a whole number"):
         run(at(start(store.answer)), fill)
     assert store.pairs == {"a": "5", "n": "1"}
     assert (results[0].result(), results[2].result()) == (None, 1)
-    with pytest.raises(raftline.Refused, match="no whole number"):
+    with pytest.raises(raftline.Refused, match="not a whole number"):
         results[1].result()
     assert [repr(each) for each in results[1:]] == [
         "<the result of a request, failed>",

@@ -128,7 +128,7 @@ def _no_peer(scene: Scene) -> None:
     [
         (_too_long, f"s1@{SHORT.line_too_long}"),
         (_no_command, "s1@Sorry, I don't understand: nonsense. Try"),
-        (_no_peer, "s1@Sorry, s9 is no peer of s1, so it can't say RequestVote 1-0-0"),
+        (_no_peer, "s1@Sorry, s9 is not a peer of s1, so it can't say RequestVote 1-0-0"),
     ],
 )
 def test_a_refusal_after_a_waiting_write_follows_its_reply(
@@ -265,7 +265,7 @@ def test_a_line_that_comes_in_pieces_is_one_line(scene: Scene) -> None:
 
 def test_only_peers_are_heard_and_only_requested_answers(scene: Scene) -> None:
     scene.say("s9@RequestVote 1-0-0\n")
-    assert scene.line() == ("s1@Sorry, s9 is no peer of s1, so it can't say RequestVote 1-0-0")
+    assert scene.line() == ("s1@Sorry, s9 is not a peer of s1, so it can't say RequestVote 1-0-0")
     scene.say("s2@Count on me term 1\n")
     assert scene.line() == ("s1@Sorry, an answer is only taken on the connection that asked")
     assert not scene.heard

@@ -114,7 +114,7 @@ def test_a_name_that_is_no_member_s_needs_a_proof_to_speak_as_one(doors: list[Do
     doors.append(door := Door(PeerAuth(SECRET, is_required=True)))
     assert door.ask(f"s9@{VOTE}") == f"s1@Sorry, s9 {UNPROVEN}"
     assert door.prove("s9").startswith("s1@Proof ")
-    assert door.ask(f"s9@{VOTE}") == f"s1@Sorry, s9 is no peer of s1, so it can't say {VOTE}"
+    assert door.ask(f"s9@{VOTE}") == f"s1@Sorry, s9 is not a peer of s1, so it can't say {VOTE}"
 
 
 def test_a_client_and_the_question_for_a_level_need_no_proof(doors: list[Door]) -> None:
@@ -126,7 +126,8 @@ def test_a_client_and_the_question_for_a_level_need_no_proof(doors: list[Door]) 
 def test_a_wrong_secret_is_reported_and_changes_nothing(doors: list[Door]) -> None:
     doors.append(door := Door(PeerAuth(SECRET, is_required=True)))
     assert door.prove(secret=b"x" * 32) == (
-        "s1@Sorry, that is no proof: it was made with another secret, or for another connection"
+        "s1@Sorry, that is not a valid proof: it was made with another secret, or for another "
+        "connection"
     )
     assert door.ask(f"s2@{VOTE}") == f"s1@Sorry, s2 {UNPROVEN}"
     assert door.ask(f"s2@Prove s1 nonce {NONCE}") == (
@@ -273,7 +274,7 @@ def test_a_node_says_nothing_to_a_peer_that_proves_nothing() -> None:
         there.sendall(b"s1@Proof " + b"0" * 64 + b"\n")
         assert hear(there) == ""
         assert not dialed.peer.is_proven
-        assert "that is no proof" in dialed.complaints[0]
+        assert "that is not a valid proof" in dialed.complaints[0]
         assert dialed.meet()[1][3] != first[3]  # another connection, another nonce
 
 
@@ -324,7 +325,7 @@ def test_a_member_answers_nothing_that_was_asked_on_another_connection(
 
 
 def test_an_answer_that_comes_with_the_proof_is_refused() -> None:
-    """Nothing was asked yet, so it is no answer of that member's."""
+    """Nothing was asked yet, so it is not an answer of that member's."""
     with Dialed(PeerAuth(SECRET, is_required=True)) as dialed:
         there, first = dialed.meet()
         there.sendall(f"s1@Challenge s2 nonce {NONCE}\n".encode())

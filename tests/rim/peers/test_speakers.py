@@ -120,7 +120,7 @@ def test_a_removed_member_and_a_stranger_get_different_refusals() -> None:
     node.view.configurations.append(2, "members s1=h:1,voter")
     server: Any = SimpleNamespace(name="s1", node=node)
     assert Server.why_no_peer(server, "s2") == "s2 was removed from the cluster by entry 2"
-    assert Server.why_no_peer(server, "s9") == "s9 is no peer of s1"
+    assert Server.why_no_peer(server, "s9") == "s9 is not a peer of s1"
 
 
 @pytest.mark.pure
@@ -129,5 +129,5 @@ def test_a_refusal_names_the_entry_before_which_a_removal_is_not_known() -> None
     node.step(SnapshotTaken(Snapshot(2, 1, 10, 7)), 0)
     assert not compact(node, 2)
     server: Any = SimpleNamespace(name="s1", node=node)
-    refusal = "s9 is no peer of s1 (it may have been removed before entry 3)"
+    refusal = "s9 is not a peer of s1 (it may have been removed before entry 3)"
     assert Server.why_no_peer(server, "s9") == refusal

@@ -86,7 +86,7 @@ def test_the_last_line_of_a_watch_outlives_a_snapshot(scene: Scene) -> None:
 
 
 def test_a_snapshot_amid_a_listing_lets_the_watch_begin_anew(scene: Scene) -> None:
-    """The listing is of the state before; it is no fault of the reader's."""
+    """The listing is of the state before; it is not a fault of the reader's."""
     scene.apply("set a 1")
     amid_a_listing(scene, lambda: scene.install(90, a="7\x0080"))
     first = scene.watch("a")

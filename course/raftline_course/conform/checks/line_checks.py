@@ -214,7 +214,7 @@ def malformed_peers(scene: Scene) -> None:
 @check(
     1,
     "strangers",
-    "A name that is no member's gets no vote, and moves no term.",
+    "A name that is not a member's gets no vote, and moves no term.",
     "protocol.md, Peers",
 )
 def strangers(scene: Scene) -> None:

@@ -90,7 +90,7 @@ def new_majority(scene: Scene) -> None:
     client.hears("s1@SET response: a set to 2")
 
 
-@check(8, "removed", "A member that was removed is no part of any majority.", MEMBERS)
+@check(8, "removed", "A member that was removed is not part of any majority.", MEMBERS)
 def removed(scene: Scene) -> None:
     client = leading(scene)
     does = client.ask("remove s3")
@@ -122,7 +122,7 @@ def members_kept(scene: Scene) -> None:
 @check(
     8,
     "outsider",
-    "A candidate that is no member moves no leader from its term.",
+    "A candidate that is not a member moves no leader from its term.",
     "Raft §6; thesis §4.2.3",
 )
 def outsider(scene: Scene) -> None:

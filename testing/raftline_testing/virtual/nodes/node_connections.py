@@ -197,7 +197,7 @@ class Doors:
         return self._view.hears_from_leader
 
     def why_not_heard(self, sender: str, message: Message | None) -> str:
-        return f"{sender} is no peer of {self.name}"
+        return f"{sender} is not a peer of {self.name}"
 
     def hear(self, received: Sequence[Message], origin: Origin | None) -> list[str]:
         return []

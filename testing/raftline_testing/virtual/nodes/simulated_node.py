@@ -320,7 +320,7 @@ class Host(ServingNode):
     def _receive(self, node: RawNode, message: Message) -> None:
         self._world.tell("arrival", message)
         if not self._invariants.hears(node, message):
-            complaint = f"{message.sender} is no peer of {self.name}"
+            complaint = f"{message.sender} is not a peer of {self.name}"
         else:
             self._invariants.taking(node, message)
             complaint = "".join(self.stepper.receive_all([message], self._answers))
