@@ -21,7 +21,7 @@ from .state.commands.key_commands import execute
 from .state.commands.machines import Machines
 from .state.commands.replicated_state import ReplicatedState
 from .state.key_events import TakenEvents
-from .state.key_pages import KeyRuns, read_selection, show_page
+from .state.key_pages import Page, read_selection, take_page
 from .state.lease_table import Leases, read_granted, spell_granted
 from .state.pairs import StillPairs, free, layered
 from .state.sessions import SessionTable, entry_number
@@ -75,7 +75,6 @@ class LogManager:
         self.client_lock = threading.Lock()
         self.state = ReplicatedState(all_vote(members), machines or Machines())
         self.store = self.state.store  # the pairs and their facts
-        self._runs = KeyRuns()
         self.is_apart = False  # long entries are being applied
         self.applied = Mark(0, 0)  # the last entry whose effect they hold
         self._is_half_applied = False  # they match no entry
@@ -174,38 +173,45 @@ class LogManager:
         *,
         waits: bool = True,
     ) -> list[str]:
-        """Return the replies to `get` and `show` commands at one moment, without logging them.
-        Commands are answered in order, until the values have `room` characters. There are no
-        replies while long entries are being applied, unless the caller `waits`."""
-        selections = [
-            read_selection(command) if command.startswith("show") else None for command in commands
-        ]
-        still: StillPairs | None = None
+        """Return the replies to `get` and `show` commands, without logging them.
+
+        Commands are answered in order, until the values have `room` characters, and no later one
+        by older pairs. Replies stop while long entries are being applied, unless the caller
+        `waits`."""
         replies: list[str] = []
-        while not self.client_lock.acquire(timeout=LOOK_S):
-            if self.is_apart and not waits:
-                return replies
-        try:
-            if self._is_half_applied:
-                return [STOPPING] * len(commands)
-            for command, selection in zip(commands, selections, strict=True):
-                reply = execute(self.store, command) if selection is None else ""
-                replies.append(reply)
-                room -= len(reply)
-                if room <= 0:
-                    break
-            if selections.count(None) < len(selections):
-                still = self._hold()
-        finally:
-            self.client_lock.release()
-        if still is not None:
+        while True:
+            while not self.client_lock.acquire(timeout=LOOK_S):
+                if self.is_apart and not waits:
+                    return replies
             try:
-                for place, selection in enumerate(selections[: len(replies)]):
-                    if selection is not None:
-                        replies[place] = show_page(still, selection, breathe, self._runs)
+                if self._is_half_applied:
+                    return [STOPPING] * len(commands)
+                room, page = self._look(commands, replies, room)
             finally:
-                self.let_go(still, breathe)
-        return replies
+                self.client_lock.release()
+            if page is not None:
+                replies.append(page.spell())
+            if room <= 0 or len(replies) == len(commands):
+                return replies
+            breathe()
+
+    def _look(
+        self, commands: Sequence[str], replies: list[str], room: int
+    ) -> tuple[int, Page | None]:
+        """Add the next replies up to a `show`. Return the room left, and the page of that `show`,
+        unless many keys must be sorted first. The caller holds `client_lock`."""
+        for command in commands[len(replies) :] if replies else commands:
+            if command.startswith("show"):
+                selection = read_selection(command)
+                if selection is not None:
+                    must_wait = self.store.sort_some()
+                    return room, None if must_wait else take_page(self.store, selection)
+            reply = execute(self.store, command)
+            replies.append(reply)
+            room -= len(reply)
+            if room <= 0:
+                break
+        return room, None
 
     def hold(self) -> tuple[Mark, StillPairs]:
         """Freeze the pairs, and return them with the last applied entry. `let_go` must follow.
@@ -307,7 +313,7 @@ class LogManager:
     def _hold(self) -> StillPairs:
         """Freeze the pairs for a reader. The caller holds `client_lock`."""
         self.store.held = above = layered(self.store.held)
-        return above.hold(self.store.removed)
+        return above.hold()
 
     # --- files: one thread at a time writes them -----------------------------------------------
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
@@ -9,7 +10,6 @@ from operator import itemgetter
 from typing import NamedTuple
 
 from ..wire.protocol import real
-from .key_index import text_after
 
 SET, DELETE, EXPIRE = "set", "delete", "expire"
 
@@ -111,3 +111,9 @@ class TakenEvents(NamedTuple):
     def events(self) -> list[BareEvent]:
         """All events as bare tuples."""
         return [event for run in self.runs for event in run.events()]
+
+
+def text_after(prefix: str) -> str:
+    """Return the first text after all texts with a prefix, or "" if there is none."""
+    less = prefix.rstrip(chr(sys.maxunicode))  # no character follows this one
+    return less[:-1] + chr(ord(less[-1]) + 1) if less else ""

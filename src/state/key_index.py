@@ -1,4 +1,5 @@
-"""The keys in order, so that the keys with a prefix are found without a scan of the others. Pure.
+"""The keys in the order of their bytes, so that those with a prefix, and those after a key, are
+found without a scan of the others. Pure.
 
 A new key is only noted. The next query sorts it in. The keys are in sorted runs of bounded length,
 so that no step takes a long time. Short runs are merged as they arrive. A removed key stays until a
@@ -7,14 +8,17 @@ query meets it.
 
 from __future__ import annotations
 
-import sys
 from bisect import bisect_left
-from collections.abc import Callable, Container, Iterable
+from collections.abc import Callable, Container, Iterable, Iterator
+from heapq import merge
+from itertools import chain
 from typing import Final
 
 from ..common.process.wakeup import Breathe
+from ..wire.protocol import real
 
 RUN_KEYS: Final = 16_384  # in a run, which is sorted or merged in a few ms
+PIECE_KEYS: Final = 64  # of a run, looked up at a time
 
 
 class KeyIndex:
@@ -31,56 +35,95 @@ class KeyIndex:
         self.count += 1
 
     def under(self, prefix: str, held: Container[str], breathe: Breathe) -> list[str]:
-        """Return the keys that begin with an escaped prefix, each once, in no particular order."""
+        """Return the keys that begin with the bytes of a prefix, each once, in no particular
+        order."""
         self._sort_in(breathe)
-        keys: dict[str, None] = {}
-        for run in self._runs:
-            begin, end = _part(run, prefix)
-            here = [key for key in run[begin:end] if key in held]
-            if len(here) < end - begin:
-                self.count -= end - begin - len(here)
-                run[begin:end] = here
-            keys.update(dict.fromkeys(here))
-        return list(keys)
+        return list(dict.fromkeys(chain.from_iterable(self._parts(prefix, "", held))))
 
     def has_any(
         self, prefix: str, held: Container[str], fits: Callable[[str], bool], breathe: Breathe
     ) -> bool:
         """Return whether a key with the prefix fits."""
         self._sort_in(breathe)
-        for run in self._runs:
-            begin, end = _part(run, prefix)
-            gone = begin
-            while gone < end and run[gone] not in held:
-                gone += 1
-            del run[begin:gone]
-            self.count -= gone - begin
-            if any(key in held and fits(key) for key in run[begin : end - gone + begin]):
-                return True
-        return False
+        return any(map(fits, chain.from_iterable(self._parts(prefix, "", held))))
+
+    def in_order(
+        self, prefix: str, after: str, held: Container[str], breathe: Breathe
+    ) -> Iterator[str]:
+        """Yield the keys that begin with the bytes of a prefix and come after a key, or after none
+        (""), in the order of their bytes. Nothing is added or removed meanwhile."""
+        self._sort_in(breathe)
+        last = ""
+        for key in merge(*self._parts(prefix, after, held), key=place_of):
+            if key != last:  # a key that was removed and set again may be there twice
+                yield key
+            last = key
+
+    def sort_some(self) -> None:
+        """Sort some of the new keys in, which takes a few ms."""
+        part = self.new[-RUN_KEYS:]
+        del self.new[-RUN_KEYS:]
+        _sort(part)
+        runs = self._runs
+        while runs and len(runs[-1]) <= 2 * len(part) <= RUN_KEYS:
+            part += runs.pop()
+            _sort(part)  # both runs are sorted, so this is a merge
+        runs.append(part)
 
     def _sort_in(self, breathe: Breathe) -> None:
         if self.new:
             self._runs = [run for run in self._runs if run]
         while self.new:
-            part = self.new[-RUN_KEYS:]
-            del self.new[-RUN_KEYS:]
-            part.sort()
-            runs = self._runs
-            while runs and len(runs[-1]) <= 2 * len(part) <= RUN_KEYS:
-                part = sorted(runs.pop() + part)  # both runs are sorted, so this is a merge
-            runs.append(part)
+            self.sort_some()
             if self.new:
                 breathe()
 
+    def _parts(self, prefix: str, after: str, held: Container[str]) -> list[Iterator[str]]:
+        """Return the existing keys of each run, in order."""
+        begin = place_of(prefix)
+        end = _first_after(begin)
+        if after:
+            begin = max(begin, place_of(after) + b"\0")
+        return [self._part(run, begin, end, held) for run in self._runs]
 
-def _part(run: list[str], prefix: str) -> tuple[int, int]:
-    """Return where the keys with a prefix begin and end in a run."""
-    begin, after = bisect_left(run, prefix), text_after(prefix)
-    return begin, bisect_left(run, after, begin) if after else len(run)
+    def _part(
+        self, run: list[str], first: bytes, end: bytes, held: Container[str]
+    ) -> Iterator[str]:
+        """Yield the existing keys of a run between two places, and drop the others on the way."""
+        place = bisect_left(run, first, key=place_of)
+        left = (bisect_left(run, end, place, key=place_of) if end else len(run)) - place
+        while left:
+            keys = run[place : place + min(left, PIECE_KEYS)]
+            left -= len(keys)
+            here = [key for key in keys if key in held]
+            if len(here) < len(keys):
+                run[place : place + len(keys)] = here
+                self.count -= len(keys) - len(here)
+            yield from here
+            place += len(here)
 
 
-def text_after(prefix: str) -> str:
-    """Return the first text after all texts with a prefix, or "" if there is none."""
-    less = prefix.rstrip(chr(sys.maxunicode))  # no character follows this one
-    return less[:-1] + chr(ord(less[-1]) + 1) if less else ""
+def place_of(key: str) -> bytes:
+    """Return the bytes of a spelled key, by which keys are in order."""
+    return key_bytes(real(key))
+
+
+def key_bytes(shown: str) -> bytes:
+    """Return the bytes of a key. A lone surrogate is a byte that is not UTF-8. Other surrogates
+    give three bytes; no line has them."""
+    try:
+        return shown.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        return shown.encode("utf-8", "surrogatepass")
+
+
+def _sort(keys: list[str]) -> None:
+    text = "".join(keys)
+    is_plain = text.isascii() and "\\" not in text  # so the keys are in the order of their bytes
+    keys.sort(key=None if is_plain else place_of)
+
+
+def _first_after(beginning: bytes) -> bytes:
+    """Return the first bytes after all that begin so, or b"" if there are none."""
+    less = beginning.rstrip(b"\xff")  # no byte follows this one
+    return less[:-1] + bytes([less[-1] + 1]) if less else b""

@@ -1,7 +1,7 @@
 """The pairs of the state machine, readable at one moment while they keep changing. Pure.
 
 Copying a million pairs takes some 30 ms, during which the node would stall. So a reader of all
-pairs (a snapshot, a `show`) freezes the large dict instead. From then on, changes go into a small
+pairs (a snapshot, say) freezes the large dict instead. From then on, changes go into a small
 dict above it, and the large dict can be read without a lock. After the last reader ends, the
 changes are moved down, a few hundred at a time.
 """
@@ -97,11 +97,10 @@ class LayeredPairs(Overlay):
         super().__init__(base)
         self.readers = 0
 
-    def hold(self, removed: int = 0) -> StillPairs:
-        """Freeze the pairs and return them for a reader, which must call `let_go`. `removed` is the
-        number of keys removed from them so far."""
+    def hold(self) -> StillPairs:
+        """Freeze the pairs and return them for a reader, which must call `let_go`."""
         self.readers += 1
-        return StillPairs(self, self.changes.copy(), self._count, removed)
+        return StillPairs(self, self.changes.copy(), self._count)
 
     def let_go(self) -> None:
         """Record that a reader has ended."""
@@ -139,12 +138,9 @@ class StillPairs(_Layers):
     """The pairs at one moment, for one reader, without a lock. `changes` are the changes since the
     base was frozen."""
 
-    def __init__(
-        self, layered: LayeredPairs, changes: dict[str, str | None], count: int, removed: int
-    ) -> None:
+    def __init__(self, layered: LayeredPairs, changes: dict[str, str | None], count: int) -> None:
         super().__init__(layered.base, changes, count)
         self.layered = layered
-        self.removed = removed
 
 
 def layered(pairs: MutableMapping[str, str]) -> LayeredPairs:

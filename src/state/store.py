@@ -37,7 +37,7 @@ from .key_events import (
     EventRun,
     TakenEvents,
 )
-from .key_index import KeyIndex
+from .key_index import RUN_KEYS, KeyIndex
 from .lease_table import Leases
 from .pairs import Overlay
 
@@ -74,7 +74,6 @@ class Store(MutableMapping[str, str]):
         self.pair_bytes = 0  # of the pairs in memory, estimated
         self.below: Store | None = None  # for a draft: the store under its changes
         self._index: KeyIndex | None = None  # made by the first request for a prefix
-        self.removed = 0  # keys removed since the store was made
         self.reworked = 0  # bytes of values read and rewritten since then
         self.notes_events = False  # whether events are recorded
         # Called during long work: machine code keeps Python's interpreter to itself until then.
@@ -232,7 +231,6 @@ class Store(MutableMapping[str, str]):
         self._bind(key, "" if text is None else lease_of(text))
         if text is None:
             self._drop(key, self.held.get(key))
-            self.removed += 1
             return
         self._put(key, text)
 
@@ -255,6 +253,20 @@ class Store(MutableMapping[str, str]):
             changed = [key for key in self._changed() if key.startswith(prefix)]
             keys = [key for key in dict.fromkeys([*below, *changed]) if key in self.held]
         return list(filter(_fits(prefix), keys))
+
+    def keys_after(self, prefix: str, after: str) -> Iterator[str]:
+        """Yield the keys that begin with a prefix and come after a key, or after none (""), in the
+        order of their bytes. This is no draft, and does not change meanwhile."""
+        keys = self._sorted().in_order(prefix, after, self.held, self.breathe)
+        beginning = real(prefix)
+        return filter(lambda key: real(key).startswith(beginning), keys)
+
+    def sort_some(self) -> bool:
+        """Sort some keys for the next query, which takes a few ms; return whether many remain."""
+        index = self._sorted()
+        if len(index.new) > RUN_KEYS:
+            index.sort_some()
+        return len(index.new) > RUN_KEYS
 
     def has_keys_under(self, prefix: str) -> bool:
         """Return whether a key begins with a prefix."""
@@ -331,7 +343,6 @@ class Store(MutableMapping[str, str]):
         if self.leased:
             self._unbind(key)
         self._drop(key, self.held[key])
-        self.removed += 1
         if self.notes_events:
             self.note(kind, key, "")
 
@@ -369,9 +380,9 @@ def _fits(prefix: str) -> Callable[[str], bool]:
     """Return a test for keys that begin with the spelling of a prefix. It fails if the prefix ends
     within an escape sequence of the key."""
     if "\\" not in prefix:
-        return lambda key: True
+        return lambda key: key.startswith(prefix)
     beginning = real(prefix)
-    return lambda key: real(key).startswith(beginning)
+    return lambda key: key.startswith(prefix) and real(key).startswith(beginning)
 
 
 def sizes_of(pairs: Mapping[str, str], breathe: Breathe = no_pause) -> PairSizes:

@@ -23,7 +23,7 @@ from typing import IO
 
 from ...common.process.wakeup import Breathe, give_way
 from ...logmanager import LogManager
-from ...state.key_pages import key_bytes
+from ...state.key_index import place_of
 from ...state.pairs import StillPairs
 from ...state.prefixes import PrefixIndex
 from ...state.sessions import entry_number
@@ -43,11 +43,6 @@ FILE_BUFFER_BYTES = 8 << 10  # of each file; the default is 128 KiB from Python 
 OWN_BYTES = 1 << 10  # counted for the memory of a scan, in addition to its lines
 
 
-def _place(key: str) -> bytes:
-    """Return the sort key of a spelled key: keys are in the order of their bytes."""
-    return key_bytes(real(key))
-
-
 def _with_prefix(keys: list[str], prefix: str) -> Iterator[tuple[int, int]]:
     """Yield the start and the end of each run of keys that have a prefix; the keys are in order."""
     raw = real(prefix)
@@ -60,8 +55,8 @@ def _with_prefix(keys: list[str], prefix: str) -> Iterator[tuple[int, int]]:
             if matches:
                 yield places[0], places[-1] + 1
         return
-    begin = bisect_left(keys, first, key=_place)
-    end = bisect_left(keys, True, begin, key=lambda key: not _place(key).startswith(first))
+    begin = bisect_left(keys, first, key=place_of)
+    end = bisect_left(keys, True, begin, key=lambda key: not place_of(key).startswith(first))
     if begin < end:
         yield begin, end
 
@@ -335,16 +330,16 @@ class Lister:
     def _in_order(self, keys: list[str]) -> list[str]:
         """Return the keys in order; sorting a million at once would block every thread."""
         if len(keys) <= SORTED_KEYS:
-            return sorted(keys, key=_place)
+            return sorted(keys, key=place_of)
         runs = []
         for begin in range(0, len(keys), SORTED_KEYS):
-            runs.append(sorted(keys[begin : begin + SORTED_KEYS], key=_place))
+            runs.append(sorted(keys[begin : begin + SORTED_KEYS], key=place_of))
             self._breathe()
         return self._merged(runs)
 
     def _merged(self, runs: list[list[str]]) -> list[str]:
         ordered: list[str] = []
-        for key in merge(*runs, key=_place):
+        for key in merge(*runs, key=place_of):
             ordered.append(key)
             if len(ordered) % STEP_KEYS == 0:
                 self._breathe()

@@ -16,7 +16,7 @@ from raftline.net.protocol.server_protocol import ServerProtocol
 from raftline.net.protocol.serving import Serving
 from raftline.net.protocol.waits import AwaitReplies, SendBytes, Wait, WaitFor
 from raftline.state.commands.key_commands import execute
-from raftline.state.key_pages import read_selection, show_page
+from raftline.state.key_pages import read_selection, take_page
 from raftline.state.store import Store
 
 from .fake_host import FakeHost
@@ -40,7 +40,7 @@ class StoreReader:
         selection = read_selection(command)
         if selection is None:
             return execute(self._store, command)
-        return show_page(dict(self._store.held), selection, lambda: None)
+        return take_page(self._store, selection).spell()
 
 
 class RedisWire(OutgoingProtocol):

@@ -18,7 +18,7 @@ from raftline.resp.replies import Failure, Flat, Push, Several, Value
 from raftline.resp.session import Session
 from raftline.state.commands.key_commands import execute
 from raftline.state.commands.lease_commands import ms_of
-from raftline.state.key_pages import read_selection, show_page
+from raftline.state.key_pages import read_selection, take_page
 from raftline.state.store import Store
 from raftline.wire.commands.command_table import read_request
 from raftline.wire.commands.operands import Limits
@@ -77,7 +77,7 @@ class Model:
             left = f"TTL response: {left_ms / 1000}"
             return left if left_ms else f"TTL response, no lease: {key}"
         if selection := read_selection(command):
-            return show_page(dict(self.store.held), selection, lambda: None)
+            return take_page(self.store, selection).spell()
         if command.startswith("txn "):
             self.before_write()
         self.store.number += 1

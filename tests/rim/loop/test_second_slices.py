@@ -20,11 +20,11 @@ from raftline.node.watches.watch_feed import PIECE_EVENTS, SLICE, SPELLED_MAX
 from raftline.raft.inputs import Propose, SnapshotTaken, Tick
 from raftline.raft.log import Snapshot
 from raftline.raft.snapshot import COMPACT_MAX
-from raftline.state import key_pages as page_module
 from raftline.state import store as store_module
 from raftline.state.event_history import EventHistory
 from raftline.state.key_events import EventRun
-from raftline.state.key_pages import PAGE_KEYS, key_bytes
+from raftline.state.key_index import RUN_KEYS
+from raftline.state.key_pages import PAGE_KEYS
 from raftline.state.pairs import FREED_MAX, LayeredPairs, free
 from raftline.wire.commands.observe_lines import ObserveAsked
 from raftline.wire.limits import LEASES_LISTED, TRANSACTION_ITEMS
@@ -360,14 +360,28 @@ def test_a_show_of_many_keys_goes_on_page_by_page() -> None:
     assert shown == {f"k{number:05}": str(number) for number in range(count)}
 
 
-def test_others_get_their_turn_while_many_pairs_are_looked_at_or_freed() -> None:
-    count = 3 * max(FREED_MAX, page_module.STEP_KEYS) + 1
+def test_others_get_their_turn_while_many_keys_are_sorted_for_a_page() -> None:
+    manager = LogManager("s1", MemoryFolder(), MEMBERS)
+    count = 3 * RUN_KEYS + 1
+    manager.store.update({f"k{number:06}": "v" for number in range(count)})
+    free_locks: list[bool] = []
+
+    def breathe() -> None:
+        free_locks.append(not manager.client_lock.locked())
+        manager.store[f"k{count - 1:06}"] = "w"  # the page shows it
+
+    command = f"show k after k{count - 3:06}"
+    replies = manager.read([command, "get k000000"], breathe=breathe)
+    assert replies == [
+        f'SHOW response: {{"k{count - 2:06}": "v", "k{count - 1:06}": "w"}}',
+        "GET response: v",
+    ]
+    assert free_locks == [True] * 3  # twice while keys are sorted, and after the page
+
+
+def test_others_get_their_turn_while_many_pairs_are_freed() -> None:
+    count = 3 * FREED_MAX + 1
     pairs = LayeredPairs({f"k{number}": "v" for number in range(count)})
-    breaths: list[int] = []
-    all_keys = page_module.KeyRange("", key_bytes, None)
-    found, is_whole = all_keys.first(pairs, count, lambda: breaths.append(len(pairs)))
-    assert (len(found), is_whole) == (count, True)
-    assert len(breaths) == count // page_module.STEP_KEYS
     left = [len(pairs.base) for _ in free(pairs)]
     assert left == [*range(count - FREED_MAX, 0, -FREED_MAX), 0]
 

@@ -17,7 +17,7 @@ from raftline.clients.locks.lease import Keeper, Lease
 from raftline.clients.locks.lease_timer import LeaseTimer
 from raftline.clients.locks.lock import Election, Lock, Semaphore
 from raftline.clients.watches.watch_events import Event, WatchCursor
-from raftline.state.key_pages import read_selection, show_page
+from raftline.state.key_pages import read_selection, take_page
 from raftline.wire.commands import watch_lines as words
 from tests.core.clients.kv_model import Model
 
@@ -67,8 +67,7 @@ class Store:
         if verb == "show":
             selection = read_selection(call.command)
             assert selection is not None
-            store = self.model.store
-            return call.read(show_page(store.held, selection, lambda: None))
+            return call.read(take_page(self.model.store, selection).spell())
         found = self.model.ask(call)
         self.take_events()
         return found

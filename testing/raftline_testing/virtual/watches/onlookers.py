@@ -30,7 +30,7 @@ from raftline.node.loop.quota import Quota
 from raftline.raft.node import StepObserver
 from raftline.raft.node_view import NodeView
 from raftline.state import key_pages as state_pages
-from raftline.state.key_pages import key_bytes, text_bytes
+from raftline.state.key_index import key_bytes
 from raftline.storage.snapshot_lines import SnapshotReader
 from raftline.wire.key_stat import value_of
 from raftline.wire.protocol import split_sender, unescape
@@ -161,11 +161,10 @@ class Looker:
 
 def _listing(seen: Seen, prefix: str, after: str) -> list[tuple[str, str]]:
     """Return all expected pairs of a listing after that key."""
-    order = key_bytes if seen.level >= 3 else text_bytes
     found = {unescape(key): unescape(value_of(held)) for key, held in seen.held.items()}
     keys = [key for key in found if key.startswith(prefix)]
-    keys = [key for key in keys if not after or order(key) > order(after)]
-    return [(key, found[key]) for key in sorted(keys, key=order)]
+    keys = [key for key in keys if not after or key_bytes(key) > key_bytes(after)]
+    return [(key, found[key]) for key in sorted(keys, key=key_bytes)]
 
 
 class Notice:
