@@ -17,7 +17,6 @@ if __name__ == "__main__":  # first, as the rest takes a while to load
 
 import argparse
 import contextlib
-import fcntl
 import os
 import signal
 import subprocess
@@ -27,7 +26,7 @@ from collections.abc import Callable
 
 import raftline
 from labs.checking import end_with
-from labs.leftovers import LabFolder
+from labs.leftovers import LabFolder, holders
 from raftline.client import Client
 from raftline_testing.nodes.processes import Process, end_all
 
@@ -44,19 +43,8 @@ KEY = "COOLEST_HACKATHON"
 
 def running(folder: Path) -> dict[str, int]:
     """Return the nodes that run on the files in `folder`, and their process ids; 0 for a node that
-    has the lock, but has not yet written its id there.
-
-    A node holds a lock on its NAME.lock, which the kernel releases when it dies in any way; so the
-    id of a dead node there is harmless.
-    """
-    pids = {}
-    for path in sorted(folder.glob("node*.lock")):
-        with path.open("rb") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            except OSError:
-                pids[path.stem] = int(file.read() or b"0")
-    return pids
+    has the lock, but has not yet written its id there."""
+    return holders(folder.glob("node*.lock"))
 
 
 def stop(folder: Path) -> None:

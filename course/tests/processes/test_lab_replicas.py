@@ -13,9 +13,16 @@ from pathlib import Path
 import pytest
 
 import raftline
-from labs.replicas.lab import running
+from labs.leftovers import LabFolder
+from labs.replicas.lab import NODE, running
 from raftline.client import Client
-from raftline_testing.nodes.processes import DEADLINE_S, eventually, free_ports, ports_in_a_row
+from raftline_testing.nodes.processes import (
+    DEADLINE_S,
+    Process,
+    eventually,
+    free_ports,
+    ports_in_a_row,
+)
 
 CHECK = Path(__file__).resolve().parents[3] / "course" / "labs" / "replicas" / "check.py"
 PROGRAM = CHECK.with_name("mine.py")
@@ -172,6 +179,17 @@ def test_a_checker_that_is_ended_in_the_middle_leaves_no_node_and_no_file(
     assert check.returncode == (143 if end == signal.SIGTERM else -end)
     eventually(lambda: not [*tmp_path.iterdir()], "an empty folder for temporary files")
     eventually(lambda: not any(map(is_there, nodes.values())), "the end of the nodes")
+
+
+def test_a_node_that_outlives_its_lab_is_killed_before_the_folder_is_removed() -> None:
+    """A running node would create the removed folder again, and keep it."""
+    with LabFolder() as scene:
+        options = ["--node", "1", "--nodes", "1", "--base-port", str(next(free_ports))]
+        command = [sys.executable, str(NODE), *options, "--dir", str(scene.folder)]
+        node = Process("node1", command).launch()
+        eventually(lambda: running(scene.folder) == {"node1": node.pid}, "a running node")
+    assert node.ended() == -signal.SIGKILL
+    assert not scene.folder.exists()
 
 
 def is_there(process: int) -> bool:
