@@ -29,7 +29,7 @@ run: ## three nodes on ports 10000-10002 and a client; reads commands from a pip
 	  exec $(PYTHON) src/cli.py up --client; \
 	else exit 1; fi
 
-test: .venv/dev-installed ## the quick tests, within two minutes; by a word: make test T=election
+test: .venv/dev-installed ## the quick tests, in a minute and a half; by a word: make test T=election
 	@$(TESTS) $(if $(T),-k '$(T)',--lane quick)
 
 coverage: .venv/coverage-installed ## the lines and branches of src/ that the quick tests run, as pages in build/coverage
