@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from raftline_testing.nodes.cluster import Cluster
+from raftline_testing.nodes.cluster import Cluster, NodeProcess
 from raftline_testing.nodes.processes import (
     NotAsExpected,
     Process,
@@ -136,3 +136,17 @@ def test_free_ports_are_different_ones_on_which_a_server_can_listen() -> None:
     found = [next(free_ports) for _ in range(20)]
     assert len(set(found)) == 20
     assert all(map(is_free, found))
+
+
+def test_a_node_that_is_to_lead_is_not_told_to_stand_again_while_it_may_win(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    facts = {"name": "s1", "leader": "s1", "term": 1, "last_index": 1, "last_applied": 1,
+             "recovering": False}  # fmt: skip
+    roles = iter(["follower", "candidate", "candidate"])
+    orders: list[str] = []
+    monkeypatch.setattr(NodeProcess, "is_running", True)
+    monkeypatch.setattr(NodeProcess, "status", lambda _: {**facts, "role": next(roles, "leader")})
+    monkeypatch.setattr(NodeProcess, "ask", lambda _, line: orders.append(line))
+    Cluster(tmp_path, 1).led_by("s1")
+    assert orders == ["Controller@TIMEOUT"]

@@ -6,6 +6,7 @@ import json
 import re
 import sys
 import threading
+import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -29,6 +30,7 @@ STARTED = "[*] Server started on"
 STEADY = ("--pace", "class", "--controller")
 # else stalls could depose a leader in the tests of a file
 CALM = ("--pace", "human", "--controller")
+STANDS_S = 1.0
 NEVER_SAID = ("Traceback", "SafetyError", "Exception in thread", "Fatal Python error")
 
 Kind = TypeVar("Kind", bound="Cluster")
@@ -154,13 +156,20 @@ class Cluster:
 
     def led_by(self: Kind, name: str) -> Kind:
         """Make a node the leader at once, by its controller, and wait until all follow it and may
-        vote, and the leader has appended its own entries."""
+        vote, and the leader has appended its own entries.
+
+        A candidate has a second to win: a second timeout would depose it if it has just won, and
+        then nobody votes before an election timeout.
+        """
         node = self[name]
+        stands_until_s = 0.0
 
         def leads() -> bool:
+            nonlocal stands_until_s
             role = node.status().get("role")
-            if role != "leader":
+            if role == "follower" or (role == "candidate" and time.monotonic() > stands_until_s):
                 node.ask("Controller@TIMEOUT")
+                stands_until_s = time.monotonic() + STANDS_S
             return role == "leader" and all(n.status().get("leader") == name for n in self.nodes)
 
         eventually(leads, f"{name} leads")
