@@ -36,9 +36,9 @@ coverage: .venv/coverage-installed ## the lines and branches of src/ that the qu
 	@COVERAGE_FILE=build/coverage.data $(TESTS) --lane quick --cov=src --cov-branch --cov-report=html:build/coverage --cov-report=term:skip-covered \
 	  | tee build/coverage.txt | tail -n 1
 
-test-rest: .venv/all-installed ## the tests that `make test` leaves out
+test-rest: .venv/all-installed ## the tests that `make test` leaves out; with the course's: ALSO=course/tests
 	@$(MAKE) -s .venv/fuzz-installed
-	@$(TESTS) -n $(NODE_WORKERS) --dist worksteal --lane rest
+	@$(TESTS) -n $(NODE_WORKERS) --dist worksteal --lane rest tests $(ALSO)
 
 test-nightly: .venv/all-installed ## the tests that are left to `make nightly`, and properties with new examples
 	@$(TESTS) --lane nightly; status=$$?; \
