@@ -61,14 +61,16 @@ def test_a_job_that_is_given_back_is_delivered_again_and_dies_at_last(
     for count in (1, 2):
         with pytest.raises(OSError, match="broken"):
             fail(count)
-    assert jobs.take(timeout=2.5) is None
+    while not jobs.dead():  # on a busy machine the first look may come late
+        assert jobs.take(timeout=2.5) is None
     assert jobs.dead() == [raftline.api.DeadJob(number, "poison", 2)]
     assert (jobs.retry(number), jobs.retry(number), jobs.dead()) == (True, False, [])
     job = jobs.take(timeout=DEADLINE_S)
     assert job is not None
     assert (job.value, job.deliveries) == ("poison", 1)
     job.release()
-    assert kv.queue("bad", max_deliveries=1).take(timeout=2.5) is None
+    while not jobs.dead():
+        assert kv.queue("bad", max_deliveries=1).take(timeout=2.5) is None
     assert (jobs.discard(number), jobs.discard(number), jobs.dead()) == (True, False, [])
 
 
@@ -244,7 +246,8 @@ def test_asyncio_has_the_same_queue(nodes: Cluster) -> None:
             await jobs.put("poison")
             async with await jobs.take() as job:
                 number = job.number
-            assert await jobs.take(timeout=2.5) is None
+            while not await jobs.dead():
+                assert await jobs.take(timeout=2.5) is None
             assert await jobs.dead() == [raftline.api.DeadJob(number, "poison", 1)]
             assert await jobs.retry(number)
             assert not await jobs.discard(number)
