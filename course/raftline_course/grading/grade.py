@@ -19,7 +19,7 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 from labs.checking import end_with
-from raftline_course.grading.handin import HandIn, Table, details, hand_ins_of
+from raftline_course.grading.handin import IN_LAB, HandIn, Table, details, hand_ins_of
 from raftline_course.grading.isolation import sandbox
 from raftline_course.grading.isolation.servers import CannotLock, shown
 from raftline_course.grading.judging import Judge, Marks, marks_of, reason_of
@@ -237,6 +237,8 @@ def do_one(one: HandIn, typed: argparse.Namespace) -> int:
             return 0
         judge.fail(f"{run.text}: {reason_of(error)}", run)
     print(f"FAILED: {marks.first_failure}")
+    if marks.lab:
+        print(IN_LAB.format(marks.lab))
     if marks.picture:
         print(f"picture: {marks.picture}")
     if marks.picture_error:

@@ -13,6 +13,7 @@ from raftline_course.grading.milestones import POINTS
 
 FILES_MAX, BYTES_MAX = 400, 2 << 20
 MAIN = "raft.py"
+IN_LAB = "step through it: raftline learn, open {}, and put its raft.py there"
 ARCHIVES = (".zip", ".gz", ".tgz", ".tar", ".xz", ".bz2", ".7z", ".rar")
 WRITTEN = (".csv", ".json", ".md", ".html")  # files of a grading, not hand-ins
 
@@ -131,6 +132,8 @@ def details(rows: Sequence[tuple[HandIn, Sequence[Marks]]]) -> list[str]:
             runs += f"schedules {each.schedules_passed}/{each.schedules}"
             lines.append(f"{one.name}, milestone {each.milestone}: {runs}")
             lines.append(f"    {each.first_failure}")
+            if each.lab:
+                lines.append(f"    {IN_LAB.format(each.lab)}")
             if each.picture:
                 lines.append(f"    picture: {each.picture}")
             if each.picture_error:

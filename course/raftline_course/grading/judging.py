@@ -12,11 +12,14 @@ from raftline_course.grading import transcripts
 from raftline_course.grading.isolation.servers import CannotLock, Nursery, TimeIsUp, shown
 from raftline_course.grading.milestones import POINTS, TRANSCRIPT_POINTS, Milestone
 from raftline_course.grading.runs import Run, Stage, schedules_of, transcripts_of
+from raftline_course.home import ROOT
 from raftline_testing.broken_rules import sentence
 from raftline_testing.judging.collected import Collector
+from raftline_testing.lab_address import ADDRESS, PAGE
 
 CPU_SECONDS, WALL_SECONDS = 10, 600  # for a server, and for a run, which takes less than one
 KINDS = 3  # each failed kind of schedule costs this part of the points for schedules
+PAGE_IN_CLONE = ROOT.parent / PAGE[1:]  # no handout has it
 MILESTONE_SECONDS = 3600.0  # for all runs of a milestone
 
 
@@ -33,6 +36,7 @@ class Marks:
     first_failure: str = ""  # the run, and the sentence
     picture: str = ""
     picture_error: str = ""  # why the first failure was not drawn
+    lab: str = ""  # the address at which the lab page shows the first failed schedule
     failures: list[str] = field(default_factory=list)  # failures of transcripts, one line each
 
     def as_json(self) -> dict[str, object]:
@@ -144,6 +148,8 @@ class Judge:
         """Record a failure."""
         marks = self._marks
         marks.failures.append(text)
+        if run is not None and run.address and not marks.lab and PAGE_IN_CLONE.is_file():
+            marks.lab = f"{ADDRESS}#{run.address}"
         if marks.first_failure:
             return
         marks.first_failure = text

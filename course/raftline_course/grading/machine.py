@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Iterator
 
 from raftline.logmanager import LogManager
 from raftline.raft.log import Entry
@@ -12,12 +13,23 @@ from raftline_testing.files.faulty_folder import MemoryFolder
 COMMANDS = 300
 
 
-def try_machine(servers: HandInRun, chance: random.Random) -> None:
-    """Execute commands on the hand-in's state machine; its replies must equal raftline's.
+class TriedMachine:
+    """A run of the state machine alone."""
 
-    Raises:
-        AssertionError: a reply differs.
-    """
+    def __init__(self, servers: HandInRun, seed: int) -> None:
+        self._servers, self._chance = servers, random.Random(seed)
+
+    def events(self) -> Iterator[None]:
+        """Execute commands on the hand-in's state machine; its replies must equal raftline's.
+
+        Raises:
+            AssertionError: a reply differs.
+        """
+        yield
+        _try(self._servers, self._chance)
+
+
+def _try(servers: HandInRun, chance: random.Random) -> None:
     commands = machine_commands(chance)
     replies = servers.begin("s1").ask({"machine": commands}).get("replies")
     manager = LogManager("s1", MemoryFolder(), {"s1": "localhost:1"})

@@ -7,12 +7,11 @@ an election: each serves its clients between two elections. Here a new term is a
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import replace
 
 from raftline.raft.messages import Message
 from raftline_course.grading import schedule
-from raftline_course.grading.isolation.servers import HandInRun, Print
-from raftline_testing.judging.collected import Collector
 from raftline_testing.virtual.nodes.simulated_node import leaders
 from raftline_testing.virtual.world.plan import Plan
 
@@ -34,16 +33,16 @@ def plan_of(seed: int, nodes: int) -> Plan:
 class QuietCluster(schedule.Schedule):
     """A schedule that watches terms, and counts messages."""
 
-    def watch(self) -> None:
-        """Wait for an election, and then let time pass.
+    def events(self) -> Iterator[None]:
+        """Wait for an election, and then let time pass; yield before each event.
 
         Raises:
             NotQuiet: a term ended, or there were too many or too few messages.
         """
         timeout_ms = self.plan.options.election_timeout_ms
         self._count_messages()
-        self._begin()
-        self._pass(SETTLE_TIMEOUTS * timeout_ms)
+        yield from self._begin()
+        yield from self._pass(SETTLE_TIMEOUTS * timeout_ms)
         found = leaders(self.hosts.values())
         if len(found) != 1:
             raise NotQuiet(f"{len(found)} servers lead a quiet cluster, not one")
@@ -60,12 +59,13 @@ class QuietCluster(schedule.Schedule):
 
         self.world.look = look
         self._sent.clear()
-        self._pass(QUIET_TIMEOUTS * timeout_ms)
+        yield from self._pass(QUIET_TIMEOUTS * timeout_ms)
         self._judge_heartbeats(leader)
 
-    def _pass(self, for_ms: int) -> None:
+    def _pass(self, for_ms: int) -> Iterator[None]:
         until_ms = self.world.now_ms + for_ms
         while self.world.now_ms < until_ms:
+            yield
             self.world.step()
 
     def _count_messages(self) -> None:
@@ -96,18 +96,3 @@ class QuietCluster(schedule.Schedule):
                     "timeouts of quiet: a leader sends heartbeats, each "
                     f"{self.plan.options.heartbeat_ms} ms"
                 )
-
-
-def run(
-    servers: HandInRun,
-    seed: int,
-    plan: Plan,
-    collector: Collector | None = None,
-    say: Print | None = None,
-) -> None:
-    """Run a quiet cluster.
-
-    Raises:
-        Exception: it is not quiet, or an invariant broke.
-    """
-    QuietCluster(seed, plan, servers, collector, say).watch()

@@ -7,17 +7,16 @@ draw faults. A seed gives the same run each time; with a salt it gives another o
 from __future__ import annotations
 
 import hashlib
-import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import partial
+from urllib.parse import quote
 
 from raftline_course.grading import quiet, schedule, situations, transcripts
 from raftline_course.grading.isolation.servers import HandInRun, Print
-from raftline_course.grading.machine import try_machine
+from raftline_course.grading.machine import TriedMachine
 from raftline_course.grading.milestones import MILESTONES, Milestone
 from raftline_testing.judging.collected import Collector
-from raftline_testing.virtual.world.plan import Plan
+from raftline_testing.lab_address import GRADED
 
 SEEDS_APART = 1000  # distance of the seeds of two milestones
 MACHINE_SEED = 9
@@ -32,6 +31,10 @@ class Stage:
     say: Print | None = None
 
 
+Staged = schedule.Schedule | transcripts.Playing | TriedMachine  # what yields the events of a run
+Begin = Callable[[HandInRun, Stage], Staged]
+
+
 @dataclass(frozen=True)
 class Run:
     """One run: `name` is the argument of `--only`, and `title` says more. Runs of one kind test the
@@ -39,8 +42,18 @@ class Run:
 
     name: str
     title: str
-    perform: Callable[[HandInRun, Stage], None]
+    begin: Begin
     kind: str = "transcript"
+    address: str = ""  # in the lab, after `#`; it opens at the failed step
+
+    def perform(self, servers: HandInRun, stage: Stage) -> None:
+        """Carry it out.
+
+        Raises:
+            Exception: it failed.
+        """
+        for _ in self.begin(servers, stage).events():
+            pass
 
     @property
     def text(self) -> str:
@@ -67,24 +80,36 @@ def schedule_of(milestone: Milestone, seed: int, salt: str) -> Run:
     name, place = f"seed {seed}", seed % SEEDS_APART
     number = salted(seed, salt)
     drawn = milestone.situations
-    if place % 10 == 0:
-        return Run(name, "a quiet cluster", _quiet(milestone, number), "quiet")
     if milestone.machine and place % MACHINE_EVERY == 2:
         return Run(name, "a state machine", _machine(number), "machine")
+    address = lab_address(seed, salt)
+    if place % 10 == 0:
+        return Run(name, "a quiet cluster", _quiet(milestone, number), "quiet", address)
     if drawn and place % 2:
         draw = drawn[place // 2 % len(drawn)]
         text = situations.text_of(draw, number)
-        return Run(name, transcripts.title_of(text), _play(text), draw.__name__)
-    return Run(name, "", _schedule(milestone, number, place), "faults")
+        return Run(name, transcripts.title_of(text), _play(text), draw.__name__, address)
+    return Run(name, "", _schedule(milestone, number, place), "faults", address)
+
+
+def lab_address(seed: int, salt: str) -> str:
+    """Return the part of an address of the lab, after `#`, that opens this schedule."""
+    return f"{GRADED}{seed}" + (f"&salt={quote(salt, safe='')}" if salt else "")
+
+
+def seeded(seed: int, salt: str = "") -> Run | None:
+    """Return the schedule of this seed, or None."""
+    number = seed // SEEDS_APART
+    if not 1 <= number <= len(MILESTONES):
+        return None
+    return schedule_of(MILESTONES[number - 1], seed, salt)
 
 
 def run_named(name: str, salt: str = "") -> Run | None:
     """Return the run with this name, as a failure prints it, or None."""
     kind, _, rest = name.strip().partition(" ")
     if kind == "seed" and rest.isascii() and rest.isdigit():
-        number = int(rest) // SEEDS_APART
-        if 1 <= number <= len(MILESTONES):
-            return schedule_of(MILESTONES[number - 1], int(rest), salt)
+        return seeded(int(rest), salt)
     for milestone in MILESTONES:
         for run in transcripts_of(milestone):
             if name.strip() in (run.name, run.name.removeprefix("transcript ")):
@@ -99,46 +124,43 @@ def salted(seed: int, salt: str) -> int:
     return int(hashlib.sha256(f"{salt} {seed}".encode()).hexdigest()[:12], 16)
 
 
-def _play(text: str) -> Callable[[HandInRun, Stage], None]:
-    def perform(servers: HandInRun, stage: Stage) -> None:
-        transcripts.play(text, servers, stage.collector, stage.say)
+def _play(text: str) -> Begin:
+    def begin(servers: HandInRun, stage: Stage) -> Staged:
+        return transcripts.Playing(text, servers, stage.collector, stage.say)
 
-    return perform
-
-
-def _machine(number: int) -> Callable[[HandInRun, Stage], None]:
-    def perform(servers: HandInRun, stage: Stage) -> None:
-        try_machine(servers, random.Random(number))
-
-    return perform
+    return begin
 
 
-def _quiet(milestone: Milestone, number: int) -> Callable[[HandInRun, Stage], None]:
+def _machine(number: int) -> Begin:
+    def begin(servers: HandInRun, stage: Stage) -> Staged:
+        return TriedMachine(servers, number)
+
+    return begin
+
+
+def _quiet(milestone: Milestone, number: int) -> Begin:
     plan = quiet.plan_of(number, milestone.nodes[number % len(milestone.nodes)])
 
-    def perform(servers: HandInRun, stage: Stage) -> None:
-        quiet.run(servers, number, plan, stage.collector, stage.say)
+    def begin(servers: HandInRun, stage: Stage) -> Staged:
+        return quiet.QuietCluster(number, plan, servers, stage.collector, stage.say)
 
-    return perform
+    return begin
 
 
-def _schedule(milestone: Milestone, number: int, place: int) -> Callable[[HandInRun, Stage], None]:
+def _schedule(milestone: Milestone, number: int, place: int) -> Begin:
     plan = schedule.plan_of(number, milestone.nodes_of(place), milestone.faults, milestone.given)
-    perform = partial(_faults, milestone, number, plan)
-    return perform
 
+    def begin(servers: HandInRun, stage: Stage) -> Staged:
+        return schedule.Schedule(
+            number,
+            plan,
+            servers,
+            stage.collector,
+            stage.say,
+            timeouts=milestone.timeouts,
+            quorum_check=milestone.quorum_check,
+            replicates=milestone.replicates,
+            in_order=milestone.in_order,
+        )
 
-def _faults(
-    milestone: Milestone, number: int, plan: Plan, servers: HandInRun, stage: Stage
-) -> None:
-    schedule.run(
-        servers,
-        number,
-        plan,
-        milestone.timeouts,
-        stage.collector,
-        stage.say,
-        quorum_check=milestone.quorum_check,
-        replicates=milestone.replicates,
-        in_order=milestone.in_order,
-    )
+    return begin

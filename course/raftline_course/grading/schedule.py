@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -43,11 +43,12 @@ class Schedule:
         collector: Collector | None = None,
         say: Print | None = None,
         *,
+        timeouts: int = 0,
         quorum_check: bool = False,
         replicates: bool = True,
         in_order: bool = False,
     ) -> None:
-        self.plan = plan
+        self.plan, self._timeouts = plan, timeouts
         self._replicates, self._in_order = replicates, in_order
         self._under_way: dict[tuple[str, str], list[Message]] = {}
         self.world = World(random.Random(seed), say)
@@ -102,25 +103,34 @@ class Schedule:
             if one.to in self.hosts:
                 self.hosts[one.to].hear(one)
 
-    def trouble(self, timeouts: int) -> None:
-        """Start all, and let faults happen for `timeouts` election timeouts."""
-        self._begin()
-        until_ms = self.world.now_ms + timeouts * self.plan.options.election_timeout_ms
-        while self.world.now_ms < until_ms and self.world.events < EVENTS_MAX:
-            self.world.step()
+    def events(self) -> Iterator[None]:
+        """Start all, let faults happen for `timeouts` election timeouts, then heal everything and
+        judge; yield before each event.
 
-    def _begin(self) -> None:
+        Raises:
+            Exception: an invariant broke, the healed cluster did not serve, or the history is
+                wrong.
+        """
+        yield from self._begin()
+        until_ms = self.world.now_ms + self._timeouts * self.plan.options.election_timeout_ms
+        while self.world.now_ms < until_ms and self.world.events < EVENTS_MAX:
+            yield
+            self.world.step()
+        yield from self._heal()
+        self._judge()
+
+    def _begin(self) -> Iterator[None]:
         """Start all; a cluster without faults must elect a leader soon."""
         for host in self.hosts.values():
             host.start()
         if not self.plan.faults:
             within_ms = LEAD_WITHIN_TIMEOUTS * self.plan.options.election_timeout_ms
             hint = "; is each election timeout drawn by pick_timeout_ms?"
-            self._until(
+            yield from self._until(
                 "elect a leader", lambda: bool(leaders(self.hosts.values())), within_ms, hint
             )
 
-    def heal(self) -> None:
+    def _heal(self) -> Iterator[None]:
         """End all faults; the cluster must elect, serve, and agree in the end (liveness). If no
         entry reaches a follower yet, it must elect."""
         self.world.tell("act", "> heal everything")
@@ -129,20 +139,20 @@ class Schedule:
         self.network.calm_down()
         self.operator.stop()
         if not self._replicates:
-            self._until("elect a leader", self._is_led)
+            yield from self._until("elect a leader", self._is_led)
             return
         if self.clients:
             served = len(self.history) + 3 * len(self.clients)
-            self._until("serve its clients", lambda: len(self.history) >= served)
+            yield from self._until("serve its clients", lambda: len(self.history) >= served)
         for client in self.clients:
             client.stop()
-        self._until("settle", lambda: all(client.waiting is None for client in self.clients))
-        self._until("answer its reads", self._has_answered_reads)
-        self._until("agree", self._agree)
+        yield from self._until("settle", self._has_settled)
+        yield from self._until("answer its reads", self._has_answered_reads)
+        yield from self._until("agree", self._agree)
 
     def _until(
         self, what: str, is_so: Callable[[], bool], within_ms: int = 0, hint: str = ""
-    ) -> None:
+    ) -> Iterator[None]:
         """Run until the condition holds; a server that is still catching up gets more time."""
         within_ms = within_ms or SERVE_WITHIN_TIMEOUTS * self.plan.options.election_timeout_ms
         deadline_ms, held = self.world.now_ms + within_ms, -1
@@ -153,6 +163,7 @@ class Schedule:
                 if held == before or what != "agree":
                     raise AssertionError(f"the cluster does not {what} within {within_ms} ms{hint}")
                 deadline_ms += within_ms
+            yield
             self.world.step()
 
     def _members(self) -> list[Host]:
@@ -169,6 +180,9 @@ class Schedule:
             view is not None and view.leader == found[0] for view in views
         )
 
+    def _has_settled(self) -> bool:
+        return all(client.waiting is None for client in self.clients)
+
     def _has_answered_reads(self) -> bool:
         return not any(host.requests.reading for host in self._members())
 
@@ -178,7 +192,7 @@ class Schedule:
         ends = {(view.log.last_index, view.commit_index, view.applied) for view in views}
         return len(views) == len(members) > 0 and len(ends) == 1 and len({*next(iter(ends))}) == 1
 
-    def judge(self) -> None:
+    def _judge(self) -> None:
         """Check that all state machines are equal, and the history is linearizable."""
         pairs = [dict(host.manager.store) for host in self._members()]
         if any(other != pairs[0] for other in pairs):
@@ -219,35 +233,3 @@ def plan_of(seed: int, nodes: int, faults: tuple[str, ...], given: Mapping[str, 
             picked[name] = chance.choice(value)
     picked["change_every_ms"] = timeout_ms * int(str(picked["change_every_ms"]))
     return replace(drawn, options=options, **picked)  # type: ignore[arg-type]
-
-
-def run(
-    servers: HandInRun,
-    seed: int,
-    plan: Plan,
-    timeouts: int,
-    collector: Collector | None = None,
-    say: Print | None = None,
-    *,
-    quorum_check: bool = False,
-    replicates: bool = True,
-    in_order: bool = False,
-) -> None:
-    """Run a schedule: faults for `timeouts` election timeouts, then heal everything and judge.
-
-    Raises:
-        Exception: an invariant broke, the healed cluster did not serve, or the history is wrong.
-    """
-    schedule = Schedule(
-        seed,
-        plan,
-        servers,
-        collector,
-        say,
-        quorum_check=quorum_check,
-        replicates=replicates,
-        in_order=in_order,
-    )
-    schedule.trouble(timeouts)
-    schedule.heal()
-    schedule.judge()

@@ -7,7 +7,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from raftline_course.grading.handin import HandIn
+from raftline_course.grading.handin import IN_LAB, HandIn
 from raftline_course.grading.judging import Marks
 from raftline_course.grading.milestones import MILESTONES, POINTS
 
@@ -100,6 +100,8 @@ def feedback(one: HandIn, marks: Sequence[Marks]) -> str:
         if each.failures:
             name = each.failures[0].partition(":")[0]
             lines += [f"See it happen: `grade.py FOLDER --only '{name}' --trace`", ""]
+        if each.lab:
+            lines += [IN_LAB.format(each.lab), ""]
     return "\n".join(lines)
 
 

@@ -7,7 +7,7 @@ must cause, in this order; `- pattern` is a line that it must not cause. `*` mat
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
@@ -16,6 +16,7 @@ from raftline_course.grading.isolation.remote import begin
 from raftline_course.grading.isolation.servers import HandInError, HandInRun, Print
 from raftline_testing.judging.collected import Collector
 from raftline_testing.transcripts.player import Player
+from raftline_testing.virtual.nodes.simulated_node import Host
 
 SHOWN = 12
 
@@ -24,44 +25,66 @@ class NotSo(AssertionError):
     """A line of a transcript that does not hold; the text names it and the actual events."""
 
 
-def play(
-    text: str,
-    servers: HandInRun,
-    collector: Collector | None = None,
-    say: Print | None = None,
-) -> None:
-    """Play a transcript; `say` gets each line of it, and each event.
+class Playing:
+    """A transcript on the cores of a hand-in; `say` gets each line of it, and each event."""
 
-    Raises:
-        NotSo: a line does not hold.
-    """
-    player = Player()
-    make_node: Callable[..., Any] = partial(_begin, servers, collector, player)
-    player.cluster.make_node = make_node
-    player.cluster.invariants = Unchecked()
-    act, happened = "", list[str]()
-    before: list[tuple[str, str]] = []  # all events, each with its act
-    for line in text.splitlines():
-        kind, _, rest = line.partition(" ")
-        if say is not None:
-            say(line)
-        if kind == ">":
-            act, happened = rest, _perform(player, rest)
-            before += [(act, one) for one in happened]
-            if say is not None:
-                say("".join(f"    {one}\n" for one in happened).rstrip("\n"))
-        elif kind == "+":
-            found = next((at for at, one in enumerate(happened) if _fits(one, rest)), None)
-            if found is None:
-                early = _too_early(rest, happened, before)
-                raise NotSo(
-                    f"after `{act}` this did not happen: {rest}{early}{_in_lines(happened)}"
-                )
-            del happened[: found + 1]
-        elif kind == "-":
-            wrong = [one for one in happened if _fits(one, rest)]
-            if wrong:
-                raise NotSo(f"after `{act}` this must not happen: {wrong[0]}")
+    def __init__(
+        self,
+        text: str,
+        servers: HandInRun,
+        collector: Collector | None = None,
+        say: Print | None = None,
+    ) -> None:
+        self._text, self._say = text, say or (lambda line: None)
+        player = self._player = Player()
+        make_node: Callable[..., Any] = partial(_begin, servers, collector, player)
+        player.cluster.make_node = make_node
+        player.cluster.invariants = Unchecked()
+        self.world, self.network = player.cluster.world, player.cluster.network
+        self._act, self._happened = "", list[str]()
+        self._before: list[tuple[str, str]] = []  # all events, each with its act
+
+    @property
+    def hosts(self) -> Mapping[str, Host]:
+        return self._player.cluster.hosts
+
+    def events(self) -> Iterator[None]:
+        """Play; once servers run, yield before each act.
+
+        Raises:
+            NotSo: a line does not hold.
+        """
+        for line in self._text.splitlines():
+            kind, _, rest = line.partition(" ")
+            if kind == ">" and self.hosts:
+                yield
+            self._say(line)
+            if kind == ">":
+                self._do(rest)
+            elif kind == "+":
+                self._must_happen(rest)
+            elif kind == "-":
+                self._must_not_happen(rest)
+
+    def _do(self, act: str) -> None:
+        self._act, self._happened = act, _perform(self._player, act)
+        self._before += [(act, one) for one in self._happened]
+        self._say("".join(f"    {one}\n" for one in self._happened).rstrip("\n"))
+
+    def _must_happen(self, pattern: str) -> None:
+        happened = self._happened
+        found = next((at for at, one in enumerate(happened) if _fits(one, pattern)), None)
+        if found is None:
+            early = _too_early(pattern, happened, self._before)
+            raise NotSo(
+                f"after `{self._act}` this did not happen: {pattern}{early}{_in_lines(happened)}"
+            )
+        del happened[: found + 1]
+
+    def _must_not_happen(self, pattern: str) -> None:
+        wrong = [one for one in self._happened if _fits(one, pattern)]
+        if wrong:
+            raise NotSo(f"after `{self._act}` this must not happen: {wrong[0]}")
 
 
 def _begin(

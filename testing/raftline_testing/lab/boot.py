@@ -16,7 +16,7 @@ from pathlib import Path
 
 HOME = Path(__file__).resolve().parent
 BUGS = 24  # of course/labs/bugs
-PACKAGES = ("raftline", "raftline_testing", "raftline_course")
+PACKAGES = ("raftline", "raftline_testing", "raftline_course", "labs")
 
 
 class Booted:

@@ -11,6 +11,7 @@ from typing import Any
 from raftline.raft.membership import Membership
 from raftline.raft.node import RawNode, node_from_disk
 
+from ..lab_address import GRADED
 from ..virtual.schedule_key import WrongKey
 from .acts import ActRefused
 from .lab import Lab
@@ -37,7 +38,10 @@ class Page:
         self._make_lab = partial(Lab, make_node=make_node, make_invariants=make_invariants)
         self.lab: Run = self._make_lab(Plan())
         # Runs that a person can't change, by the beginning of their addresses.
-        self.fixed_runs: dict[str, Callable[[str], tuple[Run, int]]] = {"sim=": schedule_in}
+        self.fixed_runs: dict[str, Callable[[str], tuple[Run, int]]] = {
+            "sim=": schedule_in,
+            GRADED: _without_core,
+        }
         self._story: Story | None = None
 
     def answer(self, request: str) -> str:
@@ -108,3 +112,12 @@ class Page:
         """Go to a moment of this run."""
         events, acts = map(int, request["moment"])
         self.lab.go_to((events, acts))
+
+
+def _without_core(address: str) -> tuple[Run, int]:
+    """Refuse a schedule of the grader: the page has no hand-in for it.
+
+    Raises:
+        WrongKey: always.
+    """
+    raise WrongKey(f"{address} needs a hand-in: press raft.py, and put it there")

@@ -155,8 +155,11 @@ class Run:
         except ActRefused:
             raise
         except Exception as error:
-            self.broken = words_of(error, world.acting or "the act")
+            self.broken = self._words(error)
             draw_failure(self.picture, error, world.acting)
+
+    def _words(self, error: Exception) -> str:
+        return words_of(error, self.world.acting or "the act")
 
     # --- facts --------------------------------------------------------------------------------
 

@@ -20,17 +20,12 @@ ROOMS = (
     "transcripts",
     "virtual",
 )  # of raftline_testing
-GRADING = (  # of raftline_course, for a reader's own core
-    "__init__.py",
-    "grading/__init__.py",
-    "grading/own_core.py",
-    "grading/rules.py",
-    "grading/isolation/__init__.py",
-    "grading/isolation/codec.py",
-    "grading/isolation/hand_in_core.py",
-    "grading/isolation/remote.py",
-    "grading/isolation/servers.py",
-    "grading/isolation/start.py",
+COURSE = (  # for a reader's own core, and for the grader's schedules on it
+    "labs/bugs/stage.py",
+    "raftline_course/__init__.py",
+    "raftline_course/home.py",
+    "raftline_course/grading/*.py",
+    "raftline_course/grading/isolation/*.py",
 )
 _MOMENT = (2020, 1, 1, 0, 0, 0)  # the same sources give the same file
 
@@ -56,8 +51,9 @@ def _files(root: Path) -> Iterator[tuple[str, Path]]:
     for path in [*testing.glob("*.py"), *modules]:
         yield f"raftline_testing/{path.relative_to(testing).as_posix()}", path
     course = root / "course"
-    for name in GRADING:
-        yield f"raftline_course/{name}", course / "raftline_course" / name
+    for pattern in COURSE:
+        for path in course.glob(pattern):
+            yield path.relative_to(course).as_posix(), path
     for pattern in ("bug-*.patch", "patching.py"):
         for path in (root / BUGS).glob(pattern):
             yield f"bugs/{path.name}", path
