@@ -68,29 +68,48 @@ class LabPage:
         self.browser.find_element("id", "line").send_keys(line + "\n")
 
 
+def clone_without_cpython(folder: Path) -> None:
+    """Put links to the page and its sources into a folder, but no CPython."""
+    learn = ROOT / "docs/learn"
+    (folder / "docs/learn/lab").mkdir(parents=True)
+    for name in ("src", "testing", "course"):
+        (folder / name).symlink_to(ROOT / name)
+    for path in [*learn.glob("*.html"), *(learn / "lab").glob("*.*")]:
+        (folder / path.relative_to(ROOT)).symlink_to(path)
+
+
+@contextmanager
+def lab_address(root: Path = ROOT) -> Iterator[str]:
+    """Serve the lab page of a clone; yield its address."""
+    learn = pytest.importorskip("raftline_course.learn", reason="the page is the course's")
+    if not (ROOT / "docs/learn/lab/pyodide").is_dir():
+        pytest.skip("`make -C docs lab` was not run")
+    with learn.server(0, root) as serving:
+        threading.Thread(target=serving.serve_forever, daemon=True).start()
+        try:
+            yield f"http://localhost:{serving.server_port}{learn.PAGE}"
+        finally:
+            serving.shutdown()
+
+
 @contextmanager
 def browser_of_lab(*options: str, root: Path = ROOT) -> Iterator[tuple[Any, str]]:
     """Yield a browser with these options, and the address of the lab page of a clone, served."""
     webdriver = pytest.importorskip("selenium.webdriver", reason="the test needs selenium")
-    learn = pytest.importorskip("raftline_course.learn", reason="the page is the course's")
     chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
     if not (chromium and driver):
         pytest.skip("there is no chromium with its driver (apt)")
-    if not (ROOT / "docs/learn/lab/pyodide").is_dir():
-        pytest.skip("`make -C docs lab` was not run")
     settings = webdriver.ChromeOptions()
     settings.binary_location = chromium
     usual = ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage")
     for option in (*usual, *options):
         settings.add_argument(option)
     settings.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    with learn.server(0, root) as serving:
-        threading.Thread(target=serving.serve_forever, daemon=True).start()
+    with lab_address(root) as address:
         browser = webdriver.Chrome(settings, webdriver.ChromeService(driver))
         browser.set_window_size(1280, 860)
         browser.set_script_timeout(SCRIPT_S)
         try:
-            yield browser, f"http://localhost:{serving.server_port}{learn.PAGE}"
+            yield browser, address
         finally:
             browser.quit()
-            serving.shutdown()

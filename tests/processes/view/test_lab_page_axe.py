@@ -13,6 +13,13 @@ AXE = ROOT / "build" / "axe" / "axe.min.js"
 SERIOUS = ("serious", "critical")
 RUN = """const done = arguments[0];
     axe.run(document, {resultTypes: ["violations"]}).then((found) => done(found.violations));"""
+PLANT = """const planted = document.createElement("div");
+    planted.id = "planted";
+    planted.innerHTML = "<button></button><p style='color: #aaa; background: #fff'>pale</p>";
+    document.querySelector("main").append(planted);"""
+pytestmark = pytest.mark.skipif(
+    not AXE.is_file(), reason="`make -C testing browser-parts` was not run"
+)
 MOMENTS = {
     "a story": "story=crash",
     "a cut link and a write": "before%20timeouts%20s1%20150%20s2%20400%20s3%20500;"
@@ -32,7 +39,6 @@ def violations(page: LabPage) -> list[str]:
     ]
 
 
-@pytest.mark.skipif(not AXE.is_file(), reason="`make -C testing browser-parts` was not run")
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_nothing_serious_in_light_and_dark(page: LabPage, scheme: str) -> None:
     scheme_of = [{"name": "prefers-color-scheme", "value": scheme}]
@@ -48,3 +54,14 @@ def test_nothing_serious_in_light_and_dark(page: LabPage, scheme: str) -> None:
         page.click("#editor button[value='']")
     finally:
         page.browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
+
+
+def test_fault_that_was_planted_is_found(page: LabPage) -> None:
+    page.open("story=crash")
+    page.script(AXE.read_text(encoding="utf-8"))
+    page.script(PLANT)
+    try:
+        found = {one.partition(":")[0] for one in violations(page)}
+    finally:
+        page.script("document.getElementById('planted').remove()")
+    assert found == {"button-name", "color-contrast"}

@@ -6,9 +6,7 @@ from pathlib import Path
 
 from raftline_testing.lab.sources import ROOT
 from raftline_testing.nodes.processes import eventually
-from tests.processes.view.lab_page import LabPage, browser_of_lab
-
-LEARN = Path("docs/learn")
+from tests.processes.view.lab_page import LabPage, browser_of_lab, clone_without_cpython
 
 
 def offers_the_saved_runs(page: LabPage) -> None:
@@ -33,11 +31,7 @@ def test_browser_without_webassembly_is_offered_the_saved_runs() -> None:
 def test_page_without_a_copy_of_cpython_and_without_a_network_says_what_to_do(
     tmp_path: Path,
 ) -> None:
-    for folder in (LEARN / "lab", Path("src/view")):
-        (tmp_path / folder).mkdir(parents=True)
-    (tmp_path / "src/view/static").symlink_to(ROOT / "src/view/static")
-    for path in [*(ROOT / LEARN).glob("*.html"), *(ROOT / LEARN / "lab").glob("*.*")]:
-        (tmp_path / path.relative_to(ROOT)).symlink_to(path)
+    clone_without_cpython(tmp_path)
     offline = "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE localhost"
     with browser_of_lab(offline, root=tmp_path) as (browser, address):
         page = LabPage(browser, address)
@@ -51,6 +45,6 @@ def test_page_without_a_copy_of_cpython_and_without_a_network_says_what_to_do(
 def test_page_opened_as_a_file_offers_the_saved_runs() -> None:
     with browser_of_lab() as (browser, _):
         page = LabPage(browser, "")
-        browser.get((ROOT / LEARN / "lab.html").as_uri())
+        browser.get((ROOT / "docs/learn/lab.html").as_uri())
         page.waits_for("#link", "Opened as a file it can't: run raftline learn in a clone.")
         offers_the_saved_runs(page)
