@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 import zipfile
@@ -14,7 +15,8 @@ import pytest
 from labs.bugs import play
 from raftline_testing.lab.bugs import FEWEST_ACTS
 from raftline_testing.lab.plan import read_plan
-from raftline_testing.lab.sources import packed
+from raftline_testing.lab.sources import ROOT, packed
+from raftline_testing.lab.stories import BY_NAME
 
 KEYS = play.HERE.parent / "solutions" / "keys" / "lab-page.json"
 PROGRAM = """
@@ -31,6 +33,14 @@ for bug, address in json.load(sys.stdin):
 
 def plans() -> dict[int, str]:
     return {int(bug): text for bug, text in json.loads(KEYS.read_text(encoding="utf-8")).items()}
+
+
+def test_stories_that_the_labs_name_are_there() -> None:
+    pages = [*play.HERE.parent.glob("*/README.md"), ROOT / "docs/learn/lab.md"]
+    texts = [page.read_text(encoding="utf-8") for page in pages]
+    named = [set(re.findall(r"lab\.html#story=([\w-]+)", text)) for text in texts]
+    assert set().union(*named) == set(BY_NAME)
+    assert sum(map(bool, named)) == 6  # five labs, and the page about the lab
 
 
 def test_each_bug_has_a_key_of_as_many_acts_as_the_page_says() -> None:

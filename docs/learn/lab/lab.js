@@ -22,7 +22,7 @@ let isPlaying = false, isBusy = false, speed = 0.2, clock_ms = 0, tickedAt = 0, 
 // --- the worker -----------------------------------------------------------------------------
 
 class Remote {
-  constructor() { this.waiting = []; this.worker = new Worker(here("worker.js"), { type: "module" }); this.last = Promise.resolve(); }
+  constructor() { this.waiting = []; this.worker = new Worker(here("worker.js"), { type: "module" }); }
 
   // Loads CPython and the sources.
   open(settings, progress) {
@@ -373,6 +373,7 @@ function wire() {
   document.addEventListener("keydown", keys);
   window.addEventListener("hashchange", () => openRun(location.hash.slice(1)));
   window.addEventListener("resize", show);
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", show);
 }
 
 async function begin() {

@@ -88,7 +88,7 @@ export class Diagram {
     const { g, view } = this, steps = [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 60];
     const every = steps.find((step) => view.span / step <= this.width / 90) || 60;
     g.font = "11px system-ui, sans-serif"; g.textAlign = "center"; g.lineWidth = 1;
-    for (let t = Math.ceil(this.from / every) * every; t <= view.end; t += every) {
+    for (let t = Math.max(0, Math.ceil(this.from / every) * every); t <= view.end; t += every) {
       g.strokeStyle = this.ink("--line"); g.beginPath(); g.moveTo(this.x(t), 18); g.lineTo(this.x(t), height); g.stroke();
       g.fillStyle = this.ink("--soft"); g.fillText(`${t.toFixed(every < 0.01 ? 3 : every < 0.1 ? 2 : every < 1 ? 1 : 0)} s`, this.x(t), 13);
     }

@@ -7,6 +7,17 @@ const SHOWN = 120;
 export class Events {
   constructor(list, news, model, choose) {
     this.list = list; this.news = news; this.model = model; this.choose = choose; this.last = ""; this.said = 0;
+    this.follows = true;  // the reader is at the end of the list, and stays there
+    list.addEventListener("scroll", () => { if (list.scrollTop !== this.placed) this.follows = this.isAtEnd(); });
+    new ResizeObserver(() => this.follow()).observe(list);
+  }
+
+  isAtEnd() { return this.list.scrollTop + this.list.clientHeight > this.list.scrollHeight - 40; }
+
+  follow() {
+    if (!this.follows) return;
+    this.list.scrollTop = this.list.scrollHeight;
+    this.placed = this.list.scrollTop;
   }
 
   show(time, view) {
@@ -15,13 +26,13 @@ export class Events {
     const key = `${ends} ${view.chosen ? view.chosen.id : ""}`;
     if (key === this.last) return;
     this.last = key;
-    const follows = this.list.scrollTop + this.list.clientHeight > this.list.scrollHeight - 40;
+    this.follows ||= this.isAtEnd();
     const held = document.activeElement && document.activeElement.dataset ? document.activeElement.dataset.step : undefined;
     this.list.replaceChildren(...steps.map((step) => this.item(step, view)));
     if (held) { const again = this.list.querySelector(`[data-step="${held}"]`); if (again) again.focus({ preventScroll: true }); }
     const current = this.list.querySelector("[aria-current]");
     if (current) this.list.scrollTop = current.offsetTop - this.list.offsetTop - this.list.clientHeight / 2;
-    else if (follows) this.list.scrollTop = this.list.scrollHeight;
+    else this.follow();
     this.tell(steps);
   }
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 from raftline_testing.lab.lab import Lab
 from raftline_testing.lab.plan import plan_in
 from raftline_testing.lab.sources import ROOT
@@ -81,8 +83,11 @@ def test_bug_is_in_the_program_and_leaves_it_again(page: LabPage) -> None:
     assert page.ask(do="open", address="bug%2099")["problem"] == "there is no bug 99"
 
 
-def test_three_nodes_fit_on_one_screen(page: LabPage) -> None:
-    page.open("seed%201;at%20100")
+@pytest.mark.parametrize("run", ["seed%201;at%20100", "story=figure-8"])
+def test_run_with_its_details_fits_on_one_screen(page: LabPage, run: str) -> None:
+    page.open(run)
+    page.click("#notable")
+    page.waits_for("#details", "Why")
     inner = page.script("return window.innerHeight")
     page.browser.set_window_size(1280, 860 + 720 - inner)
     sizes = page.script(
@@ -90,6 +95,17 @@ def test_three_nodes_fit_on_one_screen(page: LabPage) -> None:
         "return [all.scrollHeight <= window.innerHeight, all.scrollWidth <= window.innerWidth]"
     )
     assert sizes == [True, True]
+
+
+def test_list_of_events_stays_at_its_end_beside_the_details(page: LabPage) -> None:
+    page.open("seed%201;at%20100")
+    page.click("#step")
+    page.waits_for("#details", "Why")
+    is_at_end = (
+        "const list = document.getElementById('list');"
+        "return list.scrollTop > 0 && list.scrollTop + list.clientHeight > list.scrollHeight - 2"
+    )
+    eventually(lambda: page.script(is_at_end), "the last event is in sight")
 
 
 def test_own_core_runs_in_the_page(page: LabPage) -> None:
