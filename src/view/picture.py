@@ -3,13 +3,16 @@
 Each time comes from the clock of the reporting node; `Clocks` has the offset. A message has no
 number on the wire. So a message that one node sent and another received counts as the same message
 if both ends and the text agree.
+
+A message is lost at the sender if it had no connection, on the way if the connection broke, and at
+the receiver if that ended. Otherwise nobody knows where.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Literal
 
 from .clock_offsets import Clocks
 
@@ -22,7 +25,9 @@ CONFLICTS = ("append_entries._send_missing", "replication.on_append_rejected")
 COMMITS = "replication.advance_commit"
 
 Event = dict[str, Any]
+Where = Literal["sender", "way", "receiver"]
 _Key = tuple[str, str, str]
+_Loss = tuple[float, Where]  # by the sender's clock
 
 
 class Picture:
@@ -37,6 +42,8 @@ class Picture:
             _Key, deque[tuple[float, int]]
         ] = {}  # arrivals before the report of the sending
         self._under_way: list[Event] = []
+        self._losses: dict[int, _Loss] = {}  # of messages under way, if they don't arrive
+        self._away: dict[tuple[str, str], float] = {}  # broken connections: from, to
         self._roles: dict[str, tuple[str, int]] = {}
         self._commits: dict[str, int] = {}
 
@@ -50,7 +57,13 @@ class Picture:
 
     def end(self, name: str, at_s: float) -> list[Event]:
         """Take the end of a node's reports, at this time by our clock."""
-        at = at_s - self.clocks.solve().get(name, 0.0)
+        offsets = self.clocks.solve()
+        for message in self._under_way:
+            loss = self._losses.get(message["id"])
+            if message["to"] == name and (loss is None or loss[1] != "sender"):
+                at = at_s - offsets.get(message["from"], 0.0)
+                self._losses[message["id"]] = (max(at, message["at"]), "receiver")
+        at = at_s - offsets.get(name, 0.0)
         return [{"k": "end", "id": self._next(), "node": name, "at": at}]
 
     def step(self, name: str, seen: Event) -> list[Event]:
@@ -59,6 +72,8 @@ class Picture:
         events: list[Event] = []
         step = {"k": "step", "id": number, "node": name, "got": None, **seen}
         step["tags"] = self._tags(name, seen)
+        if seen["kind"] == "PeerDisconnected":
+            self._break((name, seen["in"].split()[-1]), seen["at"])
         if seen["from"] is not None and not seen["refused"]:
             events += self._take(name, seen, step)
         step["sent"] = []
@@ -73,20 +88,26 @@ class Picture:
         under_way, self._under_way = self._under_way, []
         for message in under_way:
             if message["lost"] or message["arrived"] is not None:
+                self._losses.pop(message["id"], None)
                 continue
             if now.get(message["from"], 0.0) - message["at"] < LOST_AFTER_S:
                 self._under_way.append(message)
             else:
-                message["lost"] = True
-                yield {"k": "lost", "id": message["id"]}
+                yield _lost(message, self._losses.pop(message["id"], None))
 
-    def lose(self, sender: str, to: str, line: str) -> list[Event]:
+    def lose(self, sender: str, to: str, line: str, loss: _Loss) -> list[Event]:
         """Take the loss of the last message with these ends and this text."""
         for message in reversed(self._sent.get((sender, to, line), ())):
             if not message["lost"]:
-                message["lost"] = True
-                return [{"k": "lost", "id": message["id"]}]
+                return [_lost(message, loss)]
         return []
+
+    def _break(self, link: tuple[str, str], at: float) -> None:
+        """Take the end of a connection, by the clock of the sender."""
+        self._away[link] = at
+        for message in self._under_way:
+            if (message["from"], message["to"]) == link:
+                self._losses.setdefault(message["id"], (at, "way"))
 
     def _send(self, name: str, to: str, line: str, seen: Event) -> list[Event]:
         message: Event = {
@@ -102,6 +123,8 @@ class Picture:
         if len(self._sent) > SENT_MAX:
             self._sent.pop(next(iter(self._sent)))
         self._under_way.append(message)
+        if (name, to) in self._away:
+            self._losses[message["id"]] = (seen["at"], "sender")
         return [message]
 
     def _take(self, name: str, seen: Event, step: Event) -> list[Event]:
@@ -126,6 +149,8 @@ class Picture:
         if not self._one_clock:
             clocks.travelled(*ends, at - message["at"])
         message["arrived"] = at
+        if self._away.get(ends, message["at"]) < message["at"]:
+            del self._away[ends]  # there is a new connection
         message["late"] = way > LATE_S * LATE_FACTOR
         return [
             {"k": "arrive", "id": message["id"], "at": at, "late": message["late"], "step": step}
@@ -152,3 +177,10 @@ class Picture:
     def _next(self) -> int:
         self._number += 1
         return self._number
+
+
+def _lost(message: Event, loss: _Loss | None) -> Event:
+    """Record a loss; return its event."""
+    message["lost"] = True
+    at, where = loss or (None, None)
+    return {"k": "lost", "id": message["id"], "at": at, "where": where}

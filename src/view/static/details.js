@@ -17,13 +17,20 @@ export class Details {
   message(message, rows) {
     const way = message.arrived === null ? null
       : 1000 * (this.model.time(message.to, message.arrived) - this.model.time(message.from, message.at));
-    const outcome = message.lost ? "It was lost, or did not arrive within 2 s: the other side may be away."
+    const outcome = message.lost ? this.loss(message)
       : way === null ? "It is on its way, or was when this run ended, or its arrival was left out."
         : `It arrived at ${this.seconds(message.to, message.arrived)}, after ${way.toFixed(3)} ms${message.late ? ": late" : ""}.`;
     rows.push(element("p", `${message.from} → ${message.to}, sent at ${this.seconds(message.from, message.at)}. ${outcome}`));
     rows.push(element("h3", "The line on the wire"), element("code", `${message.from}@${message.line}`, { class: "wire" }));
     const taken = this.model.byId.get(message.by);
     if (taken) { rows.push(element("h3", `The effect on ${message.to}`)); this.reasons(taken, rows); rows.push(this.link(taken, "Show that step")); }
+  }
+
+  loss(message) {
+    const { at, where } = message.lost;
+    if (at === null) return "It did not arrive within 2 s: the other side may be away.";
+    const place = where === "sender" ? `at ${message.from}, and was not sent` : where === "way" ? "on its way" : `at ${message.to}, which did not take it`;
+    return `It was lost ${place}, at ${this.seconds(message.from, at)}.`;
   }
 
   step(step, rows) {

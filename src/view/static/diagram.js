@@ -2,7 +2,8 @@
 import { MANY } from "./cards.js";
 import { hueOf } from "./model.js";
 
-const TOP = 26, LEFT = 46, ARROWS_MAX = 800, NEAR = 7, LABELS_MAX = 40, LABEL_ROOM = 80;
+const TOP = 26, LEFT = 46, ARROWS_MAX = 800, NEAR = 7, STUB = 12, LABELS_MAX = 40, LABEL_ROOM = 80;
+const UNKNOWN_S = 0.02;  // the length of an arrow if nobody knows when its message was lost
 
 export class Diagram {
   constructor(canvas, model, view) {
@@ -33,7 +34,7 @@ export class Diagram {
     const g = canvas.getContext("2d");
     g.setTransform(scale, 0, 0, scale, 0, 0);
     g.clearRect(0, 0, width, height);
-    this.g = g; this.width = width; this.spots = []; this.boxes = canvas.boxes = [];
+    this.g = g; this.width = width; this.spots = []; this.boxes = canvas.boxes = []; this.crosses = canvas.crosses = [];
     const lanes = model.members, gap = (height - TOP - 24) / Math.max(1, lanes.length);
     this.lane = (node) => TOP + gap * (lanes.indexOf(node) + 0.5);
     this.from = view.end - view.span;
@@ -146,10 +147,10 @@ export class Diagram {
         if (seconds.get(way) === second) continue;
         seconds.set(way, second);
       }
-      const arrived = message.arrived === null ? null : model.time(message.to, message.arrived);
-      if (sent > view.end || (arrived === null ? sent + 2 : arrived) < this.from) continue;
+      const ends = this.endOf(message, sent);
+      if (sent > view.end || (ends === null ? sent + 2 : ends) < this.from) continue;
       if (!model.members.includes(message.to)) continue;
-      shown.push([message, sent, arrived]);
+      shown.push([message, sent, ends]);
     }
     this.canvas.dataset.arrows = shown.length;
     this.thin = Math.max(0, shown.length - ARROWS_MAX);
@@ -160,20 +161,37 @@ export class Diagram {
     g.restore();
   }
 
-  arrow(message, sent, arrived) {
+  // When a message arrived or was lost, or null if it is in flight.
+  endOf(message, sent) {
+    if (message.arrived !== null) return this.model.time(message.to, message.arrived);
+    if (!message.lost) return null;
+    return message.lost.at === null ? sent + UNKNOWN_S : this.model.time(message.from, message.lost.at);
+  }
+
+  // The height at which a message was lost: next to one of its lanes, or past the lanes between them.
+  lostAt(where, y1, y2, onWay) {
+    const down = Math.sign(y2 - y1);
+    return where === "sender" ? y1 + STUB * down : where === "receiver" ? y2 - STUB * down : onWay;
+  }
+
+  arrow(message, sent, ends) {
     const { g, view } = this, x1 = this.x(sent), y1 = this.lane(message.from), y2 = this.lane(message.to);
-    const isOpen = arrived === null || arrived > view.end;
-    const until = isOpen ? Math.min(view.end, sent + (message.lost ? view.span * 0.04 : 0.02)) : arrived;
-    // A lost message, or one in flight, ends short of its receiver's lane, but past the lanes between.
+    const isOpen = ends === null || ends > view.end, isLost = !isOpen && Boolean(message.lost);
+    const until = isOpen ? Math.min(view.end, sent + 0.02) : ends;
+    // A message in flight ends short of its receiver's lane, but past the lanes between.
     const lanes = Math.abs(this.model.members.indexOf(message.to) - this.model.members.indexOf(message.from)) || 1;
-    const x2 = this.x(until), end = isOpen ? y2 - (y2 - y1) * 0.4 / lanes : y2;
+    const onWay = y2 - (y2 - y1) * 0.4 / lanes;
+    const x2 = this.x(until), end = isLost ? this.lostAt(message.lost.where, y1, y2, onWay) : isOpen ? onWay : y2;
     const chosen = view.chosen && view.chosen.k === "message" && view.chosen.id === message.id;
-    g.strokeStyle = g.fillStyle = this.ink(message.lost ? "--red" : message.late ? "--amber" : this.colour(message.line));
+    g.strokeStyle = g.fillStyle = this.ink(isLost ? "--red" : message.late ? "--amber" : this.colour(message.line));
     g.globalAlpha = message.pulse && !chosen ? 0.45 : 1; g.lineWidth = chosen ? 3.5 : 1.3;
     g.setLineDash(/prevote|PreVote/.test(message.line) ? [5, 3] : []);
     g.beginPath(); g.moveTo(x1, y1); g.lineTo(x2, end); g.stroke();
     g.setLineDash([]);
-    if (message.lost) { g.font = "600 13px system-ui"; g.textAlign = "center"; g.fillText("✕", x2, end + 4); }
+    if (isLost) {
+      g.font = "600 13px system-ui"; g.textAlign = "center"; g.fillText("✕", x2, end + 4);
+      this.crosses.push([x2, end]);
+    }
     else if (!isOpen) {
       const angle = Math.atan2(end - y1, x2 - x1);
       g.beginPath(); g.moveTo(x2, end);

@@ -31,13 +31,13 @@ export class Model {
     if (event.k === "arrive") {
       const message = this.messages.get(event.id);
       if (message) {
-        message.arrived = event.at; message.late = event.late; message.lost = false; message.by = event.step;
+        message.arrived = event.at; message.late = event.late; message.lost = null; message.by = event.step;
         const step = this.byId.get(event.step); if (step) step.got = event.id;
       }
       return;
     }
     if (event.k === "act") { this.acts.push(event); return; }
-    if (event.k === "lost") { const message = this.messages.get(event.id); if (message) message.lost = true; return; }
+    if (event.k === "lost") { const message = this.messages.get(event.id); if (message) message.lost = event; return; }
     if (this.origin === null) this.origin = event.at + (this.offsets[event.node] || 0);
     if (!this.members.includes(event.node)) this.members.push(event.node);
     if (!this.lives.has(event.node)) this.lives.set(event.node, []);

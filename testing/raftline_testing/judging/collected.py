@@ -14,7 +14,7 @@ from raftline.raft.inputs import Receive
 from raftline.raft.log import Entry
 from raftline.raft.messages import AppendEntries, Message
 from raftline.raft.node import RawNode
-from raftline.view.picture import Event, Picture
+from raftline.view.picture import Event, Picture, Where
 from raftline.view.picture_page import saved_page
 from raftline.wire.commands.observe_lines import ObserveAsked
 
@@ -78,10 +78,11 @@ class Collector:
         event = read(json_of(judged(step, findings)))
         self._events.append((step.at_s, step.name, event))
 
-    def lose(self, message: Message) -> None:
+    def lose(self, message: Message, at_s: float, where: Where) -> None:
         """Take the loss of a sent message."""
-        ends = (message.sender, message.to, abridged(message))
-        self._events.append((self._last_s, message.sender, {"lost": ends}))
+        at_s = max(at_s, self._last_s)
+        lost = (message.sender, message.to, abridged(message), (at_s, where))
+        self._events.append((at_s, message.sender, {"lost": lost}))
 
     def fail(self, words: str, within: str = "") -> None:
         """Take the end of the run by a failure, in words. The failed step is the last step of the

@@ -176,7 +176,7 @@ class LabPlayer(Player):
         host.slow_ms = (lambda: slow_ms) if slow_ms else None
 
     def _lose_message(self, number: int) -> None:
-        self.cluster.lose(self.cluster.network.take_one(number))
+        self.cluster.lose(self.cluster.network.take_one(number), "way")
 
     def _edit(self, name: str, spelled: str) -> None:
         """Write the log file of a stopped node. What it promised is in a person's hands now."""

@@ -8,7 +8,6 @@ from random import Random
 
 from raftline.raft.membership import Membership, all_vote
 from raftline.raft.messages import Message
-from raftline.wire import peer_lines
 from raftline_testing.judging.collected import Collector
 
 from ..virtual.nodes.simulated_disk import Disk
@@ -16,7 +15,7 @@ from ..virtual.script import ScriptedCluster, ScriptedHost, ScriptedRequest, Scr
 from ..virtual.world.chance import up_to
 from ..virtual.world.network import ScriptedNetwork
 from .laws import LabInvariants
-from .network import LabNetwork, Line
+from .network import LabNetwork
 
 TIMEOUT_MS = 150  # the shortest; each election timeout is drawn from here to twice this
 
@@ -80,8 +79,3 @@ class LabCluster(ScriptedCluster):
             host.submit(ScriptedRequest(host, client, command, in_log=False))
         else:
             super().request(to, client, command)
-
-    def lose(self, line: Line) -> None:
-        """Lose a message that was in flight."""
-        if self._collector is not None:
-            self._collector.lose(peer_lines.read(*line))

@@ -6,6 +6,7 @@ Actions that take time in a schedule take none here, and nothing is left to chan
 
 from __future__ import annotations
 
+import contextlib
 import heapq
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from raftline.raft.node import RawNode, node_from_disk
 from raftline.raft.state import Options
 from raftline.storage import recovery
 from raftline.storage.recovery import Recovered
+from raftline.view.picture import Where
 from raftline.wire import peer_lines
 from raftline.wire.limits import QUEUED_BYTES
 from raftline.wire.refusal import NO_LEADER, OUTCOME_UNKNOWN
@@ -250,6 +252,8 @@ class ScriptedCluster:
     def receive(self, sender: str, to: str, text: str) -> None:
         """Deliver a line to a server, sent by a peer or typed by a client."""
         if self.hosts[to].node is None:
+            with contextlib.suppress(PeerError):
+                self.lose((sender, to, text), "receiver")
             return
         try:
             message = peer_lines.read(sender, to, text)
@@ -304,9 +308,15 @@ class ScriptedCluster:
         for line in lines:
             if not drop:
                 self.receive(*line)
-            elif self._collector is not None:
-                self._collector.lose(peer_lines.read(*line))
+            else:
+                self.lose(line, "way")
         return len(lines)
+
+    def lose(self, line: tuple[str, str, str], where: Where) -> None:
+        """Show the loss of a line between servers in the picture."""
+        if self._collector is not None:
+            message = peer_lines.read(*line)
+            self._collector.lose(message, self.world.now_ms / 1000, where)
 
 
 def change_of(command: str) -> Change | None:

@@ -234,8 +234,9 @@ def test_what_is_missing_is_named_in_one_line(three: Cluster, tmp_path: Path) ->
 
 
 @pytest.mark.skipif(shutil.which("node") is None, reason="there is no `node` here")
-def test_a_lost_message_ends_between_its_receivers_lane_and_the_one_before(tmp_path: Path) -> None:
-    """A red cross on the lane of a third node would say that it was lost there."""
+def test_a_lost_message_ends_when_and_where_it_was_lost(tmp_path: Path) -> None:
+    """On the way, it ends between its receiver's lane and the one before: a red cross on the lane
+    of a third node would say that it was lost there."""
     for script in (Path(__file__).parents[3] / "src" / "view" / "static").glob("*.js"):
         (tmp_path / f"{script.stem}.js").write_text(script.read_text("utf-8"), encoding="utf-8")
     (tmp_path / "package.json").write_text('{"type": "module"}')
@@ -246,13 +247,20 @@ def test_a_lost_message_ends_between_its_receivers_lane_and_the_one_before(tmp_p
           get: () => () => undefined, set: () => true,
         });
         const diagram = Object.create(Diagram.prototype);
-        Object.assign(diagram, { g: pen, spots: [], labels: false, model: { members } });
+        Object.assign(diagram, { g: pen, spots: [], crosses: [], labels: false });
+        Object.assign(diagram, { model: { members, time: (node, at) => at } });
         Object.assign(diagram, { view: { end: 10, span: 1, chosen: null } });
         Object.assign(diagram, { x: (at) => at, lane: (node) => 100 * members.indexOf(node) });
         Object.assign(diagram, { ink: () => "", colour: () => "" });
-        for (const [from, to] of [["s1", "s3"], ["s4", "s1"], ["s2", "s3"]]) {
-          diagram.arrow({ from, to, lost: true, line: "PreVote 1-0-0" }, 1, null);
-          ends[from + to] = diagram.spots.pop().y2;
+        for (const [from, to, where] of [
+          ["s1", "s3", "way"], ["s4", "s1", "way"], ["s2", "s3", "way"], ["s1", "s3", "sender"],
+          ["s4", "s1", "receiver"],
+        ]) {
+          const lost = { at: 3, where };
+          const message = { from, to, arrived: null, lost, line: "PreVote 1-0-0" };
+          diagram.arrow(message, 1, diagram.endOf(message, 1));
+          const { x2, y2 } = diagram.spots.pop();
+          ends[`${from} ${to} ${where}`] = [x2, y2];
         }
         console.log(JSON.stringify(ends));
         """
@@ -261,6 +269,9 @@ def test_a_lost_message_ends_between_its_receivers_lane_and_the_one_before(tmp_p
         ["node", "try.mjs"], cwd=tmp_path, capture_output=True, text=True, check=True
     )
     ends = json.loads(done.stdout)
-    assert 100 < ends["s1s3"] < 200
-    assert 0 < ends["s4s1"] < 100
-    assert 100 < ends["s2s3"] < 200
+    assert {time for time, _ in ends.values()} == {3}
+    assert 100 < ends["s1 s3 way"][1] < 200
+    assert 0 < ends["s4 s1 way"][1] < 100
+    assert 100 < ends["s2 s3 way"][1] < 200
+    assert 0 < ends["s1 s3 sender"][1] < 20
+    assert 0 < ends["s4 s1 receiver"][1] < 20

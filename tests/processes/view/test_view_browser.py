@@ -267,6 +267,25 @@ def test_no_label_of_the_picture_touches_another(browser: Any, run: str, width: 
     assert page.complaints() == []
 
 
+def test_a_click_on_the_cross_of_a_lost_message_says_where_it_was_lost(browser: Any) -> None:
+    page = Page(browser).open((LEARN / "5-a-partition-healed.html").as_uri())
+    page.until("#story [data-part=count]", "1 of ")
+    crosses = "return document.querySelector('#diagram').crosses"
+    while not browser.execute_script(crosses):  # the partition is some steps ahead
+        before = page.text("#story [data-part=count]")
+        page.click("#story [data-part=on]")
+        eventually(lambda before=before: page.text("#story [data-part=count]") != before, "a step")
+        browser.execute_async_script("requestAnimationFrame(arguments[0])")
+        browser.execute_async_script("requestAnimationFrame(arguments[0])")
+    browser.execute_script(
+        """const canvas = document.querySelector('#diagram'), box = canvas.getBoundingClientRect();
+        const [x, y] = canvas.crosses[0], at = { clientX: box.left + x, clientY: box.top + y };
+        canvas.dispatchEvent(new MouseEvent('click', at));"""
+    )
+    assert "It was lost at s1, and was not sent, at " in page.until("#details", "It was lost")
+    assert page.complaints() == []
+
+
 def test_a_saved_page_shows_the_same_from_a_file(
     browser: Any, three: Cluster, tmp_path: Path
 ) -> None:

@@ -98,6 +98,34 @@ def test_what_a_node_sent_before_its_end_keeps_no_other_message_from_being_lost(
     assert kinds(list(made.lost({"s2": 60.0, "s1": 10.0}))) == ["lost"]
 
 
+def losses(made: Picture) -> dict[str, tuple[float | None, str | None]]:
+    """Return when and where the messages of s1 were lost, by their text."""
+    lines = {message["id"]: message["line"] for message in made._under_way}
+    lost = made.lost({"s1": 60.0})
+    return {lines[event["id"]]: (event["at"], event["where"]) for event in lost}
+
+
+def test_a_connection_says_where_a_message_was_lost() -> None:
+    made = picture(s1=0.0, s2=50.0)
+    made.step("s1", step_of(1.0, sent=[["s2", "one"], ["s2", "two"], ["s3", "three"]]))
+    made.step("s2", step_of(51.1, **{"from": "s1", "line": "one"}))
+    broken = {"kind": "PeerDisconnected", "in": "PeerDisconnected s2"}
+    made.step("s1", step_of(2.0, sent=[["s2", "four"]], **broken))
+    made.step("s1", step_of(3.0, sent=[["s2", "five"]]))
+    made.step("s2", step_of(53.1, **{"from": "s1", "line": "five"}))  # on a new connection
+    made.step("s1", step_of(4.0, sent=[["s2", "six"]]))
+    assert losses(made) == {
+        "two": (2.0, "way"), "three": (None, None), "four": (2.0, "sender"), "six": (None, None),
+    }  # fmt: skip
+
+
+def test_a_message_to_a_node_that_ends_is_lost_there() -> None:
+    made = picture(s1=0.0, s2=50.0)
+    made.step("s1", step_of(1.0, sent=[["s2", "one"], ["s3", "two"]]))
+    made.end("s2", 102.0)
+    assert losses(made) == {"one": (2.0, "receiver"), "two": (None, None)}
+
+
 def test_messages_that_never_arrive_are_not_kept_for_ever() -> None:
     made = picture(s1=0.0)
     for number in range(SENT_MAX + 10):
@@ -105,6 +133,7 @@ def test_messages_that_never_arrive_are_not_kept_for_ever() -> None:
         list(made.lost({"s1": number}))
     assert len(made._sent) == SENT_MAX
     assert len(made._under_way) == LOST_AFTER_S
+    assert made._losses == {}
 
 
 def test_elections_votes_conflicts_and_commits_are_tagged() -> None:

@@ -38,6 +38,7 @@ from raftline.raft.node_view import NodeView
 from raftline.raft.state import Options
 from raftline.storage.disk import DiskFailed, StorageError
 from raftline.storage.snapshot_lines import MachineState
+from raftline.view.picture import Where
 from raftline.wire.limits import REQUESTS_TOGETHER, WRITES_TOGETHER
 from raftline.wire.refusal import OUTCOME_UNKNOWN, not_leader
 from raftline_testing.judging.collected import Collector
@@ -295,7 +296,8 @@ class Host(ServingNode):
     def hear(self, message: Message, cluster: str = "") -> None:
         """Receive a message on a connection whose other end announced this identity. As on a real
         connection, messages from another cluster are ignored."""
-        if self._refuses(cluster):
+        if self.node is None or self._refuses(cluster):
+            self._lose(message, "receiver")
             return
         if self.paused:
             self._when_up(self._receive, message)
@@ -471,8 +473,13 @@ class Host(ServingNode):
     def post(self, message: Message) -> None:
         """Send a message as it is."""
         self._invariants.sent(message)
-        if not self.network_send(message) and self.collector is not None:
-            self.collector.lose(message)
+        if not self.network_send(message):
+            self._lose(message, "sender")
+
+    def _lose(self, message: Message, where: Where) -> None:
+        """Show the loss of a message in the picture."""
+        if self.collector is not None:
+            self.collector.lose(message, self._world.now_ms / 1000, where)
 
     def not_leader(self, leader: str) -> str:
         """Return the reply that redirects a client to `leader`."""
