@@ -43,6 +43,7 @@ from .faults.nonmember import NonMember
 from .faults.proofs import Proofs, read_secrets
 from .faults.upgrades import Upgrades
 from .honest_invariants import HonestInvariants
+from .locks.groups import Member
 from .locks.lease_holders import Holder, LeaseCheck
 from .locks.lockchecks import LockCheck
 from .locks.lockers import Locker
@@ -66,8 +67,8 @@ from .world.world import World
 # Election timeouts after the last fault. Most seeds needed 7, and seed 3084 needed 26 to 50, where
 # a node catches up entry by entry while a tenth of all messages is lost.
 SERVE_WITHIN_TIMEOUTS = 75
-# Programs with exclusive locks, programs that also share them, and further ones with a queue.
-LOCKER_KINDS: tuple[type[Locker], ...] = (Locker,) * 3 + (Sharer,) * 3
+# Programs with exclusive locks, programs that also share them, workers, and members of groups.
+LOCKER_KINDS: tuple[type[Locker], ...] = (Locker,) * 3 + (Sharer,) * 3 + (Worker,) * 2
 MACHINES = (0, 0, 1)  # watches with the machine of raftline's clients
 # The same for a search: six clients that share two sessions complete few writes.
 FOUND_WITHIN_TIMEOUTS = 300
@@ -305,7 +306,7 @@ class Schedule:
             host.watch_leases = partial(_both, host.watch_leases, check.applied)
         chance = random.Random(f"lockers {seed}")
         names = [f"locker{number}" for number in range(1, self.plan.lockers + 1)]
-        kinds = [*LOCKER_KINDS, *[Worker] * len(names)][: len(names)]
+        kinds = [*LOCKER_KINDS, *[Member] * len(names)][: len(names)]
         return [
             kind(self.world, self.plan, name, hosts, self.history, check, chance)
             for kind, name in zip(kinds, names, strict=True)

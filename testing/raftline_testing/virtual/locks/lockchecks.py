@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from raftline.clients.locks.barrier_steps import BarrierKeys
 from raftline.clients.locks.contest import LOCKS, LockKeys
 from raftline.logmanager import LogManager
 from raftline.wire.key_stat import value_of
 
 from ..world.world import World
+from .groupchecks import BarrierCheck, ShardCheck
 from .jobchecks import JobCheck
 
 NAMES = ("door", "gate")
 KEYS = [LockKeys(LOCKS, name) for name in NAMES]
+MEETING = BarrierKeys("step", 2)
 BY_HAND = "by hand"  # the value that a stranger gives a lock's key
 
 
@@ -33,6 +36,8 @@ class LockCheck:
     def __init__(self, world: World) -> None:
         self._world = world
         self.jobs = JobCheck()
+        self.shards = ShardCheck()
+        self.barriers = BarrierCheck(MEETING)
         # the highest of exclusive holders, and of all holders
         self._tokens: dict[str, tuple[int, int]] = {}
         # the leases, and whether each is shared
@@ -103,6 +108,7 @@ class LockCheck:
             is_held = lease is not None and lease.is_held and not lease.is_broken
             assert not is_held, f"{lease} is believed in after its end"
         self._there = there
+        self.barriers.applied(manager.store.held)
         for keys in KEYS:
             held, ahead = (manager.store.held.get(key) for key in (keys.held, keys.next))
             held_before, ahead_before = self._keys.get(keys.name, (None, None))

@@ -1,0 +1,77 @@
+"""Invariants of simulated programs that divide shards, meet at barriers or join a party."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol
+
+from raftline.clients.locks.barrier_steps import BarrierKeys
+
+
+class Share(Protocol):
+    """The shards of a program."""
+
+    @property
+    def is_held(self) -> bool: ...
+    @property
+    def is_broken(self) -> bool: ...
+
+
+class ShardCheck:
+    """The shards of one partitioner, as the programs know them."""
+
+    def __init__(self) -> None:
+        self._owners: dict[int, Share] = {}
+        self._tokens: dict[int, int] = {}
+
+    def updated(self, share: Share, tokens: Mapping[int, int]) -> None:
+        """Check the shards that a program has from now on.
+
+        Raises:
+            AssertionError: another program certainly has one of them, or its token does not grow.
+        """
+        self.left(share)
+        for number, token in tokens.items():
+            owner, last = self._owners.get(number), self._tokens.get(number, 0)
+            is_held = owner is not None and owner.is_held and not owner.is_broken
+            assert not is_held, f"{share} has shard {number}, and {owner} has it for certain"
+            assert token >= last, f"shard {number} has token {token} after {last}"
+            self._owners[number], self._tokens[number] = share, token
+
+    def left(self, share: Share) -> None:
+        """Record that a program uses none of its shards any more."""
+        self._owners = {n: each for n, each in self._owners.items() if each is not share}
+
+
+class BarrierCheck:
+    """A barrier and a double barrier, as the first node to apply their entries has them."""
+
+    def __init__(self, keys: BarrierKeys) -> None:
+        self._keys = keys
+        self._inside = 0
+        self._has_round = self._is_closed = False
+        self.rounds = self.openings = 0  # so far; one that is under way, or open, counts
+
+    def applied(self, pairs: Mapping[str, str]) -> None:
+        """Check the keys after some entries.
+
+        Raises:
+            AssertionError: a round has begun, though too few programs were in.
+        """
+        keys, has_round, is_closed = self._keys, self._has_round, self._is_closed
+        self._has_round, self._is_closed = keys.round in pairs, keys.closed in pairs
+        if self._has_round and not has_round:
+            assert self._inside >= keys.count, f"a round of {keys.count} begins with {self._inside}"
+            self.rounds += 1
+        self.openings += is_closed and not self._is_closed
+        self._inside = sum(key.startswith(keys.inside) for key in pairs)
+
+    @property
+    def entering(self) -> int:
+        """The rounds before the one that a program may join now."""
+        return self.rounds - self._has_round
+
+    @property
+    def waiting(self) -> int:
+        """The openings before the one that a program waits for now; -1 if it is open."""
+        return self.openings if self._is_closed else -1
