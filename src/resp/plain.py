@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 PLAIN_CHARACTERS: Final = 512  # of a key
 _PLAIN: Final = re.compile(
     r"\*([23])\r\n\$([1-9])\r\n([A-Za-z]+)\r\n\$([1-9][0-9]{0,2})\r\n([!-\[\]-~]+)\r\n"
-    r"(?:\$([0-4]?[0-9]{1,2})\r\n([ -\[\]-~]*)\r\n)?"
+    r"(?:\$([0-4]?[0-9]{1,2})\r\n([ -~]*)\r\n)?"
 ).match
 
 
@@ -49,7 +49,7 @@ class PlainRun(NamedTuple):
 
 def take_plain(text: str, count: int) -> PlainRun:
     """Return at most `count` of the first commands, as long as they are plain ones that all read or
-    all write. A key and a value have printable ASCII without a backslash."""
+    all write. A key and a value have printable ASCII, and a key no backslash."""
     commands: list[str] = []
     ids: list[str] = []
     place, is_read = 0, False
@@ -65,7 +65,8 @@ def take_plain(text: str, count: int) -> PlainRun:
         if words == "2" and value is None:
             commands.append(f"{row.verb}{key}{row.rest}")
         elif words == "3" and value is not None and len(value) == int(value_size):
-            commands.append(f"{row.verb}{key} {value}")
+            spelled = value.replace("\\", r"\\") if "\\" in value else value
+            commands.append(f"{row.verb}{key} {spelled}")
         else:
             break
         is_read = row.is_read

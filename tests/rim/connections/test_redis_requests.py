@@ -12,7 +12,7 @@ import pytest
 from raftline.net.protocol import redis_requests
 from raftline.net.protocol.host import Batch
 from raftline.net.protocol.server_protocol import End, RedisRun
-from raftline.resp.plain import PlainRun
+from raftline.resp.plain import PlainRun, take_plain
 from raftline.wire.commands.operands import Limits
 from raftline.wire.limits import LINE_S, STRANGER_LINE_BYTES
 from raftline_testing.doubles.fake_host import FakeHost
@@ -30,7 +30,7 @@ COMMANDS = [
     (b"GET", b"k", b"l"), (b"SET", b"k"), (b"APPEND", b"k", b"v"), (b"PING",), (b"NOPE", b"x"),
     (b"GET", b"k" * 512), (b"GET", b"k" * 513), (b"GET", b"k" * 601), (b"SET", b"k", b"v" * 499),
     (b"SET", b"k", b"v" * 500), (b"SET", b"k", b"v" * 901), (b"GET", b"\xff"), (b"MULTI",),
-    (b"EXEC",), (b"READONLY",), (b"TTL", b"k"), (b"HELLO", b"3"), (),
+    (b"EXEC",), (b"READONLY",), (b"TTL", b"k"), (b"HELLO", b"3"), (b"SETNX", b"k", b"\\s\\"), (),
 ]  # fmt: skip
 BEGUN = b"*2\r\n$3\r\nGET\r\n$1\r\nk"
 LAST = [b"", BEGUN, BEGUN + b"\r\n$1\r\nv\r\n", b"GET k\r\n"]
@@ -84,6 +84,11 @@ def test_plain_commands_go_together() -> None:
     machine = RedisMachine(FakeHost(limits=LIMITS))
     machine.feed(framed(b"SET", b"a", b"1") * 300 + framed(b"GET", b"a") * 2)
     assert machine.sizes == [128, 128, 44, 2]
+
+
+def test_a_value_with_a_backslash_is_a_plain_one() -> None:
+    run = take_plain(framed(b"SET", b"k", b"a\\sb\\").decode() * 2, 9)
+    assert run.commands == [r"set k a\\sb\\"] * 2
 
 
 def test_a_long_command_is_refused() -> None:
