@@ -15,15 +15,19 @@ import etcd_nodes
 import growth_burst
 import growth_clients
 import growth_disturbed
+import growth_door
 import growth_failover
 import growth_leases
 import growth_load
 import growth_memory
 import growth_million
+import growth_recipes
 import growth_security
 import growth_watch
 import raftline_wheel
+import redis_server
 import results
+import zookeeper_nodes
 from generator import BenchError
 from growth_setup import Setup
 from progress import Progress
@@ -51,11 +55,14 @@ ROWS: dict[str, Callable[[Setup], None]] = {
     "leases": growth_leases.leases,
     "many-leases": growth_leases.many_leases,
     "clients": growth_clients.clients,
+    "door": growth_door.door,
+    "recipes": growth_recipes.recipes,
     "watch": growth_watch.watch,
     "failover": growth_failover.failover,
     "security": growth_security.security,
 }
 WITH_WHEEL = ("burst", "security")  # rows that also measure the compiled wheel
+WITH_REDIS = ("memory", "door", "recipes")
 
 
 def arguments_of(argv: list[str] | None) -> argparse.Namespace:
@@ -123,12 +130,22 @@ def measure(
     return Results(kind, date, facts, shown, setup.rows.all()), failures
 
 
+def missing_for(names: list[str], *, etcd: bool, wheel: bool) -> list[str]:
+    """Return a line for each system that these rows would also measure."""
+    found = [
+        (True, etcd, etcd_nodes.INSTALL),
+        (set(WITH_WHEEL) & set(names), wheel, raftline_wheel.INSTALL),
+        (set(WITH_REDIS) & set(names), redis_server.version(), redis_server.INSTALL),
+        ("recipes" in names, redis_server.client(), redis_server.INSTALL_CLIENT),
+        ("recipes" in names, zookeeper_nodes.version(), zookeeper_nodes.INSTALL),
+    ]
+    return [install for is_used, is_there, install in found if is_used and not is_there]
+
+
 def main(argv: list[str] | None = None) -> int:
     arguments = arguments_of(argv)
     etcd, wheel = etcd_nodes.version() is not None, raftline_wheel.version() is not None
-    missing = [] if etcd else [etcd_nodes.INSTALL]
-    if not wheel and set(WITH_WHEEL) & set(arguments.only):
-        missing.append(raftline_wheel.INSTALL)
+    missing = missing_for(arguments.only, etcd=etcd, wheel=wheel)
     for install in missing:
         print(f"{install}; going on without it", file=sys.stderr)
     progress, failures = Progress(len(arguments.only) * arguments.rounds), 0

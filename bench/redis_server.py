@@ -3,6 +3,7 @@ without replicas on this machine."""
 
 from __future__ import annotations
 
+import importlib.util
 import re
 import shutil
 import socket
@@ -11,6 +12,7 @@ import subprocess
 from clusters import Cluster
 
 INSTALL = "Redis is not installed: `apt-get install redis-server`"
+INSTALL_CLIENT = "redis-py is not installed: `pip install redis`"
 
 
 class Redis(Cluster):
@@ -34,6 +36,17 @@ class Redis(Cluster):
 
     def fdatasyncs(self) -> int | None:
         return None
+
+
+def benchmark() -> str | None:
+    """Return the path of redis-benchmark, or None if it or Redis isn't installed."""
+    return shutil.which("redis-benchmark") if version() is not None else None
+
+
+def client() -> str | None:
+    """Return the path of redis-py, or None if it or Redis isn't installed."""
+    package = importlib.util.find_spec("redis") if version() is not None else None
+    return package.origin if package is not None else None
 
 
 def version() -> str | None:

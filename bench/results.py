@@ -19,6 +19,7 @@ import etcd_nodes
 import pysyncobj_nodes
 import raftline_wheel
 import redis_server
+import zookeeper_nodes
 from generator import BenchError
 
 FOLDER = Path(__file__).resolve().parent.parent / "build" / "bench"
@@ -84,6 +85,7 @@ def machine_facts(folder: Path) -> dict[str, str]:
         "etcd": etcd_nodes.version() or "none",
         "PySyncObj": pysyncobj_nodes.version() or "none",
         "redis": redis_server.version() or "none",
+        "ZooKeeper": zookeeper_nodes.version() or "none",
     }
 
 

@@ -43,7 +43,7 @@ static void no_greeting(struct buffer *out) { (void)out; }
 
 static void line_ask(struct buffer *out, const struct request *request)
 {
-    static const char *verbs[] = { "bench@set ", "bench@get ", "bench@help" };
+    static const char *verbs[] = { "bench@set ", "bench@get ", "bench@incr ", "bench@help" };
     say_text(out, verbs[request->verb]);
     if (request->verb != PING) say(out, request->key, request->key_bytes);
     if (request->verb == SET) {
@@ -56,7 +56,7 @@ static void line_ask(struct buffer *out, const struct request *request)
 static struct reply line_hear(const char *bytes, size_t count, size_t looked_at,
                               const struct request *asked, struct buffer *out)
 {
-    static const char *good[] = { "@SET response: ", "@GET response: ", "@HELP response: " };
+    static const char *good[] = { "@SET response: ", "@GET response: ", "@INCR response: ", "@HELP response: " };
     const char *end = memchr(bytes + looked_at, '\n', count - looked_at);
     struct reply reply = { 0, 0, 0, 1, 0 };
     (void)out;
@@ -83,8 +83,8 @@ static void resp_word(struct buffer *out, const char *word, size_t count)
 
 static void resp_ask(struct buffer *out, const struct request *request)
 {
-    static const char *verbs[] = { "SET", "GET", "PING" };
-    static const char *counts[] = { "*3\r\n", "*2\r\n", "*1\r\n" };
+    static const char *verbs[] = { "SET", "GET", "INCR", "PING" };
+    static const char *counts[] = { "*3\r\n", "*2\r\n", "*2\r\n", "*1\r\n" };
     say_text(out, counts[request->verb]);
     resp_word(out, verbs[request->verb], strlen(verbs[request->verb]));
     if (request->verb != PING) resp_word(out, request->key, request->key_bytes);
@@ -99,7 +99,7 @@ static struct reply resp_hear(const char *bytes, size_t count, size_t looked_at,
     (void)out; (void)looked_at;
     if (!end) return NOT_YET;
     reply.used = end - bytes + 1;
-    reply.ok = asked->verb == GET ? 0 : bytes[0] == '+';
+    reply.ok = asked->verb == GET ? 0 : bytes[0] == (asked->verb == INCR ? ':' : '+');
     if (bytes[0] == '$') {
         long length = atol(bytes + 1);
         if (length >= 0) {                                  /* -1: no such key */

@@ -1,0 +1,63 @@
+"""The growth row of reads, locks, queues and imports, and the systems beside it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from raftline_testing.nodes.processes import ports_in_a_row
+
+BENCH = Path(__file__).resolve().parents[1]
+PROGRAM = "import growth; print(*growth.missing_for({names}, etcd=True, wheel=False), sep='\\n')"
+
+
+@pytest.mark.parametrize(
+    ("names", "found"),
+    [
+        (["recipes"], ["apt-get install redis-server", "redis-py", "apt-get install zookeeper"]),
+        (["door"], ["apt-get install redis-server"]),
+        (["burst"], ["make build/wheel-env"]),
+        (["nodes"], []),
+    ],
+)
+def test_a_row_names_the_systems_that_it_has_to_leave_out(
+    tmp_path: Path, names: list[str], found: list[str]
+) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM.format(names=names)],
+        cwd=BENCH,
+        env=os.environ | {"PATH": str(tmp_path)},  # without redis-server and java
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    lines = done.stdout.split("\n")[:-1]
+    assert len(lines) == max(1, len(found)), done.stderr
+    for line, part in zip(lines, found, strict=False):
+        assert part in line
+
+
+@pytest.mark.nightly
+def test_each_recipe_has_a_rate_beside_each_system_that_is_there(tmp_path: Path) -> None:
+    command = [
+        *(sys.executable, str(BENCH / "growth.py"), "--only", "recipes", "--rounds", "1"),
+        *("--seconds", "0.5", "--dir", str(tmp_path), "--json", str(tmp_path / "json")),
+        *("--base-port", str(ports_in_a_row(80))),
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=500)
+    assert "ended early" not in done.stderr
+    (path,) = (tmp_path / "json").iterdir()
+    rows = json.loads(path.read_text())["rows"]
+    ours = [row["name"] for row in rows if row["system"] == "raftline"]
+    by_callers = [f"{what}, {count}" for what in ("read", "lock", "queue") for count in (1, 8)]
+    assert ours == [*by_callers, "import"]
+    assert all(row["figures"]["per_s"][0] > 0 for row in rows)
+    if shutil.which("redis-server"):
+        assert {row["name"] for row in rows if row["system"] == "redis"} >= {"import"}
