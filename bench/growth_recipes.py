@@ -52,13 +52,13 @@ def recipes(setup: Setup) -> None:
                     setup.add(f"{name}, {callers}", cluster, figures)
     with Raftline(setup.folder, setup.port) as nodes:
         port = nodes.port(nodes.wait_for_leader())
-        setup.add("import", nodes, _rate(lambda: _import(nodes.folder, port)))
+        setup.add("import", nodes, _rate(_import(nodes.folder, port)))
     with Raftline(setup.folder, setup.port) as nodes:
         port = nodes.port(nodes.wait_for_leader())
         setup.rows.add("import", "raftline, pipeline", _rate(lambda: _pipeline(port)))
     if redis_server.version() is not None:
         with Redis(setup.folder, setup.port, 1) as server:
-            setup.add("import", server, _rate(lambda: _pipe(server.folder, server.port(0))))
+            setup.add("import", server, _rate(_pipe(server.folder, server.port(0))))
 
 
 def _present(setup: Setup) -> Mapping[type[Cluster], Mapping[str, Way]]:
@@ -137,10 +137,12 @@ def _keys() -> Iterator[str]:
     return (f"key-{number:012}" for number in range(IMPORTED))
 
 
-def _import(folder: Path, port: int) -> None:
+def _import(folder: Path, port: int) -> Callable[[], None]:
+    """Return the import of a file, which exists by then."""
     source = folder / "keys.jsonl"
     source.write_text("".join(f'{{"key": "{key}", "value": "{VALUE}"}}\n' for key in _keys()))
-    _carry_out([sys.executable, str(CLI), "import", str(source), "--at", f"localhost:{port}"])
+    words = ["import", str(source), "--at", f"localhost:{port}"]
+    return lambda: _carry_out([sys.executable, str(CLI), *words])
 
 
 def _pipeline(port: int) -> None:
@@ -292,8 +294,9 @@ def _redis_queue(port: int, number: int) -> Iterator[Do]:
         yield do
 
 
-def _pipe(folder: Path, port: int) -> None:
+def _pipe(folder: Path, port: int) -> Callable[[], None]:
+    """Return the import of a file of commands, which exists by then."""
     source = folder / "keys.resp"
     form = "*3\r\n$3\r\nSET\r\n${}\r\n{}\r\n${}\r\n{}\r\n"
     source.write_text("".join(form.format(len(k), k, len(VALUE), VALUE) for k in _keys()))
-    _carry_out(["redis-cli", "-p", str(port), "--pipe"], source)
+    return lambda: _carry_out(["redis-cli", "-p", str(port), "--pipe"], source)
