@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 
 PLAIN_CHARACTERS: Final = 512  # of a key
 _PLAIN: Final = re.compile(
-    r"\*([23])\r\n\$([1-9])\r\n([A-Za-z]+)\r\n\$([1-9][0-9]{0,2})\r\n([!-\[\]-~]+)\r\n"
+    r"(\*[23]\r\n\$[1-9]\r\n[A-Za-z]+)\r\n\$([1-9][0-9]{0,2})\r\n([!-\[\]-~]+)\r\n"
     r"(?:\$([0-4]?[0-9]{1,2})\r\n([ -~]*)\r\n)?"
 ).match
 
@@ -22,20 +22,24 @@ class _Plain(NamedTuple):
     verb: str
     form: str
     is_read: bool = False
-    words: str = "2"
+    has_value: bool = False
     rest: str = ""  # of the line, after the key
 
 
 _ROWS: Final[Mapping[str, _Plain]] = {
     "GET": _Plain("get ", "get ", is_read=True),
-    "SET": _Plain("set ", "set ", words="3"),
-    "SETNX": _Plain("setnx ", "met ", words="3"),
+    "SET": _Plain("set ", "set ", has_value=True),
+    "SETNX": _Plain("setnx ", "met ", has_value=True),
     "DEL": _Plain("delete ", "met "),
     "UNLINK": _Plain("delete ", "met "),
     "INCR": _Plain("incr ", "incr ", rest=" 1"),
     "DECR": _Plain("incr ", "incr ", rest=" -1"),
 }
-_BY_NAME: Final = {**_ROWS, **{name.lower(): row for name, row in _ROWS.items()}}
+_BY_HEAD: Final = {
+    f"*{2 + row.has_value}\r\n${len(name)}\r\n{spelled}": row
+    for name, row in _ROWS.items()
+    for spelled in (name, name.lower())
+}
 
 
 class PlainRun(NamedTuple):
@@ -54,22 +58,21 @@ def take_plain(text: str, count: int) -> PlainRun:
     ids: list[str] = []
     place, is_read = 0, False
     while len(commands) < count and (match := _PLAIN(text, place)) is not None:
-        words, name_size, name, key_size, key, value_size, value = match.groups()
-        row = _BY_NAME.get(name)
-        if row is None or row.words != words or len(name) != int(name_size):
+        head, key_size, key, value_size, value = match.groups()
+        row = _BY_HEAD.get(head)
+        if row is None or len(key) != int(key_size) or len(key) > PLAIN_CHARACTERS:
             break
-        if len(key) != int(key_size) or len(key) > PLAIN_CHARACTERS:
+        verb, form, reads, has_value, rest = row
+        if commands and reads != is_read:
             break
-        if commands and row.is_read != is_read:
-            break
-        if words == "2" and value is None:
-            commands.append(f"{row.verb}{key}{row.rest}")
-        elif words == "3" and value is not None and len(value) == int(value_size):
+        if value is None and not has_value:
+            commands.append(f"{verb}{key}{rest}")
+        elif value is not None and has_value and len(value) == int(value_size):
             spelled = value.replace("\\", r"\\") if "\\" in value else value
-            commands.append(f"{row.verb}{key} {spelled}")
+            commands.append(f"{verb}{key} {spelled}")
         else:
             break
-        is_read = row.is_read
-        ids.append(row.form + key)
+        is_read = reads
+        ids.append(form + key)
         place = match.end()
     return PlainRun(is_read, commands, ids, place)
