@@ -105,24 +105,25 @@ def value_of(form: str, key: str, reply: str) -> Value:
 
 
 class Speller:
-    """Spells the replies of one connection. It has the signature of `reply_line`."""
+    """Spells the replies of one connection."""
 
     def __init__(self, session: Session, read_no_more: Callable[[], None]) -> None:
         """`read_no_more` ends the connection after the replies."""
         self._session = session
         self._read_no_more = read_no_more
 
-    def __call__(self, name: str, form_and_key: str, reply: str) -> str:
-        """Return the reply to a line in the form of a command's reply. Without a form, the reply is
-        a refusal that belongs to no line."""
-        if reply.startswith("SET response: ") and form_and_key.startswith("set "):
-            self._session.was_served = True
-            return OK_LINE
-        if reply.startswith("GET response: ") and form_and_key.startswith("get "):
+    def spell(self, name: str, form_and_key: str, reply: str) -> str:
+        """Return the reply to a line in the form of a command's reply, with the signature of
+        `reply_line`. Without a form, the reply is a refusal that belongs to no line."""
+        head = reply[:14]
+        if head == "GET response: " and form_and_key.startswith("get "):
             self._session.was_served = True
             text = reply[14:]
             if "\\" not in text:
-                return bulk(text)
+                return f"${len(text)}\r\n{text}\r\n" if text.isascii() else bulk(text)
+        if head == "SET response: " and form_and_key.startswith("set "):
+            self._session.was_served = True
+            return OK_LINE
         form, _, key = form_and_key.partition(" ")
         value = value_of(form, key, reply)
         if isinstance(value, Failure) and self._session.is_left_by(value):

@@ -96,7 +96,7 @@ class Serving:
                 self._break_off,
             )
             speller = Speller(redis.session, self._outgoing.read_no_more)
-            self._outgoing.put_spelling(speller, "surrogateescape")
+            self._outgoing.put_spelling(speller.spell, "surrogateescape")
         return step
 
     def _hand_over(self, batch: Batch) -> Waits[None]:
