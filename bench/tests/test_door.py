@@ -59,7 +59,7 @@ def test_each_load_by_resp_is_compared_with_the_same_load_by_lines(tmp_path: Pat
     subprocess.run(["make", "-C", "bench", "build/loadgen"], cwd=ROOT, check=True, timeout=100)
     command = [
         *(sys.executable, str(BENCH / "growth.py"), "--only", "door", "--rounds", "1"),
-        *("--seconds", "0.1", "--dir", str(tmp_path), "--json", str(tmp_path / "json")),
+        *("--seconds", "1.5", "--dir", str(tmp_path), "--json", str(tmp_path / "json")),
         *("--base-port", str(ports_in_a_row(80))),
     ]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
