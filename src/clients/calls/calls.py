@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Protocol, TypeAlias,
 
 from ...common.errors import RaftlineError
 from ...common.public import public
-from ...wire.commands.lease_operands import SECONDS_MAX, lease_in, spell_seconds
+from ...wire.commands.lease_operands import NO_LEASE, SECONDS_MAX, lease_in, own_in, spell_seconds
 from ...wire.commands.operands import WITH_INDEX
 from ...wire.commands.transaction_line import spell_word
 from ...wire.protocol import ProtocolError, escape, is_number, unescape
@@ -230,6 +230,15 @@ def condition_of(version: Version[Any]) -> str:
     if version.value is None:
         return "absent"
     return f"unchanged since {entry_index(version.index)}"
+
+
+def condition_on_lease(stat: Stat) -> str:
+    """Return the condition that a key has neither changed nor moved to another lease, or lost its
+    lease, since this metadata was read. Raises TypeError, ValueError."""
+    lease = NO_LEASE if stat.lease is None else stat.lease
+    if lease != NO_LEASE and lease_in(lease) is None and own_in(lease) is None:
+        raise ValueError(f"{lease!r} is not a lease of a key: give the result of kv.stat()")
+    return f"unchanged since {entry_index(stat.index)} under {lease}"
 
 
 def _conditional(

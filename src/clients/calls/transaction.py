@@ -23,6 +23,7 @@ from .calls import (
     Version,
     answered,
     condition_of,
+    condition_on_lease,
     entry_index,
     lease_name,
     lease_time,
@@ -156,12 +157,16 @@ class Conditions(Generic[Data, Result]):
         """Require that the key exists."""
         return self._with(f"{self._plan.key(key)} exists")
 
-    def unchanged(self, key: Data, since: int | Version[Data]) -> Conditions[Data, Result]:
+    def unchanged(self, key: Data, since: int | Version[Data] | Stat) -> Conditions[Data, Result]:
         """Require that the key has not changed since it was read by `read`, or since this index.
-        With an index, the key has to exist."""
+        With an index, the key has to exist. With the result of `stat`, it also has to be under the
+        same lease as then, or under none."""
+        name = self._plan.key(key)
         if isinstance(since, Version):
-            return self._with(f"{self._plan.key(key)} {condition_of(since)}")
-        return self._with(f"{self._plan.key(key)} unchanged since {entry_index(since)}")
+            return self._with(f"{name} {condition_of(since)}")
+        if isinstance(since, Stat):
+            return self._with(f"{name} {condition_on_lease(since)}")
+        return self._with(f"{name} unchanged since {entry_index(since)}")
 
     def greater(self, key: Data, number: int) -> Conditions[Data, Result]:
         """Require that the key has a whole number above this one, in the form of `incr`."""

@@ -247,6 +247,30 @@ def test_a_transaction_reads_versions_and_takes_them_as_conditions() -> None:
         again.stat(0)
 
 
+@pytest.mark.parametrize("how", ["alone", "ttl", "lease"])
+def test_metadata_as_a_condition_names_the_lease_of_the_key(how: str) -> None:
+    model = Model()
+    lease = model.ask(CALLS.grant(10))
+    model.ask(CALLS.set("a", "1", ttl=10 if how == "ttl" else None))
+    if how == "lease":
+        model.txn().then.set("a", "1", lease=lease).commit()
+    before = model.ask(CALLS.stat("a"))
+    assert before is not None
+    assert model.txn().if_.unchanged("a", before).then.expire("a", 20).commit()
+    after = model.ask(CALLS.stat("a"))
+    assert after is not None
+    assert after.index == before.index
+    assert after.lease != before.lease
+    assert not model.txn().if_.unchanged("a", before).then.get("a").commit()
+    assert model.txn().if_.unchanged("a", before.index).unchanged("a", after).then.get("a").commit()
+
+
+@pytest.mark.parametrize("lease", ["", "x", "lease-1 ; b absent", "own-5"])
+def test_metadata_with_a_malformed_lease_is_refused(lease: str) -> None:
+    with pytest.raises(ValueError, match=r"is not a lease of a key: give the result of kv\.stat"):
+        Model().txn().if_.unchanged("a", Stat(1, lease, 1))
+
+
 def test_a_conditional_write_has_a_time_or_a_lease() -> None:
     for write in (
         lambda: CALLS.setnx("a", "1", lease="lease-1", ttl=10),

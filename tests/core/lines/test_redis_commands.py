@@ -286,6 +286,8 @@ ROWS: list[tuple[str, str, Value]] = [
     ("", "DISCARD", Failure("ERR DISCARD without MULTI")),
     ("MULTI", "MULTI", Failure("ERR MULTI calls can not be nested")),
     ("MULTI", "WATCH a", Failure("ERR WATCH inside MULTI is not allowed")),
+    ("MULTI", "FLUSHALL", Failure("ERR FLUSHALL is not supported after MULTI")),
+    ("SET a 1;MULTI;FLUSHDB;DISCARD", "EXISTS a", 1),
     ("MULTI;NOPE", "EXEC",
      Failure("EXECABORT Transaction discarded because of previous errors.")),
     ("MULTI;GET", "EXEC",

@@ -69,6 +69,8 @@ def test_the_same_names_are_awaited(nodes: Cluster) -> None:
             assert stat is not None
             done = await kv.txn().if_.unchanged("a/n", stat.index).then.incr("a/n").commit()
             assert (done.succeeded, done.results) == (True, [42])
+            assert await kv.expire("a/n", 50) is True
+            assert not await kv.txn().if_.unchanged("a/n", stat).then.incr("a/n").commit()
             assert [pair async for pair in kv.items("a/")] == [("a/a", "two words!"), ("a/n", "42")]
             assert [key async for key in kv.keys("a/")] == ["a/a", "a/n"]
             assert [value async for value in kv.values("a/")] == ["two words!", "42"]
