@@ -31,7 +31,8 @@ class Member(NamedTuple):
 
 def members_in(status: Mapping[str, Any]) -> list[Member]:
     """Return the members, the leader first. Without a leader this node takes its place: a request
-    waits here for the next one, whose address is the answer."""
+    waits here for the next one, whose address is the answer. A node that has yet to join knows no
+    member."""
     me = status["name"]
     leader, members = status["leader"] or me, []
     for name, address in status["members"].items():
@@ -44,7 +45,7 @@ def members_in(status: Mapping[str, Any]) -> list[Member]:
 def _slots(context: Context, words: list[str]) -> Program:
     members = members_in((yield from facts()))
     nodes: list[Value] = [[one.host, one.port, one.id, []] for one in members]
-    return [[0, SLOTS - 1, *nodes]]
+    return [[0, SLOTS - 1, *nodes]] if nodes else []
 
 
 def _shards(context: Context, words: list[str]) -> Program:
@@ -63,13 +64,13 @@ def _shards(context: Context, words: list[str]) -> Program:
         )
         for one in members
     ]
-    return [Flat([("slots", [0, SLOTS - 1]), ("nodes", nodes)])]
+    return [Flat([("slots", [0, SLOTS - 1]), ("nodes", nodes)])] if nodes else []
 
 
 def _nodes(context: Context, words: list[str]) -> Program:
     status = yield from facts()
     members = members_in(status)
-    primary = members[0].id
+    primary = members[0].id if members else "-"
     lines = []
     for one in members:
         flags = ("myself," if one.is_me else "") + ("master" if one.leads else "slave")
