@@ -29,7 +29,7 @@ from .holders import Holders
 from .mix import Mix, Pulse
 from .nemesis import ANYWHERE, EVERYTHING, TURN_S, Nemesis
 from .nemesis_report import Tally, keep_evidence, markdown
-from .redis_clients import redis_clients
+from .redis_clients import redis_clients, redis_transactors
 from .scene import Finding
 from .transactors import Transactor, transaction_findings, transactors
 from .watching import Watched
@@ -176,6 +176,10 @@ class Campaign:
     def _clients(self, cluster: Cluster, mix: Mix, seed: str) -> Iterator[Workload]:
         self._transactors = transactors(TRANSACTORS, cluster.nodes, mix, seed, self._pulse)
         count = self._options.clients
+        if self._options.redis:
+            self._transactors += redis_transactors(
+                TRANSACTORS, cluster.nodes, mix, seed, self._pulse
+            )
         others: list[WorkloadClient] = list(self._transactors)
         if self._options.redis:
             count -= count // 2

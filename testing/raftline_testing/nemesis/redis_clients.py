@@ -9,6 +9,7 @@ from typing import Any
 
 from ..nodes.cluster import NodeProcess
 from .mix import Mix, Pulse
+from .transactors import Transactor
 from .workload import UNKNOWN, WorkloadClient
 
 # Errors that say that nothing was done: redis-py would repeat the command after them.
@@ -108,12 +109,79 @@ class RedisClient(WorkloadClient):
                 cluster.close()
 
 
+class RedisTransactor(RedisClient, Transactor):
+    """Moves money between the accounts by MULTI, and reads their sum by MULTI and MGET. Accounts
+    are opened by the other transactors."""
+
+    def _ask_something(self) -> bool:
+        look = self._chance.random() < 0.4
+        text, was_sent = self._settle("look" if look else "transfer", False, 0.0)
+        if not text:
+            self.outcomes["multi unknown" if was_sent else "multi not done"] += 1
+            return False
+        self._note(text, None)
+        return text != "no accounts"
+
+    def _line_for(self, verb: str, *words: str) -> str:
+        accounts = self._accounts()
+        node = self._cluster.get_node_from_key(accounts[0])
+        client = self._cluster.get_redis_connection(node)
+        if verb == "look":
+            return self._look(client, accounts)
+        with client.pipeline() as pipe:
+            pair = self._chance.sample(accounts, 2)
+            pipe.watch(*pair)
+            have = pipe.mget(pair)
+            if None in have:
+                return "no accounts"
+            amount = self._chance.randrange(1, 20)
+            return self._move(pipe, pair, [int(have[0]) - amount, int(have[1]) + amount], amount)
+
+    def _look(self, client: Any, accounts: list[str]) -> str:
+        balances = client.mget(accounts)
+        if self._chance.random() < 0.5:
+            with client.pipeline() as pipe:
+                for account in accounts:
+                    pipe.get(account)
+                balances = pipe.execute()
+        if None in balances:
+            return "no accounts"
+        self.sums.append(sum(map(int, balances)))
+        return "multi looked"
+
+    def _move(self, pipe: Any, pair: list[str], values: list[int], amount: int) -> str:
+        """Set both values, if nobody has changed them; or add to them."""
+        from redis.exceptions import WatchError  # pyright: ignore[reportMissingImports]
+
+        sets = self._chance.random() < 0.5
+        if not sets:
+            pipe.unwatch()
+        pipe.multi()
+        if sets:
+            pipe.set(pair[0], values[0]).set(pair[1], values[1])
+        else:
+            pipe.incrby(pair[0], -amount).incrby(pair[1], amount)
+        try:
+            pipe.execute()
+        except WatchError:
+            return "multi aborted"
+        return "multi answered"
+
+
 def redis_clients(
     count: int, nodes: Sequence[NodeProcess], mix: Mix, seed: str, pulse: Pulse | None = None
 ) -> list[RedisClient]:
     """Return this many clients."""
     names = [f"{mix.prefix}redis{number}" for number in range(1, count + 1)]
     return [RedisClient(name, nodes, mix, seed, pulse) for name in names]
+
+
+def redis_transactors(
+    count: int, nodes: Sequence[NodeProcess], mix: Mix, seed: str, pulse: Pulse | None = None
+) -> list[RedisTransactor]:
+    """Return this many clients of the accounts."""
+    names = [f"{mix.prefix}redistransactor{number}" for number in range(1, count + 1)]
+    return [RedisTransactor(name, nodes, mix, seed, pulse) for name in names]
 
 
 def _absent(key: str) -> str:

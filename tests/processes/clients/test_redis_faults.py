@@ -1,5 +1,5 @@
-"""Redis clients beside others while nodes fail: all operations have one order, and each increment
-counts once."""
+"""Redis clients beside others while nodes fail: all operations have one order, each increment
+counts once, and each transfer by MULTI happens whole or not at all."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from raftline_testing.nemesis import changes, verdict
 from raftline_testing.nemesis.campaign import shown
 from raftline_testing.nemesis.mix import Mix
 from raftline_testing.nemesis.nemesis import PROCESSES, TURN_S, Nemesis
-from raftline_testing.nemesis.redis_clients import RedisClient
+from raftline_testing.nemesis.redis_clients import redis_clients, redis_transactors
+from raftline_testing.nemesis.transactors import transaction_findings, transactors
 from raftline_testing.nemesis.workload import Workload
 from raftline_testing.nodes.cluster import Cluster
 
@@ -29,13 +30,14 @@ def test_redis_clients_and_others_see_one_order_under_faults(tmp_path: Path) -> 
     mix = Mix(prefix="w.", counters=2, cas=0.2)
     with Cluster(tmp_path, 3, "--compact-at", "20000") as cluster:
         cluster.start().wait_until_raised()
-        names = [f"w.redis{number}" for number in range(CLIENTS)]
-        clients = [RedisClient(name, cluster.nodes, mix, "seed") for name in names]
+        clients = redis_clients(CLIENTS, cluster.nodes, mix, "seed")
+        movers = redis_transactors(2, cluster.nodes, mix, "seed")
+        banks = [*transactors(1, cluster.nodes, mix, "seed"), *movers]
         kinds = {**PROCESSES, changes.transfer: 3}
         nemesis = Nemesis(cluster, kinds, random.Random(7), lambda what: None, at_once=1)
         nemesis.scene.haste = 0.5
         end_s = time.monotonic() + SECONDS
-        with Workload(cluster.nodes, CLIENTS, mix, "seed", None, clients) as workload:
+        with Workload(cluster.nodes, CLIENTS, mix, "seed", None, [*clients, *banks]) as workload:
             while time.monotonic() < end_s or not nemesis.has_struck_each_kind:
                 nemesis.turn()
                 assert not workload.problems, workload.problems
@@ -47,6 +49,10 @@ def test_redis_clients_and_others_see_one_order_under_faults(tmp_path: Path) -> 
         finals = {key: int(value) for key, value in pairs.items() if key.startswith("w.n")}
         assert counter_findings(workload.increments, finals) == []
         findings = verdict.history_findings(workload.history)
+        findings += transaction_findings(banks, pairs, "w.")
         assert not findings, "\n".join(findings)
     for client in clients:
         assert min(client.outcomes[what] for what in SET_AND_GET) > 3, client.outcomes
+    transfers = sum([mover.outcomes["multi answered"] for mover in movers])
+    assert transfers > 3, [mover.outcomes for mover in movers]
+    assert any(mover.sums for mover in movers)
