@@ -86,7 +86,11 @@ def test_the_file_is_its_owners_and_holds_no_password(desk: Desk) -> None:
         (["add", "eve", "--role", "reader"], "", "a password has 1 to 256 characters"),
         (["add", "eve", "--role", "reader"], "ä\n", "a password has 1 to 256 characters"),
         (["add", "eve", "--role", "reader", "--prefix", ""], "x\n", "--prefix: a prefix is empty"),
-        (["add", "eve", "--role", "reader", "--prefix", r"\q"], "x\n", r"--prefix: \q is not an escap"),
+        (
+            ["add", "eve", "--role", "reader", "--prefix", r"\q"],
+            "x\n",
+            r"--prefix: \q is not an escap",
+        ),
         (["remove", "bob"], "", "the last user can't be removed"),
         (["remove", "eve"], "", "eve is not a user"),
         (["change", "eve", "--role", "admin"], "", "eve is not a user"),
