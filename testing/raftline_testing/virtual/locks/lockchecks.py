@@ -45,6 +45,7 @@ class LockCheck:
         self._leases: dict[str, Lease] = {}
         self._there: set[str] = set()
         self._latest = 0
+        self._late_renewal = ""
         # the holder and the next one, as applied
         self._keys: dict[str, tuple[str | None, str | None]] = {}
 
@@ -83,22 +84,22 @@ class LockCheck:
         self._leases = {name: each for name, each in self._leases.items() if each.is_held}
         self._leases[lease.id] = lease
 
-    def renews(self, command: str) -> None:
-        """Check a program that requests a renewal.
+    def renews(self, lease: str, is_held: bool) -> None:
+        """Note a program that requests the renewal of a lease that has expired, so is lost.
 
-        Raises:
-            AssertionError: that lease has expired, so it is lost.
+        The next applied entry reports it: the renewals of a program survive an error.
         """
-        lease = self._leases.get(command.removeprefix("renew "))
-        assert lease is None or lease.is_held, f"{lease} is over, and is renewed"
+        if lease in self._leases and not is_held:
+            self._late_renewal = f"{lease} is over, and is renewed"
 
     def applied(self, manager: LogManager) -> None:
         """Check a node that has applied entries.
 
         Raises:
             AssertionError: a lease is gone there, but its holder still holds it; or a caller got a
-                lock before the next one in turn.
+                lock before the next one in turn; or an expired lease was renewed.
         """
+        assert not self._late_renewal, self._late_renewal
         if manager.applied.index <= self._latest:
             return
         self._latest = manager.applied.index

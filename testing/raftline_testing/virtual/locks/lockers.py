@@ -201,7 +201,9 @@ class SimulatedKeeper:
         program = self._program
         if isinstance(step, Ask):
             program.world.counts["renewals of lockers"] += 1
-            program.check.renews(step.call.command)
+            lease, now_s = step.call.command.removeprefix("renew "), program.lease_s()
+            held = (timer.lease == lease and timer.is_held(now_s) for timer in self._all)
+            program.check.renews(lease, any(held))
             self._unanswered[renewals] = self._held_until_s(renewals)
             answer = await program.ask(step.call, step.limit_s)
             del self._unanswered[renewals]
