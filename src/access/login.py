@@ -21,7 +21,9 @@ from typing import Any
 
 from ..common.address import is_loopback
 from ..common.mypyc_compat import mypyc_attr
+from ..wire.commands.authorization import KeysOfLease, denial_reason
 from ..wire.commands.command_table import Request
+from ..wire.commands.identity import Identity, nobody
 from ..wire.commands.rights import Right, UserRole
 from ..wire.limits import (
     FAILED_LOGIN_S,
@@ -30,8 +32,6 @@ from ..wire.limits import (
     REFUSED_LOGIN_S,
 )
 from ..wire.refusal import LOGIN_FAILED, NOT_PRIVATE, TOO_MANY_LOGINS, error
-from .authorization import KeysOfLease, denial_reason
-from .identity import Identity, nobody
 from .proof import NONCE_BYTES
 from .throttle import Throttle
 from .users import MECHANISM, User, Users, derive, read_users, scram

@@ -25,10 +25,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..common.config import ConfigError
+from ..wire.commands.identity import EVERYWHERE, ROLES, Identity, identity_of
 from ..wire.commands.login_operands import ITERATIONS_LEAST, ITERATIONS_MOST
 from ..wire.commands.operands import PREFIX, Limits
 from ..wire.protocol import NAME, ProtocolError, unescape
-from .identity import EVERYWHERE, ROLES, Identity
 
 MECHANISM = "SCRAM-SHA-256"
 ITERATIONS = 65_536  # RFC 7677 requires at least 4,096; docs/use/users.md explains why more
@@ -171,7 +171,7 @@ def _user(words: list[str]) -> User:
     checks = Verifier(
         int(match[1]), _bytes(match[2]), _bytes(match[3], KEY_BYTES), _bytes(match[4], KEY_BYTES)
     )
-    return User(Identity(name, ROLES[role], prefixes_of(prefixes)), checks)
+    return User(identity_of(name, ROLES[role], prefixes_of(prefixes)), checks)
 
 
 def prefixes_of(words: list[str]) -> tuple[str, ...]:
@@ -198,7 +198,7 @@ def spell_users(users: Users) -> str:
     lines = [HEAD, f"unknown {_spelled(users.secret)}"]
     for name in sorted(users.by_name):
         identity, verifier = users.by_name[name]
-        words = [name, str(identity.role), str(verifier), *identity.prefixes]
+        words = [name, str(identity.role), str(verifier), *identity.reads]
         lines.append(" ".join(words).rstrip(" "))
     return "\n".join(lines) + "\n"
 

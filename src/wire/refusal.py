@@ -227,7 +227,7 @@ INVENTED_NAME = Sentence(
     "of no other. Nothing was done.",
 )
 NO_LOGIN = Sentence("no-login", "a client without a login may not |{what}. Nothing was done.")
-NOT_ALLOWED = Sentence("not-allowed", "{role:w} {user:s} may not |{what}. Nothing was done.")
+NOT_ALLOWED = Sentence("not-allowed", "{user:s} may not |{what}. Nothing was done.")
 LOGIN_FAILED = Sentence(
     "login-failed", "the login failed: |the name or the password is wrong. Nothing was done."
 )()

@@ -17,7 +17,6 @@ from unittest import mock
 import pytest
 
 from raftline.access import login as logins
-from raftline.access.identity import EVERYWHERE, Identity
 from raftline.access.login import Access, Login
 from raftline.access.users import User, Users, Verifier
 from raftline.net.connections import connection as connections
@@ -26,6 +25,7 @@ from raftline.net.connections.connection import Connection
 from raftline.net.connections.shared_reader import SharedReader
 from raftline.net.protocol import admission, server_protocol, serving
 from raftline.net.protocol.host import Batch
+from raftline.wire.commands.identity import EVERYWHERE, identity_of
 from raftline.wire.commands.rights import UserRole
 from raftline_testing.interleave.scenarios import check_interleavings, first_failure, seeds
 from raftline_testing.interleave.threads import Thread
@@ -50,7 +50,7 @@ def derived(password: str, *_: object) -> Verifier:
 
 def users(password: str) -> Users:
     """Return the users with one admin, or without if there is no password."""
-    root = User(Identity("root", UserRole.ADMIN, EVERYWHERE), derived(password))
+    root = User(identity_of("root", UserRole.ADMIN, EVERYWHERE), derived(password))
     return Users({"root": root} if password else {}, bytes(32))
 
 

@@ -17,7 +17,7 @@ from raftline.clients.calls.transaction import Operations
 from raftline.clients.kv.aio_kv import AioKV
 from raftline.clients.kv.kv import KV
 from raftline.wire.commands.command_table import COMMANDS, HELP, READ, Command
-from raftline.wire.commands.rights import Touches, UserRole
+from raftline.wire.commands.rights import Touches
 from raftline.wire.commands.transaction_line import UNDER
 from tests.page_changes import changes
 
@@ -50,12 +50,10 @@ def _alternatives(rule: str, names: list[str]) -> str:
 
 def rights() -> list[str]:
     """Return the table of rights as lines of Markdown, in the order of the help."""
-    lines = ["| line | role | for |", "|---|---|---|"]
+    lines = ["| line | right | for |", "|---|---|---|"]
     for row in COMMANDS.values():
-        right = row.right
         form = row.form.replace("|", "\\|")
-        role = "anybody" if right.role is UserRole.NONE else str(right.role)
-        lines.append(f"| `{form}` | {role} | {right.touches.value} |")
+        lines.append(f"| `{form}` | {row.right.in_words} | {row.right.touches.value} |")
     return lines
 
 
@@ -131,7 +129,7 @@ def test_the_pages_have_what_is_made_from_the_rows() -> None:
 
 
 def test_the_words_of_the_table_of_rights_are_those_of_the_kinds() -> None:
-    assert "| `set KEY VALUE` | writer | KEY |" in rights()
+    assert "| `set KEY VALUE` | write | KEY |" in rights()
     assert {row.right.touches for row in COMMANDS.values()} == set(Touches)
 
 

@@ -303,9 +303,9 @@ def test_a_stranger_on_the_port_is_taken_as_unreachable(
 @pytest.mark.parametrize(
     ("reply", "word"),
     [
-        (b"s2@Sorry, a client without a login may not status: it takes the role reader.\n",
+        (b"s2@Sorry, a client without a login may not status: it takes the right to read.\n",
          "no login"),
-        (b"s2@Sorry, none bob may not status: no role allows it.\n", "not allowed"),
+        (b"s2@Sorry, bob may not status: no role allows it.\n", "not allowed"),
         (f"s2@{TLS_ONLY}\n".encode(), "TLS alone"),
     ],
 )  # fmt: skip

@@ -160,7 +160,7 @@ def without_quorum() -> Iterator[str]:
         yield ",".join(places)
 
 
-NO_LOGIN = "a client without a login may not do so: it takes the role reader. Nothing was done."
+NO_LOGIN = "a client without a login may not do so: it takes the right to read. Nothing was done."
 WRONG = "the login failed: the name or the password is wrong. Nothing was done."
 
 

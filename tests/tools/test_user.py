@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 
 from raftline import cli
-from raftline.access.identity import Identity
 from raftline.access.login import Access
 from raftline.access.users import Users, read_users, write_users
 from raftline.common.config import ConfigError
 from raftline.node.program import boot
 from raftline.tools.node_files.user_command import carry_out
+from raftline.wire.commands.identity import identity_of
 from raftline.wire.commands.rights import UserRole
 from raftline_course import controlled_server as controlled
 
@@ -58,7 +58,7 @@ def test_users_are_added_changed_listed_and_removed(desk: Desk) -> None:
     before = read_users(desk.path)
     assert desk.run("change", "bob", "--role", "reader", "--prefix", "web/")[0] == 0
     after = read_users(desk.path)
-    assert after.by_name["bob"].identity.prefixes == ("web/",)
+    assert after.by_name["bob"].identity.reads == ("web/",)
     assert after.by_name["bob"].verifier == before.by_name["bob"].verifier
     assert after.secret == before.secret  # the salts of unknown names stay
     assert desk.run("password", "bob", typed="staple\n")[0] == 0
@@ -150,7 +150,7 @@ def test_changes_at_the_same_time_are_all_kept(desk: Desk) -> None:
     desk.add("root", "--role", "admin")
     before = read_users(desk.path)
     root = before.by_name["root"]
-    others = {name: root._replace(identity=Identity(name, UserRole.READER)) for name in names}
+    others = {name: root._replace(identity=identity_of(name, UserRole.READER)) for name in names}
     write_users(desk.path, Users({"root": root, **others}, before.secret))
     requests = [argparse.Namespace(action="remove", name=name, users=desk.path) for name in names]
     removing = [threading.Thread(target=carry_out, args=(request,)) for request in requests]

@@ -18,8 +18,8 @@ from raftline_patroni.holding import seconds_for
 from raftline_patroni.loading import NEVER, Loaded, cluster_of
 
 import raftline
-from raftline.access.identity import Identity
 from raftline.access.users import User, Users, make_verifier, write_users
+from raftline.wire.commands.identity import identity_of
 from raftline.wire.commands.login_operands import ITERATIONS_LEAST
 from raftline.wire.commands.rights import UserRole
 from raftline_testing.nodes.cluster import STEADY, Cluster
@@ -362,7 +362,7 @@ def test_nodes_may_be_a_list_and_some_may_be_down(store: Store, nodes: Cluster) 
 def test_a_member_logs_in_as_a_writer_of_its_own_keys(store: Store, tmp_path: Path) -> None:
     verifier = make_verifier("secret", ITERATIONS_LEAST)
     users = {
-        name: User(Identity(name, UserRole.WRITER, (prefix,)), verifier)
+        name: User(identity_of(name, UserRole.WRITER, (prefix,)), verifier)
         for name, prefix in (("patroni", "/service/"), ("other", "app/"))
     }
     write_users(tmp_path / "users", Users(users, bytes(32)))

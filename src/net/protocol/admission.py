@@ -7,17 +7,17 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Final
 
-from ...access.authorization import (
-    KeysUnknownError,
-    as_asked,
-    partial_status,
-    sees_whole_status,
-)
 from ...access.login import FAILED, Login
 from ...access.proof import NONCE_BYTES, WRONG, ProofError, Responder
 from ...access.tls import named_in
 from ...raft.levels import ACCOUNTED, FLOOR
 from ...raft.messages import PeerError
+from ...wire.commands.authorization import (
+    KeysUnknownError,
+    as_asked,
+    partial_status,
+    sees_whole_status,
+)
 from ...wire.commands.command_table import Request
 from ...wire.commands.lease_operands import TAG_BYTES, with_tag
 from ...wire.commands.parsing import ParsedLine

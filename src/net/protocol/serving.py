@@ -9,8 +9,8 @@ from collections.abc import Callable
 from operator import attrgetter
 from typing import Final
 
-from ...access.authorization import denial_reason
 from ...resp.forms import Speller
+from ...wire.commands.authorization import denial_reason
 from ...wire.refusal import error
 from .admission import Admission
 from .host import Batch, Host, Origin

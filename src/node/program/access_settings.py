@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...access.expiry import ends_of, warning
-from ...access.identity import ANONYMOUS
 from ...access.login import Access
 from ...access.secret import MODES, PeerAuth, read_peer_auth
 from ...access.tls import Tls, TlsFiles, tls_of_node
 from ...common.address import is_loopback
 from ...common.config import ConfigError, as_option
+from ...wire.commands.identity import ANONYMOUS
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,6 @@ import argparse
 import dataclasses
 from pathlib import Path
 
-from ...access.identity import ANONYMOUS
 from ...access.secret import MODES
 from ...common import config
 from ...common.address import as_endpoint, is_loopback
@@ -15,6 +14,7 @@ from ...common.config import PACES, ConfigError, Configuration, as_option
 from ...common.process.log_records import FORMATS, LEVELS
 from ...net.connections.shared_reader import IO_MODES
 from ...wire.commands.command_table import READ_MODES
+from ...wire.commands.identity import ANONYMOUS
 from ...wire.limits import HISTORY_BYTES, HISTORY_EVENTS, MEMORY_BYTES, PAIRS_BYTES
 from ..snapshots.snapshots import COMPACT_BYTES
 from . import joining

@@ -11,7 +11,6 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ...access.identity import ROLES, Identity
 from ...access.users import (
     ITERATIONS,
     User,
@@ -26,6 +25,7 @@ from ...access.users import (
 from ...clients.terminal.options import typed_password
 from ...common.arguments import as_number
 from ...common.config import ConfigError
+from ...wire.commands.identity import ROLES, identity_of
 from ...wire.commands.login_operands import ITERATIONS_LEAST, ITERATIONS_MOST, why_no_password
 from ...wire.protocol import NAME, ProtocolError
 
@@ -46,7 +46,7 @@ def carry_out(options: argparse.Namespace) -> int:
     path = options.users.resolve()
     if options.action == "list":
         for name, user in sorted(read_users(path).by_name.items()):
-            print(" ".join([name, str(user.identity.role), *user.identity.prefixes]).rstrip(" "))
+            print(" ".join([name, str(user.identity.role), *user.identity.reads]).rstrip(" "))
         return 0
     if options.name is None or not NAME.fullmatch(options.name) or options.name == "unknown":
         raise ConfigError(
@@ -91,14 +91,16 @@ def _add(options: argparse.Namespace, users: dict[str, User], verifier: Verifier
         raise ConfigError(f"{options.name} is a user already; {other}")
     if options.role is None:
         raise ConfigError(f"--role is missing; there are {', '.join(ROLES)}")
-    identity = Identity(options.name, ROLES[options.role], _prefixes(options))
+    identity = identity_of(options.name, ROLES[options.role], _prefixes(options))
     users[options.name] = User(identity, verifier)
 
 
 def _change(options: argparse.Namespace, users: dict[str, User], verifier: Verifier) -> None:
     user = _known(options.name, users)
     role = user.identity.role if options.role is None else ROLES[options.role]
-    users[options.name] = user._replace(identity=Identity(options.name, role, _prefixes(options)))
+    users[options.name] = user._replace(
+        identity=identity_of(options.name, role, _prefixes(options))
+    )
 
 
 def _password(options: argparse.Namespace, users: dict[str, User], verifier: Verifier) -> None:

@@ -1,6 +1,6 @@
 """The right that a line requires: a role, and the keys that the line touches. Pure.
 
-Each row of wire/commands/command_table.py has a right, which access/authorization.py checks.
+Each row of wire/commands/command_table.py has a right, which authorization.py checks.
 """
 
 from __future__ import annotations
@@ -22,6 +22,14 @@ class UserRole(IntEnum):
         return self.name.lower()
 
 
+_WORDS: Final = {
+    UserRole.NONE: "anybody",
+    UserRole.READER: "read",
+    UserRole.WRITER: "write",
+    UserRole.ADMIN: "admin",
+}
+
+
 class Touches(Enum):
     """The keys that a line touches. The value is their description in the table of the page."""
 
@@ -39,6 +47,12 @@ class Right(NamedTuple):
 
     role: UserRole
     touches: Touches = Touches.NOTHING
+    shows: bool = False  # a write whose reply may show the value, so it takes both rights
+
+    @property
+    def in_words(self) -> str:
+        """The right as the table of docs/use/users.md names it."""
+        return "read and write" if self.shows else _WORDS[self.role]
 
 
 OPEN: Final = Right(UserRole.NONE)
@@ -48,6 +62,7 @@ READS_PREFIX: Final = Right(UserRole.READER, Touches.PREFIX)
 READS_ALL: Final = Right(UserRole.READER, Touches.EVERY)
 WRITES: Final = Right(UserRole.WRITER)
 WRITES_KEY: Final = Right(UserRole.WRITER, Touches.KEY)
+UPDATES_KEY: Final = Right(UserRole.WRITER, Touches.KEY, shows=True)
 WRITES_PREFIX: Final = Right(UserRole.WRITER, Touches.PREFIX)
 WRITES_LEASE: Final = Right(UserRole.WRITER, Touches.LEASE)
 WRITES_UNDER_LEASE: Final = Right(UserRole.WRITER, Touches.INNER)

@@ -14,7 +14,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from raftline.access.identity import EVERYWHERE, Identity
 from raftline.access.secret import make_secret
 from raftline.access.users import User, Users, make_verifier, write_users
 from raftline.clients.requests.client_login import Credentials, log_in
@@ -22,6 +21,7 @@ from raftline.clients.requests.client_tls import ClientTls
 from raftline.clients.requests.line_connection import LineConnection
 from raftline.tools.local_cluster.server_process import SERVER
 from raftline.tools.node_files import certs
+from raftline.wire.commands.identity import EVERYWHERE, identity_of
 from raftline.wire.commands.login_operands import ITERATIONS_LEAST
 from raftline.wire.commands.rights import UserRole
 
@@ -75,7 +75,7 @@ class Nodes(Cluster):
 
     def __init__(self, folder: Path, *options: str) -> None:
         verifier = make_verifier(PASSWORD, ITERATIONS_LEAST)
-        users = {name: User(Identity(name, *NAMES[name]), verifier) for name in NAMES}
+        users = {name: User(identity_of(name, *NAMES[name]), verifier) for name in NAMES}
         write_users(folder / "users", Users(users, bytes(32)))
         make_secret(folder / "secret")
         folder_of_certs = folder / "certs"

@@ -22,7 +22,6 @@ from typing import Any, NamedTuple, cast
 from hypothesis import HealthCheck, given, seed, settings
 from hypothesis import strategies as st
 
-from raftline.access.identity import EVERYWHERE, Identity
 from raftline.access.login import Access, Failures, Login
 from raftline.access.proof import Initiator, ProofError, Responder
 from raftline.access.secret import PeerAuth, read_secrets
@@ -36,6 +35,7 @@ from raftline.state.commands.key_commands import execute
 from raftline.state.store import Store
 from raftline.wire import peer_lines
 from raftline.wire.commands.command_table import COMMANDS
+from raftline.wire.commands.identity import EVERYWHERE, identity_of
 from raftline.wire.commands.login_operands import ITERATIONS_LEAST
 from raftline.wire.commands.operands import Limits
 from raftline.wire.commands.parsing import ReadSettings, parse
@@ -216,12 +216,12 @@ class KnownUsers(Access):
         verifier = make_verifier("correct horse battery", ITERATIONS_LEAST)
         self.users = Users(
             {
-                "bob": User(Identity("bob", UserRole.READER, ("app/",)), verifier),
-                "root": User(Identity("root", UserRole.ADMIN, EVERYWHERE), verifier),
+                "bob": User(identity_of("bob", UserRole.READER, ("app/",)), verifier),
+                "root": User(identity_of("root", UserRole.ADMIN, EVERYWHERE), verifier),
             },
             bytes(32),
         )
-        self.nobody = Identity("", UserRole.NONE)
+        self.nobody = identity_of("", UserRole.NONE)
         self.new_token = secrets.token_hex
         self.turns, self.failures = Throttle(LOGINS_WAITING), Failures()
         self.failed_s, self.arrivals = 0.0, itertools.count(1)

@@ -57,7 +57,7 @@ def test_the_members_of_another_cluster_are_not_learned() -> None:
     [
         status(S4, S5, leader=None),  # cut off, or removed: it names those of an earlier time
         status(S4, S5, leader="s9"),
-        "Sorry, reader bob may not status: it takes the role reader. Nothing was done.",
+        "Sorry, bob may not status: it takes the right to read. Nothing was done.",
         "STATUS response: ",
         "STATUS response: []",
         'STATUS response: {"leader": "s1", "role": "leader"}',

@@ -8,8 +8,6 @@ from tempfile import gettempdir
 
 import pytest
 
-from raftline.access.authorization import denial_reason
-from raftline.access.identity import Identity
 from raftline.access.users import MECHANISM
 from raftline.common.build_level import LEVEL
 from raftline.logmanager import LogManager
@@ -23,7 +21,9 @@ from raftline.storage.disk import HalfApplied
 from raftline.storage.snapshot_lines import MachineState
 from raftline.wire import refusal as sentences
 from raftline.wire.commands import watch_lines
+from raftline.wire.commands.authorization import denial_reason
 from raftline.wire.commands.command_table import COMMANDS
+from raftline.wire.commands.identity import Identity, identity_of
 from raftline.wire.commands.member_commands import change_reply
 from raftline.wire.commands.observe_lines import too_many as too_many_observers
 from raftline.wire.commands.operands import Limits, not_understood
@@ -115,8 +115,8 @@ def rejected(problem: Exception) -> str:
 
 LONG_LIST = f"[{', '.join(['1'] * 349_525)}]"  # a value of one MiB
 LOST = "may be new or may have lost everything. This ends when a leader is elected"
-ZOE = Identity("zoe", UserRole.READER, ("",))
-NOBODY = Identity("", UserRole.NONE, ())
+ZOE = identity_of("zoe", UserRole.READER, ("",))
+NOBODY = identity_of("", UserRole.NONE, ())
 # Each as a node makes it: the reply, its code and facts.
 SENTENCES = [
     (not_leader("s2", "h2", 10000), "not-leader s2 h2:10000"),

@@ -8,15 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from raftline.access.authorization import (
+from raftline.wire.commands import operands as take
+from raftline.wire.commands.authorization import (
     KeysUnknownError,
     as_asked,
     denial_reason,
     partial_status,
 )
-from raftline.access.identity import Identity, nobody
-from raftline.wire.commands import operands as take
 from raftline.wire.commands.command_table import COMMANDS, WRITE, Command, read_request
+from raftline.wire.commands.identity import Identity, identity_of, nobody
 from raftline.wire.commands.operands import Limits
 from raftline.wire.commands.rights import ADMINISTERS_ALL, LeaseKeys, UserRole
 from raftline.wire.protocol import escape
@@ -24,13 +24,13 @@ from raftline.wire.refusal import error
 from raftline.wire.replies.refusals import sentence_of
 from raftline_course.controller.orders import ORDERS
 
-BOB = Identity("bob", UserRole.READER, ("app/",))
-EVE = Identity("eve", UserRole.WRITER, ("app/", "web/"))
-ALL = Identity("ann", UserRole.WRITER)
-READER = Identity("ron", UserRole.READER)
-ADMIN = Identity("root", UserRole.ADMIN)
-LOGGED = "writer, as it is an entry of the log; read with get or show"
-LOGGED_GET = "writer there, as it is an entry of the log; leave read log out"
+BOB = identity_of("bob", UserRole.READER, ("app/",))
+EVE = identity_of("eve", UserRole.WRITER, ("app/", "web/"))
+ALL = identity_of("ann", UserRole.WRITER)
+READER = identity_of("ron", UserRole.READER)
+ADMIN = identity_of("root", UserRole.ADMIN)
+LOGGED = "the right to write, as it is an entry of the log; read with get or show"
+LOGGED_GET = "the right to write there, as it is an entry of the log; leave read log out"
 DONE = "Nothing was done."
 LEASES = {"lease-5": ["app/x"], "lease-6": ["app/x", "db/y"], "lease-7": []}
 
@@ -75,71 +75,71 @@ def test_a_reader_reads_below_its_prefix(line: str) -> None:
 @pytest.mark.parametrize(
     ("line", "named", "takes"),
     [
-        ("get web/x", "get web/x", "reader there"),
-        ("get app", "get app", "reader there"),
-        ("set app/x 5", "set app/x", "writer there"),
-        ("delete app/x", "delete app/x", "writer there"),
-        ("setnx app/x 5", "setnx app/x", "writer there"),
-        ("cas app/x 5 6", "cas app/x", "writer there"),
-        ("incr app/x", "incr app/x", "writer there"),
-        ("append app/x 5", "append app/x", "writer there"),
-        ("setex app/x 5 6", "setex app/x", "writer there"),
-        ("expire app/x 5", "expire app/x", "writer there"),
-        ("persist app/x", "persist app/x", "writer there"),
-        ("under lease-5 set app/x 5", "set app/x", "writer there"),
-        ("clear app/", "clear app/", "writer there"),
-        ('object app/x dict.put "a" 1', "object app/x", "writer there"),
-        ('machine bank {"a": 1}', "machine", "writer for all keys"),
+        ("get web/x", "get web/x", "the right to read there"),
+        ("get app", "get app", "the right to read there"),
+        ("set app/x 5", "set app/x", "the right to write there"),
+        ("delete app/x", "delete app/x", "the right to write there"),
+        ("setnx app/x 5", "setnx app/x", "the right to write there"),
+        ("cas app/x 5 6", "cas app/x", "the right to write there"),
+        ("incr app/x", "incr app/x", "the right to write there"),
+        ("append app/x 5", "append app/x", "the right to write there"),
+        ("setex app/x 5 6", "setex app/x", "the right to write there"),
+        ("expire app/x 5", "expire app/x", "the right to write there"),
+        ("persist app/x", "persist app/x", "the right to write there"),
+        ("under lease-5 set app/x 5", "set app/x", "the right to write there"),
+        ("clear app/", "clear app/", "the right to write there"),
+        ('object app/x dict.put "a" 1', "object app/x", "the right to write there"),
+        ('machine bank {"a": 1}', "machine", "the right to write for all keys"),
         ("txn get app/x ; set app/y 1", "txn", LOGGED),
         ("txn get app/x", "txn", LOGGED),
         ("txn if app/x = 1 then get app/x", "txn", LOGGED),
         ("txn under lease-5 set app/y 1", "txn", LOGGED),
         ("get app/x read log", "get app/x read log", LOGGED_GET),
         ("stat app/x read log", "stat app/x read log", LOGGED_GET),
-        ("show", "show all keys", "reader for all keys"),
-        ("show web/", "show web/", "reader there"),
-        ("show ap", "show ap", "reader there"),
-        ("show after app/x", "show all keys", "reader for all keys"),
-        ("watch", "watch all keys", "reader for all keys"),
-        ("watch after 7", "watch all keys", "reader for all keys"),
-        ("watch app", "watch app", "reader there"),
-        ("leases", "leases", "reader for all keys"),
-        ("lease 10", "lease", "writer"),
-        ("renew lease-5", "renew", "writer"),
-        ("release lease-5", "release", "writer"),
-        ("session", "write, nor begin a session for that", "writer"),
-        ("transfer", "transfer", "admin"),
-        ("backup", "backup", "admin for all keys"),
-        ("backup from 0", "backup", "admin for all keys"),
-        ("members", "members", "admin"),
-        ("remove s2", "remove", "admin"),
-        ("STORE app/x 5", "STORE", "admin for all keys"),
-        ("SHUTDOWN", "SHUTDOWN", "admin for all keys"),
+        ("show", "show all keys", "the right to read for all keys"),
+        ("show web/", "show web/", "the right to read there"),
+        ("show ap", "show ap", "the right to read there"),
+        ("show after app/x", "show all keys", "the right to read for all keys"),
+        ("watch", "watch all keys", "the right to read for all keys"),
+        ("watch after 7", "watch all keys", "the right to read for all keys"),
+        ("watch app", "watch app", "the right to read there"),
+        ("leases", "leases", "the right to read for all keys"),
+        ("lease 10", "lease", "the right to write"),
+        ("renew lease-5", "renew", "the right to write"),
+        ("release lease-5", "release", "the right to write"),
+        ("session", "write, nor begin a session for that", "the right to write"),
+        ("transfer", "transfer", "the role admin"),
+        ("backup", "backup", "the role admin for all keys"),
+        ("backup from 0", "backup", "the role admin for all keys"),
+        ("members", "members", "the role admin"),
+        ("remove s2", "remove", "the role admin"),
+        ("STORE app/x 5", "STORE", "the role admin for all keys"),
+        ("SHUTDOWN", "SHUTDOWN", "the role admin for all keys"),
     ],
 )  # fmt: skip
 def test_what_a_reader_of_one_prefix_may_not(line: str, named: str, takes: str) -> None:
-    said = f"reader bob may not {named}: it takes the role {takes}. Nothing was done."
+    said = f"bob may not {named}: it takes {takes}. Nothing was done."
     assert refusal(BOB, line) == said
 
 
 @pytest.mark.parametrize(
     ("line", "named", "takes"),
     [
-        ("txn if db/x = 1 then get app/x", "get db/x", "reader there"),
-        ("txn if db/x absent then get app/x", "get db/x", "reader there"),
-        ("txn if db/x unchanged since 5 then get app/x", "get db/x", "reader there"),
-        ("txn if app/x = 1 then get app/x else get db/y", "get db/y", "reader there"),
-        ("txn if db/x > 1 then get app/x", "get db/x", "reader there"),
-        ("txn if db/ has none then get app/x", "show db/", "reader there"),
-        ("txn if app/x < 1 then clear db/", "clear db/", "writer there"),
-        ("txn object db/x list.append 1", "object db/x", "writer there"),
+        ("txn if db/x = 1 then get app/x", "get db/x", "the right to read there"),
+        ("txn if db/x absent then get app/x", "get db/x", "the right to read there"),
+        ("txn if db/x unchanged since 5 then get app/x", "get db/x", "the right to read there"),
+        ("txn if app/x = 1 then get app/x else get db/y", "get db/y", "the right to read there"),
+        ("txn if db/x > 1 then get app/x", "get db/x", "the right to read there"),
+        ("txn if db/ has none then get app/x", "show db/", "the right to read there"),
+        ("txn if app/x < 1 then clear db/", "clear db/", "the right to write there"),
+        ("txn object db/x list.append 1", "object db/x", "the right to write there"),
         ("get db/x read log", "get db/x read log", LOGGED_GET),
     ],
 )
 def test_a_writer_reads_and_writes_no_other_key_in_a_transaction(
     line: str, named: str, takes: str
 ) -> None:
-    said = f"writer eve may not {named}: it takes the role {takes}. Nothing was done."
+    said = f"eve may not {named}: it takes {takes}. Nothing was done."
     assert refusal(EVE, line) == said
     assert refusal(EVE, line.replace("db/", "app/")) == ""
 
@@ -147,7 +147,7 @@ def test_a_writer_reads_and_writes_no_other_key_in_a_transaction(
 def test_nobody_puts_a_key_under_a_lease_of_others() -> None:
     """Its holder could neither renew nor release it then, as both take the rights for each key."""
     said = (
-        "writer eve may not put a key under lease-6: it takes the role writer for each of its "
+        "eve may not put a key under lease-6: it takes the right to write for each of its "
         "keys. Nothing was done."
     )
     line = "under lease-6 set app/x 1"
@@ -160,7 +160,7 @@ def test_a_writer_writes_below_each_of_its_prefixes_alone() -> None:
     for line in ("set app/x 5", "clear web/", "lease 9"):
         assert refusal(EVE, line) == ""
     assert refusal(EVE, "txn if app/x = 5 then set web/y 1 else delete app/x") == ""
-    said = "writer eve may not set db/x: it takes the role writer there. Nothing was done."
+    said = "eve may not set db/x: it takes the right to write there. Nothing was done."
     assert refusal(EVE, "set db/x 5") == refusal(EVE, "under lease-5 set db/x 5") == said
     assert refusal(EVE, "txn set app/x 1 ; set db/x 5") == said
 
@@ -169,7 +169,7 @@ def test_a_lease_is_ended_or_renewed_by_who_may_write_all_of_its_keys() -> None:
     for verb in ("renew", "release"):
         assert refusal(EVE, f"{verb} lease-5") == refusal(EVE, f"{verb} lease-7") == ""
         assert refusal(EVE, f"{verb} lease-6") == (
-            f"writer eve may not {verb} lease-6: it takes the role writer for each of its keys. "
+            f"eve may not {verb} lease-6: it takes the right to write for each of its keys. "
             "Nothing was done."
         )
         assert refusal(ALL, f"{verb} lease-6") == ""
@@ -227,19 +227,19 @@ def test_a_writer_of_all_keys_is_no_admin() -> None:
 
 
 def test_a_reader_of_all_keys_writes_nothing() -> None:
-    said = "reader ron may not set a: it takes the role writer there. Nothing was done."
+    said = "ron may not set a: it takes the right to write there. Nothing was done."
     assert refusal(READER, "set a 1") == said
     for line in ("txn get b ; set a 1", "txn get b"):
-        refused = f"reader ron may not txn: it takes the role {LOGGED}. {DONE}"
+        refused = f"ron may not txn: it takes {LOGGED}. {DONE}"
         assert refusal(READER, line) == refused
     assert refusal(READER, "get a read log") == (
-        f"reader ron may not get a read log: it takes the role {LOGGED_GET}. {DONE}"
+        f"ron may not get a read log: it takes {LOGGED_GET}. {DONE}"
     )
     assert refusal(READER, "show") == refusal(READER, "leases") == refusal(READER, "watch") == ""
 
 
 def test_an_admin_of_one_prefix_has_no_backup_of_all() -> None:
-    admin = Identity("kim", UserRole.ADMIN, ("app/",))
+    admin = identity_of("kim", UserRole.ADMIN, ("app/",))
     assert refusal(admin, "members") == refusal(admin, "set app/x 1") == ""
     assert "it takes the role admin for all keys" in refusal(admin, "backup")
     assert "may not set web/x" in refusal(admin, "set web/x 1")
@@ -256,7 +256,7 @@ def test_without_a_login_nothing_but_help_is_there_by_default() -> None:
 
 @given(st.text(max_size=6), st.text(min_size=1, max_size=6))
 def test_a_key_is_below_a_prefix_where_its_bytes_begin_so(prefix: str, key: str) -> None:
-    who = Identity("bob", UserRole.READER, (escape(prefix, key=True),))
+    who = identity_of("bob", UserRole.READER, (escape(prefix, key=True),))
     begins = key.encode().startswith(prefix.encode())
     assert (refusal(who, f"get {escape(key, key=True)}") == "") is begins
 

@@ -15,10 +15,10 @@ import pytest
 
 import raftline
 from raftline import ClientError, ClientTls, aio, connect
-from raftline.access.identity import EVERYWHERE, Identity
 from raftline.access.users import User, Users, make_verifier, write_users
 from raftline.clients.requests.conversation import Client
 from raftline.tools.node_files import certs
+from raftline.wire.commands.identity import EVERYWHERE, identity_of
 from raftline.wire.commands.login_operands import ITERATIONS_LEAST
 from raftline.wire.commands.rights import UserRole
 from raftline_testing.doubles.in_process import without_notices
@@ -39,8 +39,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "password").chmod(0o600)
     verifier = make_verifier(PASSWORD, ITERATIONS_LEAST)
     users = {
-        "ann": User(Identity("ann", UserRole.ADMIN, EVERYWHERE), verifier),
-        "bob": User(Identity("bob", UserRole.READER, ("app/",)), verifier),
+        "ann": User(identity_of("ann", UserRole.ADMIN, EVERYWHERE), verifier),
+        "bob": User(identity_of("bob", UserRole.READER, ("app/",)), verifier),
     }
     write_users(folder / "users", Users(users, bytes(32)))
     return folder
@@ -97,7 +97,7 @@ def test_a_program_logs_in_by_a_password_over_tls(closed: Cluster, made: Path) -
         assert kv["app/a"] == "5"
         with pytest.raises(
             raftline.NotAllowed,
-            match="bob may not write, nor begin a session for that: it takes the role writer",
+            match="bob may not write, nor begin a session for that: it takes the right to write",
         ):
             kv["app/a"] = "6"
 
@@ -217,7 +217,7 @@ def test_every_command_that_asks_nodes_takes_a_login_and_tls(
         backup.unlink()
     refused = run("transfer", *typed(made, "bob"), *folder)
     assert (refused.returncode, refused.stdout) == (5, "")
-    assert "Sorry, reader bob may not transfer" in refused.stderr
+    assert "Sorry, bob may not transfer" in refused.stderr
     nobody = json.loads(run("status", "--json", *PATIENT, *ann(made)[:2], *folder).stdout)
     assert "a client without a login may not status" in nobody[0]["problem"]
 
@@ -259,7 +259,7 @@ def test_the_picture_is_saved_over_tls_by_an_admin(
     assert (done.returncode, done.stderr) == (0, "")
     assert "events of 0.5 s" in done.stdout
     for access, why in (
-        (typed(made, "bob"), "[!] s1 can't be observed: Sorry, reader bob may not observe"),
+        (typed(made, "bob"), "[!] s1 can't be observed: Sorry, bob may not observe"),
         ([], "[!] s1 can't be observed: Sorry, this port speaks TLS alone"),
         (["--tls-ca", str(made / "ann.pem")], "[!] s1 can't be observed: TLS: "),
     ):

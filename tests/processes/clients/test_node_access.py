@@ -10,11 +10,11 @@ import pytest
 
 import raftline
 from raftline import ClientTls, Node, NodeError, ReplicatedDict
-from raftline.access.identity import EVERYWHERE, Identity
 from raftline.access.secret import make_secret
 from raftline.access.users import User, Users, make_verifier, write_users
 from raftline.clients.requests.line_connection import LineConnection
 from raftline.tools.node_files import certs
+from raftline.wire.commands.identity import EVERYWHERE, identity_of
 from raftline.wire.commands.login_operands import ITERATIONS_LEAST
 from raftline.wire.commands.rights import UserRole
 from raftline_testing.nodes.processes import DEADLINE_S, free_ports
@@ -35,7 +35,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def write(path: Path, **users: tuple[UserRole, tuple[str, ...]]) -> None:
-    known = {name: User(Identity(name, *users[name]), VERIFIER) for name in users}
+    known = {name: User(identity_of(name, *users[name]), VERIFIER) for name in users}
     write_users(path, Users(known, bytes(32)))
 
 

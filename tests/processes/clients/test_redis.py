@@ -15,11 +15,11 @@ from typing import Any
 
 import pytest
 
-from raftline.access.identity import EVERYWHERE, Identity
 from raftline.access.users import User, Users, make_verifier, write_users
 from raftline.clients.requests.client_login import Credentials, log_in
 from raftline.clients.requests.line_connection import LineConnection
 from raftline.tools.node_files import certs
+from raftline.wire.commands.identity import EVERYWHERE, identity_of
 from raftline.wire.commands.login_operands import ITERATIONS_LEAST
 from raftline.wire.commands.rights import UserRole
 from raftline_testing.nodes.cluster import STEADY, Cluster, NodeProcess
@@ -327,7 +327,7 @@ USERS = {
 def test_the_keys_of_a_user_count_for_it(tmp_path: Path) -> None:
     """`SET` is a line of the node's own protocol; `SETRANGE` asks and writes on its own."""
     verifier = make_verifier("right", ITERATIONS_LEAST)
-    users = {name: User(Identity(name, *role), verifier) for name, role in USERS.items()}
+    users = {name: User(identity_of(name, *role), verifier) for name, role in USERS.items()}
     write_users(tmp_path / "users", Users(users, bytes(32)))
     options = ["--users", str(tmp_path / "users"), "--anonymous", "none", "--insecure"]
     with Cluster(tmp_path, 1, *STEADY, *options) as cluster, Raw(cluster.start()["s1"]) as bob:
@@ -349,7 +349,7 @@ def test_the_keys_of_a_user_count_for_it(tmp_path: Path) -> None:
 
 def test_a_user_of_redis_py_has_the_rights_of_the_node(redis: Any, tmp_path: Path) -> None:
     verifier = make_verifier("right", ITERATIONS_LEAST)
-    users = {name: User(Identity(name, *role), verifier) for name, role in USERS.items()}
+    users = {name: User(identity_of(name, *role), verifier) for name, role in USERS.items()}
     write_users(tmp_path / "users", Users(users, bytes(32)))
     options = ["--users", str(tmp_path / "users"), "--anonymous", "none", "--insecure"]
     refused = redis.exceptions.NoPermissionError

@@ -18,7 +18,7 @@ TOOLS = ("bash", "curl", "unshare")
 APART = ["unshare", "--pid", "--fork", "--kill-child", "--mount", "--mount-proc"]
 IN_TURN = (
     " leads term ", "SET response: app/greeting set to hello", "hello",
-    "Sorry, writer app may not set other: it takes the role writer there. Nothing was done.",
+    "Sorry, app may not set other: it takes the right to write there. Nothing was done.",
     "REPLACE response: s4 votes instead of s3", "s4  192.0.2.14:10000  voter",
     "hello",
 )  # fmt: skip

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from raftline.access.identity import EVERYWHERE, Identity
 from raftline.access.secret import make_secret
 from raftline.access.users import User, Users, make_verifier, write_users
 from raftline.clients.requests.client_login import PASSWORD_FILE, USER
 from raftline.tools.node_files import certs
+from raftline.wire.commands.identity import EVERYWHERE, identity_of
 from raftline.wire.commands.login_operands import ITERATIONS_LEAST
 from raftline.wire.commands.rights import UserRole
 from raftline_testing.nodes.cluster import STEADY, Cluster
@@ -35,7 +35,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     make_secret(folder / "secret")
     verifier = make_verifier(PASSWORD, ITERATIONS_LEAST)
     roles = {"ann": UserRole.ADMIN, "bob": UserRole.READER}
-    users = {name: User(Identity(name, role, EVERYWHERE), verifier) for name, role in roles.items()}
+    users = {
+        name: User(identity_of(name, role, EVERYWHERE), verifier) for name, role in roles.items()
+    }
     write_users(folder / "users", Users(users, bytes(32)))
     (folder / "password").write_text(f"{PASSWORD}\n")
     (folder / "password").chmod(0o600)

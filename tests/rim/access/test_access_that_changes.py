@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 
-from raftline.access.identity import EVERYWHERE, Identity
 from raftline.access.login import FAILED, Access, Login
 from raftline.access.proof import Initiator
 from raftline.access.secret import NO_AUTH, PeerAuth, make_secret, read_peer_auth, read_secrets
@@ -25,6 +24,7 @@ from raftline.net.protocol.admission import Admission
 from raftline.node.program.reload import readers_of
 from raftline.tools.node_files import certs
 from raftline.wire.commands.command_table import read_request
+from raftline.wire.commands.identity import EVERYWHERE, identity_of
 from raftline.wire.commands.login_operands import ITERATIONS_LEAST
 from raftline.wire.commands.operands import Limits
 from raftline.wire.commands.parsing import ReadSettings, parse
@@ -34,12 +34,12 @@ from raftline_testing.doubles.fake_host import FakeHost
 from raftline_testing.nodes.processes import DEADLINE_S
 
 OLD, NEW = "correct horse battery", "another password"
-BOB = Identity("bob", UserRole.ADMIN, EVERYWHERE)
+BOB = identity_of("bob", UserRole.ADMIN, EVERYWHERE)
 
 
 def write(path: Path, password: str, *names: str) -> None:
     verifier = make_verifier(password, ITERATIONS_LEAST)
-    users = {name: User(Identity(name, UserRole.ADMIN, EVERYWHERE), verifier) for name in names}
+    users = {name: User(identity_of(name, UserRole.ADMIN, EVERYWHERE), verifier) for name in names}
     write_users(path, Users(users, bytes(32)))
 
 
@@ -80,12 +80,12 @@ def test_an_exchange_that_began_before_gives_the_rights_of_now(path: Path, acces
     steps = exchange(Credentials("bob", OLD))
     last = steps.send(said(login, next(steps)))
     users = access.users
-    reader = users.by_name["bob"]._replace(identity=BOB._replace(role=UserRole.READER))
+    reader = users.by_name["bob"]._replace(identity=identity_of("bob", UserRole.READER))
     write_users(path, Users({"bob": reader}, bytes(32)))
     access.reload()
     assert said(login, last) != FAILED
     assert login.denial_reason("get a", lambda lease: []) == ""
-    assert "reader bob may not set a" in login.denial_reason("set a 1", lambda lease: [])
+    assert "bob may not set a" in login.denial_reason("set a 1", lambda lease: [])
 
 
 def admitted(made: Path, name: str, access: Access) -> Admission:

@@ -27,7 +27,6 @@ from hypothesis import strategies as st
 
 import raftline
 import raftline.aio
-from raftline.access.identity import EVERYWHERE, Identity
 from raftline.access.login import (
     FAILED,
     OUT_OF_PLACE,
@@ -62,6 +61,7 @@ from raftline.net.peers.peers import Speaker
 from raftline.net.protocol.admission import Admission
 from raftline.state.sessions import SessionTable
 from raftline.wire.commands.command_table import Request, read_request
+from raftline.wire.commands.identity import EVERYWHERE, identity_of
 from raftline.wire.commands.login_operands import ITERATIONS_LEAST
 from raftline.wire.commands.operands import Limits
 from raftline.wire.commands.parsing import ReadSettings, parse
@@ -81,7 +81,7 @@ SECRET = bytes(range(32))
 def users_of(*rows: tuple[str, UserRole, tuple[str, ...]], password: str = PASSWORD) -> Users:
     verifier = make_verifier(password, ITERATIONS_LEAST)
     return Users(
-        {name: User(Identity(name, role, prefixes), verifier) for name, role, prefixes in rows},
+        {name: User(identity_of(name, role, prefixes), verifier) for name, role, prefixes in rows},
         SECRET,
     )
 
@@ -128,7 +128,7 @@ def log_in(login: Login, name: str, password: str) -> str:
 def test_a_right_password_gives_the_rights_of_the_user(access: Access) -> None:
     login = login_to(access)
     assert log_in(login, "bob", PASSWORD).startswith("AUTH response: v=")
-    assert login.identity == Identity(*BOB)
+    assert login.identity == identity_of(*BOB)
     assert login.denial_reason("get app/x", lambda lease: []) == ""
     assert login.denial_reason("get web/x", lambda lease: []) != ""
 
@@ -263,7 +263,7 @@ class _Fixed(Access):
 
     def __init__(self) -> None:
         self.users = users_of(BOB, ROOT)
-        self.nobody = Identity("", UserRole.NONE)
+        self.nobody = identity_of("", UserRole.NONE)
         self.failed_s = 0.0
         self.wait = lambda timeout=None: False
         self.new_token = secrets.token_hex
@@ -278,9 +278,9 @@ FIXED = _Fixed()
 def test_a_person_types_a_password_where_nobody_else_reads_it(access: Access) -> None:
     login = login_to(access)
     reply = login.take(asked(f"login bob {PASSWORD}"))
-    assert reply == "LOGIN response: you are reader bob of keys that begin with app/"
+    assert reply == "LOGIN response: you are bob, who may read keys that begin with app/"
     assert login.identity.user == "bob"
-    assert login.take(asked(f"login root {PASSWORD}")) == "LOGIN response: you are admin root"
+    assert login.take(asked(f"login root {PASSWORD}")) == "LOGIN response: you are root, an admin"
     open_login = login_to(access, private=False)
     assert open_login.take(asked(f"login bob {PASSWORD}")) == NOT_PRIVATE(MECHANISM)
     assert open_login.identity == access.nobody
@@ -299,10 +299,10 @@ def test_a_certificate_logs_its_user_in_and_no_other(path: Path, access: Access)
         login.by_certificate(name)
         assert login.identity == access.nobody
     login.by_certificate("bob")
-    assert login.identity == Identity(*BOB)
+    assert login.identity == identity_of(*BOB)
     write_users(path, users_of(BOB, password=PASSWORD + "!"))  # whose password it does not need
     access.reload()
-    assert login.now() == Identity(*BOB)
+    assert login.now() == identity_of(*BOB)
     login.take(asked(f"login bob {PASSWORD}!"))
     write_users(path, users_of(BOB))
     access.reload()
@@ -606,7 +606,7 @@ def test_the_file_is_read_as_it_was_written(path: Path) -> None:
     assert list(users.by_name) == ["bob", "root"]
     assert spell_users(users) == path.read_text()
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    assert users.by_name["bob"].identity == Identity(*BOB)
+    assert users.by_name["bob"].identity == identity_of(*BOB)
     assert PASSWORD not in path.read_text()
 
 
@@ -675,13 +675,13 @@ def test_rights_that_change_count_from_the_next_line_on(path: Path, access: Acce
     assert login.denial_reason("members", lambda lease: []) == ""
     users = access.users
     users.by_name["root"] = users.by_name["root"]._replace(  # type: ignore[index]
-        identity=Identity("root", UserRole.WRITER, ("app/",))
+        identity=identity_of("root", UserRole.WRITER, ("app/",))
     )
     write_users(path, users)
     access.reload()
     assert "it takes the role admin" in login.denial_reason("members", lambda lease: [])
     assert login.denial_reason("set app/x 1", lambda lease: []) == ""
-    assert login.now() == Identity("root", UserRole.WRITER, ("app/",))
+    assert login.now() == identity_of("root", UserRole.WRITER, ("app/",))
 
 
 @pytest.mark.parametrize("users", [users_of(BOB), users_of(BOB, ROOT)])
@@ -775,7 +775,7 @@ def test_lines_of_a_user_are_taken_as_its_rights_are(access: Access) -> None:
     ]
     assert door.say("get app/x read local") == "local"
     assert door.say("set app/x 1") == (
-        "Sorry, reader bob may not set app/x: it takes the role writer there. Nothing was done."
+        "Sorry, bob may not set app/x: it takes the right to write there. Nothing was done."
     )
     assert door.say("status") == 'STATUS response: {"name": "s1"}'
     assert door.say("sing a song").startswith("Sorry, I don't understand: sing")
@@ -802,11 +802,11 @@ def test_a_reader_begins_no_session_by_a_number(access: Access) -> None:
     log = "as it is an entry of the log"
     for number in ("", "c#5@"):
         assert door.say(f"{number}txn get app/x") == (
-            f"Sorry, reader bob may not txn: it takes the role writer, {log}; read with get or "
+            f"Sorry, bob may not txn: it takes the right to write, {log}; read with get or "
             "show. Nothing was done."
         )
         assert door.say(f"{number}get app/x read log") == (
-            "Sorry, reader bob may not get app/x read log: it takes the role writer there, "
+            "Sorry, bob may not get app/x read log: it takes the right to write there, "
             f"{log}; leave read log out. Nothing was done."
         )
     assert door.say("c#5@get app/x") == "read"
@@ -915,7 +915,7 @@ def test_a_line_after_a_login_in_the_same_packet_has_its_rights(access: Access) 
     lines = [f"login root {PASSWORD}", "set a 1", "login root wrong", "set a 2"]
     assert [door.say(line) for line in lines][1::2] == [
         "write",
-        "Sorry, a client without a login may not set a: it takes the role writer there. "
+        "Sorry, a client without a login may not set a: it takes the right to write there. "
         "Nothing was done.",
     ]
 

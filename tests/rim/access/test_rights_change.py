@@ -10,7 +10,6 @@ from typing import Any, cast
 
 import pytest
 
-from raftline.access.identity import Identity
 from raftline.access.login import Access
 from raftline.access.users import User, Users, make_verifier, write_users
 from raftline.clients.calls.value_codec import TEXT
@@ -20,6 +19,7 @@ from raftline.logmanager import LogManager
 from raftline.net.connections.connection import Connection
 from raftline.node.watches.watch_registry import WatchRegistry
 from raftline.raft.log import Entry
+from raftline.wire.commands.identity import identity_of
 from raftline.wire.commands.login_operands import ITERATIONS_LEAST
 from raftline.wire.commands.rights import UserRole
 from raftline_testing.doubles.fake_host import FakeHost
@@ -56,12 +56,12 @@ class Scene:
             batch.wake()
 
     def write(self, password: str = PASSWORD, **users: tuple[str, ...]) -> None:
-        users = users or {"ann": ()}
+        users = users or {"ann": ("",)}
         write_users(
             self.path,
             Users(
                 {
-                    name: User(Identity(name, UserRole.READER, prefixes), VERIFIERS[password])
+                    name: User(identity_of(name, UserRole.READER, prefixes), VERIFIERS[password])
                     for name, prefixes in users.items()
                 },
                 bytes(32),
@@ -90,7 +90,9 @@ class Scene:
 @pytest.fixture
 def scene(tmp_path: Path) -> Iterator[Scene]:
     scene = Scene(tmp_path)
-    assert scene.ask(f"login bob {PASSWORD}").startswith("s1@LOGIN response: you are reader bob")
+    assert scene.ask(f"login bob {PASSWORD}").startswith(
+        "s1@LOGIN response: you are bob, who may read"
+    )
     yield scene
     scene.lines.close()
     scene.there.close()
@@ -110,11 +112,13 @@ def test_a_watch_ends_where_its_user_may_have_it_no_more(scene: Scene) -> None:
     )
     scene.apply("set app/x 2", "set web/x 1")
     assert scene.line() == "s1#2@EVENT 4 set web/x 1"  # and nothing of app/
-    assert "reader bob may not watch app/" in scene.ask("c#3@watch app/ after 2")
+    assert "bob may not watch app/" in scene.ask("c#3@watch app/ after 2")
     assert scene.watchers.count == 1
 
 
-@pytest.mark.parametrize(("password", "users"), [(OTHER, {"bob": ()}), (PASSWORD, {"ann": ()})])
+@pytest.mark.parametrize(
+    ("password", "users"), [(OTHER, {"bob": ("",)}), (PASSWORD, {"ann": ("",)})]
+)
 def test_a_connection_ends_with_its_login(
     scene: Scene, password: str, users: dict[str, tuple[str, ...]]
 ) -> None:
@@ -127,7 +131,7 @@ def test_a_connection_ends_with_its_login(
 
 def test_rights_that_stay_end_nothing(scene: Scene) -> None:
     assert "WATCH response" in scene.ask("watch app/")
-    scene.write(bob=("app/",), ann=())
+    scene.write(bob=("app/",), ann=("",))
     scene.read_again()
     scene.apply("set app/x 1")
     assert scene.line() == "s1@EVENT 2 set app/x 1"
@@ -152,7 +156,7 @@ def test_a_client_that_follows_a_watch_hears_that_it_is_not_allowed() -> None:
     cursor = WatchCursor(TEXT, "app/", None)
     cursor.take("WATCH response: 0 keys as of 1")
     with pytest.raises(NotAllowed, match="bob may not watch app/"):
-        cursor.refused("Sorry, reader bob may not watch app/: it takes the role reader there.")
+        cursor.refused("Sorry, bob may not watch app/: it takes the right to read there.")
 
 
 def test_the_errors_say_that_nothing_was_done() -> None:

@@ -128,7 +128,7 @@ def test_tasks_go_on_at_a_member_that_nobody_named() -> None:
     asyncio.run(run())
 
 
-@pytest.mark.parametrize("text", [None, "Sorry, reader bob may not status.", "what?"])
+@pytest.mark.parametrize("text", [None, "Sorry, bob may not status.", "what?"])
 def test_a_node_that_names_nobody_is_no_failure_of_what_it_served(text: str | None) -> None:
     def handler(message: str) -> str | None:
         return text if message == "status" else value(message)

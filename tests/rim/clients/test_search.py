@@ -299,7 +299,7 @@ def test_a_client_that_is_closed_ends_its_requests_and_says_what_is_known() -> N
 KEPT_OUT = [
     LoginFailed("the login failed: the name or the password is wrong."),
     said("Sorry, a client without a login may not write. Nothing was done."),
-    said("Sorry [not-allowed] reader bob may not set a: it takes the role writer there."),
+    said("Sorry [not-allowed] bob may not set a: it takes the right to write there."),
     said(TLS_ONLY),
 ]
 

@@ -6,13 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from raftline.access.identity import EVERYWHERE, Identity
 from raftline.access.login import Access
-from raftline.access.users import User, Users, make_verifier, write_users
+from raftline.access.users import Users, make_verifier, write_users
 from raftline.net.protocol.host import Batch
 from raftline.net.protocol.redis_node import RedisNode
 from raftline.node.loop.queue import RequestQueue
 from raftline.state.store import Store
+from raftline.state.user_table import User
+from raftline.wire.commands.identity import EVERYWHERE, identity_of
 from raftline.wire.commands.login_operands import ITERATIONS_LEAST
 from raftline.wire.commands.operands import Limits
 from raftline.wire.commands.rights import UserRole
@@ -32,7 +33,7 @@ def access(tmp_path_factory: pytest.TempPathFactory) -> Access:
     path: Path = tmp_path_factory.mktemp("users") / "users"
     verifier = make_verifier("right", ITERATIONS_LEAST)
     writer = UserRole.WRITER
-    users = {name: User(Identity(name, writer, EVERYWHERE), verifier) for name in ("ann", "bob")}
+    users = {name: User(identity_of(name, writer, EVERYWHERE), verifier) for name in ("ann", "bob")}
     write_users(path, Users(users, bytes(32)))
     return Access(path, UserRole.NONE, failed_s=0.0)
 

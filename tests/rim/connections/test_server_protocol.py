@@ -17,7 +17,6 @@ from typing import Any, cast
 
 import pytest
 
-from raftline.access.identity import EVERYWHERE, Identity
 from raftline.access.login import Access
 from raftline.access.secret import PeerAuth
 from raftline.access.users import User, Users, make_verifier, write_users
@@ -33,6 +32,7 @@ from raftline.net.protocol.server_protocol import (
     ServerProtocol,
     TimingMark,
 )
+from raftline.wire.commands.identity import EVERYWHERE, identity_of
 from raftline.wire.commands.login_operands import ITERATIONS_LEAST
 from raftline.wire.commands.operands import Limits
 from raftline.wire.commands.parsing import BY_ROUND, PLAIN_BYTES, ParsedLine, ReadSettings
@@ -78,7 +78,7 @@ LAST = [b"", b"set a", TOO_LONG, TOO_LONG + b"\nhelp\n"]
 def access(tmp_path_factory: pytest.TempPathFactory) -> Access:
     path: Path = tmp_path_factory.mktemp("users") / "users"
     verifier = make_verifier("right", ITERATIONS_LEAST)
-    root = User(Identity("root", UserRole.ADMIN, EVERYWHERE), verifier)
+    root = User(identity_of("root", UserRole.ADMIN, EVERYWHERE), verifier)
     write_users(path, Users({"root": root}, bytes(32)))
     return Access(path, UserRole.NONE, failed_s=0.0)
 

@@ -13,7 +13,6 @@ from typing import Any, cast
 
 import pytest
 
-from raftline.access.identity import EVERYWHERE, Identity
 from raftline.access.login import Access
 from raftline.access.secret import PeerAuth
 from raftline.access.users import User, Users, make_verifier, write_users
@@ -26,6 +25,7 @@ from raftline.net.connections.listener import Listener
 from raftline.net.line_reader import HalfLines, LineBuffer
 from raftline.net.protocol import server_protocol
 from raftline.net.protocol.server_protocol import HALF_LINES_FULL
+from raftline.wire.commands.identity import EVERYWHERE, identity_of
 from raftline.wire.commands.login_operands import ITERATIONS_LEAST
 from raftline.wire.commands.rights import UserRole
 from raftline.wire.limits import PLACES_FOR_PEERS, STRANGER_LINE_BYTES
@@ -43,7 +43,7 @@ TOO_LONG = (
 @pytest.fixture
 def access(tmp_path: Path) -> Access:
     verifier = make_verifier(PASSWORD, ITERATIONS_LEAST)
-    root = User(Identity("root", UserRole.ADMIN, EVERYWHERE), verifier)
+    root = User(identity_of("root", UserRole.ADMIN, EVERYWHERE), verifier)
     write_users(tmp_path / "users", Users({"root": root}, bytes(32)))
     return Access(tmp_path / "users", UserRole.NONE, failed_s=0.0)
 
@@ -138,7 +138,7 @@ def test_a_long_line_after_a_login_in_the_same_packet_is_taken(
 ) -> None:
     doors.append(door := Door(access))
     door.say(f"login root {PASSWORD}\nset a {'x' * size}\nhelp\n".encode())
-    assert door.line() == "s1@LOGIN response: you are admin root"
+    assert door.line() == "s1@LOGIN response: you are root, an admin"
     assert eventually(lambda: door.host.batches)
     (command,) = door.host.batches[0].commands
     assert len(command) == len("set a ") + size
@@ -401,7 +401,7 @@ def test_admins_give_way_to_nobody() -> None:
 @pytest.mark.pure
 def test_one_user_locks_nobody_out(access: Access) -> None:
     host = FakeHost(access=access, level=3)
-    bob = User(Identity("bob", UserRole.READER, ("bob/",)), make_verifier("b", ITERATIONS_LEAST))
+    bob = User(identity_of("bob", UserRole.READER, ("bob/",)), make_verifier("b", ITERATIONS_LEAST))
     cast(dict[str, User], access.users.by_name)["bob"] = bob
     port = next(free_ports)
     listener = Listener("127.0.0.1", port, 8)

@@ -190,6 +190,6 @@ def test_a_closed_watch_has_nothing_to_wait_for() -> None:
 def test_who_may_not_watch_is_refused() -> None:
     nodes = Nodes()
     nodes.iterate()
-    nodes._lines.append("s1#3@Sorry, reader bob may not watch a/: it takes the role admin there.")
+    nodes._lines.append("s1#3@Sorry, bob may not watch a/: it takes the role admin there.")
     with pytest.raises(NotAllowed, match="bob may not watch"):
         nodes.sync()

@@ -1,7 +1,8 @@
-"""The table of rights: the role that each verb needs, and the keys that the role must cover.
+"""The check of rights: what each line needs, and whether an identity has it. Pure.
 
-Each command of wire/commands/command_table.py has a row. A verb without a row is refused for all
-users. tests/lists/test_command_pages.py makes the table of docs/use/users.md from these rows.
+Each command of wire/commands/command_table.py has a row with its right. A verb without a row is
+refused for all users. tests/lists/test_command_pages.py makes the table of docs/use/users.md from
+these rows.
 """
 
 from __future__ import annotations
@@ -10,19 +11,20 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
-from ..wire.commands.command_table import COMMANDS, IN_TRANSACTIONS, Request
-from ..wire.commands.lease_operands import without_lease
-from ..wire.commands.operands import NO_LIMITS, show_operands
-from ..wire.commands.rights import LeaseKeys, Right, Touches, UserRole
-from ..wire.commands.transaction_line import read_transaction
-from ..wire.commands.watch_lines import watch_operands
-from ..wire.protocol import shown
-from ..wire.refusal import NO_LOGIN, NOT_ALLOWED, Refusal
+from ..protocol import shown
+from ..refusal import NO_LOGIN, NOT_ALLOWED, Refusal
+from .command_table import COMMANDS, IN_TRANSACTIONS, Request
 from .identity import Identity
+from .lease_operands import without_lease
+from .operands import NO_LIMITS, show_operands
+from .rights import LeaseKeys, Right, Touches, UserRole
+from .transaction_line import read_transaction
+from .watch_lines import watch_operands
 
 _READ_LOG = " read log"
 _SESSION = "write, nor begin a session for that"  # a client begins one before its first write
 _LOGGED = ", as it is an entry of the log; read with get or show"
+_SHOWN = " too, as the reply shows the value"
 _LOGGED_GET = ", as it is an entry of the log; leave read log out"
 
 
@@ -30,6 +32,11 @@ _PUBLIC_FIELDS = (
     "name", "role", "term", "leader", "members", "reads", "build", "version", "build_level",
     "level", "cluster", "recovering", "no_leader_because", "controlled", "down",
 )  # fmt: skip
+_NAMES = {
+    UserRole.READER: "the right to read",
+    UserRole.WRITER: "the right to write",
+    UserRole.ADMIN: "the role admin",
+}
 KeysOfLease = Callable[[str], Sequence[str] | LeaseKeys | None]  # None: unknown here
 
 
@@ -38,11 +45,11 @@ class KeysUnknownError(Exception):
 
 
 class _Need(NamedTuple):
-    """A role that a line needs for some keys."""
+    """A right that a line needs for some keys."""
 
     role: UserRole
     line: str  # its name in a refusal
-    # The keys and prefixes that the role must cover; None: no keys.
+    # The keys and prefixes that the right must cover; None: no keys.
     keys: Sequence[str] | LeaseKeys | None = None
     where: str = " there"  # in a refusal
     hint: str = ""
@@ -71,26 +78,27 @@ def denial_reason(
         right = COMMANDS[verb].right
     if right is None:
         return _denied(identity, f"{shown(verb)}: no role allows it")
-    if identity.is_everywhere and identity.role >= max(right.role, UserRole.WRITER):
-        return ""  # a part of a line never needs more than a writer
+    if identity.is_everywhere and (identity.is_admin or right.role < UserRole.ADMIN):
+        return ""  # a part of a line never needs the role admin
     for need in _needs(verb, right, command, keys_of_lease):
-        if identity.role < need.role or not _holds(identity, need.keys):
+        if not _has(identity, need):
             where = "" if need.keys is None else need.where
-            takes = f"it takes the role {need.role}{where}{need.hint}"
+            takes = f"it takes {_NAMES[need.role]}{where}{need.hint}"
             return _denied(identity, f"{need.line}: {takes}")
     return ""
 
 
 def _denied(identity: Identity, what: str) -> Refusal:
-    if not identity.user:
-        return NO_LOGIN(what)
-    return NOT_ALLOWED(identity.role, identity.user, what)
+    return NOT_ALLOWED(identity.user, what) if identity.user else NO_LOGIN(what)
 
 
-def _holds(identity: Identity, keys: Sequence[str] | LeaseKeys | None) -> bool:
+def _has(identity: Identity, need: _Need) -> bool:
+    keys, prefixes = need.keys, identity.prefixes_for(need.role)
+    if identity.role < need.role:
+        return False
     if isinstance(keys, LeaseKeys):
-        return keys.are_held(identity.prefixes)
-    return all(map(identity.holds, keys or ()))
+        return keys.are_held(prefixes)
+    return all([key.startswith(prefixes) for key in keys or ()])
 
 
 def _needs(verb: str, right: Right, command: str, keys_of_lease: KeysOfLease) -> Iterator[_Need]:
@@ -105,6 +113,8 @@ def _needs(verb: str, right: Right, command: str, keys_of_lease: KeysOfLease) ->
                 line = f"{verb} {shown(key)}{_READ_LOG}"
                 yield _Need(UserRole.WRITER, line, [key], hint=_LOGGED_GET)
             yield _Need(role, f"{verb} {shown(key)}", [key])
+            if right.shows:
+                yield _Need(UserRole.READER, f"{verb} {shown(key)}", [key], hint=_SHOWN)
         case Touches.PREFIX:
             prefix = _prefix_of(verb, command)
             what = shown(prefix) or "all keys"
@@ -170,7 +180,7 @@ def _prefix_of(verb: str, command: str) -> str:
 
 def sees_whole_status(identity: Identity) -> bool:
     """Return whether a status shows this identity the totals of all keys: entries and bytes."""
-    return identity.is_everywhere and identity.role > UserRole.NONE
+    return "" in identity.reads
 
 
 def partial_status(reply: str) -> str:
