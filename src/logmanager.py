@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from typing import cast
+from typing import NamedTuple, cast
 
 from .common.mypyc_compat import mypyc_attr
 from .common.process.wakeup import Breathe, give_way, no_pause
@@ -26,6 +26,7 @@ from .state.lease_table import Leases, read_granted, spell_granted
 from .state.pairs import StillPairs, free, layered
 from .state.sessions import SessionTable, entry_number
 from .state.store import Pairs, PairSizes, sizes_of
+from .state.user_table import UserTable, read_users
 from .storage.birth import spell_trace, trace
 from .storage.disk import (
     DiskFailed,
@@ -45,6 +46,33 @@ from .wire.refusal import HALF_APPLIED, STOPPING
 
 EVERY = 1 << 62  # characters: no reply is omitted
 LOOK_S = 0.01  # between a reader's checks of whether long entries are being applied
+
+
+class Parts(NamedTuple):
+    """The parts of a snapshot that its lines spell."""
+
+    sessions: SessionTable
+    leases: Leases
+    users: UserTable
+    sizes: PairSizes | None = None
+
+
+def no_parts() -> Parts:
+    """Return the parts of an empty state."""
+    return Parts(SessionTable(), Leases(), UserTable())
+
+
+def parts_of(loaded: LoadedSnapshot, breathe: Breathe = no_pause) -> Parts:
+    """Return the parts of a checked snapshot.
+
+    Raises:
+        ValueError: its lines of sessions, leases or users are invalid.
+    """
+    return Parts(
+        SessionTable.load(loaded.sessions, breathe),
+        read_granted(loaded.leases),
+        read_users(loaded.users),
+    )
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)
@@ -80,11 +108,7 @@ class LogManager:
         self._is_half_applied = False  # they match no entry
         self._replaced: Pairs = {}  # pairs from before a snapshot
         # From the last checked snapshot:
-        self._arrived: tuple[SessionTable, Leases, PairSizes | None] = (
-            SessionTable(),
-            Leases(),
-            None,
-        )
+        self._arrived = no_parts()
         self._is_declined = False  # whether that snapshot was not taken over
 
     @property
@@ -112,8 +136,7 @@ class LogManager:
         self.state.cluster = recovered.base_cluster
         if loaded is not None:
             try:
-                leases = read_granted(loaded.leases)
-                self._load(loaded, SessionTable.load(loaded.sessions), leases, None)
+                self._load(loaded, parts_of(loaded))
             except ValueError as error:
                 self.close()
                 raise FilesRefused(
@@ -254,6 +277,7 @@ class LogManager:
             applied, members = self.applied, self.members
             level = self.store.level
             granted, cluster = self.store.leases.copy(), self.state.cluster
+            users = self.store.users
         return MachineState(
             *applied,
             members,
@@ -263,23 +287,24 @@ class LogManager:
             level,
             spell_granted(granted),
             cluster,
+            users.spell(),
         )
 
     def arrived(self, loaded: LoadedSnapshot, breathe: Breathe = no_pause) -> None:
         """Keep a checked snapshot for `take_over` and `persist`.
 
         Raises:
-            ValueError: its session or lease lines are invalid.
+            ValueError: its lines of sessions, leases or users are invalid.
         """
-        leases, sizes = read_granted(loaded.leases), sizes_of(loaded.pairs, breathe)
-        self._arrived = (SessionTable.load(loaded.sessions, breathe), leases, sizes)
+        parts = parts_of(loaded, breathe)
+        self._arrived = parts._replace(sizes=sizes_of(loaded.pairs, breathe))
         self.arrived_snapshot, self._is_declined = loaded, True
 
     def take_over(self, snapshot: Snapshot) -> None:
         """Replace the state machine with the received snapshot. `free_left` frees the old state
         later."""
         self._is_declined = False
-        self._replaced = self._load(self.checked(snapshot), *self._arrived)
+        self._replaced = self._load(self.checked(snapshot), self._arrived)
 
     def free_left(self) -> Iterator[None]:
         """Free, in pieces, the pairs from before a snapshot, or the pairs of a snapshot that the
@@ -287,24 +312,24 @@ class LogManager:
         old, self._replaced = self._replaced, {}
         if self._is_declined and self.arrived_snapshot is not None:
             old, self.arrived_snapshot = self.arrived_snapshot.pairs, None
-            self._arrived = (SessionTable(), Leases(), None)
+            self._arrived = no_parts()
         return free(old)
 
-    def _load(
-        self,
-        loaded: LoadedSnapshot,
-        sessions: SessionTable,
-        leases: Leases,
-        sizes: PairSizes | None,
-    ) -> Pairs:
+    def _load(self, loaded: LoadedSnapshot, parts: Parts) -> Pairs:
         index, term = loaded.snapshot[:2]
         with self.client_lock:
-            self.state.sessions, self.state.members = sessions, loaded.members
+            self.state.sessions, self.state.members = parts.sessions, loaded.members
             self.state.cluster = loaded.cluster
             self.applied = Mark(index, term)
-            number = entry_number(index, term)
-            pairs, leased = loaded.pairs, loaded.leased
-            return self.store.replace(pairs, loaded.level, leases, leased, number, sizes)
+            return self.store.replace(
+                loaded.pairs,
+                loaded.level,
+                parts.leases,
+                loaded.leased,
+                entry_number(index, term),
+                parts.sizes,
+                parts.users,
+            )
 
     def _refuse_half(self) -> None:
         if self._is_half_applied:

@@ -25,6 +25,7 @@ from ..wire.commands.authorization import KeysOfLease, denial_reason
 from ..wire.commands.command_table import Request
 from ..wire.commands.identity import Identity, nobody
 from ..wire.commands.rights import Right, UserRole
+from ..wire.commands.user_operands import MECHANISM
 from ..wire.limits import (
     FAILED_LOGIN_S,
     FAILED_LOGINS_S,
@@ -34,7 +35,7 @@ from ..wire.limits import (
 from ..wire.refusal import LOGIN_FAILED, NOT_PRIVATE, TOO_MANY_LOGINS, error
 from .proof import NONCE_BYTES
 from .throttle import Throttle
-from .users import MECHANISM, User, Users, derive, read_users, scram
+from .users import User, Users, derive, read_users, scram
 
 PATIENT_TRIES = 2  # after the first try, before a connection yields to others
 WRONG_PROOF = "invalid-proof"

@@ -11,13 +11,10 @@ secret of the line `unknown` makes salts for unknown names (RFC 5802, section 9)
 
 from __future__ import annotations
 
-import base64
-import binascii
 import contextlib
 import hashlib
 import hmac
 import os
-import re
 import secrets
 import stat
 from collections.abc import Mapping
@@ -25,35 +22,24 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..common.config import ConfigError
+from ..state.user_table import ITERATIONS
 from ..wire.commands.identity import EVERYWHERE, ROLES, Identity, identity_of
-from ..wire.commands.login_operands import ITERATIONS_LEAST, ITERATIONS_MOST
-from ..wire.commands.operands import PREFIX, Limits
-from ..wire.protocol import NAME, ProtocolError, unescape
+from ..wire.commands.operands import Limits
+from ..wire.commands.user_operands import (
+    KEY_BYTES,
+    MECHANISM,
+    SALT_BYTES,
+    Verifier,
+    prefix_of,
+    read_bytes,
+    read_verifier,
+    spell_bytes,
+)
+from ..wire.protocol import NAME, ProtocolError
 
-MECHANISM = "SCRAM-SHA-256"
-ITERATIONS = 65_536  # RFC 7677 requires at least 4,096; docs/use/users.md explains why more
-SALT_BYTES, KEY_BYTES = 16, 32
+SIDES = (b"Client", b"Server")
 HEAD = "# Users of raftline. `raftline user` changes this file; each node of a cluster needs it."
 EXTRA = "users need the package scramp: pip install 'scramp>=1.4.17'"
-_VERIFIER = re.compile(
-    rf"{MECHANISM}\$([1-9][0-9]{{0,8}}):([A-Za-z0-9+/=]+)\$([A-Za-z0-9+/=]+):([A-Za-z0-9+/=]+)"
-)
-
-
-class Verifier(NamedTuple):
-    """The part of a password that a node knows (RFC 5803)."""
-
-    iterations: int
-    salt: bytes
-    stored_key: bytes
-    server_key: bytes
-
-    def __str__(self) -> str:
-        salt, stored, server = map(_spelled, (self.salt, self.stored_key, self.server_key))
-        return f"{MECHANISM}${self.iterations}:{salt}${stored}:{server}"
-
-    def __repr__(self) -> str:
-        return "<a verifier>"
 
 
 class User(NamedTuple):
@@ -84,19 +70,16 @@ class Users:
 
 
 def make_verifier(password: str, iterations: int = ITERATIONS) -> Verifier:
-    """Return the verifier of a password, with its own salt.
-
-    Raises:
-        ConfigError: the library is not installed.
-    """
+    """Return the verifier of a password, with its own salt."""
     salt = secrets.token_bytes(SALT_BYTES)
     return derive(password, salt, iterations)
 
 
 def derive(password: str, salt: bytes, iterations: int) -> Verifier:
     """Return the verifier of a password with this salt."""
-    _, stored, server, _ = scram().make_auth_info(password, iterations, salt)
-    return Verifier(iterations, salt, stored, server)
+    salted = hashlib.pbkdf2_hmac("sha256", password.encode(), salt, iterations)
+    client_key, server_key = [hmac.digest(salted, b"%s Key" % of, "sha256") for of in SIDES]
+    return Verifier(iterations, salt, hashlib.sha256(client_key).digest(), server_key)
 
 
 def scram() -> Any:
@@ -142,7 +125,7 @@ def parse_users(text: str, name: str) -> Users:
             continue
         try:
             if words[0] == "unknown" and len(words) == 2:
-                secret = _bytes(words[1], KEY_BYTES)
+                secret = read_bytes(words[1], KEY_BYTES)
                 continue
             user = _user(words)
         except (ValueError, ProtocolError) as problem:
@@ -165,12 +148,7 @@ def _user(words: list[str]) -> User:
         raise ValueError("this is not a user name")
     if role not in ROLES:
         raise ValueError(f"there is no such role; the roles are {', '.join(ROLES)}")
-    match = _VERIFIER.fullmatch(verifier)
-    if match is None or not ITERATIONS_LEAST <= int(match[1]) <= ITERATIONS_MOST:
-        raise ValueError(f"this is not a verifier of {MECHANISM}")
-    checks = Verifier(
-        int(match[1]), _bytes(match[2]), _bytes(match[3], KEY_BYTES), _bytes(match[4], KEY_BYTES)
-    )
+    checks = read_verifier(verifier)
     return User(identity_of(name, ROLES[role], prefixes_of(prefixes)), checks)
 
 
@@ -184,18 +162,13 @@ def prefixes_of(words: list[str]) -> tuple[str, ...]:
     for word in words:
         if not word:
             raise ProtocolError("a prefix is empty; without a prefix the role holds for all keys")
-        prefix = PREFIX.read("clear", word, Limits()).removeprefix("clear ")
-        try:
-            unescape(prefix).encode()
-        except UnicodeEncodeError:
-            raise ProtocolError("a user's prefix is text, with whole characters") from None
-        prefixes.append(prefix)
+        prefixes.append(prefix_of(word, Limits()))
     return tuple(dict.fromkeys(prefixes)) or EVERYWHERE
 
 
 def spell_users(users: Users) -> str:
     """Return the file of these users."""
-    lines = [HEAD, f"unknown {_spelled(users.secret)}"]
+    lines = [HEAD, f"unknown {spell_bytes(users.secret)}"]
     for name in sorted(users.by_name):
         identity, verifier = users.by_name[name]
         words = [name, str(identity.role), str(verifier), *identity.reads]
@@ -227,17 +200,3 @@ def new_secret() -> bytes:
 
 def _hash(secret: bytes, text: str) -> bytes:
     return hmac.new(secret, text.encode("utf-8", "surrogateescape"), hashlib.sha256).digest()
-
-
-def _spelled(raw: bytes) -> str:
-    return base64.b64encode(raw).decode()
-
-
-def _bytes(text: str, size: int | None = None) -> bytes:
-    try:
-        raw = base64.b64decode(text, validate=True)
-    except binascii.Error:
-        raise ValueError("a verifier or a secret is not base64") from None
-    if (size is not None and len(raw) != size) or len(raw) < 12:
-        raise ValueError("a part of the verifier or the secret has the wrong length")
-    return raw

@@ -40,6 +40,7 @@ from .key_events import (
 from .key_index import RUN_KEYS, KeyIndex
 from .lease_table import Leases
 from .pairs import Overlay
+from .user_table import UserTable
 
 Pairs = MutableMapping[str, str]
 LONG_KEYS: Final = 5_000  # more keys take a long time to scan
@@ -68,6 +69,7 @@ class Store(MutableMapping[str, str]):
         self.term = 0  # its term
         self.user = ""  # the user whose entry it is, "" if it names none
         self.accounts = Accounts()
+        self.users = UserTable()
         self.leases = Leases()
         self.leased: dict[str, set[str]] = {}  # the keys of each lease that has any
         self._listed: dict[str, LeaseKeys] = {}  # requested lists of many keys
@@ -91,6 +93,7 @@ class Store(MutableMapping[str, str]):
         leased: dict[str, set[str]],
         number: int,
         sizes: PairSizes | None = None,
+        users: UserTable | None = None,
     ) -> Pairs:
         """Replace the pairs with a snapshot that ends with the entry `number`, and return the old
         pairs. The changes in between are unknown, so their events are lost. `sizes` comes from
@@ -100,6 +103,7 @@ class Store(MutableMapping[str, str]):
         self._index = None
         self._listed = {}
         self.level, self.leased = level, leased
+        self.users = UserTable() if users is None else users
         leases.started, self.leases = self.leases.started, leases
         self.forget_events(number)
         return old

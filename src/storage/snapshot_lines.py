@@ -5,6 +5,8 @@
     client7 …
     leases 1
     lease-7 10
+    users 1
+    user root SCRAM-SHA-256$…
     keys 2
     12 a 4
     9,lease-7 b 30
@@ -17,7 +19,7 @@ the cluster. Session lines come from the session table. A key's line begins with
 session, lease or key line: `# 1000 lines, crc32 5c1a2b3d`. A CRC-32 covers all bytes of the file
 before its note, so that no part can be missing, moved or doubled. The counts come first, so that no
 key can be taken for a note. From level 5 on, the line of a key, a lease or a session may name its
-user.
+user, and a section has the lines of users and roles (state/user_table.py), if there are any.
 """
 
 from __future__ import annotations
@@ -64,6 +66,7 @@ class MachineState:
     level: int = FLOOR
     leases: Collection[str] = ()
     cluster: str = ""  # the identity
+    users: Collection[str] = ()  # with roles
 
 
 @dataclass
@@ -77,6 +80,7 @@ class LoadedSnapshot:
     level: int = FLOOR
     cluster: str = ""
     leases: list[str] = field(default_factory=list)
+    users: list[str] = field(default_factory=list)
     leased: dict[str, set[str]] = field(default_factory=dict)  # the keys of each lease
 
 
@@ -115,9 +119,11 @@ def checked_pieces(state: MachineState) -> Iterator[tuple[bytes, int]]:
 def _sections(state: MachineState) -> list[tuple[str, int, Iterable[str]]]:
     """Return each section: the word for its lines, their number, and the lines, which are made one
     by one as they are written."""
+    users = [("user", len(state.users), _lines(state.users))] if state.users else []
     return [
         ("session", len(state.sessions), _lines(state.sessions)),
         ("lease", len(state.leases), _lines(state.leases)),
+        *users,
         ("key", len(state.pairs), _key_lines(state)),
     ]
 
@@ -160,8 +166,13 @@ class SnapshotReader:
         loaded.sessions = [line for lines in self._section(b"sessions") for line in lines]
         loaded.leases = [line for lines in self._section(b"leases") for line in lines]
         counts = [("session", len(loaded.sessions)), ("lease", len(loaded.leases))]
+        begin = self._take(1)
+        if begin.startswith(b"users "):
+            loaded.users = [line for lines in self._section(b"users", begin) for line in lines]
+            counts.append(("user", len(loaded.users)))
+            begin = self._take(1)
         keys = 0
-        for lines in self._section(b"keys"):
+        for lines in self._section(b"keys", begin):
             keys += len(lines)
             self._keep(loaded, lines)
         expected = _end([*counts, ("key", keys)], self._crc)
@@ -204,9 +215,10 @@ class SnapshotReader:
             if lease:
                 loaded.leased.setdefault(lease, set()).add(key)
 
-    def _section(self, word: bytes) -> Iterator[list[str]]:
-        """Yield the lines of a section such as `sessions N`, piece by piece, without the notes."""
-        begin = self._take(1)
+    def _section(self, word: bytes, begin: bytes = b"") -> Iterator[list[str]]:
+        """Yield the lines of a section such as `sessions N`, piece by piece, without the notes.
+        `begin` is its first line, if that was read already."""
+        begin = begin or self._take(1)
         name, _, count = begin.rstrip(b"\n").partition(b" ")
         if name != word or not count.isdigit() or len(count) > 18 or not begin.endswith(b"\n"):
             raise self._damage(f"not `{word.decode('ascii')} COUNT`")

@@ -52,7 +52,11 @@ FAILED_LOGINS_S = 10.0  # between two console lines about them
 LOGINS_WAITING = 8  # typed passwords waiting for their turn
 REFUSED_LOGIN_S = 0.5  # before the answer to a further one
 
-# Users.
+# Users. All nodes must make the same decision: a change of these four needs a new level.
+USERS_MAX = 1024
+ROLES_MAX = 1024
+USER_ROLES_MAX = 16  # of one user
+GRANTS_MAX = 64  # of one role
 PLACES_KEPT_PART = 8  # part of the client slots for logins in progress and for admins
 WATCHES_LEFT_PART = 4  # part of the watches that one user leaves to others
 STORE_KEPT_PART = 16  # part of the bytes and of the leases that is kept for admins

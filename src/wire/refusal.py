@@ -228,6 +228,13 @@ INVENTED_NAME = Sentence(
 )
 NO_LOGIN = Sentence("no-login", "a client without a login may not |{what}. Nothing was done.")
 NOT_ALLOWED = Sentence("not-allowed", "{user:s} may not |{what}. Nothing was done.")
+FIRST_USER = Sentence(
+    "first-user",
+    "the first user needs the role admin and a password|, so that somebody can log in. Nothing was "
+    "done.",
+)()
+LAST_ADMIN = Sentence("last-admin", "{name:s} is the last admin|. Nothing was done.")
+TOO_MANY_USERS = Sentence("too-many-users", "there may be at most |{limit}. Nothing was done.")
 LOGIN_FAILED = Sentence(
     "login-failed", "the login failed: |the name or the password is wrong. Nothing was done."
 )()

@@ -18,7 +18,7 @@ import pytest
 
 from raftline.access import login as logins
 from raftline.access.login import Access, Login
-from raftline.access.users import User, Users, Verifier
+from raftline.access.users import User, Users
 from raftline.net.connections import connection as connections
 from raftline.net.connections import shared_reader
 from raftline.net.connections.connection import Connection
@@ -27,6 +27,7 @@ from raftline.net.protocol import admission, server_protocol, serving
 from raftline.net.protocol.host import Batch
 from raftline.wire.commands.identity import EVERYWHERE, identity_of
 from raftline.wire.commands.rights import UserRole
+from raftline.wire.commands.user_operands import Verifier
 from raftline_testing.interleave.scenarios import check_interleavings, first_failure, seeds
 from raftline_testing.interleave.threads import Thread
 from raftline_testing.interleave.wires import Wire, connected

@@ -5,4 +5,5 @@ from . import (  # noqa: F401  they register the functions of commands
     lease_commands,
     object_commands,
     transaction_commands,
+    user_commands,
 )

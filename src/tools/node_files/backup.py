@@ -25,13 +25,13 @@ from ...common.arguments import typed
 from ...common.build_level import new_cluster
 from ...common.config import ConfigError, Configuration, check_name
 from ...common.process.wakeup import no_pause
-from ...logmanager import LogManager
+from ...logmanager import LogManager, parts_of
 from ...raft.levels import IDENTIFIED
 from ...raft.log import Log
 from ...raft.membership import Membership, all_vote
 from ...state.commands.machines import UnknownMachine
-from ...state.lease_table import own_ms, read_granted
-from ...state.sessions import SessionTable, next_era
+from ...state.lease_table import own_ms
+from ...state.sessions import next_era
 from ...storage.birth import spell_trace, trace
 from ...storage.disk import FilesRefused, LevelRefused, StorageError
 from ...storage.folder import Folder, new_folder
@@ -268,8 +268,7 @@ def _read(path: Path) -> LoadedSnapshot:
     try:
         with Bar("checking", path.stat().st_size, folder.position), folder.read(path.name) as file:
             loaded = SnapshotReader(file, no_pause).read()
-        SessionTable.load(loaded.sessions)
-        read_granted(loaded.leases)
+        parts_of(loaded)
     except OSError as error:
         raise FilesRefused(f"{path}: cannot be read: {error.strerror}") from error
     except LevelRefused as error:
@@ -291,6 +290,7 @@ def _state_for(members: Membership, loaded: LoadedSnapshot) -> MachineState:
         level=loaded.level,
         leases=loaded.leases,
         cluster=loaded.cluster,
+        users=loaded.users,
     )
 
 

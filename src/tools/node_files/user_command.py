@@ -12,10 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...access.users import (
-    ITERATIONS,
     User,
     Users,
-    Verifier,
     make_verifier,
     new_secret,
     prefixes_of,
@@ -25,8 +23,10 @@ from ...access.users import (
 from ...clients.terminal.options import typed_password
 from ...common.arguments import as_number
 from ...common.config import ConfigError
+from ...state.user_table import ITERATIONS
 from ...wire.commands.identity import ROLES, identity_of
 from ...wire.commands.login_operands import ITERATIONS_LEAST, ITERATIONS_MOST, why_no_password
+from ...wire.commands.user_operands import Verifier
 from ...wire.protocol import NAME, ProtocolError
 
 if TYPE_CHECKING:

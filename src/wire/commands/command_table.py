@@ -19,6 +19,7 @@ from . import lease_operands as of_leases
 from . import login_operands as of_logins
 from . import operands as take
 from . import transaction_line
+from . import user_operands as of_users
 from .operands import ALL_KEYS, TRY, Limits, Operands, not_understood
 from .rights import (
     ADMINISTERS,
@@ -69,6 +70,8 @@ SESSION = Handling("write")  # an unused session does nothing
 FORGET = Handling("write")  # a repeated one finds no session
 MEMBERS = Handling("members", is_read=True)
 CHANGE = Handling("members", is_sent_once=True, look="members")  # a repeated one is refused
+USERS = Handling("read", is_read=True)
+USERS_CHANGE = Handling("write", is_numbered=True, look="users")
 LOGIN = Handling("login", is_read=True)  # of the connection: docs/use/users.md
 
 
@@ -205,6 +208,25 @@ _ROWS = (
             FORGET, WRITES, level=LOWEST),
     Command("status", take.NONE, "what this node knows about the cluster",
             LOCAL, READS, ReplyForm.FACTS, elsewhere=("info",)),
+    Command("users", take.NONE, "the users and the roles", USERS, ADMINISTERS, ReplyForm.FACTS,
+            level=5),
+    Command("user-add", of_users.NEW_USER, "add a user, whose password fits VERIFIER",
+            USERS_CHANGE, ADMINISTERS, level=5),
+    Command("user-password", of_users.PASSWORD, "change the password of a user",
+            USERS_CHANGE, ADMINISTERS, level=5),
+    Command("user-remove", of_users.A_NAME, "remove a user", USERS_CHANGE, ADMINISTERS, level=5),
+    Command("user-grant", of_users.USER_ROLE, "give a user a role",
+            USERS_CHANGE, ADMINISTERS, level=5),
+    Command("user-revoke", of_users.USER_ROLE, "take a role from a user",
+            USERS_CHANGE, ADMINISTERS, level=5),
+    Command("role-add", of_users.A_ROLE, "add a role without rights",
+            USERS_CHANGE, ADMINISTERS, level=5),
+    Command("role-remove", of_users.A_ROLE, "remove a role, also from its users",
+            USERS_CHANGE, ADMINISTERS, level=5),
+    Command("role-grant", of_users.GRANT, "give a role the right to keys with PREFIX",
+            USERS_CHANGE, ADMINISTERS, level=5),
+    Command("role-revoke", of_users.REVOKED, "take from a role the right to keys with PREFIX",
+            USERS_CHANGE, ADMINISTERS, level=5),
     Command("transfer", take.TO, "hand the leadership over to NAME, or to any suitable member",
             TRANSFER, ADMINISTERS),
     Command("backup", take.PIECE, "copy the state, then fetch the copy in pieces",

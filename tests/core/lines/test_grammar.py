@@ -122,6 +122,7 @@ DEALERS: dict[str, Dealer] = {
     "jobject": _object,
     "fraction": _fraction,
     "tx-object": _object_in_transaction,
+    "iterations": lambda _, chance: str(chance.randint(4096, 10_000_000)),
     "port": lambda _, chance: str(chance.randint(1, 65535)),
     "seconds": lambda _, chance: spell_seconds(
         chance.randint(1, 10_000_000) * chance.choice([1, 1000])

@@ -8,7 +8,7 @@ from tempfile import gettempdir
 
 import pytest
 
-from raftline.access.users import MECHANISM
+from raftline.access.users import make_verifier
 from raftline.common.build_level import LEVEL
 from raftline.logmanager import LogManager
 from raftline.net.state_copies import BackupFailed, Backups
@@ -24,10 +24,12 @@ from raftline.wire.commands import watch_lines
 from raftline.wire.commands.authorization import denial_reason
 from raftline.wire.commands.command_table import COMMANDS
 from raftline.wire.commands.identity import Identity, identity_of
+from raftline.wire.commands.login_operands import ITERATIONS_LEAST
 from raftline.wire.commands.member_commands import change_reply
 from raftline.wire.commands.observe_lines import too_many as too_many_observers
 from raftline.wire.commands.operands import Limits, not_understood
 from raftline.wire.commands.rights import UserRole
+from raftline.wire.commands.user_operands import MECHANISM
 from raftline.wire.limits import BACKUPS
 from raftline.wire.protocol import ProtocolError
 from raftline.wire.refusal import (
@@ -115,6 +117,7 @@ def rejected(problem: Exception) -> str:
 
 LONG_LIST = f"[{', '.join(['1'] * 349_525)}]"  # a value of one MiB
 LOST = "may be new or may have lost everything. This ends when a leader is elected"
+VERIFIER = make_verifier("correct horse", ITERATIONS_LEAST)
 ZOE = identity_of("zoe", UserRole.READER, ("",))
 NOBODY = identity_of("", UserRole.NONE, ())
 # Each as a node makes it: the reply, its code and facts.
@@ -146,6 +149,9 @@ SENTENCES = [
     (SessionTable().forget("c"), "no-session"),
     (denied(NOBODY), "no-login"),
     (denied(ZOE), "not-allowed"),
+    (executed("user-add bob -", level=5), "first-user"),
+    (executed(f"user-add root {VERIFIER} admin", "user-remove root", level=5), "last-admin"),
+    (sentences.TOO_MANY_USERS("1024 users"), "too-many-users"),
     (sentences.LOGIN_FAILED, "login-failed"),
     (sentences.NOT_PRIVATE(MECHANISM), "login-failed"),
     (sentences.NO_USERS, "no-users"),

@@ -32,6 +32,13 @@ ADMIN = identity_of("root", UserRole.ADMIN)
 LOGGED = "the right to write, as it is an entry of the log; read with get or show"
 LOGGED_GET = "the right to write there, as it is an entry of the log; leave read log out"
 DONE = "Nothing was done."
+ABOUT_USERS = {
+    "user-add": "bob -",
+    "user-password": "bob -",
+    "user-grant": "bob app",
+    "user-revoke": "bob app",
+    "role-grant": "app read web/",
+}
 LEASES = {"lease-5": ["app/x"], "lease-6": ["app/x", "db/y"], "lease-7": []}
 
 
@@ -220,7 +227,9 @@ def test_where_the_keys_of_a_lease_may_be_unknown_nobody_is_taken_for_its_owner(
 def test_a_writer_of_all_keys_is_no_admin() -> None:
     for verb, row in COMMANDS.items():
         line = {"add": "add s4 h 1", "replace": "replace s2 s4 h 1"}.get(verb, f"{verb} s2")
-        line = verb if verb in ("members", "backup", "observe") else line
+        line = verb if verb in ("members", "backup", "observe", "users") else line
+        if verb in ABOUT_USERS:
+            line = f"{verb} {ABOUT_USERS[verb]}"
         if row.right.role is UserRole.ADMIN:
             assert "it takes the role admin" in refusal(ALL, line), verb
             assert refusal(ADMIN, line) == ""

@@ -77,7 +77,7 @@ def test_a_snapshot_carries_a_lease_with_a_tag() -> None:
     second = at_level_3()
     second.arrived(loaded)
     assert loaded.leases == first_leases(first) == [f"lease-2.{TAG} 10"]
-    second._load(loaded, *second._arrived)
+    second._load(loaded, second._arrived)
     assert second.store.leased == {f"lease-2.{TAG}": {"a"}}
     assert read_key_line(f"3,lease-2.{TAG} a 1")[2] == f"lease-2.{TAG}"
 

@@ -309,7 +309,7 @@ def test_a_snapshot_carries_the_leases_and_their_keys() -> None:
     loaded = copied(first.freeze())
     second.arrived(loaded)
     assert loaded.leases == first_leases(first)
-    second._load(loaded, *second._arrived)
+    second._load(loaded, second._arrived)
     for manager in (first, second):
         [reply] = manager.apply(entries(50, 1, "release lease-11"))
         assert reply == "RELEASE response: lease-11 released, 1 key deleted"

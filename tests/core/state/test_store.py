@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from raftline.logmanager import LogManager
+from raftline.logmanager import LogManager, parts_of
 from raftline.raft.log import Entry
 from raftline.raft.membership import all_vote
 from raftline.state import store as store_module
@@ -19,7 +19,7 @@ from raftline.state.key_events import KeyEvent
 from raftline.state.key_index import RUN_KEYS
 from raftline.state.lease_table import Leases
 from raftline.state.pairs import layered
-from raftline.state.sessions import ERA_NUMBERS, ERA_TERMS, SessionTable
+from raftline.state.sessions import ERA_NUMBERS, ERA_TERMS
 from raftline.state.store import BREATHE_KEYS, Store, sizes_of
 from raftline.storage.snapshot_lines import (
     LoadedSnapshot,
@@ -253,7 +253,8 @@ def test_what_a_snapshot_brings_is_known_and_the_events_before_it_are_gone() -> 
     first.apply(entries(11, 1, "set c 5"))
     second = at_entry_10("set x 1")
     second.apply(entries(11, 1, "set y 1"))
-    second._load(copied(first.freeze()), SessionTable(), Leases(), None)
+    loaded = copied(first.freeze())
+    second._load(loaded, parts_of(loaded))
     assert facts(second) == facts(first)
     assert dict(second.store) == dict(first.store) == {"a": "4", "b": "31", "c": "5"}
     assert second.store.leased == {"lease-7": {"b"}}

@@ -21,7 +21,7 @@ import raftline
 from raftline import aio
 from raftline.access.secret import make_secret
 from raftline.access.tls import Tls, TlsFiles
-from raftline.access.users import User, Users, Verifier, make_verifier, write_users
+from raftline.access.users import User, Users, make_verifier, write_users
 from raftline.clients.requests.client_login import Credentials, log_in
 from raftline.clients.requests.line_connection import LineConnection
 from raftline.clients.requests.pool import Clients
@@ -29,6 +29,7 @@ from raftline.tools.node_files import certs
 from raftline.wire.commands.identity import EVERYWHERE, identity_of
 from raftline.wire.commands.login_operands import ITERATIONS_LEAST
 from raftline.wire.commands.rights import UserRole
+from raftline.wire.commands.user_operands import Verifier
 from raftline_testing.doubles import in_process
 from raftline_testing.nodes.cluster import STEADY, Cluster
 from raftline_testing.nodes.processes import DEADLINE_S, eventually

@@ -37,10 +37,8 @@ from raftline.access.login import (
 )
 from raftline.access.throttle import Throttle
 from raftline.access.users import (
-    MECHANISM,
     User,
     Users,
-    Verifier,
     make_verifier,
     parse_users,
     prefixes_of,
@@ -66,6 +64,7 @@ from raftline.wire.commands.login_operands import ITERATIONS_LEAST
 from raftline.wire.commands.operands import Limits
 from raftline.wire.commands.parsing import ReadSettings, parse
 from raftline.wire.commands.rights import UserRole
+from raftline.wire.commands.user_operands import MECHANISM, Verifier
 from raftline.wire.limits import LOGINS_WAITING, REFUSED_LOGIN_S
 from raftline.wire.refusal import INVENTED_NAME, NOT_PRIVATE, TOO_MANY_LOGINS, error
 from raftline.wire.replies.replies import RequestOutcome, outcome_of
@@ -640,7 +639,10 @@ LINE = GOOD.splitlines()[2]
         (GOOD + LINE.replace("bob", "4ve"), "line 4: this is not a user name"),
         (GOOD + LINE.replace("4096", "4095").replace("bob", "e"), "line 4: this is not a verifier"),
         (GOOD + "eve reader SCRAM-SHA-256$4096:AAAA$AAAA:AAAA", "line 4: a part of the verifier"),
-        (GOOD + LINE.replace("bob", "eve").replace("app/", r"\xc3"), "line 4: a user's prefix"),
+        (
+            GOOD + LINE.replace("bob", "eve").replace("app/", r"\xc3"),
+            "line 4: the prefix of a right",
+        ),
         (GOOD + LINE.replace("bob", "eve").replace("app/", r"\q"), r"line 4: \q is not an escape"),
         (GOOD + LINE.replace("bob", "eve") + " ", "line 4: a prefix is empty"),
     ],

@@ -16,11 +16,12 @@ from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 from raftline.access.login import Access
-from raftline.access.users import Verifier, derive
+from raftline.access.users import derive
 from raftline.common.config import ConfigError
 from raftline.net.protocol.host import Batch
 from raftline.wire.commands.login_operands import ITERATIONS_LEAST
 from raftline.wire.commands.rights import UserRole
+from raftline.wire.commands.user_operands import Verifier
 
 from ...invariants import InvariantError
 from ..world.world import World
