@@ -20,7 +20,9 @@ from pathlib import Path
 from typing import Any
 
 from ..common.address import is_loopback
+from ..common.config import ConfigError
 from ..common.mypyc_compat import mypyc_attr
+from ..state.user_table import User, UserTable
 from ..wire.commands.authorization import KeysOfLease, denial_reason
 from ..wire.commands.command_table import Request
 from ..wire.commands.identity import Identity, nobody
@@ -32,15 +34,16 @@ from ..wire.limits import (
     LOGINS_WAITING,
     REFUSED_LOGIN_S,
 )
-from ..wire.refusal import LOGIN_FAILED, NOT_PRIVATE, TOO_MANY_LOGINS, error
+from ..wire.refusal import LOGIN_FAILED, NOT_PRIVATE, TOO_MANY_LOGINS
+from ..wire.refusal import error as refusal
 from .proof import NONCE_BYTES
 from .throttle import Throttle
-from .users import User, Users, derive, read_users, scram
+from .users import Users, derive, read_users, scram
 
 PATIENT_TRIES = 2  # after the first try, before a connection yields to others
 WRONG_PROOF = "invalid-proof"
 FAILED = LOGIN_FAILED
-OUT_OF_PLACE = error(
+OUT_OF_PLACE = refusal(
     f"this is not a message of {MECHANISM}, or not the next one. Nothing was done; begin again."
 )
 
@@ -71,24 +74,52 @@ class Failures:
 
 @mypyc_attr(allow_interpreted_subclasses=True)
 class Access:
-    """The users of a node, and the rights of clients without a login."""
+    """The users of a cluster as this node knows them, and the rights of clients without a login.
 
-    def __init__(self, path: Path, anonymous: UserRole, failed_s: float = FAILED_LOGIN_S) -> None:
-        """Read the file of users.
+    `state_users` returns the users at the last entry that was applied here. While there are none,
+    those of the node's file count, if it has one.
+    """
+
+    def __init__(
+        self,
+        path: Path | None = None,
+        anonymous: UserRole | None = None,
+        failed_s: float = FAILED_LOGIN_S,
+    ) -> None:
+        """Read the file of users, if there is one. With a file, or with a role for clients that are
+        not logged in, the rights of clients are checked even before there are users.
 
         Raises:
-            ConfigError: it can't be used, or a library is missing.
+            ConfigError: the file can't be used, or a library is missing.
         """
-        scram()
-        self.nobody = nobody(anonymous)
+        self._is_required = path is not None or anonymous is not None
+        if self._is_required:
+            scram()
+        self.nobody = nobody(anonymous or UserRole.NONE)
         self.failed_s = failed_s
         self.wait = threading.Event().wait
         self.new_token: Callable[[int], str] = secrets.token_hex  # takes the number of bytes
         self.turns = Throttle(LOGINS_WAITING)  # for deriving a key
         self.arrivals = itertools.count(1)
         self._path = path
-        self.users: Users = read_users(path)
+        self.file_users: UserTable | Users = UserTable() if path is None else read_users(path)
+        self.state_users: Callable[[], UserTable] = UserTable
         self.failures = Failures()
+
+    @property
+    def users(self) -> UserTable | Users:
+        """The users that count now. Each change makes another object."""
+        return self.state_users() or self.file_users
+
+    @property
+    def is_on(self) -> bool:
+        """Whether the rights of clients are checked."""
+        return self._is_required or bool(self.state_users())
+
+    @property
+    def has_file(self) -> bool:
+        """Whether this node has a file of users."""
+        return self._path is not None
 
     def reload(self) -> None:
         """Read the file again. Connections use the new content from their next line on.
@@ -96,7 +127,8 @@ class Access:
         Raises:
             ConfigError: it can't be used. Nothing is changed.
         """
-        self.users = read_users(self._path)
+        if self._path is not None:
+            self.file_users = read_users(self._path)
 
 
 class Login:
@@ -123,13 +155,31 @@ class Login:
             self._look_again()
         return denial_reason(self.identity, command, keys_of_lease, right)
 
+    @property
+    def is_on(self) -> bool:
+        """Whether the rights of this client are checked."""
+        return self._access.is_on
+
+    @property
+    def rights(self) -> object:
+        """The users that count now, to be compared later."""
+        return self._access.users
+
+    def denial_by_now(self, command: str) -> str:
+        """Return why a command is refused by the rights of now, or "". Any thread may call this.
+
+        Raises:
+            KeysUnknownError: it takes a right to the keys of a lease.
+        """
+        return denial_reason(self.now() or self._access.nobody, command, lambda lease: None)
+
     def now(self) -> Identity | None:
-        """Return this connection's identity by the current file. It is None if the user was
+        """Return this connection's identity by the current users. It is None if the user was
         removed, or has a new password. Any thread may call this."""
         user = self._user
         if user is None:
             return self._access.nobody
-        now = self._access.users.by_name.get(user.identity.user)
+        now = self._access.users.find(user.identity.user)
         if now is not None and self._is_certified:
             return now.identity
         return now.identity if now is not None and now.verifier == user.verifier else None
@@ -147,7 +197,7 @@ class Login:
     @property
     def tried(self) -> str:
         """The user of the last login attempt, or "" for an unknown name."""
-        return self._name if self._name in self._access.users.by_name else ""
+        return self._name if self._access.users.find(self._name) is not None else ""
 
     def take(self, request: Request) -> str:
         """Return the reply to a `login` or an `auth`."""
@@ -182,6 +232,10 @@ class Login:
 
     def _by_message(self, message: str) -> str:
         """Take the next message of an exchange. scramp compares in constant time."""
+        try:
+            mechanism = scram()
+        except ConfigError as problem:
+            return refusal(f"{problem}. Nothing was done; ask another node")
         from scramp import ScramException
 
         exchange, self._exchange = self._exchange, None
@@ -194,7 +248,7 @@ class Login:
                     iterations, salt, stored_key, server_key = users.verifier_of(name)
                     return salt, stored_key, server_key, iterations
 
-                exchange = scram().make_server(found, s_nonce=self._access.new_token(NONCE_BYTES))
+                exchange = mechanism.make_server(found, s_nonce=self._access.new_token(NONCE_BYTES))
                 exchange.set_client_first(message)
                 first = exchange.get_server_first()
                 self._exchange, self._exchange_users = exchange, users
@@ -210,11 +264,11 @@ class Login:
             return self._failed()
         return f"AUTH response: {last}"
 
-    def _succeeded(self, users: Users, name: str, *, is_certified: bool = False) -> str:
+    def _succeeded(self, users: UserTable | Users, name: str, *, is_certified: bool = False) -> str:
         """Set the identity and return the reply, or "" for an unknown name. A name also counts as
         unknown if the file was reloaded meanwhile, and has no such user or a new password."""
-        user = users.by_name.get(name)
-        if user is None:
+        user = users.find(name)
+        if user is None or (user.verifier is None and not is_certified):
             return ""
         self._is_certified = is_certified
         self._users, self._user, self.identity = users, user, user.identity

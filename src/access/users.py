@@ -19,11 +19,11 @@ import secrets
 import stat
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from ..common.config import ConfigError
-from ..state.user_table import ITERATIONS
-from ..wire.commands.identity import EVERYWHERE, ROLES, Identity, identity_of
+from ..state.user_table import ITERATIONS, User
+from ..wire.commands.identity import EVERYWHERE, ROLES, identity_of
 from ..wire.commands.operands import Limits
 from ..wire.commands.user_operands import (
     KEY_BYTES,
@@ -42,21 +42,21 @@ HEAD = "# Users of raftline. `raftline user` changes this file; each node of a c
 EXTRA = "users need the package scramp: pip install 'scramp>=1.4.17'"
 
 
-class User(NamedTuple):
-    """One user."""
-
-    identity: Identity
-    verifier: Verifier
-
-
 class Users:
     """All users of a file."""
 
     def __init__(self, by_name: Mapping[str, User], secret: bytes) -> None:
         self.by_name = by_name
         self.secret = secret
-        numbers = sorted(user.verifier.iterations for user in by_name.values())
+        numbers = sorted(user.verifier.iterations for user in by_name.values() if user.verifier)
         self._iterations = numbers or [ITERATIONS]  # one for each user
+
+    def __len__(self) -> int:
+        return len(self.by_name)
+
+    def find(self, name: str) -> User | None:
+        """Return a user, or None if there is none of this name."""
+        return self.by_name.get(name)
 
     def verifier_of(self, name: str) -> Verifier:
         """Return the verifier of a user. An unknown name gets a fake verifier that looks like the
@@ -66,7 +66,7 @@ class Users:
         iterations = self._iterations[chance * len(self._iterations) >> 32]
         fake = Verifier(iterations, hashes[0][:SALT_BYTES], hashes[1], hashes[2])
         user = self.by_name.get(name)
-        return fake if user is None else user.verifier
+        return user.verifier if user is not None and user.verifier is not None else fake
 
 
 def make_verifier(password: str, iterations: int = ITERATIONS) -> Verifier:

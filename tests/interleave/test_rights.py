@@ -18,13 +18,14 @@ import pytest
 
 from raftline.access import login as logins
 from raftline.access.login import Access, Login
-from raftline.access.users import User, Users
+from raftline.access.users import Users
 from raftline.net.connections import connection as connections
 from raftline.net.connections import shared_reader
 from raftline.net.connections.connection import Connection
 from raftline.net.connections.shared_reader import SharedReader
 from raftline.net.protocol import admission, server_protocol, serving
 from raftline.net.protocol.host import Batch
+from raftline.state.user_table import User, UserTable
 from raftline.wire.commands.identity import EVERYWHERE, identity_of
 from raftline.wire.commands.rights import UserRole
 from raftline.wire.commands.user_operands import Verifier
@@ -164,7 +165,7 @@ def test_nothing_is_done_by_rights_that_are_gone(seeds: range) -> None:
 class ByTheUsersOfLater(Login):
     """Takes the user as of now, by whichever users the password was checked."""
 
-    def _succeeded(self, users: Users, name: str, *, is_certified: bool = False) -> str:
+    def _succeeded(self, users: UserTable | Users, name: str, *, is_certified: bool = False) -> str:
         return super()._succeeded(self._access.users, name, is_certified=is_certified)
 
 

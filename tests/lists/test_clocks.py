@@ -26,6 +26,7 @@ DOERS = {
         "watch_registry.py",  # lists keys anew
         "observers.py",
         "joining.py",
+        "node_server.py",  # looks at all connections again, after users changed
     },
     "sleeps": {"driver.py", "observers.py", "joining.py"},
     "opens a file": {"file_recorder.py", "joining.py"},

@@ -18,7 +18,7 @@ from ...wire.commands.authorization import (
     partial_status,
     sees_whole_status,
 )
-from ...wire.commands.command_table import Request
+from ...wire.commands.command_table import Request, row_of
 from ...wire.commands.lease_operands import TAG_BYTES, with_tag
 from ...wire.commands.parsing import ParsedLine
 from ...wire.commands.rights import ADMINISTERS_ALL, UserRole
@@ -66,7 +66,7 @@ class Admission:
         self._speaker = speaker
         self.now_s = 0.0  # the time of the last bytes
         self.speaks_for: str | None = None  # the peer, once it has sent a message
-        self.login = Login(host.access, is_private) if host.access is not None else None
+        self._login = Login(host.access, is_private) if host.access is not None else None
         self._answering: Responder | None = None  # to a peer that proves itself
         self.proven: str | None = None  # the member that has proved itself
         self._asked_level = False  # in a member's name; this needs no proof
@@ -74,6 +74,26 @@ class Admission:
         # Called with the user that is logged in from now on, "" for none, and whether that user is
         # an admin of all keys.
         self.on_login: Callable[[str, bool], None] = lambda user, is_admin: None
+
+    @property
+    def login(self) -> Login | None:
+        """The login of this connection; None while this node checks no rights."""
+        login = self._login
+        return login if login is not None and login.is_on else None
+
+    @property
+    def rights(self) -> object:
+        """The users whose rights count now, to be compared later."""
+        return self._login.rights if self._login is not None else None
+
+    def denial_by_now(self, command: str) -> str:
+        """Return why the rights of now refuse a read that was admitted by older rights, or "". Any
+        thread may call this."""
+        login = self.login
+        try:
+            return "" if login is None else login.denial_by_now(command)
+        except KeysUnknownError:
+            return self._host.not_here()
 
     @property
     def is_stranger(self) -> bool:
@@ -215,9 +235,9 @@ class Admission:
         name, is_member = named_in(certificate)
         member = name if is_member else ""
         self.proven = member or None
-        if self.login is not None and not member:
-            self.login.by_certificate(name)
-            self._tell_login(self.login)
+        if self._login is not None and not member:
+            self._login.by_certificate(name)
+            self._tell_login(self._login)
 
     # --- users -------------------------------------------------------------------------------
 
@@ -263,6 +283,8 @@ class Admission:
             why = login.denial_reason("session", keys_of_lease)
             if not (why or is_begun_name(request.sender)):  # others could guess the name
                 why = INVENTED_NAME(request.sender)
+        if not why and row_of(request.command).handling.is_sent_once and keys_of_lease("") is None:
+            why = self._host.not_here()  # a leader that lacks entries may not know its users yet
         if why:
             return ParsedLine("local", request, line.text, reply=why)
         if request.verb == "status" and not sees_whole_status(login.identity):

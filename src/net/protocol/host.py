@@ -179,7 +179,7 @@ class Batch:
     __slots__ = (
         "_done", "asked_ms", "asked_s", "asker", "bytes", "change", "commands", "first_index",
         "hold_until_ms", "ids", "is_answered", "is_read", "kept", "may_be_long", "reader",
-        "reading", "replies", "reply_sink", "room", "sent", "size", "writer",
+        "reading", "replies", "reply_sink", "rights", "room", "sent", "size", "writer",
     )  # fmt: skip
 
     def __init__(
@@ -203,6 +203,7 @@ class Batch:
         self.may_be_long = True  # False: none of the commands takes a long time to apply
         # The user whose share of the store these writes use; None: an admin's, or no users.
         self.writer: str | None = None
+        self.rights: object = None  # the users by whose rights these requests were admitted
         self.replies: list[str] = []
         self.reader: ReadableState | None = None  # of confirmed reads: the state to read from
         self.sent = 0  # replies that were sent

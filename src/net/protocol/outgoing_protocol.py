@@ -52,6 +52,9 @@ class OutgoingProtocol(ReplySink):
         self._is_stuck = False
         self.bytes_sent = 0
         self.user: str | None = None  # see `Holder`
+        # The users whose rights count now, and why they refuse a command, "" if they do not.
+        self.rights: Callable[[], object] = lambda: None
+        self.denial_by_now: Callable[[str], str] = lambda command: ""
         self.puts_codes = False
         self.spelled: Callable[[str, str, str], str] = reply_line  # returns the line of a reply
         self.errors = "replace"  # of the encoding of these lines
@@ -304,6 +307,8 @@ class OutgoingProtocol(ReplySink):
             if not replies and batch.reader is not None:  # without a reader it is not confirmed
                 commands = batch.commands[begin : begin + READS_AT_ONCE]
                 replies = batch.reader.read(commands, room, waits=or_one_long)
+            if batch.is_read and batch.rights is not self.rights():  # after the state was read
+                replies = self._judged_again(batch, replies)
             for reply in replies:
                 if len(reply) > (room if lines else longest):
                     break
@@ -316,6 +321,15 @@ class OutgoingProtocol(ReplySink):
                 break
             place += 1
         return "".join(lines).encode("utf-8", self.errors)
+
+    def _judged_again(self, batch: Batch, replies: list[str]) -> list[str]:
+        """Return the next replies of reads that were admitted by the rights of earlier users. A
+        right that has ended since may have ended before the state that was read."""
+        commands = batch.commands[batch.sent : batch.sent + len(replies)]
+        return [
+            self.denial_by_now(command) or reply
+            for command, reply in zip(commands, replies, strict=True)
+        ]
 
     def _settle(self) -> None:
         """Forget the batches whose replies are all spelled."""

@@ -46,6 +46,8 @@ class Serving:
         self._protocol = protocol
         self._admission = admission
         self._outgoing = outgoing
+        outgoing.rights = lambda: admission.rights
+        outgoing.denial_by_now = admission.denial_by_now
         self._break_off = break_off
         self._replies = Replies(host.name, outgoing)
         self._local_commands = LocalCommands(host, outgoing, self._replies, break_off, address)
@@ -85,7 +87,10 @@ class Serving:
         yield from self._end(step)
 
     def _next_step(self, *, may_wait: bool = True) -> Step | None:
+        rights = self._admission.rights
         step, redis = self._protocol.next_step(may_wait=may_wait), self._protocol.redis
+        if isinstance(step, Batch):
+            step.rights = rights
         if redis is not None and self._redis is None:
             self._redis = RedisServing(
                 self._host,

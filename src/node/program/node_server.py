@@ -20,6 +20,7 @@ from ...common.build_level import LEVEL, Build
 from ...common.config import Pace
 from ...common.process.allocator import Tidy
 from ...common.process.console import Console
+from ...common.process.guarded_thread import guarded_thread
 from ...common.process.signals import WAIT_S_MAX, threads_without_signals
 from ...common.process.wakeup import Wakeup
 from ...common.version import VERSION
@@ -39,6 +40,7 @@ from ...raft.log import Snapshot
 from ...raft.messages import AppendEntries, InstallSnapshot, Message
 from ...raft.node import RawNode
 from ...recording.recorded_node import RecordedNode
+from ...state.user_table import UserTable
 from ...storage.disk import EXIT_FILES, StorageError, exit_status_of
 from ...wire.commands.member_commands import membership_facts
 from ...wire.commands.operands import Limits
@@ -89,6 +91,7 @@ class Server:
     book: PeerBook
     speakers: Speakers
     builds: Builds  # announced by the peers
+    _noted_users: UserTable  # for which the connections were looked at
     checks_files = True  # write a file again if another program removed it
 
     def __init__(
@@ -126,7 +129,7 @@ class Server:
         self.limits = Limits()
         self.readings = readings
         self.orders: Orders | None = None
-        self.access = access
+        self.access: Access | None = Access() if access is None else access
         self.peer_auth = peer_auth
         self.tls = tls
         self.is_down = False
@@ -157,6 +160,9 @@ class Server:
         """
         logmanager, recovered = self._startup.recover()
         self.logmanager = logmanager
+        if self.access is not None:
+            self.access.state_users = lambda: logmanager.store.users
+        self._noted_users = logmanager.store.users
         self.speakers = Speakers(self.pace.election_timeout_ms / 1000, self.clock.reader_s())
         self.node = node_of(
             self.name,
@@ -355,6 +361,14 @@ class Server:
             with self._level_rises:
                 self._noted_level = self.level
                 self._level_rises.notify_all()
+        if self.logmanager.store.users is not self._noted_users:
+            self._noted_users = self.logmanager.store.users
+            guarded_thread(
+                self.listener.rights_changed, f"{self.name} rights", self._rights_failed
+            ).start()
+
+    def _rights_failed(self, error: Exception) -> None:
+        self.warn(f"watches and logins were not checked again: {error!r}")
 
     def why_level(self, needed: int) -> str:
         """Return the refusal of a request that needs a higher level than the cluster has.

@@ -13,13 +13,13 @@ def readers_of(server: Server) -> dict[str, Callable[[], str]]:
     returns a note to print, "" for none; it raises ConfigError, and changes nothing, if the file
     can't be used."""
     readers: dict[str, Callable[[], str]] = {}
-    if (access := server.access) is not None:
+    if (access := server.access) is not None and access.has_file:
 
         def read_users() -> str:
             """Reload the users; lost rights end at once."""
             access.reload()
             server.listener.rights_changed()
-            return f"{len(access.users.by_name)} in all"
+            return f"{len(access.file_users)} in all"
 
         readers["users"] = read_users
     if server.peer_auth.secret:

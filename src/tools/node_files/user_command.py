@@ -11,19 +11,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ...access.users import (
-    User,
-    Users,
-    make_verifier,
-    new_secret,
-    prefixes_of,
-    read_users,
-    write_users,
-)
+from ...access.users import Users, make_verifier, new_secret, prefixes_of, read_users, write_users
 from ...clients.terminal.options import typed_password
 from ...common.arguments import as_number
 from ...common.config import ConfigError
-from ...state.user_table import ITERATIONS
+from ...state.user_table import ITERATIONS, User
 from ...wire.commands.identity import ROLES, identity_of
 from ...wire.commands.login_operands import ITERATIONS_LEAST, ITERATIONS_MOST, why_no_password
 from ...wire.commands.user_operands import Verifier

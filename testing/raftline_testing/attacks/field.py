@@ -15,10 +15,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from raftline.access.secret import make_secret
-from raftline.access.users import User, Users, make_verifier, write_users
+from raftline.access.users import Users, make_verifier, write_users
 from raftline.clients.requests.client_login import Credentials, log_in
 from raftline.clients.requests.client_tls import ClientTls
 from raftline.clients.requests.line_connection import LineConnection
+from raftline.state.user_table import User
 from raftline.tools.local_cluster.server_process import SERVER
 from raftline.tools.node_files import certs
 from raftline.wire.commands.identity import EVERYWHERE, identity_of

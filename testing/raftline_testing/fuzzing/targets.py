@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import itertools
 import random
-import secrets
 import socket
 import ssl
 import tempfile
@@ -22,17 +20,17 @@ from typing import Any, NamedTuple, cast
 from hypothesis import HealthCheck, given, seed, settings
 from hypothesis import strategies as st
 
-from raftline.access.login import Access, Failures, Login
+from raftline.access.login import Access, Login
 from raftline.access.proof import Initiator, ProofError, Responder
 from raftline.access.secret import PeerAuth, read_secrets
-from raftline.access.throttle import Throttle
 from raftline.access.tls_socket import TlsSocket
-from raftline.access.users import User, Users, make_verifier, parse_users, spell_users
+from raftline.access.users import Users, make_verifier, parse_users, spell_users
 from raftline.common.build_level import LEVEL
 from raftline.common.config import ConfigError
 from raftline.net.protocol.admission import Admission
 from raftline.state.commands.key_commands import execute
 from raftline.state.store import Store
+from raftline.state.user_table import User
 from raftline.wire import peer_lines
 from raftline.wire.commands.command_table import COMMANDS
 from raftline.wire.commands.identity import EVERYWHERE, identity_of
@@ -40,7 +38,6 @@ from raftline.wire.commands.login_operands import ITERATIONS_LEAST
 from raftline.wire.commands.operands import Limits
 from raftline.wire.commands.parsing import ReadSettings, parse
 from raftline.wire.commands.rights import UserRole
-from raftline.wire.limits import LOGINS_WAITING
 from raftline.wire.refusal import error
 
 from ..doubles.fake_host import FakeHost
@@ -212,19 +209,18 @@ def check_proof(said: list[tuple[str, str]]) -> None:
 class KnownUsers(Access):
     """Users without a file; nothing is permitted without a login."""
 
+    file_users: Users
+
     def __init__(self) -> None:
+        super().__init__(None, UserRole.NONE, failed_s=0.0)
         verifier = make_verifier("correct horse battery", ITERATIONS_LEAST)
-        self.users = Users(
+        self.file_users = Users(
             {
                 "bob": User(identity_of("bob", UserRole.READER, ("app/",)), verifier),
                 "root": User(identity_of("root", UserRole.ADMIN, EVERYWHERE), verifier),
             },
             bytes(32),
         )
-        self.nobody = identity_of("", UserRole.NONE)
-        self.new_token = secrets.token_hex
-        self.turns, self.failures = Throttle(LOGINS_WAITING), Failures()
-        self.failed_s, self.arrivals = 0.0, itertools.count(1)
         self.wait = lambda timeout=None: False
 
 
@@ -401,7 +397,7 @@ def _begun(door: TlsSocket, context: ssl.SSLContext) -> None:
 
 # --- files --------------------------------------------------------------------------------------
 
-_ROWS = st.deferred(lambda: st.just(spell_users(known_users().users).encode()))
+_ROWS = st.deferred(lambda: st.just(spell_users(known_users().file_users).encode()))
 FILES = st.deferred(lambda: mutated(_ROWS, 12) | st.binary(max_size=200))
 
 

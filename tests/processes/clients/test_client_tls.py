@@ -15,8 +15,9 @@ import pytest
 
 import raftline
 from raftline import ClientError, ClientTls, aio, connect
-from raftline.access.users import User, Users, make_verifier, write_users
+from raftline.access.users import Users, make_verifier, write_users
 from raftline.clients.requests.conversation import Client
+from raftline.state.user_table import User
 from raftline.tools.node_files import certs
 from raftline.wire.commands.identity import EVERYWHERE, identity_of
 from raftline.wire.commands.login_operands import ITERATIONS_LEAST

@@ -11,8 +11,9 @@ import pytest
 import raftline
 from raftline import ClientTls, Node, NodeError, ReplicatedDict
 from raftline.access.secret import make_secret
-from raftline.access.users import User, Users, make_verifier, write_users
+from raftline.access.users import Users, make_verifier, write_users
 from raftline.clients.requests.line_connection import LineConnection
+from raftline.state.user_table import User
 from raftline.tools.node_files import certs
 from raftline.wire.commands.identity import EVERYWHERE, identity_of
 from raftline.wire.commands.login_operands import ITERATIONS_LEAST

@@ -21,10 +21,11 @@ import raftline
 from raftline import aio
 from raftline.access.secret import make_secret
 from raftline.access.tls import Tls, TlsFiles
-from raftline.access.users import User, Users, make_verifier, write_users
+from raftline.access.users import Users, make_verifier, write_users
 from raftline.clients.requests.client_login import Credentials, log_in
 from raftline.clients.requests.line_connection import LineConnection
 from raftline.clients.requests.pool import Clients
+from raftline.state.user_table import User
 from raftline.tools.node_files import certs
 from raftline.wire.commands.identity import EVERYWHERE, identity_of
 from raftline.wire.commands.login_operands import ITERATIONS_LEAST
@@ -474,3 +475,41 @@ def test_observe_is_for_admins_and_ends_with_their_right(tmp_path: Path) -> None
                 pass  # what was observed until then; the connection has ended
         with logged_in(cluster, "s1", "ann") as ann:
             assert "ann may not observe" in ann.ask("observe")
+
+
+def test_users_of_the_cluster_hold_on_every_node_at_once(tmp_path: Path) -> None:
+    """An open cluster gets its first admin. From that entry on, everybody needs a login."""
+    with Cluster(tmp_path, 3, *STEADY) as cluster:
+        cluster.start()
+        with raftline.connect(at(cluster), timeout=DEADLINE_S) as nobody:
+            nobody["app/x"] = "1"
+            added = nobody.request(f"user-add ann {verifier_of(PASSWORD)} admin")
+            assert added == "USER-ADD response: ann added"
+            with pytest.raises(raftline.NotAllowed, match="a client without a login may not"):
+                nobody.get("app/x")
+        with connect(cluster, "ann") as ann:
+            for line in (
+                "role-add app",
+                "role-grant app readwrite app/",
+                f"user-add bob {verifier_of(PASSWORD)} app",
+            ):
+                assert " response: " in ann.request(line)
+            with connect(cluster, "bob") as bob, bob.watch("app/") as watch:
+                assert next(watch).value == "1"
+                bob["app/x"] = "2"
+                with pytest.raises(raftline.NotAllowed):
+                    bob.get("web/x")
+                assert ann.request("user-remove bob") == "USER-REMOVE response: bob removed"
+                for name in ("s1", "s2", "s3"):
+                    eventually(
+                        lambda name=name: not logs_in(cluster, name, "bob"), "bob is gone there"
+                    )
+                with pytest.raises((raftline.NotAllowed, raftline.LoginFailed)):
+                    bob["app/x"] = "3"
+            assert ann["app/x"] == "2"
+
+
+def logs_in(cluster: Cluster, name: str, user: str) -> bool:
+    with contextlib.suppress(raftline.LoginFailed), logged_in(cluster, name, user):
+        return True
+    return False

@@ -7,7 +7,7 @@ import socket
 import threading
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -16,12 +16,13 @@ from raftline.access.proof import Initiator
 from raftline.access.secret import NO_AUTH, PeerAuth, make_secret, read_peer_auth, read_secrets
 from raftline.access.tls import Tls, TlsFiles
 from raftline.access.tls_socket import TlsSocket
-from raftline.access.users import User, Users, make_verifier, write_users
+from raftline.access.users import Users, make_verifier, write_users
 from raftline.clients.requests.client_login import Credentials, exchange
 from raftline.common.config import ConfigError
 from raftline.net.connections.connection import admit_by_tls
 from raftline.net.protocol.admission import Admission
 from raftline.node.program.reload import readers_of
+from raftline.state.user_table import User
 from raftline.tools.node_files import certs
 from raftline.wire.commands.command_table import read_request
 from raftline.wire.commands.identity import EVERYWHERE, identity_of
@@ -79,7 +80,7 @@ def test_an_exchange_that_began_before_gives_the_rights_of_now(path: Path, acces
     login = Login(access, lambda: True)
     steps = exchange(Credentials("bob", OLD))
     last = steps.send(said(login, next(steps)))
-    users = access.users
+    users = cast(Users, access.users)
     reader = users.by_name["bob"]._replace(identity=identity_of("bob", UserRole.READER))
     write_users(path, Users({"bob": reader}, bytes(32)))
     access.reload()

@@ -11,7 +11,6 @@ import json
 import os
 import queue
 import re
-import secrets
 import socket
 import stat
 import threading
@@ -37,7 +36,6 @@ from raftline.access.login import (
 )
 from raftline.access.throttle import Throttle
 from raftline.access.users import (
-    User,
     Users,
     make_verifier,
     parse_users,
@@ -58,6 +56,7 @@ from raftline.common.config import ConfigError
 from raftline.net.peers.peers import Speaker
 from raftline.net.protocol.admission import Admission
 from raftline.state.sessions import SessionTable
+from raftline.state.user_table import User
 from raftline.wire.commands.command_table import Request, read_request
 from raftline.wire.commands.identity import EVERYWHERE, identity_of
 from raftline.wire.commands.login_operands import ITERATIONS_LEAST
@@ -257,18 +256,15 @@ def test_no_mixture_of_parts_logs_in(name: str, parts: list[str]) -> None:
     assert login.identity == FIXED.nobody
 
 
-class _Fixed(Access):
-    """Users without a file."""
-
-    def __init__(self) -> None:
-        self.users = users_of(BOB, ROOT)
-        self.nobody = identity_of("", UserRole.NONE)
-        self.failed_s = 0.0
-        self.wait = lambda timeout=None: False
-        self.new_token = secrets.token_hex
+def _fixed() -> Access:
+    """Return users without a file."""
+    access = Access(None, UserRole.NONE, failed_s=0.0)
+    access.file_users = users_of(BOB, ROOT)
+    access.wait = lambda timeout=None: False
+    return access
 
 
-FIXED = _Fixed()
+FIXED = _fixed()
 
 
 # --- a typed password ---------------------------------------------------------------------------
@@ -675,7 +671,7 @@ def test_rights_that_change_count_from_the_next_line_on(path: Path, access: Acce
     login = login_to(access)
     log_in(login, "root", PASSWORD)
     assert login.denial_reason("members", lambda lease: []) == ""
-    users = access.users
+    users = cast(Users, access.users)
     users.by_name["root"] = users.by_name["root"]._replace(  # type: ignore[index]
         identity=identity_of("root", UserRole.WRITER, ("app/",))
     )

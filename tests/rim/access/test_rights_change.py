@@ -11,7 +11,7 @@ from typing import Any, cast
 import pytest
 
 from raftline.access.login import Access
-from raftline.access.users import User, Users, make_verifier, write_users
+from raftline.access.users import Users, make_verifier, write_users
 from raftline.clients.calls.value_codec import TEXT
 from raftline.clients.requests.node_connection import LoginFailed, NotAllowed
 from raftline.clients.watches.watch_events import WatchCursor
@@ -19,6 +19,7 @@ from raftline.logmanager import LogManager
 from raftline.net.connections.connection import Connection
 from raftline.node.watches.watch_registry import WatchRegistry
 from raftline.raft.log import Entry
+from raftline.state.user_table import User
 from raftline.wire.commands.identity import identity_of
 from raftline.wire.commands.login_operands import ITERATIONS_LEAST
 from raftline.wire.commands.rights import UserRole

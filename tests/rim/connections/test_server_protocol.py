@@ -19,7 +19,7 @@ import pytest
 
 from raftline.access.login import Access
 from raftline.access.secret import PeerAuth
-from raftline.access.users import User, Users, make_verifier, write_users
+from raftline.access.users import Users, make_verifier, write_users
 from raftline.net.connections.shared_reader import SharedReader
 from raftline.net.peers.peers import Speaker
 from raftline.net.protocol.admission import Admission
@@ -32,6 +32,7 @@ from raftline.net.protocol.server_protocol import (
     ServerProtocol,
     TimingMark,
 )
+from raftline.state.user_table import User
 from raftline.wire.commands.identity import EVERYWHERE, identity_of
 from raftline.wire.commands.login_operands import ITERATIONS_LEAST
 from raftline.wire.commands.operands import Limits

@@ -15,7 +15,7 @@ import pytest
 
 from raftline.access.login import Access
 from raftline.access.secret import PeerAuth
-from raftline.access.users import User, Users, make_verifier, write_users
+from raftline.access.users import Users, make_verifier, write_users
 from raftline.common.build_level import LEVEL
 from raftline.common.version import VERSION
 from raftline.net.connections import connection_slots as places_module
@@ -25,6 +25,7 @@ from raftline.net.connections.listener import Listener
 from raftline.net.line_reader import HalfLines, LineBuffer
 from raftline.net.protocol import server_protocol
 from raftline.net.protocol.server_protocol import HALF_LINES_FULL
+from raftline.state.user_table import User
 from raftline.wire.commands.identity import EVERYWHERE, identity_of
 from raftline.wire.commands.login_operands import ITERATIONS_LEAST
 from raftline.wire.commands.rights import UserRole
@@ -402,7 +403,7 @@ def test_admins_give_way_to_nobody() -> None:
 def test_one_user_locks_nobody_out(access: Access) -> None:
     host = FakeHost(access=access, level=3)
     bob = User(identity_of("bob", UserRole.READER, ("bob/",)), make_verifier("b", ITERATIONS_LEAST))
-    cast(dict[str, User], access.users.by_name)["bob"] = bob
+    cast(dict[str, User], cast(Users, access.file_users).by_name)["bob"] = bob
     port = next(free_ports)
     listener = Listener("127.0.0.1", port, 8)
     listener.open(cast(Any, host))
