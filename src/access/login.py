@@ -85,14 +85,17 @@ class Access:
         path: Path | None = None,
         anonymous: UserRole | None = None,
         failed_s: float = FAILED_LOGIN_S,
+        *,
+        first: Path | None = None,
     ) -> None:
-        """Read the file of users, if there is one. With a file, or with a role for clients that are
-        not logged in, the rights of clients are checked even before there are users.
+        """Read the file of users, if there is one, and that of the first admin. With a file, or
+        with a role for clients that are not logged in, the rights of clients are checked even
+        before there are users.
 
         Raises:
             ConfigError: the file can't be used, or a library is missing.
         """
-        self._is_required = path is not None or anonymous is not None
+        self._is_required = (path, anonymous, first) != (None, None, None)
         if self._is_required:
             scram()
         self.nobody = nobody(anonymous or UserRole.NONE)
@@ -103,6 +106,10 @@ class Access:
         self.arrivals = itertools.count(1)
         self._path = path
         self.file_users: UserTable | Users = UserTable() if path is None else read_users(path)
+        # The command that adds the first admin of a cluster without users; "" if there is none.
+        self.first_admin = "" if first is None else _first_admin_of(first)
+        # An entry in the log adds a user, and is not applied yet: nobody is let in before.
+        self.awaits_users = False
         self.state_users: Callable[[], UserTable] = UserTable
         self.failures = Failures()
 
@@ -114,7 +121,7 @@ class Access:
     @property
     def is_on(self) -> bool:
         """Whether the rights of clients are checked."""
-        return self._is_required or bool(self.state_users())
+        return self._is_required or self.awaits_users or bool(self.state_users())
 
     @property
     def has_file(self) -> bool:
@@ -129,6 +136,16 @@ class Access:
         """
         if self._path is not None:
             self.file_users = read_users(self._path)
+
+
+def _first_admin_of(path: Path) -> str:
+    """Return the command that adds the admin of a file. Raises ConfigError."""
+    for name, user in read_users(path).by_name.items():
+        if user.identity.is_admin and user.identity.is_everywhere:
+            return f"user-add {name} {user.verifier} {UserRole.ADMIN}"
+    raise ConfigError(
+        f"{path} has no admin of all keys; raftline user add NAME --role admin --users {path}"
+    )
 
 
 class Login:

@@ -51,6 +51,9 @@ class Users:
         numbers = sorted(user.verifier.iterations for user in by_name.values() if user.verifier)
         self._iterations = numbers or [ITERATIONS]  # one for each user
 
+    def __bool__(self) -> bool:
+        return bool(self.by_name)
+
     def __len__(self) -> int:
         return len(self.by_name)
 

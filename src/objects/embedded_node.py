@@ -63,8 +63,8 @@ class Node(NoCopies):
     that a server prints; by default they go to the logger "raftline", and warnings go there as
     warnings. With `state_file_every`, in seconds, the readable file NAME.state_machine is written
     within that time after a change; without it, only when the log is long. `secret`, `users`,
-    `tls_cert` and so on are like the options of a server (docs/use/objects.md): the rights of
-    clients, and the login of the objects at the other nodes.
+    `first_admin`, `tls_cert` and so on are like the options of a server (docs/use/objects.md): the
+    rights of clients, and the login of the objects at the other nodes.
     """
 
     def __init__(
@@ -84,6 +84,7 @@ class Node(NoCopies):
         secret: str | Path | None = None,
         secret_mode: str | None = None,
         users: str | Path | None = None,
+        first_admin: str | Path | None = None,
         anonymous: str | None = None,
         tls_cert: str | Path | None = None,
         tls_key: str | Path | None = None,
@@ -117,7 +118,7 @@ class Node(NoCopies):
             settings = AccessSettings(
                 self.address.host, insecure, _path(secret), secret_mode, _path(users), anonymous,
                 _path(tls_cert), _path(tls_key), _path(tls_ca), tls_only, tls_require,
-                _path(tls_crl),
+                _path(tls_crl), _path(first_admin),
                 called=str,  # a keyword has the name of its setting
             )  # fmt: skip
             settings.check()

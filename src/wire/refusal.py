@@ -189,6 +189,7 @@ RISING = Sentence(
 )()
 FULL = Sentence("full", "too many connections; the last places are for peers. Try later.")()
 TOO_MANY_LOGINS = Sentence("full", "too many logins at a time. Nothing was done; try again.")()
+NO_USERS_YET = Sentence("full", "this server does not know the users yet. Try again.")()
 TOO_MUCH_WAITS = Sentence("full", "too many requests wait here. Nothing was done; try again.")()
 NOT_REACHED = Sentence(
     "full", "this server did not get to this request in time. Nothing was done; try again."

@@ -206,7 +206,7 @@ def test_without_users_nobody_is_asked_who_they_are(known: list[str]) -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--anonymous", "none"], "it needs --users FILE"),
+        (["--anonymous", "none"], "--anonymous none does not stop clients"),
         (["--users", "nowhere"], "users file nowhere: No such file or directory"),
     ],
 )

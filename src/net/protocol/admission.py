@@ -28,6 +28,7 @@ from ...wire.refusal import (
     INVENTED_NAME,
     LINE_TOO_LONG,
     NO_USERS,
+    NO_USERS_YET,
     SHUT_DOWN,
     SPEAKS_ELSEWHERE,
     error,
@@ -246,7 +247,9 @@ class Admission:
         host, request = self._host, line.request
         host.traffic_log.requested(request.sender, request.verb)  # without the password
         reply: str = NO_USERS
-        if self.login is not None:
+        if self.login is not None and not self.rights:
+            reply = NO_USERS_YET  # not a wrong password: the log may hold them
+        elif self.login is not None:
             reply = self.login.take(request)
             self._tell_login(self.login)
         if reply == FAILED and self.login is not None and host.access is not None:

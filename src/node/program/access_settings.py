@@ -35,6 +35,7 @@ class AccessSettings:
     tls_only: bool = False
     tls_require: bool = False
     tls_crl: Path | None = None
+    first_admin: Path | None = None
     called: Callable[[str], str] = as_option
 
     def check(self) -> None:
@@ -42,8 +43,7 @@ class AccessSettings:
 
         Raises:
             ConfigError: members prove nothing although others can reach the node, or although the
-                rights of its clients are restricted; or a setting is for users, and there are none;
-                or a word is not a valid value.
+                rights of its clients are restricted; or a word is not a valid value.
         """
         called = self.called
         for name, word, words in (
@@ -52,20 +52,15 @@ class AccessSettings:
         ):
             if word not in (None, *words):
                 raise ConfigError(f"{called(name)}: {word!r} is not one of: {', '.join(words)}")
-        if self.users is None and self.anonymous is not None:
-            raise ConfigError(
-                f"{called('anonymous')} is for clients that are not logged in; it needs "
-                f"{called('users')} FILE"
-            )
         if self.proves_members or self.insecure:
             return
         if not is_loopback(self.host):
             raise ConfigError(self._why_open())
-        if self.users is not None and self._role_of_others != "admin":
+        if self._checks_rights and self._role_of_others != "admin":
             raise ConfigError(
-                f"{called('anonymous')} {self.anonymous} does not stop clients on this machine "
-                "while members prove nothing: a client that poses as a member needs no rights, and "
-                f"can change every key. So {self._proofs}; if this is intended, add "
+                f"{called('anonymous')} {self._role_of_others} does not stop clients on this "
+                "machine while members prove nothing: a client that poses as a member needs no "
+                f"rights, and can change every key. So {self._proofs}; if this is intended, add "
                 f"{called('insecure')}"
             )
 
@@ -98,7 +93,12 @@ class AccessSettings:
     @property
     def is_protected(self) -> bool:
         """Whether access is restricted; then files and console are only for the node's owner."""
-        return (self.users, self.secret, self.tls_cert) != (None, None, None)
+        return self._checks_rights or (self.secret, self.tls_cert) != (None, None)
+
+    @property
+    def _checks_rights(self) -> bool:
+        """Whether the rights of clients are checked even while the cluster has no users."""
+        return (self.users, self.anonymous, self.first_admin) != (None, None, None)
 
     def warnings(self) -> Iterator[str]:
         """Yield warnings to print at the start: the node is more open than it may seem, or its
@@ -113,7 +113,7 @@ class AccessSettings:
                 f"[!] {called('secret_mode')} offer accepts members that prove nothing: this node "
                 "is as open as without a secret. Leave it out once `unproven` in status is empty"
             )
-        if self.users is None:
+        if not self._checks_rights:
             if not is_loopback(self.host) and not self.insecure:
                 who = "that reaches this node"
                 if self.tls_require:
@@ -126,7 +126,7 @@ class AccessSettings:
         if not self.proves_members and self._role_of_others != "admin":
             yield (
                 f"[!] members prove nothing ({called('insecure')}): a client that poses as a "
-                f"member needs no rights, whatever {called('users')} says"
+                "member needs no rights, whoever the users are"
             )
         if self.anonymous is None and self._role_of_others == "admin":
             yield (
@@ -159,11 +159,12 @@ class AccessSettings:
         Raises:
             ConfigError: the file can't be used, or a library is not installed.
         """
-        if self.users is None:
+        if not self._checks_rights:
             return None
-        return Access(self.users, ANONYMOUS[self._role_of_others])
+        return Access(self.users, ANONYMOUS[self._role_of_others], first=self.first_admin)
 
     @property
     def _role_of_others(self) -> str:
         """The role of clients that are not logged in."""
-        return self.anonymous or ("admin" if is_loopback(self.host) else "none")
+        is_open = self.first_admin is None and is_loopback(self.host)
+        return self.anonymous or ("admin" if is_open else "none")

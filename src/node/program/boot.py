@@ -132,6 +132,7 @@ def _add_access(parser: Parser) -> None:
         help="the role of clients that are not logged in: none, reader, writer, admin (default:"
         " admin if only this machine reaches the node, else none)",
     )
+    _add_first_admin(parser)
     add(
         "--insecure",
         action="store_true",
@@ -149,6 +150,16 @@ def _add_access(parser: Parser) -> None:
         choices=MODES,
         help="require (default): members have to prove themselves; offer: members without a proof"
         " are accepted as well, while the secret is turned on node by node",
+    )
+
+
+def _add_first_admin(parser: Parser) -> None:
+    parser.add_argument(
+        "--first-admin",
+        type=Path,
+        metavar="FILE",
+        help="require clients to log in; while the cluster has no users, its leader adds the admin"
+        " in FILE (`raftline user add NAME --role admin --users FILE` writes it)",
     )
 
 

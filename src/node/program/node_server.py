@@ -42,6 +42,7 @@ from ...raft.node import RawNode
 from ...recording.recorded_node import RecordedNode
 from ...state.user_table import UserTable
 from ...storage.disk import EXIT_FILES, StorageError, exit_status_of
+from ...wire.commands.command_table import COMMANDS
 from ...wire.commands.member_commands import membership_facts
 from ...wire.commands.operands import Limits
 from ...wire.commands.parsing import ReadSettings
@@ -71,6 +72,8 @@ from .traffic_log import TrafficLog
 
 EXIT_BROKEN = 70
 GIVE_BACK_LOOKS = 10  # waits of WAIT_S_MAX each, after which freed memory is given back
+LONGEST_SENDER = 128  # characters before the command of an entry, and its first word
+USERS_LEVEL = COMMANDS["user-add"].level
 LOOK_S = 0.1  # between two checks of a request that waits for a level
 
 
@@ -91,6 +94,7 @@ class Server:
     book: PeerBook
     speakers: Speakers
     builds: Builds  # announced by the peers
+    _first: Batch | None = None  # the entry that adds the first admin
     _noted_users: UserTable  # for which the connections were looked at
     checks_files = True  # write a file again if another program removed it
 
@@ -163,6 +167,7 @@ class Server:
         if self.access is not None:
             self.access.state_users = lambda: logmanager.store.users
         self._noted_users = logmanager.store.users
+        self._look_for_users(recovered.log.commands)
         self.speakers = Speakers(self.pace.election_timeout_ms / 1000, self.clock.reader_s())
         self.node = node_of(
             self.name,
@@ -278,6 +283,8 @@ class Server:
             self._follow_contacts("!")
         if effects.cluster is not None:
             self.book.announce()
+        if effects.append and self.level >= USERS_LEVEL:
+            self._look_for_users([entry[2] for entry in effects.append])
         if effects.notes:
             self.driver.measures.stepped(self.node.view, effects)
         self.traffic_log.carried_out(effects, self.node.view)
@@ -366,9 +373,38 @@ class Server:
             guarded_thread(
                 self.listener.rights_changed, f"{self.name} rights", self._rights_failed
             ).start()
+        access = self.access
+        if access is not None and self.node.view.knows_committed:
+            access.awaits_users = False  # they are applied, or the entry was replaced
+            if access.first_admin:
+                self._add_first_admin(access)
+
+    def _look_for_users(self, commands: Sequence[str]) -> None:
+        """Let nobody in without a login once an entry of the log adds a user. Until it is applied,
+        this node does not know the users, and a new leader would take requests of anybody."""
+        access = self.access
+        if access is not None and not access.is_on and any(map(_adds_user, commands)):
+            access.awaits_users = True
+
+    def _add_first_admin(self, access: Access) -> None:
+        """Propose the first admin, if the cluster has no users. This leader has applied all
+        committed entries, so an admin who was removed is not added again."""
+        if self.logmanager.store.users:
+            access.first_admin = ""
+        elif self.level >= USERS_LEVEL and self._first_is_answered:
+            self._first = Batch([access.first_admin], is_read=False)
+            guarded_thread(
+                partial(self.driver.submit, self._first),
+                f"{self.name} first admin",
+                self._rights_failed,
+            ).start()
+
+    @property
+    def _first_is_answered(self) -> bool:
+        return self._first is None or self._first.is_answered
 
     def _rights_failed(self, error: Exception) -> None:
-        self.warn(f"watches and logins were not checked again: {error!r}")
+        self.warn(f"a change of users was not carried out whole: {error!r}")
 
     def why_level(self, needed: int) -> str:
         """Return the refusal of a request that needs a higher level than the cluster has.
@@ -537,3 +573,9 @@ class Server:
             self.traffic_log.received(answer.sender, None, answer)
         for complaint in self.hear(answers, None):
             self._console.say(f"[!] {self.name} does not take an answer: {complaint}")
+
+
+def _adds_user(command: str) -> bool:
+    """Whether an entry may add a user; `user-add` is at most a name and a number away from its
+    beginning."""
+    return "user-add " in command[:LONGEST_SENDER]

@@ -138,6 +138,7 @@ SENTENCES = [
     (sentences.FULL, "full"),
     (sentences.TOO_MANY_LOGINS, "full"),
     (sentences.TOO_MUCH_WAITS, "full"),
+    (sentences.NO_USERS_YET, "full"),
     (sentences.NOT_REACHED, "full"),
     (sentences.NOT_WRITTEN("/d", "No space left"), "full"),
     (sentences.NOT_LISTED, "full"),

@@ -171,7 +171,8 @@ def test_a_node_that_others_reach_starts_with_a_secret_or_where_that_is_meant(
         ({"secret": "none"}, NodeError, "^secret none: No such file"),
         ({"secret_mode": "offer"}, NodeError, "secret_mode says how .* add secret FILE"),
         ({"secret": "secret", "secret_mode": "ask"}, NodeError, "not one of: require, offer"),
-        ({"anonymous": "none"}, NodeError, "anonymous is for .* needs users FILE"),
+        ({"anonymous": "none"}, NodeError, "anonymous none does not stop .* add secret FILE"),
+        ({"first_admin": "none"}, NodeError, "anonymous none does not stop .* add secret FILE"),
         (
             {"users": "users", "anonymous": "root"},
             NodeError,
