@@ -95,7 +95,7 @@ class Server:
     speakers: Speakers
     builds: Builds  # announced by the peers
     _first: Batch | None = None  # the entry that adds the first admin
-    _noted_users: UserTable  # for which the connections were looked at
+    _noted_users: UserTable | None = None  # for which the connections were looked at
     checks_files = True  # write a file again if another program removed it
 
     def __init__(
@@ -368,8 +368,9 @@ class Server:
             with self._level_rises:
                 self._noted_level = self.level
                 self._level_rises.notify_all()
-        if self.logmanager.store.users is not self._noted_users:
-            self._noted_users = self.logmanager.store.users
+        before, users = self._noted_users, self.logmanager.store.users
+        self._noted_users = users
+        if users is not before and (users or before):
             guarded_thread(
                 self.listener.rights_changed, f"{self.name} rights", self._rights_failed
             ).start()
