@@ -11,6 +11,7 @@ from .clients.kv.aio_kv import AioKV as KV
 from .clients.kv.cached import AioCached as Cached
 from .clients.kv.connecting import ConnectOptions, Nodes, settings_of, with_options
 from .clients.kv.members import AioMembers as Members
+from .clients.kv.users import AioUsers as Users
 from .clients.locks.aio_job_queue import AioJob as Job
 from .clients.locks.aio_job_queue import AioQueue as Queue
 from .clients.locks.aio_lease import AioLease as Lease
@@ -45,6 +46,7 @@ __all__ = [
     "Queue",
     "Semaphore",
     "Share",
+    "Users",
     "Watch",
     "connect",
 ]

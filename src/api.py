@@ -9,8 +9,10 @@ from .clients.calls.administration import Member, MemberChange, Status
 from .clients.calls.calls import Stat, Version
 from .clients.calls.pipeline import Pending, Pipeline
 from .clients.calls.transaction import Outcome, Transaction
+from .clients.calls.user_calls import Grant, UserFacts, UsersFacts
 from .clients.kv.cached import Cached
 from .clients.kv.members import Members
+from .clients.kv.users import Users
 from .clients.locks.barrier import Barrier, DoubleBarrier
 from .clients.locks.job_queue import Job, Queue
 from .clients.locks.lease import Lease
@@ -24,10 +26,10 @@ from .clients.watches.watch_events import Event, KVSnapshot
 from .objects.embedded_server import Leader
 
 __all__ = [
-    "Backup", "Barrier", "Cached", "DeadJob", "DoubleBarrier", "Election", "Event", "Held", "Job",
-    "KVSnapshot", "Leader", "Lease", "Lock", "Member", "MemberChange", "Members", "Outcome",
+    "Backup", "Barrier", "Cached", "DeadJob", "DoubleBarrier", "Election", "Event", "Grant", "Held",
+    "Job", "KVSnapshot", "Leader", "Lease", "Lock", "Member", "MemberChange", "Members", "Outcome",
     "Partitioner", "Party", "Pending", "Pipeline", "Queue", "Semaphore", "Share", "Stat", "Status",
-    "Transaction", "Version", "Watch",
+    "Transaction", "UserFacts", "Users", "UsersFacts", "Version", "Watch",
 ]  # fmt: skip
 
 

@@ -188,7 +188,7 @@ def lease_name(lease: str) -> str:
     return lease
 
 
-def _raw(text: str) -> str:
+def raw_text(text: str) -> str:
     try:
         return unescape(text)
     except ProtocolError as problem:
@@ -281,7 +281,7 @@ class CallFactory(Generic[Data]):
 
     def _read_value(self, text: str) -> Data | None:
         reply = answered(text)
-        return None if reply.absence else self.codec.of(_raw(reply.rest))
+        return None if reply.absence else self.codec.of(raw_text(reply.rest))
 
     def set(
         self, key: Data, value: Data, *, ttl: Seconds | None = None, lease: AnyLease = None

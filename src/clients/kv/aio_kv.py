@@ -41,6 +41,7 @@ from .base_kv import TTL_S, BaseKV
 from .cached import AioCached
 from .kv import NONE
 from .members import AioMembers
+from .users import AioUsers
 
 Result = TypeVar("Result")
 Default = TypeVar("Default")
@@ -227,6 +228,12 @@ class AioKV(BaseKV[Data, AioLease, AioLock, AioSemaphore, "AioElection[Data]"]):
         """The members of the cluster: `await kv.members()` lists them; see
         `raftline.KV.members`."""
         return AioMembers(self._ask)
+
+    @property
+    def users(self) -> AioUsers:
+        """The users and roles of the cluster: `await kv.users.list()` returns them; see
+        `raftline.KV.users`."""
+        return AioUsers(self._ask)
 
     async def ping(self, key: Data | None = None) -> float:
         """Confirm that the cluster serves; return the seconds that it took. See

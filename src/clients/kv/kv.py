@@ -35,6 +35,7 @@ from .base_kv import TTL_S, BaseKV
 from .cached import Cached
 from .members import Members
 from .shared import Shared, ThreadTransport
+from .users import Users
 
 Default = TypeVar("Default")
 Result = TypeVar("Result")
@@ -138,6 +139,12 @@ class KV(BaseKV[Data, Lease, Lock, Semaphore, "Election[Data]"], MutableMapping[
         """The members of the cluster: `kv.members()` lists them, and `add`, `remove`, `replace`,
         `promote` and `demote` change them."""
         return Members(self._ask)
+
+    @property
+    def users(self) -> Users:
+        """The users and roles of the cluster: `kv.users.list()` returns them, and `add`, `remove`,
+        `grant`, `revoke` and others change them."""
+        return Users(self._ask)
 
     def ping(self, key: Data | None = None) -> float:
         """Confirm that the cluster serves; return the seconds that it took. This is a read of one

@@ -1,0 +1,65 @@
+"""The users and roles of a cluster by the typed client."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+import pytest
+
+import raftline
+import raftline.aio
+from raftline.api import Grant
+from raftline_testing.nodes.cluster import Cluster
+from raftline_testing.nodes.processes import DEADLINE_S
+from tests.processes.typed import at
+
+PASSWORD = "correct horse"
+
+
+def test_an_admin_lists_and_changes_users_and_roles(three: Cluster) -> None:
+    with raftline.connect(at(three), timeout=DEADLINE_S) as kv:
+        users = kv.users
+        with pytest.raises(raftline.Refused, match="the first user needs the role admin") as first:
+            users.add("bob", PASSWORD, ["reader"])
+        assert first.value.code == "first-user"
+        assert users.add_role("app")
+        assert not users.add_role("app")
+        assert users.grant_role("app", "readwrite", "two words/")
+        assert users.grant_role("app", "read")
+        assert not users.grant_role("none", "read")
+        assert users.list().users == {}
+        assert users.list().roles == {"app": [Grant("readwrite", "two words/"), Grant("read", "")]}
+        assert users.revoke_role("app")
+        assert users.list().roles == {"app": [Grant("readwrite", "two words/")]}
+        assert users.remove_role("app")
+        assert not users.remove_role("app")
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "why"),
+    [
+        (lambda users: users.add("4ve", "x"), ValueError, "not the name of a user"),
+        (lambda users: users.add("bob", "passwört"), ValueError, "a password has 1 to"),
+        (lambda users: users.add("bob", 5), TypeError, "a password is a str"),
+        (lambda users: users.add("bob", "x", "admin"), TypeError, "roles is an iterable"),
+        (lambda users: users.grant("bob", "a b"), ValueError, "not the name of a role"),
+        (lambda users: users.grant_role("app", "sing"), ValueError, "not a right"),
+        (lambda users: users.revoke_role("app", b"a"), TypeError, "a prefix is str"),
+    ],
+)
+def test_a_mistake_is_reported_before_anything_is_sent(
+    call: Callable[[object], object], error: type[Exception], why: str
+) -> None:
+    with raftline.connect("localhost:1") as kv, pytest.raises(error, match=why):
+        call(kv.users)
+
+
+def test_tasks_do_the_same(three: Cluster) -> None:
+    async def work() -> None:
+        async with raftline.aio.connect(at(three), timeout=DEADLINE_S) as kv:
+            assert await kv.users.add_role("app")
+            assert not await kv.users.grant("bob", "app")
+            assert (await kv.users.list()).roles == {"app": []}
+
+    asyncio.run(work())
