@@ -9,7 +9,7 @@ import pytest
 
 import raftline
 import raftline.aio
-from raftline.api import Grant
+from raftline.api import Grant, UserFacts
 from raftline_testing.nodes.cluster import Cluster
 from raftline_testing.nodes.processes import DEADLINE_S
 from tests.processes.typed import at
@@ -34,6 +34,31 @@ def test_an_admin_lists_and_changes_users_and_roles(three: Cluster) -> None:
         assert users.list().roles == {"app": [Grant("readwrite", "two words/")]}
         assert users.remove_role("app")
         assert not users.remove_role("app")
+
+
+def test_the_first_admin_shuts_an_open_cluster_and_passwords_log_users_in(three: Cluster) -> None:
+    nodes = at(three)
+    with raftline.connect(nodes, timeout=DEADLINE_S) as kv:
+        assert kv.users.add("root", PASSWORD, ["admin"])
+    with raftline.connect(nodes, timeout=DEADLINE_S, user="root", password=PASSWORD) as kv:
+        assert kv.users.add("bob", "staple", ["reader"])
+        assert not kv.users.add("bob", "another", ["reader"])
+        assert kv.users.set_password("bob", "battery")
+        assert kv.users.list().users == {
+            "bob": UserFacts(["reader"], True),
+            "root": UserFacts(["admin"], True),
+        }
+        with pytest.raises(raftline.Refused, match="root is the last admin"):
+            kv.users.remove("root")
+    with raftline.connect(nodes, timeout=DEADLINE_S, user="bob", password="battery") as kv:
+        assert kv.get("a") is None
+        with pytest.raises(raftline.NotAllowed, match="bob may not users"):
+            kv.users.list()
+    with (
+        raftline.connect(nodes, timeout=DEADLINE_S) as kv,
+        pytest.raises(raftline.Refused, match="without a login"),
+    ):
+        kv.users.list()
 
 
 @pytest.mark.parametrize(
