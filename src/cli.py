@@ -15,7 +15,12 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from raftline.clients.requests.address_options import by_address
-from raftline.clients.terminal.options import ASKING_WITH_VALUE, ClientAccess, word_first
+from raftline.clients.terminal.options import (
+    ASKING_WITH_VALUE,
+    ClientAccess,
+    with_action,
+    word_first,
+)
 from raftline.common import config
 from raftline.common.arguments import EXIT_USAGE, Parser
 from raftline.common.process.console import open_closed_streams
@@ -23,7 +28,7 @@ from raftline.common.process.quiet_exit import EXIT_INTERRUPTED
 from raftline.common.process.signals import raised
 from raftline.common.process.standard_streams import EXIT_OUTPUT, drop_output
 from raftline.tools import course
-from raftline.tools.verbs import GROUPS, HELD, MODULES, REQUESTS, no_command
+from raftline.tools.verbs import GROUPS, HELD, MODULES, REQUESTS, WITH_ACTIONS, no_command
 
 PASSED_ON = ("server", "client")  # also the names of their modules
 
@@ -81,10 +86,8 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
         from raftline.tools.local_cluster import up
 
         up.add_course_options(commands)
-    if arguments[0] == "member":
-        from raftline.tools.requests import members
-
-        arguments = ["member", *members.with_action(arguments[1:])]
+    if arguments[0] in WITH_ACTIONS:
+        arguments = [arguments[0], *with_action(arguments[1:])]
     if not arguments[0].startswith("-") and arguments[0] not in commands.choices:
         parser.error(no_command(arguments[0], commands.choices))
     options, unknown = parser.parse_known_args(arguments)

@@ -38,7 +38,7 @@ from ..wire.refusal import LOGIN_FAILED, NOT_PRIVATE, TOO_MANY_LOGINS
 from ..wire.refusal import error as refusal
 from .proof import NONCE_BYTES
 from .throttle import Throttle
-from .users import Users, derive, read_users, scram
+from .users import Users, derive, read_first_admin, read_users, scram
 
 PATIENT_TRIES = 2  # after the first try, before a connection yields to others
 WRONG_PROOF = "invalid-proof"
@@ -140,12 +140,8 @@ class Access:
 
 def _first_admin_of(path: Path) -> str:
     """Return the command that adds the admin of a file. Raises ConfigError."""
-    for name, user in read_users(path).by_name.items():
-        if user.identity.is_admin and user.identity.is_everywhere:
-            return f"user-add {name} {user.verifier} {UserRole.ADMIN}"
-    raise ConfigError(
-        f"{path} has no admin of all keys; raftline user add NAME --role admin --users {path}"
-    )
+    name, verifier = read_first_admin(path)
+    return f"user-add {name} {verifier} {UserRole.ADMIN}"
 
 
 class Login:

@@ -36,6 +36,7 @@ from ..wire.commands.user_operands import (
     spell_bytes,
 )
 from ..wire.protocol import NAME, ProtocolError
+from .secret import write_new
 
 SIDES = (b"Client", b"Server")
 HEAD = "# Users of raftline. `raftline user` changes this file; each node of a cluster needs it."
@@ -104,18 +105,46 @@ def read_users(path: Path) -> Users:
     Raises:
         ConfigError: it can't be used. The message explains what to do.
     """
+    return parse_users(_read_private(path, "users"), str(path))
+
+
+def _read_private(path: Path, what: str) -> str:
+    """Return the text of a file that only its owner may change and no stranger read. Raises
+    ConfigError."""
     try:
         mode = path.stat().st_mode
         if not stat.S_ISREG(mode):
-            raise ConfigError(f"users file {path} is not a file")
+            raise ConfigError(f"{what} file {path} is not a file")
         text = path.read_text(encoding="utf-8")
     except OSError as error:
-        raise ConfigError(f"users file {path}: {error.strerror}") from None
+        raise ConfigError(f"{what} file {path}: {error.strerror}") from None
     except UnicodeDecodeError:
-        raise ConfigError(f"users file {path} is not valid UTF-8") from None
+        raise ConfigError(f"{what} file {path} is not valid UTF-8") from None
     if mode & (stat.S_IRWXO | stat.S_IWGRP):
-        raise ConfigError(f"users file {path} is open to others: chmod 600 {path}")
-    return parse_users(text, str(path))
+        raise ConfigError(f"{what} file {path} is open to others: chmod 600 {path}")
+    return text
+
+
+def write_first_admin(path: Path, name: str, verifier: str) -> None:
+    """Write the new file of `--first-admin`, a line `NAME VERIFIER`. Raises ConfigError."""
+    try:
+        write_new(path, f"{name} {verifier}\n".encode())
+    except OSError as error:
+        raise ConfigError(f"can't write {path}: {error.strerror}") from None
+
+
+def read_first_admin(path: Path) -> tuple[str, Verifier]:
+    """Return the name and the verifier in the file of `--first-admin`. Raises ConfigError."""
+    name, _, verifier = _read_private(path, "first-admin").removesuffix("\n").partition(" ")
+    try:
+        if NAME.fullmatch(name):
+            return name, read_verifier(verifier)
+    except ValueError:
+        pass
+    raise ConfigError(
+        f"first-admin file {path} is not a line NAME VERIFIER; raftline user first NAME {path} "
+        "writes one"
+    )
 
 
 def parse_users(text: str, name: str) -> Users:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import json
 import os
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,8 +21,9 @@ from ..clients.requests.node_connection import ClientError
 from ..clients.terminal.options import access_of, add_asking_options
 from ..common.arguments import Parser
 from ..common.config import ConfigError
+from ..wire.commands.identity import ROLES
 from ..wire.protocol import escape
-from ..wire.replies.replies import pairs_of
+from ..wire.replies.replies import pairs_of, value_in
 from .requests import ask
 from .status import status
 from .verbs import REQUESTS
@@ -31,8 +33,7 @@ if TYPE_CHECKING:
 
 ASKING_S = 1.0
 KEYS_MAX = 100
-NEW = ("add", "lock", "elect")  # their NAME is not the name of an existing node
-_NODES = ("NAME", "OLD", "TARGET", "DIR|NAME")
+NEW = ("add", "first", "lock", "elect")  # their first argument is a new name
 SHELLS = ("bash", "zsh", "fish")
 _NEEDED = "completion needs the package argcomplete: pip install 'argcomplete>=3.5'"
 
@@ -79,9 +80,9 @@ def complete(front: Parser, commands: Commands, parsers: Mapping[str, Parser]) -
         form = ask.row(verb).operands.form
         _complete_by(operands, _keys if form.startswith(("KEY", "PREFIX", "[PREFIX")) else _nothing)
     for name, parser in parsers.items():
-        for action in _actions_of(parser):
-            if action.metavar in _NODES and name not in NEW and parser.prog.split()[-1] not in NEW:
-                _complete_by(action, _nodes)
+        for action in _actions_of(parser, is_new=name in NEW):
+            if str(action.metavar) in _NAMED and action.dest != "user":  # not for a login
+                _complete_by(action, _NAMED[str(action.metavar)])
     argcomplete.autocomplete(front, always_complete_options=False)
 
 
@@ -89,12 +90,14 @@ def _complete_by(action: argparse.Action, completer: object) -> None:
     action.completer = completer  # type: ignore[attr-defined]  # argcomplete looks for it there
 
 
-def _actions_of(parser: Parser) -> Iterator[argparse.Action]:
+def _actions_of(parser: Parser, *, is_new: bool) -> Iterator[argparse.Action]:
+    """Yield the arguments whose values exist already, and the options."""
     for action in parser._actions:
-        yield action
         if isinstance(action, argparse._SubParsersAction):
             for verb, nested in action.choices.items():
-                yield from () if verb in NEW else _actions_of(nested)
+                yield from _actions_of(nested, is_new=verb in NEW)
+        elif not is_new or action.option_strings:
+            yield action
 
 
 def _nothing(**_: object) -> Sequence[str]:
@@ -109,18 +112,39 @@ def _nodes(**_: object) -> Sequence[str]:
     return ()
 
 
+def _users(**_: object) -> Sequence[str]:
+    return _of_users("users")
+
+
+def _roles(**_: object) -> Sequence[str]:
+    return [*ROLES, *_of_users("roles")]
+
+
+def _of_users(what: str) -> Sequence[str]:
+    """Return the names of the users, or of the roles that are not built in."""
+    with contextlib.suppress(ConfigError, SystemExit, ClientError, ValueError), _client() as client:
+        return [*json.loads(value_in(client.ask("users").text))[what]]
+    return ()
+
+
+@contextlib.contextmanager
+def _client() -> Iterator[Client]:
+    """Connect to the leader of the nodes that the command would use."""
+    where = _where()
+    first, *others = named_nodes(where.at, where.dir).values()
+    access = access_of(where)
+    with Client(*first, "raftline", ASKING_S, follow=True, also=others,
+                credentials=access.credentials, tls=access.tls) as client:  # fmt: skip
+        yield client
+
+
 def _keys(*, prefix: str, parsed_args: argparse.Namespace, **_: object) -> Sequence[str]:
     """Return up to KEYS_MAX keys that begin with the current word."""
     if getattr(parsed_args, "operands", None):
         return ()  # a value
-    with contextlib.suppress(ConfigError, SystemExit, ClientError, ValueError):
-        where = _where()
-        first, *others = named_nodes(where.at, where.dir).values()
-        access = access_of(where)
-        with Client(*first, "raftline", ASKING_S, follow=True, also=others,
-                    credentials=access.credentials, tls=access.tls) as client:  # fmt: skip
-            request = f"show {escape(prefix, key=True)} " if prefix else "show "
-            pairs = pairs_of(client.ask(f"{request}read local").text)[0]
+    with contextlib.suppress(ConfigError, SystemExit, ClientError, ValueError), _client() as client:
+        request = f"show {escape(prefix, key=True)} " if prefix else "show "
+        pairs = pairs_of(client.ask(f"{request}read local").text)[0]
         return [key for key in pairs if key.isprintable()][:KEYS_MAX]
     return ()
 
@@ -131,3 +155,10 @@ def _where() -> argparse.Namespace:
     add_asking_options(parser, ASKING_S)
     typed = os.environ["COMP_LINE"][: int(os.environ["COMP_POINT"])]
     return parser.parse_known_args(shlex.split(typed)[1:])[0]
+
+
+_NAMED = {
+    **dict.fromkeys(("NAME", "OLD", "TARGET", "DIR|NAME"), _nodes),
+    "USER": _users,
+    "ROLE": _roles,
+}

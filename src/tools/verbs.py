@@ -25,10 +25,11 @@ _GROUPED: Final[Mapping[str, tuple[str, ...]]] = {
         "lock", "elect", "lease", "renew", "release", "leases", "expire", "persist", "ttl",
     ),
     "a cluster": (
-        "status", "member", "transfer", "backup", "export", "import", "check", "view", "client",
+        "status", "member", "user", "role", "transfer", "backup", "export", "import", "check",
+        "view", "client",
     ),
     "nodes and their files": (
-        "server", "up", "unit", "restore", "fsck", "recover", "replay", "user", "secret", "certs",
+        "server", "up", "unit", "restore", "fsck", "recover", "replay", "secret", "certs",
     ),
     "to learn and to test": ("simulate", "conform", "grade", "controller", "picture", "learn"),
     "the shell": ("completion",),
@@ -43,16 +44,18 @@ LISTED: Final = [name for names in GROUPS.values() for name in names]
 _FILES: Final = "tools.node_files"
 _MEMBERS = [verb for verb, row in COMMANDS.items() if row.handling.kind == "members"]
 _MEMBERS += ["member", "transfer"]
+WITH_ACTIONS: Final = ("member", "user", "role")  # without an action: `list`
 # The module of each command: its arguments, its help and its action. Commands that are not in this
 # table parse their own arguments (cli.py).
 MODULES: Final[Mapping[str, str]] = {
     **dict.fromkeys(_MEMBERS, "tools.requests.members"),
     "status": "tools.status.status_report", "check": "tools.requests.perf",
     **dict.fromkeys(("export", "import"), "tools.requests.exchange"),
+    **dict.fromkeys(("user", "role"), "tools.requests.user_command"),
     "up": "tools.local_cluster.up", "unit": "tools.local_cluster.unit",
     "backup": f"{_FILES}.backup", "restore": f"{_FILES}.backup", "fsck": f"{_FILES}.fsck",
     "recover": f"{_FILES}.recover", "replay": f"{_FILES}.replay_command",
-    "user": f"{_FILES}.user_command", "secret": f"{_FILES}.certs", "certs": f"{_FILES}.certs",
+    "secret": f"{_FILES}.certs", "certs": f"{_FILES}.certs",
     "view": "tools.view_command", "completion": "tools.completion",
 }  # fmt: skip
 LIKENESS: Final = 0.7  # difflib ratio: below it, a guess is wrong more often

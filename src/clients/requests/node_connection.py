@@ -29,7 +29,7 @@ SHARES = (1, 2, math.inf)  # of the first, the second and any further node that 
 ADVICE = {  # to a user at a shell, by the code of a refusal
     "no-login": "Log in: --user USER, or $RAFTLINE_USER.",
     "login-failed": "Check --user, and the first line of --password-file.",
-    "not-allowed": "Log in as another user, or change this one's rights: raftline user change.",
+    "not-allowed": "Log in as another user, or give this one a role: raftline user grant.",
     "tls-only": "Or --tls-ca FILE.",
 }
 _LIMITS = Limits()

@@ -107,6 +107,13 @@ def word_first(arguments: Sequence[str]) -> list[str]:
     return [*rest[:1], *before, *rest[1:]]
 
 
+def with_action(arguments: Sequence[str]) -> list[str]:
+    """Return the arguments of `member`, `user` or `role`, action first; the default is `list`."""
+    typed = word_first(arguments)
+    is_named = typed and (not typed[0].startswith("-") or typed[0] in ("-h", "--help"))
+    return typed if is_named else ["list", *typed]
+
+
 def access_of(options: argparse.Namespace) -> ClientAccess:
     """Return the access that the options name, or otherwise the URL of the nodes, or otherwise the
     environment. If no password is named, ask for it on the terminal.

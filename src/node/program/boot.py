@@ -122,8 +122,7 @@ def _add_access(parser: Parser) -> None:
         "--users",
         type=Path,
         metavar="FILE",
-        help="require clients to log in; FILE has their rights (`raftline user` writes it). It is"
-        " read again on SIGHUP",
+        help="require clients to log in; FILE has their rights. It is read again on SIGHUP",
     )
     add(
         "--anonymous",
@@ -159,7 +158,7 @@ def _add_first_admin(parser: Parser) -> None:
         type=Path,
         metavar="FILE",
         help="require clients to log in; while the cluster has no users, its leader adds the admin"
-        " in FILE (`raftline user add NAME --role admin --users FILE` writes it)",
+        " in FILE (`raftline user first NAME FILE` writes it)",
     )
 
 

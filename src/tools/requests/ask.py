@@ -9,7 +9,7 @@ import os
 import re
 import shlex
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -57,6 +57,25 @@ def main(verb: str, arguments: Sequence[str]) -> int:
         from .keep_lease import keep  # the client for programs, which takes a while to load
 
         return keep(json.loads(command.split()[1]), options)
+    is_raw = verb == "get" and options.raw
+    is_value = verb == "get" and (is_raw or options.quiet or not sys.stdout.isatty())
+    end = None if not is_value else b"" if is_raw else b"\n"
+
+    def talk(client: Client, explain: Explain) -> int:
+        printer = ShellPrinter(options.quiet, options.json, explain, end)
+        return _converse(client, command, verb, options, printer)
+
+    return converse(options, reader.prog, talk)
+
+
+def converse(options: argparse.Namespace, prog: str, talk: Callable[[Client, Explain], int]) -> int:
+    """Carry out the requests of a command by a client that follows the leader, and return the exit
+    code.
+
+    Raises:
+        ConfigError: no option, variable or file names a node, or a file for the login or for TLS
+            can't be used.
+    """
     nodes = named_nodes(options.at, options.dir)
     first, *others = nodes.values()
     access = access_of(options)
@@ -72,16 +91,7 @@ def main(verb: str, arguments: Sequence[str]) -> int:
         tls=access.tls,
     )
     explain = _explaining(nodes, access)
-    is_raw = verb == "get" and options.raw
-    is_value = verb == "get" and (is_raw or options.quiet or not sys.stdout.isatty())
-    end = None if not is_value else b"" if is_raw else b"\n"
-    printer = _Printer(options.quiet, options.json, explain, end)
-    return run_client(
-        client,
-        lambda: _converse(client, command, verb, options, printer),
-        reader.prog,
-        explain,
-    )
+    return run_client(client, lambda: talk(client, explain), prog, explain)
 
 
 def _explaining(nodes: Mapping[str, Address], access: ClientAccess) -> Explain:
@@ -271,12 +281,12 @@ def _read_value(path: Path | None) -> str:
     return data.decode("utf-8", "surrogateescape")
 
 
-class _Printer(ReplyPrinter):
+class ShellPrinter(ReplyPrinter):
     """Prints replies on standard output. With `end`, prints only the bytes of a value, and then
     `end`. Refusals, with advice, go to standard error."""
 
     def __init__(
-        self, quiet: bool, as_object: bool, explain: Explain | None, end: bytes | None
+        self, quiet: bool, as_object: bool, explain: Explain, end: bytes | None = None
     ) -> None:
         super().__init__(quiet, as_object, explain)
         self._end = end

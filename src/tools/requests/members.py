@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ...clients.requests.address_options import named_nodes
 from ...clients.requests.conversation import Client
 from ...clients.requests.node_connection import ClientError, say_waiting
-from ...clients.terminal.options import ClientAccess, access_of, add_asking_options, word_first
+from ...clients.terminal.options import ClientAccess, access_of, add_asking_options
 from ...common.address import Address
 from ...common.config import check_name
 from ...common.process.console import safe_line
@@ -167,13 +167,6 @@ def _add_transfer(commands: Commands) -> None:
     transfer.add_argument("to", metavar="NAME", nargs="?", help="which node (any that can)")
     add_asking_options(transfer, 15.0)
     transfer.set_defaults(carry_out=_transfer)
-
-
-def with_action(arguments: Sequence[str]) -> list[str]:
-    """Return the arguments of `member`, action first. The default action is `list`."""
-    typed = word_first(arguments)
-    is_named = typed and (not typed[0].startswith("-") or typed[0] in ("-h", "--help"))
-    return typed if is_named else ["list", *typed]
 
 
 def _add_actions(commands: Commands, names: Mapping[str, str]) -> None:

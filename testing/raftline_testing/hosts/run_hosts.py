@@ -35,10 +35,10 @@ OPERATOR, VISITOR = "ann", "eve"  # users of the hosts; eve has no rights
 CGROUPS = Path("/sys/fs/cgroup")
 DISK = "16m"
 SECRETS = (
-    "/etc/raftline/secret", "/etc/raftline/raftline-users", "/etc/raftline/{name}.key",
+    "/etc/raftline/secret", "/etc/raftline/first-admin", "/etc/raftline/{name}.key",
     "/var/lib/raftline/{name}.log", "/var/lib/raftline/{name}.storage",
 )  # fmt: skip
-OF_THE_OPERATOR = ("secret", "certs/ca.key", "password-of-ann", "raftline-users", "backups")
+OF_THE_OPERATOR = ("secret", "certs/ca.key", "password-of-ann", "first-admin", "backups")
 GIT = ("git", "-c", "user.name=a", "-c", "user.email=a@example.org")
 
 

@@ -226,6 +226,13 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
+USERS = 'USERS response: {"users": {"bob": {}, "root": {}}, "roles": {"app": []}}'
+
+
+def answers(message: str) -> str | None:
+    return USERS if message == "users" else store()(message)
+
+
 def completed(line: str, folder: Path, at: str = "") -> list[str]:
     """Return what bash in `folder` offers for the last word of a line."""
     script = (
@@ -255,6 +262,12 @@ def completed(line: str, folder: Path, at: str = "") -> list[str]:
         ("raftline member remove s", ["s1", "s2"]),
         ("raftline remove --dir other ", ["n1"]),
         ("raftline member add s", ["s-folder/"]),
+        ("raftline user re", ["remove", "revoke"]),
+        ("raftline user remove b", ["bob"]),
+        ("raftline user add b", ["bin/"]),
+        ("raftline user grant bob a", ["admin", "app"]),
+        ("raftline user add zoe --role w", ["writer"]),
+        ("raftline role remove ap", ["app"]),
         ("raftline get a", ["ana"]),
         ("raftline set ana a", [""]),
     ],
@@ -263,8 +276,8 @@ def test_bash_completes_commands_options_nodes_and_keys(
     folder: Path, start: Start, line: str, words: list[str]
 ) -> None:
     pytest.importorskip("argcomplete")
-    asks_keys = line.split()[1] in ("get", "set")
-    at = f"localhost:{start(store()).port}" if asks_keys else ""
+    asks = line.split()[1] in ("get", "set", "user", "role")
+    at = f"localhost:{start(answers).port}" if asks else ""
     assert completed(line, folder, at) == words
 
 

@@ -70,7 +70,7 @@ PROMPTED = {
     "lock": ["cli.py", "lock", "a", "--user", "ann", "--at", "localhost:1", "--", "true"],
     "backup": ["cli.py", "backup", "file", "--user", "ann", "--at", "localhost:1"],
     "client": ["client.py", "1", "--user", "ann", "get", "a"],
-    "user": ["cli.py", "user", "add", "ann", "--role", "reader"],
+    "user": ["cli.py", "user", "add", "ann", "--role", "reader", "--at", "localhost:1"],
 }
 
 
@@ -82,7 +82,7 @@ def at_the_prompt(folder: Path, words: list[str]) -> pexpect.spawn:
         timeout=DEADLINE_S,
         cwd=folder,
     )
-    screen.expect_exact(b"Password of ann: ")
+    screen.expect(rb"(?:P|New p)assword of ann: ")
     return screen
 
 

@@ -1,0 +1,136 @@
+"""The access settings of a node: what they allow, refuse, and warn of."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from raftline.access.login import Access
+from raftline.access.users import Users, make_verifier, write_users
+from raftline.common.config import ConfigError
+from raftline.node.program import boot
+from raftline.state.user_table import User
+from raftline.wire.commands.identity import identity_of
+from raftline.wire.commands.rights import UserRole
+from raftline_course import controlled_server as controlled
+
+
+def access_of(*words: str) -> Access | None:
+    arguments = boot.parser().parse_args(["s1", "10000", *words])
+    boot.settle(arguments)
+    return boot.access_settings(arguments).access()
+
+
+@pytest.fixture
+def known(tmp_path: Path) -> list[str]:
+    """Return the options of a node with users."""
+    bob = User(identity_of("bob", UserRole.READER), make_verifier("battery", 4096))
+    write_users(tmp_path / "users", Users({"bob": bob}, bytes(32)))
+    (tmp_path / "server-configuration.txt").write_text("s1 localhost 10000\n")
+    return ["--dir", str(tmp_path), "--users", str(tmp_path / "users")]
+
+
+def test_without_a_login_all_is_allowed_where_only_this_machine_reaches(known: list[str]) -> None:
+    """A node that others reach allows nothing; another word holds where it is said."""
+    open_to_all = ["--host", "0.0.0.0", "--open-to-network"]
+    for words, role in (
+        ([], UserRole.ADMIN),
+        (["--host", "127.0.0.1"], UserRole.ADMIN),
+        (["--anonymous", "none", "--insecure"], UserRole.NONE),
+        (["--anonymous", "reader", "--insecure"], UserRole.READER),
+    ):
+        access = access_of(*known, *words)
+        assert access is not None
+        assert access.nobody.role is role
+    arguments = boot.parser().parse_args(["s1", "10000", *known, *open_to_all])
+    access = boot.access_settings(arguments).access()
+    assert access is not None
+    assert access.nobody.role is UserRole.NONE
+
+
+def test_without_users_nobody_is_asked_who_they_are(known: list[str]) -> None:
+    assert access_of(*known[:2]) is None
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--anonymous", "none"], "--anonymous none does not stop clients"),
+        (["--users", "nowhere"], "users file nowhere: No such file or directory"),
+    ],
+)
+def test_options_that_make_no_sense_are_refused(
+    known: list[str], words: list[str], said: str
+) -> None:
+    with pytest.raises(ConfigError, match=said):
+        access_of(*known[:2], *words)
+
+
+def test_datagrams_do_not_go_with_users(known: list[str]) -> None:
+    words = ["s1", "10000", *known, "--controller", "--controller-udp"]
+    with pytest.raises(ConfigError, match="datagrams have no login"):
+        controlled.check(controlled.parser().parse_args(words))
+
+
+# --- a node that is more open than it seems -----------------------------------------------------
+
+UNPROVEN = r"does not stop clients on this machine while members prove nothing: .* --secret FILE"
+OFFERED = ["--secret", "s", "--secret-mode", "offer"]
+BY_CERTIFICATE = ["--tls-only", "--tls-ca", "ca.pem"]
+
+
+@pytest.mark.parametrize("role", ["none", "reader", "writer"])
+@pytest.mark.parametrize("proofs", [[], OFFERED, BY_CERTIFICATE[:1], BY_CERTIFICATE[1:]])
+def test_users_who_are_to_keep_others_out_need_members_that_prove_themselves(
+    known: list[str], role: str, proofs: list[str]
+) -> None:
+    """Else whoever speaks as a member does what no user may: no right is asked for its lines."""
+    with pytest.raises(ConfigError, match=UNPROVEN):
+        access_of(*known, "--anonymous", role, *proofs)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["--secret", "s"], BY_CERTIFICATE, ["--insecure"], OFFERED + BY_CERTIFICATE,
+     ["--anonymous", "admin"]],
+)  # fmt: skip
+def test_users_go_with_a_proof_of_members_or_where_that_is_meant(
+    known: list[str], words: list[str]
+) -> None:
+    assert access_of(*known, "--anonymous", "none", *words) is not None
+
+
+def warned(*words: str) -> list[str]:
+    """Return what a node says that is started so."""
+    return list(boot.access_settings(boot.parser().parse_args(["s1", "10000", *words])).warnings())
+
+
+OPEN = ["--host", "0.0.0.0", "--open-to-network"]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ([], []),
+        (["--secret", "s"], []),
+        (["--secret", "s", "--users", "u", "--anonymous", "none"], []),
+        ([*OPEN, "--secret", "s", "--users", "u"], []),
+        ([*OPEN, "--insecure"], []),  # the word for it was said
+        (["--users", "u", "--anonymous", "admin"], []),
+        (["--users", "u"], ["clients that are not logged in may do everything"]),
+        (OFFERED, ["--secret-mode offer accepts members that prove nothing"]),
+        ([*OPEN, "--secret", "s"], ["without --users every client that reaches this node may do"]),
+        ([*OPEN, *BY_CERTIFICATE], ["without --users every client that reaches this node may do"]),
+        ([*OPEN, *BY_CERTIFICATE, "--tls-require"], ["without --users every client with a certif"]),
+        (["--users", "u", "--anonymous", "none", "--insecure"], ["members prove nothing (--insec"]),
+        ([*OPEN, "--users", "u", "--insecure"], ["members prove nothing (--insecure)"]),
+        ([*OPEN, *OFFERED, "--users", "u", "--insecure"], ["--secret-mode offer", "members prove"]),
+    ],
+)
+def test_a_node_that_is_more_open_than_it_seems_says_so(words: list[str], said: list[str]) -> None:
+    lines = warned(*words)
+    assert len(lines) == len(said)
+    for line, begin in zip(lines, said, strict=True):
+        assert line.startswith(f"[!] {begin}")
+        assert "\n" not in line
