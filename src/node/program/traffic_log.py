@@ -22,7 +22,7 @@ from ...raft.messages import (
 )
 from ...raft.node_view import LogView, NodeView
 from ...raft.roles import Role
-from ...wire.commands.redaction import without_values
+from ...wire.commands.redaction import without_values, without_verifiers
 from ...wire.limits import TRAFFIC_LINES
 from ...wire.peer_lines import spell
 
@@ -61,8 +61,7 @@ class TrafficLog(Traffic):
 
     def requested(self, sender: str, text: str) -> None:
         if self._console.has_room("requests"):  # most requests are not printed
-            if self._hides_values:
-                text = without_values(text)
+            text = self._shown(text)
             self._console.traffic("requests", "[*] Received from %s : %s", sender or "client", text)
 
     def shows_requests(self, count: int) -> bool:
@@ -72,6 +71,10 @@ class TrafficLog(Traffic):
     @property
     def _hides_values(self) -> bool:
         return self._is_private and not self._console.verbose
+
+    def _shown(self, command: str) -> str:
+        """Return a line or a command in the form in which it may be printed."""
+        return without_values(command) if self._hides_values else without_verifiers(command)
 
     def ignored(self, source: str, why: str) -> None:
         """Print that a datagram is not answered."""
@@ -97,6 +100,7 @@ class TrafficLog(Traffic):
             text = spell(message)
         if isinstance(message, InstallSnapshot):
             text = text[: text.index(" data ")]
+        text = without_verifiers(text)
         self._console.traffic("messages", "[*] Received from %s : %s", sender, text)
 
     def carried_out(self, effects: Effects, view: NodeView) -> None:
@@ -119,8 +123,7 @@ class TrafficLog(Traffic):
             self._sends(questions, view.log)
         if effects.append and not effects.send and self._console.has_room("entries"):
             index, term, command = effects.append[-1]
-            if self._hides_values:
-                command = without_values(command)
+            command = self._shown(command)
             self._console.traffic("entries", "Last log: %d %d %s", index, term, command)
 
     def _say_notes(self, effects: Effects, view: NodeView) -> None:
@@ -158,9 +161,7 @@ class TrafficLog(Traffic):
             # Figures 2 and 7). The command is missing if the entry is in a snapshot, or if the log
             # is empty.
             last = f"{log.last_index} {log.last_term}"
-            commands = list(log.commands[-1:])
-            if self._hides_values:
-                commands = [without_values(one) for one in commands]
+            commands = map(self._shown, log.commands[-1:])
             self._console.traffic("entries", "Last log: %s", " ".join([last, *commands]))
 
     def _tell_votes(self, view: NodeView) -> None:

@@ -1,12 +1,21 @@
-"""A client's line, or the command of an entry, without its values. Pure."""
+"""A client's line, or the command of an entry, without its values or verifiers. Pure."""
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 from .command_table import COMMANDS
+from .user_operands import MECHANISM
 
 _WORDS_MAX: Final = 6  # most words of a line without a value; longer lines are mistakes
+
+_VERIFIER: Final = re.compile(rf"({MECHANISM})\$[^ ]+")
+
+
+def without_verifiers(text: str) -> str:
+    """Return a line for a console, in which nobody can read what a node knows of a password."""
+    return _VERIFIER.sub(r"\1$…", text) if MECHANISM in text else text
 
 
 def without_values(text: str) -> str:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from raftline.access.users import make_verifier
 from raftline.common.process.console import (
     LINE_CHARACTERS_MAX,
     LINES_PER_SECOND_MAX,
@@ -598,6 +599,30 @@ def test_the_console_of_an_open_node_shows_all_and_so_does_verbose(
     assert "[*] Received from c : set a secret1" in shown
     assert "Last log: 8 3 cas a secret1 secret2" in shown
     assert "[2 entries]" not in shown
+
+
+@pytest.mark.parametrize(("is_private", "verbose"), [(False, False), (True, True), (True, False)])
+def test_no_console_shows_what_a_node_knows_of_a_password(is_private: bool, verbose: bool) -> None:
+    command = f"user-add bob {make_verifier('battery', 4096)} app"
+    entries = [Entry(7, 3, f"c.1f-5#1@{command}"), Entry(8, 3, command)]
+    stream = io.StringIO()
+    console = Console(stream, verbose=verbose)
+    traffic_log, node = TrafficLog(console, is_private=is_private), node_of("s2")
+    node._state.log.extend(3, [entry.command for entry in entries])
+    traffic_log.requested("c", command)
+    message = AppendEntries("s1", "s2", 3, 6, 3, entries, 6, 1)
+    traffic_log.received("s1", spell(message), message)
+    traffic_log.carried_out(Effects(send=[message]), node.view)
+    traffic_log.carried_out(Effects(append=entries), node.view)
+    traffic_log.carried_out(
+        Effects(send_after_save=[AppendRejected("s2", "s1", 6, 2, 4)]), node.view
+    )
+    close(console)
+    shown = stream.getvalue()
+    assert shown.count("user-add") >= (2 if is_private and not verbose else 5)
+    salt, keys = command.split("$")[1:3]
+    assert keys not in shown
+    assert f"{salt}$" not in shown
 
 
 @pytest.mark.parametrize("line", [
