@@ -207,7 +207,9 @@ def _checked(reply: str) -> str:
     if refusal is None:
         return reply
     if refusal.outcome is RequestOutcome.NO_LEADER:
-        raise Unreachable(refusal.sentence)
+        early = Unreachable(refusal.sentence)
+        early._is_early = True
+        raise early
     failure = LoginFailed(refusal.sentence)
     failure.advice = ADVICE.get(refusal.code, "")
     raise failure

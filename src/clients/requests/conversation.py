@@ -223,7 +223,8 @@ class Client:
             raise
 
     def connect(self) -> None:
-        """Connect to the node; with `follow`, to any known node.
+        """Connect to the node; with `follow`, to any known node. If a node accepts no login yet,
+        the next request connects.
 
         Raises:
             Unreachable, LoginFailed: no node can be reached, or no node accepts the login. The
@@ -248,6 +249,8 @@ class Client:
                 if connection.address != node:
                     self._nodes.turn_to(connection.address, node)
                 return
+        if any(isinstance(each, Unreachable) and each._is_early for each in failures):
+            return
         lasting = (each for each in failures if isinstance(each, LoginFailed) or each.lasts)
         last = next(lasting, failures[-1])
         raise last if isinstance(last, LoginFailed) else nobody_answers(self._nodes, last)

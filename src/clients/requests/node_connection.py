@@ -114,6 +114,7 @@ class Unreachable(ClientError, ConnectionError):
 
     lasts = False
     _is_late = False  # a node accepted the request, and gave no answer in time
+    _is_early = False  # a node answered that it accepts no login yet
 
 
 @public("raftline.errors")

@@ -231,6 +231,26 @@ def test_the_file_of_the_first_admin_starts_a_cluster_that_is_never_open(tmp_pat
         assert raftline(known, "user") == (0, "root  admin\n", "")
 
 
+def test_an_operator_replaces_the_lost_password_of_the_last_admin(
+    run: Run, three: Cluster, tmp_path: Path
+) -> None:
+    def restart(*options: str) -> None:
+        for node in three.nodes:
+            node.kill()
+            node.options[:] = options
+        three.start()
+
+    own = three["s1"].options[:]
+    restart(*own, "--anonymous", "admin")
+    nobody = {"RAFTLINE_USER": "", "RAFTLINE_PASSWORD_FILE": ""}
+    assert run("user", "password", "root", *FEW, typed="found\n", **nobody)[0] == 0
+    restart(*own)
+    file = str(private(tmp_path / "found", "found\n"))
+    assert run("user", "list", RAFTLINE_PASSWORD_FILE=file) == (0, "root  admin\n", "")
+    code, _, errors = run("user", "list", **nobody)
+    assert (code, "without a login may not" in errors) == (5, True)
+
+
 def test_a_first_admin_may_have_the_password_of_an_old_file(tmp_path: Path) -> None:
     old, first = old_file(tmp_path), tmp_path / "first"
     assert raftline({}, "user", "first", "bob", first, "--from", old)[0] == 0
