@@ -12,6 +12,7 @@ from ..raft.log import Entry
 from ..raft.messages import AppendEntries, InstallSnapshot, Message
 from ..raft.node_view import LogView
 from ..wire.commands.observe_lines import ObserveAsked
+from ..wire.commands.redaction import without_verifiers
 from ..wire.peer_lines import spell, spell_append, spell_entries
 from .explain import explain
 from .facts import Facts, Reason, Step
@@ -209,7 +210,8 @@ def counted(message: Message) -> str:
 
 
 def short(command: str) -> str:
-    """Return an entry's command, truncated if it is long."""
+    """Return an entry's command without verifiers, truncated if it is long."""
+    command = without_verifiers(command)
     if len(command) > COMMAND_CHARACTERS_MAX:
         return command[: COMMAND_CHARACTERS_MAX - 1] + "…"
     return command

@@ -603,8 +603,8 @@ def test_the_console_of_an_open_node_shows_all_and_so_does_verbose(
 
 @pytest.mark.parametrize(("is_private", "verbose"), [(False, False), (True, True), (True, False)])
 def test_no_console_shows_what_a_node_knows_of_a_password(is_private: bool, verbose: bool) -> None:
-    command = f"user-add bob {make_verifier('battery', 4096)} app"
-    entries = [Entry(7, 3, f"c.1f-5#1@{command}"), Entry(8, 3, command)]
+    command = f"user-add b {make_verifier('battery', 4096)} app"
+    entries = [Entry(7, 3, command), Entry(8, 3, f"c.1f-5#1@{command}")]
     stream = io.StringIO()
     console = Console(stream, verbose=verbose)
     traffic_log, node = TrafficLog(console, is_private=is_private), node_of("s2")
