@@ -1,6 +1,6 @@
 """The file of users: names, roles, prefixes of keys, and password verifiers.
 
-    # Users of raftline. `raftline user` changes this file; each node of a cluster needs the same.
+    # Users of raftline. Each node of a cluster needs this file until `raftline user import`.
     unknown BASE64
     bob writer SCRAM-SHA-256$65536:SALT$STOREDKEY:SERVERKEY app/ web/
     root admin SCRAM-SHA-256$65536:SALT$STOREDKEY:SERVERKEY
@@ -39,7 +39,7 @@ from ..wire.protocol import NAME, ProtocolError
 from .secret import write_new
 
 SIDES = (b"Client", b"Server")
-HEAD = "# Users of raftline. `raftline user` changes this file; each node of a cluster needs it."
+HEAD = "# Users of raftline. Each node of a cluster needs this file until `raftline user import`."
 EXTRA = "users need the package scramp: pip install 'scramp>=1.4.17'"
 
 
@@ -166,7 +166,7 @@ def parse_users(text: str, name: str) -> Users:
             raise ConfigError(f"users file {name}, line {number}: this user is listed twice")
         users[user.identity.user] = user
     if not secret or not users:
-        raise ConfigError(f"users file {name} has no users; add one with raftline user add NAME")
+        raise ConfigError(f"users file {name} has no users")
     return Users(users, secret)
 
 

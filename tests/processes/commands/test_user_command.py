@@ -257,6 +257,31 @@ def test_a_first_admin_may_have_the_password_of_an_old_file(tmp_path: Path) -> N
     assert read_first_admin(first) == ("bob", read_users(old).by_name["bob"].verifier)
 
 
+def test_a_cluster_takes_the_users_of_its_nodes_files_over(tmp_path: Path) -> None:
+    """A user of the file logs in until the first admin is there, and again after the import."""
+    old, first, secret = old_file(tmp_path), tmp_path / "first", tmp_path / "secret"
+    assert raftline({}, "user", "first", "ann", first, "--from", old)[0] == 0
+    assert raftline({}, "secret", secret)[0] == 0
+    (tmp_path / "nodes").mkdir()
+    options = ["--first-admin", str(first), "--secret", str(secret), "--users", str(old)]
+    with Cluster(tmp_path / "nodes", 3, *STEADY, *options) as cluster:
+        cluster["s1"].start()  # alone: there is no leader
+        assert logs_in(cluster, "s1", "bob", "staple")
+        cluster["s2"].start()
+        cluster["s3"].start()
+        nodes = {"RAFTLINE": at(cluster), "RAFTLINE_USER": "ann"}
+        nodes["RAFTLINE_PASSWORD_FILE"] = str(private(tmp_path / "ann", "staple"))
+        eventually(lambda: raftline(nodes, "user")[1] == "ann  admin\n", "the first admin")
+        assert not logs_in(cluster, "s1", "nobody", "staple")
+        assert raftline(nodes, "user", "import", old)[0] == 0
+        for node in cluster.nodes:
+            node.kill()
+            node.options[:] = [*STEADY, *options[:-2]]
+        cluster.start()
+        for node in cluster.nodes:
+            eventually(lambda node=node: logs_in(cluster, node.name, "bob", "staple"), "bob")
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
