@@ -18,6 +18,7 @@ from raftline import RaftlineError
 from raftline.clients.requests.line_connection import LineConnection
 
 from .field import Field, leader_port
+from .redis_attacks import REDIS_ATTACKS
 
 HELD_S = 4.0  # how long a wave holds the connections that it has opened
 PIECE_S = 2.0  # for one send to a node that reads nothing
@@ -358,6 +359,6 @@ ATTACKS: dict[str, Callable[[Field], None]] = {
         scram_guesses, forged_members, slow_http, many_pages, half_lines, slow_long_line,
         kept_replies, rework, packet_of_reads, readers_that_take_nothing, writing_reader,
         replies_to_writes, long_writes, long_entries_of_emojis, escaped_writes, watches,
-        keys_that_nobody_takes, leases, shows, logins_without_end, many_sessions,
+        keys_that_nobody_takes, leases, shows, logins_without_end, many_sessions, *REDIS_ATTACKS,
     )
 }  # fmt: skip

@@ -1,0 +1,142 @@
+"""The attacks by the protocol of Redis: each bound that holds for lines holds for commands, too."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import socket
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+
+from .field import PASSWORD, VALUE, Field, leader_port
+
+HELD_S = 4.0  # how long a wave holds the connections that it has opened
+PIECE_S = 2.0  # for one send to a node that reads nothing
+SMALL = 4096  # bytes of a receive buffer
+LONG = 4_190_000  # bytes, nearly the longest value
+
+
+def spelled(*words: str | bytes) -> bytes:
+    """Return a command as a Redis client sends it."""
+    parts = [word.encode() if isinstance(word, str) else word for word in words]
+    return b"*%d\r\n" % len(parts) + b"".join(b"$%d\r\n%b\r\n" % (len(p), p) for p in parts)
+
+
+@contextlib.contextmanager
+def connections(
+    field: Field, count: int, user: str = "", port: int | None = None
+) -> Iterator[list[socket.socket]]:
+    """Open connections with small buffers; a user logs in on each."""
+    with ExitStack() as stack:
+        opened: list[socket.socket] = []
+        for number in range(count):
+            with contextlib.suppress(OSError):
+                one = stack.enter_context(field.raw(port or field.ports[number % len(field.ports)]))
+                one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SMALL)
+                one.settimeout(PIECE_S)
+                if user:
+                    one.sendall(spelled("AUTH", user, PASSWORD))
+                    one.recv(1000)
+                opened.append(one)
+        yield opened
+
+
+def pour(opened: list[socket.socket], data: bytes) -> None:
+    """Send as much as each connection takes, and read nothing."""
+    for one in opened:
+        with contextlib.suppress(OSError):
+            one.sendall(data)
+
+
+# --- by strangers -------------------------------------------------------------------------------
+
+
+def half_commands_of_strangers(field: Field) -> None:
+    """Announce a million arguments, half a gigabyte, and 2 KB that never end."""
+    with connections(field, 90) as opened:
+        for number, one in enumerate(opened):
+            announced = (b"*1000000\r\n", b"*2\r\n$3\r\nGET\r\n$536870912\r\n", b"*2\r\n$1900\r\n")
+            pour([one], announced[number % 3] + b"x" * 1800)
+        time.sleep(HELD_S)
+
+
+def commands_of_strangers(field: Field) -> None:
+    """Ask again and again, without a login, for data that needs one."""
+    words = (("KEYS", "*"), ("INFO",), ("CLUSTER", "SLOTS"), ("GET", "mal/big"), ("MULTI",))
+    line = b"".join(spelled(*each) for each in words)
+    with connections(field, 30) as opened:
+        until_s = time.monotonic() + HELD_S
+        while time.monotonic() < until_s:
+            for one in opened:
+                with contextlib.suppress(OSError):
+                    one.sendall(line)
+                    one.recv(1 << 16)
+
+
+def auth_guesses(field: Field) -> None:
+    """Try wrong passwords on many connections at a time."""
+    with connections(field, 60) as opened:
+        for _ in range(3):
+            pour(opened, spelled("AUTH", "root", f"wrong{random.randrange(1 << 30)}"))
+            for one in opened:
+                with contextlib.suppress(OSError):
+                    one.recv(1000)
+
+
+# --- by a user ----------------------------------------------------------------------------------
+
+
+def half_values(field: Field) -> None:
+    """Send values of 4 MB without an end."""
+    with connections(field, 40, "mal") as opened:
+        pour(opened, b"*3\r\n$3\r\nSET\r\n$5\r\nmal/x\r\n$%d\r\n" % LONG + b"x" * (LONG - 1))
+        time.sleep(HELD_S)
+
+
+def values_that_nobody_takes(field: Field) -> None:
+    """Ask for a megabyte 900 times, by GET, MGET and EXEC, and read no reply."""
+    several = spelled("MGET", *["mal/big"] * 8)
+    whole = spelled("MULTI") + spelled("GET", "mal/big") * 8 + spelled("EXEC")
+    with connections(field, 9, "mal") as opened:
+        pour(opened, (spelled("GET", "mal/big") + several + whole) * 50)
+        time.sleep(HELD_S)
+
+
+def transactions_without_an_end(field: Field) -> None:
+    """Queue long commands after MULTI on many connections, and send no EXEC."""
+    with connections(field, 40, "mal") as opened:
+        pour(opened, spelled("MULTI") + spelled("SET", "mal/m", b"y" * 100_000) * 100)
+        time.sleep(HELD_S)
+
+
+def long_sets(field: Field) -> None:
+    """Write megabytes to one key, and read no reply."""
+    with connections(field, 4, "mal", leader_port(field)) as opened:
+        pour(opened, spelled("SET", "mal/w", b"y" * VALUE) * 20)
+        time.sleep(HELD_S)
+
+
+def subscriptions(field: Field) -> None:
+    """Subscribe to thousands of patterns, read nothing, and cause messages for them."""
+    with connections(field, 2, "bob") as opened:
+        for number in range(5_000):
+            pour(opened, spelled("PSUBSCRIBE", f"__keyspace@0__:mal/{number % 50}*"))
+        with connections(field, 1, "mal", leader_port(field)) as writers:
+            for number in range(30):
+                pour(writers, spelled("SET", f"mal/{number}", "z" * 10_000))
+        time.sleep(HELD_S)
+
+
+def listings(field: Field) -> None:
+    """List keys by patterns that take long to match, and read no reply."""
+    pattern = "*" + "a*" * 400
+    with connections(field, 8, "mal") as opened:
+        pour(opened, (spelled("KEYS", pattern) + spelled("SCAN", "0", "COUNT", "100000")) * 100)
+        time.sleep(HELD_S)
+
+
+REDIS_ATTACKS: tuple[Callable[[Field], None], ...] = (
+    half_commands_of_strangers, commands_of_strangers, auth_guesses, half_values,
+    values_that_nobody_takes, transactions_without_an_end, long_sets, subscriptions, listings,
+)  # fmt: skip
