@@ -30,6 +30,7 @@ from .mix import Mix, Pulse
 from .nemesis import ANYWHERE, EVERYTHING, TURN_S, Nemesis
 from .nemesis_report import Tally, keep_evidence, markdown
 from .redis_clients import redis_clients, redis_transactors
+from .redis_listeners import RedisListeners
 from .scene import Finding
 from .transactors import Transactor, transaction_findings, transactors
 from .watching import Watched
@@ -44,6 +45,7 @@ HOLDERS = 3  # of leases, in addition to the clients
 KNOWN_ENTRIES = 50_000
 LONG_MINUTES = 10  # a campaign of this length also has pauses of up to 30 s
 TRANSACTORS = 2  # transaction clients, in addition to the others
+LISTENERS = 2  # to keyspace notifications, with --redis
 WATCHERS = 6  # watchers that move between the nodes, and a writer of their keys
 WATCHED_BEAT_S = 0.1
 READS = ("", "", " read index", " read lease", " read log", " read local")
@@ -154,16 +156,20 @@ class Campaign:
             f"watched{self.tally.windows}.",
             WATCHED_BEAT_S,
         )
-        with self._clients(cluster, mix, seed) as workload, holders as notes, watched:
-            while time.monotonic() < end_s or self._must_go_on(nemesis):
-                nemesis.turn()
-                self._look(cluster, nemesis, workload)
-                threading.Event().wait(TURN_S)
-            nemesis.heal()
-            self._make_peace(cluster, nemesis)
-            watch_findings, moves = watched.end(cluster)
-        self.tally.watched += moves
-        eventually(lambda: self._is_at_rest(cluster), "all nodes equal and in peace", PEACE_S)
+        count = LISTENERS if self._options.redis else 0
+        with RedisListeners(count, cluster.nodes, mix.prefix, seed) as listeners:
+            with self._clients(cluster, mix, seed) as workload, holders as notes, watched:
+                while time.monotonic() < end_s or self._must_go_on(nemesis):
+                    nemesis.turn()
+                    self._look(cluster, nemesis, workload)
+                    threading.Event().wait(TURN_S)
+                nemesis.heal()
+                self._make_peace(cluster, nemesis)
+                watch_findings, moves = watched.end(cluster)
+            self.tally.watched += moves
+            eventually(lambda: self._is_at_rest(cluster), "all nodes equal and in peace", PEACE_S)
+            watch_findings += listeners.findings(shown(cluster, mix.prefix))
+        self.tally.watched += listeners.outcomes
         self.tally.leases += notes.counts
         if problems := [*map(str, notes.problems), *notes.findings(), *watch_findings]:
             raise Finding("\n".join(problems[:9]))

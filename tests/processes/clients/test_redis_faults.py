@@ -1,5 +1,6 @@
 """Redis clients beside others while nodes fail: all operations have one order, each increment
-counts once, and each transfer by MULTI happens whole or not at all."""
+counts once, each transfer by MULTI happens whole or not at all, and a listener to notifications
+learns each final state."""
 
 from __future__ import annotations
 
@@ -16,6 +17,7 @@ from raftline_testing.nemesis.campaign import shown
 from raftline_testing.nemesis.mix import Mix
 from raftline_testing.nemesis.nemesis import PROCESSES, TURN_S, Nemesis
 from raftline_testing.nemesis.redis_clients import redis_clients, redis_transactors
+from raftline_testing.nemesis.redis_listeners import RedisListeners
 from raftline_testing.nemesis.transactors import transaction_findings, transactors
 from raftline_testing.nemesis.workload import Workload
 from raftline_testing.nodes.cluster import Cluster
@@ -37,22 +39,27 @@ def test_redis_clients_and_others_see_one_order_under_faults(tmp_path: Path) -> 
         nemesis = Nemesis(cluster, kinds, random.Random(7), lambda what: None, at_once=1)
         nemesis.scene.haste = 0.5
         end_s = time.monotonic() + SECONDS
-        with Workload(cluster.nodes, CLIENTS, mix, "seed", None, [*clients, *banks]) as workload:
-            while time.monotonic() < end_s or not nemesis.has_struck_each_kind:
-                nemesis.turn()
-                assert not workload.problems, workload.problems
-                threading.Event().wait(TURN_S)
-            nemesis.heal()
-            cluster.leader()
-        cluster.wait_until_equal()
-        pairs = shown(cluster, "w.")
+        with RedisListeners(2, cluster.nodes, mix.prefix, "seed") as listeners:
+            with Workload(
+                cluster.nodes, CLIENTS, mix, "seed", None, [*clients, *banks]
+            ) as workload:
+                while time.monotonic() < end_s or not nemesis.has_struck_each_kind:
+                    nemesis.turn()
+                    assert not workload.problems, workload.problems
+                    threading.Event().wait(TURN_S)
+                nemesis.heal()
+                cluster.leader()
+            cluster.wait_until_equal()
+            pairs = shown(cluster, "w.")
+            missed = listeners.findings(pairs)
         finals = {key: int(value) for key, value in pairs.items() if key.startswith("w.n")}
         assert counter_findings(workload.increments, finals) == []
         findings = verdict.history_findings(workload.history)
-        findings += transaction_findings(banks, pairs, "w.")
+        findings += [*transaction_findings(banks, pairs, "w."), *missed]
         assert not findings, "\n".join(findings)
     for client in clients:
         assert min(client.outcomes[what] for what in SET_AND_GET) > 3, client.outcomes
     transfers = sum([mover.outcomes["multi answered"] for mover in movers])
     assert transfers > 3, [mover.outcomes for mover in movers]
+    assert listeners.outcomes["messages of Redis"] > 30, listeners.outcomes
     assert any(mover.sums for mover in movers)
