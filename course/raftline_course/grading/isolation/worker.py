@@ -29,10 +29,10 @@ from raftline_course.grading.isolation.hand_in_core import Core, in_one_line
 
 # A hand-in may import these and their imports; a later import finds no file.
 AT_HAND = (
-    "abc", "bisect", "binascii", "collections.abc", "contextlib", "copy", "dataclasses", "enum",
-    "errno", "fcntl", "functools", "heapq", "io", "itertools", "json", "math", "operator",
-    "pathlib", "random", "re", "stat", "string", "struct", "textwrap", "threading", "time",
-    "typing", "warnings", "zlib",
+    "abc", "base64", "binascii", "bisect", "collections.abc", "contextlib", "copy", "dataclasses",
+    "enum", "errno", "fcntl", "functools", "hashlib", "heapq", "hmac", "io", "itertools", "json",
+    "math", "operator", "pathlib", "random", "re", "stat", "string", "struct", "textwrap",
+    "threading", "time", "typing", "warnings", "zlib",
 )  # fmt: skip
 
 
