@@ -26,7 +26,7 @@ MYPY = "mypy>=2.4"  # its mypyc is the first that accepts this code unchanged
 COMPILED = (
     "raft/*", "wire/*", "wire/*/*", "state/*", "state/*/*",
     "recording/recorded_node",
-    "access/login", "wire/commands/authorization",
+    "access/login",
     "common/process/console", "common/build_level", "common/text", "common/process/wakeup",
     "logmanager",
     "storage/hard_state", "storage/log_lines", "storage/log_file", "storage/log_reader",

@@ -35,7 +35,7 @@ SIMULATED = (
     "raftline_testing/invariants", "raftline_testing/judging/answers",
     "raftline_testing/judging/cluster_facts", "raftline_testing/judging/findings",
     "raftline_testing/judging/judged", "raftline_testing/judging/laws",
-    "raftline/access/login", "raftline/wire/commands/authorization",
+    "raftline/access/login",
     "raftline/monitoring/exposition", "raftline/monitoring/metrics",
     "raftline/net/protocol/admission", "raftline/net/state_copies", "raftline/net/protocol/host",
     "raftline/net/line_reader", "raftline/net/protocol/local_commands",
