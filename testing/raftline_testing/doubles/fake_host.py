@@ -20,6 +20,7 @@ from raftline.net.state_copies import Backups
 from raftline.raft.messages import Message
 from raftline.wire.commands.operands import Limits
 from raftline.wire.commands.parsing import ReadSettings
+from raftline.wire.commands.rights import LeaseKeys
 from raftline.wire.limits import QUEUED_BYTES
 from raftline.wire.refusal import NO_LEADER
 
@@ -30,7 +31,7 @@ class FakeHost:
     def __init__(self, **facts: Any) -> None:
         self.name, self.limits, self.readings = "s1", Limits(), ReadSettings()
         self.access = None
-        self.keys_of_lease: Callable[[str], list[str]] = lambda lease: []
+        self.keys_of_lease: Callable[[str], LeaseKeys | None] = lambda lease: LeaseKeys([])
         self.not_here = lambda: NO_LEADER
         self.without_machine = lambda command: ""  # it has every state machine
         self.is_down, self.patience_s = False, 60.0
