@@ -76,8 +76,9 @@ class Failures:
 class Access:
     """The users of a cluster as this node knows them, and the rights of clients without a login.
 
-    `state_users` returns the users at the last entry that was applied here. While there are none,
-    those of the node's file count, if it has one.
+    `users` are those that count now: the users at the last entry that was applied here, or while
+    there are none, those of the node's file, if it has one. Each change makes another object.
+    `is_on`: whether the rights of clients are checked. Any thread reads both for each line.
     """
 
     def __init__(
@@ -106,22 +107,32 @@ class Access:
         self.arrivals = itertools.count(1)
         self._path = path
         self.file_users: UserTable | Users = UserTable() if path is None else read_users(path)
+        self._state_users = UserTable()
         # The command that adds the first admin of a cluster without users; "" if there is none.
         self.first_admin = "" if first is None else _first_admin_of(first)
         # An entry in the log adds a user, and is not applied yet: nobody is let in before.
         self.awaits_users = False
-        self.state_users: Callable[[], UserTable] = UserTable
+        self._settling = threading.RLock()  # changes come from several threads
+        self.users: UserTable | Users = self.file_users
+        self.is_on = self._is_required
         self.failures = Failures()
 
-    @property
-    def users(self) -> UserTable | Users:
-        """The users that count now. Each change makes another object."""
-        return self.state_users() or self.file_users
+    def follow(self, users: UserTable) -> None:
+        """Take the users at an entry that was applied. This is called before anybody can read the
+        state of that entry."""
+        with self._settling:
+            self._state_users = users
+            self._settle()
 
-    @property
-    def is_on(self) -> bool:
-        """Whether the rights of clients are checked."""
-        return self._is_required or self.awaits_users or bool(self.state_users())
+    def await_users(self, awaits: bool) -> None:
+        """Let nobody in without a login until the users are known, or no longer do so."""
+        with self._settling:
+            self.awaits_users = awaits
+            self._settle()
+
+    def _settle(self) -> None:
+        self.users = self._state_users or self.file_users
+        self.is_on = self._is_required or self.awaits_users or bool(self._state_users)
 
     @property
     def has_file(self) -> bool:
@@ -135,7 +146,10 @@ class Access:
             ConfigError: it can't be used. Nothing is changed.
         """
         if self._path is not None:
-            self.file_users = read_users(self._path)
+            users = read_users(self._path)
+            with self._settling:
+                self.file_users = users
+                self._settle()
 
 
 def _first_admin_of(path: Path) -> str:
@@ -167,16 +181,6 @@ class Login:
         if self._users is not self._access.users:
             self._look_again()
         return denial_reason(self.identity, command, keys_of_lease, right)
-
-    @property
-    def is_on(self) -> bool:
-        """Whether the rights of this client are checked."""
-        return self._access.is_on
-
-    @property
-    def rights(self) -> object:
-        """The users that count now, to be compared later."""
-        return self._access.users
 
     def denial_by_now(self, command: str) -> str:
         """Return why a command is refused by the rights of now, or "". Any thread may call this.

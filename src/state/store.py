@@ -70,6 +70,7 @@ class Store(MutableMapping[str, str]):
         self.user = ""  # the user whose entry it is, "" if it names none
         self.accounts = Accounts()
         self.users = UserTable()
+        self.on_users: Callable[[UserTable], object] = _nothing
         self.leases = Leases()
         self.leased: dict[str, set[str]] = {}  # the keys of each lease that has any
         self._listed: dict[str, LeaseKeys] = {}  # requested lists of many keys
@@ -103,10 +104,15 @@ class Store(MutableMapping[str, str]):
         self._index = None
         self._listed = {}
         self.level, self.leased = level, leased
-        self.users = UserTable() if users is None else users
+        self.change_users(UserTable() if users is None else users)
         leases.started, self.leases = self.leases.started, leases
         self.forget_events(number)
         return old
+
+    def change_users(self, users: UserTable) -> None:
+        """Put other users in force, also at the door of the node."""
+        self.users = users
+        self.on_users(users)
 
     # --- as a mapping ----------------------------------------------------------------------------
 
@@ -378,6 +384,10 @@ class Store(MutableMapping[str, str]):
             self._listed.pop(lease, None)
             if not keys:
                 del self.leased[lease]
+
+
+def _nothing(users: UserTable) -> None:
+    pass
 
 
 def _fits(prefix: str) -> Callable[[str], bool]:

@@ -79,13 +79,8 @@ class Admission:
     @property
     def login(self) -> Login | None:
         """The login of this connection; None while this node checks no rights."""
-        login = self._login
-        return login if login is not None and login.is_on else None
-
-    @property
-    def rights(self) -> object:
-        """The users whose rights count now, to be compared later."""
-        return self._login.rights if self._login is not None else None
+        access = self._host.access
+        return self._login if access is not None and access.is_on else None
 
     def denial_by_now(self, command: str) -> str:
         """Return why the rights of now refuse a read that was admitted by older rights, or "". Any
@@ -130,9 +125,9 @@ class Admission:
     @property
     def has_rules(self) -> bool:
         """Whether a read or a write may be refused for reasons other than its content."""
-        host = self._host
-        is_open = self.login is None and self.proven is None and not host.peer_auth.is_required
-        return host.is_down or not is_open
+        host, access = self._host, self._host.access
+        has_users = access is not None and access.is_on
+        return host.is_down or has_users or self.proven is not None or host.peer_auth.is_required
 
     def longest(self, beginning: bytes) -> int:
         """Return the longest permitted line: a peer's line holds many entries, a client's line one
@@ -247,7 +242,7 @@ class Admission:
         host, request = self._host, line.request
         host.traffic_log.requested(request.sender, request.verb)  # without the password
         reply: str = NO_USERS
-        if self.login is not None and not self.rights:
+        if self.login is not None and host.access is not None and not host.access.users:
             reply = NO_USERS_YET  # not a wrong password: the log may hold them
         elif self.login is not None:
             reply = self.login.take(request)

@@ -52,8 +52,7 @@ class OutgoingProtocol(ReplySink):
         self._is_stuck = False
         self.bytes_sent = 0
         self.user: str | None = None  # see `Holder`
-        # The users whose rights count now, and why they refuse a command, "" if they do not.
-        self.rights: Callable[[], object] = lambda: None
+        # Returns why the rights of now refuse a command, or "".
         self.denial_by_now: Callable[[str], str] = lambda command: ""
         self.puts_codes = False
         self.spelled: Callable[[str, str, str], str] = reply_line  # returns the line of a reply
@@ -307,8 +306,9 @@ class OutgoingProtocol(ReplySink):
             if not replies and batch.reader is not None:  # without a reader it is not confirmed
                 commands = batch.commands[begin : begin + READS_AT_ONCE]
                 replies = batch.reader.read(commands, room, waits=or_one_long)
-            if batch.is_read and batch.rights is not self.rights():  # after the state was read
-                replies = self._judged_again(batch, replies)
+            access = self._host.access
+            if batch.is_read and access is not None and batch.rights is not access.users:
+                replies = self._judged_again(batch, replies)  # after the state was read
             for reply in replies:
                 if len(reply) > (room if lines else longest):
                     break

@@ -46,7 +46,6 @@ class Serving:
         self._protocol = protocol
         self._admission = admission
         self._outgoing = outgoing
-        outgoing.rights = lambda: admission.rights
         outgoing.denial_by_now = admission.denial_by_now
         self._break_off = break_off
         self._replies = Replies(host.name, outgoing)
@@ -87,7 +86,8 @@ class Serving:
         yield from self._end(step)
 
     def _next_step(self, *, may_wait: bool = True) -> Step | None:
-        rights = self._admission.rights
+        access = self._host.access
+        rights = None if access is None else access.users  # those by which requests are admitted
         step, redis = self._protocol.next_step(may_wait=may_wait), self._protocol.redis
         if isinstance(step, Batch):
             step.rights = rights

@@ -7,8 +7,9 @@ import os
 import secrets
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
+from operator import itemgetter
 from pathlib import Path
 
 from ...access.login import Access
@@ -72,6 +73,7 @@ from .traffic_log import TrafficLog
 
 EXIT_BROKEN = 70
 GIVE_BACK_LOOKS = 10  # waits of WAIT_S_MAX each, after which freed memory is given back
+_ADDS_USER = "user-add "
 LONGEST_SENDER = 128  # characters before the command of an entry, and its first word
 USERS_LEVEL = COMMANDS["user-add"].level
 LOOK_S = 0.1  # between two checks of a request that waits for a level
@@ -165,7 +167,8 @@ class Server:
         logmanager, recovered = self._startup.recover()
         self.logmanager = logmanager
         if self.access is not None:
-            self.access.state_users = lambda: logmanager.store.users
+            self.access.follow(logmanager.store.users)
+            logmanager.store.on_users = self.access.follow
         self._noted_users = logmanager.store.users
         self._look_for_users(recovered.log.commands)
         self.speakers = Speakers(self.pace.election_timeout_ms / 1000, self.clock.reader_s())
@@ -284,7 +287,7 @@ class Server:
         if effects.cluster is not None:
             self.book.announce()
         if effects.append and self.level >= USERS_LEVEL:
-            self._look_for_users([entry[2] for entry in effects.append])
+            self._look_for_users(map(itemgetter(2), effects.append))
         if effects.notes:
             self.driver.measures.stepped(self.node.view, effects)
         self.traffic_log.carried_out(effects, self.node.view)
@@ -376,16 +379,21 @@ class Server:
             ).start()
         access = self.access
         if access is not None and self.node.view.knows_committed:
-            access.awaits_users = False  # they are applied, or the entry was replaced
+            if access.awaits_users:
+                access.await_users(False)  # they are applied, or the entry was replaced
             if access.first_admin:
                 self._add_first_admin(access)
 
-    def _look_for_users(self, commands: Sequence[str]) -> None:
+    def _look_for_users(self, commands: Iterable[str]) -> None:
         """Let nobody in without a login once an entry of the log adds a user. Until it is applied,
         this node does not know the users, and a new leader would take requests of anybody."""
         access = self.access
-        if access is not None and not access.is_on and any(map(_adds_user, commands)):
-            access.awaits_users = True
+        if access is None or access.is_on:
+            return
+        for command in commands:
+            if _ADDS_USER in command[:LONGEST_SENDER]:
+                access.await_users(True)
+                return
 
     def _add_first_admin(self, access: Access) -> None:
         """Propose the first admin, if the cluster has no users. This leader has applied all
@@ -574,9 +582,3 @@ class Server:
             self.traffic_log.received(answer.sender, None, answer)
         for complaint in self.hear(answers, None):
             self._console.say(f"[!] {self.name} does not take an answer: {complaint}")
-
-
-def _adds_user(command: str) -> bool:
-    """Whether an entry may add a user; `user-add` is at most a name and a number away from its
-    beginning."""
-    return "user-add " in command[:LONGEST_SENDER]

@@ -71,7 +71,7 @@ def _add_user(store: Store, words: list[str]) -> str:
         return TOO_MANY_USERS(f"{USERS_MAX} users")
     if len(roles) > USER_ROLES_MAX:
         return TOO_MANY_USERS(f"{USER_ROLES_MAX} roles of one user")
-    store.users = table.with_account(name, Account(_verifier(verifier), tuple(roles)))
+    store.change_users(table.with_account(name, Account(_verifier(verifier), tuple(roles))))
     return f": {name} added"
 
 
@@ -82,7 +82,7 @@ def _change_password(store: Store, words: list[str]) -> str:
     if account is None:
         return _no_user(name)
     changed = account._replace(verifier=_verifier(verifier))
-    store.users = store.users.with_account(name, changed)
+    store.change_users(store.users.with_account(name, changed))
     return f": {name} changed"
 
 
@@ -93,7 +93,7 @@ def _remove_user(store: Store, words: list[str]) -> str:
         return _no_user(name)
     if store.users.admins() == [name]:
         return LAST_ADMIN(name)
-    store.users = store.users.with_account(name, None)
+    store.change_users(store.users.with_account(name, None))
     return f": {name} removed"
 
 
@@ -109,7 +109,7 @@ def _grant_user(store: Store, words: list[str]) -> str:
         if len(account.roles) >= USER_ROLES_MAX:
             return TOO_MANY_USERS(f"{USER_ROLES_MAX} roles of one user")
         changed = account._replace(roles=(*account.roles, role))
-        store.users = store.users.with_account(name, changed)
+        store.change_users(store.users.with_account(name, changed))
     return f": {name} has {role}"
 
 
@@ -123,7 +123,7 @@ def _revoke_user(store: Store, words: list[str]) -> str:
         return LAST_ADMIN(name)
     if role in account.roles:
         roles = tuple([one for one in account.roles if one != role])
-        store.users = store.users.with_account(name, account._replace(roles=roles))
+        store.change_users(store.users.with_account(name, account._replace(roles=roles)))
     return f": {name} does not have {role}"
 
 
@@ -134,7 +134,7 @@ def _add_role(store: Store, words: list[str]) -> str:
         return f", role exists: {role}"
     if len(store.users.roles) >= ROLES_MAX:
         return TOO_MANY_USERS(f"{ROLES_MAX} roles")
-    store.users = store.users.with_role(role, ())
+    store.change_users(store.users.with_role(role, ()))
     return f": {role} added"
 
 
@@ -143,7 +143,7 @@ def _remove_role(store: Store, words: list[str]) -> str:
     (role,) = words
     if role not in store.users.roles:
         return _no_role(role)
-    store.users = store.users.with_role(role, None)
+    store.change_users(store.users.with_role(role, None))
     return f": {role} removed"
 
 
@@ -158,7 +158,7 @@ def _grant_role(store: Store, words: list[str]) -> str:
     if len(kept) >= GRANTS_MAX:
         return TOO_MANY_USERS(f"{GRANTS_MAX} rights of one role")
     if grant not in grants:
-        store.users = store.users.with_role(role, (*kept, grant))
+        store.change_users(store.users.with_role(role, (*kept, grant)))
     return f": {role} may {grant.in_words}"
 
 
@@ -170,7 +170,7 @@ def _revoke_role(store: Store, words: list[str]) -> str:
         return _no_role(role)
     kept = _without(grants, prefix)
     if kept != grants:
-        store.users = store.users.with_role(role, kept)
+        store.change_users(store.users.with_role(role, kept))
     return f": {role} has no right to {prefix or 'all keys'}"
 
 

@@ -221,6 +221,7 @@ class KnownUsers(Access):
             },
             bytes(32),
         )
+        self._settle()
         self.wait = lambda timeout=None: False
 
 

@@ -32,7 +32,7 @@ class Door:
     def __init__(self, anonymous: UserRole | None = None) -> None:
         self.store = Store(level=5)
         self.access = Access(None, anonymous, failed_s=0.0)
-        self.access.state_users = lambda: self.store.users
+        self.store.on_users = self.access.follow
         self.host: Any = FakeHost(access=self.access, level=5)
         self.admission = Admission(self.host, object(), lambda: True)  # type: ignore[arg-type]
 
@@ -122,10 +122,9 @@ def test_a_confirmed_read_is_judged_by_the_rights_after_it(door: Door, change: s
     door.do("role-grant app read app/", f"user-add bob {VERIFIERS[PASSWORD]} app", "set app/x 1")
     door.say(f"login bob {PASSWORD}")
     sent = Sent(door.host)
-    sent.rights = lambda: door.admission.rights
     sent.denial_by_now = door.admission.denial_by_now
     batch = Batch(["get app/x"], is_read=True, ids=[""], reply_sink=sent)
-    batch.rights = door.admission.rights
+    batch.rights = door.access.users
     batch.reader = Replies(door, change)
     sent.add(batch)
     batch.is_answered = True
