@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from ..common.config import ConfigError
-from ..state.user_table import ITERATIONS, User
+from ..state.user_table import ITERATIONS, User, fake_verifier, iterations_of
 from ..wire.commands.identity import EVERYWHERE, ROLES, identity_of
 from ..wire.commands.operands import Limits
 from ..wire.commands.user_operands import (
@@ -49,8 +49,7 @@ class Users:
     def __init__(self, by_name: Mapping[str, User], secret: bytes) -> None:
         self.by_name = by_name
         self.secret = secret
-        numbers = sorted(user.verifier.iterations for user in by_name.values() if user.verifier)
-        self._iterations = numbers or [ITERATIONS]  # one for each user
+        self._iterations = iterations_of(by_name.values())
 
     def __bool__(self) -> bool:
         return bool(self.by_name)
@@ -65,10 +64,7 @@ class Users:
     def verifier_of(self, name: str) -> Verifier:
         """Return the verifier of a user. An unknown name gets a fake verifier that looks like the
         others, and is the same each time and on each node. No password fits it."""
-        hashes = [_hash(self.secret, f"{part} {name}") for part in ("salt", "stored", "server")]
-        chance = int.from_bytes(_hash(self.secret, f"iterations {name}")[:4], "big")
-        iterations = self._iterations[chance * len(self._iterations) >> 32]
-        fake = Verifier(iterations, hashes[0][:SALT_BYTES], hashes[1], hashes[2])
+        fake = fake_verifier(self.secret, self._iterations, name)
         user = self.by_name.get(name)
         return user.verifier if user is not None and user.verifier is not None else fake
 
@@ -228,7 +224,3 @@ def write_users(path: Path, users: Users) -> None:
 def new_secret() -> bytes:
     """Return the secret of a new file."""
     return secrets.token_bytes(KEY_BYTES)
-
-
-def _hash(secret: bytes, text: str) -> bytes:
-    return hmac.new(secret, text.encode("utf-8", "surrogateescape"), hashlib.sha256).digest()

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from ..wire.commands.identity import EVERYWHERE, ROLES, Identity, identity_of
@@ -67,7 +67,7 @@ class UserTable:
         self.roles: Mapping[str, tuple[Grant, ...]] = roles or {}
         self.secret = secret
         self._found: dict[str, User] = {}  # made so far
-        self._iterations: list[int] = []  # one for each user; made by the first unknown name
+        self._iterations: list[int] = []  # one for each user; made by the first login
 
     def __bool__(self) -> bool:
         """Whether there are users, so that rights are checked."""
@@ -122,16 +122,11 @@ class UserTable:
     def verifier_of(self, name: str) -> Verifier:
         """Return the verifier of a user. A name without one gets a fake verifier that looks like
         the others, and is the same each time and on each node. No password fits it."""
-        account = self.accounts.get(name)
-        if account is not None and account.verifier is not None:
-            return account.verifier
         if not self._iterations:
-            numbers = [one.verifier.iterations for one in self.accounts.values() if one.verifier]
-            self._iterations = sorted(numbers) or [ITERATIONS]
-        hashes = [self._hash(f"{part} {name}") for part in ("salt", "stored", "server")]
-        chance = int.from_bytes(self._hash(f"iterations {name}")[:4], "big")
-        iterations = self._iterations[chance * len(self._iterations) >> 32]
-        return Verifier(iterations, hashes[0][:SALT_BYTES], hashes[1], hashes[2])
+            self._iterations = iterations_of(self.accounts.values())
+        fake = fake_verifier(self.secret, self._iterations, name)  # for each name: it takes a while
+        account = self.accounts.get(name)
+        return fake if account is None or account.verifier is None else account.verifier
 
     def _identity(self, name: str, account: Account) -> Identity:
         reads, writes = dict[str, None](), dict[str, None]()
@@ -146,9 +141,6 @@ class UserTable:
                 if right != "read":
                     writes[prefix] = None
         return Identity(name, ADMIN in account.roles, _least(reads), _least(writes))
-
-    def _hash(self, text: str) -> bytes:
-        return hmac.new(self.secret, text.encode("utf-8", "surrogateescape"), "sha256").digest()
 
     def facts(self) -> dict[str, object]:
         """Return the users and the roles as `users` shows them, without verifiers."""
@@ -168,6 +160,22 @@ class UserTable:
         for name, (verifier, roles) in self.accounts.items():
             lines.append(" ".join(["user", name, str(verifier or NO_PASSWORD), *roles]))
         return lines
+
+
+def iterations_of(users: Iterable[Account | User]) -> list[int]:
+    """Return the iterations of each verifier, in order; those of a new one if there are none."""
+    return sorted([one.verifier.iterations for one in users if one.verifier]) or [ITERATIONS]
+
+
+def fake_verifier(secret: bytes, iterations: Sequence[int], name: str) -> Verifier:
+    """Return a verifier that no password fits, for a name without one (RFC 5802, section 9)."""
+    parts = ("salt", "stored", "server", "iterations")
+    salt, stored, server, chance = [
+        hmac.digest(secret, f"{part} {name}".encode("utf-8", "surrogateescape"), "sha256")
+        for part in parts
+    ]
+    place = int.from_bytes(chance[:4], "big") * len(iterations) >> 32
+    return Verifier(iterations[place], salt[:SALT_BYTES], stored, server)
 
 
 def read_users(lines: Iterable[str]) -> UserTable:

@@ -189,6 +189,7 @@ def lease_name(lease: str) -> str:
 
 
 def raw_text(text: str) -> str:
+    """Return a text of a reply without its escapes."""
     try:
         return unescape(text)
     except ProtocolError as problem:

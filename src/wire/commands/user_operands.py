@@ -106,15 +106,17 @@ def _words(operands: Operands, verb: str, text: str, least: int, most: int) -> l
     words = text.split()
     if not least <= len(words) <= most:
         raise ProtocolError(f"the form is: {verb} {operands.form}. {_NOTHING}")
-    for word in words[:1]:
-        if not NAME.fullmatch(word):
-            raise ProtocolError(f"a name is {_NAMED}. {_NOTHING}")
+    _check_name(words[0], "a name")
     return words
 
 
-def _check_role(name: str) -> None:
+def _check_name(name: str, what: str) -> None:
     if not NAME.fullmatch(name):
-        raise ProtocolError(f"the name of a role is {_NAMED}. {_NOTHING}")
+        raise ProtocolError(f"{what} is {_NAMED}. {_NOTHING}")
+
+
+def _check_role(name: str) -> None:
+    _check_name(name, "the name of a role")
 
 
 def _check_verifier(text: str) -> None:

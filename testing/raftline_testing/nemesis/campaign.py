@@ -182,16 +182,13 @@ class Campaign:
     def _clients(self, cluster: Cluster, mix: Mix, seed: str) -> Iterator[Workload]:
         self._transactors = transactors(TRANSACTORS, cluster.nodes, mix, seed, self._pulse)
         count = self._options.clients
+        others: list[WorkloadClient] = []
         if self._options.redis:
-            self._transactors += redis_transactors(
-                TRANSACTORS, cluster.nodes, mix, seed, self._pulse
-            )
-        others: list[WorkloadClient] = list(self._transactors)
-        if self._options.redis:
+            parts = (cluster.nodes, mix, seed, self._pulse)
+            self._transactors += redis_transactors(TRANSACTORS, *parts)
+            others += redis_clients(count // 2, *parts)
             count -= count // 2
-            others += redis_clients(
-                self._options.clients // 2, cluster.nodes, mix, seed, self._pulse
-            )
+        others += self._transactors
         workload = Workload(cluster.nodes, count, mix, seed, self._pulse, others)
         self._workload = workload
         try:
