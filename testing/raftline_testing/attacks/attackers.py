@@ -17,12 +17,9 @@ from contextlib import ExitStack
 from raftline import RaftlineError
 from raftline.clients.requests.line_connection import LineConnection
 
-from .field import Field, leader_port
+from .field import HELD_S, PIECE_S, SMALL, Field, leader_port
 from .redis_attacks import REDIS_ATTACKS
 
-HELD_S = 4.0  # how long a wave holds the connections that it has opened
-PIECE_S = 2.0  # for one send to a node that reads nothing
-SMALL = 4096  # bytes of a receive buffer
 HALF = 300  # connections of half lines
 SILENT = 400
 GUESSERS = 60

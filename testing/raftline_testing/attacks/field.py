@@ -37,6 +37,9 @@ NAMES = {
     "bob": (UserRole.READER, ("mal/", "ann/")),
 }
 VALUE = 1_000_000  # bytes of the long values that are attacked
+HELD_S = 4.0  # how long a wave holds the connections that it has opened
+PIECE_S = 2.0  # for one send to a node that reads nothing
+SMALL = 4096  # bytes of a receive buffer
 ITEMS = 330_000  # of a list in a value of that length
 SAYS_MOST = re.compile(r"memory: its bounds add up to ([0-9]+) MiB besides the keys")
 BOUNDED_LEVEL = 3  # from this level on, commands have bounds

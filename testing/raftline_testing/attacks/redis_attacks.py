@@ -9,18 +9,15 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 
-from .field import PASSWORD, VALUE, Field, leader_port
+from ..virtual.nodes.redis_connection import spell
+from .field import HELD_S, PASSWORD, PIECE_S, SMALL, VALUE, Field, leader_port
 
-HELD_S = 4.0  # how long a wave holds the connections that it has opened
-PIECE_S = 2.0  # for one send to a node that reads nothing
-SMALL = 4096  # bytes of a receive buffer
-LONG = 4_190_000  # bytes, nearly the longest value
+LONG = 4_190_000  # bytes of a command, nearly as many as a line may have
 
 
-def spelled(*words: str | bytes) -> bytes:
+def spelled(*words: str) -> bytes:
     """Return a command as a Redis client sends it."""
-    parts = [word.encode() if isinstance(word, str) else word for word in words]
-    return b"*%d\r\n" % len(parts) + b"".join(b"$%d\r\n%b\r\n" % (len(p), p) for p in parts)
+    return spell(words)
 
 
 @contextlib.contextmanager
@@ -88,7 +85,7 @@ def auth_guesses(field: Field) -> None:
 
 
 def half_values(field: Field) -> None:
-    """Send values of 4 MB without an end."""
+    """Send commands of 4 MB without an end."""
     with connections(field, 40, "mal") as opened:
         pour(opened, b"*3\r\n$3\r\nSET\r\n$5\r\nmal/x\r\n$%d\r\n" % LONG + b"x" * (LONG - 1))
         time.sleep(HELD_S)
@@ -106,22 +103,23 @@ def values_that_nobody_takes(field: Field) -> None:
 def transactions_without_an_end(field: Field) -> None:
     """Queue long commands after MULTI on many connections, and send no EXEC."""
     with connections(field, 40, "mal") as opened:
-        pour(opened, spelled("MULTI") + spelled("SET", "mal/m", b"y" * 100_000) * 100)
+        pour(opened, spelled("MULTI") + spelled("SET", "mal/m", "y" * 100_000) * 100)
         time.sleep(HELD_S)
 
 
 def long_sets(field: Field) -> None:
     """Write megabytes to one key, and read no reply."""
     with connections(field, 4, "mal", leader_port(field)) as opened:
-        pour(opened, spelled("SET", "mal/w", b"y" * VALUE) * 20)
+        pour(opened, spelled("SET", "mal/w", "y" * VALUE) * 20)
         time.sleep(HELD_S)
 
 
 def subscriptions(field: Field) -> None:
-    """Subscribe to thousands of patterns, read nothing, and cause messages for them."""
+    """Subscribe to 10,000 patterns, read nothing, and cause messages for them."""
     with connections(field, 2, "bob") as opened:
-        for number in range(5_000):
-            pour(opened, spelled("PSUBSCRIBE", f"__keyspace@0__:mal/{number % 50}*"))
+        for begin in range(0, 5_000, 100):
+            names = [f"__keyspace@0__:mal/{begin + number}*" for number in range(100)]
+            pour(opened, spelled("PSUBSCRIBE", *names))
         with connections(field, 1, "mal", leader_port(field)) as writers:
             for number in range(30):
                 pour(writers, spelled("SET", f"mal/{number}", "z" * 10_000))
