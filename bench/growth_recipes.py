@@ -40,9 +40,9 @@ Way = Callable[[int, int], AbstractContextManager[Do]]  # by the leader's port, 
 
 
 def recipes(setup: Setup) -> None:
-    """What programs build with, by one caller and by eight, each with a client of its own: read a
+    """Measure operations of programs, by one caller and by eight, each with its own client: read a
     value with its version; acquire and release a free lock; put a job, take one and end it. Then
-    50,000 keys of 100 bytes from a file."""
+    import 50,000 keys of 100 bytes from a file."""
     for kind, ways in _present(setup).items():
         with kind(setup.folder, setup.port, 1 if kind is Redis else 3) as cluster:
             port = cluster.port(cluster.wait_for_leader())

@@ -1,4 +1,4 @@
-"""ZooKeeper under measurement, with its defaults; its clients are those of kazoo."""
+"""The servers of ZooKeeper that the bench measures, with their defaults. kazoo is the client."""
 
 from __future__ import annotations
 
