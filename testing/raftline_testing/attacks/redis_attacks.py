@@ -9,15 +9,10 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 
-from ..virtual.nodes.redis_connection import spell
+from ..doubles.redis_wire import framed
 from .field import HELD_S, PASSWORD, PIECE_S, SMALL, VALUE, Field, leader_port
 
 LONG = 4_190_000  # bytes of a command, nearly as many as a line may have
-
-
-def spelled(*words: str) -> bytes:
-    """Return a command as a Redis client sends it."""
-    return spell(words)
 
 
 @contextlib.contextmanager
@@ -33,7 +28,7 @@ def connections(
                 one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SMALL)
                 one.settimeout(PIECE_S)
                 if user:
-                    one.sendall(spelled("AUTH", user, PASSWORD))
+                    one.sendall(framed("AUTH", user, PASSWORD))
                     one.recv(1000)
                 opened.append(one)
         yield opened
@@ -61,7 +56,7 @@ def half_commands_of_strangers(field: Field) -> None:
 def commands_of_strangers(field: Field) -> None:
     """Ask again and again, without a login, for data that needs one."""
     words = (("KEYS", "*"), ("INFO",), ("CLUSTER", "SLOTS"), ("GET", "mal/big"), ("MULTI",))
-    line = b"".join(spelled(*each) for each in words)
+    line = b"".join(framed(*each) for each in words)
     with connections(field, 30) as opened:
         until_s = time.monotonic() + HELD_S
         while time.monotonic() < until_s:
@@ -75,7 +70,7 @@ def auth_guesses(field: Field) -> None:
     """Try wrong passwords on many connections at a time."""
     with connections(field, 60) as opened:
         for _ in range(3):
-            pour(opened, spelled("AUTH", "root", f"wrong{random.randrange(1 << 30)}"))
+            pour(opened, framed("AUTH", "root", f"wrong{random.randrange(1 << 30)}"))
             for one in opened:
                 with contextlib.suppress(OSError):
                     one.recv(1000)
@@ -93,24 +88,24 @@ def half_values(field: Field) -> None:
 
 def values_that_nobody_takes(field: Field) -> None:
     """Ask for a megabyte 900 times, by GET, MGET and EXEC, and read no reply."""
-    several = spelled("MGET", *["mal/big"] * 8)
-    whole = spelled("MULTI") + spelled("GET", "mal/big") * 8 + spelled("EXEC")
+    several = framed("MGET", *["mal/big"] * 8)
+    whole = framed("MULTI") + framed("GET", "mal/big") * 8 + framed("EXEC")
     with connections(field, 9, "mal") as opened:
-        pour(opened, (spelled("GET", "mal/big") + several + whole) * 50)
+        pour(opened, (framed("GET", "mal/big") + several + whole) * 50)
         time.sleep(HELD_S)
 
 
 def transactions_without_an_end(field: Field) -> None:
     """Queue long commands after MULTI on many connections, and send no EXEC."""
     with connections(field, 40, "mal") as opened:
-        pour(opened, spelled("MULTI") + spelled("SET", "mal/m", "y" * 100_000) * 100)
+        pour(opened, framed("MULTI") + framed("SET", "mal/m", "y" * 100_000) * 100)
         time.sleep(HELD_S)
 
 
 def long_sets(field: Field) -> None:
     """Write megabytes to one key, and read no reply."""
     with connections(field, 4, "mal", leader_port(field)) as opened:
-        pour(opened, spelled("SET", "mal/w", "y" * VALUE) * 20)
+        pour(opened, framed("SET", "mal/w", "y" * VALUE) * 20)
         time.sleep(HELD_S)
 
 
@@ -119,10 +114,10 @@ def subscriptions(field: Field) -> None:
     with connections(field, 2, "bob") as opened:
         for begin in range(0, 5_000, 100):
             names = [f"__keyspace@0__:mal/{begin + number}*" for number in range(100)]
-            pour(opened, spelled("PSUBSCRIBE", *names))
+            pour(opened, framed("PSUBSCRIBE", *names))
         with connections(field, 1, "mal", leader_port(field)) as writers:
             for number in range(30):
-                pour(writers, spelled("SET", f"mal/{number}", "z" * 10_000))
+                pour(writers, framed("SET", f"mal/{number}", "z" * 10_000))
         time.sleep(HELD_S)
 
 
@@ -130,7 +125,7 @@ def listings(field: Field) -> None:
     """List keys by patterns that take long to match, and read no reply."""
     pattern = "*" + "a*" * 400
     with connections(field, 8, "mal") as opened:
-        pour(opened, (spelled("KEYS", pattern) + spelled("SCAN", "0", "COUNT", "100000")) * 100)
+        pour(opened, (framed("KEYS", pattern) + framed("SCAN", "0", "COUNT", "100000")) * 100)
         time.sleep(HELD_S)
 
 

@@ -111,6 +111,13 @@ class RedisWire(OutgoingProtocol):
         self.has_ended = True
 
 
+def framed(*words: str | bytes) -> bytes:
+    """Return a command as a Redis client sends it."""
+    encoded = [w if isinstance(w, bytes) else w.encode("utf-8", "surrogateescape") for w in words]
+    parts = [b"$%d\r\n%s\r\n" % (len(word), word) for word in encoded]
+    return b"*%d\r\n%s" % (len(words), b"".join(parts))
+
+
 def replies_in(data: bytes) -> list[bytes]:
     """Return each reply, as it is spelled.
 

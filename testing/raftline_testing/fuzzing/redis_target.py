@@ -10,7 +10,7 @@ from raftline.resp.commands import COMMANDS
 from raftline.resp.scripts import SCRIPTS
 from raftline.state.store import Store
 
-from ..doubles.redis_wire import RedisWire, replies_in
+from ..doubles.redis_wire import RedisWire, framed, replies_in
 
 FOREIGN = "foreign"
 REDIS_WORDS = (
@@ -23,13 +23,8 @@ REDIS_WORDS = (
 _WORD = st.sampled_from([word.encode("latin-1") for word in REDIS_WORDS])
 
 
-def framed(words: list[bytes]) -> bytes:
-    """Return a command as a client sends it."""
-    parts = [b"$%d\r\n%s\r\n" % (len(word), word) for word in words]
-    return b"*%d\r\n%s" % (len(words), b"".join(parts))
-
-
-REDIS = st.lists(st.lists(_WORD, min_size=1, max_size=6).map(framed), max_size=8).map(b"".join)
+_COMMAND = st.lists(_WORD, min_size=1, max_size=6).map(lambda words: framed(*words))
+REDIS = st.lists(_COMMAND, max_size=8).map(b"".join)
 
 
 def check_redis(data: bytes, access: Access) -> None:

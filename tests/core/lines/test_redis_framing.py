@@ -10,14 +10,9 @@ import pytest
 from raftline.resp.framing import CommandScanner, FramingError
 from raftline.resp.replies import Failure, Flat, Simple, Value, failure_of, slot_of, spell
 from raftline.wire.limits import REDIS_ARGUMENTS
+from raftline_testing.doubles.redis_wire import framed
 
 pytestmark = pytest.mark.pure
-
-
-def framed(*words: bytes) -> bytes:
-    """Return a command as a client sends it."""
-    parts = [b"$%d\r\n%s\r\n" % (len(word), word) for word in words]
-    return b"*%d\r\n%s" % (len(words), b"".join(parts))
 
 
 def scanned(data: bytes, cuts: list[int], scanner: CommandScanner) -> list[list[bytes]]:

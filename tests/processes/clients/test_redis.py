@@ -23,9 +23,9 @@ from raftline.tools.node_files import certs
 from raftline.wire.commands.identity import EVERYWHERE, identity_of
 from raftline.wire.commands.login_operands import ITERATIONS_LEAST
 from raftline.wire.commands.rights import UserRole
+from raftline_testing.doubles.redis_wire import framed
 from raftline_testing.nodes.cluster import STEADY, Cluster, NodeProcess
 from raftline_testing.nodes.processes import eventually
-from tests.core.lines.test_redis_framing import framed
 
 DEADLINE_S = 60.0
 

@@ -16,7 +16,7 @@ from raftline.resp.plain import PlainRun, take_plain
 from raftline.wire.commands.operands import Limits
 from raftline.wire.limits import LINE_S, STRANGER_LINE_BYTES
 from raftline_testing.doubles.fake_host import FakeHost
-from tests.core.lines.test_redis_framing import framed
+from raftline_testing.doubles.redis_wire import framed
 from tests.rim.connections import test_server_protocol
 from tests.rim.connections.test_server_protocol import Machine
 

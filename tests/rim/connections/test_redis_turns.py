@@ -18,8 +18,7 @@ from raftline.wire.commands.login_operands import ITERATIONS_LEAST
 from raftline.wire.commands.operands import Limits
 from raftline.wire.commands.rights import UserRole
 from raftline.wire.limits import READS_TOGETHER, WRITES_TOGETHER
-from raftline_testing.doubles.redis_wire import RedisWire
-from tests.core.lines.test_redis_framing import framed
+from raftline_testing.doubles.redis_wire import RedisWire, framed
 from tests.rim.loop.test_queue import Sink
 
 pytestmark = pytest.mark.pure

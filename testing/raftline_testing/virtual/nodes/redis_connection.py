@@ -8,6 +8,7 @@ from typing import TypeAlias
 
 from raftline.wire.refusal import NO_LEADER, not_leader, outcome_unknown
 
+from ...doubles.redis_wire import framed
 from ...invariants import InvariantError
 from .client_connection import ClientConnection
 from .request_interface import Asked
@@ -49,7 +50,7 @@ class RedisConnection(ClientConnection):
 
     def _spelled(self, commands: Commands) -> bytes:
         self._count, self._replies, self._error = len(commands), [], ""
-        return b"".join([spell(words) for words in commands])
+        return b"".join([framed(*words) for words in commands])
 
     def _hear(self, data: bytes) -> None:
         self._unread += data
@@ -97,13 +98,6 @@ def _refusal(error: str) -> str:
     if code == "UNKNOWN":
         return outcome_unknown(rest)
     raise InvariantError(f"a Redis client is told: {error}")
-
-
-def spell(words: Sequence[str]) -> bytes:
-    """Return the bytes of a command."""
-    encoded = [word.encode("utf-8", "surrogateescape") for word in words]
-    parts = [b"$%d\r\n%s\r\n" % (len(word), word) for word in encoded]
-    return b"*%d\r\n%s" % (len(words), b"".join(parts))
 
 
 def read_reply(data: bytes, place: int) -> tuple[Reply, int]:
