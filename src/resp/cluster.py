@@ -30,16 +30,24 @@ class Member(NamedTuple):
 
 
 def members_in(status: Mapping[str, Any]) -> list[Member]:
-    """Return the members, the leader first. Without a leader this node takes its place: a request
-    waits here for the next one, whose address is the answer. A node that has yet to join knows no
-    member."""
-    me = status["name"]
-    leader, members = status["leader"] or me, []
-    for name, address in status["members"].items():
+    """Return the members, the leader first. Without a leader among them this node takes its place:
+    a request waits here for the next one, whose address is the answer. A node that has yet to join
+    or was removed may know no primary, and then names no member."""
+    me, addresses = status["name"], status["members"]
+    leader, members = status["leader"] if _has_leader(status) else me, []
+    if leader not in addresses:
+        return []
+    for name, address in addresses.items():
         host, _, port = address.rpartition(":")
         host = host.removeprefix("[").removesuffix("]")
         members.append(Member(name, host, int(port), name == leader, name == me))
     return sorted(members, key=lambda member: (not member.leads, member.name))
+
+
+def _has_leader(status: Mapping[str, Any]) -> bool:
+    """Whether a leader is known, and a member: one that was removed leads until that is
+    committed."""
+    return status["leader"] in status["members"]
 
 
 def _slots(context: Context, words: list[str]) -> Program:
@@ -148,9 +156,9 @@ def _described(one: Member, flags: str, others: int) -> Flat:
 
 
 def _leader_first() -> Steps[list[Member]]:
-    """Return the members, the leader first; none if no leader is known."""
+    """Return the members, the leader first; none if no leader is known among them."""
     status = yield from facts()
-    return [] if status["leader"] is None else members_in(status)
+    return members_in(status) if _has_leader(status) else []
 
 
 def _address(context: Context, words: list[str]) -> Program:

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.pure
 def told(status: dict[str, Any], command: str) -> Any:
     """Return the reply of a node with this status."""
     context: Any = None  # only the status is used
-    run: Any = COMMANDS["CLUSTER"].run
+    run: Any = COMMANDS[command.partition(" ")[0]].run
     program = run(context, command.split())
     next(program)
     with pytest.raises(StopIteration) as end:
@@ -40,3 +40,34 @@ def test_a_node_that_has_yet_to_join_names_no_shard(what: str, reply: object) ->
     """redis-py fails with an IndexError at a shard without a node."""
     status: dict[str, Any] = {"name": "s4", "leader": None, "term": 0, "members": {}}
     assert told(status, f"CLUSTER {what}") == reply
+
+
+LEADER_GONE: dict[str, Any] = {
+    "leader": "s1", "term": 3, "members": {"s2": "h2:20", "s3": "h3:30"}
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("what", "reply"), [("SLOTS", []), ("SHARDS", []), ("NODES", "")])
+def test_a_leader_that_was_removed_names_no_shard(what: str, reply: object) -> None:
+    """It leads until its removal is committed, and a follower is not a primary."""
+    assert told({"name": "s1", **LEADER_GONE}, f"CLUSTER {what}") == reply
+
+
+def test_a_member_takes_the_place_of_a_leader_that_was_removed() -> None:
+    """It sends a request on to the leader."""
+    status = {"name": "s3", **LEADER_GONE}
+    ((_, _, primary, _),) = told(status, "CLUSTER SLOTS")
+    assert primary[:2] == ["h3", 30]
+    (shard,) = told(status, "CLUSTER SHARDS")
+    nodes = [dict(node.items) for node in dict(shard.items)["nodes"]]
+    assert [(node["port"], node["role"]) for node in nodes] == [(30, "master"), (20, "replica")]
+    first, second = told(status, "CLUSTER NODES").splitlines()
+    assert " myself,master - " in first
+    assert f" slave {first.split(' ')[0]} " in second
+
+
+@pytest.mark.parametrize("name", ["s1", "s3"])
+def test_sentinels_name_no_follower_in_place_of_a_leader_that_was_removed(name: str) -> None:
+    status = {"name": name, **LEADER_GONE}
+    assert told(status, "SENTINEL GET-MASTER-ADDR-BY-NAME raftline") is None
+    assert told(status, "SENTINEL MASTERS") == []
