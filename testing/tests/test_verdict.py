@@ -5,17 +5,22 @@ from __future__ import annotations
 import json
 import random
 import sys
+import threading
 from collections.abc import Iterator
 from itertools import permutations
 from pathlib import Path
+from typing import cast
 
 import pytest
 
 from raftline_testing.files.node_files import log_file
-from raftline_testing.histories.history import ClientOperation, Increment, counter_findings
+from raftline_testing.histories.history import Change, ClientOperation, Increment, counter_findings
 from raftline_testing.nemesis import nemesis, run_nemesis, splits, verdict
+from raftline_testing.nemesis.mix import Mix
 from raftline_testing.nemesis.nemesis import Nemesis
+from raftline_testing.nemesis.redis_listeners import Message, invented
 from raftline_testing.nemesis.scene import Busy, Fault, Finding, Scene
+from raftline_testing.nemesis.workload import Workload, WorkloadClient
 from raftline_testing.nodes import namespaces
 from raftline_testing.nodes.cluster import Cluster, NodeProcess
 
@@ -48,6 +53,56 @@ def test_increments_lost_doubled_or_out_of_order_are_found(
     increments: list[Increment], final: int, said: str
 ) -> None:
     assert any(said in found for found in counter_findings(increments, {"n0": final}))
+
+
+CHANGES = [Change("k", "set", 5.0), Change("k", "set", 1.0), Change("k", "del", 2.0)]
+
+
+@pytest.mark.parametrize(
+    ("messages", "unexplained"),
+    [
+        ([("k", "set", 2.0), ("k", "del", 3.0), ("k", "set", 6.0)], []),
+        ([("k", "set", 9.0)], []),
+        ([("k", "set", 0.5)], [0]),  # before anybody asked for it
+        ([("k", "set", 2.0), ("k", "set", 4.0)], [1]),  # one too many so far
+        ([("k", "del", 3.0), ("k", "del", 4.0)], [1]),
+        ([("k", "set", 6.0)] * 3, [2]),
+        ([("k", "expired", 6.0), ("l", "set", 6.0)], [0, 1]),
+    ],
+)
+def test_each_notification_needs_a_change_that_was_asked_for(
+    messages: list[tuple[str, str, float]], unexplained: list[int]
+) -> None:
+    heard = [Message(*one) for one in messages]
+    assert invented(heard, CHANGES) == [f"nobody asked for {heard[n]}" for n in unexplained]
+
+
+def test_a_client_explains_the_changes_that_may_have_happened() -> None:
+    client = WorkloadClient("client1", [cast(NodeProcess, None)], Mix(), "seed")
+    client.history += [
+        ClientOperation("client1", "get", "k", "1", 1, 2),
+        ClientOperation("client1", "set", "k", "1", 3, 4),
+        ClientOperation("client1", "delete", "k", None, 5, None),
+        ClientOperation("client1", "delete", "k", None, 6, 7, found=False),
+    ]
+    client.increments += [Increment("client1", 1, "n", 8.0)]
+    assert sorted(client.changes, key=lambda one: one.called_at) == [
+        Change("k", "set", 3), Change("k", "del", 5), Change("n", "set", 8.0)
+    ]  # fmt: skip
+
+
+class Broken(WorkloadClient):
+    def run(self, stop: threading.Event) -> None:
+        raise ValueError("a reply of another kind")
+
+
+def test_a_client_that_ends_by_an_error_is_found_with_its_traceback() -> None:
+    nodes = [cast(NodeProcess, None)]
+    broken = Broken("client1", nodes, Mix(), "seed")
+    with pytest.raises(AssertionError) as found, Workload(nodes, 0, Mix(), "seed", None, [broken]):
+        pass
+    assert "ValueError: a reply of another kind" in str(found.value)
+    assert "in run\n" in str(found.value)
 
 
 def test_a_history_that_no_single_copy_gives_is_found_with_its_lines() -> None:

@@ -49,6 +49,16 @@ class ClientOperation:
         return f"{call}{answer}   (asked {self.called_at:g}, answered {self.returned_at:g})"
 
 
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A change of a key that took effect, or may have: its event is that of a keyspace notification
+    of Redis."""
+
+    key: str
+    event: Literal["set", "del"]
+    called_at: float
+
+
 _CONDITION_NOT_MET = {"matched": False, "found": True}
 
 

@@ -168,10 +168,10 @@ class Campaign:
                 watch_findings, moves = watched.end(cluster)
             self.tally.watched += moves
             eventually(lambda: self._is_at_rest(cluster), "all nodes equal and in peace", PEACE_S)
-            watch_findings += listeners.findings(shown(cluster, mix.prefix))
+            watch_findings += listeners.findings(shown(cluster, mix.prefix), workload.changes)
         self.tally.watched += listeners.outcomes
         self.tally.leases += notes.counts
-        if problems := [*map(str, notes.problems), *notes.findings(), *watch_findings]:
+        if problems := [*notes.problems, *notes.findings(), *watch_findings]:
             raise Finding("\n".join(problems[:9]))
         self._judge(cluster, workload, mix)
 

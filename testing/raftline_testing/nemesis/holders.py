@@ -11,6 +11,7 @@ import json
 import random
 import threading
 import time
+import traceback
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -58,7 +59,7 @@ class Notes:
     holds: list[Hold] = field(default_factory=list)
     looks: list[Look] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
-    problems: list[BaseException] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
 
     def findings(self) -> list[str]:
         """Return each moment at which a lease had ended and was still held."""
@@ -157,7 +158,7 @@ class Holder:
                 break
             if not reply.startswith("RENEW response: "):
                 if now_s() < hold.until_s:
-                    notes.problems.append(AssertionError(f"{hold} at {now_s()}: {reply}"))
+                    notes.problems.append(f"{hold} at {now_s()}: {reply}")
                 break
             notes.counts["renewed"] += 1
             hold.until_s = max(hold.until_s, sent_s + seconds)
@@ -212,8 +213,8 @@ class Holders:
     def _guarded(self, run: object) -> None:
         try:
             run()  # type: ignore[operator]
-        except BaseException as problem:
-            self.notes.problems.append(problem)
+        except BaseException:
+            self.notes.problems.append(traceback.format_exc())
 
     def __enter__(self) -> Notes:
         for thread in self._threads:

@@ -125,7 +125,7 @@ def campaign(
         while time.monotonic() < end_s and not wrong:
             length_s = min(WINDOW_S, end_s - time.monotonic())
             notes = window(cluster, nemesis, length_s, HOLDERS)
-            wrong = [*map(str, notes.problems), *notes.findings(), *late(notes)]
+            wrong = [*notes.problems, *notes.findings(), *late(notes)]
             happened.update(notes.counts)
             happened["looks"] += len(notes.looks)
             happened["sure holds"] += sum(hold.is_sure for hold in notes.holds)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import random
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -114,9 +115,13 @@ class RedisTransactor(RedisClient, Transactor):
     """Moves money between the accounts by MULTI, and reads their sum by MULTI and MGET. Accounts
     are opened by the other transactors."""
 
+    _changed: Sequence[str] = ()  # the accounts that the last request may have changed
+
     def _ask_something(self) -> bool:
-        look = self._chance.random() < 0.4
-        text, was_sent = self._settle("look" if look else "transfer", False, 0.0)
+        look, called_at, self._changed = self._chance.random() < 0.4, time.monotonic(), ()
+        text, was_sent = self._settle("look" if look else "transfer", False, called_at)
+        if was_sent and text != "multi aborted":
+            self._note_changes(self._changed, called_at)
         if not text:
             self.outcomes["multi unknown" if was_sent else "multi not done"] += 1
             return False
@@ -162,6 +167,7 @@ class RedisTransactor(RedisClient, Transactor):
             pipe.set(pair[0], values[0]).set(pair[1], values[1])
         else:
             pipe.incrby(pair[0], -amount).incrby(pair[1], amount)
+        self._changed = pair
         try:
             pipe.execute()
         except WatchError:

@@ -2,6 +2,7 @@
 
 Each subscribes at any node, reads all keys, and reads a key again after each message about it. Its
 copy has to reach the final state: no last message of a key may be lost on a connection that stands.
+And each message has to be about a change that a client asked for before.
 """
 
 from __future__ import annotations
@@ -9,13 +10,16 @@ from __future__ import annotations
 import contextlib
 import random
 import threading
-from collections import Counter
-from collections.abc import Mapping, Sequence
+import time
+import traceback
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from types import TracebackType
-from typing import Any
+from typing import Any, NamedTuple
 
 from raftline.tools.local_cluster.server_process import NotAsExpected
 
+from ..histories.history import Change
 from ..nodes.cluster import NodeProcess
 from ..nodes.processes import DEADLINE_S, eventually
 
@@ -25,18 +29,44 @@ LOOK_S = 0.2  # for one message
 AT_ONCE = 64  # keys of one MGET
 
 
-class RedisListener:
-    """One program; its thread ends with `stop`."""
+class Message(NamedTuple):
+    """A message about a key, and when it was read."""
 
-    def __init__(self, nodes: Sequence[NodeProcess], prefix: str, seed: str) -> None:
+    key: str
+    event: str
+    at: float
+
+
+def invented(messages: Iterable[Message], changes: Iterable[Change]) -> list[str]:
+    """Return the messages of one subscription that no change explains: the n-th message about an
+    event of a key needs n such changes that were asked for before."""
+    called: defaultdict[tuple[str, str], list[float]] = defaultdict(list)
+    for change in sorted(changes, key=lambda change: change.called_at, reverse=True):
+        called[change.key, change.event].append(change.called_at)
+    problems = []
+    for one in messages:
+        times = called[one.key, one.event]
+        if not times or times.pop() > one.at:
+            problems.append(f"nobody asked for {one}")
+    return problems
+
+
+class RedisListener:
+    """One program; its thread ends with `stop`. It subscribes to keys or to events."""
+
+    def __init__(
+        self, nodes: Sequence[NodeProcess], prefix: str, seed: str, *, by_event: bool = False
+    ) -> None:
         self.copy: dict[str, str] = {}
         self.outcomes: Counter[str] = Counter()
         self.problems: list[str] = []
+        self.messages: list[list[Message]] = []  # of each subscription
         self.is_over = threading.Event()
         self.thread = threading.Thread(target=self._run, daemon=True)
         self._nodes = nodes  # may change
         self._prefix = prefix
-        self._channel = f"__keyspace@0__:{prefix}"
+        self._pattern = "__keyevent@0__:*" if by_event else f"__keyspace@0__:{prefix}*"
+        self._by_event = by_event
         self._chance = random.Random(seed)
         self._changed: set[str] = set()
         self._readers: Any = None
@@ -51,6 +81,9 @@ class RedisListener:
             except (OSError, exceptions.RedisError, exceptions.RedisClusterException):
                 self.outcomes["connections that ended"] += 1
                 self.is_over.wait(LOOK_S)
+            except Exception:
+                self.problems.append(traceback.format_exc())
+                break
         self._hang_up()
 
     def _listen(self, node: NodeProcess) -> None:
@@ -61,7 +94,7 @@ class RedisListener:
             host=node.host, port=node.port, socket_timeout=PATIENCE_S, decode_responses=True
         )
         with contextlib.closing(client), client.pubsub() as messages:
-            messages.psubscribe(self._channel + "*")
+            messages.psubscribe(self._pattern)
             begun = messages.get_message(timeout=PATIENCE_S)
             if begun is None or begun["type"] != "psubscribe":
                 raise OSError("no answer to PSUBSCRIBE")
@@ -75,6 +108,7 @@ class RedisListener:
     def _begin(self) -> None:
         """Take all keys for changed: messages may have been missed before the subscription."""
         self.outcomes["subscriptions"] += 1
+        self.messages.append([])
         self._changed |= {*self.copy, *self._leader().keys(self._prefix + "*")}
 
     def _hear(self, message: Mapping[str, Any] | None) -> None:
@@ -83,12 +117,17 @@ class RedisListener:
         if message["type"] == "psubscribe":  # redis-py has connected again by itself
             self._begin()
             return
-        channel: str = message["channel"]
-        if message["type"] != "pmessage" or not channel.startswith(self._channel):
+        if message["type"] != "pmessage" or message["pattern"] != self._pattern:
             self.problems.append(f"a listener got {message}")
             return
+        key, event = message["channel"].partition(":")[2], message["data"]
+        if self._by_event:
+            key, event = event, key
+        if not key.startswith(self._prefix):
+            return
         self.outcomes["messages"] += 1
-        self._changed.add(channel.partition(":")[2])
+        self.messages[-1].append(Message(key, event, time.monotonic()))
+        self._changed.add(key)
 
     def _read(self) -> None:
         """Read the keys that have changed; a key whose read fails stays marked as changed."""
@@ -130,7 +169,10 @@ class RedisListeners:
     """The listeners of a window."""
 
     def __init__(self, count: int, nodes: Sequence[NodeProcess], prefix: str, seed: str) -> None:
-        self.all = [RedisListener(nodes, prefix, f"{seed} {place}") for place in range(count)]
+        self.all = [
+            RedisListener(nodes, prefix, f"{seed} {place}", by_event=place % 2 == 1)
+            for place in range(count)
+        ]
 
     def __enter__(self) -> RedisListeners:
         for each in self.all:
@@ -153,11 +195,17 @@ class RedisListeners:
         counts = sum((each.outcomes for each in self.all), Counter[str]())
         return Counter({f"{what} of Redis": count for what, count in counts.items()})
 
-    def findings(self, pairs: Mapping[str, str]) -> list[str]:
+    def findings(self, pairs: Mapping[str, str], changes: Sequence[Change]) -> list[str]:
         """Wait until each copy equals the final state; return what is wrong."""
-        problems = [problem for each in self.all for problem in each.problems]
         with contextlib.suppress(NotAsExpected):
             eventually(lambda: all(each.copy == pairs for each in self.all), "copies", PEACE_S)
+        problems = [problem for each in self.all for problem in each.problems]
+        problems += [
+            f"listener {place}: {problem}"
+            for place, each in enumerate(self.all)
+            for messages in [*each.messages]
+            for problem in invented([*messages], changes)
+        ]
         for place, each in enumerate(self.all):
             differing = {
                 key: (each.copy.get(key), pairs.get(key))

@@ -9,10 +9,11 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from raftline.wire.commands.transaction_line import spell_word
 
+from ..histories.history import Change
 from ..histories.serializable import END, ObservedTransaction, findings
 from ..nodes.cluster import NodeProcess
 from .mix import Mix, Pulse
@@ -35,6 +36,11 @@ class Transactor(WorkloadClient):
         super().__init__(name, nodes, mix, seed, pulse)
         self.transactions: list[ObservedTransaction] = []
         self.sums: list[int] = []  # the sum of all accounts at each read
+        self._changes: list[Change] = []
+
+    @property
+    def changes(self) -> list[Change]:
+        return self._changes
 
     def _ask_something(self) -> bool:
         chance = self._chance.random()
@@ -62,7 +68,7 @@ class Transactor(WorkloadClient):
             holds = "absent" if last_seen is None else f"= {spell_word(last_seen)}"
             then = line.removeprefix("txn ")
             line = f"txn if {condition} {holds} then {then} else get {condition}"
-        branch, answers, was_sent = self._ask_for(line, bool(appended))
+        branch, answers, was_sent = self._ask_for(line, appended)
         if not branch:
             if was_sent and appended:
                 unknown = {key: piece for key in appended}
@@ -104,7 +110,7 @@ class Transactor(WorkloadClient):
         opened = " ; ".join(f"set {account} {BALANCE}" for account in accounts)
         got = " ; ".join(f"get {account}" for account in accounts)
         line = f"txn if {accounts[0]} absent then {opened} else {got}"
-        branch, answers, _ = self._ask_for(line, True)
+        branch, answers, _ = self._ask_for(line, accounts)
         if branch == "else":
             self.sums.append(sum(int(each or 0) for each in answers))
             self._seen |= {key: each or "" for key, each in zip(accounts, answers, strict=True)}
@@ -127,18 +133,20 @@ class Transactor(WorkloadClient):
             word = f"{self._mix.prefix}word"
             text, _ = self._try(f"{self.name}@{line} ; set {word} x ; incr {word}")
             assert not (text or "").startswith("TXN response, then"), text
-        branch, _, _ = self._ask_for(f"{line} else get {giver} ; get {taker}", True)
+        branch, _, _ = self._ask_for(f"{line} else get {giver} ; get {taker}", (giver, taker))
         self._seen.pop(giver, None)
         self._seen.pop(taker, None)
         return bool(branch)
 
     # --- both ------------------------------------------------------------------------------
 
-    def _ask_for(self, line: str, changes: bool) -> tuple[str, list[str | None], bool]:
+    def _ask_for(self, line: str, changed: Collection[str]) -> tuple[str, list[str | None], bool]:
         """Return the branch taken, "" without an answer; its results; and whether it may have taken
-        effect."""
-        numbered = changes and self._chance.random() < 0.7
-        text, was_sent = self._settle(line, numbered, time.monotonic())
+        effect. Its first branch changes the keys `changed`."""
+        called_at, numbered = time.monotonic(), bool(changed) and self._chance.random() < 0.7
+        text, was_sent = self._settle(line, numbered, called_at)
+        if text.startswith("TXN response, then") or (was_sent and not text):
+            self._note_changes(changed, called_at)
         if not text:
             self.outcomes["txn unknown" if was_sent else "txn not done"] += 1
             return "", [], was_sent
@@ -147,6 +155,9 @@ class Transactor(WorkloadClient):
         self._note("txn answered", None)
         self.outcomes[f"txn {match[1]}"] += 1
         return match[1], json.loads(match[2]), True
+
+    def _note_changes(self, keys: Iterable[str], called_at: float) -> None:
+        self._changes += [Change(key, "set", called_at) for key in keys]
 
 
 def transactors(

@@ -6,13 +6,14 @@ import random
 import re
 import threading
 import time
+import traceback
 from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Literal
 
 from raftline.clients.requests.line_connection import LineConnection as Conversation
 
-from ..histories.history import ClientOperation, Increment, learned
+from ..histories.history import Change, ClientOperation, Increment, learned
 from ..nodes.cluster import NodeProcess
 from .mix import Mix, Pulse
 
@@ -72,6 +73,18 @@ class WorkloadClient:
         if self._mix.beat_s:
             rest_s = self._mix.beat_s - time.monotonic() % self._mix.beat_s
             self._stop.wait(rest_s + JITTER_S * self._chance.random())
+
+    @property
+    def changes(self) -> list[Change]:
+        """Return every change that an answer shows, or that has an unknown outcome."""
+        return [
+            *[Change(one.key, "set", one.called_at) for one in self.increments],
+            *[
+                Change(one.key, "del" if one.verb == "delete" else "set", one.called_at)
+                for one in self.history
+                if not one.is_idle
+            ],
+        ]
 
     # --- requests -------------------------------------------------------------------------------
 
@@ -232,7 +245,7 @@ class Workload:
         ]
         self.clients += others
         self._stop = threading.Event()
-        self.problems: list[BaseException] = []
+        self.problems: list[str] = []  # the tracebacks of clients that ended
         self._threads = [
             threading.Thread(target=self._guarded(client.run), daemon=True)
             for client in self.clients
@@ -257,8 +270,8 @@ class Workload:
         def guarded() -> None:
             try:
                 run(self._stop)
-            except BaseException as problem:
-                self.problems.append(problem)
+            except BaseException:
+                self.problems.append(traceback.format_exc())
 
         return guarded
 
@@ -269,6 +282,10 @@ class Workload:
     @property
     def increments(self) -> list[Increment]:
         return [increment for client in self.clients for increment in client.increments]
+
+    @property
+    def changes(self) -> list[Change]:
+        return [change for client in self.clients for change in client.changes]
 
     @property
     def outcomes(self) -> Counter[str]:

@@ -5,6 +5,7 @@ learns each final state."""
 from __future__ import annotations
 
 import random
+import re
 import threading
 import time
 from pathlib import Path
@@ -51,12 +52,20 @@ def test_redis_clients_and_others_see_one_order_under_faults(tmp_path: Path) -> 
                 cluster.leader()
             cluster.wait_until_equal()
             pairs = shown(cluster, "w.")
-            missed = listeners.findings(pairs)
+            missed = listeners.findings(pairs, workload.changes)
+            cluster.ask("stranger@set w.odd 1")  # as if two messages were invented
+            pairs["w.odd"] = "1"
+            invented = listeners.findings(pairs, workload.changes)
         finals = {key: int(value) for key, value in pairs.items() if key.startswith("w.n")}
         assert counter_findings(workload.increments, finals) == []
         findings = verdict.history_findings(workload.history)
         findings += [*transaction_findings(banks, pairs, "w."), *missed]
         assert not findings, "\n".join(findings)
+        told = [re.sub(r", at=[0-9.]+", "", problem) for problem in invented]
+        assert told == [
+            f"listener {place}: nobody asked for Message(key='w.odd', event='set')"
+            for place in range(2)
+        ]
     for client in clients:
         assert min(client.outcomes[what] for what in SET_AND_GET) > 3, client.outcomes
     transfers = sum([mover.outcomes["multi answered"] for mover in movers])
