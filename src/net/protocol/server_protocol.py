@@ -151,10 +151,13 @@ class ServerProtocol:
         if not data:
             self._end = End(HALF_LINES_FULL if self.lines.is_given_up else "")
             return
-        if self._is_first_line and data[:1] == b"*" and not (self._uncut or self.lines.begun):
+        is_first = self._is_first_line and self.redis is None
+        if is_first and data[:1] == b"*" and not (self._uncut or self.lines.begun):
             self.redis = RedisRequests(self._host, self._admission, self.lines)
         if self.redis is not None:
             self.redis.receive_data(data, now_s)
+            if self.lines.due_s:
+                self.pass_time(now_s)
         else:
             self._uncut += data
 
@@ -220,6 +223,10 @@ class ServerProtocol:
         if self._is_peers:
             self.lines.count_no_more()
 
+    def end_call(self) -> None:
+        """Take note that commands were served, since a login may be among them."""
+        self.bound_strangers(self._now_s)
+
     # --- lines -----------------------------------------------------------------------------------
 
     def next_step(self, *, may_wait: bool = True) -> Step | None:
@@ -246,10 +253,10 @@ class ServerProtocol:
     def _next_redis_step(self, redis: RedisRequests, *, may_wait: bool) -> Step | None:
         """Return the step for the next commands of a Redis client."""
         self.announce()
-        self._is_first_line = False
         if self._for_peers_only:
             return self._end_now(FULL, drains=True)
         if (batch := self._plain_batch(redis)) is not None:
+            self._is_first_line = False
             self.is_between_lines = not (redis.has_more or self._end)
             return batch
         run = self._next_redis_run(redis, may_wait=may_wait)
@@ -257,10 +264,10 @@ class ServerProtocol:
         self.is_between_lines = not (has_more or self._end or self.lines.begun)
         if not run:
             return None if has_more else self._end
+        self._is_first_line = False
         first = run[0].line
         self._note(run[0].kind, BY_ROUND if first is None else first.reading)
         if first is None:
-            self.bound_strangers(self._now_s)
             return RedisRun(run)
         lines = [request.line for request in run if request.line is not None]
         batch = self._batch_of(lines, [request.id for request in run])

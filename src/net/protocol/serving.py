@@ -131,6 +131,7 @@ class Serving:
         if isinstance(step, RedisRun):
             assert self._redis is not None  # since `_next_step`
             yield from self._redis.serve(step.requests)
+            self._protocol.end_call()
             if self._redis.session.ends:
                 self._protocol.end()
             return

@@ -7,7 +7,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, cast
 
@@ -32,6 +32,7 @@ from raftline.wire.commands.rights import UserRole
 from raftline.wire.limits import PLACES_FOR_PEERS, STRANGER_LINE_BYTES
 from raftline.wire.refusal import FULL
 from raftline_testing.doubles.fake_host import FakeHost
+from raftline_testing.doubles.redis_wire import framed
 from raftline_testing.nodes.processes import DEADLINE_S, eventually, free_ports
 
 PASSWORD = "correct horse battery"
@@ -50,7 +51,7 @@ def access(tmp_path: Path) -> Access:
 
 
 class Door:
-    """A connection of s1 that a thread serves; the other end speaks lines."""
+    """A connection of s1 that a thread serves; the other end speaks lines, or RESP."""
 
     def __init__(
         self, access: Access | None, half_lines: HalfLines | None = None, **facts: Any
@@ -85,6 +86,20 @@ class Door:
     def ask(self, line: str) -> str:
         self.say(f"{line}\n".encode())
         return self.line()
+
+    def repeat(self, data: bytes) -> bytes:
+        """Send the same bytes again and again until the end; return what was sent here."""
+        self.there.settimeout(0.01)
+        said = b""
+        with contextlib.suppress(ConnectionError):
+            while True:
+                self.say(data)
+                with contextlib.suppress(TimeoutError):
+                    piece = self.there.recv(1 << 16)
+                    if not piece:
+                        break
+                    said += piece
+        return said
 
     def end(self) -> None:
         for batch in self.host.batches:  # a connection ends after its replies
@@ -165,25 +180,31 @@ def test_a_node_without_users_takes_long_lines_from_everybody(doors: list[Door])
 
 
 @pytest.mark.pure
-@pytest.mark.parametrize("said", [b"", b"hel", b"help\n", b"login root wrong\n"])
+@pytest.mark.parametrize(
+    ("said", "begin"),
+    [
+        *[(said, "s1@Sorry, ") for said in (b"", b"hel", b"help\n", b"login root wrong\n")],
+        *[(said, "-ERR ") for said in (b"*", b"*1\r\n$4\r\nPI", framed("PING"))],
+        (framed("AUTH", "root", "wrong"), "-ERR "),
+    ],
+)
 def test_a_client_that_does_not_log_in_in_time_reads_why_it_is_ended(
-    access: Access, doors: list[Door], monkeypatch: pytest.MonkeyPatch, said: bytes
+    access: Access, doors: list[Door], monkeypatch: pytest.MonkeyPatch, said: bytes, begin: str
 ) -> None:
     monkeypatch.setattr(server_protocol, "STRANGER_S", 0.2)
     doors.append(door := Door(access))
     door.say(said)
-    assert door.rest()[-1] == "s1@Sorry, nobody logged in on this connection within 0.2 s."
+    assert door.rest()[-1] == f"{begin}nobody logged in on this connection within 0.2 s."
 
 
 @pytest.mark.pure
+@pytest.mark.parametrize("asked", [b"help\n", b"\n", framed("PING"), framed()])
 def test_asking_on_and_on_is_no_login(
-    access: Access, doors: list[Door], monkeypatch: pytest.MonkeyPatch
+    access: Access, doors: list[Door], monkeypatch: pytest.MonkeyPatch, asked: bytes
 ) -> None:
     monkeypatch.setattr(server_protocol, "STRANGER_S", 0.2)
     doors.append(door := Door(access))
-    with contextlib.suppress(OSError):
-        while "nobody logged in" not in door.ask("help"):
-            pass
+    assert b"nobody logged in" in door.repeat(asked)
     assert eventually(lambda: not door.thread.is_alive())
 
 
@@ -210,6 +231,10 @@ def test_users_and_members_stay_for_as_long_as_they_like(
         assert eventually(lambda door=door: door.due_s > 0)
         assert not door.ask(first_line).startswith("s1@Sorry")
         assert (door.connection.is_stranger, door.due_s) == (False, 0.0)
+    doors.append(door := Door(access))
+    door.say(framed("AUTH", "root", PASSWORD))
+    assert door.line() == "+OK"
+    assert (door.connection.is_stranger, door.due_s) == (False, 0.0)
     monkeypatch.setattr(server_protocol, "STRANGER_S", 0.2)
     assert doors[0].ask("login root wrong").startswith("s1@Sorry, the login failed")
     assert doors[0].connection.is_stranger
@@ -247,16 +272,24 @@ def test_a_stranger_is_told_the_level_and_not_the_version(
 
 
 @pytest.mark.pure
-def test_of_too_many_half_lines_the_oldest_go(doors: list[Door]) -> None:
+@pytest.mark.parametrize(
+    ("whole", "begin"),
+    [
+        (b"set a " + b"x" * (100 << 10) + b"\n", "s1@Sorry, "),
+        (framed(b"SET", b"a", b"x" * (100 << 10)), "-ERR "),
+    ],
+    ids=["line", "command"],
+)
+def test_of_too_many_half_lines_the_oldest_go(doors: list[Door], whole: bytes, begin: str) -> None:
     half_lines = HalfLines(250 << 10)
     for held in (100 << 10, 200 << 10, 200 << 10):
         doors.append(door := Door(None, half_lines))
-        door.say(b"set a " + b"x" * (100 << 10))
+        door.say(whole[:-1])
         assert eventually(lambda held=held: half_lines.sum > held)
-    assert doors[0].line() == f"s1@Sorry, {HALF_LINES_FULL}"
+    assert doors[0].line() == f"{begin}{HALF_LINES_FULL}"
     assert doors[0].line() == ""
     for door in doors[1:]:
-        door.say(b"\n")
+        door.say(whole[-1:])
         assert eventually(lambda door=door: door.host.batches)
     assert half_lines.sum == 0
 
@@ -400,7 +433,17 @@ def test_admins_give_way_to_nobody() -> None:
 
 
 @pytest.mark.pure
-def test_one_user_locks_nobody_out(access: Access) -> None:
+@pytest.mark.parametrize(
+    ("login", "welcome", "full"),
+    [
+        (lambda *words: f"login {' '.join(words)}\n".encode(), "s1@LOGIN response", f"s1@{FULL}"),
+        (lambda *words: framed("AUTH", *words), "+OK", f"-{FULL.replace('Sorry,', 'TRYAGAIN')}"),
+    ],
+    ids=["line", "command"],
+)
+def test_one_user_locks_nobody_out(
+    access: Access, login: Callable[[str, str], bytes], welcome: str, full: str
+) -> None:
     host = FakeHost(access=access, level=3)
     bob = User(identity_of("bob", UserRole.READER, ("bob/",)), make_verifier("b", ITERATIONS_LEAST))
     cast(dict[str, User], cast(Users, access.file_users).by_name)["bob"] = bob
@@ -411,14 +454,14 @@ def test_one_user_locks_nobody_out(access: Access) -> None:
 
     def log_in(user: str, password: str) -> str:
         opened.append(made := socket.create_connection(("127.0.0.1", port), DEADLINE_S))
-        made.sendall(f"login {user} {password}\n".encode())
+        made.sendall(login(user, password))
         return made.makefile("r").readline()
 
     replies = [log_in("bob", "b") for _ in range(12)]
-    assert [one.startswith("s1@LOGIN response") for one in replies] == [True] * 7 + [False] * 5
-    assert replies[7] == f"s1@{FULL}\n"
-    assert log_in("root", PASSWORD).startswith("s1@LOGIN response")
-    assert opened[6].makefile("r").readline() == f"s1@{FULL}\n"
+    assert [one.startswith(welcome) for one in replies] == [True] * 7 + [False] * 5
+    assert replies[7] == f"{full}\n"
+    assert log_in("root", PASSWORD).startswith(welcome)
+    assert opened[6].makefile("r").readline() == f"{full}\n"
     assert len([one for one in host.reports if "the newest" in one]) == 1
     listener.close()
     listener.end_connections()
@@ -427,9 +470,10 @@ def test_one_user_locks_nobody_out(access: Access) -> None:
 
 
 @pytest.mark.pure
+@pytest.mark.parametrize("begun", [b"", b"hel", b"*1\r\n$4\r\nPI"])
 @pytest.mark.parametrize("users", [True, False])
 def test_silent_connections_keep_nobody_out(
-    access: Access, monkeypatch: pytest.MonkeyPatch, users: bool
+    access: Access, monkeypatch: pytest.MonkeyPatch, users: bool, begun: bytes
 ) -> None:
     monkeypatch.setattr(places_module, "STRANGER_LEAST_S", 0.0)
     host = FakeHost(access=access if users else None, level=3)
@@ -447,12 +491,17 @@ def test_silent_connections_keep_nobody_out(
     speaking = user.makefile("rw")
     print(f"login root {PASSWORD}" if users else "help", file=speaking, flush=True)
     assert speaking.readline().startswith("s1@LOGIN" if users else "s1@HELP")
-    silent = [connect() for _ in range(8)]
-    assert silent[0].makefile("r").readline() in (f"s1@{FULL}\n", "")
-    assert silent[-3].makefile("r").readline() in (f"s1@{FULL}\n", "")
-    for each in [user, silent[-1]]:
-        each.sendall(b"help\n")
-        assert each.makefile("r").readline().startswith("s1@HELP response")
+    silent = []
+    for _ in range(8):
+        silent.append(one := connect())
+        one.sendall(begun)
+    full = (f"s1@{FULL}\n", f"-{FULL.replace('Sorry,', 'TRYAGAIN')}\n", "")
+    assert silent[0].makefile("r").readline() in full
+    assert silent[-3].makefile("r").readline() in full
+    rest = b"NG\r\n" if begun.startswith(b"*") else b"help\n"[len(begun) :]
+    for each, data in [(user, b"help\n"), (silent[-1], rest)]:
+        each.sendall(data)
+        assert each.makefile("r").readline().startswith(("s1@HELP response", "+PONG", "-NOAUTH"))
     assert len([one for one in host.reports if "all connections are in use" in one]) == 1
     listener.close()
     listener.end_connections()
