@@ -8,6 +8,7 @@ caller keeps.
 from __future__ import annotations
 
 import re
+from array import array
 from typing import Final
 
 from ..wire.limits import REDIS_ARGUMENTS, REDIS_STRANGER_ARGUMENTS
@@ -31,7 +32,9 @@ class CommandScanner:
         self._head = b""  # the beginning of a head whose end has not arrived
         self._left = -1  # arguments that have not begun; -1: the array has not begun
         self._skip = 0  # bytes of the current argument that have not arrived, with their end
-        self._spans: list[tuple[int, int]] = []  # the arguments, from the command's first byte
+        # Where each argument begins and ends, from the command's first byte. A half command keeps
+        # them for a while, so they must not take much more memory than its bytes.
+        self._places = array("I")
 
     def scan(self, data: bytes, begin: int) -> int:
         """Scan bytes from a place on; return the end of the command in them, or -1 if it has not
@@ -94,12 +97,14 @@ class CommandScanner:
             raise FramingError(
                 f"{'unauthenticated' if self.is_stranger else 'invalid'} bulk length"
             )
-        self._spans.append((self.size, self.size + size))
+        self._places.append(self.size)
+        self._places.append(self.size + size)
         self._left -= 1
         self._skip = size + 2
 
     def take(self, command: bytes) -> list[bytes]:
         """Return the arguments of a whole command, and begin the next one."""
-        arguments = [command[begin:end] for begin, end in self._spans]
-        self._spans, self._left, self.size = [], -1, 0
+        places = iter(self._places)
+        arguments = [command[begin:end] for begin, end in zip(places, places, strict=True)]
+        self._places, self._left, self.size = array("I"), -1, 0
         return arguments

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import itertools
 import random
+import tracemalloc
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from raftline.net.protocol.host import Batch
 from raftline.net.protocol.server_protocol import End, RedisRun
 from raftline.resp.plain import PlainRun, take_plain
 from raftline.wire.commands.operands import Limits
-from raftline.wire.limits import LINE_S, STRANGER_LINE_BYTES
+from raftline.wire.limits import LINE_S, REDIS_ARGUMENTS, STRANGER_LINE_BYTES, STRANGER_S
 from raftline_testing.doubles.fake_host import FakeHost
 from raftline_testing.doubles.redis_wire import framed
 from tests.rim.connections import test_server_protocol
@@ -117,6 +118,32 @@ def test_a_stranger_sends_short_commands_only(access: Any) -> None:
         assert "may not get" in refused[3]
         assert isinstance(end, End)
         assert end.complaint.startswith("Protocol error: unauthenticated ")
+
+
+@pytest.mark.parametrize("word", [b"", b"x" * 40])
+def test_a_half_command_takes_memory_in_proportion_to_its_bytes(word: bytes) -> None:
+    """What is known of its arguments does not count among the half lines of all clients."""
+    half = framed(*[word] * REDIS_ARGUMENTS)[:-1]
+    machine = RedisMachine(FakeHost())
+    tracemalloc.start()
+    machine.feed(half)
+    grown, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert machine.protocol.lines.size == len(half)
+    assert grown < 4 * len(half)
+    machine.feed(b"\n")
+    assert len(machine.out) == 1
+
+
+@pytest.mark.parametrize("asked", [b"\n", framed(), framed(b"PING"), framed(b"GET", b"k")])
+def test_a_stranger_that_sends_all_the_time_is_late(access: Any, asked: bytes) -> None:
+    """Without a pause in which the time is checked."""
+    host: Any = FakeHost(limits=LIMITS, access=access)
+    machine = RedisMachine(host)
+    machine.feed(asked, 0.5 * STRANGER_S)
+    assert not machine.ended
+    machine.feed(asked, 1.5 * STRANGER_S)
+    assert machine.out[-1] == End("nobody logged in on this connection within 10 s.")
 
 
 def test_commands_that_change_a_key_take_turns() -> None:
