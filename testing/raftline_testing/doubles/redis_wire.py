@@ -51,7 +51,7 @@ class RedisWire(OutgoingProtocol):
         status = 'STATUS response: {"name": "s1", "role": "leader", "leader": "s1", "term": 1, "'
         status += 'members": {"s1": "localhost:10000"}, "version": "0.2.0"}'
         facts: dict[str, Any] = {"submit": self._submit, "logmanager": StoreReader(store)}
-        host = FakeHost(level=LEVEL, access=access, status=lambda: status, **facts)
+        host = self.host = FakeHost(level=LEVEL, access=access, status=lambda: status, **facts)
         host.mark_ready = lambda sink: sink.flush()
         host.redis = RedisNode(host.limits, lambda: NOW_S, lambda size: "0" * 2 * size)
         super().__init__(cast(Any, host))

@@ -29,6 +29,7 @@ from raftline.wire.limits import BACKUP_S, BACKUPS, PEER_LINE_BYTES
 from raftline.wire.refusal import FULL, SHUT_DOWN, STOPPING, not_leader
 from raftline_course.controller.leader_orders import store
 from raftline_testing.doubles.fake_host import FakeHost
+from raftline_testing.doubles.redis_wire import framed
 from raftline_testing.files.faulty_folder import MemoryFolder
 from raftline_testing.files.node_files import MEMBERS, boot, entries
 from raftline_testing.nodes.processes import eventually
@@ -341,10 +342,18 @@ def test_a_node_that_was_shut_down_refuses_clients_and_obeys_its_controller(
     assert (spoken.kind, spoken.reply, spoken.message) == (kind, reply, None)
 
 
-def test_the_last_places_are_kept_for_peers() -> None:
+@pytest.mark.parametrize(
+    ("said", "reply"),
+    [
+        ("client4#1@get a\nget b\n", f"s1@{FULL}"),
+        (framed("GET", "a").decode(), f"-{FULL.replace('Sorry,', 'TRYAGAIN')}"),
+        ("*", f"-{FULL.replace('Sorry,', 'TRYAGAIN')}"),
+    ],
+)
+def test_the_last_places_are_kept_for_peers(said: str, reply: str) -> None:
     scene = Scene(for_peers_only=True)
-    scene.say("client4#1@get a\nget b\n")
-    assert scene.lines() == [f"s1@{FULL}"]
+    scene.say(said)
+    assert scene.lines() == [reply]
     assert not scene.batches
 
 
@@ -383,6 +392,15 @@ def test_a_browser_s_request_carries_out_no_line_of_its_body(
         scene.answer(number, "done")
     assert "not HTTP" in scene.lines()[-1]
     assert scene.submitted(0) == batches
+
+
+@pytest.mark.parametrize("method", ["*1", "*", "*3\r"])
+def test_a_browser_s_request_carries_out_no_command_of_its_body(scene: Scene, method: str) -> None:
+    """A page may choose a method that begins as a command does."""
+    head = f"{method} / HTTP/1.1\r\nHost: attacker.example:10000\r\n\r\n"
+    scene.say(head + framed("SET", "owned", "by-a-page").decode())
+    assert scene.lines() == ["-ERR Protocol error: invalid multibulk length"]
+    assert scene.submitted(0) == []
 
 
 def test_reads_of_two_modes_are_confirmed_each_in_its_own(scene: Scene) -> None:

@@ -28,6 +28,7 @@ from raftline.net.protocol.server_protocol import (
     HALF_LINE,
     TIMING_MARK,
     End,
+    RedisRun,
     Run,
     ServerProtocol,
     TimingMark,
@@ -47,6 +48,7 @@ from raftline.wire.limits import (
     STRANGER_S,
 )
 from raftline_testing.doubles.fake_host import FakeHost
+from raftline_testing.doubles.redis_wire import framed
 from tests.rim.connections.test_connection import Scene
 
 SHORT = Limits(key_bytes=16, value_bytes=900)  # a line: 3920 bytes; before a login: 2048
@@ -237,14 +239,20 @@ def test_lines_of_one_kind_that_came_together_are_one_batch() -> None:
     assert machine.sizes == [2, 1, 1, 2]
 
 
-@pytest.mark.parametrize("line", [b"", b"a", b"ab", b"help", b"s2@Level", b"unwatch"])
+@pytest.mark.parametrize(
+    "line",
+    [
+        *[line + b"\n" for line in (b"", b"a", b"ab", b"help", b"s2@Level", b"unwatch")],
+        *[framed(*words) for words in ((b"",), (b"PING",), (b"GET",), (b"MGET", b"a"))],
+    ],
+)
 def test_lines_of_few_bytes_take_little_memory_while_they_wait(line: bytes) -> None:
     """A reader that takes no replies holds up what it sent: on a thousand connections at a time."""
-    count = READ_BYTES // (len(line) + 1)
+    count = READ_BYTES // len(line)
     protocol = Machine(FakeHost()).protocol
     tracemalloc.start()
     try:
-        protocol.receive_data((line + b"\n") * count, 0.0)
+        protocol.receive_data(line * count, 0.0)
         runs = [protocol.next_step()]
         assert tracemalloc.get_traced_memory()[0] < 5 * READ_BYTES
     finally:
@@ -252,20 +260,27 @@ def test_lines_of_few_bytes_take_little_memory_while_they_wait(line: bytes) -> N
     while not protocol.is_between_lines:
         runs.append(protocol.next_step())
     sizes = [len(run.lines) for run in runs if isinstance(run, Run)]
+    sizes += [len(run.requests) for run in runs if isinstance(run, RedisRun)]
     assert sum(sizes) == count
-    assert max(sizes) <= LINES_TOGETHER
+    assert max(sizes) <= (REQUESTS_TOGETHER if line.startswith(b"*") else LINES_TOGETHER)
 
 
-@pytest.mark.parametrize("line", [b"get a", b"set a 1", b"incr a"])
+@pytest.mark.parametrize(
+    "line",
+    [
+        *[b"get a\n", b"set a 1\n", b"incr a\n"],
+        *[framed(*words) for words in ((b"GET", b"a"), (b"SET", b"a", b"1"), (b"INCR", b"a"))],
+    ],
+)
 def test_of_many_short_requests_few_are_handed_over_at_a_time(line: bytes) -> None:
     """A thousand connections that are read at a time take no more than some of their bytes."""
-    count = READ_BYTES // (len(line) + 1)
-    machine = Machine(FakeHost(limits=SHORT))
+    count = READ_BYTES // len(line)
+    machine = Machine(FakeHost(limits=SHORT, level=4))
     tracemalloc.start()
     try:
-        machine.protocol.receive_data((line + b"\n") * count, 0.0)
+        machine.protocol.receive_data(line * count, 0.0)
         machine.protocol.next_step()
-        assert tracemalloc.get_traced_memory()[1] < 8 * READ_BYTES
+        assert tracemalloc.get_traced_memory()[1] < 10 * READ_BYTES
     finally:
         tracemalloc.stop()
     while not machine.protocol.is_between_lines:

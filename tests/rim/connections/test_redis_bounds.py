@@ -1,0 +1,197 @@
+"""The bounds of lines hold for the commands of Redis clients: rights, subscriptions, replies."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from raftline.access.login import Access
+from raftline.common.build_level import LEVEL
+from raftline.net.protocol.waits import ReserveRoom
+from raftline.resp.commands import COMMANDS
+from raftline.resp.connection import WITHOUT_LOGIN
+from raftline.state.store import Store
+from raftline_testing.doubles.redis_wire import RedisWire, framed, replies_in
+from raftline_testing.nodes.processes import eventually
+from tests.rim.access.test_rights_change import OTHER, PASSWORD, Scene
+
+NO_LOGIN = b"-NOAUTH Authentication required.\r\n"
+WRONG = b"-WRONGPASS invalid username-password pair or user is disabled.\r\n"
+APP, WEB = "__keyspace@0__:app/*", "__keyspace@0__:web/*"
+
+
+class Subscriber(Scene):
+    """A connection on which bob is logged in by AUTH."""
+
+    def command(self, *words: str) -> str:
+        """Send a command; return the first line of its reply."""
+        self.there.sendall(framed(*words))
+        return self.line()
+
+    def subscribe(self, pattern: str) -> str:
+        """Subscribe; return "" or the error."""
+        said = self.command("PSUBSCRIBE", pattern)
+        if said.startswith("-"):
+            return said
+        assert [said, *[self.line() for _ in range(5)]][2::2] == ["psubscribe", pattern]
+        return ""
+
+    def message(self) -> str:
+        """Return the channel and the text of the next message; "" at the end."""
+        lines = [self.line() for _ in range(9)]
+        return " ".join(lines[6::2]).strip()
+
+
+@pytest.fixture
+def scene(tmp_path: Path) -> Iterator[Subscriber]:
+    scene = Subscriber(tmp_path)
+    assert scene.command("AUTH", "bob", PASSWORD) == "+OK"
+    yield scene
+    scene.lines.close()
+    scene.there.close()
+    scene.thread.join(60)
+
+
+@pytest.fixture
+def access(tmp_path: Path) -> Access:
+    return Scene(tmp_path).access
+
+
+# --- before a login -------------------------------------------------------------------------------
+
+
+@pytest.mark.pure
+def test_commands_are_refused_before_a_login(access: Access) -> None:
+    """All of them but those with which a login begins, and a connection ends."""
+    scripts = {"EVAL", "EVALSHA"}  # there is no script "1", for nobody
+    for name, row in COMMANDS.items():
+        if name not in WITHOUT_LOGIN and name not in scripts:
+            words = [name, *["1"] * (abs(row.arity) - 1)]
+            assert RedisWire(Store(), access).feed(framed(*words)) == NO_LOGIN, name
+
+
+@pytest.mark.pure
+def test_an_unknown_name_looks_like_a_user_to_a_redis_client(access: Access) -> None:
+    for name in ("bob", "nobody", "default"):
+        for words in (("AUTH", name, "wrong"), ("HELLO", "3", "AUTH", name, "wrong")):
+            wire = RedisWire(Store(), access)
+            assert wire.feed(framed(*words)) == WRONG, words
+            assert wire.feed(framed("PING")) == NO_LOGIN
+
+
+@pytest.mark.pure
+def test_no_password_of_a_redis_client_is_printed(access: Access) -> None:
+    wire = RedisWire(Store(), access)
+    printed: list[str] = []
+    wire.host.traffic_log.requested = lambda sender, text: printed.append(text)
+    for words in (
+        ("AUTH", "bob", PASSWORD), ("AUTH", PASSWORD), ("AUTH", "bob", f"{PASSWORD}!"),
+        ("auth", "bob", PASSWORD, "x"), ("AUTHX", "bob", PASSWORD),
+        ("HELLO", "3", "AUTH", PASSWORD), ("HELLO", "3", "AUTH", "bob", PASSWORD),
+        ("HELLO", "3", "AUTH", "bob", PASSWORD, "x"),
+    ):  # fmt: skip
+        wire.feed(framed(*words))
+    wire.feed(framed("GET", "app/k"))
+    assert {*printed} == {"login", "get app/k"}
+    assert not [text for text in wire.host.reports if "horse" in text]
+
+
+# --- subscriptions --------------------------------------------------------------------------------
+
+
+def test_a_redis_client_subscribes_within_its_rights(scene: Subscriber) -> None:
+    for pattern in ("__keyspace@0__:b*", "__keyspace@0__:*", "__keyevent@0__:set", "*"):
+        assert scene.subscribe(pattern).startswith("-NOPERM "), pattern
+    assert scene.subscribe(APP) == ""
+    scene.apply("set b 1", "set app/x 1")
+    assert scene.message() == "__keyspace@0__:app/x set"
+
+
+@pytest.mark.parametrize(
+    ("password", "users"),
+    [(PASSWORD, {"bob": ("web/",)}), (OTHER, {"bob": ("",)}), (PASSWORD, {"ann": ("",)})],
+    ids=["rights", "password", "removed"],
+)
+def test_a_subscription_ends_its_connection_with_its_rights(
+    scene: Subscriber, password: str, users: dict[str, tuple[str, ...]]
+) -> None:
+    assert scene.subscribe(APP) == ""
+    scene.apply("set app/x 1")
+    assert scene.message() == "__keyspace@0__:app/x set"
+    scene.write(password, **users)
+    scene.read_again()
+    scene.apply("set app/x 2")
+    assert scene.message() == ""
+    eventually(lambda: scene.watchers.count == 0, "no watch")
+
+
+def test_rights_that_stay_end_no_subscription(scene: Subscriber) -> None:
+    assert scene.subscribe(APP) == ""
+    scene.write(bob=("app/",), ann=("",))
+    scene.read_again()
+    scene.apply("set app/x 1")
+    assert scene.message() == "__keyspace@0__:app/x set"
+
+
+def test_a_redis_client_leaves_a_quarter_of_the_watches_to_other_users(scene: Subscriber) -> None:
+    scene.watchers.watches_max = 8
+    begun = [scene.subscribe(f"{APP}{number}") for number in range(7)]
+    assert begun[:6] == [""] * 6
+    assert "this server serves at most 6 watches of one user" in begun[6]
+    assert scene.watchers.count == 6
+
+
+def test_a_redis_client_that_reads_too_slowly_misses_nothing_before_its_end(
+    scene: Subscriber,
+) -> None:
+    """What it has not read is bounded by the history: then its connection ends."""
+    scene.watchers.feed.history.bound(10, 1 << 20)
+    assert scene.subscribe(APP) == ""
+    scene.apply("set app/first 1")
+    assert scene.message() == "__keyspace@0__:app/first set"
+    for number in range(1000):
+        scene.apply(f"set app/{'x' * 500}{number} 1")
+    heard = list(iter(scene.message, ""))
+    assert [one.rpartition("x")[2] for one in heard] == [f"{n} set" for n in range(len(heard))]
+    assert 0 < len(heard) < 1000
+
+
+# --- replies --------------------------------------------------------------------------------------
+
+
+class Wire(RedisWire):
+    """A connection that notes the room for replies at each send."""
+
+    def __init__(self, store: Store) -> None:
+        self.rooms: list[int] = []
+        self.reserved = 0
+        super().__init__(store)
+
+    def _has_to_wait(self, *, is_fed: bool) -> bool:
+        self.reserved += isinstance(self._wait, ReserveRoom)
+        return super()._has_to_wait(is_fed=is_fed)
+
+    def _send(self, data: bytes) -> int:
+        self.rooms.append(self.host.reply_room.used)
+        return super()._send(data)
+
+
+@pytest.mark.pure
+@pytest.mark.parametrize(
+    "commands",
+    [
+        framed("MGET", "a", "b", "c"),
+        framed("WATCH", "a", "b") + framed("MULTI") + framed("MGET", "a", "b") + framed("EXEC"),
+        framed("MULTI") + framed("GETEX", "a") + framed("MGET", "b", "a") + framed("EXEC"),
+    ],
+    ids=["MGET", "WATCH", "EXEC"],
+)
+def test_what_a_command_reads_takes_room_until_it_is_sent(commands: bytes) -> None:
+    wire = Wire(Store(level=LEVEL))
+    wire.feed(framed("MSET", "a", "v" * 10_000, "b", "w" * 10_000))
+    assert max(map(len, replies_in(wire.feed(commands)))) > 20_000
+    assert wire.reserved >= 1
+    assert wire.rooms[-1] > 20_000
+    assert wire.host.reply_room.used == 0
