@@ -132,8 +132,6 @@ class WithBlocks(Generic[SomeHeld]):
 def sweeping(keys: LockKeys, mark: str) -> Steps[bool]:
     """Delete the mark of shared holders if no such holder is left; return whether it was
     deleted."""
-    if (yield Ask(CALLS.get(keys.held))) != mark:
-        return False
     stat = yield Ask(CALLS.stat(keys.held))
     page = yield Ask(keys.sharers_request)
     if stat is None or not page.is_last or keys.sharers_in(dict(page.pairs)):
@@ -145,7 +143,7 @@ def sweeping(keys: LockKeys, mark: str) -> Steps[bool]:
 def sweeping_after(keys: LockKeys, contest: LockProtocol | None) -> Steps[None]:
     """Delete the mark if the end of this claim leaves no shared holder. A failure is not reported:
     the next claim deletes the mark. While the first holder, which the mark names, is there, only
-    its key is read. To list all shared holders, a node has to scan all of its keys."""
+    its key is read."""
     if contest is not None and (mark := contest.mark) is not None:
         first = keys.sharer(mark.removeprefix(MARK))
         with contextlib.suppress(ClientError):

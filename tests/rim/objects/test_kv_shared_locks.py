@@ -333,7 +333,7 @@ def test_one_try_looks_whether_the_shared_holders_are_alive() -> None:
     asked = len(store.asked)
     writer = Claim(store, ALONE)
     assert at_once(writer.gets(0.0)) is None
-    assert [each.split()[0] for each in store.asked[asked:]] == ["get", "get", "stat", "show"]
+    assert [each.split()[0] for each in store.asked[asked:]] == ["get", "stat", "show"]
     expire(store, two.leases[0])
     assert at_once(writer.gets(0.0)) == writer.token
 
