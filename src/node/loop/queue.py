@@ -38,7 +38,7 @@ class LongWrites:
         # The runs of each user, by connection, with their bytes; the first user's turn is next.
         self.waiting: OrderedDict[object, OrderedDict[object, deque[tuple[Batch, int]]]]
         self.waiting = OrderedDict()
-        self._under_way: list[tuple[Batch, int]] = []
+        self.under_way: list[tuple[Batch, int]] = []
         self.count = 0  # of waiting runs
 
     def holds_back(self, batch: Batch) -> bool:
@@ -51,16 +51,19 @@ class LongWrites:
             return False
         with self._lock:
             if not self.waiting and self._may_go(size):
-                self._under_way.append((batch, size))
+                self.under_way.append((batch, size))
                 return False
             own = self.waiting.setdefault(account, OrderedDict())
             own.setdefault(sink, deque()).append((batch, size))
             self.count += 1
         return True
 
+    def _forget_ended(self) -> None:
+        self.under_way = [one for one in self.under_way if one[0].room is not None]
+
     def _may_go(self, size: int) -> bool:
-        self._under_way = [one for one in self._under_way if one[0].room is not None]
-        used = sum([bytes_here for _, bytes_here in self._under_way])
+        self._forget_ended()
+        used = sum([bytes_here for _, bytes_here in self.under_way])
         return not (used and size) or used + size <= LONG_UNDER_WAY_BYTES
 
     def forget_answered(self) -> None:
@@ -83,8 +86,10 @@ class LongWrites:
                     batch.hold_until_ms = batch.hold_until_ms or until_ms
 
     def let_go(self, writes: deque[Batch], *, every: bool = False) -> None:
-        """Move the runs that may be proposed, or `every` run, to the end of `writes`."""
+        """Move the runs that may be proposed, or `every` run, to the end of `writes`. Forget the
+        runs that ended."""
         with self._lock:
+            self._forget_ended()
             while self.waiting:
                 account, own = next(iter(self.waiting.items()))
                 sink, runs = next(iter(own.items()))
@@ -96,7 +101,7 @@ class LongWrites:
                 if batch.room is not None:  # else it was late, and has been refused
                     writes.append(batch)
                     if size:
-                        self._under_way.append((batch, size))
+                        self.under_way.append((batch, size))
                 if runs:
                     own.move_to_end(sink)
                 else:  # only after the batch is in `writes`, so that a later one follows it
@@ -291,7 +296,7 @@ class RequestQueue:
 
     def let_long_go(self) -> None:
         """Move long writes to the queue, up to the in-flight limit."""
-        if self._long.count:
+        if self._long.count or self._long.under_way:
             self._long.let_go(self.writes)
 
     def hold(self, batches: Sequence[Batch], now: int, refusal: Refusal = NO_LEADER) -> None:

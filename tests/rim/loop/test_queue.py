@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import weakref
 from typing import Any
 
 import pytest
@@ -305,6 +306,16 @@ def test_a_long_write_that_was_answered_late_is_not_proposed() -> None:
     assert take(queue) == []
     queue.answer_applied(["done"], 1, 1)
     assert take(queue) == [third]
+
+
+def test_a_long_write_that_was_answered_is_kept_by_its_connection_alone() -> None:
+    queue, sink = RequestQueue(hold_ms=1000), Sink()
+    queue.put(long_run(sink))
+    queue.enter(take(queue), 1, term=1)
+    connection = weakref.ref(sink)
+    del sink
+    queue.answer_applied(["done"], 1, 1)
+    assert connection() is None
 
 
 def given_up(*batches: Batch) -> None:
