@@ -8,13 +8,14 @@ from raftline_testing.runner.at_night import at_night, in_the_rest
 from raftline_testing.virtual.clients import guests
 from raftline_testing.virtual.seeds import counts_of, first_failure
 
-STEPS = 3000
+STEPS = 8000
 COVERED = (
     "allowed by rights",
-    "broken settings",
+    "entries with a right",
+    "entries without a right",
     "observers that lost their rights",
     "refused by rights",
-    "users read again",
+    "users changed",
     "watches that lost their rights",
 )
 
@@ -24,14 +25,30 @@ def users_in_each(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(guests, "SHARE", 1.0)
 
 
-@pytest.mark.parametrize(("first", "count"), [(0, 1), in_the_rest(0, 10), *at_night((100, 300))])
-def test_rights_count_from_the_moment_in_which_they_were_read(first: int, count: int) -> None:
+@pytest.mark.parametrize(("first", "count"), [(0, 1), in_the_rest(0, 40), *at_night((100, 300))])
+def test_rights_count_at_their_place_in_the_log(first: int, count: int) -> None:
     counts = counts_of(first, count, steps=STEPS)
     assert count == 1 or [name for name in COVERED if not counts[name]] == []
 
 
+# Each of these takes out one place where rights are checked again after a change of users.
+AS_OF_BEFORE = {
+    "raftline.access.login.Login._look_again": (lambda _: None, "must not be"),
+    "raftline.state.commands.replicated_state.ReplicatedState._why_denied": (
+        lambda *_: "",
+        "is carried out, and must not be",
+    ),
+    "raftline.net.protocol.outgoing_protocol.OutgoingProtocol._judged_again": (
+        lambda self, batch, replies: replies,
+        "is done, and must not be",
+    ),
+}
+
+
 @pytest.mark.slow
 @pytest.mark.pure  # it replaces a method of a compiled class
-def test_rights_as_of_the_login_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("raftline.access.login.Login._look_again", lambda _: None)
-    assert "must not be" in first_failure(range(10), steps=STEPS)
+@pytest.mark.parametrize("method", AS_OF_BEFORE)
+def test_rights_of_before_a_change_are_found(method: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    instead, found = AS_OF_BEFORE[method]
+    monkeypatch.setattr(method, instead)
+    assert found in first_failure(range(150), steps=STEPS)

@@ -55,7 +55,7 @@ from .nodes.node_events import Watching
 from .nodes.rough_lines import RoughLines
 from .nodes.simulated_disk import Disk
 from .nodes.simulated_node import Host, leaders
-from .nodes.users_files import derived
+from .nodes.users_at_node import derived
 from .schedule_key import STEPS, ScheduleKey
 from .watches.machinewatch import MachineWatch
 from .watches.onlookers import Onlookers
@@ -236,7 +236,9 @@ class Schedule:
         self.foreman = Foreman(self.world, plan, hosts) if plan.long_ms else None
         for host in hosts:
             host.snapshots.checks_files = "gone log" in plan.faults
-        self.upgrades = Upgrades(self.world, plan, self.network, hosts, seed)
+        self.guests = Guests(self.world, plan, hosts, self.history, watching, seed)
+        has_users = self.guests.is_on
+        self.upgrades = Upgrades(self.world, plan, self.network, hosts, seed, has_users=has_users)
         NonMember(self.world, plan, hosts)
         self.operator = Operator(self.world, plan, hosts, addresses)
         self._let_writers_sleep(random.Random(f"writers {seed}"), hosts)
@@ -251,10 +253,9 @@ class Schedule:
         self.machines = [
             MachineWatch(self.world, chance, name, hosts, watching, addresses) for name in names
         ]
-        self.guests = Guests(self.world, plan, hosts, self.history, watching, seed)
         self.proofs = Proofs(self.world, self.network, hosts, seed)
-        files = self.guests.files
-        self.onlookers = Onlookers(self.world, plan, hosts, files, addresses, seed)
+        users_at = self.guests.users_at
+        self.onlookers = Onlookers(self.world, plan, hosts, users_at, addresses, seed)
         self.clients += self.guests.clients
         self.watch_clients += self.guests.watches
 
@@ -350,6 +351,7 @@ class Schedule:
         self.proofs.finish()
         served, disks = len(self.history) + 4 * len(self.clients), self.faults.disks
         committed = disks.committed_elsewhere() if disks.has_hung_disk else -1
+        yield from self._until("let every user in", self.guests.are_settled)
         yield from self._until("serve", lambda: len(self.history) >= served)
         yield from self._until("commit", lambda: disks.committed_elsewhere() > committed)
         disks.replace_disks()
@@ -526,4 +528,5 @@ def _machine(manager: Manager) -> tuple[object, ...]:
     sizes = sizes_of(store.held)
     assert (sizes.bytes, sizes.accounts.bytes) == (store.pair_bytes, store.accounts.bytes)
     table = list(manager.state.sessions.dump())
-    return store.level, pairs, table, store.leases.copy(), store.accounts.bytes
+    users = store.users.spell()
+    return store.level, pairs, table, store.leases.copy(), store.accounts.bytes, users

@@ -19,7 +19,7 @@ from ..world.world import World
 
 NEWER = LEVEL
 NOTICED_FROM_NEWER = ("older files", "foreign files")  # builds of earlier levels can't notice these
-# of schedules with builds of several levels, in addition to those with leases or transactions
+# of schedules with builds of several levels, in addition to those that need a higher level
 SHARE = 0.4
 
 
@@ -31,7 +31,14 @@ class Upgrades:
     """
 
     def __init__(
-        self, world: World, plan: Plan, links: Links, hosts: Sequence[Host], seed: int
+        self,
+        world: World,
+        plan: Plan,
+        links: Links,
+        hosts: Sequence[Host],
+        seed: int,
+        *,
+        has_users: bool,
     ) -> None:
         self._chance = random.Random(f"levels of {seed}")
         # A late node with a log written by hand may wait for ever, if a spare leads by then: the
@@ -39,14 +46,15 @@ class Upgrades:
         # cause that.
         is_picked = self._chance.random() < SHARE or plan.holders + plan.dealers + plan.lockers > 0
         needs_newest = not set(NOTICED_FROM_NEWER).isdisjoint(plan.faults)
-        is_picked = is_picked or needs_newest
+        is_picked = is_picked or needs_newest or has_users
         self.is_on = is_picked and not plan.by_hand
         self._world = world
         self._links = links
         self._hosts = hosts
         self._pause_ms = plan.options.election_timeout_ms // 2
         if self.is_on:
-            share = 0 if needs_newest else self._chance.choice([0, 0.3, 1])
+            shares = [0, 0, 0, 0.3] if has_users else [0, 0.3, 1]
+            share = 0 if needs_newest else self._chance.choice(shares)
             older = random.Random(f"older levels of {seed}")
             for host in hosts:
                 is_older = self._chance.random() < share

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from raftline.raft.effects import Effects
 from raftline.raft.inputs import Propose
@@ -22,6 +22,8 @@ class Monitor:
         self._world = world
         self._name = name
         self.invariants = invariants
+        # called with the executed entries and their replies
+        self.watch: Callable[[Sequence[Entry], Sequence[str]], None] | None = None
         self._has_led = False  # including earlier incarnations
         self._handed_term = 0  # the term in which the leadership was handed to this node
 
@@ -60,6 +62,8 @@ class Monitor:
         counts["retries answered from the table"] += self.invariants.replied(
             self._name, entries, replies
         )
+        if self.watch is not None:
+            self.watch(entries, replies)
 
     def wrote(self, works: Sequence[Effects]) -> None:
         """Report that step 2 of these is durable."""

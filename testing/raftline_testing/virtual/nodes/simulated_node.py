@@ -500,6 +500,10 @@ class Host(ServingNode):
             self.watching.applied(self.manager, self.stepper.watchers.feed.history)
         self.watch_leases(self.manager)
 
+    def watch_entries(self, watch: Callable[[Sequence[Entry], Sequence[str]], None]) -> None:
+        """Call `watch` with the entries that the node executes, and their replies."""
+        self._monitor.watch = watch
+
     def give_up_late(self, now: int) -> None:
         """Check that waiting requests are somewhere; clients time out by themselves."""
         requests, kept_apart = self.requests, len(self.stepper._reads_kept)

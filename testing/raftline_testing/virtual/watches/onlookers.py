@@ -38,7 +38,7 @@ from raftline.wire.protocol import split_sender, unescape
 from ...invariants import InvariantError
 from ..nodes.node_connections import SimulatedConnection
 from ..nodes.simulated_node import Host
-from ..nodes.users_files import NAMES, Guest, UsersFile, is_denial
+from ..nodes.users_at_node import ADMIN, NAMES, Guest, UsersAtNode, is_denial
 from ..world.chance import up_to
 from ..world.plan import Plan
 from ..world.world import World
@@ -440,10 +440,10 @@ class StepWatcher:
 class GuestObserver:
     """A client that logs in at a node with users and observes it, and then at another."""
 
-    def __init__(self, world: World, chance: Random, files: dict[Host, UsersFile]) -> None:
+    def __init__(self, world: World, chance: Random, users_at: dict[Host, UsersAtNode]) -> None:
         self._world = world
         self._chance = chance
-        self._files = files
+        self._users_at = users_at
         self._connection: GuestObserving | None = None
         self._wait()
 
@@ -455,31 +455,31 @@ class GuestObserver:
         connection, chance = self._connection, self._chance
         if connection is not None and not connection.is_over and chance.random() < 0.9:
             return
-        host, file = chance.choice(list(self._files.items()))
+        host, users = chance.choice(list(self._users_at.items()))
         if host.node is None or host.paused:
             return
-        file.begin()
-        file.doors.observers = observers_of(host)
-        admins = [name for name in NAMES if file.account(Guest(name, None), file.version).observes]
+        users.begin()
+        users.doors.observers = observers_of(host)
+        admins = [name for name in NAMES if users.may_now(Guest(name, None), ADMIN, None)]
         name = chance.choice(admins or NAMES)
-        guest = Guest(name, file.password_of(name))
-        connection = self._connection = GuestObserving(file, guest)
-        file.keep(connection)
+        guest = Guest(name, users.password_of(name))
+        connection = self._connection = GuestObserving(users, guest)
+        users.keep(connection)
         host.requests.keep(connection)
         lines = f"looker@login {guest.name} {guest.password}\nlooker@observe json\n"
         host.beside(chance.randint(0, 5), chance.random(), connection.receive, lines.encode())
 
 
 class GuestObserving(SimulatedConnection):
-    """The connection of such an observer: it gets no line after a reload has removed the right, and
-    it ends for no other reason."""
+    """The connection of such an observer: it gets no line once the node has seen that the
+    right is gone, and it ends for no other reason."""
 
-    def __init__(self, file: UsersFile, guest: Guest) -> None:
-        super().__init__(file.doors, file.host, self._line_left)
-        self._file = file
+    def __init__(self, users: UsersAtNode, guest: Guest) -> None:
+        super().__init__(users.doors, users.host, self._line_left)
+        self._users = users
         self._trying = guest
         self._guest: Guest | None = None
-        self._since = file.version
+        self._since = users.version
         self._has_begun = False
         self._is_refused = False
 
@@ -488,24 +488,21 @@ class GuestObserving(SimulatedConnection):
         super().rights_changed()
         if had_ended or not self._has_begun:
             return
-        may = self._file.account(self._guest, self._file.version).observes
+        may = self._users.may_now(self._guest, ADMIN, None)
         self._is_refused = not may
-        self._file.hold("an observer", {may}, was_done=not self.has_hung_up)
-        self._file.world.counts["observers that lost their rights"] += not may
+        self._users.hold("an observer", {may}, was_done=not self.has_hung_up)
+        self._users.world.counts["observers that lost their rights"] += not may
 
     def _line_left(self, _: SimulatedConnection, line: str) -> None:
         text = split_sender(line)[2]
-        may = {
-            self._file.account(self._guest, version).observes
-            for version in range(self._since, self._file.version + 1)
-        }
+        may = self._users.may(self._guest, ADMIN, None, self._since)
         if text.startswith("LOGIN "):
             self._guest = self._trying
         elif text.startswith("OBSERVE "):
-            self._file.hold("an observer", may, was_done=True)
+            self._users.hold("an observer", may, was_done=True)
             self._has_begun = True
         elif is_denial(text):
-            self._file.hold("an observer", may, was_done=False)
+            self._users.hold("an observer", may, was_done=False)
         elif self._is_refused:
             raise InvariantError(f"{text!r} is sent, to an observer without a right")
 
@@ -518,11 +515,11 @@ class Onlookers:
         world: World,
         plan: Plan,
         hosts: Sequence[Host],
-        files: dict[Host, UsersFile],
+        users_at: dict[Host, UsersAtNode],
         addresses: Mapping[str, str],
         seed: int,
     ) -> None:
-        """Create the onlookers; `files` holds the users files of nodes that have one."""
+        """Create the onlookers; `users_at` is for observers that log in."""
         chance = Random(f"onlookers {seed}")
         self._scraper: Scraper | None = None
         self._status: StatusLooks | None = None
@@ -535,8 +532,8 @@ class Onlookers:
             self._status = StatusLooks(world, Random(f"status {seed}"), hosts, addresses)
             if not plan.dealers:  # because dealers read all accounts in one page
                 self.page_keys = chance.choice([1, 2, self.page_keys])
-        if files:
-            GuestObserver(world, chance, files)
+        if users_at:
+            GuestObserver(world, chance, users_at)
 
     def see_ready(self, names: Sequence[str]) -> bool:
         """Whether all these nodes, once asked, have reported that they serve, and `raftline status`
