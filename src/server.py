@@ -30,7 +30,7 @@ from raftline.common.process.signals import Interrupts, raised, threads_without_
 from raftline.monitoring.service import Service
 from raftline.net.connections.listener import Listener
 from raftline.net.peers.reachability import tell_reachability
-from raftline.node.program import boot, joining, settings
+from raftline.node.program import boot, cpu_affinity, joining, settings
 from raftline.node.program.joining import advertised, begin_to_join
 from raftline.node.program.memory import Shares
 from raftline.node.program.node_server import Server
@@ -151,9 +151,11 @@ def _boot(
         console.say(f"[*] Server started on {where} with timeout {timeout_s:.1f} seconds")
         for line in shares.lines(server.name, listener.connections_max):
             console.say(line)
-        if arguments.join:
-            with threads_without_signals():
+        with threads_without_signals():
+            if arguments.join:
                 _join(arguments, port, configuration, tls, server, console.say)
+            if arguments.cores == "one":
+                cpu_affinity.begin_to_watch(server.name, console.say)
         server.begin(listener)
         start.pop_all()  # the node is up, so its line in the configuration stays
         service.began(server)

@@ -27,9 +27,10 @@ DOERS = {
         "observers.py",
         "joining.py",
         "node_server.py",  # looks at all connections again, after users changed
+        "cpu_affinity.py",
     },
-    "sleeps": {"driver.py", "observers.py", "joining.py"},
-    "opens a file": {"file_recorder.py", "joining.py"},
+    "sleeps": {"driver.py", "observers.py", "joining.py", "cpu_affinity.py"},
+    "opens a file": {"file_recorder.py", "joining.py", "cpu_affinity.py"},  # /proc/stat
 }
 WALL_CLOCKS = {"time", "time_ns", "localtime", "gmtime", "ctime", "strftime", "datetime", "mktime"}
 

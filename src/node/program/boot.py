@@ -248,6 +248,13 @@ def _add_bounds(parser: Parser) -> None:
     )
     _add_memory(parser)
     add(
+        "--cores",
+        choices=("one", "any"),
+        default="one",
+        help="one: a busy node keeps its threads on one core, and moves to another that has more"
+        " idle time; any: the kernel chooses",
+    )
+    add(
         "--io",
         choices=IO_MODES,
         default="auto",

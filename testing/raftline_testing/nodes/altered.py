@@ -50,8 +50,8 @@ raftline.wire.limits.LINE_S = raftline.wire.limits.PEER_S = {seconds}  # before 
 _AS_ON_MACOS = """
 import fcntl, os, select, signal, socket, subprocess, sys, tempfile, threading, time
 lacking = {{
-    os: ["fdatasync", "posix_fadvise", "posix_fallocate", "pidfd_open", "pipe2",
-         "memfd_create", "eventfd", "splice", "accept4"],
+    os: ["sched_getaffinity", "sched_setaffinity", "fdatasync", "posix_fadvise", "posix_fallocate",
+         "pidfd_open", "pipe2", "memfd_create", "eventfd", "splice", "accept4"],
     select: ["epoll"],
     signal: ["sigtimedwait", "sigwaitinfo", "SIGRTMIN"],
     socket: ["TCP_USER_TIMEOUT", "TCP_KEEPIDLE", "TCP_QUICKACK", "SOCK_CLOEXEC", "SO_PEERCRED"],

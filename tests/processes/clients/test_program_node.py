@@ -69,13 +69,18 @@ def led(nodes: list[raftline.Node]) -> raftline.Node:
     return eventually(leader, "a leader that all follow")
 
 
-def test_a_closed_node_leaves_no_thread(tmp_path: Path) -> None:
+def test_a_closed_node_leaves_no_thread_and_an_open_one_binds_none_to_a_core(
+    tmp_path: Path,
+) -> None:
     before = set(threading.enumerate())
+    allowed = os.sched_getaffinity(0)
     alone = {"alone": f"127.0.0.1:{next(free_ports)}"}
     with raftline.Node("alone", members=alone, dir=tmp_path, state_file_every=0.01) as node:
         assert node.wait_until_leader(timeout=DEADLINE_S)
         begun = {thread.name for thread in set(threading.enumerate()) - before}
     assert "alone owner" in begun
+    assert "alone cores" not in begun
+    assert os.sched_getaffinity(0) == allowed
     eventually(lambda: set(threading.enumerate()) <= before, "its threads end")
 
 

@@ -41,7 +41,8 @@ def test_an_argument_outranks_the_environment_and_that_the_file(tmp_path: Path) 
     found = settings_of(tmp_path, "s1", "1", "--pace", "fast", file=file, environment=environment)
     arguments = found.arguments
     assert (arguments.pace, arguments.reads, arguments.io) == ("fast", "lease", "shared")
-    sources = [found.sources[name] for name in ("pace", "reads", "io", "verbose")]
+    assert arguments.cores == "one"
+    sources = [found.sources[name] for name in ("pace", "reads", "io", "cores")]
     path = str(tmp_path / "raftline.toml")
     assert sources == ["argument --pace", "environment RAFTLINE_SERVER_READS", path, "default"]
 

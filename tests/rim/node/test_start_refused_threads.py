@@ -11,6 +11,7 @@ import pytest
 import raftline
 from raftline import server
 from raftline.common.config import FILE_NAME
+from raftline.node.program import cpu_affinity
 from raftline_testing.nodes.processes import free_ports
 from raftline_testing.runner.at_night import in_the_rest
 
@@ -27,7 +28,7 @@ def refuse(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.setattr(threading.Thread, "start", start_or_not)
 
 
-@pytest.mark.parametrize("name", ["console", "s1 http", "s1 http answers", "s1 owner"])
+@pytest.mark.parametrize("name", ["console", "s1 http", "s1 http answers", "s1 cores", "s1 owner"])
 def test_a_start_without_a_thread_is_refused_in_one_line(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -35,6 +36,7 @@ def test_a_start_without_a_thread_is_refused_in_one_line(
     name: str,
 ) -> None:
     refuse(monkeypatch, name)
+    monkeypatch.setattr(cpu_affinity, "_watch", lambda _: None)  # it would outlive this test
     port, door = next(free_ports), next(free_ports)
     options = ["--register", "--dir", str(tmp_path), "--http", str(door)]
     assert server.main(["s1", str(port), *options]) == 71

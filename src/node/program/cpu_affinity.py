@@ -1,0 +1,106 @@
+"""CPU affinity: a busy node keeps its threads on one core, and moves them when that core is full.
+
+The interpreter lock lets one thread run at a time. On several cores, threads wake each other across
+cores for every request, usually to find the lock taken. On one core they take turns without that
+cost (docs/develop/speed.md has the figures). Other programs may use that core as well, so a thread
+checks several times a second whether another core has more idle time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import resource
+import sys
+import time
+from collections.abc import Callable, Collection
+from typing import NamedTuple
+
+from ...common.process.guarded_thread import guarded_thread
+from ..clock import SYSTEM
+
+PERIOD_S = (0.1, 0.3)  # random, so that two nodes don't chase each other
+BUSY = 0.2  # of a core; below half of it, the kernel places the threads
+SWITCHES_PER_S = 2_000  # of threads; fewer do no harm
+ADVANTAGE = 0.25  # of a core: the extra idle time of another core that justifies a move
+
+
+class CpuUse(NamedTuple):
+    """The processor time used on the machine up to one moment."""
+
+    at_s: float
+    used_s: float  # processor time of this node
+    switches: int  # between its threads
+    idle_s: dict[int, float]  # by core
+
+
+def choose(before: CpuUse, now: CpuUse, chosen: int | None) -> int | None:
+    """Return the core to run on from now on; None: the kernel chooses.
+
+    A node is left alone if it is not busy, or if its threads don't get in each other's way. A node
+    that is on a core stays there, unless another core clearly has more idle time than the sum of
+    what is idle here and what this node uses.
+    """
+    passed_s = now.at_s - before.at_s
+    used = (now.used_s - before.used_s) / passed_s
+    switches = (now.switches - before.switches) / passed_s
+    idle = {core: (now.idle_s[core] - before.idle_s[core]) / passed_s for core in now.idle_s}
+    best = max(idle, key=idle.__getitem__)
+    if chosen is None:
+        return best if used > BUSY and switches > SWITCHES_PER_S else None
+    if used < BUSY / 2:
+        return None
+    return best if idle[best] > idle[chosen] + used + ADVANTAGE else chosen
+
+
+def begin_to_watch(name: str, say: Callable[[str], None]) -> None:
+    """Start the thread that measures and moves the other threads, if there are several cores and
+    an interpreter lock."""
+    allowed = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set()
+    has_lock = getattr(sys, "_is_gil_enabled", lambda: True)()
+    if has_lock and len(allowed) > 1 and os.path.exists("/proc/self/task"):
+
+        def let_go(error: Exception) -> None:
+            say(f"[!] {name} no longer checks which core has the most idle time: {error!r}")
+            with contextlib.suppress(OSError):
+                move_threads(allowed)
+
+        guarded_thread(lambda: _watch(allowed), f"{name} cores", let_go).start()
+
+
+def _watch(allowed: set[int]) -> None:
+    chosen: int | None = None
+    before: CpuUse | None = None
+    while True:
+        # No permission, no free descriptor, unexpected core numbers: leave it to the kernel.
+        with contextlib.suppress(OSError, KeyError, ValueError):
+            last, before = before, look(allowed)
+            best = chosen if last is None else choose(last, before, chosen)
+            if best != chosen:
+                move_threads(allowed if best is None else {best})
+            chosen = best
+        time.sleep(random.uniform(*PERIOD_S))
+
+
+def look(cores: Collection[int]) -> CpuUse:
+    """Return the processor time that was used up to now, and the idle time of these cores."""
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    idle_s = {}
+    ticks = os.sysconf("SC_CLK_TCK")
+    with open("/proc/stat", encoding="ascii") as stat:
+        for line in stat:
+            name, *fields = line.split()
+            if name[:3] == "cpu" and name[3:].isdigit() and int(name[3:]) in cores:
+                idle_s[int(name[3:])] = (int(fields[3]) + int(fields[4])) / ticks
+    used_s = usage.ru_utime + usage.ru_stime
+    return CpuUse(SYSTEM.now_s(), used_s, usage.ru_nvcsw + usage.ru_nivcsw, idle_s)
+
+
+def move_threads(cores: Collection[int]) -> None:
+    """Restrict every thread of this process to these cores. A new thread inherits the cores of the
+    thread that starts it."""
+    for _ in range(2):  # a second time for threads that were started meanwhile
+        for thread in os.listdir("/proc/self/task"):
+            with contextlib.suppress(OSError):  # the thread has ended, or the kernel refuses
+                os.sched_setaffinity(int(thread), cores)
