@@ -17,7 +17,7 @@ import ssl
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from ..common.address import is_loopback
 from ..common.config import ConfigError
@@ -40,6 +40,7 @@ from .proof import NONCE_BYTES
 from .throttle import Throttle
 from .users import Users, derive, read_first_admin, read_users, scram
 
+KnownUsers: TypeAlias = UserTable | Users  # those of the state, or of a file
 PATIENT_TRIES = 2  # after the first try, before a connection yields to others
 WRONG_PROOF = "invalid-proof"
 FAILED = LOGIN_FAILED
@@ -106,14 +107,14 @@ class Access:
         self.turns = Throttle(LOGINS_WAITING)  # for deriving a key
         self.arrivals = itertools.count(1)
         self._path = path
-        self.file_users: UserTable | Users = UserTable() if path is None else read_users(path)
+        self.file_users: KnownUsers = UserTable() if path is None else read_users(path)
         self._state_users = UserTable()
         # The command that adds the first admin of a cluster without users; "" if there is none.
         self.first_admin = "" if first is None else _first_admin_of(first)
         # An entry in the log adds a user, and is not applied yet: nobody is let in before.
         self.awaits_users = False
         self._settling = threading.RLock()  # changes come from several threads
-        self.users: UserTable | Users = self.file_users
+        self.users: KnownUsers = self.file_users
         self.is_on = self._is_required
         self.failures = Failures()
 
@@ -171,6 +172,7 @@ class Login:
         self._exchange: Any = None
         self._exchange_users = access.users
         self.identity = access.nobody
+        self.has_lost_user = False  # it was found to be gone, and nobody has logged in since
         self._is_certified = False  # logged in by a certificate: then no password counts
 
     def denial_reason(
@@ -188,15 +190,23 @@ class Login:
         Raises:
             KeysUnknownError: it takes a right to the keys of a lease.
         """
-        return denial_reason(self.now() or self._access.nobody, command, lambda lease: None)
+        return self.denial_by(self._access.users, command)
+
+    def denial_by(self, users: KnownUsers, command: str) -> str:
+        """Do the same by the rights that these users have."""
+        return denial_reason(self.by(users) or self._access.nobody, command, lambda lease: None)
 
     def now(self) -> Identity | None:
-        """Return this connection's identity by the current users. It is None if the user was
-        removed, or has a new password. Any thread may call this."""
+        """Return this connection's identity by the current users; see `by`."""
+        return self.by(self._access.users)
+
+    def by(self, users: KnownUsers) -> Identity | None:
+        """Return this connection's identity by these users. It is None if the user is not one of
+        them, or has another password there. Any thread may call this."""
         user = self._user
         if user is None:
             return self._access.nobody
-        now = self._access.users.find(user.identity.user)
+        now = users.find(user.identity.user)
         if now is not None and self._is_certified:
             return now.identity
         return now.identity if now is not None and now.verifier == user.verifier else None
@@ -204,7 +214,7 @@ class Login:
     def _look_again(self) -> None:
         self._users, now = self._access.users, self.now()
         if now is None:
-            self._user = None
+            self._user, self.has_lost_user = None, True
         self.identity = self._access.nobody if now is None else now
 
     def by_certificate(self, name: str) -> None:
@@ -281,7 +291,7 @@ class Login:
             return self._failed()
         return f"AUTH response: {last}"
 
-    def _succeeded(self, users: UserTable | Users, name: str, *, is_certified: bool = False) -> str:
+    def _succeeded(self, users: KnownUsers, name: str, *, is_certified: bool = False) -> str:
         """Set the identity and return the reply, or "" for an unknown name. A name also counts as
         unknown if the file was reloaded meanwhile, and has no such user or a new password."""
         user = users.find(name)
@@ -292,6 +302,7 @@ class Login:
         if self.now() is None:  # a later reload checks this login itself
             self._user, self.identity = None, self._access.nobody
             return ""
+        self.has_lost_user = False
         return f"LOGIN response: you are {user.identity.in_words()}"
 
     def _failed(self) -> str:

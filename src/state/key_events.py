@@ -10,6 +10,7 @@ from operator import itemgetter
 from typing import NamedTuple
 
 from ..wire.protocol import real
+from .user_table import UserTable
 
 SET, DELETE, EXPIRE = "set", "delete", "expire"
 
@@ -106,6 +107,7 @@ class TakenEvents(NamedTuple):
 
     runs: list[EventRun]
     lost_up_to: int  # the last entry with dropped events; 0: none
+    users: Sequence[tuple[int, UserTable]] = ()  # that count after the entry with that number
 
     @property
     def events(self) -> list[BareEvent]:

@@ -85,6 +85,7 @@ class Store(MutableMapping[str, str]):
         self._events: list[BareEvent] = []  # after these
         self._count = self._characters = 0  # of all
         self._lost_up_to = 0
+        self._changes_of_users: list[tuple[int, UserTable]] = []
 
     def replace(
         self,
@@ -104,13 +105,20 @@ class Store(MutableMapping[str, str]):
         self._index = None
         self._listed = {}
         self.level, self.leased = level, leased
-        self.change_users(UserTable() if users is None else users)
+        self._put_users(UserTable() if users is None else users, number - 1)
         leases.started, self.leases = self.leases.started, leases
         self.forget_events(number)
         return old
 
     def change_users(self, users: UserTable) -> None:
         """Put other users in force, also at the door of the node."""
+        self._put_users(users, self.number)
+
+    def _put_users(self, users: UserTable, number: int) -> None:
+        """Do that after the entry with this number. In a snapshot, users may have changed before
+        any of the keys."""
+        if self.notes_events and (users or self.users):
+            self._changes_of_users.append((number, users))
         self.users = users
         self.on_users(users)
 
@@ -307,8 +315,9 @@ class Store(MutableMapping[str, str]):
         """Return the events since the last call, and drop them."""
         if self._events:
             self._runs.append(EventRun(self._events))
-        events = TakenEvents(self._runs, self._lost_up_to)
+        events = TakenEvents(self._runs, self._lost_up_to, self._changes_of_users)
         self._runs, self._events, self._lost_up_to = [], [], 0
+        self._changes_of_users = []
         self._count = self._characters = 0
         return events
 

@@ -72,11 +72,15 @@ class Scene(test_connection.Scene):
 
 
 class Noted(Connection):
-    was_broken_off = False
+    was_ended = False
 
     def break_off(self) -> None:
-        self.was_broken_off = True
+        self.was_ended = True
         super().break_off()
+
+    def _read_no_more(self) -> None:
+        self.was_ended = True
+        super()._read_no_more()
 
 
 class Client:
@@ -117,8 +121,8 @@ class Client:
         del lines[len(lines) - is_late :]
         heads = [line.partition("@")[0] for line in lines]
         assert heads == [f"s1#{number}" for number in range(len(lines))], lines
-        was_broken_off = self.connection.was_broken_off or is_late
-        assert was_broken_off or (len(lines), rest) == (len(asked), ""), lines
+        was_ended = self.connection.was_ended or is_late
+        assert was_ended or (len(lines), rest) == (len(asked), ""), lines
         for line, command in zip(lines, asked, strict=False):
             reply = line.partition("@")[2]
             expected = "" if command == "help" else f"answer to {command}"

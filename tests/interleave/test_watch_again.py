@@ -16,6 +16,7 @@ from unittest import mock
 
 import pytest
 
+from raftline.access.users import make_verifier
 from raftline.net.connections import outgoing
 from raftline.net.connections.outgoing import Outgoing
 from raftline.net.protocol import subscriptions
@@ -25,11 +26,14 @@ from raftline.net.protocol.waits import AwaitReplies, Replies, SendBytes, Waits
 from raftline.node.watches import watch_feed, watch_registry
 from raftline.node.watches import watch_listing as listing
 from raftline.node.watches.prefix_watch import PrefixWatch
+from raftline.node.watches.watch_feed import Feed
 from raftline.node.watches.watch_listing import KeyListing
 from raftline.node.watches.watch_registry import WatchRegistry
 from raftline.raft.log import Entry, Snapshot
 from raftline.storage.snapshot_lines import LoadedSnapshot
+from raftline.wire.commands.authorization import denial_reason
 from raftline.wire.commands.command_table import Request
+from raftline.wire.commands.login_operands import ITERATIONS_LEAST
 from raftline.wire.commands.watch_lines import RIGHTS
 from raftline_testing.doubles.fake_host import FakeHost
 from raftline_testing.interleave.scenarios import check_interleavings, first_failure, seeds
@@ -54,6 +58,12 @@ SKIPPED = 3  # entries that come with it alone
 ROOM = 60  # bytes that are on their way to a client
 REFUSED = "Sorry, you may not watch these keys."
 AMID_STEPS = 400
+USERS = (
+    "level 5",
+    f"user-add root {make_verifier('correct horse', ITERATIONS_LEAST)} admin",
+    "user-add bob - reader",
+)
+REMOVAL = "user-remove bob"
 
 
 class Scene(test_watch_feed.Scene):
@@ -64,6 +74,7 @@ class Scene(test_watch_feed.Scene):
         super().__init__()
         self.left = list(commands)
         self.has_rights = True
+        self.removed_by = 0  # the entry that removed the user of the clients
 
     def apply(self, command: str) -> None:
         now = dict(self.states[self.index])
@@ -83,8 +94,9 @@ class Scene(test_watch_feed.Scene):
         self.states[self.index] = dict(GONE_PAIRS)
         snapshot = Snapshot(self.index, 1, 0, 0)
         pairs = {key: f"{value}\x00{self.index}" for key, value in GONE_PAIRS.items()}
-        members = self.manager.members
-        self.manager.arrived(LoadedSnapshot(snapshot, members, [], pairs, level=3))
+        members, store = self.manager.members, self.manager.store
+        kept: dict[str, Any] = {"level": store.level, "users": store.users.spell()}
+        self.manager.arrived(LoadedSnapshot(snapshot, members, [], pairs, **kept))
         self.manager.take_over(snapshot)
         self.watchers.feed.applied(list[Entry]())
 
@@ -101,6 +113,30 @@ class Scene(test_watch_feed.Scene):
     def why_not(self, line: str) -> str:
         return "" if self.has_rights else REFUSED
 
+    def why_not_to_begin(self, line: str) -> str:
+        return self.why_not(line)
+
+    def why_not_by(self, users: Any, line: str) -> str:
+        return denial_reason(users.identity("bob"), line, lambda lease: None)
+
+
+class RemovingScene(Scene):
+    """A node at which an entry removes the user of the clients."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        for command in USERS:
+            self.apply(command)
+        self.left.insert(Thread.schedule.random.randrange(len(self.left)), REMOVAL)
+
+    def apply(self, command: str) -> None:
+        if command == REMOVAL:
+            self.has_rights, self.removed_by = False, self.index + 1
+        super().apply(command)
+
+    def why_not(self, line: str) -> str:
+        return self.why_not_by(self.manager.store.users, line or "watch")
+
 
 class Client:
     """Watches a prefix on its connection, and takes its time to read."""
@@ -110,7 +146,6 @@ class Client:
         scene: Scene,
         prefix: str,
         end: str = "",
-        kind: type[WatchSubscriptions] = WatchSubscriptions,
     ) -> None:
         """`end` is what the client does once it watches: nothing, `unwatch`, or `close`."""
         self._scene, self._prefix, self._end = scene, prefix, end
@@ -118,9 +153,10 @@ class Client:
         near, self.far = connected(ROOM)
         host: Any = FakeHost(watchers=scene.watchers, submit=Batch.wake)
         self.out = Outgoing(host, near)
+        self.out.denial_by_now, self.out.denial_by = scene.why_not_to_begin, scene.why_not_by
         self._near = near
         self._replies = Replies("s1", self.out)
-        self.watching = kind(host, self.out, self._replies, scene.why_not)
+        self.watching = WatchSubscriptions(host, self.out, self._replies, scene.why_not)
         self.received = b""
         self.serving = threading.Thread(target=self._serve, name=f"connection {prefix}{end}")
         self.reading = threading.Thread(target=self._read, name=f"client {prefix}{end}")
@@ -165,8 +201,14 @@ class Client:
         *lines, _ = self.received.decode().split("\n")
         picture = Picture(self._scene, self._prefix)
         for line in lines:
+            if picture.is_over and self._end == "unwatch":  # the node had ended the watch
+                assert line == lines[-1], lines
+                assert "no watch without an id runs" in line, lines
+                continue
             assert not picture.is_over, f"{line} after the end: {lines}"
             picture.take(line.removeprefix("s1@").split(" "), lines)
+        removed_by = self._scene.removed_by
+        assert picture.at <= (removed_by or picture.at), f"after {removed_by}: {lines}"
         if self._scene.has_rights and self._end != "close":
             assert picture.is_over or picture.at >= self._scene.last_of(self._prefix), lines
 
@@ -201,7 +243,8 @@ class Picture:
                 return
             case _:
                 self.is_over = True
-                assert words[0] == "UNWATCH" or RIGHTS in " ".join(words), context
+                said = " ".join(words)
+                assert words[0] == "UNWATCH" or RIGHTS in said or " may not watch " in said, context
                 self.at = int(words[-1]) if words[-2] == "after" else self.at
         if not self._left:
             self._has_state_after(self.at, context)
@@ -267,10 +310,10 @@ def one_watch_begins_again_as_another_begins() -> None:
     run(scene, [TwoWatches(scene, "a")])
 
 
-def rights_are_taken_away(kind: type[WatchSubscriptions] = WatchSubscriptions) -> None:
+def rights_are_taken_away(kind: type[Scene] = Scene) -> None:
     """The users are read again amid that: whoever watches, or begins to, may not any more."""
-    scene = Scene()
-    clients = [Client(scene, "", kind=kind), Client(scene, "a", kind=kind)]
+    scene = kind()
+    clients = [Client(scene, ""), Client(scene, "a")]
 
     def read_again() -> None:
         for _ in range(Thread.schedule.random.randrange(AMID_STEPS)):
@@ -280,6 +323,12 @@ def rights_are_taken_away(kind: type[WatchSubscriptions] = WatchSubscriptions) -
             client.watching.end_refused(scene.why_not)
 
     run(scene, clients, threading.Thread(target=read_again, name="reload"))
+
+
+def the_user_is_removed() -> None:
+    """An entry removes the user of those who watch or begin to, or end their watch."""
+    scene = RemovingScene()
+    run(scene, [Client(scene, ""), Client(scene, "a"), Client(scene, "", "unwatch")])
 
 
 @seeds(30, 10_000)
@@ -297,12 +346,23 @@ def test_nobody_watches_once_the_rights_are_gone(seeds: range) -> None:
     check_interleavings(rights_are_taken_away, seeds, LINES)
 
 
-class LooksAtTheRightsBefore(WatchSubscriptions):
-    """A watch that begins is not looked at again."""
+@seeds(30, 10_000)
+def test_no_event_is_sent_of_an_entry_after_the_removal(seeds: range) -> None:
+    check_interleavings(the_user_is_removed, seeds, LINES)
 
-    def end_refused(self, why_not: Any) -> None:
-        if threading.current_thread().name == "reload":
-            super().end_refused(why_not)
+
+class LooksAtTheRightsBefore(Scene):
+    """A watch that begins is not judged again."""
+
+    def why_not_to_begin(self, line: str) -> str:
+        return ""
+
+
+class EndsAfterNoEntry(Feed):
+    """A watch ends a moment after the removal, and gets the events until then."""
+
+    def bound(self, watch: PrefixWatch, until: int) -> None:
+        self._refused.append(watch)
 
 
 def _go_on_with_all(out: Outgoing, backlogs: Sequence[Backlog]) -> None:
@@ -325,6 +385,14 @@ def test_a_watch_that_begins_by_old_rights_is_found() -> None:
     )
     assert failure is not None
     assert "somebody still watches" in str(failure)
+
+
+@pytest.mark.slow
+def test_an_event_of_after_the_removal_is_found() -> None:
+    with mock.patch.object(watch_registry, "Feed", EndsAfterNoEntry):
+        failure = first_failure(the_user_is_removed, range(200), LINES)
+    assert failure is not None
+    assert "after " in str(failure)
 
 
 @pytest.mark.slow

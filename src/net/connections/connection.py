@@ -20,7 +20,7 @@ from ..peers.opening import NoTls, asks_only_status, begin_tls
 from ..protocol.admission import REQUESTS, Admission
 from ..protocol.host import Batch, Host, Origin
 from ..protocol.server_protocol import ServerProtocol
-from ..protocol.serving import Serving
+from ..protocol.serving import Ending, Serving
 from ..protocol.waits import AwaitReplies, ReserveRoom, SendBytes, Wait, WaitFor
 from .outgoing import Outgoing
 from .shared_reader import Ready, Shareable, SharedReader
@@ -250,9 +250,12 @@ class Connection(Origin, Shareable):
         self.outgoing.close()
 
     def rights_changed(self) -> None:
-        """Check the rights of the user again, since the file of users was reloaded."""
-        if self._serving.end_refused():
+        """Check the rights of the user again, since the users have changed."""
+        ending = self._serving.end_refused()
+        if ending is Ending.AT_ONCE:
             self.break_off()
+        elif ending is Ending.AFTER_REPLIES:
+            self._read_no_more()
 
     def secret_changed(self) -> None:
         """End the connection if its member's proof used a secret that is no longer valid."""

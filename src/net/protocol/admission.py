@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Final
 
-from ...access.login import FAILED, Login
+from ...access.login import FAILED, KnownUsers, Login
 from ...access.proof import NONCE_BYTES, WRONG, ProofError, Responder
 from ...access.tls import named_in
 from ...raft.levels import ACCOUNTED, FLOOR
@@ -90,6 +90,11 @@ class Admission:
             return "" if login is None else login.denial_by_now(command)
         except KeysUnknownError:
             return self._host.not_here()
+
+    def denial_by(self, users: KnownUsers, command: str) -> str:
+        """Return why the rights by these users refuse a command without a lease, or "". Any thread
+        may call this."""
+        return "" if self._login is None else self._login.denial_by(users, command)
 
     @property
     def is_stranger(self) -> bool:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from sys import getsizeof
 from typing import Final, Protocol
 
-from ...access.login import Access
+from ...access.login import Access, KnownUsers
 from ...access.secret import PeerAuth
 from ...access.tls import Tls
 from ...common.mypyc_compat import mypyc_attr
@@ -76,6 +76,12 @@ class EventSink(Protocol):
     @property
     def puts_codes(self) -> bool:
         """Whether the connection asked for a code before each refusal."""
+
+    def denial_by(self, users: KnownUsers, command: str, /) -> str:
+        """Return why the rights of its login by these users refuse a command, or ""."""
+
+    def denial_by_now(self, command: str, /) -> str:
+        """Return why its rights of now refuse a command, or ""."""
 
     def push(self, data: bytes, to_backlogs: Callable[[], Sequence[Backlog]]) -> None:
         """Send whole lines without waiting, or turn the watches into backlogs that send them

@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Final
 
+from ...access.login import KnownUsers
 from ...common.mypyc_compat import mypyc_attr
 from ...wire import limits
 from ...wire.protocol import reply_line
@@ -52,8 +53,9 @@ class OutgoingProtocol(ReplySink):
         self._is_stuck = False
         self.bytes_sent = 0
         self.user: str | None = None  # see `Holder`
-        # Returns why the rights of now refuse a command, or "".
+        # These return why rights refuse a command, or "": those of now, or those by other users.
         self.denial_by_now: Callable[[str], str] = lambda command: ""
+        self.denial_by: Callable[[KnownUsers, str], str] = lambda users, command: ""
         self.puts_codes = False
         self.spelled: Callable[[str, str, str], str] = reply_line  # returns the line of a reply
         self.errors = "replace"  # of the encoding of these lines

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from ...access.login import KnownUsers
 from ...resp.notifications import translated
 from ...resp.session import Session
 from ...wire.commands.watch_lines import WatchAsked
@@ -64,6 +65,12 @@ class RedisEvents:
     @property
     def puts_codes(self) -> bool:
         return False
+
+    def denial_by(self, users: KnownUsers, command: str) -> str:
+        return self._outgoing.denial_by(users, command)
+
+    def denial_by_now(self, command: str) -> str:
+        return self._outgoing.denial_by_now(command)
 
     def push(self, data: bytes, to_backlogs: Callable[[], Sequence[Backlog]]) -> None:
         messages = self.translate(data)

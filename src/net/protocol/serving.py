@@ -6,6 +6,7 @@ It has no socket, no thread and no clock. The thread of a `Connection` runs it, 
 from __future__ import annotations
 
 from collections.abc import Callable
+from enum import Enum, auto
 from operator import attrgetter
 from typing import Final
 
@@ -23,6 +24,15 @@ from .waits import Replies, SendBytes, WaitFor, Waits
 
 NO_TIMING_MARK: Final = b"\xff\xfc\x06"  # RFC 860
 _MESSAGE: Final = attrgetter("message")  # of a line
+
+
+class Ending(Enum):
+    """Whether a connection has to end, since rights have changed."""
+
+    NONE = auto()
+    AT_ONCE = auto()  # it may no longer observe
+    # Its user is gone. A write of this user may be in the log: its reply says whether it was done.
+    AFTER_REPLIES = auto()
 
 
 class Serving:
@@ -46,7 +56,7 @@ class Serving:
         self._protocol = protocol
         self._admission = admission
         self._outgoing = outgoing
-        outgoing.denial_by_now = admission.denial_by_now
+        outgoing.denial_by_now, outgoing.denial_by = admission.denial_by_now, admission.denial_by
         self._break_off = break_off
         self._replies = Replies(host.name, outgoing)
         self._local_commands = LocalCommands(host, outgoing, self._replies, break_off, address)
@@ -55,6 +65,7 @@ class Serving:
         self._observing = ObserveSubscription(host, outgoing, self._replies, why_refused)
         self._redis: RedisServing | None = None
         self._left: Step | None = None  # a step that `take_now` left to `steps`
+        self._has_lost_user = False  # it is gone, or has another password
         self.drains = False  # at the end, incoming bytes are discarded for a while
 
     @property
@@ -119,7 +130,7 @@ class Serving:
             self._replies.add("", error(step.complaint))
         yield from self._replies.flush()
         yield WaitFor.EMPTY
-        self.drains = step.drains
+        self.drains = step.drains or self._has_lost_user  # the client may have sent more
 
     def _serve(self, step: TimingMark | Run | RedisRun) -> Waits[None]:
         if isinstance(step, TimingMark):
@@ -186,22 +197,19 @@ class Serving:
 
     # --- changed rights, from any thread ---------------------------------------------------------
 
-    def end_refused(self) -> bool:
+    def end_refused(self) -> Ending:
         """End the watches that are no longer allowed; return whether the connection has to end,
-        too: its user is gone, or may no longer observe."""
+        too."""
         login = self._admission.login
         if login is None:
-            return False
-        now, keys_of_lease = login.now(), self._host.keys_of_lease
-        if now is None or (
-            self._observing.has_begun and denial_reason(now, "observe", keys_of_lease)
-        ):
-            return True
-
-        def why_not(line: str) -> str:
-            return denial_reason(now, line, keys_of_lease)
-
-        self._watching.end_refused(why_not)
+            return Ending.NONE
+        now, observes = login.now(), self._observing.has_begun
+        if observes and (now is None or denial_reason(now, "observe", self._host.keys_of_lease)):
+            return Ending.AT_ONCE
+        self._watching.end_refused(login.denial_by_now)
         if self._redis is not None:
-            self._redis.end_refused(why_not)
-        return False
+            self._redis.end_refused(login.denial_by_now)
+        if now is not None and not login.has_lost_user:
+            return Ending.NONE
+        self._has_lost_user = True
+        return Ending.AFTER_REPLIES

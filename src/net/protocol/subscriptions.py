@@ -82,8 +82,6 @@ class WatchSubscriptions(_Begun):
             for line in [refusal] if refused else next(first_lines):
                 yield from self._replies.add_in_pieces(request.id, line)
         yield from self._replies.flush()
-        if any(self._why_not(request.command) for request in requests):  # if rights have changed
-            self.end_refused(self._why_not)
         self._outgoing.pump()
 
     def _confirm(self) -> Waits[str]:

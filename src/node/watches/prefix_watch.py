@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from enum import Enum, auto
+from typing import Final
 
 from ...net.protocol.host import EventSink
 from ...state.key_events import BareEvent
 from ...wire.limits import WATCH_BYTES
 from ...wire.replies.refusals import with_code
 from .watch_listing import KeyListing
+
+NO_END: Final = 1 << 62  # an entry that never comes
 
 
 class WatchMode(Enum):
@@ -41,6 +44,7 @@ class PrefixWatch:
         "resets",
         "sent_s",
         "sink",
+        "until",
         "user",
     )  # fmt: skip
 
@@ -62,6 +66,7 @@ class PrefixWatch:
         self._next_piece = next_piece
         self.mode = WatchMode.LAGGING
         self.position = 0  # events up to this entry were sent, or are not wanted
+        self.until = NO_END  # its user has no right to the events after this entry
         self.resets = 0  # of the history, when `position` was known to be in it
         self.lines: list[str] = []  # sent before anything else
         self.listing: KeyListing | None = None  # the keys, while they are sent

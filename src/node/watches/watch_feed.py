@@ -9,6 +9,8 @@
 * If its reader is slow, a watch can't be pushed more lines, and lags: from then on its connection
   asks it for pieces, which it takes from the history. At the end of the history it is pushed again.
   If the history has dropped its events, the watch is ended.
+* An entry may take a user's right away. The watches of that user get the events up to this entry,
+  and then end.
 
 Locks are taken in this order: `handing`, a connection's lock, `lock`. While a thread holds `lock`,
 it neither waits nor sends.
@@ -30,10 +32,11 @@ from ...state.event_history import EventHistory
 from ...state.key_events import BareEvent, KeyEvent
 from ...state.prefixes import PrefixIndex
 from ...state.sessions import entry_number, entry_numbers_of
+from ...state.user_table import UserTable
 from ...wire.commands import watch_lines as words
 from ...wire.limits import PUSHED_BYTES
 from ..clock import SYSTEM, Clock
-from .prefix_watch import LAST, Delivery, Group, PrefixWatch, WatchMode
+from .prefix_watch import LAST, NO_END, Delivery, Group, PrefixWatch, WatchMode
 from .watch_listing import GivenUp
 
 SLICE = 200  # connections that one call of `hand_out` sends to
@@ -50,7 +53,9 @@ class Feed:
     """The latest events, the watches by prefix, and the lines on their way to them.
 
     Watches that can't continue are put in `stranded`, and `is_stranded` is called. `has_ended` is
-    called with each watch that the feed ends. Both are called with `lock` held.
+    called with each watch that the feed ends. `users_changed` is called with the number of an entry
+    and the users since then, before an event of a later entry is handed out. All are called with
+    `lock` held.
     """
 
     def __init__(
@@ -59,6 +64,7 @@ class Feed:
         wake_owner: Callable[[], None],
         is_stranded: Callable[[], None],
         has_ended: Callable[[PrefixWatch], None],
+        users_changed: Callable[[int, UserTable], None],
         clock: Clock = SYSTEM,
     ) -> None:
         """Begin after the entries that recovery has applied."""
@@ -70,12 +76,14 @@ class Feed:
         self._wake_owner = wake_owner
         self._is_stranded = is_stranded
         self._has_ended = has_ended
+        self._users_changed = users_changed
         self._clock = clock
         self._index: PrefixIndex[Group] = PrefixIndex()
         self._dirty: deque[Group] = deque()
         self._ready: dict[EventSink, list[Delivery]] = {}
         self._quiet: deque[tuple[float, PrefixWatch]] = deque()  # each once, and its next check
         self._is_late = False  # a check of the quiet watches is due
+        self._refused: list[PrefixWatch] = []  # with an end, which is not sent yet
         self._handed = 0  # live watches were given all events up to this entry
         logmanager.store.notes_events = True
         logmanager.take_events()
@@ -95,6 +103,8 @@ class Feed:
                 self._forget_all(new.lost_up_to)
                 numbers = [number for number in numbers if number > new.lost_up_to]
             self.history.add(new.runs, numbers)
+            for number, users in new.users:
+                self._users_changed(number, users)
             if self._index.lengths:
                 for event in new.events:
                     for group in self._index.matching(event[2]):
@@ -124,7 +134,7 @@ class Feed:
     @property
     def has_work(self) -> bool:
         """Whether any lines or keepalives wait to be handed out."""
-        return bool(self._dirty or self._ready or self._is_late)
+        return bool(self._dirty or self._ready or self._is_late or self._refused)
 
     def hand_out(self) -> None:
         """Send a slice of the waiting lines, and leave the rest to the owner. If another thread is
@@ -147,7 +157,10 @@ class Feed:
             self.distribute()
             sinks = list(self._ready)[:count]
             ready = [(sink, self._ready.pop(sink)) for sink in sinks]
+            refused, self._refused = self._refused, []
         self._push(ready)
+        if refused:
+            self._end_refused(refused)
         return len(ready)
 
     @contextlib.contextmanager
@@ -191,6 +204,17 @@ class Feed:
             elif parts:
                 sink.push(b"".join(parts), partial(self._to_backlogs, deliveries))
 
+    def _end_refused(self, refused: Sequence[PrefixWatch]) -> None:
+        """End watches whose users lost the right before the last call of `distribute`, after the
+        events that they may still have; with `handing` held."""
+        with self.lock:
+            for watch in refused:
+                if watch.mode is WatchMode.LIVE and watch.sink in self._ready:
+                    self._refused.append(watch)  # its events wait for the next slice
+                elif watch.mode is not WatchMode.ENDED:
+                    self.say_last(watch, self.end(watch, words.RIGHTS))
+                    self._has_ended(watch)
+
     def distribute(self) -> None:
         """Give each watch the events of its group; with `handing` and `lock` held."""
         while self._dirty:
@@ -200,12 +224,13 @@ class Feed:
             first, last = events[0][0], events[-1][0]
             before = self.history.before(first)
             for watch in group.watches:
-                if first > watch.position:
+                if first > watch.position and last <= watch.until:
                     self._ready.setdefault(watch.sink, []).append((watch, before, lines))
-                elif last > watch.position:
-                    new = [words.event(*one) for one in events if one[0] > watch.position]
+                elif last > watch.position and first <= watch.until:
+                    after, until = watch.position, watch.until
+                    new = [words.event(*one) for one in events if after < one[0] <= until]
                     new = TOO_LONG if lines is TOO_LONG else new
-                    delivery = (watch, watch.position, new)
+                    delivery = (watch, max(before, after), new)
                     self._ready.setdefault(watch.sink, []).append(delivery)
         self._handed = self.history.last
         if self._is_late:
@@ -220,7 +245,8 @@ class Feed:
             watch = quiet.popleft()[1]
             if watch.mode is WatchMode.ENDED:
                 continue
-            if watch.mode is WatchMode.LIVE and now_s - watch.sent_s >= SILENT_S:
+            is_live = watch.mode is WatchMode.LIVE and last <= watch.until
+            if is_live and now_s - watch.sent_s >= SILENT_S:
                 self._ready.setdefault(watch.sink, []).append((watch, last, lines))
             quiet.append((now_s + LOOK_S, watch))
 
@@ -280,10 +306,15 @@ class Feed:
                 return None
             if watch.lines or watch.listing is not None:  # it has just been restarted
                 return None
+            if watch.position >= watch.until:  # `hand_out` ends it
+                return None
             if watch.position < self.history.last:
                 events, watch.position = self.history.after(
                     watch.position, PIECE_EVENTS, PIECE_LINES_BYTES, watch.prefix
                 )
+                if watch.position > watch.until:
+                    watch.position = watch.until
+                    return [event for event in events if event[0] <= watch.until]
                 return events
             self._join(watch)
             return None
@@ -332,6 +363,12 @@ class Feed:
         watch.sent_s = now_s
         self._quiet.append((now_s + LOOK_S, watch))
 
+    def bound(self, watch: PrefixWatch, until: int) -> None:
+        """Send a watch no event of a later entry, and end it: its user has lost the right."""
+        if watch.until == NO_END:
+            watch.until = until
+            self._refused.append(watch)
+
     def end(self, watch: PrefixWatch, why: str) -> str:
         """Stop sending events to a watch; return its last line."""
         amid_keys, position = watch.is_listing, self.position_of(watch)
@@ -345,7 +382,7 @@ class Feed:
         """Return the entry up to which a watch was given all events, and none after it. For a live
         watch, `handing` is held as well."""
         if watch.mode is WatchMode.LIVE:
-            return max(self._handed, watch.position)
+            return max(watch.position, min(self._handed, watch.until))
         return watch.position
 
     def say_last(self, watch: PrefixWatch, line: str) -> None:

@@ -9,6 +9,7 @@ from ...common.process.guarded_thread import guarded_thread
 from ...logmanager import LogManager
 from ...net.protocol.host import EventSink
 from ...raft.node_view import NodeView
+from ...state.user_table import UserTable
 from ...wire.commands import watch_lines as words
 from ...wire.commands.watch_lines import WatchAsked
 from ...wire.limits import WATCHES_LEFT_PART, WATCHES_MAX
@@ -38,7 +39,9 @@ class WatchRegistry:
         self._begins_anew = False  # a thread restarts watches
         self._is_closed = False
         self._is_cut_off = False  # this node was removed, and hears no leader
-        self.feed = Feed(logmanager, wake_owner, self._list_anew, self._forget, clock)
+        self.feed = Feed(
+            logmanager, wake_owner, self._list_anew, self._forget, self._users_changed, clock
+        )
         self.run_beside = self._in_a_thread  # a schedule replaces this
         self.on_failure: Callable[[Exception], None] = _raise  # the driver replaces this
         self.hand_out = self.feed.hand_out
@@ -90,6 +93,8 @@ class WatchRegistry:
         running = self._watches.get(sink, {})
         if refusal := self._why_not(sink.user, running, request_id):
             return None, [refusal]
+        if why := sink.denial_by_now(line_of(asked.prefix)):
+            return None, [why]  # the right has ended since the line was admitted
         if after is not None and after > history.last:
             return None, [words.from_the_future(after, history.last)]
         head = f"{self._name}#{request_id}@" if request_id else f"{self._name}@"
@@ -136,6 +141,12 @@ class WatchRegistry:
             self.feed.leave(watch, WatchMode.ENDED)
             self._forget(watch)
             return listing.failure
+        # The rights of now are not older than this state. The events of its last entries, and a
+        # change of users among them, may not be noted yet.
+        if listing.number > watch.until or watch.sink.denial_by_now(line_of(watch.prefix)):
+            last_line = self.feed.end(watch, words.RIGHTS)
+            self._forget(watch)
+            return last_line
         watch.begin(listing)
         watch.resets = resets
         return words.begins(listing.count, listing.number)
@@ -202,16 +213,20 @@ class WatchRegistry:
                 self._forget(watch)
                 return words.ENDED_AMID_KEYS if amid_keys else words.ended(position)
 
+    def _users_changed(self, number: int, users: UserTable) -> None:
+        """Give each watch that these users do not allow its last entry."""
+        for sink, watches in self._watches.items():
+            for watch in watches.values():
+                if users and sink.denial_by(users, line_of(watch.prefix)):
+                    self.feed.bound(watch, number)
+
     def end_refused(self, sink: EventSink, why_not: Callable[[str], str]) -> None:
         feed = self.feed
-        with feed.alone():
-            feed.push_to(sink)
-            with feed.lock:
-                for watch in list(self._watches.get(sink, {}).values()):
-                    if why_not(words.spell_watch(WatchAsked(watch.prefix))):
-                        feed.say_last(watch, feed.end(watch, words.RIGHTS))
-                        self._forget(watch)
-        while self.feed.has_work:
+        with feed.lock:
+            for watch in self._watches.get(sink, {}).values():
+                if why_not(line_of(watch.prefix)):
+                    feed.bound(watch, feed.history.last)
+        while feed.has_work:
             self.hand_out()
 
     def drop(self, sink: EventSink) -> None:
@@ -251,6 +266,11 @@ class WatchRegistry:
             self._weigh(watch, -watch.weight)
             if not watches:
                 del self._watches[watch.sink]
+
+
+def line_of(prefix: str) -> str:
+    """Return the command that begins a watch of a prefix, as rights are checked."""
+    return words.spell_watch(WatchAsked(prefix))
 
 
 def _raise(error: Exception) -> None:

@@ -164,7 +164,7 @@ def test_of_one_entry_all_events_are_given_or_none(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(the_store, "APPLIED_EVENTS", 4)
     manager.store.number = 20
     manager.store.expire("lease-1")
-    assert manager.take_events() == ([], 20)
+    assert manager.take_events() == ([], 20, [])
 
 
 @pytest.mark.parametrize("command", ["clear k", "expired 1 lease-1", "release lease-1"])
@@ -258,7 +258,7 @@ def test_what_a_snapshot_brings_is_known_and_the_events_before_it_are_gone() -> 
     assert facts(second) == facts(first)
     assert dict(second.store) == dict(first.store) == {"a": "4", "b": "31", "c": "5"}
     assert second.store.leased == {"lease-7": {"b"}}
-    assert second.take_events() == ([], 11)
+    assert second.take_events() == ([], 11, [])
     second.apply(entries(12, 1, "set c 6"))
     assert events(second) == [(12, "set", "c", "6")]
 

@@ -42,6 +42,7 @@ NAMES = {
     "eve": (UserRole.WRITER, ("app/", "lock/app/")),
     "max": (UserRole.WRITER, ("web/",)),
 }
+IN_FLIGHT = 1000
 GUESSES, GUESSERS = 3, 200  # wrong passwords of each, and how many try at a time
 
 
@@ -507,6 +508,32 @@ def test_users_of_the_cluster_hold_on_every_node_at_once(tmp_path: Path) -> None
                 with pytest.raises((raftline.NotAllowed, raftline.LoginFailed)):
                     bob["app/x"] = "3"
             assert ann["app/x"] == "2"
+
+
+def test_each_write_in_flight_of_a_removed_user_is_answered(tmp_path: Path) -> None:
+    """Done before the removal, or refused after it; then the connection ends."""
+    with Cluster(tmp_path, 3, *STEADY) as cluster:
+        cluster.start()
+        with raftline.connect(at(cluster), timeout=DEADLINE_S) as nobody:
+            nobody.request(f"user-add ann {verifier_of(PASSWORD)} admin")
+        with connect(cluster, "ann") as ann:
+            ann.request(f"user-add bob {verifier_of(PASSWORD)} writer")
+            leader = leading(cluster)
+            with logged_in(cluster, leader, "bob") as bob:
+                assert "WATCH response" in bob.ask("c#1@watch other/")
+                bob.send(*(f"set app/x {number}" for number in range(IN_FLIGHT)))
+                assert ann.request("user-remove bob") == "USER-REMOVE response: bob removed"
+                said = []
+                while line := bob.read_line():
+                    said.append(line)
+            [watch] = [line for line in said if line.startswith(f"{leader}#1@")]
+            assert "since the rights of the user have changed" in watch
+            said.remove(watch)
+            assert len(said) == IN_FLIGHT, said[-1]
+            done = [line for line in said if "SET response" in line]
+            assert said[: len(done)] == done
+            assert all(" may not set app/x" in line for line in said[len(done) :])
+            assert ann.get("app/x") == (str(len(done) - 1) if done else None)
 
 
 def logs_in(cluster: Cluster, name: str, user: str) -> bool:

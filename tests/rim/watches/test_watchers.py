@@ -35,6 +35,12 @@ class FakeSink:
         self.pushes = 0
         self.puts_codes = False
 
+    def denial_by(self, users: Any, command: str) -> str:
+        return ""
+
+    def denial_by_now(self, command: str) -> str:
+        return ""
+
     def push(self, data: bytes, to_backlogs: Callable[[], Sequence[Backlog]]) -> None:
         if self.is_slow or self.backlogs:
             self.backlogs += to_backlogs()

@@ -133,7 +133,7 @@ class GuestConnection(ClientConnection):
 
     def _logged_in(self, guest: Guest | None) -> None:
         since = self._begun if guest is None else self._users.version
-        is_user = self._users.logs_in(self._trying, since)
+        is_user = self._users.logs_in(self._trying, self._begun)  # the reply may be late
         if guest is not None or self._users.doors.is_private:
             self._users.hold("a login", is_user, was_done=guest is not None)
         self.guest, self._steps_of_login = guest, None
@@ -254,7 +254,7 @@ class GuestWatchConnection(WatchConnection):
         if "#" not in head:  # a reply to the login
             self._guest = self._trying if text.startswith("LOGIN ") else None
             if self._guest is not None:
-                is_user = self._users.logs_in(self._trying, self._users.version)
+                is_user = self._users.logs_in(self._trying, self._since)  # the reply may be late
                 self._users.hold("a login", is_user, was_done=True)
             return
         may = self._users.may(self._guest, READ, self._prefix, self._since)

@@ -22,7 +22,7 @@ from raftline.net.protocol.outgoing_protocol import OutgoingProtocol
 from raftline.net.protocol.redis_node import RedisNode
 from raftline.net.protocol.refusal_counts import RefusalCounts
 from raftline.net.protocol.server_protocol import ServerProtocol
-from raftline.net.protocol.serving import Serving
+from raftline.net.protocol.serving import Ending, Serving
 from raftline.net.protocol.waits import AwaitReplies, ReserveRoom, SendBytes, Wait, WaitFor
 from raftline.net.reply_budget import ReplyRoom
 from raftline.net.state_copies import Backups
@@ -230,6 +230,7 @@ class SimulatedConnection(OutgoingProtocol):
         self._failure: Exception | None = None  # of sending replies
         self._incoming = b""
         self.has_hung_up = False  # the client or the node has
+        self._reads_no_more = False  # the node takes no more bytes than those that are here
         self._rest = b""  # bytes for which the client has no room yet
         self._has_turn = False  # the rest is the machine's own reply
         self._half = b""  # a part of a line that leaves
@@ -278,7 +279,7 @@ class SimulatedConnection(OutgoingProtocol):
             while not self.is_over:
                 wait = self._wait
                 if wait is WaitFor.BYTES:
-                    if not self._incoming and not self.has_hung_up:
+                    if not (self._incoming or self.has_hung_up or self._reads_no_more):
                         break
                     self._read()
                     result: bool | None = True
@@ -336,9 +337,12 @@ class SimulatedConnection(OutgoingProtocol):
         return wait.batch.is_answered
 
     def rights_changed(self) -> None:
-        """Take a reload of the users by another thread."""
-        if not self.is_over and self.serving.end_refused():
+        """Take a change of the users by another thread."""
+        ending = Ending.NONE if self.is_over else self.serving.end_refused()
+        if ending is Ending.AT_ONCE:
             self.break_off()
+        self._reads_no_more = self._reads_no_more or ending is Ending.AFTER_REPLIES
+        if ending is not Ending.NONE:
             self._sim.beside(0, 0.5, self.take, 0)
 
     def end(self) -> None:

@@ -1,0 +1,211 @@
+"""Watches whose user loses the right to read: no event of a later entry is sent."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from raftline.access.users import make_verifier
+from raftline.net.protocol.redis_events import RedisEvents
+from raftline.node.watches.watch_listing import KeyListing
+from raftline.raft.log import Entry, Snapshot
+from raftline.resp.notifications import Subscription
+from raftline.resp.session import Session
+from raftline.storage.snapshot_lines import LoadedSnapshot
+from raftline.wire.commands import watch_lines as words
+from raftline.wire.commands.authorization import denial_reason
+from raftline.wire.commands.login_operands import ITERATIONS_LEAST
+from raftline_testing.doubles.fake_host import FakeHost
+from tests.rim.watches import test_watchers
+from tests.rim.watches.test_watch_meetings import settle
+from tests.rim.watches.test_watchers import FakeSink
+
+SETUP = (
+    "level 5",
+    f"user-add root {make_verifier('correct horse', ITERATIONS_LEAST)} admin",
+    "role-add app",
+    "role-grant app read app/",
+    "user-add bob - app",
+)
+REMOVALS = ("user-remove bob", "user-revoke bob app", "role-remove app", "role-revoke app app/")
+
+
+class UserSink(FakeSink):
+    """The connection of a user who is logged in."""
+
+    def __init__(self, store: object, user: str) -> None:
+        super().__init__(user)
+        self._store: Any = store
+        self.is_broken_off = False
+
+    def denial_by(self, users: Any, command: str) -> str:
+        return denial_reason(users.identity(self.user or ""), command, lambda lease: None)
+
+    def denial_by_now(self, command: str) -> str:
+        return self.denial_by(self._store.users, command)
+
+    def break_off(self) -> None:
+        self.is_broken_off = True
+
+
+class Scene(test_watchers.Scene):
+    def __init__(self) -> None:
+        super().__init__()
+        self.apply(*SETUP)
+        self.bob = UserSink(self.manager.store, "bob")
+        self.root = UserSink(self.manager.store, "root")
+
+
+@pytest.fixture
+def scene() -> Scene:
+    return Scene()
+
+
+def ended(after: int) -> str:
+    return f"s1@{words.go_on_elsewhere(words.RIGHTS, 'app/', after)}"
+
+
+@pytest.mark.parametrize("removal", REMOVALS)
+def test_no_event_of_an_entry_after_the_removal_is_sent(scene: Scene, removal: str) -> None:
+    scene.watch("app/", sink=scene.bob)
+    scene.watch("app/", sink=scene.root)
+    first = scene.index + 1
+    scene.apply("set app/a 1", removal, "set app/a 2", "set app/b 2")
+    assert scene.bob.read() == [f"s1@EVENT {first} set app/a 1", ended(first + 1)]
+    assert scene.root.read() == [
+        f"s1@EVENT {first} set app/a 1",
+        f"s1@EVENT {first + 2} set app/a 2",
+        f"s1@EVENT {first + 3} set app/b 2",
+    ]
+    scene.apply("set app/a 3")
+    assert scene.bob.read() == []
+    assert scene.watchers.count == 1
+
+
+def test_events_that_wait_when_the_right_ends_are_sent_up_to_that_entry(scene: Scene) -> None:
+    scene.watch("app/", sink=scene.bob)
+    scene.is_held = True
+    first = scene.index + 1
+    for command in ("set app/a 1", "user-remove bob", "set app/a 2"):
+        scene.apply(command)
+    scene.watchers.hand_out()
+    assert scene.bob.read() == [f"s1@EVENT {first} set app/a 1", ended(first + 1)]
+
+
+def test_a_slow_reader_gets_no_later_event_out_of_the_history(scene: Scene) -> None:
+    scene.watch("app/", sink=scene.bob)
+    scene.bob.is_slow = True
+    first = scene.index + 1
+    scene.apply("set app/a 1")  # from here on it lags
+    scene.is_held = True
+    scene.apply("user-remove bob", "set app/a 2")
+    scene.bob.is_slow = False
+    scene.bob.pump()
+    assert scene.bob.read() == [f"s1@EVENT {first} set app/a 1"]
+    scene.watchers.hand_out()
+    assert scene.bob.read() == [ended(first + 1)]
+
+
+def test_a_right_that_is_given_back_does_not_show_what_happened_meanwhile(scene: Scene) -> None:
+    scene.watch("app/", sink=scene.bob)
+    first = scene.index + 1
+    scene.apply("user-revoke bob app", "set app/a 1", "user-grant bob app", "set app/a 2")
+    assert scene.bob.read() == [ended(first)]
+    assert scene.watch("app/", sink=scene.bob)[0].startswith("WATCH response: 1 key as of ")
+
+
+def test_a_change_that_leaves_the_right_ends_nothing(scene: Scene) -> None:
+    scene.watch("app/", sink=scene.bob)
+    scene.apply("role-grant app readwrite app/", "user-add eve - reader", "set app/a 1")
+    assert scene.bob.read() == [f"s1@EVENT {scene.index} set app/a 1"]
+
+
+def test_a_watch_whose_line_was_admitted_before_does_not_begin(scene: Scene) -> None:
+    scene.apply("set app/a 1", "user-revoke bob app")
+    for after in (None, scene.index - 2):
+        [line] = scene.watch("app/", after, sink=scene.bob)
+        assert line.startswith("Sorry, bob may not watch app/: it takes the right to read there.")
+    assert scene.watchers.count == 0
+
+
+def test_a_right_that_ends_amid_the_keys_ends_the_watch_with_them(scene: Scene) -> None:
+    scene.apply(*(f"set app/{number} {'v' * 1000}" for number in range(100)))
+    scene.bob.is_slow = True
+    scene.watch("app/", sink=scene.bob)
+    scene.apply("user-remove bob", "set app/late 1")
+    scene.bob.is_slow = False
+    scene.bob.pump()
+    *keys, last = scene.bob.read()
+    assert last == f"s1@{words.amid_keys(words.RIGHTS, 'app/')}"
+    assert not [line for line in keys if "late" in line]
+
+
+@pytest.mark.parametrize("is_noted", [True, False])
+def test_keys_of_a_later_state_are_not_sent(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, *, is_noted: bool
+) -> None:
+    """The right ends after the watch began to be served, and before its keys are looked up. The
+    events of these entries may be noted a moment later."""
+    take, noted = scene.lister.take, scene.watchers.feed.applied
+    late: list[Sequence[Entry]] = []
+
+    def removed_before(prefixes: Sequence[str]) -> list[KeyListing]:
+        scene.is_held = True
+        if not is_noted:
+            monkeypatch.setattr(scene.watchers.feed, "applied", late.append)
+        scene.apply("user-remove bob", "set app/late 1")
+        listings: list[KeyListing] = take(prefixes)
+        return listings
+
+    monkeypatch.setattr(scene.lister, "take", removed_before)
+    assert scene.watch("app/", sink=scene.bob) == [words.amid_keys(words.RIGHTS, "app/")]
+    for entries in late:
+        noted(entries)
+    scene.watchers.hand_out()
+    assert scene.bob.read() == []
+    assert scene.watchers.count == 0
+
+
+def test_a_snapshot_without_the_user_ends_the_watch_before_the_keys_come_again(
+    scene: Scene,
+) -> None:
+    scene.watch("app/", sink=scene.bob)
+    users = scene.manager.store.users.with_account("bob", None).spell()
+    snapshot = Snapshot(scene.index + 5, 1, 0, 0)
+    members, pairs = scene.manager.members, {"app/a": "1"}
+    scene.manager.arrived(LoadedSnapshot(snapshot, members, [], pairs, level=5, users=users))
+    scene.manager.take_over(snapshot)
+    scene.watchers.feed.applied([])
+    settle(scene, scene.bob)
+    *notices, last = scene.bob.read()
+    assert last == f"s1@{words.amid_keys(words.RIGHTS, 'app/')}"
+    assert not [line for line in notices if " app/a " in line]
+    assert scene.watchers.count == 0
+
+
+def test_the_position_of_a_later_entry_is_not_sent(scene: Scene) -> None:
+    scene.watch("app/", sink=scene.bob)
+    scene.is_held = True
+    scene.apply("user-remove bob", "set other 1")
+    scene.clock.s = scene.clock.now_s() + 60.0
+    scene.watchers.feed.mark_keepalives_due()
+    scene.watchers.hand_out()
+    assert scene.bob.read() == [ended(scene.index - 1)]
+
+
+def test_a_redis_client_gets_no_message_of_a_later_change(scene: Scene) -> None:
+    session = Session()
+    session.subscriptions["1"] = Subscription("__keyspace@0__:app/*", is_pattern=True)
+    outgoing: Any = scene.bob
+    host: Any = FakeHost(watchers=scene.watchers)
+    events = RedisEvents(host, outgoing, session)
+    assert events.open("1", "app/") == ""
+    scene.bob.pump()
+    scene.apply("set app/a 1", "user-remove bob", "set app/b 2")
+    said = "\n".join(scene.bob.read())
+    assert "app/a" in said
+    assert "app/b" not in said
+    assert scene.bob.is_broken_off  # which shows the client that messages are missing
+    assert scene.watchers.count == 0
