@@ -11,6 +11,7 @@ from raftline.clients.calls.calls import CALLS, Ask
 from raftline.clients.calls.transaction import Transaction, itself
 from raftline.clients.calls.value_codec import TEXT
 from raftline.clients.locks.barrier_steps import BarrierSteps
+from raftline.clients.locks.contest import token_in
 from raftline.clients.locks.partition_steps import PartitionSteps
 from raftline.clients.locks.party_steps import JoinSteps
 from raftline_testing.runner.at_night import at_night, in_the_rest
@@ -18,7 +19,14 @@ from raftline_testing.virtual.schedule import SimulationFailed, run
 from raftline_testing.virtual.seeds import counts_of
 
 SCHEDULES, STEPS, PROGRAMS = 8, 3000, 12
-COVERED = ("shards had", "shares lost", "barriers passed", "gates passed", "parties left")
+COVERED = (
+    "shards had",
+    "shares lost",
+    "barriers passed",
+    "gates passed",
+    "parties left",
+    "members whose lease ended",
+)
 
 
 @pytest.mark.parametrize(
@@ -55,13 +63,20 @@ def joins_without_a_key(claim: Any, key: str, value: str, lease: str) -> Any:
     return 1
 
 
+def joins_without_a_lease(claim: Any, key: str, value: str, lease: str) -> Any:
+    """Set a key that stays when its program dies."""
+    joining = Transaction(TEXT, itself).then.set(key, value)
+    return token_in((yield Ask(joining.stat(key).commit())))
+
+
 @pytest.mark.parametrize(
     ("steps", "name", "bug", "seed", "words"),
     [
-        (PartitionSteps, "_taking", takes_without_condition, 8, "for certain"),
+        (PartitionSteps, "_taking", takes_without_condition, 19, "for certain"),
         (BarrierSteps, "_is_full", begins_too_early, 0, "begins with"),
         (BarrierSteps, "_is_open", passes_a_closed_gate, 1, "closed gate"),
         (JoinSteps, "_adding", joins_without_a_key, 0, "is not listed"),
+        (JoinSteps, "_adding", joins_without_a_lease, 0, "is gone, and is listed"),
     ],
 )
 @pytest.mark.slow

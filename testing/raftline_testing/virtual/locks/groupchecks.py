@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol
 
 from raftline.clients.locks.barrier_steps import BarrierKeys
@@ -15,6 +15,17 @@ class Share(Protocol):
     def is_held(self) -> bool: ...
     @property
     def is_broken(self) -> bool: ...
+
+
+class MemberLease(Protocol):
+    """The lease of a member of a party."""
+
+    is_broken: bool  # it may have been revoked
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def is_held(self) -> bool: ...
 
 
 class ShardCheck:
@@ -41,6 +52,59 @@ class ShardCheck:
     def left(self, share: Share) -> None:
         """Record that a program uses none of its shards any more."""
         self._owners = {n: each for n, each in self._owners.items() if each is not share}
+
+
+class PartyCheck:
+    """The members of one party, as the programs know them and as confirmed lists show them.
+
+    A member is gone when it has left, or when its lease has ended: a program that died or was cut
+    off renews it no longer. The check of lateness.py bounds the time until then.
+    """
+
+    def __init__(self) -> None:
+        self._members: dict[str, MemberLease] = {}  # by value; their programs are not leaving
+        self._values: dict[str, str] = {}  # of all members so far, by lease
+        self._gone: set[str] = set()
+
+    def joined(self, value: str, lease: MemberLease) -> None:
+        """Record that a program has joined with this value, which no other member has."""
+        self._members[value] = lease
+        self._values[lease.id] = value
+
+    def leaving(self, value: str) -> None:
+        """Record that a program leaves or dies: it may be listed or not."""
+        self._members.pop(value, None)
+
+    def left(self, value: str) -> None:
+        """Record that a program knows that it has left."""
+        self._gone.add(value)
+
+    def ended(self, leases: Iterable[str]) -> int:
+        """Record that a node has applied the end of these leases; return how many members they
+        had."""
+        values = {self._values[lease] for lease in leases if lease in self._values} - self._gone
+        self._gone |= values
+        return len(values)
+
+    def now(self) -> tuple[Mapping[str, MemberLease], set[str]]:
+        """Return the present members, and those that are gone, for `listed`."""
+        return dict(self._members), set(self._gone)
+
+    def listed(
+        self, values: Sequence[str], before: tuple[Mapping[str, MemberLease], set[str]]
+    ) -> None:
+        """Check a list; `before` is from the time before the request.
+
+        Raises:
+            AssertionError: a member is certainly here and is not listed, or a member that was gone
+                is listed.
+        """
+        members, gone = before
+        for value, lease in members.items():
+            is_here = self._members.get(value) is lease and lease.is_held and not lease.is_broken
+            assert value in values or not is_here, f"{value} is here, and is not listed"
+        for value in values:
+            assert value not in gone, f"{value} is gone, and is listed"
 
 
 class BarrierCheck:

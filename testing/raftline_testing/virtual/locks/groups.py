@@ -2,7 +2,8 @@
 
 The operations are those of `kv.partitioner()`, `kv.barrier()`, `kv.double_barrier()` and
 `kv.party()`. Each shard has one owner at any moment and its tokens grow, nobody passes a barrier
-early, and a party lists a member exactly while it is there.
+early. A party lists each member that is certainly there, and none that has left or whose lease has
+ended.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from .lockers import HOLD_S, SHORT_S, Locker, SimulatedHeld, SimulatedLease, Sim
 SHARDS = 5
 UPDATE_S = (0, 0.5, 2.0)
 REVOKED_SHARE = 0.1  # of the updates after which an operator revokes the lease
+DEATHS_SHARE = 0.5  # of the members of a party that renew their lease no longer
 FATES = ("leaves", "leaves", "dies", "is revoked")
 
 
@@ -71,9 +73,10 @@ class Member(Locker):
         self._last_round = [self._work]
 
     async def _takes(self, lock: SimulatedLock, wait_s: float | None) -> None:
-        """Join once more: the last round."""
+        """Join once more, and list the party: the last round."""
         try:
             await self._shares()
+            await self._lists()
         except ClientError:
             if self._last_round is not None:
                 await self.sleep(SHORT_S)
@@ -116,21 +119,35 @@ class Member(Locker):
             await self._leaves(barrier, held)
 
     async def _gathers(self) -> None:
-        """Join the party, list it, and leave."""
-        party, self._joined = self._party, self._joined + 1
+        """Join the party, list it, and leave or die."""
+        party, check, self._joined = self._party, self.check.party, self._joined + 1
         value = f"{self.name} {self._joined}"
         held: Any = await party.carry_out(party._acquiring(value, None, -1))
+        check.joined(value, held._lease)
         is_out = False
         try:
-            members = await party.carry_out(party._members())
-            assert value in members or not held.is_held, f"{value} is here, and is not listed"
+            await self._lists()
+            await self.sleep(HOLD_S / 2 * self.chance.random())
+            check.leaving(value)
+            if self._last_round is None and self.chance.random() < DEATHS_SHARE:
+                is_out = True
+                held._lease._lose()
+                await self.sleep(1.5 * HOLD_S)  # its lease has ended, if there is a leader
+                await self._lists()
+                return
             await party.carry_out(held._releasing())
             is_out = True
-            assert value not in await party.carry_out(party._members()), f"{value} left, is listed"
+            check.left(value)
+            await self._lists()
             self.world.counts["parties left"] += 1
         finally:
+            check.leaving(value)
             if not is_out:
                 await self._leaves(party, held)
+
+    async def _lists(self) -> None:
+        before = self.check.party.now()
+        self.check.party.listed(await self._party.carry_out(self._party._members()), before)
 
     async def _waits(self) -> None:
         """Wait until the gate is open. Some programs close it before, and open it afterwards."""

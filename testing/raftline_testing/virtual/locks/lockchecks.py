@@ -10,7 +10,7 @@ from raftline.logmanager import LogManager
 from raftline.wire.key_stat import value_of
 
 from ..world.world import World
-from .groupchecks import BarrierCheck, ShardCheck
+from .groupchecks import BarrierCheck, PartyCheck, ShardCheck
 from .jobchecks import JobCheck
 
 NAMES = ("door", "gate")
@@ -38,6 +38,7 @@ class LockCheck:
         self.jobs = JobCheck()
         self.shards = ShardCheck()
         self.barriers = BarrierCheck(MEETING)
+        self.party = PartyCheck()
         # the highest of exclusive holders, and of all holders
         self._tokens: dict[str, tuple[int, int]] = {}
         # the leases, and whether each is shared
@@ -108,6 +109,7 @@ class LockCheck:
             lease = self._leases.get(name)
             is_held = lease is not None and lease.is_held and not lease.is_broken
             assert not is_held, f"{lease} is believed in after its end"
+        self._world.counts["members whose lease ended"] += self.party.ended(self._there - there)
         self._there = there
         self.barriers.applied(manager.store.held)
         for keys in KEYS:
