@@ -190,11 +190,12 @@ class Login:
         Raises:
             KeysUnknownError: it takes a right to the keys of a lease.
         """
-        return self.denial_by(self._access.users, command)
+        return denial_reason(self.now() or self._access.nobody, command, lambda lease: None)
 
-    def denial_by(self, users: KnownUsers, command: str) -> str:
-        """Do the same by the rights that these users have."""
-        return denial_reason(self.by(users) or self._access.nobody, command, lambda lease: None)
+    def reads_by(self, users: KnownUsers) -> tuple[str, ...]:
+        """Return the prefixes of the keys that this connection may read by these users. Any thread
+        may call this."""
+        return (self.by(users) or self._access.nobody).reads
 
     def now(self) -> Identity | None:
         """Return this connection's identity by the current users; see `by`."""

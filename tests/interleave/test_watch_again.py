@@ -116,8 +116,8 @@ class Scene(test_watch_feed.Scene):
     def why_not_to_begin(self, line: str) -> str:
         return self.why_not(line)
 
-    def why_not_by(self, users: Any, line: str) -> str:
-        return denial_reason(users.identity("bob"), line, lambda lease: None)
+    def reads_by(self, users: Any) -> tuple[str, ...]:
+        return tuple(users.identity("bob").reads)
 
 
 class RemovingScene(Scene):
@@ -135,7 +135,8 @@ class RemovingScene(Scene):
         super().apply(command)
 
     def why_not(self, line: str) -> str:
-        return self.why_not_by(self.manager.store.users, line or "watch")
+        identity = self.manager.store.users.identity("bob")
+        return denial_reason(identity, line or "watch", lambda lease: None)
 
 
 class Client:
@@ -153,7 +154,7 @@ class Client:
         near, self.far = connected(ROOM)
         host: Any = FakeHost(watchers=scene.watchers, submit=Batch.wake)
         self.out = Outgoing(host, near)
-        self.out.denial_by_now, self.out.denial_by = scene.why_not_to_begin, scene.why_not_by
+        self.out.denial_by_now, self.out.reads_by = scene.why_not_to_begin, scene.reads_by
         self._near = near
         self._replies = Replies("s1", self.out)
         self.watching = WatchSubscriptions(host, self.out, self._replies, scene.why_not)

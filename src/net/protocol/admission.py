@@ -19,6 +19,7 @@ from ...wire.commands.authorization import (
     sees_whole_status,
 )
 from ...wire.commands.command_table import Request, row_of
+from ...wire.commands.identity import EVERYWHERE
 from ...wire.commands.lease_operands import TAG_BYTES, with_tag
 from ...wire.commands.parsing import ParsedLine
 from ...wire.commands.rights import ADMINISTERS_ALL, UserRole
@@ -91,10 +92,10 @@ class Admission:
         except KeysUnknownError:
             return self._host.not_here()
 
-    def denial_by(self, users: KnownUsers, command: str) -> str:
-        """Return why the rights by these users refuse a command without a lease, or "". Any thread
-        may call this."""
-        return "" if self._login is None else self._login.denial_by(users, command)
+    def reads_by(self, users: KnownUsers) -> tuple[str, ...]:
+        """Return the prefixes of the keys that may be read here by these users. Any thread may call
+        this."""
+        return EVERYWHERE if self._login is None else self._login.reads_by(users)
 
     @property
     def is_stranger(self) -> bool:

@@ -77,8 +77,8 @@ class EventSink(Protocol):
     def puts_codes(self) -> bool:
         """Whether the connection asked for a code before each refusal."""
 
-    def denial_by(self, users: KnownUsers, command: str, /) -> str:
-        """Return why the rights of its login by these users refuse a command, or ""."""
+    def reads_by(self, users: KnownUsers, /) -> tuple[str, ...]:
+        """Return the prefixes of the keys that its login may read by these users."""
 
     def denial_by_now(self, command: str, /) -> str:
         """Return why its rights of now refuse a command, or ""."""

@@ -18,6 +18,7 @@ from typing import Any, Final
 from ...access.login import KnownUsers
 from ...common.mypyc_compat import mypyc_attr
 from ...wire import limits
+from ...wire.commands.identity import EVERYWHERE
 from ...wire.protocol import reply_line
 from ...wire.refusal import NOT_REACHED, outcome_unknown
 from ...wire.replies.refusals import code_of, coded_line
@@ -53,9 +54,10 @@ class OutgoingProtocol(ReplySink):
         self._is_stuck = False
         self.bytes_sent = 0
         self.user: str | None = None  # see `Holder`
-        # These return why rights refuse a command, or "": those of now, or those by other users.
+        # Returns why the rights of now refuse a command, or "".
         self.denial_by_now: Callable[[str], str] = lambda command: ""
-        self.denial_by: Callable[[KnownUsers, str], str] = lambda users, command: ""
+        # Returns the prefixes of the keys that may be read by these users.
+        self.reads_by: Callable[[KnownUsers], tuple[str, ...]] = lambda users: EVERYWHERE
         self.puts_codes = False
         self.spelled: Callable[[str, str, str], str] = reply_line  # returns the line of a reply
         self.errors = "replace"  # of the encoding of these lines

@@ -66,8 +66,8 @@ class RedisEvents:
     def puts_codes(self) -> bool:
         return False
 
-    def denial_by(self, users: KnownUsers, command: str) -> str:
-        return self._outgoing.denial_by(users, command)
+    def reads_by(self, users: KnownUsers) -> tuple[str, ...]:
+        return self._outgoing.reads_by(users)
 
     def denial_by_now(self, command: str) -> str:
         return self._outgoing.denial_by_now(command)

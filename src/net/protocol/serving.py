@@ -56,7 +56,7 @@ class Serving:
         self._protocol = protocol
         self._admission = admission
         self._outgoing = outgoing
-        outgoing.denial_by_now, outgoing.denial_by = admission.denial_by_now, admission.denial_by
+        outgoing.denial_by_now, outgoing.reads_by = admission.denial_by_now, admission.reads_by
         self._break_off = break_off
         self._replies = Replies(host.name, outgoing)
         self._local_commands = LocalCommands(host, outgoing, self._replies, break_off, address)

@@ -214,10 +214,13 @@ class WatchRegistry:
                 return words.ENDED_AMID_KEYS if amid_keys else words.ended(position)
 
     def _users_changed(self, number: int, users: UserTable) -> None:
-        """Give each watch that these users do not allow its last entry."""
+        """End the watches that these users do not allow after the entry with this number."""
+        if not users:  # the nodes were open before, or are again
+            return
         for sink, watches in self._watches.items():
+            prefixes = sink.reads_by(users)
             for watch in watches.values():
-                if users and sink.denial_by(users, line_of(watch.prefix)):
+                if not watch.prefix.startswith(prefixes):
                     self.feed.bound(watch, number)
 
     def end_refused(self, sink: EventSink, why_not: Callable[[str], str]) -> None:

@@ -510,6 +510,31 @@ def test_users_of_the_cluster_hold_on_every_node_at_once(tmp_path: Path) -> None
             assert ann["app/x"] == "2"
 
 
+def test_a_watch_ends_with_an_error_that_names_the_right(tmp_path: Path) -> None:
+    with Cluster(tmp_path, 3, *STEADY) as cluster:
+        cluster.start()
+        with raftline.connect(at(cluster), timeout=DEADLINE_S) as nobody:
+            nobody.request(f"user-add ann {verifier_of(PASSWORD)} admin")
+        with connect(cluster, "ann") as ann:
+            for line in ("role-add app", "role-grant app read app/"):
+                ann.request(line)
+            ann.request(f"user-add bob {verifier_of(PASSWORD)} app")
+            for change, error, words in (
+                ("role-revoke app app/", raftline.NotAllowed, "bob may not watch app/: it takes"),
+                ("user-remove bob", raftline.LoginFailed, "the login failed"),
+            ):
+                ann.request("role-grant app read app/")
+                for node in cluster.nodes:
+                    eventually(lambda name=node.name: logs_in(cluster, name, "bob"), "bob")
+                ann["app/x"] = "seen"
+                with connect(cluster, "bob") as bob, bob.watch("app/") as watch:
+                    assert next(watch).value == "seen"
+                    ann.request(change)
+                    ann["app/x"] = "hidden"
+                    with pytest.raises(error, match=words):
+                        next(watch)
+
+
 def test_each_write_in_flight_of_a_removed_user_is_answered(tmp_path: Path) -> None:
     """Done before the removal, or refused after it; then the connection ends."""
     with Cluster(tmp_path, 3, *STEADY) as cluster:

@@ -40,11 +40,13 @@ class UserSink(FakeSink):
         self._store: Any = store
         self.is_broken_off = False
 
-    def denial_by(self, users: Any, command: str) -> str:
-        return denial_reason(users.identity(self.user or ""), command, lambda lease: None)
+    def reads_by(self, users: Any) -> tuple[str, ...]:
+        reads: tuple[str, ...] = users.identity(self.user).reads
+        return reads
 
     def denial_by_now(self, command: str) -> str:
-        return self.denial_by(self._store.users, command)
+        identity = self._store.users.identity(self.user)
+        return denial_reason(identity, command, lambda lease: None)
 
     def break_off(self) -> None:
         self.is_broken_off = True

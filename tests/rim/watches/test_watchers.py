@@ -16,6 +16,7 @@ from raftline.node.watches.watch_listing import STEP_BYTES, Lines
 from raftline.node.watches.watch_registry import WatchRegistry
 from raftline.raft.log import Entry, Snapshot
 from raftline.storage.snapshot_lines import LoadedSnapshot
+from raftline.wire.commands.identity import EVERYWHERE
 from raftline.wire.commands.watch_lines import WatchAsked
 from raftline_testing.doubles.set_clock import SetClock
 from raftline_testing.files.faulty_folder import MemoryFolder
@@ -35,8 +36,8 @@ class FakeSink:
         self.pushes = 0
         self.puts_codes = False
 
-    def denial_by(self, users: Any, command: str) -> str:
-        return ""
+    def reads_by(self, users: Any) -> tuple[str, ...]:
+        return EVERYWHERE
 
     def denial_by_now(self, command: str) -> str:
         return ""
