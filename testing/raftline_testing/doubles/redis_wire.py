@@ -46,6 +46,8 @@ class StoreReader:
 class RedisWire(OutgoingProtocol):
     """The machines of a connection, and the bytes that leave."""
 
+    is_private = True  # nobody else reads what is sent
+
     def __init__(self, store: Store, access: Access | None = None, user: str = "") -> None:
         """`user` is logged in already, by a certificate."""
         status = 'STATUS response: {"name": "s1", "role": "leader", "leader": "s1", "term": 1, "'
@@ -58,7 +60,7 @@ class RedisWire(OutgoingProtocol):
         self._store = store
         self.sent = b""
         self.has_ended = False
-        admission = Admission(cast(Any, host), cast(Any, self), lambda: True)
+        admission = Admission(cast(Any, host), cast(Any, self), lambda: self.is_private)
         if user and admission.login is not None:
             admission.login.by_certificate(user)
         protocol = self._protocol = ServerProtocol(cast(Any, host), admission, self)

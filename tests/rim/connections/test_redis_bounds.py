@@ -82,6 +82,15 @@ def test_an_unknown_name_looks_like_a_user_to_a_redis_client(access: Access) -> 
 
 
 @pytest.mark.pure
+def test_a_password_of_a_redis_client_that_others_could_read_is_refused(access: Access) -> None:
+    for words in (("AUTH", "bob", PASSWORD), ("HELLO", "3", "AUTH", "bob", PASSWORD)):
+        wire = RedisWire(Store(), access)
+        wire.is_private = False
+        assert wire.feed(framed(*words)).startswith(b"-ERR others could read a password here")
+        assert wire.feed(framed("PING")) == NO_LOGIN
+
+
+@pytest.mark.pure
 def test_no_password_of_a_redis_client_is_printed(access: Access) -> None:
     wire = RedisWire(Store(), access)
     printed: list[str] = []
