@@ -285,6 +285,7 @@ def test_who_waits_to_hold_it_alone_is_not_passed_by_new_shared_holders() -> Non
     at_once(first.gives())
     alone = at_once(waiting)
     goes_on(late_waiting)
+    assert store.keys()[ALONE.next] == late.leases[-1]
     at_once(writer.gives())
     assert at_once(late_waiting) > alone
     at_once(late.gives())
