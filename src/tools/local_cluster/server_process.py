@@ -37,6 +37,8 @@ class Process:
     subprocess.Popen.
     """
 
+    popen: type[subprocess.Popen[bytes]] = subprocess.Popen
+
     def __init__(
         self,
         name: str,
@@ -111,7 +113,7 @@ class Process:
 
     def _open(self, stdout: int | IO[bytes], options: Sequence[str]) -> None:
         usual: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stderr": subprocess.STDOUT}
-        self.process = subprocess.Popen(
+        self.process = self.popen(
             [*self.command, *options],
             cwd=self.working_folder,
             stdout=stdout,

@@ -7,7 +7,22 @@ from pathlib import Path
 
 import pytest
 
-from .cluster import CALM, STEADY, Cluster
+from .cluster import CALM, STEADY, Cluster, NodeProcess
+from .loaded_program import can_fork
+
+# Folders and files whose subject is the start of a node: no fork stands in for one.
+OF_STARTS = ("install", "sheet", "test_smoke.py", "test_start_refused.py")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _forked_nodes(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Fork the nodes of tests from a process that has loaded their program."""
+    with pytest.MonkeyPatch.context() as patch:
+        if can_fork() and not set(OF_STARTS) & set(request.path.parts):
+            from .forked import ForkedPopen  # which looks into /proc
+
+            patch.setattr(NodeProcess, "popen", ForkedPopen)
+        yield
 
 
 @pytest.fixture
