@@ -65,12 +65,15 @@ def extensions():
         and path.relative_to("src").with_suffix("").as_posix() not in NOT_COMPILED
     )
     options = ["--strict", "--namespace-packages", "--explicit-package-bases"]
-    return mypycify(
+    modules = mypycify(
         [*options, *files],
         opt_level=os.environ.get("RAFTLINE_OPTIMIZE", "3"),
         target_dir="build/compiled/c",  # not in the package: the link leads to src/
         group_name="raftline",
     )
+    for module in modules:  # warnings about generated C code would take gcc two minutes
+        module.extra_compile_args.append("-Wno-all")
+    return modules
 
 
 def arguments():
