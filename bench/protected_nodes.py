@@ -12,6 +12,7 @@ from pathlib import Path
 from clusters import Cluster
 from etcd_nodes import Etcd
 from generator import BenchError
+from raftline.clients.requests.line_connection import ask
 from raftline_nodes import Raftline
 from raftline_wheel import RaftlineWheel
 
@@ -28,6 +29,7 @@ class Protected(Raftline):
     def __init__(self, parent: Path, base_port: int, how: str) -> None:
         super().__init__(parent, base_port)
         self.how = how
+        self._know_user = set[int]()  # nodes on which the user has logged in
         with _closing_on_failure(self):
             self._prepare()
 
@@ -37,13 +39,11 @@ class Protected(Raftline):
             _raftline("secret", secret)
             self.options += ["--secret", secret]
         if self.how == "users":
-            users, login = self.folder / "users", self.folder / "login"
-            _raftline(
-                "user", "add", USER, "--role", "admin", "--users", str(users), said=f"{PASSWORD}\n"
-            )
+            first, login = self.folder / "first-admin", self.folder / "login"
+            _raftline("user", "first", USER, str(first), said=f"{PASSWORD}\n")
             login.write_text(f"bench@login {USER} {PASSWORD}\n")
             # A reader, for `status`; without a secret, whose cost is measured separately.
-            self.options += ["--users", str(users), "--anonymous", "reader", "--insecure"]
+            self.options += ["--first-admin", str(first), "--anonymous", "reader", "--insecure"]
             self.spoken = ("-l", str(login))
         if self.how == "TLS":
             make_certificates(self.folder / "certs", [f"s{n + 1}" for n in range(self.count)])
@@ -59,8 +59,9 @@ class Protected(Raftline):
                 f"{of_node}.key", "--tls-ca", ca]  # fmt: skip
 
     def status(self, number: int) -> dict[str, object]:
+        """Return a node's status; {} while it doesn't answer, or doesn't know the user."""
         if self.how != "TLS":
-            return super().status(number)
+            return super().status(number) if self._is_known_by(number) else {}
         context = ssl.create_default_context(cafile=self.folder / "certs" / "ca.pem")
         try:
             with (
@@ -74,6 +75,17 @@ class Protected(Raftline):
         except (OSError, ValueError):
             return {}
         return facts
+
+    def _is_known_by(self, number: int) -> bool:
+        if self.how != "users" or number in self._know_user:
+            return True
+        try:
+            line = ask(self.port(number), f"login {USER} {PASSWORD}", ASK_S)
+        except OSError:
+            return False
+        if "LOGIN response" in line:
+            self._know_user.add(number)
+        return number in self._know_user
 
 
 class ProtectedWheel(Protected, RaftlineWheel):

@@ -15,7 +15,9 @@ from typing import Any
 
 import pytest
 
+from raftline.clients.requests.client_tls import ClientTls
 from raftline_testing.nodes.cluster import Cluster
+from raftline_testing.nodes.known_users import ROOT_ALONE, add_users
 from raftline_testing.nodes.processes import ports_in_a_row
 from raftline_testing.runner.at_night import at_night
 
@@ -42,13 +44,15 @@ def node(made: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     """The port of a node that speaks TLS alone, and takes no word without a login."""
     folder = tmp_path_factory.mktemp("protected")
     pytest.importorskip("scramp")
-    users = folder / "users"
-    raftline("user", "add", "ann", "--role", "writer", "--users", users, said="secret\n")
+    first = folder / "first-admin"
+    raftline("user", "first", "ann", first, said="secret\n")
     options = ("--tls-only", "--tls-cert", made / "s1.pem", "--tls-key", made / "s1.key",
-               "--users", users, "--anonymous", "none", "--insecure")  # fmt: skip
+               "--first-admin", first, "--anonymous", "none", "--insecure")  # fmt: skip
     with Cluster(folder, 1, *map(str, options)) as cluster:
         (alone,) = cluster.nodes
         alone.start().wait_for_line("I am Leader")
+        tls = ClientTls(ca=made / "ca.pem")
+        add_users(f"localhost:{alone.port}", ROOT_ALONE, "secret", "ann", tls)
         yield alone.port
 
 

@@ -187,8 +187,10 @@ def check(arguments: argparse.Namespace) -> None:
     Raises:
         ConfigError: they do not go together.
     """
-    if arguments.users is not None and arguments.controller_udp is not None:
-        raise ConfigError("datagrams have no login; --controller-udp does not go with --users")
+    if arguments.first_admin is not None and arguments.controller_udp is not None:
+        raise ConfigError(
+            "datagrams have no login; --controller-udp does not go with --first-admin"
+        )
     if arguments.controller:
         if arguments.name == CONTROLLER:
             raise ConfigError(f"a node that obeys {CONTROLLER} can't be called so; rename it")

@@ -17,7 +17,7 @@ import ssl
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 from ..common.address import is_loopback
 from ..common.config import ConfigError
@@ -38,9 +38,8 @@ from ..wire.refusal import LOGIN_FAILED, NOT_PRIVATE, TOO_MANY_LOGINS
 from ..wire.refusal import error as refusal
 from .proof import NONCE_BYTES
 from .throttle import Throttle
-from .users import Users, derive, read_first_admin, read_users, scram
+from .users import derive, read_first_admin, scram
 
-KnownUsers: TypeAlias = UserTable | Users  # those of the state, or of a file
 PATIENT_TRIES = 2  # after the first try, before a connection yields to others
 WRONG_PROOF = "invalid-proof"
 FAILED = LOGIN_FAILED
@@ -77,27 +76,24 @@ class Failures:
 class Access:
     """The users of a cluster as this node knows them, and the rights of clients without a login.
 
-    `users` are those that count now: the users at the last entry that was applied here, or while
-    there are none, those of the node's file, if it has one. Each change makes another object.
+    `users` are those at the last entry that was applied here. Each change makes another object.
     `is_on`: whether the rights of clients are checked. Any thread reads both for each line.
     """
 
     def __init__(
         self,
-        path: Path | None = None,
         anonymous: UserRole | None = None,
         failed_s: float = FAILED_LOGIN_S,
         *,
         first: Path | None = None,
     ) -> None:
-        """Read the file of users, if there is one, and that of the first admin. With a file, or
-        with a role for clients that are not logged in, the rights of clients are checked even
-        before there are users.
+        """Read the file of the first admin, if there is one. With it, or with a role for clients
+        that are not logged in, the rights of clients are checked even before there are users.
 
         Raises:
             ConfigError: the file can't be used, or a library is missing.
         """
-        self._is_required = (path, anonymous, first) != (None, None, None)
+        self._is_required = (anonymous, first) != (None, None)
         if self._is_required:
             scram()
         self.nobody = nobody(anonymous or UserRole.NONE)
@@ -106,15 +102,12 @@ class Access:
         self.new_token: Callable[[int], str] = secrets.token_hex  # takes the number of bytes
         self.turns = Throttle(LOGINS_WAITING)  # for deriving a key
         self.arrivals = itertools.count(1)
-        self._path = path
-        self.file_users: KnownUsers = UserTable() if path is None else read_users(path)
-        self._state_users = UserTable()
+        self.users = UserTable()
         # The command that adds the first admin of a cluster without users; "" if there is none.
         self.first_admin = "" if first is None else _first_admin_of(first)
         # An entry in the log adds a user, and is not applied yet: nobody is let in before.
         self.awaits_users = False
         self._settling = threading.RLock()  # changes come from several threads
-        self.users: KnownUsers = self.file_users
         self.is_on = self._is_required
         self.failures = Failures()
 
@@ -122,7 +115,7 @@ class Access:
         """Take the users at an entry that was applied. This is called before anybody can read the
         state of that entry."""
         with self._settling:
-            self._state_users = users
+            self.users = users
             self._settle()
 
     def await_users(self, awaits: bool) -> None:
@@ -132,25 +125,7 @@ class Access:
             self._settle()
 
     def _settle(self) -> None:
-        self.users = self._state_users or self.file_users
-        self.is_on = self._is_required or self.awaits_users or bool(self._state_users)
-
-    @property
-    def has_file(self) -> bool:
-        """Whether this node has a file of users."""
-        return self._path is not None
-
-    def reload(self) -> None:
-        """Read the file again. Connections use the new content from their next line on.
-
-        Raises:
-            ConfigError: it can't be used. Nothing is changed.
-        """
-        if self._path is not None:
-            users = read_users(self._path)
-            with self._settling:
-                self.file_users = users
-                self._settle()
+        self.is_on = self._is_required or self.awaits_users or bool(self.users)
 
 
 def _first_admin_of(path: Path) -> str:
@@ -192,7 +167,7 @@ class Login:
         """
         return denial_reason(self.now() or self._access.nobody, command, lambda lease: None)
 
-    def reads_by(self, users: KnownUsers) -> tuple[str, ...]:
+    def reads_by(self, users: UserTable) -> tuple[str, ...]:
         """Return the prefixes of the keys that this connection may read by these users. Any thread
         may call this."""
         return (self.by(users) or self._access.nobody).reads
@@ -201,7 +176,7 @@ class Login:
         """Return this connection's identity by the current users; see `by`."""
         return self.by(self._access.users)
 
-    def by(self, users: KnownUsers) -> Identity | None:
+    def by(self, users: UserTable) -> Identity | None:
         """Return this connection's identity by these users. It is None if the user is not one of
         them, or has another password there. Any thread may call this."""
         user = self._user
@@ -292,15 +267,15 @@ class Login:
             return self._failed()
         return f"AUTH response: {last}"
 
-    def _succeeded(self, users: KnownUsers, name: str, *, is_certified: bool = False) -> str:
+    def _succeeded(self, users: UserTable, name: str, *, is_certified: bool = False) -> str:
         """Set the identity and return the reply, or "" for an unknown name. A name also counts as
-        unknown if the file was reloaded meanwhile, and has no such user or a new password."""
+        unknown if the users changed meanwhile, and it is gone or has a new password."""
         user = users.find(name)
         if user is None or (user.verifier is None and not is_certified):
             return ""
         self._is_certified = is_certified
         self._users, self._user, self.identity = users, user, user.identity
-        if self.now() is None:  # a later reload checks this login itself
+        if self.now() is None:  # a later change checks this login itself
             self._user, self.identity = None, self._access.nobody
             return ""
         self.has_lost_user = False

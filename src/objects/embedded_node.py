@@ -62,7 +62,7 @@ class Node(NoCopies):
     seconds, is for each request of the objects (10, at the human pace 60). `console` gets the lines
     that a server prints; by default they go to the logger "raftline", and warnings go there as
     warnings. With `state_file_every`, in seconds, the readable file NAME.state_machine is written
-    within that time after a change; without it, only when the log is long. `secret`, `users`,
+    within that time after a change; without it, only when the log is long. `secret`, `anonymous`,
     `first_admin`, `tls_cert` and so on are like the options of a server (docs/use/objects.md): the
     rights of clients, and the login of the objects at the other nodes.
     """
@@ -83,7 +83,6 @@ class Node(NoCopies):
         insecure: bool = False,
         secret: str | Path | None = None,
         secret_mode: str | None = None,
-        users: str | Path | None = None,
         first_admin: str | Path | None = None,
         anonymous: str | None = None,
         tls_cert: str | Path | None = None,
@@ -116,7 +115,7 @@ class Node(NoCopies):
             self.address = self._configuration.members[name]
             check_open(self.address.host, open_to_network)
             settings = AccessSettings(
-                self.address.host, insecure, _path(secret), secret_mode, _path(users), anonymous,
+                self.address.host, insecure, _path(secret), secret_mode, anonymous,
                 _path(tls_cert), _path(tls_key), _path(tls_ca), tls_only, tls_require,
                 _path(tls_crl), _path(first_admin),
                 called=str,  # a keyword has the name of its setting
@@ -261,7 +260,7 @@ class Node(NoCopies):
         self._kv.close()  # last: callbacks may send requests while the leadership moves
 
     def reload(self) -> None:
-        """Reload the files of users, certificates and the secret, as a server does at SIGHUP.
+        """Reload the files of certificates and the secret, as a server does at SIGHUP.
 
         Raises:
             NodeError: a file can't be used, so its old content stays in effect; the others are

@@ -29,7 +29,7 @@ def files_change() -> None:
         Thread.schedule.step()
         is_read = False
         if seen % 3 == 1:
-            raise ConfigError("no such role")
+            raise ConfigError("no such file")
         taken = seen
         return ""
 
@@ -40,7 +40,7 @@ def files_change() -> None:
             reload.ask()
             Thread.schedule.sleep(0.01)
 
-    reload.add("users", read)
+    reload.add("secret", read)
     reload.add("settings", lambda: "")
     operators = [threading.Thread(target=change) for _ in range(2)]
     operators[0].start()

@@ -1,4 +1,4 @@
-"""Rights that a reload takes away while connections log in, ask, and are read by turns.
+"""Rights that an entry takes away while connections log in, ask, and are read by turns.
 
 The user has another password then, or is gone. What is sent after that is refused, whether the
 login was checked before, after or meanwhile.
@@ -10,7 +10,6 @@ import contextlib
 import socket
 import threading
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 from unittest import mock
 
@@ -18,15 +17,13 @@ import pytest
 
 from raftline.access import login as logins
 from raftline.access.login import Access, Login
-from raftline.access.users import Users
 from raftline.net.connections import connection as connections
 from raftline.net.connections import shared_reader
 from raftline.net.connections.connection import Connection
 from raftline.net.connections.shared_reader import SharedReader
 from raftline.net.protocol import admission, server_protocol, serving
 from raftline.net.protocol.host import Batch
-from raftline.state.user_table import User, UserTable
-from raftline.wire.commands.identity import EVERYWHERE, identity_of
+from raftline.state.user_table import Account, UserTable
 from raftline.wire.commands.rights import UserRole
 from raftline.wire.commands.user_operands import Verifier
 from raftline_testing.interleave.scenarios import check_interleavings, first_failure, seeds
@@ -50,19 +47,20 @@ def derived(password: str, *_: object) -> Verifier:
     return Verifier(1, b"salt", password.encode(), b"key")
 
 
-def users(password: str) -> Users:
-    """Return the users with one admin, or without if there is no password."""
-    root = User(identity_of("root", UserRole.ADMIN, EVERYWHERE), derived(password))
-    return Users({"root": root} if password else {}, bytes(32))
+def users(password: str) -> UserTable:
+    """Return the users with this password of root. Without one, there is another admin alone."""
+    name = "root" if password else "other"
+    return UserTable({name: Account(derived(password), ("admin",))}, secret=bytes(32))
 
 
 class Scene(test_connection.Scene):
-    """A node whose users are read again."""
+    """A node whose users change."""
 
     def __init__(self, nears: list[Wire]) -> None:
         super().__init__(SharedReader, nears)
-        self.host.access = Access(Path("users"), UserRole.NONE, failed_s=0.0)
-        self.is_read_again = threading.Event()
+        self.host.access = Access(anonymous=UserRole.NONE, failed_s=0.0)
+        self.host.access.follow(users("old"))
+        self.has_changed = threading.Event()
 
     def submit(self, *batches: Batch, more_come: bool = False) -> None:
         asked = [command for batch in batches for command in batch.commands]
@@ -84,7 +82,7 @@ class Noted(Connection):
 
 
 class Client:
-    """Logs in and asks, and asks again once the users were read again."""
+    """Logs in and asks, and asks again once the users have changed."""
 
     def __init__(self, scene: Scene, near: Any, far: Wire) -> None:
         reader = scene.reader
@@ -96,7 +94,7 @@ class Client:
     def _send(self) -> None:
         with contextlib.suppress(BrokenPipeError):
             self._send_lines(BEFORE, 0)
-            self._scene.is_read_again.wait()
+            self._scene.has_changed.wait()
             self._send_lines(AFTER, len(BEFORE))
             self._far.shutdown(socket.SHUT_WR)
 
@@ -130,28 +128,27 @@ class Client:
             assert reply.startswith(("Sorry, ", expected)), lines
 
 
-def users_are_read_again() -> None:
+def users_change() -> None:
     ends = [connected(ROOM) for _ in range(CLIENTS)]
-    read = map(users, ("old", Thread.schedule.random.choice(("new", ""))))
+    later = users(Thread.schedule.random.choice(("new", "")))
     with (
-        mock.patch.object(logins, "read_users", side_effect=read),
         mock.patch.object(logins, "derive", derived),
         mock.patch.object(connections, "asks_only_status", return_value=True),
     ):
         scene = Scene([near for near, _ in ends])
         clients = [Client(scene, near, far) for near, far in ends]
 
-        def read_again() -> None:
+        def change() -> None:
             for _ in range(Thread.schedule.random.randrange(AMID_STEPS)):
                 Thread.schedule.step()
-            scene.host.access.reload()
+            scene.host.access.follow(later)
             for client in clients:
                 client.connection.rights_changed()
-            scene.is_read_again.set()
+            scene.has_changed.set()
 
         threading.Thread(target=scene.answer, name="driver").start()
         threads = [thread for client in clients for thread in client.threads]
-        threads.append(threading.Thread(target=read_again, name="reload"))
+        threads.append(threading.Thread(target=change, name="change"))
         for thread in threads:
             thread.start()
         for thread in threads:
@@ -163,19 +160,19 @@ def users_are_read_again() -> None:
 
 @seeds(30, 10_000)
 def test_nothing_is_done_by_rights_that_are_gone(seeds: range) -> None:
-    check_interleavings(users_are_read_again, seeds, LINES)
+    check_interleavings(users_change, seeds, LINES)
 
 
 class ByTheUsersOfLater(Login):
     """Takes the user as of now, by whichever users the password was checked."""
 
-    def _succeeded(self, users: UserTable | Users, name: str, *, is_certified: bool = False) -> str:
+    def _succeeded(self, users: UserTable, name: str, *, is_certified: bool = False) -> str:
         return super()._succeeded(self._access.users, name, is_certified=is_certified)
 
 
 @pytest.mark.slow
 def test_a_login_by_users_that_are_gone_is_found() -> None:
     with mock.patch.object(admission, "Login", ByTheUsersOfLater):
-        failure = first_failure(users_are_read_again, range(1000), LINES)
+        failure = first_failure(users_change, range(1000), LINES)
     assert failure is not None
     assert "done by rights that are gone" in str(failure)

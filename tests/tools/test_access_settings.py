@@ -7,13 +7,12 @@ from pathlib import Path
 import pytest
 
 from raftline.access.login import Access
-from raftline.access.users import Users, make_verifier, write_users
+from raftline.access.users import write_first_admin
 from raftline.common.config import ConfigError
 from raftline.node.program import boot
-from raftline.state.user_table import User
-from raftline.wire.commands.identity import identity_of
 from raftline.wire.commands.rights import UserRole
 from raftline_course import controlled_server as controlled
+from raftline_testing.nodes.known_users import verifier_of
 
 
 def access_of(*words: str) -> Access | None:
@@ -24,21 +23,20 @@ def access_of(*words: str) -> Access | None:
 
 @pytest.fixture
 def known(tmp_path: Path) -> list[str]:
-    """Return the options of a node with users."""
-    bob = User(identity_of("bob", UserRole.READER), make_verifier("battery", 4096))
-    write_users(tmp_path / "users", Users({"bob": bob}, bytes(32)))
+    """Return the options of a node with a first admin."""
+    write_first_admin(tmp_path / "first", "ann", str(verifier_of("battery")))
     (tmp_path / "server-configuration.txt").write_text("s1 localhost 10000\n")
-    return ["--dir", str(tmp_path), "--users", str(tmp_path / "users")]
+    return ["--dir", str(tmp_path), "--first-admin", str(tmp_path / "first")]
 
 
-def test_without_a_login_all_is_allowed_where_only_this_machine_reaches(known: list[str]) -> None:
-    """A node that others reach allows nothing; another word holds where it is said."""
+def test_nobody_may_do_anything_without_a_login_unless_the_node_says_so(known: list[str]) -> None:
     open_to_all = ["--host", "0.0.0.0", "--open-to-network"]
     for words, role in (
-        ([], UserRole.ADMIN),
-        (["--host", "127.0.0.1"], UserRole.ADMIN),
+        (["--insecure"], UserRole.NONE),
+        (["--host", "127.0.0.1", "--insecure"], UserRole.NONE),
         (["--anonymous", "none", "--insecure"], UserRole.NONE),
         (["--anonymous", "reader", "--insecure"], UserRole.READER),
+        (["--anonymous", "admin"], UserRole.ADMIN),
     ):
         access = access_of(*known, *words)
         assert access is not None
@@ -57,7 +55,7 @@ def test_without_users_nobody_is_asked_who_they_are(known: list[str]) -> None:
     ("words", "said"),
     [
         (["--anonymous", "none"], "--anonymous none does not stop clients"),
-        (["--users", "nowhere"], "users file nowhere: No such file or directory"),
+        (["--first-admin", "no", "--insecure"], "first-admin file no: No such file or directory"),
     ],
 )
 def test_options_that_make_no_sense_are_refused(
@@ -107,6 +105,7 @@ def warned(*words: str) -> list[str]:
 
 
 OPEN = ["--host", "0.0.0.0", "--open-to-network"]
+OPEN_TO_ALL = "while the cluster has no users, every client"
 
 
 @pytest.mark.parametrize(
@@ -114,18 +113,23 @@ OPEN = ["--host", "0.0.0.0", "--open-to-network"]
     [
         ([], []),
         (["--secret", "s"], []),
-        (["--secret", "s", "--users", "u", "--anonymous", "none"], []),
-        ([*OPEN, "--secret", "s", "--users", "u"], []),
+        (["--secret", "s", "--first-admin", "u", "--anonymous", "none"], []),
+        ([*OPEN, "--secret", "s", "--first-admin", "u"], []),
         ([*OPEN, "--insecure"], []),  # the word for it was said
-        (["--users", "u", "--anonymous", "admin"], []),
-        (["--users", "u"], ["clients that are not logged in may do everything"]),
+        (["--first-admin", "u", "--anonymous", "admin"], []),
         (OFFERED, ["--secret-mode offer accepts members that prove nothing"]),
-        ([*OPEN, "--secret", "s"], ["without --users every client that reaches this node may do"]),
-        ([*OPEN, *BY_CERTIFICATE], ["without --users every client that reaches this node may do"]),
-        ([*OPEN, *BY_CERTIFICATE, "--tls-require"], ["without --users every client with a certif"]),
-        (["--users", "u", "--anonymous", "none", "--insecure"], ["members prove nothing (--insec"]),
-        ([*OPEN, "--users", "u", "--insecure"], ["members prove nothing (--insecure)"]),
-        ([*OPEN, *OFFERED, "--users", "u", "--insecure"], ["--secret-mode offer", "members prove"]),
+        ([*OPEN, "--secret", "s"], [OPEN_TO_ALL]),
+        ([*OPEN, *BY_CERTIFICATE], [OPEN_TO_ALL]),
+        (
+            [*OPEN, *BY_CERTIFICATE, "--tls-require"],
+            [f"{OPEN_TO_ALL} with"],
+        ),
+        (["--first-admin", "u", "--insecure"], ["members prove nothing (--insec"]),
+        ([*OPEN, "--first-admin", "u", "--insecure"], ["members prove nothing (--insecure)"]),
+        (
+            [*OPEN, *OFFERED, "--first-admin", "u", "--insecure"],
+            ["--secret-mode offer", "members prove"],
+        ),
     ],
 )
 def test_a_node_that_is_more_open_than_it_seems_says_so(words: list[str], said: list[str]) -> None:
@@ -134,3 +138,14 @@ def test_a_node_that_is_more_open_than_it_seems_says_so(words: list[str], said: 
     for line, begin in zip(lines, said, strict=True):
         assert line.startswith(f"[!] {begin}")
         assert "\n" not in line
+
+
+def test_the_file_of_users_of_earlier_builds_is_refused_with_the_way_on(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        boot.parser().parse_args(["s1", "10000", "--users", "raftline-users"])
+    assert ended.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "argument --users: users are no longer in a file of each node" in line
+    assert "raftline user import" in line

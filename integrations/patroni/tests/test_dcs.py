@@ -18,12 +18,9 @@ from raftline_patroni.holding import seconds_for
 from raftline_patroni.loading import NEVER, Loaded, cluster_of
 
 import raftline
-from raftline.access.users import Users, make_verifier, write_users
-from raftline.state.user_table import User
-from raftline.wire.commands.identity import identity_of
-from raftline.wire.commands.login_operands import ITERATIONS_LEAST
 from raftline.wire.commands.rights import UserRole
 from raftline_testing.nodes.cluster import STEADY, Cluster
+from raftline_testing.nodes.known_users import add_users, first_admin
 from raftline_testing.nodes.processes import eventually, free_ports
 
 Store = Callable[..., Raftline]
@@ -361,15 +358,14 @@ def test_nodes_may_be_a_list_and_some_may_be_down(store: Store, nodes: Cluster) 
 
 
 def test_a_member_logs_in_as_a_writer_of_its_own_keys(store: Store, tmp_path: Path) -> None:
-    verifier = make_verifier("secret", ITERATIONS_LEAST)
     users = {
-        name: User(identity_of(name, UserRole.WRITER, (prefix,)), verifier)
+        name: (UserRole.WRITER, (prefix,))
         for name, prefix in (("patroni", "/service/"), ("other", "app/"))
     }
-    write_users(tmp_path / "users", Users(users, bytes(32)))
-    options = (*STEADY, "--users", str(tmp_path / "users"), "--anonymous", "none", "--insecure")
+    options = (*STEADY, *first_admin(tmp_path, "secret"), "--insecure")
     with Cluster(tmp_path, 1, *options) as nodes:
         nodes["s1"].start()
+        add_users(addresses(nodes), users, "secret")
         section = {"hosts": addresses(nodes), "username": "patroni", "password": "secret"}
         one = store("p1", raftline=section)
 

@@ -207,7 +207,7 @@ class _Answers:
     def __init__(self) -> None:
         self.unknown: Answer | None = None  # of a write that may still take effect
         self.refusal: Reply | None = None  # the best explanation of why there is no leader
-        self.kept_out: LoginFailed | None = None  # from a node that may have an older file of users
+        self.kept_out: LoginFailed | None = None  # from a node that may not know the user yet
         self.silent: Address | None = None  # the last node that kept it to the end
         self._lasting: set[Address] = set()  # nodes that will not answer soon either
 

@@ -264,7 +264,7 @@ class WatchMachine(Generic[Data]):
 
     def _may_be_let_in(self, problem: ClientError) -> bool:
         """Return whether another node may accept this client. If the login failed here, another
-        node may have reloaded its file of users."""
+        node may know other users."""
         if not isinstance(problem, LoginFailed):
             return isinstance(problem, Unreachable)
         is_again = self._nodes.current in self._kept_out  # all others have been tried since

@@ -7,11 +7,12 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Final
 
-from ...access.login import FAILED, KnownUsers, Login
+from ...access.login import FAILED, Login
 from ...access.proof import NONCE_BYTES, WRONG, ProofError, Responder
 from ...access.tls import named_in
 from ...raft.levels import ACCOUNTED, FLOOR
 from ...raft.messages import PeerError
+from ...state.user_table import UserTable
 from ...wire.commands.authorization import (
     KeysUnknownError,
     as_asked,
@@ -92,7 +93,7 @@ class Admission:
         except KeysUnknownError:
             return self._host.not_here()
 
-    def reads_by(self, users: KnownUsers) -> tuple[str, ...]:
+    def reads_by(self, users: UserTable) -> tuple[str, ...]:
         """Return the prefixes of the keys that may be read here by these users. Any thread may call
         this."""
         return EVERYWHERE if self._login is None else self._login.reads_by(users)

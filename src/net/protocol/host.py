@@ -10,12 +10,13 @@ from collections.abc import Callable, Sequence
 from sys import getsizeof
 from typing import Final, Protocol
 
-from ...access.login import Access, KnownUsers
+from ...access.login import Access
 from ...access.secret import PeerAuth
 from ...access.tls import Tls
 from ...common.mypyc_compat import mypyc_attr
 from ...raft.change import Change
 from ...raft.messages import Message
+from ...state.user_table import UserTable
 from ...storage.snapshot_lines import MachineState
 from ...wire.commands.command_table import Request
 from ...wire.commands.observe_lines import ObserveAsked
@@ -77,7 +78,7 @@ class EventSink(Protocol):
     def puts_codes(self) -> bool:
         """Whether the connection asked for a code before each refusal."""
 
-    def reads_by(self, users: KnownUsers, /) -> tuple[str, ...]:
+    def reads_by(self, users: UserTable, /) -> tuple[str, ...]:
         """Return the prefixes of the keys that its login may read by these users."""
 
     def denial_by_now(self, command: str, /) -> str:

@@ -15,8 +15,8 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Final
 
-from ...access.login import KnownUsers
 from ...common.mypyc_compat import mypyc_attr
+from ...state.user_table import UserTable
 from ...wire import limits
 from ...wire.commands.identity import EVERYWHERE
 from ...wire.protocol import reply_line
@@ -57,7 +57,7 @@ class OutgoingProtocol(ReplySink):
         # Returns why the rights of now refuse a command, or "".
         self.denial_by_now: Callable[[str], str] = lambda command: ""
         # Returns the prefixes of the keys that may be read by these users.
-        self.reads_by: Callable[[KnownUsers], tuple[str, ...]] = lambda users: EVERYWHERE
+        self.reads_by: Callable[[UserTable], tuple[str, ...]] = lambda users: EVERYWHERE
         self.puts_codes = False
         self.spelled: Callable[[str, str, str], str] = reply_line  # returns the line of a reply
         self.errors = "replace"  # of the encoding of these lines

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from ...access.login import KnownUsers
 from ...resp.notifications import translated
 from ...resp.session import Session
+from ...state.user_table import UserTable
 from ...wire.commands.watch_lines import WatchAsked
 from .host import Backlog, Host
 from .outgoing_protocol import OutgoingProtocol
@@ -66,7 +66,7 @@ class RedisEvents:
     def puts_codes(self) -> bool:
         return False
 
-    def reads_by(self, users: KnownUsers) -> tuple[str, ...]:
+    def reads_by(self, users: UserTable) -> tuple[str, ...]:
         return self._outgoing.reads_by(users)
 
     def denial_by_now(self, command: str) -> str:

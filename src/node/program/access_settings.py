@@ -27,7 +27,6 @@ class AccessSettings:
     insecure: bool = False
     secret: Path | None = None
     secret_mode: str | None = None
-    users: Path | None = None
     anonymous: str | None = None
     tls_cert: Path | None = None
     tls_key: Path | None = None
@@ -98,7 +97,7 @@ class AccessSettings:
     @property
     def _checks_rights(self) -> bool:
         """Whether the rights of clients are checked even while the cluster has no users."""
-        return (self.users, self.anonymous, self.first_admin) != (None, None, None)
+        return (self.anonymous, self.first_admin) != (None, None)
 
     def warnings(self) -> Iterator[str]:
         """Yield warnings to print at the start: the node is more open than it may seem, or its
@@ -119,19 +118,15 @@ class AccessSettings:
                 if self.tls_require:
                     who = "with a certificate of the CA"
                 yield (
-                    f"[!] without {called('users')} every client {who} may do everything: read and "
-                    "change all keys, copy the state, remove members"
+                    f"[!] while the cluster has no users, every client {who} may do everything: "
+                    "read and change all keys, copy the state, remove members; "
+                    f"{called('first_admin')} FILE names a first user"
                 )
             return
         if not self.proves_members and self._role_of_others != "admin":
             yield (
                 f"[!] members prove nothing ({called('insecure')}): a client that poses as a "
                 "member needs no rights, whoever the users are"
-            )
-        if self.anonymous is None and self._role_of_others == "admin":
-            yield (
-                "[!] clients that are not logged in may do everything, as only this machine "
-                f"reaches this node; with {called('anonymous')} none, everybody has to log in"
             )
 
     def proofs(self) -> tuple[PeerAuth, Tls | None]:
@@ -161,10 +156,9 @@ class AccessSettings:
         """
         if not self._checks_rights:
             return None
-        return Access(self.users, ANONYMOUS[self._role_of_others], first=self.first_admin)
+        return Access(ANONYMOUS[self._role_of_others], first=self.first_admin)
 
     @property
     def _role_of_others(self) -> str:
         """The role of clients that are not logged in."""
-        is_open = self.first_admin is None and is_loopback(self.host)
-        return self.anonymous or ("admin" if is_open else "none")
+        return self.anonymous or "none"

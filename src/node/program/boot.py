@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 from pathlib import Path
+from typing import NoReturn
 
 from ...access.secret import MODES
 from ...common import config
@@ -118,18 +119,13 @@ def _add_place(parser: Parser) -> None:
 def _add_access(parser: Parser) -> None:
     """Add the options for access."""
     add = parser.add_argument
-    add(
-        "--users",
-        type=Path,
-        metavar="FILE",
-        help="require clients to log in; FILE has their rights. It is read again on SIGHUP",
-    )
+    add("--users", type=_no_file_of_users, metavar="FILE", help=argparse.SUPPRESS)
     add(
         "--anonymous",
         choices=ANONYMOUS,
         metavar="ROLE",
-        help="the role of clients that are not logged in: none, reader, writer, admin (default:"
-        " admin if only this machine reaches the node, else none)",
+        help="the role of clients that are not logged in, once logins are required: none (default),"
+        " reader, writer, admin",
     )
     _add_first_admin(parser)
     add(
@@ -149,6 +145,14 @@ def _add_access(parser: Parser) -> None:
         choices=MODES,
         help="require (default): members have to prove themselves; offer: members without a proof"
         " are accepted as well, while the secret is turned on node by node",
+    )
+
+
+def _no_file_of_users(_: str) -> NoReturn:
+    """Refuse the setting of earlier builds."""
+    raise argparse.ArgumentTypeError(
+        "users are no longer in a file of each node: name the first admin by --first-admin FILE, "
+        "and take the others over by raftline user import (docs/use/users.md)"
     )
 
 

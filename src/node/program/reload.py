@@ -1,4 +1,4 @@
-"""Reloading the files of users, of the secret and of TLS while the node runs."""
+"""Reloading the files of the secret and of TLS while the node runs."""
 
 from __future__ import annotations
 
@@ -13,15 +13,6 @@ def readers_of(server: Server) -> dict[str, Callable[[], str]]:
     returns a note to print, "" for none; it raises ConfigError, and changes nothing, if the file
     can't be used."""
     readers: dict[str, Callable[[], str]] = {}
-    if (access := server.access) is not None and access.has_file:
-
-        def read_users() -> str:
-            """Reload the users; lost rights end at once."""
-            access.reload()
-            server.listener.rights_changed()
-            return f"{len(access.file_users)} in all"
-
-        readers["users"] = read_users
     if server.peer_auth.secret:
 
         def read_secret() -> str:

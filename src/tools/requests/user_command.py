@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ...access.users import Users, make_verifier, read_users, write_first_admin
+from ...access.users import make_verifier, write_first_admin
 from ...client import Explain, add_forms, answer_each, answer_one, command_of
 from ...clients.requests.conversation import Client
 from ...clients.requests.pool import TIMEOUT_S
@@ -28,6 +28,7 @@ from ...wire.commands.user_operands import NO_PASSWORD, RIGHTS, Grant
 from ...wire.protocol import ProtocolError
 from ...wire.replies.replies import Reply, RequestOutcome, value_in
 from .ask import ShellPrinter, converse
+from .users_file import OldUsers, read_users
 
 if TYPE_CHECKING:
     from ...common.arguments import Commands
@@ -240,9 +241,9 @@ def _import(options: argparse.Namespace, client: Client, explain: Explain) -> in
     return RequestOutcome.DONE
 
 
-def _additions(old: Users, known: Facts) -> Iterator[str]:
+def _additions(old: OldUsers, known: Facts) -> Iterator[str]:
     """Yield the requests that add the users of a file and their rights. Raises ConfigError."""
-    for name, user in sorted(old.by_name.items()):
+    for name, user in sorted(old.items()):
         if name in known["users"]:
             _note(f"{name} is a user already, and stays as it is")
             continue
@@ -278,7 +279,7 @@ def _first(options: argparse.Namespace) -> int:
     if options.source is None:
         verifier = _new_verifier(options)
     else:
-        user = read_users(options.source).by_name.get(options.name)
+        user = read_users(options.source).get(options.name)
         if user is None:
             raise ConfigError(f"{options.source} has no user {options.name}")
         verifier = str(user.verifier)

@@ -15,18 +15,16 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from raftline.access.secret import make_secret
-from raftline.access.users import Users, make_verifier, write_users
 from raftline.clients.requests.client_login import Credentials, log_in
 from raftline.clients.requests.client_tls import ClientTls
 from raftline.clients.requests.line_connection import LineConnection
-from raftline.state.user_table import User
 from raftline.tools.local_cluster.server_process import SERVER
 from raftline.tools.node_files import certs
-from raftline.wire.commands.identity import EVERYWHERE, identity_of
-from raftline.wire.commands.login_operands import ITERATIONS_LEAST
+from raftline.wire.commands.identity import EVERYWHERE
 from raftline.wire.commands.rights import UserRole
 
 from ..nodes.cluster import Cluster, NodeProcess
+from ..nodes.known_users import add_users, first_admin
 from ..nodes.processes import DEADLINE_S, eventually, free_ports
 
 PASSWORD = "correct horse battery"
@@ -78,13 +76,10 @@ class Nodes(Cluster):
     """The nodes of a field, with the highest priority on this machine if the user may set it."""
 
     def __init__(self, folder: Path, *options: str) -> None:
-        verifier = make_verifier(PASSWORD, ITERATIONS_LEAST)
-        users = {name: User(identity_of(name, *NAMES[name]), verifier) for name in NAMES}
-        write_users(folder / "users", Users(users, bytes(32)))
         make_secret(folder / "secret")
         folder_of_certs = folder / "certs"
         certs.make(folder_of_certs, [f"s{number}=localhost" for number in (1, 2, 3)], [])
-        common = ["--users", folder / "users", "--anonymous", "none", "--secret", folder / "secret"]
+        common = [*first_admin(folder, PASSWORD), "--secret", folder / "secret"]
         common += ["--tls-only", "--tls-ca", folder_of_certs / "ca.pem"]
         (folder / "nodes").mkdir()
         super().__init__(folder / "nodes", 3, *map(str, common), "--pace", "class", *options)
@@ -109,13 +104,15 @@ class Nodes(Cluster):
         return (self.folder.parent / f"{node.name}.txt").read_text()
 
     def begin(self) -> None:
-        """Start all nodes, and wait until they serve at a level that has bounds."""
+        """Start all nodes, and wait until they know the users and serve at a level that has
+        bounds."""
         for node in self.nodes:
             node.launch()
         for node in self.nodes:
             eventually(partial(self._is_started, node), node.name)
         eventually(lambda: len(self.seen()) == 1, "one leader")
         eventually(lambda: self._level() >= BOUNDED_LEVEL, "a level with bounds")
+        add_users(self.field.at, NAMES, PASSWORD, tls=self.field.tls)
 
     def _is_started(self, node: NodeProcess) -> bool:
         return "Server started on" in self.console(node)

@@ -24,23 +24,21 @@ from raftline.access.login import Access, Login
 from raftline.access.proof import Initiator, ProofError, Responder
 from raftline.access.secret import PeerAuth, read_secrets
 from raftline.access.tls_socket import TlsSocket
-from raftline.access.users import Users, make_verifier, parse_users, spell_users
 from raftline.common.build_level import LEVEL
 from raftline.common.config import ConfigError
 from raftline.net.protocol.admission import Admission
 from raftline.state.commands.key_commands import execute
 from raftline.state.store import Store
-from raftline.state.user_table import User
+from raftline.tools.requests.users_file import parse_users, prefixes_of
 from raftline.wire import peer_lines
 from raftline.wire.commands.command_table import COMMANDS
-from raftline.wire.commands.identity import EVERYWHERE, identity_of
-from raftline.wire.commands.login_operands import ITERATIONS_LEAST
 from raftline.wire.commands.operands import Limits
 from raftline.wire.commands.parsing import ReadSettings, parse
 from raftline.wire.commands.rights import UserRole
 from raftline.wire.refusal import error
 
 from ..doubles.fake_host import FakeHost
+from ..nodes.known_users import ROOT_ALONE, access_with, spell_old_users
 from .file_targets import (
     CERTIFICATES,
     CERTIFICATES_FORM,
@@ -206,28 +204,12 @@ def check_proof(said: list[tuple[str, str]]) -> None:
 # --- logins -------------------------------------------------------------------------------------
 
 
-class KnownUsers(Access):
-    """Users without a file; nothing is permitted without a login."""
-
-    file_users: Users
-
-    def __init__(self) -> None:
-        super().__init__(None, UserRole.NONE, failed_s=0.0)
-        verifier = make_verifier("correct horse battery", ITERATIONS_LEAST)
-        self.file_users = Users(
-            {
-                "bob": User(identity_of("bob", UserRole.READER, ("app/",)), verifier),
-                "root": User(identity_of("root", UserRole.ADMIN, EVERYWHERE), verifier),
-            },
-            bytes(32),
-        )
-        self._settle()
-        self.wait = lambda timeout=None: False
-
-
 @functools.cache
-def known_users() -> KnownUsers:
-    return KnownUsers()
+def known_users() -> Access:
+    """Return a door where nothing is permitted without a login."""
+    access = access_with(OLD_USERS, "correct horse battery")
+    access.wait = lambda timeout=None: False
+    return access
 
 
 PARTS = (
@@ -398,7 +380,8 @@ def _begun(door: TlsSocket, context: ssl.SSLContext) -> None:
 
 # --- files --------------------------------------------------------------------------------------
 
-_ROWS = st.deferred(lambda: st.just(spell_users(known_users().file_users).encode()))
+OLD_USERS = {**ROOT_ALONE, "bob": (UserRole.READER, ("app/",))}
+_ROWS = st.deferred(lambda: st.just(spell_old_users(OLD_USERS, "correct horse").encode()))
 FILES = st.deferred(lambda: mutated(_ROWS, 12) | st.binary(max_size=200))
 
 
@@ -407,8 +390,10 @@ def check_file(data: bytes) -> None:
     file."""
     with contextlib.suppress(ConfigError, UnicodeDecodeError):
         users = parse_users(data.decode(), "users")
-        again = parse_users(spell_users(users), "users")
-        assert (again.by_name, spell_users(again)) == (users.by_name, spell_users(users))
+        for name, (identity, verifier) in users.items():
+            assert identity.user == name
+            assert verifier is not None
+            assert prefixes_of([prefix for prefix in identity.reads if prefix]) == identity.reads
     with scratch() as folder:
         path = Path(folder) / "secret"
         path.write_bytes(data)

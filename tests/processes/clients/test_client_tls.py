@@ -15,15 +15,12 @@ import pytest
 
 import raftline
 from raftline import ClientError, ClientTls, aio, connect
-from raftline.access.users import Users, make_verifier, write_users
 from raftline.clients.requests.conversation import Client
-from raftline.state.user_table import User
 from raftline.tools.node_files import certs
-from raftline.wire.commands.identity import EVERYWHERE, identity_of
-from raftline.wire.commands.login_operands import ITERATIONS_LEAST
 from raftline.wire.commands.rights import UserRole
 from raftline_testing.doubles.in_process import without_notices
 from raftline_testing.nodes.cluster import STEADY, Cluster
+from raftline_testing.nodes.known_users import add_users, first_admin
 from raftline_testing.nodes.processes import DEADLINE_S, eventually
 
 CLI = Path(__file__).resolve().parents[3] / "src" / "cli.py"
@@ -38,12 +35,6 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     certs.make(folder, ["s1=localhost"], ["ann"])
     (folder / "password").write_text(f"{PASSWORD}\n")
     (folder / "password").chmod(0o600)
-    verifier = make_verifier(PASSWORD, ITERATIONS_LEAST)
-    users = {
-        "ann": User(identity_of("ann", UserRole.ADMIN, EVERYWHERE), verifier),
-        "bob": User(identity_of("bob", UserRole.READER, ("app/",)), verifier),
-    }
-    write_users(folder / "users", Users(users, bytes(32)))
     return folder
 
 
@@ -52,9 +43,11 @@ def closed(made: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Clu
     """A node that speaks TLS alone, and serves nobody who did not log in."""
     options = ["--tls-cert", str(made / "s1.pem"), "--tls-key", str(made / "s1.key"),
                "--tls-ca", str(made / "ca.pem"), "--tls-only", "--controller",
-               "--users", str(made / "users"), "--anonymous", "none"]  # fmt: skip
+               *first_admin(made, PASSWORD, "ann")]  # fmt: skip
     with Cluster(tmp_path_factory.mktemp("cluster"), 1, *STEADY, *options) as cluster:
         cluster["s1"].start()
+        bob = {"bob": (UserRole.READER, ("app/",))}
+        add_users(at(cluster), bob, PASSWORD, "ann", ClientTls(ca=made / "ca.pem"))
         with connect(at(cluster), tls=as_ann(made)) as kv:
             eventually(lambda: serves(kv), "a leader")
         yield cluster

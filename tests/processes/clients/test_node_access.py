@@ -11,13 +11,10 @@ import pytest
 import raftline
 from raftline import ClientTls, Node, NodeError, ReplicatedDict
 from raftline.access.secret import make_secret
-from raftline.access.users import Users, make_verifier, write_users
+from raftline.access.users import make_verifier, write_first_admin
 from raftline.clients.requests.line_connection import LineConnection
-from raftline.state.user_table import User
 from raftline.tools.node_files import certs
-from raftline.wire.commands.identity import EVERYWHERE, identity_of
 from raftline.wire.commands.login_operands import ITERATIONS_LEAST
-from raftline.wire.commands.rights import UserRole
 from raftline_testing.nodes.processes import DEADLINE_S, free_ports
 
 PASSWORD = "correct horse battery"
@@ -27,17 +24,12 @@ NAMES = ("s1", "s2", "s3")
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Certificates of three members and of a user, a secret, and a file of users."""
+    """Certificates of three members and of a user, a secret, and a first admin."""
     folder = tmp_path_factory.mktemp("made")
     certs.make(folder, [f"{name}=localhost" for name in NAMES], ["ann"])
     make_secret(folder / "secret")
-    write(folder / "users", ann=(UserRole.ADMIN, EVERYWHERE), bob=(UserRole.READER, ("object",)))
+    write_first_admin(folder / "first-admin", "ann", str(VERIFIER))
     return folder
-
-
-def write(path: Path, **users: tuple[UserRole, tuple[str, ...]]) -> None:
-    known = {name: User(identity_of(name, *users[name]), VERIFIER) for name in users}
-    write_users(path, Users(known, bytes(32)))
 
 
 def tls(made: Path, name: str) -> dict[str, Any]:
@@ -47,7 +39,12 @@ def tls(made: Path, name: str) -> dict[str, Any]:
 
 def who(made: Path) -> dict[str, Any]:
     """Return the settings by which a node has users, and its objects log in as one."""
-    return {"users": made / "users", "anonymous": "none", "user": "ann", "password": PASSWORD}
+    return {
+        "first_admin": made / "first-admin",
+        "anonymous": "none",
+        "user": "ann",
+        "password": PASSWORD,
+    }
 
 
 @pytest.fixture
@@ -101,26 +98,17 @@ def test_the_leader_of_such_nodes_may_end_and_objects_go_on(nodes: list[Node]) -
     assert [count.add() for count in others] == [2, 3]
 
 
-def test_users_are_read_again_when_the_program_asks(
+def test_the_secret_is_read_again_when_the_program_asks(
     made: Path, members: dict[str, str], tmp_path: Path
 ) -> None:
-    users = tmp_path / "users"
-    write(users, ann=(UserRole.ADMIN, EVERYWHERE))
     own = {"s1": members["s1"]}
     secret = tmp_path / "secret"
     make_secret(secret)
-    settings = who(made) | {"users": str(users), "secret": secret}
-    with Node("s1", members=own, dir=tmp_path / "1", **settings) as node:
+    with Node("s1", members=own, dir=tmp_path / "1", secret=secret, **who(made)) as node:
         assert node.wait_until_leader(timeout=DEADLINE_S)
-        with raftline.connect(members["s1"], user="bob", password=PASSWORD) as bob:
-            with pytest.raises(raftline.LoginFailed):
-                bob.get("a")
-            write(users, ann=(UserRole.ADMIN, EVERYWHERE), bob=(UserRole.READER, EVERYWHERE))
-            node.reload()
-            assert bob.get("a") is None
-        users.write_text("nonsense\n")
+        node.reload()
         secret.write_text("short")
-        with pytest.raises(NodeError, match=r"users file .* line 1.*; secret .*: a secret"):
+        with pytest.raises(NodeError, match=r"secret .*: a secret"):
             node.reload()
         assert node.request("set a 5") == "SET response: a set to 5"
 
@@ -149,7 +137,7 @@ def test_a_node_in_a_program_says_that_every_client_may_do_everything(
     known: dict[str, Any] = {"secret": made / "secret", "open_to_network": True}
     with Node("s1", members=members, dir=tmp_path, **known):
         pass
-    assert "[!] without users every client that reaches this node may do everything" in caplog.text
+    assert "[!] while the cluster has no users, every client that reaches this" in caplog.text
 
 
 def test_a_node_that_others_reach_starts_with_a_secret_or_where_that_is_meant(
@@ -173,13 +161,7 @@ def test_a_node_that_others_reach_starts_with_a_secret_or_where_that_is_meant(
         ({"secret": "secret", "secret_mode": "ask"}, NodeError, "not one of: require, offer"),
         ({"anonymous": "none"}, NodeError, "anonymous none does not stop .* add secret FILE"),
         ({"first_admin": "none"}, NodeError, "anonymous none does not stop .* add secret FILE"),
-        (
-            {"users": "users", "anonymous": "root"},
-            NodeError,
-            "not one of: none, reader, writer, adm",
-        ),
-        ({"users": "none"}, NodeError, "users file none: No such file"),
-        ({"users": "users", "anonymous": "none"}, NodeError, "members prove .* add secret FILE"),
+        ({"anonymous": "root"}, NodeError, "not one of: none, reader, writer, adm"),
         ({"tls_require": True}, NodeError, "tls_require requires .*: add tls_only and tls_ca FILE"),
         ({"tls_crl": "none"}, NodeError, "tls_crl names .* add tls_ca FILE"),
         ({"password": "p"}, ValueError, "a password without a user"),

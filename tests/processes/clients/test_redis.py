@@ -15,16 +15,14 @@ from typing import Any
 
 import pytest
 
-from raftline.access.users import Users, make_verifier, write_users
 from raftline.clients.requests.client_login import Credentials, log_in
 from raftline.clients.requests.line_connection import LineConnection
-from raftline.state.user_table import User
 from raftline.tools.node_files import certs
-from raftline.wire.commands.identity import EVERYWHERE, identity_of
-from raftline.wire.commands.login_operands import ITERATIONS_LEAST
+from raftline.wire.commands.identity import EVERYWHERE
 from raftline.wire.commands.rights import UserRole
 from raftline_testing.doubles.redis_wire import framed
 from raftline_testing.nodes.cluster import STEADY, Cluster, NodeProcess
+from raftline_testing.nodes.known_users import add_users, first_admin
 from raftline_testing.nodes.processes import eventually
 
 DEADLINE_S = 60.0
@@ -327,12 +325,10 @@ USERS = {
 
 def test_the_keys_of_a_user_count_for_it(tmp_path: Path) -> None:
     """`SET` is a line of the node's own protocol; `SETRANGE` asks and writes on its own."""
-    verifier = make_verifier("right", ITERATIONS_LEAST)
-    users = {name: User(identity_of(name, *role), verifier) for name, role in USERS.items()}
-    write_users(tmp_path / "users", Users(users, bytes(32)))
-    options = ["--users", str(tmp_path / "users"), "--anonymous", "none", "--insecure"]
+    options = [*first_admin(tmp_path, "right"), "--insecure"]
     with Cluster(tmp_path, 1, *STEADY, *options) as cluster, Raw(cluster.start()["s1"]) as bob:
         node = cluster["s1"]
+        add_users(f"localhost:{node.port}", USERS, "right")
 
         def facts() -> dict[str, Any]:
             """Return the status for a user who may read all keys."""
@@ -340,7 +336,6 @@ def test_the_keys_of_a_user_count_for_it(tmp_path: Path) -> None:
                 log_in(reader, Credentials("default", "right"), "c", DEADLINE_S)
                 return dict(json.loads(reader.ask("status").partition(": ")[2]))
 
-        eventually(lambda: facts()["level"] >= 5, "the level of accounts")
         assert bob.ask(b"AUTH", b"bob", b"right") == b"+OK\r\n"
         assert bob.ask(b"SET", b"app/a", b"1") == b"+OK\r\n"
         one = facts()["accounts"]["bob"]["bytes"]
@@ -349,13 +344,11 @@ def test_the_keys_of_a_user_count_for_it(tmp_path: Path) -> None:
 
 
 def test_a_user_of_redis_py_has_the_rights_of_the_node(redis: Any, tmp_path: Path) -> None:
-    verifier = make_verifier("right", ITERATIONS_LEAST)
-    users = {name: User(identity_of(name, *role), verifier) for name, role in USERS.items()}
-    write_users(tmp_path / "users", Users(users, bytes(32)))
-    options = ["--users", str(tmp_path / "users"), "--anonymous", "none", "--insecure"]
+    options = [*first_admin(tmp_path, "right"), "--insecure"]
     refused = redis.exceptions.NoPermissionError
     with Cluster(tmp_path, 1, *STEADY, *options) as cluster:
         port = cluster.start()["s1"].port
+        add_users(f"localhost:{port}", USERS, "right")
         with redis.Redis(port=port) as nobody, pytest.raises(redis.AuthenticationError):
             nobody.set("app/a", "1")
         wrong = redis.Redis(port=port, username="bob", password="wrong")

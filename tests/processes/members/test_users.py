@@ -1,14 +1,12 @@
-"""Users at real nodes: their clients, attackers, and a file that is read again."""
+"""Users at real nodes: their clients, attackers, and rights that change."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import functools
 import json
 import os
 import re
-import signal
 import socket
 import subprocess
 from collections.abc import Callable, Iterator
@@ -21,19 +19,17 @@ import raftline
 from raftline import aio
 from raftline.access.secret import make_secret
 from raftline.access.tls import Tls, TlsFiles
-from raftline.access.users import Users, make_verifier, write_first_admin, write_users
+from raftline.access.users import write_first_admin
 from raftline.clients.requests.client_login import Credentials, log_in
 from raftline.clients.requests.line_connection import LineConnection
 from raftline.clients.requests.pool import Clients
-from raftline.state.user_table import User
 from raftline.tools.node_files import certs
-from raftline.wire.commands.identity import EVERYWHERE, identity_of
-from raftline.wire.commands.login_operands import ITERATIONS_LEAST
+from raftline.wire.commands.identity import EVERYWHERE
 from raftline.wire.commands.rights import UserRole
-from raftline.wire.commands.user_operands import Verifier
 from raftline_testing.doubles import in_process
 from raftline_testing.doubles.redis_wire import framed
 from raftline_testing.nodes.cluster import STEADY, Cluster
+from raftline_testing.nodes.known_users import add_users, first_admin, verifier_of
 from raftline_testing.nodes.processes import DEADLINE_S, eventually
 
 PASSWORD = "correct horse battery"
@@ -47,34 +43,18 @@ IN_FLIGHT = 1000
 GUESSES, GUESSERS = 3, 200  # wrong passwords of each, and how many try at a time
 
 
-@functools.cache
-def verifier_of(password: str) -> Verifier:
-    return make_verifier(password, ITERATIONS_LEAST)
-
-
-def write(path: Path, **changes: tuple[UserRole, tuple[str, ...]]) -> None:
-    """Write the users; each has the same password, and the same verifier each time."""
-    verifier, roles = verifier_of(PASSWORD), NAMES | changes
-    write_users(
-        path,
-        Users({name: User(identity_of(name, *roles[name]), verifier) for name in roles}, bytes(32)),
-    )
-
-
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """Three nodes that nobody may ask without a login; s1 obeys a controller, too."""
     folder = tmp_path_factory.mktemp("users")
-    write(folder / "users")
     make_secret(folder / "secret")
-    options = ["--users", str(folder / "users"), "--anonymous", "none"]
-    options += ["--secret", str(folder / "secret")]
+    options = [*first_admin(folder, PASSWORD, "ann"), "--secret", str(folder / "secret")]
     (folder / "nodes").mkdir()
     with Cluster(folder / "nodes", 3, *STEADY, *options) as nodes:
         for name in ("s1", "s2", "s3"):
             nodes[name].options += ["--record", str(folder / f"{name}.steps")]
             nodes[name].start()
-        eventually(lambda: status(nodes).get("level", 0) >= 2, "level 3")
+        add_users(at(nodes), NAMES, PASSWORD, "ann")
         yield nodes
 
 
@@ -388,36 +368,33 @@ def test_no_password_is_in_any_file_or_line_of_a_node(cluster: Cluster) -> None:
 @contextlib.contextmanager
 def one_with_users(folder: Path, *options: str, count: int = 1) -> Iterator[Cluster]:
     """A cluster of one node that has the users of `folder`, and admits nobody else; or of more."""
-    write(folder / "users")
     make_secret(folder / "secret")
     (folder / "nodes").mkdir()
-    known = ["--users", str(folder / "users"), "--anonymous", "none"]
+    known = first_admin(folder, PASSWORD, "ann")
     known += ["--secret", str(folder / "secret"), *options]
     with Cluster(folder / "nodes", count, *STEADY, *known) as cluster:
         cluster.start()
-        eventually(lambda: status(cluster).get("level", 0) >= 3, "level 3")
+        add_users(at(cluster), NAMES, PASSWORD, "ann")
         yield cluster
 
 
-def test_a_file_of_users_that_changed_is_read_again_at_sighup(tmp_path: Path) -> None:
-    users = tmp_path / "users"
-    with one_with_users(tmp_path) as cluster:
-        node = cluster["s1"]
-        with logged_in(cluster, "s1", "eve") as eve, logged_in(cluster, "s1", "bob") as bob:
-            assert "WATCH response" in bob.ask("watch app/")
-            write(users, eve=(UserRole.READER, ("app/",)), bob=(UserRole.READER, ("web/",)))
-            node.send_signal(signal.SIGHUP)
-            node.wait_for_line("users (4 in all)")
-            assert "the rights of the user have changed" in bob.read_line()
-            assert "eve may not set app/x" in eve.ask("set app/x 1")
-            users.write_text("nonsense\n")
-            node.send_signal(signal.SIGHUP)
-            node.wait_for_line("did not reload users")
-            assert "no such key: app/x" in eve.ask("get app/x")
-            only = User(identity_of("eve", UserRole.READER), verifier_of("another password"))
-            write_users(users, Users({"eve": only}, bytes(32)))
-            node.send_signal(signal.SIGHUP)
-            assert eve.read_line() == bob.read_line() == ""  # both connections have ended
+def test_rights_that_an_admin_changes_count_at_once(tmp_path: Path) -> None:
+    with (
+        one_with_users(tmp_path) as cluster,
+        connect(cluster, "ann") as ann,
+        logged_in(cluster, "s1", "eve") as eve,
+        logged_in(cluster, "s1", "bob") as bob,
+    ):
+        assert "WATCH response" in bob.ask("watch app/")
+        for line in ("role-grant bob read web/", "role-revoke bob app/"):
+            assert " response: " in ann.request(line)
+        assert "the rights of the user have changed" in bob.read_line()
+        assert " response: " in ann.request("role-grant eve read app/")
+        assert "eve may not set app/x" in eve.ask("set app/x 1")
+        assert "no such key: app/x" in eve.ask("get app/x")
+        for line in (f"user-password eve {verifier_of('another')}", "user-remove bob"):
+            assert " response: " in ann.request(line)
+        assert eve.read_line() == bob.read_line() == ""  # both connections have ended
 
 
 def fill(kv: raftline.KV[str], prefix: str) -> str:
@@ -488,15 +465,12 @@ def test_a_certificate_logs_its_user_in(tmp_path: Path) -> None:
 
 
 def test_observe_is_for_admins_and_ends_with_their_right(tmp_path: Path) -> None:
-    users = tmp_path / "users"
     with one_with_users(tmp_path) as cluster:
-        node = cluster["s1"]
         with logged_in(cluster, "s1", "eve") as eve, logged_in(cluster, "s1", "ann") as ann:
             assert "eve may not observe" in eve.ask("observe")
             assert ann.ask("observe").startswith("s1@OBSERVE response: ")
-            write(users, ann=(UserRole.WRITER, EVERYWHERE))
-            node.send_signal(signal.SIGHUP)
-            node.wait_for_line("users (4 in all)")
+            for line in ("user-grant max admin", "user-grant ann writer", "user-revoke ann admin"):
+                assert " response: " in ask(cluster, "max" if "revoke" in line else "ann", line)
             while ann.read_line():
                 pass  # what was observed until then; the connection has ended
         with logged_in(cluster, "s1", "ann") as ann:

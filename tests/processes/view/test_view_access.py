@@ -13,14 +13,13 @@ from pathlib import Path
 import pytest
 
 from raftline.access.secret import make_secret
-from raftline.access.users import Users, make_verifier, write_users
 from raftline.clients.requests.client_login import PASSWORD_FILE, USER
-from raftline.state.user_table import User
+from raftline.clients.requests.client_tls import ClientTls
 from raftline.tools.node_files import certs
-from raftline.wire.commands.identity import EVERYWHERE, identity_of
-from raftline.wire.commands.login_operands import ITERATIONS_LEAST
+from raftline.wire.commands.identity import EVERYWHERE
 from raftline.wire.commands.rights import UserRole
 from raftline_testing.nodes.cluster import STEADY, Cluster
+from raftline_testing.nodes.known_users import add_users, first_admin
 from raftline_testing.nodes.processes import Process, free_ports
 
 pytest.importorskip("aiohttp", reason="the page needs aiohttp")
@@ -34,12 +33,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("closed")
     certs.make(folder, [f"s{number}=localhost,127.0.0.1" for number in (1, 2, 3)], [])
     make_secret(folder / "secret")
-    verifier = make_verifier(PASSWORD, ITERATIONS_LEAST)
-    roles = {"ann": UserRole.ADMIN, "bob": UserRole.READER}
-    users = {
-        name: User(identity_of(name, role, EVERYWHERE), verifier) for name, role in roles.items()
-    }
-    write_users(folder / "users", Users(users, bytes(32)))
     (folder / "password").write_text(f"{PASSWORD}\n")
     (folder / "password").chmod(0o600)
     (folder / "wrong").write_text("correct horse\n")
@@ -50,7 +43,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def three(folder: Path) -> Iterator[Cluster]:
     (folder / "nodes").mkdir()
-    users = ["--users", str(folder / "users"), "--anonymous", "none"]
+    users = first_admin(folder, PASSWORD, "ann")
     options = [*STEADY, "--secret", str(folder / "secret"), *users]
     with Cluster(folder / "nodes", 3, *options) as cluster:
         for node in cluster.nodes:
@@ -58,7 +51,10 @@ def three(folder: Path) -> Iterator[Cluster]:
             for what, name in files.items():
                 node.options += [f"--tls-{what}", str(folder / name)]
             node.options.append("--tls-only")
-        yield cluster.start()
+        at = ",".join(f"localhost:{node.port}" for node in cluster.start().nodes)
+        bob = {"bob": (UserRole.READER, EVERYWHERE)}
+        add_users(at, bob, PASSWORD, "ann", ClientTls(ca=folder / "ca.pem"))
+        yield cluster
 
 
 def viewer(three: Cluster, folder: Path, user: str, password: str, *more: str) -> Process:

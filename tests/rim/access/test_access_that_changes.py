@@ -1,4 +1,5 @@
-"""Access that changes amid its use: files that are read again, and certificates for two things."""
+"""Access that changes amid its use: users, files that are read again, and certificates for two
+things."""
 
 from __future__ import annotations
 
@@ -7,7 +8,7 @@ import socket
 import threading
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
@@ -16,43 +17,33 @@ from raftline.access.proof import Initiator
 from raftline.access.secret import NO_AUTH, PeerAuth, make_secret, read_peer_auth, read_secrets
 from raftline.access.tls import Tls, TlsFiles
 from raftline.access.tls_socket import TlsSocket
-from raftline.access.users import Users, make_verifier, write_users
 from raftline.clients.requests.client_login import Credentials, exchange
 from raftline.common.config import ConfigError
 from raftline.net.connections.connection import admit_by_tls
 from raftline.net.protocol.admission import Admission
 from raftline.node.program.reload import readers_of
-from raftline.state.user_table import User
 from raftline.tools.node_files import certs
 from raftline.wire.commands.command_table import read_request
 from raftline.wire.commands.identity import EVERYWHERE, identity_of
-from raftline.wire.commands.login_operands import ITERATIONS_LEAST
 from raftline.wire.commands.operands import Limits
 from raftline.wire.commands.parsing import ReadSettings, parse
 from raftline.wire.commands.rights import UserRole
 from raftline_testing.doubles import certificates
 from raftline_testing.doubles.fake_host import FakeHost
+from raftline_testing.nodes.known_users import Known, access_with, table_of
 from raftline_testing.nodes.processes import DEADLINE_S
 
 OLD, NEW = "correct horse battery", "another password"
 BOB = identity_of("bob", UserRole.ADMIN, EVERYWHERE)
 
 
-def write(path: Path, password: str, *names: str) -> None:
-    verifier = make_verifier(password, ITERATIONS_LEAST)
-    users = {name: User(identity_of(name, UserRole.ADMIN, EVERYWHERE), verifier) for name in names}
-    write_users(path, Users(users, bytes(32)))
+def admins(*names: str) -> Known:
+    return {name: (UserRole.ADMIN, EVERYWHERE) for name in names}
 
 
 @pytest.fixture
-def path(tmp_path: Path) -> Path:
-    write(tmp_path / "users", OLD, "bob", "s2")
-    return tmp_path / "users"
-
-
-@pytest.fixture
-def access(path: Path) -> Access:
-    return Access(path, UserRole.NONE, failed_s=0.0)
+def access() -> Access:
+    return access_with(admins("bob", "s2"), OLD)
 
 
 def said(login: Login, line: str) -> str:
@@ -60,15 +51,14 @@ def said(login: Login, line: str) -> str:
 
 
 @pytest.mark.parametrize(("password", "names"), [(NEW, ("bob",)), (OLD, ("s2",))])
-def test_an_exchange_that_began_before_the_file_changed_gives_no_rights(
-    path: Path, access: Access, password: str, names: tuple[str, ...]
+def test_an_exchange_that_began_before_the_users_changed_gives_no_rights(
+    access: Access, password: str, names: tuple[str, ...]
 ) -> None:
     """It fails in the end if its user has another password by then, or is gone."""
     login = Login(access, lambda: True)
     steps = exchange(Credentials("bob", OLD))
     last = steps.send(said(login, next(steps)))
-    write(path, password, *names)
-    access.reload()
+    access.follow(table_of(admins(*names), password))
     assert said(login, last) == FAILED
     assert login.denial_reason("get a", lambda lease: []).startswith(
         "Sorry, a client without a login may not "
@@ -76,14 +66,11 @@ def test_an_exchange_that_began_before_the_file_changed_gives_no_rights(
     assert login.identity == access.nobody
 
 
-def test_an_exchange_that_began_before_gives_the_rights_of_now(path: Path, access: Access) -> None:
+def test_an_exchange_that_began_before_gives_the_rights_of_now(access: Access) -> None:
     login = Login(access, lambda: True)
     steps = exchange(Credentials("bob", OLD))
     last = steps.send(said(login, next(steps)))
-    users = cast(Users, access.users)
-    reader = users.by_name["bob"]._replace(identity=identity_of("bob", UserRole.READER))
-    write_users(path, Users({"bob": reader}, bytes(32)))
-    access.reload()
+    access.follow(table_of({"bob": (UserRole.READER, EVERYWHERE)}, OLD))
     assert said(login, last) != FAILED
     assert login.denial_reason("get a", lambda lease: []) == ""
     assert "bob may not set a" in login.denial_reason("set a 1", lambda lease: [])
@@ -180,7 +167,6 @@ def test_whoever_uses_a_file_looks_at_it_again_in_both_directions(
     node: Any = Running(access, read_peer_auth(secret, None), tls)
     before = node.peer_auth
     for what, asked in (
-        ("users", ["connections rights_changed"]),
         ("secret", ["peers prove_by", "connections secret_changed"]),
         ("certificates", ["peers certificates_revoked", "connections certificates_revoked"]),
     ):
@@ -200,8 +186,7 @@ def test_a_file_that_can_not_be_used_ends_no_connection(tmp_path: Path, access: 
         access, read_peer_auth(secret, None), SimpleNamespace(reload=lambda: "broken")
     )
     before = node.peer_auth
-    for path in (secret, tmp_path / "users"):
-        path.write_text("nonsense\n")
+    secret.write_text("nonsense\n")
     for read in readers_of(node).values():
         with pytest.raises(ConfigError):
             read()

@@ -1,4 +1,4 @@
-"""The login of a connection, and the file of users behind it."""
+"""The login of a connection, and the users behind it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ import os
 import queue
 import re
 import socket
-import stat
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -35,15 +34,7 @@ from raftline.access.login import (
     is_private,
 )
 from raftline.access.throttle import Throttle
-from raftline.access.users import (
-    Users,
-    make_verifier,
-    parse_users,
-    prefixes_of,
-    read_users,
-    spell_users,
-    write_users,
-)
+from raftline.access.users import make_verifier
 from raftline.clients.requests import conversation, one_node
 from raftline.clients.requests.client_login import REPLY_MAX, Credentials, exchange
 from raftline.clients.requests.client_login import log_in as send_login
@@ -56,7 +47,7 @@ from raftline.common.config import ConfigError
 from raftline.net.peers.peers import Speaker
 from raftline.net.protocol.admission import Admission
 from raftline.state.sessions import SessionTable
-from raftline.state.user_table import User
+from raftline.state.user_table import Account, UserTable
 from raftline.wire.commands.command_table import Request, read_request
 from raftline.wire.commands.identity import EVERYWHERE, identity_of
 from raftline.wire.commands.login_operands import ITERATIONS_LEAST
@@ -70,34 +61,33 @@ from raftline.wire.replies.replies import RequestOutcome, outcome_of
 from raftline_course.controller.orders import ORDERS
 from raftline_testing.doubles.fake_host import FakeHost
 from raftline_testing.doubles.scripted_node import ScriptedNode
+from raftline_testing.nodes.known_users import table_of
 from raftline_testing.nodes.processes import DEADLINE_S, eventually
 
 PASSWORD = "correct horse battery"
 SECRET = bytes(range(32))
 
 
-def users_of(*rows: tuple[str, UserRole, tuple[str, ...]], password: str = PASSWORD) -> Users:
-    verifier = make_verifier(password, ITERATIONS_LEAST)
-    return Users(
-        {name: User(identity_of(name, role, prefixes), verifier) for name, role, prefixes in rows},
-        SECRET,
-    )
+def users_of(*rows: tuple[str, UserRole, tuple[str, ...]], password: str = PASSWORD) -> UserTable:
+    return table_of({name: (role, prefixes) for name, role, prefixes in rows}, password)
 
 
 BOB = ("bob", UserRole.READER, ("app/",))
 ROOT = ("root", UserRole.ADMIN, EVERYWHERE)
 
 
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    path = tmp_path / "users"
-    write_users(path, users_of(BOB, ROOT))
-    return path
+def access_of(
+    *rows: tuple[str, UserRole, tuple[str, ...]],
+    failed_s: float = 0.0,
+) -> Access:
+    access = Access(anonymous=UserRole.NONE, failed_s=failed_s)
+    access.follow(users_of(*rows))
+    return access
 
 
 @pytest.fixture
-def access(path: Path) -> Access:
-    return Access(path, UserRole.NONE, failed_s=0.0)
+def access() -> Access:
+    return access_of(BOB, ROOT)
 
 
 def asked(line: str) -> Request:
@@ -257,9 +247,7 @@ def test_no_mixture_of_parts_logs_in(name: str, parts: list[str]) -> None:
 
 
 def _fixed() -> Access:
-    """Return users without a file."""
-    access = Access(None, UserRole.NONE, failed_s=0.0)
-    access.file_users = users_of(BOB, ROOT)
+    access = access_of(BOB, ROOT)
     access.wait = lambda timeout=None: False
     return access
 
@@ -288,22 +276,19 @@ def test_a_login_that_fails_ends_the_one_before(access: Access) -> None:
     assert login.identity == access.nobody
 
 
-def test_a_certificate_logs_its_user_in_and_no_other(path: Path, access: Access) -> None:
+def test_a_certificate_logs_its_user_in_and_no_other(access: Access) -> None:
     login = login_to(access)
     for name in ("mallory", ""):
         login.by_certificate(name)
         assert login.identity == access.nobody
     login.by_certificate("bob")
     assert login.identity == identity_of(*BOB)
-    write_users(path, users_of(BOB, password=PASSWORD + "!"))  # whose password it does not need
-    access.reload()
+    access.follow(users_of(BOB, password=PASSWORD + "!"))  # whose password it does not need
     assert login.now() == identity_of(*BOB)
     login.take(asked(f"login bob {PASSWORD}!"))
-    write_users(path, users_of(BOB))
-    access.reload()
+    access.follow(users_of(BOB))
     assert login.now() is None
-    write_users(path, users_of(ROOT))
-    access.reload()
+    access.follow(users_of(ROOT))
     certified = login_to(access)
     certified.by_certificate("bob")
     assert certified.identity == access.nobody
@@ -372,8 +357,7 @@ def test_a_user_of_another_number_of_iterations_is_not_named_by_it() -> None:
     """As many names that are unknown have that number, each the same one each time."""
     users = users_of(BOB, ROOT, ("eve", UserRole.READER, EVERYWHERE))
     old = make_verifier(PASSWORD, 2 * ITERATIONS_LEAST)
-    by_name = {**users.by_name, "eve": users.by_name["eve"]._replace(verifier=old)}
-    users = Users(by_name, SECRET)
+    users = users.with_account("eve", Account(old, ("reader",)))
     seen = [users.verifier_of(f"name{number}").iterations for number in range(300)]
     assert seen == [users.verifier_of(f"name{number}").iterations for number in range(300)]
     assert {*seen} == {ITERATIONS_LEAST, 2 * ITERATIONS_LEAST}
@@ -385,7 +369,7 @@ def test_a_forged_proof_for_an_unknown_name_logs_nobody_in(
 ) -> None:
     """Not even with the keys that the node makes up for that name."""
     monkeypatch.setattr(
-        "raftline.access.users.Users.verifier_of",
+        "raftline.state.user_table.UserTable.verifier_of",
         lambda users, name: Verifier(4096, bytes(16), hashlib.sha256(SECRET).digest(), bytes(32)),
     )
     login = login_to(access)
@@ -416,8 +400,8 @@ def test_nothing_but_the_comparison_in_constant_time_decides(
     assert (proved.identity.user == "bob") is is_equal
 
 
-def test_each_failure_waits_by_itself(path: Path) -> None:
-    access = Access(path, UserRole.NONE, failed_s=7.0)
+def test_each_failure_waits_by_itself() -> None:
+    access = access_of(BOB, ROOT, failed_s=7.0)
     waits: list[float] = []
     access.wait = lambda timeout=None: waits.append(timeout or 0) is None
     login = login_to(access)
@@ -532,9 +516,9 @@ def test_the_answer_to_a_login_that_is_refused_waits(
     assert waits == [REFUSED_LOGIN_S]
 
 
-def test_the_wait_after_a_wrong_password_is_a_part_of_its_turn(path: Path) -> None:
+def test_the_wait_after_a_wrong_password_is_a_part_of_its_turn() -> None:
     """Else many who guess would keep one processor busy without a pause."""
-    access = Access(path, UserRole.NONE, failed_s=7.0)
+    access = access_of(BOB, ROOT, failed_s=7.0)
     seen: list[tuple[float, bool]] = []
     access.wait = lambda timeout=None: (
         seen.append((timeout or 0, places_in(access.turns) > 0)) is None
@@ -593,116 +577,38 @@ def test_turns_come_in_the_order_of_ranks_and_the_last_of_too_many_is_refused() 
     assert order == [-3, 1, 2]
 
 
-# --- the file -----------------------------------------------------------------------------------
-
-
-def test_the_file_is_read_as_it_was_written(path: Path) -> None:
-    users = read_users(path)
-    assert list(users.by_name) == ["bob", "root"]
-    assert spell_users(users) == path.read_text()
-    assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    assert users.by_name["bob"].identity == identity_of(*BOB)
-    assert PASSWORD not in path.read_text()
-
-
-@pytest.mark.parametrize("mode", [0o644, 0o620, 0o601])
-def test_a_file_that_others_can_read_is_refused(path: Path, mode: int) -> None:
-    path.chmod(mode)
-    with pytest.raises(ConfigError, match="is open to others: chmod 600"):
-        Access(path, UserRole.NONE)
-
-
-def test_a_pipe_or_a_folder_in_the_place_of_the_file_is_refused(tmp_path: Path) -> None:
-    os.mkfifo(tmp_path / "pipe")  # to read it would wait for a writer
-    for path in (tmp_path / "pipe", tmp_path):
-        with pytest.raises(ConfigError, match="is not a file"):
-            read_users(path)
-
-
-GOOD = spell_users(users_of(BOB))
-LINE = GOOD.splitlines()[2]
-
-
-@pytest.mark.parametrize(
-    ("text", "said"),
-    [
-        ("", "has no users"),
-        ("\n".join(GOOD.splitlines()[:2]), "has no users"),
-        (LINE, "has no users"),  # no secret for names that are unknown
-        (GOOD + LINE, "line 4: this user is listed twice"),
-        (GOOD + "eve", "line 4: the form is: NAME ROLE VERIFIER"),
-        (GOOD + LINE.replace("bob reader", "eve king"), "line 4: there is no such role"),
-        (GOOD + LINE.replace("bob", "4ve"), "line 4: this is not a user name"),
-        (GOOD + LINE.replace("4096", "4095").replace("bob", "e"), "line 4: this is not a verifier"),
-        (GOOD + "eve reader SCRAM-SHA-256$4096:AAAA$AAAA:AAAA", "line 4: a part of the verifier"),
-        (
-            GOOD + LINE.replace("bob", "eve").replace("app/", r"\xc3"),
-            "line 4: the prefix of a right",
-        ),
-        (GOOD + LINE.replace("bob", "eve").replace("app/", r"\q"), r"line 4: \q is not an escape"),
-        (GOOD + LINE.replace("bob", "eve") + " ", "line 4: a prefix is empty"),
-    ],
-)
-def test_a_file_that_is_wrong_is_refused_in_one_line(text: str, said: str) -> None:
-    with pytest.raises(ConfigError) as refused:
-        parse_users(text, "users")
-    assert said in str(refused.value)
-    assert LINE.split(" ")[2] not in str(refused.value)
-    assert "\n" not in str(refused.value)
-
-
-def test_prefixes_have_one_spelling() -> None:
-    assert prefixes_of([r"\x61pp/", "app/", r"two\swords"]) == ("app/", r"two\swords")
-    assert prefixes_of([]) == EVERYWHERE
-
-
-def test_without_the_library_users_are_refused(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_the_library_users_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     import sys
 
     monkeypatch.setitem(sys.modules, "scramp", None)
     with pytest.raises(ConfigError, match=r"pip install 'scramp>="):
-        Access(path, UserRole.NONE)
+        Access(anonymous=UserRole.NONE)
 
 
-# --- a file that is read again ------------------------------------------------------------------
+# --- users that change --------------------------------------------------------------------------
 
 
-def test_rights_that_change_count_from_the_next_line_on(path: Path, access: Access) -> None:
+def test_rights_that_change_count_from_the_next_line_on(access: Access) -> None:
     login = login_to(access)
     log_in(login, "root", PASSWORD)
     assert login.denial_reason("members", lambda lease: []) == ""
-    users = cast(Users, access.users)
-    users.by_name["root"] = users.by_name["root"]._replace(  # type: ignore[index]
-        identity=identity_of("root", UserRole.WRITER, ("app/",))
-    )
-    write_users(path, users)
-    access.reload()
+    access.follow(users_of(("root", UserRole.WRITER, ("app/",))))
     assert "it takes the role admin" in login.denial_reason("members", lambda lease: [])
     assert login.denial_reason("set app/x 1", lambda lease: []) == ""
     assert login.now() == identity_of("root", UserRole.WRITER, ("app/",))
 
 
-@pytest.mark.parametrize("users", [users_of(BOB), users_of(BOB, ROOT)])
-def test_a_user_without_an_entry_or_with_another_password_is_nobody(
-    path: Path, access: Access, users: Users
+@pytest.mark.parametrize("users", [users_of(BOB), users_of(BOB, ROOT, password="another")])
+def test_a_user_who_is_gone_or_has_another_password_is_nobody(
+    access: Access, users: UserTable
 ) -> None:
     login = login_to(access)
     log_in(login, "root", PASSWORD)
-    write_users(path, users)
-    access.reload()
+    access.follow(users)
     assert login.now() is None
     assert login.denial_reason("get a", lambda lease: []).startswith(
         "Sorry, a client without a login may not "
     )
-
-
-def test_a_file_that_became_wrong_leaves_all_as_it_was(path: Path, access: Access) -> None:
-    login = login_to(access)
-    log_in(login, "bob", PASSWORD)
-    path.write_text("nonsense\n")
-    with pytest.raises(ConfigError, match="line 1"):
-        access.reload()
-    assert login.denial_reason("get app/x", lambda lease: []) == ""
 
 
 # --- the lines of a connection ------------------------------------------------------------------
@@ -779,10 +685,9 @@ def test_lines_of_a_user_are_taken_as_its_rights_are(access: Access) -> None:
     assert door.say("sing a song").startswith("Sorry, I don't understand: sing")
 
 
-def test_a_lease_is_ended_where_its_keys_are_known_alone(path: Path) -> None:
+def test_a_lease_is_ended_where_its_keys_are_known_alone() -> None:
     """A node that was started again has applied nothing: there a lease has no keys yet."""
-    write_users(path, users_of(("eve", UserRole.WRITER, ("app/",)), ROOT))
-    access = Access(path, UserRole.NONE, failed_s=0.0)
+    access = access_of(("eve", UserRole.WRITER, ("app/",)), ROOT)
     door = Door(access, keys_of_lease=lambda lease: None, not_here=lambda: "ask s2")
     door.say(f"login eve {PASSWORD}")
     for line in ("release lease-5", "renew lease-5", "c#5@under lease-5 set app/x 1"):
@@ -992,11 +897,8 @@ def test_the_screen_shows_no_password_and_keeps_none(
 class UsersNode(ScriptedNode):
     """A node that lets these users read, once they have logged in. One client at a time."""
 
-    def __init__(
-        self, folder: Path, name: str, *users: tuple[str, UserRole, tuple[str, ...]]
-    ) -> None:
-        write_users(folder / name, users_of(*users))
-        self._access = Access(folder / name, UserRole.NONE, failed_s=0.0)
+    def __init__(self, name: str, *users: tuple[str, UserRole, tuple[str, ...]]) -> None:
+        self._access = access_of(*users)
         self._login = login_to(self._access)
         super().__init__(self._answer, name)
 
@@ -1011,17 +913,17 @@ class UsersNode(ScriptedNode):
 
 
 @pytest.fixture
-def older_and_newer(tmp_path: Path) -> Iterator[tuple[UsersNode, UsersNode]]:
-    """Two nodes, the first of which has not read the file of users again."""
-    nodes = UsersNode(tmp_path, "s1", ROOT), UsersNode(tmp_path, "s2", ROOT, BOB)
+def older_and_newer() -> Iterator[tuple[UsersNode, UsersNode]]:
+    """Two nodes, the first of which does not know the last user yet."""
+    nodes = UsersNode("s1", ROOT), UsersNode("s2", ROOT, BOB)
     yield nodes
     for node in nodes:
         node.close()
 
 
-def test_a_task_logs_in_though_the_threads_of_its_event_loop_all_wait(tmp_path: Path) -> None:
+def test_a_task_logs_in_though_the_threads_of_its_event_loop_all_wait() -> None:
     """As they do for a name server that does not answer."""
-    node, end = UsersNode(tmp_path, "s1", ROOT, BOB), threading.Event()
+    node, end = UsersNode("s1", ROOT, BOB), threading.Event()
 
     async def by_task() -> str | None:
         loop = asyncio.get_running_loop()
@@ -1044,7 +946,7 @@ def at_both(nodes: tuple[UsersNode, UsersNode]) -> str:
     return ",".join(f"localhost:{node.port}" for node in nodes)
 
 
-def test_a_node_with_an_older_file_of_users_is_passed_by(
+def test_a_node_that_does_not_know_a_user_yet_is_passed_by(
     older_and_newer: tuple[UsersNode, UsersNode],
 ) -> None:
     async def by_task() -> str | None:

@@ -1,17 +1,15 @@
-"""The file of users is read again while connections stand: watches end, and logins."""
+"""The users change while connections stand: watches end, and logins."""
 
 from __future__ import annotations
 
 import socket
 import threading
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, cast
 
 import pytest
 
 from raftline.access.login import Access
-from raftline.access.users import Users, make_verifier, write_users
 from raftline.clients.calls.value_codec import TEXT
 from raftline.clients.requests.node_connection import LoginFailed, NotAllowed
 from raftline.clients.watches.watch_events import WatchCursor
@@ -19,25 +17,21 @@ from raftline.logmanager import LogManager
 from raftline.net.connections.connection import Connection
 from raftline.node.watches.watch_registry import WatchRegistry
 from raftline.raft.log import Entry
-from raftline.state.user_table import User
-from raftline.wire.commands.identity import identity_of
-from raftline.wire.commands.login_operands import ITERATIONS_LEAST
 from raftline.wire.commands.rights import UserRole
 from raftline_testing.doubles.fake_host import FakeHost
 from raftline_testing.files.faulty_folder import MemoryFolder
+from raftline_testing.nodes.known_users import table_of
 from raftline_testing.nodes.processes import eventually
 
 PASSWORD, OTHER = "correct horse battery", "staple"
-VERIFIERS = {word: make_verifier(word, ITERATIONS_LEAST) for word in (PASSWORD, OTHER)}
 
 
 class Scene:
     """A connection on which bob is logged in, at a node whose watches are real."""
 
-    def __init__(self, folder: Path) -> None:
-        self.path = folder / "users"
-        self.write(bob=("app/", "web/"))
-        self.access = Access(self.path, UserRole.NONE, failed_s=0.0)
+    def __init__(self) -> None:
+        self.access = Access(anonymous=UserRole.NONE, failed_s=0.0)
+        self._follow(bob=("app/", "web/"))
         self.manager = LogManager("s1", MemoryFolder(), {"s1": "localhost:10000"})
         self.watchers = WatchRegistry(self.manager, lambda: None)
         self.index = 0
@@ -56,21 +50,13 @@ class Scene:
         for batch in batches:
             batch.wake()
 
-    def write(self, password: str = PASSWORD, **users: tuple[str, ...]) -> None:
-        users = users or {"ann": ("",)}
-        write_users(
-            self.path,
-            Users(
-                {
-                    name: User(identity_of(name, UserRole.READER, prefixes), VERIFIERS[password])
-                    for name, prefixes in users.items()
-                },
-                bytes(32),
-            ),
-        )
+    def _follow(self, password: str = PASSWORD, **users: tuple[str, ...]) -> None:
+        known = {name: (UserRole.READER, users[name]) for name in users or {"ann": ("",)}}
+        self.access.follow(table_of(known, password))
 
-    def read_again(self) -> None:
-        self.access.reload()
+    def change(self, password: str = PASSWORD, **users: tuple[str, ...]) -> None:
+        """Put these readers in force, or another one if there are none."""
+        self._follow(password, **(users or {"ann": ("",)}))
         self.connection.rights_changed()
 
     def apply(self, *commands: str) -> None:
@@ -89,8 +75,8 @@ class Scene:
 
 
 @pytest.fixture
-def scene(tmp_path: Path) -> Iterator[Scene]:
-    scene = Scene(tmp_path)
+def scene() -> Iterator[Scene]:
+    scene = Scene()
     assert scene.ask(f"login bob {PASSWORD}").startswith(
         "s1@LOGIN response: you are bob, who may read"
     )
@@ -105,8 +91,7 @@ def test_a_watch_ends_where_its_user_may_have_it_no_more(scene: Scene) -> None:
     assert scene.ask("c#2@watch web/") == "s1#2@WATCH response: 0 keys as of 1"
     scene.apply("set app/x 1")
     assert scene.line() == "s1#1@EVENT 2 set app/x 1"
-    scene.write(bob=("web/",))
-    scene.read_again()
+    scene.change(bob=("web/",))
     assert scene.line() == (
         "s1#1@Sorry, this watch has ended, since the rights of the user have changed. "
         "Go on with: watch app/ after 2"
@@ -124,8 +109,7 @@ def test_a_connection_ends_with_its_login(
     scene: Scene, password: str, users: dict[str, tuple[str, ...]]
 ) -> None:
     assert "WATCH response" in scene.ask("watch app/")
-    scene.write(password, **users)
-    scene.read_again()
+    scene.change(password, **users)
     assert "the rights of the user have changed" in scene.line()
     assert scene.line() == ""
     eventually(lambda: scene.watchers.count == 0, "no watch")
@@ -133,8 +117,7 @@ def test_a_connection_ends_with_its_login(
 
 def test_rights_that_stay_end_nothing(scene: Scene) -> None:
     assert "WATCH response" in scene.ask("watch app/")
-    scene.write(bob=("app/",), ann=("",))
-    scene.read_again()
+    scene.change(bob=("app/",), ann=("",))
     scene.apply("set app/x 1")
     assert scene.line() == "s1@EVENT 2 set app/x 1"
 
@@ -143,8 +126,7 @@ def test_a_watch_does_not_begin_if_the_rights_change_first(scene: Scene) -> None
     confirm = scene.host.submit
 
     def submit(*batches: Any) -> None:  # between the look at the rights and the first line
-        scene.write(bob=("web/",))
-        scene.read_again()
+        scene.change(bob=("web/",))
         confirm(*batches)
 
     scene.host.submit = submit

@@ -31,7 +31,7 @@ class Door:
 
     def __init__(self, anonymous: UserRole | None = None) -> None:
         self.store = Store(level=5)
-        self.access = Access(None, anonymous, failed_s=0.0)
+        self.access = Access(anonymous, failed_s=0.0)
         self.store.on_users = self.access.follow
         self.host: Any = FakeHost(access=self.access, level=5)
         self.admission = Admission(self.host, object(), lambda: True)  # type: ignore[arg-type]

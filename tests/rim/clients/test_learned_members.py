@@ -156,12 +156,12 @@ def test_a_login_that_fails_at_the_question_is_no_failure_of_what_was_served(
         self: Client, node: NodeConnection, line: bytes, command: str, deadline: Deadline
     ) -> Reply:
         if command == "status":
-            raise LoginFailed("the file of users is another now")
+            raise LoginFailed("the users are others now")
         return exchange(self, node, line, command, deadline)
 
     async def refused_too(self: AioAsker, step: AskNode) -> Answer | Connected:
         if step.command == "status":
-            raise LoginFailed("the file of users is another now")
+            raise LoginFailed("the users are others now")
         return await attempt(self, step)
 
     async def run() -> None:

@@ -308,7 +308,7 @@ KEPT_OUT = [
 def test_for_who_is_let_in_no_more_the_write_before_may_have_been_done(
     refusal: Answer,
 ) -> None:
-    """A new file of users ends a connection amid a write, and the login on the next one fails."""
+    """A change of users ends a connection amid a write, and the login on the next one fails."""
     nodes = NodeTurns([S1, S2])
     for unknown in (LOST, said(outcome_unknown("it fell"))):
         steps = search(nodes, ClientSessions(), "c", "set a 1", Deadline(10))

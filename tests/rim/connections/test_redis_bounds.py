@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -45,8 +44,8 @@ class Subscriber(Scene):
 
 
 @pytest.fixture
-def scene(tmp_path: Path) -> Iterator[Subscriber]:
-    scene = Subscriber(tmp_path)
+def scene() -> Iterator[Subscriber]:
+    scene = Subscriber()
     assert scene.command("AUTH", "bob", PASSWORD) == "+OK"
     yield scene
     scene.lines.close()
@@ -55,8 +54,8 @@ def scene(tmp_path: Path) -> Iterator[Subscriber]:
 
 
 @pytest.fixture
-def access(tmp_path: Path) -> Access:
-    return Scene(tmp_path).access
+def access() -> Access:
+    return Scene().access
 
 
 # --- before a login -------------------------------------------------------------------------------
@@ -129,8 +128,7 @@ def test_a_subscription_ends_its_connection_with_its_rights(
     assert scene.subscribe(APP) == ""
     scene.apply("set app/x 1")
     assert scene.message() == "__keyspace@0__:app/x set"
-    scene.write(password, **users)
-    scene.read_again()
+    scene.change(password, **users)
     scene.apply("set app/x 2")
     assert scene.message() == ""
     eventually(lambda: scene.watchers.count == 0, "no watch")
@@ -138,8 +136,7 @@ def test_a_subscription_ends_its_connection_with_its_rights(
 
 def test_rights_that_stay_end_no_subscription(scene: Subscriber) -> None:
     assert scene.subscribe(APP) == ""
-    scene.write(bob=("app/",), ann=("",))
-    scene.read_again()
+    scene.change(bob=("app/",), ann=("",))
     scene.apply("set app/x 1")
     assert scene.message() == "__keyspace@0__:app/x set"
 

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from raftline.access.login import Access
-from raftline.access.users import Users, make_verifier, write_users
 from raftline.net.protocol.host import Batch
 from raftline.net.protocol.redis_node import RedisNode
 from raftline.node.loop.queue import RequestQueue
 from raftline.state.store import Store
-from raftline.state.user_table import User
-from raftline.wire.commands.identity import EVERYWHERE, identity_of
-from raftline.wire.commands.login_operands import ITERATIONS_LEAST
+from raftline.wire.commands.identity import EVERYWHERE
 from raftline.wire.commands.operands import Limits
 from raftline.wire.commands.rights import UserRole
 from raftline.wire.limits import READS_TOGETHER, WRITES_TOGETHER
 from raftline_testing.doubles.redis_wire import RedisWire, framed
+from raftline_testing.nodes.known_users import access_with
 from tests.rim.loop.test_queue import Sink
 
 pytestmark = pytest.mark.pure
@@ -28,13 +24,8 @@ EXEC = b"".join([framed(b"MULTI"), *[framed(b"INCR", b"k")] * 8, framed(b"EXEC")
 
 
 @pytest.fixture(scope="module")
-def access(tmp_path_factory: pytest.TempPathFactory) -> Access:
-    path: Path = tmp_path_factory.mktemp("users") / "users"
-    verifier = make_verifier("right", ITERATIONS_LEAST)
-    writer = UserRole.WRITER
-    users = {name: User(identity_of(name, writer, EVERYWHERE), verifier) for name in ("ann", "bob")}
-    write_users(path, Users(users, bytes(32)))
-    return Access(path, UserRole.NONE, failed_s=0.0)
+def access() -> Access:
+    return access_with(dict.fromkeys(("ann", "bob"), (UserRole.WRITER, EVERYWHERE)), "right")
 
 
 class QueuedWire(RedisWire):

@@ -11,7 +11,6 @@ import random
 import socket
 import tracemalloc
 from collections.abc import Sequence
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -19,7 +18,6 @@ import pytest
 
 from raftline.access.login import Access
 from raftline.access.secret import PeerAuth
-from raftline.access.users import Users, make_verifier, write_users
 from raftline.net.connections.shared_reader import SharedReader
 from raftline.net.peers.peers import Speaker
 from raftline.net.protocol.admission import Admission
@@ -33,12 +31,8 @@ from raftline.net.protocol.server_protocol import (
     ServerProtocol,
     TimingMark,
 )
-from raftline.state.user_table import User
-from raftline.wire.commands.identity import EVERYWHERE, identity_of
-from raftline.wire.commands.login_operands import ITERATIONS_LEAST
 from raftline.wire.commands.operands import Limits
 from raftline.wire.commands.parsing import BY_ROUND, PLAIN_BYTES, ParsedLine, ReadSettings
-from raftline.wire.commands.rights import UserRole
 from raftline.wire.limits import (
     LINE_S,
     LINES_TOGETHER,
@@ -49,6 +43,7 @@ from raftline.wire.limits import (
 )
 from raftline_testing.doubles.fake_host import FakeHost
 from raftline_testing.doubles.redis_wire import framed
+from raftline_testing.nodes.known_users import ROOT_ALONE, access_with
 from tests.rim.connections.test_connection import Scene
 
 SHORT = Limits(key_bytes=16, value_bytes=900)  # a line: 3920 bytes; before a login: 2048
@@ -78,12 +73,8 @@ LAST = [b"", b"set a", TOO_LONG, TOO_LONG + b"\nhelp\n"]
 
 
 @pytest.fixture(scope="module")
-def access(tmp_path_factory: pytest.TempPathFactory) -> Access:
-    path: Path = tmp_path_factory.mktemp("users") / "users"
-    verifier = make_verifier("right", ITERATIONS_LEAST)
-    root = User(identity_of("root", UserRole.ADMIN, EVERYWHERE), verifier)
-    write_users(path, Users({"root": root}, bytes(32)))
-    return Access(path, UserRole.NONE, failed_s=0.0)
+def access() -> Access:
+    return access_with(ROOT_ALONE, "right")
 
 
 class Machine:

@@ -8,14 +8,12 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any, cast
 
 import pytest
 
 from raftline.access.login import Access
 from raftline.access.secret import PeerAuth
-from raftline.access.users import Users, make_verifier, write_users
 from raftline.common.build_level import LEVEL
 from raftline.common.version import VERSION
 from raftline.net.connections import connection_slots as places_module
@@ -25,14 +23,12 @@ from raftline.net.connections.listener import Listener
 from raftline.net.line_reader import HalfLines, LineBuffer
 from raftline.net.protocol import server_protocol
 from raftline.net.protocol.server_protocol import HALF_LINES_FULL
-from raftline.state.user_table import User
-from raftline.wire.commands.identity import EVERYWHERE, identity_of
-from raftline.wire.commands.login_operands import ITERATIONS_LEAST
 from raftline.wire.commands.rights import UserRole
 from raftline.wire.limits import PLACES_FOR_PEERS, STRANGER_LINE_BYTES
 from raftline.wire.refusal import FULL
 from raftline_testing.doubles.fake_host import FakeHost
 from raftline_testing.doubles.redis_wire import framed
+from raftline_testing.nodes.known_users import ROOT_ALONE, access_with, table_of
 from raftline_testing.nodes.processes import DEADLINE_S, eventually, free_ports
 
 PASSWORD = "correct horse battery"
@@ -43,11 +39,8 @@ TOO_LONG = (
 
 
 @pytest.fixture
-def access(tmp_path: Path) -> Access:
-    verifier = make_verifier(PASSWORD, ITERATIONS_LEAST)
-    root = User(identity_of("root", UserRole.ADMIN, EVERYWHERE), verifier)
-    write_users(tmp_path / "users", Users({"root": root}, bytes(32)))
-    return Access(tmp_path / "users", UserRole.NONE, failed_s=0.0)
+def access() -> Access:
+    return access_with(ROOT_ALONE, PASSWORD)
 
 
 class Door:
@@ -445,8 +438,7 @@ def test_one_user_locks_nobody_out(
     access: Access, login: Callable[[str, str], bytes], welcome: str, full: str
 ) -> None:
     host = FakeHost(access=access, level=3)
-    bob = User(identity_of("bob", UserRole.READER, ("bob/",)), make_verifier("b", ITERATIONS_LEAST))
-    cast(dict[str, User], cast(Users, access.file_users).by_name)["bob"] = bob
+    access.follow(table_of({**ROOT_ALONE, "bob": (UserRole.READER, ("bob/",))}, PASSWORD))
     port = next(free_ports)
     listener = Listener("127.0.0.1", port, 8)
     listener.open(cast(Any, host))
@@ -457,7 +449,7 @@ def test_one_user_locks_nobody_out(
         made.sendall(login(user, password))
         return made.makefile("r").readline()
 
-    replies = [log_in("bob", "b") for _ in range(12)]
+    replies = [log_in("bob", PASSWORD) for _ in range(12)]
     assert [one.startswith(welcome) for one in replies] == [True] * 7 + [False] * 5
     assert replies[7] == f"{full}\n"
     assert log_in("root", PASSWORD).startswith(welcome)

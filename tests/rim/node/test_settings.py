@@ -191,7 +191,7 @@ def test_an_error_names_the_variable_that_gave_the_setting(tmp_path: Path) -> No
 
 
 def test_what_print_config_shows_is_a_file_that_sets_the_same(tmp_path: Path) -> None:
-    argv = ["s1", "10000", "--insecure", "--users", "u", "--compact-at", "77"]
+    argv = ["s1", "10000", "--insecure", "--first-admin", "u", "--compact-at", "77"]
     first = settings_of(tmp_path, *argv, "--record", "a file", "--join", "[::1]:10000")
     shown = "\n".join(first.lines()) + "\n"
     assert "# tls-crl is not set\n" in shown
