@@ -43,7 +43,6 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def node(made: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     """The port of a node that speaks TLS alone, and takes no word without a login."""
     folder = tmp_path_factory.mktemp("protected")
-    pytest.importorskip("scramp")
     first = folder / "first-admin"
     raftline("user", "first", "ann", first, said="secret\n")
     options = ("--tls-only", "--tls-cert", made / "s1.pem", "--tls-key", made / "s1.key",
@@ -178,7 +177,6 @@ def test_a_protected_system_is_measured(
     generator: Path, tmp_path: Path, kind: str, how: str
 ) -> None:
     pytest.importorskip("cryptography")
-    pytest.importorskip("scramp")
     if kind == "TlsEtcd" and shutil.which("etcd") is None:
         pytest.skip("etcd is not installed")
     command = [sys.executable, "-c", PROGRAM, kind, how, str(tmp_path), str(ports_in_a_row(40))]

@@ -17,10 +17,8 @@ import ssl
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from ..common.address import is_loopback
-from ..common.config import ConfigError
 from ..common.mypyc_compat import mypyc_attr
 from ..state.user_table import User, UserTable
 from ..wire.commands.authorization import KeysOfLease, denial_reason
@@ -37,11 +35,11 @@ from ..wire.limits import (
 from ..wire.refusal import LOGIN_FAILED, NOT_PRIVATE, TOO_MANY_LOGINS
 from ..wire.refusal import error as refusal
 from .proof import NONCE_BYTES
+from .scram import Exchange, OutOfPlace
 from .throttle import Throttle
-from .users import derive, read_first_admin, scram
+from .users import derive, read_first_admin
 
 PATIENT_TRIES = 2  # after the first try, before a connection yields to others
-WRONG_PROOF = "invalid-proof"
 FAILED = LOGIN_FAILED
 OUT_OF_PLACE = refusal(
     f"this is not a message of {MECHANISM}, or not the next one. Nothing was done; begin again."
@@ -91,11 +89,9 @@ class Access:
         that are not logged in, the rights of clients are checked even before there are users.
 
         Raises:
-            ConfigError: the file can't be used, or a library is missing.
+            ConfigError: the file can't be used.
         """
         self._is_required = (anonymous, first) != (None, None)
-        if self._is_required:
-            scram()
         self.nobody = nobody(anonymous or UserRole.NONE)
         self.failed_s = failed_s
         self.wait = threading.Event().wait
@@ -144,7 +140,7 @@ class Login:
         self._user: User | None = None
         self._name = ""  # of the current exchange
         self._passwords = self._arrival = 0  # typed passwords, and the time of the first
-        self._exchange: Any = None
+        self._exchange: Exchange | None = None
         self._exchange_users = access.users
         self.identity = access.nobody
         self.has_lost_user = False  # it was found to be gone, and nobody has logged in since
@@ -234,36 +230,18 @@ class Login:
         return self._succeeded(users, name) or self._failed()
 
     def _by_message(self, message: str) -> str:
-        """Take the next message of an exchange. scramp compares in constant time."""
-        try:
-            mechanism = scram()
-        except ConfigError as problem:
-            return refusal(f"{problem}. Nothing was done; ask another node")
-        from scramp import ScramException
-
+        """Take the next message of an exchange."""
         exchange, self._exchange = self._exchange, None
         try:
             if exchange is None:
-                users = self._access.users
-
-                def found(name: str) -> tuple[bytes, bytes, bytes, int]:
-                    self._name = name
-                    iterations, salt, stored_key, server_key = users.verifier_of(name)
-                    return salt, stored_key, server_key, iterations
-
-                exchange = mechanism.make_server(found, s_nonce=self._access.new_token(NONCE_BYTES))
-                exchange.set_client_first(message)
-                first = exchange.get_server_first()
-                self._exchange, self._exchange_users = exchange, users
-                return f"AUTH response: {first}"
-            exchange.set_client_final(message)
-            last = exchange.get_server_final()
-        except ScramException as problem:
-            # A text up to scramp 1.4, a member of an enumeration from 1.5 on.
-            error = getattr(problem.server_error, "value", problem.server_error)
-            wrong = error == WRONG_PROOF
-            return self._failed() if wrong else OUT_OF_PLACE
-        if not self._succeeded(self._exchange_users, self._name):
+                users, token = self._access.users, self._access.new_token(NONCE_BYTES)
+                exchange = Exchange(message, users.verifier_of, token)
+                self._exchange, self._exchange_users, self._name = exchange, users, exchange.name
+                return f"AUTH response: {exchange.challenge}"
+            last = exchange.answer(message)
+        except OutOfPlace:
+            return OUT_OF_PLACE
+        if not last or not self._succeeded(self._exchange_users, self._name):
             return self._failed()
         return f"AUTH response: {last}"
 

@@ -7,16 +7,14 @@ import hmac
 import secrets
 import stat
 from pathlib import Path
-from typing import Any
 
 from ..common.config import ConfigError
 from ..state.user_table import ITERATIONS
-from ..wire.commands.user_operands import MECHANISM, SALT_BYTES, Verifier, read_verifier
+from ..wire.commands.user_operands import SALT_BYTES, Verifier, read_verifier
 from ..wire.protocol import NAME
 from .secret import write_new
 
 SIDES = (b"Client", b"Server")
-EXTRA = "users need the package scramp: pip install 'scramp>=1.4.17'"
 
 
 def make_verifier(password: str, iterations: int = ITERATIONS) -> Verifier:
@@ -30,19 +28,6 @@ def derive(password: str, salt: bytes, iterations: int) -> Verifier:
     salted = hashlib.pbkdf2_hmac("sha256", password.encode(), salt, iterations)
     client_key, server_key = [hmac.digest(salted, b"%s Key" % of, "sha256") for of in SIDES]
     return Verifier(iterations, salt, hashlib.sha256(client_key).digest(), server_key)
-
-
-def scram() -> Any:
-    """Return the library's mechanism.
-
-    Raises:
-        ConfigError: it is not installed.
-    """
-    try:
-        from scramp import ScramMechanism
-    except ImportError:
-        raise ConfigError(EXTRA) from None
-    return ScramMechanism(MECHANISM)
 
 
 def read_private(path: Path, what: str) -> str:

@@ -23,13 +23,11 @@ PAGE = ROOT / "docs" / "develop" / "architecture.md"
 SCRIPTS = {"cli", "client", "server", "simulator"}  # that people start by their path
 NO_ROOMS = {"__init__", "__main__", "raftline"}  # `import raftline` and `python -m raftline`
 FACES = {"raft.__init__"}  # public names of a room, some of a room below it, loaded when used
-# Without these a node has no users, there is no command for certificates, no picture, and no
-# completion in a shell.
+# Without these there is no command for certificates, no picture, and no completion in a shell.
 # mypy_extensions and typing_extensions are imported for types alone.
 OPTIONAL = {
     ("aio", "typing_extensions"), ("clients.kv.connecting", "typing_extensions"),
-    ("access.login", "scramp"), ("access.users", "scramp"), ("common.mypyc_compat",
-    "mypy_extensions"),
+    ("common.mypyc_compat", "mypy_extensions"),
     ("tools.node_files.certs", "cryptography"), ("tools.completion", "argcomplete"),
     ("view.page_server", "aiohttp"),
 }  # fmt: skip

@@ -152,7 +152,7 @@ class AccessSettings:
         """Return the users and the rights of others; None if everybody may do everything.
 
         Raises:
-            ConfigError: the file can't be used, or a library is not installed.
+            ConfigError: the file can't be used.
         """
         if not self._checks_rights:
             return None
