@@ -119,8 +119,8 @@ class Store(MutableMapping[str, str]):
         any of the keys."""
         if self.notes_events and (users or self.users):
             self._changes_of_users.append((number, users))
+        self.on_users(users)  # first: whoever reads the users here finds no later ones there
         self.users = users
-        self.on_users(users)
 
     # --- as a mapping ----------------------------------------------------------------------------
 

@@ -29,6 +29,10 @@ class WatchRegistry:
         """Begin after the entries that recovery has applied."""
         self._clock = clock
         self._name = logmanager.name
+        self._store = logmanager.store
+        self._users = logmanager.store.users  # as of the last entry whose events are noted
+        # Watches whose rights were checked by later users, in place of those up to then.
+        self._judged_ahead: dict[PrefixWatch, UserTable] = {}
         self._lister = Lister(logmanager)
         self._watches: dict[EventSink, dict[str, PrefixWatch]] = {}
         self.count = 0  # of running watches
@@ -93,7 +97,8 @@ class WatchRegistry:
         running = self._watches.get(sink, {})
         if refusal := self._why_not(sink.user, running, request_id):
             return None, [refusal]
-        if why := sink.denial_by_now(line_of(asked.prefix)):
+        users = self._store.users
+        if why := sink.denial_by_now(line_of(asked.prefix)):  # by these users, or later ones
             return None, [why]  # the right has ended since the line was admitted
         if after is not None and after > history.last:
             return None, [words.from_the_future(after, history.last)]
@@ -110,6 +115,8 @@ class WatchRegistry:
                 lines = [words.gone(asked.prefix, history.floor)]
             else:
                 watch.mode, lines = WatchMode.LAGGING, [words.goes_on(after)]
+        if users and users is not self._users:
+            self._judged_ahead[watch] = users
         self._watches.setdefault(sink, running)[request_id] = watch
         self.count += 1
         self._weigh(watch, watch.weight)
@@ -215,12 +222,14 @@ class WatchRegistry:
 
     def _users_changed(self, number: int, users: UserTable) -> None:
         """End the watches that these users do not allow after the entry with this number."""
+        self._users, ahead = users, self._judged_ahead
+        self._judged_ahead = {watch: until for watch, until in ahead.items() if until is not users}
         if not users:  # the nodes were open before, or are again
             return
         for sink, watches in self._watches.items():
             prefixes = sink.reads_by(users)
             for watch in watches.values():
-                if not watch.prefix.startswith(prefixes):
+                if not watch.prefix.startswith(prefixes) and watch not in ahead:
                     self.feed.bound(watch, number)
 
     def end_refused(self, sink: EventSink, why_not: Callable[[str], str]) -> None:
@@ -262,6 +271,7 @@ class WatchRegistry:
     def _forget(self, watch: PrefixWatch) -> None:
         """Remove a watch that has ended from the list, and drop its keys; with the lock held."""
         watch.listing = None
+        self._judged_ahead.pop(watch, None)
         watches = self._watches.get(watch.sink)
         if watches is not None and watches.get(watch.request_id) is watch:
             del watches[watch.request_id]

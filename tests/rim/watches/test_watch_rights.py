@@ -132,6 +132,22 @@ def test_a_watch_whose_line_was_admitted_before_does_not_begin(scene: Scene) -> 
     assert scene.watchers.count == 0
 
 
+def test_a_watch_begun_by_later_users_does_not_end_by_earlier_ones(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The door knows the users of an entry a moment before its events are noted."""
+    late: list[Sequence[Entry]] = []
+    with monkeypatch.context() as patch:
+        patch.setattr(scene.watchers.feed, "applied", late.append)
+        scene.apply("user-revoke bob app", "user-grant bob app")
+        assert scene.watch("app/", scene.index - 2, sink=scene.bob)[0].startswith("WATCH response")
+    scene.watchers.feed.applied(late[0])
+    scene.apply("set app/a 1")
+    assert scene.bob.read() == [f"s1@EVENT {scene.index} set app/a 1"]
+    scene.apply("user-revoke bob app")
+    assert scene.bob.read() == [ended(scene.index)]
+
+
 def test_a_right_that_ends_amid_the_keys_ends_the_watch_with_them(scene: Scene) -> None:
     scene.apply(*(f"set app/{number} {'v' * 1000}" for number in range(100)))
     scene.bob.is_slow = True
