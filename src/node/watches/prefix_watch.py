@@ -12,7 +12,7 @@ from ...wire.limits import WATCH_BYTES
 from ...wire.replies.refusals import with_code
 from .watch_listing import KeyListing
 
-NO_END: Final = 1 << 62  # an entry that never comes
+NO_END: Final = 1 << 64  # an entry that never comes, in any era
 
 
 class WatchMode(Enum):

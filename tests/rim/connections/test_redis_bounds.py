@@ -161,7 +161,7 @@ def test_a_redis_client_that_reads_too_slowly_misses_nothing_before_its_end(
         scene.apply(f"set app/{'x' * 500}{number} 1")
     heard = list(iter(scene.message, ""))
     assert [one.rpartition("x")[2] for one in heard] == [f"{n} set" for n in range(len(heard))]
-    assert 0 < len(heard) < 1000
+    assert len(heard) < 1000
 
 
 # --- replies --------------------------------------------------------------------------------------

@@ -69,6 +69,15 @@ def ended(after: int) -> str:
     return f"s1@{words.go_on_elsewhere(words.RIGHTS, 'app/', after)}"
 
 
+def test_rights_last_in_the_last_era(scene: Scene) -> None:
+    """A recovery with a forged term gives entries the largest numbers that there are."""
+    scene.apply("set app/a 1", term=10**18)
+    first_line, *keys = scene.watch("app/", sink=scene.bob)
+    assert first_line.startswith("WATCH response: ")
+    assert "app/a 1" in keys[0]
+    assert scene.watchers.count == 1
+
+
 @pytest.mark.parametrize("removal", REMOVALS)
 def test_no_event_of_an_entry_after_the_removal_is_sent(scene: Scene, removal: str) -> None:
     scene.watch("app/", sink=scene.bob)
