@@ -124,13 +124,15 @@ def test_a_stranger_sends_short_commands_only(access: Any) -> None:
 def test_a_half_command_takes_memory_in_proportion_to_its_bytes(word: bytes) -> None:
     """What is known of its arguments does not count among the half lines of all clients."""
     half = framed(*[word] * REDIS_ARGUMENTS)[:-1]
-    machine = RedisMachine(FakeHost())
-    tracemalloc.start()
-    machine.feed(half)
-    grown, _ = tracemalloc.get_traced_memory()
-    tracemalloc.stop()
+    grown = []
+    for _ in range(3):  # threads of earlier tests may take memory meanwhile
+        machine = RedisMachine(FakeHost())
+        tracemalloc.start()
+        machine.feed(half)
+        grown.append(tracemalloc.get_traced_memory()[0])
+        tracemalloc.stop()
     assert machine.protocol.lines.size == len(half)
-    assert grown < 4 * len(half)
+    assert min(grown) < 4 * len(half)
     machine.feed(b"\n")
     assert len(machine.out) == 1
 
