@@ -37,16 +37,24 @@ from raftline_testing.doubles.set_clock import SetClock
 from raftline_testing.files.faulty_folder import MemoryFolder
 from raftline_testing.files.node_files import MEMBERS
 from raftline_testing.nodes.processes import eventually
-from tests.rim.loop.test_driver import DEADLINE_S, Answers, HeldManager, driver_of_s1
+from tests.rim.loop.test_driver import (
+    DEADLINE_S,
+    Answers,
+    HeldManager,
+    driver_of_s1,
+    manager_of,
+)
 
 HEAVY = 700  # entries, each of which takes a slice's time
 
 
-def following_with_a_held_disk(command: str = "set a 1") -> tuple[Driver, FakeRim, Answers]:
+def following_with_a_held_disk(
+    command: str = "set a 1",
+) -> tuple[Driver, Any, FakeRim, Answers]:
     """Return a follower of s2 that applies `command` once a write of its disk is over."""
     rim, answers = FakeRim(), Answers()
     driver = driver_of_s1(rim, HeldManager)
-    manager: Any = driver._logmanager
+    manager: Any = manager_of(driver)
     first = AppendEntries("s2", "s1", 1, 0, 0, [Entry(1, 1, command)], 0, 1)
     then = AppendEntries("s2", "s1", 1, 1, 1, [Entry(2, 1, "set a 2")], 1, 2)
     driver.receive([first], answers)
@@ -54,12 +62,11 @@ def following_with_a_held_disk(command: str = "set a 1") -> tuple[Driver, FakeRi
     driver.receive([then], answers)
     assert (driver.node.view.applied, driver.node.view.applying) == (0, 1)
     assert manager.applied.index == 0
-    return driver, rim, answers
+    return driver, manager, rim, answers
 
 
 def test_a_follower_answers_its_leader_before_it_applies() -> None:
-    driver, rim, answers = following_with_a_held_disk()
-    manager: Any = driver._logmanager
+    driver, manager, rim, answers = following_with_a_held_disk()
     apply, seen, given = manager.apply, [], answers.given
 
     def note(*entries_and_end: Any, answers: bool) -> list[str]:
@@ -74,8 +81,7 @@ def test_a_follower_answers_its_leader_before_it_applies() -> None:
 
 
 def test_a_follower_with_a_stalled_disk_applies_at_its_next_step() -> None:
-    driver, _, _ = following_with_a_held_disk()
-    manager: Any = driver._logmanager
+    driver, manager, _, _ = following_with_a_held_disk()
     assert driver.status()["last_applied"] == 0  # which it has not applied
     driver.receive([AppendEntries("s2", "s1", 1, 2, 1, [], 1, 3)], Answers())
     assert driver.status()["last_applied"] == manager.applied.index == 1
@@ -85,8 +91,7 @@ def test_a_follower_with_a_stalled_disk_applies_at_its_next_step() -> None:
 
 
 def test_an_entry_that_cannot_be_executed_stops_the_node_whoever_looks_meanwhile() -> None:
-    driver, rim, _ = following_with_a_held_disk("machine counter {}")
-    manager: Any = driver._logmanager
+    driver, manager, rim, _ = following_with_a_held_disk("machine counter {}")
     assert driver.status()["last_applied"] == 0
     manager.goes_on.set()
     assert rim.has_failed.wait(DEADLINE_S)
@@ -327,14 +332,14 @@ def following_by_slices(*commands: str) -> tuple[Driver, FakeRim]:
 def test_the_owner_thread_applies_what_a_slice_leaves() -> None:
     driver, _ = following_by_slices(*(f"c@set a {number}" for number in range(10)))
     eventually(lambda: driver.status()["last_applied"] == 10)
-    assert driver._logmanager.read(["get a"]) == ["GET response: 9"]
+    assert manager_of(driver).read(["get a"]) == ["GET response: 9"]
     driver.stop(DEADLINE_S)
 
 
 def test_an_entry_that_cannot_be_executed_stops_the_node_in_any_slice() -> None:
     driver, rim = following_by_slices("set a 1", "set b 1", "machine counter {}", "set c 1")
     assert rim.has_failed.wait(DEADLINE_S)
-    assert driver.status()["last_applied"] == driver._logmanager.applied.index == 2
+    assert driver.status()["last_applied"] == manager_of(driver).applied.index == 2
     driver.stop(DEADLINE_S)
 
 
@@ -363,7 +368,7 @@ class HeldMachine:
 
 def with_a_held_machine(driver: Driver) -> HeldMachine:
     machine = HeldMachine()
-    driver._logmanager.state.machines = Machines({"m": machine})
+    manager_of(driver).state.machines = Machines({"m": machine})
     return machine
 
 
@@ -418,13 +423,13 @@ def test_a_follower_amid_a_long_entry_answers_its_leader_and_votes() -> None:
     assert driver.status()["last_applied"] == 1
     machine.goes_on.set()
     eventually(lambda: driver.status()["last_applied"] == 3)
-    assert driver._logmanager.read(["get m", "get a"]) == ["GET response: 1", "GET response: 2"]
+    assert manager_of(driver).read(["get m", "get a"]) == ["GET response: 1", "GET response: 2"]
     driver.stop(DEADLINE_S)
 
 
 def test_who_must_not_wait_reads_nothing_amid_a_long_entry() -> None:
     driver, _, _, machine = following_amid_a_long_entry()
-    manager = driver._logmanager
+    manager = manager_of(driver)
     assert manager.read(["get a"], waits=False) == []
     machine.goes_on.set()
     eventually(lambda: driver.status()["last_applied"] == 3)
