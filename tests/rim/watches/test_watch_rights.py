@@ -147,10 +147,10 @@ def test_a_watch_begun_by_later_users_does_not_end_by_earlier_ones(
     """The door knows the users of an entry a moment before its events are noted."""
     late: list[Sequence[Entry]] = []
     with monkeypatch.context() as patch:
-        patch.setattr(scene.watchers.feed, "applied", late.append)
+        patch.setattr(scene, "note", late.append)
         scene.apply("user-revoke bob app", "user-grant bob app")
         assert scene.watch("app/", scene.index - 2, sink=scene.bob)[0].startswith("WATCH response")
-    scene.watchers.feed.applied(late[0])
+    scene.note(late[0])
     scene.apply("set app/a 1")
     assert scene.bob.read() == [f"s1@EVENT {scene.index} set app/a 1"]
     scene.apply("user-revoke bob app")
@@ -175,13 +175,13 @@ def test_keys_of_a_later_state_are_not_sent(
 ) -> None:
     """The right ends after the watch began to be served, and before its keys are looked up. The
     events of these entries may be noted a moment later."""
-    take, noted = scene.lister.take, scene.watchers.feed.applied
+    take, noted = scene.lister.take, scene.note
     late: list[Sequence[Entry]] = []
 
     def removed_before(prefixes: Sequence[str]) -> list[KeyListing]:
         scene.is_held = True
         if not is_noted:
-            monkeypatch.setattr(scene.watchers.feed, "applied", late.append)
+            monkeypatch.setattr(scene, "note", late.append)
         scene.apply("user-remove bob", "set app/late 1")
         listings: list[KeyListing] = take(prefixes)
         return listings

@@ -113,9 +113,13 @@ class Scene:
         ]
         self.index += len(entries)
         self.manager.apply(entries)
-        self.watchers.feed.applied(entries)
+        self.note(entries)
         if not self.is_held:
             self.watchers.hand_out()
+
+    def note(self, entries: Sequence[Entry]) -> None:
+        """Note the events of applied entries."""
+        self.watchers.feed.applied(entries)
 
     def watch(
         self,
