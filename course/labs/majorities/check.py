@@ -191,11 +191,15 @@ def every_request(place: Loopback) -> str:
 
     eventually(converted, "a leader that was converted")
     eventually(lambda: status(place, place.leader())["term"] > term, "an election after that")
-    node, term = place.leader(), status(place, place.leader())["term"]
-    other = next(name for name in NAMES if name != node)
-    answer = place.order(other, "TIMEOUT")
-    assert answer["request"] == "TIMEOUT", answer
-    eventually(lambda: status(place, place.leader())["term"] > term, "an election after that")
+    term = status(place, place.leader())["term"]
+
+    def elected() -> bool:
+        other = next(name for name in NAMES if name != place.leader())
+        answer = place.order(other, "TIMEOUT")
+        assert answer["request"] == "TIMEOUT", answer
+        return bool(status(place, place.leader())["term"] > term)
+
+    eventually(elected, "an election after a timeout")  # not by a node that led meanwhile
     output = "\n".join(line for name in NAMES for line in place.lines(name))
     for words in ("AppendEntries ", "RequestVote ", "Count on me term ", "I am up to date term "):
         assert words in output, words
